@@ -8,7 +8,7 @@
 # make audit        look up what is installed in PyPI's list of known vulnerabilities
 # make sbom         write what is installed to sbom.json (CycloneDX)
 # make lock         write requirements/lock.txt anew, which is what make run installs; make run LOCK= does without
-# make lint         style, formatting, types and spelling
+# make lint         style, formatting, types and spelling; of scripts with npx, if it is there
 # make lab-test     the fast tests of the laboratory (lab/README.md); lab-test-slow: its slow tests; lab-lint: its types
 # make pictures     draw the pictures of README and docs/method.md again
 # make clean        remove the virtual environments and the example
@@ -21,6 +21,7 @@ EXAMPLE := example
 LOWEST := .venv-lowest
 AUDIT := .venv-audit
 LOCK := requirements/lock.txt
+ESLINT := npx --yes --package eslint@10.15.0 --package @eslint/js@10.0.1 --package globals@17.14.0 -- eslint
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 REQUIREMENTS := requirements.txt requirements/dev.txt requirements/offline.txt requirements/detection.txt \
   requirements/onnx.txt requirements/signing.txt
@@ -89,6 +90,8 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
+	@if $(ESLINT) --version >/dev/null 2>&1; then cd page && $(ESLINT) -c eslint.config.cjs .; \
+	  else echo 'Without npx, or its registry: the scripts of the page are not linted.'; fi
 
 lab-lint: $(VENV)/.installed-dev
 	$(BIN)/mypy -p lab.benchmarks -p lab.casestudies -p lab.drawing

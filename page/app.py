@@ -23,6 +23,7 @@ from page.failures.tab import FailuresTab
 from page.job_view import News
 from page.jobs import Jobs, PageSettings, Turn, find_example
 from page.labels.tab import LabelsTab
+from page.moved import MovedView
 from page.picker import lay_out_picker
 from page.pictures import PICTURE_FOLDER
 from page.report.tab import ReportTab
@@ -39,7 +40,7 @@ from page.serving.list_page import ADDRESS, ListPage
 from page.serving.mounts import Mounts
 from page.unsafe.tab import UnsafeTab
 from pipeline.migration import migrate
-from pipeline.reporting.markup import escaped
+from pipeline.reporting.markup import filled
 from rccs.gifs import GIF_FOLDER
 from store.entries import LONGEST_ENGINEER
 from support.entries import existing_folder, path_of
@@ -63,18 +64,16 @@ def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
     # Gradio numbers the widgets of all pages of a process, in the order in which they are built. An open window knows
     # its own by number, and must find them in a server that was started again and builds its pages in another order.
     Context.id = 0
-    window = f"{title} – SAFE" if title else "SAFE"
-    name = escaped(title or title_of(settings.out, TOP))
-    with Page(title=window, analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
-        gr.HTML(
-            "<header class='safe-header'><h1>SAFE</h1>"
-            f"<nav aria-label='Analyses'><a href='{settings.up}{ADDRESS}'>Analyses</a><b dir='auto'>{name}</b></nav>"
-            "<p>Why the network fails, and which images to label to repair it</p>"
-            f"<button type='button' id='next-step' hidden></button>{_engineer(settings.login)}</header>",
-            js_on_load=script("widgets/tabs.js", "widgets/engineer.js"),
-        )
+    name = title or title_of(settings.out, TOP)
+    with Page(title=f"{name} – SAFE", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
+        header = filled(
+            "page/header.html", up=settings.up, list=ADDRESS, name=name,
+            login=settings.login, longest=LONGEST_ENGINEER,
+        )  # fmt: skip
+        gr.HTML(header, js_on_load=script("widgets/tabs.js", "widgets/engineer.js"))
         news = News(settings)
         lay_out_picker(settings)
+        moved = MovedView(settings)
         # Open at first: it shows results, or asks for failing images and refers to the tab before it.
         with gr.Tabs(selected=CLUSTERS_TAB) as tabs:
             with gr.Tab("Failures", id=FAILURES_TAB, render_children=True):
@@ -90,6 +89,7 @@ def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
             with gr.Tab("Report", id="report", render_children=True) as report_tab:
                 report = ReportTab(settings)
         loaded = clusters.wire(app, news)
+        moved.wire(loaded)
         unsafe.wire(loaded, unsafe_tab, news)
         labels.wire(loaded, labels_tab, news)
         retraining.wire(loaded, retraining_tab, news)
@@ -99,19 +99,6 @@ def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
         wire_classes(labels, retraining)
         wire_next_round(failures, retraining, tabs, settings)
     return app
-
-
-def _engineer(login: str) -> str:
-    """Whose name is on what is said: the login's, or a field for it."""
-    name = (
-        f"<b dir='auto'>{escaped(login)}</b>"
-        if login
-        else (
-            f"<input type='text' dir='auto' placeholder='Your name' maxlength='{LONGEST_ENGINEER}' autocomplete='name' "
-            "title='It stands beside all that you judge, change and start, here and in the report'>"
-        )
-    )
-    return f"<label id='engineer'><span>Engineer</span>{name}</label>"
 
 
 def serve(
@@ -190,19 +177,12 @@ def serve(
 
 def _look(folder: Path) -> dict[str, Any]:
     """What the page of each folder is served with. What Gradio would otherwise read from the environment is set."""
+    off = dict.fromkeys(("ssr_mode", "mcp_server", "run_history", "enable_monitoring", "show_error"), False)
     return {
-        "theme": _theme(),
-        "css_paths": Path(__file__).with_name("style.css"),
-        "allowed_paths": [str(folder / GIF_FOLDER)],
+        "theme": _theme(), "css_paths": Path(__file__).with_name("style.css"),
+        "allowed_paths": [str(folder / GIF_FOLDER)], "footer_links": [], "root_path": "", **off,
         "max_file_size": 1,  # nothing is uploaded; the guard refuses uploads first
-        "footer_links": [],
-        "root_path": "",
-        "ssr_mode": False,
-        "mcp_server": False,
-        "run_history": False,
-        "enable_monitoring": False,
-        "show_error": False,
-    }
+    }  # fmt: skip
 
 
 def _take_over(folder: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from page.assets import asset
+from page.assets import script
 from page.jobs import AWAY, FOLLOW, STOPPED, VIEW, Job, PageSettings, done, failed, put_away, warn
 from page.steps import STEPS, Steps
 from support.errors import SAFEError
@@ -27,7 +27,7 @@ class News:
             return {**self._now(), "steps": steps.now()}
 
         self.widget = gr.HTML(
-            html_template="<span></span>", js_on_load=asset("widgets/news.js"), server_functions=[latest_news],
+            html_template="<span></span>", js_on_load=script("widgets/news.js"), server_functions=[latest_news],
             known="", elem_id="news", elem_classes=AWAY,
         )  # fmt: skip
         # Something in the folder has changed. Handlers must take turns with edits (`jobs.EDITS`), or they could show

@@ -8,10 +8,10 @@ import json
 from typing import NamedTuple
 
 from dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
-from page.assets import asset, scripted
+from page.assets import scripted
 from page.folders import folder_at, list_folder
 from page.jobs import PageSettings
-from pipeline.reporting.markup import escaped
+from pipeline.reporting.markup import filled
 from support.text import printable
 
 
@@ -31,7 +31,8 @@ KERAS_MODEL = Kind("a Keras model", False, KERAS_SUFFIXES)
 MODEL = Kind("a Keras or ONNX model", False, (*KERAS_SUFFIXES, ONNX_SUFFIX))
 MODEL_OR_TABLE = Kind("a model or a .csv file", False, (*MODEL.suffixes, *TABLE.suffixes))
 _OF_KIND = {
-    FOLDER: "failures-test failures-train tested select-test classes-folder train test final-test fresh-tested",
+    FOLDER: "failures-test failures-train tested select-test classes-folder train test final-test fresh-tested "
+    "moved-to",
     IMAGES: "images improvement",
     TABLE: "failures-answers failures-targets predictions parameters labels-table fresh-predictions fresh-after",
     DETECTIONS: "failures-truth failures-results",
@@ -59,16 +60,10 @@ def lay_out_picker(settings: PageSettings) -> None:
             return json.dumps({"problem": "Not done: the page sent something other than a path. Reload it."})
         place, sentence = folder_at(typed, root)
         listing = list_folder(place, root, kind.suffixes)
-        return json.dumps(
-            {
-                "place": listing.place._asdict(),
-                "above": [folder._asdict() for folder in listing.above],
-                "entries": [entry._asdict() for entry in listing.entries],
-                "notes": printable(" ".join(filter(None, (sentence, listing.notes)))),
-                "takesFolders": kind.folder,
-                "wanted": kind.words,
-            }
-        )
+        above, entries = ([one._asdict() for one in listed] for listed in (listing.above, listing.entries))
+        notes = printable(" ".join(filter(None, (sentence, listing.notes))))
+        place_shown = {"place": listing.place._asdict(), "above": above, "entries": entries, "notes": notes}
+        return json.dumps({**place_shown, "takesFolders": kind.folder, "wanted": kind.words})
 
-    template = asset("widgets/picker.html").replace("$FIELDS", escaped(" ".join(FIELDS)))
+    template = filled("page/widgets/picker.html", fields=FIELDS)
     scripted("widgets/picker", "", html_template=template, server_functions=[listed_folder], elem_id="picker")

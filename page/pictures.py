@@ -24,16 +24,16 @@ WEBP = {"quality": 82, "method": 2}  # twice as fast as the usual method, 4, for
 def thumbnails(
     root: Path, paths: list[str], side: int, within: Path | None, told: Mapping[str, str] | None = None
 ) -> list[tuple[str, str]]:
-    """Images for a gallery (see `picture_file`), each with its file name.
+    """Images for a gallery (see `picture_file`), each with its file name, which is what is cut off.
 
     Parameters
     ----------
     told : mapping of str to str, optional
-        By path, what is added to the name.
+        By path, what stands before the name.
     within : Path or None
         The page's root: of a file outside it no picture is shown.
     """
-    captions = [" · ".join(filter(None, (printable(Path(path).name), (told or {}).get(path)))) for path in paths]
+    captions = [" · ".join(filter(None, ((told or {}).get(path), printable(Path(path).name)))) for path in paths]
     return [(picture_file(root / path, side, within), caption) for path, caption in zip(paths, captions, strict=True)]
 
 

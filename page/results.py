@@ -23,8 +23,9 @@ from rccs.spots.rates import Rate, by_excess
 from rccs.unsafe_set import LABEL, load_unsafe_set
 from reasons.comparison import Reasons, load_reasons
 from reasons.probes import Probe, load_probes
-from store.database import DATABASE_FILE
+from store.database import DATABASE_FILE, reading
 from store.entries import last_number
+from store.places import NEW_PLACE
 from store.runs import CLUSTERS, COMPARISON, CONFIRMATION, PROBES, RETRAINING, SELECTION, Run, present_runs, runs_of
 from support.entries import is_within
 from support.errors import SAFEError
@@ -118,14 +119,16 @@ class _State(NamedTuple):
         Of its files.
     runs : mapping of str to Run
         The present ones, by kind.
-    said, labelled : int
-        The last entries on RCCs and weak spots, and on images.
+    said, spots, labelled, places : int
+        The last entries on RCCs and weak spots, on weak spots alone, on images, and on where folders lie.
     """
 
     stamp: tuple
     runs: Mapping[str, Run]
     said: int
+    spots: int
     labelled: int
+    places: int
 
 
 class Results:
@@ -146,7 +149,7 @@ class Results:
         self._parts: dict[str, tuple[object, Any, str]] = {}
         self._shown: Shown | None = None
         self._described: tuple[tuple, Mapping[str, np.ndarray]] = ((), {})
-        self._known = _State((), {}, 0, 0)
+        self._known = _State((), {}, 0, 0, 0, 0)
 
     def shown(self, run: str | None = None) -> Shown:
         """The clusters, notes and profiles.
@@ -160,7 +163,7 @@ class Results:
             at = time.monotonic_ns()
             stamps: dict[str, object] = {kind: self._number_of(kind) for kind in (CLUSTERS, COMPARISON, PROBES)}
             stamps |= {name: self._stamp_of(name) for name in (PROFILES_FILE, _FAILURES)}
-            stamps["said"] = self._state().said
+            stamps |= {"said": self._state().said, "places": self._state().places}
             if self._shown is None or stamps != self._stamps:
                 self._shown = self._read(stamps, at)
                 self._stamps = stamps
@@ -170,8 +173,8 @@ class Results:
 
     def _read(self, stamps: _Stamps, at: int) -> Shown:
         """What the folder holds; parts whose files are the same are not read again, since notes change all the time."""
-        of_clusters = (stamps[CLUSTERS], stamps[_FAILURES])
-        same = of_clusters == (self._stamps.get(CLUSTERS), self._stamps.get(_FAILURES))
+        of_clusters = tuple(stamps[name] for name in (CLUSTERS, _FAILURES, "places"))
+        same = of_clusters == tuple(self._stamps.get(name) for name in (CLUSTERS, _FAILURES, "places"))
         review = load_review(self._out, original=self._shown.review.original if self._shown and same else None)
         original, edits = review.original, (of_clusters, review.edits)
         if not same:
@@ -183,7 +186,7 @@ class Results:
         profiles = self._part("profiles", stamps[PROFILES_FILE], read_profiles, dict[int, Profile]())
         compared = (of_clusters, stamps[COMPARISON])
         reasons = self._part("reasons", compared, lambda: load_reasons(self._out, original), Reasons())
-        said = (stamps["said"], of_clusters)
+        said = (self._state().spots, of_clusters)
         spot_notes = self._part("spot notes", said, lambda: notes_of_run(self._out), dict[str, SpotNote]())
         rates = self._part("rates", (edits, compared), lambda: reasons.rates(review.clusters), dict[int, Rate]())
         spot_of = self._part("spots", (edits, compared), lambda: reasons.spots_of(review.clusters), dict[int, int]())
@@ -210,7 +213,7 @@ class Results:
         """What is known of each image: parameters (see `rccs.parameters.Parameters`) and the DNN's answers, by name."""
         shown = self.shown()
         with self._lock:
-            stamp = (shown.run, self._number_of(CLUSTERS))
+            stamp = (shown.run, self._number_of(CLUSTERS), self._state().places)
             if self._described[0] != stamp:
                 self._described = (stamp, known_parameters(self._out, shown.clusters, within=self._within))
             return self._described[1]
@@ -284,8 +287,9 @@ class Results:
         """What the database says; it is asked only where its file has changed."""
         stamp = tuple(self._stamp_of(f"{DATABASE_FILE}{end}") for end in ("", "-wal"))
         if self._known.stamp != stamp:
-            said, labelled = (last_number(self._out, kinds) for kinds in (KINDS, (LABEL,)))
-            self._known = _State(stamp, present_runs(self._out), said, labelled)
+            with reading(self._out) as db:
+                last = [last_number(db, *kinds) for kinds in (KINDS, ("spot",), (LABEL,), (NEW_PLACE,))]
+            self._known = _State(stamp, present_runs(self._out), *last)
         return self._known
 
     def _stamp_of(self, name: str) -> tuple[int, int] | None:

@@ -40,7 +40,8 @@ class Steps:
         """
         results = self._settings.results
         stamp = results.stamp + results.notes_stamp + results.labels_stamp + results.stamp_of(REPORT_FILE)
-        return self._look(stamp)
+        found = self._look(stamp)
+        return {**found, "next": ""} if self._settings.jobs.running else found  # it may be what is being done
 
     def _look_at(self, stamp: str) -> dict[str, Any]:
         """What a folder with a stamp holds."""

@@ -17,7 +17,7 @@ from pipeline.answers import found_answers, given_answers, with_answers, without
 from pipeline.descriptions import describe_rccs, show_present
 from pipeline.reporting.history import SHOWN, prune_runs
 from pipeline.run_record import left_behind
-from rccs.clusters import RootCauseClusters, load_clusters, save_clusters, subjects_of
+from rccs.clusters import RootCauseClusters, load_clusters, save_clusters
 from rccs.gifs import gif_notes, write_gifs
 from rccs.parameters import read_parameters
 from rccs.review.notes import title
@@ -147,7 +147,7 @@ def generate_clusters(
         previous, review = _previous(out), load_review(out, original=clusters)
         # If the run is the same again, so is the sentence on the notes that it did not take over.
         same = previous is not None and previous.run == review.run
-        behind = left_behind(out) if same else _left_behind(out, previous, review)
+        behind = left_behind(out) if same else _left_behind(previous, review)
         record |= answered | aside | {"gifs": {"notes": gif_notes(edited)}, "left_behind": behind}
         save_clusters(clusters, out, more=record, then=partial(bring_back_labels, out, review.run))
         prune_runs(out)
@@ -155,12 +155,12 @@ def generate_clusters(
         return load_review(out).clusters
 
 
-def _left_behind(out: Path, previous: Review | None, review: Review) -> str:
+def _left_behind(previous: Review | None, review: Review) -> str:
     """A sentence on notes about RCCs that no longer exist; empty if there are none."""
     if previous is None:
         return ""
-    there = set(subjects_of(review.clusters, out).values())
-    gone = {rcc for rcc, subject in subjects_of(previous.clusters, out).items() if subject not in there}
+    there = {*review.subjects.values()}
+    gone = {rcc for rcc, subject in previous.subjects.items() if subject not in there}
     left = [note for rcc, note in previous.notes.items() if rcc in gone]
     if not left:
         return ""

@@ -367,12 +367,12 @@ def _take_review(old: _Old, place: Path, run: Run, *, with_edits: bool) -> None:
             numbers[edit.number] = add_edit(db, run.clusters, edit._replace(of=numbers.get(edit.of), reach=of_last))
         if not notes and not record and place != old.folder:
             return  # nobody has looked at it, and what was said elsewhere counts
-        subjects = subjects_of(after, old.folder)
+        subjects = subjects_of(after, run.clusters)
         known = dict.fromkeys(range(clusters.n_rccs + len(edits)), 0.0)
         for n in reversed(range(len(edits))):  # of RCCs without images, in case they get them back: those they had
             if not notes.keys() <= subjects.keys():
                 earlier = reviewed(clusters, edits[:n], known_reach=known)
-                subjects = {**subjects_of(earlier, old.folder), **subjects}
+                subjects = {**subjects_of(earlier, run.clusters), **subjects}
         said, time = present(db, "rcc"), _written(table or place / CLUSTERS_FILE)
         for rcc, subject in sorted(subjects.items(), key=lambda one: one[0] in after.groups):
             note = notes.get(rcc, RccNote(rcc))

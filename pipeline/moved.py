@@ -1,5 +1,6 @@
 """Image folders that were moved: an analysis is told once where they lie now, and looks at the images before."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,13 @@ class _Images(NamedTuple):
     root: Path
     paths: Sequence[str]
     others: Callable[[Path, Sequence[str]], Sequence[str]]
+
+
+def missing_folder(out: Path) -> Path | None:
+    """The folder that is no longer there of those that images of an analysis lie in, or the one around several."""
+    gone = [images.root for images in _image_folders(out) if not images.root.is_dir()]
+    around = Path(os.path.commonpath(gone)) if gone else None
+    return gone[0] if around and around.is_dir() else around
 
 
 def take_new_place(out: Path, old: Path, new: Path) -> list[str]:

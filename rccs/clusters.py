@@ -488,13 +488,13 @@ def rccs_of(clusters: RootCauseClusters) -> list[int]:
     return [rcc for rcc in clusters.groups if rcc != NOISE]
 
 
-def subjects_of(clusters: RootCauseClusters, folder: Path) -> dict[int, str]:
-    """What identifies each RCC, and `NOISE`, in what is said of it: its images, and where they are from.
+def subjects_of(clusters: RootCauseClusters, run: str) -> dict[int, str]:
+    """What identifies each RCC, and `NOISE`, in what is said of it: its images, and where they are from (see `run_of`).
 
     Thus a statement holds wherever the same images form an RCC again: after another run with other settings, after a
     merge that is undone, when an earlier run is opened again, and when the analysis is moved with its images.
     """
-    home = recorded(clusters.home, folder)
+    home = run.partition(" ")[2]
     members: dict[int, list[str]] = {rcc: [] for rcc in clusters.groups}
     for path, rcc in zip(clusters.paths, clusters.labels.tolist(), strict=True):
         members[rcc].append(path)

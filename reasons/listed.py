@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rccs.clusters import rccs_of, subjects_of
+from rccs.clusters import rccs_of
 from rccs.gifs import gif_path, spot_gif_path
 from rccs.profiles import Profile
 from rccs.review.review import Review
@@ -57,7 +57,7 @@ class Reason(NamedTuple):
 def reasons_of(review: Review, reasons: Reasons, folder: Path, profiles: Sequence[Profile] = ()) -> list[Reason]:
     """All weak spots, then all RCCs, the largest first; what the cards of these say is taken from their profiles."""
     clusters, rates = review.clusters, reasons.rates(review.clusters)
-    subjects, words = subjects_of(clusters, folder), {one.rcc: one.mentioned for one in profiles}
+    words = {one.rcc: one.mentioned for one in profiles}
     found = []
     for rank, (spot, rows) in enumerate(zip(reasons.spots, reasons.images, strict=True), 1):
         images, stated = [clusters.paths[row] for row in rows.tolist()], {one.column for one in spot.literals}
@@ -67,7 +67,7 @@ def reasons_of(review: Review, reasons: Reasons, folder: Path, profiles: Sequenc
         rate, file = rates.get(rcc), gif_path(folder, rcc, clusters.n_rccs).stem
         figures = (rate.rate, rate.verdict == "more") if rate else (np.nan, False)
         stated = {one.parameter for one in words.get(rcc, ())}
-        found.append(Reason(f"RCC {rcc}", subjects[rcc], "", file, stated, *figures, clusters.members(rcc)))
+        found.append(Reason(f"RCC {rcc}", review.subjects[rcc], "", file, stated, *figures, clusters.members(rcc)))
     return found
 
 

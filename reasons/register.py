@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rccs.clusters import rccs_of, subjects_of
+from rccs.clusters import rccs_of
 from rccs.review.notes import FIELDS, REGISTER, SCOPE, RccNote, Scope, SpotNote, tidy_note
 from rccs.review.review import (
     Review,
@@ -107,7 +107,6 @@ class Change(NamedTuple):
 
 def register_of(
     review: Review,
-    subjects: Mapping[int, str],
     reasons: Reasons,
     rates: Mapping[int, Rate],
     spot_notes: Mapping[str, SpotNote],
@@ -118,8 +117,6 @@ def register_of(
 
     Parameters
     ----------
-    subjects : mapping of int to str
-        As of `rccs.clusters.subjects_of`.
     tested : str
         As of `rccs.review.review.folder_tested`.
     fresh : mapping of str to str
@@ -136,7 +133,8 @@ def register_of(
         rate, on_rcc = rates.get(rcc), review.notes.get(rcc, RccNote(rcc))
         figures = (rate.tested, rate.wrong, rate.rate, rate.low, rate.high) if rate else ()
         more = rate is not None and rate.verdict == "more"
-        entries.append(Entry(_key(subjects[rcc]), f"RCC {rcc}", "", figures, more, on_rcc, fresh.get(f"RCC {rcc}", "")))
+        key, name = _key(review.subjects[rcc]), f"RCC {rcc}"
+        entries.append(Entry(key, name, "", figures, more, on_rcc, fresh.get(name, "")))
     return entries
 
 
@@ -144,9 +142,9 @@ def load_register(folder: Path) -> list[Entry]:
     """The register of the present clusters of an analysis; a SAFEError if there are none."""
     review = load_review(folder)
     reasons = load_reasons(folder, review.original)
-    rates, subjects = reasons.rates(review.clusters), subjects_of(review.clusters, folder)
+    rates = reasons.rates(review.clusters)
     fresh = asked(present_runs(folder).get(CONFIRMATION), review)
-    return register_of(review, subjects, reasons, rates, notes_of_run(folder), folder_tested(folder), fresh)
+    return register_of(review, reasons, rates, notes_of_run(folder), folder_tested(folder), fresh)
 
 
 def scope_entry(folder: Path) -> Entry:

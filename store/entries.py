@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from store.database import DATABASE_FILE, reading
+from store.database import reading
 from support.text import printable
 
 LONGEST_ENGINEER = 80  # characters of a name
@@ -152,13 +152,10 @@ def entries(db: sqlite3.Connection, which: str, *parameters: object) -> Iterator
         yield Entry(number, time, author, kind, subject, run, json.loads(value), part_of)
 
 
-def last_number(folder: Path, kinds: Sequence[str]) -> int:
+def last_number(db: sqlite3.Connection, *kinds: str) -> int:
     """The number of the last entry of some kinds; 0 if there is none."""
-    if not (folder / DATABASE_FILE).is_file():
-        return 0
-    with reading(folder) as db:
-        found = db.execute(f"SELECT max(number) FROM entry WHERE kind IN {marks(kinds)}", tuple(kinds))
-        return found.fetchone()[0] or 0
+    (number,) = db.execute(f"SELECT max(number) FROM entry WHERE kind IN {marks(kinds)}", kinds).fetchone()
+    return number or 0
 
 
 def check_entries(folder: Path) -> None:

@@ -48,8 +48,8 @@ HOUSE = {
     "page": (
         "assets serving.analyses serving.shelf serving.summaries serving.connections serving.below serving.door forms "
         "serving.guard retraining.plots results folders jobs failures.collected picker pictures serving.mounts "
-        "serving.list_page serving.entrance visitors grid_view steps labels.class_examples texts clusters.findings "
-        "clusters.cards form_view clusters.similar_images clusters.images job_view form_tab labels.view clusters.note "
+        "serving.list_page serving.entrance visitors grid_view steps labels.class_examples texts clusters.cards "
+        "form_view clusters.similar_images clusters.images job_view form_tab moved labels.view clusters.note "
         "clusters.asked clusters.split clusters.rcc clusters.several clusters.spots clusters.runs "
         "clusters.views_bar failures.view failures.tab labels.tab retraining.view "
         "retraining.tab unsafe.tab report.fresh report.register report.scope report.tab clusters.form clusters.tab "

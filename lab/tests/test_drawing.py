@@ -1,6 +1,6 @@
 import re
 
-from lab.drawing import method
+from lab.drawing import method, walkthrough
 from tests.helpers.documents import TEXTS
 
 
@@ -30,3 +30,9 @@ def test_the_picture_of_dbscan_shows_what_its_titles_say(tmp_path):
 def test_without_the_example_the_script_says_how_to_build_it(tmp_path, capsys):
     assert method.main(["--case", str(tmp_path / "none"), "--work", str(tmp_path / "work")]) == 2
     assert "python -m casestudies.build gd --out" in capsys.readouterr().err
+
+
+def test_without_the_public_images_the_walk_through_says_how_to_install_them(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(walkthrough.importlib.util, "find_spec", lambda name: None)
+    assert walkthrough.main(["--work", str(tmp_path)]) == 2
+    assert "pip install elpv-dataset" in capsys.readouterr().err

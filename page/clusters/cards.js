@@ -116,7 +116,7 @@ function build() {
   arrange();
   mark();
   listed = props.value;
-  document.dispatchEvent(new CustomEvent("safe-listed", { detail: { kind: "rcc" } }));
+  announce("safe-listed", { kind: "rcc" });
 }
 
 // In the order chosen; only those that match, and the one at hand: it stays in sight when a judgement makes it match no more.
@@ -166,17 +166,19 @@ function rename(news) {
     write(cardOf(entry.rcc), after);
     changed = true;
   }
-  if (changed) arrange();
+  if (!changed) return;
+  arrange();
+  tick([]);  // with the verdicts that are seen from now on
 }
 
-// Tick RCCs, or untick those that are.
+// Tick RCCs, or untick those that are, and tell which are.
 function tick(rccs) {
   for (const rcc of rccs.filter((rcc) => rcc >= 0)) {
     if (!ticked.delete(rcc)) ticked.add(rcc);
     const card = cardOf(rcc);
     if (card) write(card, known.get(rcc));
   }
-  document.dispatchEvent(new CustomEvent("safe-ticked", { detail: [...ticked] }));
+  announce("safe-ticked", [...ticked].map((rcc) => [rcc, known.get(rcc)?.verdict ?? ""]));
 }
 
 function choose(card) {
@@ -184,7 +186,7 @@ function choose(card) {
   mark();
   const entry = known.get(props.value);
   // What is typed from now on is about this RCC, though what there is to show of it comes later (see note.js).
-  document.dispatchEvent(new CustomEvent("safe-rcc", { detail: { key: props.value, title: entry.number } }));
+  announce("safe-rcc", { key: props.value, title: entry.number });
   trigger("select");
 }
 
@@ -197,8 +199,8 @@ $('[data-do="several"]').addEventListener("click", ({ target }) => {
   several = !several;
   target.setAttribute("aria-pressed", several);
 });
-document.addEventListener("safe-untick", () => tick([...ticked]));
-document.addEventListener("safe-tick", () => tick([Number(props.value)]));
+hears("safe-untick", () => tick([...ticked]));
+hears("safe-tick", () => tick([Number(props.value)]));
 choice("search").addEventListener("input", arrange);
 list.addEventListener("keydown", (event) => {
   const all = inSight(), at = all.indexOf(event.target.closest("[data-rcc]"));
@@ -214,9 +216,9 @@ element.addEventListener("change", (event) => {
   if (!event.target.matches("select")) return;
   arrange();
   const detail = { show: choice("show").value, order: choice("order").value };
-  document.dispatchEvent(new CustomEvent("safe-cards-shown", { detail }));
+  announce("safe-cards-shown", detail);
 });
-document.addEventListener("safe-show-cards", ({ detail }) => {
+hears("safe-show-cards", (detail) => {
   for (const name of ["show", "order"]) {
     const known = [...choice(name).options].some(({ value }) => value === detail[name]);
     if (!known) detail.gone.push(`${name}: ${detail[name]}`);
@@ -224,22 +226,21 @@ document.addEventListener("safe-show-cards", ({ detail }) => {
   }
   arrange();
 });
-watch("cards", build);
 watch("named", () => rename(given("named")));
-document.addEventListener("safe-rcc-noted", ({ detail }) => rename(detail));
+hears("safe-rcc-noted", (detail) => rename(detail));
 
 // Another one is at hand, which was not clicked here: `first` in a window that was just opened, `chosen` on the map.
 function follow() {
   mark();
   const detail = { kind: "rcc", key: Number(props.value), first: !filled, chosen: props.value !== listed };
   filled = true;
-  document.dispatchEvent(new CustomEvent("safe-at-hand", { detail }));
+  announce("safe-at-hand", detail);
 }
 watch("value", follow);
 // The fields of the note are the RCC's at hand: an answer to an earlier question may have come after a click.
-document.addEventListener("safe-rcc-owner", ({ detail: { key } }) => {
+hears("safe-rcc-owner", ({ key }) => {
   if (props.value === key || !cards.has(key)) return;
   props.value = key;
   follow();
 });
-build();
+shows("cards", build);

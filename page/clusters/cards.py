@@ -113,6 +113,12 @@ def said(note: RccNote | SpotNote) -> dict[str, str]:
     return {"name": printable(note.name), "verdict": note.verdict, "mark": mark}
 
 
+def named(shown: Shown, rcc: int) -> str:
+    """An RCC by its name or, without one, with what its card says it is."""
+    words = "" if rcc in shown.notes and shown.notes[rcc].name else words_of(shown, rcc)
+    return " · ".join(filter(None, [title(rcc, shown.notes), printable(words)]))
+
+
 def words_of(shown: Shown, rcc: int) -> str:
     """The weak spot that nearly all images of an RCC lie in, or what says most of them: a parameter, or two words."""
     spot = shown.spot_of.get(rcc)

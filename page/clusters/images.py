@@ -13,6 +13,7 @@ import gradio as gr
 import numpy as np
 
 from page.assets import script, scripted
+from page.clusters.cards import named
 from page.clusters.similar_images import SimilarImages
 from page.grid_view import PER_PAGE, GridView
 from page.jobs import EDITS, IN_TURN, LATEST, VIEW, PageSettings, tell, warn
@@ -22,7 +23,7 @@ from page.visitors import Window
 from rccs.clusters import RootCauseClusters, rccs_of
 from rccs.confidence import near_rcc, place_text
 from rccs.dbscan.outcome import NOISE
-from rccs.image_map import MapPositions, load_map, map_filters, map_record, map_shades, rcc_words, stored_map
+from rccs.image_map import load_map, map_filters, map_record, map_shades, rcc_words, stored_map
 from rccs.nearness import by_closeness, most_similar
 from rccs.review.edits import Maker, move_images, new_rcc
 from rccs.review.notes import title
@@ -111,7 +112,7 @@ class ImagesView:
         row_of = {path: row for row, path in enumerate(clusters.paths)}
         rows = [row_of[path] for path, _ in by_closeness(clusters, rcc)]
         order = "those nearest to an RCC first" if rcc == NOISE and clusters.n_rccs else "the most typical first"
-        targets = [(title(other, results.notes), other) for other in (*rccs_of(clusters), NOISE) if other != rcc]
+        targets = [(named(results, other), other) for other in (*rccs_of(clusters), NOISE) if other != rcc]
         targets.append(("A new RCC", A_NEW_RCC))
         return {
             self.map: gr.HTML(chosen=rcc),
@@ -123,14 +124,10 @@ class ImagesView:
         """What the map says of some RCCs; all else stays as it is."""
         return gr.HTML(named=as_news(results.run, results.at, [rcc_words(rcc, results.notes) for rcc in rccs]))
 
-    def show_stored_map(self, results: Shown, chosen: int) -> dict:
-        """The map, if it need not be computed; otherwise nothing."""
-        stored = load_map(self._settings.out, results.review.original)
-        return {} if stored is None else self._map_of(results, stored, chosen=chosen)
-
     def show_map(
-        self, results: Shown, by: str | None = None, *, chosen: int | None = None, edited: bool = False
-    ) -> dict:
+        self, results: Shown, by: str | None = None, *, chosen: int | None = None, edited: bool = False,
+        at_once: bool = False,
+    ) -> dict:  # fmt: skip
         """The map; computed and stored if it is not yet, which takes seconds.
 
         Parameters
@@ -141,24 +138,18 @@ class ImagesView:
             The RCC at hand. Without it the map keeps its own: it may be another by the time that the map is there.
         edited : bool
             After an edit, which leaves what is known of the images as it is.
+        at_once : bool
+            Nothing is shown if it would have to be computed.
         """
-        with self._drawing:  # two windows that open at once must not both compute it
-            positions = stored_map(self._settings.out, results.review.original)
-        return self._map_of(results, positions, by, chosen=chosen, edited=edited)
-
-    def _map_of(
-        self,
-        results: Shown,
-        positions: MapPositions,
-        by: str | None = None,
-        *,
-        chosen: int | None = None,
-        edited: bool = False,
-    ) -> dict:
-        """A map as the widgets show it; the other parameters as for `show_map`."""
+        original, positions = results.review.original, load_map(self._settings.out, results.review.original)
+        if positions is None and at_once:
+            return {}
+        if positions is None:
+            with self._drawing:  # two windows that open at once must not both compute it
+                positions = stored_map(self._settings.out, original)
         columns = self._settings.results.parameters()
         example = example_for(columns)
-        record = map_record(results.clusters, positions, results.notes, results.review.original)
+        record = map_record(results.clusters, positions, results.notes, original)
         props: dict[str, Any] = {"record": as_text({**record, "at": results.at}), "seen": results.run}
         value: dict[str, Any] = {}
         if chosen is not None:

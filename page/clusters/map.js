@@ -38,7 +38,7 @@ function load() {
   if (!edited) { view = fitted(); filters = []; }
   renewFilters();
   if (!edited) showChosen();
-  document.dispatchEvent(new CustomEvent("safe-map-drawn"));
+  announce("safe-map-drawn");
 }
 
 function mark(rows) {
@@ -309,11 +309,11 @@ watch(["record", "seen"], load);
 watch("filters", () => {
   if (!map) return;
   renewFilters();
-  document.dispatchEvent(new CustomEvent("safe-map-drawn"));
+  announce("safe-map-drawn");
 });
-document.addEventListener("safe-filter", ({ detail }) => { if (map) filterBy(detail.filters, detail.gone); });
+hears("safe-filter", (detail) => { if (map) filterBy(detail.filters, detail.gone); });
 watch("named", () => { if (props.named) rename(given("named")); });
-document.addEventListener("safe-rcc-noted", ({ detail }) => rename(detail));
+hears("safe-rcc-noted", (detail) => rename(detail));
 watch("chosen", () => { mark([]); showChosen(); });
 watch("found", () => mark(given("found")?.rows ?? []));
 watch("shade", () => { shaded = given("shade"); hovered = -1; tell(-1); inked = null; legend(); redraw(); });

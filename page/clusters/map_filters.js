@@ -140,7 +140,7 @@ function told() {
 }
 
 function chosen() {
-  document.dispatchEvent(new CustomEvent("safe-filters", { detail: told() }));
+  announce("safe-filters", told());
 }
 
 // What is not there any more is added to `gone`; the rest is shown.

@@ -96,7 +96,7 @@ function take(here) {
   register.open ||= [...register.querySelectorAll("[data-field]")].some((one) => one.value);
   tell();
   keep();
-  document.dispatchEvent(new CustomEvent(`safe-${about}-owner`, { detail: { key: here.key } }));
+  announce(`safe-${about}-owner`, { key: here.key });
 }
 
 // One request at a time: what is typed while one is on its way goes with the next.
@@ -121,8 +121,8 @@ async function send(entry) {
   if (answer?.kept) {
     learn(keyOf(to), { ...answer.kept, at: answer.at });
     settle(to, Object.fromEntries(FIELDS.filter((field) => !answer.conflicts.includes(field)).map((field) => [field, mine[field]])));
-    document.dispatchEvent(new CustomEvent(`safe-${about}-noted`, { detail: answer.listed }));
-    document.dispatchEvent(new CustomEvent("safe-kept", { detail: answer.stamps }));
+    announce(`safe-${about}-noted`, answer.listed);
+    announce("safe-kept", answer.stamps);
   } else {
     problem ||= "Not kept yet: SAFE does not answer. This is tried again.";
     clearTimeout(timer);
@@ -190,11 +190,10 @@ element.addEventListener("input", keep);
 element.addEventListener("change", keep);
 element.addEventListener("focusout", () => { if (changed()) keep(); });
 // Chosen by a click: what is typed from now on is about this one, before the server has answered.
-document.addEventListener(`safe-${about}`, ({ detail: { key, title } }) => {
+hears(`safe-${about}`, ({ key, title }) => {
   if (!owner) return;
   clicked = { key, run: owner.run, title };
   if (!same(clicked, owner)) take(clicked);
 });
 window.addEventListener("pagehide", leave);
-watch("said", fill);
-fill();
+shows("said", fill);

@@ -1,20 +1,19 @@
 """The engineer's note on the RCC or the weak spot at hand: its name, a note and a verdict, kept as they are typed."""
 
-import string
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import gradio as gr
 
-from page.assets import asset, scripted
+from page.assets import scripted
 from page.clusters.cards import judgement, said
 from page.jobs import PageSettings
 from page.results import Shown
 from page.texts import as_text
 from page.visitors import visitor_of
-from pipeline.reporting.markup import escaped
-from rccs.clusters import find_clusters, load_clusters, subjects_of
+from pipeline.reporting.markup import filled
+from rccs.clusters import find_clusters, load_clusters
 from rccs.image_map import rcc_words
 from rccs.review.notes import (
     FIELDS,
@@ -76,7 +75,7 @@ class NoteView:
             try:
                 key, run, seen, mine, visitor = sent
                 blank = subject.blank(key)
-                states, note = [_filled(blank, fields) for fields in seen[:2]], _filled(blank, mine)
+                states, note = [_noted(blank, fields) for fields in seen[:2]], _noted(blank, mine)
                 if not states:
                     raise ValueError("not seen")
             except (TypeError, ValueError, KeyError):
@@ -89,16 +88,11 @@ class NoteView:
             except SAFEError as error:
                 return {"problem": f"Not kept: {error}"}
             return {
-                "kept": _fields(kept.note),
-                "conflicts": list(kept.conflicts),
-                "problem": kept.notice,
-                "at": time.monotonic_ns(),
-                "listed": self._listed(blank, str(run)),
-                "stamps": stamps,
-            }
+                "kept": _fields(kept.note), "conflicts": list(kept.conflicts), "problem": kept.notice,
+                "at": time.monotonic_ns(), "listed": self._listed(blank, str(run)), "stamps": stamps,
+            }  # fmt: skip
 
-        words = {**subject.words, "about": subject.about, "register": _register_fields()}
-        template = string.Template(asset("clusters/note.html")).substitute(words)
+        template = filled("page/clusters/note.html", **subject.words, about=subject.about, register=REGISTER)
         self.widget = scripted(
             "clusters/note", "", html_template=template, server_functions=[keep_note], said="",
             elem_id=f"{subject.about}-says",
@@ -182,8 +176,7 @@ class OnRccs:
         theirs = review.notes.get(note.rcc, RccNote(note.rcc))
         kept = set_note(out, note, seen=_before(states, theirs), by=by, original=review.original)
         if run != shown.run:
-            subject = subjects_of(review.clusters, out)[note.rcc]
-            now = {there: rcc for rcc, there in subjects_of(shown.clusters, out).items()}
+            subject, now = review.subjects[note.rcc], {there: rcc for rcc, there in shown.review.subjects.items()}
             notice = "Kept with the earlier run, which these clusters belong to."
             if subject in now:
                 notice = f"Kept with {title(now[subject])} of the new clusters, which has the same images."
@@ -263,7 +256,7 @@ def _fields(note: Noted) -> dict[str, Any]:
     return {field: getattr(note, field) for field in FIELDS}
 
 
-def _filled(blank: Any, fields: object) -> Any:
+def _noted(blank: Any, fields: object) -> Any:
     """A note with the fields that a script has sent; a TypeError, ValueError or KeyError where it is no note."""
     if not isinstance(fields, dict):
         raise TypeError("no note")
@@ -271,14 +264,3 @@ def _filled(blank: Any, fields: object) -> Any:
     if not all(isinstance(text, str) for text in texts.values()) or texts["verdict"] not in VERDICTS:
         raise ValueError("no texts")
     return blank._replace(**texts)
-
-
-def _register_fields() -> str:
-    """The fields of the register as HTML, for note.html."""
-    shown = []
-    for field, known in REGISTER.items():
-        options = "".join(f"<option>{escaped(choice)}</option>" for choice in known.choices)
-        text = f"<input type='text' placeholder='{escaped(known.example)}' autocomplete='off' data-field='{field}'>"
-        choice = f"<select data-field='{field}'><option value=''>–</option>{options}</select>"
-        shown.append(f"<label><span>{escaped(known.title)}</span>{choice if known.choices else text}</label>")
-    return "".join(shown)

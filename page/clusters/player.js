@@ -76,6 +76,5 @@ element.addEventListener("input", (event) => {
   paint(Number(event.target.value), turn);
 });
 element.addEventListener("change", (event) => { if (event.target.tagName === "SELECT") go(turn); });
-watch("source", open);
 if (matchMedia("(prefers-reduced-motion: reduce)").matches) play(false);
-open();
+shows("source", open);

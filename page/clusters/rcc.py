@@ -8,8 +8,7 @@ import gradio as gr
 
 from page.assets import scripted
 from page.clusters.asked import LooksView, ProbeView
-from page.clusters.cards import words_of
-from page.clusters.findings import findings_html
+from page.clusters.cards import named
 from page.clusters.note import NoteView, OnRccs
 from page.clusters.split import SplitView
 from page.jobs import EDITS, VIEW, PageSettings
@@ -18,7 +17,7 @@ from page.results import Shown
 from page.visitors import Window
 from pipeline.reporting.markup import filled
 from rccs.answers import commonest_confusion
-from rccs.clusters import sample, subjects_of, told_of
+from rccs.clusters import sample, told_of
 from rccs.confidence import (
     BOUND,
     confidence,
@@ -35,7 +34,7 @@ from rccs.gifs import gif_path, gif_shows
 from rccs.nearness import nearest_rccs
 from rccs.review.edits import merge_rccs
 from rccs.review.notes import title
-from support.text import count, printable
+from support.text import count
 
 RCC_MEANS = "Root cause cluster: images that the network gets wrong for what looks like one reason"
 NO_CLUSTER_MEANS = "Images that are in no root cause cluster; DBSCAN calls them noise"
@@ -47,23 +46,24 @@ class RccView:
     def __init__(self, settings: PageSettings):
         self._settings = settings
         with gr.Column(elem_id="rcc-words"):
-            self.player = lay_out_player("rcc-gif")
-            self.looks = LooksView(settings, "rcc-look")
-            self.heading = gr.HTML(elem_id="rcc-heading")
-            self.probes = ProbeView(settings, "probe-rcc")
-            self.asked = self.looks, self.probes
-            self.five = gr.Gallery(
-                show_label=False, columns=5, object_fit="contain", buttons=[], interactive=False, elem_id="rcc-sample",
-                elem_classes="safe-gallery",
-            )  # fmt: skip
-            with gr.Row(equal_height=True, elem_classes="safe-form"):
-                self.into = gr.Dropdown(
-                    label="The same reason as", info="Most similar first", choices=[], scale=2, min_width=150,
-                    elem_id="merge-into",
+            with gr.Column(elem_classes="safe-above"):
+                self.player = lay_out_player("rcc-gif")
+                self.five = gr.Gallery(
+                    show_label=False, columns=2, object_fit="contain", buttons=[], interactive=False,
+                    elem_id="rcc-sample", elem_classes="safe-gallery",
                 )  # fmt: skip
-                self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
-                self.split = SplitView(settings)
-            self.note_view = NoteView(settings, OnRccs(settings))  # last: it stays in sight at the lower edge
+                self.heading = gr.HTML(elem_id="rcc-heading")
+                self.looks = LooksView(settings, "rcc-look")
+                self.probes = ProbeView(settings, "probe-rcc")
+                self.asked = self.looks, self.probes
+                with gr.Row(equal_height=True, elem_classes="safe-form"):
+                    self.into = gr.Dropdown(
+                        label="The same reason as", info="Most similar first", choices=[], scale=2, min_width=150,
+                        elem_id="merge-into",
+                    )  # fmt: skip
+                    self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
+                    self.split = SplitView(settings)
+            self.note_view = NoteView(settings, OnRccs(settings))
         # Which RCC is shown: a browser sends it along, while the one that the server keeps may be the next already.
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
         self.outputs = [self.owner, self.player, *self.looks.outputs, self.heading, *self.probes.outputs, self.five,
@@ -91,7 +91,7 @@ class RccView:
         return self.looks.show(shown, self._subject(shown, rcc), shown.clusters.members(rcc))
 
     def _subject(self, shown: Shown, rcc: int) -> str:
-        return "" if rcc == NOISE else subjects_of(shown.clusters, self._settings.out)[rcc]
+        return "" if rcc == NOISE else shown.review.subjects[rcc]
 
     def show_pictures(self, shown: Shown, rcc: int) -> dict:
         """The rest of it."""
@@ -106,7 +106,7 @@ class RccView:
                 clusters.image_root, sample(clusters, rcc), 240, self._settings.root, told_of(clusters, rcc)
             ),
             self.into: gr.Dropdown(
-                choices=[(_named(shown, other), other) for other, _ in others],
+                choices=[(named(shown, other), other) for other, _ in others],
                 value=others[0][0] if others else None, interactive=bool(others),
             ),
             self.merge: gr.Button(interactive=bool(others)),
@@ -157,17 +157,11 @@ def _heading(results: Shown, rcc: int) -> str:
         reason=results.reasons.text_of(clusters, rcc, results.rates),
         verdict=results.rates[rcc].verdict if rcc in results.rates else "",
         confusion=commonest_confusion(clusters.answers_of(rcc)),
-        findings=findings_html(results.profiles[rcc]) if rcc in results.profiles else "",
+        profile=results.profiles.get(rcc),
         steady=confidence_text(clusters, rcc), loose=is_loose(clusters, rcc), means=confidence_means(clusters),
         width="" if steady is None else percent_down(steady), bound=BOUND, nothing=no_steady_groups_text(clusters),
         like=_most_like(results, rcc),
     )  # fmt: skip
-
-
-def _named(results: Shown, rcc: int) -> str:
-    """What the card of an RCC says it is."""
-    words = "" if rcc in results.notes and results.notes[rcc].name else words_of(results, rcc)
-    return " · ".join(filter(None, [title(rcc, results.notes), printable(words)]))
 
 
 def _most_like(results: Shown, rcc: int) -> tuple[str, str]:

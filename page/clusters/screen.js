@@ -24,6 +24,7 @@ function address(key) {
   now.set(kind, key);
   putInAddress(now, gone ? "replaceState" : "pushState");
   lost.textContent = "";
+  for (const above of document.querySelectorAll(".safe-above")) above.scrollTop = 0;
 }
 
 // Choose what the address names, as soon as it is listed.
@@ -85,7 +86,7 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || editable(event.target) || onPage("dialog[open]")) return;
   const act = {
     j: () => step(1), k: () => step(-1), w: swap, n: name, b: brighten, "?": () => dialog.showModal(),
-    t: () => { if (kind === "rcc") document.dispatchEvent(new CustomEvent("safe-tick")); },
+    t: () => { if (kind === "rcc") announce("safe-tick"); },
     ...Object.fromEntries(Object.entries(VERDICTS).map(([key, verdict]) => [key, (event) => judge(verdict, event)])),
   }[event.key];
   if (!act) return;
@@ -96,14 +97,14 @@ element.addEventListener("click", (event) => {
   if (event.target.closest('[data-do="help"]')) dialog.showModal();
   else if (event.target.closest('[data-do="bright"]')) brighten();
 });
-document.addEventListener("safe-rcc", ({ detail }) => { show("rcc"); address(detail.key); });
-document.addEventListener("safe-spot", ({ detail }) => { show("spot"); address(detail.key); });
-document.addEventListener("safe-at-hand", ({ detail: { kind: which, key, first, chosen } }) => {
+hears("safe-rcc", (detail) => { show("rcc"); address(detail.key); });
+hears("safe-spot", (detail) => { show("spot"); address(detail.key); });
+hears("safe-at-hand", ({ kind: which, key, first, chosen }) => {
   if (kind === "spot" && which === "rcc" && !chosen && onPage(LISTS.spot)) return;  // an edit of RCCs, while a weak spot is looked at
   show(which);
   if (!first) address(key);
 });
-document.addEventListener("safe-listed", ({ detail }) => follow(detail.kind));
+hears("safe-listed", (detail) => follow(detail.kind));
 window.addEventListener("popstate", () => {
   waiting = inAddress();
   follow();

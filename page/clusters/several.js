@@ -1,7 +1,8 @@
-// What is done with all RCCs that are ticked among the cards (see cards.js). Value: what is done, then the RCCs.
+// What is done with all RCCs that are ticked among the cards (see cards.js). Value: what is done, then the RCCs, each with
+// the verdict on its card.
 let ticked = [];
 
-document.addEventListener("safe-ticked", ({ detail }) => {
+hears("safe-ticked", (detail) => {
   ticked = detail;
   $(".safe-several").hidden = !ticked.length;
   $("b").textContent = `${ticked.length} ticked`;
@@ -11,6 +12,6 @@ element.addEventListener("click", (event) => {
   const what = event.target.closest("[data-do]")?.dataset.do;
   if (what === undefined) return;
   props.value = [what, ...ticked];
-  document.dispatchEvent(new CustomEvent("safe-untick"));
+  announce("safe-untick");
   if (what) trigger("select");
 });

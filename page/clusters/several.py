@@ -1,6 +1,7 @@
 """Several RCCs that are ticked among the cards: judged or merged at once, and undone at once."""
 
 from collections.abc import Callable
+from typing import Any
 
 import gradio as gr
 
@@ -26,20 +27,24 @@ class SeveralView:
         """Connect the bar (see `RunsView.wire`)."""
 
         def on_several(sent: object, rcc: int, spot: object, *parts: object) -> dict:
-            what, *ticked = sent if isinstance(sent, list) and sent else [""]
-            rccs = [one for one in ticked if isinstance(one, int) and one > NOISE]
-            if not rccs or what not in (MERGE, *filter(None, VERDICTS)):
+            parts_sent: list[Any] = sent if isinstance(sent, list) and sent else [""]
+            what, *ticked = parts_sent
+            try:
+                seen = {int(one): str(verdict) for one, verdict in ticked if int(one) > NOISE}
+            except (TypeError, ValueError):
+                seen = {}
+            if not seen or what not in (MERGE, *filter(None, VERDICTS)):
                 return gr.skip()  # other clients may send anything
-            return changed(rcc, parts, lambda maker: self._do(what, rccs, maker), spot)
+            return changed(rcc, parts, lambda maker: self._do(what, seen, maker), spot)
 
         self.widget.select(on_several, [self.widget, rcc, spot, *window.parts], outputs, **EACH, **EDITS)
 
-    def _do(self, what: str, rccs: list[int], maker: Maker) -> None:
+    def _do(self, what: str, seen: dict[int, str], maker: Maker) -> None:
         out, clusters = self._settings.out, self._settings.results.shown(maker.run).clusters
         if what != MERGE:
-            judge_rccs(out, rccs, what, maker=maker)
-            tell(f"{count(len(rccs), 'RCC')} judged {what}. Undo takes all back.")
+            judge_rccs(out, seen, what, maker=maker)
+            tell(f"{count(len(seen), 'RCC')} judged {what}. Undo takes all back.")
             return
-        into, *others = sorted(rccs, key=lambda rcc: (-len(clusters.members(rcc)), rcc))
+        into, *others = sorted(seen, key=lambda rcc: (-len(clusters.members(rcc)), rcc))
         merge_rccs(out, *others[:1], into, *others[1:], maker=maker)
         tell(f"{count(len(others), 'RCC')} merged into {title(into)}. Undo takes all back.")

@@ -20,4 +20,4 @@ element.addEventListener("click", (event) => {
   props.value = [asked.rcc, asked.seen];
   trigger("select");
 });
-watch("parts", show);
+shows("parts", show);

@@ -42,7 +42,7 @@ function build() {
   // The answer to a question from before the click
   const button = [...list.children].find(({ dataset }) => dataset.key === clicked);
   if (button && props.value !== clicked) choose(button);
-  document.dispatchEvent(new CustomEvent("safe-listed", { detail: { kind: "spot" } }));
+  announce("safe-listed", { kind: "spot" });
 }
 
 function mark() {
@@ -57,7 +57,7 @@ function choose(button) {
   mark();
   // What is typed from now on is about this one, though what there is to show of it comes later (see note.js).
   const title = button.querySelector("b").textContent;
-  document.dispatchEvent(new CustomEvent("safe-spot", { detail: { key: button.dataset.key, title } }));
+  announce("safe-spot", { key: button.dataset.key, title });
   trigger("select");
 }
 
@@ -65,8 +65,7 @@ element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-rank]");
   if (button) choose(button);
 });
-watch(["spots", "base", "told", "more"], build);
 watch("named", () => rename(given("named")));
-document.addEventListener("safe-spot-noted", ({ detail }) => rename(detail));
+hears("safe-spot-noted", (detail) => rename(detail));
 watch("value", mark);
-build();
+shows(["spots", "base", "told", "more"], build);

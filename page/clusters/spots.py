@@ -44,10 +44,11 @@ class SpotsView:
     def lay_out_one(self) -> None:
         """The GIF of the weak spot at hand, and the engineer's note on it."""
         with gr.Column(elem_id="spot-words"):
-            self.player = lay_out_player("spot-gif")
-            self.looks = LooksView(self._settings, "spot-look")
-            self.heading = gr.HTML(elem_id="spot-heading")
-            self.probes = ProbeView(self._settings, "probe-spot")
+            with gr.Column(elem_classes="safe-above"):
+                self.player = lay_out_player("spot-gif")
+                self.heading = gr.HTML(elem_id="spot-heading")
+                self.looks = LooksView(self._settings, "spot-look")
+                self.probes = ProbeView(self._settings, "probe-spot")
             self.asked = self.looks, self.probes
             with pane("spot-note-pane") as self.note_pane:
                 self.note_view = NoteView(self._settings, OnWeakSpots(self._settings))
@@ -88,34 +89,23 @@ class SpotsView:
         titles = {level[0] + 1: text for text, level in levels_of(reasons.spots)}
         spots = [
             {
-                "title": titles.get(place, ""),
-                "rank": place,
-                "key": spot.conditions,
-                "said": spot_judgement(shown, spot.conditions),
-                "where": printable(spot.where),
-                "rate": spot.rate,
-                "low": spot.interval[0],
-                "high": spot.interval[1],
-                "figures": _figures(spot),
+                "title": titles.get(place, ""), "rank": place, "key": spot.conditions,
+                "said": spot_judgement(shown, spot.conditions), "where": printable(spot.where), "rate": spot.rate,
+                "low": spot.interval[0], "high": spot.interval[1], "figures": _figures(spot),
                 "overlaps": _overlaps(shown, place),
             }
             for place, spot in enumerate(reasons.spots, start=1)
-        ]
+        ]  # fmt: skip
         return {
             self.pane: reveal(),
             self.widget: gr.HTML(
-                reasons.spots[rank - 1].conditions if rank else "",
-                spots=as_news(shown.run, shown.at, spots),
-                base=reasons.base,
-                told=told,
-                more=" ".join(filter(None, more)),
-                named="",
-                stays=stays,
+                reasons.spots[rank - 1].conditions if rank else "", spots=as_news(shown.run, shown.at, spots),
+                base=reasons.base, told=told, more=" ".join(filter(None, more)), named="", stays=stays,
             ),
             self.row: self._in_a_row(shown),
             self.note_pane: reveal() if rank else put_away(),
             **self.show_one(shown, rank, forced=not stays),
-        }
+        }  # fmt: skip
 
     def _in_a_row(self, shown: Shown) -> str:
         row = shown.reasons.in_a_row(shown.clusters)

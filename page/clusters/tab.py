@@ -262,7 +262,7 @@ class ClustersTab:
         try:
             fields |= self.form.of(results.shown(), interactive=True)
             shown = self.show()
-            drawn = self.images_view.show_stored_map(results.shown(), shown[self._rcc])
+            drawn = self.images_view.show_map(results.shown(), chosen=shown[self._rcc], at_once=True)
             return {**fields, **shown, **drawn, self._drawn: bool(drawn), **self.show_form(folded=True)}
         except SAFEError as error:
             return {**fields, self._status: failed(error)}

@@ -50,7 +50,7 @@ function applyToCards() {
 
 function applyToMap(drawn) {
   if (pending()) return;
-  let filters = {};
+  let filters;
   try { filters = JSON.parse(part("filters")); } catch { filters = { filters: [part("filters")] }; }
   tell("safe-filter", { filters });
   if (drawn ? !part("colour") : part("colour") === coloured) return;  // a map that is drawn anew shows the RCCs

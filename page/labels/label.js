@@ -235,7 +235,5 @@ element.addEventListener("input", ({ target }) => {
   else if (target.type === "range") $(".safe-label").style.setProperty("--brightness", target.value);
 });
 
-watch(["version", "classes"], () => { say(""); load(); });
-watch(["classes", "train"], askForPictures);
-load();
-askForPictures();
+shows(["version", "classes"], () => { say(""); load(); });
+shows(["classes", "train"], askForPictures);

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,15 +178,8 @@ class LabelsTab:
 
         return self._settle(take, train)
 
-    def on_typed(self, train: str | None) -> dict:
-        """Take over what was typed into the table."""
-        return self._settle(take_typed_labels, train)
-
-    def on_write(self, train: str | None) -> dict:
-        """Write the table again, without what was typed into it."""
-        return self._settle(write_labels, train)
-
     def _settle(self, how: Callable[[Path], object], train: str | None) -> dict:
+        """Take labels over, or write the table again without what was typed into it."""
         try:
             how(self._settings.out)
         except SAFEError as error:
@@ -217,8 +211,8 @@ class LabelsTab:
             self.show_after(filled_in)
         gr.on([self.train.blur, self.train.submit, tab.select], *self._shown, **LATEST, **ONE_BY_ONE)
         gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], self.outputs, **VIEW)
-        self.take_typed.click(self.on_typed, self.train, self.outputs, **VIEW)
-        self.write.click(self.on_write, self.train, self.outputs, **VIEW)
+        for button, how in ((self.take_typed, take_typed_labels), (self.write, write_labels)):
+            button.click(partial(self._settle, how), self.train, self.outputs, **VIEW)
         filled = loaded.then(self._first_look, None, [*form.outputs, form.filled, self.marks], **FOLLOW)
         self.show_after(filled)  # the tab may have been in sight before the field was filled in
         news.folder(

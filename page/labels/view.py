@@ -51,26 +51,16 @@ class LabelView:
         self._lock = threading.Lock()
         self._steps: OrderedDict[str, deque[_Step]] = OrderedDict()  # by visitor
 
-        # Called by the script in label.js with one value, a list, which is validated like any other outside input
-        def label_state(sent: list) -> dict:
-            return self._state(*_parts(sent, 3))
-
-        def label_picture(sent: list) -> str:
-            return self._picture(*_parts(sent, 2))
-
-        def give_label(sent: list) -> dict:
-            return self._give(*_parts(sent, 7))
-
-        def undo_label(sent: list) -> dict:
-            return self._undo(*_parts(sent, 4))
-
-        def class_pictures(sent: list) -> dict:
-            train, names = _parts(sent, 2)
+        def class_pictures(train: object, names: object) -> dict:
             return examples(train, _texts(names))
 
+        called: dict[str, tuple[Callable[..., Any], int]] = {
+            "label_state": (self._state, 3), "label_picture": (self._picture, 2), "give_label": (self._give, 7),
+            "undo_label": (self._undo, 4), "class_pictures": (class_pictures, 2),
+        }  # fmt: skip
         self.widget = scripted(
             "labels/label", None, version="", classes=[], train="", elem_id="labelling",
-            server_functions=[label_state, label_picture, give_label, undo_label, class_pictures],
+            server_functions=[_called(name, *one) for name, one in called.items()],
         )  # fmt: skip
 
     def show(self, classes: list[str], train: str) -> gr.HTML:
@@ -228,10 +218,15 @@ def _count(unsafe: UnsafeSet, rcc: int, name: str) -> dict:
     return {"rcc": rcc, "title": name, "total": len(labels), "labelled": sum(map(bool, labels))}
 
 
-def _parts(sent: object, n: int) -> list:
-    """What a script has sent, as a list of n parts; those that are missing are None."""
-    parts = list(sent) if isinstance(sent, list) else []
-    return [*parts[:n], *[None] * (n - len(parts))]
+def _called(name: str, answer: Callable[..., Any], n: int) -> Callable[[object], Any]:
+    """A function that the script calls by its name, with a list of n parts; those that are missing are None."""
+
+    def function(sent: object) -> Any:
+        parts = list(sent) if isinstance(sent, list) else []
+        return answer(*parts[:n], *[None] * (n - len(parts)))
+
+    function.__name__ = name
+    return function
 
 
 def _texts(sent: object) -> list[str]:

@@ -2,12 +2,12 @@
 
 import gradio as gr
 
+from page.form_tab import given
 from page.form_view import FormView
 from page.forms import remember, remembered
 from page.jobs import Job, PageSettings
 from pipeline.confirmation import confirm
 from pipeline.reporting.weak_spots import confirmation_html
-from support.errors import SAFEError
 
 FORM = "confirmation"
 
@@ -55,10 +55,8 @@ class FreshTestSet:
             A field is empty or leads out of the page's root, or as for `pipeline.confirmation.confirm`.
         """
         settings = self._settings
-        for what, typed in (("a table of predictions", predictions), ("a folder of fresh test images", tested)):
-            if not (typed or "").strip():
-                raise SAFEError(f"Expected {what}. Received: nothing.")
+        table = given(predictions, "table of predictions", settings)
+        folder = given(tested, "folder of fresh test images", settings)
         remember(settings.out, FORM, {"predictions": predictions, "tested": tested, "after": after})
-        table, folder = settings.accept(predictions), settings.accept(tested)
         later = settings.accept(after) or None
         confirm(settings.out, table, folder, after=later, weights=settings.weights, progress=job.tell)

@@ -1,14 +1,13 @@
 """On the tab Report: what is said of the analysis as a whole, kept as it is typed, and its rounds."""
 
-import string
 from typing import Any
 
 import gradio as gr
 
-from page.assets import asset, scripted
+from page.assets import scripted
 from page.jobs import PageSettings
 from page.visitors import visitor_of
-from pipeline.reporting.markup import escaped
+from pipeline.reporting.markup import filled
 from pipeline.reporting.rounds import rounds_html
 from rccs.review.notes import LONGEST_SCOPE, SCOPE, Scope
 from rccs.review.review import load_scope, set_scope
@@ -40,10 +39,5 @@ def lay_out_scope(settings: PageSettings) -> gr.HTML:
         problem = told if kept.conflicts else ""
         return {"said": kept.note._asdict(), "conflicts": list(kept.conflicts), "problem": problem}
 
-    fields = "".join(
-        f"<label><span>{escaped(known.title)}</span><textarea rows='2' maxlength='{LONGEST_SCOPE}' "
-        f"placeholder='{escaped(known.example)}' data-field='{field}'></textarea></label>"
-        for field, known in SCOPE.items()
-    )
-    template = string.Template(asset("report/scope.html")).substitute(fields=fields)
+    template = filled("page/report/scope.html", fields=SCOPE, longest=LONGEST_SCOPE)
     return scripted("report/scope", "", html_template=template, server_functions=[scope], elem_id="scope")

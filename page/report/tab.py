@@ -1,6 +1,7 @@
 """Last tab: what has been found, judged and improved leaves SAFE as a report and as an export."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import gradio as gr
@@ -124,13 +125,10 @@ class ReportTab:
         return {
             self.status: done(f"{subject} · folder {clusters.image_root.name}"),
             self.pane: reveal(),
-            self.report_state: state_of(REPORT, self._settings),
-            self.export_state: state_of(EXPORT, self._settings),
-            self.evidence_state: evidence_state(self._settings),
-            self.run: results.run,
-            self.seen: self._stamp(),
+            self.report_state: state_of(REPORT, self._settings), self.export_state: state_of(EXPORT, self._settings),
+            self.evidence_state: evidence_state(self._settings), self.run: results.run, self.seen: self._stamp(),
             **self.fresh.show(),
-        }
+        }  # fmt: skip
 
     def _stamp(self) -> str:
         results = self._settings.results
@@ -147,14 +145,8 @@ class ReportTab:
 
         yield from self.job_view.start(checked, show or self.show)
 
-    def on_report(self, run: str | None) -> Iterator[dict]:
-        yield from self._make(lambda job: write_report(self._settings.out, progress=job.progress), run)
-
-    def on_export(self, run: str | None) -> Iterator[dict]:
-        yield from self._make(lambda job: export_here(self._settings.out, progress=job.progress), run)
-
-    def on_evidence(self, run: str | None) -> Iterator[dict]:
-        yield from self._make(lambda job: write_evidence(self._settings.out, progress=job.progress), run)
+    def _on_make(self, write: Callable[..., object], run: str | None) -> Iterator[dict]:
+        yield from self._make(lambda job: write(self._settings.out, progress=job.progress), run)
 
     def on_verify(self, run: str | None, images: bool | None) -> Iterator[dict]:
         found: list[list[Finding]] = []  # none if there is no answer
@@ -164,7 +156,8 @@ class ReportTab:
             found.append(verify(self._settings.out, images=images, progress=job.progress))
 
         def show() -> dict:
-            return {**self.show(), self.verified: verified_html(*found, images=images) if found else ""}
+            told = [filled("page/report/verified.html", found=one, images=images, most=MOST_FINDINGS) for one in found]
+            return {**self.show(), self.verified: "".join(told)}
 
         yield from self._make(work, run, show)
 
@@ -184,9 +177,9 @@ class ReportTab:
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         looked = [self.job_view.followed, self.seen]
-        self.report.click(self.on_report, self.run, self.outputs, **FOLLOW)
-        self.export.click(self.on_export, self.run, self.outputs, **FOLLOW)
-        self.evidence.click(self.on_evidence, self.run, self.outputs, **FOLLOW)
+        written = ((self.report, write_report), (self.export, export_here), (self.evidence, write_evidence))
+        for button, write in written:
+            button.click(partial(self._on_make, write), self.run, self.outputs, **FOLLOW)
         self.verify.click(self.on_verify, [self.run, self.images], self.outputs, **FOLLOW)
         self.fresh.ask.click(self.on_confirm, [self.run, *self.fresh.form.widgets], self.outputs, **FOLLOW)
         loaded.then(self.on_load, None, [*self.outputs, *self.fresh.form.widgets, self.fresh.form.filled], **FOLLOW)
@@ -221,11 +214,6 @@ def evidence_state(settings: PageSettings) -> str:
     old = not present_basis(settings.out)
     age = "Out of date: something was said or made since." if old else "Up to date."
     return filled("page/report/made.html", file=EVIDENCE_FILE, old=old, age=age)
-
-
-def verified_html(found: Sequence[Finding], *, images: bool) -> str:
-    """What a verification has found."""
-    return filled("page/report/verified.html", found=found, images=images, most=MOST_FINDINGS)
 
 
 def _described(product: _Product) -> str:

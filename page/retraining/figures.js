@@ -6,7 +6,6 @@ function build() {
   mark();
 }
 
-watch("tiles", build);
-build();
+shows("tiles", build);
 // What was sent before this was on the page is lost.
 setTimeout(() => { if (!(props.tiles || []).length) trigger("opened"); });

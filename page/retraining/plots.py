@@ -68,7 +68,8 @@ def shares_right(shares: Sequence[Share], notes: Mapping[int, RccNote]) -> Marku
     Those of which most are still wrong come first; the names lead to the RCCs. A thin line is the 95 % interval of the
     share after it.
     """
-    there = sorted((share for share in shares if share.images), key=_still_wrong)
+    there = [share for share in shares if share.images]
+    there.sort(key=lambda one: (int(one.name) == NOISE, one.after - one.images))  # still wrong first; no cluster last
     drawn = there[:MOST_BARS]
     if not drawn:
         return Markup("")
@@ -100,8 +101,3 @@ def class_bars(shares: Sequence[Share], sure: Mapping[str, Certainty], summary: 
     ordered = sorted(shares, key=order)
     rows = zip(ordered, (sure.get(share.name) for share in ordered), right_intervals(ordered), strict=True)
     return filled("page/retraining/classes.html", rows=rows, summary=summary, not_shown=NOT_SHOWN)
-
-
-def _still_wrong(share: Share) -> tuple[bool, int]:
-    """Orders RCCs by the images that are still wrong, the most first; the images in no cluster come last."""
-    return int(share.name) == NOISE, share.after - share.images

@@ -5,6 +5,7 @@ that it knows, and Gradio would believe anyone.
 """
 
 import re
+from collections.abc import Callable
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse
@@ -54,18 +55,23 @@ class Below:
         else:
             headers = [(name, value) for name, value in scope["headers"] if not name.startswith(_OF_PROXIES)]
             inner = {**scope, "headers": headers, "path": scope["path"].removeprefix(self._path)}
-            await self._app(inner, receive, self._outwards(send))
+            await self._app(inner, receive, at_start(send, self._outwards))
 
-    def _outwards(self, send: Send) -> Send:
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start" and self._path:
-                headers = MutableHeaders(scope=message)
-                if headers.get("location", "").startswith("/"):
-                    headers["location"] = self._path + headers["location"]
-                message["headers"] = [
-                    (name, value.replace(b"Path=/", f"Path={self._path}/".encode()) if name == b"set-cookie" else value)
-                    for name, value in headers.raw
-                ]
-            await send(message)
+    def _outwards(self, headers: MutableHeaders) -> None:
+        if headers.get("location", "").startswith("/"):
+            headers["location"] = self._path + headers["location"]
+        cookies = headers.getlist("set-cookie")
+        del headers["set-cookie"]
+        for cookie in cookies:
+            headers.append("set-cookie", cookie.replace("Path=/", f"Path={self._path}/" if self._path else "Path=/"))
 
-        return sending
+
+def at_start(send: Send, change: Callable[[MutableHeaders], object]) -> Send:
+    """As `send`, but the headers of an answer are changed first."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            change(MutableHeaders(scope=message))
+        await send(message)
+
+    return sending

@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from page.serving.analyses import TOP, split_address
+from page.serving.below import at_start
 from pipeline.reporting.evidence.statement import EVIDENCE_FILE
 from pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
 from support.defects import report_defect
@@ -111,16 +112,16 @@ class Guard:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})  # the page uses none
             return
-        send = _with_headers(send, _policy(split_address(scope["path"])[1]))
         begun = False
 
-        async def sending(message: Message) -> None:
+        def begin(headers: MutableHeaders) -> None:
             nonlocal begun
             begun = True
-            await send(message)
+            headers.update({**HEADERS, "Content-Security-Policy": _policy(split_address(scope["path"])[1])})
 
+        send = at_start(send, begin)
         try:
-            await self._answer(scope, receive, sending)
+            await self._answer(scope, receive, send)
         except ClientDisconnect:  # or its body was too long
             status, why = 400, "The request ended early."
         except SAFEError as error:  # of an analysis that is deleted or changed meanwhile
@@ -258,18 +259,6 @@ def _policy(path: str) -> str:
     if f"/{_FILE}" in path or path[1:] in GIVEN_OUT:
         return FILE_POLICY
     return LIST_POLICY if path.split("/")[1:2] == ["analyses"] else PAGE_POLICY
-
-
-def _with_headers(send: Send, policy: str) -> Send:
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
-                headers[name] = value
-            headers["Content-Security-Policy"] = policy
-        await send(message)
-
-    return sending
 
 
 def _bounded(receive: Receive) -> Receive:

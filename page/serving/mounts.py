@@ -147,7 +147,7 @@ class Mounts:
         with self._top.jobs.turn.lock:
             if state := self.at_work(name):
                 title = title_of(self._home, name)
-                raise SAFEError(f"{title} is at work ({state}). Wait until it has finished, or cancel it there.")
+                raise SAFEError(f"{title} is at work ({state}). Wait until it has finished, or stop it there.")
             yield
             if jobs := self._jobs_of(name):
                 jobs.end()

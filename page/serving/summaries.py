@@ -6,11 +6,13 @@ there at once. What is missing or damaged is left out; the analysis's own page s
 
 import contextlib
 import csv
+import datetime
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.reporting.export import REPORT_FILE
 from rccs.clusters import LABELS_FILE
 from rccs.dbscan.outcome import NOISE
 from rccs.unsafe_set import UNSAFE_SET_FILE
@@ -20,7 +22,7 @@ from support.run_folder import ACCURACY_FILE, FAILURES_FILE
 from support.text import count
 from training.result import RETRAINING_FILE
 
-_FILES = (DATABASE_FILE, FAILURES_FILE, ACCURACY_FILE, LABELS_FILE, UNSAFE_SET_FILE, RETRAINING_FILE)
+_FILES = (DATABASE_FILE, FAILURES_FILE, ACCURACY_FILE, LABELS_FILE, UNSAFE_SET_FILE, RETRAINING_FILE, REPORT_FILE)
 
 
 class Summary(NamedTuple):
@@ -34,6 +36,8 @@ class Summary(NamedTuple):
         Before and after the retraining, and of how many images.
     changed : float
         When something was last done, in seconds since 1970.
+    reported : bool
+        Whether a report was written.
     """
 
     failures: int | None
@@ -42,6 +46,7 @@ class Summary(NamedTuple):
     labelled: int | None
     accuracy: tuple[float, float, int] | None
     changed: float
+    reported: bool
 
     @property
     def step(self) -> str:
@@ -53,34 +58,40 @@ class Summary(NamedTuple):
                 else "Find the reasons"
             )
         if self.accuracy is not None:
-            return "Look at what is still wrong, and write the report"
+            return "Look at what is still wrong" + ("" if self.reported else ", and write the report")
         if self.unsafe is None:
             return "Select the unsafe set"
         missing = self.unsafe - (self.labelled or 0)
         return f"Label {count(missing, 'image')}" if missing else "Retrain"
 
+    @property
+    def facts(self) -> list[tuple[str, bool]]:
+        """What has been done, and whether it is a gain."""
+        labelled = f", {self.labelled:,} labelled" if self.labelled else ""
+        done = ((self.failures, "failure", ""), (self.rccs, "RCC", ""), (self.unsafe, "unsafe image", labelled))
+        facts = [(count(number, what) + more, False) for number, what, more in done if number is not None]
+        if self.accuracy:
+            before, after, tested = self.accuracy
+            facts.append((f"accuracy {before:.1%} → {after:.1%} of {tested:,}", after > before))
+        return facts
 
-class Summaries:
-    """Summaries that are read once and kept as long as the files stay the same."""
-
-    def __init__(self) -> None:
-        self._kept: dict[Path, tuple[tuple, Summary]] = {}
-
-    def of(self, folder: Path) -> Summary:
-        """The summary of the analysis in a folder."""
-        stamp = tuple(_stamp_of(folder / name) for name in _FILES)
-        kept = self._kept.get(folder)
-        if kept is None or kept[0] != stamp:
-            kept = self._kept[folder] = (stamp, summary_of(folder))
-        return kept[1]
+    @property
+    def date(self) -> datetime.datetime:
+        """The time of the last change, here."""
+        return datetime.datetime.fromtimestamp(self.changed).astimezone().replace(microsecond=0)
 
 
-def summary_of(folder: Path) -> Summary:
-    """Read the summary of the analysis in a folder."""
+def stamp_of(folder: Path) -> tuple[tuple[int, int] | None, ...]:
+    """What differs where the summary may."""
+    return tuple(_stamp_of(folder / name) for name in _FILES)
+
+
+def summary_of(folder: Path, stamp: tuple[tuple[int, int] | None, ...] = ()) -> Summary:
+    """Read the summary of the analysis in a folder, by default with its present stamp."""
     failures, rccs = _of_clusters(folder) or (_collected(folder), None)
     unsafe, labelled = _of_unsafe_set(folder) or (None, None)
-    changed = max((found[0] for name in _FILES if (found := _stamp_of(folder / name))), default=0) / 1e9
-    return Summary(failures, rccs, unsafe, labelled, _accuracy(folder), changed)
+    changed = max((found[0] for found in stamp or stamp_of(folder) if found), default=0) / 1e9
+    return Summary(failures, rccs, unsafe, labelled, _accuracy(folder), changed, (folder / REPORT_FILE).is_file())
 
 
 def _of_clusters(folder: Path) -> tuple[int, int] | None:

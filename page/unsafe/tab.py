@@ -152,9 +152,7 @@ class UnsafeTab(FormTab):
         named = ((f"{title(k, current.notes)} · {count(len(images), 'image')}", k) for k, images in selected.items())
         choices = [choice for choice in named if selected[choice[1]]]
         return {
-            self.status: self._summary(unsafe),
-            self.pane: reveal(),
-            self.key: set_key(unsafe),
+            self.status: self._summary(unsafe), self.pane: reveal(), self.key: set_key(unsafe),
             self.per_rcc: _rows_by_rcc(unsafe, current, selected),
             self.rcc: gr.Dropdown(choices=choices, value=choices[0][1]),
             self.table: [

@@ -87,5 +87,4 @@ element.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-watch(["tiles", "value"], build);
-build();
+shows(["tiles", "value"], build);

@@ -69,8 +69,7 @@ element.addEventListener("keydown", (event) => {
   next.tabIndex = 0;
   next.focus();
 });
-watch(["rows", "columns", "cells"], build);
 watch("value", mark);
-build();
+shows(["rows", "columns", "cells"], build);
 // What was sent before this was on the page is lost.
 setTimeout(() => { if (!(props.rows || []).length) trigger("opened"); });

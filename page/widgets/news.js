@@ -9,7 +9,7 @@ async function look(first) {
   if (!document.hidden) {
     try {
       const latest = await server.latest_news([]);
-      document.dispatchEvent(new CustomEvent("safe-steps", { detail: latest.steps }));
+      announce("safe-steps", latest.steps);
       for (const event of EVENTS) {
         // At first the window is still being filled in, and would be filled in twice.
         if (first || !latest[event] || latest[event] === told[event]) continue;
@@ -27,7 +27,7 @@ async function look(first) {
 }
 watch("known", () => { if (props.known && !Object.keys(told).length) Object.assign(told, JSON.parse(props.known)); });
 // What this window has written itself it shows already, but for the list of what was said.
-document.addEventListener("safe-kept", ({ detail: [before, after] }) => {
+hears("safe-kept", ([before, after]) => {
   if (told.notes === before) told.notes = after;
   if (listsEdits()) trigger("edits");
 });

@@ -2,6 +2,15 @@
 // `trigger` and `server`.
 const $ = (selector) => element.querySelector(selector);
 
+// All scripts keep to this: what a widget shows follows its `props` (`shows`); what the engineer does is its `value`, with
+// `trigger`, or a function of `server`; and what other widgets need to know is announced, and heard there.
+function shows(names, show) {
+  watch(names, show);
+  show();
+}
+const announce = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
+const hears = (name, hear) => document.addEventListener(name, ({ detail }) => hear(detail));
+
 // A new element: its properties and attributes (a text alone is its class), and what is in it.
 function made(tag, properties = {}, ...content) {
   const part = document.createElement(tag), named = typeof properties === "string" ? { className: properties } : properties;

@@ -33,7 +33,7 @@ function tick() {
 }
 
 button.addEventListener("click", () => all().find((tab) => idOf(tab) === steps.next)?.click());
-document.addEventListener("safe-steps", ({ detail }) => {
+hears("safe-steps", (detail) => {
   if (!detail) return;
   steps = detail;
   tick();

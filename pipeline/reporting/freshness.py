@@ -16,6 +16,7 @@ from typing import NamedTuple
 from pipeline.reporting.export import LABELS_TABLE, REPORT_FILE
 from rccs.review.journal import KINDS
 from rccs.unsafe_set import LABEL
+from store.database import reading
 from store.entries import last_number
 from store.runs import CLUSTERS, COMPARISON, CONFIRMATION, PROBES, RETRAINING, SELECTION, present_runs
 from store.runs import KINDS as RUN_KINDS
@@ -60,13 +61,12 @@ class Made(NamedTuple):
 def made_from(folder: Path) -> dict[str, str]:
     """What a report on the present state is made from, by part: the numbers of the runs and of the last entries."""
     runs = present_runs(folder)
-    return {
-        part: "-".join(
-            str(runs[kind].number if kind in runs else 0) if kind in RUN_KINDS else str(last_number(folder, [kind]))
-            for kind in kinds
-        )
-        for part, (_, kinds) in PARTS.items()
-    }
+    with reading(folder) as db:
+
+        def number_of(kind: str) -> int:
+            return (runs[kind].number if kind in runs else 0) if kind in RUN_KINDS else last_number(db, kind)
+
+        return {part: "-".join(str(number_of(kind)) for kind in kinds) for part, (_, kinds) in PARTS.items()}
 
 
 def made_elements(digests: dict[str, str], now: datetime.datetime) -> str:

@@ -29,7 +29,7 @@ from pipeline.reporting.provenance import edits_section, register_section, run_s
 from pipeline.reporting.rounds import rounds_html
 from pipeline.reporting.summary import noise_section, rccs_section, summary_section
 from pipeline.reporting.weak_spots import confirmation_section, weak_spots_section
-from rccs.clusters import RootCauseClusters, fingerprint, run_record, sample, subjects_of
+from rccs.clusters import RootCauseClusters, fingerprint, run_record, sample
 from rccs.confidence import BOUND
 from rccs.dbscan.outcome import NOISE
 from rccs.profiles import load_profiles
@@ -156,7 +156,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
         confirmation=confirmation.facts if (confirmation := runs.get(CONFIRMATION)) else {},
         probes=read("probes", lambda: load_probes(runs.get(PROBES)), []),
         register=register_of(
-            review, subjects_of(review.clusters, folder), reasons, rates, spot_notes, tested,
+            review, reasons, rates, spot_notes, tested,
             read("fresh", lambda: asked(runs.get(CONFIRMATION), review), {}),
         ),
         scope=load_scope(folder),

@@ -9,7 +9,6 @@ from markupsafe import Markup
 from pipeline.reporting.markup import filled, picture_uri, warning
 from pipeline.reporting.material import Material
 from pipeline.reporting.probes import probes_html
-from rccs.clusters import subjects_of
 from rccs.review.review import notes_elsewhere
 from rccs.spots.weak_spots import levels_of
 
@@ -39,7 +38,7 @@ def weak_spots_section(known: Material) -> Markup:
 def _probes(known: Material) -> list[tuple[str, Markup]]:
     """What probes say of the weak spots and RCCs that are there, with their names."""
     names = {spot.conditions: spot.where for spot in known.reasons.spots}
-    names |= {subject: known.title(rcc) for rcc, subject in subjects_of(known.clusters, known.folder).items()}
+    names |= {subject: known.title(rcc) for rcc, subject in known.review.subjects.items()}
     by_subject = itertools.groupby(known.probes, lambda probe: probe.subject)
     return [(names[subject], probes_html(list(own))) for subject, own in by_subject if subject in names]
 

@@ -5,12 +5,12 @@ An edit is an entry of the database; with it, what is said of the RCCs that it c
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rccs.clusters import LABELS_FILE, fingerprint, labels_text, load_clusters, subjects_of
+from rccs.clusters import LABELS_FILE, fingerprint, labels_text, load_clusters
 from rccs.dbscan.outcome import NOISE
 from rccs.review.journal import (
     MAKING,
@@ -71,14 +71,25 @@ def merge_rccs(folder: Path, rcc: int, into: int, *more: int, maker: Maker = NOB
         return editing.review
 
 
-def judge_rccs(folder: Path, rccs: Sequence[int], verdict: str, *, maker: Maker = NOBODY) -> Review:
-    """Give several RCCs the same verdict (SAFEError if one does not exist, or there is no such verdict)."""
+def judge_rccs(folder: Path, seen: Mapping[int, str], verdict: str, *, maker: Maker = NOBODY) -> Review:
+    """Give several RCCs, each with the verdict that the maker has seen, the same one.
+
+    Raises
+    ------
+    SAFEError
+        One does not exist, there is no such verdict, or someone else has judged one otherwise; nothing is changed.
+    """
     first = None
     with _editing(folder, maker) as editing:
-        for rcc in rccs:
+        for rcc, was in seen.items():
             if rcc not in editing.review.clusters.groups:
                 raise SAFEError(f"There is no {title(rcc)} to judge. Choose one that is displayed.")
             before = editing.note(rcc)
+            if before.verdict not in (was, verdict):
+                raise SAFEError(
+                    f"Another window has judged {title(rcc)}: it is {before.verdict or 'not judged'} by now, and was "
+                    f"{was or 'not judged'} when you ticked it. No RCC was judged {verdict}. Look at it first."
+                )
             after = tidy_note(before._replace(verdict=verdict))
             if after != before:
                 number = editing.say(before, after, first=first)
@@ -249,7 +260,7 @@ class _Editing:
         elif isinstance(after, SpotNote):
             kind, subject = "spot", after.subject
         else:
-            kind, subject = "rcc", subjects_of(self.review.clusters, self.folder)[after.rcc]
+            kind, subject = "rcc", self.review.subjects[after.rcc]
         value = {"before": before, "after": after, **({"first": first} if first else {})}
         return append(self.db, kind, subject, value, author=self.maker.by, run=self.review.run, part_of=part_of)
 
@@ -270,7 +281,7 @@ class _Editing:
         since = 0 if edit is about else about.number
         spoken = {
             rcc
-            for rcc, subject in subjects_of(before.clusters, self.folder).items()
+            for rcc, subject in before.subjects.items()
             if subject in said and (said[subject].run == before.run or said[subject].number > since)
         }
         self.read()

@@ -47,6 +47,8 @@ class Review(NamedTuple):
         The merges, moves and new RCCs, and what was undone and redone of them, oldest first.
     run : str
         As of `rccs.clusters.run_of`.
+    subjects : dict of int to str
+        What identifies each RCC, and `NOISE` (see `subjects_of`).
     """
 
     original: RootCauseClusters
@@ -54,6 +56,7 @@ class Review(NamedTuple):
     notes: dict[int, RccNote]
     edits: tuple[Edit, ...]
     run: str
+    subjects: dict[int, str]
 
     @property
     def last_number(self) -> int:
@@ -87,14 +90,14 @@ def read_review(db: sqlite3.Connection, folder: Path, original: RootCauseCluster
     run = run_of(original, folder)
     edits = edits_in(db, run, MAKING)
     clusters = reviewed(original, edits, known_reach=edits[-1].reach if edits else None)
-    said = present(db, "rcc")
+    said, subjects = present(db, "rcc"), subjects_of(clusters, run)
     notes = {}
-    for rcc, subject in subjects_of(clusters, folder).items():
+    for rcc, subject in subjects.items():
         if subject in said:
             note = RccNote(*said[subject]["after"])._replace(rcc=rcc)
             if says_something(note):
                 notes[rcc] = note
-    return Review(original, clusters, dict(sorted(notes.items())), edits, run)
+    return Review(original, clusters, dict(sorted(notes.items())), edits, run, subjects)
 
 
 def all_edits(folder: Path, review: Review) -> tuple[Edit, ...]:
@@ -159,7 +162,7 @@ def set_note(
         review = read_review(db, folder, original)
         if note.rcc not in review.clusters.groups:
             raise SAFEError(f"There is no RCC {note.rcc} to write a note on. Choose one that is displayed.")
-        theirs, subject = review.notes.get(note.rcc, RccNote(note.rcc)), subjects_of(review.clusters, folder)[note.rcc]
+        theirs, subject = review.notes.get(note.rcc, RccNote(note.rcc)), review.subjects[note.rcc]
         return keep_note(db, "rcc", subject, note, theirs, seen=seen, by=by, run=review.run)
 
 

@@ -106,9 +106,9 @@ def opened(browser: Browser, served: Served) -> Iterator[Page]:
     page.on("pageerror", lambda error: faults.append(str(error)))
     try:
         page.goto(served.url)
-        expect(page).to_have_title("SAFE")
+        expect(page).to_have_title(f"{served.out.name} – SAFE")
         yield page
-        assert page.title() == "SAFE"
+        assert page.title() == f"{served.out.name} – SAFE"
         assert requests
         assert {
             url for url in requests if urlsplit(url).scheme not in ("data", "blob") and not url.startswith(served.url)

@@ -67,6 +67,8 @@ def test_no_tab_has_a_serious_finding_in_light_or_dark(browser, served, filled):
     for theme in ("light", "dark"):
         page.goto(f"{served.url}/?__theme={theme}")
         expect(page.locator("#rcc-heading h2" if filled else ".safe-empty").first).to_be_visible(timeout=WAIT)
+        if theme == "dark":  # scrollbars, too
+            expect(page.locator("html")).to_have_css("color-scheme", "dark")
         for tab in TABS:
             page.get_by_role("tab", name=tab).click()
             expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")

@@ -35,6 +35,7 @@ from page.serving.guard import Guard
 from page.serving.mounts import Mounts
 from page.serving.shelf import delete, duplicate, make, rename, restore
 from page.serving.summaries import summary_of
+from pipeline.reporting.export import REPORT_FILE
 from rccs.clusters import LABELS_FILE, RUN_FILE, RootCauseClusters, labels_text, load_clusters, save_clusters
 from rccs.gifs import GIF_FOLDER
 from rccs.unsafe_set import UNSAFE_SET_FILE
@@ -365,7 +366,9 @@ def test_the_summary_says_how_far_an_analysis_is_and_what_is_next(home, clusters
         assert summary_of(folder).step == step
     save_text(folder, RETRAINING_FILE, json.dumps({"accuracy_before": 0.5, "accuracy_after": 0.75, "test_size": 8}))
     assert summary_of(folder).accuracy == (0.5, 0.75, 8)
-    assert "still wrong" in summary_of(folder).step
+    assert summary_of(folder).step == "Look at what is still wrong, and write the report"
+    save_text(folder, REPORT_FILE, "")
+    assert summary_of(folder).step == "Look at what is still wrong"
 
 
 @pytest.mark.parametrize(

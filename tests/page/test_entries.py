@@ -12,6 +12,7 @@ from page.app import serve
 from page.jobs import Job, find_example
 from page.serving.connections import listen
 from page.serving.door import NOT_OURS, Page
+from rccs.clusters import fingerprint, load_clusters
 from support.defects import LOG_FILE, VISITOR_MESSAGE
 from support.errors import SAFEError
 from support.files import cache_folder
@@ -149,3 +150,19 @@ def test_a_job_that_meets_a_defect_says_so_and_logs_it(capsys):
     assert job.outcome == VISITOR_MESSAGE
     assert "ZeroDivisionError" in (cache_folder() / LOG_FILE).read_text()
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_where_a_folder_of_images_lies_by_now_is_asked_once_and_looked_at(visitor, tmp_path_factory):
+    # The last test: the folder stays in its new place.
+    out = tmp_path_factory.getbasetemp() / "typing0" / "out"
+    images, now, run = out.parent / "images", out.parent / "disk" / "images", fingerprint(load_clusters(out))
+    picture = visitor.serve("grid", "grid_picture", [0, run]).text
+    now.parent.mkdir()
+    images.rename(now)
+    [ask] = [one for one in visitor.loads() if visitor.id_of("moved-to") in one["outputs"]]
+    assert f"no longer in {images}" in visitor.fire(ask, [])
+    assert "missing" in visitor.send("take-place", moved_to=str(out))
+    assert visitor.serve("grid", "grid_picture", [0, run]).text != picture
+    assert '"success": true' in visitor.send("take-place", moved_to=str(now))
+    assert visitor.serve("grid", "grid_picture", [0, run]).text == picture
+    assert "no longer in" not in visitor.fire(ask, [])

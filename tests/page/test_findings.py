@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from page.clusters.cards import card
-from page.clusters.findings import findings_html
+from pipeline.reporting.markup import filled
 from rccs.profiles import Finding, Profile
 
 DARK = Finding(
@@ -20,7 +20,7 @@ def lefts(html: str, part: str) -> list[str]:
 
 
 def test_a_measured_range_has_a_line_at_the_median_of_all_failures():
-    html = findings_html(Profile(0, (DARK,)))
+    html = filled("page/clusters/findings.html", findings=(DARK,))
     assert lefts(html, "safe-finding-own") == ["10.0%"]
     assert lefts(html, "safe-rate-base") == ["40.0%"]
     assert "all failures 0.0–1.0, median 0.4" in html

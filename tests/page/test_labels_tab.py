@@ -10,6 +10,7 @@ from pipeline.descriptions import show_unsafe_set
 from rccs.clusters import fingerprint, save_clusters
 from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from tests.helpers.laid_out import laid_out
+from training.labels import take_typed_labels, write_labels
 
 ROW = "night_00.png,0,0.5,true,"
 
@@ -52,12 +53,12 @@ def test_labels_that_were_typed_into_the_table_are_counted_and_taken_over_on_req
     said = told(tab, tab.show(""))
     assert "unsafe_set.csv was changed in another program: 1 label differs." in said
     assert labels(tab) == ["", ""]  # what was typed comes first
-    assert told(tab, tab.on_typed("")) == ""
+    assert told(tab, tab._settle(take_typed_labels, "")) == ""
     assert labels(tab) == ["night", "snow"]  # its class folder
     table = out_of(tab) / UNSAFE_SET_FILE
     table.write_text(table.read_text().replace(",night", ",sea"))
     assert "1 label differs" in told(tab, tab.show(""))
-    assert told(tab, tab.on_write("")) == ""
+    assert told(tab, tab._settle(write_labels, "")) == ""
     assert labels(tab) == ["night", "snow"]
 
 
@@ -67,9 +68,9 @@ def test_a_damaged_table_is_told_with_the_line_and_can_only_be_written_again(tab
     updates = tab.show("")
     assert "line 2" in told(tab, updates)
     assert updates[tab.take_typed].interactive is False
-    assert "line 2" in tab.on_typed("")[tab.status]
+    assert "line 2" in tab._settle(take_typed_labels, "")[tab.status]
     assert (out_of(tab) / UNSAFE_SET_FILE).read_bytes() == damaged
-    assert told(tab, tab.on_write("")) == ""
+    assert told(tab, tab._settle(write_labels, "")) == ""
 
 
 def test_before_work_that_replaces_the_table_labels_are_taken_over_and_said(tab, monkeypatch):

@@ -55,6 +55,14 @@ def test_a_loose_rcc_is_marked_and_says_how_often_its_images_are_together(browse
         expect(page.locator("#rcc-list .loose")).to_have_count(1)
         line = page.locator("#rcc-heading .safe-steady")
         expect(line).to_have_text(confidence_text(clusters, 0))
+        for width, height in ((1440, 900), (1366, 768)):
+            page.set_viewport_size({"width": width, "height": height})
+            page.locator("#rcc-verdict").get_by_text("Unclear", exact=True).click()
+            note = page.locator("#rcc-says").bounding_box()
+            assert note["y"] + note["height"] <= height
+            for judged in (page.locator("#rcc-gif"), page.locator("#rcc-sample"), line):
+                box = judged.bounding_box()
+                assert 0 < box["y"] <= box["y"] + box["height"] <= note["y"]
         face(page, -1).click()
         expect(line).to_have_text(confidence_text(clusters, -1))
         expect(page.locator("#rcc-heading .safe-near")).to_have_text(

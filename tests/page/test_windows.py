@@ -163,6 +163,7 @@ def test_a_merge_keeps_what_was_said_of_both_and_is_undone_by_its_author_alone(s
     labels = (served.out / LABELS_FILE).read_bytes()
     merge(a, 2, into=1)
     expect(a.locator("#rcc-heading h2")).to_have_text("RCC 1")
+    expect(a).to_have_url(re.compile("#rcc=1$"))
     expect(a.locator("#rcc-verdict input[value=unsafe]")).to_be_checked()
     expect(field(a, "rcc-note")).to_have_value("harmless\nHazard H7\nRCC 2 was “trunks”.\nRCC 1 was judged safe.")
     assert noted(served, 1)[::2] == ("snow", "unsafe")

@@ -245,7 +245,7 @@ def test_undo_takes_back_ones_own_last_edit_and_not_that_of_another_visitor(out)
 def test_several_rccs_are_judged_or_merged_at_once_and_that_is_undone_and_redone_at_once(out, clusters):
     mine = Maker("ann")
     set_note(out, RccNote(1, "snow", "", "safe"), by="ann")
-    judge_rccs(out, [0, 1, 2], "unsafe", maker=mine)
+    judge_rccs(out, {0: "", 1: "safe", 2: ""}, "unsafe", maker=mine)
     assert {rcc: note.verdict for rcc, note in notes_in(out).items()} == dict.fromkeys(range(3), "unsafe")
     assert said_in(out)[-2:] == ["Judged RCC 1 unsafe (was safe)", "Judged RCC 2 unsafe"]
     judged = notes_in(out)
@@ -261,9 +261,12 @@ def test_several_rccs_are_judged_or_merged_at_once_and_that_is_undone_and_redone
     undo_edit(out, number=standing(all_edits(out, load_review(out)))[0][-1])  # chosen in the list: all the same
     assert rccs_of(load_review(out).clusters) == [0, 1, 2]
     before = said_in(out)
-    for rccs, verdict in (([0, 7], "safe"), ([0], "perhaps")):
-        with pytest.raises(SAFEError):
-            judge_rccs(out, rccs, verdict)
+    refused = (({0: "unsafe", 7: ""}, "safe", "no RCC 7"), ({0: "unsafe"}, "perhaps", "verdict must be"))
+    # The verdict that another window has given meanwhile is not overwritten in silence.
+    refused += (({1: "unsafe", 2: ""}, "safe", "RCC 2: it is unsafe by now, and was not judged when"),)
+    for seen, verdict, why in refused:
+        with pytest.raises(SAFEError, match=why):
+            judge_rccs(out, seen, verdict)
     with pytest.raises(SAFEError):
         merge_rccs(out, 1, 0, 7)
     assert said_in(out) == before  # all of it, or nothing

@@ -20,7 +20,7 @@ from rccs.review.review import (
 from rccs.spots.conditions import Literal
 from rccs.spots.weak_spots import WeakSpot
 from reasons.comparison import Reasons, save_reasons
-from store.database import DATABASE_FILE
+from store.database import reading
 from store.entries import last_number
 from store.runs import CLUSTERS, Run, present_runs
 from support.errors import SAFEError
@@ -132,7 +132,8 @@ def test_the_same_words_about_another_test_set_are_another_condition(clusters, o
 def test_what_is_no_note_is_refused(out, wrong, why):
     with pytest.raises(SAFEError, match=why):
         set_spot_note(out, wrong)
-    assert not (out / DATABASE_FILE).exists() or last_number(out, ("spot",)) == 0
+    with reading(out) as db:
+        assert last_number(db, "spot") == 0
 
 
 # --- Earlier runs -----------------------------------------------------------------------------------------------
