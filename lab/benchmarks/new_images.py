@@ -1,16 +1,17 @@
 """Do the rates that are expected of new images hold on new images?
 
-    python -m lab.benchmarks.new_images --data NAME=DIR[:COLUMN] ... --work DIR [--fresh N] [--runs N] [--write]
+    python -m lab.benchmarks.new_images --data NAME=DIR[:COLUMN] ... --work DIR [--runs N] [--rccs N] [--write]
 
 A case is a classifier of `lab.casestudies.build`, of which as many fresh images are drawn as wanted, once, and its DNN
 is run on them; or a folder with `test/`, and `model.keras` or `train/`, whose test images are all there is. Weak spots
 are found in a part of the images, as large as the test set of a case study or half of all, and counted in the others.
-COLUMN says which images are of one group; of a folder, no group is then in both parts. With --write, a section of
-lab/results/calibration.md is written.
+COLUMN says which images are of one group; of a folder, no group is then in both parts. With --rccs, so are RCCs, among
+so many fresh images, whose features take long. With --write, sections of lab/results/calibration.md are written.
 """
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,11 @@ from casestudies.build import print_progress, true_answers
 from casestudies.networks import run_model
 from casestudies.sets import MODEL_FILE, lay_out, render_images
 from casestudies.table import write_subjects
+from clustering import find_root_cause_clusters
 from dnn.tested import AnsweredImages, predictions_text, read_predictions
+from FE import ImageFeatures, stream_features
+from features.extractor import Extractor
+from features.weights import choose_extractor
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.reasons.cases import answered_test
 from lab.benchmarks.results import tell
@@ -32,16 +37,19 @@ from lab.casestudies.cases import CASES
 from rccs.answers import CONFIDENCE, Answers
 from rccs.parameters import PARAMETERS_FILE
 from rccs.spots.groups import share_of, tally
+from rccs.spots.rates import Rate, failure_rates, nearest_failing, regions
 from rccs.spots.weak_spots import WeakSpot
 from reasons.comparison import LABEL, PREDICTED, Known, known_of, weak_spots_of
 from reasons.groups import KnownGroups, named_groups
 from support.errors import SAFEError
 from support.files import prepare_folder, write_text
+from support.images import ImageListing
 from support.intervals import clopper_pearson
 from support.run_folder import ACCURACY_FILE, PREDICTIONS_FILE
 
 SEED = 1000  # of fresh images: no case study is built with it
 SOURCES = ("rccs/spots/new_images.py", "rccs/spots/weak_spots.py", "rccs/spots/search.py", "rccs/spots/groups.py")
+RCC_SOURCES = ("rccs/spots/rates.py", "rccs/spots/groups.py", "clustering.py", "rccs/dbscan/consensus.py")
 LEAST_NEW = 20  # new images under a condition; of fewer, the rate says little
 INTRODUCTION = f"""
 ## Weak spots on new images
@@ -53,6 +61,14 @@ in new images: that of the counted rate, and that for new images. The rate in ha
 so that hardly more than 83 % can hold it; *both* is the share whose interval would, were it of as many images as the
 difference of both rates is worth. Weak spots with fewer than {LEAST_NEW} new images are left out, and those about
 classes where each group is of one, since halves have no class in common then.
+"""
+OF_RCCS = f"""
+## RCCs on new images
+
+Written by `python -m lab.benchmarks.new_images --rccs N`. The failing images of a part are clustered, and fresh images
+counted in whose region they lie. *Held* are the RCCs whose 95 % interval holds the rate in fresh images; *both* would,
+were it of as many images as the difference of both rates is worth: the fresh images' rate is uncertain itself. RCCs
+with fewer than {LEAST_NEW} fresh images are left out.
 """
 
 
@@ -176,6 +192,40 @@ def _counted(spot: WeakSpot, part: Part) -> tuple[np.ndarray, float]:
     return wrong, share * len(wrong)
 
 
+def rccs_in_run(pool: Pool, features: np.ndarray, extractor: Extractor, run: int) -> list[dict[str, Any]]:
+    """Each RCC of a part of the images, and the rate of the others in its region."""
+    here, there = parts(pool, run)
+    wrong = ~pool.tested.right
+    rows, right = here[wrong[here]], here[~wrong[here]]
+    paths = tuple(pool.tested.paths[row] for row in rows.tolist())
+    clusters = find_root_cause_clusters(ImageFeatures(pool.tested.root, paths, features[rows], extractor, ()))
+
+    def nearest(others: np.ndarray) -> tuple[np.ndarray, ...]:
+        of = nearest_failing(clusters.points, clusters.projection.apply(features[others]))
+        return tuple(regions(each, clusters.labels) for each in of)
+
+    groups = pool.groups.groups.taken(np.concatenate([rows, right])) if pool.groups else None
+    rates = failure_rates(*nearest(right), clusters.n_rccs, labels=clusters.labels, groups=groups)
+    fresh = nearest(there)[1]
+    return [_in_region(rate, wrong[there[fresh == rate.rcc]]) for rate in rates if rate.tested]
+
+
+def _in_region(rate: Rate, wrong: np.ndarray) -> dict[str, Any]:
+    wider = math.sqrt(1 + rate.tested / max(len(wrong), 1))
+    both = {f"both_{name}": rate.rate + wider * (getattr(rate, name) - rate.rate) for name in ("low", "high")}
+    told = {"verdict": rate.verdict, "tested": rate.tested, "seen": rate.rate, "low": rate.low, "high": rate.high}
+    return {**told, **both, "new": int(wrong.sum()), "of": len(wrong)}
+
+
+def with_features(pool: Pool, extractor: Extractor, among: int) -> tuple[Pool, np.ndarray]:
+    """Some of the fresh images, the same ones each time, and their features."""
+    rows = np.sort(np.random.default_rng(0).permutation(len(pool.tested.right))[:among])
+    tested, known, groups = pool.taken(rows)
+    listing = ImageListing(tested.root, tested.paths, ())
+    batches = [batch.features for batch in stream_features(listing, extractor, progress=print_progress)]
+    return pool._replace(tested=tested, known=known, groups=groups), np.concatenate(batches)
+
+
 def section(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown: a row for each case."""
     lines = [
@@ -196,6 +246,27 @@ def section(results: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def rcc_section(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Markdown: two rows for each case."""
+    lines = [
+        OF_RCCS.strip(),
+        "",
+        "| case | verdict | RCCs | images in a region | fresh ones | seen | fresh | held | both |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, rccs in results.items():
+        for verdict in ("more", "others"):
+            of_it = [rcc for rcc in rccs if (rcc["verdict"] == "more") == (verdict == "more")]
+            those = [rcc for rcc in of_it if rcc["of"] >= LEAST_NEW]
+            cells = [name, verdict, str(len(those))]
+            if those:
+                cells += [f"{np.mean([rcc[key] for rcc in those]):.0f}" for key in ("tested", "of")]
+                rates = [np.mean([rcc["seen"] for rcc in those]), np.mean([rcc["new"] / rcc["of"] for rcc in those])]
+                cells += [f"{100 * rate:.1f} %" for rate in (*rates, _held(those, ""), _held(those, "both_"))]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _held(spots: Sequence[Mapping[str, Any]], which: str) -> float:
     """The share of weak spots whose interval holds the rate in new images."""
     return float(np.mean([spot[f"{which}low"] <= spot["new"] / spot["of"] <= spot[f"{which}high"] for spot in spots]))
@@ -208,11 +279,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--work", metavar="DIR", required=True, help="folder for fresh images and results")
     parser.add_argument("--fresh", type=int, default=20_000, metavar="N", help="fresh images; default: 20000")
     parser.add_argument("--runs", type=int, default=10, metavar="N", help="default: 10")
+    parser.add_argument("--rccs", type=int, default=0, metavar="N", help="fresh images for RCCs; default: 0 (none)")
     parser.add_argument("--write", action="store_true", help="write lab/results/calibration.md instead of printing")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        results = {}
+        results, of_rccs = {}, {}
+        extractor = choose_extractor("vgg16-conv", precision="bfloat16") if options.rccs else None
         for given in options.data:
             name, _, rest = given.partition("=")
             folder, _, column = rest.partition(":")
@@ -225,7 +298,18 @@ def main(arguments: list[str] | None = None) -> int:
             ]
             counted = len(pool.tested.right) - pool.searched
             results[name] = {"searched": pool.searched, "counted": counted, "runs": runs}
+            if extractor and not pool.apart:
+                key = key_of(column, str(options.rccs), extractor.identity, *RCC_SOURCES)
+                some = with_features(pool, extractor, options.rccs)
+                kept_in = prepare_folder(work / "rccs")
+                of_rccs[name] = [
+                    rcc
+                    for run in range(options.runs)
+                    for rcc in kept(kept_in / f"{run}.json", key, partial(rccs_in_run, *some, extractor, run))
+                ]
         tell("calibration-new-images", section(results), write=options.write)
+        if of_rccs:
+            tell("calibration-rccs", rcc_section(of_rccs), write=options.write)
     except SAFEError as error:
         print(f"new_images: {error}", file=sys.stderr)
         return 2
