@@ -5,8 +5,9 @@
 A case is a classifier of `lab.casestudies.build`, of which as many fresh images are drawn as wanted, once, and its DNN
 is run on them; or a folder with `test/`, and `model.keras` or `train/`, whose test images are all there is. Weak spots
 are found in a part of the images, as large as the test set of a case study or half of all, and counted in the others.
-COLUMN says which images are of one group; of a folder, no group is then in both parts. With --rccs, so are RCCs, among
-so many fresh images, whose features take long. With --write, sections of lab/results/calibration.md are written.
+COLUMN says which images are of one group; of a folder, no group is then in both parts. With --rccs, the same is done of
+RCCs instead, among so many fresh images, whose features take long. With --write, a section of
+lab/results/calibration.md is written.
 """
 
 import argparse
@@ -107,8 +108,8 @@ class Pool(NamedTuple):
         return tested, self.known._replace(columns=columns), groups
 
 
-def load_pool(data: Path, work: Path, column: str, *, fresh: int) -> Pool:
-    """The images of a case.
+def load_pool(data: Path, work: Path, column: str, *, fresh: int, measured: bool = True) -> Pool:
+    """The images of a case; on request, with what is known of them.
 
     Raises
     ------
@@ -122,7 +123,8 @@ def load_pool(data: Path, work: Path, column: str, *, fresh: int) -> Pool:
     searched = len(tested.right) // 2
     if drawn:
         searched = min(searched, json.loads((data / ACCURACY_FILE).read_text(encoding="utf-8"))["test_size"])
-    return Pool(tested, known_of(tested, groups=names, progress=print_progress), searched, groups, not drawn)
+    known = known_of(tested, groups=names, progress=print_progress) if measured else Known({}, frozenset())
+    return Pool(tested, known, searched, groups, not drawn)
 
 
 def draw_images(data: Path, work: Path, count: int) -> AnsweredImages:
@@ -218,12 +220,13 @@ def _in_region(rate: Rate, wrong: np.ndarray) -> dict[str, Any]:
 
 
 def with_features(pool: Pool, extractor: Extractor, among: int) -> tuple[Pool, np.ndarray]:
-    """Some of the fresh images, the same ones each time, and their features."""
+    """Some of the fresh images, the same ones each time, of which a third is searched at most, and their features."""
     rows = np.sort(np.random.default_rng(0).permutation(len(pool.tested.right))[:among])
     tested, known, groups = pool.taken(rows)
     listing = ImageListing(tested.root, tested.paths, ())
     batches = [batch.features for batch in stream_features(listing, extractor, progress=print_progress)]
-    return pool._replace(tested=tested, known=known, groups=groups), np.concatenate(batches)
+    some = pool._replace(tested=tested, known=known, groups=groups, searched=min(pool.searched, among // 3))
+    return some, np.concatenate(batches)
 
 
 def section(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -246,7 +249,7 @@ def section(results: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def rcc_section(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+def rcc_section(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown: two rows for each case."""
     lines = [
         OF_RCCS.strip(),
@@ -254,7 +257,8 @@ def rcc_section(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         "| case | verdict | RCCs | images in a region | fresh ones | seen | fresh | held | both |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for name, rccs in results.items():
+    for name, result in results.items():
+        rccs = [rcc for run in result["runs"] for rcc in run]
         for verdict in ("more", "others"):
             of_it = [rcc for rcc in rccs if (rcc["verdict"] == "more") == (verdict == "more")]
             those = [rcc for rcc in of_it if rcc["of"] >= LEAST_NEW]
@@ -284,32 +288,30 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        results, of_rccs = {}, {}
+        results = {}
         extractor = choose_extractor("vgg16-conv", precision="bfloat16") if options.rccs else None
         for given in options.data:
             name, _, rest = given.partition("=")
             folder, _, column = rest.partition(":")
             work = prepare_folder(Path(options.work) / name)
-            pool = load_pool(Path(folder), work, column, fresh=options.fresh)
-            key = key_of(str(len(pool.tested.right)), column, *SOURCES)
+            pool = load_pool(Path(folder), work, column, fresh=options.fresh, measured=not extractor)
+            if extractor:
+                some = with_features(pool, extractor, options.rccs)
+                key, kind = key_of(column, str(options.rccs), extractor.identity, *RCC_SOURCES), "rccs"
+                of_run = partial(rccs_in_run, *some, extractor)
+            else:
+                key, kind = key_of(str(len(pool.tested.right)), column, *SOURCES), "spots"
+                of_run = partial(spots_in_run, pool)
+            counted = len(pool.tested.right) - pool.searched
             runs = [
-                kept(prepare_folder(work / "spots") / f"{run}.json", key, partial(spots_in_run, pool, run))
+                kept(prepare_folder(work / kind) / f"{run}.json", key, partial(of_run, run))
                 for run in range(options.runs)
             ]
-            counted = len(pool.tested.right) - pool.searched
             results[name] = {"searched": pool.searched, "counted": counted, "runs": runs}
-            if extractor and not pool.apart:
-                key = key_of(column, str(options.rccs), extractor.identity, *RCC_SOURCES)
-                some = with_features(pool, extractor, options.rccs)
-                kept_in = prepare_folder(work / "rccs")
-                of_rccs[name] = [
-                    rcc
-                    for run in range(options.runs)
-                    for rcc in kept(kept_in / f"{run}.json", key, partial(rccs_in_run, *some, extractor, run))
-                ]
-        tell("calibration-new-images", section(results), write=options.write)
-        if of_rccs:
-            tell("calibration-rccs", rcc_section(of_rccs), write=options.write)
+        if extractor:
+            tell("calibration-rccs", rcc_section(results), write=options.write)
+        else:
+            tell("calibration-new-images", section(results), write=options.write)
     except SAFEError as error:
         print(f"new_images: {error}", file=sys.stderr)
         return 2
