@@ -202,13 +202,13 @@ def rccs_in_run(pool: Pool, features: np.ndarray, extractor: Extractor, run: int
     paths = tuple(pool.tested.paths[row] for row in rows.tolist())
     clusters = find_root_cause_clusters(ImageFeatures(pool.tested.root, paths, features[rows], extractor, ()))
 
-    def nearest(others: np.ndarray) -> tuple[np.ndarray, ...]:
-        of = nearest_failing(clusters.points, clusters.projection.apply(features[others]))
-        return tuple(regions(each, clusters.labels) for each in of)
+    def placed(others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        of_failing, of_others = nearest_failing(clusters.points, clusters.projection.apply(features[others]))
+        return regions(of_failing, clusters.labels), regions(of_others, clusters.labels)
 
     groups = pool.groups.groups.taken(np.concatenate([rows, right])) if pool.groups else None
-    rates = failure_rates(*nearest(right), clusters.n_rccs, labels=clusters.labels, groups=groups)
-    fresh = nearest(there)[1]
+    rates = failure_rates(*placed(right), clusters.n_rccs, labels=clusters.labels, groups=groups)
+    fresh = placed(there)[1]
     return [_in_region(rate, wrong[there[fresh == rate.rcc]]) for rate in rates if rate.tested]
 
 
