@@ -1,12 +1,13 @@
 """Are weak spots and RCCs found where nothing matters but the person, track or series that an image is of?
 
-    python -m lab.benchmarks.calibration --data NAME=DIR:COLUMN ... --work DIR [--runs N] [--rccs N] [--write]
+    python -m lab.benchmarks.calibration --data NAME=DIR:COLUMN ... --work DIR [--runs N] [--rccs N] [--shuffles N]
 
 A case is a folder with `test/`, class folders of images, and `parameters.csv` in or beside it; COLUMN says which images
 are of one group (A+B: two together). No network is needed: each group gets a failure rate, drawn from a beta
 distribution with mean .2 and an intra-group correlation of failing of 0 to .4; its images are wrong with this
 probability and for no other reason. Thus every weak spot and every RCC that is said to fail more often is a false one,
-unless it is a group. With --write, a section of lab/results/calibration.md is written.
+unless it is a group. With --shuffles, a small network is trained, or taken from DIR, and its own right and wrong
+answers are dealt out anew between groups. With --write, sections of lab/results/calibration.md are written.
 """
 
 import argparse
@@ -25,13 +26,15 @@ from dnn.tested import AnsweredImages
 from FE import ImageFeatures, extract_features
 from features.weights import choose_extractor
 from lab.benchmarks.kept import kept, key_of
+from lab.benchmarks.reasons.cases import answered_test
 from lab.benchmarks.results import tell
 from rccs.answers import CONFIDENCE, Answers
+from rccs.clusters import RootCauseClusters
 from rccs.parameters import find_parameters
-from rccs.spots.groups import Groups, tally
+from rccs.spots.groups import Groups, counted, tally
 from rccs.spots.rates import nearest_failing
-from rccs.spots.weak_spots import find_weak_spots
-from reasons.comparison import PREDICTED, Comparison, Known, known_of
+from rccs.spots.weak_spots import WeakSpot, find_weak_spots
+from reasons.comparison import LABEL, PREDICTED, Comparison, Known, known_of
 from reasons.groups import named_groups
 from support.errors import SAFEError
 from support.files import prepare_folder
@@ -44,6 +47,7 @@ SPOT_SOURCES = ("rccs/spots/weak_spots.py", "rccs/spots/conditions.py")
 RCC_SOURCES = ("rccs/spots/rates.py", "clustering.py", "rccs/dbscan/tuning.py", "rccs/dbscan/consensus.py")
 GAIN = 0.4  # by which failing is made likelier, to see whether it is found
 HELD = 0.25  # least share of the images where it is
+LEAST_HELD = 20  # images for which a condition holds, for its interval to be counted
 INTRODUCTION = f"""
 ## Images that are not independent
 
@@ -53,6 +57,17 @@ in which images count as independent; *RCCs* are the runs in which an RCC that i
 fail more often, in the same way. *Found* are the runs in which a recorded parameter that varies within groups is found,
 where it makes failing likelier by {100 * GAIN:.0f} points.
 """
+SHUFFLED = f"""
+## Real answers, dealt out anew between groups
+
+Written by `python -m lab.benchmarks.calibration --shuffles N`. Each group gets the right and wrong answers of a group
+drawn at random, of those that a network trained on the case's own images gives: of any group, so that nothing matters,
+or of one of the same class, so that classes alone matter. *False* are the runs with a weak spot that is no group;
+*given the class*, those with one that is about more than classes; *RCCs*, those in which an RCC that is not nearly all
+of one group is said to fail more often. *Intervals* is the share of 95 % intervals that hold the true rate, where any
+group's answers are drawn: those of all values and outer quarters of all columns that hold for {LEAST_HELD} images or
+more; and, after a semicolon, those of RCCs.
+"""
 
 
 class Case(NamedTuple):
@@ -61,6 +76,15 @@ class Case(NamedTuple):
     tested: AnsweredImages
     known: Known
     groups: Groups
+
+    @property
+    def about(self) -> str:
+        """How many images and groups."""
+        return f"{len(self.groups.of):,} images, {int(self.groups.of.max()) + 1:,} groups by {self.groups.name}"
+
+    def of_a_group(self, spot: WeakSpot) -> bool:
+        """Whether a weak spot is about one group alone, which is no false one."""
+        return [literal.column for literal in spot.literals] == [self.groups.column]
 
 
 def load_tested(data: Path) -> AnsweredImages:
@@ -80,9 +104,9 @@ def load_tested(data: Path) -> AnsweredImages:
     return AnsweredImages(table, listing.root, listing.paths, answers, np.ones(len(label), bool))
 
 
-def load_case(data: Path, column: str) -> Case:
+def load_case(data: Path, column: str, answered: AnsweredImages | None = None) -> Case:
     """The test set of a folder, and its groups (SAFEError if there is none, or the column is not known)."""
-    tested = load_tested(data)
+    tested = answered or load_tested(data)
     names = column.split("+")
     found = named_groups(names, tested, parameters=None)
     if found is None:
@@ -106,7 +130,7 @@ def spots_in_run(case: Case, correlation: float, seed: int) -> dict[str, bool]:
     columns = {name: column for name, column in case.known.columns.items() if name != PREDICTED}
     result = {
         name: any(
-            [literal.column for literal in spot.literals] != [case.groups.column]
+            not case.of_a_group(spot)
             for spot in find_weak_spots(columns, chance < rates, measured=case.known.measured, groups=groups)
         )
         for name, groups in (("false", case.groups), ("independent", None))
@@ -140,15 +164,7 @@ def within_groups(case: Case, rng: np.random.Generator) -> tuple[str, np.ndarray
 def rccs_in_run(case: Case, images: ImageFeatures, correlation: float, seed: int) -> dict[str, bool]:
     """Whether any RCC is said to fail more often that is not of one group, with groups and without."""
     rng = np.random.default_rng(seed)
-    wrong = rng.random(len(case.groups.of)) < draw_rates(case.groups, correlation, rng)
-    rows = np.flatnonzero(wrong)
-    failing = ImageFeatures(
-        images.root, tuple(images.paths[row] for row in rows.tolist()), images.features[rows], images.extractor, ()
-    )
-    clusters = find_root_cause_clusters(failing)
-    nearest = nearest_failing(clusters.points, clusters.projection.apply(images.features[~wrong]))
-    groups = case.groups.taken(np.concatenate([rows, np.flatnonzero(~wrong)]))
-    known = Comparison(np.arange(len(rows)), *nearest, groups=groups)
+    known, clusters = rccs_of(case, images, rng.random(len(case.groups.of)) < draw_rates(case.groups, correlation, rng))
     one = {rate.rcc for rate in known.rates(clusters) if rate.groups == 1}
     return {
         name: any(rate.verdict == "more" and rate.rcc not in one for rate in compared.rates(clusters))
@@ -156,10 +172,84 @@ def rccs_in_run(case: Case, images: ImageFeatures, correlation: float, seed: int
     }
 
 
-def measure(case: Case, work: Path, extractor: Any, *, runs: int, rccs: int) -> dict[str, Any]:
+def rccs_of(case: Case, images: ImageFeatures, wrong: np.ndarray) -> tuple[Comparison, RootCauseClusters]:
+    """The RCCs of the images that are wrong, compared with the others."""
+    rows = np.flatnonzero(wrong)
+    failing = ImageFeatures(
+        images.root, tuple(images.paths[row] for row in rows.tolist()), images.features[rows], images.extractor, ()
+    )
+    clusters = find_root_cause_clusters(failing)
+    nearest = nearest_failing(clusters.points, clusters.projection.apply(images.features[~wrong]))
+    groups = case.groups.taken(np.concatenate([rows, np.flatnonzero(~wrong)]))
+    return Comparison(np.arange(len(rows)), *nearest, groups=groups), clusters
+
+
+def dealt_out(groups: np.ndarray, classes: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+    """For each image another one, whose answer it gets: all images of a group get those of one, drawn at random.
+
+    Parameters
+    ----------
+    groups : ndarray of shape (n_images,), int
+    classes : ndarray of shape (n_images,), or None
+        If given, only images of the same class are drawn.
+    """
+    within = np.zeros(len(groups), int) if classes is None else np.unique(classes, return_inverse=True)[1]
+    units, of = np.unique(np.column_stack([within, groups]), axis=0, return_inverse=True)
+    drawn = np.empty(len(groups), np.int64)
+    for unit, (kind, _) in enumerate(units):
+        here, giver = np.flatnonzero(of == unit), rng.choice(np.flatnonzero(units[:, 0] == kind))
+        drawn[here] = rng.choice(np.flatnonzero(of == giver), len(here))
+    return drawn
+
+
+def shuffle_in_run(case: Case, images: ImageFeatures | None, seed: int) -> dict[str, Any]:
+    """What is said of answers that are dealt out anew, all of it false, and how many intervals hold the true rate."""
+    rng = np.random.default_rng(seed)
+    of, wrong = case.groups.of, ~case.tested.right
+    columns = {name: column for name, column in case.known.columns.items() if name != PREDICTED}
+    drawn = wrong[dealt_out(of, None, rng)]
+    truth = float((np.bincount(of, wrong) / np.bincount(of)).mean())
+    conditions = [holds for column in columns.values() for holds in simple_conditions(column)]
+    correlation = tally(of, drawn).correlation
+    told = [counted(holds, drawn, of, correlation) for holds in conditions]
+    spots = find_weak_spots(columns, drawn, measured=case.known.measured, groups=case.groups)
+    result: dict[str, Any] = {
+        "false": any(not case.of_a_group(spot) for spot in spots),
+        "held": [
+            sum(one.low <= truth <= one.high for one in told if one.groups > 1),
+            sum(one.groups > 1 for one in told),
+        ],
+    }
+    if images:
+        known, clusters = rccs_of(case, images, drawn)
+        rates = [rate for rate in known.rates(clusters) if rate.groups > 1]
+        result["rccs"] = any(rate.verdict == "more" for rate in rates)
+        result["rccs_held"] = [sum(rate.low <= truth <= rate.high for rate in rates), len(rates)]
+    giver = dealt_out(of, columns[LABEL], rng)
+    spots = find_weak_spots(
+        {**columns, PREDICTED: case.tested.answers.predicted[giver]},
+        wrong[giver],
+        measured=case.known.measured,
+        never_together=(LABEL, PREDICTED),
+        groups=case.groups,
+    )
+    result["within"] = any(not spot.of_classes and not case.of_a_group(spot) for spot in spots)
+    return result
+
+
+def simple_conditions(column: np.ndarray) -> list[np.ndarray]:
+    """For which images each value holds, or each outer quarter, of those that hold for enough."""
+    if column.dtype.kind == "U":
+        all_of_it = [column == value for value in np.unique(column[column != ""])]
+    else:
+        low, high = np.quantile(column[np.isfinite(column)], (0.25, 0.75)) if np.isfinite(column).any() else (0, 0)
+        all_of_it = [column < low, column >= high]
+    return [holds for holds in all_of_it if LEAST_HELD <= holds.sum() < len(column)]
+
+
+def measure(case: Case, work: Path, images: ImageFeatures | None, *, runs: int, rccs: int) -> dict[str, Any]:
     """The shares of runs, by correlation; each is kept in `work` as soon as it is complete."""
     by_correlation: dict[str, Any] = {}
-    images = extract_features(case.tested.root, extractor, progress=print_progress) if rccs else None
     for correlation in CORRELATIONS:
         key = key_of(case.groups.column, str(len(case.groups.of)), *SOURCES)
         spots = [
@@ -180,19 +270,14 @@ def measure(case: Case, work: Path, extractor: Any, *, runs: int, rccs: int) -> 
             if images
         ]
         by_correlation[str(correlation)] = {"spots": spots, "rccs": of_rccs}
-    return {
-        "images": len(case.groups.of),
-        "groups": int(case.groups.of.max()) + 1,
-        "group": case.groups.name,
-        "runs": by_correlation,
-    }
+    return {"about": case.about, "runs": by_correlation}
 
 
 def section(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown: a row for each case and correlation."""
     lines = [INTRODUCTION.strip(), "", "| case | correlation | false | found | RCCs |", "|---|---|---|---|---|"]
     for name, result in results.items():
-        about = f"{name} ({result['images']:,} images, {result['groups']:,} groups by {result['group']})"
+        about = f"{name} ({result['about']})"
         for correlation, run in result["runs"].items():
             spots, rccs = run["spots"], run["rccs"]
             cells = (
@@ -205,7 +290,22 @@ def section(results: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _share(runs: Sequence[Mapping[str, bool]], name: str, beside: str = "") -> str:
+def shuffle_section(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Markdown: a row for each case."""
+    lines = [SHUFFLED.strip(), "", "| case | false | given the class | RCCs | intervals |", "|---|---|---|---|---|"]
+    for about, runs in results.items():
+        held = "; ".join(filter(None, (_held(runs, "held"), _held(runs, "rccs_held"))))
+        lines.append(f"| {about} | {' | '.join(_share(runs, name) for name in ('false', 'within', 'rccs'))} | {held} |")
+    return "\n".join(lines)
+
+
+def _held(runs: Sequence[Mapping[str, Any]], name: str) -> str:
+    """For example `96.1 % of 1,200`; empty if there are none."""
+    held, of = np.sum([run[name] for run in runs if name in run] or [[0, 0]], axis=0).tolist()
+    return f"{held / of:.1%} of {of:,}".replace("%", " %") if of else ""
+
+
+def _share(runs: Sequence[Mapping[str, Any]], name: str, beside: str = "") -> str:
     """For example `1 of 200 (140)`."""
     those = [run for run in runs if name in run]
     if not those:
@@ -223,19 +323,36 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--rccs", type=int, default=0, metavar="N", help="runs with RCCs, which take longer; default: 0"
     )
+    parser.add_argument("--shuffles", type=int, default=0, metavar="N", help="of a network's answers; default: 0")
     parser.add_argument("--write", action="store_true", help="write lab/results/calibration.md instead of printing")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        extractor = choose_extractor("vgg16-conv", precision="float32") if options.rccs else None
-        results = {}
+        extractor = choose_extractor("vgg16-conv", precision="bfloat16") if options.rccs else None
+        results, shuffled = {}, {}
         for given in options.data:
             name, _, rest = given.partition("=")
             folder, _, column = rest.rpartition(":")
             case = load_case(Path(folder), column)
             work = prepare_folder(Path(options.work) / name)
-            results[name] = measure(case, work, extractor, runs=options.runs, rccs=options.rccs)
-        tell("calibration", section(results), write=options.write)
+            images = extract_features(case.tested.root, extractor, progress=print_progress) if extractor else None
+            if options.runs:
+                results[name] = measure(case, work, images, runs=options.runs, rccs=options.rccs)
+            if options.shuffles:
+                case = load_case(Path(folder), column, answered_test(Path(folder), work, None, print_progress))
+                key = key_of(case.about, str(bool(images)), *SOURCES, *SPOT_SOURCES, *RCC_SOURCES)
+                shuffled[f"{name} ({case.about})"] = [
+                    kept(
+                        prepare_folder(work / "shuffles") / f"{run}.json",
+                        key,
+                        partial(shuffle_in_run, case, images, run),
+                    )
+                    for run in range(options.shuffles)
+                ]
+        if results:
+            tell("calibration", section(results), write=options.write)
+        if shuffled:
+            tell("calibration-shuffles", shuffle_section(shuffled), write=options.write)
     except SAFEError as error:
         print(f"calibration: {error}", file=sys.stderr)
         return 2

@@ -1,16 +1,18 @@
 """Do the rates that are expected of new images hold on new images?
 
-    python -m lab.benchmarks.new_images --data NAME=DIR[:COLUMN] ... --work DIR [--fresh N] [--runs N] [--write]
+    python -m lab.benchmarks.new_images --data NAME=DIR[:COLUMN] ... --work DIR [--runs N] [--rccs N] [--write]
 
 A case is a classifier of `lab.casestudies.build`, of which as many fresh images are drawn as wanted, once, and its DNN
 is run on them; or a folder with `test/`, and `model.keras` or `train/`, whose test images are all there is. Weak spots
 are found in a part of the images, as large as the test set of a case study or half of all, and counted in the others.
-COLUMN says which images are of one group; of a folder, no group is then in both parts. With --write, a section of
+COLUMN says which images are of one group; of a folder, no group is then in both parts. With --rccs, the same is done of
+RCCs instead, among so many fresh images, whose features take long. With --write, a section of
 lab/results/calibration.md is written.
 """
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +26,11 @@ from casestudies.build import print_progress, true_answers
 from casestudies.networks import run_model
 from casestudies.sets import MODEL_FILE, lay_out, render_images
 from casestudies.table import write_subjects
+from clustering import find_root_cause_clusters
 from dnn.tested import AnsweredImages, predictions_text, read_predictions
+from FE import ImageFeatures, stream_features
+from features.extractor import Extractor
+from features.weights import choose_extractor
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.reasons.cases import answered_test
 from lab.benchmarks.results import tell
@@ -32,16 +38,19 @@ from lab.casestudies.cases import CASES
 from rccs.answers import CONFIDENCE, Answers
 from rccs.parameters import PARAMETERS_FILE
 from rccs.spots.groups import share_of, tally
+from rccs.spots.rates import Rate, failure_rates, nearest_failing, regions
 from rccs.spots.weak_spots import WeakSpot
 from reasons.comparison import LABEL, PREDICTED, Known, known_of, weak_spots_of
 from reasons.groups import KnownGroups, named_groups
 from support.errors import SAFEError
 from support.files import prepare_folder, write_text
+from support.images import ImageListing
 from support.intervals import clopper_pearson
 from support.run_folder import ACCURACY_FILE, PREDICTIONS_FILE
 
 SEED = 1000  # of fresh images: no case study is built with it
 SOURCES = ("rccs/spots/new_images.py", "rccs/spots/weak_spots.py", "rccs/spots/search.py", "rccs/spots/groups.py")
+RCC_SOURCES = ("rccs/spots/rates.py", "rccs/spots/groups.py", "clustering.py", "rccs/dbscan/consensus.py")
 LEAST_NEW = 20  # new images under a condition; of fewer, the rate says little
 INTRODUCTION = f"""
 ## Weak spots on new images
@@ -53,6 +62,14 @@ in new images: that of the counted rate, and that for new images. The rate in ha
 so that hardly more than 83 % can hold it; *both* is the share whose interval would, were it of as many images as the
 difference of both rates is worth. Weak spots with fewer than {LEAST_NEW} new images are left out, and those about
 classes where each group is of one, since halves have no class in common then.
+"""
+OF_RCCS = f"""
+## RCCs on new images
+
+Written by `python -m lab.benchmarks.new_images --rccs N`. The failing images of a part are clustered, and fresh images
+counted in whose region they lie. *Held* are the RCCs whose 95 % interval holds the rate in fresh images; *both* would,
+were it of as many images as the difference of both rates is worth: the fresh images' rate is uncertain itself. RCCs
+with fewer than {LEAST_NEW} fresh images are left out.
 """
 
 
@@ -91,8 +108,8 @@ class Pool(NamedTuple):
         return tested, self.known._replace(columns=columns), groups
 
 
-def load_pool(data: Path, work: Path, column: str, *, fresh: int) -> Pool:
-    """The images of a case.
+def load_pool(data: Path, work: Path, column: str, *, fresh: int, measured: bool = True) -> Pool:
+    """The images of a case; on request, with what is known of them.
 
     Raises
     ------
@@ -106,7 +123,8 @@ def load_pool(data: Path, work: Path, column: str, *, fresh: int) -> Pool:
     searched = len(tested.right) // 2
     if drawn:
         searched = min(searched, json.loads((data / ACCURACY_FILE).read_text(encoding="utf-8"))["test_size"])
-    return Pool(tested, known_of(tested, groups=names, progress=print_progress), searched, groups, not drawn)
+    known = known_of(tested, groups=names, progress=print_progress) if measured else Known({}, frozenset())
+    return Pool(tested, known, searched, groups, not drawn)
 
 
 def draw_images(data: Path, work: Path, count: int) -> AnsweredImages:
@@ -176,6 +194,41 @@ def _counted(spot: WeakSpot, part: Part) -> tuple[np.ndarray, float]:
     return wrong, share * len(wrong)
 
 
+def rccs_in_run(pool: Pool, features: np.ndarray, extractor: Extractor, run: int) -> list[dict[str, Any]]:
+    """Each RCC of a part of the images, and the rate of the others in its region."""
+    here, there = parts(pool, run)
+    wrong = ~pool.tested.right
+    rows, right = here[wrong[here]], here[~wrong[here]]
+    paths = tuple(pool.tested.paths[row] for row in rows.tolist())
+    clusters = find_root_cause_clusters(ImageFeatures(pool.tested.root, paths, features[rows], extractor, ()))
+
+    def placed(others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        of_failing, of_others = nearest_failing(clusters.points, clusters.projection.apply(features[others]))
+        return regions(of_failing, clusters.labels), regions(of_others, clusters.labels)
+
+    groups = pool.groups.groups.taken(np.concatenate([rows, right])) if pool.groups else None
+    rates = failure_rates(*placed(right), clusters.n_rccs, labels=clusters.labels, groups=groups)
+    fresh = placed(there)[1]
+    return [_in_region(rate, wrong[there[fresh == rate.rcc]]) for rate in rates if rate.tested]
+
+
+def _in_region(rate: Rate, wrong: np.ndarray) -> dict[str, Any]:
+    wider = math.sqrt(1 + rate.tested / max(len(wrong), 1))
+    both = {f"both_{name}": rate.rate + wider * (getattr(rate, name) - rate.rate) for name in ("low", "high")}
+    told = {"verdict": rate.verdict, "tested": rate.tested, "seen": rate.rate, "low": rate.low, "high": rate.high}
+    return {**told, **both, "new": int(wrong.sum()), "of": len(wrong)}
+
+
+def with_features(pool: Pool, extractor: Extractor, among: int) -> tuple[Pool, np.ndarray]:
+    """Some of the fresh images, the same ones each time, of which a third is searched at most, and their features."""
+    rows = np.sort(np.random.default_rng(0).permutation(len(pool.tested.right))[:among])
+    tested, known, groups = pool.taken(rows)
+    listing = ImageListing(tested.root, tested.paths, ())
+    batches = [batch.features for batch in stream_features(listing, extractor, progress=print_progress)]
+    some = pool._replace(tested=tested, known=known, groups=groups, searched=min(pool.searched, among // 3))
+    return some, np.concatenate(batches)
+
+
 def section(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown: a row for each case."""
     lines = [
@@ -196,6 +249,28 @@ def section(results: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def rcc_section(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown: two rows for each case."""
+    lines = [
+        OF_RCCS.strip(),
+        "",
+        "| case | verdict | RCCs | images in a region | fresh ones | seen | fresh | held | both |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, result in results.items():
+        rccs = [rcc for run in result["runs"] for rcc in run]
+        for verdict in ("more", "others"):
+            of_it = [rcc for rcc in rccs if (rcc["verdict"] == "more") == (verdict == "more")]
+            those = [rcc for rcc in of_it if rcc["of"] >= LEAST_NEW]
+            cells = [name, verdict, str(len(those))]
+            if those:
+                cells += [f"{np.mean([rcc[key] for rcc in those]):.0f}" for key in ("tested", "of")]
+                rates = [np.mean([rcc["seen"] for rcc in those]), np.mean([rcc["new"] / rcc["of"] for rcc in those])]
+                cells += [f"{100 * rate:.1f} %" for rate in (*rates, _held(those, ""), _held(those, "both_"))]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _held(spots: Sequence[Mapping[str, Any]], which: str) -> float:
     """The share of weak spots whose interval holds the rate in new images."""
     return float(np.mean([spot[f"{which}low"] <= spot["new"] / spot["of"] <= spot[f"{which}high"] for spot in spots]))
@@ -208,24 +283,35 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--work", metavar="DIR", required=True, help="folder for fresh images and results")
     parser.add_argument("--fresh", type=int, default=20_000, metavar="N", help="fresh images; default: 20000")
     parser.add_argument("--runs", type=int, default=10, metavar="N", help="default: 10")
+    parser.add_argument("--rccs", type=int, default=0, metavar="N", help="fresh images for RCCs; default: 0 (none)")
     parser.add_argument("--write", action="store_true", help="write lab/results/calibration.md instead of printing")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         results = {}
+        extractor = choose_extractor("vgg16-conv", precision="bfloat16") if options.rccs else None
         for given in options.data:
             name, _, rest = given.partition("=")
             folder, _, column = rest.partition(":")
             work = prepare_folder(Path(options.work) / name)
-            pool = load_pool(Path(folder), work, column, fresh=options.fresh)
-            key = key_of(str(len(pool.tested.right)), column, *SOURCES)
+            pool = load_pool(Path(folder), work, column, fresh=options.fresh, measured=not extractor)
+            if extractor:
+                some = with_features(pool, extractor, options.rccs)
+                key, kind = key_of(column, str(options.rccs), extractor.identity, *RCC_SOURCES), "rccs"
+                of_run = partial(rccs_in_run, *some, extractor)
+            else:
+                key, kind = key_of(str(len(pool.tested.right)), column, *SOURCES), "spots"
+                of_run = partial(spots_in_run, pool)
+            counted = len(pool.tested.right) - pool.searched
             runs = [
-                kept(prepare_folder(work / "spots") / f"{run}.json", key, partial(spots_in_run, pool, run))
+                kept(prepare_folder(work / kind) / f"{run}.json", key, partial(of_run, run))
                 for run in range(options.runs)
             ]
-            counted = len(pool.tested.right) - pool.searched
             results[name] = {"searched": pool.searched, "counted": counted, "runs": runs}
-        tell("calibration-new-images", section(results), write=options.write)
+        if extractor:
+            tell("calibration-rccs", rcc_section(results), write=options.write)
+        else:
+            tell("calibration-new-images", section(results), write=options.write)
     except SAFEError as error:
         print(f"new_images: {error}", file=sys.stderr)
         return 2

@@ -1,9 +1,13 @@
 """The page lies below a path of its address, encrypted or behind a proxy, and believes no other proxy."""
 
 import asyncio
+import contextlib
 import datetime
 import ipaddress
+import os
 import re
+import subprocess
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,7 +21,11 @@ from page.serving.below import Below, checked_path
 from page.serving.connections import Outside, check_certificate
 from support.errors import SAFEError
 from tests.helpers.browsing import WAIT, draw, field, unfold
+from tests.helpers.documents import ROOT
+from tests.helpers.places import closed_port
 from tests.helpers.visiting import SECONDS, served
+
+NGINX = os.environ.get("SAFE_NGINX", "")  # the program; without it, no test asks for nginx
 
 
 async def inner(scope, receive, send):
@@ -99,14 +107,44 @@ def test_a_certificate_that_cannot_be_used_is_a_sentence(tmp_path):
             check_certificate(Outside(certificate=pair[0], key=pair[1]))
 
 
+@contextlib.contextmanager
+def encrypted(folder: Path, *options: str | Path):
+    """The page with TLS of its own: its address."""
+    good, key = certificate(folder)
+    with served(folder, *options, "--certificate", good, "--key", key) as (url, _):
+        yield url
+
+
+@contextlib.contextmanager
+def behind_nginx(folder: Path, *options: str | Path):
+    """The page behind nginx, which has TLS and is configured as the documents say: its address."""
+    good, key = certificate(folder)
+    location = re.search(r"```nginx\n(.*?)```", (ROOT / "docs/SECURITY.md").read_text("utf-8"), re.DOTALL)[1]
+    with served(folder, *options) as (inner, _):
+        port = closed_port()
+        location = location.replace("http://127.0.0.1:7860", inner.removesuffix("/safe"))
+        server = f"listen 127.0.0.1:{port} ssl; ssl_certificate {good}; ssl_certificate_key {key}; {location}"
+        settings = f"user root; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.log; events {{}}"
+        (folder / "nginx.conf").write_text(f"{settings} http {{ access_log off; server {{ {server} }} }}")
+        with subprocess.Popen([NGINX, "-c", folder / "nginx.conf", "-p", folder]) as nginx:
+            try:
+                while not (folder / "nginx.pid").is_file() and nginx.poll() is None:
+                    time.sleep(0.1)
+                yield f"https://127.0.0.1:{port}/safe"
+            finally:
+                nginx.terminate()
+
+
 @pytest.mark.slow
-def test_below_a_path_with_tls_and_a_login_all_of_the_page_works(browser, tmp_path):
-    good, key = certificate(tmp_path)
+@pytest.mark.parametrize(
+    "place",
+    [encrypted, pytest.param(behind_nginx, marks=pytest.mark.skipif(not NGINX, reason="SAFE_NGINX is not set"))],
+)
+def test_below_a_path_with_tls_and_a_login_all_of_the_page_works(browser, tmp_path, place):
     images = draw(tmp_path / "failing", {"night": 10, "snow": 8, "wood": 6}, seed=0)
     login = ("--auth", "ada:secret", "--root", tmp_path)
-    options = ("--root-path", "/safe", "--certificate", good, "--key", key, "--proxy", "127.0.0.1", *login)
     requests, faults = [], []
-    with served(tmp_path, *options) as (url, _):
+    with place(tmp_path, "--root-path", "/safe", "--proxy", "127.0.0.1", *login) as url:
         assert re.fullmatch(r"https://127\.0\.0\.1:\d+/safe", url)
         window = browser.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 900})
         page = window.new_page()
@@ -135,7 +173,7 @@ def test_below_a_path_with_tls_and_a_login_all_of_the_page_works(browser, tmp_pa
         expect(page.get_by_role("status")).to_contain_text("Moved to the bin")
         assert page.url == f"{url}/analyses?deleted=1"
         assert {cookie["path"] for cookie in window.cookies()} == {"/safe/"}
-        # The proxy is believed; it says that it is not asked by TLS.
+        # The proxy is believed; it says that it is not asked by TLS. (nginx says itself how it is asked.)
         told = httpx.get(f"{url}/config", headers={"x-forwarded-proto": "http"}, verify=False, timeout=SECONDS)
         assert told.status_code == 401
         cookies = {cookie["name"]: cookie["value"] for cookie in window.cookies()}
@@ -143,7 +181,7 @@ def test_below_a_path_with_tls_and_a_login_all_of_the_page_works(browser, tmp_pa
             answer = httpx.get(
                 f"{url}/config", headers={"x-forwarded-proto": said}, cookies=cookies, verify=False, timeout=SECONDS
             )
-            assert urlsplit(answer.json()["root"]).scheme == scheme
+            assert urlsplit(answer.json()["root"]).scheme == (scheme if place is encrypted else "https")
         window.close()
     assert requests
     assert all(one.startswith(f"{url}/") for one in requests if urlsplit(one).scheme not in ("data", "blob"))

@@ -1,11 +1,23 @@
 """The benchmark of what is found where only the group matters."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from lab.benchmarks import calibration
-from lab.benchmarks.calibration import draw_rates, load_case, section, spots_in_run, within_groups
+from lab.benchmarks.calibration import (
+    dealt_out,
+    draw_rates,
+    load_case,
+    section,
+    shuffle_in_run,
+    shuffle_section,
+    simple_conditions,
+    spots_in_run,
+    within_groups,
+)
 from rccs.spots.groups import Groups, tally
 from support.errors import SAFEError
 
@@ -55,3 +67,23 @@ def test_the_command_prints_a_row_for_each_correlation(data, tmp_path, capsys, m
     assert "|  | 0.1 | " in printed
     assert calibration.main(["--data", f"drawn={tmp_path}", "--work", str(tmp_path / "work")]) == 2
     assert section({}).startswith("## Images that are not independent")
+
+
+def test_answers_are_dealt_out_by_group_and_on_request_within_the_class():
+    groups, classes = np.repeat(np.arange(50), 8), np.repeat(np.arange(10), 40)
+    drawn = dealt_out(groups, None, np.random.default_rng(0))
+    giver = groups[drawn].reshape(50, 8)
+    assert (giver == giver[:, :1]).all()
+    assert len(np.unique(giver)) > 20
+    assert (classes[dealt_out(groups, classes, np.random.default_rng(0))] == classes).all()
+
+
+def test_a_shuffle_says_what_was_found_and_how_many_intervals_hold(data):
+    case = load_case(data, "person")
+    right = np.arange(60) % 5 > 0
+    run = shuffle_in_run(case._replace(tested=dataclasses.replace(case.tested, right=right)), None, 0)
+    assert (run["false"], run["within"]) == (False, False)
+    assert run["held"][0] == run["held"][1] > 0  # of each person 2 of 10 are wrong: persons do not differ
+    told = shuffle_section({"drawn (60 images)": [run]})
+    assert told.endswith(f"| drawn (60 images) | 0 of 1 | 0 of 1 | – | 100.0 % of {run['held'][1]} |")
+    assert simple_conditions(np.full(60, np.nan)) == []

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from dnn.tested import AnsweredImages
+from features.extractor import Extractor
 from lab.benchmarks import new_images
-from lab.benchmarks.new_images import Pool, parts, section, spots_in_run
+from lab.benchmarks.new_images import Pool, parts, rcc_section, rccs_in_run, section, spots_in_run
 from rccs.answers import CONFIDENCE, Answers
 from rccs.spots.groups import Groups
 from reasons.comparison import Known
@@ -54,3 +55,19 @@ def test_weak_spots_are_counted_in_the_other_images_and_reported(pool):
     assert line.startswith("| drawn | 300 | 500 | 2 | 1 | ")
     assert "| 100.0 % |" in line
     assert section({"drawn": {"searched": 300, "counted": 500, "runs": [[]]}}).endswith("| drawn | 300 | 500 | 1 | 0 |")
+
+
+def test_rccs_are_counted_in_the_region_that_others_say_and_reported(pool):
+    rng, scene = np.random.default_rng(0), np.arange(IMAGES) % 4
+    features = 9 * rng.normal(size=(4, 40))[scene] + rng.normal(size=(IMAGES, 40))
+    rccs = rccs_in_run(pool, features.astype(np.float32), Extractor("vgg16-fc2", "drawn", None), 0)
+    _, counted = parts(pool, 0)
+    of_scenes = [counted[scene[counted] == one] for one in range(4)]
+    expected = sorted((len(rows), int((~pool.tested.right)[rows].sum())) for rows in of_scenes)
+    assert sorted((rcc["of"], rcc["new"]) for rcc in rccs) == expected
+    assert all(rcc["both_low"] < rcc["low"] < rcc["seen"] < rcc["high"] < rcc["both_high"] for rcc in rccs)
+    held = rccs[0] | {"low": 0.0, "high": 1.0}
+    runs = [[held], [held | {"of": new_images.LEAST_NEW - 1}]]
+    line = rcc_section({"drawn": {"runs": runs}}).splitlines()[-1]
+    assert line.startswith(f"| drawn | others | 1 | {held['tested']} | {held['of']} | {100 * held['seen']:.1f} % | ")
+    assert "| 100.0 % |" in line

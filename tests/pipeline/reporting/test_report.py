@@ -16,7 +16,7 @@ from pipeline.reporting import material, report
 from pipeline.reporting.report import report_html, write_report
 from rccs.answers import Answers
 from rccs.clusters import LABELS_FILE, fingerprint, load_clusters, save_clusters
-from rccs.confidence import confidence_text, place_text
+from rccs.confidence import BOUND, NEAR, confidence_text, place_text
 from rccs.dbscan.outcome import NOISE
 from rccs.review.edits import merge_rccs, move_images, undo_edit
 from rccs.review.notes import RccNote, SpotNote
@@ -37,12 +37,14 @@ from support.text import rate_text
 from tests.helpers.places import in_run
 from tests.helpers.small_models import FakeModel, retraining_for
 from tests.helpers.steadied import steadied
+from training.certainty import difference_interval
 from training.comparison import Answered, Share
 from training.finetuning import Epoch
 from training.result import RETRAINING_FILE, save_retraining
 from training.settings import Settings
 from training.together import TradeOff
 
+TEMPLATES = Path(report.__file__).parent / "templates"
 VOID = {"meta", "img", "br", "wbr"}
 
 
@@ -296,14 +298,19 @@ def rates_in(row: dict[str, str], *columns: str) -> list[str]:
     return [rate_text(float(row[column])) for column in columns]
 
 
-def test_the_tables_of_reasons_have_the_figures_of_the_files(clusters, out):
+def explain(clusters, out) -> None:
+    """A weak spot and rates of RCCs, of 758 tested images."""
     new = {"new_rate": 0.95, "new_low": 0.9, "new_high": 0.98}
     dark = WeakSpot((Literal("light", "<", 0.2),), 400, 399, 0.98, 0.9999, 0.004, **new)
     same = {rcc: np.flatnonzero(clusters.labels == rcc) for rcc in clusters.groups}
     of_failing = np.array([next(row for row in same[rcc] if row != i) for i, rcc in enumerate(clusters.labels)])
     of_right = np.repeat([same[0][0], same[1][0], same[2][0]], [2, 30, 700])
-    comparison = Comparison(np.arange(26), of_failing, of_right)
+    comparison = Comparison(np.arange(26), of_failing, of_right, right_in_spots=np.arange(732) < 1)
     save_reasons(Reasons((dark,), (np.arange(8),), comparison, 26 / 758), clusters, out, present_runs(out)[CLUSTERS])
+
+
+def test_the_tables_of_reasons_have_the_figures_of_the_files(clusters, out):
+    explain(clusters, out)
     select(clusters, out)
     show_present(out)
     document = write_report(out).read_text(encoding="utf-8")
@@ -346,6 +353,78 @@ def test_the_tables_of_retraining_have_the_figures_of_the_file(out):
             assert cells[1:] == [f"{n}", f"{before}", f"{after}", f"{after / n:.1%}", f"{low[0]:.1%} to {high[0]:.1%}"]
     assert table_in(document, "retraining", 2) == [["10%", f"{2000 / result['test_size']:.1%}", "7"]]
     assert f"{result['test_size']:,} images" in Page(section(document, "retraining")).text
+
+
+def constants_of(key: str) -> set[str]:
+    """The figures that the template of a section, if it has one, says of every analysis."""
+    file = TEMPLATES / f"{key.replace('-', '_')}.html"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return figures_in(re.sub(r"{{.*?}}|{%.*?%}|{#.*?#}", " ", text, flags=re.DOTALL))
+
+
+def figures_in(text: str) -> set[str]:
+    return {one.rstrip(".,") for one in re.findall(r"(?<![\w.])\d[\d.,]*%?", text)}
+
+
+def whole(*shares: float) -> set[str]:
+    """In whole percent, with and without the sign, as at both ends of a range."""
+    texts = [rate_text(share) for share in shares]
+    return {*texts, *(text.rstrip("%") for text in texts)}
+
+
+def test_each_figure_in_the_prose_is_in_the_files(clusters, out):
+    """Of each section, and each RCC, what its own files say, and what its template says of every analysis."""
+    save_clusters(steadied(clusters), out)
+    explain(steadied(clusters), out)
+    select(steadied(clusters), out)
+    retrain(out)
+    show_present(out)
+    document = write_report(out).read_text(encoding="utf-8")
+    run, result = (json.loads(in_run(out, name).read_text()) for name in ("run.json", RETRAINING_FILE))
+    unsafe, rates, [spot] = (rows_in(out / file) for file in (UNSAFE_SET_FILE, RATES_FILE, WEAK_SPOTS_FILE))
+    found, settings = load_clusters(out), result["settings"].values()
+    images, noise, together = len(found.paths), found.labels == NOISE, found.steadiness
+    n, improved, worsened = result["test_size"], len(result["improved"]), len(result["worsened"])
+    gain = [float(end[0]) for end in difference_interval(*(np.array([k]) for k in (n, improved, worsened)))]
+    right = round(n * result["accuracy_before"])
+    lost = [float(end[0]) for end in clopper_pearson(np.array([worsened]), np.array([right]))]
+    known = {
+        "noise": {f"{noise.sum()}", f"{noise.mean():.1%}", "1", *whole(*together.of_beside[noise], NEAR)},
+        "weak-spots": {f"{26 / 758:.1%}", "8", "708", f"{8 / 708:.1%}"},
+        "unsafe-set": {f"{len(unsafe)}", f"{sum(bool(row['label']) for row in unsafe)}", "4", "9"},
+        "retraining": {
+            *(f"{value:g}" for value in settings), f"{improved}", f"{worsened}", f"{n:,}", f"{result['best']}",
+            *(f"{result[key]}" for key in ("train_size", "unsafe_size")), f"{len(result['history']) - 1}",
+            *(f"{result[key]:.1%}" for key in ("accuracy_before", "accuracy_after")), "95%", "255",
+            *(f"{100 * each:.1f}" for each in (result["accuracy_after"] - result["accuracy_before"], *gain)),
+            f"{100 * (improved - worsened) / n:.1f}", f"{improved - 20}", *(f"{end:.1%}" for end in lost),
+            f"{right:,}", f"{worsened / right:.1%}",
+        },
+        "run": {
+            f"{run['components']}", f"{run['eps']:.4g}", f"{run['min_samples']}", f"{run['counts']['rccs']}",
+            f"{noise.mean():.1%}", f"{run['steadiness']['samples']}", *run["versions"].values(), "50%", "80%", BOUND,
+        },
+        "limits": {f"{noise.sum()}", f"{run['counts']['skipped']}"},
+        "reading": {BOUND},
+    }  # fmt: skip
+    for row in rates:
+        rcc = int(row["rcc"])
+        mine, to_label = found.labels == rcc, [image for image in unsafe if image["rcc"] == row["rcc"]]
+        known[f"rcc-{rcc}"] = {
+            f"{mine.sum()}", f"{mine.sum() / images:.1%}", f"{found.is_core[mine].sum()}", row["tested"], row["wrong"],
+            *whole(*(float(row[key]) for key in ("rate", "low", "high", "elsewhere"))),
+            *whole(run["steadiness"]["together"][rcc]), f"{len(to_label)}", f"{(5, 1, 3)[rcc]}",
+        }  # fmt: skip
+    known["rcc-0"] |= whole(float(spot["rate"]), 0.8)
+    known["rcc-1"] |= {"1"} | whole(together.of_images[found.paths.index("snow_07.png")], 0.38)
+    parts = {key: section(document, key) for key in re.findall(r"<section id='([^']+)'>", document)}
+    for card in re.findall(r"<article class='card' id='.*?</article>", parts.pop("rccs"), re.DOTALL):
+        parts[re.search("rcc-[0-9]", card)[0]] = card
+    parts.pop("first-page")
+    for key, part in parts.items():
+        part = part.replace(os.fspath(out), "").replace(os.fspath(Path.cwd()), "")
+        part = re.sub(r"<(table|svg|h2).*?</\1>|(RCC|weak spot) \d|light &lt; 0.2", " ", part, flags=re.DOTALL)
+        assert figures_in(Page(part).text) <= known.get(key, set()) | constants_of(key), key
 
 
 def test_weak_spots_have_the_engineers_name_verdict_and_note(clusters, out):

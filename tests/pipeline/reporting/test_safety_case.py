@@ -57,13 +57,13 @@ def check_gsn(elements):
             assert "undeveloped" not in element, key
         seen.update(element.get("supportedBy", []), element.get("inContextOf", []))
     assert elements.keys() - seen == {"G1"}, "one root, and nothing that is left over"
-    reach(elements, "G1", ())
+    assert reached(elements, "G1", ()) == elements.keys(), "all can be reached from the root"
 
 
-def reach(elements, key, above):
+def reached(elements, key, above):
     assert key not in above, f"{key} supports itself"
-    for to in elements[key].get("supportedBy", []):
-        reach(elements, to, (*above, key))
+    below = (reached(elements, to, (*above, key)) for to in elements[key].get("supportedBy", []))
+    return {key, *elements[key].get("inContextOf", [])}.union(*below)
 
 
 def drawn_entry(rng, number):
