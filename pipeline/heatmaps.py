@@ -5,6 +5,7 @@ model or an image has changed.
 """
 
 import functools
+import itertools
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -19,26 +20,27 @@ from dnn.model_process import heatmaps_apart
 from dnn.tested import AnsweredImages
 from pipeline.asking import Asking, asking
 from pipeline.reporting.evidence.basis import sha256_if_there
-from pipeline.reporting.heatmaps import SIDE, Heatmap, heatmaps_of, keep_heatmap, known_by, sheet
+from pipeline.reporting.heatmaps import NUMBERS, SIDE, Heatmap, heatmaps_of, keep_heatmap, known_by, sheet
 from reasons.listed import Reason
 from store.output_folder import own_files, save_files, working
 from support.entries import StrPath
+from support.errors import SAFEError
 from support.files import prepare_folder
 from support.images import thumbnail
 from support.progress import Progress, no_progress
 from support.text import printable
 
+LARGE = 720  # pixels of the longer side of the picture of a single image
 HEATMAPS_FOLDER = "heatmaps"
 HEATMAPS_FILE = "heatmaps.json"
-FACTS = ("n_failing", "n_right", "model", "how")  # in the file
-MOST = 20  # failing images of a reason, and as many right ones
+FACTS = (*NUMBERS, "model", "how")  # in the file
+MOST = 20  # failing images of a reason, and as many right ones of their classes, and of those they are taken for
 
 
 class _Wanted(NamedTuple):
-    """The images of a reason to look at, as rows of the test set, and what their heatmap rests on."""
+    """The images to look at, as rows of the test set (see `Heatmap.maps`), and what their heatmap rests on."""
 
-    failing: list[int]
-    right: list[int]
+    rows: tuple[list[int], list[int], list[int]]
     key: str
 
 
@@ -79,17 +81,44 @@ def look(
         return {one.file: shown[one.file] for one in asked.reasons if one.images}
 
 
+def look_at(
+    out: Path, images: Sequence[str], *, within: Path | None = None, progress: Progress = no_progress
+) -> dict[str, Heatmap]:
+    """Compute where the network looks in single failing images, by their paths; nothing is written.
+
+    Raises
+    ------
+    SAFEError
+        As of `look`, or the first image is not in the test set, or unreadable.
+    """
+    asked = asking(out, (), within=within)
+    rows = asked.failing(Reason("", "", images=images)).tolist()
+    image_of = dict(zip(asked.tested.rows_of(asked.review.clusters.image_root, images).tolist(), images, strict=True))
+    wanted = {image_of[row]: _Wanted(([row], [], []), "") for row in rows}
+    computed = _computed(asked, wanted, progress, LARGE) if wanted else []
+    found = {one.facts["images"]: one for one in computed if one.facts["n_failing"]}
+    if images[0] not in found:
+        raise SAFEError(
+            f"Expected an image of the test set that can be read. Received: {printable(images[0])}. Choose another one."
+        )
+    return found
+
+
 def _wanted(asked: Asking, reason: Reason, model: str) -> _Wanted:
-    """Which images of a reason to look at: evenly spread, and for each a right one of the same class."""
+    """Which images of a reason to look at: evenly spread, and for each right ones of its class and its answer."""
     tested, failing = asked.tested, _spread(asked.failing(reason), MOST)
-    label, right = tested.answers.label, np.flatnonzero(tested.right)
+    label, predicted, rows = tested.answers.label, tested.answers.predicted, np.flatnonzero(tested.right)
+
+    def right_of(names: np.ndarray) -> list[int]:
+        counts = sorted(Counter(names.tolist()).items())
+        return [row for name, n in counts for row in _spread(rows[label[rows] == name], n)]
+
     if asked.regression:
-        others = _spread(right, len(failing))
+        right, taken = _spread(rows, len(failing)), list[int]()
     else:
-        of_classes = Counter(sorted(label[failing].tolist())).items()
-        others = [row for name, n in of_classes for row in _spread(right[label[right] == name], n)]
-    files = [sha256_if_there(tested.root / tested.paths[row]) for row in (*failing, *others)]
-    return _Wanted(failing, others, known_by([model, *files]))
+        right, taken = right_of(label[failing]), right_of(predicted[failing])
+    files = [sha256_if_there(tested.root / tested.paths[row]) for row in (*failing, *right, *taken)]
+    return _Wanted((failing, right, taken), known_by([model, *files]))
 
 
 def _spread(rows: np.ndarray, n: int) -> list[int]:
@@ -98,31 +127,36 @@ def _spread(rows: np.ndarray, n: int) -> list[int]:
     return rows[places].tolist()
 
 
-def _computed(asked: Asking, wanted: Mapping[str, _Wanted], progress: Progress) -> list[Heatmap]:
-    """The heatmaps of reasons, by what they are known by."""
+def _computed(
+    asked: Asking, wanted: Mapping[str, _Wanted], progress: Progress, side: int = SIDE
+) -> list[Heatmap]:  # fmt: skip
+    """The heatmaps of reasons, by what they are known by, on pictures of this size."""
     dnn, tested = asked.load(progress), asked.tested
-    rows = sorted({row for one in wanted.values() for row in (*one.failing, *one.right)})
+    rows = sorted({row for one in wanted.values() for row in itertools.chain(*one.rows)})
     paths = [tested.paths[row] for row in rows]
     found = heatmaps_apart(dnn, tested.root, paths, asked.truth(rows), progress=progress)
     maps = {rows[index]: one for index, one in zip(found.indices.tolist(), found.maps, strict=True)}
     facts = {"model": printable(dnn.path.name), "how": found.how, "regression": asked.regression}
-    return [_mean(one, maps, tested, {**facts, "images": images, "key": one.key}) for images, one in wanted.items()]
+    return [
+        _mean(one, maps, tested, {**facts, "images": images, "key": one.key}, side) for images, one in wanted.items()
+    ]
 
 
-def _mean(one: _Wanted, maps: Mapping[int, np.ndarray], tested: AnsweredImages, facts: Mapping[str, Any]) -> Heatmap:
+def _mean(
+    one: _Wanted, maps: Mapping[int, np.ndarray], tested: AnsweredImages, facts: Mapping[str, Any], side: int
+) -> Heatmap:
     """The heatmap of a reason, from the maps of its images, by row."""
-    failing, right = ([row for row in rows if row in maps] for rows in (one.failing, one.right))
-    pictures = [[thumbnail(tested.root / tested.paths[row], SIDE) for row in rows] for rows in (failing, right)]
-    size = pictures[0][0].size if failing else (SIDE, SIDE)
+    rows = [[row for row in some if row in maps] for some in one.rows]
+    pictures = [[thumbnail(tested.root / tested.paths[row], side) for row in some] for some in rows]
+    size = next((picture.size for some in pictures for picture in some), (side, side))
+    greys = [[np.asarray(picture.convert("L").resize(size)) for picture in some] for some in pictures]
 
     def mean(arrays: list[Any], shape: Sequence[int]) -> np.ndarray:
         return np.mean(arrays or np.zeros((1, *shape)), axis=0)
 
-    greys = [[np.asarray(picture.convert("L").resize(size)) for picture in some] for some in pictures]
     grounds = np.array([mean(some, size[::-1]) for some in greys]).astype(np.uint8)
-    of_failing, of_right = (mean([maps[row] for row in rows], (GRID, GRID)) for rows in (failing, right))
-    numbers = {"n_failing": len(failing), "n_right": len(right)}
-    return Heatmap(of_failing, of_right, grounds, {**facts, **numbers})
+    means = np.array([mean([maps[row] for row in some], (GRID, GRID)) for some in rows])
+    return Heatmap(means, grounds, {**facts, **dict(zip(NUMBERS, map(len, rows), strict=True))})
 
 
 def _write_heatmaps(out: Path, shown: Mapping[str, Heatmap]) -> None:

@@ -76,7 +76,7 @@ NAMES = {  # what an engineer would call each RCC of the example, by the known c
     "looking down-right at the border": "gaze down-right",
 }
 
-LINES = ("wrong", "right,\nof the same\nclasses", "where less\nspeaks for\nthe truth")
+LINES = ("wrong", "right,\nof the same\nclasses", "right, of\nthose taken\nfor", "where less\nspeaks for\nthe truth")
 LOOKED_AT = ("glare on glasses", "head turned", "gaze up-left", "gaze down-right", "sunglasses")
 
 
@@ -353,7 +353,7 @@ def draw_heatmaps(plt: Any, example: Example) -> Any:
     rcc_of = {name: rcc for rcc, name in example.names.items()}
     members = {name: example.clusters.members(rcc_of[name]) for name in LOOKED_AT}
     kept = heatmaps_of(example.work, load_review(example.work).run, members)
-    figure, axes = plt.subplots(3, len(LOOKED_AT), figsize=(9, 5.1), squeeze=False)
+    figure, axes = plt.subplots(len(LINES), len(LOOKED_AT), figsize=(9, 6.8), squeeze=False)
     for column, name in zip(axes.T, LOOKED_AT, strict=True):
         pictures = [picture for _, picture in panels(kept[name])]
         for axis, picture in zip(column, pictures, strict=True):

@@ -1,5 +1,6 @@
 """What the network says of the reason at hand when it is asked again: a button to ask it, and what is kept."""
 
+import threading
 from collections.abc import Callable, Sequence
 
 import gradio as gr
@@ -7,11 +8,13 @@ import gradio as gr
 from page.jobs import Job, PageSettings
 from page.results import Shown
 from pipeline.asking import model_at_hand
-from pipeline.heatmaps import look
+from pipeline.heatmaps import MOST, look, look_at
 from pipeline.probing import probe_reasons
-from pipeline.reporting.heatmaps import heatmap_html, heatmaps_of
+from pipeline.reporting.heatmaps import Heatmap, heatmap_html, heatmaps_of, panels
+from pipeline.reporting.markup import jpeg_uri
 from pipeline.reporting.probes import probes_html
 from support.errors import SAFEError
+from support.text import printable
 
 
 class AskedView:
@@ -72,3 +75,41 @@ class ProbeView(AskedView):
 
     def _kept(self, shown: Shown, subject: str, images: Sequence[str]) -> str:
         return probes_html([probe for probe in shown.probes if probe.subject == subject])
+
+
+class ImageLooks:
+    """Where the network looks in a single failing image; a window's script calls `ask`. Kept while the page runs."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings, self._lock = settings, threading.Lock()
+        self._kept: dict[tuple, Heatmap] = {}
+
+    def ask(self, sent: object) -> dict[str, str]:
+        """A `picture` and what it `says`.
+
+        Parameters
+        ----------
+        sent : list
+            The run, and the rows of the image and of those after it, which are computed along with it.
+        """
+        try:
+            run, *rows = sent if isinstance(sent, list) else ()
+            shown = self._settings.results.shown(str(run))
+            clusters = shown.clusters
+            images = [clusters.paths[range(len(clusters.paths))[row]] for row in rows[:MOST]]
+            found = self._look(shown, images)
+        except SAFEError as error:
+            return {"picture": "", "says": printable(str(error))}
+        except (TypeError, ValueError, IndexError):
+            return {"picture": "", "says": "The page asked for something other than an image. Reload it."}
+        return {"picture": jpeg_uri(panels(found)[0][1], 85), "says": found.told}
+
+    def _look(self, shown: Shown, images: Sequence[str]) -> Heatmap:
+        settings, root = self._settings, shown.clusters.image_root
+        with self._lock:  # one process of the model is enough
+            model = model_at_hand(root, settings.root)
+            rests_on = root, model, model.stat().st_mtime_ns if model else 0
+            if (*rests_on, images[0]) not in self._kept:
+                found = look_at(settings.out, images, within=settings.root)
+                self._kept |= {(*rests_on, image): one for image, one in found.items()}
+            return self._kept[(*rests_on, images[0])]

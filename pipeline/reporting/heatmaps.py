@@ -21,6 +21,9 @@ from support.files import read_arrays
 from support.text import count
 
 HEATMAP_FILE = "heatmap.npz"
+NUMBERS = ("n_failing", "n_right", "n_taken")
+WORDS = ("that the network gets wrong", "of these classes that are right", "of those they are taken for that are right")
+SPEAKS = "speaks for the true class, orange against it"
 SIDE = 240  # pixels of the longer side of a picture
 FOR, AGAINST = (0, 114, 255), (255, 110, 0)  # told apart by everybody, and from grey
 MOST_COLOUR = 0.8  # of a pixel, so that what is below it stays in sight
@@ -31,24 +34,25 @@ class Heatmap(NamedTuple):
 
     Attributes
     ----------
-    failing, right : ndarray of shape (GRID, GRID), float32
-        As `dnn.heatmaps.Heatmaps.maps`; 0 if there are no such images.
-    grounds : ndarray of shape (2, height, width), uint8
-        The mean image, in grey, of each of both.
+    maps : ndarray of shape (3, GRID, GRID), float32
+        Of failing images, of right ones of the same classes, and of right ones of the classes that the first are taken
+        for, each as `dnn.heatmaps.Heatmaps.maps`; 0 if there are no such images.
+    grounds : ndarray of shape (3, height, width), uint8
+        The mean image, in grey, of each of these.
     facts : mapping
         `images`, what they are of (see `known_by`); `key`, what they rest on; `model`, its name; `how` they were made;
-        `n_failing`, `n_right`, of how many images; `regression`, whether the model is one.
+        `NUMBERS`, of how many images; `regression`, whether the model is one.
     """
 
-    failing: np.ndarray
-    right: np.ndarray
+    maps: np.ndarray
     grounds: np.ndarray
     facts: Mapping[str, Any]
 
     @property
     def told(self) -> str:
-        """What was computed, a sentence."""
-        return f"{self.facts['model']}: {self.facts['how']}."
+        """What was computed, and what the colours mean."""
+        colours = "lowers the error, orange raises it" if self.facts["regression"] else SPEAKS
+        return f"Blue {colours}. {self.facts['model']}: {self.facts['how']}."
 
 
 def known_by(paths: Iterable[str]) -> str:
@@ -76,7 +80,8 @@ def heatmaps_of(folder: Path, clusters: str, reasons: Mapping[str, Sequence[str]
     SAFEError
         One is damaged.
     """
-    last = {run.facts["images"]: run for run in runs_of(folder, HEATMAP) if run.clusters == clusters}
+    runs = (run for run in runs_of(folder, HEATMAP) if run.clusters == clusters and {*NUMBERS} <= {*run.facts})
+    last = {run.facts["images"]: run for run in runs}
     found = {}
     for name, images in reasons.items():
         if run := last.get(known_by(images)):
@@ -89,19 +94,20 @@ def heatmaps_of(folder: Path, clusters: str, reasons: Mapping[str, Sequence[str]
 
 
 def panels(heatmap: Heatmap) -> list[tuple[str, Image.Image]]:
-    """Three pictures with their captions: of failing images, of right ones, and what the first lack."""
-    failing, right = (count(heatmap.facts[name], "image") for name in ("n_failing", "n_right"))
-    most = max(float(np.abs(one).max()) for one in (heatmap.failing, heatmap.right)) or 1.0
-    lost = np.minimum(heatmap.failing - heatmap.right, 0)
-    of_failing, of_right = heatmap.grounds
-    return [
-        (f"{failing} that the network gets wrong", _coloured(heatmap.failing / most, of_failing)),
-        (f"{right} of these classes that are right", _coloured(heatmap.right / most, of_right)),
-        ("Where less speaks for the truth", _coloured(lost / (-float(lost.min()) or 1.0), of_failing)),
+    """Pictures with their captions: of each kind of images that there are, and what the failing ones lack."""
+    numbers = [heatmap.facts[name] for name in NUMBERS]
+    most = float(np.abs(heatmap.maps).max()) or 1.0
+    pictures = [
+        (f"{count(n, 'image')} {words}", coloured(one / most, ground))
+        for n, words, one, ground in zip(numbers, WORDS, heatmap.maps, heatmap.grounds, strict=True)
+        if n
     ]
+    lost = np.minimum(heatmap.maps[0] - heatmap.maps[1], 0)
+    lost /= -float(lost.min()) or 1.0
+    return [*pictures, ("Where less speaks for the truth", coloured(lost, heatmap.grounds[0]))]
 
 
-def _coloured(values: np.ndarray, ground: np.ndarray) -> Image.Image:
+def coloured(values: np.ndarray, ground: np.ndarray) -> Image.Image:
     """A heatmap from -1 to 1 over a grey picture, whose black and white give way to the colours."""
     height, width = ground.shape
     spread = np.asarray(Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR))
@@ -111,7 +117,7 @@ def _coloured(values: np.ndarray, ground: np.ndarray) -> Image.Image:
 
 
 def sheet(heatmap: Heatmap) -> Image.Image:
-    """The three pictures beside each other."""
+    """The pictures beside each other."""
     return Image.fromarray(np.hstack([np.asarray(picture) for _, picture in panels(heatmap)]))
 
 
@@ -123,6 +129,6 @@ def heatmaps_section(known: Material) -> Markup:
 
 
 def heatmap_html(heatmap: Heatmap) -> Markup:
-    """The three pictures with their captions, and what the colours mean."""
+    """The pictures with their captions, and what the colours mean."""
     pictures = {caption: jpeg_uri(picture, 85) for caption, picture in panels(heatmap)}
-    return filled("heatmap.html", pictures=pictures, told=heatmap.told, regression=heatmap.facts["regression"])
+    return filled("heatmap.html", pictures=pictures, told=heatmap.told)
