@@ -123,8 +123,8 @@ def _sources(out: Path, asked: Asking, within: Path | None, progress: Progress) 
 
 
 def _pixels(file: Path, dnn: Dnn) -> np.ndarray | None:
-    """An image, of at most twice the size that the DNN, or whoever measures it, needs; None if it is unreadable."""
-    side = 2 * max(*INPUT_SIZE, dnn.height or 0, dnn.width or 0)
+    """An image, no larger than the DNN, or whoever measures it, needs; None if it is unreadable."""
+    side = max(*INPUT_SIZE, dnn.height or 0, dnn.width or 0)
     try:
         image = decode(read_bytes(file), at_least=(side, side))
     except UNREADABLE:

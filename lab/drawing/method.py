@@ -36,6 +36,7 @@ from rccs.dbscan.relevance import average_neighbours
 from rccs.dbscan.tuning import tune
 from rccs.nearness import by_closeness
 from rccs.review.review import load_review
+from rccs.review.subjects import subjects_of
 from rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
 from reasons.probes import PROBES_FILE, changed_pixels, load_probes
 from store.runs import PROBES, present_runs
@@ -350,12 +351,12 @@ def draw_rccs(plt: Any, example: Example) -> Any:
 
 def draw_heatmaps(plt: Any, example: Example) -> Any:
     """Where the network looks in the images of five RCCs, in right ones, and what the first lack."""
-    rcc_of = {name: rcc for rcc, name in example.names.items()}
-    members = {name: example.clusters.members(rcc_of[name]) for name in LOOKED_AT}
-    kept = heatmaps_of(example.work, load_review(example.work).run, members)
+    subjects = subjects_of(example.clusters, example.work)
+    subject_of = {name: subjects[rcc] for rcc, name in example.names.items()}
+    kept = heatmaps_of(example.work, load_review(example.work).run, subjects.values())
     figure, axes = plt.subplots(len(LINES), len(LOOKED_AT), figsize=(9, 6.8), squeeze=False)
     for column, name in zip(axes.T, LOOKED_AT, strict=True):
-        pictures = [picture for _, picture in panels(kept[name])]
+        pictures = [picture for _, picture in panels(kept[subject_of[name]])]
         for axis, picture in zip(column, pictures, strict=True):
             axis.imshow(np.asarray(picture))
             axis.set(xticks=[], yticks=[])

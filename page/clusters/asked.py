@@ -1,7 +1,7 @@
 """What the network says of the reason at hand when it is asked again: a button to ask it, and what is kept."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import gradio as gr
 
@@ -38,9 +38,9 @@ class AskedView:
         self.answer = gr.HTML(visible=False, elem_id=f"{elem_id}-answer")
         self.outputs = [self.button, self.answer]
 
-    def show(self, shown: Shown, subject: str, images: Sequence[str] = ()) -> dict:
+    def show(self, shown: Shown, subject: str) -> dict:
         """What is kept of a reason, as of `reasons.listed.Reason`; nothing if it is empty."""
-        answer = self._kept(shown, subject, images) if subject else ""
+        answer = self._kept(shown, subject) if subject else ""
         there = subject and shown.reasons.base and model_at_hand(shown.clusters.image_root, self._settings.root)
         return {
             self.button: gr.Button(self.again if answer else self.question, visible=bool(there)),
@@ -63,8 +63,8 @@ class LooksView(AskedView):
 
     question, again, ask = "Where it looks", "Look again", staticmethod(look)
 
-    def _kept(self, shown: Shown, subject: str, images: Sequence[str]) -> str:
-        kept = heatmaps_of(self._settings.out, shown.review.run, {subject: images})
+    def _kept(self, shown: Shown, subject: str) -> str:
+        kept = heatmaps_of(self._settings.out, shown.review.run, [subject])
         return heatmap_html(kept[subject]) if kept else ""
 
 
@@ -73,7 +73,7 @@ class ProbeView(AskedView):
 
     question, again, ask = "Is it the cause?", "Ask again", staticmethod(probe_reasons)
 
-    def _kept(self, shown: Shown, subject: str, images: Sequence[str]) -> str:
+    def _kept(self, shown: Shown, subject: str) -> str:
         return probes_html([probe for probe in shown.probes if probe.subject == subject])
 
 
@@ -92,24 +92,20 @@ class ImageLooks:
         sent : list
             The run, and the rows of the image and of those after it, which are computed along with it.
         """
+        settings = self._settings
         try:
             run, *rows = sent if isinstance(sent, list) else ()
-            shown = self._settings.results.shown(str(run))
-            clusters = shown.clusters
+            clusters = settings.results.shown(str(run)).clusters
             images = [clusters.paths[range(len(clusters.paths))[row]] for row in rows[:MOST]]
-            found = self._look(shown, images)
+            model = model_at_hand(clusters.image_root, settings.root)
+            rests_on = clusters.image_root, model, model and model.stat().st_mtime_ns
+            with self._lock:  # one process of the model is enough
+                if (*rests_on, images[0]) not in self._kept:
+                    found = look_at(settings.out, images, within=settings.root)
+                    self._kept |= {(*rests_on, image): one for image, one in found.items()}
+                heatmap = self._kept[*rests_on, images[0]]
         except SAFEError as error:
             return {"picture": "", "says": printable(str(error))}
         except (TypeError, ValueError, IndexError):
             return {"picture": "", "says": "The page asked for something other than an image. Reload it."}
-        return {"picture": jpeg_uri(panels(found)[0][1], 85), "says": found.told}
-
-    def _look(self, shown: Shown, images: Sequence[str]) -> Heatmap:
-        settings, root = self._settings, shown.clusters.image_root
-        with self._lock:  # one process of the model is enough
-            model = model_at_hand(root, settings.root)
-            rests_on = root, model, model.stat().st_mtime_ns if model else 0
-            if (*rests_on, images[0]) not in self._kept:
-                found = look_at(settings.out, images, within=settings.root)
-                self._kept |= {(*rests_on, image): one for image, one in found.items()}
-            return self._kept[(*rests_on, images[0])]
+        return {"picture": jpeg_uri(panels(heatmap)[0][1], 85), "says": heatmap.told}

@@ -1,11 +1,9 @@
 """Where the network looks, for a reason: heatmaps of its failing images beside those of right ones, as pictures.
 
-`pipeline/heatmaps.py` computes them. Each is kept as a run of the analysis, by the failing images that it is of: the
-same for an RCC as for a weak spot.
+`pipeline/heatmaps.py` computes them. Each is kept as a run of the analysis, by the reason that it is of.
 """
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +38,7 @@ class Heatmap(NamedTuple):
     grounds : ndarray of shape (3, height, width), uint8
         The mean image, in grey, of each of these.
     facts : mapping
-        `images`, what they are of (see `known_by`); `key`, what they rest on; `model`, its name; `how` they were made;
+        `subject`, what they are of; `key`, what they rest on; `model`, its name; `how` they were made;
         `NUMBERS`, of how many images; `regression`, whether the model is one.
     """
 
@@ -55,38 +53,27 @@ class Heatmap(NamedTuple):
         return f"Blue {colours}. {self.facts['model']}: {self.facts['how']}."
 
 
-def known_by(paths: Iterable[str]) -> str:
-    """What identifies a reason: its failing images."""
-    return hashlib.blake2b("\n".join(sorted(paths)).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-
-
 def keep_heatmap(folder: Path, clusters: str, heatmap: Heatmap) -> None:
     """Keep it; `clusters` as of `rccs.clusters.run_of`."""
-    arrays = heatmap._asdict()
-    facts = arrays.pop("facts")
-    add_run(folder, HEATMAP, {HEATMAP_FILE: lambda path: np.savez(path, **arrays)}, clusters=clusters, facts=facts)
+    arrays = {"maps": heatmap.maps, "grounds": heatmap.grounds}
+    files = {HEATMAP_FILE: lambda path: np.savez(path, **arrays)}
+    add_run(folder, HEATMAP, files, clusters=clusters, facts=heatmap.facts)
 
 
-def heatmaps_of(folder: Path, clusters: str, reasons: Mapping[str, Sequence[str]]) -> dict[str, Heatmap]:
-    """The last heatmap of each of some reasons, by any name, that has one.
-
-    Parameters
-    ----------
-    reasons : mapping of str to sequence of str
-        Their failing images.
+def heatmaps_of(folder: Path, clusters: str, subjects: Iterable[str]) -> dict[str, Heatmap]:
+    """The last heatmap of each of some reasons that has one, by subject (see `reasons.listed.Reason`).
 
     Raises
     ------
     SAFEError
         One is damaged.
     """
-    runs = (run for run in runs_of(folder, HEATMAP) if run.clusters == clusters and {*NUMBERS} <= {*run.facts})
-    last = {run.facts["images"]: run for run in runs}
+    last = {run.facts.get("subject"): run for run in runs_of(folder, HEATMAP) if run.clusters == clusters}
     found = {}
-    for name, images in reasons.items():
-        if run := last.get(known_by(images)):
+    for subject in subjects:
+        if run := last.get(subject):
             with reading_file(run, HEATMAP_FILE) as path:
-                found[name] = Heatmap(**read_arrays(path), facts=run.facts)
+                found[subject] = Heatmap(**read_arrays(path), facts=run.facts)
     return found
 
 
@@ -116,16 +103,11 @@ def coloured(values: np.ndarray, ground: np.ndarray) -> Image.Image:
     return Image.fromarray(((80 + 0.55 * ground[..., None]) * (1 - share) + colour * share).astype(np.uint8))
 
 
-def sheet(heatmap: Heatmap) -> Image.Image:
-    """The pictures beside each other."""
-    return Image.fromarray(np.hstack([np.asarray(picture) for _, picture in panels(heatmap)]))
-
-
 def heatmaps_section(known: Material) -> Markup:
     """The report's section: the reasons whose heatmaps are kept."""
-    reasons = reasons_of(known.review, known.reasons, known.folder)
-    kept = heatmaps_of(known.folder, known.review.run, {one.title: one.images for one in reasons})
-    return filled("heatmaps.html", named=[(name, heatmap_html(heatmap)) for name, heatmap in kept.items()])
+    title_of = {one.subject: one.title for one in reasons_of(known.review, known.reasons, known.folder)}
+    kept = heatmaps_of(known.folder, known.review.run, title_of)
+    return filled("heatmaps.html", named=[(title_of[name], heatmap_html(heatmap)) for name, heatmap in kept.items()])
 
 
 def heatmap_html(heatmap: Heatmap) -> Markup:

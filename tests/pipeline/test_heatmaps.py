@@ -17,6 +17,7 @@ from pipeline.asking import asking, model_at_hand
 from pipeline.heatmaps import HEATMAPS_FILE, HEATMAPS_FOLDER, look, look_at
 from pipeline.reporting.heatmaps import heatmap_html
 from rccs.clusters import save_clusters
+from rccs.review.subjects import subjects_of
 from store.runs import HEATMAP, runs_of
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
@@ -146,18 +147,19 @@ def test_the_network_at_hand_is_the_recorded_one_with_the_scaling_that_was_reque
 def test_the_page_offers_it_where_the_network_is_at_hand_and_shows_what_is_kept(out):
     view, shown = LooksView.__new__(LooksView), Results(out).shown()  # without its widgets
     view._settings, view.button, view.answer = PageSettings(out, Jobs(), Results(out)), "button", "answer"
-    red = shown.clusters.members(1)
+    subjects = subjects_of(shown.clusters, out)
+    red = subjects[1]
 
-    def seen(paths, shown=shown):
-        found = view.show(shown, "a reason" if paths else "", paths)
+    def seen(subject, shown=shown):
+        found = view.show(shown, subject)
         return found["button"].visible, found["answer"].visible
 
     known = shown._replace(reasons=shown.reasons._replace(base=0.3))
     assert seen(red) == (False, False)  # it is not known what the network gets right
     assert seen(red, known) == (True, False)
-    assert seen([], known) == (False, False)
+    assert seen("", known) == (False, False)
     look(out, ["RCC_01"])
     assert seen(red, known) == (True, True)
-    assert seen(shown.clusters.members(0), known) == (True, False)
+    assert seen(subjects[0], known) == (True, False)
     (out.parent / "m.keras").unlink()
     assert seen(red, known) == (False, True)
