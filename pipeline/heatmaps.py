@@ -33,7 +33,6 @@ from support.images import thumbnail
 from support.progress import Progress, no_progress
 from support.text import printable
 
-LARGE = 720  # pixels of the longer side of the picture of a single image
 HEATMAPS_FOLDER = "heatmaps"
 HEATMAPS_FILE = "heatmaps.json"
 FACTS = (*NUMBERS, "model", "how")  # in the file
@@ -96,7 +95,7 @@ def look_at(
     asked = asking(out, (), within=within)
     rows = asked.tested.rows_of(asked.review.clusters.image_root, images).tolist()
     known = {image: _Wanted(([row], [], []), "") for image, row in zip(images, rows, strict=True) if row >= 0}
-    computed = _computed(asked, known, progress, LARGE)
+    computed = _computed(asked, known, progress)
     found = {image: heatmap for image, heatmap in computed.items() if heatmap.facts["n_failing"]}
     if images[0] not in found:
         raise SAFEError(
@@ -126,10 +125,8 @@ def _drawn(rows: np.ndarray, n: int) -> list[int]:
     return spread_over(rows, rows, n).tolist()
 
 
-def _computed(
-    asked: Asking, wanted: Mapping[str, _Wanted], progress: Progress, side: int = SIDE
-) -> dict[str, Heatmap]:  # fmt: skip
-    """The heatmaps of reasons, by subject, on pictures of this size."""
+def _computed(asked: Asking, wanted: Mapping[str, _Wanted], progress: Progress) -> dict[str, Heatmap]:
+    """The heatmaps of reasons, by subject."""
     if not wanted:
         return {}
     dnn, tested = asked.load(progress), asked.tested
@@ -138,18 +135,18 @@ def _computed(
     maps = {rows[index]: one for index, one in zip(found.indices.tolist(), found.maps, strict=True)}
     facts = {"model": printable(dnn.path.name), "how": found.how, "regression": asked.regression}
     return {
-        subject: _mean(one.rows, maps, tested, {**facts, "subject": subject, "key": one.key}, side)
+        subject: _mean(one.rows, maps, tested, {**facts, "subject": subject, "key": one.key})
         for subject, one in wanted.items()
     }
 
 
 def _mean(
-    wanted: tuple[list[int], ...], maps: Mapping[int, np.ndarray], tested: AnsweredImages, facts: dict, side: int
+    wanted: tuple[list[int], ...], maps: Mapping[int, np.ndarray], tested: AnsweredImages, facts: dict
 ) -> Heatmap:
     """The heatmap of a reason, from the maps of its images, by row."""
     rows = [[row for row in some if row in maps] for some in wanted]
-    pictures = [[thumbnail(tested.root / tested.paths[row], side) for row in some] for some in rows]
-    size = next((picture.size for some in pictures for picture in some), (side, side))
+    pictures = [[thumbnail(tested.root / tested.paths[row], SIDE) for row in some] for some in rows]
+    size = next((picture.size for some in pictures for picture in some), (SIDE, SIDE))
     greys = [[np.asarray(picture.convert("L").resize(size)) for picture in some] for some in pictures]
 
     def mean(arrays: list[Any], shape: Sequence[int]) -> np.ndarray:
