@@ -105,11 +105,11 @@ class Sources(NamedTuple):
 
     def ask(self, pixels: Sequence[np.ndarray], rows: Sequence[int]) -> np.ndarray:
         """As of `reasons.probes.Ask`; what is true of the images is what the table of the DNN's answers says."""
-        names, asked = tuple(f"{i}.png" for i in range(len(pixels))), self.asked
+        names, asked = tuple(f"{i}.bmp" for i in range(len(pixels))), self.asked
         with tempfile.TemporaryDirectory(prefix="safe-probe-") as folder:
             images = LabelledImages(Path(folder), names, asked.classes, np.array(asked.truth(rows)))
             for file, one in zip(images.files, pixels, strict=True):
-                Image.fromarray(one).save(file, compress_level=1)
+                Image.fromarray(one).save(file)
             found = predict_apart(self.dnn, images.root, names, progress=self.progress)
         return judge(self.dnn, images, found.indices, found.outputs, threshold=asked.record.get("threshold")).right
 

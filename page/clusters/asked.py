@@ -94,7 +94,7 @@ class ImageLooks:
         """
         settings = self._settings
         try:
-            run, *rows = sent if isinstance(sent, list) else ()
+            run, *rows = list(sent)  # type: ignore[call-overload]
             clusters = settings.results.shown(str(run)).clusters
             images = [clusters.paths[range(len(clusters.paths))[row]] for row in rows[:MOST]]
             model = model_at_hand(clusters.image_root, settings.root)

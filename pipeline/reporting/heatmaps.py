@@ -55,8 +55,7 @@ class Heatmap(NamedTuple):
 
 def keep_heatmap(folder: Path, clusters: str, heatmap: Heatmap) -> None:
     """Keep it; `clusters` as of `rccs.clusters.run_of`."""
-    arrays = {"maps": heatmap.maps, "grounds": heatmap.grounds}
-    files = {HEATMAP_FILE: lambda path: np.savez(path, **arrays)}
+    files = {HEATMAP_FILE: lambda path: np.savez(path, maps=heatmap.maps, grounds=heatmap.grounds)}
     add_run(folder, HEATMAP, files, clusters=clusters, facts=heatmap.facts)
 
 

@@ -67,7 +67,7 @@ def saliencies(dnn: Dnn) -> dict[str, Saliency]:
 
     def lime(image: np.ndarray, label: int) -> np.ndarray:
         explained = LimeImageExplainer(random_state=0).explain_instance(
-            image, ask, labels=(label,), top_labels=None, num_samples=RUNS["LIME"], batch_size=50, progress_bar=False
+            image, ask, labels=(label,), top_labels=None, num_samples=RUNS["LIME"], batch_size=50
         )
         weights = np.zeros(explained.segments.max() + 1)
         for segment, weight in explained.local_exp[label]:
