@@ -294,12 +294,14 @@ def run_register(out: Path, options: argparse.Namespace) -> int:
 def run_heatmaps(out: Path, options: argparse.Namespace) -> None:
     """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
     from pipeline.heatmaps import HEATMAPS_FOLDER, look
+    from pipeline.reporting.heatmaps import NUMBERS
 
     with terminal() as progress:
         found = look(out, options.reason, model=options.model, options=_dnn_options(options), progress=progress)
     for name, heatmap in found.items():
-        failing, right = heatmap.facts["n_failing"], heatmap.facts["n_right"]
-        print(f"{name}: {count(failing, 'failing image')}, {right:,} right; {printable(heatmap.told)}")
+        failing, right, taken = (heatmap.facts[fact] for fact in NUMBERS)
+        print(f"{name}: {count(failing, 'failing image')}, {right:,} right, {taken:,} of what they are taken for")
+        print(printable(heatmap.told))
     print(f"Written: {HEATMAPS_FOLDER}/ in {out}")
 
 

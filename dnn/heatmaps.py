@@ -24,9 +24,8 @@ import numpy as np
 from dnn.model import SCALINGS, Dnn, sized_for
 from dnn.model_file import flat_operations
 from dnn.onnx_model import OnnxModel
-from dnn.predictions import Pixels, skipped_of
+from dnn.predictions import Pixels
 from support.errors import SAFEError
-from support.images import Skipped
 from support.progress import Progress, no_progress
 
 GRID = 64  # sides of a heatmap, whatever the size of the image
@@ -47,13 +46,11 @@ class Heatmaps(NamedTuple):
         The readable images among those given, in their order.
     maps : ndarray of shape (n_images, GRID, GRID), float32
         Positive where something speaks for the true class, negative where against it, 0 where nothing is seen.
-    skipped : tuple of Skipped
     """
 
     how: str
     indices: np.ndarray
     maps: np.ndarray
-    skipped: tuple[Skipped, ...]
 
 
 class _Cells(NamedTuple):
@@ -98,7 +95,7 @@ def heatmaps(
             how, cells, down, across = of_batch(dnn, _scaled(dnn, taken), true[kept])
             maps.append(down.spread(taken.shape[1]) @ cells @ across.spread(taken.shape[2]).T)
             indices.append(kept)
-    return Heatmaps(how, np.concatenate(indices), np.concatenate(maps), skipped_of(pixels, paths))
+    return Heatmaps(how, np.concatenate(indices), np.concatenate(maps))
 
 
 def _scaled(dnn: Dnn, pixels: np.ndarray) -> np.ndarray:

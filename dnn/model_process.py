@@ -155,7 +155,7 @@ class ModelProcess(ProcessOfItsOwn):
 
     def numbers(
         self, question: dict[str, Any], report: Report, progress: Progress
-    ) -> tuple[list[Any], np.ndarray, np.ndarray]:
+    ) -> tuple[Any, np.ndarray, np.ndarray]:
         """Facts on images, which ones they are about, and numbers for each."""
         self.tell(question)
         facts = self.answer(report, progress)
@@ -209,8 +209,8 @@ def heatmaps_apart(
         As of `heatmaps`, or the process has crashed or does not answer.
     """
     question = _about(dnn, root, paths) | {"truth": list(truth)}
-    (how, skipped), indices, maps = dnn.model.numbers(question, (WHAT, 0, 0), progress)
-    return Heatmaps(how, indices, maps.reshape(-1, GRID, GRID), tuple(Skipped(*one) for one in skipped))
+    how, indices, maps = dnn.model.numbers(question, (WHAT, 0, 0), progress)
+    return Heatmaps(how, indices, maps.reshape(-1, GRID, GRID))
 
 
 def _about(dnn: Dnn, root: Path, paths: Sequence[str]) -> dict[str, Any]:
@@ -302,7 +302,7 @@ def _answer_one(question: dict[str, Any], dnn: Dnn, pipe: Connection, send: Send
     found: Any
     if "truth" in question:
         found = heatmaps(sized, root, paths, question["truth"], progress=lambda *report: send("progress", report))
-        facts, numbers = [found.how, found.skipped], found.maps
+        facts, numbers = found.how, found.maps
     else:
         what = question["what"]
         found = predict(sized, root, paths, progress=lambda *report: send("progress", report), what=what)

@@ -33,15 +33,15 @@ class GridView:
         If given, only pictures of images in this folder are shown.
     looks : bool
         Whether images are looked at; otherwise they are selected, and the grid itself has the name as its id.
-    below : str, optional
-        A script for what the enlarged image has below it.
+    below : tuple of str
+        Scripts for what the enlarged image has below and beside it.
     functions : tuple of callable
-        What that script calls.
+        What these scripts call.
     """
 
     def __init__(
         self, name: str, file_of: Callable[[object, str], Path], root: Path | None, *, looks: bool = True,
-        below: str = "", functions: tuple[Callable, ...] = (),
+        below: tuple[str, ...] = (), functions: tuple[Callable, ...] = (),
     ):  # fmt: skip
         self._file_of, self._root, self._looks = file_of, root, looks
 
@@ -50,7 +50,7 @@ class GridView:
 
         self.title = gr.HTML(elem_id=f"{name}-title")
         self.grid = scripted(
-            "widgets/grid", [], js_on_load=script("widgets/grid.js", *filter(None, [below])),
+            "widgets/grid", [], js_on_load=script("widgets/grid.js", *below),
             server_functions=[grid_picture, *functions], tiles=[], seen="", looks=looks,
             elem_id=f"{name}-grid" if looks else name, elem_classes="safe-looked-at" if looks else None,
         )  # fmt: skip

@@ -5,6 +5,8 @@ model or an image has changed.
 """
 
 import functools
+import hashlib
+import itertools
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from dnn.heatmaps import GRID
 from dnn.model import AS_IN_THE_FILE, DnnOptions
@@ -19,10 +22,12 @@ from dnn.model_process import heatmaps_apart
 from dnn.tested import AnsweredImages
 from pipeline.asking import Asking, asking
 from pipeline.reporting.evidence.basis import sha256_if_there
-from pipeline.reporting.heatmaps import SIDE, Heatmap, heatmaps_of, keep_heatmap, known_by, sheet
+from pipeline.reporting.heatmaps import NUMBERS, SIDE, Heatmap, heatmaps_of, keep_heatmap, panels
 from reasons.listed import Reason
+from reasons.probes import spread_over
 from store.output_folder import own_files, save_files, working
 from support.entries import StrPath
+from support.errors import SAFEError
 from support.files import prepare_folder
 from support.images import thumbnail
 from support.progress import Progress, no_progress
@@ -30,15 +35,14 @@ from support.text import printable
 
 HEATMAPS_FOLDER = "heatmaps"
 HEATMAPS_FILE = "heatmaps.json"
-FACTS = ("n_failing", "n_right", "model", "how")  # in the file
-MOST = 20  # failing images of a reason, and as many right ones
+FACTS = (*NUMBERS, "model", "how")  # in the file
+MOST = 20  # failing images of a reason, and as many right ones of their classes, and of those they are taken for
 
 
 class _Wanted(NamedTuple):
-    """The images of a reason to look at, as rows of the test set, and what their heatmap rests on."""
+    """The images to look at, as rows of the test set (see `Heatmap.maps`), and what their heatmap rests on."""
 
-    failing: list[int]
-    right: list[int]
+    rows: tuple[list[int], list[int], list[int]]
     key: str
 
 
@@ -66,71 +70,99 @@ def look(
     with working(out, "looking"):
         asked = asking(out, names, model=model, options=options, within=within)
         run, digest = asked.review.run, sha256_if_there(asked.model)
-        reasons = {known_by(one.images): one for one in asked.reasons if one.images}
-        wanted = {images: _wanted(asked, one, digest) for images, one in reasons.items()}
-        known = heatmaps_of(out, run, {images: one.images for images, one in reasons.items()})
-        for images in known:
-            if known[images].facts["key"] == wanted[images].key:
-                del wanted[images]
-        for heatmap in _computed(asked, wanted, progress) if wanted else ():
+        wanted = {one.subject: _wanted(asked, one, digest) for one in asked.reasons if one.images}
+        left = dict(wanted)
+        for subject, known in heatmaps_of(out, run, wanted).items():
+            if known.facts["key"] == wanted[subject].key:
+                del left[subject]
+        for heatmap in _computed(asked, left, progress).values():
             keep_heatmap(out, run, heatmap)
-        shown = heatmaps_of(out, run, {one.file: one.images for one in asked.listed})
-        _write_heatmaps(out, shown)
-        return {one.file: shown[one.file] for one in asked.reasons if one.images}
+        kept = heatmaps_of(out, run, [one.subject for one in asked.listed])
+        _write_heatmaps(out, {one.file: kept[one.subject] for one in asked.listed if one.subject in kept})
+        return {one.file: kept[one.subject] for one in asked.reasons if one.images}
+
+
+def look_at(
+    out: Path, images: Sequence[str], *, within: Path | None = None, progress: Progress = no_progress
+) -> dict[str, Heatmap]:
+    """Compute where the network looks in single failing images, by their paths; nothing is written.
+
+    Raises
+    ------
+    SAFEError
+        As of `look`, or the first image is not in the test set, or unreadable.
+    """
+    asked = asking(out, (), within=within)
+    rows = asked.tested.rows_of(asked.review.clusters.image_root, images).tolist()
+    known = {image: _Wanted(([row], [], []), "") for image, row in zip(images, rows, strict=True) if row >= 0}
+    computed = _computed(asked, known, progress)
+    found = {image: heatmap for image, heatmap in computed.items() if heatmap.facts["n_failing"]}
+    if images[0] not in found:
+        raise SAFEError(
+            f"Expected an image of the test set that can be read. Received: {printable(images[0])}. Choose another one."
+        )
+    return found
 
 
 def _wanted(asked: Asking, reason: Reason, model: str) -> _Wanted:
-    """Which images of a reason to look at: evenly spread, and for each a right one of the same class."""
-    tested, failing = asked.tested, _spread(asked.failing(reason), MOST)
-    label, right = tested.answers.label, np.flatnonzero(tested.right)
+    """Which images of a reason to look at, and for each, right ones of its class and of the class it is taken for."""
+    tested, failing = asked.tested, _drawn(asked.failing(reason), MOST)
+    label, predicted, rows = tested.answers.label, tested.answers.predicted, np.flatnonzero(tested.right)
+
+    def right_of(names: np.ndarray) -> list[int]:
+        counts = sorted(Counter(names.tolist()).items())
+        return [row for name, n in counts for row in _drawn(rows[label[rows] == name], n)]
+
     if asked.regression:
-        others = _spread(right, len(failing))
+        right, taken = _drawn(rows, len(failing)), list[int]()
     else:
-        of_classes = Counter(sorted(label[failing].tolist())).items()
-        others = [row for name, n in of_classes for row in _spread(right[label[right] == name], n)]
-    files = [sha256_if_there(tested.root / tested.paths[row]) for row in (*failing, *others)]
-    return _Wanted(failing, others, known_by([model, *files]))
+        right, taken = right_of(label[failing]), right_of(predicted[failing])
+    files = [sha256_if_there(tested.root / tested.paths[row]) for row in (*failing, *right, *taken)]
+    return _Wanted((failing, right, taken), hashlib.sha256("\n".join([model, *files]).encode()).hexdigest())
 
 
-def _spread(rows: np.ndarray, n: int) -> list[int]:
-    """At most n of them, evenly spread."""
-    places = np.linspace(0, len(rows) - 1, min(n, len(rows))).round().astype(int)
-    return rows[places].tolist()
+def _drawn(rows: np.ndarray, n: int) -> list[int]:
+    return spread_over(rows, rows, n).tolist()
 
 
-def _computed(asked: Asking, wanted: Mapping[str, _Wanted], progress: Progress) -> list[Heatmap]:
-    """The heatmaps of reasons, by what they are known by."""
+def _computed(asked: Asking, wanted: Mapping[str, _Wanted], progress: Progress) -> dict[str, Heatmap]:
+    """The heatmaps of reasons, by subject."""
+    if not wanted:
+        return {}
     dnn, tested = asked.load(progress), asked.tested
-    rows = sorted({row for one in wanted.values() for row in (*one.failing, *one.right)})
-    paths = [tested.paths[row] for row in rows]
-    found = heatmaps_apart(dnn, tested.root, paths, asked.truth(rows), progress=progress)
+    rows = sorted({row for one in wanted.values() for row in itertools.chain(*one.rows)})
+    found = heatmaps_apart(dnn, tested.root, [tested.paths[row] for row in rows], asked.truth(rows), progress=progress)
     maps = {rows[index]: one for index, one in zip(found.indices.tolist(), found.maps, strict=True)}
     facts = {"model": printable(dnn.path.name), "how": found.how, "regression": asked.regression}
-    return [_mean(one, maps, tested, {**facts, "images": images, "key": one.key}) for images, one in wanted.items()]
+    return {
+        subject: _mean(one.rows, maps, tested, {**facts, "subject": subject, "key": one.key})
+        for subject, one in wanted.items()
+    }
 
 
-def _mean(one: _Wanted, maps: Mapping[int, np.ndarray], tested: AnsweredImages, facts: Mapping[str, Any]) -> Heatmap:
+def _mean(
+    wanted: tuple[list[int], ...], maps: Mapping[int, np.ndarray], tested: AnsweredImages, facts: dict
+) -> Heatmap:
     """The heatmap of a reason, from the maps of its images, by row."""
-    failing, right = ([row for row in rows if row in maps] for rows in (one.failing, one.right))
-    pictures = [[thumbnail(tested.root / tested.paths[row], SIDE) for row in rows] for rows in (failing, right)]
-    size = pictures[0][0].size if failing else (SIDE, SIDE)
+    rows = [[row for row in some if row in maps] for some in wanted]
+    pictures = [[thumbnail(tested.root / tested.paths[row], SIDE) for row in some] for some in rows]
+    size = next((picture.size for some in pictures for picture in some), (SIDE, SIDE))
+    greys = [[np.asarray(picture.convert("L").resize(size)) for picture in some] for some in pictures]
 
     def mean(arrays: list[Any], shape: Sequence[int]) -> np.ndarray:
         return np.mean(arrays or np.zeros((1, *shape)), axis=0)
 
-    greys = [[np.asarray(picture.convert("L").resize(size)) for picture in some] for some in pictures]
     grounds = np.array([mean(some, size[::-1]) for some in greys]).astype(np.uint8)
-    of_failing, of_right = (mean([maps[row] for row in rows], (GRID, GRID)) for rows in (failing, right))
-    numbers = {"n_failing": len(failing), "n_right": len(right)}
-    return Heatmap(of_failing, of_right, grounds, {**facts, **numbers})
+    means = np.array([mean([maps[row] for row in some], (GRID, GRID)) for some in rows])
+    return Heatmap(means, grounds, {**facts, **dict(zip(NUMBERS, map(len, rows), strict=True))})
 
 
 def _write_heatmaps(out: Path, shown: Mapping[str, Heatmap]) -> None:
-    """Write `heatmaps/`: pictures of these reasons, and what they are of; remove outdated ones."""
+    """Write `heatmaps/`: the pictures of these reasons side by side, and what they are of; remove outdated ones."""
     facts = {name: {fact: one.facts[fact] for fact in FACTS} for name, one in shown.items()}
-    files: dict[str, Any] = {
-        f"{HEATMAPS_FOLDER}/{name}.png": functools.partial(sheet(one).save, format="PNG") for name, one in shown.items()
-    }
+    files: dict[str, Any] = {HEATMAPS_FILE: json.dumps(facts, indent=1, ensure_ascii=False) + "\n"}
+    for name, one in shown.items():
+        sheet = Image.fromarray(np.hstack([np.asarray(picture) for _, picture in panels(one)]))
+        files[f"{name}.png"] = functools.partial(sheet.save, format="PNG")
     before = [f"{HEATMAPS_FOLDER}/{path.name}" for path in prepare_folder(out / HEATMAPS_FOLDER).glob("*.png")]
-    files[f"{HEATMAPS_FOLDER}/{HEATMAPS_FILE}"] = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
-    save_files(out, files, remove=own_files(out, before))
+    save_files(out, {f"{HEATMAPS_FOLDER}/{name}": file for name, file in files.items()}, remove=own_files(out, before))

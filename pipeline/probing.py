@@ -105,11 +105,11 @@ class Sources(NamedTuple):
 
     def ask(self, pixels: Sequence[np.ndarray], rows: Sequence[int]) -> np.ndarray:
         """As of `reasons.probes.Ask`; what is true of the images is what the table of the DNN's answers says."""
-        names, asked = tuple(f"{i}.png" for i in range(len(pixels))), self.asked
+        names, asked = tuple(f"{i}.bmp" for i in range(len(pixels))), self.asked
         with tempfile.TemporaryDirectory(prefix="safe-probe-") as folder:
             images = LabelledImages(Path(folder), names, asked.classes, np.array(asked.truth(rows)))
             for file, one in zip(images.files, pixels, strict=True):
-                Image.fromarray(one).save(file, compress_level=1)
+                Image.fromarray(one).save(file)
             found = predict_apart(self.dnn, images.root, names, progress=self.progress)
         return judge(self.dnn, images, found.indices, found.outputs, threshold=asked.record.get("threshold")).right
 
@@ -123,8 +123,8 @@ def _sources(out: Path, asked: Asking, within: Path | None, progress: Progress) 
 
 
 def _pixels(file: Path, dnn: Dnn) -> np.ndarray | None:
-    """An image, of at most twice the size that the DNN, or whoever measures it, needs; None if it is unreadable."""
-    side = 2 * max(*INPUT_SIZE, dnn.height or 0, dnn.width or 0)
+    """An image, no larger than the DNN, or whoever measures it, needs; None if it is unreadable."""
+    side = max(*INPUT_SIZE, dnn.height or 0, dnn.width or 0)
     try:
         image = decode(read_bytes(file), at_least=(side, side))
     except UNREADABLE:

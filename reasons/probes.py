@@ -197,11 +197,10 @@ class Probe(NamedTuple):
     @property
     def limit(self) -> float | None:
         """The attribute at which half of the right images fail; None if they do not."""
-        for one, other in itertools.pairwise(self.curve):
-            low, high = (step.turned / step.tested for step in (one, other))
-            if low < 0.5 <= high:
-                return one.value + (0.5 - low) / (high - low) * (other.value - one.value)
-        return None
+        shares = np.maximum.accumulate([step.turned / step.tested for step in self.curve])
+        if not len(shares) or shares[-1] < 0.5:
+            return None
+        return float(np.interp(0.5, shares, [step.value for step in self.curve]))
 
     @property
     def text(self) -> str:
@@ -381,25 +380,36 @@ def changed_pixels(pixels: Pixels, change: Probe, degrees: Sequence[float]) -> l
         middle = (low + high) / 2
         enough = (_value(change.attribute, make(pixels, middle).clip(0, 255)) >= wanted) == up
         low, high = (low, middle) if enough else (middle, high)
-    versions = []
-    for degree in degrees:
-        image = make(pixels, abs(degree) * (low + high) / 2).clip(0, 255)
-        versions += [np.rint(image).astype(np.uint8), _otherwise(pixels, image)]
-    return versions
+    images = [make(pixels, abs(degree) * (low + high) / 2).clip(0, 255) for degree in degrees]
+    # Noise in random phase is noise again: there, the other change is as coarse as the image.
+    other = _scattered(pixels if make is _noisy else images[-1] - pixels)
+    return [
+        np.rint(one).astype(np.uint8) for image in images for one in (image, _as_large(pixels, image - pixels, other))
+    ]
 
 
-def _otherwise(pixels: Pixels, changed: Pixels) -> Pixels:
-    """Pixels with the same change in random phase, as large (root mean square of the difference) and as coarse."""
-    change = changed - pixels
-    size = np.sqrt((change**2).mean())
-    noise = np.random.default_rng(int(changed.sum())).standard_normal(change.shape[:2])
-    phases = np.exp(1j * np.angle(np.fft.fft2(noise)))[..., None]
-    scattered = np.fft.ifft2(np.abs(np.fft.fft2(change, axes=(0, 1))) * phases, axes=(0, 1)).real
-    factor = 1.0
-    for _ in range(4):  # what is cut off at black and white makes it smaller
-        image = (pixels + factor * scattered).clip(0, 255)
-        factor *= size / max(float(np.sqrt(((image - pixels) ** 2).mean())), 1e-6)
-    return np.rint(image).astype(np.uint8)
+def _scattered(change: Pixels) -> Pixels:
+    """Another change that is as coarse: with the same frequencies in random phase.
+
+    What is the same everywhere becomes a tint: its phase is only its sign, so that in half of the images it would be
+    the change itself.
+    """
+    rng = np.random.default_rng(int(change.sum()) % 2**32)
+    phases = np.exp(1j * np.angle(np.fft.fft2(rng.standard_normal(change.shape[:2]))))[..., None]
+    mean = change.mean(axis=(0, 1))
+    spectrum = np.abs(np.fft.fft2(change - mean, axes=(0, 1)))
+    tint = np.cross(mean, rng.standard_normal(3))
+    tint *= np.linalg.norm(mean) / max(float(np.linalg.norm(tint)), 1e-6)
+    return np.fft.ifft2(spectrum * phases, axes=(0, 1)).real + tint
+
+
+def _as_large(pixels: Pixels, change: Pixels, other: Pixels) -> Pixels:
+    """Pixels with the other change, as large as the first: root mean square of the difference."""
+    image, factor = pixels + other, 1.0
+    for _ in range(5):  # what is cut off at black and white makes it smaller
+        factor *= float(np.sqrt((change**2).mean() / max(float(((image - pixels) ** 2).mean()), 1e-12)))
+        image = (pixels + factor * other).clip(0, 255)
+    return image
 
 
 def _measured(pixels: Pixels, scale: int = 1) -> dict[str, float]:

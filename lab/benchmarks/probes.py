@@ -1,6 +1,6 @@
 """Do probes tell a cause that pixels make from what only comes with the cause?
 
-    python -m lab.benchmarks.probes --data NAME=DIR ... [--write]
+    python -m lab.benchmarks.probes --data NAME=DIR ... [--seeds N ...] [--work DIR] [--write]
 
 A case is a folder with `test/`, class folders of images, and `model.keras`. Planted *causes*: images that the network
 gets right are darkened, overexposed, hazed, defocused, made noisy or pale, by other means than those of the probes, as
@@ -23,19 +23,23 @@ from scipy.signal import fftconvolve  # type: ignore[attr-defined]
 from casestudies.sets import MODEL_FILE
 from dnn.model import Dnn, load_dnn, sized_for
 from dnn.predictions import Pixels, labelled_images, run_model
+from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.results import tell
 from reasons.listed import Reason
 from reasons.probes import CAUSE, COMPANION, MADE, OPEN, PARTLY, Ask, images_of, probe
 from support.errors import SAFEError
+from support.files import prepare_folder
 
 DRAWN = 110  # images that get a change, and as many that do not
 LEAST_FAILING, MOST_ALONE = 0.3, 0.05
+SOURCES = ("reasons/probes.py", "lab/benchmarks/probes.py")
 LEAST_APART = 0.5  # of pairs, those in order less the others
 INTRODUCTION = """
 ## Causes and companions, by probes
 
 Written by `python -m lab.benchmarks.probes`. Planted causes are changes of pixels that make right images fail; planted
-companions are changes that do not, in images that fail by a logo.
+companions are changes that do not, in images that fail by a logo. A dash is what cannot be planted, or what the
+attribute does not tell from right images.
 """
 
 
@@ -122,9 +126,9 @@ def _asking(dnn: Dnn, labels: np.ndarray, classes: Sequence[str]) -> Ask:
     return ask
 
 
-def verdict_on(pool: Pool, name: str, companion: bool) -> str | None:
+def verdict_on(pool: Pool, name: str, companion: bool, seed: int = 1) -> str | None:
     """What probes say of a planted reason; None if it cannot be planted."""
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     attribute, plant = PLANTED[name]
     rows = rng.permutation(len(pool.pixels))
     own, others = rows[:DRAWN], rows[DRAWN : 2 * DRAWN]
@@ -134,13 +138,15 @@ def verdict_on(pool: Pool, name: str, companion: bool) -> str | None:
         mild = [by for by in STRENGTHS if failing[by].mean() < MOST_ALONE]
         if not mild:
             return None
-        changed = [_logo(one) for one in alone[mild[-1]]]
+        by = mild[-1]
+        changed = [_logo(one) for one in alone[by]]
         wrong = ~pool.ask(changed, own.tolist())
     else:
         strong = [by for by in STRENGTHS if failing[by].mean() >= LEAST_FAILING]
         if not strong:
             return None
-        changed, wrong = alone[strong[0]], failing[strong[0]]
+        by = strong[0]
+        changed, wrong = alone[by], failing[by]
     if wrong.mean() < LEAST_FAILING or len(others) < DRAWN // 2:
         return None
     bad = np.flatnonzero(wrong)[:40]
@@ -148,8 +154,13 @@ def verdict_on(pool: Pool, name: str, companion: bool) -> str | None:
     right_images = images_of(others[:80], [pool.pixels[i] for i in others[:80]], groups[others[:80]])
     failing_images = images_of(own[bad], [changed[i] for i in bad], groups[own[bad]])
     at = list(MADE).index(attribute)
-    if abs(np.sign(failing_images.measured[:, at, None] - right_images.measured[:, at]).mean()) < LEAST_APART:
-        return None  # nobody would take it for a reason
+    planted = images_of(own[bad], [alone[by][i] for i in bad], groups[own[bad]])
+    apart, meant = (
+        float(np.sign(images.measured[:, at, None] - right_images.measured[:, at]).mean())
+        for images in (failing_images, planted)
+    )
+    if abs(apart) < LEAST_APART or apart * meant < 0:
+        return None  # nobody would take it for a reason, or a logo has made it the opposite
     asked = Reason("planted", "", name, stated={attribute}, rate=float(wrong.mean()))
     found = probe(asked, right_images, failing_images, pool.ask)
     print(name, companion, [one.text for one in found], file=sys.stderr)
@@ -166,7 +177,7 @@ def _planted(
 def section(results: Mapping[str, Mapping[tuple[str, bool], str | None]]) -> str:
     """Markdown: a row for each case, and the verdicts of all."""
     lines = [INTRODUCTION.strip(), ""]
-    lines += ["| case | planted | " + " | ".join(PLANTED) + " |", "|---|---|" + "---|" * len(PLANTED)]
+    lines += ["| case, seed | planted | " + " | ".join(PLANTED) + " |", "|---|---|" + "---|" * len(PLANTED)]
     counts: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
     for case, found in results.items():
         for companion, what in ((False, "causes"), (True, "companions")):
@@ -184,20 +195,24 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.probes", description=__doc__.split("\n")[0])
     parser.add_argument("--data", nargs="+", metavar="NAME=DIR", required=True, help="folders of the cases")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], metavar="N", help="which images (default: 1 2)")
+    parser.add_argument("--work", default=".probes", metavar="DIR", help="where verdicts are kept (default: .probes)")
     parser.add_argument("--write", action="store_true", help="write lab/results/reasons.md instead of printing")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        results = {}
+        results, work = {}, prepare_folder(options.work)
         for given in options.data:
             name, _, folder = given.partition("=")
-            pool = load_pool(Path(folder))
-            results[name] = {
-                (planted, companion): verdict_on(pool, planted, companion)
-                for planted in PLANTED
-                for companion in (False, True)
-            }
-            print(f"{name}: {len(pool.pixels)} right images, {results[name]}", file=sys.stderr)
+            for seed in options.seeds:
+
+                def compute(folder: str = folder, seed: int = seed) -> list[list[str | None]]:
+                    pool = load_pool(Path(folder))
+                    return [[verdict_on(pool, one, companion, seed) for companion in (False, True)] for one in PLANTED]
+
+                found = kept(prepare_folder(work / name) / f"{seed}.json", key_of(*SOURCES, folder, str(seed)), compute)
+                pairs = zip(PLANTED, found, strict=True)
+                results[f"{name}, {seed}"] = {(one, bool(i)): own[i] for one, own in pairs for i in (0, 1)}
         tell("reasons-probes", section(results), write=options.write)
     except SAFEError as error:
         print(f"probes: {error}", file=sys.stderr)

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from rccs.review.subjects import subjects_of
 from scipy.cluster.hierarchy import cophenet, leaves_list, linkage
 from scipy.spatial.distance import squareform
 
@@ -76,7 +77,7 @@ NAMES = {  # what an engineer would call each RCC of the example, by the known c
     "looking down-right at the border": "gaze down-right",
 }
 
-LINES = ("wrong", "right,\nof the same\nclasses", "where less\nspeaks for\nthe truth")
+LINES = ("wrong", "right,\nof the same\nclasses", "right, of\nthose taken\nfor", "where less\nspeaks for\nthe truth")
 LOOKED_AT = ("glare on glasses", "head turned", "gaze up-left", "gaze down-right", "sunglasses")
 
 
@@ -350,12 +351,12 @@ def draw_rccs(plt: Any, example: Example) -> Any:
 
 def draw_heatmaps(plt: Any, example: Example) -> Any:
     """Where the network looks in the images of five RCCs, in right ones, and what the first lack."""
-    rcc_of = {name: rcc for rcc, name in example.names.items()}
-    members = {name: example.clusters.members(rcc_of[name]) for name in LOOKED_AT}
-    kept = heatmaps_of(example.work, load_review(example.work).run, members)
-    figure, axes = plt.subplots(3, len(LOOKED_AT), figsize=(9, 5.1), squeeze=False)
+    subjects = subjects_of(example.clusters, example.work)
+    subject_of = {name: subjects[rcc] for rcc, name in example.names.items()}
+    kept = heatmaps_of(example.work, load_review(example.work).run, subjects.values())
+    figure, axes = plt.subplots(len(LINES), len(LOOKED_AT), figsize=(9, 6.8), squeeze=False)
     for column, name in zip(axes.T, LOOKED_AT, strict=True):
-        pictures = [picture for _, picture in panels(kept[name])]
+        pictures = [picture for _, picture in panels(kept[subject_of[name]])]
         for axis, picture in zip(column, pictures, strict=True):
             axis.imshow(np.asarray(picture))
             axis.set(xticks=[], yticks=[])

@@ -1,17 +1,20 @@
 """What the network says of the reason at hand when it is asked again: a button to ask it, and what is kept."""
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable
 
 import gradio as gr
 
 from page.jobs import Job, PageSettings
 from page.results import Shown
 from pipeline.asking import model_at_hand
-from pipeline.heatmaps import look
+from pipeline.heatmaps import MOST, look, look_at
 from pipeline.probing import probe_reasons
-from pipeline.reporting.heatmaps import heatmap_html, heatmaps_of
+from pipeline.reporting.heatmaps import Heatmap, heatmap_html, heatmaps_of, panels
+from pipeline.reporting.markup import jpeg_uri
 from pipeline.reporting.probes import probes_html
 from support.errors import SAFEError
+from support.text import printable
 
 
 class AskedView:
@@ -35,9 +38,9 @@ class AskedView:
         self.answer = gr.HTML(visible=False, elem_id=f"{elem_id}-answer")
         self.outputs = [self.button, self.answer]
 
-    def show(self, shown: Shown, subject: str, images: Sequence[str] = ()) -> dict:
+    def show(self, shown: Shown, subject: str) -> dict:
         """What is kept of a reason, as of `reasons.listed.Reason`; nothing if it is empty."""
-        answer = self._kept(shown, subject, images) if subject else ""
+        answer = self._kept(shown, subject) if subject else ""
         there = subject and shown.reasons.base and model_at_hand(shown.clusters.image_root, self._settings.root)
         return {
             self.button: gr.Button(self.again if answer else self.question, visible=bool(there)),
@@ -60,8 +63,8 @@ class LooksView(AskedView):
 
     question, again, ask = "Where it looks", "Look again", staticmethod(look)
 
-    def _kept(self, shown: Shown, subject: str, images: Sequence[str]) -> str:
-        kept = heatmaps_of(self._settings.out, shown.review.run, {subject: images})
+    def _kept(self, shown: Shown, subject: str) -> str:
+        kept = heatmaps_of(self._settings.out, shown.review.run, [subject])
         return heatmap_html(kept[subject]) if kept else ""
 
 
@@ -70,5 +73,37 @@ class ProbeView(AskedView):
 
     question, again, ask = "Is it the cause?", "Ask again", staticmethod(probe_reasons)
 
-    def _kept(self, shown: Shown, subject: str, images: Sequence[str]) -> str:
+    def _kept(self, shown: Shown, subject: str) -> str:
         return probes_html([probe for probe in shown.probes if probe.subject == subject])
+
+
+class ImageLooks:
+    """Where the network looks in a single failing image; a window's script calls `ask`. Kept while the page runs."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings, self._lock = settings, threading.Lock()
+        self._kept: dict[tuple, Heatmap] = {}
+
+    def ask(self, sent: object) -> dict[str, str]:
+        """A `picture` and what it `says`.
+
+        Parameters
+        ----------
+        sent : list
+            The run, and the rows of the image and of those after it, which are computed along with it.
+        """
+        settings = self._settings
+        try:
+            run, *rows = list(sent)  # type: ignore[call-overload]
+            clusters = settings.results.shown(str(run)).clusters
+            images = [clusters.paths[range(len(clusters.paths))[row]] for row in rows[:MOST]]
+            model = model_at_hand(clusters.image_root, settings.root)
+            rests_on = clusters.image_root, model, model and model.stat().st_mtime_ns
+            with self._lock:  # one process of the model is enough
+                if (*rests_on, images[0]) not in self._kept:
+                    found = look_at(settings.out, images, within=settings.root)
+                    self._kept |= {(*rests_on, image): one for image, one in found.items()}
+                heatmap = self._kept[*rests_on, images[0]]
+        except (SAFEError, TypeError, ValueError, IndexError) as error:  # scripts may send anything
+            return {"picture": "", "says": printable(str(error))}
+        return {"picture": jpeg_uri(panels(heatmap)[0][1], 85), "says": heatmap.told}

@@ -13,6 +13,7 @@ import gradio as gr
 import numpy as np
 
 from page.assets import script, scripted
+from page.clusters.asked import ImageLooks
 from page.clusters.cards import named
 from page.clusters.similar_images import SimilarImages
 from page.grid_view import PER_PAGE, GridView
@@ -76,7 +77,7 @@ class ImagesView:
             )  # fmt: skip
 
     def lay_out_grid(self) -> None:
-        similar = SimilarImages(self._settings)
+        similar, looks = SimilarImages(self._settings), ImageLooks(self._settings)
 
         def similar_to(sent: list) -> dict[str, Any]:
             return similar.ask(sent)
@@ -84,9 +85,12 @@ class ImagesView:
         def similar_picture(sent: list) -> str:
             return similar.picture(sent)
 
+        def look_at(sent: list) -> dict[str, str]:
+            return looks.ask(sent)
+
         self.images = GridView(
-            "grid", self._file_of, self._settings.root, looks=False, below="clusters/similar.js",
-            functions=(similar_to, similar_picture),
+            "grid", self._file_of, self._settings.root, looks=False,
+            below=("clusters/similar.js", "clusters/look.js"), functions=(similar_to, similar_picture, look_at),
         )  # fmt: skip
         with gr.Row(equal_height=True, elem_classes="safe-form"):
             self.to = gr.Dropdown(

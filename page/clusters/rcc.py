@@ -88,7 +88,7 @@ class RccView:
 
     def show_looks(self, shown: Shown, rcc: int) -> dict:
         """Where the network looks in the RCC."""
-        return self.looks.show(shown, self._subject(shown, rcc), shown.clusters.members(rcc))
+        return self.looks.show(shown, self._subject(shown, rcc))
 
     def _subject(self, shown: Shown, rcc: int) -> str:
         return "" if rcc == NOISE else shown.review.subjects[rcc]

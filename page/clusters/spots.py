@@ -119,7 +119,7 @@ class SpotsView:
         """A weak spot's GIF and note (see `NoteView.show`)."""
         subject = shown.reasons.spots[rank - 1].conditions if rank else ""
         paths = failing_in(shown, rank)
-        asked = {**self.looks.show(shown, subject if paths else "", paths), **self.probes.show(shown, subject)}
+        asked = {**self.looks.show(shown, subject if paths else ""), **self.probes.show(shown, subject)}
         note = self._show_note(shown, rank, forced) if rank else {}
         heading = _heading(shown, rank) if rank else ""
         return {self.player: self._gif(rank, len(paths)), **asked, self.heading: heading, **note}

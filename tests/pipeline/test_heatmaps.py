@@ -6,15 +6,16 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from rccs.review.subjects import subjects_of
 
 from dnn.failures import find_failures
 from dnn.tested import read_predictions
-from page.clusters.asked import LooksView
+from page.clusters.asked import ImageLooks, LooksView
 from page.jobs import Jobs, PageSettings
 from page.results import Results
 from pipeline.answers import with_answers
 from pipeline.asking import asking, model_at_hand
-from pipeline.heatmaps import HEATMAPS_FILE, HEATMAPS_FOLDER, look
+from pipeline.heatmaps import HEATMAPS_FILE, HEATMAPS_FOLDER, look, look_at
 from pipeline.reporting.heatmaps import heatmap_html
 from rccs.clusters import save_clusters
 from store.runs import HEATMAP, runs_of
@@ -63,14 +64,15 @@ def test_what_failing_images_lack_is_where_their_cause_is(out):
     found = look(out)
     assert list(found) == ["RCC_00", "RCC_01"] or list(found) == ["RCC_01", "RCC_00"]
     for heatmap in found.values():
-        lost = heatmap.failing - heatmap.right
+        lost = heatmap.maps[0] - heatmap.maps[1]
         assert lost[:, 16:].max() < 0
         assert abs(lost[:, :4]).mean() < 0.1 * abs(lost[:, 16:]).mean()  # the left column has the true colour
-        assert heatmap.told == "m.keras: HiResCAM of the layer colours (8 × 8)."
-    assert (found["RCC_01"].facts["n_failing"], found["RCC_01"].facts["n_right"]) == (4, 4)
+        assert heatmap.told.endswith("orange against it. m.keras: HiResCAM of the layer colours (8 × 8).")
     html = heatmap_html(found["RCC_01"])
-    assert "4 images that the network gets wrong" in html
-    assert html.count("data:image/jpeg") == 3
+    for told in ("4 images that the network gets wrong", "4 images of these classes that are right",
+                 "4 images of those they are taken for that are right"):  # fmt: skip
+        assert told in html
+    assert html.count("data:image/jpeg") == 4
 
 
 def test_it_is_computed_again_only_if_the_model_or_an_image_has_changed(out):
@@ -90,12 +92,12 @@ def test_pictures_and_their_table_are_those_of_the_present_reasons(out):
     folder = out / HEATMAPS_FOLDER
     told = json.loads((folder / HEATMAPS_FILE).read_text(encoding="utf-8"))
     how = "HiResCAM of the layer colours (8 × 8)"
-    assert told == {"RCC_01": {"n_failing": 4, "n_right": 4, "model": "m.keras", "how": how}}
+    assert told == {"RCC_01": {"n_failing": 4, "n_right": 4, "n_taken": 4, "model": "m.keras", "how": how}}
     (folder / "mine.png").write_bytes(b"mine")
     look(out)
     assert sorted(path.name for path in folder.iterdir()) == ["RCC_00.png", "RCC_01.png", HEATMAPS_FILE, "mine.png"]
     with Image.open(folder / "RCC_00.png") as picture:
-        assert picture.size == (3 * 240, 240)
+        assert picture.size == (4 * 240, 240)
 
 
 def test_what_is_missing_is_said(out):
@@ -113,6 +115,25 @@ def test_what_is_missing_is_said(out):
         look(out, model=out.parent / "other.keras")
 
 
+def test_a_single_image_is_looked_at_and_kept_until_the_model_changes(out, monkeypatch):
+    settings = PageSettings(out, Jobs(), Results(out))
+    shown, looks, asked = settings.results.shown(), ImageLooks(settings), []
+    monkeypatch.setattr("page.clusters.asked.look_at", lambda *args, **more: asked.append(1) or look_at(*args, **more))
+    first = looks.ask([shown.run, 0, 1])
+    assert first["picture"].startswith("data:image/jpeg")
+    assert "orange against it" in first["says"]
+    assert looks.ask([shown.run, 1])["picture"] != first["picture"]
+    assert len(asked) == 1  # the second came along
+    assert not runs_of(out, HEATMAP)
+    alone = look_at(out, shown.clusters.paths[:1])[shown.clusters.paths[0]]
+    every = look_at(out, shown.clusters.paths)[shown.clusters.paths[0]]
+    np.testing.assert_allclose(alone.maps, every.maps, rtol=1e-5, atol=1e-6)
+    for sent in ([shown.run, 99], ["elsewhere", 0], "x", [shown.run]):
+        assert looks.ask(sent)["picture"] == ""
+    (out.parent / "m.keras").unlink()
+    assert "give the file of the model" in looks.ask([shown.run, 0])["says"]
+
+
 def test_the_network_at_hand_is_the_recorded_one_with_the_scaling_that_was_requested(out):
     record = json.loads((out / ACCURACY_FILE).read_text())
     told = ["Pixels: from -1 to 1 (as requested)."]
@@ -126,18 +147,19 @@ def test_the_network_at_hand_is_the_recorded_one_with_the_scaling_that_was_reque
 def test_the_page_offers_it_where_the_network_is_at_hand_and_shows_what_is_kept(out):
     view, shown = LooksView.__new__(LooksView), Results(out).shown()  # without its widgets
     view._settings, view.button, view.answer = PageSettings(out, Jobs(), Results(out)), "button", "answer"
-    red = shown.clusters.members(1)
+    subjects = subjects_of(shown.clusters, out)
+    red = subjects[1]
 
-    def seen(paths, shown=shown):
-        found = view.show(shown, "a reason" if paths else "", paths)
+    def seen(subject, shown=shown):
+        found = view.show(shown, subject)
         return found["button"].visible, found["answer"].visible
 
     known = shown._replace(reasons=shown.reasons._replace(base=0.3))
     assert seen(red) == (False, False)  # it is not known what the network gets right
     assert seen(red, known) == (True, False)
-    assert seen([], known) == (False, False)
+    assert seen("", known) == (False, False)
     look(out, ["RCC_01"])
     assert seen(red, known) == (True, True)
-    assert seen(shown.clusters.members(0), known) == (True, False)
+    assert seen(subjects[0], known) == (True, False)
     (out.parent / "m.keras").unlink()
     assert seen(red, known) == (False, True)

@@ -62,7 +62,7 @@ from support.files import prepare_folder, write_text
 from support.images import find_images
 from support.run_folder import PREDICTIONS_FILE
 from training import finetuning
-from training.finetuning import TRAINING, UNLABELLED, TrainingData
+from training.finetuning import TRAINING, UNLABELLED, FineTuning, TrainingData
 from training.second_pass import draw_unlabelled, fine_tune_twice
 from training.settings import AIM, AIMS, UNSAFE_SHARE, SetSizes, Settings, Wishes, choose_settings
 from training.together import answer_together
@@ -97,6 +97,10 @@ class RetrainingCase(NamedTuple):
         Number of training images in a run.
     about : dict
         Facts about the case for the report.
+    test_images, improvement_images : LabelledImages
+        All images of both folders.
+    listed : ndarray of shape (n_improvement,), int
+        Which of the latter `improvement` and `pool` are about.
     """
 
     dnn: Dnn
@@ -109,6 +113,9 @@ class RetrainingCase(NamedTuple):
     wishes: Wishes
     training_images: int
     about: dict[str, Any]
+    test_images: LabelledImages
+    improvement_images: LabelledImages
+    listed: np.ndarray
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -241,22 +248,8 @@ def run_once(case: RetrainingCase, strategy: str, labels: int, seed: int) -> dic
         chosen, rccs = choose_images(strategy, labels, case.pool, np.random.default_rng((seed, 1)))
         rest = np.setdiff1d(np.arange(len(source.labels)), chosen)
         rest = rest[draw_unlabelled(len(rest), len(seen))]
-    settings = choose_settings(case.dnn, case.wishes._replace(seed=seed), SetSizes(len(seen), len(chosen), len(rest)))
-    if not settings.unlabelled:
-        rest = rest[:0]
-    pixels = case.train.pixels[seen], source.pixels[chosen], source.pixels[rest]
-    data = TrainingData(
-        Pixels.of_array(case.dnn, np.concatenate(pixels)),
-        np.concatenate([case.train.labels[seen], source.labels[chosen], np.zeros(len(rest), int)]),
-        np.concatenate([np.full(len(seen), TRAINING), rccs, np.full(len(rest), UNLABELLED)]),
-    )
-    result = fine_tune_twice(
-        case.dnn, data, settings, likely_wrong=lambda outputs: likely_wrong(outputs, case.tested, ~case.right)
-    )
-    model = result.model
-    if settings.original_share:
-        model = answer_together(case.dnn, model, settings.original_share)
-    right = is_right(case.dnn, model, case.test)
+    trained = train(case, seen, Chosen(source, chosen, rccs, rest), seed)
+    right = trained.outputs(case.test).argmax(axis=1) == case.test.labels
     return {
         "setup": case.about["setup"],
         "strategy": strategy,
@@ -265,11 +258,54 @@ def run_once(case: RetrainingCase, strategy: str, labels: int, seed: int) -> dic
         "accuracy": float(right.mean()),
         "kept": float(right[case.right].mean()),
         "wrong": None if strategy in NEEDS_NO_LABEL else float(case.pool.wrong[chosen].mean()),
-        "epochs": settings.epochs,
-        "best": result.best,
-        "stopped": result.stopped,
-        "seconds": round(result.seconds, 1),
+        "epochs": trained.settings.epochs,
+        "best": trained.tuning.best,
+        "stopped": trained.tuning.stopped,
+        "seconds": round(trained.tuning.seconds, 1),
     }
+
+
+class Chosen(NamedTuple):
+    """Images to label, as indices into `source`, with their groups, and those that stay without a label."""
+
+    source: Part
+    images: np.ndarray
+    groups: np.ndarray
+    rest: np.ndarray
+
+
+class Trained(NamedTuple):
+    """A fine-tuned network; the next training may overwrite it (see `compiled_once`)."""
+
+    dnn: Dnn
+    tuning: FineTuning
+    model: Any
+    settings: Settings
+
+    def outputs(self, part: Part) -> np.ndarray:
+        """Its probabilities for some images."""
+        return outputs_of(self.dnn, self.model, part)
+
+
+def train(case: RetrainingCase, seen: np.ndarray, chosen: Chosen, seed: int) -> Trained:
+    """Fine-tune the original network with some training images and those that were selected."""
+    source, images, rest = chosen.source, chosen.images, chosen.rest
+    settings = choose_settings(case.dnn, case.wishes._replace(seed=seed), SetSizes(len(seen), len(images), len(rest)))
+    if not settings.unlabelled:
+        rest = rest[:0]
+    pixels = case.train.pixels[seen], source.pixels[images], source.pixels[rest]
+    data = TrainingData(
+        Pixels.of_array(case.dnn, np.concatenate(pixels)),
+        np.concatenate([case.train.labels[seen], source.labels[images], np.zeros(len(rest), int)]),
+        np.concatenate([np.full(len(seen), TRAINING), chosen.groups, np.full(len(rest), UNLABELLED)]),
+    )
+    result = fine_tune_twice(
+        case.dnn, data, settings, likely_wrong=lambda outputs: likely_wrong(outputs, case.tested, ~case.right)
+    )
+    model = result.model
+    if settings.original_share:
+        model = answer_together(case.dnn, model, settings.original_share)
+    return Trained(case.dnn, result, model, settings)
 
 
 @contextlib.contextmanager
@@ -309,11 +345,6 @@ def compiled_once(kept: dict) -> Iterator[None]:
         finetuning._compiled_copy = make
 
 
-def is_right(dnn: Dnn, model: Any, part: Part) -> np.ndarray:
-    """Whether a model classifies each image correctly: bool of shape (n_images,)."""
-    return outputs_of(dnn, model, part).argmax(axis=1) == part.labels
-
-
 def outputs_of(dnn: Dnn, model: Any, part: Part) -> np.ndarray:
     """Probabilities of shape (n_images, n_classes)."""
     return run_model(dnn, model, Pixels.of_array(dnn, part.pixels), np.arange(len(part.labels)))[1]
@@ -343,24 +374,11 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
     right = tested.argmax(axis=1) == parts["test"].labels
     clusters = cluster_failures(folders["test"], right, work, precision=options.precision)
 
-    listed = part_of(folders["improvement"], options.improvement_images, work / LIST_FILE)
-    at = {os.fspath(file): i for i, file in enumerate(folders["improvement"].files)}
+    listed = part_of(folders["improvement"], options.improvement_images)
+    row_of = {folders["improvement"].files[image]: row for row, image in enumerate(listed.tolist())}
     improvement = Part(*(array[listed] for array in parts["improvement"]))
     outputs = outputs_of(dnn, dnn.model, improvement)
-    unsafe = select_unsafe_set(work / LIST_FILE, clusters, SelectionSettings(size=len(listed)), progress=print_progress)
-    points: dict[str, np.ndarray] = {}
-    listing = find_images(work / LIST_FILE)
-    for batch in stream_features(
-        listing, recall_extractor(clusters.extractor, clusters.extractor_identity), progress=print_progress
-    ):
-        points.update(zip(batch.paths, clusters.projection.apply(batch.features), strict=True))
-    row = {image: i for i, image in enumerate(listed.tolist())}
-    order = np.array([row[at[image.image]] for image in unsafe.images])
-    rcc, distance = np.zeros(len(listed), int), np.zeros(len(listed))
-    rcc[order] = [image.rcc for image in unsafe.images]
-    distance[order] = [image.distance for image in unsafe.images]
-    place = np.empty((len(listed), clusters.points.shape[1]), np.float32)
-    place[order] = [points[image.image] for image in unsafe.images]
+    placed = place_images(folders["improvement"], listed, clusters, work)
     # A table of parameters is found beside the improvement folder, not beside the list of a part of it.
     all_listed = len(listed) == len(folders["improvement"].files)
     sought = None
@@ -370,16 +388,14 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
     def by_reasons(n: int) -> np.ndarray:
         folder = folders["improvement"].root
         chosen = select_unsafe_set(folder, clusters, SelectionSettings(size=n), sought=sought)
-        return np.array([row[at[os.fspath(folder / image.image)]] for image in chosen.images])
+        return np.array([row_of[folder / image.image] for image in chosen.images])
 
     change = None
     if CONSISTENCY in options.strategies:
         copies = [improvement._replace(pixels=pixels) for pixels in transformed(improvement.pixels)]
         change = output_change(outputs, [outputs_of(dnn, dnn.model, copy) for copy in copies])
     pool = Pool(
-        rcc=rcc,
-        distance=distance,
-        points=place,
+        **placed._asdict(),
         entropy=entropy_of(outputs),
         likely_wrong=likely_wrong(outputs, tested, ~right),
         wrong=outputs.argmax(axis=1) != improvement.labels,
@@ -409,10 +425,38 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
         "settings": settings._asdict(),
     }
     model = hashlib.blake2b(Path(dnn.path).read_bytes(), digest_size=8).hexdigest()
-    record = json.dumps([model, about, clusters.labels.tolist(), order.tolist()], sort_keys=True)
+    record = json.dumps([model, about, clusters.labels.tolist(), placed.rcc.tolist()], sort_keys=True)
     setup = hashlib.blake2b(record.encode(), digest_size=8).hexdigest()
-    return RetrainingCase(dnn, parts["train"], improvement, parts["test"], pool, tested, right, wishes, training_images,
-                {**about, "setup": setup})  # fmt: skip
+    return RetrainingCase(
+        dnn, parts["train"], improvement, parts["test"], pool, tested, right, wishes, training_images,
+        {**about, "setup": setup}, folders["test"], folders["improvement"], listed,
+    )  # fmt: skip
+
+
+class Placed(NamedTuple):
+    """Where images lie: the RCC of the nearest core point, the distance to it, and the point, as of `Pool`."""
+
+    rcc: np.ndarray
+    distance: np.ndarray
+    points: np.ndarray
+
+
+def place_images(images: LabelledImages, rows: np.ndarray, clusters: RootCauseClusters, work: Path) -> Placed:
+    """Place some of the images, which are listed in a file in `work` for the selection."""
+    files = [images.files[row] for row in rows.tolist()]
+    write_text(work / LIST_FILE, "".join(f"{file}\n" for file in files))
+    nearest = select_unsafe_set(work / LIST_FILE, clusters, SelectionSettings(size=len(rows)), progress=print_progress)
+    found = {image.image: image for image in nearest.images}
+    points: dict[str, np.ndarray] = {}
+    extractor = recall_extractor(clusters.extractor, clusters.extractor_identity)
+    for batch in stream_features(find_images(work / LIST_FILE), extractor, progress=print_progress):
+        points.update(zip(batch.paths, clusters.projection.apply(batch.features), strict=True))
+    names = [os.fspath(file) for file in files]
+    return Placed(
+        np.array([found[name].rcc for name in names]),
+        np.array([found[name].distance for name in names]),
+        np.array([points[name] for name in names], np.float32),
+    )
 
 
 def read_part(dnn: Dnn, images: LabelledImages) -> Part:
@@ -457,15 +501,9 @@ def spots_sought(dnn: Dnn, test: Path, clusters: RootCauseClusters, work: Path) 
     return SpotsSought(spots, images, predict_failures(dnn.path, test).predicted) if spots else None
 
 
-def part_of(images: LabelledImages, n: int | None, path: Path) -> np.ndarray:
-    """Sorted indices of a random but fixed part of images, which are listed in a file for the selection.
-
-    A smaller part is always contained in a larger one.
-    """
-    chosen = np.sort(np.random.default_rng(0).permutation(len(images.paths))[:n])
-    files = images.files
-    write_text(path, "".join(f"{files[i]}\n" for i in chosen))
-    return chosen
+def part_of(images: LabelledImages, n: int | None) -> np.ndarray:
+    """Sorted indices of a random but fixed part of images; a smaller part is always contained in a larger one."""
+    return np.sort(np.random.default_rng(0).permutation(len(images.paths))[:n])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 from dnn.model import load_dnn
 from dnn.predictions import Pixels
 from lab.benchmarks.retraining import __main__ as retraining
-from lab.benchmarks.retraining import report
+from lab.benchmarks.retraining import report, rounds
 from lab.benchmarks.retraining.choice import (
     STRATEGIES,
     Pool,
@@ -355,3 +355,24 @@ def test_a_copy_that_is_reused_trains_as_a_new_one_does(tmp_path):
     assert reused[0] == pytest.approx(new[0])
     assert reused[1] == pytest.approx(new[1])
     assert reused[2] == reused[0] != reused[1]
+
+
+def test_what_is_still_wrong_is_learnt_from_both_models_answers():
+    rng = np.random.default_rng(0)
+    before, after = (np.stack([p, 1 - p], axis=1) for p in rng.uniform(0.05, 0.95, (2, 400)))
+    wrong = (before[:, 0] > 0.5) != (after[:, 0] > 0.5)  # where they disagree: neither tells alone
+    found = rounds.still_wrong((before[200:], after[200:]), (before[:200], after[:200]), wrong[:200])
+    assert rounds.area(wrong[200:], found) > 0.9
+    assert rounds.area(wrong[200:], found * 0) == 0.5
+    assert rounds.area(wrong[:1], found[:1]) is None
+
+
+def test_rounds_are_reported_as_means_of_the_seeds_that_have_all_ways(tmp_path):
+    runs = [
+        {"setup": "a", "way": way, "seed": seed, "original": 0.5, "accuracy": 0.7 + 0.1 * seed, "kept": 0.9,
+         "before": 0.6, "wrong": 0.3, "auc": [0.8, 0.9]}
+        for seed in (0, 1) for way in rounds.WAYS
+    ]  # fmt: skip
+    (tmp_path / "gd").mkdir()
+    (tmp_path / "gd" / rounds.RUNS_FILE).write_text("".join(json.dumps(run) + "\n" for run in runs[:-1]))
+    assert "| gd | 1 | 0.500 | 0.600 | 0.7000 (90.0%) |" in rounds.section(tmp_path)
