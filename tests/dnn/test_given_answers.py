@@ -90,16 +90,6 @@ def test_the_largest_probability_is_the_prediction_and_the_probabilities_are_kep
 # --- Tables of other programs -----------------------------------------------------------------------------------
 
 
-def test_images_without_a_row_are_skipped_and_rows_without_an_image_told(test_set, tmp_path):
-    rows = [*answers(test_set)[1:], ("red/gone.png", "red"), answers(test_set)[2]]
-    found = collect_failures(table(tmp_path, rows), test_set, tmp_path / "out", options=PART)
-    assert found.test_size == 8
-    assert found.skipped == (("blue/plain_00.png", "no row in answers.csv"),)
-    assert "1 row of answers.csv, the first red/gone.png" in found.assumptions[1]
-    assert found.assumptions[2] == "Repeated in answers.csv: 1 row."
-    assert found.assumptions[3] == "All figures are of 8 of 9 images: others have no row."
-
-
 def test_classes_in_another_spelling_are_refused_but_two_that_differ_in_case_are_told_apart(test_set, tmp_path):
     rows = [(image, predicted.capitalize()) for image, predicted in answers(test_set)]
     with pytest.raises(SAFEError, match=r"in the spelling of the labels, such as blue\. Received: Blue"):

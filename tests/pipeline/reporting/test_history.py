@@ -36,15 +36,6 @@ def clock(monkeypatch):
     return Clock
 
 
-@pytest.fixture
-def out(clusters, tmp_path):
-    """An output folder whose clusters were found at noon."""
-    folder = tmp_path / "out"
-    folder.mkdir()
-    save_clusters(clusters, folder)
-    return folder
-
-
 def other(clusters, shift: int = 1):
     return dataclasses.replace(clusters, labels=np.roll(clusters.labels, shift))
 
