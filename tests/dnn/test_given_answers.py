@@ -14,7 +14,6 @@ from tests.helpers.places import names_in
 from tests.helpers.small_models import colour_model, draw_set, saved
 
 TINTED = {"red": ("blue", 2), "green": ("red", 1)}
-PART = DnnOptions(partial=True)
 WRONG = ["green/in_red_00.png", "red/in_blue_00.png", "red/in_blue_01.png"]
 
 

@@ -1,8 +1,9 @@
 """The tab Labels where somebody has changed the table of the unsafe set in another program."""
 
+import gradio as gr
 import pytest
 
-from page.jobs import AWAY, Jobs, PageSettings
+from page.jobs import AWAY, Jobs, PageSettings, take_labels
 from page.labels.tab import LabelsTab
 from page.results import Results
 from pipeline.descriptions import show_unsafe_set
@@ -69,3 +70,16 @@ def test_a_damaged_table_is_told_with_the_line_and_can_only_be_written_again(tab
     assert "line 2" in tab.on_typed("")[tab.status]
     assert (out_of(tab) / UNSAFE_SET_FILE).read_bytes() == damaged
     assert told(tab, tab.on_write("")) == ""
+
+
+def test_before_work_that_replaces_the_table_labels_are_taken_over_and_said(tab, monkeypatch):
+    messages = []
+    monkeypatch.setattr(gr, "Info", messages.append)
+    take_labels(out_of(tab))
+    typed(tab, ROW + "night")
+    take_labels(out_of(tab))
+    assert messages == ["1 label typed into unsafe_set.csv in another program was taken over."]
+    assert labels(tab) == ["night", ""]
+    typed(tab, '"')
+    take_labels(out_of(tab))  # the work says why it is refused
+    assert len(messages) == 1

@@ -28,12 +28,6 @@ def case(drawn, tmp_path) -> DetectedCase:
     return DetectedCase(tmp_path / "truth.json", tmp_path / "results.json", tmp_path / "images", tmp_path / "dnn")
 
 
-def changed(path: Path, change) -> None:
-    content = json.loads(path.read_text())
-    change(content)
-    write_json(path, content)
-
-
 def find(case: DetectedCase, **options):
     return find_detection_failures(case.truth, case.results, case.images, case.out, **options)
 
