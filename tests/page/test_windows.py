@@ -146,6 +146,7 @@ def merge(page: Page, rcc: int, into: int) -> None:
     choose(page, rcc)
     page.locator("#merge-into input").click()
     page.get_by_role("option", name=re.compile(f"^RCC {into}( |$)")).click()
+    expect(page.locator("#merge-into input")).to_have_value(re.compile(f"^RCC {into}( |$)"))
     page.locator("#merge").click()
 
 
@@ -202,9 +203,9 @@ def test_a_key_judges_nothing_whose_title_is_not_on_the_screen_yet(served, windo
     expect(b.locator("#rcc-list .safe-card.selected")).to_have_attribute("data-rcc", "0")
     expect(b.locator("#rcc-heading h2")).to_have_text("RCC 1")
     b.keyboard.press("s")
-    b.unroute(answers)
     for route in held:
         route.continue_()
+    b.unroute(answers)
     names_at_hand(b, 0)
     assert load_review(served.out).notes == {}
     b.keyboard.press("u")
