@@ -19,7 +19,7 @@ from clustering import find_root_cause_clusters
 from features.extractor import Extractor
 from features.network import load_network
 from features.weights import FC2_VARIABLE
-from rccs.clusters import RootCauseClusters
+from rccs.clusters import RootCauseClusters, save_clusters
 from rccs.dbscan.outcome import NOISE
 from rccs.dbscan.resamples import FEWEST_SAMPLES
 from tests.helpers.fake_network import FakeNetwork
@@ -139,6 +139,13 @@ def clusters(fake_network: FakeNetwork, clustered_once: RootCauseClusters, tmp_p
     """Of `by_scene`, with images of their own."""
     shutil.copytree(clustered_once.image_root.parent / "cache", os.environ["SAFE_CACHE"], dirs_exist_ok=True)
     return by_scene(clustered_once, shutil.copytree(clustered_once.image_root, tmp_path / "failing"))
+
+
+@pytest.fixture
+def out(clusters: RootCauseClusters, tmp_path: Path) -> Path:
+    """An output folder that holds `clusters`."""
+    save_clusters(clusters, tmp_path / "out")
+    return tmp_path / "out"
 
 
 def by_scene(found: RootCauseClusters, root: Path) -> RootCauseClusters:

@@ -13,11 +13,10 @@ from features.extractor import Extractor
 from pipeline import generation
 from rccs.clusters import LABELS_FILE, RUN_FILE
 from rccs.profiles import PROFILES_FILE
-from rccs.unsafe_set import FILENAMES_FILE, load_unsafe_set
+from rccs.unsafe_set import FILENAMES_FILE
 from store.runs import RUNS_FOLDER
 from tests.conftest import draw_scenes, put_fake_network
 from tests.helpers.places import in_run, names_in
-from tests.helpers.small_models import colour_model, draw_set, saved
 from tests.support.test_entries import bad_paths
 
 TOOL = Path(SAFE_Tool.__file__)
@@ -293,31 +292,6 @@ def test_without_a_home_folder_there_is_a_sentence(failing, out, monkeypatch, ca
 
 
 # --- select -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def colours(tmp_path_factory):
-    """A model that tells colours apart, and its test set, of which it gets 15 of 35 right."""
-    folder = tmp_path_factory.mktemp("colours")
-    test = draw_set(folder / "test", 5, {"red": ("blue", 15), "green": ("red", 5)})
-    return saved(colour_model(), folder / "colours.keras"), test
-
-
-@pytest.mark.slow
-def test_with_the_model_images_that_it_is_likely_to_get_wrong_are_preferred(
-    clustered, draw_folder, colours, tmp_path, capsys
-):
-    model, test = colours
-    improvement = draw_folder(tmp_path / "improvement", {"night": 9, "snow": 9, "wood": 9}, seed=4)
-    assert safe("select", improvement, "--model", model, "--test", test, "--out", clustered) == 0
-    printed = capsys.readouterr().out.splitlines()
-    # ⌈0.3 · 35 · 15/35⌉
-    assert printed[0] == "5 of 27 improvement images selected to label (the unsafe set)"
-    assert "test-set size 35 · accuracy 0.428571⌉ = 5" in printed[1]
-    assert "colours.keras is most likely to get wrong" in printed[2]
-    assert load_unsafe_set(clustered).model == str(model)
-    assert safe("select", improvement, "--size", 9, "--out", clustered) == 0
-    assert "likely" not in capsys.readouterr().out
 
 
 def test_options_that_cannot_be_used_are_one_line_and_keep_the_last_set(clustered, failing, capsys):

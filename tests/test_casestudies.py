@@ -1,4 +1,3 @@
-import csv
 import hashlib
 import json
 import stat
@@ -26,6 +25,7 @@ from tests.helpers.cases import (
     lacks_its_causes_in_training,
     read_subjects,
 )
+from tests.helpers.places import rows_in
 
 NAMES = names_of(EYES)
 
@@ -67,8 +67,7 @@ def test_a_case_holds_sets_model_failures_their_parameters_and_causes(tmp_path, 
     assert set(parameters) == images
     assert {image.split("/")[0] for image in images} == {"train", "improvement", "test", "failures"}
 
-    with (folder / "failures.csv").open(newline="") as file:
-        failures = list(csv.DictReader(file))
+    failures = rows_in(folder / "failures.csv")
     tested = [image for image in images if image.startswith("test/")]
     assert {row["source"] for row in failures} == {image for image in tested if "/0_right/" not in image}
     assert {row["image"] for row in failures} == {image for image in images if image.startswith("failures/")}

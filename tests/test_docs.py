@@ -26,7 +26,6 @@ from support.run_folder import EXPORT_MARK, FAILURES_MARK
 from support.version import VERSION
 from tests.helpers import written
 from tests.helpers.documents import COMMANDS, INLINE, LAB_COMMANDS, ROOT, TEXTS, accept, without_code
-from training.settings import VALIDATION_SHARE
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -36,11 +35,6 @@ def each_document(*left_out: str):
 
 
 # --- Commands -----------------------------------------------------------------------------------------------------
-
-
-def test_there_are_commands():
-    assert len(COMMANDS) > 25
-    assert {command.split()[0] for _, command in COMMANDS} == {"python", "make", "pip"}
 
 
 @pytest.mark.parametrize(("name", "command"), [each for each in COMMANDS if each not in LAB_COMMANDS])
@@ -173,10 +167,6 @@ def test_a_number_of_a_document_is_that_of_the_code(name, text):
     assert text in " ".join(TEXTS[name].split())
 
 
-def test_other_numbers_that_documents_put_into_words():
-    assert VALIDATION_SHARE == 0.1  # "A tenth of the training images is held out"
-
-
 def test_the_size_of_the_modules_that_workers_get_is_about_right():
     stated = int(re.search(r"the modules of SAFE that it runs \((\d+) kB\)", TEXTS["docs/scaling.md"]).group(1))
     size = sum(path.stat().st_size for package in SENT for path in ROOT.glob(f"{package}/*.py"))
@@ -214,13 +204,6 @@ def test_the_changelog_and_the_citation_have_the_version():
     date = re.search(r"^date-released: (.+)$", citation, re.MULTILINE).group(1)
     assert released[0] == (version, date)
     assert version == VERSION
-
-
-def test_the_changelog_keeps_its_format():
-    headings = re.findall(r"^##+ (.+)$", TEXTS["CHANGELOG.md"], re.MULTILINE)
-    assert headings[0] == "Unreleased"
-    kinds = [heading for heading in headings if not re.match(r"\d|Unreleased", heading)]
-    assert set(kinds) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
 def test_the_versions_of_the_changelog_are_newest_first_and_at_most_a_page_each():

@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^\.venv/bin/python SAFE_Tool\.py (.+)$", README, re.MULTILINE)
@@ -14,23 +12,6 @@ def test_the_readme_shows_commands():
     steps = "failures cluster confirm probe check heatmaps select retrain compare"
     results = "register report export evidence verify safety-case ui"
     assert {command.split()[0] for command in COMMANDS} == {*steps.split(), *results.split()}
-
-
-@pytest.mark.parametrize("target", ["run", "test"])
-def test_make_knows_the_two_commands(target):
-    assert f"\nmake {target}\n" in README
-    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
-
-
-@pytest.mark.parametrize("picture", re.findall(r"!\[.*?\]\((.+?)\)", README))
-def test_each_picture_of_the_readme_exists(picture):
-    assert (ROOT / picture).stat().st_size > 10_000
-
-
-def test_the_readme_begins_with_what_a_newcomer_does():
-    sections = re.findall(r"^## (.+)$", README, re.MULTILINE)
-    assert sections[:3] == ["Run it", "What to click", "The command line"]
-    assert sections[-1] == "Citing"
 
 
 def test_each_document_is_listed_in_the_readme_and_in_the_index_of_documents():

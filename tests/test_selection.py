@@ -16,13 +16,12 @@ from rccs.unsafe_set import (
     SELECTION_FILE,
     UNSAFE_SET_FILE,
     UnsafeImage,
-    load_unsafe_set,
     save_unsafe_set,
 )
 from selection import SelectionSettings, quotas, select_unsafe_set, unsafe_set_size
 from support.errors import SAFEError
 from support.images import ImageListing
-from tests.helpers.places import in_run, names_in
+from tests.helpers.places import names_in
 
 # --- How many ---------------------------------------------------------------------------------------------------
 
@@ -205,14 +204,6 @@ def test_memory_grows_with_the_images_wanted_and_not_with_those_there_are(cluste
     assert peak_of(60) < few + features.nbytes  # 40 batches more
 
 
-def test_unreadable_improvement_images_are_skipped_and_named(clusters, improvement):
-    (improvement / "bad.png").write_text("no image")
-    (improvement / "line\nbreak.png").write_text("no image")
-    unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(size=5))
-    assert [skip.path for skip in unsafe.skipped] == ["bad.png", "line\nbreak.png"]
-    assert unsafe.n_improvement == 30
-
-
 def test_an_rcc_without_improvement_images_like_its_own_is_told(clusters, draw_folder, tmp_path):
     without_snow = draw_folder(tmp_path / "improvement", {"night": 8, "wood": 8}, seed=7)
     unsafe = select_unsafe_set(without_snow, clusters, SelectionSettings(size=9))
@@ -281,12 +272,3 @@ def test_the_list_holds_a_path_a_line_and_the_table_all_that_is_known(unsafe, tm
     assert record["selected"] == len(unsafe.images)
     assert record["formula"] == "N = 9, as requested"
     assert record["skipped"] == [{"path": "bad.png", "reason": unsafe.skipped[0].reason}]
-
-
-@pytest.mark.parametrize("file", [UNSAFE_SET_FILE, SELECTION_FILE])
-def test_a_damaged_file_is_an_error_that_says_to_select_again(unsafe, tmp_path, file):
-    save_unsafe_set(unsafe, tmp_path)
-    with in_run(tmp_path, file).open("a") as written:
-        written.write("\n")
-    with pytest.raises(SAFEError, match=r"is damaged.*Select it again"):
-        load_unsafe_set(tmp_path)

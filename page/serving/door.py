@@ -33,6 +33,18 @@ class Page(gr.Blocks):
             sentence = report_defect(error)
         raise gr.Error(escaped(sentence), title="Not done", print_exception=False)
 
+    def handle_streaming_diffs(
+        self, block_fn: Any, data: list, session_hash: str | None, run: Any, final: bool, simple_format: bool = False
+    ) -> list:
+        """Each later part of an answer, in place of the earlier one.
+
+        Gradio sends what differs, and its page changes the earlier part in place, also where it has not shown that yet:
+        what the later part leaves alone is then never shown.
+        """
+        later = not (final or simple_format) and run in self.pending_diff_streams.get(session_hash or "", {})
+        sent = super().handle_streaming_diffs(block_fn, data, session_hash, run, final, simple_format=True)
+        return [[["replace", [], part]] for part in sent] if later else sent
+
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **named: Any) -> list[Any]:
         """What a browser has sent becomes what handlers take: what no widget can have sent goes no further."""
         for widget, sent in zip(block_fn.inputs, inputs, strict=False):

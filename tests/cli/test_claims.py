@@ -1,6 +1,5 @@
 """What a retraining may claim, through the command line: images that chose nothing prove it."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -12,6 +11,7 @@ from dnn.predictions import labelled_images
 from pipeline.run_record import groups_of
 from rccs.clusters import load_clusters
 from tests.helpers.fake_network import FakeNetwork
+from tests.helpers.places import rows_in
 from tests.helpers.small_models import colour_model, draw_set, saved
 from training.result import load_retraining
 
@@ -55,8 +55,7 @@ def test_images_that_are_held_out_prove_the_gain_and_take_part_in_nothing_else(
 ):
     out = tmp_path / "out"
     steps_before_retraining(sets, out, "--hold-out", 0.34, "--group", "person")
-    with (out / "predictions.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_in(out / "predictions.csv")
     held = {row["image"] for row in rows if row["held_out"] == "true"}
     person = dict(line.split(",") for line in (sets / "test" / "parameters.csv").read_text().splitlines()[1:])
     assert len(rows) == len(person) == 84

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dnn.confusion import class_rates, confusion_matrices, confusion_matrix
+from dnn.confusion import class_rates, confusion_matrix
 from rccs.spots.groups import Groups
 
 LABEL = np.array(["cat", "cat", "cat", "dog", "dog", "eel"])
@@ -62,13 +62,3 @@ def test_intervals_of_classes_are_wider_where_images_of_a_person_fail_together()
     assert [rate[:3] for rate in grouped] == [rate[:3] for rate in alone]
     # 4 persons whose images fail together are worth 4 images, and fewer by Student's t
     assert all(g.low < 0.1 < a.low < a.high < 0.9 < g.high for a, g in zip(alone, grouped, strict=True))
-
-
-def test_two_networks_are_counted_in_the_same_rows_and_columns():
-    after = np.array(["cat", "cat", "cat", "dog", "dog", "dog"])
-    before, now = confusion_matrices(LABEL, PREDICTED, after)
-    assert before.classes == now.classes == ("dog", "cat", "eel", "fox")
-    assert before.counts.tolist() == [[1, 0, 0, 1], [2, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-    assert now.counts.tolist() == [[2, 0, 0, 0], [0, 3, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
-    assert now.wrong.sum() == 1
-    assert now.images_in(2, 0).tolist() == [5]

@@ -1,4 +1,3 @@
-import csv
 import json
 
 import numpy as np
@@ -10,7 +9,7 @@ from dnn.predictions import labelled_images
 from support import files
 from support.errors import SAFEError
 from support.images import find_images
-from tests.helpers.places import names_in
+from tests.helpers.places import names_in, rows_in
 from tests.helpers.small_models import brightness_model, colour_model, draw_colour, draw_set, saved
 
 
@@ -22,11 +21,6 @@ def model(tmp_path_factory):
 @pytest.fixture
 def test_set(tmp_path):
     return draw_set(tmp_path / "test", 4, {"red": ("blue", 2), "green": ("red", 1)})
-
-
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_failing_images_are_copied_with_their_class_folders(model, test_set, tmp_path):
@@ -43,7 +37,7 @@ def test_failing_images_are_copied_with_their_class_folders(model, test_set, tmp
 
 def test_the_table_and_the_accuracy_say_what_was_found(model, test_set, tmp_path):
     find_failures(model, test_set, tmp_path / "out")
-    table = rows(tmp_path / "out" / "failures.csv")
+    table = rows_in(tmp_path / "out" / "failures.csv")
     assert [(row["image"], row["label"], row["predicted"]) for row in table] == [
         ("failures/green/in_red_00.png", "green", "red"),
         ("failures/red/in_blue_00.png", "red", "blue"),
@@ -127,7 +121,7 @@ def test_of_a_regression_an_error_above_the_threshold_is_a_failure(regression):
     assert [failure.source for failure in found.failing] == ["8.png", "9.png"]
     assert found.accuracy == pytest.approx(0.8)
     assert found.failing[0].score == pytest.approx(np.sqrt(0.125), abs=1e-3)
-    assert list(rows(regression / "out" / "failures.csv")[0])[-1] == "error"
+    assert list(rows_in(regression / "out" / "failures.csv")[0])[-1] == "error"
     assert load_failures(regression / "out") == found
     assert regress(regression, threshold=0.4).failing == ()
 

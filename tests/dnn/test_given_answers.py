@@ -14,7 +14,6 @@ from tests.helpers.places import names_in
 from tests.helpers.small_models import colour_model, draw_set, saved
 
 TINTED = {"red": ("blue", 2), "green": ("red", 1)}
-PART = DnnOptions(partial=True)
 WRONG = ["green/in_red_00.png", "red/in_blue_00.png", "red/in_blue_01.png"]
 
 
@@ -88,16 +87,6 @@ def test_the_largest_probability_is_the_prediction_and_the_probabilities_are_kep
 
 
 # --- Tables of other programs -----------------------------------------------------------------------------------
-
-
-def test_images_without_a_row_are_skipped_and_rows_without_an_image_told(test_set, tmp_path):
-    rows = [*answers(test_set)[1:], ("red/gone.png", "red"), answers(test_set)[2]]
-    found = collect_failures(table(tmp_path, rows), test_set, tmp_path / "out", options=PART)
-    assert found.test_size == 8
-    assert found.skipped == (("blue/plain_00.png", "no row in answers.csv"),)
-    assert "1 row of answers.csv, the first red/gone.png" in found.assumptions[1]
-    assert found.assumptions[2] == "Repeated in answers.csv: 1 row."
-    assert found.assumptions[3] == "All figures are of 8 of 9 images: others have no row."
 
 
 def test_classes_in_another_spelling_are_refused_but_two_that_differ_in_case_are_told_apart(test_set, tmp_path):

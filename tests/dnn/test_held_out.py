@@ -1,6 +1,5 @@
 """Images that are held out: whole groups, drawn without a look at answers, and in nothing else."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -15,6 +14,7 @@ from dnn.tested import find_predictions, load_predictions, read_predictions
 from support.images import find_images
 from support.run_folder import FAILURES, PREDICTIONS_FILE
 from tests.helpers.answered import AnsweredCase, draw_case
+from tests.helpers.places import rows_in
 
 
 def images_of(folder: Path, paths: list[str]) -> LabelledImages:
@@ -71,8 +71,7 @@ def test_held_out_images_are_named_without_answers_and_in_nothing_else(case, tmp
     assert (len(held.paths), failures.held_out, failures.test_size) == (22, 22, 52)
     assert load_failures(out) == failures
     assert json.loads((out / "accuracy.json").read_text())["hold_out"] == {"images": 22, "group": []}
-    with (out / PREDICTIONS_FILE).open(newline="") as file:
-        rows = {row["image"]: row for row in csv.DictReader(file)}
+    rows = {row["image"]: row for row in rows_in(out / PREDICTIONS_FILE)}
     assert {path for path, row in rows.items() if row["held_out"] == "true"} == set(held.paths)
     assert {rows[path][name] for path in held.paths for name in ("label", "predicted", "confidence", "right")} == {""}
     tested = read_predictions(*find_predictions(out / FAILURES))

@@ -108,25 +108,6 @@ def test_custom_layers_are_refused_with_what_to_do(folder):
             load_dnn(path, trust=trust)
 
 
-def test_missing_foreign_and_damaged_files_are_refused(folder, tmp_path):
-    with pytest.raises(SAFEError, match=r"gone\.keras, which is not a file"):
-        load_dnn(tmp_path / "gone.keras")
-    with pytest.raises(SAFEError, match=r"a \.keras or \.h5 file"):
-        load_dnn(tmp_path)
-    whole = saved(colour_model(), folder / "whole.keras").read_bytes()
-    old = save_legacy(colour_model(), folder / "whole.h5").read_bytes()
-    for name, content in {
-        "cut.keras": whole[: len(whole) // 2],
-        "empty.keras": b"",
-        "text.keras": b"not a model",
-        "cut.h5": old[: len(old) // 2],
-        "text.h5": b"not a model",
-    }.items():
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(SAFEError, match="which cannot be read"):
-            load_dnn(tmp_path / name)
-
-
 def test_models_that_are_not_one_image_to_one_row_are_refused(folder):
     import keras
 

@@ -24,14 +24,6 @@ def open_cache():
         cache.close()
 
 
-def test_a_row_comes_back_as_it_was_put(open_cache):
-    row = np.array([0, 1.5, -2, 3e-30], np.float32)
-    open_cache().put([(b"key", row)])
-    again = open_cache().get(b"key")
-    assert again.dtype == np.float32
-    np.testing.assert_array_equal(again, row)
-
-
 def test_a_batch_is_put_as_a_whole_or_not_at_all(open_cache):
     cache = open_cache()
 

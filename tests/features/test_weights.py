@@ -41,11 +41,6 @@ def conv_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_an_unknown_extractor_is_an_error_that_lists_the_known_ones():
-    with pytest.raises(SAFEError, match=r"one of auto, vgg16, vgg16-fc2, vgg16-conv\. Received: resnet"):
-        choose_extractor("resnet")
-
-
 @pytest.mark.parametrize(
     ("name", "identity", "dimension"),
     [("auto", "vgg16-8320", 8320), ("vgg16", "vgg16-8320", 8320), ("vgg16-fc2", "vgg16-fc2-4096", 4096)],

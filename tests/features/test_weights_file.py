@@ -80,31 +80,11 @@ def test_every_form_gives_the_weights_of_the_network(network, tmp_path, name):
         assert found[layer].kernel.dtype == found[layer].bias.dtype == np.float32
 
 
-def test_layers_are_found_by_their_names_in_any_order(network, tmp_path):
-    backwards = [layer.name for layer in network.layers][::-1]
-    save_as_applications(network, tmp_path / "backwards.h5", backwards)
-    found = read_weights(tmp_path / "backwards.h5", ALL)
-    for layer, (kernel, _) in weights_of(network).items():
-        np.testing.assert_array_equal(found[layer].kernel, kernel)
-
-
 def test_a_file_without_the_dense_layers_is_sufficient_for_the_convolutional_ones(tmp_path):
     save_as_applications(make_network(include_top=False), tmp_path / "notop.h5")
     assert list(read_weights(tmp_path / "notop.h5", CONV)) == list(CONV)
     with pytest.raises(SAFEError, match=r"layer fc1\. Received: none\. .* sufficient for --extractor vgg16-conv"):
         read_weights(tmp_path / "notop.h5", ALL)
-
-
-def test_half_precision_is_read_as_float32(network, tmp_path):
-    path = tmp_path / "half.h5"
-    save_as_applications(network, path)
-    with h5py.File(path, "r+") as file:
-        kernel = file["fc2/fc2_W_1:0"][()]
-        del file["fc2/fc2_W_1:0"]
-        file["fc2/fc2_W_1:0"] = kernel.astype(np.float16)
-    found = read_weights(path, ALL)["fc2"].kernel
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, kernel.astype(np.float16))
 
 
 # --- Files that do not fit --------------------------------------------------------------------------------------

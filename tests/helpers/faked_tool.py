@@ -2,7 +2,7 @@
 
 `FAKE_DELAY` is what each batch of the stand-in takes, in seconds, so that there is a time in which to be killed.
 `FAKE_PEAK` names a file to which the most memory that the process had is written, in bytes.
-`FAKE_DRAWING` is what the drawing of a run's GIFs takes at least, in seconds.
+`FAKE_HELD` names a file: while it is there, no GIFs are drawn.
 `FAKE_FULL` names a file: while it is there, the disk is full.
 `FAKE_MAP` is how the map is drawn, by default by PCA: to import and compile UMAP takes ten seconds.
 `FAKE_PICTURES` is how many thumbnails the page keeps, instead of `page.pictures.MOST_PICTURES`.
@@ -41,10 +41,11 @@ def main() -> int:
     weights._processor_flags = set  # float32 on every machine
     weights.FC2_URL = "http://127.0.0.1:9/vgg16_weights.h5"  # nobody listens there
     image_map.map_method = lambda: os.environ.get("FAKE_MAP", "pca")
-    draw, drawing = write_gifs, float(os.environ.get("FAKE_DRAWING", "0"))
+    draw, held = write_gifs, os.environ.get("FAKE_HELD", "")
 
     def write_gifs(*arguments, **named):
-        time.sleep(drawing)
+        while held and Path(held).exists():
+            time.sleep(0.05)
         return draw(*arguments, **named)
 
     generation.write_gifs = descriptions.write_gifs = write_gifs

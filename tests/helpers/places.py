@@ -1,5 +1,6 @@
-"""Ports and folders."""
+"""Ports, folders, and tables in them."""
 
+import csv
 import hashlib
 import socket
 from pathlib import Path
@@ -14,6 +15,11 @@ def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def rows_in(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 OWN = {DATABASE_FILE, LOCK_FILE, WORK_FILE}

@@ -9,9 +9,9 @@ import gradio as gr
 import pytest
 
 from page.app import serve
-from page.jobs import Job, find_example
+from page.jobs import Job
 from page.serving.connections import listen
-from page.serving.door import NOT_OURS, Page
+from page.serving.door import Page
 from rccs.clusters import fingerprint, load_clusters
 from support.defects import LOG_FILE, VISITOR_MESSAGE
 from support.errors import SAFEError
@@ -74,12 +74,6 @@ def test_an_address_that_cannot_be_used_is_found_out_before_the_server_starts():
         listen(host, closed_port()).close()
 
 
-def test_a_case_study_with_numbers_beyond_measure_is_none(tmp_path):
-    for number in ("Infinity", "1e999", "[]", "NaN"):
-        (tmp_path / "accuracy.json").write_text(f'{{"test_accuracy": 0.5, "test_size": {number}}}')
-        assert find_example(tmp_path) is None
-
-
 # --- Defects ----------------------------------------------------------------------------------------------------
 
 
@@ -115,17 +109,6 @@ def test_a_name_that_is_no_unicode_does_not_break_off_an_answer(monkeypatch):
     for sent, received in (("caf\udce9", "caf\ufffd"), ("größe 図", "größe 図")):
         answer = answered(monkeypatch, lambda sent=sent: {"choices": [(sent, 0)], "__type__": "update"})
         assert answer["data"][0]["choices"][0][0] == received
-
-
-@pytest.mark.parametrize("forged", [[0], {"a": 1}, "x"])
-def test_what_is_no_number_of_an_rcc_is_refused_in_a_sentence(visitor, forged):
-    for widget, event, values in (
-        ("unsafe-rcc", "input", [forged, None]),
-        ("merge", "click", [0, forged, "", None, None]),
-        ("merge", "click", [forged, None, "", None, None]),
-    ):
-        told = visitor.fire(visitor.handler(widget, event), values)
-        assert NOT_OURS in told or "not in the list of choices" in told, (widget, told[-500:])
 
 
 def test_what_is_no_note_on_an_rcc_or_a_weak_spot_is_refused_in_a_sentence(visitor):

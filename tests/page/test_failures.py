@@ -264,19 +264,6 @@ def test_a_regression_has_no_matrix_and_its_largest_error_first(tmp_path):
     assert "a failure is an error above 70.5" in values["failures-status"]
 
 
-def test_answers_to_a_part_of_the_test_set_are_refused_unless_accepted_and_figures_say_of_how_many(tmp_path):
-    case, answers, tab = draw_case(tmp_path / "case"), tmp_path / "answers.csv", tab_of(tmp_path / "out")
-    answers.write_text("\n".join(case.table.read_text().splitlines()[:41]) + "\n")
-    fields = {"kind": "answers", "answers": str(answers), "test": str(case.test)}
-    error = run(tab, **fields)
-    assert isinstance(error, SAFEError)
-    assert "Received a row for 40 of 74 images" in str(error)
-    assert not (tmp_path / "out" / FAILURES).exists()
-    assert run(tab, partial=True, **fields) is None
-    shown = values_of(tab)
-    assert "of 40 of 74 images" in shown["failures-status"]
-
-
 def test_clusters_of_failures_that_were_collected_before_are_told(fake_network, tmp_path):
     case = draw_case(tmp_path)
     tab = tab_of(case.out)

@@ -1,6 +1,5 @@
 """Labelling on the real page by keyboard, from the first image to the last."""
 
-import csv
 import dataclasses
 import re
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from page.pictures import data_uri
 from page.results import Results
 from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from tests.helpers.browsing import FAKED, Served, draw, field, generate, opened, select_nine, served_from
+from tests.helpers.places import rows_in
 from training.labels import save_labels
 
 CLASSES = [f"sign_{i:02d}" for i in range(43)]
@@ -61,8 +61,7 @@ def widget(page: Page) -> Locator:
 
 def rows(served: Served) -> list[dict[str, str]]:
     """The unsafe set, RCC by RCC as the page shows it."""
-    with (served.out / UNSAFE_SET_FILE).open(newline="") as file:
-        table = list(csv.DictReader(file))
+    table = rows_in(served.out / UNSAFE_SET_FILE)
     order = list(dict.fromkeys(row["rcc"] for row in table))
     return sorted(table, key=lambda row: order.index(row["rcc"]))
 

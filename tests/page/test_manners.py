@@ -1,8 +1,6 @@
 """How the page behaves when things are out of the ordinary: the connection drops, the folder is old, images are few."""
 
-import contextlib
 import re
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,55 +44,6 @@ def test_of_many_clicks_at_once_one_starts_a_job():
 # --- In a browser -----------------------------------------------------------------------------------------------
 
 
-class Line:
-    """A connection to the page that can be cut."""
-
-    def __init__(self, served: Served):
-        self._to = int(served.url.rpartition(":")[2])
-        self._ends: list[socket.socket] = []
-        self._up = True
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # closed
-            while True:
-                near, _ = self._listening.accept()
-                if not self._up:
-                    near.close()
-                    continue
-                far = socket.create_connection(("127.0.0.1", self._to))
-                self._ends += [near, far]
-                for source, target in ((near, far), (far, near)):
-                    threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(2**16):
-                target.sendall(data)
-        self._end(source, target)
-
-    def _end(self, *ends: socket.socket) -> None:
-        for end in ends:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-
-    def cut(self) -> None:
-        self._up = False
-        self._end(*self._ends)
-
-    def mend(self) -> None:
-        self._up = True
-
-    def close(self) -> None:
-        self.cut()
-        with contextlib.suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for visitors
-        self._listening.close()
-
-
 @pytest.fixture(scope="module")
 def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """With clusters; each further batch of 32 images takes a second."""
@@ -124,18 +73,16 @@ def regenerate(page: Page, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_after_the_connection_was_lost_the_job_is_followed_again_and_nothing_is_lost(browser, served, many):
-    line = Line(served)
     window = browser.new_context()
     page = window.new_page()
-    page.goto(line.url)
+    page.goto(served.url)
     regenerate(page, many)
     expect(page.locator("#clusters-status")).to_contain_text(re.compile(r"\d+ / 320"))
-    line.cut()
-    page.wait_for_event("requestfailed")  # it has asked, and got no answer
-    line.mend()
+    with page.expect_event("requestfailed"):  # it has asked, and got no answer
+        window.set_offline(True)
+    window.set_offline(False)
     finish(page, 320)
     expect(page.locator("#rcc-heading h2")).to_be_visible()
-    line.close()
     window.close()
 
 

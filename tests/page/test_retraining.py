@@ -1,6 +1,5 @@
 """Labels by click and key on the real page, a real model retrained, what got better."""
 
-import csv
 import json
 import re
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from tests.helpers.browsing import (
     unfold_in_sight,
 )
 from tests.helpers.laid_out import laid_out
+from tests.helpers.places import rows_in
 from tests.helpers.scenes import draw_scene
 from tests.helpers.small_models import draw_set
 from training.compared import compare_answers
@@ -88,8 +88,7 @@ def page(browser: Browser, served: Served, given: Given) -> Iterator[Page]:
 
 
 def labels_in(served: Served) -> dict[str, str]:
-    with (served.out / UNSAFE_SET_FILE).open(newline="") as file:
-        return {row["image"]: row["label"] for row in csv.DictReader(file)}
+    return {row["image"]: row["label"] for row in rows_in(served.out / UNSAFE_SET_FILE)}
 
 
 def label_all(page: Page) -> None:

@@ -15,8 +15,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
-from features.extractor import EXTRACTORS, PRECISIONS
-from page.clusters.form import EXTRACTOR_MEANINGS, PRECISION_MEANINGS, requested_extractor, requested_precision
+from page.clusters.form import requested_extractor, requested_precision
 from rccs.clusters import LABELS_FILE, run_record
 from rccs.unsafe_set import FILENAMES_FILE
 from tests.helpers.browsing import (
@@ -200,11 +199,6 @@ def test_the_form_keeps_the_precision_of_a_run(clusters, monkeypatch, here, expe
     monkeypatch.setattr("features.weights._processor_flags", lambda: here)
     run = dataclasses.replace(clusters, extractor_identity="vgg16-conv-4224-0-float32")
     assert requested_precision(run) == expected
-
-
-def test_every_extractor_and_precision_has_a_sentence_in_the_form():
-    assert tuple(EXTRACTOR_MEANINGS) == EXTRACTORS
-    assert set(PRECISION_MEANINGS) == set(PRECISIONS)
 
 
 @pytest.mark.slow

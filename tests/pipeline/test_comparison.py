@@ -1,6 +1,5 @@
 """The RCCs of an output folder in comparison with what the DNN gets right: failure rates and weak spots."""
 
-import csv
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from store.runs import COMPARISON, runs_of
 from support.errors import SAFEError
 from tests.helpers.answered import AnsweredCase, draw_case
 from tests.helpers.fake_network import FakeNetwork
+from tests.helpers.places import rows_in
 
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")
 
@@ -42,8 +42,7 @@ def test_rcc_that_fails_more_often_is_told_from_one_that_only_looks_alike(case):
     assert rates[night].verdict == "more"
     assert rates[snow].rate == pytest.approx(0.5, abs=0.1)
     assert by_excess(review.clusters.groups, rates)[0] == night
-    with (case.out / RATES_FILE).open(newline="") as file:
-        assert [int(row["wrong"]) for row in csv.DictReader(file)] == [rates[k].wrong for k in range(3)]
+    assert [int(row["wrong"]) for row in rows_in(case.out / RATES_FILE)] == [rates[k].wrong for k in range(3)]
     assert reasons.base == pytest.approx(26 / 74)
     assert reasons.comparison.notes == ()
     # Each scene is a class, so that its own rate is expected where it lies alone.
@@ -82,8 +81,7 @@ def test_weak_spots_hold_the_images_that_fail_and_stay_with_their_run(case):
     reasons = load_reasons(case.out, review.original)
     merged = reasons.rates(review.clusters)[0]
     assert merged.wrong == 20
-    with (case.out / RATES_FILE).open(newline="") as file:
-        assert int(next(csv.DictReader(file))["wrong"]) == 20
+    assert int(rows_in(case.out / RATES_FILE)[0]["wrong"]) == 20
     assert reasons.spots
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clustering import find_root_cause_clusters
-from rccs.clusters import CLUSTERS_FILE, RUN_FILE, labels_text, load_clusters, rcc_reach, save_clusters
+from rccs.clusters import CLUSTERS_FILE, RUN_FILE, load_clusters, rcc_reach, save_clusters
 from support.errors import SAFEError
 from support.version import VERSION
 from tests.helpers.features import features_of
@@ -34,13 +34,6 @@ def test_saved_clusters_load_equal(tmp_path):
             assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
         else:
             assert before == after, field.name
-
-
-def test_labels_txt_has_a_line_per_image_in_the_order_of_paths():
-    found = find_root_cause_clusters(features_of((20, 12)))
-    lines = labels_text(found).splitlines()
-    assert lines == [f"{label}\t{path}" for label, path in zip(found.labels, found.paths, strict=True)]
-    assert lines == sorted(lines, key=lambda line: line.split("\t")[1])
 
 
 def test_run_json_says_how_the_clusters_came_about(tmp_path):

@@ -75,13 +75,6 @@ def test_gifs_of_earlier_clusters_are_removed_and_other_files_are_kept(clusters,
     assert names_in(gifs) == ["RCC_00.gif", "mine.gif"]
 
 
-def test_a_gif_that_shows_the_same_files_is_not_written_again(clusters, tmp_path):
-    first = {path: path.stat() for path in write_gifs(clusters, tmp_path)}
-    for path in write_gifs(clusters, tmp_path):
-        assert path.stat().st_ino == first[path].st_ino
-        assert path.stat().st_mtime_ns == first[path].st_mtime_ns
-
-
 def test_a_gif_is_written_again_where_an_image_changed_and_where_it_is_damaged(clusters, tmp_path):
     gifs = write_gifs(clusters, tmp_path)
     before = [path.stat().st_ino for path in gifs]

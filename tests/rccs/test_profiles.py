@@ -112,13 +112,6 @@ def test_what_is_saved_is_read_back(clusters, known, tmp_path):
             assert all(x == y or (x != x and y != y) for x, y in zip(a, b, strict=True))
 
 
-def test_a_folder_without_profiles_has_none_and_a_damaged_file_is_refused(tmp_path):
-    assert load_profiles(tmp_path) == ()
-    (tmp_path / PROFILES_FILE).write_text("rcc,parameter\nx,y\n")
-    with pytest.raises(SAFEError, match="is damaged"):
-        load_profiles(tmp_path)
-
-
 @pytest.mark.slow
 def test_a_run_describes_its_rccs_by_the_table_beside_the_images(fake_network, draw_folder, tmp_path):
     folder = draw_folder(tmp_path / "case" / "failing", {"night": 30, "snow": 30, "wood": 30})

@@ -9,7 +9,7 @@ from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.reporting.report import report_html
 from rccs.review.edits import merge_rccs, undo_edit
 from rccs.review.journal import describe_edit
-from rccs.review.notes import LONGEST_TEXT, REGISTER, RccNote
+from rccs.review.notes import LONGEST_TEXT, RccNote
 from rccs.review.review import all_edits, load_review, set_note, set_spot_note
 from reasons.confirmation import CONFIRMATION_FILE
 from reasons.register import REGISTER_FILE, changes_in, load_register, take_over, write_register
@@ -148,7 +148,3 @@ def test_what_somebody_else_changed_meanwhile_is_not_overwritten(out):
     with pytest.raises(SAFEError, match="RCC 0 was changed meanwhile: hazard"):
         take_over(out, changes)
     assert load_review(out).notes[0].hazard == "theirs"
-
-
-def test_every_field_has_a_name_and_an_example_or_choices():
-    assert all(field.title and bool(field.example) != bool(field.choices) for field in REGISTER.values())

@@ -23,10 +23,9 @@ from training.certainty import (
     lost_in_words,
     mcnemar,
     p_text,
-    right_intervals,
     what_is_missing,
 )
-from training.comparison import ByGroup, GroupCount, Share
+from training.comparison import ByGroup, GroupCount
 
 
 def all_outcomes(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -70,20 +69,6 @@ def test_the_interval_holds_the_true_difference_in_94_percent_of_draws(n, rates)
     true = rates[0] - rates[1]
     assert chance.sum() == pytest.approx(1)
     assert chance[(low <= true) & (true <= high)].sum() >= 0.94
-
-
-@pytest.mark.parametrize(("n", "change"), [(6, 1.0), (20, 0.4), (40, 0.1)])
-def test_of_two_equal_models_at_most_5_percent_of_draws_are_said_to_differ(n, change):
-    improved, worsened = all_outcomes(n)
-    said = np.array(
-        [
-            certainty(Counts(n, int(c), int(b), int(c))).verdict != NOT_SHOWN
-            for b, c in zip(improved, worsened, strict=True)
-        ]
-    )
-    draws = np.stack([improved, worsened, n - improved - worsened], axis=1)
-    chance = multinomial.pmf(draws, n, [change / 2, change / 2, 1 - change])
-    assert 0 < chance[said].sum() <= 0.05
 
 
 def test_of_many_classes_of_equal_models_none_differs_in_95_percent_of_draws():
@@ -229,21 +214,6 @@ def test_without_images_nothing_is_known():
     assert (sure.gain, sure.low, sure.high, sure.p, sure.verdict) == (0, -1, 1, 1, NOT_SHOWN)
     assert lost_in_words(sure) == ""
     assert certainties([]) == []
-
-
-def test_images_that_were_right_and_are_wrong_have_the_exact_interval():
-    sure = certainty(Counts(100, 50, 10, 4))
-    exact = binomtest(4, 50).proportion_ci(0.95, "exact")
-    assert (sure.lost_low, sure.lost_high) == (pytest.approx(exact.low), pytest.approx(exact.high))
-    assert lost_in_words(sure) == "Wrong now of 50 images right before: 4, 8.0% (95% interval 2.2% to 19.2%)"
-
-
-def test_the_share_of_an_rcc_that_is_right_now_has_the_exact_interval():
-    exact = binomtest(10, 12).proportion_ci(0.95, "exact")
-    known, empty = right_intervals([Share("0", 12, 0, 10), Share("1", 0, 0, 0)])
-    assert known == (pytest.approx(exact.low), pytest.approx(exact.high))
-    assert empty == (0, 1)
-    assert right_intervals([]) == []
 
 
 # --- Classes ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 from dnn.model import load_dnn
 from dnn.predictions import Pixels
 from support.errors import SAFEError
-from tests.helpers.small_models import NAMES, SIDE, brightness_model, colour_model, draw_colour, saved
+from tests.helpers.small_models import NAMES, brightness_model, colour_model, draw_colour, saved
 from training.finetuning import (
     TRAINING,
     Epoch,
@@ -158,36 +158,6 @@ def test_fine_tuning_learns_the_unsafe_images_and_keeps_the_others(dnn):
     assert result.stopped == ""
     for before, after in zip(given, dnn.model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
-
-
-@pytest.mark.parametrize("plain", [9, 10])
-def test_all_batches_have_one_size_so_that_the_graph_is_built_once(dnn, monkeypatch, plain):
-    import keras
-
-    train, sizes = keras.Sequential.train_on_batch, []
-
-    def record(self, inputs, *others, **more):
-        sizes.append(len(inputs))
-        return train(self, inputs, *others, **more)
-
-    monkeypatch.setattr(keras.Sequential, "train_on_batch", record)
-    fine_tune(dnn, data_for(dnn, plain), QUICK._replace(epochs=2))
-    assert set(sizes) == {QUICK.batch_size}
-
-
-@pytest.mark.slow
-def test_the_same_seed_gives_the_same_weights(folder):
-    import keras
-
-    *first, last = colour_model().layers
-    model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), *first, keras.layers.Dropout(0.3), last])
-    dnn = load_dnn(saved(model, folder / "dropout.keras"))
-    data = data_for(dnn)
-    first, again, other = (
-        fine_tune(dnn, data, QUICK._replace(epochs=1, seed=seed)).model.get_weights()[0] for seed in (3, 3, 4)
-    )
-    np.testing.assert_allclose(first, again, atol=1e-6)
-    assert np.abs(first - other).max() > 1e-4
 
 
 @pytest.mark.parametrize(

@@ -75,19 +75,6 @@ def test_the_original_network_counts_more_where_it_is_likely_right(dnn, data):
     np.testing.assert_allclose(answers[rest], shares * before + (1 - shares) * after, atol=1e-6)
 
 
-@pytest.mark.slow
-def test_an_image_that_cannot_be_read_takes_no_part(dnn, data):
-    rest = unlabelled_in(data)
-    data.pixels.unreadable[int(rest[0])] = "damaged"
-    try:
-        answers = answers_together(dnn, dnn.model, data, rest, TWICE)
-        assert not answers[rest[0]].any()
-        assert answers[rest[1:]].sum(axis=1) == pytest.approx(1)
-        assert len(fine_tune_twice(dnn, data, TWICE).history) == 11
-    finally:
-        del data.pixels.unreadable[int(rest[0])]
-
-
 def test_there_is_a_second_pass_by_default_for_classifiers_with_images_left(dnn, folder):
     sizes = SetSizes(1000, 50, 20)
     assert choose_settings(dnn, sizes=sizes)[-3:] == (3, 0.3, 0.5)

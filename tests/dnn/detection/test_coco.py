@@ -1,8 +1,6 @@
 """Ground truth and results in COCO's format."""
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,10 +114,3 @@ def test_results_that_contradict_the_format_are_an_error_that_says_where(read, r
 def test_a_ground_truth_that_is_none_is_an_error(read, truth, expected):
     with pytest.raises(SAFEError, match=expected):
         read([RESULT], truth)
-
-
-@pytest.mark.slow
-def test_a_million_results_are_read(tmp_path: Path):
-    write_json(tmp_path / "truth.json", TRUTH)
-    (tmp_path / "results.json").write_text("[" + ",".join([json.dumps(RESULT)] * 1_000_000) + "]")
-    assert len(read_coco(tmp_path / "truth.json", tmp_path / "results.json").detections.image) == 1_000_000

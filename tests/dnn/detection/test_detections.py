@@ -46,27 +46,6 @@ def counted(test: DetectorTest, iou: float = 0.5) -> tuple[int, int, int]:
     return found, int((~test.objects.crowd).sum()) - found, int(matching.false.sum())
 
 
-def test_crowds_duplicates_and_empty_images_count_as_in_the_evaluation_of_coco(compared, tmp_path):
-    objects = [
-        obj(0, CAR, A),  # found, and once more
-        obj(0, TRUCK, B),  # taken for a car
-        obj(1, CAR, [0, 0, 100, 100], 1),  # a crowd
-        obj(1, CAR, [60, 60, 40, 40]),  # an object in it, missed
-    ]
-    detections = [
-        det(0, CAR, A, 0.9),
-        det(0, CAR, [12, 10, 40, 40], 0.8),
-        det(0, CAR, B, 0.7),
-        det(1, CAR, [5, 5, 30, 30], 0.6),  # in the crowd, as the next
-        det(1, CAR, [10, 40, 20, 30], 0.5),
-        det(1, TRUCK, [5, 5, 30, 30], 0.4),  # the crowd is of cars
-        det(2, CAR, A, 0.3),  # in an image without objects
-    ]
-    test = compared(objects, detections)
-    assert counted(test) == counted_by_the_library(tmp_path / "truth.json", tmp_path / "results.json", 0.5) == (1, 2, 4)
-    assert match(test).ignored.tolist() == [False] * 3 + [True] * 2 + [False] * 2
-
-
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("iou", [0.5, 0.75])
 def test_random_boxes_count_as_in_the_evaluation_of_coco(compared, tmp_path, seed, iou):

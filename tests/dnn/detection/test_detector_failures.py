@@ -1,6 +1,5 @@
 """From ground truth and results to the files of a detector's failures, and from these to RCCs and weak spots."""
 
-import csv
 import json
 import shutil
 import time
@@ -27,17 +26,6 @@ def drawn(tmp_path_factory) -> DetectedCase:
 def case(drawn, tmp_path) -> DetectedCase:
     shutil.copytree(drawn.truth.parent, tmp_path, dirs_exist_ok=True)
     return DetectedCase(tmp_path / "truth.json", tmp_path / "results.json", tmp_path / "images", tmp_path / "dnn")
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def changed(path: Path, change) -> None:
-    content = json.loads(path.read_text())
-    change(content)
-    write_json(path, content)
 
 
 def find(case: DetectedCase, **options):
@@ -71,16 +59,6 @@ def test_a_class_name_longer_than_names_of_folders_may_be_is_cut_off_there(case)
     failures = find_detection_failures(case.truth, case.results, case.images, case.out)
     assert "😀" * 64 in failures.classes
     assert (case.out / "objects" / ("😀" * 50)).is_dir()
-
-
-def test_each_crop_has_a_row_that_says_where_it_comes_from_and_one_of_parameters(case):
-    find(case)
-    images = find_images(case.out / "objects").paths
-    for table in ("objects.csv", "parameters.csv", "predictions.csv"):
-        assert tuple(row["image"] for row in rows(case.out / table)) == images
-    for row in rows(case.out / "objects.csv"):
-        assert (case.images / row["source"]).is_file()
-        assert Path(row["image"]).name.startswith(Path(row["source"]).stem)
 
 
 def test_images_that_cannot_be_used_are_skipped_and_told(case):

@@ -1,6 +1,5 @@
 """The improvement set of a detector: crops to select from, and whole images to label."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from selection import SelectionSettings
 from support.errors import SAFEError
 from support.images import find_images
 from tests.helpers.detected import DetectedCase, draw_detected, write_json
-from tests.helpers.places import names_in
+from tests.helpers.places import names_in, rows_in
 
 
 @pytest.fixture
@@ -27,11 +26,6 @@ def improvement(tmp_path) -> DetectedCase:
     record = json.loads(case.truth.read_text())
     write_json(case.truth, {"images": record["images"], "categories": record["categories"]})
     return case
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def cut(case: DetectedCase, **options):
@@ -46,7 +40,7 @@ def test_every_detection_is_cut_out_and_traced_to_its_image(improvement):
     sources = sources_of(improvement.out / "objects")
     assert tuple(sources) == find_images(improvement.out / "objects").paths
     assert all(name.startswith(Path(source).stem) for name, source in sources.items())
-    known = rows(improvement.out / "parameters.csv")
+    known = rows_in(improvement.out / "parameters.csv")
     assert all(float(row["object_px"]) > 0 for row in known)
     assert {row["near_by"] + row["in_crowd"] + row["type"] for row in known} == {""}, "nothing tells them"
 
@@ -79,7 +73,7 @@ def test_selecting_from_crops_names_the_whole_images_to_label(fake_network, impr
     generate_clusters(tested.out / "failures", out)
     assert SAFE_Tool.main(["crops", *map(str, improvement[:3]), "--out", str(improvement.out)]) == 0
     unsafe = select_images(improvement.out / "objects", out, SelectionSettings(size="6"))
-    table = rows(out / "unsafe_images.csv")
+    table = rows_in(out / "unsafe_images.csv")
     assert sorted(row["crop"] for row in table) == sorted(image.image for image in unsafe.images)
     whole = {row["image"] for row in table}
     assert all((improvement.images / image).is_file() for image in whole)

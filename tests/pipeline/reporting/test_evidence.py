@@ -267,14 +267,6 @@ def test_a_later_report_names_what_it_rests_on_only_as_long_as_that_is_so(out):
     assert found(out) == []
 
 
-def test_images_that_are_gone_are_counted(out, tmp_path):
-    (tmp_path / "failing" / "night_00.png").unlink()
-    shutil.rmtree(tmp_path / "train")
-    sets = write_evidence(out)
-    assert (sets["failing"]["images"], sets["failing"]["missing"], sets["training"]["images"]) == (25, 1, 0)
-    assert found(out, images=True) == []
-
-
 # --- Signatures -------------------------------------------------------------------------------------------------
 
 

@@ -23,12 +23,6 @@ from training.labels import label_images, save_labels
 
 
 @pytest.fixture
-def out(clusters, tmp_path):
-    save_clusters(clusters, tmp_path / "out")
-    return tmp_path / "out"
-
-
-@pytest.fixture
 def now(out):
     return functools.partial(made_from, out)
 

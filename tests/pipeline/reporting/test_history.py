@@ -1,6 +1,6 @@
 import dataclasses
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -22,45 +22,17 @@ from tests.helpers.places import digests_of, in_run, names_in, runs_as_they_are,
 from tests.helpers.worked_on import known_of, select, work_on
 from training.result import MODEL_FILE, RETRAINING_FILE
 
-NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    """A clock that goes on by a minute with each run, from noon."""
-
-    class Clock:
-        now = NOON
-
-    monkeypatch.setattr("store.entries._now", lambda: Clock.now.isoformat())
-    return Clock
-
-
-@pytest.fixture
-def out(clusters, tmp_path):
-    """An output folder whose clusters were found at noon."""
-    folder = tmp_path / "out"
-    folder.mkdir()
-    save_clusters(clusters, folder)
-    return folder
-
 
 def other(clusters, shift: int = 1):
     return dataclasses.replace(clusters, labels=np.roll(clusters.labels, shift))
 
 
-@pytest.fixture
-def replace(clock):
+def replace(clusters, folder) -> str:
     """A new run takes the place of the one in the folder, whose name is returned."""
-
-    def follow(clusters, folder) -> str:
-        name = present_name(folder)
-        clock.now += timedelta(minutes=1)
-        save_clusters(clusters, folder)
-        prune_runs(folder)
-        return name
-
-    return follow
+    name = present_name(folder)
+    save_clusters(clusters, folder)
+    prune_runs(folder)
+    return name
 
 
 def present_name(folder) -> str:
@@ -72,7 +44,7 @@ def review_of(folder, name: str) -> Review:
     return load_review(folder, original=load_clusters(folder, find_run(folder, name)))
 
 
-def test_the_same_clusters_found_again_in_the_same_way_are_one_run(clusters, out, replace, tmp_path):
+def test_the_same_clusters_found_again_in_the_same_way_are_one_run(clusters, out, tmp_path):
     set_note(out, RccNote(0, "night"))
     replace(clusters, out)
     assert [(run.name, run.current, run.named) for run in list_runs(out)] == [("3", True, 1)]
@@ -82,21 +54,23 @@ def test_the_same_clusters_found_again_in_the_same_way_are_one_run(clusters, out
     assert list_runs(tmp_path / "nothing") == ()
 
 
-def test_runs_are_listed_newest_first_with_what_they_found(clusters, out, replace):
+def test_runs_are_listed_newest_first_with_what_they_found(clusters, out, monkeypatch):
     set_note(out, RccNote(0, "night"))
     merge_rccs(out, 2, 1)
+    noon = datetime(2024, 5, 1, 12, tzinfo=UTC)
+    monkeypatch.setattr("store.entries._now", noon.isoformat)
     name = replace(other(clusters), out)
     current, earlier = list_runs(out)
     assert (current.name, current.current, current.rccs, current.named) == (present_name(out), True, 3, 0)
     assert (earlier.name, earlier.current, earlier.rccs, earlier.named) == (name, False, 2, 1)
-    assert (earlier.time, current.time) == (NOON, NOON + timedelta(minutes=1))
+    assert current.time == noon != earlier.time
     assert (earlier.images, earlier.noise, earlier.reducer) == (26, 2, "pca")
     assert earlier.image_root == os.fspath(clusters.image_root)
     assert review_of(out, earlier.name).notes[0].name == "night"
     assert review_of(out, earlier.name).clusters.groups == [1, 0, NOISE]
 
 
-def test_an_earlier_run_that_is_opened_is_as_it_was_and_the_other_one_is_kept(clusters, out, replace, tmp_path):
+def test_an_earlier_run_that_is_opened_is_as_it_was_and_the_other_one_is_kept(clusters, out, tmp_path):
     work_on(clusters, out, tmp_path / "improvement")
     shown, known, first = shown_in(out), known_of(out), present_name(out)
     replace(other(clusters), out)
@@ -121,7 +95,7 @@ def test_an_earlier_run_that_is_opened_is_as_it_was_and_the_other_one_is_kept(cl
     assert runs_as_they_are(out) == computed
 
 
-def test_only_the_last_runs_are_kept_and_never_is_the_present_one_removed(clusters, out, replace, monkeypatch):
+def test_only_the_last_runs_are_kept_and_never_is_the_present_one_removed(clusters, out, monkeypatch):
     monkeypatch.setattr(history, "KEPT_RUNS", 3)
     names = [replace(other(clusters, i), out) for i in range(1, 6)]
     assert [run.name for run in list_runs(out)] == [present_name(out), *reversed(names[2:])]
@@ -132,7 +106,7 @@ def test_only_the_last_runs_are_kept_and_never_is_the_present_one_removed(cluste
     assert load_clusters(out).labels.tolist() == oldest
 
 
-def test_a_damaged_run_is_listed_as_damaged_and_cannot_take_the_place_of_a_good_one(clusters, out, replace):
+def test_a_damaged_run_is_listed_as_damaged_and_cannot_take_the_place_of_a_good_one(clusters, out):
     file = in_run(out, CLUSTERS_FILE)
     damaged, empty = replace(other(clusters), out), replace(other(clusters, 2), out)
     file.write_bytes(file.read_bytes()[:1000])

@@ -1,4 +1,3 @@
-import csv
 import dataclasses
 import html.parser
 import json
@@ -27,15 +26,14 @@ from rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot
 from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, save_unsafe_set
 from reasons.comparison import Comparison, Reasons, save_reasons
 from reasons.register import REGISTER_FILE, write_register
-from SAFE_Tool import main
 from store.database import DATABASE_FILE
 from store.runs import CLUSTERS, present_runs
 from support.errors import SAFEError
 from support.images import Skipped
 from support.intervals import clopper_pearson
 from support.text import rate_text
-from tests.helpers.places import in_run
-from tests.helpers.small_models import FakeModel, retraining_for
+from tests.helpers.places import in_run, rows_in
+from tests.helpers.small_models import FakeModel, clusters_of, retraining_for
 from tests.helpers.steadied import steadied
 from training.certainty import difference_interval
 from training.comparison import Answered, Share
@@ -81,12 +79,6 @@ def saved(clusters, folder):
     folder.mkdir()
     save_clusters(clusters, folder)
     return folder
-
-
-@pytest.fixture
-def out(clusters, tmp_path):
-    """An output folder with the clusters of the fixture in it."""
-    return saved(clusters, tmp_path / "out")
 
 
 def select(found, folder, **changes) -> None:
@@ -258,10 +250,7 @@ def test_each_figure_of_the_first_page_is_in_the_files(clusters, out):
     write_register(out)
     show_present(out)
     text = Page(section(write_report(out).read_text(encoding="utf-8"), "first-page")).text
-    with (out / REGISTER_FILE).open(newline="") as table:
-        register = list(csv.DictReader(table))
-    with (out / UNSAFE_SET_FILE).open(newline="") as table:
-        unsafe = list(csv.DictReader(table))
+    register, unsafe = rows_in(out / REGISTER_FILE), rows_in(out / UNSAFE_SET_FILE)
     result = json.loads((out / RETRAINING_FILE).read_text())
     of = Counter(line.split("\t")[0] for line in (out / LABELS_FILE).read_text().splitlines())
     images, judged = of.total(), Counter(row["verdict"] for row in register)
@@ -287,11 +276,6 @@ def table_in(document: str, key: str, number: int = 0) -> list[list[str]]:
     table = re.findall(r"<table.*?</table>", section(document, key), re.DOTALL)[number]
     rows = re.findall(r"<tr.*?</tr>", table, re.DOTALL)[1:]
     return [[" ".join(Page(cell).text.split()) for cell in re.findall(r"<td.*?</td>", row, re.DOTALL)] for row in rows]
-
-
-def rows_in(file: Path) -> list[dict[str, str]]:
-    with file.open(newline="") as table:
-        return list(csv.DictReader(table))
 
 
 def rates_in(row: dict[str, str], *columns: str) -> list[str]:
@@ -495,30 +479,10 @@ def test_very_many_rccs_are_cut_short_and_the_report_says_so(clusters, out, monk
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_so_few_images_that_there_is_no_rcc_have_a_report(clusters, out, n):
-    rows = slice(0, n)
-    few = dataclasses.replace(
-        clusters,
-        paths=clusters.paths[rows],
-        labels=np.full(n, NOISE),
-        is_core=np.zeros(n, bool),
-        points=clusters.points[rows],
-        reach=np.zeros(0, np.float32),
-        settings=(),
-        k_distances=np.zeros(0, np.float32),
-        knee=None,
-    )
-    save_clusters(few, out)
+    save_clusters(clusters_of(clusters.image_root, dict.fromkeys(clusters.paths[:n], NOISE)), out)
     text = Page(report_html(out)).text
     assert "There are none: all failing images are in no cluster." in text
     assert "nothing to tune" in text
-
-
-def test_the_command_line_writes_a_report(out, capsys):
-    assert main(["report", "--out", str(out)]) == 0
-    assert capsys.readouterr().out == f"Written: {out / 'report.html'}\n"
-    assert "Why the network fails" in (out / "report.html").read_text(encoding="utf-8")
-    assert main(["report", "--out", str(out / "nothing")]) == 2
-    assert "Generate them first" in capsys.readouterr().err
 
 
 def test_a_report_says_what_was_found_and_what_is_not_there_yet(clusters, out):
@@ -526,11 +490,7 @@ def test_a_report_says_what_was_found_and_what_is_not_there_yet(clusters, out):
     for expected in (
         "3 root cause clusters explain 92% of 26 failures.",
         "What is open",
-        "RCC 0",
         "10 images · 38.5% of all failing images · 10 core images",
-        "RCC 1",
-        "8 images · 30.8% of all failing images · 7 core images",
-        "not judged",
         "2 images , 7.7% of all failing images",
         "None: all images were used.",
         "Nothing: the RCCs are as they were found.",

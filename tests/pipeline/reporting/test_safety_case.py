@@ -1,6 +1,5 @@
 """The argument keeps the rules that gsn2x checks, claims nothing that is not shown, and points to what is there."""
 
-import csv
 import hashlib
 import json
 import random
@@ -22,6 +21,7 @@ from rccs.review.notes import REGISTER, VERDICTS, RccNote, SpotNote
 from reasons.register import Entry
 from SAFE_Tool import main
 from tests.helpers.attested import attest
+from tests.helpers.places import rows_in
 from training.closure import CLOSED, CLOSURE_FILE, STATES
 
 DIGESTS = {REPORT_FILE: "1" * 64, CLOSURE_FILE: "2" * 64}
@@ -129,9 +129,8 @@ def test_the_files_agree_point_to_what_is_there_and_leave_the_evidence_as_it_is(
             assert f"id='{anchor}'" in report, element
         for file, digest in re.findall(r"(\S+), SHA-256 (\w+)", element["text"]):
             assert hashlib.sha256((out / file).read_bytes()).hexdigest() == digest
-    with (case / AMLAS_FILE).open(newline="") as table:
-        for row in csv.DictReader(table):
-            assert (row["status"] == "not made yet") != any((out / file).is_file() for file in row["where"].split("; "))
+    for row in rows_in(case / AMLAS_FILE):
+        assert (row["status"] == "not made yet") != any((out / file).is_file() for file in row["where"].split("; "))
     coco = json.loads((case / REASONS_FILE).read_text())
     names = {one["id"]: one["name"] for one in coco["categories"]}
     images = {one["id"]: one for one in coco["images"]}

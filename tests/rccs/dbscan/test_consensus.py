@@ -9,15 +9,12 @@ from sklearn.metrics import adjusted_rand_score
 from rccs.dbscan.consensus import agree
 from rccs.dbscan.outcome import NOISE
 from rccs.dbscan.resamples import (
-    FEWEST_IMAGES,
     LARGEST_SHARE,
     LEFT_OUT,
-    MOST_IMAGES,
     SMALLEST_SHARE,
     Votes,
     cluster_samples,
     draw_samples,
-    n_samples,
 )
 from tests.helpers.point_groups import groups
 
@@ -106,14 +103,6 @@ def test_votes_decide_by_their_weights_and_confidence_is_how_often_images_are_to
         assert steadiness.of_rccs.tolist() == pytest.approx(confidences)
 
 
-@pytest.mark.parametrize(
-    ("images", "samples"),
-    [(0, 0), (29, 0), (FEWEST_IMAGES, 100), (1000, 100), (2000, 50), (MOST_IMAGES, 20), (100_000, 20)],
-)
-def test_the_number_of_samples_follows_from_that_of_the_images(images, samples):
-    assert n_samples(images) == samples
-
-
 def test_samples_hold_from_half_to_four_fifths_of_the_images(three_groups):
     points, _ = three_groups
     found = cluster(points[::3])
@@ -129,13 +118,6 @@ def test_images_that_are_left_out_hardly_change_the_samples_of_the_others():
     for whole, part in zip(draw_samples(names, 20), draw_samples(fewer, 20), strict=True):
         before, after = {names[i] for i in whole} & set(fewer), {fewer[i] for i in part}
         assert len(before ^ after) <= 10  # of about 120; two independent samples differ in about 80
-
-
-@pytest.mark.parametrize("n", [30, 31, 43])
-def test_few_images_are_no_error(n):
-    points, _ = groups((n - n // 2, n // 2))
-    labels, _, _ = agree(cluster(points.astype(np.float64)))
-    assert labels.shape == (n,)
 
 
 def test_equal_images_are_not_divided():

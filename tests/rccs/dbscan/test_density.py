@@ -12,43 +12,6 @@ from rccs.dbscan.outcome import NOISE
 from tests.helpers.point_groups import groups, pairwise_distances
 
 
-def prim(points, min_samples):
-    """Core distances, and the lengths of Prim's tree over all n² mutual reachability distances, row by row."""
-    distances = pairwise_distances(points).astype(np.float32)
-    core = np.sort(distances, axis=1)[:, min_samples - 1]
-    reachability = np.maximum(np.maximum(distances, core), core[:, None])
-    outside = np.ones(len(core), bool)
-    reach, current, lengths = np.full(len(core), np.inf), 0, []
-    for _ in range(len(core) - 1):
-        outside[current] = False
-        nearer = outside & (reachability[current] < reach)
-        reach[nearer] = reachability[current, nearer]
-        current = int(np.where(outside, reach, np.inf).argmin())
-        lengths.append(reach[current])
-    return core, np.sort(lengths)
-
-
-@pytest.mark.parametrize("min_samples", [1, 2, 3, 5, 12])
-@pytest.mark.parametrize("shape", ["groups", "far apart", "one cloud"])
-def test_the_tree_is_the_one_that_all_distances_give(min_samples, shape):
-    sizes, spread = {"groups": ((150, 90, 60, 30), 0.4), "far apart": ((60,) * 8, 0.01), "one cloud": ((300,), 1)}[
-        shape
-    ]
-    points, _ = groups(sizes, spread)
-    made = Density(Points(points), min_samples)
-    core, lengths = prim(points, min_samples)
-    assert np.allclose(made.core_distances, core, rtol=1e-6)
-    assert np.allclose(made.merges[:, 2], lengths, rtol=1e-6)
-
-
-@pytest.mark.parametrize("min_samples", [3, 10])
-def test_equal_points_have_a_tree_of_the_least_length(min_samples):
-    points, _ = groups((40, 30), spread=0.3)
-    points = np.concatenate([points, np.repeat(points[:3], 40, axis=0)])  # more copies than neighbours are listed
-    made = Density(Points(points), min_samples)
-    assert np.allclose(made.merges[:, 2], prim(points, min_samples)[1], rtol=1e-6, atol=0)
-
-
 @pytest.mark.parametrize("min_samples", [2, 3, 5, 12])
 @pytest.mark.parametrize("seed", range(4))
 def test_density_agrees_with_scikit_learn(min_samples, seed):

@@ -8,7 +8,7 @@ from rccs.dbscan import neighbours, tuning
 from rccs.dbscan.neighbours import Points
 from rccs.dbscan.outcome import NOISE
 from rccs.dbscan.relevance import average_neighbours
-from rccs.dbscan.tuning import balanced_silhouettes, largest_first, tune
+from rccs.dbscan.tuning import balanced_silhouettes, tune
 from tests.helpers.point_groups import groups
 
 
@@ -74,14 +74,6 @@ def test_one_cause_of_nearly_all_images_is_not_divided_if_it_stands_apart(spread
     assert np.bincount(tune(average_neighbours(points), original=points).labels).tolist() == [510, 50, 40]
 
 
-def test_neighbours_before_averaging_decide_whether_a_group_is_divided():
-    halves, _ = groups((60, 60, 60), spread=0.05)
-    one_cause = halves.copy()
-    one_cause[:120] = np.random.default_rng(2).normal(0, 0.05, (120, 10))
-    assert tune(halves).labels.max() == 2
-    assert tune(halves, original=one_cause).settings[0].score < tune(halves).settings[0].score
-
-
 def test_the_result_does_not_depend_on_the_order_of_the_points():
     points, _ = groups((80, 50, 30), spread=0.4)
     order = np.random.default_rng(3).permutation(len(points))
@@ -101,10 +93,6 @@ def test_balanced_silhouettes_are_the_means_of_the_clusters_means(monkeypatch, b
         expected = np.mean([values[labels[members] == group].mean() for group in range(4)])
         assert silhouette == pytest.approx(expected, abs=1e-7)
     assert found[1::2] == [0, 0]
-
-
-def test_clusters_are_numbered_by_size_and_equal_ones_by_first_point():
-    assert largest_first(np.array([2, 0, 0, NOISE, 1, 1, 1, 2])).tolist() == [1, 2, 2, NOISE, 0, 0, 0, 1]
 
 
 def test_what_another_clustering_tells_apart_is_not_joined():

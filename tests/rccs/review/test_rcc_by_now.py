@@ -1,20 +1,8 @@
 """Which RCC has the images of an earlier one by now."""
 
-from pathlib import Path
-
-import pytest
-
-from rccs.clusters import RootCauseClusters, save_clusters
 from rccs.dbscan.outcome import NOISE
 from rccs.review.edits import merge_rccs, move_images, new_rcc, undo_edit
 from rccs.review.review import load_review, rcc_by_now
-
-
-@pytest.fixture
-def out(clusters: RootCauseClusters, tmp_path: Path) -> Path:
-    """RCC 0: ten nights; RCC 1: eight snows; RCC 2: six woods."""
-    save_clusters(clusters, tmp_path / "out")
-    return tmp_path / "out"
 
 
 def test_it_is_the_target_of_a_merge_and_where_most_images_are_after_that_is_undone(out):

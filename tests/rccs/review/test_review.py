@@ -4,7 +4,7 @@ import threading
 import numpy as np
 import pytest
 
-from rccs.clusters import LABELS_FILE, labels_text, rccs_of, save_clusters
+from rccs.clusters import LABELS_FILE, rccs_of, save_clusters
 from rccs.dbscan.outcome import NOISE
 from rccs.review.edits import Maker, judge_rccs, merge_rccs, move_images, new_rcc, redo_edit, undo_edit
 from rccs.review.journal import Edit, describe_edit, reviewed, standing
@@ -17,19 +17,8 @@ from rccs.review.review import (
     set_spot_note,
 )
 from store.entries import check_entries
-from store.output_folder import save_text
 from support.errors import SAFEError
 from tests.helpers.places import digests_of, runs_as_they_are
-
-
-@pytest.fixture
-def out(clusters, tmp_path):
-    """An output folder with the clusters of the fixture in it."""
-    folder = tmp_path / "out"
-    folder.mkdir()
-    save_clusters(clusters, folder)
-    save_text(folder, LABELS_FILE, labels_text(clusters))
-    return folder
 
 
 def merge(rcc: int, into: int) -> Edit:

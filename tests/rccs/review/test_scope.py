@@ -7,7 +7,6 @@ import pytest
 
 from pipeline.reporting.report import report_html
 from pipeline.reporting.safety_case import GSN_JSON_FILE, SAFETY_CASE_FOLDER, write_safety_case
-from rccs.clusters import save_clusters
 from rccs.review.edits import Maker, redo_edit, undo_edit
 from rccs.review.journal import describe_edit
 from rccs.review.notes import LONGEST_SCOPE, SCOPE, Scope
@@ -15,12 +14,6 @@ from rccs.review.review import all_edits, load_review, load_scope, set_scope
 from SAFE_Tool import main
 from store.entries import speaking
 from support.errors import SAFEError
-
-
-@pytest.fixture
-def out(clusters, tmp_path):
-    save_clusters(clusters, tmp_path / "out")
-    return tmp_path / "out"
 
 
 def say(out, by="ann", **fields):

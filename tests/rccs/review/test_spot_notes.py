@@ -77,12 +77,6 @@ def replace(clusters, folder, *conditions, tested: str = TEST) -> str:
 # --- What a note is about ---------------------------------------------------------------------------------------
 
 
-def test_a_note_is_kept_with_its_conditions(out):
-    kept = set_spot_note(out, note(name="night ", note="hazard H3", verdict="unsafe"))
-    assert kept == (note(name="night", note="hazard H3", verdict="unsafe"), ())
-    assert notes_of_run(out) == {key(DARK): kept.note}
-
-
 def test_the_conditions_are_the_same_in_any_order_and_whole_or_not_whole_numbers():
     assert key(SHADES) == key(SHADES[::-1]) == '[["eyewear", "=", "sunglasses"], ["head_deg", "from", [350.0, 20.0]]]'
     assert key(DARK) != key((Literal("light", "<", 0.21),))

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from rccs.spots import new_images
 from rccs.spots.conditions import Literal
 from rccs.spots.groups import Groups
 from rccs.spots.new_images import with_new_rates
@@ -73,16 +72,6 @@ def test_without_halves_the_usual_loss_is_taken():
     groups = Groups("person", np.zeros(4000, int))
     one, _ = with_new_rates(two_spots(columns, wrong), columns, wrong, two_spots, groups=groups)
     assert one.rate - one.new_rate == pytest.approx(0.25 * math.sqrt(0.25 / 2000), rel=0.01)
-
-
-def test_halves_have_no_group_in_common_and_are_bounded(monkeypatch):
-    of = np.random.default_rng(0).integers(0, 30, 2000)
-    monkeypatch.setattr(new_images, "MOST_CROSSED", 1000)
-    here, there = new_images._halves(of)
-    assert len(here) + len(there) == 1000
-    assert 400 < len(here) < 600
-    assert not set(of[here]) & set(of[there]) or not len(there)
-    assert [half.tolist() for half in new_images._halves(of)] == [here.tolist(), there.tolist()]
 
 
 def test_groups_make_intervals_for_new_images_wider():
