@@ -10,13 +10,13 @@ DISPLAY_LENGTH = 60
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def display_name(path: str) -> str:
+def display_name(path: str, *, longest: int = DISPLAY_LENGTH) -> str:
     """A file's name as plain text. Long names are shortened in the middle, since names of images differ at the end."""
     name = printable(Path(path).name)
-    if len(name) <= DISPLAY_LENGTH:
+    if len(name) <= longest:
         return name
-    end = DISPLAY_LENGTH * 2 // 3
-    return f"{name[: DISPLAY_LENGTH - end - 1]}…{name[-end:]}"
+    end = longest * 2 // 3
+    return f"{name[: longest - end - 1]}…{name[-end:]}"
 
 
 def steers(text: str) -> bool:

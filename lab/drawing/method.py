@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from rccs.review.subjects import subjects_of
 from scipy.cluster.hierarchy import cophenet, leaves_list, linkage
 from scipy.spatial.distance import squareform
 
@@ -351,9 +350,9 @@ def draw_rccs(plt: Any, example: Example) -> Any:
 
 def draw_heatmaps(plt: Any, example: Example) -> Any:
     """Where the network looks in the images of five RCCs, in right ones, and what the first lack."""
-    subjects = subjects_of(example.clusters, example.work)
-    subject_of = {name: subjects[rcc] for rcc, name in example.names.items()}
-    kept = heatmaps_of(example.work, load_review(example.work).run, subjects.values())
+    review = load_review(example.work)
+    subject_of = {name: review.subjects[rcc] for rcc, name in example.names.items()}
+    kept = heatmaps_of(example.work, review.run, review.subjects.values())
     figure, axes = plt.subplots(len(LINES), len(LOOKED_AT), figsize=(9, 6.8), squeeze=False)
     for column, name in zip(axes.T, LOOKED_AT, strict=True):
         pictures = [picture for _, picture in panels(kept[subject_of[name]])]

@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from rccs.review.subjects import subjects_of
 
 from dnn.failures import find_failures
 from dnn.tested import read_predictions
@@ -147,7 +146,7 @@ def test_the_network_at_hand_is_the_recorded_one_with_the_scaling_that_was_reque
 def test_the_page_offers_it_where_the_network_is_at_hand_and_shows_what_is_kept(out):
     view, shown = LooksView.__new__(LooksView), Results(out).shown()  # without its widgets
     view._settings, view.button, view.answer = PageSettings(out, Jobs(), Results(out)), "button", "answer"
-    subjects = subjects_of(shown.clusters, out)
+    subjects = shown.review.subjects
     red = subjects[1]
 
     def seen(subject, shown=shown):
