@@ -6,7 +6,7 @@ import gradio as gr
 
 from page.form_tab import given
 from page.jobs import VIEW, PageSettings, pane, put_away, reveal
-from pipeline.moved import missing_folder, take_new_place
+from pipeline.moved import missing_folder, moved_around, take_new_place
 from support.text import printable
 
 
@@ -35,10 +35,7 @@ class MovedView:
         def on_place(typed: str | None) -> None:
             place = Path(given(typed, "folder in which they lie now", settings))
             if missing := missing_folder(settings.out):
-                # What lay beside it, as a table of parameters, has moved along.
-                while missing.name == place.name and not missing.parent.is_dir():
-                    missing, place = missing.parent, place.parent
-                take_new_place(settings.out, missing, place)
+                take_new_place(settings.out, *moved_around(missing, place))
 
         loaded.then(on_load, None, [self._pane, self._place], **VIEW)
         for sent in (self._found.click, self._place.submit):

@@ -37,6 +37,13 @@ def missing_folder(out: Path) -> Path | None:
     return gone[0] if around and around.is_dir() else around
 
 
+def moved_around(old: Path, new: Path) -> tuple[Path, Path]:
+    """The outermost folders that were moved: what lay beside the images, as a table of parameters, has moved along."""
+    while old.name == new.name and not old.parent.is_dir():
+        old, new = old.parent, new.parent
+    return old, new
+
+
 def take_new_place(out: Path, old: Path, new: Path) -> list[str]:
     """Record that what lay in a folder lies in another one by now; a sentence on the images of each kind found there.
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import gradio as gr
 
@@ -82,7 +83,7 @@ class ImageLooks:
 
     def __init__(self, settings: PageSettings):
         self._settings, self._lock = settings, threading.Lock()
-        self._kept: dict[tuple, Heatmap] = {}
+        self._kept: dict[tuple, dict[str, str]] = {}  # as JPEG: a heatmap in memory is thirty times as large
 
     def ask(self, sent: object) -> dict[str, str]:
         """A `picture` and what it `says`.
@@ -98,12 +99,19 @@ class ImageLooks:
             clusters = settings.results.shown(str(run)).clusters
             images = [clusters.paths[range(len(clusters.paths))[row]] for row in rows[:MOST]]
             model = model_at_hand(clusters.image_root, settings.root)
-            rests_on = clusters.image_root, model, model and model.stat().st_mtime_ns
+            rests_on = clusters.image_root, model, model and _changed_at(model)
             with self._lock:  # one process of the model is enough
                 if (*rests_on, images[0]) not in self._kept:
                     found = look_at(settings.out, images, within=settings.root)
-                    self._kept |= {(*rests_on, image): one for image, one in found.items()}
-                heatmap = self._kept[*rests_on, images[0]]
+                    self._kept |= {(*rests_on, image): _answer(one) for image, one in found.items()}
+                return self._kept[*rests_on, images[0]]
         except (SAFEError, TypeError, ValueError, IndexError) as error:  # scripts may send anything
             return {"picture": "", "says": printable(str(error))}
-        return {"picture": jpeg_uri(panels(heatmap)[0][1], 85), "says": heatmap.told}
+
+
+def _answer(heatmap: Heatmap) -> dict[str, str]:
+    return {"picture": jpeg_uri(panels(heatmap)[0][1], 85), "says": heatmap.told}
+
+
+def _changed_at(model: Path) -> int:
+    return model.stat().st_mtime_ns
