@@ -173,8 +173,8 @@ def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compar
         expect(second).to_contain_text("snow")
         page.reload()
         expect(first).to_contain_text("<b>night</b>")
-        assert serious(page) == []
         expect(field(page, "spot-name")).to_have_value("snow")  # the address says which one was at hand
+        assert serious(page) == []
         first.click()
         expect(field(page, "spot-note")).to_have_value("hazard H3")
     assert load_review(compared.served.out).notes == {}
