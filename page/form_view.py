@@ -71,10 +71,15 @@ class FormView:
         return dict(zip(self._fields, values, strict=True))
 
     def first_look(self, run: str) -> dict:
-        """Updates for a window that was just opened: from now on, the fields can be edited."""
+        """Updates for a window that was just opened: from now on, the fields can be edited.
+
+        A field below folded options is filled in when these are opened, and may just be typed into: what it holds
+        already is not sent again.
+        """
         last = self._last_by_name()
+        differs = {name: value for name, value in last.items() if (value or "") != self._defaults[name]}
         released = {
-            widget: gr.update(interactive=True, **({"value": last[name]} if name in last else {}))
+            widget: gr.update(interactive=True, **({"value": differs[name]} if name in differs else {}))
             for name, widget in self._fields.items()
         }
         return {**self._fill_in(last), **released, self.filled: {**self._defaults, **last, "run": run}}
