@@ -51,7 +51,7 @@ SAFE_SOURCES = (
     *(f"features/{name}.py" for name in ("extractor", "weights", "network", "batches")),
     "clustering.py",
     *(f"rccs/dbscan/{name}.py" for name in ("projection", "neighbours", "density", "relevance", "branches")),
-    *(f"rccs/dbscan/{name}.py" for name in ("consensus", "silhouettes", "tuning")),
+    *(f"rccs/dbscan/{name}.py" for name in ("consensus", "tuning")),
 )
 MEASURE_SOURCES = ("lab/benchmarks/paper/measures.py", "lab/benchmarks/paper/cases.py")
 ALEXNET_CASES = ("gd", "oc")  # in the paper, the DNN under test of these cases is AlexNet

@@ -45,7 +45,7 @@ CLUSTER_SOURCES = (
     *SOURCES,
     *("FE.py", "clustering.py", "rccs/spots/rates.py"),
     *(f"rccs/dbscan/{name}.py" for name in ("projection", "neighbours", "density", "relevance", "branches")),
-    *(f"rccs/dbscan/{name}.py" for name in ("consensus", "silhouettes", "tuning")),
+    *(f"rccs/dbscan/{name}.py" for name in ("consensus", "tuning")),
 )
 CONDITION_SOURCES = (*SOURCES, "rccs/spots/conditions.py", "rccs/parameters.py", "features/attributes.py")
 RIVAL_SOURCES = ("lab/benchmarks/reasons/rivals.py", "lab/benchmarks/reasons/slices.py")
