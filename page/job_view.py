@@ -101,9 +101,8 @@ class JobView:
         """Start work and follow it; if this analysis is at work, say so, and follow that if it is this tab's."""
         job = self._jobs.start(self._tab, work, self._where)
         if job is None:
+            warn("Busy", f"{self._jobs.busy} Wait for it, or stop it.")
             running = self._jobs.running
-            what = f" ({running.state})" if running else ""
-            warn("Busy", f"An analysis does one thing at a time, and is at work{what}. Wait for it, or stop it.")
             job = running if running and running is self._jobs.latest(self._tab) else None
         yield from self._follow(job, show)
 

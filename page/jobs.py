@@ -190,6 +190,12 @@ class Jobs:
     def running(self) -> Job | None:
         return next((job for job in list(self._latest.values()) if not job.finished(0)), None)
 
+    @property
+    def busy(self) -> str:
+        """Why no job can be started now: what is running, in a sentence."""
+        what = f" ({running.state})" if (running := self.running) else ""
+        return f"An analysis does one thing at a time, and is at work{what}."
+
     def latest(self, tab: str) -> Job | None:
         """The job of a tab that was started last, finished or not."""
         return self._latest.get(tab)

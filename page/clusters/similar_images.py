@@ -142,9 +142,7 @@ class SimilarImages:
 
         job = settings.jobs.start(TAB, work, settings.where)
         if job is None:
-            running = settings.jobs.running
-            what = f" ({running.state})" if running else ""
-            raise SAFEError(f"An analysis does one thing at a time, and is at work{what}. Ask again when it is done.")
+            raise SAFEError(f"{settings.jobs.busy} Ask again when it is done.")
         self._last = key, job
 
 
