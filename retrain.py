@@ -7,7 +7,7 @@ given model file is not changed.
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ from dnn.predictions import (
 from dnn.targets import read_targets
 from rccs.clusters import fingerprint
 from rccs.review.review import Review, load_review
-from rccs.unsafe_set import UnsafeSet, load_unsafe_set
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
 from store.output_folder import check_own, working, writing
 from store.places import relative
 from store.runs import CLUSTERS, present_runs
@@ -45,6 +45,7 @@ from support.run_folder import FAILURES
 from support.text import count, some
 from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoint
 from training.comparison import BeforeAfter, compare_in
+from training.earlier import kept_copy, learned_again
 from training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, TrainingData
 from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
 from training.proof import Overlap, final_test, overlaps, refuse_used, used_elsewhere
@@ -91,9 +92,10 @@ def retrain(
         The inputs do not match, or a file cannot be read or written. The given model is unchanged.
     """
     options = checked(options)
-    file = path_of(model, "a Keras model")
-    _check_model(file, path_of(out, "an output folder") / MODEL_FILE)
-    out = prepare_folder(out)
+    folder = path_of(out, "an output folder")
+    file = path_of(kept_copy(model, folder), "a Keras model")
+    _check_model(file, folder / MODEL_FILE)
+    out = prepare_folder(folder)
     with working(out, "retraining"):
         check_own(out, MODEL_FILE, RETRAINING_FILE)
         dnn = load_dnn(file, rescale=options.rescale, trust=options.trust, task=options.task)
@@ -171,14 +173,17 @@ def _gather(
             f"{training.root} and {testing.root}."
         )
     unsafe, review = _labelled_unsafe_set(dnn, training, out, labelling)
+    again = learned_again(unsafe, out)
     if dnn.task == "regression":
-        unsafe, unsafe_labels = _unsafe_targets(unsafe, training, testing, options, labelling)
+        unsafe, unsafe_labels = _unsafe_targets(unsafe, again, training, testing, options, labelling)
     else:
         if labelling.only_labelled:
             unsafe = dataclasses.replace(unsafe, images=tuple(image for image in unsafe.images if image.label))
         if not unsafe.images:
             raise SAFEError("Expected labelled images in the unsafe set. Received none. Label them first.")
         check_labels(unsafe, training.classes)
+        again = tuple(image for image in again if image.label in training.classes)
+        unsafe = dataclasses.replace(unsafe, images=(*unsafe.images, *again))
         unsafe_labels = np.array([training.classes.index(image.label) for image in unsafe.images])
     inside = [path for path in unsafe.paths if is_within(unsafe.improvement_root / path, testing.root.resolve())]
     if inside:
@@ -191,7 +196,11 @@ def _gather(
     testing, chosen_nothing, left_out = _set_apart(testing, own, training, unsafe, held_out)
     dnn = sized_for(dnn, [*training.files, *unsafe.files, *testing.files])
     unlabelled = _without_label(unsafe, training, testing) if dnn.task == "classification" else ()
-    assumptions = (*dnn.assumptions, *dict.fromkeys((*of_training, *of_testing)), *left_out, choose_loss(dnn)[1])
+    earlier = (
+        [f"{count(len(again), 'image')} of earlier rounds are learned again with the unsafe set."] if again else []
+    )
+    said = dict.fromkeys((*of_training, *of_testing, *left_out, *earlier))
+    assumptions = (*dnn.assumptions, *said, choose_loss(dnn)[1])
     threshold = None if options.threshold is None else float(options.threshold)
     return _Material(
         dnn, threshold, training, testing, chosen_nothing, unsafe, unsafe_labels, unlabelled, review, assumptions
@@ -231,7 +240,7 @@ def _set_apart(
     others = {
         "test": (testing if own else rest).files,
         "training": training.files,
-        "improvement": [root / path for path in (unsafe.paths if unsafe.listed else find_images(root).paths)],
+        "improvement": [*unsafe.files, *([] if unsafe.listed else map(root.joinpath, find_images(root).paths))],
     }
     used = used_elsewhere(final, others)
     if own:
@@ -263,11 +272,13 @@ def _labelled_unsafe_set(
 
 
 def _unsafe_targets(
-    unsafe: UnsafeSet, training: LabelledImages, testing: LabelledImages, options: DnnOptions, labelling: Labelling
-) -> tuple[UnsafeSet, np.ndarray]:
-    """The targets of the unsafe images, shape (n_images, n_targets), float32."""
+    unsafe: UnsafeSet, again: Sequence[UnsafeImage], training: LabelledImages, testing: LabelledImages,
+    options: DnnOptions, labelling: Labelling,
+) -> tuple[UnsafeSet, np.ndarray]:  # fmt: skip
+    """The targets of the unsafe images and of those learned again, shape (n_images, n_targets), float32."""
     targets = read_targets(options.targets or "")  # there is one, or the training images would have none
-    row_of = targets.rows_of(unsafe.improvement_root, unsafe.paths)
+    images = (*unsafe.images, *again)
+    row_of = targets.rows_of(unsafe.improvement_root, [image.image for image in images])
     first, second = (set(targets.rows_of(images.root, images.paths).values()) for images in (training, testing))
     third = set(row_of.values())
     twice = {targets.images[row] for row in (first & second) | (first & third) | (second & third)}
@@ -282,7 +293,7 @@ def _unsafe_targets(
             f"Expected a row of {targets.file} for each of the {len(unsafe.images)} images of the unsafe set. Received "
             f"none for {len(missing)}: {some(missing)}. Add the rows, or retrain without them (--only-labelled)."
         )
-    known = {image: targets.rows[row_of[image.image]] for image in unsafe.images if image.image in row_of}
+    known = {image: targets.rows[row_of[image.image]] for image in images if image.image in row_of}
     if not known:
         raise SAFEError(f"Expected images of the unsafe set in {targets.file}. Received none.")
     return dataclasses.replace(unsafe, images=tuple(known)), np.array(list(known.values()), np.float32)

@@ -27,7 +27,7 @@ from rccs.spots.spot_candidates import SpotCandidates, SpotsSought
 from rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
 from support.entries import StrPath, number_of
 from support.errors import SAFEError
-from support.images import Skipped, find_images
+from support.images import ImageListing, Skipped, find_images
 from support.progress import Progress, no_progress
 from support.text import count, some
 
@@ -159,7 +159,7 @@ class SelectionSettings(NamedTuple):
 def select_unsafe_set(
     improvement: StrPath, clusters: RootCauseClusters, settings: SelectionSettings, *, weights: StrPath | None = None,
     stream: Stream | None = None, likely_wrong: LikelyWrong | None = None, sought: SpotsSought | None = None,
-    within: Path | None = None, progress: Progress = no_progress,
+    learned: Collection[Path] = (), within: Path | None = None, progress: Progress = no_progress,
 ) -> UnsafeSet:  # fmt: skip
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
 
@@ -180,21 +180,23 @@ def select_unsafe_set(
     sought : SpotsSought, optional
         Weak spots. Half of the images, if there are so many in them, are the nearest ones in weak spots, equally many
         for each; the others are selected for RCCs.
+    learned : collection of Path, optional
+        Files that the DNN has learned already, and which are left out.
     within : path, optional
         A table of the improvement images' parameters is only read inside this folder.
 
     Raises
     ------
     SAFEError
-        A number is out of range, there are no RCCs or no images, all RCCs are left out, or the network of the
-        clustering is not available. Something was set aside, or images are selected by weak spots, and the table of
-        improvement parameters cannot be read. No weak spot's conditions can be checked.
+        A number is out of range, there are no RCCs or no images, all images were learned, all RCCs are left out, or the
+        network of the clustering is not available. Something was set aside, or images are selected by weak spots, and
+        the table of improvement parameters cannot be read. No weak spot's conditions can be checked.
     """
     left_out = _left_out(clusters, settings.leave_out)
     if settings.quota not in QUOTAS:
         raise SAFEError(f"quota must be one of {', '.join(QUOTAS)}. Received: {settings.quota}")
     wanted, formula = _wanted(settings, len(clusters.paths))
-    listing = find_images(improvement)
+    listing, learned_notes = _not_learned(find_images(improvement), learned)
     extractor = clusters.recalled_extractor(weights)
 
     spots = SpotCandidates(sought, clusters, listing, keep=wanted // 2, leave_out=left_out) if sought else None
@@ -228,12 +230,27 @@ def select_unsafe_set(
     else:
         chosen = [image for images, most in zip(candidates, taken, strict=True) for image in images[:most]]
     chosen = sorted([*chosen, *by_reasons], key=lambda image: (image.rcc, image.distance, image.image))
-    notes = [*(aside.notes if aside else ()), *(spots.notes if spots else ())]
+    notes = [*learned_notes, *(aside.notes if aside else ()), *(spots.notes if spots else ())]
     return UnsafeSet(
         listing.root, tuple(chosen), wanted, formula, n_improvement, tuple(nearest.counts.tolist()),
         tuple(sorted(skipped)), fingerprint(clusters), left_out, settings.quota, listed=listing.listed,
         notes=(*notes, *_lacking(clusters, best, left_out)),
     )  # fmt: skip
+
+
+def _not_learned(listing: ImageListing, learned: Collection[Path]) -> tuple[ImageListing, tuple[str, ...]]:
+    """The images that the DNN has not learned, and a sentence on the others."""
+    if not learned:
+        return listing, ()
+    new = tuple(path for path in listing.paths if listing.root / path not in learned)
+    if not new:
+        raise SAFEError(
+            f"Expected images that the network has not learned yet. Received {count(len(listing.paths), 'image')} in "
+            f"{listing.root}, all of which it has learned in earlier rounds. Give a folder with others as well."
+        )
+    left = len(listing.paths) - len(new)
+    told = (f"without {count(left, 'image')} that earlier rounds have taught it",) if left else ()
+    return listing._replace(paths=new), told
 
 
 def _add_candidates(

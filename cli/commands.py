@@ -165,6 +165,7 @@ def run_failures(out: Path, options: argparse.Namespace) -> None:
     from dnn.failures import collect_failures, find_failures
     from dnn.held_out import hold_out_of
     from pipeline.summaries import failures_summary
+    from training.earlier import kept_copy
 
     if options.predictions is not None and (options.rescale or options.trust_model):
         raise SAFEError(
@@ -176,7 +177,7 @@ def run_failures(out: Path, options: argparse.Namespace) -> None:
         if options.predictions is not None:
             failures = collect_failures(options.predictions, options.test, out, **given)
         else:
-            failures = find_failures(options.model, options.test, out, **given, progress=progress)
+            failures = find_failures(kept_copy(options.model, out), options.test, out, **given, progress=progress)
     _print_skipped(failures.skipped, failures.assumptions)
     print(failures_summary(failures))
     print(f"Written: failures/, failures.csv, predictions.csv, accuracy.json in {out}")

@@ -16,6 +16,7 @@ from page.retraining.tab import RetrainingTab
 from pipeline.run_record import given_parameters, given_predictions
 from support.errors import SAFEError
 from support.text import printable
+from training.earlier import kept_copy
 from training.result import MODEL_FILE, retraining_of
 
 CLUSTERS_TAB = "clusters"
@@ -93,7 +94,7 @@ def wire_next_round(failures: FailuresTab, retraining: RetrainingTab, tabs: gr.T
         fields = {
             **dict.fromkeys(failures.form.named(values), ""),
             "kind": "model",
-            "model": printable(str(settings.out / MODEL_FILE)),
+            "model": printable(str(kept_copy(settings.out / MODEL_FILE, settings.out))),
             "test": printable(str(result.test_root)),
             **{name: last[name] for name in ("train", "rescale") if name in last},
             **{name: before[name] for name in ("hold_out", "group") if name in before},  # the same images again

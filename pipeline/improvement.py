@@ -27,6 +27,7 @@ from support.entries import StrPath, path_of
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
 from support.text import count
+from training.earlier import kept_copy, learned_files
 from training.labels import replace_unsafe_set, take_typed_labels
 
 
@@ -96,6 +97,7 @@ def select_images(
                 _tested_with(tables, test, out, within), tables.improvement, improvement, partial=tables.partial
             )
         elif model and test:
+            model = kept_copy(model, out)
             held_out = held_out_of(review.original.image_root, within=within)
             prediction = predict_failures(model, test, options=options, held_out=held_out, progress=progress)
         if settings.test_accuracy is None and settings.size is None:
@@ -106,6 +108,7 @@ def select_images(
             improvement, review.clusters, settings, weights=weights, stream=stream, progress=progress, sought=sought,
             within=within,
             likely_wrong=functools.partial(prediction.of, progress=progress) if prediction else None,
+            learned=learned_files(out),
         )  # fmt: skip
         notes = [*unsafe.notes, *(prediction.notes if prediction else ())]
         more: dict[str, Writer] = {}

@@ -33,7 +33,8 @@ HOUSE = {
     ),
     "reasons": ("groups order comparison confirmation listed probes register requirements nuisances similar_images"),
     "training": (
-        "labels settings checkpoint finetuning second_pass together comparison certainty closure proof result compared"
+        "labels settings checkpoint finetuning second_pass together comparison certainty closure proof result earlier "
+        "compared"
     ),
     "retrain": "",
     "pipeline": (

@@ -8,11 +8,14 @@ import pytest
 from dnn.failures import find_failures
 from dnn.model import DnnOptions, load_dnn
 from dnn.predictions import labelled_images, predict
+from pipeline.descriptions import show_present
+from pipeline.reporting.rounds import rounds_of
 from pipeline.summaries import retraining_summary
-from rccs.clusters import fingerprint, save_clusters
+from rccs.clusters import fingerprint, load_clusters, save_clusters
 from rccs.dbscan.outcome import NOISE
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from retrain import retrain
+from selection import SelectionSettings, select_unsafe_set
 from store.database import DATABASE_FILE
 from support.errors import SAFEError
 from tests.helpers.small_models import (
@@ -23,8 +26,9 @@ from tests.helpers.small_models import (
     draw_set,
     saved,
 )
+from training.earlier import kept_copy, learned_files
 from training.labels import Labelling
-from training.result import load_retraining
+from training.result import MODEL_FILE, load_retraining
 from training.second_pass import fine_tune_twice
 from training.settings import Wishes
 
@@ -213,6 +217,29 @@ def test_the_given_model_is_never_the_one_that_is_written(case):
     with pytest.raises(SAFEError, match="Copy it to another name"):
         retrain(case / "out" / "retrained.keras", case / "train", case / "test", case / "out")
     assert (case / "out" / "retrained.keras").read_bytes() == before
+
+
+def test_the_next_round_learns_again_what_was_labelled_before_and_does_not_select_it(case):
+    out, improvement = case / "out", case / "improvement"
+    whole = unsafe_set(improvement, load_clusters(out))
+    save_unsafe_set(dataclasses.replace(whole, images=whole.images[:5]), out)
+    assert run(case, epochs=3, unlabelled=0).unsafe_size == 5
+    collected = find_failures(kept_copy(out / MODEL_FILE, out), case / "test", out)
+    save_clusters(clusters_of(out / "failures", {one.source: 0 for one in collected.failing}), out)
+    show_present(out)
+    assert not (out / MODEL_FILE).exists(), "it is of the clusters before"
+    assert collected.model.is_file(), "but not so the network whose failures these are"
+    learned = learned_files(out)
+    assert {*learned} == {*whole.files[:5]}
+    (case / "list.txt").write_text("".join(f"{file}\n" for file in learned))
+    with pytest.raises(SAFEError, match="not learned yet"):
+        select_unsafe_set(case / "list.txt", load_clusters(out), SelectionSettings(size=2), learned=learned)
+    rest = dataclasses.replace(unsafe_set(improvement, load_clusters(out)), images=whole.images[5:7])
+    save_unsafe_set(rest, out)
+    second = run(case, epochs=1, unlabelled=0)
+    assert (second.train_size, second.unsafe_size) == (30, 2 + 5)
+    assert "5 images of earlier rounds are learned again with the unsafe set." in second.assumptions
+    assert [(one.model, one.since) for one in rounds_of(out)[:2]] == [("model.keras", 0), (MODEL_FILE, 1)]
 
 
 # --- Regression -------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from support.entries import is_within
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 from support.text import printable
+from training.earlier import kept_copy
 
 TAB = "failures"
 RESCALE = [
@@ -201,7 +202,8 @@ class FailuresTab(FormTab):
             dnn = DnnOptions(fields["rescale"] or None, trust and self._may_trust, *regression)
             job.progress("Loading the model", 0, 0)
             progress = job.progress
-            find_failures(paths["model"], test, out, options=dnn, train=train, hold_out=hold_out, progress=progress)
+            model = kept_copy(paths["model"], out)
+            find_failures(model, test, out, options=dnn, train=train, hold_out=hold_out, progress=progress)
 
     def _check_places(self, kind: str, paths: Mapping[str, str]) -> None:
         """Make sure that with `--root` nothing outside it is read beside what was entered, or shown of what is written.

@@ -3,6 +3,7 @@
 Everything is read from what was recorded; no model is run, and no reason is looked for.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,13 +22,11 @@ from reasons.comparison import Reasons, load_reasons
 from reasons.confirmation import asked
 from store.database import reading
 from store.entries import entries
-from store.places import absolute
 from store.runs import CLUSTERS, CONFIRMATION, RETRAINING, SELECTION, Run, present_runs, run_file, runs_of
 from support.errors import SAFEError
-from support.files import read_record
 from support.intervals import clopper_pearson
-from support.run_folder import ACCURACY_FILE, FAILURES
 from training.closure import CLOSURE_FILE, REST
+from training.earlier import failing_model, retraining_behind
 from training.result import MODEL_FILE, RETRAINING_FILE, read_retraining
 
 
@@ -87,7 +86,10 @@ def rounds_of(folder: Path) -> list[Round]:
     found: list[Round] = []
     retrained: dict[int, Run] = {}  # by round
     for number, run in _worked_on(folder):
-        since = max((before for before, led in retrained.items() if led.number < run.number), default=0)
+        behind = None
+        with contextlib.suppress(SAFEError):  # damaged, which the round says
+            behind = retraining_behind(folder, run)
+        since = next((before for before, led in retrained.items() if led == behind), 0)
         found.append(_round(folder, number, run, since))
         if result := present_runs(folder, run).get(RETRAINING):
             retrained[number] = result
@@ -123,9 +125,9 @@ def _round(folder: Path, number: int, run: Run, since: int) -> Round:
         later = asked(resting.get(CONFIRMATION), review, CLOSURE_FILE, "state")
     except SAFEError as error:
         return one._replace(problem=str(error))
-    model = _model(review.clusters.image_root) or Path(answers.get("source", ""))
+    model = failing_model(review.clusters.image_root) or Path(answers.get("source", ""))
     return one._replace(
-        model=model.name, since=since if model == folder / MODEL_FILE else 0,
+        model=MODEL_FILE if since else model.name, since=since,
         figures=_figures(answers.get("images", 0), answers.get("wrong", 0), reasons),
         tested=Path(answers.get("tested", "")).name, reasons=(len(rccs_of(review.clusters)), len(reasons.spots)),
         later=Counter(state for reason, state in later.items() if reason != REST),
@@ -154,13 +156,6 @@ def _who(folder: Path, run: Run) -> tuple[str, ...]:
     rests_on = (run.clusters, run.itself, run.number)
     with reading(folder) as db:
         return tuple(sorted({one.engineer for one in entries(db, "run IN (?, ?) OR number = ?", *rests_on)} - {""}))
-
-
-def _model(image_root: Path) -> Path | None:
-    """The model whose failures lie in a folder, or the table of its answers; None if SAFE did not collect them."""
-    place = image_root.parent
-    record = read_record(place / ACCURACY_FILE) if image_root.name == FAILURES else {}
-    return Path(absolute(str(record["model"]), place)) if record.get("model") else None
 
 
 def _figures(images: int, wrong: int, reasons: Reasons) -> tuple[float, ...]:

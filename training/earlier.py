@@ -1,0 +1,76 @@
+"""Earlier rounds of an analysis: which retraining a network is from, and the images that it has learned.
+
+In: the output folder. Out: images that need not be selected and labelled again, and are learned again, so that what an
+earlier round has taught is not lost in the next.
+"""
+
+import filecmp
+import os
+from pathlib import Path
+
+from rccs.clusters import load_clusters
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
+from store.places import absolute
+from store.runs import CLUSTERS, RETRAINING, SELECTION, Run, present_runs, runs_of
+from support.entries import StrPath
+from support.files import read_record
+from support.run_folder import ACCURACY_FILE, FAILURES
+from training.result import MODEL_FILE, RETRAINING_FILE, kept_model
+
+
+def kept_copy(model: StrPath, folder: Path) -> StrPath:
+    """A model, or if it is `retrained.keras` of an analysis, its kept copy: that file goes when clusters change."""
+    run, shown = present_runs(folder).get(RETRAINING), folder / MODEL_FILE
+    kept = kept_model(folder, run) if run else None
+    same = kept and Path(model).exists() and shown.exists() and shown.samefile(model) and filecmp.cmp(kept, shown)
+    return kept if kept and same else model
+
+
+def failing_model(image_root: Path) -> Path | None:
+    """The model whose failures lie in a folder, or the table of its answers; None if SAFE did not collect them."""
+    place = image_root.parent
+    record = read_record(place / ACCURACY_FILE) if image_root.name == FAILURES else {}
+    return Path(absolute(str(record["model"]), place)) if record.get("model") else None
+
+
+def retraining_behind(folder: Path, clusters: Run) -> Run | None:
+    """The retraining in an analysis whose network fails on the images of clusters; None if it is another network."""
+    model = failing_model(load_clusters(folder, clusters).image_root)
+    before = [run for run in runs_of(folder, RETRAINING) if run.number < clusters.number]
+    if model == folder / MODEL_FILE:  # as earlier versions recorded it
+        return before[-1] if before else None
+    return next((run for run in reversed(before) if model is not None and kept_model(folder, run) == model), None)
+
+
+def learned_files(folder: Path) -> dict[Path, UnsafeImage]:
+    """The images that the network whose failures were clustered has learned in earlier rounds, by file."""
+    learned: dict[Path, UnsafeImage] = {}
+    run = present_runs(folder).get(CLUSTERS)
+    while run and (retraining := retraining_behind(folder, run)):
+        selection, run = (
+            next((one for one in reversed(runs_of(folder, kind)) if _led_to(one, retraining)), None)
+            for kind in (SELECTION, CLUSTERS)
+        )
+        if selection:
+            unsafe = load_unsafe_set(folder, selection)
+            # A regression has its labels in a table.
+            task = read_record(retraining.folder / RETRAINING_FILE).get("task")
+            of_round = zip(unsafe.files, unsafe.images, strict=True)
+            learned |= {file: image for file, image in of_round if image.label or task == "regression"}
+    return learned
+
+
+def _led_to(run: Run, retraining: Run) -> bool:
+    return run.clusters == retraining.clusters and run.number < retraining.number
+
+
+def learned_again(unsafe: UnsafeSet, folder: Path) -> tuple[UnsafeImage, ...]:
+    """What `learned_files` finds that is still there and not in an unsafe set, as images of that set.
+
+    They are of one more group beside those of the RCCs (see `retrain.weighed`).
+    """
+    root, now = unsafe.improvement_root, set(unsafe.files)
+    again = {file: image for file, image in learned_files(folder).items() if file not in now and file.is_file()}
+    names = [os.fspath(file.relative_to(root) if file.is_relative_to(root) else file) for file in again]
+    group = len(unsafe.candidates)
+    return tuple(image._replace(image=name, rcc=group) for name, image in zip(names, again.values(), strict=True))
