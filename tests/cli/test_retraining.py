@@ -1,6 +1,5 @@
 import dataclasses
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +11,9 @@ import SAFE_Tool
 from dnn.predictions import labelled_images
 from pipeline.descriptions import show_unsafe_set
 from rccs.clusters import fingerprint, save_clusters
-from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, save_unsafe_set
 from tests.helpers.places import names_in, rows_in
-from tests.helpers.small_models import clusters_of, draw_set, draw_sets, saved
+from tests.helpers.small_models import clusters_of, draw_sets, saved
 from training.result import certainty_of, load_retraining
 
 
@@ -63,18 +62,6 @@ def test_retraining_is_told_with_the_share_of_each_rcc(sets, out, capsys):
     assert {row["label"] for row in rows_in(out / UNSAFE_SET_FILE)} == {"red", "green"}
 
 
-def test_images_without_a_label_take_part_in_a_second_pass(sets, out, tmp_path, capsys):
-    shutil.copytree(sets / "improvement", tmp_path / "improvement")
-    draw_set(tmp_path / "improvement", 2, seed=4)
-    assert retraining(sets, out, "--improvement", tmp_path / "improvement") == 0
-    printed = capsys.readouterr()
-    assert len(load_retraining(out).history) == 11
-    assert "also with 6 improvement images without a label" in printed.out
-    assert "Pass 2 of 2: Retraining, epoch 5 of 5" in printed.err
-    assert command("report", "--out", out) == 0
-    assert "in a second pass also 6 improvement images without a label" in (out / "report.html").read_text()
-
-
 def typed(out, *changes):
     """Change the table of the unsafe set as somebody does in another program."""
     show_unsafe_set(out)
@@ -96,23 +83,6 @@ def test_labels_typed_into_the_table_are_taken_over_and_said_even_if_others_are_
     assert "Received: violet, for 1 image" in lines[-1]
     assert retraining(sets, out, "--only-labelled") == 2
     assert "taken over" not in capsys.readouterr().err
-
-
-def test_labels_typed_into_the_table_are_taken_over_before_others_are_selected_and_found(
-    fake_network, draw_folder, tmp_path, capsys
-):
-    out, failing = tmp_path / "out", draw_folder(tmp_path / "failing", {"night": 12, "snow": 10, "wood": 8})
-    assert command("cluster", failing, "--out", out) == 0
-    for again in (("select", failing, "--size", 6, "--out", out), ("cluster", failing, "--out", out)):
-        assert command("select", failing, "--size", 6, "--out", out) == 0
-        lines = (out / UNSAFE_SET_FILE).read_text().splitlines()
-        label = again[0]
-        changed = [f"{line[: line.rindex(',')]},{label}" if 1 <= i <= 2 else line for i, line in enumerate(lines)]
-        (out / UNSAFE_SET_FILE).write_text("\n".join(changed) + "\n")
-        capsys.readouterr()
-        assert command(*again) == 0
-        assert TAKEN in capsys.readouterr().err.splitlines()
-        assert [image.label for image in load_unsafe_set(out).images].count(label) == 2
 
 
 def test_a_damaged_table_is_refused_with_the_line_and_kept_as_it_is(sets, out, tmp_path, capsys):

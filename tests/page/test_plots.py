@@ -1,15 +1,12 @@
 """What the drawings and headings of a retraining say in words."""
 
-import dataclasses
 import re
 
 import pytest
 
 from page.retraining.plots import MOST_BARS, class_bars, shares_right
-from page.retraining.view import listed_images
-from tests.helpers.small_models import retraining_for
 from training.certainty import Counts, certainties
-from training.comparison import Answered, Share
+from training.comparison import Share
 
 
 def shares(rccs: int, noise: int) -> list[Share]:
@@ -46,26 +43,3 @@ def test_classes_that_are_worse_come_first_then_those_that_changed_most():
     assert re.findall("<th scope='row' title='[a-z]+'>([a-z]+)<", drawn) == ["worse", "better", "same"]
     assert "-33.3, worse beyond doubt" in drawn
     assert "89% → 56% of 90" in drawn
-
-
-def test_the_images_of_a_tile_and_of_a_cell_are_listed_before_and_after():
-    answers = (
-        Answered("a.png", "sea", "sea", "sea"), Answered("b.png", "sea", "sky", "sea"),
-        Answered("c.png", "sky", "sea", "sea"), Answered("d.png", "sky", "sea", "sky"),
-    )  # fmt: skip
-    improved = tuple(Answered(*row) for row in (answers[1], answers[3]))
-    result = dataclasses.replace(retraining_for(""), answers=answers, improved=improved)
-    lists = {
-        "improved": ("Improved: 2 images, wrong before and right now", "bd"),
-        "worsened": ("Worsened: 0 images, right before and wrong now", ""),
-        "wrong": ("Still wrong: 1 image, wrong before and after", "c"),
-        "before:1,0": ("2 images: sky taken for sea before", "cd"),
-        "after:1,0": ("1 image: sky taken for sea now", "c"),
-        "after:0,0": ("2 images: sea, right now", "ab"),
-        "after:9,9": ("Improved: 2 images, wrong before and right now", "bd"),
-        "nothing": ("Improved: 2 images, wrong before and right now", "bd"),
-    }
-    for chosen, (heading, images) in lists.items():
-        listed = listed_images(result, chosen)
-        assert listed.heading == heading
-        assert list(listed.paths) == [f"{name}.png" for name in images]

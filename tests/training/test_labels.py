@@ -3,19 +3,13 @@ from pathlib import Path
 import pytest
 
 from rccs.unsafe_set import (
-    FILENAMES_FILE,
-    SELECTION_FILE,
     UNSAFE_SET_FILE,
     UnsafeImage,
     UnsafeSet,
     load_unsafe_set,
-    save_unsafe_set,
 )
-from store.database import reading
-from store.entries import entries_of
 from support.errors import SAFEError
 from training.labels import (
-    check_labels,
     label_images,
     label_unsafe_set,
     replace_unsafe_set,
@@ -66,28 +60,6 @@ def test_tables_that_do_not_fit_are_refused(tmp_path, unsafe, text, words):
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(SAFEError, match=words):
         label_unsafe_set(unsafe, CLASSES, labels=tmp_path / "labels.csv")
-
-
-def test_unlabelled_images_and_labels_that_are_no_class_are_told(unsafe):
-    with pytest.raises(SAFEError, match=r"none for 2: a\.png, c\.png.*--only-labelled"):
-        check_labels(unsafe, CLASSES)
-    wrong = unsafe_set(("a.png", 0, "violet"), ("b.png", 0, "red"))
-    with pytest.raises(SAFEError, match="Received: violet, for 1 image of"):
-        check_labels(wrong, CLASSES)
-    check_labels(unsafe_set(("a.png", 0, "red")), CLASSES)
-
-
-def test_labels_are_entries_and_the_run_of_the_selection_stays_as_it_was_written(tmp_path, unsafe):
-    run = save_unsafe_set(unsafe, tmp_path)
-    before = {name: (run.folder / name).read_bytes() for name in (FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE)}
-    labelled = label_images(unsafe, ["c.png"], "green", CLASSES)
-    save_labels(labelled, tmp_path, by="ann")
-    save_labels(labelled, tmp_path, by="bob")  # nothing new
-    assert load_unsafe_set(tmp_path) == labelled
-    assert {name: (run.folder / name).read_bytes() for name in before} == before
-    assert "c.png,1,0.1,true,green" in (tmp_path / UNSAFE_SET_FILE).read_text()
-    with reading(tmp_path) as db:
-        assert [(entry.author, entry.value["label"]) for entry in entries_of(db, "", ["label"])] == [("ann", "green")]
 
 
 # --- From one unsafe set to the next ----------------------------------------------------------------------------

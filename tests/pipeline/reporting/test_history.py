@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from pipeline.descriptions import show_present
 from pipeline.generation import generate_clusters
 from pipeline.reporting import history
 from pipeline.reporting.history import find_run, list_runs, prune_runs, restore_run
@@ -14,13 +13,10 @@ from rccs.dbscan.outcome import NOISE
 from rccs.review.edits import merge_rccs
 from rccs.review.notes import RccNote
 from rccs.review.review import Review, load_review, set_note
-from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_SET_FILE, load_unsafe_set
 from store.database import DATABASE_FILE
 from store.runs import CLUSTERS, RUNS_FOLDER, present_runs
 from support.errors import SAFEError
-from tests.helpers.places import digests_of, in_run, names_in, runs_as_they_are, shown_in
-from tests.helpers.worked_on import known_of, select, work_on
-from training.result import MODEL_FILE, RETRAINING_FILE
+from tests.helpers.places import digests_of, in_run, names_in
 
 
 def other(clusters, shift: int = 1):
@@ -68,31 +64,6 @@ def test_runs_are_listed_newest_first_with_what_they_found(clusters, out, monkey
     assert earlier.image_root == os.fspath(clusters.image_root)
     assert review_of(out, earlier.name).notes[0].name == "night"
     assert review_of(out, earlier.name).clusters.groups == [1, 0, NOISE]
-
-
-def test_an_earlier_run_that_is_opened_is_as_it_was_and_the_other_one_is_kept(clusters, out, tmp_path):
-    work_on(clusters, out, tmp_path / "improvement")
-    shown, known, first = shown_in(out), known_of(out), present_name(out)
-    replace(other(clusters), out)
-    show_present(out)
-    assert not {UNSAFE_SET_FILE, FILENAMES_FILE, RETRAINING_FILE, MODEL_FILE} & {*names_in(out)}
-    select(out, tmp_path / "others", "green")
-    second, computed = present_name(out), runs_as_they_are(out)
-    assert restore_run(out, first).labels.tolist() == known["labels"]
-    show_present(out)
-    assert shown_in(out) == shown
-    assert known_of(out) == known
-    assert [(run.name, run.current) for run in list_runs(out)] == [(second, False), (first, True)]
-    # There and back again, with a note changed meanwhile: no run appears twice, and the note is kept.
-    set_note(out, RccNote(0, "darkness"))
-    restore_run(out, second)
-    show_present(out)
-    assert (out / FILENAMES_FILE).read_text() == "0.png\n"
-    assert [image.label for image in load_unsafe_set(out).images] == ["green"]
-    assert len(list_runs(out)) == 2
-    assert review_of(out, first).notes[0].name == "darkness"
-    assert restore_run(out, second).groups == [0, 1, 2, NOISE]  # the present one: nothing happens
-    assert runs_as_they_are(out) == computed
 
 
 def test_only_the_last_runs_are_kept_and_never_is_the_present_one_removed(clusters, out, monkeypatch):

@@ -26,9 +26,7 @@ from rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot
 from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, save_unsafe_set
 from reasons.comparison import Comparison, Reasons, save_reasons
 from reasons.register import REGISTER_FILE, write_register
-from store.database import DATABASE_FILE
 from store.runs import CLUSTERS, present_runs
-from support.errors import SAFEError
 from support.images import Skipped
 from support.intervals import clopper_pearson
 from support.text import rate_text
@@ -504,10 +502,3 @@ def test_a_report_says_what_was_found_and_what_is_not_there_yet(clusters, out):
         "Reviewed by",
     ):
         assert expected in text
-
-
-def test_from_a_damaged_database_no_report_is_made_as_if_nothing_had_been_said(out):
-    set_spot_note(out, SpotNote('[["light", "<", 0.2]]', "", "night"))
-    (out / DATABASE_FILE).write_bytes((out / DATABASE_FILE).read_bytes().replace(b"night", b"nigh!"))
-    with pytest.raises(SAFEError, match=r"damaged \(entry 2 is not as it was written\)"):
-        report_html(out)

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest
 
 from rccs.spots import weak_spots
-from rccs.spots.conditions import Literal, roundest
+from rccs.spots.conditions import Literal
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, find_weak_spots, load_spots, sample_note, spots_text
 from store.output_folder import save_text
 from support.errors import SAFEError
@@ -227,21 +227,6 @@ def test_hardly_any_images_have_no_weak_spots(n):
 )
 def test_a_condition_holds_at_its_lower_end_and_never_for_the_unknown(literal, column, holds):
     assert literal.holds(np.array(column)).tolist() == [bool(each) for each in holds]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0.04, 0.45, 0.2),
-        (0.21, 0.29, 0.25),
-        (1.0, 2.0, 2.0),
-        (-12.0, 50.0, 0.0),
-        (0.3, 0.30001, 0.300005),
-        (99, 1020, 1000),
-    ],
-)
-def test_cuts_are_as_round_as_can_be(low, high, expected):
-    assert roundest(low, high) == expected
 
 
 def test_what_is_saved_is_loaded(tmp_path):
