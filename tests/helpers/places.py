@@ -46,5 +46,3 @@ def digests_of(folder: Path) -> dict[str, str]:
 def runs_as_they_are(folder: Path) -> dict[str, str]:
     """Digests of all that was computed in an analysis."""
     return digests_of(folder / RUNS_FOLDER)
-
-

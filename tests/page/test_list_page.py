@@ -89,14 +89,11 @@ def test_what_cannot_be_done_is_a_sentence_above_the_list(several):
     before = several.names()
     for action, fields, why in (
         ("new", {"name": "empty"}, "There is a folder empty already"),
-        ("new", {"name": "../x"}, "has a slash"),
         ("new", {"name": "x" * 300}, "longer than 80 characters"),
         ("rename", {"name": "empty", "new": ODD}, "already"),
         ("rename", {"name": "gone", "new": "x"}, "There is no analysis gone any more"),
-        ("rename", {"name": "../out", "new": "x"}, "There is no analysis"),
         ("delete", {"name": ".."}, "There is no analysis"),
         ("delete", {}, "Expected the name"),
-        ("delete", {"name": ""}, "There is no analysis"),
         ("duplicate", {"name": BIN_FOLDER}, "There is no analysis"),
         ("restore", {"name": "../empty"}, "in the bin any more"),
     ):

@@ -18,23 +18,17 @@ def steps(tmp_path):
     return Steps(PageSettings(out, Jobs(), Results(out)))
 
 
-def test_what_is_done_leads_to_the_next_step(steps, clusters, tmp_path):
+def test_what_is_done_leads_to_the_next_step_and_labels_are_once_none_is_missing(steps, clusters, tmp_path):
     out = tmp_path / "out"
     assert steps.now() == {"done": [], "next": "", "text": ""}
     (out / ACCURACY_FILE).write_text("{}")
     assert steps.now() == {"done": ["failures"], "next": "failures", "text": "Next: find the reasons"}
     save_clusters(clusters, out)
     assert steps.now()["done"] == ["failures", "clusters"]
-    assert steps.now()["next"] == "unsafe"
-
-
-def test_labels_are_done_when_no_image_of_the_unsafe_set_of_these_clusters_lacks_one(steps, clusters, tmp_path):
-    out = tmp_path / "out"
-    save_clusters(clusters, out)
     other, run = "1" * 16, fingerprint(clusters)
     for of, label, after in ((other, "", "unsafe"), (run, "", "labels"), (run, "sea", "retraining")):
         images = (UnsafeImage("a.png", 0, 0.5, True, label),)
         save_unsafe_set(UnsafeSet(tmp_path, images, 1, "N = 1", 1, (1,), (), of, run=of), out)
         assert steps.now()["next"] == after
     write_report(out)
-    assert steps.now()["done"] == ["clusters", "unsafe", "labels", "report"]
+    assert steps.now()["done"] == ["failures", "clusters", "unsafe", "labels", "report"]

@@ -181,24 +181,15 @@ def test_of_clicks_on_rccs_in_quick_succession_the_last_one_counts(generated, pa
         expect(page.locator("#rcc-list .safe-card.selected")).to_contain_text(f"RCC {last}")
 
 
-@pytest.mark.parametrize(
-    ("extractor", "notice", "expected"),
-    [
-        ("vgg16", "", "auto"),
-        ("vgg16-conv", "Using vgg16-conv instead of vgg16.", "auto"),
-        ("vgg16-conv", "", "vgg16-conv"),
-    ],
-)
-def test_the_form_keeps_the_extractor_of_a_run(clusters, extractor, notice, expected):
-    run = dataclasses.replace(clusters, notice=notice, projection=clusters.projection._replace(extractor=extractor))
-    assert requested_extractor(run) == expected
-
-
-@pytest.mark.parametrize(("here", "expected"), [(set(), "auto"), ({"amx_bf16"}, "float32")])
-def test_the_form_keeps_the_precision_of_a_run(clusters, monkeypatch, here, expected):
-    monkeypatch.setattr("features.weights._processor_flags", lambda: here)
-    run = dataclasses.replace(clusters, extractor_identity="vgg16-conv-4224-0-float32")
-    assert requested_precision(run) == expected
+def test_the_form_keeps_the_extractor_and_the_precision_of_a_run(clusters, monkeypatch):
+    run = dataclasses.replace(clusters, notice="", extractor_identity="vgg16-conv-4224-0-float32")
+    assert (requested_extractor(run), requested_precision(run)) == ("vgg16-conv", "auto")
+    assert requested_extractor(dataclasses.replace(run, notice="Using vgg16-conv instead of vgg16.")) == "auto"
+    assert (
+        requested_extractor(dataclasses.replace(run, projection=run.projection._replace(extractor="vgg16"))) == "auto"
+    )
+    monkeypatch.setattr("features.weights._processor_flags", lambda: {"amx_bf16"})
+    assert requested_precision(run) == "float32"
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
 """Runs: each put in place as a whole, never changed, and found by what it rests on."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from rccs.clusters import find_clusters, fingerprint, load_clusters, save_clusters
+from store.places import recorded
 from store.runs import (
     CLUSTERS,
     RUNS_FOLDER,
@@ -60,3 +62,25 @@ def test_clusters_are_found_by_their_fingerprint_the_latest_first(clusters, tmp_
     assert find_clusters(out, "0" * 16) is None
     assert json.loads((first.folder / "run.json").read_text())["image_root"] == "../failing"
     assert load_clusters(out, first).image_root == tmp_path / "failing"
+
+
+# --- Paths as an analysis records them --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/data/analyses/one", "."),
+        ("/data/analyses/one/images", "images"),
+        ("/data/analyses/one/images/../images/", "images"),
+        ("/data/analyses/images", "../images"),  # beside it
+        ("/data/analyses/one more", "../one more"),
+        ("/data/analyses", "/data/analyses"),
+        ("/data/images", "/data/images"),
+        ("/elsewhere", "/elsewhere"),
+        ("/elsewhere/caf\udce9", "/elsewhere/caf\\xe9"),
+    ],
+)
+def test_what_is_in_or_beside_an_analysis_is_recorded_as_seen_from_it(path, text):
+    assert recorded(path, Path("/data/analyses/one")) == text
+    text.encode()

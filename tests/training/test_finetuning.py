@@ -3,18 +3,26 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dnn.model import load_dnn
-from dnn.predictions import Pixels
+from dnn.model import load_dnn, loss_name
+from dnn.predictions import Pixels, run_model
 from support.errors import SAFEError
-from tests.helpers.small_models import NAMES, brightness_model, colour_model, draw_colour, saved
+from tests.helpers.small_models import NAMES, brightness_model, colour_model, draw_colour, red_model, saved
 from training.finetuning import (
     TRAINING,
+    UNLABELLED,
     Epoch,
     TrainingData,
+    copy_with,
     draw_balanced,
     fine_tune,
     hold_out,
     is_better,
+)
+from training.second_pass import (
+    answers_together,
+    fine_tune_twice,
+    is_of_second_pass,
+    second_pass_text,
 )
 from training.settings import (
     AIMS,
@@ -24,7 +32,9 @@ from training.settings import (
     aim_of,
     choose_loss,
     choose_settings,
+    compile_as_given,
 )
+from training.together import answer_together
 
 QUICK = Settings(learning_rate=0.05, epochs=5, batch_size=8)
 
@@ -215,3 +225,116 @@ def test_a_loss_that_is_no_number_stops_and_keeps_good_weights(folder):
     result = fine_tune(unbounded, data._replace(labels=targets), QUICK._replace(learning_rate=1.0), threshold=1.0)
     assert "infinite or NaN" in result.stopped
     assert all(np.isfinite(weights).all() for weights in result.model.get_weights())
+
+
+# --- A second pass, with images that nobody labelled ------------------------------------------------------------
+
+
+SHARE = 0.3
+TWICE = QUICK._replace(unlabelled=3.0, answers_share=SHARE)
+
+
+def with_unlabelled(dnn, data: TrainingData, plain=NAMES) -> TrainingData:
+    """Red in blue, and plain images of some colours, without labels."""
+    rng = np.random.default_rng(1)
+    more = [np.asarray(draw_colour("red", rng, "blue")) for _ in range(4)]
+    more += [np.asarray(draw_colour(name, rng)) for name in plain for _ in range(4)]
+    pixels, _ = data.pixels.take(np.arange(len(data.labels)))
+    return TrainingData(
+        Pixels.of_array(dnn, np.concatenate([pixels, np.stack(more)])),
+        np.concatenate([data.labels, np.zeros(len(more), data.labels.dtype)]),
+        np.concatenate([data.groups, np.full(len(more), UNLABELLED)]),
+    )
+
+
+@pytest.fixture(scope="module")
+def data(dnn):
+    return with_unlabelled(dnn, data_for(dnn))
+
+
+def unlabelled_in(data: TrainingData) -> np.ndarray:
+    return np.flatnonzero(data.groups == UNLABELLED)
+
+
+def test_there_is_a_second_pass_whose_epochs_follow_those_of_the_first(dnn, data):
+    seen, told = [], []
+    result = fine_tune_twice(
+        dnn, data, TWICE, on_epoch=lambda history, passes: seen.append(([one.epoch for one in history], passes)),
+        progress=lambda what, done, total: told.append(what),
+    )  # fmt: skip
+    assert [one.epoch for one in result.history] == list(range(11))
+    assert seen == [(list(range(n + 1)), (5, 5)) for n in (*range(6), *range(5, 11))]
+    assert result.best > 5
+    assert is_of_second_pass(result, TWICE)
+    assert result.history[result.best].unsafe == 1
+    assert {"Pass 1 of 2: Retraining, epoch 5 of 5", "Pass 2 of 2: Retraining, epoch 1 of 5"} <= set(told)
+    assert second_pass_text(result, TWICE, 16).startswith(
+        "Trained in two passes; in the second one also with 16 improv"
+    )
+
+
+def test_the_original_network_counts_more_where_it_is_likely_right(dnn, data):
+    rest = unlabelled_in(data)
+    first = fine_tune(dnn, data, TWICE)
+    _, before = run_model(dnn, dnn.model, data.pixels, rest)
+    _, after = run_model(dnn, first.model, data.pixels, rest)
+    wrong = np.linspace(0, 1, len(rest))
+    asked = []
+    settings = TWICE._replace(by_right=0.25)
+    answers = answers_together(
+        dnn, first.model, data, rest, settings, likely_wrong=lambda outputs: asked.append(outputs) or wrong
+    )
+    np.testing.assert_array_equal(asked, [before])
+    shares = (0.75 * SHARE + 0.25 * (1 - wrong))[:, None]
+    np.testing.assert_allclose(answers[rest], shares * before + (1 - shares) * after, atol=1e-6)
+
+
+def test_there_is_a_second_pass_by_default_for_classifiers_with_images_left(dnn, folder):
+    sizes = SetSizes(1000, 50, 20)
+    assert choose_settings(dnn, sizes=sizes)[-3:] == (3, 0.3, 0.5)
+    assert choose_settings(dnn, Wishes(aim="accuracy"), sizes)[-3:] == (1, 0.2, 0)
+    assert choose_settings(dnn, sizes=sizes).passes == 2 * (choose_settings(dnn, sizes=sizes).epochs,)
+    assert choose_settings(dnn, Wishes(unlabelled=0), sizes)[-3:] == (0, 0, 0)
+    assert choose_settings(dnn, sizes=SetSizes(1000, 50)).unlabelled == 0
+    regression = load_dnn(saved(brightness_model(), folder / "regression.keras"))
+    assert choose_settings(regression, sizes=sizes).unlabelled == 0
+
+
+# --- Both networks answer together ------------------------------------------------------------------------------
+
+
+def images():
+    rng = np.random.default_rng(0)
+    return np.stack([np.asarray(draw_colour(name, rng, tint)) for tint in (None, "red") for name in NAMES])
+
+
+def outputs(dnn, model):
+    pixels = Pixels.of_array(dnn, images())
+    return run_model(dnn, model, pixels, np.arange(len(pixels)))[1]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: colour_model(head="layer"),
+        pytest.param(lambda: colour_model("linear"), marks=pytest.mark.slow),
+        lambda: red_model(),
+    ],
+    ids=["softmax", "logits", "one output"],
+)
+def test_the_answer_is_the_mean_of_both_also_once_it_is_saved_and_when_it_is_retrained_again(model, tmp_path):
+    dnn = load_dnn(saved(model(), tmp_path / "given.keras"))
+    rng = np.random.default_rng(1)
+    retrained = copy_with(dnn, [weights + rng.normal(0, 0.5, weights.shape) for weights in dnn.model.get_weights()])
+    original, other = outputs(dnn, dnn.model), outputs(dnn, retrained)
+    assert np.abs(original - other).max() > 0.05
+    together = answer_together(dnn, retrained, 0.3)
+    compile_as_given(dnn, together)
+    again = load_dnn(saved(together, tmp_path / "together.keras"))
+    assert (again.activation, again.task, again.n_outputs) == (dnn.activation, dnn.task, dnn.n_outputs)
+    assert (again.height, again.width, again.channels) == (dnn.height, dnn.width, dnn.channels)
+    assert loss_name(again.compiled) == loss_name(dnn.compiled)
+    mean = 0.3 * original + 0.7 * other
+    for whole in (again.model, copy_with(again, again.model.get_weights()), answer_together(again, again.model, 0.5)):
+        assert outputs(again, whole) == pytest.approx(mean, abs=1e-5)
+    assert outputs(dnn, dnn.model) == pytest.approx(original)  # neither network was changed
