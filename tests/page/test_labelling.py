@@ -7,12 +7,11 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from page.labels_of.tab import LabelsTab
 from playwright.sync_api import Browser, Locator, Page, expect
-from training.labels_of import take_typed_labels, write_labels
 
 from page.jobs import AWAY, Jobs, PageSettings, take_labels
 from page.labels.class_examples import EACH, SIDE, class_examples
+from page.labels.tab import LabelsTab
 from page.pictures import data_uri
 from page.results import Results
 from pipeline.descriptions import show_unsafe_set
@@ -21,7 +20,7 @@ from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe
 from tests.helpers.browsing import FAKED, Served, draw, field, generate, opened, select_nine, served_from
 from tests.helpers.laid_out import laid_out
 from tests.helpers.places import rows_in
-from training.labels import save_labels
+from training.labels import save_labels, take_typed_labels, write_labels
 
 CLASSES = [f"sign_{i:02d}" for i in range(43)]
 

@@ -189,16 +189,3 @@ def test_an_engineer_goes_from_the_list_into_an_analysis_and_back(browser: Brows
     page.get_by_role("button", name="Delete renamed", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("Moved to the bin")
     page.close()
-
-
-@pytest.mark.slow
-def test_a_page_starts_beside_tens_of_thousands_of_other_folders(tmp_path):
-    home = tmp_path / "out"
-    home.mkdir()
-    for i in range(60_000):
-        (home / f"recording_{i}").mkdir()
-    make(home, "eyes")
-    with served_from(tmp_path, tool=FAKED) as served:
-        response = httpx.get(f"{served.url}/", follow_redirects=True, trust_env=False, timeout=60)
-        assert response.status_code == 200
-        assert "eyes" in response.text

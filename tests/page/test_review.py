@@ -49,11 +49,6 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
         yield page
 
 
-def labels_of(served: Served) -> dict[str, int]:
-    rows = (line.split("\t") for line in (served.out / LABELS_FILE).read_text().splitlines())
-    return {path: int(rcc) for rcc, path in rows}
-
-
 def notes_of(served: Served) -> dict[int, RccNote]:
     return load_review(served.out).notes
 
@@ -210,4 +205,4 @@ def test_a_job_is_followed_in_every_window_and_cancelled(served, browser, tmp_pa
             )
             expect(page.locator("#generate")).to_be_enabled()
             expect(page.locator("#cancel-clusters")).to_be_hidden()
-    assert len(labels_of(served)) == 24
+    assert (served.out / LABELS_FILE).read_text().count("\n") == 24

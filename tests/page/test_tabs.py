@@ -102,22 +102,11 @@ def image_of(page: Page, selector: str) -> bytes:
     return page.request.get(image.evaluate("image => image.currentSrc")).body()
 
 
-def open_unsafe_tab(page: Page) -> None:
-    page.get_by_role("tab", name="Unsafe set").click()
-    expect(page.locator("#improvement")).to_be_visible()
-
-
 def select(page: Page, folder: Path, accuracy: str) -> None:
     """Fill in the second tab, and click."""
     give_accuracy(page, accuracy)
     field(page, "improvement").fill(str(folder))
     page.locator("#select").click()
-
-
-def sizes_in(folder: Path) -> list[int]:
-    """Images of each RCC, by `labels.txt`."""
-    labels = [int(line.split("\t")[0]) for line in (folder / LABELS_FILE).read_text().splitlines()]
-    return [labels.count(rcc) for rcc in range(max(labels) + 1)]
 
 
 # --- Start-up ---------------------------------------------------------------------------------------------------
@@ -148,11 +137,11 @@ def test_the_last_run_is_shown_with_an_animated_gif_and_names_as_text_and_stays_
     expect(page.locator("#clusters-status strong")).to_contain_text("of 24 failures")
     expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
     expect(field(page, "images")).to_have_value(str(generated.images))
-    size = sizes_in(generated.out)[0]
+    lines = (generated.out / LABELS_FILE).read_text().splitlines()
+    size = sum(line.startswith("0\t") for line in lines)
     expect(page.locator("#rcc-heading")).to_contain_text(f"{size} images · ")
     with Image.open(io.BytesIO(image_of(page, "#rcc-gif img"))) as gif:
         assert (gif.format, gif.is_animated, gif.n_frames) == ("GIF", True, size)
-    lines = (generated.out / LABELS_FILE).read_text().splitlines()
     rcc = next(int(line.split("\t")[0]) for line in lines if MARKUP.format(0) in line)
     page.locator(f"#rcc-list [data-rcc='{rcc}']").click()
     expect(page.locator("#rcc-sample")).to_contain_text("<img src=x onerror")
@@ -223,7 +212,8 @@ def test_every_input_has_a_label_and_a_hint(served):
 
 
 def test_an_improvement_folder_becomes_the_unsafe_set_that_the_table_and_the_list_show(generated, page):
-    open_unsafe_tab(page)
+    page.get_by_role("tab", name="Unsafe set").click()
+    expect(page.locator("#improvement")).to_be_visible()
     select(page, generated.improvement, "0.5")
     expect(page.locator("#unsafe-status strong")).to_contain_text("8 of 18 improvement images selected")
     # 24 failing images are half of 48; 0.3 · 48 · 0.5 = 7.2

@@ -5,21 +5,26 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from dnn.failures import collect_failures
+from page.results import Results
 from pipeline.comparison import explain_failures
 from pipeline.descriptions import known_parameters, refresh_rccs, show_present
 from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.reporting.history import list_runs, restore_run
-from pipeline.run_record import notes_of
-from rccs.clusters import load_clusters, run_record
+from pipeline.run_record import given_parameters, notes_of
+from rccs.clusters import load_clusters, run_record, save_clusters
 from rccs.gifs import spot_gif_path
+from rccs.profiles import load_profiles
 from rccs.review.edits import merge_rccs
 from rccs.review.review import load_review
+from rccs.search import matching_images
 from rccs.spots.rates import RATES_FILE, by_excess
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from reasons.comparison import load_reasons
 from store.runs import COMPARISON, runs_of
 from support.errors import SAFEError
-from tests.helpers.answered import AnsweredCase, draw_case
+from support.run_folder import FAILURES
+from tests.helpers.answered import AnsweredCase, draw_case, record_light
 from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.places import rows_in
 
@@ -133,3 +138,40 @@ def test_images_without_a_prediction_and_images_that_are_right_are_told(case):
         "predictions: Right according to the predictions: 1 of 26 images.",
     ]
     assert clusters.told(clusters.paths.index("night/night_03.png")) == ""
+
+
+# --- Recorded parameters: the same in cards, on the map, in the search and in the report ------------------------
+
+
+@pytest.fixture
+def described(fake_network: FakeNetwork, tmp_path: Path) -> AnsweredCase:
+    """Failures that SAFE has collected, of a test set with recorded parameters."""
+    case = draw_case(tmp_path / "case")
+    record_light(case.test / "parameters.csv")
+    collect_failures(case.table, case.test, case.out)
+    return case
+
+
+def test_parameters_of_the_test_set_are_known_of_collected_failures(described):
+    clusters = generate_clusters(described.out / FAILURES, described.out, SETTINGS)
+    columns = Results(described.out).parameters()
+    assert len(matching_images("light<0.4", clusters.paths, columns)) == 12
+    assert any("light" in profile.text for profile in load_profiles(described.out))
+    assert given_parameters(described.out) == ""  # found, not given
+
+
+def test_a_table_that_cannot_be_read_is_refused_before_the_work_if_given_and_a_note_if_found(described, fake_network):
+    table = described.test / "parameters.csv"
+    table.write_bytes(b"\xff\xfe")
+    with pytest.raises(SAFEError, match="Expected parameters"):
+        generate_clusters(described.out / FAILURES, described.out, SETTINGS._replace(parameters=table))
+    assert fake_network.images_seen == 0
+    generate_clusters(described.out / FAILURES, described.out, SETTINGS)
+    assert "Expected parameters" in notes_of(described.out)[0]
+
+
+def test_clusters_of_an_earlier_version_that_name_no_table_have_the_parameters_as_well(described):
+    clusters = generate_clusters(described.out / FAILURES, described.out, SETTINGS)
+    save_clusters(clusters, described.out)
+    assert "light" in known_parameters(described.out, clusters)
+    assert "light" not in known_parameters(described.out, clusters, within=described.out.resolve())

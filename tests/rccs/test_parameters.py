@@ -36,15 +36,6 @@ def test_a_table_beside_the_images_is_found_and_one_among_them_goes_first(write)
     assert find_parameters(root) is None
 
 
-@pytest.mark.parametrize("prefix", ["failing/", "", "test/", "./failing/", "failing\\"])
-def test_images_are_named_relative_to_the_table_or_to_their_folder_or_by_the_end_of_the_path(write, prefix):
-    rows = "".join(f"{prefix}{image},{i},{i / 2}\n" for i, image in enumerate(IMAGES))
-    known = read_parameters(*write("image,x,y\n" + rows), IMAGES)
-    assert known.columns["x"].tolist() == [0, 1, 2]
-    assert known.columns["y"].tolist() == [0, 0.5, 1]
-    assert known.notes == ()
-
-
 def test_kinds_of_columns(write):
     images = tuple(f"{i}.png" for i in range(8))
     rows = "".join(f"{image},{i - 3},{i + 0.5},{i % 2},place {i % 3}\n" for i, image in enumerate(images))
@@ -91,14 +82,6 @@ def test_a_table_without_the_column_image_takes_the_first_and_says_so(write):
     known = read_parameters(*write("file,x\na/0.png,1\na/1.png,2\nb/0.png,3\n"), IMAGES)
     assert known.columns["x"].tolist() == [1, 2, 3]
     assert known.notes[0] == "There is no column image; the first column, file, is used instead."
-
-
-@pytest.mark.parametrize("content", [b"", b"image\na.png\n", b"\x89PNG\r\n\x1a\n\0\0,\0"])
-def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, content):
-    path = tmp_path / "parameters.csv"
-    path.write_bytes(content)
-    with pytest.raises(SAFEError, match="Expected parameters as a CSV file"):
-        read_parameters(path, tmp_path, ["a.png"])
 
 
 def test_too_few_rows_of_a_table_that_was_given_are_refused_and_more_rows_are_not(write):

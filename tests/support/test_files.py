@@ -80,21 +80,6 @@ def test_a_folder_is_replaced_as_a_whole(either_way, tmp_path):
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-@pytest.mark.parametrize("fault", [FULL, KeyboardInterrupt()])
-def test_the_old_folder_stays_and_nothing_hidden_when_the_writer_raises(tmp_path, fault):
-    fill(tmp_path / "export", "old")
-
-    def write() -> None:
-        with replacing_folder(tmp_path / "export") as folder:
-            (folder / "file").write_text("half of the n")
-            raise fault
-
-    with pytest.raises(type(fault)):
-        write()
-    assert (tmp_path / "export" / "file").read_text() == "old"
-    assert names_in(tmp_path) == ["export"]
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system exchanges folders")
 def test_a_folder_is_there_at_every_moment_while_it_is_replaced(tmp_path):
     path, over, missing = tmp_path / "export", threading.Event(), []

@@ -39,6 +39,16 @@ from training.together import answer_together
 QUICK = Settings(learning_rate=0.05, epochs=5, batch_size=8)
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def dnn(folder):
+    return load_dnn(saved(colour_model(), folder / "colours.keras"))
+
+
 def data_for(dnn, plain=10, unsafe=(("red", "blue", 0), ("green", "red", 1)), each=4):
     """Plain training images, and tinted ones of two RCCs that the colour models get wrong."""
     rng = np.random.default_rng(0)
