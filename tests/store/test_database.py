@@ -248,13 +248,6 @@ def all_of(folder: Path) -> list:
         return [*entries_of(db, "one", KINDS), *entries_of(db, "two", KINDS), present(db, "rcc"), present(db, "merge")]
 
 
-def test_the_latest_entry_on_a_subject_counts_whoever_said_it_of_whatever_run(out):
-    with reading(out) as db:
-        assert present(db, "rcc") == {"b": {"name": "snow, é \udce9"}, "a": {"name": "dusk"}}
-        assert list(present(db, "rcc")) == ["b", "a"]  # in the order in which they were said
-        assert present(db, "other") == {}
-
-
 def test_what_is_said_has_the_name_of_whoever_speaks_and_what_is_from_elsewhere_has_none(tmp_path):
     with changing(tmp_path) as db, speaking(" Ann\n Lee"):
         append(db, "rcc", "a", {}, author="window", run="one")
@@ -264,16 +257,6 @@ def test_what_is_said_has_the_name_of_whoever_speaks_and_what_is_from_elsewhere_
     with reading(tmp_path) as db:
         spoken = [(entry.window, entry.engineer) for entry in entries_of(db, "one", ("rcc",))]
     assert spoken == [("window", "Ann Lee"), ("old", ""), ("", "")]
-
-
-def test_the_entries_of_a_run_are_those_that_are_part_of_no_other(out):
-    with reading(out) as db:
-        assert [entry.number for entry in entries_of(db, "one", KINDS)] == [1, 2, 3]
-        assert [entry.number for entry in entries_of(db, "one", ("rcc",))] == [1, 2]
-        assert entries_of(db, "three", KINDS) == ()
-        first = entries_of(db, "one", KINDS)[0]
-    assert first[2:] == ("ann", "rcc", "a", "one", {"name": "night"}, None)
-    assert first.time.endswith("+00:00")
 
 
 # --- What was changed by another program ------------------------------------------------------------------------

@@ -1,18 +1,15 @@
 """Runs: each put in place as a whole, never changed, and found by what it rests on."""
 
-import json
 from pathlib import Path
 
 import pytest
 
-from rccs.clusters import find_clusters, fingerprint, load_clusters, save_clusters
 from store.places import recorded
 from store.runs import (
     CLUSTERS,
     RUNS_FOLDER,
     add_run,
     present_runs,
-    remove_run,
     run_file,
     runs_of,
 )
@@ -51,17 +48,6 @@ def test_a_file_that_was_changed_or_removed_is_not_read(tmp_path):
     (run.folder / "a.txt").unlink()
     with pytest.raises(SAFEError, match="cannot be read"):
         run_file(run, "a.txt")
-
-
-def test_clusters_are_found_by_their_fingerprint_the_latest_first(clusters, tmp_path):
-    out = tmp_path / "out"
-    first, second = save_clusters(clusters, out), save_clusters(clusters, out)
-    assert find_clusters(out, fingerprint(clusters)) == second
-    remove_run(second)
-    assert find_clusters(out, fingerprint(clusters)) == first
-    assert find_clusters(out, "0" * 16) is None
-    assert json.loads((first.folder / "run.json").read_text())["image_root"] == "../failing"
-    assert load_clusters(out, first).image_root == tmp_path / "failing"
 
 
 # --- Paths as an analysis records them --------------------------------------------------------------------------
