@@ -1,4 +1,4 @@
-"""What was typed into the page's forms is kept in the output folder."""
+"""What was typed into the page's forms is kept in the output folder; which steps are done, and what went wrong."""
 
 import dataclasses
 from pathlib import Path

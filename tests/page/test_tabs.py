@@ -102,6 +102,11 @@ def image_of(page: Page, selector: str) -> bytes:
     return page.request.get(image.evaluate("image => image.currentSrc")).body()
 
 
+def open_unsafe_tab(page: Page) -> None:
+    page.get_by_role("tab", name="Unsafe set").click()
+    expect(page.locator("#improvement")).to_be_visible()
+
+
 def select(page: Page, folder: Path, accuracy: str) -> None:
     """Fill in the second tab, and click."""
     give_accuracy(page, accuracy)
@@ -212,8 +217,7 @@ def test_every_input_has_a_label_and_a_hint(served):
 
 
 def test_an_improvement_folder_becomes_the_unsafe_set_that_the_table_and_the_list_show(generated, page):
-    page.get_by_role("tab", name="Unsafe set").click()
-    expect(page.locator("#improvement")).to_be_visible()
+    open_unsafe_tab(page)
     select(page, generated.improvement, "0.5")
     expect(page.locator("#unsafe-status strong")).to_contain_text("8 of 18 improvement images selected")
     # 24 failing images are half of 48; 0.3 · 48 · 0.5 = 7.2

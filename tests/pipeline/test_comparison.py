@@ -1,4 +1,4 @@
-"""The RCCs of an output folder in comparison with what the DNN gets right: failure rates and weak spots."""
+"""The DNN's answers, and failure rates and weak spots in comparison with what it gets right; recorded parameters."""
 
 from pathlib import Path
 
