@@ -3,11 +3,9 @@
 import shutil
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from FE import extract_features, stream_features
-from support.errors import SAFEError
 from support.images import find_images
 from tests.helpers.places import names_in
 
@@ -45,14 +43,6 @@ def test_batches_stream_in_order_with_skipped_images_named(fake_network, draw_fo
     assert batches[0].skipped == (("sea_02.png", "the file is empty"),)
     assert [path for path, _ in batches[1].skipped] == [f"sea_{i:02d}.png" for i in range(4, 8)]
     assert steps == [0, 4, 8, 10]
-
-
-def test_a_folder_without_a_readable_image_is_an_error_with_the_first_reason(fake_network, tmp_path):
-    for name in ("a.png", "b.png"):
-        (tmp_path / name).write_text("no image")
-    with pytest.raises(SAFEError, match=r"Received 2 files in .*, all of them unreadable. The first is a\.png: not an"):
-        extract_features(tmp_path, fake_network.extractor)
-    assert fake_network.loads == 0
 
 
 def test_a_rerun_and_a_moved_folder_come_from_the_cache_without_a_network(fake_network, draw_folder, tmp_path):

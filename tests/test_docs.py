@@ -219,3 +219,19 @@ def test_the_command_line_says_the_version(capsys):
         main(["--version"])
     assert end.value.code == 0
     assert capsys.readouterr().out == f"SAFE {VERSION}\n"
+
+
+# --- The README -------------------------------------------------------------------------------------------------
+
+
+def test_the_readme_shows_commands():
+    shown = re.findall(r"^\.venv/bin/python SAFE_Tool\.py (\S+)", TEXTS["README.md"], re.MULTILINE)
+    steps = "failures cluster confirm probe check heatmaps select retrain compare"
+    results = "register report export evidence verify safety-case ui"
+    assert {*shown} == {*steps.split(), *results.split()}
+
+
+def test_each_document_is_listed_in_the_readme_and_in_the_index_of_documents():
+    documents = {path.name for path in ROOT.glob("docs/*.md")} - {"README.md"}
+    assert documents <= set(re.findall(r"\]\(docs/([^)#]+\.md)\)", TEXTS["README.md"]))
+    assert documents <= set(re.findall(r"\]\(([^)#/]+\.md)\)", TEXTS["docs/README.md"]))

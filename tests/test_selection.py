@@ -70,37 +70,26 @@ def test_a_number_out_of_range_is_an_error_that_repeats_it(numbers, message):
 
 
 @pytest.mark.parametrize(
-    ("n", "sizes", "available", "expected"),
+    ("by", "n", "sizes", "available", "expected"),
     [
-        (9, [5, 5, 5], [9, 9, 9], [3, 3, 3]),
-        (11, [2, 9, 5], [9, 9, 9], [3, 4, 4]),  # the remainder to the two largest
-        (10, [5, 5, 5], [9, 9, 9], [4, 3, 3]),  # of equal ones to the first
-        (2, [1, 2, 3], [9, 9, 9], [0, 1, 1]),  # fewer images than RCCs
-        (12, [9, 5, 2], [1, 20, 20], [1, 6, 5]),  # 3 left over: 2 to the larger, 1 to the other
-        (16, [9, 5, 2], [9, 9, 4], [6, 6, 4]),  # the largest does not get a remainder twice
-        (0, [9, 5], [4, 4], [0, 0]),
-        (5, [3, 2], [0, 0], [0, 0]),
+        ("equal", 11, [2, 9, 5], [9, 9, 9], [3, 4, 4]),  # the remainder to the two largest
+        ("equal", 10, [5, 5, 5], [9, 9, 9], [4, 3, 3]),  # of equal ones to the first
+        ("equal", 2, [1, 2, 3], [9, 9, 9], [0, 1, 1]),  # fewer images than RCCs
+        ("equal", 12, [9, 5, 2], [1, 20, 20], [1, 6, 5]),  # 3 left over: 2 to the larger, 1 to the other
+        ("equal", 16, [9, 5, 2], [9, 9, 4], [6, 6, 4]),  # the largest does not get a remainder twice
+        ("equal", 5, [3, 2], [0, 0], [0, 0]),
+        ("size", 8, [30, 10], [99, 99], [6, 2]),
+        ("size", 8, [30, 10], [3, 99], [3, 5]),
+        ("size", 3, [5, 5, 5, 5], [9, 9, 9, 9], [1, 1, 1, 0]),  # of equal ones the first
+        ("size", 5, [100, 1], [99, 99], [4, 1]),  # none goes without, however small
+        ("size", 6, [8, 0, 4], [9, 0, 9], [4, 0, 2]),  # the second was merged into another
+        ("size", 0, [9, 5], [4, 4], [0, 0]),
     ],
 )
-def test_equal_quotas_are_even_and_what_one_rcc_cannot_fill_goes_to_the_others(n, sizes, available, expected):
-    assert quotas(n, np.array(sizes), np.array(available), by="equal").tolist() == expected
-
-
-@pytest.mark.parametrize(
-    ("n", "sizes", "available", "expected"),
-    [
-        (8, [30, 10], [99, 99], [6, 2]),
-        (8, [30, 10], [3, 99], [3, 5]),
-        (3, [5, 5, 5, 5], [9, 9, 9, 9], [1, 1, 1, 0]),  # of equal ones the first
-        (1, [5, 9, 5], [9, 9, 9], [0, 1, 0]),
-        (5, [100, 1], [99, 99], [4, 1]),  # none goes without, however small
-        (1, [100, 1], [99, 99], [1, 0]),
-        (6, [8, 0, 4], [9, 0, 9], [4, 0, 2]),  # the second was merged into another
-        (0, [9, 5], [4, 4], [0, 0]),
-    ],
-)
-def test_quotas_by_size_are_in_proportion_to_the_failing_images(n, sizes, available, expected):
-    assert quotas(n, np.array(sizes), np.array(available), by="size").tolist() == expected
+def test_quotas_are_even_or_in_proportion_and_what_one_rcc_cannot_fill_goes_to_the_others(
+    by, n, sizes, available, expected
+):
+    assert quotas(n, np.array(sizes), np.array(available), by=by).tolist() == expected
 
 
 # --- Which ones -------------------------------------------------------------------------------------------------

@@ -11,10 +11,12 @@ import pytest
 import SAFE_Tool
 from dnn.predictions import labelled_images
 from pipeline.descriptions import show_unsafe_set
-from rccs.clusters import fingerprint, save_clusters
-from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from pipeline.run_record import groups_of
+from rccs.clusters import fingerprint, load_clusters, save_clusters
+from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, save_unsafe_set
+from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.places import names_in, rows_in
-from tests.helpers.small_models import clusters_of, draw_set, draw_sets, saved
+from tests.helpers.small_models import clusters_of, colour_model, draw_set, draw_sets, saved
 from training.result import certainty_of, load_retraining
 
 
@@ -63,18 +65,6 @@ def test_retraining_is_told_with_the_share_of_each_rcc(sets, out, capsys):
     assert {row["label"] for row in rows_in(out / UNSAFE_SET_FILE)} == {"red", "green"}
 
 
-def test_images_without_a_label_take_part_in_a_second_pass(sets, out, tmp_path, capsys):
-    shutil.copytree(sets / "improvement", tmp_path / "improvement")
-    draw_set(tmp_path / "improvement", 2, seed=4)
-    assert retraining(sets, out, "--improvement", tmp_path / "improvement") == 0
-    printed = capsys.readouterr()
-    assert len(load_retraining(out).history) == 11
-    assert "also with 6 improvement images without a label" in printed.out
-    assert "Pass 2 of 2: Retraining, epoch 5 of 5" in printed.err
-    assert command("report", "--out", out) == 0
-    assert "in a second pass also 6 improvement images without a label" in (out / "report.html").read_text()
-
-
 def typed(out, *changes):
     """Change the table of the unsafe set as somebody does in another program."""
     show_unsafe_set(out)
@@ -96,23 +86,6 @@ def test_labels_typed_into_the_table_are_taken_over_and_said_even_if_others_are_
     assert "Received: violet, for 1 image" in lines[-1]
     assert retraining(sets, out, "--only-labelled") == 2
     assert "taken over" not in capsys.readouterr().err
-
-
-def test_labels_typed_into_the_table_are_taken_over_before_others_are_selected_and_found(
-    fake_network, draw_folder, tmp_path, capsys
-):
-    out, failing = tmp_path / "out", draw_folder(tmp_path / "failing", {"night": 12, "snow": 10, "wood": 8})
-    assert command("cluster", failing, "--out", out) == 0
-    for again in (("select", failing, "--size", 6, "--out", out), ("cluster", failing, "--out", out)):
-        assert command("select", failing, "--size", 6, "--out", out) == 0
-        lines = (out / UNSAFE_SET_FILE).read_text().splitlines()
-        label = again[0]
-        changed = [f"{line[: line.rindex(',')]},{label}" if 1 <= i <= 2 else line for i, line in enumerate(lines)]
-        (out / UNSAFE_SET_FILE).write_text("\n".join(changed) + "\n")
-        capsys.readouterr()
-        assert command(*again) == 0
-        assert TAKEN in capsys.readouterr().err.splitlines()
-        assert [image.label for image in load_unsafe_set(out).images].count(label) == 2
 
 
 def test_a_damaged_table_is_refused_with_the_line_and_kept_as_it_is(sets, out, tmp_path, capsys):
@@ -184,3 +157,81 @@ def test_tables_of_the_answers_before_and_after_give_the_result_of_the_retrainin
     assert (compared.model, compared.after) == (tables["before"], tables["after"])
     assert not (out / "retrained.keras").exists()  # it is not what was compared
     assert (out / "retrained_models" / f"{trained.digest[:16]}.keras").is_file()
+
+
+# --- What a retraining may claim --------------------------------------------------------------------------------
+
+
+TINTED = {"red": ("blue", 24), "green": ("red", 24)}
+QUICK = ("--epochs", 5, "--learning-rate", 0.05, "--batch-size", 8, "--one-pass")
+
+
+@pytest.fixture(scope="module")
+def claims(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("claims")
+    saved(colour_model(), folder / "model.keras")
+    draw_set(folder / "train", 10, seed=1)
+    draw_set(folder / "improvement", 2, {"red": ("blue", 9), "green": ("red", 9)}, seed=2)
+    draw_set(folder / "test" / "images", 12, TINTED, seed=3)
+    draw_set(folder / "final", 8, {"red": ("blue", 16), "green": ("red", 16)}, seed=4)
+    paths = labelled_images(folder / "test" / "images").paths
+    rows = [f"{path},p{i % 12:02d}" for i, path in enumerate(paths)]
+    (folder / "test" / "parameters.csv").write_text("\n".join(["image,person", *rows]))
+    return folder
+
+
+def steps_before_retraining(claims: Path, out: Path, *hold_out: object) -> None:
+    assert command("failures", claims / "model.keras", claims / "test" / "images", *hold_out, "--out", out) == 0
+    assert command("cluster", out / "failures", "--extractor", "vgg16-conv", "--out", out) == 0
+    given = ("--model", claims / "model.keras", "--test", claims / "test" / "images", "--size", 12)
+    assert command("select", claims / "improvement", *given, "--out", out) == 0
+
+
+def retraining_of(claims: Path, out: Path, *more: object) -> int:
+    folders = ("--train", claims / "train", "--test", claims / "test" / "images")
+    more = ("--improvement", claims / "improvement", *more)
+    return command("retrain", claims / "model.keras", *folders, *QUICK, *more, "--out", out)
+
+
+@pytest.mark.slow
+def test_images_that_are_held_out_prove_the_gain_and_take_part_in_nothing_else(
+    claims, tmp_path, capsys, fake_network: FakeNetwork
+):
+    out = tmp_path / "out"
+    steps_before_retraining(claims, out, "--hold-out", 0.34, "--group", "person")
+    rows = rows_in(out / "predictions.csv")
+    held = {row["image"] for row in rows if row["held_out"] == "true"}
+    person = dict(line.split(",") for line in (claims / "test" / "parameters.csv").read_text().splitlines()[1:])
+    assert len(rows) == len(person) == 84
+    assert not {person[path] for path in held} & {person[path] for path in person.keys() - held}
+    assert not any(row["predicted"] or row["right"] for row in rows if row["image"] in held)
+    assert f"{len(held)} held out" in capsys.readouterr().out
+
+    assert groups_of(out) == ("person",)  # what was held out in groups is not independent elsewhere either
+    clusters = load_clusters(out)
+    assert not held & set(clusters.paths)
+    assert sum(row["image"] not in held for row in rows) == json.loads((out / "accuracy.json").read_text())["test_size"]
+    assert retraining_of(claims, out) == 0
+    printed = capsys.readouterr().out
+    result = load_retraining(out)
+    assert not held & {answer.image for answer in result.answers}
+    assert result.final.counts.images == len(held)
+    assert result.final.counts.improved > 0
+    assert (result.final.sure.groups, result.final.sure.group) == (len({person[path] for path in held}), "person")
+    headline = json.loads((out / "retraining.json").read_text())["headline"]
+    assert headline in printed.splitlines()
+    assert headline.endswith(f"on {len(held)} images that were held out and chose nothing")
+    assert "McNemar by 4 persons p" in headline
+    assert "  On the test images that also chose the RCCs and the unsafe set: +" in printed
+    assert command("report", "--out", out) == 0
+    assert "held out and chose nothing" in (out / "report.html").read_text()
+
+    # Another time, or on a copy of the test set, the same images prove it; a test set of its own is better.
+    copy = shutil.copytree(claims / "test" / "images", tmp_path / "copy")
+    assert retraining_of(claims, out, "--test", copy) == 0
+    assert f"on {len(held)} images that were held out" in capsys.readouterr().out
+    assert retraining_of(claims, out) == 0
+    assert "they were looked at after 1 earlier retraining as well: choose no model" in capsys.readouterr().out
+    assert retraining_of(claims, out, "--final-test", claims / "final") == 0
+    assert "on 56 images that are a test set of their own and chose nothing" in capsys.readouterr().out
+    assert not held & {answer.image for answer in load_retraining(out).answers}

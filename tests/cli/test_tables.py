@@ -1,16 +1,16 @@
 """From tables of a network's answers to clusters, weak spots, the unsafe set and the report."""
 
+import csv
 import json
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 
 import SAFE_Tool
 from rccs.unsafe_set import load_unsafe_set
-from tests.helpers.answered import SCENES
-from tests.helpers.scenes import draw_scene
+from tests.helpers.answered import SCENES, draw_case
+from tests.helpers.places import names_in
 
 NAMES = [scene for scene, *_ in SCENES]
 TAKEN_FOR = {"night": "wood", "snow": "wood", "wood": "snow"}
@@ -31,27 +31,19 @@ def row(image: str, predicted: str) -> str:
 
 
 @pytest.fixture
-def case(tmp_path) -> Case:
+def case(draw_folder, tmp_path) -> Case:
     """The network takes all nights and half of the snows for woods, as the odd improvement images of each."""
-    rng = np.random.default_rng(0)
-    test, improvement = tmp_path / "test", tmp_path / "improvement"
-    header = ",".join(["image", *NAMES])
-    tested, improved = [header], [header]
-    improvement.mkdir()
-    for scene, wrong, right in SCENES:
-        (test / scene).mkdir(parents=True)
-        for i in range(wrong + right):
-            name = f"{scene}/{scene}_{i:02d}.png"
-            draw_scene(scene, rng).save(test / name)
-            tested.append(row(name, TAKEN_FOR[scene] if i < wrong else scene))
-        for i in range(8):
-            name = f"{scene}_{i:02d}.png"
-            draw_scene(scene, rng).save(improvement / name)
-            improved.append(row(f"/data/new/{name}", TAKEN_FOR[scene] if i % 2 else scene))
+    drawn, improvement = draw_case(tmp_path), draw_folder(tmp_path / "improvement", dict.fromkeys(NAMES, 8), seed=1)
+    tested, improved = ([",".join(["image", *NAMES])] for _ in range(2))
+    for image, _, predicted, *_ in csv.reader(drawn.table.read_text().splitlines()[1:]):
+        tested.append(row(image, predicted))
+    for name in names_in(improvement):
+        scene, number = name.split("_")
+        improved.append(row(f"/data/new/{name}", TAKEN_FOR[scene] if int(number[:2]) % 2 else scene))
     tables = tmp_path / "test.csv", tmp_path / "improvement.csv"
     for table, lines in zip(tables, (tested, improved), strict=True):
         table.write_text("\n".join(lines) + "\n")
-    return Case(test, improvement, *tables, tmp_path / "out")
+    return Case(drawn.test, improvement, *tables, drawn.out)
 
 
 def safe(*arguments: object) -> int:

@@ -1,7 +1,5 @@
 """A model made to hang, to crash or to take all memory ends with its process, in a sentence; nothing waits for it."""
 
-import os
-import signal
 import threading
 import time
 from pathlib import Path
@@ -99,12 +97,3 @@ def test_a_model_that_hangs_takes_all_memory_or_crashes_is_a_sentence(tmp_path, 
         with pytest.raises(SAFEError, match=rf"^Expected [^\n]+{words}[^\n]+\.$"):
             load_apart(model, AS_IN_THE_FILE)
         assert time.monotonic() - begun < 25
-
-
-@pytest.mark.slow
-def test_a_model_whose_process_is_killed_is_a_sentence(tmp_path):
-    images = labelled_images(draw_set(tmp_path / "test", 2))
-    dnn = load_apart(onnx_of(colour_model(), tmp_path / "m.onnx"), AS_IN_THE_FILE)
-    os.kill(dnn.model._process.pid, signal.SIGSEGV)
-    with pytest.raises(SAFEError, match=r"m\.onnx, which has crashed, or needed too much memory \(SIGSEGV\)"):
-        predict_apart(dnn, images.root, images.paths)

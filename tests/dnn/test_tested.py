@@ -54,14 +54,6 @@ def test_what_is_written_is_read_again(tested, tmp_path):
     assert found.notes == ("All figures are of 3 of 6 images: others have no row.",)
 
 
-def test_labels_are_those_of_the_folders_where_there_is_no_column_and_right_is_compared(read):
-    found = read("image;predicted\nstop/1.png;yield\nstop/0.png;stop\n", "utf-8-sig")
-    assert found.paths == ("stop/0.png", "stop/1.png")
-    assert found.answers.label.tolist() == ["stop", "stop"]
-    assert found.right.tolist() == [True, False]
-    assert np.isnan(found.answers.score).all()
-
-
 def test_a_regression_has_errors_and_says_what_is_right(read):
     found = read("image,label,predicted,error,right\nstop/0.png,1.5,1.4,0.1,true\nstop/1.png,1 2,3 4,2,false\n")
     assert found.answers.kind == ERROR

@@ -46,9 +46,3 @@ def digests_of(folder: Path) -> dict[str, str]:
 def runs_as_they_are(folder: Path) -> dict[str, str]:
     """Digests of all that was computed in an analysis."""
     return digests_of(folder / RUNS_FOLDER)
-
-
-def shown_in(folder: Path) -> dict[str, bytes]:
-    """What people see in the output folder itself."""
-    files = (path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
-    return {path.name: path.read_bytes() for path in files if not path.name.startswith(DATABASE_FILE)}

@@ -18,13 +18,6 @@ SECONDS = 60  # for an answer; the machine may be busy
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *options: str | Path, cwd: Path | None = None) -> Iterator[str]:
-    """`served` without the number of the process."""
-    with served(folder, *options, cwd=cwd) as (url, _):
-        yield url
-
-
-@contextlib.contextmanager
 def served(
     folder: Path, *options: str | Path, cwd: Path | None = None, tool: Path = FAKED, **variables: str
 ) -> Iterator[tuple[str, int]]:

@@ -48,18 +48,7 @@ from tests.helpers.browsing import wait_until
 from tests.helpers.features import features_of
 from training.result import RETRAINING_FILE
 
-ODD_NAMES = [
-    "eyes, camera 2",
-    "50% dark #1?",
-    "a&b=c;d",
-    "{x} $y 'z' \"q\"",
-    "🚗 🧿",
-    "مركبة",
-    "עין 2",
-    "-rf",
-    "x.y",
-    "眼",
-]
+ODD_NAMES = ["50% dark #1?", "a&b=c;d, {x} $y 'z' \"q\"", "🚗 مركبة עין 眼", "-rf x.y"]
 
 
 @pytest.fixture(scope="module")
@@ -116,11 +105,8 @@ def test_an_odd_name_becomes_a_folder_and_an_address_that_leads_back_to_it(home)
     ("typed", "why"),
     [
         ("", "Received: nothing"),
-        (" \t\n", "Received: nothing"),
-        ("a/b", "has a slash"),
         ("../up", "has a slash"),
         ("a\\b", "has a slash"),
-        ("..", "begins with a dot"),
         (".hidden", "begins with a dot"),
         ("x" * 300, "longer than 80 characters"),
         ("眼" * 80, "200 bytes"),
@@ -128,8 +114,6 @@ def test_an_odd_name_becomes_a_folder_and_an_address_that_leads_back_to_it(home)
         ("a\u202eb", "cannot be shown"),
         ("\ud800", "cannot be shown"),
         ("Runs", "a folder of SAFE's own"),
-        ("failures", "a folder of SAFE's own"),
-        ("rounds", "a folder of SAFE's own"),
     ],
 )
 def test_a_name_that_is_none_for_a_folder_is_refused_in_one_sentence(home, typed, why):
@@ -152,17 +136,10 @@ def test_what_is_no_analysis_is_found_under_no_name(home):
     (home / "file").write_text("")
     (home / "plain").mkdir()
     assert names_in(home) == ["a"]
-    for name in ("..", ".", ".safe-bin", "a/b", "a\0", "x" * 300, "\ud800", "link", "file", "plain"):
+    for name in ("..", ".", TOP, ".safe-bin", "a/b", "a\0", "x" * 300, "\ud800", "link", "file", "plain"):
         assert folder_of(home, name) is None
         for change in (rename, delete, duplicate):
             assert "There is no analysis" in outcome(change, home, name, *(["new"] if change is rename else []))
-
-
-def test_the_folder_that_holds_the_others_stays_as_it_is(home, clusters):
-    before = contents(fill(home, clusters))
-    for change in (rename, delete, duplicate):
-        assert "There is no analysis" in outcome(change, home, TOP, *(["new"] if change is rename else []))
-    assert contents(home) == before
 
 
 # --- Changes ----------------------------------------------------------------------------------------------------
@@ -283,7 +260,6 @@ class Stub(NamedTuple):
 
 def test_a_page_that_has_answered_and_raises_an_error_is_answered_no_second_time(home):
     """Gradio's does, for example where the analysis is deleted while it is read."""
-    make(home, "a")
     sent: list[str] = []
 
     async def send(message: dict) -> None:
@@ -293,19 +269,13 @@ def test_a_page_that_has_answered_and_raises_an_error_is_answered_no_second_time
         await PlainTextResponse("sorry", 500)(scope, receive, send)
         raise SAFEError("The folder is gone.")
 
-    def build(settings: Stub, title: str) -> FastAPI:
-        host = FastAPI()
-        host.mount("", page)
-        return host
+    async def found(*_):
+        return page
 
-    async def visit() -> None:
-        mounts = Mounts(home, Stub(Jobs(Turn())), lambda folder, turn: Stub(Jobs(turn)), build)
-        listing = SimpleNamespace(shown=lambda why, status: PlainTextResponse(why, status))
-        guard = Guard(Entrance(page, mounts, listing), None, (), lambda name: home / name)
-        about = {"app": SimpleNamespace(auth=None), "headers": [(b"host", b"localhost")], "query_string": b""}
-        await guard({"type": "http", "path": address_of("a"), "method": "GET", **about}, None, send)
-
-    asyncio.run(visit())
+    listing = SimpleNamespace(shown=lambda why, status: PlainTextResponse(why, status))
+    guard = Guard(Entrance(page, SimpleNamespace(page=found), listing), None, (), lambda name: home / name)
+    about = {"app": SimpleNamespace(auth=None), "headers": [(b"host", b"localhost")], "query_string": b""}
+    asyncio.run(guard({"type": "http", "path": address_of("a"), "method": "GET", **about}, None, send))
     assert sent == ["http.response.start", "http.response.body"]
 
 

@@ -12,13 +12,16 @@ from page.app import serve
 from page.jobs import Job
 from page.serving.connections import listen
 from page.serving.door import Page
+from page.serving.entrance import Entrance
 from rccs.clusters import fingerprint, load_clusters
+from store.database import changing, reading
+from store.entries import LONGEST_ENGINEER, append, entries
 from support.defects import LOG_FILE, VISITOR_MESSAGE
 from support.errors import SAFEError
 from support.files import cache_folder
+from tests.conftest import draw_scenes
 from tests.helpers.places import closed_port
-from tests.helpers.scenes import draw_scene
-from tests.helpers.visiting import Visitor, serving
+from tests.helpers.visiting import Visitor, served
 from tests.support.test_entries import bad_paths
 
 # --- Paths ------------------------------------------------------------------------------------------------------
@@ -27,15 +30,9 @@ from tests.support.test_entries import bad_paths
 @pytest.fixture(scope="module")
 def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     """A window of a page without a root, whose folder holds clusters and an unsafe set."""
-    import numpy as np
-
     folder = tmp_path_factory.mktemp("typing")
-    rng = np.random.default_rng(0)
-    (folder / "images").mkdir()
-    for scene in ("night", "snow"):
-        for i in range(4):
-            draw_scene(scene, rng).save(folder / "images" / f"{scene}_{i}.png")
-    with serving(folder, cwd=folder) as url:
+    draw_scenes(folder / "images", {"night": 4, "snow": 4})
+    with served(folder, cwd=folder) as (url, _):
         visitor = Visitor(url, "typing")
         images = str(folder / "images")
         assert "8 failures" in visitor.fire(
@@ -149,3 +146,29 @@ def test_where_a_folder_of_images_lies_by_now_is_asked_once_and_looked_at(visito
     assert '"success": true' in visitor.send("take-place", moved_to=str(now))
     assert visitor.serve("grid", "grid_picture", [0, run]).text == picture
     assert "no longer in" not in visitor.fire(ask, [])
+
+
+# --- Whose name is on what is said ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cookie", "login", "engineer"),
+    [
+        ("safe-engineer=Ann%20%C3%89l", "", "Ann Él"),
+        ("safe-engineer=Ann", "bob", "bob"),
+        ("safe-engineer=%0Ax%20%00" + "y" * 200, "", "x �" + "y" * (LONGEST_ENGINEER - 3)),
+        ("other=1", "", ""),
+    ],
+)
+def test_a_request_speaks_with_the_name_of_the_login_or_else_with_the_one_in_the_cookie(
+    tmp_path, cookie, login, engineer
+):
+    async def answer(scope, receive, send):
+        with changing(tmp_path) as db:
+            append(db, "rcc", "a", {}, author="window")
+
+    scope = {"type": "http", "path": "/gradio_api/component_server", "headers": [(b"cookie", cookie.encode())]}
+    asyncio.run(Entrance(answer, None, None, login)(scope, None, None))
+    with reading(tmp_path) as db:
+        (entry,) = entries(db, "true")
+    assert (entry.window, entry.engineer) == ("window", engineer)

@@ -1,5 +1,6 @@
 """The first tab of the real page: from a network, or only its answers, to its failures and the reasons for them."""
 
+import dataclasses
 import json
 import zipfile
 from collections.abc import Iterator
@@ -9,15 +10,21 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from dnn.failures import collect_failures
+from page.failures.collected import failures_of, model_of
 from page.failures.tab import KINDS, NEEDED, FailuresTab
 from page.failures.view import images_of
+from page.forms import remember
 from page.jobs import Job, Jobs, PageSettings
 from page.results import Results
+from page.unsafe.tab import TAB, UnsafeTab
 from pipeline.generation import ClusteringSettings, generate_clusters
 from rccs.answers import MISSED, NO_OBJECT, NOTHING
+from rccs.clusters import fingerprint, save_clusters
+from store.places import absolute
 from store.runs import present_runs
 from support.errors import SAFEError
-from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
+from support.run_folder import ACCURACY_FILE, FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case, record_light
 from tests.helpers.browsing import (
     FAKED,
@@ -31,6 +38,7 @@ from tests.helpers.browsing import (
 )
 from tests.helpers.detected import draw_detected
 from tests.helpers.laid_out import laid_out
+from tests.helpers.small_models import clusters_of
 from tests.page.test_accessibility import serious
 
 
@@ -70,12 +78,6 @@ def collect(page: Page, answers: Path, test: Path) -> None:
     page.locator("#collect").click()
 
 
-def files_of(out: Path) -> dict[str, bytes]:
-    names = (ACCURACY_FILE, FAILURES_FILE, PREDICTIONS_FILE)
-    images = {path.relative_to(out).as_posix(): path.read_bytes() for path in (out / FAILURES).rglob("*.png")}
-    return images | {name: (out / name).read_bytes() for name in names}
-
-
 def test_a_table_of_answers_and_a_folder_become_root_cause_clusters_and_rates_without_the_command_line(given, page):
     collect(page, given.answers, given.case.test)
     expect(page.locator("#failures-status strong")).to_contain_text("26 failing images of 74")
@@ -84,7 +86,7 @@ def test_a_table_of_answers_and_a_folder_become_root_cause_clusters_and_rates_wi
     expect(page.locator("#failures-form")).to_be_hidden()  # it makes room for the result
     expect(page.locator("#class-rates tbody tr").first).to_contain_text("night12 of 12100% (74–100%)wood (12)")
     expect(page.locator("#failures-assumed li").first).to_have_text("Answers: from answers.csv, taken as they are.")
-    assert len(files_of(given.served.out)) == 26 + 3
+    assert len([*(given.served.out / FAILURES).rglob("*.png")]) == 26
     page.locator("#find-reasons").click()
     expect(page.get_by_role("tab", name="Root cause clusters")).to_have_attribute("aria-selected", "true")
     expect(field(page, "images")).to_have_value(str(given.served.out / FAILURES))
@@ -289,7 +291,7 @@ def test_what_a_window_sends_that_shows_no_cell_shows_all_failures(tmp_path):
     assert tab.view.images.grid.picture([0, f"{key} "], 720).startswith("data:image/webp")
 
 
-def test_with_a_root_neither_paths_nor_results_lie_outside_it(tmp_path):
+def test_with_a_root_results_do_not_lie_outside_it(tmp_path):
     root = tmp_path / "root"
     case = draw_case(root)
     paths = {"kind": "answers", "answers": str(case.table), "test": str(case.test)}
@@ -298,11 +300,6 @@ def test_with_a_root_neither_paths_nor_results_lie_outside_it(tmp_path):
     assert "Expected an output folder below" in str(run(elsewhere, **paths))
     tab = tab_of(case.out, root)
     assert run(tab, **paths) is None
-    code = {"class_name": "Functional", "config": {"layers": [{"class_name": "Lambda", "config": {"function": "…"}}]}}
-    with zipfile.ZipFile(root / "m.keras", "w") as archive:
-        archive.writestr("config.json", json.dumps(code))
-    told = str(run(tab, kind="model", model=str(root / "m.keras"), test=str(case.test)))
-    assert "contains code that runs" in told  # although it was trusted
     (tmp_path / "other").mkdir()
     with pytest.raises(SAFEError, match="Expected failures on images below"):
         tab_of(case.out, tmp_path / "other").show()
@@ -318,3 +315,63 @@ def test_with_a_root_a_file_beside_a_detectors_folder_that_leads_outside_is_not_
     told = str(run(tab_of(root / "out", root), kind="coco", **paths))
     assert f"Expected a path below {root}" in told
     assert "read beside the folder" in told
+
+
+# --- The network whose failures were collected, in the form of the unsafe set -----------------------------------
+
+
+def model_file(path, layer="Dense"):
+    """A file that says which layers a model has."""
+    with zipfile.ZipFile(path, "w") as archive:
+        layers = [{"module": "keras.layers", "class_name": layer, "config": {}}]
+        config = {"module": "keras", "class_name": "Sequential", "config": {"layers": layers}}
+        archive.writestr("config.json", json.dumps(config))
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An output folder with failures as if a Keras model had been run, and their RCCs."""
+    folder = tmp_path_factory.mktemp("known")
+    case = draw_case(folder)
+    found = collect_failures(case.table, case.test, case.out)
+    labels = dict.fromkeys((failure.source for failure in found.failing), 0)
+    save_clusters(clusters_of((case.out / FAILURES).resolve(), labels), case.out)
+    record = json.loads((case.out / ACCURACY_FILE).read_text())
+    assert absolute(record["model"], case.out) == str(case.table)
+    (case.out / ACCURACY_FILE).write_text(json.dumps({**record, "model": str(model_file(folder / "model.keras"))}))
+    return folder
+
+
+def form_of(folder, root=None):
+    tab = UnsafeTab.__new__(UnsafeTab)  # without its widgets, each of which opens an event loop
+    tab._settings = PageSettings(folder / "out", Jobs(), Results(folder / "out", root), root=root)
+    return tab._last_form()
+
+
+def test_the_network_and_its_test_folder_are_filled_in_unless_others_were_sent(folder):
+    form = form_of(folder)
+    assert (form["model"], form["test"]) == (str(folder / "model.keras"), str(folder / "test"))
+    run = fingerprint(Results(folder / "out").shown().review.original)
+    remember(folder / "out", TAB, {"accuracy": "0.8", "model": "", "test": "", "run": run})
+    assert form_of(folder)["model"] == ""
+    remember(folder / "out", TAB, {})
+    # Not for visitors who may not see it.
+    assert "model" in form_of(folder, folder)
+    assert "model" not in form_of(folder, folder / "out")
+
+
+def test_a_network_that_must_be_told_something_or_is_gone_is_not_filled_in(folder, tmp_path):
+    failures = failures_of(Results(folder / "out").shown().review.original, folder / "out")
+    assert model_of(failures) == folder / "model.keras"
+    broken = tmp_path / "broken.keras"
+    broken.write_bytes(b"PK")
+    for change in (
+        {"task": "regression"},
+        {"model": folder / "dnn" / "predictions.csv"},
+        {"model": folder / "gone.keras"},
+        {"model": model_file(tmp_path / "code.keras", "Lambda")},
+        {"model": broken},
+        {"assumptions": ("Pixels: not scaled (as requested).",)},
+    ):
+        assert model_of(dataclasses.replace(failures, **change)) is None, change

@@ -1,18 +1,26 @@
-"""What was typed into the page's forms is kept in the output folder."""
+"""What was typed into the page's forms is kept in the output folder; which steps are done, and what went wrong."""
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from clustering import find_root_cause_clusters
 from page.forms import LONGEST, remember, remembered, renewed
-from page.jobs import Job, Jobs, PageSettings, _Stopped
+from page.job_view import JobView
+from page.jobs import NOWHERE, Job, Jobs, PageSettings, _Stopped
 from page.results import Results
 from page.retraining import tab as retraining_tab
-from rccs.clusters import save_clusters
+from page.steps import Steps
+from pipeline.reporting.report import write_report
+from rccs.clusters import fingerprint, save_clusters
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from store.runs import CLUSTERS, open_clusters, runs_of
+from support.errors import SAFEError
+from support.run_folder import ACCURACY_FILE
+from tests.helpers.browsing import wait_until
 from tests.helpers.features import features_of
 from tests.helpers.laid_out import laid_out
 from training.finetuning import Epoch
@@ -81,3 +89,61 @@ def test_stopping_ends_a_retraining_at_once_until_there_is_an_epoch_to_keep(tmp_
     form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | {"model": "m", "train": "a", "test": "b"}
     tab._retrain(job, form, trust=False)
     assert stopped == [True]
+
+
+# --- Which steps are done ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def steps(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    return Steps(PageSettings(out, Jobs(), Results(out)))
+
+
+def test_what_is_done_leads_to_the_next_step_and_labels_are_once_none_is_missing(steps, clusters, tmp_path):
+    out = tmp_path / "out"
+    assert steps.now() == {"done": [], "next": "", "text": ""}
+    (out / ACCURACY_FILE).write_text("{}")
+    assert steps.now() == {"done": ["failures"], "next": "failures", "text": "Next: find the reasons"}
+    save_clusters(clusters, out)
+    assert steps.now()["done"] == ["failures", "clusters"]
+    other, run = "1" * 16, fingerprint(clusters)
+    for of, label, after in ((other, "", "unsafe"), (run, "", "labels"), (run, "sea", "retraining")):
+        images = (UnsafeImage("a.png", 0, 0.5, True, label),)
+        save_unsafe_set(UnsafeSet(tmp_path, images, 1, "N = 1", 1, (1,), (), of, run=of), out)
+        assert steps.now()["next"] == after
+    write_report(out)
+    assert steps.now()["done"] == ["failures", "clusters", "unsafe", "labels", "report"]
+
+
+# --- What went wrong --------------------------------------------------------------------------------------------
+
+
+class Widget:
+    """Enough of one, so that no page is laid out."""
+
+    def click(self, *_, **__) -> None:
+        pass
+
+
+@pytest.fixture
+def view(monkeypatch):
+    monkeypatch.setattr("page.job_view.gr.State", lambda value: None)
+    status, button, cancel, result = (Widget() for _ in range(4))
+    settings = SimpleNamespace(jobs=Jobs(), where=NOWHERE)
+    return JobView(settings, "retraining", status, button, cancel, lambda: "", result), status, settings.jobs
+
+
+def fail(job):
+    raise SAFEError("Expected a model. Received: a note.")
+
+
+def test_an_error_stays_in_sight_while_the_result_is_the_one_shown_before(view):
+    view, status, jobs = view
+    job = jobs.start("retraining", fail)
+    wait_until(lambda: job.finished(0))
+    result = {status: "an earlier result"}
+    assert "Expected a model" in view.look(result.copy, job.number, same=True)[status]
+    assert view.look(result.copy, job.number) == result  # it has been replaced since
+    assert view.look(result.copy) == result  # a window that is opened

@@ -89,14 +89,11 @@ def test_what_cannot_be_done_is_a_sentence_above_the_list(several):
     before = several.names()
     for action, fields, why in (
         ("new", {"name": "empty"}, "There is a folder empty already"),
-        ("new", {"name": "../x"}, "has a slash"),
         ("new", {"name": "x" * 300}, "longer than 80 characters"),
         ("rename", {"name": "empty", "new": ODD}, "already"),
         ("rename", {"name": "gone", "new": "x"}, "There is no analysis gone any more"),
-        ("rename", {"name": "../out", "new": "x"}, "There is no analysis"),
         ("delete", {"name": ".."}, "There is no analysis"),
         ("delete", {}, "Expected the name"),
-        ("delete", {"name": ""}, "There is no analysis"),
         ("duplicate", {"name": BIN_FOLDER}, "There is no analysis"),
         ("restore", {"name": "../empty"}, "in the bin any more"),
     ):
@@ -192,16 +189,3 @@ def test_an_engineer_goes_from_the_list_into_an_analysis_and_back(browser: Brows
     page.get_by_role("button", name="Delete renamed", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("Moved to the bin")
     page.close()
-
-
-@pytest.mark.slow
-def test_a_page_starts_beside_tens_of_thousands_of_other_folders(tmp_path):
-    home = tmp_path / "out"
-    home.mkdir()
-    for i in range(60_000):
-        (home / f"recording_{i}").mkdir()
-    make(home, "eyes")
-    with served_from(tmp_path, tool=FAKED) as served:
-        response = httpx.get(f"{served.url}/", follow_redirects=True, trust_env=False, timeout=60)
-        assert response.status_code == 200
-        assert "eyes" in response.text

@@ -63,6 +63,8 @@ def test_a_scope_that_was_sent_is_kept_and_what_is_none_is_refused(clusters, tmp
     answer = ask(["keep", blank, blank | {"use": "control", "system": "a camera"}, "bob"])
     assert answer["conflicts"] == ["use"]
     assert "Intended use was changed to “a warning” by somebody else." in answer["problem"]
+    answer = ask(["keep", blank, blank | {"system": "s" * 2_001}, "ann"])
+    assert "may have 2,000 characters. Received: 2,001" in answer["problem"]
     assert load_scope(out)[0] == Scope(use="a warning", system="a camera")
     assert "<td>1</td>" in ask(["rounds"])["html"]
     for sent in (None, 3, [], ["keep"], ["keep", {}, {"other": ""}, ""], ["keep", 1, 2, 3]):

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from dnn.predictions import labelled_images
 from page.jobs import Job, Jobs, PageSettings
 from page.results import Results
+from page.retraining.plots import MOST_BARS, class_bars, shares_right
 from page.retraining.tab import RetrainingTab
 from rccs.unsafe_set import UNSAFE_SET_FILE
 from support.errors import SAFEError
@@ -30,7 +31,9 @@ from tests.helpers.laid_out import laid_out
 from tests.helpers.places import rows_in
 from tests.helpers.scenes import draw_scene
 from tests.helpers.small_models import draw_set
+from training.certainty import Counts, certainties
 from training.compared import compare_answers
+from training.comparison import Share
 from training.earlier import kept_copy
 from training.result import MODEL_FILE, RETRAINING_FILE
 
@@ -88,10 +91,6 @@ def page(browser: Browser, served: Served, given: Given) -> Iterator[Page]:
         yield page
 
 
-def labels_in(served: Served) -> dict[str, str]:
-    return {row["image"]: row["label"] for row in rows_in(served.out / UNSAFE_SET_FILE)}
-
-
 def label_all(page: Page) -> None:
     """Give all images of each RCC one label; they are pure: what most of its images are, all of them are."""
     labelling = page.locator("#labelling")
@@ -105,32 +104,15 @@ def label_all(page: Page) -> None:
 
 
 @pytest.mark.slow
-def test_images_are_labelled_by_key_and_by_rcc_and_each_step_is_saved(served, page, given):
+def test_images_are_labelled_the_model_is_retrained_and_the_page_says_what_got_better(served, page, given):
     # The folder that was given in the one tab is filled in in the other.
     field(page, "train").press("Tab")
     page.get_by_role("tab", name="Labels").click()
     expect(field(page, "classes-folder")).to_have_value(str(given.train))
     expect(page.locator("#next-step")).to_be_hidden()
-    labelling = page.locator("#labelling")
-    expect(labelling.locator("[data-label]")).to_have_text([re.compile(name) for name in CLASSES])
-    expect(labelling.locator("progress + output")).to_have_text("0 / 9 labelled")
-    labelling.locator(".safe-label").focus()
-    page.keyboard.press("2")
-    expect(labelling.locator("progress + output")).to_have_text("1 / 9 labelled")
-    assert sorted(labels_in(served).values()) == [""] * 8 + ["snow"]
-    page.keyboard.press("u")
-    expect(labelling.locator("progress + output")).to_have_text("0 / 9 labelled")
-    assert set(labels_in(served).values()) == {""}
-
     label_all(page)
-    expect(labelling.locator("progress + output")).to_have_text("9 / 9 labelled")
-    assert all(labels_in(served).values())
+    assert all(row["label"] for row in rows_in(served.out / UNSAFE_SET_FILE))
     page.get_by_role("button", name="Next: retrain").click()
-    expect(page.locator("#retrain")).to_be_visible()
-
-
-@pytest.mark.slow
-def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, given):
     whole = given.model.read_bytes()
     page.get_by_text("How it is trained").click()
     field(page, "epochs").fill("40")
@@ -232,3 +214,42 @@ def test_of_fields_left_empty_the_error_says_which(tab):
         job.start()
         assert job.finished(60)
         assert str(job.outcome) == f"Expected the {what}. Received: nothing."
+
+
+# --- Drawings and headings --------------------------------------------------------------------------------------
+
+
+def shares(rccs: int, noise: int) -> list[Share]:
+    known = [Share(str(rcc), images=5, before=0, after=3) for rcc in range(rccs)]
+    return [*known, *[Share("-1", images=noise, before=0, after=1)][: bool(noise)]]
+
+
+@pytest.mark.parametrize(
+    ("more", "noise", "rest"),
+    [
+        (0, 0, ""),
+        (0, 4, "and the images in no cluster<"),
+        (1, 0, "and 1 other RCC<"),
+        (2, 4, "and 2 other RCCs and the images in no cluster<"),
+    ],
+)
+def test_what_has_no_bar_is_named_for_what_it_is(more, noise, rest):
+    drawn = shares_right(shares(MOST_BARS + more, noise), {})
+    assert rest in drawn
+    assert ("other RCC" in drawn) == bool(more)
+
+
+def test_rccs_of_which_most_is_still_wrong_come_first_and_lead_to_their_images():
+    there = [Share("-1", images=90, before=0, after=0), Share("0", images=9, before=0, after=8)]
+    drawn = shares_right([*there, Share("3", images=8, before=0, after=1)], {})
+    assert re.findall("href='#rcc=(-?[0-9]+)'", drawn) == ["3", "0", "-1"]
+
+
+def test_classes_that_are_worse_come_first_then_those_that_changed_most():
+    counts = {"same": Counts(90, 50, 0, 0), "worse": Counts(90, 80, 0, 30), "better": Counts(90, 10, 60, 0)}
+    there = [Share(name, of.images, of.right_before, of.right_before + of.improved - of.worsened)
+             for name, of in counts.items()]  # fmt: skip
+    drawn = class_bars(there, dict(zip(counts, certainties(list(counts.values())), strict=True)))
+    assert re.findall("<th scope='row' title='[a-z]+'>([a-z]+)<", drawn) == ["worse", "better", "same"]
+    assert "-33.3, worse beyond doubt" in drawn
+    assert "89% → 56% of 90" in drawn

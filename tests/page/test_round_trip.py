@@ -1,5 +1,6 @@
 """From failures to a safety case on the page, by two engineers; what a model that is retrained has closed, verified."""
 
+import html
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ from playwright.sync_api import expect
 
 from pipeline.reporting.evidence.statement import EVIDENCE_FILE
 from pipeline.reporting.export import REPORT_FILE
+from pipeline.reporting.rounds import rounds_of
 from pipeline.reporting.safety_case import GSN_JSON_FILE, SAFETY_CASE_FOLDER
 from rccs.review.review import all_edits, load_review
 from SAFE_Tool import main
@@ -17,6 +19,8 @@ from tests.helpers.browsing import FAKED, WAIT, field, opened, select_nine, serv
 from tests.page.test_failures import collect
 from tests.page.test_retraining import Given, label_all
 from training.result import MODEL_FILE
+
+BOB = "<b>Bob</b>"
 
 
 @pytest.mark.slow
@@ -36,7 +40,7 @@ def test_two_engineers_go_from_failures_to_a_verified_safety_case(browser, tmp_p
         opened(browser, served) as bob,
     ):
         out = served.out
-        for page, name in ((ann, "Ann"), (bob, "Bob")):
+        for page, name in ((ann, "Ann"), (bob, BOB)):
             page.locator("#engineer input").fill(name)
         # Failures, and their reasons
         ann.get_by_role("tab", name="Failures").click()
@@ -49,10 +53,13 @@ def test_two_engineers_go_from_failures_to_a_verified_safety_case(browser, tmp_p
         wait_until(lambda: load_review(out).notes)
         expect(bob.locator("#rcc-verdict input[value=unsafe]")).to_be_checked()
         bob.locator("#rcc-register summary").click()
-        bob.locator("#rcc-register [data-field=hazard]").fill("H3 Gaze lost at night")
+        bob.locator("#rcc-register [data-field=hazard]").fill("H3 <i>Gaze lost</i>")
         bob.locator("#rcc-register [data-field=status]").select_option("closed")
         wait_until(lambda: load_review(out).notes[0].status)
-        assert {edit.engineer for edit in all_edits(out, load_review(out))} == {"Ann", "Bob"}
+        assert {edit.engineer for edit in all_edits(out, load_review(out))} == {"Ann", BOB}
+        assert [one.who for one in rounds_of(out)] == [("Ann",)], "who started it"
+        bob.locator("#edits").get_by_text("Edits").click()
+        expect(bob.locator("#edits [data-row='0'][data-col='1']").last).to_have_text(BOB)
         # Labels and retraining
         select_nine(ann, served)
         ann.get_by_role("tab", name="Retraining").click()
@@ -72,6 +79,9 @@ def test_two_engineers_go_from_failures_to_a_verified_safety_case(browser, tmp_p
         expect(bob.locator("#confirmed")).to_contain_text("confirmed. 12 of 12 fresh images are wrong")
         expect(bob.locator("#confirmed")).to_contain_text("label = night: reduced. Of 12 images, 12 were wrong")
         ann.reload()
+        expect(ann.locator("#engineer input")).to_have_value("Ann")
+        expect(ann.locator("#rcc-register [data-field=hazard]")).to_have_value("H3 <i>Gaze lost</i>")
+        expect(ann.locator("#rcc-register [data-field=status]")).to_have_value("closed")
         ann.get_by_role("tab", name="Report").click()
         expect(ann.locator("#confirmed")).to_contain_text("74 images that chose nothing, 26 of them wrong")
         expect(field(ann, "fresh-tested")).to_have_value(str(fresh.test))
@@ -85,7 +95,7 @@ def test_two_engineers_go_from_failures_to_a_verified_safety_case(browser, tmp_p
         bob.locator("#verify").click()
         expect(bob.locator("#verified")).to_have_text("All is as the evidence says.")
         report = (out / REPORT_FILE).read_text(encoding="utf-8")
-        assert all(f"<td>{name}</td>" in report for name in ("Ann", "Bob"))
+        assert all(f"<td>{name}</td>" in report for name in ("Ann", html.escape(BOB)))
         model = (out / MODEL_FILE).read_bytes()
         (out / MODEL_FILE).write_bytes(model[:-1] + bytes([model[-1] ^ 1]))
         bob.locator("#verify").click()

@@ -2,12 +2,17 @@
 
 import re
 from collections.abc import Iterator
+from urllib.parse import unquote
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from rccs.clusters import load_clusters, save_clusters
+from rccs.confidence import confidence_text, place_text
 from rccs.review.review import load_review
-from tests.helpers.browsing import FAKED, Served, field, generate, opened, served_from, wait_until
+from tests.helpers.browsing import FAKED, Served, canvas_of, field, forget, generate, opened, served_from, wait_until
+from tests.helpers.steadied import steadied
 from tests.page.test_accessibility import serious
 
 pytestmark = pytest.mark.slow
@@ -16,6 +21,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served_from(tmp_path_factory.mktemp("screen"), tool=FAKED) as served:
+        names = sorted(path.name for path in served.images.iterdir())
+        rows = [f"{name},{'dark' if 'night' in name else 'bright'}" for name in names]
+        (served.images / "parameters.csv").write_text("\n".join(["image,sky", *rows]))
         with opened(browser, served) as page:
             generate(page, served)
         yield served
@@ -159,3 +167,95 @@ def test_several_rccs_are_ticked_and_merged_and_what_was_merged_is_split_again(s
     assert load_review(served.out).clusters.n_rccs == n
     page.keyboard.press("b")
     expect(page.locator("#rcc-gif canvas")).to_have_css("filter", "brightness(2)")
+
+
+# --- Links that lead back to what the map and the cards showed --------------------------------------------------
+
+
+def shows_dark_ones_largest_first(page: Page) -> None:
+    expect(canvas_of(page)).to_have_attribute("data-shown", "10")
+    expect(page.locator("#map .safe-map-legend")).to_contain_text("sky")
+    expect(page.locator("#colour-by input")).to_have_value("sky")
+    expect(page.locator("#rcc-list [data-choice=order]")).to_have_value("images")
+
+
+def test_filters_colour_and_order_are_in_the_address_and_lead_back(browser, served):
+    with opened(browser, served) as page, opened(browser, served) as other:
+        canvas_of(page)
+        page.locator("#map [data-do=filters]").click()
+        page.locator("#map .safe-map-filters section", has_text="sky").get_by_role("button", name="dark").click()
+        expect(page).to_have_url(re.compile("filters="))
+        page.locator("#colour-by input").click()
+        page.get_by_role("option", name="sky").click()
+        page.locator("#rcc-list [data-choice=order]").select_option("images")
+        expect(page).to_have_url(re.compile("(?=.*order=images)(?=.*colour=sky)"))
+        assert '{"sky":["dark"]}' in unquote(page.url)
+        page.reload()
+        shows_dark_ones_largest_first(page)
+        link = page.url
+
+        assert serious(page) == []
+        page.locator("#map [data-do=filters]").click()
+        page.locator("#map [data-do=clear-filters]").click()
+        expect(canvas_of(page)).to_have_attribute("data-shown", "24")
+
+        canvas_of(other)
+        other.goto(link)
+        other.reload()
+        shows_dark_ones_largest_first(other)
+        other.goto(f"{served.url}/#")
+        expect(other.locator("#map canvas")).to_have_attribute("data-shown", "24")
+        expect(other.locator("#rcc-list [data-choice=order]")).to_have_value("place")
+        expect(other.locator("#colour-by input")).to_have_value("RCC")
+        other.go_back()
+        shows_dark_ones_largest_first(other)
+
+
+def test_a_link_to_what_is_gone_says_so_and_shows_the_rest(browser, served):
+    with opened(browser, served) as page:
+        page.goto(f'{served.url}/#order=name&filters={{"sky":["purple"]}}&colour=weather')
+        page.reload()
+        told = page.locator("#views p")
+        expect(told).to_have_text("The link asks for sky: purple, which is not there any more.")
+        expect(page.get_by_text("The link colours the map by weather, which is not known").first).to_be_visible()
+        expect(page.locator("#rcc-list [data-choice=order]")).to_have_value("name")
+        expect(canvas_of(page)).to_have_attribute("data-shown", "24")
+
+
+# --- How steady RCCs are ----------------------------------------------------------------------------------------
+
+
+def test_a_loose_rcc_is_marked_and_says_how_often_its_images_are_together(browser, served):
+    # The last test: the RCCs stay as steady as that.
+    forget(served.out)
+    clusters = steadied(load_clusters(served.out))
+    save_clusters(clusters, served.out)
+    with opened(browser, served) as page:
+        expect(page.locator("#clusters-status strong")).to_contain_text(" · 1 of 3 is loose")
+        loose = page.locator("#rcc-list [data-rcc='1']")
+        expect(loose).to_contain_text(re.compile("RCC 1.*loose$"))
+        expect(loose).to_have_class(re.compile("loose"))
+        expect(page.locator("#rcc-list .loose")).to_have_count(1)
+        line = page.locator("#rcc-heading .safe-steady")
+        expect(line).to_have_text(confidence_text(clusters, 0))
+        for width, height in ((1440, 900), (1366, 768)):
+            page.set_viewport_size({"width": width, "height": height})
+            page.locator("#rcc-verdict").get_by_text("Unclear", exact=True).click()
+            note = page.locator("#rcc-says").bounding_box()
+            assert note["y"] + note["height"] <= height
+            for judged in (page.locator("#rcc-gif"), page.locator("#rcc-sample"), line):
+                box = judged.bounding_box()
+                assert 0 < box["y"] <= box["y"] + box["height"] <= note["y"]
+        loose.click()
+        expect(line).to_have_text(confidence_text(clusters, 1))
+        assert serious(page) == []
+        expect(line).to_have_attribute("data-loose", "")
+        expect(line).to_have_attribute("title", re.compile(r"Below 75% an RCC is loose"))
+        whole, filled = (line.locator(f".safe-steady-bar{part}").bounding_box() for part in ("", " i"))
+        assert filled["width"] / whole["width"] == pytest.approx(0.52, abs=0.01)
+        row = int(np.flatnonzero(clusters.labels == 1)[-1])
+        tile = page.locator(f"#grid [data-index='{row}']")
+        expect(tile).to_contain_text("near RCC 0")
+        expect(tile).to_have_attribute("title", re.compile(place_text(clusters, row)))
+        page.get_by_role("button", name="How these were found").click()
+        expect(page.locator("#why")).to_contain_text("consensus of 100 random parts")

@@ -37,11 +37,12 @@ from store.output_folder import save_text
 from support.defects import LOG_FILE, VISITOR_MESSAGE
 from support.errors import SAFEError
 from support.files import cache_folder
-from tests.helpers.scenes import draw_scene
-from tests.helpers.visiting import JSON, SECONDS, Visitor, serving
+from tests.conftest import draw_scenes
+from tests.helpers.visiting import JSON, SECONDS, Visitor, served
 
 PAGE = Path(__file__).parents[2] / "page"
 SECRET = "not-for-visitors"
+FOUR_EACH = dict.fromkeys(("night", "snow", "wood"), 4)
 CLOSING = {"connection": "close"}  # the server closes it too, after an error, and a next request would be lost
 CLIENT = httpx.Client(timeout=SECONDS)  # one, since each sets up what it would need for encryption
 
@@ -53,32 +54,23 @@ class Attacked(NamedTuple):
     secret: Path
 
 
-def draw_images(folder: Path, n: int = 4) -> Path:
-    rng = np.random.default_rng(0)
-    folder.mkdir(parents=True)
-    for scene in ("night", "snow", "wood"):
-        for i in range(n):
-            draw_scene(scene, rng).save(folder / f"{scene}_{i}.png")
-    return folder
-
-
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     """A page with a root, results, and secrets beside the root, to which links in the root lead."""
     folder = tmp_path_factory.mktemp("attacked")
     root, secret = folder / "root", folder / "secret"
-    draw_images(root / "failing")
-    draw_images(secret / SECRET)
+    draw_scenes(root / "failing", FOUR_EACH)
+    draw_scenes(secret / SECRET, FOUR_EACH)
     (folder / "elsewhere").mkdir()
     (secret / f"{SECRET}.txt").write_text(SECRET)
-    (secret / "labels.csv").write_text(f"image,label\nnight_0.png,{SECRET}\n")
+    (secret / "labels.csv").write_text(f"image,label\nnight_00.png,{SECRET}\n")
     (root / "link").symlink_to(secret / SECRET)
     (root / "hop").symlink_to(root / "link")
     (root / "linked").mkdir()
-    (root / "linked" / "a.png").symlink_to(secret / SECRET / "night_0.png")
-    (root / "list.txt").write_text(f"failing/night_0.png\n{secret}/{SECRET}/night_1.png\n")
-    (root / "climbing.txt").write_text(f"../secret/{SECRET}/night_1.png\n")
-    with serving(folder, "--root", root, cwd=folder / "elsewhere") as url:
+    (root / "linked" / "a.png").symlink_to(secret / SECRET / "night_00.png")
+    (root / "list.txt").write_text(f"failing/night_00.png\n{secret}/{SECRET}/night_01.png\n")
+    (root / "climbing.txt").write_text(f"../secret/{SECRET}/night_01.png\n")
+    with served(folder, "--root", root, cwd=folder / "elsewhere") as (url, _):
         visitor = Visitor(url, "first")
         told = visitor.fire(
             visitor.handler("generate", "click"),
@@ -207,10 +199,10 @@ def test_every_path_field_refuses_what_lies_outside_the_root_and_can_be_chosen_f
 
 def test_a_picture_of_a_file_outside_the_root_is_not_shown(attacked):
     tile = np.asarray(picture(Path("/no/such/file"), 64, None))
-    for path in (attacked.secret / SECRET / "night_0.png", attacked.root / "linked" / "a.png"):
+    for path in (attacked.secret / SECRET / "night_00.png", attacked.root / "linked" / "a.png"):
         assert (np.asarray(picture(path, 64, attacked.root)) == tile).all()
         assert (np.asarray(picture(path, 64, None)) != tile).any()
-    assert (np.asarray(picture(attacked.root / "failing" / "snow_0.png", 64, attacked.root)) != tile).any()
+    assert (np.asarray(picture(attacked.root / "failing" / "snow_00.png", 64, attacked.root)) != tile).any()
 
 
 def test_results_of_images_outside_the_root_are_refused_when_the_page_is_started(attacked, tmp_path):
@@ -265,7 +257,7 @@ def test_no_route_gives_out_a_file_but_gifs(attacked):
     assert (page["x-content-type-options"], page["x-frame-options"]) == ("nosniff", "DENY")
     assert "frame-ancestors 'none'" in page["content-security-policy"]
     files = [attacked.secret / f"{SECRET}.txt", out / "labels.txt", out / "analysis.db", Path("/etc/passwd")]
-    files += [*out.glob("runs/*/*"), attacked.root / "failing" / "night_0.png", attacked.root / "link" / "night_0.png"]
+    files += [*out.glob("runs/*/*"), *(attacked.root / place / "night_00.png" for place in ("failing", "link"))]
     names = [str(file) for file in files]
     names += [f"{gif}/../../labels.txt", f"{out}/gifs/../labels.txt", f"{out}/gifs/%2e%2e/labels.txt"]
     names += [f"{out}/gifs/%252e%252e/labels.txt", f"{out}/gifs//..//labels.txt", f"{gif}%00.txt", "%00"]
@@ -277,7 +269,7 @@ def test_no_route_gives_out_a_file_but_gifs(attacked):
             answer = raw(attacked.url, f"/gradio_api/{route}{name}")
             assert answer.status_code in (400, 403, 404, 405), (route, name, answer.status_code)
             assert SECRET not in answer.text
-            assert "night_0" not in answer.text
+            assert "night_00" not in answer.text
             assert "root:" not in answer.text
     for route in ("static/", "assets/", "svelte/", ""):
         for name in names:
@@ -321,7 +313,7 @@ def test_nothing_can_be_uploaded(attacked, visitor):
 
 def test_an_image_that_leads_out_of_the_root_by_now_is_neither_exported_nor_reported_nor_drawn(attacked, visitor):
     visitor.fire(visitor.loads()[0], [])
-    image = attacked.root / "failing" / "snow_3.png"
+    image = attacked.root / "failing" / "snow_03.png"
     whole = image.read_bytes()
     image.unlink()
     image.symlink_to(attacked.secret / f"{SECRET}.txt")
@@ -470,7 +462,8 @@ def test_a_visitor_cannot_let_a_model_run_code_on_a_page_with_a_root(attacked, v
     with zipfile.ZipFile(attacked.root / "m.keras", "w") as archive:
         archive.writestr("config.json", json.dumps(code))
     model, inside = str(attacked.root / "m.keras"), str(attacked.root / "failing")
-    told = visitor.send("retrain", model=model, train=inside, test=inside, trust=True)
+    assert "contains code that runs" in visitor.send("retrain", model=model, train=inside, test=inside, trust=True)
+    told = visitor.send("collect", failures_model=model, failures_test=inside, failures_trust=True)
     assert "contains code that runs" in told
 
 
@@ -490,7 +483,7 @@ def test_a_label_that_would_make_the_table_unreadable_is_not_kept(attacked, visi
 
 def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, visitor):
     """Two visitors, one output folder: what the first window still shows is out of date, and it is told so."""
-    folder = draw_images(attacked.root / "others", 5)
+    folder = draw_scenes(attacked.root / "others", dict.fromkeys(FOUR_EACH, 5))
     other = Visitor(attacked.url, "other", visitor.client)
     visitor.fire(visitor.loads()[0], [])
     visitor.fire(visitor.loads()[1], [])
@@ -635,12 +628,12 @@ def test_what_fails_further_in_is_a_sentence_and_a_traceback_in_the_log(capsys):
 
 @pytest.mark.slow
 def test_with_a_password_nothing_is_told_without_it(tmp_path):
-    draw_images(tmp_path / "root" / "failing")
+    draw_scenes(tmp_path / "root" / "failing", FOUR_EACH)
     # Gradio's default folder for files is shared by all programs of a machine that use it.
-    draw_images(tmp_path / "tmp" / "gradio")
+    draw_scenes(tmp_path / "tmp" / "gradio", FOUR_EACH)
     make(tmp_path / "out", "inner")
     with (
-        serving(tmp_path, "--root", tmp_path / "root", "--auth", "ann:päss:word") as url,
+        served(tmp_path, "--root", tmp_path / "root", "--auth", "ann:päss:word") as (url, _),
         httpx.Client(base_url=url, timeout=SECONDS) as client,
     ):
         assert client.get("/config").status_code == 401
@@ -668,7 +661,7 @@ def test_with_a_password_nothing_is_told_without_it(tmp_path):
         assert client.get("/config").status_code == 200
         assert "Analyses" in client.get("/analyses").text
         assert client.get("/a/inner/config").status_code == 200
-        assert client.get(f"/gradio_api/file={tmp_path}/tmp/gradio/night_0.png").status_code == 404
+        assert client.get(f"/gradio_api/file={tmp_path}/tmp/gradio/night_00.png").status_code == 404
 
         # Whatever address a visitor claims to have, one is checked at a time, and each holds up those behind it.
         def guess(i: int) -> int:

@@ -114,12 +114,6 @@ def select(page: Page, folder: Path, accuracy: str) -> None:
     page.locator("#select").click()
 
 
-def sizes_in(folder: Path) -> list[int]:
-    """Images of each RCC, by `labels.txt`."""
-    labels = [int(line.split("\t")[0]) for line in (folder / LABELS_FILE).read_text().splitlines()]
-    return [labels.count(rcc) for rcc in range(max(labels) + 1)]
-
-
 # --- Start-up ---------------------------------------------------------------------------------------------------
 
 
@@ -148,11 +142,11 @@ def test_the_last_run_is_shown_with_an_animated_gif_and_names_as_text_and_stays_
     expect(page.locator("#clusters-status strong")).to_contain_text("of 24 failures")
     expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
     expect(field(page, "images")).to_have_value(str(generated.images))
-    size = sizes_in(generated.out)[0]
+    lines = (generated.out / LABELS_FILE).read_text().splitlines()
+    size = sum(line.startswith("0\t") for line in lines)
     expect(page.locator("#rcc-heading")).to_contain_text(f"{size} images · ")
     with Image.open(io.BytesIO(image_of(page, "#rcc-gif img"))) as gif:
         assert (gif.format, gif.is_animated, gif.n_frames) == ("GIF", True, size)
-    lines = (generated.out / LABELS_FILE).read_text().splitlines()
     rcc = next(int(line.split("\t")[0]) for line in lines if MARKUP.format(0) in line)
     page.locator(f"#rcc-list [data-rcc='{rcc}']").click()
     expect(page.locator("#rcc-sample")).to_contain_text("<img src=x onerror")
@@ -181,24 +175,15 @@ def test_of_clicks_on_rccs_in_quick_succession_the_last_one_counts(generated, pa
         expect(page.locator("#rcc-list .safe-card.selected")).to_contain_text(f"RCC {last}")
 
 
-@pytest.mark.parametrize(
-    ("extractor", "notice", "expected"),
-    [
-        ("vgg16", "", "auto"),
-        ("vgg16-conv", "Using vgg16-conv instead of vgg16.", "auto"),
-        ("vgg16-conv", "", "vgg16-conv"),
-    ],
-)
-def test_the_form_keeps_the_extractor_of_a_run(clusters, extractor, notice, expected):
-    run = dataclasses.replace(clusters, notice=notice, projection=clusters.projection._replace(extractor=extractor))
-    assert requested_extractor(run) == expected
-
-
-@pytest.mark.parametrize(("here", "expected"), [(set(), "auto"), ({"amx_bf16"}, "float32")])
-def test_the_form_keeps_the_precision_of_a_run(clusters, monkeypatch, here, expected):
-    monkeypatch.setattr("features.weights._processor_flags", lambda: here)
-    run = dataclasses.replace(clusters, extractor_identity="vgg16-conv-4224-0-float32")
-    assert requested_precision(run) == expected
+def test_the_form_keeps_the_extractor_and_the_precision_of_a_run(clusters, monkeypatch):
+    run = dataclasses.replace(clusters, notice="", extractor_identity="vgg16-conv-4224-0-float32")
+    assert (requested_extractor(run), requested_precision(run)) == ("vgg16-conv", "auto")
+    assert requested_extractor(dataclasses.replace(run, notice="Using vgg16-conv instead of vgg16.")) == "auto"
+    assert (
+        requested_extractor(dataclasses.replace(run, projection=run.projection._replace(extractor="vgg16"))) == "auto"
+    )
+    monkeypatch.setattr("features.weights._processor_flags", lambda: {"amx_bf16"})
+    assert requested_precision(run) == "float32"
 
 
 @pytest.mark.slow

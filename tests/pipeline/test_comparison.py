@@ -1,24 +1,30 @@
-"""The RCCs of an output folder in comparison with what the DNN gets right: failure rates and weak spots."""
+"""The DNN's answers, and failure rates and weak spots in comparison with what it gets right; recorded parameters."""
 
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from dnn.failures import collect_failures
+from page.results import Results
 from pipeline.comparison import explain_failures
-from pipeline.descriptions import refresh_rccs, show_present
+from pipeline.descriptions import known_parameters, refresh_rccs, show_present
 from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.reporting.history import list_runs, restore_run
-from rccs.clusters import load_clusters
+from pipeline.run_record import given_parameters, notes_of
+from rccs.clusters import load_clusters, run_record, save_clusters
 from rccs.gifs import spot_gif_path
+from rccs.profiles import load_profiles
 from rccs.review.edits import merge_rccs
 from rccs.review.review import load_review
+from rccs.search import matching_images
 from rccs.spots.rates import RATES_FILE, by_excess
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from reasons.comparison import load_reasons
 from store.runs import COMPARISON, runs_of
 from support.errors import SAFEError
-from tests.helpers.answered import AnsweredCase, draw_case
+from support.run_folder import FAILURES
+from tests.helpers.answered import AnsweredCase, draw_case, record_light
 from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.places import rows_in
 
@@ -90,3 +96,82 @@ def test_predictions_that_have_changed_are_not_compared_with(case):
     case.table.write_text(case.table.read_text().replace(",0.9,", ",0.8,"))
     with pytest.raises(SAFEError, match="has changed since the clusters were found"):
         explain_failures(case.out)
+
+
+# --- The answers that are compared with -------------------------------------------------------------------------
+
+
+def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
+    clusters = generate_clusters(case.failing, case.out, SETTINGS)
+    assert load_clusters(case.out).answers is not None
+    assert clusters.told(0) == "night → wood (90%)"
+    record = run_record(case.out)["predictions"]
+    assert (record["source"], record["tested"]) == (str(case.table), str(case.test))
+    assert (record["images"], record["wrong"], record["notes"]) == (74, 26, [])
+    columns = known_parameters(case.out, clusters)
+    assert set(columns["label"].tolist()) == {"night", "snow", "wood"}
+    assert set(columns["predicted"].tolist()) == {"snow", "wood"}
+    case.table.unlink()
+    merged = load_review(case.out).clusters
+    assert merged.told(0) == "night → wood (90%)"
+
+
+def test_predictions_that_cannot_be_read_are_an_error_if_given_and_otherwise_a_note(case):
+    case.table.write_text("image,predicted,confidence\nnight/night_00.png,wood,7\n")
+    with pytest.raises(SAFEError, match="a confidence from 0 to 1"):
+        generate_clusters(
+            case.failing, case.out, SETTINGS._replace(predictions=case.table, tested=case.test, partial=True)
+        )
+    clusters = generate_clusters(case.failing, case.out, SETTINGS)
+    assert clusters.answers is None
+    assert "a confidence from 0 to 1" in notes_of(case.out)[0]
+
+
+def test_images_without_a_prediction_and_images_that_are_right_are_told(case):
+    lines = case.table.read_text().splitlines()
+    lines = [line for line in lines if "night_03" not in line and "snow_01" not in line]
+    case.table.write_text("\n".join([*lines, "snow/snow_01.png,snow,snow,0.9,true"]) + "\n")
+    clusters = generate_clusters(case.failing, case.out, SETTINGS)
+    assert notes_of(case.out) == [
+        "predictions: All figures are of 73 of 74 images: others have no row.",
+        "predictions: Without a prediction: 1 of 26 images.",
+        "predictions: Right according to the predictions: 1 of 26 images.",
+    ]
+    assert clusters.told(clusters.paths.index("night/night_03.png")) == ""
+
+
+# --- Recorded parameters: the same in cards, on the map, in the search and in the report ------------------------
+
+
+@pytest.fixture
+def described(fake_network: FakeNetwork, tmp_path: Path) -> AnsweredCase:
+    """Failures that SAFE has collected, of a test set with recorded parameters."""
+    case = draw_case(tmp_path / "case")
+    record_light(case.test / "parameters.csv")
+    collect_failures(case.table, case.test, case.out)
+    return case
+
+
+def test_parameters_of_the_test_set_are_known_of_collected_failures(described):
+    clusters = generate_clusters(described.out / FAILURES, described.out, SETTINGS)
+    columns = Results(described.out).parameters()
+    assert len(matching_images("light<0.4", clusters.paths, columns)) == 12
+    assert any("light" in profile.text for profile in load_profiles(described.out))
+    assert given_parameters(described.out) == ""  # found, not given
+
+
+def test_a_table_that_cannot_be_read_is_refused_before_the_work_if_given_and_a_note_if_found(described, fake_network):
+    table = described.test / "parameters.csv"
+    table.write_bytes(b"\xff\xfe")
+    with pytest.raises(SAFEError, match="Expected parameters"):
+        generate_clusters(described.out / FAILURES, described.out, SETTINGS._replace(parameters=table))
+    assert fake_network.images_seen == 0
+    generate_clusters(described.out / FAILURES, described.out, SETTINGS)
+    assert "Expected parameters" in notes_of(described.out)[0]
+
+
+def test_clusters_of_an_earlier_version_that_name_no_table_have_the_parameters_as_well(described):
+    clusters = generate_clusters(described.out / FAILURES, described.out, SETTINGS)
+    save_clusters(clusters, described.out)
+    assert "light" in known_parameters(described.out, clusters)
+    assert "light" not in known_parameters(described.out, clusters, within=described.out.resolve())

@@ -4,7 +4,6 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pipeline.descriptions import mend, refresh_rccs, show_present
@@ -16,10 +15,8 @@ from rccs.review.edits import merge_rccs, move_images, new_rcc, redo_edit, undo_
 from rccs.review.notes import RccNote, SpotNote
 from rccs.review.review import load_review, set_note, set_spot_note
 from rccs.unsafe_set import UNSAFE_SET_FILE
-from store.output_folder import save_files
-from store.runs import CLUSTERS, open_clusters, present_runs
-from tests.helpers.places import runs_as_they_are, shown_in
-from tests.helpers.worked_on import DARK, compute, known_of, work_on
+from tests.helpers.places import runs_as_they_are
+from tests.helpers.worked_on import DARK, known_of, work_on
 from training.labels import load_kept_labels, take_typed_labels
 
 
@@ -52,25 +49,6 @@ def test_in_a_run_nothing_changes_whatever_is_said_and_done(clusters, tmp_path):
 
 def _type(table: Path) -> None:
     table.write_text(table.read_text().replace("blue", "green"))
-
-
-def test_what_a_killed_process_did_not_show_is_shown_when_the_analysis_is_next_opened(clusters, tmp_path):
-    out = tmp_path / "out"
-    work_on(clusters, out, tmp_path / "improvement")
-    first, of_first = present_runs(out)[CLUSTERS], shown_in(out)
-    compute(dataclasses.replace(clusters, labels=np.roll(clusters.labels, 1)), out)
-    show_present(out)
-    second, of_second = present_runs(out)[CLUSTERS], shown_in(out)
-    for run, before, after in ((first, of_second, of_first), (second, of_first, of_second)):
-        assert not mend(out)
-        open_clusters(out, run.number)
-        assert mend(out)
-        assert shown_in(out) == after
-        for name in before.keys() | after.keys():
-            if before.get(name) != after.get(name):
-                save_files(out, {name: before[name].decode()} if name in before else {}, remove=[name])
-                assert mend(out), name
-                assert shown_in(out) == after
 
 
 # --- An analysis that is moved or copied ------------------------------------------------------------------------

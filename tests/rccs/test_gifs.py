@@ -24,13 +24,6 @@ def caption(frame: Image.Image) -> np.ndarray:
     return np.asarray(frame)[frame.width :]
 
 
-def renamed(clusters, changes: dict[str, str]):
-    """The clusters with files, and their paths, renamed; the order of the paths does not matter here."""
-    for old, new in changes.items():
-        (clusters.image_root / old).rename(clusters.image_root / new)
-    return dataclasses.replace(clusters, paths=tuple(changes.get(path, path) for path in clusters.paths))
-
-
 # --- GIFs -------------------------------------------------------------------------------------------------------
 
 
@@ -89,7 +82,10 @@ def test_a_gif_is_written_again_where_an_image_changed_and_where_it_is_damaged(c
 
 def test_names_of_any_kind_can_be_captions(clusters, tmp_path):
     names = ["größe-図.png", "<b>&.png", os.fsdecode(b"caf\xe9.png"), "x" * 200 + ".png", "tab\there.png"]
-    clusters = renamed(clusters, dict(zip(clusters.members(0), names, strict=False)))
+    changes = dict(zip(clusters.members(0), names, strict=False))
+    for old, new in changes.items():
+        (clusters.image_root / old).rename(clusters.image_root / new)
+    clusters = dataclasses.replace(clusters, paths=tuple(changes.get(path, path) for path in clusters.paths))
     assert len(frames(write_gifs(clusters, tmp_path)[0])) == 10
 
 

@@ -3,8 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dnn.failures import collect_failures
 from rccs.parameters import find_parameters, read_parameters
+from rccs.rounds import source_folder_of
 from support.errors import SAFEError
+from support.run_folder import FAILURES
+from tests.helpers.answered import AnsweredCase, draw_case
 
 IMAGES = ("a/0.png", "a/1.png", "b/0.png")
 
@@ -30,15 +34,6 @@ def test_a_table_beside_the_images_is_found_and_one_among_them_goes_first(write)
     (root / "parameters.csv").unlink()
     path.unlink()
     assert find_parameters(root) is None
-
-
-@pytest.mark.parametrize("prefix", ["failing/", "", "test/", "./failing/", "failing\\"])
-def test_images_are_named_relative_to_the_table_or_to_their_folder_or_by_the_end_of_the_path(write, prefix):
-    rows = "".join(f"{prefix}{image},{i},{i / 2}\n" for i, image in enumerate(IMAGES))
-    known = read_parameters(*write("image,x,y\n" + rows), IMAGES)
-    assert known.columns["x"].tolist() == [0, 1, 2]
-    assert known.columns["y"].tolist() == [0, 0.5, 1]
-    assert known.notes == ()
 
 
 def test_kinds_of_columns(write):
@@ -89,16 +84,47 @@ def test_a_table_without_the_column_image_takes_the_first_and_says_so(write):
     assert known.notes[0] == "There is no column image; the first column, file, is used instead."
 
 
-@pytest.mark.parametrize("content", [b"", b"image\na.png\n", b"\x89PNG\r\n\x1a\n\0\0,\0"])
-def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, content):
-    path = tmp_path / "parameters.csv"
-    path.write_bytes(content)
-    with pytest.raises(SAFEError, match="Expected parameters as a CSV file"):
-        read_parameters(path, tmp_path, ["a.png"])
-
-
 def test_too_few_rows_of_a_table_that_was_given_are_refused_and_more_rows_are_not(write):
     path, root = write("image,x\na/0.png,1\na/1.png,2\nz/1.png,2\nz/2.png,2\n")
     with pytest.raises(SAFEError, match=r"Received a row for 2 of 3 images \(not for b/0\.png\)\. Correct"):
         read_parameters(path, root, IMAGES, partial=False)
     assert read_parameters(path, root, IMAGES[:2], partial=False).columns["x"].tolist() == [1, 2]
+
+
+# --- Of images that SAFE has copied from the test set -----------------------------------------------------------
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> AnsweredCase:
+    """Failures that were collected to `out/failures`."""
+    case = draw_case(tmp_path / "case")
+    collect_failures(case.table, case.test, case.out)
+    return case
+
+
+def test_the_test_folder_of_copies_is_known_by_the_tables_beside_them(case):
+    assert source_folder_of(case.out / FAILURES) == case.test
+
+
+def test_parameters_of_the_test_set_are_found_and_those_beside_the_copies_go_first(case):
+    failing = case.out / FAILURES
+    assert find_parameters(failing) is None
+    for folder in (case.test.parent, case.test, case.out, failing):  # each goes before the one before
+        (folder / "parameters.csv").write_text("image,light\n")
+        assert find_parameters(failing) == folder / "parameters.csv"
+
+
+def test_a_table_of_a_test_set_outside_the_root_is_not_taken(case):
+    (case.test / "parameters.csv").write_text("image,light\n")
+    assert find_parameters(case.out / FAILURES, within=case.out.resolve()) is None
+
+
+def test_a_copy_has_the_row_of_its_test_image_though_others_end_in_the_same_name(case):
+    failing = case.out / FAILURES
+    images = sorted(path.relative_to(failing).as_posix() for path in failing.rglob("*.png"))
+    rows = [f"{folder}/{image},{i - k}" for k, folder in enumerate(("test", "train")) for i, image in enumerate(images)]
+    table = case.test.parent / "parameters.csv"
+    table.write_text("\n".join(["image,number", *rows]))
+    assert read_parameters(table, failing, images).columns["number"].tolist() == list(range(26))
+    table.write_text("\n".join(["image,number", *(f"{failing}/{image},{i}" for i, image in enumerate(images))]))
+    assert read_parameters(table, failing, images).columns["number"].tolist() == list(range(26))

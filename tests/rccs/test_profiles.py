@@ -1,4 +1,3 @@
-import csv
 import dataclasses
 import math
 import re
@@ -8,8 +7,6 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pipeline.generation import ClusteringSettings, generate_clusters
-from pipeline.run_record import notes_of
 from rccs.parameters import Parameters
 from rccs.profiles import (
     PROFILES_FILE,
@@ -18,7 +15,6 @@ from rccs.profiles import (
     profiles_text,
 )
 from store.output_folder import save_text
-from support.errors import SAFEError
 
 
 @pytest.fixture
@@ -69,17 +65,6 @@ def test_a_profile_says_in_words_what_its_images_have_in_common(clusters, known)
     assert "°" in snow.findings[0].text
 
 
-def test_one_odd_image_does_not_widen_what_is_told(clusters, known):
-    light = np.where(np.arange(26) % 2 == 0, 0.9, 0.3)
-    light[np.flatnonzero(clusters.labels == 0)] = np.linspace(0.10, 0.19, 10)
-    labels = clusters.labels.copy()
-    clusters = dataclasses.replace(clusters, labels=np.where(labels == 2, 0, labels))  # six odd ones of sixteen
-    few = profile_clusters(clusters, {"light": light})[0].findings[0]
-    assert few.high == 0.9
-    assert few.usual_low >= few.low
-    assert few.usual_high <= few.high
-
-
 def test_an_arc_across_north_is_told_as_one(clusters, known):
     gaze = next(f for f in profile_clusters(clusters, known.columns)[1].findings if f.parameter == "gaze_deg")
     assert gaze.low > 340
@@ -110,33 +95,6 @@ def test_what_is_saved_is_read_back(clusters, known, tmp_path):
     for ours, theirs in zip(profiles, read, strict=True):
         for a, b in zip(ours.findings, theirs.findings, strict=True):
             assert all(x == y or (x != x and y != y) for x, y in zip(a, b, strict=True))
-
-
-@pytest.mark.slow
-def test_a_run_describes_its_rccs_by_the_table_beside_the_images(fake_network, draw_folder, tmp_path):
-    folder = draw_folder(tmp_path / "case" / "failing", {"night": 30, "snow": 30, "wood": 30})
-    names = [path.name for path in sorted(folder.iterdir())]
-    with (tmp_path / "case" / "parameters.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(
-            [["image", "scene", "hour"], *([f"failing/{n}", n.split("_")[0], int(n[-6:-4])] for n in names)]
-        )
-    out = tmp_path / "out"
-    clusters = generate_clusters(folder, out, progress=lambda *step: None)
-    texts = [profile.text for profile in load_profiles(out)]
-    assert clusters.n_rccs >= 3
-    assert all("% overall)" in text and text.startswith("scene = ") for text in texts)
-
-    # A table that was only found and cannot be read costs a note, and no earlier profiles are left.
-    (tmp_path / "case" / "parameters.csv").write_bytes(b"\xff\xfe")
-    generate_clusters(folder, out, progress=lambda *step: None)
-    assert not any(f.parameter == "scene" for profile in load_profiles(out) for f in profile.findings)
-    assert "Expected parameters" in notes_of(out)[0]
-
-    # One that was named is refused before the long work.
-    before = fake_network.images_seen
-    with pytest.raises(SAFEError, match="Expected parameters"):
-        generate_clusters(folder, out, ClusteringSettings(parameters=tmp_path / "case" / "parameters.csv"))
-    assert fake_network.images_seen == before
 
 
 def test_what_is_measured_is_told_in_a_word_and_after_what_is_recorded(clusters):

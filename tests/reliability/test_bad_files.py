@@ -66,13 +66,6 @@ EXAMPLES = settings(
     max_examples=60, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
-JSON_VALUES = some.recursive(
-    some.one_of(some.none(), some.booleans(), some.integers(), some.floats(), some.text(max_size=8)),
-    lambda inner: some.one_of(
-        some.lists(inner, max_size=3), some.dictionaries(some.text(max_size=5), inner, max_size=3)
-    ),
-    max_leaves=5,
-)
 
 
 # --- Files ------------------------------------------------------------------------------------------------------
@@ -370,22 +363,6 @@ class Danger:
 
 def _told() -> None:
     Danger.loaded += 1
-
-
-@EXAMPLES
-@given(data=some.data())
-def test_json_with_any_value_in_any_place_is_refused_in_a_sentence_or_read(out, data):
-    name = RETRAINING
-    record = json.loads(file_of(out, name).read_text())
-    with tempfile.TemporaryDirectory() as folder:
-        copy = shutil.copytree(out, Path(folder, "out"))
-        holder, key = record, data.draw(some.sampled_from(sorted(record)))
-        while isinstance(holder[key], (dict, list)) and holder[key] and data.draw(some.booleans()):
-            holder = holder[key]
-            key = data.draw(some.sampled_from(sorted(holder) if isinstance(holder, dict) else range(len(holder))))
-        holder[key] = data.draw(JSON_VALUES)
-        file_of(copy, name).write_text(json.dumps(record), encoding="utf-8")
-        read(copy, name)
 
 
 @pytest.mark.parametrize("name", [UNSAFE_SET_FILE, PROFILES_FILE, PARAMETERS_FILE])

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -175,15 +176,8 @@ def test_among_mutated_images_the_good_ones_are_as_without_them(fake_network, tm
 
 
 @pytest.mark.slow
-def test_a_whole_run_keeps_within_its_memory_and_clusters_the_good_ones_as_without_the_bad(tmp_path):
-    rng = np.random.default_rng(0)
-    for folder in (tmp_path / "good", tmp_path / "all"):
-        folder.mkdir()
-    for scene in ("night", "snow", "wood"):
-        for i in range(6):
-            draw_scene(scene, rng).save(tmp_path / "good" / f"{scene}_{i}.png")
-    for path in (tmp_path / "good").iterdir():
-        (tmp_path / "all" / path.name).write_bytes(path.read_bytes())
+def test_a_whole_run_keeps_within_its_memory_and_clusters_the_good_ones_as_without_the_bad(draw_folder, tmp_path):
+    shutil.copytree(draw_folder(tmp_path / "good", {"night": 6, "snow": 6, "wood": 6}), tmp_path / "all")
     for i in range(3):
         write(tmp_path / "all" / f"bad {i}", unreadable_images())
     peak = tmp_path / "peak"

@@ -35,13 +35,6 @@ class Case(NamedTuple):
     operations: dict[str, int]
     zygote: Zygote
 
-    def run(self, arguments: list, cache: Path, **more) -> dict:
-        return self.zygote.run(arguments, cache, **more)
-
-    @property
-    def log(self) -> str:
-        return self.zygote.log
-
 
 def draw(folder: Path, counts: dict[str, int], seed: int) -> Path:
     rng = np.random.default_rng(seed)
@@ -64,15 +57,15 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     with Zygote(folder) as zygote:
         case = Case(folder, images, improvement, *(folder / n for n in ("old", "new", "selected")), {}, zygote)
         # The old output folder has clusters, an unsafe set and notes.
-        assert case.run(["cluster", before, "--out", case.old], folder / "c")["status"] == 0, case.log
-        assert case.run(["select", improvement, "--out", case.old, "--size", 5], folder / "c")["status"] == 0, case.log
+        for command in (["cluster", before], ["select", improvement, "--size", 5]):
+            assert zygote.run([*command, "--out", case.old], folder / "c")["status"] == 0, zygote.log
         set_note(case.old, RccNote(0, "the first of the old"))
         shutil.copytree(case.old, case.new)
-        done = case.run(["cluster", images, "--out", case.new], folder / "new cache")
-        assert done["status"] == 0, case.log
+        done = zygote.run(["cluster", images, "--out", case.new], folder / "new cache")
+        assert done["status"] == 0, zygote.log
         case.operations["cluster"] = done["operations"]
         shutil.copytree(case.new, case.selected)
-        done = case.run(["select", improvement, "--out", case.selected, "--size", 7], folder / "another cache")
+        done = zygote.run(["select", improvement, "--out", case.selected, "--size", 7], folder / "another cache")
         case.operations["select"] = done["operations"]
         yield case
 
@@ -118,10 +111,10 @@ def one_kill(case: Case, step: str, out: Path, cache: Path, **kill) -> bool:
     shutil.copytree(old, out)
     arguments = {"cluster": ["cluster", case.images, "--out", out],
                  "select": ["select", case.improvement, "--out", out, "--size", 7]}[step]  # fmt: skip
-    first = case.run(arguments, cache, **kill)
+    first = case.zygote.run(arguments, cache, **kill)
     check_whole(out, old, new)
-    second = case.run(arguments, cache)
-    assert second["status"] == 0, case.log
+    second = case.zygote.run(arguments, cache)
+    assert second["status"] == 0, case.zygote.log
     n_images = len(list((case.images if step == "cluster" else case.improvement).glob("*.png")))
     batches = -(-n_images // BATCH)
     # At most one batch was computed and not kept.
@@ -161,11 +154,11 @@ def test_a_full_disk_is_an_error_in_a_sentence_and_leaves_the_old_or_the_new(cas
     source = case.images if step == "cluster" else case.improvement
     more = [] if step == "cluster" else ["--size", 7]
     # The features are there: the cache is a database, and could not be opened on such a disk.
-    found = case.run([step, source, "--out", out, *more], case.folder / "new cache", largest=largest)
+    found = case.zygote.run([step, source, "--out", out, *more], case.folder / "new cache", largest=largest)
     check_whole(out, old, new)
     if found["status"]:
-        assert found["status"] == 2, case.log
-        told = case.log.partition("Exception ignored in")[0]  # NumPy 2.0 leaves its archive open
+        assert found["status"] == 2, case.zygote.log
+        told = case.zygote.log.partition("Exception ignored in")[0]  # NumPy 2.0 leaves its archive open
         assert told.splitlines()[-1].startswith("safe: ")
         assert "Traceback" not in told
         assert "this is a defect" not in told
@@ -176,10 +169,10 @@ def test_a_full_disk_is_an_error_in_a_sentence_and_leaves_the_old_or_the_new(cas
 def test_a_disk_too_full_for_the_features_is_an_error_in_a_sentence_and_a_rerun_completes(case, tmp_path):
     out, cache = tmp_path / "out", tmp_path / "cache"
     for largest in (2000, 200_000):
-        found = case.run(["cluster", case.images, "--out", out], cache, largest=largest)
-        assert found["status"] == 2, (largest, case.log)
-        assert "safe: The feature cache" in case.log
-        assert "Traceback" not in case.log
-        assert "this is a defect" not in case.log
-    assert case.run(["cluster", case.images, "--out", out], cache)["status"] == 0, case.log
+        found = case.zygote.run(["cluster", case.images, "--out", out], cache, largest=largest)
+        assert found["status"] == 2, (largest, case.zygote.log)
+        assert "safe: The feature cache" in case.zygote.log
+        assert "Traceback" not in case.zygote.log
+        assert "this is a defect" not in case.zygote.log
+    assert case.zygote.run(["cluster", case.images, "--out", out], cache)["status"] == 0, case.zygote.log
     assert (out / LABELS_FILE).read_bytes() == (case.new / LABELS_FILE).read_bytes()

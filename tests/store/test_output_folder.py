@@ -8,7 +8,7 @@ import pytest
 from pipeline.generation import generate_clusters
 from rccs.clusters import LABELS_FILE
 from store import output_folder
-from store.output_folder import is_edited, save_files, save_text, working
+from store.output_folder import save_files, save_text, working
 from support.errors import SAFEError
 from tests.helpers.places import names_in
 
@@ -70,18 +70,6 @@ def test_files_of_another_program_are_never_replaced_or_removed(clusters, tmp_pa
     save_files(out, {}, remove=[LABELS_FILE])
     assert (out / LABELS_FILE).read_text() == "0\tcat\n"
     assert names_in(out) == [LABELS_FILE]
-
-
-def test_a_text_that_was_changed_in_another_program_is_known(tmp_path):
-    assert not is_edited(tmp_path, "a.txt")
-    save_files(tmp_path, {"a.txt": "caf\udce9\n", "b.bin": lambda path: path.write_text("1")})
-    assert not is_edited(tmp_path, "a.txt")
-    (tmp_path / "a.txt").write_text("mine")
-    (tmp_path / "foreign.txt").write_text("mine")
-    assert is_edited(tmp_path, "a.txt")
-    assert not is_edited(tmp_path, "foreign.txt")
-    save_text(tmp_path, "a.txt", "another")
-    assert not is_edited(tmp_path, "a.txt")
 
 
 def test_files_that_belong_together_are_written_all_or_none(tmp_path):

@@ -1,24 +1,19 @@
 """Runs: each put in place as a whole, never changed, and found by what it rests on."""
 
-import json
+from pathlib import Path
 
 import pytest
 
-from rccs.clusters import find_clusters, fingerprint, load_clusters, save_clusters
+from store.places import recorded
 from store.runs import (
     CLUSTERS,
-    RETRAINING,
     RUNS_FOLDER,
-    SELECTION,
     add_run,
-    open_clusters,
     present_runs,
-    remove_run,
     run_file,
     runs_of,
 )
 from support.errors import SAFEError
-from tests.helpers.places import runs_as_they_are
 
 
 def found(out, clusters, text="1"):
@@ -55,37 +50,23 @@ def test_a_file_that_was_changed_or_removed_is_not_read(tmp_path):
         run_file(run, "a.txt")
 
 
-def test_the_present_runs_are_the_latest_clusters_and_what_rests_on_them(tmp_path):
-    first = found(tmp_path, "one")
-    add_run(tmp_path, SELECTION, {}, clusters="one")
-    selection = add_run(tmp_path, SELECTION, {}, clusters="one")
-    retraining = add_run(tmp_path, RETRAINING, {}, clusters="one")
-    assert numbers(present_runs(tmp_path)) == {CLUSTERS: 1, SELECTION: 3, RETRAINING: 4}
-    second = found(tmp_path, "two")
-    assert present_runs(tmp_path) == {CLUSTERS: second}
-    assert numbers(present_runs(tmp_path, first)) == {
-        CLUSTERS: 1, SELECTION: selection.number, RETRAINING: retraining.number,
-    }  # fmt: skip
+# --- Paths as an analysis records them --------------------------------------------------------------------------
 
 
-def test_earlier_clusters_are_opened_with_all_that_rests_on_them_and_later_ones_stay(tmp_path):
-    first, selection = found(tmp_path, "one"), add_run(tmp_path, SELECTION, {"b.txt": "1"}, clusters="one")
-    second = found(tmp_path, "two")
-    before = runs_as_they_are(tmp_path)
-    open_clusters(tmp_path, first.number)
-    assert present_runs(tmp_path) == {CLUSTERS: first, SELECTION: selection}
-    assert runs_of(tmp_path, CLUSTERS) == (first, second)
-    open_clusters(tmp_path, second.number)
-    assert present_runs(tmp_path) == {CLUSTERS: second}
-    assert runs_as_they_are(tmp_path) == before
-
-
-def test_clusters_are_found_by_their_fingerprint_the_latest_first(clusters, tmp_path):
-    out = tmp_path / "out"
-    first, second = save_clusters(clusters, out), save_clusters(clusters, out)
-    assert find_clusters(out, fingerprint(clusters)) == second
-    remove_run(second)
-    assert find_clusters(out, fingerprint(clusters)) == first
-    assert find_clusters(out, "0" * 16) is None
-    assert json.loads((first.folder / "run.json").read_text())["image_root"] == "../failing"
-    assert load_clusters(out, first).image_root == tmp_path / "failing"
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/data/analyses/one", "."),
+        ("/data/analyses/one/images", "images"),
+        ("/data/analyses/one/images/../images/", "images"),
+        ("/data/analyses/images", "../images"),  # beside it
+        ("/data/analyses/one more", "../one more"),
+        ("/data/analyses", "/data/analyses"),
+        ("/data/images", "/data/images"),
+        ("/elsewhere", "/elsewhere"),
+        ("/elsewhere/caf\udce9", "/elsewhere/caf\\xe9"),
+    ],
+)
+def test_what_is_in_or_beside_an_analysis_is_recorded_as_seen_from_it(path, text):
+    assert recorded(path, Path("/data/analyses/one")) == text
+    text.encode()

@@ -14,18 +14,6 @@ def defect() -> ZeroDivisionError:
         return error
 
 
-def test_a_defect_is_a_line_and_its_traceback_is_in_the_log(defect):
-    line = describe_defect(defect)
-    log = cache_folder() / LOG_FILE
-    assert line == (
-        "this is a defect in SAFE (ZeroDivisionError: integer division or modulo by zero); "
-        f"details are in {log}. Please report it."
-    )
-    assert "1 // 0" in log.read_text()
-    describe_defect(defect)
-    assert log.read_text().count("Traceback") == 2
-
-
 def test_the_log_does_not_grow_for_ever(defect):
     log = cache_folder() / LOG_FILE
     log.parent.mkdir(exist_ok=True)

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import subprocess
 import sys
@@ -7,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from support import files
+from support.contents import digest_of
 from support.errors import SAFEError
 from support.files import (
     LEFT_OVER_SECONDS,
     put_back,
     replacing,
     replacing_folder,
-    write_text,
 )
 from tests.helpers.places import names_in
 
@@ -28,6 +29,8 @@ def test_a_file_is_replaced_as_a_whole(tmp_path):
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert names_in(tmp_path) == ["labels.txt"]
+    (tmp_path / "plain.txt").write_text("")
+    assert path.stat().st_mode == (tmp_path / "plain.txt").stat().st_mode
 
 
 FULL = OSError(28, "No space left on device")
@@ -49,12 +52,6 @@ def test_the_old_file_stays_and_no_temporary_one_when_the_writer_raises(tmp_path
         write()
     assert path.read_text() == "old"
     assert names_in(tmp_path) == ["labels.txt"]
-
-
-def test_a_written_file_has_the_mode_of_any_new_file(tmp_path):
-    (tmp_path / "plain.txt").write_text("")
-    write_text(tmp_path / "replaced.txt", "")
-    assert (tmp_path / "replaced.txt").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode
 
 
 # --- Folders ----------------------------------------------------------------------------------------------------
@@ -81,21 +78,6 @@ def test_a_folder_is_replaced_as_a_whole(either_way, tmp_path):
         assert names_in(tmp_path / "new") == ["export"]
     (tmp_path / "plain").mkdir()
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
-
-
-@pytest.mark.parametrize("fault", [FULL, KeyboardInterrupt()])
-def test_the_old_folder_stays_and_nothing_hidden_when_the_writer_raises(tmp_path, fault):
-    fill(tmp_path / "export", "old")
-
-    def write() -> None:
-        with replacing_folder(tmp_path / "export") as folder:
-            (folder / "file").write_text("half of the n")
-            raise fault
-
-    with pytest.raises(type(fault)):
-        write()
-    assert (tmp_path / "export" / "file").read_text() == "old"
-    assert names_in(tmp_path) == ["export"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system exchanges folders")
@@ -157,3 +139,22 @@ def test_what_a_killed_process_left_of_a_folder_is_removed_after_an_hour(tmp_pat
         os.utime(folder, (0, folder.stat().st_mtime - LEFT_OVER_SECONDS - 60))
     fill(tmp_path / "export", "new")
     assert names_in(tmp_path) == sorted([fresh.name, active.name, other.name, "export"])
+
+
+# --- Digests ----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_read_again_only_if_it_has_changed_even_if_its_time_was_set_back(tmp_path, monkeypatch):
+    path, read, file_digest = tmp_path / "weights.h5", [], hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given: read.append(given) or file_digest(*given))
+    path.write_bytes(b"weights")
+    for _ in range(2):
+        assert digest_of(path) == hashlib.sha256(b"weights").hexdigest()
+    assert digest_of(path, "md5") == hashlib.md5(b"weights", usedforsecurity=False).hexdigest()
+    assert len(read) == 2
+    before = path.stat()
+    path.write_bytes(b"Weights")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert digest_of(path) == hashlib.sha256(b"Weights").hexdigest()
+    with pytest.raises(FileNotFoundError):
+        digest_of(tmp_path / "gone.h5")

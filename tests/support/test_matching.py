@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from support.errors import SAFEError
-from support.matching import check_matched, rows_by_image
+from support.matching import rows_by_image
 
 TABLES, TEST = Path("/tables"), Path("/tables/test")
 IMAGES = ("a/0.png", "a/1.png", "b/2.png")
@@ -60,15 +59,3 @@ def test_bytes_that_are_no_utf_8_are_found_in_a_table_that_is_none():
     both = ("café.png", "caf\udce9.png")
     assert matched(*both, images=both) == {"café.png": [0], "caf\udce9.png": [1]}
     assert matched("Ã©.png", images=("Ã©.png", "é.png")) == {"Ã©.png": [0]}
-
-
-def test_a_tenth_may_be_without_the_other():
-    images = [f"{i}.png" for i in range(20)]
-    check_matched(TABLES / "t.csv", TEST, images, images[:2], 10, ["x.png"])
-    check_matched(TABLES / "t.csv", TEST, images, [])
-    with pytest.raises(SAFEError, match=r"Received a row for 17 of 20 images \(not for 0\.png, 1\.png, 2\.png\)\."):
-        check_matched(TABLES / "t.csv", TEST, images, images[:3])
-    with pytest.raises(
-        SAFEError, match=r"20 of 20 images and an image for 8 of 10 rows \(not for x\.png, an empty name\)"
-    ):
-        check_matched(TABLES / "t.csv", TEST, images, [], 10, ["x.png", ""])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, multinomial, t
 
-from rccs.spots.rates import corrected
 from training.certainty import (
     BETTER,
     LEVEL,
@@ -81,12 +80,6 @@ def test_of_many_classes_of_equal_models_none_differs_in_95_percent_of_draws():
         alone += bool((mcnemar(draws[:, 1], draws[:, 2]) < LEVEL).any())
     assert together <= 0.05 * 400
     assert alone > 0.3 * 400  # what the correction is for
-
-
-def test_holm_multiplies_each_p_by_the_number_of_those_that_are_left():
-    np.testing.assert_allclose(corrected(np.array([0.04, 0.01, 0.02, 0.9])), [0.08, 0.04, 0.06, 0.9])
-    assert corrected(np.array([0.6, 0.7])).tolist() == [1.0, 1.0]
-    assert corrected(np.array([])).tolist() == []
 
 
 # --- Images that are not independent ----------------------------------------------------------------------------

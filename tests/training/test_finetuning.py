@@ -1,20 +1,38 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dnn.model import load_dnn
-from dnn.predictions import Pixels
+from dnn.model import load_dnn, loss_name
+from dnn.predictions import Pixels, run_model
 from support.errors import SAFEError
-from tests.helpers.small_models import NAMES, brightness_model, colour_model, draw_colour, saved
+from tests.helpers.small_models import NAMES, SIDE, brightness_model, colour_model, draw_colour, red_model, saved
+from training.checkpoint import (
+    CHECKPOINT_FILE,
+    Checkpoint,
+    load_checkpoint,
+    restore_state,
+    run_key,
+    save_checkpoint,
+    state_of,
+)
 from training.finetuning import (
     TRAINING,
+    UNLABELLED,
     Epoch,
     TrainingData,
+    copy_with,
     draw_balanced,
     fine_tune,
     hold_out,
     is_better,
+)
+from training.second_pass import (
+    answers_together,
+    fine_tune_twice,
+    is_of_second_pass,
+    second_pass_text,
 )
 from training.settings import (
     AIMS,
@@ -24,9 +42,21 @@ from training.settings import (
     aim_of,
     choose_loss,
     choose_settings,
+    compile_as_given,
 )
+from training.together import answer_together
 
 QUICK = Settings(learning_rate=0.05, epochs=5, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def dnn(folder):
+    return load_dnn(saved(colour_model(), folder / "colours.keras"))
 
 
 def data_for(dnn, plain=10, unsafe=(("red", "blue", 0), ("green", "red", 1)), each=4):
@@ -215,3 +245,205 @@ def test_a_loss_that_is_no_number_stops_and_keeps_good_weights(folder):
     result = fine_tune(unbounded, data._replace(labels=targets), QUICK._replace(learning_rate=1.0), threshold=1.0)
     assert "infinite or NaN" in result.stopped
     assert all(np.isfinite(weights).all() for weights in result.model.get_weights())
+
+
+# --- A second pass, with images that nobody labelled ------------------------------------------------------------
+
+
+SHARE = 0.3
+TWICE = QUICK._replace(unlabelled=3.0, answers_share=SHARE)
+
+
+def with_unlabelled(dnn, data: TrainingData, plain=NAMES) -> TrainingData:
+    """Red in blue, and plain images of some colours, without labels."""
+    rng = np.random.default_rng(1)
+    more = [np.asarray(draw_colour("red", rng, "blue")) for _ in range(4)]
+    more += [np.asarray(draw_colour(name, rng)) for name in plain for _ in range(4)]
+    pixels, _ = data.pixels.take(np.arange(len(data.labels)))
+    return TrainingData(
+        Pixels.of_array(dnn, np.concatenate([pixels, np.stack(more)])),
+        np.concatenate([data.labels, np.zeros(len(more), data.labels.dtype)]),
+        np.concatenate([data.groups, np.full(len(more), UNLABELLED)]),
+    )
+
+
+@pytest.fixture(scope="module")
+def data(dnn):
+    return with_unlabelled(dnn, data_for(dnn))
+
+
+def unlabelled_in(data: TrainingData) -> np.ndarray:
+    return np.flatnonzero(data.groups == UNLABELLED)
+
+
+def test_there_is_a_second_pass_whose_epochs_follow_those_of_the_first(dnn, data):
+    seen, told = [], []
+    result = fine_tune_twice(
+        dnn, data, TWICE, on_epoch=lambda history, passes: seen.append(([one.epoch for one in history], passes)),
+        progress=lambda what, done, total: told.append(what),
+    )  # fmt: skip
+    assert [one.epoch for one in result.history] == list(range(11))
+    assert seen == [(list(range(n + 1)), (5, 5)) for n in (*range(6), *range(5, 11))]
+    assert result.best > 5
+    assert is_of_second_pass(result, TWICE)
+    assert result.history[result.best].unsafe == 1
+    assert {"Pass 1 of 2: Retraining, epoch 5 of 5", "Pass 2 of 2: Retraining, epoch 1 of 5"} <= set(told)
+    assert second_pass_text(result, TWICE, 16).startswith(
+        "Trained in two passes; in the second one also with 16 improv"
+    )
+
+
+def test_the_original_network_counts_more_where_it_is_likely_right(dnn, data):
+    rest = unlabelled_in(data)
+    first = fine_tune(dnn, data, TWICE)
+    _, before = run_model(dnn, dnn.model, data.pixels, rest)
+    _, after = run_model(dnn, first.model, data.pixels, rest)
+    wrong = np.linspace(0, 1, len(rest))
+    asked = []
+    settings = TWICE._replace(by_right=0.25)
+    answers = answers_together(
+        dnn, first.model, data, rest, settings, likely_wrong=lambda outputs: asked.append(outputs) or wrong
+    )
+    np.testing.assert_array_equal(asked, [before])
+    shares = (0.75 * SHARE + 0.25 * (1 - wrong))[:, None]
+    np.testing.assert_allclose(answers[rest], shares * before + (1 - shares) * after, atol=1e-6)
+
+
+def test_there_is_a_second_pass_by_default_for_classifiers_with_images_left(dnn, folder):
+    sizes = SetSizes(1000, 50, 20)
+    assert choose_settings(dnn, sizes=sizes)[-3:] == (3, 0.3, 0.5)
+    assert choose_settings(dnn, Wishes(aim="accuracy"), sizes)[-3:] == (1, 0.2, 0)
+    assert choose_settings(dnn, sizes=sizes).passes == 2 * (choose_settings(dnn, sizes=sizes).epochs,)
+    assert choose_settings(dnn, Wishes(unlabelled=0), sizes)[-3:] == (0, 0, 0)
+    assert choose_settings(dnn, sizes=SetSizes(1000, 50)).unlabelled == 0
+    regression = load_dnn(saved(brightness_model(), folder / "regression.keras"))
+    assert choose_settings(regression, sizes=sizes).unlabelled == 0
+
+
+# --- Both networks answer together ------------------------------------------------------------------------------
+
+
+def images():
+    rng = np.random.default_rng(0)
+    return np.stack([np.asarray(draw_colour(name, rng, tint)) for tint in (None, "red") for name in NAMES])
+
+
+def outputs(dnn, model):
+    pixels = Pixels.of_array(dnn, images())
+    return run_model(dnn, model, pixels, np.arange(len(pixels)))[1]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: colour_model(head="layer"),
+        pytest.param(lambda: colour_model("linear"), marks=pytest.mark.slow),
+        lambda: red_model(),
+    ],
+    ids=["softmax", "logits", "one output"],
+)
+def test_the_answer_is_the_mean_of_both_also_once_it_is_saved_and_when_it_is_retrained_again(model, tmp_path):
+    dnn = load_dnn(saved(model(), tmp_path / "given.keras"))
+    rng = np.random.default_rng(1)
+    retrained = copy_with(dnn, [weights + rng.normal(0, 0.5, weights.shape) for weights in dnn.model.get_weights()])
+    original, other = outputs(dnn, dnn.model), outputs(dnn, retrained)
+    assert np.abs(original - other).max() > 0.05
+    together = answer_together(dnn, retrained, 0.3)
+    compile_as_given(dnn, together)
+    again = load_dnn(saved(together, tmp_path / "together.keras"))
+    assert (again.activation, again.task, again.n_outputs) == (dnn.activation, dnn.task, dnn.n_outputs)
+    assert (again.height, again.width, again.channels) == (dnn.height, dnn.width, dnn.channels)
+    assert loss_name(again.compiled) == loss_name(dnn.compiled)
+    mean = 0.3 * original + 0.7 * other
+    for whole in (again.model, copy_with(again, again.model.get_weights()), answer_together(again, again.model, 0.5)):
+        assert outputs(again, whole) == pytest.approx(mean, abs=1e-5)
+    assert outputs(dnn, dnn.model) == pytest.approx(original)  # neither network was changed
+
+
+# --- A fine-tuning that is cut off goes on ----------------------------------------------------------------------
+
+
+class CutOff(Exception):  # noqa: N818, it stands for a process that is killed
+    pass
+
+
+@pytest.fixture(scope="module")
+def layered(tmp_path_factory):
+    """A model with dropout and batch normalisation, which have a state of their own, compiled with Adam, which has."""
+    import keras
+
+    layers = keras.layers
+    parts = [keras.Input((SIDE, SIDE, 3)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dropout(0.2)]
+    model = keras.Sequential([*parts, layers.Dense(8), layers.BatchNormalization(), layers.Dense(3, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return load_dnn(saved(model, tmp_path_factory.mktemp("models") / "m.keras"))
+
+
+def cut_off_after(epoch: int):
+    def on_epoch(history, passes) -> None:
+        if len(history) > epoch:
+            raise CutOff
+
+    return on_epoch
+
+
+@pytest.mark.slow
+def test_a_fine_tuning_that_is_cut_off_goes_on_and_comes_to_the_same(layered, tmp_path):
+    data, file = data_for(layered), tmp_path / CHECKPOINT_FILE
+    whole = fine_tune(layered, data, QUICK)
+    with pytest.raises(CutOff):
+        fine_tune(layered, data, QUICK, on_epoch=cut_off_after(3), checkpoint=file)
+    trained = []
+    resumed = fine_tune(layered, data, QUICK, progress=lambda *step: trained.append(step), checkpoint=file)
+    shares = [(done / total, what) for what, done, total in trained if "epoch" in what]
+    assert shares == sorted(shares)
+    assert shares[0] == (0.6, "Retraining, epoch 4 of 5")
+    assert shares[-1] == (1, "Retraining, epoch 5 of 5")
+    assert [row[:4] for row in resumed.history[1:]] == [row[:4] for row in whole.history[1:]]
+    assert resumed.best == whole.best
+    for mine, theirs in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
+        assert (mine == theirs).all()
+    assert resumed.seconds >= sum(row.seconds for row in resumed.history[1:])
+
+
+@pytest.mark.slow
+def test_the_state_of_another_fine_tuning_is_not_taken(layered, tmp_path):
+    file = tmp_path / CHECKPOINT_FILE
+    with pytest.raises(CutOff):
+        fine_tune(layered, data_for(layered), QUICK, on_epoch=cut_off_after(1), checkpoint=file)
+    images = [Path(f"{i}.png") for i in range(38)]
+    (key,) = {run_key(layered, images, QUICK, data_for(layered).labels) for _ in range(2)}
+    keys = {
+        key,
+        run_key(layered, images[:37], QUICK, data_for(layered).labels),
+        run_key(layered, images, QUICK._replace(seed=1), data_for(layered).labels),
+        run_key(layered, images, QUICK, data_for(layered, plain=9).labels),
+        run_key(layered, [file], QUICK, data_for(layered).labels),
+    }
+    assert len(keys) == 5
+    found = fine_tune(layered, data_for(layered, plain=9), QUICK._replace(epochs=1), checkpoint=file)
+    assert len(found.history) == 2
+
+
+def test_a_damaged_or_hostile_state_is_not_taken(layered, tmp_path):
+    file = tmp_path / CHECKPOINT_FILE
+    with pytest.raises(CutOff):
+        fine_tune(layered, data_for(layered), QUICK, on_epoch=cut_off_after(1), checkpoint=file)
+    whole = file.read_bytes()
+    for place in np.linspace(0, len(whole) - 1, 25).astype(int):
+        file.write_bytes(whole[:place])
+        assert load_checkpoint(file, "any") is None
+    state = Checkpoint([[0, 0.5, 0.5, 0.5, 0.1]], 0, np.random.default_rng().bit_generator.state, [], [])
+    save_checkpoint(file, "k", state)
+    assert load_checkpoint(file, "k") is not None
+    assert load_checkpoint(file, "other") is None
+    for bad in ({"rng": {}}, {"rng": {"bit_generator": "MT19937"}}):
+        save_checkpoint(file, "k", state._replace(**bad))
+        assert load_checkpoint(file, "k") is None
+    layered.model.compile("sgd", "mse")
+    assert restore_state(
+        layered.model, state._replace(weights=state_of(layered.model), kept=layered.model.get_weights())
+    )
+    for arrays in ([], [np.zeros(2)], [np.full(array.shape, "x") for array in state_of(layered.model)]):
+        assert not restore_state(layered.model, state._replace(weights=arrays, kept=layered.model.get_weights()))
+        assert not restore_state(layered.model, state._replace(weights=state_of(layered.model), kept=arrays))

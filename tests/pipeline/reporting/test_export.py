@@ -31,14 +31,6 @@ def rows_of(text: str) -> list[dict]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def renamed(clusters, names: dict[str, str]):
-    """The clusters with files, and their paths, renamed."""
-    for old, new in names.items():
-        (clusters.image_root / new).parent.mkdir(exist_ok=True)
-        (clusters.image_root / old).rename(clusters.image_root / new)
-    return dataclasses.replace(clusters, paths=tuple(names.get(path, path) for path in clusters.paths))
-
-
 # --- A folder ---------------------------------------------------------------------------------------------------
 
 
@@ -218,18 +210,3 @@ def test_only_a_zip_file_as_safe_wrote_it_is_replaced(clusters, tmp_path):
 )
 def test_a_folder_is_called_by_number_and_name_in_a_way_that_every_system_takes(name, expected):
     assert folder_name(3, name, 12) == expected
-
-
-# --- Parquet and progress ---------------------------------------------------------------------------------------
-
-
-def test_no_name_or_note_is_a_formula_in_an_exported_table(clusters, tmp_path):
-    (clusters.image_root / "snow_02.png").rename(clusters.image_root / "=cmd|' !A0.png")
-    paths = tuple(path.replace("snow_02.png", "=cmd|' !A0.png") for path in clusters.paths)
-    clusters = dataclasses.replace(clusters, paths=paths)
-    export_rccs(clusters, {0: RccNote(0, "@SUM(1)")}, tmp_path / "x")
-    with (tmp_path / "x" / "labels.csv").open(newline="") as file:
-        rows = list(csv.reader(file))
-    assert {field[0] for row in rows for field in row if field} & set("=+@") == set()
-    assert "'=cmd|' !A0.png" in {row[0] for row in rows}
-    assert {row[2] for row in rows if row[1] == "0"} == {"'@SUM(1)"}

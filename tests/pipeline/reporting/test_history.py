@@ -1,26 +1,31 @@
 import dataclasses
+import datetime
+import functools
 import os
-from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
-from pipeline.descriptions import show_present
+from pipeline.exports import export_here
 from pipeline.generation import generate_clusters
 from pipeline.reporting import history
+from pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
+from pipeline.reporting.freshness import is_current, made_from, when_made
 from pipeline.reporting.history import find_run, list_runs, prune_runs, restore_run
+from pipeline.reporting.report import write_report
 from rccs.clusters import CLUSTERS_FILE, load_clusters, save_clusters
 from rccs.dbscan.outcome import NOISE
 from rccs.review.edits import merge_rccs
 from rccs.review.notes import RccNote
 from rccs.review.review import Review, load_review, set_note
-from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_SET_FILE, load_unsafe_set
+from rccs.unsafe_set import load_unsafe_set
+from reasons.comparison import Reasons, save_reasons
 from store.database import DATABASE_FILE
 from store.runs import CLUSTERS, RUNS_FOLDER, present_runs
 from support.errors import SAFEError
-from tests.helpers.places import digests_of, in_run, names_in, runs_as_they_are, shown_in
-from tests.helpers.worked_on import known_of, select, work_on
-from training.result import MODEL_FILE, RETRAINING_FILE
+from tests.helpers.places import digests_of, in_run, names_in
+from tests.helpers.worked_on import DARK, retrain, select
+from training.labels import label_images, save_labels
 
 
 def other(clusters, shift: int = 1):
@@ -57,7 +62,7 @@ def test_the_same_clusters_found_again_in_the_same_way_are_one_run(clusters, out
 def test_runs_are_listed_newest_first_with_what_they_found(clusters, out, monkeypatch):
     set_note(out, RccNote(0, "night"))
     merge_rccs(out, 2, 1)
-    noon = datetime(2024, 5, 1, 12, tzinfo=UTC)
+    noon = datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC)
     monkeypatch.setattr("store.entries._now", noon.isoformat)
     name = replace(other(clusters), out)
     current, earlier = list_runs(out)
@@ -68,31 +73,6 @@ def test_runs_are_listed_newest_first_with_what_they_found(clusters, out, monkey
     assert earlier.image_root == os.fspath(clusters.image_root)
     assert review_of(out, earlier.name).notes[0].name == "night"
     assert review_of(out, earlier.name).clusters.groups == [1, 0, NOISE]
-
-
-def test_an_earlier_run_that_is_opened_is_as_it_was_and_the_other_one_is_kept(clusters, out, tmp_path):
-    work_on(clusters, out, tmp_path / "improvement")
-    shown, known, first = shown_in(out), known_of(out), present_name(out)
-    replace(other(clusters), out)
-    show_present(out)
-    assert not {UNSAFE_SET_FILE, FILENAMES_FILE, RETRAINING_FILE, MODEL_FILE} & {*names_in(out)}
-    select(out, tmp_path / "others", "green")
-    second, computed = present_name(out), runs_as_they_are(out)
-    assert restore_run(out, first).labels.tolist() == known["labels"]
-    show_present(out)
-    assert shown_in(out) == shown
-    assert known_of(out) == known
-    assert [(run.name, run.current) for run in list_runs(out)] == [(second, False), (first, True)]
-    # There and back again, with a note changed meanwhile: no run appears twice, and the note is kept.
-    set_note(out, RccNote(0, "darkness"))
-    restore_run(out, second)
-    show_present(out)
-    assert (out / FILENAMES_FILE).read_text() == "0.png\n"
-    assert [image.label for image in load_unsafe_set(out).images] == ["green"]
-    assert len(list_runs(out)) == 2
-    assert review_of(out, first).notes[0].name == "darkness"
-    assert restore_run(out, second).groups == [0, 1, 2, NOISE]  # the present one: nothing happens
-    assert runs_as_they_are(out) == computed
 
 
 def test_only_the_last_runs_are_kept_and_never_is_the_present_one_removed(clusters, out, monkeypatch):
@@ -133,3 +113,57 @@ def test_notes_that_cannot_be_read_are_told_before_a_new_run_and_not_overwritten
         generate_clusters(clusters.image_root, out)
     assert fake_network.images_seen == 0
     assert (out / DATABASE_FILE).read_bytes() == damaged
+
+
+# --- When a report was made, and what has changed since ---------------------------------------------------------
+
+
+@pytest.fixture
+def now(out):
+    return functools.partial(made_from, out)
+
+
+def test_a_report_and_an_export_say_what_has_changed_since(out, now):
+    assert when_made(out / REPORT_FILE, now) is None
+    begun = datetime.datetime.now().astimezone().replace(microsecond=0)
+    files = [write_report(out), export_here(out).path]
+    for file in files:
+        made = when_made(file, now)
+        assert made.changed == ()
+        assert begun <= made.time <= datetime.datetime.now().astimezone()
+        assert made.size == file.stat().st_size
+    set_note(out, RccNote(0, "night", "", ""))
+    retrain(out, b"weights")
+    for file in files:
+        assert when_made(file, now).changed == ("names, judgements and edits", "the retrained model")
+    assert not is_current(out / REPORT_FILE, now)
+
+
+def test_each_part_of_a_report_may_change_and_an_earlier_run_opened_again_is_as_it_was(clusters, out, now, tmp_path):
+    def changed() -> tuple[str, ...]:
+        found = when_made(out / REPORT_FILE, now).changed
+        write_report(out)
+        return found
+
+    write_report(out)
+    select(out, tmp_path / "improvement", "red")
+    assert changed() == ("the unsafe set and its labels",)
+    save_labels(label_images(load_unsafe_set(out), ["0.png"], "", []), out)
+    assert changed() == ("the unsafe set and its labels",)
+    save_reasons(Reasons((DARK,), (np.arange(8),), None, 0.3), clusters, out, present_runs(out)[CLUSTERS])
+    assert changed() == ("the failure rates and weak spots",)
+    first = present_runs(out)[CLUSTERS]
+    save_clusters(dataclasses.replace(clusters, labels=np.roll(clusters.labels, 1)), out)
+    assert when_made(out / REPORT_FILE, now).changed[0] == "the root cause clusters"
+    restore_run(out, str(first.number))
+    assert is_current(out / REPORT_FILE, now)
+    out.rename(tmp_path / "moved")
+    assert is_current(tmp_path / "moved" / REPORT_FILE, functools.partial(made_from, tmp_path / "moved"))
+
+
+def test_an_export_says_how_many_images_it_lacks(out, now, clusters):
+    export_here(out)
+    assert when_made(out / EXPORT_ZIP, now).missing == 0
+    (clusters.image_root / clusters.paths[0]).unlink()
+    export_here(out)
+    assert when_made(out / EXPORT_ZIP, now).missing == 1

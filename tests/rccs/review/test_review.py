@@ -13,12 +13,11 @@ from rccs.review.review import (
     all_edits,
     load_review,
     load_spot_notes,
+    rcc_by_now,
     set_note,
     set_spot_note,
 )
-from store.entries import check_entries
 from support.errors import SAFEError
-from tests.helpers.places import digests_of, runs_as_they_are
 
 
 def merge(rcc: int, into: int) -> Edit:
@@ -128,24 +127,6 @@ def test_an_edit_that_cannot_be_is_an_error_that_says_why(clusters, edits, messa
 # --- What the engineer does -------------------------------------------------------------------------------------
 
 
-def test_an_edit_is_kept_recorded_and_written_to_labels_txt(clusters, out):
-    computed = runs_as_they_are(out)
-    merge_rccs(out, 2, 0)
-    review = move_images(out, ["sea_00.png", "snow_07.png"], 0)
-    assert standing(review.edits) == ([nth(out, 1), nth(out, 2)], [])
-    assert review.clusters.labels.tolist() == load_review(out).clusters.labels.tolist()
-    lines = [line.split("\t") for line in (out / LABELS_FILE).read_text().splitlines()]
-    assert [(int(label), path) for label, path in lines] == list(
-        zip(review.clusters.labels.tolist(), clusters.paths, strict=True)
-    )
-    assert runs_as_they_are(out) == computed
-    assert [describe_edit(edit) for edit in review.edits] == [
-        "Merged RCC 2 into RCC 0",
-        "Moved 2 images from No cluster, RCC 1 to RCC 0",
-    ]
-    assert all(edit.time.startswith("20") and edit.time.endswith("+00:00") for edit in review.edits)
-
-
 def test_images_of_several_rccs_become_a_new_one_that_attracts_others_and_can_be_taken_back(out, clusters):
     n = clusters.n_rccs
     images = [clusters.members(0)[0], *clusters.members(1)[:2]]
@@ -168,22 +149,6 @@ def test_images_of_several_rccs_become_a_new_one_that_attracts_others_and_can_be
     assert another == n + 1  # the note on the one that was taken back is not shown with it
     assert title(another, other.notes) == f"RCC {another}"
     assert sorted(rccs_of(other.clusters)) == [*range(n), another]
-
-
-def test_an_edit_that_cannot_be_changes_nothing(out):
-    merge_rccs(out, 1, 0)
-    before = digests_of(out)
-    for wrong in (
-        lambda: merge_rccs(out, 1, 0),
-        lambda: move_images(out, ["sea_00.png", "fire.png"], 0),
-        lambda: redo_edit(out),
-        lambda: set_note(out, RccNote(1, "merged away")),
-        lambda: set_note(out, RccNote(0, verdict="dangerous")),
-        lambda: set_note(out, RccNote(0, name="n" * 81)),
-    ):
-        with pytest.raises(SAFEError):
-            wrong()
-    assert digests_of(out) == before
 
 
 def test_two_tabs_that_click_at_once_lose_nothing(out):
@@ -216,19 +181,6 @@ def test_notes_come_back_as_they_were_given(out):
 # --- Several visitors -------------------------------------------------------------------------------------------
 
 A, B = Maker("a"), Maker("b")
-
-
-def test_undo_takes_back_ones_own_last_edit_and_not_that_of_another_visitor(out):
-    move_images(out, ["sea_00.png"], 0, maker=A)
-    move_images(out, ["sea_01.png"], 1, maker=B)
-    review = undo_edit(out, maker=A)
-    assert "sea_00.png" in review.clusters.members(NOISE)
-    assert "sea_01.png" in review.clusters.members(1)
-    with pytest.raises(SAFEError, match=r"no edit to undo of yours; edits by others are listed under Edits"):
-        undo_edit(out, maker=A)
-    assert "sea_00.png" in redo_edit(out, maker=A).clusters.members(0)
-    undo_edit(out, number=nth(out, 2), maker=A)  # that of another, named
-    assert "sea_01.png" in load_review(out).clusters.members(NOISE)
 
 
 def test_several_rccs_are_judged_or_merged_at_once_and_that_is_undone_and_redone_at_once(out, clusters):
@@ -310,38 +262,6 @@ def test_a_merge_keeps_the_graver_verdict_and_both_notes_and_names(out, source, 
 # --- What was said is taken back --------------------------------------------------------------------------------
 
 
-def test_what_was_said_last_is_taken_back_and_said_again_field_by_field(out):
-    blank, seen = RccNote(0), [RccNote(0)]
-    for change in ({"verdict": "unsafe"}, {"name": "night"}, {"note": "hazard H3"}, {"verdict": "safe"}):
-        seen.append(set_note(out, seen[-1]._replace(**change), seen=seen[-1], by="a").note)
-    for note in reversed(seen[:-1]):
-        assert undo_edit(out, maker=A).notes.get(0, blank) == note
-    with pytest.raises(SAFEError, match="no edit to undo"):
-        undo_edit(out, maker=A)
-    for note in seen[1:]:
-        assert redo_edit(out, maker=A).notes.get(0, blank) == note
-    assert said_in(out)[:4] == [
-        "Judged RCC 0 unsafe",
-        "Named RCC 0 “night”",
-        "Wrote the note on RCC 0",
-        "Judged RCC 0 safe (was unsafe)",
-    ]
-    assert said_in(out)[4] == "Undone: Judged RCC 0 safe (was unsafe)"
-    assert said_in(out)[-1] == "Redone: Judged RCC 0 safe (was unsafe)"
-    check_entries(out)
-
-
-def test_what_somebody_else_has_changed_since_is_not_taken_back_in_silence(out):
-    set_note(out, RccNote(0, "night"), by="a")
-    set_note(out, RccNote(0, "night", verdict="unsafe"), by="b")  # another field
-    set_note(out, RccNote(0, "dusk", verdict="unsafe"), by="b")
-    with pytest.raises(SAFEError, match=r"A later edit.*Named RCC 0 “dusk” \(was “night”\)\. Undo that edit first"):
-        undo_edit(out, maker=A)
-    assert notes_in(out) == {0: RccNote(0, "dusk", verdict="unsafe")}
-    undo_edit(out, maker=B)
-    assert undo_edit(out, maker=A).notes == {0: RccNote(0, verdict="unsafe")}
-
-
 def test_letters_that_are_typed_one_after_the_other_are_one_edit(out):
     for name in ("d", "da", "dar", "dark"):
         set_note(out, RccNote(0, name), by="a")
@@ -402,3 +322,27 @@ def test_file_names_that_are_not_valid_unicode_survive_an_edit(clusters, out):
     describe_edit(review.edits[0]).encode("utf-8")
     set_note(out, RccNote(1, "snow"))
     assert undo_edit(out, number=nth(out, 1)).notes == {1: RccNote(1, "snow")}
+
+
+# --- Which RCC has the images of an earlier one by now ----------------------------------------------------------
+
+
+def test_it_is_the_target_of_a_merge_and_where_most_images_are_after_that_is_undone(out):
+    last = merge_rccs(out, 2, 1).last_number
+    assert rcc_by_now(load_review(out), 2, seen=0) == 1
+    assert rcc_by_now(load_review(out), 1, seen=0) == 1
+    assert rcc_by_now(load_review(out), 0, seen=0) == 0
+    assert rcc_by_now(load_review(out), 2, seen=last) is None
+    undo_edit(out)
+    assert rcc_by_now(load_review(out), 1, seen=last) == 1  # eight of fourteen
+    assert rcc_by_now(load_review(out), 2, seen=0) == 2
+
+
+def test_it_follows_most_of_the_images_and_stays_where_half_of_them_are(out, clusters):
+    move_images(out, clusters.members(2)[:3], NOISE)
+    assert rcc_by_now(load_review(out), 2, seen=0) == 2
+    move_images(out, clusters.members(2)[3:4], NOISE)
+    assert rcc_by_now(load_review(out), 2, seen=0) == NOISE
+    review, made = new_rcc(out, clusters.members(0)[:2])
+    undo_edit(out)
+    assert rcc_by_now(load_review(out), made, seen=review.last_number) == 0

@@ -9,7 +9,7 @@ from pipeline.reporting.report import report_html
 from pipeline.reporting.safety_case import GSN_JSON_FILE, SAFETY_CASE_FOLDER, write_safety_case
 from rccs.review.edits import Maker, redo_edit, undo_edit
 from rccs.review.journal import describe_edit
-from rccs.review.notes import LONGEST_SCOPE, SCOPE, Scope
+from rccs.review.notes import SCOPE, Scope
 from rccs.review.review import all_edits, load_review, load_scope, set_scope
 from SAFE_Tool import main
 from store.entries import speaking
@@ -38,14 +38,6 @@ def test_what_is_said_is_listed_undone_by_its_author_and_said_again(out):
     assert load_scope(out)[0] == Scope()
     redo_edit(out, maker=Maker("ann"))
     assert load_scope(out)[0] == Scope(domain="day\nand night", responsible="J. Doe")
-
-
-def test_what_somebody_else_has_said_meanwhile_is_not_overwritten(out):
-    say(out, use="mine")
-    kept = set_scope(out, Scope(use="yours", system="a camera"), seen=Scope())
-    assert (kept.note, kept.conflicts) == (Scope(use="mine", system="a camera"), ("use",))
-    with pytest.raises(SAFEError, match=r"Intended use may have 2,000 characters\. Received: 2,001"):
-        say(out, use="u" * (LONGEST_SCOPE + 1))
 
 
 def test_a_table_of_it_is_filled_in_and_read_back(out, capsys):

@@ -65,13 +65,6 @@ def rates_of(features: np.ndarray, wrong: np.ndarray) -> tuple[tuple[Rate, ...],
 # --- Regions ----------------------------------------------------------------------------------------------------
 
 
-def test_each_image_lies_in_the_region_of_the_nearest_other_failing_image():
-    failing, labels = line(0, 1, 10, 11, 20), np.array([0, 0, 1, 1, NOISE])
-    of_failing, of_right = placed(failing, labels, line(0.4, 9, 10.6, 19))
-    assert of_right.tolist() == [0, 1, 1, NOISE]
-    assert of_failing.tolist() == [0, 0, 1, 1, 1]  # the last one is placed by the fourth, not by itself
-
-
 def test_regions_agree_with_a_search_image_by_image():
     rng = np.random.default_rng(3)
     failing, right = rng.normal(size=(40, 5)).astype(np.float32), rng.normal(size=(130, 5)).astype(np.float32)

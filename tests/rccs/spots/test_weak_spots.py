@@ -7,11 +7,9 @@ import pytest
 from scipy.stats import binomtest
 
 from rccs.spots import weak_spots
-from rccs.spots.conditions import Literal, roundest
+from rccs.spots.conditions import Literal
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, find_weak_spots, load_spots, sample_note, spots_text
-from store.output_folder import save_text
-from support.errors import SAFEError
-from tests.helpers.compared import of_comparison
+from store.runs import COMPARISON, add_run
 
 CLASSES = ("left", "right", "centre")
 CLASS_AND_PREDICTION = ("label", "predicted")
@@ -229,21 +227,6 @@ def test_a_condition_holds_at_its_lower_end_and_never_for_the_unknown(literal, c
     assert literal.holds(np.array(column)).tolist() == [bool(each) for each in holds]
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0.04, 0.45, 0.2),
-        (0.21, 0.29, 0.25),
-        (1.0, 2.0, 2.0),
-        (-12.0, 50.0, 0.0),
-        (0.3, 0.30001, 0.300005),
-        (99, 1020, 1000),
-    ],
-)
-def test_cuts_are_as_round_as_can_be(low, high, expected):
-    assert roundest(low, high) == expected
-
-
 def test_what_is_saved_is_loaded(tmp_path):
     columns, wrong = driving(1500)
     strange = WeakSpot(
@@ -255,9 +238,9 @@ def test_what_is_saved_is_loaded(tmp_path):
         0, 0, 0.0, 1.0, 0.25,
     )  # fmt: skip
     spots = (*search(columns, wrong), strange)
-    save_text(tmp_path, WEAK_SPOTS_FILE, spots_text(spots))
-    assert load_spots(of_comparison(tmp_path)) == spots
-    assert np.array_equal(load_spots(of_comparison(tmp_path))[0].holds(columns), spots[0].holds(columns))
+    found = load_spots(add_run(tmp_path, COMPARISON, {WEAK_SPOTS_FILE: spots_text(spots)}))
+    assert found == spots
+    assert np.array_equal(found[0].holds(columns), spots[0].holds(columns))
 
 
 def test_the_table_is_read_by_people_and_opened_in_a_spreadsheet():
@@ -275,27 +258,7 @@ def test_what_is_expected_of_new_images_is_said_and_kept_and_older_tables_do_wit
     spot = counted._replace(new_rate=0.44, new_low=0.33, new_high=0.62)
     assert counted.text == "light < 0.2: 47 of 92 are wrong (51%, 40–62%), elsewhere 10%"
     assert spot.text == "light < 0.2: 47 of 92 are wrong (51%), elsewhere 10%; expect 44% (33–62%) of new images"
-    save_text(tmp_path, WEAK_SPOTS_FILE, spots_text([spot]))
-    assert load_spots(of_comparison(tmp_path)) == (spot,)
-    (tmp_path / WEAK_SPOTS_FILE).write_text(
-        "".join(f"{line.rsplit(',', 7)[0]}\n" for line in spots_text([spot]).splitlines())  # as version 1.0.0 wrote it
-    )
-    assert load_spots(of_comparison(tmp_path)) == (counted,)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("conditions", "were"),
-        ('""light"", ""<"", 0.2', '""light"", ""<"", ""a""'),
-        ('""light"", ""<"", 0.2', '""light"", ""<"", NaN'),
-        ('[[""light"", ""<"", 0.2]]', "[["),
-        (",8,4,", ",8,x,"),
-    ],
-)  # fmt: skip
-def test_a_damaged_table_is_an_error(tmp_path, old, new):
-    text = spots_text([WeakSpot((Literal("light", "<", 0.2),), 8, 4, 0.157, 0.843, 0.1)])
-    assert old in text
-    (tmp_path / WEAK_SPOTS_FILE).write_text(text.replace(old, new))
-    with pytest.raises(SAFEError, match=r"weak_spots\.csv is damaged"):
-        load_spots(of_comparison(tmp_path))
+    text = spots_text([spot])
+    assert load_spots(add_run(tmp_path, COMPARISON, {WEAK_SPOTS_FILE: text})) == (spot,)
+    older = "".join(f"{line.rsplit(',', 7)[0]}\n" for line in text.splitlines())  # as version 1.0.0 wrote it
+    assert load_spots(add_run(tmp_path, COMPARISON, {WEAK_SPOTS_FILE: older})) == (counted,)
