@@ -17,19 +17,9 @@ from dnn.failure_prediction import likely_wrong
 from dnn.failures import checked, examples_for
 from dnn.held_out import HeldOut, held_out_of
 from dnn.model import AS_IN_THE_FILE, ONNX_SUFFIX, Dnn, DnnOptions, load_dnn, sized_for
-from dnn.predictions import (
-    Judgement,
-    LabelledImages,
-    Outputs,
-    Pixels,
-    check_outputs,
-    doubts,
-    judge,
-    predict,
-    run_model,
-    skipped_of,
-)
+from dnn.predictions import LabelledImages, Pixels, Predictions, doubts, judge, predict, skipped_of
 from dnn.targets import read_targets
+from dnn.tested import AnsweredImages, in_words
 from rccs.clusters import fingerprint
 from rccs.review.review import Review, load_review
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
@@ -39,7 +29,7 @@ from store.runs import CLUSTERS, present_runs
 from support.entries import StrPath, is_within, path_of
 from support.errors import SAFEError
 from support.files import prepare_folder
-from support.images import find_images
+from support.images import Skipped, find_images
 from support.progress import Progress, no_progress
 from support.run_folder import FAILURES
 from support.text import count, some
@@ -105,10 +95,9 @@ def retrain(
         if not settings.unlabelled:
             material = material._replace(unlabelled=())
         common = _in_common(material, out, progress)
-        data, tested = _training_data(material), Pixels(material.dnn, material.test.files)
-        answers = _run(material, material.dnn.model, tested, progress, "Testing the model")
-        share = settings.original_share
-        before = judge(material.dnn, material.test, *answers, threshold=material.threshold)
+        data, test = _training_data(material), material.test
+        answers = _ask(material, test, material.dnn.model, progress, "Testing the model")
+        before = _judged(material, test, answers)
         unfinished = Checkpoints(out / CHECKPOINT_FILE, out / SECOND_CHECKPOINT_FILE)
         tuning = fine_tune_twice(
             material.dnn, data, settings, threshold=material.threshold, progress=progress, on_epoch=on_epoch,
@@ -116,21 +105,19 @@ def retrain(
             # By the test images that the original network answers most similarly
             likely_wrong=lambda given: likely_wrong(np.nan_to_num(given), answers.outputs, ~before.right),
         )  # fmt: skip
-        retrained = tuning.model
-        again = _run(material, retrained, tested, progress, "Testing the retrained model")
-        mixed = _mixed(answers.outputs, again.outputs, share)
-        after = judge(material.dnn, material.test, again.indices, mixed, threshold=material.threshold)
+        retrained, share = tuning.model, settings.original_share
+        again = _ask(material, test, retrained, progress, "Testing the retrained model")
+        after = _judged(material, test, _mixed(answers, again, share))
         clusters = material.review.clusters if material.review else None
-        compared, of_groups = compare_in(out, clusters, material.test, before, after, within=within)
-        result = _with_facts(compared, of_groups, material, tuning, settings, data, tested)
+        compared, of_groups = compare_in(out, clusters, before, after, within=within)
+        result = _with_facts(compared, of_groups, material, tuning, settings, data, answers.skipped)
         if tuning.best and material.final:
             judged = _looked_at_once(material, material.final, retrained, share, progress)
-            held_out = material.final.root == material.test.root
-            proof = final_test(out, material.final, *judged, held_out=held_out, within=within)
+            proof = final_test(out, *judged, held_out=material.final.root == test.root, within=within)
             result = dataclasses.replace(result, final=proof)
         if tuning.best and material.dnn.task == "classification":
             both = answers.outputs, again.outputs
-            result = dataclasses.replace(result, trade_off=trade_off(*both, material.test.labels[before.indices]))
+            result = dataclasses.replace(result, trade_off=trade_off(*both, test.labels[answers.indices]))
             retrained = answer_together(material.dnn, retrained, share) if share else retrained
         compile_as_given(material.dnn, retrained)
         result = save_retraining(dataclasses.replace(result, overlaps=common), retrained, out)
@@ -338,40 +325,36 @@ def weighed(unsafe: UnsafeSet) -> np.ndarray:
     return np.array([image.rcc if unsafe.quota == "equal" else 0 for image in unsafe.images], int)
 
 
-def _run(material: _Material, model: Any, tested: Pixels, progress: Progress, what: str) -> Outputs:
-    """Run a model on the test images."""
-    answers = run_model(material.dnn, model, tested, np.arange(len(tested)), progress=progress, what=what)
-    check_outputs(answers.outputs, material.dnn, material.test.root, skipped_of(tested, material.test.paths))
-    return answers
+def _ask(material: _Material, images: LabelledImages, model: Any, progress: Progress, what: str) -> Predictions:
+    """What a model, the original or the retrained one, gives for images."""
+    return predict(material.dnn, images.root, images.paths, model=model, progress=progress, what=what)
 
 
-def _mixed(original: np.ndarray, retrained: np.ndarray, share: float) -> np.ndarray:
+def _mixed(original: Predictions, retrained: Predictions, share: float) -> Predictions:
     """What both networks answer together, the original one with a share."""
-    return share * original + (1 - share) * retrained if share else retrained
+    if not share:
+        return retrained
+    return retrained._replace(outputs=share * original.outputs + (1 - share) * retrained.outputs)
+
+
+def _judged(material: _Material, images: LabelledImages, found: Predictions) -> AnsweredImages:
+    judgement = judge(material.dnn, images, found.indices, found.outputs, threshold=material.threshold)
+    return in_words(material.dnn.path, images, judgement)
 
 
 def _looked_at_once(
     material: _Material, images: LabelledImages, retrained: Any, share: float, progress: Progress
-) -> tuple[Judgement, Judgement]:
-    """The judgements of both models on images that chose nothing: the one time that they are looked at.
+) -> tuple[AnsweredImages, AnsweredImages]:
+    """What both models say of images that chose nothing: the one time that they are looked at.
 
     Parameters
     ----------
     share : float
         Of the original network in the answers.
     """
-    before, after = (
-        predict(
-            material.dnn, images.root, images.paths, model=model, progress=progress,
-            what="Testing on images that chose nothing",
-        )
-        for model in (material.dnn.model, retrained)
-    )  # fmt: skip
-    first, second = (
-        judge(material.dnn, images, after.indices, outputs, threshold=material.threshold)
-        for outputs in (before.outputs, _mixed(before.outputs, after.outputs, share))
-    )
-    return first, second
+    what = "Testing on images that chose nothing"
+    before, after = (_ask(material, images, model, progress, what) for model in (material.dnn.model, retrained))
+    return _judged(material, images, before), _judged(material, images, _mixed(before, after, share))
 
 
 # --- Before and after -------------------------------------------------------------------------------------------
@@ -379,7 +362,7 @@ def _looked_at_once(
 
 def _with_facts(
     compared: BeforeAfter, of_groups: tuple[str, ...], material: _Material, tuning: FineTuning, settings: Settings,
-    data: TrainingData, tested: Pixels,
+    data: TrainingData, unread: tuple[Skipped, ...],
 ) -> Retraining:  # fmt: skip
     test = material.test
     unreadable = skipped_of(data.pixels, list(map(os.fspath, data.pixels.files)))
@@ -401,6 +384,6 @@ def _with_facts(
             *filter(None, (together_text(settings.original_share), about_passes)),
         ),
         stopped=tuning.stopped, seconds=round(tuning.seconds, 1),
-        skipped=(*material.train.skipped, *test.skipped, *skipped_of(tested, test.paths), *unreadable),
+        skipped=(*material.train.skipped, *test.skipped, *unread, *unreadable),
         run=fingerprint(review.original) if review else "",
     )  # fmt: skip

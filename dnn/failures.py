@@ -15,15 +15,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnn.given_answers import GivenAnswers, read_answers
+from dnn.given_answers import read_answers
 from dnn.held_out import HOLD_OUT, HoldOut, draw
 from dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from dnn.model_process import load_apart, predict_apart
-from dnn.predictions import Judgement, LabelledImages, check_classes, doubts, judge, labelled_images
+from dnn.predictions import LabelledImages, check_classes, doubts, judge, labelled_images
 from dnn.rounds import keep_round
 from dnn.targets import images_with_targets
-from dnn.tested import has_objects, predictions_text
-from rccs.answers import CONFIDENCE, ERROR, Answers
+from dnn.tested import AnsweredImages, has_objects, in_words, predictions_text
+from rccs.answers import CONFIDENCE, ERROR
 from rccs.parameters import PARAMETERS_FILE
 from store.output_folder import check_own, save_files
 from store.places import absolute, relative
@@ -154,9 +154,9 @@ def find_failures(
     judgement = judge(dnn, images, found.indices, found.outputs, threshold=options.threshold)
     doubtful = doubts(dnn, judgement.accuracy, "the test images")
     images = dataclasses.replace(images, skipped=(*images.skipped, *found.skipped))
-    said = (*dnn.assumptions, *assumptions, *doubtful, *sentences)
-    given = GivenAnswers(dnn.path, dnn.task, images, judgement, said, held_out=held_out)
-    return _write(given, out, options, hold_out)
+    notes = (*dnn.assumptions, *assumptions, *doubtful, *sentences)
+    given = in_words(dnn.path, images, judgement, notes=notes, held_out=held_out)
+    return keep_failures(given, out, options=options, hold_out=hold_out)
 
 
 def collect_failures(
@@ -186,45 +186,42 @@ def collect_failures(
     out = checked_folder(out, test, *TABLES)
     given = read_answers(table, test, options=options, train=train)
     if hold_out:
-        held, sentences = draw(given.images, hold_out, table=given.source)
-        rows = ~held[given.judgement.indices]
-        given = given._replace(
-            judgement=Judgement(*(column[rows] for column in given.judgement)),
-            assumptions=given.assumptions + sentences,
-            probabilities=None if given.probabilities is None else given.probabilities[rows],
-            held_out=(*given.held_out, *given.images.taken(held).paths),
-        )
-    return _write(given, out, options, hold_out)
+        class_of = {name: i for i, name in enumerate(given.known_classes)}
+        labels = np.array([class_of.get(label, 0) for label in given.answers.label.tolist()])
+        images = LabelledImages(given.root, given.paths, given.known_classes, labels)
+        held, sentences = draw(images, hold_out, table=given.source)
+        given = dataclasses.replace(given.without(held), notes=given.notes + sentences)
+    return keep_failures(given, out, options=options, hold_out=hold_out)
 
 
-def _write(given: GivenAnswers, out: Path, options: DnnOptions, hold_out: HoldOut | None) -> Failures:
-    """Write the failures among judged answers, and the answers themselves."""
-    images, (indices, values, score, right) = given.images, given.judgement
-    paths = [images.paths[i] for i in indices.tolist()]
-    labels = [describe(images, value) for value in images.labels[indices]]
-    predicted = [describe(images, value) for value in values]
-    failing = np.flatnonzero(~right).tolist()
+def keep_failures(
+    given: AnsweredImages, out: Path, *, task: str = "", options: DnnOptions = AS_IN_THE_FILE,
+    hold_out: HoldOut | None = None, tables: Mapping[str, str] | None = None,
+) -> Failures:  # fmt: skip
+    """Write the failures among answers, and the answers themselves; `tables` as of `save_failures`."""
+    answers, task = given.answers, task or given.task
+    columns = (column.tolist() for column in (answers.label, answers.predicted, answers.score, given.right))
+    failing = tuple(
+        Failure(f"{FAILURES}/{path}", path, label, predicted, round(score, 4))
+        for path, label, predicted, score, right in zip(given.paths, *columns, strict=True)
+        if not right
+    )
     if given.held_out and not failing:
         raise SAFEError(
-            f"Expected failing images among the {len(paths):,} that are not held out. Received none. Hold out "
+            f"Expected failing images among the {len(given.paths):,} that are not held out. Received none. Hold out "
             "a smaller share, or nothing."
         )
     failures = Failures(
-        images.root, given.source, given.task, images.classes, test_size=len(paths),
-        failing=tuple(
-            Failure(f"{FAILURES}/{paths[i]}", paths[i], labels[i], predicted[i], round(float(score[i]), 4))
-            for i in failing
-        ),
-        threshold=options.threshold if given.task == "regression" else None, assumptions=given.assumptions,
-        skipped=tuple(sorted(images.skipped)), held_out=len(given.held_out), group=hold_out.group if hold_out else (),
+        given.root, given.source, task, given.known_classes, failing, len(given.paths),
+        threshold=options.threshold if task == "regression" else None, assumptions=given.notes,
+        skipped=tuple(sorted(given.skipped)), held_out=len(given.held_out), group=hold_out.group if hold_out else (),
         rescale=options.rescale,
     )  # fmt: skip
-    kind = ERROR if images.labels.ndim == 2 else CONFIDENCE
-    answers = Answers(np.array(labels, str), np.array(predicted, str), np.asarray(score, np.float32), kind)
     text = predictions_text(
-        paths, answers, right, classes=given.classes, probabilities=given.probabilities, held_out=given.held_out
-    )
-    save_failures(failures, out, predictions=text)
+        given.paths, answers, given.right, classes=given.classes, probabilities=given.probabilities,
+        held_out=given.held_out,
+    )  # fmt: skip
+    save_failures(failures, out, predictions=text, tables=tables)
     return failures
 
 
@@ -280,13 +277,6 @@ def checked(options: DnnOptions) -> DnnOptions:
             f"threshold must be a number above 0, in the unit of the targets. Received: {options.threshold}"
         )
     return options._replace(threshold=number)
-
-
-def describe(images: LabelledImages, value: np.ndarray | np.integer) -> str:
-    """A label or prediction as text: the name of the class or, for a regression, the numbers."""
-    if isinstance(value, np.ndarray):
-        return " ".join(f"{number:.6g}" for number in value)
-    return images.classes[int(value)]
 
 
 # --- The files --------------------------------------------------------------------------------------------------
