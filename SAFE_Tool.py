@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments if arguments is not None else (sys.argv[1:] or ["ui"]))
     try:
         read_paths(options)
-        if not getattr(options, "changes_nothing", False):
+        if not options.changes_nothing:
             take_over(options.out)
         with speaking_of(options):
             status = options.run(options.out, options)

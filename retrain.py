@@ -39,7 +39,7 @@ from training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, Train
 from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
 from training.proof import Overlap, final_test, overlaps, refuse_used, used_elsewhere
 from training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retraining
-from training.second_pass import Checkpoints, draw_unlabelled, fine_tune_twice, is_of_second_pass, second_pass_text
+from training.second_pass import draw_unlabelled, fine_tune_twice, is_of_second_pass, second_pass_text
 from training.settings import NO_WISHES, SetSizes, Settings, Wishes, choose_loss, choose_settings, compile_as_given
 from training.together import answer_together, together_text, trade_off
 
@@ -98,7 +98,7 @@ def retrain(
         data, test = _training_data(material), material.test
         answers = _ask(material, test, material.dnn.model, progress, "Testing the model")
         before = _judged(material, test, answers)
-        unfinished = Checkpoints(out / CHECKPOINT_FILE, out / SECOND_CHECKPOINT_FILE)
+        unfinished = out / CHECKPOINT_FILE, out / SECOND_CHECKPOINT_FILE
         tuning = fine_tune_twice(
             material.dnn, data, settings, threshold=material.threshold, progress=progress, on_epoch=on_epoch,
             should_stop=should_stop, checkpoints=unfinished,

@@ -56,11 +56,9 @@ def run_cluster(out: Path, options: argparse.Namespace) -> None:
             tuple(options.group),
         )  # fmt: skip
         clusters = generate_clusters(options.images, out, settings, stream=_stream(options), progress=progress)
-    if clusters.notice:
-        print(f"safe: {printable(clusters.notice)}", file=sys.stderr)
+    _warn(clusters.notice)
     _print_skipped(clusters.skipped)
-    for note in filter(None, (*notes_of(out), *gif_notes(clusters), left_behind(out))):
-        print(f"safe: {printable(note)}", file=sys.stderr)
+    _warn(*notes_of(out), *gif_notes(clusters), left_behind(out))
     print(cluster_summary(clusters))
     if sentence := no_steady_groups_text(clusters):
         print(sentence)
@@ -81,7 +79,7 @@ def run_cluster(out: Path, options: argparse.Namespace) -> None:
     if explained:
         _print_reasons(out)
     elif options.group:
-        print("safe: groups: not used, since it is not known what the network gets right", file=sys.stderr)
+        _warn("groups: not used, since it is not known what the network gets right")
 
 
 def _print_reasons(out: Path) -> None:
@@ -96,8 +94,7 @@ def _print_reasons(out: Path) -> None:
     review = load_review(out)
     reasons = load_reasons(out, review.original)
     rates = reasons.rates(review.clusters)
-    for note in reasons.comparison.notes if reasons.comparison else ():
-        print(f"safe: {printable(note)}", file=sys.stderr)
+    _warn(*(reasons.comparison.notes if reasons.comparison else ()))
     print(f"Failure rates, compared with the images that the network gets right ({reasons.base:.1%} of all are wrong):")
     for rcc in by_excess(rccs_of(review.clusters), rates):
         if rcc in rates:
@@ -209,7 +206,8 @@ def run_crops(out: Path, options: argparse.Namespace) -> None:
         given = options.info, options.results, options.images
         seen = cut_seen_objects(*given, out, score=options.score, progress=progress)
     _print_skipped(seen.skipped, seen.notes)
-    print(f"{count(seen.crops, 'detection')} cut out of {count(seen.images, 'image')}")
+    images = {crop.image for crop in seen.crops}
+    print(f"{count(len(seen.crops), 'detection')} cut out of {count(len(images), 'image')}")
     print(f"Written: objects/, objects.csv, parameters.csv in {out}")
 
 
@@ -315,8 +313,7 @@ def run_check(out: Path, options: argparse.Namespace) -> int:
             options.requirements, out, options.predictions, options.tested, learned=options.learned,
             groups=options.group, partial=options.partial, progress=progress,
         )  # fmt: skip
-    for note in checked.notes:
-        print(f"safe: {printable(note)}", file=sys.stderr)
+    _warn(*checked.notes)
     for finding in checked.findings:
         print(printable(finding.text))
     shown = sum(finding.verdict == HOLDS for finding in checked.findings)
@@ -361,7 +358,7 @@ def run_evidence(out: Path, options: argparse.Namespace) -> None:
         sets = write_evidence(out, sign=options.sign, progress=progress)
     for name, known in sets.items():
         if known["missing"] or not known["images"]:
-            print(f"safe: {name}: {known['missing'] or 'all'} of the images cannot be read", file=sys.stderr)
+            _warn(f"{name}: {known['missing'] or 'all'} of the images cannot be read")
     counted = [f"{name} {known['images']:,}" for name, known in sets.items()]
     print(f"Images: {', '.join(counted) or 'none are known'}")
     print(f"Written: evidence.json, evidence/{', evidence.dsse.json' if options.sign else ''} in {out}")
@@ -422,7 +419,7 @@ def run_export(out: Path, options: argparse.Namespace) -> None:
             done = export_results(out, options.to or out / EXPORT_FOLDER, rccs=options.rcc, progress=progress)
     _print_skipped(done.missing)
     if left_out:
-        print(f"safe: left out, since they have no label: {count(left_out, 'image')}", file=sys.stderr)
+        _warn(f"left out, since they have no label: {count(left_out, 'image')}")
     print(f"{count(done.images, 'image')} exported")
     print(f"Written: {done.path}")
 
@@ -432,7 +429,7 @@ def _take_typed_labels(out: Path) -> None:
     from training.labels import take_typed_labels, typed_text
 
     if number := take_typed_labels(out):
-        print(f"safe: {typed_text(number)}", file=sys.stderr)
+        _warn(typed_text(number))
 
 
 def run_ui(out: Path, options: argparse.Namespace) -> None:
@@ -451,6 +448,11 @@ def run_ui(out: Path, options: argparse.Namespace) -> None:
     serve(options.out, auth=auth or options.auth or os.environ.get("SAFE_AUTH"), outside=outside, **more)
 
 
+def _warn(*sentences: str | None) -> None:
+    for sentence in filter(None, sentences):
+        print(f"safe: {printable(sentence)}", file=sys.stderr)
+
+
 def _print_retraining(result: Any) -> None:
     from pipeline.summaries import retraining_details, retraining_summary
 
@@ -461,7 +463,6 @@ def _print_retraining(result: Any) -> None:
 
 def _print_skipped(skipped: Iterable[tuple[str, str]], notes: Iterable[str] = ()) -> None:
     """What was left out of some work, and what was assumed."""
-    for path, reason in skipped:
-        print(f"safe: skipped {printable(path)!r}: {printable(reason)}", file=sys.stderr)
+    _warn(*(f"skipped {printable(path)!r}: {reason}" for path, reason in skipped))
     for note in notes:
         print(f"  {printable(note)}")
