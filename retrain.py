@@ -5,6 +5,7 @@ training itself is in `training/finetuning.py`, the record of the result and its
 given model file is not changed.
 """
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable
@@ -33,7 +34,7 @@ from support.images import Skipped, find_images
 from support.progress import Progress, no_progress
 from support.run_folder import FAILURES
 from support.text import count, some
-from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoint
+from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE
 from training.comparison import BeforeAfter, compare_in
 from training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, TrainingData
 from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
@@ -122,7 +123,8 @@ def retrain(
         compile_as_given(material.dnn, retrained)
         result = save_retraining(dataclasses.replace(result, overlaps=common), retrained, out)
         for left in unfinished:
-            remove_checkpoint(left)
+            with contextlib.suppress(OSError):  # it would only be of the same training
+                left.unlink()
         return result
 
 

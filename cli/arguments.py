@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cli import commands as work
+from support.progress import Progress
 from support.version import VERSION
 
 EXAMPLE = Path(__file__).parents[1] / "example"  # where `make run` builds the case study
@@ -75,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Commands, run: Callable[[Path, argparse.Namespace], int | None]) -> Command:
+def _command(commands: Commands, run: Callable[[Path, argparse.Namespace, Progress], int | None]) -> Command:
     """A command, called as the function that it runs, whose docstring is its help; with the options that all have."""
     what = " ".join((run.__doc__ or "").split())
     name = run.__name__.removeprefix("run_").replace("_", "-")

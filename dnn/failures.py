@@ -228,7 +228,11 @@ def keep_failures(
 def checked_folder(out: StrPath, test: StrPath, *files: str, folders: Sequence[str] = (FAILURES,)) -> Path:
     """The output folder, in which nothing of others would be replaced, neither files nor folders of images."""
     # Checked before anything is created: a new folder in the test folder would count as a class.
-    refuse_inside(path_of(out, "an output folder"), path_of(test, "a test folder"))
+    if path_of(out, "an output folder").resolve().is_relative_to(path_of(test, "a test folder").resolve()):
+        raise SAFEError(
+            f"The output folder must be outside the test folder, or the copies would become test images. Received: "
+            f"{out}. Choose another folder with --out."
+        )
     out = prepare_folder(out)
     check_own(out, *files)
     for name in folders:
@@ -297,7 +301,10 @@ def save_failures(
         Further files. Those of a detector that SAFE wrote before, and that are not among them, are removed.
     """
     keep_round(folder)
-    _copy_failures(failures, folder)
+    with replacing_images(folder / FAILURES) as new:
+        for failure in failures.failing:
+            (new / failure.source).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(failures.test_root / failure.source, new / failure.source)
     score = ERROR if failures.task == "regression" else CONFIDENCE
     table = table_text([*Failure._fields[:-1], score], failures.failing)
     accuracy = json.dumps(_record_of(failures, folder), indent=2, ensure_ascii=False) + "\n"
@@ -356,15 +363,6 @@ def _from_record(record: dict[str, Any], rows: list[list[str]], folder: Path) ->
     )  # fmt: skip
 
 
-def _copy_failures(failures: Failures, folder: Path) -> None:
-    """Copy the failing images to a new folder that then replaces `failures/`, so that it is never a mixture."""
-    with replacing_images(folder / FAILURES) as new:
-        for failure in failures.failing:
-            copy = new / failure.source
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(failures.test_root / failure.source, copy)
-
-
 @contextlib.contextmanager
 def replacing_images(target: Path) -> Iterator[Path]:
     """Yield a folder to fill with images, which then replaces `target`, with a hidden list of them.
@@ -401,12 +399,4 @@ def check_replaceable(target: Path) -> None:
             f"Expected {target} to be missing or written by SAFE. Received one with other files"
             f"{f' ({some(sorted(found - written), limit=2)})' if found else ''}. "
             "Choose another output folder with --out."
-        )
-
-
-def refuse_inside(out: Path, test: Path) -> None:
-    if out.resolve().is_relative_to(test.resolve()):
-        raise SAFEError(
-            f"The output folder must be outside the test folder, or the copies would become test images. Received: "
-            f"{out}. Choose another folder with --out."
         )

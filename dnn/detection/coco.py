@@ -144,10 +144,9 @@ def detector_test(record: Any, listed: Any, truth: Path, results: Path, *, score
 def _read(path: Path, what: str) -> Any:
     try:
         return json.loads(regular(path).read_bytes())
-    except OSError as error:
-        raise SAFEError(f"Expected {what}. Received: {path} ({error.strerror or error}).") from error
     except DAMAGED as error:
-        raise SAFEError(f"Expected {what}, as JSON. Received: {path} ({quoted(str(error))}).") from error
+        reason = getattr(error, "strerror", None) or quoted(str(error))
+        raise SAFEError(f"Expected {what}, as JSON. Received: {path} ({reason}).") from error
 
 
 def _list_of(record: Any, name: str, path: Path) -> list[dict]:
