@@ -20,7 +20,7 @@ from dnn.held_out import HeldOut, held_out_of
 from dnn.model import AS_IN_THE_FILE, ONNX_SUFFIX, Dnn, DnnOptions, load_dnn, sized_for
 from dnn.predictions import LabelledImages, Pixels, Predictions, doubts, judge, predict, skipped_of
 from dnn.targets import read_targets
-from dnn.tested import AnsweredImages, in_words
+from dnn.tested import IMAGE, AnsweredImages, in_words
 from rccs.clusters import fingerprint
 from rccs.review.review import Review, load_review
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
@@ -256,25 +256,25 @@ def _unsafe_targets(
 ) -> tuple[UnsafeSet, np.ndarray]:
     """The targets of the unsafe images, shape (n_images, n_targets), float32."""
     targets = read_targets(options.targets or "")  # there is one, or the training images would have none
-    row_of = targets.rows_of(unsafe.improvement_root, unsafe.paths)
+    row_of, source = targets.rows_of(unsafe.improvement_root, unsafe.paths), targets.table.source
     first, second = (set(targets.rows_of(images.root, images.paths).values()) for images in (training, testing))
     third = set(row_of.values())
-    twice = {targets.images[row] for row in (first & second) | (first & third) | (second & third)}
+    twice = {targets.table.text(IMAGE, row) for row in (first & second) | (first & third) | (second & third)}
     if twice:
         raise SAFEError(
-            f"Expected a row of {targets.file} for each image. Received a row that matches images of two folders: "
+            f"Expected a row of {source} for each image. Received a row that matches images of two folders: "
             f"{some(sorted(twice), limit=2)}. Name the images relative to the table's folder."
         )
     missing = [path for path in unsafe.paths if path not in row_of]
     if missing and not labelling.only_labelled:
         raise SAFEError(
-            f"Expected a row of {targets.file} for each of the {len(unsafe.images)} images of the unsafe set. Received "
+            f"Expected a row of {source} for each of the {len(unsafe.images)} images of the unsafe set. Received "
             f"none for {len(missing)}: {some(missing)}. Add the rows, or retrain without them (--only-labelled)."
         )
     known = {image: targets.rows[row_of[image.image]] for image in unsafe.images if image.image in row_of}
     if not known:
-        raise SAFEError(f"Expected images of the unsafe set in {targets.file}. Received none.")
-    return dataclasses.replace(unsafe, images=tuple(known)), np.array(list(known.values()), np.float32)
+        raise SAFEError(f"Expected images of the unsafe set in {source}. Received none.")
+    return dataclasses.replace(unsafe, images=tuple(known)), np.stack([*known.values()])
 
 
 def _without_label(unsafe: UnsafeSet, training: LabelledImages, testing: LabelledImages) -> tuple[Path, ...]:
