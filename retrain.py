@@ -8,7 +8,7 @@ given model file is not changed.
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +35,7 @@ from support.progress import Progress, no_progress
 from support.run_folder import FAILURES
 from support.text import count, some
 from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE
-from training.comparison import BeforeAfter, compare_in
+from training.comparison import compare_in
 from training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, TrainingData
 from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
 from training.proof import Overlap, final_test, overlaps, refuse_used, used_elsewhere
@@ -43,8 +43,6 @@ from training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retrai
 from training.second_pass import draw_unlabelled, fine_tune_twice, is_of_second_pass, second_pass_text
 from training.settings import NO_WISHES, SetSizes, Settings, Wishes, choose_loss, choose_settings, compile_as_given
 from training.together import answer_together, together_text, trade_off
-
-# --- Retraining -------------------------------------------------------------------------------------------------
 
 
 def retrain(
@@ -111,17 +109,16 @@ def retrain(
         after = _judged(material, test, _mixed(answers, again, share))
         clusters = material.review.clusters if material.review else None
         compared, of_groups = compare_in(out, clusters, before, after, within=within)
-        result = _with_facts(compared, of_groups, material, tuning, settings, data, answers.skipped)
+        more: dict[str, Any] = {"overlaps": common}
         if tuning.best and material.final:
             judged = _looked_at_once(material, material.final, retrained, share, progress)
-            proof = final_test(out, *judged, held_out=material.final.root == test.root, within=within)
-            result = dataclasses.replace(result, final=proof)
+            more["final"] = final_test(out, *judged, held_out=material.final.root == test.root, within=within)
         if tuning.best and material.dnn.task == "classification":
-            both = answers.outputs, again.outputs
-            result = dataclasses.replace(result, trade_off=trade_off(*both, test.labels[answers.indices]))
+            more["trade_off"] = trade_off(answers.outputs, again.outputs, test.labels[answers.indices])
             retrained = answer_together(material.dnn, retrained, share) if share else retrained
         compile_as_given(material.dnn, retrained)
-        result = save_retraining(dataclasses.replace(result, overlaps=common), retrained, out)
+        facts = _facts(material, tuning, settings, data, answers.skipped, of_groups)
+        result = save_retraining(Retraining(**vars(compared), **facts, **more), retrained, out)
         for left in unfinished:
             with contextlib.suppress(OSError):  # it would only be of the same training
                 left.unlink()
@@ -359,33 +356,24 @@ def _looked_at_once(
     return _judged(material, images, before), _judged(material, images, _mixed(before, after, share))
 
 
-# --- Before and after -------------------------------------------------------------------------------------------
-
-
-def _with_facts(
-    compared: BeforeAfter, of_groups: tuple[str, ...], material: _Material, tuning: FineTuning, settings: Settings,
-    data: TrainingData, unread: tuple[Skipped, ...],
-) -> Retraining:  # fmt: skip
-    test = material.test
+def _facts(
+    material: _Material, tuning: FineTuning, settings: Settings, data: TrainingData, unread: Sequence[Skipped],
+    of_groups: Sequence[str],
+) -> dict[str, Any]:  # fmt: skip
+    """What a `Retraining` says of the training."""
     unreadable = skipped_of(data.pixels, list(map(os.fspath, data.pixels.files)))
-    readable = np.isin(np.arange(len(data.groups)), list(data.pixels.unreadable), invert=True)
-    n_unlabelled = int((readable & (data.groups == UNLABELLED)).sum())
-    review = material.review
-    about_passes = second_pass_text(tuning, settings, n_unlabelled)
-    return Retraining(
-        **vars(compared), model=material.dnn.path, task=material.dnn.task, threshold=material.threshold,
-        test_root=test.root, train_root=material.train.root,
-        train_size=int((readable & (data.groups == TRAINING)).sum()),
-        unsafe_size=int((readable & (data.groups >= 0)).sum()),
-        unlabelled_size=n_unlabelled if is_of_second_pass(tuning, settings) else 0,
-        history=tuning.history, best=tuning.best, settings=settings,
-        assumptions=(
-            *material.assumptions,
-            *of_groups,
-            *doubts(material.dnn, tuning.history[0].validation, "the training images held out"),
-            *filter(None, (together_text(settings.original_share), about_passes)),
-        ),
-        stopped=tuning.stopped, seconds=round(tuning.seconds, 1),
-        skipped=(*material.train.skipped, *test.skipped, *unread, *unreadable),
-        run=fingerprint(review.original) if review else "",
-    )  # fmt: skip
+    groups = np.delete(data.groups, list(data.pixels.unreadable))
+    n_unlabelled = int((groups == UNLABELLED).sum())
+    passes, together = second_pass_text(tuning, settings, n_unlabelled), together_text(settings.original_share)
+    doubtful = doubts(material.dnn, tuning.history[0].validation, "the training images held out")
+    return {
+        "model": material.dnn.path, "task": material.dnn.task, "threshold": material.threshold,
+        "test_root": material.test.root, "train_root": material.train.root,
+        "train_size": int((groups == TRAINING).sum()), "unsafe_size": int((groups >= 0).sum()),
+        "unlabelled_size": n_unlabelled if is_of_second_pass(tuning, settings) else 0,
+        "history": tuning.history, "best": tuning.best, "settings": settings,
+        "assumptions": (*material.assumptions, *of_groups, *doubtful, *filter(None, (together, passes))),
+        "stopped": tuning.stopped, "seconds": round(tuning.seconds, 1),
+        "skipped": (*material.train.skipped, *material.test.skipped, *unread, *unreadable),
+        "run": fingerprint(material.review.original) if material.review else "",
+    }  # fmt: skip

@@ -217,11 +217,7 @@ def keep_failures(
         skipped=tuple(sorted(given.skipped)), held_out=len(given.held_out), group=hold_out.group if hold_out else (),
         rescale=options.rescale,
     )  # fmt: skip
-    text = predictions_text(
-        given.paths, answers, given.right, classes=given.classes, probabilities=given.probabilities,
-        held_out=given.held_out,
-    )  # fmt: skip
-    save_failures(failures, out, predictions=text, tables=tables)
+    save_failures(failures, out, {**(tables or {}), PREDICTIONS_FILE: predictions_text(given)})
     return failures
 
 
@@ -286,19 +282,16 @@ def checked(options: DnnOptions) -> DnnOptions:
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def save_failures(
-    failures: Failures, folder: Path, *, predictions: str = "", tables: Mapping[str, str] | None = None
-) -> None:
+def save_failures(failures: Failures, folder: Path, tables: Mapping[str, str]) -> None:
     """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together.
 
     Earlier failures that clusters in the folder are of are kept (see `rccs.rounds`).
 
     Parameters
     ----------
-    predictions : str
-        The content of `predictions.csv`.
-    tables : mapping of str to str, optional
-        Further files. Those of a detector that SAFE wrote before, and that are not among them, are removed.
+    tables : mapping of str to str
+        Further files, such as `predictions.csv`. Those of a detector that SAFE wrote before, and that are not among
+        them, are removed.
     """
     keep_round(folder)
     with replacing_images(folder / FAILURES) as new:
@@ -308,8 +301,7 @@ def save_failures(
     score = ERROR if failures.task == "regression" else CONFIDENCE
     table = table_text([*Failure._fields[:-1], score], failures.failing)
     accuracy = json.dumps(_record_of(failures, folder), indent=2, ensure_ascii=False) + "\n"
-    files = {**(tables or {}), FAILURES_FILE: table, ACCURACY_FILE: accuracy}
-    files |= {PREDICTIONS_FILE: predictions} if predictions else {}
+    files = {**tables, FAILURES_FILE: table, ACCURACY_FILE: accuracy}
     # Other parameters are the engineer's.
     of_detector = (OBJECTS_FILE, PARAMETERS_FILE) if has_objects(folder) else ()
     save_files(folder, files, remove=of_detector)

@@ -295,29 +295,22 @@ def class_column(name: str) -> str:
 # --- Its files --------------------------------------------------------------------------------------------------
 
 
-def predictions_text(
-    paths: Sequence[str],
-    answers: Answers,
-    right: np.ndarray,
-    *,
-    classes: Sequence[str] = (),
-    probabilities: np.ndarray | None = None,
-    held_out: Sequence[str] = (),
-) -> str:
+def predictions_text(given: AnsweredImages) -> str:
     """`predictions.csv`: a row per test image; the score is empty where it is unknown.
 
     Probabilities of classes, if they are known, stand in further columns, which `read_predictions` finds again. If
     images are held out, they have rows without answers, and the column `held_out` is true.
     """
-    extra = [HELD_OUT] if held_out else []
-    header = [IMAGE, LABEL, PREDICTED, answers.kind, RIGHT, *extra, *map(class_column, classes)]
-    more = [[]] * len(paths) if probabilities is None else [[f"{p:.6g}" for p in row] for row in probabilities.tolist()]
-    known = (answers.label.tolist(), answers.predicted.tolist(), answers.score.tolist(), right.tolist(), more)
+    answers, shares = given.answers, given.probabilities
+    extra = [HELD_OUT] if given.held_out else []
+    header = [IMAGE, LABEL, PREDICTED, answers.kind, RIGHT, *extra, *map(class_column, given.classes)]
+    more = [[]] * len(given.paths) if shares is None else [[f"{p:.6g}" for p in row] for row in shares.tolist()]
+    known = (answers.label.tolist(), answers.predicted.tolist(), answers.score.tolist(), given.right.tolist(), more)
     rows = [
         [path, label, predicted, round(score, 4), "true" if is_right else "false", *("false" for _ in extra), *further]
-        for path, label, predicted, score, is_right, further in zip(paths, *known, strict=True)
+        for path, label, predicted, score, is_right, further in zip(given.paths, *known, strict=True)
     ]
-    rows += [[path, "", "", "", "", "true", *("" for _ in classes)] for path in sorted(held_out)]
+    rows += [[path, "", "", "", "", "true", *("" for _ in given.classes)] for path in sorted(given.held_out)]
     return table_text(header, rows)
 
 

@@ -105,7 +105,7 @@ def written(tmp_path_factory, clustered_once) -> Path:
     names = ("blue", "red")
     (tmp_path / "red").mkdir()
     (tmp_path / "red" / "=1.png").write_bytes(b"any")
-    save_failures(Failures(tmp_path, Path("m.keras"), "classification", names, failing, 4, None, (), ()), folder)
+    save_failures(Failures(tmp_path, Path("m.keras"), "classification", names, failing, 4, None, (), ()), folder, {})
     return folder
 
 
