@@ -25,19 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
-from features.attributes import attribute_cache, measure
-from features.batches import (
-    EXTRACTING,
-    FeatureBatch,
-    Loaded,
-    Stream,
-    as_batch,
-    compute_rows,
-    decode_for_network,
-    load_ahead,
-    load_image,
-    pixels_of,
-)
+from features.attributes import attribute_cache, decoded
+from features.batches import EXTRACTING, FeatureBatch, Stream, as_batch, compute_rows, load_ahead, load_image
 from features.cache import FeatureCache
 from features.extractor import Extractor
 from features.network import load_network
@@ -121,7 +110,7 @@ def stream_features(
     with contextlib.ExitStack() as opened:
         cache = opened.enter_context(contextlib.closing(FeatureCache(extractor.identity, extractor.dimension)))
         measured = opened.enter_context(contextlib.closing(attribute_cache()))
-        load = functools.partial(load_image, root=listing.root, cache=cache, decode=_decoded)
+        load = functools.partial(load_image, root=listing.root, cache=cache, decode=decoded)
         for loaded in opened.enter_context(contextlib.closing(load_ahead(listing.paths, load))):
             new = {item.key: item.pixels for item in loaded if item.pixels is not None}  # equal images only once
             computed: dict[bytes, np.ndarray] = {}
@@ -134,8 +123,3 @@ def stream_features(
             done += len(loaded)
             progress(EXTRACTING, done, total)
             yield as_batch(loaded, computed, extractor)
-
-
-def _decoded(path: str, key: bytes, data: bytes) -> Loaded:
-    image, size = decode_for_network(data)
-    return Loaded(path, key, pixels=pixels_of(image), attributes=measure(image, size))

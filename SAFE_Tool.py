@@ -29,6 +29,7 @@ import warnings
 
 from cli.arguments import build_parser
 from cli.before import read_paths, speaking_of, take_over
+from cli.terminal import terminal
 from support.errors import SAFEError
 
 
@@ -51,10 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments if arguments is not None else (sys.argv[1:] or ["ui"]))
     try:
         read_paths(options)
-        if not getattr(options, "changes_nothing", False):
+        if not options.changes_nothing:
             take_over(options.out)
-        with speaking_of(options):
-            status = options.run(options.out, options)
+        with speaking_of(options), terminal() as progress:
+            status = options.run(options.out, options, progress)
         sys.stdout.flush()
     except SAFEError as error:
         from support.text import printable
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"safe: {printable(str(error))}".replace("\n", " "), file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of the output, for example `head`, has closed it; the files are written
-        _discard_output()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         kept = "Extracted features are kept; run the same command again to continue from there."
@@ -74,10 +75,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"safe: {describe_defect(error)}", file=sys.stderr)
         return 1
     return status or 0
-
-
-def _discard_output() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _replace_closed_streams() -> None:

@@ -5,6 +5,7 @@ training itself is in `training/finetuning.py`, the record of the result and its
 given model file is not changed.
 """
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
@@ -17,19 +18,9 @@ from dnn.failure_prediction import likely_wrong
 from dnn.failures import checked, examples_for
 from dnn.held_out import HeldOut, held_out_of
 from dnn.model import AS_IN_THE_FILE, ONNX_SUFFIX, Dnn, DnnOptions, load_dnn, sized_for
-from dnn.predictions import (
-    Judgement,
-    LabelledImages,
-    Outputs,
-    Pixels,
-    check_outputs,
-    doubts,
-    judge,
-    predict,
-    run_model,
-    skipped_of,
-)
+from dnn.predictions import LabelledImages, Pixels, Predictions, doubts, judge, predict, skipped_of
 from dnn.targets import read_targets
+from dnn.tested import IMAGE, AnsweredImages, in_words
 from rccs.clusters import fingerprint
 from rccs.review.review import Review, load_review
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
@@ -39,22 +30,20 @@ from store.runs import CLUSTERS, present_runs
 from support.entries import StrPath, is_within, path_of
 from support.errors import SAFEError
 from support.files import prepare_folder
-from support.images import find_images
+from support.images import Skipped, find_images
 from support.progress import Progress, no_progress
 from support.run_folder import FAILURES
 from support.text import count, some
-from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoint
-from training.comparison import BeforeAfter, compare_in
+from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE
+from training.comparison import compare_in
 from training.earlier import kept_copy, learned_again
 from training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, TrainingData
 from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
 from training.proof import Overlap, final_test, overlaps, refuse_used, used_elsewhere
 from training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retraining
-from training.second_pass import Checkpoints, draw_unlabelled, fine_tune_twice, is_of_second_pass, second_pass_text
+from training.second_pass import draw_unlabelled, fine_tune_twice, is_of_second_pass, second_pass_text
 from training.settings import NO_WISHES, SetSizes, Settings, Wishes, choose_loss, choose_settings, compile_as_given
 from training.together import answer_together, together_text, trade_off
-
-# --- Retraining -------------------------------------------------------------------------------------------------
 
 
 def retrain(
@@ -107,37 +96,34 @@ def retrain(
         if not settings.unlabelled:
             material = material._replace(unlabelled=())
         common = _in_common(material, out, progress)
-        data, tested = _training_data(material), Pixels(material.dnn, material.test.files)
-        answers = _run(material, material.dnn.model, tested, progress, "Testing the model")
-        share = settings.original_share
-        before = judge(material.dnn, material.test, *answers, threshold=material.threshold)
-        unfinished = Checkpoints(out / CHECKPOINT_FILE, out / SECOND_CHECKPOINT_FILE)
+        data, test = _training_data(material), material.test
+        answers = _ask(material, test, material.dnn.model, progress, "Testing the model")
+        before = _judged(material, test, answers)
+        unfinished = out / CHECKPOINT_FILE, out / SECOND_CHECKPOINT_FILE
         tuning = fine_tune_twice(
             material.dnn, data, settings, threshold=material.threshold, progress=progress, on_epoch=on_epoch,
             should_stop=should_stop, checkpoints=unfinished,
             # By the test images that the original network answers most similarly
             likely_wrong=lambda given: likely_wrong(np.nan_to_num(given), answers.outputs, ~before.right),
         )  # fmt: skip
-        retrained = tuning.model
-        again = _run(material, retrained, tested, progress, "Testing the retrained model")
-        mixed = _mixed(answers.outputs, again.outputs, share)
-        after = judge(material.dnn, material.test, again.indices, mixed, threshold=material.threshold)
+        retrained, share = tuning.model, settings.original_share
+        again = _ask(material, test, retrained, progress, "Testing the retrained model")
+        after = _judged(material, test, _mixed(answers, again, share))
         clusters = material.review.clusters if material.review else None
-        compared, of_groups = compare_in(out, clusters, material.test, before, after, within=within)
-        result = _with_facts(compared, of_groups, material, tuning, settings, data, tested)
+        compared, of_groups = compare_in(out, clusters, before, after, within=within)
+        more: dict[str, Any] = {"overlaps": common}
         if tuning.best and material.final:
             judged = _looked_at_once(material, material.final, retrained, share, progress)
-            held_out = material.final.root == material.test.root
-            proof = final_test(out, material.final, *judged, held_out=held_out, within=within)
-            result = dataclasses.replace(result, final=proof)
+            more["final"] = final_test(out, *judged, held_out=material.final.root == test.root, within=within)
         if tuning.best and material.dnn.task == "classification":
-            both = answers.outputs, again.outputs
-            result = dataclasses.replace(result, trade_off=trade_off(*both, material.test.labels[before.indices]))
+            more["trade_off"] = trade_off(answers.outputs, again.outputs, test.labels[answers.indices])
             retrained = answer_together(material.dnn, retrained, share) if share else retrained
         compile_as_given(material.dnn, retrained)
-        result = save_retraining(dataclasses.replace(result, overlaps=common), retrained, out)
+        facts = _facts(material, tuning, settings, data, answers.skipped, of_groups)
+        result = save_retraining(Retraining(**vars(compared), **facts, **more), retrained, out)
         for left in unfinished:
-            remove_checkpoint(left)
+            with contextlib.suppress(OSError):  # it would only be of the same training
+                left.unlink()
         return result
 
 
@@ -277,26 +263,26 @@ def _unsafe_targets(
 ) -> tuple[UnsafeSet, np.ndarray]:  # fmt: skip
     """The targets of the unsafe images and of those learned again, shape (n_images, n_targets), float32."""
     targets = read_targets(options.targets or "")  # there is one, or the training images would have none
-    images = (*unsafe.images, *again)
+    images, source = (*unsafe.images, *again), targets.table.source
     row_of = targets.rows_of(unsafe.improvement_root, [image.image for image in images])
     first, second = (set(targets.rows_of(images.root, images.paths).values()) for images in (training, testing))
     third = set(row_of.values())
-    twice = {targets.images[row] for row in (first & second) | (first & third) | (second & third)}
+    twice = {targets.table.text(IMAGE, row) for row in (first & second) | (first & third) | (second & third)}
     if twice:
         raise SAFEError(
-            f"Expected a row of {targets.file} for each image. Received a row that matches images of two folders: "
+            f"Expected a row of {source} for each image. Received a row that matches images of two folders: "
             f"{some(sorted(twice), limit=2)}. Name the images relative to the table's folder."
         )
     missing = [path for path in unsafe.paths if path not in row_of]
     if missing and not labelling.only_labelled:
         raise SAFEError(
-            f"Expected a row of {targets.file} for each of the {len(unsafe.images)} images of the unsafe set. Received "
+            f"Expected a row of {source} for each of the {len(unsafe.images)} images of the unsafe set. Received "
             f"none for {len(missing)}: {some(missing)}. Add the rows, or retrain without them (--only-labelled)."
         )
     known = {image: targets.rows[row_of[image.image]] for image in images if image.image in row_of}
     if not known:
-        raise SAFEError(f"Expected images of the unsafe set in {targets.file}. Received none.")
-    return dataclasses.replace(unsafe, images=tuple(known)), np.array(list(known.values()), np.float32)
+        raise SAFEError(f"Expected images of the unsafe set in {source}. Received none.")
+    return dataclasses.replace(unsafe, images=tuple(known)), np.stack([*known.values()])
 
 
 def _without_label(unsafe: UnsafeSet, training: LabelledImages, testing: LabelledImages) -> tuple[Path, ...]:
@@ -349,69 +335,56 @@ def weighed(unsafe: UnsafeSet) -> np.ndarray:
     return np.array([image.rcc if unsafe.quota == "equal" else 0 for image in unsafe.images], int)
 
 
-def _run(material: _Material, model: Any, tested: Pixels, progress: Progress, what: str) -> Outputs:
-    """Run a model on the test images."""
-    answers = run_model(material.dnn, model, tested, np.arange(len(tested)), progress=progress, what=what)
-    check_outputs(answers.outputs, material.dnn, material.test.root, skipped_of(tested, material.test.paths))
-    return answers
+def _ask(material: _Material, images: LabelledImages, model: Any, progress: Progress, what: str) -> Predictions:
+    """What a model, the original or the retrained one, gives for images."""
+    return predict(material.dnn, images.root, images.paths, model=model, progress=progress, what=what)
 
 
-def _mixed(original: np.ndarray, retrained: np.ndarray, share: float) -> np.ndarray:
+def _mixed(original: Predictions, retrained: Predictions, share: float) -> Predictions:
     """What both networks answer together, the original one with a share."""
-    return share * original + (1 - share) * retrained if share else retrained
+    if not share:
+        return retrained
+    return retrained._replace(outputs=share * original.outputs + (1 - share) * retrained.outputs)
+
+
+def _judged(material: _Material, images: LabelledImages, found: Predictions) -> AnsweredImages:
+    judgement = judge(material.dnn, images, found.indices, found.outputs, threshold=material.threshold)
+    return in_words(material.dnn.path, images, judgement)
 
 
 def _looked_at_once(
     material: _Material, images: LabelledImages, retrained: Any, share: float, progress: Progress
-) -> tuple[Judgement, Judgement]:
-    """The judgements of both models on images that chose nothing: the one time that they are looked at.
+) -> tuple[AnsweredImages, AnsweredImages]:
+    """What both models say of images that chose nothing: the one time that they are looked at.
 
     Parameters
     ----------
     share : float
         Of the original network in the answers.
     """
-    before, after = (
-        predict(
-            material.dnn, images.root, images.paths, model=model, progress=progress,
-            what="Testing on images that chose nothing",
-        )
-        for model in (material.dnn.model, retrained)
-    )  # fmt: skip
-    first, second = (
-        judge(material.dnn, images, after.indices, outputs, threshold=material.threshold)
-        for outputs in (before.outputs, _mixed(before.outputs, after.outputs, share))
-    )
-    return first, second
+    what = "Testing on images that chose nothing"
+    before, after = (_ask(material, images, model, progress, what) for model in (material.dnn.model, retrained))
+    return _judged(material, images, before), _judged(material, images, _mixed(before, after, share))
 
 
-# --- Before and after -------------------------------------------------------------------------------------------
-
-
-def _with_facts(
-    compared: BeforeAfter, of_groups: tuple[str, ...], material: _Material, tuning: FineTuning, settings: Settings,
-    data: TrainingData, tested: Pixels,
-) -> Retraining:  # fmt: skip
-    test = material.test
+def _facts(
+    material: _Material, tuning: FineTuning, settings: Settings, data: TrainingData, unread: Sequence[Skipped],
+    of_groups: Sequence[str],
+) -> dict[str, Any]:  # fmt: skip
+    """What a `Retraining` says of the training."""
     unreadable = skipped_of(data.pixels, list(map(os.fspath, data.pixels.files)))
-    readable = np.isin(np.arange(len(data.groups)), list(data.pixels.unreadable), invert=True)
-    n_unlabelled = int((readable & (data.groups == UNLABELLED)).sum())
-    review = material.review
-    about_passes = second_pass_text(tuning, settings, n_unlabelled)
-    return Retraining(
-        **vars(compared), model=material.dnn.path, task=material.dnn.task, threshold=material.threshold,
-        test_root=test.root, train_root=material.train.root,
-        train_size=int((readable & (data.groups == TRAINING)).sum()),
-        unsafe_size=int((readable & (data.groups >= 0)).sum()),
-        unlabelled_size=n_unlabelled if is_of_second_pass(tuning, settings) else 0,
-        history=tuning.history, best=tuning.best, settings=settings,
-        assumptions=(
-            *material.assumptions,
-            *of_groups,
-            *doubts(material.dnn, tuning.history[0].validation, "the training images held out"),
-            *filter(None, (together_text(settings.original_share), about_passes)),
-        ),
-        stopped=tuning.stopped, seconds=round(tuning.seconds, 1),
-        skipped=(*material.train.skipped, *test.skipped, *skipped_of(tested, test.paths), *unreadable),
-        run=fingerprint(review.original) if review else "",
-    )  # fmt: skip
+    groups = np.delete(data.groups, list(data.pixels.unreadable))
+    n_unlabelled = int((groups == UNLABELLED).sum())
+    passes, together = second_pass_text(tuning, settings, n_unlabelled), together_text(settings.original_share)
+    doubtful = doubts(material.dnn, tuning.history[0].validation, "the training images held out")
+    return {
+        "model": material.dnn.path, "task": material.dnn.task, "threshold": material.threshold,
+        "test_root": material.test.root, "train_root": material.train.root,
+        "train_size": int((groups == TRAINING).sum()), "unsafe_size": int((groups >= 0).sum()),
+        "unlabelled_size": n_unlabelled if is_of_second_pass(tuning, settings) else 0,
+        "history": tuning.history, "best": tuning.best, "settings": settings,
+        "assumptions": (*material.assumptions, *of_groups, *doubtful, *filter(None, (together, passes))),
+        "stopped": tuning.stopped, "seconds": round(tuning.seconds, 1),
+        "skipped": (*material.train.skipped, *material.test.skipped, *unread, *unreadable),
+        "run": fingerprint(material.review.original) if material.review else "",
+    }  # fmt: skip

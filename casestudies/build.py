@@ -30,7 +30,7 @@ from casestudies.networks import run_model, train_model
 from casestudies.sets import MODEL_FILE, Rows, lay_out_all, render_images, write_json
 from casestudies.table import write_subjects
 from dnn.predictions import errors_of
-from dnn.tested import predictions_text
+from dnn.tested import AnsweredImages, predictions_text
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from rccs.parameters import KEY, PARAMETERS_FILE
 from support.errors import SAFEError
@@ -66,8 +66,9 @@ def build_network(case: Case, folder: Path, *, seed: int, scale: float, progress
     answers = _answers(case, truth[test], outputs)
     wrong = np.flatnonzero(~correct)
     collected = collect_failures(folder, [sets["test"][i] for i in wrong.tolist()], answers.taken(wrong))
-    tested = [path.removeprefix("test/") for path, _, _ in sets["test"]]
-    write_text(folder / PREDICTIONS_FILE, predictions_text(tested, answers, correct))
+    tested = tuple(path.removeprefix("test/") for path, _, _ in sets["test"])
+    table = folder / PREDICTIONS_FILE
+    write_text(table, predictions_text(AnsweredImages(table, folder / "test", tested, answers, correct)))
     write_subjects(folder / PARAMETERS_FILE, rows + collected, case.kind)
     if case.regression:
         write_text(folder / TARGETS_FILE, _targets_text(case, rows, truth))

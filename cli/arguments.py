@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cli import commands as work
+from support.progress import Progress
 from support.version import VERSION
 
 EXAMPLE = Path(__file__).parents[1] / "example"  # where `make run` builds the case study
@@ -48,34 +49,49 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"SAFE {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (
-        _add_ui, _add_cluster, _add_confirm, _add_check, _add_heatmaps, _add_probe, _add_select, _add_failures,
-        _add_crops, _add_retrain, _add_compare, _add_register, _add_export, _add_evidence, _add_moved,
-    ):  # fmt: skip
-        add(commands)
+    for run, *options in (
+        (work.run_ui, _ui, _weights),
+        (work.run_cluster, _cluster, _partial, _weights, _dask),
+        (work.run_confirm, _confirm, _partial, _weights),
+        (work.run_check, _check, _partial),
+        (work.run_heatmaps, _asking, _loading),
+        (work.run_probe, _asking, _loading),
+        (work.run_select, _select, _partial, _weights, _loading, _dask),
+        (work.run_failures, _failures, _loading, _regression, _partial),
+        (work.run_crops, _crops),
+        (work.run_retrain, _retrain, _labels, _loading, _regression, _partial),
+        (work.run_compare, _compare, _regression, _partial),
+        (work.run_register, _register),
+        (work.run_report, _weights),
+        (work.run_export, _export, _labels, _weights),
+        (work.run_evidence, _evidence),
+        (work.run_verify, _verify),
+        (work.run_keys, _keys),
+        (work.run_safety_case,),
+        (work.run_moved, _moved),
+    ):
+        command = _command(commands, run)
+        for add in options:
+            add(command)
     return parser
 
 
-def _add_command(
-    commands: Commands, run: Callable[[Path, argparse.Namespace], int | None], out: str = "output folder"
-) -> Command:
+def _command(commands: Commands, run: Callable[[Path, argparse.Namespace, Progress], int | None]) -> Command:
     """A command, called as the function that it runs, whose docstring is its help; with the options that all have."""
     what = " ".join((run.__doc__ or "").split())
     name = run.__name__.removeprefix("run_").replace("_", "-")
-    command = commands.add_parser(name, help=what[:1].lower() + what[1:].rstrip("."), description=what)
-    command.set_defaults(run=run)
-    if out and run is not work.run_ui:  # there, each browser has a name
+    command: Command = commands.add_parser(name, help=what[:1].lower() + what[1:].rstrip("."), description=what)
+    command.set_defaults(run=run, changes_nothing=run in (work.run_verify, work.run_keys))
+    if run not in (work.run_ui, work.run_keys):  # on the page, each browser has a name
         user = "your name, on all that this command says and makes (default: SAFE_USER, or the name of the login)"
         command.text("--user", "NAME", user)
-    if out:
-        command.path("--out", "DIR", f"{out} (default: the current folder)", default=".")
+    if run is not work.run_keys:
+        several = ", or a folder of several, which the page lists" if run is work.run_ui else ""
+        command.path("--out", "DIR", f"output folder{several} (default: the current folder)", default=".")
     return command
 
 
-def _add_ui(commands: Commands) -> None:
-    out = "output folder, or a folder of several, which the page lists"
-    ui = _add_command(commands, work.run_ui, out)
-    _add_weights(ui)
+def _ui(ui: Command) -> None:
     ui.text("--host", "H", "address to listen on (default: 127.0.0.1, this machine only)", default="127.0.0.1")
     ui.text("--port", "P", "port (default: 7860)", type=int, default=7860)
     ui.path("--root", "DIR", "accept only image folders inside this one")
@@ -90,9 +106,7 @@ def _add_ui(commands: Commands) -> None:
     ui.path("--key", "FILE", "the certificate's private key, a PEM file without a password")
 
 
-def _add_cluster(commands: Commands) -> None:
-    cluster = _add_command(commands, work.run_cluster)
-    _add_weights(cluster)
+def _cluster(cluster: Command) -> None:
     cluster.path("images", "IMAGES", "folder of failing images, or a .txt file that lists them")
     extractors = (
         "auto (default): vgg16 if its weights are available, otherwise vgg16-conv; vgg16: the next two, joined; "
@@ -114,7 +128,6 @@ def _add_cluster(commands: Commands) -> None:
         "predictions.csv beside the image folder, written by failures)",
     )  # fmt: skip
     cluster.path("--tested", "DIR", "the folder of test images that --predictions is about")
-    _add_partial(cluster)
     aside = (
         "what does not matter, such as person or label: what it explains is removed from the features (may be given "
         "several times); or looks: what images that the network gets right look like as well"
@@ -126,37 +139,24 @@ def _add_cluster(commands: Commands) -> None:
         "are nearly the same (several: their values together)"
     )
     cluster.names("--group", groups)
-    _add_dask_options(cluster)
 
 
-def _add_confirm(commands: Commands) -> None:
-    confirm = _add_command(commands, work.run_confirm)
+def _confirm(confirm: Command) -> None:
     confirm.path("--predictions", "CSV", "the network's answers to the fresh images, as for cluster", required=True)
     confirm.path("--tested", "DIR", "the fresh images", required=True)
     confirm.path("--after", "CSV", "what a later model says of the same images: which reasons it has closed")
     confirm.names("--group", "groups of fresh images, as for cluster (default: as the RCCs were found)")
-    _add_partial(confirm)
-    _add_weights(confirm)
 
 
-def _add_probe(commands: Commands) -> None:
-    _add_asking(_add_command(commands, work.run_probe), "weak spots, and RCCs that fail more often")
-
-
-def _add_heatmaps(commands: Commands) -> None:
-    _add_asking(_add_command(commands, work.run_heatmaps), "all")
-
-
-def _add_asking(parser: Command, reasons: str) -> None:
+def _asking(command: Command) -> None:
     """Whom to ask again, and about what."""
     model = "the network, as for failures (default: the one whose failures were collected)"
-    parser.path("model", "MODEL", model, nargs="?")
-    parser.names("--reason", f"such as “weak spot 1” or “RCC 0”, also as files are named, RCC_00 (default: {reasons})")
-    _add_loading_options(parser)
+    command.path("model", "MODEL", model, nargs="?")
+    reasons = "such as “weak spot 1” or “RCC 0”, also RCC_00, as files are named (default: all; probe: what fails more)"
+    command.names("--reason", reasons)
 
 
-def _add_check(commands: Commands) -> None:
-    check = _add_command(commands, work.run_check)
+def _check(check: Command) -> None:
     check.path("requirements", "YAML", "a line for each, such as “light < 0.4: at most 5 %% wrong at 95 %%”")
     check.path("--predictions", "CSV", "the network's answers, as for cluster (default: those of the analysis)")
     check.path("--tested", "DIR", "the folder of test images that --predictions is about")
@@ -165,12 +165,9 @@ def _add_check(commands: Commands) -> None:
     )
     check.path("--learned", "DIR", learned)
     check.names("--group", "groups of images, as for cluster (default: as in the analysis)")
-    _add_partial(check)
 
 
-def _add_select(commands: Commands) -> None:
-    select = _add_command(commands, work.run_select)
-    _add_weights(select)
+def _select(select: Command) -> None:
     select.path("improvement", "IMPROVEMENT", "folder of improvement images, or a .txt list")
     accuracy = "accuracy on the test set, from 0 to 1; of a detector, the share found (default: by the predictions)"
     select.text("--test-accuracy", "A", accuracy)
@@ -190,13 +187,9 @@ def _add_select(commands: Commands) -> None:
     select.path("--improvement-predictions", "CSV", answers)
     same = "the same for the test images in --test (default: the predictions that the clusters were found with)"
     select.path("--predictions", "CSV", same)
-    _add_partial(select)
-    _add_loading_options(select)
-    _add_dask_options(select)
 
 
-def _add_failures(commands: Commands) -> None:
-    failures = _add_command(commands, work.run_failures)
+def _failures(failures: Command) -> None:
     failures.path("model", "MODEL", "a Keras model, .keras or .h5, or an ONNX model, .onnx", nargs="?")
     failures.path("test", "TEST", "folder of test images, in a folder per class", nargs="?")
     table = (
@@ -208,8 +201,6 @@ def _add_failures(commands: Commands) -> None:
     failures.text("--hold-out", "SHARE", share)
     failures.names("--group", "hold out whole groups, by a column as for cluster --group (may be given several times)")
     failures.path("--train", "DIR", "the training folder, needed if the test folder lacks some of the classes")
-    _add_loading_options(failures)
-    _add_regression_options(failures)
     coco = "of a detector, instead of MODEL and TEST: ground truth and results in COCO's format, and the images"
     failures.add_argument("--coco", nargs=3, metavar=("TRUTH", "RESULTS", "IMAGES"), help=coco)
     yolo = "the same, with labels and results as folders of YOLO's text files"
@@ -219,25 +210,20 @@ def _add_failures(commands: Commands) -> None:
     failures.text("--score", "S", "of a detector: detections with a lower score do not count (default: 0.5)")
 
 
-def _add_crops(commands: Commands) -> None:
-    crops = _add_command(commands, work.run_crops)
+def _crops(crops: Command) -> None:
     crops.path("info", "INFO", "the lists of images and categories in COCO's format")
     crops.path("results", "RESULTS", "the detector's results for these images, in COCO's format")
     crops.path("images", "IMAGES", "the folder of images")
     crops.text("--score", "S", "detections with a lower score do not count (default: 0.05)", default="0.05")
 
 
-def _add_retrain(commands: Commands) -> None:
-    retrain = _add_command(commands, work.run_retrain)
+def _retrain(retrain: Command) -> None:
     retrain.path("model", "MODEL", "a Keras model, .keras or .h5; it is not changed")
     retrain.path("--train", "DIR", "training images, in a folder per class", required=True)
     retrain.path("--test", "DIR", "test images, in a folder per class", required=True)
     proof = "a test set looked at once, after the training, to prove the gain (default: what failures --hold-out held)"
     retrain.path("--final-test", "DIR", proof)
-    _add_label_options(retrain)
     retrain.switch("--only-labelled", "leave out unlabelled images of the unsafe set")
-    _add_loading_options(retrain)
-    _add_regression_options(retrain)
     aims = (
         "what matters more: balance (default); accuracy, although more images that were right get wrong; or keep, that "
         "as few as possible do: the model then holds the original network as well, and takes twice as long"
@@ -250,55 +236,46 @@ def _add_retrain(commands: Commands) -> None:
     retrain.text("--seed", "N", "determines the images drawn and their order (default: 0)")
 
 
-def _add_compare(commands: Commands) -> None:
-    compare = _add_command(commands, work.run_compare)
+def _compare(compare: Command) -> None:
     table = "table of the network's answers to the test images, as for failures --predictions"
     compare.path("--before", "CSV", table, required=True)
     compare.path("--after", "CSV", "the same of the retrained network", required=True)
     compare.path("--test", "DIR", "folder of test images, in a folder per class", required=True)
-    _add_regression_options(compare)
 
 
-def _add_register(commands: Commands) -> None:
-    register = _add_command(commands, work.run_register)
+def _register(register: Command) -> None:
     missing = "write nothing, but tell what a safety case would ask for; exit status 3 if there is any, or else 0"
     register.switch("--missing", missing)
     register.path("--read", "CSV", "show what this table says that is not said yet")
     register.switch("--apply", "take over what --read shows")
 
 
-def _add_export(commands: Commands) -> None:
-    _add_weights(_add_command(commands, work.run_report))
-    export = _add_command(commands, work.run_export)
-    _add_weights(export)
+def _export(export: Command) -> None:
     export.path("--to", "FOLDER", "destination; a name ending in .zip makes a ZIP file (default: export in --out)")
     export.text("--rcc", "N", "export only this RCC (-1: the images in no cluster)", type=int, action="append")
     labelled = "export the labelled images of the unsafe set instead, in a folder for each class with a table"
     export.path("--labelled", "FOLDER", labelled)
-    _add_label_options(export)
 
 
-def _add_evidence(commands: Commands) -> None:
-    evidence = _add_command(commands, work.run_evidence)
+def _evidence(evidence: Command) -> None:
     evidence.path("--sign", "KEY", "sign it with a private key that the command keys has made")
-    verify = _add_command(commands, work.run_verify)
-    verify.set_defaults(changes_nothing=True)
+
+
+def _verify(verify: Command) -> None:
     verify.switch("--images", "read every image and all else elsewhere, too")
     verify.path("--key", "PUBLIC", "the public key of whoever must have signed the evidence")
-    keys = _add_command(commands, work.run_keys, "")
-    folder = "folder for safe-signing.key, which is private, and safe-signing.pub"
-    keys.path("out", "DIR", folder)
-    keys.set_defaults(changes_nothing=True)
-    _add_command(commands, work.run_safety_case)
 
 
-def _add_moved(commands: Commands) -> None:
-    moved = _add_command(commands, work.run_moved)
+def _keys(keys: Command) -> None:
+    keys.path("out", "DIR", "folder for safe-signing.key, which is private, and safe-signing.pub")
+
+
+def _moved(moved: Command) -> None:
     moved.path("old", "OLD", "the folder in which they lay, or one above it")
     moved.path("new", "NEW", "what is now in its place")
 
 
-def _add_label_options(command: Command) -> None:
+def _labels(command: Command) -> None:
     labels = command.add_mutually_exclusive_group()
     folder = "improvement images in class folders, which label the unsafe set"
     labels.add_argument("--improvement", metavar="DIR", type=TypedPath, help=folder)
@@ -306,31 +283,30 @@ def _add_label_options(command: Command) -> None:
     labels.add_argument("--labels", metavar="CSV", type=TypedPath, help=table)
 
 
-def _add_weights(command: Command) -> None:
+def _weights(command: Command) -> None:
     weights = (
         "a local copy of VGG16's ImageNet weights: the .h5 file of Keras (default: that named by SAFE_VGG16_WEIGHTS)"
     )
     command.path("--weights", "FILE", weights)
 
 
-def _add_regression_options(command: Command) -> None:
+def _regression(command: Command) -> None:
     command.path("--targets", "CSV", "regression only: the column image and a numeric column for each output")
     command.text("--threshold", "E", "regression only: an error above it is a failure")
-    _add_partial(command)
 
 
-def _add_partial(command: Command) -> None:
+def _partial(command: Command) -> None:
     what = "accept tables without a row for more than a tenth of the images, or with as many rows without an image"
     command.switch("--partial", what)
 
 
-def _add_loading_options(command: Command) -> None:
+def _loading(command: Command) -> None:
     pixels = "pixels that the model expects: none (0 to 255), 1/255, signed (-1 to 1) or imagenet (default: as it says)"
     command.text("--rescale", "HOW", pixels)
     command.switch("--trust-model", "load a model that contains code (a Lambda layer); the code is executed")
 
 
-def _add_dask_options(command: Command) -> None:
+def _dask(command: Command) -> None:
     command.text("--dask", "ADDRESS", "extract features on the Dask cluster with this scheduler (docs/scaling.md)")
     place = "where the workers find the image folder: a path or an fsspec URL (default: the same path)"
     command.text("--dask-images", "PLACE", place, default="")

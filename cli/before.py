@@ -4,10 +4,10 @@ import argparse
 import contextlib
 import getpass
 import os
-import sys
 from pathlib import Path
 
 from cli.arguments import TypedPath
+from cli.terminal import warn
 from support.errors import SAFEError
 
 
@@ -36,7 +36,5 @@ def speaking_of(options: argparse.Namespace) -> contextlib.AbstractContextManage
 def take_over(folder: Path) -> None:
     """Take over what an earlier version wrote to an analysis that the command opens."""
     from pipeline.migration import migrate
-    from support.text import printable
 
-    if sentence := migrate(folder):
-        print(f"safe: {printable(sentence)}", file=sys.stderr)
+    warn(migrate(folder))

@@ -5,13 +5,13 @@ The page and the command line call the same functions. Slow imports are local to
 
 import argparse
 import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cli.terminal import stoppable, terminal
+from cli.terminal import say, stoppable, warn
 from support.errors import SAFEError
+from support.progress import Progress
 from support.text import count, printable
 
 NOT_SHOWN = 3  # the exit status of `check` where a requirement is not shown to hold
@@ -36,7 +36,7 @@ def _dnn_options(options: argparse.Namespace) -> Any:
     return DnnOptions(options.rescale, options.trust_model, *regression)
 
 
-def run_cluster(out: Path, options: argparse.Namespace) -> None:
+def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Group failing images into root cause clusters (RCCs)."""
     from pipeline.comparison import explain_failures
     from pipeline.generation import ClusteringSettings, generate_clusters
@@ -49,39 +49,31 @@ def run_cluster(out: Path, options: argparse.Namespace) -> None:
     from rccs.profiles import load_profiles
 
     _take_typed_labels(out)
-    with terminal() as progress:
-        settings = ClusteringSettings(
-            options.extractor, options.reducer, options.weights, options.precision, options.parameters,
-            options.predictions, options.tested, tuple(options.set_aside), options.partial,
-            tuple(options.group),
-        )  # fmt: skip
-        clusters = generate_clusters(options.images, out, settings, stream=_stream(options), progress=progress)
-    if clusters.notice:
-        print(f"safe: {printable(clusters.notice)}", file=sys.stderr)
+    settings = ClusteringSettings(
+        options.extractor, options.reducer, options.weights, options.precision, options.parameters,
+        options.predictions, options.tested, tuple(options.set_aside), options.partial,
+        tuple(options.group),
+    )  # fmt: skip
+    clusters = generate_clusters(options.images, out, settings, stream=_stream(options), progress=progress)
+    warn(clusters.notice)
     _print_skipped(clusters.skipped)
-    for note in filter(None, (*notes_of(out), *gif_notes(clusters), left_behind(out))):
-        print(f"safe: {printable(note)}", file=sys.stderr)
-    print(cluster_summary(clusters))
-    if sentence := no_steady_groups_text(clusters):
-        print(sentence)
-    texts = {profile.rcc: printable(profile.text) for profile in load_profiles(out)}
+    warn(*notes_of(out), *gif_notes(clusters), left_behind(out))
+    say(cluster_summary(clusters), no_steady_groups_text(clusters))
+    texts = {profile.rcc: profile.text for profile in load_profiles(out)}
     for rcc, size in enumerate(clusters.sizes.tolist()):
         if not size:
             continue  # the engineer has merged it into another RCC
         confusion = commonest_confusion(clusters.answers_of(rcc))
         loose = f"loose, together {percent_down(confidence(clusters, rcc) or 0)}" if is_loose(clusters, rcc) else ""
         told = "; ".join(filter(None, (loose, texts.get(rcc), confusion)))
-        print(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {told}' if told else ''}")
-    print(f"How these were found: {how_found(clusters)}")
-    if sentence := why_unknown(clusters, run_record(out)):
-        print(sentence)
-    print(f"Written: labels.txt, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
-    with terminal() as progress:
-        explained = explain_failures(out, weights=options.weights, stream=_stream(options), progress=progress)
+        say(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {told}' if told else ''}")
+    say(f"How these were found: {how_found(clusters)}", why_unknown(clusters, run_record(out)))
+    say(f"Written: labels.txt, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
+    explained = explain_failures(out, weights=options.weights, stream=_stream(options), progress=progress)
     if explained:
         _print_reasons(out)
     elif options.group:
-        print("safe: groups: not used, since it is not known what the network gets right", file=sys.stderr)
+        warn("groups: not used, since it is not known what the network gets right")
 
 
 def _print_reasons(out: Path) -> None:
@@ -96,31 +88,24 @@ def _print_reasons(out: Path) -> None:
     review = load_review(out)
     reasons = load_reasons(out, review.original)
     rates = reasons.rates(review.clusters)
-    for note in reasons.comparison.notes if reasons.comparison else ():
-        print(f"safe: {printable(note)}", file=sys.stderr)
-    print(f"Failure rates, compared with the images that the network gets right ({reasons.base:.1%} of all are wrong):")
-    for rcc in by_excess(rccs_of(review.clusters), rates):
-        if rcc in rates:
-            print(f"  RCC {rcc}: {printable(reasons.text_of(review.clusters, rcc, rates))}")
+    warn(*(reasons.comparison.notes if reasons.comparison else ()))
+    say(f"Failure rates, compared with the images that the network gets right ({reasons.base:.1%} of all are wrong):")
+    rated = [rcc for rcc in by_excess(rccs_of(review.clusters), rates) if rcc in rates]
+    say(*(f"  RCC {rcc}: {reasons.text_of(review.clusters, rcc, rates)}" for rcc in rated))
     if offer := nuisance_of(out):
-        print(offer[1])
+        say(offer[1])
     if row := reasons.in_a_row(review.clusters):
-        print("\n  ".join((row[0], *map(printable, row[1]))))
-    if not reasons.spots:
-        print("Weak spots: none, no condition on what is known of the images stands out")
-    else:
-        print("Weak spots: conditions under which the network fails more often than elsewhere")
+        say("\n  ".join((row[0], *row[1])))
+    some = "conditions under which the network fails more often than elsewhere"
+    none = "none, no condition on what is known of the images stands out"
+    say(f"Weak spots: {some if reasons.spots else none}")
     for title, level in levels_of(reasons.spots):
-        if title:
-            print(f"  {title}:")
-        for index in level:
-            print(f"  {index + 1}. {printable(reasons.spots[index].text)}")
-    if unexplained := reasons.unexplained(review.clusters):
-        print(unexplained)
-    print(f"Written: rcc_rates.csv, weak_spots.csv in {out}")
+        say(f"  {title}:" if title else "", *(f"  {index + 1}. {reasons.spots[index].text}" for index in level))
+    say(reasons.unexplained(review.clusters))
+    say(f"Written: rcc_rates.csv, weak_spots.csv in {out}")
 
 
-def run_select(out: Path, options: argparse.Namespace) -> None:
+def run_select(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Select the images to label (the unsafe set)."""
     from pipeline.improvement import AnswerTables, select_images
     from pipeline.summaries import selection_summary
@@ -134,26 +119,20 @@ def run_select(out: Path, options: argparse.Namespace) -> None:
     names = ("test_accuracy", "test_size", "factor", "size", "quota")
     settings = SelectionSettings(**{name: getattr(options, name) for name in names})
     _take_typed_labels(out)
-    with terminal() as progress:
-        unsafe = select_images(
-            options.improvement, out, settings, leave_out_safe=options.leave_out_safe, reasons=options.reasons,
-            model=options.model, test=options.test, options=_dnn_options(options), tables=tables,
-            weights=options.weights, stream=_stream(options), progress=progress,
-        )  # fmt: skip
+    unsafe = select_images(
+        options.improvement, out, settings, leave_out_safe=options.leave_out_safe, reasons=options.reasons,
+        model=options.model, test=options.test, options=_dnn_options(options), tables=tables,
+        weights=options.weights, stream=_stream(options), progress=progress,
+    )  # fmt: skip
     _print_skipped(unsafe.skipped)
-    print(selection_summary(unsafe))
-    print(unsafe.formula)
-    if unsafe.model:
-        print(printable(chosen_by_model(unsafe)))
-    if unsafe.labels:
-        print(unsafe.labels)
-    print(f"Written: IS_filenames.txt, unsafe_set.csv in {out}")
+    say(selection_summary(unsafe), unsafe.formula, chosen_by_model(unsafe), unsafe.labels)
+    say(f"Written: IS_filenames.txt, unsafe_set.csv in {out}")
 
 
-def run_failures(out: Path, options: argparse.Namespace) -> None:
+def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Run a Keras or ONNX model on a labelled test set and collect the images that it gets wrong."""
     if options.coco or options.yolo:
-        _run_detector_failures(out, options)
+        _run_detector_failures(out, options, progress)
         return
     if options.predictions and options.test is None:
         options.model, options.test = None, options.model  # the only one given is TEST
@@ -173,17 +152,16 @@ def run_failures(out: Path, options: argparse.Namespace) -> None:
         )
     hold_out = hold_out_of(options.hold_out, options.group)
     given: dict[str, Any] = {"options": _dnn_options(options), "train": options.train, "hold_out": hold_out}
-    with terminal() as progress:
-        if options.predictions is not None:
-            failures = collect_failures(options.predictions, options.test, out, **given)
-        else:
-            failures = find_failures(kept_copy(options.model, out), options.test, out, **given, progress=progress)
+    if options.predictions is not None:
+        failures = collect_failures(options.predictions, options.test, out, **given)
+    else:
+        failures = find_failures(kept_copy(options.model, out), options.test, out, **given, progress=progress)
     _print_skipped(failures.skipped, failures.assumptions)
-    print(failures_summary(failures))
-    print(f"Written: failures/, failures.csv, predictions.csv, accuracy.json in {out}")
+    say(failures_summary(failures))
+    say(f"Written: failures/, failures.csv, predictions.csv, accuracy.json in {out}")
 
 
-def _run_detector_failures(out: Path, options: argparse.Namespace) -> None:
+def _run_detector_failures(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Before step 1: what a detector misses and what it detects wrongly."""
     names = ("model", "test", "predictions", "train", "targets", "threshold", "hold_out", "group")
     of_classifier = any(getattr(options, name) for name in names)
@@ -194,27 +172,26 @@ def _run_detector_failures(out: Path, options: argparse.Namespace) -> None:
 
     truth, results, images = options.coco or options.yolo
     given: dict[str, Any] = {name: value for name in ("iou", "score") if (value := getattr(options, name)) is not None}
-    with terminal() as progress:
-        given["yolo"] = bool(options.yolo)
-        failures = find_detection_failures(truth, results, images, out, **given, progress=progress)
+    given["yolo"] = bool(options.yolo)
+    failures = find_detection_failures(truth, results, images, out, **given, progress=progress)
     _print_skipped(failures.skipped, failures.assumptions)
-    print(failures_summary(failures))
-    print(f"Written: objects/, failures/, failures.csv, predictions.csv, parameters.csv, objects.csv in {out}")
+    say(failures_summary(failures))
+    say(f"Written: objects/, failures/, failures.csv, predictions.csv, parameters.csv, objects.csv in {out}")
 
 
-def run_crops(out: Path, options: argparse.Namespace) -> None:
+def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Cut out what a detector sees in improvement images, to select from."""
     from dnn.detection.seen_objects import cut_seen_objects
 
-    with terminal() as progress:
-        given = options.info, options.results, options.images
-        seen = cut_seen_objects(*given, out, score=options.score, progress=progress)
+    given = options.info, options.results, options.images
+    seen = cut_seen_objects(*given, out, score=options.score, progress=progress)
     _print_skipped(seen.skipped, seen.notes)
-    print(f"{count(seen.crops, 'detection')} cut out of {count(seen.images, 'image')}")
-    print(f"Written: objects/, objects.csv, parameters.csv in {out}")
+    images = {crop.image for crop in seen.crops}
+    say(f"{count(len(seen.crops), 'detection')} cut out of {count(len(images), 'image')}")
+    say(f"Written: objects/, objects.csv, parameters.csv in {out}")
 
 
-def run_retrain(out: Path, options: argparse.Namespace) -> None:
+def run_retrain(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Label the unsafe set and fine-tune the Keras model with it."""
     from pipeline.retraining import retrain_apart
     from training.labels import Labelling
@@ -223,7 +200,7 @@ def run_retrain(out: Path, options: argparse.Namespace) -> None:
     numbers = (options.learning_rate, options.epochs, options.batch_size, options.seed)
     wishes = Wishes(*numbers, aim=options.aim, unlabelled=0 if options.one_pass else None)
     _take_typed_labels(out)
-    with terminal() as progress, stoppable() as stopping:
+    with stoppable() as stopping:
         result = retrain_apart(
             options.model, options.train, options.test, out, options=_dnn_options(options), wishes=wishes,
             labelling=Labelling(options.improvement, options.labels, options.only_labelled), final=options.final_test,
@@ -231,101 +208,85 @@ def run_retrain(out: Path, options: argparse.Namespace) -> None:
         )  # fmt: skip
     _print_skipped(result.skipped, result.assumptions)
     _print_retraining(result)
-    print(f"Written: retrained.keras, retraining.json in {out}")
+    say(f"Written: retrained.keras, retraining.json in {out}")
 
 
-def run_confirm(out: Path, options: argparse.Namespace) -> None:
+def run_confirm(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Confirm or refute RCCs and weak spots on a fresh test set, which they were not found with."""
     from pipeline.confirmation import confirm
 
-    with terminal() as progress:
-        found = confirm(
-            out, options.predictions, options.tested, after=options.after, groups=options.group,
-            partial=options.partial, weights=options.weights, progress=progress,
-        )  # fmt: skip
-    for answer in found.answers:
-        print(printable(answer.text))
-    if not found.answers:
-        print("Nothing to confirm: no weak spot, and no RCC that fails more often")
-    if found.closures:
-        print("With the later model:")
-    for closure in found.closures:
-        print(f"  {printable(closure.text)}")
-    print(f"Written: confirmation.csv{', closure.csv' if found.closures else ''} in {out}")
+    found = confirm(
+        out, options.predictions, options.tested, after=options.after, groups=options.group,
+        partial=options.partial, weights=options.weights, progress=progress,
+    )  # fmt: skip
+    nothing = "Nothing to confirm: no weak spot, and no RCC that fails more often"
+    say(*(answer.text for answer in found.answers), "" if found.answers else nothing)
+    say("With the later model:" if found.closures else "", *(f"  {closure.text}" for closure in found.closures))
+    say(f"Written: confirmation.csv{', closure.csv' if found.closures else ''} in {out}")
 
 
-def run_probe(out: Path, options: argparse.Namespace) -> None:
+def run_probe(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Change the pixels of images to what a reason says, to tell whether it is the cause of failing."""
     from pipeline.probing import probe_reasons
 
-    with terminal() as progress:
-        probes = probe_reasons(
-            out, options.reason, model=options.model, options=_dnn_options(options), progress=progress
-        )
-    for found in probes:
-        print(printable(f"{', '.join(filter(None, (found.reason, found.where)))}: {found.text}"))
-    print(f"Written: probes.csv in {out}")
+    probes = probe_reasons(out, options.reason, model=options.model, options=_dnn_options(options), progress=progress)
+    say(*(f"{', '.join(filter(None, (found.reason, found.where)))}: {found.text}" for found in probes))
+    say(f"Written: probes.csv in {out}")
 
 
-def run_register(out: Path, options: argparse.Namespace) -> int:
+def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> int:
     """Write what is said for a safety case, of each reason and of all (register.csv, scope.csv); or read it back."""
     from reasons.register import REGISTER_FILE, changes_in, load_register, scope_entry, take_over, write_register
 
     if not options.read:
         entries = load_register(out) if options.missing else write_register(out)
         lacking = [entry for entry in entries if entry.missing]
-        for entry in lacking:
-            print(printable(f"{entry.reason}: {'; '.join(entry.missing)}"))
+        say(*(f"{entry.reason}: {'; '.join(entry.missing)}" for entry in lacking))
         if options.missing:
-            print(f"{len(lacking)} of {count(len(entries), 'reason')} lack what a safety case would ask for")
+            say(f"{len(lacking)} of {count(len(entries), 'reason')} lack what a safety case would ask for")
             return NOT_SHOWN if lacking else 0
-        print(f"Written: {REGISTER_FILE}, scope.csv in {out}, {count(len(entries), 'reason')}")
+        say(f"Written: {REGISTER_FILE}, scope.csv in {out}, {count(len(entries), 'reason')}")
         return 0
     changes = changes_in(options.read, load_register(out), scope_entry(out))
-    for change in changes:
-        print(printable(change.text))
+    say(*(change.text for change in changes))
     if options.apply:
         take_over(out, changes)
-        print(f"Taken over: {count(len(changes), 'change')}")
+        say(f"Taken over: {count(len(changes), 'change')}")
     else:
-        print(f"{count(len(changes), 'change')}; nothing was taken over (--apply)")
+        say(f"{count(len(changes), 'change')}; nothing was taken over (--apply)")
     return 0
 
 
-def run_heatmaps(out: Path, options: argparse.Namespace) -> None:
+def run_heatmaps(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
     from pipeline.heatmaps import HEATMAPS_FOLDER, look
     from pipeline.reporting.heatmaps import NUMBERS
 
-    with terminal() as progress:
-        found = look(out, options.reason, model=options.model, options=_dnn_options(options), progress=progress)
+    found = look(out, options.reason, model=options.model, options=_dnn_options(options), progress=progress)
     for name, heatmap in found.items():
         failing, right, taken = (heatmap.facts[fact] for fact in NUMBERS)
-        print(f"{name}: {count(failing, 'failing image')}, {right:,} right, {taken:,} of what they are taken for")
-        print(printable(heatmap.told))
-    print(f"Written: {HEATMAPS_FOLDER}/ in {out}")
+        say(f"{name}: {count(failing, 'failing image')}, {right:,} right, {taken:,} of what they are taken for")
+        say(heatmap.told)
+    say(f"Written: {HEATMAPS_FOLDER}/ in {out}")
 
 
-def run_check(out: Path, options: argparse.Namespace) -> int:
+def run_check(out: Path, options: argparse.Namespace, progress: Progress) -> int:
     """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
     from pipeline.confirmation import check_requirements
     from reasons.requirements import HOLDS
 
-    with terminal() as progress:
-        checked = check_requirements(
-            options.requirements, out, options.predictions, options.tested, learned=options.learned,
-            groups=options.group, partial=options.partial, progress=progress,
-        )  # fmt: skip
-    for note in checked.notes:
-        print(f"safe: {printable(note)}", file=sys.stderr)
-    for finding in checked.findings:
-        print(printable(finding.text))
+    checked = check_requirements(
+        options.requirements, out, options.predictions, options.tested, learned=options.learned,
+        groups=options.group, partial=options.partial, progress=progress,
+    )  # fmt: skip
+    warn(*checked.notes)
+    say(*(finding.text for finding in checked.findings))
     shown = sum(finding.verdict == HOLDS for finding in checked.findings)
-    print(f"{shown} of {count(len(checked.findings), 'requirement')} shown to hold")
+    say(f"{shown} of {count(len(checked.findings), 'requirement')} shown to hold")
     return 0 if shown == len(checked.findings) else NOT_SHOWN
 
 
-def run_compare(out: Path, options: argparse.Namespace) -> None:
+def run_compare(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Compare a network before and after it was retrained elsewhere, by tables of its answers."""
     from dnn.failures import checked
     from dnn.model import DnnOptions
@@ -335,74 +296,68 @@ def run_compare(out: Path, options: argparse.Namespace) -> None:
     result = compare_answers(options.before, options.after, options.test, out, options=regression)
     _print_skipped(result.skipped, result.assumptions)
     _print_retraining(result)
-    print(f"Written: retraining.json in {out}")
+    say(f"Written: retraining.json in {out}")
 
 
-def run_moved(out: Path, options: argparse.Namespace) -> None:
+def run_moved(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Say where images lie by now, whose folder was moved; a part of them is compared with what they were."""
     from pipeline.moved import take_new_place
 
-    for sentence in take_new_place(out, options.old, options.new):
-        print(sentence)
+    say(*take_new_place(out, options.old, options.new))
 
 
-def run_report(out: Path, options: argparse.Namespace) -> None:
+def run_report(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Write all results to one HTML file, for the safety case."""
     from pipeline.reporting.report import write_report
 
-    with terminal() as progress:
-        print(f"Written: {write_report(out, progress=progress)}")
+    say(f"Written: {write_report(out, progress=progress)}")
 
 
-def run_evidence(out: Path, options: argparse.Namespace) -> None:
+def run_evidence(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Write the digests of all results and of all that they rest on (evidence.json)."""
     from pipeline.reporting.evidence.basis import write_evidence
 
-    with terminal() as progress:
-        sets = write_evidence(out, sign=options.sign, progress=progress)
+    sets = write_evidence(out, sign=options.sign, progress=progress)
     for name, known in sets.items():
         if known["missing"] or not known["images"]:
-            print(f"safe: {name}: {known['missing'] or 'all'} of the images cannot be read", file=sys.stderr)
+            warn(f"{name}: {known['missing'] or 'all'} of the images cannot be read")
     counted = [f"{name} {known['images']:,}" for name, known in sets.items()]
-    print(f"Images: {', '.join(counted) or 'none are known'}")
-    print(f"Written: evidence.json, evidence/{', evidence.dsse.json' if options.sign else ''} in {out}")
+    say(f"Images: {', '.join(counted) or 'none are known'}")
+    say(f"Written: evidence.json, evidence/{', evidence.dsse.json' if options.sign else ''} in {out}")
 
 
-def run_safety_case(out: Path, options: argparse.Namespace) -> None:
+def run_safety_case(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Write a safety argument (GSN), AMLAS's artefacts and the images by reason (COCO), for other programs."""
     from pipeline.reporting.safety_case import SAFETY_CASE_FOLDER, write_safety_case
 
-    with terminal() as progress:
-        argument = write_safety_case(out, progress=progress)
+    argument = write_safety_case(out, progress=progress)
     undeveloped = sum(element.get("undeveloped", False) for element in argument.values())
-    print(f"{count(len(argument), 'element')} of an argument, {undeveloped:,} undeveloped")
-    print(f"Written: {SAFETY_CASE_FOLDER}/ in {out}")
+    say(f"{count(len(argument), 'element')} of an argument, {undeveloped:,} undeveloped")
+    say(f"Written: {SAFETY_CASE_FOLDER}/ in {out}")
 
 
-def run_verify(out: Path, options: argparse.Namespace) -> None:
+def run_verify(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Check that nothing has changed since evidence was written."""
     from pipeline.reporting.evidence.verification import CONTINUED, verify
 
-    with terminal() as progress:
-        found = verify(out, images=options.images, key=options.key, progress=progress)
-    for finding in found:
-        print(printable(finding.text))
+    found = verify(out, images=options.images, key=options.key, progress=progress)
+    say(*(finding.text for finding in found))
     if wrong := sum(finding.kind != CONTINUED for finding in found):
         raise SAFEError(f"Expected {out} as its evidence says. Received {count(wrong, 'difference')}, see above.")
     unread = "" if options.images else "; images and other folders were not read (--images)"
     unsigned = "" if options.key else "; who signed was not checked (--key)"
-    print(f"All is as the evidence says{unread}{unsigned}")
+    say(f"All is as the evidence says{unread}{unsigned}")
 
 
-def run_keys(out: Path, options: argparse.Namespace) -> None:
+def run_keys(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Make a pair of keys to sign evidence with."""
     from pipeline.reporting.evidence.signature import make_keys
 
     private, public = make_keys(out)
-    print(f"Written: {private}, to keep secret, and {public}, to give to whoever verifies")
+    say(f"Written: {private}, to keep secret, and {public}, to give to whoever verifies")
 
 
-def run_export(out: Path, options: argparse.Namespace) -> None:
+def run_export(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Copy the images to a folder per RCC, with a table and the report."""
     from pipeline.exports import export_labelled_set, export_results
     from pipeline.reporting.export import EXPORT_FOLDER
@@ -416,16 +371,15 @@ def run_export(out: Path, options: argparse.Namespace) -> None:
     left_out = 0
     if options.labelled:
         _take_typed_labels(out)
-    with terminal() as progress:
-        if options.labelled:
-            done, left_out = export_labelled_set(out, options.labelled, labelling, progress=progress)
-        else:
-            done = export_results(out, options.to or out / EXPORT_FOLDER, rccs=options.rcc, progress=progress)
+    if options.labelled:
+        done, left_out = export_labelled_set(out, options.labelled, labelling, progress=progress)
+    else:
+        done = export_results(out, options.to or out / EXPORT_FOLDER, rccs=options.rcc, progress=progress)
     _print_skipped(done.missing)
     if left_out:
-        print(f"safe: left out, since they have no label: {count(left_out, 'image')}", file=sys.stderr)
-    print(f"{count(done.images, 'image')} exported")
-    print(f"Written: {done.path}")
+        warn(f"left out, since they have no label: {count(left_out, 'image')}")
+    say(f"{count(done.images, 'image')} exported")
+    say(f"Written: {done.path}")
 
 
 def _take_typed_labels(out: Path) -> None:
@@ -433,10 +387,10 @@ def _take_typed_labels(out: Path) -> None:
     from training.labels import take_typed_labels, typed_text
 
     if number := take_typed_labels(out):
-        print(f"safe: {typed_text(number)}", file=sys.stderr)
+        warn(typed_text(number))
 
 
-def run_ui(out: Path, options: argparse.Namespace) -> None:
+def run_ui(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Serve the web page."""
     from page.app import serve
     from page.serving.connections import Outside
@@ -455,14 +409,11 @@ def run_ui(out: Path, options: argparse.Namespace) -> None:
 def _print_retraining(result: Any) -> None:
     from pipeline.summaries import retraining_details, retraining_summary
 
-    print(retraining_summary(result))
-    for line in (*retraining_details(result), *(one.text for one in result.overlaps)):
-        print(f"  {printable(line)}")
+    more = (*retraining_details(result), *(one.text for one in result.overlaps))
+    say(retraining_summary(result), *(f"  {line}" for line in more))
 
 
 def _print_skipped(skipped: Iterable[tuple[str, str]], notes: Iterable[str] = ()) -> None:
     """What was left out of some work, and what was assumed."""
-    for path, reason in skipped:
-        print(f"safe: skipped {printable(path)!r}: {printable(reason)}", file=sys.stderr)
-    for note in notes:
-        print(f"  {printable(note)}")
+    warn(*(f"skipped {printable(path)!r}: {reason}" for path, reason in skipped))
+    say(*(f"  {note}" for note in notes))

@@ -1,10 +1,12 @@
-"""The terminal: progress on stderr, and Ctrl-C."""
+"""The terminal: results, progress on stderr, and Ctrl-C."""
 
 import contextlib
 import signal
 import sys
 import time
 from collections.abc import Callable
+
+from support.text import printable
 
 
 class stoppable:  # noqa: N801, used as a function
@@ -54,5 +56,23 @@ class terminal:  # noqa: N801, used as a function
         self._last = tenth
 
     def __exit__(self, *_: object) -> None:
-        if sys.stderr.isatty():
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        _clear()
+
+
+def _clear() -> None:
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def say(*lines: str) -> None:
+    """Print lines of a result, but empty ones, in place of the progress."""
+    for line in filter(None, lines):
+        _clear()
+        print(printable(line))
+
+
+def warn(*sentences: str) -> None:
+    """Print sentences on stderr, but empty ones, in place of the progress."""
+    for sentence in filter(None, sentences):
+        _clear()
+        print(f"safe: {printable(sentence)}", file=sys.stderr)

@@ -15,15 +15,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnn.given_answers import GivenAnswers, read_answers
+from dnn.given_answers import read_answers
 from dnn.held_out import HOLD_OUT, HoldOut, draw
 from dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from dnn.model_process import load_apart, predict_apart
-from dnn.predictions import Judgement, LabelledImages, check_classes, doubts, judge, labelled_images
+from dnn.predictions import LabelledImages, check_classes, doubts, judge, labelled_images
 from dnn.rounds import keep_round
 from dnn.targets import images_with_targets
-from dnn.tested import has_objects, predictions_text
-from rccs.answers import CONFIDENCE, ERROR, Answers
+from dnn.tested import AnsweredImages, has_objects, in_words, predictions_text
+from rccs.answers import CONFIDENCE, ERROR
 from rccs.parameters import PARAMETERS_FILE
 from store.output_folder import check_own, save_files
 from store.places import absolute, relative
@@ -154,9 +154,9 @@ def find_failures(
     judgement = judge(dnn, images, found.indices, found.outputs, threshold=options.threshold)
     doubtful = doubts(dnn, judgement.accuracy, "the test images")
     images = dataclasses.replace(images, skipped=(*images.skipped, *found.skipped))
-    said = (*dnn.assumptions, *assumptions, *doubtful, *sentences)
-    given = GivenAnswers(dnn.path, dnn.task, images, judgement, said, held_out=held_out)
-    return _write(given, out, options, hold_out)
+    notes = (*dnn.assumptions, *assumptions, *doubtful, *sentences)
+    given = in_words(dnn.path, images, judgement, notes=notes, held_out=held_out)
+    return keep_failures(given, out, options=options, hold_out=hold_out)
 
 
 def collect_failures(
@@ -186,52 +186,49 @@ def collect_failures(
     out = checked_folder(out, test, *TABLES)
     given = read_answers(table, test, options=options, train=train)
     if hold_out:
-        held, sentences = draw(given.images, hold_out, table=given.source)
-        rows = ~held[given.judgement.indices]
-        given = given._replace(
-            judgement=Judgement(*(column[rows] for column in given.judgement)),
-            assumptions=given.assumptions + sentences,
-            probabilities=None if given.probabilities is None else given.probabilities[rows],
-            held_out=(*given.held_out, *given.images.taken(held).paths),
-        )
-    return _write(given, out, options, hold_out)
+        class_of = {name: i for i, name in enumerate(given.known_classes)}
+        labels = np.array([class_of.get(label, 0) for label in given.answers.label.tolist()])
+        images = LabelledImages(given.root, given.paths, given.known_classes, labels)
+        held, sentences = draw(images, hold_out, table=given.source)
+        given = dataclasses.replace(given.without(held), notes=given.notes + sentences)
+    return keep_failures(given, out, options=options, hold_out=hold_out)
 
 
-def _write(given: GivenAnswers, out: Path, options: DnnOptions, hold_out: HoldOut | None) -> Failures:
-    """Write the failures among judged answers, and the answers themselves."""
-    images, (indices, values, score, right) = given.images, given.judgement
-    paths = [images.paths[i] for i in indices.tolist()]
-    labels = [describe(images, value) for value in images.labels[indices]]
-    predicted = [describe(images, value) for value in values]
-    failing = np.flatnonzero(~right).tolist()
+def keep_failures(
+    given: AnsweredImages, out: Path, *, task: str = "", options: DnnOptions = AS_IN_THE_FILE,
+    hold_out: HoldOut | None = None, tables: Mapping[str, str] | None = None,
+) -> Failures:  # fmt: skip
+    """Write the failures among answers, and the answers themselves; `tables` as of `save_failures`."""
+    answers, task = given.answers, task or given.task
+    columns = (column.tolist() for column in (answers.label, answers.predicted, answers.score, given.right))
+    failing = tuple(
+        Failure(f"{FAILURES}/{path}", path, label, predicted, round(score, 4))
+        for path, label, predicted, score, right in zip(given.paths, *columns, strict=True)
+        if not right
+    )
     if given.held_out and not failing:
         raise SAFEError(
-            f"Expected failing images among the {len(paths):,} that are not held out. Received none. Hold out "
+            f"Expected failing images among the {len(given.paths):,} that are not held out. Received none. Hold out "
             "a smaller share, or nothing."
         )
     failures = Failures(
-        images.root, given.source, given.task, images.classes, test_size=len(paths),
-        failing=tuple(
-            Failure(f"{FAILURES}/{paths[i]}", paths[i], labels[i], predicted[i], round(float(score[i]), 4))
-            for i in failing
-        ),
-        threshold=options.threshold if given.task == "regression" else None, assumptions=given.assumptions,
-        skipped=tuple(sorted(images.skipped)), held_out=len(given.held_out), group=hold_out.group if hold_out else (),
+        given.root, given.source, task, given.known_classes, failing, len(given.paths),
+        threshold=options.threshold if task == "regression" else None, assumptions=given.notes,
+        skipped=tuple(sorted(given.skipped)), held_out=len(given.held_out), group=hold_out.group if hold_out else (),
         rescale=options.rescale,
     )  # fmt: skip
-    kind = ERROR if images.labels.ndim == 2 else CONFIDENCE
-    answers = Answers(np.array(labels, str), np.array(predicted, str), np.asarray(score, np.float32), kind)
-    text = predictions_text(
-        paths, answers, right, classes=given.classes, probabilities=given.probabilities, held_out=given.held_out
-    )
-    save_failures(failures, out, predictions=text)
+    save_failures(failures, out, {**(tables or {}), PREDICTIONS_FILE: predictions_text(given)})
     return failures
 
 
 def checked_folder(out: StrPath, test: StrPath, *files: str, folders: Sequence[str] = (FAILURES,)) -> Path:
     """The output folder, in which nothing of others would be replaced, neither files nor folders of images."""
     # Checked before anything is created: a new folder in the test folder would count as a class.
-    refuse_inside(path_of(out, "an output folder"), path_of(test, "a test folder"))
+    if path_of(out, "an output folder").resolve().is_relative_to(path_of(test, "a test folder").resolve()):
+        raise SAFEError(
+            f"The output folder must be outside the test folder, or the copies would become test images. Received: "
+            f"{out}. Choose another folder with --out."
+        )
     out = prepare_folder(out)
     check_own(out, *files)
     for name in folders:
@@ -282,37 +279,29 @@ def checked(options: DnnOptions) -> DnnOptions:
     return options._replace(threshold=number)
 
 
-def describe(images: LabelledImages, value: np.ndarray | np.integer) -> str:
-    """A label or prediction as text: the name of the class or, for a regression, the numbers."""
-    if isinstance(value, np.ndarray):
-        return " ".join(f"{number:.6g}" for number in value)
-    return images.classes[int(value)]
-
-
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def save_failures(
-    failures: Failures, folder: Path, *, predictions: str = "", tables: Mapping[str, str] | None = None
-) -> None:
+def save_failures(failures: Failures, folder: Path, tables: Mapping[str, str]) -> None:
     """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together.
 
     Earlier failures that clusters in the folder are of are kept (see `rccs.rounds`).
 
     Parameters
     ----------
-    predictions : str
-        The content of `predictions.csv`.
-    tables : mapping of str to str, optional
-        Further files. Those of a detector that SAFE wrote before, and that are not among them, are removed.
+    tables : mapping of str to str
+        Further files, such as `predictions.csv`. Those of a detector that SAFE wrote before, and that are not among
+        them, are removed.
     """
     keep_round(folder)
-    _copy_failures(failures, folder)
+    with replacing_images(folder / FAILURES) as new:
+        for failure in failures.failing:
+            (new / failure.source).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(failures.test_root / failure.source, new / failure.source)
     score = ERROR if failures.task == "regression" else CONFIDENCE
     table = table_text([*Failure._fields[:-1], score], failures.failing)
     accuracy = json.dumps(_record_of(failures, folder), indent=2, ensure_ascii=False) + "\n"
-    files = {**(tables or {}), FAILURES_FILE: table, ACCURACY_FILE: accuracy}
-    files |= {PREDICTIONS_FILE: predictions} if predictions else {}
+    files = {**tables, FAILURES_FILE: table, ACCURACY_FILE: accuracy}
     # Other parameters are the engineer's.
     of_detector = (OBJECTS_FILE, PARAMETERS_FILE) if has_objects(folder) else ()
     save_files(folder, files, remove=of_detector)
@@ -366,15 +355,6 @@ def _from_record(record: dict[str, Any], rows: list[list[str]], folder: Path) ->
     )  # fmt: skip
 
 
-def _copy_failures(failures: Failures, folder: Path) -> None:
-    """Copy the failing images to a new folder that then replaces `failures/`, so that it is never a mixture."""
-    with replacing_images(folder / FAILURES) as new:
-        for failure in failures.failing:
-            copy = new / failure.source
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(failures.test_root / failure.source, copy)
-
-
 @contextlib.contextmanager
 def replacing_images(target: Path) -> Iterator[Path]:
     """Yield a folder to fill with images, which then replaces `target`, with a hidden list of them.
@@ -411,12 +391,4 @@ def check_replaceable(target: Path) -> None:
             f"Expected {target} to be missing or written by SAFE. Received one with other files"
             f"{f' ({some(sorted(found - written), limit=2)})' if found else ''}. "
             "Choose another output folder with --out."
-        )
-
-
-def refuse_inside(out: Path, test: Path) -> None:
-    if out.resolve().is_relative_to(test.resolve()):
-        raise SAFEError(
-            f"The output folder must be outside the test folder, or the copies would become test images. Received: "
-            f"{out}. Choose another folder with --out."
         )

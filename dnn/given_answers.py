@@ -1,63 +1,40 @@
 """A DNN's answers to its test set from a table instead of a model: what any framework may have computed.
 
 In: a table (see `dnn.tested.read_predictions`) or, of a regression, one with the predicted values and one with the
-targets. Out: the same records that running a Keras model gives, so that nothing after this step needs to know.
+targets. Out: the same record that running a Keras model gives, so that nothing after this step needs to know.
 """
 
 import dataclasses
 import re
 from collections import Counter
 from collections.abc import Collection
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from dnn.model import AS_IN_THE_FILE, DnnOptions
-from dnn.predictions import Judgement, LabelledImages, class_folders, judge_regression
+from dnn.predictions import class_folders, judge_regression
 from dnn.targets import images_with_targets
-from dnn.tested import LABEL, PREDICTED, AnsweredImages, AnswerTable, read_answer_table, read_predictions
+from dnn.tested import (
+    LABEL,
+    PREDICTED,
+    AnsweredImages,
+    AnswerTable,
+    in_words,
+    read_answer_table,
+    read_predictions,
+)
+from rccs.answers import CONFIDENCE
 from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
-from support.images import Skipped, find_images
+from support.images import Skipped
 from support.text import count, printable, some
 
 _TAKEN = "Answers: from {}, taken as they are."
 
 
-class GivenAnswers(NamedTuple):
-    """The answers in a table, judged.
-
-    Attributes
-    ----------
-    source : Path
-        The table.
-    task : "classification" or "regression"
-    images : LabelledImages
-    judgement : Judgement
-        Of all images that have a row; of a classifier, the score is NaN where the table has none.
-    assumptions : tuple of str
-        Assumptions about the classes, and what could not be used, a sentence each.
-    classes : tuple of str
-        Those that the table has probabilities of; empty if it has none.
-    probabilities : ndarray of shape (n_images, n_classes), float32, or None
-    held_out : tuple of str
-        Images that the table holds out already.
-    """
-
-    source: Path
-    task: str
-    images: LabelledImages
-    judgement: Judgement
-    assumptions: tuple[str, ...]
-    classes: tuple[str, ...] = ()
-    probabilities: np.ndarray | None = None
-    held_out: tuple[str, ...] = ()
-
-
 def read_answers(
     table: StrPath, test: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, train: StrPath | None = None
-) -> GivenAnswers:
+) -> AnsweredImages:
     """Read a table of answers and judge them.
 
     Parameters
@@ -89,21 +66,16 @@ def read_answers(
 # --- Classifiers ------------------------------------------------------------------------------------------------
 
 
-def _of_classifier(table: StrPath, test: StrPath, train: StrPath | None, partial: bool) -> GivenAnswers:
+def _of_classifier(table: StrPath, test: StrPath, train: StrPath | None, partial: bool) -> AnsweredImages:
     tested = read_predictions(table, test, partial=partial)
     labels, predicted = tested.answers.label.tolist(), tested.answers.predicted.tolist()
     _check_known(tested, labels, f"the class of each image, in class folders or in the column {LABEL}")
     _check_known(tested, predicted, f"a class for each image in the column {PREDICTED}")
     known = {*labels, *tested.classes, *_folders(tested, train)}
-    unknown = _unknown_classes(tested, known)
+    notes = (_TAKEN.format(tested.source.name), *_unknown_classes(tested, known), *tested.notes)
     classes = (*tested.classes, *sorted({*known, *predicted} - {*tested.classes}))
-    index = {name: i for i, name in enumerate(classes)}
-    of_images, of_answers = (np.array([index[name] for name in names], int) for names in (labels, predicted))
-    images = LabelledImages(tested.root, tested.paths, classes, of_images, skipped=_without_row(tested))
-    judgement = Judgement(np.arange(len(tested.paths)), of_answers, tested.answers.score, tested.right)
-    assumptions = (_TAKEN.format(tested.source.name), *unknown, *tested.notes)
-    more = tested.classes, tested.probabilities, tested.held_out
-    return GivenAnswers(tested.source, "classification", images, judgement, assumptions, *more)
+    answers = tested.answers._replace(kind=CONFIDENCE)
+    return dataclasses.replace(tested, answers=answers, notes=notes, known_classes=classes)
 
 
 def _check_known(tested: AnsweredImages, names: list[str], expected: str) -> None:
@@ -152,16 +124,10 @@ def _spelt(name: str) -> str:
     return re.sub(r"[\W_]", "", name.casefold())
 
 
-def _without_row(tested: AnsweredImages) -> tuple[Skipped, ...]:
-    listing, known = find_images(tested.root), {*tested.paths, *tested.held_out}
-    missing = (path for path in listing.paths if path not in known)
-    return (*listing.skipped, *(Skipped(path, f"no row in {tested.source.name}") for path in missing))
-
-
 # --- Regressions ------------------------------------------------------------------------------------------------
 
 
-def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> GivenAnswers:
+def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> AnsweredImages:
     images, assumption = images_with_targets(test, options)
     cells = read_answer_table(path_of(table, "predictions as a CSV file"))
     names = _columns_of(cells, images.classes)
@@ -177,8 +143,8 @@ def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> GivenA
     have_row = {*(path for path, _ in used), *held_out}
     missing = tuple(Skipped(path, f"no row in {cells.source.name}") for path in images.paths if path not in have_row)
     images = dataclasses.replace(images, skipped=(*images.skipped, *missing))
-    assumptions = (_TAKEN.format(cells.source.name), assumption, *notes)
-    return GivenAnswers(cells.source, "regression", images, judgement, assumptions, held_out=held_out)
+    notes = [_TAKEN.format(cells.source.name), assumption, *notes]
+    return in_words(cells.source, images, judgement, notes=tuple(notes), held_out=held_out)
 
 
 def _columns_of(cells: AnswerTable, targets: tuple[str, ...]) -> tuple[str, ...]:

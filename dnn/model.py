@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image
-
 from dnn.model_file import ModelFacts, read_keras
 from dnn.onnx_model import IMAGENET, WHOLE_NUMBERS, read_onnx
 from support.entries import path_of
 from support.errors import SAFEError
-from support.images import FORMATS, UNREADABLE
+from support.images import size_of
 
 KERAS_SUFFIXES, ONNX_SUFFIX = (".keras", ".h5", ".hdf5"), ".onnx"
 # Factor and offset applied to pixels from 0 to 255; the last, of torchvision's models, is (x / 255 - mean) / deviation.
@@ -204,7 +202,7 @@ def sized_for(dnn: Dnn, files: Sequence[Path]) -> Dnn:
     if dnn.height is not None and dnn.width is not None:
         return dnn
     with ThreadPoolExecutor() as pool:
-        sizes = {size for size in pool.map(_size_of, files) if size is not None}
+        sizes = {size for size in pool.map(size_of, files) if size is not None}
     why = "the size of all images" if len(sizes) == 1 else "the images differ in size"
     if len(sizes) == 1 and not _takes(dnn, *next(iter(sizes))):
         sizes, why = set(), "the images are too small for the model"
@@ -221,11 +219,3 @@ def _takes(dnn: Dnn, width: int, height: int) -> bool:
         return all(dnn.model.compute_output_shape(shape[: len(dnn.model.inputs[0].shape)]))
     except ValueError:
         return False
-
-
-def _size_of(file: Path) -> tuple[int, int] | None:
-    try:
-        with Image.open(file, formats=FORMATS) as image:
-            return image.size
-    except UNREADABLE:
-        return None

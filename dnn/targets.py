@@ -1,6 +1,5 @@
 """Numeric targets of a regression, read from a table; they correspond to the class folders of a classifier."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,12 +8,13 @@ import numpy as np
 
 from dnn.model import DnnOptions
 from dnn.predictions import LabelledImages
+from dnn.tested import IMAGE, AnswerTable
 from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
 from support.images import Skipped, find_images
 from support.matching import check_matched, rows_by_image
 from support.tables import read_table
-from support.text import count, some
+from support.text import some
 
 
 class Targets(NamedTuple):
@@ -22,39 +22,33 @@ class Targets(NamedTuple):
 
     Attributes
     ----------
-    file : Path
+    table : AnswerTable
     names : tuple of str
         The numeric columns, in the order of the model's outputs.
-    images : tuple of str
-        Their names in the rows (see `support.matching.rows_by_image`).
-    lines : tuple of int
-        Of the rows, for error messages.
-    rows : tuple of tuple of float
+    rows : ndarray of shape (n_rows, n_targets), float32
         The targets in each row.
     """
 
-    file: Path
+    table: AnswerTable
     names: tuple[str, ...]
-    images: tuple[str, ...]
-    lines: tuple[int, ...]
-    rows: tuple[tuple[float, ...], ...]
+    rows: np.ndarray
 
     def rows_of(self, root: Path, paths: Sequence[str]) -> dict[str, int]:
-        """The row of each image of a folder that has one.
+        """The row of each image of a folder that has one (see `support.matching.rows_by_image`).
 
         Raises
         ------
         SAFEError
             The table has several rows for an image, with different targets.
         """
-        found = rows_by_image(self.images, self.file.parent, root, paths)
+        found = rows_by_image(self.table.texts(IMAGE), self.table.source.parent, root, paths)
         for image, rows in found.items():
             for row in rows:
-                if self.rows[row] != self.rows[rows[0]]:
+                if (self.rows[row] != self.rows[rows[0]]).any():
                     raise SAFEError(
-                        f"Expected the same targets in all rows for {image} in {self.file}. Received different ones, "
-                        f"in lines {self.lines[rows[0]]} and {self.lines[row]}. Remove the wrong line; if they are of "
-                        "two images, name both relative to the table's folder."
+                        f"Expected the same targets in all rows for {image} in {self.table.source}. Received different "
+                        f"ones, in lines {self.table.lines[rows[0]]} and {self.table.lines[row]}. Remove the wrong "
+                        "line; if they are of two images, name both relative to the table's folder."
                     )
         return {image: rows[0] for image, rows in found.items()}
 
@@ -67,18 +61,14 @@ def read_targets(table: StrPath) -> Targets:
     SAFEError
         The file is missing or not such a table.
     """
-    file = path_of(table, "a table of targets (CSV)")
-    cells = read_table(file, "targets")
-    names = tuple(name for name in cells.header if name != "image")
+    cells = AnswerTable(**vars(read_table(path_of(table, "a table of targets (CSV)"), "targets")))
+    names = tuple(name for name in cells.header if name != IMAGE)
     if len(names) == len(cells.header) or not names:
         raise SAFEError(
-            f"Expected the columns image and at least one target in {file}. Received the columns: {some(cells.header)}"
+            f"Expected the columns image and at least one target in {cells.source}. Received the columns: "
+            f"{some(cells.header)}"
         )
-    rows = [tuple(cells.number(name, row) for name in names) for row in range(len(cells.rows))]
-    for row, numbers in enumerate(rows):
-        if not all(map(math.isfinite, numbers)):
-            raise cells.fault(row, f"{count(len(names), 'finite number')} besides the image", some(cells.rows[row]))
-    return Targets(file, names, tuple(cells.texts("image")), tuple(cells.lines), tuple(rows))
+    return Targets(cells, names, cells.numbers(names, range(len(cells.rows)), "a finite number"))
 
 
 def with_targets(folder: StrPath, targets: Targets, *, partial: bool = False) -> LabelledImages:
@@ -101,15 +91,15 @@ def with_targets(folder: StrPath, targets: Targets, *, partial: bool = False) ->
     if not row_of:
         raise SAFEError(
             f"Expected rows for the images of {listing.root}, named relative to it or to the table's folder. "
-            f"Received no such row in {targets.file}; the first image is {listing.paths[0]}."
+            f"Received no such row in {targets.table.source}; the first image is {listing.paths[0]}."
         )
     if not partial:
-        check_matched(targets.file, listing.root, listing.paths, missing)
+        check_matched(targets.table.source, listing.root, listing.paths, missing)
     return LabelledImages(
         root=listing.root,
         paths=tuple(row_of),
         classes=targets.names,
-        labels=np.array([targets.rows[row] for row in row_of.values()], np.float32),
+        labels=targets.rows[[*row_of.values()]],
         skipped=(*listing.skipped, *(Skipped(path, "no row in the table of targets") for path in missing)),
     )
 

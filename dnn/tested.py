@@ -6,21 +6,23 @@ gets right. `failures` writes the table; one from another framework serves as we
 """
 
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from dnn.predictions import class_folders
+from dnn.predictions import Judgement, LabelledImages, class_folders
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from rccs.rounds import tested_by
 from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
 from support.files import intact
-from support.images import find_images
+from support.images import Skipped, find_images
 from support.matching import check_matched, rows_by_image
 from support.run_folder import OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
 from support.tables import Table, read_own, read_table, table_text
@@ -59,6 +61,10 @@ class AnsweredImages:
     probabilities : ndarray of shape (n_images, n_classes), float32
     held_out : tuple of str
         Images that are none of these: they are only looked at once a model was retrained (see `dnn/held_out.py`).
+    skipped : tuple of Skipped
+        Test images that have no row, or cannot be used.
+    known_classes : tuple of str
+        All classes in their order, or a regression's targets; empty if only the answers matter.
     """
 
     source: Path
@@ -71,16 +77,31 @@ class AnsweredImages:
     classes: tuple[str, ...] = ()
     probabilities: np.ndarray | None = None
     held_out: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    known_classes: tuple[str, ...] = ()
+
+    def taken(self, rows: np.ndarray) -> "AnsweredImages":
+        """Some of the images, for which the array of shape (n_images,), bool, is true."""
+        probabilities = None if self.probabilities is None else self.probabilities[rows]
+        paths, answers = tuple(itertools.compress(self.paths, rows)), self.answers.taken(np.flatnonzero(rows))
+        return dataclasses.replace(
+            self, paths=paths, answers=answers, right=self.right[rows], probabilities=probabilities
+        )
 
     def without(self, held: np.ndarray) -> "AnsweredImages":
         """The same with further images held out, for which the array of shape (n_images,), bool, is true."""
-        rows = np.flatnonzero(~held)
-        paths, out = (tuple(self.paths[row] for row in of.tolist()) for of in (rows, np.flatnonzero(held)))
-        probabilities = None if self.probabilities is None else self.probabilities[rows]
-        return dataclasses.replace(
-            self, paths=paths, answers=self.answers.taken(rows), right=self.right[rows], probabilities=probabilities,
-            held_out=(*self.held_out, *out),
-        )  # fmt: skip
+        held_out = (*self.held_out, *itertools.compress(self.paths, held))
+        return dataclasses.replace(self.taken(~held), held_out=held_out)
+
+    @property
+    def task(self) -> str:
+        """ "classification" or "regression"."""
+        return "regression" if self.answers.kind == ERROR else "classification"
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images that the DNN gets right; 0 without images."""
+        return float(self.right.mean()) if len(self.right) else 0.0
 
     @property
     def failure_rate(self) -> float:
@@ -118,6 +139,23 @@ class AnsweredImages:
             predicted=np.where(missing, "", taken.predicted),
             score=np.where(missing, np.float32(np.nan), taken.score),
         )
+
+
+def in_words(source: Path, images: LabelledImages, judgement: Judgement, **more: Any) -> AnsweredImages:
+    """Answers that a DNN gave to labelled images, as a table says them; `more` as of `AnsweredImages`."""
+    indices, predicted, score, right = judgement
+    label, said = (np.array([_described(images, one) for one in of], str) for of in (images.labels[indices], predicted))
+    answers = Answers(label, said, np.asarray(score, np.float32), ERROR if images.labels.ndim == 2 else CONFIDENCE)
+    paths = tuple(images.paths[i] for i in indices.tolist())
+    more |= {"skipped": images.skipped, "known_classes": images.classes}
+    return AnsweredImages(source, images.root, paths, answers, right, **more)
+
+
+def _described(images: LabelledImages, value: np.ndarray | np.integer) -> str:
+    """A label or prediction as text: the name of the class or, for a regression, the numbers."""
+    if isinstance(value, np.ndarray):
+        return " ".join(f"{number:.6g}" for number in value)
+    return images.classes[int(value)]
 
 
 # --- A table of answers, whatever framework ran the DNN ---------------------------------------------------------
@@ -257,29 +295,22 @@ def class_column(name: str) -> str:
 # --- Its files --------------------------------------------------------------------------------------------------
 
 
-def predictions_text(
-    paths: Sequence[str],
-    answers: Answers,
-    right: np.ndarray,
-    *,
-    classes: Sequence[str] = (),
-    probabilities: np.ndarray | None = None,
-    held_out: Sequence[str] = (),
-) -> str:
+def predictions_text(given: AnsweredImages) -> str:
     """`predictions.csv`: a row per test image; the score is empty where it is unknown.
 
     Probabilities of classes, if they are known, stand in further columns, which `read_predictions` finds again. If
     images are held out, they have rows without answers, and the column `held_out` is true.
     """
-    extra = [HELD_OUT] if held_out else []
-    header = [IMAGE, LABEL, PREDICTED, answers.kind, RIGHT, *extra, *map(class_column, classes)]
-    more = [[]] * len(paths) if probabilities is None else [[f"{p:.6g}" for p in row] for row in probabilities.tolist()]
-    known = (answers.label.tolist(), answers.predicted.tolist(), answers.score.tolist(), right.tolist(), more)
+    answers, shares = given.answers, given.probabilities
+    extra = [HELD_OUT] if given.held_out else []
+    header = [IMAGE, LABEL, PREDICTED, answers.kind, RIGHT, *extra, *map(class_column, given.classes)]
+    more = [[]] * len(given.paths) if shares is None else [[f"{p:.6g}" for p in row] for row in shares.tolist()]
+    known = (answers.label.tolist(), answers.predicted.tolist(), answers.score.tolist(), given.right.tolist(), more)
     rows = [
         [path, label, predicted, round(score, 4), "true" if is_right else "false", *("false" for _ in extra), *further]
-        for path, label, predicted, score, is_right, further in zip(paths, *known, strict=True)
+        for path, label, predicted, score, is_right, further in zip(given.paths, *known, strict=True)
     ]
-    rows += [[path, "", "", "", "", "true", *("" for _ in classes)] for path in sorted(held_out)]
+    rows += [[path, "", "", "", "", "true", *("" for _ in given.classes)] for path in sorted(given.held_out)]
     return table_text(header, rows)
 
 
@@ -349,7 +380,8 @@ def read_predictions(table: StrPath, tested: StrPath, *, partial: bool = False) 
     source = path_of(table, "predictions as a CSV file")
     root = existing_folder(tested, f"the folder of the test images that {source.name} is about").resolve()
     cells = read_answer_table(source)
-    images = find_images(root).paths
+    listing = find_images(root)
+    images = listing.paths
     agreeing = (LABEL, PREDICTED, RIGHT) if PREDICTED in cells.header else cells.header  # with all probabilities
     used, held_out, notes = cells.images_in(root, images, agreeing, partial=partial)
     kind = ERROR if ERROR in cells.header else CONFIDENCE
@@ -362,9 +394,12 @@ def read_predictions(table: StrPath, tested: StrPath, *, partial: bool = False) 
     if unlabelled := rows.labels.count(""):
         notes.append(f"Without a label in {source.name}: {unlabelled:,} of {count(len(used), 'image')}.")
     paths = tuple(path for path, _ in used)
+    known = {*paths, *held_out}
+    without_row = [Skipped(path, f"no row in {source.name}") for path in images if path not in known]
     return AnsweredImages(
-        source, root, paths, answers, right, tuple(notes), cells.digest, rows.classes, rows.probabilities, held_out
-    )
+        source, root, paths, answers, right, tuple(notes), cells.digest, rows.classes, rows.probabilities, held_out,
+        skipped=(*listing.skipped, *without_row),
+    )  # fmt: skip
 
 
 def probabilities_in(cells: AnswerTable, columns: Sequence[str], rows: Sequence[int]) -> np.ndarray:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops
 
-from features.batches import Loaded, decode_for_network, load_ahead, load_image
+from features.batches import Loaded, decode_for_network, load_ahead, load_image, pixels_of
 from features.cache import FeatureCache
 from features.extractor import INPUT_SIZE
 from support.progress import Progress, no_progress
@@ -87,6 +87,12 @@ def measured_images(root: Path, paths: Sequence[str], *, progress: Progress = no
                 done += len(loaded)
                 progress(MEASURING, done, len(paths))
     return rows
+
+
+def decoded(path: str, key: bytes, data: bytes) -> Loaded:
+    """What the network takes of an image, and what it shows; any of UNREADABLE as of `decode_for_network`."""
+    image, size = decode_for_network(data)
+    return Loaded(path, key, pixels=pixels_of(image), attributes=measure(image, size))
 
 
 def _measured(path: str, key: bytes, data: bytes) -> Loaded:

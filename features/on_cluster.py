@@ -3,7 +3,7 @@
 A listing and an extractor in, batches out, byte for byte the same as on one machine with the same kind of processor.
 This machine reads and hashes every file and looks it up in the feature cache; the paths of new images are sent to the
 workers, one batch at a time. A worker reads the images from a shared path or an fsspec URL, loads the network once, and
-returns their features, which are cached as they arrive. If a worker is lost, its batch goes to another one.
+returns their features, which are cached in order. If a worker is lost, its batch goes to another one.
 docs/scaling.md estimates what that costs.
 
 Workers need the packages of requirements.txt and requirements/scale.txt and the network's weights. SAFE itself need not
@@ -17,15 +17,12 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from features.attributes import attribute_cache, measure
+from features.attributes import attribute_cache, decoded
 from features.batches import (
     EXTRACTING,
     FeatureBatch,
@@ -33,10 +30,8 @@ from features.batches import (
     Stream,
     as_batch,
     compute_rows,
-    decode_for_network,
     load_ahead,
     load_image,
-    pixels_of,
 )
 from features.cache import FeatureCache
 from features.extractor import Extractor
@@ -73,15 +68,6 @@ def on_cluster(address: str, *, images: str = "") -> Stream:
     return functools.partial(stream_on_cluster, address=address, images=images)
 
 
-@dataclass
-class _Pending:
-    """A batch in progress: its files, and the task of a worker for those that are not cached."""
-
-    loaded: list[Loaded]
-    future: Any = None  # a distributed.Future
-    rows: dict[bytes, np.ndarray] | None = None
-
-
 def stream_on_cluster(
     listing: ImageListing, extractor: Extractor, *, address: str, images: str = "", progress: Progress = no_progress
 ) -> Iterator[FeatureBatch]:
@@ -98,15 +84,12 @@ def stream_on_cluster(
     outside = next((path for path in listing.paths if images and Path(path).is_absolute()), None)
     if outside:
         raise SAFEError(f"--dask-images requires all images to be in {listing.root}. Received: {outside}")
-    total = len(listing.paths)
-    done = 0
-    progress(EXTRACTING, 0, total)
-    root = images or os.fspath(listing.root)
+    done, total = 0, len(listing.paths)
     work = functools.partial(
-        _extract, root=root, name=extractor.name, identity=extractor.identity,
+        _extract, root=images or os.fspath(listing.root), name=extractor.name, identity=extractor.identity,
         weights=os.fspath(extractor.weights or ""),
     )  # fmt: skip
-    pending: deque[_Pending] = deque()
+    progress(EXTRACTING, 0, total)
     with contextlib.ExitStack() as opened:
         cache = opened.enter_context(contextlib.closing(FeatureCache(extractor.identity, extractor.dimension)))
         measured = opened.enter_context(contextlib.closing(attribute_cache()))
@@ -114,23 +97,39 @@ def stream_on_cluster(
             load_image, root=listing.root, cache=cache, decode=lambda path, key, _: Loaded(path, key)
         )
         looked_up = opened.enter_context(contextlib.closing(load_ahead(listing.paths, look_up)))
-        with _connected(address) as client, _explained(address):
-            more = True
-            while more or pending:
-                room = PER_THREAD * max(1, sum(client.nthreads().values())) - len(pending)
-                while more and room > 0:
-                    loaded = next(looked_up, None)
-                    if loaded is None:
-                        more = False
-                    else:
-                        pending.append(_submit(client, work, loaded))
-                        room -= 1
-                _gather(client, pending, cache, measured)
-                while pending and (rows := pending[0].rows) is not None:
-                    batch = pending.popleft()
-                    done += len(batch.loaded)
-                    yield as_batch(batch.loaded, rows, extractor)
-                progress(EXTRACTING, done, total)
+        client = opened.enter_context(_connected(address))
+        opened.enter_context(_explained(address))
+        for loaded, future in _submitted(client, work, looked_up):
+            found = _result(future, functools.partial(progress, EXTRACTING, done, total)) if future else ()
+            # First, since an image whose features are cached is not decoded again.
+            measured.put((item.key, item.attributes) for item in found if item.attributes is not None)
+            rows = {item.key: item.row for item in found if item.row is not None}
+            cache.put(rows.items())
+            reasons = {item.key: item.reason for item in found if item.reason}
+            done += len(loaded)
+            progress(EXTRACTING, done, total)
+            told = [item._replace(reason=reasons.get(item.key, item.reason)) for item in loaded]
+            yield as_batch(told, rows, extractor)
+
+
+def _submitted(client: Any, work: Callable, batches: Iterable[list[Loaded]]) -> Iterator[tuple[list[Loaded], Any]]:
+    """Batches in order, each with the task of a worker for its images that are not cached; others are in progress."""
+    pending: deque[tuple[list[Loaded], Any]] = deque()
+    for loaded in batches:
+        new = {item.key: item.path for item in loaded if item.row is None and not item.reason}  # equal ones only once
+        files = tuple((path, key) for key, path in new.items())
+        pending.append((loaded, client.submit(work, files, pure=False) if files else None))
+        if len(pending) >= PER_THREAD * max(1, sum(client.nthreads().values())):
+            yield pending.popleft()
+    while pending:  # so that the cluster releases each result
+        yield pending.popleft()
+
+
+def _result(future: Any, tick: Callable[[], None]) -> tuple[Loaded, ...]:
+    while True:
+        tick()
+        with contextlib.suppress(TimeoutError):
+            return future.result(timeout=1)
 
 
 @contextlib.contextmanager
@@ -198,33 +197,6 @@ def _explained(address: str) -> Iterator[None]:
         ) from error
 
 
-def _submit(client: Any, work: Callable, loaded: list[Loaded]) -> _Pending:
-    """Send the images of a batch that are not cached to the cluster, equal ones only once."""
-    new = {item.key: item.path for item in loaded if item.row is None and not item.reason}
-    if not new:
-        return _Pending(loaded, rows={})
-    return _Pending(loaded, client.submit(work, tuple((path, key) for key, path in new.items()), pure=False))
-
-
-def _gather(client: Any, pending: deque[_Pending], cache: FeatureCache, measured: FeatureCache) -> None:
-    """Cache the rows that have arrived. If the first batch is not complete, wait for a result, at most for a second."""
-    from distributed import wait
-
-    if pending and pending[0].rows is None:
-        with contextlib.suppress(TimeoutError), client.as_current():
-            wait([batch.future for batch in pending if batch.rows is None], timeout=1, return_when="FIRST_COMPLETED")
-    for batch in pending:
-        if batch.rows is None and batch.future.done():
-            found = batch.future.result()
-            batch.future = None  # so that the cluster releases the result
-            batch.rows = {item.key: item.row for item in found if item.row is not None}
-            # First, since an image whose features are cached is not decoded again.
-            measured.put((item.key, item.attributes) for item in found if item.attributes is not None)
-            cache.put(batch.rows.items())
-            reasons = {item.key: item.reason for item in found if item.reason}
-            batch.loaded = [item._replace(reason=reasons.get(item.key, item.reason)) for item in batch.loaded]
-
-
 # --- On a worker ------------------------------------------------------------------------------------------------
 
 _loading = threading.Lock()
@@ -236,7 +208,7 @@ def _extract(
     """Extract features of images given as (path, content key)."""
     with _loading:  # the threads of a worker share one network
         extractor, network = _network(name, identity, weights)
-    pixels, attributes, found = {}, {}, []
+    found = []
     for path, key in new:
         data = _read(root, path)
         if content_key(data) != key:
@@ -245,14 +217,12 @@ def _extract(
                 f"{socket.gethostname()}."
             )
         try:
-            image, size = decode_for_network(data)
-            pixels[path, key], attributes[path, key] = pixels_of(image), measure(image, size)
+            found.append(decoded(path, key, data))
         except UNREADABLE as error:
             found.append(Loaded(path, key, reason=reason_for(error)))
-    if pixels:
-        rows = compute_rows(network, list(pixels.values()), extractor)
-        found += [Loaded(*file, row, attributes=attributes[file]) for file, row in zip(pixels, rows, strict=True)]
-    return tuple(found)
+    pixels = [item.pixels for item in found if item.pixels is not None]
+    rows = iter(compute_rows(network, pixels, extractor) if pixels else ())
+    return tuple(item if item.reason else item._replace(pixels=None, row=next(rows)) for item in found)
 
 
 def _read(root: str, path: str) -> bytes:

@@ -5,10 +5,9 @@ nothing. A connection lives for one block: an analysis can be moved, copied or d
 """
 
 import contextlib
-import itertools
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -73,7 +72,7 @@ def changing(folder: Path) -> Iterator[sqlite3.Connection]:
     SAFEError
         The database cannot be written, is damaged, of a newer version, or another process writes for too long.
     """
-    with _explained(folder), contextlib.closing(_connect(folder)) as db:
+    with _opened(folder, _connect) as db:
         db.execute("BEGIN IMMEDIATE")
         yield db
         _commit(db)  # what is not committed is rolled back when the connection is closed
@@ -88,7 +87,7 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     SAFEError
         As for `changing`, but that a folder which cannot be written to is read all the same.
     """
-    with _explained(folder), contextlib.closing(_connect_to_read(folder)) as db:
+    with _opened(folder, _connect_to_read) as db:
         db.execute("BEGIN")
         yield db
 
@@ -97,41 +96,33 @@ def _commit(db: sqlite3.Connection) -> None:
     db.execute("COMMIT")
 
 
-def _connect(folder: Path) -> sqlite3.Connection:
+@contextlib.contextmanager
+def _opened(folder: Path, connect: Callable[[Path], sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
+    """A connection to a database of this version."""
     file = folder / DATABASE_FILE
-    if not file.parent.is_dir():
-        raise SAFEError(f"Expected the folder of an analysis. Received: {folder}, which does not exist.")
-    db = sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)
-    try:
+    with _explained(folder), contextlib.closing(connect(folder)) as db:
         db.executescript("PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")
         if _version_of(db, file) < len(MIGRATIONS):
             _migrate(db, file)
-    except BaseException:
-        db.close()
-        raise
-    return db
+        yield db
+
+
+def _connect(folder: Path) -> sqlite3.Connection:
+    if not folder.is_dir():
+        raise SAFEError(f"Expected the folder of an analysis. Received: {folder}, which does not exist.")
+    return sqlite3.connect(folder / DATABASE_FILE, timeout=PATIENCE, isolation_level=None)
 
 
 def _connect_to_read(folder: Path) -> sqlite3.Connection:
     file = folder / DATABASE_FILE
     if not file.is_file():
-        db = sqlite3.connect(":memory:", isolation_level=None)
-        for statement in itertools.chain(*MIGRATIONS):
-            db.execute(statement)
-        return db
+        return sqlite3.connect(":memory:", isolation_level=None)
     if os.access(folder, os.W_OK) and os.access(file, os.W_OK):
         return _connect(folder)
     # Of a read-only file SQLite cannot make the index of the log; without a log there is nothing to index.
     logged = file.with_name(f"{file.name}-wal").exists()
     place = f"file:{quote(os.fspath(file))}?mode=ro{'' if logged else '&immutable=1'}"
-    db = sqlite3.connect(place, uri=True, timeout=PATIENCE, isolation_level=None)
-    try:
-        if _version_of(db, file) < len(MIGRATIONS):
-            raise SAFEError(f"{file} is of an older version, and cannot be written to. Work on a copy of {folder}.")
-    except BaseException:
-        db.close()
-        raise
-    return db
+    return sqlite3.connect(place, uri=True, timeout=PATIENCE, isolation_level=None)
 
 
 def _version_of(db: sqlite3.Connection, file: Path) -> int:

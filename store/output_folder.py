@@ -11,7 +11,6 @@ if a process is killed between two of them, they are written again when the anal
 
 import contextlib
 import datetime
-import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -19,8 +18,9 @@ from pathlib import Path
 import filelock
 
 from store.database import DATABASE_FILE, changing, reading
+from support.contents import content_key
 from support.errors import SAFEError
-from support.files import encoded, free_name, prepare_folder, regular, replacing_together
+from support.files import encoded, free_name, not_writable, prepare_folder, regular, replacing_together
 
 LOCK_FILE = ".safe.lock"
 WORK_FILE = ".safe-work.lock"
@@ -88,13 +88,10 @@ def _lock(folder: Path, name: str, patience: float) -> Iterator[None]:
     lock = filelock.FileLock(folder.resolve() / name, is_singleton=True)
     try:
         lock.acquire(timeout=patience)
+    except filelock.Timeout:
+        raise
     except OSError as error:
-        if isinstance(error, filelock.Timeout):
-            raise
-        raise SAFEError(
-            f"The output folder must be a folder that SAFE can write to. Received: {folder} "
-            f"({error.strerror or error}). Choose another one with --out."
-        ) from error
+        raise not_writable(folder, error) from error
     try:
         yield
     finally:
@@ -210,9 +207,10 @@ def own_files(folder: Path, names: Collection[str]) -> list[str]:
 
 def claim(folder: Path, files: Mapping[str, Writer]) -> None:
     """Say that SAFE writes these files, and of texts what they say."""
+    texts = {name: encoded(content) for name, content in files.items() if isinstance(content, str)}
     rows = [
-        (name, _digest(encoded(content)), _digest_of(folder / name)) if isinstance(content, str) else (name, "", "")
-        for name, content in files.items()
+        (name, content_key(texts[name]).hex(), _digest_of(folder / name)) if name in texts else (name, "", "")
+        for name in files
     ]
     with changing(folder) as db:
         # The file may still be the one before the last, if the last could not be written: it is not an edited one.
@@ -235,13 +233,9 @@ def is_edited(folder: Path, name: str) -> bool:
 def _digest_of(file: Path) -> str:
     """The digest of a file; empty if it cannot be read."""
     try:
-        return _digest(regular(file).read_bytes())
+        return content_key(regular(file).read_bytes()).hex()
     except OSError:
         return ""
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def _listed(folder: Path) -> set[str]:

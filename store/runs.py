@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from store.database import changing, reading
 from store.entries import Entry, append, entries, last_entry, marks
 from store.output_folder import Writer, fill
+from support.contents import digest_of
 from support.errors import SAFEError
 from support.files import intact, new_folder, regular, umask
 
@@ -151,8 +152,7 @@ def run_file(run: Run, name: str) -> Path:
     """
     path = run.folder / name
     try:
-        with regular(path).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = digest_of(regular(path))
     except OSError as error:
         raise SAFEError(f"{path} cannot be read ({error.strerror}). {_AGAIN[run.kind]}") from error
     if digest != run.files.get(name, digest):

@@ -15,20 +15,27 @@ def content_key(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def in_common(files: Sequence[Path], others: Sequence[Path]) -> np.ndarray:
-    """Whether each file has the content of one of the others: ndarray of shape (n_files,), bool.
+def same_content(files: Sequence[Path], others: Sequence[Path]) -> list[list[int]]:
+    """Which of the others have the content of each file, as indices.
 
     Only files of equal sizes are read; those that cannot be read have nothing in common.
     """
-    sizes, of_others = ([size_of(file) for file in each] for each in (files, others))
+    sizes, of_others = ([_size_of(file) for file in each] for each in (files, others))
     both = set(sizes) & set(of_others) - {None}
-    contents = {content_of(file) for file, size in zip(others, of_others, strict=True) if size in both} - {None}
-    same = (size in both and content_of(file) in contents for file, size in zip(files, sizes, strict=True))
-    return np.fromiter(same, bool, len(files))
+    rows_of: dict[bytes | None, list[int]] = {}
+    for row, (other, size) in enumerate(zip(others, of_others, strict=True)):
+        if size in both:
+            rows_of.setdefault(content_of(other), []).append(row)
+    rows_of.pop(None, None)
+    return [rows_of.get(content_of(file), []) if size in both else [] for file, size in zip(files, sizes, strict=True)]
 
 
-def size_of(file: Path) -> int | None:
-    """In bytes; None if it cannot be read."""
+def in_common(files: Sequence[Path], others: Sequence[Path]) -> np.ndarray:
+    """Whether each file has the content of one of the others: ndarray of shape (n_files,), bool."""
+    return np.array([bool(rows) for rows in same_content(files, others)], bool)
+
+
+def _size_of(file: Path) -> int | None:
     try:
         return file.stat().st_size
     except OSError:

@@ -63,11 +63,16 @@ def prepare_folder(folder: StrPath) -> Path:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise SAFEError(
-            f"The output folder must be a folder that SAFE can write to. Received: {path} ({error.strerror}). "
-            "Choose another one with --out."
-        ) from error
+        raise not_writable(path, error) from error
     return path
+
+
+def not_writable(folder: Path, error: OSError) -> SAFEError:
+    """The error about an output folder."""
+    return SAFEError(
+        f"The output folder must be a folder that SAFE can write to. Received: {folder} ({error.strerror or error}). "
+        "Choose another one with --out."
+    )
 
 
 @contextlib.contextmanager

@@ -165,6 +165,16 @@ def _only_usable(root: Path, paths: list[str], skipped: list[Skipped]) -> ImageL
     return ImageListing(root, tuple(usable), tuple(sorted(skipped)))
 
 
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Width and height of an image as it is shown, which is not decoded; None if it cannot be read."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            return (height, width) if image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS else (width, height)
+    except UNREADABLE:
+        return None
+
+
 def read_bytes(path: Path) -> bytes:
     """The bytes of an image file; OSError if it is empty or larger than `MAX_BYTES`."""
     size = path.stat().st_size

@@ -52,6 +52,6 @@ def test_the_table_that_is_shown_is_read(tmp_path):
         rows = [lines[0], *(prefix + line for line in lines[1:])]
         (tmp_path / "answers.csv").write_text("\n".join(rows) + "\n")
         found = read_answers(tmp_path / "answers.csv", test_set)
-        assert found.images.paths == ("closed/0001.png", "open/0001.png")
-        assert found.judgement.right.tolist() == [True, False]
+        assert found.paths == ("closed/0001.png", "open/0001.png")
+        assert found.right.tolist() == [True, False]
         assert found.classes == ("closed", "open")

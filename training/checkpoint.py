@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dnn.model import Dnn
-from support.errors import SAFEError
 from support.files import DAMAGED, read_arrays, replacing
 from training.settings import Settings
 
@@ -129,11 +128,3 @@ def load_checkpoint(path: Path, key: str) -> Checkpoint | None:
     except DAMAGED:
         return None
     return saved if record["key"] == key else None
-
-
-def remove_checkpoint(path: Path) -> None:
-    """Remove the file after a finished fine-tuning; raise a SAFEError if it cannot be removed."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise SAFEError(f"Could not remove {path}: {error.strerror or error}.") from error

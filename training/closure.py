@@ -105,33 +105,21 @@ def closures(
         by_group = ByGroup(groups.name, count_by_group(groups.of[row], claim, names, before[row], after[row]))
     of = groups.of if groups else np.arange(len(before))
     correlation = tally(of, ~after).correlation if groups else 0.0
-    return [
-        _closure(claim, holds, before, after, of, correlation, sure)
-        for claim, holds, sure in zip((*about, None), held, certainties(counts, by_group, names), strict=True)
-    ]
-
-
-def _closure(
-    claim: Claim | None,
-    holds: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
-    of: np.ndarray,
-    correlation: float,
-    sure: Certainty,
-) -> Closure:
-    tested, wrong = int(holds.sum()), int((holds & ~after).sum())
-    elsewhere = float(np.mean(~before[~holds])) if not holds.all() else 0.0
-    if not tested:
-        return Closure(claim, UNCHANGED, 0, 0, 0.0, 1.0, 1.0, elsewhere, sure)
-    share = share_for_limit(of[holds], ~after[holds], correlation)
-    low, high = (float(end[0]) for end in clopper_pearson(np.array([share * wrong]), np.array([share * tested])))
-    limit = upper_limit(share * wrong, share * tested, CONFIDENCE)
-    if sure.verdict == BETTER:
-        state = CLOSED if claim and high <= elsewhere else REDUCED
-    else:
-        state = UNCHANGED if sure.verdict != WORSE else WORSENED if claim else NEW
-    return Closure(claim, state, int((holds & ~before).sum()), wrong, low, high, limit, elsewhere, sure)
+    found = []
+    for claim, holds, sure in zip((*about, None), held, certainties(counts, by_group, names), strict=True):
+        tested, wrong_before, wrong = (int(one.sum()) for one in (holds, holds & ~before, holds & ~after))
+        elsewhere = float(np.mean(~before[~holds])) if not holds.all() else 0.0
+        state, low, high, limit = UNCHANGED, 0.0, 1.0, 1.0
+        if tested:
+            share = share_for_limit(of[holds], ~after[holds], correlation)
+            low, high = map(float, clopper_pearson(np.array(share * wrong), np.array(share * tested)))
+            limit = upper_limit(share * wrong, share * tested, CONFIDENCE)
+        if sure.verdict == BETTER:
+            state = CLOSED if claim and high <= elsewhere else REDUCED
+        elif sure.verdict == WORSE:
+            state = WORSENED if claim else NEW
+        found.append(Closure(claim, state, wrong_before, wrong, low, high, limit, elsewhere, sure))
+    return found
 
 
 def closure_text(found: Iterable[Closure]) -> str:

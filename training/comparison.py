@@ -1,5 +1,6 @@
 """The DNN before and after retraining: which test images improved or worsened, and the correct share of each RCC."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,11 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnn.failures import describe
-from dnn.predictions import Judgement, LabelledImages
+from dnn.tested import AnsweredImages
 from rccs.clusters import RootCauseClusters
 from reasons.groups import KnownGroups, groups_of_test, notes_of
-from support.contents import content_of, size_of
+from support.contents import same_content
 
 
 class Answered(NamedTuple):
@@ -138,70 +138,51 @@ class BeforeAfter:
     by_group: ByGroup | None = None
 
 
-def before_and_after(
-    clusters: RootCauseClusters | None,
-    test: LabelledImages,
-    before: Judgement,
-    after: Judgement,
-    known_groups: KnownGroups | None = None,
-) -> BeforeAfter:
-    """Compare the judgements of two models; entry i of both belongs to the same image.
-
-    Parameters
-    ----------
-    clusters : RootCauseClusters or None
-        The RCCs of the first model's failures, if they are known.
-    known_groups : KnownGroups or None
-        The group of entry i, if it is known.
-    """
-    found = outcomes(clusters, test, before, after) if clusters else ()
-    indices, is_classifier = before.indices, test.labels.ndim == 1
-    columns = zip(indices.tolist(), test.labels[indices], before.predicted, after.predicted, strict=True)
-    answers = tuple(Answered(test.paths[i], *(describe(test, one) for one in values)) for i, *values in columns)
-    improved, worsened = ~before.right & after.right, before.right & ~after.right
-    return BeforeAfter(
-        accuracy_before=before.accuracy, accuracy_after=after.accuracy, test_size=len(before.indices),
-        improved=tuple(answers[row] for row in np.flatnonzero(improved).tolist()),
-        worsened=tuple(answers[row] for row in np.flatnonzero(worsened).tolist()),
-        per_rcc=shares_by_rcc(clusters, found) if clusters else (),
-        per_class=shares_by_class(test, before, after) if is_classifier else (),
-        outcomes=found, answers=answers if is_classifier else (),
-        by_group=_by_group(test, before, after, known_groups),
-    )  # fmt: skip
-
-
 def compare_in(
     folder: Path,
     clusters: RootCauseClusters | None,
-    test: LabelledImages,
-    before: Judgement,
-    after: Judgement,
+    before: AnsweredImages,
+    after: AnsweredImages,
     *,
     within: Path | None = None,
 ) -> tuple[BeforeAfter, tuple[str, ...]]:
-    """As `before_and_after`, by the groups that are known of the images; and sentences on these groups.
+    """Compare the answers of two models, by the groups that are known of the images; and sentences on these groups.
 
     Parameters
     ----------
     folder, within
         As for `reasons.groups.groups_of_test`.
+    clusters : RootCauseClusters or None
+        The RCCs of the first model's failures, if they are known.
+    before, after : AnsweredImages
+        Entry i of both belongs to the same image.
     """
-    paths = [test.paths[i] for i in before.indices.tolist()]
-    known_groups = groups_of_test(folder, test.root, paths, before.right, within=within)
-    return before_and_after(clusters, test, before, after, known_groups), notes_of(known_groups)
+    known_groups = groups_of_test(folder, before.root, before.paths, before.right, within=within)
+    found = outcomes(clusters, before, after) if clusters else ()
+    label, is_classifier = before.answers.label, before.task == "classification"
+    columns = (label.tolist(), before.answers.predicted.tolist(), after.answers.predicted.tolist())
+    answers = tuple(map(Answered, before.paths, *columns))
+    compared = BeforeAfter(
+        accuracy_before=before.accuracy, accuracy_after=after.accuracy, test_size=len(answers),
+        improved=tuple(itertools.compress(answers, ~before.right & after.right)),
+        worsened=tuple(itertools.compress(answers, before.right & ~after.right)),
+        per_rcc=shares_by_rcc(clusters, found) if clusters else (),
+        per_class=shares_by_class(before, after) if is_classifier else (),
+        outcomes=found, answers=answers if is_classifier else (),
+        by_group=_by_group(before, after, known_groups),
+    )  # fmt: skip
+    return compared, notes_of(known_groups)
 
 
-def _by_group(
-    test: LabelledImages, before: Judgement, after: Judgement, known_groups: KnownGroups | None
-) -> ByGroup | None:
+def _by_group(before: AnsweredImages, after: AnsweredImages, known_groups: KnownGroups | None) -> ByGroup | None:
     if known_groups is None:
         return None
     groups = known_groups.groups
     if not known_groups.given:
         return ByGroup(groups.name, ())
-    labels = test.labels[before.indices] if test.labels.ndim == 1 else np.zeros(len(before.indices), int)
-    names = test.classes if test.labels.ndim == 1 else ("",)
-    return ByGroup(groups.name, count_by_group(groups.of, labels, names, before.right, after.right))
+    of_classes = before.answers.label if before.task == "classification" else np.full(len(before.paths), "")
+    names, labels = np.unique(of_classes, return_inverse=True)
+    return ByGroup(groups.name, count_by_group(groups.of, labels, names.tolist(), before.right, after.right))
 
 
 def count_by_group(
@@ -225,27 +206,34 @@ def count_by_group(
     return tuple(GroupCount(group, names[label], *row) for (group, label), row in rows)
 
 
-def shares_by_class(test: LabelledImages, before: Judgement, after: Judgement) -> tuple[Share, ...]:
+def shares_by_class(before: AnsweredImages, after: AnsweredImages) -> tuple[Share, ...]:
     """The number of correct predictions for each class."""
-    labels = test.labels[before.indices]
+    label = before.answers.label
     return tuple(
         Share(name, int(of.sum()), int(before.right[of].sum()), int(after.right[of].sum()))
-        for name, of in ((name, labels == i) for i, name in enumerate(test.classes))
+        for name, of in ((name, label == name) for name in before.known_classes)
     )
 
 
-def outcomes(
-    clusters: RootCauseClusters, test: LabelledImages, before: Judgement, after: Judgement
-) -> tuple[Outcome, ...]:
+def outcomes(clusters: RootCauseClusters, before: AnsweredImages, after: AnsweredImages) -> tuple[Outcome, ...]:
     """The results of both models on the failing images.
 
     Failing images are copies of test images, in any folder. A failing image is matched to the test image with the same
     content; if there are several, to the one with the same path or else the same class.
     """
-    row_of = {int(index): row for row, index in enumerate(before.indices)}
-    found = find_in_test_set(clusters, test)
-    rows = {path: row_of[found[path]] for path in clusters.paths if found.get(path) in row_of}
-    return tuple(Outcome(path, bool(before.right[row]), bool(after.right[row])) for path, row in rows.items())
+    places = ((clusters.image_root, clusters.paths), (before.root, before.paths))
+    failing, tested = ([root / path for path in paths] for root, paths in places)
+    found = []
+    for path, rows in zip(clusters.paths, same_content(failing, tested), strict=True):
+        alike = [_likeness(path, before.paths[row]) for row in rows]
+        if rows:
+            row = rows[alike.index(max(alike))]
+            found.append(Outcome(path, bool(before.right[row]), bool(after.right[row])))
+    return tuple(found)
+
+
+def _likeness(path: str, other: str) -> tuple[bool, bool]:
+    return path == other, path.split("/")[0] == other.split("/")[0]
 
 
 def shares_by_rcc(clusters: RootCauseClusters, found: Iterable[Outcome]) -> tuple[Share, ...]:
@@ -256,22 +244,3 @@ def shares_by_rcc(clusters: RootCauseClusters, found: Iterable[Outcome]) -> tupl
         of_rcc = [by_image[path] for path in clusters.members(rcc) if path in by_image]
         shares.append(Share(str(rcc), len(of_rcc), sum(one.before for one in of_rcc), sum(one.after for one in of_rcc)))
     return tuple(shares)
-
-
-def find_in_test_set(clusters: RootCauseClusters, test: LabelledImages) -> dict[str, int]:
-    """Map each failing image that is found in the test set to the index of the test image."""
-    sizes = {path: size_of(clusters.image_root / path) for path in clusters.paths}
-    wanted = set(sizes.values()) - {None}
-    by_content: dict[bytes | None, list[int]] = {}
-    # Only files of the same size as a failing image can be equal to it, so only these are read.
-    for i, file in enumerate(test.files):
-        if size_of(file) in wanted:
-            by_content.setdefault(content_of(file), []).append(i)
-    found = {}
-    for path, size in sizes.items():
-        same = by_content.get(content_of(clusters.image_root / path), []) if size is not None else []
-        if same:
-            found[path] = max(
-                same, key=lambda i: (test.paths[i] == path, test.paths[i].split("/")[0] == path.split("/")[0])
-            )
-    return found

@@ -107,18 +107,13 @@ def label_unsafe_set(
         unsafe = dataclasses.replace(unsafe, improvement_root=existing_folder(improvement, "the improvement folder"))
     found = {image.image: image.label.strip() or _class_folder(image.image, classes) for image in unsafe.images}
     if labels is not None:
-        table = read_labels(labels)
-        rows = rows_by_image([*table], path_of(labels, "").parent, unsafe.improvement_root, [*found])
-        if not rows:
+        given = labels_in(labels, unsafe)
+        if not given:
             raise SAFEError(
                 f"Expected labels for images of the unsafe set, for example {unsafe.images[0].image}. Received none "
                 f"in {labels}. Name the images relative to the improvement folder."
             )
-        given = [*table.items()]
-        for image, of_image in rows.items():
-            found[image] = given[of_image[0]][1] or found[image]
-            for row in of_image:
-                _refuse_two_labels(image, given[of_image[0]][1], given[row][1], labels)
+        found |= {image: label for image, label in given.items() if label}
     return _with_labels(unsafe, found)
 
 
@@ -140,29 +135,24 @@ def _check_texts(labels: Iterable[str]) -> None:
             raise SAFEError(f"Expected labels of up to {LONGEST_LABEL} characters. Received: {printable(label)[:80]!r}")
 
 
-def read_labels(table: StrPath) -> dict[str, str]:
-    """Read a table (CSV) with the columns `image` and `label`; other columns are ignored.
+def labels_in(table: StrPath, unsafe: UnsafeSet) -> dict[str, str]:
+    """The labels that a table (CSV) with the columns `image` and `label` has of images of an unsafe set.
 
     Raises
     ------
     SAFEError
         The file is missing, lacks a column, or has two different labels for an image.
     """
-    file = path_of(table, "a table of labels (CSV)")
-    cells = read_table(file, "labels")
+    cells = read_table(path_of(table, "a table of labels (CSV)"), "labels")
     missing = [name for name in ("image", "label") if name not in cells.header]
     if missing:
-        raise SAFEError(f"Expected the columns image and label in {file}. The column '{missing[0]}' is missing.")
-    labels: dict[str, str] = {}
-    for row, image in enumerate(cells.texts("image")):
-        name, label = image.replace("\\", "/").removeprefix("./"), cells.text("label", row)
-        _refuse_two_labels(name, labels.setdefault(name, label), label, file)
-    return labels
-
-
-def _refuse_two_labels(image: str, first: str, second: str, table: StrPath) -> None:
-    if first != second:
-        raise SAFEError(f"Expected one label for {image} in {table}. Received: {first} and {second}.")
+        raise SAFEError(f"Expected the columns image and label in {table}. The column '{missing[0]}' is missing.")
+    rows = rows_by_image(cells.texts("image"), cells.source.parent, unsafe.improvement_root, unsafe.paths)
+    labels = {image: sorted({cells.text("label", row) for row in of_image}) for image, of_image in rows.items()}
+    for image, (first, *others) in labels.items():
+        if others:
+            raise SAFEError(f"Expected one label for {image} in {table}. Received: {first} and {others[0]}.")
+    return {image: first for image, (first,) in labels.items()}
 
 
 def check_labels(unsafe: UnsafeSet, classes: Sequence[str]) -> None:
@@ -434,7 +424,7 @@ def typed_labels(folder: Path) -> dict[str, str]:
     unsafe = _edited_set(folder)
     if unsafe is None:
         return {}
-    table = read_labels(folder / UNSAFE_SET_FILE)
+    table = labels_in(folder / UNSAFE_SET_FILE, unsafe)
     known = {image.image: image.label for image in unsafe.images}
     typed = {image: table[image] for image, label in known.items() if table.get(image, label) != label}
     _check_texts(typed.values())

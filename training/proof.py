@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnn.predictions import Judgement, LabelledImages
+from dnn.predictions import LabelledImages
+from dnn.tested import AnsweredImages
 from support.contents import in_common
 from support.errors import SAFEError
 from support.near_duplicates import near_duplicates, thumbnails
@@ -76,18 +77,17 @@ class FinalTest(NamedTuple):
 
 
 def final_test(
-    folder: Path, images: LabelledImages, before: Judgement, after: Judgement, *, held_out: bool,
-    within: Path | None = None,
-) -> FinalTest:  # fmt: skip
-    """Compare both models on images that chose nothing; entry i of both judgements belongs to the same image.
+    folder: Path, before: AnsweredImages, after: AnsweredImages, *, held_out: bool, within: Path | None = None
+) -> FinalTest:
+    """Compare both models on images that chose nothing; entry i of both belongs to the same image.
 
     Parameters
     ----------
     folder, within
         As for `reasons.groups.groups_of_test`.
     """
-    compared, _ = compare_in(folder, None, images, before, after, within=within)
-    return FinalTest(images.root, held_out, count_pairs(before.right, after.right), compared.by_group)
+    compared, _ = compare_in(folder, None, before, after, within=within)
+    return FinalTest(before.root, held_out, count_pairs(before.right, after.right), compared.by_group)
 
 
 def used_elsewhere(images: LabelledImages, others: Mapping[str, Sequence[Path]]) -> dict[str, np.ndarray]:

@@ -263,15 +263,11 @@ def retraining_files(folder: Path) -> tuple[dict[str, Writer], list[str]]:
 
 def _retraining_text(result: Retraining, folder: Path) -> str:
     record: dict[str, Any] = {"headline": text} if (text := claim_text(result)) else {}
-    record |= {name: relative(value, folder) for name in _PATHS if (value := getattr(result, name))}
-    for name, value in vars(result).items():
-        if name in _ROWS:
-            record[name] = [row._asdict() for row in value]
-        elif name not in ("answers", "by_group", "final", *_PATHS):
-            record[name] = value
+    apart = ("answers", "by_group", "final")
+    record |= {name: _plain(value, folder) for name, value in vars(result).items() if name not in apart}
+    record = {name: value for name, value in record.items() if value is not None or name not in _PATHS}
     for epoch in record["history"][:1]:
         epoch["loss"] = None  # JSON has no NaN
-    record["settings"] = result.settings._asdict() if result.settings else None
     of_final = result.final.by_group if result.final else None
     if result.final:
         record["final"] = _final_record(result.final, folder)
@@ -288,6 +284,15 @@ def _retraining_text(result: Retraining, folder: Path) -> str:
             lines = ",\n    ".join(json.dumps(row, ensure_ascii=False) for row in of_table)  # a line for each of many
             text = f'{text.removesuffix("}").rstrip()},\n  "{name}": [\n    {lines}\n  ]\n}}'
     return text + "\n"
+
+
+def _plain(value: Any, folder: Path) -> Any:
+    """What JSON has of a field."""
+    if isinstance(value, Path):
+        return relative(value, folder)
+    if hasattr(value, "_asdict"):
+        return value._asdict()
+    return [_plain(one, folder) for one in value] if isinstance(value, tuple) else value
 
 
 def kept_model(folder: Path, run: Run) -> Path | None:

@@ -16,7 +16,7 @@ images).
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -29,13 +29,6 @@ from training.settings import Settings
 
 LikelyWrong = Callable[[np.ndarray], np.ndarray]
 """How likely the original network is wrong, shape (n,), where it answers with probabilities of shape (n, n_classes)."""
-
-
-class Checkpoints(NamedTuple):
-    """Files for the state after each epoch (see `training/checkpoint.py`), of the first and of the second pass."""
-
-    first: Path
-    second: Path
 
 
 def draw_unlabelled(n_images: int, n_training: int) -> np.ndarray:
@@ -52,7 +45,7 @@ def draw_unlabelled(n_images: int, n_training: int) -> np.ndarray:
 def fine_tune_twice(
     dnn: Dnn, data: TrainingData, settings: Settings, *, threshold: float | None = None,
     progress: Progress = no_progress, on_epoch: OnEpoch = lambda history, passes: None,
-    should_stop: Callable[[], bool] = lambda: False, checkpoints: Checkpoints | None = None,
+    should_stop: Callable[[], bool] = lambda: False, checkpoints: tuple[Path, Path] | None = None,
     likely_wrong: LikelyWrong | None = None,
 ) -> FineTuning:  # fmt: skip
     """Fine-tune as `training.finetuning.fine_tune` does, and once more with the images that have no label.
@@ -66,8 +59,9 @@ def fine_tune_twice(
         Without `answers`.
     on_epoch : callable
         As of `fine_tune`; the epochs of the second pass follow those of the first in the history.
-    checkpoints : Checkpoints, optional
-        If they were written by the same fine-tuning, it resumes from there.
+    checkpoints : (Path, Path), optional
+        Files for the state after each epoch (see `training/checkpoint.py`), of the first and of the second pass. If
+        they were written by the same fine-tuning, it resumes from there.
     likely_wrong : callable, optional
         As for `answers_together`.
 

@@ -46,8 +46,7 @@ AIMS = {
 KEEP_IN_A_REGRESSION = Aim(12)  # the mean of two numbers is no surer answer
 AIM = "balance"
 
-_LEAST = 1e-12  # of what must be above 0
-_WHOLE = ("epochs", "batch_size", "seed")
+_RANGES = {"learning_rate": (1e-12, 1), "epochs": (1, 10_000), "batch_size": (1, 65_536), "seed": (0, 2**31 - 1)}
 _OPTIMIZERS = ("Adam", "AdamW", "Nadam", "Adamax", "RMSprop", "Lion", "SGD", "Adagrad", "Adadelta", "Ftrl")
 _ALIASES = {"mse": "meansquarederror", "mae": "meanabsoluteerror", "kld": "kldivergence", "logcosh": "logcosh"}
 
@@ -114,23 +113,11 @@ class Wishes(NamedTuple):
     epochs: int | str | None = None
     batch_size: int | str | None = None
     seed: int | str | None = None
-    validation_share: float | None = None
-    unsafe_share: float | None = None
-    keep: float | None = None
-    unlabelled: float | str | None = None
+    unlabelled: float | None = None
     aim: str | None = None
 
 
 NO_WISHES = Wishes()
-
-
-def _within(name: str, value: float | str, lowest: float, highest: float, *, whole: bool = False) -> float:
-    """A number in its range; a SAFEError if it is none."""
-    number = number_of(value, name)
-    if not lowest <= number <= highest or (whole and number != int(number)):
-        kind = "a whole number" if whole else "a number"
-        raise SAFEError(f"{name} must be {kind} from {lowest:g} to {highest:g}. Received: {value}")
-    return number
 
 
 def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None = None) -> Settings:
@@ -158,14 +145,12 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
     weights = KEEP_IN_A_REGRESSION if aim == "keep" and dnn.task == "regression" else AIMS[aim]
     values: dict[str, Any] = {"learning_rate": _default_learning_rate(dnn), **weights._asdict(), **given}
     values = {name: value for name, value in values.items() if name in Settings._fields}
-    ranges = {
-        **{"learning_rate": (_LEAST, 1), "validation_share": (_LEAST, 0.5)},
-        **{"epochs": (1, 10_000), "batch_size": (1, 65_536), "seed": (0, 2**31 - 1)},
-        **dict.fromkeys(("unsafe_share", "keep", "unlabelled"), (0, 100)),
-    }
-    for name in ranges.keys() & values.keys():
-        number = _within(name, values[name], *ranges[name], whole=name in _WHOLE)
-        values[name] = int(number) if name in _WHOLE else number
+    for name in _RANGES.keys() & values.keys():
+        number, whole, (lowest, highest) = number_of(values[name], name), name != "learning_rate", _RANGES[name]
+        if not lowest <= number <= highest or (whole and number != int(number)):
+            kind = "a whole number" if whole else "a number"
+            raise SAFEError(f"{name} must be {kind} from {lowest:g} to {highest:g}. Received: {values[name]}")
+        values[name] = int(number) if whole else number
     settings = Settings(**values)
     if not sizes or not sizes.unlabelled or not settings.unlabelled or dnn.task == "regression":
         settings = settings._replace(unlabelled=0.0, answers_share=0.0, by_right=0.0)

@@ -144,10 +144,9 @@ def detector_test(record: Any, listed: Any, truth: Path, results: Path, *, score
 def _read(path: Path, what: str) -> Any:
     try:
         return json.loads(regular(path).read_bytes())
-    except OSError as error:
-        raise SAFEError(f"Expected {what}. Received: {path} ({error.strerror or error}).") from error
     except DAMAGED as error:
-        raise SAFEError(f"Expected {what}, as JSON. Received: {path} ({quoted(str(error))}).") from error
+        reason = getattr(error, "strerror", None) or quoted(str(error))
+        raise SAFEError(f"Expected {what}, as JSON. Received: {path} ({reason}).") from error
 
 
 def _list_of(record: Any, name: str, path: Path) -> list[dict]:
@@ -180,13 +179,9 @@ def _rows(ids: Sequence[Any], path: Path, what: str) -> dict[Hashable, int]:
 def _by_name(rows: Mapping[Hashable, int], names: Sequence[str]) -> dict[Hashable, int]:
     """The row of each image by other names: its id as a text, its path, file name and stem, if no two are the same."""
     found: dict[Hashable, int] = {}
-    for read in (
-        lambda path: path.stem,
-        lambda path: path.name,
-        lambda path: (path.parent / path.stem).as_posix(),
-        lambda path: path.as_posix(),
-    ):
-        texts = [read(PurePosixPath(name.replace("\\", "/"))) for name in names]
+    paths = [PurePosixPath(name.replace("\\", "/")) for name in names]
+    ways = ((path.stem, path.name, (path.parent / path.stem).as_posix(), path.as_posix()) for path in paths)
+    for texts in zip(*ways, strict=True):
         often = Counter(texts)
         found |= {text: row for row, text in enumerate(texts) if often[text] == 1}
     return found | {str(own): row for own, row in rows.items()}

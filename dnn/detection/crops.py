@@ -4,6 +4,7 @@ Cases of `detections.py` and images in; a folder of crops with some context, and
 an image to every later step: it is clustered, shown and compared as the images of a classifier are.
 """
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -116,11 +117,8 @@ def _class_folders(classes: Sequence[str]) -> dict[str, str]:
     for name in classes:
         plain = _plain(name)
         taken = {each.casefold() for each in names.values()}
-        number = 2
-        free = plain
-        while free.casefold() in taken:
-            free, number = f"{plain}_{number}", number + 1
-        names[name] = free
+        others = (f"{plain}_{number}" for number in itertools.count(2))
+        names[name] = next(free for free in itertools.chain([plain], others) if free.casefold() not in taken)
     return names
 
 
@@ -131,19 +129,12 @@ def files_of(root: Path, names: Sequence[str]) -> tuple[list[Path | None], list[
     for name in names:
         path = Path(os.path.normpath(root / name.replace("\\", "/")))
         tried = [path] if path.is_relative_to(root) else []
-        found = next((each for each in (*tried, root / path.name) if _is_file(each)), None)
+        # A name that no file can have is an error to pathlib.
+        found = next((each for each in (*tried, root / path.name) if os.path.isfile(each)), None)  # noqa: PTH113
         files.append(found)
         if found is None:
             missing.append(Skipped(name, f"not in {root}"))
     return files, missing
-
-
-def _is_file(path: Path) -> bool:
-    """Whether there is such a file; a name that no file can have is none."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def window_of(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int] | None:

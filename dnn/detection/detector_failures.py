@@ -17,9 +17,9 @@ from dnn.detection.coco import DetectorTest, read_coco
 from dnn.detection.crops import PARAMETERS, Crop, crops_of, cut_crops, files_of
 from dnn.detection.detections import FOUND, NONE, TYPES, Cases, Matching, cases_of, checked_iou, match
 from dnn.detection.yolo import read_yolo
-from dnn.failures import DETECTION, TABLES, Failure, Failures, checked_folder, replacing_images, save_failures
+from dnn.failures import DETECTION, TABLES, Failures, checked_folder, keep_failures, replacing_images
 from dnn.rounds import keep_round
-from dnn.tested import predictions_text
+from dnn.tested import AnsweredImages
 from rccs.answers import CONFIDENCE, NOTHING, Answers
 from rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
 from support.entries import StrPath, existing_folder, is_within
@@ -66,23 +66,16 @@ def find_detection_failures(
     keep_round(out)
     cut = cut_into(test, crops, root, out / OBJECTS, progress)
     kept = cut.crops
-    failures = Failures(
-        test_root=out / OBJECTS,
-        model=test.results,
-        task=DETECTION,
-        classes=(*test.classes, NOTHING),
-        failing=tuple(
-            Failure(f"{FAILURES}/{crop.name}", crop.name, crop.label, crop.predicted, round(crop.confidence, 4))
-            for crop in kept
-            if crop.type != FOUND
-        ),
-        test_size=len(kept),
-        threshold=None,
-        assumptions=(*_counts(test, matching, cases, iou), *cut.notes, *_not_cut(crops, kept)),
-        skipped=cut.skipped,
+    label, predicted, confidence, kind = (
+        np.array([getattr(crop, name) for crop in kept]) for name in ("label", "predicted", "confidence", "type")
     )
-    save_failures(failures, out, predictions=_predictions_text(kept), tables=cut.tables)
-    return failures
+    notes = (*_counts(test, matching, cases, iou), *cut.notes, *_not_cut(crops, kept))
+    given = AnsweredImages(
+        test.results, out / OBJECTS, tuple(crop.name for crop in kept),
+        Answers(label, predicted, confidence.astype(np.float32), CONFIDENCE), kind == FOUND, notes,
+        skipped=cut.skipped, known_classes=(*test.classes, NOTHING),
+    )  # fmt: skip
+    return keep_failures(given, out, task=DETECTION, tables=cut.tables)
 
 
 class Cut(NamedTuple):
@@ -196,17 +189,6 @@ def sources_of(image_root: Path, *, within: Path | None = None) -> dict[str, str
         header, *rows = read_own(path) or [[]]
         columns = [header.index(name) for name in ("image", "source")] if rows else []
         return {row[columns[0]]: row[columns[1]] for row in rows}
-
-
-def _predictions_text(crops: Sequence[Crop]) -> str:
-    answers = Answers(
-        np.array([crop.label for crop in crops], str),
-        np.array([crop.predicted for crop in crops], str),
-        np.array([crop.confidence for crop in crops], np.float32),
-        CONFIDENCE,
-    )
-    right = np.array([crop.type == FOUND for crop in crops], bool)
-    return predictions_text([crop.name for crop in crops], answers, right)
 
 
 def _counts(test: DetectorTest, matching: Matching, cases: Cases, iou: float) -> Iterator[str]:

@@ -6,46 +6,25 @@ score, so that lower scores count here than for failures.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from dnn.detection.coco import read_coco
 from dnn.detection.crops import crops_of
 from dnn.detection.detections import NONE, Cases
-from dnn.detection.detector_failures import IMAGES, cut_into
+from dnn.detection.detector_failures import IMAGES, Cut, cut_into
 from dnn.failures import checked_folder
 from rccs.parameters import PARAMETERS_FILE
 from rccs.unsafe_set import UnsafeImage
 from store.output_folder import save_files
 from support.entries import StrPath, existing_folder
 from support.errors import SAFEError
-from support.images import Skipped
 from support.progress import Progress, no_progress
 from support.run_folder import FAILURES_FILE, OBJECTS, OBJECTS_FILE
 from support.tables import table_text
 
 SEEN = "seen"
 OF_TRUTH = ("near_by", "in_crowd", "type", "confused_with")  # parameters that only the ground truth tells
-
-
-class SeenObjects(NamedTuple):
-    """What was cut out.
-
-    Attributes
-    ----------
-    crops, images : int
-        How many crops, of how many images.
-    notes : tuple of str
-        Sentences on what was left out.
-    skipped : tuple of Skipped
-    """
-
-    crops: int
-    images: int
-    notes: tuple[str, ...]
-    skipped: tuple[Skipped, ...]
 
 
 def cut_seen_objects(
@@ -56,7 +35,7 @@ def cut_seen_objects(
     *,
     score: float | str = 0.05,
     progress: Progress = no_progress,
-) -> SeenObjects:
+) -> Cut:
     """Cut what a detector sees out of images; write `objects/`, `objects.csv` and `parameters.csv` to the folder `out`.
 
     Parameters
@@ -76,20 +55,16 @@ def cut_seen_objects(
     """
     root = existing_folder(images, IMAGES)
     test = read_coco(info, results, score=score, labelled=False)
-    out = _without_failures(checked_folder(out, root, OBJECTS_FILE, PARAMETERS_FILE, folders=(OBJECTS,)))
+    out = checked_folder(out, root, OBJECTS_FILE, PARAMETERS_FILE, folders=(OBJECTS,))
+    if (out / FAILURES_FILE).exists():
+        raise SAFEError(f"Expected a folder without the failures of a DNN. Received: {out}. Choose another with --out.")
     rows = np.arange(len(test.detections.image))
     nothing = np.full(len(rows), NONE)
     crops = crops_of(test, Cases(nothing, rows, nothing, np.full(len(rows), SEEN)))
     crops = [crop._replace(name=crop.name.partition("/")[2]) for crop in crops]  # not in folders of labels
     cut = cut_into(test, crops, root, out / OBJECTS, progress, unknown=OF_TRUTH)
     save_files(out, cut.tables)
-    return SeenObjects(len(cut.crops), len({crop.image for crop in cut.crops}), cut.notes, cut.skipped)
-
-
-def _without_failures(out: Path) -> Path:
-    if (out / FAILURES_FILE).exists():
-        raise SAFEError(f"Expected a folder without the failures of a DNN. Received: {out}. Choose another with --out.")
-    return out
+    return cut
 
 
 def unsafe_images_text(selected: Sequence[UnsafeImage], sources: Mapping[str, str]) -> tuple[str, int]:

@@ -10,18 +10,15 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from PIL import Image
-
 from dnn.detection.coco import DetectorTest, detector_test, least_score
 from support.entries import StrPath, path_of, quoted
 from support.errors import SAFEError
 from support.files import read_text
-from support.images import FORMATS, SIDEWAYS, UNREADABLE, ImageListing, find_images
+from support.images import ImageListing, find_images, size_of
 from support.text import count, printable
 
 CLASSES_FILE = "classes.txt"
 MOST_CLASSES = 10_000
-ORIENTATION = 0x0112  # of EXIF
 
 
 def read_yolo(labels: StrPath, results: StrPath, images: StrPath, *, score: float | str = 0.5) -> DetectorTest:
@@ -47,7 +44,8 @@ def read_yolo(labels: StrPath, results: StrPath, images: StrPath, *, score: floa
     found = [_all_lines(folder, listing, n, notes) for folder, n in zip(folders, (5, 6), strict=True)]
     boxes: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     for row, (path, *both) in enumerate(zip(listing.paths, *found, strict=True)):
-        width, height = _size(listing.root / path) if any(both) else (0, 0)
+        # What cannot be read is told when it is cut.
+        width, height = (size_of(listing.root / path) or (1, 1)) if any(both) else (0, 0)
         of_images.append({"id": row, "file_name": path, "width": width, "height": height})
         for kind, lines in zip(boxes, both, strict=True):
             kind.extend(_entry(row, line, width, height) for line in lines)
@@ -110,16 +108,6 @@ def _lines(path: Path, n_numbers: int) -> list[list[float]]:
             )
         found.append(numbers)
     return found
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Width and height of an image as it is shown; 1 × 1 if it cannot be read, which is told when it is cut."""
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-            return (height, width) if image.getexif().get(ORIENTATION) in SIDEWAYS else (width, height)
-    except UNREADABLE:
-        return 1, 1
 
 
 def _entry(image: int, line: list[float], width: int, height: int) -> dict[str, Any]:

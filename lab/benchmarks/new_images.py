@@ -143,8 +143,9 @@ def draw_images(data: Path, work: Path, count: int) -> AnsweredImages:
         classes, truth, answered = np.array(case.classes), true_answers(case, rows), np.concatenate(predicted)
         answers = Answers(classes[truth], classes[answered], np.full(count, np.float32(np.nan)), CONFIDENCE)
         write_subjects(work / PARAMETERS_FILE, rows, case.kind)
-        paths = [path.removeprefix("test/") for path, _, _ in rows]
-        write_text(work / PREDICTIONS_FILE, predictions_text(paths, answers, truth == answered))
+        paths = tuple(path.removeprefix("test/") for path, _, _ in rows)
+        tested = AnsweredImages(work / PREDICTIONS_FILE, work / "test", paths, answers, truth == answered)
+        write_text(tested.source, predictions_text(tested))
     return read_predictions(work / PREDICTIONS_FILE, work / "test")
 
 

@@ -120,14 +120,13 @@ def test_500_tables_in_any_form_have_the_figures_of_the_plain_one_or_are_refused
         found = read_answers(root.parent / "answers.csv", root)
     except SAFEError:
         return
-    images, judgement = found.images, found.judgement
-    assert [images.classes[i] for i in judgement.predicted] == [PREDICTED[path] for path in images.paths]
-    assert judgement.right.tolist() == [path not in WRONG for path in images.paths]
-    assert len(images.paths) >= 0.9 * len(IMAGES)
-    skipped = {path for path, reason in images.skipped if reason == "no row in answers.csv"}
-    assert skipped == {*IMAGES} - {*images.paths}
+    assert found.answers.predicted.tolist() == [PREDICTED[path] for path in found.paths]
+    assert found.right.tolist() == [path not in WRONG for path in found.paths]
+    assert len(found.paths) >= 0.9 * len(IMAGES)
+    skipped = {path for path, reason in found.skipped if reason == "no row in answers.csv"}
+    assert skipped == {*IMAGES} - {*found.paths}
     if skipped:
-        assert f"All figures are of {len(images.paths)} of 24 images: others have no row." in found.assumptions
+        assert f"All figures are of {len(found.paths)} of 24 images: others have no row." in found.notes
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -142,6 +141,6 @@ def test_a_table_without_a_fault_is_understood(root, separator, encoding, declar
     text = "\r\n".join([f"sep={separator}", *lines] if declared else lines) + "\r\n"
     (root.parent / "answers.csv").write_bytes(text.encode(encoding))
     found = read_answers(root.parent / "answers.csv", root, options=DnnOptions())
-    assert found.images.paths == tuple(sorted(IMAGES))
-    assert found.judgement.right.tolist() == [path not in WRONG for path in found.images.paths]
-    assert set(found.judgement.score.tolist()) == {0.75}
+    assert found.paths == tuple(sorted(IMAGES))
+    assert found.right.tolist() == [path not in WRONG for path in found.paths]
+    assert set(found.answers.score.tolist()) == {0.75}

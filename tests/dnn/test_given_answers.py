@@ -95,7 +95,7 @@ def test_classes_in_another_spelling_are_refused_but_two_that_differ_in_case_are
         read_answers(table(tmp_path, rows), test_set)
     for name in ("Blue", "Green", "Red"):
         (test_set / name).mkdir()
-    assert read_answers(table(tmp_path, rows), test_set).judgement.accuracy == 0
+    assert read_answers(table(tmp_path, rows), test_set).accuracy == 0
 
 
 # --- Regressions ------------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ from tests.helpers.small_models import FakeModel, colour_model, draw_set, retrai
 from tests.helpers.worked_on import compute, review, select
 from training.checkpoint import CHECKPOINT_FILE, Checkpoint, load_checkpoint, save_checkpoint
 from training.comparison import Share
-from training.labels import label_images, read_labels, save_labels, typed_labels
+from training.labels import label_images, labels_in, save_labels, typed_labels
 from training.result import RETRAINING_FILE, load_retraining, save_retraining
 
 # The machine may be busy; the fixtures are read only.
@@ -98,7 +98,7 @@ def written(tmp_path_factory, clustered_once) -> Path:
     names = ("blue", "red")
     (tmp_path / "red").mkdir()
     (tmp_path / "red" / "=1.png").write_bytes(b"any")
-    save_failures(Failures(tmp_path, Path("m.keras"), "classification", names, failing, 4, None, (), ()), folder)
+    save_failures(Failures(tmp_path, Path("m.keras"), "classification", names, failing, 4, None, (), ()), folder, {})
     return folder
 
 
@@ -139,7 +139,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     RETRAINING: load_retraining,
     PARAMETERS_FILE: lambda folder: read_parameters(folder / PARAMETERS_FILE, folder, ["night_00.png", "night_01.png"]),
     MAP: lambda folder: load_map(folder, load_clusters(folder)),
-    LABELS_TABLE: lambda folder: read_labels(folder / LABELS_TABLE),
+    LABELS_TABLE: lambda folder: labels_in(folder / LABELS_TABLE, load_unsafe_set(folder)),
     CHECKPOINT_FILE: lambda folder: load_checkpoint(folder / CHECKPOINT_FILE, "key"),
     FAILURES_FILE: load_failures,
     ACCURACY_FILE: load_failures,

@@ -149,7 +149,7 @@ def test_a_database_of_an_older_version_is_brought_up_to_date_or_left_as_it_was(
     refused(tmp_path, "already exists")
     monkeypatch.setattr(database, "MIGRATIONS", (*faulty[:1], ("CREATE TABLE mood (entry INTEGER)",)))
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(SAFEError, match=r"of an older version, and cannot be written to\. Work on a copy"):
+    with pytest.raises(SAFEError, match=r"it cannot be written to\. Give yourself the permission, or work on a copy"):
         texts(tmp_path)
     monkeypatch.undo()
     monkeypatch.setattr(database, "MIGRATIONS", (*faulty[:1], ("CREATE TABLE mood (entry INTEGER)",)))

@@ -123,7 +123,6 @@ def test_the_learning_rate_comes_from_the_model(folder):
         ("epochs", 0),
         ("epochs", 2.5),
         ("seed", -1),
-        ("validation_share", 0.9),
     ],
 )
 def test_settings_out_of_range_are_refused(dnn, name, value):

@@ -247,7 +247,7 @@ def test_a_regression_has_targets_instead_of_class_folders(tmp_path, monkeypatch
     targets = read_targets(folder / "targets.csv")
     assert targets.names == case.classes
     heads = read_subjects(folder / "parameters.csv", case.kind)
-    assert {image for image in heads if not image.startswith("failures/")} == set(targets.images)
+    assert {image for image in heads if not image.startswith("failures/")} == set(targets.table.texts("image"))
     for part in ("train", "improvement", "test"):
         known = with_targets(folder / part, targets)
         assert not known.skipped
@@ -256,7 +256,7 @@ def test_a_regression_has_targets_instead_of_class_folders(tmp_path, monkeypatch
 
     errors = {
         image: np.sqrt(np.mean((np.array(row) - answer) ** 2))
-        for image, row in zip(targets.images, targets.rows, strict=True)
+        for image, row in zip(targets.table.texts("image"), targets.rows.tolist(), strict=True)
         if image.startswith("test/")
     }
     wrong = {image for image, error in errors.items() if error > accuracy["threshold"]}

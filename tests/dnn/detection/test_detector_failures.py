@@ -147,7 +147,8 @@ def cut(case: DetectedCase, **options):
 def test_every_detection_is_cut_out_and_traced_to_its_image(improvement):
     seen = cut(improvement)
     results = json.loads(improvement.results.read_text())
-    assert (seen.crops, seen.images) == (len(results), len({each["image_id"] for each in results}))
+    images = {crop.image for crop in seen.crops}
+    assert (len(seen.crops), len(images)) == (len(results), len({each["image_id"] for each in results}))
     assert names_in(improvement.out) == ["objects", "objects.csv", "parameters.csv"]
     sources = sources_of(improvement.out / "objects")
     assert tuple(sources) == find_images(improvement.out / "objects").paths
