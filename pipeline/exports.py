@@ -8,12 +8,12 @@ from dnn.predictions import class_folders
 from pipeline.reporting.export import (
     EXPORT_ZIP,
     Export,
+    ExportedImage,
+    LabelledImage,
     check_labelled,
     check_target,
     export_rccs,
     labelled_rows,
-    labelled_table,
-    rcc_tables,
     spot_rows,
     write_copies,
 )
@@ -61,7 +61,7 @@ def export_spot(out: Path, rank: int, to: StrPath, *, progress: Progress = no_pr
     clusters = review.clusters
     wanted = {clusters.paths[row] for row in images[rank - 1].tolist()}
     rows = spot_rows(clusters, review.notes, rank, wanted)
-    return write_copies(to, clusters.image_root, rows, rcc_tables, progress=progress)
+    return write_copies(to, clusters.image_root, rows, ExportedImage._fields, progress=progress)
 
 
 def export_here(out: Path, *, progress: Progress = no_progress) -> Export:
@@ -103,5 +103,5 @@ def export_labelled_set(
         if unsafe.images != before.images:
             save_labels(unsafe, out)
     rows = labelled_rows(unsafe)
-    done = write_copies(to, unsafe.improvement_root, rows, labelled_table, progress=progress)
+    done = write_copies(to, unsafe.improvement_root, rows, LabelledImage._fields, progress=progress)
     return done, len(unlabelled(unsafe))

@@ -71,32 +71,13 @@ class Answers(NamedTuple):
     @property
     def columns(self) -> dict[str, np.ndarray]:
         """What can be searched for and drawn on the map: `label`, `predicted` and the score, where they are known."""
-        known: dict[str, np.ndarray] = {
-            "label": self.label,
-            "predicted": self.predicted,
-            self.kind: self.score.astype(np.float64),
-        }
-        return {
-            name: column
-            for name, column in known.items()
-            if (column.dtype.kind == "U" and (column != "").any())
-            or (column.dtype.kind == "f" and np.isfinite(column).any())
-        }
+        columns = {"label": self.label, "predicted": self.predicted, self.kind: self.score.astype(np.float64)}
+        return {name: column for name, column in columns.items() if known_in(column)}
 
 
-class Confusion(NamedTuple):
-    """How many images of a class are taken for another one."""
-
-    label: str
-    predicted: str
-    images: int
-
-
-def confusions(answers: Answers) -> list[Confusion]:
-    """What is taken for what, the commonest first; images of which the DNN's answer is not known do not count."""
-    known = (answers.label != "") & (answers.predicted != "")
-    pairs = Counter(zip(answers.label[known].tolist(), answers.predicted[known].tolist(), strict=True))
-    return [Confusion(*pair, n) for pair, n in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))]
+def known_in(column: np.ndarray) -> bool:
+    """Whether any value of a column is known."""
+    return bool((column != "").any() if column.dtype.kind == "U" else np.isfinite(column).any())
 
 
 def commonest_confusion(answers: Answers | None) -> str:
@@ -107,17 +88,20 @@ def commonest_confusion(answers: Answers | None) -> str:
     """
     if answers is None or answers.kind == ERROR:
         return ""  # numbers, of which no two are the same
-    found = confusions(answers)
-    total = sum(confusion.images for confusion in found)
+    known, detector = (answers.label != "") & (answers.predicted != ""), answers.detector
+    pairs = Counter(zip(answers.label[known].tolist(), answers.predicted[known].tolist(), strict=True))
+    total = pairs.total()
     if total < 2:
         return ""
-    first = found[0]
-    share = first.images / total
-    detector = answers.detector
-    [(target, n_target)] = Counter(_summed(found, "predicted")).most_common(1)
-    [(label, n_label)] = Counter(_summed(found, "label")).most_common(1)
+    found = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
+    sums: tuple[Counter[str], Counter[str]] = Counter(), Counter()
+    for pair, n in found:
+        for side, name in zip(sums, pair, strict=True):
+            side[name] += n
+    (label, n_label), (target, n_target) = (side.most_common(1)[0] for side in sums)
+    first, share = found[0][0], found[0][1] / total
     if share >= MANY and share >= max(n_target, n_label) / total - MANY:
-        return f"{_share(share)} {confused(printable(first.label), printable(first.predicted), detector=detector)}"
+        return f"{_share(share)} {confused(*map(printable, first), detector=detector)}"
     if max(n_target, n_label) / total < MANY:
         return ""
     if n_target >= n_label:
@@ -135,13 +119,6 @@ def confused(label: str, predicted: str, *, detector: bool = False) -> str:
     if detector and label == NOTHING:
         return f"false detections of {predicted}"
     return f"{label} taken for {predicted}"
-
-
-def _summed(found: Sequence[Confusion], field: str) -> dict[str, int]:
-    sums: Counter[str] = Counter()
-    for confusion in found:
-        sums[getattr(confusion, field)] += confusion.images
-    return dict(sums)
 
 
 def _share(share: float) -> str:

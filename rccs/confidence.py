@@ -218,13 +218,10 @@ def why_unknown(clusters: RootCauseClusters, run: Mapping[str, object]) -> str:
     """
     if clusters.steadiness is not None or "steadiness" not in run:
         return ""
-    n = len(clusters.paths)
-    if n < FEWEST_IMAGES:
-        reason = f"there are fewer than {FEWEST_IMAGES} images"
-    elif clusters.n_rccs <= 1:
-        reason = "the images were not divided into groups"
-    else:
+    few = len(clusters.paths) < FEWEST_IMAGES
+    if not few and clusters.n_rccs > 1:
         return ""
+    reason = f"there are fewer than {FEWEST_IMAGES} images" if few else "the images were not divided into groups"
     return f"How steady RCCs are was not measured: {reason}."
 
 

@@ -9,7 +9,7 @@ import hashlib
 import math
 import os
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -64,10 +64,8 @@ def write_gifs(clusters: RootCauseClusters, folder: Path, *, progress: Progress 
     SAFEError
         A GIF that SAFE did not draw would be replaced, or a GIF cannot be written.
     """
-    prepare_folder(folder / GIF_FOLDER)
     drawings = {gif_path(folder, rcc, clusters.n_rccs): list(told_of(clusters, rcc).items()) for rcc in clusters.groups}
-    _draw(clusters.image_root, drawings, progress)
-    _remove_others(folder, ("RCC_*.gif", "noise.gif"), drawings)
+    _draw(folder, clusters.image_root, drawings, ("RCC_*.gif", "noise.gif"), progress)
     return list(drawings)
 
 
@@ -86,18 +84,22 @@ def write_spot_gifs(
     spots : sequence of ndarray of int
         The images of each weak spot, as rows of the clusters, by rank. One without images gets no GIF.
     """
-    prepare_folder(folder / GIF_FOLDER)
     drawings = {
         spot_gif_path(folder, rank): [(clusters.paths[row], clusters.told(row)) for row in rows.tolist()]
         for rank, rows in enumerate(spots, start=1)
         if len(rows)
     }
-    _draw(clusters.image_root, drawings, progress)
-    _remove_others(folder, ("weak_spot_*.gif",), drawings)
+    _draw(folder, clusters.image_root, drawings, ("weak_spot_*.gif",), progress)
 
 
-def _draw(root: Path, drawings: Mapping[Path, Sequence[tuple[str, str]]], progress: Progress) -> None:
-    """Write GIFs, given the captions of each; those that already show the same are left as they are."""
+def _draw(
+    out: Path, root: Path, drawings: Mapping[Path, Sequence[tuple[str, str]]], names: Sequence[str], progress: Progress
+) -> None:
+    """Write GIFs, given the captions of each; those that already show the same are left as they are.
+
+    Others of these names that SAFE drew are outdated, and removed.
+    """
+    folder = prepare_folder(out / GIF_FOLDER)
     done = 0
     total = sum(map(len, drawings.values()))
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
@@ -115,14 +117,9 @@ def _draw(root: Path, drawings: Mapping[Path, Sequence[tuple[str, str]]], progre
                         progress("Drawing GIFs", min(number, total), total)
             done += len(captions)
             progress("Drawing GIFs", done, total)
-
-
-def _remove_others(folder: Path, patterns: Sequence[str], drawn: Collection[Path]) -> None:
-    """Remove outdated GIFs that SAFE drew."""
-    for pattern in patterns:
-        for old in (folder / GIF_FOLDER).glob(pattern):
-            if old not in drawn and not _is_foreign(old):
-                old.unlink(missing_ok=True)
+    for old in (old for name in names for old in folder.glob(name)):
+        if old not in drawings and not _is_foreign(old):
+            old.unlink(missing_ok=True)
 
 
 def frame_side(n_frames: int) -> int:
@@ -206,24 +203,19 @@ def gif_shows(clusters: RootCauseClusters, folder: Path, rcc: int) -> bool:
     return (stamp or b"").startswith(_stamp_of_images(clusters.image_root, list(told_of(clusters, rcc).items())))
 
 
-def _comment_of(path: Path) -> bytes | None:
-    with Image.open(path, formats=("GIF",)) as image:
-        return image.info.get("comment")
-
-
 def _stamp_of(path: Path) -> bytes | None:
+    """The comment of a GIF, empty if it has none; None if the file cannot be read."""
     try:
-        return _comment_of(path)
+        with Image.open(path, formats=("GIF",)) as image:
+            return image.info.get("comment", b"")
     except UNREADABLE:
         return None
 
 
 def _is_foreign(path: Path) -> bool:
     """Whether a file is a GIF that SAFE did not draw. An unreadable file is a damaged GIF of SAFE's, by its name."""
-    try:
-        return not (_comment_of(path) or b"").startswith(b"SAFE ")
-    except UNREADABLE:
-        return False
+    stamp = _stamp_of(path)
+    return stamp is not None and not stamp.startswith(b"SAFE ")
 
 
 def _frame(file: Path, caption: tuple[str, str, str], side: int) -> Image.Image:
@@ -257,11 +249,7 @@ def _palette(frame: Image.Image, side: int) -> Image.Image:
     along = (_SPREAD[picture] << [1, 2, 0]).sum(axis=1)
     _, first = np.unique(along >> 3, return_index=True)
     colours = picture[first[np.linspace(0, len(first) - 1, min(240, len(first))).astype(int)]].ravel().tolist()
-    greys = [
-        round(CAPTION_GROUND[i] + step / 15 * (CAPTION_TEXT[i] - CAPTION_GROUND[i]))
-        for step in range(16)
-        for i in range(3)
-    ]
+    greys = np.linspace(CAPTION_GROUND, CAPTION_TEXT, 16).round().astype(int).ravel().tolist()
     palette = Image.new("P", (1, 1))
     palette.putpalette(colours + greys)
     return palette
@@ -274,10 +262,10 @@ def _shortened(
     text = printable(text)
     if font.getlength(text) <= width:
         return text
+
+    def without(n: int) -> str:
+        return text[: len(text) - n] + "…" if keep == "start" else "…" + text[n:]
+
     # By bisection, since measuring a name is slow compared to drawing a frame.
-    places = range(len(text))
-    if keep == "start":
-        cut = bisect.bisect_left(places, True, key=lambda i: font.getlength(text[: len(text) - i] + "…") <= width)
-        return text[: len(text) - cut] + "…"
-    cut = bisect.bisect_left(places, True, lo=1, key=lambda i: font.getlength("…" + text[i:]) <= width)
-    return "…" + text[cut:]
+    fits = bisect.bisect_left(range(len(text)), True, lo=1, key=lambda n: font.getlength(without(n)) <= width)
+    return without(fits)

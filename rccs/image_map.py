@@ -82,7 +82,8 @@ def map_points(
     ndarray of shape (n_images, 2), float32
         Between 0 and 1.
     """
-    plane = _plane(clusters.points)
+    # Points are from PCA, the largest component first, so nothing is fitted.
+    plane = np.pad(clusters.points[:, :2], ((0, 0), (0, max(0, 2 - clusters.points.shape[1]))))
     n = len(plane)
     # UMAP leaves points on a line there, and then divides by their extent across it, which is 0.
     spread = n > UMAP_NEIGHBOURS and np.ptp(plane, axis=0).all()
@@ -113,16 +114,6 @@ def _umap(points: np.ndarray, start: np.ndarray) -> np.ndarray:
             random_state=0, n_jobs=1,
         )  # fmt: skip
         return umap.fit_transform(points)
-
-
-def _plane(points: np.ndarray) -> np.ndarray:
-    """The first two principal components, always two columns.
-
-    The points are from PCA, the largest component first, so nothing is fitted.
-    """
-    plane = np.zeros((len(points), 2), np.float32)
-    plane[:, : min(2, points.shape[1])] = points[:, :2]
-    return plane
 
 
 def _scaled(xy: np.ndarray) -> np.ndarray:
@@ -212,8 +203,6 @@ def map_record(
     groups = clusters.groups
     middles = [_middle(positions.xy, np.flatnonzero(clusters.labels == rcc)) for rcc in groups]
     colour_of = _colours(clusters, original or clusters, positions.xy)
-    sizes = np.unique(clusters.labels, return_counts=True)
-    size_of = dict(zip(*(part.tolist() for part in sizes), strict=True))
     return {
         "method": positions.method,
         "steps": STEPS,
@@ -225,7 +214,7 @@ def map_record(
         "between": {str(row): text for row in range(len(clusters.paths)) if (text := place_text(clusters, row))},
         "bulk": bulk(grid),
         "rccs": [
-            {"size": size_of[rcc], "at": at, "colour": colour_of[rcc], **rcc_words(rcc, notes)}
+            {"size": len(clusters.members(rcc)), "at": at, "colour": colour_of[rcc], **rcc_words(rcc, notes)}
             for rcc, at in zip(groups, middles, strict=True)
         ],
     }

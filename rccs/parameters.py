@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -31,15 +30,12 @@ class Parameters:
 
     Attributes
     ----------
-    source : Path
-        The CSV file.
     columns : mapping of str to ndarray of shape (n_images,)
         float64 for a number or an angle, NaN if unknown; str for a category, empty if unknown.
     notes : tuple of str
         Sentences on what could not be used in the file.
     """
 
-    source: Path
     columns: dict[str, np.ndarray]
     notes: tuple[str, ...]
 
@@ -84,18 +80,16 @@ def read_parameters(path: StrPath, image_root: Path, images: Sequence[str], *, p
     SAFEError
         The file cannot be read or is not a table, or rows are missing.
     """
-    table, notes = _table(path, image_root, images)
-    if not partial:
-        check_matched(table.source, image_root, images, table.without_row)
+    found, notes = _texts(path, image_root, images, partial)
     columns = {}
-    for name, texts in table.texts.items():
+    for name, texts in found.items():
         column, note = _typed(name, texts)
         notes += [note] if note else []
         if column is not None:
             columns[name] = column
     if not columns:
         notes.append("No column has different values for the failing images.")
-    return Parameters(table.source, columns, tuple(notes))
+    return Parameters(columns, tuple(notes))
 
 
 def read_texts(path: StrPath, image_root: Path, images: Sequence[str]) -> dict[str, list[str]]:
@@ -106,19 +100,16 @@ def read_texts(path: StrPath, image_root: Path, images: Sequence[str]) -> dict[s
     SAFEError
         As for `read_parameters`.
     """
-    return _table(path, image_root, images)[0].texts
+    return _texts(path, image_root, images, True)[0]
 
 
-class _Table(NamedTuple):
-    """A file of parameters: the value of each image in each column, empty if unknown, and images without a row."""
+def _texts(
+    path: StrPath, image_root: Path, images: Sequence[str], partial: bool
+) -> tuple[dict[str, list[str]], list[str]]:
+    """The value of each image in each column, empty if unknown, and notes on what could not be used.
 
-    source: Path
-    texts: dict[str, list[str]]
-    without_row: list[str]
-
-
-def _table(path: StrPath, image_root: Path, images: Sequence[str]) -> tuple[_Table, list[str]]:
-    """Read the rows about images, and notes on what could not be used (errors as of `read_parameters`)."""
+    Errors are as of `read_parameters`.
+    """
     table = read_table(path_of(path, "parameters as a CSV file"), "parameters")
     header = table.header
     if len(header) < 2:
@@ -132,17 +123,21 @@ def _table(path: StrPath, image_root: Path, images: Sequence[str]) -> tuple[_Tab
     roots = filter(None, (image_root, source_folder_of(image_root)))
     keys, folder = table.texts(key), table.source.parent
     described = max((rows_by_image(keys, folder, root, images, by_name=True) for root in roots), key=len)
-    notes += _notes_on_rows(images, described, len(table.rows) - sum(map(len, described.values())))
+    missing = [image for image in images if image not in described]
+    if not partial:
+        check_matched(table.source, image_root, images, missing)
+    notes += _notes_on_rows(images, described, missing, len(table.rows) - sum(map(len, described.values())))
     texts = {
         name: [table.text(name, described[image][0]) if image in described else "" for image in images]
         for name in header
         if name not in ("", key)
     }
-    return _Table(table.source, texts, [image for image in images if image not in described]), notes
+    return texts, notes
 
 
-def _notes_on_rows(images: Sequence[str], described: dict[str, list[int]], others: int) -> Iterator[str]:
-    missing = [image for image in images if image not in described]
+def _notes_on_rows(
+    images: Sequence[str], described: dict[str, list[int]], missing: Sequence[str], others: int
+) -> Iterator[str]:
     if missing:
         yield f"{len(missing):,} of {len(images):,} images have no row, the first {missing[0]}."
     repeated = [image for image, rows in described.items() if len(rows) > 1]
@@ -154,13 +149,13 @@ def _notes_on_rows(images: Sequence[str], described: dict[str, list[int]], other
 
 def _typed(name: str, texts: list[str]) -> tuple[np.ndarray | None, str]:
     """The column as numbers or categories, None if all values are the same; and a note on it, or an empty string."""
-    known = [text for text in texts if text]
-    if len(set(known)) < 2:
+    different = len(set(texts) - {""})
+    if different < 2:
         return None, ""
     numbers = column_of(name, texts)
     if numbers.dtype.kind == "U":
-        if len(set(known)) > MOST_CATEGORIES:
-            return None, f"The column {name} is left out: text with {len(set(known)):,} different values."
+        if different > MOST_CATEGORIES:
+            return None, f"The column {name} is left out: text with {different:,} different values."
         return numbers, ""
     wrong = [text for text, number in zip(texts, numbers, strict=True) if text and math.isnan(number)]
     note = f"The column {name} has {len(wrong):,} values that are not numbers, the first {wrong[0]!r}." if wrong else ""
@@ -172,7 +167,8 @@ def column_of(name: str, texts: Sequence[str]) -> np.ndarray:
     known = [text for text in texts if text]
     numbers = numbers_of(texts)
     wrong = len(known) - np.count_nonzero(np.isfinite(numbers))
-    if wrong > (1 - NUMERIC_FROM) * len(known) or (_is_flag(known) and not name.endswith(ANGLE_SUFFIX)):
+    flag = len(set(known)) == 2 and len(known) > 5
+    if wrong > (1 - NUMERIC_FROM) * len(known) or (flag and not name.endswith(ANGLE_SUFFIX)):
         return np.array(texts, str)
     return numbers
 
@@ -186,7 +182,3 @@ def numbers_of(texts: Sequence[str]) -> np.ndarray:
 def typed_column(name: str, texts: list[str]) -> np.ndarray | None:
     """A column of texts as numbers or categories (see `read_parameters`); None if it says nothing about images."""
     return _typed(name, texts)[0]
-
-
-def _is_flag(known: list[str]) -> bool:
-    return len(set(known)) == 2 and len(known) > 5

@@ -18,16 +18,21 @@ MOST_IMAGES = 5000  # the tree takes memory by their square
 
 def parts_of(clusters: RootCauseClusters, rcc: int) -> list[tuple[str, ...]]:
     """The paths of the images of both parts, the larger first; empty if there are none."""
+    # Imported here so that the page starts faster.
+    from scipy.cluster.hierarchy import to_tree
+
     rows = np.flatnonzero(clusters.labels == rcc)
     least = max(LEAST_IMAGES, math.ceil(LEAST_SHARE * len(rows)))
     if not 2 * least <= len(rows) <= MOST_IMAGES:
         return []
     points = Points(clusters.points[rows])
     merges = Density(points, max(1, min(clusters.min_samples, LISTED + 1, least))).merges
-    sides = _last_merge(merges, least)
-    if not sides:
+    clusters_of_tree = to_tree(merges, rd=True)[1][len(rows) :]
+    sides = ((one.left, one.right) for one in reversed(clusters_of_tree))
+    last = next((both for both in sides if min(both[0].count, both[1].count) >= least), None)
+    if not last:
         return []
-    first, second = (_leaves(merges, side) for side in sides)
+    first, second = (side.pre_order() for side in last)
     part = np.zeros(len(rows), bool)
     part[second] = True
     known = np.sort([*first, *second])
@@ -35,25 +40,3 @@ def parts_of(clusters: RootCauseClusters, rcc: int) -> list[tuple[str, ...]]:
     part[others] = part[known[points.distances[np.ix_(others, known)].argmin(axis=1)]]
     found = [tuple(clusters.paths[row] for row in rows[which]) for which in (~part, part)]
     return sorted(found, key=len, reverse=True)
-
-
-def _last_merge(merges: np.ndarray, least: int) -> tuple[int, int] | None:
-    """The clusters of the last merge in which both have at least so many points."""
-    n = len(merges) + 1
-    sizes = np.append(np.ones(n), merges[:, 3])
-    for one, other in merges[::-1, :2].astype(int).tolist():
-        if min(sizes[one], sizes[other]) >= least:
-            return one, other
-    return None
-
-
-def _leaves(merges: np.ndarray, cluster: int) -> list[int]:
-    """The points of a cluster of the tree."""
-    n, found, waiting = len(merges) + 1, [], [cluster]
-    while waiting:
-        one = waiting.pop()
-        if one < n:
-            found.append(one)
-        else:
-            waiting += merges[one - n, :2].astype(int).tolist()
-    return found

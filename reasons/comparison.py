@@ -22,7 +22,7 @@ from FE import stream_features
 from features.attributes import ATTRIBUTES
 from features.batches import Stream
 from features.extractor import Extractor
-from rccs.answers import CONFIDENCE, NOTHING
+from rccs.answers import CONFIDENCE, NOTHING, known_in
 from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.dbscan.outcome import NOISE
 from rccs.dbscan.set_aside import Nuisance, SetAside
@@ -325,11 +325,6 @@ def _answers_known(tested: AnsweredImages) -> dict[str, np.ndarray]:
 def _classes(values: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Classes as a column. Where a detector finds or misses nothing it is unknown: it would say that it is wrong."""
     return values if (values[right] == NOTHING).any() else np.where(values == NOTHING, "", values)
-
-
-def known_in(column: np.ndarray) -> bool:
-    """Whether any value of a column is known."""
-    return bool((column != "").any() if column.dtype.kind == "U" else np.isfinite(column).any())
 
 
 def weak_spots_of(

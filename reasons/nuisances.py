@@ -20,7 +20,7 @@ from dnn.tested import AnsweredImages
 from FE import ImageFeatures
 from features.attributes import ATTRIBUTES
 from features.batches import Stream
-from rccs.answers import CONFIDENCE
+from rccs.answers import CONFIDENCE, known_in
 from rccs.clusters import RootCauseClusters
 from rccs.dbscan.contrast import LOOKS
 from rccs.dbscan.outcome import NOISE
@@ -28,7 +28,7 @@ from rccs.dbscan.set_aside import CATEGORY, Columns, Nuisance, check_column, fit
 from rccs.parameters import column_of, find_parameters, read_texts
 from rccs.projected import attributes_of
 from rccs.spots.rates import Rate
-from reasons.comparison import LABEL, Compared, compared_images, features_of_tested, known_in
+from reasons.comparison import LABEL, Compared, compared_images, features_of_tested
 from support.entries import StrPath
 from support.errors import SAFEError
 from support.images import ImageListing

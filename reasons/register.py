@@ -22,7 +22,6 @@ from rccs.review.review import (
     set_scope,
     set_spot_note,
 )
-from rccs.spots.rates import Rate
 from reasons.comparison import Reasons, load_reasons
 from reasons.confirmation import asked
 from store.output_folder import check_own, is_edited, save_files
@@ -105,23 +104,17 @@ class Change(NamedTuple):
         return f"{self.entry.reason}: {self.field} {f'“{before}”' if before else 'empty'} → “{self.now}”"
 
 
-def register_of(
-    review: Review,
-    reasons: Reasons,
-    rates: Mapping[int, Rate],
-    spot_notes: Mapping[str, SpotNote],
-    tested: str,
-    fresh: Mapping[str, str],
-) -> list[Entry]:
+def register_of(folder: Path, review: Review, reasons: Reasons, fresh: Mapping[str, str]) -> list[Entry]:
     """The weak spots, and then the RCCs.
 
     Parameters
     ----------
-    tested : str
-        As of `rccs.review.review.folder_tested`.
+    folder : Path
+        Of the analysis.
     fresh : mapping of str to str
         As of `reasons.confirmation.asked`.
     """
+    rates, spot_notes, tested = reasons.rates(review.clusters), notes_of_run(folder), folder_tested(folder)
     entries = []
     for rank, spot in enumerate(reasons.spots, 1):
         on_spot = spot_notes.get(spot.conditions, SpotNote(spot.conditions, tested))
@@ -141,10 +134,8 @@ def register_of(
 def load_register(folder: Path) -> list[Entry]:
     """The register of the present clusters of an analysis; a SAFEError if there are none."""
     review = load_review(folder)
-    reasons = load_reasons(folder, review.original)
-    rates = reasons.rates(review.clusters)
     fresh = asked(present_runs(folder).get(CONFIRMATION), review)
-    return register_of(review, reasons, rates, notes_of_run(folder), folder_tested(folder), fresh)
+    return register_of(folder, review, load_reasons(folder, review.original), fresh)
 
 
 def scope_entry(folder: Path) -> Entry:

@@ -12,13 +12,12 @@ The labelled unsafe set, for training with another framework, has a folder for e
 Only an export that has not been changed since SAFE wrote it is ever replaced. In a ZIP file, the comment shows that.
 """
 
-import hashlib
 import io
 import os
 import re
 import unicodedata
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,9 +29,10 @@ from rccs.dbscan.outcome import NOISE
 from rccs.nearness import by_closeness
 from rccs.review.notes import RccNote
 from rccs.unsafe_set import UnsafeSet
+from support.contents import content_key
 from support.entries import StrPath, path_of
 from support.errors import SAFEError
-from support.files import DAMAGED, free_name, put_back, regular, replacing, replacing_folder
+from support.files import DAMAGED, encoded, free_name, put_back, regular, replacing, replacing_folder
 from support.images import FORMATS, UNREADABLE, Skipped, read_bytes, reason_for
 from support.progress import Progress, no_progress
 from support.run_folder import EXPORT_MARK
@@ -63,7 +63,7 @@ class ExportedImage(NamedTuple):
     rcc : int
     name, verdict : str
         Of the RCC.
-    core : bool
+    core : "true" or "false"
         Whether the image is a core point.
     distance : float
         From the middle of the RCC's core (see `rccs.nearness.by_closeness`).
@@ -83,7 +83,7 @@ class ExportedImage(NamedTuple):
     rcc: int
     name: str
     verdict: str
-    core: bool
+    core: str
     distance: float
     file: str
     label: str = ""
@@ -93,9 +93,6 @@ class ExportedImage(NamedTuple):
     together: float | None = None
     beside: int | None = None
     together_beside: float | None = None
-
-
-COLUMNS = ExportedImage._fields  # of the table
 
 
 class Export(NamedTuple):
@@ -151,7 +148,7 @@ def export_rows(
             row = row_of[path]
             place = place_of(clusters, row)
             exported = ExportedImage(
-                path, rcc, note.name, note.verdict, bool(clusters.is_core[row]), round(distance, 6),
+                path, rcc, note.name, note.verdict, str(clusters.is_core[row]).lower(), round(distance, 6),
                 file=f"{folder}/{unused_name(safe_name(Path(path).name), taken)}",
                 rcc_confidence=_rounded(confidence(clusters, rcc)),
                 together=_rounded(place.together),
@@ -247,15 +244,16 @@ def export_rccs(
         There is something else, it cannot be written to, or there is nothing to export.
     """
     rows = export_rows(clusters, notes, what=what)
-    return write_copies(to, clusters.image_root, rows, lambda written: rcc_tables(written, report), progress=progress)
+    return write_copies(to, clusters.image_root, rows, ExportedImage._fields, report=report, progress=progress)
 
 
 def write_copies(
     to: StrPath,
     root: Path,
     rows: Sequence[Any],
-    tables: Callable[[list[Any]], Iterator[tuple[str, bytes]]],
+    columns: Sequence[str],
     *,
+    report: str = "",
     progress: Progress = no_progress,
 ) -> Export:
     """Copy images to a folder or ZIP file, completely or not at all; an earlier export there is replaced.
@@ -269,9 +267,10 @@ def write_copies(
         What the images' paths are relative to.
     rows : sequence of named tuples with the fields `image` and `file`
         Path of each image, and where to copy it, relative to the folder: a folder and a name.
-    tables : callable
-        Names and contents of further files, for the rows that were written. A row whose image could not be copied has
-        no `file`.
+    columns : sequence of str
+        The fields, for the table of the rows. A row whose image could not be copied has no `file` there.
+    report
+        As for `export_rccs`.
 
     Raises
     ------
@@ -299,7 +298,9 @@ def write_copies(
                 f"Expected the images that the results are of. Received none of {len(rows):,} in {root}; the first, "
                 f"{missing[0].path}: {missing[0].reason}. Were they moved or deleted?"
             )
-        yield from tables(written)
+        yield LABELS_TABLE, encoded(table_text(columns, written))
+        if report:
+            yield REPORT_FILE, encoded(report)
 
     write = _write_zip if target.suffix.lower() == ".zip" else _write_folder
     write(target, files())
@@ -313,7 +314,7 @@ def _write_folder(target: Path, files: Iterable[tuple[str, bytes]]) -> None:
             for name, data in files:
                 (building / name).parent.mkdir(exist_ok=True)
                 (building / name).write_bytes(data)
-                digests[name] = _digest(io.BytesIO(data))
+                digests[name] = content_key(data).hex()
             (building / EXPORT_MARK).write_bytes("".join(f"{d}  {name}\n" for name, d in digests.items()).encode())
             check_target(target)  # again, since copying takes time
     except OSError as error:
@@ -373,18 +374,13 @@ def _fault_of_folder(folder: Path) -> str:
     except OSError:
         return f"without SAFE's mark, {EXPORT_MARK}"
     written = {name: digest for digest, _, name in (line.partition("  ") for line in mark.split("\n"))}
-    for place, subfolders, names in os.walk(folder):
-        # os.walk counts links to folders as folders.
-        for path in (Path(place, name) for name in (*names, *subfolders)):
-            name = path.relative_to(folder).as_posix()
-            if name == EXPORT_MARK or (path.is_dir() and not path.is_symlink()):
-                continue
-            if name not in written:
-                return f"{printable(name)} is not from SAFE"
-            if not path.is_symlink():
-                with regular(path).open("rb") as file:
-                    if _digest(file) == written[name]:
-                        continue
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if name == EXPORT_MARK or (path.is_dir() and not path.is_symlink()):
+            continue
+        if name not in written:
+            return f"{printable(name)} is not from SAFE"
+        if path.is_symlink() or content_key(regular(path).read_bytes()).hex() != written[name]:
             return f"{printable(name)} was changed"
     return ""
 
@@ -403,11 +399,7 @@ def _fault_of_zip(path: Path) -> str:
 def _zip_mark(archive: zipfile.ZipFile) -> bytes:
     """The comment of a ZIP file by SAFE: a digest of the names, lengths and checksums of its contents."""
     parts = sorted(f"{part.filename}\0{part.file_size}\0{part.CRC}\0" for part in archive.infolist())
-    return f"SAFE export {_digest(io.BytesIO(''.join(parts).encode('utf-8', 'surrogateescape')))}".encode()
-
-
-def _digest(file: io.BytesIO | io.BufferedReader) -> str:
-    return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    return f"SAFE export {content_key(encoded(''.join(parts))).hex()}".encode()
 
 
 # --- Copying ----------------------------------------------------------------------------------------------------
@@ -418,14 +410,6 @@ def _image_bytes(path: Path) -> bytes:
     data = read_bytes(path)
     with Image.open(io.BytesIO(data), formats=FORMATS):
         return data
-
-
-def rcc_tables(rows: list[ExportedImage], report: str = "") -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the files other than the images."""
-    table = table_text(COLUMNS, (row._replace(core=str(row.core).lower()) for row in rows))  # type: ignore[arg-type]
-    yield LABELS_TABLE, table.encode("utf-8", "surrogateescape")
-    if report:
-        yield REPORT_FILE, report.encode("utf-8")
 
 
 # --- The labelled unsafe set, for training with another framework ------------------------------------------------
@@ -482,8 +466,3 @@ def labelled_rows(unsafe: UnsafeSet) -> list[LabelledImage]:
         name = unused_name(safe_name(Path(image.image).name), taken.setdefault(image.label.casefold(), set()))
         rows.append(LabelledImage(image.image, image.label, image.rcc, f"{image.label}/{name}"))
     return rows
-
-
-def labelled_table(rows: Sequence[LabelledImage]) -> Iterator[tuple[str, bytes]]:
-    table = table_text(LabelledImage._fields, rows)
-    yield LABELS_TABLE, table.encode("utf-8", "surrogateescape")

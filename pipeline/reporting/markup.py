@@ -11,8 +11,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from rccs.clusters import sample
-from rccs.confidence import place_text
-from rccs.review.notes import title
+from rccs.confidence import BOUND, place_text
+from rccs.review.notes import SCOPE, title
 from support.images import thumbnail
 from support.text import count, display_name, printable, range_text, rate_text
 
@@ -73,6 +73,6 @@ _TEMPLATES = Environment(
 _TEMPLATES.filters |= {"f": format, "n": "{:,}".format}
 _TEMPLATES.globals |= {
     "badge": badge, "count": count, "display_name": display_name, "path": path_text, "percent": percent,
-    "place_text": place_text, "range_text": range_text, "rate_text": rate_text, "sample": sample, "title": title,
-    "warning": warning,
+    "place_text": place_text, "bound": BOUND, "SCOPE": SCOPE, "range_text": range_text, "rate_text": rate_text,
+    "sample": sample, "title": title, "warning": warning,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The report's sections on how its RCCs came about, and on what is said of them and of the analysis: the register."""
+"""The report's sections on how its RCCs came about, and on what is said of them: the register."""
 
 import numpy as np
 from markupsafe import Markup
@@ -8,17 +8,10 @@ from pipeline.reporting.material import Material
 from rccs.clusters import RootCauseClusters, rccs_of
 from rccs.confidence import consensus_text, why_unknown
 from rccs.review.journal import UNKNOWN, describe_edit
-from rccs.review.notes import REGISTER, SCOPE
+from rccs.review.notes import REGISTER
 from reasons.register import Entry
 
-MOST_ROWS = 200  # of skipped images and of edits
-
-
-def skipped_section(known: Material) -> Markup:
-    """The files that could not be used, with the reason."""
-    if not known.clusters.skipped:
-        return Markup("<p>None: all images were used.</p>")
-    return filled("skipped.html", skipped=known.clusters.skipped, most=MOST_ROWS)
+MOST_ROWS = 200  # of edits
 
 
 def edits_section(known: Material) -> Markup:
@@ -44,13 +37,6 @@ def run_section(known: Material) -> Markup:
         agreed=consensus_text(clusters) or why_unknown(clusters, known.run), curve=elbow_svg(clusters),
         best=sorted(clusters.settings, key=lambda setting: -setting.score)[:10],
     )  # fmt: skip
-
-
-def scope_section(known: Material) -> Markup:
-    """What is said of the analysis as a whole, by whom, and which fields say nothing."""
-    scope, last = known.scope
-    said = [(SCOPE[field], text) for field, text in scope._asdict().items()]
-    return filled("scope.html", said=said, last=last, unknown=UNKNOWN)
 
 
 def register_section(known: Material) -> Markup:

@@ -25,15 +25,14 @@ from pipeline.reporting.heatmaps import heatmaps_section
 from pipeline.reporting.improvement import retraining_section, unsafe_set_section
 from pipeline.reporting.markup import filled, picture_uri
 from pipeline.reporting.material import Material, carded
-from pipeline.reporting.provenance import edits_section, register_section, run_section, scope_section, skipped_section
+from pipeline.reporting.provenance import edits_section, register_section, run_section
 from pipeline.reporting.rounds import rounds_html
 from pipeline.reporting.summary import noise_section, rccs_section, summary_section
 from pipeline.reporting.weak_spots import confirmation_section, weak_spots_section
 from rccs.clusters import RootCauseClusters, fingerprint, run_record, sample
-from rccs.confidence import BOUND
 from rccs.dbscan.outcome import NOISE
 from rccs.profiles import load_profiles
-from rccs.review.review import Review, all_edits, folder_tested, load_review, load_scope, notes_of_run
+from rccs.review.review import Review, all_edits, load_review, load_scope, notes_of_run
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from reasons.comparison import Reasons, load_reasons
 from reasons.confirmation import asked
@@ -44,7 +43,6 @@ from store.runs import CLUSTERS, CONFIRMATION, PROBES, RETRAINING, SELECTION, pr
 from support.errors import SAFEError
 from support.files import prepare_folder
 from support.progress import Progress, no_progress
-from support.text import count
 from training.result import Retraining, retraining_of
 
 MOST_IMAGE_BYTES = 20 * 2**20
@@ -58,35 +56,24 @@ def subject(known: Material) -> str:
     return "/".join(known.clusters.home.parts[-2:]).removeprefix("//") or os.fspath(known.clusters.home)
 
 
-def reading_section(known: Material) -> Markup:
-    """What the words of the report mean, and what it is evidence for."""
-    return filled("reading.html", judged=known.review.notes, bound=BOUND)
-
-
-def limits_section(known: Material) -> Markup:
-    """What the report does not show."""
-    noise = count(int((known.clusters.labels == NOISE).sum()), "image")
-    return filled("limits.html", noise=noise, skipped=count(len(known.clusters.skipped), "skipped file"))
-
-
-# The sections in order: key, title, and the function that writes it.
-SECTIONS = (
-    ("scope", "Scope and operating domain", scope_section),
+# The sections in order: key, title, and the function that writes it; without one, a template of that name says all.
+SECTIONS: tuple[tuple[str, str, Callable[[Material], Markup] | None], ...] = (
+    ("scope", "Scope and operating domain", None),
     ("summary", "Summary", summary_section),
-    ("reading", "How to read this report", reading_section),
+    ("reading", "How to read this report", None),
     ("rccs", "Root cause clusters", rccs_section),
     ("weak-spots", "Weak spots", weak_spots_section),
     ("heatmaps", "Where the network looks", heatmaps_section),
     ("confirmation", "On a fresh test set", confirmation_section),
     ("register", "Register", register_section),
     ("noise", "Images in no cluster", noise_section),
-    ("skipped", "Skipped images", skipped_section),
+    ("skipped", "Skipped images", None),
     ("edits", "What was changed by hand", edits_section),
     ("unsafe-set", "The images to label (the unsafe set)", unsafe_set_section),
     ("retraining", "Retraining", retraining_section),
     ("rounds", "Rounds", lambda known: rounds_html(known.folder)),
     ("run", "How the clusters were found", run_section),
-    ("limits", "Limits", limits_section),
+    ("limits", "Limits", None),
 )
 
 
@@ -124,7 +111,9 @@ def report_html(folder: Path, *, basis: str | None = None, progress: Progress = 
         "report.html", known=known, subject=subject(known), made=Markup(made_elements(digests, now)), now=now,
         found=datetime.datetime.fromisoformat(known.found).astimezone(now.tzinfo),
         fingerprint=fingerprint(known.clusters), first_page=first_page(known),
-        sections=[(key, name, content(known)) for key, name, content in SECTIONS],
+        sections=[
+            (key, name, write(known) if write else filled(f"{key}.html", known=known)) for key, name, write in SECTIONS
+        ],
     )  # fmt: skip
 
 
@@ -147,19 +136,15 @@ def _gather(folder: Path, progress: Progress) -> Material:
             return otherwise
 
     reasons = read("reasons", lambda: load_reasons(folder, review.original), Reasons())
-    rates, spot_notes, tested = reasons.rates(review.clusters), notes_of_run(folder), folder_tested(folder)
-    runs = present_runs(folder)
+    rates, runs = reasons.rates(review.clusters), present_runs(folder)
+    fresh = read("fresh", lambda: asked(runs.get(CONFIRMATION), review), dict[str, str]())
     return Material(
         folder=folder, review=review, edits=all_edits(folder, review),
         profiles=read("profiles", lambda: {profile.rcc: profile.text for profile in load_profiles(folder)}, {}),
-        reasons=reasons, rates=rates, spot_notes=spot_notes, missing=missing,
+        reasons=reasons, rates=rates, spot_notes=notes_of_run(folder), missing=missing,
         confirmation=confirmation.facts if (confirmation := runs.get(CONFIRMATION)) else {},
         probes=read("probes", lambda: load_probes(runs.get(PROBES)), []),
-        register=register_of(
-            review, reasons, rates, spot_notes, tested,
-            read("fresh", lambda: asked(runs.get(CONFIRMATION), review), {}),
-        ),
-        scope=load_scope(folder),
+        register=register_of(folder, review, reasons, fresh), scope=load_scope(folder),
         unsafe=read("unsafe", lambda: _unsafe_set(folder, fingerprint(review.clusters)), None),
         retraining=read("retraining", lambda: _retraining(folder, review), None),
         run=run_record(folder), found=runs[CLUSTERS].time,

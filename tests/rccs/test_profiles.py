@@ -18,13 +18,12 @@ from store.output_folder import save_text
 
 
 @pytest.fixture
-def known(clusters, tmp_path) -> Parameters:
+def known(clusters) -> Parameters:
     """Numbers, angles and a category of the 26 images of `clusters`."""
     rng = np.random.default_rng(0)
     night, snow = clusters.labels == 0, clusters.labels == 1
     n = len(clusters.paths)
     return Parameters(
-        tmp_path / "parameters.csv",
         {
             "light": np.where(night, rng.uniform(0.05, 0.21, n), rng.uniform(0, 1, n)),
             "gaze_deg": np.where(snow, rng.uniform(-12, 12, n) % 360, rng.uniform(0, 360, n)),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.reporting.export import (
-    COLUMNS,
+    ExportedImage,
     export_rccs,
     export_rows,
     folder_name,
@@ -45,7 +45,7 @@ def test_every_rcc_becomes_a_folder_of_its_images_and_a_table_lists_them(cluster
         folder = FOLDERS[0] if path.startswith("night") else FOLDERS[1]
         assert (done.path / folder / path).read_bytes() == (clusters.image_root / path).read_bytes()
     rows = rows_of((done.path / "labels.csv").read_text())
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == ExportedImage._fields
     assert [(row["image"], float(row["distance"])) for row in rows[:10]] == [
         (path, pytest.approx(distance, abs=1e-6)) for path, distance in by_closeness(clusters, 0)
     ]
