@@ -88,6 +88,13 @@ def test_labels_typed_into_the_table_are_taken_over_and_said_even_if_others_are_
     assert "taken over" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("work", [("cluster",), ("select", "--size", 3)])
+def test_labels_typed_into_the_table_are_taken_over_and_said_before_it_is_replaced(out, capsys, work):
+    typed(out, (IMAGES[0], "red"), (IMAGES[1], "violet"))
+    assert command(work[0], out / "gone", *work[1:], "--out", out) == 2
+    assert capsys.readouterr().err.splitlines()[0] == TAKEN
+
+
 def test_a_damaged_table_is_refused_with_the_line_and_kept_as_it_is(sets, out, tmp_path, capsys):
     typed(out, (IMAGES[1], '"red'))
     before = (out / UNSAFE_SET_FILE).read_bytes()

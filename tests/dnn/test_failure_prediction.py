@@ -23,14 +23,6 @@ def prediction(model, test_set) -> FailurePrediction:
     return predict_failures(model, test_set)
 
 
-def test_what_the_model_got_wrong_on_the_test_set_is_known(prediction, test_set):
-    assert prediction.outputs.shape == (160, 3)
-    paths = np.array(labelled_images(test_set).paths)
-    assert all("in_blue" in path for path in paths[prediction.wrong])
-    assert prediction.wrong.sum() == 40
-    assert prediction.accuracy == pytest.approx(120 / 160)
-
-
 def test_an_image_that_cannot_be_read_counts_as_one_that_is_right(prediction, tmp_path):
     folder = draw_set(tmp_path / "new", 0, {"red": ("blue", 2)})
     (folder / "red" / "broken.png").write_bytes(b"none")

@@ -9,7 +9,6 @@ from dnn.model import load_dnn
 from dnn.predictions import (
     Pixels,
     as_probabilities,
-    check_classes,
     labelled_images,
     predict,
     run_model,
@@ -25,14 +24,6 @@ def dnn(tmp_path_factory):
 
 
 # --- Class folders ----------------------------------------------------------------------------------------------
-
-
-def test_class_folders_in_sorted_order_are_the_outputs(tmp_path, dnn):
-    images = labelled_images(draw_set(tmp_path, 2))
-    assert images.classes == NAMES
-    assert images.paths[0] == "blue/plain_00.png"
-    assert images.labels.tolist() == [0, 0, 1, 1, 2, 2]
-    assert "output 0 is blue, output 1 is green, output 2 is red" in check_classes(dnn, images)
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9", b" blue", b"blue ", "blue\u3000".encode(), b"bl\x1bue", b"bl\nue"])

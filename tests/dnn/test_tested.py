@@ -80,14 +80,6 @@ def test_a_table_that_is_wrong_is_refused_in_a_sentence(read, table, expected):
     assert expected in str(caught.value)
 
 
-def test_copies_in_another_folder_are_found_by_their_names(read, tmp_path):
-    found = read("image,predicted\nstop/0.png,yield\nyield/2.png,stop\nyield/1.png,yield\n")
-    rows = found.rows_of(tmp_path / "failures", ["stop/0.png", "yield/2.png", "other/7.png"])
-    assert rows.tolist() == [0, 2, -1]
-    assert found.answers_to(rows).predicted.tolist() == ["yield", "stop", ""]
-    assert found.answers_to(rows).text(2) == ""
-
-
 # --- Rows and images ----------------------------------------------------------------------------------------------
 
 SIX = [(f"{name}/{i}.png", name) for name in ("stop", "yield") for i in range(3)]

@@ -291,7 +291,7 @@ def test_what_a_window_sends_that_shows_no_cell_shows_all_failures(tmp_path):
     assert tab.view.images.grid.picture([0, f"{key} "], 720).startswith("data:image/webp")
 
 
-def test_with_a_root_results_do_not_lie_outside_it(tmp_path):
+def test_with_a_root_neither_results_lie_outside_it_nor_is_a_model_with_code_run(tmp_path):
     root = tmp_path / "root"
     case = draw_case(root)
     paths = {"kind": "answers", "answers": str(case.table), "test": str(case.test)}
@@ -300,6 +300,8 @@ def test_with_a_root_results_do_not_lie_outside_it(tmp_path):
     assert "Expected an output folder below" in str(run(elsewhere, **paths))
     tab = tab_of(case.out, root)
     assert run(tab, **paths) is None
+    told = str(run(tab, kind="model", model=str(model_file(root / "m.keras", "Lambda")), test=str(case.test)))
+    assert "contains code that runs" in told  # although it was trusted
     (tmp_path / "other").mkdir()
     with pytest.raises(SAFEError, match="Expected failures on images below"):
         tab_of(case.out, tmp_path / "other").show()

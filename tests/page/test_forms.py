@@ -26,15 +26,6 @@ from tests.helpers.laid_out import laid_out
 from training.finetuning import Epoch
 
 
-def test_each_tab_gets_back_what_it_kept_last(tmp_path):
-    remember(tmp_path, "unsafe", {"accuracy": "0.9", "leave_out": True, "size": None})
-    remember(tmp_path, "retraining", {"model": "<b>\ud800</b>", "only_labelled": False, "rate": ""})
-    remember(tmp_path, "unsafe", {"accuracy": "0.8", "leave_out": False, "size": "7"})
-    assert remembered(tmp_path, "unsafe") == {"accuracy": "0.8", "leave_out": False, "size": "7"}
-    assert remembered(tmp_path, "retraining") == {"model": "<b>\ud800</b>", "only_labelled": False, "rate": ""}
-    assert remembered(tmp_path, "clusters") == {}
-
-
 def test_what_is_too_long_or_was_never_typed_is_not_kept(tmp_path):
     remember(tmp_path, "unsafe", {"accuracy": "1" * LONGEST, "size": None, "factor": "0.3"})
     assert remembered(tmp_path, "unsafe") == {"factor": "0.3"}

@@ -26,16 +26,6 @@ def write(tmp_path: Path):
     return write
 
 
-def test_a_table_beside_the_images_is_found_and_one_among_them_goes_first(write):
-    path, root = write("image,x\n")
-    assert find_parameters(root) == path
-    (root / "parameters.csv").write_text("image,x\n")
-    assert find_parameters(root) == root / "parameters.csv"
-    (root / "parameters.csv").unlink()
-    path.unlink()
-    assert find_parameters(root) is None
-
-
 def test_kinds_of_columns(write):
     images = tuple(f"{i}.png" for i in range(8))
     rows = "".join(f"{image},{i - 3},{i + 0.5},{i % 2},place {i % 3}\n" for i, image in enumerate(images))
