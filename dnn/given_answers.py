@@ -14,15 +14,7 @@ import numpy as np
 from dnn.model import AS_IN_THE_FILE, DnnOptions
 from dnn.predictions import class_folders, judge_regression
 from dnn.targets import images_with_targets
-from dnn.tested import (
-    LABEL,
-    PREDICTED,
-    AnsweredImages,
-    AnswerTable,
-    in_words,
-    read_answer_table,
-    read_predictions,
-)
+from dnn.tested import LABEL, PREDICTED, AnsweredImages, AnswerTable, in_words, read_answer_table, read_predictions
 from rccs.answers import CONFIDENCE
 from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError

@@ -23,16 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from features.attributes import attribute_cache, decoded
-from features.batches import (
-    EXTRACTING,
-    FeatureBatch,
-    Loaded,
-    Stream,
-    as_batch,
-    compute_rows,
-    load_ahead,
-    load_image,
-)
+from features.batches import EXTRACTING, FeatureBatch, Loaded, Stream, as_batch, compute_rows, load_ahead, load_image
 from features.cache import FeatureCache
 from features.extractor import Extractor
 from features.network import Network, load_network

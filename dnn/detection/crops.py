@@ -81,10 +81,7 @@ def crops_of(test: DetectorTest, cases: Cases) -> list[Crop]:
     folders = _class_folders(test.classes)
     objects, detections = test.objects, test.detections
     crops = []
-    columns = zip(
-        cases.object.tolist(), cases.detection.tolist(), cases.about.tolist(), cases.type.tolist(), strict=True
-    )
-    for own, detection, about, kind in columns:
+    for own, detection, about, kind in zip(*(column.tolist() for column in cases), strict=True):
         score = float(detections.score[detection]) if detection != NONE else float("nan")
         boxes, row, noun = (objects, own, "object") if own != NONE else (detections, detection, "detection")
         image, category = int(boxes.image[row]), int(boxes.category[row])
