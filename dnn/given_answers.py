@@ -84,9 +84,7 @@ def _folders(tested: AnsweredImages, train: StrPath | None) -> list[str]:
     labels = zip(tested.paths, tested.answers.label.tolist(), strict=True)
     by_folder = all(path.split("/", 1)[0] == label for path, label in labels)
     found = class_folders(tested.root) if by_folder else []
-    if train is None:
-        return found
-    return [*found, *class_folders(existing_folder(train, "the training folder"))]
+    return [*found, *(class_folders(existing_folder(train, "the training folder")) if train else ())]
 
 
 def _unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[str, ...]:

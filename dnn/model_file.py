@@ -82,17 +82,15 @@ def read_config(file: Path) -> tuple[dict, dict]:
             with zipfile.ZipFile(file) as archive:
                 _check_archive(archive, file.stat().st_size)
                 whole = json.loads(archive.read("config.json"))
-            compiled = whole.get("compile_config") or {}
-            return whole, {"optimizer": compiled.get("optimizer"), "loss": compiled.get("loss")} if compiled else {}
-        import h5py
+            compiled, optimizer = whole.get("compile_config") or {}, "optimizer"
+        else:
+            import h5py
 
-        with h5py.File(file, "r") as stored:
-            _check_weights(stored, file.stat().st_size)
-            whole = json.loads(stored.attrs["model_config"])
-            compiled = json.loads(stored.attrs.get("training_config") or "{}")
-        return whole, (
-            {"optimizer": compiled.get("optimizer_config"), "loss": compiled.get("loss")} if compiled else {}
-        )
+            with h5py.File(file, "r") as stored:
+                _check_weights(stored, file.stat().st_size)
+                whole = json.loads(stored.attrs["model_config"])
+                compiled, optimizer = json.loads(stored.attrs.get("training_config") or "{}"), "optimizer_config"
+        return whole, {"optimizer": compiled.get(optimizer), "loss": compiled.get("loss")} if compiled else {}
     except _LOAD_FAULTS as error:
         raise _damaged(file, error) from error
 
