@@ -111,8 +111,10 @@ def retrain(
         compared, of_groups = compare_in(out, clusters, before, after, within=within)
         more: dict[str, Any] = {"overlaps": common}
         if tuning.best and material.final:
-            judged = _looked_at_once(material, material.final, retrained, share, progress)
-            more["final"] = final_test(out, *judged, held_out=material.final.root == test.root, within=within)
+            last, what = material.final, "Testing on images that chose nothing"  # the one time that they are looked at
+            both = [_ask(material, last, model, progress, what) for model in (material.dnn.model, retrained)]
+            judged = (_judged(material, last, found) for found in (both[0], _mixed(*both, share)))
+            more["final"] = final_test(out, *judged, held_out=last.root == test.root, within=within)
         if tuning.best and material.dnn.task == "classification":
             more["trade_off"] = trade_off(answers.outputs, again.outputs, test.labels[answers.indices])
             retrained = answer_together(material.dnn, retrained, share) if share else retrained
@@ -339,21 +341,6 @@ def _mixed(original: Predictions, retrained: Predictions, share: float) -> Predi
 def _judged(material: _Material, images: LabelledImages, found: Predictions) -> AnsweredImages:
     judgement = judge(material.dnn, images, found.indices, found.outputs, threshold=material.threshold)
     return in_words(material.dnn.path, images, judgement)
-
-
-def _looked_at_once(
-    material: _Material, images: LabelledImages, retrained: Any, share: float, progress: Progress
-) -> tuple[AnsweredImages, AnsweredImages]:
-    """What both models say of images that chose nothing: the one time that they are looked at.
-
-    Parameters
-    ----------
-    share : float
-        Of the original network in the answers.
-    """
-    what = "Testing on images that chose nothing"
-    before, after = (_ask(material, images, model, progress, what) for model in (material.dnn.model, retrained))
-    return _judged(material, images, before), _judged(material, images, _mixed(before, after, share))
 
 
 def _facts(

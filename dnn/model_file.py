@@ -6,9 +6,7 @@ unless the engineer allows it. TensorFlow is imported only inside functions.
 """
 
 import json
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from support.errors import SAFEError
+from support.files import DAMAGED
 from support.quiet import quiet_stderr
 
 # Layers that contain or fetch code or another framework's model, and layers that read a file named by the model.
@@ -29,10 +28,7 @@ _DOING = frozenset({"callbacks", "config", "datasets", "export", "saving", "util
 # A file may unpack to this many times its size, plus a constant; one that unpacks to more is a decompression bomb.
 _MOST_UNPACKED, _UNPACKED_AT_LEAST = 20, 2**26
 # Raised by Keras, h5py and zipfile for files that are damaged or need something that is missing.
-_LOAD_FAULTS: tuple[type[Exception], ...] = (
-    OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, ImportError, RuntimeError, struct.error,
-    zlib.error, zipfile.BadZipFile,
-)  # fmt: skip
+_LOAD_FAULTS: tuple[type[Exception], ...] = (*DAMAGED, ImportError)
 _SCALING_LAYERS = frozenset(
     {"Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add", "GetItem"}
 )
