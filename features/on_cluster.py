@@ -212,7 +212,7 @@ def _extract(
         except UNREADABLE as error:
             found.append(Loaded(path, key, reason=reason_for(error)))
     pixels = [item.pixels for item in found if item.pixels is not None]
-    rows = iter(compute_rows(network, pixels, extractor) if pixels else ())
+    rows = iter(compute_rows(network, pixels, extractor)) if pixels else iter(())
     return tuple(item if item.reason else item._replace(pixels=None, row=next(rows)) for item in found)
 
 
