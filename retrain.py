@@ -94,9 +94,9 @@ def retrain(
         if not settings.unlabelled:
             material = material._replace(unlabelled=())
         common = _in_common(material, out, progress)
-        data, test = _training_data(material), material.test
-        answers = _ask(material, test, material.dnn.model, progress, "Testing the model")
-        before = _judged(material, test, answers)
+        data, tested = _training_data(material), material.test
+        answers = _ask(material, tested, material.dnn.model, progress, "Testing the model")
+        before = _judged(material, tested, answers)
         unfinished = out / CHECKPOINT_FILE, out / SECOND_CHECKPOINT_FILE
         tuning = fine_tune_twice(
             material.dnn, data, settings, threshold=material.threshold, progress=progress, on_epoch=on_epoch,
@@ -105,18 +105,18 @@ def retrain(
             likely_wrong=lambda given: likely_wrong(np.nan_to_num(given), answers.outputs, ~before.right),
         )  # fmt: skip
         retrained, share = tuning.model, settings.original_share
-        again = _ask(material, test, retrained, progress, "Testing the retrained model")
-        after = _judged(material, test, _mixed(answers, again, share))
+        again = _ask(material, tested, retrained, progress, "Testing the retrained model")
+        after = _judged(material, tested, _mixed(answers, again, share))
         clusters = material.review.clusters if material.review else None
         compared, of_groups = compare_in(out, clusters, before, after, within=within)
         more: dict[str, Any] = {"overlaps": common}
         if tuning.best and material.final:
             last, what = material.final, "Testing on images that chose nothing"  # the one time that they are looked at
-            both = [_ask(material, last, model, progress, what) for model in (material.dnn.model, retrained)]
-            judged = (_judged(material, last, found) for found in (both[0], _mixed(*both, share)))
-            more["final"] = final_test(out, *judged, held_out=last.root == test.root, within=within)
+            first, second = (_ask(material, last, model, progress, what) for model in (material.dnn.model, retrained))
+            judged = (_judged(material, last, found) for found in (first, _mixed(first, second, share)))
+            more["final"] = final_test(out, *judged, held_out=last.root == tested.root, within=within)
         if tuning.best and material.dnn.task == "classification":
-            more["trade_off"] = trade_off(answers.outputs, again.outputs, test.labels[answers.indices])
+            more["trade_off"] = trade_off(answers.outputs, again.outputs, tested.labels[answers.indices])
             retrained = answer_together(material.dnn, retrained, share) if share else retrained
         compile_as_given(material.dnn, retrained)
         facts = _facts(material, tuning, settings, data, answers.skipped, of_groups)

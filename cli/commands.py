@@ -172,8 +172,9 @@ def _failures_of_detector(out: Path, options: argparse.Namespace, progress: Prog
     from dnn.detection.detector_failures import find_detection_failures
 
     given: dict[str, Any] = {name: value for name in ("iou", "score") if (value := getattr(options, name)) is not None}
-    places = options.coco or options.yolo
-    return find_detection_failures(*places, out, yolo=bool(options.yolo), **given, progress=progress)
+    truth, results, images = options.coco or options.yolo
+    given |= {"yolo": bool(options.yolo), "progress": progress}
+    return find_detection_failures(truth, results, images, out, **given)
 
 
 def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> None:
