@@ -29,7 +29,7 @@ import warnings
 
 from cli.arguments import build_parser
 from cli.before import read_paths, speaking_of, take_over
-from cli.terminal import terminal
+from cli.terminal import terminal, warn
 from support.errors import SAFEError
 
 
@@ -58,21 +58,19 @@ def main(arguments: list[str] | None = None) -> int:
             status = options.run(options.out, options, progress)
         sys.stdout.flush()
     except SAFEError as error:
-        from support.text import printable
-
-        print(f"safe: {printable(str(error))}".replace("\n", " "), file=sys.stderr)
+        warn(str(error).replace("\n", " "))
         return 2
     except BrokenPipeError:  # the reader of the output, for example `head`, has closed it; the files are written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         kept = "Extracted features are kept; run the same command again to continue from there."
-        print(f"safe: stopped. {kept}", file=sys.stderr)
+        warn(f"stopped. {kept}")
         return 130
     except Exception as error:  # noqa: BLE001, the outermost handler: the engineer gets a line, not a traceback
         from support.defects import describe_defect
 
-        print(f"safe: {describe_defect(error)}", file=sys.stderr)
+        warn(describe_defect(error))
         return 1
     return status or 0
 

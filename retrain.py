@@ -96,9 +96,9 @@ def retrain(
         if not settings.unlabelled:
             material = material._replace(unlabelled=())
         common = _in_common(material, out, progress)
-        data, test = _training_data(material), material.test
-        answers = _ask(material, test, material.dnn.model, progress, "Testing the model")
-        before = _judged(material, test, answers)
+        data, tested = _training_data(material), material.test
+        answers = _ask(material, tested, material.dnn.model, progress, "Testing the model")
+        before = _judged(material, tested, answers)
         unfinished = out / CHECKPOINT_FILE, out / SECOND_CHECKPOINT_FILE
         tuning = fine_tune_twice(
             material.dnn, data, settings, threshold=material.threshold, progress=progress, on_epoch=on_epoch,
@@ -107,16 +107,18 @@ def retrain(
             likely_wrong=lambda given: likely_wrong(np.nan_to_num(given), answers.outputs, ~before.right),
         )  # fmt: skip
         retrained, share = tuning.model, settings.original_share
-        again = _ask(material, test, retrained, progress, "Testing the retrained model")
-        after = _judged(material, test, _mixed(answers, again, share))
+        again = _ask(material, tested, retrained, progress, "Testing the retrained model")
+        after = _judged(material, tested, _mixed(answers, again, share))
         clusters = material.review.clusters if material.review else None
         compared, of_groups = compare_in(out, clusters, before, after, within=within)
         more: dict[str, Any] = {"overlaps": common}
         if tuning.best and material.final:
-            judged = _looked_at_once(material, material.final, retrained, share, progress)
-            more["final"] = final_test(out, *judged, held_out=material.final.root == test.root, within=within)
+            last, what = material.final, "Testing on images that chose nothing"  # the one time that they are looked at
+            first, second = (_ask(material, last, model, progress, what) for model in (material.dnn.model, retrained))
+            judged = (_judged(material, last, found) for found in (first, _mixed(first, second, share)))
+            more["final"] = final_test(out, *judged, held_out=last.root == tested.root, within=within)
         if tuning.best and material.dnn.task == "classification":
-            more["trade_off"] = trade_off(answers.outputs, again.outputs, test.labels[answers.indices])
+            more["trade_off"] = trade_off(answers.outputs, again.outputs, tested.labels[answers.indices])
             retrained = answer_together(material.dnn, retrained, share) if share else retrained
         compile_as_given(material.dnn, retrained)
         facts = _facts(material, tuning, settings, data, answers.skipped, of_groups)
@@ -350,21 +352,6 @@ def _mixed(original: Predictions, retrained: Predictions, share: float) -> Predi
 def _judged(material: _Material, images: LabelledImages, found: Predictions) -> AnsweredImages:
     judgement = judge(material.dnn, images, found.indices, found.outputs, threshold=material.threshold)
     return in_words(material.dnn.path, images, judgement)
-
-
-def _looked_at_once(
-    material: _Material, images: LabelledImages, retrained: Any, share: float, progress: Progress
-) -> tuple[AnsweredImages, AnsweredImages]:
-    """What both models say of images that chose nothing: the one time that they are looked at.
-
-    Parameters
-    ----------
-    share : float
-        Of the original network in the answers.
-    """
-    what = "Testing on images that chose nothing"
-    before, after = (_ask(material, images, model, progress, what) for model in (material.dnn.model, retrained))
-    return _judged(material, images, before), _judged(material, images, _mixed(before, after, share))
 
 
 def _facts(

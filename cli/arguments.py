@@ -37,6 +37,7 @@ class Command(argparse.ArgumentParser):
         self.add_argument(flag, action="store_true", help=what)
 
 
+Run = Callable[[Path, argparse.Namespace, Progress], int | None]
 Commands = argparse._SubParsersAction  # what `add_subparsers` returns has no public name
 
 
@@ -49,34 +50,35 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"SAFE {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for run, *options in (
-        (work.run_ui, _ui, _weights),
-        (work.run_cluster, _cluster, _partial, _weights, _dask),
-        (work.run_confirm, _confirm, _partial, _weights),
-        (work.run_check, _check, _partial),
-        (work.run_heatmaps, _asking, _loading),
-        (work.run_probe, _asking, _loading),
-        (work.run_select, _select, _partial, _weights, _loading, _dask),
-        (work.run_failures, _failures, _loading, _regression, _partial),
-        (work.run_crops, _crops),
-        (work.run_retrain, _retrain, _labels, _loading, _regression, _partial),
-        (work.run_compare, _compare, _regression, _partial),
-        (work.run_register, _register),
-        (work.run_report, _weights),
-        (work.run_export, _export, _labels, _weights),
-        (work.run_evidence, _evidence),
-        (work.run_verify, _verify),
-        (work.run_keys, _keys),
-        (work.run_safety_case,),
-        (work.run_moved, _moved),
-    ):
+    options_of: dict[Run, tuple[Callable[[Command], None], ...]] = {
+        work.run_ui: (_ui, _weights),
+        work.run_cluster: (_cluster, _partial, _weights, _dask),
+        work.run_confirm: (_confirm, _partial, _weights),
+        work.run_check: (_check, _partial),
+        work.run_heatmaps: (_asking, _loading),
+        work.run_probe: (_asking, _loading),
+        work.run_select: (_select, _partial, _weights, _loading, _dask),
+        work.run_failures: (_failures, _loading, _regression, _partial),
+        work.run_crops: (_crops,),
+        work.run_retrain: (_retrain, _labels, _loading, _regression, _partial),
+        work.run_compare: (_compare, _regression, _partial),
+        work.run_register: (_register,),
+        work.run_report: (_weights,),
+        work.run_export: (_export, _labels, _weights),
+        work.run_evidence: (_evidence,),
+        work.run_verify: (_verify,),
+        work.run_keys: (_keys,),
+        work.run_safety_case: (),
+        work.run_moved: (_moved,),
+    }
+    for run, options in options_of.items():
         command = _command(commands, run)
         for add in options:
             add(command)
     return parser
 
 
-def _command(commands: Commands, run: Callable[[Path, argparse.Namespace, Progress], int | None]) -> Command:
+def _command(commands: Commands, run: Run) -> Command:
     """A command, called as the function that it runs, whose docstring is its help; with the options that all have."""
     what = " ".join((run.__doc__ or "").split())
     name = run.__name__.removeprefix("run_").replace("_", "-")

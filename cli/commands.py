@@ -131,9 +131,17 @@ def run_select(out: Path, options: argparse.Namespace, progress: Progress) -> No
 
 def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Run a Keras or ONNX model on a labelled test set and collect the images that it gets wrong."""
-    if options.coco or options.yolo:
-        _run_detector_failures(out, options, progress)
-        return
+    from pipeline.summaries import failures_summary
+
+    of_detector = options.coco or options.yolo
+    failures = (_failures_of_detector if of_detector else _failures_of_model)(out, options, progress)
+    _print_skipped(failures.skipped, failures.assumptions)
+    say(failures_summary(failures))
+    crops = "objects/, objects.csv, parameters.csv, " if of_detector else ""
+    say(f"Written: {crops}failures/, failures.csv, predictions.csv, accuracy.json in {out}")
+
+
+def _failures_of_model(out: Path, options: argparse.Namespace, progress: Progress) -> Any:
     if options.predictions and options.test is None:
         options.model, options.test = None, options.model  # the only one given is TEST
     if bool(options.model) == bool(options.predictions) or not options.test or options.iou or options.score:
@@ -143,40 +151,31 @@ def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> 
         )
     from dnn.failures import collect_failures, find_failures
     from dnn.held_out import hold_out_of
-    from pipeline.summaries import failures_summary
     from training.earlier import kept_copy
 
-    if options.predictions is not None and (options.rescale or options.trust_model):
+    if options.predictions and (options.rescale or options.trust_model):
         raise SAFEError(
             "Expected --rescale and --trust-model with a model only. Received one of them and --predictions."
         )
     hold_out = hold_out_of(options.hold_out, options.group)
     given: dict[str, Any] = {"options": _dnn_options(options), "train": options.train, "hold_out": hold_out}
-    if options.predictions is not None:
-        failures = collect_failures(options.predictions, options.test, out, **given)
-    else:
-        failures = find_failures(kept_copy(options.model, out), options.test, out, **given, progress=progress)
-    _print_skipped(failures.skipped, failures.assumptions)
-    say(failures_summary(failures))
-    say(f"Written: failures/, failures.csv, predictions.csv, accuracy.json in {out}")
+    if options.predictions:
+        return collect_failures(options.predictions, options.test, out, **given)
+    return find_failures(kept_copy(options.model, out), options.test, out, **given, progress=progress)
 
 
-def _run_detector_failures(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+def _failures_of_detector(out: Path, options: argparse.Namespace, progress: Progress) -> Any:
     """Before step 1: what a detector misses and what it detects wrongly."""
     names = ("model", "test", "predictions", "train", "targets", "threshold", "hold_out", "group")
     of_classifier = any(getattr(options, name) for name in names)
     if of_classifier or (options.coco and options.yolo):
         raise SAFEError("Expected either --coco or --yolo, without MODEL, TEST and their options.")
     from dnn.detection.detector_failures import find_detection_failures
-    from pipeline.summaries import failures_summary
 
-    truth, results, images = options.coco or options.yolo
     given: dict[str, Any] = {name: value for name in ("iou", "score") if (value := getattr(options, name)) is not None}
-    given["yolo"] = bool(options.yolo)
-    failures = find_detection_failures(truth, results, images, out, **given, progress=progress)
-    _print_skipped(failures.skipped, failures.assumptions)
-    say(failures_summary(failures))
-    say(f"Written: objects/, failures/, failures.csv, predictions.csv, parameters.csv, objects.csv in {out}")
+    truth, results, images = options.coco or options.yolo
+    given |= {"yolo": bool(options.yolo), "progress": progress}
+    return find_detection_failures(truth, results, images, out, **given)
 
 
 def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> None:
@@ -371,7 +370,6 @@ def run_export(out: Path, options: argparse.Namespace, progress: Progress) -> No
     left_out = 0
     if options.labelled:
         _take_typed_labels(out)
-    if options.labelled:
         done, left_out = export_labelled_set(out, options.labelled, labelling, progress=progress)
     else:
         done = export_results(out, options.to or out / EXPORT_FOLDER, rccs=options.rcc, progress=progress)

@@ -136,10 +136,9 @@ def confusion_matrices(
     """
     n = len(label)
     both = confusion_matrix(np.concatenate([label, label]), np.concatenate([before, after]))
-    return (
-        _counted(both.classes, both.rest, both.row[:n], both.column[:n]),
-        _counted(both.classes, both.rest, both.row[n:], both.column[n:]),
-    )
+    halves = (slice(n), slice(n, None))
+    first, second = (_counted(both.classes, both.rest, both.row[half], both.column[half]) for half in halves)
+    return first, second
 
 
 def class_rates(label: np.ndarray, predicted: np.ndarray, groups: Groups | None = None) -> list[ClassRate]:

@@ -14,15 +14,7 @@ import numpy as np
 from dnn.model import AS_IN_THE_FILE, DnnOptions
 from dnn.predictions import class_folders, judge_regression
 from dnn.targets import images_with_targets
-from dnn.tested import (
-    LABEL,
-    PREDICTED,
-    AnsweredImages,
-    AnswerTable,
-    in_words,
-    read_answer_table,
-    read_predictions,
-)
+from dnn.tested import LABEL, PREDICTED, AnsweredImages, AnswerTable, in_words, read_answer_table, read_predictions
 from rccs.answers import CONFIDENCE
 from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
@@ -92,9 +84,7 @@ def _folders(tested: AnsweredImages, train: StrPath | None) -> list[str]:
     labels = zip(tested.paths, tested.answers.label.tolist(), strict=True)
     by_folder = all(path.split("/", 1)[0] == label for path, label in labels)
     found = class_folders(tested.root) if by_folder else []
-    if train is None:
-        return found
-    return [*found, *class_folders(existing_folder(train, "the training folder"))]
+    return [*found, *(class_folders(existing_folder(train, "the training folder")) if train else ())]
 
 
 def _unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[str, ...]:

@@ -43,7 +43,8 @@ def group_columns(
     for table in filter(None, tables):
         columns = read_texts(table, root, paths) | columns
     alike = {ALIKE: chains(root, paths)} if ALIKE in names and ALIKE not in columns else {}
-    columns = {PREFIX: _prefixes(paths), FOLDER: _folders(paths)} | alike | columns
+    below = [path.rpartition("/")[0] if path.count("/") > 1 else "" for path in paths]  # folders of classes
+    columns = {PREFIX: _prefixes(paths), FOLDER: below} | alike | columns
     return {name: texts for name, texts in columns.items() if name not in NO_GROUPS and any(texts)}
 
 
@@ -88,8 +89,3 @@ def _prefixes(paths: Sequence[str]) -> list[str]:
         keys.append((folder, numbered[1] if numbered else ""))
     several = len(set(keys)) > len({folder for folder, _ in keys})
     return [(f"{folder}/{begin}" if begin.isdigit() else begin) if several else "" for folder, begin in keys]
-
-
-def _folders(paths: Sequence[str]) -> list[str]:
-    """Folders below those of classes."""
-    return [path.rpartition("/")[0] if path.count("/") > 1 else "" for path in paths]

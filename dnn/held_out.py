@@ -107,8 +107,9 @@ def draw(images: LabelledImages, hold_out: HoldOut, *, table: Path | None = None
     by_class = np.zeros((of.max() + 1, labels.max() + 1), int)
     np.add.at(by_class, (of, labels), 1)
     sizes, commonest = by_class.sum(axis=1), by_class.argmax(axis=1)
-    name_of = dict(zip(of.tolist(), names, strict=True))
-    order = sorted(name_of, key=lambda group: (commonest[group], _digest(name_of[group])))
+    named = zip(of.tolist(), names, strict=True)
+    digests = {group: hashlib.sha256(os.fsencode(name)).digest() for group, name in named}
+    order = sorted(digests, key=lambda group: (commonest[group], digests[group]))
     held, missing = np.zeros(len(sizes), bool), 0.0
     for _, of_class in groupby(order, key=lambda group: commonest[group]):
         members = list(of_class)
@@ -126,10 +127,6 @@ def draw(images: LabelledImages, hold_out: HoldOut, *, table: Path | None = None
     groups = f" ({held.sum():,} of {count(len(held), noun)})" if hold_out.group else ""
     told = f"{held[of].sum():,} of {count(len(of), 'image')}{groups}"
     return held[of], (f"Held out, to prove a retraining: {told}. Nothing is chosen by them.",)
-
-
-def _digest(name: str) -> bytes:
-    return hashlib.sha256(os.fsencode(name)).digest()
 
 
 def held_out_of(image_root: Path, *, within: Path | None = None) -> HeldOut | None:

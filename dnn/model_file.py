@@ -6,9 +6,7 @@ unless the engineer allows it. TensorFlow is imported only inside functions.
 """
 
 import json
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from support.errors import SAFEError
+from support.files import DAMAGED
 from support.quiet import quiet_stderr
 
 # Layers that contain or fetch code or another framework's model, and layers that read a file named by the model.
@@ -29,10 +28,7 @@ _DOING = frozenset({"callbacks", "config", "datasets", "export", "saving", "util
 # A file may unpack to this many times its size, plus a constant; one that unpacks to more is a decompression bomb.
 _MOST_UNPACKED, _UNPACKED_AT_LEAST = 20, 2**26
 # Raised by Keras, h5py and zipfile for files that are damaged or need something that is missing.
-_LOAD_FAULTS: tuple[type[Exception], ...] = (
-    OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, ImportError, RuntimeError, struct.error,
-    zlib.error, zipfile.BadZipFile,
-)  # fmt: skip
+_LOAD_FAULTS: tuple[type[Exception], ...] = (*DAMAGED, ImportError)
 _SCALING_LAYERS = frozenset(
     {"Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add", "GetItem"}
 )
@@ -82,17 +78,15 @@ def read_config(file: Path) -> tuple[dict, dict]:
             with zipfile.ZipFile(file) as archive:
                 _check_archive(archive, file.stat().st_size)
                 whole = json.loads(archive.read("config.json"))
-            compiled = whole.get("compile_config") or {}
-            return whole, {"optimizer": compiled.get("optimizer"), "loss": compiled.get("loss")} if compiled else {}
-        import h5py
+            compiled, optimizer = whole.get("compile_config") or {}, "optimizer"
+        else:
+            import h5py
 
-        with h5py.File(file, "r") as stored:
-            _check_weights(stored, file.stat().st_size)
-            whole = json.loads(stored.attrs["model_config"])
-            compiled = json.loads(stored.attrs.get("training_config") or "{}")
-        return whole, (
-            {"optimizer": compiled.get("optimizer_config"), "loss": compiled.get("loss")} if compiled else {}
-        )
+            with h5py.File(file, "r") as stored:
+                _check_weights(stored, file.stat().st_size)
+                whole = json.loads(stored.attrs["model_config"])
+                compiled, optimizer = json.loads(stored.attrs.get("training_config") or "{}"), "optimizer_config"
+        return whole, {"optimizer": compiled.get(optimizer), "loss": compiled.get("loss")} if compiled else {}
     except _LOAD_FAULTS as error:
         raise _damaged(file, error) from error
 

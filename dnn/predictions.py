@@ -409,28 +409,17 @@ def predict(
     pixels = Pixels(dnn, files, cache_bytes=0)
     indices, outputs = run_model(dnn, model or dnn.model, pixels, np.arange(len(files)), progress=progress, what=what)
     skipped = skipped_of(pixels, paths)
-    check_outputs(outputs, dnn, root, skipped)
+    if not len(outputs):
+        first = f". The first, {skipped[0].path}: {skipped[0].reason}" if skipped else ""
+        raise SAFEError(f"Expected readable images in {root}. Received {len(skipped)}, all of them unreadable{first}")
+    if not np.isfinite(outputs).all():
+        raise SAFEError(f"The model's outputs must be finite. Received NaN or infinity; is {dnn.path} damaged?")
     return Predictions(indices, outputs, skipped)
 
 
 def skipped_of(pixels: Pixels, paths: Sequence[str]) -> tuple[Skipped, ...]:
     """The unreadable images found so far, by name."""
     return tuple(Skipped(paths[i], reason) for i, reason in sorted(pixels.unreadable.items()))
-
-
-def check_outputs(outputs: np.ndarray, dnn: Dnn, root: Path, skipped: Sequence[Skipped]) -> None:
-    """Make sure that there are outputs and that they are finite.
-
-    Raises
-    ------
-    SAFEError
-        There are no outputs, or one is NaN or infinite.
-    """
-    if not len(outputs):
-        first = f". The first, {skipped[0].path}: {skipped[0].reason}" if skipped else ""
-        raise SAFEError(f"Expected readable images in {root}. Received {len(skipped)}, all of them unreadable{first}")
-    if not np.isfinite(outputs).all():
-        raise SAFEError(f"The model's outputs must be finite. Received NaN or infinity; is {dnn.path} damaged?")
 
 
 def judge(

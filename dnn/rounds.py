@@ -13,18 +13,7 @@ from rccs.rounds import names_in
 from store.runs import CLUSTERS, runs_of
 from support.errors import SAFEError
 from support.files import free_name, read_record, replacing_folder
-from support.run_folder import (
-    ACCURACY_FILE,
-    FAILURES,
-    FAILURES_FILE,
-    FAILURES_MARK,
-    OBJECTS,
-    OBJECTS_FILE,
-    PREDICTIONS_FILE,
-    ROUNDS_FOLDER,
-)
-
-_TABLES = (FAILURES_FILE, PREDICTIONS_FILE, OBJECTS_FILE, PARAMETERS_FILE)
+from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_MARK, OBJECTS, ROUNDS_FOLDER, TABLES_OF_FAILURES
 
 
 def keep_round(folder: Path) -> None:
@@ -74,7 +63,7 @@ def _copy_round(folder: Path, new: Path) -> None:
     for name in (FAILURES, OBJECTS):
         if names_in(folder / name):
             shutil.copytree(folder / name, new / name, copy_function=_link)
-    for name in _TABLES:
+    for name in (*TABLES_OF_FAILURES, PARAMETERS_FILE):
         if (folder / name).is_file():
             shutil.copy2(folder / name, new / name)
     for name in ("test_root", "model"):

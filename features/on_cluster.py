@@ -23,16 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from features.attributes import attribute_cache, decoded
-from features.batches import (
-    EXTRACTING,
-    FeatureBatch,
-    Loaded,
-    Stream,
-    as_batch,
-    compute_rows,
-    load_ahead,
-    load_image,
-)
+from features.batches import EXTRACTING, FeatureBatch, Loaded, Stream, as_batch, compute_rows, load_ahead, load_image
 from features.cache import FeatureCache
 from features.extractor import Extractor
 from features.network import Network, load_network
@@ -221,7 +212,7 @@ def _extract(
         except UNREADABLE as error:
             found.append(Loaded(path, key, reason=reason_for(error)))
     pixels = [item.pixels for item in found if item.pixels is not None]
-    rows = iter(compute_rows(network, pixels, extractor) if pixels else ())
+    rows = iter(compute_rows(network, pixels, extractor)) if pixels else iter(())
     return tuple(item if item.reason else item._replace(pixels=None, row=next(rows)) for item in found)
 
 

@@ -65,7 +65,7 @@ def rows_by_image(
                 elsewhere.setdefault("/".join(parts[: end[0]]), []).append((end[1], row))
     for place, ended in elsewhere.items():
         sure = len(here.get(_begin(f"{place}/"), ()))
-        if len({image for image, _ in ended}) > sure and not (sure and _is_folder(folder / place)):
+        if len({image for image, _ in ended}) > sure and not (sure and (folder / place).is_dir()):
             for image, row in ended:
                 found.setdefault(image, []).append((BY_ENDING, row))
     if by_name and not found:
@@ -78,10 +78,6 @@ def rows_by_image(
 
 def _begin(key: str) -> str:
     return match[0] if (match := _BEGIN.match(key)) else ""
-
-
-def _is_folder(place: Path) -> bool:
-    return place.is_dir()
 
 
 def _rows_about(found: list[tuple[int, int]], keys: Sequence[str], places: Sequence[str]) -> list[int]:

@@ -123,7 +123,10 @@ def read_table(source: Path, what: str, *, own: bool = False, code_page: str | N
         The file cannot be read, is not text, has a quotation mark that is not closed or stands inside a cell, or two
         columns of the same name, or a row has more or fewer cells than the header.
     """
-    data = _bytes_of(source, what)
+    try:
+        data = regular(source).read_bytes()
+    except (OSError, ValueError) as error:
+        raise SAFEError(f"Could not read the {what} in {source}: {getattr(error, 'strerror', 0) or error}.") from error
     try:
         text = _decoded(data, code_page)
         if "\0" in text:
@@ -136,13 +139,6 @@ def read_table(source: Path, what: str, *, own: bool = False, code_page: str | N
         raise SAFEError(f"Expected {what} as a CSV file. Received: {source}, {error}.") from error
     digest = hashlib.blake2b(data, digest_size=16).hexdigest()
     return Table(source, header, rows, lines, separator != ",", digest)
-
-
-def _bytes_of(source: Path, what: str) -> bytes:
-    try:
-        return regular(source).read_bytes()
-    except (OSError, ValueError) as error:
-        raise SAFEError(f"Could not read the {what} in {source}: {getattr(error, 'strerror', 0) or error}.") from error
 
 
 def read_own(source: Path) -> list[list[str]]:

@@ -19,11 +19,6 @@ def display_name(path: str, *, longest: int = DISPLAY_LENGTH) -> str:
     return f"{name[: longest - end - 1]}…{name[-end:]}"
 
 
-def steers(text: str) -> bool:
-    """Whether text contains control characters or characters that change the text direction."""
-    return bool(_CONTROLS.search(text))
-
-
 def printable(path: str) -> str:
     """A path as text that is safe to display, even if it is not valid Unicode or contains control characters."""
     return _CONTROLS.sub("\ufffd", path.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))

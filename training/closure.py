@@ -101,8 +101,8 @@ def closures(
     names = [str(number) for number in range(len(held))]
     by_group = None
     if groups:  # an image may be of several claims
-        claim, row = np.nonzero(held)
-        by_group = ByGroup(groups.name, count_by_group(groups.of[row], claim, names, before[row], after[row]))
+        of_claim, row = np.nonzero(held)
+        by_group = ByGroup(groups.name, count_by_group(groups.of[row], of_claim, names, before[row], after[row]))
     of = groups.of if groups else np.arange(len(before))
     correlation = tally(of, ~after).correlation if groups else 0.0
     found = []

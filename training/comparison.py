@@ -139,13 +139,9 @@ class BeforeAfter:
 
 
 def compare_in(
-    folder: Path,
-    clusters: RootCauseClusters | None,
-    before: AnsweredImages,
-    after: AnsweredImages,
-    *,
+    folder: Path, clusters: RootCauseClusters | None, before: AnsweredImages, after: AnsweredImages, *,
     within: Path | None = None,
-) -> tuple[BeforeAfter, tuple[str, ...]]:
+) -> tuple[BeforeAfter, tuple[str, ...]]:  # fmt: skip
     """Compare the answers of two models, by the groups that are known of the images; and sentences on these groups.
 
     Parameters

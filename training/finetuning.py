@@ -351,10 +351,7 @@ def copy_with(dnn: Dnn, weights: list[np.ndarray]) -> Any:
     def clone(layer: Any) -> Any:
         return layer if type(layer).__name__ == "Lambda" else type(layer).from_config(layer.get_config())
 
-    if any(type(layer).__name__ == "Lambda" for layer in dnn.model._flatten_layers()):
-        model = keras.models.clone_model(dnn.model, clone_function=clone, recursive=True)
-    else:
-        model = keras.models.clone_model(dnn.model)
+    model = keras.models.clone_model(dnn.model, clone_function=clone, recursive=True)
     model.set_weights(weights)
     return model
 

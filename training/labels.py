@@ -38,7 +38,7 @@ from support.errors import SAFEError
 from support.files import write_text
 from support.matching import rows_by_image
 from support.tables import read_table
-from support.text import count, printable, some, steers
+from support.text import count, printable, some
 
 LONGEST_LABEL = 255
 
@@ -131,7 +131,7 @@ def _with_labels(unsafe: UnsafeSet, labels: Mapping[str, str]) -> UnsafeSet:
 def _check_texts(labels: Iterable[str]) -> None:
     for label in set(labels):
         # A class is the name of a folder, which cannot be longer. A longer label would make the table unreadable.
-        if len(label) > LONGEST_LABEL or steers(label) or "\n" in label:
+        if len(label) > LONGEST_LABEL or label != printable(label) or "\n" in label:
             raise SAFEError(f"Expected labels of up to {LONGEST_LABEL} characters. Received: {printable(label)[:80]!r}")
 
 

@@ -7,6 +7,7 @@ one drive, copies that were encoded again. Images with the same content are refu
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,25 +150,22 @@ def overlaps(
     SAFEError
         A proving set has images of a learned one.
     """
-    same = {(of, by): in_common(tests, files) for of, tests in proving.items() for by, files in learned.items()}
-    for (of, by), rows in same.items():
-        if rows.any():
-            examples = printable(some([str(proving[of][row]) for row in np.flatnonzero(rows).tolist()], limit=2))
+    pairs = list(product(proving.items(), learned.items()))
+    for (of, tests), (by, files) in pairs:
+        if same := np.flatnonzero(in_common(tests, files)).tolist():
             raise SAFEError(
                 f"Expected {of} images that the network does not learn, since they would prove nothing. Received "
-                f"{count(int(rows.sum()), f'{of} image')} that are {by} images as well, by their content: {examples}. "
-                "Remove them from one of the two."
+                f"{count(len(same), f'{of} image')} that are {by} images as well, by their content: "
+                f"{printable(some([str(tests[row]) for row in same], limit=2))}. Remove them from one of the two."
             )
     pictures = {
         name: thumbnails(files, progress=progress, what=f"Reading {name} images")
         for name, files in {**learned, **proving}.items()
     }
     found = []
-    for of, tests in proving.items():
-        for by, files in learned.items():
-            pairs = near_duplicates(pictures[by], pictures[of], progress=progress)
-            alike = {pair.second for pair in pairs}
-            nearest = sorted(pairs, key=lambda pair: pair.difference)[:EXAMPLES]
-            shown = tuple((str(files[pair.first]), str(tests[pair.second])) for pair in nearest)
-            found.append(Overlap(by, of, len(tests), len(alike), shown))
+    for (of, tests), (by, files) in pairs:
+        alike = near_duplicates(pictures[by], pictures[of], progress=progress)
+        nearest = sorted(alike, key=lambda pair: pair.difference)[:EXAMPLES]
+        shown = tuple((str(files[pair.first]), str(tests[pair.second])) for pair in nearest)
+        found.append(Overlap(by, of, len(tests), len({pair.second for pair in alike}), shown))
     return tuple(one for one in found if one.alike)

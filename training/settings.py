@@ -257,12 +257,11 @@ def choose_loss(dnn: Dnn, *, dense: bool = False) -> tuple[Any, str]:
         usual, fits = "sparsecategoricalcrossentropy", True
     fits = fits and name in kinds
     name = name if fits else usual
-    why = (
-        "the one that the model was compiled with"
-        if fits
-        else "the usual one for such outputs, since the model's own is unknown"
+    whys = (
+        "the usual one for such outputs, since the model's own is unknown",
+        "the one that the model was compiled with",
     )
-    summary = f"Loss: {kinds[name].__name__} ({why})."
+    summary = f"Loss: {kinds[name].__name__} ({whys[fits]})."
     kind = kinds[name.removeprefix("sparse") if dense else name]
     loss = dnn.compiled.get("loss")
     stored = loss.get("config") if fits and isinstance(loss, dict) else None

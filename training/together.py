@@ -79,9 +79,7 @@ def answer_together(dnn: Dnn, retrained: Any, share: float) -> Any:
     return keras.Model(pixels, outputs, name=dnn.model.name)
 
 
-def trade_off(
-    before: np.ndarray, after: np.ndarray, labels: np.ndarray, *, shares: Sequence[float] = SHARES
-) -> tuple[TradeOff, ...]:
+def trade_off(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> tuple[TradeOff, ...]:
     """What both networks together would get right with each share of the original one.
 
     Parameters
@@ -92,7 +90,7 @@ def trade_off(
     """
     was_right = before.argmax(axis=1) == labels
     found = []
-    for share in shares:
+    for share in SHARES:
         right = (share * before + (1 - share) * after).argmax(axis=1) == labels
         found.append(TradeOff(share, int(right.sum()), int((was_right & ~right).sum())))
     return tuple(found)

@@ -218,8 +218,7 @@ def _boxes(
         An entry is not in the format, or none belongs to the images and categories.
     """
     rows: list[tuple] = []
-    strangers: dict[str, list[Any]] = {"of an unknown image": [], "of an unknown category": []}
-    empty: list[int] = []
+    left_out: dict[str, list[str]] = {}
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict):
             raise _fault(path, number, f"a {noun} with image_id, category_id and bbox", entry)
@@ -227,26 +226,23 @@ def _boxes(
         image, category = _row(image_rows, entry, named), _row(category_rows, entry, "category_id")
         if image is None or category is None:
             key, why = (named, "image") if image is None else ("category_id", "category")
-            strangers[f"of an unknown {why}"].append(entry.get(key))
+            left_out.setdefault(f"of an unknown {why}", []).append(printable(quoted(repr(entry.get(key)))))
             continue
         box = _box(path, number, entry)
         score = _score(path, number, entry) if scored else math.nan
         if min(box[2:]) <= 0:
-            empty.append(number)
-            continue
-        rows.append((image, category, number, box, score, not scored and entry.get("iscrowd") == 1))
+            left_out.setdefault("without width or height", []).append(f"number {number + 1:,}")
+        else:
+            rows.append((image, category, number, box, score, not scored and entry.get("iscrowd") == 1))
     notes = [
-        f"Left out: {count(len(ids), noun)} {why}, the first {printable(quoted(repr(ids[0])))}, in {path.name}."
-        for why, ids in strangers.items()
-        if ids
+        f"Left out: {count(len(those), noun)} {why}, the first {those[0]}, in {path.name}."
+        for why, those in left_out.items()
     ]
-    if entries and sum(map(len, strangers.values())) == len(entries):
+    if entries and not rows and "without width or height" not in left_out:
         raise SAFEError(
             f"Expected {noun}s of images and categories of the ground truth. Received none in {path}. "
             f"{' '.join(notes)} Are both files about the same images, and do they count categories alike?"
         )
-    if empty:
-        notes.append(f"Left out: {count(len(empty), noun)} without width or height, the first number {empty[0] + 1:,}.")
     columns = zip(*rows, strict=True) if rows else [()] * len(Boxes._fields)
     kinds = (np.int64, np.int64, np.int64, np.float64, np.float64, bool)
     found = Boxes(*(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)))

@@ -81,10 +81,7 @@ def crops_of(test: DetectorTest, cases: Cases) -> list[Crop]:
     folders = _class_folders(test.classes)
     objects, detections = test.objects, test.detections
     crops = []
-    columns = zip(
-        cases.object.tolist(), cases.detection.tolist(), cases.about.tolist(), cases.type.tolist(), strict=True
-    )
-    for own, detection, about, kind in columns:
+    for own, detection, about, kind in zip(*(column.tolist() for column in cases), strict=True):
         score = float(detections.score[detection]) if detection != NONE else float("nan")
         boxes, row, noun = (objects, own, "object") if own != NONE else (detections, detection, "detection")
         image, category = int(boxes.image[row]), int(boxes.category[row])
@@ -151,12 +148,9 @@ def window_of(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, in
     if right <= left or bottom <= top:
         return None
     margin = max(LEAST_MARGIN, MARGIN * max(right - left, bottom - top))
-    return (
-        max(0, int(np.floor(left - margin))),
-        max(0, int(np.floor(top - margin))),
-        min(size[0], int(np.ceil(right + margin))),
-        min(size[1], int(np.ceil(bottom + margin))),
-    )
+    first, second = (max(0, int(np.floor(side - margin))) for side in (left, top))
+    third, fourth = (min(int(np.ceil(side + margin)), most) for side, most in zip((right, bottom), size, strict=True))
+    return first, second, third, fourth
 
 
 def _ends(box: np.ndarray, size: tuple[int, int]) -> tuple[float, float, float, float]:

@@ -7,7 +7,7 @@ has copies of those that are wrong. What is known of them goes to `parameters.cs
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,8 +131,13 @@ def cut_into(
             raise SAFEError(f"Expected images with objects in {root}. Received none that can be used.{reason}")
     kept = sorted((crop for crop in crops if crop.name in known), key=lambda crop: crop.name)
     of_images, unread = _parameters_of_images(root, test.images)
-    values = [[known[crop.name][name] if name not in unknown else "" for name in PARAMETERS] for crop in kept]
-    tables = {PARAMETERS_FILE: _parameters_text(kept, values, of_images), OBJECTS_FILE: _objects_text(test, kept)}
+    left_empty = dict.fromkeys(unknown, "")
+    rows = (
+        [crop.name, *(known[crop.name] | left_empty).values(), *(column[crop.image] for column in of_images.values())]
+        for crop in kept
+    )
+    parameters = table_text(["image", *PARAMETERS, *of_images], rows)
+    tables = {PARAMETERS_FILE: parameters, OBJECTS_FILE: _objects_text(test, kept)}
     return Cut(kept, tables, (*test.notes, *unread), tuple(sorted(skipped)))
 
 
@@ -147,17 +152,6 @@ def _parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, l
 
 
 # --- The files ----------------------------------------------------------------------------------------------------
-
-
-def _parameters_text(
-    crops: Sequence[Crop], values: Sequence[Sequence[str]], of_images: Mapping[str, Sequence[str]]
-) -> str:
-    """`parameters.csv` of crops: what is known of the boxes, and the recorded parameters of their images."""
-    rows = (
-        [crop.name, *known, *(column[crop.image] for column in of_images.values())]
-        for crop, known in zip(crops, values, strict=True)
-    )
-    return table_text(["image", *PARAMETERS, *of_images], rows)
 
 
 def _objects_text(test: DetectorTest, crops: Sequence[Crop]) -> str:

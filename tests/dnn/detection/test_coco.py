@@ -73,7 +73,7 @@ def test_the_name_of_the_file_counts_where_a_result_has_one(read):
     [
         ({"image_id": 99}, "Left out: 1 detection of an unknown image, the first 99, in results.json."),
         ({"category_id": 0}, "Left out: 1 detection of an unknown category, the first 0, in results.json."),
-        ({"bbox": [1, 2, 0, 4]}, "Left out: 1 detection without width or height, the first number 2."),
+        ({"bbox": [1, 2, 0, 4]}, "Left out: 1 detection without width or height, the first number 2, in results.json."),
     ],
 )
 def test_what_belongs_to_nothing_is_left_out_and_told(read, entries, note):

@@ -125,7 +125,7 @@ def test_the_command_line_says_what_was_found(case, capsys):
     out = capsys.readouterr().out
     assert "With a score from 0.65 and an overlap (IoU) from 0.6:" in out
     assert "Failures by type: missed" in out
-    assert "Written: objects/, failures/" in out
+    assert "Written: objects/, objects.csv, parameters.csv, failures/" in out
 
 
 # --- The improvement set: crops to select from, and whole images to label ---------------------------------------
