@@ -10,7 +10,7 @@ from pipeline.reporting.safety_case import GSN_JSON_FILE, SAFETY_CASE_FOLDER, wr
 from rccs.review.edits import Maker, redo_edit, undo_edit
 from rccs.review.journal import describe_edit
 from rccs.review.notes import LONGEST_SCOPE, SCOPE, Scope
-from rccs.review.review import all_edits, load_review, load_scope, set_scope
+from rccs.review.review import all_edits, load_review, load_scope, set_note
 from SAFE_Tool import main
 from store.entries import speaking
 from support.errors import SAFEError
@@ -18,7 +18,7 @@ from support.errors import SAFEError
 
 def say(out, by="ann", **fields):
     seen = load_scope(out)[0]
-    return set_scope(out, seen._replace(**fields), seen=seen, by=by, run=load_review(out).run)
+    return set_note(out, seen._replace(**fields), seen=seen, by=by, run=load_review(out).run)
 
 
 def test_what_is_said_is_listed_undone_by_its_author_and_said_again(out):
@@ -42,7 +42,7 @@ def test_what_is_said_is_listed_undone_by_its_author_and_said_again(out):
 
 def test_what_somebody_else_has_said_meanwhile_is_not_overwritten(out):
     say(out, use="mine")
-    kept = set_scope(out, Scope(use="yours", system="a camera"), seen=Scope())
+    kept = set_note(out, Scope(use="yours", system="a camera"), seen=Scope())
     assert (kept.note, kept.conflicts) == (Scope(use="mine", system="a camera"), ("use",))
     with pytest.raises(SAFEError, match=r"Intended use may have 2,000 characters\. Received: 2,001"):
         say(out, use="u" * (LONGEST_SCOPE + 1))
