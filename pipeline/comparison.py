@@ -68,12 +68,11 @@ def explain_failures(
         known = known_of(tested, parameters=parameters, within=within, groups=names, progress=progress)
         progress("Searching for weak spots", 0, 0)
         known_groups = named_groups(names, tested, parameters=parameters, within=within)
-        if known_groups is None:
-            known_groups = suspected_groups(tested, parameters=parameters, within=within)
+        known_groups = known_groups or suspected_groups(tested, parameters=parameters, within=within)
         spots = weak_spots_of(tested, known, known_groups)
         if known_groups and known_groups.given:
-            recorded = {name: column for name, column in known.columns.items() if name not in known.measured}
-            recorded.pop(PREDICTED, None)
+            others = {*known.measured, PREDICTED}
+            recorded = {name: column for name, column in known.columns.items() if name not in others}
             unclear = undecided(recorded, ~tested.right, known_groups.groups, spots)
             known_groups = known_groups._replace(notes=(*known_groups.notes, *unclear))
         reasons = reasons_of(clusters, tested, known, spots)
@@ -97,12 +96,7 @@ def explain_failures(
 
 
 def other_images(
-    out: Path,
-    kind: str,
-    *,
-    within: Path | None = None,
-    weights: StrPath | None = None,
-    progress: Progress = no_progress,
+    out: Path, kind: str, *, within: Path | None, weights: StrPath | None, progress: Progress
 ) -> OtherImages:
     """Images that the failing ones of the run in `out` are compared with one by one (see `reasons/similar_images.py`).
 

@@ -15,7 +15,7 @@ from rccs.profiles import PROFILES_FILE, REFERENCE, Profile, profile_clusters, p
 from rccs.review.review import Review, load_review
 from rccs.spots.rates import RATES_FILE, rates_text
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE, spots_text
-from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE, load_unsafe_set, unsafe_table
+from rccs.unsafe_set import SHOWN_FILES, UNSAFE_SET_FILE, load_unsafe_set, unsafe_table
 from reasons.comparison import Reasons, load_reasons
 from reasons.confirmation import CONFIRMATION_FILE
 from reasons.probes import PROBES_FILE
@@ -28,7 +28,6 @@ from training.closure import CLOSURE_FILE
 from training.result import retraining_files, show_retraining
 
 _REASONS = (WEAK_SPOTS_FILE, RATES_FILE, CONFIRMATION_FILE, CLOSURE_FILE, PROBES_FILE)
-_SELECTION = (FILENAMES_FILE, UNSAFE_SET_FILE, UNSAFE_IMAGES_FILE)
 
 
 def describe_rccs(
@@ -72,19 +71,13 @@ def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | N
 
     A parameter of the same name counts. Parameters that can no longer be read are left out.
     """
-    answers = clusters.answers.columns if clusters.answers else {}
-    return {**answers, **clusters.measured, **_recorded(out, clusters, within)}
-
-
-def _recorded(out: Path, clusters: RootCauseClusters, within: Path | None) -> Mapping[str, np.ndarray]:
+    known = {**(clusters.answers.columns if clusters.answers else {}), **clusters.measured}
     # Clusters of an earlier version may not name the table of the test images.
     source = table_of(out, "parameters", clusters) or find_parameters(clusters.image_root)
-    if source is None or not is_within(source, within):
-        return {}
-    try:
-        return read_parameters(source, clusters.image_root, clusters.paths).columns
-    except (OSError, ValueError):
-        return {}  # people may have edited run.json, and the file may be gone
+    with contextlib.suppress(OSError, ValueError):  # people may have edited run.json, and the file may be gone
+        if source and is_within(source, within):
+            known |= read_parameters(source, clusters.image_root, clusters.paths).columns
+    return known
 
 
 def refresh_rccs(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> RootCauseClusters:
@@ -214,9 +207,9 @@ def _reasons(out: Path, review: Review) -> Reasons:
 
 def _unsafe_files(out: Path) -> tuple[dict[str, Writer], list[str]]:
     run = present_runs(out).get(SELECTION)
-    files: dict[str, Writer] = {**texts_of(run, FILENAMES_FILE, UNSAFE_IMAGES_FILE)}
+    files: dict[str, Writer] = {**texts_of(run, *(name for name in SHOWN_FILES if name != UNSAFE_SET_FILE))}
     edited = is_edited(out, UNSAFE_SET_FILE)
     if run and not edited:
         with contextlib.suppress(SAFEError):  # damaged, which is told where it is read
             files[UNSAFE_SET_FILE] = unsafe_table(load_unsafe_set(out))
-    return files, [name for name in _SELECTION if not (edited and name == UNSAFE_SET_FILE)]
+    return files, [name for name in SHOWN_FILES if not (edited and name == UNSAFE_SET_FILE)]

@@ -5,18 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dnn.predictions import class_folders
-from pipeline.reporting.export import (
-    EXPORT_ZIP,
-    Export,
-    ExportedImage,
-    LabelledImage,
-    check_labelled,
-    check_target,
-    export_rccs,
-    labelled_rows,
-    spot_rows,
-    write_copies,
-)
+from pipeline.reporting import export
 from pipeline.reporting.report import report_html
 from rccs.review.review import load_review
 from rccs.unsafe_set import load_unsafe_set
@@ -30,7 +19,7 @@ from training.labels import AS_LABELLED, Labelling, label_unsafe_set, save_label
 
 def export_results(
     out: Path, to: StrPath, *, rccs: Sequence[int] | None = None, progress: Progress = no_progress
-) -> Export:
+) -> export.Export:
     """Copy the images of the RCCs in the folder `out` to a folder per RCC, with a table; the engineer's edits count.
 
     Parameters
@@ -41,12 +30,12 @@ def export_results(
         The RCCs to export; by default all of them, with the report.
     """
     review = load_review(out)
-    check_target(to)
+    export.check_target(to)
     report = "" if rccs else report_html(out, progress=progress)
-    return export_rccs(review.clusters, review.notes, to, what=rccs or None, report=report, progress=progress)
+    return export.export_rccs(review.clusters, review.notes, to, what=rccs or None, report=report, progress=progress)
 
 
-def export_spot(out: Path, rank: int, to: StrPath, *, progress: Progress = no_progress) -> Export:
+def export_spot(out: Path, rank: int, to: StrPath, *, progress: Progress = no_progress) -> export.Export:
     """Copy the failing images in a weak spot of the run in `out` to a ZIP file, with a table that names their RCCs.
 
     Raises
@@ -60,22 +49,27 @@ def export_spot(out: Path, rank: int, to: StrPath, *, progress: Progress = no_pr
         raise SAFEError(f"Expected the rank of a weak spot, from 1 to {len(images)}. Received: {rank}.")
     clusters = review.clusters
     wanted = {clusters.paths[row] for row in images[rank - 1].tolist()}
-    rows = spot_rows(clusters, review.notes, rank, wanted)
-    return write_copies(to, clusters.image_root, rows, ExportedImage._fields, progress=progress)
+    folder, taken = export.spot_name(rank), set[str]()
+    rows = [
+        row._replace(file=f"{folder}/{export.file_name(row.image, taken)}")
+        for row in export.export_rows(clusters, review.notes)
+        if row.image in wanted
+    ]
+    return export.write_copies(to, clusters.image_root, rows, export.ExportedImage._fields, progress=progress)
 
 
-def export_here(out: Path, *, progress: Progress = no_progress) -> Export:
+def export_here(out: Path, *, progress: Progress = no_progress) -> export.Export:
     """Write what `export_results` does to `export.zip` in the folder `out` itself, which replaces the one before."""
-    check_own(out, EXPORT_ZIP)
+    check_own(out, export.EXPORT_ZIP)
     with tempfile.TemporaryDirectory(dir=out, prefix=".safe-export-") as building:
-        made = export_results(out, Path(building) / EXPORT_ZIP, progress=progress)
-        save_files(out, {EXPORT_ZIP: made.path.replace})
-    return made._replace(path=out / EXPORT_ZIP)
+        made = export_results(out, Path(building) / export.EXPORT_ZIP, progress=progress)
+        save_files(out, {export.EXPORT_ZIP: made.path.replace})
+    return made._replace(path=out / export.EXPORT_ZIP)
 
 
 def export_labelled_set(
     out: Path, to: StrPath, labelling: Labelling = AS_LABELLED, *, progress: Progress = no_progress
-) -> tuple[Export, int]:
+) -> tuple[export.Export, int]:
     """Copy the labelled images of the unsafe set in the folder `out` to class folders, for training elsewhere.
 
     Parameters
@@ -92,16 +86,16 @@ def export_labelled_set(
     int
         Number of images of the set that have no label, and are left out.
     """
-    check_target(to)
+    export.check_target(to)
     improvement = labelling.improvement
     classes = [] if improvement is None else class_folders(existing_folder(improvement, "the improvement folder"))
     with writing(out):
         take_typed_labels(out)
         before = load_unsafe_set(out)
         unsafe = label_unsafe_set(before, classes, improvement=improvement, labels=labelling.labels)
-        check_labelled(unsafe)
+        export.check_labelled(unsafe)
         if unsafe.images != before.images:
             save_labels(unsafe, out)
-    rows = labelled_rows(unsafe)
-    done = write_copies(to, unsafe.improvement_root, rows, LabelledImage._fields, progress=progress)
+    rows = export.labelled_rows(unsafe)
+    done = export.write_copies(to, unsafe.improvement_root, rows, export.LabelledImage._fields, progress=progress)
     return done, len(unlabelled(unsafe))

@@ -160,8 +160,7 @@ def _left_behind(previous: Review | None, review: Review) -> str:
     if previous is None:
         return ""
     there = {*review.subjects.values()}
-    gone = {rcc for rcc, subject in previous.subjects.items() if subject not in there}
-    left = [note for rcc, note in previous.notes.items() if rcc in gone]
+    left = [note for rcc, note in previous.notes.items() if previous.subjects[rcc] not in there]
     if not left:
         return ""
     titles = some((title(note.rcc, {note.rcc: note}) for note in left), limit=3)

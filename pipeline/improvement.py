@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dnn.detection.detector_failures import sources_of
 from dnn.detection.seen_objects import unsafe_images_text
@@ -101,7 +101,9 @@ def select_images(
             held_out = held_out_of(review.original.image_root, within=within)
             prediction = predict_failures(model, test, options=options, held_out=held_out, progress=progress)
         if settings.test_accuracy is None and settings.size is None:
-            settings = settings._replace(**_known_accuracy(prediction, out, review.original, within, settings))
+            accuracy, n = _known_accuracy(prediction, out, review.original, within)
+            size = n if settings.test_size is None else settings.test_size
+            settings = settings._replace(test_accuracy=accuracy, test_size=size)
         if sought and prediction:
             sought = sought._replace(predict=prediction.predicted)
         unsafe = select_unsafe_set(
@@ -140,23 +142,16 @@ def _check_likely_sources(model: StrPath | None, test: StrPath | None, tables: A
 
 
 def _known_accuracy(
-    prediction: FailurePrediction | None,
-    out: Path,
-    clusters: RootCauseClusters,
-    within: Path | None,
-    settings: SelectionSettings,
-) -> dict[str, Any]:
-    """The accuracy on the test set and its size, by the model or when the clusters were found; empty if not known."""
+    prediction: FailurePrediction | None, out: Path, clusters: RootCauseClusters, within: Path | None
+) -> tuple[float | None, int | None]:
+    """The accuracy on the test set and its size, by the model or when the clusters were found; None if not known."""
     if prediction:
-        accuracy, n = prediction.accuracy, len(prediction.wrong)
-    else:
-        tested = None
-        with contextlib.suppress(SAFEError):  # the engineer is asked for the accuracy instead
-            tested = answers_of_run(out, clusters, within)
-        if tested is None or not tested.paths:
-            return {}
-        accuracy, n = 1 - tested.failure_rate, len(tested.paths)
-    return {"test_accuracy": accuracy, "test_size": n if settings.test_size is None else settings.test_size}
+        return prediction.accuracy, len(prediction.wrong)
+    with contextlib.suppress(SAFEError):  # the engineer is asked for the accuracy instead
+        tested = answers_of_run(out, clusters, within)
+        if tested and tested.paths:
+            return 1 - tested.failure_rate, len(tested.paths)
+    return None, None
 
 
 def _tested_with(tables: AnswerTables, test: StrPath | None, out: Path, within: Path | None) -> AnsweredImages:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,33 +84,26 @@ def _image_folders(out: Path) -> list[_Images]:
     runs, found = present_runs(out), []
     if CLUSTERS in runs:
         clusters = load_clusters(out)
-        found.append(_Images("failing images", clusters.image_root, clusters.paths, _by_attributes(clusters)))
+        others = partial(_looking_otherwise, clusters)
+        found.append(_Images("failing images", clusters.image_root, clusters.paths, others))
     if SELECTION in runs:
         unsafe = load_unsafe_set(out)
         found.append(_Images("improvement images", unsafe.improvement_root, unsafe.paths, lambda *_: []))
     if (out / FAILURES_FILE).is_file():
         failures = load_failures(out)
         sources = [one.source for one in failures.failing]
-        found.append(_Images("test images", failures.test_root, sources, _by_copy(out)))
+        found.append(_Images("test images", failures.test_root, sources, partial(_not_as_copied, out)))
     return found
 
 
-def _by_attributes(clusters: RootCauseClusters) -> Callable[[Path, Sequence[str]], Sequence[str]]:
-    row_of = {path: row for row, path in enumerate(clusters.paths)}
-
-    def others(root: Path, paths: Sequence[str]) -> list[str]:
-        if clusters.attributes is None:
-            return []
-        rows = [row_of[path] for path in paths]
-        same = np.isclose(measured_images(root, paths), clusters.attributes[rows], equal_nan=True).all(axis=1)
-        return [path for path, known in zip(paths, same.tolist(), strict=True) if not known]
-
-    return others
+def _looking_otherwise(clusters: RootCauseClusters, root: Path, paths: Sequence[str]) -> list[str]:
+    if clusters.attributes is None:
+        return []
+    known = clusters.attributes[np.isin(clusters.paths, paths)]
+    same = np.isclose(measured_images(root, paths), known, equal_nan=True).all(axis=1)
+    return [path for path, as_known in zip(paths, same.tolist(), strict=True) if not as_known]
 
 
-def _by_copy(out: Path) -> Callable[[Path, Sequence[str]], Sequence[str]]:
-    def others(root: Path, paths: Sequence[str]) -> list[str]:
-        copies = {path: out / FAILURES / path for path in paths}
-        return [p for p, copy in copies.items() if copy.is_file() and copy.read_bytes() != (root / p).read_bytes()]
-
-    return others
+def _not_as_copied(out: Path, root: Path, paths: Sequence[str]) -> list[str]:
+    copies = {path: out / FAILURES / path for path in paths}
+    return [p for p, copy in copies.items() if copy.is_file() and copy.read_bytes() != (root / p).read_bytes()]

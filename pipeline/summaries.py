@@ -51,8 +51,8 @@ def how_found(clusters: RootCauseClusters) -> str:
 
 def selection_summary(unsafe: UnsafeSet) -> str:
     """One line: how many images were selected, of how many, and whether these are fewer than wanted."""
-    text = f"{len(unsafe.images):,} of {count(unsafe.n_improvement, 'improvement image')} selected"
-    text += " to label (the unsafe set)"
+    n_of = f"{len(unsafe.images):,} of {count(unsafe.n_improvement, 'improvement image')}"
+    text = f"{n_of} selected to label (the unsafe set)"
     if len(unsafe.images) < unsafe.wanted:
         text += f"; {unsafe.wanted:,} were wanted, but there are no more candidates"
     text += "".join(f" · {note}" for note in unsafe.notes)

@@ -8,7 +8,6 @@ import hashlib
 import json
 import platform
 import random
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +29,7 @@ from rccs.dbscan.set_aside import CATEGORY, Factor, SetAside
 from rccs.rounds import home_of, place_of
 from store.output_folder import Writer
 from store.places import absolute, recorded, relative
-from store.runs import CLUSTERS, Run, add_run, present_runs, reading_file, run_file, runs_of
+from store.runs import CLUSTERS, Run, Then, add_run, present_runs, reading_file, run_file, runs_of
 from support.entries import StrPath
 from support.errors import SAFEError
 from support.files import read_arrays, read_record
@@ -48,7 +47,6 @@ INSPECTED_PER_RCC = 5  # images of each RCC that an engineer inspects (the paper
 _ENTRIES_WITH_PATHS = {"predictions", "parameters", "set_aside"}
 _ARRAYS = ("labels", "is_core", "points", "reach", "k_distances")  # kept as they are
 _RECORDED = ("reducer", "eps", "min_samples", "extractor_identity", "notice", "knee", "skipped")
-_STEADINESS = Steadiness._fields[:-2]  # its arrays
 _RECORDED_PACKAGES = ("numpy", "scikit-learn", "kneed", "umap-learn", "pillow", "tensorflow", "keras")
 
 
@@ -219,7 +217,7 @@ def save_clusters(
     *,
     more: Mapping[str, object] | None = None,
     time: str | None = None,
-    then: Callable[[sqlite3.Connection, int], object] | None = None,
+    then: Then | None = None,
 ) -> Run:
     """Write `run.json` and `clusters.npz` as a run of the analysis in a folder: it is the present one from then on.
 
@@ -259,9 +257,7 @@ def save_clusters(
         arrays["answers"] = _as_bytes(json.dumps([label.tolist(), predicted.tolist(), *further]))
         arrays["answers_score"] = score.astype(np.float32)
     if clusters.steadiness:
-        *measured, samples, may_change = clusters.steadiness
-        arrays |= {f"steadiness_{name}": part for name, part in zip(_STEADINESS, measured, strict=True)}
-        arrays["steadiness_n_samples"], arrays["steadiness_may_change"] = np.array(samples), np.array(may_change)
+        arrays |= {f"steadiness_{name}": part for name, part in clusters.steadiness._asdict().items()}
     if clusters.set_aside:
         factors = [(f.name, f.kind, f.values.tolist(), f.quantiles.tolist()) for f in clusters.set_aside.factors]
         arrays["set_aside"] = _as_bytes(json.dumps(factors))
@@ -342,28 +338,19 @@ def _from_arrays(arrays: Mapping[str, np.ndarray], folder: Path) -> RootCauseClu
     record = json.loads(_as_text(arrays["record"]))
     paths = tuple(filter(None, _as_text(arrays["paths"]).split("\n")))
     skipped = tuple(Skipped(*skip) for skip in record["skipped"])
+    home, extractor = Path(absolute(record["image_root"], folder)), record["extractor"]
+    settings = tuple(
+        Setting(eps, int(min_samples), bool(at_knee), int(n_rccs), *rest)
+        for eps, min_samples, at_knee, n_rccs, *rest in arrays["settings"].tolist()
+    )
     values = {name: arrays[name] for name in _ARRAYS} | {name: record[name] for name in _RECORDED}
     return RootCauseClusters(
-        **values
-        | {
-            "image_root": place_of(
-                Path(absolute(record["image_root"], folder)), {*paths, *(one.path for one in skipped)}
-            ),
-            "paths": paths,
-            "projection": Projection(record["extractor"], arrays["projection_mean"], arrays["projection_components"]),
-            "weights": absolute(record["weights"], folder),
-            "settings": tuple(
-                Setting(eps, int(min_samples), bool(at_knee), int(n_rccs), *rest)
-                for eps, min_samples, at_knee, n_rccs, *rest in arrays["settings"].tolist()
-            ),
-            "skipped": skipped,
-            "answers": _answers(arrays),
-            "attributes": arrays.get("attributes"),
-            "set_aside": _set_aside(arrays, record["extractor"]),
-            "contrast": int(arrays["contrast"]) if "contrast" in arrays else 0,
-            "steadiness": _steadiness(arrays),
-        }
-    )
+        place_of(home, {*paths, *(one.path for one in skipped)}), paths, **values | {"skipped": skipped},
+        projection=Projection(extractor, arrays["projection_mean"], arrays["projection_components"]),
+        weights=absolute(record["weights"], folder), settings=settings, answers=_answers(arrays),
+        attributes=arrays.get("attributes"), set_aside=_set_aside(arrays, extractor),
+        contrast=int(arrays.get("contrast", 0)), steadiness=_steadiness(arrays),
+    )  # fmt: skip
 
 
 def _answers(arrays: Mapping[str, np.ndarray]) -> Answers | None:
@@ -376,9 +363,9 @@ def _answers(arrays: Mapping[str, np.ndarray]) -> Answers | None:
 def _steadiness(arrays: Mapping[str, np.ndarray]) -> Steadiness | None:
     if "steadiness_n_samples" not in arrays:
         return None
-    of_rccs, of_images, beside, of_beside = (arrays[f"steadiness_{name}"] for name in _STEADINESS)
-    may_change = float(arrays.get("steadiness_may_change", 0))  # older versions never left out samples
-    return Steadiness(of_rccs, of_images, beside, of_beside, int(arrays["steadiness_n_samples"]), may_change)
+    # Older versions never left out samples
+    known: dict[str, Any] = {name: arrays.get(f"steadiness_{name}", 0) for name in Steadiness._fields}
+    return Steadiness(**known)._replace(n_samples=int(known["n_samples"]), may_change=float(known["may_change"]))
 
 
 def _set_aside(arrays: Mapping[str, np.ndarray], extractor: str) -> SetAside | None:

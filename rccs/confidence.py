@@ -105,23 +105,20 @@ class Place(NamedTuple):
         With the images of that RCC.
     """
 
-    together: float | None
-    beside: int | None
-    together_beside: float | None
-
-
-UNKNOWN = Place(None, None, None)
+    together: float | None = None
+    beside: int | None = None
+    together_beside: float | None = None
 
 
 def place_of(clusters: RootCauseClusters, row: int) -> Place:
     """Where an image lies between RCCs; all None if that was not measured or is no longer known."""
     steadiness, rcc = clusters.steadiness, int(clusters.labels[row])
     if steadiness is None:
-        return UNKNOWN
+        return Place()
     own, beside = float(steadiness.of_images[row]), int(steadiness.beside[row])
     # Of an image in no RCC: it was taken out of the one that it was in.
     if own > 0 if rcc == NOISE else confidence(clusters, rcc) is None:
-        return UNKNOWN
+        return Place()
     place = Place(None if rcc == NOISE else own, beside, float(steadiness.of_beside[row]))
     return place if confidence(clusters, beside) is not None else place._replace(beside=None, together_beside=None)
 

@@ -29,7 +29,6 @@ from store.output_folder import Writer
 from store.runs import CLUSTERS, MAP, add_run, present_runs, remove_run, run_file
 from support.errors import SAFEError
 from support.files import DAMAGED, read_arrays
-from support.progress import Progress, no_progress
 from support.text import display_name, printable
 
 MAP_FILE = "map.npz"
@@ -67,9 +66,7 @@ def map_method() -> str:
     return "umap" if importlib.util.find_spec("umap") else "pca"
 
 
-def map_points(
-    clusters: RootCauseClusters, *, method: str | None = None, progress: Progress = no_progress
-) -> np.ndarray:
+def map_points(clusters: RootCauseClusters, *, method: str | None = None) -> np.ndarray:
     """Positions of the images in the plane, similar images close together; the same for the same images.
 
     Parameters
@@ -84,11 +81,9 @@ def map_points(
     """
     # Points are from PCA, the largest component first, so nothing is fitted.
     plane = np.pad(clusters.points[:, :2], ((0, 0), (0, max(0, 2 - clusters.points.shape[1]))))
-    n = len(plane)
     # UMAP leaves points on a line there, and then divides by their extent across it, which is 0.
-    spread = n > UMAP_NEIGHBOURS and np.ptp(plane, axis=0).all()
+    spread = len(plane) > UMAP_NEIGHBOURS and np.ptp(plane, axis=0).all()
     if spread and (method or map_method()) == "umap":
-        progress(f"Drawing the map of {n:,} images", 0, 0)
         return _scaled(_umap(clusters.points, START_WIDTH * _scaled(plane)))
     return _scaled(plane)
 
@@ -128,13 +123,13 @@ def _scaled(xy: np.ndarray) -> np.ndarray:
 # --- The file ---------------------------------------------------------------------------------------------------
 
 
-def stored_map(folder: Path, clusters: RootCauseClusters, *, progress: Progress = no_progress) -> MapPositions:
+def stored_map(folder: Path, clusters: RootCauseClusters) -> MapPositions:
     """The map in a folder; if there is none, it is computed, and saved if the folder can be written to."""
     known = load_map(folder, clusters)
     if known is not None:
         return known
     method = map_method()
-    positions = MapPositions(map_points(clusters, method=method, progress=progress), method)
+    positions = MapPositions(map_points(clusters, method=method), method)
     with contextlib.suppress(SAFEError):  # a map that cannot be saved can still be displayed
         save_map(folder, clusters, positions)
     return positions
@@ -176,16 +171,13 @@ def _stamp(clusters: RootCauseClusters, method: str) -> str:
 
 
 def map_record(
-    clusters: RootCauseClusters,
-    positions: MapPositions,
-    notes: Mapping[int, RccNote],
-    original: RootCauseClusters | None = None,
+    clusters: RootCauseClusters, positions: MapPositions, notes: Mapping[int, RccNote], original: RootCauseClusters
 ) -> dict:
     """The map for JSON: 10,000 images take less than 1 MB, however long their names are.
 
     Parameters
     ----------
-    original : RootCauseClusters, optional
+    original : RootCauseClusters
         Before the engineer's edits. RCCs that it has keep the colours that they had there.
 
     Returns
@@ -202,7 +194,7 @@ def map_record(
     grid = np.rint(positions.xy * STEPS).astype("<u2")
     groups = clusters.groups
     middles = [_middle(positions.xy, np.flatnonzero(clusters.labels == rcc)) for rcc in groups]
-    colour_of = _colours(clusters, original or clusters, positions.xy)
+    colour_of = _colours(clusters, original, positions.xy)
     return {
         "method": positions.method,
         "steps": STEPS,

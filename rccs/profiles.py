@@ -10,7 +10,7 @@ cluster); Mardia & Jupp, Directional Statistics, 2000 (circular variance); Kullb
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -134,9 +134,6 @@ class Finding(NamedTuple):
         return _range(self.usual_low, self.usual_high) + ("°" if self.kind == "angle" else "")
 
 
-COLUMNS = Finding._fields  # of `rcc_profiles.csv`
-
-
 class Profile(NamedTuple):
     """What the images of an RCC have in common; its findings, the most informative first."""
 
@@ -255,16 +252,12 @@ def _angle(finding: Finding, overall: np.ndarray, own: np.ndarray) -> Finding:
     usual = np.quantile(away, OUTER)
     share, overall_share = (float(np.mean((usual[0] <= steps) & (steps <= usual[1]))) for steps in (away, overall_away))
     signed = bool((overall < 0).any())  # in the file, angles are from -180 to 180, not from 0 to 360
-    if signed and mean >= 180:
-        mean -= 360
-    bounds = [mean + float(step) for step in (away.min(), away.max(), *usual)]
-    if not signed:
-        bounds = [bound % 360 for bound in bounds]
+    names = ("mean", "low", "high", "usual_low", "usual_high")
+    found: dict[str, Any] = dict(zip(names, _angles(mean, (0.0, away.min(), away.max(), *usual), signed), strict=True))
     overall_low, overall_high = _arc(overall, signed)
     finding = finding._replace(
-        low=bounds[0], high=bounds[1], mean=mean, usual_low=bounds[2], usual_high=bounds[3],
-        share=share, overall_share=overall_share, overall_low=overall_low, overall_high=overall_high,
-    )  # fmt: skip
+        **found, share=share, overall_share=overall_share, overall_low=overall_low, overall_high=overall_high
+    )
     return _weighed(finding, circular_variance(own), circular_variance(overall))
 
 
@@ -273,7 +266,14 @@ def _differences(degrees: np.ndarray, mean: float) -> np.ndarray:
     return (degrees - mean + 180) % 360 - 180
 
 
-def _arc(degrees: np.ndarray, signed: bool) -> tuple[float, float]:
+def _angles(mean: float, differences: Sequence[float], signed: bool) -> list[float]:
+    """Angles at these differences from a mean; `signed` as for `_arc`."""
+    if signed:
+        return [mean - 360 * (mean >= 180) + float(difference) for difference in differences]
+    return [(mean + float(difference)) % 360 for difference in differences]
+
+
+def _arc(degrees: np.ndarray, signed: bool) -> Sequence[float]:
     """The arc around the mean that contains all angles; the whole circle if it spans more than 300 degrees.
 
     Parameters
@@ -286,10 +286,7 @@ def _arc(degrees: np.ndarray, signed: bool) -> tuple[float, float]:
     low, high = float(differences.min()), float(differences.max())
     if high - low > 300:
         return (-180.0, 180.0) if signed else (0.0, 360.0)
-    if signed:
-        mean -= 360 if mean >= 180 else 0
-        return mean + low, mean + high
-    return (mean + low) % 360, (mean + high) % 360
+    return _angles(mean, (low, high), signed)
 
 
 def _category(finding: Finding, overall: np.ndarray, own: np.ndarray) -> Finding:
@@ -339,7 +336,7 @@ def circular_variance(degrees: np.ndarray) -> float:
 
 def profiles_text(profiles: Iterable[Profile]) -> str:
     """`rcc_profiles.csv`: a row per RCC and parameter, the most informative first; undefined values are empty."""
-    return table_text(COLUMNS, (finding for profile in profiles for finding in profile.findings))
+    return table_text(Finding._fields, (finding for profile in profiles for finding in profile.findings))
 
 
 def load_profiles(folder: Path) -> tuple[Profile, ...]:
@@ -364,7 +361,4 @@ def _from_row(row: Mapping[str, str]) -> Finding:
     kinds: dict[str, Callable[[str], Any]] = {
         "parameter": str, "kind": str, "value": str, "rcc": int, "known": int, "measured": "True".__eq__,
     }  # fmt: skip
-    values: dict[str, Any] = {
-        name: kinds[name](text) if name in kinds else float(text or "nan") for name, text in row.items()
-    }
-    return Finding(**values)
+    return Finding(**{name: kinds.get(name, lambda text: float(text or "nan"))(text) for name, text in row.items()})

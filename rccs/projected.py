@@ -41,9 +41,7 @@ class Projected(NamedTuple):
 
 
 def project(
-    batches: Iterator[FeatureBatch],
-    projection: Projection,
-    nuisance_of: Callable[[Sequence[str]], Nuisance | None] | None = None,
+    batches: Iterator[FeatureBatch], projection: Projection, nuisance_of: Callable[[Sequence[str]], Nuisance] | None
 ) -> Iterator[Projected]:
     """Images as points, part by part: all of their features at once would take 30 times the memory."""
     while group := list(islice(batches, TOGETHER)):
@@ -69,7 +67,7 @@ class Aside:
         """The same for some of the images."""
         rows = [self._row[path] for path in paths]
         recorded = {name: [texts[row] for row in rows] for name, texts in self._recorded.items()}
-        columns = nuisance_columns(self._what, self._root, paths, recorded)
+        columns = nuisance_columns(self._what, self._root, paths, recorded, progress=no_progress)
         for factor in self._what.factors:
             self._unknown[factor.name] += int((~factor.known(columns[factor.name])).sum())
         return Nuisance(self._what, columns)
@@ -110,12 +108,7 @@ def recorded_texts(
 
 
 def nuisance_columns(
-    what: SetAside,
-    root: Path,
-    paths: Sequence[str],
-    recorded: Mapping[str, Sequence[str]],
-    *,
-    progress: Progress = no_progress,
+    what: SetAside, root: Path, paths: Sequence[str], recorded: Mapping[str, Sequence[str]], *, progress: Progress
 ) -> dict[str, np.ndarray]:
     """A column for each nuisance: recorded if it is, otherwise measured, or else unknown.
 

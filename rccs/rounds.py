@@ -53,8 +53,8 @@ def place_of(home: Path, images: Collection[str]) -> Path:
         return home
     wanted = frozenset(images)
     held = {folder: names_in(folder) for folder in (home, *(path / FAILURES for path in rounds))}
-    exact = [folder for folder, names in held.items() if names == wanted]
-    return next(iter([*exact, *(folder for folder, names in held.items() if names >= wanted), home]))
+    having = [folder for folder, names in held.items() if names >= wanted]
+    return next((folder for folder in having if held[folder] == wanted), having[0] if having else home)
 
 
 def home_of(image_root: Path) -> Path:

@@ -14,8 +14,8 @@ from support.errors import SAFEError
 _NAME = r"""(?:"[^"]+"|'[^']+'|[^\s<>="']+)"""
 _VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s<>=]*)"""
 # A condition ends before a space that no sign follows: in `eyewear= light<1`, eyewear has no value.
-_CONDITION = re.compile(rf"(?P<name>{_NAME})\s*(?P<sign><=|>=|=|<|>)\s*(?P<value>{_VALUE})(?=\s|$)(?!\s*[<>=])")
-_WORD = re.compile(r"""(?:"[^"]+"|'[^']+')(?=\s|$)|\S+""")
+_CONDITION = rf"(?P<name>{_NAME})\s*(?P<sign><=|>=|=|<|>)\s*(?P<value>{_VALUE})(?=\s|$)(?!\s*[<>=])"
+_WORD = re.compile(rf"""{_CONDITION}|(?:"[^"]+"|'[^']+')(?=\s|$)|\S+""")
 _COMPARE = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
 MOST_NAMED = 12  # parameters in an error message
 
@@ -73,17 +73,9 @@ def _quoted(text: str) -> str:
 
 def _words(text: str) -> Iterator[tuple[str, tuple[str, str, str] | None]]:
     """The words of a query in lower case, each with its name, sign and value if it is a condition."""
-    at = 0
-    while at < len(text):
-        if text[at].isspace():
-            at += 1
-            continue
-        condition = _CONDITION.match(text, at)
-        found = condition or _WORD.match(text, at)
-        assert found  # a word matches wherever there is no space
-        parts = (_unquoted(condition["name"]), condition["sign"], _unquoted(condition["value"])) if condition else None
+    for found in _WORD.finditer(text):
+        parts = (_unquoted(found["name"]), found["sign"], _unquoted(found["value"])) if found["name"] else None
         yield _unquoted(found.group()).lower(), parts
-        at = found.end()
 
 
 def _unquoted(text: str) -> str:

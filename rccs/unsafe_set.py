@@ -8,8 +8,7 @@ import dataclasses
 import hashlib
 import json
 import math
-import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from store.database import reading
 from store.entries import present
 from store.output_folder import Writer
 from store.places import absolute, relative
-from store.runs import SELECTION, Run, add_run, present_runs, reading_file
+from store.runs import SELECTION, Files, Run, Then, add_run, present_runs, reading_file
 from support.errors import SAFEError
 from support.images import Skipped
 from support.tables import from_cell, number_in, read_table, table_text
@@ -28,6 +27,7 @@ FILENAMES_FILE = "IS_filenames.txt"
 UNSAFE_SET_FILE = "unsafe_set.csv"
 UNSAFE_IMAGES_FILE = "unsafe_images.csv"
 SELECTION_FILE = "unsafe_set.json"
+SHOWN_FILES = (FILENAMES_FILE, UNSAFE_SET_FILE, UNSAFE_IMAGES_FILE)  # in the output folder itself
 
 COLUMNS = ("image", "rcc", "distance", "within_eps", "label")
 # One more column each, of sets that were also selected by weak spots or by the DNN's likely errors
@@ -148,12 +148,7 @@ LABEL = "label"
 
 
 def save_unsafe_set(
-    unsafe: UnsafeSet,
-    folder: Path,
-    *,
-    more: Mapping[str, Writer] | None = None,
-    time: str | None = None,
-    then: Callable[[sqlite3.Connection, int], object] | None = None,
+    unsafe: UnsafeSet, folder: Path, *, more: Files | None = None, time: str | None = None, then: Then | None = None
 ) -> Run:
     """Write `IS_filenames.txt`, `unsafe_set.csv` and `unsafe_set.json` as a run of the analysis in a folder.
 

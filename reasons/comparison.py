@@ -9,6 +9,7 @@ RCCs say what failing images look like. If the DNN's answers to its whole test s
 RCCs and answers in; rates and weak spots out. `pipeline.comparison.explain_failures` writes them to the output folder.
 """
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ from features.extractor import Extractor
 from rccs.answers import CONFIDENCE, NOTHING, known_in
 from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.dbscan.outcome import NOISE
-from rccs.dbscan.set_aside import Nuisance, SetAside
+from rccs.dbscan.set_aside import Nuisance
 from rccs.parameters import MOST_CATEGORIES, find_parameters, read_parameters, read_texts, typed_column
 from rccs.projected import attributes_of, nuisance_columns, recorded_texts
 from rccs.spots.groups import Groups
@@ -233,32 +234,21 @@ def points_of_tested(
     """
     extractor = clusters.recalled_extractor(weights)
     features, read = features_of_tested(tested, rows, extractor, stream=stream, progress=progress)
-    nuisance = None
-    if clusters.set_aside:
-        nuisance = _nuisance_of_tested(clusters.set_aside, tested, rows[read], parameters, progress)
+    what, nuisance = clusters.set_aside, None
+    if what:
+        # Of all tested images, since how names are matched depends on which others there are.
+        texts = recorded_texts(what, tested.root, tested.paths, parameters=parameters)
+        if LABEL in what.names:
+            texts[LABEL] = tested.answers.label.tolist()
+        used = rows[read].tolist()
+        recorded = {name: [column[row] for row in used] for name, column in texts.items()}
+        paths = [tested.paths[row] for row in used]
+        nuisance = Nuisance(what, nuisance_columns(what, tested.root, paths, recorded, progress=progress))
     return clusters.projection.apply(features, nuisance=nuisance), read
 
 
-def _nuisance_of_tested(
-    what: SetAside, tested: AnsweredImages, rows: np.ndarray, parameters: StrPath | None, progress: Progress
-) -> Nuisance:
-    """What is set aside from the features of tested images."""
-    paths = [tested.paths[row] for row in rows.tolist()]
-    # Of all tested images, since how names are matched depends on which others there are.
-    texts = recorded_texts(what, tested.root, tested.paths, parameters=parameters)
-    if LABEL in what.names:
-        texts[LABEL] = tested.answers.label.tolist()
-    recorded = {name: [column[row] for row in rows.tolist()] for name, column in texts.items()}
-    return Nuisance(what, nuisance_columns(what, tested.root, paths, recorded, progress=progress))
-
-
 def features_of_tested(
-    tested: AnsweredImages,
-    rows: np.ndarray,
-    extractor: Extractor,
-    *,
-    stream: Stream | None = None,
-    progress: Progress = no_progress,
+    tested: AnsweredImages, rows: np.ndarray, extractor: Extractor, *, stream: Stream | None, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features of tested images, in the order of `rows`, without the unreadable ones; and which are readable."""
     place = {tested.paths[row]: i for i, row in enumerate(rows.tolist())}
@@ -295,36 +285,29 @@ def known_of(
     columns = _answers_known(tested)
     source = parameters or find_parameters(tested.root, within=within)
     if source:
-        try:
+        with contextlib.suppress(SAFEError):
             recorded = read_parameters(source, tested.root, tested.paths).columns
             texts = read_texts(source, tested.root, tested.paths) if recorded.keys() & set(groups) else {}
             for name in recorded.keys() & set(groups):
                 recorded[name] = np.array(texts[name], str)
                 if len(np.unique(recorded[name])) > MOST_CATEGORIES:
                     del recorded[name]
-        except SAFEError:
-            recorded = {}
-        columns |= {
-            name: column for name, column in recorded.items() if name not in columns and known_in(column[tested.right])
-        }
+            new = recorded.keys() - columns.keys()
+            columns |= {name: of for name, of in recorded.items() if name in new and known_in(of[tested.right])}
     measured = attributes_of(set(ATTRIBUTES) - set(columns), tested.root, tested.paths, progress=progress)
     return Known({**columns, **measured}, frozenset(measured))
 
 
 def _answers_known(tested: AnsweredImages) -> dict[str, np.ndarray]:
     """The class and the predicted one, or the numbers of a regression, as columns."""
-    columns = {}
+    columns: dict[str, np.ndarray | None] = {LABEL: tested.answers.label, PREDICTED: tested.answers.predicted}
     for name, values in ((LABEL, tested.answers.label), (PREDICTED, tested.answers.predicted)):
-        of_classes = tested.answers.kind == CONFIDENCE
-        column = _classes(values, tested.right) if of_classes else typed_column(name, values.tolist())
-        if column is not None:
-            columns[name] = column
-    return columns
-
-
-def _classes(values: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Classes as a column. Where a detector finds or misses nothing it is unknown: it would say that it is wrong."""
-    return values if (values[right] == NOTHING).any() else np.where(values == NOTHING, "", values)
+        if tested.answers.kind != CONFIDENCE:
+            columns[name] = typed_column(name, values.tolist())
+        elif not (values[tested.right] == NOTHING).any():
+            # Where a detector finds or misses nothing it is unknown: it would say that it is wrong.
+            columns[name] = np.where(values == NOTHING, "", values)
+    return {name: column for name, column in columns.items() if column is not None}
 
 
 def weak_spots_of(
@@ -493,14 +476,13 @@ def save_reasons(
         "images": np.concatenate([np.zeros(0, np.int64), *reasons.images]).astype(np.int64),
     }
     if reasons.comparison:
-        compared = reasons.comparison._asdict()
-        notes, groups, suspected = (compared.pop(name) for name in ("notes", "groups", "suspected"))
-        arrays |= {name: array for name, array in compared.items() if array is not None}
-        arrays["notes"] = np.array(json.dumps(notes))
+        compared, groups = reasons.comparison, reasons.comparison.groups
+        arrays |= {name: one for name, one in compared._asdict().items() if isinstance(one, np.ndarray | float)}
+        arrays["notes"] = np.array(json.dumps(compared.notes))
         if groups:
             arrays |= {"groups": groups.of, "group": np.array([groups.name, groups.column])}
-        elif suspected:
-            arrays["group"] = np.array([suspected])
+        elif compared.suspected:
+            arrays["group"] = np.array([compared.suspected])
     before = present_runs(folder, run).get(COMPARISON)
     files: dict[str, Writer] = {
         WEAK_SPOTS_FILE: spots_text(reasons.spots),

@@ -9,6 +9,7 @@ Reasons and fresh answers in, `confirmation.csv` out.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -18,16 +19,16 @@ from rccs.spots.groups import Groups, chance_of_more, counted, in_words, tally
 from rccs.spots.rates import LEVEL, Rate, corrected
 from rccs.spots.weak_spots import WeakSpot
 from store.runs import Run, reading_file
-from support.errors import SAFEError
 from support.tables import read_table, table_text
 from support.text import count, range_text, rate_text
 
 CONFIRMATION_FILE = "confirmation.csv"
 CONFIRMED, WEAKENED, REFUTED, OPEN = "confirmed", "weakened", "refuted", "open"
-COLUMNS = (
-    "reason", "where", "verdict", "tested", "wrong", "rate", "low", "high", "elsewhere", "p", "expected",
-    "expected_low", "expected_high", "groups", "group",
-)  # fmt: skip
+# Of `confirmation.csv`, with what they hold of an `Answer`
+_COLUMNS = {"reason": "claim.reason", "where": "claim.where"}
+_COLUMNS |= {name: name for name in ("verdict", "tested", "wrong", "rate", "low", "high", "elsewhere", "p")}
+_COLUMNS |= {"expected": "claim.expected", "expected_low": "claim.low", "expected_high": "claim.high"}
+_COLUMNS |= {"groups": "groups", "group": "group"}
 
 
 class Claim(NamedTuple):
@@ -67,8 +68,8 @@ class Answer(NamedTuple):
         Of all other fresh images; 0 if there are none.
     p : float
         Corrected.
-    groups : int
-        Of the tested images; 0 if groups are not known.
+    groups : int or None
+        Of the tested images; None if groups are not known.
     group : str
     """
 
@@ -80,7 +81,7 @@ class Answer(NamedTuple):
     high: float
     elsewhere: float
     p: float
-    groups: int = 0
+    groups: int | None = None
     group: str = ""
 
     @property
@@ -100,7 +101,7 @@ class Answer(NamedTuple):
         expected = f"{rate_text(self.claim.expected)}, {range_text(self.claim.low, self.claim.high)}"
         return (
             f"{named}: {self.verdict}. {self.wrong:,} of {count(self.tested, 'fresh image')}"
-            f"{in_words(self.groups, self.group)} are wrong ({rate}), "
+            f"{in_words(self.groups or 0, self.group)} are wrong ({rate}), "
             f"elsewhere {rate_text(self.elsewhere)}; expected were {expected}."
         )
 
@@ -120,10 +121,7 @@ def claims_of(
     """
     claims = []
     for rank, spot in enumerate(spots, 1):
-        try:
-            holds = spot.holds(columns)
-        except SAFEError:
-            holds = None
+        holds = spot.holds(columns) if all(one.column in columns for one in spot.literals) else None
         expected = spot.rate if spot.new_rate is None else spot.new_rate
         claims.append(Claim(f"weak spot {rank}", spot.where, expected, *spot.interval, holds))
     for rcc, rate in sorted(rates.items()):
@@ -150,7 +148,7 @@ def answers_to(claims: Sequence[Claim], wrong: np.ndarray, groups: Groups | None
     for claim in claims:
         holds = np.zeros(len(wrong), bool) if claim.holds is None else claim.holds
         tested, failing, low, high, elsewhere, n_groups = counted(holds, wrong, of, correlation)
-        named = (n_groups, groups.name) if groups else ()
+        named = (n_groups or None, groups.name) if groups else ()
         p = float(hypergeom.sf(failing - 1, len(wrong), int(wrong.sum()), tested)) if tested else 1.0
         if groups and tested:
             held = np.bincount(of[holds], minlength=len(told.sizes))[None, :]
@@ -169,14 +167,7 @@ def _judged(answer: Answer) -> Answer:
 
 def confirmation_text(answers: Iterable[Answer]) -> str:
     """`confirmation.csv`: a row for each claim; what is not known is empty."""
-    rows = (
-        (
-            one.claim.reason, one.claim.where, one.verdict, one.tested, one.wrong, one.rate, one.low, one.high,
-            one.elsewhere, one.p, one.claim.expected, one.claim.low, one.claim.high, one.groups or None, one.group,
-        )
-        for one in answers
-    )  # fmt: skip
-    return table_text(COLUMNS, rows)
+    return table_text(_COLUMNS, map(attrgetter(*_COLUMNS.values()), answers))
 
 
 def asked(run: Run | None, review: Review, file: str = CONFIRMATION_FILE, column: str = "verdict") -> dict[str, str]:

@@ -16,7 +16,7 @@ from dnn.held_out import hold_out_record
 from dnn.tested import AnsweredImages
 from rccs.clusters import run_record
 from rccs.parameters import find_parameters
-from rccs.spots.conditions import Literal, literals_of
+from rccs.spots.conditions import literals_of
 from rccs.spots.groups import Groups, Tally, chance_of_more, grouped, tally
 from rccs.spots.search import ERROR_RATE, SHARES
 from rccs.spots.weak_spots import SEARCHES, WeakSpot
@@ -232,16 +232,16 @@ def undecided(
     images, failures = len(wrong), int(wrong.sum())
     found: list[tuple[float, str]] = []
     for name in tried.keys() - left_out:
-        best: tuple[float, Literal, np.ndarray] | None = None
+        chances = []
         for literal, _ in tried[name]:
             holds = literal.holds(columns[name])
             k, n = int((holds & wrong).sum()), int(holds.sum())
-            chance = float(hypergeom.sf(k - 1, images, failures, n))
-            if 0 < n < images and chance <= level and (best is None or chance < best[0]):
-                best = chance, literal, holds
-        if best is None:
+            chances.append(float(hypergeom.sf(k - 1, images, failures, n)) if 0 < n < images else 1.0)
+        chance = min(chances, default=1.0)
+        if chance > level:
             continue
-        chance, literal, holds = best
+        literal, _ = tried[name][chances.index(chance)]
+        holds = literal.holds(columns[name])
         held = np.bincount(groups.of[holds], minlength=len(told.sizes))
         k, n = int(wrong[holds].sum()), int(holds.sum())
         varies = np.minimum(held, told.sizes - held) > MOSTLY * told.sizes

@@ -125,34 +125,30 @@ def nuisance_values(
                 f"Received: {printable(name)}. Known are {printable(some(known, limit=30))}."
             )
     compared = compared_images(tested, failing.root, failing.paths) if tested else None
-    unrecorded = [name for name in names if name not in recorded]
-    values = attributes_of(unrecorded, failing.root, failing.paths, progress=progress)
-    fitted = dict(values)
-    if tested and compared and unrecorded:
-        paths = [tested.paths[row] for row in compared.rows.tolist()]
-        fitted = attributes_of(unrecorded, tested.root, paths, progress=progress)
+    values: dict[str, np.ndarray] = {}
+    fitted: dict[str, np.ndarray] = {}
     for name in names:
-        if name in recorded:
-            # A failing image of which nothing is recorded is as its original in the test set.
-            own, whole = of_failing.get(name, [""] * len(rows)), of_tested.get(name, [])
-            own = [text or (whole[row] if whole and row >= 0 else "") for text, row in zip(own, rows, strict=True)]
-            column = column_of(name, own + whole)
-            values[name], fitted[name] = column[: len(own)], column[len(own) :] if tested else column
+        if name not in recorded:
+            values |= attributes_of([name], failing.root, failing.paths, progress=progress)
+            fitted[name] = values[name]
+            if tested and compared:
+                paths = [tested.paths[row] for row in compared.rows.tolist()]
+                fitted |= attributes_of([name], tested.root, paths, progress=progress)
+            check_column(name, fitted[name])
+            continue
+        # A failing image of which nothing is recorded is as its original in the test set.
+        own, whole = of_failing.get(name, [""] * len(rows)), of_tested.get(name, [])
+        own = [text or (whole[row] if whole and row >= 0 else "") for text, row in zip(own, rows, strict=True)]
+        column = column_of(name, own + whole)
+        values[name], fitted[name] = column[: len(own)], column[len(own) :] if tested else column
         check_column(name, fitted[name])
-        if compared and name in recorded:
+        if compared:
             fitted[name] = fitted[name][compared.rows]
-    # In the order of the names, in which they are fitted.
-    values, fitted = ({name: columns[name] for name in names} for columns in (values, fitted))
     return Values(values, failing.paths, fitted, compared, source)
 
 
 def fit_nuisance(
-    values: Values,
-    images: ImageFeatures,
-    tested: AnsweredImages | None,
-    *,
-    stream: Stream | None = None,
-    progress: Progress = no_progress,
+    values: Values, images: ImageFeatures, tested: AnsweredImages | None, *, stream: Stream | None, progress: Progress
 ) -> tuple[Nuisance, dict[str, object]]:
     """Estimate what nuisances explain of features, those of the images that the DNN gets right included.
 
@@ -205,8 +201,7 @@ def fit_nuisance(
                 f"{factor.name} is unknown of {unknown:,} of {count(len(places), 'image')}, and not set aside in them."
             )
     source = os.fspath(values.source) if values.source else None
-    record: dict[str, object] = {"names": list(what.names), "source": source, "fitted_to": len(features)}
-    record |= {"right": n_right, "notes": notes}
+    record = {"names": list(what.names), "source": source, "fitted_to": len(features), "right": n_right, "notes": notes}
     return Nuisance(what, of_failing), record
 
 
@@ -221,11 +216,7 @@ class Offer(NamedTuple):
 
 
 def nuisance_offer(
-    clusters: RootCauseClusters,
-    tested: AnsweredImages,
-    *,
-    parameters: StrPath | None = None,
-    within: Path | None = None,
+    clusters: RootCauseClusters, tested: AnsweredImages, *, parameters: StrPath | None, within: Path | None
 ) -> Offer | None:
     """Find a category to set aside: most RCCs are one value of it, but the DNN fails about equally often on each value.
 
@@ -369,11 +360,7 @@ def check_answers(tested: AnsweredImages | None) -> AnsweredImages:
 
 
 def right_images(
-    images: ImageFeatures,
-    tested: AnsweredImages | None,
-    *,
-    stream: Stream | None = None,
-    progress: Progress = no_progress,
+    images: ImageFeatures, tested: AnsweredImages | None, *, stream: Stream | None, progress: Progress
 ) -> np.ndarray:
     """Features of the images that the DNN gets right; of a very large test set, of a random part.
 

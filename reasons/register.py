@@ -11,17 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rccs.clusters import rccs_of
-from rccs.review.notes import FIELDS, REGISTER, SCOPE, RccNote, Scope, SpotNote, tidy_note
-from rccs.review.review import (
-    Review,
-    folder_tested,
-    load_review,
-    load_scope,
-    notes_of_run,
-    set_note,
-    set_scope,
-    set_spot_note,
-)
+from rccs.review.notes import FIELDS, REGISTER, SCOPE, RccNote, SpotNote, tidy_note
+from rccs.review.review import Review, folder_tested, load_review, load_scope, notes_of_run, set_note
 from reasons.comparison import Reasons, load_reasons
 from reasons.confirmation import asked
 from store.output_folder import check_own, is_edited, save_files
@@ -157,11 +148,6 @@ def register_text(entries: Iterable[Entry]) -> str:
     return table_text(COLUMNS, rows)
 
 
-def scope_text(scope: Scope) -> str:
-    """`scope.csv`: a row for each field of the scope."""
-    return table_text(SCOPE_COLUMNS, ((field, SCOPE[field].title, text) for field, text in scope._asdict().items()))
-
-
 def write_register(folder: Path) -> list[Entry]:
     """Write `register.csv` and `scope.csv` to the folder of an analysis; what the first one says.
 
@@ -178,7 +164,8 @@ def write_register(folder: Path) -> list[Entry]:
                 f"{folder / name} has {count(len(changes), 'change')} that would be lost, the first: "
                 f"{changes[0].text}. Take them over (--read), or move the table away."
             )
-    save_files(folder, {REGISTER_FILE: register_text(entries), SCOPE_FILE: scope_text(scope.note)})
+    rows = ((field, SCOPE[field].title, text) for field, text in scope.note._asdict().items())
+    save_files(folder, {REGISTER_FILE: register_text(entries), SCOPE_FILE: table_text(SCOPE_COLUMNS, rows)})
     return entries
 
 
@@ -250,12 +237,7 @@ def take_over(folder: Path, changes: Iterable[Change], *, by: str = "") -> None:
     for those in of_entry.values():
         seen = those[0].entry.note
         fields: dict[str, Any] = {change.field: change.now for change in those}
-        if isinstance(seen, Scope):
-            conflicts = set_scope(folder, seen._replace(**fields), seen=seen, by=by, run=run).conflicts
-        elif isinstance(seen, RccNote):
-            conflicts = set_note(folder, seen._replace(**fields), seen=seen, by=by).conflicts
-        else:
-            conflicts = set_spot_note(folder, seen._replace(**fields), seen=seen, by=by, run=run).conflicts
+        conflicts = set_note(folder, seen._replace(**fields), seen=seen, by=by, run=run).conflicts
         if conflicts:
             raise SAFEError(
                 f"{those[0].entry.reason} was changed meanwhile: {', '.join(conflicts)}. Look at the changes again."

@@ -8,6 +8,7 @@ the lower limit is above it, and is *open* otherwise. Images of one group count 
 none is wrong, as one for each group, since then nothing says how alike they are.
 """
 
+import bisect
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import yaml
 
 from rccs.spots.conditions import Literal
 from rccs.spots.groups import Groups, in_words, share_for_limit, tally
@@ -22,6 +24,7 @@ from support.entries import StrPath, path_of, quoted
 from support.errors import SAFEError
 from support.files import regular
 from support.intervals import lower_limit, upper_limit
+from support.tables import number_in
 from support.text import count, some
 
 HOLDS, BROKEN, OPEN = "holds", "broken", "open"
@@ -106,8 +109,6 @@ def read_requirements(path: StrPath) -> tuple[Requirement, ...]:
     SAFEError
         It cannot be read, has none, has one twice, or a line that is no requirement.
     """
-    import yaml
-
     file = path_of(path, "a file of requirements (YAML)")
     tree = _tree_of(file)
     pairs = tree.value if isinstance(tree, yaml.MappingNode) else []
@@ -121,8 +122,6 @@ def read_requirements(path: StrPath) -> tuple[Requirement, ...]:
 
 
 def _tree_of(file: Path) -> Any:
-    import yaml
-
     try:
         if (size := file.stat().st_size) > MOST_BYTES:
             raise SAFEError(f"Expected requirements of at most {MOST_BYTES:,} bytes. Received: {file}, {size:,} bytes.")
@@ -146,10 +145,7 @@ def _requirement(where: str, what: str, place: str) -> Requirement:
 
 
 def _share(text: str, place: str) -> float:
-    try:
-        number = float(text) / 100
-    except ValueError:
-        number = math.nan
+    number = number_in(text) / 100
     if not 0 < number < 1:
         raise SAFEError(f"Expected a share above 0 and below 100 %. Received: {text} % ({place}).")
     return number
@@ -217,44 +213,33 @@ def findings(
     check_known(requirements, columns)
     of = groups.of if groups else np.arange(len(wrong))
     correlation = tally(of, wrong).correlation if groups else 0.0
-    return [_finding(one, columns, wrong, of, correlation, groups) for one in requirements]
 
+    def finding(required: Requirement) -> Finding:
+        holds = np.ones(len(wrong), bool)
+        for condition in required.conditions:
+            holds &= condition.holds(columns[condition.column])
+        tested, failing = int(holds.sum()), int((holds & wrong).sum())
+        if not tested:
+            return Finding(required, OPEN, 0, 0, 0.0, 1.0, None)
+        share = share_for_limit(of[holds], wrong[holds], correlation)
+        high = upper_limit(share * failing, share * tested, required.confidence)
+        low = lower_limit(share * failing, share * tested, required.confidence)
+        verdict = HOLDS if high <= required.most else BROKEN if low > required.most else OPEN
+        needed = _needed(failing / tested, share, tested, required) if verdict == OPEN else None
+        named = (len(np.unique(of[holds])), groups.name) if groups else ()
+        return Finding(required, verdict, tested, failing, low, high, needed, *named)
 
-def _finding(
-    required: Requirement,
-    columns: Mapping[str, np.ndarray],
-    wrong: np.ndarray,
-    of: np.ndarray,
-    correlation: float,
-    groups: Groups | None,
-) -> Finding:
-    holds = np.ones(len(wrong), bool)
-    for condition in required.conditions:
-        holds &= condition.holds(columns[condition.column])
-    tested, failing = int(holds.sum()), int((holds & wrong).sum())
-    if not tested:
-        return Finding(required, OPEN, 0, 0, 0.0, 1.0, None)
-    share = share_for_limit(of[holds], wrong[holds], correlation)
-    high = upper_limit(share * failing, share * tested, required.confidence)
-    low = lower_limit(share * failing, share * tested, required.confidence)
-    verdict = HOLDS if high <= required.most else BROKEN if low > required.most else OPEN
-    needed = _needed(failing / tested, share, tested, required) if verdict == OPEN else None
-    named = (len(np.unique(of[holds])), groups.name) if groups else ()
-    return Finding(required, verdict, tested, failing, low, high, needed, *named)
+    return [finding(one) for one in requirements]
 
 
 def _needed(rate: float, share: float, tested: int, required: Requirement) -> int | None:
     """How many images would show that a requirement holds, if as many of them were wrong, to two digits."""
-    if rate >= required.most:
+
+    def shows(n: int) -> bool:
+        return upper_limit(share * rate * n, share * n, required.confidence) <= required.most
+
+    if rate >= required.most or not shows(MOST_NEEDED):
         return None
-    low, high = tested, tested
-    while upper_limit(share * rate * high, share * high, required.confidence) > required.most:
-        low, high = high, 2 * high
-        if high > MOST_NEEDED:
-            return None
-    while high - low > max(1, low // 100):
-        middle = (low + high) // 2
-        shown = upper_limit(share * rate * middle, share * middle, required.confidence) <= required.most
-        low, high = (low, middle) if shown else (middle, high)
-    digits = max(0, len(str(high)) - 2)
-    return math.ceil(high / 10**digits) * 10**digits
+    n = bisect.bisect_left(range(MOST_NEEDED), True, lo=tested, key=shows)
+    digits = max(0, len(str(n)) - 2)
+    return math.ceil(n / 10**digits) * 10**digits

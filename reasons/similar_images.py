@@ -22,7 +22,7 @@ from rccs.unsafe_set import UnsafeImage, UnsafeSet
 from reasons.comparison import compared_images, points_of_tested
 from support.entries import StrPath, is_within
 from support.images import find_images
-from support.progress import Progress, no_progress
+from support.progress import Progress
 from support.text import count
 
 RIGHT, IMPROVEMENT = "right", "improvement"
@@ -71,9 +71,9 @@ def gather_right(
     clusters: RootCauseClusters,
     tested: AnsweredImages,
     *,
-    parameters: StrPath | None = None,
-    weights: StrPath | None = None,
-    progress: Progress = no_progress,
+    parameters: Path | None,
+    weights: StrPath | None,
+    progress: Progress,
 ) -> OtherImages:
     """The images that the DNN gets right, those with which failing ones are compared
     (`reasons.comparison.compared_images`).
@@ -99,12 +99,7 @@ def gather_right(
 
 
 def gather_improvement(
-    clusters: RootCauseClusters,
-    unsafe: UnsafeSet,
-    *,
-    within: Path | None = None,
-    weights: StrPath | None = None,
-    progress: Progress = no_progress,
+    clusters: RootCauseClusters, unsafe: UnsafeSet, *, within: Path | None, weights: StrPath | None, progress: Progress
 ) -> OtherImages:
     """The images in the folder that the unsafe set was selected from.
 

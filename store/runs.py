@@ -38,6 +38,12 @@ _AGAIN = {
 }
 
 
+Files = Mapping[str, Writer]
+"""Name to content."""
+Then = Callable[[sqlite3.Connection, int], object]
+"""Adds entries in the same transaction, given the number of the entry that was added."""
+
+
 class Run(NamedTuple):
     """Something that was computed.
 

@@ -34,7 +34,6 @@ from rccs.review.review import (
     load_review,
     load_spot_notes,
     set_note,
-    set_spot_note,
 )
 from rccs.spots.weak_spots import read_conditions
 from store.output_folder import writing
@@ -219,7 +218,7 @@ class OnWeakSpots:
             raise SAFEError(CHANGED)
         blank = SpotNote(note.conditions, folder_tested(out, about))
         theirs = load_spot_notes(out).get(blank[:2], blank)
-        kept = set_spot_note(
+        kept = set_note(
             out, note._replace(tested=blank.tested), seen=_before(states, theirs), by=by, run=about.clusters
         )
         if blank.tested != folder_tested(out) or note.conditions not in [s.conditions for s in shown.reasons.spots]:

@@ -10,7 +10,7 @@ from page.visitors import visitor_of
 from pipeline.reporting.markup import filled
 from pipeline.reporting.rounds import rounds_html
 from rccs.review.notes import LONGEST_SCOPE, SCOPE, Scope
-from rccs.review.review import load_scope, set_scope
+from rccs.review.review import load_scope, set_note
 from support.errors import SAFEError
 from support.text import printable
 
@@ -29,7 +29,7 @@ def lay_out_scope(settings: PageSettings) -> gr.HTML:
                 return {"said": load_scope(settings.out)[0]._asdict()}
             seen, mine = (Scope(**{field: str(text) for field, text in given[n].items()}) for n in (0, 1))
             run = settings.results.shown().review.run
-            kept = set_scope(settings.out, mine, seen=seen, by=visitor_of(given[2]), run=run)
+            kept = set_note(settings.out, mine, seen=seen, by=visitor_of(given[2]), run=run)
         except SAFEError as error:
             return {"problem": f"Not kept: {printable(str(error))}"}
         except (TypeError, ValueError, IndexError, AttributeError):

@@ -149,7 +149,7 @@ def export_rows(
             place = place_of(clusters, row)
             exported = ExportedImage(
                 path, rcc, note.name, note.verdict, str(clusters.is_core[row]).lower(), round(distance, 6),
-                file=f"{folder}/{unused_name(safe_name(Path(path).name), taken)}",
+                file=f"{folder}/{file_name(path, taken)}",
                 rcc_confidence=_rounded(confidence(clusters, rcc)),
                 together=_rounded(place.together),
                 beside=place.beside,
@@ -160,18 +160,6 @@ def export_rows(
                 exported = exported._replace(label=label, predicted=predicted, score=round(score, 6))
             rows.append(exported)
     return rows
-
-
-def spot_rows(
-    clusters: RootCauseClusters, notes: Mapping[int, RccNote], rank: int, images: Collection[str]
-) -> list[ExportedImage]:
-    """The rows of the failing images in a weak spot, in the order of `export_rows`; all files are in one folder."""
-    folder, taken = spot_name(rank), set[str]()
-    return [
-        row._replace(file=f"{folder}/{unused_name(safe_name(Path(row.image).name), taken)}")
-        for row in export_rows(clusters, notes)
-        if row.image in images
-    ]
 
 
 def spot_name(rank: int) -> str:
@@ -188,8 +176,7 @@ def folder_name(rcc: int, name: str, n_rccs: int) -> str:
     if rcc == NOISE:
         return NOISE_FOLDER
     slug = re.sub(r"[^\w]+", "-", unicodedata.normalize("NFC", printable(name))).strip("-_")[:LONGEST_SLUG].strip("-_")
-    while len(slug.encode()) > LONGEST_NAME:
-        slug = slug[:-1]
+    slug = _cut(slug, LONGEST_NAME)
     number = f"RCC_{rcc:0{max(2, len(str(max(n_rccs - 1, 0))))}d}"
     return f"{number}_{slug}" if slug else number
 
@@ -200,13 +187,17 @@ def safe_name(name: str) -> str:
     if _DEVICES.match(name):
         name = f"_{name}"
     stem, suffix = os.path.splitext(name)  # noqa: PTH122, a name alone
-    while len(stem.encode()) + len(suffix.encode()) > LONGEST_NAME and stem:
-        stem = stem[:-1]
-    return stem + suffix
+    return _cut(stem, max(LONGEST_NAME - len(suffix.encode()), 0)) + suffix
 
 
-def unused_name(name: str, taken: set[str]) -> str:
-    """The name, with a number if it is already taken in the folder, ignoring case."""
+def _cut(text: str, longest: int) -> str:
+    """As much of a text as has so many bytes."""
+    return text.encode()[:longest].decode(errors="ignore")
+
+
+def file_name(path: str, taken: set[str]) -> str:
+    """The name of an image's copy, with a number if it is already taken in the folder, ignoring case."""
+    name = safe_name(Path(path).name)
     stem, suffix = os.path.splitext(name)  # noqa: PTH122, a name alone
     number = 2
     while unicodedata.normalize("NFC", name).casefold() in taken:
@@ -248,13 +239,7 @@ def export_rccs(
 
 
 def write_copies(
-    to: StrPath,
-    root: Path,
-    rows: Sequence[Any],
-    columns: Sequence[str],
-    *,
-    report: str = "",
-    progress: Progress = no_progress,
+    to: StrPath, root: Path, rows: Sequence[Any], columns: Sequence[str], *, report: str = "", progress: Progress
 ) -> Export:
     """Copy images to a folder or ZIP file, completely or not at all; an earlier export there is replaced.
 
@@ -463,6 +448,6 @@ def labelled_rows(unsafe: UnsafeSet) -> list[LabelledImage]:
     taken: dict[str, set[str]] = {}
     rows = []
     for image in sorted((image for image in unsafe.images if image.label), key=lambda image: image.label):
-        name = unused_name(safe_name(Path(image.image).name), taken.setdefault(image.label.casefold(), set()))
+        name = file_name(image.image, taken.setdefault(image.label.casefold(), set()))
         rows.append(LabelledImage(image.image, image.label, image.rcc, f"{image.label}/{name}"))
     return rows

@@ -99,15 +99,13 @@ def when_made(file: Path, digests: Callable[[], Mapping[str, str]]) -> Made | No
     except OSError:
         return None
     with intact(file, "Make it again."):
-        beginning, missing = _of_export(file) if file.suffix == ".zip" else (_beginning(file), 0)
-    return _made(beginning.decode("utf-8", "replace"), state.st_mtime, digests)._replace(
-        size=state.st_size, missing=missing
-    )
-
-
-def _beginning(file: Path) -> bytes:
-    with file.open("rb") as report:
-        return report.read(_BEGINNING)
+        if file.suffix == ".zip":
+            beginning, missing = _of_export(file)
+        else:
+            with file.open("rb") as report:
+                beginning, missing = report.read(_BEGINNING), 0
+    made = _made(beginning.decode("utf-8", "replace"), state.st_mtime, digests)
+    return made._replace(size=state.st_size, missing=missing)
 
 
 def _made(text: str, modified: float, digests: Callable[[], Mapping[str, str]]) -> Made:

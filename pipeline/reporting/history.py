@@ -17,7 +17,7 @@ from rccs.profiles import PROFILES_FILE
 from rccs.review.review import has_spot_notes, load_review
 from rccs.spots.rates import RATES_FILE
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE
-from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE
+from rccs.unsafe_set import SHOWN_FILES
 from store.output_folder import check_own, working
 from store.runs import CLUSTERS, KINDS, RETRAINING, SELECTION, Run, open_clusters, present_runs, remove_run, runs_of
 from support.errors import SAFEError
@@ -25,17 +25,7 @@ from training.labels import bring_back_labels, may_be_labelled, take_typed_label
 from training.result import MODEL_FILE, RETRAINING_FILE
 
 KEPT_RUNS = 20
-SHOWN = (
-    LABELS_FILE,
-    PROFILES_FILE,
-    WEAK_SPOTS_FILE,
-    RATES_FILE,
-    FILENAMES_FILE,
-    UNSAFE_SET_FILE,
-    UNSAFE_IMAGES_FILE,
-    MODEL_FILE,
-    RETRAINING_FILE,
-)
+SHOWN = (LABELS_FILE, PROFILES_FILE, WEAK_SPOTS_FILE, RATES_FILE, *SHOWN_FILES, MODEL_FILE, RETRAINING_FILE)
 """Files in the output folder itself that show the present state."""
 
 

@@ -1,4 +1,4 @@
-"""The report's sections on steps 3 to 6: the unsafe set, and what retraining changed.
+"""The report's section on steps 5 and 6: what retraining changed.
 
 What was taken for what before and after is shown by both confusion matrices or, of many classes, by the confusions with
 the most images. `matrices_of` gives the matrices of the page as well.
@@ -17,12 +17,8 @@ from markupsafe import Markup
 from dnn.confusion import ConfusionMatrix, confusion_matrices
 from pipeline.reporting.markup import escaped, filled, picture_uri, warning
 from pipeline.reporting.material import Material
-from rccs.clusters import rccs_of
-from rccs.unsafe_set import UnsafeImage
-from selection import chosen_by_model
 from store.places import absolute
 from support.images import UNREADABLE
-from support.text import count
 from training import certainty
 from training.comparison import Share
 from training.result import Retraining, certainty_of, certainty_of_classes, claim_text
@@ -35,21 +31,6 @@ AIM_TEXTS = {
 }
 MOST_LISTED = 20  # images that retraining has changed
 MOST_PAIRS, PAIR = 6, (96, 78)  # of nearly the same images for each two sets; pixels and quality
-
-
-def unsafe_set_section(known: Material) -> Markup:
-    """How many images were selected for each RCC, and how; or why there are none."""
-    unsafe = known.unsafe
-    if unsafe is None:
-        return warning(known.missing["unsafe"])
-    left_out = [known.title(rcc) for rcc in unsafe.left_out]
-    by_rcc: dict[int, list[UnsafeImage]] = {rcc: [] for rcc in rccs_of(known.clusters)}
-    for image in unsafe.images:
-        by_rcc.get(image.rcc, []).append(image)
-    return filled(
-        "unsafe_set.html", known=known, unsafe=unsafe, by_rcc=by_rcc, left_out=left_out,
-        chosen=chosen_by_model(unsafe),
-    )  # fmt: skip
 
 
 def retraining_section(known: Material) -> Markup:
@@ -89,7 +70,6 @@ def _pairs(result: Retraining, folder: Path) -> Iterator[tuple[tuple[str, str], 
 MOST_IN_MATRIX = 10  # classes; a larger matrix does not fit on a printed page
 MOST_CONFUSIONS = 20  # listed where there are more classes
 TAKEN_BEFORE, TAKEN_NOW = "What was taken for what before", "And what is now"
-TAKEN_BOTH = "What was taken for what before, and what is now"
 OLD = "The retraining is of an earlier version, which did not keep all answers: the confusions cannot be shown."
 
 
@@ -123,7 +103,7 @@ def confusions_html(result: Retraining) -> Markup:
     if not result.answers:
         return Markup("<p class='soft small'>{}</p>").format(OLD)
     if len({name for row in result.answers for name in row[1:]}) > MOST_IN_MATRIX:
-        return _list(confused_before_and_now(result))
+        return filled("confusions.html", listed=confused_before_and_now(result), most=MOST_CONFUSIONS)
     before, now = matrices_of(result)
     return filled(
         "confusions.html",
@@ -132,13 +112,3 @@ def confusions_html(result: Retraining) -> Markup:
         names=[Markup(re.sub("([_/-])", r"\1<wbr>", escaped(name))) for name in before.names],
         most=int(max(before.wrong.max(), now.wrong.max(), 1)),
     )
-
-
-def _list(confused: list[Confused]) -> Markup:
-    listed, rest = confused[:MOST_CONFUSIONS], confused[MOST_CONFUSIONS:]
-    caption = TAKEN_BOTH
-    if rest:
-        sums = (sum(numbers) for numbers in zip(*(one[2:] for one in rest), strict=True))
-        listed.append(Confused(count(len(rest), "other confusion"), "", *sums))
-        caption += f": the {MOST_CONFUSIONS} confusions with the most images, before and now together"
-    return filled("confusions.html", listed=listed, caption=caption)

@@ -10,9 +10,13 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from PIL import Image
 
-from rccs.clusters import sample
-from rccs.confidence import BOUND, place_text
+from rccs import confidence
+from rccs.answers import commonest_confusion
+from rccs.clusters import rccs_of, sample
+from rccs.nearness import nearest_rccs
+from rccs.review.journal import describe_edit
 from rccs.review.notes import SCOPE, title
+from selection import chosen_by_model
 from support.images import thumbnail
 from support.text import count, display_name, printable, range_text, rate_text
 
@@ -72,7 +76,8 @@ _TEMPLATES = Environment(
 )
 _TEMPLATES.filters |= {"f": format, "n": "{:,}".format}
 _TEMPLATES.globals |= {
-    "badge": badge, "count": count, "display_name": display_name, "path": path_text, "percent": percent,
-    "place_text": place_text, "bound": BOUND, "SCOPE": SCOPE, "range_text": range_text, "rate_text": rate_text,
-    "sample": sample, "title": title, "warning": warning,
+    "SCOPE": SCOPE, "badge": badge, "chosen_by_model": chosen_by_model, "commonest_confusion": commonest_confusion,
+    "confidence": confidence, "count": count, "describe_edit": describe_edit, "display_name": display_name,
+    "nearest_rccs": nearest_rccs, "path": path_text, "percent": percent, "range_text": range_text,
+    "rate_text": rate_text, "rccs_of": rccs_of, "sample": sample, "title": title, "warning": warning,
 }  # fmt: skip

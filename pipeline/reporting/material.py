@@ -91,6 +91,16 @@ class Material(NamedTuple):
         return self.review.notes[rcc].verdict if rcc in self.review.notes else ""
 
     @property
+    def changed(self) -> bool:
+        """Whether RCCs were edited since a fresh test set was asked."""
+        return self.review.last_number != self.confirmation.get("edits")
+
+    @property
+    def row_of(self) -> dict[str, int]:
+        """The row of each failing image, by path."""
+        return {path: row for row, path in enumerate(self.clusters.paths)}
+
+    @property
     def selected(self) -> Counter[int]:
         """How many images of the unsafe set were selected for each RCC."""
         return Counter(image.rcc for image in self.unsafe.images) if self.unsafe else Counter()

@@ -5,38 +5,14 @@ from markupsafe import Markup
 
 from pipeline.reporting.markup import filled
 from pipeline.reporting.material import Material
-from rccs.clusters import RootCauseClusters, rccs_of
-from rccs.confidence import consensus_text, why_unknown
-from rccs.review.journal import UNKNOWN, describe_edit
+from rccs.clusters import RootCauseClusters
 from rccs.review.notes import REGISTER
 from reasons.register import Entry
-
-MOST_ROWS = 200  # of edits
-
-
-def edits_section(known: Material) -> Markup:
-    """What the engineer has done and said in the review, undone edits included."""
-    edits, found = known.edits, known.review.original
-    if not edits:
-        return Markup("<p>Nothing: the RCCs are as they were found.</p>")
-    rows = [
-        (edit.time.replace("T", " ").replace("+00:00", " UTC"), edit.engineer or UNKNOWN, describe_edit(edit, edits))
-        for edit in edits[-MOST_ROWS:]
-    ]
-    changed = int((found.labels != known.clusters.labels).sum())
-    n_rccs, now = len(rccs_of(found)), len(rccs_of(known.clusters))
-    return filled("edits.html", edits=edits, rows=rows, found=n_rccs, now=now, changed=changed)
 
 
 def run_section(known: Material) -> Markup:
     """The features, the settings tried and chosen, and how steady the RCCs are."""
-    clusters = known.review.original
-    versions = (f"{name} {version}" for name, version in known.run.get("versions", {}).items() if version)
-    return filled(
-        "run.html", clusters=clusters, n_rccs=len(rccs_of(clusters)), versions=", ".join(versions),
-        agreed=consensus_text(clusters) or why_unknown(clusters, known.run), curve=elbow_svg(clusters),
-        best=sorted(clusters.settings, key=lambda setting: -setting.score)[:10],
-    )  # fmt: skip
+    return filled("run.html", known=known, curve=elbow_svg(known.review.original))
 
 
 def register_section(known: Material) -> Markup:

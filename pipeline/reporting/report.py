@@ -22,13 +22,13 @@ from pipeline.reporting.export import REPORT_FILE
 from pipeline.reporting.first_page import first_page
 from pipeline.reporting.freshness import made_elements, made_from
 from pipeline.reporting.heatmaps import heatmaps_section
-from pipeline.reporting.improvement import retraining_section, unsafe_set_section
+from pipeline.reporting.improvement import retraining_section
 from pipeline.reporting.markup import filled, picture_uri
 from pipeline.reporting.material import Material, carded
-from pipeline.reporting.provenance import edits_section, register_section, run_section
+from pipeline.reporting.provenance import register_section, run_section
 from pipeline.reporting.rounds import rounds_html
-from pipeline.reporting.summary import noise_section, rccs_section, summary_section
-from pipeline.reporting.weak_spots import confirmation_section, weak_spots_section
+from pipeline.reporting.summary import rccs_section, summary_section
+from pipeline.reporting.weak_spots import confirmation_html, weak_spots_section
 from rccs.clusters import RootCauseClusters, fingerprint, run_record, sample
 from rccs.dbscan.outcome import NOISE
 from rccs.profiles import load_profiles
@@ -64,12 +64,12 @@ SECTIONS: tuple[tuple[str, str, Callable[[Material], Markup] | None], ...] = (
     ("rccs", "Root cause clusters", rccs_section),
     ("weak-spots", "Weak spots", weak_spots_section),
     ("heatmaps", "Where the network looks", heatmaps_section),
-    ("confirmation", "On a fresh test set", confirmation_section),
+    ("confirmation", "On a fresh test set", lambda known: confirmation_html(known.confirmation, changed=known.changed)),
     ("register", "Register", register_section),
-    ("noise", "Images in no cluster", noise_section),
+    ("noise", "Images in no cluster", None),
     ("skipped", "Skipped images", None),
-    ("edits", "What was changed by hand", edits_section),
-    ("unsafe-set", "The images to label (the unsafe set)", unsafe_set_section),
+    ("edits", "What was changed by hand", None),
+    ("unsafe-set", "The images to label (the unsafe set)", None),
     ("retraining", "Retraining", retraining_section),
     ("rounds", "Rounds", lambda known: rounds_html(known.folder)),
     ("run", "How the clusters were found", run_section),

@@ -9,19 +9,9 @@ from pipeline.reporting.markup import filled
 from pipeline.reporting.material import LOOSE, Material, carded
 from rccs.answers import commonest_confusion
 from rccs.clusters import rccs_of
-from rccs.confidence import (
-    confidence,
-    confidence_text,
-    is_changed,
-    is_loose,
-    near_text,
-    no_steady_groups,
-    no_steady_groups_text,
-    percent_down,
-)
 from rccs.dbscan.outcome import NOISE
 from rccs.image_map import load_map, map_points
-from rccs.nearness import nearest_rccs, rcc_centres
+from rccs.nearness import rcc_centres
 from rccs.spots.rates import by_excess
 
 MOST_MAPPED = 4000  # points on the map
@@ -34,13 +24,10 @@ NOISE_COLOUR = "#8a94a0"
 def summary_section(known: Material) -> Markup:
     """A row for each RCC, and the map."""
     clusters = known.clusters
-    rccs = rccs_of(clusters)
     common = {rcc: _common(known, rcc) for rcc in clusters.groups}
     return filled(
-        "summary.html", known=known, rccs=by_excess(clusters.groups, known.rates), common=common,
-        steady=bool(clusters.steadiness and rccs), confidence=confidence, is_changed=is_changed,
-        is_loose=is_loose, percent_down=percent_down, loose=LOOSE,
-        selected=known.selected, carded=set(carded(clusters, known.rates)),
+        "summary.html", known=known, rccs=by_excess(clusters.groups, known.rates), common=common, loose=LOOSE,
+        steady=bool(clusters.steadiness and rccs_of(clusters)), carded=set(carded(clusters, known.rates)),
         **_map(known),
     )  # fmt: skip
 
@@ -61,8 +48,10 @@ def _map(known: Material) -> dict[str, Any]:
     colour = {rcc: COLOURS[i % len(COLOURS)] for i, rcc in enumerate(rccs)} | {NOISE: NOISE_COLOUR}
     drawn = np.unique(np.linspace(0, len(xy) - 1, MOST_MAPPED).astype(int))
     width, height, edge = 720, 470, 14
-    places = np.column_stack([edge + xy[:, 0] * (width - 2 * edge), edge + (1 - xy[:, 1]) * (height - 2 * edge)])
-    places = _filled(places, width, height, edge)
+    # Fills the drawing in both directions, except a direction without extent
+    low, high = xy.min(axis=0), xy.max(axis=0)
+    filling = np.where(high > low, (xy - low) / np.where(high > low, high - low, np.inf), xy)
+    places = edge + np.column_stack([filling[:, 0], 1 - filling[:, 1]]) * [width - 2 * edge, height - 2 * edge]
     return {
         # Small RCCs last would be hidden by large ones
         "clouds": [(colour[rcc], places[drawn[clusters.labels[drawn] == rcc]]) for rcc in reversed(clusters.groups)],
@@ -72,36 +61,8 @@ def _map(known: Material) -> dict[str, Any]:
     }
 
 
-def _filled(places: np.ndarray, width: int, height: int, edge: int) -> np.ndarray:
-    """Points scaled to fill the drawing in both directions, except a direction without extent."""
-    low, high = places.min(axis=0), places.max(axis=0)
-    room = np.array([width - 2 * edge, height - 2 * edge])
-    extent = np.where(high > low, high - low, np.inf)
-    return np.where(high > low, edge + (places - low) / extent * room, places)
-
-
 def rccs_section(known: Material) -> Markup:
     """A card for each RCC that there is room for."""
     rccs = carded(known.clusters, known.rates)
-    if not rccs:
-        none = no_steady_groups_text(known.clusters) or "There are none: all failing images are in no cluster."
-        return Markup("<p>{}</p>").format(none)
-    return filled(
-        "rccs.html", known=known, rccs=rccs, rest=len(rccs_of(known.clusters)) - len(rccs), loose=LOOSE,
-        centres=rcc_centres(known.clusters), selected=known.selected, row_of=_row_of(known), is_loose=is_loose,
-        common_confusion=commonest_confusion, confidence_text=confidence_text, near_text=near_text,
-        nearest_rccs=nearest_rccs,
-    )  # fmt: skip
-
-
-def noise_section(known: Material) -> Markup:
-    """The images in no cluster, and why they are in none."""
-    size = len(known.clusters.members(NOISE))
-    if not size:
-        return Markup("<p>Every failing image is in an RCC.</p>")
-    near, steady = confidence_text(known.clusters, NOISE), not no_steady_groups(known.clusters)
-    return filled("noise.html", known=known, size=size, near=near, steady=steady, row_of=_row_of(known))
-
-
-def _row_of(known: Material) -> dict[str, int]:
-    return {path: row for row, path in enumerate(known.clusters.paths)}
+    rest, centres = len(rccs_of(known.clusters)) - len(rccs), rcc_centres(known.clusters)
+    return filled("rccs.html", known=known, rccs=rccs, rest=rest, centres=centres, loose=LOOSE)

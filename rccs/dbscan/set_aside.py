@@ -174,13 +174,9 @@ class Nuisance(NamedTuple):
     what: SetAside
     columns: Columns
 
-    def taken(self, rows: np.ndarray | slice) -> "Nuisance":
-        """The same for some of the images."""
-        return Nuisance(self.what, {name: self.columns[name][rows] for name in self.what.names})
-
     def without(self, scaled: np.ndarray, rows: slice) -> np.ndarray:
         """Scaled features of some of the images without what the nuisances explain (see `SetAside.apply`)."""
-        return self.what.apply(scaled, self.taken(rows).columns)
+        return self.what.apply(scaled, {name: self.columns[name][rows] for name in self.what.names})
 
 
 def fit_set_aside(features: np.ndarray, extractor: str, columns: Columns) -> SetAside:

@@ -140,22 +140,16 @@ def cluster_with_each(
 def _prepared(
     points: np.ndarray, *, original: np.ndarray | Points | None, averaged: np.ndarray | None, known: np.ndarray | None
 ) -> tuple[Points, "_Images"]:
-    cloud = Points(points)
+    cloud, n = Points(points), len(points)
     before = cloud if original is None else original if isinstance(original, Points) else Points(original)
     images = _Images(
-        neighbours=before.nearest(_n_neighbours(len(points)))[0],
+        # Fewer than ten if there are few images, since causes then have fewer images; at least as many as the points of
+        # the smallest branch can share.
+        neighbours=before.nearest(min(max(SMALLEST_BRANCH - 1, n // 8), NEAREST, n - 1))[0],
         averaged=cloud if averaged is None or averaged is points else Points(averaged),
         known=known,
     )
     return cloud, images
-
-
-def _n_neighbours(n: int) -> int:
-    """Number of neighbours for `kept`: fewer than ten if there are few images, since causes then have fewer images.
-
-    At least as many as the points of the smallest branch can share.
-    """
-    return min(max(SMALLEST_BRANCH - 1, n // 8), NEAREST, n - 1)
 
 
 def _without_settings(labels: np.ndarray) -> Tuning:
@@ -188,10 +182,8 @@ class _Clustering(NamedTuple):
 
 def _best_branches(density: Density, images: _Images) -> _Clustering:
     """The RCCs for one min_samples, each with its own eps."""
-    curve = np.sort(density.core_distances)
-    knee = find_knee(curve)
-    upper = UPPER_END * _just_above(curve, len(curve) - 1 if knee is None else knee)
-    branches = Branches(density, upper=upper)
+    curve, knee, at_knee = _at_knee(density)
+    branches = Branches(density, upper=UPPER_END * at_knee)
     worth = _worth(branches, images)
     chosen = branches.best(worth)
     labels, is_core = branches.cluster(chosen)
@@ -240,30 +232,19 @@ def _reconciled(
 
 def _textbook(density: Density) -> _Clustering:
     """DBSCAN at the knee, which is right for one group of images and some outliers."""
-    curve = np.sort(density.core_distances)
-    knee = find_knee(curve)
-    eps = _just_above(curve, len(curve) - 1 if knee is None else knee)
+    curve, knee, eps = _at_knee(density)
     return _Clustering(*density.cluster(eps), eps, density.min_samples, True, 0.0, curve, knee)
 
 
 def _settings(points: Points, found: Sequence[_Clustering]) -> list[Setting]:
     silhouettes = balanced_silhouettes(points, [clustering.labels for clustering in found])
-    return list(map(_setting, found, silhouettes))
-
-
-def _setting(clustering: _Clustering, silhouette: float) -> Setting:
-    labels = clustering.labels
-    shares = np.bincount(labels[labels != NOISE]) / len(labels)
-    return Setting(
-        eps=clustering.eps,
-        min_samples=clustering.min_samples,
-        at_knee=clustering.at_knee,
-        n_rccs=len(shares),
-        noise=float(np.mean(labels == NOISE)),
-        largest=float(shares.max(initial=0)),
-        silhouette=silhouette,
-        score=float(np.sqrt(max(silhouette, 0)) * clustering.worth),
-    )
+    settings = []
+    for (labels, _, eps, min_samples, at_knee, worth, *_), silhouette in zip(found, silhouettes, strict=True):
+        shares = np.bincount(labels[labels != NOISE]) / len(labels)
+        noise, largest = float(np.mean(labels == NOISE)), float(shares.max(initial=0))
+        score = float(np.sqrt(max(silhouette, 0)) * worth)
+        settings.append(Setting(eps, min_samples, at_knee, len(shares), noise, largest, silhouette, score))
+    return settings
 
 
 def find_knee(curve: np.ndarray) -> int | None:
@@ -277,15 +258,17 @@ def find_knee(curve: np.ndarray) -> int | None:
     return None if knee is None else int(knee)
 
 
-def _just_above(curve: np.ndarray, position: int) -> float:
-    """An eps halfway between the k-distance at a position and the next larger one.
+def _at_knee(density: Density) -> tuple[np.ndarray, int | None, float]:
+    """The k-distance curve, its knee, and an eps halfway between the k-distance there and the next larger one.
 
     DBSCAN's eps is inclusive, so the result for an eps equal to a distance would depend on that distance's rounding.
     """
-    larger = np.searchsorted(curve, curve[position], side="right")
-    if larger == len(curve):
-        return float(curve[position]) * 1.001 + SAME_POINT
-    return (float(curve[position]) + float(curve[larger])) / 2
+    curve = np.sort(density.core_distances)
+    knee = find_knee(curve)
+    there = curve[-1 if knee is None else knee]
+    larger = np.searchsorted(curve, there, side="right")
+    eps = float(there) * 1.001 + SAME_POINT if larger == len(curve) else (float(there) + float(curve[larger])) / 2
+    return curve, knee, eps
 
 
 def largest_first(labels: np.ndarray) -> np.ndarray:

@@ -77,13 +77,8 @@ def divide(
         for part in parts[1:]:  # the first keeps the RCC's number
             labels[part] = labels.max() + 1
         rest = np.setdiff1d(members, in_parts)
-        labels[rest] = labels[_nearest(images, rest, in_parts)]
+        labels[rest] = labels[in_parts[images.distances[np.ix_(rest, in_parts)].argmin(axis=1)]]
     return labels, is_core
-
-
-def _nearest(images: Points, rows: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """For each of `rows`, the nearest of the images `among`, shape (n_rows,), int."""
-    return among[images.distances[np.ix_(rows, among)].argmin(axis=1)]
 
 
 def without_strays(labels: np.ndarray, is_core: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

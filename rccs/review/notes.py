@@ -5,12 +5,10 @@ and ISO/PAS 8800 (kinds of causes, safety impact); no conformity is claimed.
 """
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rccs.dbscan.outcome import NOISE
-from store.entries import append
 from support.errors import SAFEError
 from support.text import printable
 
@@ -175,10 +173,11 @@ class Scope(NamedTuple):
 
 Noted = RccNote | SpotNote
 """What the engineer says of a reason, whatever it is about."""
-_Note = TypeVar("_Note", RccNote, SpotNote, Scope)
+Said = Noted | Scope
+AnyNote = TypeVar("AnyNote", RccNote, SpotNote, Scope)
 
 
-class Kept(NamedTuple, Generic[_Note]):
+class Kept(NamedTuple, Generic[AnyNote]):
     """A note after a change.
 
     Attributes
@@ -188,33 +187,8 @@ class Kept(NamedTuple, Generic[_Note]):
         The fields that someone else had changed in the meantime and that were not changed.
     """
 
-    note: _Note
+    note: AnyNote
     conflicts: tuple[str, ...]
-
-
-def keep_note(
-    db: sqlite3.Connection, kind: str, subject: str, mine: _Note, theirs: _Note, *, seen: _Note | None, by: str,
-    run: str,
-) -> Kept[_Note]:  # fmt: skip
-    """Say what a change leaves of a note, if it is another one than `theirs`, the present one.
-
-    Parameters
-    ----------
-    kind, subject, by, run
-        As of `store.entries.Entry`.
-    seen : RccNote, SpotNote or Scope, optional
-        The note as the author of the change last saw it: fields that are the same in `mine` are not changed, and fields
-        that someone else has changed in the meantime are conflicts. By default all fields are written.
-
-    Raises
-    ------
-    SAFEError
-        A field is too long, or not one of those that it may be.
-    """
-    kept, conflicts = combined(tidy_note(seen) if seen else theirs, tidy_note(mine), theirs)
-    if kept != theirs:
-        append(db, kind, subject, {"before": theirs, "after": kept}, author=by, run=run)
-    return Kept(kept, conflicts)
 
 
 def title(rcc: int, notes: Mapping[int, RccNote] | None = None) -> str:
@@ -223,7 +197,7 @@ def title(rcc: int, notes: Mapping[int, RccNote] | None = None) -> str:
     return ("No cluster" if rcc == NOISE else f"RCC {rcc}") + (f" · {name}" if name else "")
 
 
-def combined(seen: _Note, mine: _Note, theirs: _Note) -> tuple[_Note, tuple[str, ...]]:
+def combined(seen: AnyNote, mine: AnyNote, theirs: AnyNote) -> tuple[AnyNote, tuple[str, ...]]:
     """Combine two changes of the same note field by field.
 
     Returns
@@ -268,7 +242,7 @@ def merged_note(source: RccNote, target: RccNote) -> RccNote:
     return RccNote(target.rcc, name, text, verdict, **register)
 
 
-def fields_of(note: Noted | Scope) -> tuple[str, ...]:
+def fields_of(note: Said) -> tuple[str, ...]:
     """What an engineer may say in a note."""
     return note._fields if isinstance(note, Scope) else FIELDS
 
@@ -278,7 +252,7 @@ def says_something(note: Noted) -> bool:
     return any(getattr(note, field) for field in FIELDS)
 
 
-def tidy_note(note: _Note) -> _Note:
+def tidy_note(note: AnyNote) -> AnyNote:
     """A note in the form in which it is saved; a SAFEError if it is invalid."""
     if isinstance(note, Scope):
         return Scope(*(_tidy_text(SCOPE[field].title, text, LONGEST_SCOPE) for field, text in note._asdict().items()))

@@ -14,16 +14,17 @@ section 3.3); it does not say what follows from that. Edits are made in `edits.p
 import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from rccs.clusters import RootCauseClusters, load_clusters, rccs_of, run_of, run_record, subjects_of
+from rccs.clusters import RootCauseClusters, load_clusters, run_of, run_record, subjects_of
+from rccs.dbscan.outcome import NOISE
 from rccs.review.journal import MAKING, Edit, edits_in, labels_after, reviewed
-from rccs.review.notes import Kept, RccNote, Scope, SpotNote, keep_note, says_something
+from rccs.review.notes import AnyNote, Kept, RccNote, Scope, SpotNote, combined, says_something, tidy_note
 from rccs.spots.weak_spots import canonical_conditions, load_spots, read_conditions
 from store.database import changing, reading
-from store.entries import Entry, present, present_entries
+from store.entries import Entry, append, present, present_entries
 from store.places import recorded
 from store.runs import COMPARISON, Run, present_runs
 from support.errors import SAFEError
@@ -129,65 +130,73 @@ def rcc_by_now(review: Review, rcc: int, *, seen: int) -> int | None:
 
 def rccs_marked_safe(folder: Path) -> tuple[int, ...]:
     """The RCCs that have images and the verdict safe."""
-    review = load_review(folder)
-    return tuple(
-        rcc for rcc in sorted(rccs_of(review.clusters)) if rcc in review.notes and review.notes[rcc].verdict == "safe"
-    )
+    notes = load_review(folder).notes
+    return tuple(rcc for rcc, note in notes.items() if rcc != NOISE and note.verdict == "safe")
 
 
 # --- Notes ------------------------------------------------------------------------------------------------------
 
 
 def set_note(
-    folder: Path, note: RccNote, *, seen: RccNote | None = None, by: str = "", original: RootCauseClusters | None = None
-) -> Kept[RccNote]:
-    """Write the changed fields of the note on one RCC.
+    folder: Path, note: AnyNote, *, seen: AnyNote | None = None, by: str = "", run: str = "",
+    original: RootCauseClusters | None = None,
+) -> Kept[AnyNote]:  # fmt: skip
+    """Write the changed fields of the note on an RCC, a weak spot or the whole analysis.
 
     Parameters
     ----------
-    note : RccNote
+    note : RccNote, SpotNote or Scope
         The new note.
-    seen, by
-        As for `rccs.review.notes.keep_note`.
+    seen : RccNote, SpotNote or Scope, optional
+        The note as the author of the change last saw it: fields that are the same in `note` are not changed, and fields
+        that someone else has changed in the meantime are conflicts. By default all fields are written.
+    by : str
+        The window.
+    run : str
+        The run that the author looks at (see `rccs.clusters.run_of`); of an RCC, it is known.
     original : RootCauseClusters, optional
-        As for `load_review`.
+        Of an RCC, as for `load_review`.
 
     Raises
     ------
     SAFEError
-        The RCC does not exist, or as for `rccs.review.notes.keep_note`.
+        The RCC does not exist, the conditions are invalid, or a field is too long, or not one of those that it may be.
     """
-    original = original or load_clusters(folder)
+    theirs: Any
+    if isinstance(note, RccNote):
+        original = original or load_clusters(folder)
+    elif isinstance(note, SpotNote):
+        note = note._replace(conditions=checked_conditions(note.conditions))
     with changing(folder) as db:
-        review = read_review(db, folder, original)
-        if note.rcc not in review.clusters.groups:
-            raise SAFEError(f"There is no RCC {note.rcc} to write a note on. Choose one that is displayed.")
-        theirs, subject = review.notes.get(note.rcc, RccNote(note.rcc)), review.subjects[note.rcc]
-        return keep_note(db, "rcc", subject, note, theirs, seen=seen, by=by, run=review.run)
+        if isinstance(note, RccNote) and original:
+            review = read_review(db, folder, original)
+            if note.rcc not in review.clusters.groups:
+                raise SAFEError(f"There is no RCC {note.rcc} to write a note on. Choose one that is displayed.")
+            theirs, run = review.notes.get(note.rcc, RccNote(note.rcc)), review.run
+            kind, subject = "rcc", review.subjects[note.rcc]
+        elif isinstance(note, SpotNote):
+            kind, subject, theirs = "spot", note.subject, read_spot_note(db, note)
+        else:
+            kind, subject, theirs = "scope", "", read_scope(db)[0]
+        kept, conflicts = combined(tidy_note(seen) if seen else theirs, tidy_note(note), theirs)
+        if kept != theirs:
+            append(db, kind, subject, {"before": theirs, "after": kept}, author=by, run=run)
+    return Kept(kept, conflicts)
 
 
 def load_scope(folder: Path) -> tuple[Scope, Entry | None]:
     """What is said, and the entry that said the last of it (SAFEError if the database is damaged)."""
     with reading(folder) as db:
-        return read_scope(db), present_entries(db, "scope").get("")
+        return read_scope(db)
 
 
-def set_scope(folder: Path, scope: Scope, *, seen: Scope | None = None, by: str = "", run: str = "") -> Kept[Scope]:
-    """Write the changed fields; `seen` and `by` as for `rccs.review.notes.keep_note`, `run` as for a weak spot."""
-    with changing(folder) as db:
-        return keep_note(db, "scope", "", scope, read_scope(db), seen=seen, by=by, run=run)
-
-
-def read_scope(db: sqlite3.Connection) -> Scope:
+def read_scope(db: sqlite3.Connection) -> tuple[Scope, Entry | None]:
     """As `load_scope`, within a transaction."""
     said = present_entries(db, "scope").get("")
-    return Scope(*said.value["after"]) if said else Scope()
+    return (Scope(*said.value["after"]) if said else Scope()), said
 
 
 LONGEST_CONDITIONS = 20_000
-
-SpotNotes = dict[tuple[str, str], SpotNote]
-"""By conditions and test folder."""
 
 
 def checked_conditions(text: str) -> str:
@@ -220,8 +229,11 @@ def folder_tested(folder: Path, run: Run | None = None) -> str:
     return recorded(tested, folder) if tested else ""
 
 
-def load_spot_notes(folder: Path) -> SpotNotes:
-    """All notes on weak spots, in the order in which they were last changed (SAFEError if the database is damaged)."""
+def load_spot_notes(folder: Path) -> dict[tuple[str, str], SpotNote]:
+    """All notes on weak spots by conditions and test folder, as they were last changed, the latest last.
+
+    A SAFEError if the database is damaged.
+    """
     with reading(folder) as db:
         notes = [SpotNote(*value["after"]) for value in present(db, "spot").values()]
     return {(note.conditions, note.tested): note for note in notes}
@@ -251,29 +263,6 @@ def has_spot_notes(folder: Path, run: Run) -> bool:
     """Whether the engineer has said anything of a weak spot of earlier clusters."""
     noted, comparison = notes_of_run(folder, run), present_runs(folder, run).get(COMPARISON)
     return comparison is not None and any(spot.conditions in noted for spot in load_spots(comparison))
-
-
-def set_spot_note(
-    folder: Path, note: SpotNote, *, seen: SpotNote | None = None, by: str = "", run: str = ""
-) -> Kept[SpotNote]:
-    """Write the changed fields of the note on one weak spot.
-
-    Parameters
-    ----------
-    seen, by
-        As for `rccs.review.notes.keep_note`.
-    run : str
-        The run that the author looks at (see `rccs.clusters.run_of`).
-
-    Raises
-    ------
-    SAFEError
-        The conditions are invalid, or as for `rccs.review.notes.keep_note`.
-    """
-    note = note._replace(conditions=checked_conditions(note.conditions))
-    with changing(folder) as db:
-        theirs = read_spot_note(db, note)
-        return keep_note(db, "spot", note.subject, note, theirs, seen=seen, by=by, run=run)
 
 
 def read_spot_note(db: sqlite3.Connection, about: SpotNote) -> SpotNote:

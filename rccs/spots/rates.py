@@ -298,12 +298,9 @@ def _of_groups(
     )
     failing = _per_group(groups.of, regions[: len(labels)], len(counts.tested))
     share = np.where(one, 1.0, effective_share(held, failing, told.correlation))
-    crude_more, crude_less = tails
-    tails = (
-        np.where(one, crude_more, np.maximum(crude_more, more)),
-        np.where(one, crude_less, np.maximum(crude_less, less)),
-    )
-    return tails, share, np.where(one, 1, (held > 0).sum(axis=1))
+    crude = zip(tails, (more, less), strict=True)
+    more, less = (np.where(one, of_images, np.maximum(of_images, found)) for of_images, found in crude)
+    return (more, less), share, np.where(one, 1, (held > 0).sum(axis=1))
 
 
 def _per_group(of: np.ndarray, rccs: np.ndarray, n_rccs: int) -> np.ndarray:

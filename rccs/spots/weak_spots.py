@@ -20,7 +20,6 @@ What was tried: docs/decisions/031-weak-spots.md.
 
 import csv
 import json
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -350,15 +349,12 @@ def read_conditions(text: str) -> tuple[Literal, ...]:
 
 def _literal(column: Any, sign: Any, value: Any) -> Literal:
     """A simple condition from JSON, checked."""
+    signs: tuple[str, ...] = ("=",) if isinstance(value, str) else ("<", ">=")
+    known: Any = value if isinstance(value, str | list) else float(value)
     if isinstance(value, list):
         low, high = map(float, value)
-        literal, finite = Literal(column, sign, (low, high)), math.isfinite(low) and math.isfinite(high)
-        kind = "from"
-    elif isinstance(value, str):
-        literal, finite, kind = Literal(column, sign, value), True, "="
-    else:
-        literal, finite = Literal(column, sign, float(value)), math.isfinite(float(value))
-        kind = "<" if sign == "<" else ">="
-    if not isinstance(column, str) or isinstance(value, bool) or sign != kind or not finite:
+        signs, known = ("from",), (low, high)
+    finite = isinstance(value, str) or np.isfinite(known).all()
+    if not isinstance(column, str) or isinstance(value, bool) or sign not in signs or not finite:
         raise ValueError(f"invalid condition {[column, sign, value]}")
-    return literal
+    return Literal(column, sign, known)

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from rccs.review.edits import undo_edit
 from rccs.review.journal import standing
 from rccs.review.notes import RccNote, SpotNote
-from rccs.review.review import load_review, load_spot_notes, set_note, set_spot_note
+from rccs.review.review import load_review, load_spot_notes, set_note
 from tests.helpers import visiting
 from tests.helpers.places import closed_port
 from tests.helpers.scenes import draw_scene
@@ -184,7 +184,7 @@ def forget(out: Path) -> None:
     for rcc in load_review(out).notes:
         set_note(out, RccNote(rcc))
     for note in load_spot_notes(out).values():
-        set_spot_note(out, SpotNote(*note[:2]))
+        set_note(out, SpotNote(*note[:2]))
 
 
 def asks_for_no_news(page: Page) -> None:

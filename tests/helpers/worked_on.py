@@ -12,7 +12,7 @@ from rccs.clusters import RootCauseClusters, fingerprint, save_clusters
 from rccs.image_map import MapPositions, load_map, map_method, map_points, save_map
 from rccs.review.edits import merge_rccs, move_images
 from rccs.review.notes import RccNote, SpotNote
-from rccs.review.review import all_edits, load_review, load_spot_notes, set_note, set_spot_note
+from rccs.review.review import all_edits, load_review, load_spot_notes, set_note
 from rccs.spots.conditions import Literal
 from rccs.spots.weak_spots import WeakSpot
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
@@ -34,7 +34,7 @@ def compute(clusters: RootCauseClusters, folder: Path) -> None:
 def review(folder: Path) -> None:
     """Names, judgements and edits."""
     set_note(folder, RccNote(0, "night", "hazard H3", "unsafe"))
-    set_spot_note(folder, SpotNote(DARK.conditions, "", "dark", "", "unclear"), run=load_review(folder).run)
+    set_note(folder, SpotNote(DARK.conditions, "", "dark", "", "unclear"), run=load_review(folder).run)
     merge_rccs(folder, 2, 1)
     move_images(folder, ["sea_00.png"], 1)
 

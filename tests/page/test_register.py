@@ -11,7 +11,7 @@ from page.report.scope import lay_out_scope
 from page.results import Results
 from rccs.clusters import save_clusters
 from rccs.review.notes import RccNote, Scope
-from rccs.review.review import load_review, load_scope, set_note, set_scope
+from rccs.review.review import load_review, load_scope, set_note
 from tests.helpers.browsing import FAKED, generate, opened, served_from, wait_until
 from tests.helpers.laid_out import laid_out
 
@@ -86,7 +86,7 @@ def test_a_scope_is_kept_as_it_is_typed_and_reasons_are_filtered_by_what_is_miss
         use = page.locator("#scope [data-field=use]")
         use.fill("a warning")
         wait_until(lambda: load_scope(served.out)[0].use)
-        set_scope(served.out, Scope(use="theirs", system="a camera"))
+        set_note(served.out, Scope(use="theirs", system="a camera"))
         use.fill("a warning alone")
         status = page.locator("#scope [role=status]")
         expect(status).to_contain_text("Intended use was changed to “theirs” by somebody else.")

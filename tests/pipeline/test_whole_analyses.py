@@ -13,7 +13,7 @@ from pipeline.reporting.report import write_report
 from rccs.clusters import load_clusters, save_clusters
 from rccs.review.edits import merge_rccs, move_images, new_rcc, redo_edit, undo_edit
 from rccs.review.notes import RccNote, SpotNote
-from rccs.review.review import load_review, set_note, set_spot_note
+from rccs.review.review import load_review, set_note
 from rccs.unsafe_set import UNSAFE_SET_FILE
 from tests.helpers.places import runs_as_they_are
 from tests.helpers.worked_on import DARK, known_of, work_on
@@ -28,7 +28,7 @@ def test_in_a_run_nothing_changes_whatever_is_said_and_done(clusters, tmp_path):
     for change in (
         lambda: set_note(out, RccNote(0, "darkness", "hazard H4", "safe")),
         lambda: set_note(out, RccNote(0)),
-        lambda: set_spot_note(out, SpotNote(DARK.conditions, "", "dusk")),
+        lambda: set_note(out, SpotNote(DARK.conditions, "", "dusk")),
         lambda: undo_edit(out),
         lambda: redo_edit(out),
         lambda: move_images(out, ["night_00.png"], 1),

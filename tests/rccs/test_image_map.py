@@ -115,7 +115,7 @@ def test_a_map_of_other_images_or_damaged_is_drawn_anew(clusters, tmp_path, with
 
 def test_the_record_says_of_every_image_where_it_lies_and_of_every_rcc_what_it_is_called(clusters):
     xy = np.tile(np.linspace(0, 1, 26, dtype=np.float32)[:, None], 2)
-    record = map_record(clusters, MapPositions(xy, "pca"), {1: RccNote(1, "<b>snow</b>", "", "safe")})
+    record = map_record(clusters, MapPositions(xy, "pca"), {1: RccNote(1, "<b>snow</b>", "", "safe")}, clusters)
     assert record["method"] == "pca"
     assert unpacked(record["x"], "<u2") == np.rint(np.linspace(0, 1, 26) * record["steps"]).astype(int).tolist()
     assert record["x"] == record["y"]

@@ -10,7 +10,7 @@ from pipeline.reporting.report import report_html
 from rccs.review.edits import merge_rccs, undo_edit
 from rccs.review.journal import describe_edit
 from rccs.review.notes import LONGEST_TEXT, RccNote
-from rccs.review.review import all_edits, load_review, set_note, set_spot_note
+from rccs.review.review import all_edits, load_review, set_note
 from reasons.confirmation import CONFIRMATION_FILE
 from reasons.register import REGISTER_FILE, changes_in, load_register, take_over, write_register
 from SAFE_Tool import main
@@ -75,8 +75,7 @@ def test_what_is_missing_is_told_and_decides_about_the_exit_status(out, capsys):
     assert last.startswith(f"{len(lines)} of ")
     assert not (out / REGISTER_FILE).exists()
     for entry in load_register(out):
-        judged = entry.note._replace(verdict="safe")
-        set_note(out, judged) if isinstance(judged, RccNote) else set_spot_note(out, judged)
+        set_note(out, entry.note._replace(verdict="safe"))
     assert main(ask) == 0
 
 

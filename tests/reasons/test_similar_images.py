@@ -12,6 +12,7 @@ from rccs.unsafe_set import load_unsafe_set
 from reasons.similar_images import IMPROVEMENT, RIGHT, nearest_others
 from selection import SelectionSettings
 from support.images import find_images
+from support.progress import no_progress
 from tests.helpers.answered import AnsweredCase, draw_case
 
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")
@@ -36,7 +37,7 @@ def improvement(case, draw_folder, tmp_path):
 def test_right_images_have_their_distances_in_the_space_of_pca_the_nearest_first(case, fake_network):
     explain_failures(case.out)
     seen = fake_network.images_seen
-    others = other_images(case.out, RIGHT)
+    others = other_images(case.out, RIGHT, within=None, weights=None, progress=no_progress)
     assert fake_network.images_seen == seen  # all features were computed for the failure rates
     assert (others.unreadable, others.notes) == (0, ())
     clusters = load_clusters(case.out)
@@ -57,7 +58,7 @@ def test_right_images_have_their_distances_in_the_space_of_pca_the_nearest_first
 
 def test_improvement_images_lie_where_the_selection_has_them(case, improvement, fake_network):
     seen = fake_network.images_seen
-    others = other_images(case.out, IMPROVEMENT)
+    others = other_images(case.out, IMPROVEMENT, within=None, weights=None, progress=no_progress)
     assert fake_network.images_seen == seen
     assert others.root == improvement
     clusters, unsafe = load_clusters(case.out), load_unsafe_set(case.out)

@@ -216,8 +216,10 @@ def write_evidence(folder: Path, *, sign: Path | None = None, progress: Progress
         check_own(folder, EVIDENCE_FILE, ENVELOPE_FILE)
         check_entries(folder)
         predicate, lists = basis_of(folder, progress)
-        if CLUSTERS in present_runs(folder):
-            _report(folder, digest_of_predicate(predicate), progress)
+        report, basis = folder / REPORT_FILE, digest_of_predicate(predicate)
+        named = is_current(report, lambda: made_from(folder)) and basis.encode() in report.read_bytes()
+        if CLUSTERS in present_runs(folder) and not named:
+            write_report(folder, basis=basis, progress=progress)
         subjects = {name: sha256_if_there(folder / name) for name in results_in(folder)}
         files = {EVIDENCE_FILE: statement_text(subjects, predicate), **lists}
         gone = [path.relative_to(folder).as_posix() for path in prepare_folder(folder / LISTS_FOLDER).iterdir()]
@@ -227,9 +229,3 @@ def write_evidence(folder: Path, *, sign: Path | None = None, progress: Progress
             files[ENVELOPE_FILE] = envelope_text(files[EVIDENCE_FILE], signer)
         save_files(folder, files, remove=gone)
     return predicate["images"]
-
-
-def _report(folder: Path, basis: str, progress: Progress) -> None:
-    report = folder / REPORT_FILE
-    if not is_current(report, lambda: made_from(folder)) or basis.encode() not in report.read_bytes():
-        write_report(folder, basis=basis, progress=progress)

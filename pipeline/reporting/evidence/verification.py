@@ -70,18 +70,14 @@ def _files(folder: Path, evidence: Evidence, outside: bool) -> Iterator[Finding]
     for place, digest in (evidence.files | evidence.subjects).items():
         path = Path(absolute(place, folder))
         if outside or is_within(path, folder.resolve()):
-            yield from _compared(path, digest, place)
+            if (now := sha256_if_there(path)) != digest:
+                yield Finding(CHANGED if now or path.is_file() else MISSING, place)
         elif not place.startswith(("../", "/")):
             yield Finding(CHANGED, f"{place}, perhaps: a link out of the analysis, which is read with --images")
     report = folder / REPORT_FILE
     reported = REPORT_FILE in evidence.subjects and report.is_file() and is_within(report, folder.resolve())
     if reported and evidence.basis.encode() not in report.read_bytes():
         yield Finding(CHANGED, f"what the results rest on, of which {REPORT_FILE} names another digest")
-
-
-def _compared(path: Path, digest: str, name: str) -> Iterator[Finding]:
-    if (now := sha256_if_there(path)) != digest:
-        yield Finding(CHANGED if now or path.is_file() else MISSING, name)
 
 
 def _entries(folder: Path, evidence: Evidence) -> Iterator[Finding]:

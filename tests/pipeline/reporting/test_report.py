@@ -20,7 +20,7 @@ from rccs.confidence import BOUND, NEAR, confidence_text, place_text
 from rccs.dbscan.outcome import NOISE
 from rccs.review.edits import merge_rccs, move_images, undo_edit
 from rccs.review.notes import RccNote, SpotNote
-from rccs.review.review import set_note, set_spot_note
+from rccs.review.review import set_note
 from rccs.spots.conditions import Literal
 from rccs.spots.rates import RATES_FILE
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot
@@ -240,7 +240,7 @@ def section(document: str, key: str) -> str:
 def test_each_figure_of_the_first_page_is_in_the_files(clusters, out):
     dark, _ = find_spots(clusters, out)
     set_note(out, RccNote(0, "night", verdict="unsafe", hazard="night", status="closed"))
-    set_spot_note(out, SpotNote(dark, "", verdict="unclear"))
+    set_note(out, SpotNote(dark, "", verdict="unclear"))
     select(clusters, out)
     retrain(out, test_size=2413)
     write_register(out)
@@ -409,9 +409,9 @@ def test_each_figure_in_the_prose_is_in_the_files(clusters, out):
 
 def test_weak_spots_have_the_engineers_name_verdict_and_note(clusters, out):
     dark, snow = find_spots(clusters, out)
-    set_spot_note(out, SpotNote(dark, "", "<b>night", "hazard <H3>", "unsafe"))
-    set_spot_note(out, SpotNote('[["rain", ">=", 1.0]]', "", "rain", "", "unsafe"))  # found no more
-    set_spot_note(out, SpotNote(snow, "/other", "of another test set", "", "unsafe"))
+    set_note(out, SpotNote(dark, "", "<b>night", "hazard <H3>", "unsafe"))
+    set_note(out, SpotNote('[["rain", ">=", 1.0]]', "", "rain", "", "unsafe"))  # found no more
+    set_note(out, SpotNote(snow, "/other", "of another test set", "", "unsafe"))
     document = report_html(out)
     Page(document)
     first, second = re.findall(r"<tr>.*?</tr>", section(document, "weak-spots"), re.DOTALL)[1:]

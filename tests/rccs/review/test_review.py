@@ -15,7 +15,6 @@ from rccs.review.review import (
     load_spot_notes,
     rcc_by_now,
     set_note,
-    set_spot_note,
 )
 from support.errors import SAFEError
 
@@ -288,14 +287,14 @@ def test_what_was_said_of_a_weak_spot_is_taken_back_too(out):
     dark = SpotNote('[["light", "<", 0.2]]', "/data/test")
     for change in ({"name": "night"}, {"verdict": "unsafe"}):
         before = load_spot_notes(out).get(dark[:2], dark)
-        set_spot_note(out, before._replace(**change), seen=before, by="a", run=run)
+        set_note(out, before._replace(**change), seen=before, by="a", run=run)
     assert said_in(out) == ["Named light < 0.2 “night”", "Judged light < 0.2 unsafe"]
     undo_edit(out, maker=A)
     assert load_spot_notes(out)[dark[:2]] == dark._replace(name="night")
     undo_edit(out, maker=A)
     assert load_spot_notes(out)[dark[:2]] == dark
     redo_edit(out, maker=A)
-    set_spot_note(out, dark._replace(name="dusk"), by="b", run=run)
+    set_note(out, dark._replace(name="dusk"), by="b", run=run)
     with pytest.raises(SAFEError, match=r"A later edit is about .*Named light < 0\.2 “dusk”"):
         undo_edit(out, maker=A)
 

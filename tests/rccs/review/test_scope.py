@@ -10,7 +10,7 @@ from pipeline.reporting.safety_case import GSN_JSON_FILE, SAFETY_CASE_FOLDER, wr
 from rccs.review.edits import Maker, redo_edit, undo_edit
 from rccs.review.journal import describe_edit
 from rccs.review.notes import SCOPE, Scope
-from rccs.review.review import all_edits, load_review, load_scope, set_scope
+from rccs.review.review import all_edits, load_review, load_scope, set_note
 from SAFE_Tool import main
 from store.entries import speaking
 from support.errors import SAFEError
@@ -18,7 +18,7 @@ from support.errors import SAFEError
 
 def say(out, by="ann", **fields):
     seen = load_scope(out)[0]
-    return set_scope(out, seen._replace(**fields), seen=seen, by=by, run=load_review(out).run)
+    return set_note(out, seen._replace(**fields), seen=seen, by=by, run=load_review(out).run)
 
 
 def test_what_is_said_is_listed_undone_by_its_author_and_said_again(out):

@@ -15,7 +15,7 @@ from rccs.review.review import (
     load_spot_notes,
     notes_elsewhere,
     notes_of_run,
-    set_spot_note,
+    set_note,
 )
 from rccs.spots.conditions import Literal
 from rccs.spots.weak_spots import WeakSpot
@@ -84,11 +84,11 @@ def test_the_conditions_are_the_same_in_any_order_and_whole_or_not_whole_numbers
 
 
 def test_a_note_on_a_condition_that_is_not_found_any_more_is_kept_and_comes_back_at_whatever_rank(clusters, out):
-    set_spot_note(out, note(name="night"))
+    set_note(out, note(name="night"))
     replace(other(clusters, 1), out, SHADES)
     assert not has_spot_notes(out, present(out))
     assert notes_elsewhere(notes_of_run(out), [key(SHADES)]) == 1
-    set_spot_note(out, note(SHADES, name="shades"))
+    set_note(out, note(SHADES, name="shades"))
     replace(other(clusters, 2), out, SHADES[::-1], DARK)
     assert has_spot_notes(out, present(out))
     assert notes_of_run(out)[key(DARK)].name == "night"
@@ -96,10 +96,10 @@ def test_a_note_on_a_condition_that_is_not_found_any_more_is_kept_and_comes_back
 
 
 def test_the_same_words_about_another_test_set_are_another_condition(clusters, out):
-    set_spot_note(out, note(name="night"))
+    set_note(out, note(name="night"))
     replace(other(clusters, 1), out, DARK, tested=OTHER_TEST)
     assert notes_of_run(out) == {}
-    set_spot_note(out, note(tested=OTHER_TEST, name="fog"))
+    set_note(out, note(tested=OTHER_TEST, name="fog"))
     replace(other(clusters, 2), out, DARK)
     assert notes_of_run(out)[key(DARK)].name == "night"
 
@@ -119,7 +119,7 @@ def test_the_same_words_about_another_test_set_are_another_condition(clusters, o
 )
 def test_what_is_no_note_is_refused(out, wrong, why):
     with pytest.raises(SAFEError, match=why):
-        set_spot_note(out, wrong)
+        set_note(out, wrong)
     with reading(out) as db:
         assert last_number(db, "spot") == 0
 
@@ -129,7 +129,7 @@ def test_what_is_no_note_is_refused(out, wrong, why):
 
 def test_a_run_with_notes_on_its_weak_spots_is_never_removed_to_make_room(clusters, out, monkeypatch):
     monkeypatch.setattr(history, "KEPT_RUNS", 1)
-    set_spot_note(out, note(name="night"))
+    set_note(out, note(name="night"))
     found = [(SHADES,), (SHADES,), (DARK,), (SHADES,), (SHADES,)]
     names = [replace(other(clusters, i + 1), out, *conditions) for i, conditions in enumerate(found)]
     there = {run.name for run in list_runs(out)}
@@ -140,13 +140,13 @@ def test_a_run_with_notes_on_its_weak_spots_is_never_removed_to_make_room(cluste
 def test_conditions_and_notes_may_hold_anything(out):
     evil = (Literal('=1+cmd, "größe"', "=", "a\0\udce9"),)
     said = note(evil, tested="/data/caf\udce9", name="=HYPERLINK(1)", note="@x\n-y 夜", verdict="safe")
-    set_spot_note(out, said)
+    set_note(out, said)
     assert load_spot_notes(out) == {(key(evil), "/data/caf\udce9"): said}
 
 
 def test_a_test_set_beside_the_analysis_is_the_same_where_both_were_moved_to(clusters, out, tmp_path):
     find(clusters, out, DARK, tested=os.fspath(tmp_path / "test"))
-    set_spot_note(out, note(tested="../test", name="night"))
+    set_note(out, note(tested="../test", name="night"))
     moved = tmp_path / "moved"
     moved.mkdir()
     out.rename(moved / "out")
