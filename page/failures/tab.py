@@ -106,7 +106,7 @@ class FailuresTab(FormTab):
                 larger = "A larger error is a failure; in the unit of the targets"
                 self._text("threshold", "Threshold of a regression", larger)
                 info = "Tables without a row for more than a tenth of the images"
-                self.partial = gr.Checkbox(label="Accept a part (--partial)", info=info, elem_id="failures-partial")
+                self.partial = gr.Checkbox(label="Accept a part", info=info, elem_id="failures-partial")
             with gr.Row(elem_classes="for-classifier"):
                 proof = "To prove a retraining: these images take part in nothing else"
                 self._text("hold_out", "Hold out a share", proof, "0.3")
