@@ -174,5 +174,5 @@ def _title(run: Listed) -> str:
     time = f"{run.time:%Y-%m-%d %H:%M:%S}"
     if run.damaged:
         return f"{time} · damaged: {printable(run.damaged)}"
-    found = f"{count(run.rccs, 'RCC')} of {count(run.images, 'image')} in {printable(run.image_root)}"
-    return f"{time} · {found}, by {run.reducer.upper()} · {run.named} named or judged"
+    found = f"{count(run.rccs, 'RCC')} of {count(run.images, 'image')}, {run.noise:,} in no cluster"
+    return f"{time} · {found}, by {run.reducer.upper()} · {run.named} named or judged · {printable(run.image_root)}"

@@ -192,16 +192,15 @@ class FailuresTab(FormTab):
                 )
                 return
             regression: Any = (options.get("targets"), options.get("threshold"), partial)
-            train = options.get("train")
+            more: dict[str, Any] = {"train": options.get("train"), "hold_out": hold_out}
             if kind == "answers":
                 job.progress("Reading the answers", 0, 0)
                 answers = DnnOptions(None, False, *regression)
-                collect_failures(paths["answers"], test, out, options=answers, train=train, hold_out=hold_out)
+                collect_failures(paths["answers"], test, out, options=answers, **more)
                 return
-            dnn = DnnOptions(fields["rescale"] or None, trust and self._may_trust, *regression)
             job.progress("Loading the model", 0, 0)
-            progress = job.progress
-            find_failures(paths["model"], test, out, options=dnn, train=train, hold_out=hold_out, progress=progress)
+            dnn = DnnOptions(fields["rescale"] or None, trust and self._may_trust, *regression)
+            find_failures(paths["model"], test, out, options=dnn, **more, progress=job.progress)
 
     def _check_places(self, kind: str, paths: Mapping[str, str]) -> None:
         """Make sure that with `--root` nothing outside it is read beside what was entered, or shown of what is written.
