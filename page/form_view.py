@@ -77,12 +77,12 @@ class FormView:
         already is not sent again.
         """
         last = self._last_by_name()
-        differs = {name: value for name, value in last.items() if (value or "") != self._defaults[name]}
+        differs = self._differing(last)
         released = {
             widget: gr.update(interactive=True, **({"value": differs[name]} if name in differs else {}))
             for name, widget in self._fields.items()
         }
-        return {**self._fill_in(last), **released, self.filled: {**self._defaults, **last, "run": run}}
+        return {**self._opened(last), **released, self.filled: {**self._defaults, **last, "run": run}}
 
     def sent(self, run: str, fields: Mapping[str, Any]) -> dict:
         """The update for a form that was sent as it is."""
@@ -105,9 +105,15 @@ class FormView:
         return {name: last[name] for name in self._fields if name in last}
 
     def _fill_in(self, values: Mapping[str, Any]) -> dict:
-        differs = any((values[name] or "") != self._defaults[name] for name in self._optional if name in values)
-        opened = {self._options: gr.update(open=True)} if differs and self._options else {}
-        return {**opened, **{self._fields[name]: value for name, value in values.items()}}
+        return {**self._opened(values), **{self._fields[name]: value for name, value in values.items()}}
+
+    def _differing(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if (value or "") != self._defaults[name]}
+
+    def _opened(self, values: Mapping[str, Any]) -> dict:
+        """The update that opens the folded options, if one of these values is theirs and not the default."""
+        differs = self._optional & self._differing(values).keys()
+        return {self._options: gr.update(open=True)} if differs else {}
 
 
 class Fold:

@@ -205,5 +205,5 @@ class ListedView:
 
 def scripted_widget(name: str, elem_id: str, **props: Any) -> gr.HTML:
     """A widget of page/ with a template and a script: its value is what is at hand, an empty text if nothing."""
-    opens = ("widgets/opens.js",) if name == "retraining/figures" else ()  # its counts open images
+    opens = ("widgets/opens.js",) if name == "widgets/figures" else ()  # its counts open images
     return scripted(name, "", js_on_load=script(*opens, f"{name}.js"), elem_id=elem_id, **props)

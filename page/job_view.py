@@ -130,7 +130,7 @@ class JobView:
         ----------
         followed : int, optional
             The last job that the window had shown when it asked: the status of a later one is left as it is. None for
-            a window that is opened, which has shown no job, but already shows the instructions.
+            a window that is opened, which has shown no job.
         same : bool
             The window shows this result already. If that job has failed since, or was stopped, this stays in sight.
         """
@@ -139,7 +139,7 @@ class JobView:
         guide = self._guide()
         try:
             found = show() if not guide else {self._result: put_away()}
-            if guide and followed is not None:
+            if guide:
                 found[self._status] = guide
             if same and earlier and earlier.number == followed and earlier.outcome is not None:
                 found[self._status] = self._ended(earlier.outcome) + guide

@@ -14,6 +14,7 @@ import gradio as gr
 
 from page.results import Results
 from page.serving.analyses import TOP, address_of, title_of
+from page.texts import in_fields
 from pipeline.reporting.markup import escaped
 from support.defects import report_defect
 from support.entries import is_within, path_of, quoted
@@ -330,6 +331,7 @@ SHORT = 160  # characters: a line
 def done(summary: str, notice: str = "") -> str:
     """The summary of a result, and what else should be known: its first sentence, and the rest where it is opened."""
     state = f"<div class='safe-status' role='status'><strong>{escaped(summary)}</strong></div>"
+    notice = in_fields(notice)
     first, more, rest = printable(notice).partition(". ")
     if not rest or len(notice) <= SHORT:
         return state + (f"<p class='safe-notice'>{escaped(notice)}</p>" if notice else "")
@@ -338,12 +340,12 @@ def done(summary: str, notice: str = "") -> str:
 
 def failed(error: SAFEError | str) -> str:
     """A readable error."""
-    return f"<div class='safe-status safe-error' role='alert'>{escaped(error)}</div>"
+    return f"<div class='safe-status safe-error' role='alert'>{escaped(in_fields(str(error)))}</div>"
 
 
 def warn(what: str, why: SAFEError | str) -> None:
     """Say in a toast why a request was not carried out. (Gradio's page shows no title of a warning.)"""
-    gr.Warning(f"<strong>{escaped(what)}</strong><br>{escaped(why)}")
+    gr.Warning(f"<strong>{escaped(what)}</strong><br>{escaped(in_fields(str(why)))}")
 
 
 def take_labels(out: Path) -> None:

@@ -161,9 +161,9 @@ class Results:
         """
         with self._lock:
             at = time.monotonic_ns()
-            stamps: dict[str, object] = {kind: self._number_of(kind) for kind in (CLUSTERS, COMPARISON, PROBES)}
-            stamps |= {name: self._stamp_of(name) for name in (PROFILES_FILE, _FAILURES)}
-            stamps |= {"said": self._state().said, "places": self._state().places}
+            stamps: dict[str, object] = {kind: self._number_of(kind) for kind in (COMPARISON, PROBES)}
+            stamps |= {CLUSTERS: self._of_clusters(), PROFILES_FILE: self._stamp_of(PROFILES_FILE)}
+            stamps["said"] = self._state().said
             if self._shown is None or stamps != self._stamps:
                 self._shown = self._read(stamps, at)
                 self._stamps = stamps
@@ -171,10 +171,21 @@ class Results:
                 raise SAFEError(CHANGED)
             return self._shown._replace(at=at)
 
+    def original(self, run: str) -> RootCauseClusters | None:
+        """The clusters as they were found, without a look at what was said since; None if they are of another run."""
+        with self._lock:
+            shown = self._shown if self._stamps.get(CLUSTERS) == self._of_clusters() else None
+        shown = shown or self.shown()
+        return shown.review.original if shown.run == run else None
+
+    def _of_clusters(self) -> tuple:
+        """What differs where the clusters do, or their images lie elsewhere."""
+        return self._number_of(CLUSTERS), self._stamp_of(_FAILURES), self._state().places
+
     def _read(self, stamps: _Stamps, at: int) -> Shown:
         """What the folder holds; parts whose files are the same are not read again, since notes change all the time."""
-        of_clusters = tuple(stamps[name] for name in (CLUSTERS, _FAILURES, "places"))
-        same = of_clusters == tuple(self._stamps.get(name) for name in (CLUSTERS, _FAILURES, "places"))
+        of_clusters = stamps[CLUSTERS]
+        same = of_clusters == self._stamps.get(CLUSTERS)
         review = load_review(self._out, original=self._shown.review.original if self._shown and same else None)
         original, edits = review.original, (of_clusters, review.edits)
         if not same:
@@ -270,8 +281,8 @@ class Results:
         return self._state().runs.get(CONFIRMATION)
 
     def stamp_of(self, *names: str) -> str:
-        """A text that differs where any of some files has changed."""
-        return str([self._stamp_of(name) for name in names])
+        """A text that differs where any of some files has changed, or images lie elsewhere by now."""
+        return str([*map(self._stamp_of, names), self._state().places])
 
     @property
     def there(self) -> bool:

@@ -1,6 +1,26 @@
-"""Large values for the scripts of the page, each as one text (JSON)."""
+"""Texts as the page takes them: large values for its scripts, and sentences that name its fields, not options."""
 
 import json
+import re
+
+FIELDS = {
+    "group": "Groups", "hold-out": "Hold out a share", "labels": "Labels from a table", "partial": "Accept a part",
+    "only-labelled": "Leave out images without a label", "predictions": "Predictions",
+    "rescale": "Pixels given to the model", "set-aside": "Set aside", "targets": "Targets of a regression",
+    "tested": "Test images", "threshold": "Threshold of a regression",
+    "trust-model": "The model may run code of its own",
+}  # fmt: skip
+"""By the option of the command line."""
+_NAMES = "|".join(FIELDS)
+_ASIDE = re.compile(rf" \(--(?:{_NAMES}|aim|images|out|test)\b[^)]*\)")
+_OPTION = re.compile(rf"--({_NAMES})\b")
+_ANOTHER_FOLDER = re.compile(r"(?:Choose|Name) another(?: output)?(?: folder| one)? with --out\.")
+
+
+def in_fields(text: str) -> str:
+    """A sentence that may have been written for the command line too."""
+    text = _ANOTHER_FOLDER.sub("Make another analysis.", _ASIDE.sub("", text))
+    return _OPTION.sub(lambda found: f"“{FIELDS[found[1]]}”", text)
 
 
 def as_text(value: object) -> str:

@@ -47,9 +47,9 @@ HOUSE = {
         "generation comparison confirmation probing improvement retraining exports migration"
     ),
     "page": (
-        "assets serving.analyses serving.shelf serving.summaries serving.connections serving.below serving.door forms "
-        "serving.guard retraining.plots results folders jobs failures.collected picker pictures serving.mounts "
-        "serving.list_page serving.entrance visitors grid_view steps labels.class_examples texts clusters.cards "
+        "assets texts serving.analyses serving.shelf serving.summaries serving.connections serving.below serving.door "
+        "forms serving.guard retraining.plots results folders jobs failures.collected picker pictures serving.mounts "
+        "serving.list_page serving.entrance visitors grid_view steps labels.class_examples clusters.cards "
         "form_view clusters.similar_images clusters.asked clusters.images job_view form_tab moved labels.view "
         "clusters.note clusters.split clusters.rcc clusters.several clusters.spots clusters.runs "
         "clusters.views_bar failures.view failures.tab labels.tab retraining.view "

@@ -198,6 +198,7 @@ list.addEventListener("click", (event) => {
 $('[data-do="several"]').addEventListener("click", ({ target }) => {
   several = !several;
   target.setAttribute("aria-pressed", several);
+  announce("safe-ticking", several);
 });
 hears("safe-untick", () => tick([...ticked]));
 hears("safe-tick", () => tick([Number(props.value)]));

@@ -75,7 +75,7 @@ class ClustersForm:
                         info="The parameter that says which images are of one person, track or drive",
                     )  # fmt: skip
                     self.partial = gr.Checkbox(
-                        label="Accept a part (--partial)", elem_id="partial",
+                        label="Accept a part", elem_id="partial",
                         info="Predictions without a row for more than a tenth of the images",
                     )  # fmt: skip
                     self.aside = gr.Dropdown(

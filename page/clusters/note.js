@@ -16,7 +16,7 @@ let said = null;  // what the server says of the one at hand
 let clicked = null;  // one of which the server has not answered yet
 let owner = null;  // key, run and title that the fields belong to
 let seen = BLANK;  // by field: what stood there when it was last filled in or kept
-let own = [];  // what there is to tell about them
+let own = [], full = "";  // what there is to tell about them, and that the one that is typed into takes no more
 let open = {};  // by field: the question that the engineer has not decided yet; until then the field is not sent
 let drawn = "";  // key and run of what the server has shown last
 let flying = null, again = false, timer = 0;  // what is on its way
@@ -87,7 +87,7 @@ function take(here) {
   drafts.delete(key);
   owner = here;
   root.dataset.key = here.key;
-  [seen, open, own] = [{}, {}, []];
+  [seen, open, own, full] = [{}, {}, [], ""];
   for (const field of FIELDS) {
     const typed = draft && draft.mine[field] !== draft.seen[field];
     seen[field] = typed ? draft.seen[field] : now[field];
@@ -169,7 +169,7 @@ function tell() {
     return line(`Not kept of ${draft.to.title}: ${typed.join(", ")}; ${draft.problem}`,
       textButton("Discard", () => { drafts.delete(keyOf(draft.to)); tell(); }));
   });
-  status.replaceChildren(...Object.values(open), ...own, ...others);
+  status.replaceChildren(...Object.values(open), ...own, ...(full ? [line(full)] : []), ...others);
 }
 
 // The window is closed: what is on its way may be lost, and what is not yet is sent in a way that outlives it. Which of
@@ -186,7 +186,11 @@ function leave() {
   }
 }
 
-element.addEventListener("input", keep);
+element.addEventListener("input", ({ target }) => {
+  full = target.maxLength > 0 && target.value.length >= target.maxLength ? `Not more than ${target.maxLength} characters.` : "";
+  tell();
+  keep();
+});
 element.addEventListener("change", keep);
 element.addEventListener("focusout", () => { if (changed()) keep(); });
 // Chosen by a click: what is typed from now on is about this one, before the server has answered.

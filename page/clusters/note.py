@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import gradio as gr
 
 from page.assets import scripted
-from page.clusters.cards import judgement, said
+from page.clusters.cards import said
 from page.jobs import PageSettings
 from page.results import Shown
 from page.texts import as_text
@@ -49,10 +49,22 @@ _Note = TypeVar("_Note", RccNote, SpotNote)
 
 
 class KeptNote(NamedTuple):
-    """A note after a change, the fields that another window had changed too, and a sentence on where it is kept."""
+    """A note after a change.
+
+    Attributes
+    ----------
+    note : RccNote or SpotNote
+    conflicts : tuple of str
+        The fields that another window had changed too.
+    listed : list of dict
+        The entries of lists that show what it is about; none where the folder holds another run than the window shows.
+    notice : str
+        A sentence on where it is kept.
+    """
 
     note: Noted
     conflicts: tuple[str, ...]
+    listed: list[dict[str, Any]]
     notice: str = ""
 
 
@@ -67,7 +79,7 @@ class NoteView:
     """
 
     def __init__(self, settings: PageSettings, subject: "OnRccs | OnWeakSpots"):
-        self._subject, self._results = subject, settings.results
+        self._subject = subject
 
         # Called by the script with one value, a list; what is sent is checked as anything from outside.
         def keep_note(sent: list) -> dict:
@@ -83,12 +95,12 @@ class NoteView:
                 with writing(settings.out):  # so that the run at hand stays the one at hand
                     before = settings.results.notes_stamp
                     kept = subject.keep(str(run), note, states, visitor_of(visitor))
-                    stamps = [before, settings.results.notes_stamp]
+                    stamps, at = [before, settings.results.notes_stamp], time.monotonic_ns()
             except SAFEError as error:
                 return {"problem": f"Not kept: {error}"}
             return {
                 "kept": _fields(kept.note), "conflicts": list(kept.conflicts), "problem": kept.notice,
-                "at": time.monotonic_ns(), "listed": self._listed(blank, str(run)), "stamps": stamps,
+                "at": at, "listed": {"run": run, "at": at, "entries": kept.listed}, "stamps": stamps,
             }  # fmt: skip
 
         template = filled("page/clusters/note.html", **subject.words, about=subject.about, register=REGISTER)
@@ -96,14 +108,6 @@ class NoteView:
             "clusters/note", "", html_template=template, server_functions=[keep_note], said="",
             elem_id=f"{subject.about}-says",
         )  # fmt: skip
-
-    def _listed(self, blank: Any, run: str) -> dict[str, Any]:
-        """What the lists of a window that shows a run are to show of a note; nothing where the folder holds another."""
-        try:
-            shown = self._results.shown(run)
-        except SAFEError:
-            return {"run": run, "at": 0, "entries": []}  # kept with an earlier run
-        return {"run": run, "at": shown.at, "entries": self._subject.listed(shown, blank)}
 
     def show(self, shown: Shown, key: int | str, forced: bool = True) -> gr.HTML:
         """The note on what has a key.
@@ -159,27 +163,27 @@ class OnRccs:
         """All notes, by key."""
         return shown.notes
 
-    def listed(self, shown: Shown, note: RccNote) -> list[dict[str, Any]]:
-        """The entries of lists that show what a note is about."""
-        return [{**rcc_words(note.rcc, shown.notes), **judgement(shown, note.rcc)}]
-
     def keep(self, run: str, note: Any, states: Sequence[Any], by: str) -> KeptNote:
         """Write a note that somebody typed when a window showed a run and the note had been in these states."""
-        out, shown = self._settings.out, self._settings.results.shown()
-        review, notice = shown.review, ""
-        if run != shown.run:
-            earlier = find_clusters(out, run)
-            if earlier is None:
-                raise SAFEError(CHANGED)
-            review = load_review(out, original=load_clusters(out, earlier))
-        theirs = review.notes.get(note.rcc, RccNote(note.rcc))
-        kept = set_note(out, note, seen=_before(states, theirs), by=by, original=review.original)
-        if run != shown.run:
-            subject, now = review.subjects[note.rcc], {there: rcc for rcc, there in shown.review.subjects.items()}
-            notice = "Kept with the earlier run, which these clusters belong to."
-            if subject in now:
-                notice = f"Kept with {title(now[subject])} of the new clusters, which has the same images."
-        return KeptNote(kept.note, kept.conflicts, notice)
+        out, results, rcc = self._settings.out, self._settings.results, note.rcc
+        present = results.original(run)
+        earlier = find_clusters(out, run) if present is None else None
+        if present is None and earlier is None:
+            raise SAFEError(CHANGED)
+        original = present or load_clusters(out, earlier)
+        seen = states[0]
+        if len(states) > 1:
+            seen = _before(states, load_review(out, original=original).notes.get(rcc, RccNote(rcc)))
+        kept = set_note(out, note, seen=seen, by=by, original=original)
+        if present is not None:
+            listed = {**rcc_words(rcc, {rcc: kept.note}), **said(kept.note)}
+            return KeptNote(kept.note, kept.conflicts, [listed])
+        subject = load_review(out, original=original).subjects[rcc]
+        now = {there: number for number, there in results.shown().review.subjects.items()}
+        notice = "Kept with the earlier run, which these clusters belong to."
+        if subject in now:
+            notice = f"Kept with {title(now[subject])} of the new clusters, which has the same images."
+        return KeptNote(kept.note, kept.conflicts, [], notice)
 
 
 class OnWeakSpots:
@@ -206,9 +210,6 @@ class OnWeakSpots:
     def notes(self, shown: Shown) -> Mapping[str, SpotNote]:
         return shown.spot_notes
 
-    def listed(self, shown: Shown, note: SpotNote) -> list[dict[str, Any]]:
-        return named_spots(shown, note.conditions)
-
     def keep(self, run: str, note: Any, states: Sequence[Any], by: str) -> KeptNote:
         out, notice = self._settings.out, ""
         shown = self._settings.results.shown()
@@ -223,7 +224,9 @@ class OnWeakSpots:
         )
         if blank.tested != folder_tested(out) or note.conditions not in [s.conditions for s in shown.reasons.spots]:
             notice = "Kept. This condition is not among the new weak spots; the note returns when it is found again."
-        return KeptNote(kept.note, kept.conflicts, notice)
+        said_now = {**shown.spot_notes, note.conditions: kept.note}
+        listed = named_spots(shown._replace(spot_notes=said_now), note.conditions) if run == shown.run else []
+        return KeptNote(kept.note, kept.conflicts, listed, notice)
 
 
 def named_spots(shown: Shown, key: object = None) -> list[dict[str, Any]]:

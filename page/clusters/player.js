@@ -57,9 +57,10 @@ async function open() {
   decoder = taken;
   frames = taken.tracks.selectedTrack.frameCount;  // the file may have been drawn anew since `count` was said
   $("input").max = frames - 1;
-  $(".safe-player-tools").hidden = false;
   $("canvas").setAttribute("aria-label", image.alt);
   await paint(0, mine);
+  if (mine !== turn) return;
+  $(".safe-player-tools").hidden = false;  // until then it says what it said of the one before
   go(mine);
 }
 

@@ -11,7 +11,7 @@ from page.clusters.asked import LooksView, ProbeView
 from page.clusters.cards import named
 from page.clusters.note import NoteView, OnRccs
 from page.clusters.split import SplitView
-from page.jobs import EDITS, VIEW, PageSettings
+from page.jobs import EDITS, VIEW, PageSettings, warn
 from page.pictures import thumbnails
 from page.results import Shown
 from page.visitors import Window
@@ -75,12 +75,24 @@ class RccView:
         return {**self.show_words(shown, rcc), **self.show_pictures(shown, rcc)}
 
     def show_words(self, shown: Shown, rcc: int, forced: bool = True) -> dict:
-        """The heading and the engineer's note (see `NoteView.show`)."""
+        """The heading, the engineer's note (see `NoteView.show`), and what it may be merged into."""
         return {
             self.owner: rcc,
             **self.show_heading(shown, rcc),
             self.note_view.widget: self.note_view.show(shown, rcc, forced),
+            **self._show_merge(shown, rcc),
         }
+
+    def _show_merge(self, shown: Shown, rcc: int) -> dict:
+        clusters, centres = shown.clusters, shown.centres
+        others = [] if rcc == NOISE else nearest_rccs(clusters, rcc, n=clusters.n_rccs, centres=centres)
+        return {
+            self.into: gr.Dropdown(
+                choices=[(named(shown, other), other) for other, _ in others],
+                value=others[0][0] if others else None, interactive=bool(others),
+            ),
+            self.merge: gr.Button(interactive=bool(others)),
+        }  # fmt: skip
 
     def show_heading(self, shown: Shown, rcc: int) -> dict:
         """The heading, and what probes say of the RCC."""
@@ -98,25 +110,21 @@ class RccView:
         clusters = shown.clusters
         path = gif_path(self._settings.out, rcc, clusters.n_rccs)
         images = len(clusters.members(rcc)) if gif_shows(clusters, self._settings.out, rcc) else 0
-        others = [] if rcc == NOISE else nearest_rccs(clusters, rcc, n=clusters.n_rccs, centres=shown.centres)
         return {
             self.player: show_gif(path, title(rcc), images),
             **self.show_looks(shown, rcc),
             self.five: thumbnails(
                 clusters.image_root, sample(clusters, rcc), 240, self._settings.root, told_of(clusters, rcc)
             ),
-            self.into: gr.Dropdown(
-                choices=[(named(shown, other), other) for other, _ in others],
-                value=others[0][0] if others else None, interactive=bool(others),
-            ),
-            self.merge: gr.Button(interactive=bool(others)),
-        }  # fmt: skip
+        }
 
-    def wire(self, window: Window, outputs: list, changed: Callable) -> None:
+    def wire(self, chosen: gr.HTML, window: Window, outputs: list, changed: Callable) -> None:
         """Connect the widgets.
 
         Parameters
         ----------
+        chosen : gr.HTML
+            Its value is the RCC that was chosen last, which may not be shown yet.
         window : Window
             What the window shows, and whose it is.
         outputs : list of components
@@ -127,12 +135,15 @@ class RccView:
         """
         out = self._settings.out
 
-        def on_merge(rcc: int | None, into: int | None, *parts: object) -> dict:
+        def on_merge(rcc: int | None, chosen: int | None, into: int | None, *parts: object) -> dict:
             if into is None or rcc is None:
+                return gr.skip()
+            if rcc != chosen:
+                warn("Not merged", f"{title(int(rcc))} was still shown when you clicked. Look at the other one first.")
                 return gr.skip()
             return changed(int(into), parts, lambda maker: merge_rccs(out, int(rcc), int(into), maker=maker))
 
-        self.merge.click(on_merge, [self.owner, self.into, *window.parts], outputs, **VIEW, **EDITS)
+        self.merge.click(on_merge, [self.owner, chosen, self.into, *window.parts], outputs, **VIEW, **EDITS)
         self.split.wire(self.owner, window, outputs, changed)
 
 

@@ -24,9 +24,7 @@ from rccs.review.edits import redo_edit, undo_edit
 from rccs.review.journal import UNKNOWN, describe_edit, standing
 from rccs.review.review import Review, all_edits
 from support.errors import SAFEError
-from support.text import printable
-
-RUN_HEADERS = ["run (UTC)", "images", "RCCs", "no cluster", "reduced by", "named", "image folder"]
+from support.text import count, printable
 
 KEPT_EXPORTS = 20  # of all visitors
 OF_RCC, OF_SPOT = "safe-of-rcc", "safe-of-spot"  # what is in sight only while an RCC, or a weak spot, is at hand
@@ -61,13 +59,11 @@ class RunsView:
                     scale=3, elem_id="edit",
                 )  # fmt: skip
                 self.take_back = gr.Button("Take back", scale=1, elem_id="take-back")
-        with gr.Accordion("Earlier runs", open=False, elem_id="runs"):
-            self.runs = gr.Dataframe(headers=RUN_HEADERS, interactive=False, max_height=260, elem_id="runs-table")
-            with gr.Row(elem_classes="safe-form"):
-                self.run = gr.Dropdown(label="Earlier run", choices=[], scale=3, elem_id="earlier-run",
-                                       info="All that were reviewed, and the last 20 others")  # fmt: skip
-                self.restore = gr.Button("Open", scale=0, min_width=90, elem_id="restore")
-        self.outputs = [self.file, self.edits, self.edit, self.runs, self.run, self.restore]
+        with gr.Accordion("Earlier runs", open=False, elem_id="runs"), gr.Row(elem_classes="safe-form"):
+            self.run = gr.Dropdown(label="Earlier run", choices=[], scale=3, elem_id="earlier-run",
+                                   info="All that were reviewed, and the last 20 others; times are UTC")  # fmt: skip
+            self.restore = gr.Button("Open", scale=0, min_width=90, elem_id="restore")
+        self.outputs = [self.edits, self.edit, self.run, self.restore]
 
     def show_edits(self, review: Review) -> dict:
         """What was done and said, the latest first, and what of it can be taken back."""
@@ -84,18 +80,19 @@ class RunsView:
 
     def show(self, results: Shown) -> dict:
         """The state of edits and runs."""
-        runs = list_runs(self._settings.out)
-        earlier = [run for run in runs if not run.current]
+        earlier = [run for run in list_runs(self._settings.out) if not run.current]
         return {
-            self.file: gr.DownloadButton(visible=False),
             **self.show_edits(results.review),
-            self.runs: [_row(run) for run in runs],
             self.run: gr.Dropdown(
                 choices=[(_title(run), run.name) for run in earlier], value=earlier[0].name if earlier else None,
                 interactive=bool(earlier),
             ),
             self.restore: gr.Button(interactive=bool(earlier)),
         }  # fmt: skip
+
+    def no_export(self) -> dict:
+        """None of what is at hand now."""
+        return {self.file: gr.DownloadButton(visible=False)}
 
     def wire(self, rcc: gr.State, spot: gr.HTML, window: Window, news: News, outputs: list, changed: Callable) -> None:
         """Connect the widgets (see `RccView.wire`).
@@ -174,11 +171,8 @@ def refreshed(settings: PageSettings) -> None:
 
 
 def _title(run: Listed) -> str:
-    return f"{run.time:%Y-%m-%d %H:%M:%S}" + (" (present)" if run.current else "")
-
-
-def _row(run: Listed) -> list:
-    name = _title(run)
+    time = f"{run.time:%Y-%m-%d %H:%M:%S}"
     if run.damaged:
-        return [name, "damaged", "", "", "", "", printable(run.damaged)]
-    return [name, run.images, run.rccs, run.noise, run.reducer.upper(), run.named, printable(run.image_root)]
+        return f"{time} · damaged: {printable(run.damaged)}"
+    found = f"{count(run.rccs, 'RCC')} of {count(run.images, 'image')}, {run.noise:,} in no cluster"
+    return f"{time} · {found}, by {run.reducer.upper()} · {run.named} named or judged · {printable(run.image_root)}"

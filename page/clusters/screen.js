@@ -87,6 +87,7 @@ document.addEventListener("keydown", (event) => {
   const act = {
     j: () => step(1), k: () => step(-1), w: swap, n: name, b: brighten, "?": () => dialog.showModal(),
     t: () => { if (kind === "rcc") announce("safe-tick"); },
+    z: () => onPage("#undo").click(), Z: () => onPage("#redo").click(),
     ...Object.fromEntries(Object.entries(VERDICTS).map(([key, verdict]) => [key, (event) => judge(verdict, event)])),
   }[event.key];
   if (!act) return;

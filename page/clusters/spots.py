@@ -1,7 +1,5 @@
 """Weak spots: conditions in words under which the network fails more often, with their images and the notes on them."""
 
-import re
-
 import gradio as gr
 
 from page.assets import scripted
@@ -11,7 +9,7 @@ from page.clusters.rcc import lay_out_player, show_gif
 from page.jobs import PageSettings, pane, put_away, reveal
 from page.pictures import data_uri
 from page.results import Shown
-from page.texts import as_news
+from page.texts import as_news, in_fields
 from pipeline.reporting.markup import escaped
 from pipeline.reporting.weak_spots import row_html
 from rccs.gifs import spot_gif_path
@@ -81,8 +79,7 @@ class SpotsView:
         if reasons.spots:
             told = f"{reasons.base:.1%} of all test images are wrong: the upright line."
         notes = reasons.comparison.notes if reasons.comparison else ()
-        # Options are for the command line.
-        more = [*(re.sub(r" \(--group [^)]*\)", "", note) for note in notes), reasons.unexplained(shown.clusters)]
+        more = [*map(in_fields, notes), reasons.unexplained(shown.clusters)]
         if elsewhere := notes_elsewhere(shown.spot_notes, (spot.conditions for spot in reasons.spots)):
             kept = f"{count(elsewhere, 'note')} on other conditions"
             more.append(f"{kept} will be shown when these are found again.")

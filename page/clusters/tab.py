@@ -38,6 +38,7 @@ from page.jobs import (
     warn,
 )
 from page.results import Shown, check_links
+from page.texts import in_fields
 from page.visitors import Window, maker_of
 from pipeline.comparison import explain_failures
 from pipeline.descriptions import mend
@@ -91,7 +92,7 @@ class ClustersTab:
         self._mending = threading.Lock()
         self._drawn = gr.State(False)  # whether a window that was just opened shows the map
         self._compared = gr.State("")  # what is shown of the comparison with images that are right
-        self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self.images_view.outputs]
+        self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self.images_view.outputs, self._runs_view.file]
         self._job_view = JobView(
             settings, TAB, self._status, self.form.generate, self._cancel,
             guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
@@ -137,13 +138,13 @@ class ClustersTab:
             form.example.click(lambda: str(example.folder / "failures"), None, form.folder, **VIEW)
         self._spots.widget.select(
             self._on_spot, [self._spots.widget, window.run],
-            [*self._spots.outputs, *images_view.outputs], **LATEST, **IN_TURN,
+            [*self._spots.outputs, *images_view.outputs, self._runs_view.file], **LATEST, **IN_TURN,
         )  # fmt: skip
         cards.widget.select(self._on_select, [cards.widget, window.run], self._one_rcc, **LATEST, **IN_TURN)
         for view, reason in ((rcc_view, rcc_view.owner), (self._spots, self._spots.widget)):
             for asked in view.asked:
                 self._wire_asked(asked, reason, outputs)
-        rcc_view.wire(window, outputs, self._edited)
+        rcc_view.wire(cards.widget, window, outputs, self._edited)
         self._several.wire(rcc, self._spots.widget, window, outputs, self._edited)
         images_view.wire(rcc, window, outputs, self._edited, self._choose)
         self._views_bar.wire(
@@ -228,10 +229,9 @@ class ClustersTab:
         if offer is None:
             return {self._offer: put_away()}
         name, sentence = map(printable, offer)
-        sentence = sentence.replace(f" (--set-aside {name})", "")  # that is for the command line
         return {
             self._offer: reveal(),
-            self._offered: f"<p class='safe-offer'>{escaped(sentence)}</p>",
+            self._offered: f"<p class='safe-offer'>{escaped(in_fields(sentence))}</p>",
             self._accept: gr.Button(f"Set {name} aside"),
         }
 
@@ -248,7 +248,8 @@ class ClustersTab:
         return " ".join(filter(None, notes))
 
     def _show_rcc(self, results: Shown, chosen: int) -> dict:
-        return {self._rcc: chosen, **self._rcc_view.show(results, chosen), **self.images_view.show(results, chosen)}
+        shown = {**self._rcc_view.show(results, chosen), **self.images_view.show(results, chosen)}
+        return {self._rcc: chosen, **shown, **self._runs_view.no_export()}
 
     def _choose(self, results: Shown, chosen: int) -> dict:
         return {self._cards.widget: gr.HTML(chosen), **self._show_rcc(results, chosen)}
@@ -334,7 +335,7 @@ class ClustersTab:
             return
         # Text fields at once: pictures may take seconds, and by then a name may have been typed.
         words = self._rcc_view.show_words(results, chosen, forced=False)
-        yield {self._rcc: chosen, **words}
+        yield {self._rcc: chosen, **words, **self._runs_view.no_export()}
         yield {**self._rcc_view.show_pictures(results, chosen), **self.images_view.show(results, chosen)}
 
     def _on_spot(self, conditions: object, run: str) -> dict:
@@ -345,7 +346,7 @@ class ClustersTab:
             return gr.skip()  # other clients may send anything
         where, rows = results.reasons.spots[rank - 1].where, results.reasons.images[rank - 1].tolist()
         found = self.images_view.show_found(results, rows, f"with {where}")
-        return {**self._spots.show_one(results, rank, forced=False), **found}
+        return {**self._spots.show_one(results, rank, forced=False), **found, **self._runs_view.no_export()}
 
     def _on_answered(self, rcc: int | None, conditions: object, run: str) -> dict:
         """What is kept of the RCC and the weak spot at hand, which may be others by now."""

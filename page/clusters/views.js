@@ -26,16 +26,16 @@ function write() {
   putInAddress(address);
 }
 
-document.addEventListener("safe-cards-shown", ({ detail }) => { keep("show", detail.show); keep("order", detail.order); });
-document.addEventListener("safe-filters", ({ detail }) => keep("filters", JSON.stringify(detail)));
-document.addEventListener("safe-colour", ({ detail }) => { coloured = detail || ""; keep("colour", coloured); });
+hears("safe-cards-shown", ({ show, order }) => { keep("show", show); keep("order", order); });
+hears("safe-filters", (detail) => keep("filters", JSON.stringify(detail)));
+hears("safe-colour", (detail) => { coloured = detail || ""; keep("colour", coloured); });
 
 // --- From the address to the page -------------------------------------------------------------------------------
 
 // Whoever listens adds to `gone` what is not there any more; the events are answered before this goes on.
 function tell(event, detail) {
   const gone = [];
-  document.dispatchEvent(new CustomEvent(event, { detail: { ...detail, gone } }));
+  announce(event, { ...detail, gone });
   lost = { ...lost, [event]: gone };
   const all = Object.values(lost).flat();
   say(all.length ? `The link asks for ${all.join(", ")}, which is not there any more.` : "");
@@ -58,8 +58,8 @@ function applyToMap(drawn) {
   trigger("select");
 }
 
-document.addEventListener("safe-listed", ({ detail }) => { if (detail.kind === "rcc") applyToCards(); });
-document.addEventListener("safe-map-drawn", () => applyToMap(true));
+hears("safe-listed", ({ kind }) => { if (kind === "rcc") applyToCards(); });
+hears("safe-map-drawn", () => applyToMap(true));
 window.addEventListener("popstate", () => { applyToCards(); applyToMap(false); });
 
 applyToCards();

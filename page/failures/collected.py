@@ -1,6 +1,6 @@
 """The failures in the output folder with all answers of the network, read once and kept as long as they are there."""
 
-import threading
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,8 +58,7 @@ class CollectedFailures:
 
     def __init__(self, settings: PageSettings):
         self._out, self._within, self._results = settings.out, settings.root, settings.results
-        self._lock = threading.Lock()
-        self._shown: Collected | None = None
+        self._read = functools.lru_cache(maxsize=1)(self._read_now)  # by what differs where there are others
 
     @property
     def folder(self) -> Path:
@@ -93,26 +92,27 @@ class CollectedFailures:
         SAFEError
             There are none, they are damaged, of images outside the page's root, or others than the window shows.
         """
-        with self._lock:
-            now = self.key
-            if self._shown is None or self._shown.key != now:
-                failures = load_failures(self._out)
-                if not is_within(failures.test_root, self._within):
-                    raise SAFEError(
-                        f"Expected failures on images below {self._within} (--root). Received: {self._out} holds some "
-                        f"of {failures.test_root}. Collect others, or name another output folder with --out."
-                    )
-                paths, answers, right = load_predictions(self._out)
-                # An older version, or a killed process, may have left a table of other failures.
-                if len(paths) != failures.test_size or int((~right).sum()) != len(failures.failing):
-                    raise SAFEError(
-                        f"Expected {PREDICTIONS_FILE} and {FAILURES_FILE} of the same failures in {self._out}. "
-                        "Received different ones. Collect the failures again."
-                    )
-                self._shown = Collected(failures, paths, answers, right, now)
-            if key is not None and key != now:
-                raise SAFEError(OUTDATED)
-            return self._shown
+        now = self.key
+        shown = self._read(now)
+        if key is not None and key != now:
+            raise SAFEError(OUTDATED)
+        return shown
+
+    def _read_now(self, key: str) -> Collected:
+        failures = load_failures(self._out)
+        if not is_within(failures.test_root, self._within):
+            raise SAFEError(
+                f"Expected failures on images below {self._within} (--root). Received: {self._out} holds some of "
+                f"{failures.test_root}. Collect others, or name another output folder with --out."
+            )
+        paths, answers, right = load_predictions(self._out)
+        # An older version, or a killed process, may have left a table of other failures.
+        if len(paths) != failures.test_size or int((~right).sum()) != len(failures.failing):
+            raise SAFEError(
+                f"Expected {PREDICTIONS_FILE} and {FAILURES_FILE} of the same failures in {self._out}. Received "
+                "different ones. Collect the failures again."
+            )
+        return Collected(failures, paths, answers, right, key)
 
 
 def failures_of(clusters: RootCauseClusters, out: Path) -> Failures | None:

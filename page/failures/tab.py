@@ -107,7 +107,7 @@ class FailuresTab(FormTab):
                 larger = "A larger error is a failure; in the unit of the targets"
                 self._text("threshold", "Threshold of a regression", larger)
                 info = "Tables without a row for more than a tenth of the images"
-                self.partial = gr.Checkbox(label="Accept a part (--partial)", info=info, elem_id="failures-partial")
+                self.partial = gr.Checkbox(label="Accept a part", info=info, elem_id="failures-partial")
             with gr.Row(elem_classes="for-classifier"):
                 proof = "To prove a retraining: these images take part in nothing else"
                 self._text("hold_out", "Hold out a share", proof, "0.3")
@@ -193,17 +193,15 @@ class FailuresTab(FormTab):
                 )
                 return
             regression: Any = (options.get("targets"), options.get("threshold"), partial)
-            train = options.get("train")
+            more: dict[str, Any] = {"train": options.get("train"), "hold_out": hold_out}
             if kind == "answers":
                 job.progress("Reading the answers", 0, 0)
                 answers = DnnOptions(None, False, *regression)
-                collect_failures(paths["answers"], test, out, options=answers, train=train, hold_out=hold_out)
+                collect_failures(paths["answers"], test, out, options=answers, **more)
                 return
-            dnn = DnnOptions(fields["rescale"] or None, trust and self._may_trust, *regression)
             job.progress("Loading the model", 0, 0)
-            progress = job.progress
-            model = kept_copy(paths["model"], out)
-            find_failures(model, test, out, options=dnn, train=train, hold_out=hold_out, progress=progress)
+            dnn = DnnOptions(fields["rescale"] or None, trust and self._may_trust, *regression)
+            find_failures(kept_copy(paths["model"], out), test, out, options=dnn, **more, progress=job.progress)
 
     def _check_places(self, kind: str, paths: Mapping[str, str]) -> None:
         """Make sure that with `--root` nothing outside it is read beside what was entered, or shown of what is written.

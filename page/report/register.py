@@ -58,7 +58,7 @@ def _row(one: Entry) -> dict[str, Any]:
     """What the table shows of a reason, and what it is filtered by."""
     note, lacks = one.note, one.lacks.items()
     belief = f"{note.hypothesis} ({note.belief})" if note.hypothesis and note.belief else note.hypothesis or note.belief
-    cells = (VERDICT_WORDS[note.verdict], note.status, belief, one.fresh, "; ".join(one.missing))
+    cells = (note.verdict and VERDICT_WORDS[note.verdict], note.status, belief, one.fresh, "; ".join(one.missing))
     return {
         "reason": one.reason,
         "rcc": note.rcc if isinstance(note, RccNote) else None,

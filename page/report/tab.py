@@ -11,7 +11,7 @@ from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empt
 from page.report.fresh import FreshTestSet
 from page.report.register import lay_out_register
 from page.report.scope import lay_out_scope
-from page.results import check_links
+from page.results import Shown, check_links
 from pipeline.exports import export_here
 from pipeline.reporting.evidence.basis import write_evidence
 from pipeline.reporting.evidence.statement import EVIDENCE_FILE, present_basis
@@ -20,7 +20,9 @@ from pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
 from pipeline.reporting.freshness import Made, when_made
 from pipeline.reporting.markup import escaped, filled
 from pipeline.reporting.report import write_report
+from rccs.clusters import rccs_of
 from support.errors import SAFEError
+from support.text import count
 
 TAB = "report"
 MOST_FINDINGS = 100
@@ -121,9 +123,9 @@ class ReportTab:
         """
         results = self._settings.results.shown()
         clusters = results.clusters
-        subject = f"{len(clusters.groups) - (-1 in clusters.groups)} RCCs of {len(clusters.paths):,} failures"
+        subject = f"{count(len(rccs_of(clusters)), 'RCC')} of {len(clusters.paths):,} failures"
         return {
-            self.status: done(f"{subject} · folder {clusters.image_root.name}"),
+            self.status: done(f"{subject} · folder {clusters.image_root.name}", _not_judged(results)),
             self.pane: reveal(),
             self.report_state: state_of(REPORT, self._settings), self.export_state: state_of(EXPORT, self._settings),
             self.evidence_state: evidence_state(self._settings), self.run: results.run, self.seen: self._stamp(),
@@ -214,6 +216,18 @@ def evidence_state(settings: PageSettings) -> str:
     old = not present_basis(settings.out)
     age = "Out of date: something was said or made since." if old else "Up to date."
     return filled("page/report/made.html", file=EVIDENCE_FILE, old=old, age=age)
+
+
+def _not_judged(shown: Shown) -> str:
+    """How many reasons are yet to be judged, before the report says so."""
+    rccs = [shown.notes.get(rcc) for rcc in rccs_of(shown.clusters)]
+    spots = [shown.spot_notes.get(spot.conditions) for spot in shown.reasons.spots]
+    counted = [
+        f"{n:,} of {count(len(notes), what)}"
+        for notes, what in ((rccs, "RCC"), (spots, "weak spot"))
+        if (n := sum(not (note and note.verdict) for note in notes))
+    ]
+    return f"Not judged yet: {' and '.join(counted)}." if counted else ""
 
 
 def _described(product: _Product) -> str:

@@ -1,6 +1,7 @@
 """Fifth tab, step 6: the model is fine-tuned with the labelled images (the unsafe set), and what changed is shown."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -58,7 +59,7 @@ class RetrainingTab(FormTab):
                 self._lay_out_start("model", "Retrain", "retrain", 150)
             with self.form.options("How it is trained", "training-options"):
                 self._lay_out_options()
-        self._read: tuple[str, Retraining] | None = None  # the last one, by its key
+        self._read = functools.lru_cache(maxsize=1)(lambda key: load_retraining(settings.out))
         self.view = RetrainingView(settings.root, self._result)
         self._lay_out_state(TAB, EMPTY, form, self.view.next_round)
         self.view.lay_out()
@@ -135,12 +136,9 @@ class RetrainingTab(FormTab):
         SAFEError
             The folder holds another one by now, or it is damaged.
         """
-        read = self._read
         if key != self._key:
             raise SAFEError("The model was retrained in the meantime. Reload the page to see the result.")
-        if read is None or read[0] != key:
-            read = self._read = (key, load_retraining(self._settings.out))
-        return read[1]
+        return self._read(key)
 
     def _last_form(self) -> dict:
         """The form as it was last sent; before that, the paths of a retraining by the command."""

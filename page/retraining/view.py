@@ -58,7 +58,7 @@ class RetrainingView:
     def lay_out(self) -> None:
         """The pane, below the state of things, in which `next_round` is."""
         with pane("retraining-pane") as self.pane:
-            self.figures = scripted_widget("retraining/figures", "retraining-figures", tiles=[])
+            self.figures = scripted_widget("widgets/figures", "retraining-figures", tiles=[])
             with gr.Row(equal_height=False, elem_id="changed-images"):
                 with pane("confusions-pane") as self.matrix_pane:
                     gr.HTML(heading(TAKEN_BEFORE))

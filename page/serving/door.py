@@ -5,6 +5,7 @@ from typing import Any
 import gradio as gr
 import orjson
 
+from page.texts import in_fields
 from pipeline.reporting.markup import escaped
 from store.entries import speaking
 from support.defects import report_defect
@@ -31,7 +32,7 @@ class Page(gr.Blocks):
             sentence = str(error)
         except Exception as error:  # noqa: BLE001, the door: Gradio would show a toast without a word
             sentence = report_defect(error)
-        raise gr.Error(escaped(sentence), title="Not done", print_exception=False)
+        raise gr.Error(escaped(in_fields(sentence)), title="Not done", print_exception=False)
 
     def handle_streaming_diffs(
         self, block_fn: Any, data: list, session_hash: str | None, run: Any, final: bool, simple_format: bool = False

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,15 +12,13 @@ from dnn.failures import Failures
 from page.failures.collected import failures_of, model_of
 from page.form_tab import FormTab
 from page.forms import remember, remembered
+from page.grid_view import Listed, ListedView, scripted_widget
 from page.job_view import News
-from page.jobs import FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, pane, reveal, take_labels, typed
-from page.pictures import thumbnails
+from page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, pane, reveal, take_labels, typed
 from page.results import Marks, Shown
 from pipeline.improvement import select_images
-from pipeline.reporting.markup import escaped
 from pipeline.summaries import selection_summary
-from rccs.clusters import fingerprint
-from rccs.dbscan.outcome import NOISE
+from rccs.clusters import fingerprint, rccs_of
 from rccs.review.notes import title
 from rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, set_key
 from selection import SelectionSettings, chosen_by_model, unsafe_set_size
@@ -32,7 +31,7 @@ RUN = "run"  # in the form that is kept: the clusters that it was sent for
 # Parameters of `SelectionSettings`, and the fields that they are typed into
 NUMBERS = {"test_accuracy": "accuracy", "test_size": "test_size", "factor": "factor", "size": "size"}
 
-GALLERY_LIMIT = 120  # each image is decoded on the server and sent to the browser
+ALL = "all"  # instead of an RCC
 
 STEPS = [
     ("Generate RCCs", "In the tab before: root cause clusters, the reasons for which the network fails."),
@@ -42,9 +41,9 @@ STEPS = [
 EMPTY = empty("No unsafe set yet.", STEPS)
 OUTDATED = empty("The last unsafe set belongs to earlier clusters.", STEPS[1:])
 CHANGED_SINCE = empty("The RCCs were changed after the last unsafe set was selected. Its labels are kept.", STEPS[1:])
-COLUMNS = (
-    "failing: images of the RCC. candidates: improvement images that are nearer to it than to any other RCC. selected: "
-    "those of them in the unsafe set"
+COUNTS = (
+    "How many images were selected for each RCC, of its candidates: the improvement images that are nearer to it than "
+    "to any other RCC"
 )
 
 
@@ -66,9 +65,7 @@ class UnsafeTab(FormTab):
         self._lay_out_state(TAB, EMPTY, form)
         with pane("unsafe-pane") as self.pane:
             self._lay_out_set()
-        self.key = gr.State("")  # of the unsafe set that the window shows
-        shown = [self.pane, self.key, self.per_rcc, self.rcc, self.heading, self.gallery, self.table]
-        self._show_in(TAB, self.pane, shown)
+        self._show_in(TAB, self.pane, [self.pane, self.rccs, *self.images.outputs])
 
     def _lay_out_options(self) -> None:
         add, text = self.form.add, self.form.text
@@ -96,29 +93,9 @@ class UnsafeTab(FormTab):
             text("test", "select-test", "Test folder of the model", folders, "/path/to/test")
 
     def _lay_out_set(self) -> None:
-        with gr.Row():
-            with gr.Column(scale=5, min_width=430):
-                gr.HTML(f"<h3 class='safe-title' title='{COLUMNS}'>By root cause cluster</h3>")
-                self.per_rcc = gr.Dataframe(
-                    headers=["RCC", "failing", "candidates", "selected"], interactive=False,
-                    column_widths=["36%", "18%", "24%", "22%"],  # or a long name would hide the numbers
-                    max_height=500, wrap=True, buttons=[], elem_id="unsafe-rccs",
-                )  # fmt: skip
-            with gr.Column(scale=6, min_width=360):
-                self.rcc = gr.Dropdown(
-                    label="Images selected for", info="The largest RCC first", choices=[], elem_id="unsafe-rcc"
-                )
-                self.heading = gr.HTML()
-                self.gallery = gr.Gallery(
-                    show_label=False, columns=6, object_fit="contain", buttons=[], interactive=False,
-                    height=384,  # ends in the middle of a row, so that one sees that there are more
-                    elem_id="unsafe-gallery",
-                )  # fmt: skip
-        with gr.Accordion("All selected images", open=False):
-            self.table = gr.Dataframe(
-                headers=["image", "RCC", "distance", "why"], interactive=False, max_height=420,
-                show_search="filter", elem_id="unsafe-table",
-            )  # fmt: skip
+        gr.HTML(f"<h3 class='safe-title' title='{COUNTS}'>By root cause cluster</h3>")
+        self.rccs = scripted_widget("widgets/figures", "unsafe-rccs", tiles=[])
+        self.images = ListedView("selected", self._images_of, self._settings.root)
 
     def _guide(self) -> str:
         """What to do where there is no unsafe set to show; empty where there is one."""
@@ -142,24 +119,25 @@ class UnsafeTab(FormTab):
         SAFEError
             There is none, it is damaged, or it was selected for other clusters.
         """
-        settings = self._settings
-        unsafe = load_unsafe_set(settings.out)
-        current = settings.results.shown()
+        unsafe, current = load_unsafe_set(self._settings.out), self._settings.results.shown()
         if fingerprint(current.clusters) != unsafe.clusters:
             raise SAFEError("The unsafe set was selected for other root cause clusters. Select it again.")
-        rccs = [k for k in current.clusters.groups if k != NOISE]
-        selected = {k: [image for image in unsafe.images if image.rcc == k] for k in rccs}
-        named = ((f"{title(k, current.notes)} · {count(len(images), 'image')}", k) for k, images in selected.items())
-        choices = [choice for choice in named if selected[choice[1]]]
-        return {
-            self.status: self._summary(unsafe), self.pane: reveal(), self.key: set_key(unsafe),
-            self.per_rcc: _rows_by_rcc(unsafe, current, selected),
-            self.rcc: gr.Dropdown(choices=choices, value=choices[0][1]),
-            self.table: [
-                [printable(one.image), one.rcc, f"{one.distance:.4f}", printable(one.why)] for one in unsafe.images
-            ],
-            **self._show_gallery(unsafe, choices[0][1]),
-        }  # fmt: skip
+        images = self.images.show(set_key(unsafe), _listed(unsafe, ALL), ALL)
+        tiles = gr.HTML(ALL, tiles=_tiles(unsafe, current))
+        return {self.status: self._summary(unsafe), self.pane: reveal(), self.rccs: tiles, **images}
+
+    def _images_of(self, key: str, chosen: str) -> Listed:
+        unsafe = load_unsafe_set(self._settings.out)
+        if set_key(unsafe) != key:
+            raise SAFEError("Another unsafe set was selected in the meantime. Reload the page to see it.")
+        return _listed(unsafe, chosen)
+
+    def _on_opened(self) -> dict:
+        try:
+            found = self.show()
+            return {widget: found[widget] for widget in (self.rccs, *self.images.outputs)}
+        except SAFEError:
+            return gr.skip()  # there is nothing to show, or soon something else
 
     def _summary(self, unsafe: UnsafeSet) -> str:
         written = f"Written to {self._settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
@@ -175,17 +153,6 @@ class UnsafeTab(FormTab):
             failing = len(self._settings.results.shown().clusters.paths)
             n = f"{unsafe_set_size(accuracy, failing, test_size=test_size or None, factor=factor)[0]:,}, by the formula"
         return gr.Textbox(placeholder=n)
-
-    def _show_gallery(self, unsafe: UnsafeSet, rcc: int) -> dict:
-        images = [image.image for image in unsafe.images if image.rcc == rcc]
-        why = {image.image: _exception(image) for image in unsafe.images if image.rcc == rcc}
-        text = "Nearest first" if len(images) <= GALLERY_LIMIT else f"The {GALLERY_LIMIT} nearest of {len(images):,}"
-        return {
-            self.heading: f"<h3 class='safe-title'>{text}</h3>",
-            self.gallery: thumbnails(
-                unsafe.improvement_root, images[:GALLERY_LIMIT], 160, self._settings.root, told=why
-            ),
-        }
 
     def _last_form(self) -> dict:
         """The form as it was last sent, with the improvement folder of the set, which a command may have selected.
@@ -248,17 +215,6 @@ class UnsafeTab(FormTab):
         take_labels(settings.out)
         yield from self._work(fields, work)
 
-    def on_rcc(self, rcc: int, key: str) -> dict:
-        """Show the images selected for another RCC, if the folder still holds the set that the window shows."""
-        try:
-            unsafe = load_unsafe_set(self._settings.out)
-            if set_key(unsafe) != key:
-                raise SAFEError("Another unsafe set was selected in the meantime. Reload the page to see it.")
-        except SAFEError as error:
-            gr.Warning(escaped(error), title="Out of date")
-            return gr.skip()
-        return self._show_gallery(unsafe, rcc)
-
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
@@ -273,20 +229,36 @@ class UnsafeTab(FormTab):
             self.example.click(lambda: tuple(map(str, filled)), None, fields, **VIEW)
         numbers = [form[name] for name in ("accuracy", "test_size", "factor")]
         gr.on([number.change for number in numbers], self._by_formula, numbers, form["size"], **VIEW)
-        self.rcc.input(self.on_rcc, [self.rcc, self.key], [self.heading, self.gallery], **LATEST)
+        self.rccs.opened(self._on_opened, None, [self.rccs, *self.images.outputs], **VIEW)
+        self.images.wire({self.rccs: ""}, ALL)
         # Clusters generated again outdate the set: look again whenever the tab is opened.
         self._wire(loaded, news, tab)
 
 
-def _exception(image: UnsafeImage) -> str:
-    """Why an image was selected, if it is not simply among the nearest."""
+def _listed(unsafe: UnsafeSet, chosen: str) -> Listed:
+    """The images selected for an RCC; all of them for anything else."""
+    images = [image for image in unsafe.images if chosen in (ALL, str(image.rcc))] or unsafe.images
+    paths = [image.image for image in images]
+    return Listed(
+        f"{count(len(images), 'image')} to label, the nearest first", unsafe.improvement_root, paths,
+        lambda place: _why(images[place]),
+    )  # fmt: skip
+
+
+def _why(image: UnsafeImage) -> str:
+    """Why an image was selected."""
     if image.reason:
-        return printable(f"weak spot: {image.reason}")
-    return "" if image.likely_wrong is None else f"likely wrong ({image.likely_wrong:.0%} of similar answers)"
+        return f"weak spot: {image.reason}"
+    likely = "" if image.likely_wrong is None else f"likely wrong ({image.likely_wrong:.0%} of similar answers) · "
+    return f"{likely}distance {image.distance:.2f}"
 
 
-def _rows_by_rcc(unsafe: UnsafeSet, current: Shown, selected: dict[int, list[UnsafeImage]]) -> list[list]:
-    """The table by RCC: its name, and how many images are failing, candidates and selected."""
-    sizes = current.clusters.sizes
-    names = {k: title(k, current.notes) + (" (left out)" if k in unsafe.left_out else "") for k in selected}
-    return [[names[k], int(sizes[k]), unsafe.candidates[k], len(images)] for k, images in selected.items()]
+def _tiles(unsafe: UnsafeSet, current: Shown) -> list[dict[str, str]]:
+    """All images, and those of each RCC with its name, the largest RCC first (see figures.js)."""
+    sizes, selected = current.clusters.sizes, Counter(image.rcc for image in unsafe.images)
+    rows = [("All RCCs", len(unsafe.images), "to label", ALL)]
+    for rcc in rccs_of(current.clusters):
+        out = "left out, " if rcc in unsafe.left_out else ""
+        more = f"{out}of {unsafe.candidates[rcc]:,}; {count(sizes[rcc], 'image')} failing"
+        rows.append((title(rcc, current.notes), selected[rcc], more, str(rcc) if selected[rcc] else ""))
+    return [{"title": name, "figure": f"{n:,}", "more": more, "opens": opens} for name, n, more, opens in rows]

@@ -19,6 +19,7 @@ from page.jobs import Job, Jobs, PageSettings
 from page.results import Results
 from page.unsafe.tab import TAB, UnsafeTab
 from pipeline.generation import ClusteringSettings, generate_clusters
+from pipeline.moved import take_new_place
 from rccs.answers import MISSED, NO_OBJECT, NOTHING
 from rccs.clusters import fingerprint, save_clusters
 from store.places import absolute
@@ -249,7 +250,7 @@ def test_a_detector_is_shown_with_what_it_misses_and_detects_wrongly(tmp_path):
     assert "that is found" in values["failures-status"]
 
 
-def test_a_regression_has_no_matrix_and_its_largest_error_first(tmp_path):
+def test_a_regression_has_no_matrix_and_its_largest_error_first_and_is_found_where_its_images_were_moved(tmp_path):
     case = draw_case(tmp_path)
     names = sorted(path.relative_to(case.test).as_posix() for path in case.test.rglob("*.png"))
     (tmp_path / "targets.csv").write_text("image,angle\n" + "".join(f"{name},0\n" for name in names))
@@ -262,6 +263,9 @@ def test_a_regression_has_no_matrix_and_its_largest_error_first(tmp_path):
     values = values_of(tab)
     assert "3 failing images, largest error first" in values["failing-title"]
     assert [tile["name"] for tile in values["failing-grid"].props["tiles"]] == names[:-4:-1]
+    now = case.test.rename(tmp_path / "now")
+    take_new_place(case.out, case.test, now)
+    assert tab.collected.shown().failures.test_root == now
     assert values["matrix-pane"]["elem_classes"] == "safe-away"
     assert "a failure is an error above 70.5" in values["failures-status"]
 

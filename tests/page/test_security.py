@@ -510,7 +510,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
         assert (attacked.folder / "out" / "unsafe_set.csv").read_bytes() == table
         for handler, data in (
             (visitor.handler("rcc-list", "select"), [None]),
-            (visitor.handler("unsafe-rcc", "input"), [0, None]),
+            (visitor.handler("unsafe-rccs", "select"), [None, "0"]),
             (visitor.handler("grid-next", "click"), [None] * 5),
             (visitor.handler("export-one", "click"), [None, None]),
             (visitor.handler("merge", "click"), [None, None, 1]),

@@ -216,7 +216,7 @@ def test_every_input_has_a_label_and_a_hint(served):
 # --- Second tab -------------------------------------------------------------------------------------------------
 
 
-def test_an_improvement_folder_becomes_the_unsafe_set_that_the_table_and_the_list_show(generated, page):
+def test_an_improvement_folder_becomes_the_unsafe_set_that_the_list_and_the_grid_show(generated, page):
     open_unsafe_tab(page)
     select(page, generated.improvement, "0.5")
     expect(page.locator("#unsafe-status strong")).to_contain_text("8 of 18 improvement images selected")
@@ -228,8 +228,9 @@ def test_an_improvement_folder_becomes_the_unsafe_set_that_the_table_and_the_lis
     assert len(set(names)) == 8
     assert set(names) <= set(names_in(generated.improvement))
 
-    page.get_by_text("All selected images").click()
-    first_column = page.locator("#unsafe-table [role=gridcell][data-col='0']")
-    expect(first_column).to_have_text(names)
-    expect(page.locator("#unsafe-gallery button.thumbnail-item").first).to_be_visible()
-    assert page.locator("#unsafe-gallery button.thumbnail-item").count() <= 8
+    shown, of_rccs = page.locator("#selected-grid [data-index] img"), page.locator("#unsafe-rccs [data-opens]")
+    expect(shown).to_have_count(8)
+    assert [image.get_attribute("alt") for image in shown.all()] == names
+    assert sum(int(count) for count in of_rccs.all_inner_texts()[1:]) == 8
+    of_rccs.nth(1).click()
+    expect(shown).to_have_count(int(of_rccs.nth(1).inner_text()))

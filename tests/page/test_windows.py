@@ -182,7 +182,7 @@ def test_what_is_at_hand_is_followed_by_its_images_through_the_edits_of_another_
         names_at_hand(page, 1)
 
 
-def test_a_key_judges_nothing_whose_title_is_not_on_the_screen_yet(served, windows):
+def test_a_key_judges_and_merge_takes_nothing_whose_title_is_not_on_the_screen_yet(served, windows):
     a, b = windows
     for page in windows:
         choose(page, 2)
@@ -203,11 +203,17 @@ def test_a_key_judges_nothing_whose_title_is_not_on_the_screen_yet(served, windo
     expect(b.locator("#rcc-list .safe-card.selected")).to_have_attribute("data-rcc", "0")
     expect(b.locator("#rcc-heading h2")).to_have_text("RCC 1")
     b.keyboard.press("s")
+    with b.expect_request(answers):
+        b.locator("#merge").click()
+    expect(b.locator("#rcc-heading h2")).to_have_text("RCC 1")
     for route in held:
         route.continue_()
     b.unroute(answers)
+    expect(b.get_by_text("RCC 1 was still shown when you clicked.")).to_be_visible()
     names_at_hand(b, 0)
-    assert load_review(served.out).notes == {}
+    review = load_review(served.out)
+    assert review.notes == {}
+    assert [edit.kind for edit in review.edits] == ["merge"]
     b.keyboard.press("u")
     wait_until(lambda: noted(served, 0)[2] == "unsafe")
 
@@ -234,9 +240,9 @@ def test_a_verdict_by_a_key_is_taken_back_at_once_in_every_window_and_listed(ser
     shows("safe", "Judged RCC 0 safe (was unsafe)")
     a.locator("#undo").click()
     shows("unsafe", "Undone: Judged RCC 0 safe (was unsafe)")
-    a.locator("#redo").click()
+    a.keyboard.press("Z")
     shows("safe", "Redone: Judged RCC 0 safe (was unsafe)")
-    a.locator("#undo").click()
+    a.keyboard.press("z")
     shows("unsafe", "Undone: Judged RCC 0 safe (was unsafe)")
     a.locator("#undo").click()
     shows("", "Undone: Judged RCC 0 unsafe")
