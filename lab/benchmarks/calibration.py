@@ -43,7 +43,7 @@ from support.images import find_images
 CORRELATIONS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
 MEAN = 0.2
 SOURCES = ("rccs/spots/groups.py",)
-SPOT_SOURCES = ("rccs/spots/weak_spots.py", "rccs/spots/conditions.py")
+SPOT_SOURCES = ("rccs/spots/weak_spots.py", "rccs/spots/search.py", "rccs/spots/conditions.py")
 RCC_SOURCES = ("rccs/spots/rates.py", "clustering.py", "rccs/dbscan/tuning.py", "rccs/dbscan/consensus.py")
 GAIN = 0.4  # by which failing is made likelier, to see whether it is found
 HELD = 0.25  # least share of the images where it is

@@ -31,6 +31,8 @@ import numpy as np
 from support.intervals import LEFT_OUT, clopper_pearson
 from support.text import count
 
+ENDLESS = 10_000  # images for each that is drawn are as good as any number; of more, the chance takes seconds
+
 
 class Groups(NamedTuple):
     """The group of each image.
@@ -172,7 +174,8 @@ def chance_within(held: np.ndarray, wrong: np.ndarray, of: Tally, effect: float 
         share = variance / (mean * (1 - rate))  # of the variance of as many that are drawn with replacement
         images = np.where(share < 1, (drawn - share) / (1 - share), np.inf)
     known = (drawn > 0) & (seen > mean)
-    images = np.ceil(np.clip(np.where(known, images, 1), np.maximum(drawn, 1), 1e9) / effect)
+    at_least = np.maximum(drawn, 1)
+    images = np.ceil(np.clip(np.where(known, images, 1), at_least, ENDLESS * at_least) / effect)
     seen, drawn = np.floor(seen / effect), np.minimum(np.ceil(drawn / effect), images)
     marked = np.clip(np.ceil(np.where(known, rate, 0) * images), np.minimum(seen, images), images)
     return np.where(known, hypergeom.sf(seen - 1, images, np.maximum(marked, 0), drawn), 1.0)

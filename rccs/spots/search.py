@@ -27,6 +27,7 @@ LEAST_ODDS_WITHIN = 1.25  # the same within classes, where there is less left to
 LEAST_AGREEMENT = 2 / 3  # how often a condition must hold in a class to stand with its prediction, over all images
 SHARES = (0.5, 0.25, 0.25)  # of the error rate, for conditions of one, two and three literals
 INSIDE = 0.5  # of the error rate within classes, for one condition inside one class: these are few
+OF_RANGES = 0.25  # of a plain condition's error rate there, that of a range: there are many more
 SLACK = 1000  # by which factor the bound on the chance may exceed the chance itself
 KEPT = 2000  # conditions of each length whose significance is computed, best first
 BEAM = 100  # pairs that are extended by a third condition
@@ -285,18 +286,16 @@ class Search:
     def _may(self, columns: Mapping[str, np.ndarray], never_together: Sequence[str]) -> np.ndarray:
         """Which plain condition may stand together with which other: bool of shape (n_plain, n)."""
         names = np.array([literal.column for literal in self.literals])
-        is_plain = np.zeros(len(names), bool)
-        is_plain[self.plain] = True
+        exclusive = self.of_class | self.symptom
         may = names[self.plain][:, None] != names[None, :]
-        exclusive = np.isin(names, list(never_together))
         may &= ~(exclusive[self.plain][:, None] & exclusive[None, :])
-        if len(never_together) > 1 and never_together[0] in columns:
+        if never_together and never_together[0] in columns:
             label = columns[never_together[0]]
-            for i in np.flatnonzero(np.isin(names, never_together[1:])):
-                informative = self._informative(np.asarray(label == self.literals[i].value))
-                may[:, i] &= informative[self.plain]
-                if is_plain[i]:
-                    may[np.searchsorted(self.plain, i)] &= informative
+            for row in np.flatnonzero(self.symptom[self.plain]):
+                symptom = self.plain[row]
+                informative = self._informative(np.asarray(label == self.literals[symptom].value))
+                may[:, symptom] &= informative[self.plain]
+                may[row] &= informative
         return may
 
     def _informative(self, of_class: np.ndarray) -> np.ndarray:
@@ -320,7 +319,7 @@ class SearchWithinClasses(Search):
         lower; it is what counts.
     e2 : ndarray of shape (n_plain, n_literals)
         The failures that are expected of each pair.
-    inside : float
+    inside : ndarray of shape (n_literals,)
         The error rate of a pair of a class and one condition.
     """
 
@@ -332,9 +331,10 @@ class SearchWithinClasses(Search):
         sizes, failing = (np.bincount(classes[rows], minlength=n) for rows in (open_to, open_to & self.wrong))
         self.expected = (failing / np.maximum(sizes, 1)).astype(np.float32)[classes]
         self.e2 = (self.here[self.plain] * self.expected[open_to]) @ self.here.T
+        weights = np.where(np.isin(np.arange(len(self.literals)), self.plain), 1.0, OF_RANGES)
         of_class = self.of_class[self.plain]
-        pairs = int(np.count_nonzero(self.may[of_class] & (self.n2[of_class] >= LEAST_TESTED)))
-        self.inside = INSIDE * level / max(1, pairs)
+        pairs = self.may[of_class] & (self.n2[of_class] >= LEAST_TESTED)
+        self.inside = INSIDE * level * weights / max(1.0, float((pairs * weights).sum()))
 
     def _take_out(self, holds: np.ndarray) -> None:
         out = self.here[:, holds[self.open_to]]
@@ -377,7 +377,7 @@ class SearchWithinClasses(Search):
         """The error rate of each condition; all are of one length."""
         length = places.shape[1]
         inside = self.of_class[places].any(axis=1) & (length == 2)
-        return np.where(inside, self.inside, (1 - INSIDE) * self._level_of(length))
+        return np.where(inside, self.inside[places].min(axis=1), (1 - INSIDE) * self._level_of(length))
 
 
 def _bound(tested: np.ndarray, rate: np.ndarray, base: np.ndarray) -> np.ndarray:
@@ -411,10 +411,6 @@ def _tried(columns: Mapping[str, np.ndarray]) -> list[Tried]:
 
 def _best(scores: np.ndarray, n: int) -> np.ndarray:
     """Places of the n highest finite scores, best first; of equal ones the first."""
-    if n < len(scores):
-        part = np.argpartition(-scores, n - 1)[:n]
-        part = np.flatnonzero(scores >= scores[part].min()) if np.isfinite(scores[part]).all() else np.sort(part)
-    else:
-        part = np.arange(len(scores))
-    part = part[np.isfinite(scores[part])]
+    least = -np.partition(-scores, n - 1)[n - 1] if n < len(scores) else -np.inf
+    part = np.flatnonzero((scores >= least) & np.isfinite(scores))
     return part[np.argsort(-scores[part], kind="stable")][:n]

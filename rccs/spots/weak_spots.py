@@ -41,8 +41,8 @@ COLUMNS = (
 )  # fmt: skip
 MANY = 100.0  # times the odds: of more, a number says nothing
 MOST_SEARCHED = 20_000  # images; of more, a random part is searched
-SEARCHES = (0.4, 0.2, 0.2)  # of the error rate, for the searches one after the other
-WITHIN_CLASSES = (0.1, 0.1)  # of the error rate, for those within classes
+SEARCHES = (0.3, 0.15, 0.15)  # of the error rate, for the searches one after the other
+WITHIN_CLASSES = (0.2, 0.2)  # of the error rate, for those within classes
 
 
 class WeakSpot(NamedTuple):

@@ -13,6 +13,6 @@ def test_a_run_tells_what_is_found_inside_a_class_that_is_mostly_wrong_and_one_m
     columns = {"label": label, "brightness": rng.uniform(size=4000), "hue_deg": rng.uniform(0, 360, 4000)}
     monkeypatch.setattr(classes, "GAIN", 0.4)
     found = in_run(Known(columns, frozenset(["brightness", "hue_deg"])), 0)
-    assert found == {"false": False, "wrong": True, "right": True}
+    assert found == {"false": False, "wrong": True, "right": True, "known": True}
     text = section({"drawn": [found, {**found, "right": False}]})
-    assert "| drawn | 0 of 2 | 2 of 2 | 1 of 2 | 1 of 2 |" in text
+    assert "| drawn | 0 of 2 | 2 of 2 | 1 of 2 | 1 of 2 | 2 of 2 |" in text

@@ -1,6 +1,7 @@
 """Images that are not independent: the statistics by hand, and that a group's own rate is not taken for a reason."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from rccs.spots.groups import (
     Groups,
     Tally,
     chance_of_more,
+    chance_within,
     design_effect,
     effective_share,
     in_words,
@@ -63,6 +65,13 @@ def test_within_a_single_group_the_comparison_is_exact():
     told = Tally(np.array([40, 10]), np.array([20, 10]))  # all of the second group are wrong, which says nothing
     (chance,) = chance_of_more(np.array([[15, 10]]), np.array([14 + 10]), told, correlation=1.0)
     assert chance == pytest.approx(2 * hypergeom.sf(13, 40, 20, 15))
+
+
+def test_conditions_of_which_one_image_tells_take_no_time():
+    started = time.process_time()
+    of = Tally(np.array([5, 5]), np.array([2, 0]))
+    assert chance_within(np.ones((50, 2)), np.ones(50, int), of) == pytest.approx(0.4)
+    assert time.process_time() - started < 1  # it was 20
 
 
 @pytest.mark.parametrize("seed", range(6))
