@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cli import commands as work
-from support.progress import Progress
+from cli.terminal import Progress
 from support.version import VERSION
 
 EXAMPLE = Path(__file__).parents[1] / "example"  # where `make run` builds the case study

@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cli.terminal import say, stoppable, warn
+from cli.terminal import Progress, say, stoppable, warn
 from support.errors import SAFEError
-from support.progress import Progress
 from support.text import count, printable
 
 NOT_SHOWN = 3  # the exit status of `check` where a requirement is not shown to hold

@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 from support.text import printable
 
+Progress = Callable[[str, int, int], None]
+"""As `support.progress.Progress`, which is not imported until the command is known."""
+
 
 class stoppable:  # noqa: N801, used as a function
     """Let Ctrl-C stop the training and keep its best epoch, once the first epoch is over."""
@@ -35,7 +38,7 @@ class stoppable:  # noqa: N801, used as a function
 class terminal:  # noqa: N801, used as a function
     """Progress on stderr: on a terminal one line that is rewritten, elsewhere a line for each 10 %."""
 
-    def __enter__(self) -> Callable[[str, int, int], None]:
+    def __enter__(self) -> Progress:
         from support.progress import Pace
 
         self._pace = Pace()

@@ -32,7 +32,15 @@ from support.errors import SAFEError
 from support.files import intact, prepare_folder, put_back, read_json, replacing_folder
 from support.images import Skipped
 from support.progress import Progress, no_progress
-from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK, OBJECTS_FILE, PREDICTIONS_FILE
+from support.run_folder import (
+    ACCURACY_FILE,
+    FAILURES,
+    FAILURES_FILE,
+    FAILURES_MARK,
+    OBJECTS,
+    OBJECTS_FILE,
+    PREDICTIONS_FILE,
+)
 from support.tables import read_own, table_text
 from support.text import some
 
@@ -328,11 +336,12 @@ def load_failures(folder: Path) -> Failures:
 
 
 def _from_record(record: dict[str, Any], rows: list[list[str]], folder: Path) -> Failures:
+    # Older versions call detectors classification as well.
+    of_detector = Path(record["test_root"]).name == OBJECTS and has_objects(folder)
     held_out = record.get(HOLD_OUT, {})
     return Failures(
         test_root=Path(absolute(record["test_root"], folder)), model=Path(absolute(record["model"], folder)),
-        # Older versions call detectors classification as well.
-        task=DETECTION if has_objects(folder) else str(record["task"]), classes=tuple(record["classes"]),
+        task=DETECTION if of_detector else str(record["task"]), classes=tuple(record["classes"]),
         failing=tuple(Failure._make([*row[:4], float(row[4] or "nan")]) for row in rows),
         test_size=int(record["test_size"]), threshold=record["threshold"], assumptions=tuple(record["assumptions"]),
         skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),

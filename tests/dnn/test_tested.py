@@ -42,7 +42,7 @@ def test_what_is_written_is_read_again(tested, tmp_path):
     )
     right = np.array([True, False, True])
     table = tmp_path / "predictions.csv"
-    table.write_text(predictions_text(AnsweredImages(tmp_path, tested, paths, answers, right)))
+    table.write_text(predictions_text(AnsweredImages(table, tested, paths, answers, right)))
     assert table.read_text().startswith("image,label,predicted,confidence,right\nstop/0.png,stop,stop,0.5,true\n")
     found = read_predictions(table, tested, partial=True)
     assert found.paths == paths
