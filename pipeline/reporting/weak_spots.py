@@ -40,7 +40,7 @@ def row_html(told: str, pictures: Mapping[str, str]) -> Markup:
 
 
 def _in_a_row(known: Material) -> Markup:
-    told, paths = known.reasons.in_a_row(known.clusters) or ("", ())
+    told, paths = known.reasons.in_a_row(known.clusters) or ("", [])
     pictures = {path: picture_uri(known.clusters.image_root / path, *SMALL) for path in paths}
     return row_html(told, pictures) if told else Markup()
 
