@@ -85,12 +85,12 @@ class Sources(NamedTuple):
         tested, failing = self.asked.tested, self.asked.failing(reason)
         alike = tested.right & np.isin(tested.answers.label, tested.answers.label[failing])
         right = np.flatnonzero(alike if alike.sum() >= LEAST_ALIKE else tested.right)
-        images = self.images(right, 2 * IMAGES, wanted=True), self.images(failing, IMAGES, wanted=False)
+        images = self.images(right, wanted=True), self.images(failing, wanted=False)
         return probe(reason, *images, self.ask, progress=self.progress)
 
-    def images(self, rows: np.ndarray, most: int, *, wanted: bool) -> Images:
+    def images(self, rows: np.ndarray, *, wanted: bool) -> Images:
         """Some images of the test set, of those that the DNN gets right, or wrong."""
-        tested, drawn = self.asked.tested, spread_over(rows, self.of[rows], most).tolist()
+        tested, drawn = self.asked.tested, spread_over(rows, self.of[rows], IMAGES).tolist()
         loaded = {row: _pixels(tested.root / tested.paths[row], self.dnn) for row in drawn}
         read = {row: pixels for row, pixels in loaded.items() if pixels is not None}
         same = self.ask(list(read.values()), list(read)) == wanted if read else np.zeros(0, bool)
