@@ -58,10 +58,8 @@ def probe_reasons(
                 "Expected an analysis that compares failing images with right ones and, of a regression, knows the "
                 f"threshold on its error. Received: {out}. Collect the failures with the model, and cluster them."
             )
-        sources, probes = _sources(out, asked, within, progress), list[Probe]()
-        for reason in asked.reasons:
-            if names or reason.more:
-                probes += sources.probes(reason)
+        sources = _sources(out, asked, within, progress)
+        probes = [one for reason in asked.reasons if names or reason.more for one in sources.probes(reason)]
         before, kept = present_runs(out).get(PROBES), list[Probe]()
         with contextlib.suppress(SAFEError):  # damaged, which is told where it is shown
             kept = [one for one in load_probes(before) if one.subject not in {one.subject for one in probes}]
@@ -91,8 +89,7 @@ class Sources(NamedTuple):
     def images(self, rows: np.ndarray, *, wanted: bool) -> Images:
         """Some images of the test set, of those that the DNN gets right, or wrong."""
         tested, drawn = self.asked.tested, spread_over(rows, self.of[rows], IMAGES).tolist()
-        loaded = {row: _pixels(tested.root / tested.paths[row], self.dnn) for row in drawn}
-        read = {row: pixels for row, pixels in loaded.items() if pixels is not None}
+        read = {row: one for row in drawn if (one := _pixels(tested.root / tested.paths[row], self.dnn)) is not None}
         same = self.ask(list(read.values()), list(read)) == wanted if read else np.zeros(0, bool)
         if read and same.mean() < LEAST_SAME:
             raise SAFEError(

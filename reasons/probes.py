@@ -47,10 +47,6 @@ class Making(NamedTuple):
     most: float
 
 
-def _scaled(pixels: Pixels, by: float) -> Pixels:
-    return pixels * (1 + by)
-
-
 def _away_from(middle: Callable[[Pixels], Any]) -> Callable[[Pixels, float], Pixels]:
     return lambda pixels, by: pixels + by * (pixels - middle(pixels))
 
@@ -70,10 +66,10 @@ def _noisy(pixels: Pixels, by: float) -> Pixels:
 
 
 _from_mean, _from_grey = _away_from(lambda pixels: _grey(pixels).mean()), _away_from(_grey)
-_from_blurred = _away_from(lambda pixels: _blurred(pixels, 1.5))
+_from_black, _from_blurred = _away_from(lambda _: 0.0), _away_from(lambda pixels: _blurred(pixels, 1.5))
 # For each attribute what it is called, and how there is less and more of it.
 MADE = {
-    "brightness": ("light", Making("darkened", _scaled, -1), Making("brightened", _scaled, 20)),
+    "brightness": ("light", Making("darkened", _from_black, -1), Making("brightened", _from_black, 20)),
     "contrast": (
         "contrast", Making("given less contrast", _from_mean, -1), Making("given more contrast", _from_mean, 10)
     ),
@@ -128,9 +124,6 @@ class Step(NamedTuple):
     def text(self) -> str:
         """For example `71% (55–84%) of 40`."""
         return f"{self.turned / self.tested:.0%} ({100 * self.rate_low:.0f}–{self.rate_high:.0%}) of {self.tested:,.0f}"
-
-
-_NO_STEP = ("",) * len(Step._fields)
 
 
 class Probe(NamedTuple):
@@ -421,6 +414,7 @@ def _value(attribute: str, pixels: Pixels) -> float:
 # --- The file -----------------------------------------------------------------------------------------------------
 
 COLUMNS = (*Probe._fields[:-1], *Step._fields)
+_NO_STEP = ("",) * len(Step._fields)
 
 
 def probes_text(probes: Iterable[Probe]) -> str:
