@@ -144,13 +144,25 @@ def measure(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
     mean, variance = _moments(levels)
     luma = _with_neighbours(np.asarray(grey))
     chroma, value = _chroma_and_value(grid)
-    brightest, colour = int(np.sum(value, dtype=np.int64)), int(np.sum(chroma, dtype=np.int64))
     pixels = int(levels.sum())
     width, height = size
     shares = int(levels[LIGHTEST:].sum()) / pixels, int(levels[: DARKEST + 1].sum()) / pixels
-    coloured = colour / brightest if brightest else 0, _dominant_hue(grid, chroma)
+    coloured = _saturation(chroma, value), _dominant_hue(grid, chroma)
     texture = mean / 255, math.sqrt(variance) / 255, _sharpness(luma, variance), _noise(luma) / 255
     return np.array([*texture, *coloured, *shares, width, height, width / height], np.float32)
+
+
+def measure_one(name: str, image: Image.Image) -> float:
+    """Brightness, contrast, sharpness, noise or saturation alone, as of `measure`, in a fraction of its time."""
+    grid = _on_grid(image)
+    if name == "saturation":
+        return _saturation(*_chroma_and_value(grid))
+    grey = grid.convert("L")
+    mean, variance = _moments(np.asarray(grey.histogram()))
+    if name in ("brightness", "contrast"):
+        return (mean if name == "brightness" else math.sqrt(variance)) / 255
+    luma = _with_neighbours(np.asarray(grey))
+    return _sharpness(luma, variance) if name == "sharpness" else _noise(luma) / 255
 
 
 def _on_grid(image: Image.Image) -> Image.Image:
@@ -225,6 +237,11 @@ def _chroma_and_value(grid: Image.Image) -> tuple[np.ndarray, np.ndarray]:
     value = ImageChops.lighter(ImageChops.lighter(red, green), blue)
     least = ImageChops.darker(ImageChops.darker(red, green), blue)
     return np.asarray(ImageChops.subtract(value, least)), np.asarray(value)
+
+
+def _saturation(chroma: np.ndarray, value: np.ndarray) -> float:
+    brightest = int(np.sum(value, dtype=np.int64))
+    return int(np.sum(chroma, dtype=np.int64)) / brightest if brightest else 0.0
 
 
 def _dominant_hue(grid: Image.Image, chroma: np.ndarray) -> float:

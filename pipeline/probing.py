@@ -58,10 +58,8 @@ def probe_reasons(
                 "Expected an analysis that compares failing images with right ones and, of a regression, knows the "
                 f"threshold on its error. Received: {out}. Collect the failures with the model, and cluster them."
             )
-        sources, probes = _sources(out, asked, within, progress), list[Probe]()
-        for reason in asked.reasons:
-            if names or reason.more:
-                probes += sources.probes(reason)
+        sources = _sources(out, asked, within, progress)
+        probes = [one for reason in asked.reasons if names or reason.more for one in sources.probes(reason)]
         before, kept = present_runs(out).get(PROBES), list[Probe]()
         with contextlib.suppress(SAFEError):  # damaged, which is told where it is shown
             kept = [one for one in load_probes(before) if one.subject not in {one.subject for one in probes}]
@@ -85,14 +83,13 @@ class Sources(NamedTuple):
         tested, failing = self.asked.tested, self.asked.failing(reason)
         alike = tested.right & np.isin(tested.answers.label, tested.answers.label[failing])
         right = np.flatnonzero(alike if alike.sum() >= LEAST_ALIKE else tested.right)
-        images = self.images(right, 2 * IMAGES, wanted=True), self.images(failing, IMAGES, wanted=False)
+        images = self.images(right, wanted=True), self.images(failing, wanted=False)
         return probe(reason, *images, self.ask, progress=self.progress)
 
-    def images(self, rows: np.ndarray, most: int, *, wanted: bool) -> Images:
+    def images(self, rows: np.ndarray, *, wanted: bool) -> Images:
         """Some images of the test set, of those that the DNN gets right, or wrong."""
-        tested, drawn = self.asked.tested, spread_over(rows, self.of[rows], most).tolist()
-        loaded = {row: _pixels(tested.root / tested.paths[row], self.dnn) for row in drawn}
-        read = {row: pixels for row, pixels in loaded.items() if pixels is not None}
+        tested, drawn = self.asked.tested, spread_over(rows, self.of[rows], IMAGES).tolist()
+        read = {row: one for row in drawn if (one := _pixels(tested.root / tested.paths[row], self.dnn)) is not None}
         same = self.ask(list(read.values()), list(read)) == wanted if read else np.zeros(0, bool)
         if read and same.mean() < LEAST_SAME:
             raise SAFEError(

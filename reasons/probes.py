@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from features.attributes import ATTRIBUTES, measure
+from features.attributes import measure_one
 from rccs.spots.groups import counted, share_of
 from reasons.listed import Reason
 from store.runs import Run, reading_file
@@ -26,7 +26,7 @@ from support.tables import read_own, table_text
 
 PROBES_FILE = "probes.csv"
 CAUSE, PARTLY, COMPANION, OPEN, NOT_MADE = "cause", "partly", "companion", "open", "not by pixels"
-DEGREES = (0.25, 0.5, 0.75, 1.0)
+BETWEEN = (0.25, 0.5, 0.75)  # degrees of the curve
 IMAGES = 40  # of each kind, for a probe
 MOST_CHANGES = 3  # that are tried alone
 LIKELY = 0.8  # of pairs of a failing and a right image that an attribute tells apart, for it to be tried unasked
@@ -47,10 +47,6 @@ class Making(NamedTuple):
     most: float
 
 
-def _scaled(pixels: Pixels, by: float) -> Pixels:
-    return pixels * (1 + by)
-
-
 def _away_from(middle: Callable[[Pixels], Any]) -> Callable[[Pixels, float], Pixels]:
     return lambda pixels, by: pixels + by * (pixels - middle(pixels))
 
@@ -65,26 +61,20 @@ def _blurred(pixels: Pixels, by: float) -> Pixels:
     return gaussian_filter(pixels, (by, by, 0))
 
 
-def _smoothed(pixels: Pixels) -> Pixels:
-    from scipy.ndimage import median_filter  # type: ignore[attr-defined]
-
-    return median_filter(pixels, (3, 3, 1))
-
-
 def _noisy(pixels: Pixels, by: float) -> Pixels:
     return pixels + by * np.random.default_rng(int(pixels.sum())).standard_normal(pixels.shape)
 
 
 _from_mean, _from_grey = _away_from(lambda pixels: _grey(pixels).mean()), _away_from(_grey)
-_from_smooth, _from_blurred = _away_from(_smoothed), _away_from(lambda pixels: _blurred(pixels, 1.5))
+_from_black, _from_blurred = _away_from(lambda _: 0.0), _away_from(lambda pixels: _blurred(pixels, 1.5))
 # For each attribute what it is called, and how there is less and more of it.
 MADE = {
-    "brightness": ("light", Making("darkened", _scaled, -1), Making("brightened", _scaled, 20)),
+    "brightness": ("light", Making("darkened", _from_black, -1), Making("brightened", _from_black, 20)),
     "contrast": (
         "contrast", Making("given less contrast", _from_mean, -1), Making("given more contrast", _from_mean, 10)
     ),
     "sharpness": ("sharpness", Making("blurred", _blurred, 12), Making("sharpened", _from_blurred, 8)),
-    "noise": ("noise", Making("smoothed", _from_smooth, -1), Making("made noisy", _noisy, 80)),
+    "noise": ("noise", Making("smoothed", _blurred, 2), Making("made noisy", _noisy, 80)),
     "saturation": ("colours", Making("made paler", _from_grey, -1), Making("made more colourful", _from_grey, 10)),
 }  # fmt: skip
 
@@ -136,9 +126,6 @@ class Step(NamedTuple):
         return f"{self.turned / self.tested:.0%} ({100 * self.rate_low:.0f}–{self.rate_high:.0%}) of {self.tested:,.0f}"
 
 
-_NO_STEP = ("",) * len(Step._fields)
-
-
 class Probe(NamedTuple):
     """What a change of one attribute says of a reason; several rows of `probes.csv`.
 
@@ -151,9 +138,9 @@ class Probe(NamedTuple):
     where : str
         The condition in words; empty of an RCC.
     verdict : str
-        CAUSE: the change gives right images half of the failure rate there or more or, undone, repairs half of the
-        failing ones. PARTLY: less. COMPANION: too few right ones fail, by the interval, and less than half is repaired.
-        OPEN: the images do not tell. NOT_MADE: pixels cannot make it.
+        CAUSE: the change or its undoing turns more answers than a random one, and makes half as many right images fail
+        as fail there, or more, or half of the failing ones right. PARTLY: less. COMPANION: too few right ones fail, by
+        the interval, and less than half is repaired. OPEN: the images do not tell. NOT_MADE: pixels cannot make it.
     attribute : str
         What is changed; empty if there is nothing to change.
     usual, failing : float
@@ -254,7 +241,7 @@ class Images(NamedTuple):
 
 def images_of(rows: np.ndarray, pixels: list[Pixels], of: np.ndarray) -> Images:
     """Measure images."""
-    measured = [list((_measured(one) | {"sharpness": _value("sharpness", one)}).values()) for one in pixels]
+    measured = [[_value(name, one) for name in MADE] for one in pixels]
     return Images(rows, pixels, of, np.reshape(measured, (len(pixels), len(MADE))))
 
 
@@ -282,10 +269,15 @@ def probe(asked: Reason, right: Images, failing: Images, ask: Ask, *, progress: 
     """
     if not len(right.rows) or not len(failing.rows):
         return [Probe(*asked[:3])]
-    changes = changes_of(asked, right.measured, failing.measured)
-    probes = [_probed(change, asked.rate, right, failing, ask, progress) for change in changes]
+    probes = [
+        _probed(change, asked.rate, _short(change, right), failing, ask, progress)
+        for change in changes_of(asked, right.measured, failing.measured)
+    ]
     order = [CAUSE, PARTLY, COMPANION, OPEN]
     probes.sort(key=lambda one: (order.index(one.verdict), -max((step.more for step in one.steps), default=0)))
+    if probes and probes[0].verdict in (CAUSE, PARTLY):
+        first, between = probes[0], _steps(probes[0], _short(probes[0], right), BETWEEN, ask, progress)
+        probes[0] = first._replace(steps=(*first.steps[:1], *between, *first.steps[1:]))
     return probes or [Probe(*asked[:3], NOT_MADE)]
 
 
@@ -307,13 +299,16 @@ def changes_of(asked: Reason, right: np.ndarray, failing: np.ndarray) -> list[Pr
     return [change for *_, change in sorted(found)[:MOST_CHANGES]]
 
 
-def _probed(change: Probe, rate: float, right: Images, failing: Images, ask: Ask, progress: Progress) -> Probe:
+def _short(change: Probe, right: Images) -> Images:
+    """The right images that the change moves towards the failing ones."""
     own = right.measured[:, list(MADE).index(change.attribute)]
-    short = own < change.failing if change.failing > change.usual else own > change.failing
-    right = right.taken(np.flatnonzero(short)[:IMAGES])
-    steps = _steps(change, right, DEGREES, ask, progress)
+    return right.taken(np.flatnonzero((own < change.failing) == (change.failing > change.usual)))
+
+
+def _probed(change: Probe, rate: float, right: Images, failing: Images, ask: Ask, progress: Progress) -> Probe:
+    steps = _steps(change, right, (1.0,), ask, progress)
     if steps:
-        value = float(own[short][:IMAGES].mean())
+        value = float(right.measured[:, list(MADE).index(change.attribute)].mean())
         steps.insert(0, Step(0.0, value, len(right.rows), 0, 0.0, 0.0, 0, 0.0, 1.0))
     change = change._replace(steps=(*steps, *_steps(change, failing, (-1.0,), ask, progress)))
     return change._replace(verdict=_verdict(change, rate))
@@ -324,11 +319,9 @@ def _steps(change: Probe, images: Images, degrees: Sequence[float], ask: Ask, pr
     n = len(images.rows)
     if not n:
         return []
-    changed = []
+    progress(f"Changing images: {change.reason}, {change.attribute}", 0, n)
     with ThreadPoolExecutor() as pool:
-        for done, versions in enumerate(pool.map(lambda one: changed_pixels(one, change, degrees), images.pixels)):
-            progress(f"Changing images: {change.reason}, {change.attribute}", done, n)
-            changed.append(versions)
+        changed = list(pool.map(lambda one: changed_pixels(one, change, degrees), images.pixels))
     rows = np.repeat(images.rows, 2 * len(degrees)).tolist()
     is_right = ask(list(itertools.chain.from_iterable(changed)), rows).reshape(n, len(degrees), 2)
     turned = is_right == (degrees[0] < 0)
@@ -356,14 +349,12 @@ def _chance(own: np.ndarray, other: np.ndarray, of: np.ndarray) -> float:
 
 def _verdict(found: Probe, rate: float) -> str:
     made, undone = found.made, found.undone
-    too_few = made is not None and made.rate_high < rate / 2  # right images that fail, for it to be the cause alone
-    if made and made.clear and made.more >= rate / 2:
-        return CAUSE
-    if undone and undone.clear and undone.more >= 1 / 2:
+    clear = any(step and step.clear for step in (made, undone))
+    half = (made and made.turned >= rate / 2 * made.tested) or (undone and undone.more >= 1 / 2)
+    too_few = made and made.rate_high < rate / 2  # right images that fail, for it to be the cause alone
+    if clear and half:
         return PARTLY if too_few else CAUSE
-    if made and made.clear:
-        return PARTLY
-    return COMPANION if too_few else PARTLY if undone and undone.clear else OPEN
+    return COMPANION if too_few else PARTLY if clear else OPEN
 
 
 # --- Pixels -------------------------------------------------------------------------------------------------------
@@ -371,7 +362,7 @@ def _verdict(found: Probe, rate: float) -> str:
 
 def changed_pixels(pixels: Pixels, change: Probe, degrees: Sequence[float]) -> list[Pixels]:
     """An image changed to each degree, each followed by a random change of the same size."""
-    undone, pixels = degrees[0] < 0, pixels.astype(float)
+    undone, pixels = degrees[0] < 0, pixels.astype(np.float32)
     _, make, most = change.making(undone=undone)
     wanted = change.usual if undone else change.failing
     up = wanted > _value(change.attribute, pixels)
@@ -395,12 +386,12 @@ def _scattered(change: Pixels) -> Pixels:
     the change itself.
     """
     rng = np.random.default_rng(int(change.sum()) % 2**32)
-    phases = np.exp(1j * np.angle(np.fft.fft2(rng.standard_normal(change.shape[:2]))))[..., None]
+    phases = np.exp(1j * np.angle(np.fft.rfft2(rng.standard_normal(change.shape[:2]))))[..., None]
     mean = change.mean(axis=(0, 1))
-    spectrum = np.abs(np.fft.fft2(change - mean, axes=(0, 1)))
+    spectrum = np.abs(np.fft.rfft2(change - mean, axes=(0, 1)))
     tint = np.cross(mean, rng.standard_normal(3))
     tint *= np.linalg.norm(mean) / max(float(np.linalg.norm(tint)), 1e-6)
-    return np.fft.ifft2(spectrum * phases, axes=(0, 1)).real + tint
+    return np.fft.irfft2(spectrum * phases, change.shape[:2], axes=(0, 1)) + tint
 
 
 def _as_large(pixels: Pixels, change: Pixels, other: Pixels) -> Pixels:
@@ -412,21 +403,18 @@ def _as_large(pixels: Pixels, change: Pixels, other: Pixels) -> Pixels:
     return image
 
 
-def _measured(pixels: Pixels, scale: int = 1) -> dict[str, float]:
-    image = Image.fromarray(np.rint(pixels).astype(np.uint8))
-    size = (-(-image.width // scale), -(-image.height // scale))
-    row = measure(image.resize(size, Image.Resampling.BILINEAR) if scale > 1 else image, size)
-    return {name: float(row[ATTRIBUTES.index(name)]) for name in MADE}
-
-
 def _value(attribute: str, pixels: Pixels) -> float:
     """An attribute as it is measured; sharpness at half the size, where noise is no sharpness."""
-    return _measured(pixels, 2 if attribute == "sharpness" else 1)[attribute]
+    image = Image.fromarray(np.rint(pixels).astype(np.uint8))
+    if attribute == "sharpness":
+        image = image.resize((-(-image.width // 2), -(-image.height // 2)), Image.Resampling.BILINEAR)
+    return measure_one(attribute, image)
 
 
 # --- The file -----------------------------------------------------------------------------------------------------
 
 COLUMNS = (*Probe._fields[:-1], *Step._fields)
+_NO_STEP = ("",) * len(Step._fields)
 
 
 def probes_text(probes: Iterable[Probe]) -> str:

@@ -26,13 +26,13 @@ from dnn.predictions import Pixels, labelled_images, run_model
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.results import tell
 from reasons.listed import Reason
-from reasons.probes import CAUSE, COMPANION, MADE, OPEN, PARTLY, Ask, images_of, probe
+from reasons.probes import CAUSE, COMPANION, IMAGES, MADE, OPEN, PARTLY, Ask, images_of, probe
 from support.errors import SAFEError
 from support.files import prepare_folder
 
 DRAWN = 110  # images that get a change, and as many that do not
 LEAST_FAILING, MOST_ALONE = 0.3, 0.05
-SOURCES = ("reasons/probes.py", "lab/benchmarks/probes.py")
+SOURCES = ("reasons/probes.py", "features/attributes.py", "lab/benchmarks/probes.py")
 LEAST_APART = 0.5  # of pairs, those in order less the others
 INTRODUCTION = """
 ## Causes and companions, by probes
@@ -127,7 +127,7 @@ def _asking(dnn: Dnn, labels: np.ndarray, classes: Sequence[str]) -> Ask:
 
 
 def verdict_on(pool: Pool, name: str, companion: bool, seed: int = 1) -> str | None:
-    """What probes say of a planted reason; None if it cannot be planted."""
+    """What probes say of the attribute that a planted reason changes; None if it cannot be planted."""
     rng = np.random.default_rng(seed)
     attribute, plant = PLANTED[name]
     rows = rng.permutation(len(pool.pixels))
@@ -149,9 +149,9 @@ def verdict_on(pool: Pool, name: str, companion: bool, seed: int = 1) -> str | N
         changed, wrong = alone[by], failing[by]
     if wrong.mean() < LEAST_FAILING or len(others) < DRAWN // 2:
         return None
-    bad = np.flatnonzero(wrong)[:40]
+    bad = np.flatnonzero(wrong)[:IMAGES]
     groups = np.arange(len(pool.pixels))
-    right_images = images_of(others[:80], [pool.pixels[i] for i in others[:80]], groups[others[:80]])
+    right_images = images_of(others[:IMAGES], [pool.pixels[i] for i in others[:IMAGES]], groups[others[:IMAGES]])
     failing_images = images_of(own[bad], [changed[i] for i in bad], groups[own[bad]])
     at = list(MADE).index(attribute)
     planted = images_of(own[bad], [alone[by][i] for i in bad], groups[own[bad]])
@@ -164,7 +164,7 @@ def verdict_on(pool: Pool, name: str, companion: bool, seed: int = 1) -> str | N
     asked = Reason("planted", "", name, stated={attribute}, rate=float(wrong.mean()))
     found = probe(asked, right_images, failing_images, pool.ask)
     print(name, companion, [one.text for one in found], file=sys.stderr)
-    return found[0].verdict
+    return next((one.verdict for one in found if one.attribute == attribute), OPEN)
 
 
 def _planted(

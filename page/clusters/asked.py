@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import gradio as gr
 
@@ -99,7 +98,7 @@ class ImageLooks:
             clusters = settings.results.shown(str(run)).clusters
             images = [clusters.paths[range(len(clusters.paths))[row]] for row in rows[:MOST]]
             model = model_at_hand(clusters.image_root, settings.root)
-            rests_on = clusters.image_root, model, model and _changed_at(model)
+            rests_on = clusters.image_root, model, model and model.stat().st_mtime_ns
             with self._lock:  # one process of the model is enough
                 if (*rests_on, images[0]) not in self._kept:
                     found = look_at(settings.out, images, within=settings.root)
@@ -111,7 +110,3 @@ class ImageLooks:
 
 def _answer(heatmap: Heatmap) -> dict[str, str]:
     return {"picture": jpeg_uri(panels(heatmap)[0][1], 85), "says": heatmap.told}
-
-
-def _changed_at(model: Path) -> int:
-    return model.stat().st_mtime_ns

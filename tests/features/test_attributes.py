@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from features.attributes import ATTRIBUTES, measure, measured_images
+from features.attributes import ATTRIBUTES, measure, measure_one, measured_images
 from tests.helpers.places import names_in
 from tests.reliability.test_bad_images import unreadable_images, valid_images, write
 
@@ -133,6 +133,14 @@ def test_whatever_can_be_read_has_values_and_what_cannot_has_none(tmp_path):
     bad = tmp_path / "bad"
     write(bad, unreadable_images())
     assert np.isnan(measured_images(bad, names_in(bad))).all()
+
+
+@pytest.mark.parametrize("side", [2, 40, 300])
+def test_one_attribute_alone_has_the_value_that_it_has_beside_the_others(side):
+    pixels = np.random.default_rng(side).integers(0, 256, (side, side, 3), np.uint8)
+    for image in (Image.fromarray(pixels), Image.new("RGB", (side, side))):
+        names = ("brightness", "contrast", "sharpness", "noise", "saturation")
+        assert_close({name: measure_one(name, image) for name in names}, of(image), names, atol=1e-6)
 
 
 def test_rows_follow_the_paths_and_missing_images_are_rows_of_nan(draw_folder, tmp_path):

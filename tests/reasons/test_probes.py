@@ -81,6 +81,20 @@ def test_darkness_that_only_comes_with_a_logo_is_its_companion():
     assert found.text.endswith("Look for what comes with it.")
 
 
+def test_where_any_change_as_large_does_harm_what_undoing_repairs_tells_the_cause():
+    def ask(pixels, rows):
+        grey = [float(np.ptp(one.mean(axis=(0, 1)))) < 5 for one in pixels]
+        again = [row < 16 or row % 3 == 0 for row in rows]
+        return np.array([fails_in_the_dark(one) for one in pixels]) & grey & again
+
+    right, failing = scenes(16, seed=0), scenes(18, seed=1, light=0.3)
+    images = images_of(np.arange(16), right, np.arange(16)), images_of(np.arange(16, 34), failing, np.arange(16, 34))
+    found, *_ = probe(Reason("RCC 0", "", stated={"brightness"}, rate=0.9), *images, ask)
+    assert found.made.otherwise == found.made.turned == 16
+    assert (found.undone.turned, found.undone.otherwise) == (6, 0)
+    assert (found.verdict, found.attribute) == (CAUSE, "brightness")
+
+
 def test_what_pixels_cannot_make_and_too_few_images_are_said():
     (found,) = probed(lambda _: True, scenes(16, seed=0), scenes(12, seed=1))
     assert found.verdict == NOT_MADE
