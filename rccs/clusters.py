@@ -49,7 +49,7 @@ _ENTRIES_WITH_PATHS = {"predictions", "parameters", "set_aside"}
 _ARRAYS = ("labels", "is_core", "points", "reach", "k_distances")  # kept as they are
 _RECORDED = ("reducer", "eps", "min_samples", "extractor_identity", "notice", "knee", "skipped")
 _STEADINESS = Steadiness._fields[:-2]  # its arrays
-_RECORDED_PACKAGES = ("numpy", "scikit-learn", "kneed", "umap-learn", "pillow", "tensorflow", "keras")
+_RECORDED_PACKAGES = ("numpy", "scikit-learn", "umap-learn", "pillow", "tensorflow", "keras")
 
 
 @dataclass(frozen=True)

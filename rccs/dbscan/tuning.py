@@ -267,14 +267,29 @@ def _setting(clustering: _Clustering, silhouette: float) -> Setting:
 
 
 def find_knee(curve: np.ndarray) -> int | None:
-    """Index of the knee of a sorted k-distance curve; None if it has no knee (straight, constant or very short)."""
-    if len(curve) < 4 or curve[0] == curve[-1]:
-        return None
-    # Imported here so that the page starts faster.
-    from kneed import KneeLocator
+    """Index of the knee of a sorted k-distance curve; None if it has no knee (straight, constant or very short).
 
-    knee = KneeLocator(range(len(curve)), curve, curve="convex", direction="increasing").knee
-    return None if knee is None else int(knee)
+    Kneedle with sensitivity 1: the first peak of how far the curve lies below its chord, seen from its upper end, that
+    falls by more than a step before it rises again.
+    """
+    last = len(curve) - 1
+    if last < 3 or curve[0] == curve[-1]:
+        return None
+    heights = curve.astype(np.float64)
+    chord = (1 - np.arange(len(curve)) / last)[::-1]
+    below = (1 - (heights - heights[0]) / (heights[-1] - heights[0]))[::-1] - chord
+    before, after = np.append(below[0], below[:-1]), np.append(below[1:], below[-1])
+    is_peak, is_valley = (below >= before) & (below >= after), (below <= before) & (below <= after)
+    step = np.diff(chord).mean()  # rounded as in kneed, since points as far as the one before fall by just that
+    peak = None
+    for i in range(last):
+        if is_peak[i]:
+            peak = i
+        if is_valley[i]:
+            peak = None
+        if peak is not None and below[i + 1] < below[peak] - step:
+            return last - peak
+    return None
 
 
 def _just_above(curve: np.ndarray, position: int) -> float:

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from kneed import KneeLocator
 from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering, KMeans
 from sklearn.metrics import adjusted_rand_score, pairwise_distances, silhouette_score
 
@@ -40,6 +39,7 @@ from lab.benchmarks.clusters.scenarios import SCENARIOS_FILE, make_mix
 from lab.benchmarks.results import write_section
 from rccs.clusters import RootCauseClusters
 from rccs.dbscan.outcome import NOISE
+from rccs.dbscan.tuning import find_knee
 from rccs.parameters import Parameters, read_parameters
 from rccs.profiles import profile_clusters
 from support.errors import SAFEError
@@ -122,7 +122,7 @@ def textbook_dbscan(points: np.ndarray) -> np.ndarray:
     best, best_score = np.zeros(len(points), int), -2.0
     for min_samples in (3, 5, 10, 20):
         curve = np.sort(ordered[:, min_samples - 1])
-        knee = KneeLocator(range(len(curve)), curve, curve="convex", direction="increasing").knee
+        knee = find_knee(curve)
         if knee is None or curve[knee] <= 0:
             continue
         labels = DBSCAN(eps=curve[knee], min_samples=min_samples, metric="precomputed").fit_predict(distances)

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from kneed import KneeLocator
 from sklearn.metrics import adjusted_rand_score, silhouette_samples
 
 from rccs.dbscan import neighbours, tuning
 from rccs.dbscan.neighbours import Points
 from rccs.dbscan.outcome import NOISE
 from rccs.dbscan.relevance import average_neighbours
-from rccs.dbscan.tuning import balanced_silhouettes, tune
+from rccs.dbscan.tuning import balanced_silhouettes, find_knee, tune
 from tests.helpers.point_groups import groups
 
 
@@ -52,6 +53,21 @@ def test_one_group_is_clustered_at_the_knee_as_in_the_textbook():
     chosen = found.settings[found.chosen]
     assert (chosen.at_knee, chosen.min_samples, chosen.n_rccs) == (True, 5, 1)
     assert found.k_distances[found.knee] <= chosen.eps
+
+
+@pytest.mark.parametrize("drawn", ["random", "lognormal", "integers", "zeros"])
+def test_the_knee_is_that_of_kneed(drawn):
+    rng = np.random.default_rng(0)
+    draw = {
+        "random": rng.random, "lognormal": lambda n: rng.lognormal(size=n), "integers": lambda n: rng.integers(0, 9, n),
+        "zeros": lambda n: np.maximum(rng.normal(size=n), 0),
+    }[drawn]  # fmt: skip
+    for n in range(4, 80):
+        curve = np.sort(draw(n)).astype(np.float32)
+        if curve[0] < curve[-1]:
+            assert find_knee(curve) == KneeLocator(range(n), curve, curve="convex", direction="increasing").knee
+    assert find_knee(np.ones(9, np.float32)) is None
+    assert find_knee(np.array([0.0, 0.1, 1.0], np.float32)) is None
 
 
 def test_causes_of_different_density_are_found_together():
