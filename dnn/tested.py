@@ -463,7 +463,8 @@ class _Rows:
             raise self._cells.fault(self._at[tied[0]], expected, received)
 
     def _texts(self, column: str) -> list[str]:
-        return [self._cells.text(column, row) for row in self._at]
+        texts = self._cells.texts(column)
+        return [texts[row] for row in self._at]
 
     def scores(self, kind: str) -> np.ndarray:
         """Confidences or errors, NaN where unknown: ndarray of shape (n_images,), float32."""

@@ -11,6 +11,8 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import cache
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,7 @@ DRAWING_VERSION = 3  # increase it when frames look different, so that older GIF
 CAPTION_HEIGHT = 26
 CAPTION_GROUND = (22, 24, 29)
 CAPTION_TEXT = (242, 243, 245)
+_CAPTION_COLOURS = np.linspace(CAPTION_GROUND, CAPTION_TEXT, 16).round().astype(int).ravel().tolist()
 FRAME_SIDE = 288  # pixels, without the caption
 SMALLEST_FRAME_SIDE = 80
 LARGEST_GIF = 100_000_000  # bytes
@@ -221,18 +224,18 @@ def _is_foreign(path: Path) -> bool:
 def _frame(file: Path, caption: tuple[str, str, str], side: int) -> Image.Image:
     """An image with its path, what the DNN took it for, and its number, in a palette of its own."""
     path, told, number = caption
-    font = ImageFont.load_default(size=13)
+    font = _font()
     height = side + CAPTION_HEIGHT
     frame = Image.new("RGB", (side, height), CAPTION_GROUND)
     picture = thumbnail(file, side)
     frame.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
     draw = ImageDraw.Draw(frame)
     if told:  # in the corner, as in Figure 2 of the paper
-        text = _shortened(told.replace("→", "->"), font, side - 14, keep="start")  # Pillow's font has no arrow
+        text = _shortened(told.replace("→", "->"), side - 14, keep="start")  # Pillow's font has no arrow
         box = draw.textbbox((6, 4), text, font=font)
         draw.rectangle((0, 0, box[2] + 6, box[3] + 5), fill=CAPTION_GROUND)
         draw.text((6, 4), text, font=font, fill=CAPTION_TEXT)
-    name = _shortened(path, font, side - draw.textlength(number, font) - 24)
+    name = _shortened(path, side - draw.textlength(number, font) - 24)
     middle = side + CAPTION_HEIGHT / 2
     draw.text((8, middle), name, font=font, fill=CAPTION_TEXT, anchor="lm")
     draw.text((side - 8, middle), number, font=font, fill=CAPTION_TEXT, anchor="rm")
@@ -245,27 +248,32 @@ def _palette(frame: Image.Image, side: int) -> Image.Image:
     Those of a small copy, along the Morton curve through them, of which every so-manieth is taken: a tenth of the time
     of median cut, and closer to the image (docs/decisions/022-size-of-gifs.md).
     """
-    picture = np.asarray(frame.crop((0, 0, side, side)).resize((40, 40), Image.Resampling.NEAREST)).reshape(-1, 3)
+    small = frame.resize((40, 40), Image.Resampling.NEAREST, box=(0, 0, side, side))
+    picture = np.asarray(small).reshape(-1, 3)
     along = (_SPREAD[picture] << [1, 2, 0]).sum(axis=1)
     _, first = np.unique(along >> 3, return_index=True)
     colours = picture[first[np.linspace(0, len(first) - 1, min(240, len(first))).astype(int)]].ravel().tolist()
-    greys = np.linspace(CAPTION_GROUND, CAPTION_TEXT, 16).round().astype(int).ravel().tolist()
     palette = Image.new("P", (1, 1))
-    palette.putpalette(colours + greys)
+    palette.putpalette(colours + _CAPTION_COLOURS)
     return palette
 
 
-def _shortened(
-    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float, *, keep: str = "end"
-) -> str:
+def _shortened(text: str, width: float, *, keep: str = "end") -> str:
     """As much of a text as fits. Of a path its end: the file name is more informative than its folders."""
     text = printable(text)
-    if font.getlength(text) <= width:
+    widths = list(map(_width, text))
+    if sum(widths) <= width:
         return text
+    fit = bisect.bisect_right(list(accumulate(widths if keep == "start" else reversed(widths))), width - _width("…"))
+    return f"{text[:fit]}…" if keep == "start" else f"…{text[len(text) - fit :]}"
 
-    def without(n: int) -> str:
-        return text[: len(text) - n] + "…" if keep == "start" else "…" + text[n:]
 
-    # By bisection, since measuring a name is slow compared to drawing a frame.
-    fits = bisect.bisect_left(range(len(text)), True, lo=1, key=lambda n: font.getlength(without(n)) <= width)
-    return without(fits)
+@cache
+def _width(letter: str) -> float:
+    """Of a single letter: measuring whole names, over and over, is slow compared to drawing a frame."""
+    return _font().getlength(letter)
+
+
+@cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=13)

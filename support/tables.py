@@ -82,7 +82,10 @@ class Table:
 
     def texts(self, name: str) -> list[str]:
         """A column."""
-        return [self.text(name, row) for row in range(len(self.rows))]
+        if name not in self.header:
+            return [""] * len(self.rows)
+        column = self.header.index(name)
+        return [from_cell(row[column].strip()) for row in self.rows]
 
     def number(self, name: str, row: int) -> float:
         """A cell as a number; NaN if there is none."""

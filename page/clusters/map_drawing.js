@@ -1,7 +1,7 @@
 // How the map is drawn: points, arrows to what lies outside, thumbnails, labels, lasso. Second part; see map.js.
 // `view` is the middle of what is shown, in the map's steps, and `zoom`, 1 where the bulk of the images fits.
 const ABOVE = 46, BELOW = 34, BESIDE = 18;  // kept free of points: the buttons, the legend
-const LABELS = 60, LONGEST_LABEL = 20, MARGIN = 0.02, ARROW = 7, SLOT = 26;
+const LABELS = 60, LONGEST_LABEL = 20, MARGIN = 0.02, ARROW = 7, SLOT = 26, ROW = 10000;
 const THUMBNAILS = 60, MAGNIFIED = 1.4;  // thumbnails replace points where as few are in view, and it is magnified
 let widths = new Map(), arrows = [], inView = [];
 
@@ -113,11 +113,12 @@ function outside(pen, f) {
     const cut = (v, most, least = ARROW + 3) => Math.min(most - ARROW - 3, Math.max(least, v));
     for (let i = 0; i < map.n; i++) {
       if (hides[i]) continue;
-      const [x, y] = place(f, i);
+      const x = (map.x[i] - view.x) * f.scale + f.x, y = (view.y - map.y[i]) * f.scale + f.y;
       if (x >= 0 && y >= 0 && x <= f.width && y <= f.height) continue;
-      const to = [cut(x, f.width), cut(y, f.height, ABOVE - 2)], slot = to.map((v) => Math.round(v / SLOT)).join();
+      const to = cut(x, f.width), down = cut(y, f.height, ABOVE - 2);
+      const slot = Math.round(to / SLOT) + ROW * Math.round(down / SLOT);  // lists and texts of all would take longer
       images++;
-      if (!slots.has(slot)) slots.set(slot, { to, from: [x, y], i });
+      if (!slots.has(slot)) slots.set(slot, { to: [to, down], from: [x, y], i });
     }
   }
   for (const { to: [x, y], from, i } of slots.values()) {

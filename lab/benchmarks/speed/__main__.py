@@ -6,8 +6,10 @@ Stages: `tuning` (compared with scikit-learn's DBSCAN and silhouettes for each s
 with the number of failing images), `selection` (compared with brute force, and its growth), `gifs` (compared with
 Pillow alone), `detections` (compared with the evaluation of COCO), `extraction` (compared with one `predict` per image,
 PyTorch if installed, the bare network, and the machine's rate of matrix multiplication), `workers` (a Dask cluster with
-one worker and with two; needs requirements/scale.txt), `start` (whole commands, and the page until its first paint) and
-`review` (the page with many reasons: until all of it is there, and until a judgement is shown; needs Chromium).
+one worker and with two; needs requirements/scale.txt), `tested` (weak spots and rates of very many tested images),
+`map` (frames of a map of very many points; needs Chromium), `start` (whole commands, and the page until its first
+paint) and `review` (the page with many reasons: until all of it is there, and until a judgement is shown; needs
+Chromium).
 Each measurement runs in a separate process; SAFE and its rival take turns, and ratios are between medians. Results are
 kept in the work folder, a file for each stage. The section of each stage found there is written to
 lab/results/speed.md; sections of other stages are unchanged.
@@ -95,6 +97,15 @@ def _parser() -> argparse.ArgumentParser:
         "--detected", type=_count, nargs=2, default=[5_000, 40_000], metavar="N",
         help="images, and boxes of objects in them, of `detections` (default: 5000 40000)",
     )  # fmt: skip
+    parser.add_argument("--tested", type=_count, default=1_000_000, metavar="N", help="images of `tested` (a million)")
+    parser.add_argument(
+        "--mapped",
+        type=_count,
+        nargs="+",
+        default=[20_000, 100_000],
+        metavar="N",
+        help="of `map` (20000 100000)",
+    )
     parser.add_argument("--cached", type=_count, default=1_200, metavar="N", help="images in `start` (default: 1200)")
     parser.add_argument(
         "--rccs", type=_count, nargs="+", default=[40, 400], metavar="N", help="RCCs of `review` (default: 40 400)"
@@ -214,6 +225,18 @@ def run_detections(options: argparse.Namespace, work: Path) -> dict:
     return {"repeats": options.repeats, "same": all(run["same"] for run in runs), "run": middle(runs)}
 
 
+def run_tested(options: argparse.Namespace, work: Path) -> dict:
+    """Weak spots and rates of very many tested images."""
+    runs = [run_apart("compare_tested", options.tested, str(work)) for _ in range(options.repeats)]
+    return {"repeats": options.repeats, "run": middle(runs)}
+
+
+def run_map(options: argparse.Namespace, work: Path) -> dict:
+    """Frames of the map by number of points."""
+    runs = [middle([run_apart("draw_map", n) for _ in range(options.repeats)]) for n in options.mapped]
+    return {"repeats": options.repeats, "runs": runs}
+
+
 def run_extraction(options: argparse.Namespace, work: Path) -> dict:
     """Extraction compared with one `predict` per image, the bare network, PyTorch and matrix multiplication."""
     images = _needed(options)
@@ -304,6 +327,8 @@ STAGES: dict[str, Callable[[argparse.Namespace, Path], dict]] = {
     "detections": run_detections,
     "extraction": run_extraction,
     "workers": run_workers,
+    "tested": run_tested,
+    "map": run_map,
     "start": run_start,
     "review": run_review,
 }

@@ -176,6 +176,30 @@ def _start(result: dict) -> str:
     )
 
 
+def _tested(result: dict) -> str:
+    run = result["run"]
+    runs = f"medians of {result['repeats']} runs" if result["repeats"] > 1 else "one run"
+    return (
+        f"### Many tested images\n\nA table of {run['images']:,.0f} answers with twelve numbers, generated, and "
+        f"{run['rates']:,.0f} RCCs; the images are empty files, features are given; {runs}.\n\n"
+        "| | seconds |\n|---|---|\n"
+        f"| reading the table, and finding its images | {run['reading']:.1f} |\n"
+        f"| weak spots | {run['searching']:.1f} |\n"
+        f"| failure rates of RCCs | {run['rating']:.1f} |\n\n"
+        f"The condition that was put in is {'found' if run['dark'] else '**not found**'}. Peak memory: "
+        f"{run['peak_mb']:,.0f} MB.\n"
+    )
+
+
+def _map(result: dict) -> str:
+    rows = "".join(f"| {run['points']:,.0f} | {run['frame']:.1f} | {run['longest']:.1f} |\n" for run in result["runs"])
+    return (
+        "### Frames of the map\n\nThe map in 400 RCCs is moved and magnified by keys, in a browser without a graphics "
+        f"card; medians of {result['repeats']} runs.\n\n"
+        f"| points | a frame, ms (median) | the longest, ms |\n|---|---|---|\n{rows}"
+    )
+
+
 def _review(result: dict) -> str:
     runs = result["runs"]
     rows = [
@@ -208,6 +232,8 @@ SECTIONS = {
     "detections": _detections,
     "extraction": _extraction,
     "workers": _workers,
+    "tested": _tested,
+    "map": _map,
     "start": _start,
     "review": _review,
 }

@@ -27,7 +27,7 @@ from features.extractor import DIMENSIONS, INPUT_SIZE
 from features.network import BATCH_SIZE, load_network
 from features.weights import choose_extractor, recall_extractor
 from lab.benchmarks.memory import peak_resident_mb
-from lab.benchmarks.speed import detections, review, workers
+from lab.benchmarks.speed import detections, many, review, workers
 from lab.benchmarks.speed import start as speed_start
 from rccs.clusters import RootCauseClusters, load_clusters, rcc_reach, save_clusters
 from rccs.dbscan.density import Density
@@ -432,6 +432,7 @@ MEASURED: dict[str, Callable[..., dict]] = (
     | workers.MEASURED
     | detections.MEASURED
     | review.MEASURED
+    | many.MEASURED
 )
 
 

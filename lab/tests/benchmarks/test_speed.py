@@ -38,6 +38,13 @@ def test_detections_are_counted_as_by_the_evaluation_of_coco(in_this_process, tm
     assert "Found and false are as many as in that evaluation." in text
 
 
+def test_weak_spots_of_generated_answers_are_found_and_their_time_is_told(in_this_process, tmp_path):
+    assert run(tmp_path, "--only", "tested", "--tested", 3000, "--repeats", 1) == 0
+    text = (tmp_path / "results" / "speed.md").read_text(encoding="utf-8")
+    assert "A table of 3,000 answers" in text
+    assert "The condition that was put in is found." in text
+
+
 @pytest.mark.slow
 def test_every_stage_that_needs_no_network_runs_on_tiny_sizes(in_this_process, draw_folder, tmp_path):
     images = draw_folder(tmp_path / "images", {"night": 3, "snow": 2})
