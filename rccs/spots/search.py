@@ -76,6 +76,8 @@ class Search:
         Chance to find anything where right and wrong are independent of the columns.
     overall : float
         A rate with which that of a condition is compared as well; 0 for none.
+    told : set of str
+        The columns of those found so far that are of one condition.
     single : ndarray of shape (n_literals,), bool
         Which of them may stand alone: if `only` is given, those on its columns, of which one is in each condition.
     plain : ndarray of shape (n_plain,), int
@@ -102,7 +104,7 @@ class Search:
         self.symptom = np.array([literal.column in never_together[1:] for literal in self.literals], bool)
         self.single = np.array([not only or literal.column in only for literal in self.literals], bool)
         self.plain = np.flatnonzero(self.single & np.array([tried[i].plain for i in kept], bool))
-        self.level, self.overall = level, overall
+        self.level, self.overall, self.told = level, overall, set[str]()
         self.held, self.wrong, self.open_to = held[kept], wrong, open_to.copy()
         self.here = self.held[:, open_to].astype(np.float32)
         self.of_class = np.array([literal.column in never_together[:1] for literal in self.literals], bool)
@@ -119,14 +121,20 @@ class Search:
         failing = self.wrong[self.open_to]
         if not len(self.plain) or not failing.any() or failing.all():
             return None
-        for _, places in sorted(self._candidates(), key=lambda each: (-each[0], each[1])):
+        for _, places in sorted(self._candidates(), key=lambda each: (-each[0] * self._news(each[1]), each[1])):
             holds = np.logical_and.reduce(self.held[list(places)])
             new = np.count_nonzero(holds & self.open_to & self.wrong)
             if new >= LEAST_NEW * np.count_nonzero(holds & self.wrong) and self._counts_for_more(holds, places):
                 self._take_out(holds)
+                self.told |= {self.literals[i].column for i in places if len(places) == 1}
                 # Rounding, which depends on the number of threads, must not decide which comes first.
                 return tuple(self.literals[i] for i in sorted(places, key=lambda i: (i not in self.plain, i)))
         return None
+
+    def _news(self, places: tuple[int, ...]) -> float:
+        """Less for more of a number of which an earlier one is, as for the next larger objects: hardly a new reason."""
+        of = (self.literals[i] for i in places)
+        return SIMPLER if any(literal.sign != "=" and literal.column in self.told for literal in of) else 1.0
 
     def _counts_for_more(self, holds: np.ndarray, places: tuple[int, ...]) -> bool:
         """Whether a condition is also above all other images, and says more than that a class is wrong."""
