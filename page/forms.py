@@ -43,7 +43,7 @@ def remembered(out: Path, tab: str) -> dict[str, str | bool]:
     mine = [entry.value for entry in kept if entry.run == clusters]
     others = [entry.value for entry in kept if not (entry.run and home) or entry.run.partition(" ")[2] == home]
     fields = [{}, *others, *mine][-1]
-    values = {name: _with_folder(value, out) for name, value in fields.items()}
+    values = {name: absolute(one[HERE], out) if isinstance(one, dict) else one for name, one in fields.items()}
     return {name: value for name, value in values.items() if isinstance(value, str | bool)}
 
 
@@ -51,10 +51,6 @@ def _without_folder(value: str | bool | None, out: Path) -> object:
     if isinstance(value, str) and value.startswith(f"{out}{os.sep}"):
         return {HERE: relative(value, out)}
     return value
-
-
-def _with_folder(value: object, out: Path) -> object:
-    return absolute(value[HERE], out) if isinstance(value, dict) else value
 
 
 def renewed(

@@ -116,7 +116,8 @@ def _walk(root: Path) -> ImageListing:
 
     for folder, subfolders, names in os.walk(root, onerror=cannot_enter):
         place = Path(folder)
-        if place != root and _are_copies(place, names):
+        copies = EXPORT_MARK in names or (place.name in (FAILURES, OBJECTS) and FAILURES_MARK in names)
+        if place != root and copies:  # made by SAFE
             skipped.append(Skipped(_relative(place, root), "copies made by SAFE"))
             subfolders.clear()
             continue
@@ -125,11 +126,6 @@ def _walk(root: Path) -> ImageListing:
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
                 found.append(_relative(Path(folder, name), root))
     return _only_usable(root, found, skipped)
-
-
-def _are_copies(folder: Path, names: list[str]) -> bool:
-    """Whether a folder with files of these names contains copies of images made by SAFE."""
-    return EXPORT_MARK in names or (folder.name in (FAILURES, OBJECTS) and FAILURES_MARK in names)
 
 
 def _read_list(path: Path) -> ImageListing:

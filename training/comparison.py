@@ -221,15 +221,11 @@ def outcomes(clusters: RootCauseClusters, before: AnsweredImages, after: Answere
     failing, tested = ([root / path for path in paths] for root, paths in places)
     found = []
     for path, rows in zip(clusters.paths, same_content(failing, tested), strict=True):
-        alike = [_likeness(path, before.paths[row]) for row in rows]
+        there = [(before.paths[row] == path, before.paths[row].split("/")[0] == path.split("/")[0]) for row in rows]
         if rows:
-            row = rows[alike.index(max(alike))]
+            row = rows[there.index(max(there))]
             found.append(Outcome(path, bool(before.right[row]), bool(after.right[row])))
     return tuple(found)
-
-
-def _likeness(path: str, other: str) -> tuple[bool, bool]:
-    return path == other, path.split("/")[0] == other.split("/")[0]
 
 
 def shares_by_rcc(clusters: RootCauseClusters, found: Iterable[Outcome]) -> tuple[Share, ...]:

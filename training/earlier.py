@@ -47,21 +47,18 @@ def learned_files(folder: Path) -> dict[Path, UnsafeImage]:
     learned: dict[Path, UnsafeImage] = {}
     run = present_runs(folder).get(CLUSTERS)
     while run and (retraining := retraining_behind(folder, run)):
-        selection, run = (
-            next((one for one in reversed(runs_of(folder, kind)) if _led_to(one, retraining)), None)
-            for kind in (SELECTION, CLUSTERS)
-        )
-        if selection:
-            unsafe = load_unsafe_set(folder, selection)
+        of_round = (one for kind in (SELECTION, CLUSTERS) for one in runs_of(folder, kind))
+        before = {
+            one.kind: one for one in of_round if one.clusters == retraining.clusters and one.number < retraining.number
+        }
+        run = before.get(CLUSTERS)
+        if SELECTION in before:
+            unsafe = load_unsafe_set(folder, before[SELECTION])
             # A regression has its labels in a table.
             task = read_record(retraining.folder / RETRAINING_FILE).get("task")
-            of_round = zip(unsafe.files, unsafe.images, strict=True)
-            learned |= {file: image for file, image in of_round if image.label or task == "regression"}
+            images = zip(unsafe.files, unsafe.images, strict=True)
+            learned |= {file: image for file, image in images if image.label or task == "regression"}
     return learned
-
-
-def _led_to(run: Run, retraining: Run) -> bool:
-    return run.clusters == retraining.clusters and run.number < retraining.number
 
 
 def learned_again(unsafe: UnsafeSet, folder: Path) -> tuple[UnsafeImage, ...]:

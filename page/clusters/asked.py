@@ -10,7 +10,7 @@ from page.results import Shown
 from pipeline.asking import model_at_hand
 from pipeline.heatmaps import MOST, look, look_at
 from pipeline.probing import probe_reasons
-from pipeline.reporting.heatmaps import Heatmap, heatmap_html, heatmaps_of, panels
+from pipeline.reporting.heatmaps import heatmap_html, heatmaps_of, panels
 from pipeline.reporting.markup import jpeg_uri
 from pipeline.reporting.probes import probes_html
 from support.errors import SAFEError
@@ -101,12 +101,9 @@ class ImageLooks:
             rests_on = clusters.image_root, model, model and model.stat().st_mtime_ns
             with self._lock:  # one process of the model is enough
                 if (*rests_on, images[0]) not in self._kept:
-                    found = look_at(settings.out, images, within=settings.root)
-                    self._kept |= {(*rests_on, image): _answer(one) for image, one in found.items()}
+                    for image, found in look_at(settings.out, images, within=settings.root).items():
+                        picture = jpeg_uri(panels(found)[0][1], 85)
+                        self._kept[*rests_on, image] = {"picture": picture, "says": found.told}
                 return self._kept[*rests_on, images[0]]
         except (SAFEError, TypeError, ValueError, IndexError) as error:  # scripts may send anything
             return {"picture": "", "says": printable(str(error))}
-
-
-def _answer(heatmap: Heatmap) -> dict[str, str]:
-    return {"picture": jpeg_uri(panels(heatmap)[0][1], 85), "says": heatmap.told}

@@ -27,14 +27,7 @@ from rccs.review.notes import (
     SpotNote,
     title,
 )
-from rccs.review.review import (
-    CHANGED,
-    checked_conditions,
-    folder_tested,
-    load_review,
-    load_spot_notes,
-    set_note,
-)
+from rccs.review.review import CHANGED, checked_conditions, folder_tested, load_review, load_spot_notes, set_note
 from rccs.spots.weak_spots import read_conditions
 from store.output_folder import writing
 from store.runs import CLUSTERS, present_runs

@@ -202,7 +202,7 @@ def state_of(product: _Product, settings: PageSettings) -> str:
         return failed(error)
     if made is None:
         return filled("page/report/made.html", verb=product.verb)
-    when = f"{made.time:%-d %B %Y, %H:%M}, {_size(made.size)}"
+    when = f"{made.time:%-d %B %Y, %H:%M}"
     return filled(
         "page/report/made.html", file=product.file, old=made.changed != (), age=_age(made, product), when=when,
         opens=product.opens, missing=made.missing,
@@ -240,10 +240,4 @@ def _age(made: Made, product: _Product) -> str:
         return f"Was {product.verb} by an earlier version: what has changed since is not known."
     if not made.changed:
         return "Up to date."
-    *others, last = made.changed
-    changed = f"{', '.join(others)} and {last}" if others else last
-    return f"Out of date: {changed} changed since."
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{max(1, round(size / 1e3)):,} kB"
+    return f"Out of date: {'; '.join(made.changed)} changed since."

@@ -51,12 +51,10 @@ class Summary(NamedTuple):
     @property
     def step(self) -> str:
         """What is next."""
+        if self.rccs is None and self.failures is None:
+            return "Collect the failures, or name a folder of failing images"
         if self.rccs is None:
-            return (
-                "Collect the failures, or name a folder of failing images"
-                if self.failures is None
-                else "Find the reasons"
-            )
+            return "Find the reasons"
         if self.accuracy is not None:
             return "Look at what is still wrong" + ("" if self.reported else ", and write the report")
         if self.unsafe is None:

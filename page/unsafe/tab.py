@@ -20,7 +20,7 @@ from pipeline.improvement import select_images
 from pipeline.summaries import selection_summary
 from rccs.clusters import fingerprint, rccs_of
 from rccs.review.notes import title
-from rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, set_key
+from rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, set_key
 from selection import SelectionSettings, chosen_by_model, unsafe_set_size
 from store.runs import SELECTION, runs_of
 from support.errors import SAFEError
@@ -241,16 +241,8 @@ def _listed(unsafe: UnsafeSet, chosen: str) -> Listed:
     paths = [image.image for image in images]
     return Listed(
         f"{count(len(images), 'image')} to label, the nearest first", unsafe.improvement_root, paths,
-        lambda place: _why(images[place]),
+        lambda place: images[place].why,
     )  # fmt: skip
-
-
-def _why(image: UnsafeImage) -> str:
-    """Why an image was selected."""
-    if image.reason:
-        return f"weak spot: {image.reason}"
-    likely = "" if image.likely_wrong is None else f"likely wrong ({image.likely_wrong:.0%} of similar answers) · "
-    return f"{likely}distance {image.distance:.2f}"
 
 
 def _tiles(unsafe: UnsafeSet, current: Shown) -> list[dict[str, str]]:

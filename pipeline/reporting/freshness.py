@@ -44,8 +44,6 @@ class Made(NamedTuple):
     ----------
     time : datetime
         When it was begun; in the local time zone.
-    size : int
-        Bytes.
     changed : tuple of str or None
         What has changed since, in words. None if it does not say what it was made from, as those of older versions.
     missing : int
@@ -53,7 +51,6 @@ class Made(NamedTuple):
     """
 
     time: datetime.datetime
-    size: int
     changed: tuple[str, ...] | None
     missing: int = 0
 
@@ -95,7 +92,7 @@ def when_made(file: Path, digests: Callable[[], Mapping[str, str]]) -> Made | No
         It is damaged.
     """
     try:
-        state = regular(file).stat()
+        modified = regular(file).stat().st_mtime
     except OSError:
         return None
     with intact(file, "Make it again."):
@@ -104,8 +101,7 @@ def when_made(file: Path, digests: Callable[[], Mapping[str, str]]) -> Made | No
         else:
             with file.open("rb") as report:
                 beginning, missing = report.read(_BEGINNING), 0
-    made = _made(beginning.decode("utf-8", "replace"), state.st_mtime, digests)
-    return made._replace(size=state.st_size, missing=missing)
+    return _made(beginning.decode("utf-8", "replace"), modified, digests)._replace(missing=missing)
 
 
 def _made(text: str, modified: float, digests: Callable[[], Mapping[str, str]]) -> Made:
@@ -121,7 +117,7 @@ def _made(text: str, modified: float, digests: Callable[[], Mapping[str, str]]) 
     if known.keys() == PARTS.keys():
         now = digests()
         changed = tuple(words for part, (words, _) in PARTS.items() if known[part] != now[part])
-    return Made(time.astimezone(), 0, changed)
+    return Made(time.astimezone(), changed)
 
 
 def _of_export(file: Path) -> tuple[bytes, int]:

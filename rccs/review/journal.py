@@ -215,7 +215,9 @@ def describe_edit(edit: Edit, journal: Sequence[Edit] = ()) -> str:
 
 def _describe_saying(edit: Edit) -> str:
     before, after = edit.notes
-    what = _where(after) if isinstance(after, SpotNote) else title(after.rcc) if edit.kind == "rcc" else "the analysis"
+    what = title(after.rcc) if edit.kind == "rcc" else "the analysis"
+    if isinstance(after, SpotNote):
+        what = printable(" and ".join(map(str, read_conditions(after.conditions))))
     told = []
     for name in edit.changed:
         old, new = (getattr(note, name) for note in (before, after))
@@ -231,11 +233,6 @@ def _describe_saying(edit: Edit) -> str:
         else:
             told.append(f"{'Changed' if old and new else 'Wrote' if new else 'Removed'} the note on {what}")
     return "; ".join(told)
-
-
-def _where(note: SpotNote) -> str:
-    """Its condition in words."""
-    return printable(" and ".join(map(str, read_conditions(note.conditions))))
 
 
 def _target(edit: Edit) -> int:

@@ -227,7 +227,7 @@ def test_predictions_and_parameters_can_be_given_on_the_page_and_are_filled_in_a
             field(page, name).fill(str(table))
         page.locator("#generate").click()
         alert = page.locator("#clusters-status [role=alert]")
-        expect(alert).to_contain_text("Expected the table of predictions (--predictions) and the folder of test images")
+        expect(alert).to_contain_text("Expected the table of predictions and the folder of test images together")
         field(page, "tested").fill(str(case.test))
         generate(page, case)
         wait_until(lambda: given_parameters(compared.served.out) == str(given["parameters"]))

@@ -53,7 +53,7 @@ def notes_of(served: Served) -> dict[int, RccNote]:
     return load_review(served.out).notes
 
 
-def test_the_player_pauses_and_shows_any_image_of_the_rcc_and_says_where_there_is_no_gif(browser, served, page):
+def test_the_player_pauses_and_shows_any_image_of_the_rcc_and_a_gif_that_is_gone_is_drawn_again(browser, served, page):
     slider = page.locator("#rcc-gif input[type=range]")
     expect(slider).to_be_visible(timeout=WAIT)
     page.locator("#rcc-gif").get_by_role("button", name="Pause").click()
@@ -65,8 +65,9 @@ def test_the_player_pauses_and_shows_any_image_of_the_rcc_and_says_where_there_i
     away = gif.rename(served.out / "away.gif")
     try:
         with opened(browser, served) as without:
-            expect(without.locator("#rcc-gif p")).to_contain_text("Generate the RCCs again")
-            expect(without.locator("#rcc-gif img")).to_be_hidden()
+            expect(without.locator("#rcc-gif p")).to_contain_text("No GIF of exactly these images yet. It is drawn")
+            expect(without.locator("#rcc-gif img")).to_be_visible(timeout=WAIT)
+        assert gif.is_file()
     finally:
         away.rename(gif)
 

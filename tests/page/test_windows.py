@@ -197,19 +197,19 @@ def test_a_key_judges_and_merge_takes_nothing_whose_title_is_not_on_the_screen_y
     names_at_hand(b, 1)
     assert b.evaluate("window.pressed") == "RCC 1"
     # Nor is one that was chosen, but of which the server has not answered.
-    answers, held = re.compile("gradio_api/queue/join"), []
-    b.route(answers, lambda route: held.append(route))
-    b.locator("#rcc-list [data-rcc='0']").click()
+    answers, held, holding = re.compile("gradio_api/queue/join"), [], [True]
+    b.route(answers, lambda route: held.append(route) if holding else route.continue_())
+    with b.expect_request(lambda sent: answers.search(sent.url) and '"data":[0,' in (sent.post_data or "")):
+        b.locator("#rcc-list [data-rcc='0']").click()
     expect(b.locator("#rcc-list .safe-card.selected")).to_have_attribute("data-rcc", "0")
     expect(b.locator("#rcc-heading h2")).to_have_text("RCC 1")
     b.keyboard.press("s")
-    with b.expect_request(answers):
-        b.locator("#merge").click()
+    holding.clear()
+    b.locator("#merge").click()
+    expect(b.get_by_text("RCC 1 was still shown when you clicked.")).to_be_visible()
     expect(b.locator("#rcc-heading h2")).to_have_text("RCC 1")
     for route in held:
         route.continue_()
-    b.unroute(answers)
-    expect(b.get_by_text("RCC 1 was still shown when you clicked.")).to_be_visible()
     names_at_hand(b, 0)
     review = load_review(served.out)
     assert review.notes == {}
