@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnn.tested import predictions_text, read_predictions
+from dnn.tested import AnsweredImages, predictions_text, read_predictions
 from lab.benchmarks.speed.start import CHROMIUM
 from rccs.answers import CONFIDENCE, Answers
 from rccs.spots.rates import failure_rates, nearest_failing, regions
@@ -68,7 +68,8 @@ def _test_set(n: int, work: Path) -> Path:
     label = rng.integers(CLASSES, size=n)
     classes = np.array([f"class {c}" for c in range(CLASSES)])
     answers = Answers(classes[label], classes[(label + wrong) % CLASSES], rng.random(n).astype(np.float32), CONFIDENCE)
-    table.write_text(predictions_text([f"{root.name}/{name}" for name in names], answers, ~wrong), encoding="utf-8")
+    paths = tuple(f"{root.name}/{name}" for name in names)
+    table.write_text(predictions_text(AnsweredImages(table, work, paths, answers, ~wrong)), encoding="utf-8")
     return root
 
 
