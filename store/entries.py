@@ -100,8 +100,7 @@ def append(
     number, before = db.execute("SELECT coalesce(max(number), 0) + 1 FROM entry").fetchone()[0], ""
     if number > 1:
         (before,) = db.execute("SELECT digest FROM entry WHERE number = ?", (number - 1,)).fetchone()
-    time = time or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    texts = (time, author, kind, subject, run, json.dumps(value))
+    texts = (time or _now(), author, kind, subject, run, json.dumps(value))
     digest = _digest(before, number, *texts, part_of)
     db.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *texts, part_of, digest))
     return number
@@ -184,3 +183,7 @@ def digests_of(folder: Path) -> dict[int, str]:
 def _digest(before: str, *fields: object) -> str:
     # What JSON does not have, such as bytes, is in a damaged database alone, and gives another digest.
     return hashlib.sha256(json.dumps([before, *fields], default=repr).encode()).hexdigest()
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

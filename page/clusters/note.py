@@ -17,9 +17,7 @@ from rccs.clusters import find_clusters, load_clusters
 from rccs.image_map import rcc_words
 from rccs.review.notes import (
     FIELDS,
-    LONGEST_NAME,
-    LONGEST_NOTE,
-    LONGEST_TEXT,
+    LENGTHS,
     REGISTER,
     VERDICTS,
     Noted,
@@ -34,8 +32,6 @@ from store.runs import CLUSTERS, present_runs
 from support.errors import SAFEError
 from support.text import printable
 
-LENGTHS = {"name": LONGEST_NAME, "note": LONGEST_NOTE}
-LENGTHS |= {field: LONGEST_TEXT for field, known in REGISTER.items() if not known.choices}
 LONGEST_AHEAD = 2000  # characters of a note that a window is given before it is chosen what that is about
 
 _Note = TypeVar("_Note", RccNote, SpotNote)

@@ -13,8 +13,6 @@ from support.errors import SAFEError
 from support.text import printable
 
 VERDICTS = ("", "safe", "unsafe", "unclear")
-LONGEST_NAME = 80
-LONGEST_NOTE = 20_000
 LONGEST_TEXT = 300  # of a field of the register
 LONGEST_SCOPE = 2_000  # of a field of the scope
 SAID = ("name", "note", "verdict")
@@ -74,6 +72,7 @@ SCOPE = {
 }
 """What a safety case says of the analysis as a whole, by field."""
 FIELDS = (*SAID, *REGISTER)
+LENGTHS = {"name": 80, "note": 20_000, **{field: LONGEST_TEXT for field, of in REGISTER.items() if not of.choices}}
 # From the least to the most serious: merged RCCs get the more serious verdict of the two, so that no hazard is lost.
 _GRAVITY = ("safe", "", "unclear", "unsafe")
 
@@ -257,11 +256,11 @@ def tidy_note(note: AnyNote) -> AnyNote:
     if isinstance(note, Scope):
         return Scope(*(_tidy_text(SCOPE[field].title, text, LONGEST_SCOPE) for field, text in note._asdict().items()))
     name = printable(" ".join(note.name.split()))
-    text = _tidy_text("A note", note.note, LONGEST_NOTE)
+    text = _tidy_text("A note", note.note, LENGTHS["note"])
     verdict = note.verdict.strip().lower()
     if verdict not in VERDICTS:
         raise SAFEError(f"verdict must be safe, unsafe, unclear or empty. Received: {note.verdict!r}")
-    _check_length("A name", name, LONGEST_NAME)
+    _check_length("A name", name, LENGTHS["name"])
     register: dict[str, Any] = {field: tidy_field(field, getattr(note, field)) for field in REGISTER}
     return note._replace(name=name, note=text, verdict=verdict, **register)
 
