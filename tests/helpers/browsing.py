@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
 from rccs.review.edits import undo_edit
 from rccs.review.journal import standing
@@ -189,9 +189,14 @@ def forget(out: Path) -> None:
 
 def asks_for_no_news(page: Page) -> None:
     """Let a window take itself for one in the background, which does not ask what others do."""
+    asked: set[Request] = set()
+    page.on("request", lambda sent: asked.add(sent) if "latest_news" in (sent.post_data or "") else None)
+    page.on("requestfinished", asked.discard)
     with page.expect_response(lambda answer: "latest_news" in (answer.request.post_data or "")):
         pass  # it asks every two seconds: what it has asked for before is answered now
     page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
+    while asked:  # once more, between the two
+        page.wait_for_timeout(50)
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
