@@ -191,7 +191,7 @@ def asks_for_no_news(page: Page) -> None:
     """Let a window take itself for one in the background, which does not ask what others do."""
     asked: set[Request] = set()
     page.on("request", lambda sent: asked.add(sent) if "latest_news" in (sent.post_data or "") else None)
-    page.on("requestfinished", asked.discard)
+    page.on("requestfinished", lambda sent: asked.discard(sent))
     with page.expect_response(lambda answer: "latest_news" in (answer.request.post_data or "")):
         pass  # it asks every two seconds: what it has asked for before is answered now
     page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
