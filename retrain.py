@@ -5,7 +5,6 @@ training itself is in `training/finetuning.py`, the record of the result and its
 given model file is not changed.
 """
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
@@ -34,7 +33,7 @@ from support.images import Skipped, find_images
 from support.progress import Progress, no_progress
 from support.run_folder import FAILURES
 from support.text import count, some
-from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE
+from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoints
 from training.comparison import compare_in
 from training.earlier import kept_copy, learned_again
 from training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, TrainingData
@@ -123,9 +122,7 @@ def retrain(
         compile_as_given(material.dnn, retrained)
         facts = _facts(material, tuning, settings, data, answers.skipped, of_groups)
         result = save_retraining(Retraining(**vars(compared), **facts, **more), retrained, out)
-        for left in unfinished:
-            with contextlib.suppress(OSError):  # it would only be of the same training
-                left.unlink()
+        remove_checkpoints(*unfinished)
         return result
 
 

@@ -248,9 +248,8 @@ def _not_learned(listing: ImageListing, learned: Collection[Path]) -> tuple[Imag
             f"Expected images that the network has not learned yet. Received {count(len(listing.paths), 'image')} in "
             f"{listing.root}, all of which it has learned in earlier rounds. Give a folder with others as well."
         )
-    left = len(listing.paths) - len(new)
-    told = (f"without {count(left, 'image')} that earlier rounds have taught it",) if left else ()
-    return listing._replace(paths=new), told
+    told = f"without {count(len(listing.paths) - len(new), 'image')} that earlier rounds have taught it"
+    return listing._replace(paths=new), (told,) if len(new) < len(listing.paths) else ()
 
 
 def _add_candidates(

@@ -4,6 +4,7 @@ In: the state of a fine-tuning after an epoch. Out: the same state, but only for
 the same images and settings.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -128,3 +129,10 @@ def load_checkpoint(path: Path, key: str) -> Checkpoint | None:
     except DAMAGED:
         return None
     return saved if record["key"] == key else None
+
+
+def remove_checkpoints(*files: Path) -> None:
+    """Remove those of a training that is over."""
+    for left in files:
+        with contextlib.suppress(OSError):  # it would only be of the same training
+            left.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from store.runs import CLUSTERS, RETRAINING, SELECTION, Run, present_runs, runs_
 from support.entries import StrPath
 from support.files import read_record
 from support.run_folder import ACCURACY_FILE, FAILURES
-from training.result import MODEL_FILE, RETRAINING_FILE, kept_model
+from training.result import MODEL_FILE, kept_model
 
 
 def kept_copy(model: StrPath, folder: Path) -> StrPath:
@@ -37,27 +37,24 @@ def retraining_behind(folder: Path, clusters: Run) -> Run | None:
     """The retraining in an analysis whose network fails on the images of clusters; None if it is another network."""
     model = failing_model(load_clusters(folder, clusters).image_root)
     before = [run for run in runs_of(folder, RETRAINING) if run.number < clusters.number]
-    if model == folder / MODEL_FILE:  # as earlier versions recorded it
-        return before[-1] if before else None
-    return next((run for run in reversed(before) if model is not None and kept_model(folder, run) == model), None)
+    # Earlier versions recorded the file that is shown.
+    led = (run for run in reversed(before) if model and model in (kept_model(folder, run), folder / MODEL_FILE))
+    return next(led, None)
 
 
 def learned_files(folder: Path) -> dict[Path, UnsafeImage]:
     """The images that the network whose failures were clustered has learned in earlier rounds, by file."""
     learned: dict[Path, UnsafeImage] = {}
     run = present_runs(folder).get(CLUSTERS)
-    while run and (retraining := retraining_behind(folder, run)):
+    while run and (led := retraining_behind(folder, run)):
         of_round = (one for kind in (SELECTION, CLUSTERS) for one in runs_of(folder, kind))
-        before = {
-            one.kind: one for one in of_round if one.clusters == retraining.clusters and one.number < retraining.number
-        }
+        before = {one.kind: one for one in of_round if one.clusters == led.clusters and one.number < led.number}
         run = before.get(CLUSTERS)
         if SELECTION in before:
             unsafe = load_unsafe_set(folder, before[SELECTION])
-            # A regression has its labels in a table.
-            task = read_record(retraining.folder / RETRAINING_FILE).get("task")
+            without = not any(image.label for image in unsafe.images)  # a regression has its labels in a table
             images = zip(unsafe.files, unsafe.images, strict=True)
-            learned |= {file: image for file, image in images if image.label or task == "regression"}
+            learned |= {file: image for file, image in images if image.label or without}
     return learned
 
 
@@ -69,5 +66,5 @@ def learned_again(unsafe: UnsafeSet, folder: Path) -> tuple[UnsafeImage, ...]:
     root, now = unsafe.improvement_root, set(unsafe.files)
     again = {file: image for file, image in learned_files(folder).items() if file not in now and file.is_file()}
     names = [os.fspath(file.relative_to(root) if file.is_relative_to(root) else file) for file in again]
-    group = len(unsafe.candidates)
-    return tuple(image._replace(image=name, rcc=group) for name, image in zip(names, again.values(), strict=True))
+    images = zip(names, again.values(), strict=True)
+    return tuple(image._replace(image=name, rcc=len(unsafe.candidates)) for name, image in images)
