@@ -124,8 +124,8 @@ T = TypeVar("T")
 
 
 def _gather(folder: Path, progress: Progress) -> Material:
-    review = load_review(folder)
-    missing: dict[str, str] = {}
+    runs = present_runs(folder)  # first: what is not there any more after it is an error in one sentence
+    review, missing = load_review(folder), dict[str, str]()
 
     def read(name: str, load: Callable[[], T], otherwise: T) -> T:
         """What is read or, if that is not possible, something else and the reason in `missing`."""
@@ -136,7 +136,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
             return otherwise
 
     reasons = read("reasons", lambda: load_reasons(folder, review.original), Reasons())
-    rates, runs = reasons.rates(review.clusters), present_runs(folder)
+    rates = reasons.rates(review.clusters)
     fresh = read("fresh", lambda: asked(runs.get(CONFIRMATION), review), dict[str, str]())
     return Material(
         folder=folder, review=review, edits=all_edits(folder, review),
