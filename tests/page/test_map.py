@@ -93,6 +93,16 @@ def data(page: Page, name: str) -> str:
     return page.locator("#map canvas").get_attribute(f"data-{name}") or ""
 
 
+def time_frames(window: Page) -> None:
+    """Let a window keep what each frame takes from now on (see `frames`)."""
+    window.evaluate("""() => {
+      window.times = [];
+      const ask = requestAnimationFrame;
+      window.requestAnimationFrame = (paint) => ask((now) => {
+        const start = performance.now(); paint(now); times.push(performance.now() - start); });
+    }""")
+
+
 def frames(page: Page) -> list[float]:
     """How long each frame took in which the map was drawn since the last call, in milliseconds."""
     return [took for took in page.evaluate("() => window.times.splice(0)") if took > 1]
@@ -237,12 +247,7 @@ def test_twenty_thousand_images_in_400_rccs_and_twelve_parameters_stay_smooth_an
     assert len(props["filters"]) < 400_000
     show(window, props | {"chosen": 3})
     window.locator("#map [data-do=filters]").click()
-    window.evaluate("""() => {
-      window.times = [];
-      const ask = requestAnimationFrame;
-      window.requestAnimationFrame = (paint) => ask((now) => {
-        const start = performance.now(); paint(now); times.push(performance.now() - start); });
-    }""")
+    time_frames(window)
     window.locator("#map canvas").focus()
     for key in [*"++++++-----", "ArrowLeft", "ArrowUp", "0"]:
         window.keyboard.press(key)

@@ -77,7 +77,7 @@ def draw_map(n: int) -> dict:
     """Time of a frame of the map with n points in 400 RCCs, while it is moved and magnified by keys; milliseconds."""
     from playwright.sync_api import sync_playwright
 
-    from tests.page.test_map import data, frames, of_points, show
+    from tests.page.test_map import data, frames, of_points, show, time_frames
 
     rng = np.random.default_rng(0)
     labels = np.sort(rng.integers(-1, 399, n))
@@ -86,12 +86,7 @@ def draw_map(n: int) -> dict:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         window = browser.new_page(viewport={"width": 1000, "height": 700})
         show(window, of_points(xy, labels, {}, {}) | {"chosen": 3})
-        window.evaluate("""() => {
-          window.times = [];
-          const ask = requestAnimationFrame;
-          window.requestAnimationFrame = (paint) => ask((now) => {
-            const start = performance.now(); paint(now); times.push(performance.now() - start); });
-        }""")
+        time_frames(window)
         window.locator("#map canvas").focus()
         for key in ("+", "-", *["ArrowLeft", "ArrowUp", "ArrowRight", "ArrowDown"] * 5):
             window.keyboard.press(key)

@@ -95,12 +95,15 @@ def _gifs(result: dict) -> str:
     )
 
 
+def _runs(result: dict) -> str:
+    return f"medians of {result['repeats']} runs" if result["repeats"] > 1 else "one run"
+
+
 def _detections(result: dict) -> str:
     run = result["run"]
-    runs = f"medians of {result['repeats']} runs" if result["repeats"] > 1 else "one run"
     return (
         f"### Detections\n\nCounting what a detector finds and misses: {run['boxes']:,.0f} objects and as many "
-        f"detections in {run['images']:,.0f} images, generated; {runs}.\n\n"
+        f"detections in {run['images']:,.0f} images, generated; {_runs(result)}.\n\n"
         "| | seconds |\n|---|---|\n"
         f"| reading ground truth and results | {run['reading']:.1f} |\n"
         f"| matching boxes and types of failures | {run['seconds'] - run['reading']:.1f} |\n"
@@ -178,10 +181,9 @@ def _start(result: dict) -> str:
 
 def _tested(result: dict) -> str:
     run = result["run"]
-    runs = f"medians of {result['repeats']} runs" if result["repeats"] > 1 else "one run"
     return (
         f"### Many tested images\n\nA table of {run['images']:,.0f} answers with twelve numbers, generated, and "
-        f"{run['rates']:,.0f} RCCs; the images are empty files, features are given; {runs}.\n\n"
+        f"{run['rates']:,.0f} RCCs; the images are empty files, features are given; {_runs(result)}.\n\n"
         "| | seconds |\n|---|---|\n"
         f"| reading the table, and finding its images | {run['reading']:.1f} |\n"
         f"| weak spots | {run['searching']:.1f} |\n"
