@@ -37,14 +37,17 @@ class Page(gr.Blocks):
     def handle_streaming_diffs(
         self, block_fn: Any, data: list, session_hash: str | None, run: Any, final: bool, simple_format: bool = False
     ) -> list:
-        """Each later part of an answer, in place of the earlier one.
+        """Each part of an answer once, and whole.
 
-        Gradio sends what differs, and its page changes the earlier part in place, also where it has not shown that yet:
-        what the later part leaves alone is then never shown.
+        Gradio sends of a later part what differs, and its page changes the earlier part in place, also where it has not
+        shown that yet: what the later part leaves alone is then never shown. And it sends the last part again when the
+        handler is done, also where another answer has come meanwhile: the window then shows the older of the two.
         """
-        later = not (final or simple_format) and run in self.pending_diff_streams.get(session_hash or "", {})
+        later = not simple_format and run in self.pending_diff_streams.get(session_hash or "", {})
         sent = super().handle_streaming_diffs(block_fn, data, session_hash, run, final, simple_format=True)
-        return [[["replace", [], part]] for part in sent] if later else sent
+        if not later:
+            return sent
+        return [gr.skip()] * len(sent) if final else [[["replace", [], part]] for part in sent]
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **named: Any) -> list[Any]:
         """What a browser has sent becomes what handlers take: what no widget can have sent goes no further."""
