@@ -31,4 +31,6 @@ def scripted(widget: str, value: object, **properties: Any) -> gr.HTML:
         As for `gr.HTML`; those that it does not know are `props` of the script.
     """
     template = {"html_template": asset(f"{widget}.html"), "js_on_load": script(f"{widget}.js")}
-    return gr.HTML(value, **template | properties)
+    made = gr.HTML(value, **template | properties)
+    made.props["component"] = made._id
+    return made

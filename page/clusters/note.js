@@ -9,7 +9,6 @@ const BLANK = Object.fromEntries(FIELDS.map((field) => [field, ""]));
 const register = $(".safe-register");
 const input = (field) => $(`[data-field="${field}"]`);
 const radio = (value) => $(`[data-field="verdict"][value="${value}"]`);
-const visitor = () => document.querySelector("#visitor textarea, #visitor input")?.value ?? "";  // whose change it is
 const keyOf = ({ key, run }) => `${run} ${key}`;
 const same = (a, b) => a && b && keyOf(a) === keyOf(b);
 let said = null;  // what the server says of the one at hand
@@ -115,7 +114,7 @@ async function send(entry) {
   let answer = null;
   flying = entry;
   try {
-    answer = await server.keep_note([to.key, to.run, [entry.seen], mine, visitor()]);
+    answer = await server.keep_note([to.key, to.run, [entry.seen], mine, byWhom()]);
   } catch { /* the connection is lost */ } finally { flying = null; }
   let problem = answer?.problem;
   if (answer?.kept) {
@@ -172,17 +171,15 @@ function tell() {
   status.replaceChildren(...Object.values(open), ...own, ...(full ? [line(full)] : []), ...others);
 }
 
-// The window is closed: what is on its way may be lost, and what is not yet is sent in a way that outlives it. Which of
-// them comes first is not known, so the server is told of both what stood there and what may stand there by now.
+// The window is left: what is on its way may be lost, and what is not yet is sent in a way that outlives it. Which of them
+// comes first is not known, so the server is told of both what stood there and what may stand there by now.
 function leave() {
   const entries = [...drafts.values(), ...(changed() ? [{ to: owner, mine: values(), seen }] : [])];
   for (const { to, mine, seen: before } of entries) {
     const states = flying && same(flying.to, to) ? [before, flying.mine] : [before];
-    const body = JSON.stringify({ data: [to.key, to.run, states, mine, visitor()], fn_name: "keep_note",
-      component_id: said.component, session_hash: "closed" });
-    const keepalive = body.length < 20_000;  // browsers refuse more than 64 KiB, of all that is on its way
-    fetch("gradio_api/component_server", { method: "POST", headers: { "Content-Type": "application/json" }, body, keepalive })
-      .catch(() => {});
+    outliving("keep_note", to.key, to.run, states, mine, byWhom()).then(({ kept, conflicts }) => {
+      if (kept && !conflicts.length) settle(to, mine);
+    });
   }
 }
 
@@ -199,5 +196,5 @@ hears(`safe-${about}`, ({ key, title }) => {
   clicked = { key, run: owner.run, title };
   if (!same(clicked, owner)) take(clicked);
 });
-window.addEventListener("pagehide", leave);
+leaves(leave);
 shows("said", fill);

@@ -52,7 +52,7 @@ file.addEventListener("change", () => {
 });
 take.addEventListener("click", async () => {
   take.disabled = true;
-  show((await ask("take", read, shown, document.querySelector("#visitor textarea, #visitor input")?.value ?? "")).changes);
+  show((await ask("take", read, shown, byWhom())).changes);
   take.disabled = false;
   look();
 });

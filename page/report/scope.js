@@ -4,7 +4,7 @@ const PAUSE = 700, AGAIN = 4000;  // milliseconds without a key until a field is
 const fields = Object.fromEntries([...element.querySelectorAll("[data-field]")].map((field) => [field.dataset.field, field]));
 const status = $("[role=status]"), [scope, rounds] = element.querySelectorAll("details");
 const open = new Set();  // fields that somebody else has changed as well: not sent until they are changed again
-let seen = Object.fromEntries(Object.keys(fields).map((name) => [name, ""])), timer = 0, busy = false;
+let seen = Object.fromEntries(Object.keys(fields).map((name) => [name, ""])), timer = 0, flying = null;
 
 async function ask(...sent) {
   try { return await server.scope(sent); } catch { return { lost: true, problem: "SAFE does not answer. This is tried again." }; }
@@ -26,25 +26,38 @@ async function look() {
   }
 }
 
+const typed = () => Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, open.has(name) ? seen[name] : field.value]));
+const differ = (mine, before) => Object.keys(mine).some((name) => mine[name] !== before[name]);
+
 async function keep() {
-  const mine = Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, open.has(name) ? seen[name] : field.value]));
-  if (Object.keys(mine).every((name) => mine[name] === seen[name])) return;
-  if (busy) return later(PAUSE);
-  busy = true;
-  const { said, conflicts = [], problem = "", lost } = await ask("keep", seen, mine, document.querySelector("#visitor textarea, #visitor input")?.value ?? "");
-  busy = false;
-  status.textContent = problem;
+  const mine = typed();
+  if (!differ(mine, seen)) return;
+  if (flying) return later(PAUSE);
+  flying = mine;
+  const { lost, ...answer } = await ask("keep", seen, mine, byWhom());
+  flying = null;
+  status.textContent = answer.problem ?? "";
   if (lost) return later(AGAIN);
+  settle(mine, answer);
+}
+
+function settle(mine, { said, conflicts = [] }) {
   if (!said) return;
   for (const name of Object.keys(mine)) seen[name] = conflicts.includes(name) ? said[name] : mine[name];
   conflicts.forEach((name) => open.add(name));
+}
+
+// What is on its way was sent first.
+function leave() {
+  const mine = typed(), before = flying ?? seen;
+  if (differ(mine, before)) outliving("scope", "keep", before, mine, byWhom()).then((answer) => settle(mine, answer));
 }
 
 for (const [name, field] of Object.entries(fields)) {
   field.addEventListener("input", () => { open.delete(name); later(PAUSE); });
   field.addEventListener("change", () => later(0));
 }
-window.addEventListener("pagehide", keep);
+leaves(leave);
 scope.addEventListener("toggle", () => { if (scope.open) look(); });
 rounds.addEventListener("toggle", async () => {
   if (!rounds.open) return;

@@ -95,3 +95,7 @@ def test_a_scope_is_kept_as_it_is_typed_and_reasons_are_filtered_by_what_is_miss
         wait_until(lambda: load_scope(served.out)[0] == Scope(use="a warning, no more", system="a camera"))
         page.locator("#scope summary").get_by_text("Rounds").click()
         expect(page.locator("#scope [data-rounds] td").first).to_have_text("1")
+        use.fill("a warning at most")
+        page.reload()  # at once
+        wait_until(lambda: load_scope(served.out)[0].use == "a warning at most")
+        expect(page).to_have_title(f"{served.out.name} – SAFE")
