@@ -28,8 +28,9 @@ let steps = { done: [], next: "", text: "" };
 
 function tick() {
   for (const tab of all()) tab.toggleAttribute("data-done", steps.done.includes(idOf(tab)));
-  button.textContent = steps.text;
-  button.hidden = !steps.next || idOf(all().find(selected) || button) === steps.next;
+  const hidden = !steps.next || idOf(all().find(selected) || button) === steps.next;
+  if (button.textContent !== steps.text) button.textContent = steps.text;  // to write the same again costs as much
+  if (button.hidden !== hidden) button.hidden = hidden;
 }
 
 button.addEventListener("click", () => all().find((tab) => idOf(tab) === steps.next)?.click());
@@ -54,3 +55,8 @@ function begin(steady) {
   window.addEventListener("popstate", follow);
 }
 begin(0);
+
+// Gradio counts the seconds of what is pending in each frame, and goes on when its sign is gone: that of the loading of the
+// page for as long as the window is open. Nobody sees these counts here.
+const nextFrame = window.requestAnimationFrame;
+window.requestAnimationFrame = (call) => (/statustracker/.test(new Error().stack) ? 0 : nextFrame.call(window, call));
