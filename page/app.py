@@ -70,7 +70,7 @@ def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
             "page/header.html", up=settings.up, list=ADDRESS, name=name,
             login=settings.login, longest=LONGEST_ENGINEER,
         )  # fmt: skip
-        gr.HTML(header, js_on_load=script("widgets/tabs.js", "widgets/engineer.js"))
+        gr.HTML(header, js_on_load=script("widgets/frames.js", "widgets/tabs.js", "widgets/engineer.js"))
         news = News(settings)
         lay_out_picker(settings)
         moved = MovedView(settings)

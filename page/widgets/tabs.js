@@ -55,8 +55,3 @@ function begin(steady) {
   window.addEventListener("popstate", follow);
 }
 begin(0);
-
-// Gradio counts the seconds of what is pending in each frame, and goes on when its sign is gone: that of the loading of the
-// page for as long as the window is open. Nobody sees these counts here.
-const nextFrame = window.requestAnimationFrame;
-window.requestAnimationFrame = (call) => (/statustracker/.test(new Error().stack) ? 0 : nextFrame.call(window, call));
