@@ -70,7 +70,7 @@ def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
             "page/header.html", up=settings.up, list=ADDRESS, name=name,
             login=settings.login, longest=LONGEST_ENGINEER,
         )  # fmt: skip
-        gr.HTML(header, js_on_load=script("widgets/tabs.js", "widgets/engineer.js"))
+        gr.HTML(header, js_on_load=script("widgets/frames.js", "widgets/tabs.js", "widgets/engineer.js"))
         news = News(settings)
         lay_out_picker(settings)
         moved = MovedView(settings)
@@ -203,6 +203,8 @@ def _mounted(settings: PageSettings, title: str = "", **more: Any) -> FastAPI:
     """The page of an analysis as an application; `more` is as for `gr.mount_gradio_app`."""
     app = build_app(settings, title=title).queue(max_size=MOST_QUEUED, api_open=False)
     app.state_session_capacity = MOST_SESSIONS
+    # Gradio looks for work every .001 s, and every .01 s for a `gr.Progress`, of which there is none: 3 % of a core.
+    app._queue.sleep_when_free, app._queue.progress_update_sleep_when_free = 0.02, 1.0
     return gr.mount_gradio_app(FastAPI(openapi_url=None), app, path="", **_look(settings.out), **more)
 
 

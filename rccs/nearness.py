@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from rccs.clusters import RootCauseClusters
+from rccs.dbscan.neighbours import Points
 from rccs.dbscan.outcome import NOISE
 from support.errors import SAFEError
 
@@ -54,14 +54,10 @@ def by_closeness(clusters: RootCauseClusters, rcc: int) -> list[tuple[str, float
     points = clusters.points[rows].astype(np.float64)
     cores = np.flatnonzero(clusters.is_core)
     if rcc == NOISE and len(cores):
-        from sklearn.metrics import pairwise_distances_argmin_min
-
-        with threadpool_limits(limits=1):
-            _, distances = pairwise_distances_argmin_min(points, clusters.points[cores].astype(np.float64))
+        _, distances = Points(clusters.points[cores]).nearest_to(points)
     else:
         candidates = np.flatnonzero(clusters.is_core[rows]) if clusters.is_core[rows].any() else np.arange(len(rows))
-        centre = _centre(clusters, rcc)
-        middle = candidates[np.linalg.norm(points[candidates] - centre, axis=1).argmin()]
+        middle = candidates[np.linalg.norm(points[candidates] - _centre(clusters, rcc), axis=1).argmin()]
         distances = np.linalg.norm(points - points[middle], axis=1)
     order = np.argsort(distances.round(6), kind="stable")  # paths are sorted already
     return [(clusters.paths[rows[i]], float(distances[i])) for i in order]

@@ -42,16 +42,16 @@ def rows_by_image(
         If no row is matched, whether a name alone is enough that only one image has, in whatever folder.
     """
     keys = [os.path.normpath(key.strip().replace("\\", "/")) for key in keys]
-    places = [key if key.startswith("/") else f"{folder}/{key}" for key in keys]
     placed = {os.path.normpath(f"{image_root}/{image}"): image for image in images}
-    listed = {in_code_page(image): image for image in images} | {os.path.normpath(image): image for image in images}
-    names = Counter(map(_name, images))
+    listed = {in_code_page(image): image for image in images}
+    listed.update((os.path.normpath(image), image) for image in images)
+    names = Counter(map(_name, images if by_name or any("/" not in key for key in keys) else ()))
     unique = {name: image for image in images if names[name := _name(image)] == 1}
     found: dict[str, list[tuple[int, int]]] = {}
     here: dict[str, set[str]] = {}  # images found in this place, by how their paths begin
     elsewhere: dict[str, list[tuple[str, int]]] = {}  # by the place on another machine: images and rows
-    for row, (key, place) in enumerate(zip(keys, places, strict=True)):
-        in_place = placed.get(os.path.normpath(place))
+    for row, key in enumerate(keys):
+        in_place = placed.get(os.path.normpath(key if key.startswith("/") else f"{folder}/{key}"))
         if image := in_place or listed.get(key):
             how = IN_PLACE if in_place else AS_LISTED
             found.setdefault(image, []).append((how, row))
@@ -66,19 +66,15 @@ def rows_by_image(
                 elsewhere.setdefault("/".join(parts[: end[0]]), []).append((end[1], row))
     for place, ended in elsewhere.items():
         sure = len(here.get(_begin(f"{place}/"), ()))
-        if len({image for image, _ in ended}) > sure and not (sure and _is_folder(folder / place)):
+        if len({image for image, _ in ended}) > sure and not (sure and (folder / place).is_dir()):
             for image, row in ended:
                 found.setdefault(image, []).append((BY_ENDING, row))
     if by_name and not found:
         for row, key in enumerate(keys):
             if image := unique.get(_name(key)):
                 found.setdefault(image, []).append((BY_ENDING, row))
-    rows_of = {image: _rows_about(sorted(found[image]), keys, places) for image in images if image in found}
-    return {image: rows for image, rows in rows_of.items() if rows}
-
-
-def _is_folder(place: Path) -> bool:
-    return place.is_dir()
+    in_order = (image for image in images if image in found)  # each is taken away: there may be a million
+    return {image: rows for image in in_order if (rows := _rows_about(sorted(found.pop(image)), keys, folder))}
 
 
 def _name(path: str) -> str:
@@ -89,12 +85,12 @@ def _begin(key: str) -> str:
     return match[0] if (match := _BEGIN.match(key)) else ""
 
 
-def _rows_about(found: list[tuple[int, int]], keys: Sequence[str], places: Sequence[str]) -> list[int]:
+def _rows_about(found: list[tuple[int, int]], keys: Sequence[str], folder: Path) -> list[int]:
     surest = found[0][0]
     if surest == BY_ENDING and len({keys[row] for _, row in found}) > 1:
         return []
     # A row that is less sure than another one is of another image if there is a file where it says.
-    return [row for how, row in found if how == surest or not os.path.lexists(places[row])]
+    return [row for how, row in found if how == surest or not os.path.lexists(folder / keys[row])]
 
 
 def check_matched(

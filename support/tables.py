@@ -162,6 +162,7 @@ def _parsed(text: str, separator: str, skipped: int, own: bool) -> tuple[tuple[s
     rows: list[list[str]] = []
     lines: list[int] = []
     line = skipped + 1
+    once: dict[str, str] = {}  # short cells: classes and numbers, which many of a million rows share
     try:
         for row in reader:
             if not any(map(str.strip, row)):
@@ -177,7 +178,8 @@ def _parsed(text: str, separator: str, skipped: int, own: bool) -> tuple[tuple[s
                     raise _fault(line, f"{len(row)} cells under {named} column names")
                 if not own and any(separator in value and _LINE_END.search(value) for value in row):
                     raise _fault(line, "a cell with the lines after it, by a quotation mark too many")
-                rows.append(row[:named] + [""] * (named - len(row)))
+                cells = [once.setdefault(text, text) if len(text) < 12 else text for text in row[:named]]
+                rows.append(cells + [""] * (named - len(row)))
                 lines.append(line)
             line = skipped + reader.line_num + 1
     except csv.Error as error:

@@ -1,7 +1,9 @@
 // Asks every few seconds which jobs were started last and whether the folder has changed, and tells the tabs. `known`:
 // what of this the window was filled in with; without it, the tabs are told once that something may have changed.
 const EVENTS = ["failures", "clusters", "unsafe", "retraining", "report", "folder", "notes"];
-const FIRST = 500, EVERY = 2000;  // milliseconds
+const FIRST = 500, EVERY = 2000, SELDOM = 8000;  // milliseconds; seldom where nobody has touched the window for a while
+const WHILE = 60000;
+let touched = performance.now();
 const told = {};
 const listsEdits = () => Boolean(document.querySelector("#edits table")?.checkVisibility());
 
@@ -23,7 +25,7 @@ async function look(first) {
       if (page?.status === 404) location.reload();
     }
   }
-  setTimeout(look, EVERY);
+  setTimeout(look, performance.now() - touched < WHILE ? EVERY : SELDOM);
 }
 watch("known", () => { if (props.known && !Object.keys(told).length) Object.assign(told, JSON.parse(props.known)); });
 // What this window has written itself it shows already, but for the list of what was said.
@@ -31,4 +33,5 @@ hears("safe-kept", ([before, after]) => {
   if (told.notes === before) told.notes = after;
   if (listsEdits()) trigger("edits");
 });
+for (const event of ["pointermove", "keydown", "focus"]) window.addEventListener(event, () => { touched = performance.now(); });
 setTimeout(look, FIRST, true);

@@ -28,8 +28,9 @@ let steps = { done: [], next: "", text: "" };
 
 function tick() {
   for (const tab of all()) tab.toggleAttribute("data-done", steps.done.includes(idOf(tab)));
-  button.textContent = steps.text;
-  button.hidden = !steps.next || idOf(all().find(selected) || button) === steps.next;
+  const hidden = !steps.next || idOf(all().find(selected) || button) === steps.next;
+  if (button.textContent !== steps.text) button.textContent = steps.text;  // to write the same again costs as much
+  if (button.hidden !== hidden) button.hidden = hidden;
 }
 
 button.addEventListener("click", () => all().find((tab) => idOf(tab) === steps.next)?.click());

@@ -181,8 +181,7 @@ def _joined(labels: np.ndarray, counted: Counted) -> np.ndarray:
     gain = 100 * together - TOGETHER * both
     if not gain.shape[1]:
         return labels
-    best = gain.argmax(axis=1)
-    return np.where((labels == NOISE) & (gain.max(axis=1) > 0), best, labels)
+    return np.where((labels == NOISE) & (gain.max(axis=1) > 0), gain.argmax(axis=1), labels)
 
 
 def _linked(together: np.ndarray, both: np.ndarray) -> np.ndarray:

@@ -66,12 +66,11 @@ class Density:
         # Imported here so that the page starts faster.
         from scipy.cluster.hierarchy import fcluster
 
-        n = len(self.points)
         component = fcluster(self.merges, eps, "distance")
         is_core = self.core_distances <= eps
-        labels = np.full(n, NOISE)
+        labels = np.full(len(self.points), NOISE)
         labels[is_core] = np.unique(component[is_core], return_inverse=True)[1]
-        return self.with_border_points(labels, np.full(n, eps)), is_core
+        return self.with_border_points(labels, np.full(len(labels), eps)), is_core
 
     def with_border_points(self, labels: np.ndarray, reach: np.ndarray) -> np.ndarray:
         """Add border points: noise gets the label of the nearest labelled point, if that is within its reach.

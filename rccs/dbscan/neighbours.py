@@ -6,7 +6,7 @@ docs/decisions/012-distances-in-blocks.md).
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TypeVar
@@ -190,16 +190,13 @@ class Points:
         )
 
     def _per_block(self, rows: np.ndarray, work: Callable[[np.ndarray], _Found]) -> list[_Found]:
-        blocks = list(self._blocks(rows))
+        step = max(LEAST_ROWS, BLOCK // max(len(self), 1))
+        blocks = [rows[start : start + step] for start in range(0, len(rows), step)]
         with one_thread():
             if len(blocks) < 2:
                 return [work(block) for block in blocks]
             with ThreadPoolExecutor(THREADS) as pool:
                 return list(pool.map(work, blocks))
-
-    def _blocks(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        step = max(LEAST_ROWS, BLOCK // max(len(self), 1))
-        return (rows[start : start + step] for start in range(0, len(rows), step))
 
 
 def _without(points: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -70,9 +70,7 @@ class Factor:
 
     def known(self, column: np.ndarray) -> np.ndarray:
         """Which values are known: bool of shape (n_images,). A category that was never met is not."""
-        if self.kind != CATEGORY:
-            return np.isfinite(column)
-        return self._at(column) >= 0
+        return self._at(column) >= 0 if self.kind == CATEGORY else np.isfinite(column)
 
     def terms(self, column: np.ndarray, centre: np.ndarray | float = 0.0) -> np.ndarray:
         """The terms of images, less `centre`; 0 where they are unknown.

@@ -219,15 +219,14 @@ def _reconciled(
     labels: np.ndarray, is_core: np.ndarray, known: np.ndarray, images: _Images
 ) -> tuple[np.ndarray, np.ndarray]:
     """Divide RCCs along the known ones if the parts are worth more, and remove images that belong elsewhere."""
-    neighbours = images.neighbours
     sizes = np.bincount(known[known != NOISE])
 
     def worth(members: np.ndarray) -> float:
-        kept = float(np.isin(neighbours[members], members).mean())
+        kept = float(np.isin(images.neighbours[members], members).mean())
         return _explained(len(members) / len(labels), kept) * agreement(known[members], sizes)
 
     labels, is_core = divide(labels, is_core, known, worth=worth, images=images.averaged)
-    return without_strays(labels, is_core, images.averaged.neighbours[0][:, : neighbours.shape[1]])
+    return without_strays(labels, is_core, images.averaged.neighbours[0][:, : images.neighbours.shape[1]])
 
 
 def _textbook(density: Density) -> _Clustering:

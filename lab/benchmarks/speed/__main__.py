@@ -8,8 +8,8 @@ Pillow alone), `detections` (compared with the evaluation of COCO), `extraction`
 PyTorch if installed, the bare network, and the machine's rate of matrix multiplication), `workers` (a Dask cluster with
 one worker and with two; needs requirements/scale.txt), `tested` (weak spots and rates of very many tested images),
 `map` (frames of a map of very many points; needs Chromium), `start` (whole commands, and the page until its first
-paint) and `review` (the page with many reasons: until all of it is there, and until a judgement is shown; needs
-Chromium).
+paint), `review` (the page with many reasons: until all of it is there, and until a judgement is shown; needs Chromium)
+and `idle` (what the page takes while nobody does anything; needs Chromium and psutil).
 Each measurement runs in a separate process; SAFE and its rival take turns, and ratios are between medians. Results are
 kept in the work folder, a file for each stage. The section of each stage found there is written to
 lab/results/speed.md; sections of other stages are unchanged.
@@ -35,6 +35,7 @@ from support.errors import SAFEError
 from support.files import prepare_folder, write_text
 
 ROOT = Path(__file__).parents[3]
+IDLE_SECONDS = 30  # of each measurement of `idle`
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -108,9 +109,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--cached", type=_count, default=1_200, metavar="N", help="images in `start` (default: 1200)")
     parser.add_argument(
-        "--rccs", type=_count, nargs="+", default=[40, 400], metavar="N", help="RCCs of `review` (default: 40 400)"
+        "--rccs",
+        type=_count,
+        nargs="+",
+        default=[40, 400],
+        metavar="N",
+        help="RCCs of `review`, the fewest of `idle` (40 400)",
     )
-    parser.add_argument("--spots", type=_count, default=200, metavar="N", help="weak spots of `review` (default: 200)")
+    parser.add_argument("--spots", type=_count, default=200, metavar="N", help="weak spots of both (default: 200)")
     parser.add_argument("--extractor", choices=EXTRACTORS[1:], default="vgg16-conv", help="default: vgg16-conv")
     parser.add_argument("--work", metavar="DIR", default=".speed", help="folder for results (default: .speed)")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: lab/results")
@@ -310,6 +316,13 @@ def run_review(options: argparse.Namespace, work: Path) -> dict:
     return {"spots": options.spots, "repeats": options.repeats, "runs": [middle(run) for run in runs.values()]}
 
 
+def run_idle(options: argparse.Namespace, work: Path) -> dict:
+    """The page while nobody does anything."""
+    n = min(options.rccs)
+    given = str(work / f"{n}-{options.spots}"), n, options.spots, IDLE_SECONDS
+    return {"repeats": options.repeats, "run": middle([run_apart("idle_page", *given) for _ in range(options.repeats)])}
+
+
 def _needed(options: argparse.Namespace) -> str:
     if not options.images:
         raise SAFEError(
@@ -331,6 +344,7 @@ STAGES: dict[str, Callable[[argparse.Namespace, Path], dict]] = {
     "map": run_map,
     "start": run_start,
     "review": run_review,
+    "idle": run_idle,
 }
 
 

@@ -173,7 +173,7 @@ def _start(result: dict) -> str:
         f"| `ui` until the server answers | {page['server']:.1f} |\n"
         f"| `ui` until a browser without a cache paints that page | {page['painted']:.1f} |\n"
         f"| `ui` until the browser shows SAFE's page | {page['seconds']:.1f} |\n"
-        f"| `cluster`, {cached['images']:,.0f} images, all cached | {cached['seconds']:.1f} |\n"
+        f"| `cluster`, {cached['images']:,.0f} images, all cached, into an empty folder | {cached['seconds']:.1f} |\n"
         f"| `cluster`, {whole['images']:,} images, nothing cached (one run) | {whole['seconds']:.1f} |\n\n"
         f"In the cached run TensorFlow {loaded}.\n"
     )
@@ -226,6 +226,17 @@ def _review(result: dict) -> str:
     )
 
 
+def _idle(result: dict) -> str:
+    run = result["run"]
+    states = ("no window", "0"), ("one window, its GIF plays", "1"), ("two windows", "2"), ("two, paused", "paused")
+    rows = "".join(f"| {words} | {run[f'server_{key}']:.1f} | {run[f'browser_{key}']:.1f} |\n" for words, key in states)
+    return (
+        f"### An idle page\n\nPer cent of a core, while nobody does anything: {run['rccs']:,.0f} RCCs and "
+        f"{run['spots']:,.0f} weak spots, in a browser without a graphics card; {_runs(result)}.\n\n"
+        f"| | server | browser |\n|---|---|---|\n{rows}"
+    )
+
+
 SECTIONS = {
     "tuning": _tuning,
     "growth": _growth,
@@ -238,6 +249,7 @@ SECTIONS = {
     "map": _map,
     "start": _start,
     "review": _review,
+    "idle": _idle,
 }
 
 

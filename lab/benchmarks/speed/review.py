@@ -4,12 +4,15 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from lab.benchmarks.speed.review_times import make_analysis, timed_review
 from lab.benchmarks.speed.start import TOOL, free_port, wait_for
 from tests.helpers.browsing import forget
+
+SETTLING = 20  # seconds after which a page has been filled in, also on a busy machine
 
 
 def review_page(work: str, n_rccs: int, n_spots: int) -> dict:
@@ -37,4 +40,50 @@ def served(out: Path) -> Iterator[str]:
             server.terminate()
 
 
-MEASURED = {function.__name__: function for function in (review_page,)}
+def idle_page(work: str, n_rccs: int, n_spots: int, seconds: float) -> dict:
+    """What server and browser take of a core, in per cent, while nobody does anything.
+
+    Returns
+    -------
+    dict
+        `server_0`, `browser_0` without a window, `…_1` with one window and `…_2` with two, in which the GIF of an RCC
+        plays, and `…_paused` after it was paused in both.
+    """
+    from tests.helpers.browsing import launched  # here, since it needs Playwright
+
+    out = make_analysis(Path(work), n_rccs, n_spots)
+    shares: dict[str, float] = {}
+    with served(out) as url, launched() as browser:
+        pages = []
+        for n in range(3):
+            if n:
+                pages.append(browser.new_page(viewport={"width": 1440, "height": 900}))
+                pages[-1].goto(url)
+                pages[-1].locator("#rcc-gif canvas").wait_for(timeout=60_000)
+            shares |= _taken(seconds, str(n))
+        for page in pages:
+            page.locator("#rcc-gif button").click()
+        shares |= _taken(seconds, "paused")
+    return {"rccs": n_rccs, "spots": n_spots, **shares}
+
+
+def _taken(seconds: float, name: str) -> dict[str, float]:
+    time.sleep(SETTLING)
+    before, begin = _processor_seconds(), time.perf_counter()
+    time.sleep(seconds)
+    share = 100 / (time.perf_counter() - begin)
+    return {f"{what}_{name}": share * (now - before[what]) for what, now in _processor_seconds().items()}
+
+
+def _processor_seconds() -> dict[str, float]:
+    """Of the processes that this one has started: the page's server, and all others, which are the browser's."""
+    from psutil import Process  # here, since only this needs it
+
+    taken = {"server": 0.0, "browser": 0.0}
+    for process in Process().children(recursive=True):
+        times = process.cpu_times()
+        taken["server" if str(TOOL) in process.cmdline() else "browser"] += times.user + times.system
+    return taken
+
+
+MEASURED = {function.__name__: function for function in (review_page, idle_page)}

@@ -4,6 +4,7 @@ They use the benchmark's own cache folder.
 """
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -25,7 +26,11 @@ def start_help() -> dict:
 
 
 def run_command(images: str, n: int, extractor: str, out: str, traced: bool = False) -> dict:
-    """Time of `cluster` on the first n images of a folder, using the cache; if traced, whether it imports Keras."""
+    """Time of `cluster` on the first n images of a folder, using the cache; if traced, whether it imports Keras.
+
+    The folder `out` is deleted before: GIFs that are there already would not be drawn.
+    """
+    shutil.rmtree(out, ignore_errors=True)
     folder = prepare_folder(Path(out))
     listing = find_images(images)
     names = folder / "images.txt"

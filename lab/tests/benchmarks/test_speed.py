@@ -1,6 +1,7 @@
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,15 +102,33 @@ def test_the_work_of_vgg16_for_an_image_is_that_of_its_layers():
 
 def test_whole_commands_are_timed(in_this_process, draw_folder, fake_network, monkeypatch, tmp_path):
     images = draw_folder(tmp_path / "images", {"night": 3, "snow": 2})
-    taken = []
-    monkeypatch.setattr(speed_stages.speed_start, "_ran", lambda *command, **_: taken.append(command) or (1.5, LOG))
+    taken, there = [], []
+
+    def ran(*command, **_):
+        taken.append(command)
+        if command[0] == "cluster":
+            there.append([path.name for path in Path(command[-1]).iterdir()])
+            (Path(command[-1]) / "gifs").mkdir()
+        return 1.5, LOG
+
+    monkeypatch.setattr(speed_stages.speed_start, "_ran", ran)
     monkeypatch.setitem(MEASURED, "open_page", lambda _: {"seconds": 3.0, "painted": 2.0, "server": 1.0})
     assert run(tmp_path, "--only", "start", "--images", images, "--repeats", 1, "--cached", 4, "--extracted", 3) == 0
     text = (tmp_path / "results" / "speed.md").read_text(encoding="utf-8")
-    assert "| `cluster`, 4 images, all cached | 1.5 |" in text
+    assert "| `cluster`, 4 images, all cached, into an empty folder | 1.5 |" in text
     assert "| `cluster`, 3 images, nothing cached (one run) | 1.5 |" in text
     assert "TensorFlow is not loaded" in text
     assert [command[0] for command in taken] == ["cluster", "cluster", "cluster", "--help", "cluster"]
+    assert there == 4 * [["images.txt"]]  # no GIFs of the run before, which would not be drawn again
+
+
+def test_what_an_idle_page_takes_is_told(in_this_process, monkeypatch, tmp_path):
+    shares = {f"{what}_{n}": 0.5 + len(n) for what in ("server", "browser") for n in ("0", "1", "2", "paused")}
+    monkeypatch.setitem(MEASURED, "idle_page", lambda _, rccs, spots, __: {"rccs": rccs, "spots": spots, **shares})
+    assert run(tmp_path, "--only", "idle", "--repeats", 1) == 0
+    text = (tmp_path / "results" / "speed.md").read_text(encoding="utf-8")
+    assert "40 RCCs and 200 weak spots" in text
+    assert "| two windows | 1.5 | 1.5 |\n| two, paused | 6.5 | 6.5 |" in text
 
 
 LOG = "import time: self [us] | cumulative | imported package\nimport time:       100 |        100 |   numpy\n"
