@@ -42,7 +42,7 @@ def test_each_command_of_a_document_is_accepted(name, command, monkeypatch):
     accept(command, monkeypatch)
 
 
-OPTIONS_OF_OTHERS = {"--check", "--strict", "--nworkers", "--nthreads"}
+OPTIONS_OF_OTHERS = {"--check", "--strict", "--nworkers", "--nthreads", "--no-deps"}
 
 
 @each_document()
