@@ -138,10 +138,10 @@ def asking(
     file = path_of(model, "a model") if model else model_at_hand(root, within)
     detector = tested is not None and tested.answers.detector
     if file is None or tested is None or detector:
-        lacking = "of a detector" if detector else "without the answers" if tested is None else "without the model"
+        lacking = "of a detector" if detector else "without answers" if tested is None else "without a model (name it)"
         raise SAFEError(
             "Expected the answers of a classifier or regression to its test set, and the model itself. Received: "
-            f"{out}, {lacking}. Collect the failures with a model and cluster them{'' if file else ', or name it'}."
+            f"{out}, {lacking}. Collect the failures with a model and cluster them."
         )
     options = options._replace(rescale=options.rescale or _scaling(record))
     return Asking(review, listed, chosen(listed, names) if names else listed, tested, file, options, record)

@@ -114,10 +114,12 @@ def learned() -> tuple[np.ndarray, list[Found]]:
 
 
 def lay_out(work: Path) -> None:
-    """Train the detector; write the pieces of the other photograph, their trees, and what it finds."""
+    """Train the detector; write the squares that it has not learned, their trees, and what it finds."""
     images, objects = learned()
     model = train_detector(images, objects, 1, epochs=EPOCHS, seed=0, progress=print_progress)
-    listed, annotations, tiles, places = [], [], [], ["image,place"]
+    listed: list[dict] = []
+    annotations: list[dict] = []
+    tiles, places = [], ["image,place"]
     folder = prepare_folder(work / "test")
     for place, photograph in PLACES.items():
         pixels, trees = read_photograph(photograph)
@@ -175,10 +177,9 @@ def draw(work: Path) -> None:
         for axis, name in zip(axes, shown, strict=True):
             axis.imshow(np.asarray(Image.open(work / "test" / name)))
             for box in (box for box in boxes if box["source"] == name):
-                place = tuple(float(box[side]) for side in ("left", "top"))
-                size = tuple(float(box[side]) for side in ("width", "height"))
+                left, top, width, height = (float(box[side]) for side in ("left", "top", "width", "height"))
                 kind = "false" if is_false(box) else "found" if box["type"] == FOUND else "missed"
-                axis.add_patch(plt.Rectangle(place, *size, fill=False, color=BOXES[kind], linewidth=1.6))
+                axis.add_patch(plt.Rectangle((left, top), width, height, fill=False, color=BOXES[kind], linewidth=1.6))
             axis.set(xticks=[], yticks=[], title=name.partition("-")[0])
         with replacing(PICTURE) as temporary:
             figure.savefig(temporary, format="jpg", dpi=100, pil_kwargs={"quality": 88})
@@ -191,7 +192,7 @@ def draw_clusters(work: Path) -> None:
     sheet = Image.new("RGB", (SHOWN * side, len(CLUSTERS) * side))
     for line, rcc in enumerate(CLUSTERS):
         with Image.open(work / "out" / GIF_FOLDER / f"RCC_{rcc:02d}.gif") as gif:
-            for column, frame in enumerate(np.linspace(0, gif.n_frames - 1, SHOWN).astype(int).tolist()):
+            for column, frame in enumerate(np.linspace(0, getattr(gif, "n_frames", 1) - 1, SHOWN).astype(int).tolist()):
                 gif.seek(frame)
                 sheet.paste(gif.convert("RGB").resize((side, side)), (column * side, line * side))
     with replacing(PICTURE.with_name("trees-clusters.jpg")) as temporary:
