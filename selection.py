@@ -273,7 +273,7 @@ def _wanted(settings: SelectionSettings, n_failures: int) -> tuple[int, str]:
     if settings.size is not None:
         return _images("The number of images", settings.size), f"N = {settings.size}, as requested"
     if settings.test_accuracy is None:
-        raise SAFEError("Expected the test accuracy, or the size of the unsafe set. Received neither.")
+        raise SAFEError("Expected the test accuracy, or the size of the unsafe set. Received neither. Give one.")
     return unsafe_set_size(settings.test_accuracy, n_failures, test_size=settings.test_size, factor=settings.factor)
 
 

@@ -52,23 +52,23 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     options_of: dict[Run, tuple[Callable[[Command], None], ...]] = {
         work.run_ui: (_ui, _weights),
-        work.run_cluster: (_cluster, _partial, _weights, _dask),
-        work.run_confirm: (_confirm, _partial, _weights),
-        work.run_check: (_check, _partial),
-        work.run_heatmaps: (_asking, _loading),
-        work.run_probe: (_asking, _loading),
-        work.run_select: (_select, _partial, _weights, _loading, _dask),
         work.run_failures: (_failures, _loading, _regression, _partial),
+        work.run_cluster: (_cluster, _partial, _weights, _dask),
+        work.run_probe: (_asking, _loading),
+        work.run_heatmaps: (_asking, _loading),
         work.run_crops: (_crops,),
+        work.run_select: (_select, _partial, _weights, _loading, _dask),
         work.run_retrain: (_retrain, _labels, _loading, _regression, _partial),
         work.run_compare: (_compare, _regression, _partial),
+        work.run_confirm: (_confirm, _partial, _weights),
+        work.run_check: (_check, _partial),
         work.run_register: (_register,),
-        work.run_report: (_weights,),
-        work.run_export: (_export, _labels, _weights),
+        work.run_report: (),
+        work.run_export: (_export, _labels),
+        work.run_safety_case: (),
         work.run_evidence: (_evidence,),
         work.run_verify: (_verify,),
         work.run_keys: (_keys,),
-        work.run_safety_case: (),
         work.run_moved: (_moved,),
     }
     for run, options in options_of.items():
@@ -162,9 +162,7 @@ def _check(check: Command) -> None:
     check.path("requirements", "YAML", "a line for each, such as “light < 0.4: at most 5 %% wrong at 95 %%”")
     check.path("--predictions", "CSV", "the network's answers, as for cluster (default: those of the analysis)")
     check.path("--tested", "DIR", "the folder of test images that --predictions is about")
-    learned = (
-        "images that the network has learned from: tells how many test images are nearly the same, refuses the same"
-    )
+    learned = "images that the network has learned from: test images must not be among them; similar ones are counted"
     check.path("--learned", "DIR", learned)
     check.names("--group", "groups of images, as for cluster (default: as in the analysis)")
 
@@ -194,10 +192,7 @@ def _select(select: Command) -> None:
 def _failures(failures: Command) -> None:
     failures.path("model", "MODEL", "a Keras model, .keras or .h5, or an ONNX model, .onnx", nargs="?")
     failures.path("test", "TEST", "folder of test images, in a folder per class", nargs="?")
-    table = (
-        "the answers of a network in any framework, in place of MODEL: columns image and predicted, or image and the "
-        "probability of each class; for a regression, image and the predicted value of each target"
-    )
+    table = "in place of MODEL, the answers of a network in any framework, as docs/other-frameworks.md describes"
     failures.path("--predictions", "CSV", table)
     share = "hold out a share of the test images, such as 0.3, that chooses nothing: retrain proves the gain with it"
     failures.text("--hold-out", "SHARE", share)
@@ -286,9 +281,7 @@ def _labels(command: Command) -> None:
 
 
 def _weights(command: Command) -> None:
-    weights = (
-        "a local copy of VGG16's ImageNet weights: the .h5 file of Keras (default: that named by SAFE_VGG16_WEIGHTS)"
-    )
+    weights = "VGG16's ImageNet weights, the .h5 file of Keras (default: the file that SAFE_VGG16_WEIGHTS names)"
     command.path("--weights", "FILE", weights)
 
 

@@ -14,6 +14,7 @@ from support.errors import SAFEError
 from support.text import count, printable
 
 NOT_SHOWN = 3  # the exit status of `check` where a requirement is not shown to hold
+LISTED = 10  # RCCs in a line each
 
 
 def _stream(options: argparse.Namespace) -> Any:
@@ -42,7 +43,7 @@ def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> N
     from pipeline.run_record import left_behind, notes_of
     from pipeline.summaries import cluster_summary, how_found
     from rccs.answers import commonest_confusion
-    from rccs.clusters import run_record
+    from rccs.clusters import rccs_of, run_record
     from rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down, why_unknown
     from rccs.gifs import gif_notes
     from rccs.profiles import load_profiles
@@ -59,17 +60,16 @@ def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> N
     warn(*notes_of(out), *gif_notes(clusters), left_behind(out))
     say(cluster_summary(clusters), no_steady_groups_text(clusters))
     texts = {profile.rcc: profile.text for profile in load_profiles(out)}
-    for rcc, size in enumerate(clusters.sizes.tolist()):
-        if not size:
-            continue  # the engineer has merged it into another RCC
-        confusion = commonest_confusion(clusters.answers_of(rcc))
+    rccs = rccs_of(clusters)
+    for rcc in rccs[:LISTED]:
+        size, confusion = int(clusters.sizes[rcc]), commonest_confusion(clusters.answers_of(rcc))
         loose = f"loose, together {percent_down(confidence(clusters, rcc) or 0)}" if is_loose(clusters, rcc) else ""
         told = "; ".join(filter(None, (loose, texts.get(rcc), confusion)))
         say(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {told}' if told else ''}")
+    say(f"  … and {count(len(rccs) - LISTED, 'smaller one')} (gifs/)" if len(rccs) > LISTED else "")
     say(f"How these were found: {how_found(clusters)}", why_unknown(clusters, run_record(out)))
     say(f"Written: labels.txt, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
-    explained = explain_failures(out, weights=options.weights, stream=_stream(options), progress=progress)
-    if explained:
+    if explain_failures(out, weights=options.weights, stream=_stream(options), progress=progress):
         _print_reasons(out)
     elif options.group:
         warn("groups: not used, since it is not known what the network gets right")
@@ -90,11 +90,13 @@ def _print_reasons(out: Path) -> None:
     warn(*(reasons.comparison.notes if reasons.comparison else ()))
     say(f"Failure rates, compared with the images that the network gets right ({reasons.base:.1%} of all are wrong):")
     rated = [rcc for rcc in by_excess(rccs_of(review.clusters), rates) if rcc in rates]
-    say(*(f"  RCC {rcc}: {reasons.text_of(review.clusters, rcc, rates)}" for rcc in rated))
+    more = [rcc for rcc in rated if rates[rcc].verdict == "more"]
+    say(*(f"  RCC {rcc}: {reasons.text_of(review.clusters, rcc, rates)}" for rcc in more))
+    for verdict in ("as often", "less", "too few"):  # as in the table
+        others = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
+        say(f"  Not clearly more often ({verdict}): RCC {others}" if others else "")
     if offer := nuisance_of(out):
         say(offer[1])
-    if row := reasons.in_a_row(review.clusters):
-        say("\n  ".join((row[0], *row[1])))
     some = "conditions under which the network fails more often than elsewhere"
     none = "none, no condition on what is known of the images stands out"
     say(f"Weak spots: {some if reasons.spots else none}")
@@ -112,9 +114,8 @@ def run_select(out: Path, options: argparse.Namespace, progress: Progress) -> No
 
     if options.predictions and not options.improvement_predictions:
         raise SAFEError("--predictions requires --improvement-predictions. Received --predictions alone.")
-    tables = None
-    if options.improvement_predictions:
-        tables = AnswerTables(options.improvement_predictions, options.predictions, options.partial)
+    given = (options.improvement_predictions, options.predictions, options.partial)
+    tables = AnswerTables(*given) if options.improvement_predictions else None
     names = ("test_accuracy", "test_size", "factor", "size", "quota")
     settings = SelectionSettings(**{name: getattr(options, name) for name in names})
     _take_typed_labels(out)
@@ -239,7 +240,10 @@ def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> 
     if not options.read:
         entries = load_register(out) if options.missing else write_register(out)
         lacking = [entry for entry in entries if entry.missing]
-        say(*(f"{entry.reason}: {'; '.join(entry.missing)}" for entry in lacking))
+        named: dict[str, list[str]] = {}
+        for entry in lacking:
+            named.setdefault("; ".join(entry.missing), []).append(entry.reason)
+        say(*(f"{', '.join(reasons)}: {missing}" for missing, reasons in named.items()))
         if options.missing:
             say(f"{len(lacking)} of {count(len(entries), 'reason')} lack what a safety case would ask for")
             return NOT_SHOWN if lacking else 0
@@ -373,8 +377,7 @@ def run_export(out: Path, options: argparse.Namespace, progress: Progress) -> No
     else:
         done = export_results(out, options.to or out / EXPORT_FOLDER, rccs=options.rcc, progress=progress)
     _print_skipped(done.missing)
-    if left_out:
-        warn(f"left out, since they have no label: {count(left_out, 'image')}")
+    warn(f"left out, since they have no label: {count(left_out, 'image')}" if left_out else "")
     say(f"{count(done.images, 'image')} exported")
     say(f"Written: {done.path}")
 
@@ -396,8 +399,7 @@ def run_ui(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     if options.password_file and options.auth:
         raise SAFEError("Expected either --auth or --password-file. Received both.")
     auth = read_text(options.password_file).rstrip("\r\n") if options.password_file else None
-    names = ("host", "port", "root", "weights", "example")
-    more = {name: getattr(options, name) for name in names}
+    more = {name: getattr(options, name) for name in ("host", "port", "root", "weights", "example")}
     proxy = options.proxy or os.environ.get("FORWARDED_ALLOW_IPS", "")
     outside = Outside(options.root_path, proxy, options.certificate, options.key)
     serve(options.out, auth=auth or options.auth or os.environ.get("SAFE_AUTH"), outside=outside, **more)

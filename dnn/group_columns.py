@@ -14,7 +14,7 @@ from support.text import printable, some
 
 PREFIX, FOLDER, ALIKE = "prefix", "folder", "near-duplicates"
 """Groups by the files' names up to a number at their end, by the folders below those of classes, and by looks."""
-NUMBERED = re.compile(r"(.+?)[ _-]+\d+")
+NUMBERED = re.compile(r"(.+?)(_object|_detection)?[ _-]+\d+")  # the middle of crops: those of an image are a group
 SUFFIX = re.compile(r"_(id|no|nr|number|name)$", re.IGNORECASE)
 FRAMES_BETWEEN = 3  # by name, at most, of near-duplicates that follow each other
 MOSTLY_FOLLOW = 0.25  # least share of near-duplicates that do, of frames: .57 and .87, of photographs .02
@@ -108,12 +108,14 @@ def _all_alike(first: np.ndarray, second: np.ndarray, n: int) -> list[int]:
 def _prefixes(paths: Sequence[str]) -> list[str]:
     """`00003` of `stop/00003_00012.png`; nothing where all of a folder's images begin alike.
 
-    A number counts anew in each folder.
+    A number counts anew in each folder, but that of the image of which a crop is a part.
     """
     keys: list[tuple[str, str]] = []
     for path in paths:
         folder, _, file = path.rpartition("/")
         numbered = NUMBERED.fullmatch(file.rpartition(".")[0])
+        if numbered and numbered[2]:
+            folder = folder.partition("/")[2]  # without the class
         keys.append((folder, numbered[1] if numbered else ""))
     several = len(set(keys)) > len({folder for folder, _ in keys})
-    return [(f"{folder}/{begin}" if begin.isdigit() else begin) if several else "" for folder, begin in keys]
+    return [(f"{folder}/{begin}" if folder and begin.isdigit() else begin) if several else "" for folder, begin in keys]

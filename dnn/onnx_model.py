@@ -268,7 +268,8 @@ def _n_outputs(model: OnnxModel, shape: tuple) -> int:
 def _find_scaling(graph: Any, name: str, weights: set[str], channels_first: bool) -> tuple[str, str]:
     """How pixels are to be scaled, by the nodes that follow the input, and why."""
     constants = weights | {output for node in graph.node if node.op_type == "Constant" for output in node.output}
-    while len(following := [node for node in graph.node if name in node.input]) == 1:
+    # A node that asks for the size, as layers that resize do, is beside the way of the pixels.
+    while len(following := [node for node in graph.node if name in node.input and node.op_type != "Shape"]) == 1:
         (node,) = following
         if node.op_type in _SCALING_NODES and any(other in constants for other in node.input):
             return "none", f"the model scales them itself, in its node {_text(node.name or node.op_type)}"

@@ -207,7 +207,7 @@ def check_classes(dnn: Dnn, images: LabelledImages) -> str:
         raise SAFEError(
             f"Expected a class folder for each of the model's {dnn.n_classes} classes. Received "
             f"{len(images.classes)} ({some(images.classes)}) in {images.root}. Is this the right folder for the model? "
-            "A class without images needs a folder as well."
+            "A class without images needs a folder as well; a regression needs targets."
         )
     outputs = [f"output {i} is {name}" for i, name in enumerate(images.classes)]
     if len(outputs) > 10:

@@ -68,7 +68,7 @@ def read_targets(table: StrPath) -> Targets:
             f"Expected the columns image and at least one target in {cells.source}. Received the columns: "
             f"{some(cells.header)}"
         )
-    return Targets(cells, names, cells.numbers(names, range(len(cells.rows)), "a finite number"))
+    return Targets(cells, names, cells.numbers(names, range(len(cells.rows)), "a number (each column is a target)"))
 
 
 def with_targets(folder: StrPath, targets: Targets, *, partial: bool = False) -> LabelledImages:

@@ -269,7 +269,7 @@ def missing_columns(source: Path, header: Iterable[str]) -> SAFEError:
     return SAFEError(
         "Expected predictions as a CSV file with the columns image and predicted, or image and a column of "
         f"probabilities for each class. Received {source} with the columns "
-        f"{printable(', '.join(header)) or 'of no table'}."
+        f"{printable(', '.join(header)) or 'of no table'}. Name them so, in lower case."
     )
 
 

@@ -136,11 +136,12 @@ def asking(
     root, listed = review.clusters.image_root, reasons_of(review, load_reasons(out, review.original), out, profiles)
     tested, record = answers_of_run(out, review.original, within), _record_of(root)
     file = path_of(model, "a model") if model else model_at_hand(root, within)
-    if file is None or tested is None or tested.answers.detector:
+    detector = tested is not None and tested.answers.detector
+    if file is None or tested is None or detector:
+        lacking = "of a detector" if detector else "without answers" if tested is None else "without a model (name it)"
         raise SAFEError(
             "Expected the answers of a classifier or regression to its test set, and the model itself. Received: "
-            f"{out}, without {'them' if file else 'the model'}. Collect the failures with a model and cluster them, or "
-            "give the file of the model."
+            f"{out}, {lacking}. Collect the failures with a model and cluster them."
         )
     options = options._replace(rescale=options.rescale or _scaling(record))
     return Asking(review, listed, chosen(listed, names) if names else listed, tested, file, options, record)

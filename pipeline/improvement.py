@@ -16,14 +16,15 @@ from dnn.tested import AnsweredImages, read_predictions
 from features.batches import Stream
 from pipeline.answers import answers_of_run, without_held_out
 from pipeline.descriptions import show_unsafe_set
-from rccs.clusters import RootCauseClusters, fingerprint, load_clusters
+from rccs.clusters import RootCauseClusters, fingerprint, load_clusters, run_record
 from rccs.review.review import load_review, rccs_marked_safe
+from rccs.rounds import beside
 from rccs.spots.spot_candidates import SpotsSought
 from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE, UnsafeSet
 from reasons.comparison import load_reasons
 from selection import SelectionSettings, select_unsafe_set
 from store.output_folder import Writer, check_own, working
-from support.entries import StrPath, path_of
+from support.entries import StrPath, is_within, path_of
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
 from support.text import count
@@ -117,6 +118,9 @@ def select_images(
         if sources:
             more[UNSAFE_IMAGES_FILE], n_whole = unsafe_images_text(unsafe.images, sources)
             notes.append(f"they are parts of {count(n_whole, 'whole image')} ({UNSAFE_IMAGES_FILE})")
+        tested = run_record(out).get("predictions", {}).get("tested")
+        if tested and is_within(path_of(improvement, ""), beside(tested, review.original.image_root).resolve()):
+            notes.append("they are test images: a network that learns them cannot be tested with them")
         unsafe = dataclasses.replace(
             unsafe,
             run=fingerprint(review.original),

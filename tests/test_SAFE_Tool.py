@@ -278,7 +278,7 @@ def test_options_that_cannot_be_used_are_one_line_and_keep_the_last_set(clustere
     before = (clustered / FILENAMES_FILE).read_bytes()
     capsys.readouterr()
     for options, message in (
-        ([], "Expected the test accuracy, or the size of the unsafe set. Received neither."),
+        ([], "Expected the test accuracy, or the size of the unsafe set. Received neither. Give one."),
         (["--test-accuracy", "93"], "The test accuracy must be between 0 and 1. Received: 93; a percentage?"),
         (["--size", "1" * 400], "The number of images must be "),
         (["--size", "5", "--model", "x"], "Expected a model and the test folder"),

@@ -78,6 +78,15 @@ def rows_of(work: Path, name: str) -> list[dict[str, str]]:
         return [*csv.DictReader(file)]
 
 
+def spots_table(work: Path) -> str:
+    """The weak spots as lines of a table: the condition, how many are wrong there, elsewhere, and what to expect."""
+    return "\n".join(
+        f"| `{one['where']}` | {one['wrong']} of {one['tested']} ({float(one['rate']):.0%}) | "
+        f"{float(one['elsewhere']):.0%} | {float(one['new_low']):.0%} to {float(one['new_high']):.0%} |"
+        for one in rows_of(work, WEAK_SPOTS_FILE)
+    )
+
+
 def draw(work: Path) -> None:
     """How often each class is wrong, by the brightness of the cells, and where the weak spots begin."""
     import matplotlib as mpl
@@ -114,16 +123,11 @@ def draw(work: Path) -> None:
 def write_page(work: Path) -> None:
     """Fill in the figures."""
     accuracy = json.loads((work / "out" / ACCURACY_FILE).read_text(encoding="utf-8"))
-    rates, spots = (rows_of(work, name) for name in (RATES_FILE, WEAK_SPOTS_FILE))
-    rows = [
-        f"| `{one['where']}` | {one['wrong']} of {one['tested']} ({float(one['rate']):.0%}) | "
-        f"{float(one['elsewhere']):.0%} | {float(one['new_low']):.0%} to {float(one['new_high']):.0%} |"
-        for one in spots
-    ]
+    rates = rows_of(work, RATES_FILE)
     more = sum(one["verdict"] == "more" for one in rates)
     text = TEMPLATE.read_text(encoding="utf-8").format(
         accuracy=f"{accuracy['test_accuracy']:.1%}", tested=f"{accuracy['test_size']:,}",
-        failures=accuracy["failures"], rccs=len(rates), more=more, spots="\n".join(rows),
+        failures=accuracy["failures"], rccs=len(rates), more=more, spots=spots_table(work),
     )  # fmt: skip
     write_text(PAGE, text)
 

@@ -1,6 +1,8 @@
 import re
 
-from lab.drawing import method, walkthrough
+import pytest
+
+from lab.drawing import method, trees, walkthrough
 from tests.helpers.documents import TEXTS
 
 
@@ -32,7 +34,8 @@ def test_without_the_example_the_script_says_how_to_build_it(tmp_path, capsys):
     assert "python -m casestudies.build gd --out" in capsys.readouterr().err
 
 
-def test_without_the_public_images_the_walk_through_says_how_to_install_them(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(walkthrough.importlib.util, "find_spec", lambda name: None)
-    assert walkthrough.main(["--work", str(tmp_path)]) == 2
-    assert "pip install elpv-dataset" in capsys.readouterr().err
+@pytest.mark.parametrize(("of", "install"), [(walkthrough, "elpv-dataset"), (trees, "--no-deps deepforest")])
+def test_without_the_public_images_a_walk_through_says_how_to_install_them(of, install, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(of.importlib.util, "find_spec", lambda name: None)
+    assert of.main(["--work", str(tmp_path)]) == 2
+    assert f"pip install {install}" in capsys.readouterr().err

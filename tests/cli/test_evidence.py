@@ -6,34 +6,31 @@ import pytest
 
 from pipeline.reporting.evidence.statement import EVIDENCE_FILE
 from SAFE_Tool import main
-
-
-@pytest.fixture
-def out(attested):
-    return attested
+from store.runs import HEATMAP, add_run
 
 
 def run(*arguments: object) -> int:
     return main([str(argument) for argument in arguments])
 
 
-def test_evidence_is_written_and_verified_until_something_changes(out, tmp_path, capsys):
-    (out / EVIDENCE_FILE).unlink()
-    assert run("verify", "--out", out) == 2
+def test_evidence_is_written_and_verified_until_something_changes(attested, tmp_path, capsys):
+    (attested / EVIDENCE_FILE).unlink()
+    assert run("verify", "--out", attested) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "without evidence" in error
 
-    assert run("evidence", "--out", out) == 0
+    add_run(attested, HEATMAP, {"heatmap.npz": "as computed"})
+    assert run("evidence", "--out", attested) == 0
     printed = capsys.readouterr()
     assert "Images: failing 26, unsafe 3, improvement 3, training 2, test 2\n" in printed.out
     assert "Reading images, failing: 26 / 26" in printed.err
-    assert run("verify", "--images", "--out", out) == 0
+    assert run("verify", "--images", "--out", attested) == 0
     assert capsys.readouterr().out.startswith("All is as the evidence says")
 
-    (out / "labels.txt").write_text("other")
+    (attested / "labels.txt").write_text("other")
     (tmp_path / "failing" / "night_00.png").unlink()
-    assert run("verify", "--images", "--out", out) == 2
+    assert run("verify", "--images", "--out", attested) == 2
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [
         "changed: labels.txt. Put it back from a copy; if the change is meant, write the evidence again.",
@@ -43,15 +40,15 @@ def test_evidence_is_written_and_verified_until_something_changes(out, tmp_path,
     assert "Received 2 differences" in printed.err.splitlines()[-1]
 
 
-def test_evidence_is_signed_and_the_signature_checked(out, tmp_path, capsys):
+def test_evidence_is_signed_and_the_signature_checked(attested, tmp_path, capsys):
     pytest.importorskip("securesystemslib", reason="see requirements/signing.txt")
     for folder in ("keys", "others"):
         assert run("keys", tmp_path / folder) == 0
-    assert run("evidence", "--sign", tmp_path / "keys" / "safe-signing.key", "--out", out) == 0
-    envelope = json.loads((out / "evidence.dsse.json").read_bytes())
+    assert run("evidence", "--sign", tmp_path / "keys" / "safe-signing.key", "--out", attested) == 0
+    envelope = json.loads((attested / "evidence.dsse.json").read_bytes())
     assert envelope["payloadType"] == "application/vnd.in-toto+json"
-    assert run("verify", "--key", tmp_path / "keys" / "safe-signing.pub", "--out", out) == 0
-    assert run("verify", "--key", tmp_path / "others" / "safe-signing.pub", "--out", out) == 2
+    assert run("verify", "--key", tmp_path / "keys" / "safe-signing.pub", "--out", attested) == 0
+    assert run("verify", "--key", tmp_path / "others" / "safe-signing.pub", "--out", attested) == 2
     assert "signature: evidence.dsse.json is not signed by this key." in capsys.readouterr().out
     assert run("keys", tmp_path / "keys") == 2
     assert "never replaced" in capsys.readouterr().err

@@ -52,7 +52,8 @@ def test_keras_and_onnx_give_the_same_failures(keras_model, test_set, tmp_path, 
 
 
 def test_the_scaling_is_that_of_the_graph_or_one_that_is_given(keras_model, tmp_path):
-    own = load_dnn(onnx_of(keras_model, tmp_path / "own.onnx"))
+    size = helper.make_node("Shape", ["numbers"], ["size"])
+    own = load_dnn(onnx_of(keras_model, tmp_path / "own.onnx", extra=[size]))
     assert own.scaling == "none"
     assert "in its node rescale" in own.assumptions[1]
     file = onnx_of(keras_model, tmp_path / "bare.onnx", scaling=False)

@@ -105,7 +105,7 @@ def test_what_is_missing_is_said(out):
     record = json.loads((out / ACCURACY_FILE).read_text())
     (out.parent / "m.keras").rename(out.parent / "other.keras")
     assert model_at_hand(out / FAILURES) is None
-    with pytest.raises(SAFEError, match="give the file of the model"):
+    with pytest.raises(SAFEError, match="without a model"):
         look(out)
     assert look(out, model=out.parent / "other.keras")
     (out / ACCURACY_FILE).write_text(json.dumps(record | {"classes": NAMES[:2]}))
@@ -130,7 +130,7 @@ def test_a_single_image_is_looked_at_and_kept_until_the_model_changes(out, monke
     for sent in ([shown.run, 99], ["elsewhere", 0], "x", [shown.run]):
         assert looks.ask(sent)["picture"] == ""
     (out.parent / "m.keras").unlink()
-    assert "give the file of the model" in looks.ask([shown.run, 0])["says"]
+    assert "without a model (name it)" in looks.ask([shown.run, 0])["says"]
 
 
 def test_the_network_at_hand_is_the_recorded_one_with_the_scaling_that_was_requested(out):

@@ -39,6 +39,7 @@ from store.places import absolute, relative
 from store.runs import (
     CLUSTERS,
     CONFIRMATION,
+    HEATMAP,
     KINDS,
     RETRAINING,
     RUNS_FOLDER,
@@ -76,7 +77,7 @@ def basis_of(folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str
     """
     number, digest = last_of(digests_of(folder))
     present, files = present_runs(folder), dict[str, str]()
-    for run in (run for kind in KINDS for run in runs_of(folder, kind)):
+    for run in (run for kind in (*KINDS, HEATMAP) for run in runs_of(folder, kind)):
         files |= {f"{RUNS_FOLDER}/{run.number}/{name}": of_file for name, of_file in _files_of(run).items()}
     sets, others = _known(folder, present)
     images, lists = _images(folder, sets, progress)
