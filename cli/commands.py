@@ -75,6 +75,14 @@ def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> N
         warn("groups: not used, since it is not known what the network gets right")
 
 
+_OTHERWISE = {
+    "as often": "No more often than elsewhere",
+    "less": "Less often than elsewhere",
+    "too few": "Too few tested images, or looks do not tell",
+}
+"""What is said of RCCs that do not fail more, by verdict."""
+
+
 def _print_reasons(out: Path) -> None:
     """Failure rates and weak spots."""
     from pipeline.run_record import nuisance_of
@@ -92,9 +100,9 @@ def _print_reasons(out: Path) -> None:
     rated = [rcc for rcc in by_excess(rccs_of(review.clusters), rates) if rcc in rates]
     more = [rcc for rcc in rated if rates[rcc].verdict == "more"]
     say(*(f"  RCC {rcc}: {reasons.text_of(review.clusters, rcc, rates)}" for rcc in more))
-    for verdict in ("as often", "less", "too few"):  # as in the table
+    for verdict, told in _OTHERWISE.items():
         others = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
-        say(f"  Not clearly more often ({verdict}): RCC {others}" if others else "")
+        say(f"  {told}: RCC {others}" if others else "")
     if offer := nuisance_of(out):
         say(offer[1])
     some = "conditions under which the network fails more often than elsewhere"
