@@ -112,11 +112,10 @@ def test_after_the_last_image_of_an_rcc_the_next_one_follows_and_after_the_last_
     expect(caption).to_contain_text(f"sign_00 · {sizes[-1]} of {sizes[-1]}")
     press(page, widget, "2", 9)
     press(page, widget, "3", 9)
-    assert labels(served) == ["sign_00"] * 8 + ["sign_01"]
     widget.get_by_text("All of this RCC are").click()
     press(page, widget, "3", 9)
     expect(news).to_contain_text("Give “sign_02” again to replace")
-    assert "sign_02" not in labels(served)
+    assert labels(served) == ["sign_00"] * 8 + ["sign_01"]
     press(page, widget, "3", 9)
     assert labels(served) == ["sign_00"] * (9 - sizes[-1]) + ["sign_02"] * sizes[-1]
 
