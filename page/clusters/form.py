@@ -119,7 +119,7 @@ class ClustersForm(FormView):
             "precision": requested_precision(clusters), "partial": False, "group": list(map(printable, groups)),
             "aside": list(map(printable, clusters.without)),
         }  # fmt: skip
-        filled_in = {self[name]: gr.update(value=value, **more) for name, value in values.items()}
+        filled_in: dict[Any, Any] = {self[name]: gr.update(value=value, **more) for name, value in values.items()}
         for name, offered in choices.items():
             filled_in[self[name]] = gr.Dropdown(choices=offered, value=values[name], **more)
         return {**filled_in, **self._opened(values), self.root: home}
