@@ -113,7 +113,7 @@ class ClustersForm(FormView):
             "aside": [*(["label", LOOKS] if clusters.answers else []), *known],
             "group": [*known, PREFIX, FOLDER, ALIKE],
         }
-        values = {
+        values: dict[str, Any] = {
             "folder": home, "reducer": clusters.reducer, "predictions": predictions, "tested": tested,
             "parameters": printable(given_parameters(out)), "extractor": requested_extractor(clusters),
             "precision": requested_precision(clusters), "partial": False, "group": list(map(printable, groups)),
