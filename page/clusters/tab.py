@@ -129,7 +129,7 @@ class ClustersTab:
         typed_in = ("folder", "predictions", "tested", "parameters")
         sent = [form.generate.click, *(form[name].submit for name in typed_in)]
         generated = gr.on(sent, self._on_generate, form.widgets, [form.root, *outputs], **FOLLOW)
-        accepted = self._accept.click(self._on_accept, window.run, [form["aside"], form.more], **VIEW)
+        accepted = self._accept.click(self._on_accept, window.run, form.outputs, **VIEW)
         accepted.then(self._on_generate, form.widgets, [form.root, *outputs], **FOLLOW).then(
             self.on_map, images_view.colour, images_view.map_outputs, **VIEW
         )
