@@ -195,7 +195,7 @@ def select_unsafe_set(
     left_out = _left_out(clusters, settings.leave_out)
     if settings.quota not in QUOTAS:
         raise SAFEError(f"quota must be one of {', '.join(QUOTAS)}. Received: {settings.quota}")
-    wanted, formula = _wanted(settings, len(clusters.paths))
+    wanted, formula = wanted_images(settings, len(clusters.paths))
     listing, learned_notes = _not_learned(find_images(improvement), learned)
     extractor = clusters.recalled_extractor(weights)
 
@@ -268,8 +268,8 @@ def _add_candidates(
     return n_improvement, skipped
 
 
-def _wanted(settings: SelectionSettings, n_failures: int) -> tuple[int, str]:
-    """The size of the set, and in words where it is from."""
+def wanted_images(settings: SelectionSettings, n_failures: int) -> tuple[int, str]:
+    """The size of the set, and in words where it is from; a SAFEError as of `unsafe_set_size`."""
     if settings.size is not None:
         return _images("The number of images", settings.size), f"N = {settings.size}, as requested"
     if settings.test_accuracy is None:

@@ -26,7 +26,7 @@ class FormView:
         self._last = last
         self._fields: dict[str, gr.components.Component] = {}
         self._defaults: dict[str, Any] = {}
-        self._options: gr.Accordion | None = None
+        self.more: gr.Accordion | None = None
         self._optional: set[str] = set()
         self.filled = gr.State({})  # what the fields were last filled in or sent with, and the run
 
@@ -52,7 +52,7 @@ class FormView:
     def options(self, title: str, elem_id: str | None = None, known: Iterable[str] = ()) -> Iterator[None]:
         """Fold away the fields laid out in the block, until one differs from its default, but for those `known`."""
         others = set(self._fields)
-        with gr.Accordion(title, open=False, elem_id=elem_id) as self._options:
+        with gr.Accordion(title, open=False, elem_id=elem_id) as self.more:
             yield
         self._optional = set(self._fields) - others - set(known)
 
@@ -64,7 +64,7 @@ class FormView:
     @property
     def outputs(self) -> list:
         """What an update of the form can change, without `filled`."""
-        return [*([self._options] if self._options else []), *self.widgets]
+        return [*([self.more] if self.more else []), *self.widgets]
 
     def named(self, values: Iterable[Any]) -> dict[str, Any]:
         """The values that Gradio sends, by name."""
@@ -113,7 +113,7 @@ class FormView:
     def _opened(self, values: Mapping[str, Any]) -> dict:
         """The update that opens the folded options, if one of these values is theirs and not the default."""
         differs = self._optional & self._differing(values).keys()
-        return {self._options: gr.update(open=True)} if differs else {}
+        return {self.more: gr.update(open=True)} if differs else {}
 
 
 class Fold:

@@ -30,14 +30,16 @@ TO_CLUSTERS = f"""(...sent) => {{
 def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSettings) -> None:
     """Connect *Find the reasons*: the first tab's failing images become root cause clusters in the second."""
 
+    form = clusters.form
+
     def on_find(*sent: Any) -> Iterator[dict]:
         """Generate RCCs, unless something was typed there that would be lost."""
-        folder, reducer, predictions, tested, parameters, *kept, filled_in = sent
-        failing = printable(str(failures.collected.folder))
+        *values, filled_in = sent
+        fields, failing = form.named(values), printable(str(failures.collected.folder))
         given = tuple(map(printable, given_predictions(settings.out)))
         # Of an earlier run, and about its images; `predictions.csv` beside the failing ones is found by itself.
-        of_run = ((predictions or ""), (tested or "")) in (("", ""), given)
-        if (folder or "").strip() not in ("", filled_in, failing) or not of_run:
+        of_run = ((fields["predictions"] or ""), (fields["tested"] or "")) in (("", ""), given)
+        if (fields["folder"] or "").strip() not in ("", filled_in, failing) or not of_run:
             warn(
                 "Not started",
                 f"What you have typed there has not been used yet. The failing images are in {failing}: give this "
@@ -45,19 +47,19 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSet
             )
             yield clusters.show_form(folded=False)
             return
-        if filled_in not in ("", failing) and parameters == printable(given_parameters(settings.out)):
-            parameters = ""  # about the images of an earlier run as well
-        form = clusters.form
-        fields = {form.folder: failing, form.predictions: "", form.tested: "", form.parameters: parameters}
+        fields |= {"folder": failing, "predictions": "", "tested": ""}
+        if filled_in not in ("", failing) and fields["parameters"] == printable(given_parameters(settings.out)):
+            fields["parameters"] = ""  # about the images of an earlier run as well
         # A start that is refused, since other work is running, leaves the form filled in.
-        for updates in clusters.on_generate(failing, reducer, "", "", parameters, *kept):
-            yield {**fields, **updates}
-            fields = {}
+        filled = {form[name]: fields[name] for name in ("folder", "predictions", "tested", "parameters")}
+        for updates in clusters.generate(fields):
+            yield {**filled, **updates}
+            filled = {}
 
     sent = failures.view.find.click(
         on_find,
-        [*clusters.form.fields, clusters.form.root],
-        [*clusters.form.fields, clusters.form.root, *clusters.outputs],
+        [*form.widgets, form.root],
+        [*form.widgets, form.root, *clusters.outputs],
         js=TO_CLUSTERS,
         **FOLLOW,
     )

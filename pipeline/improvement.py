@@ -22,7 +22,7 @@ from rccs.rounds import beside
 from rccs.spots.spot_candidates import SpotsSought
 from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE, UnsafeSet
 from reasons.comparison import load_reasons
-from selection import SelectionSettings, select_unsafe_set
+from selection import SelectionSettings, select_unsafe_set, wanted_images
 from store.output_folder import Writer, check_own, working
 from support.entries import StrPath, is_within, path_of
 from support.errors import SAFEError
@@ -92,6 +92,9 @@ def select_images(
         if leave_out_safe:
             settings = settings._replace(leave_out=rccs_marked_safe(out))
         sought = _spots_sought(out, review.original, within) if reasons else None
+        known = settings.test_accuracy is not None or settings.size is not None
+        if known:
+            wanted_images(settings, len(review.original.paths))  # refused before the model is run
         prediction = None
         if tables:
             prediction = predict_failures_from_tables(
@@ -101,7 +104,7 @@ def select_images(
             model = kept_copy(model, out)
             held_out = held_out_of(review.original.image_root, within=within)
             prediction = predict_failures(model, test, options=options, held_out=held_out, progress=progress)
-        if settings.test_accuracy is None and settings.size is None:
+        if not known:
             accuracy, n = _known_accuracy(prediction, out, review.original, within)
             size = n if settings.test_size is None else settings.test_size
             settings = settings._replace(test_accuracy=accuracy, test_size=size)

@@ -10,6 +10,7 @@ import numpy as np
 
 from dnn.failures import load_failures
 from features.attributes import measured_images
+from pipeline.descriptions import show_present
 from rccs.clusters import RootCauseClusters, load_clusters
 from rccs.unsafe_set import load_unsafe_set
 from store.output_folder import writing
@@ -45,8 +46,10 @@ def moved_around(old: Path, new: Path) -> tuple[Path, Path]:
     return old, new
 
 
-def take_new_place(out: Path, old: Path, new: Path) -> list[str]:
+def take_new_place(out: Path, old: Path, new: Path, *, within: Path | None = None) -> list[str]:
     """Record that what lay in a folder lies in another one by now; a sentence on the images of each kind found there.
+
+    What could not be described without it is described again.
 
     Up to `LOOKED_AT` images of each kind are compared by what they show, or byte by byte with SAFE's own copies;
     improvement images by their names alone.
@@ -77,6 +80,8 @@ def take_new_place(out: Path, old: Path, new: Path) -> list[str]:
             )
     with writing(out):
         point(out, old, new)
+    if CLUSTERS in present_runs(out):
+        show_present(out, within=within)
     return [f"{count(len(images.paths), images.what.removesuffix('s'))} found" for images in moved]
 
 

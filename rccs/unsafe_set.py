@@ -68,12 +68,12 @@ class UnsafeImage(NamedTuple):
 
     @property
     def why(self) -> str:
-        """Why the image was selected, in words."""
+        """Why the image was selected for its RCC, in words."""
         if self.reason:
             return f"weak spot: {self.reason}"
         if self.likely_wrong is not None:
-            return f"near RCC {self.rcc}, {self.likely_wrong:.0%} of similar answers wrong"
-        return f"among the nearest to RCC {self.rcc}"
+            return f"likely wrong: {self.likely_wrong:.0%}"
+        return f"distance {self.distance:.2f}"
 
 
 @dataclass(frozen=True)

@@ -137,4 +137,4 @@ def _told(path: str, selected: UnsafeImage | None, classes: set[str]) -> str:
     """Class, as far as it is known, and why an image is in the unsafe set."""
     folder = path.partition("/")[0]
     label = (selected.label if selected else "") or (folder if folder in classes and folder != path else "")
-    return " · ".join(filter(None, (label, f"unsafe set: {selected.why}" if selected else "")))
+    return " · ".join(filter(None, (label, f"in the unsafe set for RCC {selected.rcc}" if selected else "")))

@@ -43,7 +43,7 @@ HOUSE = {
         "reporting.improvement reporting.provenance reporting.rounds reporting.export "
         "reporting.freshness reporting.evidence.statement reporting.report reporting.evidence.signature "
         "reporting.evidence.basis reporting.evidence.verification "
-        "reporting.safety_case reporting.history summaries moved run_record answers asking heatmaps descriptions "
+        "reporting.safety_case reporting.history summaries run_record answers asking heatmaps descriptions moved "
         "generation comparison confirmation probing improvement retraining exports migration"
     ),
     "page": (

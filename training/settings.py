@@ -146,10 +146,11 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
     values: dict[str, Any] = {"learning_rate": _default_learning_rate(dnn), **weights._asdict(), **given}
     values = {name: value for name, value in values.items() if name in Settings._fields}
     for name in _RANGES.keys() & values.keys():
-        number, whole, (lowest, highest) = number_of(values[name], name), name != "learning_rate", _RANGES[name]
+        what = f"The {name.replace('_', ' ')}"
+        number, whole, (lowest, highest) = number_of(values[name], what), name != "learning_rate", _RANGES[name]
         if not lowest <= number <= highest or (whole and number != int(number)):
             kind = "a whole number" if whole else "a number"
-            raise SAFEError(f"{name} must be {kind} from {lowest:g} to {highest:g}. Received: {values[name]}")
+            raise SAFEError(f"{what} must be {kind} from {lowest:,} to {highest:,}. Received: {values[name]}")
         values[name] = int(number) if whole else number
     settings = Settings(**values)
     if not sizes or not sizes.unlabelled or not settings.unlabelled or dnn.task == "regression":

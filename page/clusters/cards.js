@@ -6,7 +6,8 @@ const choice = (name) => $(`[data-choice="${name}"]`);
 const given = (name) => JSON.parse(props[name] || '{"entries": []}'), since = newest("rcc");
 const known = new Map(), cards = new Map();  // by RCC: what its card says, and the card
 const ticked = new Set();  // RCCs
-let marked = null, filled = false, several = false, shownRun = "";
+let marked = null, several = false, shownRun = "";
+let filled = Boolean(props.cards);  // whether the window has shown RCCs, which may be before this script
 let listed = null;  // the RCC at hand when all were listed last
 const AT_ONCE = 40;  // pictures
 const SEARCHED_FROM = 12;  // cards
@@ -183,6 +184,7 @@ function tick(rccs) {
 
 function choose(card) {
   props.value = Number(card.dataset.rcc);
+  filled = true;
   mark();
   const entry = known.get(props.value);
   // What is typed from now on is about this RCC, though what there is to show of it comes later (see note.js).

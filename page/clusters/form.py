@@ -1,12 +1,14 @@
 """The form of the second tab: the failing images, what is known of them, and how they are described."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 
 from dnn.group_columns import ALIKE, FOLDER, PREFIX
 from features.weights import choose_precision
+from page.form_view import FormView
 from page.jobs import PageSettings, typed
 from page.results import Shown
 from pipeline.generation import ClusteringSettings
@@ -39,83 +41,60 @@ PATHS = (
 )  # fmt: skip
 
 
-class ClustersForm:
-    """Lay out the form; `fields` are its widgets that are sent, `of` gives their values for clusters."""
+class ClustersForm(FormView):
+    """Lay out the form; `wanted` says what its fields ask for, `of` gives their values for clusters."""
 
     def __init__(self, settings: PageSettings):
+        super().__init__(dict)  # what was last sent is known of the clusters
         self._settings = settings
-        self._lay_out()
+        with gr.Column(elem_id="clusters-form") as self.pane:
+            self._lay_out()
         self.root = gr.State("")  # the folder that the form was filled in with
 
     def _lay_out(self) -> None:
-        with gr.Column(elem_id="clusters-form") as self.pane:
-            with gr.Row(elem_classes="safe-form"):
-                self.folder = gr.Textbox(
-                    label="Image folder", placeholder="/path/to/failing/images", scale=4, elem_id="images",
-                    info="The failing images: a folder on this machine, or a .txt file that lists them",
-                )  # fmt: skip
-                self.example = gr.Button(
-                    "Example", scale=0, min_width=110, visible=self._settings.example is not None,
-                    elem_id="example-images",
-                )  # fmt: skip
-                self.generate = gr.Button(
-                    "Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate"
-                )
-            with gr.Accordion(
-                "More options: what is known of the images, what does not matter, and the features", open=False,
-                elem_id="more-options",
-            ) as self.more:  # fmt: skip
-                with gr.Row():
-                    self.predictions, self.tested, self.parameters = (
-                        gr.Textbox(label=label, info=info, placeholder=f"/path/to/{example}", elem_id=elem_id)
-                        for label, elem_id, example, info in PATHS
-                    )
-                    self.group = gr.Dropdown(
-                        [], multiselect=True, allow_custom_value=True, label="Groups", elem_id="group",
-                        info="The parameter that says which images are of one person, track or drive",
-                    )  # fmt: skip
-                    self.partial = gr.Checkbox(
-                        label="Accept a part", elem_id="partial",
-                        info="Predictions without a row for more than a tenth of the images",
-                    )  # fmt: skip
-                    self.aside = gr.Dropdown(
-                        [], multiselect=True, allow_custom_value=True, label="Set aside", elem_id="set-aside",
-                        info="Parameters such as the person, removed before PCA; or looks: those of right images",
-                    )  # fmt: skip
-                with gr.Row():
-                    self.extractor, self.reducer, self.precision = (
-                        gr.Dropdown(
-                            [(f"{name}: {meaning}", name) for name, meaning in meanings.items()],
-                            value=next(iter(meanings)), label=label, info=info, elem_id=elem_id,
-                        )
-                        for elem_id, label, info, meanings in (
-                            ("extractor", "Features", "What of VGG16 describes an image", EXTRACTOR_MEANINGS),
-                            ("reducer", "Features reduced by", "To 256, before clustering", REDUCER_MEANINGS),
-                            ("precision", "Precision", "Number format of the network", PRECISION_MEANINGS),
-                        )
-                    )  # fmt: skip
-            self.fields = [
-                self.folder, self.reducer, self.predictions, self.tested, self.parameters, self.aside, self.extractor,
-                self.precision, self.partial, self.group,
-            ]  # fmt: skip
-            for field in self.fields:
-                field.interactive = False  # until it is filled in: what was typed before would be overwritten
+        there = self._settings.example is not None
+        with gr.Row(elem_classes="safe-form"):
+            failing = "The failing images: a folder on this machine, or a .txt file that lists them"
+            self.text("folder", "images", "Image folder", failing, "/path/to/failing/images", scale=4)
+            self.example = gr.Button("Example", scale=0, min_width=110, visible=there, elem_id="example-images")
+            self.generate = gr.Button("Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate")
+        title = "More options: what is known of the images, what does not matter, and the features"
+        with self.options(title, "more-options"):
+            with gr.Row():
+                for label, name, example, info in PATHS:
+                    self.text(name, name, label, info, f"/path/to/{example}")
+                alike = "The parameter that says which images are of one person, track or drive"
+                self._several("group", "group", "Groups", alike)
+                info = "Predictions without a row for more than a tenth of the images"
+                self.add("partial", gr.Checkbox(label="Accept a part", info=info, elem_id="partial"))
+                info = "Parameters such as the person, removed before PCA; or looks: those of right images"
+                self._several("aside", "set-aside", "Set aside", info)
+            with gr.Row():
+                self._one_of("extractor", "Features", "What of VGG16 describes an image", EXTRACTOR_MEANINGS)
+                self._one_of("reducer", "Features reduced by", "To 256, before clustering", REDUCER_MEANINGS)
+                self._one_of("precision", "Precision", "Number format of the network", PRECISION_MEANINGS)
 
-    def wanted(
-        self, source: str, reducer: str, predictions: str, tested: str, parameters: str, aside: object, extractor: str,
-        precision: str, partial: bool, group: object,
-    ) -> tuple[str, ClusteringSettings]:  # fmt: skip
+    def _several(self, name: str, elem_id: str, label: str, info: str) -> None:
+        more: dict[str, Any] = {"multiselect": True, "allow_custom_value": True}
+        self.add(name, gr.Dropdown([], label=label, info=info, elem_id=elem_id, **more))
+
+    def _one_of(self, name: str, label: str, info: str, meanings: Mapping[str, str]) -> None:
+        choices = [(f"{choice}: {meaning}", choice) for choice, meaning in meanings.items()]
+        self.add(name, gr.Dropdown(choices, value=next(iter(meanings)), label=label, info=info, elem_id=name))
+
+    def wanted(self, fields: Mapping[str, Any]) -> tuple[str, ClusteringSettings]:
         """The images and the settings that the fields ask for; a SAFEError where a path is not accepted."""
         settings = self._settings
         names, groups = (
             tuple(name for name in sent if isinstance(name, str)) if isinstance(sent, list) else ()
-            for sent in (aside, group)
+            for sent in (fields["aside"], fields["group"])
         )
-        images = settings.accept(source)
-        paths = typed(predictions=predictions, tested=tested, parameters=parameters)
+        images = settings.accept(fields["folder"])
+        paths = typed(**{name: fields[name] for _, name, _, _ in PATHS})
         wanted = ClusteringSettings(
-            extractor=extractor, reducer=reducer, weights=settings.weights, precision=precision, set_aside=names,
-            partial=bool(partial), group=groups, **{name: settings.accept(path) for name, path in paths.items()},
+            weights=settings.weights, set_aside=names, partial=bool(fields["partial"]), group=groups,
+            **{name: fields[name] for name in ("extractor", "reducer", "precision")},
+            **{name: settings.accept(path) for name, path in paths.items()},
         )  # fmt: skip
         return images, wanted
 
@@ -128,29 +107,22 @@ class ClustersForm:
         clusters, out = results.clusters, self._settings.out
         home, groups = self.home_of(results), groups_of(out)
         predictions, tested = (printable(text) for text in given_predictions(out))
-        parameters = printable(given_parameters(out))
-        extractor, precision = requested_extractor(clusters), requested_precision(clusters)
-        unusual = {extractor, precision} != {"auto"} or clusters.reducer != "pca"
-        opened = predictions or parameters or groups or clusters.without or unusual
         hidden = clusters.answers.columns if clusters.answers else {}
         known = [printable(name) for name in self._settings.results.parameters() if name not in hidden]
-        values = {
-            self.folder: home, self.reducer: clusters.reducer, self.predictions: predictions, self.tested: tested,
-            self.parameters: parameters, self.extractor: extractor, self.precision: precision, self.partial: False,
+        choices = {
+            "aside": [*(["label", LOOKS] if clusters.answers else []), *known],
+            "group": [*known, PREFIX, FOLDER, ALIKE],
+        }
+        values: dict[str, Any] = {
+            "folder": home, "reducer": clusters.reducer, "predictions": predictions, "tested": tested,
+            "parameters": printable(given_parameters(out)), "extractor": requested_extractor(clusters),
+            "precision": requested_precision(clusters), "partial": False, "group": list(map(printable, groups)),
+            "aside": list(map(printable, clusters.without)),
         }  # fmt: skip
-        return {
-            **{field: gr.update(value=value, **more) for field, value in values.items()},
-            self.root: home,
-            self.aside: gr.Dropdown(
-                choices=[*(["label", LOOKS] if clusters.answers else []), *known],
-                value=[printable(name) for name in clusters.without], **more,
-            ),
-            self.group: gr.Dropdown(
-                choices=[*known, PREFIX, FOLDER, ALIKE], value=[printable(name) for name in groups], **more
-            ),
-            # Never closed behind the engineer
-            **({self.more: gr.update(open=True)} if opened else {}),
-        }  # fmt: skip
+        filled_in: dict[Any, Any] = {self[name]: gr.update(value=value, **more) for name, value in values.items()}
+        for name, offered in choices.items():
+            filled_in[self[name]] = gr.Dropdown(choices=offered, value=values[name], **more)
+        return {**filled_in, **self._opened(values), self.root: home}
 
 
 def requested_extractor(clusters: RootCauseClusters) -> str:

@@ -149,8 +149,8 @@ def rank_of(conditions: object, shown: Shown) -> int:
     return next(ranks, 0)
 
 
-def _figures(spot: WeakSpot) -> str:
-    return f"{spot.wrong:,} of {count(spot.tested, 'test image')}{spot.of_groups} are wrong {spot.rates}"
+def _figures(spot: WeakSpot, of_groups: str = "") -> str:
+    return f"{spot.wrong:,} of {count(spot.tested, 'test image')}{of_groups} are wrong {spot.rates}"
 
 
 def _heading(shown: Shown, rank: int) -> str:
@@ -158,7 +158,7 @@ def _heading(shown: Shown, rank: int) -> str:
     spot, overlaps = shown.reasons.spots[rank - 1], _overlaps(shown, rank)
     key = escaped(spot.conditions)
     parts = [f"<h2 data-key='{key}'>{escaped(spot.where)}</h2>", f"<p>weak spot {rank}</p>"]
-    parts.append(f"<p class='safe-rate' data-verdict='more'>{escaped(_figures(spot))}.</p>")
+    parts.append(f"<p class='safe-rate' data-verdict='more'>{escaped(_figures(spot, spot.of_groups))}.</p>")
     if overlaps:
         parts.append(f"<p class='safe-confusion'>{escaped(overlaps)}</p>")
     return f"<div class='safe-rcc'>{''.join(parts)}</div>"

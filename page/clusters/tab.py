@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -125,17 +125,17 @@ class ClustersTab:
         """Connect the widgets; the event that a window that was just opened shows what the folder has."""
         rcc, window, cards, form = self._rcc, self._window, self._cards, self.form
         rcc_view, images_view, outputs = self._rcc_view, self.images_view, self.outputs
-        filled_in = [*form.fields, form.root, form.more]
-        typed_in = (form.folder, form.predictions, form.tested, form.parameters)
-        sent = [form.generate.click, *(field.submit for field in typed_in)]
-        generated = gr.on(sent, self.on_generate, form.fields, [form.root, *outputs], **FOLLOW)
-        accepted = self._accept.click(self._on_accept, window.run, [form.aside, form.more], **VIEW)
-        accepted.then(self.on_generate, form.fields, [form.root, *outputs], **FOLLOW).then(
+        filled_in = [*form.outputs, form.root]
+        typed_in = ("folder", "predictions", "tested", "parameters")
+        sent = [form.generate.click, *(form[name].submit for name in typed_in)]
+        generated = gr.on(sent, self._on_generate, form.widgets, [form.root, *outputs], **FOLLOW)
+        accepted = self._accept.click(self._on_accept, window.run, form.outputs, **VIEW)
+        accepted.then(self._on_generate, form.widgets, [form.root, *outputs], **FOLLOW).then(
             self.on_map, images_view.colour, images_view.map_outputs, **VIEW
         )
         example = self._settings.example
         if example:
-            form.example.click(lambda: str(example.folder / "failures"), None, form.folder, **VIEW)
+            form.example.click(lambda: str(example.folder / "failures"), None, form["folder"], **VIEW)
         self._spots.widget.select(
             self._on_spot, [self._spots.widget, window.run],
             [*self._spots.outputs, *images_view.outputs, self._runs_view.file], **LATEST, **IN_TURN,
@@ -158,7 +158,7 @@ class ClustersTab:
         followed = self._job_view.wire(news, self.show, outputs)
         for event in (generated, followed):
             event.then(self.on_map, images_view.colour, images_view.map_outputs, **VIEW)
-        looked = [self._job_view.followed, rcc, form.folder, form.root, window.run, window.seen, self._compared,
+        looked = [self._job_view.followed, rcc, form["folder"], form.root, window.run, window.seen, self._compared,
                   self._spots.widget]  # fmt: skip
         news.folder(self._on_folder, looked, [*filled_in, *outputs], **LATEST, **EDITS)
         noted = [rcc, window.run, window.seen, self._compared, self._spots.widget]
@@ -257,7 +257,7 @@ class ClustersTab:
     def _show_last(self) -> dict:
         """For a window that was just opened: from now on, the form can be edited."""
         results = self._settings.results
-        fields = {widget: gr.update(interactive=True) for widget in self.form.fields}
+        fields = {widget: gr.update(interactive=True) for widget in self.form.widgets}
         if not results.there:
             return {**fields, self._status: self._nothing}
         try:
@@ -295,20 +295,26 @@ class ClustersTab:
         except SAFEError as error:
             return {self._status: failed(error)}
 
-    def on_generate(self, source: str, *others: Any) -> Iterator[dict]:
+    def _on_generate(self, *values: Any) -> Iterator[dict]:
+        yield from self.generate(self.form.named(values))
+
+    def generate(self, fields: Mapping[str, Any]) -> Iterator[dict]:
         """Generate RCCs from what the fields of the form hold."""
         settings = self._settings
 
         def work(job: Job) -> None:
-            images, wanted = self.form.wanted(source, *others)
+            def of_rates(what: str, done: int, total: int) -> None:
+                job.progress(f"The RCCs are there. For their failure rates: {what}", done, total)
+
+            images, wanted = self.form.wanted(fields)
             generate_clusters(images, settings.out, wanted, within=settings.root, progress=job.progress)
             try:  # the clusters are shown meanwhile: every window hears that the folder has changed
-                explain_failures(settings.out, within=settings.root, weights=settings.weights, progress=job.progress)
+                explain_failures(settings.out, within=settings.root, weights=settings.weights, progress=of_rates)
             except SAFEError as error:
                 raise SAFEError(f"The RCCs were found, but not compared with images that are right. {error}") from error
 
         take_labels(settings.out)
-        yield {self.form.root: source}
+        yield {self.form.root: fields["folder"]}
         yield from self._job_view.start(work, lambda: {**self.show(), **self.show_form(folded=True)})
 
     def _on_accept(self, run: str) -> dict:
@@ -317,7 +323,7 @@ class ClustersTab:
         if offer is None:
             return gr.skip()
         names = [printable(name) for name in (*clusters.without, offer[0])]
-        return {self.form.aside: names, self.form.more: gr.update(open=True)}
+        return {self.form["aside"]: names, self.form.more: gr.update(open=True)}
 
     def on_map(self, by: str | None) -> dict:
         results = self._settings.results

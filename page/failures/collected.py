@@ -1,6 +1,7 @@
 """The failures in the output folder with all answers of the network, read once and kept as long as they are there."""
 
 import functools
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from reasons.groups import KnownGroups, groups_of_test
 from support.entries import is_within
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
+from support.text import printable
 
 _FILES = (ACCURACY_FILE, FAILURES_FILE, PREDICTIONS_FILE)
 OUTDATED = "Other failures were collected in the meantime. Reload the page to see them."
@@ -128,6 +130,21 @@ def failures_of(clusters: RootCauseClusters, out: Path) -> Failures | None:
     failures = load_failures(out)
     images = {*clusters.paths, *(skipped.path for skipped in clusters.skipped)}
     return failures if images == {failure.source for failure in failures.failing} else None
+
+
+def network_of(failures: Failures, settings: PageSettings) -> dict[str, str]:
+    """The network that failed and its test images, as a form names them: `model`, `test`; empty as of `model_of`.
+
+    Empty as well if they are not for the visitors of the page.
+    """
+    model = model_of(failures)
+    if model is None:
+        return {}
+    try:
+        paths = [printable(settings.accept(os.fspath(path))) for path in (model, failures.test_root)]
+    except SAFEError:
+        return {}
+    return dict(zip(("model", "test"), paths, strict=True))
 
 
 def model_of(failures: Failures) -> Path | None:

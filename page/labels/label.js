@@ -6,6 +6,7 @@ const LETTERS = "abcdefghijklmnopqrstvwxyz";  // u is for undo
 const KEYS = [..."1234567890", ...LETTERS, ...LETTERS.toUpperCase()];  // the last with Shift
 // at: the place of the image among those visible; behind the last one where there is nothing more to label
 let state = null, at = 0, busy = false, turn = 0;
+let asked = null;  // the label of which it was asked whether it is to replace others
 let pictures = {};  // of each class, an image or two
 const MANY = 9;  // classes, above which they can be searched
 
@@ -31,8 +32,10 @@ async function load(rcc, start = first) {
   if (mine === turn) show(next, start);  // an answer to an earlier question may come later
 }
 
-function say(text) {
+// What was asked is answered by giving the same label again, as the next thing that is done.
+function say(text, label = null) {
   $(".safe-label-news").textContent = text;
+  asked = label;
 }
 
 function keyOf(event) {
@@ -147,6 +150,8 @@ function keepFocus(focused) {
 async function give(label) {
   const list = visible(), image = list[at], all = $('[name="scope"][value="all"]').checked;
   if (busy || !state || (!image && !all)) return;
+  const others = all && asked !== label ? state.images.filter((one) => one.label && one.label !== label).length : 0;
+  if (others) return say(`${others} of this RCC ${others === 1 ? "has another label" : "have other labels"}. Give “${label}” again to replace ${others === 1 ? "it" : "them"}.`, label);
   work(true);
   say("");
   try {

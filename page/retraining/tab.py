@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from dnn.model import DnnOptions
+from page.failures.collected import failures_of, network_of
 from page.failures.tab import rescale_field, trust_field
 from page.form_tab import FormTab, given
 from page.forms import remember, remembered
@@ -141,13 +142,16 @@ class RetrainingTab(FormTab):
         return self._read(key)
 
     def _last_form(self) -> dict:
-        """The form as it was last sent; before that, the paths of a retraining by the command."""
+        """The form as it was last sent; before that, the paths of a retraining by the command, or of the failures."""
         settings = self._settings
         fields: dict[str, Any] = dict(remembered(settings.out, TAB))
         if not fields:
             with contextlib.suppress(SAFEError):
-                result = retraining_of(settings.out, settings.results.shown().review)
-                fields = {"test": printable(os.fspath(result.test_root))}
+                review = settings.results.shown().review
+                failures = failures_of(review.original, settings.out)
+                fields = dict(network_of(failures, settings) if failures else {})
+                result = retraining_of(settings.out, review)
+                fields["test"] = printable(os.fspath(result.test_root))
                 if result.after is None:
                     fields["model"] = printable(os.fspath(result.model))
             fields |= {name: text for name, text in remembered(settings.out, LABELS).items() if name == "train"}

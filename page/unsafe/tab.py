@@ -8,8 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from dnn.failures import Failures
-from page.failures.collected import failures_of, model_of
+from page.failures.collected import failures_of, network_of
 from page.form_tab import FormTab
 from page.forms import remember, remembered
 from page.grid_view import Listed, ListedView, scripted_widget
@@ -170,24 +169,10 @@ class UnsafeTab(FormTab):
             sent = fields.get(RUN) == shown.run and fields.get("accuracy")
             if not sent and (failures := failures_of(shown.review.original, settings.out)):
                 fields["accuracy"] = f"{failures.accuracy:.6g}"
-                fields |= self._network_of(failures)
+                # With it, images are chosen that it is likely to get wrong as well, which teach it more than the
+                # nearest alone (docs/decisions/020-quotas-by-size.md).
+                fields |= network_of(failures, settings)
         return fields
-
-    def _network_of(self, failures: Failures) -> dict[str, str]:
-        """The fields of the network that failed: with it, images are chosen that it is likely to get wrong as well.
-
-        Those teach it more than the nearest alone (docs/decisions/020-quotas-by-size.md).
-        """
-        model = model_of(failures)
-        if model is None:
-            return {}
-        paths = {"model": printable(os.fspath(model)), "test": printable(os.fspath(failures.test_root))}
-        try:
-            for path in paths.values():
-                self._settings.accept(path)
-        except SAFEError:
-            return {}  # not for the visitors of this page
-        return paths
 
     def _now(self) -> Marks:
         return super()._now()._replace(retraining=0)
@@ -237,12 +222,15 @@ class UnsafeTab(FormTab):
 
 def _listed(unsafe: UnsafeSet, chosen: str) -> Listed:
     """The images selected for an RCC; all of them for anything else."""
-    images = [image for image in unsafe.images if chosen in (ALL, str(image.rcc))] or unsafe.images
-    paths = [image.image for image in images]
-    return Listed(
-        f"{count(len(images), 'image')} to label, the nearest first", unsafe.improvement_root, paths,
-        lambda place: images[place].why,
-    )  # fmt: skip
+    of_rcc = [image for image in unsafe.images if chosen == str(image.rcc)]
+    images = of_rcc or unsafe.images
+    whose = f"for {title(images[0].rcc)}" if of_rcc else "by RCC"
+    heading = f"{count(len(images), 'image')} to label {whose}, the nearest first"
+
+    def told(place: int) -> str:
+        return images[place].why if of_rcc else f"{title(images[place].rcc)} · {images[place].why}"
+
+    return Listed(heading, unsafe.improvement_root, [image.image for image in images], told)
 
 
 def _tiles(unsafe: UnsafeSet, current: Shown) -> list[dict[str, str]]:
@@ -251,6 +239,6 @@ def _tiles(unsafe: UnsafeSet, current: Shown) -> list[dict[str, str]]:
     rows = [("All RCCs", len(unsafe.images), "to label", ALL)]
     for rcc in rccs_of(current.clusters):
         out = "left out, " if rcc in unsafe.left_out else ""
-        more = f"{out}of {unsafe.candidates[rcc]:,}; {count(sizes[rcc], 'image')} failing"
+        more = f"{out}of {unsafe.candidates[rcc]:,} near it; {count(sizes[rcc], 'failing image')}"
         rows.append((title(rcc, current.notes), selected[rcc], more, str(rcc) if selected[rcc] else ""))
     return [{"title": name, "figure": f"{n:,}", "more": more, "opens": opens} for name, n, more, opens in rows]

@@ -17,6 +17,7 @@ from page.failures.view import images_of
 from page.forms import remember
 from page.jobs import Job, Jobs, PageSettings
 from page.results import Results
+from page.retraining.tab import RetrainingTab
 from page.unsafe.tab import TAB, UnsafeTab
 from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.moved import take_new_place
@@ -323,7 +324,7 @@ def test_with_a_root_a_file_beside_a_detectors_folder_that_leads_outside_is_not_
     assert "read beside the folder" in told
 
 
-# --- The network whose failures were collected, in the form of the unsafe set -----------------------------------
+# --- The network whose failures were collected, in the forms of the unsafe set and the retraining ---------------
 
 
 def model_file(path, layer="Dense"):
@@ -349,15 +350,16 @@ def folder(tmp_path_factory):
     return folder
 
 
-def form_of(folder, root=None):
-    tab = UnsafeTab.__new__(UnsafeTab)  # without its widgets, each of which opens an event loop
+def form_of(folder, root=None, kind=UnsafeTab):
+    tab = kind.__new__(kind)  # without its widgets, each of which opens an event loop
     tab._settings = PageSettings(folder / "out", Jobs(), Results(folder / "out", root), root=root)
     return tab._last_form()
 
 
 def test_the_network_and_its_test_folder_are_filled_in_unless_others_were_sent(folder):
-    form = form_of(folder)
-    assert (form["model"], form["test"]) == (str(folder / "model.keras"), str(folder / "test"))
+    for kind in (UnsafeTab, RetrainingTab):
+        form = form_of(folder, kind=kind)
+        assert (form["model"], form["test"]) == (str(folder / "model.keras"), str(folder / "test"))
     run = fingerprint(Results(folder / "out").shown().review.original)
     remember(folder / "out", TAB, {"accuracy": "0.8", "model": "", "test": "", "run": run})
     assert form_of(folder)["model"] == ""

@@ -52,18 +52,23 @@ def test_with_another_run_fields_hold_what_it_was_made_with_but_for_what_was_typ
     assert renewed({}, dict.fromkeys(after, "typed"), after) == {}
 
 
+def retrain(out: Path, job: Job, **sent: object) -> None:
+    """Send the form of the tab Retraining."""
+    tab = laid_out(lambda: retraining_tab.RetrainingTab(PageSettings(out, Jobs(), Results(out, None))))
+    form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | {"model": "m", "train": "a", "test": "b"}
+    tab._retrain(job, form | sent, trust=False)
+
+
 @pytest.mark.parametrize(("checked", "unlabelled"), [(True, 0), (False, None), ("", None)])
 def test_labelled_images_only_are_what_the_box_asks_for(tmp_path, monkeypatch, checked, unlabelled):
     asked = []
     monkeypatch.setattr(retraining_tab, "retrain_apart", lambda *paths, wishes, **more: asked.append(wishes))
-    tab = laid_out(lambda: retraining_tab.RetrainingTab(PageSettings(tmp_path, Jobs(), Results(tmp_path, None))))
-    form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | {"model": "m", "train": "a", "test": "b"}
-    tab._retrain(Job("retraining", 1, print), form | {"one_pass": checked}, trust=False)
+    retrain(tmp_path, Job("retraining", 1, print), one_pass=checked)
     assert [wishes.unlabelled for wishes in asked] == [unlabelled]
 
 
 def test_stopping_ends_a_retraining_at_once_until_there_is_an_epoch_to_keep(tmp_path, monkeypatch):
-    def retrain(*paths, progress, on_epoch, should_stop, **more):
+    def stopped_while(*paths, progress, on_epoch, should_stop, **more):
         epochs = tuple(Epoch(i, 0.5, 0.5, 0.5, 0.1) for i in range(2))
         on_epoch(epochs[:1], (1,))
         progress("Retraining", 0, 1)
@@ -75,10 +80,8 @@ def test_stopping_ends_a_retraining_at_once_until_there_is_an_epoch_to_keep(tmp_
         stopped.append(should_stop())
 
     stopped, job = [], Job("retraining", 1, print)
-    monkeypatch.setattr(retraining_tab, "retrain_apart", retrain)
-    tab = laid_out(lambda: retraining_tab.RetrainingTab(PageSettings(tmp_path, Jobs(), Results(tmp_path, None))))
-    form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | {"model": "m", "train": "a", "test": "b"}
-    tab._retrain(job, form, trust=False)
+    monkeypatch.setattr(retraining_tab, "retrain_apart", stopped_while)
+    retrain(tmp_path, job)
     assert stopped == [True]
 
 

@@ -107,12 +107,16 @@ def test_after_the_last_image_of_an_rcc_the_next_one_follows_and_after_the_last_
     expect(news).to_have_text("Every image of the unsafe set has a label.")
     for key in ("2", "ArrowRight", "2"):
         press(page, widget, key, 9)
-    assert set(labels(served)) == {"sign_00"}
     page.keyboard.press("ArrowLeft")
     expect(caption).to_contain_text(f"sign_00 · {sizes[-1]} of {sizes[-1]}")
     press(page, widget, "2", 9)
     press(page, widget, "3", 9)
+    widget.get_by_text("All of this RCC are").click()
+    press(page, widget, "3", 9)
+    expect(news).to_contain_text("Give “sign_02” again to replace")
     assert labels(served) == ["sign_00"] * 8 + ["sign_01"]
+    press(page, widget, "3", 9)
+    assert labels(served) == ["sign_00"] * (9 - sizes[-1]) + ["sign_02"] * sizes[-1]
 
 
 @pytest.mark.slow

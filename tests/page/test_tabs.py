@@ -94,19 +94,6 @@ def generated(browser: Browser, served: Served) -> Served:
     return served
 
 
-def image_of(page: Page, selector: str) -> bytes:
-    """The image that an element shows."""
-    image = page.locator(selector)
-    expect(image).to_have_attribute("src", re.compile("."))
-    expect(image).not_to_have_js_property("naturalWidth", 0)
-    return page.request.get(image.evaluate("image => image.currentSrc")).body()
-
-
-def open_unsafe_tab(page: Page) -> None:
-    page.get_by_role("tab", name="Unsafe set").click()
-    expect(page.locator("#improvement")).to_be_visible()
-
-
 def select(page: Page, folder: Path, accuracy: str) -> None:
     """Fill in the second tab, and click."""
     give_accuracy(page, accuracy)
@@ -145,7 +132,9 @@ def test_the_last_run_is_shown_with_an_animated_gif_and_names_as_text_and_stays_
     lines = (generated.out / LABELS_FILE).read_text().splitlines()
     size = sum(line.startswith("0\t") for line in lines)
     expect(page.locator("#rcc-heading")).to_contain_text(f"{size} images · ")
-    with Image.open(io.BytesIO(image_of(page, "#rcc-gif img"))) as gif:
+    shown = page.locator("#rcc-gif img")
+    expect(shown).not_to_have_js_property("naturalWidth", 0)
+    with Image.open(io.BytesIO(page.request.get(shown.evaluate("image => image.currentSrc")).body())) as gif:
         assert (gif.format, gif.is_animated, gif.n_frames) == ("GIF", True, size)
     rcc = next(int(line.split("\t")[0]) for line in lines if MARKUP.format(0) in line)
     page.locator(f"#rcc-list [data-rcc='{rcc}']").click()
@@ -179,9 +168,8 @@ def test_the_form_keeps_the_extractor_and_the_precision_of_a_run(clusters, monke
     run = dataclasses.replace(clusters, notice="", extractor_identity="vgg16-conv-4224-0-float32")
     assert (requested_extractor(run), requested_precision(run)) == ("vgg16-conv", "auto")
     assert requested_extractor(dataclasses.replace(run, notice="Using vgg16-conv instead of vgg16.")) == "auto"
-    assert (
-        requested_extractor(dataclasses.replace(run, projection=run.projection._replace(extractor="vgg16"))) == "auto"
-    )
+    vgg16 = run.projection._replace(extractor="vgg16")
+    assert requested_extractor(dataclasses.replace(run, projection=vgg16)) == "auto"
     monkeypatch.setattr("features.weights._processor_flags", lambda: {"amx_bf16"})
     assert requested_precision(run) == "float32"
 
@@ -217,7 +205,7 @@ def test_every_input_has_a_label_and_a_hint(served):
 
 
 def test_an_improvement_folder_becomes_the_unsafe_set_that_the_list_and_the_grid_show(generated, page):
-    open_unsafe_tab(page)
+    page.get_by_role("tab", name="Unsafe set").click()
     select(page, generated.improvement, "0.5")
     expect(page.locator("#unsafe-status strong")).to_contain_text("8 of 18 improvement images selected")
     # 24 failing images are half of 48; 0.3 · 48 · 0.5 = 7.2

@@ -60,10 +60,6 @@ def noted(served: Served, rcc: int) -> tuple[str, str, str]:
     return (note.name, note.note, note.verdict) if note else ("", "", "")
 
 
-def judge(page: Page, verdict: str) -> None:
-    page.locator("#rcc-verdict").get_by_text(verdict, exact=True).click()
-
-
 def choose(page: Page, rcc: int) -> None:
     page.locator(f"#rcc-list [data-rcc='{rcc}']").click()
     expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {rcc}")
@@ -85,7 +81,7 @@ def test_fields_that_a_window_does_not_change_stay_as_another_one_has_written_th
     wait_until(lambda: noted(served, 0) == ("dark", "hazard H3", ""))
     field(b, "rcc-name").focus()
     field(b, "rcc-note").focus()
-    judge(b, "Unsafe")
+    b.locator("#rcc-verdict").get_by_text("Unsafe", exact=True).click()
     wait_until(lambda: noted(served, 0) == ("dark", "hazard H3", "unsafe"))
     expect(field(b, "rcc-name")).to_have_value("dark")  # at its next look
     expect(b.locator("#rcc-list [data-rcc='0'] b")).to_have_text("dark")

@@ -37,3 +37,5 @@ def test_the_accuracy_is_that_of_the_predictions_the_clusters_were_found_with(ca
     table.write_text("".join(lines[:-1]))  # other predictions than those that the clusters were found with
     with pytest.raises(SAFEError, match="Expected the test accuracy, or the size"):
         select_images(case.test, case.out, SelectionSettings())
+    with pytest.raises(SAFEError, match="The number of images must be a number"):  # before a model is looked for
+        select_images(case.test, case.out, SelectionSettings(size="x"), model="none.keras", test=case.test)

@@ -38,6 +38,7 @@ def test_images_are_found_where_they_lie_now_and_all_that_was_said_stays(out, tm
     assert load_clusters(out).image_root == old
     assert take_new_place(out, old, new) == ["26 failing images found"]
     assert load_clusters(out).image_root == new
+    assert (out / "rcc_profiles.csv").is_file()  # written again, with what could not be read meanwhile
     assert load_review(out).notes[0] == said
     set_note(out, RccNote(1, name="snow"))
     assert not load_unsafe_set(out).improvement_root.is_dir()

@@ -213,7 +213,7 @@ def test_looks_that_right_images_have_as_well_are_set_aside(stained):
     assert "without looks" in how_found(clusters)
     assert not any(note.startswith("set aside: ") for note in notes_of(stained.out))
     record = run_record(stained.out)["set_aside"]
-    assert (record["names"], record["fitted_to"], record["right"]) == ([LOOKS], 240, 120)
+    assert (record["names"], record["source"], record["fitted_to"], record["right"]) == ([LOOKS], None, 240, 120)
     assert record["directions"] == clusters.contrast
     explain_failures(stained.out)
     assert nuisance_of(stained.out) is None

@@ -67,6 +67,6 @@ def test_improvement_images_lie_where_the_selection_has_them(case, improvement, 
         place = others.paths.index(image.image)
         assert np.linalg.norm(cores - others.points[place], axis=1).min() == pytest.approx(image.distance, abs=1e-4)
         scene = image.image.split("/")[0]
-        assert others.told[place] == f"{scene} · unsafe set: among the nearest to RCC {image.rcc}"
+        assert others.told[place] == f"{scene} · in the unsafe set for RCC {image.rcc}"
     rest = set(others.paths) - {image.image for image in unsafe.images}
     assert {others.told[others.paths.index(path)] for path in rest} <= {"snow", "wood"}

@@ -126,7 +126,7 @@ def test_the_learning_rate_comes_from_the_model(folder):
     ],
 )
 def test_settings_out_of_range_are_refused(dnn, name, value):
-    with pytest.raises(SAFEError, match=f"{name} must be a"):
+    with pytest.raises(SAFEError, match=f"{name.replace('_', ' ')} must be a"):
         choose_settings(dnn, Wishes(**{name: value}))
 
 
