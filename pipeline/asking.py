@@ -137,10 +137,10 @@ def asking(
     tested, record = answers_of_run(out, review.original, within), _record_of(root)
     file = path_of(model, "a model") if model else model_at_hand(root, within)
     if file is None or tested is None or tested.answers.detector:
+        without = "of a detector" if tested and tested.answers.detector else "without them" if file else "without it"
         raise SAFEError(
             "Expected the answers of a classifier or regression to its test set, and the model itself. Received: "
-            f"{out}, without {'them' if file else 'the model'}. Collect the failures with a model and cluster them, or "
-            "give the file of the model."
+            f"{out}, {without}. Collect the failures with such a model and cluster them, or give the file of the model."
         )
     options = options._replace(rescale=options.rescale or _scaling(record))
     return Asking(review, listed, chosen(listed, names) if names else listed, tested, file, options, record)
