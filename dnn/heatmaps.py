@@ -3,8 +3,9 @@
 In: a model, and images with their true classes. Out: a heatmap for each image. Of a Keras model this is the gradient of
 the log odds of the true class with respect to the last map of its convolutions, times that map, summed over channels
 (HiResCAM; with the mean gradient of each channel in its place it would be Grad-CAM, which is the same where a mean of
-each channel is what the last layer takes). Of an ONNX model, which gives no gradients, parts of the image are covered
-one after the other. Of a regression, minus the squared error stands for the log odds.
+each channel is what the last layer takes). Of an ONNX model, which gives no gradients, and of one without a map of
+several pixels, parts of the image are covered one after the other. Of a regression, minus the squared error stands for
+the log odds.
 
 The predicted class would say what speaks for another answer in each image; what speaks for the true one can be compared
 between images that are right and images that fail.
@@ -25,7 +26,6 @@ from dnn.model import Dnn, sized_for
 from dnn.model_file import flat_operations
 from dnn.onnx_model import OnnxModel
 from dnn.predictions import Pixels, batches
-from support.errors import SAFEError
 from support.progress import Progress, no_progress
 
 GRID = 64  # sides of a heatmap, whatever the size of the image
@@ -77,11 +77,6 @@ def heatmaps(
     ----------
     truth : sequence of int, or of sequences of float
         The true class of each image, as an index of the outputs; of a regression, what its outputs should be.
-
-    Raises
-    ------
-    SAFEError
-        No convolution of the model gives a map of more than one pixel.
     """
     files, true = [root / path for path in paths], np.array(truth)
     dnn = sized_for(dnn, files)
@@ -106,7 +101,9 @@ def _by_gradient(dnn: Dnn, inputs: np.ndarray, truth: np.ndarray) -> tuple[str, 
 
     with tf.GradientTape() as tape, _traced(dnn.model, tape.watch) as calls:
         score = _score(dnn, dnn.model(tf.constant(inputs), training=False), truth)
-    layer, last = _last_map(dnn, calls)
+    if not (found := _last_map(calls)):
+        return _by_covering(dnn, inputs, truth)
+    layer, last = found
     cells = tf.reduce_sum(last * tape.gradient(score, last), axis=-1).numpy()
     down, across = (_cells(calls, last, axis) for axis in (1, 2))
     return f"HiResCAM of the layer {layer.name} ({down.number} × {across.number})", cells, down, across
@@ -158,18 +155,13 @@ def _traced(model: Any, watch: Any) -> Iterator[list[tuple[Any, Any, Any]]]:
             del vars(layer)["call"]
 
 
-def _last_map(dnn: Dnn, calls: Sequence[tuple[Any, Any, Any]]) -> tuple[Any, Any]:
-    """The last layer that gives a map of several pixels, at or after a convolution, and what it gives."""
+def _last_map(calls: Sequence[tuple[Any, Any, Any]]) -> tuple[Any, Any] | None:
+    """The last layer that gives a map of several pixels, at or after a convolution, and what it gives; None if none."""
     names = [type(layer).__name__ for layer, *_ in calls]
     first = next((at for at, name in enumerate(names) if "Conv" in name), len(calls))
     after = zip(names[first:], calls[first:], strict=True)
     found = [call for name, call in after if "Pooling" not in name and min(call[2].shape[1:3]) > 1]
-    if not found:
-        raise SAFEError(
-            "Expected a model with convolutions that give maps, to see where it looks. Received: "
-            f"{dnn.path}, which has none of more than one pixel."
-        )
-    return found[-1][0], found[-1][2]
+    return (found[-1][0], found[-1][2]) if found else None
 
 
 def _cells(calls: Sequence[tuple[Any, Any, Any]], last: Any, axis: int) -> _Cells:

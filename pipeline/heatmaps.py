@@ -65,7 +65,7 @@ def look(
     Raises
     ------
     SAFEError
-        As of `asking`, or the network gives no heatmaps.
+        As of `asking`.
     """
     with working(out, "looking"):
         asked = asking(out, names, model=model, options=options, within=within)

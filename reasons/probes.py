@@ -223,7 +223,7 @@ class Probe(NamedTuple):
         if self.limit is None or self.verdict == OPEN:
             return text
         beyond = "above" if self.failing > self.usual else "below"
-        return f"{text} Half of the right images fail {beyond} {self.attribute} {self.limit:.2g}."
+        return f"{text} Half of the right images fail {beyond} {self.attribute} {self.limit:.3g}."
 
 
 _SAID = {

@@ -1,6 +1,6 @@
 """Does a reason's heatmap show the pixels that its cause touches?
 
-    python -m lab.benchmarks.heatmaps --data gd=DIR oc=DIR hpd=DIR [--photographs faces=DIR signs=DIR] [--write]
+    python -m lab.benchmarks.heatmaps [--data gd=DIR oc=DIR hpd=DIR] [--photographs faces=DIR signs=DIR] [--write]
 
 A case was built by `lab.casestudies.build`. Of the images with a known cause that is a thing in the image, each is
 rendered again without it: the pixels that change by more than `CHANGE` levels are those of the cause. Causes that
@@ -8,7 +8,7 @@ change all of the image, such as darkness, have no place.
 
 Photographs are folders with `test/`, class folders, and `model.keras`. Those that the network gets right are given a
 sticker, sunglasses or glare (see `PLANTED`), as little as makes `LEAST_FAILING` of them fail: these are the failing
-images of that cause, and its pixels are known. With --write, lab/results/heatmaps.md is written.
+images of that cause, and its pixels are known. With --write, sections of lab/results/heatmaps.md are written.
 """
 
 import argparse
@@ -51,6 +51,10 @@ WITHOUT: dict[str, dict[str, Mapping[str, Any]]] = {
     },
     "heads": {"scarf": {"cover": "none"}, "hair over the face": {"fringe": 0.0}},
 }
+COLUMNS = """
+| case | cause | area | seen | the reason's heatmap | one image |
+|---|---|---|---|---|---|
+"""
 INTRODUCTION = f"""
 ## Where the network looks
 
@@ -60,10 +64,13 @@ other columns are shares of a heatmap's mass in the pixels of the cause, and how
 speaks less for the true class in {MOST} failing images than in {MOST} right ones (*the reason's heatmap*), and of what
 speaks for the predicted class in one failing image, which is what Grad-CAM usually shows (*one image*, the median).
 Means of {DRAWS} draws.
+{COLUMNS}"""
+ON_PHOTOGRAPHS = f"""
+## Where the network looks in photographs
 
-| case | cause | area | seen | the reason's heatmap | one image |
-|---|---|---|---|---|---|
-"""
+Written by `python -m lab.benchmarks.heatmaps --photographs`. As above; the cause is put into photographs that the
+network gets right, each draw at another place, and the failing ones of these are the reason's images.
+{COLUMNS}"""
 
 
 class Shares(NamedTuple):
@@ -236,14 +243,14 @@ def rows_of_photographs(name: str, folder: Path) -> list[tuple[str, str, Shares]
         if cause != "sunglasses" or name == "faces":
             draws = [planted_shares(photographs, cause, seed) for seed in range(DRAWS)]
             if found := [one for one in draws if one]:
-                rows.append((f"{name} (photographs)", cause, Shares(*np.mean(found, axis=0).tolist())))
+                rows.append((name, cause, Shares(*np.mean(found, axis=0).tolist())))
                 print(*rows[-1], len(found), file=sys.stderr)
     return rows
 
 
-def section(rows: list[tuple[str, str, Shares]]) -> str:
+def section(introduction: str, rows: list[tuple[str, str, Shares]]) -> str:
     """Markdown: a row for each cause, and the medians."""
-    lines = [INTRODUCTION.strip()]
+    lines = [introduction.strip()]
     for name, cause, found in rows:
         told = [f"{share:.2f} ({share / found.area:.1f} ×)" for share in (found.reason, found.one)]
         lines.append(f"| {name} | {cause} | {found.area:.3f} | {found.seen:.3f} | {told[0]} | {told[1]} |")
@@ -260,17 +267,20 @@ def section(rows: list[tuple[str, str, Shares]]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.heatmaps")
-    parser.add_argument("--data", nargs="+", metavar="NAME=DIR", required=True, help="case studies that were built")
-    parser.add_argument("--photographs", nargs="+", metavar="NAME=DIR", default=[], help="photographs, with a model")
+    for what, about in (("data", "case studies that were built"), ("photographs", "photographs, with a model")):
+        parser.add_argument(f"--{what}", nargs="+", metavar="NAME=DIR", default=[], help=about)
     parser.add_argument("--write", action="store_true", help="write lab/results/heatmaps.md instead of printing")
     options = parser.parse_args(arguments)
     try:
-        begun, rows = time.process_time(), []
-        for given, measure in ((options.data, rows_of), (options.photographs, rows_of_photographs)):
-            for name, _, folder in (one.partition("=") for one in given):
-                rows += measure(name, Path(folder))
+        begun = time.process_time()
+        for name, introduction, given, measure in (
+            ("heatmaps", INTRODUCTION, options.data, rows_of),
+            ("heatmaps-photographs", ON_PHOTOGRAPHS, options.photographs, rows_of_photographs),
+        ):
+            pairs = [one.partition("=") for one in given]
+            if rows := [row for case, _, folder in pairs for row in measure(case, Path(folder))]:
+                tell(name, section(introduction, rows), write=options.write)
         print(f"{time.process_time() - begun:.0f} s of processor time", file=sys.stderr)
-        tell("heatmaps", section(rows), write=options.write)
     except SAFEError as error:
         print(f"heatmaps: {error}", file=sys.stderr)
         return 2
