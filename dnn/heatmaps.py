@@ -3,8 +3,9 @@
 In: a model, and images with their true classes. Out: a heatmap for each image. Of a Keras model this is the gradient of
 the log odds of the true class with respect to the last map of its convolutions, times that map, summed over channels
 (HiResCAM; with the mean gradient of each channel in its place it would be Grad-CAM, which is the same where a mean of
-each channel is what the last layer takes). Of an ONNX model, which gives no gradients, parts of the image are covered
-one after the other. Of a regression, minus the squared error stands for the log odds.
+each channel is what the last layer takes). Of an ONNX model, which gives no gradients, and of one without a map of
+several pixels, parts of the image are covered one after the other. Of a regression, minus the squared error stands for
+the log odds.
 
 The predicted class would say what speaks for another answer in each image; what speaks for the true one can be compared
 between images that are right and images that fail.
@@ -21,11 +22,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnn.model import SCALINGS, Dnn, sized_for
+from dnn.model import Dnn, sized_for
 from dnn.model_file import flat_operations
 from dnn.onnx_model import OnnxModel
-from dnn.predictions import Pixels
-from support.errors import SAFEError
+from dnn.predictions import Pixels, batches
 from support.progress import Progress, no_progress
 
 GRID = 64  # sides of a heatmap, whatever the size of the image
@@ -77,32 +77,19 @@ def heatmaps(
     ----------
     truth : sequence of int, or of sequences of float
         The true class of each image, as an index of the outputs; of a regression, what its outputs should be.
-
-    Raises
-    ------
-    SAFEError
-        No convolution of the model gives a map of more than one pixel.
     """
     files, true = [root / path for path in paths], np.array(truth)
     dnn = sized_for(dnn, files)
     pixels = Pixels(dnn, files, cache_bytes=0)
     of_batch = _by_covering if isinstance(dnn.model, OnnxModel) else _by_gradient
     how, indices, maps = "", [np.empty(0, np.int64)], [np.empty((0, GRID, GRID), np.float32)]
-    for begin in range(0, len(files), BATCH):
-        progress(WHAT, begin, len(files))
-        taken, kept = pixels.take(np.arange(begin, min(begin + BATCH, len(files))))
+    for inputs, kept in batches(dnn, pixels, np.arange(len(files)), BATCH):
+        progress(WHAT, sum(map(len, indices)), len(files))
         if len(kept):
-            how, cells, down, across = of_batch(dnn, _scaled(dnn, taken), true[kept])
-            maps.append(down.spread(taken.shape[1]) @ cells @ across.spread(taken.shape[2]).T)
-            indices.append(kept)
+            indices.append(kept.numpy())
+            how, cells, down, across = of_batch(dnn, inputs.numpy(), true[indices[-1]])
+            maps.append(down.spread(inputs.shape[1]) @ cells @ across.spread(inputs.shape[2]).T)
     return Heatmaps(how, np.concatenate(indices), np.concatenate(maps))
-
-
-def _scaled(dnn: Dnn, pixels: np.ndarray) -> np.ndarray:
-    """Pixels as the model takes them."""
-    factor, offset = SCALINGS[dnn.scaling]
-    scaled = pixels * np.float32(factor) + np.float32(offset)
-    return scaled if len(dnn.model.inputs[0].shape) == 4 else scaled[..., 0]
 
 
 # --- By the gradient --------------------------------------------------------------------------------------------
@@ -114,7 +101,9 @@ def _by_gradient(dnn: Dnn, inputs: np.ndarray, truth: np.ndarray) -> tuple[str, 
 
     with tf.GradientTape() as tape, _traced(dnn.model, tape.watch) as calls:
         score = _score(dnn, dnn.model(tf.constant(inputs), training=False), truth)
-    layer, last = _last_map(dnn, calls)
+    if not (found := _last_map(calls)):
+        return _by_covering(dnn, inputs, truth)
+    layer, last = found
     cells = tf.reduce_sum(last * tape.gradient(score, last), axis=-1).numpy()
     down, across = (_cells(calls, last, axis) for axis in (1, 2))
     return f"HiResCAM of the layer {layer.name} ({down.number} × {across.number})", cells, down, across
@@ -166,38 +155,29 @@ def _traced(model: Any, watch: Any) -> Iterator[list[tuple[Any, Any, Any]]]:
             del vars(layer)["call"]
 
 
-def _last_map(dnn: Dnn, calls: Sequence[tuple[Any, Any, Any]]) -> tuple[Any, Any]:
-    """The last layer that gives a map of several pixels, at or after a convolution, and what it gives."""
-    found, convolved = None, False
-    for layer, _, outputs in calls:
-        kind = type(layer).__name__
-        convolved = convolved or "Conv" in kind
-        if convolved and min(outputs.shape[1:3]) > 1 and "Pooling" not in kind:
-            found = layer, outputs
-    if found is None:
-        raise SAFEError(
-            "Expected a model with convolutions that give maps, to see where it looks. Received: "
-            f"{dnn.path}, which has none of more than one pixel."
-        )
-    return found
+def _last_map(calls: Sequence[tuple[Any, Any, Any]]) -> tuple[Any, Any] | None:
+    """The last layer that gives a map of several pixels, at or after a convolution, and what it gives; None if none."""
+    names = [type(layer).__name__ for layer, *_ in calls]
+    first = next((at for at, name in enumerate(names) if "Conv" in name), len(calls))
+    after = zip(names[first:], calls[first:], strict=True)
+    found = [call for name, call in after if "Pooling" not in name and min(call[2].shape[1:3]) > 1]
+    return (found[-1][0], found[-1][2]) if found else None
 
 
 def _cells(calls: Sequence[tuple[Any, Any, Any]], last: Any, axis: int) -> _Cells:
     """Where the cells of a map lie in the image: in what the layers that led to it have left of it."""
-    made_by = {id(outputs): (layer, inputs) for layer, inputs, outputs in calls}
-    path, at = [], last
-    while id(at) in made_by:
-        layer, inputs = made_by[id(at)]
+    seen: dict[int, tuple[float, float]] = {}
+    for layer, inputs, outputs in calls:
         inputs = inputs[0] if isinstance(inputs, list | tuple) else inputs
-        path.append((layer, int(inputs.shape[axis]), int(at.shape[axis])))
-        at = inputs
-    begin, end = 0.0, float(at.shape[axis])
-    for layer, before, after in reversed(path):
+        given = inputs if len(inputs.shape) == 4 else outputs  # a list of numbers, reshaped
+        begin, end = seen.get(id(inputs), (0.0, float(given.shape[axis])))
         if "Crop" in type(layer).__name__:
+            before, after = int(given.shape[axis]), int(outputs.shape[axis])
             pixels = (end - begin) / before
             begin += pixels * (layer.cropping[axis - 1][0] if hasattr(layer, "cropping") else (before - after) // 2)
             end = begin + pixels * after
-    return _Cells(begin, end, int(last.shape[axis]))
+        seen[id(outputs)] = begin, end
+    return _Cells(*seen[id(last)], int(last.shape[axis]))
 
 
 # --- By covering ------------------------------------------------------------------------------------------------

@@ -206,7 +206,7 @@ def heatmaps_apart(
     Raises
     ------
     SAFEError
-        As of `heatmaps`, or the process has crashed or does not answer.
+        The process has crashed or does not answer.
     """
     question = _about(dnn, root, paths) | {"truth": list(truth)}
     how, indices, maps = dnn.model.numbers(question, (WHAT, 0, 0), progress)

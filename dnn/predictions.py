@@ -242,7 +242,6 @@ class Pixels:
     Attributes
     ----------
     files : sequence of Path
-        Empty for an array.
     unreadable : dict of int to str
         Index of each unreadable image, and the reason; filled as the images are read.
     """
@@ -253,20 +252,12 @@ class Pixels:
         self.shape = (dnn.height, dnn.width, dnn.channels)
         self.unreadable: dict[int, str] = {}
         self.files = files
-        self._length = len(files)
         fits = len(files) * math.prod(self.shape) <= cache_bytes
         self._cache = np.empty((len(files), *self.shape), np.uint8) if fits else None
         self._known = np.zeros(len(files), bool)
 
-    @classmethod
-    def of_array(cls, dnn: Dnn, images: np.ndarray) -> "Pixels":
-        """Images that are already in memory: uint8 of shape (n, height, width, channels)."""
-        pixels = cls(dataclasses.replace(dnn, height=images.shape[1], width=images.shape[2]), (), cache_bytes=0)
-        pixels._length, pixels._cache, pixels._known = len(images), images, np.ones(len(images), bool)
-        return pixels
-
     def __len__(self) -> int:
-        return self._length
+        return len(self.files)
 
     def take(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The readable images among `indices`.

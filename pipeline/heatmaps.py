@@ -65,16 +65,14 @@ def look(
     Raises
     ------
     SAFEError
-        As of `asking`, or the network gives no heatmaps.
+        As of `asking`.
     """
     with working(out, "looking"):
         asked = asking(out, names, model=model, options=options, within=within)
         run, digest = asked.review.run, sha256_if_there(asked.model)
         wanted = {one.subject: _wanted(asked, one, digest) for one in asked.reasons if one.images}
-        left = dict(wanted)
-        for subject, known in heatmaps_of(out, run, wanted).items():
-            if known.facts["key"] == wanted[subject].key:
-                del left[subject]
+        known = {subject: one.facts["key"] for subject, one in heatmaps_of(out, run, wanted).items()}
+        left = {subject: one for subject, one in wanted.items() if known.get(subject) != one.key}
         for heatmap in _computed(asked, left, progress).values():
             keep_heatmap(out, run, heatmap)
         kept = heatmaps_of(out, run, [one.subject for one in asked.listed])
@@ -95,8 +93,7 @@ def look_at(
     asked = asking(out, (), within=within)
     rows = asked.tested.rows_of(asked.review.clusters.image_root, images).tolist()
     known = {image: _Wanted(([row], [], []), "") for image, row in zip(images, rows, strict=True) if row >= 0}
-    computed = _computed(asked, known, progress)
-    found = {image: heatmap for image, heatmap in computed.items() if heatmap.facts["n_failing"]}
+    found = {image: one for image, one in _computed(asked, known, progress).items() if one.facts["n_failing"]}
     if images[0] not in found:
         raise SAFEError(
             f"Expected an image of the test set that can be read. Received: {printable(images[0])}. Choose another one."

@@ -17,10 +17,11 @@ from features.extractor import INPUT_SIZE
 from pipeline.asking import Asking, asking
 from pipeline.descriptions import show_reasons
 from pipeline.run_record import groups_of, table_of
+from rccs.parameters import numbers_of, read_texts
 from rccs.profiles import load_profiles
 from reasons.groups import named_groups
 from reasons.listed import Reason
-from reasons.probes import IMAGES, PROBES_FILE, Images, Probe, images_of, load_probes, probe, probes_text, spread_over
+from reasons.probes import PROBES_FILE, ROTATION, Images, Probe, images_of, load_probes, probe, probes_text, spread_over
 from store.output_folder import working
 from store.runs import CLUSTERS, PROBES, add_run, present_runs, remove_run
 from support.entries import StrPath
@@ -51,9 +52,8 @@ def probe_reasons(
     with working(out, "probing"):
         run = present_runs(out)[CLUSTERS]
         asked = asking(out, names, model=model, options=options, within=within, profiles=load_profiles(out))
-        if any(one.rate != one.rate for one in asked.listed) or (
-            asked.regression and asked.record.get("threshold") is None
-        ):
+        unknown = asked.regression and asked.record.get("threshold") is None
+        if unknown or any(one.rate != one.rate for one in asked.listed):
             raise SAFEError(
                 "Expected an analysis that compares failing images with right ones and, of a regression, knows the "
                 f"threshold on its error. Received: {out}. Collect the failures with the model, and cluster them."
@@ -71,11 +71,12 @@ def probe_reasons(
 
 
 class Sources(NamedTuple):
-    """The DNN, what it is asked about, the groups of the test set, and where to report progress."""
+    """The DNN, what it is asked about, groups and rotation of the test set, and where to report progress."""
 
     dnn: Dnn
     asked: Asking
     of: np.ndarray
+    rotation: np.ndarray
     progress: Progress
 
     def probes(self, reason: Reason) -> list[Probe]:
@@ -88,7 +89,7 @@ class Sources(NamedTuple):
 
     def images(self, rows: np.ndarray, *, wanted: bool) -> Images:
         """Some images of the test set, of those that the DNN gets right, or wrong."""
-        tested, drawn = self.asked.tested, spread_over(rows, self.of[rows], IMAGES).tolist()
+        tested, drawn = self.asked.tested, spread_over(rows, self.of[rows]).tolist()
         read = {row: one for row in drawn if (one := _pixels(tested.root / tested.paths[row], self.dnn)) is not None}
         same = self.ask(list(read.values()), list(read)) == wanted if read else np.zeros(0, bool)
         if read and same.mean() < LEAST_SAME:
@@ -98,7 +99,7 @@ class Sources(NamedTuple):
                 "(--rescale)."
             )
         kept = np.array(list(itertools.compress(read, same)), int)
-        return images_of(kept, [read[row] for row in kept.tolist()], self.of[kept])
+        return images_of(kept, [read[row] for row in kept.tolist()], self.of[kept], self.rotation[kept])
 
     def ask(self, pixels: Sequence[np.ndarray], rows: Sequence[int]) -> np.ndarray:
         """As of `reasons.probes.Ask`; what is true of the images is what the table of the DNN's answers says."""
@@ -116,7 +117,10 @@ def _sources(out: Path, asked: Asking, within: Path | None, progress: Progress) 
     dnn = sized_for(asked.load(progress), [tested.root / path for path in tested.paths])
     table = table_of(out, "parameters", asked.review.clusters)
     groups = named_groups(groups_of(out), tested, parameters=table, within=within, required=False)
-    return Sources(dnn, asked, groups.groups.of if groups else np.arange(len(tested.paths)), progress)
+    of, turned = groups.groups.of if groups else np.arange(len(tested.paths)), [""] * len(tested.paths)
+    if table and any(ROTATION in one.stated for one in asked.reasons):
+        turned = read_texts(table, tested.root, tested.paths).get(ROTATION, turned)
+    return Sources(dnn, asked, of, np.nan_to_num(numbers_of(turned)), progress)
 
 
 def _pixels(file: Path, dnn: Dnn) -> np.ndarray | None:

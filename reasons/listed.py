@@ -48,11 +48,6 @@ class Reason(NamedTuple):
     more: bool = True
     images: Sequence[str] = ()
 
-    @property
-    def title(self) -> str:
-        """The name at the beginning of a line."""
-        return self.name[0].upper() + self.name[1:]
-
 
 def reasons_of(review: Review, reasons: Reasons, folder: Path, profiles: Sequence[Profile] = ()) -> list[Reason]:
     """All weak spots, then all RCCs, the largest first; what the cards of these say is taken from their profiles."""

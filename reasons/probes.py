@@ -26,6 +26,7 @@ from support.tables import read_own, table_text
 
 PROBES_FILE = "probes.csv"
 CAUSE, PARTLY, COMPANION, OPEN, NOT_MADE = "cause", "partly", "companion", "open", "not by pixels"
+ROTATION = "rotation_deg"  # a column of parameters: how far each image is turned counterclockwise
 BETWEEN = (0.25, 0.5, 0.75)  # degrees of the curve
 IMAGES = 40  # of each kind, for a probe
 MOST_CHANGES = 3  # that are tried alone
@@ -44,7 +45,7 @@ class Making(NamedTuple):
 
     how: str  # in words: what was done to them
     make: Callable[[Pixels, float], Pixels]
-    most: float
+    most: float | None = None  # without one, the amount is that by which the attribute is to change
 
 
 def _away_from(middle: Callable[[Pixels], Any]) -> Callable[[Pixels, float], Pixels]:
@@ -65,6 +66,20 @@ def _noisy(pixels: Pixels, by: float) -> Pixels:
     return pixels + by * np.random.default_rng(int(pixels.sum())).standard_normal(pixels.shape)
 
 
+def _resized(pixels: Pixels, by: float) -> Pixels:
+    """Of as many pixels more or fewer across, as the DNN sees it: at the size that it was."""
+    image = _image(pixels)
+    share = max(1, image.width + by) / image.width
+    resized = image.resize([max(1, round(side * share)) for side in image.size], Image.Resampling.BILINEAR)
+    return np.asarray(resized.resize(image.size, Image.Resampling.BILINEAR), np.float32)
+
+
+def _turned(pixels: Pixels, by: float) -> Pixels:
+    from scipy.ndimage import rotate  # type: ignore[attr-defined]
+
+    return rotate(pixels, by, reshape=False, order=1, mode="reflect")
+
+
 _from_mean, _from_grey = _away_from(lambda pixels: _grey(pixels).mean()), _away_from(_grey)
 _from_black, _from_blurred = _away_from(lambda _: 0.0), _away_from(lambda pixels: _blurred(pixels, 1.5))
 # For each attribute what it is called, and how there is less and more of it.
@@ -76,6 +91,8 @@ MADE = {
     "sharpness": ("sharpness", Making("blurred", _blurred, 12), Making("sharpened", _from_blurred, 8)),
     "noise": ("noise", Making("smoothed", _blurred, 2), Making("made noisy", _noisy, 80)),
     "saturation": ("colours", Making("made paler", _from_grey, -1), Making("made more colourful", _from_grey, 10)),
+    "width_px": ("size", Making("made smaller", _resized), Making("made larger", _resized)),
+    ROTATION: ("rotation", Making("turned clockwise", _turned), Making("turned counterclockwise", _turned)),
 }  # fmt: skip
 
 
@@ -111,16 +128,6 @@ class Step(NamedTuple):
     p: float
 
     @property
-    def clear(self) -> bool:
-        """Whether it does more than a random change of the same size."""
-        return self.p < LEVEL and self.more >= LEAST
-
-    @property
-    def other(self) -> str:
-        """The share that a random change turns."""
-        return f"{self.otherwise / self.tested:.0%}"
-
-    @property
     def text(self) -> str:
         """For example `71% (55–84%) of 40`."""
         return f"{self.turned / self.tested:.0%} ({100 * self.rate_low:.0f}–{self.rate_high:.0%}) of {self.tested:,.0f}"
@@ -140,7 +147,8 @@ class Probe(NamedTuple):
     verdict : str
         CAUSE: the change or its undoing turns more answers than a random one, and makes half as many right images fail
         as fail there, or more, or half of the failing ones right. PARTLY: less. COMPANION: too few right ones fail, by
-        the interval, and less than half is repaired. OPEN: the images do not tell. NOT_MADE: pixels cannot make it.
+        the interval, whatever is repaired: something else must be there. OPEN: the images do not tell. NOT_MADE: pixels
+        cannot make it.
     attribute : str
         What is changed; empty if there is nothing to change.
     usual, failing : float
@@ -161,10 +169,16 @@ class Probe(NamedTuple):
     failing_high: float = np.nan
     steps: tuple[Step, ...] = ()
 
-    def making(self, *, undone: bool = False) -> Making:
-        """How the failing images' value is given to right images; undone, the right images' value to failing ones."""
+    @property
+    def making(self) -> Making:
+        """How the failing images' value is given to right images."""
         _, less, more = MADE[self.attribute]
-        return more if (self.failing > self.usual) != undone else less
+        return more if self.failing > self.usual else less
+
+    @property
+    def back(self) -> "Probe":
+        """How the right images' value is given to failing ones: the change the other way."""
+        return self._replace(usual=self.failing, failing=self.usual)
 
     @property
     def made(self) -> Step | None:
@@ -196,20 +210,20 @@ class Probe(NamedTuple):
             return _NOT_MADE.format(self.where or "what its images have in common")
         if not self.steps:
             return "There are too few images to tell."
-        how, back = (self.making(undone=undone).how for undone in (False, True))
         said = []
         if made := self.made:
-            said.append(f"{made.text} right images fail when {how} as far as these, {made.other} when changed as much "
-                        "otherwise")  # fmt: skip
+            said.append(f"{made.text} right images fail when {self.making.how} as far as these, "
+                        f"{made.otherwise / made.tested:.0%} when changed as much otherwise")  # fmt: skip
         if undone := self.undone:
-            said.append(f"{undone.text} failing images are right when {back}, {undone.other} otherwise")
+            said.append(f"{undone.text} failing images are right when {self.back.making.how}, "
+                        f"{undone.otherwise / undone.tested:.0%} otherwise")  # fmt: skip
         text = f"{_SAID[self.verdict].format(MADE[self.attribute][0])}: {'; '.join(said)}."
         if self.verdict == COMPANION:
             return f"{text} Look for what comes with it."
         if self.limit is None or self.verdict == OPEN:
             return text
         beyond = "above" if self.failing > self.usual else "below"
-        return f"{text} Half of the right images fail {beyond} {self.attribute} {self.limit:.2g}."
+        return f"{text} Half of the right images fail {beyond} {self.attribute} {self.limit:.3g}."
 
 
 _SAID = {
@@ -231,21 +245,24 @@ class Images(NamedTuple):
     rows: np.ndarray
     pixels: list[Pixels]
     of: np.ndarray
-    measured: np.ndarray
+    measured: dict[str, np.ndarray]
 
-    def taken(self, which: np.ndarray) -> "Images":
-        """Some of them, by place."""
-        pixels = [self.pixels[i] for i in which.tolist()]
-        return Images(self.rows[which], pixels, self.of[which], self.measured[which])
-
-
-def images_of(rows: np.ndarray, pixels: list[Pixels], of: np.ndarray) -> Images:
-    """Measure images."""
-    measured = [[_value(name, one) for name in MADE] for one in pixels]
-    return Images(rows, pixels, of, np.reshape(measured, (len(pixels), len(MADE))))
+    def on_the_way(self, change: Probe) -> "Images":
+        """Those that the change moves towards the others."""
+        own = self.measured[change.attribute]
+        which = np.flatnonzero(own < change.failing if change.failing > change.usual else own > change.failing)
+        measured = {name: values[which] for name, values in self.measured.items()}
+        return Images(self.rows[which], [self.pixels[i] for i in which.tolist()], self.of[which], measured)
 
 
-def spread_over(rows: np.ndarray, of: np.ndarray, most: int) -> np.ndarray:
+def images_of(rows: np.ndarray, pixels: list[Pixels], of: np.ndarray, rotation: np.ndarray | float = 0.0) -> Images:
+    """Measure images; their rotation is what a table says."""
+    known = {"width_px": np.array([one.shape[1] for one in pixels]), ROTATION: np.broadcast_to(rotation, len(pixels))}
+    measured = {name: np.array([_value(name, one) for one in pixels]) for name in MADE if name not in known}
+    return Images(rows, pixels, of, measured | known)
+
+
+def spread_over(rows: np.ndarray, of: np.ndarray, most: int = IMAGES) -> np.ndarray:
     """Up to so many of some rows, drawn at random, of as many groups as there are.
 
     Parameters
@@ -270,27 +287,22 @@ def probe(asked: Reason, right: Images, failing: Images, ask: Ask, *, progress: 
     if not len(right.rows) or not len(failing.rows):
         return [Probe(*asked[:3])]
     probes = [
-        _probed(change, asked.rate, _short(change, right), failing, ask, progress)
-        for change in changes_of(asked, right.measured, failing.measured)
+        _probed(change, asked.rate, right.on_the_way(change), failing.on_the_way(change.back), ask, progress)
+        for change in changes_of(asked, right, failing)
     ]
     order = [CAUSE, PARTLY, COMPANION, OPEN]
     probes.sort(key=lambda one: (order.index(one.verdict), -max((step.more for step in one.steps), default=0)))
     if probes and probes[0].verdict in (CAUSE, PARTLY):
-        first, between = probes[0], _steps(probes[0], _short(probes[0], right), BETWEEN, ask, progress)
+        first, between = probes[0], _steps(probes[0], right.on_the_way(probes[0]), BETWEEN, ask, progress)
         probes[0] = first._replace(steps=(*first.steps[:1], *between, *first.steps[1:]))
     return probes or [Probe(*asked[:3], NOT_MADE)]
 
 
-def changes_of(asked: Reason, right: np.ndarray, failing: np.ndarray) -> list[Probe]:
-    """The attributes to change, yet without steps: those that are stated, and in which failing images differ most.
-
-    Parameters
-    ----------
-    right, failing : ndarray of shape (n_images, n_attributes), float64
-        As of `Images`.
-    """
+def changes_of(asked: Reason, right: Images, failing: Images) -> list[Probe]:
+    """The attributes to change, yet without steps: those that are stated, and in which failing images differ most."""
     found = []
-    for name, usual, own in zip(MADE, right.T, failing.T, strict=True):
+    for name in MADE:
+        usual, own = right.measured[name], failing.measured[name]
         apart = abs(float(np.sign(own[:, None] - usual).mean()))  # of pairs, twice the share above one half
         low, middle, high = np.quantile(own, (0.05, 0.5, 0.95)).tolist()
         change = Probe(*asked[:3], OPEN, name, float(np.median(usual)), middle, low, high)
@@ -299,34 +311,32 @@ def changes_of(asked: Reason, right: np.ndarray, failing: np.ndarray) -> list[Pr
     return [change for *_, change in sorted(found)[:MOST_CHANGES]]
 
 
-def _short(change: Probe, right: Images) -> Images:
-    """The right images that the change moves towards the failing ones."""
-    own = right.measured[:, list(MADE).index(change.attribute)]
-    return right.taken(np.flatnonzero((own < change.failing) == (change.failing > change.usual)))
-
-
 def _probed(change: Probe, rate: float, right: Images, failing: Images, ask: Ask, progress: Progress) -> Probe:
     steps = _steps(change, right, (1.0,), ask, progress)
     if steps:
-        value = float(right.measured[:, list(MADE).index(change.attribute)].mean())
-        steps.insert(0, Step(0.0, value, len(right.rows), 0, 0.0, 0.0, 0, 0.0, 1.0))
-    change = change._replace(steps=(*steps, *_steps(change, failing, (-1.0,), ask, progress)))
+        steps.insert(0, Step(0.0, right.measured[change.attribute].mean(), len(right.rows), 0, 0.0, 0.0, 0, 0.0, 1.0))
+    change = change._replace(steps=(*steps, *_steps(change.back, failing, (-1.0,), ask, progress)))
     return change._replace(verdict=_verdict(change, rate))
 
 
 def _steps(change: Probe, images: Images, degrees: Sequence[float], ask: Ask, progress: Progress) -> list[Step]:
     """What becomes of images that are changed to each degree."""
-    n = len(images.rows)
+    n, own = len(images.rows), images.measured[change.attribute]
     if not n:
         return []
     progress(f"Changing images: {change.reason}, {change.attribute}", 0, n)
     with ThreadPoolExecutor() as pool:
-        changed = list(pool.map(lambda one: changed_pixels(one, change, degrees), images.pixels))
+        changed = list(pool.map(lambda *one: changed_pixels(*one, change, degrees), images.pixels, own.tolist()))
     rows = np.repeat(images.rows, 2 * len(degrees)).tolist()
     is_right = ask(list(itertools.chain.from_iterable(changed)), rows).reshape(n, len(degrees), 2)
-    turned = is_right == (degrees[0] < 0)
-    values = [np.mean([_value(change.attribute, own[2 * at]) for own in changed]) for at in range(len(degrees))]
-    return [_step(degree, float(values[at]), turned[:, at], images.of) for at, degree in enumerate(degrees)]
+    turned, steps = is_right == (degrees[0] < 0), []
+    for at, degree in enumerate(degrees):
+        if change.making.most is None:
+            value = own.mean() + abs(degree) * (change.failing - own.mean())
+        else:
+            value = np.mean([_value(change.attribute, one[2 * at]) for one in changed])
+        steps.append(_step(degree, float(value), turned[:, at], images.of))
+    return steps
 
 
 def _step(degree: float, value: float, turned: np.ndarray, of: np.ndarray) -> Step:
@@ -349,34 +359,43 @@ def _chance(own: np.ndarray, other: np.ndarray, of: np.ndarray) -> float:
 
 def _verdict(found: Probe, rate: float) -> str:
     made, undone = found.made, found.undone
-    clear = any(step and step.clear for step in (made, undone))
+    if made and made.rate_high < rate / 2:  # too few right images fail, for it to be the cause alone
+        return COMPANION
     half = (made and made.turned >= rate / 2 * made.tested) or (undone and undone.more >= 1 / 2)
-    too_few = made and made.rate_high < rate / 2  # right images that fail, for it to be the cause alone
-    if clear and half:
-        return PARTLY if too_few else CAUSE
-    return COMPANION if too_few else PARTLY if clear else OPEN
+    if any(step and step.p < LEVEL and step.more >= LEAST for step in (made, undone)):
+        return CAUSE if half else PARTLY
+    return OPEN
 
 
 # --- Pixels -------------------------------------------------------------------------------------------------------
 
 
-def changed_pixels(pixels: Pixels, change: Probe, degrees: Sequence[float]) -> list[Pixels]:
-    """An image changed to each degree, each followed by a random change of the same size."""
-    undone, pixels = degrees[0] < 0, pixels.astype(np.float32)
-    _, make, most = change.making(undone=undone)
-    wanted = change.usual if undone else change.failing
-    up = wanted > _value(change.attribute, pixels)
-    low, high = 0.0, most
+def changed_pixels(pixels: Pixels, own: float, change: Probe, degrees: Sequence[float]) -> list[Pixels]:
+    """An image changed to each degree, each followed by a random change of the same size.
+
+    Parameters
+    ----------
+    own : float
+        Its value of the attribute.
+    """
+    pixels, making = pixels.astype(np.float32), change.making
+    by = change.failing - own if making.most is None else _enough(pixels, change)
+    images = [making.make(pixels, abs(degree) * by).clip(0, 255) for degree in degrees]
+    # Noise in random phase is noise again: there, the other change is as coarse as the image.
+    other = _scattered(pixels if making.make is _noisy else images[-1] - pixels)
+    both = (one for image in images for one in (image, _as_large(pixels, image - pixels, other)))
+    return [np.rint(one).astype(np.uint8) for one in both]
+
+
+def _enough(pixels: Pixels, change: Probe) -> float:
+    """The amount that gives an image the failing images' value, as far as it goes."""
+    low, high = 0.0, float(change.making.most or 0)
     for _ in range(STEPS):
         middle = (low + high) / 2
-        enough = (_value(change.attribute, make(pixels, middle).clip(0, 255)) >= wanted) == up
+        value = _value(change.attribute, change.making.make(pixels, middle).clip(0, 255))
+        enough = value >= change.failing if change.failing > change.usual else value <= change.failing
         low, high = (low, middle) if enough else (middle, high)
-    images = [make(pixels, abs(degree) * (low + high) / 2).clip(0, 255) for degree in degrees]
-    # Noise in random phase is noise again: there, the other change is as coarse as the image.
-    other = _scattered(pixels if make is _noisy else images[-1] - pixels)
-    return [
-        np.rint(one).astype(np.uint8) for image in images for one in (image, _as_large(pixels, image - pixels, other))
-    ]
+    return (low + high) / 2
 
 
 def _scattered(change: Pixels) -> Pixels:
@@ -403,9 +422,13 @@ def _as_large(pixels: Pixels, change: Pixels, other: Pixels) -> Pixels:
     return image
 
 
+def _image(pixels: Pixels) -> Image.Image:
+    return Image.fromarray(np.rint(pixels).astype(np.uint8))
+
+
 def _value(attribute: str, pixels: Pixels) -> float:
     """An attribute as it is measured; sharpness at half the size, where noise is no sharpness."""
-    image = Image.fromarray(np.rint(pixels).astype(np.uint8))
+    image = _image(pixels)
     if attribute == "sharpness":
         image = image.resize((-(-image.width // 2), -(-image.height // 2)), Image.Resampling.BILINEAR)
     return measure_one(attribute, image)

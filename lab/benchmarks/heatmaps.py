@@ -1,18 +1,23 @@
 """Does a reason's heatmap show the pixels that its cause touches?
 
-    python -m lab.benchmarks.heatmaps --data gd=DIR oc=DIR hpd=DIR [--write]
+    python -m lab.benchmarks.heatmaps [--data gd=DIR oc=DIR hpd=DIR] [--photographs faces=DIR signs=DIR] [--write]
 
 A case was built by `lab.casestudies.build`. Of the images with a known cause that is a thing in the image, each is
 rendered again without it: the pixels that change by more than `CHANGE` levels are those of the cause. Causes that
-change all of the image, such as darkness, have no place. With --write, lab/results/heatmaps.md is written.
+change all of the image, such as darkness, have no place.
+
+Photographs are folders with `test/`, class folders, and `model.keras`. Those that the network gets right are given a
+sticker, sunglasses or glare (see `PLANTED`), as little as makes `LEAST_FAILING` of them fail: these are the failing
+images of that cause, and its pixels are known. With --write, sections of lab/results/heatmaps.md are written.
 """
 
 import argparse
 import dataclasses
 import json
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,13 +28,15 @@ from casestudies.case import Case
 from casestudies.causes import CAUSES_FILE
 from casestudies.sets import MODEL_FILE
 from dnn.heatmaps import GRID, Heatmaps, heatmaps
-from dnn.model import Dnn, load_dnn
+from dnn.model import Dnn, load_dnn, sized_for
+from dnn.predictions import Pixels, labelled_images, run_model
 from dnn.tested import AnsweredImages, read_predictions
 from lab.benchmarks.results import tell
 from lab.casestudies.cases import CASES
 from pipeline.heatmaps import MOST
 from rccs.parameters import PARAMETERS_FILE
 from support.errors import SAFEError
+from support.images import decode, read_bytes
 from support.run_folder import PREDICTIONS_FILE
 from tests.helpers.cases import read_subjects
 
@@ -44,6 +51,10 @@ WITHOUT: dict[str, dict[str, Mapping[str, Any]]] = {
     },
     "heads": {"scarf": {"cover": "none"}, "hair over the face": {"fringe": 0.0}},
 }
+COLUMNS = """
+| case | cause | area | seen | the reason's heatmap | one image |
+|---|---|---|---|---|---|
+"""
 INTRODUCTION = f"""
 ## Where the network looks
 
@@ -53,10 +64,13 @@ other columns are shares of a heatmap's mass in the pixels of the cause, and how
 speaks less for the true class in {MOST} failing images than in {MOST} right ones (*the reason's heatmap*), and of what
 speaks for the predicted class in one failing image, which is what Grad-CAM usually shows (*one image*, the median).
 Means of {DRAWS} draws.
+{COLUMNS}"""
+ON_PHOTOGRAPHS = f"""
+## Where the network looks in photographs
 
-| case | cause | area | seen | the reason's heatmap | one image |
-|---|---|---|---|---|---|
-"""
+Written by `python -m lab.benchmarks.heatmaps --photographs`. As above; the cause is put into photographs that the
+network gets right, each draw at another place, and the failing ones of these are the reason's images.
+{COLUMNS}"""
 
 
 class Shares(NamedTuple):
@@ -126,9 +140,117 @@ def rows_of(name: str, folder: Path) -> list[tuple[str, str, Shares]]:
     return rows
 
 
-def section(rows: list[tuple[str, str, Shares]]) -> str:
+# --- Photographs ------------------------------------------------------------------------------------------------
+
+
+def _reach(image: np.ndarray, place: Sequence[float], sides: Sequence[float]) -> np.ndarray:
+    """How far each pixel is from a place, in half the sides: both as shares of the image, down and across."""
+    down, across = ((np.arange(n) + 0.5) / n for n in image.shape[:2])
+    return np.stack(
+        np.broadcast_arrays(((down - place[0]) / sides[0] * 2)[:, None], ((across - place[1]) / sides[1] * 2)[None, :])
+    )
+
+
+def _sticker(image: np.ndarray, place: Sequence[float], size: float) -> np.ndarray:
+    inside = np.abs(_reach(image, place, (size, size))).max(axis=0) <= 1
+    return np.where(inside[..., None], (235, 190, 30), image)
+
+
+def _glare(image: np.ndarray, place: Sequence[float], size: float) -> np.ndarray:
+    light = np.exp(-2 * np.square(_reach(image, place, (size, size))).sum(axis=0))[..., None]
+    return image + (255 - image) * light
+
+
+def _sunglasses(image: np.ndarray, place: Sequence[float], size: float) -> np.ndarray:
+    """Before the eyes, which are at about the same place in all portraits; the larger, the darker."""
+    lenses = [
+        np.square(_reach(image, (0.28 + place[0] / 20, x + place[1] / 20), (0.24, 0.38))).sum(axis=0) <= 1
+        for x in (0.25, 0.75)
+    ]
+    return np.where((lenses[0] | lenses[1])[..., None], image * (1 - size) + 12 * size, image)
+
+
+PLANTED: dict[str, Callable[[np.ndarray, Sequence[float], float], np.ndarray]] = {
+    "sticker": _sticker,
+    "glare": _glare,
+    "sunglasses": _sunglasses,
+}
+SIZES = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+LEAST_FAILING = 0.3
+PLANTED_IN = 200  # images
+
+
+class Photographs(NamedTuple):
+    """Photographs that a network gets right, their classes as indices, and the network."""
+
+    dnn: Dnn
+    files: list[Path]
+    labels: np.ndarray
+
+    def predicted(self, files: Sequence[Path]) -> np.ndarray:
+        return run_model(self.dnn, self.dnn.model, Pixels(self.dnn, files), np.arange(len(files))).outputs.argmax(1)
+
+
+def load_photographs(folder: Path) -> Photographs:
+    """Those of a test set."""
+    images = labelled_images(folder / "test", classes=labelled_images(folder / "train").classes)
+    every = Photographs(sized_for(load_dnn(folder / MODEL_FILE), images.files), images.files, images.labels)
+    right = np.flatnonzero(every.predicted(every.files) == every.labels)
+    return every._replace(files=[every.files[i] for i in right], labels=every.labels[right])
+
+
+def planted_shares(photographs: Photographs, cause: str, seed: int) -> Shares | None:
+    """One draw: a place, and images that get the cause there; None if it makes too few fail."""
+    dnn, files, labels = photographs
+    rng = np.random.default_rng(seed)
+    rows, place = rng.permutation(len(files)), rng.uniform(0.35, 0.65, 2)
+    places = place + rng.normal(0, 0.03, (PLANTED_IN, 2))
+    with tempfile.TemporaryDirectory() as folder:
+        for size in SIZES:
+            changed, masks = [], []
+            for row, at in zip(rows[:PLANTED_IN].tolist(), places, strict=False):
+                image = np.asarray(decode(read_bytes(files[row]))).astype(float)
+                planted = PLANTED[cause](image, at, size).clip(0, 255)
+                file = Path(folder) / f"{size}-{row}.png"
+                Image.fromarray(np.rint(planted).astype(np.uint8)).save(file)
+                touched = (np.abs(planted - image).max(axis=-1) > CHANGE).astype(np.float32)
+                masks.append(np.asarray(Image.fromarray(touched).resize((GRID, GRID), Image.Resampling.BOX)))
+                changed.append(file)
+            own = labels[rows[: len(changed)]]
+            predicted = photographs.predicted(changed)
+            wrong = np.flatnonzero(predicted != own)
+            if len(wrong) >= max(MOST, LEAST_FAILING * len(own)):
+                break
+        else:
+            return None
+        wrong, others = wrong[:MOST], rows[len(changed) :]
+        pools = (others[labels[others] == label] for label in own[wrong])
+        right = [int(rng.choice(pool)) for pool in pools if len(pool)]
+        failing = [changed[i] for i in wrong]
+        of_failing, of_right, of_predicted = (
+            heatmaps(dnn, Path("/"), [str(path).lstrip("/") for path in paths], truth)
+            for paths, truth in (
+                (failing, own[wrong]), ([files[i] for i in right], labels[right]), (failing, predicted[wrong])
+            )
+        )  # fmt: skip
+        return shares_of(of_failing, of_right, of_predicted, np.stack([masks[i] for i in wrong]))
+
+
+def rows_of_photographs(name: str, folder: Path) -> list[tuple[str, str, Shares]]:
+    """Planted causes, measured; sunglasses only in portraits."""
+    photographs, rows = load_photographs(folder), []
+    for cause in PLANTED:
+        if cause != "sunglasses" or name == "faces":
+            draws = [planted_shares(photographs, cause, seed) for seed in range(DRAWS)]
+            if found := [one for one in draws if one]:
+                rows.append((name, cause, Shares(*np.mean(found, axis=0).tolist())))
+                print(*rows[-1], len(found), file=sys.stderr)
+    return rows
+
+
+def section(introduction: str, rows: list[tuple[str, str, Shares]]) -> str:
     """Markdown: a row for each cause, and the medians."""
-    lines = [INTRODUCTION.strip()]
+    lines = [introduction.strip()]
     for name, cause, found in rows:
         told = [f"{share:.2f} ({share / found.area:.1f} ×)" for share in (found.reason, found.one)]
         lines.append(f"| {name} | {cause} | {found.area:.3f} | {found.seen:.3f} | {told[0]} | {told[1]} |")
@@ -145,16 +267,20 @@ def section(rows: list[tuple[str, str, Shares]]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.heatmaps")
-    parser.add_argument("--data", nargs="+", metavar="NAME=DIR", required=True, help="case studies that were built")
+    for what, about in (("data", "case studies that were built"), ("photographs", "photographs, with a model")):
+        parser.add_argument(f"--{what}", nargs="+", metavar="NAME=DIR", default=[], help=about)
     parser.add_argument("--write", action="store_true", help="write lab/results/heatmaps.md instead of printing")
     options = parser.parse_args(arguments)
     try:
-        begun, rows = time.process_time(), []
-        for given in options.data:
-            name, _, folder = given.partition("=")
-            rows += rows_of(name, Path(folder))
+        begun = time.process_time()
+        for name, introduction, given, measure in (
+            ("heatmaps", INTRODUCTION, options.data, rows_of),
+            ("heatmaps-photographs", ON_PHOTOGRAPHS, options.photographs, rows_of_photographs),
+        ):
+            pairs = [one.partition("=") for one in given]
+            if rows := [row for case, _, folder in pairs for row in measure(case, Path(folder))]:
+                tell(name, section(introduction, rows), write=options.write)
         print(f"{time.process_time() - begun:.0f} s of processor time", file=sys.stderr)
-        tell("heatmaps", section(rows), write=options.write)
     except SAFEError as error:
         print(f"heatmaps: {error}", file=sys.stderr)
         return 2

@@ -3,10 +3,11 @@
     python -m lab.benchmarks.probes --data NAME=DIR ... [--seeds N ...] [--work DIR] [--write]
 
 A case is a folder with `test/`, class folders of images, and `model.keras`. Planted *causes*: images that the network
-gets right are darkened, overexposed, hazed, defocused, made noisy or pale, by other means than those of the probes, as
-little as makes 30 % of them fail; those that do are the failing images, and others the right ones. Planted
-*companions*: the same change, as much of it as makes less than 5 % fail, in images that also get a logo which makes
-them fail. Thus the truth is known. With --write, a section of lab/results/reasons.md is written.
+gets right are darkened, overexposed, hazed, defocused, made noisy or pale, rotated, or given fewer pixels, by other
+means than those of the probes, as little as makes 30 % of them fail; those that do are the failing images, and others
+the right ones. Planted *companions*: the same change, as much of it as makes less than 5 % fail, in images that also
+get a logo which makes them fail, with the change and without it. Thus the truth is known. With --write, a section of
+lab/results/reasons.md is written.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 from scipy.signal import fftconvolve  # type: ignore[attr-defined]
 
 from casestudies.sets import MODEL_FILE
@@ -26,12 +28,14 @@ from dnn.predictions import Pixels, labelled_images, run_model
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.results import tell
 from reasons.listed import Reason
-from reasons.probes import CAUSE, COMPANION, IMAGES, MADE, OPEN, PARTLY, Ask, images_of, probe
+from reasons.probes import CAUSE, COMPANION, IMAGES, OPEN, PARTLY, ROTATION, Ask, images_of, probe
 from support.errors import SAFEError
 from support.files import prepare_folder
+from tests.helpers.small_models import Ready
 
 DRAWN = 110  # images that get a change, and as many that do not
 LEAST_FAILING, MOST_ALONE = 0.3, 0.05
+MOST_TURNED = 60  # degrees
 SOURCES = ("reasons/probes.py", "features/attributes.py", "lab/benchmarks/probes.py")
 LEAST_APART = 0.5  # of pairs, those in order less the others
 INTRODUCTION = """
@@ -73,6 +77,18 @@ def _pale(x: np.ndarray, by: float, _: np.random.Generator) -> np.ndarray:
     return x * (1 - by) + by * x.mean(axis=2, keepdims=True)
 
 
+def _rotated(x: np.ndarray, by: float, _: np.random.Generator) -> np.ndarray:
+    colour = tuple(x.mean(axis=(0, 1)).astype(int).tolist())
+    image = Image.fromarray(x.astype(np.uint8))
+    return np.asarray(image.rotate(MOST_TURNED * by, Image.Resampling.BICUBIC, fillcolor=colour))
+
+
+def _few_pixels(x: np.ndarray, by: float, _: np.random.Generator) -> np.ndarray:
+    """Smaller: whoever asks the network enlarges it."""
+    side = [max(3, round(n * (1 - by))) for n in x.shape[1::-1]]
+    return np.asarray(Image.fromarray(x.astype(np.uint8)).resize(side, Image.Resampling.BOX))
+
+
 PLANTED: dict[str, tuple[str, Callable[[np.ndarray, float, np.random.Generator], np.ndarray]]] = {
     "dark": ("brightness", _dark),
     "overexposed": ("brightness", _overexposed),
@@ -80,6 +96,8 @@ PLANTED: dict[str, tuple[str, Callable[[np.ndarray, float, np.random.Generator],
     "defocus": ("sharpness", _defocus),
     "noise": ("noise", _noise),
     "pale": ("saturation", _pale),
+    "rotated": (ROTATION, _rotated),
+    "few pixels": ("width_px", _few_pixels),
 }
 STRENGTHS = (0.08, 0.15, 0.25, 0.35, 0.5, 0.65, 0.8, 0.95)
 
@@ -117,10 +135,11 @@ def load_pool(folder: Path) -> Pool:
 
 def _asking(dnn: Dnn, labels: np.ndarray, classes: Sequence[str]) -> Ask:
     def ask(pixels: Sequence[np.ndarray], rows: Sequence[int]) -> np.ndarray:
-        stack = np.stack(pixels)
+        images = [Image.fromarray(one).resize((dnn.width, dnn.height), Image.Resampling.BILINEAR) for one in pixels]
+        stack = np.stack([np.asarray(one) for one in images])
         if dnn.channels == 1:
             stack = np.rint(stack @ np.array([[0.299], [0.587], [0.114]])).astype(np.uint8)
-        found = run_model(dnn, dnn.model, Pixels.of_array(dnn, stack), np.arange(len(stack)))
+        found = run_model(dnn, dnn.model, Ready(dnn, stack), np.arange(len(stack)))
         return found.outputs.argmax(axis=1) == labels[list(rows)]
 
     return ask
@@ -140,7 +159,7 @@ def verdict_on(pool: Pool, name: str, companion: bool, seed: int = 1) -> str | N
             return None
         by = mild[-1]
         changed = [_logo(one) for one in alone[by]]
-        wrong = ~pool.ask(changed, own.tolist())
+        wrong = ~pool.ask(changed, own.tolist()) & ~pool.ask([_logo(pool.pixels[row]) for row in own], own.tolist())
     else:
         strong = [by for by in STRENGTHS if failing[by].mean() >= LEAST_FAILING]
         if not strong:
@@ -150,14 +169,13 @@ def verdict_on(pool: Pool, name: str, companion: bool, seed: int = 1) -> str | N
     if wrong.mean() < LEAST_FAILING or len(others) < DRAWN // 2:
         return None
     bad = np.flatnonzero(wrong)[:IMAGES]
-    groups = np.arange(len(pool.pixels))
-    right_images = images_of(others[:IMAGES], [pool.pixels[i] for i in others[:IMAGES]], groups[others[:IMAGES]])
-    failing_images = images_of(own[bad], [changed[i] for i in bad], groups[own[bad]])
-    at = list(MADE).index(attribute)
-    planted = images_of(own[bad], [alone[by][i] for i in bad], groups[own[bad]])
+    others, own = others[:IMAGES], own[bad]
+    right_images = images_of(others, [pool.pixels[i] for i in others], others, 0.0)
+    turned = MOST_TURNED * by if attribute == ROTATION else 0.0
+    failing_images, planted = (images_of(own, [images[i] for i in bad], own, turned) for images in (changed, alone[by]))
+    usual = right_images.measured[attribute]
     apart, meant = (
-        float(np.sign(images.measured[:, at, None] - right_images.measured[:, at]).mean())
-        for images in (failing_images, planted)
+        float(np.sign(images.measured[attribute][:, None] - usual).mean()) for images in (failing_images, planted)
     )
     if abs(apart) < LEAST_APART or apart * meant < 0:
         return None  # nobody would take it for a reason, or a logo has made it the opposite

@@ -439,9 +439,9 @@ def draw_probe(plt: Any, example: Example) -> Any:
     grid = figure.add_gridspec(
         2, 7, height_ratios=(1, 1.7), width_ratios=(1, 1, 1, 1, 0.3, 1, 1), hspace=0.45, wspace=0.06
     )
-    darkened = changed_pixels(np.asarray(Image.open(path).convert("RGB")), found, (1 / 3, 2 / 3, 1))[::2]
+    darkened = changed_pixels(np.asarray(Image.open(path).convert("RGB")), found.usual, found, (1 / 3, 2 / 3, 1))[::2]
     shown = [np.asarray(Image.open(path).convert("RGB")), *darkened, None, example.image(failing)]
-    shown += changed_pixels(example.image(failing), found, (-1,))[:1]
+    shown += changed_pixels(example.image(failing), found.failing, found.back, (-1,))[:1]
     titles = ["right", "", "", "as dark as these", None, "failing", "brightened"]
     for place, (image, title) in enumerate(zip(shown, titles, strict=True)):
         if image is not None:

@@ -104,7 +104,8 @@ def coloured(values: np.ndarray, ground: np.ndarray) -> Image.Image:
 
 def heatmaps_section(known: Material) -> Markup:
     """The report's section: the reasons whose heatmaps are kept."""
-    title_of = {one.subject: one.title for one in reasons_of(known.review, known.reasons, known.folder)}
+    listed = reasons_of(known.review, known.reasons, known.folder)
+    title_of = {one.subject: f"{one.name[0].upper()}{one.name[1:]}" for one in listed}
     kept = heatmaps_of(known.folder, known.review.run, title_of)
     return filled("heatmaps.html", named=[(title_of[name], heatmap_html(heatmap)) for name, heatmap in kept.items()])
 

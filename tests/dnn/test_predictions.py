@@ -15,7 +15,7 @@ from dnn.predictions import (
 )
 from support.errors import SAFEError
 from support.text import printable
-from tests.helpers.small_models import NAMES, SIDE, colour_model, draw_set, saved
+from tests.helpers.small_models import NAMES, SIDE, Ready, colour_model, draw_set, saved
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_logits_and_single_outputs_become_probabilities():
 
 
 def test_images_are_not_kept_when_the_model_has_been_run_on_them(dnn, caplog):
-    pixels = Pixels.of_array(dnn, np.zeros((3, SIDE, SIDE, 3), np.uint8))
+    pixels = Ready(dnn, np.zeros((3, SIDE, SIDE, 3), np.uint8))
     run_model(dnn, dnn.model, pixels, np.arange(3))
     gone = weakref.ref(pixels)
     del pixels

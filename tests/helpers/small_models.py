@@ -1,5 +1,6 @@
 """Small Keras models with weights set by hand, and the tiny images that they tell apart: three colours."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from dnn.model import Dnn
+from dnn.predictions import Pixels
 from rccs.clusters import RootCauseClusters
 from rccs.dbscan.projection import Projection
 from training.finetuning import Epoch
@@ -16,6 +19,20 @@ from training.settings import Settings
 SIDE = 8
 COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}
 NAMES = tuple(COLOURS)  # sorted, as the outputs are
+
+
+class Ready(Pixels):
+    """Images that are in memory already: uint8 of shape (n, height, width, channels)."""
+
+    def __init__(self, dnn: Dnn, images: np.ndarray):
+        super().__init__(dataclasses.replace(dnn, height=images.shape[1], width=images.shape[2]), ())
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def _one(self, i: int) -> np.ndarray:
+        return self._images[i]
 
 
 def draw_colour(name: str, rng: np.random.Generator, tint: str | None = None) -> Image.Image:
@@ -46,6 +63,7 @@ def colour_model(
     optimizer: Any = "adam",
     scaling: bool = True,
     head: str = "dense",
+    maps: bool = False,
 ) -> Any:
     """A model that says which of blue, green and red is strongest on average.
 
@@ -57,17 +75,23 @@ def colour_model(
         None leaves the model uncompiled.
     head : "dense" or "layer"
         Whether the activation belongs to the dense layer or is a layer of its own.
+    maps : bool
+        Whether a convolution, `colours`, passes the colours on before they are averaged.
     """
     import keras
 
     layers = keras.layers
     dense = layers.Dense(3, activation=last if head == "dense" else None)
-    parts = [keras.Input((SIDE, SIDE, 3)), *([layers.Rescaling(1 / 255)] if scaling else []), layers.Flatten(), dense]
+    mean = [layers.Conv2D(3, 1, name="colours"), layers.GlobalAveragePooling2D()] if maps else [layers.Flatten()]
+    parts = [keras.Input((SIDE, SIDE, 3)), *([layers.Rescaling(1 / 255)] if scaling else []), *mean, dense]
     if head == "layer":
         parts.append(layers.Softmax() if last == "softmax" else layers.Activation(last))
     model = keras.Sequential(parts)
     # Channels are red, green, blue; outputs are blue, green, red.
-    kernel = np.tile(np.eye(3)[::-1], (SIDE * SIDE, 1)) * 8 / SIDE**2
+    each = 1 if maps else SIDE**2
+    if maps:
+        mean[0].set_weights([np.eye(3).reshape(1, 1, 3, 3), np.zeros(3)])
+    kernel = np.tile(np.eye(3)[::-1], (each, 1)) * 8 / each
     dense.set_weights([kernel, np.full(3, -3.0 if last == "sigmoid" else 0.0)])
     if loss is not None:
         model.compile(optimizer, loss)

@@ -20,23 +20,7 @@ from rccs.clusters import save_clusters
 from store.runs import HEATMAP, runs_of
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
-from tests.helpers.small_models import NAMES, SIDE, clusters_of, draw_set, saved
-
-
-def convolved():
-    """A model that says which colour is strongest on average, with a convolution before the mean."""
-    import keras
-
-    layers = keras.layers
-    model = keras.Sequential(
-        [
-            keras.Input((SIDE, SIDE, 3)), layers.Rescaling(1 / 255), layers.Conv2D(3, 1, name="colours"),
-            layers.GlobalAveragePooling2D(), layers.Dense(3, activation="softmax"),
-        ]
-    )  # fmt: skip
-    model.layers[1].set_weights([np.eye(3).reshape(1, 1, 3, 3), np.zeros(3)])
-    model.layers[-1].set_weights([np.eye(3)[::-1] * 8, np.zeros(3)])
-    return model
+from tests.helpers.small_models import NAMES, SIDE, clusters_of, colour_model, draw_set, saved
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +28,7 @@ def built(tmp_path_factory):
     """An analysis of a network that takes red and green images for blue ones if all but the left is blue."""
     folder = tmp_path_factory.mktemp("built")
     test = draw_set(folder / "test", 6, {"red": ("blue", 4), "green": ("blue", 3)})
-    failures = find_failures(saved(convolved(), folder / "m.keras"), test, folder / "out")
+    failures = find_failures(saved(colour_model(maps=True), folder / "m.keras"), test, folder / "out")
     out = folder / "out"
     labels = {failure.source: int(failure.label == "red") for failure in failures.failing}
     assert sorted(labels.values()) == [0, 0, 0, 1, 1, 1, 1]

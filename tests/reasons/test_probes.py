@@ -12,8 +12,10 @@ from reasons.probes import (
     OPEN,
     PARTLY,
     PROBES_FILE,
+    ROTATION,
     Ask,
     Probe,
+    changed_pixels,
     images_of,
     load_probes,
     probe,
@@ -108,13 +110,23 @@ def test_each_attribute_is_made_and_undone_as_far_as_wanted(name):
     rng = np.random.default_rng(2)
     coloured = [(one * np.array([1.0, 0.7, 0.8]) + rng.normal(0, 6, one.shape)).clip(0, 255).astype(np.uint8)
                 for one in scenes(12, seed=3)]  # fmt: skip
-    whole = images_of(np.arange(12), coloured, np.arange(12))
-    at = list(MADE).index(name)
+    whole = images_of(np.arange(12), coloured, np.arange(12), 10.0)
     for wanted in (0.7, 1.3):
-        failing = whole._replace(measured=whole.measured * np.where(np.arange(len(MADE)) == at, wanted, 1))
+        failing = whole._replace(measured=whole.measured | {name: whole.measured[name] * wanted})
         asked = Reason("RCC 0", "", stated={name}, rate=0.5)
         found = next(p for p in probe(asked, whole, failing, asked_of(lambda _: True)) if p.attribute == name)
         assert found.made.value == pytest.approx(found.failing, rel=0.1)
+
+
+def test_images_are_turned_as_far_as_the_table_says_and_shown_with_as_few_pixels():
+    upright, *_ = scenes(1, seed=4)
+    turned = Probe("RCC 0", "", "", attribute=ROTATION, usual=0.0, failing=90.0)
+    there, _ = changed_pixels(upright, 0.0, turned, [1.0])
+    back, _ = changed_pixels(there, 90.0, turned.back, [-1.0])
+    assert np.abs(there - np.rot90(upright).astype(float)).mean() < 3
+    assert np.abs(back - upright.astype(float)).mean() < 3
+    smaller = Probe("RCC 0", "", "", attribute="width_px", usual=24.0, failing=1.0)
+    assert np.ptp(changed_pixels(upright, 24.0, smaller, [1.0])[0], axis=(0, 1)).max() == 0
 
 
 def test_images_of_few_groups_tell_less():

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from dnn.model import load_dnn, loss_name
-from dnn.predictions import Pixels, run_model
+from dnn.predictions import run_model
 from support.errors import SAFEError
-from tests.helpers.small_models import NAMES, SIDE, brightness_model, colour_model, draw_colour, red_model, saved
+from tests.helpers.small_models import NAMES, SIDE, Ready, brightness_model, colour_model, draw_colour, red_model, saved
 from training.checkpoint import (
     CHECKPOINT_FILE,
     Checkpoint,
@@ -73,7 +73,7 @@ def data_for(dnn, plain=10, unsafe=(("red", "blue", 0), ("green", "red", 1)), ea
             images.append(np.asarray(draw_colour(name, rng, tint)))
             labels.append(NAMES.index(name))
             rccs.append(rcc)
-    return TrainingData(Pixels.of_array(dnn, np.stack(images)), np.array(labels), np.array(rccs))
+    return TrainingData(Ready(dnn, np.stack(images)), np.array(labels), np.array(rccs))
 
 
 # --- Which images -----------------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def with_unlabelled(dnn, data: TrainingData, plain=NAMES) -> TrainingData:
     more += [np.asarray(draw_colour(name, rng)) for name in plain for _ in range(4)]
     pixels, _ = data.pixels.take(np.arange(len(data.labels)))
     return TrainingData(
-        Pixels.of_array(dnn, np.concatenate([pixels, np.stack(more)])),
+        Ready(dnn, np.concatenate([pixels, np.stack(more)])),
         np.concatenate([data.labels, np.zeros(len(more), data.labels.dtype)]),
         np.concatenate([data.groups, np.full(len(more), UNLABELLED)]),
     )
@@ -328,7 +328,7 @@ def images():
 
 
 def outputs(dnn, model):
-    pixels = Pixels.of_array(dnn, images())
+    pixels = Ready(dnn, images())
     return run_model(dnn, model, pixels, np.arange(len(pixels)))[1]
 
 

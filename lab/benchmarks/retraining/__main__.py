@@ -61,6 +61,7 @@ from support.errors import SAFEError
 from support.files import prepare_folder, write_text
 from support.images import find_images
 from support.run_folder import PREDICTIONS_FILE
+from tests.helpers.small_models import Ready
 from training import finetuning
 from training.finetuning import TRAINING, UNLABELLED, FineTuning, TrainingData
 from training.second_pass import draw_unlabelled, fine_tune_twice
@@ -295,7 +296,7 @@ def train(case: RetrainingCase, seen: np.ndarray, chosen: Chosen, seed: int) -> 
         rest = rest[:0]
     pixels = case.train.pixels[seen], source.pixels[images], source.pixels[rest]
     data = TrainingData(
-        Pixels.of_array(case.dnn, np.concatenate(pixels)),
+        Ready(case.dnn, np.concatenate(pixels)),
         np.concatenate([case.train.labels[seen], source.labels[images], np.zeros(len(rest), int)]),
         np.concatenate([np.full(len(seen), TRAINING), chosen.groups, np.full(len(rest), UNLABELLED)]),
     )
@@ -347,7 +348,7 @@ def compiled_once(kept: dict) -> Iterator[None]:
 
 def outputs_of(dnn: Dnn, model: Any, part: Part) -> np.ndarray:
     """Probabilities of shape (n_images, n_classes)."""
-    return run_model(dnn, model, Pixels.of_array(dnn, part.pixels), np.arange(len(part.labels)))[1]
+    return run_model(dnn, model, Ready(dnn, part.pixels), np.arange(len(part.labels)))[1]
 
 
 # --- Loading ----------------------------------------------------------------------------------------------------

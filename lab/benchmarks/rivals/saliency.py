@@ -21,7 +21,7 @@ from casestudies.causes import CAUSES_FILE
 from casestudies.sets import MODEL_FILE
 from dnn.heatmaps import GRID, heatmaps
 from dnn.model import Dnn, load_dnn
-from dnn.predictions import Pixels, run_model
+from dnn.predictions import run_model
 from dnn.tested import read_predictions
 from lab.benchmarks.heatmaps import WITHOUT, cause_mask, share_inside
 from lab.benchmarks.results import tell
@@ -30,6 +30,7 @@ from rccs.parameters import PARAMETERS_FILE
 from support.errors import SAFEError
 from support.run_folder import PREDICTIONS_FILE
 from tests.helpers.cases import read_subjects
+from tests.helpers.small_models import Ready
 
 IMAGES = 5
 RUNS = {"LIME": 1000, "SHAP": 500}  # of the network for an image: LIME's default, and that of SHAP's examples
@@ -62,7 +63,7 @@ def saliencies(dnn: Dnn) -> dict[str, Saliency]:
         raise SAFEError(f"Expected the packages lime and shap. Received: {error}. Install them.") from error
 
     def ask(images: np.ndarray) -> np.ndarray:
-        pixels = Pixels.of_array(dnn, np.rint(images).astype(np.uint8))
+        pixels = Ready(dnn, np.rint(images).astype(np.uint8))
         return run_model(dnn, dnn.model, pixels, np.arange(len(images))).outputs
 
     def lime(image: np.ndarray, label: int) -> np.ndarray:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from dnn.model import load_dnn
-from dnn.predictions import Pixels
 from lab.benchmarks.retraining import __main__ as retraining
 from lab.benchmarks.retraining import report, rounds
 from lab.benchmarks.retraining.choice import (
@@ -21,7 +20,7 @@ from lab.benchmarks.retraining.ranks import rank
 from lab.benchmarks.retraining.report import compare, gain, retraining_section
 from lab.benchmarks.retraining.runs import CaseRuns, load_cases, read_runs
 from support.errors import SAFEError
-from tests.helpers.small_models import NAMES, colour_model, draw_colour, saved
+from tests.helpers.small_models import NAMES, Ready, colour_model, draw_colour, saved
 from training.finetuning import TRAINING, TrainingData, fine_tune
 from training.settings import Settings
 
@@ -341,7 +340,7 @@ def test_a_copy_that_is_reused_trains_as_a_new_one_does(tmp_path):
     draw = np.random.default_rng(0)
     images = np.stack([np.asarray(draw_colour(name, draw, tint)) for tint in (None, "red") for name in NAMES * 6])
     rccs = np.repeat([TRAINING, 0], 18)
-    data = TrainingData(Pixels.of_array(dnn, images), np.tile([0, 1, 2], 12), rccs)
+    data = TrainingData(Ready(dnn, images), np.tile([0, 1, 2], 12), rccs)
     settings = Settings(learning_rate=0.05, epochs=2, batch_size=8)
 
     def losses(seed):
