@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dnn.tested import HELD_OUT, LABEL, PREDICTED
-from rccs.parameters import KEY, read_texts
+from dnn.tested import KNOWN_COLUMNS
+from rccs.parameters import read_texts
 from support.errors import SAFEError
 from support.near_duplicates import near_duplicates, thumbnails
 from support.text import printable, some
@@ -16,7 +16,6 @@ PREFIX, FOLDER, ALIKE = "prefix", "folder", "near-duplicates"
 """Groups by the files' names up to a number at their end, by the folders below those of classes, and by looks."""
 NUMBERED = re.compile(r"(.+?)[ _-]+\d+")
 SUFFIX = re.compile(r"_(id|no|nr|number|name)$", re.IGNORECASE)
-NO_GROUPS = (KEY, LABEL, PREDICTED, HELD_OUT)
 
 
 def group_columns(
@@ -45,7 +44,7 @@ def group_columns(
     alike = {ALIKE: chains(root, paths)} if ALIKE in names and ALIKE not in columns else {}
     below = [path.rpartition("/")[0] if path.count("/") > 1 else "" for path in paths]  # folders of classes
     columns = {PREFIX: _prefixes(paths), FOLDER: below} | alike | columns
-    return {name: texts for name, texts in columns.items() if name not in NO_GROUPS and any(texts)}
+    return {name: texts for name, texts in columns.items() if name not in KNOWN_COLUMNS and any(texts)}
 
 
 def chosen_columns(names: Sequence[str], columns: Mapping[str, list[str]]) -> list[list[str]]:

@@ -23,8 +23,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from casestudies.build import print_progress, true_answers
+from casestudies.case import Case
 from casestudies.networks import run_model
-from casestudies.sets import MODEL_FILE, lay_out, render_images
+from casestudies.sets import MODEL_FILE, Rows, lay_out, render_images
 from casestudies.table import write_subjects
 from clustering import find_root_cause_clusters
 from dnn.tested import AnsweredImages, predictions_text, read_predictions
@@ -130,23 +131,29 @@ def load_pool(data: Path, work: Path, column: str, *, fresh: int, measured: bool
 def draw_images(data: Path, work: Path, count: int) -> AnsweredImages:
     """Fresh test images of a case study with the answers of its DNN, drawn once and kept in `work`."""
     if not (work / PREDICTIONS_FILE).is_file():
-        import keras
-
         case = CASES[json.loads((data / ACCURACY_FILE).read_text(encoding="utf-8"))["case"]]
-        model = keras.models.load_model(data / MODEL_FILE)
         rows = list(lay_out(case, "test", count, SEED))
-        predicted = []
+        predicted: list[int] = []
+        key = key_of(case.name, str(count), str(SEED))
         for start in range(0, count, 1000):  # all of them would not fit into memory
-            part = rows[start : start + 1000]
-            images = np.stack(list(render_images(case, work, part, progress=print_progress)))
-            predicted.append(run_model(model, images).argmax(axis=1))
-        classes, truth, answered = np.array(case.classes), true_answers(case, rows), np.concatenate(predicted)
+            of_some = partial(_predicted, case, data / MODEL_FILE, work, rows[start : start + 1000])
+            predicted += kept(prepare_folder(work / "drawn") / f"{start}.json", key, of_some)
+        classes, truth, answered = np.array(case.classes), true_answers(case, rows), np.array(predicted)
         answers = Answers(classes[truth], classes[answered], np.full(count, np.float32(np.nan)), CONFIDENCE)
         write_subjects(work / PARAMETERS_FILE, rows, case.kind)
         paths = tuple(path.removeprefix("test/") for path, _, _ in rows)
         tested = AnsweredImages(work / PREDICTIONS_FILE, work / "test", paths, answers, truth == answered)
         write_text(tested.source, predictions_text(tested))
     return read_predictions(work / PREDICTIONS_FILE, work / "test")
+
+
+def _predicted(case: Case, model: Path, work: Path, rows: Rows) -> list[int]:
+    """Draw images, and run the DNN on them."""
+    import keras
+
+    images = np.stack(list(render_images(case, work, rows, progress=print_progress)))
+    predicted: list[int] = run_model(keras.models.load_model(model), images).argmax(axis=1).tolist()
+    return predicted
 
 
 def parts(pool: Pool, run: int) -> tuple[np.ndarray, np.ndarray]:

@@ -151,8 +151,7 @@ def test_class_and_predicted_class_never_stand_together():
     columns, wrong = driving(1500)
     only = {name: columns[name] for name in CLASS_AND_PREDICTION}
     assert all(len(spot.literals) == 1 for spot in search(only, wrong))
-    together = find_weak_spots(only, wrong)
-    assert any(names(spot) == {"label", "predicted"} for spot in together)
+    assert any(names(spot) == {"label", "predicted"} for spot in find_weak_spots(only, wrong))
 
 
 @pytest.mark.parametrize("seed", range(4))
