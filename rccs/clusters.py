@@ -290,7 +290,7 @@ def _with_paths(record: Mapping[str, Any], folder: Path, change: Callable[[str, 
     changed = dict(record)
     for name in _ENTRIES_WITH_PATHS & record.keys():
         entry = record[name] if isinstance(record[name], Mapping) else {}  # people may have edited what was migrated
-        paths = {key: change(str(entry[key]), folder) for key in ("source", "tested") if key in entry}
+        paths = {key: change(str(entry[key]), folder) for key in ("source", "tested") if entry.get(key)}
         changed[name] = {**entry, **paths}
     return changed
 
