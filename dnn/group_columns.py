@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dnn.tested import HELD_OUT, LABEL, PREDICTED
-from rccs.parameters import KEY, read_texts
+from dnn.tested import KNOWN_COLUMNS
+from rccs.parameters import read_texts
 from support.errors import SAFEError
 from support.near_duplicates import near_duplicates, thumbnails
 from support.text import printable, some
@@ -18,7 +18,6 @@ NUMBERED = re.compile(r"(.+?)(_object|_detection)?[ _-]+\d+")  # the middle of c
 SUFFIX = re.compile(r"_(id|no|nr|number|name)$", re.IGNORECASE)
 FRAMES_BETWEEN = 3  # by name, at most, of near-duplicates that follow each other
 MOSTLY_FOLLOW = 0.25  # least share of near-duplicates that do, of frames: .57 and .87, of photographs .02
-NO_GROUPS = (KEY, LABEL, PREDICTED, HELD_OUT)
 
 
 def group_columns(
@@ -47,7 +46,7 @@ def group_columns(
     alike = {ALIKE: chains(root, paths)} if ALIKE in names and ALIKE not in columns else {}
     below = [path.rpartition("/")[0] if path.count("/") > 1 else "" for path in paths]  # folders of classes
     columns = {PREFIX: _prefixes(paths), FOLDER: below} | alike | columns
-    return {name: texts for name, texts in columns.items() if name not in NO_GROUPS and any(texts)}
+    return {name: texts for name, texts in columns.items() if name not in KNOWN_COLUMNS and any(texts)}
 
 
 def chosen_columns(names: Sequence[str], columns: Mapping[str, list[str]]) -> list[list[str]]:

@@ -390,7 +390,7 @@ def looks_record(clusters: RootCauseClusters, n_right: int) -> dict[str, object]
     """What `run.json` says of looks that were set aside, or of why they were not."""
     nothing = (
         f"nothing that VGG16 sees in the failing images sets them apart from {count(n_right, 'image')} that it "
-        f"gets right, beyond chance, so {LOOKS} were left as they are."
+        f"gets right, beyond chance, so {LOOKS} were left as they are. Weak spots need no RCCs."
     )
     return {
         "names": [LOOKS], "source": None, "fitted_to": n_right + len(clusters.paths), "right": n_right,

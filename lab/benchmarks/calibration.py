@@ -202,13 +202,12 @@ def dealt_out(groups: np.ndarray, classes: np.ndarray | None, rng: np.random.Gen
     return drawn
 
 
-def shuffle_in_run(case: Case, images: ImageFeatures | None, seed: int) -> dict[str, Any]:
+def shuffled_spots_in_run(case: Case, seed: int) -> dict[str, Any]:
     """What is said of answers that are dealt out anew, all of it false, and how many intervals hold the true rate."""
     rng = np.random.default_rng(seed)
     of, wrong = case.groups.of, ~case.tested.right
     columns = {name: column for name, column in case.known.columns.items() if name != PREDICTED}
-    drawn = wrong[dealt_out(of, None, rng)]
-    truth = float((np.bincount(of, wrong) / np.bincount(of)).mean())
+    drawn, truth = wrong[dealt_out(of, None, rng)], true_rate(case)
     conditions = [holds for column in columns.values() for holds in simple_conditions(column)]
     correlation = tally(of, drawn).correlation
     told = [counted(holds, drawn, of, correlation) for holds in conditions]
@@ -220,11 +219,6 @@ def shuffle_in_run(case: Case, images: ImageFeatures | None, seed: int) -> dict[
             sum(one.groups > 1 for one in told),
         ],
     }
-    if images:
-        known, clusters = rccs_of(case, images, drawn)
-        rates = [rate for rate in known.rates(clusters) if rate.groups > 1]
-        result["rccs"] = any(rate.verdict == "more" for rate in rates)
-        result["rccs_held"] = [sum(rate.low <= truth <= rate.high for rate in rates), len(rates)]
     giver = dealt_out(of, columns[LABEL], rng)
     spots = find_weak_spots(
         {**columns, PREDICTED: case.tested.answers.predicted[giver]},
@@ -237,6 +231,22 @@ def shuffle_in_run(case: Case, images: ImageFeatures | None, seed: int) -> dict[
     return result
 
 
+def shuffled_rccs_in_run(case: Case, images: ImageFeatures, seed: int) -> dict[str, Any]:
+    """The same of RCCs, which do not change with the search for weak spots."""
+    drawn = ~case.tested.right[dealt_out(case.groups.of, None, np.random.default_rng(seed))]
+    known, clusters = rccs_of(case, images, drawn)
+    rates, truth = [rate for rate in known.rates(clusters) if rate.groups > 1], true_rate(case)
+    return {
+        "rccs": any(rate.verdict == "more" for rate in rates),
+        "rccs_held": [sum(rate.low <= truth <= rate.high for rate in rates), len(rates)],
+    }
+
+
+def true_rate(case: Case) -> float:
+    """The failure rate where each group's answers are drawn alike."""
+    return float((np.bincount(case.groups.of, ~case.tested.right) / np.bincount(case.groups.of)).mean())
+
+
 def simple_conditions(column: np.ndarray) -> list[np.ndarray]:
     """For which images each value holds, or each outer quarter, of those that hold for enough."""
     if column.dtype.kind == "U":
@@ -245,6 +255,20 @@ def simple_conditions(column: np.ndarray) -> list[np.ndarray]:
         low, high = np.quantile(column[np.isfinite(column)], (0.25, 0.75)) if np.isfinite(column).any() else (0, 0)
         all_of_it = [column < low, column >= high]
     return [holds for holds in all_of_it if LEAST_HELD <= holds.sum() < len(column)]
+
+
+def shuffle(case: Case, work: Path, images: ImageFeatures | None, runs: int) -> list[dict[str, Any]]:
+    """What each run says; kept in `work`, weak spots and RCCs apart, as soon as it is complete."""
+    results = []
+    for run in range(runs):
+        file, key = f"{run}.json", key_of(case.about, *SOURCES, *SPOT_SOURCES)
+        result = kept(prepare_folder(work / "shuffles") / file, key, partial(shuffled_spots_in_run, case, run))
+        if images:
+            key = key_of(case.about, *SOURCES, *RCC_SOURCES)
+            of_run = partial(shuffled_rccs_in_run, case, images, run)
+            result |= kept(prepare_folder(work / "shuffles-rccs") / file, key, of_run)
+        results.append(result)
+    return results
 
 
 def measure(case: Case, work: Path, images: ImageFeatures | None, *, runs: int, rccs: int) -> dict[str, Any]:
@@ -333,22 +357,14 @@ def main(arguments: list[str] | None = None) -> int:
         for given in options.data:
             name, _, rest = given.partition("=")
             folder, _, column = rest.rpartition(":")
-            case = load_case(Path(folder), column)
             work = prepare_folder(Path(options.work) / name)
+            answered = answered_test(Path(folder), work, None, print_progress) if options.shuffles else None
+            case = load_case(Path(folder), column, answered)
             images = extract_features(case.tested.root, extractor, progress=print_progress) if extractor else None
             if options.runs:
                 results[name] = measure(case, work, images, runs=options.runs, rccs=options.rccs)
             if options.shuffles:
-                case = load_case(Path(folder), column, answered_test(Path(folder), work, None, print_progress))
-                key = key_of(case.about, str(bool(images)), *SOURCES, *SPOT_SOURCES, *RCC_SOURCES)
-                shuffled[f"{name} ({case.about})"] = [
-                    kept(
-                        prepare_folder(work / "shuffles") / f"{run}.json",
-                        key,
-                        partial(shuffle_in_run, case, images, run),
-                    )
-                    for run in range(options.shuffles)
-                ]
+                shuffled[f"{name} ({case.about})"] = shuffle(case, work, images, options.shuffles)
         if results:
             tell("calibration", section(results), write=options.write)
         if shuffled:

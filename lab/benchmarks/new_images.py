@@ -1,12 +1,12 @@
 """Do the rates that are expected of new images hold on new images?
 
-    python -m lab.benchmarks.new_images --data NAME=DIR[:COLUMN] ... --work DIR [--runs N] [--rccs N] [--write]
+    python -m lab.benchmarks.new_images --data NAME=DIR[:COLUMN] ... --work DIR [--runs N] [--rccs N ...] [--write]
 
 A case is a classifier of `lab.casestudies.build`, of which as many fresh images are drawn as wanted, once, and its DNN
 is run on them; or a folder with `test/`, and `model.keras` or `train/`, whose test images are all there is. Weak spots
 are found in a part of the images, as large as the test set of a case study or half of all, and counted in the others.
 COLUMN says which images are of one group; of a folder, no group is then in both parts. With --rccs, the same is done of
-RCCs instead, among so many fresh images, whose features take long. With --write, a section of
+RCCs instead, among so many fresh images of each case, whose features take long. With --write, a section of
 lab/results/calibration.md is written.
 """
 
@@ -15,16 +15,17 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from casestudies.build import print_progress, true_answers
+from casestudies.case import Case
 from casestudies.networks import run_model
-from casestudies.sets import MODEL_FILE, lay_out, render_images
+from casestudies.sets import MODEL_FILE, Rows, lay_out, render_images
 from casestudies.table import write_subjects
 from clustering import find_root_cause_clusters
 from dnn.tested import AnsweredImages, predictions_text, read_predictions
@@ -130,23 +131,29 @@ def load_pool(data: Path, work: Path, column: str, *, fresh: int, measured: bool
 def draw_images(data: Path, work: Path, count: int) -> AnsweredImages:
     """Fresh test images of a case study with the answers of its DNN, drawn once and kept in `work`."""
     if not (work / PREDICTIONS_FILE).is_file():
-        import keras
-
         case = CASES[json.loads((data / ACCURACY_FILE).read_text(encoding="utf-8"))["case"]]
-        model = keras.models.load_model(data / MODEL_FILE)
         rows = list(lay_out(case, "test", count, SEED))
-        predicted = []
+        predicted: list[int] = []
+        key = key_of(case.name, str(count), str(SEED))
         for start in range(0, count, 1000):  # all of them would not fit into memory
-            part = rows[start : start + 1000]
-            images = np.stack(list(render_images(case, work, part, progress=print_progress)))
-            predicted.append(run_model(model, images).argmax(axis=1))
-        classes, truth, answered = np.array(case.classes), true_answers(case, rows), np.concatenate(predicted)
+            of_some = partial(_predicted, case, data / MODEL_FILE, work, rows[start : start + 1000])
+            predicted += kept(prepare_folder(work / "drawn") / f"{start}.json", key, of_some)
+        classes, truth, answered = np.array(case.classes), true_answers(case, rows), np.array(predicted)
         answers = Answers(classes[truth], classes[answered], np.full(count, np.float32(np.nan)), CONFIDENCE)
         write_subjects(work / PARAMETERS_FILE, rows, case.kind)
         paths = tuple(path.removeprefix("test/") for path, _, _ in rows)
         tested = AnsweredImages(work / PREDICTIONS_FILE, work / "test", paths, answers, truth == answered)
         write_text(tested.source, predictions_text(tested))
     return read_predictions(work / PREDICTIONS_FILE, work / "test")
+
+
+def _predicted(case: Case, model: Path, work: Path, rows: Rows) -> list[int]:
+    """Draw images, and run the DNN on them."""
+    import keras
+
+    images = np.stack(list(render_images(case, work, rows, progress=print_progress)))
+    predicted: list[int] = run_model(keras.models.load_model(model), images).argmax(axis=1).tolist()
+    return predicted
 
 
 def parts(pool: Pool, run: int) -> tuple[np.ndarray, np.ndarray]:
@@ -211,6 +218,11 @@ def rccs_in_run(pool: Pool, features: np.ndarray, extractor: Extractor, run: int
     rates = failure_rates(*placed(right), clusters.n_rccs, labels=clusters.labels, groups=groups)
     fresh = placed(there)[1]
     return [_in_region(rate, wrong[there[fresh == rate.rcc]]) for rate in rates if rate.tested]
+
+
+def rccs_of_run(some: Callable[[], tuple[Pool, np.ndarray]], extractor: Extractor, run: int) -> list[dict[str, Any]]:
+    """As `rccs_in_run`, of images whose features are read only if a run is not kept."""
+    return rccs_in_run(*some(), extractor, run)
 
 
 def _in_region(rate: Rate, wrong: np.ndarray) -> dict[str, Any]:
@@ -284,22 +296,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--work", metavar="DIR", required=True, help="folder for fresh images and results")
     parser.add_argument("--fresh", type=int, default=20_000, metavar="N", help="fresh images; default: 20000")
     parser.add_argument("--runs", type=int, default=10, metavar="N", help="default: 10")
-    parser.add_argument("--rccs", type=int, default=0, metavar="N", help="fresh images for RCCs; default: 0 (none)")
+    parser.add_argument("--rccs", type=int, nargs="+", default=[], metavar="N", help="images for RCCs, of each case")
     parser.add_argument("--write", action="store_true", help="write lab/results/calibration.md instead of printing")
     options = parser.parse_args(arguments)
+    if options.rccs and len(options.rccs) != len(options.data):
+        parser.error("--rccs needs a number for each case")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         results = {}
         extractor = choose_extractor("vgg16-conv", precision="bfloat16") if options.rccs else None
-        for given in options.data:
+        for given, among in zip(options.data, options.rccs or [0] * len(options.data), strict=True):
             name, _, rest = given.partition("=")
             folder, _, column = rest.partition(":")
             work = prepare_folder(Path(options.work) / name)
             pool = load_pool(Path(folder), work, column, fresh=options.fresh, measured=not extractor)
             if extractor:
-                some = with_features(pool, extractor, options.rccs)
-                key, kind = key_of(column, str(options.rccs), extractor.identity, *RCC_SOURCES), "rccs"
-                of_run = partial(rccs_in_run, *some, extractor)
+                key, kind = key_of(column, str(among), extractor.identity, *RCC_SOURCES), "rccs"
+                of_run = partial(rccs_of_run, cache(partial(with_features, pool, extractor, among)), extractor)
             else:
                 key, kind = key_of(str(len(pool.tested.right)), column, *SOURCES), "spots"
                 of_run = partial(spots_in_run, pool)

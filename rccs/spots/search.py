@@ -21,7 +21,7 @@ from rccs.spots.groups import Groups, Tally, chance_given_class, chance_of_more,
 
 MOST_SPOTS = 15
 ERROR_RATE = 0.05  # chance to find anything where right and wrong are independent of everything
-LEAST_NEW = 0.5  # share of a weak spot's failures that no earlier one has
+LEAST_NEW = 1 / 3  # share of a weak spot's failures that no earlier one has; causes may share as many
 LEAST_ODDS = 2.0  # odds of failing there, over those elsewhere
 LEAST_ODDS_WITHIN = 1.25  # the same within classes, where there is less left to explain
 LEAST_AGREEMENT = 2 / 3  # how often a condition must hold in a class to stand with its prediction, over all images

@@ -38,7 +38,8 @@ def draw_tested(folder: Path, paths: list[str], right: np.ndarray, *columns: str
     label = np.array([path.partition("/")[0] for path in paths])
     answers = Answers(label, np.where(right, label, "other"), np.full(len(label), np.float32(0.5)), CONFIDENCE)
     predictions = folder / "predictions.csv"
-    predictions.write_text("\n".join(["image,predicted,site", *(f"{path},x,s{i % 6}" for i, path in enumerate(paths))]))
+    rows = [f"{path},x,s{i % 6},no" for i, path in enumerate(paths)]
+    predictions.write_text("\n".join(["image,predicted,site,right", *rows]))
     return AnsweredImages(predictions, folder, tuple(paths), answers, right), table
 
 

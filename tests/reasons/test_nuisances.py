@@ -156,8 +156,7 @@ def test_the_class_is_offered_to_be_set_aside_where_one_rcc_holds_most_failing_i
     assert class_offer(one).sentence.startswith("RCC 0 holds 50% of the failing images: set the class aside")
     assert class_offer(dataclasses.replace(one, labels=np.arange(n) % 3)) is None
     assert class_offer(dataclasses.replace(one, answers=None)) is None
-    same = answers._replace(label=np.full(n, "sign"))
-    assert class_offer(dataclasses.replace(one, answers=same)) is None
+    assert class_offer(dataclasses.replace(one, answers=answers._replace(label=np.full(n, "sign")))) is None
 
 
 # --- Looks, where it is not known what does not matter ----------------------------------------------------------
@@ -239,6 +238,7 @@ def test_they_are_offered_where_few_rccs_fail_more_often_and_stay_where_nothing_
     assert (people.out / LABELS_FILE).read_bytes() == labels
     assert load_clusters(people.out).contrast == 0
     assert nuisance_of(people.out) is None  # not again
+    assert main([*command, "--set-aside", "brightness"]) == 0  # measured: no table is needed
 
 
 def rates_of(*verdicts: str) -> list[Rate]:

@@ -12,8 +12,8 @@ from lab.benchmarks.calibration import (
     draw_rates,
     load_case,
     section,
-    shuffle_in_run,
     shuffle_section,
+    shuffled_spots_in_run,
     simple_conditions,
     spots_in_run,
     within_groups,
@@ -81,7 +81,7 @@ def test_answers_are_dealt_out_by_group_and_on_request_within_the_class():
 def test_a_shuffle_says_what_was_found_and_how_many_intervals_hold(data):
     case = load_case(data, "person")
     right = np.arange(60) % 5 > 0
-    run = shuffle_in_run(case._replace(tested=dataclasses.replace(case.tested, right=right)), None, 0)
+    run = shuffled_spots_in_run(case._replace(tested=dataclasses.replace(case.tested, right=right)), 0)
     assert (run["false"], run["within"]) == (False, False)
     assert run["held"][0] == run["held"][1] > 0  # of each person 2 of 10 are wrong: persons do not differ
     told = shuffle_section({"drawn (60 images)": [run]})
