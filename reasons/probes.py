@@ -326,7 +326,7 @@ def _steps(change: Probe, images: Images, degrees: Sequence[float], ask: Ask, pr
         return []
     progress(f"Changing images: {change.reason}, {change.attribute}", 0, n)
     with ThreadPoolExecutor() as pool:
-        changed = list(pool.map(lambda *one: changed_pixels(*one, change, degrees), images.pixels, own.tolist()))
+        changed = list(pool.map(lambda one, at: changed_pixels(one, at, change, degrees), images.pixels, own.tolist()))
     rows = np.repeat(images.rows, 2 * len(degrees)).tolist()
     is_right = ask(list(itertools.chain.from_iterable(changed)), rows).reshape(n, len(degrees), 2)
     turned, steps = is_right == (degrees[0] < 0), []

@@ -228,7 +228,7 @@ def planted_shares(photographs: Photographs, cause: str, seed: int) -> Shares | 
         right = [int(rng.choice(pool)) for pool in pools if len(pool)]
         failing = [changed[i] for i in wrong]
         of_failing, of_right, of_predicted = (
-            heatmaps(dnn, Path("/"), [str(path).lstrip("/") for path in paths], truth)
+            heatmaps(dnn, Path("/"), [str(path).lstrip("/") for path in paths], truth.tolist())
             for paths, truth in (
                 (failing, own[wrong]), ([files[i] for i in right], labels[right]), (failing, predicted[wrong])
             )
@@ -267,8 +267,8 @@ def section(introduction: str, rows: list[tuple[str, str, Shares]]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.heatmaps")
-    for what, about in (("data", "case studies that were built"), ("photographs", "photographs, with a model")):
-        parser.add_argument(f"--{what}", nargs="+", metavar="NAME=DIR", default=[], help=about)
+    for name, about in (("--data", "case studies that were built"), ("--photographs", "photographs, with a model")):
+        parser.add_argument(name, nargs="+", metavar="NAME=DIR", default=[], help=about)
     parser.add_argument("--write", action="store_true", help="write lab/results/heatmaps.md instead of printing")
     options = parser.parse_args(arguments)
     try:

@@ -134,8 +134,10 @@ def load_pool(folder: Path) -> Pool:
 
 
 def _asking(dnn: Dnn, labels: np.ndarray, classes: Sequence[str]) -> Ask:
+    side = dnn.width or 0, dnn.height or 0  # known, of models at the images' own size as well
+
     def ask(pixels: Sequence[np.ndarray], rows: Sequence[int]) -> np.ndarray:
-        images = [Image.fromarray(one).resize((dnn.width, dnn.height), Image.Resampling.BILINEAR) for one in pixels]
+        images = [Image.fromarray(one).resize(side, Image.Resampling.BILINEAR) for one in pixels]
         stack = np.stack([np.asarray(one) for one in images])
         if dnn.channels == 1:
             stack = np.rint(stack @ np.array([[0.299], [0.587], [0.114]])).astype(np.uint8)

@@ -74,7 +74,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         visitor = Visitor(url, "first")
         told = visitor.fire(
             visitor.handler("generate", "click"),
-            [str(root / "failing"), "pca", "", "", "", [], "auto", "auto", False, []],
+            [str(root / "failing"), "", "", "", [], False, [], "auto", "pca", "auto"],
         )
         assert "12 failures" in told
         told = visitor.send("select", improvement=str(root / "failing"), accuracy="0.5", set_size="6", quota="equal")
@@ -361,7 +361,7 @@ def test_exports_and_the_report_are_given_out_wherever_the_output_folder_lies(at
 
 def test_requests_of_other_origins_are_refused(attacked, visitor):
     sent = {
-        "data": ["x", "pca", "", "", "", [], "auto", "auto", False, []],
+        "data": ["x", "", "", "", [], False, [], "auto", "pca", "auto"],
         "fn_index": visitor.handler("generate", "click")["id"],
         "session_hash": "evil",
     }
@@ -496,7 +496,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
     failing, size = str(attacked.root / "failing"), {"accuracy": "0.5", "set_size": "6", "quota": "equal"}
     try:
         assert "15 failures" in other.fire(
-            other.handler("generate", "click"), [str(folder), "pca", "", "", "", [], "auto", "auto", False, []]
+            other.handler("generate", "click"), [str(folder), "", "", "", [], False, [], "auto", "pca", "auto"]
         )
         assert "6 of 15" in other.send("select", improvement=str(folder), **size)
         table = (attacked.folder / "out" / "unsafe_set.csv").read_bytes()
@@ -521,7 +521,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
             assert "data:image" not in told
             assert "/pictures/" not in told
     finally:
-        other.fire(other.handler("generate", "click"), [failing, "pca", "", "", "", [], "auto", "auto", False, []])
+        other.fire(other.handler("generate", "click"), [failing, "", "", "", [], False, [], "auto", "pca", "auto"])
         other.send("select", improvement=failing, **size)
 
 
