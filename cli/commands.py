@@ -75,14 +75,6 @@ def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> N
         warn("groups: not used, since it is not known what the network gets right")
 
 
-_OTHERWISE = {
-    "as often": "No more often than elsewhere",
-    "less": "Less often than elsewhere",
-    "too few": "Too few tested images, or looks do not tell",
-}
-"""What is said of RCCs that do not fail more, by verdict."""
-
-
 def _print_reasons(out: Path) -> None:
     """Failure rates and weak spots."""
     from pipeline.run_record import nuisance_of
@@ -100,7 +92,7 @@ def _print_reasons(out: Path) -> None:
     rated = [rcc for rcc in by_excess(rccs_of(review.clusters), rates) if rcc in rates]
     more = [rcc for rcc in rated if rates[rcc].verdict == "more"]
     say(*(f"  RCC {rcc}: {reasons.text_of(review.clusters, rcc, rates)}" for rcc in more))
-    for verdict, told in _OTHERWISE.items():
+    for verdict, told in (("as often", "As often as elsewhere"), ("less", "Less often"), ("too few", "Undecided")):
         others = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
         say(f"  {told}: RCC {others}" if others else "")
     if offer := nuisance_of(out):

@@ -87,8 +87,7 @@ def _linked(first: np.ndarray, second: np.ndarray, n: int) -> list[int]:
 
     of = connected_components(coo_array((np.ones(len(first)), (first, second)), shape=(n, n)), directed=False)[1]
     _, beginning, chain = np.unique(of, return_index=True, return_inverse=True)
-    found: list[int] = beginning[chain].tolist()
-    return found
+    return list(map(int, beginning[chain]))
 
 
 def _all_alike(first: np.ndarray, second: np.ndarray, n: int) -> list[int]:

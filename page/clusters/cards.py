@@ -22,7 +22,7 @@ from support.text import count, printable
 FIRST_PICTURES = 12  # hundreds would hold up the page for seconds when they are first drawn
 MOST_AT_ONCE = 60  # pictures that the script asks for
 MARKS = {"safe": "✓", "unsafe": "⚠", "unclear": "?", "": ""}
-FAILS = {"more": "fails more", "as often": "as others", "less": "fails less", "too few": "too few tested"}
+FAILS = {"more": "fails more", "as often": "as others", "less": "fails less", "too few": "undecided"}
 
 
 class CardsView:
