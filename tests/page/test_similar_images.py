@@ -93,7 +93,7 @@ def test_right_and_improvement_images_are_shown_beside_a_failing_one_with_class_
     dialog.get_by_role("button", name="Improvement").click()
     expect(dialog.locator(".safe-similar-told")).to_contain_text("Of 18 improvement images.")
     expect(beside).to_contain_text("night_")
-    expect(dialog.locator(".safe-similar-list")).to_contain_text("unsafe set: ")
+    expect(dialog.locator(".safe-similar-list")).to_contain_text("in the unsafe set for RCC ")
 
 
 @pytest.mark.slow
