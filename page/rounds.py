@@ -51,18 +51,13 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSet
         if filled_in not in ("", failing) and fields["parameters"] == printable(given_parameters(settings.out)):
             fields["parameters"] = ""  # about the images of an earlier run as well
         # A start that is refused, since other work is running, leaves the form filled in.
-        filled = {form[name]: fields[name] for name in ("folder", "predictions", "tested", "parameters")}
+        shown = {form[name]: fields[name] for name in ("folder", "predictions", "tested", "parameters")}
         for updates in clusters.generate(fields):
-            yield {**filled, **updates}
-            filled = {}
+            yield {**shown, **updates}
+            shown = {}
 
-    sent = failures.view.find.click(
-        on_find,
-        [*form.widgets, form.root],
-        [*form.widgets, form.root, *clusters.outputs],
-        js=TO_CLUSTERS,
-        **FOLLOW,
-    )
+    filled = [*form.widgets, form.root]
+    sent = failures.view.find.click(on_find, filled, [*filled, *clusters.outputs], js=TO_CLUSTERS, **FOLLOW)
     sent.then(clusters.on_map, clusters.images_view.colour, clusters.images_view.map_outputs, **VIEW)
 
 

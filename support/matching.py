@@ -66,7 +66,7 @@ def rows_by_image(
                 elsewhere.setdefault("/".join(parts[: end[0]]), []).append((end[1], row))
     for place, ended in elsewhere.items():
         sure = len(here.get(_begin(f"{place}/"), ()))
-        if len({image for image, _ in ended}) > sure and not (sure and (folder / place).is_dir()):
+        if len({image for image, _ in ended}) > sure and not (sure and _is_folder(folder / place)):
             for image, row in ended:
                 found.setdefault(image, []).append((BY_ENDING, row))
     if by_name and not found:
@@ -75,6 +75,10 @@ def rows_by_image(
                 found.setdefault(image, []).append((BY_ENDING, row))
     in_order = (image for image in images if image in found)  # each is taken away: there may be a million
     return {image: rows for image in in_order if (rows := _rows_about(sorted(found.pop(image)), keys, folder))}
+
+
+def _is_folder(place: Path) -> bool:
+    return place.is_dir()
 
 
 def _name(path: str) -> str:

@@ -110,8 +110,7 @@ class NoteView:
         notes: Mapping[Any, Noted] = subject.notes(shown)
         said = _fields(notes[key] if key in notes else subject.blank(key))
         said |= {"key": key, "run": shown.run, "title": printable(subject.title(shown, key)), "lengths": LENGTHS}
-        said["noun"] = subject.noun
-        said |= {"at": shown.at, "forced": forced}
+        said |= {"noun": subject.noun, "at": shown.at, "forced": forced}
         # Of the others as well, for whoever types as soon as one is chosen.
         said["notes"] = {str(other): _fields(one) for other, one in notes.items() if len(one.note) <= LONGEST_AHEAD}
         return gr.HTML(said=as_text(said))
