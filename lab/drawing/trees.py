@@ -6,7 +6,6 @@ Needs the photographs: `python -m pip install --no-deps deepforest==2.1.0` (20 M
 first run takes about ten minutes on two cores; later ones find the detector and the results in place.
 """
 
-import argparse
 import importlib.util
 import itertools
 import subprocess
@@ -24,7 +23,7 @@ from casestudies.sets import write_json
 from dnn.detection.detections import FOUND
 from lab.casestudies.signs.detector import Found, detect, train_detector
 from lab.drawing.method import COLOURS, ROOT, STYLE, TOOL
-from lab.drawing.walkthrough import rows_of, spots_table
+from lab.drawing.walkthrough import made, rows_of, spots_table
 from rccs.answers import NOTHING
 from rccs.gifs import GIF_FOLDER
 from rccs.parameters import PARAMETERS_FILE
@@ -216,18 +215,7 @@ def write_page(work: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--work", default=".trees", type=Path, metavar="DIR", help="where images and results are")
-    work = parser.parse_args(arguments).work.resolve()
-    try:
-        run_steps(work)
-    except SAFEError as error:
-        print(f"lab.drawing.trees: {error}", file=sys.stderr)
-        return 2
-    draw(work)
-    draw_clusters(work)
-    write_page(work)
-    return 0
+    return made("trees", __doc__, ".trees", arguments, run_steps, draw, draw_clusters, write_page)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -133,16 +134,20 @@ def write_page(work: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--work", default=".solar-cells", type=Path, metavar="DIR", help="where images and results are")
+    return made("walkthrough", __doc__, ".solar-cells", arguments, run_steps, draw, write_page)
+
+
+def made(name: str, doc: str | None, folder: str, arguments: list[str] | None, *steps: Callable[[Path], object]) -> int:
+    """Make a page as a program of this name does: step by step, each given the folder of images and results."""
+    parser = argparse.ArgumentParser(description=(doc or "").split("\n")[0])
+    parser.add_argument("--work", default=folder, type=Path, metavar="DIR", help="where images and results are")
     work = parser.parse_args(arguments).work.resolve()
     try:
-        run_steps(work)
+        for step in steps:
+            step(work)
     except SAFEError as error:
-        print(f"lab.drawing.walkthrough: {error}", file=sys.stderr)
+        print(f"lab.drawing.{name}: {error}", file=sys.stderr)
         return 2
-    draw(work)
-    write_page(work)
     return 0
 
 
