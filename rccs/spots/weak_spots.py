@@ -236,13 +236,17 @@ def of_classes(literals: Sequence[Literal], classes: Sequence[str]) -> bool:
 
 
 def classes_of(columns: Mapping[str, np.ndarray], never_together: Sequence[str]) -> np.ndarray | None:
-    """The class of each image as a number, or of what a detector finds where nothing is, that which it is taken for."""
+    """The class of each image as a number, or of what a detector finds where nothing is, that which it is taken for.
+
+    None if it is unknown, or the same of all images.
+    """
     if not never_together or never_together[0] not in columns:
         return None
     classes = columns[never_together[0]]
     for name in never_together[1:]:
         classes = np.where(classes == "", columns.get(name, classes), classes)
-    return np.unique(classes, return_inverse=True)[1]
+    numbers = np.unique(classes, return_inverse=True)[1]
+    return numbers if numbers.any() else None
 
 
 def _holds(literals: Sequence[Literal], columns: Mapping[str, np.ndarray]) -> np.ndarray:

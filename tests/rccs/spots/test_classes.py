@@ -80,6 +80,8 @@ def test_what_is_found_where_nothing_is_is_compared_with_what_it_is_taken_for():
     }
     spots = find_weak_spots(columns, false, never_together=("label", "predicted"))
     assert [spot.where for spot in spots if not spot.of_classes] == ["place = shops"]
+    columns |= {"label": np.where(false, "", "sign"), "predicted": np.full(n, "sign")}  # a single class says nothing
+    assert [spot.expected for spot in find_weak_spots(columns, false, never_together=("label", "predicted"))] == [None]
 
 
 def test_what_is_expected_and_the_odds_are_those_of_each_class_put_together():
