@@ -163,10 +163,11 @@ class Profile(NamedTuple):
 
 
 def _range(low: float, high: float) -> str:
-    """For example `0.05–0.21`, with as many decimals as distinguish the ends."""
-    span = high - low
-    decimals = min(max(1 - math.floor(math.log10(abs(span))), 0), 6) if span else 3
-    first, last = (f"{bound:.{decimals}f}" for bound in (low, high))
+    """For example `0.05–0.21`, with as many decimals as distinguish the ends, or `120`."""
+    if not (span := high - low):
+        return f"{round(low, 3):.10g}"
+    decimals = min(max(1 - math.floor(math.log10(abs(span))), 0), 6)
+    first, last = (f"{round(bound, decimals) + 0.0:.{decimals}f}" for bound in (low, high))  # adding 0 turns -0 into 0
     return first if first == last else f"{first} to {last}" if "-" in first + last else f"{first}–{last}"
 
 

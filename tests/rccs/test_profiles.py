@@ -61,7 +61,8 @@ def test_a_profile_says_in_words_what_its_images_have_in_common(clusters, known)
     night, snow, _ = profile_clusters(clusters, known.columns)
     assert night.text == "eyewear = sunglasses (100%, 38% overall); light 0.05–0.20 (all failures 0.05–0.93)"
     assert snow.findings[0].parameter == "gaze_deg"
-    assert "°" in snow.findings[0].text
+    ranges = [snow.findings[0]._replace(usual_low=low, usual_high=120.0).range for low in (120.0, -0.4, -2.0)]
+    assert ranges == ["120°", "0–120°", "-2 to 120°"]
 
 
 def test_an_arc_across_north_is_told_as_one(clusters, known):
