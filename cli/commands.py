@@ -234,7 +234,7 @@ def run_probe(out: Path, options: argparse.Namespace, progress: Progress) -> Non
 
 
 def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> int:
-    """Write what is said for a safety case, of each reason and of all (register.csv, scope.csv); or read it back."""
+    """Write tables of what is said of reasons for a safety case (register.csv, scope.csv), or read them back."""
     from reasons.register import REGISTER_FILE, changes_in, load_register, scope_entry, take_over, write_register
 
     if not options.read:
@@ -302,7 +302,7 @@ def run_compare(out: Path, options: argparse.Namespace, progress: Progress) -> N
 
 
 def run_moved(out: Path, options: argparse.Namespace, progress: Progress) -> None:
-    """Say where images lie by now, whose folder was moved; a part of them is compared with what they were."""
+    """Say where the folder of images is now that was moved; some of the images are compared with what they were."""
     from pipeline.moved import take_new_place
 
     say(*take_new_place(out, options.old, options.new))
@@ -408,8 +408,7 @@ def run_ui(out: Path, options: argparse.Namespace, progress: Progress) -> None:
 def _print_retraining(result: Any) -> None:
     from pipeline.summaries import retraining_details, retraining_summary
 
-    more = (*retraining_details(result), *(one.text for one in result.overlaps))
-    say(retraining_summary(result), *(f"  {line}" for line in more))
+    say(retraining_summary(result), *(f"  {line}" for line in retraining_details(result)))
 
 
 def _print_skipped(skipped: Iterable[tuple[str, str]], notes: Iterable[str] = ()) -> None:

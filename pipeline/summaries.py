@@ -1,5 +1,7 @@
 """The results of the steps in a line each, for the page and the command line."""
 
+from collections.abc import Iterator, Sequence
+
 from dnn.failures import DETECTION, Failures
 from rccs.clusters import RootCauseClusters, headline
 from rccs.confidence import loose_text, no_steady_groups
@@ -7,14 +9,16 @@ from rccs.dbscan.outcome import NOISE
 from rccs.unsafe_set import UnsafeSet
 from support.text import count, percent, printable
 from training.certainty import (
+    MOST_CHANGED,
     class_lines,
     gain_text,
     in_words,
     interval_text,
     lost_in_words,
     mcnemar_text,
-    right_intervals,
+    with_intervals,
 )
+from training.comparison import Share
 from training.result import Retraining, also_chosen, certainty_of, certainty_of_classes, claim_text
 from training.settings import AIMS
 from training.together import trade_off_text
@@ -117,15 +121,24 @@ def _of_epochs(result: Retraining) -> str:
 
 
 def retraining_details(result: Retraining) -> list[str]:
-    """A line each on the images that are wrong now, on classes and on RCCs, with how sure it is."""
+    """What is wrong now, classes, and the RCCs that changed most, a line each, with how sure it is."""
     sure = certainty_of(result)
-    lines = list(filter(None, (of_choosing_images(result), lost_in_words(sure) if sure else "")))
+    lines = [of_choosing_images(result), lost_in_words(sure) if sure else ""]
     lines += class_lines([share.name for share in result.per_class], certainty_of_classes(result))
-    for share, (low, high) in zip(result.per_rcc, right_intervals(result.per_rcc), strict=True):
-        name = "in no cluster" if share.name == str(NOISE) else f"RCC {share.name}"
-        line = f"{name}: {share.after} of {count(share.images, 'failing image')} now right"
-        lines.append(f"{line} (95% interval {low:.0%} to {high:.0%})" if share.images else line)
-    return [*lines, *filter(None, [of_both_networks(result)])]
+    lines += [*_rcc_lines(result.per_rcc), of_both_networks(result), *(one.text for one in result.overlaps)]
+    return list(filter(None, lines))
+
+
+def _rcc_lines(shares: Sequence[Share]) -> Iterator[str]:
+    changed = sorted((share for share in shares if share.images), key=lambda share: share.before - share.after)
+    most, others = changed[:MOST_CHANGED], changed[MOST_CHANGED:]
+    for share, (low, high) in with_intervals(most):
+        name = "in no cluster" if int(share.name) == NOISE else f"RCC {share.name}"
+        now = f"{share.after} of {count(share.images, 'failing image')} now right"
+        yield f"{name}: {now} (95% interval {low:.0%} to {high:.0%})"
+    if others:
+        right, failing = sum(share.after for share in others), sum(share.images for share in others)
+        yield f"the other {len(others)}, see the report: {right} of {count(failing, 'failing image')} now right"
 
 
 def of_both_networks(result: Retraining) -> str:

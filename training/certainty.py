@@ -35,6 +35,7 @@ BETTER, WORSE, NOT_SHOWN = "better beyond doubt", "worse beyond doubt", "not sho
 LEVEL = 0.05  # of the tests
 CORRECTION = 0.5  # images
 FEWEST = 6  # changed images that can show a difference: 2 / 2 ** 6 < LEVEL
+MOST_CHANGED = 5  # classes, or RCCs, in a line each
 HALVINGS = 60  # from 1 to below the precision of a float64
 
 
@@ -259,10 +260,10 @@ def _score(n: np.ndarray, improved: np.ndarray, worsened: np.ndarray, difference
     return np.maximum(np.abs(improved - worsened - n * d) - CORRECTION, 0) / error
 
 
-def right_intervals(shares: Sequence[Share]) -> list[tuple[float, float]]:
-    """For each group, the 95 % interval of the share that is right after retraining; 0 to 1 without images."""
+def with_intervals(shares: Sequence[Share]) -> list[tuple[Share, tuple[float, float]]]:
+    """Each group with the 95 % interval of the share that is right after retraining; 0 to 1 without images."""
     low, high = clopper_pearson(np.array([s.after for s in shares], int), np.array([s.images for s in shares], int))
-    return list(zip(low.tolist(), high.tolist(), strict=True))
+    return list(zip(shares, zip(low.tolist(), high.tolist(), strict=True), strict=True))
 
 
 # --- In words ---------------------------------------------------------------------------------------------------
@@ -329,19 +330,17 @@ def lost_in_words(sure: Certainty) -> str:
 
 
 def class_lines(names: Sequence[str], sure: Sequence[Certainty]) -> list[str]:
-    """A sentence for each class that is better or worse beyond doubt, or one that says that none is worse."""
-    tested = sum(one.counts.images > 0 for one in sure)
-    if not tested:
-        return []
+    """How many classes are better and how many worse beyond doubt, and a sentence for each, unless they are many.
+
+    Those that are worse come first, then those that gained most; at most `MOST_CHANGED`.
+    """
+    changed = [(name, one) for name, one in zip(names, sure, strict=True) if one.verdict != NOT_SHOWN]
+    changed.sort(key=lambda named: (named[1].verdict != WORSE, -abs(named[1].gain)))
     lines = [
-        f"Class {name}: {one.verdict}, {gain_text(one)} points ({interval_text(one)}; {p_text(one.p)}, corrected for "
-        f"{_classes(tested)})"
-        for name, one in zip(names, sure, strict=True)
-        if one.verdict != NOT_SHOWN
+        f"Class {name}: {one.verdict}, {gain_text(one)} points ({interval_text(one)}; {p_text(one.p)}, corrected)"
+        for name, one in changed[:MOST_CHANGED]
     ]
-    if not any(one.verdict == WORSE for one in sure):
-        lines.append(f"Of {_classes(tested)}, none is worse beyond doubt")
-    return lines
+    return [line for line in (class_summary(sure), *lines) if line]
 
 
 def class_summary(sure: Sequence[Certainty]) -> str:
@@ -350,11 +349,8 @@ def class_summary(sure: Sequence[Certainty]) -> str:
     better, worse = verdicts.count(BETTER), verdicts.count(WORSE)
     if not verdicts:
         return ""
-    return f"Of {_classes(len(verdicts))}, {better or 'none'} better and {worse or 'none'} worse beyond doubt"
-
-
-def _classes(n: int) -> str:
-    return f"{n:,} class{'' if n == 1 else 'es'}"
+    classes = f"{len(verdicts):,} class{'es' if len(verdicts) > 1 else ''}"
+    return f"Of {classes}, {better or 'none'} better and {worse or 'none'} worse beyond doubt"
 
 
 def _digits(sure: Certainty) -> int:

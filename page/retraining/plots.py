@@ -9,14 +9,13 @@ from pipeline.reporting.markup import filled
 from rccs.dbscan.outcome import NOISE
 from rccs.review.notes import RccNote
 from support.text import count
-from training.certainty import NOT_SHOWN, WORSE, Certainty, right_intervals
+from training.certainty import NOT_SHOWN, WORSE, Certainty, with_intervals
 from training.comparison import Share
 from training.finetuning import Epoch
 
 HEIGHT, TOP, BOTTOM = 250, 12, 34  # pixels
 LEFT, WIDTH = 7.0, 80.0  # of the plot, in percent of the drawing; the rest is for the words beside it
 BEFORE, AFTER = "#7b8aa2", "#0d9488"  # contrast of at least 3 : 1 on a light and a dark background (WCAG AA)
-NAMES = {"validation": "held out", "unsafe": "unsafe set"}
 MOST_BARS = 40
 
 
@@ -45,14 +44,14 @@ def learning_curves(
         return TOP + (1 - share) / max(1 - bottom, 1e-9) * (HEIGHT - BOTTOM - TOP)
 
     lines: list[tuple] = []
-    for name, colour in (("validation", BEFORE), ("unsafe", AFTER)):
-        known = [(epoch.epoch, y(share)) for epoch in history if math.isfinite(share := getattr(epoch, name))]
+    for name, field, colour in (("validation", "validation", BEFORE), ("unsafe set", "unsafe", AFTER)):
+        known = [(epoch.epoch, y(share)) for epoch in history if math.isfinite(share := getattr(epoch, field))]
         last = epochs if first_pass is None else first_pass
         passes = [one for one in known if one[0] <= last], [one for one in known if one[0] > last]
         end = known[-1] if known else None
         if end and lines and lines[0][3] and abs(end[1] - lines[0][3][1]) <= 14:  # so that the names do not overlap
             end = end[0], lines[0][3][1] + 14
-        lines.append((NAMES[name], colour, passes, end))
+        lines.append((name, colour, passes, end))
     return filled(
         "page/retraining/curves.html", lines=lines, epochs=epochs, span=max(epochs, 1), best=best,
         first_pass=first_pass,
@@ -76,8 +75,7 @@ def shares_right(shares: Sequence[Share], notes: Mapping[int, RccNote]) -> Marku
     rest = there[len(drawn) :]
     smaller = sum(int(share.name) != NOISE for share in rest)
     others = [count(smaller, "other RCC")] * bool(smaller) + ["the images in no cluster"] * (len(rest) > smaller)
-    rows = zip(drawn, right_intervals(drawn), strict=True)
-    return filled("page/retraining/rccs.html", drawn=rows, notes=notes, others=others)
+    return filled("page/retraining/rccs.html", drawn=with_intervals(drawn), notes=notes, others=others)
 
 
 def class_bars(shares: Sequence[Share], sure: Mapping[str, Certainty], summary: str = "") -> Markup:
@@ -99,5 +97,5 @@ def class_bars(shares: Sequence[Share], sure: Mapping[str, Certainty], summary: 
         return verdict != WORSE, share.after >= share.before, -abs(share.after - share.before)
 
     ordered = sorted(shares, key=order)
-    rows = zip(ordered, (sure.get(share.name) for share in ordered), right_intervals(ordered), strict=True)
+    rows = ((share, sure.get(share.name), ends) for share, ends in with_intervals(ordered))
     return filled("page/retraining/classes.html", rows=rows, summary=summary, not_shown=NOT_SHOWN)

@@ -29,7 +29,7 @@ MEANINGS = {
     WRONG: "wrong before and after",
 }
 CURVES = (
-    "held out: training images that the model is not trained on, by which the best epoch is chosen. unsafe set: the "
+    "validation: training images that the model is not trained on, by which the best epoch is chosen. unsafe set: the "
     "images that were labelled. A second pass begins with the original model again, and learns improvement images "
     "without a label as well"
 )

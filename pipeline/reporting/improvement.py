@@ -7,7 +7,7 @@ the most images. `matrices_of` gives the matrices of the page as well.
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,6 @@ from pipeline.reporting.material import Material
 from store.places import absolute
 from support.images import UNREADABLE
 from training import certainty
-from training.comparison import Share
 from training.result import Retraining, certainty_of, certainty_of_classes, claim_text
 from training.settings import aim_of
 
@@ -50,13 +49,9 @@ def retraining_section(known: Material) -> Markup:
         certainty=certainty, aim=AIM_TEXTS.get(aim_of(result.settings), "") if result.settings else "",
         confusions=confusions_html(result),
         settings=", ".join(f"{name} {value:g}" for name, value in settings.items()), most_listed=MOST_LISTED,
-        per_rcc=_with_intervals(result.per_rcc), per_class=_with_intervals(result.per_class),
+        per_rcc=certainty.with_intervals(result.per_rcc), per_class=certainty.with_intervals(result.per_class),
         pairs=[*_pairs(result, known.folder)],
     )  # fmt: skip
-
-
-def _with_intervals(shares: Sequence[Share]) -> list[tuple[Share, tuple[float, float]]]:
-    return list(zip(shares, certainty.right_intervals(shares), strict=True))
 
 
 def _pairs(result: Retraining, folder: Path) -> Iterator[tuple[tuple[str, str], list[str]]]:

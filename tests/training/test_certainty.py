@@ -15,7 +15,6 @@ from training.certainty import (
     certainties,
     certainty,
     class_lines,
-    class_summary,
     clustered,
     difference_interval,
     in_words,
@@ -216,14 +215,13 @@ def test_a_class_is_worse_only_after_the_correction_and_said_by_name():
     names = ["stop", "go", "turn"]
     clear = certainties([Counts(100, 80, 0, 20), Counts(100, 80, 10, 10), Counts(0, 0, 0, 0)])
     assert clear[0].p == pytest.approx(2 * 2 / 2**20)  # the class without images does not count
-    assert class_lines(names, clear) == [
-        "Class stop: worse beyond doubt, -20.0 points (95% interval -29.4 to -12.9; p < .0001, corrected for 2 classes)"
-    ]
+    worse = "Class stop: worse beyond doubt, -20.0 points (95% interval -29.4 to -12.9; p < .0001, corrected)"
+    assert class_lines(names, clear) == ["Of 2 classes, none better and 1 worse beyond doubt", worse]
     borderline = certainties([Counts(100, 80, 0, 6), Counts(100, 80, 10, 10), Counts(50, 50, 0, 0)])
-    assert class_lines(names, borderline) == ["Of 3 classes, none is worse beyond doubt"]
-    assert class_lines([], []) == []
-    assert class_summary(clear) == "Of 2 classes, none better and 1 worse beyond doubt"
-    assert class_summary([]) == ""
+    assert class_lines(names, borderline) == ["Of 3 classes, none better and none worse beyond doubt"]
+    many = certainties([*[Counts(100, 50, 10 + i, 0) for i in range(20)], Counts(100, 80, 0, 20)])
+    lines = class_lines([*map(str, range(21))], many)
+    assert [line.split(":")[0] for line in lines[1:]] == [f"Class {name}" for name in (20, 19, 18, 17, 16)]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from dnn.model import DnnOptions
 from dnn.predictions import labelled_images
-from pipeline.summaries import of_choosing_images, retraining_summary
+from pipeline.summaries import of_choosing_images, retraining_details, retraining_summary
 from rccs.clusters import save_clusters
 from rccs.review.review import load_review
 from support.errors import SAFEError
@@ -26,6 +26,13 @@ FINAL = FinalTest(Path("test"), True, Counts(80, 40, 28, 4), PERSONS)
 def retrained(**changes):
     given = {"accuracy_after": 0.5, "after": Path("after.csv"), "settings": None, "history": ()} | changes
     return dataclasses.replace(retraining_for("run"), **given)
+
+
+def test_the_rccs_that_changed_most_have_a_line_each_and_the_others_one():
+    lines = retraining_details(retrained(per_rcc=tuple(Share(str(rcc), 10, 0, rcc) for rcc in range(7))))
+    most = [f"RCC {rcc}" for rcc in (6, 5, 4, 3, 2)]
+    assert [line.partition(":")[0] for line in lines[1:]] == [*most, "the other 2, see the report"]
+    assert lines[-1].endswith("1 of 20 failing images now right")
 
 
 def test_the_headline_is_the_gain_on_images_that_chose_nothing():
