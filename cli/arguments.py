@@ -85,7 +85,7 @@ def _command(commands: Commands, run: Run) -> Command:
     command: Command = commands.add_parser(name, help=what[:1].lower() + what[1:].rstrip("."), description=what)
     command.set_defaults(run=run, changes_nothing=run in (work.run_verify, work.run_keys))
     if run not in (work.run_ui, work.run_keys):  # on the page, each browser has a name
-        user = "your name, on all that this command says and makes (default: SAFE_USER, or the name of the login)"
+        user = "your name, kept with what this command changes (default: SAFE_USER, or the name of the login)"
         command.text("--user", "NAME", user)
     if run is not work.run_keys:
         several = ", or a folder of several, which the page lists" if run is work.run_ui else ""
@@ -126,19 +126,19 @@ def _cluster(cluster: Command) -> None:
     )  # fmt: skip
     cluster.path(
         "--predictions", "CSV",
-        "the DNN's answers to its whole test set: columns image, label, predicted and, if known, confidence (default: "
-        "predictions.csv beside the image folder, written by failures)",
+        "the network's answers to its whole test set: columns image, label, predicted and, if known, confidence "
+        "(default: predictions.csv beside the image folder, written by failures)",
     )  # fmt: skip
     cluster.path("--tested", "DIR", "the folder of test images that --predictions is about")
     aside = (
-        "what does not matter, such as person or label: what it explains is removed from the features (may be given "
-        "several times); or looks: what images that the network gets right look like as well"
+        "what does not matter, such as person or label: what it explains is removed from the features; or looks: what "
+        "right images have in common with failing ones (may be given several times)"
     )
     cluster.names("--set-aside", aside)
     groups = (
         "a column that says which test images are of one person, track or drive, and thus not independent; prefix: "
         "what files' names begin with; folder: folders below those of classes; near-duplicates: chains of images that "
-        "are nearly the same (several: their values together)"
+        "are nearly the same (may be given several times: their values together)"
     )
     cluster.names("--group", groups)
 
@@ -146,7 +146,7 @@ def _cluster(cluster: Command) -> None:
 def _confirm(confirm: Command) -> None:
     confirm.path("--predictions", "CSV", "the network's answers to the fresh images, as for cluster", required=True)
     confirm.path("--tested", "DIR", "the fresh images", required=True)
-    confirm.path("--after", "CSV", "what a later model says of the same images: which reasons it has closed")
+    confirm.path("--after", "CSV", "a later model's answers to the same images, which tell what reasons it has closed")
     confirm.names("--group", "groups of fresh images, as for cluster (default: as the RCCs were found)")
 
 
@@ -154,15 +154,15 @@ def _asking(command: Command) -> None:
     """Whom to ask again, and about what."""
     model = "the network, as for failures (default: the one whose failures were collected)"
     command.path("model", "MODEL", model, nargs="?")
-    reasons = "such as “weak spot 1” or “RCC 0”, also RCC_00, as files are named (default: all; probe: what fails more)"
+    reasons = "a reason, such as “weak spot 1” or “RCC 0” (default: all; of probe: those that fail more often)"
     command.names("--reason", reasons)
 
 
 def _check(check: Command) -> None:
-    check.path("requirements", "YAML", "a line for each, such as “light < 0.4: at most 5 %% wrong at 95 %%”")
+    check.path("requirements", "YAML", "a file of lines such as “light < 0.4: at most 5 %% wrong at 95 %%”")
     check.path("--predictions", "CSV", "the network's answers, as for cluster (default: those of the analysis)")
     check.path("--tested", "DIR", "the folder of test images that --predictions is about")
-    learned = "images that the network has learned from: test images must not be among them; similar ones are counted"
+    learned = "training images: none of the test images may be among them; those that are similar are counted"
     check.path("--learned", "DIR", learned)
     check.names("--group", "groups of images, as for cluster (default: as in the analysis)")
 
@@ -172,7 +172,7 @@ def _select(select: Command) -> None:
     accuracy = "accuracy on the test set, from 0 to 1; of a detector, the share found (default: by the predictions)"
     select.text("--test-accuracy", "A", accuracy)
     select.text("--test-size", "N", "images in the test set (default: failing images / (1 - accuracy))")
-    select.text("--factor", "F", "selection factor (default: 0.3)", default="0.3")
+    select.text("--factor", "F", "how many to select, as a share of test size · accuracy (default: 0.3)", default="0.3")
     select.text("--size", "N", "number of images, instead of factor · test size · accuracy")
     quotas = "images per RCC: in proportion to its failing images (default), or equal, the same number, as in the paper"
     select.choice("--quota", ("size", "equal"), quotas)
@@ -194,7 +194,7 @@ def _failures(failures: Command) -> None:
     failures.path("test", "TEST", "folder of test images, in a folder per class", nargs="?")
     table = "in place of MODEL, the answers of a network in any framework, as docs/other-frameworks.md describes"
     failures.path("--predictions", "CSV", table)
-    share = "hold out a share of the test images, such as 0.3, that chooses nothing: retrain proves the gain with it"
+    share = "hold out a share of the test images, such as 0.3, from all choices, so that they prove the gain of retrain"
     failures.text("--hold-out", "SHARE", share)
     failures.names("--group", "hold out whole groups, by a column as for cluster --group (may be given several times)")
     failures.path("--train", "DIR", "the training folder, needed if the test folder lacks some of the classes")
@@ -241,15 +241,15 @@ def _compare(compare: Command) -> None:
 
 
 def _register(register: Command) -> None:
-    missing = "write nothing, but tell what a safety case would ask for; exit status 3 if there is any, or else 0"
+    missing = "write nothing, but list what a safety case would still ask for; exit status 3 if anything, or else 0"
     register.switch("--missing", missing)
-    register.path("--read", "CSV", "show what this table says that is not said yet")
+    register.path("--read", "CSV", "show what was changed in this table, which register has written")
     register.switch("--apply", "take over what --read shows")
 
 
 def _export(export: Command) -> None:
     export.path("--to", "FOLDER", "destination; a name ending in .zip makes a ZIP file (default: export in --out)")
-    export.text("--rcc", "N", "export only this RCC (-1: the images in no cluster)", type=int, action="append")
+    export.text("--rcc", "N", "only this RCC, or several (-1: images in no cluster)", type=int, action="append")
     labelled = "export the labelled images of the unsafe set instead, in a folder for each class with a table"
     export.path("--labelled", "FOLDER", labelled)
 
@@ -259,7 +259,7 @@ def _evidence(evidence: Command) -> None:
 
 
 def _verify(verify: Command) -> None:
-    verify.switch("--images", "read every image and all else elsewhere, too")
+    verify.switch("--images", "read every image too, and what lies outside the output folder")
     verify.path("--key", "PUBLIC", "the public key of whoever must have signed the evidence")
 
 
@@ -268,7 +268,7 @@ def _keys(keys: Command) -> None:
 
 
 def _moved(moved: Command) -> None:
-    moved.path("old", "OLD", "the folder in which they lay, or one above it")
+    moved.path("old", "OLD", "the folder that they were in, or one above it")
     moved.path("new", "NEW", "what is now in its place")
 
 
@@ -291,12 +291,11 @@ def _regression(command: Command) -> None:
 
 
 def _partial(command: Command) -> None:
-    what = "accept tables without a row for more than a tenth of the images, or with as many rows without an image"
-    command.switch("--partial", what)
+    command.switch("--partial", "accept a table that lacks over a tenth of the images, or has as many rows of others")
 
 
 def _loading(command: Command) -> None:
-    pixels = "pixels that the model expects: none (0 to 255), 1/255, signed (-1 to 1) or imagenet (default: as it says)"
+    pixels = "pixels that the model expects: none (0 to 255), 1/255, signed (-1 to 1), imagenet (default: by the model)"
     command.text("--rescale", "HOW", pixels)
     command.switch("--trust-model", "load a model that contains code (a Lambda layer); the code is executed")
 
