@@ -239,6 +239,6 @@ def _tiles(unsafe: UnsafeSet, current: Shown) -> list[dict[str, str]]:
     rows = [("All RCCs", len(unsafe.images), "to label", ALL)]
     for rcc in rccs_of(current.clusters):
         out = "left out, " if rcc in unsafe.left_out else ""
-        more = f"{out}of {unsafe.candidates[rcc]:,} near it; {count(sizes[rcc], 'failing image')}"
+        more = f"{out}of {unsafe.candidates[rcc]:,} nearest to it; {count(sizes[rcc], 'failing image')}"
         rows.append((title(rcc, current.notes), selected[rcc], more, str(rcc) if selected[rcc] else ""))
     return [{"title": name, "figure": f"{n:,}", "more": more, "opens": opens} for name, n, more, opens in rows]

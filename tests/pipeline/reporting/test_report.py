@@ -486,7 +486,7 @@ def test_a_report_says_what_was_found_and_what_is_not_there_yet(clusters, out):
     for expected in (
         "3 root cause clusters explain 92% of 26 failures.",
         "What is open",
-        "10 images · 38.5% of all failing images · 10 core images",
+        "10 images · 38.5% of all failing images · 10 core points",
         "2 images , 7.7% of all failing images",
         "None: all images were used.",
         "Nothing: the RCCs are as they were found.",
