@@ -8,7 +8,6 @@ first run takes about ten minutes on two cores; later ones find the detector and
 
 import importlib.util
 import itertools
-import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -22,13 +21,12 @@ from casestudies.camera import SIDE
 from casestudies.sets import write_json
 from dnn.detection.detections import FOUND
 from lab.casestudies.signs.detector import Found, detect, train_detector
-from lab.drawing.method import COLOURS, ROOT, STYLE, TOOL
-from lab.drawing.walkthrough import made, rows_of, spots_table
+from lab.drawing.method import COLOURS, ROOT, STYLE
+from lab.drawing.walkthrough import made, parser_of, rows_of, run_commands, spots_table
 from rccs.answers import NOTHING
 from rccs.gifs import GIF_FOLDER
 from rccs.parameters import PARAMETERS_FILE
 from rccs.spots.rates import RATES_FILE
-from rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from support.errors import SAFEError
 from support.files import prepare_folder, replacing, write_text
 from support.run_folder import OBJECTS_FILE
@@ -150,9 +148,7 @@ def run_steps(work: Path) -> None:
     """The commands of the page, in the work folder; what is there already is not made again."""
     if not (work / "results.json").is_file():
         lay_out(work)
-    if not (work / "out" / WEAK_SPOTS_FILE).is_file():
-        for step in STEPS:
-            subprocess.run([sys.executable, TOOL, *step, "--out", "out"], cwd=work, check=True)
+    run_commands(work, STEPS)
 
 
 def is_false(box: dict[str, str]) -> bool:
@@ -215,7 +211,8 @@ def write_page(work: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return made("trees", __doc__, ".trees", arguments, run_steps, draw, draw_clusters, write_page)
+    work = parser_of(__doc__, ".trees").parse_args(arguments).work
+    return made("trees", work, run_steps, draw, draw_clusters, write_page)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +68,13 @@ def run_steps(work: Path) -> None:
     if not (work / "test").is_dir():
         lay_out_cells(work)
     trained_cnn(work / "train", work, print_progress)
+    run_commands(work, STEPS)
+
+
+def run_commands(work: Path, steps: Iterable[tuple[str, ...]]) -> None:
+    """Commands of SAFE, in the work folder, unless their results are there."""
     if not (work / "out" / WEAK_SPOTS_FILE).is_file():
-        for step in STEPS:
+        for step in steps:
             subprocess.run([sys.executable, TOOL, *step, "--out", "out"], cwd=work, check=True)
 
 
@@ -134,17 +139,22 @@ def write_page(work: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return made("walkthrough", __doc__, ".solar-cells", arguments, run_steps, draw, write_page)
+    work = parser_of(__doc__, ".solar-cells").parse_args(arguments).work
+    return made("walkthrough", work, run_steps, draw, write_page)
 
 
-def made(name: str, doc: str | None, folder: str, arguments: list[str] | None, *steps: Callable[[Path], object]) -> int:
-    """Make a page as a program of this name does: step by step, each given the folder of images and results."""
+def parser_of(doc: str | None, folder: str) -> argparse.ArgumentParser:
+    """What each program of a page takes: the folder of images and results."""
     parser = argparse.ArgumentParser(description=(doc or "").split("\n")[0])
     parser.add_argument("--work", default=folder, type=Path, metavar="DIR", help="where images and results are")
-    work = parser.parse_args(arguments).work.resolve()
+    return parser
+
+
+def made(name: str, work: Path, *steps: Callable[[Path], object]) -> int:
+    """Make a page as the program of this name does: step by step, each given the folder of images and results."""
     try:
         for step in steps:
-            step(work)
+            step(work.resolve())
     except SAFEError as error:
         print(f"lab.drawing.{name}: {error}", file=sys.stderr)
         return 2
