@@ -7,6 +7,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from cli import commands
 from cli.arguments import build_parser
 from features.extractor import CONV_LAYERS, DIMENSIONS, INPUT_SIZE
 from features.network import BATCH_SIZE
@@ -22,7 +23,6 @@ from rccs.gifs import BYTES_PER_FRAME, BYTES_PER_PIXEL, CAPTION_HEIGHT, FRAME_SI
 from SAFE_Tool import main
 from selection import SELECTION_FACTOR, unsafe_set_size
 from support import defects
-from support.run_folder import EXPORT_MARK, FAILURES_MARK
 from support.version import VERSION
 from tests.helpers import written
 from tests.helpers.documents import COMMANDS, INLINE, LAB_COMMANDS, ROOT, TEXTS, accept, without_code
@@ -92,9 +92,8 @@ def test_each_file_that_a_document_names_is_there_or_is_read_or_written(name):
 
 def test_each_file_that_a_run_writes_is_described():
     files = TEXTS["docs/files.md"]
-    hidden = {EXPORT_MARK, FAILURES_MARK}
     described = {code.rstrip("/").removeprefix("gifs/") for code in INLINE.findall(files)}
-    assert written.WRITTEN - described - hidden - {GIF_FOLDER} == set()
+    assert written.WRITTEN - described - {GIF_FOLDER} == set()
 
 
 @pytest.mark.parametrize("name", sorted(name for name in TEXTS if re.match(r"docs/decisions/\d", name)))
@@ -122,10 +121,7 @@ N_LARGE_FRAMES = LARGEST_GIF / (FRAME_SIDE * (FRAME_SIDE + CAPTION_HEIGHT) * BYT
 WORDS = {2: "twice", 5: "five"}
 NUMBERS = (
     ("README.md", f"VGG16's weights ({FC2_BYTES / 1e6:.0f} MB)"),
-    (
-        "README.md",
-        f"plus {CONV_BYTES / 1000:.0f} kB (`vgg16`: {JOINED_BYTES / 1000:.0f} kB) of features each",
-    ),
+    ("README.md", f"plus {CONV_BYTES / 1000:.0f} kB (`vgg16`: {JOINED_BYTES / 1000:.0f} kB) of features each"),
     ("README.md", f"--port {build_parser().parse_args(['ui']).port}"),
     ("README.md", f"<http://{build_parser().parse_args(['ui']).host}:{build_parser().parse_args(['ui']).port}>"),
     ("docs/SECURITY.md", f"It listens on {build_parser().parse_args(['ui']).host} unless"),
@@ -224,10 +220,9 @@ def test_the_command_line_says_the_version(capsys):
 # --- The README -------------------------------------------------------------------------------------------------
 
 
-def test_the_readme_shows_commands():
+def test_the_readme_shows_all_commands():
     shown = re.findall(r"^\.venv/bin/python SAFE_Tool\.py (\S+)", TEXTS["README.md"], re.MULTILINE)
-    steps = "failures cluster select retrain report ui probe heatmaps confirm check compare register export"
-    assert {*shown} == {*steps.split(), "evidence", "verify", "safety-case"}
+    assert {*shown} == {name[4:].replace("_", "-") for name in vars(commands) if name.startswith("run_")}
 
 
 def test_each_document_is_listed_in_the_index_of_documents():
