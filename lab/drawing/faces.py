@@ -143,11 +143,14 @@ def draw(work: Path) -> None:
     import matplotlib.pyplot as plt
 
     found = asked(work)
-    edges = np.where(share_by(found.light, found.named) > 0, INK, FAINT)
-    given = {"c": share_by(found.light, found.missed), "edgecolors": edges, "linewidths": 1.8, "s": 110}
+    azimuth, elevation = np.unique(found.light, axis=0).T
+    missed = share_by(found.light, found.missed)
+    edges = [INK if named else FAINT for named in share_by(found.light, found.named)]
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(7.6, 3.6), layout="constrained")
-        dots = axis.scatter(*np.unique(found.light, axis=0).T, cmap="cividis", vmin=0, vmax=1, **given)
+        dots = axis.scatter(
+            azimuth, elevation, s=110, c=missed, cmap="cividis", vmin=0, vmax=1, edgecolors=edges, linewidths=1.8
+        )
         figure.colorbar(dots, label="share of faces that are missed")
         axis.set(xlabel="light from the person's left (−) or right, degrees", ylabel="from below (−) or above, degrees")
         with replacing(PICTURE) as temporary:
