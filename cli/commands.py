@@ -42,7 +42,6 @@ def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> N
     from pipeline.generation import ClusteringSettings, generate_clusters
     from pipeline.run_record import left_behind, notes_of
     from pipeline.summaries import cluster_summary, how_found
-    from rccs.answers import commonest_confusion
     from rccs.clusters import rccs_of, run_record
     from rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down, why_unknown
     from rccs.gifs import gif_notes
@@ -62,7 +61,7 @@ def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> N
     texts = {profile.rcc: profile.text for profile in load_profiles(out)}
     rccs = rccs_of(clusters)
     for rcc in rccs[:LISTED]:
-        size, confusion = int(clusters.sizes[rcc]), commonest_confusion(clusters.answers_of(rcc))
+        size, confusion = int(clusters.sizes[rcc]), clusters.confusion_of(rcc)
         loose = f"loose, together {percent_down(confidence(clusters, rcc) or 0)}" if is_loose(clusters, rcc) else ""
         told = "; ".join(filter(None, (loose, texts.get(rcc), confusion)))
         say(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {told}' if told else ''}")

@@ -80,13 +80,13 @@ def known_in(column: np.ndarray) -> bool:
     return bool((column != "").any() if column.dtype.kind == "U" else np.isfinite(column).any())
 
 
-def commonest_confusion(answers: Answers | None) -> str:
+def commonest_confusion(answers: Answers) -> str:
     """For example `62% are speed limit 80 taken for 60`; empty if no confusion is common or none is known.
 
     Where many classes are taken for one, or one for many, that is what images have in common: `all are taken for 60`.
     What a detector misses or detects wrongly is called that: `all are car, missed`, `90% are missed`.
     """
-    if answers is None or answers.kind == ERROR:
+    if answers.kind == ERROR:
         return ""  # numbers, of which no two are the same
     known, detector = (answers.label != "") & (answers.predicted != ""), answers.detector
     pairs = Counter(zip(answers.label[known].tolist(), answers.predicted[known].tolist(), strict=True))

@@ -20,7 +20,7 @@ import numpy as np
 from features.attributes import ATTRIBUTES
 from features.extractor import Extractor
 from features.weights import recall_extractor
-from rccs.answers import Answers
+from rccs.answers import Answers, commonest_confusion
 from rccs.dbscan.contrast import LOOKS
 from rccs.dbscan.neighbours import Points
 from rccs.dbscan.outcome import NOISE, Setting, Steadiness
@@ -181,9 +181,12 @@ class RootCauseClusters:
         """What the DNN took an image for (see `Answers.text`); empty if unknown."""
         return self.answers.text(row) if self.answers else ""
 
-    def answers_of(self, rcc: int) -> Answers | None:
-        """The DNN's answers to the images of an RCC; None if none are known."""
-        return self.answers.taken(np.flatnonzero(self.labels == rcc)) if self.answers else None
+    def confusion_of(self, rcc: int) -> str:
+        """What an RCC's images are taken for (see `commonest_confusion`); empty if it is the same for all images."""
+        answers = self.answers
+        if answers is None or all((side == side[:1]).all() for side in (answers.label, answers.predicted)):
+            return ""
+        return commonest_confusion(answers.taken(np.flatnonzero(self.labels == rcc)))
 
 
 def rcc_reach(points: np.ndarray, labels: np.ndarray, is_core: np.ndarray) -> np.ndarray:

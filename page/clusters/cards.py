@@ -11,7 +11,6 @@ from page.jobs import PageSettings
 from page.pictures import picture_file
 from page.results import Shown
 from page.texts import as_news
-from rccs.answers import commonest_confusion
 from rccs.confidence import confidence, is_loose
 from rccs.dbscan.outcome import NOISE
 from rccs.nearness import representative
@@ -94,7 +93,7 @@ def card(shown: Shown, rcc: int) -> dict[str, Any]:
         "rcc": rcc, "number": title(rcc), "spot": 0 if spot is None else spot + 1,
         "images": images, "share": images / len(clusters.paths), "size": count(images, "image"),
         "words": printable(words_of(shown, rcc)),
-        "confusion": printable(commonest_confusion(clusters.answers_of(rcc))),
+        "confusion": printable(clusters.confusion_of(rcc)),
         "fails": FAILS[rate.verdict] if rate else "", "more": rate is not None and rate.verdict == "more",
         **{name: getattr(rate, name) if rate else None for name in ("rate", "low", "high")},
         "elsewhere": rate.elsewhere if rate and not math.isnan(rate.elsewhere) else None,

@@ -16,7 +16,6 @@ from page.pictures import thumbnails
 from page.results import Shown
 from page.visitors import Window
 from pipeline.reporting.markup import filled
-from rccs.answers import commonest_confusion
 from rccs.clusters import sample, told_of
 from rccs.confidence import (
     BOUND,
@@ -167,7 +166,7 @@ def _heading(results: Shown, rcc: int) -> str:
         facts=[count(size, "image"), share, near_text(clusters, rcc)],
         reason=results.reasons.text_of(clusters, rcc, results.rates),
         verdict=results.rates[rcc].verdict if rcc in results.rates else "",
-        confusion=commonest_confusion(clusters.answers_of(rcc)),
+        confusion=clusters.confusion_of(rcc),
         profile=results.profiles.get(rcc),
         steady=confidence_text(clusters, rcc), loose=is_loose(clusters, rcc), means=confidence_means(clusters),
         width="" if steady is None else percent_down(steady), bound=BOUND, nothing=no_steady_groups_text(clusters),

@@ -11,7 +11,6 @@ from markupsafe import Markup
 from PIL import Image
 
 from rccs import confidence
-from rccs.answers import commonest_confusion
 from rccs.clusters import rccs_of, sample
 from rccs.nearness import nearest_rccs
 from rccs.review.journal import describe_edit
@@ -76,7 +75,7 @@ _TEMPLATES = Environment(
 )
 _TEMPLATES.filters |= {"f": format, "n": "{:,}".format}
 _TEMPLATES.globals |= {
-    "SCOPE": SCOPE, "badge": badge, "chosen_by_model": chosen_by_model, "commonest_confusion": commonest_confusion,
+    "SCOPE": SCOPE, "badge": badge, "chosen_by_model": chosen_by_model,
     "confidence": confidence, "count": count, "describe_edit": describe_edit, "display_name": display_name,
     "nearest_rccs": nearest_rccs, "path": path_text, "percent": percent, "range_text": range_text,
     "rate_text": rate_text, "rccs_of": rccs_of, "sample": sample, "title": title, "warning": warning,

@@ -7,7 +7,6 @@ from markupsafe import Markup
 
 from pipeline.reporting.markup import filled
 from pipeline.reporting.material import LOOSE, Material, carded
-from rccs.answers import commonest_confusion
 from rccs.clusters import rccs_of
 from rccs.dbscan.outcome import NOISE
 from rccs.image_map import load_map, map_points
@@ -34,7 +33,7 @@ def summary_section(known: Material) -> Markup:
 
 def _common(known: Material, rcc: int) -> list[str]:
     """What the images of a group have in common, and what most of an RCC's are taken for, as far as it is known."""
-    confusion = commonest_confusion(known.clusters.answers_of(rcc)) if rcc != NOISE else ""
+    confusion = known.clusters.confusion_of(rcc) if rcc != NOISE else ""
     return [text for text in (known.profiles.get(rcc, ""), confusion) if text]
 
 

@@ -154,6 +154,7 @@ def test_the_table_of_rccs_says_what_they_are_taken_for(clusters, tmp_path):
     assert "Name, and what its images have in common" in table
     assert table.count("All are shirt taken for coat") == 1
     assert table.count("All are bag taken for shoe") == 2
+    assert dataclasses.replace(clusters, answers=answers.taken([0] * n)).confusion_of(0) == ""  # it is so of all images
 
 
 def test_names_notes_verdicts_and_edits_are_told(out):
