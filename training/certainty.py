@@ -340,17 +340,16 @@ def class_lines(names: Sequence[str], sure: Sequence[Certainty]) -> list[str]:
         f"Class {name}: {one.verdict}, {gain_text(one)} points ({interval_text(one)}; {p_text(one.p)}, corrected)"
         for name, one in changed[:MOST_CHANGED]
     ]
-    return [line for line in (class_summary(sure), *lines) if line]
+    return [summary, *lines] if (summary := class_summary(sure)) else []
 
 
 def class_summary(sure: Sequence[Certainty]) -> str:
-    """How many classes are better and how many worse beyond doubt; empty without classes."""
+    """How many classes are better and how many worse beyond doubt; empty unless there are several."""
     verdicts = [one.verdict for one in sure if one.counts.images > 0]
     better, worse = verdicts.count(BETTER), verdicts.count(WORSE)
-    if not verdicts:
+    if len(verdicts) < 2:
         return ""
-    classes = f"{len(verdicts):,} class{'es' if len(verdicts) > 1 else ''}"
-    return f"Of {classes}, {better or 'none'} better and {worse or 'none'} worse beyond doubt"
+    return f"Of {len(verdicts):,} classes, {better or 'none'} better and {worse or 'none'} worse beyond doubt"
 
 
 def _digits(sure: Certainty) -> int:

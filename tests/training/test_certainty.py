@@ -217,6 +217,7 @@ def test_a_class_is_worse_only_after_the_correction_and_said_by_name():
     assert clear[0].p == pytest.approx(2 * 2 / 2**20)  # the class without images does not count
     worse = "Class stop: worse beyond doubt, -20.0 points (95% interval -29.4 to -12.9; p < .0001, corrected)"
     assert class_lines(names, clear) == ["Of 2 classes, none better and 1 worse beyond doubt", worse]
+    assert class_lines(names[:1], clear[:1]) == []  # of a single class, the accuracy says the same
     borderline = certainties([Counts(100, 80, 0, 6), Counts(100, 80, 10, 10), Counts(50, 50, 0, 0)])
     assert class_lines(names, borderline) == ["Of 3 classes, none better and none worse beyond doubt"]
     many = certainties([*[Counts(100, 50, 10 + i, 0) for i in range(20)], Counts(100, 80, 0, 20)])
