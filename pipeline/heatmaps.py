@@ -160,6 +160,6 @@ def _write_heatmaps(out: Path, shown: Mapping[str, Heatmap]) -> None:
     files: dict[str, Any] = {HEATMAPS_FILE: json.dumps(facts, indent=1, ensure_ascii=False) + "\n"}
     for name, one in shown.items():
         sheet = Image.fromarray(np.hstack([np.asarray(picture) for _, picture in panels(one)]))
-        files[f"{name}.png"] = functools.partial(sheet.save, format="PNG")
+        files[f"{name}.png"] = functools.partial(sheet.save, format="PNG", compress_level=1)
     before = [f"{HEATMAPS_FOLDER}/{path.name}" for path in prepare_folder(out / HEATMAPS_FOLDER).glob("*.png")]
     save_files(out, {f"{HEATMAPS_FOLDER}/{name}": file for name, file in files.items()}, remove=own_files(out, before))

@@ -40,48 +40,63 @@ Ask = Callable[[Sequence[Pixels], Sequence[int]], np.ndarray]
 """Whether the DNN gets changed images right, given their pixels and the rows of the test set that they are made of."""
 
 
+Change = Callable[[float], Pixels]  # an image, changed by an amount
+
+
 class Making(NamedTuple):
     """How pixels are given less or more of an attribute: by an amount between 0, as they are, and the most."""
 
     how: str  # in words: what was done to them
-    make: Callable[[Pixels, float], Pixels]
+    make: Callable[[Pixels], Change]
     most: float | None = None  # without one, the amount is that by which the attribute is to change
 
 
-def _away_from(middle: Callable[[Pixels], Any]) -> Callable[[Pixels, float], Pixels]:
-    return lambda pixels, by: pixels + by * (pixels - middle(pixels))
+def _away_from(middle: Callable[[Pixels], Any]) -> Callable[[Pixels], Change]:
+    def make(pixels: Pixels) -> Change:
+        apart = pixels - middle(pixels)
+        return lambda by: pixels + by * apart
+
+    return make
 
 
 def _grey(pixels: Pixels) -> np.ndarray:
-    return pixels @ np.array([[0.299], [0.587], [0.114]])
+    return pixels @ np.array([[0.299], [0.587], [0.114]], np.float32)
 
 
-def _blurred(pixels: Pixels, by: float) -> Pixels:
-    from scipy.ndimage import gaussian_filter  # type: ignore[attr-defined]
+def _blurred(pixels: Pixels) -> Change:
+    """By a Gaussian, of images that are mirrored at their borders."""
+    from scipy.fft import dctn, idctn  # type: ignore[attr-defined]
 
-    return gaussian_filter(pixels, (by, by, 0))
+    down, across = ((np.pi / n * np.arange(n, dtype=np.float32)) ** 2 for n in pixels.shape[:2])
+    waves, squares = dctn(pixels, axes=(0, 1)), (down[:, None] + across)[..., None]
+    return lambda by: idctn(waves * np.exp(-squares * by**2 / 2), axes=(0, 1))
 
 
-def _noisy(pixels: Pixels, by: float) -> Pixels:
-    return pixels + by * np.random.default_rng(int(pixels.sum())).standard_normal(pixels.shape)
+def _noisy(pixels: Pixels) -> Change:
+    noise = np.random.default_rng(int(pixels.sum())).standard_normal(pixels.shape).astype(np.float32)
+    return lambda by: pixels + by * noise
 
 
-def _resized(pixels: Pixels, by: float) -> Pixels:
+def _resized(pixels: Pixels) -> Change:
     """Of as many pixels more or fewer across, as the DNN sees it: at the size that it was."""
     image = _image(pixels)
-    share = max(1, image.width + by) / image.width
-    resized = image.resize([max(1, round(side * share)) for side in image.size], Image.Resampling.BILINEAR)
-    return np.asarray(resized.resize(image.size, Image.Resampling.BILINEAR), np.float32)
+
+    def change(by: float) -> Pixels:
+        share = max(1, image.width + by) / image.width
+        resized = image.resize([max(1, round(side * share)) for side in image.size], Image.Resampling.BILINEAR)
+        return np.asarray(resized.resize(image.size, Image.Resampling.BILINEAR), np.float32)
+
+    return change
 
 
-def _turned(pixels: Pixels, by: float) -> Pixels:
+def _turned(pixels: Pixels) -> Change:
     from scipy.ndimage import rotate  # type: ignore[attr-defined]
 
-    return rotate(pixels, by, reshape=False, order=1, mode="reflect")
+    return lambda by: rotate(pixels, by, reshape=False, order=1, mode="reflect")
 
 
 _from_mean, _from_grey = _away_from(lambda pixels: _grey(pixels).mean()), _away_from(_grey)
-_from_black, _from_blurred = _away_from(lambda _: 0.0), _away_from(lambda pixels: _blurred(pixels, 1.5))
+_from_black, _from_blurred = _away_from(lambda _: 0.0), _away_from(lambda pixels: _blurred(pixels)(1.5))
 # For each attribute what it is called, and how there is less and more of it.
 MADE = {
     "brightness": ("light", Making("darkened", _from_black, -1), Making("brightened", _from_black, 20)),
@@ -379,20 +394,21 @@ def changed_pixels(pixels: Pixels, own: float, change: Probe, degrees: Sequence[
         Its value of the attribute.
     """
     pixels, making = pixels.astype(np.float32), change.making
-    by = change.failing - own if making.most is None else _enough(pixels, change)
-    images = [making.make(pixels, abs(degree) * by).clip(0, 255) for degree in degrees]
+    make = making.make(pixels)
+    by = change.failing - own if making.most is None else _enough(make, change)
+    images = [make(abs(degree) * by).clip(0, 255) for degree in degrees]
     # Noise in random phase is noise again: there, the other change is as coarse as the image.
     other = _scattered(pixels if making.make is _noisy else images[-1] - pixels)
     both = (one for image in images for one in (image, _as_large(pixels, image - pixels, other)))
     return [np.rint(one).astype(np.uint8) for one in both]
 
 
-def _enough(pixels: Pixels, change: Probe) -> float:
+def _enough(make: Change, change: Probe) -> float:
     """The amount that gives an image the failing images' value, as far as it goes."""
     low, high = 0.0, float(change.making.most or 0)
     for _ in range(STEPS):
         middle = (low + high) / 2
-        value = _value(change.attribute, change.making.make(pixels, middle).clip(0, 255))
+        value = _value(change.attribute, make(middle).clip(0, 255))
         enough = value >= change.failing if change.failing > change.usual else value <= change.failing
         low, high = (low, middle) if enough else (middle, high)
     return (low + high) / 2
@@ -404,13 +420,16 @@ def _scattered(change: Pixels) -> Pixels:
     What is the same everywhere becomes a tint: its phase is only its sign, so that in half of the images it would be
     the change itself.
     """
+    from scipy.fft import irfft2, rfft2  # type: ignore[attr-defined]
+
     rng = np.random.default_rng(int(change.sum()) % 2**32)
-    phases = np.exp(1j * np.angle(np.fft.rfft2(rng.standard_normal(change.shape[:2]))))[..., None]
+    noise = rfft2(rng.standard_normal(change.shape[:2]).astype(np.float32))[..., None]
     mean = change.mean(axis=(0, 1))
-    spectrum = np.abs(np.fft.rfft2(change - mean, axes=(0, 1)))
+    spectrum = np.abs(rfft2(change - mean, axes=(0, 1)))
     tint = np.cross(mean, rng.standard_normal(3))
     tint *= np.linalg.norm(mean) / max(float(np.linalg.norm(tint)), 1e-6)
-    return np.fft.irfft2(spectrum * phases, change.shape[:2], axes=(0, 1)) + tint
+    phases = noise / np.maximum(np.abs(noise), 1e-6)
+    return irfft2(spectrum * phases, change.shape[:2], axes=(0, 1)) + tint.astype(np.float32)
 
 
 def _as_large(pixels: Pixels, change: Pixels, other: Pixels) -> Pixels:
@@ -423,7 +442,7 @@ def _as_large(pixels: Pixels, change: Pixels, other: Pixels) -> Pixels:
 
 
 def _image(pixels: Pixels) -> Image.Image:
-    return Image.fromarray(np.rint(pixels).astype(np.uint8))
+    return Image.fromarray(np.rint(pixels, dtype=np.float32).astype(np.uint8))
 
 
 def _value(attribute: str, pixels: Pixels) -> float:
