@@ -8,7 +8,7 @@ import numpy as np
 
 from dnn.model import AS_IN_THE_FILE, KERAS_SUFFIXES, ONNX_SUFFIX, REQUESTED, SCALING_WORDS, Dnn, DnnOptions
 from dnn.model_process import load_apart
-from dnn.predictions import class_folders
+from dnn.predictions import LabelledImages, check_classes, class_folders
 from dnn.tested import AnsweredImages, has_objects
 from pipeline.answers import answers_of_run
 from rccs.answers import ERROR
@@ -84,7 +84,10 @@ class Asking(NamedTuple):
     def load(self, progress: Progress) -> Dnn:
         """The DNN, in a process of its own."""
         task = "regression" if self.regression else None
-        return load_apart(self.model, self.options, task=task, progress=progress)
+        dnn = load_apart(self.model, self.options, task=task, progress=progress)
+        if not self.regression:
+            check_classes(dnn, LabelledImages(self.tested.root, (), self.classes, np.empty(0)))
+        return dnn
 
     def failing(self, reason: Reason) -> np.ndarray:
         """The failing images of a reason that are in the test set, as rows of it."""
@@ -138,10 +141,11 @@ def asking(
     file = path_of(model, "a model") if model else model_at_hand(root, within)
     detector = tested is not None and tested.answers.detector
     if file is None or tested is None or detector:
-        lacking = "of a detector" if detector else "without answers" if tested is None else "without a model (name it)"
+        lacking = "without answers" if tested is None else "without a model (name it)"
         raise SAFEError(
             "Expected the answers of a classifier or regression to its test set, and the model itself. Received: "
-            f"{out}, {lacking}. Collect the failures with a model and cluster them."
+            f"{out}, {'of a detector, which SAFE does not run' if detector else lacking}. Collect the failures with a "
+            "model and cluster them."
         )
     options = options._replace(rescale=options.rescale or _scaling(record))
     return Asking(review, listed, chosen(listed, names) if names else listed, tested, file, options, record)
