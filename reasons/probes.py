@@ -319,10 +319,9 @@ def changes_of(asked: Reason, right: Images, failing: Images) -> list[Probe]:
 
 
 def _probed(change: Probe, rate: float, right: Images, failing: Images, ask: Ask, progress: Progress) -> Probe:
-    steps = _steps(change, right, (1.0,), ask, progress)
-    if steps:
-        steps.insert(0, Step(0.0, right.measured[change.attribute].mean(), len(right.rows), 0, 0.0, 0.0, 0, 0.0, 1.0))
-    change = change._replace(steps=(*steps, *_steps(change.back, failing, (-1.0,), ask, progress)))
+    made, undone = _steps(change, right, (1.0,), ask, progress), _steps(change.back, failing, (-1.0,), ask, progress)
+    begin = [Step(0.0, right.measured[change.attribute].mean(), len(right.of), 0, 0, 0, 0, 0, 1)] if made else []
+    change = change._replace(steps=(*begin, *made, *undone))
     return change._replace(verdict=_verdict(change, rate))
 
 

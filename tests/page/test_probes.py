@@ -26,12 +26,11 @@ def draw(folder, name, n, light, seed):
 
 def model_that_fails_in_the_dark():
     """Red, if there is enough of it."""
-    import keras
+    from keras import Input, Sequential, layers
 
-    layers = keras.layers
     red, enough = layers.Conv2D(1, 1), layers.Dense(1, activation="sigmoid")
     given, mean = layers.Rescaling(1 / 255), layers.GlobalAveragePooling2D()
-    model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), given, red, mean, enough])
+    model = Sequential([Input((SIDE, SIDE, 3)), given, red, mean, enough])
     red.set_weights([np.reshape([8.0, 0, -8], (1, 1, 3, 1)), np.zeros(1)])
     enough.set_weights([np.ones((1, 1)), np.array([-2.0])])
     return model

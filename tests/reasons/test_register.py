@@ -64,7 +64,8 @@ def test_a_table_that_was_filled_in_says_what_it_would_change_and_is_taken_over_
     assert load_review(out).notes[0].owner == "=J. Doe"
     assert changes_in(table, load_register(out)) == []
     assert "Hazard: H3 Gaze lost at night" in report_html(out)
-    add_run(out, PROBES, {PROBES_FILE: probes_text([Probe("RCC 0", load_review(out).subjects[0], "", NOT_MADE)])})
+    probed = probes_text([Probe("RCC 0", load_review(out).subjects[0], "", NOT_MADE)])
+    add_run(out, PROBES, {PROBES_FILE: probed}, clusters=present_runs(out)[CLUSTERS].itself)
     write_register(out)
     for told in ("closed, but without: acceptance criterion", "Changing pixels cannot make what its images have in"):
         assert told in (out / REGISTER_FILE).read_text()
