@@ -116,11 +116,11 @@ def _sources(out: Path, asked: Asking, within: Path | None, progress: Progress) 
     dnn = sized_for(asked.load(progress), [tested.root / path for path in tested.paths])
     table = table_of(out, "parameters", asked.review.clusters)
     groups = named_groups(groups_of(out), tested, parameters=table, within=within, required=False)
-    of = groups.groups.of if groups else np.arange(len(tested.paths))
-    texts = read_texts(table, tested.root, tested.paths) if table else {}
-    turned = np.nan_to_num(numbers_of(texts.get(ROTATION, [""] * len(of))))
-    # So that no angle near a quarter of a turn is a whole turn away from another one near it
-    return Sources(dnn, asked, of, (turned + 135) % 360 - 135, progress)
+    of, turned = groups.groups.of if groups else np.arange(len(tested.paths)), [""] * len(tested.paths)
+    if table and any(ROTATION in one.stated for one in asked.reasons):
+        turned = read_texts(table, tested.root, tested.paths).get(ROTATION, turned)
+    # Angles that are near each other may be a whole turn apart; few images are turned by 135 degrees.
+    return Sources(dnn, asked, of, (np.nan_to_num(numbers_of(turned)) + 135) % 360 - 135, progress)
 
 
 def _pixels(file: Path, dnn: Dnn) -> np.ndarray | None:
