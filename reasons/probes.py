@@ -64,7 +64,7 @@ def _grey(pixels: Pixels) -> np.ndarray:
 
 def _blurred(pixels: Pixels) -> Change:
     """By a Gaussian, of images that are mirrored at their borders."""
-    from scipy.fft import dctn, idctn  # type: ignore[attr-defined]
+    from scipy.fft import dctn, idctn
 
     down, across = ((np.pi / n * np.arange(n, dtype=np.float32)) ** 2 for n in pixels.shape[:2])
     waves, squares = dctn(pixels, axes=(0, 1)), (down[:, None] + across)[..., None]
@@ -411,7 +411,7 @@ def _scattered(change: Pixels) -> Pixels:
     What is the same everywhere becomes a tint: its phase is only its sign, so that in half of the images it would be
     the change itself.
     """
-    from scipy.fft import irfft2, rfft2  # type: ignore[attr-defined]
+    from scipy.fft import irfft2, rfft2
 
     rng = np.random.default_rng(int(change.sum()) % 2**32)
     noise = rfft2(rng.standard_normal(change.shape[:2]).astype(np.float32))[..., None]
