@@ -218,8 +218,8 @@ class Probe(NamedTuple):
     def text(self) -> str:
         """The verdict, and the figures that it rests on, in a sentence or three."""
         if self.verdict == NOT_MADE:
-            made = self.where or "what its images have in common"
-            return f"Changing pixels cannot make {made}. Record or simulate the same scenes with and without it."
+            stated = self.where or "what its images have in common"
+            return f"Changing pixels cannot make {stated}. Record or simulate the same scenes with and without it."
         if not self.steps:
             return "There are too few images to tell."
         said = []
