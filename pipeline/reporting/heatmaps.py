@@ -19,7 +19,7 @@ from support.files import read_arrays
 
 HEATMAP_FILE = "heatmap.npz"
 NUMBERS = ("n_failing", "n_right", "n_taken")
-WORDS = ("Failing images", "Right images of the same classes", "Right images of the classes they are taken for")
+WORDS = ("Failing images", "Right images to compare with", "Right images of the classes they are taken for")
 SPEAKS = "speaks for the true class, orange against it"
 SIDE = 240  # pixels of the longer side of a picture
 FOR, AGAINST = (0, 114, 255), (255, 110, 0)  # told apart by everybody, and from grey
