@@ -261,14 +261,11 @@ def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> 
 def run_heatmaps(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
     from pipeline.heatmaps import HEATMAPS_FOLDER, look
-    from pipeline.reporting.heatmaps import NUMBERS
+    from pipeline.reporting.heatmaps import panels
 
     found = look(out, options.reason, model=options.model, options=_dnn_options(options), progress=progress)
-    for name, heatmap in found.items():
-        failing, right, taken = (heatmap.facts[fact] for fact in NUMBERS)
-        say(f"{name}: {count(failing, 'failing image')}, {right:,} right, {taken:,} of what they are taken for")
-        say(heatmap.told)
-    say(f"Written: {HEATMAPS_FOLDER}/ in {out}")
+    say(*(f"{name}: {' | '.join(caption for caption, _ in panels(one))}" for name, one in found.items()))
+    say(*{one.told for one in found.values()}, f"Written: {HEATMAPS_FOLDER}/ in {out}")
 
 
 def run_check(out: Path, options: argparse.Namespace, progress: Progress) -> int:

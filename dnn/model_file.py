@@ -247,7 +247,8 @@ def _input_size(model: Any) -> tuple[int | None, int | None, int]:
             return shape[0], shape[1], shape[2]
     raise SAFEError(
         "Expected a model with one image as input, grey or RGB, channels last: (height, width, 1 or 3). "
-        f"Received input of shape {', '.join(map(str, shapes))}. Export it to ONNX, or give a table of its answers."
+        f"Received input of shape {', '.join(map(str, shapes))}. Give a table of its answers or, if "
+        "the image has another layout, export it to ONNX."
     )
 
 

@@ -37,8 +37,6 @@ TICK = 0.2  # seconds between two looks whether to go on
 LOADING = ("Loading the model", 0, 0)
 Report = tuple[str, int, int]
 Send = Callable[[str, Any], None]
-Others = Mapping[str, Callable[[Any], object]]
-Asked = Callable[[Report], bool]
 
 
 class ProcessOfItsOwn:
@@ -70,8 +68,8 @@ class ProcessOfItsOwn:
         report: Report,
         progress: Progress,
         *,
-        others: Others = MappingProxyType({}),
-        patient: Asked = lambda _: False,
+        others: Mapping[str, Callable[[Any], object]] = MappingProxyType({}),
+        patient: Callable[[Report], bool] = lambda _: False,
     ) -> Any:
         """What the process answers; until then, its reports of progress are repeated, so that work can be stopped.
 
@@ -106,7 +104,7 @@ class ProcessOfItsOwn:
             self._end()
             raise
 
-    def _message(self, report: Report, progress: Progress, patient: Asked) -> bytes:
+    def _message(self, report: Report, progress: Progress, patient: Callable[[Report], bool]) -> bytes:
         heard = time.monotonic()
         while not self.pipe.poll(TICK):
             progress(*report)

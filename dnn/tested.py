@@ -104,11 +104,6 @@ class AnsweredImages:
         return float(self.right.mean()) if len(self.right) else 0.0
 
     @property
-    def failure_rate(self) -> float:
-        """Share of the images that the DNN gets wrong."""
-        return float(np.mean(~self.right)) if len(self.right) else 0.0
-
-    @property
     def one_sided(self) -> str:
         """A sentence if all images are right or all are wrong; otherwise empty."""
         if not self.right.all() and self.right.any():

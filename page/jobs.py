@@ -38,7 +38,7 @@ IN_TURN: dict[str, Any] = {"concurrency_id": "listed images", "concurrency_limit
 EDITS: dict[str, Any] = {"concurrency_id": "edits", "concurrency_limit": 1}
 AWAY = "safe-away"  # in style.css
 WAITING = "Waiting for another analysis"
-STOPPED = "Stopped. What was extracted is kept: the same click goes on from there."
+STOPPED = "Stopped. What was finished is kept: the same click goes on from there."
 
 
 class _Stopped(Exception):  # noqa: N818, it is no error

@@ -24,8 +24,6 @@ from support.progress import Progress
 from support.run_folder import ACCURACY_FILE
 from support.text import printable
 
-OF_A_CASE = "model.keras"  # beside the failures of a case study
-
 
 def _record_of(image_root: Path) -> dict:
     return read_record(image_root.parent / ACCURACY_FILE)
@@ -37,7 +35,7 @@ def model_at_hand(image_root: Path, within: Path | None = None) -> Path | None:
     None if it cannot be asked again: it is not there any more, or a detector, or was a table of answers.
     """
     record = _record_of(image_root)
-    file = Path(absolute(str(record.get("model") or OF_A_CASE), image_root.parent))
+    file = Path(absolute(str(record.get("model") or "model.keras"), image_root.parent))  # the latter of a case study
     known = file.suffix.lower() in (*KERAS_SUFFIXES, ONNX_SUFFIX) and file.is_file() and is_within(file, within)
     return file if record and known and not has_objects(image_root.parent) else None
 
@@ -82,9 +80,20 @@ class Asking(NamedTuple):
         return tuple(self.record.get("classes") or class_folders(self.tested.root))
 
     def load(self, progress: Progress) -> Dnn:
-        """The DNN, in a process of its own."""
-        task = "regression" if self.regression else None
-        return load_apart(self.model, self.options, task=task, progress=progress)
+        """The DNN, in a process of its own.
+
+        Raises
+        ------
+        SAFEError
+            It has other classes, or another number of outputs.
+        """
+        dnn = load_apart(self.model, self.options, task="regression" if self.regression else None, progress=progress)
+        expected = len(self.tested.answers.label[0].split() if self.regression else self.classes)
+        if expected != (received := dnn.n_classes or dnn.n_outputs):
+            raise SAFEError(
+                f"Expected {expected} classes or outputs. Received: {self.model}, with {received}. Name another model."
+            )
+        return dnn
 
     def failing(self, reason: Reason) -> np.ndarray:
         """The failing images of a reason that are in the test set, as rows of it."""
@@ -138,10 +147,11 @@ def asking(
     file = path_of(model, "a model") if model else model_at_hand(root, within)
     detector = tested is not None and tested.answers.detector
     if file is None or tested is None or detector:
-        lacking = "of a detector" if detector else "without answers" if tested is None else "without a model (name it)"
+        lacking = "without answers" if tested is None else "without a model (name it)"
         raise SAFEError(
             "Expected the answers of a classifier or regression to its test set, and the model itself. Received: "
-            f"{out}, {lacking}. Collect the failures with a model and cluster them."
+            f"{out}, {'of a detector, which SAFE does not run' if detector else lacking}. Collect the failures with a "
+            "model and cluster them."
         )
     options = options._replace(rescale=options.rescale or _scaling(record))
     return Asking(review, listed, chosen(listed, names) if names else listed, tested, file, options, record)

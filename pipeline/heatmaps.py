@@ -35,7 +35,6 @@ from support.text import printable
 
 HEATMAPS_FOLDER = "heatmaps"
 HEATMAPS_FILE = "heatmaps.json"
-FACTS = (*NUMBERS, "model", "how")  # in the file
 MOST = 20  # failing images of a reason, and as many right ones of their classes, and of those they are taken for
 
 
@@ -60,7 +59,7 @@ def look(
     Returns
     -------
     dict of str to Heatmap
-        By the names of the reasons' files.
+        By the names of the reasons, such as `RCC 0`.
 
     Raises
     ------
@@ -71,13 +70,13 @@ def look(
         asked = asking(out, names, model=model, options=options, within=within)
         run, digest = asked.review.run, sha256_if_there(asked.model)
         wanted = {one.subject: _wanted(asked, one, digest) for one in asked.reasons if one.images}
-        known = {subject: one.facts["key"] for subject, one in heatmaps_of(out, run, wanted).items()}
-        left = {subject: one for subject, one in wanted.items() if known.get(subject) != one.key}
-        for heatmap in _computed(asked, left, progress).values():
-            keep_heatmap(out, run, heatmap)
         kept = heatmaps_of(out, run, [one.subject for one in asked.listed])
+        left = {name: one for name, one in wanted.items() if name not in kept or kept[name].facts["key"] != one.key}
+        for subject, heatmap in _computed(asked, left, progress).items():
+            keep_heatmap(out, run, heatmap)
+            kept[subject] = heatmap
         _write_heatmaps(out, {one.file: kept[one.subject] for one in asked.listed if one.subject in kept})
-        return {one.file: kept[one.subject] for one in asked.reasons if one.images}
+        return {one.name: kept[one.subject] for one in asked.reasons if one.images}
 
 
 def look_at(
@@ -156,10 +155,10 @@ def _mean(
 
 def _write_heatmaps(out: Path, shown: Mapping[str, Heatmap]) -> None:
     """Write `heatmaps/`: the pictures of these reasons side by side, and what they are of; remove outdated ones."""
-    facts = {name: {fact: one.facts[fact] for fact in FACTS} for name, one in shown.items()}
+    facts = {name: {fact: one.facts[fact] for fact in (*NUMBERS, "model", "how")} for name, one in shown.items()}
     files: dict[str, Any] = {HEATMAPS_FILE: json.dumps(facts, indent=1, ensure_ascii=False) + "\n"}
     for name, one in shown.items():
         sheet = Image.fromarray(np.hstack([np.asarray(picture) for _, picture in panels(one)]))
-        files[f"{name}.png"] = functools.partial(sheet.save, format="PNG")
+        files[f"{name}.png"] = functools.partial(sheet.save, format="PNG", compress_level=1)
     before = [f"{HEATMAPS_FOLDER}/{path.name}" for path in prepare_folder(out / HEATMAPS_FOLDER).glob("*.png")]
     save_files(out, {f"{HEATMAPS_FOLDER}/{name}": file for name, file in files.items()}, remove=own_files(out, before))

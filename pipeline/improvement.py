@@ -157,7 +157,7 @@ def _known_accuracy(
     with contextlib.suppress(SAFEError):  # the engineer is asked for the accuracy instead
         tested = answers_of_run(out, clusters, within)
         if tested and tested.paths:
-            return 1 - tested.failure_rate, len(tested.paths)
+            return tested.accuracy, len(tested.paths)
     return None, None
 
 

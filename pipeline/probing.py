@@ -50,7 +50,6 @@ def probe_reasons(
         As of `asking`, or the model does not give these answers.
     """
     with working(out, "probing"):
-        run = present_runs(out)[CLUSTERS]
         asked = asking(out, names, model=model, options=options, within=within, profiles=load_profiles(out))
         unknown = asked.regression and asked.record.get("threshold") is None
         if unknown or any(one.rate != one.rate for one in asked.listed):
@@ -60,12 +59,12 @@ def probe_reasons(
             )
         sources = _sources(out, asked, within, progress)
         probes = [one for reason in asked.reasons if names or reason.more for one in sources.probes(reason)]
-        before, kept = present_runs(out).get(PROBES), list[Probe]()
+        runs, kept = present_runs(out), list[Probe]()
         with contextlib.suppress(SAFEError):  # damaged, which is told where it is shown
-            kept = [one for one in load_probes(before) if one.subject not in {one.subject for one in probes}]
-        add_run(out, PROBES, {PROBES_FILE: probes_text([*kept, *probes])}, clusters=run.itself)
-        if before:
-            remove_run(before)
+            kept = [one for one in load_probes(runs.get(PROBES)) if one.subject not in {one.subject for one in probes}]
+        add_run(out, PROBES, {PROBES_FILE: probes_text([*kept, *probes])}, clusters=runs[CLUSTERS].itself)
+        if PROBES in runs:
+            remove_run(runs[PROBES])
         show_reasons(out)
     return probes
 
@@ -120,7 +119,8 @@ def _sources(out: Path, asked: Asking, within: Path | None, progress: Progress) 
     of, turned = groups.groups.of if groups else np.arange(len(tested.paths)), [""] * len(tested.paths)
     if table and any(ROTATION in one.stated for one in asked.reasons):
         turned = read_texts(table, tested.root, tested.paths).get(ROTATION, turned)
-    return Sources(dnn, asked, of, np.nan_to_num(numbers_of(turned)), progress)
+    # Angles that are near each other may be a whole turn apart; few images are turned by 135 degrees.
+    return Sources(dnn, asked, of, (np.nan_to_num(numbers_of(turned)) + 135) % 360 - 135, progress)
 
 
 def _pixels(file: Path, dnn: Dnn) -> np.ndarray | None:

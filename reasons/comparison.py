@@ -447,7 +447,7 @@ def reasons_of(
     """Weak spots with their failing images among those of the clusters."""
     row_of = tested.rows_of(clusters.image_root, clusters.paths)
     images = tuple(np.flatnonzero((row_of >= 0) & spot.holds(known.columns)[row_of]) for spot in spots)
-    return Reasons(spots, images, None, tested.failure_rate)
+    return Reasons(spots, images, None, 1 - tested.accuracy)
 
 
 def save_reasons(

@@ -12,7 +12,8 @@ docs/decisions/056-probes.md has the evidence.
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -25,7 +26,7 @@ from support.progress import Progress, no_progress
 from support.tables import read_own, table_text
 
 PROBES_FILE = "probes.csv"
-CAUSE, PARTLY, COMPANION, OPEN, NOT_MADE = "cause", "partly", "companion", "open", "not by pixels"
+CAUSE, PARTLY, COMPANION, OPEN, NOT_MADE = VERDICTS = "cause", "partly", "companion", "open", "not by pixels"
 ROTATION = "rotation_deg"  # a column of parameters: how far each image is turned counterclockwise
 BETWEEN = (0.25, 0.5, 0.75)  # degrees of the curve
 IMAGES = 40  # of each kind, for a probe
@@ -38,32 +39,40 @@ STEPS = 8  # halvings in the search for how far an image is changed
 Pixels = np.ndarray  # (height, width, 3), from 0 to 255
 Ask = Callable[[Sequence[Pixels], Sequence[int]], np.ndarray]
 """Whether the DNN gets changed images right, given their pixels and the rows of the test set that they are made of."""
+Change = Callable[[float], Pixels]  # an image, changed by an amount
 
 
 class Making(NamedTuple):
     """How pixels are given less or more of an attribute: by an amount between 0, as they are, and the most."""
 
     how: str  # in words: what was done to them
-    make: Callable[[Pixels, float], Pixels]
+    make: Callable[[Pixels], Change]
     most: float | None = None  # without one, the amount is that by which the attribute is to change
 
 
-def _away_from(middle: Callable[[Pixels], Any]) -> Callable[[Pixels, float], Pixels]:
-    return lambda pixels, by: pixels + by * (pixels - middle(pixels))
+def _along(direction: Callable[[Pixels], Pixels]) -> Callable[[Pixels], Change]:
+    def make(pixels: Pixels) -> Change:
+        step = direction(pixels)
+        return lambda by: pixels + by * step
+
+    return make
 
 
 def _grey(pixels: Pixels) -> np.ndarray:
-    return pixels @ np.array([[0.299], [0.587], [0.114]])
+    return pixels @ np.array([[0.299], [0.587], [0.114]], np.float32)
 
 
-def _blurred(pixels: Pixels, by: float) -> Pixels:
-    from scipy.ndimage import gaussian_filter  # type: ignore[attr-defined]
+def _blurred(pixels: Pixels) -> Change:
+    """By a Gaussian, of images that are mirrored at their borders."""
+    from scipy.fft import dctn, idctn
 
-    return gaussian_filter(pixels, (by, by, 0))
+    down, across = ((np.pi / n * np.arange(n, dtype=np.float32)) ** 2 for n in pixels.shape[:2])
+    waves, squares = dctn(pixels, axes=(0, 1)), (down[:, None] + across)[..., None]
+    return lambda by: idctn(waves * np.exp(-squares * by**2 / 2), axes=(0, 1))
 
 
-def _noisy(pixels: Pixels, by: float) -> Pixels:
-    return pixels + by * np.random.default_rng(int(pixels.sum())).standard_normal(pixels.shape)
+def _noise(pixels: Pixels) -> Pixels:
+    return np.random.default_rng(int(pixels.sum())).standard_normal(pixels.shape).astype(np.float32)
 
 
 def _resized(pixels: Pixels, by: float) -> Pixels:
@@ -80,8 +89,10 @@ def _turned(pixels: Pixels, by: float) -> Pixels:
     return rotate(pixels, by, reshape=False, order=1, mode="reflect")
 
 
-_from_mean, _from_grey = _away_from(lambda pixels: _grey(pixels).mean()), _away_from(_grey)
-_from_black, _from_blurred = _away_from(lambda _: 0.0), _away_from(lambda pixels: _blurred(pixels, 1.5))
+_from_black, _from_mean = _along(lambda pixels: pixels), _along(lambda pixels: pixels - _grey(pixels).mean())
+_from_grey, _noisy = _along(lambda pixels: pixels - _grey(pixels)), _along(_noise)
+_from_blurred = _along(lambda pixels: pixels - _blurred(pixels)(1.5))
+_as_wide, _as_turned = partial(partial, _resized), partial(partial, _turned)  # given an image, what changes it
 # For each attribute what it is called, and how there is less and more of it.
 MADE = {
     "brightness": ("light", Making("darkened", _from_black, -1), Making("brightened", _from_black, 20)),
@@ -91,8 +102,8 @@ MADE = {
     "sharpness": ("sharpness", Making("blurred", _blurred, 12), Making("sharpened", _from_blurred, 8)),
     "noise": ("noise", Making("smoothed", _blurred, 2), Making("made noisy", _noisy, 80)),
     "saturation": ("colours", Making("made paler", _from_grey, -1), Making("made more colourful", _from_grey, 10)),
-    "width_px": ("size", Making("made smaller", _resized), Making("made larger", _resized)),
-    ROTATION: ("rotation", Making("turned clockwise", _turned), Making("turned counterclockwise", _turned)),
+    "width_px": ("size", Making("made smaller", _as_wide), Making("made larger", _as_wide)),
+    ROTATION: ("rotation", Making("turned clockwise", _as_turned), Making("turned counterclockwise", _as_turned)),
 }  # fmt: skip
 
 
@@ -148,7 +159,7 @@ class Probe(NamedTuple):
         CAUSE: the change or its undoing turns more answers than a random one, and makes half as many right images fail
         as fail there, or more, or half of the failing ones right. PARTLY: less. COMPANION: too few right ones fail, by
         the interval, whatever is repaired: something else must be there. OPEN: the images do not tell. NOT_MADE: pixels
-        cannot make it.
+        cannot make what is stated, and nothing else is a cause.
     attribute : str
         What is changed; empty if there is nothing to change.
     usual, failing : float
@@ -207,7 +218,8 @@ class Probe(NamedTuple):
     def text(self) -> str:
         """The verdict, and the figures that it rests on, in a sentence or three."""
         if self.verdict == NOT_MADE:
-            return _NOT_MADE.format(self.where or "what its images have in common")
+            stated = self.where or "what its images have in common"
+            return f"Changing pixels cannot make {stated}. Record or simulate the same scenes with and without it."
         if not self.steps:
             return "There are too few images to tell."
         said = []
@@ -232,11 +244,6 @@ _SAID = {
     COMPANION: "It is not the {} alone",
     OPEN: "These images do not tell whether it is the {}",
 }
-_NOT_MADE = (
-    "Changing pixels cannot make {}, and the light, contrast, sharpness, noise and colours of its failing images are "
-    "like those of right ones. Compare images that differ in nothing else: record or simulate the same scenes with and "
-    "without it."
-)
 
 
 class Images(NamedTuple):
@@ -249,8 +256,7 @@ class Images(NamedTuple):
 
     def on_the_way(self, change: Probe) -> "Images":
         """Those that the change moves towards the others."""
-        own = self.measured[change.attribute]
-        which = np.flatnonzero(own < change.failing if change.failing > change.usual else own > change.failing)
+        which = np.flatnonzero((change.failing - self.measured[change.attribute]) * (change.failing - change.usual) > 0)
         measured = {name: values[which] for name, values in self.measured.items()}
         return Images(self.rows[which], [self.pixels[i] for i in which.tolist()], self.of[which], measured)
 
@@ -277,7 +283,7 @@ def spread_over(rows: np.ndarray, of: np.ndarray, most: int = IMAGES) -> np.ndar
 
 
 def probe(asked: Reason, right: Images, failing: Images, ask: Ask, *, progress: Progress = no_progress) -> list[Probe]:
-    """Change the pixels of right and failing images, and count the answers that change; the clearest probe first.
+    """Change the pixels of right and failing images, and count the answers that change; what is clearest first.
 
     Parameters
     ----------
@@ -290,12 +296,13 @@ def probe(asked: Reason, right: Images, failing: Images, ask: Ask, *, progress: 
         _probed(change, asked.rate, right.on_the_way(change), failing.on_the_way(change.back), ask, progress)
         for change in changes_of(asked, right, failing)
     ]
-    order = [CAUSE, PARTLY, COMPANION, OPEN]
-    probes.sort(key=lambda one: (order.index(one.verdict), -max((step.more for step in one.steps), default=0)))
+    probes.sort(key=lambda one: (VERDICTS.index(one.verdict), -max((step.more for step in one.steps), default=0)))
     if probes and probes[0].verdict in (CAUSE, PARTLY):
         first, between = probes[0], _steps(probes[0], right.on_the_way(probes[0]), BETWEEN, ask, progress)
         probes[0] = first._replace(steps=(*first.steps[:1], *between, *first.steps[1:]))
-    return probes or [Probe(*asked[:3], NOT_MADE)]
+    elif not probes or (asked.stated and MADE.keys().isdisjoint(asked.stated)):
+        probes.insert(0, Probe(*asked[:3], NOT_MADE))
+    return probes
 
 
 def changes_of(asked: Reason, right: Images, failing: Images) -> list[Probe]:
@@ -312,10 +319,9 @@ def changes_of(asked: Reason, right: Images, failing: Images) -> list[Probe]:
 
 
 def _probed(change: Probe, rate: float, right: Images, failing: Images, ask: Ask, progress: Progress) -> Probe:
-    steps = _steps(change, right, (1.0,), ask, progress)
-    if steps:
-        steps.insert(0, Step(0.0, right.measured[change.attribute].mean(), len(right.rows), 0, 0.0, 0.0, 0, 0.0, 1.0))
-    change = change._replace(steps=(*steps, *_steps(change.back, failing, (-1.0,), ask, progress)))
+    made, undone = _steps(change, right, (1.0,), ask, progress), _steps(change.back, failing, (-1.0,), ask, progress)
+    begin = [Step(0.0, right.measured[change.attribute].mean(), len(right.of), 0, 0, 0, 0, 0, 1)] if made else []
+    change = change._replace(steps=(*begin, *made, *undone))
     return change._replace(verdict=_verdict(change, rate))
 
 
@@ -379,20 +385,21 @@ def changed_pixels(pixels: Pixels, own: float, change: Probe, degrees: Sequence[
         Its value of the attribute.
     """
     pixels, making = pixels.astype(np.float32), change.making
-    by = change.failing - own if making.most is None else _enough(pixels, change)
-    images = [making.make(pixels, abs(degree) * by).clip(0, 255) for degree in degrees]
+    make = making.make(pixels)
+    by = change.failing - own if making.most is None else _enough(make, change)
+    images = [make(abs(degree) * by).clip(0, 255) for degree in degrees]
     # Noise in random phase is noise again: there, the other change is as coarse as the image.
     other = _scattered(pixels if making.make is _noisy else images[-1] - pixels)
     both = (one for image in images for one in (image, _as_large(pixels, image - pixels, other)))
     return [np.rint(one).astype(np.uint8) for one in both]
 
 
-def _enough(pixels: Pixels, change: Probe) -> float:
+def _enough(make: Change, change: Probe) -> float:
     """The amount that gives an image the failing images' value, as far as it goes."""
     low, high = 0.0, float(change.making.most or 0)
     for _ in range(STEPS):
         middle = (low + high) / 2
-        value = _value(change.attribute, change.making.make(pixels, middle).clip(0, 255))
+        value = _value(change.attribute, make(middle).clip(0, 255))
         enough = value >= change.failing if change.failing > change.usual else value <= change.failing
         low, high = (low, middle) if enough else (middle, high)
     return (low + high) / 2
@@ -404,13 +411,16 @@ def _scattered(change: Pixels) -> Pixels:
     What is the same everywhere becomes a tint: its phase is only its sign, so that in half of the images it would be
     the change itself.
     """
+    from scipy.fft import irfft2, rfft2
+
     rng = np.random.default_rng(int(change.sum()) % 2**32)
-    phases = np.exp(1j * np.angle(np.fft.rfft2(rng.standard_normal(change.shape[:2]))))[..., None]
+    noise = rfft2(rng.standard_normal(change.shape[:2]).astype(np.float32))[..., None]
     mean = change.mean(axis=(0, 1))
-    spectrum = np.abs(np.fft.rfft2(change - mean, axes=(0, 1)))
+    spectrum = np.abs(rfft2(change - mean, axes=(0, 1)))
     tint = np.cross(mean, rng.standard_normal(3))
     tint *= np.linalg.norm(mean) / max(float(np.linalg.norm(tint)), 1e-6)
-    return np.fft.irfft2(spectrum * phases, change.shape[:2], axes=(0, 1)) + tint
+    phases = noise / np.maximum(np.abs(noise), 1e-6)
+    return irfft2(spectrum * phases, change.shape[:2], axes=(0, 1)) + tint.astype(np.float32)
 
 
 def _as_large(pixels: Pixels, change: Pixels, other: Pixels) -> Pixels:
@@ -423,7 +433,7 @@ def _as_large(pixels: Pixels, change: Pixels, other: Pixels) -> Pixels:
 
 
 def _image(pixels: Pixels) -> Image.Image:
-    return Image.fromarray(np.rint(pixels).astype(np.uint8))
+    return Image.fromarray(np.rint(pixels, dtype=np.float32).astype(np.uint8))
 
 
 def _value(attribute: str, pixels: Pixels) -> float:

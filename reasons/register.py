@@ -15,8 +15,9 @@ from rccs.review.notes import FIELDS, REGISTER, SCOPE, RccNote, SpotNote, tidy_n
 from rccs.review.review import Review, folder_tested, load_review, load_scope, notes_of_run, set_note
 from reasons.comparison import Reasons, load_reasons
 from reasons.confirmation import asked
+from reasons.probes import load_probes
 from store.output_folder import check_own, is_edited, save_files
-from store.runs import CLUSTERS, CONFIRMATION, present_runs
+from store.runs import CLUSTERS, CONFIRMATION, PROBES, present_runs
 from support.errors import SAFEError
 from support.files import prepare_folder
 from support.tables import Table, read_table, table_text
@@ -25,7 +26,7 @@ from support.text import count, some
 REGISTER_FILE = "register.csv"
 SCOPE_FILE = "scope.csv"
 KEY = "id"
-FIGURES = ("reason", "where", "tested", "wrong", "rate", "low", "high", "fresh", "missing")
+FIGURES = ("reason", "where", "tested", "wrong", "rate", "low", "high", "fresh", "cause", "missing")
 COLUMNS = (KEY, *FIGURES, *FIELDS)
 SCOPE_COLUMNS = ("field", "meaning", "said")
 # What a reason lacks that was judged or decided about in some way: field, value, and the fields that go with it
@@ -138,13 +139,15 @@ def _key(subject: str) -> str:
     return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def register_text(entries: Iterable[Entry]) -> str:
-    """`register.csv`: a row for each entry, with what it lacks."""
-    rows = []
+def register_text(folder: Path, entries: Iterable[Entry]) -> str:
+    """`register.csv`: a row for each entry, with what its clearest probe says, and what it lacks."""
+    probes = load_probes(present_runs(folder).get(PROBES))
+    rows, causes = [], {_key(found.subject): found.text for found in reversed(probes)}
     for one in entries:
         figures = one.figures or (None,) * 5
         said = (getattr(one.note, field) for field in FIELDS)
-        rows.append((one.key, one.reason, one.where, *figures, one.fresh, "; ".join(one.missing), *said))
+        told = one.fresh, causes.get(one.key, ""), "; ".join(one.missing)
+        rows.append((one.key, one.reason, one.where, *figures, *told, *said))
     return table_text(COLUMNS, rows)
 
 
@@ -165,7 +168,7 @@ def write_register(folder: Path) -> list[Entry]:
                 f"{changes[0].text}. Take them over (--read), or move the table away."
             )
     rows = ((field, SCOPE[field].title, text) for field, text in scope.note._asdict().items())
-    save_files(folder, {REGISTER_FILE: register_text(entries), SCOPE_FILE: table_text(SCOPE_COLUMNS, rows)})
+    save_files(folder, {REGISTER_FILE: register_text(folder, entries), SCOPE_FILE: table_text(SCOPE_COLUMNS, rows)})
     return entries
 
 

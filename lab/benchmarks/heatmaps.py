@@ -60,10 +60,10 @@ INTRODUCTION = f"""
 
 Written by `python -m lab.benchmarks.heatmaps`. *Area* is the share of the image that the cause touches, which is
 chance, and *seen* its share of what the network sees (the eyes' networks look at the middle of the image only). The
-other columns are shares of a heatmap's mass in the pixels of the cause, and how many times the area that is: of what
-speaks less for the true class in {MOST} failing images than in {MOST} right ones (*the reason's heatmap*), and of what
-speaks for the predicted class in one failing image, which is what Grad-CAM usually shows (*one image*, the median).
-Means of {DRAWS} draws.
+other columns are shares of a heatmap's mass in the pixels of the cause, and how many times the area that is (1 by the
+area at most): of what speaks less for the true class in {MOST} failing images than in {MOST} right ones (*the reason's
+heatmap*), and of what speaks for the predicted class in one failing image, which is what Grad-CAM usually shows (*one
+image*, the median). Means of {DRAWS} draws.
 {COLUMNS}"""
 ON_PHOTOGRAPHS = f"""
 ## Where the network looks in photographs

@@ -36,7 +36,7 @@ def lay_out_register(settings: PageSettings) -> gr.HTML:
             what, *given = sent
             entries, scope = load_register(settings.out), scope_entry(settings.out)
             if what == "save":
-                return {"text": register_text(entries).encode("utf-8", "replace").decode()}
+                return {"text": register_text(settings.out, entries).encode("utf-8", "replace").decode()}
             if what == "rows":
                 return {"rows": [_row(one) for one in entries]}
             changes = _read(base64.b64decode(given[0], validate=True), entries, scope)

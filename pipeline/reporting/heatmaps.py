@@ -16,11 +16,10 @@ from pipeline.reporting.material import Material
 from reasons.listed import reasons_of
 from store.runs import HEATMAP, add_run, reading_file, runs_of
 from support.files import read_arrays
-from support.text import count
 
 HEATMAP_FILE = "heatmap.npz"
 NUMBERS = ("n_failing", "n_right", "n_taken")
-WORDS = ("that the network gets wrong", "of these classes that are right", "of those they are taken for that are right")
+WORDS = ("Failing images", "Right images to compare with", "Right images of the classes they are taken for")
 SPEAKS = "speaks for the true class, orange against it"
 SIDE = 240  # pixels of the longer side of a picture
 FOR, AGAINST = (0, 114, 255), (255, 110, 0)  # told apart by everybody, and from grey
@@ -80,17 +79,16 @@ def heatmaps_of(folder: Path, clusters: str, subjects: Iterable[str]) -> dict[st
 
 
 def panels(heatmap: Heatmap) -> list[tuple[str, Image.Image]]:
-    """Pictures with their captions: of each kind of images that there are, and what the failing ones lack."""
-    numbers = [heatmap.facts[name] for name in NUMBERS]
+    """Pictures with their captions, from left to right: of each kind of images that there are, and the difference."""
     most = float(np.abs(heatmap.maps).max()) or 1.0
     pictures = [
-        (f"{count(n, 'image')} {words}", coloured(one / most, ground))
-        for n, words, one, ground in zip(numbers, WORDS, heatmap.maps, heatmap.grounds, strict=True)
-        if n
+        (f"{words} ({n})", coloured(one / most, ground))
+        for name, words, one, ground in zip(NUMBERS, WORDS, heatmap.maps, heatmap.grounds, strict=True)
+        if (n := heatmap.facts[name])
     ]
     lost = np.minimum(heatmap.maps[0] - heatmap.maps[1], 0)
     lost /= -float(lost.min()) or 1.0
-    return [*pictures, ("Where less speaks for the truth", coloured(lost, heatmap.grounds[0]))]
+    return [*pictures, ("Difference: what failing ones lack", coloured(lost, heatmap.grounds[0]))]
 
 
 def coloured(values: np.ndarray, ground: np.ndarray) -> Image.Image:

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from pipeline.reporting.markup import filled
 from reasons.probes import Probe
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 420, 176, 40, 132  # of the curve, and where its axes are
+WIDTH, HEIGHT, LEFT, BOTTOM = 420, 156, 40, 132  # of the curve, and where its axes are
 
 
 def probes_html(probes: Sequence[Probe]) -> Markup:

@@ -50,7 +50,7 @@ def test_what_is_written_is_read_again(tested, tmp_path):
     assert found.answers.predicted.tolist() == answers.predicted.tolist()
     np.testing.assert_array_equal(found.answers.score, answers.score)
     assert found.right.tolist() == right.tolist()
-    assert found.failure_rate == pytest.approx(1 / 3)
+    assert found.accuracy == pytest.approx(2 / 3)
     assert found.notes == ("All figures are of 3 of 6 images: others have no row.",)
 
 

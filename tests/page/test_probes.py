@@ -11,30 +11,26 @@ from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.reporting.report import report_html
 from SAFE_Tool import main
 from tests.helpers.browsing import FAKED, WAIT, opened, served_from, unfold
-from tests.helpers.small_models import saved
+from tests.helpers.small_models import COLOURS, SIDE, saved
 from tests.page.test_accessibility import serious
-
-SIDE, COLOURS = 8, {"blue": (40, 40, 200), "red": (200, 40, 40)}
 
 
 def draw(folder, name, n, light, seed):
     rng = np.random.default_rng(seed)
     (folder / name).mkdir(parents=True, exist_ok=True)
     for i in range(n):
-        pixels = np.full((SIDE, SIDE, 3), COLOURS[name]) * light * rng.uniform(0.9, 1.1) + rng.normal(
-            0, 3, (SIDE, SIDE, 3)
-        )
+        pixels = np.full((SIDE, SIDE, 3), COLOURS[name]) * light * rng.uniform(0.9, 1.1)
+        pixels += rng.normal(0, 3, pixels.shape)
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{light}_{i:02d}.png")
 
 
 def model_that_fails_in_the_dark():
     """Red, if there is enough of it."""
-    import keras
+    from keras import Input, Sequential, layers
 
-    layers = keras.layers
     red, enough = layers.Conv2D(1, 1), layers.Dense(1, activation="sigmoid")
     given, mean = layers.Rescaling(1 / 255), layers.GlobalAveragePooling2D()
-    model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), given, red, mean, enough])
+    model = Sequential([Input((SIDE, SIDE, 3)), given, red, mean, enough])
     red.set_weights([np.reshape([8.0, 0, -8], (1, 1, 3, 1)), np.zeros(1)])
     enough.set_weights([np.ones((1, 1)), np.array([-2.0])])
     return model
@@ -65,7 +61,7 @@ def test_a_reason_is_probed_and_the_answer_is_kept(browser, fake_network, tmp_pa
             expect(answer).to_contain_text("It is the light", timeout=4 * WAIT)  # a process loads TensorFlow
             expect(answer.locator("svg").first).to_be_visible()
             looks = ask(page, "spot-look")
-            expect(looks).to_contain_text("images that the network gets wrong", timeout=4 * WAIT)
+            expect(looks).to_contain_text("Failing images (", timeout=4 * WAIT)
             expect(looks.locator("img")).to_have_count(4)
             assert serious(page) == []
             page.locator("#grid [data-index]").first.press("Enter")

@@ -10,10 +10,8 @@ from reasons.probes import (
     MADE,
     NOT_MADE,
     OPEN,
-    PARTLY,
     PROBES_FILE,
     ROTATION,
-    Ask,
     Probe,
     changed_pixels,
     images_of,
@@ -27,10 +25,9 @@ from support.errors import SAFEError
 
 SIDE = 24
 CHECKS = (np.indices((6, 6)).sum(axis=0) % 2)[..., None]
-Drawn = list[np.ndarray]
 
 
-def scenes(n: int, *, seed: int, light: float = 1.0, logo: bool = False) -> Drawn:
+def scenes(n: int, *, seed: int, light: float = 1.0, logo: bool = False) -> list:
     """Squares on a gradient, as light as that; with a chequered corner or without."""
     rng, drawn = np.random.default_rng(seed), []
     for _ in range(n):
@@ -53,11 +50,11 @@ def fails_on_a_logo(pixels: np.ndarray) -> bool:
     return float(corner[light].mean()) < 1.5 * float(corner[~light].mean()) + 1
 
 
-def asked_of(network) -> Ask:
+def asked_of(network):
     return lambda pixels, rows: np.array([network(one) for one in pixels])
 
 
-def probed(network, right: Drawn, failing: Drawn, of: np.ndarray | None = None, stated=frozenset()) -> list[Probe]:
+def probed(network, right: list, failing: list, of: np.ndarray | None = None, stated=frozenset()) -> list[Probe]:
     asked = Reason("weak spot 1", "[]", "light < 0.4", stated=set(stated), rate=0.9)
     groups = np.arange(len(right) + len(failing)) if of is None else of
     first, last = np.arange(len(right)), np.arange(len(right), len(right) + len(failing))
@@ -101,6 +98,8 @@ def test_what_pixels_cannot_make_and_too_few_images_are_said():
     (found,) = probed(lambda _: True, scenes(16, seed=0), scenes(12, seed=1))
     assert found.verdict == NOT_MADE
     assert found.text.startswith("Changing pixels cannot make light < 0.4")
+    found, *others = probed(lambda _: True, scenes(16, seed=0), scenes(12, seed=1, light=0.3), stated={"site"})
+    assert (found.verdict, others[0].verdict) == (NOT_MADE, COMPANION)
     (found,) = probed(lambda _: True, [], scenes(12, seed=1))
     assert (found.verdict, found.text) == (OPEN, "There are too few images to tell.")
 
@@ -148,7 +147,7 @@ def test_probes_are_read_as_they_were_written(tmp_path):
     every = [
         *probed(fails_in_the_dark, scenes(16, seed=0), scenes(12, seed=1, light=0.3)),
         Probe("RCC 0", "abc", "", NOT_MADE),
-        Probe("RCC 1", "def", "", PARTLY, "noise", 0.1, 0.2, 0.1, 0.3),
+        Probe("RCC 1", "def", "", CAUSE, "noise", 0.1, 0.2, 0.1, 0.3),
     ]
     run = add_run(tmp_path, PROBES, {PROBES_FILE: probes_text(every)})
     assert [one.text for one in load_probes(run)] == [one.text for one in every]

@@ -12,9 +12,10 @@ from rccs.review.journal import describe_edit
 from rccs.review.notes import LONGEST_TEXT, RccNote
 from rccs.review.review import all_edits, load_review, set_note
 from reasons.confirmation import CONFIRMATION_FILE
+from reasons.probes import NOT_MADE, PROBES_FILE, Probe, probes_text
 from reasons.register import REGISTER_FILE, changes_in, load_register, take_over, write_register
 from SAFE_Tool import main
-from store.runs import CLUSTERS, CONFIRMATION, add_run, present_runs
+from store.runs import CLUSTERS, CONFIRMATION, PROBES, add_run, present_runs
 from support.errors import SAFEError
 from support.tables import table_text
 from tests.helpers.answered import draw_case
@@ -63,8 +64,11 @@ def test_a_table_that_was_filled_in_says_what_it_would_change_and_is_taken_over_
     assert load_review(out).notes[0].owner == "=J. Doe"
     assert changes_in(table, load_register(out)) == []
     assert "Hazard: H3 Gaze lost at night" in report_html(out)
+    probed = probes_text([Probe("RCC 0", load_review(out).subjects[0], "", NOT_MADE)])
+    add_run(out, PROBES, {PROBES_FILE: probed}, clusters=present_runs(out)[CLUSTERS].itself)
     write_register(out)
-    assert "closed, but without: acceptance criterion" in (out / REGISTER_FILE).read_text()
+    for told in ("closed, but without: acceptance criterion", "Changing pixels cannot make what its images have in"):
+        assert told in (out / REGISTER_FILE).read_text()
 
 
 def test_what_is_missing_is_told_and_decides_about_the_exit_status(out, capsys):

@@ -215,7 +215,7 @@ def rated_clusters(
         },
         "causes": causes_of_clusters(labels, causes, called),
         "causes of any": causes_of_clusters(labels, causes, range(clusters.n_rccs)),
-        "holding": holding([(rate.low, rate.high) for rate in rates], case.tested.failure_rate),
+        "holding": holding([(rate.low, rate.high) for rate in rates], 1 - case.tested.accuracy),
         "information": information(
             np.array([rest[0], *(rate.tested for rate in rates)]), np.array([rest[1], *(rate.wrong for rate in rates)])
         ),
@@ -291,7 +291,7 @@ def _clusters_by_chance(case: ReasonsCase, seed: int) -> dict[str, Any]:
         found[method] = {
             "rccs": len(rates),
             "more": sum(rate.verdict == "more" for rate in rates),
-            "holding": holding([(rate.low, rate.high) for rate in rates], case.tested.failure_rate),
+            "holding": holding([(rate.low, rate.high) for rate in rates], 1 - case.tested.accuracy),
         }
     return found
 
