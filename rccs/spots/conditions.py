@@ -73,18 +73,33 @@ def joined(first: Sequence[Literal], second: Sequence[Literal]) -> tuple[Literal
 
 
 def _joined(first: Literal, second: Literal) -> Literal | None:
-    """None also if all angles are in one range or the other."""
-    if first[:2] != second[:2] or first.sign == "=":
+    """None also if all is in one range or the other."""
+    if first.column != second.column or "=" in (first.sign, second.sign):
         return None
-    if not (isinstance(first.value, tuple) and isinstance(second.value, tuple)):
-        return max(first, second) if first.sign == "<" else min(first, second)
-    turn = TURN if first.column.endswith(ANGLE_SUFFIX) else math.inf
-    for (low, high), (begin, end) in ((first.value, second.value), (second.value, first.value)):
-        width, later = (high - low) % turn, (begin - low) % turn
-        wider = max(width, later + (end - begin) % turn)
-        if later <= width and wider < turn:
-            least = _least(np.array([first.value, second.value]))
-            return first._replace(value=(low, max(high, end)) if turn > TURN else _turned(low, low + wider, least))
+    (low, high), (begin, end) = _ends(first), _ends(second)
+    if first.column.endswith(ANGLE_SUFFIX) and first.sign == second.sign == "from":
+        return _joined_arc(first.column, (low, high), (begin, end))
+    if max(low, begin) > min(high, end):
+        return None
+    low, high = min(low, begin), max(high, end)
+    if math.isfinite(low) and math.isfinite(high):
+        return Literal(first.column, "from", (low, high))
+    sign, cut = ("<", high) if math.isinf(low) else (">=", low)
+    return Literal(first.column, sign, cut) if math.isfinite(cut) else None
+
+
+def _ends(literal: Literal) -> tuple[float, float]:
+    if isinstance(literal.value, tuple):
+        return literal.value
+    return (-math.inf, float(literal.value)) if literal.sign == "<" else (float(literal.value), math.inf)
+
+
+def _joined_arc(column: str, first: tuple[float, float], second: tuple[float, float]) -> Literal | None:
+    for (low, high), (begin, end) in ((first, second), (second, first)):
+        width, later = (high - low) % TURN, (begin - low) % TURN
+        wider = max(width, later + (end - begin) % TURN)
+        if later <= width and wider < TURN:
+            return Literal(column, "from", _turned(low, low + wider, _least(np.array([first, second]))))
     return None
 
 

@@ -21,14 +21,13 @@ What was tried: docs/decisions/031-weak-spots.md.
 import csv
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from rccs.spots.conditions import Literal, joined
 from rccs.spots.groups import Groups, counted, given_class, in_words, tally
-from rccs.spots.search import ERROR_RATE, EXPONENT, MOST_SPOTS, SIMPLER, Search, Searched, SearchWithinClasses, score
+from rccs.spots.search import ERROR_RATE, EXPONENT, MOST_SPOTS, Search, Searched, SearchWithinClasses
 from store.runs import Run, reading_file
 from support.errors import SAFEError
 from support.tables import from_cell, table_text
@@ -218,7 +217,7 @@ def find_weak_spots(
         only = never_together[1:] if names in last else ()
         search = Search(searched.among(names), open_to, level=ERROR_RATE * share, overall=overall, only=only)
         while len(found) < MOST_SPOTS and (literals := search.next()):
-            found = _said_once(found, literals, searched)
+            found = _said_once(found, literals)
         open_to = search.open_to
     if classes is not None:
         inside = [literals for literals in found if not of_classes(literals, never_together)]
@@ -227,29 +226,17 @@ def find_weak_spots(
             within = SearchWithinClasses(searched.among(names), open_to, level=ERROR_RATE * share)
             most = MOST_SPOTS + len(found) - len(inside)
             while len(found) < most and (literals := within.next()):
-                found = _said_once(found, literals, searched)
+                found = _said_once(found, literals)
             open_to = within.open_to
     return _described(found, columns, wrong, groups, never_together)
 
 
-def _said_once(found: Sequence[Conditions], literals: Conditions, searched: Searched) -> list[Conditions]:
-    """The conditions found, and another one: two that touch, as of dark and rather dark images, say one thing."""
-    worth = partial(_worth, searched)
+def _said_once(found: Sequence[Conditions], literals: Conditions) -> list[Conditions]:
+    """The conditions found, and another one: two that touch, as of dark and rather dark images, are one."""
     for place, earlier in enumerate(found):
-        both = joined(earlier, literals)
-        best = max(earlier, literals, key=worth)
-        if both and worth(both) >= SIMPLER * worth(best):
-            best = both
-        elif both not in (earlier, literals):
-            continue
-        return _said_once([*found[:place], *found[place + 1 :]], best, searched)
+        if both := joined(earlier, literals):
+            return _said_once([*found[:place], *found[place + 1 :]], both)
     return [*found, literals]
-
-
-def _worth(searched: Searched, literals: Conditions) -> float:
-    """See `search.score`."""
-    holds, wrong = _holds(literals, searched.columns), searched.wrong
-    return float(score(np.count_nonzero(holds), np.count_nonzero(holds & wrong), wrong.mean()))
 
 
 def of_classes(literals: Sequence[Literal], classes: Sequence[str]) -> bool:
