@@ -15,6 +15,7 @@ from support.text import printable, some
 PREFIX, FOLDER, ALIKE = "prefix", "folder", "near-duplicates"
 """Groups by the files' names up to a number at their end, by the folders below those of classes, and by looks."""
 NUMBERED = re.compile(r"(.+?)(_object|_detection)?[ _-]+\d+")  # the middle of crops: those of an image are a group
+CROP = re.compile(r"_(object|detection)[ _-]+\d+\.[^./]+$")
 SUFFIX = re.compile(r"_(id|no|nr|number|name)$", re.IGNORECASE)
 FRAMES_BETWEEN = 3  # by name, at most, of near-duplicates that follow each other
 MOSTLY_FOLLOW = 0.25  # least share of near-duplicates that do, of frames: .57 and .87, of photographs .02
@@ -60,9 +61,11 @@ def chosen_columns(names: Sequence[str], columns: Mapping[str, list[str]]) -> li
     return [columns[name] for name in names]
 
 
-def noun_of(names: Sequence[str]) -> str:
-    """What a group is, such as `person` by the column `person_id`."""
-    return "-".join("sequence" if name in (PREFIX, FOLDER, ALIKE) else SUFFIX.sub("", name) for name in names)
+def noun_of(names: Sequence[str], paths: Sequence[str]) -> str:
+    """What a group is, such as `person` by the column `person_id`; of a detector's crops, what they are cut from."""
+    begun = "full image" if any(map(CROP.search, paths)) else "sequence"
+    nouns = {PREFIX: begun, FOLDER: "sequence", ALIKE: "sequence"}
+    return "-".join(nouns.get(name, SUFFIX.sub("", name)) for name in names)
 
 
 def chains(root: Path, paths: Sequence[str]) -> list[str]:

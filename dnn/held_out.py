@@ -100,7 +100,7 @@ def draw(images: LabelledImages, hold_out: HoldOut, *, table: Path | None = None
     if hold_out.group:
         columns = group_columns(images.root, names, (find_parameters(images.root), table), hold_out.group)
         values = chosen_columns(hold_out.group, columns)
-        noun = noun_of(hold_out.group)
+        noun = noun_of(hold_out.group, names)
         of = grouped(noun, values)[0].of
         names = ["\t".join(row) if all(row) else path for path, *row in zip(names, *values, strict=True)]
     labels = images.labels if images.labels.ndim == 1 else np.zeros(len(of), int)

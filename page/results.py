@@ -197,8 +197,8 @@ class Results:
         profiles = self._part("profiles", stamps[PROFILES_FILE], read_profiles, dict[int, Profile]())
         compared = (of_clusters, stamps[COMPARISON])
         reasons = self._part("reasons", compared, lambda: load_reasons(self._out, original), Reasons())
-        said = (self._state().spots, of_clusters)
-        spot_notes = self._part("spot notes", said, lambda: notes_of_run(self._out), dict[str, SpotNote]())
+        of_spots = (self._state().spots, compared)
+        notes = self._part("notes", of_spots, lambda: notes_of_run(self._out, reasons.spots), dict[str, SpotNote]())
         rates = self._part("rates", (edits, compared), lambda: reasons.rates(review.clusters), dict[int, Rate]())
         spot_of = self._part("spots", (edits, compared), lambda: reasons.spots_of(review.clusters), dict[int, int]())
         centres = self._part("centres", edits, lambda: rcc_centres(review.clusters), dict[int, np.ndarray]())
@@ -206,7 +206,7 @@ class Results:
         probed = stamps[PROBES]
         probes = self._part("probes", probed, lambda: load_probes(self._state().runs.get(PROBES)), list[Probe]())
         problems = " ".join(problem for *_, problem in self._parts.values() if problem)
-        return Shown(review, profiles, reasons, rates, spot_of, centres, spot_notes, problems, run, at, probes, probed)
+        return Shown(review, profiles, reasons, rates, spot_of, centres, notes, problems, run, at, probes, probed)
 
     def _part(self, name: str, stamp: object, read: Callable[[], _Part], nothing: _Part) -> _Part:
         """A part of what is shown, read only if its stamp is another one; nothing, with the reason, if it cannot be."""

@@ -84,14 +84,14 @@ def named_groups(
     except SAFEError as error:
         if required:
             raise
-        return _alone(names, len(tested.paths), error)
+        return _alone(names, tested.paths, error)
     column = names[0] if len(names) == 1 and names[0] not in (PREFIX, FOLDER, ALIKE) else ""
-    groups, unknown = grouped(noun_of(names), chosen, column=column)
+    groups, unknown = grouped(noun_of(names, tested.paths), chosen, column=column)
     return KnownGroups(groups, True, tuple(_notes(groups, unknown, tested)))
 
 
-def _alone(names: Sequence[str], n_images: int, error: SAFEError) -> KnownGroups:
-    groups = Groups(noun_of(names), np.arange(n_images))
+def _alone(names: Sequence[str], paths: Sequence[str], error: SAFEError) -> KnownGroups:
+    groups = Groups(noun_of(names, paths), np.arange(len(paths)))
     return KnownGroups(groups, False, (f"Images count as independent: {error}",))
 
 
@@ -128,12 +128,12 @@ def suspected_groups(
         As for `named_groups`.
     """
     try:
-        found = _suspected(_columns_of(tested, parameters, within), ~tested.right)
+        found = _suspected(_columns_of(tested, parameters, within), tested.paths, ~tested.right)
     except SAFEError:
         return None  # the weak spots do without it as well
     if found or len(tested.paths) > MOST_ALIKE:
         return found
-    return _suspected({ALIKE: chains(tested.root, tested.paths)}, ~tested.right)
+    return _suspected({ALIKE: chains(tested.root, tested.paths)}, tested.paths, ~tested.right)
 
 
 def _columns_of(
@@ -143,12 +143,12 @@ def _columns_of(
     return group_columns(tested.root, tested.paths, (source, tested.source), names)
 
 
-def _suspected(columns: Mapping[str, list[str]], wrong: np.ndarray) -> KnownGroups | None:
+def _suspected(columns: Mapping[str, list[str]], paths: Sequence[str], wrong: np.ndarray) -> KnownGroups | None:
     found: tuple[float, KnownGroups] | None = None
     for name, values in sorted(columns.items(), key=lambda each: each[0] in (PREFIX, FOLDER)):
         if not (name in (PREFIX, FOLDER, ALIKE) or LIKE_A_GROUP.search(name)):
             continue
-        groups, _ = grouped(noun_of([name]), [values])
+        groups, _ = grouped(noun_of([name], paths), [values])
         told = tally(groups.of, wrong)
         most = len(groups.of) / (1 if name == ALIKE else 2)  # most images may have no near-duplicate
         if not LEAST_GROUPS <= len(told.sizes) <= most or told.chance > LEVEL:
@@ -191,8 +191,10 @@ def groups_of_test(
         columns = group_columns(root, paths, [*(tables if ours else ()), find_parameters(root, within=within)], names)
         chosen = chosen_columns(names, columns)
     except SAFEError as error:
-        return _alone(names, len(paths), error) if names else None
-    return KnownGroups(grouped(noun_of(names), chosen)[0], True, ()) if names else _suspected(columns, ~right)
+        return _alone(names, paths, error) if names else None
+    if not names:
+        return _suspected(columns, paths, ~right)
+    return KnownGroups(grouped(noun_of(names, paths), chosen)[0], True, ())
 
 
 def notes_of(known_groups: KnownGroups | None) -> tuple[str, ...]:

@@ -106,7 +106,8 @@ def register_of(folder: Path, review: Review, reasons: Reasons, fresh: Mapping[s
     fresh : mapping of str to str
         As of `reasons.confirmation.asked`.
     """
-    rates, spot_notes, tested = reasons.rates(review.clusters), notes_of_run(folder), folder_tested(folder)
+    rates, tested = reasons.rates(review.clusters), folder_tested(folder)
+    spot_notes = notes_of_run(folder, reasons.spots)
     entries = []
     for rank, spot in enumerate(reasons.spots, 1):
         on_spot = spot_notes.get(spot.conditions, SpotNote(spot.conditions, tested))

@@ -140,7 +140,7 @@ def _requirement(where: str, what: str, place: str) -> Requirement:
     text = f"{where}: at most {_percent(most)} wrong at {_percent(sure)}"
     if " ".join(where.lower().split()) == ALL_IMAGES:
         return Requirement(text, (), most, sure)
-    conditions = tuple(_condition(part.strip(), place) for part in re.split(r"\s+and\s+", where))
+    conditions = tuple(_condition(part.strip(), place).canonical for part in re.split(r"\s+and\s+", where))
     return Requirement(text, tuple(sorted(conditions, key=str)), most, sure)
 
 

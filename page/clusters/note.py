@@ -25,8 +25,9 @@ from rccs.review.notes import (
     SpotNote,
     title,
 )
-from rccs.review.review import CHANGED, checked_conditions, folder_tested, load_review, load_spot_notes, set_note
+from rccs.review.review import CHANGED, checked_conditions, folder_tested, load_review, read_spot_note, set_note
 from rccs.spots.weak_spots import read_conditions
+from store.database import reading
 from store.output_folder import writing
 from store.runs import CLUSTERS, present_runs
 from support.errors import SAFEError
@@ -206,7 +207,8 @@ class OnWeakSpots:
         if about is None:
             raise SAFEError(CHANGED)
         blank = SpotNote(note.conditions, folder_tested(out, about))
-        theirs = load_spot_notes(out).get(blank[:2], blank)
+        with reading(out) as db:
+            theirs = read_spot_note(db, blank)
         kept = set_note(
             out, note._replace(tested=blank.tested), seen=_before(states, theirs), by=by, run=about.clusters
         )

@@ -141,7 +141,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
     return Material(
         folder=folder, review=review, edits=all_edits(folder, review),
         profiles=read("profiles", lambda: {profile.rcc: profile.text for profile in load_profiles(folder)}, {}),
-        reasons=reasons, rates=rates, spot_notes=notes_of_run(folder), missing=missing,
+        reasons=reasons, rates=rates, spot_notes=notes_of_run(folder, reasons.spots), missing=missing,
         confirmation=confirmation.facts if (confirmation := runs.get(CONFIRMATION)) else {},
         probes=read("probes", lambda: load_probes(runs.get(PROBES)), []),
         register=register_of(folder, review, reasons, fresh), scope=load_scope(folder),

@@ -121,7 +121,7 @@ class SpotNote(NamedTuple):
     Attributes
     ----------
     conditions : str
-        As of `rccs.spots.weak_spots.canonical_conditions`.
+        As of `rccs.spots.weak_spots.conditions_text`, in the words of the weak spot that the first note was on.
     tested : str
         The folder of the test images, as the analysis records it: the same words are another condition in another test
         set.

@@ -22,7 +22,7 @@ from rccs.clusters import RootCauseClusters, load_clusters, run_of, run_record, 
 from rccs.dbscan.outcome import NOISE
 from rccs.review.journal import MAKING, Edit, edits_in, labels_after, reviewed
 from rccs.review.notes import AnyNote, Kept, RccNote, Scope, SpotNote, combined, says_something, tidy_note
-from rccs.spots.weak_spots import canonical_conditions, load_spots, read_conditions
+from rccs.spots.weak_spots import WeakSpot, canonical_conditions, conditions_text, load_spots, read_conditions
 from store.database import changing, reading
 from store.entries import Entry, append, present, present_entries
 from store.places import recorded
@@ -175,7 +175,8 @@ def set_note(
             theirs, run = review.notes.get(note.rcc, RccNote(note.rcc)), review.run
             kind, subject = "rcc", review.subjects[note.rcc]
         elif isinstance(note, SpotNote):
-            kind, subject, theirs = "spot", note.subject, read_spot_note(db, note)
+            theirs = read_spot_note(db, note)
+            kind, subject = "spot", theirs.subject
         else:
             kind, subject, theirs = "scope", "", read_scope(db)[0]
         kept, conflicts = combined(tidy_note(seen) if seen else theirs, tidy_note(note), theirs)
@@ -200,7 +201,7 @@ LONGEST_CONDITIONS = 20_000
 
 
 def checked_conditions(text: str) -> str:
-    """The conditions in canonical form.
+    """The conditions in order.
 
     Raises
     ------
@@ -210,7 +211,7 @@ def checked_conditions(text: str) -> str:
     try:
         if len(text) > LONGEST_CONDITIONS:
             raise ValueError("too long")
-        return canonical_conditions(read_conditions(text))
+        return conditions_text(read_conditions(text))
     except DAMAGED as error:
         raise SAFEError(f"conditions must be those of a row of weak_spots.csv. Received: {text[:80]!r}") from error
 
@@ -230,28 +231,42 @@ def folder_tested(folder: Path, run: Run | None = None) -> str:
 
 
 def load_spot_notes(folder: Path) -> dict[tuple[str, str], SpotNote]:
-    """All notes on weak spots by conditions and test folder, as they were last changed, the latest last.
+    """All notes on weak spots by what they are about (see `condition_of`), as they were last changed, the latest last.
 
     A SAFEError if the database is damaged.
     """
     with reading(folder) as db:
-        notes = [SpotNote(*value["after"]) for value in present(db, "spot").values()]
-    return {(note.conditions, note.tested): note for note in notes}
+        return read_spot_notes(db)
 
 
-def notes_of_run(folder: Path, run: Run | None = None) -> dict[str, SpotNote]:
+def read_spot_notes(db: sqlite3.Connection) -> dict[tuple[str, str], SpotNote]:
+    """As `load_spot_notes`, within a transaction."""
+    notes = [SpotNote(*value["after"]) for value in present(db, "spot").values()]
+    return {condition_of(note): note for note in notes}
+
+
+def condition_of(note: SpotNote) -> tuple[str, str]:
+    """The conditions, in whatever words, and the test folder that a note is about."""
+    return canonical_conditions(note.conditions), note.tested
+
+
+def notes_of_run(folder: Path, spots: Iterable[WeakSpot] = (), run: Run | None = None) -> dict[str, SpotNote]:
     """The notes on conditions on the test set of a run, by conditions; also on those it has not found.
 
     Emptied ones are left out (SAFEError as for `load_spot_notes`).
 
     Parameters
     ----------
+    spots : iterable of WeakSpot, optional
+        Those of the run: a note on one of them is known by its words.
     run : Run, optional
         As for `folder_tested`.
     """
     tested = folder_tested(folder, run)
-    notes = load_spot_notes(folder).values()
-    return {note.conditions: note for note in notes if note.tested == tested and says_something(note)}
+    words = {canonical_conditions(spot.conditions): spot.conditions for spot in spots}
+    notes = load_spot_notes(folder).items()
+    told = {what: note for (what, of), note in notes if of == tested and says_something(note)}
+    return {words.get(what, note.conditions): note for what, note in told.items()}
 
 
 def notes_elsewhere(notes: Mapping[str, SpotNote], conditions: Iterable[str]) -> int:
@@ -261,11 +276,11 @@ def notes_elsewhere(notes: Mapping[str, SpotNote], conditions: Iterable[str]) ->
 
 def has_spot_notes(folder: Path, run: Run) -> bool:
     """Whether the engineer has said anything of a weak spot of earlier clusters."""
-    noted, comparison = notes_of_run(folder, run), present_runs(folder, run).get(COMPARISON)
-    return comparison is not None and any(spot.conditions in noted for spot in load_spots(comparison))
+    comparison = present_runs(folder, run).get(COMPARISON)
+    spots = load_spots(comparison) if comparison else ()
+    return bool(notes_of_run(folder, spots, run).keys() & {spot.conditions for spot in spots})
 
 
-def read_spot_note(db: sqlite3.Connection, about: SpotNote) -> SpotNote:
+def read_spot_note(db: sqlite3.Connection, note: SpotNote) -> SpotNote:
     """What is said of the condition that a note is about."""
-    said = present(db, "spot").get(about.subject)
-    return SpotNote(*said["after"]) if said else SpotNote(about.conditions, about.tested)
+    return read_spot_notes(db).get(condition_of(note), SpotNote(*note[:2]))

@@ -6,6 +6,7 @@ cut at round values, as an engineer would say them.
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ class Literal(NamedTuple):
     ----------
     column : str
     sign : "=", "<", ">=" or "from"
-        "from" is a range, of angles also across 0°; its lower end belongs to it, its upper end does not.
+        "from" is a range, of angles also across 0° or 180°; its lower end belongs to it, its upper end does not.
     value : str, float, or a pair of float
     """
 
@@ -39,6 +40,13 @@ class Literal(NamedTuple):
         if isinstance(self.value, tuple):
             return f"{self.column} from {self.value[0]:.12g} to {self.value[1]:.12g}"
         return f"{self.column} {self.sign} {self.value if isinstance(self.value, str) else f'{self.value:.12g}'}"
+
+    @property
+    def canonical(self) -> "Literal":
+        """The same for the same condition: a range of angles from 0° to 360°, whatever words it is in."""
+        if isinstance(self.value, tuple) and self.column.endswith(ANGLE_SUFFIX):
+            return self._replace(value=(self.value[0] % TURN, self.value[1] % TURN))
+        return self
 
     def holds(self, column: np.ndarray) -> np.ndarray:
         """For which images it holds: bool of shape (n_images,). False where the value is unknown."""
@@ -53,6 +61,46 @@ class Literal(NamedTuple):
                 return (column - low) % TURN < (high - low) % TURN
             return (column >= low) & (column < high)
         return column >= self.value if self.sign == ">=" else column < self.value
+
+
+def joined(first: Sequence[Literal], second: Sequence[Literal]) -> tuple[Literal, ...] | None:
+    """One conjunction for two that differ in a range of a number alone, if the ranges touch; otherwise None."""
+    apart = [pair for pair in zip(first, second, strict=False) if pair[0] != pair[1]]
+    if len(first) != len(second) or len(apart) != 1:
+        return None
+    both = _joined(*apart[0])
+    return both and tuple(both if literal == apart[0][0] else literal for literal in first)
+
+
+def _joined(first: Literal, second: Literal) -> Literal | None:
+    """None also if all is in one range or the other."""
+    if first.column != second.column or "=" in (first.sign, second.sign):
+        return None
+    (low, high), (begin, end) = _ends(first), _ends(second)
+    if first.column.endswith(ANGLE_SUFFIX) and first.sign == second.sign == "from":
+        return _joined_arc(first.column, (low, high), (begin, end))
+    if max(low, begin) > min(high, end):
+        return None
+    low, high = min(low, begin), max(high, end)
+    if math.isfinite(low) and math.isfinite(high):
+        return Literal(first.column, "from", (low, high))
+    sign, cut = ("<", high) if math.isinf(low) else (">=", low)
+    return Literal(first.column, sign, cut) if math.isfinite(cut) else None
+
+
+def _ends(literal: Literal) -> tuple[float, float]:
+    if isinstance(literal.value, tuple):
+        return literal.value
+    return (-math.inf, float(literal.value)) if literal.sign == "<" else (float(literal.value), math.inf)
+
+
+def _joined_arc(column: str, first: tuple[float, float], second: tuple[float, float]) -> Literal | None:
+    for (low, high), (begin, end) in ((first, second), (second, first)):
+        width, later = (high - low) % TURN, (begin - low) % TURN
+        wider = max(width, later + (end - begin) % TURN)
+        if later <= width and wider < TURN:
+            return Literal(column, "from", _turned(low, low + wider, _least(np.array([first, second]))))
+    return None
 
 
 class Tried(NamedTuple):
@@ -78,7 +126,7 @@ def literals_of(name: str, column: np.ndarray, *, parts: int) -> list[Tried]:
     if len(known) < 2 * LEAST_TESTED or known.min() == known.max():
         return []
     if name.endswith(ANGLE_SUFFIX) and np.ptp(known) > TURN / 2:
-        return _arcs(name)
+        return _arcs(name, _least(known))
     cuts = round_cuts(known, parts=parts)
     halves = [Tried(Literal(name, sign, cut), True) for cut in cuts for sign in ("<", ">=")]
     ranges = [(low, high) for i, low in enumerate(cuts) for high in cuts[i + 1 :]]
@@ -89,13 +137,24 @@ def literals_of(name: str, column: np.ndarray, *, parts: int) -> list[Tried]:
     ]
 
 
-def _arcs(name: str) -> list[Tried]:
+def _arcs(name: str, least: float) -> list[Tried]:
+    """Ranges of angles, in the words of a file in which they begin at `least`."""
     fine = [(start, width, False) for width in ARC_WIDTHS for start in range(0, TURN, 10)]
     coarse = [(start, width, True) for width in (45, 90, 135, 180) for start in range(0, TURN, COARSE_ARC)]
     return [
-        Tried(Literal(name, "from", (float(start), float((start + width) % TURN))), plain)
+        Tried(Literal(name, "from", _turned(start, start + width, least)), plain)
         for start, width, plain in fine + coarse
     ]
+
+
+def _least(angles: np.ndarray) -> float:
+    """Where the turn begins in whose words these angles are."""
+    return -TURN / 2 if angles.min() < 0 else 0.0
+
+
+def _turned(low: float, high: float, least: float) -> tuple[float, float]:
+    """The ends of a range of angles, turned to be from `least` to a turn more."""
+    return float((low - least) % TURN + least), float(least + TURN - (least - high) % TURN)
 
 
 def round_cuts(known: np.ndarray, *, parts: int) -> list[float]:

@@ -20,12 +20,12 @@ What was tried: docs/decisions/031-weak-spots.md.
 
 import csv
 import json
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from rccs.spots.conditions import Literal
+from rccs.spots.conditions import Literal, joined
 from rccs.spots.groups import Groups, counted, given_class, in_words, tally
 from rccs.spots.search import ERROR_RATE, EXPONENT, MOST_SPOTS, Search, Searched, SearchWithinClasses
 from store.runs import Run, reading_file
@@ -34,6 +34,8 @@ from support.tables import from_cell, table_text
 from support.text import range_text, rate_text
 
 WEAK_SPOTS_FILE = "weak_spots.csv"
+
+Conditions: TypeAlias = tuple[Literal, ...]
 
 COLUMNS = (
     "rank", "where", "tested", "wrong", "rate", "low", "high", "elsewhere", "conditions", "groups", "group", "expected",
@@ -95,8 +97,8 @@ class WeakSpot(NamedTuple):
 
     @property
     def conditions(self) -> str:
-        """The condition for programs, by which it is known again (see `canonical_conditions`)."""
-        return canonical_conditions(self.literals)
+        """The condition for programs."""
+        return conditions_text(self.literals)
 
     @property
     def text(self) -> str:
@@ -202,7 +204,7 @@ def find_weak_spots(
     classes = classes_of(known, never_together)
     searched = Searched(known, failing, never_together, groups.taken(rows) if groups else None, classes)
     open_to = np.ones(len(rows), bool)
-    found: list[tuple[Literal, ...]] = []
+    found: list[Conditions] = []
     # If only the class is recorded, measured columns do not come after it: each class would be a reason of its own.
     first = [recorded] if set(recorded) - set(never_together) else []
     # What is predicted comes last: without the images of a wrong prediction, what is left of a class is wrong.
@@ -215,18 +217,26 @@ def find_weak_spots(
         only = never_together[1:] if names in last else ()
         search = Search(searched.among(names), open_to, level=ERROR_RATE * share, overall=overall, only=only)
         while len(found) < MOST_SPOTS and (literals := search.next()):
-            found.append(literals)
+            found = _said_once(found, literals)
         open_to = search.open_to
     if classes is not None:
         inside = [literals for literals in found if not of_classes(literals, never_together)]
         open_to = ~np.logical_or.reduce([np.zeros(len(rows), bool), *(_holds(each, known) for each in inside)])
         for names, share in zip(rounds[: len(rounds) - len(last)], WITHIN_CLASSES, strict=False):
             within = SearchWithinClasses(searched.among(names), open_to, level=ERROR_RATE * share)
-            while len(inside) < MOST_SPOTS and (literals := within.next()):
-                inside.append(literals)
-                found.append(literals)
+            most = MOST_SPOTS + len(found) - len(inside)
+            while len(found) < most and (literals := within.next()):
+                found = _said_once(found, literals)
             open_to = within.open_to
     return _described(found, columns, wrong, groups, never_together)
+
+
+def _said_once(found: Sequence[Conditions], literals: Conditions) -> list[Conditions]:
+    """The conditions found, and another one: two that touch, as of dark and rather dark images, are one."""
+    for place, earlier in enumerate(found):
+        if both := joined(earlier, literals):
+            return _said_once([*found[:place], *found[place + 1 :]], both)
+    return [*found, literals]
 
 
 def of_classes(literals: Sequence[Literal], classes: Sequence[str]) -> bool:
@@ -338,9 +348,14 @@ def _from_row(row: Mapping[str, str]) -> WeakSpot:
     return WeakSpot(literals, tested, wrong, low, high, elsewhere, groups, group, *further)
 
 
-def canonical_conditions(literals: Sequence[Literal]) -> str:
-    """A conjunction as JSON in ASCII: the same text for the same conditions, in whichever order they were found."""
+def conditions_text(literals: Iterable[Literal]) -> str:
+    """A conjunction as JSON in ASCII, the same in whichever order its conditions were found."""
     return json.dumps(sorted(literals, key=lambda literal: json.dumps(literal)))
+
+
+def canonical_conditions(text: str) -> str:
+    """The same text for the same conjunction, in whatever words its angles are."""
+    return conditions_text(literal.canonical for literal in read_conditions(text))
 
 
 def read_conditions(text: str) -> tuple[Literal, ...]:

@@ -49,7 +49,8 @@ CLUSTER_SOURCES = (
 )
 CONDITION_SOURCES = (*SOURCES, "rccs/spots/conditions.py", "rccs/parameters.py", "features/attributes.py")
 RIVAL_SOURCES = ("lab/benchmarks/reasons/rivals.py", "lab/benchmarks/reasons/slices.py")
-SOURCES_OF = {"weak spots": ("rccs/spots/weak_spots.py",), "decision tree": RIVAL_SOURCES, "SliceLine": RIVAL_SOURCES}
+SPOT_SOURCES = tuple(f"rccs/spots/{name}.py" for name in ("weak_spots", "search", "groups"))
+SOURCES_OF = {"weak spots": SPOT_SOURCES, "decision tree": RIVAL_SOURCES, "SliceLine": RIVAL_SOURCES}
 WITH_A_TEST = ("weak spots", "decision tree")  # SliceLine gives its ten best slices whatever they are worth
 LISTED = 10  # conditions in the section
 

@@ -63,6 +63,28 @@ def test_a_cause_that_shares_most_failures_with_a_larger_one_is_named_as_well():
     assert [spot.where for spot in find_weak_spots(columns, small | cut_off)] == ["size_px < 20", "cut_off = yes"]
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "begin", "end", "words"),
+    [
+        (-130, 130, -100, -60, "from -100 to -60"),
+        (0, 360, 260, 300, "from 260 to 300"),
+        (-180, 180, 100, -40, "from 100 to -40"),  # 220 degrees: ranges that touch
+        (0, 360, 300, 160, "from 300 to 160"),
+    ],
+)
+def test_angles_are_named_as_the_file_has_them(first, last, begin, end, words):
+    angle = np.arange(first, last, 0.5)
+    wrong = (angle - begin) % 360 < (end - begin) % 360
+    assert [spot.where for spot in find_weak_spots({"light_deg": angle}, wrong)] == [f"light_deg {words}"]
+
+
+def test_dark_and_rather_dark_images_are_one_reason_and_dark_and_bright_ones_are_two():
+    rng = np.random.default_rng(0)
+    light = rng.uniform(0, 1, 2000)
+    wrong = rng.random(2000) < np.select([light < 0.2, light < 0.3, light >= 0.9], [0.9, 0.5, 0.9], 0.03)
+    assert [spot.where for spot in find_weak_spots({"light": light}, wrong)] == ["light < 0.3", "light >= 0.9"]
+
+
 def test_looks_that_do_not_matter_are_not_called_reasons():
     columns, wrong = driving(1500)
     spots = search(columns, wrong)
