@@ -110,15 +110,25 @@ function build() {
   choice("show").querySelector('[value="loose"]').hidden = !loose;
   choice("show").querySelector('[value="more"]').hidden = ![...known.values()].some((entry) => entry.more);
   const rated = [...known.values()].some(({ rate }) => rate !== null);
-  choice("order").querySelector('[value="place"]').textContent = rated ? "most failures above expected" : "largest";
+  choice("order").querySelector('[value="place"]').textContent = rated ? "worst first" : "largest";
   choice("order").querySelector('[value="images"]').hidden = !rated;
   choice("search").hidden = known.size <= SEARCHED_FROM;
   tick([...ticked].filter((rcc) => !known.has(rcc)));
+  titles.observe(document.querySelector("#rcc-heading"), { childList: true, subtree: true });
+  entitle();
   arrange();
   mark();
   listed = props.value;
   announce("safe-listed", { kind: "rcc" });
 }
+
+// The heading of the RCC at hand has its name, also where an answer that is older than the name comes after it.
+function entitle() {
+  const heading = document.querySelector("#rcc-heading h2"), entry = known.get(Number(heading?.dataset.key));
+  const words = entry && [entry.number, entry.name].filter(Boolean).join(" · ");
+  if (words && heading.textContent !== words) heading.textContent = words;
+}
+const titles = new MutationObserver(entitle);
 
 // In the order chosen; only those that match, and the one at hand: it stays in sight when a judgement makes it match no more.
 function arrange() {
@@ -168,6 +178,7 @@ function rename(news) {
     changed = true;
   }
   if (!changed) return;
+  entitle();
   arrange();
   tick([]);  // with the verdicts that are seen from now on
 }

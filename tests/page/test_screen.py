@@ -33,6 +33,8 @@ def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def page(browser: Browser, served: Served) -> Iterator[Page]:
     with opened(browser, served) as page:
         expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
+        # A key that is pressed before the title was on the screen for a moment is about nothing.
+        expect(page.locator("#rcc-says .safe-note")).to_have_attribute("data-since", re.compile(r"^[\d.]+$"))
         yield page
 
 
@@ -57,6 +59,7 @@ def test_all_rccs_are_judged_named_and_filtered_by_keys_alone(served, page):
     page.keyboard.type("jut of the sea")  # no key but text, as long as the field has the focus
     page.keyboard.press("Enter")
     expect(cards.locator("b").filter(has_text="jut of the sea")).to_have_count(1)
+    expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {n - 2} · jut of the sea")  # which may come later
     page.keyboard.press("x")
     wait_until(lambda: verdicts(served).get(n - 2) == "")
     page.keyboard.press("?")
