@@ -6,7 +6,7 @@ const choice = (name) => $(`[data-choice="${name}"]`);
 const given = (name) => JSON.parse(props[name] || '{"entries": []}'), since = newest("rcc");
 const known = new Map(), cards = new Map();  // by RCC: what its card says, and the card
 const ticked = new Set();  // RCCs
-let marked = null, several = false, shownRun = "";
+let marked = null, several = false, shownRun = "", shownAt = 0;
 let filled = Boolean(props.cards);  // whether the window has shown RCCs, which may be before this script
 let listed = null;  // the RCC at hand when all were listed last
 const AT_ONCE = 40;  // pictures
@@ -88,7 +88,10 @@ async function askForPictures() {
 }
 
 function build() {
-  const { run } = given("cards");
+  const { run, at } = given("cards");
+  // An answer that was on its way when a later one came has written over that: what it is about is asked for again.
+  if (run === shownRun && at < shownAt) { trigger("select"); return; }
+  shownAt = at;
   if (run !== shownRun) tick([...ticked]);  // a number is another RCC in another run
   shownRun = run;
   known.clear();
@@ -114,7 +117,8 @@ function build() {
   choice("order").querySelector('[value="images"]').hidden = !rated;
   choice("search").hidden = known.size <= SEARCHED_FROM;
   tick([...ticked].filter((rcc) => !known.has(rcc)));
-  titles.observe(document.querySelector("#rcc-heading"), { childList: true, subtree: true });
+  const heading = document.querySelector("#rcc-heading");  // not there yet where this script is the first
+  if (heading) titles.observe(heading, { childList: true, subtree: true });
   entitle();
   arrange();
   mark();

@@ -201,9 +201,7 @@ def test_a_job_is_followed_in_every_window_and_cancelled(served, browser, tmp_pa
         expect(first.locator("#clusters-status")).to_contain_text(re.compile(r"\d+ / 300"))
         second.locator("#cancel-clusters").click()
         for page in (first, second):
-            expect(page.locator("#clusters-status")).to_contain_text(
-                "Stopped. What was extracted is kept", timeout=WAIT
-            )
+            expect(page.locator("#clusters-status")).to_contain_text("Stopped. What was extracted is kept")
             expect(page.locator("#generate")).to_be_enabled()
             expect(page.locator("#cancel-clusters")).to_be_hidden()
     assert (served.out / LABELS_FILE).read_text().count("\n") == 24

@@ -190,6 +190,10 @@ def test_filters_colour_and_order_are_in_the_address_and_lead_back(browser, serv
         expect(page).to_have_url(re.compile("filters="))
         page.locator("#colour-by input").click()
         page.get_by_role("option", name="sky").click()
+        page.locator("#colour-by input").click()
+        page.keyboard.press("Tab")
+        expect(field(page, "find")).to_be_focused()
+        expect(page.get_by_role("listbox")).to_have_count(0)
         page.locator("#rcc-list [data-choice=order]").select_option("images")
         expect(page).to_have_url(re.compile("(?=.*order=images)(?=.*colour=sky)"))
         assert '{"sky":["dark"]}' in unquote(page.url)
@@ -246,7 +250,7 @@ def test_a_loose_rcc_is_marked_and_says_how_often_its_images_are_together(browse
             page.locator("#rcc-verdict").get_by_text("Unclear", exact=True).click()
             note = page.locator("#rcc-says").bounding_box()
             assert note["y"] + note["height"] <= height
-            for judged in (page.locator("#rcc-gif"), page.locator("#rcc-sample"), line):
+            for judged in (page.locator("#rcc-gif"), page.locator("#rcc-sample"), line, page.locator("#merge")):
                 box = judged.bounding_box()
                 assert 0 < box["y"] <= box["y"] + box["height"] <= note["y"]
         loose.click()

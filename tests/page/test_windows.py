@@ -96,9 +96,7 @@ def test_where_both_have_changed_a_field_both_texts_are_shown_and_the_engineer_d
     field(a, "rcc-name").fill("night")
     wait_until(lambda: noted(served, 0)[0] == "night")
     field(b, "rcc-name").fill("no light")
-    expect(state_of(b)).to_contain_text(
-        "Another window changed the name: “night”. Yours is not kept yet.", timeout=WAIT
-    )
+    expect(state_of(b)).to_contain_text("Another window changed the name: “night”. Yours is not kept yet.")
     expect(field(b, "rcc-name")).to_have_value("no light")
     assert noted(served, 0)[0] == "night"
     b.get_by_role("button", name="Keep mine").click()
@@ -410,9 +408,7 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
         wait_until(lambda: "night" in labels())
         news = b_labels.locator("[role=status]")
         give(b, b_labels, 2, "3")
-        expect(news).to_contain_text(
-            "was changed meanwhile, to “night”. Give your label again to replace it.", timeout=WAIT
-        )
+        expect(news).to_contain_text("was changed meanwhile, to “night”. Give your label again to replace it.")
         assert "wood" not in labels()
         press(b, "3")
         wait_until(lambda: "wood" in labels())
