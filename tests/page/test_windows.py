@@ -62,7 +62,7 @@ def noted(served: Served, rcc: int) -> tuple[str, str, str]:
 
 def choose(page: Page, rcc: int) -> None:
     page.locator(f"#rcc-list [data-rcc='{rcc}']").click()
-    expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {rcc}")
+    expect(page.locator("#rcc-heading h2")).to_have_text(re.compile(rf"^RCC {rcc}\b"))
     expect(page.locator("#grid-title")).to_contain_text(f"RCC {rcc}")
 
 
@@ -149,7 +149,7 @@ def merge(page: Page, rcc: int, into: int) -> None:
 
 def names_at_hand(page: Page, rcc: int) -> None:
     """Title, card and address agree on the RCC at hand."""
-    expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {rcc}")
+    expect(page.locator("#rcc-heading h2")).to_have_text(re.compile(rf"^RCC {rcc}\b"))
     expect(page.locator("#rcc-list .safe-card.selected")).to_have_attribute("data-rcc", str(rcc))
     expect(page).to_have_url(re.compile(f"#rcc={rcc}$"))
 
@@ -196,12 +196,12 @@ def test_a_key_judges_and_merge_takes_nothing_whose_title_is_not_on_the_screen_y
     with b.expect_request(lambda sent: answers.search(sent.url) and '"data":[0,' in (sent.post_data or "")):
         b.locator("#rcc-list [data-rcc='0']").click()
     expect(b.locator("#rcc-list .safe-card.selected")).to_have_attribute("data-rcc", "0")
-    expect(b.locator("#rcc-heading h2")).to_have_text("RCC 1")
+    expect(b.locator("#rcc-heading h2")).to_have_text(re.compile("^RCC 1"))
     b.keyboard.press("s")
     holding.clear()
     b.locator("#merge").click()
     expect(b.get_by_text("RCC 1 was still shown when you clicked.")).to_be_visible()
-    expect(b.locator("#rcc-heading h2")).to_have_text("RCC 1")
+    expect(b.locator("#rcc-heading h2")).to_have_text(re.compile("^RCC 1"))
     for route in held:
         route.continue_()
     names_at_hand(b, 0)
