@@ -7,7 +7,7 @@ import gradio as gr
 
 from page.form_view import Fold, FormView
 from page.job_view import JobView, News
-from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings
+from page.jobs import EDITS, FOLLOW, LATEST, OPENING, VIEW, Job, PageSettings
 from page.results import Marks
 from support.errors import SAFEError
 
@@ -30,10 +30,10 @@ class FormTab:
         self.example = gr.Button("Example", scale=0, min_width=110, visible=there, elem_id=f"example-{name}")
         self.start = gr.Button(title, variant="primary", scale=1, min_width=min_width, elem_id=elem_id)
 
-    def _lay_out_state(self, name: str, guide: str, form: gr.Column, onward: gr.Button | None = None) -> None:
+    def _lay_out_state(self, name: str, form: gr.Column, onward: gr.Button | None = None) -> None:
         """Lay out what says how far the work is, and buttons: to stop it, to show the form, and to go on from there."""
         with gr.Row(elem_classes="safe-state"):
-            self.status = gr.HTML(guide, elem_id=f"{name}-status", scale=1)
+            self.status = gr.HTML(OPENING, elem_id=f"{name}-status", scale=1)
             self.fold = Fold(form)
             if onward:
                 onward.render()

@@ -38,6 +38,7 @@ IN_TURN: dict[str, Any] = {"concurrency_id": "listed images", "concurrency_limit
 EDITS: dict[str, Any] = {"concurrency_id": "edits", "concurrency_limit": 1}
 AWAY = "safe-away"  # in style.css
 WAITING = "Waiting for another analysis"
+OPENING = "<div class='safe-status' role='status'>Opening …</div>"
 STOPPED = "Stopped. What was finished is kept: the same click goes on from there."
 
 

@@ -29,11 +29,11 @@ def thumbnails(
     Parameters
     ----------
     told : mapping of str to str, optional
-        By path, what stands before the name.
+        By path, what stands instead of the name.
     within : Path or None
         The page's root: of a file outside it no picture is shown.
     """
-    captions = [" · ".join(filter(None, ((told or {}).get(path), printable(Path(path).name)))) for path in paths]
+    captions = [(told or {}).get(path) or printable(Path(path).name) for path in paths]
     return [(picture_file(root / path, side, within), caption) for path, caption in zip(paths, captions, strict=True)]
 
 

@@ -4,13 +4,15 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from dnn.failures import load_failures
+from page.failures.collected import are_earlier
 from page.jobs import PageSettings
 from pipeline.reporting.export import REPORT_FILE
 from pipeline.reporting.freshness import is_current
 from rccs.unsafe_set import load_unsafe_set
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE
-from training.labels import unlabelled
+from training.labels import label_unsafe_set, unlabelled
 
 STEPS = ("failures", "clusters", "unsafe", "labels", "retraining", "report")  # the tabs, in the order of the work
 NEXT = {
@@ -49,7 +51,7 @@ class Steps:
         done = []
         if (out / ACCURACY_FILE).is_file():
             done.append("failures")
-        if results.there:
+        if results.there and not are_earlier(self._settings):
             done.append("clusters")
             if results.holds_unsafe_set():
                 done.append("unsafe")
@@ -64,9 +66,10 @@ class Steps:
 
 
 def _is_labelled(out: Path) -> bool:
-    """Whether every image of the unsafe set has a label."""
+    """Whether every image of the unsafe set has a label, or lies in the folder of its class."""
     try:
-        return not unlabelled(load_unsafe_set(out))
+        unsafe = load_unsafe_set(out)
+        return not (unlabelled(unsafe) and unlabelled(label_unsafe_set(unsafe, load_failures(out).classes)))
     except SAFEError:
         return False
 

@@ -26,6 +26,7 @@ from selection import SelectionSettings, select_unsafe_set, wanted_images
 from store.output_folder import Writer, check_own, working
 from support.entries import StrPath, is_within, path_of
 from support.errors import SAFEError
+from support.images import find_images
 from support.progress import Progress, no_progress
 from support.text import count
 from training.earlier import kept_copy, learned_files
@@ -101,6 +102,7 @@ def select_images(
                 _tested_with(tables, test, out, within), tables.improvement, improvement, partial=tables.partial
             )
         elif model and test:
+            find_images(improvement)  # refused before the model is run
             model = kept_copy(model, out)
             held_out = held_out_of(review.original.image_root, within=within)
             prediction = predict_failures(model, test, options=options, held_out=held_out, progress=progress)

@@ -412,6 +412,6 @@ def looks_offer(rates: Sequence[Rate]) -> Offer | None:
     return Offer(
         LOOKS,
         f"{more or 'None'} of {len(rates)} RCCs fail{'s' if more == 1 else ''} clearly more often than elsewhere: most "
-        f"show what images look like. Set {LOOKS} aside (--set-aside {LOOKS}) to leave out what images look like that "
-        "the network gets right.",
+        f"only show images that look alike. Set {LOOKS} aside (--set-aside {LOOKS}) to group them again by what sets "
+        "them apart from images that the network gets right.",
     )

@@ -52,7 +52,7 @@ HOUSE = {
         "serving.list_page serving.entrance visitors grid_view steps labels.class_examples clusters.cards "
         "form_view clusters.similar_images clusters.asked clusters.images job_view form_tab moved labels.view "
         "clusters.note clusters.split clusters.rcc clusters.several clusters.spots clusters.runs "
-        "clusters.views_bar failures.view failures.tab labels.tab retraining.view "
+        "failures.view failures.tab labels.tab retraining.view "
         "retraining.tab unsafe.tab report.fresh report.register report.scope report.tab clusters.form clusters.tab "
         "rounds app"
     ),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from page.jobs import Job, PageSettings
+from page.jobs import AWAY, Job, PageSettings
 from page.results import Shown
 from pipeline.asking import model_at_hand
 from pipeline.heatmaps import MOST, look, look_at
@@ -34,8 +34,8 @@ class AskedView:
 
     def __init__(self, settings: PageSettings, elem_id: str):
         self._settings = settings
-        self.button = gr.Button(self.question, size="sm", visible=False, elem_id=elem_id)
-        self.answer = gr.HTML(visible=False, elem_id=f"{elem_id}-answer")
+        self.button = gr.Button(self.question, size="sm", elem_id=elem_id, elem_classes=AWAY)
+        self.answer = gr.HTML(elem_id=f"{elem_id}-answer", elem_classes=AWAY)
         self.outputs = [self.button, self.answer]
 
     def show(self, shown: Shown, subject: str) -> dict:
@@ -43,8 +43,8 @@ class AskedView:
         answer = self._kept(shown, subject) if subject else ""
         there = subject and shown.reasons.base and model_at_hand(shown.clusters.image_root, self._settings.root)
         return {
-            self.button: gr.Button(self.again if answer else self.question, visible=bool(there)),
-            self.answer: gr.HTML(answer, visible=bool(answer)),
+            self.button: gr.Button(self.again if answer else self.question, elem_classes=[] if there else AWAY),
+            self.answer: gr.HTML(answer, elem_classes=[] if answer else AWAY),
         }
 
     def work(self, job: Job, reason: str) -> None:

@@ -6,7 +6,7 @@ const choice = (name) => $(`[data-choice="${name}"]`);
 const given = (name) => JSON.parse(props[name] || '{"entries": []}'), since = newest("rcc");
 const known = new Map(), cards = new Map();  // by RCC: what its card says, and the card
 const ticked = new Set();  // RCCs
-let marked = null, several = false, shownRun = "";
+let marked = null, several = false, shownRun = "", shownAt = 0;
 let filled = Boolean(props.cards);  // whether the window has shown RCCs, which may be before this script
 let listed = null;  // the RCC at hand when all were listed last
 const AT_ONCE = 40;  // pictures
@@ -88,7 +88,10 @@ async function askForPictures() {
 }
 
 function build() {
-  const { run } = given("cards");
+  const { run, at } = given("cards");
+  // An answer that was on its way when a later one came has written over that: what it is about is asked for again.
+  if (run === shownRun && at < shownAt) { trigger("select"); return; }
+  shownAt = at;
   if (run !== shownRun) tick([...ticked]);  // a number is another RCC in another run
   shownRun = run;
   known.clear();
@@ -110,15 +113,26 @@ function build() {
   choice("show").querySelector('[value="loose"]').hidden = !loose;
   choice("show").querySelector('[value="more"]').hidden = ![...known.values()].some((entry) => entry.more);
   const rated = [...known.values()].some(({ rate }) => rate !== null);
-  choice("order").querySelector('[value="place"]').textContent = rated ? "most failures above expected" : "largest";
+  choice("order").querySelector('[value="place"]').textContent = rated ? "worst first" : "largest";
   choice("order").querySelector('[value="images"]').hidden = !rated;
   choice("search").hidden = known.size <= SEARCHED_FROM;
   tick([...ticked].filter((rcc) => !known.has(rcc)));
+  const heading = document.querySelector("#rcc-heading");  // not there yet where this script is the first
+  if (heading) titles.observe(heading, { childList: true, subtree: true });
+  entitle();
   arrange();
   mark();
   listed = props.value;
   announce("safe-listed", { kind: "rcc" });
 }
+
+// The heading of the RCC at hand has its name, also where an answer that is older than the name comes after it.
+function entitle() {
+  const heading = document.querySelector("#rcc-heading h2"), entry = known.get(Number(heading?.dataset.key));
+  const words = entry && [entry.number, entry.name].filter(Boolean).join(" · ");
+  if (words && heading.textContent !== words) heading.textContent = words;
+}
+const titles = new MutationObserver(entitle);
 
 // In the order chosen; only those that match, and the one at hand: it stays in sight when a judgement makes it match no more.
 function arrange() {
@@ -168,6 +182,7 @@ function rename(news) {
     changed = true;
   }
   if (!changed) return;
+  entitle();
   arrange();
   tick([]);  // with the verdicts that are seen from now on
 }

@@ -119,12 +119,11 @@ def named(shown: Shown, rcc: int) -> str:
 
 
 def words_of(shown: Shown, rcc: int) -> str:
-    """The weak spot that nearly all images of an RCC lie in, or what says most of them: a parameter, or two words."""
-    spot = shown.spot_of.get(rcc)
-    if spot is not None:
-        return shown.reasons.spots[spot].where
-    profile = shown.profiles.get(rcc)
+    """The weak spot that nearly all images of an RCC alone lie in, or what says most: a parameter, or two words."""
+    spot, profile = shown.spot_of.get(rcc), shown.profiles.get(rcc)
     mentioned = profile.mentioned if profile else ()
+    if spot is not None and (not mentioned or [*shown.spot_of.values()].count(spot) == 1):
+        return shown.reasons.spots[spot].where
     # Several RCCs may be noisy, and one of them dark as well.
     words = mentioned if all(finding.measured for finding in mentioned) else mentioned[:1]
     return ", ".join(finding.short for finding in words)

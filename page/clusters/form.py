@@ -9,6 +9,7 @@ import gradio as gr
 from dnn.group_columns import ALIKE, FOLDER, PREFIX
 from features.weights import choose_precision
 from page.form_view import FormView
+from page.forms import remembered
 from page.jobs import PageSettings, typed
 from page.results import Shown
 from pipeline.generation import ClusteringSettings
@@ -17,6 +18,7 @@ from rccs.clusters import RootCauseClusters
 from rccs.dbscan.contrast import LOOKS
 from support.text import printable
 
+TAB = "clusters"
 EXTRACTOR_MEANINGS = {
     "auto": "vgg16 if its weights (553 MB) are on disk or can be downloaded, otherwise vgg16-conv",
     "vgg16": "what an image shows and what disturbs it, the features of the next two joined",
@@ -45,7 +47,7 @@ class ClustersForm(FormView):
     """Lay out the form; `wanted` says what its fields ask for, `of` gives their values for clusters."""
 
     def __init__(self, settings: PageSettings):
-        super().__init__(dict)  # what was last sent is known of the clusters
+        super().__init__(lambda: remembered(settings.out, TAB))  # until there are clusters, which know what was sent
         self._settings = settings
         with gr.Column(elem_id="clusters-form") as self.pane:
             self._lay_out()
@@ -67,7 +69,7 @@ class ClustersForm(FormView):
                 self._several("group", "group", "Groups", alike)
                 info = "Predictions without a row for more than a tenth of the images"
                 self.add("partial", gr.Checkbox(label="Accept a part", info=info, elem_id="partial"))
-                info = "Parameters such as the person, removed before PCA; or looks: those of right images"
+                info = "What RCCs must not differ by: such as the person; or looks, what right images show as well"
                 self._several("aside", "set-aside", "Set aside", info)
             with gr.Row():
                 self._one_of("extractor", "Features", "What of VGG16 describes an image", EXTRACTOR_MEANINGS)

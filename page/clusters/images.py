@@ -72,9 +72,13 @@ class ImagesView:
                 min_width=150, elem_id="colour-by",
             )  # fmt: skip
             self.find = gr.Textbox(
-                label="Find images", placeholder="Part of a name", max_length=200, scale=2, min_width=200,
+                label="Find images", placeholder="A name", max_length=200, scale=2, min_width=200,
                 elem_id="find",
             )  # fmt: skip
+
+        # What the map and the cards show is in the page's address, which leads back to it; here stands what a link
+        # lacks. Its value is what the address colours the map by.
+        self.link = scripted("clusters/views", "", elem_id="views")
 
     def lay_out_grid(self) -> None:
         similar, looks = SimilarImages(self._settings), ImageLooks(self._settings)
@@ -167,7 +171,7 @@ class ImagesView:
         return {
             self.map: gr.HTML(**props),
             self.colour: gr.Dropdown(choices=[BY_RCC, *((printable(name), name) for name in columns)], **value),
-            self.find: gr.Textbox(placeholder=f"Part of a name{f', or {printable(example)}' if example else ''}"),
+            self.find: gr.Textbox(placeholder=f"A name{f' or {printable(example)}' if example else ''}"),
         }
 
     def _list(
@@ -199,6 +203,9 @@ class ImagesView:
         """
         self._edited, self._choose = edited, choose
         run, images = window.run, self.images
+        tell_link = "(name) => { document.dispatchEvent(new CustomEvent('safe-colour', { detail: name })); }"
+        self.colour.input(None, self.colour, None, js=tell_link)
+        self.link.select(self._on_colour_of_link, [self.link, run], [self.map, self.colour], **LATEST)
         self.colour.input(self._on_colour, [self.colour, run], self.map, **LATEST)
         self.find.submit(self._on_find, [self.find, run], self.outputs, **LATEST, **IN_TURN)
         self.map.select(partial(self._on_map, opens=True), [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
@@ -245,7 +252,7 @@ class ImagesView:
         warn("Nothing found", why)
         return {**self._list(results, [], "Nothing found"), self.map: gr.HTML(found=_found([]))}
 
-    def on_colour_of_link(self, name: str | None, run: str) -> dict:
+    def _on_colour_of_link(self, name: str | None, run: str) -> dict:
         """Colour the map as an address says, which may name what is not known any more."""
         if name not in ["", *self._settings.results.parameters()]:  # which may be no text at all
             warn("Not coloured", f"The link colours the map by {name}, which is not known of these images any more.")

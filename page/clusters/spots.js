@@ -3,6 +3,7 @@
 // the one at hand is meant to stay at hand), told and more (sentences above the list), named (rank, key, said: what the engineer says of those that have changed).
 // spots and named are texts (JSON).
 let clicked = "";  // key
+let shownRun = "", shownAt = 0;  // of the answer that is shown
 const given = (name) => JSON.parse(props[name] || '{"entries": []}'), since = newest("key");
 
 const buttonOf = (rank) => element.querySelector(`[data-rank="${Number(rank)}"]`);
@@ -22,6 +23,9 @@ function rename(news) {
 }
 
 function build() {
+  const { run, at } = given("spots");
+  if (run === shownRun && at < shownAt) return;  // an answer that was on its way when a later one came
+  [shownRun, shownAt] = [run, at];
   const list = $(".safe-spots-list");
   $("p").textContent = props.told || "";
   const [first, ...rest] = (props.more || "").split(/(?<=\.) (?=[A-Z])/);

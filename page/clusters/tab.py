@@ -10,20 +10,21 @@ import gradio as gr
 from page.assets import scripted
 from page.clusters.asked import AskedView
 from page.clusters.cards import CardsView
-from page.clusters.form import ClustersForm
+from page.clusters.form import TAB, ClustersForm
 from page.clusters.images import ImagesView
 from page.clusters.rcc import RccView
 from page.clusters.runs import RunsView, refreshed
 from page.clusters.several import SeveralView
 from page.clusters.spots import SpotsView, rank_of
-from page.clusters.views_bar import ViewsBar
 from page.form_view import Fold
+from page.forms import remember
 from page.job_view import JobView, News
 from page.jobs import (
     EDITS,
     FOLLOW,
     IN_TURN,
     LATEST,
+    OPENING,
     VIEW,
     Job,
     PageSettings,
@@ -56,7 +57,6 @@ from rccs.review.review import Review, rcc_by_now
 from support.errors import SAFEError
 from support.text import printable
 
-TAB = "clusters"
 # The browser has drawn what it was given (Safari does not tell).
 WHEN_IDLE = """() => new Promise((go_on) => {
   const idle = window.requestIdleCallback ?? ((then) => setTimeout(then, 100));
@@ -75,7 +75,7 @@ class ClustersTab:
         self._nothing = _nothing(settings)
         self.form = ClustersForm(settings)
         with gr.Row(elem_classes="safe-state"):
-            self._status = gr.HTML(self._nothing, elem_id="clusters-status", scale=1)
+            self._status = gr.HTML(OPENING, elem_id="clusters-status", scale=1)
             self._fold = Fold(self.form.pane)
             self._cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
         with pane("offer") as self._offer, gr.Row(elem_classes="safe-form"):
@@ -115,7 +115,6 @@ class ClustersTab:
             with gr.Column(elem_id="map-column"):
                 scripted("clusters/screen", "", elem_id="screen-bar")
                 self.images_view.lay_out_map()
-                self._views_bar = ViewsBar()
             with gr.Column(elem_id="reason-at-hand"):
                 self._rcc_view = RccView(settings)
                 self._spots.lay_out_one()
@@ -125,7 +124,7 @@ class ClustersTab:
         """Connect the widgets; the event that a window that was just opened shows what the folder has."""
         rcc, window, cards, form = self._rcc, self._window, self._cards, self.form
         rcc_view, images_view, outputs = self._rcc_view, self.images_view, self.outputs
-        filled_in = [*form.outputs, form.root]
+        filled_in = [*form.outputs, form.root, form.filled]
         typed_in = ("folder", "predictions", "tested", "parameters")
         sent = [form.generate.click, *(form[name].submit for name in typed_in)]
         generated = gr.on(sent, self._on_generate, form.widgets, [form.root, *outputs], **FOLLOW)
@@ -147,9 +146,6 @@ class ClustersTab:
         rcc_view.wire(cards.widget, window, outputs, self._edited)
         self._several.wire(rcc, self._spots.widget, window, outputs, self._edited)
         images_view.wire(rcc, window, outputs, self._edited, self._choose)
-        self._views_bar.wire(
-            images_view.colour, images_view.on_colour_of_link, [images_view.map, images_view.colour], window
-        )
         self._runs_view.wire(rcc, self._spots.widget, window, news, outputs, self._edited)
         # All in one answer, and drawn before anything else is asked: it is what the engineer waits for.
         drawn = app.load(lambda: self._on_load(news), None, [*filled_in, *outputs, self._drawn, news.widget], **FOLLOW)
@@ -257,7 +253,7 @@ class ClustersTab:
     def _show_last(self) -> dict:
         """For a window that was just opened: from now on, the form can be edited."""
         results = self._settings.results
-        fields = {widget: gr.update(interactive=True) for widget in self.form.widgets}
+        fields = self.form.first_look("")
         if not results.there:
             return {**fields, self._status: self._nothing}
         try:
@@ -307,6 +303,7 @@ class ClustersTab:
                 job.progress(f"The RCCs are there. For their failure rates: {what}", done, total)
 
             images, wanted = self.form.wanted(fields)
+            remember(settings.out, TAB, fields)
             generate_clusters(images, settings.out, wanted, within=settings.root, progress=job.progress)
             try:  # the clusters are shown meanwhile: every window hears that the folder has changed
                 explain_failures(settings.out, within=settings.root, weights=settings.weights, progress=of_rates)

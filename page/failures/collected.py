@@ -132,6 +132,15 @@ def failures_of(clusters: RootCauseClusters, out: Path) -> Failures | None:
     return failures if images == {failure.source for failure in failures.failing} else None
 
 
+def are_earlier(settings: PageSettings) -> bool:
+    """Whether the clusters are of failures that were collected before those in the output folder."""
+    try:
+        clusters = settings.results.shown().review.original
+        return clusters.home == (settings.out / FAILURES).resolve() and failures_of(clusters, settings.out) is None
+    except SAFEError:
+        return False  # there are none, or their tab says what is damaged
+
+
 def network_of(failures: Failures, settings: PageSettings) -> dict[str, str]:
     """The network that failed and its test images, as a form names them: `model`, `test`; empty as of `model_of`.
 

@@ -12,7 +12,7 @@ from dnn.detection.detector_failures import find_detection_failures
 from dnn.failures import DETECTION, collect_failures, find_failures, load_failures
 from dnn.held_out import hold_out_of
 from dnn.model import DnnOptions
-from page.failures.collected import CollectedFailures, failures_of
+from page.failures.collected import CollectedFailures, are_earlier
 from page.failures.view import FailuresView, interval_text
 from page.form_tab import FormTab, given
 from page.forms import remember, remembered
@@ -55,6 +55,7 @@ EMPTY = empty(
     ],
 )
 STOPPED = "Stopped. Nothing was changed."
+EARLIER = "The root cause clusters are of failures that were collected before: find the reasons again."
 
 
 class FailuresTab(FormTab):
@@ -68,7 +69,7 @@ class FailuresTab(FormTab):
             self._lay_out_form()
             self._lay_out_options()
         self.view = FailuresView(self.collected, settings.root)
-        self._lay_out_state(TAB, EMPTY, form, self.view.find)
+        self._lay_out_state(TAB, form, self.view.find)
         self.view.lay_out()
         self._show_in(TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
 
@@ -138,17 +139,8 @@ class FailuresTab(FormTab):
         written = f"Written to {self._settings.out}: {FAILURES}/, {FAILURES_FILE}, {PREDICTIONS_FILE}, {ACCURACY_FILE}."
         groups = self.collected.groups(shown)
         summary = f"{failures_summary(shown.failures)} · {interval_text(shown, groups)}"
-        return {self.status: done(summary, self._changed_below()), **self.view.show(shown, groups, written)}
-
-    def _changed_below(self) -> str:
-        """A sentence if root cause clusters are of failures that were collected before."""
-        results, out = self._settings.results, self._settings.out
-        with contextlib.suppress(SAFEError):
-            clusters = results.shown().review.original if results.there else None
-            ours = clusters is not None and clusters.home == self.collected.folder.resolve()
-            if clusters and ours and failures_of(clusters, out) is None:
-                return "The root cause clusters are of failures that were collected before: find the reasons again."
-        return ""
+        notice = EARLIER if are_earlier(self._settings) else ""
+        return {self.status: done(summary, notice), **self.view.show(shown, groups, written)}
 
     def _last_form(self) -> dict:
         """The form as it was last sent; before that, the paths of failures that the command has collected."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from dnn.model import DnnOptions
+from dnn.model import KERAS_SUFFIXES, DnnOptions
 from page.failures.collected import failures_of, network_of
 from page.failures.tab import rescale_field, trust_field
 from page.form_tab import FormTab, given
@@ -62,7 +62,7 @@ class RetrainingTab(FormTab):
                 self._lay_out_options()
         self._read = functools.lru_cache(maxsize=1)(lambda key: load_retraining(settings.out))
         self.view = RetrainingView(settings.root, self._result)
-        self._lay_out_state(TAB, EMPTY, form, self.view.next_round)
+        self._lay_out_state(TAB, form, self.view.next_round)
         self.view.lay_out()
         self._show_in(TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
 
@@ -154,6 +154,8 @@ class RetrainingTab(FormTab):
                 fields["test"] = printable(os.fspath(result.test_root))
                 if result.after is None:
                     fields["model"] = printable(os.fspath(result.model))
+            if not fields.get("model", "").lower().endswith(KERAS_SUFFIXES):
+                fields.pop("model", None)  # of others, the answers are asked for, but they are not retrained
             fields |= {name: text for name, text in remembered(settings.out, LABELS).items() if name == "train"}
         return fields
 

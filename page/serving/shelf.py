@@ -190,7 +190,7 @@ def _free(home: Path, name: str) -> Path:
 def _is_taken(folder: Path) -> bool:
     """Whether there is anything of that name, but for the locks that a window left which was open at a renaming."""
     if not os.path.lexists(folder):
-        return False
+        return folder.name == folder.parent.name  # which may be an analysis, too
     return folder.is_symlink() or not folder.is_dir() or not {entry.name for entry in os.scandir(folder)} <= {*_LOCKS}
 
 

@@ -37,7 +37,6 @@ STEPS = [
     ("Give the improvement images", "A folder of images that the network was not trained on, and its test accuracy."),
     ("Click Select unsafe set", "You get the images to label (the unsafe set): those nearest to the RCCs."),
 ]
-EMPTY = empty("No unsafe set yet.", STEPS)
 OUTDATED = empty("The last unsafe set belongs to earlier clusters.", STEPS[1:])
 CHANGED_SINCE = empty("The RCCs were changed after the last unsafe set was selected. Its labels are kept.", STEPS[1:])
 COUNTS = (
@@ -61,7 +60,7 @@ class UnsafeTab(FormTab):
                 self._lay_out_start("improvement", "Select unsafe set", "select")
             with self.form.options("How many images, and which", known=("accuracy", "model", "test")):
                 self._lay_out_options()
-        self._lay_out_state(TAB, EMPTY, form)
+        self._lay_out_state(TAB, form)
         with pane("unsafe-pane") as self.pane:
             self._lay_out_set()
         self._show_in(TAB, self.pane, [self.pane, self.rccs, *self.images.outputs])

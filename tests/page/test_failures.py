@@ -18,6 +18,7 @@ from page.forms import remember
 from page.jobs import Job, Jobs, PageSettings
 from page.results import Results
 from page.retraining.tab import RetrainingTab
+from page.steps import Steps
 from page.unsafe.tab import TAB, UnsafeTab
 from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.moved import take_new_place
@@ -282,6 +283,7 @@ def test_clusters_of_failures_that_were_collected_before_are_told(fake_network, 
     case.table.write_text(case.table.read_text().replace(",night,wood,0.9,false", ",night,night,0.9,true"))
     assert run(tab, **paths) is None
     assert "collected before: find the reasons again" in values_of(tab)["failures-status"]
+    assert Steps(tab._settings).now()["next"] == "failures"
 
 
 def test_what_a_window_sends_that_shows_no_cell_shows_all_failures(tmp_path):
@@ -383,3 +385,7 @@ def test_a_network_that_must_be_told_something_or_is_gone_is_not_filled_in(folde
         {"assumptions": ("Pixels: not scaled (as requested).",)},
     ):
         assert model_of(dataclasses.replace(failures, **change)) is None, change
+    record = folder / "out" / ACCURACY_FILE
+    record.write_text(record.read_text().replace("model.keras", "model.onnx"))
+    (folder / "model.onnx").touch()
+    assert "model" not in form_of(folder, kind=RetrainingTab)  # which can only train Keras models

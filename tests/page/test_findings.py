@@ -36,9 +36,13 @@ SUNGLASSES = Finding(0, "eyewear", "category", 40, value="sunglasses", share=1.0
         ((NOISY, DARK), "noisy, dark"),  # another RCC may be noisy and bright
         ((DARK,), "dark"),
         ((SUNGLASSES, DARK), "eyewear = sunglasses"),
-        ((), ""),
+        ((), "brightness < 0.4"),
     ],
 )
 def test_a_card_says_what_is_recorded_or_up_to_two_words(clusters, findings, words):
-    shown = SimpleNamespace(clusters=clusters, rates={}, spot_of={}, profiles={0: Profile(0, findings)})
-    assert card(shown, 0)["words"] == words
+    reasons = SimpleNamespace(spots=[SimpleNamespace(where="brightness < 0.4")])
+    shown = SimpleNamespace(clusters=clusters, rates={}, reasons=reasons, profiles={0: Profile(0, findings)})
+    shown.spot_of = {0: 0, 1: 0}
+    assert card(shown, 0)["words"] == words  # a weak spot that holds another RCC as well tells them not apart
+    shown.spot_of = {0: 0}
+    assert card(shown, 0)["words"] == "brightness < 0.4"

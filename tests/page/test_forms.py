@@ -95,7 +95,7 @@ def steps(tmp_path):
     return Steps(PageSettings(out, Jobs(), Results(out)))
 
 
-def test_what_is_done_leads_to_the_next_step_and_labels_are_once_none_is_missing(steps, clusters, tmp_path):
+def test_what_is_done_leads_to_the_next_step_and_labels_are_once_none_lacks_one(steps, clusters, tmp_path, monkeypatch):
     out = tmp_path / "out"
     assert steps.now() == {"done": [], "next": "", "text": ""}
     (out / ACCURACY_FILE).write_text("{}")
@@ -103,8 +103,10 @@ def test_what_is_done_leads_to_the_next_step_and_labels_are_once_none_is_missing
     save_clusters(clusters, out)
     assert steps.now()["done"] == ["failures", "clusters"]
     other, run = "1" * 16, fingerprint(clusters)
-    for of, label, after in ((other, "", "unsafe"), (run, "", "labels"), (run, "sea", "retraining")):
-        images = (UnsafeImage("a.png", 0, 0.5, True, label),)
+    monkeypatch.setattr("page.steps.load_failures", lambda out: SimpleNamespace(classes=("sea",)))
+    sets = ((other, "a", "", "unsafe"), (run, "a", "", "labels"), (run, "a", "sea", "retraining"))
+    for of, image, label, after in (*sets, (run, "sea/a", "", "retraining")):  # the last in the folder of its class
+        images = (UnsafeImage(image, 0, 0.5, True, label),)
         save_unsafe_set(UnsafeSet(tmp_path, images, 1, "N = 1", 1, (1,), (), of, run=of), out)
         assert steps.now()["next"] == after
     write_report(out)

@@ -89,6 +89,7 @@ def test_what_cannot_be_done_is_a_sentence_above_the_list(several):
     before = several.names()
     for action, fields, why in (
         ("new", {"name": "empty"}, "There is a folder empty already"),
+        ("new", {"name": "out"}, "There is a folder out already"),  # the one in which it would be made
         ("new", {"name": "x" * 300}, "longer than 80 characters"),
         ("rename", {"name": "empty", "new": ODD}, "already"),
         ("rename", {"name": "gone", "new": "x"}, "There is no analysis gone any more"),

@@ -35,8 +35,8 @@ def test_a_picture_is_written_once_below_the_served_folder(image, tmp_path):
     assert picture_file(image, 32, None) != first
     red, green, blue = centre(first)
     assert red > 200 > 50 > max(green, blue)
-    told = {"red.png": "stop → yield (83%)"}  # what the network said is not what is cut off
-    assert thumbnails(image.parent, ["red.png"], 64, None, told) == [(first, "stop → yield (83%) · red.png")]
+    told = {"red.png": "stop → yield (83%)"}  # what the network said: there is no room for the name as well
+    assert thumbnails(image.parent, ["red.png"], 64, None, told) == [(first, "stop → yield (83%)")]
 
 
 def test_an_image_that_has_changed_gets_another_picture(image):

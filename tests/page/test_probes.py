@@ -38,8 +38,8 @@ def model_that_fails_in_the_dark():
 
 def ask(page, name):
     """By keyboard."""
-    button = page.locator(f"#{name}")
-    expect(button).to_be_enabled(timeout=4 * WAIT)
+    button = page.locator(f"#{name}:enabled")
+    expect(button).to_be_visible(timeout=4 * WAIT)
     button.press("Enter")
     return page.locator(f"#{name}-answer")
 

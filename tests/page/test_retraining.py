@@ -10,12 +10,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from dnn.predictions import labelled_images
-from page.jobs import Job, Jobs, PageSettings
+from page.jobs import Jobs, PageSettings
 from page.results import Results
 from page.retraining.plots import MOST_BARS, class_bars, shares_right
 from page.retraining.tab import RetrainingTab
 from rccs.unsafe_set import UNSAFE_SET_FILE
-from support.errors import SAFEError
 from tests.helpers.browsing import (
     FAKED,
     WAIT,
@@ -196,24 +195,6 @@ def test_a_comparison_by_tables_is_shown_without_claiming_that_a_model_was_train
     assert "blue" in shown["classes-changed"]
     assert "2 images, wrong before and right now" in shown["changed-title"]
     assert [tile["told"] for tile in shown["changed-grid"].props["tiles"]] == ["red → blue"] * 2
-
-
-def test_images_of_what_the_window_shows_are_given_out_and_no_others(tab):
-    images, key = tab.view.images, tab._key
-    assert images.grid.picture([0, f"{key} worsened"], 720).startswith("data:image")
-    for sent in ([1, f"{key} worsened"], [0, "other worsened"], [0, None], "x", None, [[], key]):
-        assert images.grid.picture(sent, 720) == ""
-    with pytest.raises(SAFEError, match="retrained in the meantime"):
-        tab._result("other")
-
-
-def test_of_fields_left_empty_the_error_says_which(tab):
-    form = dict.fromkeys(tab.form.named(tab.form.widgets), "x")
-    for name, what in (("model", "model"), ("train", "training folder"), ("test", "test folder")):
-        job = Job("retraining", 1, lambda job, name=name: tab._retrain(job, {**form, name: " "}, True))
-        job.start()
-        assert job.finished(60)
-        assert str(job.outcome) == f"Expected the {what}. Received: nothing."
 
 
 # --- Drawings and headings --------------------------------------------------------------------------------------

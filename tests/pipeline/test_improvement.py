@@ -39,3 +39,5 @@ def test_the_accuracy_is_that_of_the_predictions_the_clusters_were_found_with(ca
         select_images(case.test, case.out, SelectionSettings())
     with pytest.raises(SAFEError, match="The number of images must be a number"):  # before a model is looked for
         select_images(case.test, case.out, SelectionSettings(size="x"), model="none.keras", test=case.test)
+    with pytest.raises(SAFEError, match="Expected an image folder"):
+        select_images(case.test / "gone", case.out, SelectionSettings(), model="none.keras", test=case.test)
