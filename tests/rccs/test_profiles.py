@@ -62,6 +62,8 @@ def test_a_profile_says_in_words_what_its_images_have_in_common(clusters, known)
     assert night.text == "eyewear = sunglasses (100%, 38% overall); light 0.05–0.20 (all failures 0.05–0.93)"
     assert snow.findings[0].parameter == "gaze_deg"
     assert "°" in snow.findings[0].text
+    common = np.where(clusters.labels == 0, "wet", np.where(np.arange(len(clusters.paths)) % 4, "wet", "dry"))
+    assert profile_clusters(clusters, {"road": common})[0].text == "No parameter stands out."  # most failures have it
 
 
 def test_an_arc_across_north_is_told_as_one(clusters, known):
