@@ -124,10 +124,11 @@ def load_dnn(
     scaling, why = (rescale, REQUESTED) if rescale else (facts.scaling, facts.why)
     _check_scaling(scaling, facts, file)
     task, activation, outputs_text = _task(task, facts.activation, facts.compiled, facts.n_outputs)
-    any_size = facts.height is None
+    colours = "RGB" if facts.channels == 3 else "grey"
+    loader = "torchvision's Resize" if file.suffix.lower() == ONNX_SUFFIX else "Keras' image_dataset_from_directory"
+    size = f"{facts.width} × {facts.height} pixels, {colours}; others are scaled as by {loader}"
     assumptions = (
-        f"Input: {'any size' if any_size else f'{facts.width} × {facts.height} pixels'}, "
-        f"{'RGB' if facts.channels == 3 else 'grey'}.",
+        f"Input: {f'any size, {colours}' if facts.height is None else size}.",
         f"Pixels: {SCALING_WORDS[scaling]} ({why}).",
         outputs_text,
     )

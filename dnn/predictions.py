@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from dnn.model import SCALINGS, Dnn, sized_for
+from dnn.model import ONNX_SUFFIX, SCALINGS, Dnn, sized_for
 from support.entries import StrPath, existing_folder
 from support.errors import SAFEError
 from support.images import UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
@@ -231,6 +231,9 @@ def doubts(dnn: Dnn, accuracy: float, what: str) -> tuple[str, ...]:
 class Pixels:
     """Images as inputs of the DNN, read on demand and kept in memory if all of them fit.
 
+    Those of another size are scaled as where such models come from: for Keras as of `interpolated`, for ONNX bilinear
+    with smoothing, as by torchvision's transforms of Pillow images.
+
     Parameters
     ----------
     dnn : Dnn
@@ -250,6 +253,7 @@ class Pixels:
         if dnn.height is None or dnn.width is None:
             raise ValueError("expected a DNN with a known input size, see sized_for")
         self.shape = (dnn.height, dnn.width, dnn.channels)
+        self._smooth = dnn.path.suffix.lower() == ONNX_SUFFIX
         self.unreadable: dict[int, str] = {}
         self.files = files
         fits = len(files) * math.prod(self.shape) <= cache_bytes
@@ -294,12 +298,31 @@ class Pixels:
 
     def _decode(self, file: Path) -> np.ndarray:
         height, width, channels = self.shape
-        image = decode(read_bytes(file), at_least=(width, height))
+        image = decode(read_bytes(file), at_least=(width, height) if self._smooth else None)
         if channels == 1:
             image = image.convert("L")
-        if image.size != (width, height):
+        if self._smooth and image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(image).reshape(self.shape)
+        return interpolated(np.asarray(image), height, width).reshape(self.shape)
+
+
+def interpolated(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Pixels of another size as `keras.utils.image_dataset_from_directory` gives them: bilinear, without smoothing.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (any_height, any_width, ...), uint8
+    """
+    for axis, side in enumerate((height, width)):
+        last = pixels.shape[axis] - 1
+        if side == last + 1:
+            continue
+        at = ((np.arange(side) + 0.5) * (last + 1) / side - 0.5).clip(0, last)
+        below = at.astype(int)
+        part = np.expand_dims(at - below, [i for i in range(pixels.ndim) if i != axis])
+        above = np.minimum(below + 1, last)
+        pixels = pixels.take(below, axis) * (1 - part) + pixels.take(above, axis) * part
+    return pixels.round().astype(np.uint8)
 
 
 def batches(dnn: Dnn, pixels: Pixels, order: np.ndarray, batch_size: int) -> Any:

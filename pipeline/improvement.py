@@ -24,7 +24,8 @@ from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE,
 from reasons.comparison import load_reasons
 from selection import SelectionSettings, select_unsafe_set, wanted_images
 from store.output_folder import Writer, check_own, working
-from support.entries import StrPath, is_within, path_of
+from support.contents import in_common
+from support.entries import StrPath, path_of
 from support.errors import SAFEError
 from support.images import find_images
 from support.progress import Progress, no_progress
@@ -123,9 +124,9 @@ def select_images(
         if sources:
             more[UNSAFE_IMAGES_FILE], n_whole = unsafe_images_text(unsafe.images, sources)
             notes.append(f"they are parts of {count(n_whole, 'whole image')} ({UNSAFE_IMAGES_FILE})")
-        tested = run_record(out).get("predictions", {}).get("tested")
-        if tested and is_within(path_of(improvement, ""), beside(tested, review.original.image_root).resolve()):
-            notes.append("they are test images: a network that learns them cannot be tested with them")
+        if n_tested := _of_the_test(unsafe, out, review.original):
+            which = "they are" if n_tested == len(unsafe.images) else f"{n_tested:,} of them are"
+            notes.append(f"{which} test images, by content: a network that learns them cannot be tested with them")
         unsafe = dataclasses.replace(
             unsafe,
             run=fingerprint(review.original),
@@ -161,6 +162,16 @@ def _known_accuracy(
         if tested and tested.paths:
             return tested.accuracy, len(tested.paths)
     return None, None
+
+
+def _of_the_test(unsafe: UnsafeSet, out: Path, clusters: RootCauseClusters) -> int:
+    """How many images of the unsafe set have the content of a test image; of a failing one, where no other is known."""
+    files = [clusters.image_root / path for path in clusters.paths]
+    if tested := run_record(out).get("predictions", {}).get("tested"):
+        root = beside(tested, clusters.image_root)
+        with contextlib.suppress(SAFEError):  # it is gone
+            files += [root / path for path in find_images(root).paths]
+    return int(in_common(unsafe.files, files).sum())
 
 
 def _tested_with(tables: AnswerTables, test: StrPath | None, out: Path, within: Path | None) -> AnsweredImages:

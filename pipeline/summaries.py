@@ -25,7 +25,7 @@ from training.together import trade_off_text
 
 
 def cluster_summary(clusters: RootCauseClusters) -> str:
-    """One line, such as `7 root cause clusters explain 98% of 504 failures · 2% in no cluster · 1 of 7 is loose`."""
+    """One line, such as `7 root cause clusters hold 98% of 504 failures · 2% in no cluster · 1 of 7 is loose`."""
     text = headline(clusters)
     if no_steady_groups(clusters):
         text += ": no steady groups"

@@ -464,12 +464,12 @@ def find_clusters(folder: Path, clusters: str) -> Run | None:
 
 
 def headline(clusters: RootCauseClusters) -> str:
-    """For example `7 root cause clusters explain 98% of 504 failures`, without a full stop."""
+    """For example `7 root cause clusters hold 98% of 504 failures`, without a full stop."""
     n_rccs = len(rccs_of(clusters))
     failures = count(len(clusters.paths), "failure")
     if not n_rccs:
         return f"No root cause clusters in {failures}"
-    verb = "explains" if n_rccs == 1 else "explain"
+    verb = "holds" if n_rccs == 1 else "hold"
     return f"{count(n_rccs, 'root cause cluster')} {verb} {percent(1 - clusters.noise_share)}% of {failures}"
 
 

@@ -15,7 +15,7 @@ from rccs.rounds import source_folder_of
 from support.entries import StrPath, is_within, path_of
 from support.errors import SAFEError
 from support.matching import check_matched, rows_by_image
-from support.tables import number_in, read_table
+from support.tables import number_in, read_table, with_point
 
 PARAMETERS_FILE = "parameters.csv"
 KEY = "image"
@@ -127,8 +127,9 @@ def _texts(
     if not partial:
         check_matched(table.source, image_root, images, missing)
     notes += _notes_on_rows(images, described, missing, len(table.rows) - sum(map(len, described.values())))
+    as_read = with_point if table.decimal_comma else str
     texts = {
-        name: [table.text(name, described[image][0]) if image in described else "" for image in images]
+        name: [as_read(table.text(name, described[image][0])) if image in described else "" for image in images]
         for name in header
         if name not in ("", key)
     }

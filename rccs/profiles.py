@@ -28,6 +28,7 @@ REFERENCE = "all failing images"  # what an RCC's variance is compared with
 
 LEAST_REDUCTION = 0.5  # of the variance, for a parameter to be mentioned
 LEAST_SHARE, LEAST_LEAD = 0.8, 0.15  # of an RCC's images, and by how much it must exceed the share among all
+LEAST_BITS = 0.7  # of a category: not much more than half of all failing images have it
 MOST_MENTIONED = 3  # parameters in a sentence
 OUTER = (0.05, 0.95)  # quantiles that bound the usual range
 HUES = ("red", "yellow", "green", "turquoise", "blue", "pink")  # around the circle, from 0 degrees
@@ -98,7 +99,9 @@ class Finding(NamedTuple):
     def stands_out(self) -> bool:
         """Whether to mention it: nearly all images of the RCC share it, and far fewer of all failing images do."""
         common = self.share >= LEAST_SHARE and self.share - self.overall_share >= LEAST_LEAD
-        return common and (self.kind == "category" or self.reduction >= LEAST_REDUCTION)
+        if self.kind == "category":
+            return common and self.information >= LEAST_BITS
+        return common and self.reduction >= LEAST_REDUCTION
 
     @property
     def text(self) -> str:

@@ -392,11 +392,11 @@ class Reasons(NamedTuple):
             return None
         chosen = np.linspace(0, len(found.places) - 1, IN_A_ROW).round().astype(int)
         rows = found.failing[np.argsort(found.places, kind="stable")[chosen]].tolist()
-        what = "one of its class" if found.classes is not None else "one"
+        right = "right ones of their class" if found.classes is not None else "right ones"
         sentence = (
-            f"RCCs that fail more often, and do not hold most failing images alone, hold {held:.0%} of them. In a "
-            f"row instead, from what looks most like {what} that is right to what looks least like it: a direction "
-            f"that was fitted without them tells which of two such images is wrong in {found.told_apart:.0%} of pairs."
+            f"RCCs that fail more often, without any that holds most failing images, hold {held:.0%} of them. Some are "
+            f"here in a row, from those that look most like {right} to those that look least like them. Of a failing "
+            f"and a right image, this order tells which is which in {found.told_apart:.0%} of pairs; chance in 50%."
         )
         return sentence, [clusters.paths[row] for row in rows]
 

@@ -409,9 +409,9 @@ def looks_offer(rates: Sequence[Rate]) -> Offer | None:
     more = sum(rate.verdict == "more" for rate in rates)
     if len(rates) < LEAST_RCCS or more > FEW_MORE * len(rates):
         return None
+    told = f"{more or 'None'} of the {len(rates)} RCCs found fail{'s' if more == 1 else ''} clearly more often"
     return Offer(
         LOOKS,
-        f"{more or 'None'} of {len(rates)} RCCs fail{'s' if more == 1 else ''} clearly more often than elsewhere: most "
-        f"only show images that look alike. Set {LOOKS} aside (--set-aside {LOOKS}) to group them again by what sets "
-        "them apart from images that the network gets right.",
+        f"{told} than elsewhere: most only show images that look alike. Set {LOOKS} aside (--set-aside {LOOKS}) to "
+        "group them again by what sets them apart from images that the network gets right.",
     )

@@ -17,6 +17,7 @@ StrPath: TypeAlias = str | os.PathLike
 """A path as it is given."""
 
 _DECIMAL_COMMA = re.compile(r"-?(0?,\d{1,50}|\d{1,50},(\d\d?|\d{4,50}))")
+_QUOTED = re.compile(r"""\A(["'])(.+)\1\Z""")
 LONGEST_QUOTED = 200  # characters of the input that an error message repeats
 
 
@@ -26,7 +27,7 @@ def path_of(typed: StrPath, what: str) -> Path:
     Parameters
     ----------
     typed : str or path
-        Surrounding white space of a string is stripped, since it is often copied along with the text.
+        White space and quotation marks around a string are stripped, since they are often copied along with a path.
     what : str
         What was expected, for the error message, e.g. "an image folder".
 
@@ -36,7 +37,7 @@ def path_of(typed: StrPath, what: str) -> Path:
         The path is empty or unusable: it contains a NUL byte, is too long, runs into a loop of links, refers to a home
         folder that does not exist, or leads through a folder without access permission.
     """
-    text = typed.strip() if isinstance(typed, str) else os.fspath(typed)
+    text = _QUOTED.sub(r"\2", typed.strip()) if isinstance(typed, str) else os.fspath(typed)
     if not text:
         raise SAFEError(f"Expected {what}. Received: nothing.")
     try:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ def rows_by_image(
     by_name : bool
         If no row is matched, whether a name alone is enough that only one image has, in whatever folder.
     """
-    keys = [os.path.normpath(key.strip().replace("\\", "/")) for key in keys]
+    keys = _spelled_alike([os.path.normpath(key.strip().replace("\\", "/")) for key in keys], images)
     placed = {os.path.normpath(f"{image_root}/{image}"): image for image in images}
     listed = {in_code_page(image): image for image in images}
     listed.update((os.path.normpath(image), image) for image in images)
@@ -75,6 +76,14 @@ def rows_by_image(
                 found.setdefault(image, []).append((BY_ENDING, row))
     in_order = (image for image in images if image in found)  # each is taken away: there may be a million
     return {image: rows for image in in_order if (rows := _rows_about(sorted(found.pop(image)), keys, folder))}
+
+
+def _spelled_alike(keys: Sequence[str], images: Sequence[str]) -> list[str]:
+    """Names with letters such as ü composed as those of the images are; macOS takes them apart, and tables do not."""
+    for form in ("NFC", "NFD"):
+        if all(unicodedata.is_normalized(form, image) for image in images):
+            return [unicodedata.normalize(form, key) for key in keys]
+    return list(keys)
 
 
 def _is_folder(place: Path) -> bool:

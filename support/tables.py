@@ -15,6 +15,7 @@ from support.files import regular
 from support.text import printable
 
 _NUMBERS = re.compile(r"[-+]?[\d.][\d.eE+\- ]*")
+_DECIMAL_COMMA = re.compile(r" *[-+]?(\d+,\d*|,\d+)([eE][-+]?\d+)? *")
 _SEPARATORS = ",;\t"
 _DECLARED = re.compile(r'"?sep=([,;\t])"?(?:\r\n?|\n)', re.IGNORECASE)  # the first line, as Excel reads and writes it
 _LINE_END = re.compile(r"\r\n?|\n")
@@ -191,10 +192,15 @@ def _fault(line: int, reason: str) -> ValueError:
     return ValueError(f"line {line}: {reason}. Correct the line, or remove it")
 
 
+def with_point(text: str) -> str:
+    """A number with a decimal comma as one with a point; any other text as it is."""
+    return text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text
+
+
 def number_in(text: str, *, decimal_comma: bool = False) -> float:
     """The number in a cell; NaN if there is none. `1.234,5` is none: it could be read in two ways."""
-    if decimal_comma and text.count(",") == 1 and "." not in text:
-        text = text.replace(",", ".")
+    if decimal_comma:
+        text = with_point(text)
     try:
         return float(text)
     except ValueError:

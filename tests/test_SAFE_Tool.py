@@ -134,7 +134,7 @@ def test_a_folder_of_failing_images_becomes_clusters_and_their_files(fake_networ
     }
     assert all(labels - {"-1"} for labels in by_scene.values())
     assert not by_scene["night"] & by_scene["snow"] - {"-1"}
-    assert re.match(r"\d root cause clusters explain \d+% of 30 failures", printed.out)
+    assert re.match(r"\d root cause clusters hold \d+% of 30 failures", printed.out)
     assert "RCC 0 (" in printed.out
     assert str(out) in printed.out.splitlines()[-1]
     (notice,) = said(printed.err)

@@ -25,7 +25,7 @@ def test_umap_finds_the_groups_too_and_always_the_same():
     images = features_of((40, 25, 60))
     found = find_root_cause_clusters(images, reducer="umap")
     assert found.sizes.tolist() == [60, 40, 25]
-    assert cluster_summary(found) == "3 root cause clusters explain 100% of 125 failures · 1 skipped"
+    assert cluster_summary(found) == "3 root cause clusters hold 100% of 125 failures · 1 skipped"
     assert how_found(found).startswith("vgg16-conv · PCA, then UMAP · DBSCAN with eps ")
     assert find_root_cause_clusters(images, reducer="umap").labels.tolist() == found.labels.tolist()
 

@@ -72,7 +72,7 @@ def soak(rounds: int, folder: Path) -> list[Usage]:
                 for load in visitor.loads():
                     visitor.fire(load, [])
                 answer = visitor.fire(visitor.handler("generate", "click"), [images, "pca"])
-                assert re.search(r"[2-9] root cause clusters explain \d+% of 3[06] failures", answer), answer[-500:]
+                assert re.search(r"[2-9] root cause clusters hold \d+% of 3[06] failures", answer), answer[-500:]
                 form = [improvement, "0.5", None, "0.3", "6", "size", False, None, None]
                 answer = visitor.fire(visitor.handler("select", "click"), form)
                 assert "6 of 24" in answer, answer[-500:]

@@ -23,6 +23,7 @@ from pipeline.reporting.markup import filled
 from support.errors import SAFEError
 
 ADDRESS = "/analyses"
+ACTIONS = ("new", "rename", "duplicate", "delete", "restore")
 _FRESH = {"Cache-Control": "no-store"}
 
 
@@ -57,12 +58,14 @@ class ListPage:
         """Answer a request for the list, or what a button does."""
         response: Response
         request = Request(scope, receive)
-        action = scope["path"].removeprefix(ADDRESS).strip("/")
-        if request.method in ("GET", "HEAD") and not action:
+        action, reading = scope["path"].removeprefix(ADDRESS).strip("/"), request.method in ("GET", "HEAD")
+        if reading and not action:
             response = await asyncio.to_thread(
                 self.shown, request.query_params.get("deleted") and "Moved to the bin below."
             )
-        elif request.method == "POST" and action in ("new", "rename", "duplicate", "delete", "restore"):
+        elif reading and action in ACTIONS:  # the address of what could not be done, loaded again
+            response = RedirectResponse(ADDRESS, 303)
+        elif request.method == "POST" and action in ACTIONS:
             body = (await request.body()).decode("utf-8", "replace")
             response = await self._done(action, dict(parse_qsl(body, keep_blank_values=True)))
         else:

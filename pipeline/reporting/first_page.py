@@ -71,7 +71,7 @@ def _fails(known: Material) -> list[Entry]:
 def _done(known: Material) -> Iterator[str]:
     """What has been judged, changed, labelled, trained and checked."""
     entries, who = known.register, sorted({edit.engineer for edit in known.edits if edit.engineer})
-    yield f"{sum(bool(one.note.verdict) for one in entries):,} of {count(len(entries), 'reason')} judged."
+    yield f"{sum(bool(one.note.verdict) for one in entries):,} of {len(entries):,} RCCs and weak spots judged."
     yield f"Said and changed by {some(who)}." if who else ""
     for status in ("in treatment", "closed", "accepted"):
         if n := sum(one.note.status == status for one in entries):

@@ -4,11 +4,13 @@ import weakref
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dnn.model import load_dnn
 from dnn.predictions import (
     Pixels,
     as_probabilities,
+    interpolated,
     labelled_images,
     predict,
     run_model,
@@ -61,6 +63,17 @@ def test_pixels_kept_in_memory_are_those_read_anew(tmp_path, dnn):
     assert len(kept.take(order)[1]) == 4
     assert len(streamed.take(order)[1]) == 0
     assert set(streamed.unreadable) == {0, 2, 5}
+
+
+def test_images_of_another_size_are_those_that_keras_would_load(tmp_path):
+    import keras
+
+    rng = np.random.default_rng(0)
+    for height, width in (64, 64), (37, 90), (16, 24):
+        pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "0.png")
+        loaded = keras.utils.image_dataset_from_directory(tmp_path, image_size=(32, 40), labels=None, verbose=False)
+        np.testing.assert_allclose(interpolated(pixels, 32, 40), next(iter(loaded))[0], atol=0.51)
 
 
 def test_logits_and_single_outputs_become_probabilities():

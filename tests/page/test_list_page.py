@@ -102,7 +102,9 @@ def test_what_cannot_be_done_is_a_sentence_above_the_list(several):
         assert answer.status_code == 409, (action, fields)
         assert re.search(f'<p role="alert">[^<]*{why}', answer.text), (action, fields)
     assert several.names() == before
-    for method, path in (("GET", "new"), ("GET", "delete?name=empty"), ("POST", ""), ("PUT", "new"), ("POST", "x")):
+    for path in ("new", "delete?name=empty"):
+        assert several.client.get(f"/analyses/{path}").status_code == 303
+    for method, path in (("POST", ""), ("PUT", "new"), ("POST", "x")):
         assert several.client.request(method, f"/analyses/{path}").status_code == 404, (method, path)
     assert several.names() == before
 

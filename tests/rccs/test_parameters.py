@@ -57,6 +57,12 @@ def test_text_among_numbers_is_told_and_unknown(write):
     assert known.notes == ("The column x has 1 values that are not numbers, the first 'dark'.",)
 
 
+def test_numbers_may_have_a_decimal_comma_where_columns_are_not_separated_by_commas(write):
+    known = read_parameters(*write("image;x;place\na/0.png;0,5;a,b\na/1.png;-1,25e1;c\nb/0.png;2;c\n"), IMAGES)
+    assert known.columns["x"].tolist() == [0.5, -12.5, 2]
+    assert known.columns["place"].tolist() == ["a,b", "c", "c"]
+
+
 def test_remarks_and_constants_are_left_out(write):
     images = tuple(f"{i}.png" for i in range(60))
     rows = "".join(f"{image},remark number {i},7\n" for i, image in enumerate(images))

@@ -63,6 +63,8 @@ def test_a_profile_says_in_words_what_its_images_have_in_common(clusters, known)
     assert snow.findings[0].parameter == "gaze_deg"
     ranges = [snow.findings[0]._replace(usual_low=low, usual_high=120.0).range for low in (120.0, -0.4, -2.0)]
     assert ranges == ["120°", "0–120°", "-2 to 120°"]
+    common = np.where(clusters.labels == 0, "wet", np.where(np.arange(len(clusters.paths)) % 4, "wet", "dry"))
+    assert profile_clusters(clusters, {"road": common})[0].text == "No parameter stands out."  # most failures have it
 
 
 def test_an_arc_across_north_is_told_as_one(clusters, known):

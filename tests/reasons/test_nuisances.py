@@ -246,9 +246,12 @@ def rates_of(*verdicts: str) -> list[Rate]:
 
 
 def test_no_more_than_half_of_at_least_four_rccs_fail_more_often_where_looks_are_offered():
-    assert looks_offer(rates_of("more", "more", "too few", "as often")).sentence.startswith("2 of 4 RCCs fail clearly")
-    assert looks_offer(rates_of("more", "less", "less", "less")).sentence.startswith("1 of 4 RCCs fails clearly")
-    assert looks_offer(rates_of(*["too few"] * 4)).sentence.startswith("None of 4 RCCs fail clearly")
+    for verdicts, told in (
+        (("more", "more", "too few", "as often"), "2 of the 4 RCCs found fail clearly"),
+        (("more", "less", "less", "less"), "1 of the 4 RCCs found fails clearly"),
+        (["too few"] * 4, "None of the 4 RCCs found fail clearly"),
+    ):
+        assert looks_offer(rates_of(*verdicts)).sentence.startswith(told)
     assert looks_offer(rates_of("more", "more", "more", "as often", "less")) is None
     assert looks_offer(rates_of("less", "less", "less")) is None
     assert looks_offer([]) is None

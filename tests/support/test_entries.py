@@ -11,6 +11,7 @@ def test_a_path_is_taken_without_white_space_around_it_and_made_absolute(tmp_pat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert path_of(" images\n", "an image folder") == tmp_path / "images"
+    assert path_of(' "two words"', "an image folder") == tmp_path / "two words"
     assert path_of("~/images", "an image folder") == tmp_path / "home" / "images"
     assert path_of(tmp_path / "two words ", "an image folder") == tmp_path / "two words "
     assert path_of(os.fsdecode(b"caf\xe9"), "an image folder") == tmp_path / os.fsdecode(b"caf\xe9")

@@ -1,5 +1,6 @@
 """Which rows of a table are about which images."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ def matched(*keys: str, images: tuple[str, ...] = IMAGES, root: Path = TEST, by_
 def test_each_row_is_matched_by_itself(key):
     assert matched(key) == {"a/0.png": [0]}
     assert matched("b/2.png", key, "x.png", "") == {"a/0.png": [1], "b/2.png": [0]} or key.startswith(("val", "../val"))
+
+
+def test_letters_that_macos_takes_apart_are_the_same():
+    whole = "ä/ü.png"
+    apart = unicodedata.normalize("NFD", whole)
+    assert matched(apart, images=(whole,)) == {whole: [0]}
+    assert matched(whole, images=(apart,)) == {apart: [0]}
+    assert matched(apart, whole, images=(whole, apart)) == {whole: [1], apart: [0]}
 
 
 def test_a_name_alone_is_enough_for_copies_if_nothing_else_matches():

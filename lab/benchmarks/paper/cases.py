@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from casestudies.case import Case, Subject
 from casestudies.cases import OPEN_FROM
@@ -22,6 +21,7 @@ from casestudies.causes import CAUSES_FILE, describe_causes
 from casestudies.parameters import BORDER_DEG
 from casestudies.sets import MODEL_FILE, lay_out, render_images
 from casestudies.table import write_subjects
+from dnn.predictions import interpolated
 from lab.casestudies.cases import CASES as CASE_STUDIES
 from lab.casestudies.heads.parameters import PITCH_BORDERS_DEG, YAW_BORDERS_DEG
 from lab.casestudies.signs.build import read_parts
@@ -293,7 +293,7 @@ def trained_cnn(train: Path, work: Path, progress: Progress) -> Path:
 
 
 def _small(file: Path) -> np.ndarray:
-    return np.asarray(decode(read_bytes(file)).resize((32, 32), resample=Image.Resampling.BILINEAR))
+    return interpolated(np.asarray(decode(read_bytes(file))), 32, 32)
 
 
 def _enlarged(name: str, data: Path, work: Path, progress: Progress) -> Path:

@@ -485,7 +485,7 @@ def test_so_few_images_that_there_is_no_rcc_have_a_report(clusters, out, n):
 def test_a_report_says_what_was_found_and_what_is_not_there_yet(clusters, out):
     text = Page(report_html(out)).text
     for expected in (
-        "3 root cause clusters explain 92% of 26 failures.",
+        "3 root cause clusters hold 92% of 26 failures.",
         "What is open",
         "10 images · 38.5% of all failing images · 10 core points",
         "2 images , 7.7% of all failing images",
