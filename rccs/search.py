@@ -11,10 +11,10 @@ import numpy as np
 
 from support.errors import SAFEError
 
-_NAME = r"""(?:"[^"]+"|'[^']+'|[^\s<>="']+)"""
+_NAME = r"""(?:"[^"]+"|'[^']+'|[^\s<>="'!]+)"""
 _VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s<>=]*)"""
 # A condition ends before a space that no sign follows: in `eyewear= light<1`, eyewear has no value.
-_CONDITION = rf"(?P<name>{_NAME})\s*(?P<sign><=|>=|=|<|>)\s*(?P<value>{_VALUE})(?=\s|$)(?!\s*[<>=])"
+_CONDITION = rf"(?P<name>{_NAME})\s*(?P<sign><=|>=|!=|=|<|>)\s*(?P<value>{_VALUE})(?=\s|$)(?!\s*!?[<>=])"
 _WORD = re.compile(rf"""{_CONDITION}|(?:"[^"]+"|'[^']+')(?=\s|$)|\S+""")
 _COMPARE = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
 MOST_NAMED = 12  # parameters in an error message
@@ -27,7 +27,7 @@ def matching_images(text: str, paths: Sequence[str], columns: Mapping[str, np.nd
     ----------
     text : str
         Words, separated by spaces. `=` matches a part of a category (`eyewear=sun`) or a number; without a value, it
-        matches every image whose value is known (`eyewear=`).
+        matches every image whose value is known (`eyewear=`). `!=` matches the other known ones.
     paths : sequence of str
     columns : mapping of str to ndarray of shape (n_images,)
         Of `rccs.parameters.Parameters`. Unknown values match no condition.
@@ -90,13 +90,14 @@ def _fits(columns: Mapping[str, np.ndarray], name: str, sign: str, value: str) -
         raise SAFEError(f"Expected a parameter of these images ({named or 'none are known'}). Received: {name}")
     column = columns[known[name.lower()]]
     if column.dtype.kind == "U":
-        if sign != "=":
+        if sign not in ("=", "!="):
             raise SAFEError(f"{name} is not a number; expected {name}=… Received: {name}{sign}{value}")
-        return np.array([bool(text) and value.lower() in text.lower() for text in column.tolist()], bool)
+        has = np.array([value.lower() in text.lower() for text in column.tolist()], bool)
+        return (has == (sign == "=")) & (column != "")
     try:
         number = float(value)
     except ValueError as error:
         raise SAFEError(f"{name} is a number. Received: {name}{sign}{value}") from error
-    if sign == "=":
-        return np.isclose(column, number)
+    if sign in ("=", "!="):
+        return (np.isclose(column, number) == (sign == "=")) & np.isfinite(column)
     return _COMPARE[sign](column, number)  # False for NaN, unknown values

@@ -27,6 +27,7 @@ from rccs.dbscan.outcome import NOISE
 from rccs.dbscan.set_aside import CATEGORY, Columns, Nuisance, check_column, fit_set_aside, kind_of
 from rccs.parameters import column_of, find_parameters, read_texts
 from rccs.projected import attributes_of
+from rccs.spots.conditions import fails_equally
 from rccs.spots.rates import Rate
 from reasons.comparison import LABEL, Compared, compared_images, features_of_tested
 from support.entries import StrPath
@@ -41,10 +42,8 @@ FEW = 3  # values that an RCC may be made of where those of one value each are n
 OFTEN = 0.5  # a value that more of the failing images have is that of many RCCs by chance; of several, half as much
 MOST = 2 / 3  # least share of the images in RCCs that are in one of a single value
 MOSTLY_ONE = 0.5  # share of the failing images: if an RCC holds as many, the class is offered to be set aside
-LEVEL = 0.05  # of the chi-square test
 FEW_MORE = 0.5  # share of the RCCs: if no more fail more often than elsewhere, looks are offered to be set aside
 LEAST_RCCS = 4
-LITTLE = 0.05  # of the variance of right and wrong: values that explain less fail about equally often
 ALONE = (
     "What is set aside is estimated from the failing images alone, since it is not known which images the network gets "
     "right. A reason for failing that goes along with it is set aside as well."
@@ -305,30 +304,6 @@ def _groups(labels: np.ndarray, column: np.ndarray) -> list[tuple[int, int]]:
             by_chance = "" in chosen or np.isin(column, chosen).mean() > most
             groups.append((size, size if by_chance else n_values))
     return groups
-
-
-def fails_equally(column: np.ndarray, wrong: np.ndarray) -> bool:
-    """Whether the DNN fails about equally often on all values of a category.
-
-    Either a chi-square test finds no difference, or the values explain less than `LITTLE` of the variance of right and
-    wrong, beyond what they would by chance.
-
-    Parameters
-    ----------
-    column : ndarray of shape (n_images,), str
-    wrong : ndarray of shape (n_images,), bool
-    """
-    from scipy.stats import chi2  # type: ignore[attr-defined]
-
-    known = column != ""
-    values, at = np.unique(column[known], return_inverse=True)
-    n, n_wrong = np.bincount(at), np.bincount(at, wrong[known])
-    base = n_wrong.sum() / n.sum()
-    if len(values) < 2 or base in (0, 1):
-        return True
-    statistic = float((((n_wrong - n * base) ** 2) / (n * base * (1 - base))).sum())
-    degrees = len(values) - 1
-    return bool(chi2.sf(statistic, degrees) >= LEVEL or (statistic - degrees) / n.sum() < LITTLE)
 
 
 def looks_alone(names: Sequence[str]) -> bool:

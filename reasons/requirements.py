@@ -33,7 +33,7 @@ CONFIDENCE = 0.95
 MOST_BYTES = 1_000_000
 MOST_NEEDED = 10_000_000
 _FORM = "light < 0.4: at most 5 % wrong at 95 %"
-_CONDITION = re.compile(r"(?P<column>.+?)\s*(?P<sign><=|>=|<|>|=| from )\s*(?P<value>.+)")
+_CONDITION = re.compile(r"(?P<column>.+?)\s*(?P<sign><=|>=|<|>|!=|=| from )\s*(?P<value>.+)")
 _LIMIT = re.compile(r"at most (?P<most>[\d.]+) ?%(?: wrong)?(?: at (?P<sure>[\d.]+) ?%)?")
 
 
@@ -155,11 +155,11 @@ def _condition(text: str, place: str) -> Literal:
     found = _CONDITION.fullmatch(text)
     if found is None or found["sign"] in ("<=", ">"):
         raise SAFEError(
-            f"Expected {ALL_IMAGES}, or conditions such as “light < 0.4”, “light >= 0.4”, “yaw_deg from 350 to 20” or "
-            f"“label = snow”, joined by “and”. Received: {quoted(text)} ({place})."
+            f"Expected {ALL_IMAGES}, or conditions such as “light < 0.4”, “light >= 0.4”, “yaw_deg from 350 to 20”, "
+            f"“label = snow” or “label != snow”, joined by “and”. Received: {quoted(text)} ({place})."
         )
     column, sign, value = found["column"], found["sign"].strip(), found["value"].strip()
-    if sign == "=":
+    if sign in ("=", "!="):
         return Literal(column, sign, value)
     try:
         if sign == "from":

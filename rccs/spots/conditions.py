@@ -18,6 +18,8 @@ TURN = 360
 ARC_WIDTHS = (10, 20, 30, 40, 50, 60, 70, 80, 90, 120, 150, 180)
 COARSE_ARC = 45  # degrees; of the arcs that are combined with others
 GAP = 0.2  # of a number's range: so far apart are groups of values such as day and night
+EQUALLY = 0.05  # chance in the chi-square test from which values fail equally often
+LITTLE = 0.05  # of the variance of right and wrong: values that explain less fail about equally often
 MARGIN = 0.4  # of a part: how far a cut may be from its quantile to be round
 
 
@@ -27,7 +29,7 @@ class Literal(NamedTuple):
     Attributes
     ----------
     column : str
-    sign : "=", "<", ">=" or "from"
+    sign : "=", "!=", "<", ">=" or "from"
         "from" is a range, of angles also across 0° or 180°; its lower end belongs to it, its upper end does not.
     value : str, float, or a pair of float
     """
@@ -54,7 +56,7 @@ class Literal(NamedTuple):
         if number == isinstance(self.value, str):  # the column has become another kind
             return np.zeros(len(column), bool)
         if isinstance(self.value, str):
-            return np.asarray(column == self.value)
+            return np.asarray((column != "") & ((column == self.value) == (self.sign == "=")))
         if isinstance(self.value, tuple):
             low, high = self.value
             if self.column.endswith(ANGLE_SUFFIX):
@@ -74,7 +76,7 @@ def joined(first: Sequence[Literal], second: Sequence[Literal]) -> tuple[Literal
 
 def _joined(first: Literal, second: Literal) -> Literal | None:
     """None also if all is in one range or the other."""
-    if first.column != second.column or "=" in (first.sign, second.sign):
+    if first.column != second.column or isinstance(first.value, str) or isinstance(second.value, str):
         return None
     (low, high), (begin, end) = _ends(first), _ends(second)
     if first.column.endswith(ANGLE_SUFFIX) and first.sign == second.sign == "from":
@@ -111,7 +113,7 @@ class Tried(NamedTuple):
 
 
 def literals_of(name: str, column: np.ndarray, *, parts: int) -> list[Tried]:
-    """The simple conditions on a column: each value of a category, and ranges of a number or angle.
+    """The simple conditions on a column: values of a category, all but its usual one, and ranges of a number or angle.
 
     Parameters
     ----------
@@ -120,8 +122,9 @@ def literals_of(name: str, column: np.ndarray, *, parts: int) -> list[Tried]:
     """
     if column.dtype.kind not in "fiub":
         values, counts = np.unique(column[column != ""], return_counts=True)
-        often = values[counts >= LEAST_TESTED]
-        return [Tried(Literal(name, "=", str(value)), True) for value in often]
+        often = [Tried(Literal(name, "=", str(value)), True) for value in values[counts >= LEAST_TESTED]]
+        usual = values[(counts >= counts.sum() / 2) & (len(values) > 2)]
+        return often + [Tried(Literal(name, "!=", str(value)), True) for value in usual]
     known = column[np.isfinite(column)].astype(float)
     if len(known) < 2 * LEAST_TESTED or known.min() == known.max():
         return []
@@ -155,6 +158,30 @@ def _least(angles: np.ndarray) -> float:
 def _turned(low: float, high: float, least: float) -> tuple[float, float]:
     """The ends of a range of angles, turned to be from `least` to a turn more."""
     return float((low - least) % TURN + least), float(least + TURN - (least - high) % TURN)
+
+
+def fails_equally(column: np.ndarray, wrong: np.ndarray) -> bool:
+    """Whether the DNN fails about equally often on all values of a category.
+
+    Either a chi-square test finds no difference, or the values explain less than `LITTLE` of the variance of right and
+    wrong, beyond what they would by chance.
+
+    Parameters
+    ----------
+    column : ndarray of shape (n_images,), str
+    wrong : ndarray of shape (n_images,), bool
+    """
+    from scipy.stats import chi2  # type: ignore[attr-defined]
+
+    known = column != ""
+    values, at = np.unique(column[known], return_inverse=True)
+    n, n_wrong = np.bincount(at), np.bincount(at, wrong[known])
+    base = n_wrong.sum() / n.sum()
+    if len(values) < 2 or base in (0, 1):
+        return True
+    statistic = float((((n_wrong - n * base) ** 2) / (n * base * (1 - base))).sum())
+    degrees = len(values) - 1
+    return bool(chi2.sf(statistic, degrees) >= EQUALLY or (statistic - degrees) / n.sum() < LITTLE)
 
 
 def round_cuts(known: np.ndarray, *, parts: int) -> list[float]:

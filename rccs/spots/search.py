@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rccs.spots.conditions import LEAST_TESTED, Literal, Tried, literals_of
+from rccs.spots.conditions import LEAST_TESTED, Literal, Tried, fails_equally, literals_of
 from rccs.spots.groups import Groups, Tally, chance_given_class, chance_of_more, given_class
 
 MOST_SPOTS = 15
@@ -94,7 +94,7 @@ class Search:
         self, searched: Searched, open_to: np.ndarray, *, level: float, overall: float = 0.0, only: Sequence[str] = ()
     ):
         columns, wrong, never_together, self.groups, self.classes = searched
-        tried = _tried(columns)
+        tried = [each for each in _tried(columns) if _is_one(each.literal, searched)]
         held = np.zeros((len(tried), len(wrong)), bool)
         for row, each in zip(held, tried, strict=True):
             row[:] = each.literal.holds(columns[each.literal.column])
@@ -109,7 +109,7 @@ class Search:
         self.here = self.held[:, open_to].astype(np.float32)
         self.of_class = np.array([literal.column in never_together[:1] for literal in self.literals], bool)
         whole = self.groups.column if self.groups else None
-        self.whole = np.array([literal.column == whole for literal in self.literals], bool)
+        self.whole = np.array([literal.column == whole and literal.sign == "=" for literal in self.literals], bool)
         self.may = self._may(columns, never_together)
         self.n1, self.k1, self.n2, self.k2 = self._counts(self.here, wrong[open_to])
         n, pairs = int(self.single.sum()), int(np.count_nonzero(self.may & (self.n2 >= LEAST_TESTED)))
@@ -133,8 +133,8 @@ class Search:
 
     def _news(self, places: tuple[int, ...]) -> float:
         """Less for more of a number of which an earlier one is, as for the next larger objects: hardly a new reason."""
-        of = (self.literals[i] for i in places)
-        return SIMPLER if any(literal.sign != "=" and literal.column in self.told for literal in of) else 1.0
+        numbers = {self.literals[i].column for i in places if not isinstance(self.literals[i].value, str)}
+        return SIMPLER if numbers & self.told else 1.0
 
     def _counts_for_more(self, holds: np.ndarray, places: tuple[int, ...]) -> bool:
         """Whether a condition is also above all other images, and says more than that a class is wrong."""
@@ -415,6 +415,15 @@ def _tried(columns: Mapping[str, np.ndarray]) -> list[Tried]:
         if len(tried) * sum(each.plain for each in tried) <= MOST_PAIRS:
             break
     return tried
+
+
+def _is_one(literal: Literal, searched: Searched) -> bool:
+    """Whether it is one condition: all but the usual value is, if the other values fail about equally often."""
+    if literal.sign != "!=":
+        return True
+    column = searched.columns[literal.column]
+    others = literal.holds(column)
+    return literal.column not in searched.never_together and fails_equally(column[others], searched.wrong[others])
 
 
 def _best(scores: np.ndarray, n: int) -> np.ndarray:

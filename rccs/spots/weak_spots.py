@@ -368,7 +368,7 @@ def read_conditions(text: str) -> tuple[Literal, ...]:
 
 def _literal(column: Any, sign: Any, value: Any) -> Literal:
     """A simple condition from JSON, checked."""
-    signs: tuple[str, ...] = ("=",) if isinstance(value, str) else ("<", ">=")
+    signs: tuple[str, ...] = ("=", "!=") if isinstance(value, str) else ("<", ">=")
     known: Any = value if isinstance(value, str | list) else float(value)
     if isinstance(value, list):
         low, high = map(float, value)

@@ -27,7 +27,7 @@ def test_a_measured_range_has_a_line_at_the_median_of_all_failures():
 
 
 NOISY = DARK._replace(parameter="noise", value="noisy")
-SUNGLASSES = Finding(0, "eyewear", "category", 40, value="sunglasses", share=1.0, overall_share=0.2, reduction=1.0)
+SUNGLASSES = Finding(0, "eyewear", "category", 40, value="sunglasses", share=1.0, overall_share=0.2, information=2.3)
 
 
 @pytest.mark.parametrize(

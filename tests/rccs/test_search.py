@@ -22,6 +22,7 @@ COLUMNS = {
         ("light=0.1", [0]),
         ("Light>-1", [0, 1, 3]),  # unknown fits no condition
         ("eyewear=GLASSES", [0, 3]),
+        ("eyewear!=sunglasses", [1, 3]),
         ("eyewear=", [0, 1, 3]),
         ("head_yaw_deg>0 light<1", [0]),
         ("day eyewear=glasses", [3]),

@@ -17,10 +17,11 @@ from pipeline.summaries import how_found, selection_summary
 from rccs.answers import CONFIDENCE, Answers
 from rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
 from rccs.dbscan.contrast import LOOKS
+from rccs.spots.conditions import fails_equally
 from rccs.spots.rates import Rate
 from rccs.unsafe_set import load_unsafe_set
 from reasons.comparison import load_reasons
-from reasons.nuisances import check_answers, class_offer, fails_equally, looks_alone, looks_offer
+from reasons.nuisances import check_answers, class_offer, looks_alone, looks_offer
 from SAFE_Tool import main
 from selection import SelectionSettings
 from support.errors import SAFEError

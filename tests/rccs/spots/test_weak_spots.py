@@ -85,6 +85,15 @@ def test_dark_and_rather_dark_images_are_one_reason_and_dark_and_bright_ones_are
     assert [spot.where for spot in find_weak_spots({"light": light}, wrong)] == ["light < 0.3", "light >= 0.9"]
 
 
+@pytest.mark.parametrize("rates", [(0.4, 0.4, 0.4, 0.4), (0.8, 0.1, 0.1, 0.1)])
+def test_all_but_the_usual_value_is_one_reason_where_the_others_fail_equally(rates):
+    rng = np.random.default_rng(0)
+    tone = rng.choice(["none", *"abcd"], 1500, p=[0.8, *[0.05] * 4])
+    wrong = rng.random(1500) < np.select([tone == value for value in "abcd"], rates, 0.1)
+    found = search({"tone": tone, "label": rng.choice(["none", "some", "all"], 1500, p=[0.6, 0.2, 0.2])}, wrong)
+    assert [spot.where for spot in found] == ["tone != none" if rates[1] == rates[0] else "tone = a"]
+
+
 def test_looks_that_do_not_matter_are_not_called_reasons():
     columns, wrong = driving(1500)
     spots = search(columns, wrong)
@@ -240,6 +249,7 @@ def test_a_column_that_says_nothing_is_no_reason(column):
         (Literal("x", "from", (1.0, 2.0)), [0.9, 1.0, 2.0, math.nan], [False, True, False, False]),
         (Literal("x_deg", "from", (350.0, 10.0)), [349, 350, -5, 725, 10, math.nan], [0, 1, 1, 1, 0, 0]),
         (Literal("x", "=", "a"), ["a", "b", ""], [True, False, False]),
+        (Literal("x", "!=", "a"), ["a", "b", ""], [False, True, False]),
         (Literal("x", "=", "a"), [1.0, 2.0], [False, False]),
         (Literal("x", "<", 2.0), ["1", "2"], [False, False]),
     ],
