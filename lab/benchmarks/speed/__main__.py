@@ -35,7 +35,7 @@ from support.errors import SAFEError
 from support.files import prepare_folder, write_text
 
 ROOT = Path(__file__).parents[3]
-IDLE_SECONDS = 30  # of each measurement of `idle`
+IDLE_SECONDS = 20  # of each measurement of `idle`
 
 
 def main(arguments: list[str] | None = None) -> int:
