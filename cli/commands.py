@@ -44,7 +44,6 @@ def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> N
     from pipeline.summaries import cluster_summary, how_found
     from rccs.clusters import rccs_of, run_record
     from rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down, why_unknown
-    from rccs.gifs import gif_notes
     from rccs.profiles import load_profiles
 
     _take_typed_labels(out)
@@ -56,7 +55,7 @@ def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> N
     clusters = generate_clusters(options.images, out, settings, stream=_stream(options), progress=progress)
     warn(clusters.notice)
     _print_skipped(clusters.skipped)
-    warn(*notes_of(out), *gif_notes(clusters), left_behind(out))
+    warn(*notes_of(out), left_behind(out))
     say(cluster_summary(clusters), no_steady_groups_text(clusters))
     texts = {profile.rcc: profile.text for profile in load_profiles(out)}
     rccs = rccs_of(clusters)

@@ -18,7 +18,7 @@ from pipeline.descriptions import describe_rccs, show_present
 from pipeline.reporting.history import SHOWN, prune_runs
 from pipeline.run_record import left_behind
 from rccs.clusters import RootCauseClusters, load_clusters, save_clusters
-from rccs.gifs import gif_notes, write_gifs
+from rccs.gifs import write_gifs
 from rccs.parameters import read_parameters
 from rccs.review.notes import title
 from rccs.review.review import Review, load_review
@@ -148,7 +148,7 @@ def generate_clusters(
         # If the run is the same again, so is the sentence on the notes that it did not take over.
         same = previous is not None and previous.run == review.run
         behind = left_behind(out) if same else _left_behind(previous, review)
-        record |= answered | aside | {"gifs": {"notes": gif_notes(edited)}, "left_behind": behind}
+        record |= answered | aside | {"left_behind": behind}
         save_clusters(clusters, out, more=record, then=partial(bring_back_labels, out, review.run))
         prune_runs(out)
         show_present(out, within=within, progress=progress)

@@ -6,7 +6,6 @@ root cause.
 
 import bisect
 import hashlib
-import math
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,10 +38,7 @@ _GROUND, _INK = 240, 255  # their places in the palette of a frame; the shades o
 _MARGIN = 3  # pixels beside a letter, which may be wider than its place in the line
 _CAPTION_COLOURS = np.linspace(CAPTION_GROUND, CAPTION_TEXT, 16).round().astype(int).ravel().tolist()
 FRAME_SIDE = 288  # pixels, without the caption
-SMALLEST_FRAME_SIDE = 80
-LARGEST_GIF = 100_000_000  # bytes
-# What a frame takes at most, approximately: bytes per pixel, and for its palette (docs/decisions/022-size-of-gifs.md).
-BYTES_PER_PIXEL, BYTES_PER_FRAME = 1.2, 800
+MOST_FRAMES = 100  # of a GIF: 50 seconds
 _SPREAD = np.sum([(np.arange(256) >> bit & 1) << 3 * bit for bit in range(8)], axis=0)  # a bit for every third place
 
 
@@ -55,9 +51,10 @@ def gif_path(folder: Path, rcc: int, n_rccs: int) -> Path:
 
 
 def write_gifs(clusters: RootCauseClusters, folder: Path, *, progress: Progress = no_progress) -> list[Path]:
-    """Write a GIF per RCC with a frame per image, and one for the images in no cluster; remove outdated ones.
+    """Write a GIF per RCC, and one for the images in no cluster; remove outdated ones.
 
-    A GIF that already shows the same files is not written again. A GIF that SAFE did not draw is never changed.
+    Each image has a frame; of more than `MOST_FRAMES` images, as many at equal distances, whose captions say which they
+    are. A GIF that already shows the same files is not written again. A GIF that SAFE did not draw is never changed.
 
     Returns
     -------
@@ -106,7 +103,7 @@ def _draw(
     """
     folder = prepare_folder(out / GIF_FOLDER)
     done = 0
-    total = sum(map(len, drawings.values()))
+    total = sum(len(_drawn(captions)) for captions in drawings.values())
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         for path, captions in drawings.items():
             stamp = _stamp(root, captions)
@@ -120,35 +117,11 @@ def _draw(
                     for number, part in enumerate(gif_frames(root, captions, stamp, pool), start=done + 1):
                         file.write(part)
                         progress("Drawing GIFs", min(number, total), total)
-            done += len(captions)
+            done += len(_drawn(captions))
             progress("Drawing GIFs", done, total)
     for old in (old for name in names for old in folder.glob(name)):
         if old not in drawings and not _is_foreign(old):
             old.unlink(missing_ok=True)
-
-
-def frame_side(n_frames: int) -> int:
-    """Side of the image in each frame, in pixels: the largest for which the GIF stays below `LARGEST_GIF` bytes.
-
-    At most `FRAME_SIDE` and at least `SMALLEST_FRAME_SIDE`, for which 9,000 frames of noise take 100 MB.
-    """
-    pixels = max(LARGEST_GIF / max(n_frames, 1) - BYTES_PER_FRAME, 0) / BYTES_PER_PIXEL
-    side = math.sqrt(pixels + CAPTION_HEIGHT**2 / 4) - CAPTION_HEIGHT / 2  # side · (side + caption) = pixels
-    return min(max(int(side), SMALLEST_FRAME_SIDE), FRAME_SIDE)
-
-
-def gif_notes(clusters: RootCauseClusters) -> list[str]:
-    """Sentences on GIFs with smaller frames than the others, because there are so many of them."""
-    notes = []
-    for rcc in clusters.groups:
-        frames = int(np.count_nonzero(clusters.labels == rcc))
-        if (side := frame_side(frames)) < FRAME_SIDE:
-            name = "the images in no cluster" if rcc == NOISE else f"RCC {rcc}"
-            notes.append(
-                f"The GIF of {name} has {frames:,} frames, drawn {side} pixels wide instead of {FRAME_SIDE} to keep "
-                "the file small."
-            )
-    return notes
 
 
 def gif_frames(root: Path, captions: Sequence[tuple[str, str]], comment: bytes, pool: Executor) -> Iterator[bytes]:
@@ -164,11 +137,11 @@ def gif_frames(root: Path, captions: Sequence[tuple[str, str]], comment: bytes, 
     comment : bytes
         What the file's comment says.
     """
-    side = frame_side(len(captions))
     ahead: deque[Future[bytes]] = deque()
-    for number, (path, told) in enumerate(captions, start=1):
-        caption = (path, told, f"{number}/{len(captions)}")
-        ahead.append(pool.submit(_packed, root / path, caption, side, comment if number == 1 else None))
+    for row in _drawn(captions):
+        path, told = captions[row]
+        caption = (path, told, f"{row + 1}/{len(captions)}")
+        ahead.append(pool.submit(_packed, root / path, caption, comment if row == 0 else None))
         if len(ahead) >= 16:
             yield ahead.popleft().result()
     while ahead:
@@ -176,9 +149,15 @@ def gif_frames(root: Path, captions: Sequence[tuple[str, str]], comment: bytes, 
     yield b";"
 
 
-def _packed(file: Path, caption: tuple[str, str, str], side: int, comment: bytes | None) -> bytes:
+def _drawn(captions: Sequence[tuple[str, str]]) -> list[int]:
+    """The places of those that have a frame, the first and the last one among them."""
+    n = len(captions)
+    return np.linspace(0, n - 1, min(n, MOST_FRAMES)).round().astype(int).tolist()
+
+
+def _packed(file: Path, caption: tuple[str, str, str], comment: bytes | None) -> bytes:
     """A frame as it lies in the file; with a comment, the head of the file before it."""
-    frame = _frame(file, caption, side)
+    frame = _frame(file, caption)
     head = [] if comment is None else getheader(frame, info={"loop": 0, "comment": comment})[0]
     return b"".join(head + getdata(frame, duration=FRAME_MILLISECONDS, include_color_table=True))
 
@@ -223,20 +202,20 @@ def _is_foreign(path: Path) -> bool:
     return stamp is not None and not stamp.startswith(b"SAFE ")
 
 
-def _frame(file: Path, caption: tuple[str, str, str], side: int) -> Image.Image:
+def _frame(file: Path, caption: tuple[str, str, str]) -> Image.Image:
     """An image with its path, what the DNN took it for, and its number, in a palette of its own."""
     path, told, number = caption
-    picture = thumbnail(file, side)
+    picture = thumbnail(file, FRAME_SIDE)
     palette = _palette(picture)
-    frame = palette.resize((side, side + CAPTION_HEIGHT))
+    frame = palette.resize((FRAME_SIDE, FRAME_SIDE + CAPTION_HEIGHT))
     shown = picture.quantize(palette=palette, dither=Image.Dither.NONE)
-    frame.paste(shown, ((side - picture.width) // 2, (side - picture.height) // 2))
+    frame.paste(shown, ((FRAME_SIDE - picture.width) // 2, (FRAME_SIDE - picture.height) // 2))
     if told:  # in the corner, as in Figure 2 of the paper
-        text = _shortened(told.replace("→", "->"), side - 14, keep="start")  # Pillow's font has no arrow
+        text = _shortened(told.replace("→", "->"), FRAME_SIDE - 14, keep="start")  # Pillow's font has no arrow
         frame.paste(_GROUND, (0, 0, _width(text) + 12, CAPTION_HEIGHT - 6))
         _write(frame, text, 6, -3)
-    _write(frame, _shortened(path, side - _width(number) - 24), 8, side)
-    _write(frame, number, side - 8 - _width(number), side)
+    _write(frame, _shortened(path, FRAME_SIDE - _width(number) - 24), 8, FRAME_SIDE)
+    _write(frame, number, FRAME_SIDE - 8 - _width(number), FRAME_SIDE)
     return frame
 
 

@@ -19,7 +19,7 @@ from rccs.clusters import INSPECTED_PER_RCC
 from rccs.dbscan.projection import N_COMPONENTS
 from rccs.dbscan.relevance import AVERAGING_ROUNDS
 from rccs.dbscan.tuning import MIN_SAMPLES_TRIED, UPPER_END
-from rccs.gifs import BYTES_PER_FRAME, BYTES_PER_PIXEL, CAPTION_HEIGHT, FRAME_SIDE, GIF_FOLDER, LARGEST_GIF
+from rccs.gifs import GIF_FOLDER, MOST_FRAMES
 from SAFE_Tool import main
 from selection import SELECTION_FACTOR, unsafe_set_size
 from support import defects
@@ -117,7 +117,6 @@ def test_every_decision_that_the_code_refers_to_is_there():
 
 CONV_BYTES, FC2_ROW_BYTES, JOINED_BYTES = (4 * DIMENSIONS[name] for name in ("vgg16-conv", "vgg16-fc2", "vgg16"))
 ROWS_PER_SECOND = 125e6 / CONV_BYTES  # on 1 Gbit/s; 100 workers extract 1,500
-N_LARGE_FRAMES = LARGEST_GIF / (FRAME_SIDE * (FRAME_SIDE + CAPTION_HEIGHT) * BYTES_PER_PIXEL + BYTES_PER_FRAME)
 WORDS = {2: "twice", 5: "five"}
 NUMBERS = (
     ("README.md", f"VGG16's weights ({FC2_BYTES / 1e6:.0f} MB)"),
@@ -132,8 +131,8 @@ NUMBERS = (
     ("docs/architecture.md", f"PCA to {N_COMPONENTS} components"),
     ("docs/evaluation.md", f"with a factor of {SELECTION_FACTOR}"),
     ("docs/files.md", f"the last {KEPT_RUNS} of the others"),
-    ("docs/files.md", f"more than {int(N_LARGE_FRAMES) // 100 * 100} images"),
-    ("docs/files.md", f"no GIF exceeds {LARGEST_GIF / 1e6:.0f} MB"),
+    ("docs/files.md", f"of more than {MOST_FRAMES} images"),
+    ("docs/method.md", f"with up to {MOST_FRAMES} of its images"),
     ("docs/method.md", f"to {INPUT_SIZE[0]} × {INPUT_SIZE[1]} and"),
     ("docs/method.md", f"the {DIMENSIONS['vgg16-fc2']:,} outputs of the layer `fc2`"),
     ("docs/method.md", f"downloads the weights ({FC2_BYTES / 1e6:.0f} MB)"),

@@ -19,7 +19,8 @@ async function paint(number, mine) {
   image.close();
   frame = number;
   $("input").value = number;
-  $("output").firstChild.data = `${number + 1} / ${frames}`;  // a new text node would cost ten times as much
+  const more = props.count > frames ? `, of ${props.count} images` : "";
+  $("output").firstChild.data = `${number + 1} / ${frames}${more}`;  // a new text node would cost ten times as much
 }
 
 function go(mine) {

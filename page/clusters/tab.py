@@ -50,7 +50,6 @@ from pipeline.run_record import left_behind, notes_of, nuisance_of
 from pipeline.summaries import cluster_summary, how_found
 from rccs.clusters import run_record
 from rccs.confidence import consensus_text, why_unknown
-from rccs.gifs import gif_notes
 from rccs.review.edits import Maker
 from rccs.review.notes import title
 from rccs.review.review import Review, rcc_by_now
@@ -240,7 +239,7 @@ class ClustersTab:
         """First the engineer's work that these clusters lack, since only its beginning is visible until opened."""
         clusters, out = results.clusters, self._settings.out
         told = [f"{note[0].upper()}{note[1:]}" for note in notes_of(out)]
-        notes = [left_behind(out), clusters.notice, results.problem, *told, *gif_notes(clusters)]
+        notes = [left_behind(out), clusters.notice, results.problem, *told]
         return " ".join(filter(None, notes))
 
     def _show_rcc(self, results: Shown, chosen: int) -> dict:

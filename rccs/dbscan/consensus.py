@@ -28,7 +28,7 @@ TOGETHER = 42  # per cent of the votes from which two images rather belong toget
 ROUNDS = 50  # of improvements; a few are enough
 BATCH = 5  # samples whose votes are compared with those of as many others
 DEVIATIONS = 2  # from what further samples are expected to say
-SETTLED = 0.02  # share of the images that further samples may move, if these are left out
+SETTLED = 0.04  # share of the images that further samples may move, if these are left out
 COLUMNS = 4096  # clusters whose votes are counted at a time
 
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageSequence
 
 from rccs.clusters import sample
 from rccs.dbscan.outcome import NOISE
-from rccs.gifs import FRAME_SIDE, GIF_FOLDER, LARGEST_GIF, frame_side, gif_path, write_gifs
+from rccs.gifs import GIF_FOLDER, MOST_FRAMES, gif_path, write_gifs
 from rccs.nearness import representative
 from tests.helpers.places import names_in
 
@@ -106,18 +106,13 @@ def in_one_rcc(clusters, n: int):
     return dataclasses.replace(clusters, paths=paths, labels=labels, is_core=labels == 0)
 
 
-@pytest.mark.slow
-def test_a_gif_of_5000_images_is_below_100_mb_even_if_they_are_noise(clusters, tmp_path, monkeypatch):
-    rng = np.random.default_rng(0)
-    for path in clusters.paths:
-        Image.fromarray(rng.integers(0, 256, (200, 200, 3), dtype=np.uint8)).save(clusters.image_root / path)
-    side = frame_side(5000)
-    assert 100 < side < FRAME_SIDE
-    monkeypatch.setattr("rccs.gifs.frame_side", lambda _: side)
-    few = in_one_rcc(clusters, 50)
-    (gif,) = write_gifs(few, tmp_path)
-    assert {frame.width for frame in frames(gif)} == {side}
-    assert 0.8 * LARGEST_GIF < gif.stat().st_size * 100 < LARGEST_GIF
+def test_of_very_many_images_a_hundred_from_the_first_to_the_last_have_a_frame(clusters, tmp_path):
+    many = in_one_rcc(clusters, 345)
+    shown = frames(write_gifs(many, tmp_path)[0])
+    assert len(shown) == MOST_FRAMES
+    for place in (0, -1):
+        expected = np.asarray(Image.open(many.image_root / many.paths[place]).resize(2 * (shown[0].width,)), float)
+        assert np.abs(np.asarray(shown[place], float)[: shown[0].width] - expected).mean() < 8
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from support.errors import SAFEError
 from support.files import prepare_folder, write_text
 
 ROOT = Path(__file__).parents[3]
-IDLE_SECONDS = 30  # of each measurement of `idle`
+IDLE_SECONDS = 20  # of each measurement of `idle`
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         "--cores", type=_count, default=5_000, metavar="N", help="core points of `selection` (default: 5000)"
     )
     parser.add_argument("--images", metavar="DIR", help="images for `gifs`, `extraction`, `workers` and `start`")
-    parser.add_argument("--frames", type=_count, default=400, metavar="N", help="frames of a GIF (default: 400)")
+    parser.add_argument("--frames", type=_count, default=100, metavar="N", help="frames of a GIF (default: 100)")
     parser.add_argument(
         "--extracted", type=_count, default=200, metavar="N", help="images of `extraction` (default: 200)"
     )

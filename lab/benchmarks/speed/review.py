@@ -12,7 +12,7 @@ from lab.benchmarks.speed.review_times import make_analysis, timed_review
 from lab.benchmarks.speed.start import TOOL, free_port, wait_for
 from tests.helpers.browsing import forget
 
-SETTLING = 20  # seconds after which a page has been filled in, also on a busy machine
+SETTLING = 40  # seconds after which a page has been filled in and its rubbish collected, also on a busy machine
 
 
 def review_page(work: str, n_rccs: int, n_spots: int) -> dict:
