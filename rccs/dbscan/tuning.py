@@ -247,27 +247,14 @@ def _settings(points: Points, found: Sequence[_Clustering]) -> list[Setting]:
 
 
 def find_knee(curve: np.ndarray) -> int | None:
-    """Index of the knee of a sorted k-distance curve; None if it has no knee (straight, constant or very short).
-
-    Kneedle, with sensitivity 1. The curve is mirrored, so that it is concave: a knee is a local maximum of its height
-    above the diagonal, below which the height then falls by more than a step of the diagonal before a local minimum.
-    """
+    """Index of the knee of a sorted k-distance curve; None if it has no knee (straight, constant or very short)."""
     if len(curve) < 4 or curve[0] == curve[-1]:
         return None
-    spread, diagonal = curve.astype(float) - curve[0], np.arange(len(curve)) / (len(curve) - 1)
-    above = np.flip((1 - spread / spread[-1]) - (1 - diagonal))
-    step, around = np.diff(diagonal).mean(), np.pad(above, 1, mode="edge")
-    is_maximum = (above >= around[:-2]) & (above >= around[2:])
-    is_minimum = (above <= around[:-2]) & (above <= around[2:])
-    maximum = None
-    for i in range(len(curve) - 1):
-        if is_maximum[i]:
-            maximum = i
-        if is_minimum[i]:
-            maximum = None
-        if maximum is not None and above[i + 1] < above[maximum] - step:
-            return len(curve) - 1 - maximum
-    return None
+    # Imported here so that the page starts faster.
+    from kneed import KneeLocator
+
+    knee = KneeLocator(range(len(curve)), curve, curve="convex", direction="increasing").knee
+    return None if knee is None else int(knee)
 
 
 def _at_knee(density: Density) -> tuple[np.ndarray, int | None, float]:

@@ -19,7 +19,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 # What the commands import, and then what SAFE imports only when it is needed
 STEPS = ("comparison", "exports", "generation", "improvement", "retraining")
 COMMANDS = ("SAFE_Tool", "retrain", *(f"pipeline.{step}" for step in STEPS))
-LATER = ("scipy.sparse.csgraph", "sklearn.neighbors", "sklearn.metrics")
+LATER = ("kneed", "scipy.sparse.csgraph", "sklearn.neighbors", "sklearn.metrics")
 WATCHED = ("replace", "rename", "unlink", "fsync", "mkdir", "rmdir")
 
 

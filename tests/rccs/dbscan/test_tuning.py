@@ -8,7 +8,7 @@ from rccs.dbscan import neighbours, tuning
 from rccs.dbscan.neighbours import Points
 from rccs.dbscan.outcome import NOISE
 from rccs.dbscan.relevance import average_neighbours
-from rccs.dbscan.tuning import balanced_silhouettes, find_knee, tune
+from rccs.dbscan.tuning import balanced_silhouettes, tune
 from tests.helpers.point_groups import groups
 
 
@@ -44,14 +44,6 @@ def test_the_chosen_setting_is_the_best_of_those_listed():
     assert chosen.n_rccs == found.labels.max() + 1
     assert chosen.noise == pytest.approx(np.mean(found.labels == NOISE))
     assert {setting.min_samples for setting in found.settings} == set(tuning.MIN_SAMPLES_TRIED)
-
-
-@pytest.mark.parametrize(
-    ("curve", "knee"),
-    [([0, 1, 2, 3, 4, 5, 6, 20, 40], 6), ([0, 0, 0, 0, 1], 3), ([0, 1, 2, 3], None), ([0, 1, 9], None)],
-)
-def test_the_knee_is_where_a_convex_curve_begins_to_rise(curve, knee):
-    assert find_knee(np.array(curve, np.float32)) == knee
 
 
 def test_one_group_is_clustered_at_the_knee_as_in_the_textbook():
