@@ -62,10 +62,14 @@ def chosen_columns(names: Sequence[str], columns: Mapping[str, list[str]]) -> li
 
 
 def noun_of(names: Sequence[str], paths: Sequence[str]) -> str:
-    """What a group is, such as `person` by the column `person_id`; of a detector's crops, what they are cut from."""
+    """What a group is, such as `person` by the column `person_id`; of a detector's crops, what they are cut from.
+
+    Nouns of other languages have no plural in s: a column in capital letters is named as it is, `group by Fahrt`.
+    """
     begun = "full image" if any(map(CROP.search, paths)) else "sequence"
     nouns = {PREFIX: begun, FOLDER: "sequence", ALIKE: "sequence"}
-    return "-".join(nouns.get(name, SUFFIX.sub("", name)) for name in names)
+    noun = "-".join(nouns.get(name, SUFFIX.sub("", name)) for name in names)
+    return noun if noun.islower() else f"group by {noun}"
 
 
 def chains(root: Path, paths: Sequence[str]) -> list[str]:

@@ -25,8 +25,9 @@ def printable(path: str) -> str:
 
 
 def count(n: int, noun: str) -> str:
-    """For example `1 image`, `1,200 images`, `3 series`."""
-    return f"{n:,} {noun}{'' if n == 1 or noun.endswith('series') else 's'}"
+    """For example `1 image`, `1,200 images`, `3 series`, `2 groups by Fahrt`."""
+    what, by, column = noun.partition(" by ")
+    return f"{n:,} {what}{'' if n == 1 or what.endswith('series') else 's'}{by}{column}"
 
 
 def percent(share: float) -> int:

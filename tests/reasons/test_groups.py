@@ -94,12 +94,18 @@ def test_groups_that_say_little_are_told_and_those_of_another_test_set_are_not_r
     assert note.startswith("Images count as independent: Expected a column that says which images are of one group.")
 
 
-@pytest.mark.parametrize("column", ["person", "subject_id", "Patient", "track"])
-def test_a_column_that_is_named_like_a_group_is_offered_if_failing_depends_on_it(tmp_path, column):
+@pytest.mark.parametrize(
+    ("column", "one", "ten"),
+    [
+        ("person", "person", "10 persons"),
+        ("subject_id", "subject", "10 subjects"),
+        ("Patient", "group by Patient", "10 groups by Patient"),  # its plural may be another one
+    ],
+)
+def test_a_column_that_is_named_like_a_group_is_offered_if_failing_depends_on_it(tmp_path, column, one, ten):
     tested, table = of_persons(tmp_path, column=column)
     (sentence,) = suspected_groups(tested, parameters=table).notes
-    noun = column.removesuffix("_id")
-    assert sentence.startswith(f"Images of one {noun} are not independent (10 {noun}s, intra-group correlation of ")
+    assert sentence.startswith(f"Images of one {one} are not independent ({ten}, intra-group correlation of ")
     assert f"(--group {column})" in sentence
 
 
