@@ -16,6 +16,7 @@ from pipeline.generation import ClusteringSettings
 from pipeline.run_record import given_parameters, given_predictions, groups_of
 from rccs.clusters import RootCauseClusters
 from rccs.dbscan.contrast import LOOKS
+from support.run_folder import FAILURES
 from support.text import printable
 
 TAB = "clusters"
@@ -91,7 +92,8 @@ class ClustersForm(FormView):
             tuple(name for name in sent if isinstance(name, str)) if isinstance(sent, list) else ()
             for sent in (fields["aside"], fields["group"])
         )
-        images = settings.accept(fields["folder"])
+        collected = settings.out / FAILURES  # what the first tab's button groups, which may have been stopped
+        images = settings.accept(fields["folder"] or (os.fspath(collected) if collected.is_dir() else ""))
         paths = typed(**{name: fields[name] for _, name, _, _ in PATHS})
         wanted = ClusteringSettings(
             weights=settings.weights, set_aside=names, partial=bool(fields["partial"]), group=groups,

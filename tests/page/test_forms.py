@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from clustering import find_root_cause_clusters
+from page.clusters.form import PATHS, ClustersForm
 from page.forms import LONGEST, remember, remembered, renewed
 from page.job_view import JobView
 from page.jobs import NOWHERE, Job, Jobs, PageSettings, _Stopped
@@ -19,7 +20,7 @@ from rccs.clusters import fingerprint, save_clusters
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from store.runs import CLUSTERS, open_clusters, runs_of
 from support.errors import SAFEError
-from support.run_folder import ACCURACY_FILE
+from support.run_folder import ACCURACY_FILE, FAILURES
 from tests.helpers.browsing import wait_until
 from tests.helpers.features import features_of
 from tests.helpers.laid_out import laid_out
@@ -65,6 +66,16 @@ def test_labelled_images_only_are_what_the_box_asks_for(tmp_path, monkeypatch, c
     monkeypatch.setattr(retraining_tab, "retrain_apart", lambda *paths, wishes, **more: asked.append(wishes))
     retrain(tmp_path, Job("retraining", 1, print), one_pass=checked)
     assert [wishes.unlabelled for wishes in asked] == [unlabelled]
+
+
+def test_without_a_folder_the_failures_that_were_collected_are_grouped(tmp_path):
+    form = ClustersForm.__new__(ClustersForm)  # without its widgets
+    form._settings = PageSettings(tmp_path, Jobs(), Results(tmp_path))
+    fields = dict.fromkeys(("folder", "aside", "group", "partial", "extractor", "reducer", "precision"))
+    fields |= {name: "" for _, name, _, _ in PATHS}
+    assert form.wanted(fields)[0] == ""
+    (tmp_path / FAILURES).mkdir()
+    assert form.wanted(fields)[0] == str(tmp_path / FAILURES)
 
 
 def test_stopping_ends_a_retraining_at_once_until_there_is_an_epoch_to_keep(tmp_path, monkeypatch):
