@@ -40,13 +40,6 @@ hears("safe-steps", (detail) => {
   tick();
 });
 
-// Arrow keys go from tab to tab, as they do elsewhere.
-document.addEventListener("keydown", ({ key, target }) => {
-  const by = { ArrowLeft: -1, ArrowRight: 1 }[key], at = by ? all().indexOf(target) : -1, to = at < 0 ? null : all()[at + by];
-  to?.focus();
-  to?.click();
-});
-
 let asked = inAddress().has("tab");
 document.addEventListener("click", (event) => { if (event.isTrusted && event.target.closest?.('[role="tab"]')) asked = false; }, true);
 

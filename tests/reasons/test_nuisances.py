@@ -228,7 +228,7 @@ def test_they_are_offered_where_few_rccs_fail_more_often_and_stay_where_nothing_
     people.parameters.unlink()
     assert main(command) == 0
     offered = capsys.readouterr().out
-    assert "RCCs fail clearly more often than elsewhere: most only show images that look alike" in offered
+    assert "RCCs found fail clearly more often than elsewhere: most only show images that look alike" in offered
     assert "Set looks aside (--set-aside looks)" in offered
     assert nuisance_of(people.out)[0] == LOOKS
     labels = (people.out / LABELS_FILE).read_bytes()
