@@ -179,9 +179,7 @@ def predict_failures_from_tables(
     names = [columns[name] for name in tested.classes]
     used, _, notes = cells.images_in(listing.root, listing.paths, names, partial=True)
     row_of = dict(used)
-    missing = [path for path in listing.paths if path not in row_of]
-    if not partial:
-        check_matched(cells.source, listing.root, listing.paths, missing)
+    missing = check_matched(cells.source, listing.root, listing.paths, row_of, partial=partial)
     outputs = probabilities_in(cells, names, [*row_of.values()])
     if missing:
         of = count(len(listing.paths), "improvement image")

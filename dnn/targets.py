@@ -87,14 +87,12 @@ def with_targets(folder: StrPath, targets: Targets, *, partial: bool = False) ->
     listing = find_images(folder)
     existing_folder(folder, "a folder of images")
     row_of = targets.rows_of(listing.root, listing.paths)
-    missing = [path for path in listing.paths if path not in row_of]
     if not row_of:
         raise SAFEError(
             f"Expected rows for the images of {listing.root}, named relative to it or to the table's folder. "
             f"Received no such row in {targets.table.source}; the first image is {listing.paths[0]}."
         )
-    if not partial:
-        check_matched(targets.table.source, listing.root, listing.paths, missing)
+    missing = check_matched(targets.table.source, listing.root, listing.paths, row_of, partial=partial)
     return LabelledImages(
         root=listing.root,
         paths=tuple(row_of),

@@ -90,8 +90,7 @@ class AnsweredImages:
 
     def without(self, held: np.ndarray) -> "AnsweredImages":
         """The same with further images held out, for which the array of shape (n_images,), bool, is true."""
-        held_out = (*self.held_out, *itertools.compress(self.paths, held))
-        return dataclasses.replace(self.taken(~held), held_out=held_out)
+        return dataclasses.replace(self.taken(~held), held_out=(*self.held_out, *itertools.compress(self.paths, held)))
 
     @property
     def task(self) -> str:
@@ -212,9 +211,8 @@ class AnswerTable(Table):
             self._check_agreement(rows, agreeing)
         used = {row for rows in found.values() for row in rows}
         absent = [name for row, name in enumerate(names) if row not in used]
-        if found and not partial:
-            missing = [image for image in images if image not in found]
-            check_matched(self.source, root, images, missing, len(names), absent)
+        if found:
+            check_matched(self.source, root, images, found, partial=partial, rows=len(names), without_image=absent)
         notes = []
         if absent and found:
             notes.append(

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from page.form_view import Fold, FormView
+from page.form_view import Fold, FormView, example_button
 from page.job_view import JobView, News
 from page.jobs import EDITS, FOLLOW, LATEST, OPENING, VIEW, Job, PageSettings
 from page.results import Marks
@@ -26,8 +26,7 @@ class FormTab:
 
     def _lay_out_start(self, name: str, title: str, elem_id: str, min_width: int = 170) -> None:
         """Lay out the buttons at the end of the first row: the example, if there is one, and the one that starts."""
-        there = self._settings.example is not None
-        self.example = gr.Button("Example", scale=0, min_width=110, visible=there, elem_id=f"example-{name}")
+        self.example = example_button(self._settings, name)
         self.start = gr.Button(title, variant="primary", scale=1, min_width=min_width, elem_id=elem_id)
 
     def _lay_out_state(self, name: str, form: gr.Column, onward: gr.Button | None = None) -> None:
@@ -108,8 +107,7 @@ class FormTab:
             tab.select(self.on_tab, looked, self.outputs, **VIEW)
         loaded.then(self.on_load, None, filled_in, **FOLLOW)
         self.job_view.wire(news, self._shown, self.outputs)
-        sent = [*looked, self.form.filled, *self.form.widgets]
-        news.folder(self.on_folder, sent, filled_in, **LATEST, **EDITS)
+        news.folder(self.on_folder, [*looked, self.form.filled, *self.form.widgets], filled_in, **LATEST, **EDITS)
 
 
 def given(path: str | None, what: str, settings: PageSettings) -> str:

@@ -7,10 +7,16 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from page.forms import renewed
-from page.jobs import VIEW
+from page.jobs import VIEW, PageSettings
 
 Field = TypeVar("Field", bound=gr.components.Component)
 OPEN_FORM, CLOSE_FORM = "Other inputs or options", "Hide the form"
+
+
+def example_button(settings: PageSettings, name: str) -> gr.Button:
+    """The button that fills in a form with the example, out of sight if there is none."""
+    there = settings.example is not None
+    return gr.Button("Example", scale=0, min_width=110, visible=there, elem_id=f"example-{name}")
 
 
 class FormView:

@@ -12,7 +12,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from support.entries import is_within
-from support.files import replacing
+from support.files import replacing, state_of_file
 from support.images import thumbnail
 from support.text import printable
 
@@ -42,11 +42,8 @@ def picture_file(path: Path, side: int, within: Path | None) -> str:
 
     Written once and whole: a picture handed to Gradio is written again with every answer, also while it is being sent.
     """
-    try:
-        found = path.stat() if is_within(path, within) else None
-    except OSError:
-        found = None
-    shows = (os.fspath(path), found.st_mtime_ns, found.st_size, side) if found else (side,)
+    found = state_of_file(path) if is_within(path, within) else None
+    shows = (os.fspath(path), *found, side) if found else (side,)
     file = Path(get_upload_folder(), PICTURE_FOLDER, hashlib.sha256(repr(shows).encode()).hexdigest() + ".webp")
     if file.is_file():
         with contextlib.suppress(OSError):

@@ -29,6 +29,7 @@ from store.places import NEW_PLACE
 from store.runs import CLUSTERS, COMPARISON, CONFIRMATION, PROBES, RETRAINING, SELECTION, Run, present_runs, runs_of
 from support.entries import is_within
 from support.errors import SAFEError
+from support.files import state_of_file
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_MARK
 from training.result import load_retraining, retraining_of
 
@@ -304,11 +305,7 @@ class Results:
         return self._known
 
     def _stamp_of(self, name: str) -> tuple[int, int] | None:
-        try:
-            status = (self._out / name).stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size
+        return state_of_file(self._out / name)
 
 
 def check_within(out: Path, within: Path | None) -> None:

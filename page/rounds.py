@@ -45,7 +45,7 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSet
                 f"What you have typed there has not been used yet. The failing images are in {failing}: give this "
                 "folder, with nothing under Predictions and Test images, and click Generate RCCs.",
             )
-            yield clusters.show_form(folded=False)
+            yield clusters.fold.show(folded=False)
             return
         fields |= {"folder": failing, "predictions": "", "tested": ""}
         if filled_in not in ("", failing) and fields["parameters"] == printable(given_parameters(settings.out)):

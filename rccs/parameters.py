@@ -123,9 +123,7 @@ def _texts(
     roots = filter(None, (image_root, source_folder_of(image_root)))
     keys, folder = table.texts(key), table.source.parent
     described = max((rows_by_image(keys, folder, root, images, by_name=True) for root in roots), key=len)
-    missing = [image for image in images if image not in described]
-    if not partial:
-        check_matched(table.source, image_root, images, missing)
+    missing = check_matched(table.source, image_root, images, described, partial=partial)
     notes += _notes_on_rows(images, described, missing, len(table.rows) - sum(map(len, described.values())))
     as_read = with_point if table.decimal_comma else str
     texts = {

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rccs.review.review import Review
-from rccs.spots.groups import Groups, chance_of_more, counted, in_words, tally
+from rccs.spots.groups import Groups, chance_of_more, counted, grouping, in_words, tally
 from rccs.spots.rates import LEVEL, Rate, corrected
 from rccs.spots.weak_spots import WeakSpot
 from store.runs import Run, reading_file
@@ -141,9 +141,8 @@ def answers_to(claims: Sequence[Claim], wrong: np.ndarray, groups: Groups | None
     """
     from scipy.stats import hypergeom  # type: ignore[attr-defined]
 
-    of = groups.of if groups else np.arange(len(wrong))
+    of, correlation = grouping(groups, wrong)
     told = tally(of, wrong)
-    correlation = told.correlation if groups else 0.0
     answers = []
     for claim in claims:
         holds = np.zeros(len(wrong), bool) if claim.holds is None else claim.holds

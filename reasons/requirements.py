@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from rccs.spots.conditions import Literal
-from rccs.spots.groups import Groups, in_words, share_for_limit, tally
+from rccs.spots.groups import Groups, grouping, in_words, share_for_limit
 from support.entries import StrPath, path_of, quoted
 from support.errors import SAFEError
 from support.files import regular
@@ -211,8 +211,7 @@ def findings(
         As for `check_known`.
     """
     check_known(requirements, columns)
-    of = groups.of if groups else np.arange(len(wrong))
-    correlation = tally(of, wrong).correlation if groups else 0.0
+    of, correlation = grouping(groups, wrong)
 
     def finding(required: Requirement) -> Finding:
         holds = np.ones(len(wrong), bool)

@@ -292,6 +292,15 @@ def regular(path: Path) -> Path:
     return path
 
 
+def state_of_file(path: Path) -> tuple[int, int] | None:
+    """When a file was last changed (ns), and its size; None if it is missing."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size
+
+
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a file written by `np.savez`. Nothing is unpickled, and memory use is bounded by the file's size.
 

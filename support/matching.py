@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from support.errors import SAFEError
@@ -54,8 +54,7 @@ def rows_by_image(
     for row, key in enumerate(keys):
         in_place = placed.get(os.path.normpath(key if key.startswith("/") else f"{folder}/{key}"))
         if image := in_place or listed.get(key):
-            how = IN_PLACE if in_place else AS_LISTED
-            found.setdefault(image, []).append((how, row))
+            found.setdefault(image, []).append((IN_PLACE if in_place else AS_LISTED, row))
             here.setdefault(_begin(key), set()).add(image)
         elif "/" not in key:
             if image := unique.get(key):
@@ -67,7 +66,7 @@ def rows_by_image(
                 elsewhere.setdefault("/".join(parts[: end[0]]), []).append((end[1], row))
     for place, ended in elsewhere.items():
         sure = len(here.get(_begin(f"{place}/"), ()))
-        if len({image for image, _ in ended}) > sure and not (sure and _is_folder(folder / place)):
+        if len({image for image, _ in ended}) > sure and not (sure and (folder / place).is_dir()):
             for image, row in ended:
                 found.setdefault(image, []).append((BY_ENDING, row))
     if by_name and not found:
@@ -84,10 +83,6 @@ def _spelled_alike(keys: Sequence[str], images: Sequence[str]) -> list[str]:
         if all(unicodedata.is_normalized(form, image) for image in images):
             return [unicodedata.normalize(form, key) for key in keys]
     return list(keys)
-
-
-def _is_folder(place: Path) -> bool:
-    return place.is_dir()
 
 
 def _name(path: str) -> str:
@@ -110,24 +105,36 @@ def check_matched(
     source: Path,
     root: Path,
     images: Sequence[str],
-    without_row: Sequence[str],
+    found: Collection[str],
+    *,
+    partial: bool,
     rows: int = 0,
     without_image: Sequence[str] = (),
-) -> None:
+) -> list[str]:
     """Make sure that a table and a folder are about the same images.
 
     Parameters
     ----------
+    found : collection of str
+        Those of the images that have a row.
+    partial : bool
+        Whether any number of them may be without.
     rows : int
         How many rows the table has; 0 if it may be about other images as well.
+
+    Returns
+    -------
+    list of str
+        The images without a row.
 
     Raises
     ------
     SAFEError
         More than a tenth of the images have no row, or more than a tenth of the rows no image.
     """
-    if len(without_row) * UNMATCHED_OF <= len(images) and len(without_image) * UNMATCHED_OF <= rows:
-        return
+    without_row = [image for image in images if image not in found]
+    if partial or (len(without_row) * UNMATCHED_OF <= len(images) and len(without_image) * UNMATCHED_OF <= rows):
+        return without_row
     received = [f"a row for {_shares(len(images), 'image', without_row)}"]
     if rows:
         received.append(f"an image for {_shares(rows, 'row', without_image)}")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dnn.model import Dnn
-from support.files import DAMAGED, read_arrays, replacing
+from support.files import DAMAGED, read_arrays, replacing, state_of_file
 from training.settings import Settings
 
 CHECKPOINT_FILE = "retraining.npz"
@@ -74,11 +74,7 @@ def state_of(model: Any) -> list[np.ndarray]:
 
 
 def _file_state(file: Path) -> tuple:
-    try:
-        state = file.stat()
-    except OSError:
-        return (str(file),)
-    return os.fspath(file), state.st_size, state.st_mtime_ns
+    return os.fspath(file), *reversed(state_of_file(file) or ())
 
 
 def restore_state(model: Any, saved: Checkpoint) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rccs.spots.groups import Groups, in_words, share_for_limit, tally
+from rccs.spots.groups import Groups, grouping, in_words, share_for_limit
 from reasons.confirmation import Claim
 from support.intervals import clopper_pearson, upper_limit
 from support.tables import table_text
@@ -103,8 +103,7 @@ def closures(
     if groups:  # an image may be of several claims
         of_claim, row = np.nonzero(held)
         by_group = ByGroup(groups.name, count_by_group(groups.of[row], of_claim, names, before[row], after[row]))
-    of = groups.of if groups else np.arange(len(before))
-    correlation = tally(of, ~after).correlation if groups else 0.0
+    of, correlation = grouping(groups, ~after)
     found = []
     for claim, holds, sure in zip((*about, None), held, certainties(counts, by_group, names), strict=True):
         tested, wrong_before, wrong = (int(one.sum()) for one in (holds, holds & ~before, holds & ~after))

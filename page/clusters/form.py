@@ -8,7 +8,7 @@ import gradio as gr
 
 from dnn.group_columns import ALIKE, FOLDER, PREFIX
 from features.weights import choose_precision
-from page.form_view import FormView
+from page.form_view import FormView, example_button
 from page.forms import remembered
 from page.jobs import PageSettings, typed
 from page.results import Shown
@@ -55,11 +55,10 @@ class ClustersForm(FormView):
         self.root = gr.State("")  # the folder that the form was filled in with
 
     def _lay_out(self) -> None:
-        there = self._settings.example is not None
         with gr.Row(elem_classes="safe-form"):
             failing = "The failing images: a folder on this machine, or a .txt file that lists them"
             self.text("folder", "images", "Image folder", failing, "/path/to/failing/images", scale=4)
-            self.example = gr.Button("Example", scale=0, min_width=110, visible=there, elem_id="example-images")
+            self.example = example_button(self._settings, "images")
             self.generate = gr.Button("Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate")
         title = "More options: what is known of the images, what does not matter, and the features"
         with self.options(title, "more-options"):

@@ -75,7 +75,7 @@ class ClustersTab:
         self.form = ClustersForm(settings)
         with gr.Row(elem_classes="safe-state"):
             self._status = gr.HTML(OPENING, elem_id="clusters-status", scale=1)
-            self._fold = Fold(self.form.pane)
+            self.fold = Fold(self.form.pane)
             self._cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
         with pane("offer") as self._offer, gr.Row(elem_classes="safe-form"):
             self._offered = gr.HTML()
@@ -97,7 +97,7 @@ class ClustersTab:
             guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
             others=[view.button for view in (*self._rcc_view.asked, *self._spots.asked)],
         )  # fmt: skip
-        self.outputs = [*self._job_view.outputs, *self._fold.outputs, self._pane, *self._window.outputs,
+        self.outputs = [*self._job_view.outputs, *self.fold.outputs, self._pane, *self._window.outputs,
                          *self._one_rcc, self._cards.widget, *self._spots.outputs, self._compared, self._offer,
                          self._offered, self._accept, *self._runs_view.outputs, self._how,
                          self._skipped_pane, self._skipped]  # fmt: skip
@@ -150,8 +150,7 @@ class ClustersTab:
         drawn = app.load(lambda: self._on_load(news), None, [*filled_in, *outputs, self._drawn, news.widget], **FOLLOW)
         loaded = drawn.then(None, None, None, js=WHEN_IDLE, **VIEW)
         loaded.then(self._go_on, [rcc, self._drawn, self._job_view.followed], outputs, **FOLLOW)
-        followed = self._job_view.wire(news, self.show, outputs)
-        for event in (generated, followed):
+        for event in (generated, self._job_view.wire(news, self.show, outputs)):
             event.then(self.on_map, images_view.colour, images_view.map_outputs, **VIEW)
         looked = [self._job_view.followed, rcc, form["folder"], form.root, window.run, window.seen, self._compared,
                   self._spots.widget]  # fmt: skip
@@ -214,10 +213,6 @@ class ClustersTab:
             images_view.map: gr.HTML(record="", shade="", named="", chosen=rcc),
         }
 
-    def show_form(self, folded: bool) -> dict:
-        """The form, or only the button that shows it."""
-        return self._fold.show(folded=folded)
-
     def _show_offer(self) -> dict:
         """What most RCCs are made of though it does not matter, and a button that sets it aside."""
         offer = nuisance_of(self._settings.out)
@@ -239,8 +234,7 @@ class ClustersTab:
         """First the engineer's work that these clusters lack, since only its beginning is visible until opened."""
         clusters, out = results.clusters, self._settings.out
         told = [f"{note[0].upper()}{note[1:]}" for note in notes_of(out)]
-        notes = [left_behind(out), clusters.notice, results.problem, *told]
-        return " ".join(filter(None, notes))
+        return " ".join(filter(None, [left_behind(out), clusters.notice, results.problem, *told]))
 
     def _show_rcc(self, results: Shown, chosen: int) -> dict:
         shown = {**self._rcc_view.show(results, chosen), **self.images_view.show(results, chosen)}
@@ -259,7 +253,7 @@ class ClustersTab:
             fields |= self.form.of(results.shown(), interactive=True)
             shown = self.show()
             drawn = self.images_view.show_map(results.shown(), chosen=shown[self._rcc], at_once=True)
-            return {**fields, **shown, **drawn, self._drawn: bool(drawn), **self.show_form(folded=True)}
+            return {**fields, **shown, **drawn, self._drawn: bool(drawn), **self.fold.show(folded=True)}
         except SAFEError as error:
             return {**fields, self._status: failed(error)}
 
@@ -311,7 +305,7 @@ class ClustersTab:
 
         take_labels(settings.out)
         yield {self.form.root: fields["folder"]}
-        yield from self._job_view.start(work, lambda: {**self.show(), **self.show_form(folded=True)})
+        yield from self._job_view.start(work, lambda: {**self.show(), **self.fold.show(folded=True)})
 
     def _on_accept(self, run: str) -> dict:
         """Fill in what SAFE offers to set aside, beside what is already."""
@@ -406,8 +400,7 @@ class ClustersTab:
             results = self._settings.results.shown(run)
         except SAFEError:
             return gr.skip()  # the folder has changed as well, which is told otherwise
-        groups = results.clusters.groups
-        if results.review.last_number != seen or chosen not in groups:
+        if results.review.last_number != seen or chosen not in results.clusters.groups:
             return gr.skip()
         return self._show_said(results, chosen, spot if results.compared == compared else None)
 

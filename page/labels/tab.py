@@ -11,7 +11,7 @@ import gradio as gr
 from dnn.failures import load_failures
 from dnn.predictions import class_folders
 from page.failures.collected import failures_of
-from page.form_view import FormView
+from page.form_view import FormView, example_button
 from page.forms import remember, remembered
 from page.job_view import News
 from page.jobs import EDITS, FOLLOW, LATEST, VIEW, PageSettings, done, empty, failed, pane, put_away, reveal
@@ -53,9 +53,7 @@ class LabelsTab:
                 label="Labels from a table", info="CSV with the columns image and label; or click below",
                 placeholder="/path/to/labels.csv", scale=3, min_width=220, elem_id="labels-table",
             )  # fmt: skip
-            self.example = gr.Button(
-                "Example", scale=0, min_width=110, visible=settings.example is not None, elem_id="example-classes"
-            )
+            self.example = example_button(settings, "classes")
             self.take = gr.Button("Take labels", scale=1, min_width=150, elem_id="take-labels")
         self.status = gr.HTML(EMPTY, elem_id="label-status")
         with pane("typed-labels") as self.typed:
@@ -207,8 +205,7 @@ class LabelsTab:
         form = self.form
         if self._settings.example:
             train = str(self._settings.example.folder / "train")
-            filled_in = self.example.click(lambda: train, None, self.train, **VIEW)
-            self.show_after(filled_in)
+            self.show_after(self.example.click(lambda: train, None, self.train, **VIEW))
         gr.on([self.train.blur, self.train.submit, tab.select], *self._shown, **LATEST, **ONE_BY_ONE)
         gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], self.outputs, **VIEW)
         for button, how in ((self.take_typed, take_typed_labels), (self.write, write_labels)):

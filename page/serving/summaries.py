@@ -8,7 +8,6 @@ import contextlib
 import csv
 import datetime
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from rccs.clusters import LABELS_FILE
 from rccs.dbscan.outcome import NOISE
 from rccs.unsafe_set import UNSAFE_SET_FILE
 from store.database import DATABASE_FILE
-from support.files import DAMAGED, read_record, regular
+from support.files import DAMAGED, read_record, regular, state_of_file
 from support.run_folder import ACCURACY_FILE, FAILURES_FILE
 from support.text import count
 from training.result import RETRAINING_FILE
@@ -81,7 +80,7 @@ class Summary(NamedTuple):
 
 def stamp_of(folder: Path) -> tuple[tuple[int, int] | None, ...]:
     """What differs where the summary may."""
-    return tuple(_stamp_of(folder / name) for name in _FILES)
+    return tuple(state_of_file(folder / name) for name in _FILES)
 
 
 def summary_of(folder: Path, stamp: tuple[tuple[int, int] | None, ...] = ()) -> Summary:
@@ -111,7 +110,8 @@ def _collected(folder: Path) -> int | None:
 def _of_unsafe_set(folder: Path) -> tuple[int, int] | None:
     """How many images the unsafe set has, and how many of them have a label."""
     try:
-        labels = [(row["label"] or "").strip() for row in _rows(folder / UNSAFE_SET_FILE)]
+        with regular(folder / UNSAFE_SET_FILE).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            labels = [(row["label"] or "").strip() for row in csv.DictReader(file, strict=True)]
     except DAMAGED:
         return None
     return len(labels), sum(map(bool, labels))
@@ -123,16 +123,3 @@ def _accuracy(folder: Path) -> tuple[float, float, int] | None:
     with contextlib.suppress(*DAMAGED):
         return float(record["accuracy_before"]), float(record["accuracy_after"]), int(record["test_size"])
     return None
-
-
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    with regular(path).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        yield from csv.DictReader(file, strict=True)
-
-
-def _stamp_of(path: Path) -> tuple[int, int] | None:
-    try:
-        state = path.stat()
-    except OSError:
-        return None
-    return state.st_mtime_ns, state.st_size

@@ -98,6 +98,12 @@ def tally(groups: np.ndarray, wrong: np.ndarray) -> Tally:
     return Tally(sizes[sizes > 0], np.bincount(groups, wrong)[sizes > 0].astype(int))
 
 
+def grouping(groups: Groups | None, wrong: np.ndarray) -> tuple[np.ndarray, float]:
+    """The group of each image, and the intra-group correlation of failing; without groups, each is one of its own."""
+    of = groups.of if groups else np.arange(len(wrong))
+    return of, tally(of, wrong).correlation if groups else 0.0
+
+
 def chance_of_more(held: np.ndarray, wrong: np.ndarray, of: Tally, *, correlation: float) -> np.ndarray:
     """How likely as many images are wrong where a condition holds, if it does not matter.
 

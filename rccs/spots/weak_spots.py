@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from rccs.spots.conditions import Literal, joined
-from rccs.spots.groups import Groups, counted, given_class, in_words, tally
+from rccs.spots.groups import Groups, counted, given_class, grouping, in_words
 from rccs.spots.search import ERROR_RATE, EXPONENT, MOST_SPOTS, Search, Searched, SearchWithinClasses
 from store.runs import Run, reading_file
 from support.errors import SAFEError
@@ -286,8 +286,7 @@ def _described(
     """
     here = [_holds(literals, columns) for literals in found]
     classes = classes_of(columns, never_together)
-    of = groups.of if groups else np.arange(len(wrong))
-    correlation = tally(of, wrong).correlation if groups else 0.0
+    of, correlation = grouping(groups, wrong)
     spots = []
     for literals, holds in zip(found, here, strict=True):
         tested, failing, low, high, elsewhere, n_groups = counted(holds, wrong, of, correlation)
@@ -344,8 +343,7 @@ def _from_row(row: Mapping[str, str]) -> WeakSpot:
     tested, wrong, groups = int(row["tested"]), int(row["wrong"]), int(row.get("groups") or 0)
     low, high, elsewhere = (float(row[name]) for name in ("low", "high", "elsewhere"))
     further = [float(row[name]) if row.get(name) else None for name in COLUMNS[-5:]]
-    group = from_cell(row.get("group") or "")
-    return WeakSpot(literals, tested, wrong, low, high, elsewhere, groups, group, *further)
+    return WeakSpot(literals, tested, wrong, low, high, elsewhere, groups, from_cell(row.get("group") or ""), *further)
 
 
 def conditions_text(literals: Iterable[Literal]) -> str:
