@@ -121,13 +121,8 @@ class RetrainingTab(FormTab):
         notices = (claim, of_choosing_images(result), of_both_networks(result), written)
         return {
             self.status: done(retraining_verdict(result), ". ".join(filter(None, notices))),
-            **self.view.show(result, self._key, review.notes if review else {}),
+            **self.view.show(result, settings.results.retraining_stamp, review.notes if review else {}),
         }
-
-    @property
-    def _key(self) -> str:
-        """A text that differs where there was another retraining."""
-        return self._settings.results.retraining_stamp
 
     def _result(self, key: str) -> Retraining:
         """The retraining that a window shows, without the shares of RCCs as they are now.
@@ -137,7 +132,7 @@ class RetrainingTab(FormTab):
         SAFEError
             The folder holds another one by now, or it is damaged.
         """
-        if key != self._key:
+        if key != self._settings.results.retraining_stamp:
             raise SAFEError("The model was retrained in the meantime. Reload the page to see the result.")
         return self._read(key)
 
