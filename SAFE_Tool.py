@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         warn(str(error).replace("\n", " "))
         return 2
     except BrokenPipeError:  # the reader of the output, for example `head`, has closed it; the files are written
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # discards the rest
+        _discard_output()
         return 0
     except KeyboardInterrupt:
         warn("stopped. Extracted features are kept; run the same command again to continue from there.")
@@ -72,6 +72,10 @@ def main(arguments: list[str] | None = None) -> int:
         warn(describe_defect(error))
         return 1
     return status or 0
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _replace_closed_streams() -> None:

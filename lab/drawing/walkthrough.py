@@ -86,11 +86,14 @@ def rows_of(work: Path, name: str) -> list[dict[str, str]]:
 
 def spots_table(work: Path) -> str:
     """The weak spots as lines of a table: the condition, how many are wrong there, elsewhere, and what to expect."""
-    return "\n".join(
-        f"| `{one['where']}` | {one['wrong']} of {one['tested']} ({float(one['rate']):.0%}) | "
-        f"{float(one['elsewhere']):.0%} | {float(one['new_low']):.0%} to {float(one['new_high']):.0%} |"
-        for one in rows_of(work, WEAK_SPOTS_FILE)
-    )
+    lines = []
+    for one in rows_of(work, WEAK_SPOTS_FILE):
+        of_classes = f", {float(one['expected']):.0%} of such classes" if one["expected"] else ""
+        lines.append(
+            f"| `{one['where']}` | {one['wrong']} of {one['tested']} ({float(one['rate']):.0%}) | "
+            f"{float(one['elsewhere']):.0%}{of_classes} | {float(one['new_low']):.0%} to {float(one['new_high']):.0%} |"
+        )
+    return "\n".join(lines)
 
 
 def draw(work: Path) -> None:

@@ -16,6 +16,7 @@ from pipeline.generation import ClusteringSettings
 from pipeline.run_record import given_parameters, given_predictions, groups_of
 from rccs.clusters import RootCauseClusters
 from rccs.dbscan.contrast import LOOKS
+from rccs.rounds import names_in
 from support.run_folder import FAILURES
 from support.text import printable
 
@@ -92,7 +93,7 @@ class ClustersForm(FormView):
             for sent in (fields["aside"], fields["group"])
         )
         collected = settings.out / FAILURES  # what the first tab's button groups, which may have been stopped
-        images = settings.accept(fields["folder"] or (os.fspath(collected) if collected.is_dir() else ""))
+        images = settings.accept(fields["folder"] or (os.fspath(collected) if names_in(collected) else ""))
         paths = typed(**{name: fields[name] for _, name, _, _ in PATHS})
         wanted = ClusteringSettings(
             weights=settings.weights, set_aside=names, partial=bool(fields["partial"]), group=groups,

@@ -20,7 +20,7 @@ from rccs.clusters import fingerprint, save_clusters
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from store.runs import CLUSTERS, open_clusters, runs_of
 from support.errors import SAFEError
-from support.run_folder import ACCURACY_FILE, FAILURES
+from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_MARK
 from tests.helpers.browsing import wait_until
 from tests.helpers.features import features_of
 from tests.helpers.laid_out import laid_out
@@ -75,6 +75,7 @@ def test_without_a_folder_the_failures_that_were_collected_are_grouped(tmp_path)
     fields |= {name: "" for _, name, _, _ in PATHS}
     assert form.wanted(fields)[0] == ""
     (tmp_path / FAILURES).mkdir()
+    (tmp_path / FAILURES / FAILURES_MARK).write_text("a/0.png")
     assert form.wanted(fields)[0] == str(tmp_path / FAILURES)
 
 
