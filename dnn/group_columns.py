@@ -19,6 +19,7 @@ CROP = re.compile(r"_(object|detection)[ _-]+\d+\.[^./]+$")
 SUFFIX = re.compile(r"_(id|no|nr|number|name)$", re.IGNORECASE)
 FRAMES_BETWEEN = 3  # by name, at most, of near-duplicates that follow each other
 MOSTLY_FOLLOW = 0.25  # least share of near-duplicates that do, of frames: .57 and .87, of photographs .02
+MOSTLY_ALIKE = 0.5  # least share in one group, of frames whatever their names: .63 to .88; of photographs .24 to .43
 
 
 def group_columns(
@@ -72,8 +73,11 @@ def noun_of(names: Sequence[str], paths: Sequence[str]) -> str:
     return noun if noun.islower() else f"group by {noun}"
 
 
-def chains(root: Path, paths: Sequence[str]) -> list[str]:
+def chains(root: Path, paths: Sequence[str], *, sure: bool = False) -> list[str]:
     """The first image of the near-duplicates, such as the frames of a drive, that each image belongs to.
+
+    If `sure`, empty where near-duplicates mostly neither follow each other nor are all alike: such images, as dark
+    ones, look and fail alike, also where each was taken for itself.
 
     Frames that follow each other also do so by name, and each is like the next. Near-duplicates that do not, such as
     photographs of one kind of shoe, belong together only where all are like each other: a chain of them would go on
@@ -83,8 +87,11 @@ def chains(root: Path, paths: Sequence[str]) -> list[str]:
     first, second = np.array([pair[:2] for pair in pairs], int).reshape(-1, 2).T
     place = np.argsort(np.argsort(paths))
     follow = np.abs(place[first] - place[second]) <= FRAMES_BETWEEN
-    grouped = _linked if follow.sum() >= MOSTLY_FOLLOW * len(follow) else _all_alike
-    return [paths[row] for row in grouped(first, second, len(paths))]
+    frames = follow.sum() >= MOSTLY_FOLLOW * len(follow)
+    of = np.array((_linked if frames else _all_alike)(first, second, len(paths)), int)
+    if sure and np.count_nonzero(of[first] == of[second]) < MOSTLY_ALIKE * len(first):
+        return []
+    return [paths[row] for row in of]
 
 
 def _linked(first: np.ndarray, second: np.ndarray, n: int) -> list[int]:

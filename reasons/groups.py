@@ -133,7 +133,8 @@ def suspected_groups(
         return None  # the weak spots do without it as well
     if found or len(tested.paths) > MOST_ALIKE:
         return found
-    return _suspected({ALIKE: chains(tested.root, tested.paths)}, tested.paths, ~tested.right)
+    alike = chains(tested.root, tested.paths, sure=True)
+    return _suspected({ALIKE: alike} if alike else {}, tested.paths, ~tested.right)
 
 
 def _columns_of(

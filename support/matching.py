@@ -43,7 +43,8 @@ def rows_by_image(
         If no row is matched, whether a name alone is enough that only one image has, in whatever folder.
     """
     keys = _spelled_alike([os.path.normpath(key.strip().replace("\\", "/")) for key in keys], images)
-    placed = {os.path.normpath(f"{image_root}/{image}"): image for image in images}
+    roots, real = {image_root, image_root.resolve()}, folder.resolve()  # either may be reached by a link
+    placed = {os.path.normpath(f"{root}/{image}"): image for root in roots for image in images}
     listed = {in_code_page(image): image for image in images}
     listed.update((os.path.normpath(image), image) for image in images)
     names = Counter(map(_name, images if by_name or any("/" not in key for key in keys) else ()))
@@ -52,7 +53,8 @@ def rows_by_image(
     here: dict[str, set[str]] = {}  # images found in this place, by how their paths begin
     elsewhere: dict[str, list[tuple[str, int]]] = {}  # by the place on another machine: images and rows
     for row, key in enumerate(keys):
-        in_place = placed.get(os.path.normpath(key if key.startswith("/") else f"{folder}/{key}"))
+        begins = [""] if key.startswith("/") else [f"{folder}/", f"{real}/"]
+        in_place = next((image for begin in begins if (image := placed.get(os.path.normpath(begin + key)))), None)
         if image := in_place or listed.get(key):
             found.setdefault(image, []).append((IN_PLACE if in_place else AS_LISTED, row))
             here.setdefault(_begin(key), set()).add(image)

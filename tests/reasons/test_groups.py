@@ -165,8 +165,19 @@ def test_near_duplicates_that_do_not_follow_each_other_by_name_are_no_chain(tmp_
         for name, frame in zip(names, frames, strict=True):
             picture = Image.fromarray(frame.astype(np.uint8)).resize((96, 96), Image.Resampling.BICUBIC)
             picture.save(tmp_path / f"{name:02d}.png")
-        (_, size), *_ = Counter(chains(tmp_path, [f"{name:02d}.png" for name in range(80)])).most_common()
+        paths = [f"{name:02d}.png" for name in range(80)]
+        (_, size), *_ = Counter(chains(tmp_path, paths)).most_common()
         assert size in range(largest // 2, largest + 1)
+
+
+def test_unasked_nothing_is_said_of_photographs_that_are_more_or_less_alike(tmp_path):
+    rng = np.random.default_rng(0)
+    scenes, paths = rng.integers(0, 200, (4, 8, 8)), [f"{name:03d}.png" for name in range(300)]
+    for path, shares in zip(paths, rng.dirichlet(np.ones(4), 300), strict=True):
+        pixels = np.tensordot(shares, scenes, 1).astype(np.uint8)
+        Image.fromarray(pixels).resize((96, 96), Image.Resampling.BICUBIC).save(tmp_path / path)
+    assert chains(tmp_path, paths, sure=True) == []
+    assert len(set(chains(tmp_path, paths))) < 300
 
 
 def test_what_so_few_groups_cannot_show_is_said_with_how_many_could(tmp_path):

@@ -54,6 +54,16 @@ def test_rows_from_a_place_on_this_machine_are_of_the_images_there(tmp_path):
     assert len(rows_by_image(keys, tmp_path, tmp_path / "test", IMAGES)) == 3
 
 
+def test_a_table_or_a_folder_may_be_reached_by_a_link(tmp_path):
+    image = tmp_path / "data" / "test" / "a" / "0.png"
+    image.parent.mkdir(parents=True)
+    image.touch()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    for folder, root in ("link", "data"), ("data", "link"):
+        found = rows_by_image(["test/a/0.png"], tmp_path / folder, tmp_path / root / "test", ["a/0.png"])
+        assert found == {"a/0.png": [0]}
+
+
 def test_of_two_rows_the_surer_comes_first_and_that_of_another_file_is_none(tmp_path):
     keys = ("a/0.png", "test/a/0.png")
     assert rows_by_image(keys, tmp_path, tmp_path / "test", IMAGES) == {"a/0.png": [1, 0]}
