@@ -107,7 +107,7 @@ class ClustersForm(FormView):
         return printable(os.fspath(results.clusters.home))
 
     def of(self, results: Shown, **more: Any) -> dict:
-        """The form that clusters were generated with; `more` are further properties of its fields."""
+        """The form that clusters were generated with; `more` are further properties of its fields in a new window."""
         clusters, out = results.clusters, self._settings.out
         home, groups = self.home_of(results), groups_of(out)
         predictions, tested = (printable(text) for text in given_predictions(out))
@@ -123,9 +123,13 @@ class ClustersForm(FormView):
             "precision": requested_precision(clusters), "partial": False, "group": list(map(printable, groups)),
             "aside": list(map(printable, clusters.without)),
         }  # fmt: skip
-        filled_in: dict[Any, Any] = {self[name]: gr.update(value=value, **more) for name, value in values.items()}
+        sent = self._differing(values) if more else values  # see `first_look`
+        updates: dict[str, dict[str, Any]] = {
+            name: {**more, **({"value": value} if name in sent else {})} for name, value in values.items()
+        }
         for name, offered in choices.items():
-            filled_in[self[name]] = gr.Dropdown(choices=offered, value=values[name], **more)
+            updates[name]["choices"] = offered
+        filled_in = {self[name]: gr.update(**update) for name, update in updates.items()}
         return {**filled_in, **self._opened(values), self.root: home}
 
 
