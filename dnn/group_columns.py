@@ -15,7 +15,6 @@ from support.text import printable, some
 PREFIX, FOLDER, ALIKE = "prefix", "folder", "near-duplicates"
 """Groups by the files' names up to a number at their end, by the folders below those of classes, and by looks."""
 NUMBERED = re.compile(r"(.+?)(_object|_detection)?[ _-]+\d+")  # the middle of crops: those of an image are a group
-CROP = re.compile(r"_(object|detection)[ _-]+\d+\.[^./]+$")
 SUFFIX = re.compile(r"_(id|no|nr|number|name)$", re.IGNORECASE)
 FRAMES_BETWEEN = 3  # by name, at most, of near-duplicates that follow each other
 MOSTLY_FOLLOW = 0.25  # least share of near-duplicates that do, of frames: .57 and .87, of photographs .02
@@ -67,8 +66,8 @@ def noun_of(names: Sequence[str], paths: Sequence[str]) -> str:
 
     Nouns of other languages have no plural in s: a column in capital letters is named as it is, `group by Fahrt`.
     """
-    begun = "full image" if any(map(CROP.search, paths)) else "sequence"
-    nouns = {PREFIX: begun, FOLDER: "sequence", ALIKE: "sequence"}
+    crops = PREFIX in names and any(found[2] for found in map(_numbered, paths) if found)
+    nouns = {PREFIX: "full image" if crops else "sequence", FOLDER: "sequence", ALIKE: "sequence"}
     noun = "-".join(nouns.get(name, SUFFIX.sub("", name)) for name in names)
     return noun if noun.islower() else f"group by {noun}"
 
@@ -117,6 +116,10 @@ def _all_alike(first: np.ndarray, second: np.ndarray, n: int) -> list[int]:
     return of
 
 
+def _numbered(path: str) -> re.Match[str] | None:
+    return NUMBERED.fullmatch(path.rpartition("/")[2].rpartition(".")[0])
+
+
 def _prefixes(paths: Sequence[str]) -> list[str]:
     """`00003` of `stop/00003_00012.png`; nothing where all of a folder's images begin alike.
 
@@ -124,8 +127,7 @@ def _prefixes(paths: Sequence[str]) -> list[str]:
     """
     keys: list[tuple[str, str]] = []
     for path in paths:
-        folder, _, file = path.rpartition("/")
-        numbered = NUMBERED.fullmatch(file.rpartition(".")[0])
+        folder, numbered = path.rpartition("/")[0], _numbered(path)
         if numbered and numbered[2]:
             folder = folder.partition("/")[2]  # without the class
         keys.append((folder, numbered[1] if numbered else ""))

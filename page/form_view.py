@@ -77,18 +77,22 @@ class FormView:
         return dict(zip(self._fields, values, strict=True))
 
     def first_look(self, run: str) -> dict:
-        """Updates for a window that was just opened: from now on, the fields can be edited.
+        """Updates for a window that was just opened: from now on, the fields can be edited."""
+        last = self._last_by_name()
+        return {**self.released(last), self.filled: {**self._defaults, **last, "run": run}}
+
+    def released(self, values: Mapping[str, Any]) -> dict:
+        """Updates that fill in the fields of a window that was just opened, which can be edited from now on.
 
         A field below folded options is filled in when these are opened, and may just be typed into: what it holds
         already is not sent again.
         """
-        last = self._last_by_name()
-        differs = self._differing(last)
-        released = {
+        differs = self._differing(values)
+        fields = {
             widget: gr.update(interactive=True, **({"value": differs[name]} if name in differs else {}))
             for name, widget in self._fields.items()
         }
-        return {**self._opened(last), **released, self.filled: {**self._defaults, **last, "run": run}}
+        return {**self._opened(values), **fields}
 
     def sent(self, run: str, fields: Mapping[str, Any]) -> dict:
         """The update for a form that was sent as it is."""

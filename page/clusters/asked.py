@@ -49,7 +49,13 @@ class AskedView:
 
     def work(self, job: Job, reason: str) -> None:
         """Ask about a reason, such as `RCC 0`."""
-        self.ask(self._settings.out, [reason], within=self._settings.root, progress=job.progress)
+
+        def progress(what: str, done: int, total: int) -> None:
+            job.tell(what, done, total)
+            if job.cancelled():
+                raise SAFEError("Stopped. This answer is not kept, earlier ones are.")
+
+        self.ask(self._settings.out, [reason], within=self._settings.root, progress=progress)
 
 
 class LooksView(AskedView):

@@ -106,8 +106,8 @@ class ClustersForm(FormView):
         """The folder of the images of clusters, or their list, as the form shows it."""
         return printable(os.fspath(results.clusters.home))
 
-    def of(self, results: Shown, **more: Any) -> dict:
-        """The form that clusters were generated with; `more` are further properties of its fields in a new window."""
+    def of(self, results: Shown, *, new: bool = False) -> dict:
+        """The form that clusters were generated with; `new` for a window that was just opened."""
         clusters, out = results.clusters, self._settings.out
         home, groups = self.home_of(results), groups_of(out)
         predictions, tested = (printable(text) for text in given_predictions(out))
@@ -123,14 +123,11 @@ class ClustersForm(FormView):
             "precision": requested_precision(clusters), "partial": False, "group": list(map(printable, groups)),
             "aside": list(map(printable, clusters.without)),
         }  # fmt: skip
-        sent = self._differing(values) if more else values  # see `first_look`
-        updates: dict[str, dict[str, Any]] = {
-            name: {**more, **({"value": value} if name in sent else {})} for name, value in values.items()
-        }
+        filled_in = self.released(values) if new else self._fill_in(values)
         for name, offered in choices.items():
-            updates[name]["choices"] = offered
-        filled_in = {self[name]: gr.update(**update) for name, update in updates.items()}
-        return {**filled_in, **self._opened(values), self.root: home}
+            update = filled_in[self[name]] if new else gr.update(value=values[name])
+            filled_in[self[name]] = {**update, "choices": offered}
+        return {**filled_in, self.root: home}
 
 
 def requested_extractor(clusters: RootCauseClusters) -> str:

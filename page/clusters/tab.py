@@ -250,7 +250,7 @@ class ClustersTab:
         if not results.there:
             return {**fields, self._status: self._nothing}
         try:
-            fields |= self.form.of(results.shown(), interactive=True)
+            fields |= self.form.of(results.shown(), new=True)
             shown = self.show()
             drawn = self.images_view.show_map(results.shown(), chosen=shown[self._rcc], at_once=True)
             return {**fields, **shown, **drawn, self._drawn: bool(drawn), **self.fold.show(folded=True)}
