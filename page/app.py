@@ -30,7 +30,7 @@ from page.report.tab import ReportTab
 from page.results import Results, check_within
 from page.retraining.tab import RetrainingTab
 from page.rounds import CLUSTERS_TAB, FAILURES_TAB, wire_classes, wire_next_round, wire_reasons
-from page.serving.analyses import BIN_FOLDER, TOP, folder_of, title_of
+from page.serving.analyses import BIN_FOLDER, TOP, folder_of
 from page.serving.below import Below, checked_path
 from page.serving.connections import AT_THE_ROOT, Outside, answer, check_certificate, listen
 from page.serving.door import Page
@@ -53,18 +53,12 @@ MOST_QUEUED = 256  # waiting events of all visitors; opening a window causes up 
 MOST_SESSIONS = 100  # each holds about 1 MiB; the least recently used one is dropped
 
 
-def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
-    """Build the page of an output folder without serving it.
-
-    Parameters
-    ----------
-    title : str, optional
-        The analysis's name, where the page is not that of the folder that was given.
-    """
+def build_app(settings: PageSettings) -> gr.Blocks:
+    """Build the page of an output folder without serving it."""
     # Gradio numbers the widgets of all pages of a process, in the order in which they are built. An open window knows
     # its own by number, and must find them in a server that was started again and builds its pages in another order.
     Context.id = 0
-    name = title or title_of(settings.out, TOP)
+    name = settings.where.title
     with Page(title=f"{name} – SAFE", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
         header = filled(
             "page/header.html", up=settings.up, list=ADDRESS, name=name,
@@ -199,9 +193,9 @@ def _settings_of(folder: Path, turn: Turn, top: PageSettings) -> PageSettings:
     return top._replace(out=folder, home=top.out, jobs=Jobs(turn), results=Results(folder, top.root))
 
 
-def _mounted(settings: PageSettings, title: str = "", **more: Any) -> FastAPI:
+def _mounted(settings: PageSettings, **more: Any) -> FastAPI:
     """The page of an analysis as an application; `more` is as for `gr.mount_gradio_app`."""
-    app = build_app(settings, title=title).queue(max_size=MOST_QUEUED, api_open=False)
+    app = build_app(settings).queue(max_size=MOST_QUEUED, api_open=False)
     app.state_session_capacity = MOST_SESSIONS
     # Gradio looks for work every .001 s, and every .01 s for a `gr.Progress`, of which there is none: 3 % of a core.
     app._queue.sleep_when_free, app._queue.progress_update_sleep_when_free = 0.02, 1.0

@@ -58,8 +58,8 @@ class Mounts:
     prepare : callable
         Gives the settings for the page of a folder, in a thread; a SAFEError where it cannot be shown.
     build : callable
-        Builds the page with these settings and a title, in the server's thread: Gradio keeps what is being built in
-        variables of the process, and its other uses of them are in that thread.
+        Builds the page with these settings, in the server's thread: Gradio keeps what is being built in variables of
+        the process, and its other uses of them are in that thread.
     path : str
         That the page of `home` lies below.
     """
@@ -69,7 +69,7 @@ class Mounts:
         home: Path,
         top: PageSettings,
         prepare: Callable[[Path, Turn], PageSettings],
-        build: Callable[[PageSettings, str], FastAPI],
+        build: Callable[[PageSettings], FastAPI],
         path: str = "",
     ):
         self._home = home
@@ -119,7 +119,7 @@ class Mounts:
             if folder is None:
                 return None
             settings = await asyncio.to_thread(self._prepare, folder, self._top.jobs.turn)
-            mounted = _Mounted(self._build(settings, title_of(self._home, name)), settings.jobs)
+            mounted = _Mounted(self._build(settings), settings.jobs)
             await mounted.begin()
             self._open[name] = mounted
             return mounted

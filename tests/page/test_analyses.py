@@ -256,6 +256,7 @@ class Stub(NamedTuple):
     """Enough of a page's settings."""
 
     jobs: Jobs
+    out: Path
 
 
 def test_a_page_that_has_answered_and_raises_an_error_is_answered_no_second_time(home):
@@ -284,8 +285,8 @@ def test_the_page_of_an_analysis_is_built_once_and_ends_with_it(home):
     built: list[str] = []
     turn, working = Turn(), threading.Event()
 
-    def build(settings: Stub, title: str) -> FastAPI:
-        built.append(title)
+    def build(settings: Stub) -> FastAPI:
+        built.append(settings.out.name)
 
         async def page(scope, receive, send):
             settings.jobs.start("clusters", lambda job: working.wait(10))
@@ -295,7 +296,7 @@ def test_the_page_of_an_analysis_is_built_once_and_ends_with_it(home):
         return host
 
     async def visit() -> None:
-        mounts = Mounts(home, Stub(Jobs(turn)), lambda folder, turn: Stub(Jobs(turn)), build)
+        mounts = Mounts(home, Stub(Jobs(turn), home), lambda folder, turn: Stub(Jobs(turn), folder), build)
 
         async def ask(name: str) -> bool:
             if page := await mounts.page(name, "/"):
