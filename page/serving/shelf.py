@@ -8,8 +8,6 @@ hold anything else as well. The bin is a hidden folder beside the analyses.
 import contextlib
 import os
 import shutil
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,11 +27,10 @@ from store.entries import append
 from store.output_folder import LOCK_FILE, WORK_FILE, claim, working, writing
 from support.entries import quoted
 from support.errors import SAFEError
-from support.files import LEFT_OVER_SECONDS, prepare_folder
+from support.files import new_folder, prepare_folder
 from support.text import printable
 
 _LOCKS = (LOCK_FILE, WORK_FILE)
-_COPY = ".copy-"
 MOST_ANALYSES = 1_000  # with those in the bin
 
 
@@ -82,10 +79,7 @@ def duplicate(home: Path, name: str) -> str:
     """
     folder = _found(home, name)
     _check_room(home)
-    bin_folder = prepare_folder(home / BIN_FOLDER)
-    _forget_left_over(bin_folder)
-    building = Path(tempfile.mkdtemp(dir=bin_folder, prefix=_COPY))
-    try:
+    with new_folder(prepare_folder(home / BIN_FOLDER) / "copy") as building:
         with _explained("copy", folder), working(folder, "duplicating"), writing(folder):
             with changing(folder):  # nobody writes to the database while it is copied
                 shutil.copytree(
@@ -95,8 +89,6 @@ def duplicate(home: Path, name: str) -> str:
         with _changing(home):
             target = _free(home, f"{name} copy")
             _take_place(building, target)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return target.name
 
 
@@ -199,11 +191,3 @@ def _take_place(folder: Path, target: Path) -> None:
     for name in _LOCKS:
         (target / name).unlink(missing_ok=True)
     folder.rename(target)  # an empty folder gives way
-
-
-def _forget_left_over(bin_folder: Path) -> None:
-    """Remove what a process that was killed had begun to copy."""
-    for old in bin_folder.glob(f"{_COPY}*"):
-        with contextlib.suppress(OSError):
-            if time.time() - old.stat().st_mtime > LEFT_OVER_SECONDS:
-                shutil.rmtree(old, ignore_errors=True)
