@@ -79,8 +79,8 @@ class Run(NamedTuple):
 
 
 def add_run(
-    folder: Path, kind: str, files: Mapping[str, Writer], *, clusters: str = "", facts: Mapping[str, Any] | None = None,
-    time: str | None = None, then: Callable[[sqlite3.Connection, int], object] | None = None,
+    folder: Path, kind: str, files: Files, *, clusters: str = "", facts: Mapping[str, Any] | None = None,
+    time: str | None = None, then: Then | None = None,
 ) -> Run:  # fmt: skip
     """Write a run; it is the present one of its kind from then on, all of it or nothing.
 
@@ -181,9 +181,7 @@ def reading_file(run: Run, name: str) -> Iterator[Path]:
         yield path
 
 
-def open_clusters(
-    folder: Path, number: int, *, then: Callable[[sqlite3.Connection, int], object] | None = None
-) -> None:
+def open_clusters(folder: Path, number: int, *, then: Then | None = None) -> None:
     """Make earlier clusters the present ones, with all that rests on them; `then` as of `add_run`."""
     with changing(folder) as db:
         entry = append(db, OPENING, "", number)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from support.files import state_of_file
 from support.images import read_bytes
 
 
@@ -36,10 +37,8 @@ def in_common(files: Sequence[Path], others: Sequence[Path]) -> np.ndarray:
 
 
 def _size_of(file: Path) -> int | None:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return None
+    state = state_of_file(file)
+    return state[1] if state else None
 
 
 def content_of(file: Path) -> bytes | None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from PIL import Image
 
 from pipeline.reporting.evidence.basis import sha256_if_there
 from pipeline.reporting.evidence.statement import EVIDENCE_FILE, LISTS_FOLDER
@@ -34,7 +33,7 @@ from reasons.register import REGISTER_FILE, Entry, load_register
 from store.output_folder import save_files
 from store.runs import CONFIRMATION, present_runs
 from support.files import prepare_folder
-from support.images import UNREADABLE
+from support.images import size_of
 from support.progress import Progress, no_progress
 from support.tables import table_text
 from support.text import printable
@@ -186,7 +185,7 @@ def _coco(folder: Path, review: Review) -> dict[str, Any]:
     clusters, reasons = review.clusters, load_reasons(folder, review.original)
     rccs = {title(rcc): (clusters.labels == rcc).nonzero()[0].tolist() for rcc in rccs_of(clusters)}
     names = rccs | {f"weak spot {rank}": rows.tolist() for rank, rows in enumerate(reasons.images, 1)}
-    sizes = {row: size for row, path in enumerate(clusters.paths) if (size := _size(clusters.image_root / path))}
+    sizes = {row: size for row, path in enumerate(clusters.paths) if (size := size_of(clusters.image_root / path))}
     tags: dict[int, list[str]] = {row: [] for row in sizes}
     annotations: list[dict[str, Any]] = []
     for category, (name, rows) in enumerate(names.items(), 1):
@@ -204,11 +203,3 @@ def _coco(folder: Path, review: Review) -> dict[str, Any]:
         ],
         "annotations": annotations,
     }
-
-
-def _size(file: Path) -> tuple[int, int] | None:
-    try:
-        with Image.open(file) as image:
-            return image.size
-    except UNREADABLE:
-        return None
