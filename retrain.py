@@ -347,7 +347,7 @@ def _mixed(original: Predictions, retrained: Predictions, share: float) -> Predi
 
 
 def _judged(material: _Material, images: LabelledImages, found: Predictions) -> AnsweredImages:
-    judgement = judge(material.dnn, images, found.indices, found.outputs, threshold=material.threshold)
+    judgement = judge(material.dnn, images, found, threshold=material.threshold)
     return in_words(material.dnn.path, images, judgement)
 
 

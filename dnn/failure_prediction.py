@@ -135,7 +135,7 @@ def predict_failures(
     dnn = sized_for(dnn, images.files)  # once, so that other images are compared at the same size
     what = "Running the model on test images"
     predictions = predict_apart(dnn, images.root, images.paths, progress=progress, what=what)
-    wrong = ~judge(dnn, images, predictions.indices, predictions.outputs).right
+    wrong = ~judge(dnn, images, predictions).right
     return FailurePrediction(
         dnn.path, predictions.outputs, wrong, images.classes, functools.partial(predict_apart, dnn)
     )
@@ -188,7 +188,7 @@ def predict_failures_from_tables(
 
     def look_up(root: Path, paths: Sequence[str], **_: object) -> Predictions:
         known = np.array([i for i, path in enumerate(paths) if path in place], np.int64)
-        return Predictions(known, outputs[[place[paths[i]] for i in known.tolist()]], ())
+        return Predictions(known, outputs[[place[paths[i]] for i in known.tolist()]])
 
     return FailurePrediction(cells.source, tested.probabilities, ~tested.right, tested.classes, look_up, tuple(notes))
 

@@ -151,7 +151,7 @@ def find_failures(
     held, sentences = draw(images, hold_out) if hold_out else (np.zeros(len(images.paths), bool), ())
     held_out, images = images.taken(held).paths, images.taken(~held)
     found = predict_apart(dnn, images.root, images.paths, progress=progress)
-    judgement = judge(dnn, images, found.indices, found.outputs, threshold=options.threshold)
+    judgement = judge(dnn, images, found, threshold=options.threshold)
     doubtful = doubts(dnn, judgement.accuracy, "the test images")
     images = dataclasses.replace(images, skipped=(*images.skipped, *found.skipped))
     notes = (*dnn.assumptions, *assumptions, *doubtful, *sentences)

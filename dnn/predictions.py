@@ -70,21 +70,6 @@ class LabelledImages:
         return dataclasses.replace(self, paths=paths, labels=self.labels[rows])
 
 
-class Outputs(NamedTuple):
-    """A model's outputs for the readable images among some.
-
-    Attributes
-    ----------
-    indices : ndarray of shape (n,), int64
-        The readable images, in the given order.
-    outputs : ndarray of shape (n, n_classes or n_outputs), float32
-        As in `Predictions`; not necessarily finite.
-    """
-
-    indices: np.ndarray
-    outputs: np.ndarray
-
-
 class Predictions(NamedTuple):
     """The DNN's outputs for images.
 
@@ -95,11 +80,12 @@ class Predictions(NamedTuple):
     outputs : ndarray of shape (n_images, n_classes), float32
         Probabilities (of several sigmoids: each on its own). For a regression, outputs of shape (n_images, n_outputs).
     skipped : tuple of Skipped
+        The unreadable ones, as of `predict`.
     """
 
     indices: np.ndarray
     outputs: np.ndarray
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[Skipped, ...] = ()
 
 
 class Judgement(NamedTuple):
@@ -365,8 +351,8 @@ def batches(dnn: Dnn, pixels: Pixels, order: np.ndarray, batch_size: int) -> Any
 
 def run_model(
     dnn: Dnn, model: Any, pixels: Pixels, order: np.ndarray, *, progress: Progress = no_progress, what: str = ""
-) -> Outputs:
-    """Run a model with the same inputs and outputs as `dnn.model`.
+) -> Predictions:
+    """Run a model with the same inputs and outputs as `dnn.model`; what it gives is not necessarily finite.
 
     Parameters
     ----------
@@ -385,7 +371,7 @@ def run_model(
             indices.append(kept.numpy())
         done = min(done + BATCH_SIZE, len(order))
         progress(what, done, len(order))
-    return Outputs(np.concatenate(indices), np.concatenate(outputs))
+    return Predictions(np.concatenate(indices), np.concatenate(outputs))
 
 
 def as_probabilities(outputs: np.ndarray, task: str, activation: str) -> np.ndarray:
@@ -421,14 +407,14 @@ def predict(
     files = [root / path for path in paths]
     dnn = sized_for(dnn, files)
     pixels = Pixels(dnn, files, cache_bytes=0)
-    indices, outputs = run_model(dnn, model or dnn.model, pixels, np.arange(len(files)), progress=progress, what=what)
+    found = run_model(dnn, model or dnn.model, pixels, np.arange(len(files)), progress=progress, what=what)
     skipped = skipped_of(pixels, paths)
-    if not len(outputs):
+    if not len(found.outputs):
         first = f". The first, {skipped[0].path}: {skipped[0].reason}" if skipped else ""
         raise SAFEError(f"Expected readable images in {root}. Received {len(skipped)}, all of them unreadable{first}")
-    if not np.isfinite(outputs).all():
+    if not np.isfinite(found.outputs).all():
         raise SAFEError(f"The model's outputs must be finite. Received NaN or infinity; is {dnn.path} damaged?")
-    return Predictions(indices, outputs, skipped)
+    return found._replace(skipped=skipped)
 
 
 def skipped_of(pixels: Pixels, paths: Sequence[str]) -> tuple[Skipped, ...]:
@@ -436,21 +422,19 @@ def skipped_of(pixels: Pixels, paths: Sequence[str]) -> tuple[Skipped, ...]:
     return tuple(Skipped(paths[i], reason) for i, reason in sorted(pixels.unreadable.items()))
 
 
-def judge(
-    dnn: Dnn, images: LabelledImages, indices: np.ndarray, outputs: np.ndarray, *, threshold: float | None = None
-) -> Judgement:
-    """Compare outputs (see `run_model`) with the labels of the images.
+def judge(dnn: Dnn, images: LabelledImages, found: Predictions, *, threshold: float | None = None) -> Judgement:
+    """Compare outputs with the labels of the images.
 
     Parameters
     ----------
     threshold : float
         Required for a regression: a prediction is correct if its error is at most this.
     """
-    labels = images.labels[indices]
+    indices, outputs, _ = found
     if dnn.task == "regression":
         return judge_regression(images, indices, outputs, threshold)
     predicted = outputs.argmax(axis=1)
-    return Judgement(indices, predicted, outputs.max(axis=1), predicted == labels)
+    return Judgement(indices, predicted, outputs.max(axis=1), predicted == images.labels[indices])
 
 
 def judge_regression(

@@ -108,7 +108,7 @@ class Sources(NamedTuple):
             for file, one in zip(images.files, pixels, strict=True):
                 Image.fromarray(one).save(file)
             found = predict_apart(self.dnn, images.root, names, progress=self.progress)
-        return judge(self.dnn, images, found.indices, found.outputs, threshold=asked.record.get("threshold")).right
+        return judge(self.dnn, images, found, threshold=asked.record.get("threshold")).right
 
 
 def _sources(out: Path, asked: Asking, within: Path | None, progress: Progress) -> Sources:

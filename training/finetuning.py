@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dnn.model import Dnn
-from dnn.predictions import Judgement, LabelledImages, Outputs, Pixels, batches, judge, run_model
+from dnn.predictions import Judgement, LabelledImages, Pixels, Predictions, batches, judge, run_model
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
 from training.checkpoint import Checkpoint, load_checkpoint, restore_state, run_key, save_checkpoint, state_of
@@ -160,7 +160,8 @@ def draw_balanced(groups: np.ndarray, n: int, rng: np.random.Generator) -> np.nd
 def fine_tune(
     dnn: Dnn, data: TrainingData, settings: Settings, *, threshold: float | None = None,
     progress: Progress = no_progress, on_epoch: OnEpoch = lambda history, passes: None,
-    should_stop: Callable[[], bool] = lambda: False, checkpoint: Path | None = None, original: Outputs | None = None,
+    should_stop: Callable[[], bool] = lambda: False, checkpoint: Path | None = None,
+    original: Predictions | None = None,
 ) -> FineTuning:  # fmt: skip
     """Fine-tune a copy of the DNN; the same data and settings give the same images in the same order.
 
@@ -175,7 +176,7 @@ def fine_tune(
         Called before each batch; if it returns True, training stops and the weights of the best epoch are kept.
     checkpoint : Path, optional
         A file for the state after each epoch. Fine-tuning resumes from it if it was written by the same fine-tuning.
-    original : Outputs, optional
+    original : Predictions, optional
         Those of `original_outputs`, if they are known.
 
     Raises
@@ -202,12 +203,12 @@ def fine_tune(
     images = LabelledImages(Path(), (), (), data.labels)
     started = time.monotonic()
     original = original or original_outputs(dnn, data, progress=progress)
-    targets, weights = _targets(dnn, data, settings, original, judge(dnn, images, *original, threshold=threshold).right)
+    targets, weights = _targets(dnn, data, settings, original, judge(dnn, images, original, threshold=threshold).right)
     model = _compiled_copy(dnn, settings, steps)
 
     def check(epoch: int, loss: float, began: float) -> Epoch:
-        on_validation = judge(dnn, images, *run_model(dnn, model, data.pixels, validation), threshold=threshold)
-        on_unsafe = judge(dnn, images, *run_model(dnn, model, data.pixels, unsafe), threshold=threshold)
+        on_validation = judge(dnn, images, run_model(dnn, model, data.pixels, validation), threshold=threshold)
+        on_unsafe = judge(dnn, images, run_model(dnn, model, data.pixels, unsafe), threshold=threshold)
         share = balanced_share(on_unsafe, data.groups)
         return Epoch(epoch, loss, on_validation.accuracy, share, round(time.monotonic() - began, 2))
 
@@ -240,18 +241,18 @@ def fine_tune(
     return FineTuning(model, tuple(history), best, stopped, time.monotonic() - started)
 
 
-def original_outputs(dnn: Dnn, data: TrainingData, *, progress: Progress = no_progress) -> Outputs:
+def original_outputs(dnn: Dnn, data: TrainingData, *, progress: Progress = no_progress) -> Predictions:
     """The outputs of the original model for the images with a label, from which `soft_targets` follow."""
     labelled = np.flatnonzero(data.groups != UNLABELLED)
     return run_model(dnn, dnn.model, data.pixels, labelled, progress=progress, what=_RUNNING)
 
 
 def _targets(
-    dnn: Dnn, data: TrainingData, settings: Settings, original: Outputs, right: np.ndarray
+    dnn: Dnn, data: TrainingData, settings: Settings, original: Predictions, right: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """What each image is to give, and its weight: `soft_targets`, or the answers for images without a label."""
     keep = np.where(data.groups == TRAINING, settings.keep, settings.keep_unsafe)
-    targets, weights = soft_targets(dnn, data.labels, *original, right, keep=keep)
+    targets, weights = soft_targets(dnn, data.labels, *original[:2], right, keep=keep)
     if data.answers is not None:
         rest = data.groups == UNLABELLED
         targets[rest] = data.answers[rest][:, -targets.shape[1] :]

@@ -295,8 +295,7 @@ def test_there_is_a_second_pass_whose_epochs_follow_those_of_the_first(dnn, data
 def test_the_original_network_counts_more_where_it_is_likely_right(dnn, data):
     rest = unlabelled_in(data)
     first = fine_tune(dnn, data, TWICE)
-    _, before = run_model(dnn, dnn.model, data.pixels, rest)
-    _, after = run_model(dnn, first.model, data.pixels, rest)
+    before, after = (run_model(dnn, model, data.pixels, rest).outputs for model in (dnn.model, first.model))
     wrong = np.linspace(0, 1, len(rest))
     asked = []
     settings = TWICE._replace(by_right=0.25)
