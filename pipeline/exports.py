@@ -27,12 +27,18 @@ def export_results(
     to : path
         A folder, or a name that ends in `.zip`.
     rccs : sequence of int, optional
-        The RCCs to export; by default all of them, with the report.
+        The RCCs to export, `NOISE` for the images in no cluster; by default all of them, with the report.
+
+    Raises
+    ------
+    SAFEError
+        As of `pipeline.reporting.export.write_copies`, or there is nothing to export.
     """
     review = load_review(out)
     export.check_target(to)
-    report = "" if rccs else report_html(out, progress=progress)
-    return export.export_rccs(review.clusters, review.notes, to, what=rccs or None, report=report, progress=progress)
+    rows = export.export_rows(review.clusters, review.notes, what=rccs or None)
+    report, columns = "" if rccs else report_html(out, progress=progress), export.ExportedImage._fields
+    return export.write_copies(to, review.clusters.image_root, rows, columns, report=report, progress=progress)
 
 
 def export_spot(out: Path, rank: int, to: StrPath, *, progress: Progress = no_progress) -> export.Export:

@@ -34,7 +34,7 @@ from support.entries import StrPath, path_of
 from support.errors import SAFEError
 from support.files import DAMAGED, encoded, free_name, put_back, regular, replacing, replacing_folder
 from support.images import FORMATS, UNREADABLE, Skipped, read_bytes, reason_for
-from support.progress import Progress, no_progress
+from support.progress import Progress
 from support.run_folder import EXPORT_MARK
 from support.tables import table_text
 from support.text import printable, some
@@ -209,35 +209,6 @@ def file_name(path: str, taken: set[str]) -> str:
 # --- Writing ----------------------------------------------------------------------------------------------------
 
 
-def export_rccs(
-    clusters: RootCauseClusters,
-    notes: Mapping[int, RccNote],
-    to: StrPath,
-    *,
-    what: Collection[int] | None = None,
-    report: str = "",
-    progress: Progress = no_progress,
-) -> Export:
-    """Copy the images of RCCs to a folder or ZIP file, completely or not at all; an earlier export there is replaced.
-
-    Parameters
-    ----------
-    to : path
-        As of `write_copies`.
-    what : collection of int, optional
-        The RCCs to export; by default all, and the images in no cluster.
-    report : str
-        HTML to write as `report.html`.
-
-    Raises
-    ------
-    SAFEError
-        There is something else, it cannot be written to, or there is nothing to export.
-    """
-    rows = export_rows(clusters, notes, what=what)
-    return write_copies(to, clusters.image_root, rows, ExportedImage._fields, report=report, progress=progress)
-
-
 def write_copies(
     to: StrPath, root: Path, rows: Sequence[Any], columns: Sequence[str], *, report: str = "", progress: Progress
 ) -> Export:
@@ -254,8 +225,8 @@ def write_copies(
         Path of each image, and where to copy it, relative to the folder: a folder and a name.
     columns : sequence of str
         The fields, for the table of the rows. A row whose image could not be copied has no `file` there.
-    report
-        As for `export_rccs`.
+    report : str
+        HTML to write as `report.html`.
 
     Raises
     ------

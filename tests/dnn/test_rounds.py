@@ -10,8 +10,8 @@ from dnn.failures import collect_failures
 from dnn.tested import find_predictions, read_predictions
 from pipeline.comparison import explain_failures
 from pipeline.descriptions import known_parameters, refresh_rccs
+from pipeline.exports import export_results
 from pipeline.generation import ClusteringSettings, generate_clusters
-from pipeline.reporting.export import export_rccs
 from pipeline.reporting.history import list_runs, restore_run
 from rccs.clusters import RootCauseClusters, load_clusters
 from rccs.gifs import gif_shows
@@ -68,7 +68,7 @@ def test_an_earlier_run_keeps_its_images_when_the_network_gets_them_right(case):
     refresh_rccs(case.out)
     assert content_of(restored) == content
     assert load_review(case.out).notes[0].name == "nights"
-    export = export_rccs(restored, {}, case.out / "export")
+    export = export_results(case.out, case.out / "export")
     assert (export.images, export.missing) == (len(before), ())
     assert len(rounds_in(case.out)) == 1
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.descriptions import mend, refresh_rccs, show_present
-from pipeline.reporting.export import export_rccs
+from pipeline.exports import export_results
 from pipeline.reporting.history import list_runs, prune_runs
 from pipeline.reporting.report import write_report
 from rccs.clusters import load_clusters, save_clusters
@@ -82,7 +82,7 @@ def test_an_analysis_that_is_moved_or_copied_with_its_images_is_the_same(placed,
     assert known_of(there) == known
     assert _report(there) == document.replace(str(whole), str(target))
     clusters = load_clusters(there)
-    exported = export_rccs(clusters, {}, there / "export")
+    exported = export_results(there, there / "export")
     assert (exported.images, exported.missing) == (len(clusters.paths), ())
     assert len(list_runs(there)) == 1
     # It is the same analysis for what is computed and said from now on.

@@ -7,12 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.reporting.export import (
-    ExportedImage,
-    export_rccs,
-    export_rows,
-    folder_name,
-)
+from pipeline.reporting.export import ExportedImage, export_rows, folder_name, write_copies
 from rccs.answers import CONFIDENCE, Answers
 from rccs.clusters import save_clusters
 from rccs.nearness import by_closeness
@@ -20,11 +15,17 @@ from rccs.review.edits import merge_rccs
 from rccs.review.notes import RccNote
 from rccs.review.review import load_review
 from support.errors import SAFEError
+from support.progress import no_progress
 from tests.helpers.places import names_in
 from tests.helpers.steadied import steadied
 
 NOTES = {0: RccNote(0, "sunglasses at night", "hazard", "unsafe"), 2: RccNote(2, "", "", "safe")}
 FOLDERS = ["RCC_00_sunglasses-at-night", "RCC_01", "RCC_02", "no_cluster"]
+
+
+def export_rccs(clusters, notes, to, what=None, report=""):
+    rows = export_rows(clusters, notes, what=what)
+    return write_copies(to, clusters.image_root, rows, ExportedImage._fields, report=report, progress=no_progress)
 
 
 def rows_of(text: str) -> list[dict]:
