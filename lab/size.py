@@ -19,7 +19,7 @@ _NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, to
 # Names by which a function reads, writes or looks at files
 TOUCHING = {"open", "read_text", "write_text", "read_bytes", "write_bytes", "replace", "rename", "unlink", "mkdir",
             "exists", "is_file", "is_dir", "stat", "glob", "rglob", "iterdir", "scandir", "copyfile", "copy2",
-            "copytree", "rmtree", "save_files", "save_text", "replacing", "read_json", "read_record", "read_arrays",
+            "copytree", "rmtree", "save_files", "replacing", "read_json", "read_record", "read_arrays",
             "regular"}  # fmt: skip
 
 

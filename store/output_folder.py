@@ -194,11 +194,6 @@ def showing(folder: Path) -> Iterator[None]:
         raise SAFEError(f"{error} {kept}") from error
 
 
-def save_text(folder: Path, name: str, text: str) -> None:
-    """Replace a text file of the output folder (UTF-8), as `save_files` does."""
-    save_files(folder, {name: text})
-
-
 def own_files(folder: Path, names: Collection[str]) -> list[str]:
     """Those of some names that there are in a folder as files of SAFE's own."""
     listed = _listed(folder)

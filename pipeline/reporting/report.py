@@ -38,7 +38,7 @@ from reasons.comparison import Reasons, load_reasons
 from reasons.confirmation import asked
 from reasons.probes import load_probes
 from reasons.register import register_of
-from store.output_folder import check_own, save_text
+from store.output_folder import check_own, save_files
 from store.runs import CLUSTERS, CONFIRMATION, PROBES, RETRAINING, SELECTION, present_runs, runs_of
 from support.errors import SAFEError
 from support.files import prepare_folder
@@ -92,7 +92,7 @@ def write_report(folder: Path, *, basis: str | None = None, progress: Progress =
     """
     prepare_folder(folder)
     check_own(folder, REPORT_FILE)
-    save_text(folder, REPORT_FILE, report_html(folder, basis=basis, progress=progress))
+    save_files(folder, {REPORT_FILE: report_html(folder, basis=basis, progress=progress)})
     return folder / REPORT_FILE
 
 

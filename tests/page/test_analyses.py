@@ -40,7 +40,7 @@ from rccs.clusters import LABELS_FILE, RUN_FILE, RootCauseClusters, labels_text,
 from rccs.gifs import GIF_FOLDER
 from rccs.unsafe_set import UNSAFE_SET_FILE
 from store.database import DATABASE_FILE
-from store.output_folder import save_text, working
+from store.output_folder import save_files, working
 from store.runs import CLUSTERS, RUNS_FOLDER, runs_of
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK
@@ -69,7 +69,7 @@ def fill(folder: Path, clusters: RootCauseClusters) -> Path:
     (folder / GIF_FOLDER).mkdir()
     (folder / GIF_FOLDER / "RCC_00.gif").write_bytes(b"GIF89a")
     save_clusters(dataclasses.replace(clusters, image_root=folder / FAILURES), folder)
-    save_text(folder, LABELS_FILE, labels_text(clusters))
+    save_files(folder, {LABELS_FILE: labels_text(clusters)})
     remember(folder, "clusters", {"folder": str(folder / FAILURES), "aside": "/elsewhere"})
     return folder
 
@@ -131,7 +131,7 @@ def test_a_name_that_is_none_for_a_folder_is_refused_in_one_sentence(home, typed
 def test_what_is_no_analysis_is_found_under_no_name(home):
     make(home, "a")
     (home / "a" / "b").mkdir()
-    save_text(home / "a" / "b", LABELS_FILE, "")
+    save_files(home / "a" / "b", {LABELS_FILE: ""})
     (home / "link").symlink_to(home / "a")
     (home / "file").write_text("")
     (home / "plain").mkdir()
@@ -324,21 +324,21 @@ def test_the_summary_says_how_far_an_analysis_is_and_what_is_next(home, clusters
     folder = home / make(home, "a")
     assert summary_of(folder)[:5] == (None,) * 5
     assert "Collect the failures" in summary_of(folder).step
-    save_text(folder, ACCURACY_FILE, json.dumps({"failures": 27}))
+    save_files(folder, {ACCURACY_FILE: json.dumps({"failures": 27})})
     assert (summary_of(folder).failures, summary_of(folder).step) == (27, "Find the reasons")
     save_clusters(clusters, folder)
-    save_text(folder, LABELS_FILE, labels_text(clusters))
+    save_files(folder, {LABELS_FILE: labels_text(clusters)})
     summary = summary_of(folder)
     assert (summary.failures, summary.rccs) == (27, clusters.n_rccs)
     assert summary.step == "Select the unsafe set"
     for labels, step in ((",", "Label 2 images"), ("x,", "Label 1 image"), ("x,y", "Retrain")):
         rows = zip("ab", labels.split(","), strict=True)
-        save_text(folder, UNSAFE_SET_FILE, "image,label\n" + "".join(f"{image},{label}\n" for image, label in rows))
+        save_files(folder, {UNSAFE_SET_FILE: "image,label\n" + "".join(f"{image},{label}\n" for image, label in rows)})
         assert summary_of(folder).step == step
-    save_text(folder, RETRAINING_FILE, json.dumps({"accuracy_before": 0.5, "accuracy_after": 0.75, "test_size": 8}))
+    save_files(folder, {RETRAINING_FILE: json.dumps({"accuracy_before": 0.5, "accuracy_after": 0.75, "test_size": 8})})
     assert summary_of(folder).accuracy == (0.5, 0.75, 8)
     assert summary_of(folder).step == "Look at what is still wrong, and write the report"
-    save_text(folder, REPORT_FILE, "")
+    save_files(folder, {REPORT_FILE: ""})
     assert summary_of(folder).step == "Look at what is still wrong"
 
 

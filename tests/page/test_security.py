@@ -33,7 +33,7 @@ from page.serving.shelf import delete, make
 from pipeline.reporting.evidence.statement import EVIDENCE_FILE
 from pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
 from rccs.clusters import LABELS_FILE, labels_text, load_clusters, save_clusters
-from store.output_folder import save_text
+from store.output_folder import save_files
 from support.defects import LOG_FILE, VISITOR_MESSAGE
 from support.errors import SAFEError
 from support.files import cache_folder
@@ -222,7 +222,7 @@ def test_an_analysis_of_images_outside_the_root_is_not_opened(attacked, visitor)
     inner = out / make(out, "foreign")
     clusters = dataclasses.replace(load_clusters(out), image_root=attacked.secret / SECRET)
     save_clusters(clusters, inner)
-    save_text(inner, LABELS_FILE, labels_text(clusters))
+    save_files(inner, {LABELS_FILE: labels_text(clusters)})
     try:
         answer = raw(attacked.url, "/a/foreign/")
         assert answer.status_code == 409

@@ -14,7 +14,7 @@ from rccs.profiles import (
     profile_clusters,
     profiles_text,
 )
-from store.output_folder import save_text
+from store.output_folder import save_files
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_one_known_image_compares_with_nothing(clusters, known):
 
 def test_what_is_saved_is_read_back(clusters, known, tmp_path):
     profiles = profile_clusters(clusters, known.columns)
-    save_text(tmp_path, PROFILES_FILE, profiles_text(profiles))
+    save_files(tmp_path, {PROFILES_FILE: profiles_text(profiles)})
     read = load_profiles(tmp_path)
     assert [profile.text for profile in read] == [profile.text for profile in profiles]
     for ours, theirs in zip(profiles, read, strict=True):

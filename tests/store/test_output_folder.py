@@ -8,7 +8,7 @@ import pytest
 from pipeline.generation import generate_clusters
 from rccs.clusters import LABELS_FILE
 from store import output_folder
-from store.output_folder import save_files, save_text, working
+from store.output_folder import save_files, working
 from support.errors import SAFEError
 from tests.helpers.places import names_in
 
@@ -33,7 +33,7 @@ def test_long_work_in_a_folder_where_another_process_is_at_work_is_refused_in_wo
         message = rf"job is running in .*\(clustering since .*process {other.pid}\).*--out"
         with pytest.raises(SAFEError, match=message), working(tmp_path, "selecting"):
             pytest.fail("two at work")
-        save_text(tmp_path, "note.txt", "changes are made all the same")
+        save_files(tmp_path, {"note.txt": "changes are made all the same"})
     finally:
         other.kill()
         other.communicate()
@@ -47,7 +47,7 @@ def test_a_change_that_waits_too_long_is_refused_in_words_and_changes_nothing(tm
     try:
         assert other.stdout.readline() == "ready\n"
         with pytest.raises(SAFEError, match="Nothing was changed"):
-            save_text(tmp_path, "note.txt", "x")
+            save_files(tmp_path, {"note.txt": "x"})
     finally:
         other.communicate("go\n")
     assert not (tmp_path / "note.txt").exists()
@@ -61,7 +61,7 @@ def test_files_of_another_program_are_never_replaced_or_removed(clusters, tmp_pa
     out.mkdir()
     (out / LABELS_FILE).write_text("0\tcat\n")
     for write in (
-        lambda: save_text(out, LABELS_FILE, "1\tdog\n"),
+        lambda: save_files(out, {LABELS_FILE: "1\tdog\n"}),
         lambda: generate_clusters(clusters.image_root, out),
         lambda: save_files(out, {"a.txt": "1", LABELS_FILE: "1\tdog\n"}),
     ):
