@@ -24,8 +24,8 @@ from rccs.review.journal import (
     standing,
     touches,
 )
-from rccs.review.notes import RccNote, Said, Scope, SpotNote, combined, merged_note, tidy_note, title
-from rccs.review.review import CHANGED, Review, read_review, read_scope, read_spot_note
+from rccs.review.notes import RccNote, Said, combined, merged_note, tidy_note, title
+from rccs.review.review import CHANGED, Review, read_review, said_now
 from store.database import changing
 from store.entries import append, present_entries
 from store.output_folder import save_files, writing
@@ -241,19 +241,13 @@ class _Editing:
         seen, mine = reversed(edit.notes) if kind == "undo" else edit.notes
         if edit.kind == "rcc" and mine.rcc not in self.review.clusters.groups:
             raise SAFEError(f"{title(mine.rcc)} has no images any more. Take back first what has moved them.")
-        now: Any = read_scope(self.db)[0] if edit.kind == "scope" else None
-        now = now or (read_spot_note(self.db, mine) if edit.kind == "spot" else self.note(mine.rcc))
+        now = said_now(self.db, mine, self.review)[2]
         self.say(now, combined(seen, mine, now)[0], part_of=number)
         return self.read()
 
     def say(self, before: Said, after: Said, *, part_of: int | None = None, first: int | None = None) -> int:
         """Add an entry on what is said from now on, by itself or as part of an edit; its number."""
-        if isinstance(after, Scope):
-            kind, subject = "scope", ""
-        elif isinstance(after, SpotNote):
-            kind, subject = "spot", after.subject
-        else:
-            kind, subject = "rcc", self.review.subjects[after.rcc]
+        kind, subject, _ = said_now(self.db, after, self.review)
         value = {"before": before, "after": after, **({"first": first} if first else {})}
         return append(self.db, kind, subject, value, author=self.maker.by, run=self.review.run, part_of=part_of)
 

@@ -21,7 +21,7 @@ import numpy as np
 from rccs.clusters import RootCauseClusters, load_clusters, run_of, run_record, subjects_of
 from rccs.dbscan.outcome import NOISE
 from rccs.review.journal import MAKING, Edit, edits_in, labels_after, reviewed
-from rccs.review.notes import AnyNote, Kept, RccNote, Scope, SpotNote, combined, says_something, tidy_note
+from rccs.review.notes import AnyNote, Kept, RccNote, Said, Scope, SpotNote, combined, says_something, tidy_note
 from rccs.spots.weak_spots import WeakSpot, canonical_conditions, conditions_text, load_spots, read_conditions
 from store.database import changing, reading
 from store.entries import Entry, append, present, present_entries
@@ -162,7 +162,7 @@ def set_note(
     SAFEError
         The RCC does not exist, the conditions are invalid, or a field is too long, or not one of those that it may be.
     """
-    theirs: Any
+    review = None
     if isinstance(note, RccNote):
         original = original or load_clusters(folder)
     elif isinstance(note, SpotNote):
@@ -172,17 +172,22 @@ def set_note(
             review = read_review(db, folder, original)
             if note.rcc not in review.clusters.groups:
                 raise SAFEError(f"There is no RCC {note.rcc} to write a note on. Choose one that is displayed.")
-            theirs, run = review.notes.get(note.rcc, RccNote(note.rcc)), review.run
-            kind, subject = "rcc", review.subjects[note.rcc]
-        elif isinstance(note, SpotNote):
-            theirs = read_spot_note(db, note)
-            kind, subject = "spot", theirs.subject
-        else:
-            kind, subject, theirs = "scope", "", read_scope(db)[0]
+            run = review.run
+        kind, subject, theirs = said_now(db, note, review)
         kept, conflicts = combined(tidy_note(seen) if seen else theirs, tidy_note(note), theirs)
         if kept != theirs:
             append(db, kind, subject, {"before": theirs, "after": kept}, author=by, run=run)
     return Kept(kept, conflicts)
+
+
+def said_now(db: sqlite3.Connection, note: Said, review: Review | None) -> tuple[str, str, Any]:
+    """The kind and the subject of the entries on what a note is about, and what is said of it (of an RCC: `review`)."""
+    if isinstance(note, RccNote) and review:
+        return "rcc", review.subjects[note.rcc], review.notes.get(note.rcc, RccNote(note.rcc))
+    if isinstance(note, SpotNote):
+        theirs = read_spot_note(db, note)
+        return "spot", theirs.subject, theirs
+    return "scope", "", read_scope(db)[0]
 
 
 def load_scope(folder: Path) -> tuple[Scope, Entry | None]:
