@@ -23,7 +23,7 @@ from reasons.groups import named_groups
 from reasons.listed import Reason
 from reasons.probes import PROBES_FILE, ROTATION, Images, Probe, images_of, load_probes, probe, probes_text, spread_over
 from store.output_folder import working
-from store.runs import CLUSTERS, PROBES, add_run, present_runs, remove_run
+from store.runs import CLUSTERS, PROBES, add_run, present_runs
 from support.entries import StrPath
 from support.errors import SAFEError
 from support.images import UNREADABLE, decode, read_bytes
@@ -62,9 +62,8 @@ def probe_reasons(
         runs, kept = present_runs(out), list[Probe]()
         with contextlib.suppress(SAFEError):  # damaged, which is told where it is shown
             kept = [one for one in load_probes(runs.get(PROBES)) if one.subject not in {one.subject for one in probes}]
-        add_run(out, PROBES, {PROBES_FILE: probes_text([*kept, *probes])}, clusters=runs[CLUSTERS].itself)
-        if PROBES in runs:
-            remove_run(runs[PROBES])
+        files = {PROBES_FILE: probes_text([*kept, *probes])}
+        add_run(out, PROBES, files, clusters=runs[CLUSTERS].itself, instead_of=runs.get(PROBES))
         show_reasons(out)
     return probes
 

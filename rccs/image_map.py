@@ -26,7 +26,7 @@ from rccs.dbscan.umap_reducer import UMAP_NEIGHBOURS, load_umap
 from rccs.parameters import ANGLE_SUFFIX
 from rccs.review.notes import RccNote, title
 from store.output_folder import Writer
-from store.runs import CLUSTERS, MAP, add_run, present_runs, remove_run, run_file
+from store.runs import CLUSTERS, MAP, add_run, present_runs, run_file
 from support.errors import SAFEError
 from support.files import DAMAGED, read_arrays
 from support.text import display_name, printable
@@ -141,9 +141,7 @@ def save_map(folder: Path, clusters: RootCauseClusters, positions: MapPositions)
     files: dict[str, Writer] = {MAP_FILE: lambda path: np.savez(path, xy=positions.xy, stamp=stamp)}
     runs = present_runs(folder)
     if CLUSTERS in runs:
-        add_run(folder, MAP, files, clusters=runs[CLUSTERS].itself)
-        if MAP in runs:
-            remove_run(runs[MAP])
+        add_run(folder, MAP, files, clusters=runs[CLUSTERS].itself, instead_of=runs.get(MAP))
 
 
 def load_map(folder: Path, clusters: RootCauseClusters) -> MapPositions | None:

@@ -44,7 +44,7 @@ from rccs.spots.weak_spots import (
 from reasons.groups import KnownGroups, notes_of
 from reasons.order import order_of
 from store.output_folder import Writer
-from store.runs import COMPARISON, Run, add_run, present_runs, reading_file, remove_run
+from store.runs import COMPARISON, Run, add_run, present_runs, reading_file
 from support.entries import StrPath
 from support.errors import SAFEError
 from support.files import read_arrays
@@ -488,9 +488,8 @@ def save_reasons(
         WEAK_SPOTS_FILE: spots_text(reasons.spots),
         COMPARISON_FILE: lambda path: np.savez(path, **arrays),
     }
-    add_run(folder, COMPARISON, files, clusters=run.itself, facts={"offer": offer} if offer else {})
-    if before:
-        remove_run(before)  # it said less of the same
+    facts = {"offer": offer} if offer else {}
+    add_run(folder, COMPARISON, files, clusters=run.itself, facts=facts, instead_of=before)
 
 
 def load_reasons(folder: Path, clusters: RootCauseClusters, run: Run | None = None) -> Reasons:

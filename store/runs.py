@@ -80,7 +80,7 @@ class Run(NamedTuple):
 
 def add_run(
     folder: Path, kind: str, files: Files, *, clusters: str = "", facts: Mapping[str, Any] | None = None,
-    time: str | None = None, then: Then | None = None,
+    time: str | None = None, then: Then | None = None, instead_of: Run | None = None,
 ) -> Run:  # fmt: skip
     """Write a run; it is the present one of its kind from then on, all of it or nothing.
 
@@ -96,6 +96,8 @@ def add_run(
         As of `store.entries.append`.
     then : callable, optional
         Adds entries in the same transaction, given the number of the entry.
+    instead_of : Run, optional
+        What was computed before, and is removed: it says less of the same.
 
     Raises
     ------
@@ -123,6 +125,8 @@ def add_run(
                 (entry,) = entries(db, "number = ?", number)
     except OSError as error:
         raise SAFEError(f"Could not write to {runs}: {error.strerror or error}. Nothing was changed.") from error
+    if instead_of:
+        remove_run(instead_of)
     return _run_of(entry, folder)
 
 
