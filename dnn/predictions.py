@@ -376,16 +376,14 @@ def run_model(
 
 def as_probabilities(outputs: np.ndarray, task: str, activation: str) -> np.ndarray:
     """Convert outputs of shape (n, n_outputs) to probabilities of shape (n, n_classes); not those of a regression."""
+    from scipy.special import expit, softmax
+
     if task == "regression":
         return outputs
     if outputs.shape[1] == 1:
-        # For a logit, tanh gives 1 / (1 + exp(-x)) without overflow.
-        second = outputs if activation == "sigmoid" else (1 + np.tanh(outputs / 2)) / 2
+        second = outputs if activation == "sigmoid" else expit(outputs)
         return np.hstack([1 - second, second])
-    if activation != "logits":
-        return outputs
-    powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    return softmax(outputs, axis=1) if activation == "logits" else outputs
 
 
 def predict(
