@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnn.tested import AnsweredImages
+from dnn.tested import LABEL, PREDICTED, AnsweredImages
 from FE import stream_features
 from features.attributes import ATTRIBUTES
 from features.batches import Stream
@@ -58,7 +58,6 @@ NEARLY_ALL = 0.8  # of an RCC's images, for a weak spot to be its reason
 MOST_OF_ALL = 0.5  # failing images in such a weak spot: one that holds most of them distinguishes no RCC
 IN_A_ROW = 9  # images that stand for an order
 MOST_COMPARED = 10_000  # tested images; of more, a random part is compared
-LABEL, PREDICTED = "label", "predicted"
 
 
 class Comparison(NamedTuple):

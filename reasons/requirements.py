@@ -214,9 +214,8 @@ def findings(
     of, correlation = grouping(groups, wrong)
 
     def finding(required: Requirement) -> Finding:
-        holds = np.ones(len(wrong), bool)
-        for condition in required.conditions:
-            holds &= condition.holds(columns[condition.column])
+        of_each = (condition.holds(columns[condition.column]) for condition in required.conditions)
+        holds = np.logical_and.reduce([np.ones(len(wrong), bool), *of_each])
         tested, failing = int(holds.sum()), int((holds & wrong).sum())
         if not tested:
             return Finding(required, OPEN, 0, 0, 0.0, 1.0, None)
