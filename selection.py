@@ -22,6 +22,7 @@ from features.batches import Stream
 from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.dbscan.neighbours import Points
 from rccs.dbscan.outcome import NOISE
+from rccs.parameters import find_parameters
 from rccs.projected import Aside, Projected, project
 from rccs.spots.spot_candidates import SpotCandidates, SpotsSought
 from rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
@@ -202,7 +203,8 @@ def select_unsafe_set(
     spots = SpotCandidates(sought, clusters, listing, keep=wanted // 2, leave_out=left_out) if sought else None
     nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)
     batches = (stream or stream_features)(listing, extractor, progress=progress)
-    aside = Aside(clusters.set_aside, listing, within) if clusters.set_aside else None
+    parameters = find_parameters(listing.root, within=within)
+    aside = Aside(clusters.set_aside, listing, parameters) if clusters.set_aside else None
     projected = project(batches, clusters.projection, aside.of if aside else None)
     n_improvement, unreadable = _add_candidates(nearest, spots, projected)
     skipped = [*listing.skipped, *unreadable]

@@ -4,7 +4,7 @@ What was set aside from the failing images, a recorded parameter or a measured a
 well, as far as it is known of them: in a column of the kind that it had when the clusters were found.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from features.attributes import ATTRIBUTES, measured_images
 from features.batches import FeatureBatch
 from rccs.dbscan.projection import Projection
 from rccs.dbscan.set_aside import CATEGORY, Nuisance, SetAside
-from rccs.parameters import find_parameters, numbers_of, read_texts
+from rccs.parameters import numbers_of, read_texts
 from support.entries import StrPath
 from support.images import ImageListing, Skipped
 from support.progress import Progress, no_progress
@@ -54,22 +54,45 @@ def project(
 
 
 class Aside:
-    """What was set aside from the failing images, to be set aside from improvement images as far as it is known."""
+    """What was set aside from the failing images, to be set aside from others as far as it is known of them.
 
-    def __init__(self, what: SetAside, listing: ImageListing, within: Path | None) -> None:
+    A nuisance is recorded or, if it is not, measured, or else unknown.
+
+    Parameters
+    ----------
+    listing : ImageListing
+        All of the others: how names in the table are matched depends on which images there are.
+    parameters : path, optional
+        The table of their recorded parameters.
+    known : mapping of str to sequence of str
+        What else is known of each of them, such as its class.
+
+    Raises
+    ------
+    SAFEError
+        The table cannot be read.
+    """
+
+    def __init__(
+        self, what: SetAside, listing: ImageListing, parameters: StrPath | None, **known: Sequence[str]
+    ) -> None:
         self._what, self._root = what, listing.root
         self._row = {path: row for row, path in enumerate(listing.paths)}
-        source = find_parameters(listing.root, within=within)
-        self._recorded = recorded_texts(what, listing.root, listing.paths, parameters=source)
+        texts = {**(read_texts(parameters, listing.root, listing.paths) if parameters else {}), **known}
+        self._recorded = {name: texts[name] for name in what.names if any(texts.get(name, ()))}
         self._unknown = dict.fromkeys(what.names, 0)
 
-    def of(self, paths: Sequence[str]) -> Nuisance:
-        """The same for some of the images."""
+    def of(self, paths: Sequence[str], *, progress: Progress = no_progress) -> Nuisance:
+        """The same for some of the images; a SAFEError if the cache of measured attributes cannot be used."""
         rows = [self._row[path] for path in paths]
-        recorded = {name: [texts[row] for row in rows] for name, texts in self._recorded.items()}
-        columns = nuisance_columns(self._what, self._root, paths, recorded, progress=no_progress)
+        measured = attributes_of(set(self._what.names) - set(self._recorded), self._root, paths, progress=progress)
+        columns = {}
         for factor in self._what.factors:
-            self._unknown[factor.name] += int((~factor.known(columns[factor.name])).sum())
+            told = self._recorded.get(factor.name)
+            texts = [told[row] for row in rows] if told else [""] * len(rows)
+            column = np.array(texts, str) if factor.kind == CATEGORY else measured.get(factor.name, numbers_of(texts))
+            columns[factor.name] = column
+            self._unknown[factor.name] += int((~factor.known(column)).sum())
         return Nuisance(self._what, columns)
 
     @property
@@ -91,41 +114,3 @@ def attributes_of(
         return {}
     rows = measured_images(root, paths, progress=progress)
     return {name: rows[:, ATTRIBUTES.index(name)].astype(np.float64) for name in wanted}
-
-
-def recorded_texts(
-    what: SetAside, root: Path, paths: Sequence[str], *, parameters: StrPath | None
-) -> dict[str, list[str]]:
-    """The recorded values of nuisances, as texts; a nuisance of which nothing is recorded is left out.
-
-    Raises
-    ------
-    SAFEError
-        The table cannot be read.
-    """
-    texts = read_texts(parameters, root, paths) if parameters else {}
-    return {name: texts[name] for name in what.names if any(texts.get(name, ()))}
-
-
-def nuisance_columns(
-    what: SetAside, root: Path, paths: Sequence[str], recorded: Mapping[str, Sequence[str]], *, progress: Progress
-) -> dict[str, np.ndarray]:
-    """A column for each nuisance: recorded if it is, otherwise measured, or else unknown.
-
-    Parameters
-    ----------
-    recorded : mapping of str to sequence of str
-        Of the same images, where they are known.
-
-    Raises
-    ------
-    SAFEError
-        The cache of measured attributes cannot be used.
-    """
-    measured = attributes_of(set(what.names) - set(recorded), root, paths, progress=progress)
-    columns = {}
-    for factor in what.factors:
-        texts = recorded.get(factor.name, [""] * len(paths))
-        typed = np.array(texts, str) if factor.kind == CATEGORY else numbers_of(texts)
-        columns[factor.name] = measured[factor.name] if factor.name in measured and factor.kind != CATEGORY else typed
-    return columns

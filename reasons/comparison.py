@@ -26,9 +26,8 @@ from features.extractor import Extractor
 from rccs.answers import CONFIDENCE, NOTHING, known_in
 from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.dbscan.outcome import NOISE
-from rccs.dbscan.set_aside import Nuisance
 from rccs.parameters import MOST_CATEGORIES, find_parameters, read_parameters, read_texts, typed_column
-from rccs.projected import attributes_of, nuisance_columns, recorded_texts
+from rccs.projected import Aside, attributes_of
 from rccs.spots.groups import Groups
 from rccs.spots.new_images import with_new_rates
 from rccs.spots.rates import Rate, failure_rates, nearest_failing, regions
@@ -233,16 +232,11 @@ def points_of_tested(
     """
     extractor = clusters.recalled_extractor(weights)
     features, read = features_of_tested(tested, rows, extractor, stream=stream, progress=progress)
-    what, nuisance = clusters.set_aside, None
-    if what:
-        # Of all tested images, since how names are matched depends on which others there are.
-        texts = recorded_texts(what, tested.root, tested.paths, parameters=parameters)
-        if LABEL in what.names:
-            texts[LABEL] = tested.answers.label.tolist()
-        used = rows[read].tolist()
-        recorded = {name: [column[row] for row in used] for name, column in texts.items()}
-        paths = [tested.paths[row] for row in used]
-        nuisance = Nuisance(what, nuisance_columns(what, tested.root, paths, recorded, progress=progress))
+    nuisance = None
+    if clusters.set_aside:
+        listing, labels = ImageListing(tested.root, tested.paths, ()), tested.answers.label.tolist()
+        aside = Aside(clusters.set_aside, listing, parameters, label=labels)
+        nuisance = aside.of([tested.paths[row] for row in rows[read].tolist()], progress=progress)
     return clusters.projection.apply(features, nuisance=nuisance), read
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from dnn.tested import AnsweredImages
 from FE import stream_features
 from rccs.clusters import RootCauseClusters
+from rccs.parameters import find_parameters
 from rccs.projected import Aside, project
 from rccs.unsafe_set import UnsafeImage, UnsafeSet
 from reasons.comparison import compared_images, points_of_tested
@@ -122,7 +123,8 @@ def gather_improvement(
         paths = [paths[row] for row in np.sort(np.random.default_rng(0).permutation(n_images)[:MOST]).tolist()]
         notes = (f"Only {MOST:,} of {n_images:,} improvement images are compared, drawn at random.",)
     listing = listing._replace(paths=tuple(paths))
-    aside = Aside(clusters.set_aside, listing, within) if clusters.set_aside else None
+    parameters = find_parameters(listing.root, within=within)
+    aside = Aside(clusters.set_aside, listing, parameters) if clusters.set_aside else None
     batches = stream_features(listing, clusters.recalled_extractor(weights), progress=progress)
     parts = list(project(batches, clusters.projection, aside.of if aside else None))
     points = np.concatenate([np.zeros((0, clusters.points.shape[1]), np.float32), *(part.points for part in parts)])
