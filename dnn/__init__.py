@@ -1,7 +1,9 @@
 """The DNN under test: its inputs and outputs, its failures, and where it is likely to fail.
 
 In order, each importing only from those before it: `model_file` (what a Keras file says about a model, read
-without executing anything in it), `onnx_model`, `model` (inputs and outputs), `predictions`, `targets` (of a
-regression), `tested` and `given_answers` (what other programs say that the DNN answers), `failures` and
-`failure_prediction`.
+without executing anything in it), `onnx_model`, `model` (inputs and outputs), `predictions`, `heatmaps` (where it
+looks), `model_process` (a process of its own), `tested` (its answers to the whole test set), `targets` (of a
+regression), `group_columns` and `held_out` (images of one group, and those that prove a retraining), `confusion`,
+`given_answers` (what other programs say that the DNN answers), `rounds` (earlier failures), `failures`, those of
+`detection/`, and `failure_prediction`.
 """

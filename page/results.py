@@ -65,8 +65,8 @@ class Shown(NamedTuple):
     at : int
         When the folder was looked at, in nanoseconds of this machine's clock: of two looks the later one counts.
     probes : list of Probe
-    probed : int
-        The number of the run that they are of.
+    probed : object
+        What differs where they are of another run.
     """
 
     review: Review

@@ -1,11 +1,11 @@
-"""Analyses of the version before this one, taken over when they are opened.
+"""Analyses of versions before 2.0, taken over when they are opened.
 
-That version kept everything in files: the present run in the output folder itself, earlier ones as copies in
-`runs/<time>/`, and what people said in tables and JSON files beside them. `.safe.json` listed the files that it wrote.
+Those kept everything in files: the present run in the output folder itself, earlier ones as copies in `runs/<time>/`,
+and what people said in tables and JSON files beside them. `.safe.json` listed the files that SAFE wrote.
 
 Nothing of them is changed before all is in the database and in folders of runs. An entry says when that was begun, and
 one that it is done. What a killed process has left in between is removed, and begun anew; what it has left afterwards
-is moved to `before-migration/` by the next one. Nobody else reads the files of that version.
+is moved to `before-migration/` by the next one. Nobody else reads the files of those versions.
 """
 
 import contextlib
@@ -71,7 +71,7 @@ _TIME = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")  # the name of an earlier run
 
 
 def migrate(folder: Path) -> str:
-    """Take over what the version before this one wrote to a folder, if it did and it was not yet taken over.
+    """Take over what a version before 2.0 wrote to a folder, if it did and it was not yet taken over.
 
     Returns
     -------
@@ -177,7 +177,7 @@ class _Move(NamedTuple):
 
 
 class _Old(NamedTuple):
-    """An analysis of the version before.
+    """An analysis of a version before 2.0.
 
     Attributes
     ----------

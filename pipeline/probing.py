@@ -57,8 +57,8 @@ def probe_reasons(
                 "Expected an analysis that compares failing images with right ones and, of a regression, knows the "
                 f"threshold on its error. Received: {out}. Collect the failures with the model, and cluster them."
             )
-        sources = _sources(out, asked, within, progress)
-        probes = [one for reason in asked.reasons if names or reason.more for one in sources.probes(reason)]
+        probing = _probing(out, asked, within, progress)
+        probes = [one for reason in asked.reasons if names or reason.more for one in probing.probes(reason)]
         runs, kept = present_runs(out), list[Probe]()
         with contextlib.suppress(SAFEError):  # damaged, which is told where it is shown
             kept = [one for one in load_probes(runs.get(PROBES)) if one.subject not in {one.subject for one in probes}]
@@ -68,7 +68,7 @@ def probe_reasons(
     return probes
 
 
-class Sources(NamedTuple):
+class Probing(NamedTuple):
     """The DNN, what it is asked about, groups and rotation of the test set, and where to report progress."""
 
     dnn: Dnn
@@ -110,7 +110,7 @@ class Sources(NamedTuple):
         return judge(self.dnn, images, found, threshold=asked.record.get("threshold")).right
 
 
-def _sources(out: Path, asked: Asking, within: Path | None, progress: Progress) -> Sources:
+def _probing(out: Path, asked: Asking, within: Path | None, progress: Progress) -> Probing:
     tested = asked.tested
     dnn = sized_for(asked.load(progress), [tested.root / path for path in tested.paths])
     table = table_of(out, "parameters", asked.review.clusters)
@@ -119,7 +119,7 @@ def _sources(out: Path, asked: Asking, within: Path | None, progress: Progress) 
     if table and any(ROTATION in one.stated for one in asked.reasons):
         turned = read_texts(table, tested.root, tested.paths).get(ROTATION, turned)
     # Angles that are near each other may be a whole turn apart; few images are turned by 135 degrees.
-    return Sources(dnn, asked, of, (np.nan_to_num(numbers_of(turned)) + 135) % 360 - 135, progress)
+    return Probing(dnn, asked, of, (np.nan_to_num(numbers_of(turned)) + 135) % 360 - 135, progress)
 
 
 def _pixels(file: Path, dnn: Dnn) -> np.ndarray | None:
