@@ -6,7 +6,7 @@ import itertools
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,12 +19,15 @@ from clustering import find_root_cause_clusters
 from features.extractor import Extractor
 from features.network import load_network
 from features.weights import FC2_VARIABLE
+from pipeline.comparison import explain_failures
+from pipeline.generation import ClusteringSettings, generate_clusters
 from rccs.clusters import RootCauseClusters, save_clusters
 from rccs.dbscan.outcome import NOISE
 from rccs.dbscan.resamples import FEWEST_SAMPLES
+from tests.helpers.answered import AnsweredCase, People, draw_case, draw_people
 from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.places import closed_port
-from tests.helpers.scenes import draw_scene
+from tests.helpers.scenes import draw_scenes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,16 +53,6 @@ def alone(monkeypatch: pytest.MonkeyPatch, homes: Iterator[Path]) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
     monkeypatch.delenv(FC2_VARIABLE, raising=False)
     monkeypatch.setattr("features.weights.FC2_URL", f"http://127.0.0.1:{closed_port()}/vgg16_weights.h5")
-
-
-def draw_scenes(folder: Path, counts: Mapping[str, int], seed: int = 0) -> Path:
-    """`draw_scenes(folder, {"night": 5, "snow": 4})`: the folder, with images night_00.png, night_01.png, …"""
-    rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    for scene, count in counts.items():
-        for i in range(count):
-            draw_scene(scene, rng).save(folder / f"{scene}_{i:02d}.png")
-    return folder
 
 
 @pytest.fixture
@@ -146,6 +139,40 @@ def out(clusters: RootCauseClusters, tmp_path: Path) -> Path:
     """An output folder that holds `clusters`."""
     save_clusters(clusters, tmp_path / "out")
     return tmp_path / "out"
+
+
+@pytest.fixture
+def case(fake_network: FakeNetwork, tmp_path: Path) -> AnsweredCase:
+    """A test set that the DNN has answered."""
+    return draw_case(tmp_path)
+
+
+@pytest.fixture
+def generated(case: AnsweredCase) -> AnsweredCase:
+    """The same with RCCs of its failing images."""
+    generate_clusters(case.failing, case.out, ClusteringSettings(extractor="vgg16-conv"))
+    return case
+
+
+@pytest.fixture
+def explained(generated: AnsweredCase) -> AnsweredCase:
+    """The same with weak spots and failure rates."""
+    assert explain_failures(generated.out)
+    return generated
+
+
+@pytest.fixture
+def people(fake_network: FakeNetwork, tmp_path: Path) -> People:
+    """A test set of persons who look different."""
+    return draw_people(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model and its sets (see `tests.helpers.small_models.draw_sets`)."""
+    from tests.helpers.small_models import draw_sets  # here, since most tests need no TensorFlow
+
+    return draw_sets(tmp_path_factory.mktemp("sets"))
 
 
 def by_scene(found: RootCauseClusters, root: Path) -> RootCauseClusters:

@@ -15,8 +15,9 @@ from rccs.clusters import LABELS_FILE, RUN_FILE
 from rccs.profiles import PROFILES_FILE
 from rccs.unsafe_set import FILENAMES_FILE
 from store.runs import RUNS_FOLDER
-from tests.conftest import draw_scenes, put_fake_network
+from tests.conftest import put_fake_network
 from tests.helpers.places import in_run, names_in
+from tests.helpers.scenes import draw_scenes
 from tests.support.test_entries import bad_paths
 
 TOOL = Path(SAFE_Tool.__file__)

@@ -13,7 +13,6 @@ from dnn.predictions import LabelledImages
 from dnn.tested import find_predictions, load_predictions, read_predictions
 from support.images import find_images
 from support.run_folder import FAILURES, PREDICTIONS_FILE
-from tests.helpers.answered import AnsweredCase, draw_case
 from tests.helpers.places import rows_in
 
 
@@ -31,11 +30,6 @@ def of_persons(folder: Path, sizes: list[int]) -> tuple[LabelledImages, np.ndarr
     (folder / "parameters.csv").write_text("\n".join(["image,person", *rows]))
     order = np.argsort(paths)
     return images_of(folder, [paths[i] for i in order]), person[order]
-
-
-@pytest.fixture
-def case(tmp_path: Path) -> AnsweredCase:
-    return draw_case(tmp_path)
 
 
 # --- The draw ---------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import pytest
 
 from dnn.detection.detector_failures import find_detection_failures
 from dnn.failures import collect_failures
@@ -19,15 +18,10 @@ from rccs.review.notes import RccNote
 from rccs.review.review import load_review, set_note
 from rccs.rounds import rounds_in
 from support.run_folder import FAILURES, OBJECTS
-from tests.helpers.answered import AnsweredCase, draw_case
+from tests.helpers.answered import AnsweredCase
 from tests.helpers.detected import draw_detected, write_json
 
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")
-
-
-@pytest.fixture
-def case(fake_network, tmp_path) -> AnsweredCase:
-    return draw_case(tmp_path)
 
 
 def collect(case: AnsweredCase, *, right: str = "") -> set[str]:

@@ -1,5 +1,8 @@
 """Images that are drawn: one look per root cause."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -29,3 +32,16 @@ def draw_scene(scene: str, rng: np.random.Generator, side: int = 64) -> Image.Im
         draw.rectangle((0, y, side, side), fill=colour)
     noisy = np.asarray(image) + rng.normal(0, 3, (side, side, 3))
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+
+
+def draw_scenes(folder: Path, counts: Mapping[str, int], seed: int = 0, side: int = 64, **names: str) -> Path:
+    """`draw_scenes(folder, {"night": 5, "snow": 4})`: the folder, with images night_00.png, night_01.png, …
+
+    `names` are other names for images of a scene, with braces for the number.
+    """
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for scene, count in counts.items():
+        for i in range(count):
+            draw_scene(scene, rng, side).save(folder / names.get(scene, f"{scene}_{{:02d}}.png").format(i))
+    return folder

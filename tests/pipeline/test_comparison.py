@@ -31,16 +31,9 @@ from tests.helpers.places import rows_in
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")
 
 
-@pytest.fixture
-def case(fake_network: FakeNetwork, tmp_path: Path) -> AnsweredCase:
-    return draw_case(tmp_path)
-
-
-def test_rcc_that_fails_more_often_is_told_from_one_that_only_looks_alike(case):
-    generate_clusters(case.failing, case.out, SETTINGS)
-    assert explain_failures(case.out)
-    review = load_review(case.out)
-    reasons = load_reasons(case.out, review.original)
+def test_rcc_that_fails_more_often_is_told_from_one_that_only_looks_alike(explained):
+    review = load_review(explained.out)
+    reasons = load_reasons(explained.out, review.original)
     rates = reasons.rates(review.clusters)
     rcc_of = dict(zip(review.clusters.paths, review.clusters.labels.tolist(), strict=True))
     night, snow = (rcc_of[f"{scene}/{scene}_00.png"] for scene in ("night", "snow"))
@@ -48,46 +41,44 @@ def test_rcc_that_fails_more_often_is_told_from_one_that_only_looks_alike(case):
     assert rates[night].verdict == "more"
     assert rates[snow].rate == pytest.approx(0.5, abs=0.1)
     assert by_excess(review.clusters.groups, rates)[0] == night
-    assert [int(row["wrong"]) for row in rows_in(case.out / RATES_FILE)] == [rates[k].wrong for k in range(3)]
+    assert [int(row["wrong"]) for row in rows_in(explained.out / RATES_FILE)] == [rates[k].wrong for k in range(3)]
     assert reasons.base == pytest.approx(26 / 74)
     assert reasons.comparison.notes == ()
     # Each scene is a class, so that its own rate is expected where it lies alone.
     assert rates[night].expected == pytest.approx(1.0)
 
 
-def test_weak_spots_hold_the_images_that_fail_and_stay_with_their_run(case):
-    generate_clusters(case.failing, case.out, SETTINGS)
-    explain_failures(case.out)
-    review = load_review(case.out)
-    reasons = load_reasons(case.out, review.original)
+def test_weak_spots_hold_the_images_that_fail_and_stay_with_their_run(explained):
+    review = load_review(explained.out)
+    reasons = load_reasons(explained.out, review.original)
     assert reasons.spots
     spot, rows = reasons.spots[0], reasons.images[0]
     assert spot.wrong == len(rows) >= 12
     assert spot.rate > 0.9
     assert {f"night/night_{i:02d}.png" for i in range(12)} <= {review.clusters.paths[row] for row in rows}
     assert sum(n for _, n in reasons.overlaps(review.clusters, 0)) == spot.wrong
-    with Image.open(spot_gif_path(case.out, 1)) as image:
+    with Image.open(spot_gif_path(explained.out, 1)) as image:
         assert image.n_frames == spot.wrong
-    assert len(runs_of(case.out, COMPARISON)) == 1  # what was found before all images were compared is not kept
+    assert len(runs_of(explained.out, COMPARISON)) == 1  # what was found before all images were compared is not kept
 
     # They come back with their run,
-    spots = (case.out / WEAK_SPOTS_FILE).read_text()
-    generate_clusters(case.failing / "night", case.out, SETTINGS)
-    assert not (case.out / WEAK_SPOTS_FILE).exists()
-    [earlier] = [run for run in list_runs(case.out) if not run.current]
-    restore_run(case.out, earlier.name)
-    show_present(case.out)
-    assert (case.out / WEAK_SPOTS_FILE).read_text() == spots
-    assert load_reasons(case.out, load_clusters(case.out)).comparison
+    spots = (explained.out / WEAK_SPOTS_FILE).read_text()
+    generate_clusters(explained.failing / "night", explained.out, SETTINGS)
+    assert not (explained.out / WEAK_SPOTS_FILE).exists()
+    [earlier] = [run for run in list_runs(explained.out) if not run.current]
+    restore_run(explained.out, earlier.name)
+    show_present(explained.out)
+    assert (explained.out / WEAK_SPOTS_FILE).read_text() == spots
+    assert load_reasons(explained.out, load_clusters(explained.out)).comparison
 
     # and rates follow the engineer's edits.
-    merge_rccs(case.out, 1, 0)
-    refresh_rccs(case.out)
-    review = load_review(case.out)
-    reasons = load_reasons(case.out, review.original)
+    merge_rccs(explained.out, 1, 0)
+    refresh_rccs(explained.out)
+    review = load_review(explained.out)
+    reasons = load_reasons(explained.out, review.original)
     merged = reasons.rates(review.clusters)[0]
     assert merged.wrong == 20
-    assert int(rows_in(case.out / RATES_FILE)[0]["wrong"]) == 20
+    assert int(rows_in(explained.out / RATES_FILE)[0]["wrong"]) == 20
     assert reasons.spots
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.comparison import explain_failures
 from pipeline.confirmation import confirm
 from pipeline.descriptions import mend
 from pipeline.generation import ClusteringSettings, generate_clusters
@@ -23,15 +22,7 @@ from training.closure import CLOSURE_FILE
 
 
 @pytest.fixture
-def case(fake_network, tmp_path) -> AnsweredCase:
-    case = draw_case(tmp_path)
-    generate_clusters(case.failing, case.out, ClusteringSettings(extractor="vgg16-conv"))
-    assert explain_failures(case.out)
-    return case
-
-
-@pytest.fixture
-def fresh(case, tmp_path) -> AnsweredCase:
+def fresh(explained, tmp_path) -> AnsweredCase:
     """Other images of the same scenes, with the same answers."""
     fresh = draw_case(tmp_path / "fresh")
     rng = np.random.default_rng(1)
@@ -43,39 +34,39 @@ def fresh(case, tmp_path) -> AnsweredCase:
     return fresh
 
 
-def test_reasons_are_confirmed_kept_and_shown(case, fresh, capsys):
-    given = ["--predictions", str(fresh.table), "--tested", str(fresh.test), "--out", str(case.out)]
+def test_reasons_are_confirmed_kept_and_shown(explained, fresh, capsys):
+    given = ["--predictions", str(fresh.table), "--tested", str(fresh.test), "--out", str(explained.out)]
     assert main(["confirm", *given]) == 0
     told = capsys.readouterr().out
     assert "weak spot 1, " in told
     assert ": confirmed. 12 of 12 fresh images are wrong (100%, 74–100%), elsewhere " in told
-    with (case.out / CONFIRMATION_FILE).open(newline="") as file:
+    with (explained.out / CONFIRMATION_FILE).open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows[0]["verdict"] == CONFIRMED
     assert any(row["reason"].startswith("RCC ") for row in rows)
-    assert len(runs_of(case.out, CONFIRMATION)) == 1
-    (case.out / CONFIRMATION_FILE).unlink()
-    assert mend(case.out)
-    assert (case.out / CONFIRMATION_FILE).is_file()
-    assert "74 images that chose nothing, 26 of them wrong." in report_html(case.out)
-    assert "have been edited since" not in report_html(case.out)
-    merge_rccs(case.out, 1, 0)
-    assert "RCCs have been edited since" in report_html(case.out)
+    assert len(runs_of(explained.out, CONFIRMATION)) == 1
+    (explained.out / CONFIRMATION_FILE).unlink()
+    assert mend(explained.out)
+    assert (explained.out / CONFIRMATION_FILE).is_file()
+    assert "74 images that chose nothing, 26 of them wrong." in report_html(explained.out)
+    assert "have been edited since" not in report_html(explained.out)
+    merge_rccs(explained.out, 1, 0)
+    assert "RCCs have been edited since" in report_html(explained.out)
 
 
-def test_a_later_model_is_asked_which_reasons_are_left(case, fresh, capsys):
+def test_a_later_model_is_asked_which_reasons_are_left(explained, fresh, capsys):
     after = fresh.table.with_name("after.csv")  # all nights are right by now, and some of the woods wrong
     text = fresh.table.read_text().replace("night,wood,0.9,false", "night,night,0.9,true")
     after.write_text(text.replace("wood,wood,0.9,true", "wood,snow,0.9,false", 9))
-    given = ["--predictions", str(fresh.table), "--tested", str(fresh.test), "--out", str(case.out)]
+    given = ["--predictions", str(fresh.table), "--tested", str(fresh.test), "--out", str(explained.out)]
     assert main(["confirm", *given, "--after", str(after)]) == 0
     told = capsys.readouterr().out
     assert "  weak spot 1, label = night: reduced. Of 12 images, 12 were wrong and 0 are (0%, 0–26%)" in told
     assert "  everything else: new. Of 62 images, 14 were wrong and 23 are" in told
-    with (case.out / CLOSURE_FILE).open(newline="") as file:
+    with (explained.out / CLOSURE_FILE).open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows[-1]["state"] == "new"
-    document = report_html(case.out)
+    document = report_html(explained.out)
     for row in rows:  # each figure of the report is that of the table
         rate, limit = float(row["rate_after"]), float(row["limit"])
         verb = "is" if row["wrong_after"] == "1" else "are"
@@ -84,21 +75,21 @@ def test_a_later_model_is_asked_which_reasons_are_left(case, fresh, capsys):
         assert f"{row['state']}. {counts} ({rate_text(rate)}, {interval}): {100 * float(row['gain']):+.1f}" in document
         assert f"Of new ones, at most {limit:.1%} at 95%." in document
     assert main(["confirm", *given]) == 0
-    assert not (case.out / CLOSURE_FILE).exists()
+    assert not (explained.out / CLOSURE_FILE).exists()
     after.write_text("\n".join(text.splitlines()[:70]))
     assert main(["confirm", *given, "--after", str(after), "--partial"]) == 2
     assert "Expected answers of both models to the same images." in capsys.readouterr().err
 
 
-def test_images_and_classes_that_are_no_proof_and_clusters_without_answers_are_refused(case, fresh):
+def test_images_and_classes_that_are_no_proof_and_clusters_without_answers_are_refused(explained, fresh):
     with pytest.raises(SAFEError, match=r"Received 74 of 74 images that were, such as night/night_00\.png"):
-        confirm(case.out, case.table, case.test)
+        confirm(explained.out, explained.table, explained.test)
     fresh.table.write_text(fresh.table.read_text().replace("night,wood", "fog,wood"))
     with pytest.raises(SAFEError, match=r"also with fog\. Give images of the same classes"):
-        confirm(case.out, fresh.table, fresh.test)
-    assert not (case.out / CONFIRMATION_FILE).exists()
-    shutil.rmtree(case.out)
-    case.table.unlink()
-    generate_clusters(case.failing, case.out, ClusteringSettings(extractor="vgg16-conv"))
+        confirm(explained.out, fresh.table, fresh.test)
+    assert not (explained.out / CONFIRMATION_FILE).exists()
+    shutil.rmtree(explained.out)
+    explained.table.unlink()
+    generate_clusters(explained.failing, explained.out, ClusteringSettings(extractor="vgg16-conv"))
     with pytest.raises(SAFEError, match="Find the failures and cluster them first"):
-        confirm(case.out, fresh.table, fresh.test)
+        confirm(explained.out, fresh.table, fresh.test)

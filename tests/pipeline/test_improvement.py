@@ -1,28 +1,17 @@
 """The unsafe set of an output folder: how many images, where neither the accuracy nor the number is given."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 
-from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.improvement import select_images
 from selection import SelectionSettings
 from support.errors import SAFEError
 from support.run_folder import PREDICTIONS_FILE
-from tests.helpers.answered import AnsweredCase, draw_case
-from tests.helpers.fake_network import FakeNetwork
 
 
-@pytest.fixture
-def case(fake_network: FakeNetwork, tmp_path: Path) -> AnsweredCase:
-    """Failures beside predictions.csv: 26 of 74 test images."""
-    drawn = draw_case(tmp_path)
-    generate_clusters(drawn.failing, drawn.out, ClusteringSettings(extractor="vgg16-conv"))
-    return drawn
-
-
-def test_the_accuracy_is_that_of_the_predictions_the_clusters_were_found_with(case):
+def test_the_accuracy_is_that_of_the_predictions_the_clusters_were_found_with(generated):
+    case = generated  # 26 of 74 test images fail
     copies = shutil.copytree(case.test, case.out / "copies")
     unsafe = select_images(copies, case.out, SelectionSettings())
     assert unsafe.notes == ("they are test images, by content: a network that learns them cannot be tested with them",)

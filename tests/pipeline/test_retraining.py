@@ -14,7 +14,6 @@ from store.runs import RETRAINING, runs_of
 from support.errors import SAFEError
 from tests.dnn.test_model_process import children, trackers, until
 from tests.helpers.hostile_models import endless_rnn, vast_rows
-from tests.helpers.small_models import draw_sets
 from training.labels import Labelling
 from training.result import MODEL_FILE, load_retraining
 from training.settings import Wishes
@@ -24,11 +23,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_in_processes")]
 
 class Asked(Exception):  # noqa: N818, it is no error
     pass
-
-
-@pytest.fixture(scope="module")
-def sets(tmp_path_factory):
-    return draw_sets(tmp_path_factory.mktemp("sets"))
 
 
 @pytest.fixture

@@ -19,15 +19,8 @@ from rccs.spots.weak_spots import find_weak_spots
 from reasons.comparison import load_reasons
 from reasons.groups import named_groups, suspected_groups, undecided
 from support.errors import SAFEError
-from tests.helpers.answered import People, draw_people
-from tests.helpers.fake_network import FakeNetwork
 
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")
-
-
-@pytest.fixture
-def people(fake_network: FakeNetwork, tmp_path: Path) -> People:
-    return draw_people(tmp_path)
 
 
 def draw_tested(folder: Path, paths: list[str], right: np.ndarray, *columns: str) -> tuple[AnsweredImages, Path]:

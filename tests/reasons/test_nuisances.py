@@ -3,7 +3,6 @@
 import dataclasses
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,14 +25,8 @@ from SAFE_Tool import main
 from selection import SelectionSettings
 from support.errors import SAFEError
 from tests.helpers.answered import People, draw_people, draw_person
-from tests.helpers.fake_network import FakeNetwork
 
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")
-
-
-@pytest.fixture
-def people(fake_network: FakeNetwork, tmp_path: Path) -> People:
-    return draw_people(tmp_path)
 
 
 ASIDE = SETTINGS._replace(set_aside=("person",))

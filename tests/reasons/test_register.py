@@ -4,8 +4,6 @@ import csv
 
 import pytest
 
-from pipeline.comparison import explain_failures
-from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.reporting.report import report_html
 from rccs.review.edits import merge_rccs, undo_edit
 from rccs.review.journal import describe_edit
@@ -18,15 +16,11 @@ from SAFE_Tool import main
 from store.runs import CLUSTERS, CONFIRMATION, PROBES, add_run, present_runs
 from support.errors import SAFEError
 from support.tables import table_text
-from tests.helpers.answered import draw_case
 
 
 @pytest.fixture
-def out(fake_network, tmp_path):
-    case = draw_case(tmp_path)
-    generate_clusters(case.failing, case.out, ClusteringSettings(extractor="vgg16-conv"))
-    assert explain_failures(case.out)
-    return case.out
+def out(explained):
+    return explained.out
 
 
 def filled_in(out, **fields):

@@ -5,7 +5,7 @@ import pytest
 
 from FE import stream_features
 from pipeline.comparison import explain_failures, other_images
-from pipeline.generation import ClusteringSettings, generate_clusters
+from pipeline.generation import ClusteringSettings
 from pipeline.improvement import select_images
 from rccs.clusters import load_clusters
 from rccs.unsafe_set import load_unsafe_set
@@ -13,38 +13,30 @@ from reasons.similar_images import IMPROVEMENT, RIGHT, nearest_others
 from selection import SelectionSettings
 from support.images import find_images
 from support.progress import no_progress
-from tests.helpers.answered import AnsweredCase, draw_case
 
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")
 
 
 @pytest.fixture
-def case(fake_network, tmp_path) -> AnsweredCase:
-    found = draw_case(tmp_path)
-    generate_clusters(found.failing, found.out, SETTINGS)
-    return found
-
-
-@pytest.fixture
-def improvement(case, draw_folder, tmp_path):
+def improvement(generated, draw_folder, tmp_path):
     """Improvement images in class folders, from which an unsafe set was selected."""
     for name, seed in (("snow", 7), ("wood", 8)):
         draw_folder(tmp_path / "new" / name, {name: 6}, seed=seed)
-    select_images(tmp_path / "new", case.out, SelectionSettings(size=4))
+    select_images(tmp_path / "new", generated.out, SelectionSettings(size=4))
     return tmp_path / "new"
 
 
-def test_right_images_have_their_distances_in_the_space_of_pca_the_nearest_first(case, fake_network):
-    explain_failures(case.out)
+def test_right_images_have_their_distances_in_the_space_of_pca_the_nearest_first(generated, fake_network):
+    explain_failures(generated.out)
     seen = fake_network.images_seen
-    others = other_images(case.out, RIGHT, within=None, weights=None, progress=no_progress)
+    others = other_images(generated.out, RIGHT, within=None, weights=None, progress=no_progress)
     assert fake_network.images_seen == seen  # all features were computed for the failure rates
     assert (others.unreadable, others.notes) == (0, ())
-    clusters = load_clusters(case.out)
+    clusters = load_clusters(generated.out)
     row = clusters.paths.index("snow/snow_00.png")
     found = nearest_others(others, clusters.points[row], 5)
     by_hand = {}
-    for batch in stream_features(find_images(case.test), fake_network.extractor):
+    for batch in stream_features(find_images(generated.test), fake_network.extractor):
         points = clusters.projection.apply(batch.features)
         by_hand |= dict(zip(batch.paths, np.linalg.norm(points - clusters.points[row], axis=1).tolist(), strict=True))
     right = [f"snow/snow_{i:02d}.png" for i in range(8, 16)] + [f"wood/wood_{i:02d}.png" for i in range(6, 46)]
@@ -56,12 +48,12 @@ def test_right_images_have_their_distances_in_the_space_of_pca_the_nearest_first
     assert others.told[found[0][0]] == "snow → snow (90%)"
 
 
-def test_improvement_images_lie_where_the_selection_has_them(case, improvement, fake_network):
+def test_improvement_images_lie_where_the_selection_has_them(generated, improvement, fake_network):
     seen = fake_network.images_seen
-    others = other_images(case.out, IMPROVEMENT, within=None, weights=None, progress=no_progress)
+    others = other_images(generated.out, IMPROVEMENT, within=None, weights=None, progress=no_progress)
     assert fake_network.images_seen == seen
     assert others.root == improvement
-    clusters, unsafe = load_clusters(case.out), load_unsafe_set(case.out)
+    clusters, unsafe = load_clusters(generated.out), load_unsafe_set(generated.out)
     cores = clusters.points[clusters.is_core].astype(float)
     for image in unsafe.images:
         place = others.paths.index(image.image)
