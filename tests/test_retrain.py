@@ -11,7 +11,7 @@ from dnn.predictions import labelled_images, predict
 from pipeline.descriptions import show_present
 from pipeline.reporting.rounds import rounds_of
 from pipeline.summaries import retraining_summary
-from rccs.clusters import fingerprint, load_clusters, save_clusters
+from rccs.clusters import load_clusters, save_clusters
 from rccs.dbscan.outcome import NOISE
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from retrain import retrain
@@ -25,6 +25,7 @@ from tests.helpers.small_models import (
     draw_colour,
     draw_set,
     saved,
+    unsafe_set,
 )
 from training.earlier import kept_copy, learned_files
 from training.labels import Labelling
@@ -34,18 +35,6 @@ from training.settings import Wishes
 
 TINTED = {"red": ("blue", 5), "green": ("red", 4)}
 QUICK = {"learning_rate": 0.05, "epochs": 5, "batch_size": 8}
-
-
-def unsafe_set(root: Path, clusters=None, label=False):
-    """All tinted improvement images: RCC 0 is red in blue, RCC 1 green in red."""
-    images = [path for path in labelled_images(root).paths if "/in_" in path]
-    rows = tuple(
-        UnsafeImage(path, int(path.startswith("green")), 0.5, True, path.split("/")[0] if label else "")
-        for path in sorted(images, key=lambda path: path.startswith("green"))
-    )
-    belongs = fingerprint(clusters) if clusters is not None else "0" * 16
-    unsafe = UnsafeSet(root, rows, len(rows), "N = 9, as requested", 20, (5, 4), (), belongs)
-    return dataclasses.replace(unsafe, run=belongs if clusters is not None else "")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import shutil
 import signal
@@ -12,17 +11,12 @@ import SAFE_Tool
 from dnn.predictions import labelled_images
 from pipeline.descriptions import show_unsafe_set
 from pipeline.run_record import groups_of
-from rccs.clusters import fingerprint, load_clusters, save_clusters
-from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, save_unsafe_set
+from rccs.clusters import load_clusters, save_clusters
+from rccs.unsafe_set import UNSAFE_SET_FILE, save_unsafe_set
 from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.places import names_in, rows_in
-from tests.helpers.small_models import clusters_of, colour_model, draw_set, draw_sets, saved
+from tests.helpers.small_models import clusters_of, colour_model, draw_set, saved, unsafe_set
 from training.result import certainty_of, load_retraining
-
-
-@pytest.fixture(scope="module")
-def sets(tmp_path_factory):
-    return draw_sets(tmp_path_factory.mktemp("sets"))
 
 
 @pytest.fixture
@@ -33,12 +27,7 @@ def out(sets, tmp_path):
     clusters = clusters_of(sets / "test", failing)
     out.mkdir()
     save_clusters(clusters, out)
-    rows = tuple(
-        UnsafeImage(path, int(path.startswith("green")), 0.5, True)
-        for path in labelled_images(sets / "improvement").paths
-    )
-    unsafe = UnsafeSet(sets / "improvement", rows, 8, "N = 8", 8, (4, 4), (), fingerprint(clusters))
-    save_unsafe_set(dataclasses.replace(unsafe, run=fingerprint(clusters)), out)
+    save_unsafe_set(unsafe_set(sets / "improvement", clusters), out)
     return out
 
 

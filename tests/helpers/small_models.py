@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image
 
 from dnn.model import Dnn
-from dnn.predictions import Pixels
-from rccs.clusters import RootCauseClusters
+from dnn.predictions import Pixels, labelled_images
+from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.dbscan.projection import Projection
+from rccs.unsafe_set import UnsafeImage, UnsafeSet
 from training.finetuning import Epoch
 from training.result import Retraining
 from training.settings import Settings
@@ -160,6 +161,18 @@ def clusters_of(root: Path, labels: Mapping[str, int]) -> RootCauseClusters:
         knee=None,
         skipped=(),
     )
+
+
+def unsafe_set(root: Path, clusters: RootCauseClusters | None = None, label: bool = False) -> UnsafeSet:
+    """All tinted improvement images: RCC 0 is red in blue, RCC 1 green in red."""
+    images = [path for path in labelled_images(root).paths if "/in_" in path]
+    rows = tuple(
+        UnsafeImage(path, int(path.startswith("green")), 0.5, True, path.split("/")[0] if label else "")
+        for path in sorted(images, key=lambda path: path.startswith("green"))
+    )
+    belongs = fingerprint(clusters) if clusters is not None else "0" * 16
+    unsafe = UnsafeSet(root, rows, len(rows), f"N = {len(rows)}, as requested", 20, (5, 4), (), belongs)
+    return dataclasses.replace(unsafe, run=belongs if clusters is not None else "")
 
 
 class FakeModel:
