@@ -344,6 +344,14 @@ def failed(error: SAFEError | str) -> str:
     return f"<div class='safe-status safe-error' role='alert'>{escaped(in_fields(str(error)))}</div>"
 
 
+def if_there(show: Callable[[], dict]) -> dict:
+    """What `show` gives; nothing if there is nothing to show, or soon something else."""
+    try:
+        return show()
+    except SAFEError:
+        return gr.skip()
+
+
 def warn(what: str, why: SAFEError | str) -> None:
     """Say in a toast why a request was not carried out. (Gradio's page shows no title of a warning.)"""
     gr.Warning(f"<strong>{escaped(what)}</strong><br>{escaped(in_fields(str(why)))}")

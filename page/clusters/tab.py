@@ -31,6 +31,7 @@ from page.jobs import (
     done,
     empty,
     failed,
+    if_there,
     pane,
     put_away,
     reveal,
@@ -319,10 +320,8 @@ class ClustersTab:
         results = self._settings.results
         if not results.there:
             return gr.skip()
-        try:
-            return self.images_view.show_map(results.shown(), by if isinstance(by, str) else None)
-        except SAFEError:
-            return gr.skip()  # the status says what is wrong with the clusters
+        # If the clusters are damaged, the status says what is wrong with them.
+        return if_there(lambda: self.images_view.show_map(results.shown(), by if isinstance(by, str) else None))
 
     def _on_select(self, chosen: int | None, run: str) -> Iterator[dict]:
         results = self._settings.results.shown(run)

@@ -9,12 +9,11 @@ from markupsafe import Markup
 from dnn.confusion import ONE_ANOTHER, ConfusionMatrix, class_rates, confusion_matrix
 from page.failures.collected import Collected, CollectedFailures
 from page.grid_view import Listed, ListedView, scripted_widget
-from page.jobs import VIEW, pane, put_away, reveal
+from page.jobs import VIEW, if_there, pane, put_away, reveal
 from pipeline.reporting.markup import filled
 from rccs.answers import MISSED, NO_OBJECT, NOTHING, confused
 from rccs.spots.groups import counted, in_words
 from reasons.groups import KnownGroups
-from support.errors import SAFEError
 from support.text import count, printable
 
 WIDE = 12  # classes, from which on the matrix takes the whole width
@@ -83,7 +82,7 @@ class FailuresView:
             self.assumptions: filled("page/widgets/list.html", lines=[*failures.assumptions, written]),
             self.skipped_pane: gr.update(label=f"Skipped images ({len(skipped):,})", visible=bool(skipped)),
             self.skipped: [[printable(path), printable(reason)] for path, reason in skipped],
-            **self.images.show(shown.key, images_of(shown)),
+            **self._show_all(shown),
         }
         if shown.regression:
             return updates
@@ -91,7 +90,6 @@ class FailuresView:
         return {
             **updates,
             self.matrix_pane: gr.update(elem_classes=wide),
-            **self._show_matrix(shown),
             self.rates_pane: reveal(),
             self.rates: _rates(shown, groups),
         }
@@ -103,22 +101,18 @@ class FailuresView:
         self.images.wire({self.matrix: ""})
 
     def _on_opened(self, key: str) -> dict:
-        """The matrix and the grid, again."""
-        try:
-            shown = self._collected.shown(key)
-        except SAFEError:
-            return gr.skip()  # there is nothing to show, or soon something else
-        return {**self._show_matrix(shown), **self.images.show(key, images_of(shown))}
+        return if_there(lambda: self._show_all(self._collected.shown(key)))
 
-    def _show_matrix(self, shown: Collected) -> dict:
-        """The confusion matrix, with no cell at hand; a regression has none."""
+    def _show_all(self, shown: Collected) -> dict:
+        """All failing images in the grid and, with no cell at hand, the matrix; a regression has none."""
+        images = self.images.show(shown.key, images_of(shown))
         if shown.regression:
-            return {}
+            return images
         matrix = _matrix_of(shown)
         rows, columns = _names(matrix, shown.detector)
         cells = matrix_cells(matrix)
         nothing = matrix.classes.index(NOTHING) if shown.detector and NOTHING in matrix.classes else -1
-        return {self.matrix: gr.HTML("", rows=rows, columns=columns, cells=cells, nothing=nothing)}
+        return {**images, self.matrix: gr.HTML("", rows=rows, columns=columns, cells=cells, nothing=nothing)}
 
 
 def _matrix_of(shown: Collected) -> ConfusionMatrix:

@@ -10,12 +10,11 @@ from markupsafe import Markup
 from dnn.confusion import ONE_ANOTHER
 from page.failures.view import WIDE, cell_in, matrix_cells
 from page.grid_view import Listed, ListedView, scripted_widget
-from page.jobs import VIEW, pane, put_away, reveal
+from page.jobs import VIEW, if_there, pane, put_away, reveal
 from page.retraining.plots import class_bars, learning_curves, shares_right
 from pipeline.reporting.improvement import OLD, TAKEN_BEFORE, TAKEN_NOW, matrices_of
 from pipeline.reporting.markup import filled
 from rccs.review.notes import RccNote
-from support.errors import SAFEError
 from support.text import count
 from training.certainty import class_summary
 from training.comparison import Answered
@@ -130,10 +129,7 @@ class RetrainingView:
         self.images.wire({self.figures: "", self.before: f"{BEFORE}:", self.after: f"{AFTER}:"}, IMPROVED)
 
     def _on_opened(self, key: str) -> dict:
-        try:
-            return self._show_all(self._load(key), key)
-        except SAFEError:
-            return gr.skip()  # there is nothing to show, or soon something else
+        return if_there(lambda: self._show_all(self._load(key), key))
 
 
 def listed_images(result: Retraining, chosen: str) -> Listed:

@@ -13,7 +13,7 @@ from page.form_tab import FormTab
 from page.forms import remember, remembered
 from page.grid_view import Listed, ListedView, scripted_widget
 from page.job_view import News
-from page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, pane, reveal, take_labels, typed
+from page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, if_there, pane, reveal, take_labels, typed
 from page.results import Marks, Shown
 from pipeline.improvement import select_images
 from pipeline.summaries import selection_summary
@@ -130,12 +130,9 @@ class UnsafeTab(FormTab):
             raise SAFEError("Another unsafe set was selected in the meantime. Reload the page to see it.")
         return _listed(unsafe, chosen)
 
-    def _on_opened(self) -> dict:
-        try:
-            found = self.show()
-            return {widget: found[widget] for widget in (self.rccs, *self.images.outputs)}
-        except SAFEError:
-            return gr.skip()  # there is nothing to show, or soon something else
+    def _again(self) -> dict:
+        found = self.show()
+        return {widget: found[widget] for widget in (self.rccs, *self.images.outputs)}
 
     def _summary(self, unsafe: UnsafeSet) -> str:
         written = f"Written to {self._settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
@@ -213,7 +210,7 @@ class UnsafeTab(FormTab):
             self.example.click(lambda: tuple(map(str, filled)), None, fields, **VIEW)
         numbers = [form[name] for name in ("accuracy", "test_size", "factor")]
         gr.on([number.change for number in numbers], self._by_formula, numbers, form["size"], **VIEW)
-        self.rccs.opened(self._on_opened, None, [self.rccs, *self.images.outputs], **VIEW)
+        self.rccs.opened(lambda: if_there(self._again), None, [self.rccs, *self.images.outputs], **VIEW)
         self.images.wire({self.rccs: ""}, ALL)
         # Clusters generated again outdate the set: look again whenever the tab is opened.
         self._wire(loaded, news, tab)
