@@ -51,6 +51,11 @@ class FormView:
         """The same of the first row of a form, for a path."""
         return self.text(name, elem_id, label, info, f"/path/to/{example}", scale=3, min_width=220, **more)
 
+    def fill_from(self, button: gr.Button, values: Mapping[str, object]) -> gr.events.Dependency:
+        """Fill in fields with values, by name, when the button of the example is clicked."""
+        fields = [self._fields[name] for name in values]
+        return button.click(lambda: dict(zip(fields, map(str, values.values()), strict=True)), None, fields, **VIEW)
+
     def __getitem__(self, name: str) -> Any:
         return self._fields[name]
 

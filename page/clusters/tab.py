@@ -132,9 +132,8 @@ class ClustersTab:
         accepted.then(self._on_generate, form.widgets, [form.root, *outputs], **FOLLOW).then(
             self.on_map, images_view.colour, images_view.map_outputs, **VIEW
         )
-        example = self._settings.example
-        if example:
-            form.example.click(lambda: str(example.folder / "failures"), None, form["folder"], **VIEW)
+        if self._settings.example:
+            form.fill_from(form.example, {"folder": self._settings.example.folder / "failures"})
         self._spots.widget.select(
             self._on_spot, [self._spots.widget, window.run],
             [*self._spots.outputs, *images_view.outputs, self._runs_view.file], **LATEST, **IN_TURN,

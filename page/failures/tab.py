@@ -17,7 +17,7 @@ from page.failures.view import FailuresView, interval_text
 from page.form_tab import FormTab, given
 from page.forms import remember, remembered
 from page.job_view import News
-from page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, typed
+from page.jobs import FOLLOW, Job, PageSettings, done, empty, typed
 from page.results import Marks
 from pipeline.summaries import failures_summary
 from rccs.parameters import PARAMETERS_FILE
@@ -224,8 +224,7 @@ class FailuresTab(FormTab):
         gr.on(sent, self.on_collect, [*form.widgets, self.trust, self.partial], self.outputs, **FOLLOW)
         if self._settings.example:
             case = self._settings.example.folder
-            paths = ("model", str(case / "model.keras"), str(case / "test"))
-            self.example.click(lambda: paths, None, [form[name] for name in ("kind", "model", "test")], **VIEW)
+            form.fill_from(self.example, {"kind": "model", "model": case / "model.keras", "test": case / "test"})
         self.view.wire()
         self._wire(loaded, news)
 

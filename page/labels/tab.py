@@ -204,8 +204,7 @@ class LabelsTab:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
         if self._settings.example:
-            train = str(self._settings.example.folder / "train")
-            self.show_after(self.example.click(lambda: train, None, self.train, **VIEW))
+            self.show_after(form.fill_from(self.example, {"train": self._settings.example.folder / "train"}))
         gr.on([self.train.blur, self.train.submit, tab.select], *self._shown, **LATEST, **ONE_BY_ONE)
         gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], self.outputs, **VIEW)
         for button, how in ((self.take_typed, take_typed_labels), (self.write, write_labels)):

@@ -14,7 +14,7 @@ from page.failures.tab import rescale_field, trust_field
 from page.form_tab import FormTab, given
 from page.forms import remember, remembered
 from page.job_view import News
-from page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, take_labels, typed
+from page.jobs import FOLLOW, Job, PageSettings, done, empty, take_labels, typed
 from page.results import Marks
 from page.retraining.plots import learning_curves
 from page.retraining.view import RetrainingView, titled
@@ -197,7 +197,7 @@ class RetrainingTab(FormTab):
         gr.on(started, self.on_retrain, [*form.widgets, self.trust], self.outputs, **FOLLOW)
         if self._settings.example:
             case = self._settings.example.folder
-            paths = (str(case / "model.keras"), str(case / "train"), str(case / "test"))
-            self.example.click(lambda: paths, None, [form["model"], self.train, form["test"]], **VIEW)
+            values = {"model": case / "model.keras", "train": case / "train", "test": case / "test"}
+            form.fill_from(self.example, values)
         self.view.wire()
         self._wire(loaded, news, tab)

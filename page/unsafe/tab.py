@@ -205,9 +205,8 @@ class UnsafeTab(FormTab):
         if self._settings.example:
             case = self._settings.example
             folder, model, test = (case.folder / name for name in ("improvement", "model.keras", "test"))
-            filled = (folder, case.accuracy, case.test_size, model, test)
-            fields = [form[name] for name in ("folder", "accuracy", "test_size", "model", "test")]
-            self.example.click(lambda: tuple(map(str, filled)), None, fields, **VIEW)
+            values = {"folder": folder, "accuracy": case.accuracy, "test_size": case.test_size}
+            form.fill_from(self.example, {**values, "model": model, "test": test})
         numbers = [form[name] for name in ("accuracy", "test_size", "factor")]
         gr.on([number.change for number in numbers], self._by_formula, numbers, form["size"], **VIEW)
         self.rccs.opened(lambda: if_there(self._again), None, [self.rccs, *self.images.outputs], **VIEW)
