@@ -124,8 +124,8 @@ class ImagesView:
         targets.append(("A new RCC", A_NEW_RCC))
         return {
             self.map: gr.HTML(chosen=rcc),
-            self.to: gr.Dropdown(choices=targets, value=None, info="None selected"),
             **self._list(results, rows, f"{title(rcc)}: {count(len(rows), 'image')}, {order}"),
+            self.to: gr.Dropdown(choices=targets, value=None, info="None selected"),
         }
 
     def rename(self, results: Shown, *rccs: int) -> gr.HTML:
@@ -187,9 +187,16 @@ class ImagesView:
             ),
             self.heading: heading,
             self.listed: rows,
-            self.move: gr.Button(interactive=bool(picked)),
-            self.similar: gr.Button(interactive=len(picked) == 1),
+            **self._with_picked(len(picked)),
         }  # fmt: skip
+
+    def _with_picked(self, n: int) -> dict:
+        """What can be done with so many images that are selected."""
+        return {
+            self.move: gr.Button(interactive=n > 0),
+            self.similar: gr.Button(interactive=n == 1),
+            self.to: gr.Dropdown(info=f"{count(n, 'image')} selected" if n else "None selected"),
+        }
 
     def wire(
         self, rcc: gr.State, window: Window, outputs: list, edited: Callable[..., dict], choose: Callable[..., dict]
@@ -234,11 +241,7 @@ class ImagesView:
         updates = self._choose(results, int(results.clusters.labels[row]))
         ordered = [row, *(other for other in updates[self.listed] if other != row)]
         heading = f"{printable(results.clusters.paths[row])}, then the others of its group"
-        return {
-            **updates,
-            **self._list(results, ordered, heading, picked=rows),
-            self.to: gr.Dropdown(info="1 image selected"),
-        }
+        return {**updates, **self._list(results, ordered, heading, picked=rows)}
 
     def _on_find(self, text: str | None, run: str) -> dict:
         results = self._settings.results.shown(run)
@@ -265,12 +268,7 @@ class ImagesView:
         return {self.map: gr.HTML(shade="" if column is None else as_text(map_shades(name or "", column)))}
 
     def _on_pick(self, sent: object, run: str) -> dict:
-        _, rows = self._listed(sent, run)
-        return {
-            self.move: gr.Button(interactive=bool(rows)),
-            self.similar: gr.Button(interactive=len(rows) == 1),
-            self.to: gr.Dropdown(info=f"{count(len(rows), 'image')} selected" if rows else "None selected"),
-        }
+        return self._with_picked(len(self._listed(sent, run)[1]))
 
     def _on_similar(self, sent: object, run: str) -> dict:
         """The failing images that are most like the one that is selected, whatever RCC they are in."""
@@ -314,11 +312,7 @@ class ImagesView:
         labels, counts = np.unique(results.clusters.labels[rows], return_counts=True)
         largest_first = sorted(zip(labels.tolist(), counts.tolist(), strict=True), key=lambda group: -group[1])
         groups = ", ".join(f"{n} of {title(rcc)}" for rcc, n in largest_first)
-        images = count(len(rows), "image")
-        return {
-            **self._list(results, rows, f"{images} {how}: {groups}", picked=rows),
-            self.to: gr.Dropdown(info=f"{images} selected"),
-        }
+        return self._list(results, rows, f"{count(len(rows), 'image')} {how}: {groups}", picked=rows)
 
 
 def _told(clusters: RootCauseClusters, row: int, known: Mapping[str, np.ndarray]) -> dict[str, str]:
