@@ -18,7 +18,7 @@ from store.entries import check_entries
 from store.output_folder import LOCK_FILE, WORK_FILE
 from store.runs import SELECTION, present_runs
 from tests.helpers.killing import Zygote
-from tests.helpers.scenes import draw_scene
+from tests.helpers.scenes import draw_scenes
 
 BATCH = 8  # as tests/helpers/zygote.py has it
 
@@ -37,14 +37,8 @@ class Case(NamedTuple):
 
 
 def draw(folder: Path, counts: dict[str, int], seed: int) -> Path:
-    rng = np.random.default_rng(seed)
-    folder.mkdir()
-    rows = ["image,light"]
-    for scene, count in counts.items():
-        for i in range(count):
-            draw_scene(scene, rng, 32).save(folder / f"{scene}_{i:02d}.png")
-            rows.append(f"{scene}_{i:02d}.png,{len(scene) + i / 100}")
-    (folder / "parameters.csv").write_text("\n".join(rows))
+    rows = [f"{scene}_{i:02d}.png,{len(scene) + i / 100}" for scene, count in counts.items() for i in range(count)]
+    (draw_scenes(folder, counts, seed, 32) / "parameters.csv").write_text("\n".join(["image,light", *rows]))
     return folder
 
 

@@ -14,11 +14,11 @@ import pytest
 
 from dnn.predictions import labelled_images
 from pipeline.descriptions import mend, show_present
-from rccs.clusters import fingerprint, save_clusters
-from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from rccs.clusters import save_clusters
+from rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set, save_unsafe_set
 from store.output_folder import LOCK_FILE, WORK_FILE
 from tests.helpers.killing import Zygote
-from tests.helpers.small_models import clusters_of, colour_model, draw_set, saved
+from tests.helpers.small_models import clusters_of, colour_model, draw_set, saved, unsafe_set
 from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE
 from training.result import MODEL_FILE, RETRAINING_FILE
 
@@ -54,14 +54,10 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     draw_set(folder / "test", 6, TINTED, seed=3)
     failing = {path: int(path[0] == "g") for path in labelled_images(folder / "test").paths if "/in_" in path}
     clusters = clusters_of(folder / "test", failing)
-    paths = [path for path in labelled_images(folder / "improvement").paths if "/in_" in path]  # others: second pass
-    images = tuple(UnsafeImage(path, int(path[0] == "g"), 0.5, True) for path in paths)
-    run = fingerprint(clusters)
-    unsafe = UnsafeSet(folder / "improvement", images, 8, "N = 8", 8, (4, 4), (), run, run=run)
     old, new = folder / "old", folder / "new"
     old.mkdir()
     save_clusters(clusters, old)
-    save_unsafe_set(unsafe, old)
+    save_unsafe_set(unsafe_set(folder / "improvement", clusters), old)  # others: second pass
     show_present(old)
     with Zygote(folder) as zygote:
         case = Case(folder, old, new, 0, zygote)
