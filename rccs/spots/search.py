@@ -8,7 +8,8 @@ conjunctions of up to three simple conditions. The best is kept, its images are 
 rest, as in sequential covering (Lavrač et al., JMLR 5, 2004): a cause that is hidden by the failures of a larger one
 stands out once these are gone. A search among so many conditions finds some by chance. Thus one counts only if its rate
 is significant after correction for all that were tried (Bonferroni; the error rate is shared out among the lengths of
-conditions, as in Webb, Machine Learning 71, 2008, since there are few short ones).
+conditions, as in Webb, Machine Learning 71, 2008, since there are few short ones). Ranges of one number are hardly
+independent, and count for less (see `Search._worth`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,6 @@ LEAST_ODDS_WITHIN = 1.25  # the same within classes, where there is less left to
 LEAST_AGREEMENT = 2 / 3  # how often a condition must hold in a class to stand with its prediction, over all images
 SHARES = (0.5, 0.25, 0.25)  # of the error rate, for conditions of one, two and three literals
 INSIDE = 0.5  # of the error rate within classes, for one condition inside one class: these are few
-OF_RANGES = 0.25  # of a plain condition's error rate there, that of a range: there are many more
 SLACK = 1000  # by which factor the bound on the chance may exceed the chance itself
 KEPT = 2000  # conditions of each length whose significance is computed, best first
 BEAM = 100  # pairs that are extended by a third condition
@@ -84,6 +84,10 @@ class Search:
         The literals of which one is in each pair.
     whole : ndarray of shape (n_literals,), bool
         Which of them are all images of a group.
+    column : ndarray of shape (n_literals,), int
+        The column that each is about, from 0.
+    parts : list of ndarray of shape (n_images,), int
+        For each column, the parts into which its literals cut the images.
     n1, k1 : ndarray of shape (n_literals,)
         For each literal, how many open images it holds for, and how many of these are wrong.
     n2, k2 : ndarray of shape (n_plain, n_literals)
@@ -110,11 +114,23 @@ class Search:
         self.of_class = np.array([literal.column in never_together[:1] for literal in self.literals], bool)
         whole = self.groups.column if self.groups else None
         self.whole = np.array([literal.column == whole and literal.sign == "=" for literal in self.literals], bool)
+        names, self.column = np.unique([literal.column for literal in self.literals], return_inverse=True)
+        self.parts = [_parts(self.held[self.column == column]) for column in range(len(names))]
         self.may = self._may(columns, never_together)
         self.n1, self.k1, self.n2, self.k2 = self._counts(self.here, wrong[open_to])
-        n, pairs = int(self.single.sum()), int(np.count_nonzero(self.may & (self.n2 >= LEAST_TESTED)))
+        pairs = int(np.count_nonzero(self.may & (self.n2 >= LEAST_TESTED)))
         # Which triples are tried depends on the failures, so that all that could have been are counted.
-        self.tries = (n, pairs, pairs * len(self.plain))
+        self.tries = (self._worth(self.single, open_to), pairs, pairs * len(self.plain))
+
+    def _worth(self, tried: np.ndarray, among: np.ndarray) -> int:
+        """As how many independent conditions some of the simple ones count, among some of the images.
+
+        Those on a column are sums of the parts into which they cut the images, such as what lies between two limits of
+        a number. However many ranges these make, the best is as good by chance as the best of some two for each part.
+        """
+        often = np.bincount(self.column[tried])
+        parts = [np.count_nonzero(np.bincount(self.parts[column][among])) for column in np.flatnonzero(often)]
+        return int(np.minimum(often[often > 0], 2 * np.maximum(np.array(parts, int) - 1, 1)).sum())
 
     def next(self) -> tuple[Literal, ...] | None:
         """The best condition that is significant, also against all others; its images are not open any more."""
@@ -293,9 +309,8 @@ class Search:
 
     def _may(self, columns: Mapping[str, np.ndarray], never_together: Sequence[str]) -> np.ndarray:
         """Which plain condition may stand together with which other: bool of shape (n_plain, n)."""
-        names = np.array([literal.column for literal in self.literals])
         exclusive = self.of_class | self.symptom
-        may = names[self.plain][:, None] != names[None, :]
+        may = self.column[self.plain][:, None] != self.column[None, :]
         may &= ~(exclusive[self.plain][:, None] & exclusive[None, :])
         if never_together and never_together[0] in columns:
             label = columns[never_together[0]]
@@ -327,7 +342,7 @@ class SearchWithinClasses(Search):
         lower; it is what counts.
     e2 : ndarray of shape (n_plain, n_literals)
         The failures that are expected of each pair.
-    inside : ndarray of shape (n_literals,)
+    inside : float
         The error rate of a pair of a class and one condition.
     """
 
@@ -339,10 +354,13 @@ class SearchWithinClasses(Search):
         sizes, failing = (np.bincount(classes[rows], minlength=n) for rows in (open_to, open_to & self.wrong))
         self.expected = (failing / np.maximum(sizes, 1)).astype(np.float32)[classes]
         self.e2 = (self.here[self.plain] * self.expected[open_to]) @ self.here.T
-        weights = np.where(np.isin(np.arange(len(self.literals)), self.plain), 1.0, OF_RANGES)
-        of_class = self.of_class[self.plain]
-        pairs = self.may[of_class] & (self.n2[of_class] >= LEAST_TESTED)
-        self.inside = INSIDE * level * weights / max(1.0, float((pairs * weights).sum()))
+        tried = self.may & (self.n2 >= LEAST_TESTED)
+        tries = [
+            self._worth(tried[row], open_to & self.held[place])
+            for row, place in enumerate(self.plain)
+            if self.of_class[place]
+        ]
+        self.inside = INSIDE * level / max(1, sum(tries))
 
     def _take_out(self, holds: np.ndarray) -> None:
         out = self.here[:, holds[self.open_to]]
@@ -385,7 +403,17 @@ class SearchWithinClasses(Search):
         """The error rate of each condition; all are of one length."""
         length = places.shape[1]
         inside = self.of_class[places].any(axis=1) & (length == 2)
-        return np.where(inside, self.inside[places].min(axis=1), (1 - INSIDE) * self._level_of(length))
+        return np.where(inside, self.inside, (1 - INSIDE) * self._level_of(length))
+
+
+def _parts(held: np.ndarray) -> np.ndarray:
+    """The part of each image, from 0: images for which the same conditions hold are in one.
+
+    Parameters
+    ----------
+    held : ndarray of shape (n_literals, n_images), bool
+    """
+    return np.unique(np.packbits(held, axis=0), axis=1, return_inverse=True)[1].ravel()
 
 
 def _bound(tested: np.ndarray, rate: np.ndarray, base: np.ndarray) -> np.ndarray:
