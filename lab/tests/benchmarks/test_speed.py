@@ -44,6 +44,10 @@ def test_weak_spots_of_generated_answers_are_found_and_their_time_is_told(in_thi
     text = (tmp_path / "results" / "speed.md").read_text(encoding="utf-8")
     assert "A table of 3,000 answers" in text
     assert "The condition that was put in is found." in text
+    assert run(tmp_path, "--only", "searched", "--searched", 1000, "--repeats", 1) == 0
+    text = (tmp_path / "results" / "speed.md").read_text(encoding="utf-8")
+    assert "1,000 generated answers, seven classes and 30 columns" in text
+    assert "is found in each." in text
 
 
 @pytest.mark.slow
