@@ -100,7 +100,8 @@ def _print_reasons(out: Path) -> None:
     say(f"Weak spots: {some if reasons.spots else none}")
     for title, level in levels_of(reasons.spots):
         say(f"  {title}:" if title else "", *(f"  {index + 1}. {reasons.spots[index].text}" for index in level))
-    say(reasons.unexplained(review.clusters))
+    row, images = reasons.in_a_row(review.clusters) or ("", [])
+    say(reasons.unexplained(review.clusters), row, *(f"  {image}" for image in images))
     say(f"Written: rcc_rates.csv, weak_spots.csv in {out}")
 
 
@@ -216,10 +217,10 @@ def run_confirm(out: Path, options: argparse.Namespace, progress: Progress) -> N
         out, options.predictions, options.tested, after=options.after, groups=options.group,
         partial=options.partial, weights=options.weights, progress=progress,
     )  # fmt: skip
-    nothing = "Nothing to confirm: no weak spot, and no RCC that fails more often"
-    say(*(answer.text for answer in found.answers), "" if found.answers else nothing)
-    say("With the later model:" if found.closures else "", *(f"  {closure.text}" for closure in found.closures))
-    say(f"Written: confirmation.csv{', closure.csv' if found.closures else ''} in {out}")
+    warn(*found.notes)
+    say(*found.told, "" if found.told else "Nothing to confirm: no weak spot, and no RCC that fails more often")
+    say("With the later model:" if found.closed else "", *(f"  {text}" for text in found.closed))
+    say(f"Written: confirmation.csv{', closure.csv' if found.closed else ''} in {out}")
 
 
 def run_probe(out: Path, options: argparse.Namespace, progress: Progress) -> None:

@@ -15,6 +15,7 @@ from support.text import printable, some
 PREFIX, FOLDER, ALIKE = "prefix", "folder", "near-duplicates"
 """Groups by the files' names up to a number at their end, by the folders below those of classes, and by looks."""
 NUMBERED = re.compile(r"(.+?)(_object|_detection)?[ _-]+\d+")  # the middle of crops: those of an image are a group
+UNKNOWN = {"", "?", "n/a", "nan", "null", "unknown"}  # what people write where they do not know the group
 SUFFIX = re.compile(r"_(id|no|nr|number|name)$", re.IGNORECASE)
 FRAMES_BETWEEN = 3  # by name, at most, of near-duplicates that follow each other
 MOSTLY_FOLLOW = 0.25  # least share of near-duplicates that do, of frames: .57 and .87, of photographs .02
@@ -47,7 +48,8 @@ def group_columns(
     alike = {ALIKE: chains(root, paths)} if ALIKE in names and ALIKE not in columns else {}
     below = [path.rpartition("/")[0] if path.count("/") > 1 else "" for path in paths]  # folders of classes
     columns = {PREFIX: _prefixes(paths), FOLDER: below} | alike | columns
-    return {name: texts for name, texts in columns.items() if name not in KNOWN_COLUMNS and any(texts)}
+    known = {name: ["" if text.lower() in UNKNOWN else text for text in texts] for name, texts in columns.items()}
+    return {name: texts for name, texts in known.items() if name not in KNOWN_COLUMNS and any(texts)}
 
 
 def chosen_columns(names: Sequence[str], columns: Mapping[str, list[str]]) -> list[list[str]]:

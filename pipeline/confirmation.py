@@ -20,8 +20,8 @@ from rccs.dbscan.outcome import NOISE
 from rccs.parameters import find_parameters
 from rccs.review.review import Review, load_review
 from reasons.comparison import known_of, load_reasons, points_of_tested
-from reasons.confirmation import CONFIRMATION_FILE, Answer, answers_to, claims_of, confirmation_text
-from reasons.groups import named_groups
+from reasons.confirmation import CONFIRMATION_FILE, answers_to, claims_of, confirmation_text
+from reasons.groups import named_groups, notes_of
 from reasons.requirements import Finding, findings, read_requirements
 from store.output_folder import working
 from store.places import relative
@@ -32,15 +32,16 @@ from support.errors import SAFEError
 from support.images import find_images
 from support.progress import Progress, no_progress
 from support.text import count, printable, some
-from training.closure import CLOSURE_FILE, Closure, closure_text, closures
+from training.closure import CLOSURE_FILE, closure_text, closures
 from training.proof import overlaps
 
 
 class Confirmation(NamedTuple):
-    """What fresh images say of what was found, and what a later model makes of it; empty without one."""
+    """Sentences: what fresh images say of each reason, what a later model makes of it, and on the images themselves."""
 
-    answers: tuple[Answer, ...]
-    closures: tuple[Closure, ...] = ()
+    told: tuple[str, ...]
+    closed: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def confirm(
@@ -92,17 +93,17 @@ def confirm(
         of = found.groups if found and found.given else None
         answers = answers_to(claims, ~fresh.right, of)
         closed = [] if later is None else closures(claims, fresh.right, later, of)
+        texts = (tuple(one.text for one in answers), tuple(one.text for one in closed))
+        confirmation = Confirmation(*texts, (*fresh.notes, *notes_of(found)))
         facts = {
-            "source": relative(fresh.source, out), "tested": relative(fresh.root, out),
-            "images": len(fresh.paths), "wrong": int((~fresh.right).sum()), "edits": review.last_number,
-            "told": [answer.text for answer in answers], "closed": [one.text for one in closed],
-            "notes": [*fresh.notes, *(found.notes if found else ())],
+            "source": relative(fresh.source, out), "tested": relative(fresh.root, out), "images": len(fresh.paths),
+            "wrong": int((~fresh.right).sum()), "edits": review.last_number, **confirmation._asdict(),
         }  # fmt: skip
         files = {CONFIRMATION_FILE: confirmation_text(answers)}
         files |= {CLOSURE_FILE: closure_text(closed)} if closed else {}
         add_run(out, CONFIRMATION, files, clusters=run.itself, facts=facts)
         show_reasons(out)
-    return Confirmation(tuple(answers), tuple(closed))
+    return confirmation
 
 
 def _right_after(table: StrPath, fresh: AnsweredImages, partial: bool) -> np.ndarray:
@@ -196,7 +197,7 @@ def check_requirements(
     known = known_of(answered, groups=names, progress=progress)
     of_images = found.groups if found and found.given else None
     told = findings(required, known.columns, ~answered.right, of_images)
-    notes = (*answered.notes, *shared, *(found.notes if found else ()), *(() if given else (CHOSEN_BY,)))
+    notes = (*answered.notes, *shared, *notes_of(found), *(() if given else (CHOSEN_BY,)))
     return Checked(tuple(told), notes)
 
 

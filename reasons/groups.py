@@ -235,18 +235,15 @@ def undecided(
     images, failures = len(wrong), int(wrong.sum())
     found: list[tuple[float, str]] = []
     for name in tried.keys() - left_out:
-        chances = []
-        for literal, _ in tried[name]:
-            holds = literal.holds(columns[name])
-            k, n = int((holds & wrong).sum()), int(holds.sum())
-            chances.append(float(hypergeom.sf(k - 1, images, failures, n)) if 0 < n < images else 1.0)
+        held_by = [literal.holds(columns[name]) for literal, _ in tried[name]]
+        drawn = [(int((holds & wrong).sum()), int(holds.sum())) for holds in held_by]
+        chances = [float(hypergeom.sf(k - 1, images, failures, n)) for k, n in drawn]
         chance = min(chances, default=1.0)
         if chance > level:
             continue
-        literal, _ = tried[name][chances.index(chance)]
-        holds = literal.holds(columns[name])
-        held = np.bincount(groups.of[holds], minlength=len(told.sizes))
-        k, n = int(wrong[holds].sum()), int(holds.sum())
+        best = chances.index(chance)
+        literal, (k, n) = tried[name][best][0], drawn[best]
+        held = np.bincount(groups.of[held_by[best]], minlength=len(told.sizes))
         varies = np.minimum(held, told.sizes - held) > MOSTLY * told.sizes
         if _chance(held, k, told, 1) <= level or told.sizes[varies].sum() > MOSTLY * images:
             continue

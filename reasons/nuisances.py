@@ -248,9 +248,8 @@ def nuisance_offer(
             check_column(name, column)
         except SAFEError:
             continue
-        if kind_of(name, column) != CATEGORY or not known_in(column[tested.right]):
-            continue
-        if not fails_equally(column, ~tested.right):
+        known = kind_of(name, column) == CATEGORY and known_in(column[tested.right])
+        if not (known and fails_equally(column, ~tested.right)):
             continue
         of_failing = np.where(rows >= 0, column[np.maximum(rows, 0)], "")
         groups = _groups(clusters.labels, of_failing)

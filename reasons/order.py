@@ -55,7 +55,8 @@ def order_of(
     for part in range(FOLDS):
         fitted = points[fold != part]
         products = fitted.T @ fitted
-        ridge = RIDGE * np.trace(products) / len(products) * np.eye(len(products))
+        spread = np.trace(products) or 1.0  # nothing is left to fit to if all images are of one group
+        ridge = RIDGE * spread / len(products) * np.eye(len(products))
         places[fold == part] = points[fold == part] @ np.linalg.solve(products + ridge, fitted.T @ aim[fold != part])
     told_apart = _told_apart(places, wrong, of)
     return Order(places[:n].astype(np.float32), told_apart) if told_apart >= LEAST_TOLD_APART else None

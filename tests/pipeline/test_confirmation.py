@@ -36,8 +36,10 @@ def fresh(explained, tmp_path) -> AnsweredCase:
 
 def test_reasons_are_confirmed_kept_and_shown(explained, fresh, capsys):
     given = ["--predictions", str(fresh.table), "--tested", str(fresh.test), "--out", str(explained.out)]
+    fresh.table.write_text(f"{fresh.table.read_text()}night/gone.png,night,wood,0.9,false\n")
     assert main(["confirm", *given]) == 0
-    told = capsys.readouterr().out
+    told, noted = capsys.readouterr()
+    assert "gone.png" in noted
     assert "weak spot 1, " in told
     assert ": confirmed. 12 of 12 fresh images are wrong (100%, 74–100%), elsewhere " in told
     with (explained.out / CONFIRMATION_FILE).open(newline="") as file:

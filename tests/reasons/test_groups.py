@@ -73,7 +73,7 @@ def test_groups_that_say_little_are_told_and_those_of_another_test_set_are_not_r
     told = {
         "Each image is of another lesion: images count as independent.": [str(i) for i in range(60)],
         "All images are of one lesion: what is found may hold for this one alone.": ["x"] * 60,
-        "The lesion of 10 images is unknown: each counts as one of its own.": ["", *"xy", "z"] * 10 + ["z"] * 20,
+        "The lesion of 10 images is unknown: each counts as one of its own.": ["", "N/A", *"xyzz"] * 5 + ["z"] * 30,
         "Each lesion has images of one class only, so that classes are compared between them alone.": [
             str(i // 6) for i in range(60)
         ],

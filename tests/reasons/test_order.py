@@ -21,8 +21,7 @@ def drawn(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def order(points: np.ndarray, wrong: np.ndarray, classes: np.ndarray, groups: np.ndarray | None):
     rows = np.r_[np.flatnonzero(wrong), np.flatnonzero(~wrong)]
-    own = None if groups is None else groups[rows]
-    return order_of(points[wrong], points[~wrong], classes[rows], own)
+    return order_of(points[wrong], points[~wrong], classes[rows], None if groups is None else groups[rows])
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -42,6 +41,7 @@ def test_the_direction_in_which_failing_is_likelier_is_found():
     found = order(points, wrong, classes, person)
     assert 0.75 < found.told_apart < 1
     assert np.corrcoef(found.places, lies[wrong])[0, 1] > 0.7
+    assert order(points, wrong, classes, np.zeros(N, int)) is None  # of one person, nothing is left to fit to
 
 
 def test_the_row_goes_from_one_end_to_the_other_and_only_where_rccs_say_little(tmp_path):

@@ -15,6 +15,7 @@ from dnn.model import AS_IN_THE_FILE, DnnOptions
 from dnn.tested import AnsweredImages, read_predictions
 from FE import extract_features
 from features.extractor import Extractor
+from lab.benchmarks.kept import key_of
 from lab.benchmarks.paper.cases import trained_cnn
 from reasons.comparison import Known, known_of
 from support.errors import SAFEError
@@ -23,6 +24,7 @@ from support.progress import Progress, no_progress
 from support.run_folder import ACCURACY_FILE, FAILURES, OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
 
 TEST = "test"
+ANSWER_SOURCES = ("dnn/predictions.py", "dnn/model.py", "support/images.py")  # how images reach the DNN
 
 
 class ReasonsCase(NamedTuple):
@@ -104,7 +106,8 @@ def answered_test(data: Path, work: Path, model: Path | None, progress: Progress
     model = model or data / MODEL_FILE
     if not model.is_file():
         model = trained_cnn(data / "train", work, progress)
-    out = prepare_folder(work / f"failures-{hashlib.blake2b(model.read_bytes(), digest_size=6).hexdigest()}")
+    of_model = hashlib.blake2b(model.read_bytes(), digest_size=6).hexdigest()
+    out = prepare_folder(work / f"failures-{key_of(of_model, *ANSWER_SOURCES)}")
     if not (out / PREDICTIONS_FILE).is_file():
         find_failures(model, data / TEST, out, options=_options(data), progress=progress)
     return read_predictions(out / PREDICTIONS_FILE, data / TEST)

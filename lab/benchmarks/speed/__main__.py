@@ -7,9 +7,10 @@ with the number of failing images), `selection` (compared with brute force, and 
 Pillow alone), `detections` (compared with the evaluation of COCO), `extraction` (compared with one `predict` per image,
 PyTorch if installed, the bare network, and the machine's rate of matrix multiplication), `workers` (a Dask cluster with
 one worker and with two; needs requirements/scale.txt), `tested` (weak spots and rates of very many tested images),
-`map` (frames of a map of very many points; needs Chromium), `start` (whole commands, and the page until its first
-paint), `review` (the page with many reasons: until all of it is there, and until a judgement is shown; needs Chromium)
-and `idle` (what the page takes while nobody does anything; needs Chromium and psutil).
+`searched` (weak spots with groups and classes), `map` (frames of a map of very many points; needs Chromium), `start`
+(whole commands, and the page until its first paint), `review` (the page with many reasons: until all of it is there,
+and until a judgement is shown; needs Chromium) and `idle` (what the page takes while nobody does anything; needs
+Chromium and psutil).
 Each measurement runs in a separate process; SAFE and its rival take turns, and ratios are between medians. Results are
 kept in the work folder, a file for each stage. The section of each stage found there is written to
 lab/results/speed.md; sections of other stages are unchanged.
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         help="images, and boxes of objects in them, of `detections` (default: 5000 40000)",
     )  # fmt: skip
     parser.add_argument("--tested", type=_count, default=1_000_000, metavar="N", help="images of `tested` (a million)")
+    parser.add_argument("--searched", type=_count, default=20_000, metavar="N", help="images of `searched` (20000)")
     parser.add_argument(
         "--mapped",
         type=_count,
@@ -237,6 +239,16 @@ def run_tested(options: argparse.Namespace, work: Path) -> dict:
     return {"repeats": options.repeats, "run": middle(runs)}
 
 
+def run_searched(options: argparse.Namespace, work: Path) -> dict:
+    """Weak spots by number of groups."""
+    n = options.searched
+    runs = [
+        middle([run_apart("search_with_groups", n, groups) for _ in range(options.repeats)])
+        for groups in (0, 18, n // 10, n // 2)
+    ]
+    return {"repeats": options.repeats, "runs": runs}
+
+
 def run_map(options: argparse.Namespace, work: Path) -> dict:
     """Frames of the map by number of points."""
     runs = [middle([run_apart("draw_map", n) for _ in range(options.repeats)]) for n in options.mapped]
@@ -341,6 +353,7 @@ STAGES: dict[str, Callable[[argparse.Namespace, Path], dict]] = {
     "extraction": run_extraction,
     "workers": run_workers,
     "tested": run_tested,
+    "searched": run_searched,
     "map": run_map,
     "start": run_start,
     "review": run_review,

@@ -1,4 +1,4 @@
-"""Very many tested images, and very many points on the map, for `lab/benchmarks/speed/`."""
+"""Very many tested images, a search with groups, and very many points on the map, for `lab/benchmarks/speed/`."""
 
 import time
 from collections.abc import Sequence
@@ -9,14 +9,17 @@ import numpy as np
 from dnn.tested import AnsweredImages, predictions_text, read_predictions
 from lab.benchmarks.speed.start import CHROMIUM
 from rccs.answers import CONFIDENCE, Answers
+from rccs.spots.groups import Groups
 from rccs.spots.rates import failure_rates, nearest_failing, regions
 from rccs.spots.weak_spots import WeakSpot, find_weak_spots
-from reasons.comparison import compared_images
+from reasons.comparison import LABEL, PREDICTED, Known, compared_images, weak_spots_of
+from reasons.groups import KnownGroups
 from support.files import prepare_folder
 
 CLASSES, NUMBERS, WRONG = 40, 12, 0.05
 DARK = 0.2  # of the first number, below which the DNN fails ten times as often
 CLUSTERED, COMPONENTS, RCCS = 5_000, 256, 40
+CATEGORIES, RECORDED, MEASURED_TOO = 10, 9, 9  # columns of `search_with_groups`, beside both classes
 
 
 def compare_tested(n: int, work: str) -> dict:
@@ -73,6 +76,30 @@ def _test_set(n: int, work: Path) -> Path:
     return root
 
 
+def search_with_groups(n: int, n_groups: int) -> dict:
+    """Weak spots of n generated answers, and their rates of new images; images of a group fail alike (0: no groups)."""
+    rng = np.random.default_rng(0)
+    of = rng.integers(max(n_groups, 1), size=n)
+    label = rng.choice(list("abcdefg"), n)
+    numbers = [f"number {k}" for k in range(RECORDED + MEASURED_TOO)]
+    columns = {f"category {k}": rng.choice(list("pqrst"), n) for k in range(CATEGORIES)}
+    columns |= {name: rng.random(n) for name in numbers}
+    of_group = rng.beta(2, 8, max(n_groups, 1))[of] if n_groups else np.full(n, 0.2)
+    within_class = (columns["category 0"] == "p") & (label == "a")
+    wrong = rng.random(n) < of_group + 0.3 * (columns["number 0"] < DARK / 2) + 0.2 * within_class
+    predicted = np.where(wrong, rng.choice(list("hijk"), n), label)
+    answers = Answers(label, predicted, np.full(n, np.float32(0.5)), CONFIDENCE)
+    tested = AnsweredImages(Path(), Path(), tuple(map(str, range(n))), answers, ~wrong)
+    known = Known(columns | {LABEL: label, PREDICTED: predicted}, frozenset(numbers[RECORDED:]))
+    groups = KnownGroups(Groups("person", np.unique(of, return_inverse=True)[1]), True, ()) if n_groups else None
+    begin, busy = time.perf_counter(), time.process_time()
+    spots = weak_spots_of(tested, known, groups)
+    return {
+        "images": n, "groups": n_groups, "columns": len(known.columns), "spots": len(spots),
+        "dark": int(_is_dark(spots)), "seconds": time.perf_counter() - begin, "processor": time.process_time() - busy,
+    }  # fmt: skip
+
+
 def draw_map(n: int) -> dict:
     """Time of a frame of the map with n points in 400 RCCs, while it is moved and magnified by keys; milliseconds."""
     from playwright.sync_api import sync_playwright
@@ -96,4 +123,4 @@ def draw_map(n: int) -> dict:
     return {"points": n, "frames": len(times), "frame": float(np.median(times)), "longest": max(times)}
 
 
-MEASURED = {function.__name__: function for function in (compare_tested, draw_map)}
+MEASURED = {function.__name__: function for function in (compare_tested, search_with_groups, draw_map)}

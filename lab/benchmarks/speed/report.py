@@ -193,6 +193,21 @@ def _tested(result: dict) -> str:
     )
 
 
+def _searched(result: dict) -> str:
+    runs = result["runs"]
+    rows = "".join(
+        f"| {run['groups']:,.0f} | {run['seconds']:.1f} | {run['processor']:.1f} | {run['spots']:,.0f} |\n"
+        for run in runs
+    )
+    found = "in each" if all(run["dark"] for run in runs) else "**not in each**"
+    return (
+        f"### Searching with groups and classes\n\n{runs[0]['images']:,.0f} generated answers, seven classes and "
+        f"{runs[0]['columns']:,.0f} columns: weak spots, also given the class, and the rates to expect of new images; "
+        f"{_runs(result)}. The condition that was put in for all classes is found {found}.\n\n"
+        f"| groups | seconds | of processors | weak spots |\n|---|---|---|---|\n{rows}"
+    )
+
+
 def _map(result: dict) -> str:
     rows = "".join(f"| {run['points']:,.0f} | {run['frame']:.1f} | {run['longest']:.1f} |\n" for run in result["runs"])
     return (
@@ -246,6 +261,7 @@ SECTIONS = {
     "extraction": _extraction,
     "workers": _workers,
     "tested": _tested,
+    "searched": _searched,
     "map": _map,
     "start": _start,
     "review": _review,

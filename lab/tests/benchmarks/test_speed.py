@@ -49,7 +49,7 @@ def test_weak_spots_of_generated_answers_are_found_and_their_time_is_told(in_thi
 @pytest.mark.slow
 def test_every_stage_that_needs_no_network_runs_on_tiny_sizes(in_this_process, draw_folder, tmp_path):
     images = draw_folder(tmp_path / "images", {"night": 3, "snow": 2})
-    stages = ("--only", "tuning", "growth", "selection", "gifs", "--repeats", 2)
+    stages = ("--only", "tuning", "growth", "selection", "searched", "gifs", "--searched", 1000, "--repeats", 2)
     sizes = ("--points", 300, "--settings", 7, "--growth", 120, 240, "--improvement", 60, 120, "--cores", 90)
     assert run(tmp_path, *stages, *sizes, "--images", images, "--frames", 6) == 0
     text = (tmp_path / "results" / "speed.md").read_text(encoding="utf-8")
@@ -57,6 +57,8 @@ def test_every_stage_that_needs_no_network_runs_on_tiny_sizes(in_this_process, d
     assert "the same images in the same order" in text
     assert "One GIF of 6 frames, 288 pixels wide" in text
     assert "| 240 | 1 |" in text
+    assert "1,000 generated answers, seven classes and 30 columns" in text
+    assert "is found in each." in text
     assert (tmp_path / "results" / "plots" / "speed.png").stat().st_size > 1000
     assert in_this_process.count("try_settings") == 2
     assert in_this_process.count("try_settings_with_scikit_learn") == 1
