@@ -16,6 +16,8 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA and DBSCAN);
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
@@ -68,8 +70,11 @@ def find_root_cause_clusters(
     if reducer not in REDUCERS:
         raise SAFEError(f"reducer must be one of {', '.join(REDUCERS)}. Received: {reducer}")
     among = None if right is None else directions_of_failing(images.features, right, images.extractor.name)
-    projection, coordinates = fit_projection(images.features, images.extractor.name, nuisance=nuisance, among=among)
-    points = projection.apply(images.features, nuisance=nuisance)  # (n_images, at most 256)
+    import_module("scipy.sparse.linalg")  # before two threads need it
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(import_module, "kneed")  # takes as long as PCA of a thousand images, after which it is needed
+        projection, coordinates = fit_projection(images.features, images.extractor.name, nuisance=nuisance, among=among)
+        points = projection.apply(images.features, nuisance=nuisance)  # (n_images, at most 256)
     tuning, found = cluster_points(points, coordinates, images.paths, reducer=reducer, progress=progress)
     chosen = None if tuning.chosen is None else tuning.settings[tuning.chosen]
     return RootCauseClusters(

@@ -7,10 +7,9 @@ root cause.
 import bisect
 import hashlib
 import os
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from functools import cache
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import cache, partial
 from itertools import accumulate
 from pathlib import Path
 
@@ -38,7 +37,7 @@ _GROUND, _INK = 240, 255  # their places in the palette of a frame; the shades o
 _MARGIN = 3  # pixels beside a letter, which may be wider than its place in the line
 _CAPTION_COLOURS = np.linspace(CAPTION_GROUND, CAPTION_TEXT, 16).round().astype(int).ravel().tolist()
 FRAME_SIDE = 288  # pixels, without the caption
-MOST_FRAMES = 200  # of a GIF: 100 seconds
+MOST_FRAMES = 100  # of a GIF: 50 seconds
 _SPREAD = np.sum([(np.arange(256) >> bit & 1) << 3 * bit for bit in range(8)], axis=0)  # a bit for every third place
 
 
@@ -125,7 +124,7 @@ def _draw(
 
 
 def gif_frames(root: Path, captions: Sequence[tuple[str, str]], comment: bytes, pool: Executor) -> Iterator[bytes]:
-    """The bytes of a GIF, frame by frame; frames are drawn and packed in parallel, some ahead of the writer.
+    """The bytes of a GIF, frame by frame; frames are drawn and packed in parallel, ahead of the writer.
 
     Pillow's own writer looks for what a frame shares with the one before, which two images seldom do, and in one thread
     (docs/decisions/022-size-of-gifs.md).
@@ -137,15 +136,7 @@ def gif_frames(root: Path, captions: Sequence[tuple[str, str]], comment: bytes, 
     comment : bytes
         What the file's comment says.
     """
-    ahead: deque[Future[bytes]] = deque()
-    for row in _drawn(captions):
-        path, told = captions[row]
-        caption = (path, told, f"{row + 1}/{len(captions)}")
-        ahead.append(pool.submit(_packed, root / path, caption, comment if row == 0 else None))
-        if len(ahead) >= 16:
-            yield ahead.popleft().result()
-    while ahead:
-        yield ahead.popleft().result()
+    yield from pool.map(partial(_packed, root, captions, comment), _drawn(captions))
     yield b";"
 
 
@@ -155,10 +146,11 @@ def _drawn(captions: Sequence[tuple[str, str]]) -> list[int]:
     return np.linspace(0, n - 1, min(n, MOST_FRAMES)).round().astype(int).tolist()
 
 
-def _packed(file: Path, caption: tuple[str, str, str], comment: bytes | None) -> bytes:
-    """A frame as it lies in the file; with a comment, the head of the file before it."""
-    frame = _frame(file, caption)
-    head = [] if comment is None else getheader(frame, info={"loop": 0, "comment": comment})[0]
+def _packed(root: Path, captions: Sequence[tuple[str, str]], comment: bytes, row: int) -> bytes:
+    """A frame as it lies in the file; of the first image, with the head of the file before it."""
+    path, told = captions[row]
+    frame = _frame(root / path, (path, told, f"{row + 1}/{len(captions)}"))
+    head = getheader(frame, info={"loop": 0, "comment": comment})[0] if row == 0 else []
     return b"".join(head + getdata(frame, duration=FRAME_MILLISECONDS, include_color_table=True))
 
 

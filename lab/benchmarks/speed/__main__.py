@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         "--cores", type=_count, default=5_000, metavar="N", help="core points of `selection` (default: 5000)"
     )
     parser.add_argument("--images", metavar="DIR", help="images for `gifs`, `extraction`, `workers` and `start`")
-    parser.add_argument("--frames", type=_count, default=200, metavar="N", help="frames of a GIF (default: 200)")
+    parser.add_argument("--frames", type=_count, default=100, metavar="N", help="of a GIF, at most 100 (default: 100)")
     parser.add_argument(
         "--extracted", type=_count, default=200, metavar="N", help="images of `extraction` (default: 200)"
     )
