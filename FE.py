@@ -32,9 +32,11 @@ from features.extractor import Extractor
 from features.network import load_network
 from support.entries import StrPath
 from support.errors import SAFEError
-from support.images import ImageListing, Skipped, find_images
+from support.images import MOST_MEMORY, ImageListing, Skipped, find_images
 from support.progress import Progress, no_progress
 from support.text import count
+
+BYTES = 5  # of memory for each feature: 4 of float32, and what clustering takes
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,16 @@ def extract_features(
     Raises
     ------
     SAFEError
-        There is no such folder, no readable image or no weights, or features are not finite.
+        There is no such folder, no readable image or no weights, there are too many images for this machine's memory,
+        or features are not finite.
     """
     listing = find_images(source)
+    most = MOST_MEMORY // (BYTES * extractor.dimension)
+    if len(listing.paths) > most:
+        raise SAFEError(
+            f"Expected at most {most:,} images, whose features fit into this machine's memory. Received: "
+            f"{len(listing.paths):,}. Draw some of them at random, and list their paths in a .txt file."
+        )
     features = np.empty((len(listing.paths), extractor.dimension), np.float32)  # filled in place: no second copy
     paths: list[str] = []
     skipped = list(listing.skipped)

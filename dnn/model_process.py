@@ -27,12 +27,11 @@ from dnn.heatmaps import GRID, WHAT, Heatmaps, heatmaps
 from dnn.model import Dnn, DnnOptions, load_dnn, sized_for
 from dnn.predictions import Predictions, predict
 from support.errors import SAFEError
-from support.images import Skipped
+from support.images import MOST_MEMORY, Skipped
 from support.progress import Progress, no_progress
 from support.text import printable
 
 MOST_SECONDS = 300  # for loading, or for a batch
-MOST_MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3 // 4  # bytes
 TICK = 0.2  # seconds between two looks whether to go on
 LOADING = ("Loading the model", 0, 0)
 Report = tuple[str, int, int]

@@ -10,10 +10,9 @@ import numpy as np
 
 from rccs.clusters import RootCauseClusters
 from rccs.dbscan.density import Density
-from rccs.dbscan.neighbours import LISTED, Points
+from rccs.dbscan.neighbours import LISTED, MOST_STORED, Points
 
 LEAST_IMAGES, LEAST_SHARE = 5, 0.1  # of the RCC's images, in each part
-MOST_IMAGES = 5000  # the tree takes memory by their square
 
 
 def parts_of(clusters: RootCauseClusters, rcc: int) -> list[tuple[str, ...]]:
@@ -23,7 +22,7 @@ def parts_of(clusters: RootCauseClusters, rcc: int) -> list[tuple[str, ...]]:
 
     rows = np.flatnonzero(clusters.labels == rcc)
     least = max(LEAST_IMAGES, math.ceil(LEAST_SHARE * len(rows)))
-    if not 2 * least <= len(rows) <= MOST_IMAGES:
+    if not 2 * least <= len(rows) <= MOST_STORED:  # the tree takes memory by their square
         return []
     points = Points(clusters.points[rows])
     merges = Density(points, max(1, min(clusters.min_samples, LISTED + 1, least))).merges

@@ -30,6 +30,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 MAX_PIXELS = 89_478_485
 """Pillow's default limit, above which it suspects a decompression bomb (256 MiB as RGB)."""
 MAX_BYTES = 256 * 2**20
+MOST_MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3 // 4  # bytes that one step may take
 BOX_KEY = "safe-box"
 """A text in a PNG file: the box that is drawn in thumbnails, but not in the pixels from which features are computed."""
 BOX_LINES = ((242, 243, 245), (22, 24, 29))  # inside, outside: one of them stands out from any ground

@@ -3,9 +3,11 @@
 import shutil
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from FE import extract_features, stream_features
+from FE import BYTES, extract_features, stream_features
+from support.errors import SAFEError
 from support.images import find_images
 from tests.helpers.places import names_in
 
@@ -54,3 +56,11 @@ def test_a_rerun_and_a_moved_folder_come_from_the_cache_without_a_network(fake_n
     assert (fake_network.loads, fake_network.images_seen) == (1, 10)
     np.testing.assert_array_equal(first.features, again.features)
     np.testing.assert_array_equal(first.features, moved.features)
+
+
+def test_more_images_than_memory_holds_are_an_error_at_once(fake_network, draw_folder, tmp_path, monkeypatch):
+    folder = draw_folder(tmp_path / "in", {"sea": 5})
+    monkeypatch.setattr("FE.MOST_MEMORY", 5 * BYTES * fake_network.extractor.dimension - 1)
+    with pytest.raises(SAFEError, match=r"at most 4 images.* Received: 5\."):
+        extract_features(folder, fake_network.extractor)
+    assert fake_network.loads == 0

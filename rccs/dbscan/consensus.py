@@ -162,8 +162,7 @@ class Counted(NamedTuple):
             Whether votes count by their weights, or each once.
         """
         rows = np.flatnonzero(labels != NOISE)
-        belongs = np.zeros((len(labels), int(labels.max(initial=NOISE)) + 1))
-        belongs[rows, labels[rows]] = 1
+        belongs = (labels[:, None] == np.arange(labels.max(initial=NOISE) + 1)).astype(np.float64)
         sums = []
         for votes, weights in ((self.inside, self.weights_inside), (self.takes_part, self.weights)):
             of_groups = votes.T @ belongs
@@ -206,23 +205,19 @@ def _improved(groups: np.ndarray, worth: np.ndarray) -> np.ndarray:
     worth : ndarray of shape (n_images, n_images), float64
         Of each pair, whole numbers. The diagonal is overwritten with 0.
     """
-    n = len(groups)
     np.fill_diagonal(worth, 0)
     groups = groups.copy()
     for _ in range(ROUNDS):
         # The last column is for an image that leaves all groups; the next round gives it a number.
-        n_groups = int(groups.max()) + 1
-        belongs = np.zeros((n, n_groups + 1))
-        belongs[np.arange(n), groups] = 1
+        belongs = (groups[:, None] == np.arange(groups.max() + 2)).astype(np.float64)
         gain = worth @ belongs  # of each image in each group
         changed = False
-        for image in range(n):
+        for image in range(len(groups)):
             best, own = int(gain[image].argmax()), groups[image]
             if best != own and gain[image, best] > max(gain[image, own], 0):
                 gain[:, own] -= worth[:, image]
                 gain[:, best] += worth[:, image]
                 groups[image], changed = best, True
-        groups = np.unique(groups, return_inverse=True)[1]
         belongs = (groups[:, None] == np.arange(groups.max() + 1)).astype(np.float64)
         joined = belongs.T @ (worth @ belongs)
         np.fill_diagonal(joined, 0)

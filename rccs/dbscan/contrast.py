@@ -12,6 +12,7 @@ Source: Abid, Zhang, Bagaria & Zou, Nature Communications 9:2134, 2018 (contrast
 
 import numpy as np
 
+from rccs.dbscan.neighbours import random_part
 from rccs.dbscan.one_thread import one_thread
 
 LOOKS = "looks"  # in the place of the name of a parameter to set aside
@@ -19,7 +20,6 @@ TIMES = 2.0  # what failing images vary in less than that many times as much as 
 N_COMMON = 512  # principal components of failing and right images, among which directions are sought
 SHUFFLES = 20  # of failing and right: what none of them gives is not by chance, at a level of 5 %
 LEAST_DIRECTIONS = 2  # one alone is more often by chance
-MOST_FAILING = 5_000  # images; of more, a random part
 
 
 def contrasting_directions(failing: np.ndarray, right: np.ndarray, *, seed: int = 0) -> np.ndarray:
@@ -31,11 +31,11 @@ def contrasting_directions(failing: np.ndarray, right: np.ndarray, *, seed: int 
     Parameters
     ----------
     failing : ndarray of shape (n_failing, dimension), float
-        Scaled features.
+        Scaled features; of very many images, a random part counts.
     right : ndarray of shape (n_right, dimension), float
         The same of images that the DNN gets right.
     seed : int
-        Of the shuffles, and of the part of many failing images.
+        Of the shuffles.
 
     Returns
     -------
@@ -48,8 +48,7 @@ def contrasting_directions(failing: np.ndarray, right: np.ndarray, *, seed: int 
 
     rng = np.random.default_rng(seed)
     nothing = np.zeros((0, failing.shape[1]))
-    if len(failing) > MOST_FAILING:
-        failing = failing[np.sort(rng.permutation(len(failing))[:MOST_FAILING])]
+    failing = failing[random_part(len(failing))]
     n = len(failing)
     n_common = min(N_COMMON, n + len(right) - 1, failing.shape[1])
     if min(n, len(right), n_common) < 2:

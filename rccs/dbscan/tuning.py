@@ -24,7 +24,7 @@ UPPER_END = 2  # largest eps, as a multiple of that at the knee of the k-distanc
 NEAREST = 10  # nearest neighbours used for `kept`; an eighth of the images if there are fewer than 80
 KEPT_POWER = 4
 GAP_POWER = 0.1
-APART_WEIGHT, APART_POWER = 3, 7  # of large, well separated branches
+APART_WEIGHT, LARGE_POWER, APART_POWER = 24, 4, 7  # of large, well separated branches
 APART_BEFORE_UMAP_POWER = 3
 AGREEMENT_POWER = 0.5  # of UMAP's branches with PCA's RCCs
 
@@ -66,7 +66,7 @@ def tune(
        similar their images are.
     2. A branch is worth
 
-           (share − share²) · (1 + 3 · share · gap⁷) · kept⁴ · gap^0.1
+           (share − share²) · (1 + 24 · share⁴ · gap⁷) · kept⁴ · gap^0.1
 
        where `share` is the share of the images that are in it, `kept` the share of its images' ten nearest neighbours
        (before averaging) that are in it as well, and `gap` how much denser it is than its surroundings (see
@@ -79,7 +79,7 @@ def tune(
        DBSCAN runs at the knee with min_samples 5, which is right for one group of images and some outliers.
        See docs/decisions/007-choice-of-min-samples.md.
 
-    After UMAP, the `points` are UMAP's, and the second factor is 1 + 3 · share · apart³, where `apart` (see
+    After UMAP, the `points` are UMAP's, and the second factor is 1 + 24 · share⁴ · apart³, where `apart` (see
     `Branches.apart`) and the silhouette refer to the `averaged` images, since UMAP separates even parts of one cause.
     UMAP's branches and RCCs are also compared with those `known` from PCA: the worth is multiplied by √agreement, RCCs
     may be divided, and images among neighbours of other RCCs become noise (see `rccs.dbscan.umap_check` and
@@ -201,7 +201,7 @@ def _worth(branches: Branches, images: _Images) -> np.ndarray:
     else:
         apart = branches.apart(Density(images.averaged, branches.density.min_samples)) ** APART_BEFORE_UMAP_POWER
     shares = branches.sizes / len(images.neighbours)
-    large_and_apart = 1 + APART_WEIGHT * shares * apart
+    large_and_apart = 1 + APART_WEIGHT * shares**LARGE_POWER * apart
     worth = _explained(shares, branches.kept(images.neighbours)) * large_and_apart * gap**GAP_POWER
     if images.known is None:
         return worth

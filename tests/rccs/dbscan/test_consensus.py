@@ -8,14 +8,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from rccs.dbscan.consensus import agree
 from rccs.dbscan.outcome import NOISE
-from rccs.dbscan.resamples import (
-    LARGEST_SHARE,
-    LEFT_OUT,
-    SMALLEST_SHARE,
-    Votes,
-    cluster_samples,
-    draw_samples,
-)
+from rccs.dbscan.resamples import LARGEST_SHARE, LEFT_OUT, SMALLEST_SHARE, Votes, cluster_samples, draw_samples
 from tests.helpers.point_groups import groups
 
 pytestmark = pytest.mark.usefixtures("all_samples")
