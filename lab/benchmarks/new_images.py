@@ -69,8 +69,9 @@ OF_RCCS = f"""
 
 Written by `python -m lab.benchmarks.new_images --rccs N`. The failing images of a part are clustered, and fresh images
 counted in whose region they lie. *Held* are the RCCs whose 95 % interval holds the rate in fresh images; *both* would,
-were it of as many images as the difference of both rates is worth: the fresh images' rate is uncertain itself. RCCs
-with fewer than {LEAST_NEW} fresh images are left out.
+were it of as many images as the difference of both rates is worth: the fresh images' rate is uncertain itself. ± is
+the standard error by runs: RCCs of different runs are often of the same images. RCCs with fewer than {LEAST_NEW} fresh
+images are left out.
 """
 
 
@@ -267,19 +268,21 @@ def rcc_section(results: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         OF_RCCS.strip(),
         "",
-        "| case | verdict | RCCs | images in a region | fresh ones | seen | fresh | held | both |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| case | runs | verdict | RCCs | images in a region | fresh ones | seen | fresh | held | both |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, result in results.items():
-        rccs = [rcc for run in result["runs"] for rcc in run]
+        told = [[rcc for rcc in run if rcc["of"] >= LEAST_NEW] for run in result["runs"]]
         for verdict in ("more", "others"):
-            of_it = [rcc for rcc in rccs if (rcc["verdict"] == "more") == (verdict == "more")]
-            those = [rcc for rcc in of_it if rcc["of"] >= LEAST_NEW]
-            cells = [name, verdict, str(len(those))]
+            runs = [[rcc for rcc in run if (rcc["verdict"] == "more") == (verdict == "more")] for run in told]
+            those = [rcc for run in runs for rcc in run]
+            cells = [name, str(len(runs)), verdict, str(len(those))]
             if those:
                 cells += [f"{np.mean([rcc[key] for rcc in those]):.0f}" for key in ("tested", "of")]
                 rates = [np.mean([rcc["seen"] for rcc in those]), np.mean([rcc["new"] / rcc["of"] for rcc in those])]
-                cells += [f"{100 * rate:.1f} %" for rate in (*rates, _held(those, ""), _held(those, "both_"))]
+                cells += [f"{100 * rate:.1f} %" for rate in rates]
+                held = [(_held(those, which), _error(runs, which)) for which in ("", "both_")]
+                cells += [f"{100 * share:.1f} ± {100 * error:.1f} %" for share, error in held]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -287,6 +290,12 @@ def rcc_section(results: Mapping[str, Mapping[str, Any]]) -> str:
 def _held(spots: Sequence[Mapping[str, Any]], which: str) -> float:
     """The share of weak spots whose interval holds the rate in new images."""
     return float(np.mean([spot[f"{which}low"] <= spot["new"] / spot["of"] <= spot[f"{which}high"] for spot in spots]))
+
+
+def _error(runs: Sequence[Sequence[Mapping[str, Any]]], which: str) -> float:
+    """The standard error of `_held`, that of a ratio of what the runs hold."""
+    held, of = np.array([[_held(run, which) * len(run), len(run)] for run in runs if run]).T
+    return float(np.linalg.norm(held - of * held.sum() / of.sum()) / of.sum())
 
 
 def main(arguments: list[str] | None = None) -> int:
