@@ -1,6 +1,6 @@
 """Do the rates that are expected of new images hold on new images?
 
-    python -m lab.benchmarks.new_images --data NAME=DIR[:COLUMN] ... --work DIR [--runs N] [--rccs N ...] [--write]
+    python -m lab.benchmarks.new_images --data NAME=DIR[:COLUMN] ... --work DIR [--runs N ...] [--rccs N ...] [--write]
 
 A case is a classifier of `lab.casestudies.build`, of which as many fresh images are drawn as wanted, once, and its DNN
 is run on them; or a folder with `test/`, and `model.keras` or `train/`, whose test images are all there is. Weak spots
@@ -304,17 +304,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", nargs="+", metavar="NAME=DIR[:COLUMN]", required=True, help="folders of the cases")
     parser.add_argument("--work", metavar="DIR", required=True, help="folder for fresh images and results")
     parser.add_argument("--fresh", type=int, default=20_000, metavar="N", help="fresh images; default: 20000")
-    parser.add_argument("--runs", type=int, default=10, metavar="N", help="default: 10")
+    parser.add_argument("--runs", type=int, nargs="+", default=[10], metavar="N", help="of all cases, or of each")
     parser.add_argument("--rccs", type=int, nargs="+", default=[], metavar="N", help="images for RCCs, of each case")
     parser.add_argument("--write", action="store_true", help="write lab/results/calibration.md instead of printing")
     options = parser.parse_args(arguments)
     if options.rccs and len(options.rccs) != len(options.data):
         parser.error("--rccs needs a number for each case")
+    each = options.runs * len(options.data) if len(options.runs) == 1 else options.runs
+    if len(each) != len(options.data):
+        parser.error("--runs needs one number, or one for each case")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         results = {}
         extractor = choose_extractor("vgg16-conv", precision="bfloat16") if options.rccs else None
-        for given, among in zip(options.data, options.rccs or [0] * len(options.data), strict=True):
+        for given, among, n_runs in zip(options.data, options.rccs or [0] * len(options.data), each, strict=True):
             name, _, rest = given.partition("=")
             folder, _, column = rest.partition(":")
             work = prepare_folder(Path(options.work) / name)
@@ -327,8 +330,7 @@ def main(arguments: list[str] | None = None) -> int:
                 of_run = partial(spots_in_run, pool)
             counted = len(pool.tested.right) - pool.searched
             runs = [
-                kept(prepare_folder(work / kind) / f"{run}.json", key, partial(of_run, run))
-                for run in range(options.runs)
+                kept(prepare_folder(work / kind) / f"{run}.json", key, partial(of_run, run)) for run in range(n_runs)
             ]
             results[name] = {"searched": pool.searched, "counted": counted, "runs": runs}
         if extractor:
