@@ -1,6 +1,6 @@
 """Do the rates that are expected of new images hold on new images?
 
-    python -m lab.benchmarks.new_images --data NAME=DIR[:COLUMN] ... --work DIR [--runs N] [--rccs N ...] [--write]
+    python -m lab.benchmarks.new_images --data NAME=DIR[:COLUMN] ... --work DIR [--runs N ...] [--rccs N ...] [--write]
 
 A case is a classifier of `lab.casestudies.build`, of which as many fresh images are drawn as wanted, once, and its DNN
 is run on them; or a folder with `test/`, and `model.keras` or `train/`, whose test images are all there is. Weak spots
@@ -69,8 +69,9 @@ OF_RCCS = f"""
 
 Written by `python -m lab.benchmarks.new_images --rccs N`. The failing images of a part are clustered, and fresh images
 counted in whose region they lie. *Held* are the RCCs whose 95 % interval holds the rate in fresh images; *both* would,
-were it of as many images as the difference of both rates is worth: the fresh images' rate is uncertain itself. RCCs
-with fewer than {LEAST_NEW} fresh images are left out.
+were it of as many images as the difference of both rates is worth: the fresh images' rate is uncertain itself. ± is
+the standard error by runs: RCCs of different runs are often of the same images. RCCs with fewer than {LEAST_NEW} fresh
+images are left out.
 """
 
 
@@ -267,19 +268,21 @@ def rcc_section(results: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         OF_RCCS.strip(),
         "",
-        "| case | verdict | RCCs | images in a region | fresh ones | seen | fresh | held | both |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| case | runs | verdict | RCCs | images in a region | fresh ones | seen | fresh | held | both |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, result in results.items():
-        rccs = [rcc for run in result["runs"] for rcc in run]
+        told = [[rcc for rcc in run if rcc["of"] >= LEAST_NEW] for run in result["runs"]]
         for verdict in ("more", "others"):
-            of_it = [rcc for rcc in rccs if (rcc["verdict"] == "more") == (verdict == "more")]
-            those = [rcc for rcc in of_it if rcc["of"] >= LEAST_NEW]
-            cells = [name, verdict, str(len(those))]
+            runs = [[rcc for rcc in run if (rcc["verdict"] == "more") == (verdict == "more")] for run in told]
+            those = [rcc for run in runs for rcc in run]
+            cells = [name, str(len(runs)), verdict, str(len(those))]
             if those:
                 cells += [f"{np.mean([rcc[key] for rcc in those]):.0f}" for key in ("tested", "of")]
                 rates = [np.mean([rcc["seen"] for rcc in those]), np.mean([rcc["new"] / rcc["of"] for rcc in those])]
-                cells += [f"{100 * rate:.1f} %" for rate in (*rates, _held(those, ""), _held(those, "both_"))]
+                cells += [f"{100 * rate:.1f} %" for rate in rates]
+                held = [(_held(those, which), _error(runs, which)) for which in ("", "both_")]
+                cells += [f"{100 * share:.1f} ± {100 * error:.1f} %" for share, error in held]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -289,23 +292,32 @@ def _held(spots: Sequence[Mapping[str, Any]], which: str) -> float:
     return float(np.mean([spot[f"{which}low"] <= spot["new"] / spot["of"] <= spot[f"{which}high"] for spot in spots]))
 
 
+def _error(runs: Sequence[Sequence[Mapping[str, Any]]], which: str) -> float:
+    """The standard error of `_held`, that of a ratio of what the runs hold."""
+    held, of = np.array([[_held(run, which) * len(run), len(run)] for run in runs if run]).T
+    return float(np.linalg.norm(held - of * held.sum() / of.sum()) / of.sum())
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.new_images", description=__doc__.split("\n")[0])
     parser.add_argument("--data", nargs="+", metavar="NAME=DIR[:COLUMN]", required=True, help="folders of the cases")
     parser.add_argument("--work", metavar="DIR", required=True, help="folder for fresh images and results")
     parser.add_argument("--fresh", type=int, default=20_000, metavar="N", help="fresh images; default: 20000")
-    parser.add_argument("--runs", type=int, default=10, metavar="N", help="default: 10")
+    parser.add_argument("--runs", type=int, nargs="+", default=[10], metavar="N", help="of all cases, or of each")
     parser.add_argument("--rccs", type=int, nargs="+", default=[], metavar="N", help="images for RCCs, of each case")
     parser.add_argument("--write", action="store_true", help="write lab/results/calibration.md instead of printing")
     options = parser.parse_args(arguments)
     if options.rccs and len(options.rccs) != len(options.data):
         parser.error("--rccs needs a number for each case")
+    each = options.runs * len(options.data) if len(options.runs) == 1 else options.runs
+    if len(each) != len(options.data):
+        parser.error("--runs needs one number, or one for each case")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         results = {}
         extractor = choose_extractor("vgg16-conv", precision="bfloat16") if options.rccs else None
-        for given, among in zip(options.data, options.rccs or [0] * len(options.data), strict=True):
+        for given, among, n_runs in zip(options.data, options.rccs or [0] * len(options.data), each, strict=True):
             name, _, rest = given.partition("=")
             folder, _, column = rest.partition(":")
             work = prepare_folder(Path(options.work) / name)
@@ -318,8 +330,7 @@ def main(arguments: list[str] | None = None) -> int:
                 of_run = partial(spots_in_run, pool)
             counted = len(pool.tested.right) - pool.searched
             runs = [
-                kept(prepare_folder(work / kind) / f"{run}.json", key, partial(of_run, run))
-                for run in range(options.runs)
+                kept(prepare_folder(work / kind) / f"{run}.json", key, partial(of_run, run)) for run in range(n_runs)
             ]
             results[name] = {"searched": pool.searched, "counted": counted, "runs": runs}
         if extractor:

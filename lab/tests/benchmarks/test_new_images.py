@@ -67,7 +67,7 @@ def test_rccs_are_counted_in_the_region_that_others_say_and_reported(pool):
     assert sorted((rcc["of"], rcc["new"]) for rcc in rccs) == expected
     assert all(rcc["both_low"] < rcc["low"] < rcc["seen"] < rcc["high"] < rcc["both_high"] for rcc in rccs)
     held = rccs[0] | {"low": 0.0, "high": 1.0}
-    runs = [[held], [held | {"of": new_images.LEAST_NEW - 1}]]
+    runs = [[held], [held | {"high": 0.0}], [held | {"of": new_images.LEAST_NEW - 1}]]
     line = rcc_section({"drawn": {"runs": runs}}).splitlines()[-1]
-    assert line.startswith(f"| drawn | others | 1 | {held['tested']} | {held['of']} | {100 * held['seen']:.1f} % | ")
-    assert "| 100.0 % |" in line
+    assert line.startswith(f"| drawn | 3 | others | 2 | {held['tested']} | {held['of']} | {100 * held['seen']:.1f} %")
+    assert "| 50.0 ± 35.4 % |" in line
