@@ -3,7 +3,7 @@
 So that what decides about a model, such as CI, can ask as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,28 +12,30 @@ import numpy as np
 from dnn.tested import AnsweredImages, read_predictions
 from pipeline.answers import answers_of_run, given_answers
 from pipeline.descriptions import show_reasons
+from pipeline.reporting.evidence.basis import known_sets
 from pipeline.run_record import groups_of
 from rccs.answers import CONFIDENCE
 from rccs.clusters import load_clusters
 from rccs.dbscan.neighbours import Points
-from rccs.dbscan.outcome import NOISE
 from rccs.parameters import find_parameters
-from rccs.review.review import Review, load_review
+from rccs.review.review import load_review
+from rccs.spots.rates import regions
 from reasons.comparison import known_of, load_reasons, points_of_tested
 from reasons.confirmation import CONFIRMATION_FILE, Answer, answers_to, claims_of, confirmation_text
+from reasons.counted_images import FRESH_FILE, counted_text
 from reasons.groups import named_groups
 from reasons.requirements import Finding, findings, read_requirements
 from store.output_folder import working
 from store.places import relative
 from store.runs import CLUSTERS, CONFIRMATION, add_run, present_runs
-from support.contents import in_common
 from support.entries import StrPath
 from support.errors import SAFEError
 from support.images import find_images
 from support.progress import Progress, no_progress
 from support.text import count, printable, some
 from training.closure import CLOSURE_FILE, Closure, closure_text, closures
-from training.proof import overlaps
+from training.compared import aligned
+from training.proof import overlaps, refuse_used, used_elsewhere
 
 
 class Confirmation(NamedTuple):
@@ -76,29 +78,33 @@ def confirm(
                 "without such answers. Find the failures and cluster them first."
             )
         fresh = read_predictions(predictions, tested, partial=partial)
-        _check_fresh(fresh, first, review)
+        _check_fresh(fresh, first, _used(out, first, learned=bool(after)))
         later = _right_after(after, fresh, partial) if after else None
         names = tuple(groups) or groups_of(out)
         parameters = find_parameters(fresh.root)
         found = named_groups(names, fresh, parameters=parameters, required=bool(groups))
-        columns = known_of(fresh, groups=names, progress=progress).columns
-        regions = np.full(len(fresh.paths), NOISE)  # also of images that cannot be read
+        known = known_of(fresh, groups=names, progress=progress)
         points, read = points_of_tested(
             review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters, weights=weights,
             progress=progress,
         )  # fmt: skip
-        regions[read] = review.clusters.labels[Points(review.clusters.points).nearest_to(points)[0]]
-        claims = claims_of(reasons.spots, columns, reasons.rates(review.clusters), regions)
+        nearest = np.full(len(fresh.paths), -1)  # also of images that cannot be read
+        nearest[read] = Points(review.clusters.points).nearest_to(points)[0]
+        of_region = regions(nearest, review.clusters.labels)
+        claims = claims_of(reasons.spots, known.columns, reasons.rates(review.clusters), of_region)
         of = found.groups if found and found.given else None
         answers = answers_to(claims, ~fresh.right, of)
         closed = [] if later is None else closures(claims, fresh.right, later, of)
         facts = {
             "source": relative(fresh.source, out), "tested": relative(fresh.root, out),
+            "after": relative(after or "", out), "parameters": relative(parameters or "", out),
             "images": len(fresh.paths), "wrong": int((~fresh.right).sum()), "edits": review.last_number,
             "told": [answer.text for answer in answers], "closed": [one.text for one in closed],
             "notes": [*fresh.notes, *(found.notes if found else ())],
         }  # fmt: skip
-        files = {CONFIRMATION_FILE: confirmation_text(answers)}
+        after_too = {} if later is None else {"wrong_after": (~later).astype(int)}
+        images = counted_text(fresh, known, review.clusters.paths, nearest, of, after_too)
+        files = {CONFIRMATION_FILE: confirmation_text(answers), FRESH_FILE: images}
         files |= {CLOSURE_FILE: closure_text(closed)} if closed else {}
         add_run(out, CONFIRMATION, files, clusters=run.itself, facts=facts)
         show_reasons(out)
@@ -107,30 +113,26 @@ def confirm(
 
 def _right_after(table: StrPath, fresh: AnsweredImages, partial: bool) -> np.ndarray:
     """Whether a later model gets each fresh image right: ndarray of shape (n_fresh,), bool."""
-    later = read_predictions(table, fresh.root, partial=partial)
-    right = dict(zip(later.paths, later.right.tolist(), strict=True))
-    missing = [path for path in fresh.paths if path not in right]
-    if missing:
+    _, later = aligned(fresh, read_predictions(table, fresh.root, partial=partial))
+    if missing := sorted({*fresh.paths} - {*later.paths}):
         raise SAFEError(
             f"Expected answers of both models to the same images. Received: {later.source}, without "
             f"{count(len(missing), 'image')} of {fresh.source}, such as {printable(missing[0])}."
         )
-    return np.array([right[path] for path in fresh.paths], bool)
+    return later.right
 
 
-def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, review: Review) -> None:
+def _used(out: Path, first: AnsweredImages, *, learned: bool) -> dict[str, list[Path]]:
+    """The images that reasons were found with, and those that the network has learned or, if asked, a later one."""
+    sets = known_sets(out, present_runs(out))[0]
+    sets["test"] = (first.root, first.paths)
+    names = ("test", "failing", "training", *(("unsafe", "improvement") if learned else ()))
+    return {name: [sets[name][0] / path for path in sets[name][1]] for name in names if name in sets}
+
+
+def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str, Sequence[Path]]) -> None:
     """Make sure that the images have chosen nothing, and that the network tells the same classes apart."""
-    used = [
-        *(first.root / path for path in first.paths),
-        *(review.clusters.image_root / p for p in review.clusters.paths),
-    ]
-    same = np.flatnonzero(in_common([fresh.root / path for path in fresh.paths], used))
-    if len(same):
-        examples = printable(some([fresh.paths[row] for row in same[:3].tolist()]))
-        raise SAFEError(
-            f"Expected images that the RCCs and weak spots were not found with. Received {len(same):,} of "
-            f"{count(len(fresh.paths), 'image')} that were, such as {examples}. Leave them out."
-        )
+    refuse_used(fresh, used_elsewhere(fresh, used))
     others = set(fresh.answers.label) - set(first.answers.label) if first.answers.kind == CONFIDENCE else set()
     if others or fresh.answers.kind != first.answers.kind:
         raise SAFEError(

@@ -21,7 +21,7 @@ from support.near_duplicates import near_duplicates, thumbnails
 from support.progress import Progress, no_progress
 from support.text import count, printable, some
 from training.certainty import Certainty, Counts, certainty, count_pairs, in_words
-from training.comparison import ByGroup, compare_in
+from training.comparison import Answered, ByGroup, compare_in
 
 EXAMPLES = 12  # pairs that are kept, to be looked at
 
@@ -39,6 +39,8 @@ class FinalTest(NamedTuple):
         None if images are, as far as is known, independent.
     earlier : int
         After how many earlier retrainings of the analysis the same images have been looked at.
+    answers : tuple of Answered
+        As of `training.comparison.BeforeAfter`.
     """
 
     root: Path
@@ -46,6 +48,7 @@ class FinalTest(NamedTuple):
     counts: Counts
     by_group: ByGroup | None
     earlier: int = 0
+    answers: tuple[Answered, ...] = ()
 
     @property
     def accuracy_before(self) -> float:
@@ -88,23 +91,27 @@ def final_test(
         As for `reasons.groups.groups_of_test`.
     """
     compared, _ = compare_in(folder, None, before, after, within=within)
-    return FinalTest(before.root, held_out, count_pairs(before.right, after.right), compared.by_group)
+    counts = count_pairs(before.right, after.right)
+    return FinalTest(before.root, held_out, counts, compared.by_group, answers=compared.answers)
 
 
-def used_elsewhere(images: LabelledImages, others: Mapping[str, Sequence[Path]]) -> dict[str, np.ndarray]:
+def used_elsewhere(
+    images: LabelledImages | AnsweredImages, others: Mapping[str, Sequence[Path]]
+) -> dict[str, np.ndarray]:
     """Which images have the content of others, by what these are, such as `training`; only those that have any."""
-    found = {what: in_common(images.files, files) for what, files in others.items()}
+    own = [images.root / path for path in images.paths]
+    found = {what: in_common(own, files) for what, files in others.items()}
     return {what: same for what, same in found.items() if same.any()}
 
 
-def refuse_used(images: LabelledImages, used: Mapping[str, np.ndarray]) -> None:
-    """Raise a SAFEError if images of a final test set are used elsewhere."""
+def refuse_used(images: LabelledImages | AnsweredImages, used: Mapping[str, np.ndarray]) -> None:
+    """Raise a SAFEError if images that are to prove something are used elsewhere."""
     if used:
         counts = ", ".join(f"{same.sum():,} that are {what} images as well" for what, same in used.items())
         rows = np.flatnonzero(np.any([*used.values()], axis=0)).tolist()
         examples = printable(some([images.paths[row] for row in rows], limit=3))
         raise SAFEError(
-            f"Expected a final test set of images that nothing was chosen or learned by. Received {counts}, by their "
+            f"Expected images that nothing was chosen or learned by. Received {counts}, by their "
             f"content, of {count(len(images.paths), 'image')} in {images.root}: {examples}. Remove them there."
         )
 

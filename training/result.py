@@ -278,6 +278,7 @@ def _retraining_text(result: Retraining, folder: Path) -> str:
         "groups": result.by_group.counts if result.by_group else (),
         "final_groups": of_final.counts if of_final else (),
         "answers": result.answers,
+        "final_answers": result.final.answers if result.final else (),
     }
     for name, of_table in tables.items():
         if of_table:
@@ -372,10 +373,13 @@ def _from_record(record: dict[str, Any], folder: Path) -> Retraining:
         epoch["loss"] = math.nan if epoch["loss"] is None else epoch["loss"]
     for name, kind in _ROWS.items():
         record[name] = tuple(kind(**row) for row in record.get(name, ()))
-    record["answers"] = tuple(Answered(*map(str, row)) for row in record.get("answers", ()))
+    record["answers"], final_answers = (
+        tuple(Answered(*map(str, row)) for row in record.pop(name, ())) for name in ("answers", "final_answers")
+    )
     record["by_group"] = _by_group_from(record.pop("group", None), record.pop("groups", ()))
     if "final" in record:
-        record["final"] = _final_from(record["final"], record.pop("final_groups", ()), folder)
+        final = _final_from(record["final"], record.pop("final_groups", ()), folder)
+        record["final"] = final._replace(answers=final_answers)
     for name in ("after", "train_root"):
         record[name] = None if record.get(name) is None else Path(absolute(record[name], folder))
     record["settings"] = None if record["after"] else Settings(**record["settings"])
