@@ -234,9 +234,9 @@ def _set_apart(
         "training": training.files,
         "improvement": [*unsafe.files, *([] if unsafe.listed else map(root.joinpath, find_images(root).paths))],
     }
-    used = used_elsewhere(final, others)
     if own:
-        refuse_used(own, used)
+        refuse_used("final test", own.files, others)
+    used = {} if own else used_elsewhere(final.files, others)
     again = np.any([*used.values()], axis=0) if used else np.zeros(len(final.paths), bool)
     final = None if again.all() else final.taken(~again)
     told = f"Held out, but left out of the proof, since their content is used elsewhere: {count(again.sum(), 'image')}."

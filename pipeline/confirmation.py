@@ -35,7 +35,7 @@ from support.progress import Progress, no_progress
 from support.text import count, printable, some
 from training.closure import CLOSURE_FILE, Closure, closure_text, closures
 from training.compared import aligned
-from training.proof import overlaps, refuse_used, used_elsewhere
+from training.proof import overlaps, refuse_used
 
 
 class Confirmation(NamedTuple):
@@ -102,8 +102,7 @@ def confirm(
             "told": [answer.text for answer in answers], "closed": [one.text for one in closed],
             "notes": [*fresh.notes, *(found.notes if found else ())],
         }  # fmt: skip
-        after_too = {} if later is None else {"wrong_after": (~later).astype(int)}
-        images = counted_text(fresh, known, review.clusters.paths, nearest, of, after_too)
+        images = counted_text(fresh, known, review.clusters.paths, nearest, of)
         files = {CONFIRMATION_FILE: confirmation_text(answers), FRESH_FILE: images}
         files |= {CLOSURE_FILE: closure_text(closed)} if closed else {}
         add_run(out, CONFIRMATION, files, clusters=run.itself, facts=facts)
@@ -132,7 +131,7 @@ def _used(out: Path, first: AnsweredImages, *, learned: bool) -> dict[str, list[
 
 def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str, Sequence[Path]]) -> None:
     """Make sure that the images have chosen nothing, and that the network tells the same classes apart."""
-    refuse_used(fresh, used_elsewhere(fresh, used))
+    refuse_used("fresh", [fresh.root / path for path in fresh.paths], used)
     others = set(fresh.answers.label) - set(first.answers.label) if first.answers.kind == CONFIDENCE else set()
     if others or fresh.answers.kind != first.answers.kind:
         raise SAFEError(

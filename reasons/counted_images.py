@@ -4,7 +4,7 @@ A row for each tested or fresh image. `labels.txt` has the RCC of its `nearest` 
 with what was measured in it, and recorded in the engineer's own table, the conditions of weak spots can be checked.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,9 +18,8 @@ FRESH_FILE = "fresh_images.csv"
 
 
 def counted_text(
-    images: AnsweredImages, known: Known, failing: Sequence[str], nearest: np.ndarray, groups: Groups | None,
-    more: Mapping[str, np.ndarray] | None = None,
-) -> str:  # fmt: skip
+    images: AnsweredImages, known: Known, failing: Sequence[str], nearest: np.ndarray, groups: Groups | None
+) -> str:
     """The table of images.
 
     Parameters
@@ -31,12 +30,12 @@ def counted_text(
         The nearest of them to each image, itself left out; −1 if the image was not compared.
     groups : Groups, optional
         Numbered as they are counted; the same number is the same group.
-    more : mapping of str to ndarray of shape (n_images,), optional
-        Further columns.
     """
-    columns = {"image": images.paths, "wrong": (~images.right).astype(int).tolist()}
-    columns |= {name: column.tolist() for name, column in (more or {}).items()}
-    columns |= {"group": groups.of.tolist() if groups else [""] * len(images.paths)}
-    columns |= {"nearest": [failing[row] if row >= 0 else "" for row in nearest.tolist()]}
-    columns |= {name: known.columns[name].tolist() for name in sorted(known.measured)}
+    columns: dict[str, Sequence[object]] = {
+        "image": images.paths,
+        "wrong": (~images.right).astype(int).tolist(),
+        "group": groups.of.tolist() if groups else [""] * len(images.paths),
+        "nearest": [failing[row] if row >= 0 else "" for row in nearest.tolist()],
+        **{name: known.columns[name].tolist() for name in sorted(known.measured)},
+    }
     return table_text(columns, zip(*columns.values(), strict=True))

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnn.predictions import LabelledImages
 from dnn.tested import AnsweredImages
 from support.contents import in_common
 from support.errors import SAFEError
@@ -40,7 +39,7 @@ class FinalTest(NamedTuple):
     earlier : int
         After how many earlier retrainings of the analysis the same images have been looked at.
     answers : tuple of Answered
-        As of `training.comparison.BeforeAfter`.
+        As of `training.comparison.BeforeAfter`; for people, and not read back.
     """
 
     root: Path
@@ -95,24 +94,23 @@ def final_test(
     return FinalTest(before.root, held_out, counts, compared.by_group, answers=compared.answers)
 
 
-def used_elsewhere(
-    images: LabelledImages | AnsweredImages, others: Mapping[str, Sequence[Path]]
-) -> dict[str, np.ndarray]:
+def used_elsewhere(files: Sequence[Path], others: Mapping[str, Sequence[Path]]) -> dict[str, np.ndarray]:
     """Which images have the content of others, by what these are, such as `training`; only those that have any."""
-    own = [images.root / path for path in images.paths]
-    found = {what: in_common(own, files) for what, files in others.items()}
+    found = {what: in_common(files, them) for what, them in others.items()}
     return {what: same for what, same in found.items() if same.any()}
 
 
-def refuse_used(images: LabelledImages | AnsweredImages, used: Mapping[str, np.ndarray]) -> None:
-    """Raise a SAFEError if images that are to prove something are used elsewhere."""
-    if used:
-        counts = ", ".join(f"{same.sum():,} that are {what} images as well" for what, same in used.items())
+def refuse_used(of: str, files: Sequence[Path], others: Mapping[str, Sequence[Path]]) -> None:
+    """Raise a SAFEError if images that are to prove something have the content of others."""
+    if used := used_elsewhere(files, others):
+        counts = ", ".join(
+            f"{count(int(same.sum()), f'{of} image')} that are {what} images as well" for what, same in used.items()
+        )
         rows = np.flatnonzero(np.any([*used.values()], axis=0)).tolist()
-        examples = printable(some([images.paths[row] for row in rows], limit=3))
         raise SAFEError(
-            f"Expected images that nothing was chosen or learned by. Received {counts}, by their "
-            f"content, of {count(len(images.paths), 'image')} in {images.root}: {examples}. Remove them there."
+            f"Expected {of} images that nothing was chosen or learned by, since they would prove nothing. Received "
+            f"{counts}, by their content: {printable(some([str(files[row]) for row in rows], limit=2))}. Remove them "
+            "from one of the two."
         )
 
 
@@ -158,13 +156,8 @@ def overlaps(
         A proving set has images of a learned one.
     """
     pairs = list(product(proving.items(), learned.items()))
-    for (of, tests), (by, files) in pairs:
-        if same := np.flatnonzero(in_common(tests, files)).tolist():
-            raise SAFEError(
-                f"Expected {of} images that the network does not learn, since they would prove nothing. Received "
-                f"{count(len(same), f'{of} image')} that are {by} images as well, by their content: "
-                f"{printable(some([str(tests[row]) for row in same], limit=2))}. Remove them from one of the two."
-            )
+    for of, tests in proving.items():
+        refuse_used(of, tests, learned)
     pictures = {
         name: thumbnails(files, progress=progress, what=f"Reading {name} images")
         for name, files in {**learned, **proving}.items()

@@ -366,20 +366,17 @@ def read_retraining(path: Path, folder: Path) -> Retraining:
 
 
 def _from_record(record: dict[str, Any], folder: Path) -> Retraining:
-    for name in ("headline", "waiting"):  # for people, and of earlier versions
+    for name in ("headline", "final_answers", "waiting"):  # for people, and of earlier versions
         record.pop(name, None)
     record |= {name: Path(absolute(record[name], folder)) for name in ("model", "test_root")}
     for epoch in record["history"]:
         epoch["loss"] = math.nan if epoch["loss"] is None else epoch["loss"]
     for name, kind in _ROWS.items():
         record[name] = tuple(kind(**row) for row in record.get(name, ()))
-    record["answers"], final_answers = (
-        tuple(Answered(*map(str, row)) for row in record.pop(name, ())) for name in ("answers", "final_answers")
-    )
+    record["answers"] = tuple(Answered(*map(str, row)) for row in record.get("answers", ()))
     record["by_group"] = _by_group_from(record.pop("group", None), record.pop("groups", ()))
     if "final" in record:
-        final = _final_from(record["final"], record.pop("final_groups", ()), folder)
-        record["final"] = final._replace(answers=final_answers)
+        record["final"] = _final_from(record["final"], record.pop("final_groups", ()), folder)
     for name in ("after", "train_root"):
         record[name] = None if record.get(name) is None else Path(absolute(record[name], folder))
     record["settings"] = None if record["after"] else Settings(**record["settings"])
