@@ -28,6 +28,7 @@ from reasons.requirements import Finding, findings, read_requirements
 from store.output_folder import working
 from store.places import relative
 from store.runs import CLUSTERS, CONFIRMATION, add_run, present_runs
+from support.contents import in_common
 from support.entries import StrPath
 from support.errors import SAFEError
 from support.images import find_images
@@ -184,20 +185,23 @@ def check_requirements(
         images are learned ones.
     """
     required = read_requirements(requirements)  # what is wrong with them is said before the images are read
-    given, there = given_answers(predictions, tested, partial=partial), CLUSTERS in present_runs(out)
-    answered = given or (answers_of_run(out, load_clusters(out), None) if there else None)
+    clusters = load_clusters(out) if CLUSTERS in present_runs(out) else None
+    given = given_answers(predictions, tested, partial=partial)
+    answered = given or (answers_of_run(out, clusters, None) if clusters else None)
     if answered is None:
         raise SAFEError(
             "Expected the network's answers: --predictions CSV --tested DIR, or an analysis with them. Received: "
             f"{out}, without."
         )
     shared = _overlaps(learned, answered, progress) if learned else ()
-    names = tuple(groups) or (groups_of(out) if there else ())
+    names = tuple(groups) or (groups_of(out) if clusters else ())
     found = named_groups(names, answered, parameters=find_parameters(answered.root), required=bool(groups))
     known = known_of(answered, groups=names, progress=progress)
     of_images = found.groups if found and found.given else None
     told = findings(required, known.columns, ~answered.right, of_images)
-    notes = (*answered.notes, *shared, *(found.notes if found else ()), *(() if given else (CHOSEN_BY,)))
+    failing = [clusters.image_root / path for path in clusters.paths] if clusters else []
+    chose = not given or in_common([given.root / path for path in given.paths], failing).any()
+    notes = (*answered.notes, *shared, *(found.notes if found else ()), *((CHOSEN_BY,) if chose else ()))
     return Checked(tuple(told), notes)
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipeline.comparison import explain_failures
-from pipeline.confirmation import confirm
+from pipeline.confirmation import CHOSEN_BY, check_requirements, confirm
 from pipeline.descriptions import mend
 from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.reporting.report import report_html
@@ -93,6 +93,13 @@ def test_a_later_model_is_asked_which_reasons_are_left(case, fresh, capsys):
     after.write_text("\n".join(text.splitlines()[:70]))
     assert main(["confirm", *given, "--after", str(after), "--partial"]) == 2
     assert "Expected answers of both models to the same images." in capsys.readouterr().err
+
+
+def test_requirements_say_that_images_chose_even_if_these_are_given_again(case, fresh, tmp_path):
+    (tmp_path / "required.yaml").write_text("all images: at most 50 % wrong")
+    for given in (case, fresh):
+        checked = check_requirements(tmp_path / "required.yaml", case.out, given.table, given.test)
+        assert (CHOSEN_BY in checked.notes) == (given is case)
 
 
 def test_images_and_classes_that_are_no_proof_and_clusters_without_answers_are_refused(case, fresh):
