@@ -15,14 +15,15 @@ import numpy as np
 
 from dnn.failure_prediction import likely_wrong
 from dnn.failures import checked, examples_for
-from dnn.held_out import HeldOut, held_out_of
+from dnn.held_out import HeldOut, held_out_of, hold_out_record
 from dnn.model import AS_IN_THE_FILE, ONNX_SUFFIX, Dnn, DnnOptions, load_dnn, sized_for
 from dnn.predictions import LabelledImages, Pixels, Predictions, doubts, judge, predict, skipped_of
 from dnn.targets import read_targets
 from dnn.tested import IMAGE, AnsweredImages, in_words
-from rccs.clusters import fingerprint
+from rccs.clusters import fingerprint, run_record
 from rccs.review.review import Review, load_review
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
+from reasons.groups import group_names
 from store.output_folder import check_own, working, writing
 from store.places import relative
 from store.runs import CLUSTERS, present_runs
@@ -177,8 +178,14 @@ def _gather(
             f"{some(inside, limit=2)} in {testing.root}. Select the unsafe set from a folder without the test set."
         )
     own, _ = examples_for(dnn, final, options=options, train=train) if final else (None, ())
-    held_out = held_out_of(review.original.image_root if review else out / FAILURES)
+    failures = review.original.image_root if review else out / FAILURES
+    held_out = held_out_of(failures)
     testing, chosen_nothing, left_out = _set_apart(testing, own, training, unsafe, held_out)
+    if held_out and not own and (apart := {*group_names(run_record(out))} - {*group_names(hold_out_record(failures))}):
+        name = some(sorted(apart))
+        left_out += (
+            f"Held out one by one, not by {name}: images that prove the gain may be of a {name} whose others chose.",
+        )
     dnn = sized_for(dnn, [*training.files, *unsafe.files, *testing.files])
     unlabelled = _without_label(unsafe, training, testing) if dnn.task == "classification" else ()
     earlier = (
@@ -227,9 +234,9 @@ def _set_apart(
         "training": training.files,
         "improvement": [*unsafe.files, *([] if unsafe.listed else map(root.joinpath, find_images(root).paths))],
     }
-    used = used_elsewhere(final, others)
     if own:
-        refuse_used(own, used)
+        refuse_used("final test", own.files, others)
+    used = {} if own else used_elsewhere(final.files, others)
     again = np.any([*used.values()], axis=0) if used else np.zeros(len(final.paths), bool)
     final = None if again.all() else final.taken(~again)
     told = f"Held out, but left out of the proof, since their content is used elsewhere: {count(again.sum(), 'image')}."

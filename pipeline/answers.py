@@ -80,6 +80,7 @@ def with_answers(
         "digest": tested.digest,
         "images": len(tested.paths),
         "wrong": int((~tested.right).sum()),
+        "held_out": len(tested.held_out),
         "notes": notes,
         **({"given": True} if given else {}),
     }

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from features.batches import Stream
 from pipeline.answers import answers_of_run
 from pipeline.descriptions import show_reasons
@@ -18,6 +20,7 @@ from reasons.comparison import (
     save_reasons,
     weak_spots_of,
 )
+from reasons.counted_images import TESTED_FILE, counted_text
 from reasons.groups import named_groups, suspected_groups, undecided
 from reasons.nuisances import class_offer, looks_offer, nuisance_offer
 from reasons.similar_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
@@ -90,7 +93,11 @@ def explain_failures(
         if offer is None and "set_aside" not in run_record(out, run):  # nor if it was tried in vain
             offer = class_offer(clusters) or looks_offer(comparison.rates(clusters))
         reasons = reasons._replace(comparison=comparison)
-        save_reasons(reasons, clusters, out, run, offer=offer._asdict() if offer else None)
+        nearest = np.full(len(tested.paths), -1)
+        nearest[comparison.rows] = np.concatenate([comparison.of_failing, comparison.of_right])
+        groups = known_groups.groups if known_groups and known_groups.given else None
+        images = {TESTED_FILE: counted_text(tested, known, clusters.paths, nearest, groups)}
+        save_reasons(reasons, clusters, out, run, offer=offer._asdict() if offer else None, images=images)
         show_reasons(out)
     return True
 

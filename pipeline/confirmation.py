@@ -3,7 +3,7 @@
 So that what decides about a model, such as CI, can ask as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,15 +12,17 @@ import numpy as np
 from dnn.tested import AnsweredImages, read_predictions
 from pipeline.answers import answers_of_run, given_answers
 from pipeline.descriptions import show_reasons
+from pipeline.reporting.evidence.basis import known_sets
 from pipeline.run_record import groups_of
 from rccs.answers import CONFIDENCE
 from rccs.clusters import load_clusters
 from rccs.dbscan.neighbours import Points
-from rccs.dbscan.outcome import NOISE
 from rccs.parameters import find_parameters
-from rccs.review.review import Review, load_review
+from rccs.review.review import load_review
+from rccs.spots.rates import regions
 from reasons.comparison import known_of, load_reasons, points_of_tested
 from reasons.confirmation import CONFIRMATION_FILE, answers_to, claims_of, confirmation_text
+from reasons.counted_images import FRESH_FILE, counted_text
 from reasons.groups import named_groups, notes_of
 from reasons.requirements import Finding, findings, read_requirements
 from store.output_folder import working
@@ -33,7 +35,8 @@ from support.images import find_images
 from support.progress import Progress, no_progress
 from support.text import count, printable, some
 from training.closure import CLOSURE_FILE, closure_text, closures
-from training.proof import overlaps
+from training.compared import aligned
+from training.proof import overlaps, refuse_used
 
 
 class Confirmation(NamedTuple):
@@ -77,29 +80,33 @@ def confirm(
                 "without such answers. Find the failures and cluster them first."
             )
         fresh = read_predictions(predictions, tested, partial=partial)
-        _check_fresh(fresh, first, review)
+        _check_fresh(fresh, first, _used(out, first, learned=bool(after)))
         later = _right_after(after, fresh, partial) if after else None
         names = tuple(groups) or groups_of(out)
         parameters = find_parameters(fresh.root)
         found = named_groups(names, fresh, parameters=parameters, required=bool(groups))
-        columns = known_of(fresh, groups=names, progress=progress).columns
-        regions = np.full(len(fresh.paths), NOISE)  # also of images that cannot be read
+        known = known_of(fresh, groups=names, progress=progress)
         points, read = points_of_tested(
             review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters, weights=weights,
             progress=progress,
         )  # fmt: skip
-        regions[read] = review.clusters.labels[Points(review.clusters.points).nearest_to(points)[0]]
-        claims = claims_of(reasons.spots, columns, reasons.rates(review.clusters), regions)
+        nearest = np.full(len(fresh.paths), -1)  # also of images that cannot be read
+        nearest[read] = Points(review.clusters.points).nearest_to(points)[0]
+        of_region = regions(nearest, review.clusters.labels)
+        claims = claims_of(reasons.spots, known.columns, reasons.rates(review.clusters), of_region)
         of = found.groups if found and found.given else None
         answers = answers_to(claims, ~fresh.right, of)
         closed = [] if later is None else closures(claims, fresh.right, later, of)
         texts = (tuple(one.text for one in answers), tuple(one.text for one in closed))
         confirmation = Confirmation(*texts, (*fresh.notes, *notes_of(found)))
         facts = {
-            "source": relative(fresh.source, out), "tested": relative(fresh.root, out), "images": len(fresh.paths),
-            "wrong": int((~fresh.right).sum()), "edits": review.last_number, **confirmation._asdict(),
+            "source": relative(fresh.source, out), "tested": relative(fresh.root, out),
+            "after": relative(after or "", out), "parameters": relative(parameters or "", out),
+            "images": len(fresh.paths), "wrong": int((~fresh.right).sum()), "edits": review.last_number,
+            **confirmation._asdict(),
         }  # fmt: skip
-        files = {CONFIRMATION_FILE: confirmation_text(answers)}
+        images = counted_text(fresh, known, review.clusters.paths, nearest, of)
+        files = {CONFIRMATION_FILE: confirmation_text(answers), FRESH_FILE: images}
         files |= {CLOSURE_FILE: closure_text(closed)} if closed else {}
         add_run(out, CONFIRMATION, files, clusters=run.itself, facts=facts)
         show_reasons(out)
@@ -108,30 +115,26 @@ def confirm(
 
 def _right_after(table: StrPath, fresh: AnsweredImages, partial: bool) -> np.ndarray:
     """Whether a later model gets each fresh image right: ndarray of shape (n_fresh,), bool."""
-    later = read_predictions(table, fresh.root, partial=partial)
-    right = dict(zip(later.paths, later.right.tolist(), strict=True))
-    missing = [path for path in fresh.paths if path not in right]
-    if missing:
+    _, later = aligned(fresh, read_predictions(table, fresh.root, partial=partial))
+    if missing := sorted({*fresh.paths} - {*later.paths}):
         raise SAFEError(
             f"Expected answers of both models to the same images. Received: {later.source}, without "
             f"{count(len(missing), 'image')} of {fresh.source}, such as {printable(missing[0])}."
         )
-    return np.array([right[path] for path in fresh.paths], bool)
+    return later.right
 
 
-def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, review: Review) -> None:
+def _used(out: Path, first: AnsweredImages, *, learned: bool) -> dict[str, list[Path]]:
+    """The images that reasons were found with, and those that the network has learned or, if asked, a later one."""
+    sets = known_sets(out, present_runs(out))[0]
+    sets["test"] = (first.root, first.paths)
+    names = ("test", "failing", "training", *(("unsafe", "improvement") if learned else ()))
+    return {name: [sets[name][0] / path for path in sets[name][1]] for name in names if name in sets}
+
+
+def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str, Sequence[Path]]) -> None:
     """Make sure that the images have chosen nothing, and that the network tells the same classes apart."""
-    used = [
-        *(first.root / path for path in first.paths),
-        *(review.clusters.image_root / p for p in review.clusters.paths),
-    ]
-    same = np.flatnonzero(in_common([fresh.root / path for path in fresh.paths], used))
-    if len(same):
-        examples = printable(some([fresh.paths[row] for row in same[:3].tolist()]))
-        raise SAFEError(
-            f"Expected images that the RCCs and weak spots were not found with. Received {len(same):,} of "
-            f"{count(len(fresh.paths), 'image')} that were, such as {examples}. Leave them out."
-        )
+    refuse_used("fresh", [fresh.root / path for path in fresh.paths], used)
     others = set(fresh.answers.label) - set(first.answers.label) if first.answers.kind == CONFIDENCE else set()
     if others or fresh.answers.kind != first.answers.kind:
         raise SAFEError(
@@ -184,20 +187,23 @@ def check_requirements(
         images are learned ones.
     """
     required = read_requirements(requirements)  # what is wrong with them is said before the images are read
-    given, there = given_answers(predictions, tested, partial=partial), CLUSTERS in present_runs(out)
-    answered = given or (answers_of_run(out, load_clusters(out), None) if there else None)
+    clusters = load_clusters(out) if CLUSTERS in present_runs(out) else None
+    given = given_answers(predictions, tested, partial=partial)
+    answered = given or (answers_of_run(out, clusters, None) if clusters else None)
     if answered is None:
         raise SAFEError(
             "Expected the network's answers: --predictions CSV --tested DIR, or an analysis with them. Received: "
             f"{out}, without."
         )
     shared = _overlaps(learned, answered, progress) if learned else ()
-    names = tuple(groups) or (groups_of(out) if there else ())
+    names = tuple(groups) or (groups_of(out) if clusters else ())
     found = named_groups(names, answered, parameters=find_parameters(answered.root), required=bool(groups))
     known = known_of(answered, groups=names, progress=progress)
     of_images = found.groups if found and found.given else None
     told = findings(required, known.columns, ~answered.right, of_images)
-    notes = (*answered.notes, *shared, *notes_of(found), *(() if given else (CHOSEN_BY,)))
+    failing = [clusters.image_root / path for path in clusters.paths] if clusters else []
+    chose = not given or in_common([given.root / path for path in given.paths], failing).any()
+    notes = (*answered.notes, *shared, *notes_of(found), *((CHOSEN_BY,) if chose else ()))
     return Checked(tuple(told), notes)
 
 

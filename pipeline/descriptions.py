@@ -18,16 +18,17 @@ from rccs.spots.weak_spots import WEAK_SPOTS_FILE, spots_text
 from rccs.unsafe_set import SHOWN_FILES, UNSAFE_SET_FILE, load_unsafe_set, unsafe_table
 from reasons.comparison import Reasons, load_reasons
 from reasons.confirmation import CONFIRMATION_FILE
+from reasons.counted_images import FRESH_FILE, TESTED_FILE
 from reasons.probes import PROBES_FILE
 from store.output_folder import Writer, foreign_files, is_edited, is_outdated, save_files, showing, writing
-from store.runs import CONFIRMATION, PROBES, SELECTION, present_runs, texts_of
+from store.runs import COMPARISON, CONFIRMATION, PROBES, SELECTION, present_runs, texts_of
 from support.entries import StrPath, is_within, path_of
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
 from training.closure import CLOSURE_FILE
 from training.result import retraining_files, show_retraining
 
-_REASONS = (WEAK_SPOTS_FILE, RATES_FILE, CONFIRMATION_FILE, CLOSURE_FILE, PROBES_FILE)
+_REASONS = (WEAK_SPOTS_FILE, RATES_FILE, TESTED_FILE, CONFIRMATION_FILE, CLOSURE_FILE, FRESH_FILE, PROBES_FILE)
 
 
 def describe_rccs(
@@ -194,7 +195,8 @@ def _reasons_files(out: Path, review: Review) -> dict[str, Writer]:
     files: dict[str, Writer] = {WEAK_SPOTS_FILE: spots_text(reasons.spots)} if reasons.base else {}
     files |= {RATES_FILE: rates_text(rates)} if rates else {}
     runs = present_runs(out)
-    files |= texts_of(runs.get(CONFIRMATION), CONFIRMATION_FILE, CLOSURE_FILE)
+    files |= texts_of(runs.get(COMPARISON), TESTED_FILE)
+    files |= texts_of(runs.get(CONFIRMATION), CONFIRMATION_FILE, CLOSURE_FILE, FRESH_FILE)
     return files | texts_of(runs.get(PROBES), PROBES_FILE)
 
 

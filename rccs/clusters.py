@@ -47,7 +47,7 @@ INSPECTED_PER_RCC = 5  # images of each RCC that an engineer inspects (the paper
 _ENTRIES_WITH_PATHS = {"predictions", "parameters", "set_aside"}
 _ARRAYS = ("labels", "is_core", "points", "reach", "k_distances")  # kept as they are
 _RECORDED = ("reducer", "eps", "min_samples", "extractor_identity", "notice", "knee", "skipped")
-_RECORDED_PACKAGES = ("numpy", "scikit-learn", "kneed", "umap-learn", "pillow", "tensorflow", "keras")
+_RECORDED_PACKAGES = ("numpy", "scipy", "scikit-learn", "kneed", "umap-learn", "pillow", "tensorflow", "keras")
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,8 @@ class Comparison(NamedTuple):
         Where failing images lie between right ones of their class and the least alike (see `order.Order`).
     told_apart : float
         As of `order.Order`.
+    rows : ndarray of shape (n_compared,), int, or None
+        Rows of the test set, as of `groups`.
     """
 
     failing: np.ndarray
@@ -96,6 +98,7 @@ class Comparison(NamedTuple):
     classes: np.ndarray | None = None
     places: np.ndarray | None = None
     told_apart: float = 0.0
+    rows: np.ndarray | None = None
 
     def rates(self, clusters: RootCauseClusters) -> tuple[Rate, ...]:
         """The failure rates of RCCs, as the engineer has edited them."""
@@ -186,7 +189,7 @@ def compare_with_right(
         right_in_spots=None if in_spots is None else in_spots[right[read]],
         groups=known_groups.groups.taken(rows) if known_groups and given else None,
         suspected=known_groups.groups.name if known_groups and not given else "",
-        **(order._asdict() if order else {}),
+        rows=rows, **(order._asdict() if order else {}),
     )  # fmt: skip
 
 
@@ -444,8 +447,9 @@ def reasons_of(
 
 
 def save_reasons(
-    reasons: Reasons, clusters: RootCauseClusters, folder: Path, run: Run, *, offer: Mapping[str, str] | None = None
-) -> None:
+    reasons: Reasons, clusters: RootCauseClusters, folder: Path, run: Run, *, offer: Mapping[str, str] | None = None,
+    images: Mapping[str, Writer] | None = None,
+) -> None:  # fmt: skip
     """Write `weak_spots.csv` and `comparison.npz` as a run of the analysis in a folder, in place of an earlier one.
 
     Parameters
@@ -456,6 +460,8 @@ def save_reasons(
         Of these clusters.
     offer : mapping, optional
         What is offered to be set aside (see `reasons.nuisances.Offer`).
+    images : mapping, optional
+        `tested_images.csv`, as of `reasons.counted_images`.
 
     Raises
     ------
@@ -480,6 +486,7 @@ def save_reasons(
     files: dict[str, Writer] = {
         WEAK_SPOTS_FILE: spots_text(reasons.spots),
         COMPARISON_FILE: lambda path: np.savez(path, **arrays),
+        **(images or {}),
     }
     facts = {"offer": offer} if offer else {}
     add_run(folder, COMPARISON, files, clusters=run.itself, facts=facts, instead_of=before)

@@ -31,7 +31,10 @@ HOUSE = {
         "confusion given_answers rounds failures detection.coco detection.yolo detection.detections detection.crops "
         "detection.detector_failures detection.seen_objects failure_prediction"
     ),
-    "reasons": ("groups order comparison confirmation listed probes register requirements nuisances similar_images"),
+    "reasons": (
+        "groups order comparison counted_images confirmation listed probes register requirements nuisances "
+        "similar_images"
+    ),
     "training": (
         "labels settings checkpoint finetuning second_pass together comparison certainty closure proof result earlier "
         "compared"

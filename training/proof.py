@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnn.predictions import LabelledImages
 from dnn.tested import AnsweredImages
 from support.contents import in_common
 from support.errors import SAFEError
@@ -21,7 +20,7 @@ from support.near_duplicates import near_duplicates, thumbnails
 from support.progress import Progress, no_progress
 from support.text import count, printable, some
 from training.certainty import Certainty, Counts, certainty, count_pairs, in_words
-from training.comparison import ByGroup, compare_in
+from training.comparison import Answered, ByGroup, compare_in
 
 EXAMPLES = 12  # pairs that are kept, to be looked at
 
@@ -39,6 +38,8 @@ class FinalTest(NamedTuple):
         None if images are, as far as is known, independent.
     earlier : int
         After how many earlier retrainings of the analysis the same images have been looked at.
+    answers : tuple of Answered
+        As of `training.comparison.BeforeAfter`; for people, and not read back.
     """
 
     root: Path
@@ -46,6 +47,7 @@ class FinalTest(NamedTuple):
     counts: Counts
     by_group: ByGroup | None
     earlier: int = 0
+    answers: tuple[Answered, ...] = ()
 
     @property
     def accuracy_before(self) -> float:
@@ -88,24 +90,27 @@ def final_test(
         As for `reasons.groups.groups_of_test`.
     """
     compared, _ = compare_in(folder, None, before, after, within=within)
-    return FinalTest(before.root, held_out, count_pairs(before.right, after.right), compared.by_group)
+    counts = count_pairs(before.right, after.right)
+    return FinalTest(before.root, held_out, counts, compared.by_group, answers=compared.answers)
 
 
-def used_elsewhere(images: LabelledImages, others: Mapping[str, Sequence[Path]]) -> dict[str, np.ndarray]:
+def used_elsewhere(files: Sequence[Path], others: Mapping[str, Sequence[Path]]) -> dict[str, np.ndarray]:
     """Which images have the content of others, by what these are, such as `training`; only those that have any."""
-    found = {what: in_common(images.files, files) for what, files in others.items()}
+    found = {what: in_common(files, them) for what, them in others.items()}
     return {what: same for what, same in found.items() if same.any()}
 
 
-def refuse_used(images: LabelledImages, used: Mapping[str, np.ndarray]) -> None:
-    """Raise a SAFEError if images of a final test set are used elsewhere."""
-    if used:
-        counts = ", ".join(f"{same.sum():,} that are {what} images as well" for what, same in used.items())
+def refuse_used(of: str, files: Sequence[Path], others: Mapping[str, Sequence[Path]]) -> None:
+    """Raise a SAFEError if images that are to prove something have the content of others."""
+    if used := used_elsewhere(files, others):
+        counts = ", ".join(
+            f"{count(int(same.sum()), f'{of} image')} that are {what} images as well" for what, same in used.items()
+        )
         rows = np.flatnonzero(np.any([*used.values()], axis=0)).tolist()
-        examples = printable(some([images.paths[row] for row in rows], limit=3))
         raise SAFEError(
-            f"Expected a final test set of images that nothing was chosen or learned by. Received {counts}, by their "
-            f"content, of {count(len(images.paths), 'image')} in {images.root}: {examples}. Remove them there."
+            f"Expected {of} images that nothing was chosen or learned by, since they would prove nothing. Received "
+            f"{counts}, by their content: {printable(some([str(files[row]) for row in rows], limit=2))}. Remove them "
+            "from one of the two."
         )
 
 
@@ -151,13 +156,8 @@ def overlaps(
         A proving set has images of a learned one.
     """
     pairs = list(product(proving.items(), learned.items()))
-    for (of, tests), (by, files) in pairs:
-        if same := np.flatnonzero(in_common(tests, files)).tolist():
-            raise SAFEError(
-                f"Expected {of} images that the network does not learn, since they would prove nothing. Received "
-                f"{count(len(same), f'{of} image')} that are {by} images as well, by their content: "
-                f"{printable(some([str(tests[row]) for row in same], limit=2))}. Remove them from one of the two."
-            )
+    for of, tests in proving.items():
+        refuse_used(of, tests, learned)
     pictures = {
         name: thumbnails(files, progress=progress, what=f"Reading {name} images")
         for name, files in {**learned, **proving}.items()

@@ -278,6 +278,7 @@ def _retraining_text(result: Retraining, folder: Path) -> str:
         "groups": result.by_group.counts if result.by_group else (),
         "final_groups": of_final.counts if of_final else (),
         "answers": result.answers,
+        "final_answers": result.final.answers if result.final else (),
     }
     for name, of_table in tables.items():
         if of_table:
@@ -365,7 +366,7 @@ def read_retraining(path: Path, folder: Path) -> Retraining:
 
 
 def _from_record(record: dict[str, Any], folder: Path) -> Retraining:
-    for name in ("headline", "waiting"):  # for people, and of earlier versions
+    for name in ("headline", "final_answers", "waiting"):  # for people, and of earlier versions
         record.pop(name, None)
     record |= {name: Path(absolute(record[name], folder)) for name in ("model", "test_root")}
     for epoch in record["history"]:

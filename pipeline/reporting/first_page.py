@@ -22,7 +22,7 @@ def first_page(known: Material) -> Markup:
     shown = _fails(known)
     return filled(
         "first_page.html", headline=headline(known.clusters), nothing=no_steady_groups_text(known.clusters),
-        tiles=_tiles(known), base=known.reasons.base, profiles=known.profiles,
+        tiles=_tiles(known), base=known.reasons.base, tested=known.run.get("predictions", {}), profiles=known.profiles,
         reasons=shown[:MOST_REASONS], left=len(shown) - MOST_REASONS,
         done=filter(None, _done(known)), open=filter(None, _open(known)), scope=known.scope[0],
     )  # fmt: skip

@@ -43,6 +43,7 @@ from store.runs import CLUSTERS, CONFIRMATION, PROBES, RETRAINING, SELECTION, pr
 from support.errors import SAFEError
 from support.files import prepare_folder
 from support.progress import Progress, no_progress
+from training.earlier import failing_model
 from training.result import Retraining, retraining_of
 
 MOST_IMAGE_BYTES = 20 * 2**20
@@ -111,6 +112,7 @@ def report_html(folder: Path, *, basis: str | None = None, progress: Progress = 
         "report.html", known=known, subject=subject(known), made=Markup(made_elements(digests, now)), now=now,
         found=datetime.datetime.fromisoformat(known.found).astimezone(now.tzinfo),
         fingerprint=fingerprint(known.clusters), first_page=first_page(known),
+        network=failing_model(known.clusters.image_root),
         sections=[
             (key, name, write(known) if write else filled(f"{key}.html", known=known)) for key, name, write in SECTIONS
         ],

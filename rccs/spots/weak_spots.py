@@ -5,8 +5,8 @@ few conditions such as `label = centre and contrast >= 0.27`, each with its fail
 say which failing images look alike; weak spots say what tells them from images that the DNN gets right.
 
 They are found one after the other, each among the images that the earlier ones leave (see `search.py`). What stands out
-in the rest need not do so in the whole test set. The DNN must also fail more often than on *all* other images, beyond
-chance, and this is the rate that a weak spot is shown with.
+in the rest need not do so in the whole test set. The DNN must also fail more often than on *all* other images, and,
+unless it was found given the class, beyond chance. This is the rate that a weak spot is shown with.
 
 Some classes are wrong more often than others, and whatever goes with such a class goes with failing. Thus there are two
 levels: what the classes say, and what makes failing likelier in comparison with images of the same class (see

@@ -211,7 +211,9 @@ def test_images_that_are_held_out_prove_the_gain_and_take_part_in_nothing_else(
     assert result.final.counts.images == len(held)
     assert result.final.counts.improved > 0
     assert (result.final.sure.groups, result.final.sure.group) == (len({person[path] for path in held}), "person")
-    headline = json.loads((out / "retraining.json").read_text())["headline"]
+    record = json.loads((out / "retraining.json").read_text())
+    assert {image for image, *_ in record["final_answers"]} == held
+    headline = record["headline"]
     assert headline in printed.splitlines()
     assert headline.endswith(f"on {len(held)} images that were held out and chose nothing")
     assert "McNemar by 4 persons p" in headline
@@ -221,10 +223,16 @@ def test_images_that_are_held_out_prove_the_gain_and_take_part_in_nothing_else(
 
     # Another time, or on a copy of the test set, the same images prove it; a test set of its own is better.
     copy = shutil.copytree(claims / "test" / "images", tmp_path / "copy")
+    accuracy = (out / "accuracy.json").read_text()
+    (out / "accuracy.json").write_text(accuracy.replace('"person"', ""))
     assert retraining_of(claims, out, "--test", copy) == 0
     assert f"on {len(held)} images that were held out" in capsys.readouterr().out
+    assert any(line.startswith("Held out one by one, not by person") for line in load_retraining(out).assumptions)
+    (out / "accuracy.json").write_text(accuracy)
     assert retraining_of(claims, out) == 0
     assert "they were looked at after 1 earlier retraining as well: choose no model" in capsys.readouterr().out
+    assert retraining_of(claims, out, "--final-test", claims / "train") == 2
+    assert "final test images that are training images as well, by their content" in capsys.readouterr().err
     assert retraining_of(claims, out, "--final-test", claims / "final") == 0
     assert "on 56 images that are a test set of their own and chose nothing" in capsys.readouterr().out
     assert not held & {answer.image for answer in load_retraining(out).answers}

@@ -2,17 +2,19 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from dnn.failures import collect_failures
+from features.attributes import ATTRIBUTES
 from page.results import Results
 from pipeline.comparison import explain_failures
 from pipeline.descriptions import known_parameters, refresh_rccs, show_present
 from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.reporting.history import list_runs, restore_run
 from pipeline.run_record import given_parameters, notes_of
-from rccs.clusters import load_clusters, run_record, save_clusters
+from rccs.clusters import LABELS_FILE, load_clusters, run_record, save_clusters
 from rccs.gifs import spot_gif_path
 from rccs.profiles import load_profiles
 from rccs.review.edits import merge_rccs
@@ -21,6 +23,7 @@ from rccs.search import matching_images
 from rccs.spots.rates import RATES_FILE, by_excess
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from reasons.comparison import load_reasons
+from reasons.counted_images import TESTED_FILE
 from store.runs import COMPARISON, runs_of
 from support.errors import SAFEError
 from support.run_folder import FAILURES
@@ -80,6 +83,19 @@ def test_weak_spots_hold_the_images_that_fail_and_stay_with_their_run(explained)
     assert merged.wrong == 20
     assert int(rows_in(explained.out / RATES_FILE)[0]["wrong"]) == 20
     assert reasons.spots
+
+    # Each count can be made again from the tables alone.
+    rcc_of = dict(line.split("\t")[::-1] for line in (explained.out / LABELS_FILE).read_text().splitlines())
+    images = rows_in(explained.out / TESTED_FILE)
+    for row in rows_in(explained.out / RATES_FILE):
+        inside = [one["wrong"] for one in images if rcc_of.get(one["nearest"]) == row["rcc"]]
+        assert (len(inside), inside.count("1")) == (int(row["tested"]), int(row["wrong"]))
+    of_image = {row["image"]: row for row in rows_in(explained.table)}
+    columns = {name: np.array([row[name] for row in images], float) for name in ATTRIBUTES}
+    columns |= {name: np.array([of_image[row["image"]][name] for row in images]) for name in ("label", "predicted")}
+    wrong = np.array([row["wrong"] == "1" for row in images])
+    for spot in reasons.spots:
+        assert ((held := spot.holds(columns)).sum(), (held & wrong).sum()) == (spot.tested, spot.wrong)
 
 
 def test_predictions_that_have_changed_are_not_compared_with(case):

@@ -1,23 +1,26 @@
 """`confirm`: a fresh test set is asked of RCCs and weak spots, kept as a run, and shown in table and report."""
 
-import csv
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.confirmation import confirm
+from pipeline.confirmation import CHOSEN_BY, check_requirements, confirm
 from pipeline.descriptions import mend
 from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.reporting.report import report_html
+from rccs.clusters import fingerprint, load_clusters
 from rccs.review.edits import merge_rccs
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from reasons.confirmation import CONFIRMATION_FILE, CONFIRMED
+from reasons.counted_images import FRESH_FILE
 from SAFE_Tool import main
 from store.runs import CONFIRMATION, runs_of
 from support.errors import SAFEError
 from support.text import range_text, rate_text
 from tests.helpers.answered import AnsweredCase, draw_case
+from tests.helpers.places import rows_in
 from training.closure import CLOSURE_FILE
 
 
@@ -42,15 +45,18 @@ def test_reasons_are_confirmed_kept_and_shown(explained, fresh, capsys):
     assert "gone.png" in noted
     assert "weak spot 1, " in told
     assert ": confirmed. 12 of 12 fresh images are wrong (100%, 74–100%), elsewhere " in told
-    with (explained.out / CONFIRMATION_FILE).open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_in(explained.out / CONFIRMATION_FILE)
     assert rows[0]["verdict"] == CONFIRMED
-    assert any(row["reason"].startswith("RCC ") for row in rows)
+    rcc_of = dict(line.split("\t")[::-1] for line in (explained.out / "labels.txt").read_text().splitlines())
+    images = rows_in(explained.out / FRESH_FILE)
+    [rcc] = [row for row in rows if row["reason"].startswith("RCC ")]
+    inside = [one["wrong"] for one in images if f"RCC {rcc_of.get(one['nearest'])}" == rcc["reason"]]
+    assert (str(len(inside)), str(inside.count("1"))) == (rcc["tested"], rcc["wrong"])
     assert len(runs_of(explained.out, CONFIRMATION)) == 1
     (explained.out / CONFIRMATION_FILE).unlink()
     assert mend(explained.out)
     assert (explained.out / CONFIRMATION_FILE).is_file()
-    assert "74 images that chose nothing, 26 of them wrong." in report_html(explained.out)
+    assert "74 images that chose nothing, 26 of them wrong (" in report_html(explained.out)
     assert "have been edited since" not in report_html(explained.out)
     merge_rccs(explained.out, 1, 0)
     assert "RCCs have been edited since" in report_html(explained.out)
@@ -65,8 +71,7 @@ def test_a_later_model_is_asked_which_reasons_are_left(explained, fresh, capsys)
     told = capsys.readouterr().out
     assert "  weak spot 1, label = night: reduced. Of 12 images, 12 were wrong and 0 are (0%, 0–26%)" in told
     assert "  everything else: new. Of 62 images, 14 were wrong and 23 are" in told
-    with (explained.out / CLOSURE_FILE).open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_in(explained.out / CLOSURE_FILE)
     assert rows[-1]["state"] == "new"
     document = report_html(explained.out)
     for row in rows:  # each figure of the report is that of the table
@@ -83,9 +88,20 @@ def test_a_later_model_is_asked_which_reasons_are_left(explained, fresh, capsys)
     assert "Expected answers of both models to the same images." in capsys.readouterr().err
 
 
+def test_requirements_say_that_images_chose_even_if_these_are_given_again(explained, fresh, tmp_path):
+    (tmp_path / "required.yaml").write_text("all images: at most 50 % wrong")
+    for given in (explained, fresh):
+        checked = check_requirements(tmp_path / "required.yaml", explained.out, given.table, given.test)
+        assert (CHOSEN_BY in checked.notes) == (given is explained)
+
+
 def test_images_and_classes_that_are_no_proof_and_clusters_without_answers_are_refused(explained, fresh):
-    with pytest.raises(SAFEError, match=r"Received 74 of 74 images that were, such as night/night_00\.png"):
+    with pytest.raises(SAFEError, match="Received 74 fresh images that are test images as well, 26 fresh images"):
         confirm(explained.out, explained.table, explained.test)
+    of, learned = fingerprint(load_clusters(explained.out)), UnsafeImage("night/night_00.png", 0, 0.1, True)
+    save_unsafe_set(UnsafeSet(fresh.test, (learned,), 1, "", 1, (1, 0, 0), (), of, run=of), explained.out)
+    with pytest.raises(SAFEError, match="Received 1 fresh image that are unsafe images as well, 74 fresh images"):
+        confirm(explained.out, fresh.table, fresh.test, after=fresh.table)
     fresh.table.write_text(fresh.table.read_text().replace("night,wood", "fog,wood"))
     with pytest.raises(SAFEError, match=r"also with fog\. Give images of the same classes"):
         confirm(explained.out, fresh.table, fresh.test)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from dnn.model import DnnOptions
-from dnn.predictions import labelled_images
 from pipeline.summaries import of_choosing_images, retraining_details, retraining_summary
 from rccs.clusters import save_clusters
 from rccs.review.review import load_review
@@ -16,7 +15,7 @@ from tests.helpers.small_models import clusters_of, draw_set, retraining_for
 from training.certainty import Counts
 from training.compared import compare_answers
 from training.comparison import Answered, ByGroup, GroupCount, Outcome, Share
-from training.proof import FinalTest, refuse_used, used_elsewhere
+from training.proof import FinalTest
 from training.result import RETRAINING_FILE, also_chosen, claim_text, read_retraining, retraining_of, save_comparison
 
 PERSONS = ByGroup("person", tuple(GroupCount(i, "", 10, 5, 3 + i % 2, i % 2) for i in range(8)))
@@ -94,21 +93,6 @@ def test_what_an_earlier_version_retrained_with_several_seeds_says_so(tmp_path):
     record = json.loads(file.read_text()) | {"repetitions": [{"seed": seed} for seed in range(3)]}
     file.write_text(json.dumps(record))
     assert read_retraining(file, tmp_path).assumptions[-1].startswith("Of 3 retrainings with other seeds, the model ")
-
-
-def test_a_final_test_set_with_images_of_other_sets_is_refused_by_content(tmp_path):
-    draw_set(tmp_path / "test", 2, seed=1)
-    draw_set(tmp_path / "final", 3, seed=2)
-    for i, path in enumerate(("blue/plain_00.png", "red/plain_01.png")):
-        (tmp_path / "final" / "red" / f"copy_{i}.png").write_bytes((tmp_path / "test" / path).read_bytes())
-    final, test = (labelled_images(tmp_path / name) for name in ("final", "test"))
-    used = used_elsewhere(final, {"test": test.files, "training": []})
-    expected = (
-        r"Received 2 that are test images as well, by their content, of 11 images in .*: red/copy_0.png, red/copy_1"
-    )
-    with pytest.raises(SAFEError, match=expected):
-        refuse_used(final, used)
-    refuse_used(final, used_elsewhere(final, {"test": [tmp_path / "gone.png"]}))
 
 
 # --- Two networks compared by tables of their answers -----------------------------------------------------------

@@ -79,7 +79,7 @@ def basis_of(folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str
     present, files = present_runs(folder), dict[str, str]()
     for run in (run for kind in (*KINDS, HEATMAP) for run in runs_of(folder, kind)):
         files |= {f"{RUNS_FOLDER}/{run.number}/{name}": of_file for name, of_file in _files_of(run).items()}
-    sets, others = _known(folder, present)
+    sets, others = known_sets(folder, present)
     images, lists = _images(folder, sets, progress)
     files |= {name: hashlib.sha256(encoded(text)).hexdigest() for name, text in lists.items()}
     roles = {what: relative(path, folder) for what, path in others.items() if path}
@@ -105,7 +105,7 @@ def _files_of(run: Run) -> dict[str, str]:
     return {path.name: sha256_if_there(path) for path in sorted(run.folder.glob("*")) if path.is_file()}
 
 
-def _known(folder: Path, runs: dict[str, Run]) -> tuple[_Sets, dict[str, _Place]]:
+def known_sets(folder: Path, runs: dict[str, Run]) -> tuple[_Sets, dict[str, _Place]]:
     """The sets of images, and the models, weights and tables by what they are, as far as the analysis knows them.
 
     Of a set of which it knows the folder, these are the images that lie there now.
@@ -123,8 +123,10 @@ def _known(folder: Path, runs: dict[str, Run]) -> tuple[_Sets, dict[str, _Place]
     files["model under test"] = absolute(str(known.get("model", "")), place)
     roots["tested"] = roots.get("tested") or absolute(str(known.get("test_root", "")), place)
     if CONFIRMATION in runs:
-        places = (absolute(runs[CONFIRMATION].facts.get(name, ""), folder) for name in ("tested", "source"))
-        roots["fresh"], files["fresh predictions"] = places
+        named = {"tested": "", "source": "predictions", "after": "later predictions", "parameters": "parameters"}
+        places = {what: absolute(runs[CONFIRMATION].facts.get(name, ""), folder) for name, what in named.items()}
+        roots["fresh"] = places.pop("")
+        files |= {f"fresh {what}": place for what, place in places.items()}
     if SELECTION in runs:
         unsafe = load_unsafe_set(folder)
         files["selected by"] = unsafe.model

@@ -1,0 +1,41 @@
+"""The images that rates are counted from, as a table, so that anybody can count again without SAFE.
+
+A row for each tested or fresh image. `labels.txt` has the RCC of its `nearest` failing image, in whose region it lies;
+with what was measured in it, and recorded in the engineer's own table, the conditions of weak spots can be checked.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dnn.tested import AnsweredImages
+from rccs.spots.groups import Groups
+from reasons.comparison import Known
+from support.tables import table_text
+
+TESTED_FILE = "tested_images.csv"
+FRESH_FILE = "fresh_images.csv"
+
+
+def counted_text(
+    images: AnsweredImages, known: Known, failing: Sequence[str], nearest: np.ndarray, groups: Groups | None
+) -> str:
+    """The table of images.
+
+    Parameters
+    ----------
+    failing : sequence of str
+        Paths of the clustered images.
+    nearest : ndarray of shape (n_images,), int
+        The nearest of them to each image, itself left out; −1 if the image was not compared.
+    groups : Groups, optional
+        Numbered as they are counted; the same number is the same group.
+    """
+    columns: dict[str, Sequence[object]] = {
+        "image": images.paths,
+        "wrong": (~images.right).astype(int).tolist(),
+        "group": groups.of.tolist() if groups else [""] * len(images.paths),
+        "nearest": [failing[row] if row >= 0 else "" for row in nearest.tolist()],
+        **{name: known.columns[name].tolist() for name in sorted(known.measured)},
+    }
+    return table_text(columns, zip(*columns.values(), strict=True))
