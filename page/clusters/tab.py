@@ -131,8 +131,7 @@ class ClustersTab:
         accepted.then(self._on_generate, form.widgets, [form.root, *outputs], **FOLLOW).then(
             self.on_map, images_view.colour, images_view.map_outputs, **VIEW
         )
-        example = self._settings.example
-        if example:
+        if example := self._settings.example:
             form.example.click(lambda: str(example.folder / "failures"), None, form["folder"], **VIEW)
         self._spots.widget.select(
             self._on_spot, [self._spots.widget, window.run],
@@ -215,8 +214,7 @@ class ClustersTab:
 
     def _show_offer(self) -> dict:
         """What most RCCs are made of though it does not matter, and a button that sets it aside."""
-        offer = nuisance_of(self._settings.out)
-        if offer is None:
+        if (offer := nuisance_of(self._settings.out)) is None:
             return {self._offer: put_away()}
         name, sentence = map(printable, offer)
         return {

@@ -205,8 +205,7 @@ class UnsafeTab(FormTab):
         typed_into = ("folder", "accuracy", "test_size", "factor", "size", "model", "test")
         submitted = [self.start.click, *(form[name].submit for name in typed_into)]
         gr.on(submitted, self.on_select, form.widgets, self.outputs, **FOLLOW)
-        if self._settings.example:
-            case = self._settings.example
+        if case := self._settings.example:
             folder, model, test = (case.folder / name for name in ("improvement", "model.keras", "test"))
             filled = (folder, case.accuracy, case.test_size, model, test)
             fields = [form[name] for name in ("folder", "accuracy", "test_size", "model", "test")]
