@@ -37,7 +37,7 @@ from page.serving.door import Page
 from page.serving.entrance import Entrance
 from page.serving.guard import Guard
 from page.serving.list_page import ADDRESS, ListPage
-from page.serving.mounts import Mounts
+from page.serving.mounts import Mounts, Resting
 from page.unsafe.tab import UnsafeTab
 from pipeline.migration import migrate
 from pipeline.reporting.markup import filled
@@ -197,9 +197,11 @@ def _mounted(settings: PageSettings, **more: Any) -> FastAPI:
     """The page of an analysis as an application; `more` is as for `gr.mount_gradio_app`."""
     app = build_app(settings).queue(max_size=MOST_QUEUED, api_open=False)
     app.state_session_capacity = MOST_SESSIONS
-    # Gradio looks for work every .001 s, and every .01 s for a `gr.Progress`, of which there is none: 3 % of a core.
-    app._queue.sleep_when_free, app._queue.progress_update_sleep_when_free = 0.02, 1.0
-    return gr.mount_gradio_app(FastAPI(openapi_url=None), app, path="", **_look(settings.out), **more)
+    around = FastAPI(openapi_url=None, middleware=[Middleware(Resting, queue=app._queue)])
+    gr.mount_gradio_app(around, app, path="", **_look(settings.out), **more)
+    # Otherwise each window holds a connection open; a browser has six to a server, so that a sixth window would hang.
+    app.config["connect_heartbeat"] = False
+    return around
 
 
 def _gifs_of(home: Path, name: str) -> Path:

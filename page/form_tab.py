@@ -70,8 +70,7 @@ class FormTab:
     # --- What they do alike ---------------------------------------------------------------------------------------
 
     def _shown(self) -> dict:
-        marks = self._now()
-        return {self.marks: marks, **self.show()}
+        return {self.marks: self._now(), **self.show()}
 
     def _work(self, fields: Mapping[str, Any], work: Callable[[Job], object]) -> Iterator[dict]:
         """Start work with the fields that were sent, and follow it."""

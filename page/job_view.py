@@ -138,9 +138,7 @@ class JobView:
         number = followed if followed is not None else earlier.number if earlier else 0
         guide = self._guide()
         try:
-            found = show() if not guide else {self._result: put_away()}
-            if guide:
-                found[self._status] = guide
+            found = {self._result: put_away(), self._status: guide} if guide else show()
             if same and earlier and earlier.number == followed and earlier.outcome is not None:
                 found[self._status] = self._ended(earlier.outcome) + guide
         except SAFEError as error:

@@ -94,8 +94,7 @@ class SimilarImages:
         """One of them, larger, as a data URI; empty if there is no such image. `sent`: row, run, kind and index."""
         try:
             shown, _, kind, index = self._read(sent)
-            others = self._known(self._key(shown, kind))
-            if others is None:
+            if (others := self._known(self._key(shown, kind))) is None:
                 return ""
             path = others.paths[range(len(others.paths))[index]]  # type: ignore[call-overload]  # see the except
         except (SAFEError, *NOT_SENT):

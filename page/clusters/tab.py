@@ -132,8 +132,8 @@ class ClustersTab:
         accepted.then(self._on_generate, form.widgets, [form.root, *outputs], **FOLLOW).then(
             self.on_map, images_view.colour, images_view.map_outputs, **VIEW
         )
-        if self._settings.example:
-            form.fill_from(form.example, {"folder": self._settings.example.folder / "failures"})
+        if example := self._settings.example:
+            form.fill_from(form.example, {"folder": example.folder / "failures"})
         self._spots.widget.select(
             self._on_spot, [self._spots.widget, window.run],
             [*self._spots.outputs, *images_view.outputs, self._runs_view.file], **LATEST, **IN_TURN,
@@ -215,8 +215,7 @@ class ClustersTab:
 
     def _show_offer(self) -> dict:
         """What most RCCs are made of though it does not matter, and a button that sets it aside."""
-        offer = nuisance_of(self._settings.out)
-        if offer is None:
+        if (offer := nuisance_of(self._settings.out)) is None:
             return {self._offer: put_away()}
         name, sentence = map(printable, offer)
         return {

@@ -146,8 +146,7 @@ def network_of(failures: Failures, settings: PageSettings) -> dict[str, str]:
 
     Empty as well if they are not for the visitors of the page.
     """
-    model = model_of(failures)
-    if model is None:
+    if (model := model_of(failures)) is None:
         return {}
     try:
         paths = [printable(settings.accept(os.fspath(path))) for path in (model, failures.test_root)]

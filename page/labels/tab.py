@@ -122,8 +122,7 @@ class LabelsTab:
         SAFEError
             The training folder cannot be read, or a class has a name that no label can have.
         """
-        given = (train or "").strip()
-        if given:
+        if given := (train or "").strip():
             try:
                 return tuple(class_folders(Path(self._settings.accept(given))))
             except OSError as error:
@@ -161,9 +160,8 @@ class LabelsTab:
     def on_given(self, train: str | None, before: dict) -> dict:
         """Show the set with the classes of a folder. One that serves is as good as sent: it belongs to the run."""
         updates = self.show(train)
-        return (
-            {**updates, self.form.filled: {**before, "train": train or ""}} if self.view.widget in updates else updates
-        )
+        sent = {self.form.filled: {**before, "train": train or ""}} if self.view.widget in updates else {}
+        return {**updates, **sent}
 
     def on_take(self, table: str | None, train: str | None) -> dict:
         """Take labels from a table."""

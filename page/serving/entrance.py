@@ -20,12 +20,6 @@ from store.entries import speaking
 from store.output_folder import own_files
 from support.errors import SAFEError
 
-_KINDS = {
-    ".html": ("text/html", "inline"),
-    ".json": ("application/json", "attachment"),
-    ".zip": ("application/zip", "attachment"),
-}  # of what is given out
-
 
 class Entrance:
     """ASGI middleware in front of the page of the folder itself.
@@ -90,9 +84,8 @@ class Entrance:
         path = folder / file if folder and own_files(folder, [file]) else None
         if path is None or path.is_symlink():
             return PlainTextResponse("It has not been made yet, or is gone.\n", 404)
-        kind, place = _KINDS[path.suffix]
-        fresh = {"Cache-Control": "no-cache"}
-        return FileResponse(path, headers=fresh, media_type=kind, filename=file, content_disposition_type=place)
+        place = "inline" if path.suffix == ".html" else "attachment"
+        return FileResponse(path, headers={"Cache-Control": "no-cache"}, filename=file, content_disposition_type=place)
 
     async def _answer(self, name: str, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         try:

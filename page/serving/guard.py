@@ -30,10 +30,10 @@ GIVEN_OUT = frozenset({REPORT_FILE, EXPORT_ZIP, EVIDENCE_FILE})  # of the output
 ROUTES = GIVEN_OUT | {"", "assets", "config", "favicon.ico", "manifest.json", "static", "svelte", "theme.css"}
 # Those of no analysis: the list of all, and the password, of which there is one door.
 TOP_ROUTES = ROUTES | {"analyses", "login", "logout"}
-API_ROUTES = frozenset(
-    {"app_id", "cancel", "component_server", "heartbeat", "info", "login_check", "queue", "reset", "startup-events",
-     "theme.css", "token", "user"}
-)  # fmt: skip
+API_ROUTES = {
+    "app_id", "cancel", "component_server", "info", "login_check", "queue", "reset", "startup-events", "theme.css",
+    "token", "user",
+}  # fmt: skip
 _FILE = "file="
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 

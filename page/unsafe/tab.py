@@ -202,8 +202,7 @@ class UnsafeTab(FormTab):
         typed_into = ("folder", "accuracy", "test_size", "factor", "size", "model", "test")
         submitted = [self.start.click, *(form[name].submit for name in typed_into)]
         gr.on(submitted, self.on_select, form.widgets, self.outputs, **FOLLOW)
-        if self._settings.example:
-            case = self._settings.example
+        if case := self._settings.example:
             folder, model, test = (case.folder / name for name in ("improvement", "model.keras", "test"))
             values = {"folder": folder, "accuracy": case.accuracy, "test_size": case.test_size}
             form.fill_from(self.example, {**values, "model": model, "test": test})

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
@@ -32,7 +31,7 @@ from page.serving.analyses import (
 )
 from page.serving.entrance import Entrance
 from page.serving.guard import Guard
-from page.serving.mounts import Mounts
+from page.serving.mounts import AT_REST, AWAKE, Mounts, Resting
 from page.serving.shelf import delete, duplicate, make, rename, restore
 from page.serving.summaries import summary_of
 from pipeline.reporting.export import REPORT_FILE
@@ -252,13 +251,6 @@ def test_jobs_of_all_analyses_take_turns_and_none_begins_in_one_that_is_gone():
         a.start("clusters", lambda job: None)
 
 
-class Stub(NamedTuple):
-    """Enough of a page's settings."""
-
-    jobs: Jobs
-    out: Path
-
-
 def test_a_page_that_has_answered_and_raises_an_error_is_answered_no_second_time(home):
     """Gradio's does, for example where the analysis is deleted while it is read."""
     sent: list[str] = []
@@ -285,7 +277,7 @@ def test_the_page_of_an_analysis_is_built_once_and_ends_with_it(home):
     built: list[str] = []
     turn, working = Turn(), threading.Event()
 
-    def build(settings: Stub) -> FastAPI:
+    def build(settings: SimpleNamespace) -> FastAPI:
         built.append(settings.out.name)
 
         async def page(scope, receive, send):
@@ -296,7 +288,10 @@ def test_the_page_of_an_analysis_is_built_once_and_ends_with_it(home):
         return host
 
     async def visit() -> None:
-        mounts = Mounts(home, Stub(Jobs(turn), home), lambda folder, turn: Stub(Jobs(turn), folder), build)
+        def prepared(folder: Path, turn: Turn) -> SimpleNamespace:
+            return SimpleNamespace(jobs=Jobs(turn), out=folder)
+
+        mounts = Mounts(home, prepared(home, turn), prepared, build)
 
         async def ask(name: str) -> bool:
             if page := await mounts.page(name, "/"):
@@ -315,6 +310,20 @@ def test_the_page_of_an_analysis_is_built_once_and_ends_with_it(home):
         assert built == ["a", "b"]
 
     asyncio.run(visit())
+
+
+def test_a_page_looks_for_work_less_often_while_no_window_asks_for_anything(monkeypatch):
+    async def asked(*waits: float) -> float:
+        queue = SimpleNamespace()
+        page = Resting(lambda *_: asyncio.sleep(0), queue)
+        for seconds in waits:
+            monkeypatch.setattr("page.serving.mounts.QUIET", seconds)
+            await page({}, None, None)
+        await asyncio.sleep(0.01)
+        return queue.sleep_when_free
+
+    assert asyncio.run(asked(0)) == AT_REST
+    assert asyncio.run(asked(0.005, 60)) == AWAKE
 
 
 # --- Summaries --------------------------------------------------------------------------------------------------

@@ -29,16 +29,7 @@ from store.runs import present_runs
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case, record_light
-from tests.helpers.browsing import (
-    FAKED,
-    Served,
-    field,
-    give_accuracy,
-    opened,
-    served_from,
-    unfold,
-    unfold_in_sight,
-)
+from tests.helpers.browsing import FAKED, Served, field, give_accuracy, opened, served_from, unfold, unfold_in_sight
 from tests.helpers.detected import draw_detected
 from tests.helpers.laid_out import laid_out
 from tests.helpers.small_models import clusters_of

@@ -21,16 +21,7 @@ from rccs.spots.weak_spots import WeakSpot
 from reasons.comparison import load_reasons, save_reasons
 from store.runs import CLUSTERS, COMPARISON, present_runs
 from tests.helpers.answered import AnsweredCase, draw_case, draw_people, record_light
-from tests.helpers.browsing import (
-    FAKED,
-    Served,
-    field,
-    forget,
-    opened,
-    served_from,
-    unfold,
-    wait_until,
-)
+from tests.helpers.browsing import FAKED, Served, field, forget, opened, served_from, unfold, wait_until
 from tests.page.test_accessibility import serious
 
 

@@ -53,6 +53,10 @@ def notes_of(served: Served) -> dict[int, RccNote]:
     return load_review(served.out).notes
 
 
+def test_an_idle_window_keeps_no_connection(page):
+    page.wait_for_load_state("networkidle")  # of which a browser has six for all its windows
+
+
 def test_the_player_pauses_and_shows_any_image_of_the_rcc_and_a_gif_that_is_gone_is_drawn_again(browser, served, page):
     slider = page.locator("#rcc-gif input[type=range]")
     expect(slider).to_be_visible(timeout=WAIT)

@@ -243,8 +243,17 @@ def _review(result: dict) -> str:
 
 def _idle(result: dict) -> str:
     run = result["run"]
-    states = ("no window", "0"), ("one window, its GIF plays", "1"), ("two windows", "2"), ("two, paused", "paused")
-    rows = "".join(f"| {words} | {run[f'server_{key}']:.1f} | {run[f'browser_{key}']:.1f} |\n" for words, key in states)
+    states = {
+        "none": "no window",
+        "bare": "a page with nothing but the GIF of an RCC",
+        "plays": "one window, its GIF plays",
+        "away": "one window, its GIF in a tab that is not in sight",
+        "paused": "one window, its GIF paused",
+        "many": f"{run['windows']:.0f} windows, paused",
+    }
+    rows = "".join(
+        f"| {words} | {run[f'server_{key}']:.1f} | {run[f'browser_{key}']:.1f} |\n" for key, words in states.items()
+    )
     return (
         f"### An idle page\n\nPer cent of a core, while nobody does anything: {run['rccs']:,.0f} RCCs and "
         f"{run['spots']:,.0f} weak spots, in a browser without a graphics card; {_runs(result)}.\n\n"

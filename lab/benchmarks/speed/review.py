@@ -1,5 +1,6 @@
 """The page with many reasons, for `lab/benchmarks/speed/`."""
 
+import base64
 import contextlib
 import os
 import subprocess
@@ -7,12 +8,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from lab.benchmarks.speed.review_times import make_analysis, timed_review
 from lab.benchmarks.speed.start import TOOL, free_port, wait_for
+from rccs.gifs import gif_path
 from tests.helpers.browsing import forget
 
 SETTLING = 40  # seconds after which a page has been filled in and its rubbish collected, also on a busy machine
+WINDOWS = 20
+PAUSE = "#rcc-gif button"
 
 
 def review_page(work: str, n_rccs: int, n_spots: int) -> dict:
@@ -46,25 +51,39 @@ def idle_page(work: str, n_rccs: int, n_spots: int, seconds: float) -> dict:
     Returns
     -------
     dict
-        `server_0`, `browser_0` without a window, `…_1` with one window and `…_2` with two, in which the GIF of an RCC
-        plays, and `…_paused` after it was paused in both.
+        `server_…` and `browser_…` in each of the states `none`, without a window; `bare`, with a page of nothing but
+        the GIF of an RCC; `plays`, with a window in which that GIF plays; `away`, where another tab hides it; `paused`;
+        and `many`, with `windows` windows, paused.
     """
     from tests.helpers.browsing import launched  # here, since it needs Playwright
 
     out = make_analysis(Path(work), n_rccs, n_spots)
     shares: dict[str, float] = {}
     with served(out) as url, launched() as browser:
-        pages = []
-        for n in range(3):
-            if n:
-                pages.append(browser.new_page(viewport={"width": 1440, "height": 900}))
-                pages[-1].goto(url)
-                pages[-1].locator("#rcc-gif canvas").wait_for(timeout=60_000)
-            shares |= _taken(seconds, str(n))
-        for page in pages:
-            page.locator("#rcc-gif button").click()
+        shares |= _taken(seconds, "none")
+        bare = browser.new_page()
+        gif = base64.b64encode(gif_path(out, 0, n_rccs).read_bytes()).decode()
+        bare.set_content(f"<img src='data:image/gif;base64,{gif}'>")
+        shares |= _taken(seconds, "bare")
+        bare.close()
+        page = _window(browser, url)
+        shares |= _taken(seconds, "plays")
+        page.get_by_role("tab", name="Unsafe set").click()
+        shares |= _taken(seconds, "away")
+        page.get_by_role("tab", name="Root cause clusters").click()
+        page.locator(PAUSE).click()
         shares |= _taken(seconds, "paused")
-    return {"rccs": n_rccs, "spots": n_spots, **shares}
+        for _ in range(WINDOWS - 1):
+            _window(browser, url).locator(PAUSE).click()
+        shares |= _taken(seconds, "many")
+    return {"rccs": n_rccs, "spots": n_spots, "windows": WINDOWS, **shares}
+
+
+def _window(browser: Any, url: str) -> Any:
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.goto(url)
+    page.locator("#rcc-gif canvas").wait_for(timeout=60_000)
+    return page
 
 
 def _taken(seconds: float, name: str) -> dict[str, float]:

@@ -125,12 +125,15 @@ def test_whole_commands_are_timed(in_this_process, draw_folder, fake_network, mo
 
 
 def test_what_an_idle_page_takes_is_told(in_this_process, monkeypatch, tmp_path):
-    shares = {f"{what}_{n}": 0.5 + len(n) for what in ("server", "browser") for n in ("0", "1", "2", "paused")}
-    monkeypatch.setitem(MEASURED, "idle_page", lambda _, rccs, spots, __: {"rccs": rccs, "spots": spots, **shares})
+    states = ("none", "bare", "plays", "away", "paused", "many")
+    shares = {f"{what}_{n}": 0.5 + len(n) for what in ("server", "browser") for n in states}
+    monkeypatch.setitem(
+        MEASURED, "idle_page", lambda _, rccs, spots, __: {"rccs": rccs, "spots": spots, "windows": 20, **shares}
+    )
     assert run(tmp_path, "--only", "idle", "--repeats", 1) == 0
     text = (tmp_path / "results" / "speed.md").read_text(encoding="utf-8")
     assert "40 RCCs and 200 weak spots" in text
-    assert "| two windows | 1.5 | 1.5 |\n| two, paused | 6.5 | 6.5 |" in text
+    assert "| one window, its GIF paused | 6.5 | 6.5 |\n| 20 windows, paused | 4.5 | 4.5 |" in text
 
 
 LOG = "import time: self [us] | cumulative | imported package\nimport time:       100 |        100 |   numpy\n"
