@@ -65,9 +65,11 @@ def choose_extractor(
     precision = choose_precision(precision)
     extractor = _find_extractor(name, weights, progress)
     stem = extractor.identity.rsplit("-", 1)[0]
-    # In bfloat16, means of activations are computed in another way (see `features.network`).
-    how = "tiles-bfloat16" if precision == "bfloat16" and extractor.name != "vgg16-fc2" else precision
-    return dataclasses.replace(extractor, identity=f"{stem}-{how}")
+    if precision == "int8":
+        precision = "openvino-vnni-int8"  # kernels of other processors round in another way
+    elif precision == "bfloat16" and extractor.name != "vgg16-fc2":
+        precision = "tiles-bfloat16"  # means of activations are computed in another way (see `features.network`)
+    return dataclasses.replace(extractor, identity=f"{stem}-{precision}")
 
 
 def _find_extractor(name: str, weights: StrPath | None, progress: Progress) -> Extractor:
@@ -131,7 +133,8 @@ def choose_precision(precision: str) -> str:
     """The number format of the network's computations.
 
     bfloat16 takes half of the time. Its rounding to 8 binary digits hardly changes RCCs, since these are a consensus
-    (see docs/decisions/009-bfloat16.md).
+    (see docs/decisions/009-bfloat16.md). int8 takes a quarter, and its RCCs differ as little
+    (docs/decisions/018-int8-by-openvino.md).
 
     Parameters
     ----------
@@ -141,15 +144,19 @@ def choose_precision(precision: str) -> str:
     Returns
     -------
     str
-        "float32" or "bfloat16".
+        "float32", "bfloat16" or "int8".
 
     Raises
     ------
     SAFEError
-        Unknown precision.
+        Unknown precision, or what int8 needs is missing.
     """
     if precision not in PRECISIONS:
         raise SAFEError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision}")
+    if precision == "int8" and importlib.util.find_spec("openvino") is None:
+        raise SAFEError("--precision int8 needs OpenVINO. Run: pip install -r requirements/openvino.txt")
+    if precision == "int8" and not _processor_flags() & {"avx512_vnni", "avx_vnni"}:
+        raise SAFEError("--precision int8 needs a processor with VNNI. Received one without. Set it to auto.")
     if precision == "auto":
         return "bfloat16" if _processor_flags() & {"avx512_bf16", "amx_bf16"} else "float32"
     return precision
