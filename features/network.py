@@ -17,8 +17,7 @@ import numpy as np
 
 from features.extractor import BLOCK_ENDS, CONV_LAYERS, DENSE_LAYERS, INPUT_SIZE, Extractor
 from features.int8 import PIXEL_MEANS, load_int8
-from features.weights import choose_precision
-from support.contents import digest_of
+from features.weights import choose_precision, extractor_from
 from support.errors import SAFEError
 from support.files import DAMAGED
 from support.quiet import quiet_stderr
@@ -48,7 +47,7 @@ def load_network(extractor: Extractor) -> Network:
             f"These clusters were made with {extractor.identity}, whose weights are no longer found. "
             "Set --weights to a copy of them, or generate the clusters again."
         )
-    _check_weights(extractor.weights, extractor.identity)
+    _check_weights(extractor.weights, extractor)
     with_means, with_fc2 = extractor.name != "vgg16-fc2", extractor.name != "vgg16-conv"
     weights = read_weights(extractor.weights, conv_shapes() | (DENSE_LAYERS if with_fc2 else {}))
     if extractor.precision == "int8":
@@ -95,16 +94,13 @@ def _mean(values: Any) -> Any:
     return tf.reduce_mean(tf.cast(values, tf.float32), axis=[1, 2])
 
 
-def _check_weights(weights: Path, identity: str) -> None:
+def _check_weights(weights: Path, extractor: Extractor) -> None:
     """Check that the file still has the digest in the identity: it may have changed since."""
-    try:
-        sha256 = digest_of(weights)
-    except OSError as error:
-        raise SAFEError(f"Could not read VGG16's weights {weights}: {error.strerror}") from error
-    if sha256[:16] not in identity.split("-"):
+    found = extractor_from(extractor.name, weights).identity.removesuffix("-float32")
+    if not extractor.identity.startswith(found):
         raise SAFEError(
-            f"{weights} must contain the weights of {identity}. Received a file with the SHA-256 {sha256}: it has "
-            "changed. Run the command again."
+            f"{weights} must contain the weights of {extractor.identity}. Received those of {found}: it has changed. "
+            "Run the command again."
         )
 
 

@@ -73,7 +73,7 @@ def seeded_vgg16(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_vgg16_fc2_from_a_local_file_is_the_model_of_keras_cut_at_fc2(seeded_vgg16, draw_folder, tmp_path, monkeypatch):
+def test_features_from_a_local_file_are_those_of_keras_cut_at_fc2(seeded_vgg16, draw_folder, tmp_path, monkeypatch):
     import keras
 
     model, path = seeded_vgg16
@@ -83,23 +83,19 @@ def test_vgg16_fc2_from_a_local_file_is_the_model_of_keras_cut_at_fc2(seeded_vgg
     folder = draw_folder(tmp_path / "in", {"night": 1, "snow": 1})
     result = extract_features(folder, extractor)
     assert result.features.shape == (2, 4096)
-    pixels = np.stack(
-        [np.asarray(Image.open(folder / p).resize((224, 224), Image.Resampling.BILINEAR)) for p in result.paths]
-    )
+    pixels = np.stack([np.asarray(Image.open(folder / image).resize((224, 224), 2)) for image in result.paths])
     cut = keras.Model(model.input, model.get_layer("fc2").output)
     expected = cut.predict(keras.applications.vgg16.preprocess_input(pixels.astype(np.float32)), verbose=0)
     assert expected.max() > 0
     np.testing.assert_allclose(result.features, expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
 
-
-@pytest.fixture(scope="module")
-def joined_network(seeded_vgg16):
-    return load_network(choose_extractor("vgg16", weights=seeded_vgg16[1]))
-
-
-@pytest.fixture(scope="module")
-def pixels():
-    return np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
+    # And vgg16 gives them and those of vgg16-conv from one pass
+    joined = load_network(choose_extractor("vgg16"))(pixels)
+    assert (joined.shape, joined.dtype) == ((2, 8320), np.float32)
+    for name, part in (("vgg16-fc2", joined[:, :4096]), ("vgg16-conv", joined[:, 4096:])):
+        alone = load_network(choose_extractor(name, weights=path))(pixels)
+        np.testing.assert_allclose(part, alone, rtol=1e-5, atol=1e-6 * float(alone.max()))
+        assert part.max() > 0
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
@@ -121,13 +117,3 @@ def test_weights_that_changed_since_they_were_chosen_are_not_loaded(weights_file
     weights_file.unlink()
     with pytest.raises(SAFEError, match="Could not read VGG16's weights"):
         load_network(extractor)
-
-
-@pytest.mark.slow
-def test_vgg16_gives_the_features_of_both_others_from_one_pass(seeded_vgg16, joined_network, pixels):
-    joined = joined_network(pixels)
-    assert (joined.shape, joined.dtype) == ((3, 8320), np.float32)
-    for name, part in (("vgg16-fc2", joined[:, :4096]), ("vgg16-conv", joined[:, 4096:])):
-        alone = load_network(choose_extractor(name, weights=seeded_vgg16[1]))(pixels)
-        np.testing.assert_allclose(part, alone, rtol=1e-5, atol=1e-6 * float(alone.max()))
-        assert part.max() > 0

@@ -22,7 +22,6 @@ from features.weights import (
     CONV_SHA256,
     choose_extractor,
     recall_extractor,
-    weights_on_disk,
 )
 from support.errors import SAFEError
 from tests.helpers.places import names_in
@@ -108,11 +107,10 @@ def test_the_extractor_of_an_earlier_run_is_found_again_without_a_download(weigh
     for name, precision in itertools.product(EXTRACTORS[1:], PRECISIONS[:3]):
         chosen = choose_extractor(name, weights=weights_file, precision=precision)
         assert recall_extractor(chosen.name, chosen.identity, weights=weights_file) == chosen
-        assert weights_on_disk(name, chosen.identity, weights=weights_file) == weights_file
         with monkeypatch.context() as patch:
             patch.setenv("SAFE_VGG16_WEIGHTS", str(weights_file))
-            assert weights_on_disk(name, chosen.identity) == weights_file
-        assert weights_on_disk(name, chosen.identity) is None
+            assert recall_extractor(name, chosen.identity) == chosen
+        assert recall_extractor(name, chosen.identity).weights is None
     for precision in PRECISIONS[:3]:
         conv = choose_extractor("vgg16-conv", precision=precision)
         assert recall_extractor(conv.name, conv.identity) == conv
