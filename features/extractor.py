@@ -21,11 +21,12 @@ CONV_LAYERS = {
     for block, (channels, n_layers) in enumerate(CONV_BLOCKS, start=1)
     for layer in range(1, n_layers + 1)
 }
+BLOCK_ENDS = {f"block{block}_conv{layers}" for block, (_, layers) in enumerate(CONV_BLOCKS, start=1)}  # pooled
 DENSE_LAYERS: dict[str, tuple[int, ...]] = {"fc1": (7 * 7 * 512, 4096), "fc2": (4096, 4096)}  # shapes of the kernels
 N_FC2, N_CONV = 4096, sum(CONV_LAYERS.values())
 DIMENSIONS = {"vgg16": N_FC2 + N_CONV, "vgg16-fc2": N_FC2, "vgg16-conv": N_CONV}
 FC2_WEIGHT = 0.125  # docs/decisions/015-fc2-and-channel-means.md
-PRECISIONS = ("float32", "bfloat16", "auto")
+PRECISIONS = ("float32", "bfloat16", "int8", "auto")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Extractor:
 
     @property
     def precision(self) -> str:
-        """Number format of the network's computations: "float32" or "bfloat16"."""
+        """Number format of the network's computations: "float32", "bfloat16" or "int8"."""
         return self.identity.rsplit("-", 1)[-1]
 
 

@@ -63,11 +63,16 @@ def choose_extractor(
     if name not in EXTRACTORS:
         raise SAFEError(f"extractor must be one of {', '.join(EXTRACTORS)}. Received: {name}")
     precision = choose_precision(precision)
-    extractor = _find_extractor(name, weights, progress)
-    stem = extractor.identity.rsplit("-", 1)[0]
-    # In bfloat16, means of activations are computed in another way (see `features.network`).
-    how = "tiles-bfloat16" if precision == "bfloat16" and extractor.name != "vgg16-fc2" else precision
-    return dataclasses.replace(extractor, identity=f"{stem}-{how}")
+    return _in_precision(_find_extractor(name, weights, progress), precision)
+
+
+def _in_precision(extractor: Extractor, precision: str) -> Extractor:
+    """An extractor in float32, in another precision."""
+    if precision == "int8":
+        precision = "openvino-vnni-int8"  # kernels of other processors round in another way
+    elif precision == "bfloat16" and extractor.name != "vgg16-fc2":
+        precision = "tiles-bfloat16"  # means of activations are computed in another way (see `features.network`)
+    return dataclasses.replace(extractor, identity=extractor.identity.removesuffix("float32") + precision)
 
 
 def _find_extractor(name: str, weights: StrPath | None, progress: Progress) -> Extractor:
@@ -76,11 +81,11 @@ def _find_extractor(name: str, weights: StrPath | None, progress: Progress) -> E
         path = path_of(named, "a file with VGG16's weights")
         if not path.is_file():
             raise SAFEError(f"Expected a file with VGG16's weights. Received: {path}, which does not exist.")
-        return _extractor_from(wanted, path)
+        return extractor_from(wanted, path)
     if name == "vgg16-conv":
         return _conv_extractor()
     try:
-        return _extractor_from(wanted, _from_keras(progress))
+        return extractor_from(wanted, _from_keras(progress))
     except SAFEError as fault:
         if name != "auto":
             raise
@@ -106,32 +111,21 @@ def recall_extractor(name: str, identity: str, *, weights: StrPath | None = None
         As for `choose_extractor`. If the earlier extractor is `vgg16-conv`, those of its package are tried, too.
     """
     recalled = Extractor(name, identity, None)
-    for named in (weights, None) if weights and name == "vgg16-conv" else (weights,):
-        try:
-            found = choose_extractor(name, weights=named, precision=recalled.precision)
-        except SAFEError:
-            continue
-        if found.identity == identity:
-            return found
+    files = [file for file in (weights, os.environ.get(FC2_VARIABLE)) if file]
+    ways = [lambda file=file: extractor_from(name, path_of(file, "a file with VGG16's weights")) for file in files]
+    for find in (*ways, lambda: extractor_from(name, _in_keras()), _conv_extractor):
+        with contextlib.suppress(SAFEError):
+            if (found := _in_precision(find(), recalled.precision)).identity == identity:
+                return found
     return recalled
-
-
-def weights_on_disk(name: str, identity: str, *, weights: StrPath | None = None) -> Path | None:
-    """The weights of an earlier extractor if this machine has them; parameters as of `recall_extractor`."""
-    places: list[StrPath | None] = [weights, os.environ.get(FC2_VARIABLE)]
-    with contextlib.suppress(SAFEError):
-        places.append(_in_keras())
-        places.append(_conv_extractor().weights)
-    there = (path for path in (Path(place) for place in places if place) if path.is_file())
-    found = ((path, _extractor_from(name, path).identity.removesuffix("float32")) for path in there)
-    return next((path for path, start in found if identity.startswith(start)), None)
 
 
 def choose_precision(precision: str) -> str:
     """The number format of the network's computations.
 
     bfloat16 takes half of the time. Its rounding to 8 binary digits hardly changes RCCs, since these are a consensus
-    (see docs/decisions/009-bfloat16.md).
+    (see docs/decisions/009-bfloat16.md). int8 takes a quarter, and its RCCs differ as little
+    (docs/decisions/018-int8-by-openvino.md).
 
     Parameters
     ----------
@@ -141,15 +135,19 @@ def choose_precision(precision: str) -> str:
     Returns
     -------
     str
-        "float32" or "bfloat16".
+        "float32", "bfloat16" or "int8".
 
     Raises
     ------
     SAFEError
-        Unknown precision.
+        Unknown precision, or what int8 needs is missing.
     """
     if precision not in PRECISIONS:
         raise SAFEError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision}")
+    if precision == "int8" and importlib.util.find_spec("openvino") is None:
+        raise SAFEError("--precision int8 needs OpenVINO. Run: pip install -r requirements/openvino.txt")
+    if precision == "int8" and not _processor_flags() & {"avx512_vnni", "avx_vnni"}:
+        raise SAFEError("--precision int8 needs a processor with VNNI. Received one without. Set it to auto.")
     if precision == "auto":
         return "bfloat16" if _processor_flags() & {"avx512_bf16", "amx_bf16"} else "float32"
     return precision
@@ -176,7 +174,7 @@ def _conv_extractor() -> Extractor:
         raise SAFEError(
             f"{path} must have the SHA-256 {CONV_SHA256}. Received: {sha256}. Delete it, and run: make weights"
         )
-    return _extractor_from("vgg16-conv", path)
+    return extractor_from("vgg16-conv", path)
 
 
 def _conv_file() -> Path:
@@ -186,7 +184,8 @@ def _conv_file() -> Path:
     return Path(spec.submodule_search_locations[0], CONV_FILE) if spec and spec.submodule_search_locations else alone
 
 
-def _extractor_from(name: str, path: Path) -> Extractor:
+def extractor_from(name: str, path: Path) -> Extractor:
+    """The extractor with the weights in a file, in float32."""
     try:
         digest = digest_of(path)
     except OSError as error:

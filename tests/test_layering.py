@@ -14,7 +14,7 @@ HOUSE = {
         "contents near_duplicates"
     ),
     "store": "database entries places output_folder runs",
-    "features": "extractor cache weights network batches attributes on_cluster",
+    "features": "extractor cache weights int8 network batches attributes on_cluster",
     "FE": "",
     "rccs": (
         "dbscan.outcome dbscan.one_thread dbscan.neighbours dbscan.density dbscan.relevance dbscan.set_aside "
@@ -63,7 +63,7 @@ HOUSE = {
     "SAFE_Tool": "",
 }
 ANNEXES = ("casestudies", "tests", "lab")  # they import, and are not imported, except by those after them
-HEAVY = {"tensorflow", "keras", "onnx", "onnxruntime", "distributed", "fsspec"}
+HEAVY = {"tensorflow", "keras", "onnx", "onnxruntime", "openvino", "distributed", "fsspec"}
 FILES = sorted(path for name in HOUSE for path in [*ROOT.glob(f"{name}.py"), *ROOT.glob(f"{name}/**/*.py")])
 COMMAND_LINE = [ROOT / "SAFE_Tool.py", *sorted((ROOT / "cli").glob("*.py"))]
 CONTAINERS = {"Accordion", "Column", "Group", "Row", "Tab", "Tabs"}  # of Gradio

@@ -5,21 +5,17 @@ import pytest
 from PIL import Image
 
 from FE import extract_features
-from features.network import load_network
-from features.weights import _conv_extractor, choose_extractor
+from features.int8 import load_int8
+from features.network import LayerWeights, conv_shapes, load_network, read_weights
+from features.weights import _conv_extractor, _processor_flags, choose_extractor
 from support.errors import SAFEError
 
-
-@pytest.fixture(scope="module")
-def conv_network():
-    return load_network(_conv_extractor())
+FLAGS = _processor_flags()  # which tests do not see otherwise
 
 
 @pytest.mark.slow
-def test_vgg16_conv_on_real_images_is_what_keras_computes_with_the_same_weights(conv_network, draw_folder, tmp_path):
+def test_vgg16_conv_on_real_images_is_what_keras_computes_with_the_same_weights(draw_folder, tmp_path):
     import keras
-    import onnx
-    from onnx import numpy_helper
 
     # 1. SAFE's own way, from files to features
     folder = draw_folder(tmp_path / "in", {"night": 1, "snow": 2})
@@ -30,33 +26,37 @@ def test_vgg16_conv_on_real_images_is_what_keras_computes_with_the_same_weights(
     assert np.isfinite(result.features).all()
     assert result.features.min() >= 0
 
-    # 2. The same by hand: the file's arrays are 13 kernels and 13 biases of these shapes, in the order of the network
-    arrays = {t.name: numpy_helper.to_array(t) for t in onnx.load(_conv_extractor().weights).graph.initializer}
-    kernels = {n.split("/")[1]: a for n, a in arrays.items() if a.ndim == 4}
-    biases = {n.split("/")[1]: a for n, a in arrays.items() if "Squeeze" in n and n.split("/")[1] in kernels}
-    assert len(kernels) == len(biases) == 13
-    assert kernels["block1_conv1_1"][0, 0, 0, 0] == pytest.approx(0.42947057)
-    assert biases["block1_conv1_1"][0] == pytest.approx(0.73429835)
-    values = keras.ops.convert_to_tensor(
-        np.stack(
-            [
-                np.asarray(Image.open(folder / p).convert("RGB").resize((224, 224), Image.Resampling.BILINEAR))
-                for p in result.paths
-            ]
-        )[..., ::-1].astype(np.float32)
-        - np.array([103.939, 116.779, 123.68], np.float32)
-    )
-    means = []
-    for block, convolutions in enumerate((2, 2, 3, 3, 3), start=1):
-        for i in range(1, convolutions + 1):
-            name = f"block{block}_conv{i}_1"
-            values = keras.ops.conv(values, kernels[name].transpose(2, 3, 1, 0), padding="same")
-            values = keras.ops.relu(values + biases[name].reshape(-1))
-            means.append(keras.ops.convert_to_numpy(values).astype(np.float64).mean(axis=(1, 2)))
-        values = keras.ops.max_pool(values, 2, 2)
-    by_hand = np.concatenate(means, axis=1)
-    # The JPEG is decoded at full size by both, since half of it would be too small.
-    np.testing.assert_allclose(result.features, by_hand, rtol=1e-3, atol=1e-2)
+    # 2. The same by Keras's network. The JPEG is decoded at full size by both, since half of it would be too small.
+    weights = read_weights(_conv_extractor().weights, conv_shapes())
+    assert weights["block1_conv1"].kernel[0, 0, 0, 0] == pytest.approx(0.42947057)
+    assert weights["block1_conv1"].bias[0] == pytest.approx(0.73429835)
+    model = keras.applications.VGG16(weights=None, include_top=False, input_shape=(224, 224, 3))
+    for name, arrays in weights.items():
+        model.get_layer(name).set_weights(arrays)
+    images = [np.asarray(Image.open(folder / path).convert("RGB").resize((224, 224), 2)) for path in result.paths]
+    pixels = keras.applications.vgg16.preprocess_input(np.stack(images).astype(np.float32))
+    outputs = keras.Model(model.input, [model.get_layer(name).output for name in weights]).predict(pixels, verbose=0)
+    means = np.concatenate([layer.astype(np.float64).mean(axis=(1, 2)) for layer in outputs], axis=1)
+    np.testing.assert_allclose(result.features, means, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FLAGS & {"avx512_vnni", "avx_vnni"}, reason="this processor has no VNNI")
+def test_int8_gives_nearly_the_features_of_float32_whatever_else_is_in_the_batch(draw_folder, tmp_path, monkeypatch):
+    pytest.importorskip("openvino", reason="see requirements/openvino.txt")
+    monkeypatch.setattr("features.weights._processor_flags", lambda: FLAGS)
+    folder = draw_folder(tmp_path / "in", {"night": 1, "snow": 2})
+    pixels = np.stack([np.asarray(Image.open(path).resize((224, 224), 2)) for path in sorted(folder.rglob("*.*"))])
+    exact, rounded = (load_network(choose_extractor("vgg16-conv", precision=name)) for name in ("float32", "int8"))
+    apart = np.linalg.norm(rounded(pixels) - exact(pixels), axis=1) / np.linalg.norm(exact(pixels), axis=1)
+    assert 0 < apart.max() < 0.04
+    np.testing.assert_array_equal(rounded(pixels[1:2]), rounded(pixels)[1:2])
+
+
+def test_int8_takes_no_other_weights_than_those_of_which_it_knows_the_outputs():
+    others = {name: LayerWeights(np.zeros(shape, np.float32), np.zeros(())) for name, shape in conv_shapes().items()}
+    with pytest.raises(SAFEError, match="needs VGG16's ImageNet weights"):
+        load_int8(others, 1, with_means=True)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def seeded_vgg16(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_vgg16_fc2_from_a_local_file_is_the_model_of_keras_cut_at_fc2(seeded_vgg16, draw_folder, tmp_path, monkeypatch):
+def test_features_from_a_local_file_are_those_of_keras_cut_at_fc2(seeded_vgg16, draw_folder, tmp_path, monkeypatch):
     import keras
 
     model, path = seeded_vgg16
@@ -83,23 +83,19 @@ def test_vgg16_fc2_from_a_local_file_is_the_model_of_keras_cut_at_fc2(seeded_vgg
     folder = draw_folder(tmp_path / "in", {"night": 1, "snow": 1})
     result = extract_features(folder, extractor)
     assert result.features.shape == (2, 4096)
-    pixels = np.stack(
-        [np.asarray(Image.open(folder / p).resize((224, 224), Image.Resampling.BILINEAR)) for p in result.paths]
-    )
+    pixels = np.stack([np.asarray(Image.open(folder / image).resize((224, 224), 2)) for image in result.paths])
     cut = keras.Model(model.input, model.get_layer("fc2").output)
     expected = cut.predict(keras.applications.vgg16.preprocess_input(pixels.astype(np.float32)), verbose=0)
     assert expected.max() > 0
     np.testing.assert_allclose(result.features, expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
 
-
-@pytest.fixture(scope="module")
-def joined_network(seeded_vgg16):
-    return load_network(choose_extractor("vgg16", weights=seeded_vgg16[1]))
-
-
-@pytest.fixture(scope="module")
-def pixels():
-    return np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
+    # And vgg16 gives them and those of vgg16-conv from one pass
+    joined = load_network(choose_extractor("vgg16"))(pixels)
+    assert (joined.shape, joined.dtype) == ((2, 8320), np.float32)
+    for name, part in (("vgg16-fc2", joined[:, :4096]), ("vgg16-conv", joined[:, 4096:])):
+        alone = load_network(choose_extractor(name, weights=path))(pixels)
+        np.testing.assert_allclose(part, alone, rtol=1e-5, atol=1e-6 * float(alone.max()))
+        assert part.max() > 0
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
@@ -121,13 +117,3 @@ def test_weights_that_changed_since_they_were_chosen_are_not_loaded(weights_file
     weights_file.unlink()
     with pytest.raises(SAFEError, match="Could not read VGG16's weights"):
         load_network(extractor)
-
-
-@pytest.mark.slow
-def test_vgg16_gives_the_features_of_both_others_from_one_pass(seeded_vgg16, joined_network, pixels):
-    joined = joined_network(pixels)
-    assert (joined.shape, joined.dtype) == ((3, 8320), np.float32)
-    for name, part in (("vgg16-fc2", joined[:, :4096]), ("vgg16-conv", joined[:, 4096:])):
-        alone = load_network(choose_extractor(name, weights=seeded_vgg16[1]))(pixels)
-        np.testing.assert_allclose(part, alone, rtol=1e-5, atol=1e-6 * float(alone.max()))
-        assert part.max() > 0

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from features.extractor import EXTRACTORS, Extractor
+from features.extractor import EXTRACTORS, PRECISIONS, Extractor
+from features.network import load_network
 from features.weights import (
     CONV_FILE,
     CONV_PACKAGE,
@@ -21,7 +22,6 @@ from features.weights import (
     CONV_SHA256,
     choose_extractor,
     recall_extractor,
-    weights_on_disk,
 )
 from support.errors import SAFEError
 from tests.helpers.places import names_in
@@ -102,17 +102,31 @@ def test_weights_that_stand_alone_come_before_those_in_a_package(conv_package, m
 
 def test_the_extractor_of_an_earlier_run_is_found_again_without_a_download(weights_file, monkeypatch):
     monkeypatch.setattr("features.weights._download", None)
-    for name, precision in itertools.product(EXTRACTORS[1:], ("float32", "bfloat16")):
+    monkeypatch.setattr("features.weights._processor_flags", lambda: {"avx_vnni"})
+    monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(__spec__=True))
+    for name, precision in itertools.product(EXTRACTORS[1:], PRECISIONS[:3]):
         chosen = choose_extractor(name, weights=weights_file, precision=precision)
         assert recall_extractor(chosen.name, chosen.identity, weights=weights_file) == chosen
-        assert weights_on_disk(name, chosen.identity, weights=weights_file) == weights_file
         with monkeypatch.context() as patch:
             patch.setenv("SAFE_VGG16_WEIGHTS", str(weights_file))
-            assert weights_on_disk(name, chosen.identity) == weights_file
-        assert weights_on_disk(name, chosen.identity) is None
-    for precision in ("float32", "bfloat16"):
+            assert recall_extractor(name, chosen.identity) == chosen
+        assert recall_extractor(name, chosen.identity).weights is None
+    for precision in PRECISIONS[:3]:
         conv = choose_extractor("vgg16-conv", precision=precision)
         assert recall_extractor(conv.name, conv.identity) == conv
+
+
+@pytest.mark.parametrize(
+    ("flags", "module", "message"),
+    [({"avx_vnni"}, None, r"pip install -r requirements/openvino\.txt"), (set(), True, "needs a processor with VNNI")],
+)
+def test_int8_says_what_it_needs_also_for_an_earlier_run(weights_file, monkeypatch, flags, module, message):
+    monkeypatch.setattr("features.weights._processor_flags", lambda: flags)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: module)
+    with pytest.raises(SAFEError, match=message):
+        choose_extractor("vgg16-conv", precision="int8")
+    with pytest.raises(SAFEError, match=message):
+        load_network(recall_extractor("vgg16", "vgg16-8320-0-openvino-vnni-int8", weights=weights_file))
 
 
 @pytest.mark.parametrize("name", EXTRACTORS[1:])

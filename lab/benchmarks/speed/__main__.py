@@ -265,6 +265,7 @@ def run_extraction(options: argparse.Namespace, work: Path) -> dict:
             ("ours", "extract_images", "float32", str(work)),
             ("theirs", "extract_images_plainly"),
             ("bfloat16", "extract_images", "bfloat16", str(work)),
+            *([("int8", "extract_images", "int8", str(work))] if importlib.util.find_spec("openvino") else []),
             *([("pytorch", "extract_images_with_pytorch")] if importlib.util.find_spec("torchvision") else []),
         ):
             runs.setdefault(name, []).append(run_apart(function, *given, *more))

@@ -130,6 +130,8 @@ def _extraction(result: dict) -> str:
     ]
     if "pytorch" in result:
         rows.append(("PyTorch's VGG16 (random weights), batches", rate["pytorch"]))
+    if "int8" in result:
+        rows.insert(2, ("SAFE, int8 (`--precision int8`, OpenVINO)", rate["int8"]))
     used = rate["ours"] * theirs["gflop"]
     return (
         f"### Extraction\n\n{ours['images']:.0f} images, {result['extractor']}, nothing cached, the network "

@@ -81,6 +81,7 @@ def test_extraction_counts_its_images(in_this_process, draw_folder, fake_network
     images = draw_folder(tmp_path / "images", {"night": 3, "snow": 2})
     monkeypatch.setattr(speed_stages, "load_network", lambda _: fake_network)
     monkeypatch.setattr(speed.importlib.util, "find_spec", lambda _: True)
+    monkeypatch.setattr("features.weights._processor_flags", lambda: {"avx_vnni"})
     monkeypatch.setitem(MEASURED, "extract_images_plainly", lambda *_: {"images": 4, "seconds": 2.0, "gflop": 30.7})
     monkeypatch.setitem(MEASURED, "extract_images_with_pytorch", lambda *_: {"images": 4, "seconds": 1.0})
     monkeypatch.setitem(MEASURED, "multiply_matrices", lambda: {"gflops": 200.0})
@@ -93,8 +94,8 @@ def test_extraction_counts_its_images(in_this_process, draw_folder, fake_network
     assert "batches | 4.00 | 2.00 |" in text
     assert "30.7 GFLOP" in text
     assert "Two extractions at once take" in text
-    # In both precisions and two at once: to warm up, the bare network before and after, and SAFE's
-    assert fake_network.images_seen == 4 * 4 * 4
+    # In all three precisions and two at once: to warm up, the bare network before and after, and SAFE's
+    assert fake_network.images_seen == 5 * 4 * 4
 
 
 def test_the_work_of_vgg16_for_an_image_is_that_of_its_layers():

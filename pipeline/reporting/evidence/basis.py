@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from features.weights import weights_on_disk
 from pipeline.reporting.evidence.signature import ENVELOPE_FILE, envelope_text, signer_of
 from pipeline.reporting.evidence.statement import (
     EVIDENCE_FILE,
@@ -118,7 +117,7 @@ def known_sets(folder: Path, runs: dict[str, Run]) -> tuple[_Sets, dict[str, _Pl
         roots["tested"] = record.get("predictions", {}).get("tested")
         tables = {name: record.get(name, {}).get("source") for name in ("predictions", "parameters", "set_aside")}
         files |= {name: beside(table, clusters.image_root) for name, table in tables.items() if table}
-        files["weights"] = weights_on_disk(clusters.extractor, clusters.extractor_identity, weights=clusters.weights)
+        files["weights"] = clusters.recalled_extractor().weights
     known, place = read_record(accuracy), accuracy.parent
     files["model under test"] = absolute(str(known.get("model", "")), place)
     roots["tested"] = roots.get("tested") or absolute(str(known.get("test_root", "")), place)
