@@ -121,10 +121,8 @@ def _right_after(table: StrPath, fresh: AnsweredImages, partial: bool) -> np.nda
 
 def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, review: Review) -> None:
     """Make sure that the images have chosen nothing, and that the network tells the same classes apart."""
-    used = [
-        *(first.root / path for path in first.paths),
-        *(review.clusters.image_root / p for p in review.clusters.paths),
-    ]
+    found_with = (first.root, first.paths), (review.clusters.image_root, review.clusters.paths)
+    used = [root / path for root, paths in found_with for path in paths]
     same = np.flatnonzero(in_common([fresh.root / path for path in fresh.paths], used))
     if len(same):
         examples = printable(some([fresh.paths[row] for row in same[:3].tolist()]))
