@@ -206,7 +206,7 @@ def _searched(result: dict) -> str:
         f"### Searching with groups and classes\n\n{runs[0]['images']:,.0f} generated answers, seven classes and "
         f"{runs[0]['columns']:,.0f} columns: weak spots, also given the class, and the rates to expect of new images; "
         f"{_runs(result)}. The condition that was put in for all classes is found {found}.\n\n"
-        f"| groups | seconds | of processors | weak spots |\n|---|---|---|---|\n{rows}"
+        f"| groups | seconds by the clock | of processors | weak spots |\n|---|---|---|---|\n{rows}"
     )
 
 
