@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import numpy as np
 from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
 from rccs.review.edits import undo_edit
@@ -17,10 +16,9 @@ from rccs.review.notes import RccNote, SpotNote
 from rccs.review.review import load_review, load_spot_notes, set_note
 from tests.helpers import visiting
 from tests.helpers.places import closed_port
-from tests.helpers.scenes import draw_scene
+from tests.helpers.scenes import draw_scenes
 
 TOOL = Path(__file__).parents[2] / "SAFE_Tool.py"
-FAKED = visiting.FAKED
 CHROMIUM = "/usr/bin/chromium"
 MARKUP = "<img src=x onerror=document.title='broken-into'>_{}.png"
 WAIT = 60_000  # milliseconds, for what the network, the drawing of GIFs or a loaded machine may hold up
@@ -52,22 +50,16 @@ class Served(NamedTuple):
 
 def draw(folder: Path, counts: dict[str, int], seed: int) -> Path:
     """Drawn images, those of the snow with markup in their names."""
-    rng = np.random.default_rng(seed)
-    folder.mkdir()
-    for scene, count in counts.items():
-        for i in range(count):
-            name = MARKUP.format(i) if scene == "snow" else f"{scene}_{i:02d}.png"
-            draw_scene(scene, rng).save(folder / name)
-    return folder
+    return draw_scenes(folder, counts, seed, snow=MARKUP)
 
 
 @contextlib.contextmanager
 def served_from(
-    folder: Path, *options: str | Path, tool: Path = TOOL, delay: float = 0, **variables: str
+    folder: Path, *options: str | Path, tool: Path = visiting.FAKED, delay: float = 0, **variables: str
 ) -> Iterator[Served]:
     """`SAFE_Tool.py ui` in a process of its own, on a free port, behind a proxy that leads nowhere, with drawn images.
 
-    With `tool=FAKED` a stand-in for VGG16 needs no TensorFlow, and takes `delay` seconds for each batch;
+    Unless with `tool=TOOL`, a stand-in for VGG16 needs no TensorFlow, and takes `delay` seconds for each batch;
     `variables` are those of `faked_tool.py`.
     """
     images = draw(folder / "failing", {"night": 10, "snow": 8, "wood": 6}, seed=0)
@@ -123,6 +115,13 @@ def opened(browser: Browser, served: Served) -> Iterator[Page]:
         window.close()
 
 
+@contextlib.contextmanager
+def opened_twice(browser: Browser, served: Served) -> Iterator[tuple[Page, Page]]:
+    """The page in two fresh windows (see `opened`)."""
+    with opened(browser, served) as a, opened(browser, served) as b:
+        yield a, b
+
+
 def field(page: Page, name: str):
     """A text field by the id of its widget."""
     return page.locator(f"#{name} textarea, #{name} input")
@@ -150,12 +149,12 @@ def chosen(page: Page, name: str, option: str) -> None:
     page.get_by_role("option", name=option).click()
 
 
-def generate(page: Page, served: Served) -> None:
+def generate(page: Page, images: Path, failures: int = 24) -> None:
     """The first click: clusters in the output folder."""
     unfold(page)
-    field(page, "images").fill(str(served.images))
+    field(page, "images").fill(str(images))
     page.locator("#generate").click()
-    expect(page.locator("#clusters-status strong")).to_contain_text("of 24 failures")
+    expect(page.locator("#clusters-status strong")).to_contain_text(f"of {failures} failures")
 
 
 def give_accuracy(page: Page, accuracy: str) -> None:

@@ -2,11 +2,20 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import gradio as gr
 
+from page.jobs import Jobs, PageSettings
+from page.results import Results
+
 Part = TypeVar("Part")
+
+
+def settings_of(out: Path, root: Path | None = None) -> PageSettings:
+    """Those of a page of its own."""
+    return PageSettings(out, Jobs(), Results(out, root), root=root)
 
 
 def laid_out(lay_out: Callable[[], Part]) -> Part:

@@ -7,18 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from rccs.clusters import LABELS_FILE
-from tests.helpers.browsing import (
-    FAKED,
-    WAIT,
-    Served,
-    canvas_of,
-    field,
-    generate,
-    give_accuracy,
-    opened,
-    served_from,
-    unfold,
-)
+from tests.helpers.browsing import WAIT, Served, canvas_of, field, generate, give_accuracy, opened, served_from, unfold
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +18,7 @@ TABS = ("Failures", "Root cause clusters", "Unsafe set", "Labels", "Retraining",
 
 @pytest.fixture(scope="module")
 def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served_from(tmp_path_factory.mktemp("axe"), tool=FAKED) as served:
+    with served_from(tmp_path_factory.mktemp("axe")) as served:
         yield served
 
 
@@ -61,7 +50,7 @@ def _found(page: Page) -> list[str]:
 def test_no_tab_has_a_serious_finding_in_light_or_dark(browser, served, filled):
     with opened(browser, served) as page:
         if filled:
-            generate(page, served)
+            generate(page, served.images)
             page.get_by_role("tab", name="Unsafe set").click()
             field(page, "improvement").fill(str(served.improvement))
             give_accuracy(page, "0.5")
@@ -108,7 +97,7 @@ def test_the_keyboard_reaches_what_can_be_used_and_is_seen_there(browser, served
     }
     with opened(browser, served) as page:
         if not (served.out / LABELS_FILE).exists():  # a second one would fold the form
-            generate(page, served)
+            generate(page, served.images)
         expect(page.locator("#map canvas")).to_be_visible(timeout=WAIT)
         unfold(page)
         for tab in TABS:

@@ -21,8 +21,8 @@ from store.entries import LONGEST_ENGINEER, append, entries
 from support.defects import LOG_FILE, VISITOR_MESSAGE
 from support.errors import SAFEError
 from support.files import cache_folder
-from tests.conftest import draw_scenes
 from tests.helpers.places import closed_port
+from tests.helpers.scenes import draw_scenes
 from tests.helpers.visiting import Visitor, served
 from tests.support.test_entries import bad_paths
 

@@ -15,7 +15,7 @@ from page.failures.collected import failures_of, model_of
 from page.failures.tab import KINDS, NEEDED, FailuresTab
 from page.failures.view import images_of
 from page.forms import remember
-from page.jobs import Job, Jobs, PageSettings
+from page.jobs import Job
 from page.results import Results
 from page.retraining.tab import RetrainingTab
 from page.steps import Steps
@@ -29,9 +29,9 @@ from store.runs import present_runs
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case, record_light
-from tests.helpers.browsing import FAKED, Served, field, give_accuracy, opened, served_from, unfold, unfold_in_sight
+from tests.helpers.browsing import Served, field, give_accuracy, opened, served_from, unfold, unfold_in_sight
 from tests.helpers.detected import draw_detected
-from tests.helpers.laid_out import laid_out
+from tests.helpers.laid_out import laid_out, settings_of
 from tests.helpers.small_models import clusters_of
 from tests.page.test_accessibility import serious
 
@@ -52,7 +52,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Given]:
     answers = root / "answers.csv"
     columns = (line.split(",") for line in case.table.read_text().splitlines())
     answers.write_text("".join(f"{image},{predicted}\n" for image, _, predicted, *_ in columns))
-    with served_from(root, tool=FAKED) as served:
+    with served_from(root) as served:
         yield Given(served, answers, case)
 
 
@@ -188,7 +188,7 @@ def test_finding_the_reasons_takes_away_nothing_that_was_typed(collected, given)
 
 
 def tab_of(out: Path, root: Path | None = None) -> FailuresTab:
-    return laid_out(lambda: FailuresTab(PageSettings(out, Jobs(), Results(out, root), root=root)))
+    return laid_out(lambda: FailuresTab(settings_of(out, root)))
 
 
 def run(
@@ -345,7 +345,7 @@ def folder(tmp_path_factory):
 
 def form_of(folder, root=None, kind=UnsafeTab):
     tab = kind.__new__(kind)  # without its widgets, each of which opens an event loop
-    tab._settings = PageSettings(folder / "out", Jobs(), Results(folder / "out", root), root=root)
+    tab._settings = settings_of(folder / "out", root)
     return tab._last_form()
 
 

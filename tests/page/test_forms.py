@@ -11,8 +11,7 @@ from clustering import find_root_cause_clusters
 from page.clusters.form import PATHS, ClustersForm
 from page.forms import LONGEST, remember, remembered, renewed
 from page.job_view import JobView
-from page.jobs import NOWHERE, Job, Jobs, PageSettings, _Stopped
-from page.results import Results
+from page.jobs import NOWHERE, Job, Jobs, _Stopped
 from page.retraining import tab as retraining_tab
 from page.steps import Steps
 from pipeline.reporting.report import write_report
@@ -23,7 +22,7 @@ from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_MARK
 from tests.helpers.browsing import wait_until
 from tests.helpers.features import features_of
-from tests.helpers.laid_out import laid_out
+from tests.helpers.laid_out import laid_out, settings_of
 from training.finetuning import Epoch
 
 
@@ -55,7 +54,7 @@ def test_with_another_run_fields_hold_what_it_was_made_with_but_for_what_was_typ
 
 def retrain(out: Path, job: Job, **sent: object) -> None:
     """Send the form of the tab Retraining."""
-    tab = laid_out(lambda: retraining_tab.RetrainingTab(PageSettings(out, Jobs(), Results(out, None))))
+    tab = laid_out(lambda: retraining_tab.RetrainingTab(settings_of(out)))
     form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | {"model": "m", "train": "a", "test": "b"}
     tab._retrain(job, form | sent, trust=False)
 
@@ -70,7 +69,7 @@ def test_labelled_images_only_are_what_the_box_asks_for(tmp_path, monkeypatch, c
 
 def test_without_a_folder_the_failures_that_were_collected_are_grouped(tmp_path):
     form = ClustersForm.__new__(ClustersForm)  # without its widgets
-    form._settings = PageSettings(tmp_path, Jobs(), Results(tmp_path))
+    form._settings = settings_of(tmp_path)
     fields = dict.fromkeys(("folder", "aside", "group", "partial", "extractor", "reducer", "precision"))
     fields |= {name: "" for _, name, _, _ in PATHS}
     assert form.wanted(fields)[0] == ""
@@ -104,7 +103,7 @@ def test_stopping_ends_a_retraining_at_once_until_there_is_an_epoch_to_keep(tmp_
 def steps(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    return Steps(PageSettings(out, Jobs(), Results(out)))
+    return Steps(settings_of(out))
 
 
 def test_what_is_done_leads_to_the_next_step_and_labels_are_once_none_lacks_one(steps, clusters, tmp_path, monkeypatch):

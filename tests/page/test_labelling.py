@@ -9,30 +9,19 @@ import gradio as gr
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from page.jobs import AWAY, Jobs, PageSettings, take_labels
+from page.jobs import AWAY, take_labels
 from page.labels.class_examples import EACH, SIDE, class_examples
 from page.labels.tab import LabelsTab
 from page.pictures import data_uri
-from page.results import Results
 from pipeline.descriptions import show_unsafe_set
 from rccs.clusters import fingerprint, save_clusters
 from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
-from tests.helpers.browsing import FAKED, Served, draw, field, generate, opened, select_nine, served_from
-from tests.helpers.laid_out import laid_out
+from tests.helpers.browsing import Served, draw, field, opened
+from tests.helpers.laid_out import laid_out, settings_of
 from tests.helpers.places import rows_in
 from training.labels import save_labels, take_typed_labels, write_labels
 
 CLASSES = [f"sign_{i:02d}" for i in range(43)]
-
-
-@pytest.fixture(scope="module")
-def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """With an unsafe set of 9 images."""
-    with served_from(tmp_path_factory.mktemp("labelling"), tool=FAKED) as served:
-        with opened(browser, served) as page:
-            generate(page, served)
-            select_nine(page, served)
-        yield served
 
 
 def class_folders(root: Path, names: list[str]) -> Path:
@@ -43,12 +32,12 @@ def class_folders(root: Path, names: list[str]) -> Path:
 
 
 @pytest.fixture
-def page(browser: Browser, served: Served, tmp_path: Path) -> Iterator[Page]:
+def page(browser: Browser, selected: Served, tmp_path: Path) -> Iterator[Page]:
     """The tab Labels, with 43 classes and no label."""
-    unsafe = load_unsafe_set(served.out)
+    unsafe = load_unsafe_set(selected.out)
     without = tuple(image._replace(label="") for image in unsafe.images)
-    save_labels(dataclasses.replace(unsafe, images=without), served.out)
-    with opened(browser, served) as page:
+    save_labels(dataclasses.replace(unsafe, images=without), selected.out)
+    with opened(browser, selected) as page:
         page.get_by_role("tab", name="Labels").click()
         field(page, "classes-folder").fill(str(class_folders(tmp_path / "train", CLASSES)))
         field(page, "classes-folder").press("Tab")
@@ -64,15 +53,15 @@ def widget(page: Page) -> Locator:
     return widget
 
 
-def rows(served: Served) -> list[dict[str, str]]:
+def rows(selected: Served) -> list[dict[str, str]]:
     """The unsafe set, RCC by RCC as the page shows it."""
-    table = rows_in(served.out / UNSAFE_SET_FILE)
+    table = rows_in(selected.out / UNSAFE_SET_FILE)
     order = list(dict.fromkeys(row["rcc"] for row in table))
     return sorted(table, key=lambda row: order.index(row["rcc"]))
 
 
-def labels(served: Served) -> list[str]:
-    return [row["label"] for row in rows(served)]
+def labels(selected: Served) -> list[str]:
+    return [row["label"] for row in rows(selected)]
 
 
 def press(page: Page, widget: Locator, key: str, labelled: int) -> None:
@@ -84,7 +73,7 @@ def press(page: Page, widget: Locator, key: str, labelled: int) -> None:
 
 @pytest.mark.slow
 def test_after_the_last_image_of_an_rcc_the_next_one_follows_and_after_the_last_of_all_keys_do_nothing(
-    served, page, widget
+    selected, page, widget
 ):
     caption, news = widget.locator("figcaption"), widget.locator("[role=status]")
     chosen = widget.locator("select option:checked")
@@ -114,19 +103,19 @@ def test_after_the_last_image_of_an_rcc_the_next_one_follows_and_after_the_last_
     widget.get_by_text("All of this RCC are").click()
     press(page, widget, "3", 9)
     expect(news).to_contain_text("Give “sign_02” again to replace")
-    assert labels(served) == ["sign_00"] * 8 + ["sign_01"]
+    assert labels(selected) == ["sign_00"] * 8 + ["sign_01"]
     press(page, widget, "3", 9)
-    assert labels(served) == ["sign_00"] * (9 - sizes[-1]) + ["sign_02"] * sizes[-1]
+    assert labels(selected) == ["sign_00"] * (9 - sizes[-1]) + ["sign_02"] * sizes[-1]
 
 
 @pytest.mark.slow
-def test_each_of_43_classes_has_a_key_on_its_button_and_more_are_found_by_their_names(served, page, widget, tmp_path):
+def test_each_of_43_classes_has_a_key_on_its_button_and_more_are_found_by_their_names(selected, page, widget, tmp_path):
     keys = widget.locator("[data-label] kbd").all_inner_texts()
     assert len(set(keys)) == 43
     assert (keys[9], keys[10], keys[34], keys[35], keys[42]) == ("0", "a", "z", "⇧A", "⇧H")
     press(page, widget, "Shift+H", 1)
     press(page, widget, "h", 2)
-    assert labels(served)[:2] == ["sign_42", "sign_17"]
+    assert labels(selected)[:2] == ["sign_42", "sign_17"]
 
     many = class_folders(tmp_path / "many", [f"sign_{i:02d}" for i in range(62)])
     field(page, "classes-folder").fill(str(many))
@@ -143,10 +132,10 @@ def test_each_of_43_classes_has_a_key_on_its_button_and_more_are_found_by_their_
     find = widget.get_by_label("Find a class")
     find.fill("61")
     press(page, widget, "Enter", 2)  # the first image, which had a label
-    assert labels(served)[0] == "sign_61"
+    assert labels(selected)[0] == "sign_61"
     expect(find).to_have_value("")
     press(page, widget, "Enter", 2)  # nothing is typed, and nothing taken
-    assert labels(served)[:3] == ["sign_61", "sign_17", ""]
+    assert labels(selected)[:3] == ["sign_61", "sign_17", ""]
 
 
 @pytest.mark.slow
@@ -170,7 +159,7 @@ def test_a_class_without_a_folder_of_images_shows_those_labelled_as_it(tmp_path)
     draw(tmp_path / "improvement" / "new", {"wood": 1}, seed=2)
     images = (UnsafeImage("new/wood_00.png", 0, 0.5, True, "wood"),)
     save_unsafe_set(UnsafeSet(tmp_path / "improvement", images, 1, "N = 1", 1, (1,), (), "0" * 16), out)
-    settings = PageSettings(out, Jobs(), Results(out))
+    settings = settings_of(out)
     folders = [tmp_path / "train", tmp_path / "test", tmp_path / "nowhere"]
     found = class_examples(folders, ["sea", "snow", "wood", "none", "..", "a/b", ""], settings)
     assert {name: len(pictures) for name, pictures in found.items()} == {"sea": EACH, "snow": 1, "wood": 1}
@@ -197,7 +186,7 @@ def tab(clusters, tmp_path):
     of = fingerprint(clusters)
     save_unsafe_set(UnsafeSet(improvement, rows, 2, "N = 2", 2, (1, 1, 0), (), of, run=of), out)
     show_unsafe_set(out)
-    return laid_out(lambda: LabelsTab(PageSettings(out, Jobs(), Results(out))))
+    return laid_out(lambda: LabelsTab(settings_of(out)))
 
 
 def out_of(tab):

@@ -18,7 +18,7 @@ from rccs.gifs import GIF_FOLDER
 from rccs.review.review import load_review
 from store.database import DATABASE_FILE
 from store.runs import CLUSTERS, present_runs
-from tests.helpers.browsing import FAKED, Served, field, served_from, wait_until
+from tests.helpers.browsing import Served, field, served_from, wait_until
 from tests.helpers.visiting import SECONDS, Visitor
 from tests.page.test_accessibility import serious
 
@@ -48,7 +48,7 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Several]:
         make(folder / "out", name)
     (folder / "tmp").mkdir()
     with (
-        served_from(folder, tool=FAKED, delay=0.4, TMPDIR=str(folder / "tmp")) as served,
+        served_from(folder, delay=0.4, TMPDIR=str(folder / "tmp")) as served,
         httpx.Client(base_url=served.url, timeout=SECONDS) as client,
     ):
         several = Several(served, client)

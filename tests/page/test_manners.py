@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from page.jobs import Job, Jobs
 from rccs.clusters import CLUSTERS_FILE, LABELS_FILE
 from store.runs import CLUSTERS, add_run, present_runs
-from tests.helpers.browsing import FAKED, WAIT, Served, draw, field, generate, opened, served_from, unfold, wait_until
+from tests.helpers.browsing import WAIT, Served, draw, field, generate, opened, served_from, unfold, wait_until
 from tests.helpers.scenes import draw_scene
 
 
@@ -37,9 +37,9 @@ def test_of_many_clicks_at_once_one_starts_a_job():
 @pytest.fixture(scope="module")
 def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """With clusters; each further batch of 32 images takes a second."""
-    with served_from(tmp_path_factory.mktemp("manners"), tool=FAKED, delay=1) as served:
+    with served_from(tmp_path_factory.mktemp("manners"), delay=1) as served:
         with opened(browser, served) as page:
-            generate(page, served)
+            generate(page, served.images)
         yield served
 
 
@@ -151,5 +151,5 @@ def test_results_of_another_version_are_told_and_can_be_replaced(browser, served
         page.get_by_role("tab", name="Unsafe set").click()
         expect(page.locator("#unsafe-status .safe-empty")).to_be_visible()
         page.get_by_role("tab", name="Root cause clusters").click()
-        generate(page, served)
+        generate(page, served.images)
         expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")

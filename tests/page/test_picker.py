@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from page import folders
 from page.folders import Listing, folder_at, list_folder
-from tests.helpers.browsing import FAKED, Served, field, opened, served_from
+from tests.helpers.browsing import Served, field, opened, served_from
 from tests.helpers.powers import bound_by_permissions
 from tests.page.test_accessibility import serious
 
@@ -20,7 +20,7 @@ NO_UTF8 = "caf\udce9"  # the byte E9
 @pytest.fixture(scope="module")
 def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("picker")
-    with served_from(folder, "--root", folder, tool=FAKED) as served:
+    with served_from(folder, "--root", folder) as served:
         models = folder / "models" / "<b>last year"
         models.mkdir(parents=True)
         for name in ("net.keras", "net.onnx", "notes.txt"):

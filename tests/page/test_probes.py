@@ -10,7 +10,7 @@ from pipeline.comparison import explain_failures
 from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.reporting.report import report_html
 from SAFE_Tool import main
-from tests.helpers.browsing import FAKED, WAIT, opened, served_from, unfold
+from tests.helpers.browsing import WAIT, opened, served_from, unfold
 from tests.helpers.small_models import COLOURS, SIDE, saved
 from tests.page.test_accessibility import serious
 
@@ -53,7 +53,7 @@ def test_a_reason_is_probed_and_the_answer_is_kept(browser, fake_network, tmp_pa
     find_failures(saved(model_that_fails_in_the_dark(), tmp_path / "model.keras"), test, out)
     generate_clusters(out / "failures", out, ClusteringSettings(extractor="vgg16-conv"))
     explain_failures(out)
-    with served_from(out.parent, tool=FAKED) as served:
+    with served_from(out.parent) as served:
         with opened(browser, served) as page:
             unfold(page)
             page.locator("#spots [data-rank]").first.click()

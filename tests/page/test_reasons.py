@@ -21,7 +21,7 @@ from rccs.spots.weak_spots import WeakSpot
 from reasons.comparison import load_reasons, save_reasons
 from store.runs import CLUSTERS, COMPARISON, present_runs
 from tests.helpers.answered import AnsweredCase, draw_case, draw_people, record_light
-from tests.helpers.browsing import FAKED, Served, field, forget, opened, served_from, unfold, wait_until
+from tests.helpers.browsing import Served, field, forget, generate, opened, served_from, unfold, wait_until
 from tests.page.test_accessibility import serious
 
 
@@ -32,20 +32,13 @@ class Compared(NamedTuple):
     case: AnsweredCase
 
 
-def generate(page: Page, case: AnsweredCase) -> None:
-    unfold(page)
-    field(page, "images").fill(str(case.failing))
-    page.locator("#generate").click()
-    expect(page.locator("#clusters-status strong")).to_contain_text("of 26 failures")
-
-
 @pytest.fixture(scope="module")
 def compared(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compared]:
     root = tmp_path_factory.mktemp("reasons")
     case = draw_case(root / "answered")
-    with served_from(root, tool=FAKED) as served:
+    with served_from(root) as served:
         with opened(browser, served) as page:
-            generate(page, case)
+            generate(page, case.failing, 26)
             wait_until(lambda: COMPARISON in present_runs(served.out))
             expect(page.locator("#rcc-heading .safe-rate")).to_be_visible()
         yield Compared(served, case)
@@ -220,7 +213,7 @@ def test_predictions_and_parameters_can_be_given_on_the_page_and_are_filled_in_a
         alert = page.locator("#clusters-status [role=alert]")
         expect(alert).to_contain_text("Expected the table of predictions and the folder of test images together")
         field(page, "tested").fill(str(case.test))
-        generate(page, case)
+        generate(page, case.failing, 26)
         wait_until(lambda: given_parameters(compared.served.out) == str(given["parameters"]))
         wait_until(lambda: COMPARISON in present_runs(compared.served.out))
         expect(page.locator("#generate")).to_be_enabled()
@@ -236,7 +229,7 @@ def test_predictions_and_parameters_can_be_given_on_the_page_and_are_filled_in_a
 def test_groups_are_named_and_what_does_not_matter_is_offered_and_set_aside_with_one_click(browser, tmp_path):
     people = draw_people(tmp_path / "people")
     (tmp_path / "page").mkdir()
-    with served_from(tmp_path / "page", tool=FAKED) as served:
+    with served_from(tmp_path / "page") as served:
         with opened(browser, served) as page:
             unfold(page)
             field(page, "images").fill(str(people.failing))

@@ -5,22 +5,20 @@ import base64
 import pytest
 from playwright.sync_api import expect
 
-from page.jobs import Jobs, PageSettings
 from page.report.register import lay_out_register
 from page.report.scope import lay_out_scope
-from page.results import Results
 from rccs.clusters import save_clusters
 from rccs.review.notes import RccNote, Scope
 from rccs.review.review import load_review, load_scope, set_note
-from tests.helpers.browsing import FAKED, generate, opened, served_from, wait_until
-from tests.helpers.laid_out import laid_out
+from tests.helpers.browsing import generate, opened, served_from, wait_until
+from tests.helpers.laid_out import laid_out, settings_of
 
 
 @pytest.fixture
 def register(clusters, tmp_path):
     out = tmp_path / "out"
     save_clusters(clusters, out)
-    settings = PageSettings(out, Jobs(), Results(out))
+    settings = settings_of(out)
     return out, laid_out(lambda: lay_out_register(settings)).register_table
 
 
@@ -55,7 +53,7 @@ def test_what_is_no_table_is_refused_in_a_sentence(register):
 def test_a_scope_that_was_sent_is_kept_and_what_is_none_is_refused(clusters, tmp_path):
     out = tmp_path / "out"
     save_clusters(clusters, out)
-    ask = laid_out(lambda: lay_out_scope(PageSettings(out, Jobs(), Results(out)))).scope
+    ask = laid_out(lambda: lay_out_scope(settings_of(out))).scope
     blank = Scope()._asdict()
     assert ask(["look"]) == {"said": blank}
     answer = ask(["keep", blank, blank | {"use": " a warning "}, "ann"])
@@ -73,8 +71,8 @@ def test_a_scope_that_was_sent_is_kept_and_what_is_none_is_refused(clusters, tmp
 
 @pytest.mark.slow
 def test_a_scope_is_kept_as_it_is_typed_and_reasons_are_filtered_by_what_is_missing(browser, tmp_path):
-    with served_from(tmp_path, tool=FAKED) as served, opened(browser, served) as page:
-        generate(page, served)
+    with served_from(tmp_path) as served, opened(browser, served) as page:
+        generate(page, served.images)
         set_note(served.out, RccNote(0, "night", verdict="unsafe", hazard="H3"))
         page.get_by_role("tab", name="Report").click()
         rows = page.locator("#register tbody tr")

@@ -10,23 +10,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from dnn.predictions import labelled_images
-from page.jobs import Jobs, PageSettings
-from page.results import Results
 from page.retraining.plots import MOST_BARS, class_bars, shares_right
 from page.retraining.tab import RetrainingTab
 from rccs.unsafe_set import UNSAFE_SET_FILE
-from tests.helpers.browsing import (
-    FAKED,
-    WAIT,
-    Served,
-    field,
-    generate,
-    opened,
-    select_nine,
-    served_from,
-    unfold_in_sight,
-)
-from tests.helpers.laid_out import laid_out
+from tests.helpers.browsing import WAIT, Served, field, opened, unfold_in_sight
+from tests.helpers.laid_out import laid_out, settings_of
 from tests.helpers.places import rows_in
 from tests.helpers.scenes import draw_scene
 from tests.helpers.small_models import draw_set
@@ -71,19 +59,9 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
     return Given(tmp_path_factory.mktemp("model"))
 
 
-@pytest.fixture(scope="module")
-def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """With clusters, and an unsafe set of 9 images without labels."""
-    with served_from(tmp_path_factory.mktemp("retraining"), tool=FAKED) as served:
-        with opened(browser, served) as page:
-            generate(page, served)
-            select_nine(page, served)
-        yield served
-
-
 @pytest.fixture
-def page(browser: Browser, served: Served, given: Given) -> Iterator[Page]:
-    with opened(browser, served) as page:
+def page(browser: Browser, selected: Served, given: Given) -> Iterator[Page]:
+    with opened(browser, selected) as page:
         page.get_by_role("tab", name="Retraining").click()
         for name, path in (("model", given.model), ("train", given.train), ("test", given.test)):
             field(page, name).fill(str(path))
@@ -103,21 +81,21 @@ def label_all(page: Page) -> None:
 
 
 @pytest.mark.slow
-def test_images_are_labelled_the_model_is_retrained_and_the_page_says_what_got_better(served, page, given):
+def test_images_are_labelled_the_model_is_retrained_and_the_page_says_what_got_better(selected, page, given):
     # The folder that was given in the one tab is filled in in the other.
     field(page, "train").press("Tab")
     page.get_by_role("tab", name="Labels").click()
     expect(field(page, "classes-folder")).to_have_value(str(given.train))
     expect(page.locator("#next-step")).to_be_hidden()
     label_all(page)
-    assert all(row["label"] for row in rows_in(served.out / UNSAFE_SET_FILE))
+    assert all(row["label"] for row in rows_in(selected.out / UNSAFE_SET_FILE))
     page.get_by_role("button", name="Next: retrain").click()
     whole = given.model.read_bytes()
     page.get_by_text("How it is trained").click()
     field(page, "epochs").fill("40")
     page.locator("#retrain").click()
     expect(page.locator("#retraining-status strong")).to_contain_text("points", timeout=3 * WAIT)
-    result = json.loads((served.out / RETRAINING_FILE).read_text())
+    result = json.loads((selected.out / RETRAINING_FILE).read_text())
     assert result["accuracy_after"] > result["accuracy_before"]
     expect(page.locator("#retraining-figures")).to_contain_text(f"{result['accuracy_after']:.2%}")
     expect(page.locator("#curves svg[role=img]")).to_be_visible()
@@ -126,7 +104,7 @@ def test_images_are_labelled_the_model_is_retrained_and_the_page_says_what_got_b
     expect(page.locator("#curves")).to_contain_text("second pass")
     opens_what_it_shows(page, result)
     assert given.model.read_bytes() == whole
-    assert (served.out / MODEL_FILE).is_file()
+    assert (selected.out / MODEL_FILE).is_file()
     page.reload()
     page.get_by_role("tab", name="Retraining").click()
     expect(page.locator("#retraining-status strong")).to_contain_text("points")
@@ -139,10 +117,10 @@ def test_images_are_labelled_the_model_is_retrained_and_the_page_says_what_got_b
     expect(page.get_by_role("tab", name="Failures")).to_have_attribute("aria-selected", "true")
     expect(page.locator("#failures-status")).to_contain_text(f"accuracy {result['accuracy_after']:.4f}", timeout=WAIT)
     expect(page.locator("#failures-status strong")).to_contain_text("of 18")
-    expect(field(page, "failures-model")).to_have_value(str(kept_copy(served.out / MODEL_FILE, served.out)))
+    expect(field(page, "failures-model")).to_have_value(str(kept_copy(selected.out / MODEL_FILE, selected.out)))
     expect(field(page, "failures-test")).to_have_value(str(given.test))
     page.get_by_role("tab", name="Unsafe set").click()
-    expect(field(page, "improvement")).to_have_value(str(served.improvement))
+    expect(field(page, "improvement")).to_have_value(str(selected.improvement))
     unfold_in_sight(page)
     expect(field(page, "set-size")).to_be_visible()  # what differs from the usual is in sight
     expect(field(page, "set-size")).to_have_value("9")
@@ -179,7 +157,7 @@ def tab(tmp_path) -> RetrainingTab:
         said = [f"{path},{'red' if path[:4] == 'blue' and path[-5] in wrong else path.split('/')[0]}" for path in paths]
         (tmp_path / f"{name}.csv").write_text("\n".join(["image,predicted", *said]) + "\n")
     compare_answers(tmp_path / "before.csv", tmp_path / "after.csv", test, out)
-    return laid_out(lambda: RetrainingTab(PageSettings(out, Jobs(), Results(out))))
+    return laid_out(lambda: RetrainingTab(settings_of(out)))
 
 
 def test_a_comparison_by_tables_is_shown_without_claiming_that_a_model_was_trained(tab):

@@ -12,6 +12,7 @@ from rccs.clusters import LABELS_FILE
 from rccs.review.notes import RccNote
 from rccs.review.review import load_review
 from tests.helpers.browsing import (
+    TOOL,
     WAIT,
     Served,
     canvas_of,
@@ -33,12 +34,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served_from(tmp_path_factory.mktemp("review")) as served:
+    with served_from(tmp_path_factory.mktemp("review"), tool=TOOL) as served:
         names = sorted(path.name for path in served.images.iterdir())
         rows = [f"{name},{number},{'dark' if 'night' in name else 'bright'}" for number, name in enumerate(names)]
         (served.images / "parameters.csv").write_text("\n".join(["image,number,<b>sky</b>", *rows]))
         with opened(browser, served) as page:
-            generate(page, served)
+            generate(page, served.images)
         yield served
 
 
@@ -170,7 +171,7 @@ def test_an_earlier_run_is_listed_and_opened_again(served, browser):
         unfold(page)
         page.get_by_role("button", name="More options").click()
         chosen(page, "reducer", "umap: ")
-        generate(page, served)
+        generate(page, served.images)
         expect(page.locator("#clusters-status progress")).to_have_count(0, timeout=2 * WAIT)
         page.get_by_role("button", name="Earlier runs").click()
         expect(page.locator("#earlier-run input")).to_have_value(

@@ -16,7 +16,7 @@ from SAFE_Tool import main
 from store.database import reading
 from store.entries import last_entry
 from tests.helpers.answered import draw_case
-from tests.helpers.browsing import FAKED, WAIT, field, opened, select_nine, served_from, wait_until
+from tests.helpers.browsing import WAIT, field, opened_twice, select_nine, served_from, wait_until
 from tests.page.test_failures import collect
 from tests.page.test_retraining import Given, label_all
 from training.result import MODEL_FILE
@@ -35,11 +35,7 @@ def test_two_engineers_go_from_failures_to_a_verified_safety_case(browser, tmp_p
     requirements = tmp_path / "requirements.yaml"
     requirements.write_text("label = wood: at most 30 % wrong\n")
     (tmp_path / "page").mkdir()
-    with (
-        served_from(tmp_path / "page", tool=FAKED) as served,
-        opened(browser, served) as ann,
-        opened(browser, served) as bob,
-    ):
+    with served_from(tmp_path / "page") as served, opened_twice(browser, served) as (ann, bob):
         out = served.out
         for page, name in ((ann, "Ann"), (bob, BOB)):
             page.locator("#engineer input").fill(name)

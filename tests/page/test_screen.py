@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from rccs.clusters import load_clusters, save_clusters
 from rccs.confidence import confidence_text, place_text
 from rccs.review.review import load_review
-from tests.helpers.browsing import FAKED, Served, canvas_of, field, forget, generate, opened, served_from, wait_until
+from tests.helpers.browsing import Served, canvas_of, field, forget, generate, opened, served_from, wait_until
 from tests.helpers.steadied import steadied
 from tests.page.test_accessibility import serious
 
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served_from(tmp_path_factory.mktemp("screen"), tool=FAKED) as served:
+    with served_from(tmp_path_factory.mktemp("screen")) as served:
         names = sorted(path.name for path in served.images.iterdir())
         rows = [f"{name},{'dark' if 'night' in name else 'bright'}" for name in names]
         (served.images / "parameters.csv").write_text("\n".join(["image,sky", *rows]))
         with opened(browser, served) as page:
-            generate(page, served)
+            generate(page, served.images)
         yield served
 
 

@@ -22,7 +22,6 @@ from starlette.responses import PlainTextResponse
 from page.app import serve
 from page.clusters.images import MOST_AT_ONCE
 from page.clusters.runs import refreshed
-from page.jobs import Jobs, PageSettings
 from page.picker import FIELDS
 from page.pictures import picture
 from page.results import Results, check_within
@@ -37,7 +36,8 @@ from store.output_folder import save_files
 from support.defects import LOG_FILE, VISITOR_MESSAGE
 from support.errors import SAFEError
 from support.files import cache_folder
-from tests.conftest import draw_scenes
+from tests.helpers.laid_out import settings_of
+from tests.helpers.scenes import draw_scenes
 from tests.helpers.visiting import JSON, SECONDS, Visitor, served
 
 PAGE = Path(__file__).parents[2] / "page"
@@ -143,7 +143,7 @@ def test_an_address_that_holds_many_connections_loses_its_oldest_ones_and_keeps_
 
 
 def test_no_way_to_say_a_path_outside_the_root_is_accepted(attacked):
-    settings = PageSettings(attacked.folder, Jobs(), Results(attacked.folder), root=attacked.root)
+    settings = settings_of(attacked.folder, attacked.root)
     # These name nothing that is there, below the root, and fail when they are opened.
     harmless = ("%2e%2e", "\n")
     for path in outside(attacked):
@@ -323,7 +323,7 @@ def test_an_image_that_leads_out_of_the_root_by_now_is_neither_exported_nor_repo
             assert "leads elsewhere by now" in told, told[-500:]
             assert '"path"' not in told
         out = attacked.folder / "out"
-        settings = PageSettings(out, Jobs(), Results(out, attacked.root), root=attacked.root)
+        settings = settings_of(out, attacked.root)
         with pytest.raises(SAFEError, match="leads elsewhere by now"):
             refreshed(settings)
     finally:

@@ -8,13 +8,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from page.clusters.similar_images import SimilarImages
-from page.jobs import Jobs, PageSettings
-from page.results import Results
 from pipeline.generation import ClusteringSettings, generate_clusters
 from rccs.clusters import fingerprint
 from store.runs import COMPARISON, present_runs
 from tests.helpers.answered import AnsweredCase, draw_case
-from tests.helpers.browsing import FAKED, Served, field, give_accuracy, opened, served_from, unfold, wait_until
+from tests.helpers.browsing import Served, field, generate, give_accuracy, opened, served_from, wait_until
+from tests.helpers.laid_out import settings_of
 from tests.page.test_accessibility import serious
 
 
@@ -23,7 +22,7 @@ def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """With RCCs of a test set that the DNN has answered, and an unsafe set."""
     root = tmp_path_factory.mktemp("similar")
     case = draw_case(root / "answered")
-    with served_from(root, tool=FAKED) as served:
+    with served_from(root) as served:
         with opened(browser, served) as page:
             cluster(page, served, case)
             page.get_by_role("tab", name="Unsafe set").click()
@@ -36,9 +35,7 @@ def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def cluster(page: Page, served: Served, case: AnsweredCase) -> None:
     """Generate RCCs, and wait until they are compared."""
-    unfold(page)
-    field(page, "images").fill(str(case.failing))
-    page.locator("#generate").click()
+    generate(page, case.failing, 26)
     wait_until(lambda: COMPARISON in present_runs(served.out))
     expect(page.locator("#rcc-heading .safe-rate")).to_be_visible()
     expect(page.locator("#generate")).to_be_enabled()
@@ -99,7 +96,7 @@ def test_right_and_improvement_images_are_shown_beside_a_failing_one_with_class_
 @pytest.mark.slow
 def test_features_that_are_missing_are_computed_with_progress(browser, tmp_path):
     case = draw_case(tmp_path / "answered")
-    with served_from(tmp_path, tool=FAKED, delay=0.5) as served, opened(browser, served) as page:
+    with served_from(tmp_path, delay=0.5) as served, opened(browser, served) as page:
         cluster(page, served, case)
         shutil.rmtree(tmp_path / "cache")
         dialog = enlarge(page, "snow_01")
@@ -115,7 +112,7 @@ def test_what_a_script_sends_is_checked_and_other_runs_are_refused(fake_network,
     clusters = generate_clusters(
         draw_folder(tmp_path / "in", {"night": 10, "snow": 8}), out, ClusteringSettings(extractor="vgg16-conv")
     )
-    similar, run = SimilarImages(PageSettings(out, Jobs(), Results(out))), fingerprint(clusters)
+    similar, run = SimilarImages(settings_of(out)), fingerprint(clusters)
     for sent in (None, [], [0, run], [99, run, "right", "look"], ["0", run, "right", "look"], [0, run, "x", "look"]):
         assert similar.ask(sent)["says"] == "The page asked for something other than similar images. Reload it."
         assert similar.picture(sent) == ""

@@ -19,8 +19,8 @@ from page.clusters.form import requested_extractor, requested_precision
 from rccs.clusters import LABELS_FILE, run_record
 from rccs.unsafe_set import FILENAMES_FILE
 from tests.helpers.browsing import (
-    FAKED,
     MARKUP,
+    TOOL,
     WAIT,
     Served,
     chosen,
@@ -40,7 +40,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("page")
     (folder / "example").mkdir()
     (folder / "example" / "accuracy.json").write_text('{"test_accuracy": 0.5, "test_size": 48}')
-    with served_from(folder, "--example", folder / "example", tool=FAKED) as served:
+    with served_from(folder, "--example", folder / "example") as served:
         yield served
 
 
@@ -91,7 +91,7 @@ def generated(browser: Browser, served: Served) -> Served:
         expect(page.locator("#clusters-status .safe-empty li")).to_have_count(3)  # what to do stays in sight
         page.reload()
         expect(field(page, "images")).to_have_value("/no/<b>where")
-        generate(page, served)
+        generate(page, served.images)
         expect(page.locator("#clusters-status")).to_contain_text("Using vgg16-conv instead of vgg16")
     return served
 
@@ -108,7 +108,7 @@ def select(page: Page, folder: Path, accuracy: str) -> None:
 
 @pytest.mark.slow
 def test_the_page_answers_with_less_than_twice_the_work_of_loading_gradio_and_without_tensorflow(tmp_path):
-    with served_from(tmp_path) as served:
+    with served_from(tmp_path, tool=TOOL) as served:
         assert httpx.get(served.url, timeout=WAIT / 1000).status_code == 200
         status = Path(f"/proc/{served.process}/stat").read_text().rpartition(")")[2].split()
         # Of a processor, in the process and in the kernel for it

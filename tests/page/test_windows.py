@@ -14,7 +14,6 @@ from rccs.clusters import load_clusters
 from rccs.review.review import load_review
 from rccs.unsafe_set import load_unsafe_set
 from tests.helpers.browsing import (
-    FAKED,
     WAIT,
     Served,
     asks_for_no_news,
@@ -23,6 +22,7 @@ from tests.helpers.browsing import (
     forget,
     generate,
     opened,
+    opened_twice,
     served_from,
     unfold,
     unfold_in_sight,
@@ -35,20 +35,11 @@ from training.result import MODEL_FILE
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """With three RCCs: nights, snows, woods."""
-    with served_from(tmp_path_factory.mktemp("windows"), tool=FAKED) as served:
-        with opened(browser, served) as page:
-            generate(page, served)
-        yield served
-
-
 @pytest.fixture
 def windows(browser: Browser, served: Served) -> Iterator[tuple[Page, Page]]:
     """Two windows that show RCC 0, of which nothing has been said."""
     forget(served.out)
-    with opened(browser, served) as a, opened(browser, served) as b:
+    with opened_twice(browser, served) as (a, b):
         for page in (a, b):
             expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
             expect(page.locator("#grid-title")).to_contain_text("RCC 0")
@@ -254,12 +245,8 @@ def notes_of_runs(served: Served) -> list[dict]:
 
 def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_about(browser, tmp_path):
     drawing = tmp_path / "held"
-    with (
-        served_from(tmp_path, tool=FAKED, FAKE_HELD=str(drawing)) as served,
-        opened(browser, served) as a,
-        opened(browser, served) as b,
-    ):
-        generate(a, served)
+    with served_from(tmp_path, FAKE_HELD=str(drawing)) as served, opened_twice(browser, served) as (a, b):
+        generate(a, served.images)
         for page in (a, b):
             expect(page.locator("#grid-title")).to_contain_text("RCC 0")
         # The same images again: the same RCCs
@@ -322,7 +309,7 @@ def test_a_window_that_is_told_all_parts_of_an_answer_at_once_shows_all_of_them(
         else:
             route.continue_()
 
-    with served_from(tmp_path, tool=FAKED, FAKE_HELD=str(drawing)) as served, opened(browser, served) as a:
+    with served_from(tmp_path, FAKE_HELD=str(drawing)) as served, opened(browser, served) as a:
         visitor = Visitor(served.url, "")
         visitor.client.close()
         following = visitor.follows()["id"]
@@ -373,12 +360,8 @@ def train(tmp_path: Path) -> Path:
 
 def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser, tmp_path, train):
     full = tmp_path / "full"
-    with (
-        served_from(tmp_path, tool=FAKED, FAKE_FULL=str(full)) as served,
-        opened(browser, served) as a,
-        opened(browser, served) as b,
-    ):
-        generate(a, served)
+    with served_from(tmp_path, FAKE_FULL=str(full)) as served, opened_twice(browser, served) as (a, b):
+        generate(a, served.images)
         select(a, served.improvement, "9")
         a_labels, b_labels = open_labelling(a, train), open_labelling(b, train)
 
@@ -459,12 +442,8 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         )
         expect(page.locator("#retraining-pane")).to_be_visible()
 
-    with (
-        served_from(tmp_path, tool=FAKED) as served,
-        opened(browser, served) as a,
-        opened(browser, served) as b,
-    ):
-        generate(a, served)
+    with served_from(tmp_path) as served, opened_twice(browser, served) as (a, b):
+        generate(a, served.images)
         field(a, "rcc-name").fill("first images")
         select(a, improvement, "8")
         b.get_by_role("tab", name="Retraining").click()

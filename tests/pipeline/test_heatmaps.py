@@ -10,7 +10,6 @@ from PIL import Image
 from dnn.failures import find_failures
 from dnn.tested import read_predictions
 from page.clusters.asked import ImageLooks, LooksView
-from page.jobs import Jobs, PageSettings
 from page.results import Results
 from pipeline.answers import with_answers
 from pipeline.asking import asking, model_at_hand
@@ -21,6 +20,7 @@ from rccs.clusters import save_clusters
 from store.runs import HEATMAP, runs_of
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
+from tests.helpers.laid_out import settings_of
 from tests.helpers.small_models import NAMES, SIDE, clusters_of, colour_model, draw_set, saved
 
 
@@ -104,7 +104,7 @@ def test_what_is_missing_is_said(out):
 
 
 def test_a_single_image_is_looked_at_and_kept_until_the_model_changes(out, monkeypatch):
-    settings = PageSettings(out, Jobs(), Results(out))
+    settings = settings_of(out)
     shown, looks, asked = settings.results.shown(), ImageLooks(settings), []
     monkeypatch.setattr("page.clusters.asked.look_at", lambda *args, **more: asked.append(1) or look_at(*args, **more))
     first = looks.ask([shown.run, 0, 1])
@@ -133,7 +133,7 @@ def test_the_network_at_hand_is_the_recorded_one_with_the_scaling_that_was_reque
 
 def test_the_page_offers_it_where_the_network_is_at_hand_and_shows_what_is_kept(out):
     view, shown = LooksView.__new__(LooksView), Results(out).shown()  # without its widgets
-    view._settings, view.button, view.answer = PageSettings(out, Jobs(), Results(out)), "button", "answer"
+    view._settings, view.button, view.answer = settings_of(out), "button", "answer"
     red, other = (shown.review.subjects[rcc] for rcc in (1, 0))
 
     def seen(subject, shown=shown):

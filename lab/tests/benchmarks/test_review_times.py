@@ -6,7 +6,7 @@ import pytest
 
 from lab.benchmarks.speed.review_times import STEPS, make_analysis, timed_review
 from rccs.review.review import load_review
-from tests.helpers.browsing import FAKED, served_from
+from tests.helpers.browsing import served_from
 
 # A minute: 8,000 images are drawn
 pytestmark = pytest.mark.slow
@@ -22,7 +22,7 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr("rccs.image_map.map_method", lambda: "pca")
         make_analysis(folder, RCCS, SPOTS)
-    with served_from(folder, tool=FAKED) as served:
+    with served_from(folder) as served:
         times = timed_review(served.url, RCCS, SPOTS)
         print("\n" + ", ".join(f"{name} {value:.2f}" for name, value in times.items()))
         yield times | {"judged": len(load_review(served.out).notes)}
