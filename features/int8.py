@@ -1,8 +1,7 @@
 """VGG16 in int8 by OpenVINO, for `--precision int8`: pixels in, features out. Step 1.
 
 Weights have a scale for each output channel, and the outputs of a layer one for all images. The first convolution is
-computed in float32, since rounded pixels would hide the little that dark images show. See
-docs/decisions/018-int8-by-openvino.md.
+computed in float32: all else rests on it, and it is hardly any of the work. See docs/decisions/018-int8-by-openvino.md.
 
 OpenVINO is imported only inside the function that needs it (`requirements/openvino.txt`).
 
