@@ -61,24 +61,24 @@ def load_network(extractor: Extractor) -> Network:
     @tf.function(input_signature=[tf.TensorSpec((None, *INPUT_SIZE, 3), tf.uint8)])
     def graph(pixels: Any) -> Any:
         values = tf.cast(tf.cast(pixels, tf.float32)[..., ::-1] - PIXEL_MEANS[::-1], number)
-        features = []
+        means = []
         for name in CONV_LAYERS:
             kernel, bias = rounded[name]
             values = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(values, kernel, 1, "SAME"), bias))
             if with_means:
-                features.append(_mean(values))
+                means.append(_mean(values))
             if name in BLOCK_ENDS:
                 values = tf.nn.max_pool2d(values, 2, 2, "VALID")
-        if with_fc2:
-            # How the sums of a dense layer are rounded depends on the number of rows, so always pass a full batch.
-            rows = tf.shape(values)[0]
-            padding = [[0, tf.maximum(BATCH_SIZE - rows, 0)], [0, 0]]
-            outputs = tf.pad(tf.reshape(values, (rows, -1)), padding)  # type: ignore[call-arg]
-            for name in DENSE_LAYERS:
-                kernel, bias = rounded[name]
-                outputs = tf.nn.relu(tf.nn.bias_add(tf.matmul(outputs, kernel), bias))
-            features.insert(0, tf.cast(outputs[:rows], tf.float32))
-        return tf.concat(features, axis=1)  # type: ignore[call-arg]
+        if not with_fc2:
+            return tf.concat(means, axis=1)  # type: ignore[call-arg]
+        # How the sums of a dense layer are rounded depends on the number of rows, so always pass a full batch.
+        rows = tf.shape(values)[0]
+        padding = [[0, tf.maximum(BATCH_SIZE - rows, 0)], [0, 0]]
+        outputs = tf.pad(tf.reshape(values, (rows, -1)), padding)  # type: ignore[call-arg]
+        for name in DENSE_LAYERS:
+            kernel, bias = rounded[name]
+            outputs = tf.nn.relu(tf.nn.bias_add(tf.matmul(outputs, kernel), bias))
+        return tf.concat([tf.cast(outputs[:rows], tf.float32), *means], axis=1)  # type: ignore[call-arg]
 
     return lambda pixels: graph(tf.constant(pixels)).numpy()
 
