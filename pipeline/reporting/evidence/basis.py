@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from dnn.held_out import held_out_of
 from pipeline.reporting.evidence.signature import ENVELOPE_FILE, envelope_text, signer_of
 from pipeline.reporting.evidence.statement import (
     EVIDENCE_FILE,
@@ -52,7 +53,7 @@ from support.errors import SAFEError
 from support.files import encoded, prepare_folder, read_record, regular
 from support.images import find_images
 from support.progress import Progress, no_progress
-from support.run_folder import ACCURACY_FILE
+from support.run_folder import ACCURACY_FILE, FAILURES
 from training.result import MODELS_FOLDER, RETRAINING_FILE, load_retraining
 
 _RECORDS = {CLUSTERS: RUN_FILE, SELECTION: SELECTION_FILE, RETRAINING: RETRAINING_FILE}
@@ -136,7 +137,10 @@ def known_sets(folder: Path, runs: dict[str, Run]) -> tuple[_Sets, dict[str, _Pl
         result = load_retraining(folder)
         files |= {"model before": result.model, "answers after": result.after}
         roots |= {"training": result.train_root, "test": result.test_root}
-        roots["final-test"] = result.final.root if result.final else None
+        if final := result.final:
+            failures = clusters.image_root if CLUSTERS in runs else folder / FAILURES
+            held = held_out_of(failures) if final.held_out else None
+            sets["final-test"] = held or (final.root, _images_in(final.root))
     files |= {f"retrained model {path.name}": path for path in sorted((folder / MODELS_FOLDER).glob("[!.]*"))}
     return sets | {name: (Path(root), _images_in(root)) for name, root in roots.items() if root}, files
 
