@@ -8,6 +8,7 @@ OpenVINO is imported only inside the function that needs it (`requirements/openv
 Source: Jacob et al., CVPR 2018, sections 2.1 to 2.4 (integer arithmetic; layers fused with what follows them).
 """
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,7 @@ def load_int8(weights: Mapping[str, Any], batch: int, *, with_means: bool) -> An
     norm = sum(float(np.linalg.norm(weights[name].kernel)) for name in CONV_LAYERS)
     if not 0.99 < norm / NORM < 1.01:
         raise SAFEError("--precision int8 needs VGG16's ImageNet weights. Received others. Set it to auto.")
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # otherwise the import tells Google Analytics
     from openvino import Core, Model
     from openvino import opset13 as op
 

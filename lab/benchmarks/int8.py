@@ -38,7 +38,7 @@ def print_agreement(folder: str, parts: int) -> None:
     exact, names = images["float32"].features, np.array(images["float32"].paths)
     rng = np.random.default_rng(0)
     others = {name: found.features for name, found in images.items()} | {
-        f"noise {100 * share:g} %": np.float32(exact * (1 + share * rng.standard_normal(exact.shape)))
+        f"noise {100 * share:g} %": (exact * (1 + share * rng.standard_normal(exact.shape))).astype(np.float32)
         for share in NOISE
     }
     every = [
@@ -72,7 +72,9 @@ def layer_inputs(folder: str, every: int) -> Mapping[str, np.ndarray]:
     """Some inputs of each layer but the first, of every n-th image: arrays of shape (n,), float32."""
     import keras
 
-    weights = read_weights(choose_extractor("vgg16-conv").weights, conv_shapes())
+    extractor = choose_extractor("vgg16-conv")
+    assert extractor.weights
+    weights = read_weights(extractor.weights, conv_shapes())
     network = keras.applications.VGG16(weights=None, include_top=False, input_shape=(224, 224, 3))
     for name, arrays in weights.items():
         network.get_layer(name).set_weights(arrays)
