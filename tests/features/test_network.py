@@ -1,5 +1,6 @@
 """The real networks, against Keras."""
 
+import importlib.util
 import sys
 
 import numpy as np
@@ -44,8 +45,8 @@ def test_vgg16_conv_on_real_images_is_what_keras_computes_with_the_same_weights(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not FLAGS & {"avx512_vnni", "avx_vnni"}, reason="this processor has no VNNI")
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="see requirements/openvino.txt")
 def test_int8_gives_nearly_the_features_of_float32_whatever_else_is_in_the_batch(draw_folder, tmp_path, monkeypatch):
-    pytest.importorskip("openvino", reason="see requirements/openvino.txt")
     monkeypatch.setattr("features.weights._processor_flags", lambda: FLAGS)
     folder = draw_folder(tmp_path / "in", {"night": 1, "snow": 2})
     pixels = np.stack([np.asarray(Image.open(path).resize((224, 224), 2)) for path in sorted(folder.rglob("*.*"))])
