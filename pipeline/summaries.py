@@ -42,7 +42,7 @@ def how_found(clusters: RootCauseClusters) -> str:
     Where RCCs are a consensus, it ends in ` · consensus of 100 random parts`; eps and min_samples are then those with
     which all images are clustered.
     """
-    features = clusters.extractor + ("" if clusters.precision == "float32" else f" in {clusters.precision}")
+    features = clusters.extractor + (f" in {clusters.precision}" if clusters.precision in ("bfloat16", "int8") else "")
     reduced = "PCA, then UMAP" if clusters.reducer == "umap" else "PCA, then neighbour averaging"
     dbscan = f"DBSCAN with eps {clusters.eps:.3g}, min_samples {clusters.min_samples}"
     if not clusters.settings:
