@@ -124,7 +124,7 @@ def choose_precision(precision: str) -> str:
     """The number format of the network's computations.
 
     bfloat16 takes half of the time. Its rounding to 8 binary digits hardly changes RCCs, since these are a consensus
-    (see docs/decisions/009-bfloat16.md). int8 takes a quarter, and its RCCs differ as little
+    (see docs/decisions/009-bfloat16.md). int8 takes a quarter; its RCCs may differ more, as of faces
     (docs/decisions/018-int8-by-openvino.md).
 
     Parameters
