@@ -6,13 +6,15 @@ from pathlib import Path
 
 from dnn.predictions import class_folders
 from pipeline.reporting import export
+from pipeline.reporting.evidence.statement import results_in
 from pipeline.reporting.report import report_html
 from rccs.review.review import load_review
 from rccs.unsafe_set import load_unsafe_set
 from reasons.comparison import load_reasons
-from store.output_folder import check_own, save_files, writing
+from store.output_folder import check_own, foreign_files, save_files, writing
 from support.entries import StrPath, existing_folder
 from support.errors import SAFEError
+from support.files import encoded, regular
 from support.progress import Progress, no_progress
 from training.labels import AS_LABELLED, Labelling, label_unsafe_set, save_labels, take_typed_labels, unlabelled
 
@@ -27,7 +29,8 @@ def export_results(
     to : path
         A folder, or a name that ends in `.zip`.
     rccs : sequence of int, optional
-        The RCCs to export, `NOISE` for the images in no cluster; by default all of them, with the report.
+        The RCCs to export, `NOISE` for the images in no cluster; by default all of them, with the report and the tables
+        of the analysis, from which all rates can be counted again.
 
     Raises
     ------
@@ -37,8 +40,16 @@ def export_results(
     review = load_review(out)
     export.check_target(to)
     rows = export.export_rows(review.clusters, review.notes, what=rccs or None)
-    report, columns = "" if rccs else report_html(out, progress=progress), export.ExportedImage._fields
-    return export.write_copies(to, review.clusters.image_root, rows, columns, report=report, progress=progress)
+    more = {} if rccs else {export.REPORT_FILE: encoded(report_html(out, progress=progress)), **_tables(out)}
+    columns = export.ExportedImage._fields
+    return export.write_copies(to, review.clusters.image_root, rows, columns, more=more, progress=progress)
+
+
+def _tables(out: Path) -> dict[str, bytes]:
+    """The tables in the folder that SAFE has written, by name."""
+    names = [name for name in results_in(out) if Path(name).suffix in (".csv", ".txt", ".json") and "/" not in name]
+    theirs = foreign_files(out, names)
+    return {name: regular(out / name).read_bytes() for name in names if name not in theirs}
 
 
 def export_spot(out: Path, rank: int, to: StrPath, *, progress: Progress = no_progress) -> export.Export:

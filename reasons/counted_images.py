@@ -1,7 +1,7 @@
 """The images that rates are counted from, as a table, so that anybody can count again without SAFE.
 
 A row for each tested or fresh image. `labels.txt` has the RCC of its `nearest` failing image, in whose region it lies;
-with what was measured in it, and recorded in the engineer's own table, the conditions of weak spots can be checked.
+with all that is known of it, the conditions of weak spots can be checked.
 """
 
 from collections.abc import Sequence
@@ -36,6 +36,6 @@ def counted_text(
         "wrong": (~images.right).astype(int).tolist(),
         "group": groups.of.tolist() if groups else [""] * len(images.paths),
         "nearest": [failing[row] if row >= 0 else "" for row in nearest.tolist()],
-        **{name: known.columns[name].tolist() for name in sorted(known.measured)},
     }
+    columns |= {name: known.columns[name].tolist() for name in sorted(known.columns.keys() - columns)}
     return table_text(columns, zip(*columns.values(), strict=True))

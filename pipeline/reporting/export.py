@@ -3,7 +3,7 @@
 RCC_03_sunglasses-at-night/   the images, under their own names
 no_cluster/
 labels.csv                    a row for each image, see `ExportedImage`
-report.html                   if requested
+report.html, weak_spots.csv…  the report and the tables, if requested
 .safe-export                  names and digests of these files; `b2sum -l 128 -c .safe-export` checks them
 
 The labelled unsafe set, for training with another framework, has a folder for each class, and a row for each
@@ -210,8 +210,9 @@ def file_name(path: str, taken: set[str]) -> str:
 
 
 def write_copies(
-    to: StrPath, root: Path, rows: Sequence[Any], columns: Sequence[str], *, report: str = "", progress: Progress
-) -> Export:
+    to: StrPath, root: Path, rows: Sequence[Any], columns: Sequence[str], *, progress: Progress,
+    more: Mapping[str, bytes] | None = None,
+) -> Export:  # fmt: skip
     """Copy images to a folder or ZIP file, completely or not at all; an earlier export there is replaced.
 
     Parameters
@@ -225,8 +226,8 @@ def write_copies(
         Path of each image, and where to copy it, relative to the folder: a folder and a name.
     columns : sequence of str
         The fields, for the table of the rows. A row whose image could not be copied has no `file` there.
-    report : str
-        HTML to write as `report.html`.
+    more : mapping of str to bytes, optional
+        Further files, by name.
 
     Raises
     ------
@@ -255,8 +256,7 @@ def write_copies(
                 f"{missing[0].path}: {missing[0].reason}. Were they moved or deleted?"
             )
         yield LABELS_TABLE, encoded(table_text(columns, written))
-        if report:
-            yield REPORT_FILE, encoded(report)
+        yield from (more or {}).items()
 
     write = _write_zip if target.suffix.lower() == ".zip" else _write_folder
     write(target, files())

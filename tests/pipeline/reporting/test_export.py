@@ -24,8 +24,9 @@ FOLDERS = ["RCC_00_sunglasses-at-night", "RCC_01", "RCC_02", "no_cluster"]
 
 
 def export_rccs(clusters, notes, to, what=None, report=""):
+    more = {"report.html": report.encode()} if report else {}
     rows = export_rows(clusters, notes, what=what)
-    return write_copies(to, clusters.image_root, rows, ExportedImage._fields, report=report, progress=no_progress)
+    return write_copies(to, clusters.image_root, rows, ExportedImage._fields, more=more, progress=no_progress)
 
 
 def rows_of(text: str) -> list[dict]:
