@@ -16,6 +16,7 @@ PREFIX, FOLDER, ALIKE = "prefix", "folder", "near-duplicates"
 """Groups by the files' names up to a number at their end, by the folders below those of classes, and by looks."""
 NUMBERED = re.compile(r"(.+?)(_object|_detection)?[ _-]+\d+")  # the middle of crops: those of an image are a group
 UNKNOWN = {"", "?", "n/a", "nan", "null", "unknown"}  # what people write where they do not know the group
+NO_NOUN = re.compile(r"[^s]s$")  # cls, drivers, bus: what more of them are called cannot be told
 SUFFIX = re.compile(r"_(id|no|nr|number|name)$", re.IGNORECASE)
 FRAMES_BETWEEN = 3  # by name, at most, of near-duplicates that follow each other
 MOSTLY_FOLLOW = 0.25  # least share of near-duplicates that do, of frames: .57 and .87, of photographs .02
@@ -66,12 +67,14 @@ def chosen_columns(names: Sequence[str], columns: Mapping[str, list[str]]) -> li
 def noun_of(names: Sequence[str], paths: Sequence[str]) -> str:
     """What a group is, such as `person` by the column `person_id`; of a detector's crops, what they are cut from.
 
-    Nouns of other languages have no plural in s: a column in capital letters is named as it is, `group by Fahrt`.
+    Nouns of other languages have no plural in s: a column in capital letters is named as it is, `group by Fahrt`. So
+    are abbreviations and plurals.
     """
     crops = PREFIX in names and any(found[2] for found in map(_numbered, paths) if found)
     nouns = {PREFIX: "full image" if crops else "sequence", FOLDER: "sequence", ALIKE: "sequence"}
     noun = "-".join(nouns.get(name, SUFFIX.sub("", name)) for name in names)
-    return noun if noun.islower() else f"group by {noun}"
+    is_noun = noun.islower() and (noun.endswith("series") or not NO_NOUN.search(noun))
+    return noun if is_noun else f"group by {noun}"
 
 
 def chains(root: Path, paths: Sequence[str], *, sure: bool = False) -> list[str]:

@@ -25,9 +25,11 @@ def printable(path: str) -> str:
 
 
 def count(n: int, noun: str) -> str:
-    """For example `1 image`, `1,200 images`, `3 series`, `2 groups by Fahrt`."""
+    """For example `1 image`, `1,200 images`, `2 classes`, `2 bodies`, `3 series`, `2 groups by Fahrt`."""
     what, by, column = noun.partition(" by ")
-    return f"{n:,} {what}{'' if n == 1 or what.endswith('series') else 's'}{by}{column}"
+    if n != 1 and not what.endswith("series"):
+        what = re.sub(r"(?<![aeiou])y$", "ie", what) + ("es" if re.search("(s|x|z|[^o]ch|sh)$", what) else "s")
+    return f"{n:,} {what}{by}{column}"
 
 
 def percent(share: float) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, hypergeom
 
+from dnn.group_columns import noun_of
 from rccs.dbscan.outcome import NOISE
 from rccs.dbscan.projection import fit_projection
 from rccs.dbscan.relevance import average_neighbours
@@ -125,6 +126,9 @@ def test_groups_are_said_beside_the_images():
     assert in_words(0, "person") == " (those of one person counted as independent)"
     assert in_words(0, "") == ""
     assert [count(n, "series") for n in (1, 2)] == ["1 series", "2 series"]
+    nouns = [noun_of([name], []) for name in ("class_id", "body", "day", "batch", "epoch", "cls", "drivers", "series")]
+    plurals = ["classes", "bodies", "days", "batches", "epochs", "groups by cls", "groups by drivers", "series"]
+    assert [count(2, noun) for noun in nouns] == [f"2 {plural}" for plural in plurals]
     rate = Rate(0, 41, 32, 0.62, 0.89, 0.15, 1e-9, "more", 18, "person")
     assert "78% of 41 tested images like these (of 18 persons) are wrong (62–89%)" in rate.text
     assert "(nearly all of one person)" in rate._replace(groups=1).text
