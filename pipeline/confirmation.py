@@ -20,7 +20,7 @@ from rccs.dbscan.neighbours import Points
 from rccs.parameters import find_parameters
 from rccs.review.review import load_review
 from rccs.spots.rates import regions
-from reasons.comparison import known_of, load_reasons, points_of_tested
+from reasons.comparison import known_classes, known_of, load_reasons, points_of_tested
 from reasons.confirmation import CONFIRMATION_FILE, answers_to, claims_of, confirmation_text
 from reasons.counted_images import FRESH_FILE, counted_text
 from reasons.groups import named_groups, notes_of
@@ -80,7 +80,7 @@ def confirm(
                 "without such answers. Find the failures and cluster them first."
             )
         fresh = read_predictions(predictions, tested, partial=partial)
-        _check_fresh(fresh, first, _used(out, first, learned=bool(after)))
+        noted = _check_fresh(fresh, first, _used(out, first, learned=bool(after)))
         later = _right_after(after, fresh, partial) if after else None
         names = tuple(groups) or groups_of(out)
         parameters = find_parameters(fresh.root)
@@ -93,12 +93,14 @@ def confirm(
         nearest = np.full(len(fresh.paths), -1)  # also of images that cannot be read
         nearest[read] = Points(review.clusters.points).nearest_to(points)[0]
         of_region = regions(nearest, review.clusters.labels)
-        claims = claims_of(reasons.spots, known.columns, reasons.rates(review.clusters), of_region)
+        before, classes = _classes(first, fresh)
+        rates = reasons.rates(review.clusters)
+        claims = claims_of(reasons.spots, known.columns, rates, of_region, of_classes=before)
         of = found.groups if found and found.given else None
-        answers = answers_to(claims, ~fresh.right, of)
-        closed = [] if later is None else closures(claims, fresh.right, later, of)
+        answers = answers_to(claims, ~fresh.right, of, classes)
+        closed = [] if later is None else closures(claims, fresh.right, later, of, classes)
         texts = (tuple(one.text for one in answers), tuple(one.text for one in closed))
-        confirmation = Confirmation(*texts, (*fresh.notes, *notes_of(found)))
+        confirmation = Confirmation(*texts, (*fresh.notes, *noted, *notes_of(found)))
         facts = {
             "source": relative(fresh.source, out), "tested": relative(fresh.root, out),
             "after": relative(after or "", out), "parameters": relative(parameters or "", out),
@@ -111,6 +113,17 @@ def confirm(
         add_run(out, CONFIRMATION, files, clusters=run.itself, facts=facts)
         show_reasons(out)
     return confirmation
+
+
+def _classes(first: AnsweredImages, fresh: AnsweredImages) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """How often the network failed on the class of each fresh image (NaN if unknown), and these classes; or None."""
+    of_both = known_classes(first, fresh)
+    if of_both is None:
+        return None, None
+    here, there = np.split(of_both, [len(first.paths)])
+    sizes = np.bincount(here, minlength=len(of_both)).astype(float)
+    sizes[sizes == 0] = np.nan
+    return (np.bincount(here, ~first.right, len(of_both)) / sizes)[there], there
 
 
 def _right_after(table: StrPath, fresh: AnsweredImages, partial: bool) -> np.ndarray:
@@ -132,19 +145,27 @@ def _used(out: Path, first: AnsweredImages, *, learned: bool) -> dict[str, list[
     return {name: [sets[name][0] / path for path in sets[name][1]] for name in names if name in sets}
 
 
-def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str, Sequence[Path]]) -> None:
-    """Make sure that the images have chosen nothing, and that the network tells the same classes apart."""
+def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str, Sequence[Path]]) -> tuple[str, ...]:
+    """Make sure that the images have chosen nothing and may be of the same network; a sentence on further classes.
+
+    Either test set may lack classes of the other: images are compared with fresh ones alone.
+    """
     refuse_used("fresh", [fresh.root / path for path in fresh.paths], used)
-    others = set(fresh.answers.label) - set(first.answers.label) if first.answers.kind == CONFIDENCE else set()
-    if others or fresh.answers.kind != first.answers.kind:
+    labels, known = ({*one.answers.label.tolist()} - {""} for one in (fresh, first))
+    new = labels - known if first.answers.kind == CONFIDENCE else set()
+    other_kind = fresh.answers.kind != first.answers.kind
+    if other_kind or (new and not labels & {*known, *first.answers.predicted.tolist()}):
         raise SAFEError(
-            f"Expected answers of the same network, with the classes of {first.source}. Received: {fresh.source}"
-            f"{', also with ' + printable(some(sorted(others))) if others else ''}. Give images of the same classes."
+            f"Expected answers of the same network, with at least one class of {first.source}. Received: "
+            f"{fresh.source}, {'of another kind' if other_kind else 'with none'}."
         )
+    number = int(np.isin(fresh.answers.label, [*new]).sum())
+    sentence = f"{count(number, 'fresh image')} of classes that the first test set has no images of: "
+    return (sentence + printable(some(sorted(new))) + ".",) if new else ()
 
 
 CHOSEN_BY = (
-    "These images also chose the weak spots and RCCs: a requirement that was written after them is shown by other "
+    "These images also chose the RCCs and any weak spots: a requirement that was written after them is shown by other "
     "images alone (--predictions, --tested)."
 )
 

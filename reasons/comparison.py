@@ -179,7 +179,7 @@ def compare_with_right(
     of_failing, of_right = nearest_failing(clusters.points, points)
     notes = (*compared.notes, sample_note(len(tested.paths)), *notes_of(known_groups))
     rows = np.concatenate([compared.rows[: len(compared.failing)], right[read]])
-    of_classes = classes_of(_answers_known(tested), (LABEL, PREDICTED)) if tested.answers.kind == CONFIDENCE else None
+    of_classes = known_classes(tested)
     given = known_groups and known_groups.given
     of_groups = known_groups.groups.of[rows] if known_groups else None
     of_rows = None if of_classes is None else of_classes[rows]
@@ -304,6 +304,15 @@ def _answers_known(tested: AnsweredImages) -> dict[str, np.ndarray]:
             # Where a detector finds or misses nothing it is unknown: it would say that it is wrong.
             columns[name] = np.where(values == NOTHING, "", values)
     return {name: column for name, column in columns.items() if column is not None}
+
+
+def known_classes(*tested: AnsweredImages) -> np.ndarray | None:
+    """As of `rccs.spots.weak_spots.classes_of`, of one test set after the other; None of a regression, too."""
+    if tested[0].answers.kind != CONFIDENCE:
+        return None
+    columns = [_answers_known(one) for one in tested]
+    both = {name: np.concatenate([each[name] for each in columns]) for name in (LABEL, PREDICTED)}
+    return classes_of(both, (LABEL, PREDICTED))
 
 
 def weak_spots_of(

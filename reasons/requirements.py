@@ -184,7 +184,7 @@ def check_known(requirements: Sequence[Requirement], columns: Mapping[str, np.nd
             if column is None:
                 known = some(sorted(columns), limit=12)
                 raise SAFEError(f"Expected a column that is known of the images: {known}. Received: {one.text}")
-            if (column.dtype.kind in "fiub") == isinstance(condition.value, str):
+            if not condition.is_about(column):
                 kind = "a number" if isinstance(condition.value, str) else "no number"
                 raise SAFEError(f"{condition.column} is {kind} of these images. Received: {one.text}")
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rccs.spots.groups import Groups, grouping, in_words, share_for_limit
+from rccs.spots.groups import Groups, given_class, grouping, in_words, share_for_limit
 from reasons.confirmation import Claim
 from support.intervals import clopper_pearson, upper_limit
 from support.tables import table_text
@@ -37,7 +37,7 @@ class Closure(NamedTuple):
         None: the images that no claim is about.
     state : str
         CLOSED: fewer are wrong, beyond chance, and the interval of the rate after lies below the rate that the earlier
-        model had elsewhere: nothing stands out any more. REDUCED: fewer are wrong, beyond chance. WORSENED: more are,
+        model had `elsewhere`: nothing stands out any more. REDUCED: fewer are wrong, beyond chance. WORSENED: more are,
         beyond chance; NEW, of images that no claim is about. UNCHANGED: a difference is not shown.
     wrong_before, wrong_after : int
     low, high : float
@@ -46,7 +46,8 @@ class Closure(NamedTuple):
         Which the rate after does not exceed at 95 %, one-sided: if none is wrong, 1 − .05^(1/n), of n groups if images
         are of groups.
     elsewhere : float
-        The earlier model's rate on all other images.
+        The earlier model's rate on all other images; of what was found given the class, that which these classes
+        alone would give, if it is lower.
     sure : Certainty
         Of the gain in accuracy; p is corrected.
     """
@@ -81,8 +82,9 @@ class Closure(NamedTuple):
 
 
 def closures(
-    claims: Sequence[Claim], before: np.ndarray, after: np.ndarray, groups: Groups | None = None
-) -> list[Closure]:
+    claims: Sequence[Claim], before: np.ndarray, after: np.ndarray, groups: Groups | None = None,
+    classes: np.ndarray | None = None,
+) -> list[Closure]:  # fmt: skip
     """What a later model makes of each claim and, last, of the images that none is about.
 
     Parameters
@@ -93,6 +95,8 @@ def closures(
         Whether each model gets the image right.
     groups : Groups, optional
         Of images that are not independent.
+    classes : ndarray of shape (n_images,), int, optional
+        As of `reasons.comparison.known_classes`.
     """
     about = [claim for claim in claims if claim.holds is not None]
     held = [holds for claim in about if (holds := claim.holds) is not None]
@@ -108,6 +112,8 @@ def closures(
     for claim, holds, sure in zip((*about, None), held, certainties(counts, by_group, names), strict=True):
         tested, wrong_before, wrong = (int(one.sum()) for one in (holds, holds & ~before, holds & ~after))
         elsewhere = float(np.mean(~before[~holds])) if not holds.all() else 0.0
+        if claim and claim.is_given_class and classes is not None and tested:
+            elsewhere = min(elsewhere, given_class(classes, ~before, holds).expected or 0.0)
         state, low, high, limit = UNCHANGED, 0.0, 1.0, 1.0
         if tested:
             share = share_for_limit(of[holds], ~after[holds], correlation)

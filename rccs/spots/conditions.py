@@ -50,10 +50,13 @@ class Literal(NamedTuple):
             return self._replace(value=(self.value[0] % TURN, self.value[1] % TURN))
         return self
 
+    def is_about(self, column: np.ndarray) -> bool:
+        """Whether the column is of the kind that it compares: texts or numbers."""
+        return (column.dtype.kind in "fiub") != isinstance(self.value, str)
+
     def holds(self, column: np.ndarray) -> np.ndarray:
         """For which images it holds: bool of shape (n_images,). False where the value is unknown."""
-        number = column.dtype.kind in "fiub"
-        if number == isinstance(self.value, str):  # the column has become another kind
+        if not self.is_about(column):  # it has become another kind
             return np.zeros(len(column), bool)
         if isinstance(self.value, str):
             return np.asarray((column != "") & ((column == self.value) == (self.sign == "=")))

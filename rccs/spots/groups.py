@@ -29,9 +29,10 @@ from typing import NamedTuple
 import numpy as np
 
 from support.intervals import LEFT_OUT, clopper_pearson
-from support.text import count
+from support.text import count, rate_text
 
 ENDLESS = 10_000  # images for each that is drawn are as good as any number; of more, the chance takes seconds
+MANY = 100.0  # times the odds: of more, a number says nothing
 
 
 class Groups(NamedTuple):
@@ -294,15 +295,23 @@ class GivenClass(NamedTuple):
 
     Attributes
     ----------
-    expected : float
-        The rate that the classes alone would give.
+    expected : float or None
+        The rate that the classes alone would give; None if there are none, or the condition is about nothing else.
     odds : float
         The odds of failing where the condition holds, over those of images of the same class elsewhere; infinite if
         all are wrong there, None if no class has images of both kinds.
     """
 
-    expected: float
-    odds: float | None
+    expected: float | None = None
+    odds: float | None = None
+
+    @property
+    def text(self) -> str:
+        """To follow a rate, such as `, 30% expected of these classes, 4.1 times the odds`; empty if unknown."""
+        if self.expected is None:
+            return ""
+        odds = f", {self.odds:.2g} times the odds" if self.odds is not None and self.odds < MANY else ""
+        return f", {rate_text(self.expected)} expected of these classes{odds}"
 
 
 def given_class(classes: np.ndarray, wrong: np.ndarray, holds: np.ndarray) -> GivenClass:

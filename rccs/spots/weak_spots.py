@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from rccs.spots.conditions import Literal, joined
-from rccs.spots.groups import Groups, counted, given_class, grouping, in_words
+from rccs.spots.groups import GivenClass, Groups, counted, given_class, grouping, in_words
 from rccs.spots.search import ERROR_RATE, EXPONENT, MOST_SPOTS, Search, Searched, SearchWithinClasses
 from store.runs import Run, reading_file
 from support.errors import SAFEError
@@ -41,7 +41,6 @@ COLUMNS = (
     "rank", "where", "tested", "wrong", "rate", "low", "high", "elsewhere", "conditions", "groups", "group", "expected",
     "odds", "new_rate", "new_low", "new_high",
 )  # fmt: skip
-MANY = 100.0  # times the odds: of more, a number says nothing
 MOST_SEARCHED = 20_000  # images; of more, a random part is searched
 SEARCHES = (0.3, 0.15, 0.15)  # of the error rate, for the searches one after the other
 WITHIN_CLASSES = (0.2, 0.2)  # of the error rate, for those within classes
@@ -129,10 +128,7 @@ class WeakSpot(NamedTuple):
     @property
     def given_class(self) -> str:
         """What its classes alone would give, to follow its rate; empty if it is about nothing else, or has none."""
-        if self.expected is None:
-            return ""
-        odds = f", {self.odds:.2g} times the odds" if self.odds is not None and self.odds < MANY else ""
-        return f", {rate_text(self.expected)} expected of these classes{odds}"
+        return GivenClass(self.expected, self.odds).text
 
     @property
     def of_groups(self) -> str:

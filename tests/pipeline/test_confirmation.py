@@ -1,6 +1,8 @@
 """`confirm`: a fresh test set is asked of RCCs and weak spots, kept as a run, and shown in table and report."""
 
+import re
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -8,13 +10,16 @@ from PIL import Image
 
 from pipeline.confirmation import CHOSEN_BY, check_requirements, confirm
 from pipeline.descriptions import mend
+from pipeline.exports import export_results
 from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.reporting.report import report_html
 from rccs.clusters import fingerprint, load_clusters
 from rccs.review.edits import merge_rccs
+from rccs.spots.rates import RATES_FILE
+from rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from reasons.confirmation import CONFIRMATION_FILE, CONFIRMED
-from reasons.counted_images import FRESH_FILE
+from reasons.counted_images import FRESH_FILE, TESTED_FILE
 from SAFE_Tool import main
 from store.runs import CONFIRMATION, runs_of
 from support.errors import SAFEError
@@ -52,6 +57,10 @@ def test_reasons_are_confirmed_kept_and_shown(explained, fresh, capsys):
     [rcc] = [row for row in rows if row["reason"].startswith("RCC ")]
     inside = [one["wrong"] for one in images if f"RCC {rcc_of.get(one['nearest'])}" == rcc["reason"]]
     assert (str(len(inside)), str(inside.count("1"))) == (rcc["tested"], rcc["wrong"])
+    assert [one["label"] for one in images] == [one["image"].split("/")[0] for one in images]
+    with zipfile.ZipFile(export_results(explained.out, explained.out / "all.zip").path) as archive:
+        assert {"labels.txt", RATES_FILE, WEAK_SPOTS_FILE, TESTED_FILE, FRESH_FILE} <= {*archive.namelist()}
+        assert archive.read(CONFIRMATION_FILE) == (explained.out / CONFIRMATION_FILE).read_bytes()
     assert len(runs_of(explained.out, CONFIRMATION)) == 1
     (explained.out / CONFIRMATION_FILE).unlink()
     assert mend(explained.out)
@@ -102,10 +111,16 @@ def test_images_and_classes_that_are_no_proof_and_clusters_without_answers_are_r
     save_unsafe_set(UnsafeSet(fresh.test, (learned,), 1, "", 1, (1, 0, 0), (), of, run=of), explained.out)
     with pytest.raises(SAFEError, match="Received 1 fresh image that are unsafe images as well, 74 fresh images"):
         confirm(explained.out, fresh.table, fresh.test, after=fresh.table)
-    fresh.table.write_text(fresh.table.read_text().replace("night,wood", "fog,wood"))
-    with pytest.raises(SAFEError, match=r"also with fog\. Give images of the same classes"):
+    text = fresh.table.read_text()
+    fresh.table.write_text(re.sub(r",(night|snow|wood)", r",other \1", text))
+    with pytest.raises(SAFEError, match=r"with at least one class of .*predictions\.csv, with none\."):
         confirm(explained.out, fresh.table, fresh.test)
     assert not (explained.out / CONFIRMATION_FILE).exists()
+    # Either test set may lack classes of the other.
+    fresh.table.write_text(text.replace("night,wood", "fog,wood"))
+    found = confirm(explained.out, fresh.table, fresh.test)
+    assert "12 fresh images of classes that the first test set has no images of: fog." in found.notes
+    assert found.told[0].endswith("label = night: open. There are no such fresh images.")
     shutil.rmtree(explained.out)
     explained.table.unlink()
     generate_clusters(explained.failing, explained.out, ClusteringSettings(extractor="vgg16-conv"))

@@ -6,7 +6,7 @@ from rccs.spots.conditions import Literal
 from rccs.spots.groups import Groups
 from rccs.spots.rates import Rate
 from rccs.spots.weak_spots import WeakSpot
-from reasons.confirmation import CONFIRMED, OPEN, REFUTED, WEAKENED, answers_to, claims_of, confirmation_text
+from reasons.confirmation import CONFIRMED, OPEN, REFUTED, WEAKENED, Answer, answers_to, claims_of, confirmation_text
 
 NIGHT = WeakSpot((Literal("light", "<", 0.2),), 100, 80, 0.71, 0.87, 0.1, new_rate=0.78, new_low=0.68, new_high=0.87)
 
@@ -67,5 +67,55 @@ def test_what_is_not_known_of_fresh_images_is_open_and_said():
     (answer,) = answers_to(claims_of([NIGHT], {"rain": np.zeros(50)}, {}, np.zeros(50, int)), np.arange(50) < 5)
     assert answer.verdict == OPEN
     assert answer.text == "weak spot 1, light < 0.2: open. What it is about is not known of the fresh images."
+    now_texts = {"light": np.full(50, "dark")}
+    assert claims_of([NIGHT], now_texts, {}, np.zeros(50, int))[0].holds is None
     lines = confirmation_text([answer]).splitlines()
-    assert lines[1] == "weak spot 1,light < 0.2,open,0,0,,0.0,1.0,0.1,1.0,0.78,0.68,0.87,,"
+    assert lines[1] == "weak spot 1,light < 0.2,open,0,0,,0.0,1.0,0.1,1.0,0.78,0.68,0.87,,,,"
+
+
+# --- Given the class --------------------------------------------------------------------------------------------
+
+
+GIVEN = NIGHT._replace(expected=0.45, odds=3.0, new_rate=0.65, new_low=0.55, new_high=0.75)
+
+
+def given_answer(hard: int, easy: int, times: float, *, seed: int = 0) -> Answer:
+    """Half of 400 images are of a class that is wrong at 70 %, half at 20 %; some are dark, with other odds."""
+    rng = np.random.default_rng(seed)
+    classes, row = np.repeat([0, 1], 200), np.tile(np.arange(200), 2)
+    columns = {"light": np.where(row < np.where(classes == 0, hard, easy), 0.1, 0.8)}
+    rates = np.where(classes == 0, 0.7, 0.2)
+    odds = rates / (1 - rates) * np.where(columns["light"] < 0.2, times, 1)
+    claims = claims_of([GIVEN], columns, {}, np.zeros(400, int), of_classes=rates)
+    (answer,) = answers_to(claims, rng.random(400) < odds / (1 + odds), None, classes)
+    return answer
+
+
+def test_what_was_found_given_the_class_is_compared_within_classes():
+    # What only goes with a class that is often wrong stands out among all images, and is not confirmed.
+    assert sum(given_answer(160, 20, 1, seed=seed).p < 0.05 for seed in range(100)) <= 10
+    # What matters in a class that is seldom wrong does not stand out among all, and is.
+    within = [given_answer(5, 150, 4, seed=seed) for seed in range(20)]
+    assert sum(one.p < 0.05 for one in within) >= 19
+    assert np.mean([one.rate > one.elsewhere for one in within]) < 0.5
+
+
+def test_other_shares_of_classes_make_no_weaker_reason_of_it():
+    for hard, easy in ((100, 100), (10, 150), (150, 10)):
+        verdicts = [given_answer(hard, easy, 3, seed=seed).verdict for seed in range(40)]
+        assert verdicts.count(CONFIRMED) >= 35
+    answer = given_answer(10, 150, 3)
+    said = answer.text.split("are wrong ")[1]
+    assert (
+        f" {answer.given.expected:.0%} expected of these classes, {answer.given.odds:.2g} times the odds; of " in said
+    )
+
+
+def test_all_images_of_a_person_are_compared_as_independent():
+    of = np.arange(200) // 20
+    spot = NIGHT._replace(literals=(Literal("person", "=", "3"),))
+    claims = claims_of([spot], {"person": of.astype(str)}, {}, np.zeros(200, int))
+    wrong = (np.arange(200) % 10 == 0) | ((of == 3) & (np.arange(200) % 5 > 0))
+    (answer,) = answers_to(claims, wrong, Groups("person", of, "person"))
+    assert answer.verdict == CONFIRMED
+    assert answers_to(claims, wrong, Groups("person", of, "driver"))[0].verdict == OPEN

@@ -6,7 +6,9 @@ import io
 import numpy as np
 import pytest
 
+from rccs.spots.conditions import Literal
 from rccs.spots.groups import Groups
+from rccs.spots.weak_spots import WeakSpot
 from reasons.confirmation import Claim
 from training.closure import CLOSED, NEW, REDUCED, UNCHANGED, WORSENED, closure_text, closures
 
@@ -45,6 +47,15 @@ def test_a_reason_is_closed_if_nothing_stands_out_any_more(after, states):
     assert tuple(one.state for one in found) == states
     assert (found[0].tested, found[0].wrong_before, found[0].elsewhere) == (100, 50, 0.1)
     assert [row["state"] for row in csv.DictReader(io.StringIO(closure_text(found)))] == list(states)
+
+
+def test_given_the_class_what_these_classes_alone_would_give_is_not_exceeded_either():
+    spot = WeakSpot((Literal("light", "<", 0.1),), 100, 60, 0.5, 0.7, 0.4, expected=0.3)
+    before, after = right(dark=slice(0, 60), others=slice(100, 105), other=slice(200, 320)), right(dark=slice(0, 30))
+    given = claim(slice(0, 100))._replace(spot=spot)
+    for classes, state, elsewhere in ((None, CLOSED, 125 / 300), (np.arange(N) // 200, REDUCED, 65 / 200)):
+        found = closures([given], before, after, None, classes)[0]
+        assert (found.state, found.elsewhere) == (state, elsewhere)
 
 
 def test_without_a_failure_each_group_counts_once():
