@@ -66,7 +66,8 @@ class Finding(NamedTuple):
     low, high : float
         Between these, the rate lies above and below with the requirement's confidence, each on its own.
     needed : int or None
-        How many such images would show that it holds, if as few of them were wrong; None if none would.
+        How many such images or, where groups are known, groups of as many such images each would show that it holds, if
+        as few of them were wrong; None if none would.
     groups : int
         Of the tested images; 0 if groups are not known.
     group : str
@@ -93,7 +94,10 @@ class Finding(NamedTuple):
         told = f"{required.text}: {self.verdict}. {seen} ({self.wrong / self.tested:.2%}), {limit} of new ones"
         told += f" at {_percent(required.confidence)}."
         if self.verdict == OPEN and self.needed:
-            told += f" About {self.needed:,} such images with as few wrong would show it."
+            sample = f"{self.needed:,} such images with"
+            if self.groups:
+                sample = f"{count(self.needed, self.group)} with as many such images each and"
+            told += f" About {sample} as few wrong would show it."
         return told
 
 
@@ -223,21 +227,32 @@ def findings(
         high = upper_limit(share * failing, share * tested, required.confidence)
         low = lower_limit(share * failing, share * tested, required.confidence)
         verdict = HOLDS if high <= required.most else BROKEN if low > required.most else OPEN
-        needed = _needed(failing / tested, share, tested, required) if verdict == OPEN else None
         named = (len(np.unique(of[holds])), groups.name) if groups else ()
+        needed = None
+        if verdict == OPEN:
+            needed = _needed(required, of[holds], wrong[holds], correlation, named[0] if named else tested)
         return Finding(required, verdict, tested, failing, low, high, needed, *named)
 
     return [finding(one) for one in requirements]
 
 
-def _needed(rate: float, share: float, tested: int, required: Requirement) -> int | None:
-    """How many images would show that a requirement holds, if as many of them were wrong, to two digits."""
+def _needed(required: Requirement, of: np.ndarray, wrong: np.ndarray, correlation: float, n: int) -> int | None:
+    """How many images, or groups of them, would show that a requirement holds, to two digits.
 
-    def shows(n: int) -> bool:
-        return upper_limit(share * rate * n, share * n, required.confidence) <= required.most
+    Parameters
+    ----------
+    of, wrong, correlation
+        As for `share_for_limit`.
+    n : int
+        As many were tested.
+    """
 
-    if rate >= required.most or not shows(MOST_NEEDED):
+    def shows(needed: int) -> bool:
+        share = share_for_limit(of, wrong, correlation, times=needed / n) * needed / n
+        return upper_limit(share * wrong.sum(), share * len(wrong), required.confidence) <= required.most
+
+    if wrong.mean() >= required.most or not shows(MOST_NEEDED):
         return None
-    n = bisect.bisect_left(range(MOST_NEEDED), True, lo=tested, key=shows)
-    digits = max(0, len(str(n)) - 2)
-    return math.ceil(n / 10**digits) * 10**digits
+    needed = bisect.bisect_left(range(MOST_NEEDED), True, lo=n, key=shows)
+    digits = max(0, len(str(needed)) - 2)
+    return math.ceil(needed / 10**digits) * 10**digits

@@ -317,6 +317,7 @@ def what_is_missing(sure: Certainty) -> str:
     return (
         f"both differ on {differ:,} test images, of which the second one gets {counts.improved:,} right; at least "
         f"{least:,} would show that it is better, at most {differ - least:,} that it is worse"
+        f"{f', if images of one {sure.group} were independent' if sure.group else ''}"
     )
 
 

@@ -188,7 +188,7 @@ def chance_within(held: np.ndarray, wrong: np.ndarray, of: Tally, effect: float 
     return np.where(known, hypergeom.sf(seen - 1, images, np.maximum(marked, 0), drawn), 1.0)
 
 
-def effective_share(held: np.ndarray, failing: np.ndarray, correlation: float) -> np.ndarray:
+def effective_share(held: np.ndarray, failing: np.ndarray, correlation: float, times: float = 1) -> np.ndarray:
     """The effective number of images for the interval of a rate, as a share of the tested ones (Korn & Graubard).
 
     Groups may differ more where a condition holds than elsewhere, so that the larger correlation counts. Where groups
@@ -200,6 +200,8 @@ def effective_share(held: np.ndarray, failing: np.ndarray, correlation: float) -
         Tested images of each group, and those of them that are wrong.
     correlation : float
         Of all images; 0 if they are independent.
+    times : float
+        So many times as many groups of these sizes.
 
     Returns
     -------
@@ -207,23 +209,23 @@ def effective_share(held: np.ndarray, failing: np.ndarray, correlation: float) -
     """
     from scipy.stats import t as t_distribution  # type: ignore[attr-defined]
 
-    tested, groups = held.sum(axis=1), (held > 0).sum(axis=1)
+    tested, groups = held.sum(axis=1), times * (held > 0).sum(axis=1)
     here = [Tally(of[of > 0], wrong[of > 0]).correlation for of, wrong in zip(held, failing, strict=True)]
     larger = np.maximum(here, correlation)
     effect = 1 + larger * ((held.astype(float) ** 2).sum(axis=1) / np.maximum(tested, 1) - 1)
-    of_images, of_groups = (t_distribution.isf(LEFT_OUT / 2, np.maximum(n - 1, 1)) for n in (tested, groups))
+    of_images, of_groups = (t_distribution.isf(LEFT_OUT / 2, np.maximum(n - 1, 1)) for n in (times * tested, groups))
     return np.where((groups > 1) & (larger > 0), np.minimum((of_images / of_groups) ** 2 / effect, 1), 1.0)
 
 
-def share_of(of: np.ndarray, wrong: np.ndarray, correlation: float) -> float:
+def share_of(of: np.ndarray, wrong: np.ndarray, correlation: float, times: float = 1) -> float:
     """As `effective_share`, of some images: their groups, and whether they are wrong."""
     told = tally(of, wrong)
-    return float(effective_share(told.sizes[None, :], told.wrong[None, :], correlation)[0])
+    return float(effective_share(told.sizes[None, :], told.wrong[None, :], correlation, times)[0])
 
 
-def share_for_limit(of: np.ndarray, wrong: np.ndarray, correlation: float) -> float:
+def share_for_limit(of: np.ndarray, wrong: np.ndarray, correlation: float, times: float = 1) -> float:
     """As `share_of`, for what may be claimed of new images: if none is wrong, each group counts as one image."""
-    return share_of(of, wrong, correlation) if wrong.any() else len(np.unique(of)) / len(of)
+    return share_of(of, wrong, correlation, times) if wrong.any() else len(np.unique(of)) / len(of)
 
 
 class Counted(NamedTuple):

@@ -64,6 +64,19 @@ def test_of_groups_without_a_failure_each_counts_once(tmp_path):
     assert found.high == pytest.approx(1 - 0.05 ** (1 / 18))
     assert found.verdict == OPEN
     assert "0 of 540 images (of 18 persons) are wrong" in found.text
+    assert found.text.endswith(" About 59 persons with as many such images each and as few wrong would show it.")
+
+
+def test_as_many_groups_as_are_said_to_be_needed_show_it(tmp_path):
+    requirement = required(tmp_path, "all images: at most 8 % wrong at 95 %")
+    of = np.repeat(np.arange(8), 30)
+    wrong = (np.arange(240) % 30 < 12) & (of == 0)  # of one person alone
+    (found,) = findings(requirement, {}, wrong, Groups("person", of))
+    assert found.needed > 2 * 8
+    for persons, verdict in ((found.needed // 8 + 1, HOLDS), (found.needed // 16, OPEN)):
+        more = np.concatenate([of + 8 * i for i in range(persons)])
+        (of_more,) = findings(requirement, {}, np.tile(wrong, persons), Groups("person", more))
+        assert of_more.verdict == verdict
 
 
 @pytest.mark.parametrize("persons", [0, 40], ids=["independent images", "images of 40 persons"])
