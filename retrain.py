@@ -15,15 +15,14 @@ import numpy as np
 
 from dnn.failure_prediction import likely_wrong
 from dnn.failures import checked, examples_for
-from dnn.held_out import HeldOut, held_out_of, hold_out_record
+from dnn.held_out import HeldOut, held_out_of
 from dnn.model import AS_IN_THE_FILE, ONNX_SUFFIX, Dnn, DnnOptions, load_dnn, sized_for
 from dnn.predictions import LabelledImages, Pixels, Predictions, doubts, judge, predict, skipped_of
 from dnn.targets import read_targets
 from dnn.tested import IMAGE, AnsweredImages, in_words
-from rccs.clusters import fingerprint, run_record
+from rccs.clusters import fingerprint
 from rccs.review.review import Review, load_review
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
-from reasons.groups import group_names
 from store.output_folder import check_own, working, writing
 from store.places import relative
 from store.runs import CLUSTERS, present_runs
@@ -39,7 +38,7 @@ from training.comparison import compare_in
 from training.earlier import kept_copy, learned_again
 from training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, TrainingData
 from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
-from training.proof import Overlap, final_test, overlaps, refuse_used, used_elsewhere
+from training.proof import Overlap, final_test, held_out_apart, overlaps, refuse_used, used_elsewhere
 from training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retraining
 from training.second_pass import draw_unlabelled, fine_tune_twice, is_of_second_pass, second_pass_text
 from training.settings import NO_WISHES, SetSizes, Settings, Wishes, choose_loss, choose_settings, compile_as_given
@@ -181,11 +180,7 @@ def _gather(
     failures = review.original.image_root if review else out / FAILURES
     held_out = held_out_of(failures)
     testing, chosen_nothing, left_out = _set_apart(testing, own, training, unsafe, held_out)
-    if held_out and not own and (apart := {*group_names(run_record(out))} - {*group_names(hold_out_record(failures))}):
-        name = some(sorted(apart))
-        left_out += (
-            f"Held out one by one, not by {name}: images that prove the gain may be of a {name} whose others chose.",
-        )
+    left_out += held_out_apart(out, failures) if held_out and not own else ()
     dnn = sized_for(dnn, [*training.files, *unsafe.files, *testing.files])
     unlabelled = _without_label(unsafe, training, testing) if dnn.task == "classification" else ()
     earlier = (

@@ -14,15 +14,16 @@ from dnn.model import AS_IN_THE_FILE, DnnOptions
 from dnn.tested import AnsweredImages
 from rccs.clusters import fingerprint
 from rccs.review.review import load_review
+from rccs.unsafe_set import load_unsafe_set
 from store.output_folder import check_own, working
-from store.runs import CLUSTERS, present_runs
+from store.runs import CLUSTERS, SELECTION, present_runs
 from support.entries import StrPath
 from support.errors import SAFEError
 from support.files import prepare_folder
 from support.run_folder import FAILURES
 from support.text import printable
 from training.comparison import compare_in
-from training.proof import final_test
+from training.proof import final_test, held_out_apart
 from training.result import RETRAINING_FILE, Retraining, save_comparison
 
 
@@ -56,12 +57,15 @@ def compare_answers(
             raise SAFEError(f"Expected the tables of two networks. Received the same file twice: {first.source}.")
         classes = tuple(dict.fromkeys((*first.known_classes, *second.known_classes)))
         both = [dataclasses.replace(given, known_classes=classes) for given in aligned(first, second)]
-        review = load_review(out) if CLUSTERS in present_runs(out) else None
+        runs = present_runs(out)
+        review = load_review(out) if CLUSTERS in runs else None
         clusters = review.clusters if review else None
-        held_out = held_out_of(clusters.image_root if clusters else out / FAILURES)
+        failures = clusters.image_root if clusters else out / FAILURES
+        held_out = held_out_of(failures)
         paths = both[0].paths
         held = held_out.among(first.root, paths) if held_out else np.zeros(len(paths), bool)
         final = final_test(out, *(given.taken(held) for given in both), held_out=True) if held.any() else None
+        apart = held_out_apart(out, failures) if final else ()
         compared, of_groups = compare_in(out, clusters, *(given.taken(~held) for given in both))
         # Classes that are predicted, but that no image has, are no groups of images.
         kept = tuple(share for share in compared.per_class if share.images)
@@ -69,7 +73,8 @@ def compare_answers(
         result = Retraining(
             **vars(compared), model=first.source, after=second.source, test_root=first.root, task=first.task,
             threshold=options.threshold if first.task == "regression" else None,
-            assumptions=tuple(dict.fromkeys((*first.notes, *second.notes, *of_groups))),
+            assumptions=tuple(dict.fromkeys((*first.notes, *second.notes, *of_groups, *apart))),
+            unsafe_size=len(load_unsafe_set(out).images) if SELECTION in runs else 0,
             skipped=tuple(sorted({*first.skipped, *second.skipped})),
             run=fingerprint(review.original) if review else "", final=final,
         )  # fmt: skip

@@ -13,7 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dnn.held_out import hold_out_record
 from dnn.tested import AnsweredImages
+from rccs.clusters import run_record
+from reasons.groups import group_names
 from support.contents import in_common
 from support.errors import SAFEError
 from support.near_duplicates import near_duplicates, thumbnails
@@ -92,6 +95,14 @@ def final_test(
     compared, _ = compare_in(folder, None, before, after, within=within)
     counts = count_pairs(before.right, after.right)
     return FinalTest(before.root, held_out, counts, compared.by_group, answers=compared.answers)
+
+
+def held_out_apart(folder: Path, image_root: Path) -> tuple[str, ...]:
+    """A sentence if images were held out one by one, although it is known which are of one group; otherwise none."""
+    apart = {*group_names(run_record(folder))} - {*group_names(hold_out_record(image_root))}
+    name = some(sorted(apart))
+    told = f"Held out one by one, not by {name}: images that prove the gain may be of a {name} whose others chose."
+    return (told,) if apart else ()
 
 
 def used_elsewhere(files: Sequence[Path], others: Mapping[str, Sequence[Path]]) -> dict[str, np.ndarray]:

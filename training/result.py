@@ -57,7 +57,7 @@ class Retraining(BeforeAfter):
     task : "classification" or "regression"
     train_size, unsafe_size, unlabelled_size : int
         Number of readable images. The last ones, improvement images without a label, took part in a second pass; files
-        of older versions lack them.
+        of older versions lack them. If SAFE trained nothing, `unsafe_size` is that of the unsafe set selected before.
     history : tuple of Epoch
         Epoch 0 is the original model. Empty if SAFE trained nothing.
     best : int
@@ -124,7 +124,7 @@ class Retraining(BeforeAfter):
 def also_chosen(result: Retraining) -> str:
     """What the test images also chose, such as `the RCCs and the unsafe set`; empty if, as far as is known, nothing."""
     rccs = bool(result.outcomes or result.per_rcc)
-    known = (rccs, rccs, result.unlabelled_size)
+    known = (rccs, rccs and result.unsafe_size, result.unlabelled_size)
     chosen = ("the RCCs", "the unsafe set", "what the second pass learned")
     *others, last = [what for what, there in zip(chosen, known, strict=True) if there] or [""]
     return f"{', '.join(others)} and {last}" if others else last

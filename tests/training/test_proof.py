@@ -8,8 +8,9 @@ import pytest
 
 from dnn.model import DnnOptions
 from pipeline.summaries import of_choosing_images, retraining_details, retraining_summary
-from rccs.clusters import save_clusters
+from rccs.clusters import fingerprint, load_clusters, save_clusters
 from rccs.review.review import load_review
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from support.errors import SAFEError
 from tests.helpers.small_models import clusters_of, draw_set, retraining_for
 from training.certainty import Counts
@@ -52,6 +53,7 @@ def test_the_headline_is_the_gain_on_images_that_chose_nothing():
     ("known", "chosen"),
     [
         ({}, ""),
+        ({"outcomes": (Outcome("a.png", False, True),), "unsafe_size": 0}, "the RCCs"),
         ({"outcomes": (Outcome("a.png", False, True),)}, "the RCCs and the unsafe set"),
         ({"unlabelled_size": 9}, "what the second pass learned"),
         (
@@ -138,6 +140,25 @@ def test_what_became_better_and_worse_is_counted_for_classes_and_rccs(test_set, 
     assert Answered(WRONG[0], "red", "blue", "violet") in result.answers
     assert retraining_of(out, load_review(out)) == result
     assert retraining_summary(result).startswith("Not shown: +42.9 points (95% interval")
+
+
+def test_how_images_were_held_out_and_what_the_others_chose_is_said(test_set, table, tmp_path):
+    out, held = tmp_path / "out", ["blue/plain_00.png", "green/plain_00.png", "green/plain_01.png"]
+    (tmp_path / "accuracy.json").write_text(json.dumps({"test_root": str(test_set), "hold_out": {"images": 3}}))
+    paths = sorted(path.relative_to(test_set).as_posix() for path in test_set.rglob("*.png"))
+    rows = [f"{path},red,{path in held},p{i % 2}" for i, path in enumerate(paths)]
+    for name in ("predictions.csv", "parameters.csv"):
+        (tmp_path / name).write_text("\n".join(["image,predicted,held_out,person", *rows]))
+    out.mkdir()
+    save_clusters(clusters_of(test_set, dict.fromkeys(WRONG, 0)), out, more={"group": ["person"]})
+    tables = table("before.csv", dict.fromkeys(WRONG, "blue")), table("after.csv", {held[0]: "red"})
+    result = compare_answers(*tables, test_set, out)
+    assert (result.final.counts.images, result.final.sure.groups) == (3, 2)
+    assert any(one.startswith("Held out one by one, not by person: images that") for one in result.assumptions)
+    assert also_chosen(result) == "the RCCs"
+    of, image = fingerprint(load_clusters(out)), UnsafeImage("a.png", 0, 0.1, True)
+    save_unsafe_set(UnsafeSet(test_set, (image,), 1, "", 1, (1, 0, 0), (), of, run=of), out)
+    assert also_chosen(compare_answers(*tables, test_set, out)) == "the RCCs and the unsafe set"
 
 
 def test_images_that_only_one_table_has_are_left_out_and_named(test_set, table, tmp_path):
