@@ -131,8 +131,9 @@ def _cluster(cluster: Command) -> None:
     )  # fmt: skip
     cluster.path("--tested", "DIR", "the folder of test images that --predictions is about")
     aside = (
-        "what does not matter, such as person or label: what it explains is removed from the features; or looks: what "
-        "right images have in common with failing ones (may be given several times)"
+        "what does not matter, such as person or label: what it explains is removed from the features (may be given "
+        "several times: label and predicted together are each confusion); or looks: what right images have in common "
+        "with failing ones"
     )
     cluster.names("--set-aside", aside)
     groups = (

@@ -12,7 +12,7 @@ RCCs and answers in; rates and weak spots out. `pipeline.comparison.explain_fail
 import contextlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -237,10 +237,18 @@ def points_of_tested(
     features, read = features_of_tested(tested, rows, extractor, stream=stream, progress=progress)
     nuisance = None
     if clusters.set_aside:
-        listing, labels = ImageListing(tested.root, tested.paths, ()), tested.answers.label.tolist()
-        aside = Aside(clusters.set_aside, listing, parameters, label=labels)
+        listing, said = ImageListing(tested.root, tested.paths, ()), classes_aside(tested, clusters.set_aside.names)
+        aside = Aside(clusters.set_aside, listing, parameters, **said)
         nuisance = aside.of([tested.paths[row] for row in rows[read].tolist()], progress=progress)
     return clusters.projection.apply(features, nuisance=nuisance), read
+
+
+def classes_aside(tested: AnsweredImages, names: Collection[str]) -> dict[str, list[str]]:
+    """The classes and the predicted ones, to be set aside; if both are, each confusion has a mean of its own."""
+    label, predicted = tested.answers.label.tolist(), tested.answers.predicted.tolist()
+    if {LABEL, PREDICTED} <= {*names} and tested.answers.kind == CONFIDENCE:
+        predicted = [f"{one} → {other}" for one, other in zip(label, predicted, strict=True)]
+    return {LABEL: label, PREDICTED: predicted}
 
 
 def features_of_tested(

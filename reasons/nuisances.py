@@ -29,7 +29,7 @@ from rccs.parameters import column_of, find_parameters, read_texts
 from rccs.projected import attributes_of
 from rccs.spots.conditions import fails_equally
 from rccs.spots.rates import Rate
-from reasons.comparison import LABEL, Compared, compared_images, features_of_tested
+from reasons.comparison import LABEL, PREDICTED, Compared, classes_aside, compared_images, features_of_tested
 from support.entries import StrPath
 from support.errors import SAFEError
 from support.images import ImageListing
@@ -85,7 +85,7 @@ def nuisance_values(
     within: Path | None = None,
     progress: Progress = no_progress,
 ) -> Values:
-    """Collect the values of nuisances: the class, recorded parameters, or measured attributes, in this order.
+    """Collect the values of nuisances: classes, recorded parameters, or measured attributes, in this order.
 
     Parameters
     ----------
@@ -113,14 +113,14 @@ def nuisance_values(
     if tested:
         source = parameters or find_parameters(tested.root, within=within) or source
         of_tested = read_texts(source, tested.root, tested.paths) if source else {}
-        of_tested[LABEL] = tested.answers.label.tolist()
-        of_failing.pop(LABEL, None)
+        of_tested |= (said := classes_aside(tested, names))
+        of_failing = {name: column for name, column in of_failing.items() if name not in said}
     recorded = {name for texts in (of_failing, of_tested) for name, column in texts.items() if any(column)}
     known = sorted(recorded) + [name for name in ATTRIBUTES if name not in recorded]
     for name in names:
         if name not in known:
             raise SAFEError(
-                f"Expected the name of a recorded parameter, of a measured attribute, or {LABEL} to set aside. "
+                f"Expected a recorded parameter, a measured attribute, {LABEL}, or {PREDICTED} to set aside. "
                 f"Received: {printable(name)}. Known are {printable(some(known, limit=30))}."
             )
     compared = compared_images(tested, failing.root, failing.paths) if tested else None
@@ -277,7 +277,8 @@ def class_offer(clusters: RootCauseClusters) -> Offer | None:
     return Offer(
         LABEL,
         f"RCC {int(sizes.argmax())} holds {share:.0%} of the failing images: set the class aside (--set-aside {LABEL}) "
-        "to find what else they have in common. Weak spots given the class need no RCCs.",
+        f"or each confusion (--set-aside {LABEL} --set-aside {PREDICTED}) to find what else they have in common. "
+        "Weak spots given the class need no RCCs.",
     )
 
 

@@ -147,10 +147,19 @@ def test_the_class_is_offered_to_be_set_aside_where_one_rcc_holds_most_failing_i
     label = np.array([f"sign {i % 2}" for i in range(n)])
     answers = Answers(label, np.roll(label, 1), np.full(n, np.float32(0.5)), CONFIDENCE)
     one = dataclasses.replace(clusters, answers=answers, labels=np.where(np.arange(n) < n // 2, 0, 1))
-    assert class_offer(one).sentence.startswith("RCC 0 holds 50% of the failing images: set the class aside")
+    offered = "set the class aside (--set-aside label) or each confusion (--set-aside label --set-aside predicted) to"
+    assert class_offer(one).sentence.startswith(f"RCC 0 holds 50% of the failing images: {offered}")
     assert class_offer(dataclasses.replace(one, labels=np.arange(n) % 3)) is None
     assert class_offer(dataclasses.replace(one, answers=None)) is None
     assert class_offer(dataclasses.replace(one, answers=answers._replace(label=np.full(n, "sign")))) is None
+
+
+def test_class_and_prediction_together_are_each_confusion(generated):
+    settings = SETTINGS._replace(set_aside=("label", "predicted"))
+    clusters = generate_clusters(generated.failing, generated.out, settings)
+    confusions = [f"{label} → {predicted}" for label in ("snow", "wood") for predicted in ("snow", "wood")]
+    assert clusters.set_aside.factors[1].values.tolist() == ["night → wood", *confusions]
+    assert explain_failures(generated.out)  # right images are treated in the same way
 
 
 # --- Looks, where it is not known what does not matter ----------------------------------------------------------
