@@ -10,11 +10,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PARTS = {
     "product": ("*.py", "support", "store", "features", "rccs", "dnn", "reasons", "training",
-                "pipeline", "page", "cli", "casestudies"),
+                "pipeline", "page", "cli"),
+    "its example": ("casestudies",),
     "its tests": ("tests",),
     "laboratory, with tests": ("lab",),
 }  # fmt: skip
 SCRIPTS = {".js": ("//",), ".css": ("/*",), ".html": ("<!--",)}
+LANGUAGES = {".py": "Python", ".js": "scripts", ".css": "styles", ".html": "templates"}
 _NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 # Names by which a function reads, writes or looks at files
 TOUCHING = {"open", "read_text", "write_text", "read_bytes", "write_bytes", "replace", "rename", "unlink", "mkdir",
@@ -28,8 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0]).parse_args(arguments)
     for name, places in PARTS.items():
         files = [path for place in places for path in _files(place)]
-        lines = sum(map(code_lines, files))
-        print(f"{name}: {lines:,} lines of code in {len(files)} files")
+        lines = {language: sum(code_lines(path) for path in files if path.suffix == suffix)
+                 for suffix, language in LANGUAGES.items()}  # fmt: skip
+        each = ", ".join(f"{language} {number:,}" for language, number in lines.items() if number)
+        print(f"{name}: {sum(lines.values()):,} lines of code in {len(files)} files ({each})")
     product = [path for place in PARTS["product"] for path in _files(place) if path.suffix == ".py"]
     print(f"functions that touch files: {sum(map(lines_that_touch, product)):,} lines")
     names = ast.parse((ROOT / "support" / "run_folder.py").read_text(encoding="utf-8")).body
