@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
 
 import gradio as gr
 
@@ -18,7 +17,7 @@ from pipeline.reporting.evidence.statement import EVIDENCE_FILE, present_basis
 from pipeline.reporting.evidence.verification import Finding, verify
 from pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
 from pipeline.reporting.freshness import Made, when_made
-from pipeline.reporting.markup import escaped, filled
+from pipeline.reporting.markup import filled
 from pipeline.reporting.report import write_report
 from rccs.clusters import rccs_of
 from support.errors import SAFEError
@@ -36,34 +35,6 @@ EMPTY = empty(
 )
 
 
-class _Product(NamedTuple):
-    """What the tab makes: a file, what it is and holds, what was done to make it, and whether a browser shows it."""
-
-    file: str
-    title: str
-    what: str
-    verb: str
-    opens: bool
-
-
-REPORT = _Product(
-    REPORT_FILE,
-    "Report",
-    "One HTML file for the safety case, which opens and prints anywhere: each reason with its images, failure rate and "
-    "your verdict, weak spots, the unsafe set, the network before and after retraining, and how all of it was found.",
-    "written",
-    opens=True,
-)
-EXPORT = _Product(
-    EXPORT_ZIP,
-    "Export",
-    "One ZIP file for work in other programs: all failing images, a folder for each reason, a table of them "
-    "(labels.csv), and the report.",
-    "packed",
-    opens=False,
-)
-
-
 class ReportTab:
     """Lay out the tab; `wire` connects its widgets."""
 
@@ -75,11 +46,18 @@ class ReportTab:
         with pane("report-pane") as self.pane:
             with gr.Row(equal_height=True):
                 with gr.Column(elem_classes="safe-product", min_width=300):
-                    gr.HTML(_described(REPORT))
+                    gr.HTML(
+                        "<h3>Report</h3><p>One HTML file for the safety case, which opens and prints anywhere: each "
+                        "reason with its images, failure rate and your verdict, weak spots, the unsafe set, the "
+                        "network before and after retraining, and how all of it was found.</p>"
+                    )
                     self.report_state = gr.HTML(elem_id="report-state")
                     self.report = gr.Button("Write the report", variant="primary", elem_id="report")
                 with gr.Column(elem_classes="safe-product", min_width=300):
-                    gr.HTML(_described(EXPORT))
+                    gr.HTML(
+                        "<h3>Export</h3><p>One ZIP file for work in other programs: all failing images, a folder for "
+                        "each reason, a table of them (labels.csv), and the report.</p>"
+                    )
                     self.export_state = gr.HTML(elem_id="export-state")
                     self.export = gr.Button("Pack the export", elem_id="export-all")
                 with gr.Column(elem_classes=["safe-product", "safe-evidence"], min_width=300):
@@ -127,7 +105,8 @@ class ReportTab:
         return {
             self.status: done(f"{subject} · folder {clusters.image_root.name}", _not_judged(results)),
             self.pane: reveal(),
-            self.report_state: state_of(REPORT, self._settings), self.export_state: state_of(EXPORT, self._settings),
+            self.report_state: state_of(REPORT_FILE, "written", self._settings),
+            self.export_state: state_of(EXPORT_ZIP, "packed", self._settings),
             self.evidence_state: evidence_state(self._settings), self.run: results.run, self.seen: self._stamp(),
             **self.fresh.show(),
         }  # fmt: skip
@@ -194,18 +173,18 @@ class ReportTab:
 # --- In words -------------------------------------------------------------------------------------------------------
 
 
-def state_of(product: _Product, settings: PageSettings) -> str:
-    """When it was made, what has changed since, and links to it, as HTML."""
+def state_of(file: str, verb: str, settings: PageSettings) -> str:
+    """When a file was written or packed, what has changed since, and links to it, as HTML."""
     try:
-        made = when_made(settings.out / product.file, settings.results.digests)
+        made = when_made(settings.out / file, settings.results.digests)
     except SAFEError as error:
         return failed(error)
     if made is None:
-        return filled("page/report/made.html", verb=product.verb)
+        return filled("page/report/made.html", verb=verb)
     when = f"{made.time:%-d %B %Y, %H:%M}"
     return filled(
-        "page/report/made.html", file=product.file, old=made.changed != (), age=_age(made, product), when=when,
-        opens=product.opens, missing=made.missing,
+        "page/report/made.html", file=file, old=made.changed != (), age=_age(made, verb), when=when,
+        opens=file == REPORT_FILE, missing=made.missing,
     )  # fmt: skip
 
 
@@ -230,14 +209,10 @@ def _not_judged(shown: Shown) -> str:
     return f"Not judged yet: {' and '.join(counted)}." if counted else ""
 
 
-def _described(product: _Product) -> str:
-    return f"<h3>{product.title}</h3><p>{escaped(product.what)}</p>"
-
-
-def _age(made: Made, product: _Product) -> str:
+def _age(made: Made, verb: str) -> str:
     """Whether it is as the folder is."""
     if made.changed is None:
-        return f"Was {product.verb} by an earlier version: what has changed since is not known."
+        return f"Was {verb} by an earlier version: what has changed since is not known."
     if not made.changed:
         return "Up to date."
     return f"Out of date: {'; '.join(made.changed)} changed since."
