@@ -135,26 +135,26 @@ def new_rcc(folder: Path, paths: Sequence[str], *, maker: Maker = NOBODY) -> tup
         return editing.make("new", images=images, source=source, target=rcc), rcc
 
 
-def undo_edit(folder: Path, *, number: int | None = None, maker: Maker | None = None) -> Review:
+def undo_edit(folder: Path, *, number: int | None = None, maker: Maker = NOBODY) -> Review:
     """Undo an edit, or take back what was said.
 
     Parameters
     ----------
     number : int, optional
-        The number of the edit; by default the last one by `maker` or, without one, by anyone.
+        The number of the edit; by default the last one by `maker`.
 
     Raises
     ------
     SAFEError
         There is no such edit, or a later edit is about the same images, RCCs or field.
     """
-    with _editing(folder, maker or NOBODY) as editing:
+    with _editing(folder, maker) as editing:
         edits = editing.edits
         done, by_number = standing(edits)[0], {edit.number: edit for edit in edits}
         if number is None:
-            number = max((one for one in done if maker is None or by_number[one].by == maker.by), default=None)
+            number = max((one for one in done if by_number[one].by == maker.by), default=None)
         if number not in done:
-            raise SAFEError(_none("edit to undo", maker, edits))
+            raise SAFEError(_none("edit to undo", edits))
         together = made_as_one(by_number[number], map(by_number.__getitem__, done))
         for edit in together:
             later = [by_number[other] for other in done[done.index(edit.number) + 1 :]]
@@ -169,13 +169,13 @@ def undo_edit(folder: Path, *, number: int | None = None, maker: Maker | None = 
         return editing.review
 
 
-def redo_edit(folder: Path, *, maker: Maker | None = None) -> Review:
-    """Redo the last edit that was undone (SAFEError if there is none, or an edit has been made since)."""
-    with _editing(folder, maker or NOBODY) as editing:
+def redo_edit(folder: Path, *, maker: Maker = NOBODY) -> Review:
+    """Redo the last edit that `maker` has undone (SAFEError if there is none, or an edit has been made since)."""
+    with _editing(folder, maker) as editing:
         edits = editing.edits
-        numbers = [one for one, who in standing(edits)[1] if maker is None or who == maker.by]
+        numbers = [one for one, who in standing(edits)[1] if who == maker.by]
         if not numbers:
-            raise SAFEError(_none("undone edit to redo", maker, edits))
+            raise SAFEError(_none("undone edit to redo", edits))
         undone = [edit for edit in edits if edit.number in numbers]
         last = next(edit for edit in undone if edit.number == numbers[-1])
         for edit in made_as_one(last, undone):
@@ -183,9 +183,8 @@ def redo_edit(folder: Path, *, maker: Maker | None = None) -> Review:
         return editing.review
 
 
-def _none(what: str, maker: Maker | None, edits: Sequence[Edit]) -> str:
-    others = " of yours; edits by others are listed under Edits" if maker is not None and edits else ""
-    return f"There is no {what}{others}."
+def _none(what: str, edits: Sequence[Edit]) -> str:
+    return f"There is no {what}{' of yours; edits by others are listed under Edits' if edits else ''}."
 
 
 @dataclass
