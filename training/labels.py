@@ -397,14 +397,6 @@ def labels_of(folder: Path) -> dict[str, str]:
         return {}
 
 
-def may_be_labelled(folder: Path, run: Run) -> bool:
-    """Whether an unsafe set has labels, or cannot be read, so that it may have some."""
-    try:
-        return any(image.label for image in load_unsafe_set(folder, run).images)
-    except SAFEError:
-        return True
-
-
 # --- What was typed into unsafe_set.csv -------------------------------------------------------------------------
 
 

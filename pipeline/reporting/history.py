@@ -17,11 +17,11 @@ from rccs.profiles import PROFILES_FILE
 from rccs.review.review import has_spot_notes, load_review
 from rccs.spots.rates import RATES_FILE
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE
-from rccs.unsafe_set import SHOWN_FILES
+from rccs.unsafe_set import SHOWN_FILES, load_unsafe_set
 from store.output_folder import check_own, working
 from store.runs import CLUSTERS, KINDS, RETRAINING, SELECTION, Run, open_clusters, present_runs, remove_run, runs_of
 from support.errors import SAFEError
-from training.labels import bring_back_labels, may_be_labelled, take_typed_labels
+from training.labels import bring_back_labels, take_typed_labels
 from training.result import MODEL_FILE, RETRAINING_FILE
 
 KEPT_RUNS = 20
@@ -160,9 +160,12 @@ def prune_runs(folder: Path) -> None:
 def _worked_on(folder: Path, run: Run) -> bool:
     """Whether the engineer has named, judged, edited, labelled or retrained anything."""
     resting = present_runs(folder, run)
-    if RETRAINING in resting or (SELECTION in resting and may_be_labelled(folder, resting[SELECTION])):
+    if RETRAINING in resting:
         return True
     try:
+        unsafe = load_unsafe_set(folder, resting[SELECTION]) if SELECTION in resting else None
+        if unsafe and any(image.label for image in unsafe.images):
+            return True
         review = load_review(folder, original=load_clusters(folder, run))
         return bool(review.notes or review.edits) or has_spot_notes(folder, run)
     except SAFEError:
