@@ -42,8 +42,7 @@ HOUSE = {
     "retrain": "",
     "pipeline": (
         "reporting.markup reporting.material reporting.heatmaps "
-        "reporting.first_page reporting.summary reporting.probes reporting.weak_spots "
-        "reporting.improvement reporting.provenance reporting.rounds reporting.export "
+        "reporting.first_page reporting.improvement reporting.rounds reporting.sections reporting.export "
         "reporting.freshness reporting.evidence.statement reporting.report reporting.evidence.signature "
         "reporting.evidence.basis reporting.evidence.verification "
         "reporting.safety_case reporting.history summaries run_record answers asking heatmaps descriptions moved "

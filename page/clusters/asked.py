@@ -12,7 +12,7 @@ from pipeline.heatmaps import MOST, look, look_at
 from pipeline.probing import probe_reasons
 from pipeline.reporting.heatmaps import heatmap_html, heatmaps_of, panels
 from pipeline.reporting.markup import jpeg_uri
-from pipeline.reporting.probes import probes_html
+from pipeline.reporting.sections import probes_html
 from support.errors import SAFEError
 from support.text import printable
 

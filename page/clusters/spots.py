@@ -11,7 +11,7 @@ from page.pictures import data_uri
 from page.results import Shown
 from page.texts import as_news, in_fields
 from pipeline.reporting.markup import escaped
-from pipeline.reporting.weak_spots import row_html
+from pipeline.reporting.sections import row_html
 from rccs.gifs import spot_gif_path
 from rccs.review.notes import title
 from rccs.review.review import notes_elsewhere

@@ -46,7 +46,7 @@ from pipeline.comparison import explain_failures
 from pipeline.descriptions import mend
 from pipeline.generation import generate_clusters
 from pipeline.reporting.markup import escaped, filled
-from pipeline.reporting.provenance import elbow_svg
+from pipeline.reporting.sections import elbow_svg
 from pipeline.run_record import left_behind, notes_of, nuisance_of
 from pipeline.summaries import cluster_summary, how_found
 from rccs.clusters import run_record

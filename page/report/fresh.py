@@ -7,7 +7,7 @@ from page.form_view import FormView
 from page.forms import remember, remembered
 from page.jobs import Job, PageSettings
 from pipeline.confirmation import confirm
-from pipeline.reporting.weak_spots import confirmation_html
+from pipeline.reporting.sections import confirmation_html
 
 FORM = "confirmation"
 

@@ -21,14 +21,9 @@ from pipeline.reporting.evidence.statement import present_basis
 from pipeline.reporting.export import REPORT_FILE
 from pipeline.reporting.first_page import first_page
 from pipeline.reporting.freshness import made_elements, made_from
-from pipeline.reporting.heatmaps import heatmaps_section
-from pipeline.reporting.improvement import retraining_section
 from pipeline.reporting.markup import filled, picture_uri
 from pipeline.reporting.material import Material, carded
-from pipeline.reporting.provenance import register_section, run_section
-from pipeline.reporting.rounds import rounds_html
-from pipeline.reporting.summary import rccs_section, summary_section
-from pipeline.reporting.weak_spots import confirmation_html, weak_spots_section
+from pipeline.reporting.sections import SECTIONS
 from rccs.clusters import RootCauseClusters, fingerprint, run_record, sample
 from rccs.dbscan.outcome import NOISE
 from rccs.profiles import load_profiles
@@ -55,27 +50,6 @@ SMALLEST_IMAGE = (128, 72)
 def subject(known: Material) -> str:
     """The subject of the report: the end of the image folder's path."""
     return "/".join(known.clusters.home.parts[-2:]).removeprefix("//") or os.fspath(known.clusters.home)
-
-
-# The sections in order: key, title, and the function that writes it; without one, a template of that name says all.
-SECTIONS: tuple[tuple[str, str, Callable[[Material], Markup] | None], ...] = (
-    ("scope", "Scope and operating domain", None),
-    ("summary", "Summary", summary_section),
-    ("reading", "How to read this report", None),
-    ("rccs", "Root cause clusters", rccs_section),
-    ("weak-spots", "Weak spots", weak_spots_section),
-    ("heatmaps", "Where the network looks", heatmaps_section),
-    ("confirmation", "On a fresh test set", lambda known: confirmation_html(known.confirmation, changed=known.changed)),
-    ("register", "Register", register_section),
-    ("noise", "Images in no cluster", None),
-    ("skipped", "Skipped images", None),
-    ("edits", "What was changed by hand", None),
-    ("unsafe-set", "The images to label (the unsafe set)", None),
-    ("retraining", "Retraining", retraining_section),
-    ("rounds", "Rounds", lambda known: rounds_html(known.folder)),
-    ("run", "How the clusters were found", run_section),
-    ("limits", "Limits", None),
-)
 
 
 def write_report(folder: Path, *, basis: str | None = None, progress: Progress = no_progress) -> Path:

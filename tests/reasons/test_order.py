@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.reporting.weak_spots import row_html
+from pipeline.reporting.sections import row_html
 from reasons.comparison import Comparison, Reasons
 from reasons.order import order_of
 from tests.helpers.small_models import clusters_of

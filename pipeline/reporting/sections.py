@@ -1,0 +1,203 @@
+"""The report's sections, and their order."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from pipeline.reporting.heatmaps import heatmaps_section
+from pipeline.reporting.improvement import retraining_section
+from pipeline.reporting.markup import filled, picture_uri
+from pipeline.reporting.material import LOOSE, Material, carded
+from pipeline.reporting.rounds import rounds_html
+from rccs.clusters import RootCauseClusters, rccs_of
+from rccs.dbscan.outcome import NOISE
+from rccs.image_map import load_map, map_points
+from rccs.nearness import rcc_centres
+from rccs.review.notes import REGISTER
+from rccs.review.review import notes_elsewhere
+from rccs.spots.rates import by_excess
+from rccs.spots.weak_spots import levels_of
+from reasons.probes import Probe
+from reasons.register import Entry
+
+MOST_MAPPED = 4000  # points on the map
+MOST_NUMBERED = 20  # RCCs on the map
+# Distinguishable with colour blindness as well (Okabe and Ito, 2008); the last four are darker.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6000", "#5b3f8c", "#005f4b", "#a33b20")
+NOISE_COLOUR = "#8a94a0"
+SMALL = (96, 70)  # pixels and quality of pictures in a row
+MOST_OVERLAPS = 5  # RCCs named with a weak spot
+WIDTH, HEIGHT, LEFT, BOTTOM = 420, 156, 40, 132  # of a probe's curve, and where its axes are
+
+
+def summary_section(known: Material) -> Markup:
+    """A row for each RCC, and the map."""
+    clusters = known.clusters
+    common = {rcc: _common(known, rcc) for rcc in clusters.groups}
+    return filled(
+        "summary.html", known=known, rccs=by_excess(clusters.groups, known.rates), common=common, loose=LOOSE,
+        steady=bool(clusters.steadiness and rccs_of(clusters)), carded=set(carded(clusters, known.rates)),
+        **_map(known),
+    )  # fmt: skip
+
+
+def _common(known: Material, rcc: int) -> list[str]:
+    """What the images of a group have in common, and what most of an RCC's are taken for, as far as it is known."""
+    confusion = known.clusters.confusion_of(rcc) if rcc != NOISE else ""
+    return [text for text in (known.profiles.get(rcc, ""), confusion) if text]
+
+
+def _map(known: Material) -> dict[str, Any]:
+    """All images as points, similar images close together; laid out by PCA if no map is stored."""
+    clusters, rccs = known.clusters, rccs_of(known.clusters)
+    stored = load_map(known.folder, clusters)
+    xy = stored.xy if stored else map_points(clusters, method="pca")
+    if len(xy) < 3:
+        return {}
+    colour = {rcc: COLOURS[i % len(COLOURS)] for i, rcc in enumerate(rccs)} | {NOISE: NOISE_COLOUR}
+    drawn = np.unique(np.linspace(0, len(xy) - 1, MOST_MAPPED).astype(int))
+    width, height, edge = 720, 470, 14
+    # Fills the drawing in both directions, except a direction without extent
+    low, high = xy.min(axis=0), xy.max(axis=0)
+    filling = np.where(high > low, (xy - low) / np.where(high > low, high - low, np.inf), xy)
+    places = edge + np.column_stack([filling[:, 0], 1 - filling[:, 1]]) * [width - 2 * edge, height - 2 * edge]
+    return {
+        # Small RCCs last would be hidden by large ones
+        "clouds": [(colour[rcc], places[drawn[clusters.labels[drawn] == rcc]]) for rcc in reversed(clusters.groups)],
+        "numbers": {rcc: np.median(places[clusters.labels == rcc], axis=0) for rcc in rccs[:MOST_NUMBERED]},
+        "how": "UMAP" if stored and stored.method == "umap" else "the first two principal components",
+        **{"n_rccs": len(rccs), "n_colours": len(COLOURS), "n_drawn": len(drawn), "width": width, "height": height},
+    }
+
+
+def rccs_section(known: Material) -> Markup:
+    """A card for each RCC that there is room for."""
+    rccs = carded(known.clusters, known.rates)
+    rest, centres = len(rccs_of(known.clusters)) - len(rccs), rcc_centres(known.clusters)
+    return filled("rccs.html", known=known, rccs=rccs, rest=rest, centres=centres, loose=LOOSE)
+
+
+def weak_spots_section(known: Material) -> Markup:
+    """A row for each weak spot with its rates and the engineer's judgement; or why there are none."""
+    reasons = known.reasons
+    return filled(
+        "weak_spots.html", known=known, reasons=reasons, most_overlaps=MOST_OVERLAPS,
+        row=_in_a_row(known), probes=_probes(known), levels=levels_of(reasons.spots),
+        elsewhere=notes_elsewhere(known.spot_notes, (spot.conditions for spot in reasons.spots)),
+    )  # fmt: skip
+
+
+def _probes(known: Material) -> list[tuple[str, Markup]]:
+    """What probes say of the weak spots and RCCs that are there, with their names."""
+    names = {spot.conditions: spot.where for spot in known.reasons.spots}
+    names |= {subject: known.title(rcc) for rcc, subject in known.review.subjects.items()}
+    by_subject = itertools.groupby(known.probes, lambda probe: probe.subject)
+    return [(names[subject], probes_html(list(own))) for subject, own in by_subject if subject in names]
+
+
+def row_html(told: str, pictures: Mapping[str, str]) -> Markup:
+    """Failing images in a row (see `reasons.comparison.Reasons.in_a_row`), each path with its picture's address."""
+    return filled("in_a_row.html", told=told, pictures=pictures)
+
+
+def _in_a_row(known: Material) -> Markup:
+    told, paths = known.reasons.in_a_row(known.clusters) or ("", [])
+    pictures = {path: picture_uri(known.clusters.image_root / path, *SMALL) for path in paths}
+    return row_html(told, pictures) if told else Markup()
+
+
+def confirmation_html(found: Mapping[str, Any], *, changed: bool) -> Markup:
+    """The facts of a confirmation (see `pipeline.confirmation`); without any, that no fresh test set was asked.
+
+    Parameters
+    ----------
+    changed : bool
+        RCCs were edited since.
+    """
+    return filled("confirmation.html", found=found, changed=changed)
+
+
+def probes_html(probes: Sequence[Probe]) -> Markup:
+    """The clearest probe of a reason with its curve, and the others; empty without any."""
+    return filled("probes.html", probes=probes, curve=_curve(probes[0])) if probes else Markup()
+
+
+def _curve(found: Probe) -> Markup:
+    """The share of right images that stay right, by the attribute, as an SVG drawing; empty if none was changed."""
+    steps = found.curve
+    if not steps:
+        return Markup()
+    ends = [found.failing_low, found.failing_high, *(step.value for step in steps)]
+    low, high = min(ends), max(ends)
+
+    def across(value: float) -> float:
+        return round(LEFT + (value - low) / ((high - low) or 1) * (WIDTH - LEFT - 12), 1)
+
+    def line(turned: Sequence[float]) -> str:
+        points = zip(steps, turned, strict=True)
+        return " ".join(f"{across(step.value)},{10 + n / step.tested * (BOTTOM - 10):.1f}" for step, n in points)
+
+    return filled(
+        "probe.svg", width=WIDTH, height=HEIGHT, left=LEFT, bottom=BOTTOM, found=found, low=low, high=high,
+        band=(across(found.failing_low), across(found.failing_high)), own=line([step.turned for step in steps]),
+        other=line([step.otherwise for step in steps]), limit=None if found.limit is None else across(found.limit),
+    )  # fmt: skip
+
+
+def run_section(known: Material) -> Markup:
+    """The features, the settings tried and chosen, and how steady the RCCs are."""
+    return filled("run.html", known=known, curve=elbow_svg(known.review.original))
+
+
+def register_section(known: Material) -> Markup:
+    """A row for each reason of which anything is said, and what a safety case would ask for."""
+    entries = known.register
+    said = [(one, _said(one)) for one in entries if any(getattr(one.note, field) for field in REGISTER)]
+    missing = [f"{one.reason}: {text}" for one in entries for text in one.missing]
+    return filled("register.html", said=said, missing=missing)
+
+
+def _said(entry: Entry) -> list[tuple[str, str]]:
+    """The fields that are filled in, each with its name."""
+    said = ((known.title, getattr(entry.note, field)) for field, known in REGISTER.items() if field != "status")
+    return [(title, text) for title, text in (*said, ("Fresh test set", entry.fresh)) if text]
+
+
+def elbow_svg(clusters: RootCauseClusters) -> Markup:
+    """The k-distance curve with its knee and the chosen eps, as an SVG drawing in the colour of the text around it."""
+    curve = clusters.k_distances
+    if len(curve) < 2 or curve[-1] <= 0:
+        return Markup("")
+    width, height, left, bottom = 560, 240, 46, 206
+    ranks = np.unique(np.linspace(0, len(curve) - 1, 300).astype(int))
+    x = left + np.arange(len(curve)) / (len(curve) - 1) * (width - left - 10)
+    y = 10 + (1 - np.append(curve, min(clusters.eps, curve[-1])) / curve[-1]) * (bottom - 10)
+    return filled(
+        "elbow.svg", clusters=clusters, curve=curve, width=width, height=height, left=left, bottom=bottom,
+        line=" ".join(f"{x[rank]:.1f},{y[rank]:.1f}" for rank in ranks), eps=round(float(y[-1]), 1),
+        knee=None if clusters.knee is None else round(float(x[clusters.knee]), 1),
+    )  # fmt: skip
+
+
+# The sections in order: key, title, and the function that writes it; without one, a template of that name says all.
+SECTIONS: tuple[tuple[str, str, Callable[[Material], Markup] | None], ...] = (
+    ("scope", "Scope and operating domain", None),
+    ("summary", "Summary", summary_section),
+    ("reading", "How to read this report", None),
+    ("rccs", "Root cause clusters", rccs_section),
+    ("weak-spots", "Weak spots", weak_spots_section),
+    ("heatmaps", "Where the network looks", heatmaps_section),
+    ("confirmation", "On a fresh test set", lambda known: confirmation_html(known.confirmation, changed=known.changed)),
+    ("register", "Register", register_section),
+    ("noise", "Images in no cluster", None),
+    ("skipped", "Skipped images", None),
+    ("edits", "What was changed by hand", None),
+    ("unsafe-set", "The images to label (the unsafe set)", None),
+    ("retraining", "Retraining", retraining_section),
+    ("rounds", "Rounds", lambda known: rounds_html(known.folder)),
+    ("run", "How the clusters were found", run_section),
+    ("limits", "Limits", None),
+)
