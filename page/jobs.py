@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +62,7 @@ class Where(NamedTuple):
 NOWHERE = Where()
 
 
+@dataclass(eq=False)
 class Job:
     """Long work in a thread of its own, which goes on when the browser that started it is closed.
 
@@ -76,20 +78,17 @@ class Job:
         The page of its analysis.
     """
 
-    def __init__(
-        self, tab: str, number: int, work: Callable[["Job"], object], turn: "Turn | None" = None, where: Where = NOWHERE
-    ):
-        self.tab = tab
-        self.number = number
-        self.drawing = ""
-        self.outcome: SAFEError | str | None = None  # what went wrong, once it is finished
-        self._latest = ("Starting", 0, 0)
-        self._pace = Pace()
-        self._cancelled = threading.Event()
-        self._finished = threading.Event()
-        self._work = work
-        self._turn = turn
-        self.where = where
+    tab: str
+    number: int
+    work: Callable[["Job"], object]
+    turn: "Turn | None" = None
+    where: Where = NOWHERE
+    drawing: str = ""
+    outcome: SAFEError | str | None = None  # what went wrong, once it is finished
+    _latest: tuple[str, int, int] = ("Starting", 0, 0)
+    _pace: Pace = field(default_factory=Pace)
+    _cancelled: threading.Event = field(default_factory=threading.Event)
+    _finished: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
         # A daemon: work that is cut off when the page is shut down resumes from the cache.
@@ -102,7 +101,7 @@ class Job:
             while self._before():
                 self.progress(WAITING, 0, 0)
                 self._cancelled.wait(0.1)
-            self._work(self)
+            self.work(self)
         except SAFEError as error:
             self.outcome = error
         except _Stopped:
@@ -114,7 +113,7 @@ class Job:
 
     def _before(self) -> list["Job"]:
         """The jobs of other analyses that are done first."""
-        line = [job for job in self._turn.line if not job.finished(0)] if self._turn else []
+        line = [job for job in self.turn.line if not job.finished(0)] if self.turn else []
         return line[: line.index(self)] if self in line else []
 
     def progress(self, what: str, done: int, total: int) -> None:

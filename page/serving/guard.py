@@ -9,6 +9,7 @@ bounded, guessing a password takes time, and whatever goes wrong further in ends
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -77,6 +78,7 @@ class _Line:
         self.turn = asyncio.Lock()
 
 
+@dataclass
 class Guard:
     """ASGI middleware that lets through what the page itself asks for.
 
@@ -92,22 +94,15 @@ class Guard:
         and, on the pages of an analysis, below the folder that it gives by the analysis's name.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        hosts: frozenset[str] | None,
-        folders: tuple[Path, ...],
-        of_analysis: Callable[[str], Path],
-    ):
-        self._app = app
-        self._hosts = hosts
-        self._folders = folders
-        self._of_analysis = of_analysis
-        self._lines: OrderedDict[str, _Line] = OrderedDict()
+    app: ASGIApp
+    hosts: frozenset[str] | None
+    folders: tuple[Path, ...]
+    of_analysis: Callable[[str], Path]
+    _lines: OrderedDict[str, _Line] = field(default_factory=OrderedDict, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})  # the page uses none
@@ -143,12 +138,12 @@ class Guard:
         elif path.strip("/") == "login" and method == "POST":
             await self._login(scope, _bounded(receive), send)
         else:
-            await self._app(scope, _bounded(receive), send)
+            await self.app(scope, _bounded(receive), send)
 
     def _refusal(self, method: str, path: str, headers: Headers) -> tuple[int, str] | None:
         """Why a request is refused, with the status to say so; None where it is not."""
         host = headers.get("host", "")
-        if self._hosts is not None and _name_of(host) not in self._hosts:
+        if self.hosts is not None and _name_of(host) not in self.hosts:
             return 403, "This page answers on this machine only, as localhost or 127.0.0.1."
         if _is_foreign(method, path, host, headers):
             return 403, "Requests from other pages are refused."
@@ -175,7 +170,7 @@ class Guard:
     def _gives_out(self, analysis: str, name: str) -> bool:
         """Whether a file lies where the page of an analysis gives files out, all links followed."""
         try:
-            folders = (*self._folders, self._of_analysis(analysis))
+            folders = (*self.folders, self.of_analysis(analysis))
             path = Path(name)
             if not path.is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
                 return False
@@ -204,7 +199,7 @@ class Guard:
         line.length += 1
         try:
             async with line.turn:
-                await self._app(scope, receive, delayed)
+                await self.app(scope, receive, delayed)
         finally:
             line.length -= 1
 

@@ -7,6 +7,7 @@ and jobs. What all have in common are the process, its one turn for long work, a
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -77,6 +78,7 @@ class _Mounted:
             await self.closed.wait()
 
 
+@dataclass
 class Mounts:
     """The pages that are open.
 
@@ -95,21 +97,13 @@ class Mounts:
         That the page of `home` lies below.
     """
 
-    def __init__(
-        self,
-        home: Path,
-        top: PageSettings,
-        prepare: Callable[[Path, Turn], PageSettings],
-        build: Callable[[PageSettings], FastAPI],
-        path: str = "",
-    ):
-        self._home = home
-        self._top = top
-        self._prepare = prepare
-        self._build = build
-        self._path = path
-        self._opening = asyncio.Lock()
-        self._open: dict[str, _Mounted] = {}  # of about 6 MiB each
+    home: Path
+    top: PageSettings
+    prepare: Callable[[Path, Turn], PageSettings]
+    build: Callable[[PageSettings], FastAPI]
+    path: str = ""
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _open: dict[str, _Mounted] = field(default_factory=dict, init=False)  # of about 6 MiB each
 
     async def page(self, name: str, path: str) -> ASGIApp | None:
         """The page of an analysis, to answer a request for a path on it; None where there is no such analysis.
@@ -119,12 +113,12 @@ class Mounts:
         SAFEError
             The analysis cannot be shown.
         """
-        if path == "/" and folder_of(self._home, name) is None:
+        if path == "/" and folder_of(self.home, name) is None:
             self.close(name)
         mounted = self._open.get(name) or await self._mount(name)
         if mounted is None:
             return None
-        prefix = self._path + address_of(name).rstrip("/")  # encoded, as the page's own addresses are derived from it
+        prefix = self.path + address_of(name).rstrip("/")  # encoded, as the page's own addresses are derived from it
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             await mounted.app({**scope, "root_path": prefix, "path": prefix + path}, receive, send)
@@ -140,16 +134,16 @@ class Mounts:
             The analysis cannot be shown.
         """
         shown = name == TOP or name in self._open or await self._mount(name)
-        return self._home if name == TOP else folder_of(self._home, name) if shown else None
+        return self.home if name == TOP else folder_of(self.home, name) if shown else None
 
     async def _mount(self, name: str) -> _Mounted | None:
         async with self._opening:
             if name in self._open:
                 return self._open[name]
-            if (folder := folder_of(self._home, name)) is None:
+            if (folder := folder_of(self.home, name)) is None:
                 return None
-            settings = await asyncio.to_thread(self._prepare, folder, self._top.jobs.turn)
-            mounted = _Mounted(self._build(settings), settings.jobs)
+            settings = await asyncio.to_thread(self.prepare, folder, self.top.jobs.turn)
+            mounted = _Mounted(self.build(settings), settings.jobs)
             await mounted.begin()
             self._open[name] = mounted
             return mounted
@@ -174,9 +168,9 @@ class Mounts:
         SAFEError
             One is running.
         """
-        with self._top.jobs.turn.lock:
+        with self.top.jobs.turn.lock:
             if state := self.at_work(name):
-                title = title_of(self._home, name)
+                title = title_of(self.home, name)
                 raise SAFEError(f"{title} is at work ({state}). Wait until it has finished, or stop it there.")
             yield
             if jobs := self._jobs_of(name):
@@ -184,6 +178,6 @@ class Mounts:
 
     def _jobs_of(self, name: str) -> Jobs | None:
         if name == TOP:
-            return self._top.jobs
+            return self.top.jobs
         mounted = self._open.get(name)
         return mounted.jobs if mounted else None
