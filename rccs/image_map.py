@@ -11,11 +11,9 @@ Sources: McInnes et al., arXiv 1802.03426 (UMAP). The paper has no map; it is co
 import base64
 import contextlib
 import hashlib
-import importlib.util
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -47,45 +45,26 @@ MOST_FILTERS = 40  # 20,000 images with as many are 1 MB
 UNKNOWN = 255
 
 
-class MapPositions(NamedTuple):
-    """The positions of the images on the map.
-
-    Attributes
-    ----------
-    xy : ndarray of shape (n_images, 2), float32
-        Between 0 and 1, at the same scale in both directions; row i belongs to `paths[i]`.
-    method : "umap" or "pca"
-    """
-
-    xy: np.ndarray
-    method: str
-
-
-def map_method() -> str:
-    """The method for maps on this machine: "umap" if umap-learn is installed, otherwise "pca"."""
-    return "umap" if importlib.util.find_spec("umap") else "pca"
-
-
-def map_points(clusters: RootCauseClusters, *, method: str | None = None) -> np.ndarray:
+def map_points(clusters: RootCauseClusters) -> np.ndarray:
     """Positions of the images in the plane, similar images close together; the same for the same images.
 
-    Parameters
-    ----------
-    method : "umap" or "pca", optional
-        By default `map_method()`. If the images are too few or too similar for UMAP, PCA is used.
+    They are from UMAP; if the images are too few or too similar for it, from PCA.
 
     Returns
     -------
     ndarray of shape (n_images, 2), float32
-        Between 0 and 1.
+        Between 0 and 1, at the same scale in both directions; row i belongs to `paths[i]`.
     """
-    # Points are from PCA, the largest component first, so nothing is fitted.
-    plane = np.pad(clusters.points[:, :2], ((0, 0), (0, max(0, 2 - clusters.points.shape[1]))))
+    plane = plane_points(clusters)
     # UMAP leaves points on a line there, and then divides by their extent across it, which is 0.
     spread = len(plane) > UMAP_NEIGHBOURS and np.ptp(plane, axis=0).all()
-    if spread and (method or map_method()) == "umap":
-        return _scaled(_umap(clusters.points, START_WIDTH * _scaled(plane)))
-    return _scaled(plane)
+    return _scaled(_umap(clusters.points, START_WIDTH * plane)) if spread else plane
+
+
+def plane_points(clusters: RootCauseClusters) -> np.ndarray:
+    """Positions by the first two principal components, as `map_points` gives them, at once."""
+    # Points are from PCA, the largest component first, so nothing is fitted.
+    return _scaled(np.pad(clusters.points[:, :2], ((0, 0), (0, max(0, 2 - clusters.points.shape[1])))))
 
 
 def _umap(points: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -123,29 +102,28 @@ def _scaled(xy: np.ndarray) -> np.ndarray:
 # --- The file ---------------------------------------------------------------------------------------------------
 
 
-def stored_map(folder: Path, clusters: RootCauseClusters) -> MapPositions:
+def stored_map(folder: Path, clusters: RootCauseClusters) -> np.ndarray:
     """The map in a folder; if there is none, it is computed, and saved if the folder can be written to."""
     known = load_map(folder, clusters)
     if known is not None:
         return known
-    method = map_method()
-    positions = MapPositions(map_points(clusters, method=method), method)
+    xy = map_points(clusters)
     with contextlib.suppress(SAFEError):  # a map that cannot be saved can still be displayed
-        save_map(folder, clusters, positions)
-    return positions
+        save_map(folder, clusters, xy)
+    return xy
 
 
-def save_map(folder: Path, clusters: RootCauseClusters, positions: MapPositions) -> None:
+def save_map(folder: Path, clusters: RootCauseClusters, xy: np.ndarray) -> None:
     """Write `map.npz` as a run (SAFEError if it cannot be written)."""
-    stamp = np.array(_stamp(clusters, positions.method))
-    files: dict[str, Writer] = {MAP_FILE: lambda path: np.savez(path, xy=positions.xy, stamp=stamp)}
+    stamp = np.array(_stamp(clusters))
+    files: dict[str, Writer] = {MAP_FILE: lambda path: np.savez(path, xy=xy, stamp=stamp)}
     runs = present_runs(folder)
     if CLUSTERS in runs:
         add_run(folder, MAP, files, clusters=runs[CLUSTERS].itself, instead_of=runs.get(MAP))
 
 
-def load_map(folder: Path, clusters: RootCauseClusters) -> MapPositions | None:
-    """The map in a folder; None if it is missing, damaged, of other images, or made with another method.
+def load_map(folder: Path, clusters: RootCauseClusters) -> np.ndarray | None:
+    """The map in a folder; None if it is missing, damaged, of other images, or of another version.
 
     It does not depend on the labels, so edits do not change the map.
     """
@@ -153,13 +131,12 @@ def load_map(folder: Path, clusters: RootCauseClusters) -> MapPositions | None:
         stored = read_arrays(run_file(present_runs(folder)[MAP], MAP_FILE))
     except DAMAGED:
         return None  # it can be computed again
-    method = map_method()
-    return MapPositions(stored["xy"], method) if str(stored["stamp"]) == _stamp(clusters, method) else None
+    return stored["xy"] if str(stored["stamp"]) == _stamp(clusters) else None
 
 
-def _stamp(clusters: RootCauseClusters, method: str) -> str:
+def _stamp(clusters: RootCauseClusters) -> str:
     """Identifies the content of a map: the images, their points, the method and its version."""
-    digest = hashlib.blake2b(f"{MAP_VERSION} {method}".encode(), digest_size=16)
+    digest = hashlib.blake2b(f"{MAP_VERSION} umap".encode(), digest_size=16)
     digest.update("\n".join(clusters.paths).encode("utf-8", "surrogateescape"))
     digest.update(np.ascontiguousarray(clusters.points).tobytes())
     return digest.hexdigest()
@@ -169,19 +146,21 @@ def _stamp(clusters: RootCauseClusters, method: str) -> str:
 
 
 def map_record(
-    clusters: RootCauseClusters, positions: MapPositions, notes: Mapping[int, RccNote], original: RootCauseClusters
+    clusters: RootCauseClusters, xy: np.ndarray, notes: Mapping[int, RccNote], original: RootCauseClusters
 ) -> dict:
     """The map for JSON: 10,000 images take less than 1 MB, however long their names are.
 
     Parameters
     ----------
+    xy : ndarray of shape (n_images, 2), float32
+        Of `map_points`.
     original : RootCauseClusters
         Before the engineer's edits. RCCs that it has keep the colours that they had there.
 
     Returns
     -------
     dict
-        `method`; `steps`, the largest coordinate, all of them integers from 0; `x`, `y` (upwards) and `rcc` (−1 is
+        `steps`, the largest coordinate, all of them integers from 0; `x`, `y` (upwards) and `rcc` (−1 is
         noise), `packed` as uint16, uint16 and int32; `name` (the file name as plain text, shortened in the middle), a
         list with an entry per image in the order of `paths`; `told`, what the DNN took each image for, if that is
         known; `between`, a clause on each image that is near another RCC than its own, by the index as text; `bulk`,
@@ -189,12 +168,11 @@ def map_record(
         `rcc`, `size`, `at`, the index of the image in the middle of the RCC on the map, `colour` (see `colour_apart`)
         and what `rcc_words` gives.
     """
-    grid = np.rint(positions.xy * STEPS).astype("<u2")
+    grid = np.rint(xy * STEPS).astype("<u2")
     groups = clusters.groups
-    middles = [_middle(positions.xy, np.flatnonzero(clusters.labels == rcc)) for rcc in groups]
-    colour_of = _colours(clusters, original, positions.xy)
+    middles = [_middle(xy, np.flatnonzero(clusters.labels == rcc)) for rcc in groups]
+    colour_of = _colours(clusters, original, xy)
     return {
-        "method": positions.method,
         "steps": STEPS,
         "x": packed(grid[:, 0]),
         "y": packed(grid[:, 1]),

@@ -14,7 +14,7 @@ from pipeline.reporting.material import LOOSE, Material, carded
 from pipeline.reporting.rounds import rounds_html
 from rccs.clusters import RootCauseClusters, rccs_of
 from rccs.dbscan.outcome import NOISE
-from rccs.image_map import load_map, map_points
+from rccs.image_map import load_map, plane_points
 from rccs.nearness import rcc_centres
 from rccs.review.notes import REGISTER
 from rccs.review.review import notes_elsewhere
@@ -54,7 +54,7 @@ def _map(known: Material) -> dict[str, Any]:
     """All images as points, similar images close together; laid out by PCA if no map is stored."""
     clusters, rccs = known.clusters, rccs_of(known.clusters)
     stored = load_map(known.folder, clusters)
-    xy = stored.xy if stored else map_points(clusters, method="pca")
+    xy = plane_points(clusters) if stored is None else stored
     if len(xy) < 3:
         return {}
     colour = {rcc: COLOURS[i % len(COLOURS)] for i, rcc in enumerate(rccs)} | {NOISE: NOISE_COLOUR}
@@ -68,7 +68,7 @@ def _map(known: Material) -> dict[str, Any]:
         # Small RCCs last would be hidden by large ones
         "clouds": [(colour[rcc], places[drawn[clusters.labels[drawn] == rcc]]) for rcc in reversed(clusters.groups)],
         "numbers": {rcc: np.median(places[clusters.labels == rcc], axis=0) for rcc in rccs[:MOST_NUMBERED]},
-        "how": "UMAP" if stored and stored.method == "umap" else "the first two principal components",
+        "how": "the first two principal components" if stored is None else "UMAP",
         **{"n_rccs": len(rccs), "n_colours": len(COLOURS), "n_drawn": len(drawn), "width": width, "height": height},
     }
 

@@ -4,7 +4,6 @@
 `FAKE_PEAK` names a file to which the most memory that the process had is written, in bytes.
 `FAKE_HELD` names a file: while it is there, no GIFs are drawn.
 `FAKE_FULL` names a file: while it is there, the disk is full.
-`FAKE_MAP` is how the map is drawn, by default by PCA: to import and compile UMAP takes ten seconds.
 `FAKE_PICTURES` is how many thumbnails the page keeps, instead of `page.pictures.MOST_PICTURES`.
 """
 
@@ -35,7 +34,7 @@ def main() -> int:
         return network(pixels)
 
     network.stand_in(run)
-    image_map.map_method = lambda: os.environ.get("FAKE_MAP", "pca")
+    image_map._umap = lambda points, start: start  # to import and compile UMAP takes ten seconds
     draw, held = write_gifs, os.environ.get("FAKE_HELD", "")
 
     def write_gifs(*arguments, **named):

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.descriptions import show_present
 from rccs.clusters import RootCauseClusters, fingerprint, save_clusters
-from rccs.image_map import MapPositions, load_map, map_method, map_points, save_map
+from rccs.image_map import load_map, plane_points, save_map
 from rccs.review.edits import merge_rccs, move_images
 from rccs.review.notes import RccNote, SpotNote
 from rccs.review.review import all_edits, load_review, load_spot_notes, set_note
@@ -28,7 +28,7 @@ def compute(clusters: RootCauseClusters, folder: Path) -> None:
     """RCCs with a map and a weak spot."""
     run = save_clusters(clusters, folder)
     save_reasons(Reasons((DARK,), (np.arange(8),), None, 0.3), clusters, folder, run)
-    save_map(folder, clusters, MapPositions(map_points(clusters, method="pca"), map_method()))
+    save_map(folder, clusters, plane_points(clusters))
 
 
 def review(folder: Path) -> None:
@@ -83,7 +83,7 @@ def known_of(folder: Path) -> dict[str, Any]:
         "edits": all_edits(folder, reviewed),
         "notes on weak spots": load_spot_notes(folder),
         "weak spots": reasons.spots,
-        "map": load_map(folder, reviewed.original).xy.tolist(),
+        "map": load_map(folder, reviewed.original).tolist(),
         "improvement": os.path.relpath(unsafe.improvement_root, folder),
         "unsafe set": unsafe.images,
         "model": retraining_of(folder, reviewed).digest,

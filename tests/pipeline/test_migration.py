@@ -96,7 +96,8 @@ def told(folder: Path) -> dict:
     unsafe = load_unsafe_set(folder) if SELECTION in runs else None
     retraining = retraining_of(folder, review) if RETRAINING in runs else None
     offer = nuisance_of(folder)
-    positions = load_map(folder, review.original) or load_map(folder, review.clusters)
+    found = (load_map(folder, clusters) for clusters in (review.original, review.clusters))
+    positions = next((one for one in found if one is not None), None)
     return {
         "fingerprint": fingerprint(review.original),
         "image_root": str(review.original.image_root),
@@ -115,7 +116,7 @@ def told(folder: Path) -> dict:
         "left_behind": left_behind(folder),
         "offer": offer and dict(zip(("name", "sentence"), offer, strict=True)),
         "predictions": run_record(folder).get("predictions", {}).get("tested"),
-        "map": None if positions is None else np.round(positions.xy, 4).tolist(),
+        "map": None if positions is None else np.round(positions, 4).tolist(),
         "unsafe": unsafe
         and {
             "root": str(unsafe.improvement_root),

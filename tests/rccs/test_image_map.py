@@ -18,13 +18,13 @@ from rccs.image_map import (
     MOST_FILTERS,
     STEPS,
     UNKNOWN,
-    MapPositions,
     colour_apart,
     load_map,
     map_filters,
     map_points,
     map_record,
     map_shades,
+    plane_points,
     stored_map,
 )
 from rccs.nearness import by_closeness, most_similar, nearest_rccs
@@ -55,18 +55,16 @@ def unpacked(text: str, kind: str) -> list[int]:
 
 @pytest.fixture
 def without_umap(monkeypatch):
-    monkeypatch.setattr(maps, "map_method", lambda: "pca")
+    monkeypatch.setattr(maps, "_umap", lambda points, start: start)
 
 
 # --- Positions --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["pca", pytest.param("umap", marks=pytest.mark.slow)])
-def test_every_image_has_a_place_in_the_unit_square_and_rccs_lie_apart(clusters, method):
-    if method == "umap":
-        pytest.importorskip("umap")
+@pytest.mark.parametrize("positions", [plane_points, pytest.param(map_points, marks=pytest.mark.slow)])
+def test_every_image_has_a_place_in_the_unit_square_and_rccs_lie_apart(clusters, positions):
     big = many(clusters, 120)
-    xy = map_points(big, method=method)
+    xy = positions(big)
     assert xy.shape == (120, 2)
     assert xy.dtype == np.float32
     assert xy.min() >= 0
@@ -75,15 +73,14 @@ def test_every_image_has_a_place_in_the_unit_square_and_rccs_lie_apart(clusters,
     centres = np.array([xy[big.labels == rcc].mean(axis=0) for rcc in range(3)])
     spread = max(xy[big.labels == rcc].std() for rcc in range(3))
     assert min(np.linalg.norm(centres[i] - centres[j]) for i, j in ((0, 1), (0, 2), (1, 2))) > spread
-    assert map_points(big, method=method).tolist() == xy.tolist()
+    assert positions(big).tolist() == xy.tolist()
 
 
 def test_equal_images_and_points_of_one_component_have_a_map(clusters):
     flat = dataclasses.replace(clusters, points=np.zeros((26, 1), np.float32))
-    assert map_points(flat, method="pca").tolist() == [[0.5, 0.5]] * 26
-    if maps.map_method() == "umap":
-        line = dataclasses.replace(clusters, points=np.arange(26, dtype=np.float32)[:, None])
-        assert np.isfinite(map_points(line)).all()
+    assert map_points(flat).tolist() == [[0.5, 0.5]] * 26
+    line = dataclasses.replace(clusters, points=np.arange(26, dtype=np.float32)[:, None])
+    assert np.isfinite(map_points(line)).all()
 
 
 def test_a_map_is_drawn_once_and_edits_leave_it_as_it_is(clusters, tmp_path, without_umap, monkeypatch):
@@ -91,9 +88,9 @@ def test_a_map_is_drawn_once_and_edits_leave_it_as_it_is(clusters, tmp_path, wit
     save_clusters(clusters, tmp_path)
     drawn = stored_map(tmp_path, clusters)
     monkeypatch.setattr(maps, "map_points", lambda *_, **__: pytest.fail("drawn again"))
-    assert stored_map(tmp_path, clusters).xy.tolist() == drawn.xy.tolist()
+    assert stored_map(tmp_path, clusters).tolist() == drawn.tolist()
     edited = dataclasses.replace(clusters, labels=np.zeros(26, int))
-    assert load_map(tmp_path, edited).xy.tolist() == drawn.xy.tolist()
+    assert load_map(tmp_path, edited).tolist() == drawn.tolist()
 
 
 def test_a_map_of_other_images_or_damaged_is_drawn_anew(clusters, tmp_path, without_umap):
@@ -105,7 +102,7 @@ def test_a_map_of_other_images_or_damaged_is_drawn_anew(clusters, tmp_path, with
     kept = in_run(tmp_path, MAP_FILE)
     kept.write_bytes(kept.read_bytes()[:-1])
     assert load_map(tmp_path, clusters) is None
-    assert stored_map(tmp_path, clusters).method == "pca"
+    assert stored_map(tmp_path, clusters).tolist() == plane_points(clusters).tolist()
     assert load_map(tmp_path, clusters) is not None
     assert not kept.exists()
 
@@ -115,8 +112,7 @@ def test_a_map_of_other_images_or_damaged_is_drawn_anew(clusters, tmp_path, with
 
 def test_the_record_says_of_every_image_where_it_lies_and_of_every_rcc_what_it_is_called(clusters):
     xy = np.tile(np.linspace(0, 1, 26, dtype=np.float32)[:, None], 2)
-    record = map_record(clusters, MapPositions(xy, "pca"), {1: RccNote(1, "<b>snow</b>", "", "safe")}, clusters)
-    assert record["method"] == "pca"
+    record = map_record(clusters, xy, {1: RccNote(1, "<b>snow</b>", "", "safe")}, clusters)
     assert unpacked(record["x"], "<u2") == np.rint(np.linspace(0, 1, 26) * record["steps"]).astype(int).tolist()
     assert record["x"] == record["y"]
     assert unpacked(record["rcc"], "<i4") == clusters.labels.tolist()
@@ -140,7 +136,7 @@ def test_rccs_keep_their_colours_when_others_are_merged_or_made(clusters):
     edited = dataclasses.replace(clusters, labels=labels)
 
     def colours(of):
-        return {rcc["rcc"]: rcc["colour"] for rcc in map_record(of, MapPositions(xy, "pca"), {}, clusters)["rccs"]}
+        return {rcc["rcc"]: rcc["colour"] for rcc in map_record(of, xy, {}, clusters)["rccs"]}
 
     assert colours(edited) == {rcc: colour for rcc, colour in colours(clusters).items() if rcc} | {3: 4}
 
@@ -220,7 +216,6 @@ def test_an_angle_is_shaded_round_the_circle_and_a_category_by_how_common_it_is(
 
 @pytest.mark.slow  # a fresh interpreter, and numba compiles
 def test_umap_is_used_without_importing_tensorflow():
-    pytest.importorskip("umap")
     code = (
         "import sys; from rccs.dbscan.umap_reducer import load_umap; import numpy as np; "
         "assert load_umap()(5, 2, n_epochs=2).fit_transform(np.eye(30)).shape == (30, 2); "

@@ -20,7 +20,7 @@ BOUNDS = {"loaded": 15.0, "verdict": 0.6, "following": 2.5, "pictures": 4.0, "fi
 def timed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
     folder = tmp_path_factory.mktemp("reasons")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("rccs.image_map.map_method", lambda: "pca")
+        monkeypatch.setattr("rccs.image_map._umap", lambda points, start: start)
         make_analysis(folder, RCCS, SPOTS)
     with served_from(folder) as served:
         times = timed_review(served.url, RCCS, SPOTS)
