@@ -54,8 +54,10 @@ def group_columns(
 
 
 def chosen_columns(names: Sequence[str], columns: Mapping[str, list[str]]) -> list[list[str]]:
-    """The columns by which the engineer groups the images; a SAFEError if there is no such."""
+    """The columns by which the engineer groups the images; a SAFEError if there is no such, or one is given twice."""
     for name in names:
+        if names.count(name) > 1:
+            raise SAFEError(f"Expected different columns to group images by. Received twice: {printable(name)}")
         if name not in columns:
             raise SAFEError(
                 f"Expected a column that says which images are of one group. Received: {printable(name)}. Known are "

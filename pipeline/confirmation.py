@@ -23,7 +23,7 @@ from rccs.spots.rates import regions
 from reasons.comparison import known_classes, known_of, load_reasons, points_of_tested
 from reasons.confirmation import CONFIRMATION_FILE, answers_to, claims_of, confirmation_text
 from reasons.counted_images import FRESH_FILE, counted_text
-from reasons.groups import named_groups, notes_of
+from reasons.groups import named_groups, notes_of, suspected_groups
 from reasons.requirements import Finding, findings, read_requirements
 from store.output_folder import working
 from store.places import relative
@@ -85,6 +85,7 @@ def confirm(
         names = tuple(groups) or groups_of(out)
         parameters = find_parameters(fresh.root)
         found = named_groups(names, fresh, parameters=parameters, required=bool(groups))
+        found = found or suspected_groups(fresh, parameters=parameters)
         known = known_of(fresh, groups=names, progress=progress)
         points, read = points_of_tested(
             review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters, weights=weights,
@@ -218,7 +219,9 @@ def check_requirements(
         )
     shared = _overlaps(learned, answered, progress) if learned else ()
     names = tuple(groups) or (groups_of(out) if clusters else ())
-    found = named_groups(names, answered, parameters=find_parameters(answered.root), required=bool(groups))
+    parameters = find_parameters(answered.root)
+    found = named_groups(names, answered, parameters=parameters, required=bool(groups))
+    found = found or suspected_groups(answered, parameters=parameters)
     known = known_of(answered, groups=names, progress=progress)
     of_images = found.groups if found and found.given else None
     told = findings(required, known.columns, ~answered.right, of_images)

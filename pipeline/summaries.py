@@ -1,6 +1,6 @@
 """The results of the steps in a line each, for the page and the command line."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from dnn.failures import DETECTION, Failures
 from rccs.clusters import RootCauseClusters, headline
@@ -18,7 +18,6 @@ from training.certainty import (
     mcnemar_text,
     with_intervals,
 )
-from training.comparison import Share
 from training.result import Retraining, also_chosen, certainty_of, certainty_of_classes, claim_text
 from training.settings import AIMS
 from training.together import trade_off_text
@@ -125,17 +124,19 @@ def retraining_details(result: Retraining) -> list[str]:
     sure = certainty_of(result)
     lines = [of_choosing_images(result), lost_in_words(sure) if sure else ""]
     lines += class_lines([share.name for share in result.per_class], certainty_of_classes(result))
-    lines += [*_rcc_lines(result.per_rcc), of_both_networks(result), *(one.text for one in result.overlaps)]
+    lines += [*_rcc_lines(result), of_both_networks(result), *(one.text for one in result.overlaps)]
     return list(filter(None, lines))
 
 
-def _rcc_lines(shares: Sequence[Share]) -> Iterator[str]:
-    changed = sorted((share for share in shares if share.images), key=lambda share: share.before - share.after)
+def _rcc_lines(result: Retraining) -> Iterator[str]:
+    shares = (share for share in result.per_rcc if share.images)
+    changed = sorted(shares, key=lambda share: share.before - share.after)
+    alone = ", images counted as independent" if result.by_group else ""
     most, others = changed[:MOST_CHANGED], changed[MOST_CHANGED:]
     for share, (low, high) in with_intervals(most):
         name = "in no cluster" if int(share.name) == NOISE else f"RCC {share.name}"
         now = f"{share.after} of {count(share.images, 'failing image')} now right"
-        yield f"{name}: {now} (95% interval {low:.0%} to {high:.0%})"
+        yield f"{name}: {now} (95% interval {low:.0%} to {high:.0%}{alone})"
     if others:
         right, failing = sum(share.after for share in others), sum(share.images for share in others)
         yield f"the other {len(others)}, see the report: {right} of {count(failing, 'failing image')} now right"

@@ -5,7 +5,7 @@ conditions on what is known of the images, joined by *and*, or *all images*; aft
 and how sure that has to be (95 % by default). A requirement *holds* if the upper limit of the rate is not above it
 (Clopper & Pearson, one-sided: with n images of which none is wrong, 1 − (1 − C)^(1/n) at confidence C), is *broken* if
 the lower limit is above it, and is *open* otherwise. Images of one group count as fewer (see `rccs.spots.groups`); if
-none is wrong, as one for each group, since then nothing says how alike they are.
+at most one group has wrong ones, as one for each group, since then nothing says how alike they are.
 """
 
 import bisect

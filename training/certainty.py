@@ -260,9 +260,21 @@ def _score(n: np.ndarray, improved: np.ndarray, worsened: np.ndarray, difference
     return np.maximum(np.abs(improved - worsened - n * d) - CORRECTION, 0) / error
 
 
-def with_intervals(shares: Sequence[Share]) -> list[tuple[Share, tuple[float, float]]]:
-    """Each group with the 95 % interval of the share that is right after retraining; 0 to 1 without images."""
-    low, high = clopper_pearson(np.array([s.after for s in shares], int), np.array([s.images for s in shares], int))
+def with_intervals(shares: Sequence[Share], by_group: ByGroup | None = None) -> list[tuple[Share, tuple[float, float]]]:
+    """Each share with the 95 % interval of what is right after retraining; 0 to 1 without images.
+
+    Parameters
+    ----------
+    by_group : ByGroup, optional
+        Of the same images, if shares are those of classes; otherwise images count as independent.
+    """
+    worth = np.ones(len(shares))
+    for i, part in enumerate([_by_group(by_group, share.name) for share in shares] if by_group else ()):
+        images, right, improved, worsened = part.T
+        if len(images):
+            worth[i] = effective_share(images[None], (right + improved - worsened)[None], 0.0)[0]
+    after, tested = (worth * np.array([getattr(s, name) for s in shares], int) for name in ("after", "images"))
+    low, high = clopper_pearson(after, tested)
     return list(zip(shares, zip(low.tolist(), high.tolist(), strict=True), strict=True))
 
 

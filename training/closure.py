@@ -44,7 +44,7 @@ class Closure(NamedTuple):
         95 % interval of the rate after.
     limit : float
         Which the rate after does not exceed at 95 %, one-sided: if none is wrong, 1 − .05^(1/n), of n groups if images
-        are of groups.
+        are of groups (see `share_for_limit`).
     elsewhere : float
         The earlier model's rate on all other images; of what was found given the class, that which these classes
         alone would give, if it is lower.

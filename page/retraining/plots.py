@@ -10,7 +10,7 @@ from rccs.dbscan.outcome import NOISE
 from rccs.review.notes import RccNote
 from support.text import count
 from training.certainty import NOT_SHOWN, WORSE, Certainty, with_intervals
-from training.comparison import Share
+from training.comparison import ByGroup, Share
 from training.finetuning import Epoch
 
 HEIGHT, TOP, BOTTOM = 250, 12, 34  # pixels
@@ -78,7 +78,9 @@ def shares_right(shares: Sequence[Share], notes: Mapping[int, RccNote]) -> Marku
     return filled("page/retraining/rccs.html", drawn=with_intervals(drawn), notes=notes, others=others)
 
 
-def class_bars(shares: Sequence[Share], sure: Mapping[str, Certainty], summary: str = "") -> Markup:
+def class_bars(
+    shares: Sequence[Share], sure: Mapping[str, Certainty], summary: str = "", by_group: ByGroup | None = None
+) -> Markup:
     """The share of each class's test images that is right, before and after; worse and then changed classes first.
 
     Parameters
@@ -89,6 +91,8 @@ def class_bars(shares: Sequence[Share], sure: Mapping[str, Certainty], summary: 
         By class; empty if the model is the given one.
     summary : str
         Of all classes, above them.
+    by_group : ByGroup, optional
+        Of the same images.
     """
 
     def order(share: Share) -> tuple[bool, bool, int]:
@@ -97,5 +101,5 @@ def class_bars(shares: Sequence[Share], sure: Mapping[str, Certainty], summary: 
         return verdict != WORSE, share.after >= share.before, -abs(share.after - share.before)
 
     ordered = sorted(shares, key=order)
-    rows = ((share, sure.get(share.name), ends) for share, ends in with_intervals(ordered))
+    rows = ((share, sure.get(share.name), ends) for share, ends in with_intervals(ordered, by_group))
     return filled("page/retraining/classes.html", rows=rows, summary=summary, not_shown=NOT_SHOWN)

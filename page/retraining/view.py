@@ -34,7 +34,7 @@ CURVES = (
 )
 BARS = (
     "RCC: root cause cluster, failing images that have something in common. The thin line is the 95% interval of the "
-    "share: how many images like these are right now"
+    "share: how many images like these are right now, if images are independent"
 )
 CLASSES = "The bar is the share that is right now, the dark line the share before. Worse classes come first"
 
@@ -198,7 +198,8 @@ def _classes(result: Retraining) -> str:
         return ""
     sure = certainty_of_classes(result)
     by_name = {share.name: one for share, one in zip(result.per_class, sure, strict=False)}
-    return heading("Each class, before and after", CLASSES) + class_bars(shares, by_name, class_summary(sure))
+    bars = class_bars(shares, by_name, class_summary(sure), result.by_group)
+    return heading("Each class, before and after", CLASSES) + bars
 
 
 def _change(image: Answered) -> str:

@@ -49,8 +49,8 @@ def retraining_section(known: Material) -> Markup:
         certainty=certainty, aim=AIM_TEXTS.get(aim_of(result.settings), "") if result.settings else "",
         confusions=confusions_html(result),
         settings=", ".join(f"{name} {value:g}" for name, value in settings.items()), most_listed=MOST_LISTED,
-        per_rcc=certainty.with_intervals(result.per_rcc), per_class=certainty.with_intervals(result.per_class),
-        pairs=[*_pairs(result, known.folder)],
+        per_rcc=certainty.with_intervals(result.per_rcc),
+        per_class=certainty.with_intervals(result.per_class, result.by_group), pairs=[*_pairs(result, known.folder)],
     )  # fmt: skip
 
 

@@ -224,8 +224,17 @@ def share_of(of: np.ndarray, wrong: np.ndarray, correlation: float, times: float
 
 
 def share_for_limit(of: np.ndarray, wrong: np.ndarray, correlation: float, times: float = 1) -> float:
-    """As `share_of`, for what may be claimed of new images: if none is wrong, each group counts as one image."""
-    return share_of(of, wrong, correlation, times) if wrong.any() else len(np.unique(of)) / len(of)
+    """As `share_of`, for what may be claimed of new images, of which few wrong ones say little.
+
+    How alike images of a group are is told by groups that have wrong ones. So the correlation is the mean of the
+    estimated one, which counts as often as there are such groups but the first, and of 1, which counts once: if none or
+    one has a wrong image, each group counts as one image. So do all images of a single group.
+    """
+    told = tally(of, wrong)
+    others = max(times * int((told.wrong > 0).sum()) - 1, 0)
+    if not others or len(told.sizes) == 1:
+        return len(told.sizes) / len(of)
+    return share_of(of, wrong, (others * max(told.correlation, correlation) + 1) / (others + 1), times)
 
 
 class Counted(NamedTuple):

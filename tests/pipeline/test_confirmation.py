@@ -104,6 +104,15 @@ def test_requirements_say_that_images_chose_even_if_these_are_given_again(explai
         assert (CHOSEN_BY in checked.notes) == (given is explained)
 
 
+def test_fresh_images_that_look_like_groups_are_said_to_be_no_independent_ones(explained, fresh, tmp_path):
+    (tmp_path / "required.yaml").write_text("all images: at most 50 % wrong")
+    rows = [f"{row['image']},p{place // 6}" for place, row in enumerate(rows_in(fresh.table))]
+    (fresh.test / "parameters.csv").write_text("\n".join(["image,person", *rows]))
+    told = "Images of one person are not independent (13 persons,"
+    assert told in "".join(check_requirements(tmp_path / "required.yaml", explained.out, fresh.table, fresh.test).notes)
+    assert told in "".join(confirm(explained.out, fresh.table, fresh.test).notes)
+
+
 def test_images_and_classes_that_are_no_proof_and_clusters_without_answers_are_refused(explained, fresh):
     with pytest.raises(SAFEError, match="Received 74 fresh images that are test images as well, 26 fresh images"):
         confirm(explained.out, explained.table, explained.test)

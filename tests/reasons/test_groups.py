@@ -64,6 +64,8 @@ def test_an_unknown_column_is_an_error_that_names_those_that_are_known(tmp_path)
     tested, table = of_persons(tmp_path)
     with pytest.raises(SAFEError, match=r"Received: persona\. Known are person, site\."):
         named_groups(["persona"], tested, parameters=table)
+    with pytest.raises(SAFEError, match="Received twice: person"):
+        named_groups(["person", "site", "person"], tested, parameters=table)
 
 
 def test_groups_that_say_little_are_told_and_those_of_another_test_set_are_not_required(tmp_path):

@@ -67,6 +67,27 @@ def test_of_groups_without_a_failure_each_counts_once(tmp_path):
     assert found.text.endswith(" About 59 persons with as many such images each and as few wrong would show it.")
 
 
+@pytest.mark.parametrize("wrong", [[7], [7, 8], range(7, 27)])
+def test_failures_of_one_group_show_no_more_than_none(tmp_path, wrong):
+    requirement = required(tmp_path, "all images: at most 5 % wrong at 95 %")
+    for persons in (1, 18):
+        groups = Groups("person", np.repeat(np.arange(persons), 540 // persons))
+        (found,) = findings(requirement, {}, np.isin(np.arange(540), wrong), groups)
+        assert found.high > 1 - 0.05 ** (1 / persons)
+        assert found.verdict == OPEN
+
+
+@pytest.mark.parametrize(("persons", "images", "correlation"), [(18, 30, 0.4), (50, 200, 0.2), (50, 200, 0.4)])
+def test_rare_failures_that_differ_much_by_group_seldom_exceed_the_limit(tmp_path, persons, images, correlation):
+    requirement = required(tmp_path, "all images: at most 5 % wrong at 95 %")
+    rng, of, held = np.random.default_rng(0), np.repeat(np.arange(persons), images), []
+    for _ in range(100):
+        rates = rng.beta(0.02 * (1 / correlation - 1), 0.98 * (1 / correlation - 1), persons)
+        (found,) = findings(requirement, {}, rng.random(len(of)) < rates[of], Groups("person", of))
+        held.append(found.high >= 0.02)
+    assert sum(held) >= 90  # of 100 such limits at 95 %, fewer do once in 35 times
+
+
 def test_as_many_groups_as_are_said_to_be_needed_show_it(tmp_path):
     requirement = required(tmp_path, "all images: at most 8 % wrong at 95 %")
     of = np.repeat(np.arange(8), 30)

@@ -22,8 +22,9 @@ from training.certainty import (
     mcnemar,
     p_text,
     what_is_missing,
+    with_intervals,
 )
-from training.comparison import ByGroup, GroupCount
+from training.comparison import ByGroup, GroupCount, Share
 
 
 def all_outcomes(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -94,6 +95,17 @@ def by_person(images, improved, worsened, label="") -> ByGroup:
 def certainty_by_person(images, improved, worsened):
     persons = by_person(images, improved, worsened)
     return certainty(Counts(*map(sum, zip(*(row[2:] for row in persons.counts), strict=True))), persons)
+
+
+def test_the_interval_of_a_class_is_of_as_many_images_as_its_persons_are_worth():
+    """Of each of ten persons, all 20 images are right after the retraining, or none."""
+    persons = by_person([20] * 10, [10, 0] * 5, [0, 10] * 5, "0")
+    ((_, ends),) = with_intervals([Share("0", 200, 100, 100)], persons)
+    low, high = ends
+    assert low < binomtest(5, 10).proportion_ci().low < 0.3
+    assert high > binomtest(5, 10).proportion_ci().high
+    ((_, alone),) = with_intervals([Share("0", 200, 100, 100)])
+    assert alone == pytest.approx(tuple(binomtest(100, 200).proportion_ci()))
 
 
 def drawn_by_person(rng, sizes, correlation, gain=0.0):
