@@ -62,7 +62,7 @@ def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> N
     for rcc in rccs[:LISTED]:
         size, confusion = int(clusters.sizes[rcc]), clusters.confusion_of(rcc)
         loose = f"loose, together {percent_down(confidence(clusters, rcc) or 0)}" if is_loose(clusters, rcc) else ""
-        told = "; ".join(filter(None, (loose, texts.get(rcc), confusion)))
+        told = "; ".join(filter(None, (loose, texts.get(rcc, "").removesuffix("."), confusion)))
         say(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {told}' if told else ''}")
     say(f"  … and {count(len(rccs) - LISTED, 'smaller one')} (gifs/)" if len(rccs) > LISTED else "")
     say(f"How these were found: {how_found(clusters)}", why_unknown(clusters, run_record(out)))

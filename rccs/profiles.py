@@ -117,7 +117,8 @@ class Finding(NamedTuple):
         own = f"{self.parameter} {self.range}"
         if math.isnan(self.overall_low):  # runs of earlier versions did not record it
             return f"{own} ({shares})"
-        overall = f"all failures {_range(self.overall_low, self.overall_high)}{unit}"
+        held = (math.inf, -math.inf) if unit else (self.usual_low, self.usual_high)
+        overall = f"all failures {_range(self.overall_low, self.overall_high, held)}{unit}"
         if self.measured and not math.isnan(self.overall_median):
             overall += f", median {self.overall_median:.2g}"
         return f"{self.value} ({own}; {overall})" if self.value else f"{own} ({overall})"
@@ -165,11 +166,13 @@ class Profile(NamedTuple):
         return "No parameter stands out."
 
 
-def _range(low: float, high: float) -> str:
-    """For example `0.05–0.21`, with as many decimals as distinguish the ends, or `120`."""
+def _range(low: float, high: float, held: tuple[float, float] = (math.inf, -math.inf)) -> str:
+    """For example `0.05–0.21`, with enough decimals to tell the ends apart and to hold what is inside, or `120`."""
     if not (span := high - low):
         return f"{round(low, 3):.10g}"
     decimals = min(max(1 - math.floor(math.log10(abs(span))), 0), 6)
+    while decimals < 6 and (round(low, decimals) > held[0] or round(high, decimals) < held[1]):
+        decimals += 1
     first, last = (f"{round(bound, decimals) + 0.0:.{decimals}f}" for bound in (low, high))  # adding 0 turns -0 into 0
     return first if first == last else f"{first} to {last}" if "-" in first + last else f"{first}–{last}"
 

@@ -27,7 +27,15 @@ import numpy as np
 
 from rccs.spots.conditions import Literal, joined
 from rccs.spots.groups import GivenClass, Groups, counted, given_class, grouping, in_words
-from rccs.spots.search import ERROR_RATE, EXPONENT, MOST_SPOTS, Search, Searched, SearchWithinClasses
+from rccs.spots.search import (
+    ERROR_RATE,
+    EXPONENT,
+    LEAST_ODDS_WITHIN,
+    MOST_SPOTS,
+    Search,
+    Searched,
+    SearchWithinClasses,
+)
 from store.runs import Run, reading_file
 from support.errors import SAFEError
 from support.tables import from_cell, table_text
@@ -108,7 +116,10 @@ class WeakSpot(NamedTuple):
     def rates(self) -> str:
         """How often the DNN fails there, elsewhere and on new images, as in `text`."""
         ends, rate = range_text(*self.interval), rate_text(self.rate)
-        elsewhere = f"elsewhere {rate_text(self.elsewhere)}{self.given_class}"
+        # Figures are of all images, and what was found in those that earlier ones leave need not stand out among all.
+        weak = self.odds is not None and self.odds < LEAST_ODDS_WITHIN
+        where = " (clear only where no stronger weak spot holds)" if weak else ""
+        elsewhere = f"elsewhere {rate_text(self.elsewhere)}{self.given_class}{where}"
         if self.new_rate is None:
             return f"({rate}, {ends}), {elsewhere}"
         return f"({rate}), {elsewhere}; expect {rate_text(self.new_rate)} ({ends}) of new images"
