@@ -64,7 +64,7 @@ def _of_classifier(table: StrPath, test: StrPath, train: StrPath | None, partial
     _check_known(tested, labels, f"the class of each image, in class folders or in the column {LABEL}")
     _check_known(tested, predicted, f"a class for each image in the column {PREDICTED}")
     known = {*labels, *tested.classes, *_folders(tested, train)}
-    notes = (_TAKEN.format(tested.source.name), *_unknown_classes(tested, known), *tested.notes)
+    notes = (_TAKEN.format(tested.source.name), *unknown_classes(tested, known), *tested.notes)
     classes = (*tested.classes, *sorted({*known, *predicted} - {*tested.classes}))
     answers = tested.answers._replace(kind=CONFIDENCE)
     return dataclasses.replace(tested, answers=answers, notes=notes, known_classes=classes)
@@ -87,9 +87,9 @@ def _folders(tested: AnsweredImages, train: StrPath | None) -> list[str]:
     return [*found, *(class_folders(existing_folder(train, "the training folder")) if train else ())]
 
 
-def _unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[str, ...]:
+def unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[str, ...]:
     """A sentence on predicted classes that are no labels; a SAFEError if they seem to be labels in another spelling."""
-    unknown = Counter(name for name in tested.answers.predicted.tolist() if name not in known)
+    unknown = Counter(name for name in tested.answers.predicted.tolist() if name and name not in known)
     folded = {_spelt(name): name for name in known}
     for name in unknown:
         if same := folded.get(_spelt(name)):

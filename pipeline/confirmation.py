@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dnn.given_answers import unknown_classes
 from dnn.tested import AnsweredImages, read_predictions
 from pipeline.answers import answers_of_run, given_answers
 from pipeline.descriptions import show_reasons
@@ -129,7 +130,9 @@ def _classes(first: AnsweredImages, fresh: AnsweredImages) -> tuple[np.ndarray |
 
 def _right_after(table: StrPath, fresh: AnsweredImages, partial: bool) -> np.ndarray:
     """Whether a later model gets each fresh image right: ndarray of shape (n_fresh,), bool."""
-    _, later = aligned(fresh, read_predictions(table, fresh.root, partial=partial))
+    given = read_predictions(table, fresh.root, partial=partial)
+    _check_names(given, fresh)
+    _, later = aligned(fresh, given)
     if missing := sorted({*fresh.paths} - {*later.paths}):
         raise SAFEError(
             f"Expected answers of both models to the same images. Received: {later.source}, without "
@@ -160,9 +163,16 @@ def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str
             f"Expected answers of the same network, with at least one class of {first.source}. Received: "
             f"{fresh.source}, {'of another kind' if other_kind else 'with none'}."
         )
+    _check_names(fresh, first)
     number = int(np.isin(fresh.answers.label, [*new]).sum())
     sentence = f"{count(number, 'fresh image')} of classes that the first test set has no images of: "
     return (sentence + printable(some(sorted(new))) + ".",) if new else ()
+
+
+def _check_names(given: AnsweredImages, first: AnsweredImages) -> None:
+    """Refuse answers of a classifier whose classes have other names than in earlier ones: all would be wrong."""
+    if given.answers.kind == CONFIDENCE:
+        unknown_classes(given, {*first.answers.label.tolist(), *first.answers.predicted.tolist()} - {""})
 
 
 CHOSEN_BY = (

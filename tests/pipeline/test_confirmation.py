@@ -95,6 +95,9 @@ def test_a_later_model_is_asked_which_reasons_are_left(explained, fresh, capsys)
     after.write_text("\n".join(text.splitlines()[:70]))
     assert main(["confirm", *given, "--after", str(after), "--partial"]) == 2
     assert "Expected answers of both models to the same images." in capsys.readouterr().err
+    after.write_text(re.sub(r",(\w+),0\.9,\w+", r",other \1,0.9,", text))
+    assert main(["confirm", *given, "--after", str(after)]) == 2
+    assert "named as the labels (night, snow, wood)" in capsys.readouterr().err
 
 
 def test_requirements_say_that_images_chose_even_if_these_are_given_again(explained, fresh, tmp_path):
@@ -123,6 +126,9 @@ def test_images_and_classes_that_are_no_proof_and_clusters_without_answers_are_r
     text = fresh.table.read_text()
     fresh.table.write_text(re.sub(r",(night|snow|wood)", r",other \1", text))
     with pytest.raises(SAFEError, match=r"with at least one class of .*predictions\.csv, with none\."):
+        confirm(explained.out, fresh.table, fresh.test)
+    fresh.table.write_text(re.sub(r",(\w+),0\.9,\w+", r",other \1,0.9,", explained.table.read_text()))
+    with pytest.raises(SAFEError, match=r"predicted classes named as the labels \(night, snow, wood\)"):
         confirm(explained.out, fresh.table, fresh.test)
     assert not (explained.out / CONFIRMATION_FILE).exists()
     # Either test set may lack classes of the other.
