@@ -213,8 +213,19 @@ def fit_set_aside(features: np.ndarray, extractor: str, columns: Columns) -> Set
         added = [
             _added(f, part, columns[f.name], total) for f, part in zip(factors, _split(factors, answers), strict=True)
         ]
+        for factor, of_terms in zip(factors, added, strict=True):
+            if any(_divides(columns[factor.name], columns[other.name]) for other in factors):
+                of_terms[:] = MOST  # the other column holds most of what the means differ by
         effects = np.linalg.solve(products + np.diag(np.concatenate(added)), answers)
     return SetAside(extractor, factors, centre, effects.astype(np.float32))
+
+
+def _divides(column: np.ndarray, other: np.ndarray) -> bool:
+    """Whether each value of a category goes with one of another that has fewer values, as confusions with a class."""
+    if not column.dtype.kind == other.dtype.kind == "U":
+        return False
+    pairs = len(np.unique(np.column_stack([column, other]), axis=0))
+    return len(np.unique(other)) < len(np.unique(column)) == pairs
 
 
 def _split(factors: Sequence[Factor], terms: np.ndarray) -> list[np.ndarray]:

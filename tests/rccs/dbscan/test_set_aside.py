@@ -77,6 +77,17 @@ def test_the_mean_of_few_images_is_shrunk():
     assert share == pytest.approx(40 / (40 + 1), abs=0.05)
 
 
+def test_of_what_few_images_within_a_value_have_in_common_little_is_removed():
+    scaled, person, _ = people()
+    drive = np.char.add(person, np.where(np.arange(len(person)) % 40 < 2, " seldom", ""))
+    columns = {"person": person, "drive": drive}
+    scaled[np.char.endswith(drive, "seldom")] += 0.5  # these two images of each person are nights, too
+    left = applied(fit_set_aside(features_of(scaled), NAME, columns), scaled, columns)
+    assert explained(left, person) < 0.05
+    seldom = left[np.char.endswith(drive, "seldom")].mean() - left[~np.char.endswith(drive, "seldom")].mean()
+    assert seldom > 0.5 * 0.75
+
+
 def test_angles_wrap_around():
     rng = np.random.default_rng(0)
     angle = rng.uniform(0, 360, 600)
