@@ -13,7 +13,7 @@ const atHand = () => entries().findIndex((entry) => entry.getAttribute("aria-pre
 
 function show(which) {
   kind = which;
-  const pane = onPage("#reason-at-hand");
+  const pane = element.closest("#clusters-pane");
   if (pane) pane.dataset.kind = kind;
 }
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from page.assets import asset
 from page.jobs import Job, Jobs
 from rccs.clusters import CLUSTERS_FILE, LABELS_FILE
 from store.runs import CLUSTERS, add_run, present_runs
@@ -29,6 +30,17 @@ def test_of_many_clicks_at_once_one_starts_a_job():
     gate.set()
     assert job.finished(10)
     assert jobs.start("clusters", lambda job: None) not in (None, job)
+
+
+def test_no_change_restyles_a_whole_tab():
+    """A change restyles all that the last part of a selector may mean if an earlier part has `:has`."""
+    css = re.sub(r"/\*.*?\*/", "", asset("style.css"), flags=re.DOTALL)
+    while "(" in css:  # what a pseudo-class holds becomes one word with it
+        css = re.sub(r"\(([^()]*)\)", lambda found: f"[{re.sub('[ ,>]+', '|', found[1])}]", css)
+    selectors = [one.strip() for one in ",".join(re.findall(r"([^{}]+){", css)).split(",")]
+    far = [one for one in selectors if ":has" in one.rpartition(" ")[0]]
+    assert far
+    assert [one for one in far if not re.search(r"[.#\[]", one.rpartition(" ")[2])] == []
 
 
 # --- In a browser -----------------------------------------------------------------------------------------------
