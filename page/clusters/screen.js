@@ -13,8 +13,7 @@ const atHand = () => entries().findIndex((entry) => entry.getAttribute("aria-pre
 
 function show(which) {
   kind = which;
-  const pane = element.closest("#clusters-pane");
-  if (pane) pane.dataset.kind = kind;
+  element.closest("#clusters-pane")?.setAttribute("data-kind", kind);
 }
 
 // The address says what is at hand; the browser's buttons go back and forth between them, without those that are gone.

@@ -312,18 +312,19 @@ def test_the_page_of_an_analysis_is_built_once_and_ends_with_it(home):
     asyncio.run(visit())
 
 
-def test_a_page_looks_for_work_less_often_while_no_window_asks_for_anything(monkeypatch):
-    async def asked(*waits: float) -> float:
+def test_a_page_looks_for_work_less_often_while_no_window_sends_an_event(monkeypatch):
+    async def asked(*waits: float, path: str = "/gradio_api/queue/join") -> float:
         queue = SimpleNamespace()
         page = Resting(lambda *_: asyncio.sleep(0), queue)
         for seconds in waits:
             monkeypatch.setattr("page.serving.mounts.QUIET", seconds)
-            await page({}, None, None)
+            await page({"path": path}, None, None)
         await asyncio.sleep(0.01)
         return queue.sleep_when_free
 
     assert asyncio.run(asked(0)) == AT_REST
     assert asyncio.run(asked(0.005, 60)) == AWAKE
+    assert asyncio.run(asked(60, path="/gradio_api/component_server")) == AT_REST  # it asks for news
 
 
 # --- Summaries --------------------------------------------------------------------------------------------------
