@@ -122,7 +122,7 @@ class FailuresTab(FormTab):
         return "" if self.collected.there else EMPTY
 
     def _now(self) -> Marks:
-        return Marks(self.collected.key, 0, 0, 0)
+        return Marks(self.collected.key, int(are_earlier(self._settings)), 0, 0)
 
     def _result_of(self, marks: Marks) -> tuple:
         return (marks.run,)

@@ -34,7 +34,7 @@ ALL = "all"  # instead of an RCC
 
 STEPS = [
     ("Generate RCCs", "In the tab before: root cause clusters, the reasons for which the network fails."),
-    ("Give the improvement images", "A folder of images that the network was not trained on, and its test accuracy."),
+    ("Give the improvement images", "Images that the network was not trained on, and the network's test accuracy."),
     ("Click Select unsafe set", "You get the images to label (the unsafe set): those nearest to the RCCs."),
 ]
 OUTDATED = empty("The last unsafe set belongs to earlier clusters.", STEPS[1:])

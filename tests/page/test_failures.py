@@ -22,6 +22,7 @@ from page.steps import Steps
 from page.unsafe.tab import TAB, UnsafeTab
 from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.moved import take_new_place
+from pipeline.reporting.history import list_runs, restore_run
 from rccs.answers import MISSED, NO_OBJECT, NOTHING
 from rccs.clusters import fingerprint, save_clusters
 from store.places import absolute
@@ -275,6 +276,11 @@ def test_clusters_of_failures_that_were_collected_before_are_told(fake_network, 
     assert run(tab, **paths) is None
     assert "collected before: find the reasons again" in values_of(tab)["failures-status"]
     assert Steps(tab._settings).now()["next"] == "failures"
+    generate_clusters(tab.collected.folder, case.out, ClusteringSettings(extractor="vgg16-conv"))
+    shown = tab._now()
+    restore_run(case.out, next(run.name for run in list_runs(case.out) if not run.current))
+    assert "collected before: find the reasons again" in values_of(tab)["failures-status"]
+    assert tab._now() != shown  # so that windows that are open say so, too
 
 
 def test_what_a_window_sends_that_shows_no_cell_shows_all_failures(tmp_path):
