@@ -148,7 +148,7 @@ def _found_again(once: Found, votes: Votes) -> Found:
     """
     if not votes.n_samples:
         return once
-    labels, is_core, steadiness = agree(votes)
+    labels, is_core, steadiness = votes.agreed or agree(votes)
     if steadiness.is_steady.any():
         return Found(labels, is_core, steadiness)
     if once.labels.max() < 1:

@@ -65,10 +65,10 @@ def agree(votes: Votes) -> tuple[np.ndarray, np.ndarray, Steadiness]:
     return labels, _cores(votes, labels), steadiness
 
 
-def settled(votes: Votes) -> bool:
-    """Whether there are RCCs, and further samples would move few images between them (see `may_change`)."""
-    labels, _, steadiness = agree(votes)
-    return bool(labels.max(initial=NOISE) > NOISE and steadiness.may_change <= SETTLED)
+def settled(votes: Votes) -> tuple[np.ndarray, np.ndarray, Steadiness] | None:
+    """What `agree` returns, if there are RCCs and further samples would move few images (see `may_change`)."""
+    agreed = labels, _, steadiness = agree(votes)
+    return agreed if labels.max(initial=NOISE) > NOISE and steadiness.may_change <= SETTLED else None
 
 
 def may_change(votes: Votes, labels: np.ndarray) -> float:

@@ -125,11 +125,12 @@ class Points:
             apart *= -2
             apart += squares.astype(np.float32)  # less the square of each row's point, which leaves their order
             np.fill_diagonal(apart, np.inf)
-            nearest = np.argpartition(apart, k, axis=1)[:, : k + 1]
-            lengths = np.take_along_axis(apart, nearest, axis=1)
-            gaps = lengths[:, k] - lengths[:, :k].max(axis=1)
-            unsure = np.flatnonzero(gaps <= UNSURE * squares.max())
-            nearest = nearest[:, :k]
+            least = np.partition(apart, k, axis=1)[:, : k + 1]
+            limits = least[:, :k].max(axis=1)
+            unsure = np.flatnonzero(least[:, k] - limits <= UNSURE * squares.max())
+            within = apart <= limits[:, None]
+            within[unsure] = np.arange(len(self)) < k  # any k, which are replaced
+            nearest = np.flatnonzero(within).reshape(-1, k) % len(self)
             exact = self._rooted(centred[unsure] @ centred.T, squares[unsure]).astype(np.float32)  # as they are stored
             nearest[unsure] = _least(unsure, exact, k)[0]
         return nearest

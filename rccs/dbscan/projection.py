@@ -86,12 +86,8 @@ def fit_projection(
     """
     if not np.isfinite(features).all():
         raise SAFEError("Features must be finite. Received NaN or infinity. The network's weights may be damaged.")
-    dimension = features.shape[1]
-    scaled = _Centred(features, extractor, np.zeros(dimension), nuisance)
+    scaled = _Centred(features, extractor, np.zeros(features.shape[1]), nuisance)
     mean = sum(block.sum(axis=0) for _, block in scaled.blocks()) / len(features)
-    if len(features) < 2:  # nothing varies
-        nothing = np.zeros((1, dimension), np.float32)
-        return Projection(extractor, mean.astype(np.float32), nothing), np.zeros((len(features), 1))
     centred = _Centred(features, extractor, mean, nuisance)
     centred.joining = _joining(centred, extractor, mean)
     components = _principal_components(centred, min(N_COMPONENTS, *features.shape)) if among is None else among

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Event
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -54,6 +54,8 @@ class Votes(NamedTuple):
         Each sample is clustered with every min_samples.
     further : int
         Samples that were left out, since they would have changed little.
+    agreed : object
+        The answer for which they were left out (see `cluster_samples`).
     """
 
     labels: np.ndarray
@@ -61,6 +63,7 @@ class Votes(NamedTuple):
     weights: np.ndarray
     n_samples: int
     further: int = 0
+    agreed: Any = None
 
     def taken(self, first: int, stop: int) -> "Votes":
         """Those of some of the samples."""
@@ -86,7 +89,7 @@ def cluster_samples(
     *,
     reduced: np.ndarray | None = None,
     known: np.ndarray | None = None,
-    enough: Callable[[Votes], bool] | None = None,
+    enough: Callable[[Votes], Any] | None = None,
     progress: Progress = no_progress,
 ) -> Votes:
     """Cluster random samples of the images: scaling, neighbour averaging and DBSCAN anew for each.
@@ -108,7 +111,7 @@ def cluster_samples(
     known : ndarray of shape (n_images,), int, optional
         RCCs found without UMAP.
     enough : callable, optional
-        Asked after some samples with their votes whether the further samples may be left out.
+        Given the votes after some samples, what it answers with, if not None, makes do without further ones.
     """
     n, wanted = len(coordinates), n_samples(len(coordinates))
     labels = np.full((wanted, len(MIN_SAMPLES_TRIED), n), LEFT_OUT, np.int16)
@@ -149,8 +152,8 @@ def cluster_samples(
                 labels[i, k, samples[i]], is_core[i, k, samples[i]] = one.labels, one.is_core
         if enough and i + 1 in LOOKS:
             so_far = votes.taken(0, i + 1)._replace(further=wanted - i - 1)
-            if enough(so_far):
-                votes = so_far
+            if agreed := enough(so_far):
+                votes = so_far._replace(agreed=agreed)
                 break
     progress(PROGRESS_TEXT, wanted, wanted)
     return votes

@@ -302,7 +302,7 @@ def balanced_silhouettes(points: Points, labellings: Sequence[np.ndarray]) -> li
         clusters.append(csr_array((np.ones(len(members)), (labels[members], members)), shape=shape))
 
     def silhouettes(rows: np.ndarray, distances: np.ndarray) -> list[np.ndarray]:
-        to_points = np.ascontiguousarray(distances.T)
+        to_points = np.ascontiguousarray(distances.T, dtype=np.float64)  # once, not for each labelling
         return [
             _silhouettes(belongs @ to_points, labels[rows], belongs.sum(axis=1))
             for belongs, labels in zip(clusters, labellings, strict=True)
