@@ -76,8 +76,8 @@ def stream_on_cluster(
     if outside:
         raise SAFEError(f"--dask-images requires all images to be in {listing.root}. Received: {outside}")
     done, total = 0, len(listing.paths)
-    work = functools.partial(
-        _extract, root=images or os.fspath(listing.root), name=extractor.name, identity=extractor.identity,
+    work = _by_value(
+        root=images or os.fspath(listing.root), name=extractor.name, identity=extractor.identity,
         weights=os.fspath(extractor.weights or ""),
     )  # fmt: skip
     progress(EXTRACTING, 0, total)
@@ -101,6 +101,11 @@ def stream_on_cluster(
             progress(EXTRACTING, done, total)
             told = [item._replace(reason=reasons.get(item.key, item.reason)) for item in loaded]
             yield as_batch(told, rows, extractor)
+
+
+def _by_value(**given: str) -> Callable:
+    """`_extract` in a function that is sent by value, since the scheduler reads it and has no modules of SAFE."""
+    return lambda new: importlib.import_module("features.on_cluster")._extract(new, **given)
 
 
 def _submitted(client: Any, work: Callable, batches: Iterable[list[Loaded]]) -> Iterator[tuple[list[Loaded], Any]]:
