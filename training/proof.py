@@ -115,7 +115,7 @@ def refuse_used(of: str, files: Sequence[Path], others: Mapping[str, Sequence[Pa
     """Raise a SAFEError if images that are to prove something have the content of others."""
     if used := used_elsewhere(files, others):
         counts = ", ".join(
-            f"{count(int(same.sum()), f'{of} image')} that are {what} images as well" for what, same in used.items()
+            f"{count(int(same.sum()), f'{of} image')} found among the {what} images" for what, same in used.items()
         )
         rows = np.flatnonzero(np.any([*used.values()], axis=0)).tolist()
         raise SAFEError(

@@ -50,7 +50,7 @@ def test_tested_images_that_were_learned_are_refused_and_near_copies_are_told(ca
     assert re.search(r"of 74 test images (is|are) nearly the same as training images, and prove less", told)
     shutil.copyfile(wood, learned / "same.png")
     assert check(case, "label = wood: at most 30 % wrong", options=options) == 2
-    assert "1 test image that are training images as well" in capsys.readouterr().err
+    assert "1 test image found among the training images" in capsys.readouterr().err
 
 
 def test_what_cannot_be_checked_is_an_error(case, capsys):

@@ -234,7 +234,7 @@ def test_images_that_are_held_out_prove_the_gain_and_take_part_in_nothing_else(
     assert retraining_of(claims, out) == 0
     assert "they were looked at after 1 earlier retraining as well: choose no model" in capsys.readouterr().out
     assert retraining_of(claims, out, "--final-test", claims / "train") == 2
-    assert "final test images that are training images as well, by their content" in capsys.readouterr().err
+    assert "final test images found among the training images, by their content" in capsys.readouterr().err
     assert retraining_of(claims, out, "--final-test", claims / "final") == 0
     assert "on 56 images that are a test set of their own and chose nothing" in capsys.readouterr().out
     assert not held & {answer.image for answer in load_retraining(out).answers}

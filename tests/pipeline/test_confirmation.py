@@ -117,11 +117,11 @@ def test_fresh_images_that_look_like_groups_are_said_to_be_no_independent_ones(e
 
 
 def test_images_and_classes_that_are_no_proof_and_clusters_without_answers_are_refused(explained, fresh):
-    with pytest.raises(SAFEError, match="Received 74 fresh images that are test images as well, 26 fresh images"):
+    with pytest.raises(SAFEError, match="Received 74 fresh images found among the test images, 26 fresh images"):
         confirm(explained.out, explained.table, explained.test)
     of, learned = fingerprint(load_clusters(explained.out)), UnsafeImage("night/night_00.png", 0, 0.1, True)
     save_unsafe_set(UnsafeSet(fresh.test, (learned,), 1, "", 1, (1, 0, 0), (), of, run=of), explained.out)
-    with pytest.raises(SAFEError, match="Received 1 fresh image that are unsafe images as well, 74 fresh images"):
+    with pytest.raises(SAFEError, match="Received 1 fresh image found among the unsafe images, 74 fresh images"):
         confirm(explained.out, fresh.table, fresh.test, after=fresh.table)
     text = fresh.table.read_text()
     fresh.table.write_text(re.sub(r",(night|snow|wood)", r",other \1", text))
