@@ -56,7 +56,7 @@ class ReportTab:
                 with gr.Column(elem_classes="safe-product", min_width=300):
                     gr.HTML(
                         "<h3>Export</h3><p>One ZIP file for work in other programs: all failing images, a folder for "
-                        "each reason, a table of them (labels.csv), the report, and what its rates are counted from.</p>"
+                        "each reason, a table of them (labels.csv), the report, and all tables.</p>"
                     )
                     self.export_state = gr.HTML(elem_id="export-state")
                     self.export = gr.Button("Pack the export", elem_id="export-all")
