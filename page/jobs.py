@@ -83,12 +83,12 @@ class Job:
     work: Callable[["Job"], object]
     turn: "Turn | None" = None
     where: Where = NOWHERE
-    drawing: str = ""
-    outcome: SAFEError | str | None = None  # what went wrong, once it is finished
-    _latest: tuple[str, int, int] = ("Starting", 0, 0)
-    _pace: Pace = field(default_factory=Pace)
-    _cancelled: threading.Event = field(default_factory=threading.Event)
-    _finished: threading.Event = field(default_factory=threading.Event)
+    drawing: str = field(default="", init=False)
+    outcome: SAFEError | str | None = field(default=None, init=False)  # what went wrong, once it is finished
+    _latest: tuple[str, int, int] = field(default=("Starting", 0, 0), init=False)
+    _pace: Pace = field(default_factory=Pace, init=False)
+    _cancelled: threading.Event = field(default_factory=threading.Event, init=False)
+    _finished: threading.Event = field(default_factory=threading.Event, init=False)
 
     def start(self) -> None:
         # A daemon: work that is cut off when the page is shut down resumes from the cache.

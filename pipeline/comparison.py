@@ -21,7 +21,7 @@ from reasons.comparison import (
     weak_spots_of,
 )
 from reasons.counted_images import TESTED_FILE, counted_text
-from reasons.groups import named_groups, suspected_groups, undecided
+from reasons.groups import groups_of_images, undecided
 from reasons.nuisances import class_offer, looks_offer, nuisance_offer
 from reasons.similar_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
 from store.output_folder import working
@@ -70,8 +70,7 @@ def explain_failures(
         names = groups_of(out)
         known = known_of(tested, parameters=parameters, within=within, groups=names, progress=progress)
         progress("Searching for weak spots", 0, 0)
-        known_groups = named_groups(names, tested, parameters=parameters, within=within)
-        known_groups = known_groups or suspected_groups(tested, parameters=parameters, within=within)
+        known_groups = groups_of_images(names, tested, parameters=parameters, within=within)
         spots = weak_spots_of(tested, known, known_groups)
         if known_groups and known_groups.given:
             others = {*known.measured, PREDICTED}

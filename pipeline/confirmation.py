@@ -24,7 +24,7 @@ from rccs.spots.rates import regions
 from reasons.comparison import known_classes, known_of, load_reasons, points_of_tested
 from reasons.confirmation import CONFIRMATION_FILE, answers_to, claims_of, confirmation_text
 from reasons.counted_images import FRESH_FILE, counted_text
-from reasons.groups import named_groups, notes_of, suspected_groups
+from reasons.groups import groups_of_images, notes_of
 from reasons.requirements import Finding, findings, read_requirements
 from store.output_folder import working
 from store.places import relative
@@ -85,8 +85,7 @@ def confirm(
         later = _right_after(after, fresh, partial) if after else None
         names = tuple(groups) or groups_of(out)
         parameters = find_parameters(fresh.root)
-        found = named_groups(names, fresh, parameters=parameters, required=bool(groups))
-        found = found or suspected_groups(fresh, parameters=parameters)
+        found = groups_of_images(names, fresh, parameters=parameters, required=bool(groups))
         known = known_of(fresh, groups=names, progress=progress)
         points, read = points_of_tested(
             review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters, weights=weights,
@@ -123,9 +122,9 @@ def _classes(first: AnsweredImages, fresh: AnsweredImages) -> tuple[np.ndarray |
     if of_both is None:
         return None, None
     here, there = np.split(of_both, [len(first.paths)])
-    sizes = np.bincount(here, minlength=len(of_both)).astype(float)
-    sizes[sizes == 0] = np.nan
-    return (np.bincount(here, ~first.right, len(of_both)) / sizes)[there], there
+    n_classes = int(of_both.max()) + 1
+    sizes, wrong = np.bincount(here, minlength=n_classes), np.bincount(here, ~first.right, n_classes)
+    return (wrong / np.where(sizes, sizes, np.nan))[there], there
 
 
 def _right_after(table: StrPath, fresh: AnsweredImages, partial: bool) -> np.ndarray:
@@ -229,9 +228,7 @@ def check_requirements(
         )
     shared = _overlaps(learned, answered, progress) if learned else ()
     names = tuple(groups) or (groups_of(out) if clusters else ())
-    parameters = find_parameters(answered.root)
-    found = named_groups(names, answered, parameters=parameters, required=bool(groups))
-    found = found or suspected_groups(answered, parameters=parameters)
+    found = groups_of_images(names, answered, parameters=find_parameters(answered.root), required=bool(groups))
     known = known_of(answered, groups=names, progress=progress)
     of_images = found.groups if found and found.given else None
     told = findings(required, known.columns, ~answered.right, of_images)

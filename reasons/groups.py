@@ -114,6 +114,16 @@ def _notes(groups: Groups, unknown: int, tested: AnsweredImages) -> list[str]:
     return notes
 
 
+def groups_of_images(
+    names: Sequence[str], tested: AnsweredImages, *, parameters: Path | None, within: Path | None = None,
+    required: bool = True,
+) -> KnownGroups | None:  # fmt: skip
+    """`named_groups` or, if no name is given, `suspected_groups`."""
+    if names:
+        return named_groups(names, tested, parameters=parameters, within=within, required=required)
+    return suspected_groups(tested, parameters=parameters, within=within)
+
+
 def suspected_groups(
     tested: AnsweredImages, *, parameters: Path | None, within: Path | None = None
 ) -> KnownGroups | None:

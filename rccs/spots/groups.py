@@ -217,10 +217,10 @@ def effective_share(held: np.ndarray, failing: np.ndarray, correlation: float, t
     return np.where((groups > 1) & (larger > 0), np.minimum((of_images / of_groups) ** 2 / effect, 1), 1.0)
 
 
-def share_of(of: np.ndarray, wrong: np.ndarray, correlation: float, times: float = 1) -> float:
+def share_of(of: np.ndarray, wrong: np.ndarray, correlation: float) -> float:
     """As `effective_share`, of some images: their groups, and whether they are wrong."""
     told = tally(of, wrong)
-    return float(effective_share(told.sizes[None, :], told.wrong[None, :], correlation, times)[0])
+    return float(effective_share(told.sizes[None, :], told.wrong[None, :], correlation)[0])
 
 
 def share_for_limit(of: np.ndarray, wrong: np.ndarray, correlation: float, times: float = 1) -> float:
@@ -234,7 +234,8 @@ def share_for_limit(of: np.ndarray, wrong: np.ndarray, correlation: float, times
     others = max(times * int((told.wrong > 0).sum()) - 1, 0)
     if not others or len(told.sizes) == 1:
         return len(told.sizes) / len(of)
-    return share_of(of, wrong, (others * max(told.correlation, correlation) + 1) / (others + 1), times)
+    correlation = (others * max(told.correlation, correlation) + 1) / (others + 1)
+    return float(effective_share(told.sizes[None, :], told.wrong[None, :], correlation, times)[0])
 
 
 class Counted(NamedTuple):
