@@ -140,16 +140,19 @@ def choose_precision(precision: str) -> str:
     Raises
     ------
     SAFEError
-        Unknown precision, or what int8 needs is missing.
+        Unknown precision, or what bfloat16 or int8 need is missing.
     """
     if precision not in PRECISIONS:
         raise SAFEError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision}")
     if precision == "int8" and importlib.util.find_spec("openvino") is None:
         raise SAFEError("--precision int8 needs OpenVINO. Run: pip install -r requirements/openvino.txt")
-    if precision == "int8" and not _processor_flags() & {"avx512_vnni", "avx_vnni"}:
+    flags = _processor_flags()
+    if precision == "int8" and not flags & {"avx512_vnni", "avx_vnni"}:
         raise SAFEError("--precision int8 needs a processor with VNNI. Received one without. Set it to auto.")
+    if precision == "bfloat16" and flags and not flags & {"avx512bw", "avx_ne_convert"}:
+        raise SAFEError("--precision bfloat16 needs a processor with AVX-512. Received one without. Set it to auto.")
     if precision == "auto":
-        return "bfloat16" if _processor_flags() & {"avx512_bf16", "amx_bf16"} else "float32"
+        return "bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
     return precision
 
 

@@ -102,7 +102,7 @@ def test_weights_that_stand_alone_come_before_those_in_a_package(conv_package, m
 
 def test_the_extractor_of_an_earlier_run_is_found_again_without_a_download(weights_file, monkeypatch):
     monkeypatch.setattr("features.weights._download", None)
-    monkeypatch.setattr("features.weights._processor_flags", lambda: {"avx_vnni"})
+    monkeypatch.setattr("features.weights._processor_flags", lambda: {"avx_vnni", "avx512bw"})
     monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(__spec__=True))
     for name, precision in itertools.product(EXTRACTORS[1:], PRECISIONS[:3]):
         chosen = choose_extractor(name, weights=weights_file, precision=precision)
@@ -117,16 +117,20 @@ def test_the_extractor_of_an_earlier_run_is_found_again_without_a_download(weigh
 
 
 @pytest.mark.parametrize(
-    ("flags", "module", "message"),
-    [({"avx_vnni"}, None, r"pip install -r requirements/openvino\.txt"), (set(), True, "needs a processor with VNNI")],
+    ("how", "flags", "module", "message"),
+    [
+        ("openvino-vnni-int8", {"avx_vnni"}, None, r"pip install -r requirements/openvino\.txt"),
+        ("openvino-vnni-int8", set(), True, "needs a processor with VNNI"),
+        ("tiles-bfloat16", {"avx2"}, True, "needs a processor with AVX-512"),
+    ],
 )
-def test_int8_says_what_it_needs_also_for_an_earlier_run(weights_file, monkeypatch, flags, module, message):
+def test_a_precision_says_what_it_needs_also_for_an_earlier_run(weights_file, monkeypatch, how, flags, module, message):
     monkeypatch.setattr("features.weights._processor_flags", lambda: flags)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: module)
     with pytest.raises(SAFEError, match=message):
-        choose_extractor("vgg16-conv", precision="int8")
+        choose_extractor("vgg16-conv", precision=how.rsplit("-", 1)[1])
     with pytest.raises(SAFEError, match=message):
-        load_network(recall_extractor("vgg16", "vgg16-8320-0-openvino-vnni-int8", weights=weights_file))
+        load_network(recall_extractor("vgg16", f"vgg16-8320-0-{how}", weights=weights_file))
 
 
 @pytest.mark.parametrize("name", EXTRACTORS[1:])
