@@ -34,6 +34,7 @@ MOST_BYTES = 1_000_000
 MOST_NEEDED = 10_000_000
 _FORM = "light < 0.4: at most 5 % wrong at 95 %"
 _CONDITION = re.compile(r"(?P<column>.+?)\s*(?P<sign><=|>=|<|>|!=|=| from )\s*(?P<value>.+)")
+_AND = re.compile(r"\s+and\s+(?=(?:(?!\sand\s).)*(?:[<>=]|\sfrom\s))")  # not that of “label = night and fog”
 _LIMIT = re.compile(r"at most (?P<most>[\d.]+) ?%(?: wrong)?(?: at (?P<sure>[\d.]+) ?%)?")
 
 
@@ -144,7 +145,7 @@ def _requirement(where: str, what: str, place: str) -> Requirement:
     text = f"{where}: at most {_percent(most)} wrong at {_percent(sure)}"
     if " ".join(where.lower().split()) == ALL_IMAGES:
         return Requirement(text, (), most, sure)
-    conditions = tuple(_condition(part.strip(), place).canonical for part in re.split(r"\s+and\s+", where))
+    conditions = tuple(_condition(part.strip(), place).canonical for part in _AND.split(where))
     return Requirement(text, tuple(sorted(conditions, key=str)), most, sure)
 
 
