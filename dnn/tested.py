@@ -224,10 +224,11 @@ class AnswerTable(Table):
         every = sorted((image, rows[0]) for image, rows in found.items())
         held = {image for image, row in every if self.text(HELD_OUT, row).lower() == "true"}
         if len(held) == len(every):
-            raise SAFEError(
-                f"Expected rows about the images in {root}. Received {self.source}, whose first image is "
-                f"{printable(names[0]) if names else 'missing'}. Name the folder that the table's images are in."
-            )
+            received = f"{self.source}, all of whose images are held out." if held else f"{self.source}, without a row."
+            if names and not held:
+                first = printable(names[0])
+                received = f"{self.source}, whose first image is {first}. Name the folder that its images are in."
+            raise SAFEError(f"Expected rows about the images in {root}. Received: {received}")
         return [one for one in every if one[0] not in held], tuple(sorted(held)), notes
 
     def _check_agreement(self, rows: Sequence[int], columns: Collection[str]) -> None:

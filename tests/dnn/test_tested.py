@@ -65,7 +65,8 @@ def test_a_regression_has_errors_and_says_what_is_right(read):
     ("table", "expected"),
     [
         ("name,predicted\nstop/0.png,stop\n", "columns image and predicted"),
-        ("image,label,predicted\n", "whose first image is missing"),
+        ("image,label,predicted\n", "without a row"),
+        ("image,label,predicted,held_out\nstop/0.png,stop,stop,true\n", "all of whose images are held out"),
         ("image,label,predicted\nelse/0.png,stop,stop\n", "whose first image is else/0.png"),
         ("image,predicted\nstop/0.png,stop\nstop/0.png,yield\n", "lines 2 and 3 with different values for predicted"),
         ("image,predicted,right\nstop/0.png,stop,false\n", "agrees with itself in line 2"),
