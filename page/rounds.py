@@ -34,7 +34,8 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSet
 
     def on_find(*sent: Any) -> Iterator[dict]:
         """Generate RCCs, unless something was typed there that would be lost."""
-        *values, filled_in = sent
+        *values, last = sent
+        filled_in = last.get("folder") or ""
         fields, failing = form.named(values), printable(str(failures.collected.folder))
         given = tuple(map(printable, given_predictions(settings.out)))
         # Of an earlier run, and about its images; `predictions.csv` beside the failing ones is found by itself.
@@ -56,7 +57,7 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSet
             yield {**shown, **updates}
             shown = {}
 
-    filled = [*form.widgets, form.root]
+    filled = [*form.widgets, form.filled]
     sent = failures.view.find.click(on_find, filled, [*filled, *clusters.outputs], js=TO_CLUSTERS, **FOLLOW)
     sent.then(clusters.on_map, clusters.images_view.colour, clusters.images_view.map_outputs, **VIEW)
 

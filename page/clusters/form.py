@@ -54,7 +54,6 @@ class ClustersForm(FormView):
         self._settings = settings
         with gr.Column(elem_id="clusters-form") as self.pane:
             self._lay_out()
-        self.root = gr.State("")  # the folder that the form was filled in with
 
     def _lay_out(self) -> None:
         with gr.Row(elem_classes="safe-form"):
@@ -109,8 +108,7 @@ class ClustersForm(FormView):
 
     def of(self, results: Shown, *, new: bool = False) -> dict:
         """The form that clusters were generated with; `new` for a window that was just opened."""
-        clusters, out = results.clusters, self._settings.out
-        home, groups = self.home_of(results), groups_of(out)
+        clusters, out, groups = results.clusters, self._settings.out, groups_of(self._settings.out)
         predictions, tested = (printable(text) for text in given_predictions(out))
         hidden = clusters.answers.columns if clusters.answers else {}
         known = [printable(name) for name in self._settings.results.parameters() if name not in hidden]
@@ -119,7 +117,7 @@ class ClustersForm(FormView):
             "group": [*known, PREFIX, FOLDER, ALIKE],
         }
         values: dict[str, Any] = {
-            "folder": home, "reducer": clusters.reducer, "predictions": predictions, "tested": tested,
+            "folder": self.home_of(results), "reducer": clusters.reducer, "predictions": predictions, "tested": tested,
             "parameters": printable(given_parameters(out)), "extractor": requested_extractor(clusters),
             "precision": requested_precision(clusters), "partial": False, "group": list(map(printable, groups)),
             "aside": list(map(printable, clusters.without)),
@@ -128,7 +126,7 @@ class ClustersForm(FormView):
         for name, offered in choices.items():
             update = filled_in[self[name]] if new else gr.update(value=values[name])
             filled_in[self[name]] = {**update, "choices": offered}
-        return {**filled_in, self.root: home}
+        return {**filled_in, self.filled: {**values, "run": results.run}}
 
 
 def requested_extractor(clusters: RootCauseClusters) -> str:

@@ -124,12 +124,12 @@ class ClustersTab:
         """Connect the widgets; the event that a window that was just opened shows what the folder has."""
         rcc, window, cards, form = self._rcc, self._window, self._cards, self.form
         rcc_view, images_view, outputs = self._rcc_view, self.images_view, self.outputs
-        filled_in = [*form.outputs, form.root, form.filled]
+        filled_in = [*form.outputs, form.filled]
         typed_in = ("folder", "predictions", "tested", "parameters")
         sent = [form.generate.click, *(form[name].submit for name in typed_in)]
-        generated = gr.on(sent, self._on_generate, form.widgets, [form.root, *outputs], **FOLLOW)
+        generated = gr.on(sent, self._on_generate, form.widgets, [form.filled, *outputs], **FOLLOW)
         accepted = self._accept.click(self._on_accept, window.run, form.outputs, **VIEW)
-        accepted.then(self._on_generate, form.widgets, [form.root, *outputs], **FOLLOW).then(
+        accepted.then(self._on_generate, form.widgets, [form.filled, *outputs], **FOLLOW).then(
             self.on_map, images_view.colour, images_view.map_outputs, **VIEW
         )
         if example := self._settings.example:
@@ -152,7 +152,7 @@ class ClustersTab:
         loaded.then(self._go_on, [rcc, self._drawn, self._job_view.followed], outputs, **FOLLOW)
         for event in (generated, self._job_view.wire(news, self.show, outputs)):
             event.then(self.on_map, images_view.colour, images_view.map_outputs, **VIEW)
-        looked = [self._job_view.followed, rcc, form["folder"], form.root, window.run, window.seen, self._compared,
+        looked = [self._job_view.followed, rcc, form["folder"], form.filled, window.run, window.seen, self._compared,
                   self._spots.widget]  # fmt: skip
         news.folder(self._on_folder, looked, [*filled_in, *outputs], **LATEST, **EDITS)
         noted = [rcc, window.run, window.seen, self._compared, self._spots.widget]
@@ -303,7 +303,7 @@ class ClustersTab:
                 raise SAFEError(f"The RCCs were found, but not compared with images that are right. {error}") from error
 
         take_labels(settings.out)
-        yield {self.form.root: fields["folder"]}
+        yield self.form.sent("", fields)
         yield from self._job_view.start(work, lambda: {**self.show(), **self.fold.show(folded=True)})
 
     def _on_accept(self, run: str) -> dict:
@@ -362,8 +362,8 @@ class ClustersTab:
             return gr.skip()  # there is nothing to mend, or nothing can be written; the status says so
 
     def _on_folder(
-        self, followed: int, chosen: int, folder: str | None, before: str, run: str, seen: int, compared: str,
-        spot: object,
+        self, followed: int, chosen: int, folder: str | None, filled_in: dict, run: str, seen: int,
+        compared: str, spot: object,
     ) -> Iterator[dict]:  # fmt: skip
         """Show the edits of other windows."""
         if not self._settings.results.there:
@@ -374,6 +374,7 @@ class ClustersTab:
         except SAFEError as error:
             yield {self._status: failed(error)}
             return
+        before = filled_in.get("folder") or ""
         other = self.form.home_of(results) != before and (folder or "") in ("", before)
         form = self.form.of(results) if other else {}
         if (results.run, results.review.last_number) == (run, seen):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
 
+from page.forms import remember
 from pipeline.reporting.history import list_runs
 from pipeline.reporting.report import write_report
 from rccs.clusters import load_clusters
@@ -328,6 +329,17 @@ def test_a_window_that_is_told_all_parts_of_an_answer_at_once_shows_all_of_them(
         route.fulfill(response=answer)
         expect(late.locator("#clusters-status strong")).to_contain_text("24 failures")
         expect(field(late, "rcc-name")).to_be_visible()
+
+
+def test_a_window_opened_while_the_first_rccs_were_generated_has_the_folder_of_the_next_ones(browser, tmp_path):
+    with served_from(tmp_path) as served, opened(browser, served) as a:
+        remember(served.out, "clusters", {"folder": str(served.images)})  # as a click does before there are any
+        with opened(browser, served) as b:
+            expect(field(b, "images")).to_have_value(str(served.images))
+            other = draw(tmp_path / "other", {"sea": 9, "wood": 7}, seed=8)
+            generate(a, other, 16)
+            expect(b.locator("#clusters-status strong")).to_contain_text("16 failures")
+            expect(field(b, "images")).to_have_value(str(other), timeout=10_000)
 
 
 def select(page: Page, improvement: Path, size: str) -> None:
