@@ -35,7 +35,7 @@ from support.progress import Progress, no_progress
 
 SENT = ("support", "features")  # packages that workers run
 CONNECT_SECONDS = 10
-WORKER_SECONDS = 60  # the time the first worker has to join
+WORKER_SECONDS = 60  # the time that the first worker has to join, and another one after the last is lost
 PER_THREAD = 3  # batches in progress for each thread of the cluster, so that no thread waits for this machine
 
 
@@ -69,8 +69,8 @@ def stream_on_cluster(
     Raises
     ------
     SAFEError
-        There is no cluster or no worker; workers have no weights, or cannot read the images, or see different ones; or
-        several workers in turn were lost on the same batch.
+        There is no cluster, or no worker any more; workers have no weights, or cannot read the images, or see
+        different ones; or several workers in turn were lost on the same batch.
     """
     outside = next((path for path in listing.paths if images and Path(path).is_absolute()), None)
     if outside:
@@ -122,10 +122,16 @@ def _submitted(client: Any, work: Callable, batches: Iterable[list[Loaded]]) -> 
 
 
 def _result(future: Any, tick: Callable[[], None]) -> tuple[Loaded, ...]:
-    while True:
+    alone = 0  # seconds
+    while alone < WORKER_SECONDS:
         tick()
         with contextlib.suppress(TimeoutError):
             return future.result(timeout=1)
+        alone = 0 if future.client.nthreads() else alone + 1
+    raise SAFEError(
+        f"The Dask cluster lost all of its workers, and no other joined within {WORKER_SECONDS} s. Features received "
+        "so far are kept: start workers, and run the same command again to continue."
+    )
 
 
 @contextlib.contextmanager

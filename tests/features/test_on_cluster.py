@@ -3,6 +3,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -91,6 +92,23 @@ def test_a_cluster_without_workers_is_an_error(fake_network, draw_folder, tmp_pa
         pytest.raises(SAFEError, match=r"Received no worker within 0\.1 s"),
     ):
         extract_features(folder, fake_network.extractor, stream=on_cluster(empty.scheduler_address))
+
+
+def test_once_all_workers_are_lost_the_run_ends_and_a_later_one_goes_on(
+    cluster, address, fake_network, draw_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("features.batches.BATCH_SIZE", 1)
+    monkeypatch.setattr("features.on_cluster.WORKER_SECONDS", 2)
+    listing = find_images(draw_folder(tmp_path / "in", {"snow": 15}))
+    batches = on_cluster(address)(listing, fake_network.extractor)
+    next(batches)
+    cluster.scale(0)
+    while cluster.scheduler.workers:
+        time.sleep(0.05)
+    with pytest.raises(SAFEError, match=r"lost all of its workers, .* within 2 s\. Features received so far are kept"):
+        list(batches)
+    cluster.scale(2)
+    assert len(rows_of(on_cluster(address)(listing, fake_network.extractor))[0]) == 15
 
 
 def test_without_dask_the_error_says_what_to_install(monkeypatch):
