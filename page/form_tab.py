@@ -1,6 +1,7 @@
 """What the tabs with a form and long work have in common: they follow the work, and what changes in the folder."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -82,9 +83,6 @@ class FormTab:
         looked = {**self.job_view.look(self._shown), **self.form.first_look(marks.run)}
         return {**looked, **self.fold.show(folded=True), self.marks: marks}
 
-    def on_load(self) -> Iterator[dict]:
-        yield from self.job_view.load(self._first_look, self._shown)
-
     def on_tab(self, followed: int, marks: Marks | None) -> dict:
         """Look again if the folder has changed since."""
         now = self._now()
@@ -104,7 +102,7 @@ class FormTab:
         looked, filled_in = [self.job_view.followed, self.marks], [*self.form.outputs, *self.outputs]
         if tab:
             tab.select(self.on_tab, looked, self.outputs, **VIEW)
-        loaded.then(self.on_load, None, filled_in, **FOLLOW)
+        loaded.then(partial(self.job_view.load, self._first_look, self._shown), None, filled_in, **FOLLOW)
         self.job_view.wire(news, self._shown, self.outputs)
         news.folder(self.on_folder, [*looked, self.form.filled, *self.form.widgets], filled_in, **LATEST, **EDITS)
 

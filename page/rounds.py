@@ -35,8 +35,8 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSet
     def on_find(*sent: Any) -> Iterator[dict]:
         """Generate RCCs, unless something was typed there that would be lost."""
         *values, last = sent
-        filled_in = last.get("folder") or ""
-        fields, failing = form.named(values), printable(str(failures.collected.folder))
+        fields, filled_in = form.named(values), last.get("folder") or ""
+        failing = printable(str(failures.collected.folder))
         given = tuple(map(printable, given_predictions(settings.out)))
         # Of an earlier run, and about its images; `predictions.csv` beside the failing ones is found by itself.
         of_run = ((fields["predictions"] or ""), (fields["tested"] or "")) in (("", ""), given)

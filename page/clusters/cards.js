@@ -126,11 +126,13 @@ function build() {
   announce("safe-listed", { kind: "rcc" });
 }
 
-// The heading of the RCC at hand has its name, also where an answer that is older than the name comes after it.
+// What names an RCC has its name of now, also where an answer that is older than the name comes after it.
 function entitle() {
-  const heading = document.querySelector("#rcc-heading h2"), entry = known.get(Number(heading?.dataset.key));
-  const words = entry && [entry.number, entry.name].filter(Boolean).join(" · ");
-  if (words && heading.textContent !== words) heading.textContent = words;
+  for (const place of document.querySelectorAll("#rcc-heading h2, .safe-rcc-name")) {
+    const entry = known.get(Number(place.dataset.key));
+    const words = entry && [entry.number, entry.name].filter(Boolean).join(" · ");
+    if (words && place.textContent !== words) place.textContent = words;
+  }
 }
 const titles = new MutationObserver(entitle);
 

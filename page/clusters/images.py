@@ -72,8 +72,8 @@ class ImagesView:
                 min_width=150, elem_id="colour-by",
             )  # fmt: skip
             self.find = gr.Textbox(
-                label="Find images", placeholder="A name", max_length=200, scale=2, min_width=200,
-                elem_id="find",
+                label="Find images", info="By a name or a parameter", placeholder="A name", max_length=200, scale=2,
+                min_width=200, elem_id="find",
             )  # fmt: skip
 
         # What the map and the cards show is in the page's address, which leads back to it; here stands what a link
@@ -156,7 +156,6 @@ class ImagesView:
             with self._drawing:  # two windows that open at once must not both compute it
                 positions = stored_map(self._settings.out, original)
         columns = self._settings.results.parameters()
-        example = example_for(columns)
         record = map_record(results.clusters, positions, results.notes, original)
         props: dict[str, Any] = {"record": as_text({**record, "at": results.at}), "seen": results.run}
         value: dict[str, Any] = {}
@@ -171,7 +170,7 @@ class ImagesView:
         return {
             self.map: gr.HTML(**props),
             self.colour: gr.Dropdown(choices=[BY_RCC, *((printable(name), name) for name in columns)], **value),
-            self.find: gr.Textbox(placeholder=f"A name{f' or {printable(example)}' if example else ''}"),
+            self.find: gr.Textbox(placeholder=printable(example_for(columns)) or "A name"),
         }
 
     def _list(

@@ -36,7 +36,7 @@ function build() {
     const line = made("span", "safe-spot-says");
     says(line, spot.said);
     const words = made("span", "safe-spot-words", made("b", "", spot.where), line, made("span", "", spot.figures),
-      ...(spot.overlaps ? [made("span", "safe-spot-rccs", spot.overlaps)] : []));
+      ...(spot.overlaps ? [made("span", { className: "safe-spot-rccs", innerHTML: spot.overlaps })] : []));
     const button = made("button", { type: "button", className: "safe-spot", "data-rank": spot.rank, "data-key": spot.key },
       made("span", "safe-spot-rank", spot.rank), words, rateBar(spot, props.base));
     return spot.title ? [made("h4", "safe-spots-level", spot.title), button] : [button];

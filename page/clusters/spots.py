@@ -160,15 +160,16 @@ def _heading(shown: Shown, rank: int) -> str:
     parts = [f"<h2 data-key='{key}'>{escaped(spot.where)}</h2>", f"<p>weak spot {rank}</p>"]
     parts.append(f"<p class='safe-rate' data-verdict='more'>{escaped(_figures(spot, spot.of_groups))}.</p>")
     if overlaps:
-        parts.append(f"<p class='safe-confusion'>{escaped(overlaps)}</p>")
+        parts.append(f"<p class='safe-confusion'>{overlaps}</p>")
     return f"<div class='safe-rcc'>{''.join(parts)}</div>"
 
 
 def _overlaps(shown: Shown, rank: int) -> str:
-    """The RCCs that have failing images in common with a weak spot."""
+    """The RCCs that have failing images in common with a weak spot, as HTML; their names are kept up in cards.js."""
     found = shown.reasons.overlaps(shown.clusters, rank - 1)
-    if not found:
-        return ""
-    named = [f"{n:,} in {printable(title(rcc, shown.notes))}" for rcc, n in found[:MOST_OVERLAPS]]
+    named = [
+        f"{n:,} in <span class='safe-rcc-name' data-key='{rcc}'>{escaped(title(rcc, shown.notes))}</span>"
+        for rcc, n in found[:MOST_OVERLAPS]
+    ]
     more = len(found) - MOST_OVERLAPS
     return ", ".join(named) + (f", others in {count(more, 'RCC')}" if more > 0 else "")

@@ -316,9 +316,7 @@ class ClustersTab:
 
     def on_map(self, by: str | None) -> dict:
         results = self._settings.results
-        if not results.there:
-            return gr.skip()
-        # If the clusters are damaged, the status says what is wrong with them.
+        # If there are no clusters, or damaged ones, the status says so.
         return if_there(lambda: self.images_view.show_map(results.shown(), by if isinstance(by, str) else None))
 
     def _on_select(self, chosen: int | None, run: str) -> Iterator[dict]:

@@ -145,11 +145,8 @@ class ReportTab:
     def on_confirm(self, run: str | None, *fields: str | None) -> Iterator[dict]:
         yield from self._make(lambda job: self.fresh.work(job, *fields), run)
 
-    def on_load(self) -> Iterator[dict]:
-        def found() -> dict:
-            return {**self.job_view.look(self.show), **self.fresh.form.first_look("")}
-
-        yield from self.job_view.load(found, self.show)
+    def _first_look(self) -> dict:
+        return {**self.job_view.look(self.show), **self.fresh.form.first_look("")}
 
     def on_look(self, followed: int, seen: str) -> dict:
         """Look again if anything has changed since."""
@@ -163,7 +160,8 @@ class ReportTab:
             button.click(partial(self._on_make, write), self.run, self.outputs, **FOLLOW)
         self.verify.click(self.on_verify, [self.run, self.images], self.outputs, **FOLLOW)
         self.fresh.ask.click(self.on_confirm, [self.run, *self.fresh.form.widgets], self.outputs, **FOLLOW)
-        loaded.then(self.on_load, None, [*self.outputs, *self.fresh.form.widgets, self.fresh.form.filled], **FOLLOW)
+        filled_in = [*self.outputs, *self.fresh.form.widgets, self.fresh.form.filled]
+        loaded.then(partial(self.job_view.load, self._first_look, self.show), None, filled_in, **FOLLOW)
         tab.select(self.on_look, looked, self.outputs, **VIEW)
         self.job_view.wire(news, self.show, self.outputs)
         for event in (news.folder, news.notes):

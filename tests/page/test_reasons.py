@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from pipeline.run_record import given_parameters, groups_of
 from rccs.clusters import load_clusters, run_record, save_clusters
-from rccs.review.notes import SpotNote
-from rccs.review.review import load_review, notes_of_run
+from rccs.review.notes import RccNote, SpotNote
+from rccs.review.review import load_review, notes_of_run, set_note
 from rccs.spots.conditions import Literal
 from rccs.spots.weak_spots import WeakSpot
 from reasons.comparison import load_reasons, save_reasons
@@ -147,6 +147,10 @@ def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compar
             expect(one.locator("#spots .safe-spot").nth(0)).to_contain_text("⚠ unsafe<b>night</b>")
         expect(field(watching, "spot-name")).to_have_value("<b>night</b>")
         expect(watching.locator("#spot-verdict input[value=unsafe]")).to_be_checked()
+        # So does what names an RCC.
+        set_note(compared.served.out, RccNote(0, "<i>dark</i>"))
+        for place in ("#spots .safe-spot-rccs", "#spot-heading .safe-confusion"):
+            expect(watching.locator(place).first).to_contain_text("in RCC 0 · <i>dark</i>")
         # What is typed right after a click is about what was clicked; the verdicts of RCCs are others.
         second.click()
         field(page, "spot-name").fill("snow")
@@ -161,7 +165,7 @@ def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compar
         assert serious(page) == []
         first.click()
         expect(field(page, "spot-note")).to_have_value("hazard H3")
-    assert load_review(compared.served.out).notes == {}
+    assert load_review(compared.served.out).notes.keys() == {0}
 
 
 @pytest.mark.slow
