@@ -15,16 +15,7 @@ from page.visitors import visitor_of
 from pipeline.reporting.markup import filled
 from rccs.clusters import find_clusters, load_clusters
 from rccs.image_map import rcc_words
-from rccs.review.notes import (
-    FIELDS,
-    LENGTHS,
-    REGISTER,
-    VERDICTS,
-    Noted,
-    RccNote,
-    SpotNote,
-    title,
-)
+from rccs.review.notes import FIELDS, LENGTHS, REGISTER, VERDICTS, Noted, RccNote, SpotNote, title
 from rccs.review.review import CHANGED, checked_conditions, folder_tested, load_review, read_spot_note, set_note
 from rccs.spots.weak_spots import read_conditions
 from store.database import reading
