@@ -15,10 +15,10 @@ import numpy as np
 
 from dnn.failure_prediction import likely_wrong
 from dnn.failures import checked, examples_for
+from dnn.given_answers import read_targets
 from dnn.held_out import HeldOut, held_out_of
 from dnn.model import AS_IN_THE_FILE, ONNX_SUFFIX, Dnn, DnnOptions, load_dnn, sized_for
 from dnn.predictions import LabelledImages, Pixels, Predictions, doubts, judge, predict, skipped_of
-from dnn.targets import read_targets
 from dnn.tested import IMAGE, AnsweredImages, in_words
 from rccs.clusters import fingerprint
 from rccs.review.review import Review, load_review

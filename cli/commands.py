@@ -179,7 +179,7 @@ def _failures_of_detector(out: Path, options: argparse.Namespace, progress: Prog
 
 def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Cut out what a detector sees in improvement images, to select from."""
-    from dnn.detection.seen_objects import cut_seen_objects
+    from dnn.detection.detector_failures import cut_seen_objects
 
     given = options.info, options.results, options.images
     seen = cut_seen_objects(*given, out, score=options.score, progress=progress)
@@ -204,7 +204,6 @@ def run_retrain(out: Path, options: argparse.Namespace, progress: Progress) -> N
             labelling=Labelling(options.improvement, options.labels, options.only_labelled), final=options.final_test,
             progress=progress, on_epoch=stopping.on_epoch, should_stop=stopping.should_stop,
         )  # fmt: skip
-    _print_skipped(result.skipped, result.assumptions)
     _print_retraining(result)
     say(f"Written: retrained.keras, retraining.json in {out}")
 
@@ -260,7 +259,7 @@ def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> 
 
 def run_heatmaps(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
-    from pipeline.heatmaps import HEATMAPS_FOLDER, look
+    from pipeline.probing import HEATMAPS_FOLDER, look
     from pipeline.reporting.heatmaps import panels
 
     found = look(out, options.reason, model=options.model, options=_dnn_options(options), progress=progress)
@@ -292,7 +291,6 @@ def run_compare(out: Path, options: argparse.Namespace, progress: Progress) -> N
 
     regression = checked(DnnOptions(targets=options.targets, threshold=options.threshold, partial=options.partial))
     result = compare_answers(options.before, options.after, options.test, out, options=regression)
-    _print_skipped(result.skipped, result.assumptions)
     _print_retraining(result)
     say(f"Written: retraining.json in {out}")
 
@@ -349,7 +347,7 @@ def run_verify(out: Path, options: argparse.Namespace, progress: Progress) -> No
 
 def run_keys(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Make a pair of keys to sign evidence with."""
-    from pipeline.reporting.evidence.signature import make_keys
+    from pipeline.reporting.evidence.statement import make_keys
 
     private, public = make_keys(out)
     say(f"Written: {private}, to keep secret, and {public}, to give to whoever verifies")
@@ -404,6 +402,7 @@ def run_ui(out: Path, options: argparse.Namespace, progress: Progress) -> None:
 def _print_retraining(result: Any) -> None:
     from pipeline.summaries import retraining_details, retraining_summary
 
+    _print_skipped(result.skipped, result.assumptions)
     say(retraining_summary(result), *(f"  {line}" for line in retraining_details(result)))
 
 

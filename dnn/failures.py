@@ -15,13 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnn.given_answers import read_answers
+from dnn.given_answers import images_with_targets, read_answers
 from dnn.held_out import HOLD_OUT, HoldOut, draw
 from dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from dnn.model_process import load_apart, predict_apart
 from dnn.predictions import LabelledImages, check_classes, doubts, judge, labelled_images
 from dnn.rounds import keep_round
-from dnn.targets import images_with_targets
 from dnn.tested import AnsweredImages, has_objects, in_words, predictions_text
 from rccs.answers import CONFIDENCE, ERROR
 from rccs.parameters import PARAMETERS_FILE

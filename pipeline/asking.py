@@ -10,7 +10,7 @@ from dnn.model import AS_IN_THE_FILE, KERAS_SUFFIXES, ONNX_SUFFIX, REQUESTED, SC
 from dnn.model_process import load_apart
 from dnn.predictions import class_folders
 from dnn.tested import AnsweredImages, has_objects
-from pipeline.answers import answers_of_run
+from pipeline.run_record import answers_of_run
 from rccs.answers import ERROR
 from rccs.profiles import Profile
 from rccs.review.review import Review, load_review

@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from features.batches import Stream
-from pipeline.answers import answers_of_run
 from pipeline.descriptions import show_reasons
-from pipeline.run_record import groups_of, table_of
+from pipeline.run_record import answers_of_run, groups_of, table_of
 from rccs.clusters import load_clusters, run_record
 from rccs.gifs import write_spot_gifs
 from rccs.unsafe_set import load_unsafe_set

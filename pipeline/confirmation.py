@@ -11,10 +11,9 @@ import numpy as np
 
 from dnn.given_answers import unknown_classes
 from dnn.tested import AnsweredImages, read_predictions
-from pipeline.answers import answers_of_run, given_answers
 from pipeline.descriptions import show_reasons
 from pipeline.reporting.evidence.basis import known_sets
-from pipeline.run_record import groups_of
+from pipeline.run_record import answers_of_run, given_answers, groups_of
 from rccs.answers import CONFIDENCE
 from rccs.clusters import load_clusters
 from rccs.dbscan.neighbours import Points
@@ -205,7 +204,7 @@ def check_requirements(
     requirements : path
         As for `reasons.requirements.read_requirements`.
     predictions, tested, partial
-        As for `pipeline.answers.given_answers`.
+        As for `pipeline.run_record.given_answers`.
     learned : path, optional
         Images that the network has learned from: the notes then tell how many tested ones are nearly the same.
     groups : sequence of str

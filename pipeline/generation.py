@@ -13,10 +13,9 @@ from FE import extract_features
 from features.attributes import measured_images
 from features.batches import Stream
 from features.weights import choose_extractor
-from pipeline.answers import found_answers, given_answers, with_answers, without_held_out
 from pipeline.descriptions import describe_rccs, show_present
 from pipeline.reporting.history import SHOWN, prune_runs
-from pipeline.run_record import left_behind
+from pipeline.run_record import found_answers, given_answers, left_behind, with_answers, without_held_out
 from rccs.clusters import RootCauseClusters, load_clusters, save_clusters
 from rccs.gifs import write_gifs
 from rccs.parameters import read_parameters

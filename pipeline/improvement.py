@@ -7,15 +7,14 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from dnn.detection.detector_failures import sources_of
-from dnn.detection.seen_objects import unsafe_images_text
+from dnn.detection.detector_failures import sources_of, unsafe_images_text
 from dnn.failure_prediction import FailurePrediction, predict_failures, predict_failures_from_tables
 from dnn.held_out import held_out_of
 from dnn.model import AS_IN_THE_FILE, DnnOptions
 from dnn.tested import AnsweredImages, read_predictions
 from features.batches import Stream
-from pipeline.answers import answers_of_run, without_held_out
 from pipeline.descriptions import show_unsafe_set
+from pipeline.run_record import answers_of_run, without_held_out
 from rccs.clusters import RootCauseClusters, fingerprint, load_clusters, run_record
 from rccs.review.review import load_review, rccs_marked_safe
 from rccs.rounds import beside
@@ -127,12 +126,8 @@ def select_images(
         if n_tested := _of_the_test(unsafe, out, review.original):
             which = "they are" if n_tested == len(unsafe.images) else f"{n_tested:,} of them are"
             notes.append(f"{which} test images, by content: a network that learns them cannot be tested with them")
-        unsafe = dataclasses.replace(
-            unsafe,
-            run=fingerprint(review.original),
-            model=os.fspath(prediction.source) if prediction else unsafe.model,
-            notes=tuple(notes),
-        )
+        chosen_by = os.fspath(prediction.source) if prediction else unsafe.model
+        unsafe = dataclasses.replace(unsafe, run=fingerprint(review.original), model=chosen_by, notes=tuple(notes))
         unsafe = replace_unsafe_set(unsafe, out, more=more)
         show_unsafe_set(out)
         return unsafe

@@ -33,7 +33,7 @@ from dnn.predictions import Pixels, labelled_images, run_model
 from dnn.tested import AnsweredImages, read_predictions
 from lab.benchmarks.results import tell
 from lab.casestudies.cases import CASES
-from pipeline.heatmaps import MOST
+from pipeline.probing import MOST
 from rccs.parameters import PARAMETERS_FILE
 from support.errors import SAFEError
 from support.images import decode, read_bytes

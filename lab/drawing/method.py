@@ -25,7 +25,7 @@ from scipy.spatial.distance import squareform
 from FE import extract_features
 from features.extractor import CONV_BLOCKS, CONV_LAYERS, comparable
 from features.weights import choose_extractor
-from pipeline.heatmaps import HEATMAPS_FILE, HEATMAPS_FOLDER
+from pipeline.probing import HEATMAPS_FILE, HEATMAPS_FOLDER
 from pipeline.reporting.heatmaps import heatmaps_of, panels
 from rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
 from rccs.dbscan.branches import SMALLEST_BRANCH

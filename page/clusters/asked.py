@@ -8,8 +8,7 @@ import gradio as gr
 from page.jobs import AWAY, Job, PageSettings
 from page.results import Shown
 from pipeline.asking import model_at_hand
-from pipeline.heatmaps import MOST, look, look_at
-from pipeline.probing import probe_reasons
+from pipeline.probing import MOST, look, look_at, probe_reasons
 from pipeline.reporting.heatmaps import heatmap_html, heatmaps_of, panels
 from pipeline.reporting.markup import jpeg_uri
 from pipeline.reporting.sections import probes_html

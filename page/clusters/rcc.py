@@ -10,7 +10,7 @@ from page.assets import scripted
 from page.clusters.asked import LooksView, ProbeView
 from page.clusters.cards import named
 from page.clusters.note import NoteView, OnRccs
-from page.clusters.split import SplitView
+from page.clusters.several import SplitView
 from page.jobs import EDITS, VIEW, PageSettings, warn
 from page.pictures import thumbnails
 from page.results import Shown

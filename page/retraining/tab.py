@@ -16,8 +16,7 @@ from page.forms import remember, remembered
 from page.job_view import News
 from page.jobs import FOLLOW, Job, PageSettings, done, empty, take_labels, typed
 from page.results import Marks
-from page.retraining.plots import learning_curves
-from page.retraining.view import RetrainingView, titled
+from page.retraining.view import RetrainingView, learning_curves, titled
 from pipeline.retraining import retrain_apart
 from pipeline.summaries import of_both_networks, of_choosing_images, retraining_verdict
 from store.runs import RETRAINING, present_runs, runs_of

@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from dnn.predictions import labelled_images
-from page.retraining.plots import MOST_BARS, class_bars, shares_right
 from page.retraining.tab import RetrainingTab
+from page.retraining.view import MOST_BARS, class_bars, shares_right
 from rccs.unsafe_set import UNSAFE_SET_FILE
 from tests.helpers.browsing import WAIT, Served, field, opened, unfold_in_sight
 from tests.helpers.laid_out import laid_out, settings_of

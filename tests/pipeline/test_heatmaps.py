@@ -11,11 +11,10 @@ from dnn.failures import find_failures
 from dnn.tested import read_predictions
 from page.clusters.asked import ImageLooks, LooksView
 from page.results import Results
-from pipeline.answers import with_answers
 from pipeline.asking import asking, model_at_hand
-from pipeline.heatmaps import HEATMAPS_FILE, HEATMAPS_FOLDER, look, look_at
-from pipeline.probing import probe_reasons
+from pipeline.probing import HEATMAPS_FILE, HEATMAPS_FOLDER, look, look_at, probe_reasons
 from pipeline.reporting.heatmaps import WORDS, heatmap_html
+from pipeline.run_record import with_answers
 from rccs.clusters import save_clusters
 from store.runs import HEATMAP, runs_of
 from support.errors import SAFEError

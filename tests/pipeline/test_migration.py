@@ -19,8 +19,7 @@ import pytest
 
 import SAFE_Tool
 from page.forms import remembered
-from page.serving.analyses import names_in
-from page.serving.shelf import delete, duplicate
+from page.serving.analyses import delete, duplicate, names_in
 from pipeline.descriptions import mend
 from pipeline.migration import BEFORE_FOLDER, migrate
 from pipeline.reporting.history import list_runs, restore_run

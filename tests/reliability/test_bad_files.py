@@ -30,7 +30,7 @@ import SAFE_Tool
 from dnn.failures import Failure, Failures, load_failures, save_failures
 from dnn.model import load_dnn
 from page.results import Results
-from page.serving.shelf import duplicate
+from page.serving.analyses import duplicate
 from pipeline.descriptions import mend
 from pipeline.run_record import notes_of
 from rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters

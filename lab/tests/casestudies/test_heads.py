@@ -12,8 +12,8 @@ from casestudies.networks import train_model
 from casestudies.table import write_subjects
 from clustering import find_root_cause_clusters
 from dnn.failures import find_failures
+from dnn.given_answers import read_targets, with_targets
 from dnn.model import DnnOptions
-from dnn.targets import read_targets, with_targets
 from dnn.tested import find_predictions, read_predictions
 from FE import extract_features
 from features.weights import choose_extractor

@@ -13,7 +13,7 @@ from casestudies.case import Situation
 from clustering import find_root_cause_clusters
 from dnn.detection.coco import read_coco
 from dnn.detection.detections import NONE, match
-from dnn.detection.seen_objects import cut_seen_objects
+from dnn.detection.detector_failures import cut_seen_objects
 from dnn.tested import find_predictions, read_predictions
 from FE import extract_features
 from features.weights import choose_extractor

@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from dnn.held_out import held_out_of
-from pipeline.reporting.evidence.signature import ENVELOPE_FILE, envelope_text, signer_of
 from pipeline.reporting.evidence.statement import (
+    ENVELOPE_FILE,
     EVIDENCE_FILE,
     LISTS_FOLDER,
     digest_of_predicate,
+    envelope_text,
     last_of,
     results_in,
+    signer_of,
     statement_text,
 )
 from pipeline.reporting.export import REPORT_FILE

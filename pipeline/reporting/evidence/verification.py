@@ -6,8 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.reporting.evidence.basis import sha256_if_there, sha256_of_each
-from pipeline.reporting.evidence.signature import ENVELOPE_FILE, fault_of_signature
-from pipeline.reporting.evidence.statement import LISTS_FOLDER, Evidence, read_evidence, results_in
+from pipeline.reporting.evidence.statement import (
+    ENVELOPE_FILE,
+    LISTS_FOLDER,
+    Evidence,
+    fault_of_signature,
+    read_evidence,
+    results_in,
+)
 from pipeline.reporting.export import REPORT_FILE
 from store.database import DATABASE_FILE
 from store.entries import check_entries, digests_of

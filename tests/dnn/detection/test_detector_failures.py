@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 import SAFE_Tool
-from dnn.detection.detector_failures import find_detection_failures, sources_of
-from dnn.detection.seen_objects import cut_seen_objects, unsafe_images_text
+from dnn.detection.detector_failures import cut_seen_objects, find_detection_failures, sources_of, unsafe_images_text
 from dnn.tested import find_predictions, read_predictions
 from pipeline.generation import generate_clusters
 from pipeline.improvement import select_images

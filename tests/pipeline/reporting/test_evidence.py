@@ -9,8 +9,16 @@ from pathlib import Path
 import pytest
 
 from pipeline.reporting.evidence.basis import write_evidence
-from pipeline.reporting.evidence.signature import ENVELOPE_FILE, PRIVATE_KEY_FILE, PUBLIC_KEY_FILE, make_keys
-from pipeline.reporting.evidence.statement import EVIDENCE_FILE, RESULTS, digest_of_predicate, read_evidence
+from pipeline.reporting.evidence.statement import (
+    ENVELOPE_FILE,
+    EVIDENCE_FILE,
+    PRIVATE_KEY_FILE,
+    PUBLIC_KEY_FILE,
+    RESULTS,
+    digest_of_predicate,
+    make_keys,
+    read_evidence,
+)
 from pipeline.reporting.evidence.verification import ADDED, CHANGED, CONTINUED, MISSING, SIGNED, verify
 from pipeline.reporting.report import write_report
 from pipeline.reporting.safety_case import AMLAS_FILE, GSN_FILE, GSN_JSON_FILE, REASONS_FILE
