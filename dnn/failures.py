@@ -305,14 +305,9 @@ def _record_of(failures: Failures, folder: Path) -> dict[str, Any]:
     """The contents of `accuracy.json`."""
     return {
         "test_accuracy": failures.accuracy,
-        "test_size": failures.test_size,
         "failures": len(failures.failing),
-        "classes": failures.classes,
-        "task": failures.task,
-        "threshold": failures.threshold,
-        "model": relative(failures.model, folder),
-        "test_root": relative(failures.test_root, folder),
-        "assumptions": failures.assumptions,
+        **{name: getattr(failures, name) for name in ("test_size", "classes", "task", "threshold", "assumptions")},
+        **{name: relative(getattr(failures, name), folder) for name in ("model", "test_root")},
         "skipped": [skip._asdict() for skip in failures.skipped],
         **({"rescale": failures.rescale} if failures.rescale else {}),
         **({HOLD_OUT: {"images": failures.held_out, "group": failures.group}} if failures.held_out else {}),

@@ -14,19 +14,10 @@ from page.assets import scripted
 from page.jobs import PageSettings
 from page.visitors import visitor_of
 from pipeline.reporting.markup import VERDICT_WORDS, filled
-from pipeline.reporting.rounds import rounds_html
+from pipeline.reporting.rounds import rounds_of
 from rccs.review.notes import LONGEST_SCOPE, SCOPE, RccNote, Scope
 from rccs.review.review import load_scope, set_note
-from reasons.register import (
-    REGISTER_FILE,
-    Change,
-    Entry,
-    changes_in,
-    load_register,
-    register_text,
-    scope_entry,
-    take_over,
-)
+from reasons import register
 from support.errors import SAFEError
 from support.text import count, printable
 
@@ -39,15 +30,15 @@ def lay_out_register(settings: PageSettings) -> gr.HTML:
         of it, and who takes that over."""
         try:
             what, *given = sent
-            entries, scope = load_register(settings.out), scope_entry(settings.out)
+            entries, scope = register.load_register(settings.out), register.scope_entry(settings.out)
             if what == "save":
-                return {"text": register_text(settings.out, entries).encode("utf-8", "replace").decode()}
+                return {"text": register.register_text(settings.out, entries).encode("utf-8", "replace").decode()}
             if what == "rows":
                 return {"rows": [_row(one) for one in entries]}
             changes = _read(base64.b64decode(given[0], validate=True), entries, scope)
             shown = [printable(change.text) for change in changes]
             if what == "take" and shown == given[1]:
-                take_over(settings.out, changes, by=visitor_of(given[2]))
+                register.take_over(settings.out, changes, by=visitor_of(given[2]))
                 return {"news": f"Taken over: {count(len(changes), 'change')}."}
         except SAFEError as error:
             return {"problem": printable(str(error))}
@@ -59,7 +50,7 @@ def lay_out_register(settings: PageSettings) -> gr.HTML:
     return scripted("report/register", "", server_functions=[register_table], elem_id="register")
 
 
-def _row(one: Entry) -> dict[str, Any]:
+def _row(one: register.Entry) -> dict[str, Any]:
     """What the table shows of a reason, and what it is filtered by."""
     note, lacks = one.note, one.lacks.items()
     belief = f"{note.hypothesis} ({note.belief})" if note.hypothesis and note.belief else note.hypothesis or note.belief
@@ -73,13 +64,13 @@ def _row(one: Entry) -> dict[str, Any]:
     }
 
 
-def _read(table: bytes, entries: list[Entry], scope: Entry) -> list[Change]:
+def _read(table: bytes, entries: list[register.Entry], scope: register.Entry) -> list[register.Change]:
     """What a table that was sent would change; a SAFEError as of `reasons.register.changes_in`."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, REGISTER_FILE)
+        file = Path(folder, register.REGISTER_FILE)
         file.write_bytes(table)
         try:
-            return changes_in(file, entries, scope)
+            return register.changes_in(file, entries, scope)
         except SAFEError as error:
             raise SAFEError(str(error).replace(f"{file}", file.name)) from error
 
@@ -93,7 +84,7 @@ def lay_out_scope(settings: PageSettings) -> gr.HTML:
         try:
             what, *given = sent
             if what == "rounds":
-                return {"html": rounds_html(settings.out)}
+                return {"html": filled("rounds.html", rounds=rounds_of(settings.out))}
             if what == "look":
                 return {"said": load_scope(settings.out)[0]._asdict()}
             seen, mine = (Scope(**{field: str(text) for field, text in given[n].items()}) for n in (0, 1))

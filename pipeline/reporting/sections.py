@@ -15,7 +15,7 @@ from pipeline.reporting.heatmaps import heatmaps_section
 from pipeline.reporting.improvement import retraining_section
 from pipeline.reporting.markup import filled, percent, picture_uri
 from pipeline.reporting.material import LOOSE, Material, carded
-from pipeline.reporting.rounds import rounds_html
+from pipeline.reporting.rounds import rounds_of
 from rccs.clusters import RootCauseClusters, headline, rccs_of
 from rccs.confidence import is_loose, loose_text, no_steady_groups_text
 from rccs.dbscan.outcome import NOISE
@@ -204,7 +204,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Material], Markup] | None], ...] = (
     ("edits", "What was changed by hand", None),
     ("unsafe-set", "The images to label (the unsafe set)", None),
     ("retraining", "Retraining", retraining_section),
-    ("rounds", "Rounds", lambda known: rounds_html(known.folder)),
+    ("rounds", "Rounds", lambda known: filled("rounds.html", rounds=rounds_of(known.folder))),
     ("run", "How the clusters were found", run_section),
     ("limits", "Limits", None),
 )

@@ -17,17 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dnn.held_out import held_out_of
-from pipeline.reporting.evidence.statement import (
-    ENVELOPE_FILE,
-    EVIDENCE_FILE,
-    LISTS_FOLDER,
-    digest_of_predicate,
-    envelope_text,
-    last_of,
-    results_in,
-    signer_of,
-    statement_text,
-)
+from pipeline.reporting.evidence import statement
 from pipeline.reporting.export import REPORT_FILE
 from pipeline.reporting.freshness import is_current, made_from
 from pipeline.reporting.report import write_report
@@ -77,7 +67,7 @@ def basis_of(folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str
     SAFEError
         Something that was computed is damaged or missing, so that there is nothing to rest on.
     """
-    number, digest = last_of(digests_of(folder))
+    number, digest = statement.last_of(digests_of(folder))
     present, files = present_runs(folder), dict[str, str]()
     for run in (run for kind in (*KINDS, HEATMAP) for run in runs_of(folder, kind)):
         files |= {f"{RUNS_FOLDER}/{run.number}/{name}": of_file for name, of_file in _files_of(run).items()}
@@ -160,7 +150,7 @@ def _images(folder: Path, sets: _Sets, progress: Progress) -> tuple[dict[str, An
         new = [root / path for path in paths if root / path not in digests]
         digests |= zip(new, sha256_of_each(new, f"Reading images, {name}", progress), strict=True)
         lines = [f"{digest}  {path}\n" for path in paths if (digest := digests[root / path])]
-        lists[f"{LISTS_FOLDER}/{name}.sha256"] = "".join(lines)
+        lists[f"{statement.LISTS_FOLDER}/{name}.sha256"] = "".join(lines)
         missing = len(paths) - len(lines)
         records[name] = {"root": relative(root, folder), "images": len(lines), "missing": missing}
     return records, lists
@@ -219,21 +209,22 @@ def write_evidence(folder: Path, *, sign: Path | None = None, progress: Progress
     """
     if not (folder / DATABASE_FILE).is_file():
         raise SAFEError(f"Expected the output folder of an analysis. Received: {folder}, without {DATABASE_FILE}.")
-    signer = signer_of(sign) if sign else None
+    signer = statement.signer_of(sign) if sign else None
     with working(folder, "writing the evidence"):
-        check_own(folder, EVIDENCE_FILE, ENVELOPE_FILE)
+        check_own(folder, statement.EVIDENCE_FILE, statement.ENVELOPE_FILE)
         check_entries(folder)
         predicate, lists = basis_of(folder, progress)
-        report, basis = folder / REPORT_FILE, digest_of_predicate(predicate)
+        report, basis = folder / REPORT_FILE, statement.digest_of_predicate(predicate)
         named = is_current(report, lambda: made_from(folder)) and basis.encode() in report.read_bytes()
         if CLUSTERS in present_runs(folder) and not named:
             write_report(folder, basis=basis, progress=progress)
-        subjects = {name: sha256_if_there(folder / name) for name in results_in(folder)}
-        files = {EVIDENCE_FILE: statement_text(subjects, predicate), **lists}
-        gone = [path.relative_to(folder).as_posix() for path in prepare_folder(folder / LISTS_FOLDER).iterdir()]
-        if is_outdated(folder, {EVIDENCE_FILE: files[EVIDENCE_FILE]}):
-            gone.append(ENVELOPE_FILE)  # it signs another one
+        subjects = {name: sha256_if_there(folder / name) for name in statement.results_in(folder)}
+        files = {statement.EVIDENCE_FILE: statement.statement_text(subjects, predicate), **lists}
+        of_images = prepare_folder(folder / statement.LISTS_FOLDER).iterdir()
+        gone = [path.relative_to(folder).as_posix() for path in of_images]
+        if is_outdated(folder, {statement.EVIDENCE_FILE: files[statement.EVIDENCE_FILE]}):
+            gone.append(statement.ENVELOPE_FILE)  # it signs another one
         if signer:
-            files[ENVELOPE_FILE] = envelope_text(files[EVIDENCE_FILE], signer)
+            files[statement.ENVELOPE_FILE] = statement.envelope_text(files[statement.EVIDENCE_FILE], signer)
         save_files(folder, files, remove=gone)
     return predicate["images"]
