@@ -39,11 +39,7 @@ from rccs.parameters import PARAMETERS_FILE, read_parameters
 from rccs.profiles import PROFILES_FILE, load_profiles
 from rccs.review.notes import RccNote
 from rccs.review.review import all_edits, load_review, load_spot_notes, set_note
-from rccs.unsafe_set import (
-    SELECTION_FILE,
-    UNSAFE_SET_FILE,
-    load_unsafe_set,
-)
+from rccs.unsafe_set import SELECTION_FILE, UNSAFE_SET_FILE, load_unsafe_set
 from reasons.comparison import COMPARISON_FILE, Comparison, Reasons, load_reasons, save_reasons
 from store.database import DATABASE_FILE
 from store.entries import check_entries

@@ -54,14 +54,7 @@ from support.contents import content_key
 from support.errors import SAFEError
 from tests.helpers.small_models import FakeModel, clusters_of, retraining_for
 from tests.helpers.troubles import Disk, Killed, Trouble
-from training.labels import (
-    label_images,
-    load_kept_labels,
-    save_labels,
-    take_typed_labels,
-    typed_labels,
-    write_labels,
-)
+from training.labels import label_images, load_kept_labels, save_labels, take_typed_labels, typed_labels, write_labels
 from training.result import MODEL_FILE, MODELS_FOLDER, RETRAINING_FILE, read_retraining, retraining_of, save_retraining
 
 N_IMAGES = 6
