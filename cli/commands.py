@@ -204,7 +204,6 @@ def run_retrain(out: Path, options: argparse.Namespace, progress: Progress) -> N
             labelling=Labelling(options.improvement, options.labels, options.only_labelled), final=options.final_test,
             progress=progress, on_epoch=stopping.on_epoch, should_stop=stopping.should_stop,
         )  # fmt: skip
-    _print_skipped(result.skipped, result.assumptions)
     _print_retraining(result)
     say(f"Written: retrained.keras, retraining.json in {out}")
 
@@ -292,7 +291,6 @@ def run_compare(out: Path, options: argparse.Namespace, progress: Progress) -> N
 
     regression = checked(DnnOptions(targets=options.targets, threshold=options.threshold, partial=options.partial))
     result = compare_answers(options.before, options.after, options.test, out, options=regression)
-    _print_skipped(result.skipped, result.assumptions)
     _print_retraining(result)
     say(f"Written: retraining.json in {out}")
 
@@ -404,6 +402,7 @@ def run_ui(out: Path, options: argparse.Namespace, progress: Progress) -> None:
 def _print_retraining(result: Any) -> None:
     from pipeline.summaries import retraining_details, retraining_summary
 
+    _print_skipped(result.skipped, result.assumptions)
     say(retraining_summary(result), *(f"  {line}" for line in retraining_details(result)))
 
 

@@ -176,12 +176,7 @@ def load_apart(
 
 
 def predict_apart(
-    dnn: Dnn,
-    root: Path,
-    paths: Sequence[str],
-    *,
-    progress: Progress = no_progress,
-    what: str = "Running the model",
+    dnn: Dnn, root: Path, paths: Sequence[str], *, progress: Progress = no_progress, what: str = "Running the model"
 ) -> Predictions:
     """Do the same as `predict` with a model of `load_apart`; the images are decoded in its process as well.
 

@@ -124,15 +124,13 @@ class AnsweredImages:
 
     def answers_to(self, rows: np.ndarray) -> Answers:
         """The answers in some rows; unknown where the row is −1."""
-        if not len(self.paths):
-            return Answers.unknown(len(rows), self.answers.kind)._replace(detector=self.answers.detector)
-        taken = self.answers.taken(np.maximum(rows, 0))
-        missing = rows < 0
-        return taken._replace(
-            label=np.where(missing, "", taken.label),
-            predicted=np.where(missing, "", taken.predicted),
-            score=np.where(missing, np.float32(np.nan), taken.score),
+        answers = self.answers  # with one more, which is unknown: that of row −1
+        columns = (
+            np.append(answers.label, ""),
+            np.append(answers.predicted, ""),
+            np.append(answers.score, np.float32("nan")),
         )
+        return Answers(*columns, answers.kind, answers.detector).taken(rows)
 
 
 def in_words(source: Path, images: LabelledImages, judgement: Judgement, **more: Any) -> AnsweredImages:

@@ -4,6 +4,7 @@ Counts of images open them in such a grid.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -183,7 +184,7 @@ class ListedView:
                 warn("Out of date", error)
                 return gr.skip()
 
-        def on_count(key: str, count: object, widget: gr.HTML) -> dict:
+        def on_count(widget: gr.HTML, key: str, count: object) -> dict:
             others = {other: gr.HTML("") for other in counts if other is not widget}
             if not count or not isinstance(count, str):
                 return {**others, next(iter(counts)): gr.HTML(at_first), **on_turn(key, at_first, 0)}
@@ -194,12 +195,7 @@ class ListedView:
         self.grid.forth.click(lambda key, chosen, page: on_turn(key, chosen, page + 1), listed, self.outputs, **VIEW)
         to_images = f"() => document.querySelector('#{self._name}-title')?.scrollIntoView({{ block: 'nearest' }})"
         for widget in counts:
-            opened = widget.select(
-                lambda key, count, widget=widget: on_count(key, count, widget),
-                [self.key, widget],
-                [*counts, *self.outputs],
-                **LATEST,
-            )
+            opened = widget.select(partial(on_count, widget), [self.key, widget], [*counts, *self.outputs], **LATEST)
             opened.then(None, None, None, js=to_images)
 
 

@@ -127,12 +127,8 @@ def select_images(
         if n_tested := _of_the_test(unsafe, out, review.original):
             which = "they are" if n_tested == len(unsafe.images) else f"{n_tested:,} of them are"
             notes.append(f"{which} test images, by content: a network that learns them cannot be tested with them")
-        unsafe = dataclasses.replace(
-            unsafe,
-            run=fingerprint(review.original),
-            model=os.fspath(prediction.source) if prediction else unsafe.model,
-            notes=tuple(notes),
-        )
+        chosen_by = os.fspath(prediction.source) if prediction else unsafe.model
+        unsafe = dataclasses.replace(unsafe, run=fingerprint(review.original), model=chosen_by, notes=tuple(notes))
         unsafe = replace_unsafe_set(unsafe, out, more=more)
         show_unsafe_set(out)
         return unsafe

@@ -8,16 +8,7 @@ from rccs.confidence import loose_text, no_steady_groups
 from rccs.dbscan.outcome import NOISE
 from rccs.unsafe_set import UnsafeSet
 from support.text import count, percent, printable
-from training.certainty import (
-    MOST_CHANGED,
-    class_lines,
-    gain_text,
-    in_words,
-    interval_text,
-    lost_in_words,
-    mcnemar_text,
-    with_intervals,
-)
+from training import certainty
 from training.result import Retraining, also_chosen, certainty_of, certainty_of_classes, claim_text
 from training.settings import AIMS
 from training.together import trade_off_text
@@ -82,14 +73,14 @@ def retraining_summary(result: Retraining) -> str:
     if result.final:
         return result.final.text
     sure = certainty_of(result)
-    parts = (in_words(sure) if sure else "", claim_text(result), _of_test_set(result))
+    parts = (certainty.in_words(sure) if sure else "", claim_text(result), _of_test_set(result))
     return " · ".join(filter(None, parts))
 
 
 def retraining_verdict(result: Retraining) -> str:
     """The same without the figures of the test set, where they stand beside it, and without what that chose."""
     sure = certainty_of(result)
-    return retraining_summary(result) if result.final or sure is None else f"{in_words(sure)}{_of_epochs(result)}"
+    return retraining_summary(result) if result.final or not sure else certainty.in_words(sure) + _of_epochs(result)
 
 
 def of_choosing_images(result: Retraining) -> str:
@@ -99,7 +90,8 @@ def of_choosing_images(result: Retraining) -> str:
         return ""
     chosen = also_chosen(result)
     which = f"On the test images that also chose {chosen}" if chosen else "On the other test images"
-    return f"{which}: {gain_text(sure)} points ({interval_text(sure)}; {mcnemar_text(sure)}) · {_of_test_set(result)}"
+    how_sure = f"{certainty.interval_text(sure)}; {certainty.mcnemar_text(sure)}"
+    return f"{which}: {certainty.gain_text(sure)} points ({how_sure}) · {_of_test_set(result)}"
 
 
 def _of_test_set(result: Retraining) -> str:
@@ -122,8 +114,8 @@ def _of_epochs(result: Retraining) -> str:
 def retraining_details(result: Retraining) -> list[str]:
     """What is wrong now, classes, and the RCCs that changed most, a line each, with how sure it is."""
     sure = certainty_of(result)
-    lines = [of_choosing_images(result), lost_in_words(sure) if sure else ""]
-    lines += class_lines([share.name for share in result.per_class], certainty_of_classes(result))
+    lines = [of_choosing_images(result), certainty.lost_in_words(sure) if sure else ""]
+    lines += certainty.class_lines([share.name for share in result.per_class], certainty_of_classes(result))
     lines += [*_rcc_lines(result), of_both_networks(result), *(one.text for one in result.overlaps)]
     return list(filter(None, lines))
 
@@ -132,8 +124,8 @@ def _rcc_lines(result: Retraining) -> Iterator[str]:
     shares = (share for share in result.per_rcc if share.images)
     changed = sorted(shares, key=lambda share: share.before - share.after)
     alone = ", images counted as independent" if result.by_group else ""
-    most, others = changed[:MOST_CHANGED], changed[MOST_CHANGED:]
-    for share, (low, high) in with_intervals(most):
+    most, others = changed[: certainty.MOST_CHANGED], changed[certainty.MOST_CHANGED :]
+    for share, (low, high) in certainty.with_intervals(most):
         name = "in no cluster" if int(share.name) == NOISE else f"RCC {share.name}"
         now = f"{share.after} of {count(share.images, 'failing image')} now right"
         yield f"{name}: {now} (95% interval {low:.0%} to {high:.0%}{alone})"

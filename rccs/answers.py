@@ -39,12 +39,6 @@ class Answers(NamedTuple):
     kind: str
     detector: bool = False
 
-    @classmethod
-    def unknown(cls, n_images: int, kind: str = CONFIDENCE) -> "Answers":
-        """Answers of which nothing is known."""
-        nothing = np.full(n_images, "", "U1")
-        return cls(nothing, nothing, np.full(n_images, np.nan, np.float32), kind)
-
     def taken(self, rows: np.ndarray | Sequence[int]) -> "Answers":
         """The answers to some of the images."""
         rows = np.asarray(rows, np.int64)

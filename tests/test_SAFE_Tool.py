@@ -31,13 +31,9 @@ def safe(*arguments: str | Path) -> int:
 
 def in_a_process(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess:
     """Run the command line as an engineer does."""
-    return subprocess.run(
-        [sys.executable, TOOL, *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        timeout=60,
-        encoding="utf-8",
-    )
+    command = [sys.executable, TOOL, *arguments]
+    here = {**os.environ, **environment}
+    return subprocess.run(command, env=here, capture_output=True, timeout=60, encoding="utf-8")
 
 
 def said(text: str) -> list[str]:

@@ -15,16 +15,7 @@ from clustering import find_root_cause_clusters
 from dnn.tested import find_predictions, read_predictions
 from FE import extract_features
 from features.weights import choose_extractor
-from tests.helpers.cases import (
-    PLAIN,
-    FakeModel,
-    an_eye,
-    causes_found,
-    has_each_situation_by_itself,
-    has_sets_that_differ_and_repeat,
-    lacks_its_causes_in_training,
-    read_subjects,
-)
+from tests.helpers import cases
 from tests.helpers.places import rows_in
 
 NAMES = names_of(EYES)
@@ -35,23 +26,23 @@ def names(folder: Path) -> list[str]:
 
 
 def test_an_image_is_fixed_by_its_parameters_whatever_was_rendered_before():
-    first = render(PLAIN)
-    render(an_eye(seed=2, eyewear="glasses"))
+    first = render(cases.PLAIN)
+    render(cases.an_eye(seed=2, eyewear="glasses"))
     assert first.shape == (SIDE, SIDE, 3)
     assert first.dtype == np.uint8
-    np.testing.assert_array_equal(render(PLAIN), first)
+    np.testing.assert_array_equal(render(cases.PLAIN), first)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 def test_a_case_is_drawn_with_its_root_causes_situations_and_sets(case):
-    lacks_its_causes_in_training(case)
-    has_each_situation_by_itself(case, "eyewear")
-    has_sets_that_differ_and_repeat(case)
+    cases.lacks_its_causes_in_training(case)
+    cases.has_each_situation_by_itself(case, "eyewear")
+    cases.has_sets_that_differ_and_repeat(case)
 
 
 @pytest.fixture
 def fake_training(monkeypatch):
-    monkeypatch.setattr(build, "train_model", lambda *_, **__: FakeModel())
+    monkeypatch.setattr(build, "train_model", lambda *_, **__: cases.FakeModel())
 
 
 def test_a_case_holds_sets_model_failures_their_parameters_and_causes(tmp_path, fake_training):
@@ -62,7 +53,7 @@ def test_a_case_holds_sets_model_failures_their_parameters_and_causes(tmp_path, 
     accuracy = build.build_case("gd", folder, scale=0.01)
     assert names(tmp_path) == ["gd"]
     assert stat.S_IMODE(folder.stat().st_mode) & 0o055 == 0o055
-    parameters = read_subjects(folder / "parameters.csv", EYES)
+    parameters = cases.read_subjects(folder / "parameters.csv", EYES)
     images = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
     assert set(parameters) == images
     assert {image.split("/")[0] for image in images} == {"train", "improvement", "test", "failures"}
@@ -142,4 +133,4 @@ def test_the_dnn_fails_for_the_known_root_causes_and_safe_finds_all_of_them(tmp_
 
     features = extract_features(tmp_path / name / "failures", choose_extractor("vgg16-conv"))
     clusters = find_root_cause_clusters(features)
-    assert causes_found(clusters, causes) == {cause["name"] for cause in causes}
+    assert cases.causes_found(clusters, causes) == {cause["name"] for cause in causes}

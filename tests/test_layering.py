@@ -42,20 +42,20 @@ HOUSE = {
     "retrain": "",
     "pipeline": (
         "reporting.markup reporting.material reporting.heatmaps "
-        "reporting.first_page reporting.improvement reporting.rounds reporting.sections reporting.export "
+        "reporting.improvement reporting.rounds reporting.sections reporting.export "
         "reporting.freshness reporting.evidence.statement reporting.report reporting.evidence.signature "
         "reporting.evidence.basis reporting.evidence.verification "
         "reporting.safety_case reporting.history summaries run_record answers asking heatmaps descriptions moved "
         "generation comparison confirmation probing improvement retraining exports migration"
     ),
     "page": (
-        "assets texts serving.analyses serving.shelf serving.summaries serving.connections serving.below serving.door "
+        "assets texts serving.analyses serving.summaries serving.connections serving.below serving.door "
         "forms serving.guard retraining.plots results folders jobs failures.collected picker pictures serving.mounts "
-        "serving.list_page serving.entrance visitors grid_view steps labels.class_examples clusters.cards "
+        "serving.list_page serving.entrance visitors grid_view steps clusters.cards "
         "form_view clusters.similar_images clusters.asked clusters.images job_view form_tab moved labels.view "
-        "clusters.note clusters.split clusters.rcc clusters.several clusters.spots clusters.runs "
+        "clusters.note clusters.several clusters.rcc clusters.spots clusters.runs "
         "failures.view failures.tab labels.tab retraining.view "
-        "retraining.tab unsafe.tab report.fresh report.register report.scope report.tab clusters.form clusters.tab "
+        "retraining.tab unsafe.tab report.fresh report.register report.tab clusters.form clusters.tab "
         "rounds app"
     ),
     "cli": "terminal commands arguments before",

@@ -18,15 +18,7 @@ from retrain import retrain
 from selection import SelectionSettings, select_unsafe_set
 from store.database import DATABASE_FILE
 from support.errors import SAFEError
-from tests.helpers.small_models import (
-    brightness_model,
-    clusters_of,
-    colour_model,
-    draw_colour,
-    draw_set,
-    saved,
-    unsafe_set,
-)
+from tests.helpers import small_models
 from training.earlier import kept_copy, learned_files
 from training.labels import Labelling
 from training.result import MODEL_FILE, load_retraining
@@ -52,16 +44,16 @@ def case(made, tmp_path):
 
 
 def build(folder):
-    model = saved(colour_model(), folder / "model.keras")
-    draw_set(folder / "train", 10, seed=1)
-    draw_set(folder / "improvement", 3, TINTED, seed=2)
-    draw_set(folder / "test", 6, TINTED, seed=3)
+    model = small_models.saved(small_models.colour_model(), folder / "model.keras")
+    small_models.draw_set(folder / "train", 10, seed=1)
+    small_models.draw_set(folder / "improvement", 3, TINTED, seed=2)
+    small_models.draw_set(folder / "test", 6, TINTED, seed=3)
     failures = find_failures(model, folder / "test", folder / "out")
     labels = {failure.source: int(failure.label == "green") for failure in failures.failing}
     labels["red/in_blue_04.png"] = NOISE
-    clusters = clusters_of(folder / "out" / "failures", labels)
+    clusters = small_models.clusters_of(folder / "out" / "failures", labels)
     save_clusters(clusters, folder / "out")
-    save_unsafe_set(unsafe_set(folder / "improvement", clusters), folder / "out")
+    save_unsafe_set(small_models.unsafe_set(folder / "improvement", clusters), folder / "out")
     given, before = model.read_bytes(), folder.with_name(f"{folder.name}-before")
     shutil.copytree(folder, before)
     result = run(folder)
@@ -188,7 +180,7 @@ def test_training_on_the_test_set_is_refused(case):
     with pytest.raises(SAFEError, match="neither inside the other"):
         retrain(case / "model.keras", case / "test", case / "test", case / "out")
     (case / "out" / DATABASE_FILE).unlink()
-    save_unsafe_set(unsafe_set(case / "test"), case / "out")
+    save_unsafe_set(small_models.unsafe_set(case / "test"), case / "out")
     with pytest.raises(SAFEError, match="no test images in the unsafe set"):
         run(case)
 
@@ -210,11 +202,11 @@ def test_the_given_model_is_never_the_one_that_is_written(case):
 
 def test_the_next_round_learns_again_what_was_labelled_before_and_does_not_select_it(case):
     out, improvement = case / "out", case / "improvement"
-    whole = unsafe_set(improvement, load_clusters(out))
+    whole = small_models.unsafe_set(improvement, load_clusters(out))
     save_unsafe_set(dataclasses.replace(whole, images=whole.images[:5]), out)
     assert run(case, epochs=3, unlabelled=0).unsafe_size == 5
     collected = find_failures(kept_copy(out / MODEL_FILE, out), case / "test", out)
-    save_clusters(clusters_of(out / "failures", {one.source: 0 for one in collected.failing}), out)
+    save_clusters(small_models.clusters_of(out / "failures", {one.source: 0 for one in collected.failing}), out)
     show_present(out)
     assert not (out / MODEL_FILE).exists(), "it is of the clusters before"
     assert collected.model.is_file(), "but not so the network whose failures these are"
@@ -223,7 +215,7 @@ def test_the_next_round_learns_again_what_was_labelled_before_and_does_not_selec
     (case / "list.txt").write_text("".join(f"{file}\n" for file in learned))
     with pytest.raises(SAFEError, match="not learned yet"):
         select_unsafe_set(case / "list.txt", load_clusters(out), SelectionSettings(size=2), learned=learned)
-    rest = dataclasses.replace(unsafe_set(improvement, load_clusters(out)), images=whole.images[5:7])
+    rest = dataclasses.replace(small_models.unsafe_set(improvement, load_clusters(out)), images=whole.images[5:7])
     save_unsafe_set(rest, out)
     second = run(case, epochs=1, unlabelled=0)
     assert (second.train_size, second.unsafe_size) == (30, 2 + 5)
@@ -240,13 +232,13 @@ def test_a_regression_is_retrained_from_a_table_of_targets(tmp_path):
     for part, plain, tinted in (("train", 20, 0), ("test", 10, 10), ("improvement", 0, 8)):
         (tmp_path / part).mkdir()
         for i in range(plain + tinted):
-            image = draw_colour("red" if i % 2 else "blue", rng, "green" if i >= plain else None)
+            image = small_models.draw_colour("red" if i % 2 else "blue", rng, "green" if i >= plain else None)
             image.save(tmp_path / part / f"{i}.png")
             # The targets are the colour of the left column, tinted or not.
             red, _, blue = np.asarray(image)[:, 0].mean(axis=0) / 255
             lines.append(f"{part}/{i}.png,{red},{blue}")
     (tmp_path / "targets.csv").write_text("\n".join(lines) + "\n")
-    saved(brightness_model(), tmp_path / "model.keras")
+    small_models.saved(small_models.brightness_model(), tmp_path / "model.keras")
     rows = tuple(UnsafeImage(f"{i}.png", i % 2, 0.5, True) for i in range(8))
     out = tmp_path / "out"
     out.mkdir()

@@ -10,14 +10,7 @@ import pytest
 from PIL import Image
 
 from features.batches import FeatureBatch
-from rccs.unsafe_set import (
-    COLUMNS,
-    FILENAMES_FILE,
-    SELECTION_FILE,
-    UNSAFE_SET_FILE,
-    UnsafeImage,
-    save_unsafe_set,
-)
+from rccs.unsafe_set import COLUMNS, FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE, UnsafeImage, save_unsafe_set
 from selection import SelectionSettings, quotas, select_unsafe_set, unsafe_set_size
 from support.errors import SAFEError
 from support.images import ImageListing

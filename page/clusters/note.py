@@ -15,16 +15,7 @@ from page.visitors import visitor_of
 from pipeline.reporting.markup import filled
 from rccs.clusters import find_clusters, load_clusters
 from rccs.image_map import rcc_words
-from rccs.review.notes import (
-    FIELDS,
-    LENGTHS,
-    REGISTER,
-    VERDICTS,
-    Noted,
-    RccNote,
-    SpotNote,
-    title,
-)
+from rccs.review.notes import FIELDS, LENGTHS, REGISTER, VERDICTS, Noted, RccNote, SpotNote, title
 from rccs.review.review import CHANGED, checked_conditions, folder_tested, load_review, read_spot_note, set_note
 from rccs.spots.weak_spots import read_conditions
 from store.database import reading
@@ -93,7 +84,7 @@ class NoteView:
                 "at": at, "listed": {"run": run, "at": at, "entries": kept.listed}, "stamps": stamps,
             }  # fmt: skip
 
-        template = filled("page/clusters/note.html", **subject.words, about=subject.about, register=REGISTER)
+        template = filled("page/clusters/note.html", about=subject.about, register=REGISTER)
         self.widget = scripted(
             "clusters/note", "", html_template=template, server_functions=[keep_note], said="",
             elem_id=f"{subject.about}-says",
@@ -125,16 +116,9 @@ class OnRccs:
     about : str
         The beginning of the widgets' ids, and of the event that says which one was clicked (see note.js).
     noun : str
-    words : mapping of str to str
-        The texts of note.html.
     """
 
     about, noun = "rcc", "RCC"
-    words: Mapping[str, str] = {
-        "name_means": "What its images have in common",
-        "name_example": "sunglasses at night",
-        "verdict_of": "Failing for this reason is",
-    }
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
@@ -179,11 +163,6 @@ class OnWeakSpots:
     """Notes on weak spots, which belong to a condition on a test set, whatever run has found it."""
 
     about, noun = "spot", "weak spot"
-    words: Mapping[str, str] = {
-        "name_means": "The reason behind the condition",
-        "name_example": "driver wears sunglasses",
-        "verdict_of": "Failing under this condition is",
-    }
 
     def __init__(self, settings: PageSettings):
         self._settings = settings

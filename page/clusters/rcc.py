@@ -10,30 +10,19 @@ from page.assets import scripted
 from page.clusters.asked import LooksView, ProbeView
 from page.clusters.cards import named
 from page.clusters.note import NoteView, OnRccs
-from page.clusters.split import SplitView
+from page.clusters.several import SplitView
 from page.jobs import EDITS, VIEW, PageSettings, warn
 from page.pictures import thumbnails
 from page.results import Shown
 from page.visitors import Window
 from pipeline.reporting.markup import filled
 from rccs.clusters import sample, told_of
-from rccs.confidence import (
-    BOUND,
-    confidence,
-    confidence_means,
-    confidence_text,
-    is_loose,
-    n_near,
-    near_text,
-    no_steady_groups_text,
-    percent_down,
-)
+from rccs.confidence import n_near
 from rccs.dbscan.outcome import NOISE
 from rccs.gifs import gif_path, gif_shows
 from rccs.nearness import nearest_rccs
 from rccs.review.edits import merge_rccs
 from rccs.review.notes import title
-from support.text import count
 
 RCC_MEANS = "Root cause cluster: images that the network gets wrong for what looks like one reason"
 NO_CLUSTER_MEANS = "Images that are in no root cause cluster; DBSCAN calls them noise"
@@ -158,20 +147,9 @@ def show_gif(path: Path, name: str, images: int) -> gr.HTML:
 
 
 def _heading(results: Shown, rcc: int) -> str:
-    clusters = results.clusters
-    size, steady = len(clusters.members(rcc)), confidence(clusters, rcc)
-    share = f"{size / len(clusters.paths):.1%} of all failing images"
-    return filled(
-        "page/clusters/heading.html", rcc=rcc, meaning=NO_CLUSTER_MEANS if rcc == NOISE else RCC_MEANS,
-        facts=[count(size, "image"), share, near_text(clusters, rcc)],
-        reason=results.reasons.text_of(clusters, rcc, results.rates),
-        verdict=results.rates[rcc].verdict if rcc in results.rates else "",
-        confusion=clusters.confusion_of(rcc),
-        profile=results.profiles.get(rcc),
-        steady=confidence_text(clusters, rcc), loose=is_loose(clusters, rcc), means=confidence_means(clusters),
-        width="" if steady is None else percent_down(steady), bound=BOUND, nothing=no_steady_groups_text(clusters),
-        like=_most_like(results, rcc),
-    )  # fmt: skip
+    meaning, like = NO_CLUSTER_MEANS if rcc == NOISE else RCC_MEANS, _most_like(results, rcc)
+    values = {"rcc": rcc, "meaning": meaning, "like": like, "shown": results, "clusters": results.clusters}
+    return filled("page/clusters/heading.html", **values)
 
 
 def _most_like(results: Shown, rcc: int) -> tuple[str, str]:

@@ -18,13 +18,13 @@ from page.results import Shown, check_links
 from page.visitors import Window
 from pipeline.descriptions import refresh_rccs, show_present
 from pipeline.exports import export_results, export_spot
-from pipeline.reporting.export import Export, spot_name
+from pipeline.reporting.export import spot_name
 from pipeline.reporting.history import Listed, list_runs, restore_run
 from rccs.review.edits import redo_edit, undo_edit
 from rccs.review.journal import UNKNOWN, describe_edit, standing
 from rccs.review.review import Review, all_edits
 from support.errors import SAFEError
-from support.text import count, printable
+from support.text import printable
 
 KEPT_EXPORTS = 20  # of all visitors
 OF_RCC, OF_SPOT = "safe-of-rcc", "safe-of-spot"  # what is in sight only while an RCC, or a weak spot, is at hand
@@ -132,24 +132,21 @@ class RunsView:
             step.click(partial(on_step, edit=edit), [rcc, spot, *window.parts], outputs, **EACH, **EDITS)
         self.take_back.click(on_take_back, [rcc, spot, self.edit, *window.parts], outputs, **VIEW, **EDITS)
         quietly = VIEW | {"show_progress": "minimal"}
-        for button, chosen, export in ((self.one, rcc, self._export_rcc), (self.spot, spot, self._export_spot)):
-            button.click(partial(self._export, export=export), [chosen, run], self.file, **quietly)
+        for button, chosen in ((self.one, rcc), (self.spot, spot)):
+            button.click(partial(self._export, is_spot=chosen is spot), [chosen, run], self.file, **quietly)
         restored = self.restore.click(on_restore, self.run, None, **VIEW)
         restored.success(None, None, None, js="() => { location.reload(); }")
 
-    def _export_rcc(self, rcc: int, results: Shown) -> Export:
-        name = f"RCC_{rcc}" if rcc >= 0 else "no_cluster"
-        return export_results(self._settings.out, _export_folder() / f"{name}.zip", rccs=[rcc])
-
-    def _export_spot(self, conditions: object, results: Shown) -> Export:
-        rank = rank_of(conditions, results)
-        return export_spot(self._settings.out, rank, _export_folder() / f"{spot_name(rank)}.zip")
-
-    def _export(self, chosen: Any, run: str, export: Callable[[Any, Shown], Export]) -> gr.DownloadButton:
+    def _export(self, chosen: Any, run: str, *, is_spot: bool) -> gr.DownloadButton:
         """Export what is at hand; a button to download it, which says what it is."""
-        results = self._settings.results.shown(run)  # refuses a window that shows other clusters
+        out, results = self._settings.out, self._settings.results.shown(run)  # refuses one that shows other clusters
         check_links(results.clusters, self._settings.root)
-        found = export(chosen, results)
+        if is_spot:
+            rank = rank_of(chosen, results)
+            found = export_spot(out, rank, _export_folder() / f"{spot_name(rank)}.zip")
+        else:
+            name = f"RCC_{chosen}" if chosen >= 0 else "no_cluster"
+            found = export_results(out, _export_folder() / f"{name}.zip", rccs=[chosen])
         if found.missing:
             warn("Not all exported", f"{len(found.missing):,} images are no longer there, and are left out.")
         return gr.DownloadButton(f"Download {found.path.name}", value=str(found.path), visible=True)
@@ -171,8 +168,4 @@ def refreshed(settings: PageSettings) -> None:
 
 
 def _title(run: Listed) -> str:
-    time = f"{run.time:%Y-%m-%d %H:%M:%S}"
-    if run.damaged:
-        return f"{time} · damaged: {printable(run.damaged)}"
-    found = f"{count(run.rccs, 'RCC')} of {count(run.images, 'image')}, {run.noise:,} in no cluster"
-    return f"{time} · {found}, by {run.reducer.upper()} · {run.named} named or judged · {printable(run.image_root)}"
+    return f"{run.time:%Y-%m-%d %H:%M:%S} · {printable(run.text)}"

@@ -1,16 +1,25 @@
-"""Several RCCs that are ticked among the cards: judged or merged at once, and undone at once."""
+"""RCCs are regrouped by hand: several that are ticked among the cards at once, and one that is split.
 
+Those that are ticked are judged or merged, and undone, at once. Of one that is split, the two parts are shown, and the
+smaller becomes an RCC of its own if the engineer agrees.
+"""
+
+import time
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
 from page.assets import scripted
-from page.jobs import EACH, EDITS, PageSettings, tell
+from page.jobs import EACH, EDITS, VIEW, PageSettings, tell, warn
+from page.pictures import data_uri
+from page.texts import as_text
 from page.visitors import Window
 from rccs.dbscan.outcome import NOISE
-from rccs.review.edits import Maker, judge_rccs, merge_rccs
+from rccs.review.edits import Maker, judge_rccs, merge_rccs, new_rcc
 from rccs.review.notes import VERDICTS, title
+from rccs.split import parts_of
+from support.errors import SAFEError
 from support.text import count
 
 MERGE = "merge"
@@ -48,3 +57,51 @@ class SeveralView:
         into, *others = sorted(seen, key=lambda rcc: (-len(clusters.members(rcc)), rcc))
         merge_rccs(out, *others[:1], into, *others[1:], maker=maker)
         tell(f"{count(len(others), 'RCC')} merged into {title(into)}. Undo takes all back.")
+
+
+MOST_PICTURES = 12  # of each part
+
+
+class SplitView:
+    """Lay out the button and the dialog; `wire` connects them."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        self.button = gr.Button("Split …", scale=0, min_width=90, elem_id="split-rcc")
+        self.dialog = scripted("clusters/split", [], parts="", elem_id="split")
+
+    def wire(self, owner: gr.Number, window: Window, outputs: list, changed: Callable) -> None:
+        """Connect the widgets (see `RccView.wire`)."""
+        self.button.click(self._on_ask, [owner, window.run], self.dialog, **VIEW)
+
+        def on_split(sent: object, *parts: object) -> dict:
+            rcc, seen = sent if isinstance(sent, list) and len(sent) == 2 else (None, None)
+            if not isinstance(rcc, int):
+                return gr.skip()  # other clients may send anything
+            return changed(rcc, parts, lambda maker: self._split(rcc, seen, maker))
+
+        self.dialog.select(on_split, [self.dialog, *window.parts], outputs, **EACH, **EDITS)
+
+    def _on_ask(self, rcc: int, run: str) -> dict:
+        """Show the parts of an RCC."""
+        results = self._settings.results.shown(run)
+        parts = parts_of(results.clusters, rcc) if rcc != NOISE else []
+        if not parts:
+            warn("Not split", "No two parts with enough images stand apart. Select images, and move them to a new RCC.")
+            return gr.skip()
+        found = [{"words": count(len(paths), "image"), "pictures": self._pictures(paths)} for paths in parts]
+        asked = {"rcc": rcc, "seen": results.review.last_number, "title": title(rcc, results.notes), "parts": found}
+        return {self.dialog: gr.HTML(parts=as_text({**asked, "at": time.monotonic()}))}
+
+    def _pictures(self, paths: tuple[str, ...]) -> list[str]:
+        """Some images of a part, from all of it."""
+        root, step = self._settings.results.shown().clusters.image_root, -(-len(paths) // MOST_PICTURES)
+        return [data_uri(root / path, 96, self._settings.root) for path in paths[::step]]
+
+    def _split(self, rcc: int, seen: object, maker: Maker) -> None:
+        results = self._settings.results.shown(maker.run)
+        parts = parts_of(results.clusters, rcc)
+        if results.review.last_number != seen or not parts:
+            raise SAFEError("The RCCs were edited in the meantime. Look at the parts again.")
+        _, made = new_rcc(self._settings.out, parts[1], maker=maker)
+        tell(f"{title(made)} was made of {count(len(parts[1]), 'image')} of {title(rcc)}.")

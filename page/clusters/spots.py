@@ -10,7 +10,7 @@ from page.jobs import PageSettings, pane, put_away, reveal
 from page.pictures import data_uri
 from page.results import Shown
 from page.texts import as_news, in_fields
-from pipeline.reporting.markup import escaped
+from pipeline.reporting.markup import escaped, filled
 from pipeline.reporting.sections import row_html
 from rccs.gifs import spot_gif_path
 from rccs.review.notes import title
@@ -119,7 +119,9 @@ class SpotsView:
         asked = {**self.looks.show(shown, subject if paths else ""), **self.probes.show(shown, subject)}
         note = self._show_note(shown, rank, forced) if rank else {}
         heading = _heading(shown, rank) if rank else ""
-        return {self.player: self._gif(rank, len(paths)), **asked, self.heading: heading, **note}
+        gif = spot_gif_path(self._settings.out, rank)
+        player = show_gif(gif, f"Weak spot {rank}", len(paths) if gif.is_file() else 0)
+        return {self.player: player, **asked, self.heading: heading, **note}
 
     def show_notes(self, shown: Shown, chosen: object) -> dict:
         """What was said meanwhile, in this window or another; the one at hand, by its conditions, stays."""
@@ -131,10 +133,6 @@ class SpotsView:
 
     def _show_note(self, shown: Shown, rank: int, forced: bool) -> dict:
         return {self.note_view.widget: self.note_view.show(shown, shown.reasons.spots[rank - 1].conditions, forced)}
-
-    def _gif(self, rank: int, n: int) -> gr.HTML:
-        path = spot_gif_path(self._settings.out, rank)
-        return show_gif(path, f"Weak spot {rank}", n if path.is_file() else 0)
 
 
 def failing_in(shown: Shown, rank: int) -> list[str]:
@@ -155,13 +153,9 @@ def _figures(spot: WeakSpot, of_groups: str = "") -> str:
 
 def _heading(shown: Shown, rank: int) -> str:
     """The weak spot at hand: its condition, its rate and the RCCs that it overlaps with."""
-    spot, overlaps = shown.reasons.spots[rank - 1], _overlaps(shown, rank)
-    key = escaped(spot.conditions)
-    parts = [f"<h2 data-key='{key}'>{escaped(spot.where)}</h2>", f"<p>weak spot {rank}</p>"]
-    parts.append(f"<p class='safe-rate' data-verdict='more'>{escaped(_figures(spot, spot.of_groups))}.</p>")
-    if overlaps:
-        parts.append(f"<p class='safe-confusion'>{overlaps}</p>")
-    return f"<div class='safe-rcc'>{''.join(parts)}</div>"
+    spot = shown.reasons.spots[rank - 1]
+    values = {"spot": spot, "rank": rank, "figures": _figures(spot, spot.of_groups), "overlaps": _overlaps(shown, rank)}
+    return filled("page/clusters/spot_heading.html", **values)
 
 
 def _overlaps(shown: Shown, rank: int) -> str:

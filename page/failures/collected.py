@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnn.failures import DETECTION, Failures, load_failures
+from dnn.failures import DETECTION, TABLES, Failures, load_failures
 from dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX, REQUESTED
 from dnn.model_file import read_config, refuse_code
 from dnn.tested import load_predictions
@@ -20,7 +20,6 @@ from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 from support.text import printable
 
-_FILES = (ACCURACY_FILE, FAILURES_FILE, PREDICTIONS_FILE)
 OUTDATED = "Other failures were collected in the meantime. Reload the page to see them."
 
 
@@ -75,7 +74,7 @@ class CollectedFailures:
     @property
     def key(self) -> str:
         """As of `Collected`; empty if there are none."""
-        return self._results.stamp_of(*_FILES) if self.there else ""
+        return self._results.stamp_of(*TABLES) if self.there else ""
 
     def groups(self, shown: Collected) -> KnownGroups | None:
         """Which test images are not independent, or may not be."""
@@ -161,7 +160,7 @@ def model_of(failures: Failures) -> Path | None:
     That is, of a classifier whose pixels are scaled as its file says, and which contains no code; not a table.
     """
     model = failures.model
-    is_keras, is_onnx = (model.suffix.lower() in suffixes for suffixes in (KERAS_SUFFIXES, (ONNX_SUFFIX,)))
+    is_keras, is_onnx = model.suffix.lower() in KERAS_SUFFIXES, model.suffix.lower() == ONNX_SUFFIX
     told = any(REQUESTED in assumption for assumption in failures.assumptions)
     if failures.task != "classification" or told or not (is_keras or is_onnx) or not model.is_file():
         return None

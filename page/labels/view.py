@@ -158,7 +158,7 @@ class LabelView:
             return {"problem": problem or printable(str(error))}
         # After a merge the set can still be labelled, but the names now belong to other RCCs.
         notes = current.notes if unsafe.clusters == fingerprint(current.clusters) else {}
-        rccs = list(dict.fromkeys(image.rcc for image in unsafe.images))
+        rccs, root = list(dict.fromkeys(image.rcc for image in unsafe.images)), unsafe.improvement_root
         chosen = rcc if isinstance(rcc, int) and rcc in rccs else rccs[0]
         members = [(i, image) for i, image in enumerate(unsafe.images) if image.rcc == chosen]
         with self._lock:
@@ -169,13 +169,10 @@ class LabelView:
             "undo": undo, "rccs": [_count(unsafe, k, printable(title(k, notes))) for k in rccs],
             "images": [
                 {"index": i, "name": printable(Path(one.image).name), "label": printable(one.label),
-                 "picture": self._tile(unsafe, one) if place < MOST_TILES else ""}
+                 "picture": data_uri(root / one.image, 72, self._settings.root) if place < MOST_TILES else ""}
                 for place, (i, one) in enumerate(members)
             ],
         }  # fmt: skip
-
-    def _tile(self, unsafe: UnsafeSet, image: UnsafeImage) -> str:
-        return data_uri(unsafe.improvement_root / image.image, 72, self._settings.root)
 
 
 def _image_at(unsafe: UnsafeSet, index: Any) -> UnsafeImage:

@@ -8,8 +8,7 @@ import gradio as gr
 from page.job_view import JobView, News
 from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, reveal
 from page.report.fresh import FreshTestSet
-from page.report.register import lay_out_register
-from page.report.scope import lay_out_scope
+from page.report.register import lay_out_register, lay_out_scope
 from page.results import Shown, check_links
 from pipeline.exports import export_here
 from pipeline.reporting.evidence.basis import write_evidence

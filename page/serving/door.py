@@ -1,5 +1,6 @@
 """Where every event of the page enters and every answer leaves: a window gets an answer or a sentence, never less."""
 
+import json
 from typing import Any
 
 import gradio as gr
@@ -68,19 +69,10 @@ def _sendable(answer: dict[str, Any]) -> dict[str, Any]:
 
     Such names are rare, and to look for them in Python takes far longer than to try.
     """
-    data = answer["data"]
     try:
-        orjson.dumps(data, default=str)
+        orjson.dumps(answer["data"], default=str)
     except TypeError:
-        return answer | {"data": _valid(data)}
+        text = json.dumps(answer["data"], ensure_ascii=False, default=str)
+        valid = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return answer | {"data": json.loads(valid)}
     return answer
-
-
-def _valid(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    if isinstance(value, dict):
-        return {_valid(key): _valid(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_valid(inner) for inner in value]
-    return value

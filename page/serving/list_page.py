@@ -15,9 +15,21 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from page.serving.analyses import TOP, address_of, deleted_in, folder_of, names_in, title_of
+from page.serving.analyses import (
+    MOST_ANALYSES,
+    TOP,
+    address_of,
+    delete,
+    deleted_in,
+    duplicate,
+    folder_of,
+    make,
+    names_in,
+    rename,
+    restore,
+    title_of,
+)
 from page.serving.mounts import Mounts
-from page.serving.shelf import MOST_ANALYSES, delete, duplicate, make, rename, restore
 from page.serving.summaries import stamp_of, summary_of
 from pipeline.reporting.markup import filled
 from support.errors import SAFEError

@@ -6,7 +6,6 @@ neither are the last `KEPT_RUNS` of the others.
 """
 
 import datetime
-import os
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from rccs.unsafe_set import SHOWN_FILES, load_unsafe_set
 from store.output_folder import check_own, working
 from store.runs import CLUSTERS, KINDS, RETRAINING, SELECTION, Run, open_clusters, present_runs, remove_run, runs_of
 from support.errors import SAFEError
+from support.text import count
 from training.labels import bring_back_labels, take_typed_labels
 from training.result import MODEL_FILE, RETRAINING_FILE
 
@@ -37,24 +37,14 @@ class Listed(NamedTuple):
     run : Run
     current : bool
         Whether they are the present ones.
-    images, rccs, noise : int
-        With the engineer's edits applied.
-    reducer, image_root : str
-    named : int
-        RCCs that the engineer has named, judged or written a note on.
-    damaged : str
-        Why they cannot be opened; otherwise empty. The numbers of damaged ones are 0.
+    text : str
+        What they hold, with the engineer's edits applied, how they were found and what was said; or that, and why, they
+        cannot be opened.
     """
 
     run: Run
     current: bool
-    images: int = 0
-    rccs: int = 0
-    noise: int = 0
-    reducer: str = ""
-    image_root: str = ""
-    named: int = 0
-    damaged: str = ""
+    text: str
 
     @property
     def name(self) -> str:
@@ -90,18 +80,11 @@ def _listed(folder: Path, run: Run, current: bool) -> Listed:
     try:
         review = load_review(folder, original=load_clusters(folder, run))
     except SAFEError as error:
-        return Listed(run, current, damaged=str(error))
-    clusters = review.clusters
-    return Listed(
-        run,
-        current,
-        images=len(clusters.paths),
-        rccs=len(rccs_of(clusters)),
-        noise=int((clusters.labels == NOISE).sum()),
-        reducer=clusters.reducer,
-        image_root=os.fspath(clusters.image_root),
-        named=len(review.notes),
-    )
+        return Listed(run, current, f"damaged: {error}")
+    clusters, noise = review.clusters, int((review.clusters.labels == NOISE).sum())
+    found = f"{count(len(rccs_of(clusters)), 'RCC')} of {count(len(clusters.paths), 'image')}, {noise:,} in no cluster"
+    said = f"{len(review.notes)} named or judged"
+    return Listed(run, current, f"{found}, by {clusters.reducer.upper()} · {said} · {clusters.image_root}")
 
 
 def find_run(folder: Path, name: str) -> Run:

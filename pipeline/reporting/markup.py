@@ -67,12 +67,8 @@ def filled(template: str, **values: object) -> Markup:
 
 
 _HERE = Path(__file__).parent
-_TEMPLATES = Environment(
-    loader=FileSystemLoader([_HERE / "templates", _HERE.parents[1]]),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_LOADER = FileSystemLoader([_HERE / "templates", _HERE.parents[1]])
+_TEMPLATES = Environment(loader=_LOADER, autoescape=True, trim_blocks=True, lstrip_blocks=True)
 _TEMPLATES.filters |= {"f": format, "n": "{:,}".format}
 _TEMPLATES.globals |= {
     "SCOPE": SCOPE, "badge": badge, "chosen_by_model": chosen_by_model,

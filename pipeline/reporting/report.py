@@ -19,11 +19,10 @@ from markupsafe import Markup
 
 from pipeline.reporting.evidence.statement import present_basis
 from pipeline.reporting.export import REPORT_FILE
-from pipeline.reporting.first_page import first_page
 from pipeline.reporting.freshness import made_elements, made_from
 from pipeline.reporting.markup import filled, picture_uri
 from pipeline.reporting.material import Material, carded
-from pipeline.reporting.sections import SECTIONS
+from pipeline.reporting.sections import SECTIONS, first_page
 from rccs.clusters import RootCauseClusters, fingerprint, run_record, sample
 from rccs.dbscan.outcome import NOISE
 from rccs.profiles import load_profiles

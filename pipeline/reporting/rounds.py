@@ -11,9 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-from markupsafe import Markup
 
-from pipeline.reporting.markup import filled
 from rccs.clusters import load_clusters, rccs_of, run_record
 from rccs.review.review import load_review
 from rccs.spots.groups import counted
@@ -71,11 +69,6 @@ class Round(NamedTuple):
     later: Mapping[str, int] = MappingProxyType({})
     unsafe: tuple[int, ...] = ()
     problem: str = ""
-
-
-def rounds_html(folder: Path) -> Markup:
-    """The rounds as a table."""
-    return filled("rounds.html", rounds=rounds_of(folder))
 
 
 def rounds_of(folder: Path) -> list[Round]:

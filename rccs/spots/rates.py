@@ -174,9 +174,7 @@ def regions(nearest: np.ndarray, labels: np.ndarray) -> np.ndarray:
     ndarray of shape (n_images,), int
         `NOISE` if in no region: the nearest other failing image is in no RCC, or there is none.
     """
-    if not len(labels):
-        return np.full(len(nearest), NOISE)
-    return np.where(nearest >= 0, labels[np.maximum(nearest, 0)], NOISE)
+    return np.append(labels, NOISE)[nearest]  # −1 is the last
 
 
 # --- Rates ------------------------------------------------------------------------------------------------------

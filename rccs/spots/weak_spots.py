@@ -27,15 +27,7 @@ import numpy as np
 
 from rccs.spots.conditions import Literal, joined
 from rccs.spots.groups import GivenClass, Groups, counted, given_class, grouping, in_words
-from rccs.spots.search import (
-    ERROR_RATE,
-    EXPONENT,
-    LEAST_ODDS_WITHIN,
-    MOST_SPOTS,
-    Search,
-    Searched,
-    SearchWithinClasses,
-)
+from rccs.spots.search import ERROR_RATE, EXPONENT, LEAST_ODDS_WITHIN, MOST_SPOTS, Search, Searched, SearchWithinClasses
 from store.runs import Run, reading_file
 from support.errors import SAFEError
 from support.tables import from_cell, table_text

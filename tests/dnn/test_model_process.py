@@ -66,10 +66,7 @@ def until(done) -> None:
 def test_its_answers_are_those_of_this_process(tmp_path):
     images = labelled_images(draw_set(tmp_path / "test", 50))
     (images.root / images.paths[3]).write_bytes(b"no image")
-    for model in (
-        saved(colour_model(), tmp_path / "m.keras"),
-        onnx_of(colour_model(), tmp_path / "m.onnx"),
-    ):
+    for model in (saved(colour_model(), tmp_path / "m.keras"), onnx_of(colour_model(), tmp_path / "m.onnx")):
         apart, here = load_apart(model, AS_IN_THE_FILE), load_dnn(model)
         for field in ("path", "height", "width", "channels", "scaling", "activation", "compiled", "assumptions"):
             assert getattr(apart, field) == getattr(here, field)

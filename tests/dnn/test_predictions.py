@@ -7,14 +7,7 @@ import pytest
 from PIL import Image
 
 from dnn.model import load_dnn
-from dnn.predictions import (
-    Pixels,
-    as_probabilities,
-    interpolated,
-    labelled_images,
-    predict,
-    run_model,
-)
+from dnn.predictions import Pixels, as_probabilities, interpolated, labelled_images, predict, run_model
 from support.errors import SAFEError
 from support.text import printable
 from tests.helpers.small_models import NAMES, SIDE, Ready, colour_model, draw_set, saved

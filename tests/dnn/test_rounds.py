@@ -54,7 +54,8 @@ def test_an_earlier_run_keeps_its_images_when_the_network_gets_them_right(case):
     second = generate_clusters(case.out / FAILURES, case.out, SETTINGS)
     assert (second.image_root, set(second.paths)) == (first.image_root, after)
     current, earlier = list_runs(case.out)
-    assert (current.images, earlier.images) == (len(after), len(before))
+    assert f"of {len(after)} images" in current.text
+    assert f"of {len(before)} images" in earlier.text
     assert len({load_clusters(case.out, listed.run).home for listed in (current, earlier)}) == 1
     assert content_of(load_clusters(case.out, earlier.run)) == content
 

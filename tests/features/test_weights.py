@@ -15,14 +15,7 @@ import pytest
 
 from features.extractor import EXTRACTORS, PRECISIONS, Extractor
 from features.network import load_network
-from features.weights import (
-    CONV_FILE,
-    CONV_PACKAGE,
-    CONV_PLACE,
-    CONV_SHA256,
-    choose_extractor,
-    recall_extractor,
-)
+from features.weights import CONV_FILE, CONV_PACKAGE, CONV_PLACE, CONV_SHA256, choose_extractor, recall_extractor
 from support.errors import SAFEError
 from tests.helpers.places import names_in
 

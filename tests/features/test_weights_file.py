@@ -62,10 +62,7 @@ def save_as_applications(network, path, order=None):
                 group[text] = values
 
 
-SAVED = {
-    "applications.h5": save_as_applications,
-    "whole.h5": lambda network, path: network.save(path),
-}
+SAVED = {"applications.h5": save_as_applications, "whole.h5": lambda network, path: network.save(path)}
 
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")

@@ -14,26 +14,10 @@ from casestudies.table import names_of
 from rccs.parameters import KEY
 
 PLAIN = Eye(
-    seed=1,
-    gaze_deg=0.0,
-    eccentricity_deg=0.0,
-    openness=0.9,
-    head_yaw_deg=0.0,
-    head_pitch_deg=0.0,
-    distance_cm=60.0,
-    light_side_deg=-20.0,
-    light_height_deg=30.0,
-    light=0.9,
-    blur_px=0.2,
-    noise_levels=0.0,
-    eyewear="none",
-    lens_reflection=0.5,
-    lens_tint=0.5,
-    skin_tone=0.2,
-    iris="brown",
-    pupil_mm=4.0,
-    brow_thickness=0.5,
-)
+    seed=1, gaze_deg=0.0, eccentricity_deg=0.0, openness=0.9, head_yaw_deg=0.0, head_pitch_deg=0.0, distance_cm=60.0,
+    light_side_deg=-20.0, light_height_deg=30.0, light=0.9, blur_px=0.2, noise_levels=0.0, eyewear="none",
+    lens_reflection=0.5, lens_tint=0.5, skin_tone=0.2, iris="brown", pupil_mm=4.0, brow_thickness=0.5,
+)  # fmt: skip
 
 
 def an_eye(**changes) -> Eye:

@@ -17,9 +17,6 @@ def features_of(sizes, extractor="vgg16-conv", seed=0):
     features = patterns[owner] * rng.lognormal(0, 0.3, (len(owner), DIMENSIONS[extractor]))
     paths = tuple(f"group {group}/{i:04d}.png" for i, group in enumerate(owner))
     return ImageFeatures(
-        Path("/images"),
-        paths,
-        features.astype(np.float32),
-        Extractor(extractor, f"{extractor}-test", None, "a notice"),
-        (Skipped("broken.png", "the file is empty"),),
-    )
+        Path("/images"), paths, features.astype(np.float32),
+        Extractor(extractor, f"{extractor}-test", None, "a notice"), (Skipped("broken.png", "the file is empty"),),
+    )  # fmt: skip

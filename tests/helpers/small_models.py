@@ -143,24 +143,13 @@ def clusters_of(root: Path, labels: Mapping[str, int]) -> RootCauseClusters:
     """RCCs of the images of a folder, given as {path: label}."""
     paths = tuple(sorted(labels))
     return RootCauseClusters(
-        image_root=root,
-        paths=paths,
-        labels=np.array([labels[path] for path in paths]),
-        is_core=np.array([labels[path] >= 0 for path in paths]),
-        points=np.zeros((len(paths), 1), np.float32),
-        reach=np.zeros(max(labels.values()) + 1, np.float32),
-        reducer="pca",
-        eps=1.0,
-        min_samples=2,
+        image_root=root, paths=paths, labels=np.array([labels[path] for path in paths]),
+        is_core=np.array([labels[path] >= 0 for path in paths]), points=np.zeros((len(paths), 1), np.float32),
+        reach=np.zeros(max(labels.values()) + 1, np.float32), reducer="pca", eps=1.0, min_samples=2,
         projection=Projection("vgg16-conv", np.zeros(2, np.float32), np.zeros((1, 2), np.float32)),
-        extractor_identity="vgg16-conv-fake-float32",
-        notice="",
-        weights="",
-        settings=(),
-        k_distances=np.zeros(1, np.float32),
-        knee=None,
-        skipped=(),
-    )
+        extractor_identity="vgg16-conv-fake-float32", notice="", weights="", settings=(),
+        k_distances=np.zeros(1, np.float32), knee=None, skipped=(),
+    )  # fmt: skip
 
 
 def unsafe_set(root: Path, clusters: RootCauseClusters | None = None, label: bool = False) -> UnsafeSet:

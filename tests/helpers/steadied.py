@@ -25,9 +25,6 @@ def without_steady_groups(clusters: RootCauseClusters) -> RootCauseClusters:
     """Nothing was found again in random parts of the images."""
     n = len(clusters.labels)
     return dataclasses.replace(
-        clusters,
-        labels=np.full(n, NOISE),
-        is_core=np.zeros(n, dtype=bool),
-        reach=np.zeros(0, np.float32),
+        clusters, labels=np.full(n, NOISE), is_core=np.zeros(n, dtype=bool), reach=np.zeros(0, np.float32),
         steadiness=Steadiness.of_nothing(n, 100),
-    )
+    )  # fmt: skip

@@ -30,11 +30,7 @@ def served(
     environment = (
         {name: value for name, value in os.environ.items() if name != FC2_VARIABLE}
         | variables
-        | {
-            "SAFE_CACHE": str(folder / "cache"),
-            "KERAS_HOME": str(folder / "keras"),
-            "TMPDIR": str(folder / "tmp"),
-        }
+        | {"SAFE_CACHE": str(folder / "cache"), "KERAS_HOME": str(folder / "keras"), "TMPDIR": str(folder / "tmp")}
     )
     command = [sys.executable, tool, "ui", "--port", str(port), "--out", folder / "out", *options]
     with (

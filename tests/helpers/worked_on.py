@@ -76,15 +76,10 @@ def known_of(folder: Path) -> dict[str, Any]:
     unsafe = load_unsafe_set(folder)
     reasons = load_reasons(folder, reviewed.original)
     return {
-        "images": os.path.relpath(reviewed.clusters.image_root, folder),
-        "run": reviewed.run,
-        "labels": reviewed.clusters.labels.tolist(),
-        "notes": reviewed.notes,
-        "edits": all_edits(folder, reviewed),
-        "notes on weak spots": load_spot_notes(folder),
-        "weak spots": reasons.spots,
+        "images": os.path.relpath(reviewed.clusters.image_root, folder), "run": reviewed.run,
+        "labels": reviewed.clusters.labels.tolist(), "notes": reviewed.notes, "edits": all_edits(folder, reviewed),
+        "notes on weak spots": load_spot_notes(folder), "weak spots": reasons.spots,
         "map": load_map(folder, reviewed.original).tolist(),
-        "improvement": os.path.relpath(unsafe.improvement_root, folder),
-        "unsafe set": unsafe.images,
+        "improvement": os.path.relpath(unsafe.improvement_root, folder), "unsafe set": unsafe.images,
         "model": retraining_of(folder, reviewed).digest,
-    }
+    }  # fmt: skip

@@ -24,15 +24,19 @@ from page.serving.analyses import (
     TOP,
     address_of,
     checked_name,
+    delete,
     deleted_in,
+    duplicate,
     folder_of,
+    make,
     names_in,
+    rename,
+    restore,
     split_address,
 )
 from page.serving.entrance import Entrance
 from page.serving.guard import Guard
 from page.serving.mounts import AT_REST, AWAKE, Mounts, Resting
-from page.serving.shelf import delete, duplicate, make, rename, restore
 from page.serving.summaries import summary_of
 from pipeline.reporting.export import REPORT_FILE
 from rccs.clusters import LABELS_FILE, RUN_FILE, RootCauseClusters, labels_text, load_clusters, save_clusters
@@ -204,7 +208,7 @@ def test_what_was_deleted_is_in_the_bin_and_can_be_restored_whole(home, clusters
 
 
 def test_of_too_many_analyses_no_more_are_made_and_those_in_the_bin_count(home, monkeypatch):
-    monkeypatch.setattr("page.serving.shelf.MOST_ANALYSES", 3)
+    monkeypatch.setattr("page.serving.analyses.MOST_ANALYSES", 3)
     names = [make(home, "") for _ in range(3)]
     gone = delete(home, names[0])
     for more in (lambda: make(home, "x"), lambda: duplicate(home, names[1])):

@@ -10,8 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from page.jobs import AWAY, take_labels
-from page.labels.class_examples import EACH, SIDE, class_examples
-from page.labels.tab import LabelsTab
+from page.labels.tab import EACH, SIDE, LabelsTab, class_examples
 from page.pictures import data_uri
 from pipeline.descriptions import show_unsafe_set
 from rccs.clusters import fingerprint, save_clusters

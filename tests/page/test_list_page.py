@@ -11,8 +11,7 @@ import pytest
 from markupsafe import escape
 from playwright.sync_api import Browser, expect
 
-from page.serving.analyses import BIN_FOLDER, address_of, names_in
-from page.serving.shelf import make
+from page.serving.analyses import BIN_FOLDER, address_of, make, names_in
 from rccs.clusters import CLUSTERS_FILE
 from rccs.gifs import GIF_FOLDER
 from rccs.review.review import load_review

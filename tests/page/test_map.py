@@ -40,15 +40,10 @@ def of_points(xy: np.ndarray, labels: np.ndarray, columns: Mapping[str, np.ndarr
         for rcc, at, c in zip(rccs, at, colour_apart(xy[at]), strict=True)
     ]
     record = {
-        "steps": STEPS,
-        "x": packed(grid[:, 0]),
-        "y": packed(grid[:, 1]),
-        "rcc": packed(labels.astype("<i4")),
-        "name": [f"{row}.png" for row in range(len(xy))],
-        "between": {},
-        "bulk": [0, 0, STEPS // 2, STEPS // 2],
+        "steps": STEPS, "x": packed(grid[:, 0]), "y": packed(grid[:, 1]), "rcc": packed(labels.astype("<i4")),
+        "name": [f"{row}.png" for row in range(len(xy))], "between": {}, "bulk": [0, 0, STEPS // 2, STEPS // 2],
         "rccs": described,
-    }
+    }  # fmt: skip
     return {
         "value": [], "record": as_text(record), "filters": as_text(map_filters(columns)), "chosen": None, "shade": "",
         "found": "", "named": "", "seen": "run",

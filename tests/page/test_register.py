@@ -5,8 +5,7 @@ import base64
 import pytest
 from playwright.sync_api import expect
 
-from page.report.register import lay_out_register
-from page.report.scope import lay_out_scope
+from page.report.register import lay_out_register, lay_out_scope
 from rccs.clusters import save_clusters
 from rccs.review.notes import RccNote, Scope
 from rccs.review.review import load_review, load_scope, set_note

@@ -25,10 +25,9 @@ from page.clusters.runs import refreshed
 from page.picker import FIELDS
 from page.pictures import picture
 from page.results import Results, check_within
-from page.serving.analyses import names_in
+from page.serving.analyses import delete, make, names_in
 from page.serving.connections import MOST_CONNECTIONS
 from page.serving.guard import DELAY, LONGEST_LINE, MAX_BODY, Guard
-from page.serving.shelf import delete, make
 from pipeline.reporting.evidence.statement import EVIDENCE_FILE
 from pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
 from rccs.clusters import LABELS_FILE, labels_text, load_clusters, save_clusters

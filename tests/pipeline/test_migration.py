@@ -19,8 +19,7 @@ import pytest
 
 import SAFE_Tool
 from page.forms import remembered
-from page.serving.analyses import names_in
-from page.serving.shelf import delete, duplicate
+from page.serving.analyses import delete, duplicate, names_in
 from pipeline.descriptions import mend
 from pipeline.migration import BEFORE_FOLDER, migrate
 from pipeline.reporting.history import list_runs, restore_run
@@ -37,6 +36,7 @@ from store.entries import check_entries
 from store.output_folder import check_own
 from store.runs import RETRAINING, RUNS_FOLDER, SELECTION, present_runs
 from support.errors import SAFEError
+from support.text import count
 from tests.helpers.troubles import Disk, Killed, Trouble
 from training.labels import load_kept_labels, typed_labels
 from training.result import retraining_of
@@ -157,10 +157,10 @@ def check(folder: Path) -> None:
         now = by_time[run.pop("time")]
         # What is kept of RCCs without images is seen when they get them again: see the test on edits.
         notes = [note for note in run["notes"] if note[0] in run["labels"]]
-        *listed_before, named = run.pop("listed")
-        named -= len(run["notes"]) - len(notes)
-        shown = [now.images, now.rccs, now.noise, now.reducer, now.image_root, now.named]
-        assert (now.current, shown) == (run.pop("current"), [*listed_before, named])
+        images, rccs, noise, reducer, root, named = run.pop("listed")
+        said = f"{named - len(run['notes']) + len(notes)} named or judged · {root}"
+        found = f"{count(rccs, 'RCC')} of {images} images, {noise} in no cluster, by {reducer.upper()}"
+        assert (now.current, now.text) == (run.pop("current"), f"{found} · {said}")
         restore_run(folder, now.name)
         assert told(folder) == {**run, "notes": notes}
 
@@ -192,7 +192,7 @@ def test_edits_can_be_undone_and_redone_as_before(before):
     assert redone.clusters.labels.tolist() != first.clusters.labels.tolist()
     assert undo_edit(before, maker=Maker("cid")).clusters.labels.tolist() == first.clusters.labels.tolist()
     assert load_review(before).notes == first.notes
-    third = next(run for run in list_runs(before) if run.images == 40)
+    third = next(run for run in list_runs(before) if "of 40 images" in run.text)
     restore_run(before, third.name)
     merge = next(edit for edit in load_review(before).edits if edit.kind == "merge")
     notes = undo_edit(before, number=merge.number).notes

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,12 +36,7 @@ def test_in_a_run_nothing_changes_whatever_is_said_and_done(clusters, tmp_path):
         lambda: new_rcc(out, ["night_01.png", "night_02.png"]),
         lambda: merge_rccs(out, 1, 0),
         lambda: _type(out / UNSAFE_SET_FILE),
-        lambda: take_typed_labels(out),
-        lambda: refresh_rccs(out),
-        lambda: show_present(out),
-        lambda: mend(out),
-        lambda: prune_runs(out),
-        lambda: write_report(out),
+        *(partial(one, out) for one in (take_typed_labels, refresh_rccs, show_present, mend, prune_runs, write_report)),
     ):
         change()
         assert runs_as_they_are(out) == computed

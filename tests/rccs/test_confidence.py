@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.summaries import cluster_summary
-from rccs.answers import Answers
+from rccs.answers import CONFIDENCE, Answers
 from rccs.clusters import save_clusters
 from rccs.confidence import (
     Place,
@@ -125,7 +125,8 @@ def test_a_run_without_steady_groups_says_so_and_what_to_do_next(clusters):
         "clusterings or more, so no image is in an RCC. Give the network's answers to its whole test set to find weak "
         "spots, which need no groups, or give more failing images."
     )
-    answered = dataclasses.replace(nothing, answers=Answers.unknown(26))
+    nobody = np.full(26, "")
+    answered = dataclasses.replace(nothing, answers=Answers(nobody, nobody, np.full(26, np.nan), CONFIDENCE))
     assert "See the weak spots, which need no groups, or give more" in no_steady_groups_text(answered)
     assert cluster_summary(nothing) == "No root cause clusters in 26 failures: no steady groups"
     assert [confidence_text(nothing, NOISE), loose_text(nothing), near_text(nothing, NOISE)] == [""] * 3

@@ -40,13 +40,9 @@ def many(clusters, n: int, dimension: int = 5):
     points = (10 * np.eye(3, dimension)[labels] + rng.normal(0, 1, (n, dimension))).astype(np.float32)
     labels[::10] = NOISE
     return dataclasses.replace(
-        clusters,
-        paths=tuple(f"images/{'long' * 45}_{i:05d}.png" for i in range(n)),
-        labels=labels,
-        is_core=labels != NOISE,
-        points=points,
-        reach=np.ones(3, np.float32),
-    )
+        clusters, paths=tuple(f"images/{'long' * 45}_{i:05d}.png" for i in range(n)), labels=labels,
+        is_core=labels != NOISE, points=points, reach=np.ones(3, np.float32),
+    )  # fmt: skip
 
 
 def unpacked(text: str, kind: str) -> list[int]:

@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 
 from rccs.parameters import Parameters
-from rccs.profiles import (
-    PROFILES_FILE,
-    load_profiles,
-    profile_clusters,
-    profiles_text,
-)
+from rccs.profiles import PROFILES_FILE, load_profiles, profile_clusters, profiles_text
 from store.output_folder import save_files
 
 

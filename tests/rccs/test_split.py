@@ -10,12 +10,9 @@ def of_points(clusters, points):
     """An RCC of the first images, with other points."""
     n = len(points)
     return dataclasses.replace(
-        clusters,
-        paths=clusters.paths[:n],
-        labels=np.zeros(n, int),
-        points=np.asarray(points, np.float32),
+        clusters, paths=clusters.paths[:n], labels=np.zeros(n, int), points=np.asarray(points, np.float32),
         min_samples=3,
-    )
+    )  # fmt: skip
 
 
 def test_two_reasons_in_one_rcc_come_apart_and_images_between_them_go_to_the_nearer(clusters):

@@ -53,10 +53,7 @@ def test_what_differs_between_persons_alone_is_not_confirmed_with_groups():
 
 def test_rccs_that_fail_more_often_are_asked_and_others_are_not():
     columns, wrong = fresh(0.8)
-    rates = {
-        0: Rate(0, 50, 40, 0.66, 0.9, 0.1, 1e-9, "more"),
-        1: Rate(1, 50, 5, 0.02, 0.2, 0.1, 0.9, "as often"),
-    }
+    rates = {0: Rate(0, 50, 40, 0.66, 0.9, 0.1, 1e-9, "more"), 1: Rate(1, 50, 5, 0.02, 0.2, 0.1, 0.9, "as often")}
     claims = claims_of([], columns, rates, np.where(columns["light"] < 0.2, 0, 1))
     (answer,) = answers_to(claims, wrong)
     assert (answer.claim.reason, answer.tested, answer.verdict) == ("RCC 0", 100, CONFIRMED)

@@ -30,7 +30,7 @@ import SAFE_Tool
 from dnn.failures import Failure, Failures, load_failures, save_failures
 from dnn.model import load_dnn
 from page.results import Results
-from page.serving.shelf import duplicate
+from page.serving.analyses import duplicate
 from pipeline.descriptions import mend
 from pipeline.run_record import notes_of
 from rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters
@@ -39,11 +39,7 @@ from rccs.parameters import PARAMETERS_FILE, read_parameters
 from rccs.profiles import PROFILES_FILE, load_profiles
 from rccs.review.notes import RccNote
 from rccs.review.review import all_edits, load_review, load_spot_notes, set_note
-from rccs.unsafe_set import (
-    SELECTION_FILE,
-    UNSAFE_SET_FILE,
-    load_unsafe_set,
-)
+from rccs.unsafe_set import SELECTION_FILE, UNSAFE_SET_FILE, load_unsafe_set
 from reasons.comparison import COMPARISON_FILE, Comparison, Reasons, load_reasons, save_reasons
 from store.database import DATABASE_FILE
 from store.entries import check_entries
@@ -333,18 +329,7 @@ def test_no_text_in_a_table_is_a_formula_and_all_of_it_comes_back(text, start):
 def test_another_files_content_a_pickle_and_nonsense_are_refused_in_a_sentence(out, name):
     path = file_of(out, name)
     others = [file_of(out, other).read_bytes() for other in READERS if other != name]
-    nonsense = [
-        b"",
-        b"\0" * 100,
-        b"[]",
-        b"{}",
-        b"null",
-        b"1",
-        b'"x"',
-        b"[" * 100_000,
-        b'{"edits":' * 20_000,
-        b"\xff\xfe" * 50,
-    ]
+    nonsense = [b"", b"\0" * 100, *b'[] {} null 1 "x"'.split(), b"[" * 100_000, b'{"edits":' * 20_000, b"\xff\xfe" * 50]
     nonsense += [b"rcc\n" + b"9" * 10_000, b'{"clusters": ' + b"9" * 10_000 + b"}", b'image,x\n"' + b"a" * 200_000]
     for content in [*others, *nonsense, pickle.dumps(Danger())]:
         path.write_bytes(content)

@@ -35,6 +35,14 @@ class Case(NamedTuple):
     operations: dict[str, int]
     zygote: Zygote
 
+    def sides_of(self, step: str) -> tuple[Path, Path]:
+        """The output folder before a command and after it."""
+        return (self.old, self.new) if step == "cluster" else (self.new, self.selected)
+
+    def run(self, step: str, out: Path, cache: Path, **more) -> dict:
+        given = [self.images] if step == "cluster" else [self.improvement, "--size", 7]
+        return self.zygote.run([step, *given, "--out", out], cache, **more)
+
 
 def draw(folder: Path, counts: dict[str, int], seed: int) -> Path:
     rows = [f"{scene}_{i:02d}.png,{len(scene) + i / 100}" for scene, count in counts.items() for i in range(count)]
@@ -55,12 +63,11 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
             assert zygote.run([*command, "--out", case.old], folder / "c")["status"] == 0, zygote.log
         set_note(case.old, RccNote(0, "the first of the old"))
         shutil.copytree(case.old, case.new)
-        done = zygote.run(["cluster", images, "--out", case.new], folder / "new cache")
+        done = case.run("cluster", case.new, folder / "new cache")
         assert done["status"] == 0, zygote.log
         case.operations["cluster"] = done["operations"]
         shutil.copytree(case.new, case.selected)
-        done = zygote.run(["select", improvement, "--out", case.selected, "--size", 7], folder / "another cache")
-        case.operations["select"] = done["operations"]
+        case.operations["select"] = case.run("select", case.selected, folder / "another cache")["operations"]
         yield case
 
 
@@ -101,13 +108,11 @@ def one_kill(case: Case, step: str, out: Path, cache: Path, **kill) -> bool:
     """Kill a command, look at what it left, and run it again; whether it was killed at all."""
     for folder in (out, cache):
         shutil.rmtree(folder, ignore_errors=True)
-    old, new = (case.old, case.new) if step == "cluster" else (case.new, case.selected)
+    old, new = case.sides_of(step)
     shutil.copytree(old, out)
-    arguments = {"cluster": ["cluster", case.images, "--out", out],
-                 "select": ["select", case.improvement, "--out", out, "--size", 7]}[step]  # fmt: skip
-    first = case.zygote.run(arguments, cache, **kill)
+    first = case.run(step, out, cache, **kill)
     check_whole(out, old, new)
-    second = case.zygote.run(arguments, cache)
+    second = case.run(step, out, cache)
     assert second["status"] == 0, case.zygote.log
     n_images = len(list((case.images if step == "cluster" else case.improvement).glob("*.png")))
     batches = -(-n_images // BATCH)
@@ -143,12 +148,10 @@ def test_killed_at_random_moments_the_old_or_the_new_is_and_a_rerun_completes(ca
 @pytest.mark.parametrize("step", ["cluster", "select"])
 @pytest.mark.parametrize("largest", [40_000, pytest.param(400_000, marks=pytest.mark.slow)])
 def test_a_full_disk_is_an_error_in_a_sentence_and_leaves_the_old_or_the_new(case, out, step, largest):
-    old, new = (case.old, case.new) if step == "cluster" else (case.new, case.selected)
+    old, new = case.sides_of(step)
     shutil.copytree(old, out)
-    source = case.images if step == "cluster" else case.improvement
-    more = [] if step == "cluster" else ["--size", 7]
     # The features are there: the cache is a database, and could not be opened on such a disk.
-    found = case.zygote.run([step, source, "--out", out, *more], case.folder / "new cache", largest=largest)
+    found = case.run(step, out, case.folder / "new cache", largest=largest)
     check_whole(out, old, new)
     if found["status"]:
         assert found["status"] == 2, case.zygote.log
@@ -163,10 +166,10 @@ def test_a_full_disk_is_an_error_in_a_sentence_and_leaves_the_old_or_the_new(cas
 def test_a_disk_too_full_for_the_features_is_an_error_in_a_sentence_and_a_rerun_completes(case, tmp_path):
     out, cache = tmp_path / "out", tmp_path / "cache"
     for largest in (2000, 200_000):
-        found = case.zygote.run(["cluster", case.images, "--out", out], cache, largest=largest)
+        found = case.run("cluster", out, cache, largest=largest)
         assert found["status"] == 2, (largest, case.zygote.log)
         assert "safe: The feature cache" in case.zygote.log
         assert "Traceback" not in case.zygote.log
         assert "this is a defect" not in case.zygote.log
-    assert case.zygote.run(["cluster", case.images, "--out", out], cache)["status"] == 0, case.zygote.log
+    assert case.run("cluster", out, cache)["status"] == 0, case.zygote.log
     assert (out / LABELS_FILE).read_bytes() == (case.new / LABELS_FILE).read_bytes()

@@ -54,14 +54,7 @@ from support.contents import content_key
 from support.errors import SAFEError
 from tests.helpers.small_models import FakeModel, clusters_of, retraining_for
 from tests.helpers.troubles import Disk, Killed, Trouble
-from training.labels import (
-    label_images,
-    load_kept_labels,
-    save_labels,
-    take_typed_labels,
-    typed_labels,
-    write_labels,
-)
+from training.labels import label_images, load_kept_labels, save_labels, take_typed_labels, typed_labels, write_labels
 from training.result import MODEL_FILE, MODELS_FOLDER, RETRAINING_FILE, read_retraining, retraining_of, save_retraining
 
 N_IMAGES = 6
@@ -695,13 +688,8 @@ class OutputFolder(RuleBasedStateMachine):
     @precondition(lambda self: self.m.run)
     @rule(folder=FOLDERS, size=st.integers(1, 3), leave_out=st.booleans(), trouble=TROUBLES)
     def select(self, folder, size, leave_out, trouble):
-        select = functools.partial(
-            improvement.select_images,
-            self.base / folder,
-            self.out,
-            SelectionSettings(size=size),
-            leave_out_safe=leave_out,
-        )
+        given = self.base / folder, self.out, SelectionSettings(size=size)
+        select = functools.partial(improvement.select_images, *given, leave_out_safe=leave_out)
 
         def selected(m: Model, _) -> None:
             assert "selection" in {kind for _, _, _, kind, *_ in self._added(m, "selection", "label")}
@@ -907,16 +895,8 @@ def output_folder(tmp_path, monkeypatch) -> Callable[[], OutputFolder]:
 def test_nothing_that_the_engineer_did_is_lost_or_shown_as_something_elses(n, output_folder, pytestconfig):
     # The same sequences each time, so that whoever sees a failure can see it again; --hypothesis-seed=N tries others.
     seed = pytestconfig.getoption("--hypothesis-seed")
-    run_state_machine_as_test(
-        output_folder,
-        settings=settings(
-            max_examples=n,
-            stateful_step_count=30,
-            deadline=None,
-            database=None,
-            derandomize=seed is None,
-            report_multiple_bugs=False,
-            print_blob=True,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    chosen = settings(
+        max_examples=n, stateful_step_count=30, deadline=None, database=None, derandomize=seed is None,
+        report_multiple_bugs=False, print_blob=True, suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    run_state_machine_as_test(output_folder, settings=chosen)

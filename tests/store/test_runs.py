@@ -5,14 +5,7 @@ from pathlib import Path
 import pytest
 
 from store.places import recorded
-from store.runs import (
-    CLUSTERS,
-    RUNS_FOLDER,
-    add_run,
-    present_runs,
-    run_file,
-    runs_of,
-)
+from store.runs import CLUSTERS, RUNS_FOLDER, add_run, present_runs, run_file, runs_of
 from support.errors import SAFEError
 
 

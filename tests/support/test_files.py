@@ -10,12 +10,7 @@ import pytest
 from support import files
 from support.contents import digest_of
 from support.errors import SAFEError
-from support.files import (
-    LEFT_OVER_SECONDS,
-    put_back,
-    replacing,
-    replacing_folder,
-)
+from support.files import LEFT_OVER_SECONDS, put_back, replacing, replacing_folder
 from tests.helpers.places import names_in
 
 ROOT = Path(__file__).parents[2]

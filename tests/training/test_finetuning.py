@@ -28,22 +28,8 @@ from training.finetuning import (
     hold_out,
     is_better,
 )
-from training.second_pass import (
-    answers_together,
-    fine_tune_twice,
-    is_of_second_pass,
-    second_pass_text,
-)
-from training.settings import (
-    AIMS,
-    SetSizes,
-    Settings,
-    Wishes,
-    aim_of,
-    choose_loss,
-    choose_settings,
-    compile_as_given,
-)
+from training.second_pass import answers_together, fine_tune_twice, is_of_second_pass, second_pass_text
+from training.settings import AIMS, SetSizes, Settings, Wishes, aim_of, choose_loss, choose_settings, compile_as_given
 from training.together import answer_together
 
 QUICK = Settings(learning_rate=0.05, epochs=5, batch_size=8)
@@ -117,13 +103,7 @@ def test_the_learning_rate_comes_from_the_model(folder):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [
-        ("learning_rate", "fast"),
-        ("learning_rate", float("nan")),
-        ("epochs", 0),
-        ("epochs", 2.5),
-        ("seed", -1),
-    ],
+    [("learning_rate", "fast"), ("learning_rate", float("nan")), ("epochs", 0), ("epochs", 2.5), ("seed", -1)],
 )
 def test_settings_out_of_range_are_refused(dnn, name, value):
     with pytest.raises(SAFEError, match=f"{name.replace('_', ' ')} must be a"):
@@ -189,10 +169,7 @@ def test_fine_tuning_learns_the_unsafe_images_and_keeps_the_others(dnn):
         np.testing.assert_array_equal(before, after)
 
 
-@pytest.mark.parametrize(
-    ("last", "loss"),
-    [("sigmoid", "binary_crossentropy"), ("linear", None)],
-)
+@pytest.mark.parametrize(("last", "loss"), [("sigmoid", "binary_crossentropy"), ("linear", None)])
 def test_outputs_and_losses_of_every_kind_train(folder, last, loss):
     dnn = load_dnn(saved(colour_model(last, loss), folder / "kind.keras"))
     result = fine_tune(dnn, data_for(dnn), QUICK)

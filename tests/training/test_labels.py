@@ -2,12 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rccs.unsafe_set import (
-    UNSAFE_SET_FILE,
-    UnsafeImage,
-    UnsafeSet,
-    load_unsafe_set,
-)
+from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set
 from support.errors import SAFEError
 from training.labels import (
     label_images,

@@ -57,10 +57,7 @@ def test_the_headline_is_the_gain_on_images_that_chose_nothing():
         ({"outcomes": (Outcome("a.png", False, True),)}, "the RCCs and the unsafe set"),
         ({"unlabelled_size": 9}, "what the second pass learned"),
         (
-            {
-                "outcomes": (Outcome("a.png", False, True),),
-                "unlabelled_size": 9,
-            },
+            {"outcomes": (Outcome("a.png", False, True),), "unlabelled_size": 9},
             "the RCCs, the unsafe set and what the second pass learned",
         ),
     ],

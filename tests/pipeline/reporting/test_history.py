@@ -1,7 +1,6 @@
 import dataclasses
 import datetime
 import functools
-import os
 
 import numpy as np
 import pytest
@@ -52,7 +51,7 @@ def review_of(folder, name: str) -> Review:
 def test_the_same_clusters_found_again_in_the_same_way_are_one_run(clusters, out, tmp_path):
     set_note(out, RccNote(0, "night"))
     replace(clusters, out)
-    assert [(run.name, run.current, run.named) for run in list_runs(out)] == [("3", True, 1)]
+    assert [(run.name, run.current, "1 named" in run.text) for run in list_runs(out)] == [("3", True, True)]
     assert names_in(out / RUNS_FOLDER) == ["3"]
     replace(dataclasses.replace(clusters, eps=clusters.eps + 1), out)  # in another way
     assert [run.name for run in list_runs(out)] == ["4", "3"]
@@ -66,11 +65,12 @@ def test_runs_are_listed_newest_first_with_what_they_found(clusters, out, monkey
     monkeypatch.setattr("store.entries._now", noon.isoformat)
     name = replace(other(clusters), out)
     current, earlier = list_runs(out)
-    assert (current.name, current.current, current.rccs, current.named) == (present_name(out), True, 3, 0)
-    assert (earlier.name, earlier.current, earlier.rccs, earlier.named) == (name, False, 2, 1)
+    assert (current.name, current.current, earlier.name, earlier.current) == (present_name(out), True, name, False)
     assert current.time == noon != earlier.time
-    assert (earlier.images, earlier.noise, earlier.reducer) == (26, 2, "pca")
-    assert earlier.image_root == os.fspath(clusters.image_root)
+    assert current.text.startswith("3 RCCs of 26 images")
+    assert " · 0 named or judged · " in current.text
+    held = "2 RCCs of 26 images, 2 in no cluster, by PCA"
+    assert earlier.text == f"{held} · 1 named or judged · {clusters.image_root}"
     assert review_of(out, earlier.name).notes[0].name == "night"
     assert review_of(out, earlier.name).clusters.groups == [1, 0, NOISE]
 
@@ -93,10 +93,11 @@ def test_a_damaged_run_is_listed_as_damaged_and_cannot_take_the_place_of_a_good_
     (out / RUNS_FOLDER / empty / CLUSTERS_FILE).unlink()
     before = digests_of(out / RUNS_FOLDER)
     good, *bad = list_runs(out)
-    assert good.damaged == ""
+    assert not good.text.startswith("damaged")
     assert [run.name for run in bad] == [empty, damaged]
-    assert "Received none" in bad[0].damaged
-    assert "not as SAFE wrote it" in bad[1].damaged
+    assert "damaged: " in bad[0].text
+    assert "Received none" in bad[0].text
+    assert "not as SAFE wrote it" in bad[1].text
     for run in bad:
         with pytest.raises(SAFEError):
             restore_run(out, run.name)

@@ -43,10 +43,7 @@ def test_groups_are_found_again_with_confidence(three_groups):
     assert not is_core[~clustered].any()
 
 
-@pytest.mark.parametrize(
-    ("n", "seeds"),
-    [(40, 2), pytest.param(150, 20, marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize(("n", "seeds"), [(40, 2), pytest.param(150, 20, marks=pytest.mark.slow)])
 def test_a_cloud_without_structure_has_no_steady_cluster(n, seeds):
     clouds = [np.random.default_rng(seed).normal(size=(n, 30)) for seed in range(seeds)]
     steady = [seed for seed, cloud in enumerate(clouds) if agree(cluster(cloud))[2].is_steady.any()]

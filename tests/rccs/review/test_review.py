@@ -9,13 +9,7 @@ from rccs.dbscan.outcome import NOISE
 from rccs.review.edits import Maker, judge_rccs, merge_rccs, move_images, new_rcc, redo_edit, undo_edit
 from rccs.review.journal import Edit, describe_edit, reviewed, standing
 from rccs.review.notes import RccNote, SpotNote, title
-from rccs.review.review import (
-    all_edits,
-    load_review,
-    load_spot_notes,
-    rcc_by_now,
-    set_note,
-)
+from rccs.review.review import all_edits, load_review, load_spot_notes, rcc_by_now, set_note
 from support.errors import SAFEError
 
 

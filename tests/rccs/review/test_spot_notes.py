@@ -10,13 +10,7 @@ from pipeline.reporting import history
 from pipeline.reporting.history import list_runs, prune_runs
 from rccs.clusters import save_clusters
 from rccs.review.notes import SpotNote
-from rccs.review.review import (
-    has_spot_notes,
-    load_spot_notes,
-    notes_elsewhere,
-    notes_of_run,
-    set_note,
-)
+from rccs.review.review import has_spot_notes, load_spot_notes, notes_elsewhere, notes_of_run, set_note
 from rccs.spots.conditions import Literal
 from rccs.spots.weak_spots import WeakSpot
 from reasons.comparison import Reasons, save_reasons

@@ -149,16 +149,11 @@ def people(rng: np.random.Generator, n_persons: int) -> tuple[dict[str, np.ndarr
 
     glasses = (rng.permutation(n_persons) < 0.4 * n_persons)[person]
     columns = {
-        "person": np.array([f"p{i:02d}" for i in person]),
-        "label": rng.choice(["left", "centre", "right"], n),
-        "glasses": np.where(glasses, "yes", "no"),
-        "head_deg": rng.normal(0, 20, n),
-        "distance": of_person(50, 70, 3),
-        "brightness": of_person(0.3, 0.6, 0.05),
-        "contrast": of_person(0.2, 0.3, 0.03),
-        "hue_deg": of_person(0, 40, 8) % 360,
-        "saturation": of_person(0.2, 0.6, 0.04),
-    }
+        "person": np.array([f"p{i:02d}" for i in person]), "label": rng.choice(["left", "centre", "right"], n),
+        "glasses": np.where(glasses, "yes", "no"), "head_deg": rng.normal(0, 20, n), "distance": of_person(50, 70, 3),
+        "brightness": of_person(0.3, 0.6, 0.05), "contrast": of_person(0.2, 0.3, 0.03),
+        "hue_deg": of_person(0, 40, 8) % 360, "saturation": of_person(0.2, 0.6, 0.04),
+    }  # fmt: skip
     return columns, Groups("person", person, "person")
 
 

@@ -7,15 +7,7 @@ from rccs.dbscan.outcome import NOISE
 from rccs.dbscan.projection import fit_projection
 from rccs.dbscan.relevance import average_neighbours
 from rccs.dbscan.tuning import tune
-from rccs.spots.rates import (
-    COLUMNS,
-    LEVEL,
-    Rate,
-    failure_rates,
-    nearest_failing,
-    rates_text,
-    regions,
-)
+from rccs.spots.rates import COLUMNS, LEVEL, Rate, failure_rates, nearest_failing, rates_text, regions
 from support.intervals import clopper_pearson
 
 EXTRACTOR = "vgg16-fc2"  # features of any dimension

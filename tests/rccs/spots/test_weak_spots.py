@@ -25,14 +25,10 @@ def driving(n: int, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
     wrong = rng.random(n) < np.select([night, head > 25], [0.9, 0.4], 0.02)
     others = np.array(CLASSES)[(np.searchsorted(sorted(CLASSES), label) + 1) % 3]
     columns = {
-        "label": label,
-        "predicted": np.where(wrong, others, label),
-        "person": rng.choice([f"p{i}" for i in range(20)], n),
-        "light": light,
-        "head_deg": head,
-        "brightness": light * 0.5 + rng.normal(0, 0.02, n),
-        "hue_deg": rng.uniform(0, 360, n),
-    }
+        "label": label, "predicted": np.where(wrong, others, label),
+        "person": rng.choice([f"p{i}" for i in range(20)], n), "light": light, "head_deg": head,
+        "brightness": light * 0.5 + rng.normal(0, 0.02, n), "hue_deg": rng.uniform(0, 360, n),
+    }  # fmt: skip
     return columns, wrong
 
 
