@@ -23,6 +23,7 @@ from support.errors import SAFEError
 from support.text import count
 
 MERGE = "merge"
+MOST_PICTURES = 12  # of each part of one that is split
 
 
 class SeveralView:
@@ -57,9 +58,6 @@ class SeveralView:
         into, *others = sorted(seen, key=lambda rcc: (-len(clusters.members(rcc)), rcc))
         merge_rccs(out, *others[:1], into, *others[1:], maker=maker)
         tell(f"{count(len(others), 'RCC')} merged into {title(into)}. Undo takes all back.")
-
-
-MOST_PICTURES = 12  # of each part
 
 
 class SplitView:
