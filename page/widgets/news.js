@@ -27,7 +27,8 @@ async function look(first) {
   }
   setTimeout(look, performance.now() - touched < WHILE ? EVERY : SELDOM);
 }
-watch("known", () => { if (props.known && !Object.keys(told).length) Object.assign(told, JSON.parse(props.known)); });
+// An answer that comes late shows what was there before: what has changed since is told again.
+watch("known", () => { if (props.known) Object.assign(told, JSON.parse(props.known)); });
 // What this window has written itself it shows already, but for the list of what was said.
 hears("safe-kept", ([before, after]) => {
   if (told.notes === before) told.notes = after;

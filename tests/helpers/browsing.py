@@ -193,7 +193,7 @@ def asks_for_no_news(page: Page) -> None:
     page.on("requestfinished", lambda sent: asked.discard(sent))
     with page.expect_response(lambda answer: "latest_news" in (answer.request.post_data or "")):
         pass  # it asks every two seconds: what it has asked for before is answered now
-    page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
+    page.evaluate("Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
     while asked:  # once more, between the two
         page.wait_for_timeout(50)
 

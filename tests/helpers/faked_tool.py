@@ -4,6 +4,7 @@
 `FAKE_PEAK` names a file to which the most memory that the process had is written, in bytes.
 `FAKE_HELD` names a file: while it is there, no GIFs are drawn.
 `FAKE_FULL` names a file: while it is there, the disk is full.
+`FAKE_LATE` names a file: while it is there, a window that was opened is not answered with what it shall show.
 `FAKE_PICTURES` is how many thumbnails the page keeps, instead of `page.pictures.MOST_PICTURES`.
 """
 
@@ -61,6 +62,18 @@ def main() -> int:
         commit(db)
 
     database._commit = commit_or_not
+    if late := os.environ.get("FAKE_LATE"):
+        from page.clusters.tab import ClustersTab
+
+        load = ClustersTab._on_load
+
+        def on_load(*arguments):
+            answer = load(*arguments)
+            while Path(late).exists():
+                time.sleep(0.05)
+            return answer
+
+        ClustersTab._on_load = on_load
     if pictures := os.environ.get("FAKE_PICTURES"):
         import page.pictures
 

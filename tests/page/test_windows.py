@@ -342,6 +342,24 @@ def test_a_window_opened_while_the_first_rccs_were_generated_has_the_folder_of_t
             expect(field(b, "images")).to_have_value(str(other), timeout=10_000)
 
 
+def test_a_window_that_is_answered_late_follows_the_folder_of_what_was_generated_meanwhile(browser, tmp_path):
+    late = tmp_path / "late"
+    with served_from(tmp_path, FAKE_LATE=str(late)) as served, opened(browser, served) as a:
+        generate(a, served.images, 24)
+        late.touch()
+        b = a.context.new_page()
+        b.goto(served.url)
+        expect(b.locator("#clusters-status strong")).to_contain_text("24 failures")
+        other = draw(tmp_path / "other", {"sea": 9, "wood": 7}, seed=8)
+        generate(a, other, 16)
+        expect(b.locator("#clusters-status strong")).to_contain_text("16 failures")
+        asks_for_no_news(b)
+        late.unlink()
+        expect(field(b, "images")).to_have_value(str(served.images))
+        b.evaluate("delete document.hidden")
+        expect(field(b, "images")).to_have_value(str(other))
+
+
 def select(page: Page, improvement: Path, size: str) -> None:
     """The unsafe set, in the second tab."""
     page.get_by_role("tab", name="Unsafe set").click()
