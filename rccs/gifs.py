@@ -36,7 +36,7 @@ CAPTION_TEXT = (242, 243, 245)
 _GROUND, _INK = 240, 255  # their places in the palette of a frame; the shades of letters are between them
 _MARGIN = 3  # pixels beside a letter, which may be wider than its place in the line
 _CAPTION_COLOURS = np.linspace(CAPTION_GROUND, CAPTION_TEXT, 16).round().astype(int).ravel().tolist()
-FRAME_SIDE = 288  # pixels, without the caption
+FRAME_SIDE = 224  # pixels, without the caption; the page shows it 148 to 315 wide
 MOST_FRAMES = 100  # of a GIF: 50 seconds
 _SPREAD = np.sum([(np.arange(256) >> bit & 1) << 3 * bit for bit in range(8)], axis=0)  # a bit for every third place
 

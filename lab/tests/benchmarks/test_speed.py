@@ -55,7 +55,7 @@ def test_every_stage_that_needs_no_network_runs_on_tiny_sizes(in_this_process, d
     text = (tmp_path / "results" / "speed.md").read_text(encoding="utf-8")
     assert "In 9 of 9 settings the core points, their clusters and the noise are the same" in text
     assert "the same images in the same order" in text
-    assert "One GIF of 6 frames, 288 pixels wide" in text
+    assert "One GIF of 6 frames, 224 pixels wide" in text
     assert "| 240 | 1 |" in text
     assert "1,000 generated answers, seven classes and 30 columns" in text
     assert "is found in each." in text
