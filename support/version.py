@@ -1,3 +1,3 @@
 """The version of SAFE: what `--version` and `run.json` say. CHANGELOG.md and CITATION.cff agree with it."""
 
-VERSION = "2.8.0"
+VERSION = "2.8.1"
