@@ -222,11 +222,13 @@ class AnswerTable(Table):
         every = sorted((image, rows[0]) for image, rows in found.items())
         held = {image for image, row in every if self.text(HELD_OUT, row).lower() == "true"}
         if len(held) == len(every):
-            received = f"{self.source}, all of whose images are held out." if held else f"{self.source}, without a row."
-            if names and not held:
-                first = printable(names[0])
-                received = f"{self.source}, whose first image is {first}. Name the folder that its images are in."
-            raise SAFEError(f"Expected rows about the images in {root}. Received: {received}")
+            if held:
+                which = "all of whose images are held out."
+            elif names:
+                which = f"whose first image is {printable(names[0])}. Name the folder that its images are in."
+            else:
+                which = "without a row."
+            raise SAFEError(f"Expected rows about the images in {root}. Received: {self.source}, {which}")
         return [one for one in every if one[0] not in held], tuple(sorted(held)), notes
 
     def _check_agreement(self, rows: Sequence[int], columns: Collection[str]) -> None:

@@ -84,7 +84,7 @@ class FormView:
     def first_look(self, run: str) -> dict:
         """Updates for a window that was just opened: from now on, the fields can be edited."""
         last = self._last_by_name()
-        return {**self.released(last), self.filled: {**self._defaults, **last, "run": run}}
+        return {**self.released(last), **self.sent(run, {**self._defaults, **last})}
 
     def released(self, values: Mapping[str, Any]) -> dict:
         """Updates that fill in the fields of a window that was just opened, which can be edited from now on.
@@ -100,8 +100,8 @@ class FormView:
         return {**self._opened(values), **fields}
 
     def sent(self, run: str, fields: Mapping[str, Any]) -> dict:
-        """The update for a form that was sent as it is."""
-        return {self.filled: {"run": run, **fields}}
+        """The update for a form that was sent, or filled in, with these fields."""
+        return {self.filled: {**fields, "run": run}}
 
     def follow(self, run: str, before: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[dict, dict[str, Any]]:
         """Updates for the run in the folder, none if the form was `filled` for it, and the fields as they then are."""
@@ -109,11 +109,11 @@ class FormView:
             return {}, dict(fields)
         last = {**self._defaults, **self._last_by_name()}
         renewal = renewed(before, fields, last)
-        return {**self._fill_in(renewal), self.filled: {**last, "run": run}}, {**fields, **renewal}
+        return {**self._fill_in(renewal), **self.sent(run, last)}, {**fields, **renewal}
 
     def fill(self, run: str, before: Mapping[str, Any], fields: Mapping[str, Any], values: Mapping[str, Any]) -> dict:
         """Updates that fill in other values for a run; fields that were edited since they were `filled` stay."""
-        return {**self._fill_in(renewed(before, fields, values)), self.filled: {**values, "run": run}}
+        return {**self._fill_in(renewed(before, fields, values)), **self.sent(run, values)}
 
     def _last_by_name(self) -> dict[str, Any]:
         last = self._last()

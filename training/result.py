@@ -218,11 +218,14 @@ def _earlier(final: FinalTest, folder: Path) -> int:
 
 
 def _final_record(final: FinalTest, folder: Path) -> dict[str, Any]:
-    figures = ("held_out", "accuracy_before", "accuracy_after", "earlier")
+    names = ("test_size", *Counts._fields[1:])
     return {
         "root": relative(final.root, folder),
-        **{name: getattr(final, name) for name in figures},
-        **dict(zip(("test_size", *Counts._fields[1:]), final.counts, strict=True)),
+        "held_out": final.held_out,
+        "accuracy_before": final.accuracy_before,
+        "accuracy_after": final.accuracy_after,
+        **dict(zip(names, final.counts, strict=True)),
+        "earlier": final.earlier,
         "group": final.by_group.name if final.by_group else None,
     }
 

@@ -108,7 +108,7 @@ class ClustersForm(FormView):
 
     def of(self, results: Shown, *, new: bool = False) -> dict:
         """The form that clusters were generated with; `new` for a window that was just opened."""
-        clusters, out, groups = results.clusters, self._settings.out, groups_of(self._settings.out)
+        clusters, out = results.clusters, self._settings.out
         predictions, tested = (printable(text) for text in given_predictions(out))
         hidden = clusters.answers.columns if clusters.answers else {}
         known = [printable(name) for name in self._settings.results.parameters() if name not in hidden]
@@ -119,14 +119,14 @@ class ClustersForm(FormView):
         values: dict[str, Any] = {
             "folder": self.home_of(results), "reducer": clusters.reducer, "predictions": predictions, "tested": tested,
             "parameters": printable(given_parameters(out)), "extractor": requested_extractor(clusters),
-            "precision": requested_precision(clusters), "partial": False, "group": list(map(printable, groups)),
+            "precision": requested_precision(clusters), "partial": False, "group": list(map(printable, groups_of(out))),
             "aside": list(map(printable, clusters.without)),
         }  # fmt: skip
         filled_in = self.released(values) if new else self._fill_in(values)
         for name, offered in choices.items():
             update = filled_in[self[name]] if new else gr.update(value=values[name])
             filled_in[self[name]] = {**update, "choices": offered}
-        return {**filled_in, self.filled: {**values, "run": results.run}}
+        return {**filled_in, **self.sent(results.run, values)}
 
 
 def requested_extractor(clusters: RootCauseClusters) -> str:

@@ -1,6 +1,7 @@
 """Weak spots: conditions in words under which the network fails more often, with their images and the notes on them."""
 
 import gradio as gr
+from markupsafe import Markup
 
 from page.assets import scripted
 from page.clusters.asked import LooksView, ProbeView
@@ -158,7 +159,7 @@ def _heading(shown: Shown, rank: int) -> str:
     return filled("page/clusters/spot_heading.html", **values)
 
 
-def _overlaps(shown: Shown, rank: int) -> str:
+def _overlaps(shown: Shown, rank: int) -> Markup:
     """The RCCs that have failing images in common with a weak spot, as HTML; their names are kept up in cards.js."""
     found = shown.reasons.overlaps(shown.clusters, rank - 1)
     named = [
@@ -166,4 +167,4 @@ def _overlaps(shown: Shown, rank: int) -> str:
         for rcc, n in found[:MOST_OVERLAPS]
     ]
     more = len(found) - MOST_OVERLAPS
-    return ", ".join(named) + (f", others in {count(more, 'RCC')}" if more > 0 else "")
+    return Markup(", ".join(named) + (f", others in {count(more, 'RCC')}" if more > 0 else ""))

@@ -41,6 +41,9 @@ EMPTY = empty(
 )
 # No earlier answer comes after a later one.
 ONE_BY_ONE: dict[str, Any] = {"concurrency_id": "labels", "concurrency_limit": 1}
+EACH = 2  # images of a class that are shown
+SIDE = 44  # pixels of each
+MOST_CLASSES = 120  # that get pictures at once; each picture is decoded and sent
 NO_CLASSES = "Give the training folder: its folders are the classes."
 
 
@@ -220,11 +223,6 @@ class LabelsTab:
 
 
 # --- What the images of a class look like ---------------------------------------------------------------------------
-
-
-EACH = 2  # images of a class
-SIDE = 44  # pixels
-MOST_CLASSES = 120  # that get pictures at once; each picture is decoded and sent
 
 
 def class_examples(folders: Iterable[Path], classes: Sequence[str], settings: PageSettings) -> dict[str, list[str]]:

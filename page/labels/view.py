@@ -158,7 +158,8 @@ class LabelView:
             return {"problem": problem or printable(str(error))}
         # After a merge the set can still be labelled, but the names now belong to other RCCs.
         notes = current.notes if unsafe.clusters == fingerprint(current.clusters) else {}
-        rccs, root = list(dict.fromkeys(image.rcc for image in unsafe.images)), unsafe.improvement_root
+        rccs = list(dict.fromkeys(image.rcc for image in unsafe.images))
+        root = unsafe.improvement_root
         chosen = rcc if isinstance(rcc, int) and rcc in rccs else rccs[0]
         members = [(i, image) for i, image in enumerate(unsafe.images) if image.rcc == chosen]
         with self._lock:

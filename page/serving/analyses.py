@@ -37,9 +37,11 @@ BIN_FOLDER = ".safe-bin"
 TOP = ""
 DELETION = "deletion"
 """The kind of an entry by which an analysis was moved to the bin; its value is the name."""
+MOST_ANALYSES = 1_000  # with those in the bin
 LONGEST_NAME = 80  # characters
 LONGEST_FILE_NAME = 200  # bytes; file systems take 255, and a number may be added
 
+_LOCKS = (LOCK_FILE, WORK_FILE)
 _SIGNS = (DATABASE_FILE, FAILURES_FILE, EARLIER_MARK_FILE)
 _RESERVED = {
     GIF_FOLDER, FAILURES, OBJECTS, RUNS_FOLDER, ROUNDS_FOLDER, MODELS_FOLDER, EXPORT_FOLDER, BEFORE_FOLDER,
@@ -148,10 +150,6 @@ def deletion_of(folder: Path) -> tuple[str, str]:
 
 
 # --- What the list does with them -----------------------------------------------------------------------------------
-
-
-_LOCKS = (LOCK_FILE, WORK_FILE)
-MOST_ANALYSES = 1_000  # with those in the bin
 
 
 def make(home: Path, typed: str) -> str:

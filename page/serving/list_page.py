@@ -15,20 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from page.serving.analyses import (
-    MOST_ANALYSES,
-    TOP,
-    address_of,
-    delete,
-    deleted_in,
-    duplicate,
-    folder_of,
-    make,
-    names_in,
-    rename,
-    restore,
-    title_of,
-)
+from page.serving import analyses
 from page.serving.mounts import Mounts
 from page.serving.summaries import stamp_of, summary_of
 from pipeline.reporting.markup import filled
@@ -57,14 +44,20 @@ class ListPage:
         self._mounts = mounts
         self._example = example
         self._path = path
-        self._summary_of = lru_cache(MOST_ANALYSES)(summary_of)  # read again where a file has changed
+        self._summary_of = lru_cache(analyses.MOST_ANALYSES)(summary_of)  # read again where a file has changed
 
     def title(self, name: str) -> str:
-        return title_of(self._home, name)
+        return analyses.title_of(self._home, name)
 
     def stands_first(self) -> bool:
         """Whether the list is what a visitor sees first: the folder is no analysis, and holds some."""
-        return folder_of(self._home, TOP) is None and bool(names_in(self._home, other_than=self._example))
+        names = self._names()
+        return bool(names) and names[0] != analyses.TOP
+
+    def _names(self) -> list[str]:
+        """The analyses; first the folder that holds them, if it is one."""
+        top = [analyses.TOP] if analyses.folder_of(self._home, analyses.TOP) else []
+        return [*top, *analyses.names_in(self._home, other_than=self._example)]
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for the list, or what a button does."""
@@ -91,14 +84,15 @@ class ListPage:
             if (name := fields.get("name")) is None:
                 raise SAFEError("Expected the name of an analysis. Received none. Reload the list and try again.")
             if action == "new":
-                shown = address_of(await asyncio.to_thread(make, self._home, name))
+                shown = analyses.address_of(await asyncio.to_thread(analyses.make, self._home, name))
             elif action == "rename":
-                await asyncio.to_thread(self._at_rest, rename, name, fields.get("new", ""))
+                await asyncio.to_thread(self._at_rest, analyses.rename, name, fields.get("new", ""))
             elif action == "delete":
-                await asyncio.to_thread(self._at_rest, delete, name)
+                await asyncio.to_thread(self._at_rest, analyses.delete, name)
                 shown = f"{ADDRESS}?deleted=1"
             else:
-                await asyncio.to_thread(duplicate if action == "duplicate" else restore, self._home, name)
+                change = analyses.duplicate if action == "duplicate" else analyses.restore
+                await asyncio.to_thread(change, self._home, name)
         except SAFEError as error:
             return await asyncio.to_thread(self.shown, str(error), 409)
         if action in ("rename", "delete"):
@@ -111,14 +105,13 @@ class ListPage:
 
     def shown(self, notice: str | None = None, status: int = 200) -> HTMLResponse:
         """The list, below a sentence if there is one to say."""
-        names = [*([TOP] if folder_of(self._home, TOP) else []), *names_in(self._home, other_than=self._example)]
-        folders = ((name, self._home / name) for name in names)
+        folders = ((name, self._home / name) for name in self._names())
         entries = [(name, self._summary_of(folder, stamp_of(folder))) for name, folder in folders]
         entries.sort(key=lambda entry: -entry[1].changed)
         page = filled(
             "page/serving/list.html", notice=notice, role="status" if status == 200 else "alert", entries=entries,
-            deleted=[(name, when and datetime.fromisoformat(when)) for name, when in deleted_in(self._home)],
-            path=self._path, title=self.title, address=address_of, at_work=self._mounts.at_work,
+            deleted=[(name, when and datetime.fromisoformat(when)) for name, when in analyses.deleted_in(self._home)],
+            path=self._path, title=self.title, address=analyses.address_of, at_work=self._mounts.at_work,
             day="{:%-d %B %Y, %H:%M}".format,
         )  # fmt: skip
         return HTMLResponse(page, status, headers=_FRESH)

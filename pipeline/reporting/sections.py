@@ -37,6 +37,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 NOISE_COLOUR = "#8a94a0"
 SMALL = (96, 70)  # pixels and quality of pictures in a row
 MOST_OVERLAPS = 5  # RCCs named with a weak spot
+MOST_REASONS, MOST_MISSING = 5, 3  # that the first page has room for
 WIDTH, HEIGHT, LEFT, BOTTOM = 420, 156, 40, 132  # of a probe's curve, and where its axes are
 
 
@@ -211,9 +212,6 @@ SECTIONS: tuple[tuple[str, str, Callable[[Material], Markup] | None], ...] = (
 
 
 # --- The first page -------------------------------------------------------------------------------------------------
-
-
-MOST_REASONS, MOST_MISSING = 5, 3  # that a page has room for
 
 
 def first_page(known: Material) -> Markup:

@@ -219,8 +219,7 @@ def effective_share(held: np.ndarray, failing: np.ndarray, correlation: float, t
 
 def share_of(of: np.ndarray, wrong: np.ndarray, correlation: float) -> float:
     """As `effective_share`, of some images: their groups, and whether they are wrong."""
-    told = tally(of, wrong)
-    return float(effective_share(told.sizes[None, :], told.wrong[None, :], correlation)[0])
+    return _share(tally(of, wrong), correlation)
 
 
 def share_for_limit(of: np.ndarray, wrong: np.ndarray, correlation: float, times: float = 1) -> float:
@@ -235,6 +234,10 @@ def share_for_limit(of: np.ndarray, wrong: np.ndarray, correlation: float, times
     if not others or len(told.sizes) == 1:
         return len(told.sizes) / len(of)
     correlation = (others * max(told.correlation, correlation) + 1) / (others + 1)
+    return _share(told, correlation, times)
+
+
+def _share(told: Tally, correlation: float, times: float = 1) -> float:
     return float(effective_share(told.sizes[None, :], told.wrong[None, :], correlation, times)[0])
 
 
