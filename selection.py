@@ -2,8 +2,7 @@
 
 An improvement image is a candidate of the RCC of its nearest core point. From each RCC's candidates, the nearest ones
 are selected, in proportion to its failing images or, as in the paper, the same number for each RCC. If the DNN's likely
-errors are known, half of the images are chosen by them. On request, half of the set is selected by weak spots instead
-of RCCs (see `rccs/spots/spot_candidates.py`). The unsafe set is written to `IS_filenames.txt`,
+errors are known, half of the images are chosen by them. The unsafe set is written to `IS_filenames.txt`,
 `unsafe_set.csv` and `unsafe_set.json` (see `rccs/unsafe_set.py`).
 
 Source: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.4. The paper gives no formula for the size of the set; the
@@ -24,7 +23,6 @@ from rccs.dbscan.neighbours import Points
 from rccs.dbscan.outcome import NOISE
 from rccs.parameters import find_parameters
 from rccs.projected import Aside, Projected, project
-from rccs.spots.spot_candidates import SpotCandidates, SpotsSought
 from rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
 from support.entries import StrPath, number_of
 from support.errors import SAFEError
@@ -159,8 +157,8 @@ class SelectionSettings(NamedTuple):
 
 def select_unsafe_set(
     improvement: StrPath, clusters: RootCauseClusters, settings: SelectionSettings, *, weights: StrPath | None = None,
-    stream: Stream | None = None, likely_wrong: LikelyWrong | None = None, sought: SpotsSought | None = None,
-    learned: Collection[Path] = (), within: Path | None = None, progress: Progress = no_progress,
+    stream: Stream | None = None, likely_wrong: LikelyWrong | None = None, learned: Collection[Path] = (),
+    within: Path | None = None, progress: Progress = no_progress,
 ) -> UnsafeSet:  # fmt: skip
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
 
@@ -178,9 +176,6 @@ def select_unsafe_set(
     likely_wrong : callable, optional
         Such as `dnn.failure_prediction.FailurePrediction.of`; half of each RCC's images are then chosen by it (see
         `choose_half`).
-    sought : SpotsSought, optional
-        Weak spots. Half of the images, if there are so many in them, are the nearest ones in weak spots, equally many
-        for each; the others are selected for RCCs.
     learned : collection of Path, optional
         Files that the DNN has learned already, and which are left out.
     within : path, optional
@@ -190,8 +185,8 @@ def select_unsafe_set(
     ------
     SAFEError
         A number is out of range, there are no RCCs or no images, all images were learned, all RCCs are left out, or the
-        network of the clustering is not available. Something was set aside, or images are selected by weak spots, and
-        the table of improvement parameters cannot be read. No weak spot's conditions can be checked.
+        network of the clustering is not available. Something was set aside, and the table of improvement parameters
+        cannot be read.
     """
     left_out = _left_out(clusters, settings.leave_out)
     if settings.quota not in QUOTAS:
@@ -200,13 +195,12 @@ def select_unsafe_set(
     listing, learned_notes = _not_learned(find_images(improvement), learned)
     extractor = clusters.recalled_extractor(weights)
 
-    spots = SpotCandidates(sought, clusters, listing, keep=wanted // 2, leave_out=left_out) if sought else None
     nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)
     batches = (stream or stream_features)(listing, extractor, progress=progress)
     parameters = find_parameters(listing.root, within=within)
     aside = Aside(clusters.set_aside, listing, parameters) if clusters.set_aside else None
     projected = project(batches, clusters.projection, aside.of if aside else None)
-    n_improvement, unreadable = _add_candidates(nearest, spots, projected)
+    n_improvement, unreadable = _add_candidates(nearest, projected)
     skipped = [*listing.skipped, *unreadable]
     if not n_improvement:
         raise SAFEError(
@@ -220,23 +214,18 @@ def select_unsafe_set(
             "Expected improvement images near an RCC that is not left out. Received none: all "
             f"{n_improvement:,} are nearest to RCCs that are left out. Leave out fewer RCCs, or choose other images."
         )
-    by_reasons = spots.choose(wanted // 2) if spots else []
-    for image in by_reasons:
-        available[image.rcc] -= 1
-    taken = quotas(wanted - len(by_reasons), clusters.sizes, available, by=settings.quota).tolist()
-    chosen_already = {image.image for image in by_reasons}
-    best = [nearest.best(rcc) for rcc in range(len(taken))]
-    candidates = [[image for image in images if image.image not in chosen_already] for images in best]
+    taken = quotas(wanted, clusters.sizes, available, by=settings.quota).tolist()
+    candidates = [nearest.best(rcc) for rcc in range(len(taken))]
     if likely_wrong:
         chosen = _choose_halves(candidates, taken, lambda paths: likely_wrong(listing.root, paths))
     else:
         chosen = [image for images, most in zip(candidates, taken, strict=True) for image in images[:most]]
-    chosen = sorted([*chosen, *by_reasons], key=lambda image: (image.rcc, image.distance, image.image))
-    notes = [*learned_notes, *(aside.notes if aside else ()), *(spots.notes if spots else ())]
+    chosen.sort(key=lambda image: (image.rcc, image.distance, image.image))
+    notes = [*learned_notes, *(aside.notes if aside else ()), *_lacking(clusters, candidates, left_out)]
     return UnsafeSet(
         listing.root, tuple(chosen), wanted, formula, n_improvement, tuple(nearest.counts.tolist()),
         tuple(sorted(skipped)), fingerprint(clusters), left_out, settings.quota, listed=listing.listed,
-        notes=(*notes, *_lacking(clusters, best, left_out)),
+        notes=tuple(notes),
     )  # fmt: skip
 
 
@@ -254,9 +243,7 @@ def _not_learned(listing: ImageListing, learned: Collection[Path]) -> tuple[Imag
     return listing._replace(paths=new), (told,) if len(new) < len(listing.paths) else ()
 
 
-def _add_candidates(
-    nearest: "_Nearest", spots: SpotCandidates | None, projected: Iterator[Projected]
-) -> tuple[int, list[Skipped]]:
+def _add_candidates(nearest: "_Nearest", projected: Iterator[Projected]) -> tuple[int, list[Skipped]]:
     """Add all improvement images to the candidates; how many there are, and those that could not be read."""
     n_improvement = 0
     skipped: list[Skipped] = []
@@ -264,9 +251,7 @@ def _add_candidates(
         n_improvement += len(part.paths)
         skipped += part.skipped
         if part.paths:
-            images = nearest.add(part.paths, part.points)
-            if spots:
-                spots.add(images, part.points)
+            nearest.add(part.paths, part.points)
     return n_improvement, skipped
 
 
@@ -312,13 +297,11 @@ def chosen_by_model(unsafe: UnsafeSet) -> str:
     """A sentence on how the DNN influenced the choice; empty if it did not."""
     if not unsafe.model:
         return ""
-    by_reasons = any(image.reason for image in unsafe.images)
-    whose = "Half of the images selected for each RCC" if by_reasons else "Half of each RCC's images"
     source = Path(unsafe.model)
     wrong = f"{source.name} is most likely to get wrong"
     if source.suffix.lower() not in MODEL_SUFFIXES:
         wrong = f"the network is most likely to get wrong, by its answers in {source.name}"
-    return f"{whose} are the nearest; the other half are those of the next nearest that {wrong}."
+    return f"Half of each RCC's images are the nearest; the other half are those of the next nearest that {wrong}."
 
 
 def _choose_halves(
@@ -362,23 +345,17 @@ class _Nearest:
         self._kept: list[list[UnsafeImage]] = [[] for _ in range(clusters.n_rccs)]
         self.counts = np.zeros(clusters.n_rccs, dtype=int)
 
-    def add(self, paths: Sequence[str], points: np.ndarray) -> list[UnsafeImage]:
-        """Add improvement images, as points of the projection; they are returned with their RCCs."""
+    def add(self, paths: Sequence[str], points: np.ndarray) -> None:
+        """Add improvement images, as points of the projection."""
         cores, distances = self._core_points.nearest_to(points)
         # Further digits depend on an image's place in its batch, and would decide between equal images.
         distances = distances.astype(float).round(5)
-        images = [
-            UnsafeImage(path, int(rcc), distance, bool(distance <= self._reach[rcc]))
-            for path, rcc, distance in zip(paths, self._core_labels[cores], distances.tolist(), strict=True)
-        ]
-        for image in images:
-            rcc = image.rcc
-            self._kept[rcc].append(image)
+        for path, rcc, distance in zip(paths, self._core_labels[cores].tolist(), distances.tolist(), strict=True):
+            self._kept[rcc].append(UnsafeImage(path, rcc, distance, bool(distance <= self._reach[rcc])))
             self.counts[rcc] += 1
             # Trimmed rarely: sorting for every image would take too long.
             if len(self._kept[rcc]) >= 2 * self._keep + 1000:
                 self._kept[rcc] = self.best(rcc)
-        return images
 
     def best(self, rcc: int) -> list[UnsafeImage]:
         """The candidates of an RCC that are kept, nearest first."""

@@ -83,7 +83,7 @@ def _command(commands: Commands, run: Run) -> Command:
     what = " ".join((run.__doc__ or "").split())
     name = run.__name__.removeprefix("run_").replace("_", "-")
     command: Command = commands.add_parser(name, help=what[:1].lower() + what[1:].rstrip("."), description=what)
-    command.set_defaults(run=run, changes_nothing=run in (work.run_verify, work.run_keys))
+    command.set_defaults(run=run)
     if run not in (work.run_ui, work.run_keys):  # on the page, each browser has a name
         user = "your name, kept with what this command changes (default: SAFE_USER, or the name of the login)"
         command.text("--user", "NAME", user)
@@ -178,9 +178,6 @@ def _select(select: Command) -> None:
     quotas = "images per RCC: in proportion to its failing images (default), or equal, the same number, as in the paper"
     select.choice("--quota", ("size", "equal"), quotas)
     select.switch("--leave-out-safe", "no images for RCCs judged safe on the page")
-    select.switch(
-        "--reasons", "half of the images by weak spots instead of RCCs, where their conditions can be checked"
-    )
     likely = "half of the images are chosen among those that it is likely to get wrong"
     select.path("--model", "MODEL", f"the Keras or ONNX classifier, given with --test: {likely}")
     select.path("--test", "DIR", "its test images, in a folder per class")

@@ -1,13 +1,11 @@
-"""What comes before each command: its paths, the engineer's name, and analyses of earlier versions."""
+"""What comes before each command: its paths, and the engineer's name."""
 
 import argparse
 import contextlib
 import getpass
 import os
-from pathlib import Path
 
 from cli.arguments import TypedPath
-from cli.terminal import warn
 from support.errors import SAFEError
 
 
@@ -31,10 +29,3 @@ def speaking_of(options: argparse.Namespace) -> contextlib.AbstractContextManage
     with contextlib.suppress(OSError, KeyError, ImportError):  # a container may have no login
         name = name or getpass.getuser()
     return speaking(name)
-
-
-def take_over(folder: Path) -> None:
-    """Take over what an earlier version wrote to an analysis that the command opens."""
-    from pipeline.migration import migrate
-
-    warn(migrate(folder))

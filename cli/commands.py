@@ -42,7 +42,7 @@ def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> N
     from pipeline.generation import ClusteringSettings, generate_clusters
     from pipeline.run_record import left_behind, notes_of
     from pipeline.summaries import cluster_summary, how_found
-    from rccs.clusters import rccs_of, run_record
+    from rccs.clusters import rccs_of
     from rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down, why_unknown
     from rccs.profiles import load_profiles
 
@@ -65,7 +65,7 @@ def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> N
         told = "; ".join(filter(None, (loose, texts.get(rcc, "").removesuffix("."), confusion)))
         say(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {told}' if told else ''}")
     say(f"  … and {count(len(rccs) - LISTED, 'smaller one')} (gifs/)" if len(rccs) > LISTED else "")
-    say(f"How these were found: {how_found(clusters)}", why_unknown(clusters, run_record(out)))
+    say(f"How these were found: {how_found(clusters)}", why_unknown(clusters))
     say(f"Written: labels.txt, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
     if explain_failures(out, weights=options.weights, stream=_stream(options), progress=progress):
         _print_reasons(out)
@@ -119,7 +119,7 @@ def run_select(out: Path, options: argparse.Namespace, progress: Progress) -> No
     settings = SelectionSettings(**{name: getattr(options, name) for name in names})
     _take_typed_labels(out)
     unsafe = select_images(
-        options.improvement, out, settings, leave_out_safe=options.leave_out_safe, reasons=options.reasons,
+        options.improvement, out, settings, leave_out_safe=options.leave_out_safe,
         model=options.model, test=options.test, options=_dnn_options(options), tables=tables,
         weights=options.weights, stream=_stream(options), progress=progress,
     )  # fmt: skip

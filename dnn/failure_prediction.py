@@ -22,7 +22,7 @@ from dnn.held_out import HeldOut
 from dnn.model import AS_IN_THE_FILE, DnnOptions, sized_for
 from dnn.model_process import load_apart, predict_apart
 from dnn.predictions import Predictions, judge
-from dnn.tested import AnsweredImages, class_columns, is_decided, probabilities_in, read_answer_table
+from dnn.tested import AnsweredImages, class_columns, probabilities_in, read_answer_table
 from support.entries import StrPath, path_of
 from support.errors import SAFEError
 from support.images import find_images
@@ -81,20 +81,6 @@ class FailurePrediction:
         if len(predictions.indices):
             likelihood[predictions.indices] = likely_wrong(predictions.outputs, self.outputs, self.wrong)
         return likelihood
-
-    def predicted(self, root: Path, paths: Sequence[str]) -> np.ndarray:
-        """The predicted class of each image: ndarray of shape (n_images,), str, empty if it is not known.
-
-        Raises
-        ------
-        SAFEError
-            As for `of`.
-        """
-        predictions = self.run(root, paths)
-        decided = is_decided(predictions.outputs)
-        names = np.full(len(paths), len(self.classes))
-        names[predictions.indices[decided]] = predictions.outputs[decided].argmax(axis=1)
-        return np.array([*self.classes, ""], str)[names]
 
 
 def predict_failures(

@@ -37,7 +37,6 @@ from support.run_folder import (
     FAILURES,
     FAILURES_FILE,
     FAILURES_MARK,
-    OBJECTS,
     OBJECTS_FILE,
     PREDICTIONS_FILE,
 )
@@ -336,12 +335,10 @@ def load_failures(folder: Path) -> Failures:
 
 
 def _from_record(record: dict[str, Any], rows: list[list[str]], folder: Path) -> Failures:
-    # Older versions call detectors classification as well.
-    of_detector = Path(record["test_root"]).name == OBJECTS and has_objects(folder)
     held_out = record.get(HOLD_OUT, {})
     return Failures(
         test_root=Path(absolute(record["test_root"], folder)), model=Path(absolute(record["model"], folder)),
-        task=DETECTION if of_detector else str(record["task"]), classes=tuple(record["classes"]),
+        task=str(record["task"]), classes=tuple(record["classes"]),
         failing=tuple(Failure._make([*row[:4], float(row[4] or "nan")]) for row in rows),
         test_size=int(record["test_size"]), threshold=record["threshold"], assumptions=tuple(record["assumptions"]),
         skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),

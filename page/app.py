@@ -39,7 +39,6 @@ from page.serving.guard import Guard
 from page.serving.list_page import ADDRESS, ListPage
 from page.serving.mounts import Mounts, Resting
 from page.unsafe.tab import UnsafeTab
-from pipeline.migration import migrate
 from pipeline.reporting.markup import filled
 from rccs.gifs import GIF_FOLDER
 from store.entries import LONGEST_ENGINEER
@@ -144,7 +143,6 @@ def serve(
             "another one with --out."
         )
     within = None if root is None else existing_folder(root, "a folder (--root)").resolve()
-    _take_over(folder)
     check_within(folder, within)
     offered = find_example(path_of(example, "a case study (--example)")) if example else None
     login = credentials[0] if credentials else ""
@@ -179,16 +177,9 @@ def _look(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _take_over(folder: Path) -> None:
-    """Take over what an earlier version wrote to a folder that is opened; the server's log says so."""
-    if sentence := migrate(folder):
-        print(f"safe: {printable(sentence)}", file=sys.stderr, flush=True)
-
-
 def _settings_of(folder: Path, turn: Turn, top: PageSettings) -> PageSettings:
     """For the page of an analysis below the folder of another page, if it can be shown there."""
     prepare_folder(folder)
-    _take_over(folder)
     check_within(folder, top.root)
     return top._replace(out=folder, home=top.out, jobs=Jobs(turn), results=Results(folder, top.root))
 

@@ -6,5 +6,5 @@ where they are), `asking` (the DNN itself, to be asked again), `heatmaps` (where
 GIFs of RCCs, and all other files that show the present state), `moved` (image folders that lie elsewhere by now),
 `generation` (steps 1 and 2), `comparison` (RCCs and what the DNN gets right), `confirmation` (a fresh test set, and
 requirements), `probing` (what would change the answers), `improvement` (steps 3 and 4), `retraining` (steps 5 and 6 in
-a process of their own), `exports`, and `migration` (analyses of versions before 2.0).
+a process of their own), `exports`.
 """

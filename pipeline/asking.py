@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnn.model import AS_IN_THE_FILE, KERAS_SUFFIXES, ONNX_SUFFIX, REQUESTED, SCALING_WORDS, Dnn, DnnOptions
+from dnn.model import AS_IN_THE_FILE, KERAS_SUFFIXES, ONNX_SUFFIX, Dnn, DnnOptions
 from dnn.model_process import load_apart
 from dnn.predictions import class_folders
 from dnn.tested import AnsweredImages, has_objects
@@ -38,12 +38,6 @@ def model_at_hand(image_root: Path, within: Path | None = None) -> Path | None:
     file = Path(absolute(str(record.get("model") or "model.keras"), image_root.parent))  # the latter of a case study
     known = file.suffix.lower() in (*KERAS_SUFFIXES, ONNX_SUFFIX) and file.is_file() and is_within(file, within)
     return file if record and known and not has_objects(image_root.parent) else None
-
-
-def _scaling(record: dict) -> str | None:
-    """How pixels are scaled, as requested; earlier versions only say so in a sentence."""
-    told = next((text for text in record.get("assumptions", ()) if REQUESTED in text), "")
-    return record.get("rescale") or next((name for name, words in SCALING_WORDS.items() if words in told), None)
 
 
 class Asking(NamedTuple):
@@ -153,5 +147,5 @@ def asking(
             f"{out}, {'of a detector, which SAFE does not run' if detector else lacking}. Collect the failures with a "
             "model and cluster them."
         )
-    options = options._replace(rescale=options.rescale or _scaling(record))
+    options = options._replace(rescale=options.rescale or record.get("rescale"))
     return Asking(review, listed, chosen(listed, names) if names else listed, tested, file, options, record)

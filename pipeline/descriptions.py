@@ -73,7 +73,6 @@ def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | N
     A recorded parameter of the same name counts. Parameters that can no longer be read are left out.
     """
     known = dict(clusters.answers.columns if clusters.answers else {})
-    # Clusters of an earlier version may not name the table of the test images.
     source = table_of(out, "parameters", clusters) or find_parameters(clusters.image_root)
     with contextlib.suppress(OSError, ValueError):  # people may have edited run.json, and the file may be gone
         if source and is_within(source, within):

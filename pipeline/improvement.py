@@ -19,9 +19,7 @@ from pipeline.descriptions import show_unsafe_set
 from rccs.clusters import RootCauseClusters, fingerprint, load_clusters, run_record
 from rccs.review.review import load_review, rccs_marked_safe
 from rccs.rounds import beside
-from rccs.spots.spot_candidates import SpotsSought
 from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE, UnsafeSet
-from reasons.comparison import load_reasons
 from selection import SelectionSettings, select_unsafe_set, wanted_images
 from store.output_folder import Writer, check_own, working
 from support.contents import in_common
@@ -54,7 +52,7 @@ class AnswerTables(NamedTuple):
 
 def select_images(
     improvement: StrPath, out: Path, settings: SelectionSettings, *, leave_out_safe: bool = False,
-    reasons: bool = False, within: Path | None = None, model: StrPath | None = None, test: StrPath | None = None,
+    within: Path | None = None, model: StrPath | None = None, test: StrPath | None = None,
     options: DnnOptions = AS_IN_THE_FILE, tables: AnswerTables | None = None, weights: StrPath | None = None,
     stream: Stream | None = None, progress: Progress = no_progress,
 ) -> UnsafeSet:  # fmt: skip
@@ -67,8 +65,6 @@ def select_images(
     ----------
     leave_out_safe : bool
         Select no images for RCCs that the engineer has judged safe.
-    reasons : bool
-        Select half of the images by weak spots instead of RCCs (see `rccs/spots/spot_candidates.py`).
     within : path, optional
         A table of the improvement images' parameters is only read inside this folder.
     model, test, options
@@ -82,8 +78,7 @@ def select_images(
     Raises
     ------
     SAFEError
-        Only one of the model and its test set is given, or a model and tables, or images are to be selected by weak
-        spots, and there are none.
+        Only one of the model and its test set is given, or a model and tables.
     """
     _check_likely_sources(model, test, tables)
     review = load_review(out)
@@ -93,7 +88,6 @@ def select_images(
         take_typed_labels(out)  # what is in a table that is about to be replaced; a damaged one is refused
         if leave_out_safe:
             settings = settings._replace(leave_out=rccs_marked_safe(out))
-        sought = _spots_sought(out, review.original, within) if reasons else None
         known = settings.test_accuracy is not None or settings.size is not None
         if known:
             wanted_images(settings, len(review.original.paths))  # refused before the model is run
@@ -111,11 +105,8 @@ def select_images(
             accuracy, n = _known_accuracy(prediction, out, review.original, within)
             size = n if settings.test_size is None else settings.test_size
             settings = settings._replace(test_accuracy=accuracy, test_size=size)
-        if sought and prediction:
-            sought = sought._replace(predict=prediction.predicted)
         unsafe = select_unsafe_set(
-            improvement, review.clusters, settings, weights=weights, stream=stream, progress=progress, sought=sought,
-            within=within,
+            improvement, review.clusters, settings, weights=weights, stream=stream, progress=progress, within=within,
             likely_wrong=functools.partial(prediction.of, progress=progress) if prediction else None,
             learned=learned_files(out),
         )  # fmt: skip
@@ -183,15 +174,3 @@ def _tested_with(tables: AnswerTables, test: StrPath | None, out: Path, within: 
             f"the clusters in {out} were found without. Give the table (--predictions) and its folder (--test)."
         )
     return known
-
-
-def _spots_sought(out: Path, clusters: RootCauseClusters, within: Path | None) -> SpotsSought:
-    """The weak spots of the clusters in a folder, as they were found; a SAFEError if there are none."""
-    reasons = load_reasons(out, clusters)
-    if reasons.spots:
-        return SpotsSought(reasons.spots, reasons.images, within=within)
-    raise SAFEError(
-        f"Expected weak spots to select images by. Received none in {out}: either no condition on the test images "
-        "stands out, or the network's answers to them are not known. Generate the clusters with predictions, or select "
-        "without weak spots."
-    )

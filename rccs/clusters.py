@@ -292,7 +292,7 @@ def _with_paths(record: Mapping[str, Any], folder: Path, change: Callable[[str, 
     """The entries of `run.json` with their paths changed."""
     changed = dict(record)
     for name in _ENTRIES_WITH_PATHS & record.keys():
-        entry = record[name] if isinstance(record[name], Mapping) else {}  # people may have edited what was migrated
+        entry = record[name] or {}
         paths = {key: change(str(entry[key]), folder) for key in ("source", "tested") if entry.get(key)}
         changed[name] = {**entry, **paths}
     return changed
@@ -359,15 +359,14 @@ def _from_arrays(arrays: Mapping[str, np.ndarray], folder: Path) -> RootCauseClu
 def _answers(arrays: Mapping[str, np.ndarray]) -> Answers | None:
     if "answers" not in arrays:
         return None
-    labels, predicted, kind, *detector = json.loads(_as_text(arrays["answers"]))  # older versions say no detector
-    return Answers(np.array(labels, str), np.array(predicted, str), arrays["answers_score"], kind, detector == [True])
+    labels, predicted, kind, detector = json.loads(_as_text(arrays["answers"]))
+    return Answers(np.array(labels, str), np.array(predicted, str), arrays["answers_score"], kind, bool(detector))
 
 
 def _steadiness(arrays: Mapping[str, np.ndarray]) -> Steadiness | None:
     if "steadiness_n_samples" not in arrays:
         return None
-    # Older versions never left out samples
-    known: dict[str, Any] = {name: arrays.get(f"steadiness_{name}", 0) for name in Steadiness._fields}
+    known: dict[str, Any] = {name: arrays[f"steadiness_{name}"] for name in Steadiness._fields}
     return Steadiness(**known)._replace(n_samples=int(known["n_samples"]), may_change=float(known["may_change"]))
 
 

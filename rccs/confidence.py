@@ -6,7 +6,6 @@ nothing is said. Nor is anything of runs by versions that did not measure it.
 """
 
 import math
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -203,17 +202,15 @@ def consensus_text(clusters: RootCauseClusters) -> str:
     )
 
 
-def why_unknown(clusters: RootCauseClusters, run: Mapping[str, object]) -> str:
-    """Why it was not measured how steady RCCs are, a sentence; empty if it was, or by a version that did not do so.
+def why_unknown(clusters: RootCauseClusters) -> str:
+    """Why it was not measured how steady RCCs are, a sentence; empty if it was.
 
     Parameters
     ----------
     clusters : RootCauseClusters
         As the clustering found them.
-    run : mapping
-        `run.json`.
     """
-    if clusters.steadiness is not None or "steadiness" not in run:
+    if clusters.steadiness is not None:
         return ""
     few = len(clusters.paths) < FEWEST_IMAGES
     if not few and clusters.n_rccs > 1:

@@ -115,8 +115,6 @@ class Finding(NamedTuple):
             return f"{self.parameter} = {self.value} ({shares})"
         unit = "°" if self.kind == "angle" else ""
         own = f"{self.parameter} {self.range}"
-        if math.isnan(self.overall_low):  # runs of earlier versions did not record it
-            return f"{own} ({shares})"
         held = (math.inf, -math.inf) if unit else (self.usual_low, self.usual_high)
         overall = f"all failures {_range(self.overall_low, self.overall_high, held)}{unit}"
         if self.measured and not math.isnan(self.overall_median):

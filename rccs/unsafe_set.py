@@ -30,8 +30,7 @@ SELECTION_FILE = "unsafe_set.json"
 SHOWN_FILES = (FILENAMES_FILE, UNSAFE_SET_FILE, UNSAFE_IMAGES_FILE)  # in the output folder itself
 
 COLUMNS = ("image", "rcc", "distance", "within_eps", "label")
-# One more column each, of sets that were also selected by weak spots or by the DNN's likely errors
-REASON = "reason"
+# One more column, of sets that were also selected by the DNN's likely errors
 LIKELY_WRONG = "likely_wrong"
 QUOTAS = ("equal", "size")
 QUOTA = "size"
@@ -52,8 +51,6 @@ class UnsafeImage(NamedTuple):
         `rccs.clusters.rcc_reach`): the image is as near to a core point as the RCC's own images.
     label : str
         The class; empty if the image is not labelled.
-    reason : str
-        The weak spot, in words, that the image was selected for; empty if it was selected for its RCC.
     likely_wrong : float or None
         How likely the DNN is wrong on it, if it was selected by that (see `dnn.failure_prediction`).
     """
@@ -63,14 +60,11 @@ class UnsafeImage(NamedTuple):
     distance: float
     within_eps: bool
     label: str = ""
-    reason: str = ""
     likely_wrong: float | None = None
 
     @property
     def why(self) -> str:
         """Why the image was selected for its RCC, in words."""
-        if self.reason:
-            return f"weak spot: {self.reason}"
         if self.likely_wrong is not None:
             return f"likely wrong: {self.likely_wrong:.0%}"
         return f"distance {self.distance:.2f}"
@@ -104,12 +98,11 @@ class UnsafeSet:
         The DNN whose likely errors half of the images were chosen by, or the table of its answers; empty if there was
         none.
     run : str
-        Fingerprint of those clusters as they were found, without the engineer's edits; empty in sets of older versions.
+        Fingerprint of those clusters as they were found, without the engineer's edits.
     labels : str
         A sentence on the labels of the previous set; empty if there were none.
     notes : tuple of str
-        What could not be set aside in improvement images, as it was in the failing ones; how many images were selected
-        by weak spots, and which of their conditions could not be checked.
+        What could not be set aside in improvement images, as it was in the failing ones.
     listed : bool
         Whether the improvement images were those of a list; its folder may hold others.
     """
@@ -185,7 +178,7 @@ def save_unsafe_set(
 def unsafe_table(unsafe: UnsafeSet) -> str:
     """The content of `unsafe_set.csv`."""
     rows = [image._asdict() | {"within_eps": str(image.within_eps).lower()} for image in unsafe.images]
-    columns = [*COLUMNS, *(name for name in (REASON, LIKELY_WRONG) if any(row[name] not in ("", None) for row in rows))]
+    columns = [*COLUMNS, *([LIKELY_WRONG] if any(image.likely_wrong is not None for image in unsafe.images) else ())]
     return table_text(columns, ([row[name] for name in columns] for row in rows))
 
 
@@ -219,7 +212,7 @@ def load_unsafe_set(folder: Path, run: Run | None = None) -> UnsafeSet:
     if run is None:
         raise SAFEError(f"Expected an unsafe set. Received none in {folder}. Select it first.")
     with reading_file(run, UNSAFE_SET_FILE) as path:
-        # As people edit it: an earlier version kept the labels in it.
+        # As people edit it
         table = read_table(path, "images of the unsafe set", own=True, code_page=None)
         images = tuple(_image_of(row, decimal_comma=table.decimal_comma) for row in table.records())
     with reading_file(run, SELECTION_FILE) as path:
@@ -268,4 +261,4 @@ def _image_of(row: Mapping[str, str], *, decimal_comma: bool) -> UnsafeImage:
     likely = row.get(LIKELY_WRONG, "").strip()
     share = number_in(likely, decimal_comma=decimal_comma) if likely else None
     within = row["within_eps"].strip().lower() == "true"  # spreadsheets write TRUE
-    return UnsafeImage(image, rcc, distance, within, label, from_cell(row.get(REASON, "")), share)
+    return UnsafeImage(image, rcc, distance, within, label, share)

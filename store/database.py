@@ -17,6 +17,9 @@ from support.files import log_ahead
 DATABASE_FILE = "analysis.db"
 """What people say (see `store/`)."""
 
+BEFORE_DATABASES = ".safe.json"
+"""What versions before 2.0 wrote to a folder, which had no database."""
+
 PATIENCE = 30.0  # seconds that a change waits for another one; a change takes milliseconds
 APPLICATION = 0x53414645  # "SAFE", in the file's header
 
@@ -100,6 +103,11 @@ def _commit(db: sqlite3.Connection) -> None:
 def _opened(folder: Path, connect: Callable[[Path], sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
     """A connection to a database of this version."""
     file = folder / DATABASE_FILE
+    if (folder / BEFORE_DATABASES).is_file() and not file.is_file():
+        raise SAFEError(
+            f"Expected an analysis of SAFE 2.0 or later. Received: {folder}, written by an earlier version. Nothing "
+            "was changed. Open it once with SAFE 2.8.1, which takes it over, or use another output folder."
+        )
     with _explained(folder), contextlib.closing(connect(folder)) as db:
         db.executescript("PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")
         if _version_of(db, file) < len(MIGRATIONS):

@@ -1,8 +1,4 @@
-"""Paths as an analysis records them, so that it can be moved and copied: never as an absolute path to itself.
-
-An analysis may lie among other things, in the folder in which SAFE was started, and get a folder of its own there
-later: then what stayed is recorded as it was before.
-"""
+"""Paths as an analysis records them, so that it can be moved and copied: never as an absolute path to itself."""
 
 import json
 import os
@@ -13,8 +9,6 @@ from store.entries import append, present
 
 NEW_PLACE = "new place of a folder"
 """The kind of an entry: what lay in a folder lies in another one by now."""
-MOVED_IN_FILE = ".safe-moved-in"
-"""In an analysis that lay in the folder around it before, beside things that stayed there (see `store/places.py`)."""
 
 
 def relative(path: str | os.PathLike, folder: Path) -> str:
@@ -25,8 +19,6 @@ def relative(path: str | os.PathLike, folder: Path) -> str:
     if not os.fspath(path):
         return ""
     absolute_path, home = (os.path.abspath(one) for one in (path, folder))  # noqa: PTH100, links are not followed
-    if absolute_path != home and not absolute_path.startswith(f"{home}/"):
-        home = _home_before(home)
     if absolute_path == home or absolute_path.startswith((f"{home}/", f"{os.path.dirname(home)}/")):  # noqa: PTH120
         return os.path.relpath(absolute_path, home)
     return absolute_path
@@ -37,8 +29,7 @@ def absolute(recorded_path: str, folder: Path) -> str:
     if not recorded_path:
         return ""
     home = os.path.abspath(folder)  # noqa: PTH100
-    here, before = (os.path.abspath(Path(one, recorded_path)) for one in (home, _home_before(home)))  # noqa: PTH100
-    found = before if os.path.lexists(before) and not os.path.lexists(here) else here
+    found = os.path.abspath(Path(home, recorded_path))  # noqa: PTH100
     if os.path.lexists(found):
         return found
     there = (_replaced(found, old, new) for old, new in _new_places(home))
@@ -66,10 +57,6 @@ def _new_places(home: str) -> list[tuple[str, str]]:
 def _replaced(path: str, first: str, second: str) -> str | None:
     """A path in the first folder as one in the second; None if it is not in it."""
     return second + path[len(first) :] if f"{path}/".startswith(f"{first}/") else None
-
-
-def _home_before(home: str) -> str:
-    return os.path.dirname(home) if os.path.lexists(f"{home}/{MOVED_IN_FILE}") else home  # noqa: PTH120
 
 
 def recorded(path: str | os.PathLike, folder: Path) -> str:

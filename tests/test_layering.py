@@ -21,7 +21,7 @@ HOUSE = {
         "dbscan.contrast dbscan.projection dbscan.branches dbscan.umap_check dbscan.tuning "
         "dbscan.resamples dbscan.consensus dbscan.umap_reducer rounds answers clusters confidence unsafe_set "
         "parameters projected spots.conditions spots.groups spots.search spots.weak_spots "
-        "spots.new_images spots.spot_candidates profiles search nearness split spots.rates "
+        "spots.new_images profiles search nearness split spots.rates "
         "gifs review.notes review.journal review.review review.edits image_map"
     ),
     "clustering": "",
@@ -46,7 +46,7 @@ HOUSE = {
         "reporting.freshness reporting.evidence.statement reporting.report reporting.evidence.signature "
         "reporting.evidence.basis reporting.evidence.verification "
         "reporting.safety_case reporting.history summaries run_record answers asking heatmaps descriptions moved "
-        "generation comparison confirmation probing improvement retraining exports migration"
+        "generation comparison confirmation probing improvement retraining exports"
     ),
     "page": (
         "assets texts serving.analyses serving.summaries serving.connections serving.below serving.door "

@@ -119,7 +119,7 @@ def load_checkpoint(path: Path, key: str) -> Checkpoint | None:
         stored = read_arrays(path)
         record = json.loads(str(stored.pop(_RECORD)))
         weights, kept = ([stored[name] for name in stored if name.startswith(of)] for of in ("weights ", "kept "))
-        history, best, *_, rng = record["value"]  # earlier versions kept one figure more
+        history, best, rng = record["value"]
         saved = Checkpoint(history, best, rng, weights, kept)
         np.random.default_rng().bit_generator.state = saved.rng  # raises an error for an invalid state
     except DAMAGED:

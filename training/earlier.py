@@ -37,7 +37,6 @@ def retraining_behind(folder: Path, clusters: Run) -> Run | None:
     """The retraining in an analysis whose network fails on the images of clusters; None if it is another network."""
     model = failing_model(load_clusters(folder, clusters).image_root)
     before = [run for run in runs_of(folder, RETRAINING) if run.number < clusters.number]
-    # Earlier versions recorded the file that is shown.
     led = (run for run in reversed(before) if model and model in (kept_model(folder, run), folder / MODEL_FILE))
     return next(led, None)
 

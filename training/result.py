@@ -56,8 +56,8 @@ class Retraining(BeforeAfter):
     test_root : Path
     task : "classification" or "regression"
     train_size, unsafe_size, unlabelled_size : int
-        Number of readable images. The last ones, improvement images without a label, took part in a second pass; files
-        of older versions lack them. If SAFE trained nothing, `unsafe_size` is that of the unsafe set selected before.
+        Number of readable images. The last ones, improvement images without a label, took part in a second pass. If
+        SAFE trained nothing, `unsafe_size` is that of the unsafe set selected before.
     history : tuple of Epoch
         Epoch 0 is the original model. Empty if SAFE trained nothing.
     best : int
@@ -80,7 +80,7 @@ class Retraining(BeforeAfter):
         SHA-256 of the retrained model's file, in hexadecimal.
     trade_off : tuple of TradeOff
         What both networks together would get right, by the share of the original one; empty for a regression, if no
-        epoch was better, if SAFE trained nothing, and in files of older versions.
+        epoch was better, or if SAFE trained nothing.
     after : Path or None
         The table of the second model's answers, if both models were given as tables: SAFE trained nothing, and there is
         no file of a model. None after a retraining.
@@ -88,7 +88,7 @@ class Retraining(BeforeAfter):
         What both models get right of images that chose nothing; None if there are none, and if the model is the
         original one.
     train_root : Path or None
-        The training images; None if SAFE trained nothing, and in files of older versions.
+        The training images; None if SAFE trained nothing.
     overlaps : tuple of Overlap
         Images that prove the gain, and are nearly the same as learned ones; paths as of `store.places.relative`.
     """
@@ -321,12 +321,9 @@ def retraining_of(folder: Path, review: Review | None) -> Retraining:
         The retraining is missing or damaged.
     """
     result = load_retraining(folder)
-    if review is None:
+    if review is None or not result.outcomes:
         return result
-    if result.outcomes:
-        return dataclasses.replace(result, per_rcc=shares_by_rcc(review.clusters, result.outcomes))
-    # Older versions stored only the shares, which are valid as long as no RCC was edited.
-    return result if not review.edits else dataclasses.replace(result, per_rcc=())
+    return dataclasses.replace(result, per_rcc=shares_by_rcc(review.clusters, result.outcomes))
 
 
 def load_retraining(folder: Path) -> Retraining:
@@ -366,7 +363,7 @@ def read_retraining(path: Path, folder: Path) -> Retraining:
 
 
 def _from_record(record: dict[str, Any], folder: Path) -> Retraining:
-    for name in ("headline", "final_answers", "waiting"):  # for people, and of earlier versions
+    for name in ("headline", "final_answers"):  # for people
         record.pop(name, None)
     record |= {name: Path(absolute(record[name], folder)) for name in ("model", "test_root")}
     for epoch in record["history"]:
@@ -380,10 +377,7 @@ def _from_record(record: dict[str, Any], folder: Path) -> Retraining:
     for name in ("after", "train_root"):
         record[name] = None if record.get(name) is None else Path(absolute(record[name], folder))
     record["settings"] = None if record["after"] else Settings(**record["settings"])
-    # Earlier versions retrained with several seeds on request.
-    seeds = len(record.pop("repetitions", ()))
-    told = [f"Of {seeds} retrainings with other seeds, the model whose accuracy on the test images is the median."]
-    record["assumptions"] = (*map(str, record["assumptions"]), *(told if seeds else ()))
+    record["assumptions"] = tuple(map(str, record["assumptions"]))
     return Retraining(**record)
 
 

@@ -65,18 +65,18 @@ class Settings(NamedTuple):
         twice at most.
     keep, keep_unsafe : float
         Weight of the original model's outputs relative to the label, for training images and for unsafe images that it
-        predicts correctly. Files of older versions lack the second, which was the same as the first.
+        predicts correctly.
     original_share : float
         Share of the original network in the answers of the model that is written (see `training/together.py`); with 0,
         it is the retrained network alone.
     unlabelled : float
         Weight of an image without a label in the second pass (see `training/second_pass.py`), a training image having
-        1 + keep. With 0 there is no second pass, as in older versions.
+        1 + keep. With 0 there is no second pass.
     answers_share : float
         Share of the original network in the answers that these images are to give.
     by_right : float
         How much of this share is not fixed, but how likely the original network is right (see
-        `training.second_pass.answers_together`), from 0 to 1. Files of older versions lack it; then it was 0.
+        `training.second_pass.answers_together`), from 0 to 1.
     """
 
     learning_rate: float

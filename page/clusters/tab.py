@@ -49,7 +49,6 @@ from pipeline.reporting.markup import escaped, filled
 from pipeline.reporting.sections import elbow_svg
 from pipeline.run_record import left_behind, notes_of, nuisance_of
 from pipeline.summaries import cluster_summary, how_found
-from rccs.clusters import run_record
 from rccs.confidence import consensus_text, why_unknown
 from rccs.review.edits import Maker
 from rccs.review.notes import title
@@ -193,7 +192,7 @@ class ClustersTab:
         skipped = clusters.skipped
         how = filled(
             "page/clusters/how_found.html", clusters=clusters, found=how_found(clusters), curve=elbow_svg(clusters),
-            consensus=consensus_text(clusters), missing=why_unknown(results.review.original, run_record(settings.out)),
+            consensus=consensus_text(clusters), missing=why_unknown(results.review.original),
         )  # fmt: skip
         return {
             self._status: self._state(results),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dnn.failures import DETECTION, TABLES, Failures, load_failures
-from dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX, REQUESTED
+from dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
 from dnn.model_file import read_config, refuse_code
 from dnn.tested import load_predictions
 from page.jobs import PageSettings
@@ -107,7 +107,7 @@ class CollectedFailures:
                 f"{failures.test_root}. Collect others, or name another output folder with --out."
             )
         paths, answers, right = load_predictions(self._out)
-        # An older version, or a killed process, may have left a table of other failures.
+        # A killed process may have left a table of other failures.
         if len(paths) != failures.test_size or int((~right).sum()) != len(failures.failing):
             raise SAFEError(
                 f"Expected {PREDICTIONS_FILE} and {FAILURES_FILE} of the same failures in {self._out}. Received "
@@ -161,8 +161,7 @@ def model_of(failures: Failures) -> Path | None:
     """
     model = failures.model
     is_keras, is_onnx = model.suffix.lower() in KERAS_SUFFIXES, model.suffix.lower() == ONNX_SUFFIX
-    told = any(REQUESTED in assumption for assumption in failures.assumptions)
-    if failures.task != "classification" or told or not (is_keras or is_onnx) or not model.is_file():
+    if failures.task != "classification" or failures.rescale or not (is_keras or is_onnx) or not model.is_file():
         return None
     try:
         if is_keras:

@@ -209,7 +209,7 @@ def _not_judged(shown: Shown) -> str:
 def _age(made: Made, verb: str) -> str:
     """Whether it is as the folder is."""
     if made.changed is None:
-        return f"Was {verb} by an earlier version: what has changed since is not known."
+        return f"Was {verb} by another version: what has changed since is not known."
     if not made.changed:
         return "Up to date."
     return f"Out of date: {'; '.join(made.changed)} changed since."

@@ -12,7 +12,7 @@ from page.failures.view import WIDE, cell_in, matrix_cells
 from page.grid_view import Listed, ListedView, scripted_widget
 from page.jobs import VIEW, if_there, pane, put_away, reveal
 from page.retraining.plots import class_bars, learning_curves, shares_right
-from pipeline.reporting.improvement import OLD, TAKEN_BEFORE, TAKEN_NOW, matrices_of
+from pipeline.reporting.improvement import TAKEN_BEFORE, TAKEN_NOW, matrices_of
 from pipeline.reporting.markup import filled
 from rccs.review.notes import RccNote
 from support.text import count
@@ -82,8 +82,7 @@ class RetrainingView:
         first = result.settings.epochs if result.settings and result.settings.epochs < epochs else None
         curves = learning_curves(result.history, epochs, best=result.best, first_pass=first)
         bars = shares_right(result.per_rcc, notes)
-        old = (OLD,) if result.task == "classification" and not result.answers else ()
-        assumed = (*old, *(f"{one.text}." for one in result.overlaps), *result.assumptions)
+        assumed = (*(f"{one.text}." for one in result.overlaps), *result.assumptions)
         return {
             self.pane: reveal(),
             # Of a network that was retrained elsewhere there is no model here.

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from pipeline.migration import BEFORE_FOLDER, EARLIER_MARK_FILE
 from pipeline.reporting.export import EXPORT_FOLDER
 from rccs.gifs import GIF_FOLDER
 from store.database import DATABASE_FILE, changing, reading
@@ -42,9 +41,9 @@ LONGEST_NAME = 80  # characters
 LONGEST_FILE_NAME = 200  # bytes; file systems take 255, and a number may be added
 
 _LOCKS = (LOCK_FILE, WORK_FILE)
-_SIGNS = (DATABASE_FILE, FAILURES_FILE, EARLIER_MARK_FILE)
+_SIGNS = (DATABASE_FILE, FAILURES_FILE)
 _RESERVED = {
-    GIF_FOLDER, FAILURES, OBJECTS, RUNS_FOLDER, ROUNDS_FOLDER, MODELS_FOLDER, EXPORT_FOLDER, BEFORE_FOLDER,
+    GIF_FOLDER, FAILURES, OBJECTS, RUNS_FOLDER, ROUNDS_FOLDER, MODELS_FOLDER, EXPORT_FOLDER,
 }  # fmt: skip
 _ADDRESS = re.compile("/a/([^/]+)(/.*)?", re.DOTALL)
 
@@ -110,7 +109,7 @@ def folder_of(home: Path, name: str) -> Path | None:
         return home if is_analysis(home) else None
     try:
         folder = home / name
-        hidden = name.startswith(".") or name == BEFORE_FOLDER or "/" in name or "\0" in name or printable(name) != name
+        hidden = name.startswith(".") or "/" in name or "\0" in name or printable(name) != name
         there = not hidden and not folder.is_symlink() and folder.is_dir() and is_analysis(folder)
     except (OSError, ValueError):
         return None

@@ -79,11 +79,8 @@ class UnsafeTab(FormTab):
                 label="Images for each RCC", info="How the set is divided", min_width=460, elem_id="quota",
             )  # fmt: skip
             add("quota", quota)
-            for name, elem_id, label, info in (
-                ("leave_out", "leave-out", "Leave out RCCs marked safe", "No image is selected for them"),
-                ("reasons", "by-reasons", "Also by weak spots", "Half of the images, where their conditions hold"),
-            ):
-                add(name, gr.Checkbox(label=label, info=info, min_width=230, elem_id=elem_id))
+            label, info = "Leave out RCCs marked safe", "No image is selected for them"
+            add("leave_out", gr.Checkbox(label=label, info=info, min_width=230, elem_id="leave-out"))
         with gr.Row():
             likely = "With it, half of the images are ones that it is likely to get wrong"
             text("model", "select-model", "Model", likely, "/path/to/model.keras")
@@ -189,8 +186,8 @@ class UnsafeTab(FormTab):
             chosen = SelectionSettings(quota=fields["quota"], **numbers)
             select_images(
                 improvement, settings.out, chosen,
-                leave_out_safe=bool(fields["leave_out"]), reasons=bool(fields["reasons"]), within=settings.root,
-                weights=settings.weights, progress=job.progress, **accepted,
+                leave_out_safe=bool(fields["leave_out"]), within=settings.root, weights=settings.weights,
+                progress=job.progress, **accepted,
             )  # fmt: skip
 
         take_labels(settings.out)

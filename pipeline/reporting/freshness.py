@@ -45,7 +45,7 @@ class Made(NamedTuple):
     time : datetime
         When it was begun; in the local time zone.
     changed : tuple of str or None
-        What has changed since, in words. None if it does not say what it was made from, as those of older versions.
+        What has changed since, in words. None if it does not say what it was made from.
     missing : int
         Images that an export lacks, since they could not be read.
     """
@@ -106,9 +106,7 @@ def when_made(file: Path, digests: Callable[[], Mapping[str, str]]) -> Made | No
 
 def _made(text: str, modified: float, digests: Callable[[], Mapping[str, str]]) -> Made:
     then, listed = (_content(text, name) for name in ("safe-made", "safe-from"))
-    # Reports of earlier versions say nothing of a fresh test set, probes and a scope, of which there were none.
-    known = dict.fromkeys(("confirmation", "probes", "scope"), "0")
-    known |= dict(pair.split("=", 1) for pair in listed.split() if "=" in pair)
+    known = dict(pair.split("=", 1) for pair in listed.split() if "=" in pair)
     try:
         time = datetime.datetime.fromisoformat(then)
     except ValueError:

@@ -65,7 +65,6 @@ def _pairs(result: Retraining, folder: Path) -> Iterator[tuple[tuple[str, str], 
 MOST_IN_MATRIX = 10  # classes; a larger matrix does not fit on a printed page
 MOST_CONFUSIONS = 20  # listed where there are more classes
 TAKEN_BEFORE, TAKEN_NOW = "What was taken for what before", "And what is now"
-OLD = "The retraining is of an earlier version, which did not keep all answers: the confusions cannot be shown."
 
 
 class Confused(NamedTuple):
@@ -93,10 +92,8 @@ def confused_before_and_now(result: Retraining) -> list[Confused]:
 
 def confusions_html(result: Retraining) -> Markup:
     """The confusions before and after; empty for a regression."""
-    if result.task != "classification":
+    if result.task != "classification" or not result.answers:
         return Markup("")
-    if not result.answers:
-        return Markup("<p class='soft small'>{}</p>").format(OLD)
     if len({name for row in result.answers for name in row[1:]}) > MOST_IN_MATRIX:
         return filled("confusions.html", listed=confused_before_and_now(result), most=MOST_CONFUSIONS)
     before, now = matrices_of(result)

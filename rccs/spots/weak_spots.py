@@ -325,7 +325,7 @@ def spots_text(spots: Sequence[WeakSpot]) -> str:
 
 
 def load_spots(run: Run) -> tuple[WeakSpot, ...]:
-    """Read `weak_spots.csv` of a comparison, or of an earlier version, which had fewer columns.
+    """Read `weak_spots.csv` of a comparison.
 
     Raises
     ------
@@ -339,10 +339,10 @@ def load_spots(run: Run) -> tuple[WeakSpot, ...]:
 def _from_row(row: Mapping[str, str]) -> WeakSpot:
     """The weak spot of a row; `where` and the rate follow from the other columns."""
     literals = read_conditions(from_cell(row["conditions"]))
-    tested, wrong, groups = int(row["tested"]), int(row["wrong"]), int(row.get("groups") or 0)
+    tested, wrong, groups = int(row["tested"]), int(row["wrong"]), int(row["groups"] or 0)
     low, high, elsewhere = (float(row[name]) for name in ("low", "high", "elsewhere"))
-    further = [float(row[name]) if row.get(name) else None for name in COLUMNS[-5:]]
-    return WeakSpot(literals, tested, wrong, low, high, elsewhere, groups, from_cell(row.get("group") or ""), *further)
+    further = [float(row[name]) if row[name] else None for name in COLUMNS[-5:]]
+    return WeakSpot(literals, tested, wrong, low, high, elsewhere, groups, from_cell(row["group"]), *further)
 
 
 def conditions_text(literals: Iterable[Literal]) -> str:

@@ -57,4 +57,3 @@ def test_tables_of_the_models_probabilities_predict_the_same_as_the_model(predic
     assert by_table.notes == ()
     assert by_table.accuracy == prediction.accuracy
     np.testing.assert_array_equal(by_table.of(folder, improvement), prediction.of(folder, improvement))
-    assert by_table.predicted(folder, improvement).tolist() == prediction.predicted(folder, improvement).tolist()

@@ -124,7 +124,7 @@ def test_a_single_image_is_looked_at_and_kept_until_the_model_changes(out, monke
 
 def test_the_network_at_hand_is_the_recorded_one_with_the_scaling_that_was_requested(out):
     record = json.loads((out / ACCURACY_FILE).read_text())
-    (out / ACCURACY_FILE).write_text(json.dumps(record | {"assumptions": ["Pixels: from -1 to 1 (as requested)."]}))
+    (out / ACCURACY_FILE).write_text(json.dumps(record | {"rescale": "signed"}))
     asked = asking(out, ["RCC 1", "RCC_00"])
     assert (asked.model, asked.options.rescale) == (out.parent / "m.keras", "signed")
     assert {one.name for one in asked.reasons} == {"RCC 0", "RCC 1"}

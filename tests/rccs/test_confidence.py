@@ -144,5 +144,4 @@ def test_a_run_without_steady_groups_says_so_and_what_to_do_next(clusters):
 def test_a_run_in_which_nothing_was_measured_says_why(clusters, n, reason):
     paths = tuple(f"{i}.png" for i in range(n))
     one = dataclasses.replace(clusters, paths=paths, labels=np.zeros(n, int), is_core=np.ones(n, bool))
-    assert why_unknown(one, {"steadiness": None}) == f"How steady RCCs are was not measured: {reason}."
-    assert why_unknown(one, {}) == ""  # an older version
+    assert why_unknown(one) == f"How steady RCCs are was not measured: {reason}."

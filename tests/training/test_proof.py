@@ -86,14 +86,6 @@ def test_what_is_kept_is_read_again_and_says_how_often_the_images_were_looked_at
     assert read_retraining(tmp_path / RETRAINING_FILE, tmp_path).final.earlier == 0
 
 
-def test_what_an_earlier_version_retrained_with_several_seeds_says_so(tmp_path):
-    save_comparison(retrained(), tmp_path)
-    file = tmp_path / RETRAINING_FILE
-    record = json.loads(file.read_text()) | {"repetitions": [{"seed": seed} for seed in range(3)]}
-    file.write_text(json.dumps(record))
-    assert read_retraining(file, tmp_path).assumptions[-1].startswith("Of 3 retrainings with other seeds, the model ")
-
-
 # --- Two networks compared by tables of their answers -----------------------------------------------------------
 
 

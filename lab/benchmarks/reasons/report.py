@@ -53,8 +53,7 @@ Rates include reading the cached features of the images that are right; weak spo
 the images has been read. One run each, on 2 cores shared with other work.
 """
 ELSEWHERE = """
-Measured elsewhere: the selection by weak spots (docs/decisions/024-selection-by-reasons.md), and RCCs with a parameter
-or looks set aside (docs/decisions/032-unknown-nuisances.md).
+Measured elsewhere: RCCs with a parameter or looks set aside (docs/decisions/032-unknown-nuisances.md).
 """
 CLUSTER_COLUMNS = (
     *("case", "method", "RCCs", "noise", "more", "as often", "less", "too few", "causes", "intervals"),

@@ -30,17 +30,14 @@ import numpy as np
 from casestudies.build import print_progress
 from casestudies.sets import MODEL_FILE
 from clustering import find_root_cause_clusters
-from dnn.failure_prediction import likely_wrong, predict_failures
-from dnn.failures import find_failures
+from dnn.failure_prediction import likely_wrong
 from dnn.model import Dnn, load_dnn, sized_for
 from dnn.predictions import LabelledImages, Pixels, check_classes, labelled_images, run_model
-from dnn.tested import read_predictions
 from FE import extract_features, stream_features
 from features.extractor import PRECISIONS
 from features.weights import choose_extractor, recall_extractor
 from lab.benchmarks.results import RESULTS, write_section
 from lab.benchmarks.retraining.choice import (
-    BY_REASONS,
     CONSISTENCY,
     NEEDS_NO_LABEL,
     STRATEGIES,
@@ -54,13 +51,10 @@ from lab.benchmarks.retraining.choice import (
 from lab.benchmarks.retraining.report import PLOT, draw_retraining_plot, retraining_section
 from lab.benchmarks.retraining.runs import CASE_FILE, RUNS_FILE, load_cases, read_runs
 from rccs.clusters import RootCauseClusters, load_clusters, save_clusters
-from rccs.spots.spot_candidates import SpotsSought
-from reasons.comparison import known_of, reasons_of, weak_spots_of
 from selection import SelectionSettings, select_unsafe_set, unsafe_set_size
 from support.errors import SAFEError
 from support.files import prepare_folder, write_text
 from support.images import find_images
-from support.run_folder import PREDICTIONS_FILE
 from tests.helpers.small_models import Ready
 from training import finetuning
 from training.finetuning import TRAINING, UNLABELLED, FineTuning, TrainingData
@@ -197,13 +191,7 @@ def run_case(options: argparse.Namespace, work: Path) -> None:
     write_text(work / CASE_FILE, json.dumps(case.about, indent=1) + "\n")
     kept = read_runs(work / RUNS_FILE)
     done = {(run["strategy"], run["labels"], run["seed"]) for run in kept if run["setup"] == case.about["setup"]}
-    strategies = [name for name in options.strategies if name != BY_REASONS or case.pool.by_reasons]
-    if len(strategies) < len(options.strategies):
-        print(
-            f"{options.case}: no weak spots, or only a part of the improvement images; {BY_REASONS} is left out",
-            file=sys.stderr,
-        )
-    wanted = plan(options.seeds, [budget for budget in budgets if budget <= limit], strategies)
+    wanted = plan(options.seeds, [budget for budget in budgets if budget <= limit], options.strategies)
     compiled: dict = {}
     for strategy, labels, seed in wanted:
         if (strategy, labels, seed) in done:
@@ -376,21 +364,9 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
     clusters = cluster_failures(folders["test"], right, work, precision=options.precision)
 
     listed = part_of(folders["improvement"], options.improvement_images)
-    row_of = {folders["improvement"].files[image]: row for row, image in enumerate(listed.tolist())}
     improvement = Part(*(array[listed] for array in parts["improvement"]))
     outputs = outputs_of(dnn, dnn.model, improvement)
     placed = place_images(folders["improvement"], listed, clusters, work)
-    # A table of parameters is found beside the improvement folder, not beside the list of a part of it.
-    all_listed = len(listed) == len(folders["improvement"].files)
-    sought = None
-    if BY_REASONS in options.strategies and all_listed:
-        sought = spots_sought(dnn, folders["test"].root, clusters, work)
-
-    def by_reasons(n: int) -> np.ndarray:
-        folder = folders["improvement"].root
-        chosen = select_unsafe_set(folder, clusters, SelectionSettings(size=n), sought=sought)
-        return np.array([row_of[folder / image.image] for image in chosen.images])
-
     change = None
     if CONSISTENCY in options.strategies:
         copies = [improvement._replace(pixels=pixels) for pixels in transformed(improvement.pixels)]
@@ -403,7 +379,6 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
         sizes=clusters.sizes,
         margin=margin_of(outputs),
         change=change,
-        by_reasons=by_reasons if sought else None,
     )
 
     wishes = Wishes(epochs=options.epochs, aim=options.aim, unlabelled=0 if options.one_pass else None)
@@ -488,18 +463,6 @@ def cluster_failures(test: LabelledImages, right: np.ndarray, work: Path, *, pre
     clusters = find_root_cause_clusters(extract_features(listed, extractor, progress=print_progress))
     save_clusters(clusters, work)
     return clusters
-
-
-def spots_sought(dnn: Dnn, test: Path, clusters: RootCauseClusters, work: Path) -> SpotsSought | None:
-    """The model's weak spots on its test set, to select images by; None if there are none."""
-    out = prepare_folder(work / "failures")
-    if not (out / PREDICTIONS_FILE).is_file():
-        find_failures(dnn.path, test, out, progress=print_progress)
-    tested = read_predictions(out / PREDICTIONS_FILE, test)
-    known = known_of(tested, progress=print_progress)
-    spots = weak_spots_of(tested, known)
-    images = reasons_of(clusters, tested, known, spots).images
-    return SpotsSought(spots, images, predict_failures(dnn.path, test).predicted) if spots else None
 
 
 def part_of(images: LabelledImages, n: int | None) -> np.ndarray:

@@ -6,7 +6,7 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 4.6 (BL1, BL2); Settl
 "Clustering to minimize the maximum intercluster distance", 1985 (farthest first).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,6 @@ STRATEGIES = (
     "SAFE + spread",
     "SAFE + likely wrong",
     "SAFE by size + likely wrong",
-    "SAFE by reasons",
     "BL1",
     "BL1 counted",
     "BL2",
@@ -46,8 +45,6 @@ DESCRIPTIONS = {
     "of misclassified test images",
     "SAFE by size + likely wrong": "the same with numbers in proportion, as with `select --model`; the page's default "
     "where SAFE has run the network itself",
-    "SAFE by reasons": "as with `select --reasons`: half of the images are the nearest ones for which a weak spot's "
-    "conditions hold, the others as with SAFE by size",
     "BL1": "random images among those that the model misclassifies, which requires the labels of all images; then "
     "random others",
     "BL1 counted": "the misclassified ones among random images of the same number, which is BL1 if every label used is "
@@ -59,7 +56,6 @@ DESCRIPTIONS = {
     "k-centre": "images far from one another: repeatedly the one farthest from those chosen so far",
 }
 BY_SIZE = "SAFE by size"
-BY_REASONS = "SAFE by reasons"
 CONSISTENCY = "consistency"
 REACH = 4  # candidates of an RCC, in quotas, for the variants of SAFE
 
@@ -82,8 +78,6 @@ class Pool(NamedTuple):
         Whether the model misclassifies the image; used only by the strategies named BL1.
     sizes : ndarray of shape (n_rccs,), int
         Number of failing images in each RCC.
-    by_reasons : callable, optional
-        Given a number of images, those selected by weak spots and RCCs; none if there are no weak spots.
     """
 
     rcc: np.ndarray
@@ -95,7 +89,6 @@ class Pool(NamedTuple):
     sizes: np.ndarray
     margin: np.ndarray
     change: np.ndarray | None
-    by_reasons: Callable[[int], np.ndarray] | None = None
 
 
 def entropy_of(outputs: np.ndarray) -> np.ndarray:
@@ -146,11 +139,6 @@ def choose_images(strategy: str, n: int, pool: Pool, rng: np.random.Generator) -
         Groups with the same weight in training: each RCC, or all images as one group (see `retrain.weighed`).
     """
     total = len(pool.rcc)
-    if strategy == BY_REASONS:
-        if pool.by_reasons is None:
-            raise ValueError("expected weak spots to select by, received none")
-        chosen = pool.by_reasons(n)
-        return chosen, np.zeros(len(chosen), int)
     if strategy.startswith("SAFE"):
         chosen = _choose_by_rcc(strategy, n, pool)
         return chosen, np.zeros(n, int) if strategy.startswith(BY_SIZE) else pool.rcc[chosen]

@@ -34,7 +34,7 @@ def pool():
     wrong = np.arange(20) % 4 == 0
     likely = np.tile([0, 0.5, 1, 0], 5)
     points = distance[:, None].astype(np.float32)
-    return Pool(rcc, distance, points, entropy, likely, wrong, np.array([30, 10]), 1 - entropy, likely, np.arange)
+    return Pool(rcc, distance, points, entropy, likely, wrong, np.array([30, 10]), 1 - entropy, likely)
 
 
 def rng():
@@ -123,13 +123,6 @@ def test_an_output_that_changes_with_the_image_is_not_consistent():
     copies = transformed(pixels)
     assert all(copy.shape == pixels.shape and copy.dtype == np.uint8 and (copy != pixels).any() for copy in copies)
     assert (copies[0][:, 1:] == pixels[:, :-1]).all()
-
-
-def test_by_reasons_asks_the_selection_and_needs_weak_spots(pool):
-    chosen, groups = choose_images("SAFE by reasons", 2, pool, rng())
-    assert (chosen.tolist(), groups.tolist()) == ([0, 1], [0, 0])
-    with pytest.raises(ValueError, match="weak spots"):
-        choose_images("SAFE by reasons", 2, pool._replace(by_reasons=None), rng())
 
 
 def test_farthest_first_takes_no_point_twice_even_of_equal_points():

@@ -210,7 +210,6 @@ def test_what_retraining_brought_is_told(out):
         "5 more; retraining.json lists all.",
         "Training 1 epoch; epoch 1 was kept Settings",
         "learning_rate 0.0001",
-        "the confusions cannot be shown",  # the result is as those of older versions
     ):
         assert expected in text
     assert "left/020.png" not in text

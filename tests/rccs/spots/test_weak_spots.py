@@ -280,12 +280,10 @@ def test_the_table_is_read_by_people_and_opened_in_a_spreadsheet():
     }  # fmt: skip
 
 
-def test_what_is_expected_of_new_images_is_said_and_kept_and_older_tables_do_without(tmp_path):
+def test_what_is_expected_of_new_images_is_said_and_kept(tmp_path):
     counted = WeakSpot((Literal("light", "<", 0.2),), 92, 47, 0.404, 0.617, 0.1)
     spot = counted._replace(new_rate=0.44, new_low=0.33, new_high=0.62)
     assert counted.text == "light < 0.2: 47 of 92 are wrong (51%, 40–62%), elsewhere 10%"
     assert spot.text == "light < 0.2: 47 of 92 are wrong (51%), elsewhere 10%; expect 44% (33–62%) of new images"
     text = spots_text([spot])
     assert load_spots(add_run(tmp_path, COMPARISON, {WEAK_SPOTS_FILE: text})) == (spot,)
-    older = "".join(f"{line.rsplit(',', 7)[0]}\n" for line in text.splitlines())  # as version 1.0.0 wrote it
-    assert load_spots(add_run(tmp_path, COMPARISON, {WEAK_SPOTS_FILE: older})) == (counted,)
