@@ -23,7 +23,7 @@ from rccs.parameters import read_parameters
 from rccs.review.notes import title
 from rccs.review.review import Review, load_review
 from reasons.groups import named_groups
-from reasons.nuisances import check_answers, fit_nuisance, looks_alone, looks_record, nuisance_values, right_images
+from reasons.nuisances import what_is_set_aside
 from store.output_folder import check_own, working
 from support.entries import StrPath
 from support.errors import SAFEError
@@ -115,28 +115,19 @@ def generate_clusters(
             settings.extractor, weights=settings.weights, precision=settings.precision, progress=progress
         )
         group = settings.group or tuple(hold_out_record(listing.root).get("group", ()))
-        aside: dict[str, object] = {"group": list(group)} if group else {}
         if group and tested:  # an unknown column is an error before the long work
             named_groups(group, tested, parameters=Path(parameters) if parameters else None, within=within)
-        looks, values = looks_alone(settings.set_aside), None
-        if looks:
-            check_answers(tested)
-        elif settings.set_aside:
-            values = nuisance_values(
-                settings.set_aside, listing, tested, parameters=parameters, within=within, progress=progress
-            )
+        aside = what_is_set_aside(
+            settings.set_aside, listing, tested, parameters=parameters, within=within, progress=progress
+        )
         features = extract_features(images, extractor, progress=progress, stream=stream)
-        nuisance, right = None, None
-        if looks:
-            right = right_images(features, tested, stream=stream, progress=progress)
-        elif values is not None:
-            nuisance, aside["set_aside"] = fit_nuisance(values, features, tested, stream=stream, progress=progress)
+        fitted = aside.fit(features, stream=stream, progress=progress)
         clusters = find_root_cause_clusters(
-            features, reducer=settings.reducer, weights=settings.weights, nuisance=nuisance, right=right,
+            features, reducer=settings.reducer, weights=settings.weights, nuisance=fitted.nuisance, right=fitted.right,
             progress=progress,
         )  # fmt: skip
-        if right is not None:
-            aside["set_aside"] = looks_record(clusters, len(right))
+        known: dict[str, object] = {"group": list(group)} if group else {}
+        known |= fitted.record(clusters)
         if tested:
             clusters, answered = with_answers(clusters, tested, given=given is not None)
         attributes = measured_images(clusters.image_root, clusters.paths, progress=progress)
@@ -148,7 +139,7 @@ def generate_clusters(
         # If the run is the same again, so is the sentence on the notes that it did not take over.
         same = previous is not None and previous.run == review.run
         behind = left_behind(out) if same else _left_behind(previous, review)
-        record |= answered | aside | {"left_behind": behind}
+        record |= answered | known | {"left_behind": behind}
         save_clusters(clusters, out, more=record, then=partial(bring_back_labels, out, review.run))
         prune_runs(out)
         show_present(out, within=within, progress=progress)

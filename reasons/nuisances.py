@@ -1,17 +1,19 @@
 """Beyond the paper: set aside what does not matter, and find what does.
 
 If RCCs are one person each and the DNN fails equally often on each person, the person is no reason for failing, but a
-*nuisance*: it hides what the failures have in common. `nuisance_offer` finds such a nuisance. `nuisance_values` reads
-its values before the long work, and `fit_nuisance` estimates what it explains of the features of tested images, right
-and wrong (`rccs/dbscan/set_aside.py`).
+*nuisance*: it hides what the failures have in common. `nuisance_offer` finds such a nuisance. What it explains of the
+features of tested images, right and wrong, is estimated and subtracted (`rccs/dbscan/set_aside.py`).
 
 Where it is not known what the nuisance is, *looks* are set aside: all in which failing images do not vary more than
 right ones (`rccs/dbscan/contrast.py`). `looks_offer` says when that helps (docs/decisions/032-unknown-nuisances.md).
+
+`what_is_set_aside` reads what is needed before the long work; its `fit` gives what the clustering takes.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -50,8 +52,56 @@ ALONE = (
 )
 
 
+class Fitted(NamedTuple):
+    """What the clustering of failing images takes, and `run.json` says, of what is set aside; by default nothing.
+
+    Attributes
+    ----------
+    nuisance : Nuisance or None
+        Of the failing images.
+    right : ndarray of shape (n_right, dimension), float32, or None
+        Features of images that the DNN gets right, if looks are set aside.
+    facts : mapping
+        What is recorded of a nuisance.
+    """
+
+    nuisance: Nuisance | None = None
+    right: np.ndarray | None = None
+    facts: Mapping[str, object] = MappingProxyType({})
+
+    def record(self, clusters: RootCauseClusters) -> dict[str, object]:
+        """The entry of `run.json`; empty if nothing was to be set aside."""
+        facts = self.facts if self.right is None else looks_record(clusters, len(self.right))
+        return {"set_aside": dict(facts)} if facts else {}
+
+
+class Nothing(NamedTuple):
+    """Nothing is set aside."""
+
+    def fit(self, images: ImageFeatures, *, stream: Stream | None, progress: Progress) -> Fitted:
+        """As of `Values.fit`."""
+        return Fitted()
+
+
+class Looks(NamedTuple):
+    """The looks that images which the DNN gets right have as well are set aside."""
+
+    tested: AnsweredImages
+
+    def fit(self, images: ImageFeatures, *, stream: Stream | None, progress: Progress) -> Fitted:
+        """Features of the images that the DNN gets right; of a very large test set, of a random part.
+
+        Parameters and errors as of `Values.fit`.
+        """
+        compared = compared_images(self.tested, images.root, images.paths)
+        rows = compared.rows[len(compared.failing) :]
+        return Fitted(
+            right=features_of_tested(self.tested, rows, images.extractor, stream=stream, progress=progress)[0]
+        )
+
+
 class Values(NamedTuple):
-    """The values of nuisances, of all images that are needed.
+    """The values of nuisances that are set aside, of all images that are needed.
 
     Attributes
     ----------
@@ -59,8 +109,9 @@ class Values(NamedTuple):
         By name; see `rccs.dbscan.set_aside.Columns`.
     paths : tuple of str
         Those of the failing images.
-    tested : mapping of str to ndarray of shape (n_compared,)
+    columns : mapping of str to ndarray of shape (n_compared,)
         Of the tested images `compared.rows`; the same as `failing` if it is not known which images are right.
+    tested : AnsweredImages or None
     compared : Compared or None
     source : path or None
         The table of the tested images' parameters.
@@ -68,12 +119,84 @@ class Values(NamedTuple):
 
     failing: Columns
     paths: tuple[str, ...]
-    tested: Columns
+    columns: Columns
+    tested: AnsweredImages | None
     compared: Compared | None
     source: StrPath | None
 
+    def fit(self, images: ImageFeatures, *, stream: Stream | None, progress: Progress) -> Fitted:
+        """Estimate what nuisances explain of features, those of the images that the DNN gets right included.
+
+        Parameters
+        ----------
+        images : ImageFeatures
+            The failing images.
+        stream : callable, optional
+            As for `FE.extract_features`.
+
+        Raises
+        ------
+        SAFEError
+            The features of the right images cannot be extracted.
+        """
+        place = {path: row for row, path in enumerate(self.paths)}
+        places = np.array([place[path] for path in images.paths], np.int64)
+        of_failing = {name: column[places] for name, column in self.failing.items()}
+        notes = []
+        if self.compared is None or self.tested is None:
+            features, columns, n_right = images.features, of_failing, 0
+            notes.append(ALONE)
+        else:
+            # The failing images are extracted already; copies of them are in the test set.
+            row_of = np.full(len(place), -1)
+            row_of[places] = np.arange(len(places))
+            failing = row_of[self.compared.failing]
+            rows = self.compared.rows[len(failing) :]
+            of_right, read = features_of_tested(self.tested, rows, images.extractor, stream=stream, progress=progress)
+            n_right = len(of_right)
+            used = np.concatenate([failing >= 0, read])
+            features = np.concatenate([images.features[failing[failing >= 0]], of_right])
+            columns = {name: column[used] for name, column in self.columns.items()}
+        progress("Setting aside", 0, 0)
+        what = fit_set_aside(features, images.extractor.name, columns)
+        for factor in what.factors:
+            if unknown := int((~factor.known(of_failing[factor.name])).sum()):
+                notes.append(
+                    f"{factor.name} is unknown of {unknown:,} of {count(len(places), 'image')}, and not set aside in "
+                    "them."
+                )
+        facts = {
+            "names": list(what.names), "source": os.fspath(self.source) if self.source else None,
+            "fitted_to": len(features), "right": n_right, "notes": notes,
+        }  # fmt: skip
+        return Fitted(Nuisance(what, of_failing), facts=facts)
+
 
 # --- What is set aside ------------------------------------------------------------------------------------------
+
+
+def what_is_set_aside(
+    names: Sequence[str],
+    failing: ImageListing,
+    tested: AnsweredImages | None,
+    *,
+    parameters: StrPath | None = None,
+    within: Path | None = None,
+    progress: Progress = no_progress,
+) -> Nothing | Looks | Values:
+    """What does not matter, by the names that the engineer gave; parameters as of `nuisance_values`.
+
+    Raises
+    ------
+    SAFEError
+        As of `nuisance_values`, or looks are not alone, or it is not known which images the DNN gets right.
+    """
+    if not names:
+        return Nothing()
+    if LOOKS in names:
+        check_alone(names)
+        return Looks(check_answers(tested))
+    return nuisance_values(names, failing, tested, parameters=parameters, within=within, progress=progress)
 
 
 def nuisance_values(
@@ -143,65 +266,7 @@ def nuisance_values(
         check_column(name, fitted[name])
         if compared:
             fitted[name] = fitted[name][compared.rows]
-    return Values(values, failing.paths, fitted, compared, source)
-
-
-def fit_nuisance(
-    values: Values, images: ImageFeatures, tested: AnsweredImages | None, *, stream: Stream | None, progress: Progress
-) -> tuple[Nuisance, dict[str, object]]:
-    """Estimate what nuisances explain of features, those of the images that the DNN gets right included.
-
-    Parameters
-    ----------
-    values : Values
-        Of `nuisance_values`.
-    images : ImageFeatures
-        The failing images.
-    stream : callable, optional
-        As for `FE.extract_features`.
-
-    Returns
-    -------
-    nuisance : Nuisance
-        Of the failing images.
-    record : dict
-        What `run.json` says of it.
-
-    Raises
-    ------
-    SAFEError
-        The features of the right images cannot be extracted.
-    """
-    place = {path: row for row, path in enumerate(values.paths)}
-    places = np.array([place[path] for path in images.paths], np.int64)
-    of_failing = {name: column[places] for name, column in values.failing.items()}
-    notes = []
-    if values.compared is None or tested is None:
-        features, columns, n_right = images.features, of_failing, 0
-        notes.append(ALONE)
-    else:
-        # The failing images are extracted already; copies of them are in the test set.
-        row_of = np.full(len(place), -1)
-        row_of[places] = np.arange(len(places))
-        failing = row_of[values.compared.failing]
-        n_failing = len(failing)
-        of_right, read = features_of_tested(
-            tested, values.compared.rows[n_failing:], images.extractor, stream=stream, progress=progress
-        )
-        n_right = len(of_right)
-        used = np.concatenate([failing >= 0, read])
-        features = np.concatenate([images.features[failing[failing >= 0]], of_right])
-        columns = {name: column[used] for name, column in values.tested.items()}
-    progress("Setting aside", 0, 0)
-    what = fit_set_aside(features, images.extractor.name, columns)
-    for factor in what.factors:
-        if unknown := int((~factor.known(of_failing[factor.name])).sum()):
-            notes.append(
-                f"{factor.name} is unknown of {unknown:,} of {count(len(places), 'image')}, and not set aside in them."
-            )
-    source = os.fspath(values.source) if values.source else None
-    record = {"names": list(what.names), "source": source, "fitted_to": len(features), "right": n_right, "notes": notes}
-    return Nuisance(what, of_failing), record
+    return Values(values, failing.paths, fitted, tested, compared, source)
 
 
 # --- What could be set aside ------------------------------------------------------------------------------------
@@ -306,21 +371,14 @@ def _groups(labels: np.ndarray, column: np.ndarray) -> list[tuple[int, int]]:
     return groups
 
 
-def looks_alone(names: Sequence[str]) -> bool:
-    """Whether looks are to be set aside.
-
-    Raises
-    ------
-    SAFEError
-        Something else is as well.
-    """
-    if LOOKS in names and len(names) > 1:
+def check_alone(names: Sequence[str]) -> None:
+    """Make sure that nothing else is set aside with looks (SAFEError)."""
+    if len(names) > 1:
         others = printable(", ".join(name for name in names if name != LOOKS)) or f"{LOOKS} twice"
         raise SAFEError(
             f"Expected {LOOKS} alone to be set aside, or other parameters without it. Received as well: {others}. "
             "Set recorded parameters aside first: that tells more."
         )
-    return LOOKS in names
 
 
 def check_answers(tested: AnsweredImages | None) -> AnsweredImages:
@@ -332,33 +390,6 @@ def check_answers(tested: AnsweredImages | None) -> AnsweredImages:
             f"aside. Received {received}. Find the failures with SAFE, or give --predictions and --tested."
         )
     return tested
-
-
-def right_images(
-    images: ImageFeatures, tested: AnsweredImages | None, *, stream: Stream | None, progress: Progress
-) -> np.ndarray:
-    """Features of the images that the DNN gets right; of a very large test set, of a random part.
-
-    Parameters
-    ----------
-    images : ImageFeatures
-        The failing images.
-    stream : callable, optional
-        As for `FE.extract_features`.
-
-    Returns
-    -------
-    ndarray of shape (n_right, dimension), float32
-
-    Raises
-    ------
-    SAFEError
-        It is not known which images are right, or their features cannot be extracted.
-    """
-    known = check_answers(tested)
-    compared = compared_images(known, images.root, images.paths)
-    rows = compared.rows[len(compared.failing) :]
-    return features_of_tested(known, rows, images.extractor, stream=stream, progress=progress)[0]
 
 
 def looks_record(clusters: RootCauseClusters, n_right: int) -> dict[str, object]:

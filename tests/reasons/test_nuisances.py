@@ -20,7 +20,7 @@ from rccs.spots.conditions import fails_equally
 from rccs.spots.rates import Rate
 from rccs.unsafe_set import load_unsafe_set
 from reasons.comparison import load_reasons
-from reasons.nuisances import check_answers, class_offer, looks_alone, looks_offer
+from reasons.nuisances import check_alone, check_answers, class_offer, looks_offer
 from SAFE_Tool import main
 from selection import SelectionSettings
 from support.errors import SAFEError
@@ -261,12 +261,11 @@ def test_no_more_than_half_of_at_least_four_rccs_fail_more_often_where_looks_are
 
 
 def test_looks_are_set_aside_alone():
-    assert looks_alone((LOOKS,))
-    assert not looks_alone(("person", "site"))
+    check_alone((LOOKS,))
     with pytest.raises(SAFEError, match="Received as well: person"):
-        looks_alone(("person", LOOKS))
+        check_alone(("person", LOOKS))
     with pytest.raises(SAFEError, match="looks twice"):
-        looks_alone((LOOKS, LOOKS))
+        check_alone((LOOKS, LOOKS))
 
 
 def test_without_predictions_there_is_nothing_to_compare_with(stained, fake_network):
