@@ -21,8 +21,8 @@ from dnn.failures import examples_for
 from dnn.held_out import HeldOut
 from dnn.model import AS_IN_THE_FILE, DnnOptions, sized_for
 from dnn.model_process import load_apart, predict_apart
-from dnn.predictions import Predictions, judge
-from dnn.tested import AnsweredImages, class_columns, is_decided, probabilities_in, read_answer_table
+from dnn.predictions import Predictions, is_decided, judge, undecided
+from dnn.tested import AnsweredImages, class_columns, probabilities_in, read_answer_table
 from support.entries import StrPath, path_of
 from support.errors import SAFEError
 from support.images import find_images
@@ -136,9 +136,8 @@ def predict_failures(
     what = "Running the model on test images"
     predictions = predict_apart(dnn, images.root, images.paths, progress=progress, what=what)
     wrong = ~judge(dnn, images, predictions).right
-    return FailurePrediction(
-        dnn.path, predictions.outputs, wrong, images.classes, functools.partial(predict_apart, dnn)
-    )
+    run, notes = functools.partial(predict_apart, dnn), undecided(dnn, predictions)
+    return FailurePrediction(dnn.path, predictions.outputs, wrong, images.classes, run, notes)
 
 
 def predict_failures_from_tables(

@@ -134,7 +134,8 @@ def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> Answer
     missing = tuple(Skipped(path, f"no row in {cells.source.name}") for path in images.paths if path not in have_row)
     images = dataclasses.replace(images, skipped=(*images.skipped, *missing))
     notes = [_TAKEN.format(cells.source.name), assumption, *notes]
-    return in_words(cells.source, images, judgement, notes=tuple(notes), held_out=held_out)
+    more = {"notes": tuple(notes), "held_out": held_out}
+    return in_words(cells.source, images, judgement, threshold=options.threshold, **more)
 
 
 def _columns_of(cells: AnswerTable, targets: tuple[str, ...]) -> tuple[str, ...]:
@@ -151,7 +152,7 @@ def _columns_of(cells: AnswerTable, targets: tuple[str, ...]) -> tuple[str, ...]
 
 
 def _several_in_a_cell(cells: AnswerTable, rows: list[int], n_targets: int) -> np.ndarray:
-    """Values separated by spaces, as `failures` writes them: ndarray of shape (n_rows, n_targets), float32."""
+    """Values separated by spaces, as `failures` writes them: ndarray of shape (n_rows, n_targets), float64."""
     found = []
     for row in rows:
         text = cells.text(PREDICTED, row)
@@ -162,4 +163,4 @@ def _several_in_a_cell(cells: AnswerTable, rows: list[int], n_targets: int) -> n
         if len(values) != n_targets or not np.isfinite(values).all():
             raise cells.fault(row, f"{count(n_targets, 'finite number')}, separated by spaces, under predicted", text)
         found.append(values)
-    return np.array(found, np.float32)
+    return np.array(found, np.float64)

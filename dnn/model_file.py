@@ -56,6 +56,8 @@ class ModelFacts:
     activation : str
         Of the last layer, "linear" if it has none.
     n_outputs : int
+    precision : str
+        The number format of the outputs, such as `float32`.
     compiled : dict
         `optimizer` and `loss` that a Keras model was compiled with, as Keras serialises them; empty if not compiled.
     """
@@ -68,6 +70,7 @@ class ModelFacts:
     why: str
     activation: str
     n_outputs: int
+    precision: str
     compiled: dict
 
 
@@ -233,8 +236,10 @@ def read_keras(file: Path, trust: bool) -> ModelFacts:
             f"Expected a model whose output is a row of numbers. Received: {file}, whose output is a dict. Rebuild it "
             "as keras.Model(model.inputs, model.outputs) and save that model."
         )
-    last = _last_activation(model.outputs[0]._keras_history.operation)
-    return ModelFacts(model, height, width, channels, *_find_scaling(model), last, int(output[1]), compiled)
+    last, precision = _last_activation(model.outputs[0]._keras_history.operation), str(model.outputs[0].dtype)
+    return ModelFacts(
+        model, height, width, channels, *_find_scaling(model), last, int(output[1]), precision, compiled
+    )
 
 
 def _input_size(model: Any) -> tuple[int | None, int | None, int]:

@@ -139,8 +139,11 @@ def read_onnx(file: Path) -> ModelFacts:
     scaling, why = _find_scaling(graph, name, weights, channels_first)
     if kind == "tensor(uint8)":
         scaling, why = "none", WHOLE_NUMBERS
-    channels = shape[3] if len(shape) == 4 else 1
-    return ModelFacts(runnable, height, width, channels, scaling, why, _last_activation(graph), n_outputs, {})
+    channels, last = shape[3] if len(shape) == 4 else 1, _last_activation(graph)
+    # A graph that was converted to half precision may still give float32 in the end.
+    is_half = graph.node[-1].op_type == "Cast" and any(one.data_type == onnx.TensorProto.FLOAT16 for one in graph.initializer)
+    precision = "float16" if is_half else _NUMBERS.get(session.get_outputs()[0].type, np.float32).__name__
+    return ModelFacts(runnable, height, width, channels, scaling, why, last, n_outputs, precision, {})
 
 
 def _session(file: Path, model: Any, onnxruntime: Any) -> tuple[Any, str, str]:

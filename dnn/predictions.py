@@ -24,10 +24,15 @@ from support.errors import SAFEError
 from support.images import UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
 from support.progress import Progress, no_progress
 from support.run_folder import EXPORT_MARK
-from support.text import printable, some
+from support.text import count, printable, some
 
 BATCH_SIZE = 128  # for inference, not for training
 CACHE_BYTES = 2**30
+FINER = 10  # times, at least, that the steps of a number format must be smaller than the threshold on an error
+BITS = {"float16": 11, "bfloat16": 8}  # binary digits of a number; those of other formats are read as float32
+UNDECIDED_OF = 10  # of so many images, a model may be undecided on one
+ALONE = 4  # images that a model is asked alone as well as in a batch
+ROUNDING = 0.05  # the share of the largest output by which two answers to an image may differ
 
 
 # --- The records ------------------------------------------------------------------------------------------------
@@ -45,7 +50,7 @@ class LabelledImages:
     classes : tuple of str
         Names of the outputs, in their order: class names or, for a regression, names of the targets.
     labels : ndarray of shape (n_images,), int
-        Index into `classes`. For a regression, shape (n_images, n_targets), float32.
+        Index into `classes`. For a regression, shape (n_images, n_targets), float64.
     skipped : tuple of Skipped
         Files that have no label or cannot be used.
     empty : tuple of str
@@ -96,8 +101,8 @@ class Judgement(NamedTuple):
     indices : ndarray of shape (n,), int64
         The readable images, as indices into `LabelledImages.paths`; entry i of the other arrays belongs to entry i.
     predicted : ndarray of shape (n,), int
-        Index of the class; for a regression, the outputs, shape (n, n_targets), float32.
-    score : ndarray of shape (n,), float32
+        Index of the class; for a regression, the outputs, shape (n, n_targets).
+    score : ndarray of shape (n,)
         Probability of that class; for a regression, the error (see `errors_of`).
     right : ndarray of shape (n,), bool
         Whether the prediction is correct.
@@ -209,6 +214,48 @@ def doubts(dnn: Dnn, accuracy: float, what: str) -> tuple[str, ...]:
         f"Doubtful: the model is right on {accuracy:.0%} of {what}, hardly better than guessing. Are its classes in "
         "a different order, or its pixels scaled in a different way (--rescale)?",
     )
+
+
+def check_precision(dnn: Dnn, images: LabelledImages, threshold: float) -> None:
+    """Make sure that a regression's outputs can be as close to the targets as the threshold demands.
+
+    Raises
+    ------
+    SAFEError
+        The steps of their number format, at the largest target, are more than a `FINER`th of the threshold.
+    """
+    largest, precision = np.abs(images.labels).max(initial=0), dnn.precision if dnn.precision in BITS else "float32"
+    step = 2.0 ** (np.frexp(largest)[1] - BITS.get(precision, 24))
+    if step * FINER > threshold:
+        raise SAFEError(
+            f"Expected targets at which the steps of {precision}, the number format of the model's outputs, are at "
+            f"most a tenth of the threshold {threshold:g}. Received targets up to {largest:.12g}, where they are "
+            f"{step:g}. Subtract a constant from the targets, such as their mean, and train the model with that."
+        )
+
+
+def is_decided(probabilities: np.ndarray) -> np.ndarray:
+    """Whether one class of each row is the likeliest, not several or none: ndarray of shape (n_rows,), bool."""
+    return (probabilities == probabilities.max(axis=1, keepdims=True)).sum(axis=1) == 1
+
+
+def undecided(dnn: Dnn, found: Predictions) -> tuple[str, ...]:
+    """A sentence on images for which a classifier has several largest outputs; empty if there are none.
+
+    Raises
+    ------
+    SAFEError
+        There are more than one of `UNDECIDED_OF`.
+    """
+    tied = 0 if dnn.task == "regression" else int((~is_decided(found.outputs)).sum())
+    which = f"{tied:,} of {count(len(found.outputs), 'image')}"
+    if tied * UNDECIDED_OF > len(found.outputs):
+        raise SAFEError(
+            f"Expected a model that decides on a class for nearly all images. Received: {dnn.path}, in which several "
+            f"classes have the same largest output for {which}. Is it trained, and are its pixels scaled as in "
+            "training (--rescale)?"
+        )
+    return (f"Undecided: several classes have the largest output for {which}; the first counts.",) if tied else ()
 
 
 # --- Running ----------------------------------------------------------------------------------------------------
@@ -360,18 +407,42 @@ def run_model(
         Indices of the images.
     what : str
         Description of the step, for `progress`.
+
+    Raises
+    ------
+    SAFEError
+        An answer depends on the other images in the batch.
     """
     indices, outputs = [np.empty(0, np.int64)], [np.empty((0, dnn.n_classes or dnn.n_outputs), np.float32)]
     done = 0
     progress(what, 0, len(order))
     for inputs, kept in batches(dnn, pixels, order, BATCH_SIZE):
         if len(kept):
-            raw = np.asarray(model.predict_on_batch(inputs), np.float32)
-            outputs.append(as_probabilities(raw, dnn.task, dnn.activation))
+            given = _asked(dnn, model, inputs)
+            if len(outputs) == 1:
+                _check_alone(dnn, model, inputs, given)
+            outputs.append(given)
             indices.append(kept.numpy())
         done = min(done + BATCH_SIZE, len(order))
         progress(what, done, len(order))
     return Predictions(np.concatenate(indices), np.concatenate(outputs))
+
+
+def _asked(dnn: Dnn, model: Any, inputs: Any) -> np.ndarray:
+    return as_probabilities(np.asarray(model.predict_on_batch(inputs), np.float32), dnn.task, dnn.activation)
+
+
+def _check_alone(dnn: Dnn, model: Any, inputs: Any, outputs: np.ndarray) -> None:
+    """Make sure that a model gives the same for an image alone as in a batch."""
+    for i in range(0, len(outputs), -(-len(outputs) // ALONE)):
+        alone = _asked(dnn, model, inputs[i : i + 1])[0]
+        if (np.abs(alone - outputs[i]) > ROUNDING * np.abs(outputs).max()).any():
+            raise SAFEError(
+                f"Expected a model whose answer to an image does not depend on other images. Received: {dnn.path}, "
+                f"which gives {some(f'{n:.4g}' for n in alone)} for an image alone, and "
+                f"{some(f'{n:.4g}' for n in outputs[i])} in a batch of {len(outputs)}. Is a layer in training mode, or "
+                "a softmax along the batch?"
+            )
 
 
 def as_probabilities(outputs: np.ndarray, task: str, activation: str) -> np.ndarray:
@@ -442,8 +513,12 @@ def judge_regression(
     if threshold is None:
         raise ValueError("expected a threshold on the error of a regression")
     error = errors_of(outputs, images.labels[indices])
-    # An error of NaN is not correct.
-    return Judgement(indices, outputs, error, error <= threshold)
+    return Judgement(indices, outputs, error, is_small(error, images.labels, threshold))
+
+
+def is_small(error: np.ndarray, targets: np.ndarray, threshold: float) -> np.ndarray:
+    """Whether each error is at most the threshold, by which 0.4 and 0.3 differ by 0.1; NaN is not."""
+    return error <= threshold + 4 * np.spacing(np.abs(targets).max(initial=0))
 
 
 def errors_of(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -454,10 +529,10 @@ def errors_of(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    outputs, targets : ndarray of shape (n_images, n_targets), float32
+    outputs, targets : ndarray of shape (n_images, n_targets), float
 
     Returns
     -------
-    ndarray of shape (n_images,), float32
+    ndarray of shape (n_images,), float64
     """
-    return np.sqrt(np.mean((outputs - targets) ** 2, axis=1))
+    return np.sqrt(np.mean((np.asarray(outputs, np.float64) - targets) ** 2, axis=1))

@@ -9,14 +9,14 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dnn.predictions import Judgement, LabelledImages, class_folders
+from dnn.predictions import Judgement, LabelledImages, class_folders, errors_of, is_decided, is_small
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from rccs.rounds import tested_by
 from support.entries import StrPath, existing_folder, path_of
@@ -35,6 +35,7 @@ KNOWN_COLUMNS = frozenset({IMAGE, LABEL, PREDICTED, RIGHT, CONFIDENCE, ERROR, HE
 _OF_CLASS = re.compile(r"p\((.*)\)", re.DOTALL)
 TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
 ONE = 1.0001  # a probability of 1, as the rounding of another program may leave it
+CLOSE = 100  # times, at least, that numbers of a regression are more exact than the threshold
 
 
 @dataclass(frozen=True)
@@ -133,21 +134,52 @@ class AnsweredImages:
         return Answers(*columns, answers.kind, answers.detector).taken(rows)
 
 
-def in_words(source: Path, images: LabelledImages, judgement: Judgement, **more: Any) -> AnsweredImages:
-    """Answers that a DNN gave to labelled images, as a table says them; `more` as of `AnsweredImages`."""
+def in_words(
+    source: Path, images: LabelledImages, judgement: Judgement, *, threshold: float | None = None, **more: Any
+) -> AnsweredImages:
+    """Answers that a DNN gave to labelled images, as a table says them; `more` as of `AnsweredImages`.
+
+    Numbers of a regression have as many digits as it takes to judge them by the threshold again.
+    """
     indices, predicted, score, right = judgement
-    label, said = (np.array([_described(images, one) for one in of], str) for of in (images.labels[indices], predicted))
-    answers = Answers(label, said, np.asarray(score, np.float32), ERROR if images.labels.ndim == 2 else CONFIDENCE)
+    labels, kind = images.labels[indices], CONFIDENCE
+    if threshold is None or labels.ndim == 1:
+        names = np.array(images.classes, str)
+        label, answered = names[labels], names[predicted]
+    else:
+        kind, close = ERROR, threshold / CLOSE
+        label = _numbers(labels, lambda read, rows: errors_of(read, labels[rows]) <= close)
+        answered = _numbers(
+            predicted,
+            lambda read, rows: (errors_of(read, predicted[rows]) <= close)
+            & (is_small(errors_of(read, labels[rows]), images.labels, threshold) == right[rows]),
+        )
+    answers = Answers(label, answered, np.asarray(score, np.float32), kind)
     paths = tuple(images.paths[i] for i in indices.tolist())
     more |= {"skipped": images.skipped, "known_classes": images.classes}
     return AnsweredImages(source, images.root, paths, answers, right, **more)
 
 
-def _described(images: LabelledImages, value: np.ndarray | np.integer) -> str:
-    """A label or prediction as text: the name of the class or, for a regression, the numbers."""
-    if isinstance(value, np.ndarray):
-        return " ".join(f"{number:.6g}" for number in value)
-    return images.classes[int(value)]
+def _numbers(values: np.ndarray, is_fine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """The numbers of each image, separated by spaces: ndarray of shape (n_images,), str.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_images, n_numbers)
+    is_fine : callable
+        Whether numbers, read from the text again, have enough digits, by the rows that they are of.
+    """
+    texts, rows = np.full(len(values), "", object), np.arange(len(values))
+    for digits in (6, 9, 12, 17):
+        texts[rows] = [" ".join(f"{number:.{digits}g}" for number in row) for row in values[rows].tolist()]
+        read = np.array([text.split() for text in texts[rows]], np.float64).reshape(len(rows), values.shape[1])
+        rows = rows[~is_fine(read, rows)]
+    return texts.astype(str)
+
+
+def rounded(score: float) -> float:
+    """A score as tables have it: with four decimals, or as many as it takes not to be 0."""
+    return round(score, 4) or float(f"{score:.4g}")
 
 
 # --- A table of answers, whatever framework ran the DNN ---------------------------------------------------------
@@ -157,7 +189,7 @@ class AnswerTable(Table):
     """A table with the column `image`."""
 
     def numbers(self, names: Sequence[str], rows: Sequence[int], what: str, *, most: float = math.inf) -> np.ndarray:
-        """Columns as numbers: ndarray of shape (n_rows, n_names), float32.
+        """Columns as numbers: ndarray of shape (n_rows, n_names), float64.
 
         Parameters
         ----------
@@ -177,7 +209,7 @@ class AnswerTable(Table):
             at, column = np.argwhere(~fine)[0].tolist()
             received = self.text(names[column], rows[at]) or "nothing"
             raise self.fault(rows[at], f"{what} under {names[column]}", received)
-        return values.astype(np.float32).reshape(len(rows), len(names))
+        return values.reshape(len(rows), len(names))
 
     def images_in(
         self, root: Path, images: Sequence[str], agreeing: Collection[str], *, partial: bool
@@ -276,11 +308,6 @@ def class_columns(table: AnswerTable, classes: Collection[str]) -> dict[str, str
     return marked or {name: name for name in table.header if name in classes and name not in KNOWN_COLUMNS}
 
 
-def is_decided(probabilities: np.ndarray) -> np.ndarray:
-    """Whether one class of each row is the likeliest, not several or none: ndarray of shape (n_rows,), bool."""
-    return (probabilities == probabilities.max(axis=1, keepdims=True)).sum(axis=1) == 1
-
-
 def class_column(name: str) -> str:
     """The column of a class's probabilities as SAFE writes it, which is never taken for another one."""
     return f"p({name})"
@@ -301,7 +328,7 @@ def predictions_text(given: AnsweredImages) -> str:
     more = [[]] * len(given.paths) if shares is None else [[f"{p:.6g}" for p in row] for row in shares.tolist()]
     known = (answers.label.tolist(), answers.predicted.tolist(), answers.score.tolist(), given.right.tolist(), more)
     rows = [
-        [path, label, predicted, round(score, 4), "true" if is_right else "false", *("false" for _ in extra), *further]
+        [path, label, predicted, rounded(score), "true" if is_right else "false", *("false" for _ in extra), *further]
         for path, label, predicted, score, is_right, further in zip(given.paths, *known, strict=True)
     ]
     rows += [[path, "", "", "", "", "true", *("" for _ in given.classes)] for path in sorted(given.held_out)]
