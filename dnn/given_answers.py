@@ -5,7 +5,6 @@ targets. Out: the same record that running a Keras model gives, so that nothing 
 """
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Collection
 
@@ -59,11 +58,12 @@ def read_answers(
 
 
 def _of_classifier(table: StrPath, test: StrPath, train: StrPath | None, partial: bool) -> AnsweredImages:
-    tested = read_predictions(table, test, partial=partial)
+    learned = class_folders(existing_folder(train, "the training folder")) if train else []
+    tested = read_predictions(table, test, partial=partial, classes=learned)
     labels, predicted = tested.answers.label.tolist(), tested.answers.predicted.tolist()
     _check_known(tested, labels, f"the class of each image, in class folders or in the column {LABEL}")
     _check_known(tested, predicted, f"a class for each image in the column {PREDICTED}")
-    known = {*labels, *tested.classes, *_folders(tested, train)}
+    known = {*labels, *tested.classes, *learned, *_folders(tested)}
     notes = (_TAKEN.format(tested.source.name), *unknown_classes(tested, known), *tested.notes)
     classes = (*tested.classes, *sorted({*known, *predicted} - {*tested.classes}))
     answers = tested.answers._replace(kind=CONFIDENCE)
@@ -79,25 +79,16 @@ def _check_known(tested: AnsweredImages, names: list[str], expected: str) -> Non
         )
 
 
-def _folders(tested: AnsweredImages, train: StrPath | None) -> list[str]:
-    """The class folders: of the training folder, and of the test folder if the images' labels are those folders."""
+def _folders(tested: AnsweredImages) -> list[str]:
+    """The class folders of the test folder, if the images' labels are those folders."""
     labels = zip(tested.paths, tested.answers.label.tolist(), strict=True)
     by_folder = all(path.split("/", 1)[0] == label for path, label in labels)
-    found = class_folders(tested.root) if by_folder else []
-    return [*found, *(class_folders(existing_folder(train, "the training folder")) if train else ())]
+    return class_folders(tested.root) if by_folder else []
 
 
 def unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[str, ...]:
-    """A sentence on predicted classes that are no labels; a SAFEError if they seem to be labels in another spelling."""
+    """A sentence on predicted classes that are no labels; a SAFEError if all are."""
     unknown = Counter(name for name in tested.answers.predicted.tolist() if name and name not in known)
-    folded = {_spelt(name): name for name in known}
-    for name in unknown:
-        if same := folded.get(_spelt(name)):
-            raise SAFEError(
-                f"Expected predicted classes in the spelling of the labels, such as {printable(same)}. Received: "
-                f"{printable(name)} in {tested.source}. Use one spelling or, if these are two classes, add an empty "
-                f"class folder for {printable(name)} to the test folder."
-            )
     if unknown.total() == len(tested.paths):
         raise SAFEError(
             f"Expected predicted classes named as the labels ({printable(some(sorted(known)))}). Received: "
@@ -107,11 +98,6 @@ def unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[str
         return ()
     of = ", ".join(f"{printable(name)} ({count(n, 'image')})" for name, n in sorted(unknown.items())[:5])
     return (f"Predicted in {tested.source.name}, but the class of no image: {of}{', …' if len(unknown) > 5 else ''}.",)
-
-
-def _spelt(name: str) -> str:
-    """A class in the spelling that others are compared in."""
-    return re.sub(r"[\W_]", "", name.casefold())
 
 
 # --- Regressions ------------------------------------------------------------------------------------------------

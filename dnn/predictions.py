@@ -9,8 +9,10 @@ TensorFlow is imported only inside the functions that need it.
 import dataclasses
 import math
 import os
+import re
+import unicodedata
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +26,7 @@ from support.errors import SAFEError
 from support.images import UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
 from support.progress import Progress, no_progress
 from support.run_folder import EXPORT_MARK
+from support.tables import number_in
 from support.text import count, printable, some
 
 BATCH_SIZE = 128  # for inference, not for training
@@ -141,7 +144,48 @@ def class_folders(folder: Path) -> list[str]:
             "Expected class folders whose names are text (UTF-8) and neither begin nor end with a space. "
             f"Received {printable(some(map(repr, odd)))} in {folder}. Rename {'it' if len(odd) == 1 else 'them'}."
         )
+    check_spelling(names, [names], folder)
     return names
+
+
+def check_spelling(names: Iterable[str], together: Iterable[Collection[str]], source: Path) -> None:
+    """Make sure that no class has two spellings.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of classes, wherever they stand.
+    together : iterable of collections of str
+        Lists of classes. Names that stand together in one of them are of two classes if their difference can be seen.
+
+    Raises
+    ------
+    SAFEError
+        Two names look the same, or differ in upper case, blanks, hyphens or leading zeros and never stand together.
+    """
+    for alike, text in ((_looks, ascii), (_spelt, printable)):
+        first: dict[str, str] = {}
+        for name in sorted(names):
+            other = first.setdefault(alike(name), name)
+            if other != name and (alike is _looks or not any({name, other} <= {*those} for those in together)):
+                raise SAFEError(
+                    f"Expected one spelling of each class. Received: {text(other)} and {text(name)} in {source}. Use "
+                    "one of them or, if these are two classes, add an empty class folder for each to the test folder."
+                )
+
+
+def _looks(name: str) -> str:
+    """A name as it looks: without what cannot be seen."""
+    seen = "".join(letter for letter in unicodedata.normalize("NFC", name) if unicodedata.category(letter) != "Cf")
+    return " ".join(seen.split())
+
+
+def _spelt(name: str) -> str:
+    """A class in the spelling that others are compared in."""
+    if not math.isnan(number := number_in(name)):
+        return f"{number:g}"
+    joined = re.sub(r"[\s_-]", "", unicodedata.normalize("NFKC", _looks(name)).casefold())
+    return re.sub(r"(?<!\d)0+(?=\d)", "", joined) or name
 
 
 def labelled_images(folder: StrPath, *, classes: Sequence[str] | None = None) -> LabelledImages:
@@ -172,6 +216,7 @@ def labelled_images(folder: StrPath, *, classes: Sequence[str] | None = None) ->
         )
     found = class_folders(listing.root)
     names = tuple(found if classes is None else classes)
+    check_spelling({*names, *found}, [names, found], listing.root)
     unknown = [name for name in found if name not in names and any(label == name for _, label in pairs)]
     if unknown:
         raise SAFEError(

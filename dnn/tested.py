@@ -9,14 +9,14 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dnn.predictions import Judgement, LabelledImages, class_folders, errors_of, is_decided, is_small
+from dnn.predictions import Judgement, LabelledImages, check_spelling, class_folders, errors_of, is_decided, is_small
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from rccs.rounds import tested_by
 from support.entries import StrPath, existing_folder, path_of
@@ -35,6 +35,7 @@ KNOWN_COLUMNS = frozenset({IMAGE, LABEL, PREDICTED, RIGHT, CONFIDENCE, ERROR, HE
 _OF_CLASS = re.compile(r"p\((.*)\)", re.DOTALL)
 TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
 ONE = 1.0001  # a probability of 1, as the rounding of another program may leave it
+SUM_OFF = 0.01  # by which the probabilities of a row may miss 1, rounded as they are
 CLOSE = 100  # times, at least, that numbers of a regression are more exact than the threshold
 
 
@@ -151,8 +152,10 @@ def in_words(
         label = _numbers(labels, lambda read, rows: errors_of(read, labels[rows]) <= close)
         answered = _numbers(
             predicted,
-            lambda read, rows: (errors_of(read, predicted[rows]) <= close)
-            & (is_small(errors_of(read, labels[rows]), images.labels, threshold) == right[rows]),
+            lambda read, rows: (
+                (errors_of(read, predicted[rows]) <= close)
+                & (is_small(errors_of(read, labels[rows]), images.labels, threshold) == right[rows])
+            ),
         )
     answers = Answers(label, answered, np.asarray(score, np.float32), kind)
     paths = tuple(images.paths[i] for i in indices.tolist())
@@ -308,6 +311,54 @@ def class_columns(table: AnswerTable, classes: Collection[str]) -> dict[str, str
     return marked or {name: name for name in table.header if name in classes and name not in KNOWN_COLUMNS}
 
 
+def probabilities_in(
+    cells: AnswerTable, columns: Mapping[str, str], rows: Sequence[int]
+) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
+    """The probabilities of classes, also of those that no image has: a column without `p()` that makes all sums 1.
+
+    Parameters
+    ----------
+    columns : mapping of str to str
+        As of `class_columns`.
+
+    Returns
+    -------
+    classes : tuple of str
+        In the order of the columns.
+    probabilities : ndarray of shape (n_rows, n_classes), float32
+    notes : list of str
+        A sentence if they do not sum to 1.
+
+    Raises
+    ------
+    SAFEError
+        One is missing or not from 0 to 1, or a further column may be a class or not.
+    """
+    names = [*columns.values()]
+    found = cells.numbers(names, rows, "a probability from 0 to 1 (such as of a softmax)", most=ONE)
+    sums, rest = found.sum(axis=1), np.empty((len(rows), 0))
+    if not (is_whole := bool((np.abs(sums - 1) <= SUM_OFF).all())) and not any(map(_OF_CLASS.fullmatch, names)):
+        others = [name for name in cells.header if name and name not in {*KNOWN_COLUMNS, *names}]
+        values = {name: np.array([cells.number(name, row) for row in rows]) for name in others}
+        values = {name: column for name, column in values.items() if ((column >= 0) & (column <= ONE)).all()}
+        for more in ([*values], *([name] for name in values)):
+            rest = np.column_stack([values[name] for name in more]) if more else rest
+            if is_whole := bool((np.abs(sums + rest.sum(axis=1) - 1) <= SUM_OFF).all()):
+                names, found = [*names, *more], np.hstack([found, rest])
+                break
+        if values and not is_whole and sums.max() <= 1 + SUM_OFF:
+            raise SAFEError(
+                f"Expected probabilities that sum to 1 in each row. Received {sums.min():.4g} or more for "
+                f"{printable(some(names))} in {cells.source}. Name the columns of all classes p(class), such as "
+                f"{printable(class_column(names[0]))}, or other columns than {printable(some(values))} are missing."
+            )
+    order = sorted(range(len(names)), key=lambda i: cells.header.index(names[i]))
+    class_of = {column: name for name, column in columns.items()}
+    off = f"The probabilities in a row of {cells.source.name} do not sum to 1: each counts by itself, as of a sigmoid."
+    classes = tuple(class_of.get(names[i], names[i]) for i in order)
+    return classes, np.minimum(found[:, order], 1).astype(np.float32), [] if is_whole else [off]
+
+
 def class_column(name: str) -> str:
     """The column of a class's probabilities as SAFE writes it, which is never taken for another one."""
     return f"p({name})"
@@ -374,7 +425,9 @@ def find_predictions(image_root: Path) -> tuple[Path, Path] | None:
     return (table, tested) if tested and table.is_file() else None
 
 
-def read_predictions(table: StrPath, tested: StrPath, *, partial: bool = False) -> AnsweredImages:
+def read_predictions(
+    table: StrPath, tested: StrPath, *, partial: bool = False, classes: Collection[str] = ()
+) -> AnsweredImages:
     """Read a DNN's answers to its test set.
 
     The table has the column `image`, see `AnswerTable.images_in` for the names; `predicted`; `label`, by default the
@@ -392,22 +445,28 @@ def read_predictions(table: StrPath, tested: StrPath, *, partial: bool = False) 
         The folder of test images.
     partial : bool
         As for `AnswerTable.images_in`.
+    classes : collection of str
+        Those that the network has learned, if they are known.
 
     Raises
     ------
     SAFEError
-        The folder is gone, the file is not such a table, or its rows contradict themselves or each other.
+        The folder is gone, the file is not such a table, or its rows contradict themselves, each other or the class
+        folders.
     """
     source = path_of(table, "predictions as a CSV file")
     root = existing_folder(tested, f"the folder of the test images that {source.name} is about").resolve()
     cells = read_answer_table(source)
     listing = find_images(root)
     images = listing.paths
-    agreeing = (LABEL, PREDICTED, RIGHT) if PREDICTED in cells.header else cells.header  # with all probabilities
+    names = {*KNOWN_COLUMNS, *_folders(root), *classes, *cells.texts(LABEL), *cells.texts(PREDICTED)}
+    columns = [name for name in cells.header if name in names or _OF_CLASS.fullmatch(name)]
+    agreeing = columns if PREDICTED in cells.header else cells.header  # with the probabilities of all classes
     used, held_out, notes = cells.images_in(root, images, agreeing, partial=partial)
     kind = ERROR if ERROR in cells.header else CONFIDENCE
-    rows = _Rows(cells, used, class_folders(root) if LABEL not in cells.header else ())
     detector = root.name == OBJECTS and has_objects(root.parent)
+    rows = _Rows(cells, used, root, classes)
+    notes += rows.notes if detector or kind == ERROR else [*rows.notes, *rows.contrary()]
     answers = Answers(np.array(rows.labels, str), np.array(rows.predicted, str), rows.scores(kind), kind, detector)
     right = np.array([rows.right(i, kind) for i in range(len(used))], bool)
     if len(used) + len(held_out) < len(images):
@@ -423,15 +482,8 @@ def read_predictions(table: StrPath, tested: StrPath, *, partial: bool = False) 
     )  # fmt: skip
 
 
-def probabilities_in(cells: AnswerTable, columns: Sequence[str], rows: Sequence[int]) -> np.ndarray:
-    """Columns of probabilities: ndarray of shape (n_rows, n_columns), float32.
-
-    Raises
-    ------
-    SAFEError
-        One is missing or not from 0 to 1.
-    """
-    return np.minimum(cells.numbers(columns, rows, "a probability from 0 to 1 (such as of a softmax)", most=ONE), 1)
+def _folders(root: Path) -> set[str]:
+    return {entry.name for entry in root.iterdir()}
 
 
 class _Rows:
@@ -440,26 +492,33 @@ class _Rows:
     Parameters
     ----------
     used : sequence of (path, row)
-    folders : sequence of str
-        The class folders, if labels are those of the folders.
+    root : Path
+        The folder of the images; without a column of labels, these are the class folders in it.
+    learned : collection of str
+        Further classes, of which there may be columns.
 
     Raises
     ------
     SAFEError
-        There are neither predictions nor probabilities of every class, or a probability is invalid.
+        There are neither predictions nor probabilities of every class, a class has two spellings, or a probability is
+        invalid or contradicts the prediction.
     """
 
-    def __init__(self, cells: AnswerTable, used: Sequence[tuple[str, int]], folders: Sequence[str]):
+    def __init__(self, cells: AnswerTable, used: Sequence[tuple[str, int]], root: Path, learned: Collection[str]):
         self._cells = cells
         self._at = [row for _, row in used]
-        self.labels = self._texts(LABEL)
-        if LABEL not in cells.header:
-            self.labels = [path.split("/", 1)[0] if "/" in path else "" for path, _ in used]
+        self._folders = [path.split("/", 1)[0] if "/" in path else "" for path, _ in used]
+        self.labels = self._texts(LABEL) if LABEL in cells.header else self._folders
         self.predicted = self._texts(PREDICTED)
-        labels = {*self.labels, *folders} - {""}
-        columns = class_columns(cells, {*labels, *self.predicted} - {""})
+        labels = {*self.labels, *(() if LABEL in cells.header else class_folders(root))} - {""}
+        columns = class_columns(cells, {*labels, *learned, *self.predicted} - {""})
         missing = sorted(labels - columns.keys())
         given = PREDICTED in cells.header or RIGHT in cells.header
+        self._names = {*labels, *self.predicted, *columns} - {""}
+        if ERROR not in cells.header:
+            others = {*cells.header} - KNOWN_COLUMNS if missing and not given else ()
+            together = (_folders(root), learned, columns, labels & {*self.predicted})
+            check_spelling({*self._names, *learned, *others}, together, cells.source)
         if not columns and not given:
             raise missing_columns(cells.source, cells.header)
         if missing and not given:
@@ -467,11 +526,14 @@ class _Rows:
                 "Expected the column predicted, or a column of probabilities for each class. Received none for "
                 f"{printable(some(missing))} in {cells.source}. Add what is missing."
             )
-        self.classes = () if missing else tuple(columns)
-        self.probabilities = None
-        if self.classes:
-            self.probabilities = probabilities_in(cells, [*columns.values()], self._at)
-            if PREDICTED not in cells.header:
+        self.classes: tuple[str, ...] = ()
+        self.probabilities: np.ndarray | None = None
+        self.notes: list[str] = []
+        if columns and not missing:
+            self.classes, self.probabilities, self.notes = probabilities_in(cells, columns, self._at)
+            if PREDICTED in cells.header:
+                self._check_predicted(self.probabilities)
+            else:
                 self._check_largest(self.probabilities)
                 self.predicted = [self.classes[i] for i in self.probabilities.argmax(axis=1).tolist()]
 
@@ -482,6 +544,29 @@ class _Rows:
             received = f"{some([f'{p:g}' for p in probabilities[tied[0]].tolist()])}; undecided: lines {lines}"
             expected = "one probability above the others, or the class in a column predicted,"
             raise self._cells.fault(self._at[tied[0]], expected, received)
+
+    def _check_predicted(self, probabilities: np.ndarray) -> None:
+        """Make sure that the class that is predicted has the largest probability, or one of the largest."""
+        place, largest = {name: i for i, name in enumerate(self.classes)}, probabilities.max(axis=1)
+        for i, name in enumerate(self.predicted):
+            likely = probabilities[i, place[name]] if name in place else 0
+            if name and likely < largest[i] + 1 - ONE:
+                best = self.classes[int(probabilities[i].argmax())]
+                expected = (
+                    "the class with the largest probability under predicted, or no probabilities if others count,"
+                )
+                received = f"{name} with {likely:g}, and {best} with {largest[i]:g}"
+                raise self._cells.fault(self._at[i], expected, received)
+
+    def contrary(self) -> list[str]:
+        """A sentence on labels that contradict the class folders; a SAFEError if all do."""
+        pairs = zip(self._folders, self.labels, strict=True)
+        rows = [i for i, (folder, label) in enumerate(pairs) if folder in self._names and label not in ("", folder)]
+        if rows and len(rows) == len(self.labels):
+            received = f"{self.labels[rows[0]]} for an image in {self._folders[rows[0]]}, and so on in all rows"
+            raise self._cells.fault(self._at[rows[0]], f"the class folder under {LABEL}", received)
+        which = f"{len(rows):,} of {count(len(self.labels), 'image')}"
+        return [f"{LABEL} in {self._cells.source.name} is not the class folder of {which}; it counts."] if rows else []
 
     def _texts(self, column: str) -> list[str]:
         texts = self._cells.texts(column)
