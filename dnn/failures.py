@@ -19,15 +19,7 @@ from dnn.given_answers import read_answers
 from dnn.held_out import HOLD_OUT, HoldOut, draw
 from dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from dnn.model_process import load_apart, predict_apart
-from dnn.predictions import (
-    LabelledImages,
-    check_classes,
-    check_precision,
-    doubts,
-    judge,
-    labelled_images,
-    undecided,
-)
+from dnn.predictions import LabelledImages, check_classes, check_precision, doubts, judge, labelled_images, undecided
 from dnn.rounds import keep_round
 from dnn.targets import images_with_targets
 from dnn.tested import AnsweredImages, has_objects, in_words, predictions_text, rounded

@@ -11,7 +11,7 @@ from collections.abc import Collection
 import numpy as np
 
 from dnn.model import AS_IN_THE_FILE, DnnOptions
-from dnn.predictions import class_folders, judge_regression
+from dnn.predictions import check_spelling, class_folders, judge_regression
 from dnn.targets import images_with_targets
 from dnn.tested import LABEL, PREDICTED, AnsweredImages, AnswerTable, in_words, read_answer_table, read_predictions
 from rccs.answers import CONFIDENCE
@@ -87,7 +87,9 @@ def _folders(tested: AnsweredImages) -> list[str]:
 
 
 def unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[str, ...]:
-    """A sentence on predicted classes that are no labels; a SAFEError if all are."""
+    """A sentence on predicted classes that are no labels; a SAFEError if all are, or one is in another spelling."""
+    names = {*tested.answers.label.tolist(), *tested.answers.predicted.tolist()} - {""}
+    check_spelling(names | {*known}, [names, known], tested.source)
     unknown = Counter(name for name in tested.answers.predicted.tolist() if name and name not in known)
     if unknown.total() == len(tested.paths):
         raise SAFEError(

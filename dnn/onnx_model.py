@@ -187,16 +187,13 @@ def _read(file: Path, onnx: Any) -> Any:
 
 def _n_operators(model: Any, onnx: Any) -> int:
     """How many operators there are when functions have taken the place of their calls."""
-    calls = {
-        (one.domain, one.name): [part for part in _messages(one) if isinstance(part, onnx.NodeProto)]
-        for one in model.functions
-    }
 
-    @functools.cache
-    def size(domain: str, name: str) -> int:
-        return sum((size(node.domain, node.op_type) for node in calls.get((domain, name), ())), start=1)
+    def called(part: Any) -> list[tuple[str, str]]:
+        return [(one.domain, one.op_type) for one in _messages(part) if isinstance(one, onnx.NodeProto)]
 
-    return sum(size(node.domain, node.op_type) for node in _messages(model.graph) if isinstance(node, onnx.NodeProto))
+    calls = {(function.domain, function.name): called(function) for function in model.functions}
+    size = functools.cache(lambda key: 1 + sum(map(size, calls.get(key, ()))))
+    return sum(map(size, called(model.graph)))
 
 
 def _checked(model: Any, file: Path, onnx: Any) -> Any:

@@ -293,14 +293,13 @@ def undecided(dnn: Dnn, found: Predictions) -> tuple[str, ...]:
         There are more than one of `UNDECIDED_OF`.
     """
     tied = 0 if dnn.task == "regression" else int((~is_decided(found.outputs)).sum())
-    which = f"{tied:,} of {count(len(found.outputs), 'image')}"
+    text = f"several classes have the largest output for {tied:,} of {count(len(found.outputs), 'image')}"
     if tied * UNDECIDED_OF > len(found.outputs):
         raise SAFEError(
-            f"Expected a model that decides on a class for nearly all images. Received: {dnn.path}, in which several "
-            f"classes have the same largest output for {which}. Is it trained, and are its pixels scaled as in "
-            "training (--rescale)?"
+            f"Expected a model that decides on a class. Received: {dnn.path}, where {text}. Is it trained, and are its "
+            "pixels scaled as in training (--rescale)?"
         )
-    return (f"Undecided: several classes have the largest output for {which}; the first counts.",) if tied else ()
+    return (f"Undecided: {text}; the first counts.",) if tied else ()
 
 
 # --- Running ----------------------------------------------------------------------------------------------------
@@ -480,13 +479,12 @@ def _asked(dnn: Dnn, model: Any, inputs: Any) -> np.ndarray:
 def _check_alone(dnn: Dnn, model: Any, inputs: Any, outputs: np.ndarray) -> None:
     """Make sure that a model gives the same for an image alone as in a batch."""
     for i in range(0, len(outputs), -(-len(outputs) // ALONE)):
-        alone = _asked(dnn, model, inputs[i : i + 1])[0]
+        alone = _asked(dnn, model, inputs[i : i + 1])
         if (np.abs(alone - outputs[i]) > ROUNDING * np.abs(outputs).max()).any():
             raise SAFEError(
-                f"Expected a model whose answer to an image does not depend on other images. Received: {dnn.path}, "
-                f"which gives {some(f'{n:.4g}' for n in alone)} for an image alone, and "
-                f"{some(f'{n:.4g}' for n in outputs[i])} in a batch of {len(outputs)}. Is a layer in training mode, or "
-                "a softmax along the batch?"
+                f"Expected a model whose answer to an image does not depend on others. Received: {dnn.path}, which "
+                "answers otherwise to an image alone than in a batch. Is a layer in training mode, or a softmax along "
+                "the batch?"
             )
 
 

@@ -9,14 +9,14 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dnn.predictions import Judgement, LabelledImages, check_spelling, class_folders, errors_of, is_decided, is_small
+from dnn.predictions import Judgement, LabelledImages, check_spelling, class_folders, errors_of, is_decided
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from rccs.rounds import tested_by
 from support.entries import StrPath, existing_folder, path_of
@@ -145,38 +145,31 @@ def in_words(
     indices, predicted, score, right = judgement
     labels, kind = images.labels[indices], CONFIDENCE
     if threshold is None or labels.ndim == 1:
-        names = np.array(images.classes, str)
-        label, answered = names[labels], names[predicted]
+        label, answered = (np.array(images.classes, str)[of] for of in (labels, predicted))
     else:
-        kind, close = ERROR, threshold / CLOSE
-        label = _numbers(labels, lambda read, rows: errors_of(read, labels[rows]) <= close)
-        answered = _numbers(
-            predicted,
-            lambda read, rows: (
-                (errors_of(read, predicted[rows]) <= close)
-                & (is_small(errors_of(read, labels[rows]), images.labels, threshold) == right[rows])
-            ),
-        )
+        kind, close = ERROR, np.full(len(score), threshold / CLOSE)
+        label = _numbers(labels, close)
+        answered = _numbers(predicted, np.minimum(close, np.abs(score - threshold)))  # on the same side of it
     answers = Answers(label, answered, np.asarray(score, np.float32), kind)
     paths = tuple(images.paths[i] for i in indices.tolist())
     more |= {"skipped": images.skipped, "known_classes": images.classes}
     return AnsweredImages(source, images.root, paths, answers, right, **more)
 
 
-def _numbers(values: np.ndarray, is_fine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-    """The numbers of each image, separated by spaces: ndarray of shape (n_images,), str.
+def _numbers(values: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """The numbers of each image, separated by spaces, with six digits or more: ndarray of shape (n_images,), str.
 
     Parameters
     ----------
     values : ndarray of shape (n_images, n_numbers)
-    is_fine : callable
-        Whether numbers, read from the text again, have enough digits, by the rows that they are of.
+    within : ndarray of shape (n_images,)
+        The error that there may be when they are read again.
     """
     texts, rows = np.full(len(values), "", object), np.arange(len(values))
     for digits in (6, 9, 12, 17):
         texts[rows] = [" ".join(f"{number:.{digits}g}" for number in row) for row in values[rows].tolist()]
-        read = np.array([text.split() for text in texts[rows]], np.float64).reshape(len(rows), values.shape[1])
-        rows = rows[~is_fine(read, rows)]
+        read = np.array([text.split() for text in texts[rows]], np.float64).reshape(-1, values.shape[1])
+        rows = rows[errors_of(read, values[rows]) > within[rows]]
     return texts.astype(str)
 
 
@@ -335,28 +328,31 @@ def probabilities_in(
         One is missing or not from 0 to 1, or a further column may be a class or not.
     """
     names = [*columns.values()]
-    found = cells.numbers(names, rows, "a probability from 0 to 1 (such as of a softmax)", most=ONE)
-    sums, rest = found.sum(axis=1), np.empty((len(rows), 0))
-    if not (is_whole := bool((np.abs(sums - 1) <= SUM_OFF).all())) and not any(map(_OF_CLASS.fullmatch, names)):
-        others = [name for name in cells.header if name and name not in {*KNOWN_COLUMNS, *names}]
-        values = {name: np.array([cells.number(name, row) for row in rows]) for name in others}
-        values = {name: column for name, column in values.items() if ((column >= 0) & (column <= ONE)).all()}
-        for more in ([*values], *([name] for name in values)):
-            rest = np.column_stack([values[name] for name in more]) if more else rest
-            if is_whole := bool((np.abs(sums + rest.sum(axis=1) - 1) <= SUM_OFF).all()):
-                names, found = [*names, *more], np.hstack([found, rest])
-                break
-        if values and not is_whole and sums.max() <= 1 + SUM_OFF:
+    read = cells.numbers(names, rows, "a probability from 0 to 1 (such as of a softmax)", most=ONE)
+    found = dict(zip(names, read.T, strict=True))
+    if not _is_whole(found) and not any(map(_OF_CLASS.fullmatch, names)):
+        others = {name for name in cells.header if name} - KNOWN_COLUMNS - found.keys()
+        numbers = {name: np.array([cells.number(name, row) for row in rows]) for name in sorted(others)}
+        shares = {name: column for name, column in numbers.items() if ((column >= 0) & (column <= ONE)).all()}
+        with_more = (found | more for more in (shares, *({name: shares[name]} for name in shares)))
+        found = next(filter(_is_whole, with_more), found)
+        if shares and not _is_whole(found) and read.sum(axis=1).max() <= 1 + SUM_OFF:
             raise SAFEError(
-                f"Expected probabilities that sum to 1 in each row. Received {sums.min():.4g} or more for "
-                f"{printable(some(names))} in {cells.source}. Name the columns of all classes p(class), such as "
-                f"{printable(class_column(names[0]))}, or other columns than {printable(some(values))} are missing."
+                f"Expected probabilities of all classes, which sum to 1 in each row. Received those of "
+                f"{printable(some(names))} in {cells.source}, and {printable(some(shares))}, which may be others. Name "
+                f"the columns of classes p(class), such as {printable(class_column(names[0]))}."
             )
-    order = sorted(range(len(names)), key=lambda i: cells.header.index(names[i]))
     class_of = {column: name for name, column in columns.items()}
-    off = f"The probabilities in a row of {cells.source.name} do not sum to 1: each counts by itself, as of a sigmoid."
-    classes = tuple(class_of.get(names[i], names[i]) for i in order)
-    return classes, np.minimum(found[:, order], 1).astype(np.float32), [] if is_whole else [off]
+    order = [name for name in cells.header if name in found]
+    off = (
+        f"The probabilities in a row of {cells.source.name} do not sum to 1: is a class missing, or are they sigmoids?"
+    )
+    probabilities = np.minimum(np.column_stack([found[name] for name in order]), 1).astype(np.float32)
+    return tuple(class_of.get(name, name) for name in order), probabilities, [] if _is_whole(found) else [off]
+
+
+def _is_whole(found: Mapping[str, np.ndarray]) -> bool:
+    return bool((np.abs(sum(found.values()) - 1) <= SUM_OFF).all())
 
 
 def class_column(name: str) -> str:
@@ -547,15 +543,12 @@ class _Rows:
 
     def _check_predicted(self, probabilities: np.ndarray) -> None:
         """Make sure that the class that is predicted has the largest probability, or one of the largest."""
-        place, largest = {name: i for i, name in enumerate(self.classes)}, probabilities.max(axis=1)
-        for i, name in enumerate(self.predicted):
-            likely = probabilities[i, place[name]] if name in place else 0
-            if name and likely < largest[i] + 1 - ONE:
-                best = self.classes[int(probabilities[i].argmax())]
-                expected = (
-                    "the class with the largest probability under predicted, or no probabilities if others count,"
-                )
-                received = f"{name} with {likely:g}, and {best} with {largest[i]:g}"
+        for i, (name, row) in enumerate(zip(self.predicted, probabilities.tolist(), strict=True)):
+            of_class = dict(zip(self.classes, row, strict=True))
+            best = max(of_class, key=of_class.__getitem__)
+            if name and of_class.get(name, 0) < of_class[best] + 1 - ONE:
+                received = f"{name} with {of_class.get(name, 0):g}, and {best} with {of_class[best]:g}"
+                expected = "the likeliest class under predicted, or no probabilities if it is found in another way,"
                 raise self._cells.fault(self._at[i], expected, received)
 
     def contrary(self) -> list[str]:
@@ -563,8 +556,8 @@ class _Rows:
         pairs = zip(self._folders, self.labels, strict=True)
         rows = [i for i, (folder, label) in enumerate(pairs) if folder in self._names and label not in ("", folder)]
         if rows and len(rows) == len(self.labels):
-            received = f"{self.labels[rows[0]]} for an image in {self._folders[rows[0]]}, and so on in all rows"
-            raise self._cells.fault(self._at[rows[0]], f"the class folder under {LABEL}", received)
+            expected = f"the class folder, {self._folders[rows[0]]}, under {LABEL}, here or in another row"
+            raise self._cells.fault(self._at[rows[0]], expected, self.labels[rows[0]])
         which = f"{len(rows):,} of {count(len(self.labels), 'image')}"
         return [f"{LABEL} in {self._cells.source.name} is not the class folder of {which}; it counts."] if rows else []
 

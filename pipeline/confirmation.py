@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from dnn.given_answers import unknown_classes
-from dnn.predictions import check_spelling
 from dnn.tested import AnsweredImages, read_predictions
 from pipeline.answers import answers_of_run, given_answers
 from pipeline.descriptions import show_reasons
@@ -172,9 +171,7 @@ def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str
 def _check_names(given: AnsweredImages, first: AnsweredImages) -> None:
     """Refuse answers of a classifier whose classes have other names than in earlier ones: all would be wrong."""
     if given.answers.kind == CONFIDENCE:
-        names = [{*one.answers.label.tolist(), *one.answers.predicted.tolist()} - {""} for one in (first, given)]
-        check_spelling(names[0] | names[1], names, given.source)
-        unknown_classes(given, names[0])
+        unknown_classes(given, {*first.answers.label.tolist(), *first.answers.predicted.tolist()} - {""})
 
 
 CHOSEN_BY = (
