@@ -35,7 +35,7 @@ FINER = 10  # times, at least, that the steps of a number format must be smaller
 BITS = {"float16": 11, "bfloat16": 8}  # binary digits of a number; those of other formats are read as float32
 UNDECIDED_OF = 10  # of so many images, a model may be undecided on one
 ALONE = 4  # images that a model is asked alone as well as in a batch
-ROUNDING = 0.05  # the share of the largest output by which two answers to an image may differ
+ROUNDING = 0.02  # the share of the largest output by which two answers to an image may differ
 
 
 # --- The records ------------------------------------------------------------------------------------------------
