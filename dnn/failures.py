@@ -208,7 +208,7 @@ def keep_failures(
         )
     failures = Failures(
         given.root, given.source, task, given.known_classes, failing, len(given.paths),
-        threshold=options.threshold if task == "regression" else None, assumptions=given.notes,
+        threshold=options.threshold if task == "regression" else None, assumptions=given.notes + given.doubts,
         skipped=tuple(sorted(given.skipped)), held_out=len(given.held_out), group=hold_out.group if hold_out else (),
         rescale=options.rescale,
     )  # fmt: skip
@@ -253,7 +253,7 @@ def examples_for(
             f"Expected a column of targets for each of the model's {dnn.n_outputs} outputs. Received "
             f"{len(images.classes)} ({some(images.classes)}) in {options.targets}."
         )
-    check_precision(dnn, images, options.threshold or 0)
+    check_precision(dnn.precision, images, options.threshold or 0)
     return images, (assumption,)
 
 

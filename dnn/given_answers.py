@@ -11,9 +11,18 @@ from collections.abc import Collection
 import numpy as np
 
 from dnn.model import AS_IN_THE_FILE, DnnOptions
-from dnn.predictions import check_spelling, class_folders, judge_regression
+from dnn.predictions import check_precision, check_spelling, class_folders, judge_regression
 from dnn.targets import images_with_targets
-from dnn.tested import LABEL, PREDICTED, AnsweredImages, AnswerTable, in_words, read_answer_table, read_predictions
+from dnn.tested import (
+    LABEL,
+    LARGEST,
+    PREDICTED,
+    AnsweredImages,
+    AnswerTable,
+    in_words,
+    read_answer_table,
+    read_predictions,
+)
 from rccs.answers import CONFIDENCE
 from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
@@ -107,6 +116,7 @@ def unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[str
 
 def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> AnsweredImages:
     images, assumption = images_with_targets(test, options)
+    check_precision("float64", images, options.threshold or 0)
     cells = read_answer_table(path_of(table, "predictions as a CSV file"))
     names = _columns_of(cells, images.classes)
     used, held_out, notes = cells.images_in(images.root, images.paths, names, partial=options.partial)
@@ -148,7 +158,7 @@ def _several_in_a_cell(cells: AnswerTable, rows: list[int], n_targets: int) -> n
             values = [float(number) for number in text.split()]
         except ValueError:
             values = []
-        if len(values) != n_targets or not np.isfinite(values).all():
+        if len(values) != n_targets or not (np.abs(values) < LARGEST).all():
             raise cells.fault(row, f"{count(n_targets, 'finite number')}, separated by spaces, under predicted", text)
         found.append(values)
     return np.array(found, np.float64)

@@ -32,7 +32,7 @@ from support.text import count, printable, some
 BATCH_SIZE = 128  # for inference, not for training
 CACHE_BYTES = 2**30
 FINER = 10  # times, at least, that the steps of a number format must be smaller than the threshold on an error
-BITS = {"float16": 11, "bfloat16": 8}  # binary digits of a number; those of other formats are read as float32
+BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}  # binary digits of a number
 UNDECIDED_OF = 10  # of so many images, a model may be undecided on one
 ALONE = 4  # images that a model is asked alone as well as in a batch
 ROUNDING = 0.02  # the share of the largest output by which two answers to an image may differ
@@ -261,21 +261,21 @@ def doubts(dnn: Dnn, accuracy: float, what: str) -> tuple[str, ...]:
     )
 
 
-def check_precision(dnn: Dnn, images: LabelledImages, threshold: float) -> None:
-    """Make sure that a regression's outputs can be as close to the targets as the threshold demands.
+def check_precision(precision: str, images: LabelledImages, threshold: float) -> None:
+    """Make sure that numbers in a format can be as close to the targets of a regression as the threshold demands.
 
     Raises
     ------
     SAFEError
         The steps of their number format, at the largest target, are more than a `FINER`th of the threshold.
     """
-    largest, precision = np.abs(images.labels).max(initial=0), dnn.precision if dnn.precision in BITS else "float32"
-    step = 2.0 ** (np.frexp(largest)[1] - BITS.get(precision, 24))
+    largest = np.abs(images.labels).max(initial=0)
+    step = 2.0 ** (np.frexp(largest)[1] - BITS[precision])
     if step * FINER > threshold:
         raise SAFEError(
-            f"Expected targets at which the steps of {precision}, the number format of the model's outputs, are at "
-            f"most a tenth of the threshold {threshold:g}. Received targets up to {largest:.12g}, where they are "
-            f"{step:g}. Subtract a constant from the targets, such as their mean, and train the model with that."
+            f"Expected targets at which the steps of {precision}, the number format of the outputs, are at most a "
+            f"tenth of the threshold {threshold:g}. Received targets up to {largest:.12g}, where they are {step:g}. "
+            "Subtract a constant from the targets, such as their mean, and train the model with that."
         )
 
 

@@ -35,6 +35,7 @@ KNOWN_COLUMNS = frozenset({IMAGE, LABEL, PREDICTED, RIGHT, CONFIDENCE, ERROR, HE
 _OF_CLASS = re.compile(r"p\((.*)\)", re.DOTALL)
 TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
 ONE = 1.0001  # a probability of 1, as the rounding of another program may leave it
+LARGEST = 1e38  # a number in single precision, in which scores are kept
 SUM_OFF = 0.01  # by which the probabilities of a row may miss 1, rounded as they are
 CLOSE = 100  # times, at least, that numbers of a regression are more exact than the threshold
 
@@ -103,6 +104,14 @@ class AnsweredImages:
     def accuracy(self) -> float:
         """Share of the images that the DNN gets right; 0 without images."""
         return float(self.right.mean()) if len(self.right) else 0.0
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """A sentence if the DNN gives the same answer to images of several classes; otherwise empty."""
+        answers = {*self.answers.predicted.tolist()}
+        if len(answers) != 1 or len({*self.answers.label.tolist()}) < 2:
+            return ()
+        return (f"Doubtful: the answer is {printable(*answers)} for all of {count(len(self.paths), 'image')}.",)
 
     @property
     def one_sided(self) -> str:
@@ -192,7 +201,7 @@ class AnswerTable(Table):
         what : str
             What is expected, for the error message.
         most : float
-            Numbers must be finite; if this is given, also at least 0 and at most this.
+            Numbers must be smaller than `LARGEST`; if this is given, also at least 0 and at most this.
 
         Raises
         ------
@@ -200,7 +209,7 @@ class AnswerTable(Table):
             A number is missing or out of range.
         """
         values = np.array([[self.number(name, row) for name in names] for row in rows], np.float64)
-        fine = np.isfinite(values) & ((most == math.inf) | ((values >= 0) & (values <= most)))
+        fine = (np.abs(values) < LARGEST) & ((most == math.inf) | ((values >= 0) & (values <= most)))
         if not fine.all():
             at, column = np.argwhere(~fine)[0].tolist()
             received = self.text(names[column], rows[at]) or "nothing"
@@ -281,7 +290,8 @@ def read_answer_table(source: Path) -> AnswerTable:
         The file cannot be read or is not such a table.
     """
     table = AnswerTable(**vars(read_table(source, "predictions")))
-    if IMAGE not in table.header:
+    odd = {name.lower() for name in table.header if name != name.lower()} & {IMAGE, LABEL, PREDICTED}
+    if IMAGE not in table.header or odd:
         raise missing_columns(source, table.header)
     return table
 
@@ -327,28 +337,26 @@ def probabilities_in(
     SAFEError
         One is missing or not from 0 to 1, or a further column may be a class or not.
     """
-    names = [*columns.values()]
-    read = cells.numbers(names, rows, "a probability from 0 to 1 (such as of a softmax)", most=ONE)
-    found = dict(zip(names, read.T, strict=True))
-    if not _is_whole(found) and not any(map(_OF_CLASS.fullmatch, names)):
-        others = {name for name in cells.header if name} - KNOWN_COLUMNS - found.keys()
-        numbers = {name: np.array([cells.number(name, row) for row in rows]) for name in sorted(others)}
+    read = cells.numbers([*columns.values()], rows, "a probability from 0 to 1 (such as of a softmax)", most=ONE)
+    found = dict(zip(columns, read.T, strict=True))
+    if not _is_whole(found) and [*columns] == [*columns.values()]:
+        others = [name for name in cells.header if name and name not in {*KNOWN_COLUMNS, *found}]
+        numbers = {name: np.array([cells.number(name, row) for row in rows]) for name in others}
         shares = {name: column for name, column in numbers.items() if ((column >= 0) & (column <= ONE)).all()}
         with_more = (found | more for more in (shares, *({name: shares[name]} for name in shares)))
         found = next(filter(_is_whole, with_more), found)
         if shares and not _is_whole(found) and read.sum(axis=1).max() <= 1 + SUM_OFF:
             raise SAFEError(
                 f"Expected probabilities of all classes, which sum to 1 in each row. Received those of "
-                f"{printable(some(names))} in {cells.source}, and {printable(some(shares))}, which may be others. Name "
-                f"the columns of classes p(class), such as {printable(class_column(names[0]))}."
+                f"{printable(some(columns))} in {cells.source}, and {printable(some(shares))}, which may be others. "
+                f"Name the columns of classes p(class), such as {printable(class_column(next(iter(columns))))}."
             )
-    class_of = {column: name for name, column in columns.items()}
-    order = [name for name in cells.header if name in found]
+        found = {name: found[name] for name in cells.header if name in found}
     off = (
         f"The probabilities in a row of {cells.source.name} do not sum to 1: is a class missing, or are they sigmoids?"
     )
-    probabilities = np.minimum(np.column_stack([found[name] for name in order]), 1).astype(np.float32)
-    return tuple(class_of.get(name, name) for name in order), probabilities, [] if _is_whole(found) else [off]
+    probabilities = np.minimum(np.column_stack([*found.values()]), 1).astype(np.float32)
+    return tuple(found), probabilities, [] if _is_whole(found) else [off]
 
 
 def _is_whole(found: Mapping[str, np.ndarray]) -> bool:
@@ -456,8 +464,9 @@ def read_predictions(
     listing = find_images(root)
     images = listing.paths
     names = {*KNOWN_COLUMNS, *_folders(root), *classes, *cells.texts(LABEL), *cells.texts(PREDICTED)}
-    columns = [name for name in cells.header if name in names or _OF_CLASS.fullmatch(name)]
-    agreeing = columns if PREDICTED in cells.header else cells.header  # with the probabilities of all classes
+    if PREDICTED not in cells.header:  # any column may have the probabilities of a class
+        names |= {*cells.header}
+    agreeing = [name for name in cells.header if name in names or _OF_CLASS.fullmatch(name)]
     used, held_out, notes = cells.images_in(root, images, agreeing, partial=partial)
     kind = ERROR if ERROR in cells.header else CONFIDENCE
     detector = root.name == OBJECTS and has_objects(root.parent)

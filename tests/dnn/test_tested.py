@@ -65,6 +65,7 @@ def test_a_regression_has_errors_and_says_what_is_right(read):
     ("table", "expected"),
     [
         ("name,predicted\nstop/0.png,stop\n", "columns image and predicted"),
+        ("image,Predicted,p(stop),p(yield)\nstop/0.png,stop,.1,.9\n", "Name them so, in lower case"),
         ("image,label,predicted\n", "without a row"),
         ("image,label,predicted,held_out\nstop/0.png,stop,stop,true\n", "all of whose images are held out"),
         ("image,label,predicted\nelse/0.png,stop,stop\n", "whose first image is else/0.png"),
@@ -89,6 +90,12 @@ def test_a_table_that_is_wrong_is_refused_in_a_sentence(read, table, expected):
     with pytest.raises(SAFEError, match="Expected") as caught:
         read(table)
     assert expected in str(caught.value)
+
+
+def test_a_network_that_gives_one_answer_to_all_images_is_doubted(read):
+    rows = "image,predicted\nstop/0.png,stop\nyield/0.png,"
+    assert read(f"{rows}stop\n").doubts == ("Doubtful: the answer is stop for all of 2 images.",)
+    assert read(f"{rows}yield\n").doubts == ()
 
 
 def test_labels_that_contradict_some_class_folders_are_told(read):
