@@ -146,7 +146,7 @@ def read_onnx(file: Path) -> ModelFacts:
     is_half = graph.node[-1].op_type == "Cast" and any(
         one.data_type == onnx.TensorProto.FLOAT16 for one in graph.initializer
     )
-    precision = "float16" if is_half else _NUMBERS.get(session.get_outputs()[0].type, np.float32).__name__
+    precision = "float16" if is_half or "float16" in session.get_outputs()[0].type else "float32"
     return ModelFacts(runnable, height, width, channels, scaling, why, last, n_outputs, precision, {})
 
 

@@ -163,15 +163,16 @@ def check_spelling(names: Iterable[str], together: Iterable[Collection[str]], so
     SAFEError
         Two names look the same, or differ in upper case, blanks, hyphens or leading zeros and never stand together.
     """
-    for alike, text in ((_looks, ascii), (_spelt, printable)):
-        first: dict[str, str] = {}
-        for name in sorted(names):
-            other = first.setdefault(alike(name), name)
-            if other != name and (alike is _looks or not any({name, other} <= {*those} for those in together)):
-                raise SAFEError(
-                    f"Expected one spelling of each class. Received: {text(other)} and {text(name)} in {source}. Use "
-                    "one of them or, if these are two classes, add an empty class folder for each to the test folder."
-                )
+    first: dict[str, str] = {}
+    for name in sorted(names):
+        other = first.setdefault(_spelt(name), name)
+        is_unseen = _looks(name) == _looks(other)
+        if other != name and (is_unseen or not any({name, other} <= {*those} for those in together)):
+            received = " and ".join(map(ascii if is_unseen else printable, (other, name)))
+            raise SAFEError(
+                f"Expected one spelling of each class. Received: {received} in {source}. Use one of them or, if these "
+                "are two classes, add an empty class folder for each to the test folder."
+            )
 
 
 def _looks(name: str) -> str:
@@ -182,10 +183,10 @@ def _looks(name: str) -> str:
 
 def _spelt(name: str) -> str:
     """A class in the spelling that others are compared in."""
-    if not math.isnan(number := number_in(name)):
-        return f"{number:g}"
-    joined = re.sub(r"[\s_-]", "", unicodedata.normalize("NFKC", _looks(name)).casefold())
-    return re.sub(r"(?<!\d)0+(?=\d)", "", joined) or name
+    looks = _looks(name)
+    if abs(number := number_in(looks)) < 2**53:  # above, it may be another one
+        return repr(number)
+    return re.sub(r"[\s_]|(?<=\w)-(?=\w)|(?<!\d)0+(?=\d)", "", unicodedata.normalize("NFKC", looks).casefold()) or looks
 
 
 def labelled_images(folder: StrPath, *, classes: Sequence[str] | None = None) -> LabelledImages:

@@ -136,8 +136,13 @@ def test_labels_in_two_spellings_are_refused_unless_the_network_tells_them_apart
         assert read(f"image,label,predicted\n{rows}{other}\n").accuracy == 1
 
 
-def test_a_minus_is_no_spelling(read):
-    assert read("image,label,predicted\nstop/0.png,1,1\nstop/1.png,-1,1\nstop/2.png,+,1\n").accuracy == 1 / 3
+@pytest.mark.parametrize(
+    "names", [("1", "-1", "+"), ("1234567", "1234568", "10"), ("9007199254740993", "9007199254740992", "100"),
+              ("5 C", "-5 C", "C5"), ("C", "C++", "C#"), ("1.0", "10", "1.5")],
+)  # fmt: skip
+def test_names_that_differ_otherwise_are_of_different_classes(read, names):
+    rows = "".join(f"stop/{i}.png,{name},{names[0]}\n" for i, name in enumerate(names))
+    assert read(f"image,label,predicted\n{rows}").accuracy == pytest.approx(1 / 3)
 
 
 # --- Probabilities ------------------------------------------------------------------------------------------------
