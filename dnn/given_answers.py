@@ -13,16 +13,7 @@ import numpy as np
 from dnn.model import AS_IN_THE_FILE, DnnOptions
 from dnn.predictions import check_precision, check_spelling, class_folders, judge_regression
 from dnn.targets import images_with_targets
-from dnn.tested import (
-    LABEL,
-    LARGEST,
-    PREDICTED,
-    AnsweredImages,
-    AnswerTable,
-    in_words,
-    read_answer_table,
-    read_predictions,
-)
+from dnn.tested import LARGEST, PREDICTED, AnsweredImages, AnswerTable, in_words, read_answer_table, read_predictions
 from rccs.answers import CONFIDENCE
 from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
@@ -70,9 +61,10 @@ def _of_classifier(table: StrPath, test: StrPath, train: StrPath | None, partial
     learned = class_folders(existing_folder(train, "the training folder")) if train else []
     tested = read_predictions(table, test, partial=partial, classes=learned)
     labels, predicted = tested.answers.label.tolist(), tested.answers.predicted.tolist()
-    _check_known(tested, labels, f"the class of each image, in class folders or in the column {LABEL}")
+    _check_known(tested, labels, "the class of each image, in class folders or in the column label")
     _check_known(tested, predicted, f"a class for each image in the column {PREDICTED}")
-    known = {*labels, *tested.classes, *learned, *_folders(tested)}
+    by_folder = all(path.split("/", 1)[0] == label for path, label in zip(tested.paths, labels, strict=True))
+    known = {*labels, *tested.classes, *learned, *(class_folders(tested.root) if by_folder else ())}
     notes = (_TAKEN.format(tested.source.name), *unknown_classes(tested, known), *tested.notes)
     classes = (*tested.classes, *sorted({*known, *predicted} - {*tested.classes}))
     answers = tested.answers._replace(kind=CONFIDENCE)
@@ -86,13 +78,6 @@ def _check_known(tested: AnsweredImages, names: list[str], expected: str) -> Non
             f"Expected {expected}. Received none for {count(len(missing), 'image')} in {tested.source}: "
             f"{printable(some(missing, limit=2))}. Add what is missing."
         )
-
-
-def _folders(tested: AnsweredImages) -> list[str]:
-    """The class folders of the test folder, if the images' labels are those folders."""
-    labels = zip(tested.paths, tested.answers.label.tolist(), strict=True)
-    by_folder = all(path.split("/", 1)[0] == label for path, label in labels)
-    return class_folders(tested.root) if by_folder else []
 
 
 def unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[str, ...]:

@@ -143,9 +143,7 @@ def read_onnx(file: Path) -> ModelFacts:
         scaling, why = "none", WHOLE_NUMBERS
     channels, last = shape[3] if len(shape) == 4 else 1, _last_activation(graph)
     # A graph that was converted to half precision may still give float32 in the end.
-    is_half = graph.node[-1].op_type == "Cast" and any(
-        one.data_type == onnx.TensorProto.FLOAT16 for one in graph.initializer
-    )
+    is_half = graph.node[-1].op_type == "Cast" and 10 in {one.data_type for one in graph.initializer}  # FLOAT16
     precision = "float16" if is_half or "float16" in session.get_outputs()[0].type else "float32"
     return ModelFacts(runnable, height, width, channels, scaling, why, last, n_outputs, precision, {})
 
