@@ -17,7 +17,7 @@ from dnn.failure_prediction import likely_wrong
 from dnn.failures import checked, examples_for
 from dnn.held_out import HeldOut, held_out_of
 from dnn.model import AS_IN_THE_FILE, ONNX_SUFFIX, Dnn, DnnOptions, load_dnn, sized_for
-from dnn.predictions import LabelledImages, Pixels, Predictions, doubts, judge, predict, skipped_of
+from dnn.predictions import LabelledImages, Pixels, Predictions, doubts, judge, predict, skipped_of, undecided
 from dnn.targets import read_targets
 from dnn.tested import IMAGE, AnsweredImages, in_words
 from rccs.clusters import fingerprint
@@ -97,7 +97,7 @@ def retrain(
         common = _in_common(material, out, progress)
         data, tested = _training_data(material), material.test
         answers = _ask(material, tested, material.dnn.model, progress, "Testing the model")
-        before = _judged(material, tested, answers)
+        before, tied = _judged(material, tested, answers), undecided(material.dnn, answers)
         unfinished = out / CHECKPOINT_FILE, out / SECOND_CHECKPOINT_FILE
         tuning = fine_tune_twice(
             material.dnn, data, settings, threshold=material.threshold, progress=progress, on_epoch=on_epoch,
@@ -120,7 +120,7 @@ def retrain(
             more["trade_off"] = trade_off(answers.outputs, again.outputs, tested.labels[answers.indices])
             retrained = answer_together(material.dnn, retrained, share) if share else retrained
         compile_as_given(material.dnn, retrained)
-        facts = _facts(material, tuning, settings, data, answers.skipped, of_groups)
+        facts = _facts(material, tuning, settings, data, answers.skipped, (*tied, *of_groups))
         result = save_retraining(Retraining(**vars(compared), **facts, **more), retrained, out)
         remove_checkpoints(*unfinished)
         return result
@@ -262,7 +262,7 @@ def _unsafe_targets(
     unsafe: UnsafeSet, again: Sequence[UnsafeImage], training: LabelledImages, testing: LabelledImages,
     options: DnnOptions, labelling: Labelling,
 ) -> tuple[UnsafeSet, np.ndarray]:  # fmt: skip
-    """The targets of the unsafe images and of those learned again, shape (n_images, n_targets), float32."""
+    """The targets of the unsafe images and of those learned again, shape (n_images, n_targets), float64."""
     targets = read_targets(options.targets or "")  # there is one, or the training images would have none
     images, source = (*unsafe.images, *again), targets.table.source
     row_of = targets.rows_of(unsafe.improvement_root, [image.image for image in images])
@@ -350,7 +350,7 @@ def _mixed(original: Predictions, retrained: Predictions, share: float) -> Predi
 
 def _judged(material: _Material, images: LabelledImages, found: Predictions) -> AnsweredImages:
     judgement = judge(material.dnn, images, found, threshold=material.threshold)
-    return in_words(material.dnn.path, images, judgement)
+    return in_words(material.dnn.path, images, judgement, threshold=material.threshold)
 
 
 def _facts(

@@ -165,7 +165,7 @@ def _answers(case: Case, truth: np.ndarray, outputs: np.ndarray) -> Answers:
     """The DNN's answers to the test images, as `dnn.failures` writes them."""
     if case.regression:
         labels, predicted = (np.array([_numbers(row) for row in array]) for array in (truth, outputs))
-        return Answers(labels, predicted, errors_of(outputs, truth), ERROR)
+        return Answers(labels, predicted, errors_of(outputs, truth).astype(np.float32), ERROR)
     classes = np.array(case.classes)
     return Answers(classes[truth], classes[outputs.argmax(axis=1)], outputs.max(axis=1), CONFIDENCE)
 

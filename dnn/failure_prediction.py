@@ -21,8 +21,8 @@ from dnn.failures import examples_for
 from dnn.held_out import HeldOut
 from dnn.model import AS_IN_THE_FILE, DnnOptions, sized_for
 from dnn.model_process import load_apart, predict_apart
-from dnn.predictions import Predictions, judge
-from dnn.tested import AnsweredImages, class_columns, probabilities_in, read_answer_table
+from dnn.predictions import Predictions, check_spelling, judge, undecided
+from dnn.tested import KNOWN_COLUMNS, AnsweredImages, class_columns, probabilities_in, read_answer_table
 from support.entries import StrPath, path_of
 from support.errors import SAFEError
 from support.images import find_images
@@ -122,9 +122,8 @@ def predict_failures(
     what = "Running the model on test images"
     predictions = predict_apart(dnn, images.root, images.paths, progress=progress, what=what)
     wrong = ~judge(dnn, images, predictions).right
-    return FailurePrediction(
-        dnn.path, predictions.outputs, wrong, images.classes, functools.partial(predict_apart, dnn)
-    )
+    run, notes = functools.partial(predict_apart, dnn), undecided(dnn, predictions)
+    return FailurePrediction(dnn.path, predictions.outputs, wrong, images.classes, run, notes)
 
 
 def predict_failures_from_tables(
@@ -156,17 +155,19 @@ def predict_failures_from_tables(
     listing = find_images(improvement)
     cells = read_answer_table(path_of(table, "predictions for the improvement images as a CSV file"))
     columns = class_columns(cells, tested.classes)
-    if columns.keys() != set(tested.classes):
-        raise SAFEError(
-            f"Expected a column of probabilities for each class of {tested.source.name} "
-            f"({printable(some(tested.classes))}). Received in {cells.source}: {printable(some(columns)) or 'none'}. "
-            "Write both tables with the same classes."
-        )
-    names = [columns[name] for name in tested.classes]
-    used, _, notes = cells.images_in(listing.root, listing.paths, names, partial=True)
+    used, _, notes = cells.images_in(listing.root, listing.paths, [*columns.values()], partial=True)
     row_of = dict(used)
     missing = check_matched(cells.source, listing.root, listing.paths, row_of, partial=partial)
-    outputs = probabilities_in(cells, names, [*row_of.values()])
+    classes, outputs, uneven = probabilities_in(cells, columns, [*row_of.values()]) if columns else ((), None, [])
+    if outputs is None or {*classes} != {*tested.classes}:
+        check_spelling({*cells.header, *columns, *tested.classes} - KNOWN_COLUMNS, [tested.classes], cells.source)
+        raise SAFEError(
+            f"Expected a column of probabilities for each class of {tested.source.name} "
+            f"({printable(some(tested.classes))}). Received in {cells.source}: {printable(some(classes)) or 'none'}. "
+            "Write both tables with the same classes."
+        )
+    outputs = outputs[:, [classes.index(name) for name in tested.classes]]
+    notes += uneven
     if missing:
         of = count(len(listing.paths), "improvement image")
         notes.append(f"Without a row in {cells.source.name}: {len(missing):,} of {of}. They count as right.")

@@ -19,10 +19,10 @@ from dnn.given_answers import read_answers
 from dnn.held_out import HOLD_OUT, HoldOut, draw
 from dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from dnn.model_process import load_apart, predict_apart
-from dnn.predictions import LabelledImages, check_classes, doubts, judge, labelled_images
+from dnn.predictions import LabelledImages, check_classes, check_precision, doubts, judge, labelled_images, undecided
 from dnn.rounds import keep_round
 from dnn.targets import images_with_targets
-from dnn.tested import AnsweredImages, has_objects, in_words, predictions_text
+from dnn.tested import AnsweredImages, has_objects, in_words, predictions_text, rounded
 from rccs.answers import CONFIDENCE, ERROR
 from rccs.parameters import PARAMETERS_FILE
 from store.output_folder import check_own, save_files
@@ -151,10 +151,10 @@ def find_failures(
     held_out, images = images.taken(held).paths, images.taken(~held)
     found = predict_apart(dnn, images.root, images.paths, progress=progress)
     judgement = judge(dnn, images, found, threshold=options.threshold)
-    doubtful = doubts(dnn, judgement.accuracy, "the test images")
+    doubtful = (*undecided(dnn, found), *doubts(dnn, judgement.accuracy, "the test images"))
     images = dataclasses.replace(images, skipped=(*images.skipped, *found.skipped))
     notes = (*dnn.assumptions, *assumptions, *doubtful, *sentences)
-    given = in_words(dnn.path, images, judgement, notes=notes, held_out=held_out)
+    given = in_words(dnn.path, images, judgement, threshold=options.threshold, notes=notes, held_out=held_out)
     return keep_failures(given, out, options=options, hold_out=hold_out)
 
 
@@ -196,7 +196,7 @@ def keep_failures(
     answers, task = given.answers, task or given.task
     columns = (column.tolist() for column in (answers.label, answers.predicted, answers.score, given.right))
     failing = tuple(
-        Failure(f"{FAILURES}/{path}", path, label, predicted, round(score, 4))
+        Failure(f"{FAILURES}/{path}", path, label, predicted, rounded(score))
         for path, label, predicted, score, right in zip(given.paths, *columns, strict=True)
         if not right
     )
@@ -207,7 +207,7 @@ def keep_failures(
         )
     failures = Failures(
         given.root, given.source, task, given.known_classes, failing, len(given.paths),
-        threshold=options.threshold if task == "regression" else None, assumptions=given.notes,
+        threshold=options.threshold if task == "regression" else None, assumptions=given.notes + given.doubts,
         skipped=tuple(sorted(given.skipped)), held_out=len(given.held_out), group=hold_out.group if hold_out else (),
         rescale=options.rescale,
     )  # fmt: skip
@@ -252,6 +252,7 @@ def examples_for(
             f"Expected a column of targets for each of the model's {dnn.n_outputs} outputs. Received "
             f"{len(images.classes)} ({some(images.classes)}) in {options.targets}."
         )
+    check_precision(dnn.precision, images, options.threshold or 0)
     return images, (assumption,)
 
 

@@ -5,16 +5,15 @@ targets. Out: the same record that running a Keras model gives, so that nothing 
 """
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Collection
 
 import numpy as np
 
 from dnn.model import AS_IN_THE_FILE, DnnOptions
-from dnn.predictions import class_folders, judge_regression
+from dnn.predictions import check_precision, check_spelling, class_folders, judge_regression
 from dnn.targets import images_with_targets
-from dnn.tested import LABEL, PREDICTED, AnsweredImages, AnswerTable, in_words, read_answer_table, read_predictions
+from dnn.tested import LARGEST, PREDICTED, AnsweredImages, AnswerTable, in_words, read_answer_table, read_predictions
 from rccs.answers import CONFIDENCE
 from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
@@ -59,11 +58,13 @@ def read_answers(
 
 
 def _of_classifier(table: StrPath, test: StrPath, train: StrPath | None, partial: bool) -> AnsweredImages:
-    tested = read_predictions(table, test, partial=partial)
+    learned = class_folders(existing_folder(train, "the training folder")) if train else []
+    tested = read_predictions(table, test, partial=partial, classes=learned)
     labels, predicted = tested.answers.label.tolist(), tested.answers.predicted.tolist()
-    _check_known(tested, labels, f"the class of each image, in class folders or in the column {LABEL}")
+    _check_known(tested, labels, "the class of each image, in class folders or in the column label")
     _check_known(tested, predicted, f"a class for each image in the column {PREDICTED}")
-    known = {*labels, *tested.classes, *_folders(tested, train)}
+    by_folder = all(path.split("/", 1)[0] == label for path, label in zip(tested.paths, labels, strict=True))
+    known = {*labels, *tested.classes, *learned, *(class_folders(tested.root) if by_folder else ())}
     notes = (_TAKEN.format(tested.source.name), *unknown_classes(tested, known), *tested.notes)
     classes = (*tested.classes, *sorted({*known, *predicted} - {*tested.classes}))
     answers = tested.answers._replace(kind=CONFIDENCE)
@@ -79,25 +80,11 @@ def _check_known(tested: AnsweredImages, names: list[str], expected: str) -> Non
         )
 
 
-def _folders(tested: AnsweredImages, train: StrPath | None) -> list[str]:
-    """The class folders: of the training folder, and of the test folder if the images' labels are those folders."""
-    labels = zip(tested.paths, tested.answers.label.tolist(), strict=True)
-    by_folder = all(path.split("/", 1)[0] == label for path, label in labels)
-    found = class_folders(tested.root) if by_folder else []
-    return [*found, *(class_folders(existing_folder(train, "the training folder")) if train else ())]
-
-
 def unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[str, ...]:
-    """A sentence on predicted classes that are no labels; a SAFEError if they seem to be labels in another spelling."""
+    """A sentence on predicted classes that are no labels; a SAFEError if all are, or one is in another spelling."""
+    names = {*tested.answers.label.tolist(), *tested.answers.predicted.tolist()} - {""}
+    check_spelling(names | {*known}, [names, known], tested.source)
     unknown = Counter(name for name in tested.answers.predicted.tolist() if name and name not in known)
-    folded = {_spelt(name): name for name in known}
-    for name in unknown:
-        if same := folded.get(_spelt(name)):
-            raise SAFEError(
-                f"Expected predicted classes in the spelling of the labels, such as {printable(same)}. Received: "
-                f"{printable(name)} in {tested.source}. Use one spelling or, if these are two classes, add an empty "
-                f"class folder for {printable(name)} to the test folder."
-            )
     if unknown.total() == len(tested.paths):
         raise SAFEError(
             f"Expected predicted classes named as the labels ({printable(some(sorted(known)))}). Received: "
@@ -109,16 +96,12 @@ def unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[str
     return (f"Predicted in {tested.source.name}, but the class of no image: {of}{', …' if len(unknown) > 5 else ''}.",)
 
 
-def _spelt(name: str) -> str:
-    """A class in the spelling that others are compared in."""
-    return re.sub(r"[\W_]", "", name.casefold())
-
-
 # --- Regressions ------------------------------------------------------------------------------------------------
 
 
 def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> AnsweredImages:
     images, assumption = images_with_targets(test, options)
+    check_precision("float64", images, options.threshold or 0)
     cells = read_answer_table(path_of(table, "predictions as a CSV file"))
     names = _columns_of(cells, images.classes)
     used, held_out, notes = cells.images_in(images.root, images.paths, names, partial=options.partial)
@@ -134,7 +117,8 @@ def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> Answer
     missing = tuple(Skipped(path, f"no row in {cells.source.name}") for path in images.paths if path not in have_row)
     images = dataclasses.replace(images, skipped=(*images.skipped, *missing))
     notes = [_TAKEN.format(cells.source.name), assumption, *notes]
-    return in_words(cells.source, images, judgement, notes=tuple(notes), held_out=held_out)
+    more = {"notes": tuple(notes), "held_out": held_out}
+    return in_words(cells.source, images, judgement, threshold=options.threshold, **more)
 
 
 def _columns_of(cells: AnswerTable, targets: tuple[str, ...]) -> tuple[str, ...]:
@@ -151,7 +135,7 @@ def _columns_of(cells: AnswerTable, targets: tuple[str, ...]) -> tuple[str, ...]
 
 
 def _several_in_a_cell(cells: AnswerTable, rows: list[int], n_targets: int) -> np.ndarray:
-    """Values separated by spaces, as `failures` writes them: ndarray of shape (n_rows, n_targets), float32."""
+    """Values separated by spaces, as `failures` writes them: ndarray of shape (n_rows, n_targets), float64."""
     found = []
     for row in rows:
         text = cells.text(PREDICTED, row)
@@ -159,7 +143,7 @@ def _several_in_a_cell(cells: AnswerTable, rows: list[int], n_targets: int) -> n
             values = [float(number) for number in text.split()]
         except ValueError:
             values = []
-        if len(values) != n_targets or not np.isfinite(values).all():
+        if len(values) != n_targets or not (np.abs(values) < LARGEST).all():
             raise cells.fault(row, f"{count(n_targets, 'finite number')}, separated by spaces, under predicted", text)
         found.append(values)
-    return np.array(found, np.float32)
+    return np.array(found, np.float64)

@@ -5,6 +5,7 @@ it; a SAFEError if it is damaged, contains code, or would unpack to far more tha
 unless the engineer allows it. TensorFlow is imported only inside functions.
 """
 
+import builtins
 import json
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import numpy as np
 from support.errors import SAFEError
 from support.files import DAMAGED
 from support.quiet import quiet_stderr
+from support.text import printable, reason_of
 
 # Layers that contain or fetch code or another framework's model, and layers that read a file named by the model.
 _CODE = frozenset(
@@ -56,6 +58,8 @@ class ModelFacts:
     activation : str
         Of the last layer, "linear" if it has none.
     n_outputs : int
+    precision : str
+        The number format of the outputs, such as `float32`.
     compiled : dict
         `optimizer` and `loss` that a Keras model was compiled with, as Keras serialises them; empty if not compiled.
     """
@@ -68,6 +72,7 @@ class ModelFacts:
     why: str
     activation: str
     n_outputs: int
+    precision: str
     compiled: dict
 
 
@@ -133,22 +138,26 @@ def _check_weights(weights: Any, length: int) -> None:
 
 
 def _damaged(file: Path, error: Exception) -> SAFEError:
-    reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
     return SAFEError(
-        f"Expected a complete Keras model. Received: {file}, which cannot be read ({reason}). "
+        f"Expected a complete Keras model. Received: {file}, which cannot be read ({reason_of(error)}). "
         "Is it damaged, or written by another version of Keras? Save it again with model.save('model.keras')."
     )
 
 
 def refuse_code(file: Path, config: dict, trust: bool) -> None:
-    """Raise a SAFEError for a model that needs custom objects, or contains code and is not trusted."""
+    """Raise a SAFEError for a model that names functions of Python, needs custom objects, or has code and no trust."""
     custom: set[str] = set()
     code: set[str] = set()
     for part in _dicts({key: value for key, value in config.items() if key != "compile_config"}):
         name = part.get("class_name")
         if not isinstance(name, str):
             continue
-        module = part.get("module")
+        module, called = part.get("module"), part.get("config") if name == "function" else name
+        if module == "builtins" and isinstance(called, str) and hasattr(builtins, called):
+            raise SAFEError(
+                f"Expected a model made of Keras's own layers. Received: {file}, which names {printable(called)}, a "
+                "function of Python that can do harm. Do not use the file unless you know its author."
+            )
         if name in _CODE:
             code.add(name.strip("_"))
         elif _is_foreign(module) or ">" in str(part.get("registered_name") or ""):
@@ -233,8 +242,8 @@ def read_keras(file: Path, trust: bool) -> ModelFacts:
             f"Expected a model whose output is a row of numbers. Received: {file}, whose output is a dict. Rebuild it "
             "as keras.Model(model.inputs, model.outputs) and save that model."
         )
-    last = _last_activation(model.outputs[0]._keras_history.operation)
-    return ModelFacts(model, height, width, channels, *_find_scaling(model), last, int(output[1]), compiled)
+    last, precision = _last_activation(model.outputs[0]._keras_history.operation), str(model.outputs[0].dtype)
+    return ModelFacts(model, height, width, channels, *_find_scaling(model), last, int(output[1]), precision, compiled)
 
 
 def _input_size(model: Any) -> tuple[int | None, int | None, int]:

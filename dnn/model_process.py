@@ -29,7 +29,7 @@ from dnn.predictions import Predictions, predict
 from support.errors import SAFEError
 from support.images import MOST_MEMORY, Skipped
 from support.progress import Progress, no_progress
-from support.text import printable
+from support.text import reason_of
 
 MOST_SECONDS = 300  # for loading, or for a batch
 TICK = 0.2  # seconds between two looks whether to go on
@@ -264,11 +264,8 @@ def answering(pipe: Connection, file: str | os.PathLike, work: Callable[[Send], 
         except EOFError:
             raise
         except Exception as error:  # noqa: BLE001, the door: whatever a model does is a sentence
-            reason = printable(str(error).strip().split("\n")[0][:200])
-            text = (
-                f"Expected a model that can be run. Received: {file}, which fails ({type(error).__name__}: {reason})."
-            )
-            send("error", text)
+            reason = f"{type(error).__name__}: {reason_of(error)}"
+            send("error", f"Expected a model that can be run. Received: {file}, which fails ({reason}).")
 
 
 def _serve(pipe: Connection, file: str, options: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ onnx and onnxruntime are imported only inside the functions that need them (`req
 Source: ONNX 1.17, `docs/IR.md` (graphs, functions, external data).
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,11 +19,12 @@ import numpy as np
 from dnn.model_file import ModelFacts
 from support.errors import SAFEError
 from support.files import regular
-from support.text import printable, some
+from support.text import printable, reason_of, some
 
 IMAGENET = "imagenet"  # a scaling, see `dnn.model.SCALINGS`
 WHOLE_NUMBERS = "the model takes whole numbers"
 TRIAL_SIDE = 224  # of the image by which a model of any size is tried
+MOST_OPERATORS = 100_000
 _STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 _NUMBERS = {
     "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64, "tensor(uint8)": np.uint8,
@@ -73,7 +75,7 @@ class OnnxModel:
             return self._run(np.asarray(x))
         except _faults() as error:
             raise SAFEError(
-                f"The ONNX model could not be run on images of shape {tuple(x.shape)[1:]} ({_reason(error)})."
+                f"The ONNX model could not be run on images of shape {tuple(x.shape)[1:]} ({reason_of(error)})."
             ) from error
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
@@ -83,7 +85,7 @@ class OnnxModel:
         try:
             outputs = self._run(pixels)
         except _faults() as error:
-            raise ValueError(_reason(error)) from error
+            raise ValueError(reason_of(error)) from error
         if not np.isfinite(outputs).all():  # as of an average over no pixels
             raise ValueError("outputs that are no numbers")
         return outputs.shape
@@ -139,8 +141,11 @@ def read_onnx(file: Path) -> ModelFacts:
     scaling, why = _find_scaling(graph, name, weights, channels_first)
     if kind == "tensor(uint8)":
         scaling, why = "none", WHOLE_NUMBERS
-    channels = shape[3] if len(shape) == 4 else 1
-    return ModelFacts(runnable, height, width, channels, scaling, why, _last_activation(graph), n_outputs, {})
+    channels, last = shape[3] if len(shape) == 4 else 1, _last_activation(graph)
+    # A graph that was converted to half precision may still give float32 in the end.
+    is_half = graph.node[-1].op_type == "Cast" and 10 in {one.data_type for one in graph.initializer}  # FLOAT16
+    precision = "float16" if is_half or "float16" in session.get_outputs()[0].type else "float32"
+    return ModelFacts(runnable, height, width, channels, scaling, why, last, n_outputs, precision, {})
 
 
 def _session(file: Path, model: Any, onnxruntime: Any) -> tuple[Any, str, str]:
@@ -168,12 +173,25 @@ def _read(file: Path, onnx: Any) -> Any:
     try:
         model = onnx.load_model_from_string(regular(file).read_bytes())
         if model.functions:
+            if (number := _n_operators(model, onnx)) > MOST_OPERATORS:
+                raise ValueError(f"its functions call each other until there are {number:.0e} operators")
             model = onnx.inliner.inline_local_functions(model)
     except (OSError, ValueError, RuntimeError, DecodeError) as error:
         raise _damaged(file, error) from error
     if not model.graph.node:
         raise _damaged(file, ValueError("it has no graph"))
     return model
+
+
+def _n_operators(model: Any, onnx: Any) -> int:
+    """How many operators there are when functions have taken the place of their calls."""
+
+    def called(part: Any) -> list[tuple[str, str]]:
+        return [(one.domain, one.op_type) for one in _messages(part) if isinstance(one, onnx.NodeProto)]
+
+    calls = {(function.domain, function.name): called(function) for function in model.functions}
+    size = functools.cache(lambda key: 1 + sum(map(size, calls.get(key, ()))))
+    return sum(map(size, called(model.graph)))
 
 
 def _checked(model: Any, file: Path, onnx: Any) -> Any:
@@ -219,8 +237,8 @@ def _faults() -> tuple[type[Exception], ...]:
 
 def _damaged(file: Path, error: Exception) -> SAFEError:
     return SAFEError(
-        f"Expected a complete ONNX model. Received: {file}, which cannot be read ({_reason(error)}). Is it damaged, or "
-        "written for a newer onnxruntime?"
+        f"Expected a complete ONNX model. Received: {file}, which cannot be read ({reason_of(error)}). Is it damaged, "
+        "or written for a newer onnxruntime?"
     )
 
 
@@ -231,10 +249,6 @@ def _other_model(file: Path, expected: str) -> SAFEError:
 def _text(name: str | bytes) -> str:
     """A name in a graph, which protobuf gives as bytes if it is not valid UTF-8, as text that is safe to display."""
     return printable(name if isinstance(name, str) else name.decode("utf-8", "replace"))
-
-
-def _reason(error: Exception) -> str:
-    return printable(str(error).strip().split("\n")[0][:200]) or type(error).__name__
 
 
 # --- What the graph says ----------------------------------------------------------------------------------------

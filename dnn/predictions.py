@@ -9,8 +9,10 @@ TensorFlow is imported only inside the functions that need it.
 import dataclasses
 import math
 import os
+import re
+import unicodedata
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +26,16 @@ from support.errors import SAFEError
 from support.images import UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
 from support.progress import Progress, no_progress
 from support.run_folder import EXPORT_MARK
-from support.text import printable, some
+from support.tables import number_in
+from support.text import count, printable, some
 
 BATCH_SIZE = 128  # for inference, not for training
 CACHE_BYTES = 2**30
+FINER = 10  # times, at least, that the steps of a number format must be smaller than the threshold on an error
+BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}  # binary digits of a number
+UNDECIDED_OF = 10  # of so many images, a model may be undecided on one
+ALONE = 4  # images that a model is asked alone as well as in a batch
+ROUNDING = 0.02  # the share of the largest output by which two answers to an image may differ
 
 
 # --- The records ------------------------------------------------------------------------------------------------
@@ -45,7 +53,7 @@ class LabelledImages:
     classes : tuple of str
         Names of the outputs, in their order: class names or, for a regression, names of the targets.
     labels : ndarray of shape (n_images,), int
-        Index into `classes`. For a regression, shape (n_images, n_targets), float32.
+        Index into `classes`. For a regression, shape (n_images, n_targets), float64.
     skipped : tuple of Skipped
         Files that have no label or cannot be used.
     empty : tuple of str
@@ -96,8 +104,8 @@ class Judgement(NamedTuple):
     indices : ndarray of shape (n,), int64
         The readable images, as indices into `LabelledImages.paths`; entry i of the other arrays belongs to entry i.
     predicted : ndarray of shape (n,), int
-        Index of the class; for a regression, the outputs, shape (n, n_targets), float32.
-    score : ndarray of shape (n,), float32
+        Index of the class; for a regression, the outputs, shape (n, n_targets).
+    score : ndarray of shape (n,)
         Probability of that class; for a regression, the error (see `errors_of`).
     right : ndarray of shape (n,), bool
         Whether the prediction is correct.
@@ -136,7 +144,49 @@ def class_folders(folder: Path) -> list[str]:
             "Expected class folders whose names are text (UTF-8) and neither begin nor end with a space. "
             f"Received {printable(some(map(repr, odd)))} in {folder}. Rename {'it' if len(odd) == 1 else 'them'}."
         )
+    check_spelling(names, [names], folder)
     return names
+
+
+def check_spelling(names: Iterable[str], together: Iterable[Collection[str]], source: Path) -> None:
+    """Make sure that no class has two spellings.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Of classes, wherever they stand.
+    together : iterable of collections of str
+        Lists of classes. Names that stand together in one of them are of two classes if their difference can be seen.
+
+    Raises
+    ------
+    SAFEError
+        Two names look the same, or differ in upper case, blanks, hyphens or leading zeros and never stand together.
+    """
+    first: dict[str, str] = {}
+    for name in sorted(names):
+        other = first.setdefault(_spelt(name), name)
+        is_unseen = _looks(name) == _looks(other)
+        if other != name and (is_unseen or not any({name, other} <= {*those} for those in together)):
+            received = " and ".join(map(ascii if is_unseen else printable, (other, name)))
+            raise SAFEError(
+                f"Expected one spelling of each class. Received: {received} in {source}. Use one of them or, if these "
+                "are two classes, add an empty class folder for each to the test folder."
+            )
+
+
+def _looks(name: str) -> str:
+    """A name as it looks: without what cannot be seen."""
+    seen = "".join(letter for letter in unicodedata.normalize("NFC", name) if unicodedata.category(letter) != "Cf")
+    return " ".join(seen.split())
+
+
+def _spelt(name: str) -> str:
+    """A class in the spelling that others are compared in."""
+    looks = _looks(name)
+    if abs(number := number_in(looks)) < 2**53:  # above, it may be another one
+        return repr(number)
+    return re.sub(r"[\s_]|(?<=\w)-(?=\w)|(?<!\d)0+(?=\d)", "", unicodedata.normalize("NFKC", looks).casefold()) or looks
 
 
 def labelled_images(folder: StrPath, *, classes: Sequence[str] | None = None) -> LabelledImages:
@@ -167,6 +217,7 @@ def labelled_images(folder: StrPath, *, classes: Sequence[str] | None = None) ->
         )
     found = class_folders(listing.root)
     names = tuple(found if classes is None else classes)
+    check_spelling({*names, *found}, [names, found], listing.root)
     unknown = [name for name in found if name not in names and any(label == name for _, label in pairs)]
     if unknown:
         raise SAFEError(
@@ -209,6 +260,47 @@ def doubts(dnn: Dnn, accuracy: float, what: str) -> tuple[str, ...]:
         f"Doubtful: the model is right on {accuracy:.0%} of {what}, hardly better than guessing. Are its classes in "
         "a different order, or its pixels scaled in a different way (--rescale)?",
     )
+
+
+def check_precision(precision: str, images: LabelledImages, threshold: float) -> None:
+    """Make sure that numbers in a format can be as close to the targets of a regression as the threshold demands.
+
+    Raises
+    ------
+    SAFEError
+        The steps of their number format, at the largest target, are more than a `FINER`th of the threshold.
+    """
+    largest = np.abs(images.labels).max(initial=0)
+    step = 2.0 ** (np.frexp(largest)[1] - BITS[precision])
+    if step * FINER > threshold:
+        raise SAFEError(
+            f"Expected targets at which the steps of {precision}, the number format of the outputs, are at most a "
+            f"tenth of the threshold {threshold:g}. Received targets up to {largest:.12g}, where they are {step:g}. "
+            "Subtract a constant from the targets, such as their mean, and train the model with that."
+        )
+
+
+def is_decided(probabilities: np.ndarray) -> np.ndarray:
+    """Whether one class of each row is the likeliest, not several or none: ndarray of shape (n_rows,), bool."""
+    return (probabilities == probabilities.max(axis=1, keepdims=True)).sum(axis=1) == 1
+
+
+def undecided(dnn: Dnn, found: Predictions) -> tuple[str, ...]:
+    """A sentence on images for which a classifier has several largest outputs; empty if there are none.
+
+    Raises
+    ------
+    SAFEError
+        There are more than one of `UNDECIDED_OF`.
+    """
+    tied = 0 if dnn.task == "regression" else int((~is_decided(found.outputs)).sum())
+    text = f"several classes have the largest output for {tied:,} of {count(len(found.outputs), 'image')}"
+    if tied * UNDECIDED_OF > len(found.outputs):
+        raise SAFEError(
+            f"Expected a model that decides on a class. Received: {dnn.path}, where {text}. Is it trained, and are its "
+            "pixels scaled as in training (--rescale)?"
+        )
+    return (f"Undecided: {text}; the first counts.",) if tied else ()
 
 
 # --- Running ----------------------------------------------------------------------------------------------------
@@ -360,18 +452,41 @@ def run_model(
         Indices of the images.
     what : str
         Description of the step, for `progress`.
+
+    Raises
+    ------
+    SAFEError
+        An answer depends on the other images in the batch.
     """
     indices, outputs = [np.empty(0, np.int64)], [np.empty((0, dnn.n_classes or dnn.n_outputs), np.float32)]
     done = 0
     progress(what, 0, len(order))
     for inputs, kept in batches(dnn, pixels, order, BATCH_SIZE):
         if len(kept):
-            raw = np.asarray(model.predict_on_batch(inputs), np.float32)
-            outputs.append(as_probabilities(raw, dnn.task, dnn.activation))
+            given = _asked(dnn, model, inputs)
+            if len(outputs) == 1:
+                _check_alone(dnn, model, inputs, given)
+            outputs.append(given)
             indices.append(kept.numpy())
         done = min(done + BATCH_SIZE, len(order))
         progress(what, done, len(order))
     return Predictions(np.concatenate(indices), np.concatenate(outputs))
+
+
+def _asked(dnn: Dnn, model: Any, inputs: Any) -> np.ndarray:
+    return as_probabilities(np.asarray(model.predict_on_batch(inputs), np.float32), dnn.task, dnn.activation)
+
+
+def _check_alone(dnn: Dnn, model: Any, inputs: Any, outputs: np.ndarray) -> None:
+    """Make sure that a model gives the same for an image alone as in a batch."""
+    for i in range(0, len(outputs), -(-len(outputs) // ALONE)):
+        alone = _asked(dnn, model, inputs[i : i + 1])
+        if (np.abs(alone - outputs[i]) > ROUNDING * np.abs(outputs).max()).any():
+            raise SAFEError(
+                f"Expected a model whose answer to an image does not depend on others. Received: {dnn.path}, which "
+                "answers otherwise to an image alone than in a batch. Is a layer in training mode, or a softmax along "
+                "the batch?"
+            )
 
 
 def as_probabilities(outputs: np.ndarray, task: str, activation: str) -> np.ndarray:
@@ -442,8 +557,12 @@ def judge_regression(
     if threshold is None:
         raise ValueError("expected a threshold on the error of a regression")
     error = errors_of(outputs, images.labels[indices])
-    # An error of NaN is not correct.
-    return Judgement(indices, outputs, error, error <= threshold)
+    return Judgement(indices, outputs, error, is_small(error, images.labels, threshold))
+
+
+def is_small(error: np.ndarray, targets: np.ndarray, threshold: float) -> np.ndarray:
+    """Whether each error is at most the threshold, by which 0.4 and 0.3 differ by 0.1; NaN is not."""
+    return error <= threshold + 4 * np.spacing(np.abs(targets).max(initial=0))
 
 
 def errors_of(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -454,10 +573,10 @@ def errors_of(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    outputs, targets : ndarray of shape (n_images, n_targets), float32
+    outputs, targets : ndarray of shape (n_images, n_targets), float
 
     Returns
     -------
-    ndarray of shape (n_images,), float32
+    ndarray of shape (n_images,), float64
     """
-    return np.sqrt(np.mean((outputs - targets) ** 2, axis=1))
+    return np.sqrt(np.mean((np.asarray(outputs, np.float64) - targets) ** 2, axis=1))

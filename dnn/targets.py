@@ -25,7 +25,7 @@ class Targets(NamedTuple):
     table : AnswerTable
     names : tuple of str
         The numeric columns, in the order of the model's outputs.
-    rows : ndarray of shape (n_rows, n_targets), float32
+    rows : ndarray of shape (n_rows, n_targets), float64
         The targets in each row.
     """
 

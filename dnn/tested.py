@@ -9,14 +9,14 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dnn.predictions import Judgement, LabelledImages, class_folders
+from dnn.predictions import Judgement, LabelledImages, check_spelling, class_folders, errors_of, is_decided
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from rccs.rounds import tested_by
 from support.entries import StrPath, existing_folder, path_of
@@ -35,6 +35,9 @@ KNOWN_COLUMNS = frozenset({IMAGE, LABEL, PREDICTED, RIGHT, CONFIDENCE, ERROR, HE
 _OF_CLASS = re.compile(r"p\((.*)\)", re.DOTALL)
 TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
 ONE = 1.0001  # a probability of 1, as the rounding of another program may leave it
+LARGEST = 1e38  # a number in single precision, in which scores are kept
+SUM_OFF = 0.01  # by which the probabilities of a row may miss 1, rounded as they are
+CLOSE = 100  # times, at least, that numbers of a regression are more exact than the threshold
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,14 @@ class AnsweredImages:
         return float(self.right.mean()) if len(self.right) else 0.0
 
     @property
+    def doubts(self) -> tuple[str, ...]:
+        """A sentence if the DNN gives the same answer to images of several classes; otherwise empty."""
+        answers = {*self.answers.predicted.tolist()}
+        if len(answers) != 1 or len({*self.answers.label.tolist()}) < 2:
+            return ()
+        return (f"Doubtful: the answer is {printable(*answers)} for all of {count(len(self.paths), 'image')}.",)
+
+    @property
     def one_sided(self) -> str:
         """A sentence if all images are right or all are wrong; otherwise empty."""
         if not self.right.all() and self.right.any():
@@ -133,21 +144,47 @@ class AnsweredImages:
         return Answers(*columns, answers.kind, answers.detector).taken(rows)
 
 
-def in_words(source: Path, images: LabelledImages, judgement: Judgement, **more: Any) -> AnsweredImages:
-    """Answers that a DNN gave to labelled images, as a table says them; `more` as of `AnsweredImages`."""
+def in_words(
+    source: Path, images: LabelledImages, judgement: Judgement, *, threshold: float | None = None, **more: Any
+) -> AnsweredImages:
+    """Answers that a DNN gave to labelled images, as a table says them; `more` as of `AnsweredImages`.
+
+    Numbers of a regression have as many digits as it takes to judge them by the threshold again.
+    """
     indices, predicted, score, right = judgement
-    label, said = (np.array([_described(images, one) for one in of], str) for of in (images.labels[indices], predicted))
-    answers = Answers(label, said, np.asarray(score, np.float32), ERROR if images.labels.ndim == 2 else CONFIDENCE)
+    labels, kind = images.labels[indices], CONFIDENCE
+    if threshold is None or labels.ndim == 1:
+        label, answered = (np.array(images.classes, str)[of] for of in (labels, predicted))
+    else:
+        kind, close = ERROR, np.full(len(score), threshold / CLOSE)
+        label = _numbers(labels, close)
+        answered = _numbers(predicted, np.minimum(close, np.abs(score - threshold)))  # on the same side of it
+    answers = Answers(label, answered, np.asarray(score, np.float32), kind)
     paths = tuple(images.paths[i] for i in indices.tolist())
     more |= {"skipped": images.skipped, "known_classes": images.classes}
     return AnsweredImages(source, images.root, paths, answers, right, **more)
 
 
-def _described(images: LabelledImages, value: np.ndarray | np.integer) -> str:
-    """A label or prediction as text: the name of the class or, for a regression, the numbers."""
-    if isinstance(value, np.ndarray):
-        return " ".join(f"{number:.6g}" for number in value)
-    return images.classes[int(value)]
+def _numbers(values: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """The numbers of each image, separated by spaces, with six digits or more: ndarray of shape (n_images,), str.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_images, n_numbers)
+    within : ndarray of shape (n_images,)
+        The error that there may be when they are read again.
+    """
+    texts, rows = np.full(len(values), "", object), np.arange(len(values))
+    for digits in (6, 9, 12, 17):
+        texts[rows] = [" ".join(f"{number:.{digits}g}" for number in row) for row in values[rows].tolist()]
+        read = np.array([text.split() for text in texts[rows]], np.float64).reshape(-1, values.shape[1])
+        rows = rows[errors_of(read, values[rows]) > within[rows]]
+    return texts.astype(str)
+
+
+def rounded(score: float) -> float:
+    """A score as tables have it: with four decimals, or as many as it takes not to be 0."""
+    return round(score, 4) or float(f"{score:.4g}")
 
 
 # --- A table of answers, whatever framework ran the DNN ---------------------------------------------------------
@@ -157,14 +194,14 @@ class AnswerTable(Table):
     """A table with the column `image`."""
 
     def numbers(self, names: Sequence[str], rows: Sequence[int], what: str, *, most: float = math.inf) -> np.ndarray:
-        """Columns as numbers: ndarray of shape (n_rows, n_names), float32.
+        """Columns as numbers: ndarray of shape (n_rows, n_names), float64.
 
         Parameters
         ----------
         what : str
             What is expected, for the error message.
         most : float
-            Numbers must be finite; if this is given, also at least 0 and at most this.
+            Numbers must be smaller than `LARGEST`; if this is given, also at least 0 and at most this.
 
         Raises
         ------
@@ -172,12 +209,12 @@ class AnswerTable(Table):
             A number is missing or out of range.
         """
         values = np.array([[self.number(name, row) for name in names] for row in rows], np.float64)
-        fine = np.isfinite(values) & ((most == math.inf) | ((values >= 0) & (values <= most)))
+        fine = (np.abs(values) < LARGEST) & ((most == math.inf) | ((values >= 0) & (values <= most)))
         if not fine.all():
             at, column = np.argwhere(~fine)[0].tolist()
             received = self.text(names[column], rows[at]) or "nothing"
             raise self.fault(rows[at], f"{what} under {names[column]}", received)
-        return values.astype(np.float32).reshape(len(rows), len(names))
+        return values.reshape(len(rows), len(names))
 
     def images_in(
         self, root: Path, images: Sequence[str], agreeing: Collection[str], *, partial: bool
@@ -253,7 +290,8 @@ def read_answer_table(source: Path) -> AnswerTable:
         The file cannot be read or is not such a table.
     """
     table = AnswerTable(**vars(read_table(source, "predictions")))
-    if IMAGE not in table.header:
+    odd = {name.lower() for name in table.header if name != name.lower()} & {IMAGE, LABEL, PREDICTED}
+    if IMAGE not in table.header or odd:
         raise missing_columns(source, table.header)
     return table
 
@@ -276,9 +314,53 @@ def class_columns(table: AnswerTable, classes: Collection[str]) -> dict[str, str
     return marked or {name: name for name in table.header if name in classes and name not in KNOWN_COLUMNS}
 
 
-def is_decided(probabilities: np.ndarray) -> np.ndarray:
-    """Whether one class of each row is the likeliest, not several or none: ndarray of shape (n_rows,), bool."""
-    return (probabilities == probabilities.max(axis=1, keepdims=True)).sum(axis=1) == 1
+def probabilities_in(
+    cells: AnswerTable, columns: Mapping[str, str], rows: Sequence[int]
+) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
+    """The probabilities of classes, also of those that no image has: a column without `p()` that makes all sums 1.
+
+    Parameters
+    ----------
+    columns : mapping of str to str
+        As of `class_columns`.
+
+    Returns
+    -------
+    classes : tuple of str
+        In the order of the columns.
+    probabilities : ndarray of shape (n_rows, n_classes), float32
+    notes : list of str
+        A sentence if they do not sum to 1.
+
+    Raises
+    ------
+    SAFEError
+        One is missing or not from 0 to 1, or a further column may be a class or not.
+    """
+    read = cells.numbers([*columns.values()], rows, "a probability from 0 to 1 (such as of a softmax)", most=ONE)
+    found = dict(zip(columns, read.T, strict=True))
+    if not _is_whole(found) and [*columns] == [*columns.values()]:
+        others = [name for name in cells.header if name and name not in {*KNOWN_COLUMNS, *found}]
+        numbers = {name: np.array([cells.number(name, row) for row in rows]) for name in others}
+        shares = {name: column for name, column in numbers.items() if ((column >= 0) & (column <= ONE)).all()}
+        with_more = (found | more for more in (shares, *({name: shares[name]} for name in shares)))
+        found = next(filter(_is_whole, with_more), found)
+        if shares and not _is_whole(found) and read.sum(axis=1).max() <= 1 + SUM_OFF:
+            raise SAFEError(
+                f"Expected probabilities of all classes, which sum to 1 in each row. Received those of "
+                f"{printable(some(columns))} in {cells.source}, and {printable(some(shares))}, which may be others. "
+                f"Name the columns of classes p(class), such as {printable(class_column(next(iter(columns))))}."
+            )
+        found = {name: found[name] for name in cells.header if name in found}
+    off = (
+        f"The probabilities in a row of {cells.source.name} do not sum to 1: is a class missing, or are they sigmoids?"
+    )
+    probabilities = np.minimum(np.column_stack([*found.values()]), 1).astype(np.float32)
+    return tuple(found), probabilities, [] if _is_whole(found) else [off]
+
+
+def _is_whole(found: Mapping[str, np.ndarray]) -> bool:
+    return bool((np.abs(sum(found.values()) - 1) <= SUM_OFF).all())
 
 
 def class_column(name: str) -> str:
@@ -301,7 +383,7 @@ def predictions_text(given: AnsweredImages) -> str:
     more = [[]] * len(given.paths) if shares is None else [[f"{p:.6g}" for p in row] for row in shares.tolist()]
     known = (answers.label.tolist(), answers.predicted.tolist(), answers.score.tolist(), given.right.tolist(), more)
     rows = [
-        [path, label, predicted, round(score, 4), "true" if is_right else "false", *("false" for _ in extra), *further]
+        [path, label, predicted, rounded(score), "true" if is_right else "false", *("false" for _ in extra), *further]
         for path, label, predicted, score, is_right, further in zip(given.paths, *known, strict=True)
     ]
     rows += [[path, "", "", "", "", "true", *("" for _ in given.classes)] for path in sorted(given.held_out)]
@@ -347,7 +429,9 @@ def find_predictions(image_root: Path) -> tuple[Path, Path] | None:
     return (table, tested) if tested and table.is_file() else None
 
 
-def read_predictions(table: StrPath, tested: StrPath, *, partial: bool = False) -> AnsweredImages:
+def read_predictions(
+    table: StrPath, tested: StrPath, *, partial: bool = False, classes: Collection[str] = ()
+) -> AnsweredImages:
     """Read a DNN's answers to its test set.
 
     The table has the column `image`, see `AnswerTable.images_in` for the names; `predicted`; `label`, by default the
@@ -365,22 +449,29 @@ def read_predictions(table: StrPath, tested: StrPath, *, partial: bool = False) 
         The folder of test images.
     partial : bool
         As for `AnswerTable.images_in`.
+    classes : collection of str
+        Those that the network has learned, if they are known.
 
     Raises
     ------
     SAFEError
-        The folder is gone, the file is not such a table, or its rows contradict themselves or each other.
+        The folder is gone, the file is not such a table, or its rows contradict themselves, each other or the class
+        folders.
     """
     source = path_of(table, "predictions as a CSV file")
     root = existing_folder(tested, f"the folder of the test images that {source.name} is about").resolve()
     cells = read_answer_table(source)
     listing = find_images(root)
     images = listing.paths
-    agreeing = (LABEL, PREDICTED, RIGHT) if PREDICTED in cells.header else cells.header  # with all probabilities
+    names = {*KNOWN_COLUMNS, *_folders(root), *classes, *cells.texts(LABEL), *cells.texts(PREDICTED)}
+    if PREDICTED not in cells.header:  # any column may have the probabilities of a class
+        names |= {*cells.header}
+    agreeing = [name for name in cells.header if name in names or _OF_CLASS.fullmatch(name)]
     used, held_out, notes = cells.images_in(root, images, agreeing, partial=partial)
     kind = ERROR if ERROR in cells.header else CONFIDENCE
-    rows = _Rows(cells, used, class_folders(root) if LABEL not in cells.header else ())
     detector = root.name == OBJECTS and has_objects(root.parent)
+    rows = _Rows(cells, used, root, classes)
+    notes += rows.notes if detector or kind == ERROR else [*rows.notes, *rows.contrary()]
     answers = Answers(np.array(rows.labels, str), np.array(rows.predicted, str), rows.scores(kind), kind, detector)
     right = np.array([rows.right(i, kind) for i in range(len(used))], bool)
     if len(used) + len(held_out) < len(images):
@@ -396,15 +487,8 @@ def read_predictions(table: StrPath, tested: StrPath, *, partial: bool = False) 
     )  # fmt: skip
 
 
-def probabilities_in(cells: AnswerTable, columns: Sequence[str], rows: Sequence[int]) -> np.ndarray:
-    """Columns of probabilities: ndarray of shape (n_rows, n_columns), float32.
-
-    Raises
-    ------
-    SAFEError
-        One is missing or not from 0 to 1.
-    """
-    return np.minimum(cells.numbers(columns, rows, "a probability from 0 to 1 (such as of a softmax)", most=ONE), 1)
+def _folders(root: Path) -> set[str]:
+    return {entry.name for entry in root.iterdir()}
 
 
 class _Rows:
@@ -413,26 +497,33 @@ class _Rows:
     Parameters
     ----------
     used : sequence of (path, row)
-    folders : sequence of str
-        The class folders, if labels are those of the folders.
+    root : Path
+        The folder of the images; without a column of labels, these are the class folders in it.
+    learned : collection of str
+        Further classes, of which there may be columns.
 
     Raises
     ------
     SAFEError
-        There are neither predictions nor probabilities of every class, or a probability is invalid.
+        There are neither predictions nor probabilities of every class, a class has two spellings, or a probability is
+        invalid or contradicts the prediction.
     """
 
-    def __init__(self, cells: AnswerTable, used: Sequence[tuple[str, int]], folders: Sequence[str]):
+    def __init__(self, cells: AnswerTable, used: Sequence[tuple[str, int]], root: Path, learned: Collection[str]):
         self._cells = cells
         self._at = [row for _, row in used]
-        self.labels = self._texts(LABEL)
-        if LABEL not in cells.header:
-            self.labels = [path.split("/", 1)[0] if "/" in path else "" for path, _ in used]
+        self._folders = [path.split("/", 1)[0] if "/" in path else "" for path, _ in used]
+        self.labels = self._texts(LABEL) if LABEL in cells.header else self._folders
         self.predicted = self._texts(PREDICTED)
-        labels = {*self.labels, *folders} - {""}
-        columns = class_columns(cells, {*labels, *self.predicted} - {""})
+        labels = {*self.labels, *(() if LABEL in cells.header else class_folders(root))} - {""}
+        columns = class_columns(cells, {*labels, *learned, *self.predicted} - {""})
         missing = sorted(labels - columns.keys())
         given = PREDICTED in cells.header or RIGHT in cells.header
+        self._names = {*labels, *self.predicted, *columns} - {""}
+        if ERROR not in cells.header:
+            others = {*cells.header} - KNOWN_COLUMNS if missing and not given else ()
+            together = (_folders(root), learned, columns, labels & {*self.predicted})
+            check_spelling({*self._names, *learned, *others}, together, cells.source)
         if not columns and not given:
             raise missing_columns(cells.source, cells.header)
         if missing and not given:
@@ -440,11 +531,14 @@ class _Rows:
                 "Expected the column predicted, or a column of probabilities for each class. Received none for "
                 f"{printable(some(missing))} in {cells.source}. Add what is missing."
             )
-        self.classes = () if missing else tuple(columns)
-        self.probabilities = None
-        if self.classes:
-            self.probabilities = probabilities_in(cells, [*columns.values()], self._at)
-            if PREDICTED not in cells.header:
+        self.classes: tuple[str, ...] = ()
+        self.probabilities: np.ndarray | None = None
+        self.notes: list[str] = []
+        if columns and not missing:
+            self.classes, self.probabilities, self.notes = probabilities_in(cells, columns, self._at)
+            if PREDICTED in cells.header:
+                self._check_predicted(self.probabilities)
+            else:
                 self._check_largest(self.probabilities)
                 self.predicted = [self.classes[i] for i in self.probabilities.argmax(axis=1).tolist()]
 
@@ -455,6 +549,26 @@ class _Rows:
             received = f"{some([f'{p:g}' for p in probabilities[tied[0]].tolist()])}; undecided: lines {lines}"
             expected = "one probability above the others, or the class in a column predicted,"
             raise self._cells.fault(self._at[tied[0]], expected, received)
+
+    def _check_predicted(self, probabilities: np.ndarray) -> None:
+        """Make sure that the class that is predicted has the largest probability, or one of the largest."""
+        for i, (name, row) in enumerate(zip(self.predicted, probabilities.tolist(), strict=True)):
+            of_class = dict(zip(self.classes, row, strict=True))
+            best = max(of_class, key=of_class.__getitem__)
+            if name and of_class.get(name, 0) < of_class[best] + 1 - ONE:
+                received = f"{name} with {of_class.get(name, 0):g}, and {best} with {of_class[best]:g}"
+                expected = "the likeliest class under predicted, or no probabilities if it is found in another way,"
+                raise self._cells.fault(self._at[i], expected, received)
+
+    def contrary(self) -> list[str]:
+        """A sentence on labels that contradict the class folders; a SAFEError if all do."""
+        pairs = zip(self._folders, self.labels, strict=True)
+        rows = [i for i, (folder, label) in enumerate(pairs) if folder in self._names and label not in ("", folder)]
+        if rows and len(rows) == len(self.labels):
+            expected = f"the class folder, {self._folders[rows[0]]}, under {LABEL}, here or in another row"
+            raise self._cells.fault(self._at[rows[0]], expected, self.labels[rows[0]])
+        which = f"{len(rows):,} of {count(len(self.labels), 'image')}"
+        return [f"{LABEL} in {self._cells.source.name} is not the class folder of {which}; it counts."] if rows else []
 
     def _texts(self, column: str) -> list[str]:
         texts = self._cells.texts(column)

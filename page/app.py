@@ -40,11 +40,11 @@ from page.serving.list_page import ADDRESS, ListPage
 from page.serving.mounts import Mounts, Resting
 from page.unsafe.tab import UnsafeTab
 from pipeline.reporting.markup import filled
-from rccs.gifs import GIF_FOLDER
 from store.entries import LONGEST_ENGINEER
 from support.entries import existing_folder, path_of
 from support.errors import SAFEError
 from support.files import prepare_folder
+from support.run_folder import GIF_FOLDER
 from support.text import printable
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

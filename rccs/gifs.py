@@ -24,9 +24,8 @@ from support.errors import SAFEError
 from support.files import prepare_folder, replacing
 from support.images import UNREADABLE, thumbnail
 from support.progress import Progress, no_progress
+from support.run_folder import GIF_FOLDER
 from support.text import printable
-
-GIF_FOLDER = "gifs"
 
 FRAME_MILLISECONDS = 500
 DRAWING_VERSION = 3  # increase it when frames look different, so that older GIFs are drawn again

@@ -20,11 +20,12 @@ from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps
 from support.entries import StrPath, path_of
 from support.errors import SAFEError
 from support.files import put_back, regular
-from support.run_folder import EXPORT_MARK, FAILURES, FAILURES_MARK, OBJECTS
+from support.run_folder import EXPORT_MARK, FAILURES, FAILURES_MARK, GIF_FOLDER, OBJECTS
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 )  # no .gif, or SAFE would read its own GIFs
+OTHER_SUFFIXES = frozenset({".gif", ".jfif", ".jpe", ".jp2", ".heic", ".heif", ".avif", ".tga"})
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 
 MAX_PIXELS = 89_478_485
@@ -126,6 +127,9 @@ def _walk(root: Path) -> ImageListing:
         for name in names:
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
                 found.append(_relative(Path(folder, name), root))
+            elif Path(name).suffix.lower() in OTHER_SUFFIXES and not name.startswith(".") and place.name != GIF_FOLDER:
+                reason = f"{Path(name).suffix.lower()[1:]} is not read; convert it to PNG"
+                skipped.append(Skipped(_relative(Path(folder, name), root), reason))
     return _only_usable(root, found, skipped)
 
 

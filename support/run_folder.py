@@ -12,6 +12,7 @@ OBJECTS, OBJECTS_FILE = "objects", "objects.csv"
 FAILURES_FILE = "failures.csv"
 ACCURACY_FILE = "accuracy.json"
 PREDICTIONS_FILE = "predictions.csv"
+GIF_FOLDER = "gifs"
 TABLES_OF_FAILURES = (FAILURES_FILE, PREDICTIONS_FILE, OBJECTS_FILE)
 ROUNDS_FOLDER = "rounds"
 """Failures that were collected before (see `rccs/rounds.py`)."""

@@ -2,6 +2,7 @@
 
 import math
 import re
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,6 +23,12 @@ def display_name(path: str, *, longest: int = DISPLAY_LENGTH) -> str:
 def printable(path: str) -> str:
     """A path as text that is safe to display, even if it is not valid Unicode or contains control characters."""
     return _CONTROLS.sub("\ufffd", path.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of an error, without the path of a temporary file, or what kind of error it is."""
+    line = re.sub(rf"{re.escape(tempfile.gettempdir())}/tmp[^\s'\",)]*", "a temporary file", str(error).strip())
+    return printable(line.split("\n")[0][:200]) or type(error).__name__
 
 
 def count(n: int, noun: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from dnn.given_answers import read_answers
 from dnn.held_out import held_out_of
 from dnn.model import AS_IN_THE_FILE, DnnOptions
+from dnn.predictions import check_spelling
 from dnn.tested import AnsweredImages
 from rccs.clusters import fingerprint
 from rccs.review.review import load_review
@@ -56,6 +57,7 @@ def compare_answers(
         if first.source.resolve() == second.source.resolve():
             raise SAFEError(f"Expected the tables of two networks. Received the same file twice: {first.source}.")
         classes = tuple(dict.fromkeys((*first.known_classes, *second.known_classes)))
+        check_spelling(classes, (first.known_classes, second.known_classes), second.source)
         both = [dataclasses.replace(given, known_classes=classes) for given in aligned(first, second)]
         runs = present_runs(out)
         review = load_review(out) if CLUSTERS in runs else None

@@ -45,7 +45,7 @@ class TrainingData(NamedTuple):
     Attributes
     ----------
     pixels : Pixels
-    labels : ndarray of shape (n_images,), int, or (n_images, n_targets), float32
+    labels : ndarray of shape (n_images,), int, or (n_images, n_targets), float64
     groups : ndarray of shape (n_images,), int
         Group of an unsafe image, where all groups have the same total weight; `TRAINING` for a training image,
         `UNLABELLED` for one whose label is not known.
@@ -113,7 +113,7 @@ def hold_out(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.n
 
     Parameters
     ----------
-    labels : ndarray of shape (n_images,), int, or (n_images, n_targets), float32
+    labels : ndarray of shape (n_images,), int, or (n_images, n_targets), float64
         A regression has no classes: the share is of all images.
 
     Returns
@@ -290,7 +290,7 @@ def soft_targets(
 
     Parameters
     ----------
-    labels : ndarray of shape (n_images,), int, or (n_images, n_targets), float32
+    labels : ndarray of shape (n_images,), int, or (n_images, n_targets), float64
     indices, outputs, right
         The readable images: their indices, the original model's outputs, and whether these are correct.
     keep : ndarray of shape (n_images,), float

@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from dnn.predictions import check_spelling
 from rccs.unsafe_set import (
     LABEL,
     UNSAFE_SET_FILE,
@@ -170,6 +171,7 @@ def check_labels(unsafe: UnsafeSet, classes: Sequence[str]) -> None:
             f"{len(missing)}: {some(missing)}. Label them, or retrain with the labelled images only (--only-labelled)."
         )
     wrong = Counter(image.label for image in unsafe.images if image.label not in classes)
+    check_spelling({*wrong, *classes}, [classes], Path(UNSAFE_SET_FILE))
     if wrong:
         raise SAFEError(
             f"Expected labels that are classes ({some(classes)}). Received: {some(list(wrong))}, "

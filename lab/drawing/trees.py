@@ -24,12 +24,11 @@ from lab.casestudies.signs.detector import Found, detect, train_detector
 from lab.drawing.method import COLOURS, ROOT, STYLE
 from lab.drawing.walkthrough import made, parser_of, rows_of, run_commands, spots_table
 from rccs.answers import NOTHING
-from rccs.gifs import GIF_FOLDER
 from rccs.parameters import PARAMETERS_FILE
 from rccs.spots.rates import RATES_FILE
 from support.errors import SAFEError
 from support.files import prepare_folder, replacing, write_text
-from support.run_folder import OBJECTS_FILE
+from support.run_folder import GIF_FOLDER, OBJECTS_FILE
 
 PAGE = ROOT / "docs" / "walkthroughs" / "trees.md"
 PICTURE = PAGE.with_suffix(".jpg")

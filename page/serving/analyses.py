@@ -18,7 +18,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pipeline.reporting.export import EXPORT_FOLDER
-from rccs.gifs import GIF_FOLDER
 from store.database import DATABASE_FILE, changing, reading
 from store.entries import append, last_entry
 from store.output_folder import LOCK_FILE, WORK_FILE, claim, working, writing
@@ -26,7 +25,7 @@ from store.runs import RUNS_FOLDER
 from support.entries import quoted
 from support.errors import SAFEError
 from support.files import new_folder, prepare_folder
-from support.run_folder import FAILURES, FAILURES_FILE, OBJECTS, ROUNDS_FOLDER
+from support.run_folder import FAILURES, FAILURES_FILE, GIF_FOLDER, OBJECTS, ROUNDS_FOLDER
 from support.text import printable
 from training.result import MODELS_FOLDER
 

@@ -1,16 +1,18 @@
+import contextlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dnn.failures import find_failures, load_failures
-from dnn.model import DnnOptions
-from dnn.predictions import labelled_images
+from dnn.model import DnnOptions, load_dnn
+from dnn.predictions import LabelledImages, Predictions, check_precision, labelled_images, undecided
 from support import files
 from support.errors import SAFEError
 from support.images import find_images
 from tests.helpers.places import names_in, rows_in
-from tests.helpers.small_models import brightness_model, colour_model, draw_colour, draw_set, saved
+from tests.helpers.small_models import SIDE, brightness_model, colour_model, draw_colour, draw_set, saved
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,33 @@ def test_a_model_that_hardly_guesses_raises_doubts(model, tmp_path):
     )
 
 
+def model_of(last, path):
+    """A model whose last layers are these."""
+    import keras
+
+    layers = keras.layers
+    parts = [keras.Input((SIDE, SIDE, 3)), layers.Rescaling(1 / 255), layers.Flatten(), *last(layers)]
+    return saved(keras.Sequential(parts), path)
+
+
+def test_a_model_that_cannot_decide_is_refused_and_single_images_are_told(test_set, tmp_path):
+    same = model_of(lambda layers: [layers.Dense(3, "softmax", kernel_initializer="zeros")], tmp_path / "same.keras")
+    with pytest.raises(SAFEError, match="several classes have the largest output for 15 of 15 images"):
+        find_failures(same, test_set, tmp_path / "out")
+    dnn = load_dnn(same)
+    outputs = np.eye(3, dtype=np.float32)[[0] * 20]
+    outputs[0, 1] = 1
+    told = undecided(dnn, Predictions(np.arange(20), outputs))
+    assert told == ("Undecided: several classes have the largest output for 1 of 20 images; the first counts.",)
+    assert undecided(dnn, Predictions(np.arange(19), outputs[1:])) == ()
+
+
+def test_a_model_whose_answers_depend_on_the_batch_is_refused(test_set, tmp_path):
+    model = model_of(lambda layers: [layers.Dense(3), layers.Softmax(axis=0)], tmp_path / "batch.keras")
+    with pytest.raises(SAFEError, match="answers otherwise to an image alone than in a batch"):
+        find_failures(model, test_set, tmp_path / "out")
+
+
 # --- Regression -------------------------------------------------------------------------------------------------
 
 
@@ -116,6 +145,31 @@ def test_of_a_regression_an_error_above_the_threshold_is_a_failure(regression):
     assert list(rows_in(regression / "out" / "failures.csv")[0])[-1] == "error"
     assert load_failures(regression / "out") == found
     assert regress(regression, threshold=0.4).failing == ()
+
+
+@pytest.mark.parametrize(
+    ("precision", "far", "threshold", "words"),
+    [
+        ("float32", 5412345, 0.1, r"steps of float32, .* Received targets up to 54\d+\.?\d*, where they are 0\.5\."),
+        ("float32", 1.7e9, 1, "where they are 128"),
+        ("float32", 5412345, 5, ""),
+        ("float16", 350, 1, "steps of float16, .* where they are 0.25"),
+        ("float16", 350, 5, ""),
+        ("float64", 9e15, 5, "steps of float64, .* where they are 1"),
+    ],
+)
+def test_targets_that_the_number_format_of_a_model_does_not_resolve_are_refused(precision, far, threshold, words):
+    images = LabelledImages(Path(), ("0.png",), ("x",), np.array([[-1.0 * far]]))
+    with pytest.raises(SAFEError, match=words) if words else contextlib.nullcontext():
+        check_precision(precision, images, threshold)
+
+
+def test_a_regression_far_from_zero_is_refused_before_the_model_runs(regression):
+    lines = (regression / "targets.csv").read_text().splitlines()
+    far = [lines[0], *(f"{line.split(',')[0]},5412345.1,5412345.2" for line in lines[1:])]
+    (regression / "targets.csv").write_text("\n".join(far) + "\n")
+    with pytest.raises(SAFEError, match="Subtract a constant from the targets"):
+        regress(regression)
 
 
 @pytest.mark.parametrize(

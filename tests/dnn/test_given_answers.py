@@ -91,7 +91,7 @@ def test_the_largest_probability_is_the_prediction_and_the_probabilities_are_kep
 
 def test_classes_in_another_spelling_are_refused_but_two_that_differ_in_case_are_told_apart(test_set, tmp_path):
     rows = [(image, predicted.capitalize()) for image, predicted in answers(test_set)]
-    with pytest.raises(SAFEError, match=r"in the spelling of the labels, such as blue\. Received: Blue"):
+    with pytest.raises(SAFEError, match=r"one spelling of each class\. Received: Blue and blue"):
         read_answers(table(tmp_path, rows), test_set)
     for name in ("Blue", "Green", "Red"):
         (test_set / name).mkdir()
@@ -129,6 +129,7 @@ def test_a_regression_is_judged_by_its_predicted_values(test_set, tmp_path, regr
         (("image", "red"), (0.5,), "for each target .* Received none for blue"),
         (("image", "red", "blue"), (0.5, "much"), "a finite number under blue in line 2"),
         (("image", "red", "blue"), (0.5, "inf"), "a finite number under blue in line 2"),
+        (("image", "red", "blue"), (0.5, "1e300"), "a finite number under blue in line 2"),
         (("image", "predicted"), ("0.5",), "2 finite numbers, separated by spaces"),
     ],
 )
@@ -136,3 +137,43 @@ def test_predicted_values_that_are_missing_are_told(test_set, tmp_path, regressi
     rows = [(image, *row) for image, _ in answers(test_set)]
     with pytest.raises(SAFEError, match=expected):
         read_answers(table(tmp_path, rows, header), test_set, options=regression)
+
+
+@pytest.mark.parametrize(("target", "off"), [(5412345.1, 0.02), (1.7e9, 0.02), (0.3, 0.1), (5412345.1, 0.1)])
+def test_a_regression_is_judged_by_its_numbers_as_they_are_and_again_by_those_it_writes(
+    test_set, tmp_path, target, off
+):
+    images = [image for image, _ in answers(test_set)]
+    targets = [(f"../test/{image}", target) for image in images]
+    source = table(tmp_path, targets, ("image", "x")).rename(tmp_path / "tables" / "targets.csv")
+    options = DnnOptions(targets=source, threshold=0.1)
+    given = [(image, f"{target + off + 0.14 * ('/in_' in image):.12g}") for image in images]
+    found = collect_failures(table(tmp_path, given, ("image", "x")), test_set, tmp_path / "out", options=options)
+    assert sources(found) == WRONG
+    assert found.failing[0].score == pytest.approx(off + 0.14, abs=1e-6)
+    assert float(found.failing[0].label) == pytest.approx(target, abs=1e-3)
+    again = read_answers(tmp_path / "out" / "predictions.csv", test_set, options=options)
+    assert [path for path, right in zip(again.paths, again.right, strict=True) if not right] == WRONG
+
+
+def test_a_small_error_is_not_written_as_0(test_set, tmp_path, regression):
+    given = [(image, 0.5, 0.25 + 3e-5) for image, _ in answers(test_set)]
+    options = regression._replace(threshold=1e-5)
+    found = collect_failures(
+        table(tmp_path, given, ("image", "red", "blue")), test_set, tmp_path / "out", options=options
+    )
+    assert {failure.score for failure in found.failing} == {2.121e-05}
+
+
+def test_a_class_of_the_training_folder_counts(test_set, tmp_path):
+    draw_set(tmp_path / "train", 1)
+    (tmp_path / "train" / "grey").mkdir()
+    rows = [
+        (image, *(0.3 if name == p else 0.1 for name in ("red", "green", "blue")), 0.5)
+        for image, p in answers(test_set)
+    ]
+    source = table(tmp_path, rows, ("image", "red", "green", "blue", "grey"))
+    assert read_answers(source, test_set, train=tmp_path / "train").accuracy == 0
+    (tmp_path / "train" / "red").rename(tmp_path / "train" / "Red")
+    with pytest.raises(SAFEError, match="Received: Red and red"):
+        read_answers(source, test_set, train=tmp_path / "train")

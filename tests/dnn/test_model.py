@@ -1,4 +1,6 @@
+import json
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -106,6 +108,21 @@ def test_custom_layers_are_refused_with_what_to_do(folder):
     for trust in (False, True):
         with pytest.raises(SAFEError, match=r"custom objects \(Doubling\).*Rebuild"):
             load_dnn(path, trust=trust)
+
+
+def test_functions_of_python_in_place_of_an_activation_are_refused_as_harmful(folder):
+    path = saved(colour_model(), folder / "plain.keras")
+    for part in ({"class_name": "function", "config": "exec"}, {"class_name": "exec", "config": {}}):
+        with zipfile.ZipFile(path) as plain, zipfile.ZipFile(folder / "exec.keras", "w") as harmful:
+            for name in plain.namelist():
+                text = plain.read(name)
+                if name == "config.json":
+                    part = json.dumps({"module": "builtins", "registered_name": None, **part}).encode()
+                    text = text.replace(b'"activation": "softmax"', b'"activation": ' + part)
+                harmful.writestr(name, text)
+        for trust in (False, True):
+            with pytest.raises(SAFEError, match="names exec, a function of Python that can do harm"):
+                load_dnn(folder / "exec.keras", trust=trust)
 
 
 def test_models_that_are_not_one_image_to_one_row_are_refused(folder):

@@ -65,6 +65,7 @@ def test_a_regression_has_errors_and_says_what_is_right(read):
     ("table", "expected"),
     [
         ("name,predicted\nstop/0.png,stop\n", "columns image and predicted"),
+        ("image,Predicted,p(stop),p(yield)\nstop/0.png,stop,.1,.9\n", "Name them so, in lower case"),
         ("image,label,predicted\n", "without a row"),
         ("image,label,predicted,held_out\nstop/0.png,stop,stop,true\n", "all of whose images are held out"),
         ("image,label,predicted\nelse/0.png,stop,stop\n", "whose first image is else/0.png"),
@@ -73,12 +74,107 @@ def test_a_regression_has_errors_and_says_what_is_right(read):
         ("image,predicted,confidence\nstop/0.png,stop,1.2\n", "a confidence from 0 to 1, or none in line 2"),
         ("image,label,predicted\nstop/0.png,,stop\n", "true or false under right, or a label and a prediction"),
         ("image,label,predicted,error,right\nstop/0.png,1,2,-3,true\n", "a number for the error"),
+        ("image,predicted,p(stop),p(yield)\nstop/0.png,stop,.1,.9\n", "Received: stop with 0.1, and yield with 0.9"),
+        ("image,predicted,p(stop),p(yield)\nstop/0.png,go,.1,.9\n", "Received: go with 0, and yield with 0.9"),
+        ("image,label,predicted\nstop/0.png,yield,stop\nyield/0.png,stop,stop\n", "class folder, stop, under label"),
+        *(
+            (
+                f"image,predicted,{columns}\nstop/0.png,stop,.9,.1\nstop/0.png,stop,.6,.4\n",
+                "lines 2 and 3 with different",
+            )
+            for columns in ("p(stop),p(yield)", "stop,yield")
+        ),
     ],
 )
 def test_a_table_that_is_wrong_is_refused_in_a_sentence(read, table, expected):
     with pytest.raises(SAFEError, match="Expected") as caught:
         read(table)
     assert expected in str(caught.value)
+
+
+def test_a_network_that_gives_one_answer_to_all_images_is_doubted(read):
+    rows = "image,predicted\nstop/0.png,stop\nyield/0.png,"
+    assert read(f"{rows}stop\n").doubts == ("Doubtful: the answer is stop for all of 2 images.",)
+    assert read(f"{rows}yield\n").doubts == ()
+
+
+def test_labels_that_contradict_some_class_folders_are_told(read):
+    found = read("image,label,predicted\nstop/0.png,yield,stop\nyield/0.png,yield,stop\n")
+    assert found.notes[0] == "label in predictions.csv is not the class folder of 1 of 2 images; it counts."
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ("st\u00adop", r"'stop' and 'st\xadop'"),
+        ("Stop", "Stop and stop"),
+        ("s-top", "s-top and stop"),
+    ],
+)
+def test_a_class_in_two_spellings_is_refused_wherever_they_stand(read, other, words):
+    for table in (
+        f"image,predicted\nstop/0.png,stop\nstop/1.png,{other}\n",
+        f"image,label,predicted\nstop/0.png,stop,stop\nstop/1.png,{other},stop\n",
+        f"image,{other},yield\nstop/0.png,.9,.1\nyield/1.png,.9,.1\n",
+        f"image,p({other}),p(yield)\nstop/0.png,.9,.1\nyield/1.png,.9,.1\n",
+    ):
+        with pytest.raises(SAFEError, match="Expected one spelling of each class") as caught:
+            read(table)
+        assert words in str(caught.value)
+        assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("café", "cafe\u0301"), ("7", "07"), ("7", "7.0"), ("stop sign", "stop\xa0sign"), ("class_07", "class 7")],
+)
+def test_labels_in_two_spellings_are_refused_unless_the_network_tells_them_apart(read, one, other):
+    rows = f"stop/0.png,{one},{one}\nstop/1.png,{other},"
+    with pytest.raises(SAFEError, match="Expected one spelling of each class"):
+        read(f"image,label,predicted\n{rows}{one}\n")
+    if ascii(one) == f"'{one}'" and ascii(other) == f"'{other}'":
+        assert read(f"image,label,predicted\n{rows}{other}\n").accuracy == 1
+
+
+@pytest.mark.parametrize(
+    "names", [("1", "-1", "+"), ("1234567", "1234568", "10"), ("9007199254740993", "9007199254740992", "100"),
+              ("5 C", "-5 C", "C5"), ("C", "C++", "C#"), ("1.0", "10", "1.5")],
+)  # fmt: skip
+def test_names_that_differ_otherwise_are_of_different_classes(read, names):
+    rows = "".join(f"stop/{i}.png,{name},{names[0]}\n" for i, name in enumerate(names))
+    assert read(f"image,label,predicted\n{rows}").accuracy == pytest.approx(1 / 3)
+
+
+# --- Probabilities ------------------------------------------------------------------------------------------------
+
+SHARES = [("stop/0.png", 0.3, 0.1, 0.6), ("stop/1.png", 0.9, 0.1, 0), ("yield/0.png", 0.1, 0.4, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "more"),
+    [
+        ("p(stop),p(yield),p(go)", ""),
+        ("stop,yield,go", ""),
+        ("stop,yield,go,night", ",.5"),
+        ("stop,yield,go,x", ",day"),
+    ],
+)
+def test_a_class_without_images_counts_if_its_column_completes_the_sum_of_1(read, columns, more):
+    rows = "".join(f"{image},{a},{b},{c}{more}\n" for image, a, b, c in SHARES)
+    found = read(f"image,{columns}\n{rows}")
+    assert found.answers.predicted.tolist() == ["go", "stop", "go"]
+    assert found.classes == ("stop", "yield", "go")
+    assert found.right.tolist() == [False, True, False]
+
+
+def test_columns_that_may_be_classes_or_not_are_refused_and_sums_other_than_1_are_told(read):
+    rows = "".join(f"{image},{a},{b},{c / 2},{c / 2},.5\n" for image, a, b, c in SHARES)
+    with pytest.raises(SAFEError, match=r"those of stop, yield in .*, and go, left, night, which may be others"):
+        read(f"image,stop,yield,go,left,night\n{rows}")
+    rows = "".join(f"{image},{a},{b}\n" for image, a, b, c in SHARES)
+    for columns in ("stop,yield", "p(stop),p(yield)"):
+        assert "do not sum to 1: is a class missing" in read(f"image,{columns}\n{rows}").notes[0]
+    assert read("image,stop,yield,night\nstop/0.png,.9,.8,.1\n").classes == ("stop", "yield")  # sigmoids
 
 
 # --- Rows and images ----------------------------------------------------------------------------------------------

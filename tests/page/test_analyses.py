@@ -40,13 +40,12 @@ from page.serving.mounts import AT_REST, AWAKE, Mounts, Resting
 from page.serving.summaries import summary_of
 from pipeline.reporting.export import REPORT_FILE
 from rccs.clusters import LABELS_FILE, RUN_FILE, RootCauseClusters, labels_text, load_clusters, save_clusters
-from rccs.gifs import GIF_FOLDER
 from rccs.unsafe_set import UNSAFE_SET_FILE
 from store.database import DATABASE_FILE
 from store.output_folder import save_files, working
 from store.runs import CLUSTERS, RUNS_FOLDER, runs_of
 from support.errors import SAFEError
-from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK
+from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK, GIF_FOLDER
 from tests.helpers.browsing import wait_until
 from tests.helpers.features import features_of
 from training.result import RETRAINING_FILE

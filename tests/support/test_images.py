@@ -68,6 +68,16 @@ def test_hidden_files_hidden_folders_gifs_and_other_files_are_left_out(tmp_path)
     assert find_images(tmp_path).skipped == ()
 
 
+def test_images_of_formats_that_are_not_read_are_named_but_not_the_gifs_of_safe(tmp_path):
+    for name in ("red/a.png", "red/b.GIF", "red/c.heic", "gifs/RCC_00.gif", "notes.txt", ".d.gif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    skipped = {skip.path: skip.reason for skip in find_images(tmp_path).skipped}
+    assert skipped == {
+        f"red/{name}": f"{name[2:].lower()} is not read; convert it to PNG" for name in ("b.GIF", "c.heic")
+    }
+
+
 def test_copies_that_safe_made_are_skipped_below_the_folder_given_and_used_where_they_are_that_folder(tmp_path):
     put(tmp_path, "a.png", "export/RCC_00/a.png", "results/failures/red/a.png", "failures/mine.png", "safe/b.png")
     (tmp_path / "export" / ".safe-export").touch()
