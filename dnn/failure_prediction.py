@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dnn.copies import without_copies
 from dnn.failures import examples_for
 from dnn.held_out import HeldOut
 from dnn.model import AS_IN_THE_FILE, DnnOptions, sized_for
@@ -129,7 +130,7 @@ def predict_failures(
             "Expected a classifier, since its likely failures are to be predicted. Received a regression: "
             f"{dnn.path}. Select without the model."
         )
-    images, _ = examples_for(dnn, test)
+    images, _ = without_copies(examples_for(dnn, test)[0])
     if held_out:
         images = images.taken(~held_out.among(images.root, images.paths))
     dnn = sized_for(dnn, images.files)  # once, so that other images are compared at the same size

@@ -69,6 +69,12 @@ class LabelledImages:
         paths = tuple(path for path, taken in zip(self.paths, rows.tolist(), strict=True) if taken)
         return dataclasses.replace(self, paths=paths, labels=self.labels[rows])
 
+    def text_of(self, value: np.ndarray | np.integer) -> str:
+        """A label or prediction as text: the name of the class or, for a regression, the numbers."""
+        if isinstance(value, np.ndarray):
+            return " ".join(f"{number:.6g}" for number in value)
+        return self.classes[int(value)]
+
 
 class Predictions(NamedTuple):
     """The DNN's outputs for images.

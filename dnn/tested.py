@@ -9,16 +9,18 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dnn.copies import counted_once
 from dnn.predictions import Judgement, LabelledImages, class_folders
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from rccs.rounds import tested_by
+from support.contents import copies_in
 from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
 from support.files import intact
@@ -61,6 +63,8 @@ class AnsweredImages:
     probabilities : ndarray of shape (n_images, n_classes), float32
     held_out : tuple of str
         Images that are none of these: they are only looked at once a model was retrained (see `dnn/held_out.py`).
+    copies : mapping of str to str
+        Images that are left out since they are the same byte for byte as one of these, with that one.
     skipped : tuple of Skipped
         Test images that have no row, or cannot be used.
     known_classes : tuple of str
@@ -79,6 +83,7 @@ class AnsweredImages:
     held_out: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     known_classes: tuple[str, ...] = ()
+    copies: Mapping[str, str] = field(default_factory=dict)
 
     def taken(self, rows: np.ndarray) -> "AnsweredImages":
         """Some of the images, for which the array of shape (n_images,), bool, is true."""
@@ -91,6 +96,20 @@ class AnsweredImages:
     def without(self, held: np.ndarray) -> "AnsweredImages":
         """The same with further images held out, for which the array of shape (n_images,), bool, is true."""
         return dataclasses.replace(self.taken(~held), held_out=(*self.held_out, *itertools.compress(self.paths, held)))
+
+    def once(self, copies: Mapping[str, str]) -> "AnsweredImages":
+        """The images that count (see `dnn.copies`), if some are `copies`; those of held-out images are held out."""
+        held = {copies.get(path, path) for path in self.held_out}
+        rest = self.without(np.array([copies.get(path, path) in held for path in self.paths], bool)) if held else self
+        answers = rest.answers
+        known = map(" → ".join, zip(answers.label.tolist(), answers.predicted.tolist(), strict=True))
+        known = [f"{text}{'' if right else ', wrong'}" for text, right in zip(known, rest.right.tolist(), strict=True)]
+        counts, sentences = counted_once(rest.paths, copies, known)
+        if more := len(self.paths) - len(rest.paths):
+            sentences = (f"Held out as well, since they are copies of such images: {count(more, 'image')}.", *sentences)
+        first = {copies.get(path, path): path for path in itertools.compress(rest.paths, counts)}
+        left = {path: first[of] for path, of in copies.items() if of in first and path != first[of]}
+        return dataclasses.replace(rest.taken(counts), notes=(*self.notes, *sentences), copies=left)
 
     @property
     def task(self) -> str:
@@ -119,8 +138,10 @@ class AnsweredImages:
         -------
         ndarray of shape (n_images,), int64
         """
-        found = rows_by_image(self.paths, self.root, image_root, images, by_name=True)
-        return np.array([found[image][0] if image in found else -1 for image in images], np.int64)
+        row_of = {path: row for row, path in enumerate(self.paths)}
+        rows = [*row_of.values(), *(row_of.get(first, -1) for first in self.copies.values())]
+        found = rows_by_image([*self.paths, *self.copies], self.root, image_root, images, by_name=True)
+        return np.array([rows[found[image][0]] if image in found else -1 for image in images], np.int64)
 
     def answers_to(self, rows: np.ndarray) -> Answers:
         """The answers in some rows; unknown where the row is −1."""
@@ -136,18 +157,11 @@ class AnsweredImages:
 def in_words(source: Path, images: LabelledImages, judgement: Judgement, **more: Any) -> AnsweredImages:
     """Answers that a DNN gave to labelled images, as a table says them; `more` as of `AnsweredImages`."""
     indices, predicted, score, right = judgement
-    label, said = (np.array([_described(images, one) for one in of], str) for of in (images.labels[indices], predicted))
+    label, said = (np.array([images.text_of(one) for one in of], str) for of in (images.labels[indices], predicted))
     answers = Answers(label, said, np.asarray(score, np.float32), ERROR if images.labels.ndim == 2 else CONFIDENCE)
     paths = tuple(images.paths[i] for i in indices.tolist())
     more |= {"skipped": images.skipped, "known_classes": images.classes}
     return AnsweredImages(source, images.root, paths, answers, right, **more)
-
-
-def _described(images: LabelledImages, value: np.ndarray | np.integer) -> str:
-    """A label or prediction as text: the name of the class or, for a regression, the numbers."""
-    if isinstance(value, np.ndarray):
-        return " ".join(f"{number:.6g}" for number in value)
-    return images.classes[int(value)]
 
 
 # --- A table of answers, whatever framework ran the DNN ---------------------------------------------------------
@@ -180,7 +194,13 @@ class AnswerTable(Table):
         return values.astype(np.float32).reshape(len(rows), len(names))
 
     def images_in(
-        self, root: Path, images: Sequence[str], agreeing: Collection[str], *, partial: bool
+        self,
+        root: Path,
+        images: Sequence[str],
+        agreeing: Collection[str],
+        *,
+        partial: bool,
+        copies: Mapping[str, str] | None = None,
     ) -> tuple[list[tuple[str, int]], tuple[str, ...], list[str]]:
         """The images of a folder that have a row, sorted, each with its row; those that are held out, and sentences.
 
@@ -196,6 +216,8 @@ class AnswerTable(Table):
             Columns in which several rows of an image must agree.
         partial : bool
             Whether more than a tenth of the images, or of the rows, may be without the other.
+        copies : mapping of str to str, optional
+            As of `support.contents.copies_in`: a row of one of them is enough.
 
         Raises
         ------
@@ -203,14 +225,16 @@ class AnswerTable(Table):
             Two rows of an image contradict each other, or the table and the folder are not about the same images, or no
             image that is not held out has a row.
         """
-        names = self.texts(IMAGE)
+        names, copies = self.texts(IMAGE), copies or {}
         found = rows_by_image(names, self.source.parent, root, images)
         for rows in found.values():
             self._check_agreement(rows, agreeing)
         used = {row for rows in found.values() for row in rows}
         absent = [name for row, name in enumerate(names) if row not in used]
         if found:
-            check_matched(self.source, root, images, found, partial=partial, rows=len(names), without_image=absent)
+            answered = {copies.get(image, image) for image in found}
+            needed = [image for image in images if image in found or copies.get(image, image) not in answered]
+            check_matched(self.source, root, needed, found, partial=partial, rows=len(names), without_image=absent)
         notes = []
         if absent and found:
             notes.append(
@@ -377,23 +401,24 @@ def read_predictions(table: StrPath, tested: StrPath, *, partial: bool = False) 
     listing = find_images(root)
     images = listing.paths
     agreeing = (LABEL, PREDICTED, RIGHT) if PREDICTED in cells.header else cells.header  # with all probabilities
-    used, held_out, notes = cells.images_in(root, images, agreeing, partial=partial)
+    detector = root.name == OBJECTS and has_objects(root.parent)
+    copies = {} if detector else copies_in(root, images)  # of a detector, a box may have been found and missed
+    used, held_out, notes = cells.images_in(root, images, agreeing, partial=partial, copies=copies)
     kind = ERROR if ERROR in cells.header else CONFIDENCE
     rows = _Rows(cells, used, class_folders(root) if LABEL not in cells.header else ())
-    detector = root.name == OBJECTS and has_objects(root.parent)
     answers = Answers(np.array(rows.labels, str), np.array(rows.predicted, str), rows.scores(kind), kind, detector)
     right = np.array([rows.right(i, kind) for i in range(len(used))], bool)
-    if len(used) + len(held_out) < len(images):
+    paths = tuple(path for path, _ in used)
+    known = {copies.get(path, path) for path in (*paths, *held_out)}
+    without_row = [Skipped(path, f"no row in {source.name}") for path in images if copies.get(path, path) not in known]
+    if without_row:
         notes.append(f"All figures are of {len(used):,} of {count(len(images), 'image')}: others have no row.")
     if unlabelled := rows.labels.count(""):
         notes.append(f"Without a label in {source.name}: {unlabelled:,} of {count(len(used), 'image')}.")
-    paths = tuple(path for path, _ in used)
-    known = {*paths, *held_out}
-    without_row = [Skipped(path, f"no row in {source.name}") for path in images if path not in known]
     return AnsweredImages(
         source, root, paths, answers, right, tuple(notes), cells.digest, rows.classes, rows.probabilities, held_out,
         skipped=(*listing.skipped, *without_row),
-    )  # fmt: skip
+    ).once(copies)  # fmt: skip
 
 
 def probabilities_in(cells: AnswerTable, columns: Sequence[str], rows: Sequence[int]) -> np.ndarray:

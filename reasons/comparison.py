@@ -204,13 +204,15 @@ def compared_images(tested: AnsweredImages, image_root: Path, paths: Sequence[st
     row_of = tested.rows_of(image_root, paths)
     failing = np.flatnonzero(row_of >= 0)  # rows of the failing images
     failing = failing[~tested.right[row_of[failing]]]
+    each = np.sort(np.unique(row_of[failing], return_index=True)[1])  # of copies one
+    n_copies, failing = len(failing) - len(each), failing[each]
     if not len(failing):
         raise SAFEError(
             f"Expected failing images of the clusters among the wrong ones of {tested.source}. Received none. Is it "
             "the table of this DNN and test set?"
         )
     right = np.flatnonzero(tested.right)  # rows of the test set
-    notes = []
+    notes = [f"Of failing images, {n_copies:,} are copies of others and do not count."] if n_copies else []
     others = int((~tested.right).sum()) - len(failing)
     if others > 0:
         notes.append(f"{count(others, 'image')} that the network gets wrong are not among the clustered ones.")
