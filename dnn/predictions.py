@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from dnn.model import ONNX_SUFFIX, SCALINGS, Dnn, sized_for
+from rccs.parameters import ANGLE_SUFFIX
 from support.entries import StrPath, existing_folder
 from support.errors import SAFEError
 from support.images import UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
@@ -447,13 +448,13 @@ def judge_regression(
     """Compare the outputs of a regression with its targets."""
     if threshold is None:
         raise ValueError("expected a threshold on the error of a regression")
-    error = errors_of(outputs, images.labels[indices])
+    error = errors_of(outputs, images.labels[indices], images.classes)
     # An error of NaN is not correct.
     return Judgement(indices, outputs, error, error <= threshold)
 
 
-def errors_of(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Error of each image of a regression: root mean square over its targets, in their unit.
+def errors_of(outputs: np.ndarray, targets: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:
+    """Error of each image of a regression: root mean square over its targets, in their unit; of angles the smaller way.
 
     For landmarks (x and y of each) this is the root mean square distance of the landmarks divided by the square root
     of two.
@@ -461,9 +462,14 @@ def errors_of(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     outputs, targets : ndarray of shape (n_images, n_targets), float32
+    names : sequence of str
+        Of the targets: angles in degrees are named `…_deg`.
 
     Returns
     -------
     ndarray of shape (n_images,), float32
     """
-    return np.sqrt(np.mean((outputs - targets) ** 2, axis=1))
+    apart = outputs - targets
+    angles = [column for column, name in enumerate(names) if name.endswith(ANGLE_SUFFIX)]
+    apart[:, angles] = (apart[:, angles] + 180) % 360 - 180
+    return np.sqrt(np.mean(apart**2, axis=1))

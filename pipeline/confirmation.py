@@ -101,7 +101,7 @@ def confirm(
         answers = answers_to(claims, ~fresh.right, of, classes)
         closed = [] if later is None else closures(claims, fresh.right, later, of, classes)
         texts = (tuple(one.text for one in answers), tuple(one.text for one in closed))
-        confirmation = Confirmation(*texts, (*fresh.notes, *noted, *notes_of(found)))
+        confirmation = Confirmation(*texts, (*fresh.notes, *noted, *known.notes, *notes_of(found)))
         facts = {
             "source": relative(fresh.source, out), "tested": relative(fresh.root, out),
             "after": relative(after or "", out), "parameters": relative(parameters or "", out),
@@ -244,7 +244,7 @@ def check_requirements(
     if dependent:
         told = [one._replace(verdict=OPEN) if one.verdict == HOLDS else one for one in told]
     doubts = [sentence for sentence, doubtful in ((NOT_GROUPED, dependent), (CHOSEN_BY, chose)) if doubtful]
-    notes = (*answered.notes, *shared, *notes_of(found), *doubts)
+    notes = (*answered.notes, *shared, *known.notes, *notes_of(found), *doubts)
     return Checked(tuple(told), notes)
 
 
