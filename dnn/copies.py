@@ -33,27 +33,20 @@ def counted_once(
     sentences : tuple of str
     """
     first_of: dict[str, int] = {}
-    others: list[tuple[int, int]] = []
-    for row, path in enumerate(paths):
-        first = first_of.setdefault(copies.get(path, path), row)
-        others += [(row, first)] if first != row else []
-    contrary = [pair for pair in others if known[pair[0]] != known[pair[1]]]
-    counts = np.ones(len(paths), bool)
-    counts[[row for row, _ in others] + [first for _, first in contrary]] = False
+    firsts = [first_of.setdefault(copies.get(path, path), row) for row, path in enumerate(paths)]
+    pairs = [(first, row) for row, first in enumerate(firsts) if first != row]
+    contrary = [pair for pair in pairs if known[pair[0]] != known[pair[1]]]
+    counts = np.array(firsts, int) == np.arange(len(paths))
+    counts[[first for first, _ in contrary]] = False
     sentences = []
-    if others:
-        row, first = others[0]
-        sentences.append(
-            f"Left out, since they are copies of others byte for byte: {len(others):,} of "
-            f"{count(len(paths), 'image')}, the first {printable(paths[row])} of {printable(paths[first])}."
-        )
+    if pairs:
+        first, row = (printable(paths[at]) for at in pairs[0])
+        of = f"{len(pairs):,} of {count(len(paths), 'image')}, the first {row} of {first}"
+        sentences.append(f"Left out, since they are copies of others byte for byte: {of}.")
     if contrary:
-        both = " and ".join(f"{printable(paths[row])} ({printable(known[row])})" for row in reversed(contrary[0]))
-        number = len({first for _, first in contrary})
-        sentences.append(
-            f"Left out with their copies, since one of them must be wrong: {count(number, 'image')} of which the same "
-            f"bytes have different labels or answers, the first {both}."
-        )
+        both = " and ".join(printable(f"{paths[at]} ({known[at]})") for at in contrary[0])
+        of = f"{count(len({first for first, _ in contrary}), 'image')}, the first {both}"
+        sentences.append(f"Left out with their copies, which have other labels or answers, so that one is wrong: {of}.")
     return counts, tuple(sentences)
 
 

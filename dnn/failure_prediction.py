@@ -178,7 +178,7 @@ def predict_failures_from_tables(
             "Write both tables with the same classes."
         )
     names = [columns[name] for name in tested.classes]
-    used, _, notes = cells.images_in(listing.root, listing.paths, names, partial=True)
+    used, _, notes, _ = cells.images_in(listing.root, listing.paths, names, partial=True)
     row_of = dict(used)
     missing = check_matched(cells.source, listing.root, listing.paths, row_of, partial=partial)
     outputs = probabilities_in(cells, names, [*row_of.values()])

@@ -19,7 +19,6 @@ from rccs.answers import CONFIDENCE
 from support.contents import copies_in
 from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
-from support.images import Skipped
 from support.text import count, printable, some
 
 _TAKEN = "Answers: from {}, taken as they are."
@@ -123,7 +122,9 @@ def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> Answer
     cells = read_answer_table(path_of(table, "predictions as a CSV file"))
     names = _columns_of(cells, images.classes)
     copies = copies_in(images.root, images.paths)
-    used, held_out, notes = cells.images_in(images.root, images.paths, names, partial=options.partial, copies=copies)
+    used, held_out, notes, missing = cells.images_in(
+        images.root, images.paths, names, partial=options.partial, copies=copies
+    )
     rows = [row for _, row in used]
     if names == (PREDICTED,):
         outputs = _several_in_a_cell(cells, rows, len(images.classes))
@@ -132,9 +133,6 @@ def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> Answer
     place = {path: i for i, path in enumerate(images.paths)}
     indices = np.array([place[path] for path, _ in used], np.int64)
     judgement = judge_regression(images, indices, outputs, options.threshold)
-    known = {copies.get(path, path) for path in (*(path for path, _ in used), *held_out)}
-    without_row = [path for path in images.paths if copies.get(path, path) not in known]
-    missing = tuple(Skipped(path, f"no row in {cells.source.name}") for path in without_row)
     images = dataclasses.replace(images, skipped=(*images.skipped, *missing))
     notes = [_TAKEN.format(cells.source.name), assumption, *notes]
     return in_words(cells.source, images, judgement, notes=tuple(notes), held_out=held_out).once(copies)

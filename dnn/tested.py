@@ -64,7 +64,7 @@ class AnsweredImages:
     held_out : tuple of str
         Images that are none of these: they are only looked at once a model was retrained (see `dnn/held_out.py`).
     copies : mapping of str to str
-        Images that are left out since they are the same byte for byte as one of these, with that one.
+        As of `support.contents.copies_in`; of each content, one image at most is among `paths`.
     skipped : tuple of Skipped
         Test images that have no row, or cannot be used.
     known_classes : tuple of str
@@ -100,16 +100,12 @@ class AnsweredImages:
     def once(self, copies: Mapping[str, str]) -> "AnsweredImages":
         """The images that count (see `dnn.copies`), if some are `copies`; those of held-out images are held out."""
         held = {copies.get(path, path) for path in self.held_out}
-        rest = self.without(np.array([copies.get(path, path) in held for path in self.paths], bool)) if held else self
+        rest = self.without(np.array([copies.get(path, path) in held for path in self.paths], bool))
         answers = rest.answers
         known = map(" → ".join, zip(answers.label.tolist(), answers.predicted.tolist(), strict=True))
         known = [f"{text}{'' if right else ', wrong'}" for text, right in zip(known, rest.right.tolist(), strict=True)]
         counts, sentences = counted_once(rest.paths, copies, known)
-        if more := len(self.paths) - len(rest.paths):
-            sentences = (f"Held out as well, since they are copies of such images: {count(more, 'image')}.", *sentences)
-        first = {copies.get(path, path): path for path in itertools.compress(rest.paths, counts)}
-        left = {path: first[of] for path, of in copies.items() if of in first and path != first[of]}
-        return dataclasses.replace(rest.taken(counts), notes=(*self.notes, *sentences), copies=left)
+        return dataclasses.replace(rest.taken(counts), notes=(*self.notes, *sentences), copies=copies)
 
     @property
     def task(self) -> str:
@@ -194,17 +190,11 @@ class AnswerTable(Table):
         return values.astype(np.float32).reshape(len(rows), len(names))
 
     def images_in(
-        self,
-        root: Path,
-        images: Sequence[str],
-        agreeing: Collection[str],
-        *,
-        partial: bool,
+        self, root: Path, images: Sequence[str], agreeing: Collection[str], *, partial: bool,
         copies: Mapping[str, str] | None = None,
-    ) -> tuple[list[tuple[str, int]], tuple[str, ...], list[str]]:
-        """The images of a folder that have a row, sorted, each with its row; those that are held out, and sentences.
-
-        The sentences are on rows without an image.
+    ) -> tuple[list[tuple[str, int]], tuple[str, ...], list[str], list[Skipped]]:  # fmt: skip
+        """The images of a folder that have a row, sorted, each with its row; those that are held out; sentences on rows
+        without an image; and the images without a row.
 
         Images are named as of `support.matching.rows_by_image`.
 
@@ -217,7 +207,7 @@ class AnswerTable(Table):
         partial : bool
             Whether more than a tenth of the images, or of the rows, may be without the other.
         copies : mapping of str to str, optional
-            As of `support.contents.copies_in`: a row of one of them is enough.
+            As of `support.contents.copies_in`: a row for one of them is enough.
 
         Raises
         ------
@@ -231,9 +221,9 @@ class AnswerTable(Table):
             self._check_agreement(rows, agreeing)
         used = {row for rows in found.values() for row in rows}
         absent = [name for row, name in enumerate(names) if row not in used]
+        answered = {copies.get(image, image) for image in found}
+        needed = [image for image in images if image in found or copies.get(image, image) not in answered]
         if found:
-            answered = {copies.get(image, image) for image in found}
-            needed = [image for image in images if image in found or copies.get(image, image) not in answered]
             check_matched(self.source, root, needed, found, partial=partial, rows=len(names), without_image=absent)
         notes = []
         if absent and found:
@@ -253,7 +243,8 @@ class AnswerTable(Table):
             else:
                 which = "without a row."
             raise SAFEError(f"Expected rows about the images in {root}. Received: {self.source}, {which}")
-        return [one for one in every if one[0] not in held], tuple(sorted(held)), notes
+        without_row = [Skipped(image, f"no row in {self.source.name}") for image in needed if image not in found]
+        return [one for one in every if one[0] not in held], tuple(sorted(held)), notes, without_row
 
     def _check_agreement(self, rows: Sequence[int], columns: Collection[str]) -> None:
         first = rows[0]
@@ -403,21 +394,18 @@ def read_predictions(table: StrPath, tested: StrPath, *, partial: bool = False) 
     agreeing = (LABEL, PREDICTED, RIGHT) if PREDICTED in cells.header else cells.header  # with all probabilities
     detector = root.name == OBJECTS and has_objects(root.parent)
     copies = {} if detector else copies_in(root, images)  # of a detector, a box may have been found and missed
-    used, held_out, notes = cells.images_in(root, images, agreeing, partial=partial, copies=copies)
+    used, held_out, notes, without_row = cells.images_in(root, images, agreeing, partial=partial, copies=copies)
     kind = ERROR if ERROR in cells.header else CONFIDENCE
     rows = _Rows(cells, used, class_folders(root) if LABEL not in cells.header else ())
     answers = Answers(np.array(rows.labels, str), np.array(rows.predicted, str), rows.scores(kind), kind, detector)
     right = np.array([rows.right(i, kind) for i in range(len(used))], bool)
-    paths = tuple(path for path, _ in used)
-    known = {copies.get(path, path) for path in (*paths, *held_out)}
-    without_row = [Skipped(path, f"no row in {source.name}") for path in images if copies.get(path, path) not in known]
     if without_row:
         notes.append(f"All figures are of {len(used):,} of {count(len(images), 'image')}: others have no row.")
     if unlabelled := rows.labels.count(""):
         notes.append(f"Without a label in {source.name}: {unlabelled:,} of {count(len(used), 'image')}.")
     return AnsweredImages(
-        source, root, paths, answers, right, tuple(notes), cells.digest, rows.classes, rows.probabilities, held_out,
-        skipped=(*listing.skipped, *without_row),
+        source, root, tuple(path for path, _ in used), answers, right, tuple(notes), cells.digest, rows.classes,
+        rows.probabilities, held_out, skipped=(*listing.skipped, *without_row),
     ).once(copies)  # fmt: skip
 
 

@@ -181,8 +181,7 @@ CHOSEN_BY = (
 
 
 NOT_GROUPED = (
-    "As long as groups are suspected, no requirement is shown to hold: name the group or, if images are independent "
-    "all the same, give --group image."
+    "While groups are suspected, nothing is shown to hold: name them or, if there are none, give --group image."
 )
 
 
@@ -243,7 +242,7 @@ def check_requirements(
     dependent = found is not None and not found.given
     if dependent:
         told = [one._replace(verdict=OPEN) if one.verdict == HOLDS else one for one in told]
-    doubts = [sentence for sentence, doubtful in ((NOT_GROUPED, dependent), (CHOSEN_BY, chose)) if doubtful]
+    doubts = (*((NOT_GROUPED,) if dependent else ()), *((CHOSEN_BY,) if chose else ()))
     notes = (*answered.notes, *shared, *known.notes, *notes_of(found), *doubts)
     return Checked(tuple(told), notes)
 

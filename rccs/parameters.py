@@ -24,7 +24,7 @@ PARAMETERS_FILE = "parameters.csv"
 KEY = "image"
 ANGLE_SUFFIX = "_deg"
 NUMERIC_FROM = 0.9  # least share of a column's values that are numbers
-ANSWERS = re.compile(r"predicted|right|confidence|error|held_out|p\(.*\)", re.DOTALL)  # of a network, no parameters
+ANSWERS = re.compile(r"(?is)predict(ed|ion)|right|correct|wrong|confidence|error|held_out|p\(.*\)")  # no parameters
 PLACEHOLDERS = re.compile(r"-[19]|-?9{2,}|-32768|32767|65535")  # what programs write where a number is unknown
 MOST_CATEGORIES = 50  # a text column with more different values contains names or remarks
 
@@ -86,13 +86,11 @@ def read_parameters(path: StrPath, image_root: Path, images: Sequence[str], *, p
     SAFEError
         The file cannot be read or is not a table, or rows are missing.
     """
-    found, notes, spellings = _texts(path, image_root, images, partial)
+    found, notes = _texts(path, image_root, images, partial)
     columns = {}
     for name, texts in found.items():
         column, more = _typed(name, texts)
         notes += more
-        if spellings[name] and column is not None and column.dtype.kind == "U":
-            notes.append(f"Spellings in the column {name} that count as one value: {some(spellings[name], limit=3)}.")
         if column is not None:
             columns[name] = column
     if not columns:
@@ -113,8 +111,8 @@ def read_texts(path: StrPath, image_root: Path, images: Sequence[str]) -> dict[s
 
 def _texts(
     path: StrPath, image_root: Path, images: Sequence[str], partial: bool
-) -> tuple[dict[str, list[str]], list[str], dict[str, list[str]]]:
-    """The value of each image in each column, empty if unknown; notes on what could not be used; and spellings.
+) -> tuple[dict[str, list[str]], list[str]]:
+    """The value of each image in each column, empty if unknown, and notes on what could not be used.
 
     Errors are as of `read_parameters`.
     """
@@ -136,26 +134,24 @@ def _texts(
     if answers := [name for name in header if ANSWERS.fullmatch(name)]:
         notes.append(f"Left out of the parameters, since they are named like a network's answers: {some(answers)}.")
     as_read = with_point if table.decimal_comma else str
-    texts, spellings = {}, {}
-    for name in header:
-        if name not in ("", key, *answers):
-            # Of all rows, so that parts of the images have the same spellings
-            column, spellings[name] = _spelt_once(list(map(as_read, table.texts(name))))
-            texts[name] = [column[described[image][0]] if image in described else "" for image in images]
-    return texts, notes, spellings
+    texts = {}
+    for name in [one for one in header if one not in ("", key, *answers)]:
+        spellings: dict[str, list[str]] = {}
+        # Of all rows, so that any part of the images has the same spelling: the commonest
+        for text, _ in Counter(column := list(map(as_read, table.texts(name)))).most_common():
+            spellings.setdefault(spelt_alike(text), []).append(text)
+        usual = {text: same[0] for same in spellings.values() for text in same}
+        texts[name] = [usual[column[described[image][0]]] if image in described else "" for image in images]
+        several = [" = ".join(map(ascii, same)) for same in spellings.values() if len(same) > 1]
+        if several and len(spellings) <= MOST_CATEGORIES:
+            notes.append(f"Spellings in the column {name} that count as one value: {some(several, limit=3)}.")
+    return texts, notes
 
 
-def _spelt_once(texts: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Texts that differ in Unicode form, spaces or case alone, in their commonest spelling; and which these are."""
-    spellings: dict[str, list[str]] = {}
-    for text, _ in Counter(texts).most_common():
-        spellings.setdefault(_plain(text).casefold(), []).append(text)
-    usual = {text: _plain(same[0]) for same in spellings.values() for text in same}
-    return [usual[text] for text in texts], [" = ".join(map(ascii, same)) for same in spellings.values() if same[1:]]
-
-
-def _plain(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text.replace("\ufeff", " ").replace("\u200b", " ")).split())
+def spelt_alike(text: str) -> str:
+    """The same for texts that differ in Unicode form, in spaces, in what cannot be seen, or in case alone."""
+    text = re.sub("[\u00ad\u200b-\u200d\u2060\ufeff]", "", unicodedata.normalize("NFC", text))
+    return " ".join(text.casefold().split())
 
 
 def _notes_on_rows(
@@ -179,12 +175,9 @@ def _typed(name: str, texts: list[str]) -> tuple[np.ndarray | None, list[str]]:
     notes = []
     words = [text for text, unknown in zip(texts, np.isnan(numbers).tolist(), strict=True) if text and unknown]
     if words and len(words) <= np.isfinite(numbers).sum():
-        first = some(map(repr, dict.fromkeys(words)), limit=3)
-        count_as = "text, like all others" if column.dtype.kind == "U" else "unknown"
-        notes.append(
-            f"Not a number in the column {name}: {count(len(words), 'value')}, {first}. Counted as {count_as}; leave "
-            "empty what is unknown."
-        )
+        which = f"{count(len(words), 'value')}, {some(map(repr, dict.fromkeys(words)), limit=3)}"
+        so = "it counts as text" if column.dtype.kind == "U" else "they count as unknown"
+        notes.append(f"Not numbers in the column {name}: {which}; {so}. Leave empty what is unknown.")
     if column.dtype.kind != "U":
         return column, [*notes, *_placeholders(name, column)]
     if different > MOST_CATEGORIES:
@@ -195,15 +188,10 @@ def _typed(name: str, texts: list[str]) -> tuple[np.ndarray | None, list[str]]:
 def _placeholders(name: str, column: np.ndarray) -> Iterator[str]:
     """Sentences on numbers that may mean that a value is unknown: the same in several images, far from all others."""
     values, counts = np.unique(column[np.isfinite(column)], return_counts=True)
-    for at in (0, -1):
-        value, others = values[at], np.delete(values, at)
-        if len(others) < 2 or counts[at] < 2 or not PLACEHOLDERS.fullmatch(f"{value:.0f}"):
-            continue
-        if np.abs(others - value).min() > np.ptp(others) or value < 0 <= others[0]:
-            yield (
-                f"The column {name} is {value:g} in {count(int(counts[at]), 'image')}, and from {others[0]:g} to "
-                f"{others[-1]:g} in all others: leave empty what is unknown."
-            )
+    for value, n, others in ((values[0], counts[0], values[1:]), (values[-1], counts[-1], values[:-1])):
+        far = len(others) > 1 and (np.abs(others - value).min() > np.ptp(others) or value < 0 <= others[0])
+        if far and n > 1 and PLACEHOLDERS.fullmatch(f"{value:.0f}"):
+            yield f"{name} is {value:g} in {count(int(n), 'image')}, far from all others; leave empty what is unknown."
 
 
 def column_of(name: str, texts: Sequence[str]) -> np.ndarray:

@@ -207,15 +207,14 @@ def compared_images(tested: AnsweredImages, image_root: Path, paths: Sequence[st
     row_of = tested.rows_of(image_root, paths)
     failing = np.flatnonzero(row_of >= 0)  # rows of the failing images
     failing = failing[~tested.right[row_of[failing]]]
-    each = np.sort(np.unique(row_of[failing], return_index=True)[1])  # of copies one
-    n_copies, failing = len(failing) - len(each), failing[each]
+    failing = failing[np.sort(np.unique(row_of[failing], return_index=True)[1])]  # of copies the first
     if not len(failing):
         raise SAFEError(
             f"Expected failing images of the clusters among the wrong ones of {tested.source}. Received none. Is it "
             "the table of this DNN and test set?"
         )
     right = np.flatnonzero(tested.right)  # rows of the test set
-    notes = [f"Of failing images, {n_copies:,} are copies of others and do not count."] if n_copies else []
+    notes = []
     others = int((~tested.right).sum()) - len(failing)
     if others > 0:
         notes.append(f"{count(others, 'image')} that the network gets wrong are not among the clustered ones.")
@@ -301,18 +300,12 @@ def known_of(
                 recorded[name] = np.array(texts[name], str)
                 if len(np.unique(recorded[name])) > MOST_CATEGORIES:
                     del recorded[name]
-            classes = {*tested.classes, *tested.answers.label.tolist()}
-            shares = {name for name in classes & recorded.keys() if _are_shares(recorded[name])}
-            if shares:
-                notes += (f"Left out, since they are named like classes and from 0 to 1: {some(sorted(shares))}.",)
+            if shares := recorded.keys() & {*tested.classes, *tested.answers.label.tolist()}:
+                notes += (f"Left out of the parameters, since they are named like classes: {some(sorted(shares))}.",)
             new = recorded.keys() - columns.keys() - shares
             columns |= {name: of for name, of in recorded.items() if name in new and known_in(of[tested.right])}
     measured = attributes_of(set(ATTRIBUTES) - set(columns), tested.root, tested.paths, progress=progress)
     return Known({**columns, **measured}, frozenset(measured), notes)
-
-
-def _are_shares(column: np.ndarray) -> bool:
-    return column.dtype.kind == "f" and bool(np.nanmin(column) >= 0 and np.nanmax(column) <= 1)
 
 
 def _answers_known(tested: AnsweredImages) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """What files hold, whatever their names: which images are the same, and digests of large files."""
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -41,14 +42,11 @@ def copies_in(root: Path, paths: Sequence[str]) -> dict[str, str]:
     """
     alike = [sorted(paths)]
     for known_by in (_size_of, _end_of, content_of):
-        found: list[list[str]] = []
-        for candidates in alike:
-            same: dict[object, list[str]] = {}
+        same: dict[tuple[int, object], list[str]] = {}
+        for number, candidates in enumerate(alike):
             for path in candidates:
-                same.setdefault(known_by(root / path), []).append(path)
-            same.pop(None, None)
-            found += [several for several in same.values() if len(several) > 1]
-        alike = found
+                same.setdefault((number, known_by(root / path)), []).append(path)
+        alike = [several for (_, known), several in same.items() if known is not None and len(several) > 1]
     return {copy: first for first, *others in alike for copy in others}
 
 
@@ -63,12 +61,10 @@ def _size_of(file: Path) -> int | None:
 
 
 def _end_of(file: Path) -> bytes | None:
-    try:
-        with file.open("rb") as opened:
-            opened.seek(max(0, os.fstat(opened.fileno()).st_size - END_BYTES))
-            return opened.read()
-    except OSError:
-        return None
+    with contextlib.suppress(OSError), file.open("rb") as opened:
+        opened.seek(max(0, opened.seek(0, os.SEEK_END) - END_BYTES))
+        return opened.read()
+    return None
 
 
 def content_of(file: Path) -> bytes | None:

@@ -55,7 +55,7 @@ def test_text_among_numbers_is_told_and_unknown(write):
     assert np.isnan(known.columns["x"][3])
     assert np.isfinite(np.delete(known.columns["x"], 3)).all()
     assert known.notes == (
-        "Not a number in the column x: 1 value, 'dark'. Counted as unknown; leave empty what is unknown.",
+        "Not numbers in the column x: 1 value, 'dark'; they count as unknown. Leave empty what is unknown.",
     )
 
 
@@ -65,10 +65,7 @@ def test_words_among_numbers_that_make_them_text_are_told(write):
         f"{image},{'n/a' if i % 8 == 3 else i % 5},{'n/a' if i % 5 else i}\n" for i, image in enumerate(images)
     )
     notes = read_parameters(*write("image,x,y\n" + rows), images).notes
-    assert notes == (
-        "Not a number in the column x: 10 values, 'n/a'. Counted as text, like all others; leave empty what is "
-        "unknown.",
-    )
+    assert notes == ("Not numbers in the column x: 10 values, 'n/a'; it counts as text. Leave empty what is unknown.",)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +84,9 @@ def test_a_number_that_may_stand_for_unknown_is_told_and_kept(write, values, pla
     images = tuple(f"{i}.png" for i in range(len(values)))
     known = read_parameters(*write("image,x_deg\n" + "".join(map("{},{}\n".format, images, values))), images)
     assert known.columns["x_deg"].tolist() == values
-    assert [f"is {placeholder} in 2 images, and from" in note for note in known.notes] == [True] * bool(placeholder)
+    assert [f"is {placeholder} in 2 images, far from all others" in note for note in known.notes] == [True] * bool(
+        placeholder
+    )
 
 
 def test_spellings_of_one_value_count_as_one_and_are_told(write):
@@ -116,12 +115,12 @@ def test_spellings_of_one_value_count_as_one_and_are_told(write):
 
 
 def test_columns_named_like_answers_are_no_parameters_and_told(write):
-    header = "image,right,predicted,confidence,error,held_out,p(a),speed,label\n"
+    header = "image,Right,predicted,confidence,error,held_out,p(a),speed,label\n"
     rows = "".join(f"{image},true,a,0.{i},{i},false,0.{i},{i},{image[0]}\n" for i, image in enumerate(IMAGES))
     known = read_parameters(*write(header + rows), IMAGES)
     assert [*known.columns] == ["speed", "label"]
     assert known.notes == (
-        "Left out of the parameters, since they are named like a network's answers: right, predicted, confidence, "
+        "Left out of the parameters, since they are named like a network's answers: Right, predicted, confidence, "
         "error, held_out, … (6 in all).",
     )
     assert [*read_texts(*write(header + rows), IMAGES)] == ["speed", "label"]
