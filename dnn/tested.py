@@ -102,8 +102,8 @@ class AnsweredImages:
         held = {copies.get(path, path) for path in self.held_out}
         rest = self.without(np.array([copies.get(path, path) in held for path in self.paths], bool))
         answers = rest.answers
-        known = map(" → ".join, zip(answers.label.tolist(), answers.predicted.tolist(), strict=True))
-        known = [f"{text}{'' if right else ', wrong'}" for text, right in zip(known, rest.right.tolist(), strict=True)]
+        each = zip(answers.label.tolist(), answers.predicted.tolist(), rest.right.tolist(), strict=True)
+        known = [f"{label} → {predicted}{'' if right else ', wrong'}" for label, predicted, right in each]
         counts, sentences = counted_once(rest.paths, copies, known)
         return dataclasses.replace(rest.taken(counts), notes=(*self.notes, *sentences), copies=copies)
 
