@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dnn.copies import without_copies
 from dnn.failure_prediction import likely_wrong
 from dnn.failures import checked, examples_for
 from dnn.held_out import HeldOut, held_out_of
@@ -152,6 +153,7 @@ def _gather(
             f"{some(training.empty)} in {training.root}."
         )
     testing, of_testing = examples_for(dnn, test, options=options, train=train)
+    testing, of_copies = without_copies(testing)
     if is_within(training.root, testing.root.resolve()) or is_within(testing.root, training.root.resolve()):
         raise SAFEError(
             f"Expected the training and test sets in two folders, neither inside the other. Received: "
@@ -176,7 +178,7 @@ def _gather(
             "Expected no test images in the unsafe set, since the test would then prove nothing. Received "
             f"{some(inside, limit=2)} in {testing.root}. Select the unsafe set from a folder without the test set."
         )
-    own, _ = examples_for(dnn, final, options=options, train=train) if final else (None, ())
+    own, of_own = without_copies(examples_for(dnn, final, options=options, train=train)[0]) if final else (None, ())
     failures = review.original.image_root if review else out / FAILURES
     held_out = held_out_of(failures)
     testing, chosen_nothing, left_out = _set_apart(testing, own, training, unsafe, held_out)
@@ -186,7 +188,7 @@ def _gather(
     earlier = (
         [f"{count(len(again), 'image')} of earlier rounds are learned again with the unsafe set."] if again else []
     )
-    said = dict.fromkeys((*of_training, *of_testing, *left_out, *earlier))
+    said = dict.fromkeys((*of_training, *of_testing, *of_copies, *of_own, *left_out, *earlier))
     assumptions = (*dnn.assumptions, *said, choose_loss(dnn)[1])
     threshold = None if options.threshold is None else float(options.threshold)
     return _Material(

@@ -139,7 +139,8 @@ def _cluster(cluster: Command) -> None:
     groups = (
         "a column that says which test images are of one person, track or drive, and thus not independent; prefix: "
         "what files' names begin with; folder: folders below those of classes; near-duplicates: chains of images that "
-        "are nearly the same (may be given several times: their values together)"
+        "are nearly the same; image: images are independent, whatever they look like (may be given several times: "
+        "their values together)"
     )
     cluster.names("--group", groups)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dnn.copies import without_copies
 from dnn.failures import examples_for
 from dnn.held_out import HeldOut
 from dnn.model import AS_IN_THE_FILE, DnnOptions, sized_for
@@ -115,7 +116,7 @@ def predict_failures(
             "Expected a classifier, since its likely failures are to be predicted. Received a regression: "
             f"{dnn.path}. Select without the model."
         )
-    images, _ = examples_for(dnn, test)
+    images, _ = without_copies(examples_for(dnn, test)[0])
     if held_out:
         images = images.taken(~held_out.among(images.root, images.paths))
     dnn = sized_for(dnn, images.files)  # once, so that other images are compared at the same size
@@ -155,7 +156,7 @@ def predict_failures_from_tables(
     listing = find_images(improvement)
     cells = read_answer_table(path_of(table, "predictions for the improvement images as a CSV file"))
     columns = class_columns(cells, tested.classes)
-    used, _, notes = cells.images_in(listing.root, listing.paths, [*columns.values()], partial=True)
+    used, _, notes, _ = cells.images_in(listing.root, listing.paths, [*columns.values()], partial=True)
     row_of = dict(used)
     missing = check_matched(cells.source, listing.root, listing.paths, row_of, partial=partial)
     classes, outputs, uneven = probabilities_in(cells, columns, [*row_of.values()]) if columns else ((), None, [])

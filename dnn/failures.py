@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dnn.copies import without_copies
 from dnn.given_answers import read_answers
 from dnn.held_out import HOLD_OUT, HoldOut, draw
 from dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
@@ -146,6 +147,7 @@ def find_failures(
     out = checked_folder(out, test, *TABLES)
     dnn = load_apart(model, options, task=options.task, progress=progress)
     images, assumptions = examples_for(dnn, test, options=options, train=train)
+    images, of_copies = without_copies(images)
     dnn = sized_for(dnn, images.files)
     held, sentences = draw(images, hold_out) if hold_out else (np.zeros(len(images.paths), bool), ())
     held_out, images = images.taken(held).paths, images.taken(~held)
@@ -153,7 +155,7 @@ def find_failures(
     judgement = judge(dnn, images, found, threshold=options.threshold)
     doubtful = (*undecided(dnn, found), *doubts(dnn, judgement.accuracy, "the test images"))
     images = dataclasses.replace(images, skipped=(*images.skipped, *found.skipped))
-    notes = (*dnn.assumptions, *assumptions, *doubtful, *sentences)
+    notes = (*dnn.assumptions, *assumptions, *of_copies, *doubtful, *sentences)
     given = in_words(dnn.path, images, judgement, threshold=options.threshold, notes=notes, held_out=held_out)
     return keep_failures(given, out, options=options, hold_out=hold_out)
 

@@ -15,9 +15,9 @@ from dnn.predictions import check_precision, check_spelling, class_folders, judg
 from dnn.targets import images_with_targets
 from dnn.tested import LARGEST, PREDICTED, AnsweredImages, AnswerTable, in_words, read_answer_table, read_predictions
 from rccs.answers import CONFIDENCE
+from support.contents import copies_in
 from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
-from support.images import Skipped
 from support.text import count, printable, some
 
 _TAKEN = "Answers: from {}, taken as they are."
@@ -104,7 +104,10 @@ def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> Answer
     check_precision("float64", images, options.threshold or 0)
     cells = read_answer_table(path_of(table, "predictions as a CSV file"))
     names = _columns_of(cells, images.classes)
-    used, held_out, notes = cells.images_in(images.root, images.paths, names, partial=options.partial)
+    copies = copies_in(images.root, images.paths)
+    used, held_out, notes, missing = cells.images_in(
+        images.root, images.paths, names, partial=options.partial, copies=copies
+    )
     rows = [row for _, row in used]
     if names == (PREDICTED,):
         outputs = _several_in_a_cell(cells, rows, len(images.classes))
@@ -113,12 +116,10 @@ def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> Answer
     place = {path: i for i, path in enumerate(images.paths)}
     indices = np.array([place[path] for path, _ in used], np.int64)
     judgement = judge_regression(images, indices, outputs, options.threshold)
-    have_row = {*(path for path, _ in used), *held_out}
-    missing = tuple(Skipped(path, f"no row in {cells.source.name}") for path in images.paths if path not in have_row)
     images = dataclasses.replace(images, skipped=(*images.skipped, *missing))
     notes = [_TAKEN.format(cells.source.name), assumption, *notes]
     more = {"notes": tuple(notes), "held_out": held_out}
-    return in_words(cells.source, images, judgement, threshold=options.threshold, **more)
+    return in_words(cells.source, images, judgement, threshold=options.threshold, **more).once(copies)
 
 
 def _columns_of(cells: AnswerTable, targets: tuple[str, ...]) -> tuple[str, ...]:

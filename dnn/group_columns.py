@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnn.tested import KNOWN_COLUMNS
+from dnn.tested import IMAGE, KNOWN_COLUMNS
 from rccs.parameters import read_texts
 from support.errors import SAFEError
 from support.near_duplicates import near_duplicates, thumbnails
@@ -36,7 +36,8 @@ def group_columns(
     tables : iterable of Path or None
         Of several that have a column, the first counts.
     names : sequence of str
-        The columns that are asked for: near-duplicates are looked for only if they are among them.
+        The columns that are asked for: near-duplicates are looked for only if they are among them. `IMAGE`: each image
+        is independent.
 
     Raises
     ------
@@ -50,7 +51,8 @@ def group_columns(
     below = [path.rpartition("/")[0] if path.count("/") > 1 else "" for path in paths]  # folders of classes
     columns = {PREFIX: _prefixes(paths), FOLDER: below} | alike | columns
     known = {name: ["" if text.lower() in UNKNOWN else text for text in texts] for name, texts in columns.items()}
-    return {name: texts for name, texts in known.items() if name not in KNOWN_COLUMNS and any(texts)}
+    found = {name: texts for name, texts in known.items() if name not in KNOWN_COLUMNS and any(texts)}
+    return found | ({IMAGE: [*paths]} if IMAGE in names else {})
 
 
 def chosen_columns(names: Sequence[str], columns: Mapping[str, list[str]]) -> list[list[str]]:

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from dnn.model import ONNX_SUFFIX, SCALINGS, Dnn, sized_for
+from rccs.parameters import ANGLE_SUFFIX
 from support.entries import StrPath, existing_folder
 from support.errors import SAFEError
 from support.images import UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
@@ -76,6 +77,12 @@ class LabelledImages:
         """Some of the images, for which the array of shape (n_images,), bool, is true."""
         paths = tuple(path for path, taken in zip(self.paths, rows.tolist(), strict=True) if taken)
         return dataclasses.replace(self, paths=paths, labels=self.labels[rows])
+
+    def text_of(self, value: np.ndarray | np.integer) -> str:
+        """A label or prediction as text: the name of the class or, for a regression, the numbers."""
+        if isinstance(value, np.ndarray):
+            return " ".join(f"{number:.12g}" for number in value)
+        return self.classes[int(value)]
 
 
 class Predictions(NamedTuple):
@@ -556,7 +563,7 @@ def judge_regression(
     """Compare the outputs of a regression with its targets."""
     if threshold is None:
         raise ValueError("expected a threshold on the error of a regression")
-    error = errors_of(outputs, images.labels[indices])
+    error = errors_of(outputs, images.labels[indices], images.classes)
     return Judgement(indices, outputs, error, is_small(error, images.labels, threshold))
 
 
@@ -565,8 +572,8 @@ def is_small(error: np.ndarray, targets: np.ndarray, threshold: float) -> np.nda
     return error <= threshold + 4 * np.spacing(np.abs(targets).max(initial=0))
 
 
-def errors_of(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Error of each image of a regression: root mean square over its targets, in their unit.
+def errors_of(outputs: np.ndarray, targets: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:
+    """Error of each image of a regression: root mean square over its targets, in their unit; of angles the smaller way.
 
     For landmarks (x and y of each) this is the root mean square distance of the landmarks divided by the square root
     of two.
@@ -574,9 +581,14 @@ def errors_of(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     outputs, targets : ndarray of shape (n_images, n_targets), float
+    names : sequence of str
+        Of the targets: angles in degrees are named `…_deg`.
 
     Returns
     -------
     ndarray of shape (n_images,), float64
     """
-    return np.sqrt(np.mean((np.asarray(outputs, np.float64) - targets) ** 2, axis=1))
+    apart = np.asarray(outputs, np.float64) - targets
+    angles = [column for column, name in enumerate(names) if name.endswith(ANGLE_SUFFIX)]
+    apart[:, angles] = (apart[:, angles] + 180) % 360 - 180
+    return np.sqrt(np.mean(apart**2, axis=1))

@@ -9,6 +9,7 @@ import numpy as np
 from dnn.model import DnnOptions
 from dnn.predictions import LabelledImages
 from dnn.tested import IMAGE, AnswerTable
+from rccs.parameters import ANGLE_SUFFIX
 from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
 from support.images import Skipped, find_images
@@ -116,8 +117,10 @@ def images_with_targets(folder: StrPath, options: DnnOptions) -> tuple[LabelledI
             "Give its targets with --targets, and the error above which it fails, in their unit, with --threshold."
         )
     images = with_targets(folder, read_targets(options.targets), partial=options.partial)
+    angles = [name for name in images.classes if name.endswith(ANGLE_SUFFIX)]
+    turning = f" Angles in degrees, of which 359 and 1 are 2 apart: {some(angles)}." if angles else ""
     names = ", ".join(f"output {i} is {name}" for i, name in enumerate(images.classes))
     return images, (
         f"Targets: in the order of the table's columns, {names}. An error (root mean square over the outputs) above "
-        f"{options.threshold:g} is a failure."
+        f"{options.threshold:g} is a failure.{turning}"
     )

@@ -10,15 +10,17 @@ import itertools
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dnn.copies import counted_once
 from dnn.predictions import Judgement, LabelledImages, check_spelling, class_folders, errors_of, is_decided
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from rccs.rounds import tested_by
+from support.contents import copies_in
 from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
 from support.files import intact
@@ -64,6 +66,8 @@ class AnsweredImages:
     probabilities : ndarray of shape (n_images, n_classes), float32
     held_out : tuple of str
         Images that are none of these: they are only looked at once a model was retrained (see `dnn/held_out.py`).
+    copies : mapping of str to str
+        As of `support.contents.copies_in`; of each content, one image at most is among `paths`.
     skipped : tuple of Skipped
         Test images that have no row, or cannot be used.
     known_classes : tuple of str
@@ -82,6 +86,7 @@ class AnsweredImages:
     held_out: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     known_classes: tuple[str, ...] = ()
+    copies: Mapping[str, str] = field(default_factory=dict)
 
     def taken(self, rows: np.ndarray) -> "AnsweredImages":
         """Some of the images, for which the array of shape (n_images,), bool, is true."""
@@ -94,6 +99,16 @@ class AnsweredImages:
     def without(self, held: np.ndarray) -> "AnsweredImages":
         """The same with further images held out, for which the array of shape (n_images,), bool, is true."""
         return dataclasses.replace(self.taken(~held), held_out=(*self.held_out, *itertools.compress(self.paths, held)))
+
+    def once(self, copies: Mapping[str, str]) -> "AnsweredImages":
+        """The images that count (see `dnn.copies`), if some are `copies`; those of held-out images are held out."""
+        held = {copies.get(path, path) for path in self.held_out}
+        rest = self.without(np.array([copies.get(path, path) in held for path in self.paths], bool))
+        answers = rest.answers
+        each = zip(answers.label.tolist(), answers.predicted.tolist(), rest.right.tolist(), strict=True)
+        known = [f"{label} → {predicted}{'' if right else ', wrong'}" for label, predicted, right in each]
+        counts, sentences = counted_once(rest.paths, copies, known)
+        return dataclasses.replace(rest.taken(counts), notes=(*self.notes, *sentences), copies=copies)
 
     @property
     def task(self) -> str:
@@ -130,8 +145,10 @@ class AnsweredImages:
         -------
         ndarray of shape (n_images,), int64
         """
-        found = rows_by_image(self.paths, self.root, image_root, images, by_name=True)
-        return np.array([found[image][0] if image in found else -1 for image in images], np.int64)
+        row_of = {path: row for row, path in enumerate(self.paths)}
+        rows = [*row_of.values(), *(row_of.get(first, -1) for first in self.copies.values())]
+        found = rows_by_image([*self.paths, *self.copies], self.root, image_root, images, by_name=True)
+        return np.array([rows[found[image][0]] if image in found else -1 for image in images], np.int64)
 
     def answers_to(self, rows: np.ndarray) -> Answers:
         """The answers in some rows; unknown where the row is −1."""
@@ -217,11 +234,11 @@ class AnswerTable(Table):
         return values.reshape(len(rows), len(names))
 
     def images_in(
-        self, root: Path, images: Sequence[str], agreeing: Collection[str], *, partial: bool
-    ) -> tuple[list[tuple[str, int]], tuple[str, ...], list[str]]:
-        """The images of a folder that have a row, sorted, each with its row; those that are held out, and sentences.
-
-        The sentences are on rows without an image.
+        self, root: Path, images: Sequence[str], agreeing: Collection[str], *, partial: bool,
+        copies: Mapping[str, str] | None = None,
+    ) -> tuple[list[tuple[str, int]], tuple[str, ...], list[str], list[Skipped]]:  # fmt: skip
+        """The images of a folder that have a row, sorted, each with its row; those that are held out; sentences on rows
+        without an image; and the images without a row.
 
         Images are named as of `support.matching.rows_by_image`.
 
@@ -233,6 +250,8 @@ class AnswerTable(Table):
             Columns in which several rows of an image must agree.
         partial : bool
             Whether more than a tenth of the images, or of the rows, may be without the other.
+        copies : mapping of str to str, optional
+            As of `support.contents.copies_in`: a row for one of them is enough.
 
         Raises
         ------
@@ -240,14 +259,16 @@ class AnswerTable(Table):
             Two rows of an image contradict each other, or the table and the folder are not about the same images, or no
             image that is not held out has a row.
         """
-        names = self.texts(IMAGE)
+        names, copies = self.texts(IMAGE), copies or {}
         found = rows_by_image(names, self.source.parent, root, images)
         for rows in found.values():
             self._check_agreement(rows, agreeing)
         used = {row for rows in found.values() for row in rows}
         absent = [name for row, name in enumerate(names) if row not in used]
+        answered = {copies.get(image, image) for image in found}
+        needed = [image for image in images if image in found or copies.get(image, image) not in answered]
         if found:
-            check_matched(self.source, root, images, found, partial=partial, rows=len(names), without_image=absent)
+            check_matched(self.source, root, needed, found, partial=partial, rows=len(names), without_image=absent)
         notes = []
         if absent and found:
             notes.append(
@@ -266,7 +287,8 @@ class AnswerTable(Table):
             else:
                 which = "without a row."
             raise SAFEError(f"Expected rows about the images in {root}. Received: {self.source}, {which}")
-        return [one for one in every if one[0] not in held], tuple(sorted(held)), notes
+        without_row = [Skipped(image, f"no row in {self.source.name}") for image in needed if image not in found]
+        return [one for one in every if one[0] not in held], tuple(sorted(held)), notes, without_row
 
     def _check_agreement(self, rows: Sequence[int], columns: Collection[str]) -> None:
         first = rows[0]
@@ -467,24 +489,22 @@ def read_predictions(
     if PREDICTED not in cells.header:  # any column may have the probabilities of a class
         names |= {*cells.header}
     agreeing = [name for name in cells.header if name in names or _OF_CLASS.fullmatch(name)]
-    used, held_out, notes = cells.images_in(root, images, agreeing, partial=partial)
-    kind = ERROR if ERROR in cells.header else CONFIDENCE
     detector = root.name == OBJECTS and has_objects(root.parent)
+    copies = {} if detector else copies_in(root, images)  # of a detector, a box may have been found and missed
+    used, held_out, notes, without_row = cells.images_in(root, images, agreeing, partial=partial, copies=copies)
+    kind = ERROR if ERROR in cells.header else CONFIDENCE
     rows = _Rows(cells, used, root, classes)
     notes += rows.notes if detector or kind == ERROR else [*rows.notes, *rows.contrary()]
     answers = Answers(np.array(rows.labels, str), np.array(rows.predicted, str), rows.scores(kind), kind, detector)
     right = np.array([rows.right(i, kind) for i in range(len(used))], bool)
-    if len(used) + len(held_out) < len(images):
+    if without_row:
         notes.append(f"All figures are of {len(used):,} of {count(len(images), 'image')}: others have no row.")
     if unlabelled := rows.labels.count(""):
         notes.append(f"Without a label in {source.name}: {unlabelled:,} of {count(len(used), 'image')}.")
-    paths = tuple(path for path, _ in used)
-    known = {*paths, *held_out}
-    without_row = [Skipped(path, f"no row in {source.name}") for path in images if path not in known]
     return AnsweredImages(
-        source, root, paths, answers, right, tuple(notes), cells.digest, rows.classes, rows.probabilities, held_out,
-        skipped=(*listing.skipped, *without_row),
-    )  # fmt: skip
+        source, root, tuple(path for path, _ in used), answers, right, tuple(notes), cells.digest, rows.classes,
+        rows.probabilities, held_out, skipped=(*listing.skipped, *without_row),
+    ).once(copies)  # fmt: skip
 
 
 def _folders(root: Path) -> set[str]:

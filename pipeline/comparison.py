@@ -91,7 +91,9 @@ def explain_failures(
         )  # fmt: skip
         if offer is None and "set_aside" not in run_record(out, run):  # nor if it was tried in vain
             offer = class_offer(clusters) or looks_offer(comparison.rates(clusters))
-        reasons = reasons._replace(comparison=comparison)
+        told = run_record(out, run).get("parameters", {}).get("notes", ())
+        further = (note for note in known.notes if note not in told)
+        reasons = reasons._replace(comparison=comparison._replace(notes=(*comparison.notes, *further)))
         nearest = np.full(len(tested.paths), -1)
         nearest[comparison.rows] = np.concatenate([comparison.of_failing, comparison.of_right])
         groups = known_groups.groups if known_groups and known_groups.given else None

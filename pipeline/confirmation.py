@@ -25,7 +25,7 @@ from reasons.comparison import known_classes, known_of, load_reasons, points_of_
 from reasons.confirmation import CONFIRMATION_FILE, answers_to, claims_of, confirmation_text
 from reasons.counted_images import FRESH_FILE, counted_text
 from reasons.groups import groups_of_images, notes_of
-from reasons.requirements import Finding, findings, read_requirements
+from reasons.requirements import HOLDS, OPEN, Finding, findings, read_requirements
 from store.output_folder import working
 from store.places import relative
 from store.runs import CLUSTERS, CONFIRMATION, add_run, present_runs
@@ -101,7 +101,7 @@ def confirm(
         answers = answers_to(claims, ~fresh.right, of, classes)
         closed = [] if later is None else closures(claims, fresh.right, later, of, classes)
         texts = (tuple(one.text for one in answers), tuple(one.text for one in closed))
-        confirmation = Confirmation(*texts, (*fresh.notes, *noted, *notes_of(found)))
+        confirmation = Confirmation(*texts, (*fresh.notes, *noted, *known.notes, *notes_of(found)))
         facts = {
             "source": relative(fresh.source, out), "tested": relative(fresh.root, out),
             "after": relative(after or "", out), "parameters": relative(parameters or "", out),
@@ -180,6 +180,11 @@ CHOSEN_BY = (
 )
 
 
+NOT_GROUPED = (
+    "While groups are suspected, nothing is shown to hold: name them or, if there are none, give --group image."
+)
+
+
 class Checked(NamedTuple):
     """What a test set says of requirements.
 
@@ -234,7 +239,11 @@ def check_requirements(
     told = findings(required, known.columns, ~answered.right, of_images)
     failing = [clusters.image_root / path for path in clusters.paths] if clusters else []
     chose = not given or in_common([given.root / path for path in given.paths], failing).any()
-    notes = (*answered.notes, *shared, *notes_of(found), *((CHOSEN_BY,) if chose else ()))
+    dependent = found is not None and not found.given
+    if dependent:
+        told = [one._replace(verdict=OPEN) if one.verdict == HOLDS else one for one in told]
+    doubts = (*((NOT_GROUPED,) if dependent else ()), *((CHOSEN_BY,) if chose else ()))
+    notes = (*answered.notes, *shared, *known.notes, *notes_of(found), *doubts)
     return Checked(tuple(told), notes)
 
 

@@ -70,13 +70,13 @@ def describe_rccs(
 def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | None = None) -> Mapping[str, np.ndarray]:
     """What is known of each image of the run in `out`, by name: answers of the DNN, recorded and measured parameters.
 
-    A recorded parameter of the same name counts. Parameters that can no longer be read are left out.
+    Parameters that can no longer be read are left out.
     """
     known = dict(clusters.answers.columns if clusters.answers else {})
     source = table_of(out, "parameters", clusters) or find_parameters(clusters.image_root)
     with contextlib.suppress(OSError, ValueError):  # people may have edited run.json, and the file may be gone
         if source and is_within(source, within):
-            known |= read_parameters(source, clusters.image_root, clusters.paths).columns
+            known = read_parameters(source, clusters.image_root, clusters.paths).columns | known
     return {**known, **{name: column for name, column in clusters.measured.items() if name not in known}}
 
 

@@ -4,7 +4,9 @@ Simulators record such parameters, and annotators provide them. SAFE describes R
 does not need them. Images and a CSV file in; a column per parameter out, in the order of the images.
 """
 
-import math
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +18,14 @@ from support.entries import StrPath, is_within, path_of
 from support.errors import SAFEError
 from support.matching import check_matched, rows_by_image
 from support.tables import number_in, read_table, with_point
+from support.text import count, some
 
 PARAMETERS_FILE = "parameters.csv"
 KEY = "image"
 ANGLE_SUFFIX = "_deg"
 NUMERIC_FROM = 0.9  # least share of a column's values that are numbers
+ANSWERS = re.compile(r"(?is)predict(ed|ion)|right|correct|wrong|confidence|error|held_out|p\(.*\)")  # no parameters
+PLACEHOLDERS = re.compile(r"-[19]|-?9{2,}|-32768|32767|65535")  # what programs write where a number is unknown
 MOST_CATEGORIES = 50  # a text column with more different values contains names or remarks
 
 
@@ -66,6 +71,7 @@ def read_parameters(path: StrPath, image_root: Path, images: Sequence[str], *, p
 
     A column whose name ends in `_deg` contains angles in degrees. A column contains numbers if at least 90 % of its
     values are numbers, unless these are only two different ones, such as 0 and 1. Other columns contain categories.
+    Those that are named like a network's answers are left out: `right` would be the reason for failing.
 
     Parameters
     ----------
@@ -83,8 +89,8 @@ def read_parameters(path: StrPath, image_root: Path, images: Sequence[str], *, p
     found, notes = _texts(path, image_root, images, partial)
     columns = {}
     for name, texts in found.items():
-        column, note = _typed(name, texts)
-        notes += [note] if note else []
+        column, more = _typed(name, texts)
+        notes += more
         if column is not None:
             columns[name] = column
     if not columns:
@@ -125,13 +131,27 @@ def _texts(
     described = max((rows_by_image(keys, folder, root, images, by_name=True) for root in roots), key=len)
     missing = check_matched(table.source, image_root, images, described, partial=partial)
     notes += _notes_on_rows(images, described, missing, len(table.rows) - sum(map(len, described.values())))
+    if answers := [name for name in header if ANSWERS.fullmatch(name)]:
+        notes.append(f"Left out of the parameters, since they are named like a network's answers: {some(answers)}.")
     as_read = with_point if table.decimal_comma else str
-    texts = {
-        name: [as_read(table.text(name, described[image][0])) if image in described else "" for image in images]
-        for name in header
-        if name not in ("", key)
-    }
+    texts = {}
+    for name in [one for one in header if one not in ("", key, *answers)]:
+        spellings: dict[str, list[str]] = {}
+        # Of all rows, so that any part of the images has the same spelling: the commonest
+        for text, _ in Counter(column := list(map(as_read, table.texts(name)))).most_common():
+            spellings.setdefault(spelt_alike(text), []).append(text)
+        usual = {text: same[0] for same in spellings.values() for text in same}
+        texts[name] = [usual[column[described[image][0]]] if image in described else "" for image in images]
+        several = [" = ".join(map(ascii, same)) for same in spellings.values() if len(same) > 1]
+        if several and len(spellings) <= MOST_CATEGORIES:
+            notes.append(f"Spellings in the column {name} that count as one value: {some(several, limit=3)}.")
     return texts, notes
+
+
+def spelt_alike(text: str) -> str:
+    """The same for texts that differ in Unicode form, in spaces, in what cannot be seen, or in case alone."""
+    text = re.sub("[\u00ad\u200b-\u200d\u2060\ufeff]", "", unicodedata.normalize("NFC", text))
+    return " ".join(text.casefold().split())
 
 
 def _notes_on_rows(
@@ -146,19 +166,32 @@ def _notes_on_rows(
         yield f"{others:,} rows are about other images."
 
 
-def _typed(name: str, texts: list[str]) -> tuple[np.ndarray | None, str]:
-    """The column as numbers or categories, None if all values are the same; and a note on it, or an empty string."""
+def _typed(name: str, texts: list[str]) -> tuple[np.ndarray | None, list[str]]:
+    """The column as numbers or categories, None if all values are the same; and notes on it."""
     different = len(set(texts) - {""})
     if different < 2:
-        return None, ""
-    numbers = column_of(name, texts)
-    if numbers.dtype.kind == "U":
-        if different > MOST_CATEGORIES:
-            return None, f"The column {name} is left out: text with {different:,} different values."
-        return numbers, ""
-    wrong = [text for text, number in zip(texts, numbers, strict=True) if text and math.isnan(number)]
-    note = f"The column {name} has {len(wrong):,} values that are not numbers, the first {wrong[0]!r}." if wrong else ""
-    return numbers, note
+        return None, []
+    column, numbers = column_of(name, texts), numbers_of(texts)
+    notes = []
+    words = [text for text, unknown in zip(texts, np.isnan(numbers).tolist(), strict=True) if text and unknown]
+    if words and len(words) <= np.isfinite(numbers).sum():
+        which = f"{count(len(words), 'value')}, {some(map(repr, dict.fromkeys(words)), limit=3)}"
+        so = "it counts as text" if column.dtype.kind == "U" else "they count as unknown"
+        notes.append(f"Not numbers in the column {name}: {which}; {so}. Leave empty what is unknown.")
+    if column.dtype.kind != "U":
+        return column, [*notes, *_placeholders(name, column)]
+    if different > MOST_CATEGORIES:
+        return None, [*notes, f"The column {name} is left out: text with {different:,} different values."]
+    return column, notes
+
+
+def _placeholders(name: str, column: np.ndarray) -> Iterator[str]:
+    """Sentences on numbers that may mean that a value is unknown: the same in several images, far from all others."""
+    values, counts = np.unique(column[np.isfinite(column)], return_counts=True)
+    for value, n, others in ((values[0], counts[0], values[1:]), (values[-1], counts[-1], values[:-1])):
+        far = len(others) > 1 and (np.abs(others - value).min() > np.ptp(others) or value < 0 <= others[0])
+        if far and n > 1 and PLACEHOLDERS.fullmatch(f"{value:.0f}"):
+            yield f"{name} is {value:g} in {count(int(n), 'image')}, far from all others; leave empty what is unknown."
 
 
 def column_of(name: str, texts: Sequence[str]) -> np.ndarray:

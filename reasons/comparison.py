@@ -49,7 +49,7 @@ from support.errors import SAFEError
 from support.files import read_arrays
 from support.images import ImageListing
 from support.progress import Progress, no_progress
-from support.text import count, rate_text
+from support.text import count, rate_text, some
 
 COMPARISON_FILE = "comparison.npz"
 
@@ -141,10 +141,13 @@ class Known(NamedTuple):
         As of `rccs.parameters.Parameters`.
     measured : frozenset of str
         The columns that SAFE has measured in the images.
+    notes : tuple of str
+        Sentences on what could not be used of recorded parameters.
     """
 
     columns: Mapping[str, np.ndarray]
     measured: frozenset[str]
+    notes: tuple[str, ...] = ()
 
 
 def compare_with_right(
@@ -204,6 +207,7 @@ def compared_images(tested: AnsweredImages, image_root: Path, paths: Sequence[st
     row_of = tested.rows_of(image_root, paths)
     failing = np.flatnonzero(row_of >= 0)  # rows of the failing images
     failing = failing[~tested.right[row_of[failing]]]
+    failing = failing[np.sort(np.unique(row_of[failing], return_index=True)[1])]  # of copies the first
     if not len(failing):
         raise SAFEError(
             f"Expected failing images of the clusters among the wrong ones of {tested.source}. Received none. Is it "
@@ -286,20 +290,22 @@ def known_of(
     groups : sequence of str
         Columns that say which group an image is of: their values are no numbers, and left out if they are many.
     """
-    columns = _answers_known(tested)
+    columns, notes = _answers_known(tested), ()
     source = parameters or find_parameters(tested.root, within=within)
     if source:
         with contextlib.suppress(SAFEError):
-            recorded = read_parameters(source, tested.root, tested.paths).columns
+            recorded, notes = vars(read_parameters(source, tested.root, tested.paths)).values()
             texts = read_texts(source, tested.root, tested.paths) if recorded.keys() & set(groups) else {}
             for name in recorded.keys() & set(groups):
                 recorded[name] = np.array(texts[name], str)
                 if len(np.unique(recorded[name])) > MOST_CATEGORIES:
                     del recorded[name]
-            new = recorded.keys() - columns.keys()
+            if shares := recorded.keys() & {*tested.classes, *tested.answers.label.tolist()}:
+                notes += (f"Left out of the parameters, since they are named like classes: {some(sorted(shares))}.",)
+            new = recorded.keys() - columns.keys() - shares
             columns |= {name: of for name, of in recorded.items() if name in new and known_in(of[tested.right])}
     measured = attributes_of(set(ATTRIBUTES) - set(columns), tested.root, tested.paths, progress=progress)
-    return Known({**columns, **measured}, frozenset(measured))
+    return Known({**columns, **measured}, frozenset(measured), notes)
 
 
 def _answers_known(tested: AnsweredImages) -> dict[str, np.ndarray]:

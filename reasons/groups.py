@@ -13,7 +13,7 @@ import numpy as np
 
 from dnn.group_columns import ALIKE, FOLDER, PREFIX, chains, chosen_columns, group_columns, noun_of
 from dnn.held_out import hold_out_record
-from dnn.tested import AnsweredImages
+from dnn.tested import IMAGE, AnsweredImages
 from rccs.clusters import run_record
 from rccs.parameters import find_parameters
 from rccs.spots.conditions import literals_of
@@ -24,6 +24,7 @@ from support.errors import SAFEError
 from support.run_folder import FAILURES
 from support.text import count, printable
 
+INDEPENDENT = (IMAGE,)  # as the engineer says, whatever images look like
 LEAST_GROUPS = 5
 LIKE_A_GROUP = re.compile(
     r"(?<![a-z])(person|subject|patient|driver|participant|identity|track|drive|scene|sequence|lesion|series|cell|video|"
@@ -64,7 +65,7 @@ def named_groups(
     Parameters
     ----------
     names : sequence of str
-        Columns of the parameters or of the predictions, `PREFIX`, `FOLDER` or `ALIKE`.
+        Columns of the parameters or of the predictions, `PREFIX`, `FOLDER` or `ALIKE`; `IMAGE` alone: none.
     parameters : path, optional
         The table of the test images' parameters; by default that in or beside their folder.
     within : path, optional
@@ -77,7 +78,7 @@ def named_groups(
     SAFEError
         There is no such column, or a table cannot be read.
     """
-    if not names:
+    if tuple(names) in ((), INDEPENDENT):
         return None
     try:
         chosen = chosen_columns(names, _columns_of(tested, parameters, within, names))
@@ -203,6 +204,8 @@ def groups_of_test(
         chosen = chosen_columns(names, columns)
     except SAFEError as error:
         return _alone(names, paths, error) if names else None
+    if names == INDEPENDENT:
+        return None
     if not names:
         return _suspected(columns, paths, ~right)
     return KnownGroups(grouped(noun_of(names, paths), chosen)[0], True, ())

@@ -1,7 +1,9 @@
 """What files hold, whatever their names: which images are the same, and digests of large files."""
 
+import contextlib
 import functools
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import numpy as np
 
 from support.files import state_of_file
 from support.images import read_bytes
+
+END_BYTES = 1024  # of images of equal size; they hardly ever end alike unless they are the same
 
 
 def content_key(data: bytes) -> bytes:
@@ -31,6 +35,21 @@ def same_content(files: Sequence[Path], others: Sequence[Path]) -> list[list[int
     return [rows_of.get(content_of(file), []) if size in both else [] for file, size in zip(files, sizes, strict=True)]
 
 
+def copies_in(root: Path, paths: Sequence[str]) -> dict[str, str]:
+    """The images that are the same as another one byte for byte, each with the first of them by path.
+
+    Only files of equal sizes are opened, and only those that end alike are read.
+    """
+    alike = [sorted(paths)]
+    for known_by in (_size_of, _end_of, content_of):
+        same: dict[tuple[int, object], list[str]] = {}
+        for number, candidates in enumerate(alike):
+            for path in candidates:
+                same.setdefault((number, known_by(root / path)), []).append(path)
+        alike = [several for (_, known), several in same.items() if known is not None and len(several) > 1]
+    return {copy: first for first, *others in alike for copy in others}
+
+
 def in_common(files: Sequence[Path], others: Sequence[Path]) -> np.ndarray:
     """Whether each file has the content of one of the others: ndarray of shape (n_files,), bool."""
     return np.array([bool(rows) for rows in same_content(files, others)], bool)
@@ -38,7 +57,14 @@ def in_common(files: Sequence[Path], others: Sequence[Path]) -> np.ndarray:
 
 def _size_of(file: Path) -> int | None:
     state = state_of_file(file)
-    return state[1] if state else None
+    return state[1] or None if state else None
+
+
+def _end_of(file: Path) -> bytes | None:
+    with contextlib.suppress(OSError), file.open("rb") as opened:
+        opened.seek(max(0, opened.seek(0, os.SEEK_END) - END_BYTES))
+        return opened.read()
+    return None
 
 
 def content_of(file: Path) -> bytes | None:

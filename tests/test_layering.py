@@ -27,7 +27,7 @@ HOUSE = {
     "clustering": "",
     "selection": "",
     "dnn": (
-        "model_file onnx_model model predictions heatmaps model_process tested targets group_columns held_out "
+        "model_file onnx_model model predictions copies heatmaps model_process tested targets group_columns held_out "
         "confusion given_answers rounds failures detection.coco detection.yolo detection.detections detection.crops "
         "detection.detector_failures detection.seen_objects failure_prediction"
     ),

@@ -146,6 +146,15 @@ def test_stopping_at_once_writes_the_given_model_again(case):
     assert load_retraining(case / "out").stopped == "on request"
 
 
+def test_copies_of_test_images_count_once(case):
+    for file in list((case / "test").rglob("*.png")):
+        shutil.copyfile(file, file.with_name(f"{file.stem}_again.png"))
+    result = run(case, should_stop=lambda: True)
+    assert (result.test_size, result.accuracy_before) == (27, pytest.approx(18 / 27))
+    assert sum(share.images for share in result.per_rcc) == 9
+    assert any("copies of others byte for byte: 27 of 54 images" in one for one in result.assumptions)
+
+
 # --- Labels -----------------------------------------------------------------------------------------------------
 
 

@@ -214,17 +214,13 @@ def shares_by_class(before: AnsweredImages, after: AnsweredImages) -> tuple[Shar
 def outcomes(clusters: RootCauseClusters, before: AnsweredImages, after: AnsweredImages) -> tuple[Outcome, ...]:
     """The results of both models on the failing images.
 
-    Failing images are copies of test images, in any folder. A failing image is matched to the test image with the same
-    content; if there are several, to the one with the same path or else the same class.
+    Failing images are copies of test images, in any folder, and matched by their content, which a test set has once.
     """
     places = ((clusters.image_root, clusters.paths), (before.root, before.paths))
     failing, tested = ([root / path for path in paths] for root, paths in places)
     found = []
     for path, rows in zip(clusters.paths, same_content(failing, tested), strict=True):
-        there = [(before.paths[row] == path, before.paths[row].split("/")[0] == path.split("/")[0]) for row in rows]
-        if rows:
-            row = rows[there.index(max(there))]
-            found.append(Outcome(path, bool(before.right[row]), bool(after.right[row])))
+        found += [Outcome(path, bool(before.right[row]), bool(after.right[row])) for row in rows[:1]]
     return tuple(found)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rccs.parameters import ANGLE_SUFFIX
+from rccs.parameters import ANGLE_SUFFIX, spelt_alike
 
 LEAST_TESTED = 8  # images under a condition; of fewer nothing can be said
 TURN = 360
@@ -59,7 +59,11 @@ class Literal(NamedTuple):
         if not self.is_about(column):  # it has become another kind
             return np.zeros(len(column), bool)
         if isinstance(self.value, str):
-            return np.asarray((column != "") & ((column == self.value) == (self.sign == "=")))
+            same = column == self.value
+            if not same.any() and self.column not in ("label", "predicted"):  # it may be spelt in another way here
+                own = spelt_alike(self.value)
+                same = np.array([spelt_alike(text) == own for text in column.tolist()], bool)
+            return np.asarray((column != "") & (same == (self.sign == "=")))
         if isinstance(self.value, tuple):
             low, high = self.value
             if self.column.endswith(ANGLE_SUFFIX):

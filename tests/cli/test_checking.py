@@ -53,6 +53,32 @@ def test_tested_images_that_were_learned_are_refused_and_near_copies_are_told(ca
     assert "1 test image found among the training images" in capsys.readouterr().err
 
 
+def test_conditions_hold_in_any_spelling_of_a_category(case, capsys):
+    table = case.test / "parameters.csv"
+    rows = [f"{row},{'Yes' if i % 3 else 'yes'}" for i, row in enumerate(table.read_text().splitlines())]
+    table.write_text("\n".join(["image,light,belt", *rows[1:-30], *(row[:-3] + "no " for row in rows[-30:])]))
+    assert check(case, "belt = yes: at most 90 % wrong", "belt != NO: at most 90 % wrong") == 0
+    told = capsys.readouterr()
+    assert told.out.count(" of 44 images are wrong") == 2
+    assert "Spellings in the column belt that count as one value: 'Yes' = 'yes'." in told.err
+
+
+def test_answers_among_parameters_are_no_condition_and_told(case, capsys):
+    """A table that was merged with the predictions."""
+    answers = [row.split(",", 1)[1] for row in case.table.read_text().splitlines()]
+    table = case.test / "parameters.csv"
+    shares = ["snow", *(f"0.{i % 10}" for i in range(len(answers) - 1))]
+    rows = [*map(",".join, zip(table.read_text().splitlines(), answers, shares, strict=True))]
+    table.write_text("\n".join(rows))
+    assert check(case, "light >= 0.5: at most 40 % wrong at 95 %") == 0
+    told = capsys.readouterr().err
+    assert "named like a network's answers: predicted, confidence, right." in told
+    assert "named like classes: snow." in told
+    for condition in ("right = false", "confidence < 0.5", "snow < 0.5"):
+        assert check(case, f"{condition}: at most 40 % wrong at 95 %") == 2
+    assert "Expected a column that is known of the images" in capsys.readouterr().err
+
+
 def test_what_cannot_be_checked_is_an_error(case, capsys):
     assert check(case, "rain = yes: at most 5 %") == 2
     assert "Expected a column that is known of the images" in capsys.readouterr().err

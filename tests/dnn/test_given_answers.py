@@ -10,6 +10,7 @@ from dnn.given_answers import read_answers
 from dnn.model import DnnOptions
 from dnn.tested import find_predictions, read_predictions
 from support.errors import SAFEError
+from support.images import find_images
 from tests.helpers.places import names_in
 from tests.helpers.small_models import colour_model, draw_set, saved
 
@@ -177,3 +178,16 @@ def test_a_class_of_the_training_folder_counts(test_set, tmp_path):
     (tmp_path / "train" / "red").rename(tmp_path / "train" / "Red")
     with pytest.raises(SAFEError, match="Received: Red and red"):
         read_answers(source, test_set, train=tmp_path / "train")
+
+
+def test_an_angle_has_the_error_of_the_smaller_way(test_set, tmp_path):
+    paths = find_images(test_set).paths
+    targets = tmp_path / "angles.csv"
+    targets.write_text("\n".join(["image,yaw_deg,x", *(f"{path},359,359" for path in paths)]))
+    answers = table(
+        tmp_path, [(path, "1", "359" if i else "1") for i, path in enumerate(paths)], ("image", "yaw_deg", "x")
+    )
+    found = read_answers(answers, test_set, options=DnnOptions(targets=targets, threshold=3))
+    assert found.answers.score[1:].tolist() == pytest.approx([2**0.5] * (len(paths) - 1))
+    assert found.right.tolist() == [False] + [True] * (len(paths) - 1)
+    assert any("Angles in degrees, of which 359 and 1 are 2 apart: yaw_deg." in note for note in found.notes)

@@ -42,6 +42,8 @@ def test_the_same_share_of_each_class_is_held_out_whatever_the_network_answers(t
     assert np.bincount(images.labels[held]).tolist() == [round(300 * float(share)), round(100 * float(share))]
     assert sentence.startswith(f"Held out, to prove a retraining: {round(400 * float(share))} of 400 images. ")
     backwards = images_of(tmp_path, list(reversed(images.paths)))
+    alone, _ = draw(images, HoldOut(share, ("image",)))
+    np.testing.assert_array_equal(alone, held)
     assert set(images.taken(held).paths) == set(backwards.taken(draw(backwards, HoldOut(share))[0]).paths)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.confirmation import CHOSEN_BY, check_requirements, confirm
+from pipeline.confirmation import CHOSEN_BY, NOT_GROUPED, check_requirements, confirm
 from pipeline.descriptions import mend
 from pipeline.exports import export_results
 from pipeline.generation import ClusteringSettings, generate_clusters
@@ -112,7 +112,15 @@ def test_fresh_images_that_look_like_groups_are_said_to_be_no_independent_ones(e
     rows = [f"{row['image']},p{place // 6}" for place, row in enumerate(rows_in(fresh.table))]
     (fresh.test / "parameters.csv").write_text("\n".join(["image,person", *rows]))
     told = "Images of one person are not independent (13 persons,"
-    assert told in "".join(check_requirements(tmp_path / "required.yaml", explained.out, fresh.table, fresh.test).notes)
+    checked = check_requirements(tmp_path / "required.yaml", explained.out, fresh.table, fresh.test)
+    assert told in "".join(checked.notes)
+    assert NOT_GROUPED in checked.notes
+    assert [one.verdict for one in checked.findings] == ["open"]
+    again = check_requirements(
+        tmp_path / "required.yaml", explained.out, fresh.table, fresh.test, groups=["image"]
+    )  # whatever they look like
+    assert [(one.verdict, one.groups) for one in again.findings] == [("holds", 0)]
+    assert not any("independent" in note for note in again.notes)
     assert told in "".join(confirm(explained.out, fresh.table, fresh.test).notes)
 
 

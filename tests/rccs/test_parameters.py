@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dnn.failures import collect_failures
-from rccs.parameters import find_parameters, read_parameters
+from rccs.parameters import find_parameters, read_parameters, read_texts
 from rccs.rounds import source_folder_of
 from support.errors import SAFEError
 from support.run_folder import FAILURES
@@ -54,7 +54,76 @@ def test_text_among_numbers_is_told_and_unknown(write):
     known = read_parameters(*write("image,x\n" + rows), images)
     assert np.isnan(known.columns["x"][3])
     assert np.isfinite(np.delete(known.columns["x"], 3)).all()
-    assert known.notes == ("The column x has 1 values that are not numbers, the first 'dark'.",)
+    assert known.notes == (
+        "Not numbers in the column x: 1 value, 'dark'; they count as unknown. Leave empty what is unknown.",
+    )
+
+
+def test_words_among_numbers_that_make_them_text_are_told(write):
+    images = tuple(f"{i}.png" for i in range(80))
+    rows = "".join(
+        f"{image},{'n/a' if i % 8 == 3 else i % 5},{'n/a' if i % 5 else i}\n" for i, image in enumerate(images)
+    )
+    notes = read_parameters(*write("image,x,y\n" + rows), images).notes
+    assert notes == ("Not numbers in the column x: 10 values, 'n/a'; it counts as text. Leave empty what is unknown.",)
+
+
+@pytest.mark.parametrize(
+    ("values", "placeholder"),
+    [
+        ([0.1, 0.4, 0.9, -999, -999], "-999"),
+        ([10, 20, 45, -1, -1], "-1"),
+        ([10, 20, 45, 9999, 9999], "9999"),
+        ([10, 20, 45, -999, 12], ""),  # once
+        ([-2, -1, -1, 5, 9], ""),
+        ([30, 50, 70, 120, 120], ""),
+        ([-170, 20, 170, -999, -999], "-999"),
+    ],
+)
+def test_a_number_that_may_stand_for_unknown_is_told_and_kept(write, values, placeholder):
+    images = tuple(f"{i}.png" for i in range(len(values)))
+    known = read_parameters(*write("image,x_deg\n" + "".join(map("{},{}\n".format, images, values))), images)
+    assert known.columns["x_deg"].tolist() == values
+    assert [f"is {placeholder} in 2 images, far from all others" in note for note in known.notes] == [True] * bool(
+        placeholder
+    )
+
+
+def test_spellings_of_one_value_count_as_one_and_are_told(write):
+    texts = [
+        "caf\u00e9",
+        "cafe\u0301",
+        "caf\u00e9",
+        "Stop sign",
+        "stop\u00a0sign ",
+        "stop sign",
+        "\u200bstop sign",
+        "x",
+    ]
+    images = tuple(f"{i}.png" for i in range(len(texts)))
+    rows = "".join(f"{image},{text}\n" for image, text in zip(images, texts, strict=True))
+    known = read_parameters(*write("image,place\n" + rows), images)
+    assert known.columns["place"].tolist() == ["caf\u00e9"] * 3 + ["Stop sign"] * 4 + ["x"]
+    (note,) = known.notes
+    assert note.startswith(
+        "Spellings in the column place that count as one value: 'caf\\xe9' = 'cafe\\u0301', 'Stop sign'"
+    )
+    # Of some of the images as of all: a condition found in one must hold in the other.
+    assert (
+        read_parameters(*write("image,place\n" + rows), images[4:]).columns["place"].tolist()[:2] == ["Stop sign"] * 2
+    )
+
+
+def test_columns_named_like_answers_are_no_parameters_and_told(write):
+    header = "image,Right,predicted,confidence,error,held_out,p(a),speed,label\n"
+    rows = "".join(f"{image},true,a,0.{i},{i},false,0.{i},{i},{image[0]}\n" for i, image in enumerate(IMAGES))
+    known = read_parameters(*write(header + rows), IMAGES)
+    assert [*known.columns] == ["speed", "label"]
+    assert known.notes == (
+        "Left out of the parameters, since they are named like a network's answers: Right, predicted, confidence, "
+        "error, held_out, … (6 in all).",
+    )
+    assert [*read_texts(*write(header + rows), IMAGES)] == ["speed", "label"]
 
 
 def test_numbers_may_have_a_decimal_comma_where_columns_are_not_separated_by_commas(write):
