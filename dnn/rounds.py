@@ -1,7 +1,6 @@
 """Keeps failures that clusters are of, before others take their place (see `rccs/rounds.py`)."""
 
 import contextlib
-import datetime
 import json
 import os
 import shutil
@@ -12,7 +11,7 @@ from rccs.parameters import PARAMETERS_FILE
 from rccs.rounds import names_in
 from store.runs import CLUSTERS, runs_of
 from support.errors import SAFEError
-from support.files import free_name, read_record, replacing_folder
+from support.files import date_of, free_name, read_record, replacing_folder
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_MARK, OBJECTS, ROUNDS_FOLDER, TABLES_OF_FAILURES
 
 
@@ -44,7 +43,7 @@ def keep_round(folder: Path) -> None:
 def _name_of(folder: Path) -> str:
     """The name of a round is when its failures were collected, in UTC."""
     collected = (folder / FAILURES / FAILURES_MARK).stat().st_mtime
-    return datetime.datetime.fromtimestamp(collected, datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    return date_of(collected).strftime("%Y%m%d-%H%M%S")
 
 
 def _in_use(folder: Path, names: frozenset[str]) -> bool:

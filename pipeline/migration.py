@@ -47,7 +47,17 @@ from store.runs import CLUSTERS, COMPARISON, MAP, RUNS_FOLDER, Run, add_run
 from support.contents import digest_of
 from support.entries import StrPath
 from support.errors import SAFEError
-from support.files import DAMAGED, free_name, prepare_folder, read_json, read_record, regular, replacing, write_text
+from support.files import (
+    DAMAGED,
+    date_of,
+    free_name,
+    prepare_folder,
+    read_json,
+    read_record,
+    regular,
+    replacing,
+    write_text,
+)
 from support.run_folder import ACCURACY_FILE
 from support.tables import from_cell, read_table
 from training.labels import KeptLabel, add_labels
@@ -241,7 +251,7 @@ def _earlier(folder: Path) -> list[Path]:
 
 def _written(path: Path) -> str:
     """When a file was written, as entries say it."""
-    return datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC).isoformat(timespec="seconds")
+    return date_of(path.stat().st_mtime).isoformat(timespec="seconds")
 
 
 def _texts(value: object) -> dict[str, str]:

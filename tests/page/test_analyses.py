@@ -334,6 +334,11 @@ def test_a_page_looks_for_work_less_often_while_no_window_sends_an_event(monkeyp
 # --- Summaries --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("changed", "year"), [(1e12, 9999), (-1e12, 1970), (1e9, 2001)])
+def test_a_file_of_any_date_keeps_no_analysis_off_the_list(home, changed, year):
+    assert summary_of(home / make(home, "a"))._replace(changed=changed).date.year == year
+
+
 def test_the_summary_says_how_far_an_analysis_is_and_what_is_next(home, clusters):
     folder = home / make(home, "a")
     assert summary_of(folder)[:5] == (None,) * 5
