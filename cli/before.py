@@ -36,5 +36,9 @@ def speaking_of(options: argparse.Namespace) -> contextlib.AbstractContextManage
 def take_over(folder: Path) -> None:
     """Take over what an earlier version wrote to an analysis that the command opens."""
     from pipeline.migration import migrate
+    from store.database import check_not_lost
+    from store.runs import keep_copy
 
+    check_not_lost(folder)
     warn(migrate(folder))
+    keep_copy(folder)

@@ -44,6 +44,7 @@ from pipeline.migration import migrate
 from pipeline.reporting.markup import filled
 from rccs.gifs import GIF_FOLDER
 from store.entries import LONGEST_ENGINEER
+from store.runs import keep_copy
 from support.entries import existing_folder, path_of
 from support.errors import SAFEError
 from support.files import prepare_folder
@@ -184,6 +185,7 @@ def _take_over(folder: Path) -> None:
     """Take over what an earlier version wrote to a folder that is opened; the server's log says so."""
     if sentence := migrate(folder):
         print(f"safe: {printable(sentence)}", file=sys.stderr, flush=True)
+    keep_copy(folder)
 
 
 def _settings_of(folder: Path, turn: Turn, top: PageSettings) -> PageSettings:

@@ -39,11 +39,11 @@ from rccs.unsafe_set import (
     save_unsafe_set,
 )
 from reasons.comparison import COMPARISON_FILE, load_reasons
-from store.database import DATABASE_FILE, changing, reading
+from store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER, changing, reading
 from store.entries import append, present, speaking
 from store.output_folder import Writer, claim, working, writing
 from store.places import recorded, relative
-from store.runs import CLUSTERS, COMPARISON, MAP, RUNS_FOLDER, Run, add_run
+from store.runs import CLUSTERS, COMPARISON, MAP, Run, add_run
 from support.contents import digest_of
 from support.entries import StrPath
 from support.errors import SAFEError
@@ -126,8 +126,8 @@ def _forget(folder: Path) -> None:
     for run in (folder / RUNS_FOLDER).glob("*"):
         if run.name.isdecimal():
             shutil.rmtree(run)
-    for end in ("-wal", "-shm", ""):
-        (folder / f"{DATABASE_FILE}{end}").unlink(missing_ok=True)
+    for name in (COPY_FILE, *(f"{DATABASE_FILE}{end}" for end in ("-wal", "-shm", ""))):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _take_over(folder: Path) -> None:

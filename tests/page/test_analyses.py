@@ -42,9 +42,9 @@ from pipeline.reporting.export import REPORT_FILE
 from rccs.clusters import LABELS_FILE, RUN_FILE, RootCauseClusters, labels_text, load_clusters, save_clusters
 from rccs.gifs import GIF_FOLDER
 from rccs.unsafe_set import UNSAFE_SET_FILE
-from store.database import DATABASE_FILE
+from store.database import DATABASE_FILE, RUNS_FOLDER
 from store.output_folder import save_files, working
-from store.runs import CLUSTERS, RUNS_FOLDER, runs_of
+from store.runs import CLUSTERS, runs_of
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK
 from tests.helpers.browsing import wait_until

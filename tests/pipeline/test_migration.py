@@ -31,10 +31,10 @@ from rccs.review.journal import MAKING, standing
 from rccs.review.review import all_edits, load_review, load_spot_notes
 from rccs.unsafe_set import load_unsafe_set
 from reasons.comparison import load_reasons
-from store.database import DATABASE_FILE
+from store.database import DATABASE_FILE, RUNS_FOLDER
 from store.entries import check_entries
 from store.output_folder import check_own
-from store.runs import RETRAINING, RUNS_FOLDER, SELECTION, present_runs
+from store.runs import RETRAINING, SELECTION, present_runs
 from support.errors import SAFEError
 from support.text import count
 from tests.helpers.troubles import Disk, Killed, Trouble

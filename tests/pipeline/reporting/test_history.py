@@ -19,8 +19,8 @@ from rccs.review.notes import RccNote
 from rccs.review.review import Review, load_review, set_note
 from rccs.unsafe_set import load_unsafe_set
 from reasons.comparison import Reasons, save_reasons
-from store.database import DATABASE_FILE
-from store.runs import CLUSTERS, RUNS_FOLDER, present_runs
+from store.database import DATABASE_FILE, RUNS_FOLDER
+from store.runs import CLUSTERS, present_runs
 from support.errors import SAFEError
 from tests.helpers.places import digests_of, in_run, names_in
 from tests.helpers.worked_on import DARK, retrain, select
