@@ -29,7 +29,7 @@ import sys
 import warnings
 
 from cli.arguments import build_parser
-from cli.before import read_paths, speaking_of
+from cli.before import keep_safe, read_paths, speaking_of
 from cli.terminal import terminal, warn
 from support.errors import SAFEError
 
@@ -53,6 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments if arguments is not None else (sys.argv[1:] or ["ui"]))
     try:
         read_paths(options)
+        if not options.changes_nothing:
+            keep_safe(options.out)
         with speaking_of(options), terminal() as progress:
             status = options.run(options.out, options, progress)
         sys.stdout.flush()

@@ -83,7 +83,7 @@ def _command(commands: Commands, run: Run) -> Command:
     what = " ".join((run.__doc__ or "").split())
     name = run.__name__.removeprefix("run_").replace("_", "-")
     command: Command = commands.add_parser(name, help=what[:1].lower() + what[1:].rstrip("."), description=what)
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, changes_nothing=run in (work.run_verify, work.run_keys))
     if run not in (work.run_ui, work.run_keys):  # on the page, each browser has a name
         user = "your name, kept with what this command changes (default: SAFE_USER, or the name of the login)"
         command.text("--user", "NAME", user)

@@ -1,9 +1,10 @@
-"""What comes before each command: its paths, and the engineer's name."""
+"""What comes before each command: its paths, the engineer's name, and a copy of the database."""
 
 import argparse
 import contextlib
 import getpass
 import os
+from pathlib import Path
 
 from cli.arguments import TypedPath
 from support.errors import SAFEError
@@ -29,3 +30,12 @@ def speaking_of(options: argparse.Namespace) -> contextlib.AbstractContextManage
     with contextlib.suppress(OSError, KeyError, ImportError):  # a container may have no login
         name = name or getpass.getuser()
     return speaking(name)
+
+
+def keep_safe(folder: Path) -> None:
+    """Make sure that the database of the analysis that a command opens is not lost, and keep a copy of it."""
+    from store.database import check_not_lost
+    from store.runs import keep_copy
+
+    check_not_lost(folder)
+    keep_copy(folder)

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -290,18 +290,23 @@ def save_failures(failures: Failures, folder: Path, tables: Mapping[str, str]) -
         Further files, such as `predictions.csv`. Those of a detector that SAFE wrote before, and that are not among
         them, are removed.
     """
-    keep_round(folder)
-    with replacing_images(folder / FAILURES) as new:
-        for failure in failures.failing:
-            (new / failure.source).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(failures.test_root / failure.source, new / failure.source)
     score = ERROR if failures.task == "regression" else CONFIDENCE
     table = table_text([*Failure._fields[:-1], score], failures.failing)
     accuracy = json.dumps(_record_of(failures, folder), indent=2, ensure_ascii=False) + "\n"
     files = {**tables, FAILURES_FILE: table, ACCURACY_FILE: accuracy}
     # Other parameters are the engineer's.
     of_detector = (OBJECTS_FILE, PARAMETERS_FILE) if has_objects(folder) else ()
-    save_files(folder, files, remove=of_detector)
+    kept = keep_round(folder)
+    try:
+        # All that takes room comes before the images are exchanged.
+        with replacing_images(folder / FAILURES, lambda: save_files(folder, files, remove=of_detector)) as new:
+            for failure in failures.failing:
+                (new / failure.source).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(failures.test_root / failure.source, new / failure.source)
+    except SAFEError:
+        if kept:
+            shutil.rmtree(kept, ignore_errors=True)
+        raise
 
 
 def _record_of(failures: Failures, folder: Path) -> dict[str, Any]:
@@ -351,8 +356,14 @@ def _from_record(record: dict[str, Any], rows: list[list[str]], folder: Path) ->
 
 
 @contextlib.contextmanager
-def replacing_images(target: Path) -> Iterator[Path]:
+def replacing_images(target: Path, then: Callable[[], object] = lambda: None) -> Iterator[Path]:
     """Yield a folder to fill with images, which then replaces `target`, with a hidden list of them.
+
+    Parameters
+    ----------
+    target : Path
+    then : callable, optional
+        Called when the new folder is on the disk, right before it takes the place of `target`.
 
     Raises
     ------
@@ -367,6 +378,7 @@ def replacing_images(target: Path) -> Iterator[Path]:
             names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if not path.is_dir())
             text = "".join(f"{name}\n" for name in names)
             (new / FAILURES_MARK).write_text(text, "utf-8", errors="surrogateescape")
+            then()
     except OSError as error:
         raise SAFEError(f"Could not write {target}: {error.strerror or error}. Its content is unchanged.") from error
 

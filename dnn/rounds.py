@@ -1,7 +1,6 @@
 """Keeps failures that clusters are of, before others take their place (see `rccs/rounds.py`)."""
 
 import contextlib
-import datetime
 import json
 import os
 import shutil
@@ -12,15 +11,20 @@ from rccs.parameters import PARAMETERS_FILE
 from rccs.rounds import names_in
 from store.runs import CLUSTERS, runs_of
 from support.errors import SAFEError
-from support.files import free_name, read_record, replacing_folder
+from support.files import date_of, free_name, read_record, replacing_folder
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_MARK, OBJECTS, ROUNDS_FOLDER, TABLES_OF_FAILURES
 
 
-def keep_round(folder: Path) -> None:
+def keep_round(folder: Path) -> Path | None:
     """Copy the failures in an output folder to `rounds/`, if clusters there, current or earlier, are of them.
 
     Copies are links to the same content where the file system has such: a round takes hardly any time, and no space as
     long as its images are failures.
+
+    Returns
+    -------
+    Path or None
+        The round; None if there was nothing to keep, or it was kept before.
 
     Raises
     ------
@@ -29,22 +33,23 @@ def keep_round(folder: Path) -> None:
     """
     names = names_in(folder / FAILURES)
     if not names or not _in_use(folder, names):
-        return
+        return None
     target = folder / ROUNDS_FOLDER / _name_of(folder)
     if names_in(target / FAILURES) == names:
-        return  # by a run that did not get as far as replacing them
+        return None  # by a run that did not get as far as replacing them
     target = free_name(target) if os.path.lexists(target) else target
     try:
         with replacing_folder(target) as new:
             _copy_round(folder, new)
     except OSError as error:
         raise SAFEError(f"Could not keep the earlier failures in {target}: {error.strerror or error}.") from error
+    return target
 
 
 def _name_of(folder: Path) -> str:
     """The name of a round is when its failures were collected, in UTC."""
     collected = (folder / FAILURES / FAILURES_MARK).stat().st_mtime
-    return datetime.datetime.fromtimestamp(collected, datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    return date_of(collected).strftime("%Y%m%d-%H%M%S")
 
 
 def _in_use(folder: Path, names: frozenset[str]) -> bool:

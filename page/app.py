@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,12 @@ from page.serving.door import Page
 from page.serving.entrance import Entrance
 from page.serving.guard import Guard
 from page.serving.list_page import ADDRESS, ListPage
+from page.serving.malformed import Malformed
 from page.serving.mounts import Mounts, Resting
 from page.unsafe.tab import UnsafeTab
 from pipeline.reporting.markup import filled
 from store.entries import LONGEST_ENGINEER
+from store.runs import keep_copy
 from support.entries import existing_folder, path_of
 from support.errors import SAFEError
 from support.files import prepare_folder
@@ -143,6 +145,7 @@ def serve(
             "another one with --out."
         )
     within = None if root is None else existing_folder(root, "a folder (--root)").resolve()
+    keep_copy(folder)
     check_within(folder, within)
     offered = find_example(path_of(example, "a case study (--example)")) if example else None
     login = credentials[0] if credentials else ""
@@ -159,7 +162,7 @@ def serve(
             Middleware(Entrance, mounts=mounts, listing=listing, login=login, path=path),
         ]
         check = _password_check(credentials) if credentials else None
-        app = _mounted(settings, auth=check, app_kwargs={"middleware": middleware})
+        app = _mounted(settings, middleware, auth=check)
         listing.stands_first()  # looks at all folders: the first time takes seconds where there are 60,000
         with listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
             url = f"http{'s' if outside.certificate else ''}://{host}:{port}{path}"
@@ -180,15 +183,17 @@ def _look(folder: Path) -> dict[str, Any]:
 def _settings_of(folder: Path, turn: Turn, top: PageSettings) -> PageSettings:
     """For the page of an analysis below the folder of another page, if it can be shown there."""
     prepare_folder(folder)
+    keep_copy(folder)
     check_within(folder, top.root)
     return top._replace(out=folder, home=top.out, jobs=Jobs(turn), results=Results(folder, top.root))
 
 
-def _mounted(settings: PageSettings, **more: Any) -> FastAPI:
+def _mounted(settings: PageSettings, middleware: Sequence[Middleware] = (), **more: Any) -> FastAPI:
     """The page of an analysis as an application; `more` is as for `gr.mount_gradio_app`."""
     app = build_app(settings).queue(max_size=MOST_QUEUED, api_open=False)
     app.state_session_capacity = MOST_SESSIONS
     around = FastAPI(openapi_url=None, middleware=[Middleware(Resting, queue=app._queue)])
+    more["app_kwargs"] = {"middleware": [*middleware, Middleware(Malformed)]}
     gr.mount_gradio_app(around, app, path="", **_look(settings.out), **more)
     # Otherwise each window holds a connection open; a browser has six to a server, so that a sixth window would hang.
     app.config["connect_heartbeat"] = False

@@ -182,7 +182,7 @@ class ListedView:
                 return self.show(key, self._images_of(key, chosen), chosen, page)
             except SAFEError as error:
                 warn("Out of date", error)
-                return gr.skip()
+                return {}  # what is shown stays
 
         def on_count(widget: gr.HTML, key: str, count: object) -> dict:
             others = {other: gr.HTML("") for other in counts if other is not widget}

@@ -1,6 +1,5 @@
 """The images of an output folder for use elsewhere: a folder for each RCC, and the labelled ones in class folders."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from reasons.comparison import load_reasons
 from store.output_folder import check_own, foreign_files, save_files, writing
 from support.entries import StrPath, existing_folder
 from support.errors import SAFEError
-from support.files import encoded, regular
+from support.files import encoded, new_folder, regular
 from support.progress import Progress, no_progress
 from training.labels import AS_LABELLED, Labelling, label_unsafe_set, save_labels, take_typed_labels, unlabelled
 
@@ -78,9 +77,12 @@ def export_spot(out: Path, rank: int, to: StrPath, *, progress: Progress = no_pr
 def export_here(out: Path, *, progress: Progress = no_progress) -> export.Export:
     """Write what `export_results` does to `export.zip` in the folder `out` itself, which replaces the one before."""
     check_own(out, export.EXPORT_ZIP)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".safe-export-") as building:
-        made = export_results(out, Path(building) / export.EXPORT_ZIP, progress=progress)
-        save_files(out, {export.EXPORT_ZIP: made.path.replace})
+    try:
+        with new_folder(out / export.EXPORT_ZIP) as building:
+            made = export_results(out, building / export.EXPORT_ZIP, progress=progress)
+            save_files(out, {export.EXPORT_ZIP: made.path.replace})
+    except OSError as error:
+        raise SAFEError(f"Could not write {out / export.EXPORT_ZIP}: {error.strerror or error}.") from error
     return made._replace(path=out / export.EXPORT_ZIP)
 
 

@@ -6,21 +6,28 @@ nothing. A connection lives for one block: an analysis can be moved, copied or d
 
 import contextlib
 import os
+import re
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 from support.errors import SAFEError
-from support.files import log_ahead
+from support.files import date_of, free_name, log_ahead, replacing, state_of_file
 
 DATABASE_FILE = "analysis.db"
 """What people say (see `store/`)."""
+COPY_FILE = ".safe-copy.db"
+"""A copy of it as of the last run or the last time that the analysis was opened (see `store.runs.keep_copy`)."""
+RUNS_FOLDER = "runs"
+"""What was computed (see `store/runs.py`)."""
 
 BEFORE_DATABASES = ".safe.json"
 """What versions before 2.0 wrote to a folder, which had no database."""
 
 PATIENCE = 30.0  # seconds that a change waits for another one; a change takes milliseconds
+ROOM = 2**20  # bytes on the disk; a disk with less is called full where SQLite does not say what is wrong
 APPLICATION = 0x53414645  # "SAFE", in the file's header
 
 # The statements of each version of the schema, in order; `user_version` says how many versions a database has. Never
@@ -48,6 +55,8 @@ MIGRATIONS = (
     ),
 )
 
+_RUN = re.compile("[1-9][0-9]*")  # the name of a run's folder
+
 _REASONS = {
     "SQLITE_BUSY": "another SAFE process has been writing for more than {patience:.0f} seconds. Try again",
     "SQLITE_LOCKED": "another SAFE process is writing. Try again",
@@ -60,7 +69,8 @@ _REASONS = {
     "SQLITE_IOERR": "the disk cannot be read or written ({error}). Check it",
 }
 _DAMAGED = (
-    "it is damaged ({error}). Put back a copy of it, or move it away to begin without names, judgements and labels"
+    "it is damaged ({error}). Put back a copy of it, or move it away and try again: SAFE puts back the last copy that "
+    "it has kept, or begins without names, judgements and labels if nothing was computed"
 )
 
 
@@ -108,11 +118,42 @@ def _opened(folder: Path, connect: Callable[[Path], sqlite3.Connection]) -> Iter
             f"Expected an analysis of SAFE 2.0 or later. Received: {folder}, written by an earlier version. Nothing "
             "was changed. Open it once with SAFE 2.8.1, which takes it over, or use another output folder."
         )
+    check_not_lost(folder)
     with _explained(folder), contextlib.closing(connect(folder)) as db:
         db.executescript("PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")
         if _version_of(db, file) < len(MIGRATIONS):
             _migrate(db, file)
         yield db
+
+
+def check_not_lost(folder: Path) -> None:
+    """Put back the copy of a database that is missing or empty beside runs, whose numbers a new one would give again.
+
+    Raises
+    ------
+    SAFEError
+        It is; nothing else was changed.
+    """
+    file, copy = folder / DATABASE_FILE, folder / COPY_FILE
+    state = state_of_file(file)
+    if (state and state[1]) or not any(_RUN.fullmatch(path.parent.name) for path in (folder / RUNS_FOLDER).glob("*/*")):
+        return
+    lost = f"{file} is {'empty' if state else 'missing'}, though there are results in {RUNS_FOLDER}/ that it describes."
+    log = file.with_name(f"{file.name}-wal")
+    try:
+        of = date_of(copy.stat().st_mtime).astimezone()
+        if log.exists():  # of the lost one
+            log.rename(free_name(log))
+        with replacing(file) as new:
+            shutil.copyfile(copy, new)
+    except (OSError, SAFEError) as error:
+        raise SAFEError(
+            f"{lost} Nothing was changed. Put back a copy of it, or use another output folder (--out)."
+        ) from error
+    raise SAFEError(
+        f"{lost} SAFE has put back its copy of {of:%Y-%m-%d %H:%M}, without what was said since: try again, or put a "
+        "later copy in its place first."
+    )
 
 
 def _connect(folder: Path) -> sqlite3.Connection:
@@ -175,6 +216,8 @@ def _explained(folder: Path) -> Iterator[None]:
         raise
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where its own message is damaged
         name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
+        if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and shutil.disk_usage(folder).free < ROOM:
+            name = "SQLITE_FULL"  # what SQLite needs beside the database has no room
         known = next((reason for start, reason in _REASONS.items() if name.startswith(start)), _DAMAGED)
         reason = known.format(error=error, patience=PATIENCE)
         raise SAFEError(f"Could not use {folder / DATABASE_FILE}: {reason}. Nothing was changed.") from error

@@ -97,13 +97,18 @@ def append(
     """
     if (engineer := _ENGINEER.get()) and not time:
         author = f"{author} {engineer}"
-    number, before = db.execute("SELECT coalesce(max(number), 0) + 1 FROM entry").fetchone()[0], ""
+    number, before = next_number(db), ""
     if number > 1:
         (before,) = db.execute("SELECT digest FROM entry WHERE number = ?", (number - 1,)).fetchone()
     texts = (time or _now(), author, kind, subject, run, json.dumps(value))
     digest = _digest(before, number, *texts, part_of)
     db.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *texts, part_of, digest))
     return number
+
+
+def next_number(db: sqlite3.Connection) -> int:
+    """That of the entry that is added next."""
+    return int(db.execute("SELECT coalesce(max(number), 0) + 1 FROM entry").fetchone()[0])
 
 
 def present(db: sqlite3.Connection, kind: str) -> dict[str, Any]:

@@ -15,14 +15,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from store.database import changing, reading
-from store.entries import Entry, append, entries, last_entry, marks
+from store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER, changing, reading
+from store.entries import Entry, append, check_entries, entries, last_entry, marks, next_number
 from store.output_folder import Writer, fill
 from support.contents import digest_of
 from support.errors import SAFEError
-from support.files import intact, new_folder, regular, umask
-
-RUNS_FOLDER = "runs"
+from support.files import intact, new_folder, regular, replacing, state_of_file, umask
 
 CLUSTERS, COMPARISON, CONFIRMATION, PROBES, MAP, SELECTION, RETRAINING = KINDS = (
     "clusters", "comparison", "confirmation", "probes", "map", "selection", "retraining"
@@ -31,6 +29,8 @@ HEATMAP = "heatmap"
 """The kind of a run beside these: there is one for each reason (see `pipeline/reporting/heatmaps.py`)."""
 OPENING = "open"
 """The kind of an entry by which earlier clusters are the present ones again."""
+TAKEN = "number in use"
+"""The kind of an entry for the number of a folder that holds something, of which an older database does not know."""
 _AGAIN = {
     **dict.fromkeys((CLUSTERS, COMPARISON), "Generate the clusters again."),
     **{CONFIRMATION: "Confirm them again.", MAP: "It is drawn again.", PROBES: "Probe the reasons again."},
@@ -106,7 +106,7 @@ def add_run(
     """
     runs = folder / RUNS_FOLDER
     try:
-        with new_folder(runs / "run") as building:
+        with new_folder(runs / "run") as building, contextlib.ExitStack() as undone:
             digests = {}
             for name, content in files.items():
                 fill(building / name, content)
@@ -115,19 +115,32 @@ def add_run(
                     digests[name] = hashlib.file_digest(written, "sha256").hexdigest()
                 (building / name).chmod(0o444 & ~umask())
             with changing(folder) as db:
+                while (target := runs / str(next_number(db))).is_dir() and any(target.iterdir()):
+                    append(db, TAKEN, "", "")
                 number = append(db, kind, "", {**(facts or {}), "files": digests}, run=clusters, time=time)
-                target = runs / str(number)
-                # Of a process that was killed between the folder and its entry: numbers are given once.
-                shutil.rmtree(target, ignore_errors=True)
                 building.rename(target)
+                undone.callback(shutil.rmtree, target, ignore_errors=True)
                 if then:
                     then(db, number)
                 (entry,) = entries(db, "number = ?", number)
+            undone.pop_all()
     except OSError as error:
         raise SAFEError(f"Could not write to {runs}: {error.strerror or error}. Nothing was changed.") from error
     if instead_of:
         remove_run(instead_of)
+    keep_copy(folder)
     return _run_of(entry, folder)
+
+
+def keep_copy(folder: Path) -> None:
+    """Copy the database of an analysis with runs, if it has changed and is sound, in case that it gets lost."""
+    state, copy = state_of_file(folder / DATABASE_FILE), folder / COPY_FILE
+    if not state or not state[1] or state[0] < (state_of_file(copy) or (0,))[0] or not (folder / RUNS_FOLDER).is_dir():
+        return
+    with contextlib.suppress(SAFEError):  # as long as the database is there, no copy is needed
+        check_entries(folder)
+        with reading(folder) as db, replacing(copy) as new, contextlib.closing(sqlite3.connect(new)) as to:
+            db.backup(to)
 
 
 def present_runs(folder: Path, clusters: Run | None = None) -> dict[str, Run]:

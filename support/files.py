@@ -6,6 +6,7 @@ The content of each file is up to the module that writes it; this module only ge
 import contextlib
 import csv
 import ctypes
+import datetime
 import errno
 import glob
 import hashlib
@@ -32,6 +33,7 @@ from support.errors import SAFEError
 
 LEFT_OVER_SECONDS = 3600
 PARSING_ATTEMPTS = 5
+LAST_DATE = 253_402_000_000  # seconds since 1970, in the last days of the year 9999
 
 # What the readers of JSON, CSV and ZIP files raise on damaged or hostile input.
 DAMAGED = (
@@ -299,6 +301,11 @@ def state_of_file(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return state.st_mtime_ns, state.st_size
+
+
+def date_of(changed: float) -> datetime.datetime:
+    """When a file was changed, from seconds since 1970, in UTC; the nearest date that there is, as a file has any."""
+    return datetime.datetime.fromtimestamp(min(max(changed, 0), LAST_DATE), datetime.UTC)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from pipeline import generation
 from rccs.clusters import LABELS_FILE, RUN_FILE
 from rccs.profiles import PROFILES_FILE
 from rccs.unsafe_set import FILENAMES_FILE
-from store.runs import RUNS_FOLDER
+from store.database import RUNS_FOLDER
 from tests.conftest import put_fake_network
 from tests.helpers.places import in_run, names_in
 from tests.helpers.scenes import draw_scenes

@@ -49,8 +49,9 @@ HOUSE = {
         "generation comparison confirmation probing improvement retraining exports"
     ),
     "page": (
-        "assets texts serving.analyses serving.summaries serving.connections serving.below serving.door "
-        "forms serving.guard retraining.plots results folders jobs failures.collected picker pictures serving.mounts "
+        "assets texts serving.analyses serving.summaries serving.connections serving.below serving.malformed "
+        "serving.door forms serving.guard retraining.plots results folders jobs failures.collected picker pictures "
+        "serving.mounts "
         "serving.list_page serving.entrance visitors grid_view steps clusters.cards "
         "form_view clusters.similar_images clusters.asked clusters.images job_view form_tab moved labels.view "
         "clusters.note clusters.several clusters.rcc clusters.spots clusters.runs "

@@ -16,7 +16,6 @@ from rccs.dbscan.outcome import NOISE
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from retrain import retrain
 from selection import SelectionSettings, select_unsafe_set
-from store.database import DATABASE_FILE
 from support.errors import SAFEError
 from tests.helpers import small_models
 from training.earlier import kept_copy, learned_files
@@ -188,7 +187,8 @@ def test_an_unlabelled_image_is_refused_or_left_out(case):
 def test_training_on_the_test_set_is_refused(case):
     with pytest.raises(SAFEError, match="neither inside the other"):
         retrain(case / "model.keras", case / "test", case / "test", case / "out")
-    (case / "out" / DATABASE_FILE).unlink()
+    shutil.rmtree(case / "out")
+    (case / "out").mkdir()
     save_unsafe_set(small_models.unsafe_set(case / "test"), case / "out")
     with pytest.raises(SAFEError, match="no test images in the unsafe set"):
         run(case)

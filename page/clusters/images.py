@@ -46,6 +46,7 @@ class ImagesView:
     def __init__(self, settings: PageSettings):
         self._settings = settings
         self._drawing = threading.Lock()
+        self._drawn: tuple[object, np.ndarray] = (None, np.empty((0, 2)))
 
     @property
     def map_outputs(self) -> list:
@@ -154,7 +155,9 @@ class ImagesView:
             return {}
         if positions is None:
             with self._drawing:  # two windows that open at once must not both compute it
-                positions = stored_map(self._settings.out, original)
+                if self._drawn[0] is not original:  # where it cannot be stored, it is drawn once all the same
+                    self._drawn = (original, stored_map(self._settings.out, original))
+                positions = self._drawn[1]
         columns = self._settings.results.parameters()
         record = map_record(results.clusters, positions, results.notes, original)
         props: dict[str, Any] = {"record": as_text({**record, "at": results.at}), "seen": results.run}

@@ -18,10 +18,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pipeline.reporting.export import EXPORT_FOLDER
-from store.database import DATABASE_FILE, changing, reading
+from store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER, changing, reading
 from store.entries import append, last_entry
 from store.output_folder import LOCK_FILE, WORK_FILE, claim, working, writing
-from store.runs import RUNS_FOLDER
 from support.entries import quoted
 from support.errors import SAFEError
 from support.files import new_folder, prepare_folder
@@ -40,7 +39,7 @@ LONGEST_NAME = 80  # characters
 LONGEST_FILE_NAME = 200  # bytes; file systems take 255, and a number may be added
 
 _LOCKS = (LOCK_FILE, WORK_FILE)
-_SIGNS = (DATABASE_FILE, FAILURES_FILE)
+_SIGNS = (DATABASE_FILE, COPY_FILE, FAILURES_FILE)
 _RESERVED = {
     GIF_FOLDER, FAILURES, OBJECTS, RUNS_FOLDER, ROUNDS_FOLDER, MODELS_FOLDER, EXPORT_FOLDER,
 }  # fmt: skip

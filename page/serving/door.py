@@ -52,6 +52,8 @@ class Page(gr.Blocks):
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **named: Any) -> list[Any]:
         """What a browser has sent becomes what handlers take: what no widget can have sent goes no further."""
+        if not block_fn.fn:  # an event that the browser answers itself
+            raise gr.Error(NOT_OURS)
         for widget, sent in zip(block_fn.inputs, inputs, strict=False):
             # Gradio lets a list pass where one choice is expected, if all of it are choices.
             if isinstance(widget, gr.Dropdown) and not widget.multiselect and isinstance(sent, list):

@@ -8,7 +8,7 @@ import asyncio
 from urllib.parse import unquote
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from page.serving.analyses import TOP, address_of, split_address
@@ -19,6 +19,9 @@ from page.serving.mounts import Mounts
 from store.entries import speaking
 from store.output_folder import own_files
 from support.errors import SAFEError
+
+OF_THE_LOGIN = {"assets", "favicon.ico", "login", "logout", "static", "svelte", "theme.css"}
+"""What is answered without the password, with the page that asks for it: nothing about any analysis."""
 
 
 class Entrance:
@@ -57,13 +60,13 @@ class Entrance:
         name, path = split_address(scope["path"]) if scope["type"] == "http" else (TOP, "?")
         listed = name == TOP and path.split("/")[1:2] == [ADDRESS.strip("/")]
         given_out = path[1:] in GIVEN_OUT
-        if name == TOP and path != "/" and not listed and not given_out:
-            await self._app(scope, receive, send)
-        elif not path:
+        if not path:
             query = scope["query_string"].decode("latin-1")
             await RedirectResponse(address_of(name) + (f"?{query}" if query else ""))(scope, receive, send)
         elif not _is_let_in(scope):
-            await self._app({**scope, "path": "/" if listed or given_out else path}, receive, send)
+            await self._ask(name, "/" if listed or given_out else path, scope, receive, send)
+        elif name == TOP and path != "/" and not listed and not given_out:
+            await self._app(scope, receive, send)
         elif listed:
             await self._listing.answer(scope, receive, send)
         elif given_out:
@@ -74,6 +77,14 @@ class Entrance:
             await RedirectResponse(ADDRESS, 303)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    async def _ask(self, name: str, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ask for the password, and answer nothing else."""
+        is_page = path == "/" and scope["method"] in ("GET", "HEAD")
+        if is_page or (name == TOP and path.split("/")[1] in OF_THE_LOGIN):
+            await self._app({**scope, "path": path}, receive, send)
+        else:
+            await JSONResponse({"detail": "Give the password first: reload the page."}, 401)(scope, receive, send)
 
     async def _file(self, name: str, file: str) -> Response:
         """The report or the export of an analysis, as SAFE wrote it."""
@@ -100,8 +111,8 @@ class Entrance:
 
 def _is_let_in(scope: Scope) -> bool:
     """Whether a visitor has given the password, or there is none."""
-    app, cookies = scope["app"], Request(scope).cookies
-    if app.auth is None:
+    if scope["type"] != "http" or scope["app"].auth is None:
         return True
+    app, cookies = scope["app"], Request(scope).cookies
     names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
     return any(cookies.get(name) in app.tokens for name in names)

@@ -16,7 +16,7 @@ from rccs.clusters import LABELS_FILE
 from rccs.dbscan.outcome import NOISE
 from rccs.unsafe_set import UNSAFE_SET_FILE
 from store.database import DATABASE_FILE
-from support.files import DAMAGED, read_record, regular, state_of_file
+from support.files import DAMAGED, date_of, read_record, regular, state_of_file
 from support.run_folder import ACCURACY_FILE, FAILURES_FILE
 from support.text import count
 from training.result import RETRAINING_FILE
@@ -75,7 +75,7 @@ class Summary(NamedTuple):
     @property
     def date(self) -> datetime.datetime:
         """The time of the last change, here."""
-        return datetime.datetime.fromtimestamp(self.changed).astimezone().replace(microsecond=0)
+        return date_of(self.changed).astimezone().replace(microsecond=0)
 
 
 def stamp_of(folder: Path) -> tuple[tuple[int, int] | None, ...]:

@@ -21,7 +21,7 @@ from store.entries import last_number
 from store.runs import CLUSTERS, COMPARISON, CONFIRMATION, PROBES, RETRAINING, SELECTION, present_runs
 from store.runs import KINDS as RUN_KINDS
 from support.errors import SAFEError
-from support.files import intact, regular
+from support.files import date_of, intact, regular
 
 PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "clusters": ("the root cause clusters", (CLUSTERS,)),
@@ -110,7 +110,7 @@ def _made(text: str, modified: float, digests: Callable[[], Mapping[str, str]]) 
     try:
         time = datetime.datetime.fromisoformat(then)
     except ValueError:
-        time, known = datetime.datetime.fromtimestamp(modified), {}
+        time, known = date_of(modified), {}
     changed = None
     if known.keys() == PARTS.keys():
         now = digests()

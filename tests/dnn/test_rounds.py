@@ -1,6 +1,7 @@
 """Clusters of failures that were collected before go on showing all their images."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -17,9 +18,12 @@ from rccs.gifs import gif_shows
 from rccs.review.notes import RccNote
 from rccs.review.review import load_review, set_note
 from rccs.rounds import rounds_in
+from support.errors import SAFEError
 from support.run_folder import FAILURES, OBJECTS
 from tests.helpers.answered import AnsweredCase
 from tests.helpers.detected import draw_detected, write_json
+from tests.helpers.places import OWN, digests_of
+from tests.helpers.troubles import Disk, Trouble
 
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")
 
@@ -32,6 +36,11 @@ def collect(case: AnsweredCase, *, right: str = "") -> set[str]:
     mended = [[name, label, label if right and name.startswith(right) else told] for name, label, told in cells]
     table.write_text("\n".join(map(",".join, [["image", "label", "predicted"], *mended])) + "\n")
     return {failure.source for failure in collect_failures(table, case.test, case.out).failing}
+
+
+def files_of(folder: Path) -> dict[str, str]:
+    """What lies in an output folder, without the database and locks, by digest."""
+    return {name: digest for name, digest in digests_of(folder).items() if name.partition("-")[0] not in OWN}
 
 
 def content_of(clusters: RootCauseClusters) -> dict[str, bytes]:
@@ -65,6 +74,24 @@ def test_an_earlier_run_keeps_its_images_when_the_network_gets_them_right(case):
     assert load_review(case.out).notes[0].name == "nights"
     export = export_results(case.out, case.out / "export")
     assert (export.images, export.missing) == (len(before), ())
+    assert len(rounds_in(case.out)) == 1
+
+
+def test_on_a_full_disk_the_failures_stay_as_they_are_wherever_it_gets_full(case, monkeypatch):
+    collect(case)
+    generate_clusters(case.out / FAILURES, case.out, SETTINGS)
+    before = files_of(case.out)
+    disk, refused = Disk(monkeypatch), []
+    while True:
+        with disk.trouble(Trouble("full", len(refused))):
+            try:
+                collect(case, right="night")
+                break
+            except SAFEError as error:
+                refused.append(str(error))
+        assert files_of(case.out) == before, refused[-1]
+    assert len(refused) > 20
+    assert all("No space left" in why or "is full" in why for why in refused)
     assert len(rounds_in(case.out)) == 1
 
 

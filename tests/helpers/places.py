@@ -5,9 +5,9 @@ import hashlib
 import socket
 from pathlib import Path
 
-from store.database import DATABASE_FILE
+from store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER
 from store.output_folder import LOCK_FILE, WORK_FILE
-from store.runs import RUNS_FOLDER, present_runs
+from store.runs import present_runs
 
 
 def closed_port() -> int:
@@ -22,7 +22,7 @@ def rows_in(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-OWN = {DATABASE_FILE, LOCK_FILE, WORK_FILE}
+OWN = {DATABASE_FILE, COPY_FILE, LOCK_FILE, WORK_FILE}
 
 
 def names_in(folder: Path) -> list[str]:

@@ -41,9 +41,9 @@ from page.serving.summaries import summary_of
 from pipeline.reporting.export import REPORT_FILE
 from rccs.clusters import LABELS_FILE, RUN_FILE, RootCauseClusters, labels_text, load_clusters, save_clusters
 from rccs.unsafe_set import UNSAFE_SET_FILE
-from store.database import DATABASE_FILE
+from store.database import DATABASE_FILE, RUNS_FOLDER
 from store.output_folder import save_files, working
-from store.runs import CLUSTERS, RUNS_FOLDER, runs_of
+from store.runs import CLUSTERS, runs_of
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK, GIF_FOLDER
 from tests.helpers.browsing import wait_until
@@ -331,6 +331,11 @@ def test_a_page_looks_for_work_less_often_while_no_window_sends_an_event(monkeyp
 
 
 # --- Summaries --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("changed", "year"), [(1e12, 9999), (-1e12, 1970), (1e9, 2001)])
+def test_a_file_of_any_date_keeps_no_analysis_off_the_list(home, changed, year):
+    assert summary_of(home / make(home, "a"))._replace(changed=changed).date.year == year
 
 
 def test_the_summary_says_how_far_an_analysis_is_and_what_is_next(home, clusters):

@@ -9,9 +9,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from page.assets import asset, script
-from page.clusters.images import MAP_SCRIPTS
+from page.clusters.images import MAP_SCRIPTS, ImagesView
 from page.texts import as_text
-from rccs.image_map import COLOURS, STEPS, colour_apart, map_filters, packed
+from rccs import image_map
+from rccs.clusters import save_clusters
+from rccs.image_map import COLOURS, STEPS, colour_apart, map_filters, packed, plane_points
+from support.errors import SAFEError
+from tests.helpers.laid_out import settings_of
 
 N = 20_000
 SMOOTH = 50  # milliseconds for a frame
@@ -317,3 +321,23 @@ def test_the_colours_differ_from_each_other_from_grey_and_from_the_ground_for_ev
         seen = [lab(colour, seeing) for colour in (*colours, grey, ground)]
         for one, two in itertools.combinations(range(len(seen)), 2):
             assert np.linalg.norm(seen[one] - seen[two]) > LEAST_DIFFERENCE, (sight, one, two)
+
+
+# --- On the page ------------------------------------------------------------------------------------------------
+
+
+def test_a_map_that_cannot_be_stored_is_drawn_once_all_the_same(clusters, tmp_path, monkeypatch):
+    drawn = []
+
+    def save_map(*_: object) -> None:
+        raise SAFEError("the disk is full")
+
+    monkeypatch.setattr(image_map, "save_map", save_map)
+    monkeypatch.setattr(image_map, "map_points", lambda one: drawn.append(one) or plane_points(one))
+    save_clusters(clusters, tmp_path)
+    settings = settings_of(tmp_path)
+    view = ImagesView(settings)
+    view.map, view.colour, view.find = "map", "colour", "find"  # type: ignore[assignment]
+    for _ in range(3):
+        view.show_map(settings.results.shown())
+    assert len(drawn) == 1

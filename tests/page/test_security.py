@@ -531,6 +531,7 @@ def test_requests_that_are_none_are_refused_without_a_traceback(attacked, visito
             answer = CLIENT.post(f"{attacked.url}/gradio_api/{path}", content=body, headers=JSON | CLOSING)
             assert answer.status_code >= 400 or path == "queue/join", (path, body[:60])
             assert "Traceback" not in answer.text
+            assert answer.status_code < 500, (path, body[:60])
             assert "site-packages" not in answer.text
     host = attacked.url.removeprefix("http://")
     name, port = host.split(":")
@@ -545,6 +546,46 @@ def test_requests_that_are_none_are_refused_without_a_traceback(attacked, visito
             first = connection.recv(1000)
             assert not first or first[9:10] == b"4", (request[:60], first[:60])
     assert visitor.client.get("/").status_code == 200
+
+
+def malformed(gif: Path) -> Iterator[tuple[str, str, object]]:
+    """Requests that Gradio cannot read: method, path, and a body for JSON or headers."""
+    event = {"data": [], "fn_index": 0, "session_hash": "x"}
+    wrong = [("fn_index", number) for number in (-1, 10**6, 10**30, "\ud800", 1e999)]
+    wrong += [("data", "\ud800"), ("trigger_id", "\ud800")]
+    for name, value in wrong:
+        yield "POST", "/gradio_api/queue/join", event | {name: value}
+    for component in (-1, 0, 10**30):
+        sent = {"component_id": component, "fn_name": "grid_picture", "data": 0, "session_hash": "x"}
+        yield "POST", "/gradio_api/component_server", sent
+    yield "POST", "/gradio_api/cancel", {"session_hash": "x", "fn_index": "\ud800", "event_id": "x"}
+    yield "POST", "/gradio_api/reset", {"data": [float("nan")]}
+    for path in ("/?page=x", f"/assets/{'a' * 300}", f"/static/{'a' * 300}"):
+        yield "GET", path, {}
+    yield "GET", f"/gradio_api/file={gif}", {"range": "bytes=0-0,0-0"}
+
+
+def test_what_gradio_cannot_read_is_refused_and_is_no_defect(attacked, visitor):
+    out = attacked.folder / "out"
+    make(out, "inner")
+    log, seen = attacked.folder / "cache" / LOG_FILE, attacked.folder / "stderr.txt"
+    before = [file.read_bytes() if file.exists() else b"" for file in (log, seen)]
+    for method, path, sent in malformed(out / "gifs" / "RCC_00.gif"):
+        body, headers = (json.dumps(sent), JSON) if method == "POST" else ("", sent)
+        for analysis in ("", "/a/inner"):
+            answer = visitor.client.request(method, analysis + path, content=body, headers=headers)
+            assert 400 <= answer.status_code < 500, (analysis, path, sent, answer.text)
+    browsers_own = next(one for one in visitor.handlers if not one["backend_fn"])
+    assert "none of its fields sends" in visitor.fire(browsers_own, [None] * len(browsers_own["inputs"]))
+    assert [file.read_bytes() if file.exists() else b"" for file in (log, seen)] == before
+    delete(out, "inner")
+
+
+def test_a_count_of_what_is_no_longer_there_is_answered_with_a_sentence(attacked, visitor):
+    for widget in ("matrix", "matrix-before", "retraining-figures"):
+        told = visitor.fire(visitor.handler(widget, "select"), [None, None])
+        assert "Out of date" in told, widget
+        assert VISITOR_MESSAGE not in told, widget
 
 
 # --- Passwords --------------------------------------------------------------------------------------------------
@@ -634,7 +675,12 @@ def test_with_a_password_nothing_is_told_without_it(tmp_path):
         httpx.Client(base_url=url, timeout=SECONDS) as client,
     ):
         assert client.get("/config").status_code == 401
-        assert client.post("/gradio_api/queue/join", json={}).status_code == 401
+        cancelled = {"session_hash": "x", "fn_index": 1, "event_id": "x"}
+        for path in ("queue/join", "cancel", "reset", "component_server"):
+            assert client.post(f"/gradio_api/{path}", json=cancelled).status_code == 401, path
+        for path in ("manifest.json", "gradio_api/app_id", "gradio_api/user", "a/inner/manifest.json"):
+            answer = client.get(f"/{path}")
+            assert (answer.status_code, "out" in answer.text) == (401, False), path
         for path in ("info", "queue/data?session_hash=x", f"file={tmp_path}/out/gifs/RCC_00.gif"):
             assert client.get(f"/gradio_api/{path}").status_code == 401, path
         assert str(tmp_path) not in client.get("/").text

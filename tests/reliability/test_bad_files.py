@@ -41,9 +41,9 @@ from rccs.review.notes import RccNote
 from rccs.review.review import all_edits, load_review, load_spot_notes, set_note
 from rccs.unsafe_set import SELECTION_FILE, UNSAFE_SET_FILE, load_unsafe_set
 from reasons.comparison import COMPARISON_FILE, Comparison, Reasons, load_reasons, save_reasons
-from store.database import DATABASE_FILE
+from store.database import DATABASE_FILE, RUNS_FOLDER
 from store.entries import check_entries
-from store.runs import RUNS_FOLDER, present_runs
+from store.runs import present_runs
 from support.errors import SAFEError
 from support.files import DAMAGED, read_arrays
 from support.run_folder import ACCURACY_FILE, FAILURES_FILE

@@ -15,9 +15,9 @@ from rccs.review.notes import RccNote
 from rccs.review.review import load_review, set_note
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from store.entries import check_entries
-from store.output_folder import LOCK_FILE, WORK_FILE
 from store.runs import SELECTION, present_runs
 from tests.helpers.killing import Zygote
+from tests.helpers.places import OWN
 from tests.helpers.scenes import draw_scenes
 
 BATCH = 8  # as tests/helpers/zygote.py has it
@@ -160,7 +160,7 @@ def test_a_full_disk_is_an_error_in_a_sentence_and_leaves_the_old_or_the_new(cas
         assert "Traceback" not in told
         assert "this is a defect" not in told
         assert ("The results are kept" in told) == (state_of(out) == state_of(new))
-    assert {path.name for path in out.rglob(".*")} <= {LOCK_FILE, WORK_FILE}
+    assert {path.name for path in out.rglob(".*")} <= OWN
 
 
 def test_a_disk_too_full_for_the_features_is_an_error_in_a_sentence_and_a_rerun_completes(case, tmp_path):

@@ -16,8 +16,8 @@ from dnn.predictions import labelled_images
 from pipeline.descriptions import mend, show_present
 from rccs.clusters import save_clusters
 from rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set, save_unsafe_set
-from store.output_folder import LOCK_FILE, WORK_FILE
 from tests.helpers.killing import Zygote
+from tests.helpers.places import OWN
 from tests.helpers.small_models import clusters_of, colour_model, draw_set, saved, unsafe_set
 from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE
 from training.result import MODEL_FILE, RETRAINING_FILE
@@ -153,4 +153,4 @@ def test_a_full_disk_is_an_error_in_a_sentence_and_leaves_the_old_model(case, ou
     assert "this is a defect" not in told
     mend(out)
     assert found_in(out) == found_in(case.old)
-    assert {path.name for path in out.rglob(".*")} <= {LOCK_FILE, WORK_FILE}
+    assert {path.name for path in out.rglob(".*")} <= OWN

@@ -46,9 +46,10 @@ from rccs.review.review import CHANGED, Kept, Review, all_edits, load_review, se
 from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, unsafe_table
 from selection import SelectionSettings
 from store import database, entries
+from store.database import RUNS_FOLDER
 from store.entries import check_entries
 from store.output_folder import foreign_files, writing
-from store.runs import CLUSTERS, RETRAINING, RUNS_FOLDER, SELECTION, present_runs, runs_of
+from store.runs import CLUSTERS, RETRAINING, SELECTION, present_runs, runs_of
 from store.runs import Run as StoredRun
 from support.contents import content_key
 from support.errors import SAFEError

@@ -210,6 +210,23 @@ def test_on_a_full_disk_nothing_is_lost_and_it_goes_on_once_there_is_room(tmp_pa
     assert texts(tmp_path) == ["first", "second"]
 
 
+@pytest.mark.parametrize("name", ["SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_WRITE", "SQLITE_CANTOPEN"])
+def test_a_disk_without_room_for_what_sqlite_needs_beside_the_database_is_called_full(tmp_path, monkeypatch, name):
+    say(tmp_path, "first")
+
+    def fail(_: sqlite3.Connection) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorname = name
+        raise error
+
+    monkeypatch.setattr(database, "_commit", fail)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4096))
+    refused(tmp_path, r"analysis\.db: the disk is full. Make room. Nothing was changed", read=False)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**30))
+    refused(tmp_path, "the disk cannot be read or written|it cannot be opened", read=False)
+
+
 def test_what_a_killed_process_has_left_in_the_log_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
     say(tmp_path, "first")
     with changing(tmp_path) as db:

@@ -1,12 +1,17 @@
 """Runs: each put in place as a whole, never changed, and found by what it rests on."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
+from store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER, changing, reading
+from store.entries import append, check_entries, present
+from store.output_folder import claim
 from store.places import recorded
-from store.runs import CLUSTERS, RUNS_FOLDER, add_run, present_runs, run_file, runs_of
+from store.runs import CLUSTERS, add_run, keep_copy, present_runs, run_file, runs_of
 from support.errors import SAFEError
+from tests.helpers.places import names_in, runs_as_they_are
 
 
 def found(out, clusters, text="1"):
@@ -41,6 +46,118 @@ def test_a_file_that_was_changed_or_removed_is_not_read(tmp_path):
     (run.folder / "a.txt").unlink()
     with pytest.raises(SAFEError, match="cannot be read"):
         run_file(run, "a.txt")
+
+
+# --- A database that is lost ------------------------------------------------------------------------------------
+
+
+def say(folder: Path, text: str) -> None:
+    with changing(folder) as db:
+        append(db, "note", text, {})
+
+
+def notes(folder: Path) -> list[str]:
+    with reading(folder) as db:
+        return list(present(db, "note"))
+
+
+def lose(folder: Path, how: str) -> None:
+    (folder / DATABASE_FILE).unlink()
+    if how == "empty":
+        (folder / DATABASE_FILE).touch()  # as after a power cut
+
+
+@pytest.mark.parametrize("how", ["empty", "missing"])
+def test_a_database_that_is_lost_is_put_back_as_it_was_last_kept(tmp_path, how):
+    say(tmp_path, "before")
+    run = found(tmp_path, "one")
+    say(tmp_path, "since")
+    before = runs_as_they_are(tmp_path)
+    lose(tmp_path, how)
+    with pytest.raises(SAFEError, match=rf"analysis\.db is {how}.*has put back its copy of 20.*try again"):
+        present_runs(tmp_path)
+    assert present_runs(tmp_path) == {CLUSTERS: run}
+    assert notes(tmp_path) == ["before"]
+    check_entries(tmp_path)
+    assert found(tmp_path, "two").number == 3
+    assert before.items() <= runs_as_they_are(tmp_path).items()
+
+
+def test_what_was_said_until_the_analysis_was_opened_last_is_in_the_copy(tmp_path):
+    found(tmp_path, "one")
+    say(tmp_path, "yesterday")
+    keep_copy(tmp_path)
+    lose(tmp_path, "empty")
+    with pytest.raises(SAFEError, match="put back"):
+        notes(tmp_path)
+    assert notes(tmp_path) == ["yesterday"]
+
+
+@pytest.mark.parametrize("how", ["empty", "missing"])
+def test_without_a_copy_nothing_is_begun_anew_beside_runs_until_one_is_put_back(tmp_path, how):
+    found(tmp_path, "one")
+    (tmp_path / COPY_FILE).unlink()  # of a version that kept none
+    kept, before = (tmp_path / DATABASE_FILE).read_bytes(), runs_as_they_are(tmp_path)
+    lose(tmp_path, how)
+    for use in (present_runs, lambda out: found(out, "two"), lambda out: say(out, "x"), lambda out: claim(out, {})):
+        with pytest.raises(SAFEError, match=rf"is {how}, though.*Nothing was changed. Put back a copy of it, or use"):
+            use(tmp_path)
+    assert runs_as_they_are(tmp_path) == before
+    (tmp_path / DATABASE_FILE).write_bytes(kept)
+    assert numbers(present_runs(tmp_path)) == {CLUSTERS: 1}
+
+
+def test_a_damaged_database_that_is_moved_away_as_the_error_says_is_put_back(tmp_path):
+    run = found(tmp_path, "one")
+    (tmp_path / DATABASE_FILE).write_bytes(b"a table, say\n" * 500)
+    keep_copy(tmp_path)
+    with pytest.raises(SAFEError, match=r"is damaged .* or move it away and try again"):
+        present_runs(tmp_path)
+    (tmp_path / DATABASE_FILE).rename(tmp_path / "damaged.db")
+    with pytest.raises(SAFEError, match="put back"):
+        present_runs(tmp_path)
+    assert present_runs(tmp_path) == {CLUSTERS: run}
+
+
+def test_the_log_of_a_lost_database_is_not_read_into_its_copy(tmp_path):
+    found(tmp_path, "one")
+    with changing(tmp_path) as db:
+        append(db, "note", "in the log", {})
+        db.execute("COMMIT")
+        log = (tmp_path / f"{DATABASE_FILE}-wal").read_bytes()
+        db.execute("BEGIN")
+    assert log
+    lose(tmp_path, "empty")
+    (tmp_path / f"{DATABASE_FILE}-wal").write_bytes(log)
+    with pytest.raises(SAFEError, match="put back"):
+        notes(tmp_path)
+    check_entries(tmp_path)
+    assert (tmp_path / "analysis-2.db-wal").read_bytes() == log
+
+
+def test_after_an_older_copy_was_put_back_no_run_takes_the_place_of_a_later_one(tmp_path):
+    found(tmp_path, "one")
+    older = (tmp_path / DATABASE_FILE).read_bytes()
+    for text in ("2", "3"):
+        found(tmp_path, text, text)
+    say(tmp_path, "lost")
+    before = runs_as_they_are(tmp_path)
+    (tmp_path / DATABASE_FILE).write_bytes(older)
+    assert found(tmp_path, "four", "4").number == 4
+    assert before.items() <= runs_as_they_are(tmp_path).items()
+    check_entries(tmp_path)
+    assert [run.number for run in runs_of(tmp_path, CLUSTERS)] == [1, 4]
+
+
+def test_a_run_that_cannot_be_entered_leaves_no_folder(tmp_path):
+    found(tmp_path, "one")
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with pytest.raises(SAFEError):
+        add_run(tmp_path, CLUSTERS, {"a.txt": "2"}, clusters="two", then=full)
+    assert names_in(tmp_path / RUNS_FOLDER) == ["1"]
 
 
 # --- Paths as an analysis records them --------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from pipeline.reporting.report import write_report
 from rccs.clusters import RUN_FILE, load_clusters, run_record, versions
 from rccs.rounds import beside
 from rccs.unsafe_set import SELECTION_FILE, load_unsafe_set
-from store.database import DATABASE_FILE
+from store.database import DATABASE_FILE, RUNS_FOLDER
 from store.entries import check_entries, digests_of
 from store.output_folder import check_own, is_outdated, save_files, working
 from store.places import absolute, relative
@@ -42,7 +42,6 @@ from store.runs import (
     HEATMAP,
     KINDS,
     RETRAINING,
-    RUNS_FOLDER,
     SELECTION,
     Run,
     present_runs,

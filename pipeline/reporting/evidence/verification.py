@@ -9,10 +9,9 @@ from pipeline.reporting.evidence.basis import sha256_if_there, sha256_of_each
 from pipeline.reporting.evidence.signature import ENVELOPE_FILE, fault_of_signature
 from pipeline.reporting.evidence.statement import LISTS_FOLDER, Evidence, read_evidence, results_in
 from pipeline.reporting.export import REPORT_FILE
-from store.database import DATABASE_FILE
+from store.database import DATABASE_FILE, RUNS_FOLDER
 from store.entries import check_entries, digests_of
 from store.places import absolute
-from store.runs import RUNS_FOLDER
 from support.entries import is_within
 from support.errors import SAFEError
 from support.progress import Progress, no_progress

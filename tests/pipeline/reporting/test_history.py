@@ -19,10 +19,11 @@ from rccs.review.notes import RccNote
 from rccs.review.review import Review, load_review, set_note
 from rccs.unsafe_set import load_unsafe_set
 from reasons.comparison import Reasons, save_reasons
-from store.database import DATABASE_FILE
-from store.runs import CLUSTERS, RUNS_FOLDER, present_runs
+from store.database import DATABASE_FILE, RUNS_FOLDER
+from store.runs import CLUSTERS, present_runs
 from support.errors import SAFEError
 from tests.helpers.places import digests_of, in_run, names_in
+from tests.helpers.troubles import Disk, Trouble
 from tests.helpers.worked_on import DARK, retrain, select
 from training.labels import label_images, save_labels
 
@@ -122,6 +123,19 @@ def test_notes_that_cannot_be_read_are_told_before_a_new_run_and_not_overwritten
 @pytest.fixture
 def now(out):
     return functools.partial(made_from, out)
+
+
+def test_an_export_on_a_full_disk_is_an_error_in_a_sentence_and_leaves_nothing(out, monkeypatch):
+    before, disk, refused = names_in(out), Disk(monkeypatch), []
+    while True:
+        with disk.trouble(Trouble("full", len(refused))):
+            try:
+                export_here(out)
+                break
+            except SAFEError as error:
+                refused.append(str(error))
+        assert names_in(out) == before, refused[-1]
+    assert len(refused) > 5
 
 
 def test_a_report_and_an_export_say_what_has_changed_since(out, now):
