@@ -173,8 +173,8 @@ def _read(file: Path, onnx: Any) -> Any:
     try:
         model = onnx.load_model_from_string(regular(file).read_bytes())
         if model.functions:
-            if (number := _n_operators(model, onnx)) > MOST_OPERATORS:
-                raise ValueError(f"its functions call each other until there are {number:.0e} operators")
+            if _n_operators(model, onnx) > MOST_OPERATORS:
+                raise ValueError(f"its functions call each other until there are over {MOST_OPERATORS:,} operators")
             model = onnx.inliner.inline_local_functions(model)
     except (OSError, ValueError, RuntimeError, DecodeError) as error:
         raise _damaged(file, error) from error

@@ -118,7 +118,7 @@ def test_a_model_whose_answers_depend_on_the_batch_is_refused(keras_model, test_
 
 
 def test_functions_that_call_each_other_for_ever_or_nearly_so_are_refused_at_once(tmp_path):
-    refused(bomb(tmp_path / "bomb.onnx"), r"call each other until there are 2e\+12 operators")
+    refused(bomb(tmp_path / "bomb.onnx"), "call each other until there are over 100,000 operators")
     refused(calls_itself(tmp_path / "recursive.onnx"), "cannot be read")
     assert load_dnn(bomb(tmp_path / "few.onnx", 6)).n_outputs == 2
 
