@@ -177,7 +177,8 @@ def _select(select: Command) -> None:
     select.text("--size", "N", "number of images, instead of factor · test size · accuracy")
     quotas = "images per RCC: in proportion to its failing images (default), or equal, the same number, as in the paper"
     select.choice("--quota", ("size", "equal"), quotas)
-    select.switch("--leave-out-safe", "no images for RCCs judged safe on the page")
+    left_out = "no images for RCCs judged safe on the page (default)"
+    select.add_argument("--leave-out-safe", action=argparse.BooleanOptionalAction, default=True, help=left_out)
     select.switch(
         "--reasons", "half of the images by weak spots instead of RCCs, where their conditions can be checked"
     )
