@@ -98,9 +98,8 @@ def test_what_is_looked_for_is_answered_on_the_map(page):
         expect(page.locator(".safe-map-hint")).to_contain_text(answer)
     page.locator("#rcc-list [data-rcc='1']").click()
     expect(page.locator(".safe-map-hint")).to_be_hidden()
-    expect(page.locator("#rcc-heading .safe-rcc-words")).to_have_text(
-        page.locator("#rcc-list .selected b").inner_text()
-    )
+    page.locator("#rcc-list [data-rcc='0']").click()
+    expect(page.locator("#rcc-heading .safe-rcc-words")).to_have_text("sky = dark")  # as on its card
 
 
 def test_the_address_leads_back_to_the_tab_and_the_rcc(served, page, browser):
