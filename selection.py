@@ -327,7 +327,8 @@ def _left_out(clusters: RootCauseClusters, leave_out: Collection[int]) -> tuple[
     if unknown:
         raise SAFEError(f"Expected RCCs to leave out. Received {unknown[0]}, which does not exist.")
     if present <= set(leave_out):
-        why = "all are left out" if present else "all failing images are in no cluster. Generate clusters from more"
+        left_out = "all are judged safe and left out. Ask for images for these too"
+        why = left_out if present else "all failing images are in no cluster. Generate clusters from more"
         raise SAFEError(f"Expected at least one root cause cluster to select for. Received none: {why}.")
     return tuple(sorted({int(rcc) for rcc in leave_out}))
 

@@ -178,7 +178,8 @@ def _select(select: Command) -> None:
     select.text("--size", "N", "number of images, instead of factor · test size · accuracy")
     quotas = "images per RCC: in proportion to its failing images (default), or equal, the same number, as in the paper"
     select.choice("--quota", ("size", "equal"), quotas)
-    select.switch("--leave-out-safe", "no images for RCCs judged safe on the page")
+    left_out = "no images for RCCs judged safe on the page (default)"
+    select.add_argument("--leave-out-safe", action=argparse.BooleanOptionalAction, default=True, help=left_out)
     likely = "half of the images are chosen among those that it is likely to get wrong"
     select.path("--model", "MODEL", f"the Keras or ONNX classifier, given with --test: {likely}")
     select.path("--test", "DIR", "its test images, in a folder per class")

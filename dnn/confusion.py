@@ -1,6 +1,6 @@
 """What a classifier takes for what: the confusion matrix of a test set, and how often each class fails.
 
-In: the true and the predicted class of each test image. Out: counts, the most confused classes first.
+In: the true and the predicted class of each test image. Out: counts, classes by name.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ class ConfusionMatrix:
     Attributes
     ----------
     classes : tuple of str
-        The classes shown one by one, the most confused first.
+        The classes shown one by one, by name.
     rest : int
         How many further classes the last row and column sum up; 0 if there are none.
     row, column : ndarray of shape (n_images,), int64
@@ -108,7 +108,7 @@ def confusion_matrix(label: np.ndarray, predicted: np.ndarray, *, most: int = MO
     fails = true != said
     part = np.bincount(true[fails], minlength=len(names)) + np.bincount(said[fails], minlength=len(names))
     order = np.lexsort((np.arange(len(names)), -part))
-    shown = order if len(names) <= most + 1 else order[:most]
+    shown = np.sort(order if len(names) <= most + 1 else order[:most])
     rest = len(names) - len(shown)
     place = np.full(len(names), len(shown), np.int64)
     place[shown] = np.arange(len(shown))
@@ -132,7 +132,7 @@ def confusion_matrices(
     Parameters
     ----------
     label, before, after : ndarray of shape (n_images,), str
-        The order is by the confusions of both networks together.
+        Of many classes, those with the most confusions of both networks together are shown one by one.
     """
     n = len(label)
     both = confusion_matrix(np.concatenate([label, label]), np.concatenate([before, after]))

@@ -7,7 +7,7 @@ from rccs.clusters import RootCauseClusters, headline
 from rccs.confidence import loose_text, no_steady_groups
 from rccs.dbscan.outcome import NOISE
 from rccs.unsafe_set import UnsafeSet
-from support.text import count, percent, printable
+from support.text import count, percent, printable, some
 from training import certainty
 from training.result import Retraining, also_chosen, certainty_of, certainty_of_classes, claim_text
 from training.settings import AIMS
@@ -49,6 +49,8 @@ def selection_summary(unsafe: UnsafeSet) -> str:
     text = f"{n_of} selected to label (the unsafe set)"
     if len(unsafe.images) < unsafe.wanted:
         text += f"; {unsafe.wanted:,} were wanted, but there are no more candidates"
+    if unsafe.left_out:
+        text += f" · none for {some(f'RCC {rcc}' for rcc in unsafe.left_out)}, judged safe"
     text += "".join(f" · {note}" for note in unsafe.notes)
     return text + (f" · {len(unsafe.skipped):,} skipped" if unsafe.skipped else "")
 
@@ -57,10 +59,10 @@ def failures_summary(failures: Failures) -> str:
     """One line: how many images the DNN gets wrong, of how many."""
     if failures.task == DETECTION:
         text = f"{count(len(failures.failing), 'failure')} of {failures.test_size:,} objects and false detections"
-        text += f" · share of them that is found {failures.accuracy:.4f}"
+        text += f" · share of them that is found {failures.accuracy:.2%}"
     else:
         text = f"{count(len(failures.failing), 'failing image')} of {failures.test_size:,}"
-        text += f" · test accuracy {failures.accuracy:.4f}"
+        text += f" · test accuracy {failures.accuracy:.2%}"
         if failures.skipped:
             whole = failures.test_size + len(failures.skipped)
             text += f" of {failures.test_size:,} of {count(whole, 'image')}"
@@ -80,7 +82,12 @@ def retraining_summary(result: Retraining) -> str:
 def retraining_verdict(result: Retraining) -> str:
     """The same without the figures of the test set, where they stand beside it, and without what that chose."""
     sure = certainty_of(result)
-    return retraining_summary(result) if result.final or not sure else certainty.in_words(sure) + _of_epochs(result)
+    if result.final or not sure:
+        return retraining_summary(result)
+    verdict = certainty.in_words(sure)
+    if also_chosen(result):
+        verdict = verdict.replace("beyond doubt", "beyond doubt on these test images")
+    return verdict + _of_epochs(result)
 
 
 def of_choosing_images(result: Retraining) -> str:
@@ -96,7 +103,7 @@ def of_choosing_images(result: Retraining) -> str:
 
 def _of_test_set(result: Retraining) -> str:
     text = (
-        f"test accuracy {result.accuracy_before:.4f} → {result.accuracy_after:.4f} · "
+        f"test accuracy {result.accuracy_before:.2%} → {result.accuracy_after:.2%} · "
         f"{len(result.improved):,} improved, {len(result.worsened):,} worsened of {count(result.test_size, 'image')}"
     )
     return text + _of_epochs(result)

@@ -50,6 +50,8 @@ class Answers(NamedTuple):
         Of a detector also `car, missed`, `false detection of car (93%)` and `car, found (93%)`.
         """
         label, predicted = printable(str(self.label[row])), printable(str(self.predicted[row]))
+        if self.kind == ERROR:
+            label, predicted = _rounded(label), _rounded(predicted)
         score = float(self.score[row])
         if not label and not predicted:
             return ""
@@ -113,6 +115,11 @@ def confused(label: str, predicted: str, *, detector: bool = False) -> str:
     if detector and label == NOTHING:
         return f"false detections of {predicted}"
     return f"{label} taken for {predicted}"
+
+
+def _rounded(numbers: str) -> str:
+    """Numbers with three decimals; small ones with three digits."""
+    return " ".join(f"{x:.3g}" if abs(x) < 1 else f"{round(x, 3):.12g}" for x in map(float, numbers.split()))
 
 
 def _share(share: float) -> str:

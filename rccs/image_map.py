@@ -36,8 +36,8 @@ MAP_VERSION = 1  # increase it when positions change, so that older maps are com
 MIN_DISTANCE = 0.5
 START_WIDTH = 1.0
 STEPS = 65535  # two bytes; still finer than a pixel where the map is magnified most
-BULK = (2, 98)  # percentiles between which the bulk of the images lies, in each direction
-SHORT_TAIL = 0.2  # of the bulk: what lies no further outside it is shown with it
+FEW = 5  # percent of the images, at each end, that may lie outside the bulk
+GAP = 0.2  # of the extent of all others: beyond so wide a gap they lie outside
 COLOURS = 7  # as many as people who are blind to red and green tell apart, see page/clusters/map_colours.js
 BINS = 16  # of a number, in a histogram
 MOST_CATEGORIES = 60  # the others, which are rarer, share a bar
@@ -165,7 +165,7 @@ def map_record(
         list with an entry per image in the order of `paths`; `told`, what the DNN took each image for, if that is
         known; `between`, a clause on each image that is near another RCC than its own, by the index as text; `bulk`,
         the left, lower, right and upper end of what the map shows at first; `rccs`, a list, the largest RCC first, of
-        `rcc`, `size`, `at`, the index of the image in the middle of the RCC on the map, `colour` (see `colour_apart`)
+        `rcc`, `size`, `at`, the index of the image in the middle of the RCC on the map, `colour` (see `_colours`)
         and what `rcc_words` gives.
     """
     grid = np.rint(xy * STEPS).astype("<u2")
@@ -202,8 +202,7 @@ def packed(numbers: np.ndarray) -> str:
 def bulk(grid: np.ndarray) -> list[int]:
     """The rectangle in which the bulk of the images lies, so that a few that lie far away do not shrink the rest.
 
-    It reaches from one of the percentiles `BULK` to the other in each direction, and to the outermost image where that
-    lies no further outside than `SHORT_TAIL`.
+    In each direction it reaches to the outermost image but for at most `FEW` percent of them that lie beyond a `GAP`.
 
     Parameters
     ----------
@@ -216,11 +215,14 @@ def bulk(grid: np.ndarray) -> list[int]:
     """
     if not len(grid):
         return [0, 0, STEPS, STEPS]
-    low, high = np.percentile(grid, BULK, axis=0)
-    tail = SHORT_TAIL * (high - low)
-    least, most = grid.min(axis=0), grid.max(axis=0)
-    low, high = np.where(low - least <= tail, least, low), np.where(most - high <= tail, most, high)
-    return np.rint([*low, *high]).astype(int).tolist()
+    lows = np.percentile(grid, FEW, axis=0, method="lower").tolist()
+    highs = np.percentile(grid, 100 - FEW, axis=0, method="higher").tolist()
+    ends = []
+    for values, low, high in zip(np.sort(grid, axis=0).T, lows, highs, strict=True):
+        parts = np.split(values, np.flatnonzero(np.diff(values) > GAP * (high - low)) + 1)
+        kept = [part for part in parts if part[-1] >= low and part[0] <= high]
+        ends.append((int(kept[0][0]), int(kept[-1][-1])))
+    return [end for side in zip(*ends, strict=True) for end in side]
 
 
 def colour_apart(places: np.ndarray) -> list[int]:
@@ -248,11 +250,16 @@ def colour_apart(places: np.ndarray) -> list[int]:
 
 
 def _colours(clusters: RootCauseClusters, original: RootCauseClusters, xy: np.ndarray) -> dict[int, int]:
-    """The colour of each RCC: as it was before the edits; those that were made since come after, in their order."""
+    """The colour of each RCC: as it was before the edits; those that were made since come after, in their order.
+
+    From `COLOURS` on it is that of another RCC, and drawn as a ring.
+    """
     made = sorted({*clusters.groups} - {*original.groups})
     found = [(rcc, original) for rcc in original.groups] + [(rcc, clusters) for rcc in made]
     middles = [_middle(xy, np.flatnonzero(where.labels == rcc)) for rcc, where in found]
-    return dict(zip([rcc for rcc, _ in found], colour_apart(xy[middles]), strict=True))
+    colours = np.array(colour_apart(xy[middles]), int)
+    colours[COLOURS:] += COLOURS
+    return dict(zip([rcc for rcc, _ in found], colours.tolist(), strict=True))
 
 
 def map_shades(name: str, column: np.ndarray) -> dict:

@@ -123,12 +123,13 @@ class Finding(NamedTuple):
 
     @property
     def short(self) -> str:
-        """The same in a few words: `eyewear = sunglasses`, `light 0.05–0.21`, `dark`."""
+        """The same in a few words, as of a weak spot: `eyewear = sunglasses`, `light from 0.05 to 0.21`, `dark`."""
         if self.kind == "category":
             return f"{self.parameter} = {self.value}"
         if self.measured and self.value:
             return self.value
-        return f"{self.parameter} {self.range}"
+        span = self.range.replace("–", " to ").removesuffix("°")
+        return f"{self.parameter} from {span}" if " to " in span else f"{self.parameter} = {span}"
 
     @property
     def range(self) -> str:

@@ -74,7 +74,7 @@ class FinalTest(NamedTuple):
     @property
     def text(self) -> str:
         """The headline: how much better the model is, how sure that is, and on which images."""
-        accuracy = f"accuracy {self.accuracy_before:.4f} → {self.accuracy_after:.4f}"
+        accuracy = f"accuracy {self.accuracy_before:.2%} → {self.accuracy_after:.2%}"
         text = f"{in_words(self.sure)} · {accuracy} on {self.images_text}"
         if not self.earlier:
             return text

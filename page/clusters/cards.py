@@ -14,6 +14,7 @@ from page.texts import as_news
 from rccs.confidence import confidence, is_loose
 from rccs.dbscan.outcome import NOISE
 from rccs.nearness import representative
+from rccs.profiles import LEAST_BITS
 from rccs.review.notes import RccNote, SpotNote, title
 from support.errors import SAFEError
 from support.text import count, printable
@@ -121,7 +122,8 @@ def named(shown: Shown, rcc: int) -> str:
 def words_of(shown: Shown, rcc: int) -> str:
     """The weak spot that nearly all images of an RCC alone lie in, or what says most: a parameter, or two words."""
     spot, profile = shown.spot_of.get(rcc), shown.profiles.get(rcc)
-    mentioned = profile.mentioned if profile else ()
+    # Not what most other images have as well
+    mentioned = [one for one in profile.mentioned if one.information >= LEAST_BITS] if profile else []
     if spot is not None and (not mentioned or [*shown.spot_of.values()].count(spot) == 1):
         return shown.reasons.spots[spot].where
     # Several RCCs may be noisy, and one of them dark as well.

@@ -253,9 +253,10 @@ class ImagesView:
         except SAFEError as error:
             found, why = [], error
         if found:
-            return self.show_found(results, found, "found")
-        warn("Nothing found", why)
-        return {**self._list(results, [], "Nothing found"), self.map: gr.HTML(found=_found([]))}
+            tells = f"{count(len(found), 'image')} found: marked here, and listed below the map"
+            return {**self.show_found(results, found, "found"), self.map: gr.HTML(found=_found(found, tells))}
+        nothing = _found([], f"Nothing found. {why}")
+        return {**self._list(results, [], "Nothing found"), self.map: gr.HTML(found=nothing)}
 
     def _on_colour_of_link(self, name: str | None, run: str) -> dict:
         """Colour the map as an address says, which may name what is not known any more."""
@@ -328,9 +329,9 @@ def _told(clusters: RootCauseClusters, row: int, known: Mapping[str, np.ndarray]
 
 
 def _known_text(columns: Mapping[str, np.ndarray], row: int) -> str:
-    """What is known of an image, such as `eyewear sunglasses · light 0.13`; what is unknown is left out."""
-    texts = {name: _value_text(column[row].item()) for name, column in columns.items()}
-    return " · ".join(f"{printable(name)} {text}" for name, text in texts.items() if text)
+    """What is known of an image, by name, as JSON; what is unknown is left out."""
+    texts = {printable(name): _value_text(column[row].item()) for name, column in sorted(columns.items())}
+    return as_text({name: text for name, text in texts.items() if text})
 
 
 def _value_text(value: str | float) -> str:
@@ -341,9 +342,9 @@ def _value_text(value: str | float) -> str:
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
-def _found(rows: list[int]) -> str:
-    """Images for the map to mark; the same ones found again are marked again."""
-    return as_text({"rows": rows, "at": time.monotonic()})
+def _found(rows: list[int], tells: str = "") -> str:
+    """Images for the map to mark, and what it says of them; the same ones found again are marked again."""
+    return as_text({"rows": rows, "tells": printable(tells), "at": time.monotonic()})
 
 
 def _rows(sent: object, n: int) -> list[int]:

@@ -25,8 +25,12 @@ function load() {
   map = { ...r, x, y, n: x.length, rcc: unpacked(r.rcc, Int32Array), whole: [least(x), least(y), most(x), most(y)] };
   map.known = new Map(map.rccs.map((entry) => [entry.rcc, { ...entry, ys: [] }]));
   map.rccs = [...map.known.values()];
-  for (let i = 0; i < map.n; i++) map.known.get(map.rcc[i]).ys.push(y[i]);
-  for (const entry of map.rccs) {  // how far it reaches up and down, but for a few of its images
+  const beside = (map.bulk[2] - map.bulk[0]) / 24;
+  for (let i = 0; i < map.n; i++) {
+    const entry = map.known.get(map.rcc[i]);
+    if (Math.abs(x[i] - x[entry.at]) <= beside) entry.ys.push(y[i]);
+  }
+  for (const entry of map.rccs) {  // how far it reaches up and down at its middle, where its label is, but for a few of its images
     const ys = entry.ys.sort((a, b) => a - b), cut = Math.floor(ys.length / 12);
     entry.reach = [ys[ys.length - 1 - cut], ys[cut]];
     delete entry.ys;
@@ -314,9 +318,14 @@ watch("filters", () => {
 hears("safe-filter", (detail) => { if (map) filterBy(detail.filters, detail.gone); });
 watch("named", () => { if (props.named) rename(given("named")); });
 hears("safe-rcc-noted", (detail) => rename(detail));
-hears("safe-rcc", () => mark([]));  // also the RCC that was at hand before a weak spot was looked at
+hears("safe-rcc", () => { mark([]); hint(); });  // also the RCC that was at hand before a weak spot was looked at
 watch("chosen", () => { mark([]); showChosen(); });
-watch("found", () => mark(given("found")?.rows ?? []));
+watch("found", () => {
+  const { rows = [], tells = "" } = given("found") ?? {};
+  mark(rows);
+  hint(tells, 0);  // until something else is done: what is found is listed further down
+  $(".safe-map-live").textContent = tells;
+});
 watch("shade", () => { shaded = given("shade"); hovered = -1; tell(-1); inked = null; legend(); redraw(); });
 new ResizeObserver(() => {
   const area = $(".safe-map-area");

@@ -1,10 +1,10 @@
 // The colours of the map, and its legend. First of the parts of the map's script; see map.js.
 // People who are blind to red or to green tell all of a theme's colours, and grey, apart: Okabe and Ito's set, changed so
-// that each differs from the ground too. A test measures it.
+// that each differs from the ground too. A test measures it. In both modes the same hues, but black, which is yellow in the dark.
 const NOISE = -1, NAMED = 7, STEPS_OF_SCALE = 32;
 const COLOURS = {
   light: ["#e69500", "#4fa8e0", "#00956b", "#0a5fa8", "#c44a00", "#bf5f97", "#262b36"],
-  dark: ["#e69f00", "#5cc7ec", "#0aa57a", "#f4ee5a", "#1f7fd6", "#d9540a", "#ff6fbe"],
+  dark: ["#e69f00", "#5cc7ec", "#0aa57a", "#1f7fd6", "#d9540a", "#ff6fbe", "#f4ee5a"],
 };
 const GREY = { light: "#b3bac5", dark: "#5f6977" };
 const REST = { light: "#7b8494", dark: "#a3adba" };  // categories after the commonest
@@ -31,24 +31,26 @@ function pixelsOf(colours) {
   return new Uint32Array(pen.getImageData(0, 0, colours.length, 1).data.buffer);
 }
 
-// The colours in use, the last one for what is unknown, which of them each image has, and that of the ground.
+// The colours in use, the last one for what is unknown, which of them each image has, which images are rings since their
+// RCC has the colour of a larger one, and the colour of the ground.
 function inks() {
   const shade = shaded?.value.length === map.n ? shaded : null;  // else of clusters no longer shown
-  const of = new Uint8Array(map.n), few = shade ? shade.kind === "category" : true;
+  const of = new Uint8Array(map.n), rings = new Uint8Array(map.n), few = shade ? shade.kind === "category" : true;
   const colours = few ? [...COLOURS[theme()], REST[theme()]]
     : Array.from({ length: STEPS_OF_SCALE }, (_, i) => (shade.kind === "angle" ? aroundOf : scaleOf)(i / (STEPS_OF_SCALE - 1)));
   const unknown = colours.push(GREY[theme()]) - 1;
   for (let i = 0; i < map.n; i++) {
     const value = shade ? shade.value[i] : map.rcc[i];
     if (value == null || (!shade && value === NOISE)) of[i] = unknown;
-    else if (!shade) of[i] = map.known.get(value)?.colour ?? unknown;
+    else if (!shade) [of[i], rings[i]] = [hueOf(value), map.known.get(value)?.colour >= NAMED];
     else of[i] = few ? Math.min(value, NAMED) : Math.round(value * (STEPS_OF_SCALE - 1));
   }
   const [ground] = pixelsOf([getComputedStyle($(".safe-map")).backgroundColor]);
-  return { colours, pixels: pixelsOf(colours), of, shade, ground: ground | 0xff000000 };
+  return { colours, pixels: pixelsOf(colours), of, rings, shade, ground: ground | 0xff000000 };
 }
 
-const colourOf = (rcc) => rcc === NOISE ? GREY[theme()] : COLOURS[theme()][map.known.get(rcc)?.colour ?? 0];
+const hueOf = (rcc) => (map.known.get(rcc)?.colour ?? 0) % NAMED;
+const colourOf = (rcc) => rcc === NOISE ? GREY[theme()] : COLOURS[theme()][hueOf(rcc)];
 
 function legend() {
   const box = $(".safe-map-legend"), shade = shaded;

@@ -62,12 +62,12 @@ function lighting() {
   return picked.size ? (i) => marked[i] === 1 : (i) => chosen == null || rcc[i] === chosen;
 }
 
-// A disc as a list of offsets in the canvas and of how much of each pixel it covers, at most 256.
-function disc(radius, wide, alpha) {
+// A disc, or a ring, as a list of offsets in the canvas and of how much of each pixel it covers, at most 256.
+function disc(radius, wide, alpha, hole = -1) {
   const most = Math.ceil(radius), offsets = [], covers = [];
   for (let y = -most; y <= most; y++) {
     for (let x = -most; x <= most; x++) {
-      const cover = Math.min(1, radius + 0.5 - Math.hypot(x, y));
+      const far = Math.hypot(x, y), cover = Math.min(1, radius + 0.5 - far, far + 0.5 - hole);
       if (cover > 0) { offsets.push(y * wide + x); covers.push(Math.round(256 * alpha * cover)); }
     }
   }
@@ -82,12 +82,14 @@ function points(pen, f, size) {
   pixels.fill(inked.ground);
   for (const lit of [false, true]) {
     const large = size * (lit && map.n < 3000 ? 1.2 : 1), pale = inked.shade && !picked.size ? 0.55 : 0.26;
-    const { most, offsets, covers } = disc(large * f.ratio, wide, lit ? 0.95 : pale);
+    const radius = large * f.ratio, alpha = lit ? 0.95 : pale;
+    const shapes = [disc(radius, wide, alpha), disc(radius, wide, Math.min(1, 2 * alpha), 0.6 * radius)];
     for (let i = 0; i < map.n; i++) {
       if (hides[i] || isLit(i) !== lit) continue;
       const x = (map.x[i] - view.x) * f.scale + f.x, y = (view.y - map.y[i]) * f.scale + f.y;
       if (x < 0 || y < 0 || x > f.width || y > f.height) continue;
       inView.push(i);
+      const { most, offsets, covers } = shapes[inked.rings[i]];
       // Whole discs only: cut at the border, they would go on at the other side.
       const column = Math.min(wide - 1 - most, Math.max(most, Math.round(x * f.ratio)));
       const row = Math.min(tall - 1 - most, Math.max(most, Math.round(y * f.ratio)));
@@ -186,7 +188,7 @@ function labels(pen, f, pictured) {
     if (made.length >= LABELS) break;
     if (entry.rcc === NOISE || !shownOf.get(entry.rcc)) continue;
     const text = short(entry.name) || `RCC ${entry.rcc}`, [x, y] = place(f, entry.at);
-    if (x < 0 || x > f.width) continue;
+    if (x < 0 || x > f.width || y < 0 || y > f.height) continue;
     if (!widths.has(text)) widths.set(text, pen.measureText(text).width);
     const wide = widths.get(text) + 14, [top, bottom] = entry.reach.map((step) => (view.y - step) * f.scale + f.y);
     for (const [right, height] of [[0, top - 12], [0, bottom + 12], [0, y], [wide / 2 + 8, y], [-wide / 2 - 8, y]]) {

@@ -19,8 +19,9 @@ async function paint(number, mine) {
   image.close();
   frame = number;
   $("input").value = number;
-  const more = props.count > frames ? `, of ${props.count} images` : "";
-  $("output").firstChild.data = `${number + 1} / ${frames}${more}`;  // a new text node would cost ten times as much
+  // Of more images than frames, the one that the frame's caption tells: frames are at equal distances (rccs/gifs.py).
+  const images = Math.max(props.count, frames), at = Math.round(number * (images - 1) / Math.max(1, frames - 1));
+  $("output").firstChild.data = `${at + 1} / ${images}`;  // a new text node would cost ten times as much
 }
 
 function go(mine) {

@@ -8,7 +8,7 @@ import gradio as gr
 
 from page.assets import scripted
 from page.clusters.asked import LooksView, ProbeView
-from page.clusters.cards import named
+from page.clusters.cards import named, words_of
 from page.clusters.note import NoteView, OnRccs
 from page.clusters.several import SplitView
 from page.jobs import EDITS, VIEW, PageSettings, warn
@@ -40,9 +40,9 @@ class RccView:
                     show_label=False, columns=2, object_fit="contain", buttons=[], interactive=False,
                     elem_id="rcc-sample", elem_classes="safe-gallery",
                 )  # fmt: skip
-                self.heading = gr.HTML(elem_id="rcc-heading")
                 self.looks = LooksView(settings, "rcc-look")
                 self.probes = ProbeView(settings, "probe-rcc")
+                self.heading = gr.HTML(elem_id="rcc-heading")
                 self.asked = self.looks, self.probes
                 with gr.Row(equal_height=True, elem_classes="safe-form"):
                     self.into = gr.Dropdown(
@@ -149,7 +149,7 @@ def show_gif(path: Path, name: str, images: int) -> gr.HTML:
 def _heading(results: Shown, rcc: int) -> str:
     meaning, like = NO_CLUSTER_MEANS if rcc == NOISE else RCC_MEANS, _most_like(results, rcc)
     values = {"rcc": rcc, "meaning": meaning, "like": like, "shown": results, "clusters": results.clusters}
-    return filled("page/clusters/heading.html", **values)
+    return filled("page/clusters/heading.html", words=words_of(results, rcc), **values)
 
 
 def _most_like(results: Shown, rcc: int) -> tuple[str, str]:

@@ -45,9 +45,9 @@ class SpotsView:
         with gr.Column(elem_id="spot-words"):
             with gr.Column(elem_classes="safe-above"):
                 self.player = lay_out_player("spot-gif")
-                self.heading = gr.HTML(elem_id="spot-heading")
                 self.looks = LooksView(self._settings, "spot-look")
                 self.probes = ProbeView(self._settings, "probe-spot")
+                self.heading = gr.HTML(elem_id="spot-heading")
             self.asked = self.looks, self.probes
             with pane("spot-note-pane") as self.note_pane:
                 self.note_view = NoteView(self._settings, OnWeakSpots(self._settings))

@@ -171,7 +171,9 @@ class ClustersTab:
         rcc_view, spots, run = self._rcc_view, self._spots, self._window.run
         asking = asked.button.click(on_ask, [reason, run], outputs, **FOLLOW)
         at_hand = [rcc_view.owner, spots.widget, run]
-        asking.then(self._on_answered, at_hand, [*rcc_view.outputs, *spots.outputs], **VIEW)
+        answered = asking.then(self._on_answered, at_hand, [*rcc_view.outputs, *spots.outputs], **VIEW)
+        in_sight = f"() => document.getElementById('{asked.answer.elem_id}').scrollIntoView({{ block: 'nearest' }})"
+        answered.then(None, None, None, js=in_sight, **VIEW)
 
     # --- What the widgets show ----------------------------------------------------------------------------------
 

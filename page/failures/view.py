@@ -157,7 +157,7 @@ def images_of(shown: Collected, cell: str = "") -> Listed:
     paths = [shown.paths[row] for row in ordered]
 
     def told(place: int) -> str:
-        return answers.text(ordered[place])
+        return answers.text(ordered[place]).removesuffix(" (100%)")  # as nearly all of the surest
 
     return Listed(heading or "No failing images", shown.failures.test_root, paths, told)
 
@@ -173,7 +173,7 @@ def interval_text(shown: Collected, known: KnownGroups | None) -> str:
     failures, n = shown.failures, shown.failures.test_size
     groups = known.groups.of if known and known.given else np.arange(n)
     _, _, low, high, _, _ = counted(np.ones(n, bool), ~shown.right, groups, 0.0)
-    text = f"95% interval {1 - high:.3f} to {1 - low:.3f}"
+    text = f"95% interval {1 - high:.1%} to {1 - low:.1%}"
     return text if failures.threshold is None else f"{text} · a failure is an error above {failures.threshold:g}"
 
 

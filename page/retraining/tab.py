@@ -118,7 +118,8 @@ class RetrainingTab(FormTab):
         if result.after is not None:
             written = f"Compared by the answers in {result.model} and {result.after}; SAFE has trained no model."
         claim = "" if result.final else claim_text(result)
-        notices = (claim, of_choosing_images(result), of_both_networks(result), written)
+        both = of_both_networks(result).replace("--aim keep", "“Keeping what is right”")
+        notices = (claim, of_choosing_images(result), both, written)
         return {
             self.status: done(retraining_verdict(result), ". ".join(filter(None, notices))),
             **self.view.show(result, settings.results.retraining_stamp, review.notes if review else {}),

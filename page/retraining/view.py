@@ -202,6 +202,6 @@ def _classes(result: Retraining) -> str:
 
 
 def _change(image: Answered) -> str:
-    """The predictions before and after, and the class if it is neither of them."""
-    change = f"{image.before} → {image.after}" if image.before != image.after else f"{image.before}, as before"
-    return change if image.label in (image.before, image.after) else f"{image.label}: {change}"
+    """The class, and what it was taken for before and is now."""
+    now = "as before" if image.before == image.after else f"now {image.after}"
+    return f"{image.label} → {image.before}, {now}"

@@ -69,7 +69,7 @@ class Summary(NamedTuple):
         facts = [(count(number, what) + more, False) for number, what, more in done if number is not None]
         if self.accuracy:
             before, after, tested = self.accuracy
-            facts.append((f"accuracy {before:.1%} → {after:.1%} of {tested:,}", after > before))
+            facts.append((f"accuracy {before:.2%} → {after:.2%} of {tested:,}", after > before))
         return facts
 
     @property

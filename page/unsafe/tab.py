@@ -34,7 +34,7 @@ ALL = "all"  # instead of an RCC
 
 STEPS = [
     ("Generate RCCs", "In the tab before: root cause clusters, the reasons for which the network fails."),
-    ("Give the improvement images", "Images that the network was not trained on, and the network's test accuracy."),
+    ("Give the improvement images", "Images that the network was not trained on, labelled or not."),
     ("Click Select unsafe set", "You get the images to label (the unsafe set): those nearest to the RCCs."),
 ]
 OUTDATED = empty("The last unsafe set belongs to earlier clusters.", STEPS[1:])
@@ -80,7 +80,7 @@ class UnsafeTab(FormTab):
             )  # fmt: skip
             add("quota", quota)
             label, info = "Leave out RCCs marked safe", "No image is selected for them"
-            add("leave_out", gr.Checkbox(label=label, info=info, min_width=230, elem_id="leave-out"))
+            add("leave_out_safe", gr.Checkbox(True, label=label, info=info, min_width=230, elem_id="leave-out"))
         with gr.Row():
             likely = "With it, half of the images are ones that it is likely to get wrong"
             text("model", "select-model", "Model", likely, "/path/to/model.keras")
@@ -186,7 +186,7 @@ class UnsafeTab(FormTab):
             chosen = SelectionSettings(quota=fields["quota"], **numbers)
             select_images(
                 improvement, settings.out, chosen,
-                leave_out_safe=bool(fields["leave_out"]), within=settings.root, weights=settings.weights,
+                leave_out_safe=bool(fields["leave_out_safe"]), within=settings.root, weights=settings.weights,
                 progress=job.progress, **accepted,
             )  # fmt: skip
 

@@ -49,7 +49,8 @@ async function enlarge(tile) {
   if (!source || large !== index) return;  // another one was asked for meanwhile
   $("dialog img").src = source;
   $("dialog p").textContent = tile.title;
-  $(".safe-lightbox-known").textContent = props.tiles?.find((one) => one.index === index)?.known || "";
+  const known = JSON.parse(props.tiles?.find((one) => one.index === index)?.known || "{}");
+  $(".safe-lightbox-known").replaceChildren(...Object.entries(known).map(([name, text]) => made("div", "", made("dt", "", name), made("dd", "", text))));
   if (!$("dialog").open) $("dialog").showModal();
   element.dispatchEvent(new CustomEvent("enlarged"));
 }

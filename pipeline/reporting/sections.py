@@ -229,7 +229,8 @@ def _tiles(known: Material) -> list[tuple[str, str]]:
     """The numbers at a glance."""
     clusters, rccs = known.clusters, rccs_of(known.clusters)
     verdicts = Counter(known.verdict(rcc) for rcc in rccs)
-    tiles = [
+    tiles = [_accuracy(known.retraining)] if known.retraining else []
+    tiles += [
         (f"{len(clusters.paths):,}", "failing images"),
         (f"{len(rccs):,}", "root cause clusters"),
         (percent(clusters.noise_share), "in no cluster"),
@@ -243,8 +244,6 @@ def _tiles(known: Material) -> list[tuple[str, str]]:
         tiles.append((f"{sum(note.verdict == 'unsafe' for note in judged):,}", "weak spots judged unsafe"))
     if known.unsafe:
         tiles.append((f"{len(known.unsafe.images):,}", "images to label (the unsafe set)"))
-    if known.retraining:
-        tiles.append(_accuracy(known.retraining))
     return tiles
 
 
@@ -253,7 +252,7 @@ def _accuracy(result: Retraining) -> tuple[str, str]:
     shown = result.final or result
     of_images = result.final.images_text if result.final else count(result.test_size, "image")
     retrained = " retraining" if result.after is None else ""
-    figure = f"{shown.accuracy_before:.1%} → {shown.accuracy_after:.1%}"
+    figure = f"{shown.accuracy_before:.2%} → {shown.accuracy_after:.2%}"
     return figure, f"test accuracy before and after{retrained}, of {of_images}"
 
 
@@ -294,6 +293,8 @@ def _open(known: Material) -> Iterator[str]:
     if n := sum(one.note.status == "open" for one in known.register):
         yield f"{count(n, 'reason')} open."
     yield known.reasons.unexplained(known.clusters)
+    if known.run.get("predictions") and not known.rates:
+        yield "No failure rates of RCCs: these were not compared with images that are right. Generate them again."
     if noise := int((known.clusters.labels == NOISE).sum()):
         yield f"{count(noise, 'failing image')} in no cluster."
     yield from (known.missing[what] for what in ("unsafe", "retraining") if what in known.missing)

@@ -45,7 +45,7 @@ def test_retraining_is_told_with_the_share_of_each_rcc(sets, out, capsys):
     assert retraining(sets, out, "--improvement", sets / "improvement", "--one-pass") == 0
     printed = capsys.readouterr()
     assert len(load_retraining(out).history) == 6
-    assert "test accuracy 0.6923 → " in printed.out
+    assert "test accuracy 69.23% → " in printed.out
     assert "RCC 0: 4 of 4 failing images now right (95% interval 40% to 100%)" in printed.out
     assert "Retraining, epoch 1 of 5" in printed.err
     assert {"retrained.keras", "retraining.json"} <= set(names_in(out))

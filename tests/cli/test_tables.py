@@ -61,7 +61,7 @@ def clustered(fake_network, case, capsys) -> Case:
 def test_everything_after_failures_works_from_a_table(fake_network, case, capsys):
     assert safe("failures", case.test, "--predictions", case.tested, "--out", case.out) == 0
     printed = capsys.readouterr().out
-    assert "26 failing images of 74 · test accuracy 0.6486" in printed
+    assert "26 failing images of 74 · test accuracy 64.86%" in printed
     assert "Answers: from test.csv, taken as they are." in printed
     assert json.loads((case.out / "accuracy.json").read_text())["model"] == "../test.csv"
     assert safe("cluster", case.out / "failures", "--out", case.out) == 0

@@ -77,7 +77,7 @@ def test_a_table_of_answers_and_a_folder_become_root_cause_clusters_and_rates_wi
     collect(page, given.answers, given.case.test)
     expect(page.locator("#failures-status strong")).to_contain_text("26 failing images of 74")
     # 48 of 74 are right; the interval by Clopper and Pearson
-    expect(page.locator("#failures-status strong")).to_contain_text("accuracy 0.6486 · 95% interval 0.529 to 0.756")
+    expect(page.locator("#failures-status strong")).to_contain_text("accuracy 64.86% · 95% interval 52.9% to 75.6%")
     expect(page.locator("#failures-form")).to_be_hidden()  # it makes room for the result
     expect(page.locator("#class-rates tbody tr").first).to_contain_text("night12 of 12100% (74–100%)wood (12)")
     expect(page.locator("#failures-assumed li").first).to_have_text("Answers: from answers.csv, taken as they are.")

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 
 from clustering import find_root_cause_clusters
+from page.clusters.cards import words_of
 from page.clusters.form import PATHS, ClustersForm
 from page.forms import LONGEST, remember, remembered, renewed
 from page.job_view import JobView
 from page.jobs import NOWHERE, Job, Jobs, _Stopped
 from page.retraining import tab as retraining_tab
 from page.steps import Steps
+from page.unsafe.tab import UnsafeTab
 from pipeline.reporting.report import write_report
 from rccs.clusters import fingerprint, save_clusters
+from rccs.profiles import Finding, Profile
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from store.runs import CLUSTERS, open_clusters, runs_of
 from support.errors import SAFEError
@@ -154,3 +157,19 @@ def test_an_error_stays_in_sight_while_the_result_is_the_one_shown_before(view):
     assert "Expected a model" in view.look(result.copy, job.number, same=True)[status]
     assert view.look(result.copy, job.number) == result  # it has been replaced since
     assert view.look(result.copy) == result  # a window that is opened
+
+
+def test_rccs_judged_safe_are_left_out_unless_the_box_says_otherwise(tmp_path):
+    assert laid_out(lambda: UnsafeTab(settings_of(tmp_path))).form["leave_out_safe"].value is True
+
+
+def test_a_card_is_not_titled_with_what_most_other_images_have_as_well():
+    # Of merged RCCs of the example: in good light, as most of the others are, though it varies much less.
+    known = {"known": 60, "usual_low": 0.62, "usual_high": 0.98, "share": 0.89, "reduction": 0.87}
+    common = Finding(0, "light", "number", overall_share=0.7, information=0.14, **known)
+    own = common._replace(overall_share=0.2, information=1.5)
+    titles = [
+        words_of(SimpleNamespace(spot_of={}, profiles={0: Profile(0, (one,))}), 0)  # type: ignore[arg-type]
+        for one in (common, own)
+    ]
+    assert titles == ["", "light from 0.62 to 0.98"]

@@ -1,6 +1,7 @@
 """The map of all failing images: its script alone in a browser. (Other tests use it on the real page.)"""
 
 import itertools
+import json
 import re
 from collections.abc import Iterator, Mapping
 
@@ -109,6 +110,30 @@ def frames(page: Page) -> list[float]:
 
 def event(page: Page) -> list:
     return page.evaluate("() => window.shown.events.at(-1)")
+
+
+def test_the_label_of_an_rcc_stands_at_its_dots_and_an_rcc_without_a_colour_of_its_own_is_rings(window):
+    window.evaluate("""() => { window.texts = [];
+      CanvasRenderingContext2D.prototype.fillText = (text, x, y) => { texts.push([text, x, y]); }; }""")
+    along = np.linspace(0, 0.5, 41)
+    props = of_points(np.column_stack([along, along]), np.zeros(41, int), {}, {})
+    record = json.loads(props["record"])
+    record["rccs"][0]["at"] = 20
+    painted = []
+    for record["rccs"][0]["colour"] in (0, COLOURS):
+        show(window, {**props, "chosen": 0, "record": as_text(record)})
+        data(window, "labels")
+        _, _, y = window.evaluate("() => texts.at(-1)")
+        assert abs(y - 274) < 60  # the middle of the canvas, not its upper edge
+        painted.append(
+            window.evaluate("""() => { const canvas = document.querySelector("#map canvas");
+          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          let n = 0;
+          for (let i = 0; i < data.length; i += 4) n += data[i] > 200 && data[i + 2] < 100;  // orange
+          return n; }""")
+        )
+    discs, rings = painted
+    assert 0 < rings < 0.8 * discs
 
 
 def test_labels_are_names_cut_short_or_numbers_and_what_lies_outside_is_marked_until_it_is_fitted(square):

@@ -172,7 +172,7 @@ def test_a_comparison_by_tables_is_shown_without_claiming_that_a_model_was_train
     assert "<svg" not in shown["curves"]
     assert "blue" in shown["classes-changed"]
     assert "2 images, wrong before and right now" in shown["changed-title"]
-    assert [tile["told"] for tile in shown["changed-grid"].props["tiles"]] == ["red → blue"] * 2
+    assert [tile["told"] for tile in shown["changed-grid"].props["tiles"]] == ["blue → red, now blue"] * 2
 
 
 # --- Drawings and headings --------------------------------------------------------------------------------------

@@ -71,6 +71,37 @@ def test_all_rccs_are_judged_named_and_filtered_by_keys_alone(served, page):
     expect(page.locator("#rcc-list output")).to_contain_text(f"1 of {n} · ")
 
 
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1366, 768)])
+def test_what_is_asked_and_the_gif_stay_in_sight_above_the_words_also_with_those_of_the_safety_case(
+    page, width, height
+):
+    page.set_viewport_size({"width": width, "height": height})
+    # Drawn images have no network to ask.
+    page.eval_on_selector_all(
+        "#rcc-look, #probe-rcc", "all => { for (const one of all) one.classList.remove('safe-away'); }"
+    )
+    gif, says, form = (page.locator(name) for name in ("#rcc-gif", "#rcc-says", "#rcc-words .safe-form"))
+    for name in ("#rcc-look", "#probe-rcc"):
+        box = page.locator(name).bounding_box()
+        assert box["y"] + box["height"] <= form.bounding_box()["y"] < says.bounding_box()["y"]
+    page.locator("#rcc-register summary").click()
+    expect(page.locator("#rcc-register select").first).to_be_visible()
+    assert gif.bounding_box()["y"] + gif.bounding_box()["height"] <= says.bounding_box()["y"]
+    page.locator("#rcc-register summary").click()
+
+
+def test_what_is_looked_for_is_answered_on_the_map(page):
+    page.keyboard.press("Escape")
+    for query, answer in (("night", "10 images found"), ("sku=dark", "Nothing found. Expected a parameter")):
+        field(page, "find").fill(query)
+        field(page, "find").press("Enter")
+        expect(page.locator(".safe-map-hint")).to_contain_text(answer)
+    page.locator("#rcc-list [data-rcc='1']").click()
+    expect(page.locator(".safe-map-hint")).to_be_hidden()
+    page.locator("#rcc-list [data-rcc='0']").click()
+    expect(page.locator("#rcc-heading .safe-rcc-words")).to_have_text("sky = dark")  # as on its card
+
+
 def test_the_address_leads_back_to_the_tab_and_the_rcc(served, page, browser):
     page.locator("#rcc-list [data-rcc='2']").click()
     expect(page).to_have_url(re.compile("#rcc=2$"))

@@ -4,7 +4,12 @@ import shutil
 
 import pytest
 
+import SAFE_Tool
 from pipeline.improvement import select_images
+from rccs.clusters import load_clusters, rccs_of
+from rccs.review.notes import RccNote
+from rccs.review.review import set_note
+from rccs.unsafe_set import FILENAMES_FILE, load_unsafe_set
 from selection import SelectionSettings
 from support.errors import SAFEError
 from support.run_folder import PREDICTIONS_FILE
@@ -33,3 +38,24 @@ def test_the_accuracy_is_that_of_the_predictions_the_clusters_were_found_with(ge
         select_images(case.test, case.out, SelectionSettings(size="x"), model="none.keras", test=case.test)
     with pytest.raises(SAFEError, match="Expected an image folder"):
         select_images(case.test / "gone", case.out, SelectionSettings(), model="none.keras", test=case.test)
+
+
+def test_nobody_labels_images_for_an_rcc_that_is_judged_safe_unless_asked_to(generated, capsys):
+    out, size = generated.out, ("--size", "6")
+
+    def select(*more: str) -> int:
+        return SAFE_Tool.main(["select", str(generated.test), "--out", str(out), *size, *more])
+
+    assert select() == 0
+    paper = (out / FILENAMES_FILE).read_bytes()
+    set_note(out, RccNote(0, "", "", "safe"))
+    assert select("--no-leave-out-safe") == 0
+    assert (out / FILENAMES_FILE).read_bytes() == paper
+    assert "judged safe" not in capsys.readouterr().out
+    assert select() == 0
+    assert "none for RCC 0, judged safe" in capsys.readouterr().out
+    assert load_unsafe_set(out).left_out == (0,)
+    for rcc in rccs_of(load_clusters(out)):
+        set_note(out, RccNote(rcc, "", "", "safe"))
+    assert select() == 2
+    assert "all are judged safe and left out. Ask for images for these too." in capsys.readouterr().err

@@ -19,6 +19,9 @@ def answers(*pairs: tuple[str, str], score: float = np.nan, kind: str = CONFIDEN
         ("stop", "", np.nan, CONFIDENCE, "stop"),
         ("", "", 0.5, CONFIDENCE, ""),
         ("0.5 0.1", "0.7 0.1", 0.1414, ERROR, "0.5 0.1 → 0.7 0.1 (error 0.141)"),
+        ("-0.321647", "-0.0171327", np.nan, ERROR, "-0.322 → -0.0171"),
+        ("5412345.2378", "", np.nan, ERROR, "5412345.238"),
+        ("", "0.25", 0.5, ERROR, "? → 0.25 (error 0.5)"),
         ("a\x1b[2J", "b", np.nan, CONFIDENCE, "a\ufffd[2J → b"),
     ],
 )

@@ -18,6 +18,7 @@ from rccs.image_map import (
     MOST_FILTERS,
     STEPS,
     UNKNOWN,
+    bulk,
     colour_apart,
     load_map,
     map_filters,
@@ -150,6 +151,26 @@ def test_rccs_of_the_same_colour_lie_far_apart():
     assert nearest_alike(np.array(colours)) > 3 * nearest_alike(by_turns)
     assert colour_apart(np.zeros((0, 2))) == []
     assert colour_apart(np.zeros((9, 2)))[:COLOURS] == [*range(COLOURS)]
+
+
+@pytest.mark.parametrize("far", [1, 32, 200])
+def test_a_few_images_far_from_all_others_do_not_shrink_the_map(far):
+    rng = np.random.default_rng(0)
+    disc = np.rint(rng.uniform(9000, 31_000, (1370 - far, 2))).astype("<u2")  # of UTK 32 were black and white
+    grid = np.concatenate([disc, np.rint(rng.normal(60_000, 500, (far, 2))).astype("<u2")])
+    left, low, right, high = bulk(grid)
+    assert (left, low) == tuple(disc.min(axis=0))
+    assert (right, high) == tuple((grid if far == 200 else disc).max(axis=0))  # 200 are no few
+    assert bulk(grid[-3:]) == [*grid[-3:].min(axis=0), *grid[-3:].max(axis=0)]
+
+
+def test_an_rcc_that_has_no_colour_of_its_own_is_marked_as_such(clusters):
+    many = dataclasses.replace(clusters, labels=np.arange(26) // 2)
+    record = map_record(many, np.tile(np.linspace(0, 1, 26, dtype=np.float32)[:, None], 2), {}, many)
+    colours = [rcc["colour"] for rcc in record["rccs"]]
+    assert colours[:COLOURS] == [*range(COLOURS)]
+    assert len(colours) == 13
+    assert all(COLOURS <= colour < 2 * COLOURS for colour in colours[COLOURS:])
 
 
 # --- Near and far -----------------------------------------------------------------------------------------------

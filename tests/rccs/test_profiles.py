@@ -58,6 +58,8 @@ def test_a_profile_says_in_words_what_its_images_have_in_common(clusters, known)
     assert snow.findings[0].parameter == "gaze_deg"
     ranges = [snow.findings[0]._replace(usual_low=low, usual_high=120.0).range for low in (120.0, -0.4, -2.0)]
     assert ranges == ["120°", "0–120°", "-2 to 120°"]
+    shorts = [snow.findings[0]._replace(usual_low=low, usual_high=120.0).short for low in (120.0, 90.0, -2.0)]
+    assert shorts == ["gaze_deg = 120", "gaze_deg from 90 to 120", "gaze_deg from -2 to 120"]  # as weak spots are
     light = next(finding for finding in night.findings if finding.parameter == "light")
     light = light._replace(usual_low=0.66, usual_high=1.0, overall_low=0.66, overall_high=15.0)
     assert light.text == "light 0.66–1.00 (all failures 0.66–15.00)"  # not 1–15

@@ -39,7 +39,7 @@ def test_the_headline_is_the_gain_on_images_that_chose_nothing():
     result = retrained(final=FINAL, outcomes=(Outcome("a.png", False, True),))
     assert retraining_summary(result) == (
         "Better beyond doubt: +30.0 points (95% interval 16.8 to 42.8; McNemar by 8 persons p < .0001) · "
-        "accuracy 0.5000 → 0.8000 on 80 images that were held out and chose nothing"
+        "accuracy 50.00% → 80.00% on 80 images that were held out and chose nothing"
     )
     assert of_choosing_images(result).startswith("On the test images that also chose the RCCs and the unsafe set: +0.0")
     own = FINAL._replace(held_out=False, earlier=2)

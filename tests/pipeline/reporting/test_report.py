@@ -15,7 +15,7 @@ from pipeline.reporting import material, report
 from pipeline.reporting.improvement import Confused, confused_before_and_now, confusions_html, matrices_of
 from pipeline.reporting.report import report_html, write_report
 from rccs.answers import Answers
-from rccs.clusters import LABELS_FILE, fingerprint, load_clusters, save_clusters
+from rccs.clusters import LABELS_FILE, fingerprint, load_clusters, run_record, save_clusters
 from rccs.confidence import BOUND, NEAR, confidence_text, place_text
 from rccs.dbscan.outcome import NOISE
 from rccs.review.edits import merge_rccs, move_images, undo_edit
@@ -197,7 +197,7 @@ def test_what_retraining_brought_is_told(out):
     retrain(out)
     text = Page(report_html(out)).text
     for expected in (
-        "76.0% → 84.5%",
+        "76.00% → 84.50%",
         "+8.5 percentage points",
         "Better beyond doubt: +1.0 points (95% interval 0.6 to 1.5; McNemar p < .0001)",
         "Wrong now of 1,824 images right before: 2, 0.1% (95% interval 0.0% to 0.4%)",
@@ -254,7 +254,7 @@ def test_each_figure_of_the_first_page_is_in_the_files(clusters, out):
         f"{images:,}", f"{len(of) - 1}", f"{of['-1'] / images:.1%}", f"{of['-1']}", f"{len(register)}",
         f"{1 - of['-1'] / images:.0%}", f"{sum(judged.values()) - judged['']}", f"{judged['unsafe']}",
         f"{len(unsafe)}", f"{sum(bool(row['label']) for row in unsafe)}", f"{result['test_size']:,}",
-        f"{result['accuracy_before']:.1%}", f"{result['accuracy_after']:.1%}", "30.0%",  # as find_spots gives it
+        f"{result['accuracy_before']:.2%}", f"{result['accuracy_after']:.2%}", "30.0%",  # as find_spots gives it
         *(row["reason"].split()[-1] for row in register),
         f"{sum(row['status'] == 'closed' for row in register)}", f"{judged['']}",
     }  # fmt: skip
@@ -331,7 +331,7 @@ def test_the_tables_of_retraining_have_the_figures_of_the_file(out):
             n, before, after = share["images"], share["before"], share["after"]
             low, high = clopper_pearson(np.array([after]), np.array([n]))
             assert cells[1:] == [f"{n}", f"{before}", f"{after}", f"{after / n:.1%}", f"{low[0]:.1%} to {high[0]:.1%}"]
-    assert table_in(document, "retraining", 2) == [["10%", f"{2000 / result['test_size']:.1%}", "7"]]
+    assert table_in(document, "retraining", 2) == [["10%", f"{2000 / result['test_size']:.2%}", "7"]]
     assert f"{result['test_size']:,} images" in Page(section(document, "retraining")).text
 
 
@@ -375,7 +375,7 @@ def test_each_figure_in_the_prose_is_in_the_files(clusters, out):
         "retraining": {
             *(f"{value:g}" for value in settings), f"{improved}", f"{worsened}", f"{n:,}", f"{result['best']}",
             *(f"{result[key]}" for key in ("train_size", "unsafe_size")), f"{len(result['history']) - 1}",
-            *(f"{result[key]:.1%}" for key in ("accuracy_before", "accuracy_after")), "95%", "255",
+            *(f"{result[key]:.2%}" for key in ("accuracy_before", "accuracy_after")), "95%", "255",
             *(f"{100 * each:.1f}" for each in (result["accuracy_after"] - result["accuracy_before"], *gain)),
             f"{100 * (improved - worsened) / n:.1f}", f"{improved - 20}", *(f"{end:.1%}" for end in lost),
             f"{right:,}", f"{worsened / right:.1%}",
@@ -499,6 +499,15 @@ def test_a_report_says_what_was_found_and_what_is_not_there_yet(clusters, out):
         assert expected in text
 
 
+def test_a_report_says_that_rccs_were_not_compared_with_images_that_are_right(clusters, out, monkeypatch):
+    told = "No failure rates of RCCs: these were not compared with images that are right."
+    assert told not in Page(report_html(out)).text  # no answers to a test set were given
+    monkeypatch.setattr(report, "run_record", lambda folder: {**run_record(folder), "predictions": {"images": 758}})
+    assert told in Page(section(report_html(out), "first-page")).text
+    explain(clusters, out)
+    assert told not in Page(report_html(out)).text
+
+
 # --- What was taken for what before and after a retraining: counted by hand -------------------------------------
 
 
@@ -522,11 +531,10 @@ FEW = result_of(
 
 def test_of_few_classes_both_matrices_are_tables_with_headings():
     page = confusions_html(FEW)
-    # Confusions of both: cat takes part in 5, dog in 4, fox in 1.
-    head = ["", "cat", "dog", "&lt;fox&gt;"]
+    head = ["", "&lt;fox&gt;", "cat", "dog"]  # by name
     assert rows_of(page) == [
-        head, ["cat", "1", "2", "0"], ["dog", "0", "1", "0"], ["&lt;fox&gt;", "1", "0", "0"],
-        head, ["cat", "2", "1", "0"], ["dog", "1", "0", "0"], ["&lt;fox&gt;", "0", "0", "1"],
+        head, ["&lt;fox&gt;", "0", "1", "0"], ["cat", "0", "1", "2"], ["dog", "0", "0", "1"],
+        head, ["&lt;fox&gt;", "1", "0", "0"], ["cat", "0", "2", "1"], ["dog", "0", "1", "0"],
     ]  # fmt: skip
     assert page.count("scope='col'") == page.count("scope='row'") == 6
     captions = re.findall("<caption>(.*?)</caption>", page)
@@ -534,7 +542,7 @@ def test_of_few_classes_both_matrices_are_tables_with_headings():
     assert "Rows: the true class. Columns: what the network said." in page
     # The darkest cell has most wrong images, of both matrices.
     assert re.findall(r"class='n wrong' style='--shade:(\d+)%'>(\d)", page) == [
-        ("45", "2"), ("28", "1"), ("28", "1"), ("28", "1")
+        ("28", "1"), ("45", "2"), ("28", "1"), ("28", "1")
     ]  # fmt: skip
 
 
