@@ -185,6 +185,14 @@ def test_training_on_the_test_set_is_refused(case):
         run(case)
 
 
+@pytest.mark.parametrize("lost", ["train", "train/green", "improvement"])
+def test_images_of_which_none_can_be_read_are_not_trained_without(case, lost):
+    for image in (case / lost).rglob("*.png"):
+        image.write_bytes(b"x")
+    with pytest.raises(SAFEError, match=r"that can be read. Received (0|20|30) of 30 training images and (0|9) of 9"):
+        run(case, epochs=1)
+
+
 def test_an_unsafe_set_of_other_clusters_is_refused(case):
     unsafe = load_unsafe_set(case / "out")
     save_unsafe_set(dataclasses.replace(unsafe, clusters="0" * 16), case / "out")  # edited since
