@@ -189,7 +189,7 @@ def test_training_on_the_test_set_is_refused(case):
 def test_images_of_which_none_can_be_read_are_not_trained_without(case, lost):
     for image in (case / lost).rglob("*.png"):
         image.write_bytes(b"x")
-    with pytest.raises(SAFEError, match=r"that can be read. Received (0|20|30) of 30 training images and (0|9) of 9"):
+    with pytest.raises(SAFEError, match=rf"that can be read. Received too few: .*/{lost}"):
         run(case, epochs=1)
 
 

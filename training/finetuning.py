@@ -324,9 +324,8 @@ def _check_readable(data: TrainingData, indices: np.ndarray) -> None:
     if {*classes[training]} != {*classes[training & readable]} or not (unsafe & readable).any():
         first = data.pixels.files[int(np.flatnonzero(~readable)[0])]
         raise SAFEError(
-            "Expected training images of every class, and unsafe images, that can be read. Received "
-            f"{(training & readable).sum():,} of {training.sum():,} training images and {(unsafe & readable).sum():,} "
-            f"of {unsafe.sum():,} unsafe images that can; the first that cannot is {first}."
+            f"Expected training images of every class, and unsafe images, that can be read. Received too few: {first} "
+            "cannot be read, for example."
         )
 
 
