@@ -194,6 +194,14 @@ def test_training_on_the_test_set_is_refused(case):
         run(case)
 
 
+@pytest.mark.parametrize("lost", ["train", "train/green", "improvement"])
+def test_images_of_which_none_can_be_read_are_not_trained_without(case, lost):
+    for image in (case / lost).rglob("*.png"):
+        image.write_bytes(b"x")
+    with pytest.raises(SAFEError, match=rf"that can be read. Received too few: .*/{lost}"):
+        run(case, epochs=1)
+
+
 def test_an_unsafe_set_of_other_clusters_is_refused(case):
     unsafe = load_unsafe_set(case / "out")
     save_unsafe_set(dataclasses.replace(unsafe, clusters="0" * 16), case / "out")  # edited since

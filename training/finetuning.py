@@ -182,7 +182,7 @@ def fine_tune(
     Raises
     ------
     SAFEError
-        There are no training images or no unsafe images.
+        There are no training images or no unsafe images, or those of a class, or all unsafe ones, cannot be read.
     """
     rng = np.random.default_rng(settings.seed)
     training = np.flatnonzero(data.groups == TRAINING)
@@ -203,6 +203,7 @@ def fine_tune(
     images = LabelledImages(Path(), (), (), data.labels)
     started = time.monotonic()
     original = original or original_outputs(dnn, data, progress=progress)
+    _check_readable(data, original.indices)
     targets, weights = _targets(dnn, data, settings, original, judge(dnn, images, original, threshold=threshold).right)
     model = _compiled_copy(dnn, settings, steps)
 
@@ -313,6 +314,19 @@ def soft_targets(
     targets[rows] = (targets[rows] + share * outputs[right]) / (1 + share)
     weights[rows] += keep[rows]
     return targets, weights
+
+
+def _check_readable(data: TrainingData, indices: np.ndarray) -> None:
+    """Refuse to train without the training images of a class, which would be unlearned, or without unsafe images."""
+    readable = np.isin(np.arange(len(data.groups)), indices)
+    training, unsafe = data.groups == TRAINING, data.groups >= 0
+    classes = data.labels if data.labels.ndim == 1 else np.zeros(len(data.labels), int)
+    if {*classes[training]} != {*classes[training & readable]} or not (unsafe & readable).any():
+        first = data.pixels.files[int(np.flatnonzero(~readable)[0])]
+        raise SAFEError(
+            f"Expected training images of every class, and unsafe images, that can be read. Received too few: {first} "
+            "cannot be read, for example."
+        )
 
 
 def _overall_progress(progress: Progress, epoch: int, epochs: int) -> Callable[[int, int], None]:

@@ -6,8 +6,8 @@ takes, a byte that its own refusal cannot repeat. It fails there, before anythin
 
 import errno
 import traceback
+from dataclasses import dataclass
 
-from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,6 +16,7 @@ from page.serving.below import at_start
 _OURS = f"{__name__.partition('.')[0]}."
 
 
+@dataclass
 class Malformed:
     """ASGI middleware right around Gradio's own routes.
 
@@ -24,22 +25,15 @@ class Malformed:
     app : ASGI application
     """
 
-    def __init__(self, app: ASGIApp):
-        self._app = app
+    app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
-
-        def begin(_: MutableHeaders) -> None:
-            nonlocal begun
-            begun = True
-
+        begun: list[object] = []
         try:
-            await self._app(scope, receive, at_start(send, begin))
+            await self.app(scope, receive, at_start(send, begun.append))
         except (ValueError, LookupError, TypeError, OSError) as error:
             _, *inner = traceback.walk_tb(error.__traceback__)
             ours = any(str(frame.f_globals.get("__name__")).startswith(_OURS) for frame, _ in inner)
-            of_the_system = isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG
-            if begun or ours or of_the_system:
+            if begun or ours or (isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG):
                 raise
             await PlainTextResponse("The request is malformed.\n", 400)(scope, receive, send)
