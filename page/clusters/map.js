@@ -314,7 +314,7 @@ watch("filters", () => {
 hears("safe-filter", (detail) => { if (map) filterBy(detail.filters, detail.gone); });
 watch("named", () => { if (props.named) rename(given("named")); });
 hears("safe-rcc-noted", (detail) => rename(detail));
-hears("safe-rcc", () => mark([]));  // also the RCC that was at hand before a weak spot was looked at
+for (const kind of ["rcc", "spot"]) hears(`safe-${kind}`, () => mark([]));  // also the RCC that was at hand before a weak spot was looked at
 watch("chosen", () => { mark([]); showChosen(); });
 watch("found", () => mark(given("found")?.rows ?? []));
 watch("shade", () => { shaded = given("shade"); hovered = -1; tell(-1); inked = null; legend(); redraw(); });
