@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -10,6 +11,7 @@ from page.form_view import Fold, FormView, example_button
 from page.job_view import JobView, News
 from page.jobs import EDITS, FOLLOW, LATEST, OPENING, VIEW, Job, PageSettings
 from page.results import Marks
+from support.entries import quoted
 from support.errors import SAFEError
 
 
@@ -73,10 +75,13 @@ class FormTab:
     def _shown(self) -> dict:
         return {self.marks: self._now(), **self.show()}
 
-    def _work(self, fields: Mapping[str, Any], work: Callable[[Job], object]) -> Iterator[dict]:
-        """Start work with the fields that were sent, and follow it."""
+    def _work(self, fields: Mapping[str, Any], work: Callable[[Job], object], ask: Callable) -> Iterator[dict]:
+        """Start work with the fields that were sent, and follow it.
+
+        `ask` gives what the fields ask for, and keeps them; a SAFEError where one cannot be used.
+        """
         yield self.form.sent(self._now().run, fields)
-        yield from self.job_view.start(work, lambda: {**self._shown(), **self.fold.show(folded=True)})
+        yield from self.job_view.start(work, lambda: self._shown() | self.fold.show(folded=True), lambda: ask(fields))
 
     def _first_look(self) -> dict:
         marks = self._now()
@@ -112,3 +117,11 @@ def given(path: str | None, what: str, settings: PageSettings) -> str:
     if not (path or "").strip():
         raise SAFEError(f"Expected the {what}. Received: nothing.")
     return settings.accept(path)
+
+
+def check_there(paths: Mapping[str, str]) -> None:
+    """Make sure that there is something at each path, by what it is of; a SAFEError if there is not."""
+    for what, path in paths.items():
+        if not path or not Path(path).exists():
+            received = f"{quoted(path)}, which does not exist" if path else "nothing"
+            raise SAFEError(f"Expected the {what}. Received: {received}.")

@@ -90,16 +90,20 @@ class JobView:
     ):  # fmt: skip
         self._buttons = (button, *others)
         self._jobs, self._tab, self._guide, self._result = settings.jobs, tab, guide, result
-        self._where = settings.where
+        self._settings = settings
         self._stopped = stopped
         self._status, self._cancel = status, cancel
         self.followed = gr.State(0)
         self.outputs = [status, cancel, *self._buttons, self.followed]
         cancel.click(self._stop, None, None, **VIEW)
 
-    def start(self, work: Callable[[Job], object], show: Callable[[], dict]) -> Iterator[dict]:
-        """Start work and follow it; if this analysis is at work, say so, and follow that if it is this tab's."""
-        job = self._jobs.start(self._tab, work, self._where)
+    def start(self, work: Callable[[Job], object], show: Callable[[], dict], *check: Callable) -> Iterator[dict]:
+        """Start work and follow it; if this analysis is at work, say so, and follow that if it is this tab's.
+
+        `check` is as for `page.jobs.Job`, if the work has a form.
+        """
+        self._settings.results.check_there()
+        job = self._jobs.start(self._tab, work, self._settings.where, *check)
         if job is None:
             warn("Busy", f"{self._jobs.busy} Wait for it, or stop it.")
             running = self._jobs.running

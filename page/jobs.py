@@ -76,6 +76,10 @@ class Job:
         HTML to show below the progress; the work may set it.
     where : Where
         The page of its analysis.
+    check : callable
+        Checks the form before those of other analyses are waited for; a SAFEError where it cannot be used.
+    form : object
+        What `check` has given, for the work.
     """
 
     tab: str
@@ -83,6 +87,8 @@ class Job:
     work: Callable[["Job"], object]
     turn: "Turn | None" = None
     where: Where = NOWHERE
+    check: Callable[[], object] = lambda: None
+    form: Any = field(default=None, init=False)
     drawing: str = field(default="", init=False)
     outcome: SAFEError | str | None = field(default=None, init=False)  # what went wrong, once it is finished
     _latest: tuple[str, int, int] = field(default=("Starting", 0, 0), init=False)
@@ -98,6 +104,7 @@ class Job:
 
     def _run(self) -> None:
         try:
+            self.form = self.check()
             while self._before():
                 self.progress(WAITING, 0, 0)
                 self._cancelled.wait(0.1)
@@ -201,8 +208,10 @@ class Jobs:
         """The job of a tab that was started last, finished or not."""
         return self._latest.get(tab)
 
-    def start(self, tab: str, work: Callable[[Job], object], where: Where = NOWHERE) -> Job | None:
+    def start(self, tab: str, work: Callable[[Job], object], where: Where = NOWHERE, *check: Callable) -> Job | None:
         """Start a job, which waits for those of other analyses; None where one of this analysis is running or waiting.
+
+        `check` is as for `Job`.
 
         Raises
         ------
@@ -215,7 +224,7 @@ class Jobs:
             if self.running:
                 return None
             self._started += 1
-            job = self._latest[tab] = Job(tab, self._started, work, self.turn, where)
+            job = self._latest[tab] = Job(tab, self._started, work, self.turn, where, *check)
             self.turn.line = (*(other for other in self.turn.line if not other.finished(0)), job)
             job.start()
             return job

@@ -162,6 +162,7 @@ class Results:
         """
         with self._lock:
             at = time.monotonic_ns()
+            self.check_there(run)
             stamps: dict[str, object] = {kind: self._number_of(kind) for kind in (COMPARISON, PROBES)}
             stamps |= {CLUSTERS: self._of_clusters(), PROFILES_FILE: self._stamp_of(PROFILES_FILE)}
             stamps["said"] = self._state().said
@@ -171,6 +172,11 @@ class Results:
             if run is not None and run != self._shown.run:
                 raise SAFEError(CHANGED)
             return self._shown._replace(at=at)
+
+    def check_there(self, run: str | None = None) -> None:
+        """Make sure that the folder still holds what was shown, here or in a window; a SAFEError if it was moved."""
+        if (run or self._shown) and not self.there:
+            raise SAFEError(f"This analysis was moved away from {self._out}. Open it where it is now.")
 
     def original(self, run: str) -> RootCauseClusters | None:
         """The clusters as they were found, without a look at what was said since; None if they are of another run."""

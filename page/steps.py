@@ -1,5 +1,6 @@
 """Which steps of the work are done, and which comes next: shown with the tabs, whichever of them is in sight."""
 
+import contextlib
 import functools
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from dnn.failures import load_failures
 from page.failures.collected import are_earlier
 from page.jobs import PageSettings
+from page.results import Results
 from pipeline.reporting.export import REPORT_FILE
 from pipeline.reporting.freshness import is_current
 from rccs.unsafe_set import load_unsafe_set
@@ -17,11 +19,16 @@ from training.labels import label_unsafe_set, unlabelled
 STEPS = ("failures", "clusters", "unsafe", "labels", "retraining", "report")  # the tabs, in the order of the work
 NEXT = {
     "failures": "Next: find the reasons",
+    "clusters": "Next: judge the reasons",
     "unsafe": "Next: choose the images to label",
     "labels": "Next: label them",
     "retraining": "Next: retrain",
     "report": "Next: write the report",
 }
+
+
+# An empty analysis opens where the paper begins, with failing images: whoever has a model is led to the first tab.
+FROM_A_MODEL = "From a model: collect its failures"
 
 
 class Steps:
@@ -62,7 +69,9 @@ class Steps:
             if is_current(out / REPORT_FILE, results.digests):
                 done.append("report")
         following = _next(done)
-        return {"done": done, "next": following, "text": NEXT.get(following, "")}
+        if following == "unsafe" and not _is_judged(results):
+            following = "clusters"
+        return {"done": done, "next": following, "text": NEXT.get(following, "") if done else FROM_A_MODEL}
 
 
 def _is_labelled(out: Path) -> bool:
@@ -74,9 +83,17 @@ def _is_labelled(out: Path) -> bool:
         return False
 
 
+def _is_judged(results: Results) -> bool:
+    """Whether any RCC or weak spot is, or they are damaged, which their tab says."""
+    with contextlib.suppress(SAFEError):
+        shown = results.shown()
+        return any(note.verdict for notes in (shown.notes, shown.spot_notes) for note in notes.values())
+    return True
+
+
 def _next(done: list[str]) -> str:
     if "clusters" not in done:
-        return "failures" if done else ""
+        return "failures"
     if "retraining" in done:
         return "" if "report" in done else "report"
     return next(step for step in STEPS[2:] if step not in done)

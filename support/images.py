@@ -87,7 +87,7 @@ def find_images(source: StrPath) -> ImageListing:
         `source` is neither a folder nor a `.txt` file, cannot be read, or contains no images.
     """
     path = path_of(source, "an image folder")
-    if _is_folder(path):
+    if is_image_folder(path):
         listing = _walk(path)
     elif path.suffix.lower() == ".txt":
         listing = _read_list(path)
@@ -101,7 +101,8 @@ def find_images(source: StrPath) -> ImageListing:
     return listing
 
 
-def _is_folder(path: Path) -> bool:
+def is_image_folder(path: Path) -> bool:
+    """Whether there is a folder, and no file; a SAFEError if there is nothing."""
     try:
         put_back(path)
         return stat.S_ISDIR(path.stat().st_mode)

@@ -8,8 +8,9 @@ import gradio as gr
 
 from dnn.group_columns import ALIKE, FOLDER, PREFIX
 from features.weights import choose_precision
+from page.form_tab import check_there
 from page.form_view import FormView, example_button
-from page.forms import remembered
+from page.forms import remember, remembered
 from page.jobs import PageSettings, typed
 from page.results import Shown
 from pipeline.generation import ClusteringSettings
@@ -17,6 +18,8 @@ from pipeline.run_record import given_parameters, given_predictions, groups_of
 from rccs.clusters import RootCauseClusters
 from rccs.dbscan.contrast import LOOKS
 from rccs.rounds import names_in
+from support.entries import path_of
+from support.images import is_image_folder
 from support.run_folder import FAILURES
 from support.text import printable
 
@@ -86,7 +89,7 @@ class ClustersForm(FormView):
         self.add(name, gr.Dropdown(choices, value=next(iter(meanings)), label=label, info=info, elem_id=name))
 
     def wanted(self, fields: Mapping[str, Any]) -> tuple[str, ClusteringSettings]:
-        """The images and the settings that the fields ask for; a SAFEError where a path is not accepted."""
+        """The images and the settings that the fields ask for, which are kept; a SAFEError where one cannot be used."""
         settings = self._settings
         names, groups = (
             tuple(name for name in sent if isinstance(name, str)) if isinstance(sent, list) else ()
@@ -100,6 +103,9 @@ class ClustersForm(FormView):
             **{name: fields[name] for name in ("extractor", "reducer", "precision")},
             **{name: settings.accept(path) for name, path in paths.items()},
         )  # fmt: skip
+        remember(settings.out, TAB, fields)
+        is_image_folder(path_of(images, "an image folder"))
+        check_there({label.lower(): settings.accept(paths[name]) for label, name, *_ in PATHS if name in paths})
         return images, wanted
 
     def home_of(self, results: Shown) -> str:

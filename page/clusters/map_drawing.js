@@ -40,7 +40,7 @@ function draw() {
   if (!canvas || !canvas.clientWidth) return;
   $(".safe-map-none").hidden = Boolean(map);
   canvas.hidden = !map;
-  canvas.dataset.chosen = props.chosen ?? "";
+  canvas.dataset.chosen = framed() ?? "";
   if (!map) return;
   const f = frame(), pen = canvas.getContext("2d");
   inked ||= inks();
@@ -56,9 +56,12 @@ function draw() {
   canvas.dataset.zoom = view.zoom.toFixed(2);
 }
 
+// The RCC at hand; none while a weak spot is.
+const framed = () => (element.closest('#clusters-pane[data-kind="spot"]') ? null : props.chosen);
+
 // Says which images are lit; made once for a frame, since Gradio's `props` are slow to read: 7 ms for 100,000 images.
 function lighting() {
-  const { chosen } = props, { rcc } = map;
+  const chosen = framed(), { rcc } = map;
   return picked.size ? (i) => marked[i] === 1 : (i) => chosen == null || rcc[i] === chosen;
 }
 
@@ -183,7 +186,7 @@ function labels(pen, f, pictured) {
   const taken = pictured.map(({ x, y, wide, tall }) => [x - wide / 2, y - tall / 2, x + wide / 2, y + tall / 2]), made = [];
   const free = (box) => box[0] >= 2 && box[1] >= ABOVE - 4 && box[2] <= f.width - 2 && box[3] <= f.height - 4 &&
     !taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1]);
-  const first = (entry) => entry.rcc === props.chosen ? 0 : 1;
+  const framing = framed(), first = (entry) => entry.rcc === framing ? 0 : 1;
   for (const entry of [...map.rccs].sort((a, b) => first(a) - first(b))) {
     if (made.length >= LABELS) break;
     if (entry.rcc === NOISE || !shownOf.get(entry.rcc)) continue;
@@ -201,8 +204,8 @@ function labels(pen, f, pictured) {
     }
   }
   for (const { entry, text, at: [x, y], wide } of made.reverse()) {
-    const chosen = entry.rcc === props.chosen;
-    pen.globalAlpha = chosen || props.chosen == null ? 1 : 0.85;
+    const chosen = entry.rcc === framing;
+    pen.globalAlpha = chosen || framing == null ? 1 : 0.85;
     pen.fillStyle = chosen ? (dark() ? "#fff" : "#111827") : (dark() ? "#1f2937" : "#fff");
     pen.beginPath();
     pen.roundRect(x - wide / 2, y - 10, wide, 20, 10);

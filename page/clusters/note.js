@@ -7,18 +7,21 @@ const root = $(".safe-note"), about = root.dataset.about, status = $(".safe-note
 const FIELDS = [...new Set([...root.querySelectorAll("[data-field]")].map((one) => one.dataset.field))];
 const BLANK = Object.fromEntries(FIELDS.map((field) => [field, ""]));
 const register = $(".safe-register");
+const above = () => document.querySelector(`#${about}-words .safe-above`);  // what shows the one at hand
 const input = (field) => $(`[data-field="${field}"]`);
 const radio = (value) => $(`[data-field="verdict"][value="${value}"]`);
 const keyOf = ({ key, run }) => `${run} ${key}`;
 const same = (a, b) => a && b && keyOf(a) === keyOf(b);
 let said = null;  // what the server says of the one at hand
 let clicked = null;  // one of which the server has not answered yet
+let early = null;  // one that the address has named before there was anything to fill in
 let owner = null;  // key, run and title that the fields belong to
 let seen = BLANK;  // by field: what stood there when it was last filled in or kept
 let own = [], full = "";  // what there is to tell about them, and that the one that is typed into takes no more
 let open = {};  // by field: the question that the engineer has not decided yet; until then the field is not sent
 let drawn = "";  // key and run of what the server has shown last
-let flying = null, again = false, timer = 0;  // what is on its way
+let flying = null, again = false, timer = 0, keeping = null;  // what is on its way, and when all of it has arrived
+let pictured = "";  // whose GIF is shown
 let all = { at: -1, run: "", notes: {} };  // what the server has said of all of them, and when
 const known = new Map();  // by key and run: what it has said of one
 const drafts = new Map();  // by key and run: what is not kept yet of those that are no longer at hand
@@ -57,9 +60,17 @@ function fill() {
   for (const [field, most] of Object.entries(lengths)) input(field).maxLength = most;
   if (said.at > all.at) all = said;
   learn(keyOf(here), said);
-  if (keyOf(here) !== drawn) draw(keyOf(here), same(clicked, here));
+  const named = early;
+  early = null;
+  if (named && named.key !== key) {
+    owner = here;
+    choose(named);
+    return;
+  }
   if (clicked && !said.forced && !same(clicked, here)) return;  // the answer to an earlier click
+  if (keyOf(here) !== drawn) draw(keyOf(here), same(clicked, here));
   clicked = null;
+  delete above().dataset.coming;
   if (!same(owner, here)) return take(here);
   owner = here;
   // What is being typed here stays; the rest follows what others have written.
@@ -72,12 +83,19 @@ function fill() {
   }
 }
 
-// A key that was pressed before another title was on the screen is not about that one, unless it was chosen here (see
-// screen.js).
+// A key that was pressed before another title was on the screen is not about that one, unless it was chosen here: its title
+// stands there at once (see screen.js).
 function draw(key, chosen) {
   drawn = key;
   root.dataset.since = chosen ? 0 : Infinity;
-  if (!chosen) requestAnimationFrame(() => requestAnimationFrame(() => { if (drawn === key) root.dataset.since = performance.now(); }));
+  if (!chosen) requestAnimationFrame(() => requestAnimationFrame(() => {
+    if (drawn === key && root.dataset.since === "Infinity") root.dataset.since = performance.now();
+  }));
+}
+
+// Pictures come after the words: those of another RCC are faded until then.
+function fade() {
+  if (about === "rcc" && owner) above().toggleAttribute("data-undrawn", Boolean(pictured) && !`${owner.title} `.startsWith(`${pictured} `));
 }
 
 function take(here) {
@@ -85,6 +103,7 @@ function take(here) {
   const key = keyOf(here), draft = drafts.get(key), now = latest(here);
   drafts.delete(key);
   owner = here;
+  fade();
   root.dataset.key = here.key;
   [seen, open, own, full] = [{}, {}, [], ""];
   for (const field of FIELDS) {
@@ -99,9 +118,12 @@ function take(here) {
 }
 
 // One request at a time: what is typed while one is on its way goes with the next.
-async function keep() {
+function keep() {
   again = true;
-  if (flying) return;
+  if (!flying) keeping = keepAll();
+}
+
+async function keepAll() {
   while (again) {
     again = false;
     for (const draft of [...drafts.values()]) await send(draft);
@@ -191,10 +213,19 @@ element.addEventListener("input", ({ target }) => {
 element.addEventListener("change", keep);
 element.addEventListener("focusout", () => { if (changed()) keep(); });
 // Chosen by a click: what is typed from now on is about this one, before the server has answered.
-hears(`safe-${about}`, ({ key, title }) => {
-  if (!owner) return;
+function choose({ key, title }) {
+  if (!owner) { early = { key, title }; return; }
   clicked = { key, run: owner.run, title };
-  if (!same(clicked, owner)) take(clicked);
+  draw(keyOf(clicked), true);
+  if (same(clicked, owner)) return;
+  take(clicked);
+  above().dataset.coming = title;
+}
+hears(`safe-${about}`, choose);
+hears("safe-drawn", (name) => {
+  pictured = name;
+  fade();
 });
+hears("safe-settle", (kept) => kept.push(keeping));
 leaves(leave);
 shows("said", fill);

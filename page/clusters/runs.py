@@ -129,7 +129,8 @@ class RunsView:
         for listen in (self._edits_pane.expand, news.edits):
             listen(on_edits, run, [self.edits, self.edit], **LATEST)
         for step, edit in ((self.undo, undo_edit), (self.redo, redo_edit)):
-            step.click(partial(on_step, edit=edit), [rcc, spot, *window.parts], outputs, **EACH, **EDITS)
+            turned = step.click(partial(on_step, edit=edit), [rcc, spot, *window.parts], outputs, **EACH, **EDITS)
+            turned.failure(None, None, None, js="() => { document.dispatchEvent(new CustomEvent('safe-not-undone')); }")
         self.take_back.click(on_take_back, [rcc, spot, self.edit, *window.parts], outputs, **VIEW, **EDITS)
         quietly = VIEW | {"show_progress": "minimal"}
         for button, chosen in ((self.one, rcc), (self.spot, spot)):

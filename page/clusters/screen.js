@@ -1,7 +1,8 @@
-// What belongs to the screen as a whole: whether an RCC or a weak spot is at hand, keys that go through them and judge, and
-// the address, which leads back to the one at hand.
+// What belongs to the screen as a whole: whether an RCC or a weak spot is at hand, keys that go through them and judge, the
+// address, which leads back to the one at hand, and what was undone. Props: undone (JSON: a number, and a sentence; "" after
+// anything else that was done).
 const onPage = (selector) => document.querySelector(selector);
-const dialog = $("dialog"), lost = $(".safe-screen-lost");
+const dialog = $("dialog"), lost = $(".safe-screen-lost"), undone = $(".safe-undone");
 const NOTES = { rcc: "#rcc-says", spot: "#spot-says" };
 const VERDICTS = { u: "unsafe", c: "unclear", s: "safe", x: "" };
 const LISTS = { rcc: "#rcc-list [data-rcc]:not([hidden])", spot: "#spots [data-rank]" };
@@ -31,7 +32,7 @@ function follow(listed) {
   for (const which of Object.keys(LISTS)) {
     const key = waiting.get(which);
     if (key === null || (listed && listed !== which)) continue;
-    const all = [...document.querySelectorAll(LISTS[which])];
+    const all = [...document.querySelectorAll(LISTS[which].replace(":not([hidden])", ""))];
     if (!all.length) continue;
     waiting = new URLSearchParams();
     const entry = all.find(({ dataset }) => (which === "rcc" ? dataset.rcc : dataset.key) === key);
@@ -59,7 +60,8 @@ function swap() {
 // A key is about what its title on the screen says when it is pressed, and about nothing that is yet to be drawn.
 function judge(verdict, { timeStamp }) {
   const { key, since } = onPage(`${NOTES[kind]} .safe-note`)?.dataset ?? {};
-  if (key !== onPage(`#${kind}-heading h2`)?.dataset.key || !(timeStamp >= Number(since))) return;
+  const titled = onPage(`#${kind}-words [data-coming]`) || onPage(`#${kind}-heading h2`)?.dataset.key === key;
+  if (!titled || !(timeStamp >= Number(since))) return;
   onPage(`${NOTES[kind]} [data-field="verdict"][value="${verdict}"]`)?.click();
 }
 
@@ -82,11 +84,12 @@ document.addEventListener("keydown", (event) => {
   if (!element.offsetParent) return;  // another tab is in sight
   const inName = event.target.matches?.('[data-field="name"]');
   if (inName && (event.key === "Escape" || event.key === "Enter")) event.target.blur();
-  if (event.ctrlKey || event.metaKey || event.altKey || editable(event.target) || onPage("dialog[open]")) return;
-  const act = {
+  if (onPage("dialog[open]")) return;
+  const turn = undoes(event);
+  if (!turn && (event.ctrlKey || event.metaKey || event.altKey || editable(event.target))) return;
+  const act = turn ? () => press(turn) : {
     j: () => step(1), k: () => step(-1), w: swap, n: name, b: brighten, "?": () => dialog.showModal(),
     t: () => { if (kind === "rcc") announce("safe-tick"); },
-    z: () => onPage("#undo").click(), Z: () => onPage("#redo").click(),
     ...Object.fromEntries(Object.entries(VERDICTS).map(([key, verdict]) => [key, (event) => judge(verdict, event)])),
   }[event.key];
   if (!act) return;
@@ -97,6 +100,46 @@ element.addEventListener("click", (event) => {
   if (event.target.closest('[data-do="help"]')) dialog.showModal();
   else if (event.target.closest('[data-do="bright"]')) brighten();
 });
+
+// --- What was undone, said at once: whoever sees nothing presses again --------------------------------------------
+
+const READ = 20_000;  // milliseconds
+const BUSY = { undo: "Undoing …", redo: "Redoing …" };
+let reading = 0;
+
+const forget = () => undone.replaceChildren();
+
+// Below what was undone before: nothing is taken back out of sight.
+function tell(line) {
+  undone.querySelectorAll("[aria-busy], button").forEach((one) => one.remove());
+  undone.append(line);
+  clearTimeout(reading);
+  reading = setTimeout(forget, READ);
+}
+
+const busy = (turn) => tell(made("p", { ariaBusy: true }, BUSY[turn]));
+
+// What was judged just now is kept first, or what was done before would be taken back.
+async function press(turn) {
+  const kept = [];
+  busy(turn);
+  announce("safe-settle", kept);
+  await Promise.all(kept);
+  onPage(`#${turn}`).click();
+}
+
+document.addEventListener("click", ({ target }) => {
+  const turn = target.closest?.("#undo, #redo")?.id;
+  if (turn) busy(turn);
+});
+watch("undone", () => {
+  if (!props.undone) return forget();
+  const [, text] = JSON.parse(props.undone);
+  tell(made("p", "", text, ...(text.startsWith("Undone") ? [textButton("Redo", () => press("redo"))] : [])));
+});
+hears("safe-not-undone", () => undone.querySelector("[aria-busy]")?.remove());
+for (const about of Object.keys(NOTES)) hears(`safe-${about}-noted`, forget);
+
 hears("safe-rcc", (detail) => { show("rcc"); address(detail.key); });
 hears("safe-spot", (detail) => { show("spot"); address(detail.key); });
 hears("safe-at-hand", ({ kind: which, key, first, chosen }) => {

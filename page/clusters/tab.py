@@ -17,7 +17,6 @@ from page.clusters.runs import RunsView, refreshed
 from page.clusters.several import SeveralView
 from page.clusters.spots import SpotsView, rank_of
 from page.form_view import Fold
-from page.forms import remember
 from page.job_view import JobView, News
 from page.jobs import (
     EDITS,
@@ -40,7 +39,7 @@ from page.jobs import (
     warn,
 )
 from page.results import Shown, check_links
-from page.texts import in_fields
+from page.texts import as_text, in_fields
 from page.visitors import Window, maker_of
 from pipeline.comparison import explain_failures
 from pipeline.descriptions import mend
@@ -51,10 +50,11 @@ from pipeline.run_record import left_behind, notes_of, nuisance_of
 from pipeline.summaries import cluster_summary, how_found
 from rccs.confidence import consensus_text, why_unknown
 from rccs.review.edits import Maker
+from rccs.review.journal import describe_edit, made_as_one
 from rccs.review.notes import title
-from rccs.review.review import Review, rcc_by_now
+from rccs.review.review import Review, all_edits, rcc_by_now
 from support.errors import SAFEError
-from support.text import printable
+from support.text import count, printable
 
 # The browser has drawn what it was given (Safari does not tell).
 WHEN_IDLE = """() => new Promise((go_on) => {
@@ -98,8 +98,8 @@ class ClustersTab:
             others=[view.button for view in (*self._rcc_view.asked, *self._spots.asked)],
         )  # fmt: skip
         self.outputs = [*self._job_view.outputs, *self.fold.outputs, self._pane, *self._window.outputs,
-                         *self._one_rcc, self._cards.widget, *self._spots.outputs, self._compared, self._offer,
-                         self._offered, self._accept, *self._runs_view.outputs, self._how,
+                         *self._one_rcc, self._screen, self._cards.widget, *self._spots.outputs, self._compared,
+                         self._offer, self._offered, self._accept, *self._runs_view.outputs, self._how,
                          self._skipped_pane, self._skipped]  # fmt: skip
 
     def _lay_out_screen(self) -> None:
@@ -112,7 +112,7 @@ class ClustersTab:
                 self._several = SeveralView(settings)
                 self._spots.lay_out_list()
             with gr.Column(elem_id="map-column"):
-                scripted("clusters/screen", "", elem_id="screen-bar")
+                self._screen = scripted("clusters/screen", "", undone="", elem_id="screen-bar")
                 self.images_view.lay_out_map()
             with gr.Column(elem_id="reason-at-hand"):
                 self._rcc_view = RccView(settings)
@@ -270,9 +270,10 @@ class ClustersTab:
         check_links(settings.results.shown(maker.run).clusters, settings.root)
         edit(maker)
         results = settings.results.shown()
+        told = {self._screen: gr.HTML(undone=self._undone(results.review, maker))}
         groups, seen = results.clusters.groups, maker.seen or 0
         if results.review.last_number == seen and chosen in groups:  # what is said was taken back
-            return {**self._show_said(results, chosen, spot), **self._runs_view.show_edits(results.review)}
+            return {**told, **self._show_said(results, chosen, spot), **self._runs_view.show_edits(results.review)}
         try:
             refreshed(settings)
         except SAFEError as error:  # the edit is kept; the drawing is caught up on when the page is next opened
@@ -280,9 +281,19 @@ class ClustersTab:
         try:
             updates = self.show(chosen if chosen in groups else rcc_by_now(results.review, chosen, seen=seen), spot)
             rcc = updates[self._rcc]
-            return {**updates, **self.images_view.show_map(settings.results.shown(), chosen=rcc, edited=True)}
+            return {**told, **updates, **self.images_view.show_map(settings.results.shown(), chosen=rcc, edited=True)}
         except SAFEError as error:
-            return {self._status: failed(error)}
+            return {**told, self._status: failed(error)}
+
+    def _undone(self, review: Review, maker: Maker) -> str:
+        """What the maker's last edit has undone or redone, for the screen's script; empty if it is another edit."""
+        edits = all_edits(self._settings.out, review)
+        last = next((edit for edit in reversed(edits) if edit.by == maker.by), None)
+        if last is None or last.of is None:
+            return ""
+        more = len(made_as_one(next(edit for edit in edits if edit.number == last.of), edits)) - 1
+        told = describe_edit(last, edits) + (f", and {count(more, 'edit')} made with it" if more else "")
+        return as_text([last.number, printable(told)])
 
     def _on_generate(self, *values: Any) -> Iterator[dict]:
         yield from self.generate(self.form.named(values))
@@ -295,8 +306,7 @@ class ClustersTab:
             def of_rates(what: str, done: int, total: int) -> None:
                 job.progress(f"The RCCs are there. For their failure rates: {what}", done, total)
 
-            images, wanted = self.form.wanted(fields)
-            remember(settings.out, TAB, fields)
+            images, wanted = job.form
             generate_clusters(images, settings.out, wanted, within=settings.root, progress=job.progress)
             try:  # the clusters are shown meanwhile: every window hears that the folder has changed
                 explain_failures(settings.out, within=settings.root, weights=settings.weights, progress=of_rates)
@@ -305,7 +315,8 @@ class ClustersTab:
 
         take_labels(settings.out)
         yield self.form.sent("", fields)
-        yield from self._job_view.start(work, lambda: {**self.show(), **self.fold.show(folded=True)})
+        wanted = functools.partial(self.form.wanted, fields)
+        yield from self._job_view.start(work, lambda: self.show() | self.fold.show(folded=True), wanted)
 
     def _on_accept(self, run: str) -> dict:
         """Fill in what SAFE offers to set aside, beside what is already."""

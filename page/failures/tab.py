@@ -9,15 +9,15 @@ from typing import Any
 import gradio as gr
 
 from dnn.detection.detector_failures import find_detection_failures
-from dnn.failures import DETECTION, collect_failures, find_failures, load_failures
+from dnn.failures import DETECTION, checked, collect_failures, find_failures, load_failures
 from dnn.held_out import hold_out_of
 from dnn.model import DnnOptions
 from page.failures.collected import CollectedFailures, are_earlier
 from page.failures.view import FailuresView, interval_text
-from page.form_tab import FormTab, given
+from page.form_tab import FormTab, check_there, given
 from page.forms import remember, remembered
 from page.job_view import News
-from page.jobs import FOLLOW, Job, PageSettings, done, empty, typed
+from page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, typed
 from page.results import Marks
 from pipeline.summaries import failures_summary
 from rccs.parameters import PARAMETERS_FILE
@@ -79,11 +79,11 @@ class FailuresTab(FormTab):
         self.form.add("kind", kind)
         with gr.Row(elem_classes="safe-form"):
             self._path("model", "Model", "Keras (.keras, .h5) or ONNX (.onnx); only read", "model.keras")
-            what = "CSV: image and predicted, or image and each class's probability"
+            what = "CSV: image and predicted, or image and each class's probability; of a regression, as its targets"
             self._path("answers", "Table of answers", what, "answers.csv")
             self._path("truth", "Ground truth", "COCO: a JSON file; YOLO: the folder of labels", "truth.json")
             self._path("results", "Results", "Of the detector: a JSON file; YOLO: a folder", "results.json")
-            self._path("test", "Test folder", "A folder for each class; of a detector, its images", "test")
+            self._path("test", "Test folder", "A folder for each class; of a regression or detector, images", "test")
             self._lay_out_start("test", "Collect failures", "collect")
 
     def _path(self, name: str, label: str, info: str, example: str) -> None:
@@ -103,7 +103,7 @@ class FailuresTab(FormTab):
                 self.form.add("rescale", rescale_field(elem_id="failures-rescale", elem_classes="for-model"))
                 self.trust = trust_field(self._may_trust, elem_id="failures-trust", elem_classes="for-model")
             with gr.Row(elem_classes="for-classifier"):
-                columns = "CSV: image, and a number for each output"
+                columns = "CSV, wherever it lies: image, and a column of numbers for each output, no others"
                 self._text("targets", "Targets of a regression", columns, "/path/to/targets.csv")
                 larger = "A larger error is a failure; in the unit of the targets"
                 self._text("threshold", "Threshold of a regression", larger)
@@ -162,20 +162,25 @@ class FailuresTab(FormTab):
 
     def collect(self, fields: Mapping[str, Any], trust: bool, partial: bool = False) -> Iterator[dict]:
         """Start to collect failures, and follow."""
-        yield from self._work(fields, lambda job: self._collect(job, fields, trust, partial))
+        yield from self._work(fields, lambda job: self._collect(job, fields, trust, partial), self._wanted)
 
-    def _collect(self, job: Job, fields: Mapping[str, Any], trust: bool, partial: bool) -> None:
-        out = self._settings.out
+    def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, dict[str, str], dict[str, Any]]:
         kind = fields["kind"] if fields["kind"] in NEEDED else "model"
         paths = {name: given(fields[name], what, self._settings) for name, what in NEEDED[kind].items()}
         names = ("train", "targets", "threshold", "iou", "score", "hold_out")
-        options = typed(**{name: fields[name] for name in names})
+        options: dict[str, Any] = typed(**{name: fields[name] for name in names})
         group = [name.strip() for name in (fields["group"] or "").split(",") if name.strip()]
-        hold_out = hold_out_of(options.get("hold_out"), group)
-        if kind not in ("coco", "yolo"):
-            options |= {name: self._settings.accept(options[name]) for name in ("train", "targets") if name in options}
+        options["hold_out"] = hold_out_of(options.get("hold_out"), group)
+        own = [] if kind in ("coco", "yolo") else [name for name in ("train", "targets") if name in options]
+        options |= {name: self._settings.accept(options[name]) for name in own}
         self._check_places(kind, paths)
-        remember(out, TAB, fields)
+        remember(self._settings.out, TAB, fields)
+        check_there({NEEDED[kind].get(name, name): (paths | options)[name] for name in (*paths, *own)})
+        checked(DnnOptions(threshold=options.get("threshold")))
+        return kind, paths, options
+
+    def _collect(self, job: Job, fields: Mapping[str, Any], trust: bool, partial: bool) -> None:
+        out, (kind, paths, options) = self._settings.out, job.form
         test = paths["test"]
         with working(out, "collecting failures"):
             if kind in ("coco", "yolo"):
@@ -185,7 +190,7 @@ class FailuresTab(FormTab):
                 )
                 return
             regression: Any = (options.get("targets"), options.get("threshold"), partial)
-            more: dict[str, Any] = {"train": options.get("train"), "hold_out": hold_out}
+            more: dict[str, Any] = {"train": options.get("train"), "hold_out": options["hold_out"]}
             if kind == "answers":
                 job.progress("Reading the answers", 0, 0)
                 answers = DnnOptions(None, False, *regression)
@@ -222,6 +227,9 @@ class FailuresTab(FormTab):
         form = self.form
         sent = [self.start.click, *(form[name].submit for name in ("model", "answers", "results", "test"))]
         gr.on(sent, self.on_collect, [*form.widgets, self.trust, self.partial], self.outputs, **FOLLOW)
+        # An error was about what the other kind needs.
+        status, followed = self.status, self.job_view.followed
+        form["kind"].input(lambda last: self.job_view.look(self._shown, last)[status], followed, status, **VIEW)
         if self._settings.example:
             case = self._settings.example.folder
             form.fill_from(self.example, {"kind": "model", "model": case / "model.keras", "test": case / "test"})

@@ -2,7 +2,7 @@
 // could not be saved is told. When the last image of an RCC has its label, the next RCC with images without one follows;
 // after the last of all, nothing does.
 // Props: version (changes with the set and the RCCs), classes, train (the folder that they are from, as it was typed).
-const LETTERS = "abcdefghijklmnopqrstvwxyz";  // u is for undo
+const LETTERS = "abcdefghijklmnopqrstvwxy";  // z undoes, and u judges, as on the other tabs
 const KEYS = [..."1234567890", ...LETTERS, ...LETTERS.toUpperCase()];  // the last with Shift
 // at: the place of the image among those visible; behind the last one where there is nothing more to label
 let state = null, at = 0, busy = false, turn = 0;
@@ -61,6 +61,7 @@ async function picture() {
     if (top < tiles.scrollTop) tiles.scrollTop = top;
     else if (bottom > tiles.scrollTop + tiles.clientHeight) tiles.scrollTop = bottom - tiles.clientHeight;
   }
+  for (const button of element.querySelectorAll("[data-label]")) button.setAttribute("aria-pressed", button.dataset.label === image?.label);
   if (!image) return;
   figure.alt = image.name;
   const source = await server.label_picture([image.index, state.set]);
@@ -151,6 +152,9 @@ async function give(label) {
   const list = visible(), image = list[at], all = $('[name="scope"][value="all"]').checked;
   if (busy || !state || (!image && !all)) return;
   const others = all && asked !== label ? state.images.filter((one) => one.label && one.label !== label).length : 0;
+  if (!all && image.filed && image.label !== label && asked !== label) {
+    return say(`${image.name} lies in the folder ${image.label}. Give “${label}” again to replace this label.`, label);
+  }
   if (others) return say(`${others} of this RCC ${others === 1 ? "has another label" : "have other labels"}. Give “${label}” again to replace ${others === 1 ? "it" : "them"}.`, label);
   work(true);
   say("");
@@ -184,7 +188,11 @@ async function undo() {
   say("");
   try {
     const next = await server.undo_label([state.rcc, props.classes || [], state.set, visitor()]);
-    show(next, next.problem ? undefined : (images) => Math.max(0, images.findIndex((image) => image.index === next.undone)));
+    const place = (images) => Math.max(0, images.findIndex((image) => image.index === next.undone));
+    show(next, next.problem ? undefined : place);
+    const image = next.undone === null ? null : next.images?.[place(next.images)];
+    if (image && next.others) say(`Undone: the labels of ${image.name} and ${next.others} more.`);
+    else if (image) say(`Undone: ${image.name} has ${image.label ? `its label “${image.label}”` : "no label"} again.`);
   } catch { say(UNHEARD); } finally { work(false); }
 }
 
@@ -208,15 +216,16 @@ element.addEventListener("change", (event) => {
 // Also before anything in the pane is clicked; what is typed elsewhere stays there.
 document.addEventListener("keydown", (event) => {
   if (!element.offsetParent || (editable(event.target) && !element.contains(event.target))) return;
-  if (event.ctrlKey || event.metaKey || event.altKey || !state || event.target.tagName === "SELECT") return;
+  if (!state || event.target.tagName === "SELECT") return;
   if (event.target.type === "search") return typed(event);
+  if (undoes(event) === "undo") { undo(); event.preventDefault(); return; }
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
   const key = keyOf(event), i = KEYS.indexOf(key);
   if (key.startsWith("Arrow") && ["radio", "range"].includes(event.target.type)) return;  // these move among their own
   if (key === "ArrowRight" || key === "ArrowDown") step(1);
   else if (key === "ArrowLeft" || key === "ArrowUp") step(-1);
-  else if (key === "u") undo();
   else if (key === "/" && !$(".safe-label-find").hidden) $('[type="search"]').focus();
-  else if (i >= 0 && i < state.classes.length) give(state.classes[i]);
+  else if (i >= 0 && i < state.classes.length) { if (!event.repeat) give(state.classes[i]); }  // a key held down answers no question
   else return;
   event.preventDefault();
 });

@@ -111,8 +111,11 @@ class LabelView:
         return self._state(rcc, classes, visitor, problem)
 
     def _undo(self, rcc: object, classes: object, key: object, visitor: object) -> dict:
-        """Undo the visitor's last step; `undone` is the first image that changed, which the script goes back to."""
-        undone, problem = None, ""
+        """Undo the visitor's last step; `undone` is the first image that changed, which the script goes back to.
+
+        `others` is the number of the others.
+        """
+        undone, others, problem = None, 0, ""
         try:
             with self._lock, writing(self._settings.out):
                 unsafe = self._set(key)
@@ -127,11 +130,12 @@ class LabelView:
                     unsafe = dataclasses.replace(unsafe, images=tuple(back))
                     save_labels(unsafe, self._settings.out, by=visitor_of(visitor))
                     steps.pop()
+                    others = len(step.before) - 1
                     undone = next(i for i, image in enumerate(unsafe.images) if image.image in step.before)
                     rcc = unsafe.images[undone].rcc
         except SAFEError as error:
             problem = f"Not undone: {error}"
-        return {**self._state(rcc, classes, visitor, problem), "undone": undone}
+        return {**self._state(rcc, classes, visitor, problem), "undone": undone, "others": others}
 
     def _set(self, key: object) -> UnsafeSet:
         """The unsafe set that a window shows; a SAFEError if the folder holds another one by now."""
@@ -170,6 +174,7 @@ class LabelView:
             "undo": undo, "rccs": [_count(unsafe, k, printable(title(k, notes))) for k in rccs],
             "images": [
                 {"index": i, "name": printable(Path(one.image).name), "label": printable(one.label),
+                 "filed": one.image.startswith(f"{one.label}/"),
                  "picture": data_uri(root / one.image, 72, self._settings.root) if place < MOST_TILES else ""}
                 for place, (i, one) in enumerate(members)
             ],

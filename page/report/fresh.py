@@ -1,11 +1,13 @@
 """Below report and export: a fresh test set, which chose nothing, is asked of what was found."""
 
+from functools import partial
+
 import gradio as gr
 
-from page.form_tab import given
+from page.form_tab import check_there, given
 from page.form_view import FormView
 from page.forms import remember, remembered
-from page.jobs import Job, PageSettings
+from page.jobs import PageSettings
 from pipeline.confirmation import confirm
 from pipeline.reporting.sections import confirmation_html
 
@@ -46,17 +48,18 @@ class FreshTestSet:
         run = self._settings.results.confirmation
         return f"{run.number}" if run else ""
 
-    def work(self, job: Job, predictions: str | None, tested: str | None, after: str | None) -> None:
-        """Ask the fresh images.
+    def wanted(self, predictions: str | None, tested: str | None, after: str | None) -> partial:
+        """The work of asking the fresh images that the fields name, which are kept.
 
         Raises
         ------
         SAFEError
-            A field is empty or leads out of the page's root, or as for `pipeline.confirmation.confirm`.
+            A field is empty or leads out of the page's root, or nothing is there.
         """
         settings = self._settings
         table = given(predictions, "table of predictions", settings)
         folder = given(tested, "folder of fresh test images", settings)
         remember(settings.out, FORM, {"predictions": predictions, "tested": tested, "after": after})
         later = settings.accept(after) or None
-        confirm(settings.out, table, folder, after=later, weights=settings.weights, progress=job.tell)
+        check_there({"predictions": table, "fresh test images": folder, "later predictions": later or table})
+        return partial(confirm, settings.out, table, folder, after=later, weights=settings.weights)

@@ -116,14 +116,14 @@ class ReportTab:
         return results.stamp + results.notes_stamp + results.labels_stamp + files + self.fresh.stamp
 
     def _make(
-        self, work: Callable[[Job], object], run: str | None, show: Callable[[], dict] | None = None
+        self, work: Callable[[Job], object], run: str | None, show: Callable[[], dict] | None = None, *check: Callable
     ) -> Iterator[dict]:
         def checked(job: Job) -> None:
             # Refuses a window that shows other clusters, and images that lead out of the page's root by now.
             check_links(self._settings.results.shown(run or None).clusters, self._settings.root)
             work(job)
 
-        yield from self.job_view.start(checked, show or self.show)
+        yield from self.job_view.start(checked, show or self.show, *check)
 
     def _on_make(self, write: Callable[..., object], run: str | None) -> Iterator[dict]:
         yield from self._make(lambda job: write(self._settings.out, progress=job.progress), run)
@@ -142,7 +142,7 @@ class ReportTab:
         yield from self._make(work, run, show)
 
     def on_confirm(self, run: str | None, *fields: str | None) -> Iterator[dict]:
-        yield from self._make(lambda job: self.fresh.work(job, *fields), run)
+        yield from self._make(lambda job: job.form(progress=job.tell), run, None, lambda: self.fresh.wanted(*fields))
 
     def _first_look(self) -> dict:
         return {**self.job_view.look(self.show), **self.fresh.form.first_look("")}

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
@@ -11,7 +11,7 @@ import gradio as gr
 from dnn.model import KERAS_SUFFIXES, DnnOptions
 from page.failures.collected import failures_of, network_of
 from page.failures.tab import rescale_field, trust_field
-from page.form_tab import FormTab, given
+from page.form_tab import FormTab, check_there, given
 from page.forms import remember, remembered
 from page.job_view import News
 from page.jobs import FOLLOW, Job, PageSettings, done, empty, take_labels, typed
@@ -162,12 +162,20 @@ class RetrainingTab(FormTab):
         """Retrain with the values of the form and, last, the trust in the model."""
         fields, trust = self.form.named(values[:-1]), bool(values[-1])
         take_labels(self._settings.out)
-        yield from self._work(fields, lambda job: self._retrain(job, fields, trust))
+        yield from self._work(fields, lambda job: self._retrain(job, fields, trust), self._wanted)
 
-    def _retrain(self, job: Job, fields: dict[str, Any], trust: bool) -> None:
+    def _wanted(self, fields: Mapping[str, Any]) -> tuple[list[str], str | None, Wishes]:
         settings = self._settings
         numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
+        needed = {"model": "model", "train": "training folder", "test": "test folder"}
+        paths = {what: given(fields[name], what, settings) for name, what in needed.items()}
+        final = settings.accept(fields["final"]) if (fields["final"] or "").strip() else None
+        remember(settings.out, TAB, fields)
+        check_there({**paths, **({"final test folder": final} if final else {})})
+        return [*paths.values()], final, Wishes(**numbers, aim=fields["aim"] or AIM)
 
+    def _retrain(self, job: Job, fields: dict[str, Any], trust: bool) -> None:
+        settings, ((dnn, train_folder, test_folder), final, wishes) = self._settings, job.form
         kept = False  # an epoch is over: a model that can be kept
 
         def on_epoch(history: tuple[Epoch, ...], passes: tuple[int, ...]) -> None:
@@ -178,15 +186,11 @@ class RetrainingTab(FormTab):
             curves = learning_curves(history, sum(passes), first_pass=first)
             job.drawing = titled("Accuracy by epoch of the model that is being trained", curves)
 
-        paths = {"model": "model", "train": "training folder", "test": "test folder"}
-        dnn, train_folder, test_folder = (given(fields[name], what, settings) for name, what in paths.items())
-        final = settings.accept(fields["final"]) if (fields["final"] or "").strip() else None
-        remember(settings.out, TAB, fields)
         retrain_apart(
             dnn, train_folder, test_folder, settings.out, final=final, within=settings.root,
             options=DnnOptions(fields["rescale"] or None, trust and self._may_trust),
             labelling=Labelling(only_labelled=bool(fields["only_labelled"])),
-            wishes=Wishes(**numbers, aim=fields["aim"] or AIM, unlabelled=0 if fields["one_pass"] else None),
+            wishes=wishes._replace(unlabelled=0 if fields["one_pass"] else None),
             progress=lambda *report: (job.tell if kept else job.progress)(*report), on_epoch=on_epoch,
             should_stop=job.cancelled,
         )  # fmt: skip

@@ -103,7 +103,9 @@ class Entrance:
             page: ASGIApp | None = await self._mounts.page(name, path)
         except SAFEError as error:
             page = self._listing.shown(str(error), 409)
-        if page is None:
+        if page is None and name == self._listing.title(TOP):  # the folder that holds the others, by its name
+            page = RedirectResponse(address_of(TOP))
+        elif page is None:
             why = f"There is no analysis {self._listing.title(name)} any more. It was renamed or deleted."
             page = self._listing.shown(why, 404)
         await page(scope, receive, send)  # an error from it is no reason to answer again

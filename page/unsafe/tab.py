@@ -3,13 +3,13 @@
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
 
 from page.failures.collected import failures_of, network_of
-from page.form_tab import FormTab
+from page.form_tab import FormTab, check_there
 from page.forms import remember, remembered
 from page.grid_view import Listed, ListedView, scripted_widget
 from page.job_view import News
@@ -20,7 +20,7 @@ from pipeline.summaries import selection_summary
 from rccs.clusters import fingerprint, rccs_of
 from rccs.review.notes import title
 from rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, set_key
-from selection import SelectionSettings, chosen_by_model, unsafe_set_size
+from selection import SelectionSettings, chosen_by_model, unsafe_set_size, wanted_images
 from store.runs import SELECTION, runs_of
 from support.errors import SAFEError
 from support.text import count, printable
@@ -173,17 +173,24 @@ class UnsafeTab(FormTab):
     def _result_of(self, marks: Marks) -> tuple:
         return marks.run, marks.selection
 
+    def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, SelectionSettings, dict[str, Any]]:
+        settings = self._settings
+        numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
+        improvement, model = settings.accept(fields["folder"]), fields["model"]
+        paths = {name: settings.accept(path) for name, path in typed(model=model, test=fields["test"]).items()}
+        remember(settings.out, TAB, {**fields, RUN: settings.results.marks().run})
+        chosen = SelectionSettings(quota=fields["quota"], **numbers)
+        check_there({"improvement folder": improvement, **paths})
+        if {"test_accuracy", "size"} & numbers.keys():
+            wanted_images(chosen, len(settings.results.shown().clusters.paths))
+        return improvement, chosen, paths
+
     def on_select(self, *values: Any) -> Iterator[dict]:
         """Select the unsafe set with the values of the form."""
         settings, fields = self._settings, self.form.named(values)
-        numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
-        paths = typed(model=fields["model"], test=fields["test"])
 
         def work(job: Job) -> None:
-            improvement = settings.accept(fields["folder"])
-            accepted: dict[str, Any] = {name: settings.accept(path) for name, path in paths.items()}
-            remember(settings.out, TAB, {**fields, RUN: settings.results.marks().run})
-            chosen = SelectionSettings(quota=fields["quota"], **numbers)
+            improvement, chosen, accepted = job.form
             select_images(
                 improvement, settings.out, chosen,
                 leave_out_safe=bool(fields["leave_out_safe"]), within=settings.root, weights=settings.weights,
@@ -191,7 +198,7 @@ class UnsafeTab(FormTab):
             )  # fmt: skip
 
         take_labels(settings.out)
-        yield from self._work(fields, work)
+        yield from self._work(fields, work, self._wanted)
 
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""

@@ -8,6 +8,9 @@ function known() {
   try { return decodeURIComponent(kept?.slice(NAME.length) ?? ""); } catch { return ""; }
 }
 
+// Outside of fields, a browser would take back what was typed into the last of them, such as this name.
+document.addEventListener("keydown", (event) => { if ((event.ctrlKey || event.metaKey) && undoes(event)) event.preventDefault(); });
+
 if (engineer) {
   const show = () => { if (document.activeElement !== engineer) engineer.value = known(); };
   engineer.addEventListener("input", () => { document.cookie = NAME + encodeURIComponent(engineer.value.trim()) + LASTING; });

@@ -46,6 +46,15 @@ function rateBar({ rate, low, high }, other) {
 // Whether keys are typed into an element.
 const editable = (target) => target.closest?.('textarea, select, [contenteditable="true"], input:not([type="radio"], [type="checkbox"], [type="range"])');
 
+// What a key undoes or redoes, on every tab: z and Z, or with Ctrl as in other programs; nothing while it is typed into a field.
+function undoes(event) {
+  const key = event.key.toLowerCase(), command = event.ctrlKey || event.metaKey;
+  if (event.altKey || editable(event.target)) return "";
+  const shifted = command ? event.shiftKey : (event.key === "Z") !== event.getModifierState("CapsLock");
+  if (key === "z") return shifted ? "redo" : "undo";
+  return command && key === "y" ? "redo" : "";
+}
+
 const textButton = (text, onclick) => made("button", { type: "button", onclick }, text);
 
 // What the address says behind `#`, by name; the browser's buttons lead back to what it said before.

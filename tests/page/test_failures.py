@@ -185,6 +185,19 @@ def test_finding_the_reasons_takes_away_nothing_that_was_typed(collected, given)
     assert present_runs(given.served.out) == before
 
 
+@pytest.mark.slow
+def test_an_error_about_the_model_goes_once_another_kind_of_network_is_chosen(page):
+    status = page.locator("#failures-status")
+    for kind, what in (("Table of its answers", "table of answers"), ("Model", "model")):
+        page.locator("#failures-kind").get_by_text(kind, exact=True).click()
+        field(page, "failures-answers" if "Table" in kind else "failures-model").fill("")
+        page.locator("#collect").click()
+        expect(status.get_by_role("alert")).to_contain_text(f"Expected the {what}")
+        page.locator("#failures-kind").get_by_text("Detector: COCO").click()
+        expect(status.get_by_role("alert")).to_have_count(0)
+        expect(status).not_to_be_empty()
+
+
 # --- Without a browser --------------------------------------------------------------------------------------------
 
 
@@ -197,7 +210,9 @@ def run(
 ) -> SAFEError | str | None:
     """Collect with some fields of the form; what went wrong."""
     form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | fields
-    job = Job("failures", 1, lambda job: tab._collect(job, form, trust=True, partial=partial))
+    job = Job(
+        "failures", 1, lambda job: tab._collect(job, form, trust=True, partial=partial), check=lambda: tab._wanted(form)
+    )
     if cancelled:
         job.cancel()
     job.start()

@@ -19,6 +19,8 @@ from page.unsafe.tab import UnsafeTab
 from pipeline.reporting.report import write_report
 from rccs.clusters import fingerprint, save_clusters
 from rccs.profiles import Finding, Profile
+from rccs.review.notes import RccNote
+from rccs.review.review import set_note
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from store.runs import CLUSTERS, open_clusters, runs_of
 from support.errors import SAFEError
@@ -58,7 +60,8 @@ def test_with_another_run_fields_hold_what_it_was_made_with_but_for_what_was_typ
 def retrain(out: Path, job: Job, **sent: object) -> None:
     """Send the form of the tab Retraining."""
     tab = laid_out(lambda: retraining_tab.RetrainingTab(settings_of(out)))
-    form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | {"model": "m", "train": "a", "test": "b"}
+    form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | dict.fromkeys(("model", "train", "test"), str(out))
+    job.form = tab._wanted(form | sent)
     tab._retrain(job, form | sent, trust=False)
 
 
@@ -75,7 +78,8 @@ def test_without_a_folder_the_failures_that_were_collected_are_grouped(tmp_path)
     form._settings = settings_of(tmp_path)
     fields = dict.fromkeys(("folder", "aside", "group", "partial", "extractor", "reducer", "precision"))
     fields |= {name: "" for _, name, _, _ in PATHS}
-    assert form.wanted(fields)[0] == ""
+    with pytest.raises(SAFEError, match=r"an image folder\. Received: nothing"):
+        form.wanted(fields)
     (tmp_path / FAILURES).mkdir()
     (tmp_path / FAILURES / FAILURES_MARK).write_text("a/0.png")
     assert form.wanted(fields)[0] == str(tmp_path / FAILURES)
@@ -111,11 +115,12 @@ def steps(tmp_path):
 
 def test_what_is_done_leads_to_the_next_step_and_labels_are_once_none_lacks_one(steps, clusters, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    assert steps.now() == {"done": [], "next": "", "text": ""}
+    assert steps.now() == {"done": [], "next": "failures", "text": "From a model: collect its failures"}
     (out / ACCURACY_FILE).write_text("{}")
     assert steps.now() == {"done": ["failures"], "next": "failures", "text": "Next: find the reasons"}
     save_clusters(clusters, out)
-    assert steps.now()["done"] == ["failures", "clusters"]
+    assert steps.now() == {"done": ["failures", "clusters"], "next": "clusters", "text": "Next: judge the reasons"}
+    set_note(out, RccNote(0, verdict="unclear"))
     other, run = "1" * 16, fingerprint(clusters)
     monkeypatch.setattr("page.steps.load_failures", lambda out: SimpleNamespace(classes=("sea",)))
     sets = ((other, "a", "", "unsafe"), (run, "a", "", "labels"), (run, "a", "sea", "retraining"))

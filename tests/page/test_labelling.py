@@ -15,9 +15,10 @@ from page.pictures import data_uri
 from pipeline.descriptions import show_unsafe_set
 from rccs.clusters import fingerprint, save_clusters
 from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
-from tests.helpers.browsing import Served, draw, field, opened
+from tests.helpers.browsing import Served, draw, field, generate, opened, select_nine, served_from, wait_until
 from tests.helpers.laid_out import laid_out, settings_of
 from tests.helpers.places import rows_in
+from tests.page.test_accessibility import serious
 from training.labels import save_labels, take_typed_labels, write_labels
 
 CLASSES = [f"sign_{i:02d}" for i in range(43)]
@@ -111,8 +112,9 @@ def test_after_the_last_image_of_an_rcc_the_next_one_follows_and_after_the_last_
 def test_each_of_43_classes_has_a_key_on_its_button_and_more_are_found_by_their_names(selected, page, widget, tmp_path):
     keys = widget.locator("[data-label] kbd").all_inner_texts()
     assert len(set(keys)) == 43
-    assert (keys[9], keys[10], keys[34], keys[35], keys[42]) == ("0", "a", "z", "⇧A", "⇧H")
-    press(page, widget, "Shift+H", 1)
+    assert (keys[9], keys[10], keys[33], keys[34], keys[42]) == ("0", "a", "y", "⇧A", "⇧I")
+    assert {"u", "z", "⇧U", "⇧Z"}.isdisjoint(keys)  # which judge and undo on another tab
+    press(page, widget, "Shift+I", 1)
     press(page, widget, "h", 2)
     assert labels(selected)[:2] == ["sign_42", "sign_17"]
 
@@ -135,6 +137,61 @@ def test_each_of_43_classes_has_a_key_on_its_button_and_more_are_found_by_their_
     expect(find).to_have_value("")
     press(page, widget, "Enter", 2)  # nothing is typed, and nothing taken
     assert labels(selected)[:3] == ["sign_61", "sign_17", ""]
+
+
+@pytest.mark.slow
+def test_undo_is_the_key_that_it_is_on_other_tabs_and_what_was_undone_is_said(selected, page, widget):
+    press(page, widget, "1", 1)
+    press(page, widget, "u", 1)  # means unsafe
+    press(page, widget, "z", 0)
+    image = Path(rows(selected)[0]["image"]).name
+    expect(widget.locator("[role=status]")).to_have_text(f"Undone: {image} has no label again.")
+    press(page, widget, "1", 1)
+    page.keyboard.press("ArrowLeft")
+    press(page, widget, "2", 1)
+    press(page, widget, "Control+z", 1)
+    expect(widget.locator("[role=status]")).to_have_text(f"Undone: {image} has its label “sign_00” again.")
+    widget.get_by_text("All of this RCC are").click()
+    press(page, widget, "1", 3)
+    press(page, widget, "z", 1)
+    expect(widget.locator("[role=status]")).to_have_text(f"Undone: the labels of {image} and 2 more.")
+
+
+@pytest.mark.slow
+def test_the_class_of_an_image_is_marked_and_that_of_its_folder_is_not_replaced_by_one_key(browser, tmp_path):
+    with served_from(tmp_path) as served, opened(browser, served) as page:
+        generate(page, served.images)
+        for scene, named in (("night", "night"), ("wood", "wood"), ("snow", "")):  # in folders of classes
+            (served.improvement / scene).mkdir()
+            for image in served.improvement.glob(f"{named}*.png"):
+                image.rename(served.improvement / scene / image.name)
+        select_nine(page, served)
+        page.get_by_role("tab", name="Labels").click()
+        classes = class_folders(tmp_path / "train", ["night", "snow", "wood"])
+        field(page, "classes-folder").fill(str(classes))
+        field(page, "classes-folder").press("Tab")
+        widget, has = page.locator("#labelling"), page.locator("#labelling [data-label][aria-pressed=true]")
+        news = widget.locator("[role=status]")
+        expect(widget.locator("progress + output")).to_have_text("9 / 9 labelled")
+        first, own = (rows(served)[0][name] for name in ("image", "label"))
+        expect(has).to_have_text(re.compile(own))
+        other = next(place for place, name in enumerate(("night", "snow", "wood"), 1) if name != own)
+        page.get_by_role("tab", name="Labels").click()
+        press(page, widget, str(other), 9)
+        expect(news).to_contain_text(f"{Path(first).name} lies in the folder {own}. Give “")
+        assert labels(served)[0] == own
+        page.keyboard.press("ArrowRight")
+        press(page, widget, str(other), 9)  # of another image: asked anew
+        assert labels(served)[:2] == [own, own]
+        press(page, widget, str(other), 9)
+        wait_until(lambda: labels(served)[1] != own)
+        assert labels(served)[0] == own
+        page.keyboard.press("ArrowLeft")
+        expect(has).not_to_have_text(re.compile(own))
+        press(page, widget, "z", 9)
+        expect(has).to_have_text(re.compile(own))
+        assert labels(served)[:2] == [own, own]
+        assert serious(page) == []
 
 
 @pytest.mark.slow

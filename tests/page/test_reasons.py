@@ -21,7 +21,7 @@ from rccs.spots.weak_spots import WeakSpot
 from reasons.comparison import load_reasons, save_reasons
 from store.runs import CLUSTERS, COMPARISON, present_runs
 from tests.helpers.answered import AnsweredCase, draw_case, draw_people, record_light
-from tests.helpers.browsing import Served, field, forget, generate, opened, served_from, unfold, wait_until
+from tests.helpers.browsing import Served, canvas_of, field, forget, generate, opened, served_from, unfold, wait_until
 from tests.page.test_accessibility import serious
 
 
@@ -84,6 +84,20 @@ def test_rates_and_weak_spots_are_shown_and_a_weak_spot_that_is_clicked_shows_it
     page.set_viewport_size({"width": 1024, "height": 768})  # where all stand one below the other
     page.evaluate("scrollTo(0, 0)")
     assert page.locator("#spot-gif").bounding_box()["y"] < 768 - 150  # so that a click changes something in sight
+
+
+@pytest.mark.slow
+def test_only_what_is_at_hand_is_framed_and_bright_an_rcc_or_a_weak_spot(page):
+    card, spot, canvas = page.locator("#rcc-list .selected"), page.locator("#spots .safe-spot").first, canvas_of(page)
+    page.keyboard.press("j")
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
+    page.evaluate("document.activeElement.blur()")
+    for key, rcc, framed, plain in (("w", "", spot, card), ("w", "1", card, spot), ("w", "", spot, card)):
+        page.keyboard.press(key)
+        expect(framed).to_have_css("outline-style", "solid")
+        expect(framed).to_have_css("outline-width", "3px")
+        expect(plain).to_have_css("outline-style", "none")
+        expect(canvas).to_have_attribute("data-chosen", rcc)  # whose label is black, and whose dots are bright
 
 
 def exported_names(page: Page, button: str, file: str) -> set[str]:

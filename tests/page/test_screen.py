@@ -1,16 +1,20 @@
 """The screen of reasons in a real browser: cards, keys, and addresses that lead back."""
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
+from page.assets import script
+from pipeline.reporting.markup import filled
 from rccs.clusters import load_clusters, save_clusters
 from rccs.confidence import confidence_text, place_text
-from rccs.review.review import load_review
+from rccs.review.notes import REGISTER, RccNote
+from rccs.review.review import load_review, set_note
 from tests.helpers.browsing import Served, canvas_of, field, forget, generate, opened, served_from, wait_until
 from tests.helpers.steadied import steadied
 from tests.page.test_accessibility import serious
@@ -103,6 +107,7 @@ def test_what_is_looked_for_is_answered_on_the_map(page):
 
 
 def test_the_address_leads_back_to_the_tab_and_the_rcc(served, page, browser):
+    set_note(served.out, RccNote(0, verdict="unsafe"))  # before that, the next step is to judge
     page.locator("#rcc-list [data-rcc='2']").click()
     expect(page).to_have_url(re.compile("#rcc=2$"))
     page.locator("#rcc-list [data-rcc='1']").click()
@@ -201,6 +206,150 @@ def test_several_rccs_are_ticked_and_merged_and_what_was_merged_is_split_again(s
     assert load_review(served.out).clusters.n_rccs == n
     page.keyboard.press("b")
     expect(page.locator("#rcc-gif canvas")).to_have_css("filter", "brightness(2)")
+
+
+# --- Keys that come before an answer, and what is undone ---------------------------------------------------------
+
+
+def judged(served: Served) -> dict[int, str]:
+    return {rcc: verdict for rcc, verdict in verdicts(served).items() if verdict}
+
+
+def holding_back(page: Page, asked: str) -> Callable[[], None]:
+    """Hold back what a window asks the server for; what lets all of it go."""
+    held: list[Route] = []
+    holding = [True]
+    page.route(asked, lambda route: held.append(route) if holding else route.continue_())
+
+    def let_go() -> None:
+        holding.clear()
+        for route in held:
+            route.continue_()
+
+    return let_go
+
+
+def test_a_key_pressed_before_the_next_rcc_is_there_judges_it_and_the_panel_says_which_one_it_is(served, page):
+    forget(served.out)
+    let_go = holding_back(page, "**/queue/join*")
+    page.keyboard.press("j")
+    page.keyboard.press("u")
+    panel = page.locator("#rcc-words .safe-above")
+    expect(panel).to_have_attribute("data-coming", "RCC 1")  # above what is still of RCC 0, and pale
+    expect(page.locator("#rcc-heading")).to_have_css("opacity", "0.12")
+    expect(page.locator("#rcc-list .safe-card.selected")).to_have_attribute("data-rcc", "1")
+    expect(page.locator("#rcc-verdict input[value=unsafe]")).to_be_checked()
+    page.keyboard.press("j")
+    page.keyboard.press("s")
+    wait_until(lambda: judged(served) == {1: "unsafe", 2: "safe"})
+    let_go()
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 2")
+    for gone in ("data-coming", "data-undrawn"):
+        expect(panel).not_to_have_attribute(gone, re.compile(""))
+    expect(page.locator("#rcc-heading")).to_have_css("opacity", "1")
+
+
+def test_what_is_undone_is_named_and_redone_and_no_field_is_emptied_instead(served, page):
+    forget(served.out)
+    name, undone = page.locator("#engineer input"), page.locator(".safe-undone")
+    name.fill("")
+    name.press_sequentially("Ada")
+    page.locator(".safe-header h1").click()
+    page.keyboard.press("u")
+    wait_until(lambda: judged(served) == {0: "unsafe"})
+    for undo, redo in (("Control+z", "Control+y"), ("z", "Shift+Z")):
+        page.keyboard.press(undo)
+        expect(undone.locator("p").last).to_contain_text("Undone: Judged RCC 0 unsafe")
+        wait_until(lambda: judged(served) == {})
+        page.keyboard.press(redo)
+        expect(undone.locator("p").last).to_have_text("Redone: Judged RCC 0 unsafe")
+        wait_until(lambda: judged(served) == {0: "unsafe"})
+    expect(name).to_have_value("Ada")
+    page.get_by_role("tab", name="Report").click()
+    page.keyboard.press("Control+z")  # where there is nothing to undo
+    page.get_by_role("tab", name="Root cause clusters").click()
+    expect(name).to_have_value("Ada")
+    assert judged(served) == {0: "unsafe"}
+
+    # Under load: what was pressed is said at once, and the one judged just now is what is taken back.
+    page.keyboard.press("s")
+    expect(undone).to_be_empty()
+    wait_until(lambda: judged(served) == {0: "safe"})
+    let_go = holding_back(page, "**/component_server*")
+    page.keyboard.press("c")
+    page.keyboard.press("z")
+    expect(undone).to_have_text("Undoing …")
+    let_go()
+    expect(undone.locator("p").last).to_contain_text("Undone: Judged RCC 0 unclear (was safe)")
+    assert serious(page) == []
+    undone.get_by_role("button", name="Redo").click()
+    wait_until(lambda: judged(served) == {0: "unclear"})
+    for _ in range(3):
+        page.locator("#undo").click()
+    expect(undone.locator("p").last).to_contain_text("Undone: Judged RCC 0 unsafe")
+    expect(undone).to_contain_text("Undone: Judged RCC 0 unclear (was safe)")  # which is not out of sight
+    page.locator("#undo").click()
+    expect(page.get_by_text("There is no edit to undo")).to_be_visible()
+    expect(undone.locator("[aria-busy]")).to_have_count(0)
+
+
+def test_after_a_reload_on_another_tab_keys_go_on_from_the_rcc_at_hand_whatever_is_listed(served, page):
+    forget(served.out)
+    page.keyboard.press("j")
+    page.keyboard.press("s")
+    wait_until(lambda: judged(served) == {1: "safe"})
+    page.locator("#rcc-list [data-choice=show]").select_option("open")
+    expect(page).to_have_url(re.compile("show=open"))
+    page.get_by_role("tab", name="Labels").click()
+    page.reload()
+    expect(page.locator("#label-status")).to_be_visible()
+    page.get_by_role("tab", name="Root cause clusters").click()
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
+    page.keyboard.press("j")
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 2")
+
+
+def test_the_fields_of_a_note_that_are_filled_in_late_are_of_the_rcc_that_the_address_has_chosen_before(browser):
+    page = browser.new_page()
+    note = filled("page/clusters/note.html", about="rcc", register=REGISTER)
+    page.set_content(f"<div id=rcc-words><div class=safe-above></div><div id=note>{note}</div></div>")
+    fields = {"name": "", "note": "", "verdict": "", **dict.fromkeys(REGISTER, "")}
+    said = {
+        **fields,
+        "key": 0,
+        "run": "r",
+        "title": "RCC 0",
+        "lengths": {},
+        "noun": "RCC",
+        "at": 1,
+        "forced": True,
+        "notes": {},
+    }
+    owners = page.evaluate(
+        """([script, said]) => {
+          const props = {}, fill = [], owners = [], element = document.querySelector("#note");
+          const run = new Function("element", "props", "watch", "trigger", "server", script);
+          run(element, props, (names, then) => fill.push(then), () => {}, {});
+          document.addEventListener("safe-rcc-owner", ({ detail }) => owners.push(detail.key));
+          document.dispatchEvent(new CustomEvent("safe-rcc", { detail: { key: 3, title: "RCC 3" } }));
+          props.said = said;
+          fill.forEach((then) => then());
+          return owners;
+        }""",
+        [script("clusters/note.js"), json.dumps(said)],
+    )
+    assert owners == [3]
+    assert page.locator(".safe-note").get_attribute("data-key") == "3"
+    page.close()
+
+
+def test_the_next_step_is_to_judge_as_long_as_nothing_is_judged(served, page):
+    forget(served.out)
+    expect(page.locator("#next-step")).to_be_hidden()
+    page.get_by_role("tab", name="Report").click()
+    page.get_by_role("button", name="Next: judge the reasons").click()
+    page.keyboard.press("u")
+    expect(page.get_by_role("button", name="Next: choose the images to label")).to_be_visible()
 
 
 # --- Links that lead back to what the map and the cards showed --------------------------------------------------

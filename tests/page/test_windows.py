@@ -182,14 +182,13 @@ def test_a_key_judges_and_merge_takes_nothing_whose_title_is_not_on_the_screen_y
     merge(a, 2, into=1)
     names_at_hand(b, 1)
     assert b.evaluate("window.pressed") == "RCC 1"
-    # Nor is one that was chosen, but of which the server has not answered.
+    # Nor is one merged that was chosen, but of which the server has not answered.
     answers, held, holding = re.compile("gradio_api/queue/join"), [], [True]
     b.route(answers, lambda route: held.append(route) if holding else route.continue_())
     with b.expect_request(lambda sent: answers.search(sent.url) and '"data":[0,' in (sent.post_data or "")):
         b.locator("#rcc-list [data-rcc='0']").click()
     expect(b.locator("#rcc-list .safe-card.selected")).to_have_attribute("data-rcc", "0")
     expect(b.locator("#rcc-heading h2")).to_have_text(re.compile("^RCC 1"))
-    b.keyboard.press("s")
     holding.clear()
     b.locator("#merge").click()
     expect(b.get_by_text("RCC 1 was still shown when you clicked.")).to_be_visible()
@@ -413,7 +412,7 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
         expect(a_labels.locator("progress + output")).to_have_text("1 / 9 labelled")
         give(b, b_labels, 1, "2")
         expect(b_labels.locator("progress + output")).to_have_text("2 / 9 labelled")
-        press(a, "u")  # its own step, though the other one's is the last
+        press(a, "z")  # its own step, though the other one's is the last
         wait_until(lambda: sorted(labels())[-2:] == ["", "snow"])
 
         # A label that somebody else has given is neither replaced nor taken back unseen.
@@ -425,7 +424,7 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
         assert "wood" not in labels()
         press(b, "3")
         wait_until(lambda: "wood" in labels())
-        press(a, "u")
+        press(a, "z")
         expect(a_labels.locator("[role=status]")).to_contain_text("Not undone: ")
         expect(a_labels.locator("[role=status]")).to_contain_text("was changed meanwhile, to “wood”.")
         assert sorted(labels())[-2:] == ["snow", "wood"]
