@@ -14,7 +14,7 @@ from pipeline import generation
 from rccs.clusters import LABELS_FILE, RUN_FILE
 from rccs.profiles import PROFILES_FILE
 from rccs.unsafe_set import FILENAMES_FILE
-from store.database import RUNS_FOLDER
+from store.database import COPY_FILE, RUNS_FOLDER
 from tests.conftest import put_fake_network
 from tests.helpers.places import in_run, names_in
 from tests.helpers.scenes import draw_scenes
@@ -179,13 +179,18 @@ def test_names_of_any_kind_come_through_to_every_file(fake_network, failing, out
 
 
 def test_a_bad_image_folder_is_an_error_that_leaves_the_last_run_as_it_was(clustered, tmp_path, capsys):
-    before = {path: path.read_bytes() for path in clustered.rglob("*") if path.is_file()}
+    before = contents_of(clustered)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.png").touch()
     assert safe("cluster", tmp_path / "bad", "--out", clustered) == 2
     (line,) = said(capsys.readouterr().err)
     assert "all of them unreadable" in line
-    assert {path: path.read_bytes() for path in clustered.rglob("*") if path.is_file()} == before
+    assert contents_of(clustered) == before
+
+
+def contents_of(folder):
+    """All files but the copy of the database, which may be made anew."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != COPY_FILE}
 
 
 def test_a_run_that_is_interrupted_says_that_it_can_go_on(fake_network, failing, out, capsys, monkeypatch):

@@ -52,6 +52,7 @@ def test_each_option_of_a_document_exists(name):
         option for path in sources for option in re.findall(r'"(--[a-z][a-z-]*)"', path.read_text(encoding="utf-8"))
     }
     used = {option for code in INLINE.findall(TEXTS[name]) for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", code)}
+    known |= {option.replace("--", "--no-", 1) for option in known}
     assert used <= known | OPTIONS_OF_OTHERS | {"--help", "--version"}
 
 

@@ -177,6 +177,7 @@ def test_a_request_speaks_with_the_name_of_the_login_or_else_with_the_one_in_the
             append(db, "rcc", "a", {}, author="window")
 
     scope = {"type": "http", "path": "/gradio_api/component_server", "headers": [(b"cookie", cookie.encode())]}
+    scope["app"] = SimpleNamespace(auth=None)
     asyncio.run(Entrance(answer, None, None, login)(scope, None, None))
     with reading(tmp_path) as db:
         (entry,) = entries(db, "true")

@@ -394,7 +394,7 @@ def test_a_network_that_must_be_told_something_or_is_gone_is_not_filled_in(folde
         {"model": folder / "gone.keras"},
         {"model": model_file(tmp_path / "code.keras", "Lambda")},
         {"model": broken},
-        {"assumptions": ("Pixels: not scaled (as requested).",)},
+        {"rescale": "none"},
     ):
         assert model_of(dataclasses.replace(failures, **change)) is None, change
     record = folder / "out" / ACCURACY_FILE

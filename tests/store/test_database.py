@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from store import database
-from store.database import DATABASE_FILE, changing, reading
+from store.database import BEFORE_DATABASES, DATABASE_FILE, changing, reading
 from store.entries import append, check_entries, entries_of, present, speaking
 from support.errors import SAFEError
 
@@ -337,3 +337,10 @@ def test_of_a_damaged_database_what_was_said_is_read_as_it_was_or_it_is_an_error
         else:
             assert now == before, f"byte {place} is {flipped[place]}"
     assert 0.2 * n < found < n
+
+
+def test_an_analysis_without_a_database_of_its_own_version_is_named_and_stays(tmp_path):
+    (tmp_path / BEFORE_DATABASES).write_text('{"files": []}')
+    with pytest.raises(SAFEError, match=r"SAFE 2\.0 or later.*written by an earlier version"), changing(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [BEFORE_DATABASES]
