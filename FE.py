@@ -10,8 +10,8 @@ There are three extractors:
 - `vgg16`, the default where the weights are: both, from one pass; 8320 features. See
   docs/decisions/015-fc2-and-channel-means.md.
 
-`extract_features` is the entry point, and `stream_features` does the work. `features/` contains the parts. TensorFlow
-is imported only if an image is not in the feature cache.
+`extract_features` is the entry point, and `stream_features` does the work. `safe_dnn/features/` contains the parts.
+TensorFlow is imported only if an image is not in the feature cache.
 
 Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.1 (the extractor); Simonyan & Zisserman, ICLR 2015 (VGG16);
 `keras.applications` (weights and preprocessing).
@@ -25,16 +25,16 @@ from pathlib import Path
 
 import numpy as np
 
-from features.attributes import attribute_cache, decoded
-from features.batches import EXTRACTING, FeatureBatch, Stream, as_batch, compute_rows, load_ahead, load_image
-from features.cache import FeatureCache
-from features.extractor import Extractor
-from features.network import load_network
-from support.entries import StrPath
-from support.errors import SAFEError
-from support.images import MOST_MEMORY, ImageListing, Skipped, find_images
-from support.progress import Progress, no_progress
-from support.text import count
+from safe_dnn.features.attributes import attribute_cache, decoded
+from safe_dnn.features.batches import EXTRACTING, FeatureBatch, Stream, as_batch, compute_rows, load_ahead, load_image
+from safe_dnn.features.cache import FeatureCache
+from safe_dnn.features.extractor import Extractor
+from safe_dnn.features.network import load_network
+from safe_dnn.support.entries import StrPath
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import MOST_MEMORY, ImageListing, Skipped, find_images
+from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.text import count
 
 BYTES = 5  # of memory for each feature: 4 of float32, and what clustering takes
 
@@ -107,7 +107,8 @@ def stream_features(
     """Extract features batch by batch, in the order of the listing. Memory use does not depend on its length.
 
     While the network computes one batch, threads read, hash and decode the next one. Each batch is cached as soon as it
-    is computed, and so is what its images show (`features.attributes`), for which they would have to be decoded again.
+    is computed, and so is what its images show (`safe_dnn.features.attributes`), for which they would have to be
+    decoded again.
 
     Raises
     ------

@@ -93,7 +93,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
-	@if $(ESLINT) --version >/dev/null 2>&1; then cd page && $(ESLINT) -c eslint.config.cjs .; \
+	@if $(ESLINT) --version >/dev/null 2>&1; then cd safe_dnn/page && $(ESLINT) -c eslint.config.cjs .; \
 	  else echo 'Without npx, or its registry: the scripts of the page are not linted.'; fi
 
 lab-lint: $(VENV)/.installed-dev
@@ -111,7 +111,7 @@ clean:
 # works without it.
 $(EXAMPLE)/accuracy.json: | $(VENV)/.installed
 	@echo 'Building the example, once: a driver'"'"'s eye, and a network that tells where it looks'
-	@$(BIN)/python -m casestudies.build gd --out $(EXAMPLE) || echo 'No example. The page works without it.'
+	@$(BIN)/python -m safe_dnn.casestudies.build gd --out $(EXAMPLE) || echo 'No example. The page works without it.'
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("SAFE needs Python 3.11 to 3.13 (TensorFlow has no other). Received: %d.%d. Try: make PYTHON=python3.12" % v)'

@@ -18,8 +18,9 @@
     python SAFE_Tool.py moved OLD NEW        where the images lie by now, whose folder was moved
     python SAFE_Tool.py keys DIR             make a pair of keys to sign evidence with
 
-The page (`page/`) and the command line (`cli/`) call the same functions and write the same files; they share nothing
-but the output folder. Slow imports are local to the functions that need them, so `--help` answers at once.
+The page (`safe_dnn/page/`) and the command line (`safe_dnn/cli/`) call the same functions and write the same files;
+they share nothing but the output folder. Slow imports are local to the functions that need them, so `--help` answers at
+once.
 """
 
 import gc
@@ -28,10 +29,10 @@ import os
 import sys
 import warnings
 
-from cli.arguments import build_parser
-from cli.before import keep_safe, read_paths, speaking_of
-from cli.terminal import terminal, warn
-from support.errors import SAFEError
+from safe_dnn.cli.arguments import build_parser
+from safe_dnn.cli.before import keep_safe, read_paths, speaking_of
+from safe_dnn.cli.terminal import terminal, warn
+from safe_dnn.support.errors import SAFEError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,9 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0 on success; 2, with one line on stderr, for an error that the engineer can correct; 1, also with one line,
-        for a defect of SAFE, whose traceback is logged (see `support/defects.py`); 3 if `check` does not show that all
-        requirements hold; 130 if interrupted.
+        0 on success; 2, with one line on stderr, for an error that the engineer can correct; 1, also with one line, for
+        a defect of SAFE, whose traceback is logged (see `safe_dnn/support/defects.py`); 3 if `check` does not show that
+        all requirements hold; 130 if interrupted.
     """
     _replace_closed_streams()
     # The results are already written when they are printed: a name that the terminal cannot encode is no failure.
@@ -68,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         warn("stopped. Extracted features are kept; run the same command again to continue from there.")
         return 130
     except Exception as error:  # noqa: BLE001, the outermost handler: the engineer gets a line, not a traceback
-        from support.defects import describe_defect
+        from safe_dnn.support.defects import describe_defect
 
         warn(describe_defect(error))
         return 1

@@ -8,7 +8,7 @@
 4. The same again for many random parts of the images: the RCCs are what these clusterings agree on.
 5. On request, UMAP, and steps 3 and 4 after it, checked against what was found without it.
 
-`rccs/dbscan/` contains these steps, and `rccs/clusters.py` the record of the result and its files.
+`safe_dnn/rccs/dbscan/` contains these steps, and `safe_dnn/rccs/clusters.py` the record of the result and its files.
 
 Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA and DBSCAN); Attaoui et al., ACM TOSEM 33(5):130,
 2024 (UMAP before DBSCAN); McInnes et al., arXiv 1802.03426 (UMAP).
@@ -22,20 +22,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from FE import ImageFeatures
-from rccs.clusters import REDUCERS, RootCauseClusters, rcc_reach
-from rccs.dbscan.consensus import agree, settled
-from rccs.dbscan.neighbours import Points, random_part
-from rccs.dbscan.outcome import NOISE, Steadiness, Tuning
-from rccs.dbscan.projection import directions_of_failing, fit_projection
-from rccs.dbscan.relevance import average_neighbours
-from rccs.dbscan.resamples import Votes, cluster_samples, in_places, placed
-from rccs.dbscan.set_aside import Nuisance
-from rccs.dbscan.tuning import largest_first, tune
-from rccs.dbscan.umap_reducer import reduced_by_umap
-from support.entries import StrPath
-from support.errors import SAFEError
-from support.progress import Progress, no_progress
+from safe_dnn.FE import ImageFeatures
+from safe_dnn.rccs.clusters import REDUCERS, RootCauseClusters, rcc_reach
+from safe_dnn.rccs.dbscan.consensus import agree, settled
+from safe_dnn.rccs.dbscan.neighbours import Points, random_part
+from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness, Tuning
+from safe_dnn.rccs.dbscan.projection import directions_of_failing, fit_projection
+from safe_dnn.rccs.dbscan.relevance import average_neighbours
+from safe_dnn.rccs.dbscan.resamples import Votes, cluster_samples, in_places, placed
+from safe_dnn.rccs.dbscan.set_aside import Nuisance
+from safe_dnn.rccs.dbscan.tuning import largest_first, tune
+from safe_dnn.rccs.dbscan.umap_reducer import reduced_by_umap
+from safe_dnn.support.entries import StrPath
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.progress import Progress, no_progress
 
 
 def find_root_cause_clusters(
@@ -60,7 +60,7 @@ def find_root_cause_clusters(
         What is set aside from these images' features, recorded so that later steps can do the same.
     right : ndarray of shape (n_right, dimension), float32, optional
         Features of images that the DNN gets right, not together with a nuisance. The looks that these have as well are
-        set aside, if anything sets the failing images apart from them (`rccs/dbscan/contrast.py`).
+        set aside, if anything sets the failing images apart from them (`safe_dnn/rccs/dbscan/contrast.py`).
 
     Raises
     ------
@@ -112,7 +112,7 @@ def cluster_points(
     Parameters
     ----------
     points, coordinates : ndarray of shape (n_images, n_components)
-        After PCA, scaled and as they are (see `rccs.dbscan.projection.fit_projection`).
+        After PCA, scaled and as they are (see `safe_dnn.rccs.dbscan.projection.fit_projection`).
     names : sequence of str
         See `cluster_samples`.
     """

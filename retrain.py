@@ -1,8 +1,8 @@
 """Step 6 of SAFE: retraining. The DNN and the labelled unsafe set in; a better DNN out, and how much better it is.
 
 This module collects the images and labels, checks them, and compares the model before and after on the test set. The
-training itself is in `training/finetuning.py`, the record of the result and its files in `training/result.py`. The
-given model file is not changed.
+training itself is in `safe_dnn/training/finetuning.py`, the record of the result and its files in
+`safe_dnn/training/result.py`. The given model file is not changed.
 """
 
 import dataclasses
@@ -13,37 +13,52 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnn.copies import without_copies
-from dnn.failure_prediction import likely_wrong
-from dnn.failures import checked, examples_for
-from dnn.held_out import HeldOut, held_out_of
-from dnn.model import AS_IN_THE_FILE, ONNX_SUFFIX, Dnn, DnnOptions, load_dnn, sized_for
-from dnn.predictions import LabelledImages, Pixels, Predictions, doubts, judge, predict, skipped_of, undecided
-from dnn.targets import read_targets
-from dnn.tested import IMAGE, AnsweredImages, in_words
-from rccs.clusters import fingerprint
-from rccs.review.review import Review, load_review
-from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
-from store.output_folder import check_own, working, writing
-from store.places import relative
-from store.runs import CLUSTERS, present_runs
-from support.entries import StrPath, is_within, path_of
-from support.errors import SAFEError
-from support.files import prepare_folder
-from support.images import Skipped, find_images
-from support.progress import Progress, no_progress
-from support.run_folder import FAILURES
-from support.text import count, some
-from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoints
-from training.comparison import compare_in
-from training.earlier import kept_copy, learned_again
-from training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, TrainingData
-from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
-from training.proof import Overlap, final_test, held_out_apart, overlaps, refuse_used, used_elsewhere
-from training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retraining
-from training.second_pass import draw_unlabelled, fine_tune_twice, is_of_second_pass, second_pass_text
-from training.settings import NO_WISHES, SetSizes, Settings, Wishes, choose_loss, choose_settings, compile_as_given
-from training.together import answer_together, together_text, trade_off
+from safe_dnn.dnn.copies import without_copies
+from safe_dnn.dnn.failure_prediction import likely_wrong
+from safe_dnn.dnn.failures import checked, examples_for
+from safe_dnn.dnn.held_out import HeldOut, held_out_of
+from safe_dnn.dnn.model import AS_IN_THE_FILE, ONNX_SUFFIX, Dnn, DnnOptions, load_dnn, sized_for
+from safe_dnn.dnn.predictions import LabelledImages, Pixels, Predictions, doubts, judge, predict, skipped_of, undecided
+from safe_dnn.dnn.targets import read_targets
+from safe_dnn.dnn.tested import IMAGE, AnsweredImages, in_words
+from safe_dnn.rccs.clusters import fingerprint
+from safe_dnn.rccs.review.review import Review, load_review
+from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
+from safe_dnn.store.output_folder import check_own, working, writing
+from safe_dnn.store.places import relative
+from safe_dnn.store.runs import CLUSTERS, present_runs
+from safe_dnn.support.entries import StrPath, is_within, path_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.images import Skipped, find_images
+from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.run_folder import FAILURES
+from safe_dnn.support.text import count, some
+from safe_dnn.training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoints
+from safe_dnn.training.comparison import compare_in
+from safe_dnn.training.earlier import kept_copy, learned_again
+from safe_dnn.training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, TrainingData
+from safe_dnn.training.labels import (
+    AS_LABELLED,
+    Labelling,
+    check_labels,
+    label_unsafe_set,
+    save_labels,
+    take_typed_labels,
+)
+from safe_dnn.training.proof import Overlap, final_test, held_out_apart, overlaps, refuse_used, used_elsewhere
+from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retraining
+from safe_dnn.training.second_pass import draw_unlabelled, fine_tune_twice, is_of_second_pass, second_pass_text
+from safe_dnn.training.settings import (
+    NO_WISHES,
+    SetSizes,
+    Settings,
+    Wishes,
+    choose_loss,
+    choose_settings,
+    compile_as_given,
+)
+from safe_dnn.training.together import answer_together, together_text, trade_off
 
 
 def retrain(
@@ -57,7 +72,7 @@ def retrain(
     Parameters
     ----------
     model : path
-        As for `dnn.model.load_dnn`.
+        As for `safe_dnn.dnn.model.load_dnn`.
     train, test : path
         Folders of class folders; for a regression, of images.
     options : DnnOptions
@@ -73,7 +88,7 @@ def retrain(
     within : path, optional
         A table of the test images' groups that is found beside them is only read inside this folder.
     on_epoch, should_stop
-        As for `training.finetuning.fine_tune`.
+        As for `safe_dnn.training.finetuning.fine_tune`.
 
     Raises
     ------

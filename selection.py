@@ -3,7 +3,7 @@
 An improvement image is a candidate of the RCC of its nearest core point. From each RCC's candidates, the nearest ones
 are selected, in proportion to its failing images or, as in the paper, the same number for each RCC. If the DNN's likely
 errors are known, half of the images are chosen by them. The unsafe set is written to `IS_filenames.txt`,
-`unsafe_set.csv` and `unsafe_set.json` (see `rccs/unsafe_set.py`).
+`unsafe_set.csv` and `unsafe_set.json` (see `safe_dnn/rccs/unsafe_set.py`).
 
 Source: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.4. The paper gives no formula for the size of the set; the
 one used here is in `unsafe_set_size`.
@@ -16,19 +16,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from FE import stream_features
-from features.batches import Stream
-from rccs.clusters import RootCauseClusters, fingerprint
-from rccs.dbscan.neighbours import Points
-from rccs.dbscan.outcome import NOISE
-from rccs.parameters import find_parameters
-from rccs.projected import Aside, Projected, project
-from rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
-from support.entries import StrPath, number_of
-from support.errors import SAFEError
-from support.images import ImageListing, Skipped, find_images
-from support.progress import Progress, no_progress
-from support.text import count, some
+from safe_dnn.FE import stream_features
+from safe_dnn.features.batches import Stream
+from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
+from safe_dnn.rccs.dbscan.neighbours import Points
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.parameters import find_parameters
+from safe_dnn.rccs.projected import Aside, Projected, project
+from safe_dnn.rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
+from safe_dnn.support.entries import StrPath, number_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import ImageListing, Skipped, find_images
+from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.text import count, some
 
 SELECTION_FACTOR = 0.3
 MOST_IMAGES = 10**9  # in a test set or an unsafe set; a larger number must be a typing error
@@ -170,12 +170,12 @@ def select_unsafe_set(
     ----------
     settings : SelectionSettings
     weights : path, optional
-        As for `features.weights.choose_extractor`; by default those of the clustering.
+        As for `safe_dnn.features.weights.choose_extractor`; by default those of the clustering.
     stream : callable, optional
         As for `FE.extract_features`.
     likely_wrong : callable, optional
-        Such as `dnn.failure_prediction.FailurePrediction.of`; half of each RCC's images are then chosen by it (see
-        `choose_half`).
+        Such as `safe_dnn.dnn.failure_prediction.FailurePrediction.of`; half of each RCC's images are then chosen by it
+        (see `choose_half`).
     learned : collection of Path, optional
         Files that the DNN has learned already, and which are left out.
     within : path, optional

@@ -9,9 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PARTS = {
-    "product": ("*.py", "support", "store", "features", "rccs", "dnn", "reasons", "training",
-                "pipeline", "page", "cli"),
-    "its example": ("casestudies",),
+    "product": ("*.py", "safe_dnn/*.py", *(f"safe_dnn/{name}" for name in (
+        "support", "store", "features", "rccs", "dnn", "reasons", "training", "pipeline", "page", "cli"))),
+    "its example": ("safe_dnn/casestudies",),
     "its tests": ("tests",),
     "laboratory, with tests": ("lab",),
 }  # fmt: skip
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{name}: {sum(lines.values()):,} lines of code in {len(files)} files ({each})")
     product = [path for place in PARTS["product"] for path in _files(place) if path.suffix == ".py"]
     print(f"functions that touch files: {sum(map(lines_that_touch, product)):,} lines")
-    names = ast.parse((ROOT / "support" / "run_folder.py").read_text(encoding="utf-8")).body
+    names = ast.parse((ROOT / "safe_dnn" / "support" / "run_folder.py").read_text(encoding="utf-8")).body
     print(f"names in support/run_folder.py: {sum(isinstance(node, ast.Assign) for node in names)}")
     return 0
 

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-import FE
-from clustering import find_root_cause_clusters
-from features.extractor import Extractor
-from features.network import load_network
-from features.weights import FC2_VARIABLE
-from pipeline.comparison import explain_failures
-from pipeline.generation import ClusteringSettings, generate_clusters
-from rccs.clusters import RootCauseClusters, save_clusters
-from rccs.dbscan.outcome import NOISE
-from rccs.dbscan.resamples import FEWEST_SAMPLES
+from safe_dnn import FE
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.features.extractor import Extractor
+from safe_dnn.features.network import load_network
+from safe_dnn.features.weights import FC2_VARIABLE
+from safe_dnn.pipeline.comparison import explain_failures
+from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+from safe_dnn.rccs.clusters import RootCauseClusters, save_clusters
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.dbscan.resamples import FEWEST_SAMPLES
 from tests.helpers.answered import AnsweredCase, People, draw_case, draw_people
 from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.places import closed_port
@@ -52,7 +52,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, homes: Iterator[Path]) -> None:
         monkeypatch.setenv(variable, str(home / name))
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
     monkeypatch.delenv(FC2_VARIABLE, raising=False)
-    monkeypatch.setattr("features.weights.FC2_URL", f"http://127.0.0.1:{closed_port()}/vgg16_weights.h5")
+    monkeypatch.setattr("safe_dnn.features.weights.FC2_URL", f"http://127.0.0.1:{closed_port()}/vgg16_weights.h5")
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def draw_folder() -> Callable[..., Path]:
 def few_samples(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fifth of the random parts that RCCs must hold together in: enough for groups that lie apart."""
     if "all_samples" not in request.fixturenames:
-        monkeypatch.setattr("rccs.dbscan.resamples.MOST_SAMPLES", FEWEST_SAMPLES)
+        monkeypatch.setattr("safe_dnn.rccs.dbscan.resamples.MOST_SAMPLES", FEWEST_SAMPLES)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def models_in_a_thread(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
         return SimpleNamespace(kill=lambda: None, join=lambda: None)
 
     if "models_in_processes" not in request.fixturenames:
-        monkeypatch.setattr("dnn.model_process._start", start)
+        monkeypatch.setattr("safe_dnn.dnn.model_process._start", start)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def models_in_processes() -> None:
 @pytest.fixture(autouse=True)
 def plain_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     """By default, features are in float32, on whatever processor the tests run."""
-    monkeypatch.setattr("features.weights._processor_flags", set)
+    monkeypatch.setattr("safe_dnn.features.weights._processor_flags", set)
 
 
 def put_fake_network(monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
@@ -106,7 +106,7 @@ def put_fake_network(monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
         return fake
 
     monkeypatch.setattr(FE, "load_network", load)
-    monkeypatch.setattr("features.weights._conv_extractor", lambda: fake.extractor)
+    monkeypatch.setattr("safe_dnn.features.weights._conv_extractor", lambda: fake.extractor)
     return fake
 
 

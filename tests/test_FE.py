@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from FE import BYTES, extract_features, stream_features
-from support.errors import SAFEError
-from support.images import find_images
+from safe_dnn.FE import BYTES, extract_features, stream_features
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import find_images
 from tests.helpers.places import names_in
 
 
@@ -25,7 +25,7 @@ def test_features_are_those_of_each_image_in_the_order_of_the_paths(fake_network
 
 
 def test_batches_stream_in_order_with_skipped_images_named(fake_network, draw_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("features.batches.BATCH_SIZE", 4)
+    monkeypatch.setattr("safe_dnn.features.batches.BATCH_SIZE", 4)
     folder = draw_folder(tmp_path / "in", {"sea": 10})
     (folder / "sea_02.png").write_bytes(b"")
     for i in range(4, 8):  # a whole batch
@@ -60,7 +60,7 @@ def test_a_rerun_and_a_moved_folder_come_from_the_cache_without_a_network(fake_n
 
 def test_more_images_than_memory_holds_are_an_error_at_once(fake_network, draw_folder, tmp_path, monkeypatch):
     folder = draw_folder(tmp_path / "in", {"sea": 5})
-    monkeypatch.setattr("FE.MOST_MEMORY", 5 * BYTES * fake_network.extractor.dimension - 1)
+    monkeypatch.setattr("safe_dnn.FE.MOST_MEMORY", 5 * BYTES * fake_network.extractor.dimension - 1)
     with pytest.raises(SAFEError, match=r"at most 4 images.* Received: 5\."):
         extract_features(folder, fake_network.extractor)
     assert fake_network.loads == 0

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-import SAFE_Tool
-from features.extractor import Extractor
-from pipeline import generation
-from rccs.clusters import LABELS_FILE, RUN_FILE
-from rccs.profiles import PROFILES_FILE
-from rccs.unsafe_set import FILENAMES_FILE
-from store.database import COPY_FILE, RUNS_FOLDER
+from safe_dnn import SAFE_Tool
+from safe_dnn.features.extractor import Extractor
+from safe_dnn.pipeline import generation
+from safe_dnn.rccs.clusters import LABELS_FILE, RUN_FILE
+from safe_dnn.rccs.profiles import PROFILES_FILE
+from safe_dnn.rccs.unsafe_set import FILENAMES_FILE
+from safe_dnn.store.database import COPY_FILE, RUNS_FOLDER
 from tests.conftest import put_fake_network
 from tests.helpers.places import in_run, names_in
 from tests.helpers.scenes import draw_scenes
@@ -57,7 +57,7 @@ def clustered_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("clustered")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("SAFE_CACHE", str(home / "cache"))
-        monkeypatch.setattr("features.weights._processor_flags", set)
+        monkeypatch.setattr("safe_dnn.features.weights._processor_flags", set)
         put_fake_network(monkeypatch)
         draw_scenes(home / "failing", {"night": 12, "snow": 10, "wood": 8})
         assert safe("cluster", home / "failing", "--out", home / "out") == 0
@@ -78,7 +78,7 @@ def clustered(fake_network, clustered_folder, failing, out, capsys) -> Path:
 
 def test_a_password_is_read_from_a_file_or_the_environment(tmp_path, monkeypatch, capsys):
     served, ui = [], ["ui", "--out", str(tmp_path)]
-    monkeypatch.setattr("page.app.serve", lambda out, **given: served.append(given["auth"]))
+    monkeypatch.setattr("safe_dnn.page.app.serve", lambda out, **given: served.append(given["auth"]))
     (tmp_path / "password").write_text("ann:wörd \n", encoding="utf-8")
     assert SAFE_Tool.main([*ui, "--password-file", str(tmp_path / "password")]) == 0
     monkeypatch.setenv("SAFE_AUTH", "bob:x")
@@ -265,7 +265,9 @@ def test_without_a_home_folder_there_is_a_sentence(failing, out, monkeypatch, ca
     for variable in ("HOME", "SAFE_CACHE", "KERAS_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
-    monkeypatch.setattr("features.weights._conv_extractor", lambda: Extractor("vgg16-conv", "a-b", Path("none")))
+    monkeypatch.setattr(
+        "safe_dnn.features.weights._conv_extractor", lambda: Extractor("vgg16-conv", "a-b", Path("none"))
+    )
     for extractor, variable in (("auto", "SAFE_CACHE"), ("vgg16-fc2", "KERAS_HOME")):
         assert safe("cluster", failing, "--extractor", extractor, "--out", out) == 2
         (line,) = said(capsys.readouterr().err)

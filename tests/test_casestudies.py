@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from casestudies import build
-from casestudies.camera import SIDE
-from casestudies.cases import CASES, EYES
-from casestudies.eyes import render
-from casestudies.table import names_of
-from clustering import find_root_cause_clusters
-from dnn.tested import find_predictions, read_predictions
-from FE import extract_features
-from features.weights import choose_extractor
+from safe_dnn.casestudies import build
+from safe_dnn.casestudies.camera import SIDE
+from safe_dnn.casestudies.cases import CASES, EYES
+from safe_dnn.casestudies.eyes import render
+from safe_dnn.casestudies.table import names_of
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.dnn.tested import find_predictions, read_predictions
+from safe_dnn.FE import extract_features
+from safe_dnn.features.weights import choose_extractor
 from tests.helpers import cases
 from tests.helpers.places import rows_in
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from clustering import find_root_cause_clusters
-from features.extractor import DIMENSIONS
-from pipeline.summaries import cluster_summary, how_found
-from support.errors import SAFEError
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.features.extractor import DIMENSIONS
+from safe_dnn.pipeline.summaries import cluster_summary, how_found
+from safe_dnn.support.errors import SAFEError
 from tests.helpers.features import features_of
 
 

@@ -7,23 +7,23 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from cli import commands
-from cli.arguments import build_parser
-from features.extractor import CONV_LAYERS, DIMENSIONS, INPUT_SIZE
-from features.network import BATCH_SIZE
-from features.on_cluster import PER_THREAD, SENT
-from features.weights import FC2_BYTES
-from page.serving import guard
-from pipeline.reporting.history import KEPT_RUNS
-from rccs.clusters import INSPECTED_PER_RCC
-from rccs.dbscan.projection import N_COMPONENTS
-from rccs.dbscan.relevance import AVERAGING_ROUNDS
-from rccs.dbscan.tuning import MIN_SAMPLES_TRIED, UPPER_END
-from rccs.gifs import GIF_FOLDER, MOST_FRAMES
-from SAFE_Tool import main
-from selection import SELECTION_FACTOR, unsafe_set_size
-from support import defects
-from support.version import VERSION
+from safe_dnn.cli import commands
+from safe_dnn.cli.arguments import build_parser
+from safe_dnn.features.extractor import CONV_LAYERS, DIMENSIONS, INPUT_SIZE
+from safe_dnn.features.network import BATCH_SIZE
+from safe_dnn.features.on_cluster import PER_THREAD, SENT
+from safe_dnn.features.weights import FC2_BYTES
+from safe_dnn.page.serving import guard
+from safe_dnn.pipeline.reporting.history import KEPT_RUNS
+from safe_dnn.rccs.clusters import INSPECTED_PER_RCC
+from safe_dnn.rccs.dbscan.projection import N_COMPONENTS
+from safe_dnn.rccs.dbscan.relevance import AVERAGING_ROUNDS
+from safe_dnn.rccs.dbscan.tuning import MIN_SAMPLES_TRIED, UPPER_END
+from safe_dnn.rccs.gifs import GIF_FOLDER, MOST_FRAMES
+from safe_dnn.SAFE_Tool import main
+from safe_dnn.selection import SELECTION_FACTOR, unsafe_set_size
+from safe_dnn.support import defects
+from safe_dnn.support.version import VERSION
 from tests.helpers import written
 from tests.helpers.documents import COMMANDS, INLINE, LAB_COMMANDS, ROOT, TEXTS, accept, without_code
 
@@ -47,7 +47,7 @@ OPTIONS_OF_OTHERS = {"--check", "--strict", "--nworkers", "--nthreads", "--no-de
 
 @each_document()
 def test_each_option_of_a_document_exists(name):
-    sources = [path for folder in ("cli", "casestudies", "lab") for path in ROOT.glob(f"{folder}/**/*.py")]
+    sources = [path for folder in ("safe_dnn", "lab") for path in ROOT.glob(f"{folder}/**/*.py")]
     known = {
         option for path in sources for option in re.findall(r'"(--[a-z][a-z-]*)"', path.read_text(encoding="utf-8"))
     }
@@ -165,7 +165,7 @@ def test_a_number_of_a_document_is_that_of_the_code(name, text):
 
 def test_the_size_of_the_modules_that_workers_get_is_about_right():
     stated = int(re.search(r"the modules of SAFE that it runs \((\d+) kB\)", TEXTS["docs/scaling.md"]).group(1))
-    size = sum(path.stat().st_size for package in SENT for path in ROOT.glob(f"{package}/*.py"))
+    size = sum(path.stat().st_size for package in SENT for path in ROOT.glob(f"safe_dnn/{package}/*.py"))
     assert stated == pytest.approx(size / 1000, rel=0.2)
 
 

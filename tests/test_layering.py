@@ -4,9 +4,10 @@ import ast
 import functools
 from pathlib import Path
 
-from features.on_cluster import SENT
+from safe_dnn.features.on_cluster import SENT
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "safe_dnn"
 # Each imports only from those above it, and the modules of a package only from those of it that stand before them.
 HOUSE = {
     "support": (
@@ -64,8 +65,8 @@ HOUSE = {
 }
 ANNEXES = ("casestudies", "tests", "lab")  # they import, and are not imported, except by those after them
 HEAVY = {"tensorflow", "keras", "onnx", "onnxruntime", "openvino", "distributed", "fsspec"}
-FILES = sorted(path for name in HOUSE for path in [*ROOT.glob(f"{name}.py"), *ROOT.glob(f"{name}/**/*.py")])
-COMMAND_LINE = [ROOT / "SAFE_Tool.py", *sorted((ROOT / "cli").glob("*.py"))]
+FILES = sorted(path for name in HOUSE for path in [*ROOT.glob(f"{name}.py"), *PACKAGE.glob(f"{name}/**/*.py")])
+COMMAND_LINE = [ROOT / "SAFE_Tool.py", *sorted((PACKAGE / "cli").glob("*.py"))]
 CONTAINERS = {"Accordion", "Column", "Group", "Row", "Tab", "Tabs"}  # of Gradio
 CHANGES = {"add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update"}
 
@@ -77,20 +78,20 @@ def at(path: Path, node: ast.stmt | ast.expr) -> str:
 
 def place_of(path: Path) -> tuple[str, str]:
     """Package and module, as in `HOUSE`; of a module at the root, and of a package itself, its name and nothing."""
-    package, *parts = path.relative_to(ROOT).with_suffix("").parts
+    package, *parts = path.relative_to(PACKAGE if path.is_relative_to(PACKAGE) else ROOT).with_suffix("").parts
     return package, ".".join(part for part in parts if part != "__init__")
 
 
 @functools.cache
 def imports(tree: ast.AST) -> list[tuple[str, ast.stmt]]:
-    """The whole name of each imported module, or of what is imported from it, and the statement."""
+    """The name below `safe_dnn` of each imported module, or of what is imported from it, and the statement."""
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [(alias.name, node) for alias in node.names]
+            found += [(alias.name.removeprefix("safe_dnn."), node) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            found += [(f"{node.module}.{alias.name}", node) for alias in node.names]
+            found += [(f"{node.module}.{alias.name}".removeprefix("safe_dnn."), node) for alias in node.names]
     return found
 
 
@@ -116,10 +117,10 @@ def inside_functions(tree: ast.Module) -> set[ast.AST]:
 
 def test_every_module_has_its_place_in_the_house():
     here = {path.stem for path in ROOT.glob("*.py")}
-    here |= {path.parent.name for path in ROOT.glob("*/__init__.py")} - set(ANNEXES)
+    here |= {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - set(ANNEXES)
     assert here == set(HOUSE)
     for package, modules in HOUSE.items():
-        written = {place_of(path)[1] for path in (ROOT / package).rglob("*.py") if path.stem != "__init__"}
+        written = {place_of(path)[1] for path in (PACKAGE / package).rglob("*.py") if path.stem != "__init__"}
         assert written == set(modules.split())
 
 
@@ -138,7 +139,7 @@ def test_a_module_imports_only_from_above_it():
 
 
 def test_nothing_else_imports_the_laboratory():
-    for package in ("casestudies", "tests"):
+    for package in ("safe_dnn/casestudies", "tests"):
         for path in (ROOT / package).glob("**/*.py"):
             for name, node in imports(parsed(path)):
                 assert name.partition(".")[0] != "lab", at(path, node)
@@ -161,7 +162,7 @@ def test_no_handler_of_the_page_makes_a_container():
 
     (Other widgets know that they are made in a handler.)
     """
-    for path in sorted((ROOT / "page").rglob("*.py")):
+    for path in sorted((PACKAGE / "page").rglob("*.py")):
         tree = parsed(path)
         laid_out = [item.context_expr for node in ast.walk(tree) if isinstance(node, ast.With) for item in node.items]
         laid_out += [f for f in functions_of(tree) if isinstance(f, ast.FunctionDef) and f.name == "pane"]

@@ -5,24 +5,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnn.failures import find_failures
-from dnn.model import DnnOptions, load_dnn
-from dnn.predictions import labelled_images, predict
-from pipeline.descriptions import show_present
-from pipeline.reporting.rounds import rounds_of
-from pipeline.summaries import retraining_summary
-from rccs.clusters import load_clusters, save_clusters
-from rccs.dbscan.outcome import NOISE
-from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
-from retrain import retrain
-from selection import SelectionSettings, select_unsafe_set
-from support.errors import SAFEError
+from safe_dnn.dnn.failures import find_failures
+from safe_dnn.dnn.model import DnnOptions, load_dnn
+from safe_dnn.dnn.predictions import labelled_images, predict
+from safe_dnn.pipeline.descriptions import show_present
+from safe_dnn.pipeline.reporting.rounds import rounds_of
+from safe_dnn.pipeline.summaries import retraining_summary
+from safe_dnn.rccs.clusters import load_clusters, save_clusters
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from safe_dnn.retrain import retrain
+from safe_dnn.selection import SelectionSettings, select_unsafe_set
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.training.earlier import kept_copy, learned_files
+from safe_dnn.training.labels import Labelling
+from safe_dnn.training.result import MODEL_FILE, load_retraining
+from safe_dnn.training.second_pass import fine_tune_twice
+from safe_dnn.training.settings import Wishes
 from tests.helpers import small_models
-from training.earlier import kept_copy, learned_files
-from training.labels import Labelling
-from training.result import MODEL_FILE, load_retraining
-from training.second_pass import fine_tune_twice
-from training.settings import Wishes
 
 TINTED = {"red": ("blue", 5), "green": ("red", 4)}
 QUICK = {"learning_rate": 0.05, "epochs": 5, "batch_size": 8}
@@ -111,7 +111,7 @@ def test_the_second_pass_is_told_how_likely_the_given_model_is_wrong(case, monke
         given.append(likely_wrong)
         return fine_tune_twice(*arguments, likely_wrong=likely_wrong, **others)
 
-    monkeypatch.setattr("retrain.fine_tune_twice", tune)
+    monkeypatch.setattr("safe_dnn.retrain.fine_tune_twice", tune)
     result = run(case, epochs=1, seed=2)
     # Of so few test images all are neighbours; what is no number is as unlike them as anything.
     wrong = given[0](np.array([[1, 0, 0], [np.nan] * 3], np.float32))

@@ -9,11 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from features.batches import FeatureBatch
-from rccs.unsafe_set import COLUMNS, FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE, UnsafeImage, save_unsafe_set
-from selection import SelectionSettings, quotas, select_unsafe_set, unsafe_set_size
-from support.errors import SAFEError
-from support.images import ImageListing
+from safe_dnn.features.batches import FeatureBatch
+from safe_dnn.rccs.unsafe_set import (
+    COLUMNS,
+    FILENAMES_FILE,
+    SELECTION_FILE,
+    UNSAFE_SET_FILE,
+    UnsafeImage,
+    save_unsafe_set,
+)
+from safe_dnn.selection import SelectionSettings, quotas, select_unsafe_set, unsafe_set_size
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import ImageListing
 from tests.helpers.places import names_in
 
 # --- How many ---------------------------------------------------------------------------------------------------
@@ -122,7 +129,7 @@ def by_hand(clusters, folder: Path, fake_network, n: int, quota: str) -> list[tu
 @pytest.mark.parametrize("quota", ["size", "equal"])
 @pytest.mark.parametrize("n", [1, 2, 7, 16, 25, 30, 99])
 def test_the_selection_is_the_one_that_plain_loops_find(clusters, improvement, fake_network, n, quota, monkeypatch):
-    monkeypatch.setattr("features.batches.BATCH_SIZE", 7)
+    monkeypatch.setattr("safe_dnn.features.batches.BATCH_SIZE", 7)
     unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(size=n, quota=quota))
     expected = by_hand(clusters, improvement, fake_network, n, quota)
     assert [(image.image, image.rcc) for image in unsafe.images] == [(path, rcc) for path, rcc, _ in expected]
@@ -172,9 +179,9 @@ def test_memory_grows_with_the_images_wanted_and_not_with_those_there_are(cluste
             for i in range(n_batches):
                 yield FeatureBatch(tuple(f"{i:04d}/{j:03d}.png" for j in range(200)), features.copy(), ())
 
-        monkeypatch.setattr("selection.find_images", lambda _: listing)
-        monkeypatch.setattr("selection.stream_features", stream)
-        monkeypatch.setattr("rccs.projected.TOGETHER", 2)
+        monkeypatch.setattr("safe_dnn.selection.find_images", lambda _: listing)
+        monkeypatch.setattr("safe_dnn.selection.stream_features", stream)
+        monkeypatch.setattr("safe_dnn.rccs.projected.TOGETHER", 2)
         tracemalloc.start()
         unsafe = select_unsafe_set("improvement", clusters, SelectionSettings(size=5))
         _, peak = tracemalloc.get_traced_memory()
@@ -222,7 +229,7 @@ def test_without_the_weights_known_images_are_selected_and_new_ones_are_an_error
     def gone():
         raise SAFEError("The weights are gone.")
 
-    monkeypatch.setattr("features.weights._conv_extractor", gone)
+    monkeypatch.setattr("safe_dnn.features.weights._conv_extractor", gone)
     assert select_unsafe_set(improvement, clusters, SelectionSettings(size=9)) == with_weights
     draw_folder(improvement, {"sea": 1}, seed=11)
     with pytest.raises(SAFEError, match=r"weights are no longer found\. Set --weights"):

@@ -22,11 +22,11 @@ import numpy as np
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from features.attributes import ATTRIBUTES, measure, measured_images
-from features.batches import compute_rows, decode_for_network, pixels_of
-from features.network import BATCH_SIZE, load_network
-from features.weights import choose_extractor
-from support.images import find_images
+from safe_dnn.features.attributes import ATTRIBUTES, measure, measured_images
+from safe_dnn.features.batches import compute_rows, decode_for_network, pixels_of
+from safe_dnn.features.network import BATCH_SIZE, load_network
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.support.images import find_images
 
 ROUNDS = 7
 LARGE = (4000, 3000)

@@ -20,31 +20,40 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from casestudies.build import print_progress
-from clustering import find_root_cause_clusters
-from dnn.tested import AnsweredImages
-from FE import ImageFeatures, extract_features
-from features.weights import choose_extractor
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.reasons.cases import answered_test
 from lab.benchmarks.results import tell
-from rccs.answers import CONFIDENCE, Answers
-from rccs.clusters import RootCauseClusters
-from rccs.parameters import find_parameters
-from rccs.spots.groups import Groups, counted, tally
-from rccs.spots.rates import nearest_failing
-from rccs.spots.weak_spots import WeakSpot, find_weak_spots
-from reasons.comparison import LABEL, PREDICTED, Comparison, Known, known_of
-from reasons.groups import named_groups
-from support.errors import SAFEError
-from support.files import prepare_folder
-from support.images import find_images
+from safe_dnn.casestudies.build import print_progress
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.FE import ImageFeatures, extract_features
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.rccs.answers import CONFIDENCE, Answers
+from safe_dnn.rccs.clusters import RootCauseClusters
+from safe_dnn.rccs.parameters import find_parameters
+from safe_dnn.rccs.spots.groups import Groups, counted, tally
+from safe_dnn.rccs.spots.rates import nearest_failing
+from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots
+from safe_dnn.reasons.comparison import LABEL, PREDICTED, Comparison, Known, known_of
+from safe_dnn.reasons.groups import named_groups
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.images import find_images
 
 CORRELATIONS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
 MEAN = 0.2
-SOURCES = ("rccs/spots/groups.py",)
-SPOT_SOURCES = ("rccs/spots/weak_spots.py", "rccs/spots/search.py", "rccs/spots/conditions.py")
-RCC_SOURCES = ("rccs/spots/rates.py", "clustering.py", "rccs/dbscan/tuning.py", "rccs/dbscan/consensus.py")
+SOURCES = ("safe_dnn/rccs/spots/groups.py",)
+SPOT_SOURCES = (
+    "safe_dnn/rccs/spots/weak_spots.py",
+    "safe_dnn/rccs/spots/search.py",
+    "safe_dnn/rccs/spots/conditions.py",
+)
+RCC_SOURCES = (
+    "safe_dnn/rccs/spots/rates.py",
+    "clustering.py",
+    "safe_dnn/rccs/dbscan/tuning.py",
+    "safe_dnn/rccs/dbscan/consensus.py",
+)
 GAIN = 0.4  # by which failing is made likelier, to see whether it is found
 HELD = 0.25  # least share of the images where it is
 LEAST_HELD = 20  # images for which a condition holds, for its interval to be counted

@@ -21,11 +21,11 @@ from scipy.stats import hypergeom  # type: ignore[attr-defined]
 from lab.benchmarks.calibration import load_tested
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.results import tell
-from rccs.spots.search import ERROR_RATE
-from rccs.spots.weak_spots import find_weak_spots, levels_of
-from reasons.comparison import LABEL, PREDICTED, Known, known_of
-from support.errors import SAFEError
-from support.files import prepare_folder
+from safe_dnn.rccs.spots.search import ERROR_RATE
+from safe_dnn.rccs.spots.weak_spots import find_weak_spots, levels_of
+from safe_dnn.reasons.comparison import LABEL, PREDICTED, Known, known_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder
 
 RATES = (0.87, 0.6, 0.45, 0.3, 0.2, 0.1, 0.05)
 MOSTLY_WRONG, MOSTLY_RIGHT = 0.6, 0.2  # the rates of the classes inside which a property matters
@@ -33,8 +33,8 @@ GAIN = 0.3
 HELD = (0.15, 0.4)  # share of the class's images that have it
 FIRST = 5  # of the weak spots given the class
 SOURCES = (
-    "rccs/spots/groups.py", "rccs/spots/search.py", "rccs/spots/weak_spots.py",
-    "rccs/spots/conditions.py", "lab/benchmarks/classes.py",
+    "safe_dnn/rccs/spots/groups.py", "safe_dnn/rccs/spots/search.py", "safe_dnn/rccs/spots/weak_spots.py",
+    "safe_dnn/rccs/spots/conditions.py", "lab/benchmarks/classes.py",
 )  # fmt: skip
 INTRODUCTION = f"""
 ## What holds given the class

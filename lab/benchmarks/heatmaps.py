@@ -24,20 +24,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from casestudies.case import Case
-from casestudies.causes import CAUSES_FILE
-from casestudies.sets import MODEL_FILE
-from dnn.heatmaps import GRID, Heatmaps, heatmaps
-from dnn.model import Dnn, load_dnn, sized_for
-from dnn.predictions import Pixels, labelled_images, run_model
-from dnn.tested import AnsweredImages, read_predictions
 from lab.benchmarks.results import tell
 from lab.casestudies.cases import CASES
-from pipeline.heatmaps import MOST
-from rccs.parameters import PARAMETERS_FILE
-from support.errors import SAFEError
-from support.images import decode, read_bytes
-from support.run_folder import PREDICTIONS_FILE
+from safe_dnn.casestudies.case import Case
+from safe_dnn.casestudies.causes import CAUSES_FILE
+from safe_dnn.casestudies.sets import MODEL_FILE
+from safe_dnn.dnn.heatmaps import GRID, Heatmaps, heatmaps
+from safe_dnn.dnn.model import Dnn, load_dnn, sized_for
+from safe_dnn.dnn.predictions import Pixels, labelled_images, run_model
+from safe_dnn.dnn.tested import AnsweredImages, read_predictions
+from safe_dnn.pipeline.heatmaps import MOST
+from safe_dnn.rccs.parameters import PARAMETERS_FILE
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import decode, read_bytes
+from safe_dnn.support.run_folder import PREDICTIONS_FILE
 from tests.helpers.cases import read_subjects
 
 CHANGE = 48  # grey levels of 255

@@ -6,8 +6,8 @@ For each folder of failing images: how far features are apart, as a share of the
 exceeds), and the adjusted Rand index between the RCCs; of all images, and the mean of N random parts of nine tenths of
 them. `noise` are the features of float32, each changed at random by .4, 1 and 2 %: what of it depends on chance.
 
-With `--limits`, the folders are training images, and `features.int8.LIMITS` are measured: where the outputs of each
-layer are cut off, such that rounding and cutting off change them least, by the squared error.
+With `--limits`, the folders are training images, and `safe_dnn.features.int8.LIMITS` are measured: where the outputs of
+each layer are cut off, such that rounding and cutting off change them least, by the squared error.
 """
 
 import argparse
@@ -17,15 +17,15 @@ from collections.abc import Mapping
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
-from clustering import cluster_points
-from FE import extract_features
-from features.batches import decode_for_network, pixels_of
-from features.extractor import CONV_LAYERS
-from features.network import conv_shapes, read_weights
-from features.weights import choose_extractor
-from rccs.dbscan.projection import fit_projection
-from support.errors import SAFEError
-from support.images import find_images, read_bytes
+from safe_dnn.clustering import cluster_points
+from safe_dnn.FE import extract_features
+from safe_dnn.features.batches import decode_for_network, pixels_of
+from safe_dnn.features.extractor import CONV_LAYERS
+from safe_dnn.features.network import conv_shapes, read_weights
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.rccs.dbscan.projection import fit_projection
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import find_images, read_bytes
 
 NOISE = (0.004, 0.01, 0.02)
 VALUES = 10_000  # of each layer and image, drawn at random

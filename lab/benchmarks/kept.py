@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from support.files import write_text
+from safe_dnn.support.files import write_text
 
 ROOT = Path(__file__).parents[2]
 

@@ -19,9 +19,9 @@ from typing import NamedTuple
 from PIL import Image, ImageEnhance, ImageOps
 
 from lab.benchmarks.results import tell
-from support.errors import SAFEError
-from support.images import find_images
-from support.near_duplicates import near_duplicates, thumbnails
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import find_images
+from safe_dnn.support.near_duplicates import near_duplicates, thumbnails
 
 COPIES = 300
 INTRODUCTION = f"""

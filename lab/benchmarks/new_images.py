@@ -22,36 +22,46 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from casestudies.build import print_progress, true_answers
-from casestudies.case import Case
-from casestudies.networks import run_model
-from casestudies.sets import MODEL_FILE, Rows, lay_out, render_images
-from casestudies.table import write_subjects
-from clustering import find_root_cause_clusters
-from dnn.tested import AnsweredImages, predictions_text, read_predictions
-from FE import ImageFeatures, stream_features
-from features.extractor import Extractor
-from features.weights import choose_extractor
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.reasons.cases import answered_test
 from lab.benchmarks.results import tell
 from lab.casestudies.cases import CASES
-from rccs.answers import CONFIDENCE, Answers
-from rccs.parameters import PARAMETERS_FILE
-from rccs.spots.groups import share_of, tally
-from rccs.spots.rates import Rate, failure_rates, nearest_failing, regions
-from rccs.spots.weak_spots import WeakSpot
-from reasons.comparison import LABEL, PREDICTED, Known, known_of, weak_spots_of
-from reasons.groups import KnownGroups, named_groups
-from support.errors import SAFEError
-from support.files import prepare_folder, write_text
-from support.images import ImageListing
-from support.intervals import clopper_pearson
-from support.run_folder import ACCURACY_FILE, PREDICTIONS_FILE
+from safe_dnn.casestudies.build import print_progress, true_answers
+from safe_dnn.casestudies.case import Case
+from safe_dnn.casestudies.networks import run_model
+from safe_dnn.casestudies.sets import MODEL_FILE, Rows, lay_out, render_images
+from safe_dnn.casestudies.table import write_subjects
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.dnn.tested import AnsweredImages, predictions_text, read_predictions
+from safe_dnn.FE import ImageFeatures, stream_features
+from safe_dnn.features.extractor import Extractor
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.rccs.answers import CONFIDENCE, Answers
+from safe_dnn.rccs.parameters import PARAMETERS_FILE
+from safe_dnn.rccs.spots.groups import share_of, tally
+from safe_dnn.rccs.spots.rates import Rate, failure_rates, nearest_failing, regions
+from safe_dnn.rccs.spots.weak_spots import WeakSpot
+from safe_dnn.reasons.comparison import LABEL, PREDICTED, Known, known_of, weak_spots_of
+from safe_dnn.reasons.groups import KnownGroups, named_groups
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder, write_text
+from safe_dnn.support.images import ImageListing
+from safe_dnn.support.intervals import clopper_pearson
+from safe_dnn.support.run_folder import ACCURACY_FILE, PREDICTIONS_FILE
 
 SEED = 1000  # of fresh images: no case study is built with it
-SOURCES = ("rccs/spots/new_images.py", "rccs/spots/weak_spots.py", "rccs/spots/search.py", "rccs/spots/groups.py")
-RCC_SOURCES = ("rccs/spots/rates.py", "rccs/spots/groups.py", "clustering.py", "rccs/dbscan/consensus.py")
+SOURCES = (
+    "safe_dnn/rccs/spots/new_images.py",
+    "safe_dnn/rccs/spots/weak_spots.py",
+    "safe_dnn/rccs/spots/search.py",
+    "safe_dnn/rccs/spots/groups.py",
+)
+RCC_SOURCES = (
+    "safe_dnn/rccs/spots/rates.py",
+    "safe_dnn/rccs/spots/groups.py",
+    "clustering.py",
+    "safe_dnn/rccs/dbscan/consensus.py",
+)
 LEAST_NEW = 20  # new images under a condition; of fewer, the rate says little
 INTRODUCTION = f"""
 ## Weak spots on new images

@@ -22,21 +22,21 @@ import numpy as np
 from PIL import Image
 from scipy.signal import fftconvolve  # type: ignore[attr-defined]
 
-from casestudies.sets import MODEL_FILE
-from dnn.model import Dnn, load_dnn, sized_for
-from dnn.predictions import Pixels, labelled_images, run_model
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.results import tell
-from reasons.listed import Reason
-from reasons.probes import CAUSE, COMPANION, IMAGES, OPEN, PARTLY, ROTATION, Ask, images_of, probe
-from support.errors import SAFEError
-from support.files import prepare_folder
+from safe_dnn.casestudies.sets import MODEL_FILE
+from safe_dnn.dnn.model import Dnn, load_dnn, sized_for
+from safe_dnn.dnn.predictions import Pixels, labelled_images, run_model
+from safe_dnn.reasons.listed import Reason
+from safe_dnn.reasons.probes import CAUSE, COMPANION, IMAGES, OPEN, PARTLY, ROTATION, Ask, images_of, probe
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder
 from tests.helpers.small_models import Ready
 
 DRAWN = 110  # images that get a change, and as many that do not
 LEAST_FAILING, MOST_ALONE = 0.3, 0.05
 MOST_TURNED = 60  # degrees
-SOURCES = ("reasons/probes.py", "features/attributes.py", "lab/benchmarks/probes.py")
+SOURCES = ("safe_dnn/reasons/probes.py", "safe_dnn/features/attributes.py", "lab/benchmarks/probes.py")
 LEAST_APART = 0.5  # of pairs, those in order less the others
 INTRODUCTION = """
 ## Causes and companions, by probes

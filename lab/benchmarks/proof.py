@@ -19,23 +19,23 @@ from typing import Any
 
 import numpy as np
 
-from casestudies.build import print_progress
-from casestudies.sets import MODEL_FILE
-from dnn.failures import find_failures
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.new_images import Pool, load_pool, parts
 from lab.benchmarks.paper.cases import trained_cnn
 from lab.benchmarks.results import tell
-from pipeline.generation import ClusteringSettings, generate_clusters
-from pipeline.improvement import select_images
-from pipeline.retraining import retrain_apart
-from selection import SelectionSettings
-from support.errors import SAFEError
-from support.files import prepare_folder
-from training.labels import Labelling
-from training.settings import Wishes
+from safe_dnn.casestudies.build import print_progress
+from safe_dnn.casestudies.sets import MODEL_FILE
+from safe_dnn.dnn.failures import find_failures
+from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+from safe_dnn.pipeline.improvement import select_images
+from safe_dnn.pipeline.retraining import retrain_apart
+from safe_dnn.selection import SelectionSettings
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder
+from safe_dnn.training.labels import Labelling
+from safe_dnn.training.settings import Wishes
 
-SOURCES = ("selection.py", "retrain.py", "training/second_pass.py", "training/finetuning.py")
+SOURCES = ("selection.py", "retrain.py", "safe_dnn/training/second_pass.py", "safe_dnn/training/finetuning.py")
 INTRODUCTION = """
 ## What a retraining gains on images that chose it, and on others
 

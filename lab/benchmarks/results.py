@@ -7,8 +7,8 @@ sections and leaves every other line unchanged, so programs can be run in any or
 import re
 from pathlib import Path
 
-from support.errors import SAFEError
-from support.files import prepare_folder, write_text
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder, write_text
 
 RESULTS = Path(__file__).parents[1] / "results"
 PLOTS = RESULTS / "plots"

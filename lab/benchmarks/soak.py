@@ -21,7 +21,7 @@ import numpy as np
 
 from lab.benchmarks.results import write_section
 
-PICTURES = 500  # in place of `page.pictures.MOST_PICTURES`, so that the limit is reached
+PICTURES = 500  # in place of `safe_dnn.page.pictures.MOST_PICTURES`, so that the limit is reached
 EXPORTING = 10  # rounds from one export to the next
 
 

@@ -1,6 +1,6 @@
 """Build a case study: `python -m lab.casestudies.build gd|oc|gd-people|oc-people|hpd|fld|od --out DIR`.
 
-What is written is described in `casestudies.build`, of a detector in `signs.build`.
+What is written is described in `safe_dnn.casestudies.build`, of a detector in `signs.build`.
 """
 
 import sys
@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from casestudies import build
-from casestudies.case import Case
 from lab.casestudies.cases import CASES
 from lab.casestudies.signs.build import build_detector
-from support.progress import Progress
+from safe_dnn.casestudies import build
+from safe_dnn.casestudies.case import Case
+from safe_dnn.support.progress import Progress
 
 
 def _build(case: Case, folder: Path, *, seed: int, scale: float, progress: Progress) -> dict[str, Any]:
@@ -22,11 +22,11 @@ def _build(case: Case, folder: Path, *, seed: int, scale: float, progress: Progr
 
 
 build_case = partial(build.build_case, cases=CASES, build=_build)
-"""As `casestudies.build.build_case`, with all cases."""
+"""As `safe_dnn.casestudies.build.build_case`, with all cases."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line of `casestudies.build` with all cases."""
+    """Run the command line of `safe_dnn.casestudies.build` with all cases."""
     return build.main(arguments, program="lab.casestudies.build", cases=CASES, build=_build)
 
 

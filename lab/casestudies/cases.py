@@ -7,12 +7,12 @@ missed focus. Failing images that look alike are mostly those of one person, and
 
 import dataclasses
 
-from casestudies.case import Situation
-from casestudies.cases import CASES as EYE_CASES
-from casestudies.cases import DARK
 from lab.casestudies.heads.cases import HEAD_CASES
 from lab.casestudies.people import PERSONS
 from lab.casestudies.signs.cases import SIGN_CASES
+from safe_dnn.casestudies.case import Situation
+from safe_dnn.casestudies.cases import CASES as EYE_CASES
+from safe_dnn.casestudies.cases import DARK
 
 _RANGES = {
     "head_yaw_deg": (-5.0, 5.0),

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from casestudies.camera import SIDE
-from casestudies.case import Case, Subject
-from casestudies.cases import CASES as EYE_CASES
 from lab.casestudies.cases import PEOPLE_CASES
 from lab.casestudies.heads.cases import HEAD_CASES
 from lab.casestudies.people import PEOPLE, EyeOfPerson
 from lab.casestudies.signs.cases import SIGN_CASES
-from support.errors import SAFEError
-from support.files import replacing
+from safe_dnn.casestudies.camera import SIDE
+from safe_dnn.casestudies.case import Case, Subject
+from safe_dnn.casestudies.cases import CASES as EYE_CASES
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import replacing
 
 COLUMNS = 9
 _DRAWN = 1500  # number of test images from which the rows are filled

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from casestudies import eyes
-from casestudies.case import Ranges
-from casestudies.cases import EYES
-from casestudies.parameters import Eye, draw_eye
-from casestudies.people import Person
-from support.errors import SAFEError
+from safe_dnn.casestudies import eyes
+from safe_dnn.casestudies.case import Ranges
+from safe_dnn.casestudies.cases import EYES
+from safe_dnn.casestudies.parameters import Eye, draw_eye
+from safe_dnn.casestudies.people import Person
+from safe_dnn.support.errors import SAFEError
 
 _Choice = TypeVar("_Choice")
 

@@ -20,14 +20,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from casestudies.build import print_progress
-from dnn.tested import load_predictions
 from lab.drawing.method import FAINT, INK, ROOT, STYLE
 from lab.drawing.walkthrough import made, parser_of, rows_of, run_commands, spots_table
-from rccs.spots.rates import RATES_FILE
-from rccs.spots.weak_spots import WEAK_SPOTS_FILE, read_conditions
-from support.errors import SAFEError
-from support.files import prepare_folder, replacing, write_text
+from safe_dnn.casestudies.build import print_progress
+from safe_dnn.dnn.tested import load_predictions
+from safe_dnn.rccs.spots.rates import RATES_FILE
+from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, read_conditions
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder, replacing, write_text
 
 PAGE = ROOT / "docs" / "walkthroughs" / "faces.md"
 PICTURE = PAGE.with_suffix(".png")

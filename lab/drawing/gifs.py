@@ -11,10 +11,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageSequence
 
-from rccs.clusters import load_clusters
-from rccs.gifs import gif_path
-from reasons.comparison import load_reasons
-from support.errors import SAFEError
+from safe_dnn.rccs.clusters import load_clusters
+from safe_dnn.rccs.gifs import gif_path
+from safe_dnn.reasons.comparison import load_reasons
+from safe_dnn.support.errors import SAFEError
 
 PICTURE = Path(__file__).parents[2] / "docs" / "rccs.gif"
 SHOWN, FRAMES, WIDTH, TITLE, GAP = 4, 10, 208, 26, 4  # RCCs, images of each, and pixels

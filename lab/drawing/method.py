@@ -22,27 +22,27 @@ from PIL import Image
 from scipy.cluster.hierarchy import cophenet, leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from FE import extract_features
-from features.extractor import CONV_BLOCKS, CONV_LAYERS, comparable
-from features.weights import choose_extractor
-from pipeline.heatmaps import HEATMAPS_FILE, HEATMAPS_FOLDER
-from pipeline.reporting.heatmaps import heatmaps_of, panels
-from rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
-from rccs.dbscan.branches import SMALLEST_BRANCH
-from rccs.dbscan.density import Density
-from rccs.dbscan.neighbours import Points
-from rccs.dbscan.outcome import NOISE
-from rccs.dbscan.relevance import average_neighbours
-from rccs.dbscan.tuning import tune
-from rccs.nearness import by_closeness
-from rccs.review.review import load_review
-from rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
-from reasons.probes import PROBES_FILE, changed_pixels, load_probes
-from store.runs import PROBES, present_runs
-from support.errors import SAFEError
-from support.files import replacing
-from support.run_folder import ACCURACY_FILE
-from training.result import RETRAINING_FILE
+from safe_dnn.FE import extract_features
+from safe_dnn.features.extractor import CONV_BLOCKS, CONV_LAYERS, comparable
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.pipeline.heatmaps import HEATMAPS_FILE, HEATMAPS_FOLDER
+from safe_dnn.pipeline.reporting.heatmaps import heatmaps_of, panels
+from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
+from safe_dnn.rccs.dbscan.branches import SMALLEST_BRANCH
+from safe_dnn.rccs.dbscan.density import Density
+from safe_dnn.rccs.dbscan.neighbours import Points
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.dbscan.relevance import average_neighbours
+from safe_dnn.rccs.dbscan.tuning import tune
+from safe_dnn.rccs.nearness import by_closeness
+from safe_dnn.rccs.review.review import load_review
+from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
+from safe_dnn.reasons.probes import PROBES_FILE, changed_pixels, load_probes
+from safe_dnn.store.runs import PROBES, present_runs
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import replacing
+from safe_dnn.support.run_folder import ACCURACY_FILE
+from safe_dnn.training.result import RETRAINING_FILE
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "docs" / "method"
@@ -498,7 +498,7 @@ def run_steps(case: Path, work: Path) -> None:
     """
     accuracy = case / ACCURACY_FILE
     if not accuracy.is_file():
-        build = f"python -m casestudies.build gd --out {case}"
+        build = f"python -m safe_dnn.casestudies.build gd --out {case}"
         raise SAFEError(f"Expected the case gd, built. Received: {case}. Run: {build}")
     tested = json.loads(accuracy.read_text(encoding="utf-8"))
     known = ["--test-accuracy", tested["test_accuracy"], "--test-size", tested["test_size"]]

@@ -13,10 +13,10 @@ from pathlib import Path
 from PIL import Image
 
 from lab.drawing.method import Example, run_steps
-from pipeline.comparison import explain_failures
-from rccs.review.notes import RccNote
-from rccs.review.review import set_note
-from support.errors import SAFEError
+from safe_dnn.pipeline.comparison import explain_failures
+from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.review import set_note
+from safe_dnn.support.errors import SAFEError
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "clusters.png"

@@ -16,19 +16,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from casestudies.build import print_progress
-from casestudies.camera import SIDE
-from casestudies.sets import write_json
-from dnn.detection.detections import FOUND
 from lab.casestudies.signs.detector import Found, detect, train_detector
 from lab.drawing.method import COLOURS, ROOT, STYLE
 from lab.drawing.walkthrough import made, parser_of, rows_of, run_commands, spots_table
-from rccs.answers import NOTHING
-from rccs.parameters import PARAMETERS_FILE
-from rccs.spots.rates import RATES_FILE
-from support.errors import SAFEError
-from support.files import prepare_folder, replacing, write_text
-from support.run_folder import GIF_FOLDER, OBJECTS_FILE
+from safe_dnn.casestudies.build import print_progress
+from safe_dnn.casestudies.camera import SIDE
+from safe_dnn.casestudies.sets import write_json
+from safe_dnn.dnn.detection.detections import FOUND
+from safe_dnn.rccs.answers import NOTHING
+from safe_dnn.rccs.parameters import PARAMETERS_FILE
+from safe_dnn.rccs.spots.rates import RATES_FILE
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder, replacing, write_text
+from safe_dnn.support.run_folder import GIF_FOLDER, OBJECTS_FILE
 
 PAGE = ROOT / "docs" / "walkthroughs" / "trees.md"
 PICTURE = PAGE.with_suffix(".jpg")

@@ -19,17 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
-from casestudies.build import print_progress
-from casestudies.sets import MODEL_FILE
-from dnn.tested import load_predictions
-from features.attributes import ATTRIBUTES, measured_images
 from lab.benchmarks.paper.cases import trained_cnn
 from lab.drawing.method import COLOURS, FAINT, ROOT, STYLE, TOOL
-from rccs.spots.rates import RATES_FILE
-from rccs.spots.weak_spots import WEAK_SPOTS_FILE, read_conditions
-from support.errors import SAFEError
-from support.files import prepare_folder, replacing, write_text
-from support.run_folder import ACCURACY_FILE
+from safe_dnn.casestudies.build import print_progress
+from safe_dnn.casestudies.sets import MODEL_FILE
+from safe_dnn.dnn.tested import load_predictions
+from safe_dnn.features.attributes import ATTRIBUTES, measured_images
+from safe_dnn.rccs.spots.rates import RATES_FILE
+from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, read_conditions
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder, replacing, write_text
+from safe_dnn.support.run_folder import ACCURACY_FILE
 
 PAGE = ROOT / "docs" / "walkthroughs" / "solar-cells.md"
 PICTURE = PAGE.with_suffix(".png")

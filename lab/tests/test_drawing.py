@@ -31,7 +31,7 @@ def test_the_picture_of_dbscan_shows_what_its_titles_say(tmp_path):
 
 def test_without_the_example_the_script_says_how_to_build_it(tmp_path, capsys):
     assert method.main(["--case", str(tmp_path / "none"), "--work", str(tmp_path / "work")]) == 2
-    assert "python -m casestudies.build gd --out" in capsys.readouterr().err
+    assert "python -m safe_dnn.casestudies.build gd --out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

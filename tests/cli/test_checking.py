@@ -6,7 +6,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from SAFE_Tool import main
+from safe_dnn.SAFE_Tool import main
 from tests.helpers.answered import draw_case, record_light
 
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from pipeline.reporting.evidence.statement import EVIDENCE_FILE
-from SAFE_Tool import main
-from store.runs import HEATMAP, add_run
+from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE
+from safe_dnn.SAFE_Tool import main
+from safe_dnn.store.runs import HEATMAP, add_run
 
 
 def run(*arguments: object) -> int:

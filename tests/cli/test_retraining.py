@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-import SAFE_Tool
-from dnn.predictions import labelled_images
-from pipeline.descriptions import show_unsafe_set
-from pipeline.run_record import groups_of
-from rccs.clusters import load_clusters, save_clusters
-from rccs.unsafe_set import UNSAFE_SET_FILE, save_unsafe_set
+from safe_dnn import SAFE_Tool
+from safe_dnn.dnn.predictions import labelled_images
+from safe_dnn.pipeline.descriptions import show_unsafe_set
+from safe_dnn.pipeline.run_record import groups_of
+from safe_dnn.rccs.clusters import load_clusters, save_clusters
+from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, save_unsafe_set
+from safe_dnn.training.result import certainty_of, load_retraining
 from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.places import names_in, rows_in
 from tests.helpers.small_models import clusters_of, colour_model, draw_set, saved, unsafe_set
-from training.result import certainty_of, load_retraining
 
 
 @pytest.fixture

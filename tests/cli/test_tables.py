@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
-import SAFE_Tool
-from rccs.unsafe_set import load_unsafe_set
+from safe_dnn import SAFE_Tool
+from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from tests.helpers.answered import SCENES, draw_case
 from tests.helpers.places import names_in
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dnn.given_answers import read_answers
-from dnn.model import DnnOptions
-from support.errors import SAFEError
+from safe_dnn.dnn.given_answers import read_answers
+from safe_dnn.dnn.model import DnnOptions
+from safe_dnn.support.errors import SAFEError
 
 CLASSES = ("café", "stop", "yield; or not")
 IMAGES = [f"{name}/{i:02d}.png" for name in CLASSES for i in range(8)]

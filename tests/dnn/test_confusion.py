@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dnn.confusion import class_rates, confusion_matrix
-from rccs.spots.groups import Groups
+from safe_dnn.dnn.confusion import class_rates, confusion_matrix
+from safe_dnn.rccs.spots.groups import Groups
 
 LABEL = np.array(["cat", "cat", "cat", "dog", "dog", "eel"])
 PREDICTED = np.array(["dog", "dog", "cat", "dog", "fox", "eel"])

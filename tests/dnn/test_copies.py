@@ -6,19 +6,19 @@ import shutil
 import numpy as np
 import pytest
 
-from dnn.failures import collect_failures, find_failures, load_failures
-from dnn.held_out import HoldOut
-from dnn.model import DnnOptions
-from dnn.tested import load_predictions, read_predictions
-from pipeline.comparison import explain_failures
-from pipeline.generation import ClusteringSettings, generate_clusters
-from rccs.clusters import load_clusters
-from reasons.comparison import load_reasons
-from SAFE_Tool import main
-from support.contents import copies_in
+from safe_dnn.dnn.failures import collect_failures, find_failures, load_failures
+from safe_dnn.dnn.held_out import HoldOut
+from safe_dnn.dnn.model import DnnOptions
+from safe_dnn.dnn.tested import load_predictions, read_predictions
+from safe_dnn.pipeline.comparison import explain_failures
+from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+from safe_dnn.rccs.clusters import load_clusters
+from safe_dnn.reasons.comparison import load_reasons
+from safe_dnn.SAFE_Tool import main
+from safe_dnn.support.contents import copies_in
+from safe_dnn.training.compared import compare_answers
 from tests.helpers.answered import draw_case, record_light
 from tests.helpers.places import names_in, rows_in
-from training.compared import compare_answers
 
 
 @pytest.fixture

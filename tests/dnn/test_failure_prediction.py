@@ -1,9 +1,14 @@
 import numpy as np
 import pytest
 
-from dnn.failure_prediction import FailurePrediction, likely_wrong, predict_failures, predict_failures_from_tables
-from dnn.predictions import labelled_images
-from dnn.tested import read_predictions
+from safe_dnn.dnn.failure_prediction import (
+    FailurePrediction,
+    likely_wrong,
+    predict_failures,
+    predict_failures_from_tables,
+)
+from safe_dnn.dnn.predictions import labelled_images
+from safe_dnn.dnn.tested import read_predictions
 from tests.helpers.small_models import colour_model, draw_set, saved
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnn.failures import find_failures, load_failures
-from dnn.model import DnnOptions, load_dnn
-from dnn.predictions import LabelledImages, Predictions, check_precision, labelled_images, undecided
-from support import files
-from support.errors import SAFEError
-from support.images import find_images
+from safe_dnn.dnn.failures import find_failures, load_failures
+from safe_dnn.dnn.model import DnnOptions, load_dnn
+from safe_dnn.dnn.predictions import LabelledImages, Predictions, check_precision, labelled_images, undecided
+from safe_dnn.support import files
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import find_images
 from tests.helpers.places import names_in, rows_in
 from tests.helpers.small_models import SIDE, brightness_model, colour_model, draw_colour, draw_set, saved
 

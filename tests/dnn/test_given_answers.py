@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from dnn.failures import collect_failures, find_failures, load_failures
-from dnn.given_answers import read_answers
-from dnn.model import DnnOptions
-from dnn.tested import find_predictions, read_predictions
-from support.errors import SAFEError
-from support.images import find_images
+from safe_dnn.dnn.failures import collect_failures, find_failures, load_failures
+from safe_dnn.dnn.given_answers import read_answers
+from safe_dnn.dnn.model import DnnOptions
+from safe_dnn.dnn.tested import find_predictions, read_predictions
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import find_images
 from tests.helpers.places import names_in
 from tests.helpers.small_models import colour_model, draw_set, saved
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dnn.heatmaps import GRID
-from dnn.model import DnnOptions
-from dnn.model_process import heatmaps_apart, load_apart
+from safe_dnn.dnn.heatmaps import GRID
+from safe_dnn.dnn.model import DnnOptions
+from safe_dnn.dnn.model_process import heatmaps_apart, load_apart
 from tests.helpers.onnx_models import onnx_of
 from tests.helpers.small_models import colour_model, saved
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnn.failures import collect_failures, load_failures
-from dnn.held_out import HoldOut, draw, held_out_of
-from dnn.predictions import LabelledImages
-from dnn.tested import find_predictions, load_predictions, read_predictions
-from support.images import find_images
-from support.run_folder import FAILURES, PREDICTIONS_FILE
+from safe_dnn.dnn.failures import collect_failures, load_failures
+from safe_dnn.dnn.held_out import HoldOut, draw, held_out_of
+from safe_dnn.dnn.predictions import LabelledImages
+from safe_dnn.dnn.tested import find_predictions, load_predictions, read_predictions
+from safe_dnn.support.images import find_images
+from safe_dnn.support.run_folder import FAILURES, PREDICTIONS_FILE
 from tests.helpers.places import rows_in
 
 

@@ -5,8 +5,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from dnn.model import load_dnn, loss_name, sized_for
-from support.errors import SAFEError
+from safe_dnn.dnn.model import load_dnn, loss_name, sized_for
+from safe_dnn.support.errors import SAFEError
 from tests.helpers.small_models import SIDE, brightness_model, colour_model, draw_colour, saved
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnn.model import AS_IN_THE_FILE, load_dnn
-from dnn.model_process import load_apart, predict_apart
-from dnn.predictions import labelled_images, predict
-from page.jobs import STOPPED, Jobs
-from support.errors import SAFEError
+from safe_dnn.dnn.model import AS_IN_THE_FILE, load_dnn
+from safe_dnn.dnn.model_process import load_apart, predict_apart
+from safe_dnn.dnn.predictions import labelled_images, predict
+from safe_dnn.page.jobs import STOPPED, Jobs
+from safe_dnn.support.errors import SAFEError
 from tests.helpers.hostile_models import bomb, calls_itself, endless, vast
 from tests.helpers.onnx_models import onnx_of
 from tests.helpers.small_models import colour_model, draw_set, saved
@@ -82,8 +82,8 @@ def test_its_answers_are_those_of_this_process(tmp_path):
 
 @pytest.mark.slow
 def test_a_model_that_hangs_takes_all_memory_or_crashes_is_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("dnn.model_process.MOST_SECONDS", 10)
-    monkeypatch.setattr("dnn.model_process.MOST_MEMORY", 2**31)
+    monkeypatch.setattr("safe_dnn.dnn.model_process.MOST_SECONDS", 10)
+    monkeypatch.setattr("safe_dnn.dnn.model_process.MOST_MEMORY", 2**31)
     for model, words in (
         (endless(tmp_path / "endless.onnx"), r"endless\.onnx, which has not answered within 10 seconds"),
         (bomb(tmp_path / "bomb.onnx"), r"bomb\.onnx, which"),

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dnn.failures import find_failures
-from dnn.model import load_dnn
-from retrain import retrain
-from support.errors import SAFEError
+from safe_dnn.dnn.failures import find_failures
+from safe_dnn.dnn.model import load_dnn
+from safe_dnn.retrain import retrain
+from safe_dnn.support.errors import SAFEError
 from tests.helpers.small_models import NAMES, SIDE, colour_model, draw_set, saved
 
 onnx = pytest.importorskip("onnx")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dnn.model import load_dnn
-from dnn.predictions import Pixels, as_probabilities, interpolated, labelled_images, predict, run_model
-from support.errors import SAFEError
-from support.text import printable
+from safe_dnn.dnn.model import load_dnn
+from safe_dnn.dnn.predictions import Pixels, as_probabilities, interpolated, labelled_images, predict, run_model
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import printable
 from tests.helpers.small_models import NAMES, SIDE, Ready, colour_model, draw_set, saved
 
 

@@ -5,21 +5,21 @@ from pathlib import Path
 
 import numpy as np
 
-from dnn.detection.detector_failures import find_detection_failures
-from dnn.failures import collect_failures
-from dnn.tested import find_predictions, read_predictions
-from pipeline.comparison import explain_failures
-from pipeline.descriptions import known_parameters, refresh_rccs
-from pipeline.exports import export_results
-from pipeline.generation import ClusteringSettings, generate_clusters
-from pipeline.reporting.history import list_runs, restore_run
-from rccs.clusters import RootCauseClusters, load_clusters
-from rccs.gifs import gif_shows
-from rccs.review.notes import RccNote
-from rccs.review.review import load_review, set_note
-from rccs.rounds import rounds_in
-from support.errors import SAFEError
-from support.run_folder import FAILURES, OBJECTS
+from safe_dnn.dnn.detection.detector_failures import find_detection_failures
+from safe_dnn.dnn.failures import collect_failures
+from safe_dnn.dnn.tested import find_predictions, read_predictions
+from safe_dnn.pipeline.comparison import explain_failures
+from safe_dnn.pipeline.descriptions import known_parameters, refresh_rccs
+from safe_dnn.pipeline.exports import export_results
+from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+from safe_dnn.pipeline.reporting.history import list_runs, restore_run
+from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters
+from safe_dnn.rccs.gifs import gif_shows
+from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.review import load_review, set_note
+from safe_dnn.rccs.rounds import rounds_in
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.run_folder import FAILURES, OBJECTS
 from tests.helpers.answered import AnsweredCase
 from tests.helpers.detected import draw_detected, write_json
 from tests.helpers.places import OWN, digests_of

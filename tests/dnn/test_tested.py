@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnn.tested import AnsweredImages, predictions_text, read_predictions
-from rccs.answers import CONFIDENCE, ERROR, Answers
-from support.errors import SAFEError
+from safe_dnn.dnn.tested import AnsweredImages, predictions_text, read_predictions
+from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
+from safe_dnn.support.errors import SAFEError
 
 Read = Callable[..., AnsweredImages]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from features.attributes import ATTRIBUTES, measure, measure_one, measured_images
+from safe_dnn.features.attributes import ATTRIBUTES, measure, measure_one, measured_images
 from tests.helpers.places import names_in
 from tests.reliability.test_bad_images import unreadable_images, valid_images, write
 

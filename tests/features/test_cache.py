@@ -5,9 +5,9 @@ import threading
 import numpy as np
 import pytest
 
-from features.cache import FeatureCache
-from support.errors import SAFEError
-from support.files import cache_folder
+from safe_dnn.features.cache import FeatureCache
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import cache_folder
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from features.extractor import comparable
+from safe_dnn.features.extractor import comparable
 
 
 def test_features_of_fc2_become_square_roots_of_unit_length():

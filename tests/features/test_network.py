@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from FE import extract_features
-from features.int8 import load_int8
-from features.network import LayerWeights, conv_shapes, load_network, read_weights
-from features.weights import _conv_extractor, _processor_flags, choose_extractor
-from support.errors import SAFEError
+from safe_dnn.FE import extract_features
+from safe_dnn.features.int8 import load_int8
+from safe_dnn.features.network import LayerWeights, conv_shapes, load_network, read_weights
+from safe_dnn.features.weights import _conv_extractor, _processor_flags, choose_extractor
+from safe_dnn.support.errors import SAFEError
 
 FLAGS = _processor_flags()  # which tests do not see otherwise
 
@@ -47,7 +47,7 @@ def test_vgg16_conv_on_real_images_is_what_keras_computes_with_the_same_weights(
 @pytest.mark.skipif(not FLAGS & {"avx512_vnni", "avx_vnni"}, reason="this processor has no VNNI")
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="see requirements/openvino.txt")
 def test_int8_gives_nearly_the_features_of_float32_whatever_else_is_in_the_batch(draw_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("features.weights._processor_flags", lambda: FLAGS)
+    monkeypatch.setattr("safe_dnn.features.weights._processor_flags", lambda: FLAGS)
     folder = draw_folder(tmp_path / "in", {"night": 1, "snow": 2})
     pixels = np.stack([np.asarray(Image.open(path).resize((224, 224), 2)) for path in sorted(folder.rglob("*.*"))])
     exact, rounded = (load_network(choose_extractor("vgg16-conv", precision=name)) for name in ("float32", "int8"))

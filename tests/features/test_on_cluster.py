@@ -8,14 +8,14 @@ import time
 import numpy as np
 import pytest
 
-import FE
-from FE import extract_features, stream_features
-from features import attributes
-from features import on_cluster as extraction
-from features.on_cluster import on_cluster
-from features.weights import choose_extractor
-from support.errors import SAFEError
-from support.images import find_images
+from safe_dnn import FE
+from safe_dnn.FE import extract_features, stream_features
+from safe_dnn.features import attributes
+from safe_dnn.features import on_cluster as extraction
+from safe_dnn.features.on_cluster import on_cluster
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import find_images
 
 distributed = pytest.importorskip("distributed")
 
@@ -51,7 +51,7 @@ def rows_of(batches) -> tuple[list[str], bytes, list]:
 def test_a_cluster_gives_the_bytes_of_this_machine_and_fills_its_cache(
     address, fake_network, draw_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("features.batches.BATCH_SIZE", 4)
+    monkeypatch.setattr("safe_dnn.features.batches.BATCH_SIZE", 4)
     folder = draw_folder(tmp_path / "in", {"snow": 9, "night": 8})
     shutil.copy(folder / "snow_00.png", folder / "again.png")
     (folder / "night_01.png").write_text("no image")
@@ -85,7 +85,7 @@ def test_workers_that_do_not_find_the_images_say_how_to_name_the_place(address, 
 
 
 def test_a_cluster_without_workers_is_an_error(fake_network, draw_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("features.on_cluster.WORKER_SECONDS", 0.1)
+    monkeypatch.setattr("safe_dnn.features.on_cluster.WORKER_SECONDS", 0.1)
     folder = draw_folder(tmp_path / "in", {"snow": 1})
     with (
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0", silence_logs=50) as empty,
@@ -97,8 +97,8 @@ def test_a_cluster_without_workers_is_an_error(fake_network, draw_folder, tmp_pa
 def test_once_all_workers_are_lost_the_run_ends_and_a_later_one_goes_on(
     cluster, address, fake_network, draw_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("features.batches.BATCH_SIZE", 1)
-    monkeypatch.setattr("features.on_cluster.WORKER_SECONDS", 2)
+    monkeypatch.setattr("safe_dnn.features.batches.BATCH_SIZE", 1)
+    monkeypatch.setattr("safe_dnn.features.on_cluster.WORKER_SECONDS", 2)
     listing = find_images(draw_folder(tmp_path / "in", {"snow": 15}))
     batches = on_cluster(address)(listing, fake_network.extractor)
     next(batches)
@@ -112,7 +112,7 @@ def test_once_all_workers_are_lost_the_run_ends_and_a_later_one_goes_on(
 
 
 def test_without_dask_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("features.on_cluster.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("safe_dnn.features.on_cluster.importlib.util.find_spec", lambda name: None)
     with pytest.raises(SAFEError, match=r"requirements/scale\.txt"):
         on_cluster("tcp://127.0.0.1:9")
 
@@ -122,7 +122,7 @@ def test_without_dask_the_error_says_what_to_install(monkeypatch):
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_in_mid_run_changes_nothing(draw_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("features.batches.BATCH_SIZE", 8)
+    monkeypatch.setattr("safe_dnn.features.batches.BATCH_SIZE", 8)
     listing = find_images(draw_folder(tmp_path / "in", {"snow": 60, "night": 60}))
     extractor = choose_extractor("vgg16-conv")
     with distributed.LocalCluster(

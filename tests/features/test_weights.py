@@ -13,10 +13,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from features.extractor import EXTRACTORS, PRECISIONS, Extractor
-from features.network import load_network
-from features.weights import CONV_FILE, CONV_PACKAGE, CONV_PLACE, CONV_SHA256, choose_extractor, recall_extractor
-from support.errors import SAFEError
+from safe_dnn.features.extractor import EXTRACTORS, PRECISIONS, Extractor
+from safe_dnn.features.network import load_network
+from safe_dnn.features.weights import (
+    CONV_FILE,
+    CONV_PACKAGE,
+    CONV_PLACE,
+    CONV_SHA256,
+    choose_extractor,
+    recall_extractor,
+)
+from safe_dnn.support.errors import SAFEError
 from tests.helpers.places import names_in
 
 # --- Choosing the extractor -------------------------------------------------------------------------------------
@@ -48,8 +55,8 @@ def test_the_named_weights_are_used_and_part_of_the_identity(weights_file, monke
 
 def test_weights_in_the_cache_of_keras_are_found(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr("features.weights.FC2_BYTES", 7)
-    monkeypatch.setattr("features.weights.FC2_MD5", hashlib.md5(b"weights", usedforsecurity=False).hexdigest())
+    monkeypatch.setattr("safe_dnn.features.weights.FC2_BYTES", 7)
+    monkeypatch.setattr("safe_dnn.features.weights.FC2_MD5", hashlib.md5(b"weights", usedforsecurity=False).hexdigest())
     cached = tmp_path / "models" / "vgg16_weights.h5"
     cached.parent.mkdir()
     cached.write_bytes(b"weights")
@@ -86,7 +93,7 @@ def test_a_file_other_than_expected_is_not_used_for_vgg16_conv(conv_package):
 
 def test_weights_that_stand_alone_come_before_those_in_a_package(conv_package, monkeypatch):
     conv_package.write_bytes(b"in the package")
-    monkeypatch.setattr("features.weights.CONV_SHA256", hashlib.sha256(b"alone").hexdigest())
+    monkeypatch.setattr("safe_dnn.features.weights.CONV_SHA256", hashlib.sha256(b"alone").hexdigest())
     alone = Path(sys.prefix, CONV_PLACE, CONV_PACKAGE, CONV_FILE)
     alone.parent.mkdir(parents=True)
     alone.write_bytes(b"alone")
@@ -94,8 +101,8 @@ def test_weights_that_stand_alone_come_before_those_in_a_package(conv_package, m
 
 
 def test_the_extractor_of_an_earlier_run_is_found_again_without_a_download(weights_file, monkeypatch):
-    monkeypatch.setattr("features.weights._download", None)
-    monkeypatch.setattr("features.weights._processor_flags", lambda: {"avx_vnni", "avx512bw"})
+    monkeypatch.setattr("safe_dnn.features.weights._download", None)
+    monkeypatch.setattr("safe_dnn.features.weights._processor_flags", lambda: {"avx_vnni", "avx512bw"})
     monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(__spec__=True))
     for name, precision in itertools.product(EXTRACTORS[1:], PRECISIONS[:3]):
         chosen = choose_extractor(name, weights=weights_file, precision=precision)
@@ -118,7 +125,7 @@ def test_the_extractor_of_an_earlier_run_is_found_again_without_a_download(weigh
     ],
 )
 def test_a_precision_says_what_it_needs_also_for_an_earlier_run(weights_file, monkeypatch, how, flags, module, message):
-    monkeypatch.setattr("features.weights._processor_flags", lambda: flags)
+    monkeypatch.setattr("safe_dnn.features.weights._processor_flags", lambda: flags)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: module)
     with pytest.raises(SAFEError, match=message):
         choose_extractor("vgg16-conv", precision=how.rsplit("-", 1)[1])
@@ -171,9 +178,9 @@ def send(handler, data: bytes, length: int | None = None, status: int = 200) -> 
 def keras_models(tmp_path, monkeypatch) -> Path:
     """Where the download belongs; the weights are the 3,000,000 bytes of `DATA`, and the limit is short."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr("features.weights.FC2_BYTES", len(DATA))
-    monkeypatch.setattr("features.weights.FC2_MD5", hashlib.md5(DATA, usedforsecurity=False).hexdigest())
-    monkeypatch.setattr("features.weights.CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("safe_dnn.features.weights.FC2_BYTES", len(DATA))
+    monkeypatch.setattr("safe_dnn.features.weights.FC2_MD5", hashlib.md5(DATA, usedforsecurity=False).hexdigest())
+    monkeypatch.setattr("safe_dnn.features.weights.CONNECT_SECONDS", 0.3)
     return tmp_path / "keras" / "models"
 
 
@@ -187,9 +194,9 @@ def test_the_weights_are_downloaded_once_into_the_cache_of_keras(keras_models, m
         requests.append(handler.path)
         send(handler, DATA)
 
-    monkeypatch.setattr("features.weights.CONNECT_SECONDS", 30)
+    monkeypatch.setattr("safe_dnn.features.weights.CONNECT_SECONDS", 30)
     with serving(answer) as url:
-        monkeypatch.setattr("features.weights.FC2_URL", url)
+        monkeypatch.setattr("safe_dnn.features.weights.FC2_URL", url)
         first = choose_extractor("auto", progress=lambda *step: steps.append(step))
         second = choose_extractor("vgg16")
     assert first == second
@@ -228,7 +235,7 @@ def test_a_download_that_fails_ends_within_the_limit_and_leaves_nothing_behind(
     released = threading.Event()
     monkeypatch.setattr(ThreadingHTTPServer, "released", released, raising=False)
     with serving(answer) as url:
-        monkeypatch.setattr("features.weights.FC2_URL", url)
+        monkeypatch.setattr("safe_dnn.features.weights.FC2_URL", url)
         began = time.monotonic()
         with pytest.raises(SAFEError, match=message):
             choose_extractor("vgg16-fc2")
@@ -243,9 +250,9 @@ def test_a_download_can_be_stopped_and_leaves_nothing_behind(keras_models, monke
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("features.weights.CONNECT_SECONDS", 30)
+    monkeypatch.setattr("safe_dnn.features.weights.CONNECT_SECONDS", 30)
     with serving(lambda handler: send(handler, DATA)) as url:
-        monkeypatch.setattr("features.weights.FC2_URL", url)
+        monkeypatch.setattr("safe_dnn.features.weights.FC2_URL", url)
         with pytest.raises(KeyboardInterrupt):
             choose_extractor("auto", progress=stop)
     assert names_in(keras_models) == []

@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
-from features.extractor import CONV_LAYERS
-from features.network import read_weights
-from support.errors import SAFEError
+from safe_dnn.features.extractor import CONV_LAYERS
+from safe_dnn.features.network import read_weights
+from safe_dnn.support.errors import SAFEError
 
 BLOCKS = ((2, 2), (3, 2), (4, 3), (5, 3), (5, 3))  # (channels, layers) of each block
 WIDTHS = [channels for channels, n_layers in BLOCKS for _ in range(n_layers)]

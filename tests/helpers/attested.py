@@ -5,13 +5,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.reporting.evidence.basis import write_evidence
-from rccs.clusters import RootCauseClusters, fingerprint
-from rccs.gifs import write_gifs
-from rccs.review.review import load_review
+from safe_dnn.pipeline.reporting.evidence.basis import write_evidence
+from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
+from safe_dnn.rccs.gifs import write_gifs
+from safe_dnn.rccs.review.review import load_review
+from safe_dnn.training.result import save_retraining
 from tests.helpers.small_models import FakeModel, retraining_for
 from tests.helpers.worked_on import work_on
-from training.result import save_retraining
 
 
 def retrain_again(out: Path, weights: bytes) -> None:

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
-from rccs.review.edits import undo_edit
-from rccs.review.journal import standing
-from rccs.review.notes import RccNote, SpotNote
-from rccs.review.review import load_review, load_spot_notes, set_note
+from safe_dnn.rccs.review.edits import undo_edit
+from safe_dnn.rccs.review.journal import standing
+from safe_dnn.rccs.review.notes import RccNote, SpotNote
+from safe_dnn.rccs.review.review import load_review, load_spot_notes, set_note
 from tests.helpers import visiting
 from tests.helpers.places import closed_port
 from tests.helpers.scenes import draw_scenes

@@ -8,10 +8,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from casestudies.case import Case, Kind, Subject
-from casestudies.parameters import Eye
-from casestudies.table import names_of
-from rccs.parameters import KEY
+from safe_dnn.casestudies.case import Case, Kind, Subject
+from safe_dnn.casestudies.parameters import Eye
+from safe_dnn.casestudies.table import names_of
+from safe_dnn.rccs.parameters import KEY
 
 PLAIN = Eye(
     seed=1, gaze_deg=0.0, eccentricity_deg=0.0, openness=0.9, head_yaw_deg=0.0, head_pitch_deg=0.0, distance_cm=60.0,
@@ -25,7 +25,7 @@ def an_eye(**changes) -> Eye:
 
 
 def read_subjects(path, kind: Kind) -> dict[str, Subject]:
-    """The subjects in a file that `casestudies.table.write_subjects` wrote, by image."""
+    """The subjects in a file that `safe_dnn.casestudies.table.write_subjects` wrote, by image."""
     types = typing.get_type_hints(kind.type)
     with path.open(encoding="utf-8", newline="") as file:
         return {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.arguments import build_parser
+from safe_dnn.cli.arguments import build_parser
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("lab/*.md")])

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-import FE
-from features import weights
-from features.extractor import Extractor
+from safe_dnn import FE
+from safe_dnn.features import weights
+from safe_dnn.features.extractor import Extractor
 
 
 class FakeNetwork:

@@ -5,7 +5,7 @@
 `FAKE_HELD` names a file: while it is there, no GIFs are drawn.
 `FAKE_FULL` names a file: while it is there, the disk is full.
 `FAKE_LATE` names a file: while it is there, a window that was opened is not answered with what it shall show.
-`FAKE_PICTURES` is how many thumbnails the page keeps, instead of `page.pictures.MOST_PICTURES`.
+`FAKE_PICTURES` is how many thumbnails the page keeps, instead of `safe_dnn.page.pictures.MOST_PICTURES`.
 """
 
 import errno
@@ -20,11 +20,11 @@ from pathlib import Path
 
 def main() -> int:
     sys.path.insert(0, str(Path(__file__).parents[2]))
-    import SAFE_Tool
-    from pipeline import descriptions, generation
-    from rccs import image_map
-    from rccs.gifs import write_gifs
-    from store import database
+    from safe_dnn import SAFE_Tool
+    from safe_dnn.pipeline import descriptions, generation
+    from safe_dnn.rccs import image_map
+    from safe_dnn.rccs.gifs import write_gifs
+    from safe_dnn.store import database
     from tests.helpers.fake_network import FakeNetwork
 
     network = FakeNetwork()
@@ -63,7 +63,7 @@ def main() -> int:
 
     database._commit = commit_or_not
     if late := os.environ.get("FAKE_LATE"):
-        from page.clusters.tab import ClustersTab
+        from safe_dnn.page.clusters.tab import ClustersTab
 
         load = ClustersTab._on_load
 
@@ -75,9 +75,9 @@ def main() -> int:
 
         ClustersTab._on_load = on_load
     if pictures := os.environ.get("FAKE_PICTURES"):
-        import page.pictures
+        import safe_dnn.page.pictures
 
-        page.pictures.MOST_PICTURES = int(pictures)
+        safe_dnn.page.pictures.MOST_PICTURES = int(pictures)
     code = SAFE_Tool.main(sys.argv[1:])
     if peak := os.environ.get("FAKE_PEAK"):
         # Not of `resource`: Linux counts there what the parent had when it started this process.

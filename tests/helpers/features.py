@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from FE import ImageFeatures
-from features.extractor import DIMENSIONS, Extractor
-from support.images import Skipped
+from safe_dnn.FE import ImageFeatures
+from safe_dnn.features.extractor import DIMENSIONS, Extractor
+from safe_dnn.support.images import Skipped
 
 
 def features_of(sizes, extractor="vgg16-conv", seed=0):

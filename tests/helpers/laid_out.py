@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import gradio as gr
 
-from page.jobs import Jobs, PageSettings
-from page.results import Results
+from safe_dnn.page.jobs import Jobs, PageSettings
+from safe_dnn.page.results import Results
 
 Part = TypeVar("Part")
 

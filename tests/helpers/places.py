@@ -5,9 +5,9 @@ import hashlib
 import socket
 from pathlib import Path
 
-from store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER
-from store.output_folder import LOCK_FILE, WORK_FILE
-from store.runs import present_runs
+from safe_dnn.store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER
+from safe_dnn.store.output_folder import LOCK_FILE, WORK_FILE
+from safe_dnn.store.runs import present_runs
 
 
 def closed_port() -> int:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dnn.model import Dnn
-from dnn.predictions import Pixels, labelled_images
-from rccs.clusters import RootCauseClusters, fingerprint
-from rccs.dbscan.projection import Projection
-from rccs.unsafe_set import UnsafeImage, UnsafeSet
-from training.finetuning import Epoch
-from training.result import Retraining
-from training.settings import Settings
+from safe_dnn.dnn.model import Dnn
+from safe_dnn.dnn.predictions import Pixels, labelled_images
+from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
+from safe_dnn.rccs.dbscan.projection import Projection
+from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet
+from safe_dnn.training.finetuning import Epoch
+from safe_dnn.training.result import Retraining
+from safe_dnn.training.settings import Settings
 
 SIDE = 8
 COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}

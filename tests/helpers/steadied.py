@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from rccs.clusters import RootCauseClusters
-from rccs.dbscan.outcome import NOISE, Steadiness
+from safe_dnn.rccs.clusters import RootCauseClusters
+from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness
 
 
 def steadied(clusters: RootCauseClusters, of_rccs: tuple[float, ...] = (0.94, 0.52, 0.8)) -> RootCauseClusters:

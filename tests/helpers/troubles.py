@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
-from store import database
+from safe_dnn.store import database
 
 CHANGES = ("replace", "rename", "unlink", "remove", "mkdir", "rmdir", "fsync")
 NEEDS_SPACE = ("mkdir", "fsync", "open", "copyfile")

@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.descriptions import show_present
-from rccs.clusters import RootCauseClusters, fingerprint, save_clusters
-from rccs.image_map import load_map, plane_points, save_map
-from rccs.review.edits import merge_rccs, move_images
-from rccs.review.notes import RccNote, SpotNote
-from rccs.review.review import all_edits, load_review, load_spot_notes, set_note
-from rccs.spots.conditions import Literal
-from rccs.spots.weak_spots import WeakSpot
-from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
-from reasons.comparison import Reasons, load_reasons, save_reasons
+from safe_dnn.pipeline.descriptions import show_present
+from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, save_clusters
+from safe_dnn.rccs.image_map import load_map, plane_points, save_map
+from safe_dnn.rccs.review.edits import merge_rccs, move_images
+from safe_dnn.rccs.review.notes import RccNote, SpotNote
+from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note
+from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.weak_spots import WeakSpot
+from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
+from safe_dnn.reasons.comparison import Reasons, load_reasons, save_reasons
+from safe_dnn.training.labels import replace_unsafe_set, save_labels
+from safe_dnn.training.result import retraining_of, save_retraining
 from tests.helpers.small_models import FakeModel, retraining_for
-from training.labels import replace_unsafe_set, save_labels
-from training.result import retraining_of, save_retraining
 
 DARK = WeakSpot((Literal("light", "<", 0.2),), 20, 8, 0.2, 0.6, 0.1)
 

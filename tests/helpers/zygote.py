@@ -18,17 +18,17 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 # What the commands import, and then what SAFE imports only when it is needed
 STEPS = ("comparison", "exports", "generation", "improvement", "retraining")
-COMMANDS = ("SAFE_Tool", "retrain", *(f"pipeline.{step}" for step in STEPS))
+COMMANDS = ("safe_dnn.SAFE_Tool", "safe_dnn.retrain", *(f"safe_dnn.pipeline.{step}" for step in STEPS))
 LATER = ("kneed", "scipy.sparse.csgraph", "sklearn.neighbors", "sklearn.metrics")
 WATCHED = ("replace", "rename", "unlink", "fsync", "mkdir", "rmdir")
 
 
 def child(job: dict, counter: int) -> int:
     """Run the command line; die before the operation number `kill_at`, or after some seconds."""
-    import SAFE_Tool
-    from features import batches as features_batches
-    from features.cache import FeatureCache
-    from store import database
+    from safe_dnn import SAFE_Tool
+    from safe_dnn.features import batches as features_batches
+    from safe_dnn.features.cache import FeatureCache
+    from safe_dnn.store import database
     from tests.helpers.fake_network import FakeNetwork
 
     network, count = FakeNetwork(), 0
@@ -54,9 +54,9 @@ def child(job: dict, counter: int) -> int:
         return train(*arguments)
 
     if job.get("network"):
-        import retrain
-        from pipeline import retraining
-        from training import finetuning
+        from safe_dnn import retrain
+        from safe_dnn.pipeline import retraining
+        from safe_dnn.training import finetuning
 
         retraining.retrain_apart = retrain.retrain  # this process is the one that is killed
         train, finetuning._train_epoch = finetuning._train_epoch, train_epoch
@@ -77,7 +77,7 @@ def child(job: dict, counter: int) -> int:
 
 
 def main() -> None:
-    from support.quiet import quiet_stderr
+    from safe_dnn.support.quiet import quiet_stderr
 
     for name in (*COMMANDS, *LATER):
         importlib.import_module(name)

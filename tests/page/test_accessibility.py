@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from rccs.clusters import LABELS_FILE
+from safe_dnn.rccs.clusters import LABELS_FILE
 from tests.helpers.browsing import WAIT, Served, canvas_of, field, generate, give_accuracy, opened, served_from, unfold
 
 pytestmark = pytest.mark.slow

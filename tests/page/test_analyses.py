@@ -16,10 +16,10 @@ from fastapi import FastAPI
 from starlette.datastructures import URL
 from starlette.responses import PlainTextResponse
 
-from clustering import find_root_cause_clusters
-from page.forms import remember, remembered
-from page.jobs import STOPPED, WAITING, Jobs, Turn, Where
-from page.serving.analyses import (
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.page.forms import remember, remembered
+from safe_dnn.page.jobs import STOPPED, WAITING, Jobs, Turn, Where
+from safe_dnn.page.serving.analyses import (
     BIN_FOLDER,
     TOP,
     address_of,
@@ -34,21 +34,21 @@ from page.serving.analyses import (
     restore,
     split_address,
 )
-from page.serving.entrance import Entrance
-from page.serving.guard import Guard
-from page.serving.mounts import AT_REST, AWAKE, Mounts, Resting
-from page.serving.summaries import summary_of
-from pipeline.reporting.export import REPORT_FILE
-from rccs.clusters import LABELS_FILE, RUN_FILE, RootCauseClusters, labels_text, load_clusters, save_clusters
-from rccs.unsafe_set import UNSAFE_SET_FILE
-from store.database import DATABASE_FILE, RUNS_FOLDER
-from store.output_folder import save_files, working
-from store.runs import CLUSTERS, runs_of
-from support.errors import SAFEError
-from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK, GIF_FOLDER
+from safe_dnn.page.serving.entrance import Entrance
+from safe_dnn.page.serving.guard import Guard
+from safe_dnn.page.serving.mounts import AT_REST, AWAKE, Mounts, Resting
+from safe_dnn.page.serving.summaries import summary_of
+from safe_dnn.pipeline.reporting.export import REPORT_FILE
+from safe_dnn.rccs.clusters import LABELS_FILE, RUN_FILE, RootCauseClusters, labels_text, load_clusters, save_clusters
+from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
+from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
+from safe_dnn.store.output_folder import save_files, working
+from safe_dnn.store.runs import CLUSTERS, runs_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK, GIF_FOLDER
+from safe_dnn.training.result import RETRAINING_FILE
 from tests.helpers.browsing import wait_until
 from tests.helpers.features import features_of
-from training.result import RETRAINING_FILE
 
 ODD_NAMES = ["50% dark #1?", "a&b=c;d, {x} $y 'z' \"q\"", "🚗 مركبة עין 眼", "-rf x.y"]
 
@@ -207,7 +207,7 @@ def test_what_was_deleted_is_in_the_bin_and_can_be_restored_whole(home, clusters
 
 
 def test_of_too_many_analyses_no_more_are_made_and_those_in_the_bin_count(home, monkeypatch):
-    monkeypatch.setattr("page.serving.analyses.MOST_ANALYSES", 3)
+    monkeypatch.setattr("safe_dnn.page.serving.analyses.MOST_ANALYSES", 3)
     names = [make(home, "") for _ in range(3)]
     gone = delete(home, names[0])
     for more in (lambda: make(home, "x"), lambda: duplicate(home, names[1])):
@@ -320,7 +320,7 @@ def test_a_page_looks_for_work_less_often_while_no_window_sends_an_event(monkeyp
         queue = SimpleNamespace()
         page = Resting(lambda *_: asyncio.sleep(0), queue)
         for seconds in waits:
-            monkeypatch.setattr("page.serving.mounts.QUIET", seconds)
+            monkeypatch.setattr("safe_dnn.page.serving.mounts.QUIET", seconds)
             await page({"path": path}, None, None)
         await asyncio.sleep(0.01)
         return queue.sleep_when_free

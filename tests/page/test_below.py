@@ -17,9 +17,9 @@ from playwright.sync_api import expect
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse
 
-from page.serving.below import Below, checked_path
-from page.serving.connections import Outside, check_certificate
-from support.errors import SAFEError
+from safe_dnn.page.serving.below import Below, checked_path
+from safe_dnn.page.serving.connections import Outside, check_certificate
+from safe_dnn.support.errors import SAFEError
 from tests.helpers.browsing import WAIT, draw, field, unfold
 from tests.helpers.documents import ROOT
 from tests.helpers.places import closed_port

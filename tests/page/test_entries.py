@@ -10,17 +10,17 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from page.app import serve
-from page.jobs import Job
-from page.serving.connections import listen
-from page.serving.door import Page
-from page.serving.entrance import Entrance
-from rccs.clusters import fingerprint, load_clusters
-from store.database import changing, reading
-from store.entries import LONGEST_ENGINEER, append, entries
-from support.defects import LOG_FILE, VISITOR_MESSAGE
-from support.errors import SAFEError
-from support.files import cache_folder
+from safe_dnn.page.app import serve
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.serving.connections import listen
+from safe_dnn.page.serving.door import Page
+from safe_dnn.page.serving.entrance import Entrance
+from safe_dnn.rccs.clusters import fingerprint, load_clusters
+from safe_dnn.store.database import changing, reading
+from safe_dnn.store.entries import LONGEST_ENGINEER, append, entries
+from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import cache_folder
 from tests.helpers.places import closed_port
 from tests.helpers.scenes import draw_scenes
 from tests.helpers.visiting import Visitor, served

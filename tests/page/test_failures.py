@@ -10,25 +10,25 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from dnn.failures import collect_failures
-from page.failures.collected import failures_of, model_of
-from page.failures.tab import KINDS, NEEDED, FailuresTab
-from page.failures.view import images_of
-from page.forms import remember
-from page.jobs import Job
-from page.results import Results
-from page.retraining.tab import RetrainingTab
-from page.steps import Steps
-from page.unsafe.tab import TAB, UnsafeTab
-from pipeline.generation import ClusteringSettings, generate_clusters
-from pipeline.moved import take_new_place
-from pipeline.reporting.history import list_runs, restore_run
-from rccs.answers import MISSED, NO_OBJECT, NOTHING
-from rccs.clusters import fingerprint, save_clusters
-from store.places import absolute
-from store.runs import present_runs
-from support.errors import SAFEError
-from support.run_folder import ACCURACY_FILE, FAILURES
+from safe_dnn.dnn.failures import collect_failures
+from safe_dnn.page.failures.collected import failures_of, model_of
+from safe_dnn.page.failures.tab import KINDS, NEEDED, FailuresTab
+from safe_dnn.page.failures.view import images_of
+from safe_dnn.page.forms import remember
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.results import Results
+from safe_dnn.page.retraining.tab import RetrainingTab
+from safe_dnn.page.steps import Steps
+from safe_dnn.page.unsafe.tab import TAB, UnsafeTab
+from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+from safe_dnn.pipeline.moved import take_new_place
+from safe_dnn.pipeline.reporting.history import list_runs, restore_run
+from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING
+from safe_dnn.rccs.clusters import fingerprint, save_clusters
+from safe_dnn.store.places import absolute
+from safe_dnn.store.runs import present_runs
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case, record_light
 from tests.helpers.browsing import Served, field, give_accuracy, opened, served_from, unfold, unfold_in_sight
 from tests.helpers.detected import draw_detected

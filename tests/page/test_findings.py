@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from page.clusters.cards import card
-from pipeline.reporting.markup import filled
-from rccs.profiles import Finding, Profile
+from safe_dnn.page.clusters.cards import card
+from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.rccs.profiles import Finding, Profile
 
 DARK = Finding(
     0, "brightness", "number", 40, 0.1, 0.3, 0.2, 0.1, 0.3, "dark", 1.0, 0.2, 0.9, 1.0,

@@ -7,28 +7,28 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from clustering import find_root_cause_clusters
-from page.clusters.cards import words_of
-from page.clusters.form import PATHS, ClustersForm
-from page.forms import LONGEST, remember, remembered, renewed
-from page.job_view import JobView
-from page.jobs import NOWHERE, Job, Jobs, _Stopped
-from page.retraining import tab as retraining_tab
-from page.steps import Steps
-from page.unsafe.tab import UnsafeTab
-from pipeline.reporting.report import write_report
-from rccs.clusters import fingerprint, save_clusters
-from rccs.profiles import Finding, Profile
-from rccs.review.notes import RccNote
-from rccs.review.review import set_note
-from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
-from store.runs import CLUSTERS, open_clusters, runs_of
-from support.errors import SAFEError
-from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_MARK
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.page.clusters.cards import words_of
+from safe_dnn.page.clusters.form import PATHS, ClustersForm
+from safe_dnn.page.forms import LONGEST, remember, remembered, renewed
+from safe_dnn.page.job_view import JobView
+from safe_dnn.page.jobs import NOWHERE, Job, Jobs, _Stopped
+from safe_dnn.page.retraining import tab as retraining_tab
+from safe_dnn.page.steps import Steps
+from safe_dnn.page.unsafe.tab import UnsafeTab
+from safe_dnn.pipeline.reporting.report import write_report
+from safe_dnn.rccs.clusters import fingerprint, save_clusters
+from safe_dnn.rccs.profiles import Finding, Profile
+from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.review import set_note
+from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
+from safe_dnn.store.runs import CLUSTERS, open_clusters, runs_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_MARK
+from safe_dnn.training.finetuning import Epoch
 from tests.helpers.browsing import wait_until
 from tests.helpers.features import features_of
 from tests.helpers.laid_out import laid_out, settings_of
-from training.finetuning import Epoch
 
 
 def test_what_is_too_long_or_was_never_typed_is_not_kept(tmp_path):
@@ -122,7 +122,7 @@ def test_what_is_done_leads_to_the_next_step_and_labels_are_once_none_lacks_one(
     assert steps.now() == {"done": ["failures", "clusters"], "next": "clusters", "text": "Next: judge the reasons"}
     set_note(out, RccNote(0, verdict="unclear"))
     other, run = "1" * 16, fingerprint(clusters)
-    monkeypatch.setattr("page.steps.load_failures", lambda out: SimpleNamespace(classes=("sea",)))
+    monkeypatch.setattr("safe_dnn.page.steps.load_failures", lambda out: SimpleNamespace(classes=("sea",)))
     sets = ((other, "a", "", "unsafe"), (run, "a", "", "labels"), (run, "a", "sea", "retraining"))
     for of, image, label, after in (*sets, (run, "sea/a", "", "retraining")):  # the last in the folder of its class
         images = (UnsafeImage(image, 0, 0.5, True, label),)
@@ -144,7 +144,7 @@ class Widget:
 
 @pytest.fixture
 def view(monkeypatch):
-    monkeypatch.setattr("page.job_view.gr.State", lambda value: None)
+    monkeypatch.setattr("safe_dnn.page.job_view.gr.State", lambda value: None)
     status, button, cancel, result = (Widget() for _ in range(4))
     settings = SimpleNamespace(jobs=Jobs(), where=NOWHERE)
     return JobView(settings, "retraining", status, button, cancel, lambda: "", result), status, settings.jobs

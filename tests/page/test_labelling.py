@@ -9,17 +9,17 @@ import gradio as gr
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from page.jobs import AWAY, take_labels
-from page.labels.tab import EACH, SIDE, LabelsTab, class_examples
-from page.pictures import data_uri
-from pipeline.descriptions import show_unsafe_set
-from rccs.clusters import fingerprint, save_clusters
-from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from safe_dnn.page.jobs import AWAY, take_labels
+from safe_dnn.page.labels.tab import EACH, SIDE, LabelsTab, class_examples
+from safe_dnn.page.pictures import data_uri
+from safe_dnn.pipeline.descriptions import show_unsafe_set
+from safe_dnn.rccs.clusters import fingerprint, save_clusters
+from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from safe_dnn.training.labels import save_labels, take_typed_labels, write_labels
 from tests.helpers.browsing import Served, draw, field, generate, opened, select_nine, served_from, wait_until
 from tests.helpers.laid_out import laid_out, settings_of
 from tests.helpers.places import rows_in
 from tests.page.test_accessibility import serious
-from training.labels import save_labels, take_typed_labels, write_labels
 
 CLASSES = [f"sign_{i:02d}" for i in range(43)]
 

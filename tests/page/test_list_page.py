@@ -11,12 +11,12 @@ import pytest
 from markupsafe import escape
 from playwright.sync_api import Browser, expect
 
-from page.serving.analyses import BIN_FOLDER, address_of, make, names_in
-from rccs.clusters import CLUSTERS_FILE
-from rccs.gifs import GIF_FOLDER
-from rccs.review.review import load_review
-from store.database import DATABASE_FILE
-from store.runs import CLUSTERS, present_runs
+from safe_dnn.page.serving.analyses import BIN_FOLDER, address_of, make, names_in
+from safe_dnn.rccs.clusters import CLUSTERS_FILE
+from safe_dnn.rccs.gifs import GIF_FOLDER
+from safe_dnn.rccs.review.review import load_review
+from safe_dnn.store.database import DATABASE_FILE
+from safe_dnn.store.runs import CLUSTERS, present_runs
 from tests.helpers import browsing
 from tests.helpers.browsing import Served, field, served_from, wait_until
 from tests.helpers.visiting import SECONDS, Visitor

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from page.assets import asset
-from page.jobs import Job, Jobs
-from rccs.clusters import CLUSTERS_FILE, LABELS_FILE
-from store.runs import CLUSTERS, add_run, present_runs
+from safe_dnn.page.assets import asset
+from safe_dnn.page.jobs import Job, Jobs
+from safe_dnn.rccs.clusters import CLUSTERS_FILE, LABELS_FILE
+from safe_dnn.store.runs import CLUSTERS, add_run, present_runs
 from tests.helpers.browsing import WAIT, Served, draw, field, generate, opened, served_from, unfold, wait_until
 from tests.helpers.scenes import draw_scene
 

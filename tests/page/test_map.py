@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from page.assets import asset, script
-from page.clusters.images import MAP_SCRIPTS, ImagesView
-from page.texts import as_text
-from rccs import image_map
-from rccs.clusters import save_clusters
-from rccs.image_map import COLOURS, STEPS, colour_apart, map_filters, packed, plane_points
-from support.errors import SAFEError
+from safe_dnn.page.assets import asset, script
+from safe_dnn.page.clusters.images import MAP_SCRIPTS, ImagesView
+from safe_dnn.page.texts import as_text
+from safe_dnn.rccs import image_map
+from safe_dnn.rccs.clusters import save_clusters
+from safe_dnn.rccs.image_map import COLOURS, STEPS, colour_apart, map_filters, packed, plane_points
+from safe_dnn.support.errors import SAFEError
 from tests.helpers.laid_out import settings_of
 
 N = 20_000

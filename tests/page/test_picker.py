@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from page import folders
-from page.folders import Listing, folder_at, list_folder
+from safe_dnn.page import folders
+from safe_dnn.page.folders import Listing, folder_at, list_folder
 from tests.helpers.browsing import Served, field, opened, served_from
 from tests.helpers.powers import bound_by_permissions
 from tests.page.test_accessibility import serious

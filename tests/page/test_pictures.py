@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from page.clusters.runs import _export_folder
-from page.pictures import oldest, picture_file, thumbnails
+from safe_dnn.page.clusters.runs import _export_folder
+from safe_dnn.page.pictures import oldest, picture_file, thumbnails
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_the_last_exports_and_the_pictures_shown_last_are_kept(tmp_path, monkeyp
 
 
 def test_no_more_pictures_are_kept_than_the_bound(image, monkeypatch):
-    monkeypatch.setattr("page.pictures.MOST_PICTURES", 5)
+    monkeypatch.setattr("safe_dnn.page.pictures.MOST_PICTURES", 5)
     Image.new("RGB", (2, 2), "red").save(image)
     for time in range(10_000):
         os.utime(image, ns=(0, time))

@@ -6,8 +6,8 @@ import io
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from page.assets import asset, script
-from rccs.gifs import MOST_FRAMES, _drawn
+from safe_dnn.page.assets import asset, script
+from safe_dnn.rccs.gifs import MOST_FRAMES, _drawn
 from tests.page.test_map import ALONE
 
 

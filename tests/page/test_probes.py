@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from dnn.failures import find_failures
-from pipeline.comparison import explain_failures
-from pipeline.generation import ClusteringSettings, generate_clusters
-from pipeline.reporting.report import report_html
-from SAFE_Tool import main
+from safe_dnn.dnn.failures import find_failures
+from safe_dnn.pipeline.comparison import explain_failures
+from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+from safe_dnn.pipeline.reporting.report import report_html
+from safe_dnn.SAFE_Tool import main
 from tests.helpers.browsing import WAIT, opened, served_from, unfold
 from tests.helpers.small_models import COLOURS, SIDE, saved
 from tests.page.test_accessibility import serious

@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from pipeline.run_record import given_parameters, groups_of
-from rccs.clusters import load_clusters, run_record, save_clusters
-from rccs.review.notes import RccNote, SpotNote
-from rccs.review.review import load_review, notes_of_run, set_note
-from rccs.spots.conditions import Literal
-from rccs.spots.weak_spots import WeakSpot
-from reasons.comparison import load_reasons, save_reasons
-from store.runs import CLUSTERS, COMPARISON, present_runs
+from safe_dnn.pipeline.run_record import given_parameters, groups_of
+from safe_dnn.rccs.clusters import load_clusters, run_record, save_clusters
+from safe_dnn.rccs.review.notes import RccNote, SpotNote
+from safe_dnn.rccs.review.review import load_review, notes_of_run, set_note
+from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.weak_spots import WeakSpot
+from safe_dnn.reasons.comparison import load_reasons, save_reasons
+from safe_dnn.store.runs import CLUSTERS, COMPARISON, present_runs
 from tests.helpers.answered import AnsweredCase, draw_case, draw_people, record_light
 from tests.helpers.browsing import Served, canvas_of, field, forget, generate, opened, served_from, unfold, wait_until
 from tests.page.test_accessibility import serious

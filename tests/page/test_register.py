@@ -5,10 +5,10 @@ import base64
 import pytest
 from playwright.sync_api import expect
 
-from page.report.register import lay_out_register, lay_out_scope
-from rccs.clusters import save_clusters
-from rccs.review.notes import RccNote, Scope
-from rccs.review.review import load_review, load_scope, set_note
+from safe_dnn.page.report.register import lay_out_register, lay_out_scope
+from safe_dnn.rccs.clusters import save_clusters
+from safe_dnn.rccs.review.notes import RccNote, Scope
+from safe_dnn.rccs.review.review import load_review, load_scope, set_note
 from tests.helpers.browsing import generate, opened, served_from, wait_until
 from tests.helpers.laid_out import laid_out, settings_of
 

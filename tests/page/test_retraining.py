@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from dnn.predictions import labelled_images
-from page.retraining.plots import MOST_BARS, class_bars, shares_right
-from page.retraining.tab import RetrainingTab
-from rccs.unsafe_set import UNSAFE_SET_FILE
+from safe_dnn.dnn.predictions import labelled_images
+from safe_dnn.page.retraining.plots import MOST_BARS, class_bars, shares_right
+from safe_dnn.page.retraining.tab import RetrainingTab
+from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
+from safe_dnn.training.certainty import Counts, certainties
+from safe_dnn.training.compared import compare_answers
+from safe_dnn.training.comparison import Share
+from safe_dnn.training.earlier import kept_copy
+from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE
 from tests.helpers.browsing import WAIT, Served, field, opened, unfold_in_sight
 from tests.helpers.laid_out import laid_out, settings_of
 from tests.helpers.places import rows_in
 from tests.helpers.scenes import draw_scene
 from tests.helpers.small_models import draw_set
-from training.certainty import Counts, certainties
-from training.compared import compare_answers
-from training.comparison import Share
-from training.earlier import kept_copy
-from training.result import MODEL_FILE, RETRAINING_FILE
 
 CLASSES = ("night", "snow", "wood")
 

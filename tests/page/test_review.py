@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from rccs.clusters import LABELS_FILE
-from rccs.review.notes import RccNote
-from rccs.review.review import load_review
+from safe_dnn.rccs.clusters import LABELS_FILE
+from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.review import load_review
 from tests.helpers.browsing import (
     TOOL,
     WAIT,

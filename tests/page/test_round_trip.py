@@ -8,18 +8,18 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from pipeline.reporting.evidence.statement import EVIDENCE_FILE
-from pipeline.reporting.export import REPORT_FILE
-from pipeline.reporting.safety_case import GSN_JSON_FILE, SAFETY_CASE_FOLDER
-from rccs.review.review import all_edits, load_review
-from SAFE_Tool import main
-from store.database import reading
-from store.entries import last_entry
+from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE
+from safe_dnn.pipeline.reporting.export import REPORT_FILE
+from safe_dnn.pipeline.reporting.safety_case import GSN_JSON_FILE, SAFETY_CASE_FOLDER
+from safe_dnn.rccs.review.review import all_edits, load_review
+from safe_dnn.SAFE_Tool import main
+from safe_dnn.store.database import reading
+from safe_dnn.store.entries import last_entry
+from safe_dnn.training.result import MODEL_FILE
 from tests.helpers.answered import draw_case
 from tests.helpers.browsing import WAIT, field, opened_twice, select_nine, served_from, wait_until
 from tests.page.test_failures import collect
 from tests.page.test_retraining import Given, label_all
-from training.result import MODEL_FILE
 
 BOB = "<b>Bob</b>"
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from page.assets import script
-from pipeline.reporting.markup import filled
-from rccs.clusters import load_clusters, save_clusters
-from rccs.confidence import confidence_text, place_text
-from rccs.review.notes import REGISTER, RccNote
-from rccs.review.review import load_review, set_note
+from safe_dnn.page.assets import script
+from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.rccs.clusters import load_clusters, save_clusters
+from safe_dnn.rccs.confidence import confidence_text, place_text
+from safe_dnn.rccs.review.notes import REGISTER, RccNote
+from safe_dnn.rccs.review.review import load_review, set_note
 from tests.helpers.browsing import Served, canvas_of, field, forget, generate, opened, served_from, wait_until
 from tests.helpers.steadied import steadied
 from tests.page.test_accessibility import serious

@@ -19,27 +19,27 @@ import numpy as np
 import pytest
 from starlette.responses import PlainTextResponse
 
-from page.app import serve
-from page.clusters.images import MOST_AT_ONCE
-from page.clusters.runs import refreshed
-from page.picker import FIELDS
-from page.pictures import picture
-from page.results import Results, check_within
-from page.serving.analyses import delete, make, names_in
-from page.serving.connections import MOST_CONNECTIONS
-from page.serving.guard import DELAY, LONGEST_LINE, MAX_BODY, Guard
-from pipeline.reporting.evidence.statement import EVIDENCE_FILE
-from pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
-from rccs.clusters import LABELS_FILE, labels_text, load_clusters, save_clusters
-from store.output_folder import save_files
-from support.defects import LOG_FILE, VISITOR_MESSAGE
-from support.errors import SAFEError
-from support.files import cache_folder
+from safe_dnn.page.app import serve
+from safe_dnn.page.clusters.images import MOST_AT_ONCE
+from safe_dnn.page.clusters.runs import refreshed
+from safe_dnn.page.picker import FIELDS
+from safe_dnn.page.pictures import picture
+from safe_dnn.page.results import Results, check_within
+from safe_dnn.page.serving.analyses import delete, make, names_in
+from safe_dnn.page.serving.connections import MOST_CONNECTIONS
+from safe_dnn.page.serving.guard import DELAY, LONGEST_LINE, MAX_BODY, Guard
+from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE
+from safe_dnn.pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
+from safe_dnn.rccs.clusters import LABELS_FILE, labels_text, load_clusters, save_clusters
+from safe_dnn.store.output_folder import save_files
+from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import cache_folder
 from tests.helpers.laid_out import settings_of
 from tests.helpers.scenes import draw_scenes
 from tests.helpers.visiting import JSON, SECONDS, Visitor, served
 
-PAGE = Path(__file__).parents[2] / "page"
+PAGE = Path(__file__).parents[2] / "safe_dnn" / "page"
 SECRET = "not-for-visitors"
 FOUR_EACH = dict.fromkeys(("night", "snow", "wood"), 4)
 CLOSING = {"connection": "close"}  # the server closes it too, after an error, and a next request would be lost
@@ -615,7 +615,7 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         await real(0.01)
 
     real = asyncio.sleep
-    monkeypatch.setattr("page.serving.guard.asyncio.sleep", sleep)
+    monkeypatch.setattr("safe_dnn.page.serving.guard.asyncio.sleep", sleep)
     return waited
 
 

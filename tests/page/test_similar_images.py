@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from page.clusters.similar_images import SimilarImages
-from pipeline.generation import ClusteringSettings, generate_clusters
-from rccs.clusters import fingerprint
-from store.runs import COMPARISON, present_runs
+from safe_dnn.page.clusters.similar_images import SimilarImages
+from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+from safe_dnn.rccs.clusters import fingerprint
+from safe_dnn.store.runs import COMPARISON, present_runs
 from tests.helpers.answered import AnsweredCase, draw_case
 from tests.helpers.browsing import Served, field, generate, give_accuracy, opened, served_from, wait_until
 from tests.helpers.laid_out import settings_of

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
-from page.clusters.form import requested_extractor, requested_precision
-from rccs.clusters import LABELS_FILE, run_record
-from rccs.unsafe_set import FILENAMES_FILE
+from safe_dnn.page.clusters.form import requested_extractor, requested_precision
+from safe_dnn.rccs.clusters import LABELS_FILE, run_record
+from safe_dnn.rccs.unsafe_set import FILENAMES_FILE
 from tests.helpers.browsing import (
     MARKUP,
     TOOL,
@@ -170,7 +170,7 @@ def test_the_form_keeps_the_extractor_and_the_precision_of_a_run(clusters, monke
     assert requested_extractor(dataclasses.replace(run, notice="Using vgg16-conv instead of vgg16.")) == "auto"
     vgg16 = run.projection._replace(extractor="vgg16")
     assert requested_extractor(dataclasses.replace(run, projection=vgg16)) == "auto"
-    monkeypatch.setattr("features.weights._processor_flags", lambda: {"amx_bf16"})
+    monkeypatch.setattr("safe_dnn.features.weights._processor_flags", lambda: {"amx_bf16"})
     assert requested_precision(run) == "float32"
 
 

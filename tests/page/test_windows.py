@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
 
-from page.forms import remember
-from pipeline.reporting.history import list_runs
-from pipeline.reporting.report import write_report
-from rccs.clusters import load_clusters
-from rccs.review.review import load_review
-from rccs.unsafe_set import load_unsafe_set
+from safe_dnn.page.forms import remember
+from safe_dnn.pipeline.reporting.history import list_runs
+from safe_dnn.pipeline.reporting.report import write_report
+from safe_dnn.rccs.clusters import load_clusters
+from safe_dnn.rccs.review.review import load_review
+from safe_dnn.rccs.unsafe_set import load_unsafe_set
+from safe_dnn.training.result import MODEL_FILE
 from tests.helpers.browsing import (
     WAIT,
     Served,
@@ -31,7 +32,6 @@ from tests.helpers.browsing import (
 )
 from tests.helpers.small_models import colour_model, draw_set, saved
 from tests.helpers.visiting import Visitor
-from training.result import MODEL_FILE
 
 pytestmark = pytest.mark.slow
 

@@ -6,27 +6,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dnn.failures import collect_failures
-from features.attributes import ATTRIBUTES
-from page.results import Results
-from pipeline.comparison import explain_failures
-from pipeline.descriptions import known_parameters, refresh_rccs, show_present
-from pipeline.generation import ClusteringSettings, generate_clusters
-from pipeline.reporting.history import list_runs, restore_run
-from pipeline.run_record import given_parameters, notes_of
-from rccs.clusters import LABELS_FILE, load_clusters, run_record, save_clusters
-from rccs.gifs import spot_gif_path
-from rccs.profiles import load_profiles
-from rccs.review.edits import merge_rccs
-from rccs.review.review import load_review
-from rccs.search import matching_images
-from rccs.spots.rates import RATES_FILE, by_excess
-from rccs.spots.weak_spots import WEAK_SPOTS_FILE
-from reasons.comparison import load_reasons
-from reasons.counted_images import TESTED_FILE
-from store.runs import COMPARISON, runs_of
-from support.errors import SAFEError
-from support.run_folder import FAILURES
+from safe_dnn.dnn.failures import collect_failures
+from safe_dnn.features.attributes import ATTRIBUTES
+from safe_dnn.page.results import Results
+from safe_dnn.pipeline.comparison import explain_failures
+from safe_dnn.pipeline.descriptions import known_parameters, refresh_rccs, show_present
+from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+from safe_dnn.pipeline.reporting.history import list_runs, restore_run
+from safe_dnn.pipeline.run_record import given_parameters, notes_of
+from safe_dnn.rccs.clusters import LABELS_FILE, load_clusters, run_record, save_clusters
+from safe_dnn.rccs.gifs import spot_gif_path
+from safe_dnn.rccs.profiles import load_profiles
+from safe_dnn.rccs.review.edits import merge_rccs
+from safe_dnn.rccs.review.review import load_review
+from safe_dnn.rccs.search import matching_images
+from safe_dnn.rccs.spots.rates import RATES_FILE, by_excess
+from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
+from safe_dnn.reasons.comparison import load_reasons
+from safe_dnn.reasons.counted_images import TESTED_FILE
+from safe_dnn.store.runs import COMPARISON, runs_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.run_folder import FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case, record_light
 from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.places import rows_in

@@ -8,25 +8,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.confirmation import CHOSEN_BY, NOT_GROUPED, check_requirements, confirm
-from pipeline.descriptions import mend
-from pipeline.exports import export_results
-from pipeline.generation import ClusteringSettings, generate_clusters
-from pipeline.reporting.report import report_html
-from rccs.clusters import fingerprint, load_clusters
-from rccs.review.edits import merge_rccs
-from rccs.spots.rates import RATES_FILE
-from rccs.spots.weak_spots import WEAK_SPOTS_FILE
-from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
-from reasons.confirmation import CONFIRMATION_FILE, CONFIRMED
-from reasons.counted_images import FRESH_FILE, TESTED_FILE
-from SAFE_Tool import main
-from store.runs import CONFIRMATION, runs_of
-from support.errors import SAFEError
-from support.text import range_text, rate_text
+from safe_dnn.pipeline.confirmation import CHOSEN_BY, NOT_GROUPED, check_requirements, confirm
+from safe_dnn.pipeline.descriptions import mend
+from safe_dnn.pipeline.exports import export_results
+from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+from safe_dnn.pipeline.reporting.report import report_html
+from safe_dnn.rccs.clusters import fingerprint, load_clusters
+from safe_dnn.rccs.review.edits import merge_rccs
+from safe_dnn.rccs.spots.rates import RATES_FILE
+from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
+from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
+from safe_dnn.reasons.confirmation import CONFIRMATION_FILE, CONFIRMED
+from safe_dnn.reasons.counted_images import FRESH_FILE, TESTED_FILE
+from safe_dnn.SAFE_Tool import main
+from safe_dnn.store.runs import CONFIRMATION, runs_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import range_text, rate_text
+from safe_dnn.training.closure import CLOSURE_FILE
 from tests.helpers.answered import AnsweredCase, draw_case
 from tests.helpers.places import rows_in
-from training.closure import CLOSURE_FILE
 
 
 @pytest.fixture

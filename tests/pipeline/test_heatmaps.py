@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dnn.failures import find_failures
-from dnn.tested import read_predictions
-from page.clusters.asked import ImageLooks, LooksView
-from page.results import Results
-from pipeline.answers import with_answers
-from pipeline.asking import asking, model_at_hand
-from pipeline.heatmaps import HEATMAPS_FILE, HEATMAPS_FOLDER, look, look_at
-from pipeline.probing import probe_reasons
-from pipeline.reporting.heatmaps import WORDS, heatmap_html
-from rccs.clusters import save_clusters
-from store.runs import HEATMAP, runs_of
-from support.errors import SAFEError
-from support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
+from safe_dnn.dnn.failures import find_failures
+from safe_dnn.dnn.tested import read_predictions
+from safe_dnn.page.clusters.asked import ImageLooks, LooksView
+from safe_dnn.page.results import Results
+from safe_dnn.pipeline.answers import with_answers
+from safe_dnn.pipeline.asking import asking, model_at_hand
+from safe_dnn.pipeline.heatmaps import HEATMAPS_FILE, HEATMAPS_FOLDER, look, look_at
+from safe_dnn.pipeline.probing import probe_reasons
+from safe_dnn.pipeline.reporting.heatmaps import WORDS, heatmap_html
+from safe_dnn.rccs.clusters import save_clusters
+from safe_dnn.store.runs import HEATMAP, runs_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
 from tests.helpers.laid_out import settings_of
 from tests.helpers.small_models import NAMES, SIDE, clusters_of, colour_model, draw_set, saved
 
@@ -106,7 +106,9 @@ def test_what_is_missing_is_said(out):
 def test_a_single_image_is_looked_at_and_kept_until_the_model_changes(out, monkeypatch):
     settings = settings_of(out)
     shown, looks, asked = settings.results.shown(), ImageLooks(settings), []
-    monkeypatch.setattr("page.clusters.asked.look_at", lambda *args, **more: asked.append(1) or look_at(*args, **more))
+    monkeypatch.setattr(
+        "safe_dnn.page.clusters.asked.look_at", lambda *args, **more: asked.append(1) or look_at(*args, **more)
+    )
     first = looks.ask([shown.run, 0, 1])
     assert first["picture"].startswith("data:image/jpeg")
     assert "orange against it" in first["says"]

@@ -4,15 +4,15 @@ import shutil
 
 import pytest
 
-import SAFE_Tool
-from pipeline.improvement import select_images
-from rccs.clusters import load_clusters, rccs_of
-from rccs.review.notes import RccNote
-from rccs.review.review import set_note
-from rccs.unsafe_set import FILENAMES_FILE, load_unsafe_set
-from selection import SelectionSettings
-from support.errors import SAFEError
-from support.run_folder import PREDICTIONS_FILE
+from safe_dnn import SAFE_Tool
+from safe_dnn.pipeline.improvement import select_images
+from safe_dnn.rccs.clusters import load_clusters, rccs_of
+from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.review import set_note
+from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, load_unsafe_set
+from safe_dnn.selection import SelectionSettings
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.run_folder import PREDICTIONS_FILE
 
 
 def test_the_accuracy_is_that_of_the_predictions_the_clusters_were_found_with(generated):

@@ -5,14 +5,14 @@ import shutil
 
 import pytest
 
-from features.attributes import measured_images
-from pipeline.moved import take_new_place
-from rccs.clusters import fingerprint, load_clusters, save_clusters
-from rccs.review.notes import RccNote
-from rccs.review.review import load_review, set_note
-from rccs.unsafe_set import load_unsafe_set, save_unsafe_set
-from selection import SelectionSettings, select_unsafe_set
-from support.errors import SAFEError
+from safe_dnn.features.attributes import measured_images
+from safe_dnn.pipeline.moved import take_new_place
+from safe_dnn.rccs.clusters import fingerprint, load_clusters, save_clusters
+from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.review import load_review, set_note
+from safe_dnn.rccs.unsafe_set import load_unsafe_set, save_unsafe_set
+from safe_dnn.selection import SelectionSettings, select_unsafe_set
+from safe_dnn.support.errors import SAFEError
 
 
 @pytest.fixture

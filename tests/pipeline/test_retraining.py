@@ -6,17 +6,17 @@ import time
 
 import pytest
 
-from pipeline.retraining import retrain_apart
-from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
-from store.database import reading
-from store.entries import last_entry, speaking
-from store.runs import RETRAINING, runs_of
-from support.errors import SAFEError
+from safe_dnn.pipeline.retraining import retrain_apart
+from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
+from safe_dnn.store.database import reading
+from safe_dnn.store.entries import last_entry, speaking
+from safe_dnn.store.runs import RETRAINING, runs_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.training.labels import Labelling
+from safe_dnn.training.result import MODEL_FILE, load_retraining
+from safe_dnn.training.settings import Wishes
 from tests.dnn.test_model_process import children, trackers, until
 from tests.helpers.hostile_models import endless_rnn, vast_rows
-from training.labels import Labelling
-from training.result import MODEL_FILE, load_retraining
-from training.settings import Wishes
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_in_processes")]
 
@@ -83,7 +83,7 @@ def test_a_model_that_hangs_takes_all_memory_or_crashes_is_a_sentence_and_change
 
     with pytest.raises(SAFEError, match=r"model\.keras, which has crashed, or needed too much memory \(SIGSEGV\)"):
         run(on_epoch=crash)
-    monkeypatch.setattr("dnn.model_process.MOST_MEMORY", 3 * 2**30)
+    monkeypatch.setattr("safe_dnn.dnn.model_process.MOST_MEMORY", 3 * 2**30)
     with pytest.raises(SAFEError, match=r"^Expected a model that can be run\. Received: [^\n]+vast\.keras, which"):
         run(vast_rows(tmp_path / "vast.keras"))
     assert not runs_of(tmp_path / "out", RETRAINING)

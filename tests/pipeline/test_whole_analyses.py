@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.descriptions import mend, refresh_rccs, show_present
-from pipeline.exports import export_results
-from pipeline.reporting.history import list_runs, prune_runs
-from pipeline.reporting.report import write_report
-from rccs.clusters import load_clusters, save_clusters
-from rccs.review.edits import merge_rccs, move_images, new_rcc, redo_edit, undo_edit
-from rccs.review.notes import RccNote, SpotNote
-from rccs.review.review import load_review, set_note
-from rccs.unsafe_set import UNSAFE_SET_FILE
+from safe_dnn.pipeline.descriptions import mend, refresh_rccs, show_present
+from safe_dnn.pipeline.exports import export_results
+from safe_dnn.pipeline.reporting.history import list_runs, prune_runs
+from safe_dnn.pipeline.reporting.report import write_report
+from safe_dnn.rccs.clusters import load_clusters, save_clusters
+from safe_dnn.rccs.review.edits import merge_rccs, move_images, new_rcc, redo_edit, undo_edit
+from safe_dnn.rccs.review.notes import RccNote, SpotNote
+from safe_dnn.rccs.review.review import load_review, set_note
+from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
+from safe_dnn.training.labels import load_kept_labels, take_typed_labels
 from tests.helpers.places import runs_as_they_are
 from tests.helpers.worked_on import DARK, known_of, work_on
-from training.labels import load_kept_labels, take_typed_labels
 
 
 def test_in_a_run_nothing_changes_whatever_is_said_and_done(clusters, tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rccs.answers import CONFIDENCE, ERROR, NOTHING, Answers, commonest_confusion
+from safe_dnn.rccs.answers import CONFIDENCE, ERROR, NOTHING, Answers, commonest_confusion
 
 
 def answers(*pairs: tuple[str, str], score: float = np.nan, kind: str = CONFIDENCE) -> Answers:

@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 
-from clustering import find_root_cause_clusters
-from rccs.clusters import RUN_FILE, load_clusters, rcc_reach, save_clusters
-from support.version import VERSION
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.rccs.clusters import RUN_FILE, load_clusters, rcc_reach, save_clusters
+from safe_dnn.support.version import VERSION
 from tests.helpers.features import features_of
 from tests.helpers.places import in_run
 

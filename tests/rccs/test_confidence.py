@@ -3,10 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pipeline.summaries import cluster_summary
-from rccs.answers import CONFIDENCE, Answers
-from rccs.clusters import save_clusters
-from rccs.confidence import (
+from safe_dnn.pipeline.summaries import cluster_summary
+from safe_dnn.rccs.answers import CONFIDENCE, Answers
+from safe_dnn.rccs.clusters import save_clusters
+from safe_dnn.rccs.confidence import (
     Place,
     confidence,
     confidence_means,
@@ -23,10 +23,10 @@ from rccs.confidence import (
     place_text,
     why_unknown,
 )
-from rccs.dbscan.outcome import NOISE, STEADY
-from rccs.dbscan.resamples import FEWEST_IMAGES, MOST_IMAGES
-from rccs.review.edits import merge_rccs, undo_edit
-from rccs.review.review import load_review
+from safe_dnn.rccs.dbscan.outcome import NOISE, STEADY
+from safe_dnn.rccs.dbscan.resamples import FEWEST_IMAGES, MOST_IMAGES
+from safe_dnn.rccs.review.edits import merge_rccs, undo_edit
+from safe_dnn.rccs.review.review import load_review
 from tests.helpers.steadied import steadied, without_steady_groups
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from rccs.clusters import sample
-from rccs.dbscan.outcome import NOISE
-from rccs.gifs import GIF_FOLDER, MOST_FRAMES, gif_path, write_gifs
-from rccs.nearness import representative
+from safe_dnn.rccs.clusters import sample
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.gifs import GIF_FOLDER, MOST_FRAMES, gif_path, write_gifs
+from safe_dnn.rccs.nearness import representative
 from tests.helpers.places import names_in
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rccs import image_map as maps
-from rccs.clusters import save_clusters
-from rccs.dbscan.outcome import NOISE
-from rccs.image_map import (
+from safe_dnn.rccs import image_map as maps
+from safe_dnn.rccs.clusters import save_clusters
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.image_map import (
     BINS,
     COLOURS,
     MAP_FILE,
@@ -28,9 +28,9 @@ from rccs.image_map import (
     plane_points,
     stored_map,
 )
-from rccs.nearness import by_closeness, most_similar, nearest_rccs
-from rccs.review.notes import RccNote
-from support.errors import SAFEError
+from safe_dnn.rccs.nearness import by_closeness, most_similar, nearest_rccs
+from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.support.errors import SAFEError
 from tests.helpers.places import in_run
 
 
@@ -234,11 +234,11 @@ def test_an_angle_is_shaded_round_the_circle_and_a_category_by_how_common_it_is(
 @pytest.mark.slow  # a fresh interpreter, and numba compiles
 def test_umap_is_used_without_importing_tensorflow():
     code = (
-        "import sys; from rccs.dbscan.umap_reducer import load_umap; import numpy as np; "
+        "import sys; from safe_dnn.rccs.dbscan.umap_reducer import load_umap; import numpy as np; "
         "assert load_umap()(5, 2, n_epochs=2).fit_transform(np.eye(30)).shape == (30, 2); "
         "assert 'tensorflow' not in sys.modules; assert 'umap.parametric_umap' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(maps.__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(maps.__file__).parents[2])
 
 
 def test_the_images_most_like_one_begin_with_it_and_follow_by_distance(clusters):

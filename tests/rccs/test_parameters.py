@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnn.failures import collect_failures
-from rccs.parameters import find_parameters, read_parameters, read_texts
-from rccs.rounds import source_folder_of
-from support.errors import SAFEError
-from support.run_folder import FAILURES
+from safe_dnn.dnn.failures import collect_failures
+from safe_dnn.rccs.parameters import find_parameters, read_parameters, read_texts
+from safe_dnn.rccs.rounds import source_folder_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.run_folder import FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case
 
 IMAGES = ("a/0.png", "a/1.png", "b/0.png")

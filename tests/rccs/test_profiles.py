@@ -7,9 +7,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from rccs.parameters import Parameters
-from rccs.profiles import PROFILES_FILE, load_profiles, profile_clusters, profiles_text
-from store.output_folder import save_files
+from safe_dnn.rccs.parameters import Parameters
+from safe_dnn.rccs.profiles import PROFILES_FILE, load_profiles, profile_clusters, profiles_text
+from safe_dnn.store.output_folder import save_files
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rccs.rounds import place_of
-from support.run_folder import FAILURES, FAILURES_MARK, ROUNDS_FOLDER
+from safe_dnn.rccs.rounds import place_of
+from safe_dnn.support.run_folder import FAILURES, FAILURES_MARK, ROUNDS_FOLDER
 
 
 def write_round(folder: Path, *names: str) -> Path:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from rccs.search import matching_images
-from support.errors import SAFEError
+from safe_dnn.rccs.search import matching_images
+from safe_dnn.support.errors import SAFEError
 
 PATHS = ("night/Eye_0.png", "night/eye_1.png", "day/eye_2.png", "day/a=b.png")
 COLUMNS = {

@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 
-from rccs.split import parts_of
+from safe_dnn.rccs.split import parts_of
 from tests.helpers.point_groups import groups
 
 

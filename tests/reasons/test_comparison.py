@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dnn.tested import AnsweredImages, read_predictions
-from rccs.answers import NOTHING
-from reasons.comparison import known_of
+from safe_dnn.dnn.tested import AnsweredImages, read_predictions
+from safe_dnn.rccs.answers import NOTHING
+from safe_dnn.reasons.comparison import known_of
 from tests.helpers.answered import draw_case
 
 

@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.comparison import explain_failures
-from pipeline.generation import ClusteringSettings, generate_clusters
-from pipeline.improvement import select_images
-from pipeline.run_record import notes_of, nuisance_of
-from pipeline.summaries import how_found, selection_summary
-from rccs.answers import CONFIDENCE, Answers
-from rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
-from rccs.dbscan.contrast import LOOKS
-from rccs.spots.conditions import fails_equally
-from rccs.spots.rates import Rate
-from rccs.unsafe_set import load_unsafe_set
-from reasons.comparison import load_reasons
-from reasons.nuisances import check_alone, check_answers, class_offer, looks_offer
-from SAFE_Tool import main
-from selection import SelectionSettings
-from support.errors import SAFEError
+from safe_dnn.pipeline.comparison import explain_failures
+from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+from safe_dnn.pipeline.improvement import select_images
+from safe_dnn.pipeline.run_record import notes_of, nuisance_of
+from safe_dnn.pipeline.summaries import how_found, selection_summary
+from safe_dnn.rccs.answers import CONFIDENCE, Answers
+from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
+from safe_dnn.rccs.dbscan.contrast import LOOKS
+from safe_dnn.rccs.spots.conditions import fails_equally
+from safe_dnn.rccs.spots.rates import Rate
+from safe_dnn.rccs.unsafe_set import load_unsafe_set
+from safe_dnn.reasons.comparison import load_reasons
+from safe_dnn.reasons.nuisances import check_alone, check_answers, class_offer, looks_offer
+from safe_dnn.SAFE_Tool import main
+from safe_dnn.selection import SelectionSettings
+from safe_dnn.support.errors import SAFEError
 from tests.helpers.answered import People, draw_people, draw_person
 
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")

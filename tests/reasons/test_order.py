@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline.reporting.sections import row_html
-from reasons.comparison import Comparison, Reasons
-from reasons.order import order_of
+from safe_dnn.pipeline.reporting.sections import row_html
+from safe_dnn.reasons.comparison import Comparison, Reasons
+from safe_dnn.reasons.order import order_of
 from tests.helpers.small_models import clusters_of
 
 N = 600

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from reasons.listed import Reason
-from reasons.probes import (
+from safe_dnn.reasons.listed import Reason
+from safe_dnn.reasons.probes import (
     CAUSE,
     COMPANION,
     MADE,
@@ -20,8 +20,8 @@ from reasons.probes import (
     probes_text,
     spread_over,
 )
-from store.runs import PROBES, add_run
-from support.errors import SAFEError
+from safe_dnn.store.runs import PROBES, add_run
+from safe_dnn.support.errors import SAFEError
 
 SIDE = 24
 CHECKS = (np.indices((6, 6)).sum(axis=0) % 2)[..., None]

@@ -4,18 +4,18 @@ import csv
 
 import pytest
 
-from pipeline.reporting.report import report_html
-from rccs.review.edits import merge_rccs, undo_edit
-from rccs.review.journal import describe_edit
-from rccs.review.notes import LONGEST_TEXT, RccNote
-from rccs.review.review import all_edits, load_review, set_note
-from reasons.confirmation import CONFIRMATION_FILE
-from reasons.probes import NOT_MADE, PROBES_FILE, Probe, probes_text
-from reasons.register import REGISTER_FILE, changes_in, load_register, take_over, write_register
-from SAFE_Tool import main
-from store.runs import CLUSTERS, CONFIRMATION, PROBES, add_run, present_runs
-from support.errors import SAFEError
-from support.tables import table_text
+from safe_dnn.pipeline.reporting.report import report_html
+from safe_dnn.rccs.review.edits import merge_rccs, undo_edit
+from safe_dnn.rccs.review.journal import describe_edit
+from safe_dnn.rccs.review.notes import LONGEST_TEXT, RccNote
+from safe_dnn.rccs.review.review import all_edits, load_review, set_note
+from safe_dnn.reasons.confirmation import CONFIRMATION_FILE
+from safe_dnn.reasons.probes import NOT_MADE, PROBES_FILE, Probe, probes_text
+from safe_dnn.reasons.register import REGISTER_FILE, changes_in, load_register, take_over, write_register
+from safe_dnn.SAFE_Tool import main
+from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, add_run, present_runs
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.tables import table_text
 
 
 @pytest.fixture

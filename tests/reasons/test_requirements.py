@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from rccs.spots.groups import Groups
-from reasons.requirements import BROKEN, HOLDS, OPEN, findings, read_requirements
-from support.errors import SAFEError
+from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.reasons.requirements import BROKEN, HOLDS, OPEN, findings, read_requirements
+from safe_dnn.support.errors import SAFEError
 
 
 def required(tmp_path, *lines):

@@ -26,36 +26,36 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-import SAFE_Tool
-from dnn.failures import Failure, Failures, load_failures, save_failures
-from dnn.model import load_dnn
-from page.results import Results
-from page.serving.analyses import duplicate
-from pipeline.descriptions import mend
-from pipeline.run_record import notes_of
-from rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters
-from rccs.image_map import MAP_FILE, load_map
-from rccs.parameters import PARAMETERS_FILE, read_parameters
-from rccs.profiles import PROFILES_FILE, load_profiles
-from rccs.review.notes import RccNote
-from rccs.review.review import all_edits, load_review, load_spot_notes, set_note
-from rccs.unsafe_set import SELECTION_FILE, UNSAFE_SET_FILE, load_unsafe_set
-from reasons.comparison import COMPARISON_FILE, Comparison, Reasons, load_reasons, save_reasons
-from store.database import DATABASE_FILE, RUNS_FOLDER
-from store.entries import check_entries
-from store.runs import present_runs
-from support.errors import SAFEError
-from support.files import DAMAGED, read_arrays
-from support.run_folder import ACCURACY_FILE, FAILURES_FILE
-from support.tables import cell, from_cell
+from safe_dnn import SAFE_Tool
+from safe_dnn.dnn.failures import Failure, Failures, load_failures, save_failures
+from safe_dnn.dnn.model import load_dnn
+from safe_dnn.page.results import Results
+from safe_dnn.page.serving.analyses import duplicate
+from safe_dnn.pipeline.descriptions import mend
+from safe_dnn.pipeline.run_record import notes_of
+from safe_dnn.rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters
+from safe_dnn.rccs.image_map import MAP_FILE, load_map
+from safe_dnn.rccs.parameters import PARAMETERS_FILE, read_parameters
+from safe_dnn.rccs.profiles import PROFILES_FILE, load_profiles
+from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note
+from safe_dnn.rccs.unsafe_set import SELECTION_FILE, UNSAFE_SET_FILE, load_unsafe_set
+from safe_dnn.reasons.comparison import COMPARISON_FILE, Comparison, Reasons, load_reasons, save_reasons
+from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
+from safe_dnn.store.entries import check_entries
+from safe_dnn.store.runs import present_runs
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import DAMAGED, read_arrays
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES_FILE
+from safe_dnn.support.tables import cell, from_cell
+from safe_dnn.training.checkpoint import CHECKPOINT_FILE, Checkpoint, load_checkpoint, save_checkpoint
+from safe_dnn.training.comparison import Share
+from safe_dnn.training.labels import label_images, labels_in, save_labels, typed_labels
+from safe_dnn.training.result import RETRAINING_FILE, load_retraining, save_retraining
 from tests.conftest import by_scene
 from tests.helpers.powers import bound_by_permissions
 from tests.helpers.small_models import FakeModel, colour_model, draw_set, retraining_for, saved
 from tests.helpers.worked_on import compute, review, select
-from training.checkpoint import CHECKPOINT_FILE, Checkpoint, load_checkpoint, save_checkpoint
-from training.comparison import Share
-from training.labels import label_images, labels_in, save_labels, typed_labels
-from training.result import RETRAINING_FILE, load_retraining, save_retraining
 
 # The machine may be busy; the fixtures are read only.
 EXAMPLES = settings(

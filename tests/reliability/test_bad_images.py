@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from FE import extract_features
-from rccs.clusters import LABELS_FILE, load_clusters
+from safe_dnn.FE import extract_features
+from safe_dnn.rccs.clusters import LABELS_FILE, load_clusters
 from tests.helpers.encoding import encoded
 from tests.helpers.powers import bound_by_permissions
 from tests.helpers.scenes import draw_scene
@@ -227,7 +227,7 @@ def test_files_that_vanish_shrink_or_turn_into_pipes_in_mid_run_are_skipped(fake
     rng = np.random.default_rng(0)
     for i in range(100):
         draw_scene("night", rng).save(tmp_path / f"{i:03d}.png")
-    monkeypatch.setattr("features.batches.BATCH_SIZE", 10)
+    monkeypatch.setattr("safe_dnn.features.batches.BATCH_SIZE", 10)
 
     def progress(what: str, done: int, total: int) -> None:
         if done == 20:

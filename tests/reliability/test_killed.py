@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from pipeline.descriptions import mend
-from pipeline.reporting.history import SHOWN
-from rccs.clusters import LABELS_FILE, fingerprint
-from rccs.review.notes import RccNote
-from rccs.review.review import load_review, set_note
-from rccs.unsafe_set import UnsafeSet, load_unsafe_set
-from store.entries import check_entries
-from store.runs import SELECTION, present_runs
+from safe_dnn.pipeline.descriptions import mend
+from safe_dnn.pipeline.reporting.history import SHOWN
+from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint
+from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.review import load_review, set_note
+from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
+from safe_dnn.store.entries import check_entries
+from safe_dnn.store.runs import SELECTION, present_runs
 from tests.helpers.killing import Zygote
 from tests.helpers.places import OWN
 from tests.helpers.scenes import draw_scenes

@@ -12,15 +12,15 @@ import h5py
 import keras
 import pytest
 
-from dnn.predictions import labelled_images
-from pipeline.descriptions import mend, show_present
-from rccs.clusters import save_clusters
-from rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set, save_unsafe_set
+from safe_dnn.dnn.predictions import labelled_images
+from safe_dnn.pipeline.descriptions import mend, show_present
+from safe_dnn.rccs.clusters import save_clusters
+from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set, save_unsafe_set
+from safe_dnn.training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE
+from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE
 from tests.helpers.killing import Zygote
 from tests.helpers.places import OWN
 from tests.helpers.small_models import clusters_of, colour_model, draw_set, saved, unsafe_set
-from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE
-from training.result import MODEL_FILE, RETRAINING_FILE
 
 pytestmark = pytest.mark.slow
 

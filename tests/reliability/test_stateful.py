@@ -25,10 +25,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from PIL import Image
 
-from pipeline import descriptions, generation, improvement
-from pipeline.reporting import history
-from pipeline.reporting.history import list_runs, restore_run
-from rccs.clusters import (
+from safe_dnn.pipeline import descriptions, generation, improvement
+from safe_dnn.pipeline.reporting import history
+from safe_dnn.pipeline.reporting.history import list_runs, restore_run
+from safe_dnn.rccs.clusters import (
     CLUSTERS_FILE,
     LABELS_FILE,
     RootCauseClusters,
@@ -37,26 +37,47 @@ from rccs.clusters import (
     labels_text,
     load_clusters,
 )
-from rccs.dbscan.outcome import NOISE
-from rccs.review import edits, journal, review
-from rccs.review.edits import Maker, merge_rccs, move_images, redo_edit, undo_edit
-from rccs.review.journal import MAKING, SAYING, Edit, reviewed, standing, touches
-from rccs.review.notes import RccNote
-from rccs.review.review import CHANGED, Kept, Review, all_edits, load_review, set_note
-from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, unsafe_table
-from selection import SelectionSettings
-from store import database, entries
-from store.database import RUNS_FOLDER
-from store.entries import check_entries
-from store.output_folder import foreign_files, writing
-from store.runs import CLUSTERS, RETRAINING, SELECTION, present_runs, runs_of
-from store.runs import Run as StoredRun
-from support.contents import content_key
-from support.errors import SAFEError
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.review import edits, journal, review
+from safe_dnn.rccs.review.edits import Maker, merge_rccs, move_images, redo_edit, undo_edit
+from safe_dnn.rccs.review.journal import MAKING, SAYING, Edit, reviewed, standing, touches
+from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.review import CHANGED, Kept, Review, all_edits, load_review, set_note
+from safe_dnn.rccs.unsafe_set import (
+    FILENAMES_FILE,
+    UNSAFE_SET_FILE,
+    UnsafeImage,
+    UnsafeSet,
+    load_unsafe_set,
+    unsafe_table,
+)
+from safe_dnn.selection import SelectionSettings
+from safe_dnn.store import database, entries
+from safe_dnn.store.database import RUNS_FOLDER
+from safe_dnn.store.entries import check_entries
+from safe_dnn.store.output_folder import foreign_files, writing
+from safe_dnn.store.runs import CLUSTERS, RETRAINING, SELECTION, present_runs, runs_of
+from safe_dnn.store.runs import Run as StoredRun
+from safe_dnn.support.contents import content_key
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.training.labels import (
+    label_images,
+    load_kept_labels,
+    save_labels,
+    take_typed_labels,
+    typed_labels,
+    write_labels,
+)
+from safe_dnn.training.result import (
+    MODEL_FILE,
+    MODELS_FOLDER,
+    RETRAINING_FILE,
+    read_retraining,
+    retraining_of,
+    save_retraining,
+)
 from tests.helpers.small_models import FakeModel, clusters_of, retraining_for
 from tests.helpers.troubles import Disk, Killed, Trouble
-from training.labels import label_images, load_kept_labels, save_labels, take_typed_labels, typed_labels, write_labels
-from training.result import MODEL_FILE, MODELS_FOLDER, RETRAINING_FILE, read_retraining, retraining_of, save_retraining
 
 N_IMAGES = 6
 # RCC of each failing image. Some groups of images come again in other clusterings, under the same or another number.

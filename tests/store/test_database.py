@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from store import database
-from store.database import BEFORE_DATABASES, DATABASE_FILE, changing, reading
-from store.entries import append, check_entries, entries_of, present, speaking
-from support.errors import SAFEError
+from safe_dnn.store import database
+from safe_dnn.store.database import BEFORE_DATABASES, DATABASE_FILE, changing, reading
+from safe_dnn.store.entries import append, check_entries, entries_of, present, speaking
+from safe_dnn.support.errors import SAFEError
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.generation import generate_clusters
-from rccs.clusters import LABELS_FILE
-from store import output_folder
-from store.output_folder import save_files, working
-from support.errors import SAFEError
+from safe_dnn.pipeline.generation import generate_clusters
+from safe_dnn.rccs.clusters import LABELS_FILE
+from safe_dnn.store import output_folder
+from safe_dnn.store.output_folder import save_files, working
+from safe_dnn.support.errors import SAFEError
 from tests.helpers.places import names_in
 
 

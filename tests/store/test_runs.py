@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER, changing, reading
-from store.entries import append, check_entries, present
-from store.output_folder import claim
-from store.places import recorded
-from store.runs import CLUSTERS, add_run, keep_copy, present_runs, run_file, runs_of
-from support.errors import SAFEError
+from safe_dnn.store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER, changing, reading
+from safe_dnn.store.entries import append, check_entries, present
+from safe_dnn.store.output_folder import claim
+from safe_dnn.store.places import recorded
+from safe_dnn.store.runs import CLUSTERS, add_run, keep_copy, present_runs, run_file, runs_of
+from safe_dnn.support.errors import SAFEError
 from tests.helpers.places import names_in, runs_as_they_are
 
 

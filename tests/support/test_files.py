@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from support import files
-from support.contents import digest_of
-from support.errors import SAFEError
-from support.files import LEFT_OVER_SECONDS, put_back, replacing, replacing_folder
+from safe_dnn.support import files
+from safe_dnn.support.contents import digest_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import LEFT_OVER_SECONDS, put_back, replacing, replacing_folder
 from tests.helpers.places import names_in
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +99,7 @@ def test_a_kill_between_the_two_steps_is_mended_at_the_next_look(tmp_path):
     killed = f"""
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})
-from support import files as artefacts
+from safe_dnn.support import files as artefacts
 from pathlib import Path
 artefacts._exchange = lambda *_: False
 rename = Path.rename

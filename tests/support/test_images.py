@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from support.errors import SAFEError
-from support.images import (
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import (
     BOX_KEY,
     BOX_LINES,
     SUFFIXES,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.matching import rows_by_image
+from safe_dnn.support.matching import rows_by_image
 
 TABLES, TEST = Path("/tables"), Path("/tables/test")
 IMAGES = ("a/0.png", "a/1.png", "b/2.png")

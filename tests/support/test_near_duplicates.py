@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from support.near_duplicates import near_duplicates, thumbnails
+from safe_dnn.support.near_duplicates import near_duplicates, thumbnails
 
 
 def draw(seed: int) -> Image.Image:

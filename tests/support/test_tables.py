@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from support.errors import SAFEError
-from support.tables import Table, number_in, read_table
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.tables import Table, number_in, read_table
 
 Read = Callable[..., Table]
 

@@ -2,7 +2,7 @@ import tempfile
 
 import pytest
 
-from support.text import reason_of
+from safe_dnn.support.text import reason_of
 
 
 @pytest.mark.parametrize(

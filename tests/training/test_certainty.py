@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, multinomial, t
 
-from training.certainty import (
+from safe_dnn.training.certainty import (
     BETTER,
     LEVEL,
     NOT_SHOWN,
@@ -24,7 +24,7 @@ from training.certainty import (
     what_is_missing,
     with_intervals,
 )
-from training.comparison import ByGroup, GroupCount, Share
+from safe_dnn.training.comparison import ByGroup, GroupCount, Share
 
 
 def all_outcomes(n: int) -> tuple[np.ndarray, np.ndarray]:

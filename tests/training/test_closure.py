@@ -6,11 +6,11 @@ import io
 import numpy as np
 import pytest
 
-from rccs.spots.conditions import Literal
-from rccs.spots.groups import Groups
-from rccs.spots.weak_spots import WeakSpot
-from reasons.confirmation import Claim
-from training.closure import CLOSED, NEW, REDUCED, UNCHANGED, WORSENED, closure_text, closures
+from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.weak_spots import WeakSpot
+from safe_dnn.reasons.confirmation import Claim
+from safe_dnn.training.closure import CLOSED, NEW, REDUCED, UNCHANGED, WORSENED, closure_text, closures
 
 N = 400
 

@@ -4,11 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnn.model import load_dnn, loss_name
-from dnn.predictions import run_model
-from support.errors import SAFEError
-from tests.helpers.small_models import NAMES, SIDE, Ready, brightness_model, colour_model, draw_colour, red_model, saved
-from training.checkpoint import (
+from safe_dnn.dnn.model import load_dnn, loss_name
+from safe_dnn.dnn.predictions import run_model
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.training.checkpoint import (
     CHECKPOINT_FILE,
     Checkpoint,
     load_checkpoint,
@@ -17,7 +16,7 @@ from training.checkpoint import (
     save_checkpoint,
     state_of,
 )
-from training.finetuning import (
+from safe_dnn.training.finetuning import (
     TRAINING,
     UNLABELLED,
     Epoch,
@@ -28,9 +27,19 @@ from training.finetuning import (
     hold_out,
     is_better,
 )
-from training.second_pass import answers_together, fine_tune_twice, is_of_second_pass, second_pass_text
-from training.settings import AIMS, SetSizes, Settings, Wishes, aim_of, choose_loss, choose_settings, compile_as_given
-from training.together import answer_together
+from safe_dnn.training.second_pass import answers_together, fine_tune_twice, is_of_second_pass, second_pass_text
+from safe_dnn.training.settings import (
+    AIMS,
+    SetSizes,
+    Settings,
+    Wishes,
+    aim_of,
+    choose_loss,
+    choose_settings,
+    compile_as_given,
+)
+from safe_dnn.training.together import answer_together
+from tests.helpers.small_models import NAMES, SIDE, Ready, brightness_model, colour_model, draw_colour, red_model, saved
 
 QUICK = Settings(learning_rate=0.05, epochs=5, batch_size=8)
 

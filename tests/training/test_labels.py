@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set
-from support.errors import SAFEError
-from training.labels import (
+from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.training.labels import (
     label_images,
     label_unsafe_set,
     replace_unsafe_set,

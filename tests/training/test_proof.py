@@ -6,18 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from dnn.model import DnnOptions
-from pipeline.summaries import of_choosing_images, retraining_details, retraining_summary
-from rccs.clusters import fingerprint, load_clusters, save_clusters
-from rccs.review.review import load_review
-from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
-from support.errors import SAFEError
+from safe_dnn.dnn.model import DnnOptions
+from safe_dnn.pipeline.summaries import of_choosing_images, retraining_details, retraining_summary
+from safe_dnn.rccs.clusters import fingerprint, load_clusters, save_clusters
+from safe_dnn.rccs.review.review import load_review
+from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.training.certainty import Counts
+from safe_dnn.training.compared import compare_answers
+from safe_dnn.training.comparison import Answered, ByGroup, GroupCount, Outcome, Share
+from safe_dnn.training.proof import FinalTest
+from safe_dnn.training.result import (
+    RETRAINING_FILE,
+    also_chosen,
+    claim_text,
+    read_retraining,
+    retraining_of,
+    save_comparison,
+)
 from tests.helpers.small_models import clusters_of, draw_set, retraining_for
-from training.certainty import Counts
-from training.compared import compare_answers
-from training.comparison import Answered, ByGroup, GroupCount, Outcome, Share
-from training.proof import FinalTest
-from training.result import RETRAINING_FILE, also_chosen, claim_text, read_retraining, retraining_of, save_comparison
 
 PERSONS = ByGroup("person", tuple(GroupCount(i, "", 10, 5, 3 + i % 2, i % 2) for i in range(8)))
 FINAL = FinalTest(Path("test"), True, Counts(80, 40, 28, 4), PERSONS)

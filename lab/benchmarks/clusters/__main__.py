@@ -31,18 +31,18 @@ from kneed import KneeLocator
 from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering, KMeans
 from sklearn.metrics import adjusted_rand_score, pairwise_distances, silhouette_score
 
-from casestudies.build import print_progress
-from clustering import find_root_cause_clusters
-from FE import ImageFeatures, extract_features
-from features.extractor import EXTRACTORS, PRECISIONS, Extractor
-from features.weights import choose_extractor
 from lab.benchmarks.clusters.scenarios import SCENARIOS_FILE, make_mix
 from lab.benchmarks.results import write_section
-from rccs.clusters import RootCauseClusters
-from rccs.dbscan.outcome import NOISE
-from rccs.parameters import Parameters, read_parameters
-from rccs.profiles import profile_clusters
-from support.errors import SAFEError
+from safe_dnn.casestudies.build import print_progress
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.FE import ImageFeatures, extract_features
+from safe_dnn.features.extractor import EXTRACTORS, PRECISIONS, Extractor
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.rccs.clusters import RootCauseClusters
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.parameters import Parameters, read_parameters
+from safe_dnn.rccs.profiles import profile_clusters
+from safe_dnn.support.errors import SAFEError
 
 SAFE_METHODS = ("SAFE (PCA)", "SAFE (PCA + UMAP)")
 ORACLE = "oracle"

@@ -15,11 +15,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from features.extractor import DENSE_LAYERS
-from features.network import LayerWeights, conv_shapes, read_weights
-from features.weights import choose_extractor
-from support.errors import SAFEError
-from support.files import replacing
+from safe_dnn.features.extractor import DENSE_LAYERS
+from safe_dnn.features.network import LayerWeights, conv_shapes, read_weights
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import replacing
 
 SEED = 0
 N_CLASSES = 1000  # of ImageNet

@@ -28,10 +28,6 @@ from typing import Any
 import numpy as np
 from sklearn.cluster import KMeans
 
-from casestudies.build import print_progress
-from clustering import find_root_cause_clusters
-from FE import ImageFeatures, extract_features
-from features.weights import choose_extractor
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.paper import cost as paper_cost
 from lab.benchmarks.paper.cases import BUILT_FROM, CASES, LARGE_TEST_SETS, PaperCase, load_paper_case
@@ -40,18 +36,22 @@ from lab.benchmarks.paper.plots import draw_growth_plot, draw_paper_plots
 from lab.benchmarks.paper.report import cost_section, growth_section, paper_section
 from lab.benchmarks.results import PLOTS, write_section
 from lab.benchmarks.rivals.hudd import cluster_layers, run_hudd
-from support.errors import SAFEError
-from support.files import prepare_folder, replacing, write_text
+from safe_dnn.casestudies.build import print_progress
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.FE import ImageFeatures, extract_features
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder, replacing, write_text
 
 KEPT_SHARE = 0.9  # of the failing images in a repetition
 # The sources that a kept result depends on
 HUDD_SOURCES = ("lab/benchmarks/rivals/lrp.py", "lab/benchmarks/rivals/hudd.py")
 SAFE_SOURCES = (
     "FE.py",
-    *(f"features/{name}.py" for name in ("extractor", "weights", "network", "batches")),
+    *(f"safe_dnn/features/{name}.py" for name in ("extractor", "weights", "network", "batches")),
     "clustering.py",
-    *(f"rccs/dbscan/{name}.py" for name in ("projection", "neighbours", "density", "relevance", "branches")),
-    *(f"rccs/dbscan/{name}.py" for name in ("consensus", "tuning")),
+    *(f"safe_dnn/rccs/dbscan/{name}.py" for name in ("projection", "neighbours", "density", "relevance", "branches")),
+    *(f"safe_dnn/rccs/dbscan/{name}.py" for name in ("consensus", "tuning")),
 )
 MEASURE_SOURCES = ("lab/benchmarks/paper/measures.py", "lab/benchmarks/paper/cases.py")
 ALEXNET_CASES = ("gd", "oc")  # in the paper, the DNN under test of these cases is AlexNet

@@ -15,22 +15,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from casestudies.case import Case, Subject
-from casestudies.cases import OPEN_FROM
-from casestudies.causes import CAUSES_FILE, describe_causes
-from casestudies.parameters import BORDER_DEG
-from casestudies.sets import MODEL_FILE, lay_out, render_images
-from casestudies.table import write_subjects
-from dnn.predictions import interpolated
 from lab.casestudies.cases import CASES as CASE_STUDIES
 from lab.casestudies.heads.parameters import PITCH_BORDERS_DEG, YAW_BORDERS_DEG
 from lab.casestudies.signs.build import read_parts
-from rccs.parameters import PARAMETERS_FILE, read_parameters
-from support.errors import SAFEError
-from support.files import replacing, write_text
-from support.images import decode, find_images, read_bytes
-from support.progress import Progress, no_progress
-from support.run_folder import ACCURACY_FILE, FAILURES, OBJECTS
+from safe_dnn.casestudies.case import Case, Subject
+from safe_dnn.casestudies.cases import OPEN_FROM
+from safe_dnn.casestudies.causes import CAUSES_FILE, describe_causes
+from safe_dnn.casestudies.parameters import BORDER_DEG
+from safe_dnn.casestudies.sets import MODEL_FILE, lay_out, render_images
+from safe_dnn.casestudies.table import write_subjects
+from safe_dnn.dnn.predictions import interpolated
+from safe_dnn.rccs.parameters import PARAMETERS_FILE, read_parameters
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import replacing, write_text
+from safe_dnn.support.images import decode, find_images, read_bytes
+from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, OBJECTS
 from tests.helpers.cases import read_subjects
 
 CASES = ("gd", "oc", "hpd", "fld", "od", "gtsrb", "gd-large", "oc-large")
@@ -257,7 +257,7 @@ def _edge(parameter: str, low: float, high: float) -> UnsafeValue:
 
 
 def _failures_of(model: Path, test: Path, out: Path, progress: Progress) -> None:
-    from dnn.failures import find_failures
+    from safe_dnn.dnn.failures import find_failures
 
     if not (out / ACCURACY_FILE).is_file():
         find_failures(model, test, out, progress=progress)
@@ -270,7 +270,7 @@ def trained_cnn(train: Path, work: Path, progress: Progress) -> Path:
         return path
     import keras
 
-    from dnn.predictions import labelled_images
+    from safe_dnn.dnn.predictions import labelled_images
 
     images = labelled_images(train)
     pixels = np.stack([_small(file) for file in images.files])

@@ -19,12 +19,12 @@ import tracemalloc
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clustering import find_root_cause_clusters
-from FE import extract_features
-from features.weights import choose_extractor
 from lab.benchmarks.memory import peak_resident_mb
 from lab.benchmarks.rivals.hudd import run_hudd
-from support.images import find_images
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.FE import extract_features
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.support.images import find_images
 
 METHODS = ("safe", "safe-bfloat16", "hudd", "hudd-disk", "hudd-one-by-one")
 ROOT = Path(__file__).parents[3]
@@ -94,7 +94,7 @@ def save_alexnet(path: Path, n_classes: int) -> None:
     """Save AlexNet, used in the paper's case studies, with random weights, which do not affect HUDD's cost."""
     import keras
 
-    from support.files import replacing
+    from safe_dnn.support.files import replacing
 
     keras.utils.set_random_seed(0)
     layers = keras.layers
@@ -126,7 +126,7 @@ def save_vgg16(path: Path, n_classes: int) -> None:
     """Save VGG16 with random weights, as a DNN under test of the same size as SAFE's feature extractor."""
     import keras
 
-    from support.files import replacing
+    from safe_dnn.support.files import replacing
 
     keras.utils.set_random_seed(0)
     with replacing(path) as temporary:

@@ -16,9 +16,9 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from lab.benchmarks.paper.cases import UnsafeValue
-from rccs.clusters import INSPECTED_PER_RCC
-from rccs.parameters import ANGLE_SUFFIX
-from rccs.profiles import circular_mean, circular_variance, gini_impurity
+from safe_dnn.rccs.clusters import INSPECTED_PER_RCC
+from safe_dnn.rccs.parameters import ANGLE_SUFFIX
+from safe_dnn.rccs.profiles import circular_mean, circular_variance, gini_impurity
 
 REDUCED = 0.5  # smallest variance reduction at which a parameter characterises an RCC
 NEAR = 0.25  # share of the sub-range's width

@@ -9,7 +9,7 @@ import numpy as np
 
 from lab.benchmarks.paper.figures import PAPER_INSPECTED, Results, by_size, covered_share, growth_of
 from lab.benchmarks.paper.measures import share_above
-from support.files import replacing
+from safe_dnn.support.files import replacing
 
 PERCENTS = tuple(range(10, 101, 10))
 STYLES = {  # method: colour, dashes, marker; distinguishable without colour as well

@@ -13,15 +13,15 @@ import os
 import sys
 from pathlib import Path
 
-from casestudies.build import print_progress
-from features.weights import choose_extractor
 from lab.benchmarks.reasons.cases import load_reasons_case
 from lab.benchmarks.reasons.measuring import measure_case
 from lab.benchmarks.reasons.outside import model_of, with_rivals
 from lab.benchmarks.reasons.report import further_section, reasons_section
 from lab.benchmarks.results import write_section
-from support.errors import SAFEError
-from support.files import prepare_folder
+from safe_dnn.casestudies.build import print_progress
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder
 
 SHUFFLES = 20
 

@@ -7,24 +7,28 @@ from typing import NamedTuple
 
 import numpy as np
 
-from casestudies.build import TARGETS_FILE
-from casestudies.causes import CAUSES_FILE
-from casestudies.sets import MODEL_FILE
-from dnn.failures import find_failures
-from dnn.model import AS_IN_THE_FILE, DnnOptions
-from dnn.tested import AnsweredImages, read_predictions
-from FE import extract_features
-from features.extractor import Extractor
 from lab.benchmarks.kept import key_of
 from lab.benchmarks.paper.cases import trained_cnn
-from reasons.comparison import Known, known_of
-from support.errors import SAFEError
-from support.files import prepare_folder
-from support.progress import Progress, no_progress
-from support.run_folder import ACCURACY_FILE, FAILURES, OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
+from safe_dnn.casestudies.build import TARGETS_FILE
+from safe_dnn.casestudies.causes import CAUSES_FILE
+from safe_dnn.casestudies.sets import MODEL_FILE
+from safe_dnn.dnn.failures import find_failures
+from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
+from safe_dnn.dnn.tested import AnsweredImages, read_predictions
+from safe_dnn.FE import extract_features
+from safe_dnn.features.extractor import Extractor
+from safe_dnn.reasons.comparison import Known, known_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
 
 TEST = "test"
-ANSWER_SOURCES = ("dnn/predictions.py", "dnn/model.py", "support/images.py")  # how images reach the DNN
+ANSWER_SOURCES = (
+    "safe_dnn/dnn/predictions.py",
+    "safe_dnn/dnn/model.py",
+    "safe_dnn/support/images.py",
+)  # how images reach the DNN
 
 
 class ReasonsCase(NamedTuple):

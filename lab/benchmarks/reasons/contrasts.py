@@ -1,8 +1,9 @@
 """Ways to make clusters show reasons rather than looks when it is not known what the nuisance is.
 
-What SAFE does on request is in `rccs/dbscan/contrast.py`; these are its rivals. Images that the DNN gets right look
-like the others, but have no reason to fail. Each function takes points of failing and of right images, whose distances
-are Euclidean, and returns other points of both, in the same order; `joined` adds what the DNN itself has computed.
+What SAFE does on request is in `safe_dnn/rccs/dbscan/contrast.py`; these are its rivals. Images that the DNN gets right
+look like the others, but have no reason to fail. Each function takes points of failing and of right images, whose
+distances are Euclidean, and returns other points of both, in the same order; `joined` adds what the DNN itself has
+computed.
 
 Sources: Abid et al., Nature Communications 9, 2018 (contrastive PCA); Hatch et al., Interspeech 2006 (within-class
 covariance normalization: directions are shrunk in which what shall not count varies); Solomonoff et al., ICASSP 2005

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.dbscan.outcome import NOISE
 
 PURE = 0.9  # share of an RCC's images that have one cause, or one person
 FIRST = 10  # conditions that an engineer reads

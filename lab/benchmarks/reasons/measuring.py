@@ -10,11 +10,6 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.cluster import KMeans
 
-from clustering import find_root_cause_clusters
-from dnn.tested import AnsweredImages
-from FE import ImageFeatures
-from features.batches import FeatureBatch
-from features.extractor import Extractor
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.reasons.cases import ReasonsCase
 from lab.benchmarks.reasons.measures import (
@@ -30,26 +25,36 @@ from lab.benchmarks.reasons.measures import (
     shared_information,
 )
 from lab.benchmarks.reasons.rivals import slice_conditions, tree_conditions
-from rccs.clusters import RootCauseClusters
-from rccs.spots.rates import Rate
-from reasons.comparison import LABEL, PREDICTED, Known, compare_with_right, weak_spots_of
-from support.images import ImageListing
-from support.progress import Progress, no_progress
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.FE import ImageFeatures
+from safe_dnn.features.batches import FeatureBatch
+from safe_dnn.features.extractor import Extractor
+from safe_dnn.rccs.clusters import RootCauseClusters
+from safe_dnn.rccs.spots.rates import Rate
+from safe_dnn.reasons.comparison import LABEL, PREDICTED, Known, compare_with_right, weak_spots_of
+from safe_dnn.support.images import ImageListing
+from safe_dnn.support.progress import Progress, no_progress
 
 # The sources that a kept result depends on
 SOURCES = (
-    "reasons/comparison.py",
+    "safe_dnn/reasons/comparison.py",
     *(f"lab/benchmarks/reasons/{name}.py" for name in ("measuring", "measures", "cases")),
 )
 CLUSTER_SOURCES = (
     *SOURCES,
-    *("FE.py", "clustering.py", "rccs/spots/rates.py"),
-    *(f"rccs/dbscan/{name}.py" for name in ("projection", "neighbours", "density", "relevance", "branches")),
-    *(f"rccs/dbscan/{name}.py" for name in ("consensus", "tuning")),
+    *("FE.py", "clustering.py", "safe_dnn/rccs/spots/rates.py"),
+    *(f"safe_dnn/rccs/dbscan/{name}.py" for name in ("projection", "neighbours", "density", "relevance", "branches")),
+    *(f"safe_dnn/rccs/dbscan/{name}.py" for name in ("consensus", "tuning")),
 )
-CONDITION_SOURCES = (*SOURCES, "rccs/spots/conditions.py", "rccs/parameters.py", "features/attributes.py")
+CONDITION_SOURCES = (
+    *SOURCES,
+    "safe_dnn/rccs/spots/conditions.py",
+    "safe_dnn/rccs/parameters.py",
+    "safe_dnn/features/attributes.py",
+)
 RIVAL_SOURCES = ("lab/benchmarks/reasons/rivals.py", "lab/benchmarks/reasons/slices.py")
-SPOT_SOURCES = tuple(f"rccs/spots/{name}.py" for name in ("weak_spots", "search", "groups"))
+SPOT_SOURCES = tuple(f"safe_dnn/rccs/spots/{name}.py" for name in ("weak_spots", "search", "groups"))
 SOURCES_OF = {"weak spots": SPOT_SOURCES, "decision tree": RIVAL_SOURCES, "SliceLine": RIVAL_SOURCES}
 WITH_A_TEST = ("weak spots", "decision tree")  # SliceLine gives its ten best slices whatever they are worth
 LISTED = 10  # conditions in the section

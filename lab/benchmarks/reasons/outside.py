@@ -1,7 +1,7 @@
 """Rivals that need what SAFE does without: the inside of the DNN (HUDD), or another Python (pysubgroup).
 
-HUDD's clusters get the same failure rates as RCCs (`rccs/spots/rates.py`): a tested image lies in the region of the
-cluster of the nearest other failing image, by the distance of the heatmaps of the layer that HUDD chose.
+HUDD's clusters get the same failure rates as RCCs (`safe_dnn/rccs/spots/rates.py`): a tested image lies in the region
+of the cluster of the nearest other failing image, by the distance of the heatmaps of the layer that HUDD chose.
 """
 
 import hashlib
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from casestudies.sets import MODEL_FILE
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.paper.cases import trained_cnn
 from lab.benchmarks.reasons.cases import ReasonsCase
@@ -29,10 +28,11 @@ from lab.benchmarks.reasons.measuring import (
 from lab.benchmarks.reasons.rivals import slice_conditions
 from lab.benchmarks.rivals.hudd import BATCH, Hudd, cluster_layers, heatmap_distances
 from lab.benchmarks.rivals.lrp import Lrp, prepare_lrp
-from rccs.answers import CONFIDENCE
-from reasons.comparison import Comparison
-from support.errors import SAFEError
-from support.progress import Progress, no_progress
+from safe_dnn.casestudies.sets import MODEL_FILE
+from safe_dnn.rccs.answers import CONFIDENCE
+from safe_dnn.reasons.comparison import Comparison
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.progress import Progress, no_progress
 
 SUBGROUP_SOURCES = (*RIVAL_SOURCES, "lab/benchmarks/reasons/outside.py", "lab/benchmarks/reasons/subgroups.py")
 HUDD_SOURCES = ("lab/benchmarks/reasons/outside.py", "lab/benchmarks/rivals/hudd.py", "lab/benchmarks/rivals/lrp.py")
@@ -100,8 +100,8 @@ def _subgroups(case: ReasonsCase, wrong: np.ndarray, rows: np.ndarray, *, python
 
 
 def _hudd(case: ReasonsCase, model: Path, nuisance: str, progress: Progress) -> dict[str, Any] | None:
-    from dnn.model import load_dnn, sized_for
-    from dnn.predictions import Pixels, batches
+    from safe_dnn.dnn.model import load_dnn, sized_for
+    from safe_dnn.dnn.predictions import Pixels, batches
 
     if case.tested.answers.kind != CONFIDENCE or case.detector:
         return None  # HUDD needs a classifier of whole images

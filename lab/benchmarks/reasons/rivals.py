@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from lab.benchmarks.reasons.measures import Condition
-from rccs.spots.conditions import LEAST_TESTED
-from support.errors import SAFEError
-from support.intervals import clopper_pearson
+from safe_dnn.rccs.spots.conditions import LEAST_TESTED
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.intervals import clopper_pearson
 
 DEPTH = 3  # of the tree: as many conditions as a weak spot may have
 PARTS = 10  # into which SliceLine's numbers are cut

@@ -17,11 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from casestudies.build import print_progress
-from clustering import find_root_cause_clusters
-from FE import ImageFeatures
-from features.extractor import Extractor, comparable
-from features.weights import choose_extractor
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.paper.measures import REDUCED, reduction
 from lab.benchmarks.reasons.__main__ import _named
@@ -39,17 +34,22 @@ from lab.benchmarks.reasons.measures import shared_information
 from lab.benchmarks.reasons.measuring import CLUSTER_SOURCES, rated_clusters
 from lab.benchmarks.reasons.outside import model_of
 from lab.benchmarks.reasons.report import _number, _percent, _table
-from rccs.clusters import INSPECTED_PER_RCC, RootCauseClusters
-from rccs.dbscan.set_aside import Nuisance, SetAside, fit_set_aside
-from rccs.spots.rates import nearest_failing
-from reasons.comparison import LABEL, PREDICTED, Comparison
-from support.errors import SAFEError
-from support.files import prepare_folder
+from safe_dnn.casestudies.build import print_progress
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.FE import ImageFeatures
+from safe_dnn.features.extractor import Extractor, comparable
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.rccs.clusters import INSPECTED_PER_RCC, RootCauseClusters
+from safe_dnn.rccs.dbscan.set_aside import Nuisance, SetAside, fit_set_aside
+from safe_dnn.rccs.spots.rates import nearest_failing
+from safe_dnn.reasons.comparison import LABEL, PREDICTED, Comparison
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder
 
 DIMENSIONS = 512  # principal components of all tested images, in which they are compared
 POINTS = "points"
 LOOKS_SET_ASIDE = "looks set aside"  # the way that SAFE has
-LOOKS_SOURCES = ("rccs/dbscan/contrast.py",)
+LOOKS_SOURCES = ("safe_dnn/rccs/dbscan/contrast.py",)
 RIVAL_SOURCES = ("lab/benchmarks/reasons/contrasts.py",)
 HEADER = (
     *("way", "RCCs", "inspect", "noise", "more", "causes", "NMI cause", "nuisance", "class", "predicted"),
@@ -135,8 +135,8 @@ def last_hidden(path: Path, files: list[Path]) -> np.ndarray:
     """
     import keras
 
-    from dnn.model import load_dnn, sized_for
-    from dnn.predictions import Pixels, batches
+    from safe_dnn.dnn.model import load_dnn, sized_for
+    from safe_dnn.dnn.predictions import Pixels, batches
 
     dnn = sized_for(load_dnn(path), files)
     if not isinstance(dnn.model, keras.Model) or not dnn.model.layers[-1].weights:

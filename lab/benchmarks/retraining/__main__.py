@@ -2,9 +2,9 @@
 
     python -m lab.benchmarks.retraining --case gd --data DIR [--seeds 10] [--budgets 50 100 300 formula] [--work DIR]
 
-A case is a folder with `train`, `improvement` and `test`, each with class folders, and `model.keras` (or --model).
-The failing images are clustered, improvement images are selected with several strategies, the model is fine-tuned with
-them (`training.second_pass.fine_tune_twice`, as in the tool), and its accuracy on the test set is measured. All
+A case is a folder with `train`, `improvement` and `test`, each with class folders, and `model.keras` (or --model). The
+failing images are clustered, improvement images are selected with several strategies, the model is fine-tuned with them
+(`safe_dnn.training.second_pass.fine_tune_twice`, as in the tool), and its accuracy on the test set is measured. All
 strategies get the same number of labels, the same training images and the same number of epochs; in the second pass,
 each learns from the improvement images that it has not selected, without their labels. The seed determines the random
 selections, the training images, their order, and dropout.
@@ -27,15 +27,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from casestudies.build import print_progress
-from casestudies.sets import MODEL_FILE
-from clustering import find_root_cause_clusters
-from dnn.failure_prediction import likely_wrong
-from dnn.model import Dnn, load_dnn, sized_for
-from dnn.predictions import LabelledImages, Pixels, check_classes, labelled_images, run_model
-from FE import extract_features, stream_features
-from features.extractor import PRECISIONS
-from features.weights import choose_extractor, recall_extractor
 from lab.benchmarks.results import RESULTS, write_section
 from lab.benchmarks.retraining.choice import (
     CONSISTENCY,
@@ -50,17 +41,26 @@ from lab.benchmarks.retraining.choice import (
 )
 from lab.benchmarks.retraining.report import PLOT, draw_retraining_plot, retraining_section
 from lab.benchmarks.retraining.runs import CASE_FILE, RUNS_FILE, load_cases, read_runs
-from rccs.clusters import RootCauseClusters, load_clusters, save_clusters
-from selection import SelectionSettings, select_unsafe_set, unsafe_set_size
-from support.errors import SAFEError
-from support.files import prepare_folder, write_text
-from support.images import find_images
+from safe_dnn.casestudies.build import print_progress
+from safe_dnn.casestudies.sets import MODEL_FILE
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.dnn.failure_prediction import likely_wrong
+from safe_dnn.dnn.model import Dnn, load_dnn, sized_for
+from safe_dnn.dnn.predictions import LabelledImages, Pixels, check_classes, labelled_images, run_model
+from safe_dnn.FE import extract_features, stream_features
+from safe_dnn.features.extractor import PRECISIONS
+from safe_dnn.features.weights import choose_extractor, recall_extractor
+from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, save_clusters
+from safe_dnn.selection import SelectionSettings, select_unsafe_set, unsafe_set_size
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder, write_text
+from safe_dnn.support.images import find_images
+from safe_dnn.training import finetuning
+from safe_dnn.training.finetuning import TRAINING, UNLABELLED, FineTuning, TrainingData
+from safe_dnn.training.second_pass import draw_unlabelled, fine_tune_twice
+from safe_dnn.training.settings import AIM, AIMS, UNSAFE_SHARE, SetSizes, Settings, Wishes, choose_settings
+from safe_dnn.training.together import answer_together
 from tests.helpers.small_models import Ready
-from training import finetuning
-from training.finetuning import TRAINING, UNLABELLED, FineTuning, TrainingData
-from training.second_pass import draw_unlabelled, fine_tune_twice
-from training.settings import AIM, AIMS, UNSAFE_SHARE, SetSizes, Settings, Wishes, choose_settings
-from training.together import answer_together
 
 LIST_FILE = "improvement.txt"
 FORMULA = "formula"

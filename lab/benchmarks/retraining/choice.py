@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from selection import choose_half, contested, quotas
+from safe_dnn.selection import choose_half, contested, quotas
 
 STRATEGIES = (
     "none",
@@ -73,7 +73,7 @@ class Pool(NamedTuple):
         Entropy of the model's output, the difference of its two highest probabilities, and how much it changes with
         the image (see `output_change`). The last, which takes long, is None unless a strategy needs it.
     likely_wrong : ndarray of shape (n_images,), float
-        As returned by `dnn.failure_prediction.likely_wrong`.
+        As returned by `safe_dnn.dnn.failure_prediction.likely_wrong`.
     wrong : ndarray of shape (n_images,), bool
         Whether the model misclassifies the image; used only by the strategies named BL1.
     sizes : ndarray of shape (n_rccs,), int

@@ -9,7 +9,7 @@ from lab.benchmarks.paper.measures import effect
 from lab.benchmarks.retraining.choice import DESCRIPTIONS, NEEDS_HIDDEN_LABELS, NEEDS_NO_LABEL, STRATEGIES
 from lab.benchmarks.retraining.ranks import LEVEL, Ranks, rank
 from lab.benchmarks.retraining.runs import CaseRuns
-from support.files import replacing
+from safe_dnn.support.files import replacing
 
 OURS = ("SAFE", "SAFE by size", "SAFE by size + likely wrong")  # compared with each other strategy
 BASELINES = ("BL1", "BL1 counted", "BL2")

@@ -24,13 +24,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnn.failure_prediction import LEAST, likely_wrong
 from lab.benchmarks.results import tell
 from lab.benchmarks.retraining import __main__ as benchmark
 from lab.benchmarks.retraining.__main__ import Chosen, RetrainingCase, compiled_once, train
 from lab.benchmarks.retraining.choice import Pool, choose_images, entropy_of, margin_of
-from support.errors import SAFEError
-from support.files import prepare_folder, write_text
+from safe_dnn.dnn.failure_prediction import LEAST, likely_wrong
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder, write_text
 
 LABELS = 300
 OURS = "SAFE by size + likely wrong"

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError
 
 CASE_FILE, RUNS_FILE = "case.json", "runs.jsonl"
 

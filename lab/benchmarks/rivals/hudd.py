@@ -30,9 +30,9 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from lab.benchmarks.rivals.lrp import Lrp, prepare_lrp
-from rccs.dbscan.outcome import NOISE
-from support.errors import SAFEError
-from support.progress import Progress, no_progress
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.progress import Progress, no_progress
 
 MOST_CLUSTERS = 100  # largest number that is tried, as in the published tool
 BATCH = 32
@@ -280,8 +280,8 @@ def run_hudd(
     SAFEError
         Relevance cannot be propagated through the model, or an image cannot be read.
     """
-    from dnn.model import load_dnn, sized_for
-    from dnn.predictions import Pixels, batches
+    from safe_dnn.dnn.model import load_dnn, sized_for
+    from safe_dnn.dnn.predictions import Pixels, batches
 
     files = [root / path for path in paths]
     dnn = sized_for(load_dnn(model_path), files)
@@ -297,7 +297,7 @@ def run_hudd(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run HUDD alone; see the module's docstring."""
-    from support.images import find_images
+    from safe_dnn.support.images import find_images
 
     parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.rivals.hudd", description=__doc__.split("\n")[0])
     parser.add_argument("model", metavar="MODEL", help="the DNN under test, a Keras model")

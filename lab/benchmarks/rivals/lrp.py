@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError
 
 _FRONT = frozenset({"Rescaling", "Normalization", "Resizing", "CenterCrop"})  # preparation, if at the front
 _WEIGHTED = frozenset({"Conv2D", "DepthwiseConv2D", "Dense"})

@@ -17,18 +17,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from casestudies.causes import CAUSES_FILE
-from casestudies.sets import MODEL_FILE
-from dnn.heatmaps import GRID, heatmaps
-from dnn.model import Dnn, load_dnn
-from dnn.predictions import run_model
-from dnn.tested import read_predictions
 from lab.benchmarks.heatmaps import WITHOUT, cause_mask, share_inside
 from lab.benchmarks.results import tell
 from lab.casestudies.cases import CASES
-from rccs.parameters import PARAMETERS_FILE
-from support.errors import SAFEError
-from support.run_folder import PREDICTIONS_FILE
+from safe_dnn.casestudies.causes import CAUSES_FILE
+from safe_dnn.casestudies.sets import MODEL_FILE
+from safe_dnn.dnn.heatmaps import GRID, heatmaps
+from safe_dnn.dnn.model import Dnn, load_dnn
+from safe_dnn.dnn.predictions import run_model
+from safe_dnn.dnn.tested import read_predictions
+from safe_dnn.rccs.parameters import PARAMETERS_FILE
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.run_folder import PREDICTIONS_FILE
 from tests.helpers.cases import read_subjects
 from tests.helpers.small_models import Ready
 

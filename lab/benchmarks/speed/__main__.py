@@ -28,12 +28,12 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from features.extractor import EXTRACTORS
 from lab.benchmarks.results import RESULTS, write_section
 from lab.benchmarks.speed.report import HEAD, SECTIONS, draw_speed_plot
 from lab.benchmarks.speed.stages import compare_settings, grid
-from support.errors import SAFEError
-from support.files import prepare_folder, write_text
+from safe_dnn.features.extractor import EXTRACTORS
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder, write_text
 
 ROOT = Path(__file__).parents[3]
 IDLE_SECONDS = 20  # of each measurement of `idle`

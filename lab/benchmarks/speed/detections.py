@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from dnn.detection.coco import read_coco
-from dnn.detection.detections import NONE, cases_of, match
+from safe_dnn.dnn.detection.coco import read_coco
+from safe_dnn.dnn.detection.detections import NONE, cases_of, match
 
 CLASSES = 80  # as in COCO
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from dnn.tested import AnsweredImages, predictions_text, read_predictions
 from lab.benchmarks.speed.start import CHROMIUM
-from rccs.answers import CONFIDENCE, Answers
-from rccs.spots.groups import Groups
-from rccs.spots.rates import failure_rates, nearest_failing, regions
-from rccs.spots.weak_spots import WeakSpot, find_weak_spots
-from reasons.comparison import LABEL, PREDICTED, Known, compared_images, weak_spots_of
-from reasons.groups import KnownGroups
-from support.files import prepare_folder
+from safe_dnn.dnn.tested import AnsweredImages, predictions_text, read_predictions
+from safe_dnn.rccs.answers import CONFIDENCE, Answers
+from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.rates import failure_rates, nearest_failing, regions
+from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots
+from safe_dnn.reasons.comparison import LABEL, PREDICTED, Known, compared_images, weak_spots_of
+from safe_dnn.reasons.groups import KnownGroups
+from safe_dnn.support.files import prepare_folder
 
 CLASSES, NUMBERS, WRONG = 40, 12, 0.05
 DARK = 0.2  # of the first number, below which the DNN fails ten times as often

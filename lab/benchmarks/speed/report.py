@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from features.extractor import DIMENSIONS
-from support.files import replacing
+from safe_dnn.features.extractor import DIMENSIONS
+from safe_dnn.support.files import replacing
 
 HEAD = (
     "## Speed\n\n"

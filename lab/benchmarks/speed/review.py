@@ -12,7 +12,7 @@ from typing import Any
 
 from lab.benchmarks.speed.review_times import make_analysis, timed_review
 from lab.benchmarks.speed.start import TOOL, free_port, wait_for
-from rccs.gifs import gif_path
+from safe_dnn.rccs.gifs import gif_path
 from tests.helpers.browsing import forget
 
 SETTLING = 40  # seconds after which a page has been filled in and its rubbish collected, also on a busy machine

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from features.attributes import ATTRIBUTES
-from features.extractor import DIMENSIONS
-from pipeline.descriptions import describe_rccs, refresh_rccs
-from rccs.answers import CONFIDENCE, Answers
-from rccs.clusters import RootCauseClusters, save_clusters
-from rccs.dbscan.projection import Projection
-from rccs.image_map import stored_map
-from rccs.spots.conditions import Literal
-from rccs.spots.weak_spots import WeakSpot
-from reasons.comparison import Comparison, Reasons, save_reasons
-from support.files import prepare_folder
+from safe_dnn.features.attributes import ATTRIBUTES
+from safe_dnn.features.extractor import DIMENSIONS
+from safe_dnn.pipeline.descriptions import describe_rccs, refresh_rccs
+from safe_dnn.rccs.answers import CONFIDENCE, Answers
+from safe_dnn.rccs.clusters import RootCauseClusters, save_clusters
+from safe_dnn.rccs.dbscan.projection import Projection
+from safe_dnn.rccs.image_map import stored_map
+from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.weak_spots import WeakSpot
+from safe_dnn.reasons.comparison import Comparison, Reasons, save_reasons
+from safe_dnn.support.files import prepare_folder
 
 PER_RCC, NOISE_IMAGES, PER_SPOT, CLASSES = 20, 20, 40, 12
 COMPONENTS = 256

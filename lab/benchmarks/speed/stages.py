@@ -20,27 +20,27 @@ from unittest.mock import patch
 import numpy as np
 from PIL import Image
 
-from clustering import Found, cluster_points
-from FE import extract_features, stream_features
-from features.cache import FeatureCache
-from features.extractor import DIMENSIONS, INPUT_SIZE
-from features.network import BATCH_SIZE, load_network
-from features.weights import choose_extractor, recall_extractor
 from lab.benchmarks.memory import peak_resident_mb
 from lab.benchmarks.speed import detections, many, review, workers
 from lab.benchmarks.speed import start as speed_start
-from rccs.clusters import RootCauseClusters, load_clusters, rcc_reach, save_clusters
-from rccs.dbscan.density import Density
-from rccs.dbscan.neighbours import Points
-from rccs.dbscan.outcome import NOISE
-from rccs.dbscan.projection import Projection, fit_projection
-from rccs.dbscan.relevance import relevant_directions
-from rccs.dbscan.tuning import MIN_SAMPLES_TRIED, balanced_silhouettes
-from rccs.gifs import write_gifs
-from selection import SelectionSettings, quotas, select_unsafe_set
-from support.contents import content_key
-from support.files import prepare_folder
-from support.images import find_images
+from safe_dnn.clustering import Found, cluster_points
+from safe_dnn.FE import extract_features, stream_features
+from safe_dnn.features.cache import FeatureCache
+from safe_dnn.features.extractor import DIMENSIONS, INPUT_SIZE
+from safe_dnn.features.network import BATCH_SIZE, load_network
+from safe_dnn.features.weights import choose_extractor, recall_extractor
+from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, rcc_reach, save_clusters
+from safe_dnn.rccs.dbscan.density import Density
+from safe_dnn.rccs.dbscan.neighbours import Points
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.dbscan.projection import Projection, fit_projection
+from safe_dnn.rccs.dbscan.relevance import relevant_directions
+from safe_dnn.rccs.dbscan.tuning import MIN_SAMPLES_TRIED, balanced_silhouettes
+from safe_dnn.rccs.gifs import write_gifs
+from safe_dnn.selection import SelectionSettings, quotas, select_unsafe_set
+from safe_dnn.support.contents import content_key
+from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.images import find_images
 
 CAUSES = 40
 DIMENSION = 256
@@ -332,7 +332,7 @@ def extract_images(images: str, n: int, extractor: str, precision: str, cache: s
     before = bare()
     with TemporaryDirectory(dir=prepare_folder(Path(cache))) as empty:
         os.environ["SAFE_CACHE"] = empty
-        with patch("FE.load_network", return_value=network):
+        with patch("safe_dnn.FE.load_network", return_value=network):
             begin = time.perf_counter()
             rows = sum(len(batch.paths) for batch in stream_features(listing._replace(paths=paths), chosen))
             seconds = time.perf_counter() - begin

@@ -12,8 +12,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-from support.files import prepare_folder
-from support.images import find_images
+from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.images import find_images
 
 TOOL = Path(__file__).parents[3] / "SAFE_Tool.py"
 NETWORKS = ("tensorflow", "keras")

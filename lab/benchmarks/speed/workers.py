@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from FE import stream_features
-from features.network import BATCH_SIZE
-from features.on_cluster import on_cluster
-from features.weights import choose_extractor
-from support.files import prepare_folder
-from support.images import find_images
+from safe_dnn.FE import stream_features
+from safe_dnn.features.network import BATCH_SIZE
+from safe_dnn.features.on_cluster import on_cluster
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.images import find_images
 
 
 def extract_on_workers(images: str, n: int, extractor: str, workers: int, cache: str) -> dict:

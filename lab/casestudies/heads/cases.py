@@ -4,9 +4,9 @@ As in the paper, HPD is the direction of a driver's head in nine classes, and FL
 a regression: it gives the column and the row of each landmark, in pixels.
 """
 
-from casestudies.case import Case, Kind, Regression, RootCause, Situation
 from lab.casestudies.heads.parameters import DERIVED, PITCH_BORDERS_DEG, YAW_BORDERS_DEG, Head, draw_head
 from lab.casestudies.heads.render import LANDMARKS, landmarks, render
+from safe_dnn.casestudies.case import Case, Kind, Regression, RootCause, Situation
 
 HEADS = Kind("heads", Head, DERIVED, draw_head, render)
 FACES = Kind("faces", Head, (), draw_head, render)

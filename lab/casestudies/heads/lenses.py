@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from casestudies.camera import coverage, smooth
 from lab.casestudies.heads.looks import Looks
 from lab.casestudies.heads.surface import as_planes
 from lab.casestudies.heads.view import PIXEL, View
+from safe_dnn.casestudies.camera import coverage, smooth
 
 _DEPTH = 0.92
 _CURVATURE = 0.22

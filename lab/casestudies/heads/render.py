@@ -5,9 +5,6 @@ In: a `Head`. Out: 128 × 128 pixels, or the pixel coordinates of its landmarks.
 
 import numpy as np
 
-from casestudies.camera import SIDE, smooth
-from casestudies.light import direction_of, expose
-from casestudies.scene import TEXTURE_SIDE, textures
 from lab.casestudies.heads import shape
 from lab.casestudies.heads.lenses import paint_lenses
 from lab.casestudies.heads.looks import Looks, draw_looks
@@ -15,6 +12,9 @@ from lab.casestudies.heads.parameters import Head
 from lab.casestudies.heads.shape import Points
 from lab.casestudies.heads.surface import Seen, as_planes, paint_surface
 from lab.casestudies.heads.view import HAND, SKIN, Solid, place_camera, trace
+from safe_dnn.casestudies.camera import SIDE, smooth
+from safe_dnn.casestudies.light import direction_of, expose
+from safe_dnn.casestudies.scene import TEXTURE_SIDE, textures
 
 LANDMARKS = ("left_brow", "right_brow", "left_eye", "right_eye", "nose", "left_mouth", "right_mouth", "chin")
 """Left and right as seen in the image."""

@@ -7,13 +7,13 @@ import dataclasses
 
 import numpy as np
 
-from casestudies.camera import coverage, smooth
-from casestudies.face import colour_of_skin
-from casestudies.scene import TEXTURE_SIDE, textures
 from lab.casestudies.heads.looks import Colour, Looks
 from lab.casestudies.heads.parameters import Head
 from lab.casestudies.heads.shape import Points
 from lab.casestudies.heads.view import CLOTH, FRAME, HAIR, HAND, PIXEL, SCARF
+from safe_dnn.casestudies.camera import coverage, smooth
+from safe_dnn.casestudies.face import colour_of_skin
+from safe_dnn.casestudies.scene import TEXTURE_SIDE, textures
 
 _HAIR: dict[str, Colour] = {
     "black": (0.012, 0.010, 0.009),

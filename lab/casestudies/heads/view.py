@@ -9,11 +9,11 @@ import math
 
 import numpy as np
 
-from casestudies.camera import SIDE
 from lab.casestudies.heads import shape
 from lab.casestudies.heads.looks import Looks
 from lab.casestudies.heads.parameters import Head
 from lab.casestudies.heads.shape import Build, Points
+from safe_dnn.casestudies.camera import SIDE
 
 PIVOT = (0.0, -0.45, -0.25)
 """Where the head turns on the neck."""

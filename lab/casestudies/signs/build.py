@@ -19,21 +19,21 @@ from typing import Any
 
 import numpy as np
 
-from casestudies.camera import SIDE
-from casestudies.case import Case
-from casestudies.causes import CAUSES_FILE, describe_causes
-from casestudies.sets import MODEL_FILE, Rows, lay_out_all, render_images, write_json
-from casestudies.table import write_subjects
-from dnn.detection.detections import matcher
-from dnn.detection.detector_failures import find_detection_failures
-from dnn.failures import Failures
 from lab.casestudies.signs.detector import Found, detect, train_detector
 from lab.casestudies.signs.parameters import Part, Scene
-from rccs.parameters import KEY, PARAMETERS_FILE
-from support.files import replacing
-from support.progress import Progress, no_progress
-from support.run_folder import ACCURACY_FILE, OBJECTS
-from support.tables import from_cell
+from safe_dnn.casestudies.camera import SIDE
+from safe_dnn.casestudies.case import Case
+from safe_dnn.casestudies.causes import CAUSES_FILE, describe_causes
+from safe_dnn.casestudies.sets import MODEL_FILE, Rows, lay_out_all, render_images, write_json
+from safe_dnn.casestudies.table import write_subjects
+from safe_dnn.dnn.detection.detections import matcher
+from safe_dnn.dnn.detection.detector_failures import find_detection_failures
+from safe_dnn.dnn.failures import Failures
+from safe_dnn.rccs.parameters import KEY, PARAMETERS_FILE
+from safe_dnn.support.files import replacing
+from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.run_folder import ACCURACY_FILE, OBJECTS
+from safe_dnn.support.tables import from_cell
 
 TRUTH_FILES = {"train": "train.json", "improvement": "improvement.json", "test": "truth.json"}
 RESULTS_FILES = {"improvement": "improvement_results.json", "test": "results.json"}

@@ -3,9 +3,9 @@
 As in the paper, OD finds objects; there, cars in a simulator and on photographs, here, traffic signs of three classes.
 """
 
-from casestudies.case import Case, Kind, RootCause, Situation
 from lab.casestudies.signs.parameters import CLASSES, Scene, draw_scene, parts_of
 from lab.casestudies.signs.render import render
+from safe_dnn.casestudies.case import Case, Kind, RootCause, Situation
 
 SCENES = Kind("scenes", Scene, (), draw_scene, render)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from casestudies.camera import SIDE
-from support.progress import Progress, no_progress
+from safe_dnn.casestudies.camera import SIDE
+from safe_dnn.support.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     import keras

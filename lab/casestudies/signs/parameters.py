@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from casestudies.camera import SIDE
+from safe_dnn.casestudies.camera import SIDE
 
 CLASSES = ("danger", "mandatory", "prohibitory")
 """The groups of signs of the German Traffic Sign Detection Benchmark (Houben et al., IJCNN 2013)."""
@@ -191,7 +191,7 @@ def _whole(sign: Sign) -> bool:
 
 
 def _near(sign: Sign, other: Sign) -> bool:
-    """Whether another sign is in the crop of a sign (see `dnn.detection.crops.window_of`)."""
+    """Whether another sign is in the crop of a sign (see `safe_dnn.dnn.detection.crops.window_of`)."""
     _, _, width, height = sign.box
     margin = max(9.0, 0.25 * max(width, height) + 1)
     across, down = (sign.width + other.width) / 2, (sign.height + other.height) / 2

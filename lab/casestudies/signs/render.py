@@ -9,12 +9,12 @@ import functools
 import numpy as np
 from PIL import Image, ImageDraw
 
-from casestudies.camera import SIDE
-from casestudies.light import GAMMA, expose
-from casestudies.scene import TEXTURE_SIDE, textures
 from lab.casestudies.signs.faces import face_of
 from lab.casestudies.signs.parameters import Scene, Sign
 from lab.casestudies.signs.surroundings import FINE, WIDE, paint_surroundings
+from safe_dnn.casestudies.camera import SIDE
+from safe_dnn.casestudies.light import GAMMA, expose
+from safe_dnn.casestudies.scene import TEXTURE_SIDE, textures
 
 
 def render(scene: Scene) -> np.ndarray:

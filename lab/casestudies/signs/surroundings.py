@@ -6,10 +6,10 @@ Pictures are drawn at twice the size; colours are those of daylight, from 0 to 2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from casestudies.camera import SIDE
-from casestudies.scene import TEXTURE_SIDE, textures
 from lab.casestudies.signs.faces import face_of
 from lab.casestudies.signs.parameters import PICTURES, Scene
+from safe_dnn.casestudies.camera import SIDE
+from safe_dnn.casestudies.scene import TEXTURE_SIDE, textures
 
 FINE = 2
 WIDE = SIDE * FINE

@@ -18,8 +18,8 @@ from lab.benchmarks.calibration import (
     spots_in_run,
     within_groups,
 )
-from rccs.spots.groups import Groups, tally
-from support.errors import SAFEError
+from safe_dnn.rccs.spots.groups import Groups, tally
+from safe_dnn.support.errors import SAFEError
 
 
 @pytest.fixture

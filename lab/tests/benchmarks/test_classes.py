@@ -4,7 +4,7 @@ import numpy as np
 
 from lab.benchmarks import classes
 from lab.benchmarks.classes import in_run, section
-from reasons.comparison import Known
+from safe_dnn.reasons.comparison import Known
 
 
 def test_a_run_tells_what_is_found_inside_a_class_that_is_mostly_wrong_and_one_mostly_right(monkeypatch):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from features.network import conv_shapes, read_weights
-from features.weights import choose_extractor
 from lab.benchmarks.clusters.__main__ import RIVALS, main, measure_quality, oracle, run_methods
 from lab.benchmarks.clusters.scenarios import SCENARIOS, SMALLEST_SHARE, disturb, draw_shares, make_mix
 from lab.benchmarks.clusters.stand_in import main as write_stand_in
+from safe_dnn.features.network import conv_shapes, read_weights
+from safe_dnn.features.weights import choose_extractor
 from tests.helpers.features import features_of
 from tests.helpers.point_groups import groups
 

@@ -18,8 +18,8 @@ from lab.benchmarks.rivals.hudd import (
     spread_curve,
 )
 from lab.benchmarks.rivals.lrp import prepare_lrp
-from rccs.dbscan.outcome import NOISE
-from support.errors import SAFEError
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.support.errors import SAFEError
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnn.tested import AnsweredImages
-from features.extractor import Extractor
 from lab.benchmarks import new_images
 from lab.benchmarks.new_images import Pool, parts, rcc_section, rccs_in_run, section, spots_in_run
-from rccs.answers import CONFIDENCE, Answers
-from rccs.spots.groups import Groups
-from reasons.comparison import Known
-from reasons.groups import KnownGroups
+from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.features.extractor import Extractor
+from safe_dnn.rccs.answers import CONFIDENCE, Answers
+from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.reasons.comparison import Known
+from safe_dnn.reasons.groups import KnownGroups
 
 IMAGES = 800
 

@@ -6,8 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from FE import ImageFeatures
-from features.extractor import Extractor
 from lab.benchmarks.kept import ROOT, kept, key_of
 from lab.benchmarks.memory import peak_resident_mb
 from lab.benchmarks.paper import __main__ as paper
@@ -27,7 +25,9 @@ from lab.benchmarks.paper.report import aims, cost_section, growth_section, pape
 from lab.benchmarks.reasons import measuring, outside, unknown
 from lab.casestudies.cases import CASES
 from lab.casestudies.signs.parameters import parts_of
-from support.errors import SAFEError
+from safe_dnn.FE import ImageFeatures
+from safe_dnn.features.extractor import Extractor
+from safe_dnn.support.errors import SAFEError
 
 # --- Measures -----------------------------------------------------------------------------------------------------
 
@@ -434,7 +434,7 @@ def test_a_result_is_computed_once_and_again_when_its_key_changes(tmp_path):
 
 
 def test_a_key_follows_the_content_of_source_files():
-    errors, files = "support/errors.py", "support/files.py"
+    errors, files = "safe_dnn/support/errors.py", "safe_dnn/support/files.py"
     assert key_of("x", errors) == key_of("x", errors)
     assert len({key_of("x", errors), key_of("y", errors), key_of("x", files)}) == 3
 

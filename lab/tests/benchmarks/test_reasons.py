@@ -4,8 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnn.tested import AnsweredImages
-from features.extractor import Extractor
 from lab.benchmarks.reasons import __main__ as reasons_benchmark
 from lab.benchmarks.reasons.cases import ReasonsCase, load_reasons_case
 from lab.benchmarks.reasons.measures import (
@@ -24,9 +22,11 @@ from lab.benchmarks.reasons.measuring import measure_case
 from lab.benchmarks.reasons.outside import hudd_regions, model_of, nearest_rows, with_rivals
 from lab.benchmarks.reasons.report import further_section, reasons_section
 from lab.benchmarks.reasons.rivals import slice_conditions, tree_conditions
-from rccs.answers import CONFIDENCE, Answers
-from reasons.comparison import Known
-from support.errors import SAFEError
+from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.features.extractor import Extractor
+from safe_dnn.rccs.answers import CONFIDENCE, Answers
+from safe_dnn.reasons.comparison import Known
+from safe_dnn.support.errors import SAFEError
 
 
 def condition(column: str, *rows: int, n: int = 10) -> Condition:
@@ -256,7 +256,7 @@ def measured(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measuring, "compare_with_right", from_memory)
-        patch.setattr("rccs.clusters.recall_extractor", lambda name, identity, weights=None: _Sized())
+        patch.setattr("safe_dnn.rccs.clusters.recall_extractor", lambda name, identity, weights=None: _Sized())
         result = measure_case(case, work, nuisance="person", shuffles=1)
         assert measure_case(case, work, nuisance="person", shuffles=1) == result
     return result

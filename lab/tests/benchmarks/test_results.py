@@ -1,7 +1,7 @@
 import pytest
 
 from lab.benchmarks.results import write_section
-from support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError
 
 
 def test_a_section_is_added_to_a_new_file_under_a_heading(tmp_path):

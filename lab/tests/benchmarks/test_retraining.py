@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 
-from dnn.model import load_dnn
 from lab.benchmarks.retraining import __main__ as retraining
 from lab.benchmarks.retraining import report, rounds
 from lab.benchmarks.retraining.choice import (
@@ -19,10 +18,11 @@ from lab.benchmarks.retraining.choice import (
 from lab.benchmarks.retraining.ranks import rank
 from lab.benchmarks.retraining.report import compare, gain, retraining_section
 from lab.benchmarks.retraining.runs import CaseRuns, load_cases, read_runs
-from support.errors import SAFEError
+from safe_dnn.dnn.model import load_dnn
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.training.finetuning import TRAINING, TrainingData, fine_tune
+from safe_dnn.training.settings import Settings
 from tests.helpers.small_models import NAMES, Ready, colour_model, draw_colour, saved
-from training.finetuning import TRAINING, TrainingData, fine_tune
-from training.settings import Settings
 
 
 @pytest.fixture

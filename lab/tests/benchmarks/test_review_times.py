@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.benchmarks.speed.review_times import STEPS, make_analysis, timed_review
-from rccs.review.review import load_review
+from safe_dnn.rccs.review.review import load_review
 from tests.helpers.browsing import served_from
 
 # A minute: 8,000 images are drawn
@@ -20,7 +20,7 @@ BOUNDS = {"loaded": 15.0, "verdict": 0.6, "following": 2.5, "pictures": 4.0, "fi
 def timed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
     folder = tmp_path_factory.mktemp("reasons")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("rccs.image_map._umap", lambda points, start: start)
+        monkeypatch.setattr("safe_dnn.rccs.image_map._umap", lambda points, start: start)
         make_analysis(folder, RCCS, SPOTS)
     with served_from(folder) as served:
         times = timed_review(served.url, RCCS, SPOTS)

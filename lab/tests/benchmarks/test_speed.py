@@ -81,7 +81,7 @@ def test_extraction_counts_its_images(in_this_process, draw_folder, fake_network
     images = draw_folder(tmp_path / "images", {"night": 3, "snow": 2})
     monkeypatch.setattr(speed_stages, "load_network", lambda _: fake_network)
     monkeypatch.setattr(speed.importlib.util, "find_spec", lambda _: True)
-    monkeypatch.setattr("features.weights._processor_flags", lambda: {"avx_vnni", "avx512bw"})
+    monkeypatch.setattr("safe_dnn.features.weights._processor_flags", lambda: {"avx_vnni", "avx512bw"})
     monkeypatch.setitem(MEASURED, "extract_images_plainly", lambda *_: {"images": 4, "seconds": 2.0, "gflop": 30.7})
     monkeypatch.setitem(MEASURED, "extract_images_with_pytorch", lambda *_: {"images": 4, "seconds": 1.0})
     monkeypatch.setitem(MEASURED, "multiply_matrices", lambda: {"gflops": 200.0})

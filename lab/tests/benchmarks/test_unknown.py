@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from clustering import find_root_cause_clusters
-from features.extractor import comparable
 from lab.benchmarks.reasons import unknown
 from lab.benchmarks.reasons.contrasts import (
     contrastive,
@@ -17,6 +15,8 @@ from lab.benchmarks.reasons.contrasts import (
 )
 from lab.benchmarks.reasons.unknown import LOOKS_SET_ASIDE, Case, best_reductions, cluster_points, measured, table
 from lab.tests.benchmarks.test_reasons import looks_and_reasons
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.features.extractor import comparable
 from tests.helpers.features import features_of
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from casestudies import build as build_of_eyes
-from casestudies.cases import CASES as EYE_CASES
 from lab.casestudies import build
 from lab.casestudies.cases import CASES, PEOPLE_CASES
 from lab.casestudies.heads.cases import HEAD_CASES
+from safe_dnn.casestudies import build as build_of_eyes
+from safe_dnn.casestudies.cases import CASES as EYE_CASES
 from tests.helpers.cases import (
     FakeModel,
     has_each_situation_by_itself,

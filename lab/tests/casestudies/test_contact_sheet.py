@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from casestudies.camera import SIDE
 from lab.casestudies import contact_sheet
+from safe_dnn.casestudies.camera import SIDE
 
 
 def test_the_contact_sheet_has_a_row_for_each_cause(tmp_path):

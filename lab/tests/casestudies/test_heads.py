@@ -6,17 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from casestudies import build
-from casestudies.camera import SIDE
-from casestudies.networks import train_model
-from casestudies.table import write_subjects
-from clustering import find_root_cause_clusters
-from dnn.failures import find_failures
-from dnn.model import DnnOptions
-from dnn.targets import read_targets, with_targets
-from dnn.tested import find_predictions, read_predictions
-from FE import extract_features
-from features.weights import choose_extractor
 from lab.casestudies import contact_sheet
 from lab.casestudies.build import build_case
 from lab.casestudies.heads import shape
@@ -24,7 +13,18 @@ from lab.casestudies.heads.cases import HEAD_CASES, HEADS, POSES, pose_class
 from lab.casestudies.heads.looks import draw_looks
 from lab.casestudies.heads.parameters import HAIRS, Head, draw_head
 from lab.casestudies.heads.render import LANDMARKS, landmarks, render
-from reasons.comparison import known_of, weak_spots_of
+from safe_dnn.casestudies import build
+from safe_dnn.casestudies.camera import SIDE
+from safe_dnn.casestudies.networks import train_model
+from safe_dnn.casestudies.table import write_subjects
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.dnn.failures import find_failures
+from safe_dnn.dnn.model import DnnOptions
+from safe_dnn.dnn.targets import read_targets, with_targets
+from safe_dnn.dnn.tested import find_predictions, read_predictions
+from safe_dnn.FE import extract_features
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.reasons.comparison import known_of, weak_spots_of
 from tests.helpers.cases import causes_found, read_subjects
 
 PLAIN = Head(

@@ -8,19 +8,19 @@ from PIL import Image
 from scipy.stats import chi2_contingency
 from sklearn.metrics import normalized_mutual_info_score
 
-from casestudies import build
-from casestudies.cases import EYES
-from casestudies.parameters import DERIVED, Eye
-from casestudies.people import NOBODY, Person
-from casestudies.table import names_of, write_subjects
-from clustering import find_root_cause_clusters
-from FE import extract_features
-from features.weights import choose_extractor
 from lab.casestudies import people
 from lab.casestudies.build import build_case
 from lab.casestudies.cases import PEOPLE_CASES
 from lab.casestudies.people import PEOPLE, PERSONS, SKIN_JITTER, EyeOfPerson, cast, find_person, render
-from support.errors import SAFEError
+from safe_dnn.casestudies import build
+from safe_dnn.casestudies.cases import EYES
+from safe_dnn.casestudies.parameters import DERIVED, Eye
+from safe_dnn.casestudies.people import NOBODY, Person
+from safe_dnn.casestudies.table import names_of, write_subjects
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.FE import extract_features
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.support.errors import SAFEError
 from tests.helpers.cases import PLAIN, FakeModel, an_eye, read_subjects
 
 

@@ -8,15 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from casestudies.camera import SIDE
-from casestudies.case import Situation
-from clustering import find_root_cause_clusters
-from dnn.detection.coco import read_coco
-from dnn.detection.detections import NONE, match
-from dnn.detection.seen_objects import cut_seen_objects
-from dnn.tested import find_predictions, read_predictions
-from FE import extract_features
-from features.weights import choose_extractor
 from lab.casestudies import contact_sheet
 from lab.casestudies.build import build_case
 from lab.casestudies.signs import build as signs_build
@@ -26,8 +17,17 @@ from lab.casestudies.signs.detector import CELL, CELLS, LEAST_SCORE, Found, deco
 from lab.casestudies.signs.faces import FACE, face_of
 from lab.casestudies.signs.parameters import CLASSES, PICTURES, Scene, Sign, draw_scene, parts_of
 from lab.casestudies.signs.render import render
-from reasons.comparison import known_of, weak_spots_of
-from support.errors import SAFEError
+from safe_dnn.casestudies.camera import SIDE
+from safe_dnn.casestudies.case import Situation
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.dnn.detection.coco import read_coco
+from safe_dnn.dnn.detection.detections import NONE, match
+from safe_dnn.dnn.detection.seen_objects import cut_seen_objects
+from safe_dnn.dnn.tested import find_predictions, read_predictions
+from safe_dnn.FE import extract_features
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.reasons.comparison import known_of, weak_spots_of
+from safe_dnn.support.errors import SAFEError
 from tests.helpers.cases import causes_found
 from tests.helpers.detected import counted_by_the_library, write_json
 

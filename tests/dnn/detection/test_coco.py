@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from dnn.detection.coco import DetectorTest, read_coco
-from support.errors import SAFEError
+from safe_dnn.dnn.detection.coco import DetectorTest, read_coco
+from safe_dnn.support.errors import SAFEError
 from tests.helpers.detected import write_json
 
 TRUTH = {

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dnn.detection.coco import DetectorTest, read_coco
-from dnn.detection.crops import Crop, crops_of, cut_crops, files_of, window_of
-from dnn.detection.detections import cases_of, match
-from rccs.answers import NOTHING
-from support.images import BOX_KEY
+from safe_dnn.dnn.detection.coco import DetectorTest, read_coco
+from safe_dnn.dnn.detection.crops import Crop, crops_of, cut_crops, files_of, window_of
+from safe_dnn.dnn.detection.detections import cases_of, match
+from safe_dnn.rccs.answers import NOTHING
+from safe_dnn.support.images import BOX_KEY
 from tests.helpers.detected import write_json
 
 

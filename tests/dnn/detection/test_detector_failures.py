@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import SAFE_Tool
-from dnn.detection.detector_failures import find_detection_failures, sources_of
-from dnn.detection.seen_objects import cut_seen_objects, unsafe_images_text
-from dnn.tested import find_predictions, read_predictions
-from pipeline.generation import generate_clusters
-from pipeline.improvement import select_images
-from pipeline.summaries import selection_summary
-from rccs.unsafe_set import UnsafeImage
-from selection import SelectionSettings
-from support.errors import SAFEError
-from support.images import find_images
+from safe_dnn import SAFE_Tool
+from safe_dnn.dnn.detection.detector_failures import find_detection_failures, sources_of
+from safe_dnn.dnn.detection.seen_objects import cut_seen_objects, unsafe_images_text
+from safe_dnn.dnn.tested import find_predictions, read_predictions
+from safe_dnn.pipeline.generation import generate_clusters
+from safe_dnn.pipeline.improvement import select_images
+from safe_dnn.pipeline.summaries import selection_summary
+from safe_dnn.rccs.unsafe_set import UnsafeImage
+from safe_dnn.selection import SelectionSettings
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import find_images
 from tests.helpers.detected import DetectedCase, draw_detected, write_json
 from tests.helpers.places import names_in, rows_in
 
@@ -87,7 +87,7 @@ def test_a_run_that_is_stopped_leaves_what_there_was_and_cuts_no_more(case, monk
     before = (case.out / "objects.csv").read_text()
     cut: list[str] = []
     monkeypatch.setattr(
-        "dnn.detection.crops._save_crop", lambda picture, crop, *_: cut.append(crop.name) or time.sleep(0.02)
+        "safe_dnn.dnn.detection.crops._save_crop", lambda picture, crop, *_: cut.append(crop.name) or time.sleep(0.02)
     )
 
     def stop(what: str, done: int, total: int) -> None:

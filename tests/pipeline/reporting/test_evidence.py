@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.reporting.evidence.basis import write_evidence
-from pipeline.reporting.evidence.signature import ENVELOPE_FILE, PRIVATE_KEY_FILE, PUBLIC_KEY_FILE, make_keys
-from pipeline.reporting.evidence.statement import EVIDENCE_FILE, RESULTS, digest_of_predicate, read_evidence
-from pipeline.reporting.evidence.verification import ADDED, CHANGED, CONTINUED, MISSING, SIGNED, verify
-from pipeline.reporting.report import write_report
-from pipeline.reporting.safety_case import AMLAS_FILE, GSN_FILE, GSN_JSON_FILE, REASONS_FILE
-from rccs.review.notes import RccNote
-from rccs.review.review import set_note
-from store.database import DATABASE_FILE
-from support.errors import SAFEError
+from safe_dnn.pipeline.reporting.evidence.basis import write_evidence
+from safe_dnn.pipeline.reporting.evidence.signature import ENVELOPE_FILE, PRIVATE_KEY_FILE, PUBLIC_KEY_FILE, make_keys
+from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE, RESULTS, digest_of_predicate, read_evidence
+from safe_dnn.pipeline.reporting.evidence.verification import ADDED, CHANGED, CONTINUED, MISSING, SIGNED, verify
+from safe_dnn.pipeline.reporting.report import write_report
+from safe_dnn.pipeline.reporting.safety_case import AMLAS_FILE, GSN_FILE, GSN_JSON_FILE, REASONS_FILE
+from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.review import set_note
+from safe_dnn.store.database import DATABASE_FILE
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.training.result import MODELS_FOLDER, RETRAINING_FILE
 from tests.helpers import written
 from tests.helpers.attested import retrain_again
 from tests.helpers.places import digests_of
-from training.result import MODELS_FOLDER, RETRAINING_FILE
 
 
 @pytest.fixture

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.reporting.export import ExportedImage, export_rows, folder_name, write_copies
-from rccs.answers import CONFIDENCE, Answers
-from rccs.clusters import save_clusters
-from rccs.nearness import by_closeness
-from rccs.review.edits import merge_rccs
-from rccs.review.notes import RccNote
-from rccs.review.review import load_review
-from support.errors import SAFEError
-from support.progress import no_progress
+from safe_dnn.pipeline.reporting.export import ExportedImage, export_rows, folder_name, write_copies
+from safe_dnn.rccs.answers import CONFIDENCE, Answers
+from safe_dnn.rccs.clusters import save_clusters
+from safe_dnn.rccs.nearness import by_closeness
+from safe_dnn.rccs.review.edits import merge_rccs
+from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.review import load_review
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.progress import no_progress
 from tests.helpers.places import names_in
 from tests.helpers.steadied import steadied
 

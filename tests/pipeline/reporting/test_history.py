@@ -5,27 +5,27 @@ import functools
 import numpy as np
 import pytest
 
-from pipeline.exports import export_here
-from pipeline.generation import generate_clusters
-from pipeline.reporting import history
-from pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
-from pipeline.reporting.freshness import is_current, made_from, when_made
-from pipeline.reporting.history import find_run, list_runs, prune_runs, restore_run
-from pipeline.reporting.report import write_report
-from rccs.clusters import CLUSTERS_FILE, load_clusters, save_clusters
-from rccs.dbscan.outcome import NOISE
-from rccs.review.edits import merge_rccs
-from rccs.review.notes import RccNote
-from rccs.review.review import Review, load_review, set_note
-from rccs.unsafe_set import load_unsafe_set
-from reasons.comparison import Reasons, save_reasons
-from store.database import DATABASE_FILE, RUNS_FOLDER
-from store.runs import CLUSTERS, present_runs
-from support.errors import SAFEError
+from safe_dnn.pipeline.exports import export_here
+from safe_dnn.pipeline.generation import generate_clusters
+from safe_dnn.pipeline.reporting import history
+from safe_dnn.pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
+from safe_dnn.pipeline.reporting.freshness import is_current, made_from, when_made
+from safe_dnn.pipeline.reporting.history import find_run, list_runs, prune_runs, restore_run
+from safe_dnn.pipeline.reporting.report import write_report
+from safe_dnn.rccs.clusters import CLUSTERS_FILE, load_clusters, save_clusters
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.review.edits import merge_rccs
+from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.review import Review, load_review, set_note
+from safe_dnn.rccs.unsafe_set import load_unsafe_set
+from safe_dnn.reasons.comparison import Reasons, save_reasons
+from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
+from safe_dnn.store.runs import CLUSTERS, present_runs
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.training.labels import label_images, save_labels
 from tests.helpers.places import digests_of, in_run, names_in
 from tests.helpers.troubles import Disk, Trouble
 from tests.helpers.worked_on import DARK, retrain, select
-from training.labels import label_images, save_labels
 
 
 def other(clusters, shift: int = 1):
@@ -63,7 +63,7 @@ def test_runs_are_listed_newest_first_with_what_they_found(clusters, out, monkey
     set_note(out, RccNote(0, "night"))
     merge_rccs(out, 2, 1)
     noon = datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC)
-    monkeypatch.setattr("store.entries._now", noon.isoformat)
+    monkeypatch.setattr("safe_dnn.store.entries._now", noon.isoformat)
     name = replace(other(clusters), out)
     current, earlier = list_runs(out)
     assert (current.name, current.current, earlier.name, earlier.current) == (present_name(out), True, name, False)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import SAFE_Tool
-from dnn.predictions import labelled_images
-from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from safe_dnn import SAFE_Tool
+from safe_dnn.dnn.predictions import labelled_images
+from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from tests.helpers.places import names_in
 from tests.helpers.small_models import draw_set
 

@@ -10,36 +10,36 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.descriptions import show_present
-from pipeline.reporting import material, report
-from pipeline.reporting.improvement import Confused, confused_before_and_now, confusions_html, matrices_of
-from pipeline.reporting.report import report_html, write_report
-from rccs.answers import Answers
-from rccs.clusters import LABELS_FILE, fingerprint, load_clusters, run_record, save_clusters
-from rccs.confidence import BOUND, NEAR, confidence_text, place_text
-from rccs.dbscan.outcome import NOISE
-from rccs.review.edits import merge_rccs, move_images, undo_edit
-from rccs.review.notes import RccNote, SpotNote
-from rccs.review.review import set_note
-from rccs.spots.conditions import Literal
-from rccs.spots.rates import RATES_FILE
-from rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot
-from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, save_unsafe_set
-from reasons.comparison import Comparison, Reasons, save_reasons
-from reasons.register import REGISTER_FILE, write_register
-from store.runs import CLUSTERS, present_runs
-from support.images import Skipped
-from support.intervals import clopper_pearson
-from support.text import rate_text
+from safe_dnn.pipeline.descriptions import show_present
+from safe_dnn.pipeline.reporting import material, report
+from safe_dnn.pipeline.reporting.improvement import Confused, confused_before_and_now, confusions_html, matrices_of
+from safe_dnn.pipeline.reporting.report import report_html, write_report
+from safe_dnn.rccs.answers import Answers
+from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, load_clusters, run_record, save_clusters
+from safe_dnn.rccs.confidence import BOUND, NEAR, confidence_text, place_text
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.review.edits import merge_rccs, move_images, undo_edit
+from safe_dnn.rccs.review.notes import RccNote, SpotNote
+from safe_dnn.rccs.review.review import set_note
+from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.rates import RATES_FILE
+from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot
+from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, save_unsafe_set
+from safe_dnn.reasons.comparison import Comparison, Reasons, save_reasons
+from safe_dnn.reasons.register import REGISTER_FILE, write_register
+from safe_dnn.store.runs import CLUSTERS, present_runs
+from safe_dnn.support.images import Skipped
+from safe_dnn.support.intervals import clopper_pearson
+from safe_dnn.support.text import rate_text
+from safe_dnn.training.certainty import difference_interval
+from safe_dnn.training.comparison import Answered, Share
+from safe_dnn.training.finetuning import Epoch
+from safe_dnn.training.result import RETRAINING_FILE, save_retraining
+from safe_dnn.training.settings import Settings
+from safe_dnn.training.together import TradeOff
 from tests.helpers.places import in_run, rows_in
 from tests.helpers.small_models import FakeModel, clusters_of, retraining_for
 from tests.helpers.steadied import steadied
-from training.certainty import difference_interval
-from training.comparison import Answered, Share
-from training.finetuning import Epoch
-from training.result import RETRAINING_FILE, save_retraining
-from training.settings import Settings
-from training.together import TradeOff
 
 TEMPLATES = Path(report.__file__).parent / "templates"
 VOID = {"meta", "img", "br", "wbr"}

@@ -6,19 +6,19 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.reporting.history import restore_run
-from pipeline.reporting.report import report_html
-from pipeline.reporting.rounds import rounds_of
-from rccs.clusters import save_clusters
-from rccs.review.edits import merge_rccs
-from rccs.review.notes import RccNote
-from rccs.review.review import load_review, set_note
-from store.entries import speaking
-from store.runs import CLUSTERS, CONFIRMATION, add_run, runs_of
-from support.run_folder import ACCURACY_FILE, FAILURES
-from support.tables import table_text
+from safe_dnn.pipeline.reporting.history import restore_run
+from safe_dnn.pipeline.reporting.report import report_html
+from safe_dnn.pipeline.reporting.rounds import rounds_of
+from safe_dnn.rccs.clusters import save_clusters
+from safe_dnn.rccs.review.edits import merge_rccs
+from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.review import load_review, set_note
+from safe_dnn.store.entries import speaking
+from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, add_run, runs_of
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
+from safe_dnn.support.tables import table_text
+from safe_dnn.training.closure import CLOSURE_FILE, REST
 from tests.helpers.worked_on import retrain, select
-from training.closure import CLOSURE_FILE, REST
 
 STATES = {"RCC 0": "closed", "RCC 1": "reduced", "weak spot 1": "closed", REST: "new"}
 

@@ -7,9 +7,9 @@ import re
 
 import yaml
 
-from pipeline.reporting.evidence.verification import verify
-from pipeline.reporting.export import REPORT_FILE
-from pipeline.reporting.safety_case import (
+from safe_dnn.pipeline.reporting.evidence.verification import verify
+from safe_dnn.pipeline.reporting.export import REPORT_FILE
+from safe_dnn.pipeline.reporting.safety_case import (
     AMLAS_FILE,
     GSN_FILE,
     GSN_JSON_FILE,
@@ -17,12 +17,12 @@ from pipeline.reporting.safety_case import (
     SAFETY_CASE_FOLDER,
     argument_of,
 )
-from rccs.review.notes import REGISTER, VERDICTS, RccNote, SpotNote
-from reasons.register import Entry
-from SAFE_Tool import main
+from safe_dnn.rccs.review.notes import REGISTER, VERDICTS, RccNote, SpotNote
+from safe_dnn.reasons.register import Entry
+from safe_dnn.SAFE_Tool import main
+from safe_dnn.training.closure import CLOSED, CLOSURE_FILE, STATES
 from tests.helpers.attested import attest
 from tests.helpers.places import rows_in
-from training.closure import CLOSED, CLOSURE_FILE, STATES
 
 DIGESTS = {REPORT_FILE: "1" * 64, CLOSURE_FILE: "2" * 64}
 MAY_SUPPORT = {"G": {"G", "S", "Sn"}, "S": {"G", "S", "Sn"}}

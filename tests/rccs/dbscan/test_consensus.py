@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from rccs.dbscan.consensus import agree
-from rccs.dbscan.outcome import NOISE
-from rccs.dbscan.resamples import LARGEST_SHARE, LEFT_OUT, SMALLEST_SHARE, Votes, cluster_samples, draw_samples
+from safe_dnn.rccs.dbscan.consensus import agree
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.dbscan.resamples import LARGEST_SHARE, LEFT_OUT, SMALLEST_SHARE, Votes, cluster_samples, draw_samples
 from tests.helpers.point_groups import groups
 
 pytestmark = pytest.mark.usefixtures("all_samples")
@@ -126,9 +126,9 @@ def test_a_cause_that_is_missing_from_some_samples_is_found_all_the_same():
 @pytest.fixture
 def small_samples(monkeypatch):
     """As if 80 images were very many."""
-    monkeypatch.setattr("rccs.dbscan.resamples.MOST_IMAGES", 80)
-    monkeypatch.setattr("rccs.dbscan.neighbours.MOST_STORED", 80)
-    monkeypatch.setattr("rccs.dbscan.resamples.ROWS", 50)
+    monkeypatch.setattr("safe_dnn.rccs.dbscan.resamples.MOST_IMAGES", 80)
+    monkeypatch.setattr("safe_dnn.rccs.dbscan.neighbours.MOST_STORED", 80)
+    monkeypatch.setattr("safe_dnn.rccs.dbscan.resamples.ROWS", 50)
 
 
 def test_of_very_many_images_all_take_part_in_samples_of_a_fixed_size(small_samples):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rccs.dbscan.contrast import contrasting_directions
-from rccs.dbscan.projection import directions_of_failing, fit_projection
+from safe_dnn.rccs.dbscan.contrast import contrasting_directions
+from safe_dnn.rccs.dbscan.projection import directions_of_failing, fit_projection
 from tests.helpers.features import features_of
 
 
@@ -41,7 +41,7 @@ def test_a_single_direction_is_none():
 def test_the_same_images_give_the_same_directions_also_if_only_some_are_taken(monkeypatch):
     failing, right = images(300, reasons=4, seed=0), images(900, reasons=0.5, seed=1)
     assert np.array_equal(contrasting_directions(failing, right), contrasting_directions(failing, right))
-    monkeypatch.setattr("rccs.dbscan.neighbours.MOST_STORED", 100)
+    monkeypatch.setattr("safe_dnn.rccs.dbscan.neighbours.MOST_STORED", 100)
     assert (contrasting_directions(failing, right)[:, 3:5] ** 2).sum() == pytest.approx(2, abs=0.1)
 
 

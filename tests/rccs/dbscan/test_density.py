@@ -5,10 +5,10 @@ import pytest
 from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_rand_score
 
-from rccs.dbscan.branches import Branches
-from rccs.dbscan.density import Density
-from rccs.dbscan.neighbours import Points
-from rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.dbscan.branches import Branches
+from safe_dnn.rccs.dbscan.density import Density
+from safe_dnn.rccs.dbscan.neighbours import Points
+from safe_dnn.rccs.dbscan.outcome import NOISE
 from tests.helpers.point_groups import groups, pairwise_distances
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rccs.dbscan import neighbours
-from rccs.dbscan.neighbours import Points
+from safe_dnn.rccs.dbscan import neighbours
+from safe_dnn.rccs.dbscan.neighbours import Points
 from tests.helpers.point_groups import pairwise_distances
 
 

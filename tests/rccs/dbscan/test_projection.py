@@ -5,11 +5,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from clustering import find_root_cause_clusters
-from features.extractor import DIMENSIONS, FC2_WEIGHT, comparable
-from rccs.clusters import load_clusters, save_clusters
-from rccs.dbscan.projection import _Centred, _principal_components, fit_projection
-from rccs.dbscan.relevance import average_neighbours, relevant_directions
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.features.extractor import DIMENSIONS, FC2_WEIGHT, comparable
+from safe_dnn.rccs.clusters import load_clusters, save_clusters
+from safe_dnn.rccs.dbscan.projection import _Centred, _principal_components, fit_projection
+from safe_dnn.rccs.dbscan.relevance import average_neighbours, relevant_directions
 from tests.helpers.features import features_of
 from tests.helpers.point_groups import groups
 
@@ -22,7 +22,7 @@ def test_equal_images_get_equal_points_in_any_batch():
 
 
 def principal_components(features, n_components, monkeypatch):
-    monkeypatch.setattr("rccs.dbscan.projection.comparable", lambda features, extractor: features)
+    monkeypatch.setattr("safe_dnn.rccs.dbscan.projection.comparable", lambda features, extractor: features)
     return _principal_components(
         _Centred(features, "as they are", features.mean(axis=0, dtype=np.float64)), n_components
     )
@@ -57,7 +57,7 @@ def test_pca_holds_no_copy_of_the_features():
 
 
 def test_blocks_are_joined_as_written_down(monkeypatch):
-    monkeypatch.setattr("rccs.dbscan.projection.relevant_directions", lambda points: np.eye(points.shape[1]))
+    monkeypatch.setattr("safe_dnn.rccs.dbscan.projection.relevant_directions", lambda points: np.eye(points.shape[1]))
     features = features_of((20, 15), "vgg16").features
     points = fit_projection(features, "vgg16")[0].apply(features)
     scaled = comparable(features, "vgg16").astype(np.float64)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from features.extractor import DIMENSIONS, comparable
-from rccs.dbscan.projection import fit_projection
-from rccs.dbscan.set_aside import Nuisance, SetAside, fit_set_aside
+from safe_dnn.features.extractor import DIMENSIONS, comparable
+from safe_dnn.rccs.dbscan.projection import fit_projection
+from safe_dnn.rccs.dbscan.set_aside import Nuisance, SetAside, fit_set_aside
 
 NAME = "vgg16-conv"
 DIMENSION = DIMENSIONS[NAME]

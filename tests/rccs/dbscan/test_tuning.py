@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, silhouette_samples
 
-from rccs.dbscan import neighbours, tuning
-from rccs.dbscan.neighbours import Points
-from rccs.dbscan.outcome import NOISE
-from rccs.dbscan.relevance import average_neighbours
-from rccs.dbscan.tuning import balanced_silhouettes, tune
+from safe_dnn.rccs.dbscan import neighbours, tuning
+from safe_dnn.rccs.dbscan.neighbours import Points
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.dbscan.relevance import average_neighbours
+from safe_dnn.rccs.dbscan.tuning import balanced_silhouettes, tune
 from tests.helpers.point_groups import groups
 
 

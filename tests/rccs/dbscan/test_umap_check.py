@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from rccs.dbscan.neighbours import Points
-from rccs.dbscan.outcome import NOISE
-from rccs.dbscan.umap_check import agreement, divide, without_strays
+from safe_dnn.rccs.dbscan.neighbours import Points
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.dbscan.umap_check import agreement, divide, without_strays
 
 
 def test_agreement_is_the_mean_jaccard_index_over_the_images():

@@ -4,13 +4,13 @@ import threading
 import numpy as np
 import pytest
 
-from rccs.clusters import LABELS_FILE, rccs_of, save_clusters
-from rccs.dbscan.outcome import NOISE
-from rccs.review.edits import Maker, judge_rccs, merge_rccs, move_images, new_rcc, redo_edit, undo_edit
-from rccs.review.journal import Edit, describe_edit, reviewed, standing
-from rccs.review.notes import RccNote, SpotNote, title
-from rccs.review.review import all_edits, load_review, load_spot_notes, rcc_by_now, set_note
-from support.errors import SAFEError
+from safe_dnn.rccs.clusters import LABELS_FILE, rccs_of, save_clusters
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.review.edits import Maker, judge_rccs, merge_rccs, move_images, new_rcc, redo_edit, undo_edit
+from safe_dnn.rccs.review.journal import Edit, describe_edit, reviewed, standing
+from safe_dnn.rccs.review.notes import RccNote, SpotNote, title
+from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, rcc_by_now, set_note
+from safe_dnn.support.errors import SAFEError
 
 
 def merge(rcc: int, into: int) -> Edit:

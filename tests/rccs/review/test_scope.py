@@ -5,15 +5,15 @@ import json
 
 import pytest
 
-from pipeline.reporting.report import report_html
-from pipeline.reporting.safety_case import GSN_JSON_FILE, SAFETY_CASE_FOLDER, write_safety_case
-from rccs.review.edits import Maker, redo_edit, undo_edit
-from rccs.review.journal import describe_edit
-from rccs.review.notes import SCOPE, Scope
-from rccs.review.review import all_edits, load_review, load_scope, set_note
-from SAFE_Tool import main
-from store.entries import speaking
-from support.errors import SAFEError
+from safe_dnn.pipeline.reporting.report import report_html
+from safe_dnn.pipeline.reporting.safety_case import GSN_JSON_FILE, SAFETY_CASE_FOLDER, write_safety_case
+from safe_dnn.rccs.review.edits import Maker, redo_edit, undo_edit
+from safe_dnn.rccs.review.journal import describe_edit
+from safe_dnn.rccs.review.notes import SCOPE, Scope
+from safe_dnn.rccs.review.review import all_edits, load_review, load_scope, set_note
+from safe_dnn.SAFE_Tool import main
+from safe_dnn.store.entries import speaking
+from safe_dnn.support.errors import SAFEError
 
 
 def say(out, by="ann", **fields):

@@ -6,18 +6,18 @@ import os
 import numpy as np
 import pytest
 
-from pipeline.reporting import history
-from pipeline.reporting.history import list_runs, prune_runs
-from rccs.clusters import save_clusters
-from rccs.review.notes import SpotNote
-from rccs.review.review import has_spot_notes, load_spot_notes, notes_elsewhere, notes_of_run, set_note
-from rccs.spots.conditions import Literal
-from rccs.spots.weak_spots import WeakSpot
-from reasons.comparison import Reasons, save_reasons
-from store.database import reading
-from store.entries import last_number
-from store.runs import CLUSTERS, Run, present_runs
-from support.errors import SAFEError
+from safe_dnn.pipeline.reporting import history
+from safe_dnn.pipeline.reporting.history import list_runs, prune_runs
+from safe_dnn.rccs.clusters import save_clusters
+from safe_dnn.rccs.review.notes import SpotNote
+from safe_dnn.rccs.review.review import has_spot_notes, load_spot_notes, notes_elsewhere, notes_of_run, set_note
+from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.weak_spots import WeakSpot
+from safe_dnn.reasons.comparison import Reasons, save_reasons
+from safe_dnn.store.database import reading
+from safe_dnn.store.entries import last_number
+from safe_dnn.store.runs import CLUSTERS, Run, present_runs
+from safe_dnn.support.errors import SAFEError
 
 DARK = (Literal("light", "<", 0.2),)
 SHADES = (Literal("eyewear", "=", "sunglasses"), Literal("head_deg", "from", (350.0, 20.0)))
@@ -61,7 +61,7 @@ def note(literals=DARK, *, tested: str = TEST, **fields) -> SpotNote:
 
 
 def replace(clusters, folder, *conditions, tested: str = TEST) -> str:
-    """A new run, as `pipeline.generation.generate_clusters` makes one; the name of the one that it follows."""
+    """A new run, as `safe_dnn.pipeline.generation.generate_clusters` makes one; the name of the one that it follows."""
     name = str(present(folder).number)
     find(clusters, folder, *conditions, tested=tested)
     prune_runs(folder)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
-from rccs.spots.groups import Groups, chance_given_class, given_class
-from rccs.spots.weak_spots import find_weak_spots, levels_of
+from safe_dnn.rccs.spots.groups import Groups, chance_given_class, given_class
+from safe_dnn.rccs.spots.weak_spots import find_weak_spots, levels_of
 
 RATES = {"bkl": 0.6, "mel": 0.4, "nv": 0.1}
 

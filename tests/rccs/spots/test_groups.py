@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, hypergeom
 
-from dnn.group_columns import noun_of
-from rccs.dbscan.outcome import NOISE
-from rccs.dbscan.projection import fit_projection
-from rccs.dbscan.relevance import average_neighbours
-from rccs.dbscan.tuning import tune
-from rccs.spots.groups import (
+from safe_dnn.dnn.group_columns import noun_of
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.dbscan.projection import fit_projection
+from safe_dnn.rccs.dbscan.relevance import average_neighbours
+from safe_dnn.rccs.dbscan.tuning import tune
+from safe_dnn.rccs.spots.groups import (
     Groups,
     Tally,
     chance_of_more,
@@ -23,10 +23,10 @@ from rccs.spots.groups import (
     share_of,
     tally,
 )
-from rccs.spots.rates import Rate, failure_rates, nearest_failing, regions
-from rccs.spots.weak_spots import WeakSpot, find_weak_spots
-from support.intervals import clopper_pearson
-from support.text import count
+from safe_dnn.rccs.spots.rates import Rate, failure_rates, nearest_failing, regions
+from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots
+from safe_dnn.support.intervals import clopper_pearson
+from safe_dnn.support.text import count
 
 MEASURED = ("brightness", "contrast", "hue_deg", "saturation")
 

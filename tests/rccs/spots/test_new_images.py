@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from rccs.spots.conditions import Literal
-from rccs.spots.groups import Groups
-from rccs.spots.new_images import with_new_rates
-from rccs.spots.weak_spots import WeakSpot, find_weak_spots
+from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.new_images import with_new_rates
+from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots
 
 VALUES = 6
 RUNS = range(700, 712)

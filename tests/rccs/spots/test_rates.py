@@ -3,12 +3,12 @@ import math
 import numpy as np
 import pytest
 
-from rccs.dbscan.outcome import NOISE
-from rccs.dbscan.projection import fit_projection
-from rccs.dbscan.relevance import average_neighbours
-from rccs.dbscan.tuning import tune
-from rccs.spots.rates import COLUMNS, LEVEL, Rate, failure_rates, nearest_failing, rates_text, regions
-from support.intervals import clopper_pearson
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.dbscan.projection import fit_projection
+from safe_dnn.rccs.dbscan.relevance import average_neighbours
+from safe_dnn.rccs.dbscan.tuning import tune
+from safe_dnn.rccs.spots.rates import COLUMNS, LEVEL, Rate, failure_rates, nearest_failing, rates_text, regions
+from safe_dnn.support.intervals import clopper_pearson
 
 EXTRACTOR = "vgg16-fc2"  # features of any dimension
 

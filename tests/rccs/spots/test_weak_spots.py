@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from rccs.spots import weak_spots
-from rccs.spots.conditions import Literal
-from rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, find_weak_spots, load_spots, sample_note, spots_text
-from store.runs import COMPARISON, add_run
+from safe_dnn.rccs.spots import weak_spots
+from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.weak_spots import (
+    WEAK_SPOTS_FILE,
+    WeakSpot,
+    find_weak_spots,
+    load_spots,
+    sample_note,
+    spots_text,
+)
+from safe_dnn.store.runs import COMPARISON, add_run
 
 CLASSES = ("left", "right", "centre")
 CLASS_AND_PREDICTION = ("label", "predicted")

@@ -1,0 +1,1 @@
+from FE import *  # noqa: F403

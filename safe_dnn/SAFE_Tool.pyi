@@ -1,0 +1,1 @@
+from SAFE_Tool import *  # noqa: F403

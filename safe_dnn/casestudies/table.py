@@ -1,0 +1,36 @@
+"""`parameters.csv`: the parameters of the images of a case study."""
+
+import csv
+import dataclasses
+from collections.abc import Collection
+from pathlib import Path
+
+from safe_dnn.casestudies.case import Kind, Subject
+from safe_dnn.rccs.parameters import KEY
+from safe_dnn.support.files import replacing
+
+NO_COLUMNS = ("signs",)  # they are in the ground truth
+
+
+def names_of(kind: Kind) -> tuple[str, ...]:
+    """The columns of the parameters that are recorded as they are."""
+    return tuple(field.name for field in dataclasses.fields(kind.type) if field.name not in NO_COLUMNS)
+
+
+def write_subjects(path: Path, subjects: Collection[tuple[str, str, Subject]], kind: Kind) -> None:
+    """Write `parameters.csv`, with a column `label` if there are classes.
+
+    Parameters
+    ----------
+    subjects : collection of (image, label, Subject)
+        `image` is the path relative to the file's folder, with `/` as the separator.
+    """
+    names = names_of(kind)
+    labelled = any(label for _, label, _ in subjects)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([KEY, *(["label"] if labelled else []), *names, *kind.derived])
+        for image, label, subject in subjects:
+            derived = [round(getattr(subject, name), 3) for name in kind.derived]
+            values = [getattr(subject, name) for name in names]
+            writer.writerow([image, *([label] if labelled else []), *values, *derived])

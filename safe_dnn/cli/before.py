@@ -1,0 +1,41 @@
+"""What comes before each command: its paths, the engineer's name, and a copy of the database."""
+
+import argparse
+import contextlib
+import getpass
+import os
+from pathlib import Path
+
+from safe_dnn.cli.arguments import TypedPath
+from safe_dnn.support.errors import SAFEError
+
+
+def read_paths(options: argparse.Namespace) -> None:
+    """Convert the arguments that are paths to paths; a SAFEError if one is invalid."""
+    from safe_dnn.support.entries import path_of
+
+    for name, typed in vars(options).items():
+        if isinstance(typed, TypedPath):
+            setattr(options, name, path_of(typed, f"a path ({name.replace('_', ' ')})"))
+
+
+def speaking_of(options: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
+    """What the command writes has the engineer's name."""
+    from safe_dnn.store.entries import LONGEST_ENGINEER, speaking
+
+    given = getattr(options, "user", None)
+    if given is not None and not 0 < len(given.strip()) <= LONGEST_ENGINEER:
+        raise SAFEError(f"Expected a name of 1 to {LONGEST_ENGINEER} characters (--user). Received {len(given)}.")
+    name = given or os.environ.get("SAFE_USER", "")
+    with contextlib.suppress(OSError, KeyError, ImportError):  # a container may have no login
+        name = name or getpass.getuser()
+    return speaking(name)
+
+
+def keep_safe(folder: Path) -> None:
+    """Make sure that the database of the analysis that a command opens is not lost, and keep a copy of it."""
+    from safe_dnn.store.database import check_not_lost
+    from safe_dnn.store.runs import keep_copy
+
+    check_not_lost(folder)
+    keep_copy(folder)

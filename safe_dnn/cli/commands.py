@@ -1,0 +1,419 @@
+"""What each command does: it calls one function of SAFE and prints the result. Its docstring is its help.
+
+The page and the command line call the same functions. Slow imports are local to the functions that need them.
+"""
+
+import argparse
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from safe_dnn.cli.terminal import Progress, say, stoppable, warn
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import count, printable
+
+NOT_SHOWN = 3  # the exit status of `check` where a requirement is not shown to hold
+LISTED = 10  # RCCs in a line each
+
+
+def _stream(options: argparse.Namespace) -> Any:
+    """The function that extracts features; None to extract them on this machine."""
+    if not options.dask:
+        if options.dask_images:
+            raise SAFEError(f"--dask-images requires --dask. Received without it: {options.dask_images}")
+        return None
+    from safe_dnn.features.on_cluster import on_cluster
+
+    return on_cluster(options.dask, images=options.dask_images)
+
+
+def _dnn_options(options: argparse.Namespace) -> Any:
+    """The options that describe the DNN; `select`, which accepts only classifiers, has fewer."""
+    from safe_dnn.dnn.model import DnnOptions
+
+    regression = (options.targets, options.threshold, options.partial) if "targets" in options else ()
+    return DnnOptions(options.rescale, options.trust_model, *regression)
+
+
+def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Group failing images into root cause clusters (RCCs)."""
+    from safe_dnn.pipeline.comparison import explain_failures
+    from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+    from safe_dnn.pipeline.run_record import left_behind, notes_of
+    from safe_dnn.pipeline.summaries import cluster_summary, how_found
+    from safe_dnn.rccs.clusters import rccs_of
+    from safe_dnn.rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down, why_unknown
+    from safe_dnn.rccs.profiles import load_profiles
+
+    _take_typed_labels(out)
+    settings = ClusteringSettings(
+        options.extractor, options.reducer, options.weights, options.precision, options.parameters,
+        options.predictions, options.tested, tuple(options.set_aside), options.partial,
+        tuple(options.group),
+    )  # fmt: skip
+    clusters = generate_clusters(options.images, out, settings, stream=_stream(options), progress=progress)
+    warn(clusters.notice)
+    _print_skipped(clusters.skipped)
+    warn(*notes_of(out), left_behind(out))
+    say(cluster_summary(clusters), no_steady_groups_text(clusters))
+    texts = {profile.rcc: profile.text for profile in load_profiles(out)}
+    rccs = rccs_of(clusters)
+    for rcc in rccs[:LISTED]:
+        size, confusion = int(clusters.sizes[rcc]), clusters.confusion_of(rcc)
+        loose = f"loose, together {percent_down(confidence(clusters, rcc) or 0)}" if is_loose(clusters, rcc) else ""
+        told = "; ".join(filter(None, (loose, texts.get(rcc, "").removesuffix("."), confusion)))
+        say(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {told}' if told else ''}")
+    say(f"  … and {count(len(rccs) - LISTED, 'smaller one')} (gifs/)" if len(rccs) > LISTED else "")
+    say(f"How these were found: {how_found(clusters)}", why_unknown(clusters))
+    say(f"Written: labels.txt, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
+    if explain_failures(out, weights=options.weights, stream=_stream(options), progress=progress):
+        _print_reasons(out)
+    elif options.group:
+        warn("groups: not used, since it is not known what the network gets right")
+
+
+def _print_reasons(out: Path) -> None:
+    """Failure rates and weak spots."""
+    from safe_dnn.pipeline.run_record import nuisance_of
+    from safe_dnn.rccs.clusters import rccs_of
+    from safe_dnn.rccs.review.review import load_review
+    from safe_dnn.rccs.spots.rates import by_excess
+    from safe_dnn.rccs.spots.weak_spots import levels_of
+    from safe_dnn.reasons.comparison import load_reasons
+
+    review = load_review(out)
+    reasons = load_reasons(out, review.original)
+    rates = reasons.rates(review.clusters)
+    warn(*(reasons.comparison.notes if reasons.comparison else ()))
+    say(f"Failure rates, compared with the images that the network gets right ({reasons.base:.1%} of all are wrong):")
+    rated = [rcc for rcc in by_excess(rccs_of(review.clusters), rates) if rcc in rates]
+    more = [rcc for rcc in rated if rates[rcc].verdict == "more"]
+    say(*(f"  RCC {rcc}: {reasons.text_of(review.clusters, rcc, rates)}" for rcc in more))
+    for verdict, told in (("as often", "As often as elsewhere"), ("less", "Less often"), ("too few", "Undecided")):
+        others = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
+        say(f"  {told}: RCC {others}" if others else "")
+    if offer := nuisance_of(out):
+        say(offer[1])
+    some = "conditions under which the network fails more often than elsewhere"
+    none = "none, no condition on what is known of the images stands out"
+    say(f"Weak spots: {some if reasons.spots else none}")
+    for title, level in levels_of(reasons.spots):
+        say(f"  {title}:" if title else "", *(f"  {index + 1}. {reasons.spots[index].text}" for index in level))
+    row, images = reasons.in_a_row(review.clusters) or ("", [])
+    say(reasons.unexplained(review.clusters), row, *(f"  {image}" for image in images))
+    say(f"Written: rcc_rates.csv, weak_spots.csv in {out}")
+
+
+def run_select(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Select the images to label (the unsafe set)."""
+    from safe_dnn.pipeline.improvement import AnswerTables, select_images
+    from safe_dnn.pipeline.summaries import selection_summary
+    from safe_dnn.selection import SelectionSettings, chosen_by_model
+
+    if options.predictions and not options.improvement_predictions:
+        raise SAFEError("--predictions requires --improvement-predictions. Received --predictions alone.")
+    given = (options.improvement_predictions, options.predictions, options.partial)
+    tables = AnswerTables(*given) if options.improvement_predictions else None
+    names = ("test_accuracy", "test_size", "factor", "size", "quota")
+    settings = SelectionSettings(**{name: getattr(options, name) for name in names})
+    _take_typed_labels(out)
+    unsafe = select_images(
+        options.improvement, out, settings, leave_out_safe=options.leave_out_safe,
+        model=options.model, test=options.test, options=_dnn_options(options), tables=tables,
+        weights=options.weights, stream=_stream(options), progress=progress,
+    )  # fmt: skip
+    _print_skipped(unsafe.skipped)
+    say(selection_summary(unsafe), unsafe.formula, chosen_by_model(unsafe), unsafe.labels)
+    say(f"Written: IS_filenames.txt, unsafe_set.csv in {out}")
+
+
+def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Run a Keras or ONNX model on a labelled test set and collect the images that it gets wrong."""
+    from safe_dnn.pipeline.summaries import failures_summary
+
+    of_detector = options.coco or options.yolo
+    failures = (_failures_of_detector if of_detector else _failures_of_model)(out, options, progress)
+    _print_skipped(failures.skipped, failures.assumptions)
+    say(failures_summary(failures))
+    crops = "objects/, objects.csv, parameters.csv, " if of_detector else ""
+    say(f"Written: {crops}failures/, failures.csv, predictions.csv, accuracy.json in {out}")
+
+
+def _failures_of_model(out: Path, options: argparse.Namespace, progress: Progress) -> Any:
+    if options.predictions and options.test is None:
+        options.model, options.test = None, options.model  # the only one given is TEST
+    if bool(options.model) == bool(options.predictions) or not options.test or options.iou or options.score:
+        raise SAFEError(
+            "Expected MODEL and TEST, or --predictions CSV and TEST or, for a detector, --coco TRUTH RESULTS IMAGES or "
+            "--yolo LABELS RESULTS IMAGES, which --iou and --score belong to."
+        )
+    from safe_dnn.dnn.failures import collect_failures, find_failures
+    from safe_dnn.dnn.held_out import hold_out_of
+    from safe_dnn.training.earlier import kept_copy
+
+    if options.predictions and (options.rescale or options.trust_model):
+        raise SAFEError(
+            "Expected --rescale and --trust-model with a model only. Received one of them and --predictions."
+        )
+    hold_out = hold_out_of(options.hold_out, options.group)
+    given: dict[str, Any] = {"options": _dnn_options(options), "train": options.train, "hold_out": hold_out}
+    if options.predictions:
+        return collect_failures(options.predictions, options.test, out, **given)
+    return find_failures(kept_copy(options.model, out), options.test, out, **given, progress=progress)
+
+
+def _failures_of_detector(out: Path, options: argparse.Namespace, progress: Progress) -> Any:
+    """Before step 1: what a detector misses and what it detects wrongly."""
+    names = ("model", "test", "predictions", "train", "targets", "threshold", "hold_out", "group")
+    of_classifier = any(getattr(options, name) for name in names)
+    if of_classifier or (options.coco and options.yolo):
+        raise SAFEError("Expected either --coco or --yolo, without MODEL, TEST and their options.")
+    from safe_dnn.dnn.detection.detector_failures import find_detection_failures
+
+    given: dict[str, Any] = {name: value for name in ("iou", "score") if (value := getattr(options, name)) is not None}
+    truth, results, images = options.coco or options.yolo
+    given |= {"yolo": bool(options.yolo), "progress": progress}
+    return find_detection_failures(truth, results, images, out, **given)
+
+
+def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Cut out what a detector sees in improvement images, to select from."""
+    from safe_dnn.dnn.detection.seen_objects import cut_seen_objects
+
+    given = options.info, options.results, options.images
+    seen = cut_seen_objects(*given, out, score=options.score, progress=progress)
+    _print_skipped(seen.skipped, seen.notes)
+    images = {crop.image for crop in seen.crops}
+    say(f"{count(len(seen.crops), 'detection')} cut out of {count(len(images), 'image')}")
+    say(f"Written: objects/, objects.csv, parameters.csv in {out}")
+
+
+def run_retrain(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Label the unsafe set and fine-tune the Keras model with it."""
+    from safe_dnn.pipeline.retraining import retrain_apart
+    from safe_dnn.training.labels import Labelling
+    from safe_dnn.training.settings import Wishes
+
+    numbers = (options.learning_rate, options.epochs, options.batch_size, options.seed)
+    wishes = Wishes(*numbers, aim=options.aim, unlabelled=0 if options.one_pass else None)
+    _take_typed_labels(out)
+    with stoppable() as stopping:
+        result = retrain_apart(
+            options.model, options.train, options.test, out, options=_dnn_options(options), wishes=wishes,
+            labelling=Labelling(options.improvement, options.labels, options.only_labelled), final=options.final_test,
+            progress=progress, on_epoch=stopping.on_epoch, should_stop=stopping.should_stop,
+        )  # fmt: skip
+    _print_retraining(result)
+    say(f"Written: retrained.keras, retraining.json in {out}")
+
+
+def run_confirm(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Confirm or refute RCCs and weak spots on a fresh test set, which they were not found with."""
+    from safe_dnn.pipeline.confirmation import confirm
+
+    found = confirm(
+        out, options.predictions, options.tested, after=options.after, groups=options.group,
+        partial=options.partial, weights=options.weights, progress=progress,
+    )  # fmt: skip
+    warn(*found.notes)
+    say(*found.told, "" if found.told else "Nothing to confirm: no weak spot, and no RCC that fails more often")
+    say("With the later model:" if found.closed else "", *(f"  {text}" for text in found.closed))
+    say(f"Written: confirmation.csv{', closure.csv' if found.closed else ''} in {out}")
+
+
+def run_probe(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Change the pixels of images to what a reason says, to tell whether it is the cause of failing."""
+    from safe_dnn.pipeline.probing import probe_reasons
+
+    probes = probe_reasons(out, options.reason, model=options.model, options=_dnn_options(options), progress=progress)
+    say(*(f"{', '.join(filter(None, (found.reason, found.where)))}: {found.text}" for found in probes))
+    say(f"Written: probes.csv in {out}")
+
+
+def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> int:
+    """Write tables of what is said of reasons for a safety case (register.csv, scope.csv), or read them back."""
+    from safe_dnn.reasons.register import (
+        REGISTER_FILE,
+        changes_in,
+        load_register,
+        scope_entry,
+        take_over,
+        write_register,
+    )
+
+    if not options.read:
+        entries = load_register(out) if options.missing else write_register(out)
+        lacking = [entry for entry in entries if entry.missing]
+        named: dict[str, list[str]] = {}
+        for entry in lacking:
+            named.setdefault("; ".join(entry.missing), []).append(entry.reason)
+        say(*(f"{', '.join(reasons)}: {missing}" for missing, reasons in named.items()))
+        if options.missing:
+            say(f"{len(lacking)} of {count(len(entries), 'reason')} lack what a safety case would ask for")
+            return NOT_SHOWN if lacking else 0
+        say(f"Written: {REGISTER_FILE}, scope.csv in {out}, {count(len(entries), 'reason')}")
+        return 0
+    changes = changes_in(options.read, load_register(out), scope_entry(out))
+    say(*(change.text for change in changes))
+    if options.apply:
+        take_over(out, changes)
+        say(f"Taken over: {count(len(changes), 'change')}")
+    else:
+        say(f"{count(len(changes), 'change')}; nothing was taken over (--apply)")
+    return 0
+
+
+def run_heatmaps(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
+    from safe_dnn.pipeline.heatmaps import HEATMAPS_FOLDER, look
+    from safe_dnn.pipeline.reporting.heatmaps import panels
+
+    found = look(out, options.reason, model=options.model, options=_dnn_options(options), progress=progress)
+    say(*(f"{name}: {' | '.join(caption for caption, _ in panels(one))}" for name, one in found.items()))
+    say(*{one.told for one in found.values()}, f"Written: {HEATMAPS_FOLDER}/ in {out}")
+
+
+def run_check(out: Path, options: argparse.Namespace, progress: Progress) -> int:
+    """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
+    from safe_dnn.pipeline.confirmation import check_requirements
+    from safe_dnn.reasons.requirements import HOLDS
+
+    checked = check_requirements(
+        options.requirements, out, options.predictions, options.tested, learned=options.learned,
+        groups=options.group, partial=options.partial, progress=progress,
+    )  # fmt: skip
+    warn(*checked.notes)
+    say(*(finding.text for finding in checked.findings))
+    shown = sum(finding.verdict == HOLDS for finding in checked.findings)
+    say(f"{shown} of {count(len(checked.findings), 'requirement')} shown to hold")
+    return 0 if shown == len(checked.findings) else NOT_SHOWN
+
+
+def run_compare(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Compare a network before and after it was retrained elsewhere, by tables of its answers."""
+    from safe_dnn.dnn.failures import checked
+    from safe_dnn.dnn.model import DnnOptions
+    from safe_dnn.training.compared import compare_answers
+
+    regression = checked(DnnOptions(targets=options.targets, threshold=options.threshold, partial=options.partial))
+    result = compare_answers(options.before, options.after, options.test, out, options=regression)
+    _print_retraining(result)
+    say(f"Written: retraining.json in {out}")
+
+
+def run_moved(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Say where the folder of images is now that was moved; some of the images are compared with what they were."""
+    from safe_dnn.pipeline.moved import take_new_place
+
+    say(*take_new_place(out, options.old, options.new))
+
+
+def run_report(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Write all results to one HTML file, for the safety case."""
+    from safe_dnn.pipeline.reporting.report import write_report
+
+    say(f"Written: {write_report(out, progress=progress)}")
+
+
+def run_evidence(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Write the digests of all results and of all that they rest on (evidence.json)."""
+    from safe_dnn.pipeline.reporting.evidence.basis import write_evidence
+
+    sets = write_evidence(out, sign=options.sign, progress=progress)
+    for name, known in sets.items():
+        if known["missing"] or not known["images"]:
+            warn(f"{name}: {known['missing'] or 'all'} of the images cannot be read")
+    counted = [f"{name} {known['images']:,}" for name, known in sets.items()]
+    say(f"Images: {', '.join(counted) or 'none are known'}")
+    say(f"Written: evidence.json, evidence/{', evidence.dsse.json' if options.sign else ''} in {out}")
+
+
+def run_safety_case(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Write a safety argument (GSN), AMLAS's artefacts and the images by reason (COCO), for other programs."""
+    from safe_dnn.pipeline.reporting.safety_case import SAFETY_CASE_FOLDER, write_safety_case
+
+    argument = write_safety_case(out, progress=progress)
+    undeveloped = sum(element.get("undeveloped", False) for element in argument.values())
+    say(f"{count(len(argument), 'element')} of an argument, {undeveloped:,} undeveloped")
+    say(f"Written: {SAFETY_CASE_FOLDER}/ in {out}")
+
+
+def run_verify(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Check that nothing has changed since evidence was written."""
+    from safe_dnn.pipeline.reporting.evidence.verification import CONTINUED, verify
+
+    found = verify(out, images=options.images, key=options.key, progress=progress)
+    say(*(finding.text for finding in found))
+    if wrong := sum(finding.kind != CONTINUED for finding in found):
+        raise SAFEError(f"Expected {out} as its evidence says. Received {count(wrong, 'difference')}, see above.")
+    unread = "" if options.images else "; images and other folders were not read (--images)"
+    unsigned = "" if options.key else "; who signed was not checked (--key)"
+    say(f"All is as the evidence says{unread}{unsigned}")
+
+
+def run_keys(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Make a pair of keys to sign evidence with."""
+    from safe_dnn.pipeline.reporting.evidence.signature import make_keys
+
+    private, public = make_keys(out)
+    say(f"Written: {private}, to keep secret, and {public}, to give to whoever verifies")
+
+
+def run_export(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Copy the images to a folder per RCC, with a table and the report."""
+    from safe_dnn.pipeline.exports import export_labelled_set, export_results
+    from safe_dnn.pipeline.reporting.export import EXPORT_FOLDER
+    from safe_dnn.training.labels import Labelling
+
+    labelling = Labelling(options.improvement, options.labels)
+    if bool(options.labelled) and (options.to or options.rcc):
+        raise SAFEError("Expected --labelled without --to and --rcc, which are about RCCs. Received both.")
+    if not options.labelled and (labelling.improvement or labelling.labels):
+        raise SAFEError("--improvement and --labels require --labelled. Received one of them alone.")
+    left_out = 0
+    if options.labelled:
+        _take_typed_labels(out)
+        done, left_out = export_labelled_set(out, options.labelled, labelling, progress=progress)
+    else:
+        done = export_results(out, options.to or out / EXPORT_FOLDER, rccs=options.rcc, progress=progress)
+    _print_skipped(done.missing)
+    warn(f"left out, since they have no label: {count(left_out, 'image')}" if left_out else "")
+    say(f"{count(done.images, 'image')} exported")
+    say(f"Written: {done.path}")
+
+
+def _take_typed_labels(out: Path) -> None:
+    """Take over what was typed into `unsafe_set.csv`; said before the work, which may fail."""
+    from safe_dnn.training.labels import take_typed_labels, typed_text
+
+    if number := take_typed_labels(out):
+        warn(typed_text(number))
+
+
+def run_ui(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Serve the web page."""
+    from safe_dnn.page.app import serve
+    from safe_dnn.page.serving.connections import Outside
+    from safe_dnn.support.files import read_text
+
+    if options.password_file and options.auth:
+        raise SAFEError("Expected either --auth or --password-file. Received both.")
+    auth = read_text(options.password_file).rstrip("\r\n") if options.password_file else None
+    more = {name: getattr(options, name) for name in ("host", "port", "root", "weights", "example")}
+    proxy = options.proxy or os.environ.get("FORWARDED_ALLOW_IPS", "")
+    outside = Outside(options.root_path, proxy, options.certificate, options.key)
+    serve(options.out, auth=auth or options.auth or os.environ.get("SAFE_AUTH"), outside=outside, **more)
+
+
+def _print_retraining(result: Any) -> None:
+    from safe_dnn.pipeline.summaries import retraining_details, retraining_summary
+
+    _print_skipped(result.skipped, result.assumptions)
+    say(retraining_summary(result), *(f"  {line}" for line in retraining_details(result)))
+
+
+def _print_skipped(skipped: Iterable[tuple[str, str]], notes: Iterable[str] = ()) -> None:
+    """What was left out of some work, and what was assumed."""
+    warn(*(f"skipped {printable(path)!r}: {reason}" for path, reason in skipped))
+    say(*(f"  {note}" for note in notes))

@@ -1,0 +1,1 @@
+from clustering import *  # noqa: F403

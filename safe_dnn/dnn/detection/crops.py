@@ -1,0 +1,261 @@
+"""The objects that a detector finds and misses, and its false detections, cut out of their images.
+
+Cases of `detections.py` and images in; a folder of crops with some context, and what is known of each, out. A crop is
+an image to every later step: it is clustered, shown and compared as the images of a classifier are.
+"""
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from safe_dnn.dnn.detection.coco import DetectorTest
+from safe_dnn.dnn.detection.detections import CLASS, FOUND, NONE, Cases
+from safe_dnn.rccs.answers import NOTHING
+from safe_dnn.support.images import BOX_KEY, UNREADABLE, Skipped, box_text, decode, read_bytes, reason_for
+from safe_dnn.support.progress import Progress, no_progress
+
+MARGIN, LEAST_MARGIN = 0.25, 8  # context on each side: a share of the longer side, and pixels
+BORDER = 1.0  # pixels: so near to it, a box is cut off by the image's border
+LONGEST_NAME, LONGEST_BYTES = 80, 200  # of a folder's or file's name; file systems allow 255 bytes
+UNSAFE_IN_NAMES = '<>:"/\\|?*'
+PARAMETERS = ("object_px", "object_aspect", "truncated", "in_crowd", "near_by", "type", "confused_with")
+"""The columns of `parameters.csv` that are about boxes; the last two are empty for what is right."""
+
+
+class Crop(NamedTuple):
+    """What is cut out for a case.
+
+    Attributes
+    ----------
+    name : str
+        Path of the crop, in the folder of its label.
+    image : int
+        Row of the image.
+    category : int
+        Row of the class of the object or, for a false detection, of the predicted class.
+    box : ndarray of shape (4,), float64
+        Of the object or the false detection.
+    label, predicted : str
+        Classes, or `NOTHING`.
+    confidence : float
+        Of the predicted class; NaN if it is `NOTHING`.
+    score : float
+        Of the detection that is right or wrong; NaN if there is none.
+    type : str
+        `detections.FOUND`, or one of `detections.TYPES`.
+    about, own : int
+        The object that a false detection overlaps, and the one that this is; otherwise `NONE`.
+    """
+
+    name: str
+    image: int
+    category: int
+    box: np.ndarray
+    label: str
+    predicted: str
+    confidence: float
+    score: float
+    type: str
+    about: int
+    own: int
+
+
+# --- What is cut out ----------------------------------------------------------------------------------------------
+
+
+def crops_of(test: DetectorTest, cases: Cases) -> list[Crop]:
+    """What is to be cut out for each case.
+
+    An object has its class as its label; what was predicted is the class of the detection that has found it, or is on
+    it and of another class, and `NOTHING` if no box is enough on it. Any other false detection has the label `NOTHING`:
+    there is no further object.
+    """
+    stems = [_stem(name) for name in test.images]
+    folders = _class_folders(test.classes)
+    objects, detections = test.objects, test.detections
+    crops = []
+    for own, detection, about, kind in zip(*(column.tolist() for column in cases), strict=True):
+        score = float(detections.score[detection]) if detection != NONE else float("nan")
+        boxes, row, noun = (objects, own, "object") if own != NONE else (detections, detection, "detection")
+        image, category = int(boxes.image[row]), int(boxes.category[row])
+        label = test.classes[category] if own != NONE else NOTHING
+        # A box that is not enough on the object has not found it.
+        seen = kind in (FOUND, CLASS) or own == NONE
+        predicted = test.classes[detections.category[detection]] if seen else NOTHING
+        name = f"{folders[label]}/{stems[image]}_{noun}_{boxes.number[row]}.png"
+        confidence = score if seen else float("nan")
+        crops.append(Crop(name, image, category, boxes.box[row], label, predicted, confidence, score, kind, about, own))
+    return crops
+
+
+def _stem(name: str) -> str:
+    """Where an image's crops lie in the folders of classes: the path of the image without its suffix."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return "/".join(_plain(part) for part in (*path.parent.parts, path.stem) if part not in ("/", ".."))
+
+
+def _plain(name: str) -> str:
+    """A name that each file system accepts, and that is no formula to a spreadsheet."""
+    plain = "".join("_" if c in UNSAFE_IN_NAMES or not c.isprintable() else c for c in name)
+    plain = plain[:LONGEST_NAME].encode()[:LONGEST_BYTES].decode(errors="ignore")
+    return plain.strip(". ").lstrip("=+-@'") or "_"
+
+
+def _class_folders(classes: Sequence[str]) -> dict[str, str]:
+    """The name of a folder for each class and for `NOTHING`; no two are the same."""
+    names: dict[str, str] = {NOTHING: NOTHING}
+    for name in classes:
+        plain = _plain(name)
+        taken = {each.casefold() for each in names.values()}
+        others = (f"{plain}_{number}" for number in itertools.count(2))
+        names[name] = next(free for free in itertools.chain([plain], others) if free.casefold() not in taken)
+    return names
+
+
+def files_of(root: Path, names: Sequence[str]) -> tuple[list[Path | None], list[Skipped]]:
+    """The file of each image: where its name says or, without the folders in its name, in the image folder."""
+    files: list[Path | None] = []
+    missing = []
+    for name in names:
+        path = Path(os.path.normpath(root / name.replace("\\", "/")))
+        tried = [path] if path.is_relative_to(root) else []
+        # A name that no file can have is an error to pathlib.
+        found = next((each for each in (*tried, root / path.name) if os.path.isfile(each)), None)  # noqa: PTH113
+        files.append(found)
+        if found is None:
+            missing.append(Skipped(name, f"not in {root}"))
+    return files, missing
+
+
+def window_of(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """What is cut out for a box, with context: left, top, right and bottom in the image; None if it is outside.
+
+    Parameters
+    ----------
+    box : ndarray of shape (4,)
+        Left, top, width and height; what reaches over the border is cut off.
+    size : (int, int)
+        Width and height of the image.
+    """
+    left, top, right, bottom = _ends(box, size)
+    if right <= left or bottom <= top:
+        return None
+    margin = max(LEAST_MARGIN, MARGIN * max(right - left, bottom - top))
+    first, second = (max(0, int(np.floor(side - margin))) for side in (left, top))
+    third, fourth = (min(int(np.ceil(side + margin)), most) for side, most in zip((right, bottom), size, strict=True))
+    return first, second, third, fourth
+
+
+def _ends(box: np.ndarray, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    left, top, width, height = box.tolist()
+    right, bottom = min(left + width, size[0]), min(top + height, size[1])
+    return max(left, 0.0), max(top, 0.0), right, bottom
+
+
+def cut_crops(
+    test: DetectorTest,
+    crops: Sequence[Crop],
+    files: Sequence[Path | None],
+    folder: Path,
+    *,
+    progress: Progress = no_progress,
+) -> Iterator[tuple[dict[str, dict[str, str]], list[Skipped]]]:
+    """Cut the crops out of each image; what is known of each, by name, and what could not be read."""
+    of_image: dict[int, list[Crop]] = {}
+    for crop in crops:
+        if files[crop.image] is not None:
+            of_image.setdefault(crop.image, []).append(crop)
+
+    def cut(image: int) -> tuple[dict[str, dict[str, str]], list[Skipped]]:
+        return _cut_image(test, of_image[image], files[image], np.flatnonzero(test.objects.image == image), folder)
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        try:
+            for done, result in enumerate(pool.map(cut, of_image), start=1):
+                progress("Cutting out objects", done, len(of_image))
+                yield result
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # a job that is stopped does not cut the rest
+
+
+def _cut_image(
+    test: DetectorTest, crops: Sequence[Crop], file: Path | None, objects: np.ndarray, folder: Path
+) -> tuple[dict[str, dict[str, str]], list[Skipped]]:
+    """The crops of an image, without those of boxes that lie outside of it."""
+    name = test.images[crops[0].image]
+    try:
+        picture = decode(read_bytes(file or Path(name)))
+    except UNREADABLE as error:
+        return {}, [Skipped(name, reason_for(error))]
+    expected = tuple(test.sizes[crops[0].image].tolist())
+    if all(expected) and picture.size != expected:
+        told = " × ".join(map(str, picture.size)), " × ".join(map(str, expected))
+        return {}, [Skipped(name, f"{told[0]} pixels, but {told[1]} in the ground truth, so that boxes do not fit")]
+    known = {}
+    for crop in crops:
+        window = window_of(crop.box, picture.size)
+        if window is not None:
+            _save_crop(picture, crop, window, folder / crop.name)
+            known[crop.name] = _measured(test, crop, window, picture.size, objects)
+    return known, []
+
+
+def _save_crop(picture: Image.Image, crop: Crop, window: tuple[int, int, int, int], path: Path) -> None:
+    """Write a crop; its box is a note in the file, which is drawn where people look at it, and not in the pixels."""
+    left, top, right, bottom = _ends(crop.box, picture.size)
+    note = PngInfo()
+    note.add_text(BOX_KEY, box_text((left - window[0], top - window[1], right - window[0], bottom - window[1])))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Compressing more takes twice as long and saves a tenth.
+    picture.crop(window).save(path, pnginfo=note, compress_level=1)
+
+
+# --- What is known ------------------------------------------------------------------------------------------------
+
+
+def _measured(
+    test: DetectorTest, crop: Crop, window: tuple[int, int, int, int], size: tuple[int, int], objects: np.ndarray
+) -> dict[str, str]:
+    """The parameters of a crop; those of failures alone are empty for others.
+
+    Parameters
+    ----------
+    objects : ndarray of int
+        The rows of the objects in the same image.
+    """
+    left, top, right, bottom = ends = _ends(crop.box, size)
+    beyond = left <= BORDER or top <= BORDER or right >= size[0] - BORDER or bottom >= size[1] - BORDER
+    others = objects[(objects != crop.own) & (objects != crop.about)]
+    crowd = test.objects.crowd[others]
+    boxes = test.objects.box[others]
+    wrong = crop.type != FOUND
+    return {
+        "object_px": f"{np.sqrt((right - left) * (bottom - top)):.1f}",
+        "object_aspect": f"{(right - left) / (bottom - top):.3g}", "truncated": "yes" if beyond else "no",
+        "in_crowd": "yes" if _meet(boxes[crowd], ends).any() else "no",
+        "near_by": str(int(_meet(boxes[~crowd], window).sum())),
+        "type": crop.type if wrong else "", "confused_with": _confused_with(test, crop) if wrong else "",
+    }  # fmt: skip
+
+
+def _meet(boxes: np.ndarray, ends: tuple[float, float, float, float]) -> np.ndarray:
+    """Which boxes overlap a rectangle."""
+    left, top, right, bottom = ends
+    across = (boxes[:, 0] < right) & (boxes[:, 0] + boxes[:, 2] > left)
+    return across & (boxes[:, 1] < bottom) & (boxes[:, 1] + boxes[:, 3] > top)
+
+
+def _confused_with(test: DetectorTest, crop: Crop) -> str:
+    """The other class: the one that an object was taken for, or that of the object that a false detection is on."""
+    if crop.own != NONE:
+        return crop.predicted if crop.predicted not in (NOTHING, crop.label) else ""
+    if crop.about == NONE or test.objects.category[crop.about] == crop.category:
+        return ""
+    return test.classes[test.objects.category[crop.about]]

@@ -1,0 +1,133 @@
+"""Batches of images on their way through the network: loaded ahead of it, computed, and put in order. Step 1."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from PIL import Image
+
+from safe_dnn.features.cache import FeatureCache
+from safe_dnn.features.extractor import INPUT_SIZE, Extractor
+from safe_dnn.features.network import BATCH_SIZE, Network
+from safe_dnn.support.contents import content_key
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import UNREADABLE, ImageListing, Skipped, decode_with_size, read_bytes, reason_for
+from safe_dnn.support.progress import Progress, no_progress
+
+EXTRACTING = "Extracting features"
+LOADING_THREADS = min(os.cpu_count() or 1, 16)  # each may hold an image with `support.images.MAX_PIXELS`
+
+
+class FeatureBatch(NamedTuple):
+    """One batch of an extraction; `features` has the shape (len(paths), dimension), float32."""
+
+    paths: tuple[str, ...]
+    features: np.ndarray
+    skipped: tuple[Skipped, ...]
+
+
+class Stream(Protocol):
+    """Extracts features as `FE.stream_features` does: in the order of the listing, each batch cached at once."""
+
+    def __call__(
+        self, listing: ImageListing, extractor: Extractor, *, progress: Progress = no_progress
+    ) -> Iterator[FeatureBatch]: ...
+
+
+class Loaded(NamedTuple):
+    """A file that was read: a cached row, or pixels for the network and attributes, or the reason why it is skipped."""
+
+    path: str
+    key: bytes = b""
+    row: np.ndarray | None = None
+    pixels: np.ndarray | None = None
+    attributes: np.ndarray | None = None
+    reason: str = ""
+
+
+def decode_for_network(data: bytes) -> tuple[Image.Image, tuple[int, int]]:
+    """Decode an image file: RGB, and (width, height) of the original.
+
+    Large JPEGs are decoded at a reduced size. The features depend on that, so a change here needs a new identity of the
+    extractors and of the attributes.
+
+    Raises
+    ------
+    any of UNREADABLE
+        Not a readable image.
+    """
+    return decode_with_size(data, at_least=INPUT_SIZE)
+
+
+def pixels_of(image: Image.Image) -> np.ndarray:
+    """Resize a decoded image for the network: uint8 of shape (224, 224, 3), RGB.
+
+    The features depend on that, so a change here needs a new identity of the extractors.
+    """
+    # Bilinear with antialiasing; nearest-neighbour sampling would turn fine texture into noise.
+    return np.asarray(image.resize(INPUT_SIZE, Image.Resampling.BILINEAR))
+
+
+def compute_rows(network: Network, pixels: list[np.ndarray], extractor: Extractor) -> np.ndarray:
+    """Compute features of shape (len(pixels), dimension), float32.
+
+    On a given machine a row is the same to the last bit, whatever else is in the batch and however many threads run.
+
+    Raises
+    ------
+    SAFEError
+        Features are not finite.
+    """
+    rows = network(np.stack(pixels))
+    if not np.isfinite(rows).all():
+        raise SAFEError(
+            "The network's features must be finite. Received NaN or infinity. The weights may be damaged: "
+            f"{extractor.weights}"
+        )
+    return rows
+
+
+def as_batch(loaded: list[Loaded], computed: dict[bytes, np.ndarray], extractor: Extractor) -> FeatureBatch:
+    """Combine files with their rows of features, cached or computed."""
+    readable = [item for item in loaded if not item.reason]
+    rows = [item.row if item.row is not None else computed[item.key] for item in readable]
+    return FeatureBatch(
+        tuple(item.path for item in readable),
+        np.stack(rows) if rows else np.empty((0, extractor.dimension), np.float32),
+        tuple(Skipped(item.path, item.reason) for item in loaded if item.reason),
+    )
+
+
+def load_image(path: str, *, root: Path, cache: FeatureCache, decode: Callable[[str, bytes, bytes], Loaded]) -> Loaded:
+    """Read an image: its cached row or, if there is none, what `decode` makes of its path, key and content."""
+    try:
+        data = read_bytes(root / path)
+        key = content_key(data)
+        row = cache.get(key)
+        return decode(path, key, data) if row is None else Loaded(path, key, row=row)
+    except SAFEError:
+        raise
+    except UNREADABLE as error:
+        return Loaded(path, reason=reason_for(error))
+
+
+def load_ahead(paths: Sequence[str], load: Callable[[str], Loaded]) -> Generator[list[Loaded], None, None]:
+    """Load batches of `BATCH_SIZE` in threads and yield them in order; while one is in use, the next is being loaded.
+
+    To be closed (`contextlib.closing`) if it is not used up.
+    """
+    pool = ThreadPoolExecutor(LOADING_THREADS)
+    pending: deque[list[Future]] = deque()
+    try:
+        for start in range(0, len(paths), BATCH_SIZE):
+            pending.append([pool.submit(load, path) for path in paths[start : start + BATCH_SIZE]])
+            if len(pending) > 1:
+                yield [future.result() for future in pending.popleft()]
+        while pending:
+            yield [future.result() for future in pending.popleft()]
+    finally:
+        pool.shutdown(cancel_futures=True)

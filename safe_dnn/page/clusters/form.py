@@ -1,0 +1,145 @@
+"""The form of the second tab: the failing images, what is known of them, and how they are described."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from safe_dnn.dnn.group_columns import ALIKE, FOLDER, PREFIX
+from safe_dnn.features.weights import choose_precision
+from safe_dnn.page.form_tab import check_there
+from safe_dnn.page.form_view import FormView, example_button
+from safe_dnn.page.forms import remember, remembered
+from safe_dnn.page.jobs import PageSettings, typed
+from safe_dnn.page.results import Shown
+from safe_dnn.pipeline.generation import ClusteringSettings
+from safe_dnn.pipeline.run_record import given_parameters, given_predictions, groups_of
+from safe_dnn.rccs.clusters import RootCauseClusters
+from safe_dnn.rccs.dbscan.contrast import LOOKS
+from safe_dnn.rccs.rounds import names_in
+from safe_dnn.support.entries import path_of
+from safe_dnn.support.images import is_image_folder
+from safe_dnn.support.run_folder import FAILURES
+from safe_dnn.support.text import printable
+
+TAB = "clusters"
+EXTRACTOR_MEANINGS = {
+    "auto": "vgg16 if its weights (553 MB) are on disk or can be downloaded, otherwise vgg16-conv",
+    "vgg16": "what an image shows and what disturbs it, the features of the next two joined",
+    "vgg16-fc2": "the paper's 4,096 features alone, which say most about what an image shows",
+    "vgg16-conv": "the mean of each channel of the convolutional layers, for machines without internet access",
+}
+REDUCER_MEANINGS = {
+    "pca": "as in the paper",
+    "umap": "PCA, then UMAP, the authors' study of 2024: may part what PCA leaves together",
+}
+PRECISION_MEANINGS = {
+    "auto": "bfloat16 if the processor multiplies it, otherwise float32",
+    "bfloat16": "half of the time or less, on such a processor; RCCs hardly differ",
+    "int8": "half of bfloat16's time, on processors with VNNI; needs OpenVINO",
+    "float32": "the same features on every processor, up to rounding",
+}
+PATHS = (
+    ("Predictions", "predictions", "predictions.csv",
+     "CSV: image, label, predicted. By default predictions.csv beside the images"),
+    ("Test images", "tested", "test", "The folder that the predictions are about, right and wrong images"),
+    ("Parameters", "parameters", "parameters.csv",
+     "CSV: image, then any columns. By default parameters.csv beside the images"),
+)  # fmt: skip
+
+
+class ClustersForm(FormView):
+    """Lay out the form; `wanted` says what its fields ask for, `of` gives their values for clusters."""
+
+    def __init__(self, settings: PageSettings):
+        super().__init__(lambda: remembered(settings.out, TAB))  # until there are clusters, which know what was sent
+        self._settings = settings
+        with gr.Column(elem_id="clusters-form") as self.pane:
+            self._lay_out()
+
+    def _lay_out(self) -> None:
+        with gr.Row(elem_classes="safe-form"):
+            failing = "The failing images: a folder on this machine, or a .txt file that lists them"
+            self.text("folder", "images", "Image folder", failing, "/path/to/failing/images", scale=4)
+            self.example = example_button(self._settings, "images")
+            self.generate = gr.Button("Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate")
+        title = "More options: what is known of the images, what does not matter, and the features"
+        with self.options(title, "more-options"):
+            with gr.Row():
+                for label, name, example, info in PATHS:
+                    self.text(name, name, label, info, f"/path/to/{example}")
+                alike = "The parameter that says which images are of one person, track or drive"
+                self._several("group", "group", "Groups", alike)
+                info = "Predictions without a row for more than a tenth of the images"
+                self.add("partial", gr.Checkbox(label="Accept a part", info=info, elem_id="partial"))
+                info = "What RCCs must not differ by: such as the person; or looks, what right images show as well"
+                self._several("aside", "set-aside", "Set aside", info)
+            with gr.Row():
+                self._one_of("extractor", "Features", "What of VGG16 describes an image", EXTRACTOR_MEANINGS)
+                self._one_of("reducer", "Features reduced by", "To 256, before clustering", REDUCER_MEANINGS)
+                self._one_of("precision", "Precision", "Number format of the network", PRECISION_MEANINGS)
+
+    def _several(self, name: str, elem_id: str, label: str, info: str) -> None:
+        more: dict[str, Any] = {"multiselect": True, "allow_custom_value": True}
+        self.add(name, gr.Dropdown([], label=label, info=info, elem_id=elem_id, **more))
+
+    def _one_of(self, name: str, label: str, info: str, meanings: Mapping[str, str]) -> None:
+        choices = [(f"{choice}: {meaning}", choice) for choice, meaning in meanings.items()]
+        self.add(name, gr.Dropdown(choices, value=next(iter(meanings)), label=label, info=info, elem_id=name))
+
+    def wanted(self, fields: Mapping[str, Any]) -> tuple[str, ClusteringSettings]:
+        """The images and the settings that the fields ask for, which are kept; a SAFEError where one cannot be used."""
+        settings = self._settings
+        names, groups = (
+            tuple(name for name in sent if isinstance(name, str)) if isinstance(sent, list) else ()
+            for sent in (fields["aside"], fields["group"])
+        )
+        collected = settings.out / FAILURES  # what the first tab's button groups, which may have been stopped
+        images = settings.accept(fields["folder"] or (os.fspath(collected) if names_in(collected) else ""))
+        paths = typed(**{name: fields[name] for _, name, _, _ in PATHS})
+        wanted = ClusteringSettings(
+            weights=settings.weights, set_aside=names, partial=bool(fields["partial"]), group=groups,
+            **{name: fields[name] for name in ("extractor", "reducer", "precision")},
+            **{name: settings.accept(path) for name, path in paths.items()},
+        )  # fmt: skip
+        remember(settings.out, TAB, fields)
+        is_image_folder(path_of(images, "an image folder"))
+        check_there({label.lower(): settings.accept(paths[name]) for label, name, *_ in PATHS if name in paths})
+        return images, wanted
+
+    def home_of(self, results: Shown) -> str:
+        """The folder of the images of clusters, or their list, as the form shows it."""
+        return printable(os.fspath(results.clusters.home))
+
+    def of(self, results: Shown, *, new: bool = False) -> dict:
+        """The form that clusters were generated with; `new` for a window that was just opened."""
+        clusters, out = results.clusters, self._settings.out
+        predictions, tested = (printable(text) for text in given_predictions(out))
+        hidden = clusters.answers.columns if clusters.answers else {}
+        known = [printable(name) for name in self._settings.results.parameters() if name not in hidden]
+        choices = {
+            "aside": [*(["label", LOOKS] if clusters.answers else []), *known],
+            "group": [*known, PREFIX, FOLDER, ALIKE],
+        }
+        values: dict[str, Any] = {
+            "folder": self.home_of(results), "reducer": clusters.reducer, "predictions": predictions, "tested": tested,
+            "parameters": printable(given_parameters(out)), "extractor": requested_extractor(clusters),
+            "precision": requested_precision(clusters), "partial": False, "group": list(map(printable, groups_of(out))),
+            "aside": list(map(printable, clusters.without)),
+        }  # fmt: skip
+        filled_in = self.released(values) if new else self._fill_in(values)
+        for name, offered in choices.items():
+            update = filled_in[self[name]] if new else gr.update(value=values[name])
+            filled_in[self[name]] = {**update, "choices": offered}
+        return {**filled_in, **self.sent(results.run, values)}
+
+
+def requested_extractor(clusters: RootCauseClusters) -> str:
+    """The choice of an extractor that gives these clusters again; `auto` where that is what it chooses."""
+    return "auto" if clusters.notice or clusters.extractor == "vgg16" else clusters.extractor
+
+
+def requested_precision(clusters: RootCauseClusters) -> str:
+    """The choice of a precision that gives these clusters again; `auto` where that is what it chooses here."""
+    return "auto" if clusters.precision == choose_precision("auto") else clusters.precision

@@ -1,0 +1,244 @@
+"""The engineer's note on the RCC or the weak spot at hand: its name, a note and a verdict, kept as they are typed."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import gradio as gr
+
+from safe_dnn.page.assets import scripted
+from safe_dnn.page.clusters.cards import said
+from safe_dnn.page.jobs import PageSettings
+from safe_dnn.page.results import Shown
+from safe_dnn.page.texts import as_text
+from safe_dnn.page.visitors import visitor_of
+from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.rccs.clusters import find_clusters, load_clusters
+from safe_dnn.rccs.image_map import rcc_words
+from safe_dnn.rccs.review.notes import FIELDS, LENGTHS, REGISTER, VERDICTS, Noted, RccNote, SpotNote, title
+from safe_dnn.rccs.review.review import (
+    CHANGED,
+    checked_conditions,
+    folder_tested,
+    load_review,
+    read_spot_note,
+    set_note,
+)
+from safe_dnn.rccs.spots.weak_spots import read_conditions
+from safe_dnn.store.database import reading
+from safe_dnn.store.output_folder import writing
+from safe_dnn.store.runs import CLUSTERS, present_runs
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import printable
+
+LONGEST_AHEAD = 2000  # characters of a note that a window is given before it is chosen what that is about
+
+_Note = TypeVar("_Note", RccNote, SpotNote)
+
+
+class KeptNote(NamedTuple):
+    """A note after a change.
+
+    Attributes
+    ----------
+    note : RccNote or SpotNote
+    conflicts : tuple of str
+        The fields that another window had changed too.
+    listed : list of dict
+        The entries of lists that show what it is about; none where the folder holds another run than the window shows.
+    notice : str
+        A sentence on where it is kept.
+    """
+
+    note: Noted
+    conflicts: tuple[str, ...]
+    listed: list[dict[str, Any]]
+    notice: str = ""
+
+
+class NoteView:
+    """Lay out the fields of notes on RCCs or weak spots; the widget is `widget`, `show` gives what it shows.
+
+    Each change is written at once, and the scripts of the lists that show it hear of it in the browser: an event of
+    Gradio's, for which its page copies what all of its widgets hold, would take longer than all else.
+
+    Not fields of Gradio's: those keep quiet about what is pasted into one right after it was filled in, and send the
+    values of all fields without saying which of them the engineer has changed.
+    """
+
+    def __init__(self, settings: PageSettings, subject: "OnRccs | OnWeakSpots"):
+        self._subject = subject
+
+        # Called by the script with one value, a list; what is sent is checked as anything from outside.
+        def keep_note(sent: list) -> dict:
+            try:
+                key, run, seen, mine, visitor = sent
+                blank = subject.blank(key)
+                states, note = [_noted(blank, fields) for fields in seen[:2]], _noted(blank, mine)
+                if not states:
+                    raise ValueError("not seen")
+            except (TypeError, ValueError, KeyError):
+                return {"problem": "Not kept: the page sent something other than a note. Reload it."}
+            try:
+                with writing(settings.out):  # so that the run at hand stays the one at hand
+                    before = settings.results.notes_stamp
+                    kept = subject.keep(str(run), note, states, visitor_of(visitor))
+                    stamps, at = [before, settings.results.notes_stamp], time.monotonic_ns()
+            except SAFEError as error:
+                return {"problem": f"Not kept: {error}"}
+            return {
+                "kept": _fields(kept.note), "conflicts": list(kept.conflicts), "problem": kept.notice,
+                "at": at, "listed": {"run": run, "at": at, "entries": kept.listed}, "stamps": stamps,
+            }  # fmt: skip
+
+        template = filled("page/clusters/note.html", about=subject.about, register=REGISTER)
+        self.widget = scripted(
+            "clusters/note", "", html_template=template, server_functions=[keep_note], said="",
+            elem_id=f"{subject.about}-says",
+        )  # fmt: skip
+
+    def show(self, shown: Shown, key: int | str, forced: bool = True) -> gr.HTML:
+        """The note on what has a key.
+
+        Parameters
+        ----------
+        forced : bool
+            Whether it is shown even if another one was clicked meanwhile, of which the answer is still on its way.
+        """
+        subject = self._subject
+        notes: Mapping[Any, Noted] = subject.notes(shown)
+        said = _fields(notes[key] if key in notes else subject.blank(key))
+        said |= {"key": key, "run": shown.run, "title": printable(subject.title(shown, key)), "lengths": LENGTHS}
+        said |= {"noun": subject.noun, "at": shown.at, "forced": forced}
+        # Of the others as well, for whoever types as soon as one is chosen.
+        said["notes"] = {str(other): _fields(one) for other, one in notes.items() if len(one.note) <= LONGEST_AHEAD}
+        return gr.HTML(said=as_text(said))
+
+
+class OnRccs:
+    """Notes on RCCs (`NOISE`: on the images in no cluster), which belong to a run.
+
+    Attributes
+    ----------
+    about : str
+        The beginning of the widgets' ids, and of the event that says which one was clicked (see note.js).
+    noun : str
+    """
+
+    about, noun = "rcc", "RCC"
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+
+    def blank(self, key: object) -> RccNote:
+        """An empty note on what a browser has named; a TypeError or ValueError if it is not a key."""
+        if not isinstance(key, int):
+            raise TypeError("no RCC")
+        return RccNote(key)
+
+    def title(self, shown: Shown, key: Any) -> str:
+        return title(key, shown.notes)
+
+    def notes(self, shown: Shown) -> Mapping[int, RccNote]:
+        """All notes, by key."""
+        return shown.notes
+
+    def keep(self, run: str, note: Any, states: Sequence[Any], by: str) -> KeptNote:
+        """Write a note that somebody typed when a window showed a run and the note had been in these states."""
+        out, results, rcc = self._settings.out, self._settings.results, note.rcc
+        present = results.original(run)
+        earlier = find_clusters(out, run) if present is None else None
+        if present is None and earlier is None:
+            raise SAFEError(CHANGED)
+        original = present or load_clusters(out, earlier)
+        seen = states[0]
+        if len(states) > 1:
+            seen = _before(states, load_review(out, original=original).notes.get(rcc, RccNote(rcc)))
+        kept = set_note(out, note, seen=seen, by=by, original=original)
+        if present is not None:
+            listed = {**rcc_words(rcc, {rcc: kept.note}), **said(kept.note)}
+            return KeptNote(kept.note, kept.conflicts, [listed])
+        subject = load_review(out, original=original).subjects[rcc]
+        now = {there: number for number, there in results.shown().review.subjects.items()}
+        notice = "Kept with the earlier run, which these clusters belong to."
+        if subject in now:
+            notice = f"Kept with {title(now[subject])} of the new clusters, which has the same images."
+        return KeptNote(kept.note, kept.conflicts, [], notice)
+
+
+class OnWeakSpots:
+    """Notes on weak spots, which belong to a condition on a test set, whatever run has found it."""
+
+    about, noun = "spot", "weak spot"
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+
+    def blank(self, key: object) -> SpotNote:
+        if not isinstance(key, str) or checked_conditions(key) != key:
+            raise TypeError("no weak spot")
+        return SpotNote(key, "")
+
+    def title(self, shown: Shown, key: Any) -> str:
+        return " and ".join(map(str, read_conditions(key)))
+
+    def notes(self, shown: Shown) -> Mapping[str, SpotNote]:
+        return shown.spot_notes
+
+    def keep(self, run: str, note: Any, states: Sequence[Any], by: str) -> KeptNote:
+        out, notice = self._settings.out, ""
+        shown = self._settings.results.shown()
+        present = present_runs(out).get(CLUSTERS)
+        about = present if run == shown.run else find_clusters(out, run)
+        if about is None:
+            raise SAFEError(CHANGED)
+        blank = SpotNote(note.conditions, folder_tested(out, about))
+        with reading(out) as db:
+            theirs = read_spot_note(db, blank)
+        kept = set_note(
+            out, note._replace(tested=blank.tested), seen=_before(states, theirs), by=by, run=about.clusters
+        )
+        if blank.tested != folder_tested(out) or note.conditions not in [s.conditions for s in shown.reasons.spots]:
+            notice = "Kept. This condition is not among the new weak spots; the note returns when it is found again."
+        said_now = {**shown.spot_notes, note.conditions: kept.note}
+        listed = named_spots(shown._replace(spot_notes=said_now), note.conditions) if run == shown.run else []
+        return KeptNote(kept.note, kept.conflicts, listed, notice)
+
+
+def named_spots(shown: Shown, key: object = None) -> list[dict[str, Any]]:
+    """What the list says of the weak spot with a key, or of all: `rank`, `key`, `said`."""
+    spots = enumerate((spot.conditions for spot in shown.reasons.spots), start=1)
+    return [
+        {"rank": rank, "key": conditions, "said": spot_judgement(shown, conditions)}
+        for rank, conditions in spots
+        if key in (None, conditions)
+    ]
+
+
+def spot_judgement(shown: Shown, conditions: str) -> dict[str, str]:
+    """What the engineer says of a weak spot (see `page.clusters.cards.said`)."""
+    return said(shown.spot_notes.get(conditions, SpotNote(conditions, "")))
+
+
+def _before(states: Sequence[_Note], theirs: _Note) -> _Note:
+    """What a change began from: of the states that a window has seen or sent, field by field, the one that there is."""
+    found: dict[str, Any] = {}
+    for field in FIELDS:
+        there = getattr(theirs, field)
+        known = any(getattr(state, field).split() == there.split() for state in states)
+        found[field] = there if known else getattr(states[0], field)
+    return theirs._replace(**found)
+
+
+def _fields(note: Noted) -> dict[str, Any]:
+    return {field: getattr(note, field) for field in FIELDS}
+
+
+def _noted(blank: Any, fields: object) -> Any:
+    """A note with the fields that a script has sent; a TypeError, ValueError or KeyError where it is no note."""
+    if not isinstance(fields, dict):
+        raise TypeError("no note")
+    texts = {field: fields[field] for field in FIELDS}
+    if not all(isinstance(text, str) for text in texts.values()) or texts["verdict"] not in VERDICTS:
+        raise ValueError("no texts")
+    return blank._replace(**texts)

@@ -1,0 +1,166 @@
+"""The RCC at hand: its GIF, what its images have in common, five of them, and the engineer's notes; merging."""
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import gradio as gr
+
+from safe_dnn.page.assets import scripted
+from safe_dnn.page.clusters.asked import LooksView, ProbeView
+from safe_dnn.page.clusters.cards import named, words_of
+from safe_dnn.page.clusters.note import NoteView, OnRccs
+from safe_dnn.page.clusters.several import SplitView
+from safe_dnn.page.jobs import EDITS, VIEW, PageSettings, warn
+from safe_dnn.page.pictures import thumbnails
+from safe_dnn.page.results import Shown
+from safe_dnn.page.visitors import Window
+from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.rccs.clusters import sample, told_of
+from safe_dnn.rccs.confidence import n_near
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.gifs import gif_path, gif_shows
+from safe_dnn.rccs.nearness import nearest_rccs
+from safe_dnn.rccs.review.edits import merge_rccs
+from safe_dnn.rccs.review.notes import title
+
+RCC_MEANS = "Root cause cluster: images that the network gets wrong for what looks like one reason"
+NO_CLUSTER_MEANS = "Images that are in no root cause cluster; DBSCAN calls them noise"
+
+
+class RccView:
+    """Lay out the pane; `outputs` are its widgets, `show` gives what they show."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        with gr.Column(elem_id="rcc-words"):
+            with gr.Column(elem_classes="safe-above"):
+                self.player = lay_out_player("rcc-gif")
+                self.five = gr.Gallery(
+                    show_label=False, columns=2, object_fit="contain", buttons=[], interactive=False,
+                    elem_id="rcc-sample", elem_classes="safe-gallery",
+                )  # fmt: skip
+                self.looks = LooksView(settings, "rcc-look")
+                self.probes = ProbeView(settings, "probe-rcc")
+                self.heading = gr.HTML(elem_id="rcc-heading")
+                self.asked = self.looks, self.probes
+                with gr.Row(equal_height=True, elem_classes="safe-form"):
+                    self.into = gr.Dropdown(
+                        label="The same reason as", info="Most similar first", choices=[], scale=2, min_width=150,
+                        elem_id="merge-into",
+                    )  # fmt: skip
+                    self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
+                    self.split = SplitView(settings)
+            self.note_view = NoteView(settings, OnRccs(settings))
+        # Which RCC is shown: a browser sends it along, while the one that the server keeps may be the next already.
+        self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
+        self.outputs = [self.owner, self.player, *self.looks.outputs, self.heading, *self.probes.outputs, self.five,
+                        self.note_view.widget,
+                        self.into, self.merge]  # fmt: skip
+
+    def show(self, shown: Shown, rcc: int) -> dict:
+        """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""
+        return {**self.show_words(shown, rcc), **self.show_pictures(shown, rcc)}
+
+    def show_words(self, shown: Shown, rcc: int, forced: bool = True) -> dict:
+        """The heading, the engineer's note (see `NoteView.show`), and what it may be merged into."""
+        return {
+            self.owner: rcc,
+            **self.show_heading(shown, rcc),
+            self.note_view.widget: self.note_view.show(shown, rcc, forced),
+            **self._show_merge(shown, rcc),
+        }
+
+    def _show_merge(self, shown: Shown, rcc: int) -> dict:
+        clusters, centres = shown.clusters, shown.centres
+        others = [] if rcc == NOISE else nearest_rccs(clusters, rcc, n=clusters.n_rccs, centres=centres)
+        return {
+            self.into: gr.Dropdown(
+                choices=[(named(shown, other), other) for other, _ in others],
+                value=others[0][0] if others else None, interactive=bool(others),
+            ),
+            self.merge: gr.Button(interactive=bool(others)),
+        }  # fmt: skip
+
+    def show_heading(self, shown: Shown, rcc: int) -> dict:
+        """The heading, and what probes say of the RCC."""
+        return {self.heading: _heading(shown, rcc), **self.probes.show(shown, self._subject(shown, rcc))}
+
+    def show_looks(self, shown: Shown, rcc: int) -> dict:
+        """Where the network looks in the RCC."""
+        return self.looks.show(shown, self._subject(shown, rcc))
+
+    def _subject(self, shown: Shown, rcc: int) -> str:
+        return "" if rcc == NOISE else shown.review.subjects[rcc]
+
+    def show_pictures(self, shown: Shown, rcc: int) -> dict:
+        """The rest of it."""
+        clusters = shown.clusters
+        path = gif_path(self._settings.out, rcc, clusters.n_rccs)
+        images = len(clusters.members(rcc)) if gif_shows(clusters, self._settings.out, rcc) else 0
+        return {
+            self.player: show_gif(path, title(rcc), images),
+            **self.show_looks(shown, rcc),
+            self.five: thumbnails(
+                clusters.image_root, sample(clusters, rcc), 240, self._settings.root, told_of(clusters, rcc)
+            ),
+        }
+
+    def wire(self, chosen: gr.HTML, window: Window, outputs: list, changed: Callable) -> None:
+        """Connect the widgets.
+
+        Parameters
+        ----------
+        chosen : gr.HTML
+            Its value is the RCC that was chosen last, which may not be shown yet.
+        window : Window
+            What the window shows, and whose it is.
+        outputs : list of components
+            What an edit may change: the whole tab.
+        changed : callable
+            From the RCC to go on with, the window's `window.parts`, an edit, which takes a
+            `rccs.review.edits.Maker`, and the weak spot at hand to the page's updates.
+        """
+        out = self._settings.out
+
+        def on_merge(rcc: int | None, chosen: int | None, into: int | None, *parts: object) -> dict:
+            if into is None or rcc is None:
+                return gr.skip()
+            if rcc != chosen:
+                warn("Not merged", f"{title(int(rcc))} was still shown when you clicked. Look at the other one first.")
+                return gr.skip()
+            return changed(int(into), parts, lambda maker: merge_rccs(out, int(rcc), int(into), maker=maker))
+
+        self.merge.click(on_merge, [self.owner, chosen, self.into, *window.parts], outputs, **VIEW, **EDITS)
+        self.split.wire(self.owner, window, outputs, changed)
+
+
+def lay_out_player(elem_id: str) -> gr.HTML:
+    """The player of a GIF."""
+    return scripted("clusters/player", "", source="", name="", count=0, elem_id=elem_id)
+
+
+def show_gif(path: Path, name: str, images: int) -> gr.HTML:
+    """A player with a GIF of some images; without any, there is no such GIF."""
+    source = f"gradio_api/file={quote(str(path))}?v={path.stat().st_mtime_ns}" if images else ""
+    return gr.HTML(source=source, name=name, count=images)
+
+
+def _heading(results: Shown, rcc: int) -> str:
+    meaning, like = NO_CLUSTER_MEANS if rcc == NOISE else RCC_MEANS, _most_like(results, rcc)
+    values = {"rcc": rcc, "meaning": meaning, "like": like, "shown": results, "clusters": results.clusters}
+    return filled("page/clusters/heading.html", words=words_of(results, rcc), **values)
+
+
+def _most_like(results: Shown, rcc: int) -> tuple[str, str]:
+    """The RCCs that an RCC is most like, and the same with their distances, for the tooltip."""
+    if rcc == NOISE:
+        who = "Each of the others" if n_near(results.clusters, NOISE) else "Each"
+        line = f"{who} fails for a reason of its own, or for a rare one"
+        return line, line
+    near = nearest_rccs(results.clusters, rcc, centres=results.centres)
+    if not near:
+        return "There is no other RCC", "There is no other RCC"
+    names = [title(other, results.notes) for other, _ in near]
+    distances = ", ".join(f"{name} ({distance:.2f})" for name, (_, distance) in zip(names, near, strict=True))
+    return f"Most like {', '.join(names)}", f"Distances between the centres: {distances}"

@@ -1,0 +1,105 @@
+"""RCCs are regrouped by hand: several that are ticked among the cards at once, and one that is split.
+
+Those that are ticked are judged or merged, and undone, at once. Of one that is split, the two parts are shown, and the
+smaller becomes an RCC of its own if the engineer agrees.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from safe_dnn.page.assets import scripted
+from safe_dnn.page.jobs import EACH, EDITS, VIEW, PageSettings, tell, warn
+from safe_dnn.page.pictures import data_uri
+from safe_dnn.page.texts import as_text
+from safe_dnn.page.visitors import Window
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.review.edits import Maker, judge_rccs, merge_rccs, new_rcc
+from safe_dnn.rccs.review.notes import VERDICTS, title
+from safe_dnn.rccs.split import parts_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import count
+
+MERGE = "merge"
+MOST_PICTURES = 12  # of each part of one that is split
+
+
+class SeveralView:
+    """Lay out the bar, which is in sight while RCCs are ticked; `wire` connects it."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        self.widget = scripted("clusters/several", [], elem_id="several")
+
+    def wire(self, rcc: gr.State, spot: gr.HTML, window: Window, outputs: list, changed: Callable) -> None:
+        """Connect the bar (see `RunsView.wire`)."""
+
+        def on_several(sent: object, rcc: int, spot: object, *parts: object) -> dict:
+            parts_sent: list[Any] = sent if isinstance(sent, list) and sent else [""]
+            what, *ticked = parts_sent
+            try:
+                seen = {int(one): str(verdict) for one, verdict in ticked if int(one) > NOISE}
+            except (TypeError, ValueError):
+                seen = {}
+            if not seen or what not in (MERGE, *filter(None, VERDICTS)):
+                return gr.skip()  # other clients may send anything
+            return changed(rcc, parts, lambda maker: self._do(what, seen, maker), spot)
+
+        self.widget.select(on_several, [self.widget, rcc, spot, *window.parts], outputs, **EACH, **EDITS)
+
+    def _do(self, what: str, seen: dict[int, str], maker: Maker) -> None:
+        out, clusters = self._settings.out, self._settings.results.shown(maker.run).clusters
+        if what != MERGE:
+            judge_rccs(out, seen, what, maker=maker)
+            tell(f"{count(len(seen), 'RCC')} judged {what}. Undo takes all back.")
+            return
+        into, *others = sorted(seen, key=lambda rcc: (-len(clusters.members(rcc)), rcc))
+        merge_rccs(out, *others[:1], into, *others[1:], maker=maker)
+        tell(f"{count(len(others), 'RCC')} merged into {title(into)}. Undo takes all back.")
+
+
+class SplitView:
+    """Lay out the button and the dialog; `wire` connects them."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        self.button = gr.Button("Split …", scale=0, min_width=90, elem_id="split-rcc")
+        self.dialog = scripted("clusters/split", [], parts="", elem_id="split")
+
+    def wire(self, owner: gr.Number, window: Window, outputs: list, changed: Callable) -> None:
+        """Connect the widgets (see `RccView.wire`)."""
+        self.button.click(self._on_ask, [owner, window.run], self.dialog, **VIEW)
+
+        def on_split(sent: object, *parts: object) -> dict:
+            rcc, seen = sent if isinstance(sent, list) and len(sent) == 2 else (None, None)
+            if not isinstance(rcc, int):
+                return gr.skip()  # other clients may send anything
+            return changed(rcc, parts, lambda maker: self._split(rcc, seen, maker))
+
+        self.dialog.select(on_split, [self.dialog, *window.parts], outputs, **EACH, **EDITS)
+
+    def _on_ask(self, rcc: int, run: str) -> dict:
+        """Show the parts of an RCC."""
+        results = self._settings.results.shown(run)
+        parts = parts_of(results.clusters, rcc) if rcc != NOISE else []
+        if not parts:
+            warn("Not split", "No two parts with enough images stand apart. Select images, and move them to a new RCC.")
+            return gr.skip()
+        found = [{"words": count(len(paths), "image"), "pictures": self._pictures(paths)} for paths in parts]
+        asked = {"rcc": rcc, "seen": results.review.last_number, "title": title(rcc, results.notes), "parts": found}
+        return {self.dialog: gr.HTML(parts=as_text({**asked, "at": time.monotonic()}))}
+
+    def _pictures(self, paths: tuple[str, ...]) -> list[str]:
+        """Some images of a part, from all of it."""
+        root, step = self._settings.results.shown().clusters.image_root, -(-len(paths) // MOST_PICTURES)
+        return [data_uri(root / path, 96, self._settings.root) for path in paths[::step]]
+
+    def _split(self, rcc: int, seen: object, maker: Maker) -> None:
+        results = self._settings.results.shown(maker.run)
+        parts = parts_of(results.clusters, rcc)
+        if results.review.last_number != seen or not parts:
+            raise SAFEError("The RCCs were edited in the meantime. Look at the parts again.")
+        _, made = new_rcc(self._settings.out, parts[1], maker=maker)
+        tell(f"{title(made)} was made of {count(len(parts[1]), 'image')} of {title(rcc)}.")

@@ -1,0 +1,470 @@
+"""Second tab: a folder of failing images becomes root cause clusters to browse, name and edit."""
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from safe_dnn.page.assets import scripted
+from safe_dnn.page.clusters.asked import AskedView
+from safe_dnn.page.clusters.cards import CardsView
+from safe_dnn.page.clusters.form import TAB, ClustersForm
+from safe_dnn.page.clusters.images import ImagesView
+from safe_dnn.page.clusters.rcc import RccView
+from safe_dnn.page.clusters.runs import RunsView, refreshed
+from safe_dnn.page.clusters.several import SeveralView
+from safe_dnn.page.clusters.spots import SpotsView, rank_of
+from safe_dnn.page.form_view import Fold
+from safe_dnn.page.job_view import JobView, News
+from safe_dnn.page.jobs import (
+    EDITS,
+    FOLLOW,
+    IN_TURN,
+    LATEST,
+    OPENING,
+    VIEW,
+    Job,
+    PageSettings,
+    done,
+    empty,
+    failed,
+    if_there,
+    pane,
+    put_away,
+    reveal,
+    take_labels,
+    tell,
+    warn,
+)
+from safe_dnn.page.results import Shown, check_links
+from safe_dnn.page.texts import as_text, in_fields
+from safe_dnn.page.visitors import Window, maker_of
+from safe_dnn.pipeline.comparison import explain_failures
+from safe_dnn.pipeline.descriptions import mend
+from safe_dnn.pipeline.generation import generate_clusters
+from safe_dnn.pipeline.reporting.markup import escaped, filled
+from safe_dnn.pipeline.reporting.sections import elbow_svg
+from safe_dnn.pipeline.run_record import left_behind, notes_of, nuisance_of
+from safe_dnn.pipeline.summaries import cluster_summary, how_found
+from safe_dnn.rccs.confidence import consensus_text, why_unknown
+from safe_dnn.rccs.review.edits import Maker
+from safe_dnn.rccs.review.journal import describe_edit, made_as_one
+from safe_dnn.rccs.review.notes import title
+from safe_dnn.rccs.review.review import Review, all_edits, rcc_by_now
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import count, printable
+
+# The browser has drawn what it was given (Safari does not tell).
+WHEN_IDLE = """() => new Promise((go_on) => {
+  const idle = window.requestIdleCallback ?? ((then) => setTimeout(then, 100));
+  idle(() => go_on([]), { timeout: 1000 });
+})"""
+
+
+class ClustersTab:
+    """Lay out the tab: the form, the state, the RCC at hand, all RCCs (the paper's Figure 4), and all images.
+
+    `wire` connects its widgets.
+    """
+
+    def __init__(self, app: gr.Blocks, settings: PageSettings):
+        self._settings = settings
+        self._nothing = _nothing(settings)
+        self.form = ClustersForm(settings)
+        with gr.Row(elem_classes="safe-state"):
+            self._status = gr.HTML(OPENING, elem_id="clusters-status", scale=1)
+            self.fold = Fold(self.form.pane)
+            self._cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
+        with pane("offer") as self._offer, gr.Row(elem_classes="safe-form"):
+            self._offered = gr.HTML()
+            self._accept = gr.Button("Set aside", scale=0, min_width=150, elem_id="accept-offer")
+        with pane("clusters-pane") as self._pane:
+            self._lay_out_screen()
+            self._runs_view = RunsView(settings)
+            with gr.Accordion("How these were found", open=False, elem_id="why"):
+                self._how = gr.HTML()
+            with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as self._skipped_pane:
+                self._skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
+        self._rcc, self._window = gr.State(0), Window(app)
+        self._mending = threading.Lock()
+        self._drawn = gr.State(False)  # whether a window that was just opened shows the map
+        self._compared = gr.State("")  # what is shown of the comparison with images that are right
+        self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self.images_view.outputs, self._runs_view.file]
+        self._job_view = JobView(
+            settings, TAB, self._status, self.form.generate, self._cancel,
+            guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
+            others=[view.button for view in (*self._rcc_view.asked, *self._spots.asked)],
+        )  # fmt: skip
+        self.outputs = [*self._job_view.outputs, *self.fold.outputs, self._pane, *self._window.outputs,
+                         *self._one_rcc, self._screen, self._cards.widget, *self._spots.outputs, self._compared,
+                         self._offer, self._offered, self._accept, *self._runs_view.outputs, self._how,
+                         self._skipped_pane, self._skipped]  # fmt: skip
+
+    def _lay_out_screen(self) -> None:
+        """One screen: the reasons to choose from, the map, and the reason at hand; below it, its images."""
+        settings = self._settings
+        self._cards, self._spots, self.images_view = CardsView(settings), SpotsView(settings), ImagesView(settings)
+        with gr.Row(elem_id="screen"):
+            with gr.Column(elem_id="reasons"):
+                self._cards.lay_out()
+                self._several = SeveralView(settings)
+                self._spots.lay_out_list()
+            with gr.Column(elem_id="map-column"):
+                self._screen = scripted("clusters/screen", "", undone="", elem_id="screen-bar")
+                self.images_view.lay_out_map()
+            with gr.Column(elem_id="reason-at-hand"):
+                self._rcc_view = RccView(settings)
+                self._spots.lay_out_one()
+        self.images_view.lay_out_grid()
+
+    def wire(self, app: gr.Blocks, news: News) -> gr.events.Dependency:
+        """Connect the widgets; the event that a window that was just opened shows what the folder has."""
+        rcc, window, cards, form = self._rcc, self._window, self._cards, self.form
+        rcc_view, images_view, outputs = self._rcc_view, self.images_view, self.outputs
+        filled_in = [*form.outputs, form.filled]
+        typed_in = ("folder", "predictions", "tested", "parameters")
+        sent = [form.generate.click, *(form[name].submit for name in typed_in)]
+        generated = gr.on(sent, self._on_generate, form.widgets, [form.filled, *outputs], **FOLLOW)
+        accepted = self._accept.click(self._on_accept, window.run, form.outputs, **VIEW)
+        accepted.then(self._on_generate, form.widgets, [form.filled, *outputs], **FOLLOW).then(
+            self.on_map, images_view.colour, images_view.map_outputs, **VIEW
+        )
+        if example := self._settings.example:
+            form.fill_from(form.example, {"folder": example.folder / "failures"})
+        self._spots.widget.select(
+            self._on_spot, [self._spots.widget, window.run],
+            [*self._spots.outputs, *images_view.outputs, self._runs_view.file], **LATEST, **IN_TURN,
+        )  # fmt: skip
+        cards.widget.select(self._on_select, [cards.widget, window.run], self._one_rcc, **LATEST, **IN_TURN)
+        for view, reason in ((rcc_view, rcc_view.owner), (self._spots, self._spots.widget)):
+            for asked in view.asked:
+                self._wire_asked(asked, reason, outputs)
+        rcc_view.wire(cards.widget, window, outputs, self._edited)
+        self._several.wire(rcc, self._spots.widget, window, outputs, self._edited)
+        images_view.wire(rcc, window, outputs, self._edited, self._choose)
+        self._runs_view.wire(rcc, self._spots.widget, window, news, outputs, self._edited)
+        # All in one answer, and drawn before anything else is asked: it is what the engineer waits for.
+        drawn = app.load(lambda: self._on_load(news), None, [*filled_in, *outputs, self._drawn, news.widget], **FOLLOW)
+        loaded = drawn.then(None, None, None, js=WHEN_IDLE, **VIEW)
+        loaded.then(self._go_on, [rcc, self._drawn, self._job_view.followed], outputs, **FOLLOW)
+        for event in (generated, self._job_view.wire(news, self.show, outputs)):
+            event.then(self.on_map, images_view.colour, images_view.map_outputs, **VIEW)
+        looked = [self._job_view.followed, rcc, form["folder"], form.filled, window.run, window.seen, self._compared,
+                  self._spots.widget]  # fmt: skip
+        news.folder(self._on_folder, looked, [*filled_in, *outputs], **LATEST, **EDITS)
+        noted = [rcc, window.run, window.seen, self._compared, self._spots.widget]
+        shown = [cards.widget, images_view.map, rcc_view.note_view.widget, *self._spots.noted]
+        news.notes(self._on_notes, noted, shown, **LATEST, **EDITS)
+        return loaded
+
+    def _wire_asked(self, asked: AskedView, reason: gr.Component, outputs: list) -> None:
+        """Ask the network about an RCC or, by its conditions, a weak spot, and show its answer."""
+        shown = self._settings.results.shown
+
+        def on_ask(at_hand: object, run: str) -> Iterator[dict]:
+            rank = rank_of(at_hand, shown(run))  # refuses a window that shows other clusters
+            work = functools.partial(asked.work, reason=f"weak spot {rank}" if rank else f"RCC {at_hand}")
+            yield from self._job_view.start(work, lambda: {self._status: self._state(shown())})
+
+        rcc_view, spots, run = self._rcc_view, self._spots, self._window.run
+        asking = asked.button.click(on_ask, [reason, run], outputs, **FOLLOW)
+        at_hand = [rcc_view.owner, spots.widget, run]
+        answered = asking.then(self._on_answered, at_hand, [*rcc_view.outputs, *spots.outputs], **VIEW)
+        in_sight = f"() => document.getElementById('{asked.answer.elem_id}').scrollIntoView({{ block: 'nearest' }})"
+        answered.then(None, None, None, js=in_sight, **VIEW)
+
+    # --- What the widgets show ----------------------------------------------------------------------------------
+
+    def show(self, chosen: int | None = None, spot: object = None) -> dict:
+        """The clusters in the output folder.
+
+        Parameters
+        ----------
+        chosen : int, optional
+            The RCC at hand, if the clusters have it; otherwise the largest.
+        spot : str, optional
+            The conditions of the weak spot at hand (see `SpotsView.show`).
+        """
+        settings, images_view = self._settings, self.images_view
+        results = settings.results.shown()
+        clusters = results.clusters
+        rcc = chosen if chosen is not None and chosen in clusters.groups else results.groups[0]
+        skipped = clusters.skipped
+        how = filled(
+            "page/clusters/how_found.html", clusters=clusters, found=how_found(clusters), curve=elbow_svg(clusters),
+            consensus=consensus_text(clusters), missing=why_unknown(results.review.original),
+        )  # fmt: skip
+        return {
+            self._status: self._state(results),
+            self._pane: reveal(),
+            **self._window.show(results),
+            self._cards.widget: self._cards.show(results, rcc),
+            **self._spots.show(results, spot),
+            **self._show_offer(),
+            self._compared: results.compared,
+            self._how: how,
+            self._skipped_pane: gr.update(label=f"Skipped images ({len(skipped)})", visible=bool(skipped)),
+            self._skipped: [[printable(path), printable(reason)] for path, reason in skipped],
+            **self._runs_view.show(results),
+            **self._show_rcc(results, rcc),
+            images_view.find: "",  # its result is no longer listed
+            # Not the map of an earlier run while the new one is drawn
+            images_view.map: gr.HTML(record="", shade="", named="", chosen=rcc),
+        }
+
+    def _show_offer(self) -> dict:
+        """What most RCCs are made of though it does not matter, and a button that sets it aside."""
+        if (offer := nuisance_of(self._settings.out)) is None:
+            return {self._offer: put_away()}
+        name, sentence = map(printable, offer)
+        return {
+            self._offer: reveal(),
+            self._offered: f"<p class='safe-offer'>{escaped(in_fields(sentence))}</p>",
+            self._accept: gr.Button(f"Set {name} aside"),
+        }
+
+    def _state(self, results: Shown) -> str:
+        """What was found, with the folder: another window may have chosen it."""
+        summary = f"{cluster_summary(results.clusters)} · folder {results.clusters.image_root.name}"
+        return done(summary, self._notes(results))
+
+    def _notes(self, results: Shown) -> str:
+        """First the engineer's work that these clusters lack, since only its beginning is visible until opened."""
+        clusters, out = results.clusters, self._settings.out
+        told = [f"{note[0].upper()}{note[1:]}" for note in notes_of(out)]
+        return " ".join(filter(None, [left_behind(out), clusters.notice, results.problem, *told]))
+
+    def _show_rcc(self, results: Shown, chosen: int) -> dict:
+        shown = {**self._rcc_view.show(results, chosen), **self.images_view.show(results, chosen)}
+        return {self._rcc: chosen, **shown, **self._runs_view.no_export()}
+
+    def _choose(self, results: Shown, chosen: int) -> dict:
+        return {self._cards.widget: gr.HTML(chosen), **self._show_rcc(results, chosen)}
+
+    def _show_last(self) -> dict:
+        """For a window that was just opened: from now on, the form can be edited."""
+        results = self._settings.results
+        fields = self.form.first_look("")
+        if not results.there:
+            return {**fields, self._status: self._nothing}
+        try:
+            fields |= self.form.of(results.shown(), new=True)
+            shown = self.show()
+            drawn = self.images_view.show_map(results.shown(), chosen=shown[self._rcc], at_once=True)
+            return {**fields, **shown, **drawn, self._drawn: bool(drawn), **self.fold.show(folded=True)}
+        except SAFEError as error:
+            return {**fields, self._status: failed(error)}
+
+    # --- What the engineer does ---------------------------------------------------------------------------------
+
+    def _edited(
+        self, chosen: int, parts: Sequence[object], edit: Callable[[Maker], object], spot: object = None
+    ) -> dict:
+        """Make an edit and show what it has changed.
+
+        The RCC at hand stays or, if it has no images any more, is the one that has most of them now.
+        """
+        settings, maker = self._settings, maker_of(*parts)
+        check_links(settings.results.shown(maker.run).clusters, settings.root)
+        edit(maker)
+        results = settings.results.shown()
+        told = {self._screen: gr.HTML(undone=self._undone(results.review, maker))}
+        groups, seen = results.clusters.groups, maker.seen or 0
+        if results.review.last_number == seen and chosen in groups:  # what is said was taken back
+            return {**told, **self._show_said(results, chosen, spot), **self._runs_view.show_edits(results.review)}
+        try:
+            refreshed(settings)
+        except SAFEError as error:  # the edit is kept; the drawing is caught up on when the page is next opened
+            warn("Changed, but some pictures could not be drawn again", error)
+        try:
+            updates = self.show(chosen if chosen in groups else rcc_by_now(results.review, chosen, seen=seen), spot)
+            rcc = updates[self._rcc]
+            return {**told, **updates, **self.images_view.show_map(settings.results.shown(), chosen=rcc, edited=True)}
+        except SAFEError as error:
+            return {**told, self._status: failed(error)}
+
+    def _undone(self, review: Review, maker: Maker) -> str:
+        """What the maker's last edit has undone or redone, for the screen's script; empty if it is another edit."""
+        edits = all_edits(self._settings.out, review)
+        last = next((edit for edit in reversed(edits) if edit.by == maker.by), None)
+        if last is None or last.of is None:
+            return ""
+        more = len(made_as_one(next(edit for edit in edits if edit.number == last.of), edits)) - 1
+        told = describe_edit(last, edits) + (f", and {count(more, 'edit')} made with it" if more else "")
+        return as_text([last.number, printable(told)])
+
+    def _on_generate(self, *values: Any) -> Iterator[dict]:
+        yield from self.generate(self.form.named(values))
+
+    def generate(self, fields: Mapping[str, Any]) -> Iterator[dict]:
+        """Generate RCCs from what the fields of the form hold."""
+        settings = self._settings
+
+        def work(job: Job) -> None:
+            def of_rates(what: str, done: int, total: int) -> None:
+                job.progress(f"The RCCs are there. For their failure rates: {what}", done, total)
+
+            images, wanted = job.form
+            generate_clusters(images, settings.out, wanted, within=settings.root, progress=job.progress)
+            try:  # the clusters are shown meanwhile: every window hears that the folder has changed
+                explain_failures(settings.out, within=settings.root, weights=settings.weights, progress=of_rates)
+            except SAFEError as error:
+                raise SAFEError(f"The RCCs were found, but not compared with images that are right. {error}") from error
+
+        take_labels(settings.out)
+        yield self.form.sent("", fields)
+        wanted = functools.partial(self.form.wanted, fields)
+        yield from self._job_view.start(work, lambda: self.show() | self.fold.show(folded=True), wanted)
+
+    def _on_accept(self, run: str) -> dict:
+        """Fill in what SAFE offers to set aside, beside what is already."""
+        clusters, offer = self._settings.results.shown(run).clusters, nuisance_of(self._settings.out)
+        if offer is None:
+            return gr.skip()
+        names = [printable(name) for name in (*clusters.without, offer[0])]
+        return {self.form["aside"]: names, self.form.more: gr.update(open=True)}
+
+    def on_map(self, by: str | None) -> dict:
+        results = self._settings.results
+        # If there are no clusters, or damaged ones, the status says so.
+        return if_there(lambda: self.images_view.show_map(results.shown(), by if isinstance(by, str) else None))
+
+    def _on_select(self, chosen: int | None, run: str) -> Iterator[dict]:
+        results = self._settings.results.shown(run)
+        if not isinstance(chosen, int) or chosen not in results.clusters.groups:
+            yield gr.skip()  # other clients may send anything
+            return
+        # Text fields at once: pictures may take seconds, and by then a name may have been typed.
+        words = self._rcc_view.show_words(results, chosen, forced=False)
+        yield {self._rcc: chosen, **words, **self._runs_view.no_export()}
+        yield {**self._rcc_view.show_pictures(results, chosen), **self.images_view.show(results, chosen)}
+
+    def _on_spot(self, conditions: object, run: str) -> dict:
+        """Show the images of a weak spot: as a GIF, in the grid and on the map."""
+        results = self._settings.results.shown(run)
+        rank = rank_of(conditions, results)
+        if not rank:
+            return gr.skip()  # other clients may send anything
+        where, rows = results.reasons.spots[rank - 1].where, results.reasons.images[rank - 1].tolist()
+        found = self.images_view.show_found(results, rows, f"with {where}")
+        return {**self._spots.show_one(results, rank, forced=False), **found, **self._runs_view.no_export()}
+
+    def _on_answered(self, rcc: int | None, conditions: object, run: str) -> dict:
+        """What is kept of the RCC and the weak spot at hand, which may be others by now."""
+        shown = self._settings.results.shown(run)
+        found = self._spots.show_one(shown, rank_of(conditions, shown), forced=False)
+        if isinstance(rcc, int) and rcc in shown.clusters.groups:
+            found |= {**self._rcc_view.show_heading(shown, rcc), **self._rcc_view.show_looks(shown, rcc)}
+        return found
+
+    def _mended(self, chosen: int) -> dict:
+        """Draw what a killed process did not."""
+        settings = self._settings
+        try:
+            check_links(settings.results.shown().clusters, settings.root)
+            with self._mending:  # two windows that open at once must not both draw it
+                if settings.jobs.running or not mend(settings.out, within=settings.root):
+                    return gr.skip()
+            return self._rcc_view.show_pictures(settings.results.shown(), chosen)
+        except SAFEError:
+            return gr.skip()  # there is nothing to mend, or nothing can be written; the status says so
+
+    def _on_folder(
+        self, followed: int, chosen: int, folder: str | None, filled_in: dict, run: str, seen: int,
+        compared: str, spot: object,
+    ) -> Iterator[dict]:  # fmt: skip
+        """Show the edits of other windows."""
+        if not self._settings.results.there:
+            yield gr.skip()
+            return
+        try:
+            results = self._settings.results.shown()
+        except SAFEError as error:
+            yield {self._status: failed(error)}
+            return
+        before = filled_in.get("folder") or ""
+        other = self.form.home_of(results) != before and (folder or "") in ("", before)
+        form = self.form.of(results) if other else {}
+        if (results.run, results.review.last_number) == (run, seen):
+            if chosen in results.clusters.groups and results.compared != compared:
+                yield {**form, **self._show_compared(results, chosen, spot)}
+            else:
+                yield form or gr.skip()
+            return
+        still: tuple = ()
+        if results.run == run:
+            rcc = rcc_by_now(results.review, chosen, seen=seen)
+            if rcc is not None and rcc != chosen:
+                tell(_why(results.review, chosen, rcc, seen))
+            still = (rcc, spot)
+        yield {**form, **self._job_view.look(lambda: self.show(*still), followed)}
+        yield self.on_map(None)
+
+    def _on_notes(self, chosen: int, run: str, seen: int, compared: str, spot: object) -> dict:
+        """Show the notes of other windows."""
+        try:
+            results = self._settings.results.shown(run)
+        except SAFEError:
+            return gr.skip()  # the folder has changed as well, which is told otherwise
+        if results.review.last_number != seen or chosen not in results.clusters.groups:
+            return gr.skip()
+        return self._show_said(results, chosen, spot if results.compared == compared else None)
+
+    def _show_said(self, results: Shown, chosen: int, spot: object) -> dict:
+        """The notes on all RCCs and weak spots; the RCC and the weak spot at hand stay."""
+        groups, note_view = results.clusters.groups, self._rcc_view.note_view
+        return {
+            self._cards.widget: self._cards.rename(results, *groups),
+            self.images_view.map: self.images_view.rename(results, *groups),
+            note_view.widget: note_view.show(results, chosen, forced=False),
+            **self._spots.show_notes(results, spot),
+        }
+
+    def _show_compared(self, results: Shown, chosen: int, spot: object) -> dict:
+        """What a comparison adds to RCCs that are shown already; the RCC and the weak spot at hand stay."""
+        return {
+            self._cards.widget: self._cards.show(results, chosen),
+            **self._spots.show(results, spot),
+            **self._rcc_view.show_heading(results, chosen),
+            **self._show_offer(),
+            self._compared: results.compared,
+        }
+
+    def _on_load(self, news: News) -> dict:
+        return {news.widget: news.known(), **self._job_view.first(self._show_last)}
+
+    def _go_on(self, chosen: int, drawn: bool, followed: int) -> Iterator[dict]:
+        """What a window that was just opened does not wait for: what is yet to be drawn, and work that is going on."""
+        yield self._mended(chosen)
+        if not drawn:
+            yield self.on_map(None)
+        worked = False
+        for updates in self._job_view.go_on(followed, self.show):
+            worked = True
+            yield updates
+        if worked:
+            yield self.on_map(None)
+
+
+def _why(review: Review, before: int, now: int, seen: int) -> str:
+    """Why another RCC is at hand than before, after edits that a window has not seen."""
+    merges = [edit for edit in review.edits if edit.kind == "merge" and edit.number > seen]
+    if any(edit.source == (before,) and edit.target == now for edit in merges):
+        return f"{title(before)} was merged into {title(now)} in another window."
+    return f"Most images of {title(before)} are in {title(now)} now, since an edit in another window."
+
+
+def _nothing(settings: PageSettings) -> str:
+    """What the tab shows as long as there are no clusters."""
+    example = ", or click Example" if settings.example else ""
+    none = "None yet? The tab Failures collects them, from the model or its answers."
+    return empty(
+        "No root cause clusters yet.",
+        [
+            ("Give the failing images", f"Type the folder of images on which the network fails{example}. {none}"),
+            ("Click Generate RCCs", "SAFE groups them by the reason for failing: root cause clusters, RCCs."),
+            ("Name the reasons", "Look through each cluster, name what its images share, and judge if it is a hazard."),
+        ],
+    )

@@ -1,0 +1,248 @@
+"""The first tab, before step 1: a network, or its answers, and a test folder become the images that it gets wrong."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from safe_dnn.dnn.detection.detector_failures import find_detection_failures
+from safe_dnn.dnn.failures import DETECTION, checked, collect_failures, find_failures, load_failures
+from safe_dnn.dnn.held_out import hold_out_of
+from safe_dnn.dnn.model import DnnOptions
+from safe_dnn.page.failures.collected import CollectedFailures, are_earlier
+from safe_dnn.page.failures.view import FailuresView, interval_text
+from safe_dnn.page.form_tab import FormTab, check_there, given
+from safe_dnn.page.forms import remember, remembered
+from safe_dnn.page.job_view import News
+from safe_dnn.page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, typed
+from safe_dnn.page.results import Marks
+from safe_dnn.pipeline.summaries import failures_summary
+from safe_dnn.rccs.parameters import PARAMETERS_FILE
+from safe_dnn.store.output_folder import working
+from safe_dnn.support.entries import is_within
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
+from safe_dnn.support.text import printable
+from safe_dnn.training.earlier import kept_copy
+
+TAB = "failures"
+RESCALE = [
+    ("Read from the model", ""), ("0 to 255", "none"), ("0 to 1", "1/255"), ("−1 to 1", "signed"),
+    ("As torchvision and timm", "imagenet"),
+]  # fmt: skip
+KINDS = [
+    ("Model", "model"), ("Table of its answers", "answers"), ("Detector: COCO files", "coco"),
+    ("Detector: YOLO files", "yolo"),
+]  # fmt: skip
+# What each kind needs, as an error names it
+DETECTOR = {"truth": "ground truth", "results": "results of the detector", "test": "folder of images"}
+NEEDED = {
+    "model": {"model": "model (.keras, .h5 or .onnx)", "test": "test folder"},
+    "answers": {"answers": "table of answers (CSV)", "test": "test folder"},
+    "coco": DETECTOR,
+    "yolo": DETECTOR,
+}
+BESIDE = (PARAMETERS_FILE, "classes.txt")  # read beside the folders of a detector
+EMPTY = empty(
+    "No failures collected yet.",
+    [
+        ("Give the network and its test images", "A Keras or ONNX model or, of any framework, a table of its answers."),
+        ("Click Collect failures", "SAFE collects the images that the network gets wrong, and counts its confusions."),
+        ("Click Find the reasons", "The failing images are grouped by the reason for failing."),
+    ],
+)
+STOPPED = "Stopped. Nothing was changed."
+EARLIER = "The root cause clusters are of failures that were collected before: find the reasons again."
+
+
+class FailuresTab(FormTab):
+    """Lay out the tab; `wire` connects its widgets."""
+
+    def __init__(self, settings: PageSettings):
+        super().__init__(settings)
+        self._may_trust = settings.root is None  # visitors of a page for others must not run code on this machine
+        self.collected = CollectedFailures(settings)
+        with gr.Column(elem_id="failures-form") as form:
+            self._lay_out_form()
+            self._lay_out_options()
+        self.view = FailuresView(self.collected, settings.root)
+        self._lay_out_state(TAB, form, self.view.find)
+        self.view.lay_out()
+        self._show_in(TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
+
+    def _lay_out_form(self) -> None:
+        info = "SAFE runs a Keras or ONNX model itself; of any other network it takes the answers"
+        kind = gr.Radio(KINDS, value="model", label="The network", info=info, elem_id="failures-kind")
+        self.form.add("kind", kind)
+        with gr.Row(elem_classes="safe-form"):
+            self._path("model", "Model", "Keras (.keras, .h5) or ONNX (.onnx); only read", "model.keras")
+            what = "CSV: image and predicted, or image and each class's probability; of a regression, as its targets"
+            self._path("answers", "Table of answers", what, "answers.csv")
+            self._path("truth", "Ground truth", "COCO: a JSON file; YOLO: the folder of labels", "truth.json")
+            self._path("results", "Results", "Of the detector: a JSON file; YOLO: a folder", "results.json")
+            self._path("test", "Test folder", "A folder for each class; of a regression or detector, images", "test")
+            self._lay_out_start("test", "Collect failures", "collect")
+
+    def _path(self, name: str, label: str, info: str, example: str) -> None:
+        """A field for a path, which the style shows for the kinds that need it."""
+        kind = "for-detector" if name in ("truth", "results") else f"for-{name}"
+        self.form.path(name, f"failures-{name}", label, info, example, elem_classes=kind)
+
+    def _text(self, name: str, label: str, info: str, example: str = "") -> None:
+        self.form.text(name, f"failures-{name.replace('_', '-')}", label, info, example)
+
+    def _lay_out_options(self) -> None:
+        title = "More options: classes, pixels, and what counts as a failure"
+        with self.form.options(title, "failures-options"):
+            with gr.Row(elem_classes="for-classifier"):
+                lacking = "If the test folder lacks some of the classes"
+                self._text("train", "Training folder", lacking, "/path/to/train")
+                self.form.add("rescale", rescale_field(elem_id="failures-rescale", elem_classes="for-model"))
+                self.trust = trust_field(self._may_trust, elem_id="failures-trust", elem_classes="for-model")
+            with gr.Row(elem_classes="for-classifier"):
+                columns = "CSV, wherever it lies: image, and a column of numbers for each output, no others"
+                self._text("targets", "Targets of a regression", columns, "/path/to/targets.csv")
+                larger = "A larger error is a failure; in the unit of the targets"
+                self._text("threshold", "Threshold of a regression", larger)
+                info = "Tables without a row for more than a tenth of the images"
+                self.partial = gr.Checkbox(label="Accept a part", info=info, elem_id="failures-partial")
+            with gr.Row(elem_classes="for-classifier"):
+                proof = "To prove a retraining: these images take part in nothing else"
+                self._text("hold_out", "Hold out a share", proof, "0.3")
+                columns = "Columns such as person or track, prefix or folder; a comma between"
+                self._text("group", "In whole groups", columns, "person")
+            with gr.Row(elem_classes="for-detector"):
+                self._text("iou", "Least overlap (IoU)", "Of a detection with the object that it finds", "0.5")
+                self._text("score", "Least score", "Detections with a lower one do not count", "0.5")
+
+    def _guide(self) -> str:
+        return "" if self.collected.there else EMPTY
+
+    def _now(self) -> Marks:
+        return Marks(self.collected.key, int(are_earlier(self._settings)), 0, 0)
+
+    def _result_of(self, marks: Marks) -> tuple:
+        return (marks.run,)
+
+    def show(self) -> dict:
+        """What the widgets show of the failures in the output folder.
+
+        Raises
+        ------
+        SAFEError
+            There are none, they are damaged, or on images outside the page's root.
+        """
+        shown = self.collected.shown()
+        written = f"Written to {self._settings.out}: {FAILURES}/, {FAILURES_FILE}, {PREDICTIONS_FILE}, {ACCURACY_FILE}."
+        groups = self.collected.groups(shown)
+        summary = f"{failures_summary(shown.failures)} · {interval_text(shown, groups)}"
+        notice = EARLIER if are_earlier(self._settings) else ""
+        return {self.status: done(summary, notice), **self.view.show(shown, groups, written)}
+
+    def _last_form(self) -> dict:
+        """The form as it was last sent; before that, the paths of failures that the command has collected."""
+        fields: dict[str, Any] = dict(remembered(self._settings.out, TAB))
+        if not fields:
+            with contextlib.suppress(SAFEError):
+                failures = load_failures(self._settings.out)
+                if failures.task == DETECTION:
+                    return {"kind": "coco"}  # the files are not recorded
+                kind = "answers" if failures.model.suffix.lower() == ".csv" else "model"
+                fields = {"kind": kind, kind: os.fspath(failures.model), "test": os.fspath(failures.test_root)}
+                fields = {name: printable(text) for name, text in fields.items()}
+        return fields
+
+    def on_collect(self, *sent: Any) -> Iterator[dict]:
+        """Collect with the values of the form and, last, the trust in the model and in tables of a part."""
+        *values, trust, partial = sent
+        yield from self.collect(self.form.named(values), bool(trust), bool(partial))
+
+    def collect(self, fields: Mapping[str, Any], trust: bool, partial: bool = False) -> Iterator[dict]:
+        """Start to collect failures, and follow."""
+        yield from self._work(fields, lambda job: self._collect(job, fields, trust, partial), self._wanted)
+
+    def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, dict[str, str], dict[str, Any]]:
+        kind = fields["kind"] if fields["kind"] in NEEDED else "model"
+        paths = {name: given(fields[name], what, self._settings) for name, what in NEEDED[kind].items()}
+        names = ("train", "targets", "threshold", "iou", "score", "hold_out")
+        options: dict[str, Any] = typed(**{name: fields[name] for name in names})
+        group = [name.strip() for name in (fields["group"] or "").split(",") if name.strip()]
+        options["hold_out"] = hold_out_of(options.get("hold_out"), group)
+        own = [] if kind in ("coco", "yolo") else [name for name in ("train", "targets") if name in options]
+        options |= {name: self._settings.accept(options[name]) for name in own}
+        self._check_places(kind, paths)
+        remember(self._settings.out, TAB, fields)
+        check_there({NEEDED[kind].get(name, name): (paths | options)[name] for name in (*paths, *own)})
+        checked(DnnOptions(threshold=options.get("threshold")))
+        return kind, paths, options
+
+    def _collect(self, job: Job, fields: Mapping[str, Any], trust: bool, partial: bool) -> None:
+        out, (kind, paths, options) = self._settings.out, job.form
+        test = paths["test"]
+        with working(out, "collecting failures"):
+            if kind in ("coco", "yolo"):
+                least: dict[str, Any] = {name: options[name] for name in ("iou", "score") if name in options}
+                find_detection_failures(
+                    paths["truth"], paths["results"], test, out, yolo=kind == "yolo", progress=job.progress, **least
+                )
+                return
+            regression: Any = (options.get("targets"), options.get("threshold"), partial)
+            more: dict[str, Any] = {"train": options.get("train"), "hold_out": options["hold_out"]}
+            if kind == "answers":
+                job.progress("Reading the answers", 0, 0)
+                answers = DnnOptions(None, False, *regression)
+                collect_failures(paths["answers"], test, out, options=answers, **more)
+                return
+            job.progress("Loading the model", 0, 0)
+            dnn = DnnOptions(fields["rescale"] or None, trust and self._may_trust, *regression)
+            find_failures(kept_copy(paths["model"], out), test, out, options=dnn, **more, progress=job.progress)
+
+    def _check_places(self, kind: str, paths: Mapping[str, str]) -> None:
+        """Make sure that with `--root` nothing outside it is read beside what was entered, or shown of what is written.
+
+        Raises
+        ------
+        SAFEError
+            It would be.
+        """
+        root, out = self._settings.root, self._settings.out
+        if root is None:
+            return
+        if not is_within(out, root):
+            raise SAFEError(
+                f"Expected an output folder below {root} (--root), since copies of the failing images are written to "
+                f"it and shown from there. Received: --out {out}. Start the page with another one, or use the command."
+            )
+        folders = [Path(paths[name]) for name in ("truth", "test") if name in paths]
+        beside = [folder.parent / name for folder in folders for name in BESIDE] if kind in ("coco", "yolo") else []
+        for file in beside:
+            if os.path.lexists(file) and not is_within(file, root):
+                raise SAFEError(f"Expected a path below {root}. Received: {file}, which is read beside the folder.")
+
+    def wire(self, loaded: gr.events.Dependency, news: News) -> None:
+        """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
+        form = self.form
+        sent = [self.start.click, *(form[name].submit for name in ("model", "answers", "results", "test"))]
+        gr.on(sent, self.on_collect, [*form.widgets, self.trust, self.partial], self.outputs, **FOLLOW)
+        # An error was about what the other kind needs.
+        status, followed = self.status, self.job_view.followed
+        form["kind"].input(lambda last: self.job_view.look(self._shown, last)[status], followed, status, **VIEW)
+        if self._settings.example:
+            case = self._settings.example.folder
+            form.fill_from(self.example, {"kind": "model", "model": case / "model.keras", "test": case / "test"})
+        self.view.wire()
+        self._wire(loaded, news)
+
+
+def rescale_field(**more: Any) -> gr.Dropdown:
+    """The choice of the pixel values that a model expects."""
+    return gr.Dropdown(RESCALE, value="", label="Pixels given to the model", info="As it was trained", **more)
+
+
+def trust_field(visible: bool, **more: Any) -> gr.Checkbox:
+    """No part of a form: trust in a model is given anew each time."""
+    what = "Lambda layers: only for a file that you trust"
+    return gr.Checkbox(label="The model may run code of its own", info=what, visible=visible, **more)

@@ -1,0 +1,190 @@
+"""What a network gets wrong: its accuracy, what it takes for what, the images of each confusion, and rates by class."""
+
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+from markupsafe import Markup
+
+from safe_dnn.dnn.confusion import ONE_ANOTHER, ConfusionMatrix, class_rates, confusion_matrix
+from safe_dnn.page.failures.collected import Collected, CollectedFailures
+from safe_dnn.page.grid_view import Listed, ListedView, scripted_widget
+from safe_dnn.page.jobs import VIEW, if_there, pane, put_away, reveal
+from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING, confused
+from safe_dnn.rccs.spots.groups import counted, in_words
+from safe_dnn.reasons.groups import KnownGroups
+from safe_dnn.support.text import count, printable
+
+WIDE = 12  # classes, from which on the matrix takes the whole width
+
+
+class FailuresView:
+    """Lay out the pane; `outputs` are its widgets, `show` gives what they show.
+
+    Parameters
+    ----------
+    root : Path, optional
+        If given, only pictures of images in this folder are shown.
+    """
+
+    def __init__(self, collected: CollectedFailures, root: Path | None):
+        self._collected, self._root = collected, root
+        self.find = gr.Button(
+            "Find the reasons", variant="primary", scale=0, min_width=190, elem_id="find-reasons", render=False
+        )
+
+    def lay_out(self) -> None:
+        """The pane, below the state of things, in which `find` is."""
+        with pane("failures-pane") as self.pane:
+            with gr.Row(equal_height=False, elem_id="failures-images"):
+                with pane("matrix-pane") as self.matrix_pane:
+                    gr.HTML("<h3 class='safe-title'>What is taken for what</h3>")
+                    self.matrix = scripted_widget("widgets/matrix", "matrix", rows=[], columns=[], cells=[], nothing=-1)
+                with gr.Column(min_width=360):
+                    self.images = ListedView("failing", self._images_of, self._root)
+            with gr.Row(equal_height=False):
+                with pane("rates-pane") as self.rates_pane:
+                    gr.HTML("<h3 class='safe-title'>How often each class is wrong</h3>")
+                    self.rates = gr.HTML(elem_id="class-rates")
+                with gr.Column(min_width=360):
+                    gr.HTML("<h3 class='safe-title'>What was assumed</h3>")
+                    self.assumptions = gr.HTML(elem_id="failures-assumed")
+            with gr.Accordion("Skipped images", open=False, visible=False) as self.skipped_pane:
+                self.skipped = gr.Dataframe(
+                    headers=["image", "reason"], interactive=False, max_height=260, wrap=True,
+                    elem_id="failures-skipped",
+                )  # fmt: skip
+        self.outputs = [self.pane, self.matrix_pane, self.matrix, self.rates_pane, self.rates, self.find,
+                        self.assumptions, self.skipped_pane, self.skipped, *self.images.outputs]  # fmt: skip
+
+    def _images_of(self, key: str, cell: str) -> Listed:
+        return images_of(self._collected.shown(key), cell)
+
+    def show(self, shown: Collected, groups: KnownGroups | None, written: str) -> dict:
+        """What the widgets show of failures: all failing images in the grid, and no cell at hand.
+
+        Parameters
+        ----------
+        groups : KnownGroups, optional
+            Which test images are not independent.
+        written : str
+            A sentence on the files.
+        """
+        failures = shown.failures
+        failing = bool(failures.failing)
+        skipped = failures.skipped
+        updates = {
+            self.pane: reveal(),
+            self.find: gr.Button(interactive=failing),
+            self.matrix_pane: put_away(),
+            self.rates_pane: put_away(),
+            self.assumptions: filled("page/widgets/list.html", lines=[*failures.assumptions, written]),
+            self.skipped_pane: gr.update(label=f"Skipped images ({len(skipped):,})", visible=bool(skipped)),
+            self.skipped: [[printable(path), printable(reason)] for path, reason in skipped],
+            **self._show_all(shown),
+        }
+        if shown.regression:
+            return updates
+        wide = "safe-wide" if len(failures.classes) > WIDE else ""
+        return {
+            **updates,
+            self.matrix_pane: gr.update(elem_classes=wide),
+            self.rates_pane: reveal(),
+            self.rates: _rates(shown, groups),
+        }
+
+    def wire(self) -> None:
+        """Connect the matrix with the grid."""
+        # Gradio loses what is sent to widgets with scripts before their tab is first opened: the script asks for it.
+        self.matrix.opened(self._on_opened, self.images.key, [self.matrix, *self.images.outputs], **VIEW)
+        self.images.wire({self.matrix: ""})
+
+    def _on_opened(self, key: str) -> dict:
+        return if_there(lambda: self._show_all(self._collected.shown(key)))
+
+    def _show_all(self, shown: Collected) -> dict:
+        """All failing images in the grid and, with no cell at hand, the matrix; a regression has none."""
+        images = self.images.show(shown.key, images_of(shown))
+        if shown.regression:
+            return images
+        matrix = _matrix_of(shown)
+        rows, columns = _names(matrix, shown.detector)
+        cells = matrix_cells(matrix)
+        nothing = matrix.classes.index(NOTHING) if shown.detector and NOTHING in matrix.classes else -1
+        return {**images, self.matrix: gr.HTML("", rows=rows, columns=columns, cells=cells, nothing=nothing)}
+
+
+def _matrix_of(shown: Collected) -> ConfusionMatrix:
+    return confusion_matrix(shown.answers.label, shown.answers.predicted)
+
+
+def matrix_cells(matrix: ConfusionMatrix) -> list[list[list[int]]]:
+    """For each row and column, the images and how many of them are wrong, for the script."""
+    return np.stack([matrix.counts, matrix.wrong], axis=2).tolist()
+
+
+def _names(matrix: ConfusionMatrix, detector: bool) -> tuple[list[str], list[str]]:
+    """What the matrix calls its rows and columns."""
+    named = matrix.names
+    if not detector:
+        return named, named
+    rows, columns = ([word if name == NOTHING else name for name in named] for word in (NO_OBJECT, MISSED))
+    return rows, columns
+
+
+def images_of(shown: Collected, cell: str = "") -> Listed:
+    """The images of a cell that a browser has sent as "row,column", or all that fail.
+
+    Wrong ones first, those of which the network is surest, or of a regression the largest errors.
+    """
+    answers = shown.answers
+    rows, heading = np.flatnonzero(~shown.right), ""
+    matrix = None if shown.regression else _matrix_of(shown)
+    if matrix and (at := cell_in(matrix, cell)):
+        names = matrix.names
+        rows = matrix.images_in(*at)
+        what = confused(names[at[0]], names[at[1]] if at[0] != at[1] else ONE_ANOTHER, detector=shown.detector)
+        if at[0] == at[1] < len(matrix.classes):
+            what = f"{names[at[0]]} that are {'found' if shown.detector else 'right'}"
+        heading = f"{count(len(rows), 'image')}: {what}"
+    elif len(rows):
+        known = bool(np.isfinite(answers.score[rows]).any())
+        order = "" if not known else ", largest error first" if shown.regression else ", the surest answer first"
+        heading = f"{count(len(rows), 'failing image')}{order}"
+    score = np.nan_to_num(answers.score[rows], nan=-1.0)
+    ordered = rows[np.lexsort((rows, -score, shown.right[rows]))].tolist()
+    paths = [shown.paths[row] for row in ordered]
+
+    def told(place: int) -> str:
+        return answers.text(ordered[place]).removesuffix(" (100%)")  # as nearly all of the surest
+
+    return Listed(heading or "No failing images", shown.failures.test_root, paths, told)
+
+
+def cell_in(matrix: ConfusionMatrix, sent: str) -> tuple[int, int] | None:
+    """The row and column of a cell that a browser has sent; None if it is no cell of the matrix."""
+    at = [int(part) for part in sent[:20].split(",") if part.isdecimal()]
+    return (at[0], at[1]) if len(at) == 2 and max(at) < len(matrix.names) else None
+
+
+def interval_text(shown: Collected, known: KnownGroups | None) -> str:
+    """The interval of the accuracy and, of a regression, what counts as a failure."""
+    failures, n = shown.failures, shown.failures.test_size
+    groups = known.groups.of if known and known.given else np.arange(n)
+    _, _, low, high, _, _ = counted(np.ones(n, bool), ~shown.right, groups, 0.0)
+    text = f"95% interval {1 - high:.1%} to {1 - low:.1%}"
+    return text if failures.threshold is None else f"{text} · a failure is an error above {failures.threshold:g}"
+
+
+def _rates(shown: Collected, known: KnownGroups | None) -> Markup:
+    """A table of all classes: the failure rate as a bar with its interval and the rate of all images, and in words."""
+    answers = shown.answers
+    groups = known.groups if known and known.given else None
+    rates = class_rates(answers.label, answers.predicted, groups)
+    if shown.detector:  # of what is no object, every detection is wrong
+        rates = [rate for rate in rates if rate.name != NOTHING]
+        rates = [rate._replace(taken_for=MISSED) if rate.taken_for == NOTHING else rate for rate in rates]
+    mostly = "Mostly" if shown.detector else "Mostly taken for"
+    of = in_words(len(np.unique(groups.of)) if groups else 0, known.groups.name if known else "")
+    return filled("page/failures/rates.html", rates=rates, base=1 - shown.failures.accuracy, mostly=mostly, of=of)

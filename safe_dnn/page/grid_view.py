@@ -1,0 +1,205 @@
+"""A grid of images, page by page, each with a line below it: to look at, where a click enlarges one, or to select.
+
+Counts of images open them in such a grid.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from safe_dnn.page.assets import script, scripted
+from safe_dnn.page.jobs import LATEST, VIEW, warn
+from safe_dnn.page.pictures import data_uri
+from safe_dnn.pipeline.reporting.markup import escaped
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import printable
+
+PER_PAGE = 60
+
+
+class GridView:
+    """Lay out the grid; `outputs` are its widgets, `show` gives what they show.
+
+    Parameters
+    ----------
+    name : str
+        Begins the ids of the widgets.
+    file_of : callable
+        Gives the file of an image, by its index and by what the window shows (`key`, see `show`). It may raise a
+        SAFEError, TypeError, ValueError, OverflowError or IndexError: scripts may send anything.
+    root : Path, optional
+        If given, only pictures of images in this folder are shown.
+    looks : bool
+        Whether images are looked at; otherwise they are selected, and the grid itself has the name as its id.
+    below : tuple of str
+        Scripts for what the enlarged image has below and beside it.
+    functions : tuple of callable
+        What these scripts call.
+    """
+
+    def __init__(
+        self, name: str, file_of: Callable[[object, str], Path], root: Path | None, *, looks: bool = True,
+        below: tuple[str, ...] = (), functions: tuple[Callable, ...] = (),
+    ):  # fmt: skip
+        self._file_of, self._root, self._looks = file_of, root, looks
+
+        def grid_picture(sent: list) -> str:
+            return self.picture(sent, 720)
+
+        self.title = gr.HTML(elem_id=f"{name}-title")
+        self.grid = scripted(
+            "widgets/grid", [], js_on_load=script("widgets/grid.js", *below),
+            server_functions=[grid_picture, *functions], tiles=[], seen="", looks=looks,
+            elem_id=f"{name}-grid" if looks else name, elem_classes="safe-looked-at" if looks else None,
+        )  # fmt: skip
+        with gr.Row(elem_classes="safe-pager"):
+            self.back = gr.Button("Back", size="sm", min_width=80, elem_id=f"{name}-back")
+            self.forth = gr.Button("Next", size="sm", min_width=80, elem_id=f"{name}-next")
+        self.page = gr.State(0)
+        self.outputs = [self.title, self.grid, self.back, self.forth, self.page]
+
+    def picture(self, sent: object, side: int) -> str:
+        """Called by a script with a list of an image and the key of what the window shows.
+
+        The answer is an image of these, decoded here, and never a file.
+        """
+        try:
+            index, key = sent if isinstance(sent, list) else (None, None)
+            return data_uri(self._file_of(index, str(key)), side, self._root)
+        except (SAFEError, TypeError, ValueError, OverflowError, IndexError):
+            return ""
+
+    def show(
+        self, heading: str, rows: Sequence[int], page: int, told: Callable[[int], Mapping[str, str]],
+        file: Callable[[int], Path], key: str, picked: Sequence[int] = (),
+    ) -> dict:  # fmt: skip
+        """A page of images.
+
+        Parameters
+        ----------
+        rows : sequence of int
+            Their indices.
+        page : int
+            The nearest page that there is is shown.
+        told : callable
+            Of an index: `name` of the image, and what is `told` of it and else (see grid.js).
+        file : callable
+            Of an index: the image.
+        key : str
+            By which later requests say what the window shows.
+        picked : sequence of int
+            The images that are selected.
+        """
+        pages = max(1, -(-len(rows) // PER_PAGE))
+        page = min(max(page, 0), pages - 1)
+        tiles = [
+            {"index": row, "picture": data_uri(file(row), 128, self._root), **told(row)}
+            for row in rows[page * PER_PAGE : (page + 1) * PER_PAGE]
+        ]
+        where = f"<span>· page {page + 1} of {pages}</span>" if pages > 1 else ""
+        pager = pages > 1 or not self._looks  # what is below a grid to select from stays in its place
+        return {
+            self.title: f"<h3 class='safe-title'><span>{escaped(heading)}</span> {where}</h3>",
+            # `looks` again: the browser loses it where an update arrives before the tab is first opened
+            self.grid: gr.HTML([*picked], tiles=tiles, seen=key, looks=self._looks),
+            self.back: gr.Button(interactive=page > 0, visible=pager),
+            self.forth: gr.Button(interactive=page < pages - 1, visible=pager),
+            self.page: page,
+        }
+
+
+class Listed(NamedTuple):
+    """Images to show.
+
+    Attributes
+    ----------
+    heading : str
+        What they are, in words.
+    root : Path
+    paths : sequence of str
+        Below `root`.
+    told : callable
+        The line below the image in a place.
+    """
+
+    heading: str
+    root: Path
+    paths: Sequence[str]
+    told: Callable[[int], str]
+
+
+class ListedView:
+    """Lay out a grid of images that counts open; `outputs` are its widgets, `show` gives what they show.
+
+    Parameters
+    ----------
+    name, root
+        As for `GridView`.
+    images_of : callable
+        The images of what a window shows (`key`) and of what was chosen there, which may be any text; a SAFEError if
+        the folder holds something else by now.
+    """
+
+    def __init__(self, name: str, images_of: Callable[[str, str], Listed], root: Path | None):
+        self._name, self._images_of = name, images_of
+        self.grid = GridView(name, self._file_of, root)
+        self.key, self.chosen = gr.State(""), gr.State("")
+        self.outputs = [*self.grid.outputs, self.key, self.chosen]
+
+    def _file_of(self, place: object, seen: str) -> Path:
+        key, _, chosen = seen.rpartition(" ")
+        listed = self._images_of(key, chosen)
+        return listed.root / listed.paths[range(len(listed.paths))[int(place)]]  # type: ignore[call-overload]
+
+    def show(self, key: str, listed: Listed, chosen: str = "", page: int = 0) -> dict:
+        """A page of images, the nearest that there is; `images_of` gives the same ones for the key and the choice."""
+
+        def told(place: int) -> dict[str, str]:
+            return {"name": printable(listed.paths[place]), "told": printable(listed.told(place))}
+
+        def file(place: int) -> Path:
+            return listed.root / listed.paths[place]
+
+        shown = self.grid.show(listed.heading, range(len(listed.paths)), page, told, file, f"{key} {chosen}")
+        return {**shown, self.key: key, self.chosen: chosen}
+
+    def wire(self, counts: Mapping[gr.HTML, str], at_first: str = "") -> None:
+        """Connect the pager, and widgets whose counts open their images; the others then have none at hand.
+
+        Parameters
+        ----------
+        counts : mapping
+            Widgets, each with what its counts begin with in what is chosen.
+        at_first : str
+            What is chosen in the first widget where a count is left.
+        """
+
+        def on_turn(key: str, chosen: str, page: int) -> dict:
+            try:
+                return self.show(key, self._images_of(key, chosen), chosen, page)
+            except SAFEError as error:
+                warn("Out of date", error)
+                return {}  # what is shown stays
+
+        def on_count(widget: gr.HTML, key: str, count: object) -> dict:
+            others = {other: gr.HTML("") for other in counts if other is not widget}
+            if not count or not isinstance(count, str):
+                return {**others, next(iter(counts)): gr.HTML(at_first), **on_turn(key, at_first, 0)}
+            return {**others, **on_turn(key, counts[widget] + count, 0)}
+
+        listed = [self.key, self.chosen, self.grid.page]
+        self.grid.back.click(lambda key, chosen, page: on_turn(key, chosen, page - 1), listed, self.outputs, **VIEW)
+        self.grid.forth.click(lambda key, chosen, page: on_turn(key, chosen, page + 1), listed, self.outputs, **VIEW)
+        to_images = f"() => document.querySelector('#{self._name}-title')?.scrollIntoView({{ block: 'nearest' }})"
+        for widget in counts:
+            opened = widget.select(partial(on_count, widget), [self.key, widget], [*counts, *self.outputs], **LATEST)
+            opened.then(None, None, None, js=to_images)
+
+
+def scripted_widget(name: str, elem_id: str, **props: Any) -> gr.HTML:
+    """A widget of page/ with a template and a script: its value is what is at hand, an empty text if nothing."""
+    opens = ("widgets/opens.js",) if name == "widgets/figures" else ()  # its counts open images
+    return scripted(name, "", js_on_load=script(*opens, f"{name}.js"), elem_id=elem_id, **props)

@@ -1,0 +1,271 @@
+"""Fourth tab, step 5: the images of the unsafe set get their labels, by hand, from a table or from class folders."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from safe_dnn.dnn.failures import load_failures
+from safe_dnn.dnn.predictions import class_folders
+from safe_dnn.page.failures.collected import failures_of
+from safe_dnn.page.form_view import FormView, example_button
+from safe_dnn.page.forms import remember, remembered
+from safe_dnn.page.job_view import News
+from safe_dnn.page.jobs import EDITS, FOLLOW, LATEST, VIEW, PageSettings, done, empty, failed, pane, put_away, reveal
+from safe_dnn.page.labels.view import LabelView
+from safe_dnn.page.pictures import data_uri
+from safe_dnn.page.results import Marks
+from safe_dnn.rccs.clusters import fingerprint
+from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
+from safe_dnn.store.output_folder import writing
+from safe_dnn.support.entries import is_within
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import SUFFIXES
+from safe_dnn.support.text import count, printable
+from safe_dnn.training.labels import label_unsafe_set, save_labels, take_typed_labels, typed_labels, write_labels
+
+TAB = "labels"
+RETRAINING = "retraining"  # the tab whose form has a training folder as well
+EMPTY = empty(
+    "No images to label yet.",
+    [
+        ("Select the unsafe set", "In the tab before: the improvement images that are most worth labelling."),
+        ("Give the classes", "They are the folders of the training folder, or what the failures were collected with."),
+        ("Label", "By key or click, an image or a whole RCC at a time. Each label is saved at once."),
+    ],
+)
+# No earlier answer comes after a later one.
+ONE_BY_ONE: dict[str, Any] = {"concurrency_id": "labels", "concurrency_limit": 1}
+EACH = 2  # images of a class that are shown
+SIDE = 44  # pixels of each
+MOST_CLASSES = 120  # that get pictures at once; each picture is decoded and sent
+NO_CLASSES = "Give the training folder: its folders are the classes."
+
+
+class LabelsTab:
+    """Lay out the tab; `wire` connects its widgets."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        self.form = FormView(self._last_form)
+        with gr.Row(elem_classes="safe-form"):
+            classes = "A folder for each class: the classes to choose from"
+            self.train = self.form.path("train", "classes-folder", "Training folder", classes, "train")
+            self.table = gr.Textbox(
+                label="Labels from a table", info="CSV with the columns image and label; or click below",
+                placeholder="/path/to/labels.csv", scale=3, min_width=220, elem_id="labels-table",
+            )  # fmt: skip
+            self.example = example_button(settings, "classes")
+            self.take = gr.Button("Take labels", scale=1, min_width=150, elem_id="take-labels")
+        self.status = gr.HTML(EMPTY, elem_id="label-status")
+        with pane("typed-labels") as self.typed:
+            self.told = gr.HTML()
+            with gr.Row(elem_classes="safe-form"):
+                self.take_typed = gr.Button("Take them over", size="md", min_width=150, elem_id="take-typed")
+                self.write = gr.Button("Write the table again", size="md", min_width=170, elem_id="write-labels")
+        with pane("label-pane") as self.pane:
+            self.view = LabelView(settings, self._examples)
+        self.marks = gr.State(None)  # of the folder, as the window shows it
+        self.outputs = [self.pane, self.status, self.typed, self.told, self.take_typed, self.view.widget]
+
+    def show(self, train: str | None) -> dict:
+        """What the widgets show of the unsafe set, after taking the labels of images that lie in class folders."""
+        settings = self._settings
+        if not settings.results.holds_unsafe_set():
+            return {self.pane: put_away(), self.typed: put_away(), self.status: EMPTY}
+        typed, updates = self._show_typed()
+        try:
+            with writing(settings.out):
+                unsafe = load_unsafe_set(settings.out)
+                classes = self._classes(train, unsafe.improvement_root)
+                labelled = label_unsafe_set(unsafe, classes)
+                if labelled != unsafe and not typed:  # what was typed comes first
+                    save_labels(labelled, settings.out)
+        except SAFEError as error:
+            return {self.status: failed(error)}
+        if (train or "").strip():
+            remember(settings.out, TAB, {"train": train})
+        return {
+            self.pane: reveal(),
+            self.status: self._told(unsafe.clusters, classes),
+            **updates,
+            self.view.widget: self.view.show(list(classes), printable(train or "")),
+        }
+
+    def _show_typed(self) -> tuple[bool, dict]:
+        """Whether the table has labels that somebody typed in another program, and what the widgets show of them."""
+        try:
+            number = len(typed_labels(self._settings.out))
+        except SAFEError as error:
+            return True, {self.typed: reveal(), self.told: failed(error), self.take_typed: gr.Button(interactive=False)}
+        differ = f"{count(number, 'label')} {'differs' if number == 1 else 'differ'}"
+        return number > 0, {
+            self.typed: reveal() if number else put_away(),
+            self.told: done(f"{UNSAFE_SET_FILE} was changed in another program: {differ}."),
+            self.take_typed: gr.Button(interactive=True),
+        }
+
+    def _told(self, clusters: str, classes: tuple[str, ...]) -> str:
+        """What should be known of the set before it is labelled; empty if nothing. It is counted where it changes."""
+        results = self._settings.results
+        changed = results.there and fingerprint(results.shown().clusters) != clusters
+        since = "The RCCs were changed after the unsafe set was selected; its labels are kept." if changed else ""
+        if not classes:
+            return done(NO_CLASSES, since)
+        return f"<p class='safe-notice'>{since}</p>" if since else ""
+
+    def _classes(self, train: str | None, improvement: Path) -> tuple[str, ...]:
+        """The class folders in the training folder or, if that is not given, what else is known of the classes.
+
+        These are the classes of the failures that the RCCs are of, or the class folders in the improvement folder.
+
+        Raises
+        ------
+        SAFEError
+            The training folder cannot be read, or a class has a name that no label can have.
+        """
+        if given := (train or "").strip():
+            try:
+                return tuple(class_folders(Path(self._settings.accept(given))))
+            except OSError as error:
+                wanted = "the training folder, with a folder for each class"
+                raise SAFEError(f"Expected {wanted}. Received: {given}") from error
+        with contextlib.suppress(SAFEError):
+            failures = failures_of(self._settings.results.shown().review.original, self._settings.out)
+            if failures and failures.classes:
+                return tuple(name for name in failures.classes if name and name == printable(name).strip())
+        with contextlib.suppress(OSError):
+            return tuple(class_folders(improvement))
+        return ()
+
+    def _examples(self, train: object, classes: list[str]) -> dict[str, list[str]]:
+        """Pictures of classes, for the script of the labelling."""
+        folders = []
+        with contextlib.suppress(SAFEError):
+            if isinstance(train, str) and train.strip():
+                folders.append(Path(self._settings.accept(train)))
+        with contextlib.suppress(SAFEError):
+            folders.append(load_failures(self._settings.out).test_root)
+        return class_examples(folders, classes, self._settings)
+
+    def _last_form(self) -> dict[str, Any]:
+        """The folder that the classes were last from; before that, the one that the model was trained on."""
+        for tab in (TAB, RETRAINING, "failures"):
+            if train := remembered(self._settings.out, tab).get("train"):
+                return {"train": train}
+        return {}
+
+    def _first_look(self) -> dict:
+        marks = self._settings.results.marks()
+        return {**self.form.first_look(marks.run), self.marks: marks}
+
+    def on_given(self, train: str | None, before: dict) -> dict:
+        """Show the set with the classes of a folder. One that serves is as good as sent: it belongs to the run."""
+        updates = self.show(train)
+        sent = {self.form.filled: {**before, "train": train or ""}} if self.view.widget in updates else {}
+        return {**updates, **sent}
+
+    def on_take(self, table: str | None, train: str | None) -> dict:
+        """Take labels from a table."""
+
+        def take(out: Path) -> None:
+            with writing(out):
+                unsafe = load_unsafe_set(out)
+                classes = self._classes(train, unsafe.improvement_root)
+                save_labels(label_unsafe_set(unsafe, classes, labels=self._settings.accept(table)), out)
+
+        return self._settle(take, train)
+
+    def _settle(self, how: Callable[[Path], object], train: str | None) -> dict:
+        """Take labels over, or write the table again without what was typed into it."""
+        try:
+            how(self._settings.out)
+        except SAFEError as error:
+            return {self.status: failed(error)}
+        return self.show(train)
+
+    def on_folder(self, marks: Marks | None, before: dict, *values: Any) -> dict:
+        """Show what has changed in the folder: other clusters, edits, another set."""
+        now = self._settings.results.marks()
+        updates, fields = self.form.follow(now.run, before, self.form.named(values))
+        if now != marks:
+            updates = {**updates, self.marks: now, **self.show(fields["train"])}
+        return updates or gr.skip()
+
+    def show_after(self, filled_in: gr.events.Dependency) -> None:
+        """Show the images to label after an event that may have filled in the training folder."""
+        filled_in.then(*self._shown, **VIEW, **ONE_BY_ONE)
+
+    @property
+    def _shown(self) -> tuple:
+        return self.on_given, [self.train, self.form.filled], [*self.outputs, self.form.filled]
+
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+        """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
+        form = self.form
+        if self._settings.example:
+            self.show_after(form.fill_from(self.example, {"train": self._settings.example.folder / "train"}))
+        gr.on([self.train.blur, self.train.submit, tab.select], *self._shown, **LATEST, **ONE_BY_ONE)
+        gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], self.outputs, **VIEW)
+        for button, how in ((self.take_typed, take_typed_labels), (self.write, write_labels)):
+            button.click(partial(self._settle, how), self.train, self.outputs, **VIEW)
+        filled = loaded.then(self._first_look, None, [*form.outputs, form.filled, self.marks], **FOLLOW)
+        self.show_after(filled)  # the tab may have been in sight before the field was filled in
+        news.folder(
+            self.on_folder, [self.marks, form.filled, *form.widgets],
+            [*form.outputs, form.filled, self.marks, *self.outputs], **LATEST, **EDITS,
+        )  # fmt: skip
+
+
+# --- What the images of a class look like ---------------------------------------------------------------------------
+
+
+def class_examples(folders: Iterable[Path], classes: Sequence[str], settings: PageSettings) -> dict[str, list[str]]:
+    """Pictures of each class, as data URIs, from the first of some folders that has images of it.
+
+    Parameters
+    ----------
+    folders : iterable of Path
+        With a folder for each class: those of training and test images.
+    classes : sequence of str
+        A class of which no folder has images gets those of the unsafe set that are labelled as it, if there are any.
+
+    Returns
+    -------
+    dict of str to list of str
+        No entry for a class without images.
+    """
+    places = [folder for folder in folders if is_within(folder, settings.root)]
+    labelled = _labelled(settings.out)
+    found = {}
+    for name in classes[:MOST_CLASSES]:
+        files = next(filter(None, (_first_images(folder, name) for folder in places)), labelled.get(name, []))
+        if files:
+            found[name] = [data_uri(file, SIDE, settings.root) for file in files[:EACH]]
+    return found
+
+
+def _first_images(folder: Path, name: str) -> list[Path]:
+    """The first images by name that lie in a class folder itself; empty if there is no such folder."""
+    if Path(name).name != name:
+        return []
+    with contextlib.suppress(OSError, ValueError):
+        names = sorted(entry for entry in os.listdir(folder / name) if Path(entry).suffix.lower() in SUFFIXES)  # noqa: PTH208, names
+        return [folder / name / entry for entry in islice((one for one in names if one[:1] != "."), EACH)]
+    return []
+
+
+def _labelled(out: Path) -> dict[str, list[Path]]:
+    """The images of the unsafe set by the label that they have."""
+    by_label: dict[str, list[Path]] = {}
+    with contextlib.suppress(SAFEError):
+        unsafe = load_unsafe_set(out)
+        for image in unsafe.images:
+            if image.label:
+                by_label.setdefault(image.label, []).append(unsafe.improvement_root / image.image)
+    return by_label

@@ -1,0 +1,215 @@
+"""Last tab: what has been found, judged and improved leaves SAFE as a report and as an export."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import gradio as gr
+
+from safe_dnn.page.job_view import JobView, News
+from safe_dnn.page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, reveal
+from safe_dnn.page.report.fresh import FreshTestSet
+from safe_dnn.page.report.register import lay_out_register, lay_out_scope
+from safe_dnn.page.results import Shown, check_links
+from safe_dnn.pipeline.exports import export_here
+from safe_dnn.pipeline.reporting.evidence.basis import write_evidence
+from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE, present_basis
+from safe_dnn.pipeline.reporting.evidence.verification import Finding, verify
+from safe_dnn.pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
+from safe_dnn.pipeline.reporting.freshness import Made, when_made
+from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.pipeline.reporting.report import write_report
+from safe_dnn.rccs.clusters import rccs_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import count
+
+TAB = "report"
+MOST_FINDINGS = 100
+EMPTY = empty(
+    "Nothing to report on yet.",
+    [
+        ("Generate RCCs", "In the tab Root cause clusters: the reasons for which the network fails."),
+        ("Judge them", "Name the reasons, and say whether they are a hazard. The report quotes you."),
+        ("Click Write the report", "One file for the safety case, and an export of all images by reason."),
+    ],
+)
+
+
+class ReportTab:
+    """Lay out the tab; `wire` connects its widgets."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        with gr.Row(elem_classes="safe-state"):
+            self.status = gr.HTML(EMPTY, elem_id="report-status", scale=1)
+            self.cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id="cancel-report")
+        with pane("report-pane") as self.pane:
+            with gr.Row(equal_height=True):
+                with gr.Column(elem_classes="safe-product", min_width=300):
+                    gr.HTML(
+                        "<h3>Report</h3><p>One HTML file for the safety case, which opens and prints anywhere: each "
+                        "reason with its images, failure rate and your verdict, weak spots, the unsafe set, the "
+                        "network before and after retraining, and how all of it was found.</p>"
+                    )
+                    self.report_state = gr.HTML(elem_id="report-state")
+                    self.report = gr.Button("Write the report", variant="primary", elem_id="report")
+                with gr.Column(elem_classes="safe-product", min_width=300):
+                    gr.HTML(
+                        "<h3>Export</h3><p>One ZIP file for work in other programs: all failing images, a folder for "
+                        "each reason, a table of them (labels.csv), the report, and all tables.</p>"
+                    )
+                    self.export_state = gr.HTML(elem_id="export-state")
+                    self.export = gr.Button("Pack the export", elem_id="export-all")
+                with gr.Column(elem_classes=["safe-product", "safe-evidence"], min_width=300):
+                    gr.HTML(
+                        "<h3>Evidence</h3><p>What the results rest on, by SHA-256: images, models, weights, tables and "
+                        "all that was said. Later, <em>Verify</em> names whatever has changed since.</p>"
+                    )
+                    self.evidence_state = gr.HTML(elem_id="evidence-state")
+                    self.images = gr.Checkbox(
+                        label="Verify every image and other folders, too", elem_id="verify-images",
+                        info="Otherwise only what lies in the output folder", visible=settings.root is None,
+                    )  # fmt: skip
+                    with gr.Row():
+                        self.evidence = gr.Button("Write the evidence", elem_id="evidence")
+                        self.verify = gr.Button("Verify", elem_id="verify")
+                    self.verified = gr.HTML(elem_id="verified")
+            with gr.Column(elem_classes="safe-product"):
+                lay_out_scope(settings)
+            with gr.Column(elem_classes="safe-product"):
+                lay_out_register(settings)
+            self.fresh = FreshTestSet(settings)
+        self.run = gr.State("")  # the clusters that the window shows
+        self.seen = gr.State("")  # and the state of the folder
+        self.job_view = JobView(
+            settings, TAB, self.status, self.report, self.cancel,
+            guide=lambda: "" if settings.results.there else EMPTY, result=self.pane,
+            stopped="Stopped. Nothing was changed.", others=[self.export, self.evidence, self.verify, self.fresh.ask],
+        )  # fmt: skip
+        self.outputs = [
+            *self.job_view.outputs, self.pane, self.report_state, self.export_state, self.evidence_state, self.verified,
+            self.run, self.seen, *self.fresh.outputs,
+        ]  # fmt: skip
+
+    def show(self) -> dict:
+        """What the widgets show of the folder.
+
+        Raises
+        ------
+        SAFEError
+            The clusters are damaged.
+        """
+        results = self._settings.results.shown()
+        clusters = results.clusters
+        subject = f"{count(len(rccs_of(clusters)), 'RCC')} of {len(clusters.paths):,} failures"
+        return {
+            self.status: done(f"{subject} · folder {clusters.image_root.name}", _not_judged(results)),
+            self.pane: reveal(),
+            self.report_state: state_of(REPORT_FILE, "written", self._settings),
+            self.export_state: state_of(EXPORT_ZIP, "packed", self._settings),
+            self.evidence_state: evidence_state(self._settings), self.run: results.run, self.seen: self._stamp(),
+            **self.fresh.show(),
+        }  # fmt: skip
+
+    def _stamp(self) -> str:
+        results = self._settings.results
+        files = results.stamp_of(REPORT_FILE, EXPORT_ZIP, EVIDENCE_FILE)
+        return results.stamp + results.notes_stamp + results.labels_stamp + files + self.fresh.stamp
+
+    def _make(
+        self, work: Callable[[Job], object], run: str | None, show: Callable[[], dict] | None = None, *check: Callable
+    ) -> Iterator[dict]:
+        def checked(job: Job) -> None:
+            # Refuses a window that shows other clusters, and images that lead out of the page's root by now.
+            check_links(self._settings.results.shown(run or None).clusters, self._settings.root)
+            work(job)
+
+        yield from self.job_view.start(checked, show or self.show, *check)
+
+    def _on_make(self, write: Callable[..., object], run: str | None) -> Iterator[dict]:
+        yield from self._make(lambda job: write(self._settings.out, progress=job.progress), run)
+
+    def on_verify(self, run: str | None, images: bool | None) -> Iterator[dict]:
+        found: list[list[Finding]] = []  # none if there is no answer
+        images = bool(images) and self._settings.root is None  # nothing outside the root is read for visitors
+
+        def work(job: Job) -> None:
+            found.append(verify(self._settings.out, images=images, progress=job.progress))
+
+        def show() -> dict:
+            told = [filled("page/report/verified.html", found=one, images=images, most=MOST_FINDINGS) for one in found]
+            return {**self.show(), self.verified: "".join(told)}
+
+        yield from self._make(work, run, show)
+
+    def on_confirm(self, run: str | None, *fields: str | None) -> Iterator[dict]:
+        yield from self._make(lambda job: job.form(progress=job.tell), run, None, lambda: self.fresh.wanted(*fields))
+
+    def _first_look(self) -> dict:
+        return {**self.job_view.look(self.show), **self.fresh.form.first_look("")}
+
+    def on_look(self, followed: int, seen: str) -> dict:
+        """Look again if anything has changed since."""
+        return gr.skip() if self._stamp() == seen else self.job_view.look(self.show, followed)
+
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+        """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
+        looked = [self.job_view.followed, self.seen]
+        written = ((self.report, write_report), (self.export, export_here), (self.evidence, write_evidence))
+        for button, write in written:
+            button.click(partial(self._on_make, write), self.run, self.outputs, **FOLLOW)
+        self.verify.click(self.on_verify, [self.run, self.images], self.outputs, **FOLLOW)
+        self.fresh.ask.click(self.on_confirm, [self.run, *self.fresh.form.widgets], self.outputs, **FOLLOW)
+        filled_in = [*self.outputs, *self.fresh.form.widgets, self.fresh.form.filled]
+        loaded.then(partial(self.job_view.load, self._first_look, self.show), None, filled_in, **FOLLOW)
+        tab.select(self.on_look, looked, self.outputs, **VIEW)
+        self.job_view.wire(news, self.show, self.outputs)
+        for event in (news.folder, news.notes):
+            event(self.on_look, looked, self.outputs, **LATEST, **EDITS)
+
+
+# --- In words -------------------------------------------------------------------------------------------------------
+
+
+def state_of(file: str, verb: str, settings: PageSettings) -> str:
+    """When a file was written or packed, what has changed since, and links to it, as HTML."""
+    try:
+        made = when_made(settings.out / file, settings.results.digests)
+    except SAFEError as error:
+        return failed(error)
+    if made is None:
+        return filled("page/report/made.html", verb=verb)
+    when = f"{made.time:%-d %B %Y, %H:%M}"
+    return filled(
+        "page/report/made.html", file=file, old=made.changed != (), age=_age(made, verb), when=when,
+        opens=file == REPORT_FILE, missing=made.missing,
+    )  # fmt: skip
+
+
+def evidence_state(settings: PageSettings) -> str:
+    """Whether there is evidence, and of the present state, as HTML."""
+    if not (settings.out / EVIDENCE_FILE).is_file():
+        return filled("page/report/made.html", verb="written")
+    old = not present_basis(settings.out)
+    age = "Out of date: something was said or made since." if old else "Up to date."
+    return filled("page/report/made.html", file=EVIDENCE_FILE, old=old, age=age)
+
+
+def _not_judged(shown: Shown) -> str:
+    """How many reasons are yet to be judged, before the report says so."""
+    rccs = [shown.notes.get(rcc) for rcc in rccs_of(shown.clusters)]
+    spots = [shown.spot_notes.get(spot.conditions) for spot in shown.reasons.spots]
+    counted = [
+        f"{n:,} of {count(len(notes), what)}"
+        for notes, what in ((rccs, "RCC"), (spots, "weak spot"))
+        if (n := sum(not (note and note.verdict) for note in notes))
+    ]
+    return f"Not judged yet: {' and '.join(counted)}." if counted else ""
+
+
+def _age(made: Made, verb: str) -> str:
+    """Whether it is as the folder is."""
+    if made.changed is None:
+        return f"Was {verb} by another version: what has changed since is not known."
+    if not made.changed:
+        return "Up to date."
+    return f"Out of date: {'; '.join(made.changed)} changed since."

@@ -1,0 +1,386 @@
+"""What the output folder holds, read once and kept as long as the files stay the same."""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from safe_dnn.dnn.failures import load_failures
+from safe_dnn.pipeline.descriptions import known_parameters
+from safe_dnn.pipeline.reporting.freshness import made_from
+from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, load_clusters
+from safe_dnn.rccs.nearness import rcc_centres
+from safe_dnn.rccs.profiles import PROFILES_FILE, Profile, load_profiles
+from safe_dnn.rccs.review.journal import KINDS
+from safe_dnn.rccs.review.notes import RccNote, SpotNote
+from safe_dnn.rccs.review.review import CHANGED, Review, load_review, notes_of_run
+from safe_dnn.rccs.spots.rates import Rate, by_excess
+from safe_dnn.rccs.unsafe_set import LABEL, load_unsafe_set
+from safe_dnn.reasons.comparison import Reasons, load_reasons
+from safe_dnn.reasons.probes import Probe, load_probes
+from safe_dnn.store.database import DATABASE_FILE, reading
+from safe_dnn.store.entries import last_number
+from safe_dnn.store.places import NEW_PLACE
+from safe_dnn.store.runs import (
+    CLUSTERS,
+    COMPARISON,
+    CONFIRMATION,
+    PROBES,
+    RETRAINING,
+    SELECTION,
+    Run,
+    present_runs,
+    runs_of,
+)
+from safe_dnn.support.entries import is_within
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import state_of_file
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_MARK
+from safe_dnn.training.result import load_retraining, retraining_of
+
+# Other failures have taken the place of those that the clusters are of where the mark has changed.
+_FAILURES = f"{FAILURES}/{FAILURES_MARK}"
+
+_Stamps = Mapping[str, object]
+_Part = TypeVar("_Part")
+
+
+class Shown(NamedTuple):
+    """What the windows of the page show.
+
+    Attributes
+    ----------
+    review : Review
+    profiles : mapping of int to Profile
+        By RCC; empty where no parameters are known.
+    reasons : Reasons
+        What the comparison with the images that the network gets right has found; empty where they are not known.
+    rates : mapping of int to Rate
+        By RCC; empty as long as nothing was compared.
+    spot_of : mapping of int to int
+        The weak spot that is the reason of an RCC, as an index (see `Reasons.spots_of`); RCCs without one are missing.
+    centres : mapping of int to ndarray
+        Of the RCCs (see `rccs.nearness.rcc_centres`).
+    spot_notes : mapping of str to SpotNote
+        By conditions; also on those that are not among the weak spots.
+    problem : str
+        Why the profiles, reasons or notes on weak spots cannot be shown, the clusters not needing them.
+    run : str
+        Fingerprint of the clusters as they were found: windows that show another one are out of date.
+    at : int
+        When the folder was looked at, in nanoseconds of this machine's clock: of two looks the later one counts.
+    probes : list of Probe
+    probed : object
+        What differs where they are of another run.
+    """
+
+    review: Review
+    profiles: Mapping[int, Profile]
+    reasons: Reasons
+    rates: Mapping[int, Rate]
+    spot_of: Mapping[int, int]
+    centres: Mapping[int, np.ndarray]
+    spot_notes: Mapping[str, SpotNote]
+    problem: str
+    run: str
+    at: int
+    probes: list[Probe]
+    probed: object
+
+    @property
+    def clusters(self) -> RootCauseClusters:
+        """With the engineer's edits."""
+        return self.review.clusters
+
+    @property
+    def groups(self) -> list[int]:
+        """RCCs in the order in which they are shown: the failures above what would be expected, or else the size."""
+        return by_excess(self.clusters.groups, self.rates)
+
+    @property
+    def compared(self) -> str:
+        """A text that differs where more has been found in comparison."""
+        return f"{len(self.reasons.spots)} {self.reasons.base} {self.reasons.comparison is not None} {self.probed}"
+
+    @property
+    def notes(self) -> Mapping[int, RccNote]:
+        return self.review.notes
+
+
+class Marks(NamedTuple):
+    """What changes whenever the folder does: of its clusters, edits, unsafe set and retraining."""
+
+    run: str
+    edits: int
+    selection: int
+    retraining: int
+
+
+class _State(NamedTuple):
+    """What the database says.
+
+    Attributes
+    ----------
+    stamp : tuple
+        Of its files.
+    runs : mapping of str to Run
+        The present ones, by kind.
+    said, spots, labelled, places : int
+        The last entries on RCCs and weak spots, on weak spots alone, on images, and on where folders lie.
+    """
+
+    stamp: tuple
+    runs: Mapping[str, Run]
+    said: int
+    spots: int
+    labelled: int
+    places: int
+
+
+class Results:
+    """The results in an output folder.
+
+    Parameters
+    ----------
+    out : Path
+    within : Path, optional
+        Clusters of images outside this folder are refused.
+    """
+
+    def __init__(self, out: Path, within: Path | None = None):
+        self._out = out
+        self._within = within
+        self._lock = threading.Lock()
+        self._stamps: _Stamps = {}
+        self._parts: dict[str, tuple[object, Any, str]] = {}
+        self._shown: Shown | None = None
+        self._described: tuple[tuple, Mapping[str, np.ndarray]] = ((), {})
+        self._known = _State((), {}, 0, 0, 0, 0)
+
+    def shown(self, run: str | None = None) -> Shown:
+        """The clusters, notes and profiles.
+
+        Parameters
+        ----------
+        run : str, optional
+            What the window shows; a SAFEError where the folder holds something else by now.
+        """
+        with self._lock:
+            at = time.monotonic_ns()
+            self.check_there(run)
+            stamps: dict[str, object] = {kind: self._number_of(kind) for kind in (COMPARISON, PROBES)}
+            stamps |= {CLUSTERS: self._of_clusters(), PROFILES_FILE: self._stamp_of(PROFILES_FILE)}
+            stamps["said"] = self._state().said
+            if self._shown is None or stamps != self._stamps:
+                self._shown = self._read(stamps, at)
+                self._stamps = stamps
+            if run is not None and run != self._shown.run:
+                raise SAFEError(CHANGED)
+            return self._shown._replace(at=at)
+
+    def check_there(self, run: str | None = None) -> None:
+        """Make sure that the folder still holds what was shown, here or in a window; a SAFEError if it was moved."""
+        if (run or self._shown) and not self.there:
+            raise SAFEError(f"This analysis was moved away from {self._out}. Open it where it is now.")
+
+    def original(self, run: str) -> RootCauseClusters | None:
+        """The clusters as they were found, without a look at what was said since; None if they are of another run."""
+        with self._lock:
+            shown = self._shown if self._stamps.get(CLUSTERS) == self._of_clusters() else None
+        shown = shown or self.shown()
+        return shown.review.original if shown.run == run else None
+
+    def _of_clusters(self) -> tuple:
+        """What differs where the clusters do, or their images lie elsewhere."""
+        return self._number_of(CLUSTERS), self._stamp_of(_FAILURES), self._state().places
+
+    def _read(self, stamps: _Stamps, at: int) -> Shown:
+        """What the folder holds; parts whose files are the same are not read again, since notes change all the time."""
+        of_clusters = stamps[CLUSTERS]
+        same = of_clusters == self._stamps.get(CLUSTERS)
+        review = load_review(self._out, original=self._shown.review.original if self._shown and same else None)
+        original, edits = review.original, (of_clusters, review.edits)
+        if not same:
+            _check_clusters(original, self._within, self._out)
+
+        def read_profiles() -> dict[int, Profile]:
+            return {profile.rcc: profile for profile in load_profiles(self._out)}
+
+        profiles = self._part("profiles", stamps[PROFILES_FILE], read_profiles, dict[int, Profile]())
+        compared = (of_clusters, stamps[COMPARISON])
+        reasons = self._part("reasons", compared, lambda: load_reasons(self._out, original), Reasons())
+        of_spots = (self._state().spots, compared)
+        notes = self._part("notes", of_spots, lambda: notes_of_run(self._out, reasons.spots), dict[str, SpotNote]())
+        rates = self._part("rates", (edits, compared), lambda: reasons.rates(review.clusters), dict[int, Rate]())
+        spot_of = self._part("spots", (edits, compared), lambda: reasons.spots_of(review.clusters), dict[int, int]())
+        centres = self._part("centres", edits, lambda: rcc_centres(review.clusters), dict[int, np.ndarray]())
+        run = self._part("run", of_clusters, lambda: fingerprint(original), "")
+        probed = stamps[PROBES]
+        probes = self._part("probes", probed, lambda: load_probes(self._state().runs.get(PROBES)), list[Probe]())
+        problems = " ".join(problem for *_, problem in self._parts.values() if problem)
+        return Shown(review, profiles, reasons, rates, spot_of, centres, notes, problems, run, at, probes, probed)
+
+    def _part(self, name: str, stamp: object, read: Callable[[], _Part], nothing: _Part) -> _Part:
+        """A part of what is shown, read only if its stamp is another one; nothing, with the reason, if it cannot be."""
+        known = self._parts.get(name)
+        if known is None or known[0] != stamp:
+            try:
+                known = (stamp, read(), "")
+            except SAFEError as error:
+                known = (stamp, nothing, str(error))
+            self._parts[name] = known
+        part: _Part = known[1]
+        return part
+
+    def parameters(self) -> Mapping[str, np.ndarray]:
+        """What is known of each image: parameters (see `rccs.parameters.Parameters`) and the DNN's answers, by name."""
+        shown = self.shown()
+        with self._lock:
+            stamp = (shown.run, self._number_of(CLUSTERS), self._state().places)
+            if self._described[0] != stamp:
+                self._described = (stamp, known_parameters(self._out, shown.clusters, within=self._within))
+            return self._described[1]
+
+    def digests(self) -> dict[str, str]:
+        """What a report would be made from now, as `pipeline.reporting.freshness.made_from` gives it."""
+        return made_from(self._out)
+
+    def holds_unsafe_set(self) -> bool:
+        """Whether there is an unsafe set for the present clusters."""
+        return self._number_of(SELECTION) > 0
+
+    def holds_retraining(self) -> bool:
+        """Whether there is a retraining in the folder that belongs to the clusters there."""
+        try:
+            retraining_of(self._out, self.shown().review if self.there else None)
+        except SAFEError:
+            return False
+        return True
+
+    def marks(self) -> Marks:
+        """By which a window knows whether the folder is as it has shown it."""
+        try:
+            shown = self.shown() if self.there else None
+        except SAFEError:
+            shown = None
+        run, edits = (shown.run, shown.review.last_number) if shown else ("", 0)
+        return Marks(run, edits, self._number_of(SELECTION), self._number_of(RETRAINING))
+
+    @property
+    def stamp(self) -> str:
+        """A text that differs where anything has changed that the windows show, but for what is said."""
+        runs = [self._number_of(kind) for kind in (CLUSTERS, COMPARISON, PROBES)]
+        return str([self.marks(), *runs, *(self._stamp_of(name) for name in (PROFILES_FILE, _FAILURES, ACCURACY_FILE))])
+
+    @property
+    def notes_stamp(self) -> str:
+        """A text that differs where anything was said of an RCC or a weak spot, or edited."""
+        return str(self._state().said)
+
+    @property
+    def labels_stamp(self) -> str:
+        """A text that differs where an image of an unsafe set was labelled, or another set was selected."""
+        return str((self._number_of(SELECTION), self._state().labelled))
+
+    @property
+    def retraining_stamp(self) -> str:
+        """A text that differs where there is another retraining."""
+        return str(self._number_of(RETRAINING))
+
+    @property
+    def confirmation(self) -> Run | None:
+        """What a fresh test set has said of the present clusters; None if none was asked."""
+        return self._state().runs.get(CONFIRMATION)
+
+    def stamp_of(self, *names: str) -> str:
+        """A text that differs where any of some files has changed, or images lie elsewhere by now."""
+        return str([*map(self._stamp_of, names), self._state().places])
+
+    @property
+    def there(self) -> bool:
+        """Whether there are clusters at all."""
+        return self._number_of(CLUSTERS) > 0
+
+    def _number_of(self, kind: str) -> int:
+        """The number of the present run of a kind; 0 if there is none."""
+        run = self._state().runs.get(kind)
+        return run.number if run else 0
+
+    def _state(self) -> "_State":
+        """What the database says; it is asked only where its file has changed."""
+        stamp = tuple(self._stamp_of(f"{DATABASE_FILE}{end}") for end in ("", "-wal"))
+        if self._known.stamp != stamp:
+            with reading(self._out) as db:
+                last = [last_number(db, *kinds) for kinds in (KINDS, ("spot",), (LABEL,), (NEW_PLACE,))]
+            self._known = _State(stamp, present_runs(self._out), *last)
+        return self._known
+
+    def _stamp_of(self, name: str) -> tuple[int, int] | None:
+        return state_of_file(self._out / name)
+
+
+def check_within(out: Path, within: Path | None) -> None:
+    """Make sure that the results in a folder are of images below another one, before they are shown to visitors.
+
+    Otherwise the GIFs of earlier work would be served, even to visitors who may not see its images.
+
+    Raises
+    ------
+    SAFEError
+        Some are of images elsewhere.
+    """
+    if within is None:
+        return
+    for run in runs_of(out, CLUSTERS):
+        try:
+            clusters = load_clusters(out, run)
+        except SAFEError:
+            continue  # damaged, and not shown
+        _check_clusters(clusters, within, out)
+    roots = []
+    with contextlib.suppress(SAFEError):
+        roots.append(load_unsafe_set(out).improvement_root)
+    with contextlib.suppress(SAFEError):
+        roots.append(load_retraining(out).test_root)
+    with contextlib.suppress(SAFEError):
+        roots.append(load_failures(out).test_root)
+    for root in roots:
+        if not is_within(root, within):
+            raise _outside(out, root, within)
+
+
+def _check_clusters(clusters: RootCauseClusters, within: Path | None, folder: Path) -> None:
+    if within is None:
+        return
+    if not is_within(clusters.image_root, within):
+        raise _outside(folder, clusters.image_root, within)
+    # A list of images may name some in other places. Links are followed when a picture is shown.
+    root = os.fspath(clusters.image_root.resolve())
+    for path in clusters.paths:
+        if not Path(os.path.normpath(f"{root}/{path}" if path[:1] != "/" else path)).is_relative_to(within):
+            raise _outside(folder, Path(path), within)
+
+
+def check_links(clusters: RootCauseClusters, within: Path | None) -> None:
+    """Make sure that the images still lie below a folder, all links followed, before they are read to be served.
+
+    Raises
+    ------
+    SAFEError
+        One does not.
+    """
+    for path in clusters.paths if within else ():
+        if not is_within(clusters.image_root / path, within):
+            raise SAFEError(f"Expected images below {within} (--root). {path} leads elsewhere by now.")
+
+
+def _outside(folder: Path, root: Path, within: Path) -> SAFEError:
+    return SAFEError(
+        f"Expected results of images below {within} (--root). Received: {folder} holds some of {root}. "
+        "Name another output folder with --out."
+    )

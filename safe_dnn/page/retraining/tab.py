@@ -1,0 +1,208 @@
+"""Fifth tab, step 6: the model is fine-tuned with the labelled images (the unsafe set), and what changed is shown."""
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import gradio as gr
+
+from safe_dnn.dnn.model import KERAS_SUFFIXES, DnnOptions
+from safe_dnn.page.failures.collected import failures_of, network_of
+from safe_dnn.page.failures.tab import rescale_field, trust_field
+from safe_dnn.page.form_tab import FormTab, check_there, given
+from safe_dnn.page.forms import remember, remembered
+from safe_dnn.page.job_view import News
+from safe_dnn.page.jobs import FOLLOW, Job, PageSettings, done, empty, take_labels, typed
+from safe_dnn.page.results import Marks
+from safe_dnn.page.retraining.plots import learning_curves
+from safe_dnn.page.retraining.view import RetrainingView, titled
+from safe_dnn.pipeline.retraining import retrain_apart
+from safe_dnn.pipeline.summaries import of_both_networks, of_choosing_images, retraining_verdict
+from safe_dnn.store.runs import RETRAINING, present_runs, runs_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import printable
+from safe_dnn.training.finetuning import Epoch
+from safe_dnn.training.labels import Labelling
+from safe_dnn.training.result import MODEL_FILE, Retraining, claim_text, load_retraining, retraining_of
+from safe_dnn.training.settings import AIM, BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
+
+TAB = "retraining"
+LABELS = "labels"  # the tab whose form has a training folder as well
+
+STEPS = [
+    ("Label the unsafe set", "In the tab before; not needed where the improvement images lie in class folders."),
+    ("Give the model", "The Keras model, and the folders of its training and test images, a folder for each class."),
+    ("Click Retrain", "You get a new model beside the old one, and what it improved and worsened."),
+]
+EMPTY = empty("Not retrained yet.", STEPS)
+EARLIER = empty(
+    "The last retraining was for other clusters. Open their run: Earlier runs, in the tab Root cause clusters.", STEPS
+)
+STOPPED = "Stopped before the first epoch was over. The last result is unchanged."
+AIM_CHOICES = [("Both alike", "balance"), ("Accuracy", "accuracy"), ("Keeping what is right", "keep")]
+# Parameters of `Wishes`, and the fields that they are typed into
+NUMBERS = {"learning_rate": "rate", "epochs": "epochs", "batch_size": "batch", "seed": "seed"}
+
+
+class RetrainingTab(FormTab):
+    """Lay out the tab; `wire` connects its widgets."""
+
+    def __init__(self, settings: PageSettings):
+        super().__init__(settings)
+        self._may_trust = settings.root is None  # visitors of a page for others must not run code on this machine
+        with gr.Column() as form:
+            with gr.Row(elem_classes="safe-form"):
+                self.form.path("model", "model", "Model", "Keras, .keras or .h5; only read", "model.keras")
+                self.train = self.form.path("train", "train", "Training folder", "A folder for each class", "train")
+                self.form.path("test", "test", "Test folder", "Never trained on", "test")
+                self._lay_out_start("model", "Retrain", "retrain", 150)
+            with self.form.options("How it is trained", "training-options"):
+                self._lay_out_options()
+        self._read = functools.lru_cache(maxsize=1)(lambda key: load_retraining(settings.out))
+        self.view = RetrainingView(settings.root, self._result)
+        self._lay_out_state(TAB, form, self.view.next_round)
+        self.view.lay_out()
+        self._show_in(TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
+
+    def _lay_out_options(self) -> None:
+        add, text = self.form.add, self.form.text
+        kept = (
+            "For accuracy, more images that were right may get wrong; to keep them, the model holds the original "
+            "network as well, takes twice as long, and gains less"
+        )
+        add("aim", gr.Radio(AIM_CHOICES, value=AIM, label="What matters more", info=kept, elem_id="aim"))
+        with gr.Row():
+            own = f"Empty: {LEARNING_RATE_FACTOR:g} of the model's own, or {LEARNING_RATE:g}"
+            text("rate", "rate", "Learning rate", own)
+            text("epochs", "epochs", "Epochs", "More if images are few", f"{EPOCHS} or more")
+            text("batch", "batch", "Batch size", "Images for each step", str(BATCH_SIZE))
+            text("seed", "seed", "Seed", "Of the images drawn", "0")
+        proof = (
+            "Images that nothing was chosen by, to prove the gain: looked at once, after the training. By default, "
+            "those that were held out in the tab Failures"
+        )
+        text("final", "final-test", "Final test folder", proof, "/path/to/final")
+        with gr.Row():
+            add("rescale", rescale_field())
+            instead = "Instead of refusing to start"
+            add("only_labelled", gr.Checkbox(label="Leave out images without a label", info=instead))
+            half = "Half the time, but more that was right gets wrong: no second pass with the other images"
+            one_pass = gr.Checkbox(label="Learn from labelled images only", info=half, elem_id="one-pass")
+            add("one_pass", one_pass)
+            self.trust = trust_field(self._may_trust, elem_id="trust")
+
+    def _guide(self) -> str:
+        """What to do if there is no retraining to show; empty if there is one."""
+        if RETRAINING not in present_runs(self._settings.out):
+            return EARLIER if runs_of(self._settings.out, RETRAINING) else EMPTY
+        try:
+            load_retraining(self._settings.out)
+        except SAFEError:
+            return ""  # `show` reports that it is damaged
+        return "" if self._settings.results.holds_retraining() else EARLIER
+
+    def show(self) -> dict:
+        """What the widgets show of the retraining in the output folder.
+
+        Raises
+        ------
+        SAFEError
+            There is none, it is damaged, or it was for other clusters.
+        """
+        settings = self._settings
+        review = settings.results.shown().review if settings.results.there else None
+        result = retraining_of(settings.out, review)
+        written = f"Written to {settings.out / MODEL_FILE}."
+        if result.after is not None:
+            written = f"Compared by the answers in {result.model} and {result.after}; SAFE has trained no model."
+        claim = "" if result.final else claim_text(result)
+        both = of_both_networks(result).replace("--aim keep", "“Keeping what is right”")
+        notices = (claim, of_choosing_images(result), both, written)
+        return {
+            self.status: done(retraining_verdict(result), ". ".join(filter(None, notices))),
+            **self.view.show(result, settings.results.retraining_stamp, review.notes if review else {}),
+        }
+
+    def _result(self, key: str) -> Retraining:
+        """The retraining that a window shows, without the shares of RCCs as they are now.
+
+        Raises
+        ------
+        SAFEError
+            The folder holds another one by now, or it is damaged.
+        """
+        if key != self._settings.results.retraining_stamp:
+            raise SAFEError("The model was retrained in the meantime. Reload the page to see the result.")
+        return self._read(key)
+
+    def _last_form(self) -> dict:
+        """The form as it was last sent; before that, the paths of a retraining by the command, or of the failures."""
+        settings = self._settings
+        fields: dict[str, Any] = dict(remembered(settings.out, TAB))
+        if not fields:
+            with contextlib.suppress(SAFEError):
+                review = settings.results.shown().review
+                failures = failures_of(review.original, settings.out)
+                fields = dict(network_of(failures, settings) if failures else {})
+                result = retraining_of(settings.out, review)
+                fields["test"] = printable(os.fspath(result.test_root))
+                if result.after is None:
+                    fields["model"] = printable(os.fspath(result.model))
+            if not fields.get("model", "").lower().endswith(KERAS_SUFFIXES):
+                fields.pop("model", None)  # of others, the answers are asked for, but they are not retrained
+            fields |= {name: text for name, text in remembered(settings.out, LABELS).items() if name == "train"}
+        return fields
+
+    def _result_of(self, marks: Marks) -> tuple:
+        return marks.run, marks.retraining
+
+    def on_retrain(self, *values: Any) -> Iterator[dict]:
+        """Retrain with the values of the form and, last, the trust in the model."""
+        fields, trust = self.form.named(values[:-1]), bool(values[-1])
+        take_labels(self._settings.out)
+        yield from self._work(fields, lambda job: self._retrain(job, fields, trust), self._wanted)
+
+    def _wanted(self, fields: Mapping[str, Any]) -> tuple[list[str], str | None, Wishes]:
+        settings = self._settings
+        numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
+        needed = {"model": "model", "train": "training folder", "test": "test folder"}
+        paths = {what: given(fields[name], what, settings) for name, what in needed.items()}
+        final = settings.accept(fields["final"]) if (fields["final"] or "").strip() else None
+        remember(settings.out, TAB, fields)
+        check_there({**paths, **({"final test folder": final} if final else {})})
+        return [*paths.values()], final, Wishes(**numbers, aim=fields["aim"] or AIM)
+
+    def _retrain(self, job: Job, fields: dict[str, Any], trust: bool) -> None:
+        settings, ((dnn, train_folder, test_folder), final, wishes) = self._settings, job.form
+        kept = False  # an epoch is over: a model that can be kept
+
+        def on_epoch(history: tuple[Epoch, ...], passes: tuple[int, ...]) -> None:
+            nonlocal kept
+            kept = kept or len(history) > 1
+            # The second one is marked as soon as it has an epoch.
+            first = passes[0] if len(history) > passes[0] + 1 else None
+            curves = learning_curves(history, sum(passes), first_pass=first)
+            job.drawing = titled("Accuracy by epoch of the model that is being trained", curves)
+
+        retrain_apart(
+            dnn, train_folder, test_folder, settings.out, final=final, within=settings.root,
+            options=DnnOptions(fields["rescale"] or None, trust and self._may_trust),
+            labelling=Labelling(only_labelled=bool(fields["only_labelled"])),
+            wishes=wishes._replace(unlabelled=0 if fields["one_pass"] else None),
+            progress=lambda *report: (job.tell if kept else job.progress)(*report), on_epoch=on_epoch,
+            should_stop=job.cancelled,
+        )  # fmt: skip
+
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+        """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
+        form = self.form
+        started = [self.start.click, form["test"].submit]
+        gr.on(started, self.on_retrain, [*form.widgets, self.trust], self.outputs, **FOLLOW)
+        if self._settings.example:
+            case = self._settings.example.folder
+            values = {"model": case / "model.keras", "train": case / "train", "test": case / "test"}
+            form.fill_from(self.example, values)
+        self.view.wire()
+        self._wire(loaded, news, tab)

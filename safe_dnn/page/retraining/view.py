@@ -1,0 +1,207 @@
+"""What a retraining improved and worsened: its figures, confusions before and after, classes, RCCs, and the images."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from markupsafe import Markup
+
+from safe_dnn.dnn.confusion import ONE_ANOTHER
+from safe_dnn.page.failures.view import WIDE, cell_in, matrix_cells
+from safe_dnn.page.grid_view import Listed, ListedView, scripted_widget
+from safe_dnn.page.jobs import VIEW, if_there, pane, put_away, reveal
+from safe_dnn.page.retraining.plots import class_bars, learning_curves, shares_right
+from safe_dnn.pipeline.reporting.improvement import TAKEN_BEFORE, TAKEN_NOW, matrices_of
+from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.support.text import count
+from safe_dnn.training.certainty import class_summary
+from safe_dnn.training.comparison import Answered
+from safe_dnn.training.result import Retraining, certainty_of, certainty_of_classes
+
+IMPROVED, WORSENED, WRONG = "improved", "worsened", "wrong"  # the lists that tiles open
+BEFORE, AFTER = "before", "after"
+MEANINGS = {
+    IMPROVED: "wrong before and right now",
+    WORSENED: "right before and wrong now",
+    WRONG: "wrong before and after",
+}
+CURVES = (
+    "validation: training images that the model is not trained on, by which the best epoch is chosen. unsafe set: the "
+    "images that were labelled. A second pass begins with the original model again, and learns improvement images "
+    "without a label as well"
+)
+BARS = (
+    "RCC: root cause cluster, failing images that have something in common. The thin line is the 95% interval of the "
+    "share: how many images like these are right now, if images are independent"
+)
+CLASSES = "The bar is the share that is right now, the dark line the share before. Worse classes come first"
+
+
+class RetrainingView:
+    """Lay out the pane; `outputs` are its widgets, `show` gives what they show.
+
+    Parameters
+    ----------
+    root : Path, optional
+        If given, only pictures of images in this folder are shown.
+    load : callable
+        The retraining by its key; a SAFEError if the folder holds another one by now.
+    """
+
+    def __init__(self, root: Path | None, load: Callable[[str], Retraining]):
+        self._root, self._load = root, load
+        self.next_round = gr.Button("Collect its failures", scale=0, min_width=190, elem_id="next-round", render=False)
+
+    def lay_out(self) -> None:
+        """The pane, below the state of things, in which `next_round` is."""
+        with pane("retraining-pane") as self.pane:
+            self.figures = scripted_widget("widgets/figures", "retraining-figures", tiles=[])
+            with gr.Row(equal_height=False, elem_id="changed-images"):
+                with pane("confusions-pane") as self.matrix_pane:
+                    gr.HTML(heading(TAKEN_BEFORE))
+                    self.before = scripted_widget("widgets/matrix", "matrix-before", rows=[], columns=[], cells=[])
+                    gr.HTML(heading(TAKEN_NOW))
+                    self.after = scripted_widget("widgets/matrix", "matrix-after", rows=[], columns=[], cells=[])
+                with gr.Column(min_width=360):
+                    self.images = ListedView("changed", self._images_of, self._root)
+            with gr.Row(equal_height=False):
+                self.classes = gr.HTML(elem_id="classes-changed", min_width=430)
+                self.bars = gr.HTML(elem_id="bars", min_width=430)
+            self.curves = gr.HTML(elem_id="curves", min_width=430)
+            with gr.Accordion("What was assumed", open=False):
+                self.assumptions = gr.HTML(elem_id="assumed")
+        self._opened = [self.figures, self.before, self.after, *self.images.outputs]
+        self.outputs = [self.pane, self.next_round, self.matrix_pane, self.classes, self.curves,
+                        self.bars, self.assumptions, *self._opened]  # fmt: skip
+
+    def show(self, result: Retraining, key: str, notes: Mapping[int, RccNote]) -> dict:
+        """What the widgets show of a retraining, with the names that the engineer gave the RCCs."""
+        epochs = len(result.history) - 1
+        first = result.settings.epochs if result.settings and result.settings.epochs < epochs else None
+        curves = learning_curves(result.history, epochs, best=result.best, first_pass=first)
+        bars = shares_right(result.per_rcc, notes)
+        assumed = (*(f"{one.text}." for one in result.overlaps), *result.assumptions)
+        return {
+            self.pane: reveal(),
+            # Of a network that was retrained elsewhere there is no model here.
+            self.next_round: gr.Button(visible=result.after is None),
+            self.matrix_pane: self._show_matrix_pane(result),
+            self.classes: _classes(result),
+            self.curves: titled("Accuracy by epoch", curves, CURVES),
+            self.bars: titled("Failing images of each RCC that are right now", bars, BARS),
+            self.assumptions: filled("page/widgets/list.html", lines=assumed),
+            **self._show_all(result, key),
+        }
+
+    def _show_all(self, result: Retraining, key: str) -> dict:
+        """What widgets with scripts show: they lose it where it comes before their tab is first opened."""
+        chosen = IMPROVED if result.improved or not result.worsened else WORSENED
+        return {
+            **self._show_matrices(result),
+            **self.images.show(key, listed_images(result, chosen), chosen),
+            self.figures: gr.HTML(chosen, tiles=_tiles(result)),
+        }
+
+    def _show_matrix_pane(self, result: Retraining) -> dict[str, Any]:
+        if not result.answers:
+            return put_away()
+        names = {row.label for row in result.answers}
+        return gr.update(elem_classes="safe-wide" if len(names) > WIDE else "")
+
+    def _show_matrices(self, result: Retraining) -> dict:
+        if not result.answers:
+            return {}
+        shown = {}
+        for widget, matrix in zip((self.before, self.after), matrices_of(result), strict=True):
+            names = matrix.names
+            shown[widget] = gr.HTML("", rows=names, columns=names, cells=matrix_cells(matrix))
+        return shown
+
+    def _images_of(self, key: str, chosen: str) -> Listed:
+        return listed_images(self._load(key), chosen)
+
+    def wire(self) -> None:
+        """Connect tiles and matrices with the grid."""
+        self.figures.opened(self._on_opened, self.images.key, self._opened, **VIEW)
+        self.images.wire({self.figures: "", self.before: f"{BEFORE}:", self.after: f"{AFTER}:"}, IMPROVED)
+
+    def _on_opened(self, key: str) -> dict:
+        return if_there(lambda: self._show_all(self._load(key), key))
+
+
+def listed_images(result: Retraining, chosen: str) -> Listed:
+    """The images of a tile (`improved`, `worsened`, `wrong`), or of a cell of a matrix (`before:0,2`).
+
+    Anything else, which only a script of somebody else can have sent, is `improved`.
+    """
+    side, _, cell = chosen.partition(":")
+    matrix = matrices_of(result)[side == AFTER] if side in (BEFORE, AFTER) and result.answers else None
+    images: Sequence[Answered]
+    if matrix and (at := cell_in(matrix, cell)):
+        names = matrix.names
+        images = [result.answers[i] for i in matrix.images_in(*at).tolist()]
+        said = names[at[1]] if at[0] != at[1] else ONE_ANOTHER
+        right = at[0] == at[1] < len(matrix.classes)
+        what = f"{names[at[0]]}, right" if right else f"{names[at[0]]} taken for {said}"
+        text = f"{count(len(images), 'image')}: {what} {'before' if side == BEFORE else 'now'}"
+    else:
+        kind = chosen if chosen in MEANINGS else IMPROVED
+        images = result.improved if kind == IMPROVED else result.worsened
+        if kind == WRONG:
+            images = [row for row in result.answers if row.label not in (row.before, row.after)]
+        title = "Still wrong" if kind == WRONG else kind.capitalize()
+        text = f"{title}: {count(len(images), 'image')}, {MEANINGS[kind]}"
+    paths = [image.image for image in images]
+    return Listed(text, result.test_root, paths, lambda place: _change(images[place]))
+
+
+def heading(text: str, hint: str = "") -> Markup:
+    """A heading of a part of the pane, with a hint as its tooltip."""
+    return Markup("<h3 class='safe-title' title='{}'>{}</h3>").format(hint, text)
+
+
+def titled(text: str, drawing: str, hint: str = "") -> str:
+    """A drawing under its heading; empty if the drawing is."""
+    return heading(text, hint) + drawing if drawing else ""
+
+
+def _tiles(result: Retraining) -> list[dict[str, str]]:
+    rows = []
+    title = "Accuracy before → after"
+    if final := result.final:
+        accuracy = f"{final.accuracy_before:.2%} → {final.accuracy_after:.2%}"
+        rows.append((title, accuracy, f"of {final.images_text}", ""))
+        title = "On the test images that chose"
+    held = result.test_size * result.accuracy_before
+    sure = certainty_of(result)
+    rate = f"{len(result.worsened) / max(held, 1):.1%} of those right before"
+    if sure and sure.counts.right_before:
+        rate += f", 95% interval {sure.lost_low:.1%} to {sure.lost_high:.1%}"
+    accuracy = f"{result.accuracy_before:.2%} → {result.accuracy_after:.2%}"
+    still = result.test_size - round(result.test_size * result.accuracy_before) - len(result.improved)
+    rows += [
+        (title, accuracy, f"of {result.test_size:,} test images", ""),
+        ("Improved", f"{len(result.improved):,}", "wrong before, right now", IMPROVED),
+        ("Worsened", f"{len(result.worsened):,}", rate, WORSENED),
+        ("Still wrong", f"{still:,}", MEANINGS[WRONG], WRONG if result.answers else ""),
+    ]
+    return [dict(zip(("title", "figure", "more", "opens"), row, strict=True)) for row in rows]
+
+
+def _classes(result: Retraining) -> str:
+    """Each class before and after, and how sure the difference is; empty for a regression."""
+    shares = [share for share in result.per_class if share.images]
+    if not shares:
+        return ""
+    sure = certainty_of_classes(result)
+    by_name = {share.name: one for share, one in zip(result.per_class, sure, strict=False)}
+    bars = class_bars(shares, by_name, class_summary(sure), result.by_group)
+    return heading("Each class, before and after", CLASSES) + bars
+
+
+def _change(image: Answered) -> str:
+    """The class, and what it was taken for before and is now."""
+    now = "as before" if image.before == image.after else f"now {image.after}"
+    return f"{image.label} → {image.before}, {now}"

@@ -1,0 +1,80 @@
+"""Where every event of the page enters and every answer leaves: a window gets an answer or a sentence, never less."""
+
+import json
+from typing import Any
+
+import gradio as gr
+import orjson
+
+from safe_dnn.page.texts import in_fields
+from safe_dnn.pipeline.reporting.markup import escaped
+from safe_dnn.store.entries import speaking
+from safe_dnn.support.defects import report_defect
+from safe_dnn.support.errors import SAFEError
+
+ENGINEER = "safe.engineer"
+"""In the scope of a request: the engineer's name."""
+NOT_OURS = "The page received something that none of its fields sends. Reload it and try again."
+
+
+class Page(gr.Blocks):
+    """Blocks whose every event ends in an answer that can be sent, or in a sentence that the window shows."""
+
+    async def process_api(self, *arguments: Any, **named: Any) -> dict[str, Any]:
+        """The one function of Gradio through which all events go, and each part of an answer that comes in several."""
+        scope = getattr(getattr(named.get("request"), "request", None), "scope", {})
+        try:
+            with speaking(scope.get(ENGINEER, "")):  # Gradio's queue answers in a context of its own
+                return _sendable(await super().process_api(*arguments, **named))
+        except gr.Error as refusal:  # Gradio's own, and those of `preprocess_data`
+            refusal.print_exception = False
+            raise
+        except SAFEError as error:
+            sentence = str(error)
+        except Exception as error:  # noqa: BLE001, the door: Gradio would show a toast without a word
+            sentence = report_defect(error)
+        raise gr.Error(escaped(in_fields(sentence)), title="Not done", print_exception=False)
+
+    def handle_streaming_diffs(
+        self, block_fn: Any, data: list, session_hash: str | None, run: Any, final: bool, simple_format: bool = False
+    ) -> list:
+        """Each part of an answer once, and whole.
+
+        Gradio sends of a later part what differs, and its page changes the earlier part in place, also where it has not
+        shown that yet: what the later part leaves alone is then never shown. And it sends the last part again when the
+        handler is done, also where another answer has come meanwhile: the window then shows the older of the two.
+        """
+        later = not simple_format and run in self.pending_diff_streams.get(session_hash or "", {})
+        sent = super().handle_streaming_diffs(block_fn, data, session_hash, run, final, simple_format=True)
+        if not later:
+            return sent
+        return [gr.skip()] * len(sent) if final else [[["replace", [], part]] for part in sent]
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **named: Any) -> list[Any]:
+        """What a browser has sent becomes what handlers take: what no widget can have sent goes no further."""
+        if not block_fn.fn:  # an event that the browser answers itself
+            raise gr.Error(NOT_OURS)
+        for widget, sent in zip(block_fn.inputs, inputs, strict=False):
+            # Gradio lets a list pass where one choice is expected, if all of it are choices.
+            if isinstance(widget, gr.Dropdown) and not widget.multiselect and isinstance(sent, list):
+                raise gr.Error(NOT_OURS)
+        try:
+            return await super().preprocess_data(block_fn, inputs, *arguments, **named)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise gr.Error(NOT_OURS) from error
+
+
+def _sendable(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer as Gradio can send it: a name that is not valid Unicode would break off all that the window waits for.
+
+    Such names are rare, and to look for them in Python takes far longer than to try.
+    """
+    try:
+        orjson.dumps(answer["data"], default=str)
+    except TypeError:
+        text = json.dumps(answer["data"], ensure_ascii=False, default=str)
+        valid = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return answer | {"data": json.loads(valid)}
+    return answer

@@ -1,0 +1,242 @@
+"""Third tab, steps 3 and 4: improvement images and the test accuracy give the images to label (the unsafe set)."""
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import gradio as gr
+
+from safe_dnn.page.failures.collected import failures_of, network_of
+from safe_dnn.page.form_tab import FormTab, check_there
+from safe_dnn.page.forms import remember, remembered
+from safe_dnn.page.grid_view import Listed, ListedView, scripted_widget
+from safe_dnn.page.job_view import News
+from safe_dnn.page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, if_there, pane, reveal, take_labels, typed
+from safe_dnn.page.results import Marks, Shown
+from safe_dnn.pipeline.improvement import select_images
+from safe_dnn.pipeline.summaries import selection_summary
+from safe_dnn.rccs.clusters import fingerprint, rccs_of
+from safe_dnn.rccs.review.notes import title
+from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, set_key
+from safe_dnn.selection import SelectionSettings, chosen_by_model, unsafe_set_size, wanted_images
+from safe_dnn.store.runs import SELECTION, runs_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import count, printable
+
+TAB = "unsafe"
+RUN = "run"  # in the form that is kept: the clusters that it was sent for
+# Parameters of `SelectionSettings`, and the fields that they are typed into
+NUMBERS = {"test_accuracy": "accuracy", "test_size": "test_size", "factor": "factor", "size": "size"}
+
+ALL = "all"  # instead of an RCC
+
+STEPS = [
+    ("Generate RCCs", "In the tab before: root cause clusters, the reasons for which the network fails."),
+    ("Give the improvement images", "Images that the network was not trained on, labelled or not."),
+    ("Click Select unsafe set", "You get the images to label (the unsafe set): those nearest to the RCCs."),
+]
+OUTDATED = empty("The last unsafe set belongs to earlier clusters.", STEPS[1:])
+CHANGED_SINCE = empty("The RCCs were changed after the last unsafe set was selected. Its labels are kept.", STEPS[1:])
+COUNTS = (
+    "How many images were selected for each RCC, of its candidates: the improvement images that are nearer to it than "
+    "to any other RCC"
+)
+
+
+class UnsafeTab(FormTab):
+    """Lay out the tab; `wire` connects its widgets."""
+
+    def __init__(self, settings: PageSettings):
+        super().__init__(settings)
+        with gr.Column() as form:
+            with gr.Row(elem_classes="safe-form"):
+                what = "Images that the network was not trained on, labelled or not"
+                self.form.text(
+                    "folder", "improvement", "Improvement folder", what, "/path/to/improvement/images", scale=4
+                )
+                self.form.text("size", "set-size", "Number of images", "To label", scale=1, min_width=150)
+                self._lay_out_start("improvement", "Select unsafe set", "select")
+            with self.form.options("How many images, and which", known=("accuracy", "model", "test")):
+                self._lay_out_options()
+        self._lay_out_state(TAB, form)
+        with pane("unsafe-pane") as self.pane:
+            self._lay_out_set()
+        self._show_in(TAB, self.pane, [self.pane, self.rccs, *self.images.outputs])
+
+    def _lay_out_options(self) -> None:
+        add, text = self.form.add, self.form.text
+        with gr.Row():
+            info = "From 0 to 1; of a detector, the share found"
+            text("accuracy", "accuracy", "Test accuracy", info, "0.93")
+            by_formula = "Without a number of images: N = ⌈factor · test-set size · accuracy⌉"
+            text("factor", "factor", "Factor", by_formula, value="0.3")
+            text("test_size", "test-size", "Test-set size", "Empty: failing images / (1 − accuracy)")
+        with gr.Row():
+            quota = gr.Radio(
+                [("by its failing images", "size"), ("the same of each (the paper)", "equal")], value=QUOTA, scale=2,
+                label="Images for each RCC", info="How the set is divided", min_width=460, elem_id="quota",
+            )  # fmt: skip
+            add("quota", quota)
+            label, info = "Leave out RCCs marked safe", "No image is selected for them"
+            add("leave_out_safe", gr.Checkbox(True, label=label, info=info, min_width=230, elem_id="leave-out"))
+        with gr.Row():
+            likely = "With it, half of the images are ones that it is likely to get wrong"
+            text("model", "select-model", "Model", likely, "/path/to/model.keras")
+            folders = "A folder for each class; gives the accuracy as well"
+            text("test", "select-test", "Test folder of the model", folders, "/path/to/test")
+
+    def _lay_out_set(self) -> None:
+        gr.HTML(f"<h3 class='safe-title' title='{COUNTS}'>By root cause cluster</h3>")
+        self.rccs = scripted_widget("widgets/figures", "unsafe-rccs", tiles=[])
+        self.images = ListedView("selected", self._images_of, self._settings.root)
+
+    def _guide(self) -> str:
+        """What to do where there is no unsafe set to show; empty where there is one."""
+        settings = self._settings
+        if not settings.results.holds_unsafe_set():
+            steps = STEPS[1:] if settings.results.there else STEPS
+            return OUTDATED if runs_of(settings.out, SELECTION) else empty("No unsafe set yet.", steps)
+        try:
+            unsafe, current = load_unsafe_set(settings.out), settings.results.shown()
+        except SAFEError:
+            return ""  # `show` reports the error
+        if fingerprint(current.clusters) == unsafe.clusters:
+            return ""
+        return CHANGED_SINCE if unsafe.run == current.run else OUTDATED
+
+    def show(self) -> dict:
+        """What the widgets show of the unsafe set in the output folder.
+
+        Raises
+        ------
+        SAFEError
+            There is none, it is damaged, or it was selected for other clusters.
+        """
+        unsafe, current = load_unsafe_set(self._settings.out), self._settings.results.shown()
+        if fingerprint(current.clusters) != unsafe.clusters:
+            raise SAFEError("The unsafe set was selected for other root cause clusters. Select it again.")
+        images = self.images.show(set_key(unsafe), _listed(unsafe, ALL), ALL)
+        tiles = gr.HTML(ALL, tiles=_tiles(unsafe, current))
+        return {self.status: self._summary(unsafe), self.pane: reveal(), self.rccs: tiles, **images}
+
+    def _images_of(self, key: str, chosen: str) -> Listed:
+        unsafe = load_unsafe_set(self._settings.out)
+        if set_key(unsafe) != key:
+            raise SAFEError("Another unsafe set was selected in the meantime. Reload the page to see it.")
+        return _listed(unsafe, chosen)
+
+    def _again(self) -> dict:
+        found = self.show()
+        return {widget: found[widget] for widget in (self.rccs, *self.images.outputs)}
+
+    def _summary(self, unsafe: UnsafeSet) -> str:
+        written = f"Written to {self._settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
+        return done(
+            f"{selection_summary(unsafe)}.",
+            " ".join(filter(None, [unsafe.labels, f"{unsafe.formula}.", chosen_by_model(unsafe), written])),
+        )
+
+    def _by_formula(self, accuracy: str, test_size: str, factor: str) -> gr.Textbox:
+        """What the number of images would be if it is left empty."""
+        n = ""
+        with contextlib.suppress(SAFEError):
+            failing = len(self._settings.results.shown().clusters.paths)
+            n = f"{unsafe_set_size(accuracy, failing, test_size=test_size or None, factor=factor)[0]:,}, by the formula"
+        return gr.Textbox(placeholder=n)
+
+    def _last_form(self) -> dict:
+        """The form as it was last sent, with the improvement folder of the set, which a command may have selected.
+
+        If the clusters are of failures that SAFE has collected, the accuracy is the one measured with them, and the
+        network and its test folder are those, unless others were sent for these clusters.
+        """
+        settings = self._settings
+        fields: dict[str, Any] = dict(remembered(settings.out, TAB))
+        with contextlib.suppress(SAFEError):
+            if settings.results.holds_unsafe_set():
+                fields["folder"] = printable(os.fspath(load_unsafe_set(settings.out).improvement_root))
+        with contextlib.suppress(SAFEError):
+            shown = settings.results.shown()
+            sent = fields.get(RUN) == shown.run and fields.get("accuracy")
+            if not sent and (failures := failures_of(shown.review.original, settings.out)):
+                fields["accuracy"] = f"{failures.accuracy:.6g}"
+                # With it, images are chosen that it is likely to get wrong as well, which teach it more than the
+                # nearest alone (docs/decisions/020-quotas-by-size.md).
+                fields |= network_of(failures, settings)
+        return fields
+
+    def _now(self) -> Marks:
+        return super()._now()._replace(retraining=0)
+
+    def _result_of(self, marks: Marks) -> tuple:
+        return marks.run, marks.selection
+
+    def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, SelectionSettings, dict[str, Any]]:
+        settings = self._settings
+        numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
+        improvement, model = settings.accept(fields["folder"]), fields["model"]
+        paths = {name: settings.accept(path) for name, path in typed(model=model, test=fields["test"]).items()}
+        remember(settings.out, TAB, {**fields, RUN: settings.results.marks().run})
+        chosen = SelectionSettings(quota=fields["quota"], **numbers)
+        check_there({"improvement folder": improvement, **paths})
+        if {"test_accuracy", "size"} & numbers.keys():
+            wanted_images(chosen, len(settings.results.shown().clusters.paths))
+        return improvement, chosen, paths
+
+    def on_select(self, *values: Any) -> Iterator[dict]:
+        """Select the unsafe set with the values of the form."""
+        settings, fields = self._settings, self.form.named(values)
+
+        def work(job: Job) -> None:
+            improvement, chosen, accepted = job.form
+            select_images(
+                improvement, settings.out, chosen,
+                leave_out_safe=bool(fields["leave_out_safe"]), within=settings.root, weights=settings.weights,
+                progress=job.progress, **accepted,
+            )  # fmt: skip
+
+        take_labels(settings.out)
+        yield from self._work(fields, work, self._wanted)
+
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+        """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
+        form = self.form
+        typed_into = ("folder", "accuracy", "test_size", "factor", "size", "model", "test")
+        submitted = [self.start.click, *(form[name].submit for name in typed_into)]
+        gr.on(submitted, self.on_select, form.widgets, self.outputs, **FOLLOW)
+        if case := self._settings.example:
+            folder, model, test = (case.folder / name for name in ("improvement", "model.keras", "test"))
+            values = {"folder": folder, "accuracy": case.accuracy, "test_size": case.test_size}
+            form.fill_from(self.example, {**values, "model": model, "test": test})
+        numbers = [form[name] for name in ("accuracy", "test_size", "factor")]
+        gr.on([number.change for number in numbers], self._by_formula, numbers, form["size"], **VIEW)
+        self.rccs.opened(lambda: if_there(self._again), None, [self.rccs, *self.images.outputs], **VIEW)
+        self.images.wire({self.rccs: ""}, ALL)
+        # Clusters generated again outdate the set: look again whenever the tab is opened.
+        self._wire(loaded, news, tab)
+
+
+def _listed(unsafe: UnsafeSet, chosen: str) -> Listed:
+    """The images selected for an RCC; all of them for anything else."""
+    of_rcc = [image for image in unsafe.images if chosen == str(image.rcc)]
+    images = of_rcc or unsafe.images
+    whose = f"for {title(images[0].rcc)}" if of_rcc else "by RCC"
+    heading = f"{count(len(images), 'image')} to label {whose}, the nearest first"
+
+    def told(place: int) -> str:
+        return images[place].why if of_rcc else f"{title(images[place].rcc)} · {images[place].why}"
+
+    return Listed(heading, unsafe.improvement_root, [image.image for image in images], told)
+
+
+def _tiles(unsafe: UnsafeSet, current: Shown) -> list[dict[str, str]]:
+    """All images, and those of each RCC with its name, the largest RCC first (see figures.js)."""
+    sizes, selected = current.clusters.sizes, Counter(image.rcc for image in unsafe.images)
+    rows = [("All RCCs", len(unsafe.images), "to label", ALL)]
+    for rcc in rccs_of(current.clusters):
+        out = "left out, " if rcc in unsafe.left_out else ""
+        more = f"{out}of {unsafe.candidates[rcc]:,} nearest to it; {count(sizes[rcc], 'failing image')}"
+        rows.append((title(rcc, current.notes), selected[rcc], more, str(rcc) if selected[rcc] else ""))
+    return [{"title": name, "figure": f"{n:,}", "more": more, "opens": opens} for name, n, more, opens in rows]

@@ -1,0 +1,255 @@
+"""After step 2, without searching again: what was found is asked of a fresh test set, and requirements are checked.
+
+So that what decides about a model, such as CI, can ask as well.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from safe_dnn.dnn.given_answers import unknown_classes
+from safe_dnn.dnn.tested import AnsweredImages, read_predictions
+from safe_dnn.pipeline.answers import answers_of_run, given_answers
+from safe_dnn.pipeline.descriptions import show_reasons
+from safe_dnn.pipeline.reporting.evidence.basis import known_sets
+from safe_dnn.pipeline.run_record import groups_of
+from safe_dnn.rccs.answers import CONFIDENCE
+from safe_dnn.rccs.clusters import load_clusters
+from safe_dnn.rccs.dbscan.neighbours import Points
+from safe_dnn.rccs.parameters import find_parameters
+from safe_dnn.rccs.review.review import load_review
+from safe_dnn.rccs.spots.rates import regions
+from safe_dnn.reasons.comparison import known_classes, known_of, load_reasons, points_of_tested
+from safe_dnn.reasons.confirmation import CONFIRMATION_FILE, answers_to, claims_of, confirmation_text
+from safe_dnn.reasons.counted_images import FRESH_FILE, counted_text
+from safe_dnn.reasons.groups import groups_of_images, notes_of
+from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, findings, read_requirements
+from safe_dnn.store.output_folder import working
+from safe_dnn.store.places import relative
+from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, add_run, present_runs
+from safe_dnn.support.contents import in_common
+from safe_dnn.support.entries import StrPath
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import find_images
+from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.text import count, printable, some
+from safe_dnn.training.closure import CLOSURE_FILE, closure_text, closures
+from safe_dnn.training.compared import aligned
+from safe_dnn.training.proof import overlaps, refuse_used
+
+
+class Confirmation(NamedTuple):
+    """Sentences: what fresh images say of each reason, what a later model makes of it, and on the images themselves."""
+
+    told: tuple[str, ...]
+    closed: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def confirm(
+    out: Path, predictions: StrPath, tested: StrPath, *, after: StrPath | None = None, groups: Sequence[str] = (),
+    partial: bool = False, weights: StrPath | None = None, progress: Progress = no_progress,
+) -> Confirmation:  # fmt: skip
+    """Ask the weak spots, and the RCCs that fail more often, of the run in `out` of fresh images.
+
+    Parameters
+    ----------
+    predictions, tested, partial
+        As for `dnn.tested.read_predictions`.
+    after : path, optional
+        What a later model says of the same images: then also which reasons are closed (see `training/closure.py`).
+    groups : sequence of str
+        As for `cluster`; by default those of the run.
+    weights
+        As for `selection.select_unsafe_set`.
+
+    Raises
+    ------
+    SAFEError
+        Nothing was found, the fresh images have images or classes in common with the others that they must not have, or
+        a table or image cannot be read.
+    """
+    with working(out, "confirming"):
+        review, run = load_review(out), present_runs(out)[CLUSTERS]
+        reasons = load_reasons(out, review.original, run)
+        first = answers_of_run(out, review.original, None)
+        if first is None or reasons.comparison is None:
+            raise SAFEError(
+                f"Expected RCCs and weak spots found with the network's answers to a test set. Received: {out}, "
+                "without such answers. Find the failures and cluster them first."
+            )
+        fresh = read_predictions(predictions, tested, partial=partial)
+        noted = _check_fresh(fresh, first, _used(out, first, learned=bool(after)))
+        later = _right_after(after, fresh, partial) if after else None
+        names = tuple(groups) or groups_of(out)
+        parameters = find_parameters(fresh.root)
+        found = groups_of_images(names, fresh, parameters=parameters, required=bool(groups))
+        known = known_of(fresh, groups=names, progress=progress)
+        points, read = points_of_tested(
+            review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters, weights=weights,
+            progress=progress,
+        )  # fmt: skip
+        nearest = np.full(len(fresh.paths), -1)  # also of images that cannot be read
+        nearest[read] = Points(review.clusters.points).nearest_to(points)[0]
+        of_region = regions(nearest, review.clusters.labels)
+        before, classes = _classes(first, fresh)
+        rates = reasons.rates(review.clusters)
+        claims = claims_of(reasons.spots, known.columns, rates, of_region, of_classes=before)
+        of = found.groups if found and found.given else None
+        answers = answers_to(claims, ~fresh.right, of, classes)
+        closed = [] if later is None else closures(claims, fresh.right, later, of, classes)
+        texts = (tuple(one.text for one in answers), tuple(one.text for one in closed))
+        confirmation = Confirmation(*texts, (*fresh.notes, *noted, *known.notes, *notes_of(found)))
+        facts = {
+            "source": relative(fresh.source, out), "tested": relative(fresh.root, out),
+            "after": relative(after or "", out), "parameters": relative(parameters or "", out),
+            "images": len(fresh.paths), "wrong": int((~fresh.right).sum()), "edits": review.last_number,
+            **confirmation._asdict(),
+        }  # fmt: skip
+        images = counted_text(fresh, known, review.clusters.paths, nearest, of)
+        files = {CONFIRMATION_FILE: confirmation_text(answers), FRESH_FILE: images}
+        files |= {CLOSURE_FILE: closure_text(closed)} if closed else {}
+        add_run(out, CONFIRMATION, files, clusters=run.itself, facts=facts)
+        show_reasons(out)
+    return confirmation
+
+
+def _classes(first: AnsweredImages, fresh: AnsweredImages) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """How often the network failed on the class of each fresh image (NaN if unknown), and these classes; or None."""
+    of_both = known_classes(first, fresh)
+    if of_both is None:
+        return None, None
+    here, there = np.split(of_both, [len(first.paths)])
+    n_classes = int(of_both.max()) + 1
+    sizes, wrong = np.bincount(here, minlength=n_classes), np.bincount(here, ~first.right, n_classes)
+    return (wrong / np.where(sizes, sizes, np.nan))[there], there
+
+
+def _right_after(table: StrPath, fresh: AnsweredImages, partial: bool) -> np.ndarray:
+    """Whether a later model gets each fresh image right: ndarray of shape (n_fresh,), bool."""
+    given = read_predictions(table, fresh.root, partial=partial)
+    _check_names(given, fresh)
+    _, later = aligned(fresh, given)
+    if missing := sorted({*fresh.paths} - {*later.paths}):
+        raise SAFEError(
+            f"Expected answers of both models to the same images. Received: {later.source}, without "
+            f"{count(len(missing), 'image')} of {fresh.source}, such as {printable(missing[0])}."
+        )
+    return later.right
+
+
+def _used(out: Path, first: AnsweredImages, *, learned: bool) -> dict[str, list[Path]]:
+    """The images that reasons were found with, and those that the network has learned or, if asked, a later one."""
+    sets = known_sets(out, present_runs(out))[0]
+    sets["test"] = (first.root, first.paths)
+    names = ("test", "failing", "training", *(("unsafe", "improvement") if learned else ()))
+    return {name: [sets[name][0] / path for path in sets[name][1]] for name in names if name in sets}
+
+
+def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str, Sequence[Path]]) -> tuple[str, ...]:
+    """Make sure that the images have chosen nothing and may be of the same network; a sentence on further classes.
+
+    Either test set may lack classes of the other: images are compared with fresh ones alone.
+    """
+    refuse_used("fresh", [fresh.root / path for path in fresh.paths], used)
+    labels, known = ({*one.answers.label.tolist()} - {""} for one in (fresh, first))
+    new = labels - known if first.answers.kind == CONFIDENCE else set()
+    other_kind = fresh.answers.kind != first.answers.kind
+    if other_kind or (new and not labels & {*known, *first.answers.predicted.tolist()}):
+        raise SAFEError(
+            f"Expected answers of the same network, with at least one class of {first.source}. Received: "
+            f"{fresh.source}, {'of another kind' if other_kind else 'with none'}."
+        )
+    _check_names(fresh, first)
+    number = int(np.isin(fresh.answers.label, [*new]).sum())
+    sentence = f"{count(number, 'fresh image')} of classes that the first test set has no images of: "
+    return (sentence + printable(some(sorted(new))) + ".",) if new else ()
+
+
+def _check_names(given: AnsweredImages, first: AnsweredImages) -> None:
+    """Refuse answers of a classifier whose classes have other names than in earlier ones: all would be wrong."""
+    if given.answers.kind == CONFIDENCE:
+        unknown_classes(given, {*first.answers.label.tolist(), *first.answers.predicted.tolist()} - {""})
+
+
+CHOSEN_BY = (
+    "These images also chose the RCCs and any weak spots: a requirement that was written after them is shown by other "
+    "images alone (--predictions, --tested)."
+)
+
+
+NOT_GROUPED = (
+    "While groups are suspected, nothing is shown to hold: name them or, if there are none, give --group image."
+)
+
+
+class Checked(NamedTuple):
+    """What a test set says of requirements.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+    notes : tuple of str
+        Sentences on the images.
+    """
+
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+
+def check_requirements(
+    requirements: StrPath, out: Path, predictions: StrPath | None = None, tested: StrPath | None = None, *,
+    learned: StrPath | None = None, groups: Sequence[str] = (), partial: bool = False, progress: Progress = no_progress,
+) -> Checked:  # fmt: skip
+    """Check requirements on a network's answers: given ones or, by default, those that the run in `out` is about.
+
+    Parameters
+    ----------
+    requirements : path
+        As for `reasons.requirements.read_requirements`.
+    predictions, tested, partial
+        As for `pipeline.answers.given_answers`.
+    learned : path, optional
+        Images that the network has learned from: the notes then tell how many tested ones are nearly the same.
+    groups : sequence of str
+        As for `cluster`; by default those of the run in `out`, if there is one.
+
+    Raises
+    ------
+    SAFEError
+        A file cannot be read, there are no answers, a requirement is about what is not known of the images, or tested
+        images are learned ones.
+    """
+    required = read_requirements(requirements)  # what is wrong with them is said before the images are read
+    clusters = load_clusters(out) if CLUSTERS in present_runs(out) else None
+    given = given_answers(predictions, tested, partial=partial)
+    answered = given or (answers_of_run(out, clusters, None) if clusters else None)
+    if answered is None:
+        raise SAFEError(
+            "Expected the network's answers: --predictions CSV --tested DIR, or an analysis with them. Received: "
+            f"{out}, without."
+        )
+    shared = _overlaps(learned, answered, progress) if learned else ()
+    names = tuple(groups) or (groups_of(out) if clusters else ())
+    found = groups_of_images(names, answered, parameters=find_parameters(answered.root), required=bool(groups))
+    known = known_of(answered, groups=names, progress=progress)
+    of_images = found.groups if found and found.given else None
+    told = findings(required, known.columns, ~answered.right, of_images)
+    failing = [clusters.image_root / path for path in clusters.paths] if clusters else []
+    chose = not given or in_common([given.root / path for path in given.paths], failing).any()
+    dependent = found is not None and not found.given
+    if dependent:
+        told = [one._replace(verdict=OPEN) if one.verdict == HOLDS else one for one in told]
+    doubts = (*((NOT_GROUPED,) if dependent else ()), *((CHOSEN_BY,) if chose else ()))
+    notes = (*answered.notes, *shared, *known.notes, *notes_of(found), *doubts)
+    return Checked(tuple(told), notes)
+
+
+def _overlaps(learned: StrPath, tested: AnsweredImages, progress: Progress) -> list[str]:
+    """How many tested images are nearly the same as learned ones, in words."""
+    images = find_images(learned)
+    proving = {"test": [tested.root / path for path in tested.paths]}
+    found = overlaps({"training": [images.root / path for path in images.paths]}, proving, progress=progress)
+    return [f"{one.text}, and prove less than they seem to, such as {one.examples[0][1]}." for one in found]

@@ -1,0 +1,216 @@
+"""What RCCs have in common; and the files that show the present state of an analysis: the paper's, and tables."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from safe_dnn.pipeline.run_record import table_of
+from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, labels_text
+from safe_dnn.rccs.gifs import gif_shows, write_gifs, write_spot_gifs
+from safe_dnn.rccs.parameters import find_parameters, read_parameters
+from safe_dnn.rccs.profiles import PROFILES_FILE, REFERENCE, Profile, profile_clusters, profiles_text
+from safe_dnn.rccs.review.review import Review, load_review
+from safe_dnn.rccs.spots.rates import RATES_FILE, rates_text
+from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, spots_text
+from safe_dnn.rccs.unsafe_set import SHOWN_FILES, UNSAFE_SET_FILE, load_unsafe_set, unsafe_table
+from safe_dnn.reasons.comparison import Reasons, load_reasons
+from safe_dnn.reasons.confirmation import CONFIRMATION_FILE
+from safe_dnn.reasons.counted_images import FRESH_FILE, TESTED_FILE
+from safe_dnn.reasons.probes import PROBES_FILE
+from safe_dnn.store.output_folder import Writer, foreign_files, is_edited, is_outdated, save_files, showing, writing
+from safe_dnn.store.runs import COMPARISON, CONFIRMATION, PROBES, SELECTION, present_runs, texts_of
+from safe_dnn.support.entries import StrPath, is_within, path_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.training.closure import CLOSURE_FILE
+from safe_dnn.training.result import retraining_files, show_retraining
+
+_REASONS = (WEAK_SPOTS_FILE, RATES_FILE, TESTED_FILE, CONFIRMATION_FILE, CLOSURE_FILE, FRESH_FILE, PROBES_FILE)
+
+
+def describe_rccs(
+    clusters: RootCauseClusters, *, parameters: StrPath | None = None, within: Path | None = None
+) -> tuple[tuple[Profile, ...], dict]:
+    """The RCCs' profiles, by recorded parameters and by what was measured, and the entries of `run.json` about them.
+
+    A file that was not given, but found by itself, and cannot be read only causes a note: the clusters do not need it.
+    """
+    given = path_of(parameters, "a table of parameters") if parameters else None
+    source = given or find_parameters(clusters.image_root)
+    if source and not is_within(source, within):
+        source = None
+    recorded: Mapping[str, np.ndarray] = {}
+    record: dict[str, object] = {}
+    if source:
+        record |= {"source": os.fspath(source), **({"given": True} if given else {})}
+        try:
+            known = read_parameters(source, clusters.image_root, clusters.paths)
+        except SAFEError as error:
+            if parameters:
+                raise
+            record["notes"] = [str(error)]
+        else:
+            recorded, record["notes"] = known.columns, known.notes
+    measured = {name: column for name, column in clusters.measured.items() if name not in recorded}
+    columns = {**recorded, **measured}
+    if not columns:
+        return (), {"parameters": record} if record else {}
+    profiles = profile_clusters(clusters, columns, measured=measured)
+    record |= {
+        "compared_with": REFERENCE,
+        "measured": list(measured),
+        "profiles": {str(profile.rcc): profile.text for profile in profiles},
+    }
+    return profiles, {"parameters": record}
+
+
+def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | None = None) -> Mapping[str, np.ndarray]:
+    """What is known of each image of the run in `out`, by name: answers of the DNN, recorded and measured parameters.
+
+    Parameters that can no longer be read are left out.
+    """
+    known = dict(clusters.answers.columns if clusters.answers else {})
+    source = table_of(out, "parameters", clusters) or find_parameters(clusters.image_root)
+    with contextlib.suppress(OSError, ValueError):  # people may have edited run.json, and the file may be gone
+        if source and is_within(source, within):
+            known = read_parameters(source, clusters.image_root, clusters.paths).columns | known
+    return {**known, **{name: column for name, column in clusters.measured.items() if name not in known}}
+
+
+def refresh_rccs(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> RootCauseClusters:
+    """Write what shows the present RCCs: GIFs, `labels.txt`, profiles, failure rates; to be called after an edit.
+
+    GIFs come last: one that is outdated tells `mend` that the others may be.
+    """
+    with showing(out):
+        with writing(out):
+            review = load_review(out)
+            files = {**_profiles_file(out, review, within), **_rcc_files(out, review)}
+            save_files(out, files, remove=(PROFILES_FILE, *_REASONS))
+        _draw(out, review, progress)
+    return review.clusters
+
+
+def _draw(out: Path, review: Review, progress: Progress) -> None:
+    write_spot_gifs(review.clusters, out, _reasons(out, review).images, progress=progress)
+    write_gifs(review.clusters, out, progress=progress)
+
+
+def show_reasons(out: Path) -> None:
+    """Write `weak_spots.csv` and `rcc_rates.csv`, as they are for the present RCCs."""
+    with showing(out), writing(out):
+        save_files(out, _reasons_files(out, load_review(out)), remove=_REASONS)
+
+
+def show_unsafe_set(out: Path) -> None:
+    """Write `IS_filenames.txt`, `unsafe_set.csv` and `unsafe_images.csv`, as they are for the present RCCs.
+
+    A table that somebody has edited in another program stays until its labels are taken over.
+    """
+    with showing(out), writing(out):
+        files, gone = _unsafe_files(out)
+        save_files(out, files, remove=gone)
+
+
+def show_present(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> None:
+    """Write all that shows the present state of an analysis.
+
+    Raises
+    ------
+    SAFEError
+        A file cannot be written. What was computed is kept: the files are written when the analysis is next opened.
+    """
+    show_unsafe_set(out)
+    show_retraining(out)
+    refresh_rccs(out, within=within, progress=progress)
+
+
+def mend(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> bool:
+    """Write again what a killed process or a full disk has left outdated; files of somebody else stay as they are.
+
+    Returns
+    -------
+    bool
+        Whether anything was outdated.
+
+    Raises
+    ------
+    SAFEError
+        A file cannot be written, or the database is damaged.
+    """
+    review = _review_in(out)
+    drawn = review is None or all(gif_shows(review.clusters, out, rcc) for rcc in review.clusters.groups)
+    files, gone = _texts_and_model(out, review)
+    if drawn and not is_outdated(out, files, remove=gone):
+        return False
+    with writing(out):
+        review = _review_in(out)
+        files, gone = _texts_and_model(out, review)
+        if review and not foreign_files(out, [PROFILES_FILE]):
+            files, gone = files | _profiles_file(out, review, within), [*gone, PROFILES_FILE]
+        save_files(out, files, remove=gone)
+    if review:
+        _draw(out, review, progress)
+    return True
+
+
+def _review_in(out: Path) -> Review | None:
+    """None if there are no clusters, or damaged ones, which is told where they are read."""
+    try:
+        return load_review(out)
+    except SAFEError:
+        return None
+
+
+def _texts_and_model(out: Path, review: Review | None) -> tuple[dict[str, Writer], list[str]]:
+    """What shows the present state and can be compared with the files in no time, and the names of what is to go."""
+    unsafe, no_selection = _unsafe_files(out)
+    retraining, no_retraining = retraining_files(out)
+    gone = [*no_selection, *no_retraining, *(_REASONS if review else ())]
+    files = {**unsafe, **retraining, **(_rcc_files(out, review) if review else {})}
+    theirs = foreign_files(out, files)
+    return {name: content for name, content in files.items() if name not in theirs}, gone
+
+
+def _profiles_file(out: Path, review: Review, within: Path | None) -> dict[str, Writer]:
+    try:
+        source = table_of(out, "parameters", review.clusters)
+        profiles, _ = describe_rccs(review.clusters, parameters=source, within=within)
+    except SAFEError:
+        return {}  # the parameters can no longer be read, and the old profiles are about other RCCs
+    return {PROFILES_FILE: profiles_text(profiles)} if profiles else {}
+
+
+def _rcc_files(out: Path, review: Review) -> dict[str, Writer]:
+    return {LABELS_FILE: labels_text(review.clusters), **_reasons_files(out, review)}
+
+
+def _reasons_files(out: Path, review: Review) -> dict[str, Writer]:
+    reasons = _reasons(out, review)
+    rates = reasons.rates(review.clusters).values()
+    files: dict[str, Writer] = {WEAK_SPOTS_FILE: spots_text(reasons.spots)} if reasons.base else {}
+    files |= {RATES_FILE: rates_text(rates)} if rates else {}
+    runs = present_runs(out)
+    files |= texts_of(runs.get(COMPARISON), TESTED_FILE)
+    files |= texts_of(runs.get(CONFIRMATION), CONFIRMATION_FILE, CLOSURE_FILE, FRESH_FILE)
+    return files | texts_of(runs.get(PROBES), PROBES_FILE)
+
+
+def _reasons(out: Path, review: Review) -> Reasons:
+    try:
+        return load_reasons(out, review.original)
+    except SAFEError:
+        return Reasons()  # damaged, which is told where they are read
+
+
+def _unsafe_files(out: Path) -> tuple[dict[str, Writer], list[str]]:
+    run = present_runs(out).get(SELECTION)
+    files: dict[str, Writer] = {**texts_of(run, *(name for name in SHOWN_FILES if name != UNSAFE_SET_FILE))}
+    edited = is_edited(out, UNSAFE_SET_FILE)
+    if run and not edited:
+        with contextlib.suppress(SAFEError):  # damaged, which is told where it is read
+            files[UNSAFE_SET_FILE] = unsafe_table(load_unsafe_set(out))
+    return files, [name for name in SHOWN_FILES if not (edited and name == UNSAFE_SET_FILE)]

@@ -1,0 +1,170 @@
+"""Steps 1 and 2 in an output folder: from failing images to RCCs with GIFs and profiles, and what is kept of a run
+that was there before.
+"""
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.dnn.held_out import hold_out_record
+from safe_dnn.FE import extract_features
+from safe_dnn.features.attributes import measured_images
+from safe_dnn.features.batches import Stream
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.pipeline.answers import found_answers, given_answers, with_answers, without_held_out
+from safe_dnn.pipeline.descriptions import describe_rccs, show_present
+from safe_dnn.pipeline.reporting.history import SHOWN, prune_runs
+from safe_dnn.pipeline.run_record import left_behind
+from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, save_clusters
+from safe_dnn.rccs.gifs import write_gifs
+from safe_dnn.rccs.parameters import read_parameters
+from safe_dnn.rccs.review.notes import title
+from safe_dnn.rccs.review.review import Review, load_review
+from safe_dnn.reasons.groups import named_groups
+from safe_dnn.reasons.nuisances import what_is_set_aside
+from safe_dnn.store.output_folder import check_own, working
+from safe_dnn.support.entries import StrPath
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.images import find_images
+from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.text import count, some
+from safe_dnn.training.labels import bring_back_labels, take_typed_labels
+
+
+class ClusteringSettings(NamedTuple):
+    """How RCCs are generated.
+
+    Attributes
+    ----------
+    extractor, weights, precision
+        As for `features.weights.choose_extractor`.
+    reducer : "pca" or "umap"
+        As for `clustering.find_root_cause_clusters`.
+    parameters : path, optional
+        A CSV file of the images' parameters; by default what `rccs.parameters.find_parameters` finds.
+    predictions, tested : path, optional
+        The DNN's answers to its test set as a CSV file, and the folder of the test images; by default what
+        `dnn.failures.find_failures` wrote beside the image folder.
+    set_aside : tuple of str
+        Recorded parameters, measured attributes or `label` that do not matter: what they explain is removed from the
+        features. Or `looks` alone, those that images which the DNN gets right have as well.
+    group : tuple of str
+        Columns by which images are of one group, as for `reasons.groups.named_groups`; by default those by which images
+        were held out when the failures were collected. The clusters do not depend on them.
+    partial : bool
+        Whether the two tables, if given, may be about a part of the images (see `support.matching.check_matched`).
+    """
+
+    extractor: str = "auto"
+    reducer: str = "pca"
+    weights: StrPath | None = None
+    precision: str = "auto"
+    parameters: StrPath | None = None
+    predictions: StrPath | None = None
+    tested: StrPath | None = None
+    set_aside: tuple[str, ...] = ()
+    partial: bool = False
+    group: tuple[str, ...] = ()
+
+
+DEFAULTS = ClusteringSettings()
+
+
+def generate_clusters(
+    images: StrPath,
+    out: Path,
+    settings: ClusteringSettings = DEFAULTS,
+    *,
+    within: Path | None = None,
+    stream: Stream | None = None,
+    progress: Progress = no_progress,
+) -> RootCauseClusters:
+    """Steps 1 and 2: extract features, cluster them, draw the GIFs; write everything to the folder `out`.
+
+    Parameters
+    ----------
+    within : path, optional
+        A file of parameters that is not given, but found by itself, is only read inside this folder.
+    stream : callable, optional
+        As for `FE.extract_features`.
+
+    Raises
+    ------
+    SAFEError
+        Images, weights, parameters or predictions cannot be used, or the folder cannot be written to.
+    """
+    parameters = settings.parameters
+    prepare_folder(out)
+    with working(out, "clustering"):
+        check_own(out, *SHOWN)
+        take_typed_labels(out)  # the table goes with the unsafe set
+        _previous(out)  # what was said and cannot be read is an error before the long work, and so are parameters
+        listing = find_images(images)
+        if parameters:
+            read_parameters(parameters, listing.root, listing.paths, partial=settings.partial)
+        answered: dict[str, object] = {}
+        tested = given = given_answers(settings.predictions, settings.tested, partial=settings.partial)
+        if given:
+            tested = without_held_out(given, listing.root, within)
+        else:
+            tested, answered = found_answers(listing.root, within)
+        extractor = choose_extractor(
+            settings.extractor, weights=settings.weights, precision=settings.precision, progress=progress
+        )
+        group = settings.group or tuple(hold_out_record(listing.root).get("group", ()))
+        if group and tested:  # an unknown column is an error before the long work
+            named_groups(group, tested, parameters=Path(parameters) if parameters else None, within=within)
+        aside = what_is_set_aside(
+            settings.set_aside, listing, tested, parameters=parameters, within=within, progress=progress
+        )
+        features = extract_features(images, extractor, progress=progress, stream=stream)
+        fitted = aside.fit(features, stream=stream, progress=progress)
+        clusters = find_root_cause_clusters(
+            features, reducer=settings.reducer, weights=settings.weights, nuisance=fitted.nuisance, right=fitted.right,
+            progress=progress,
+        )  # fmt: skip
+        known: dict[str, object] = {"group": list(group)} if group else {}
+        known |= fitted.record(clusters)
+        if tested:
+            clusters, answered = with_answers(clusters, tested, given=given is not None)
+        attributes = measured_images(clusters.image_root, clusters.paths, progress=progress)
+        clusters = dataclasses.replace(clusters, attributes=attributes)
+        edited = load_review(out, original=clusters).clusters
+        write_gifs(edited, out, progress=progress)
+        _, record = describe_rccs(edited, parameters=parameters, within=within)
+        previous, review = _previous(out), load_review(out, original=clusters)
+        # If the run is the same again, so is the sentence on the notes that it did not take over.
+        same = previous is not None and previous.run == review.run
+        behind = left_behind(out) if same else _left_behind(previous, review)
+        record |= answered | known | {"left_behind": behind}
+        save_clusters(clusters, out, more=record, then=partial(bring_back_labels, out, review.run))
+        prune_runs(out)
+        show_present(out, within=within, progress=progress)
+        return load_review(out).clusters
+
+
+def _left_behind(previous: Review | None, review: Review) -> str:
+    """A sentence on notes about RCCs that no longer exist; empty if there are none."""
+    if previous is None:
+        return ""
+    there = {*review.subjects.values()}
+    left = [note for rcc, note in previous.notes.items() if previous.subjects[rcc] not in there]
+    if not left:
+        return ""
+    titles = some((title(note.rcc, {note.rcc: note}) for note in left), limit=3)
+    return (
+        f"Notes on {count(len(left), 'RCC')} of the previous run do not apply to the new RCCs ({titles}). They "
+        "are kept with that run under Earlier runs, and are restored when the same images form an RCC again."
+    )
+
+
+def _previous(out: Path) -> Review | None:
+    """The run that a new one replaces; None if there is none or it cannot be read."""
+    try:
+        load_clusters(out)
+    except SAFEError:
+        return None
+    return load_review(out)

@@ -1,0 +1,236 @@
+"""What the results of an analysis rest on: the predicate of `evidence.json`.
+
+All of it by SHA-256: images, models, weights, tables, the files of all runs, and the last entry of the chain, which
+covers all entries. It has no time of its own: the same state gives the same predicate.
+
+`write_evidence` writes it: first what the results rest on, then the report, which names that by its digest, then the
+evidence, which names the report by its digest. So each names the other, and nothing names itself.
+"""
+
+import contextlib
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from safe_dnn.dnn.held_out import held_out_of
+from safe_dnn.pipeline.reporting.evidence.signature import ENVELOPE_FILE, envelope_text, signer_of
+from safe_dnn.pipeline.reporting.evidence.statement import (
+    EVIDENCE_FILE,
+    LISTS_FOLDER,
+    digest_of_predicate,
+    last_of,
+    results_in,
+    statement_text,
+)
+from safe_dnn.pipeline.reporting.export import REPORT_FILE
+from safe_dnn.pipeline.reporting.freshness import is_current, made_from
+from safe_dnn.pipeline.reporting.report import write_report
+from safe_dnn.rccs.clusters import RUN_FILE, load_clusters, run_record, versions
+from safe_dnn.rccs.rounds import beside
+from safe_dnn.rccs.unsafe_set import SELECTION_FILE, load_unsafe_set
+from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
+from safe_dnn.store.entries import check_entries, digests_of
+from safe_dnn.store.output_folder import check_own, is_outdated, save_files, working
+from safe_dnn.store.places import absolute, relative
+from safe_dnn.store.runs import (
+    CLUSTERS,
+    CONFIRMATION,
+    HEATMAP,
+    KINDS,
+    RETRAINING,
+    SELECTION,
+    Run,
+    present_runs,
+    run_file,
+    runs_of,
+)
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import encoded, prepare_folder, read_record, regular
+from safe_dnn.support.images import find_images
+from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
+from safe_dnn.training.result import MODELS_FOLDER, RETRAINING_FILE, load_retraining
+
+_RECORDS = {CLUSTERS: RUN_FILE, SELECTION: SELECTION_FILE, RETRAINING: RETRAINING_FILE}
+# What is copied from them; the rest is in the runs themselves, whose digests are known.
+_SETTINGS = (
+    "extractor", "components", "reducer", "eps", "min_samples", "group", "set_aside", "versions", "formula", "wanted",
+    "quota", "left_out", "listed", "task", "threshold", "settings", "best", "repetitions",
+)  # fmt: skip
+_AT_A_TIME = 1000  # images
+_Sets = dict[str, tuple[Path, Sequence[str]]]  # folder and paths of each
+_Place = str | Path | None
+
+
+def basis_of(folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str, str]]:
+    """The predicate, and the lists of images by name.
+
+    Raises
+    ------
+    SAFEError
+        Something that was computed is damaged or missing, so that there is nothing to rest on.
+    """
+    number, digest = last_of(digests_of(folder))
+    present, files = present_runs(folder), dict[str, str]()
+    for run in (run for kind in (*KINDS, HEATMAP) for run in runs_of(folder, kind)):
+        files |= {f"{RUNS_FOLDER}/{run.number}/{name}": of_file for name, of_file in _files_of(run).items()}
+    sets, others = known_sets(folder, present)
+    images, lists = _images(folder, sets, progress)
+    files |= {name: hashlib.sha256(encoded(text)).hexdigest() for name, text in lists.items()}
+    roles = {what: relative(path, folder) for what, path in others.items() if path}
+    found = {place: sha256_if_there(Path(absolute(place, folder))) for place in roles.values()}
+    predicate = {
+        "journal": {"number": number, "sha256": digest},
+        "images": images,
+        "roles": roles,
+        "files": files | {place: of_file for place, of_file in found.items() if of_file},
+        "settings": _settings(present),
+        "made_by": versions() | {"commit": _commit()},
+    }
+    return predicate, lists
+
+
+def _files_of(run: Run) -> dict[str, str]:
+    """The digests of a run's files; a SAFEError if one is not as it was written."""
+    for name in run.files:
+        run_file(run, name)
+    if run.files:
+        return run.files
+    # Of a version that kept no digests of them
+    return {path.name: sha256_if_there(path) for path in sorted(run.folder.glob("*")) if path.is_file()}
+
+
+def known_sets(folder: Path, runs: dict[str, Run]) -> tuple[_Sets, dict[str, _Place]]:
+    """The sets of images, and the models, weights and tables by what they are, as far as the analysis knows them.
+
+    Of a set of which it knows the folder, these are the images that lie there now.
+    """
+    sets, roots, files, accuracy = _Sets(), dict[str, _Place](), dict[str, _Place](), folder / ACCURACY_FILE
+    if CLUSTERS in runs:
+        clusters, record = load_clusters(folder), run_record(folder)
+        accuracy = beside(accuracy, clusters.image_root)
+        sets["failing"] = (clusters.image_root, clusters.paths)
+        roots["tested"] = record.get("predictions", {}).get("tested")
+        tables = {name: record.get(name, {}).get("source") for name in ("predictions", "parameters", "set_aside")}
+        files |= {name: beside(table, clusters.image_root) for name, table in tables.items() if table}
+        files["weights"] = clusters.recalled_extractor().weights
+    known, place = read_record(accuracy), accuracy.parent
+    files["model under test"] = absolute(str(known.get("model", "")), place)
+    roots["tested"] = roots.get("tested") or absolute(str(known.get("test_root", "")), place)
+    if CONFIRMATION in runs:
+        named = {"tested": "", "source": "predictions", "after": "later predictions", "parameters": "parameters"}
+        places = {what: absolute(runs[CONFIRMATION].facts.get(name, ""), folder) for name, what in named.items()}
+        roots["fresh"] = places.pop("")
+        files |= {f"fresh {what}": place for what, place in places.items()}
+    if SELECTION in runs:
+        unsafe = load_unsafe_set(folder)
+        files["selected by"] = unsafe.model
+        sets["unsafe"] = (unsafe.improvement_root, unsafe.paths)
+        if not unsafe.listed:  # otherwise the list is not known, and the folder may hold others
+            roots["improvement"] = unsafe.improvement_root
+    if RETRAINING in runs:
+        result = load_retraining(folder)
+        files |= {"model before": result.model, "answers after": result.after}
+        roots |= {"training": result.train_root, "test": result.test_root}
+        if final := result.final:
+            failures = clusters.image_root if CLUSTERS in runs else folder / FAILURES
+            held = held_out_of(failures) if final.held_out else None
+            sets["final-test"] = held or (final.root, _images_in(final.root))
+    files |= {f"retrained model {path.name}": path for path in sorted((folder / MODELS_FOLDER).glob("[!.]*"))}
+    return sets | {name: (Path(root), _images_in(root)) for name, root in roots.items() if root}, files
+
+
+def _images_in(root: str | Path) -> Sequence[str]:
+    with contextlib.suppress(SAFEError):
+        return find_images(root).paths
+    return ()
+
+
+def _images(folder: Path, sets: _Sets, progress: Progress) -> tuple[dict[str, Any], dict[str, str]]:
+    """What the predicate says of the sets of images, and their lists; each image is read once."""
+    records, lists, digests = {}, {}, dict[Path, str]()
+    for name, (root, paths) in sets.items():
+        new = [root / path for path in paths if root / path not in digests]
+        digests |= zip(new, sha256_of_each(new, f"Reading images, {name}", progress), strict=True)
+        lines = [f"{digest}  {path}\n" for path in paths if (digest := digests[root / path])]
+        lists[f"{LISTS_FOLDER}/{name}.sha256"] = "".join(lines)
+        missing = len(paths) - len(lines)
+        records[name] = {"root": relative(root, folder), "images": len(lines), "missing": missing}
+    return records, lists
+
+
+def sha256_of_each(files: Sequence[Path], what: str, progress: Progress) -> Iterator[str]:
+    """The result of `sha256_if_there` for each file, in their order; the cores share the work."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for start in range(0, len(files), _AT_A_TIME):
+            yield from pool.map(sha256_if_there, files[start : start + _AT_A_TIME])
+            progress(what, min(start + _AT_A_TIME, len(files)), len(files))
+
+
+def sha256_if_there(file: Path) -> str:
+    """The SHA-256 of a file; empty if it is not a file that can be read."""
+    try:
+        with regular(file).open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except (OSError, ValueError):  # ValueError: no file can have that name
+        return ""
+
+
+def _settings(runs: dict[str, Run]) -> dict[str, dict[str, Any]]:
+    there = {kind: run_file(runs[kind], name) for kind, name in _RECORDS.items() if kind in runs}
+    records = {kind: read_record(file) for kind, file in there.items()}
+    return {kind: {name: record[name] for name in _SETTINGS if name in record} for kind, record in records.items()}
+
+
+def _commit() -> str | None:
+    """The commit that SAFE is at, with `-dirty` if files were changed; None outside a git checkout."""
+    root = Path(__file__).parents[4]
+    command = ["git", "-C", os.fspath(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        if (root / ".git").exists():
+            return subprocess.run(command, capture_output=True, check=True, text=True, timeout=30).stdout.strip()
+    return None
+
+
+def write_evidence(folder: Path, *, sign: Path | None = None, progress: Progress = no_progress) -> dict[str, Any]:
+    """Write `evidence.json` of the present state, and the report before if it is out of date or names something else.
+
+    Parameters
+    ----------
+    sign : path, optional
+        A private key; `evidence.dsse.json` is then the evidence with a signature.
+
+    Returns
+    -------
+    dict
+        What the predicate says of each set of images.
+
+    Raises
+    ------
+    SAFEError
+        There is no analysis, something in it is damaged, or the evidence cannot be signed or written.
+    """
+    if not (folder / DATABASE_FILE).is_file():
+        raise SAFEError(f"Expected the output folder of an analysis. Received: {folder}, without {DATABASE_FILE}.")
+    signer = signer_of(sign) if sign else None
+    with working(folder, "writing the evidence"):
+        check_own(folder, EVIDENCE_FILE, ENVELOPE_FILE)
+        check_entries(folder)
+        predicate, lists = basis_of(folder, progress)
+        report, basis = folder / REPORT_FILE, digest_of_predicate(predicate)
+        named = is_current(report, lambda: made_from(folder)) and basis.encode() in report.read_bytes()
+        if CLUSTERS in present_runs(folder) and not named:
+            write_report(folder, basis=basis, progress=progress)
+        subjects = {name: sha256_if_there(folder / name) for name in results_in(folder)}
+        files = {EVIDENCE_FILE: statement_text(subjects, predicate), **lists}
+        gone = [path.relative_to(folder).as_posix() for path in prepare_folder(folder / LISTS_FOLDER).iterdir()]
+        if is_outdated(folder, {EVIDENCE_FILE: files[EVIDENCE_FILE]}):
+            gone.append(ENVELOPE_FILE)  # it signs another one
+        if signer:
+            files[ENVELOPE_FILE] = envelope_text(files[EVIDENCE_FILE], signer)
+        save_files(folder, files, remove=gone)
+    return predicate["images"]

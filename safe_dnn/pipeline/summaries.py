@@ -1,0 +1,149 @@
+"""The results of the steps in a line each, for the page and the command line."""
+
+from collections.abc import Iterator
+
+from safe_dnn.dnn.failures import DETECTION, Failures
+from safe_dnn.rccs.clusters import RootCauseClusters, headline
+from safe_dnn.rccs.confidence import loose_text, no_steady_groups
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.unsafe_set import UnsafeSet
+from safe_dnn.support.text import count, percent, printable, some
+from safe_dnn.training import certainty
+from safe_dnn.training.result import Retraining, also_chosen, certainty_of, certainty_of_classes, claim_text
+from safe_dnn.training.settings import AIMS
+from safe_dnn.training.together import trade_off_text
+
+
+def cluster_summary(clusters: RootCauseClusters) -> str:
+    """One line, such as `7 root cause clusters hold 98% of 504 failures · 2% in no cluster · 1 of 7 is loose`."""
+    text = headline(clusters)
+    if no_steady_groups(clusters):
+        text += ": no steady groups"
+    elif clusters.noise_share:
+        text += f" · {100 - percent(1 - clusters.noise_share)}% in no cluster"
+    if loose := loose_text(clusters):
+        text += f" · {loose}"
+    return text + (f" · {len(clusters.skipped):,} skipped" if clusters.skipped else "")
+
+
+def how_found(clusters: RootCauseClusters) -> str:
+    """One line on the algorithm, for example `vgg16-fc2 · PCA, then UMAP · DBSCAN with eps 3.21, min_samples 5`.
+
+    Where RCCs are a consensus, it ends in ` · consensus of 100 random parts`; eps and min_samples are then those with
+    which all images are clustered.
+    """
+    features = clusters.extractor + (f" in {clusters.precision}" if clusters.precision in ("bfloat16", "int8") else "")
+    reduced = "PCA, then UMAP" if clusters.reducer == "umap" else "PCA, then neighbour averaging"
+    dbscan = f"DBSCAN with eps {clusters.eps:.3g}, min_samples {clusters.min_samples}"
+    if not clusters.settings:
+        dbscan = "nothing to tune: too few images, or all of them alike"
+    aside = f" · without {printable(', '.join(clusters.without))}" if clusters.without else ""
+    steadiness = clusters.steadiness
+    consensus = f" · consensus of {count(steadiness.n_samples, 'random part')}" if steadiness else ""
+    return f"{features}{aside} · {reduced} · {dbscan}{consensus}"
+
+
+def selection_summary(unsafe: UnsafeSet) -> str:
+    """One line: how many images were selected, of how many, and whether these are fewer than wanted."""
+    n_of = f"{len(unsafe.images):,} of {count(unsafe.n_improvement, 'improvement image')}"
+    text = f"{n_of} selected to label (the unsafe set)"
+    if len(unsafe.images) < unsafe.wanted:
+        text += f"; {unsafe.wanted:,} were wanted, but there are no more candidates"
+    if unsafe.left_out:
+        text += f" · none for {some(f'RCC {rcc}' for rcc in unsafe.left_out)}, judged safe"
+    text += "".join(f" · {note}" for note in unsafe.notes)
+    return text + (f" · {len(unsafe.skipped):,} skipped" if unsafe.skipped else "")
+
+
+def failures_summary(failures: Failures) -> str:
+    """One line: how many images the DNN gets wrong, of how many."""
+    if failures.task == DETECTION:
+        text = f"{count(len(failures.failing), 'failure')} of {failures.test_size:,} objects and false detections"
+        text += f" · share of them that is found {failures.accuracy:.2%}"
+    else:
+        text = f"{count(len(failures.failing), 'failing image')} of {failures.test_size:,}"
+        text += f" · test accuracy {failures.accuracy:.2%}"
+        if failures.skipped:
+            whole = failures.test_size + len(failures.skipped)
+            text += f" of {failures.test_size:,} of {count(whole, 'image')}"
+        text += f" · {failures.held_out:,} held out" if failures.held_out else ""
+    return text + (f" · {len(failures.skipped):,} skipped" if failures.skipped else "")
+
+
+def retraining_summary(result: Retraining) -> str:
+    """One line: what may be claimed of the gain; of the test set that also chose, the figures and what it chose."""
+    if result.final:
+        return result.final.text
+    sure = certainty_of(result)
+    parts = (certainty.in_words(sure) if sure else "", claim_text(result), _of_test_set(result))
+    return " · ".join(filter(None, parts))
+
+
+def retraining_verdict(result: Retraining) -> str:
+    """The same without the figures of the test set, where they stand beside it, and without what that chose."""
+    sure = certainty_of(result)
+    if result.final or not sure:
+        return retraining_summary(result)
+    verdict = certainty.in_words(sure)
+    if also_chosen(result):
+        verdict = verdict.replace("beyond doubt", "beyond doubt on these test images")
+    return verdict + _of_epochs(result)
+
+
+def of_choosing_images(result: Retraining) -> str:
+    """The figures of the test images that also chose, where others prove the gain; otherwise empty."""
+    sure = certainty_of(result)
+    if result.final is None or sure is None:
+        return ""
+    chosen = also_chosen(result)
+    which = f"On the test images that also chose {chosen}" if chosen else "On the other test images"
+    how_sure = f"{certainty.interval_text(sure)}; {certainty.mcnemar_text(sure)}"
+    return f"{which}: {certainty.gain_text(sure)} points ({how_sure}) · {_of_test_set(result)}"
+
+
+def _of_test_set(result: Retraining) -> str:
+    text = (
+        f"test accuracy {result.accuracy_before:.2%} → {result.accuracy_after:.2%} · "
+        f"{len(result.improved):,} improved, {len(result.worsened):,} worsened of {count(result.test_size, 'image')}"
+    )
+    return text + _of_epochs(result)
+
+
+def _of_epochs(result: Retraining) -> str:
+    text = ""
+    if not result.is_other:
+        text = " · no epoch was better than the given model, whose weights are kept"
+    elif result.settings:
+        text = f" · epoch {result.best} of {sum(result.settings.passes)} kept"
+    return text + (f" · stopped: {result.stopped}" if result.stopped else "")
+
+
+def retraining_details(result: Retraining) -> list[str]:
+    """What is wrong now, classes, and the RCCs that changed most, a line each, with how sure it is."""
+    sure = certainty_of(result)
+    lines = [of_choosing_images(result), certainty.lost_in_words(sure) if sure else ""]
+    lines += certainty.class_lines([share.name for share in result.per_class], certainty_of_classes(result))
+    lines += [*_rcc_lines(result), of_both_networks(result), *(one.text for one in result.overlaps)]
+    return list(filter(None, lines))
+
+
+def _rcc_lines(result: Retraining) -> Iterator[str]:
+    shares = (share for share in result.per_rcc if share.images)
+    changed = sorted(shares, key=lambda share: share.before - share.after)
+    alone = ", images counted as independent" if result.by_group else ""
+    most, others = changed[: certainty.MOST_CHANGED], changed[certainty.MOST_CHANGED :]
+    for share, (low, high) in certainty.with_intervals(most):
+        name = "in no cluster" if int(share.name) == NOISE else f"RCC {share.name}"
+        now = f"{share.after} of {count(share.images, 'failing image')} now right"
+        yield f"{name}: {now} (95% interval {low:.0%} to {high:.0%}{alone})"
+    if others:
+        right, failing = sum(share.after for share in others), sum(share.images for share in others)
+        yield f"the other {len(others)}, see the report: {right} of {count(failing, 'failing image')} now right"
+
+
+def of_both_networks(result: Retraining) -> str:
+    """What the original network would keep if it answered along; empty where it does, or nothing is known."""
+    if not result.settings:
+        return ""
+    shares = {"now": result.settings.original_share, "offered": AIMS["keep"].original_share}
+    return trade_off_text(result.trade_off, result.test_size, **shares)

@@ -1,0 +1,126 @@
+"""What the DNN said about images, and what it takes for what.
+
+Known of images whose test set was given; without it, SAFE works on a folder of failing images alone, as in the paper.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from safe_dnn.support.text import percent, printable
+
+CONFIDENCE, ERROR = "confidence", "error"
+NOTHING = "nothing"  # as a label: where there is no object, a detector sees one; as a prediction: it misses one
+# What it means of a detector, as the true class and as the predicted one
+NO_OBJECT, MISSED = "no object", "missed"
+MANY = 0.2  # of an RCC's images, for a confusion to be worth a headline
+
+
+class Answers(NamedTuple):
+    """The DNN's answers to images; entry i belongs to image i.
+
+    Attributes
+    ----------
+    label, predicted : ndarray of shape (n_images,), str
+        The true class and the one that the DNN gave; for a regression, numbers separated by spaces. Empty if unknown.
+    score : ndarray of shape (n_images,), float32
+        NaN if unknown.
+    kind : "confidence" or "error"
+        What the score is: the probability of the predicted class or, for a regression, the error.
+    detector : bool
+        Whether the images are crops of objects and detections, so that `NOTHING` is no class.
+    """
+
+    label: np.ndarray
+    predicted: np.ndarray
+    score: np.ndarray
+    kind: str
+    detector: bool = False
+
+    def taken(self, rows: np.ndarray | Sequence[int]) -> "Answers":
+        """The answers to some of the images."""
+        rows = np.asarray(rows, np.int64)
+        return self._replace(label=self.label[rows], predicted=self.predicted[rows], score=self.score[rows])
+
+    def text(self, row: int) -> str:
+        """For example `speed 80 → speed 60 (93%)`; empty if nothing is known of the image.
+
+        Of a detector also `car, missed`, `false detection of car (93%)` and `car, found (93%)`.
+        """
+        label, predicted = printable(str(self.label[row])), printable(str(self.predicted[row]))
+        if self.kind == ERROR:
+            label, predicted = _rounded(label), _rounded(predicted)
+        score = float(self.score[row])
+        if not label and not predicted:
+            return ""
+        told = f"{label or '?'} → {predicted}" if predicted else label
+        if self.detector and NOTHING in (label, predicted):
+            told = f"{label}, missed" if predicted == NOTHING else f"false detection of {predicted}"
+        elif self.detector and label == predicted:
+            told = f"{label}, found"
+        if np.isnan(score):
+            return told
+        return f"{told} ({f'{percent(score)}%' if self.kind == CONFIDENCE else f'error {score:.3g}'})"
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """What can be searched for and drawn on the map: `label`, `predicted` and the score, where they are known."""
+        columns = {"label": self.label, "predicted": self.predicted, self.kind: self.score.astype(np.float64)}
+        return {name: column for name, column in columns.items() if known_in(column)}
+
+
+def known_in(column: np.ndarray) -> bool:
+    """Whether any value of a column is known."""
+    return bool((column != "").any() if column.dtype.kind == "U" else np.isfinite(column).any())
+
+
+def commonest_confusion(answers: Answers) -> str:
+    """For example `62% are speed limit 80 taken for 60`; empty if no confusion is common or none is known.
+
+    Where many classes are taken for one, or one for many, that is what images have in common: `all are taken for 60`.
+    What a detector misses or detects wrongly is called that: `all are car, missed`, `90% are missed`.
+    """
+    if answers.kind == ERROR:
+        return ""  # numbers, of which no two are the same
+    known, detector = (answers.label != "") & (answers.predicted != ""), answers.detector
+    pairs = Counter(zip(answers.label[known].tolist(), answers.predicted[known].tolist(), strict=True))
+    total = pairs.total()
+    if total < 2:
+        return ""
+    found = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
+    sums: tuple[Counter[str], Counter[str]] = Counter(), Counter()
+    for pair, n in found:
+        for side, name in zip(sums, pair, strict=True):
+            side[name] += n
+    (label, n_label), (target, n_target) = (side.most_common(1)[0] for side in sums)
+    first, share = found[0][0], found[0][1] / total
+    if share >= MANY and share >= max(n_target, n_label) / total - MANY:
+        return f"{_share(share)} {confused(*map(printable, first), detector=detector)}"
+    if max(n_target, n_label) / total < MANY:
+        return ""
+    if n_target >= n_label:
+        missed = detector and target == NOTHING
+        return f"{_share(n_target / total)} {'missed' if missed else f'taken for {printable(target)}'}"
+    if detector and label == NOTHING:
+        return f"{_share(n_label / total)} false detections"
+    return f"{_share(n_label / total)} {printable(label)}, {'missed or ' if detector else ''}taken for others"
+
+
+def confused(label: str, predicted: str, *, detector: bool = False) -> str:
+    """Confused images in words: `80 taken for 60`; of a detector also `car, missed` and `false detections of car`."""
+    if detector and predicted == NOTHING:
+        return f"{label}, missed"
+    if detector and label == NOTHING:
+        return f"false detections of {predicted}"
+    return f"{label} taken for {predicted}"
+
+
+def _rounded(numbers: str) -> str:
+    """Numbers with three decimals; small ones with three digits."""
+    return " ".join(f"{x:.3g}" if abs(x) < 1 else f"{round(x, 3):.12g}" for x in map(float, numbers.split()))
+
+
+def _share(share: float) -> str:
+    return "All are" if share == 1 else f"{percent(share)}% are"

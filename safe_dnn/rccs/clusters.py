@@ -1,0 +1,496 @@
+"""The record of a run's root cause clusters (RCCs), and its files.
+
+`run.json` is for people and scripts, `clusters.npz` is for the later steps. `labels.txt` shows the present RCCs.
+"""
+
+import contextlib
+import hashlib
+import json
+import platform
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from safe_dnn.features.attributes import ATTRIBUTES
+from safe_dnn.features.extractor import Extractor
+from safe_dnn.features.weights import recall_extractor
+from safe_dnn.rccs.answers import Answers, commonest_confusion
+from safe_dnn.rccs.dbscan.contrast import LOOKS
+from safe_dnn.rccs.dbscan.neighbours import Points
+from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Steadiness
+from safe_dnn.rccs.dbscan.projection import Projection
+from safe_dnn.rccs.dbscan.set_aside import CATEGORY, Factor, SetAside
+from safe_dnn.rccs.rounds import home_of, place_of
+from safe_dnn.store.output_folder import Writer
+from safe_dnn.store.places import absolute, recorded, relative
+from safe_dnn.store.runs import CLUSTERS, Run, Then, add_run, present_runs, reading_file, run_file, runs_of
+from safe_dnn.support.entries import StrPath
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import read_arrays, read_record
+from safe_dnn.support.images import Skipped
+from safe_dnn.support.text import count, percent
+from safe_dnn.support.version import VERSION
+
+CLUSTERS_FILE = "clusters.npz"
+RUN_FILE = "run.json"
+LABELS_FILE = "labels.txt"
+
+FORMAT_VERSION = 1
+REDUCERS = ("pca", "umap")
+INSPECTED_PER_RCC = 5  # images of each RCC that an engineer inspects (the paper)
+_ENTRIES_WITH_PATHS = {"predictions", "parameters", "set_aside"}
+_ARRAYS = ("labels", "is_core", "points", "reach", "k_distances")  # kept as they are
+_RECORDED = ("reducer", "eps", "min_samples", "extractor_identity", "notice", "knee", "skipped")
+_RECORDED_PACKAGES = ("numpy", "scipy", "scikit-learn", "kneed", "umap-learn", "pillow", "tensorflow", "keras")
+
+
+@dataclass(frozen=True)
+class RootCauseClusters:
+    """The RCCs of a set of failing images.
+
+    Attributes
+    ----------
+    image_root : Path
+    paths : tuple of str
+        Relative to `image_root`, sorted; entry i belongs to row i of each array.
+    labels : ndarray of shape (n_images,), int
+    is_core : ndarray of shape (n_images,), bool
+    points : ndarray of shape (n_images, n_components), float32
+        The images in the space of PCA, scaled by `rccs.dbscan.relevance.relevant_directions`.
+    reach : ndarray of shape (n_rccs,), float32
+        How far each RCC reaches in that space (see `rcc_reach`).
+    reducer : "pca" or "umap"
+    eps : float
+        The largest radius of an RCC, a distance after neighbour averaging or UMAP; 0 if there was nothing to tune.
+    min_samples : int
+    projection : Projection
+    extractor_identity, notice : str
+        Of the features (see `features.extractor.Extractor`).
+    weights : str
+        The weights file, if it was given for this run; otherwise empty.
+    settings : tuple of Setting
+    k_distances : ndarray, float32
+    knee : int or None
+    skipped : tuple of Skipped
+    answers : Answers or None
+        The DNN's answers to the images, where its test set is known.
+    attributes : ndarray of shape (n_images, n_attributes), float32, or None
+        What the images show, measured (see `features.attributes`).
+    set_aside : SetAside or None
+        What was set aside from the features, before the projection.
+    contrast : int
+        The number of directions in which alone the images were compared, since the failing ones vary more in them than
+        right ones do: looks were set aside. 0 if they were not.
+    steadiness : Steadiness or None
+        How often the images of each RCC are together again; None if there are too few images to tell, or if they are
+        one group. It is about the RCCs as they were found: merging and moving do not change it.
+    """
+
+    image_root: Path
+    paths: tuple[str, ...]
+    labels: np.ndarray
+    is_core: np.ndarray
+    points: np.ndarray
+    reach: np.ndarray
+    reducer: str
+    eps: float
+    min_samples: int
+    projection: Projection
+    extractor_identity: str
+    notice: str
+    weights: str
+    settings: tuple[Setting, ...]
+    k_distances: np.ndarray
+    knee: int | None
+    skipped: tuple[Skipped, ...]
+    answers: Answers | None = None
+    attributes: np.ndarray | None = None
+    set_aside: SetAside | None = None
+    contrast: int = 0
+    steadiness: Steadiness | None = None
+
+    @property
+    def extractor(self) -> str:
+        """Name of the extractor."""
+        return self.projection.extractor
+
+    def recalled_extractor(self, weights: StrPath | None = None) -> Extractor:
+        """The extractor, found again for further images (see `features.weights.recall_extractor`)."""
+        named = weights or self.weights or None
+        return recall_extractor(self.extractor, self.extractor_identity, weights=named)
+
+    @property
+    def precision(self) -> str:
+        """The number format of the network (see `features.extractor.Extractor.precision`)."""
+        return Extractor(self.extractor, self.extractor_identity, None).precision
+
+    @property
+    def without(self) -> tuple[str, ...]:
+        """The names of what was set aside, `LOOKS` among them."""
+        return (*(self.set_aside.names if self.set_aside else ()), *((LOOKS,) if self.contrast else ()))
+
+    @property
+    def home(self) -> Path:
+        """Where the images were when they were clustered: `image_root`, unless other failures took their place."""
+        return home_of(self.image_root)
+
+    @property
+    def n_rccs(self) -> int:
+        """Number of RCCs; noise does not count."""
+        return int(self.labels.max(initial=NOISE)) + 1
+
+    @property
+    def groups(self) -> list[int]:
+        """RCCs in the order in which they are displayed: the largest first, `NOISE` last if there is any.
+
+        RCCs without images, which the engineer has merged or emptied, are left out.
+        """
+        sizes = self.sizes
+        largest_first = np.argsort(-sizes, kind="stable").tolist()
+        return [*(rcc for rcc in largest_first if sizes[rcc]), *([NOISE] if NOISE in self.labels else [])]
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Images in each RCC, shape (n_rccs,), int."""
+        return np.bincount(self.labels[self.labels != NOISE], minlength=self.n_rccs)
+
+    @property
+    def noise_share(self) -> float:
+        """Share of the images that are in no cluster."""
+        return float(np.mean(self.labels == NOISE))
+
+    def members(self, rcc: int) -> list[str]:
+        """Paths of the images of an RCC, or of `NOISE`, sorted."""
+        return [self.paths[i] for i in np.flatnonzero(self.labels == rcc)]
+
+    @property
+    def measured(self) -> dict[str, np.ndarray]:
+        """What the images show, by name: float64 of shape (n_images,), NaN if unknown. Without what all share."""
+        if self.attributes is None:
+            return {}
+        columns = zip(ATTRIBUTES, self.attributes.astype(np.float64).T, strict=True)
+        return {name: column for name, column in columns if len(np.unique(column[np.isfinite(column)])) > 1}
+
+    def told(self, row: int) -> str:
+        """What the DNN took an image for (see `Answers.text`); empty if unknown."""
+        return self.answers.text(row) if self.answers else ""
+
+    def confusion_of(self, rcc: int) -> str:
+        """What an RCC's images are taken for (see `commonest_confusion`); empty if it is the same for all images."""
+        answers = self.answers
+        if answers is None or all((side == side[:1]).all() for side in (answers.label, answers.predicted)):
+            return ""
+        return commonest_confusion(answers.taken(np.flatnonzero(self.labels == rcc)))
+
+
+def rcc_reach(points: np.ndarray, labels: np.ndarray, is_core: np.ndarray) -> np.ndarray:
+    """How far each RCC reaches: the largest distance from one of its images to the nearest other core point of it.
+
+    It replaces eps when images that were not clustered are compared with RCCs: eps is a distance after neighbour
+    averaging or UMAP, and neither of them defines the place of a new image.
+
+    Returns
+    -------
+    ndarray of shape (n_rccs,), float32
+    """
+    reach = np.zeros(int(labels.max(initial=NOISE)) + 1, np.float32)
+    for rcc in range(len(reach)):
+        members = np.flatnonzero(labels == rcc)
+        to_cores = Points(points[members]).per_block(np.arange(len(members)), partial(_nearest, is_core[members]))
+        nearest = np.concatenate([np.zeros(0), *to_cores])
+        reach[rcc] = nearest[np.isfinite(nearest)].max(initial=0)
+    return reach
+
+
+def _nearest(among: np.ndarray, rows: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    """Distance of each row's point to the nearest other point of a mask; infinite if there is none."""
+    distances[np.arange(len(rows)), rows] = np.inf
+    return distances[:, among].min(axis=1, initial=np.inf)
+
+
+def save_clusters(
+    clusters: RootCauseClusters,
+    folder: Path,
+    *,
+    more: Mapping[str, object] | None = None,
+    time: str | None = None,
+    then: Then | None = None,
+) -> Run:
+    """Write `run.json` and `clusters.npz` as a run of the analysis in a folder: it is the present one from then on.
+
+    Parameters
+    ----------
+    more : mapping, optional
+        Further entries of `run.json`.
+    time, then
+        As of `store.runs.add_run`.
+
+    Raises
+    ------
+    SAFEError
+        It cannot be written; nothing is changed.
+    """
+    record = {**_run_record(clusters, folder), **_with_paths(more or {}, folder, relative)}
+    known = {
+        **{name: getattr(clusters, name) for name in _RECORDED},
+        "image_root": relative(clusters.home, folder),
+        "extractor": clusters.extractor,
+        "weights": relative(clusters.weights, folder),
+    }
+    arrays: dict[str, Any] = {
+        **{name: getattr(clusters, name) for name in _ARRAYS},
+        "labels": clusters.labels.astype(np.int64),
+        "format_version": np.array(FORMAT_VERSION),
+        "projection_mean": clusters.projection.mean,
+        "projection_components": clusters.projection.components,
+        "paths": _as_bytes("\n".join(clusters.paths)),
+        "settings": np.array(clusters.settings, dtype=np.float64).reshape(-1, len(Setting._fields)),
+        "record": _as_bytes(json.dumps(known)),
+    }
+    if clusters.attributes is not None:
+        arrays["attributes"] = clusters.attributes
+    if clusters.answers:
+        label, predicted, score, *further = clusters.answers
+        arrays["answers"] = _as_bytes(json.dumps([label.tolist(), predicted.tolist(), *further]))
+        arrays["answers_score"] = score.astype(np.float32)
+    if clusters.steadiness:
+        arrays |= {f"steadiness_{name}": part for name, part in clusters.steadiness._asdict().items()}
+    if clusters.set_aside:
+        factors = [(f.name, f.kind, f.values.tolist(), f.quantiles.tolist()) for f in clusters.set_aside.factors]
+        arrays["set_aside"] = _as_bytes(json.dumps(factors))
+        arrays["set_aside_centre"] = clusters.set_aside.centre
+        arrays["set_aside_effects"] = clusters.set_aside.effects
+    if clusters.contrast:
+        arrays["contrast"] = np.array(clusters.contrast)
+    files: dict[str, Writer] = {
+        RUN_FILE: json.dumps(record, indent=2) + "\n",
+        CLUSTERS_FILE: lambda path: np.savez(path, **arrays),
+    }
+    facts = {"settings": _settings_of(clusters, folder)}
+    return add_run(folder, CLUSTERS, files, clusters=run_of(clusters, folder), facts=facts, time=time, then=then)
+
+
+def run_record(folder: Path, run: Run | None = None) -> dict[str, Any]:
+    """What `run.json` says of a run, by default the present one; empty if there is none or it was changed.
+
+    Paths are those of now.
+    """
+    run = run or present_runs(folder).get(CLUSTERS)
+    with contextlib.suppress(SAFEError):  # it is for people, and the clusters do not need it
+        if run:
+            return _with_paths(read_record(run_file(run, RUN_FILE)), folder, absolute)
+    return {}
+
+
+def _with_paths(record: Mapping[str, Any], folder: Path, change: Callable[[str, Path], str]) -> dict[str, Any]:
+    """The entries of `run.json` with their paths changed."""
+    changed = dict(record)
+    for name in _ENTRIES_WITH_PATHS & record.keys():
+        entry = record[name] or {}
+        paths = {key: change(str(entry[key]), folder) for key in ("source", "tested") if entry.get(key)}
+        changed[name] = {**entry, **paths}
+    return changed
+
+
+def _settings_of(clusters: RootCauseClusters, folder: Path) -> str:
+    """A digest of all in which two runs that found the same clusters may differ, and be two runs."""
+    found = (clusters.extractor_identity, clusters.reducer, clusters.eps, clusters.min_samples, clusters.skipped)
+    how = (recorded(clusters.home, folder), *found, clusters.without)
+    return hashlib.blake2b(repr(how).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+
+def labels_text(clusters: RootCauseClusters) -> str:
+    """The contents of `labels.txt`: a line per image with the id of its cluster, a tab, and its path."""
+    return "".join(f"{label}\t{path}\n" for label, path in zip(clusters.labels.tolist(), clusters.paths, strict=True))
+
+
+def load_clusters(folder: Path, run: Run | None = None) -> RootCauseClusters:
+    """Read the clusters of a run.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the analysis.
+    run : Run, optional
+        By default the present one.
+
+    Raises
+    ------
+    SAFEError
+        There are none, or the file is damaged or of another version.
+    """
+    run = run or present_runs(folder).get(CLUSTERS)
+    if run is None or not (run.folder / CLUSTERS_FILE).exists():
+        raise SAFEError(f"Expected root cause clusters. Received none in {folder}. Generate them first.")
+    with reading_file(run, CLUSTERS_FILE) as path:
+        arrays = read_arrays(path)
+        if (version := int(arrays["format_version"])) != FORMAT_VERSION:
+            raise SAFEError(
+                f"{path} must have format version {FORMAT_VERSION}. Received: {version}. Generate the clusters again."
+            )
+        return _from_arrays(arrays, folder)
+
+
+def _from_arrays(arrays: Mapping[str, np.ndarray], folder: Path) -> RootCauseClusters:
+    record = json.loads(_as_text(arrays["record"]))
+    paths = tuple(filter(None, _as_text(arrays["paths"]).split("\n")))
+    skipped = tuple(Skipped(*skip) for skip in record["skipped"])
+    home, extractor = Path(absolute(record["image_root"], folder)), record["extractor"]
+    settings = tuple(
+        Setting(eps, int(min_samples), bool(at_knee), int(n_rccs), *rest)
+        for eps, min_samples, at_knee, n_rccs, *rest in arrays["settings"].tolist()
+    )
+    values = {name: arrays[name] for name in _ARRAYS} | {name: record[name] for name in _RECORDED}
+    return RootCauseClusters(
+        place_of(home, {*paths, *(one.path for one in skipped)}), paths, **values | {"skipped": skipped},
+        projection=Projection(extractor, arrays["projection_mean"], arrays["projection_components"]),
+        weights=absolute(record["weights"], folder), settings=settings, answers=_answers(arrays),
+        attributes=arrays.get("attributes"), set_aside=_set_aside(arrays, extractor),
+        contrast=int(arrays.get("contrast", 0)), steadiness=_steadiness(arrays),
+    )  # fmt: skip
+
+
+def _answers(arrays: Mapping[str, np.ndarray]) -> Answers | None:
+    if "answers" not in arrays:
+        return None
+    labels, predicted, kind, detector = json.loads(_as_text(arrays["answers"]))
+    return Answers(np.array(labels, str), np.array(predicted, str), arrays["answers_score"], kind, bool(detector))
+
+
+def _steadiness(arrays: Mapping[str, np.ndarray]) -> Steadiness | None:
+    if "steadiness_n_samples" not in arrays:
+        return None
+    known: dict[str, Any] = {name: arrays[f"steadiness_{name}"] for name in Steadiness._fields}
+    return Steadiness(**known)._replace(n_samples=int(known["n_samples"]), may_change=float(known["may_change"]))
+
+
+def _set_aside(arrays: Mapping[str, np.ndarray], extractor: str) -> SetAside | None:
+    if "set_aside" not in arrays:
+        return None
+    factors = []
+    for name, kind, values, quantiles in json.loads(_as_text(arrays["set_aside"])):
+        typed = np.array(values, str if kind == CATEGORY else np.float64)
+        factors.append(Factor(name, kind, typed, np.array(quantiles, np.float64)))
+    return SetAside(extractor, tuple(factors), arrays["set_aside_centre"], arrays["set_aside_effects"])
+
+
+def _as_bytes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-8", "surrogateescape"), dtype=np.uint8)
+
+
+def _as_text(array: np.ndarray) -> str:
+    return array.tobytes().decode("utf-8", "surrogateescape")
+
+
+def _run_record(clusters: RootCauseClusters, folder: Path) -> dict:
+    """The contents of `run.json`: how the clusters were found, for people and programs."""
+    n, steadiness, noise = len(clusters.paths), clusters.steadiness, int((clusters.labels == NOISE).sum())
+    return {
+        "image_root": relative(clusters.home, folder),
+        "extractor": {"name": clusters.extractor, "identity": clusters.extractor_identity, "notice": clusters.notice},
+        "counts": {"images": n, "rccs": clusters.n_rccs, "noise": noise, "skipped": len(clusters.skipped)},
+        "rcc_sizes": clusters.sizes.tolist(),
+        "inspect_percent": round(100 * float(np.minimum(clusters.sizes, INSPECTED_PER_RCC).sum()) / n, 2) if n else 0.0,
+        "steadiness": steadiness
+        and {
+            "samples": steadiness.n_samples,
+            "may_change": round(steadiness.may_change, 3),
+            "together": [round(float(share), 3) for share in steadiness.of_rccs],
+            "loose": np.flatnonzero(~steadiness.is_steady).tolist(),
+        },
+        "components": len(clusters.projection.components),
+        **{name: getattr(clusters, name) for name in ("reducer", "eps", "min_samples")},
+        "settings_tried": [setting._asdict() for setting in clusters.settings],
+        "k_distance_knee": clusters.knee,
+        "skipped": [skip._asdict() for skip in clusters.skipped],
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """The versions of SAFE, Python and the packages that compute; None of one that is not installed."""
+    packages = {name: _version(name) for name in _RECORDED_PACKAGES}
+    return {"safe": VERSION, "python": platform.python_version(), **packages}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def sample(clusters: RootCauseClusters, rcc: int) -> list[str]:
+    """Paths of up to `INSPECTED_PER_RCC` images of an RCC, drawn at random, but always the same."""
+    members = clusters.members(rcc)
+    return sorted(random.Random(f"0/{rcc}").sample(members, min(INSPECTED_PER_RCC, len(members))))
+
+
+def told_of(clusters: RootCauseClusters, rcc: int) -> dict[str, str]:
+    """What the DNN took each image of an RCC for, by path (see `Answers.text`); empty if unknown."""
+    return {clusters.paths[row]: clusters.told(row) for row in np.flatnonzero(clusters.labels == rcc).tolist()}
+
+
+def fingerprint(clusters: RootCauseClusters) -> str:
+    """16 hexadecimal digits that identify the images and their RCCs."""
+    return hashlib.blake2b(labels_text(clusters).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+
+def run_of(clusters: RootCauseClusters, folder: Path) -> str:
+    """What identifies clusters in an analysis: their images, where these are from, and the RCCs they were found in.
+
+    Parameters
+    ----------
+    clusters : RootCauseClusters
+        As the clustering found them.
+    folder : Path
+        Of the analysis.
+    """
+    return f"{fingerprint(clusters)} {recorded(clusters.home, folder)}"
+
+
+def find_clusters(folder: Path, clusters: str) -> Run | None:
+    """The run of an analysis with a fingerprint: the present one or, of others, the latest; None if there is none."""
+    found = [run for run in runs_of(folder, CLUSTERS) if run.clusters.startswith(f"{clusters} ")]
+    present = present_runs(folder).get(CLUSTERS)
+    return present if present in found else next(reversed(found), None)
+
+
+def headline(clusters: RootCauseClusters) -> str:
+    """For example `7 root cause clusters hold 98% of 504 failures`, without a full stop."""
+    n_rccs = len(rccs_of(clusters))
+    failures = count(len(clusters.paths), "failure")
+    if not n_rccs:
+        return f"No root cause clusters in {failures}"
+    verb = "holds" if n_rccs == 1 else "hold"
+    return f"{count(n_rccs, 'root cause cluster')} {verb} {percent(1 - clusters.noise_share)}% of {failures}"
+
+
+def rccs_of(clusters: RootCauseClusters) -> list[int]:
+    """The RCCs that have images, the largest first. They may be fewer than `n_rccs`, which counts ids."""
+    return [rcc for rcc in clusters.groups if rcc != NOISE]
+
+
+def subjects_of(clusters: RootCauseClusters, run: str) -> dict[int, str]:
+    """What identifies each RCC, and `NOISE`, in what is said of it: its images, and where they are from (see `run_of`).
+
+    Thus a statement holds wherever the same images form an RCC again: after another run with other settings, after a
+    merge that is undone, when an earlier run is opened again, and when the analysis is moved with its images.
+    """
+    home = run.partition(" ")[2]
+    members: dict[int, list[str]] = {rcc: [] for rcc in clusters.groups}
+    for path, rcc in zip(clusters.paths, clusters.labels.tolist(), strict=True):
+        members[rcc].append(path)
+    return {rcc: f"{_digest(rcc, paths)} {home}" for rcc, paths in members.items()}
+
+
+def _digest(rcc: int, paths: Sequence[str]) -> str:
+    what = "no cluster" if rcc == NOISE else "RCC"
+    text = "\0".join((what, *paths))
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()

@@ -1,0 +1,224 @@
+"""Step 2 of SAFE: how steady the RCCs are, in words.
+
+`rccs.dbscan.consensus` measures how often images are together when random parts of them are clustered. It is about the
+RCCs as they were found: of one that the engineer has merged, or moved images into or out of, nothing is known, and
+nothing is said. Nor is anything of runs by versions that did not measure it.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
+from safe_dnn.rccs.dbscan.outcome import NOISE, STEADY
+from safe_dnn.rccs.dbscan.resamples import FEWEST_IMAGES, LARGEST_SHARE, MOST_IMAGES, SMALLEST_SHARE
+from safe_dnn.support.text import count
+
+BETWEEN = 0.5  # times as often with another RCC as with its own: an image is between the two
+NEAR = 0.2  # of the clusterings: an image in no RCC is near one
+
+
+def percent_down(share: float) -> str:
+    """For example `64%`, also for .649: rounded down, so that a loose RCC does not seem to reach the bound."""
+    return f"{math.floor(round(100 * share, 4))}%"
+
+
+BOUND = percent_down(STEADY)
+
+# --- RCCs -------------------------------------------------------------------------------------------------------
+
+
+def confidence(clusters: RootCauseClusters, rcc: int) -> float | None:
+    """How often two images of an RCC are together, from 0 to 1 (see `rccs.dbscan.outcome`); None if unknown."""
+    steadiness = clusters.steadiness
+    if steadiness is None or not 0 <= rcc < len(steadiness.of_rccs):
+        return None
+    share = float(steadiness.of_rccs[rcc])
+    return None if math.isnan(share) else share
+
+
+def is_loose(clusters: RootCauseClusters, rcc: int) -> bool:
+    """Whether an RCC is known not to be steady."""
+    steadiness = clusters.steadiness
+    return steadiness is not None and confidence(clusters, rcc) is not None and not steadiness.is_steady[rcc]
+
+
+def is_changed(clusters: RootCauseClusters, rcc: int) -> bool:
+    """Whether the confidence in an RCC was measured, but is no longer known, since the RCC was changed by hand."""
+    return clusters.steadiness is not None and rcc != NOISE and confidence(clusters, rcc) is None
+
+
+def confidence_text(clusters: RootCauseClusters, rcc: int) -> str:
+    """A clause on an RCC, or on how many images are near one for `NOISE`, without a full stop.
+
+    Empty if nothing was measured, or there are no RCCs.
+    """
+    if rcc == NOISE and clusters.n_rccs and clusters.steadiness:
+        n = n_near(clusters, NOISE)
+        are = "None of them is" if not n else f"{n:,} of them {'is' if n == 1 else 'are'}"
+        return f"{are} near an RCC: together with its images in at least {percent_down(NEAR)} of the clusterings"
+    if is_changed(clusters, rcc):
+        return "Changed by hand: how steady it is now is not known"
+    share = confidence(clusters, rcc)
+    if share is None:
+        return ""
+    kind, only = ("Loose", "only ") if is_loose(clusters, rcc) else ("Steady", "")
+    return f"{kind}: two of its images are together in {only}{percent_down(share)} of the clusterings of random parts"
+
+
+def confidence_means(clusters: RootCauseClusters) -> str:
+    """What the figure of an RCC is, in sentences; empty if nothing was measured."""
+    if clusters.steadiness is None:
+        return ""
+    return (
+        f"{_parts(clusters)} were clustered. The figure is how often two images of the RCC are in the same cluster, in "
+        f"the clusterings in which both take part: the mean over its images. Below {BOUND} an RCC is loose: its "
+        "images may not share one reason, so look at more of them. Small RCCs are loose more easily, since a part may "
+        "hold too few of their images."
+    )
+
+
+def loose_text(clusters: RootCauseClusters) -> str:
+    """For example `3 of 31 are loose`; empty if none is known to be."""
+    rccs = rccs_of(clusters)
+    n = sum(is_loose(clusters, rcc) for rcc in rccs)
+    if not n:
+        return ""
+    return f"{n:,} of {len(rccs):,} {'is' if n == 1 else 'are'} loose" if len(rccs) > 1 else "it is loose"
+
+
+# --- Images -----------------------------------------------------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """How often an image is together with the images of RCCs, as a share of the clusterings in which both take part.
+
+    Attributes
+    ----------
+    together : float or None
+        With the others of its RCC. None if it is in no RCC, or the RCC was changed by hand.
+    beside : int or None
+        The other RCC with which it is together most often. None if it never is with any, or one of the two was changed.
+    together_beside : float or None
+        With the images of that RCC.
+    """
+
+    together: float | None = None
+    beside: int | None = None
+    together_beside: float | None = None
+
+
+def place_of(clusters: RootCauseClusters, row: int) -> Place:
+    """Where an image lies between RCCs; all None if that was not measured or is no longer known."""
+    steadiness, rcc = clusters.steadiness, int(clusters.labels[row])
+    if steadiness is None:
+        return Place()
+    own, beside = float(steadiness.of_images[row]), int(steadiness.beside[row])
+    # Of an image in no RCC: it was taken out of the one that it was in.
+    if own > 0 if rcc == NOISE else confidence(clusters, rcc) is None:
+        return Place()
+    place = Place(None if rcc == NOISE else own, beside, float(steadiness.of_beside[row]))
+    return place if confidence(clusters, beside) is not None else place._replace(beside=None, together_beside=None)
+
+
+def near_rcc(clusters: RootCauseClusters, row: int) -> int | None:
+    """The RCC that an image between two RCCs is near besides its own, or that an image in none is near."""
+    together, beside, often = place_of(clusters, row)
+    if beside is None or often is None:
+        return None
+    return beside if often >= (NEAR if together is None else BETWEEN * together) else None
+
+
+def place_text(clusters: RootCauseClusters, row: int) -> str:
+    """A clause on an image that is near another RCC than its own; empty for all others."""
+    other = near_rcc(clusters, row)
+    if other is None:
+        return ""
+    together, _, often = place_of(clusters, row)
+    beside = percent_down(often or 0)
+    if together is None:
+        return f"nearest to RCC {other}: together with its images in {beside} of the clusterings"
+    own = f"RCC {int(clusters.labels[row])}"
+    return (
+        f"between {own} and RCC {other}: together with their images in {percent_down(together)} and {beside} of the "
+        "clusterings"
+    )
+
+
+def n_near(clusters: RootCauseClusters, rcc: int) -> int:
+    """How many images of an RCC, or of `NOISE`, are near another one (see `near_rcc`)."""
+    rows = np.flatnonzero(clusters.labels == rcc).tolist()
+    return sum(near_rcc(clusters, row) is not None for row in rows)
+
+
+def near_text(clusters: RootCauseClusters, rcc: int) -> str:
+    """How many images of an RCC are near another one, for example `12 also near another RCC`; empty if none are."""
+    n = 0 if rcc == NOISE else n_near(clusters, rcc)
+    return f"{n:,} also near another RCC" if n else ""
+
+
+# --- The run ----------------------------------------------------------------------------------------------------
+
+
+def no_steady_groups(clusters: RootCauseClusters) -> bool:
+    """Whether clusters were found in random parts of the images, but none of them again often enough to be an RCC."""
+    return clusters.steadiness is not None and not len(clusters.steadiness.of_rccs)
+
+
+def no_steady_groups_text(clusters: RootCauseClusters) -> str:
+    """What was found then, and what to do next, in sentences; empty if there are RCCs."""
+    if not no_steady_groups(clusters):
+        return ""
+    known = clusters.answers is not None
+    spots = "See the weak spots" if known else "Give the network's answers to its whole test set to find weak spots"
+    return (
+        f"No steady groups: in {_parts(clusters).lower()}, no group of images was found again in {BOUND} of the "
+        f"clusterings or more, so no image is in an RCC. {spots}, which need no groups, or give more failing images."
+    )
+
+
+def consensus_text(clusters: RootCauseClusters) -> str:
+    """How RCCs follow from the clusterings, in sentences; empty if all images were clustered once."""
+    if clusters.steadiness is None:
+        return ""
+    n = len(clusters.paths)
+    each = f"each {SMALLEST_SHARE:.0%} to {LARGEST_SHARE:.0%} of them, were clustered in the same way"
+    if n > MOST_IMAGES:
+        smallest, largest = (round(share * MOST_IMAGES) for share in (SMALLEST_SHARE, LARGEST_SHARE))
+        each = (
+            f"each {smallest:,} to {largest:,} of the {n:,}, were clustered in the same way, and every other image was "
+            "put into the cluster of the image nearest to it. A cause of which such a part holds only a few images is "
+            f"not found. The settings are those tried on {MOST_IMAGES:,} random images"
+        )
+    may_change = math.ceil(100 * clusters.steadiness.may_change)
+    left_out = (
+        f" Further parts would hardly change that, for at most {may_change}% of the images." if may_change else ""
+    )
+    return (
+        f"{_parts(clusters)}, {each}. Each clustering votes on every two images in it, and the RCCs are the groups "
+        f"that agree with the votes best.{left_out} An RCC is steady if two of its images are together in {BOUND} of "
+        "the clusterings or more, and loose otherwise."
+    )
+
+
+def why_unknown(clusters: RootCauseClusters) -> str:
+    """Why it was not measured how steady RCCs are, a sentence; empty if it was.
+
+    Parameters
+    ----------
+    clusters : RootCauseClusters
+        As the clustering found them.
+    """
+    if clusters.steadiness is not None:
+        return ""
+    few = len(clusters.paths) < FEWEST_IMAGES
+    if not few and clusters.n_rccs > 1:
+        return ""
+    reason = f"there are fewer than {FEWEST_IMAGES} images" if few else "the images were not divided into groups"
+    return f"How steady RCCs are was not measured: {reason}."
+
+
+def _parts(clusters: RootCauseClusters) -> str:
+    n = clusters.steadiness.n_samples if clusters.steadiness else 0
+    return f"{count(n, 'random part')} of the images"

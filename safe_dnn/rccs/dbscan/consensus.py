@@ -1,0 +1,266 @@
+"""Root cause clusters (RCCs) that are found again: what the clusterings of many random samples agree on. Step 1.
+
+Each clustering in which two images take part votes on whether they belong together, and counts the more the better its
+score is beside the others of the same sample. The RCCs are the groups that agree with the votes best. How often the
+images of an RCC are together, whatever the scores, is the confidence in it.
+
+Pure functions on arrays; read `agree` first. Votes are whole numbers, which sums in any order leave exact, so the
+result does not depend on the number of threads. Votes are kept by image and cluster; pairs of images are counted for
+at most `MOST_STORED` images, and the others join the groups of these.
+
+Sources: Fred & Jain, IEEE TPAMI 27(6), 2005 (evidence accumulation: how often two points are together, and average
+linkage); Bansal, Blum, Chawla, Machine Learning 56, 2004 (correlation clustering: the groups that agree best with
+pairwise votes).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from safe_dnn.rccs.dbscan.branches import SMALLEST_BRANCH
+from safe_dnn.rccs.dbscan.neighbours import random_part
+from safe_dnn.rccs.dbscan.one_thread import one_thread
+from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness
+from safe_dnn.rccs.dbscan.resamples import LEFT_OUT, Votes
+from safe_dnn.rccs.dbscan.tuning import largest_first
+
+TOGETHER = 42  # per cent of the votes from which two images rather belong together
+ROUNDS = 50  # of improvements; a few are enough
+BATCH = 5  # samples whose votes are compared with those of as many others
+DEVIATIONS = 2  # from what further samples are expected to say
+SETTLED = 0.04  # share of the images that further samples may move, if these are left out
+COLUMNS = 4096  # clusters whose votes are counted at a time
+
+
+def agree(votes: Votes) -> tuple[np.ndarray, np.ndarray, Steadiness]:
+    """The RCCs that agree with the votes best.
+
+    A group of images is worth the sum, over its pairs, of (votes for together) − .42 · (all votes), and the RCCs are
+    disjoint groups with the largest total worth that can be found: average linkage, cut where groups are together in
+    .42 of the votes, is improved by moving single images and joining groups, as long as that raises the worth. Groups
+    of fewer than `SMALLEST_BRANCH` images are noise. See docs/decisions/016-consensus.md.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_images,), int
+        Numbered by decreasing size.
+    is_core : ndarray of shape (n_images,), bool
+        The images of an RCC that are core points in at least half of the clusterings in which they take part; in any
+        case the one of it that is so most often.
+    steadiness : Steadiness
+    """
+    counted = Counted.of(votes)
+    part = random_part(votes.labels.shape[1])
+    with one_thread():
+        together, both = counted.of_pairs(part)
+        worth = 100.0 * together - TOGETHER * both  # in float64, since in float32 sums of them would not be exact
+        groups = _of_some_size(_improved(_linked(together, both), worth))
+        labels = np.full(votes.labels.shape[1], NOISE)
+        labels[part] = largest_first(groups)
+        if len(part) < len(labels):
+            labels = _of_some_size(_joined(labels, counted))
+        labels = largest_first(labels)
+        steadiness = measure_steadiness(labels, counted, n_samples=votes.n_samples)
+        steadiness = steadiness._replace(may_change=may_change(votes, labels))
+    return labels, _cores(votes, labels), steadiness
+
+
+def settled(votes: Votes) -> tuple[np.ndarray, np.ndarray, Steadiness] | None:
+    """What `agree` returns, if there are RCCs and further samples would move few images (see `may_change`)."""
+    agreed = labels, _, steadiness = agree(votes)
+    return agreed if labels.max(initial=NOISE) > NOISE and steadiness.may_change <= SETTLED else None
+
+
+def may_change(votes: Votes, labels: np.ndarray) -> float:
+    """A bound on the share of the images that the further samples would move to another RCC, or out of theirs.
+
+    What an image's own RCC is worth to it, less the best other one, varies between batches of `BATCH` samples. An image
+    may move if that lead is lost when the further samples deviate from those seen by `DEVIATIONS`. See
+    docs/decisions/016-consensus.md.
+    """
+    if not votes.further:
+        return 0.0
+    n_batches, more = votes.n_samples // BATCH, votes.further / BATCH
+    leads = np.array([_lead(votes.taken(i * BATCH, (i + 1) * BATCH), labels) for i in range(n_batches)])
+    deviation = leads.std(axis=0, ddof=1) * np.sqrt(more + more**2 / n_batches)
+    least = (n_batches + more) * leads.mean(axis=0) - DEVIATIONS * deviation
+    return float(np.mean(least < 0))
+
+
+def _lead(votes: Votes, labels: np.ndarray) -> np.ndarray:
+    """What the RCC of each image, or to be in none, is worth to it, less the best other one; shape (n_images,)."""
+    together, both = Counted.of(votes).with_groups(labels, weighted=True)
+    gain = np.column_stack([100 * together - TOGETHER * both, np.zeros(len(labels))])  # the last column is `NOISE`
+    rows = np.arange(len(labels))
+    own = gain[rows, labels]
+    gain[rows, labels] = -np.inf
+    return own - gain.max(axis=1)
+
+
+def _of_some_size(groups: np.ndarray) -> np.ndarray:
+    """Groups without those of fewer than `SMALLEST_BRANCH` images, which are noise."""
+    sizes = np.append(np.bincount(groups[groups != NOISE]), 0)
+    return np.where(sizes[groups] >= SMALLEST_BRANCH, groups, NOISE)
+
+
+class Counted(NamedTuple):
+    """The votes, by image: in which clusters it is, and in which clusterings it takes part.
+
+    Attributes
+    ----------
+    inside : sparse array of shape (n_images, n_clusters), float32
+        1 if an image is in a cluster; the clusters of all clusterings.
+    takes_part : ndarray of shape (n_images, n_clusterings), float32
+    weights_inside, weights : ndarray of shape (n_clusters,) and (n_clusterings,), float32
+        Of the clusterings.
+    """
+
+    inside: Any
+    takes_part: np.ndarray
+    weights_inside: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, votes: Votes) -> "Counted":
+        """Those of some clusterings."""
+        # Imported here so that the page starts faster.
+        from scipy.sparse import csr_array
+
+        n_clusters = votes.labels.max(axis=1, initial=NOISE).astype(int) + 1
+        image, clustering = np.nonzero(votes.labels.T > NOISE)
+        cluster = (np.cumsum(n_clusters) - n_clusters)[clustering] + votes.labels[clustering, image]
+        shape = (votes.labels.shape[1], int(n_clusters.sum()))
+        inside = csr_array((np.ones(len(image), np.float32), (image, cluster)), shape=shape)
+        takes_part = (votes.labels.T != LEFT_OUT).astype(np.float32)
+        weights = votes.weights.astype(np.float32)
+        return cls(inside, takes_part, np.repeat(weights, n_clusters), weights)
+
+    def of_pairs(self, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For each pair of some images, votes of clusterings in which they are together, and in which both take part.
+
+        Whole numbers, two arrays of shape (n_part, n_part), float32; 0 on the diagonal of the first.
+        """
+        inside, takes_part = self.inside[part].tocsc(), self.takes_part[part]
+        together = np.zeros((len(part), len(part)), np.float32)
+        for start in range(0, inside.shape[1], COLUMNS):
+            columns = slice(start, start + COLUMNS)
+            members = inside[:, columns].toarray()
+            together += (members * self.weights_inside[columns]) @ members.T
+        np.fill_diagonal(together, 0)
+        return together, (takes_part * self.weights) @ takes_part.T
+
+    def with_groups(self, labels: np.ndarray, *, weighted: bool) -> tuple[np.ndarray, np.ndarray]:
+        """For each image and group of images, the sums of these votes over the others of the group.
+
+        Two arrays of shape (n_images, n_groups), float64.
+
+        Parameters
+        ----------
+        labels : ndarray of shape (n_images,), int
+            Groups, and `NOISE`.
+        weighted : bool
+            Whether votes count by their weights, or each once.
+        """
+        rows = np.flatnonzero(labels != NOISE)
+        belongs = (labels[:, None] == np.arange(labels.max(initial=NOISE) + 1)).astype(np.float64)
+        sums = []
+        for votes, weights in ((self.inside, self.weights_inside), (self.takes_part, self.weights)):
+            of_groups = votes.T @ belongs
+            of_itself = votes[rows] @ (weights if weighted else np.ones_like(weights))  # 1² = 1
+            if weighted:
+                of_groups *= weights[:, None]
+            sums.append(votes @ of_groups)
+            sums[-1][rows, labels[rows]] -= of_itself
+        return sums[0], sums[1]
+
+
+def _joined(labels: np.ndarray, counted: Counted) -> np.ndarray:
+    """Groups with all further images that are worth something in one; others stay `NOISE`."""
+    together, both = counted.with_groups(labels, weighted=True)
+    gain = 100 * together - TOGETHER * both
+    if not gain.shape[1]:
+        return labels
+    return np.where((labels == NOISE) & (gain.max(axis=1) > 0), gain.argmax(axis=1), labels)
+
+
+def _linked(together: np.ndarray, both: np.ndarray) -> np.ndarray:
+    """Groups by average linkage, numbered from 0; shape (n_images,), int."""
+    # Imported here so that the page starts faster.
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
+    apart = 1 - together / np.maximum(both, 1, dtype=np.float64)
+    np.fill_diagonal(apart, 0)
+    tree = linkage(squareform(apart, checks=False), "average")
+    return np.asarray(fcluster(tree, 1 - TOGETHER / 100, "distance"), dtype=int) - 1
+
+
+def _improved(groups: np.ndarray, worth: np.ndarray) -> np.ndarray:
+    """Raise the total worth by moving images to other groups, or out of all, and by joining groups.
+
+    Parameters
+    ----------
+    groups : ndarray of shape (n_images,), int
+        Groups from 0, which may be of one image.
+    worth : ndarray of shape (n_images, n_images), float64
+        Of each pair, whole numbers. The diagonal is overwritten with 0.
+    """
+    np.fill_diagonal(worth, 0)
+    groups = groups.copy()
+    for _ in range(ROUNDS):
+        # The last column is for an image that leaves all groups; the next round gives it a number.
+        belongs = (groups[:, None] == np.arange(groups.max() + 2)).astype(np.float64)
+        gain = worth @ belongs  # of each image in each group
+        changed = False
+        for image in range(len(groups)):
+            best, own = int(gain[image].argmax()), groups[image]
+            if best != own and gain[image, best] > max(gain[image, own], 0):
+                gain[:, own] -= worth[:, image]
+                gain[:, best] += worth[:, image]
+                groups[image], changed = best, True
+        belongs = (groups[:, None] == np.arange(groups.max() + 1)).astype(np.float64)
+        joined = belongs.T @ (worth @ belongs)
+        np.fill_diagonal(joined, 0)
+        one, other = np.unravel_index(joined.argmax(), joined.shape)
+        if joined[one, other] > 0:
+            groups[groups == other] = one
+            changed = True
+        if not changed:
+            break
+        groups = np.unique(groups, return_inverse=True)[1]
+    return groups
+
+
+def _cores(votes: Votes, labels: np.ndarray) -> np.ndarray:
+    takes_part = (votes.labels != LEFT_OUT).sum(axis=0)
+    often = votes.is_core.sum(axis=0) / np.maximum(takes_part, 1)
+    is_core = (labels != NOISE) & (often >= 0.5)
+    for rcc in range(labels.max(initial=NOISE) + 1):
+        members = np.flatnonzero(labels == rcc)
+        is_core[members[often[members].argmax()]] = True
+    return is_core
+
+
+def measure_steadiness(labels: np.ndarray, counted: Counted, *, n_samples: int) -> Steadiness:
+    """How often the images of RCCs are together.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_images,), int
+    counted : Counted
+    """
+    n, n_rccs = len(labels), int(labels.max(initial=NOISE)) + 1
+    inside = np.flatnonzero(labels != NOISE)
+    together, both = counted.with_groups(labels, weighted=False)
+    share = together / np.maximum(both, 1)  # of each image with each RCC
+    of_images = np.zeros(n, np.float32)
+    of_images[inside] = share[inside, labels[inside]]
+    share[inside, labels[inside]] = 0
+    beside, of_beside = np.full(n, NOISE), np.zeros(n, np.float32)
+    if n_rccs:
+        nearest = share.argmax(axis=1)
+        of_beside = share[np.arange(n), nearest]
+        beside = np.where(of_beside > 0, nearest, NOISE)
+    sizes = np.bincount(labels[inside], minlength=n_rccs)
+    of_rccs = np.bincount(labels[inside], of_images[inside], minlength=n_rccs) / np.maximum(sizes, 1)
+    return Steadiness(of_rccs.astype(np.float32), of_images, beside, of_beside.astype(np.float32), n_samples)

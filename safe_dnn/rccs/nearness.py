@@ -1,0 +1,95 @@
+"""Distances between RCCs, and from images to the core of their RCC, in the space of PCA. Step 2."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from safe_dnn.rccs.clusters import RootCauseClusters
+from safe_dnn.rccs.dbscan.neighbours import Points
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.support.errors import SAFEError
+
+
+def rcc_centres(clusters: RootCauseClusters) -> dict[int, np.ndarray]:
+    """The centre of each group: the mean of its core points or, if there are none, of its images."""
+    return {rcc: _centre(clusters, rcc) for rcc in clusters.groups}
+
+
+def nearest_rccs(
+    clusters: RootCauseClusters, rcc: int, *, n: int = 3, centres: Mapping[int, np.ndarray] | None = None
+) -> list[tuple[int, float]]:
+    """The `n` RCCs nearest to an RCC (or to `NOISE`), with the distance of their centres, nearest first.
+
+    Parameters
+    ----------
+    centres : mapping of int to ndarray, optional
+        The result of `rcc_centres`, to compute it only once.
+
+    Raises
+    ------
+    SAFEError
+        The RCC does not exist.
+    """
+    _rows(clusters, rcc)  # raises if it does not exist
+    centres = centres or rcc_centres(clusters)
+    others = [other for other in centres if other not in (rcc, NOISE)]
+    distances = [(float(np.linalg.norm(centres[other] - centres[rcc])), other) for other in others]
+    return [(other, distance) for distance, other in sorted(distances)[:n]]
+
+
+def by_closeness(clusters: RootCauseClusters, rcc: int) -> list[tuple[str, float]]:
+    """The images of an RCC with their distance from the middle of its core, nearest first; ties by path.
+
+    The middle is the core point nearest to the mean of the RCC's core points; it comes first with distance 0. (The
+    distance to the nearest core point would be 0 for every core point, and most images are core points.) Images in no
+    cluster are ordered by their distance to the nearest core point of any RCC: those that almost belong to one come
+    first.
+
+    Raises
+    ------
+    SAFEError
+        The RCC does not exist.
+    """
+    rows = _rows(clusters, rcc)
+    points = clusters.points[rows].astype(np.float64)
+    cores = np.flatnonzero(clusters.is_core)
+    if rcc == NOISE and len(cores):
+        _, distances = Points(clusters.points[cores]).nearest_to(points)
+    else:
+        candidates = np.flatnonzero(clusters.is_core[rows]) if clusters.is_core[rows].any() else np.arange(len(rows))
+        middle = candidates[np.linalg.norm(points[candidates] - _centre(clusters, rcc), axis=1).argmin()]
+        distances = np.linalg.norm(points - points[middle], axis=1)
+    order = np.argsort(distances.round(6), kind="stable")  # paths are sorted already
+    return [(clusters.paths[rows[i]], float(distances[i])) for i in order]
+
+
+def most_similar(clusters: RootCauseClusters, row: int, n: int) -> list[int]:
+    """The failing images that look most like one of them, as rows: itself, then up to `n` − 1 others, nearest first.
+
+    Ties are in the order of the rows.
+    """
+    points = clusters.points.astype(np.float64)
+    distances = np.linalg.norm(points - points[row], axis=1)
+    distances[row] = -1  # before its copies
+    return np.argsort(distances, kind="stable")[:n].tolist()
+
+
+def _rows(clusters: RootCauseClusters, rcc: int) -> np.ndarray:
+    rows = np.flatnonzero(clusters.labels == rcc)
+    if not len(rows):
+        raise SAFEError(f"There is no RCC {rcc}; it may have been merged or emptied. Choose one that is displayed.")
+    return rows
+
+
+def _centre(clusters: RootCauseClusters, rcc: int) -> np.ndarray:
+    """Mean of the core points of an RCC or, if there are none, of all its images; float64."""
+    rows = _rows(clusters, rcc)
+    cores = rows[clusters.is_core[rows]]
+    return clusters.points[cores if len(cores) else rows].mean(axis=0, dtype=np.float64)
+
+
+def representative(clusters: RootCauseClusters, rcc: int) -> str:
+    """Path of the image nearest to the mean of an RCC's images, which represents it in an overview."""
+    rows = np.flatnonzero(clusters.labels == rcc)
+    points = clusters.points[rows]
+    return clusters.paths[rows[np.linalg.norm(points - points.mean(axis=0), axis=1).argmin()]]

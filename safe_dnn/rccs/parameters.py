@@ -1,0 +1,216 @@
+"""Parameters of the failing images, such as weather or brightness: a CSV file with a row per image, read as columns.
+
+Simulators record such parameters, and annotators provide them. SAFE describes RCCs with them (see `profiles.py`), but
+does not need them. Images and a CSV file in; a column per parameter out, in the order of the images.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from safe_dnn.rccs.rounds import source_folder_of
+from safe_dnn.support.entries import StrPath, is_within, path_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.matching import check_matched, rows_by_image
+from safe_dnn.support.tables import number_in, read_table, with_point
+from safe_dnn.support.text import count, some
+
+PARAMETERS_FILE = "parameters.csv"
+KEY = "image"
+ANGLE_SUFFIX = "_deg"
+NUMERIC_FROM = 0.9  # least share of a column's values that are numbers
+ANSWERS = re.compile(r"(?is)predict(ed|ion)|right|correct|wrong|confidence|error|held_out|p\(.*\)")  # no parameters
+PLACEHOLDERS = re.compile(r"-[19]|-?9{2,}|-32768|32767|65535")  # what programs write where a number is unknown
+MOST_CATEGORIES = 50  # a text column with more different values contains names or remarks
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Known parameters of the failing images.
+
+    Attributes
+    ----------
+    columns : mapping of str to ndarray of shape (n_images,)
+        float64 for a number or an angle, NaN if unknown; str for a category, empty if unknown.
+    notes : tuple of str
+        Sentences on what could not be used in the file.
+    """
+
+    columns: dict[str, np.ndarray]
+    notes: tuple[str, ...]
+
+
+def find_parameters(image_root: Path, *, within: Path | None = None) -> Path | None:
+    """`parameters.csv` in the image folder or, if it is not there, beside it; otherwise None.
+
+    Of failures that SAFE has collected, then in the folder of their test images or beside that.
+
+    Parameters
+    ----------
+    within : path, optional
+        A file that lies outside this folder, links followed, is not taken.
+    """
+    tested = source_folder_of(image_root)
+    for folder in (image_root, image_root.parent, *((tested, tested.parent) if tested else ())):
+        found = folder / PARAMETERS_FILE
+        if found.is_file():
+            return found if is_within(found, within) else None
+    return None
+
+
+def read_parameters(path: StrPath, image_root: Path, images: Sequence[str], *, partial: bool = True) -> Parameters:
+    """Read the parameters of images from a CSV file.
+
+    The column `image` (or, if there is none, the first) names the image (see `support.matching.rows_by_image`). The
+    file may be about other images as well, such as the whole test set.
+
+    A column whose name ends in `_deg` contains angles in degrees. A column contains numbers if at least 90 % of its
+    values are numbers, unless these are only two different ones, such as 0 and 1. Other columns contain categories.
+    Those that are named like a network's answers are left out: `right` would be the reason for failing.
+
+    Parameters
+    ----------
+    image_root : Path
+    images : sequence of str
+        Relative to `image_root`.
+    partial : bool
+        Whether more than a tenth of the images may be without a row.
+
+    Raises
+    ------
+    SAFEError
+        The file cannot be read or is not a table, or rows are missing.
+    """
+    found, notes = _texts(path, image_root, images, partial)
+    columns = {}
+    for name, texts in found.items():
+        column, more = _typed(name, texts)
+        notes += more
+        if column is not None:
+            columns[name] = column
+    if not columns:
+        notes.append("No column has different values for the failing images.")
+    return Parameters(columns, tuple(notes))
+
+
+def read_texts(path: StrPath, image_root: Path, images: Sequence[str]) -> dict[str, list[str]]:
+    """Read all columns as texts, empty where unknown, of images that `read_parameters` would match.
+
+    Raises
+    ------
+    SAFEError
+        As for `read_parameters`.
+    """
+    return _texts(path, image_root, images, True)[0]
+
+
+def _texts(
+    path: StrPath, image_root: Path, images: Sequence[str], partial: bool
+) -> tuple[dict[str, list[str]], list[str]]:
+    """The value of each image in each column, empty if unknown, and notes on what could not be used.
+
+    Errors are as of `read_parameters`.
+    """
+    table = read_table(path_of(path, "parameters as a CSV file"), "parameters")
+    header = table.header
+    if len(header) < 2:
+        raise SAFEError(
+            f"Expected parameters as a CSV file with a header: {KEY}, then a column per parameter. Received: {path}"
+        )
+    key, notes = (KEY if KEY in header else header[0]), []
+    if key != KEY:
+        notes.append(f"There is no column {KEY}; the first column, {key}, is used instead.")
+    # A copy of a test image, which has the same path in another folder, is described by either.
+    roots = filter(None, (image_root, source_folder_of(image_root)))
+    keys, folder = table.texts(key), table.source.parent
+    described = max((rows_by_image(keys, folder, root, images, by_name=True) for root in roots), key=len)
+    missing = check_matched(table.source, image_root, images, described, partial=partial)
+    notes += _notes_on_rows(images, described, missing, len(table.rows) - sum(map(len, described.values())))
+    if answers := [name for name in header if ANSWERS.fullmatch(name)]:
+        notes.append(f"Left out of the parameters, since they are named like a network's answers: {some(answers)}.")
+    as_read = with_point if table.decimal_comma else str
+    texts = {}
+    for name in [one for one in header if one not in ("", key, *answers)]:
+        spellings: dict[str, list[str]] = {}
+        # Of all rows, so that any part of the images has the same spelling: the commonest
+        for text, _ in Counter(column := list(map(as_read, table.texts(name)))).most_common():
+            spellings.setdefault(spelt_alike(text), []).append(text)
+        usual = {text: same[0] for same in spellings.values() for text in same}
+        texts[name] = [usual[column[described[image][0]]] if image in described else "" for image in images]
+        several = [" = ".join(map(ascii, same)) for same in spellings.values() if len(same) > 1]
+        if several and len(spellings) <= MOST_CATEGORIES:
+            notes.append(f"Spellings in the column {name} that count as one value: {some(several, limit=3)}.")
+    return texts, notes
+
+
+def spelt_alike(text: str) -> str:
+    """The same for texts that differ in Unicode form, in spaces, in what cannot be seen, or in case alone."""
+    text = re.sub("[\u00ad\u200b-\u200d\u2060\ufeff]", "", unicodedata.normalize("NFC", text))
+    return " ".join(text.casefold().split())
+
+
+def _notes_on_rows(
+    images: Sequence[str], described: dict[str, list[int]], missing: Sequence[str], others: int
+) -> Iterator[str]:
+    if missing:
+        yield f"{len(missing):,} of {len(images):,} images have no row, the first {missing[0]}."
+    repeated = [image for image, rows in described.items() if len(rows) > 1]
+    if repeated:
+        yield f"{len(repeated):,} images have several rows, the first {repeated[0]}; the first row is used."
+    if others and missing:  # otherwise it is a table of the whole test set, which contains these images
+        yield f"{others:,} rows are about other images."
+
+
+def _typed(name: str, texts: list[str]) -> tuple[np.ndarray | None, list[str]]:
+    """The column as numbers or categories, None if all values are the same; and notes on it."""
+    different = len(set(texts) - {""})
+    if different < 2:
+        return None, []
+    column, numbers = column_of(name, texts), numbers_of(texts)
+    notes = []
+    words = [text for text, unknown in zip(texts, np.isnan(numbers).tolist(), strict=True) if text and unknown]
+    if words and len(words) <= np.isfinite(numbers).sum():
+        which = f"{count(len(words), 'value')}, {some(map(repr, dict.fromkeys(words)), limit=3)}"
+        so = "it counts as text" if column.dtype.kind == "U" else "they count as unknown"
+        notes.append(f"Not numbers in the column {name}: {which}; {so}. Leave empty what is unknown.")
+    if column.dtype.kind != "U":
+        return column, [*notes, *_placeholders(name, column)]
+    if different > MOST_CATEGORIES:
+        return None, [*notes, f"The column {name} is left out: text with {different:,} different values."]
+    return column, notes
+
+
+def _placeholders(name: str, column: np.ndarray) -> Iterator[str]:
+    """Sentences on numbers that may mean that a value is unknown: the same in several images, far from all others."""
+    values, counts = np.unique(column[np.isfinite(column)], return_counts=True)
+    for value, n, others in ((values[0], counts[0], values[1:]), (values[-1], counts[-1], values[:-1])):
+        far = len(others) > 1 and (np.abs(others - value).min() > np.ptp(others) or value < 0 <= others[0])
+        if far and n > 1 and PLACEHOLDERS.fullmatch(f"{value:.0f}"):
+            yield f"{name} is {value:g} in {count(int(n), 'image')}, far from all others; leave empty what is unknown."
+
+
+def column_of(name: str, texts: Sequence[str]) -> np.ndarray:
+    """A column of texts as numbers or categories (see `read_parameters`), of however many different values."""
+    known = [text for text in texts if text]
+    numbers = numbers_of(texts)
+    wrong = len(known) - np.count_nonzero(np.isfinite(numbers))
+    flag = len(set(known)) == 2 and len(known) > 5
+    if wrong > (1 - NUMERIC_FROM) * len(known) or (flag and not name.endswith(ANGLE_SUFFIX)):
+        return np.array(texts, str)
+    return numbers
+
+
+def numbers_of(texts: Sequence[str]) -> np.ndarray:
+    """Texts as numbers; NaN where a text is none."""
+    numbers = np.array([number_in(text) for text in texts], np.float64)
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def typed_column(name: str, texts: list[str]) -> np.ndarray | None:
+    """A column of texts as numbers or categories (see `read_parameters`); None if it says nothing about images."""
+    return _typed(name, texts)[0]

@@ -1,0 +1,325 @@
+"""Step 2 of SAFE, the engineer's edits: merges, moves and new RCCs, and undoing and redoing whatever was done or said.
+
+An edit is an entry of the database; with it, what is said of the RCCs that it changes goes on to their new images.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, labels_text, load_clusters
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.review.journal import (
+    MAKING,
+    SAYING,
+    Edit,
+    add_edit,
+    describe_edit,
+    edits_in,
+    made_as_one,
+    reviewed,
+    standing,
+    touches,
+)
+from safe_dnn.rccs.review.notes import RccNote, Said, combined, merged_note, tidy_note, title
+from safe_dnn.rccs.review.review import CHANGED, Review, read_review, said_now
+from safe_dnn.store.database import changing
+from safe_dnn.store.entries import append, present_entries
+from safe_dnn.store.output_folder import save_files, writing
+from safe_dnn.support.errors import SAFEError
+
+
+class Maker(NamedTuple):
+    """The author of an edit, and what they have seen of the RCCs.
+
+    Attributes
+    ----------
+    by : str
+        Identifies the visitor; empty if unknown.
+    run : str or None
+        Fingerprint of the unedited clusters.
+    seen : int or None
+        Number of the last edit that they have seen; None for all.
+    """
+
+    by: str = ""
+    run: str | None = None
+    seen: int | None = None
+
+
+NOBODY = Maker()
+
+
+def merge_rccs(folder: Path, rcc: int, into: int, *more: int, maker: Maker = NOBODY) -> Review:
+    """Merge an RCC, and `more`, into another one, whose note then has what all say (see `merged_note`).
+
+    Raises
+    ------
+    SAFEError
+        The RCCs are the same, one does not exist, the note is too long, or someone else has changed one of them.
+    """
+    into, first = int(into), None
+    with _editing(folder, maker) as editing:
+        for one in map(int, (rcc, *more)):
+            source, target = (editing.note(which) for which in (one, into))
+            after = tidy_note(merged_note(source, target))
+            editing.make("merge", source=(one,), target=into, notes=(target, after, source), first=first)
+            first = first or editing.review.last_number
+        return editing.review
+
+
+def judge_rccs(folder: Path, seen: Mapping[int, str], verdict: str, *, maker: Maker = NOBODY) -> Review:
+    """Give several RCCs, each with the verdict that the maker has seen, the same one.
+
+    Raises
+    ------
+    SAFEError
+        One does not exist, there is no such verdict, or someone else has judged one otherwise; nothing is changed.
+    """
+    first = None
+    with _editing(folder, maker) as editing:
+        for rcc, was in seen.items():
+            if rcc not in editing.review.clusters.groups:
+                raise SAFEError(f"There is no {title(rcc)} to judge. Choose one that is displayed.")
+            before = editing.note(rcc)
+            if before.verdict not in (was, verdict):
+                raise SAFEError(
+                    f"Another window has judged {title(rcc)}: it is {before.verdict or 'not judged'} by now, and was "
+                    f"{was or 'not judged'} when you ticked it. No RCC was judged {verdict}. Look at it first."
+                )
+            after = tidy_note(before._replace(verdict=verdict))
+            if after != before:
+                number = editing.say(before, after, first=first)
+                first = first or number
+        return editing.read()
+
+
+def move_images(folder: Path, paths: Sequence[str], to: int, *, maker: Maker = NOBODY) -> Review:
+    """Move images to another RCC or, with `to=NOISE`, to no cluster, as a single edit.
+
+    Raises
+    ------
+    SAFEError
+        No images are given, an image or the RCC does not exist, an image is already there, or someone else has moved
+        one.
+    """
+    images = tuple(dict.fromkeys(paths))
+    with _editing(folder, maker) as editing:
+        return editing.make("move", images=images, source=editing.labels_of(images), target=int(to))
+
+
+def new_rcc(folder: Path, paths: Sequence[str], *, maker: Maker = NOBODY) -> tuple[Review, int]:
+    """Make a new RCC of images, wherever they are now, as a single edit; taken back, they return there.
+
+    Returns
+    -------
+    Review, int
+        The review, and the new RCC: a number that none has ever had, so that no note on another is taken for its own.
+
+    Raises
+    ------
+    SAFEError
+        No images are given, one does not exist, they are all that an RCC has, or someone else has moved one.
+    """
+    images = tuple(dict.fromkeys(paths))
+    with _editing(folder, maker) as editing:
+        review, source = editing.review, editing.labels_of(images)
+        whole = [rcc for rcc in {*source} - {NOISE} if {*review.clusters.members(rcc)} == {*images}]
+        if whole:
+            raise SAFEError(f"These are all images of {title(whole[0])}: it is an RCC of its own already.")
+        used = [review.original.n_rccs - 1, *(edit.target for edit in review.edits if edit.target is not None)]
+        rcc = max(used) + 1
+        return editing.make("new", images=images, source=source, target=rcc), rcc
+
+
+def undo_edit(folder: Path, *, number: int | None = None, maker: Maker = NOBODY) -> Review:
+    """Undo an edit, or take back what was said.
+
+    Parameters
+    ----------
+    number : int, optional
+        The number of the edit; by default the last one by `maker`.
+
+    Raises
+    ------
+    SAFEError
+        There is no such edit, or a later edit is about the same images, RCCs or field.
+    """
+    with _editing(folder, maker) as editing:
+        edits = editing.edits
+        done, by_number = standing(edits)[0], {edit.number: edit for edit in edits}
+        if number is None:
+            number = max((one for one in done if by_number[one].by == maker.by), default=None)
+        if number not in done:
+            raise SAFEError(_none("edit to undo", edits))
+        together = made_as_one(by_number[number], map(by_number.__getitem__, done))
+        for edit in together:
+            later = [by_number[other] for other in done[done.index(edit.number) + 1 :]]
+            # What was said of a merged RCC since is kept when the merge is undone.
+            over = [one for one in later if touches(one, edit) and not (edit.kind in MAKING and one.kind in SAYING)]
+            if over := [one for one in over if one not in together]:
+                raise SAFEError(
+                    f"A later edit is about the same images or RCCs: {describe_edit(over[0])}. Undo that edit first."
+                )
+        for edit in reversed(together):
+            editing.turn("undo", edit)
+        return editing.review
+
+
+def redo_edit(folder: Path, *, maker: Maker = NOBODY) -> Review:
+    """Redo the last edit that `maker` has undone (SAFEError if there is none, or an edit has been made since)."""
+    with _editing(folder, maker) as editing:
+        edits = editing.edits
+        numbers = [one for one, who in standing(edits)[1] if who == maker.by]
+        if not numbers:
+            raise SAFEError(_none("undone edit to redo", edits))
+        undone = [edit for edit in edits if edit.number in numbers]
+        last = next(edit for edit in undone if edit.number == numbers[-1])
+        for edit in made_as_one(last, undone):
+            editing.turn("redo", edit)
+        return editing.review
+
+
+def _none(what: str, edits: Sequence[Edit]) -> str:
+    return f"There is no {what}{' of yours; edits by others are listed under Edits' if edits else ''}."
+
+
+@dataclass
+class _Editing:
+    """One edit of the RCCs in a folder, within a transaction.
+
+    Attributes
+    ----------
+    review : Review
+        Before the edit or, once it was made, after it.
+    """
+
+    db: sqlite3.Connection
+    folder: Path
+    maker: Maker
+    review: Review
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """All that was done and said."""
+        return edits_in(self.db, self.review.run)
+
+    def note(self, rcc: int) -> RccNote:
+        return self.review.notes.get(rcc, RccNote(rcc))
+
+    def labels_of(self, images: Sequence[str]) -> tuple[int, ...]:
+        """The RCC of each image."""
+        clusters = self.review.clusters
+        label_of = dict(zip(clusters.paths, clusters.labels.tolist(), strict=True))
+        return tuple(label_of.get(path, NOISE) for path in images)
+
+    def make(self, kind: str, **what: Any) -> Review:
+        """Merge or move; a SAFEError if others have changed the same meanwhile."""
+        edit = Edit(0, "", kind, by=self.maker.by, **what)
+        seen = self.maker.seen
+        by_number = {other.number: other for other in self.review.edits}
+        for entry in self.review.edits:
+            other = by_number[entry.of] if entry.of is not None else entry
+            unseen = seen is not None and entry.number > seen and entry.by != self.maker.by
+            if unseen and other.kind in MAKING and touches(edit, other):
+                raise SAFEError(
+                    f"Someone else has changed these RCCs in the meantime: {describe_edit(other)}. Check them again "
+                    "first."
+                )
+        return self._add(edit, edit)
+
+    def turn(self, kind: str, edit: Edit) -> Review:
+        """Undo or redo an edit."""
+        turned = Edit(0, "", kind, by=self.maker.by, of=edit.number)
+        if edit.kind not in SAYING:
+            return self._add(turned, edit)
+        number = add_edit(self.db, self.review.run, turned)
+        seen, mine = reversed(edit.notes) if kind == "undo" else edit.notes
+        if edit.kind == "rcc" and mine.rcc not in self.review.clusters.groups:
+            raise SAFEError(f"{title(mine.rcc)} has no images any more. Take back first what has moved them.")
+        now = said_now(self.db, mine, self.review)[2]
+        self.say(now, combined(seen, mine, now)[0], part_of=number)
+        return self.read()
+
+    def say(self, before: Said, after: Said, *, part_of: int | None = None, first: int | None = None) -> int:
+        """Add an entry on what is said from now on, by itself or as part of an edit; its number."""
+        kind, subject, _ = said_now(self.db, after, self.review)
+        value = {"before": before, "after": after, **({"first": first} if first else {})}
+        return append(self.db, kind, subject, value, author=self.maker.by, run=self.review.run, part_of=part_of)
+
+    def read(self) -> Review:
+        self.review = read_review(self.db, self.folder, self.review.original)
+        return self.review
+
+    def _add(self, edit: Edit, about: Edit) -> Review:
+        """Add an edit of images; `about` is the one that is undone or redone, or the edit itself."""
+        before, original = self.review, self.review.original
+        edits = (*before.edits, edit._replace(number=before.last_number + 1))
+        after = reviewed(original, edits)
+        touched = {rcc for one in edits if one.target is not None for rcc in (*one.source, one.target)}
+        reach = {rcc: float(after.reach[rcc]) for rcc in sorted(touched) if 0 <= rcc < len(after.reach)}
+        number = add_edit(self.db, before.run, edit._replace(reach=reach))
+        said = present_entries(self.db, "rcc")
+        # What another run said of images that an RCC has had only since an edit does not go back with it to its own.
+        since = 0 if edit is about else about.number
+        spoken = {
+            rcc
+            for rcc, subject in before.subjects.items()
+            if subject in said and (said[subject].run == before.run or said[subject].number > since)
+        }
+        self.read()
+        # Also that it is empty by now, if it was not always: images may have had a note where they go back to.
+        news = [
+            (now, note)
+            for note in _notes_after(edit.kind, about, before)
+            if note.rcc in self.review.clusters.groups
+            and note != (now := self.note(note.rcc))
+            and (note.rcc in spoken or about.notes)
+        ]
+        for now, note in news:
+            self.say(now, note, part_of=number)
+        return self.read() if news else self.review
+
+
+def _notes_after(kind: str, about: Edit, before: Review) -> list[RccNote]:
+    """What is said of the RCCs that an edit has changed: as before or, of merged ones, of both.
+
+    Parameters
+    ----------
+    kind : str
+        "undo", "redo", or the edit's own.
+    about : Edit
+        What is done, undone or redone.
+    before : Review
+    """
+    rccs = {*about.source, NOISE if about.target is None else about.target}
+    notes = {rcc: before.notes.get(rcc, RccNote(rcc)) for rcc in rccs if rcc in before.clusters.groups}
+    if about.kind == "merge":
+        target, merged, source = about.notes
+        now, mine = (before.notes.get(one.rcc, RccNote(one.rcc)) for one in (source, target))
+        after, _ = combined(merged, target, mine) if kind == "undo" else combined(target, merged, mine)
+        # What was said since it was taken back is not lost either.
+        if kind == "redo" and (now, mine) != (source, target):
+            after = tidy_note(merged_note(now, after))
+        notes[after.rcc] = after
+    return list(notes.values())
+
+
+@contextlib.contextmanager
+def _editing(folder: Path, maker: Maker) -> Iterator[_Editing]:
+    """A transaction, after which `labels.txt` is written, by one process at a time.
+
+    If the file cannot be written, the edit is kept all the same: it is written when the analysis is next opened.
+    """
+    with writing(folder):
+        original = load_clusters(folder)
+        if maker.run not in (None, fingerprint(original)):
+            raise SAFEError(CHANGED)
+        with changing(folder) as db:
+            editing = _Editing(db, folder, maker, read_review(db, folder, original))
+            yield editing
+        with contextlib.suppress(SAFEError):
+            save_files(folder, {LABELS_FILE: labels_text(editing.review.clusters)})

@@ -1,0 +1,350 @@
+"""What the engineer has done in the review of a run, as the entries of the database say it, and its effect. Step 2.
+
+The paper does not say what follows from the engineer's inspection of RCCs. The effect of edits on core points, and so
+on the selection, is defined here (`reviewed`).
+"""
+
+import dataclasses
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from safe_dnn.rccs.clusters import RootCauseClusters, rcc_reach
+from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness
+from safe_dnn.rccs.review.notes import REGISTER, SCOPE, RccNote, Scope, SpotNote, fields_of, title
+from safe_dnn.rccs.spots.weak_spots import read_conditions
+from safe_dnn.store.entries import Entry, append, entries_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import printable
+
+MAKING = ("merge", "move", "new")  # they change which images an RCC has
+SAYING: dict[str, Any] = {"rcc": RccNote, "spot": SpotNote, "scope": Scope}
+"""The kinds of entries on an RCC, a weak spot and the whole analysis, with what they hold."""
+TURNING = ("undo", "redo")
+KINDS = (*MAKING, *SAYING, *TURNING)
+UNKNOWN = "unknown"  # the engineer
+# Fields that are kept while they are typed
+TYPED = ("name", "note", *SCOPE, *(field for field, known in REGISTER.items() if not known.choices))
+
+
+class Edit(NamedTuple):
+    """Something that the engineer has done.
+
+    Attributes
+    ----------
+    number : int
+        Of the entry.
+    time : str
+        ISO 8601, UTC.
+    kind : one of KINDS
+        Those of `SAYING` change what is said of an RCC, a weak spot or the whole analysis. An undo or redo has neither
+        images, source nor target. A new RCC is made of images of others.
+    images : tuple of str
+        The images moved; empty for a merge.
+    source : tuple of int
+        For a merge, the RCC that disappears; for a move and a new RCC, the previous RCC of each image.
+    target : int or None
+        The RCC that the images belong to afterwards, or `NOISE`. That of a new RCC was never used before.
+    by : str
+        The author: a window of the page; empty if unknown.
+    of : int or None
+        For an undo or redo, the number of the edit.
+    notes : tuple of RccNote, of SpotNote or of Scope
+        What was said before and afterwards: of a merge the notes on the target, and that on the source as the third.
+    reach : mapping of int to float, optional
+        That of the RCCs that edits have changed, with this one: computing it takes a second for one of 5,000 images.
+    engineer : str
+        The author's name; empty if unknown.
+    first : int or None
+        The number of the first of several edits that were made as one, and are undone as one; None of that itself.
+    """
+
+    number: int
+    time: str
+    kind: str
+    images: tuple[str, ...] = ()
+    source: tuple[int, ...] = ()
+    target: int | None = None
+    by: str = ""
+    of: int | None = None
+    notes: tuple[Any, ...] = ()
+    reach: Mapping[int, float] | None = None
+    engineer: str = ""
+    first: int | None = None
+
+    @property
+    def about(self) -> object:
+        """What an edit of `SAYING` is about: an RCC, a condition on a test set, or the whole analysis."""
+        after = self.notes[1]
+        return after[:2] if isinstance(after, SpotNote) else after.rcc if isinstance(after, RccNote) else Scope
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The fields that an edit of `SAYING` has changed."""
+        before, after = self.notes
+        return tuple(name for name in fields_of(after) if getattr(before, name) != getattr(after, name))
+
+
+def edits_in(db: sqlite3.Connection, run: str, kinds: Sequence[str] = KINDS) -> tuple[Edit, ...]:
+    """The edits of a run, oldest first; undos and redos only of edits of these kinds.
+
+    What is typed into a field comes in pieces, one after the other, and is one edit.
+    """
+    edits: list[Edit] = []
+    numbers: set[int | None] = set()
+    for entry in entries_of(db, run, (*kinds, *TURNING)):
+        edit = _edit_of(entry)
+        if edit.kind in TURNING and edit.of not in numbers:
+            continue
+        if edits and _goes_on(edits[-1], edit):
+            edit = edit._replace(notes=(edits.pop().notes[0], edit.notes[1]))
+            if not edit.changed:  # typed, and removed again
+                continue
+        edits.append(edit)
+        numbers.add(edit.number)
+    return tuple(edits)
+
+
+def _goes_on(before: Edit, edit: Edit) -> bool:
+    """Whether an edit goes on with what the one before it has typed."""
+    same = before.kind == edit.kind in SAYING and before.about == edit.about
+    same = same and (before.by, before.engineer) == (edit.by, edit.engineer)
+    return same and before.changed == edit.changed and len(edit.changed) == 1 and edit.changed[0] in TYPED
+
+
+def add_edit(db: sqlite3.Connection, run: str, edit: Edit) -> int:
+    """Add the entry of an edit that makes, undoes or redoes something; its number."""
+    value: dict[str, Any] = {"of": edit.of} if edit.kind in TURNING else {"from": edit.source, "to": edit.target}
+    value |= {"images": edit.images} if edit.images else {}
+    value |= {"notes": edit.notes} if edit.notes else {}
+    value |= {} if edit.reach is None else {"reach": edit.reach}
+    value |= {} if edit.first is None else {"first": edit.first}
+    return append(db, edit.kind, "", value, author=edit.by, run=run, time=edit.time)
+
+
+def _edit_of(entry: Entry) -> Edit:
+    value, edit = entry.value, Edit(entry.number, entry.time, entry.kind, by=entry.window, engineer=entry.engineer)
+    edit = edit._replace(first=value.get("first"))
+    if "reach" in value:
+        edit = edit._replace(reach={int(rcc): reach for rcc, reach in value["reach"].items()})
+    if entry.kind in TURNING:
+        return edit._replace(of=value["of"])
+    if entry.kind in SAYING:
+        note = SAYING[entry.kind]
+        return edit._replace(notes=(note(*value["before"]), note(*value["after"])))
+    notes = tuple(RccNote(*note) for note in value.get("notes", ()))
+    return edit._replace(
+        images=tuple(value.get("images", ())), source=tuple(value["from"]), target=value["to"], notes=notes
+    )
+
+
+def standing(edits: Iterable[Edit]) -> tuple[list[int], list[tuple[int, str]]]:
+    """The edits that are in effect, and those that can be redone.
+
+    An edit that is redone counts as the last one. An undone edit can be redone until the author of the undo makes
+    another edit.
+
+    Returns
+    -------
+    done : list of int
+        Numbers of edits, in the order in which they apply.
+    undone : list of (int, str)
+        Numbers, and the authors of the undos, the last one last.
+
+    Raises
+    ------
+    SAFEError
+        An undo or redo is about an edit that cannot be undone or redone.
+    """
+    done: list[int] = []
+    undone: list[tuple[int, str]] = []
+    for edit in edits:
+        if edit.kind == "undo":
+            if edit.of not in done:
+                raise SAFEError("There is no edit to undo.")
+            done.remove(edit.of)
+            undone.append((edit.of, edit.by))
+        elif edit.kind == "redo":
+            if edit.of is None or edit.of not in [number for number, _ in undone]:
+                raise SAFEError("There is no undone edit to redo.")
+            undone = [(other, by) for other, by in undone if other != edit.of]
+            done.append(edit.of)
+        else:
+            done.append(edit.number)
+            undone = [(other, by) for other, by in undone if by != edit.by]
+    return done, undone
+
+
+def touches(a: Edit, b: Edit) -> bool:
+    """Whether two edits are about the same images, RCCs or fields of a note, so that their order matters."""
+    if a.kind in SAYING or b.kind in SAYING:
+        if a.kind == b.kind:
+            return a.about == b.about and not {*a.changed}.isdisjoint(b.changed)
+        said, made = (a, b) if a.kind in SAYING else (b, a)
+        return said.kind == "rcc" and made.kind == "merge" and said.about in (*made.source, made.target)
+    if "merge" not in (a.kind, b.kind):
+        made_rccs = {edit.target for edit in (a, b) if edit.kind == "new"}
+        shared = {*a.source, a.target} & {*b.source, b.target}
+        return not ({*a.images}.isdisjoint(b.images) and made_rccs.isdisjoint(shared))
+    return not ({*a.source, a.target} & {*b.source, b.target}) <= {NOISE}
+
+
+def made_as_one(edit: Edit, edits: Iterable[Edit]) -> list[Edit]:
+    """An edit and, of others, those that were made as one with it."""
+    return [other for other in edits if (other.first or other.number) == (edit.first or edit.number)]
+
+
+def describe_edit(edit: Edit, journal: Sequence[Edit] = ()) -> str:
+    """A plain sentence for a list of edits; `journal` has the edit that an undo or redo is about."""
+    if edit.kind in TURNING:
+        done = "Undone" if edit.kind == "undo" else "Redone"
+        of = next((other for other in journal if other.number == edit.of), None)
+        return f"{done}: {describe_edit(of)}" if of else f"{done}: an edit"
+    if edit.kind in SAYING:
+        return _describe_saying(edit)
+    if edit.kind == "merge":
+        return f"Merged {title(edit.source[0])} into {title(_target(edit))}"
+    what = printable(edit.images[0]) if len(edit.images) == 1 else f"{len(edit.images):,} images"
+    sources = ", ".join(title(rcc) for rcc in sorted(set(edit.source)))
+    if edit.kind == "new":
+        return f"Made {title(_target(edit))} of {what} from {sources}"
+    return f"Moved {what} from {sources} to {title(_target(edit))}"
+
+
+def _describe_saying(edit: Edit) -> str:
+    before, after = edit.notes
+    what = title(after.rcc) if edit.kind == "rcc" else "the analysis"
+    if isinstance(after, SpotNote):
+        what = printable(" and ".join(map(str, read_conditions(after.conditions))))
+    told = []
+    for name in edit.changed:
+        old, new = (getattr(note, name) for note in (before, after))
+        if name == "verdict":
+            was = f" (was {old})" if old else ""
+            told.append(f"Judged {what} {new}{was}" if new else f"Took back that {what} is {old}")
+        elif name == "name":
+            was = f" (was “{old}”)" if old else ""
+            told.append(f"Named {what} “{new}”{was}" if new else f"Removed the name “{old}” of {what}")
+        elif known := REGISTER.get(name) or SCOPE.get(name):
+            what_of, was = f"{known.noun} of {what}", f" (was “{old}”)" if old else ""
+            told.append(f"Set the {what_of} to “{new}”{was}" if new else f"Removed the {what_of}, “{old}”")
+        else:
+            told.append(f"{'Changed' if old and new else 'Wrote' if new else 'Removed'} the note on {what}")
+    return "; ".join(told)
+
+
+def _target(edit: Edit) -> int:
+    return NOISE if edit.target is None else edit.target
+
+
+def reviewed(
+    clusters: RootCauseClusters, edits: Iterable[Edit], *, known_reach: Mapping[int, float] | None = None
+) -> RootCauseClusters:
+    """Apply a journal of edits.
+
+    Ids are stable: the id of a merged or emptied RCC is missing from `groups`, the other ids do not change.
+
+    An image moved to noise is not a core point. An image moved to an RCC becomes a core point of it: the engineer has
+    confirmed that it shows this root cause, and only core points attract candidates in the selection. The reach of an
+    RCC (see `rccs.clusters.rcc_reach`) is computed without the images that were moved to it, since a single outlier
+    would otherwise bring all images within reach. An image moved back to its original RCC is as the clustering left it.
+    Of a new RCC, made by the engineer, all images are core points and count for its reach.
+
+    Parameters
+    ----------
+    known_reach : mapping of int to float, optional
+        The reach of RCCs after these edits, since computing it takes a second for an RCC of 5,000 images.
+
+    Raises
+    ------
+    SAFEError
+        An edit is about an image or RCC that does not exist.
+    """
+    applied = _in_effect(edits)
+    if not applied:
+        return clusters
+    labels, home, made, touched = _applied(clusters, applied)
+    moved = labels != home
+    is_core = np.where(moved | made, labels != NOISE, clusters.is_core)
+    n_rccs = int(labels.max(initial=NOISE)) + 1
+    reach = np.zeros(n_rccs, clusters.reach.dtype)
+    reach[: len(clusters.reach)] = clusters.reach[:n_rccs]
+    known_reach = known_reach or {}
+    for rcc in touched & set(range(len(reach))):
+        if rcc in known_reach:
+            reach[rcc] = known_reach[rcc]
+            continue
+        found = np.flatnonzero((labels == rcc) & ~moved)
+        one = np.zeros(len(found), dtype=int)
+        reach[rcc] = rcc_reach(clusters.points[found], one, is_core[found])[0] if len(found) else 0
+    steadiness = _steadiness_left(clusters.steadiness, len(reach), touched)
+    return dataclasses.replace(clusters, labels=labels, is_core=is_core, reach=reach, steadiness=steadiness)
+
+
+def labels_after(clusters: RootCauseClusters, edits: Iterable[Edit]) -> np.ndarray:
+    """The RCC of each image after these edits alone (SAFEError as for `reviewed`)."""
+    return _applied(clusters, _in_effect(edits))[0]
+
+
+def _in_effect(edits: Iterable[Edit]) -> list[Edit]:
+    by_number = {edit.number: edit for edit in edits}
+    return [by_number[number] for number in standing(by_number.values())[0]]
+
+
+def _applied(clusters: RootCauseClusters, edits: Iterable[Edit]) -> tuple[np.ndarray, np.ndarray, np.ndarray, set[int]]:
+    """The RCC of each image, that in which it was found or which was made of it, which were made, and RCCs changed."""
+    row_of = {path: row for row, path in enumerate(clusters.paths)}
+    labels, home = clusters.labels.copy(), clusters.labels.copy()
+    made = np.zeros(len(labels), dtype=bool)
+    touched: set[int] = set()
+    for edit in edits:
+        target = _checked_target(edit, labels, row_of)
+        touched |= {*edit.source, target}
+        if edit.kind == "merge":
+            labels[labels == edit.source[0]] = target
+            home[home == edit.source[0]] = target
+        else:
+            rows = [row_of[path] for path in edit.images]
+            labels[rows] = target
+            if edit.kind == "new":
+                home[rows], made[rows] = target, True
+    return labels, home, made, touched
+
+
+def _steadiness_left(steadiness: Steadiness | None, n_rccs: int, touched: set[int]) -> Steadiness | None:
+    """What is still known after edits: nothing about the RCCs that were changed, for which it is NaN."""
+    if steadiness is None:
+        return None
+    of_rccs = np.full(max(n_rccs, len(steadiness.of_rccs)), np.nan, steadiness.of_rccs.dtype)
+    of_rccs[: len(steadiness.of_rccs)] = steadiness.of_rccs
+    of_rccs[[rcc for rcc in touched if NOISE < rcc < len(of_rccs)]] = np.nan
+    return steadiness._replace(of_rccs=of_rccs[:n_rccs])
+
+
+def _checked_target(edit: Edit, labels: np.ndarray, row_of: Mapping[str, int]) -> int:
+    """The target of a merge or move; a SAFEError if the edit cannot be applied to these labels."""
+    target = NOISE if edit.target is None else edit.target
+    if edit.kind == "merge":
+        if NOISE in (edit.source[0], target):
+            raise SAFEError("Expected two RCCs to merge. Received the images in no cluster; move them instead.")
+        if edit.source[0] == target:
+            raise SAFEError(f"Expected two RCCs to merge. Received RCC {target} twice.")
+        rccs = [edit.source[0], target]
+    else:
+        if not edit.images:
+            raise SAFEError("Expected images to move. Received none. Select some first.")
+        unknown = [path for path in edit.images if path not in row_of]
+        if unknown:
+            raise SAFEError(f"Expected images of this clustering. Received: {printable(unknown[0])}")
+        there = [path for path in edit.images if labels[row_of[path]] == target]
+        if there:
+            raise SAFEError(f"{printable(there[0])} is already in {title(target)}. Choose another target.")
+        if edit.kind == "new" and (target in labels or target < 0):
+            raise SAFEError(f"Expected a number that no RCC has for a new one. Received {target}.")
+        rccs = [] if target == NOISE or edit.kind == "new" else [target]
+    for rcc in rccs:
+        if rcc < 0 or rcc not in labels:
+            raise SAFEError(f"There is no RCC {rcc}; it may have been merged or emptied. Choose one that is displayed.")
+    return target

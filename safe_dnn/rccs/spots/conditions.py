@@ -1,0 +1,237 @@
+"""Simple conditions on what is known of images: `label = centre`, `contrast >= 0.27`, `gaze_deg from 350 to 20`.
+
+Weak spots are made of them (see `weak_spots.py`). A column in; the conditions that are worth trying out, with numbers
+cut at round values, as an engineer would say them.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from safe_dnn.rccs.parameters import ANGLE_SUFFIX, spelt_alike
+
+LEAST_TESTED = 8  # images under a condition; of fewer nothing can be said
+TURN = 360
+ARC_WIDTHS = (10, 20, 30, 40, 50, 60, 70, 80, 90, 120, 150, 180)
+COARSE_ARC = 45  # degrees; of the arcs that are combined with others
+GAP = 0.2  # of a number's range: so far apart are groups of values such as day and night
+EQUALLY = 0.05  # chance in the chi-square test from which values fail equally often
+LITTLE = 0.05  # of the variance of right and wrong: values that explain less fail about equally often
+MARGIN = 0.4  # of a part: how far a cut may be from its quantile to be round
+
+
+class Literal(NamedTuple):
+    """A simple condition on one column.
+
+    Attributes
+    ----------
+    column : str
+    sign : "=", "!=", "<", ">=" or "from"
+        "from" is a range, of angles also across 0° or 180°; its lower end belongs to it, its upper end does not.
+    value : str, float, or a pair of float
+    """
+
+    column: str
+    sign: str
+    value: str | float | tuple[float, float]
+
+    def __str__(self) -> str:
+        if isinstance(self.value, tuple):
+            return f"{self.column} from {self.value[0]:.12g} to {self.value[1]:.12g}"
+        return f"{self.column} {self.sign} {self.value if isinstance(self.value, str) else f'{self.value:.12g}'}"
+
+    @property
+    def canonical(self) -> "Literal":
+        """The same for the same condition: a range of angles from 0° to 360°, whatever words it is in."""
+        if isinstance(self.value, tuple) and self.column.endswith(ANGLE_SUFFIX):
+            return self._replace(value=(self.value[0] % TURN, self.value[1] % TURN))
+        return self
+
+    def is_about(self, column: np.ndarray) -> bool:
+        """Whether the column is of the kind that it compares: texts or numbers."""
+        return (column.dtype.kind in "fiub") != isinstance(self.value, str)
+
+    def holds(self, column: np.ndarray) -> np.ndarray:
+        """For which images it holds: bool of shape (n_images,). False where the value is unknown."""
+        if not self.is_about(column):  # it has become another kind
+            return np.zeros(len(column), bool)
+        if isinstance(self.value, str):
+            same = column == self.value
+            if not same.any() and self.column not in ("label", "predicted"):  # it may be spelt in another way here
+                own = spelt_alike(self.value)
+                same = np.array([spelt_alike(text) == own for text in column.tolist()], bool)
+            return np.asarray((column != "") & (same == (self.sign == "=")))
+        if isinstance(self.value, tuple):
+            low, high = self.value
+            if self.column.endswith(ANGLE_SUFFIX):
+                return (column - low) % TURN < (high - low) % TURN
+            return (column >= low) & (column < high)
+        return column >= self.value if self.sign == ">=" else column < self.value
+
+
+def joined(first: Sequence[Literal], second: Sequence[Literal]) -> tuple[Literal, ...] | None:
+    """One conjunction for two that differ in a range of a number alone, if the ranges touch; otherwise None."""
+    apart = [pair for pair in zip(first, second, strict=False) if pair[0] != pair[1]]
+    if len(first) != len(second) or len(apart) != 1:
+        return None
+    both = _joined(*apart[0])
+    return both and tuple(both if literal == apart[0][0] else literal for literal in first)
+
+
+def _joined(first: Literal, second: Literal) -> Literal | None:
+    """None also if all is in one range or the other."""
+    if first.column != second.column or isinstance(first.value, str) or isinstance(second.value, str):
+        return None
+    (low, high), (begin, end) = _ends(first), _ends(second)
+    if first.column.endswith(ANGLE_SUFFIX) and first.sign == second.sign == "from":
+        return _joined_arc(first.column, (low, high), (begin, end))
+    if max(low, begin) > min(high, end):
+        return None
+    low, high = min(low, begin), max(high, end)
+    if math.isfinite(low) and math.isfinite(high):
+        return Literal(first.column, "from", (low, high))
+    sign, cut = ("<", high) if math.isinf(low) else (">=", low)
+    return Literal(first.column, sign, cut) if math.isfinite(cut) else None
+
+
+def _ends(literal: Literal) -> tuple[float, float]:
+    if isinstance(literal.value, tuple):
+        return literal.value
+    return (-math.inf, float(literal.value)) if literal.sign == "<" else (float(literal.value), math.inf)
+
+
+def _joined_arc(column: str, first: tuple[float, float], second: tuple[float, float]) -> Literal | None:
+    for (low, high), (begin, end) in ((first, second), (second, first)):
+        width, later = (high - low) % TURN, (begin - low) % TURN
+        wider = max(width, later + (end - begin) % TURN)
+        if later <= width and wider < TURN:
+            return Literal(column, "from", _turned(low, low + wider, _least(np.array([first, second]))))
+    return None
+
+
+class Tried(NamedTuple):
+    """A condition to try; each pair has at least one that is plain, which bounds their number."""
+
+    literal: Literal
+    plain: bool
+
+
+def literals_of(name: str, column: np.ndarray, *, parts: int) -> list[Tried]:
+    """The simple conditions on a column: values of a category, all but its usual one, and ranges of a number or angle.
+
+    Parameters
+    ----------
+    parts : int
+        A number is cut into about so many parts of equally many images.
+    """
+    if column.dtype.kind not in "fiub":
+        values, counts = np.unique(column[column != ""], return_counts=True)
+        often = [Tried(Literal(name, "=", str(value)), True) for value in values[counts >= LEAST_TESTED]]
+        usual = values[(counts >= counts.sum() / 2) & (len(values) > 2)]
+        return often + [Tried(Literal(name, "!=", str(value)), True) for value in usual]
+    known = column[np.isfinite(column)].astype(float)
+    if len(known) < 2 * LEAST_TESTED or known.min() == known.max():
+        return []
+    if name.endswith(ANGLE_SUFFIX) and np.ptp(known) > TURN / 2:
+        return _arcs(name, _least(known))
+    cuts = round_cuts(known, parts=parts)
+    halves = [Tried(Literal(name, sign, cut), True) for cut in cuts for sign in ("<", ">=")]
+    ranges = [(low, high) for i, low in enumerate(cuts) for high in cuts[i + 1 :]]
+    return halves + [
+        Tried(Literal(name, "from", (low, high)), False)
+        for low, high in ranges
+        if np.count_nonzero((known >= low) & (known < high)) <= len(known) / 2
+    ]
+
+
+def _arcs(name: str, least: float) -> list[Tried]:
+    """Ranges of angles, in the words of a file in which they begin at `least`."""
+    fine = [(start, width, False) for width in ARC_WIDTHS for start in range(0, TURN, 10)]
+    coarse = [(start, width, True) for width in (45, 90, 135, 180) for start in range(0, TURN, COARSE_ARC)]
+    return [
+        Tried(Literal(name, "from", _turned(start, start + width, least)), plain)
+        for start, width, plain in fine + coarse
+    ]
+
+
+def _least(angles: np.ndarray) -> float:
+    """Where the turn begins in whose words these angles are."""
+    return -TURN / 2 if angles.min() < 0 else 0.0
+
+
+def _turned(low: float, high: float, least: float) -> tuple[float, float]:
+    """The ends of a range of angles, turned to be from `least` to a turn more."""
+    return float((low - least) % TURN + least), float(least + TURN - (least - high) % TURN)
+
+
+def fails_equally(column: np.ndarray, wrong: np.ndarray) -> bool:
+    """Whether the DNN fails about equally often on all values of a category.
+
+    Either a chi-square test finds no difference, or the values explain less than `LITTLE` of the variance of right and
+    wrong, beyond what they would by chance.
+
+    Parameters
+    ----------
+    column : ndarray of shape (n_images,), str
+    wrong : ndarray of shape (n_images,), bool
+    """
+    from scipy.stats import chi2  # type: ignore[attr-defined]
+
+    known = column != ""
+    values, at = np.unique(column[known], return_inverse=True)
+    n, n_wrong = np.bincount(at), np.bincount(at, wrong[known])
+    base = n_wrong.sum() / n.sum()
+    if len(values) < 2 or base in (0, 1):
+        return True
+    statistic = float((((n_wrong - n * base) ** 2) / (n * base * (1 - base))).sum())
+    degrees = len(values) - 1
+    return bool(chi2.sf(statistic, degrees) >= EQUALLY or (statistic - degrees) / n.sum() < LITTLE)
+
+
+def round_cuts(known: np.ndarray, *, parts: int) -> list[float]:
+    """Values at which a number is cut: near its quantiles, and as round as can be without moving many images.
+
+    A gap between groups of values, such as day and night, is cut as well. A number of few values is cut between
+    any two.
+    """
+    ordered = np.sort(known)
+    values = np.unique(ordered)
+    if len(values) <= parts // 2:
+        between = [(float(low), float(high)) for low, high in itertools.pairwise(values)]
+    else:
+        gaps = np.diff(values)
+        ends = ((np.arange(1, parts)[:, None] + [-MARGIN, MARGIN]) / parts * (len(ordered) - 1)).round().astype(int)
+        between = [_inside(values, i) for i in np.flatnonzero(gaps > GAP * (values[-1] - values[0])).tolist()]
+        for first, last in np.searchsorted(values, ordered[ends]).tolist():
+            if first == last:  # a value of many images, such as 0
+                between.append((float(values[max(0, first - 1)]), float(values[first])))
+                continue
+            widest = first + int(np.argmax(gaps[first:last]))
+            # A gap of more than half of it is not a matter of chance: what lies on its two sides is kept apart.
+            apart = gaps[widest] > (values[last] - values[first]) / 2
+            between.append(_inside(values, widest) if apart else (float(values[first]), float(values[last])))
+    cuts = {roundest(low, high) for low, high in between if low < high}
+    return sorted(cut for cut in cuts if values[0] < cut <= values[-1])
+
+
+def _inside(values: np.ndarray, i: int) -> tuple[float, float]:
+    """The middle half between a value and the next."""
+    low, high = float(values[i]), float(values[i + 1])
+    return low + (high - low) / 4, high - (high - low) / 4
+
+
+def roundest(low: float, high: float) -> float:
+    """The number above `low`, up to `high`, with the fewest digits; of several the nearest to their middle."""
+    middle = low + (high - low) / 2
+    exponent = math.floor(math.log10(high - low)) + 1 if 0 < high - low < math.inf else -math.inf
+    while exponent > math.log10(abs(high) + 1e-300) - 14 and exponent > -300:
+        for factor in (1.0, 0.5, 0.2):
+            step = factor * 10.0**exponent
+            number = float(f"{round(middle / step) * step:.14g}")
+            if low < number <= high:
+                return number
+        exponent -= 1
+    return high

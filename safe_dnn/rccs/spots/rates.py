@@ -1,0 +1,349 @@
+"""Step 2 of SAFE, if the test set is known: how often the DNN fails on images like those of each RCC.
+
+A cluster of failing images may only show what images look like. Whether it is a reason for failing is told by the
+images that look the same and that the DNN gets *right*. A tested image lies in the region of an RCC if, of all failing
+images, the nearest one is in that RCC, and the *rate* of the RCC is the share of wrong images among the tested images
+in its region. It is neither the share of the failures that the RCC explains nor the probability that an image of the
+RCC is wrong (they all are). Images of one scene count as if they were independent, unless it is known which images are
+of one scene (see `groups.py`).
+
+The rate must not be high only because regions are drawn around wrong images: if right and wrong are dealt out at
+random, it has to be that of the whole test set. Therefore:
+
+- A wrong image is placed by the *other* failing images (leave one out).
+- An RCC exists only because a few wrong images happen to lie together, and a small one because of each of them.
+  Therefore, the lower end of the interval and the test for "more" count only images of the RCC that the others place in
+  it, and `DEFINING` fewer of them: the rest is evidence.
+- There is no limit on the distance. The projection is fitted to the failing images, and they lie farther from each
+  other than right images lie from them, so any limit would keep out more wrong images than right ones. And images far
+  from all failing ones are mostly right: without them, nearly every region would seem to fail often.
+
+Points in, `rcc_rates.csv` out. What was tried: docs/decisions/030-failure-rates.md.
+
+Sources: Clopper & Pearson, Biometrika 26(4), 1934 (the interval); Fisher, J. R. Stat. Soc. 98(1), 1935 (the exact
+test); Holm, Scand. J. Stat. 6(2), 1979 (the correction for the number of RCCs).
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from safe_dnn.rccs.dbscan.neighbours import Points
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.spots.groups import Groups, chance_of_more, effective_share, in_words, tally
+from safe_dnn.support.intervals import clopper_pearson
+from safe_dnn.support.tables import table_text
+from safe_dnn.support.text import count, range_text, rate_text
+
+RATES_FILE = "rcc_rates.csv"
+
+DEFINING = 2  # wrong images of an RCC that are no evidence: a core point needs two others, see `rccs.dbscan.tuning`
+LEVEL = 0.05  # of the tests
+OF_ONE = 0.8  # least share of an RCC's images that are of one group, for which the RCC stands then
+ENOUGH = 200  # tested images: if a verdict is not possible with these, they look like much of the test set
+
+
+class Rate(NamedTuple):
+    """How often the DNN fails in the region of an RCC; a row of `rcc_rates.csv`.
+
+    Attributes
+    ----------
+    tested, wrong : int
+        Tested images in the region, and those of them that the DNN gets wrong. An image of the RCC is not counted if
+        the nearest other failing image is not in the RCC, and images of other RCCs may be.
+    low, high : float
+        Interval that holds the rate of images like these with a probability of at least 95 % (see `failure_rates`).
+    elsewhere : float
+        Rate among all tested images outside of this region. NaN if there are none.
+    p : float
+        How likely a difference like that is by chance, in its direction, corrected for the number of RCCs; at most 1.
+    verdict : one of VERDICTS
+        "too few" if a rate that would matter (see `_matters`) can neither be confirmed nor excluded.
+    groups : int
+        Groups that the tested images are of; 1 if nearly all images of the RCC are of one, and 0 if none are known.
+    group : str
+        What a group is, such as `person`. If groups are not known, what they may be.
+    expected : float or None
+        The rate that the classes of these images alone would give; None if classes are not known.
+    """
+
+    rcc: int
+    tested: int
+    wrong: int
+    low: float
+    high: float
+    elsewhere: float
+    p: float
+    verdict: str
+    groups: int = 0
+    group: str = ""
+    expected: float | None = None
+
+    @property
+    def rate(self) -> float:
+        """Share of wrong images among the tested ones in the region; NaN if there are none."""
+        return self.wrong / self.tested if self.tested else math.nan
+
+    @property
+    def excess(self) -> float:
+        """Wrong images beyond those that the rate elsewhere would give; 0 if it is unknown."""
+        return 0.0 if math.isnan(self.elsewhere) else self.wrong - self.tested * self.elsewhere
+
+    @property
+    def text(self) -> str:
+        """One sentence."""
+        if not self.tested:
+            return "No other tested image looks like these: nothing to compare."
+        elsewhere = "" if math.isnan(self.elsewhere) else f", elsewhere {rate_text(self.elsewhere)}"
+        if self.verdict == "too few":
+            wrong = "none is" if not self.wrong else "1 is" if self.wrong == 1 else f"{self.wrong:,} are"
+            images = count(self.tested, "tested image") + self._of_groups
+            why = "Looks alone do not tell" if self.tested >= ENOUGH else "Too few tested images to be sure"
+            if self.groups and self.tested >= 2 * self.groups:
+                why = f"Images of {count(self.groups, self.group)} do not tell"
+            return f"{why}: of {images} like these, {wrong} wrong{elsewhere}."
+        if self.verdict == "more":
+            interval = range_text(self.low, self.high)
+            return (
+                f"Fails more often than elsewhere: {rate_text(self.rate)} of {self.tested:,} tested images like these"
+                f"{self._of_groups} are wrong ({interval}){elsewhere}{self._of_classes}."
+            )
+        less = "fails on them less often" if self.verdict == "less" else "does not clearly fail on them more often"
+        return f"These images look alike, but the network {less} than on others ({rate_text(self.rate)}{elsewhere})."
+
+    @property
+    def _of_groups(self) -> str:
+        return f" (nearly all of one {self.group})" if self.groups == 1 else in_words(self.groups, self.group)
+
+    @property
+    def _of_classes(self) -> str:
+        """What their classes alone would give."""
+        if self.expected is None:
+            return ""
+        if self.low <= self.expected:
+            return f"; no more than their classes do ({rate_text(self.expected)})"
+        return f", {rate_text(self.expected)} expected of these classes"
+
+
+# Of `rcc_rates.csv`
+COLUMNS = ("rcc", "tested", "wrong", "rate", "low", "high", "elsewhere", "p", "verdict", "groups", "group", "expected")
+
+
+# --- Regions ----------------------------------------------------------------------------------------------------
+
+
+def nearest_failing(failing: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest other failing image of each tested image, which says in whose region it lies (see `regions`).
+
+    Ties are broken by the order of the failing images.
+
+    Parameters
+    ----------
+    failing : ndarray of shape (n_failing, n_components), float
+        `RootCauseClusters.points`.
+    right : ndarray of shape (n_right, n_components), float
+        Images that the DNN gets right, projected by `RootCauseClusters.projection`.
+
+    Returns
+    -------
+    of_failing : ndarray of shape (n_failing,), int
+        Rows of `failing`; −1 if there is no other.
+    of_right : ndarray of shape (n_right,), int
+    """
+    if not len(failing):
+        return np.full(0, -1), np.full(len(right), -1)
+    points = Points(failing)
+    of_right = points.nearest_to(right)[0]
+    return points.nearest(1)[0][:, 0] if len(failing) > 1 else np.full(1, -1), of_right
+
+
+def regions(nearest: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The RCC in whose region each tested image lies: that of its nearest other failing image.
+
+    Parameters
+    ----------
+    nearest : ndarray of shape (n_images,), int
+        Of `nearest_failing`.
+    labels : ndarray of shape (n_failing,), int
+        RCCs of the failing images; `NOISE` if in none.
+
+    Returns
+    -------
+    ndarray of shape (n_images,), int
+        `NOISE` if in no region: the nearest other failing image is in no RCC, or there is none.
+    """
+    return np.append(labels, NOISE)[nearest]  # −1 is the last
+
+
+# --- Rates ------------------------------------------------------------------------------------------------------
+
+
+class _Counts(NamedTuple):
+    """Images in each region, ndarrays of shape (n_rccs,), int.
+
+    Attributes
+    ----------
+    tested, wrong : as in `Rate`
+    evident_tested, evident : the same without wrong images that are no evidence of a high rate
+    """
+
+    tested: np.ndarray
+    wrong: np.ndarray
+    evident_tested: np.ndarray
+    evident: np.ndarray
+
+
+def failure_rates(
+    of_failing: np.ndarray,
+    of_right: np.ndarray,
+    n_rccs: int,
+    *,
+    labels: np.ndarray,
+    groups: Groups | None = None,
+    classes: np.ndarray | None = None,
+) -> tuple[Rate, ...]:
+    """The failure rate of each RCC, and whether it differs from the rate elsewhere.
+
+    The interval extends from the lower end of Clopper and Pearson's for the wrong images that are evidence (see the top
+    of this module) to the upper end for all that are counted.
+
+    Each RCC is compared with all other tested images. Compared with those that no larger reason explains, an RCC could
+    be said to fail more often and yet fail less often than the rest of the test set.
+
+    Fisher's exact test with the correction of Holm: if right and wrong are independent of the regions, the probability
+    that any RCC is said to fail more often is at most 5 %, and the same holds for less often.
+
+    Parameters
+    ----------
+    of_failing, of_right : ndarray of shape (n_failing,) and (n_right,), int
+        Result of `regions`. If the right images are only a random part of all of them, leave out as large a part of the
+        failing ones, here and in `labels`: otherwise rates are too high.
+    n_rccs : int
+    labels : ndarray of shape (n_failing,), int
+        As for `regions`.
+    groups : Groups, optional
+        Of the failing images, then of the right ones. An RCC must then also differ in comparison of groups, or within
+        groups, unless nearly all of its images are of one: it stands for that group.
+    classes : ndarray of shape (n_failing + n_right,), int, optional
+        From 0, of the failing images, then of the right ones.
+
+    Returns
+    -------
+    tuple of Rate
+        One per RCC, in order.
+    """
+    counts = _count(of_failing, of_right, n_rccs, labels)
+    images = len(of_failing) + len(of_right)
+    tails, share, n_groups = _tails(counts, images, len(of_failing)), np.ones(n_rccs), np.zeros(n_rccs, int)
+    if groups:
+        tails, share, n_groups = _of_groups(groups, np.concatenate([of_failing, of_right]), labels, counts, tails)
+    more, less = map(corrected, tails)
+    low, _ = clopper_pearson(share * counts.evident, share * counts.evident_tested)
+    _, high = clopper_pearson(share * counts.wrong, share * counts.tested)
+    expected: list[float] | list[None] = [None] * n_rccs
+    if classes is not None:
+        expected = _expected(classes, np.concatenate([of_failing, of_right]), len(of_failing), n_rccs)
+    rates = []
+    for rcc in range(n_rccs):
+        tested, wrong = int(counts.tested[rcc]), int(counts.wrong[rcc])
+        elsewhere = (len(of_failing) - wrong) / (images - tested) if tested < images else math.nan
+        p = float(min(more[rcc], less[rcc]))
+        of = (int(n_groups[rcc]), groups.name) if groups else ()
+        rate = Rate(rcc, tested, wrong, float(low[rcc]), float(high[rcc]), elsewhere, p, "", *of)
+        rates.append(rate._replace(verdict=_verdict(rate), expected=expected[rcc] if tested else None))
+    return tuple(rates)
+
+
+def _expected(classes: np.ndarray, regions: np.ndarray, failing: int, n_rccs: int) -> list[float]:
+    """The rate that the classes of the images in each region alone would give; the failing images come first."""
+    rates = np.bincount(classes[:failing], minlength=int(classes.max()) + 1) / np.maximum(np.bincount(classes), 1)
+    inside = regions != NOISE
+    sums = np.bincount(regions[inside], rates[classes[inside]], minlength=n_rccs)
+    return (sums / np.maximum(np.bincount(regions[inside], minlength=n_rccs), 1)).tolist()
+
+
+def _count(of_failing: np.ndarray, of_right: np.ndarray, n_rccs: int, labels: np.ndarray) -> _Counts:
+    def per_rcc(regions: np.ndarray) -> np.ndarray:
+        return np.bincount(regions[regions != NOISE], minlength=n_rccs)
+
+    wrong, right, own = per_rcc(of_failing), per_rcc(of_right), per_rcc(labels[of_failing == labels])
+    evident = np.maximum(own - DEFINING, 0)
+    return _Counts(wrong + right, wrong, evident + right, evident)
+
+
+def _tails(counts: _Counts, images: int, wrong: int) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of at least, and of at most, so many wrong images in regions of as many out of all tested ones."""
+    from scipy.stats import hypergeom  # type: ignore[attr-defined]
+
+    missing = min(DEFINING, wrong)
+    more = hypergeom.sf(counts.evident - 1, images - missing, wrong - missing, counts.evident_tested)
+    return more, hypergeom.cdf(counts.wrong, images, wrong, counts.tested)
+
+
+def _of_groups(
+    groups: Groups, regions: np.ndarray, labels: np.ndarray, counts: _Counts, tails: tuple[np.ndarray, np.ndarray]
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
+    """The tails of images that are not independent, what share of them is worth as much, and their groups."""
+    held = _per_group(groups.of, regions, len(counts.tested))
+    own = _per_group(groups.of, labels, len(counts.tested))
+    one = own.max(axis=1, initial=0) >= OF_ONE * np.maximum(own.sum(axis=1), 1)
+    told = tally(groups.of, np.arange(len(regions)) < len(labels))
+    more = chance_of_more(held, counts.evident, told, correlation=told.correlation)
+    less = chance_of_more(
+        held, counts.tested - counts.wrong, told._replace(wrong=told.sizes - told.wrong), correlation=told.correlation
+    )
+    failing = _per_group(groups.of, regions[: len(labels)], len(counts.tested))
+    share = np.where(one, 1.0, effective_share(held, failing, told.correlation))
+    crude = zip(tails, (more, less), strict=True)
+    more, less = (np.where(one, of_images, np.maximum(of_images, found)) for of_images, found in crude)
+    return (more, less), share, np.where(one, 1, (held > 0).sum(axis=1))
+
+
+def _per_group(of: np.ndarray, rccs: np.ndarray, n_rccs: int) -> np.ndarray:
+    """Images of each group in each RCC, shape (n_rccs, n_groups)."""
+    held = np.zeros((n_rccs, int(of.max(initial=-1)) + 1), np.int64)
+    np.add.at(held, (rccs[rccs != NOISE], of[: len(rccs)][rccs != NOISE]), 1)
+    return held
+
+
+def corrected(p: np.ndarray) -> np.ndarray:
+    """Corrected for their number (Holm): none is below that of a smaller one."""
+    order = np.argsort(p)
+    found = np.empty(len(p))
+    found[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return np.minimum(found, 1.0)
+
+
+def _verdict(rate: Rate) -> str:
+    if rate.p < LEVEL:
+        return "more" if rate.rate > rate.elsewhere else "less"
+    if not rate.tested or math.isnan(rate.elsewhere) or rate.high >= _matters(rate.elsewhere):
+        return "too few"
+    return "as often"
+
+
+def _matters(elsewhere: float) -> float:
+    """The least rate that an engineer should hear of: twice that elsewhere, or half as many right images."""
+    return min(2 * elsewhere, (1 + elsewhere) / 2)
+
+
+def by_excess(groups: Sequence[int], rates: Mapping[int, Rate]) -> list[int]:
+    """RCCs by the failures above what would be expected, the most first; of equal ones, and without rates, as given.
+
+    Parameters
+    ----------
+    groups : sequence of int
+        As of `RootCauseClusters.groups`; `NOISE` stays last.
+    """
+    return sorted(groups, key=lambda rcc: (rcc == NOISE, -rates[rcc].excess if rcc in rates else 0.0))
+
+
+# --- The file ---------------------------------------------------------------------------------------------------
+
+
+def rates_text(rates: Iterable[Rate]) -> str:
+    """`rcc_rates.csv`: a row per RCC; undefined values are empty."""
+    known = ({**rate._asdict(), "rate": rate.rate, "groups": rate.groups or None} for rate in rates)
+    return table_text(COLUMNS, ([each[name] for name in COLUMNS] for each in known))

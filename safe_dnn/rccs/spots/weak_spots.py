@@ -1,0 +1,384 @@
+"""Weak spots: conditions, in words, under which the DNN fails more often than elsewhere.
+
+In: what is known of every tested image (classes, parameters, what it shows) and whether the DNN got it right. Out: a
+few conditions such as `label = centre and contrast >= 0.27`, each with its failure rate, and `weak_spots.csv`. RCCs
+say which failing images look alike; weak spots say what tells them from images that the DNN gets right.
+
+They are found one after the other, each among the images that the earlier ones leave (see `search.py`). What stands out
+in the rest need not do so in the whole test set. The DNN must also fail more often than on *all* other images, and,
+unless it was found given the class, beyond chance. This is the rate that a weak spot is shown with.
+
+Some classes are wrong more often than others, and whatever goes with such a class goes with failing. Thus there are two
+levels: what the classes say, and what makes failing likelier in comparison with images of the same class (see
+`groups.py`). For the second level the search begins anew, since a class that was found holds what happens inside it.
+
+Images of one person or drive are not independent. If it is known which are, both comparisons are also made between
+groups or within them (see `groups.py`), which leaves out what only holds for persons on whom the DNN fails anyway.
+
+What was tried: docs/decisions/031-weak-spots.md.
+"""
+
+import csv
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from safe_dnn.rccs.spots.conditions import Literal, joined
+from safe_dnn.rccs.spots.groups import GivenClass, Groups, counted, given_class, grouping, in_words
+from safe_dnn.rccs.spots.search import (
+    ERROR_RATE,
+    EXPONENT,
+    LEAST_ODDS_WITHIN,
+    MOST_SPOTS,
+    Search,
+    Searched,
+    SearchWithinClasses,
+)
+from safe_dnn.store.runs import Run, reading_file
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.tables import from_cell, table_text
+from safe_dnn.support.text import range_text, rate_text
+
+WEAK_SPOTS_FILE = "weak_spots.csv"
+
+Conditions: TypeAlias = tuple[Literal, ...]
+
+COLUMNS = (
+    "rank", "where", "tested", "wrong", "rate", "low", "high", "elsewhere", "conditions", "groups", "group", "expected",
+    "odds", "new_rate", "new_low", "new_high",
+)  # fmt: skip
+MOST_SEARCHED = 20_000  # images; of more, a random part is searched
+SEARCHES = (0.3, 0.15, 0.15)  # of the error rate, for the searches one after the other
+WITHIN_CLASSES = (0.2, 0.2)  # of the error rate, for those within classes
+
+
+class WeakSpot(NamedTuple):
+    """A condition, and how often the DNN fails where it holds.
+
+    Attributes
+    ----------
+    literals : tuple of Literal
+        All of them must hold.
+    tested, wrong : int
+        Images for which the condition holds, and those of them that the DNN gets wrong. Weak spots may overlap.
+    low, high : float
+        95 % interval of the rate (Clopper & Pearson, 1934; of groups, see `groups.effective_share`). The condition was
+        chosen because its rate is high: the search corrects for that, this interval does not.
+    elsewhere : float
+        The rate of all other images; 0 if there are none.
+    groups : int
+        Groups that the tested images are of; 0 if groups are not known.
+    group : str
+        What a group is, such as `person`. If groups are not known, what they may be.
+    expected, odds : float
+        As in `groups.GivenClass`. None if there are no classes, or if the condition is about nothing else.
+    new_rate, new_low, new_high : float
+        The rate that is expected of new images, and its 95 % interval (see `new_images.py`). None if unknown.
+    """
+
+    literals: tuple[Literal, ...]
+    tested: int
+    wrong: int
+    low: float
+    high: float
+    elsewhere: float
+    groups: int = 0
+    group: str = ""
+    expected: float | None = None
+    odds: float | None = None
+    new_rate: float | None = None
+    new_low: float | None = None
+    new_high: float | None = None
+
+    @property
+    def rate(self) -> float:
+        """Share of the tested images that the DNN gets wrong; 0 if there are none."""
+        return self.wrong / self.tested if self.tested else 0.0
+
+    @property
+    def where(self) -> str:
+        """The condition in words."""
+        return " and ".join(map(str, self.literals))
+
+    @property
+    def conditions(self) -> str:
+        """The condition for programs."""
+        return conditions_text(self.literals)
+
+    @property
+    def text(self) -> str:
+        """For example `light < 0.1: 98 of 120 are wrong (82%), elsewhere 12%; expect 80% (71–88%) of new images`."""
+        return f"{self.where}: {self.wrong:,} of {self.tested:,}{self.of_groups} are wrong {self.rates}"
+
+    @property
+    def rates(self) -> str:
+        """How often the DNN fails there, elsewhere and on new images, as in `text`."""
+        ends, rate = range_text(*self.interval), rate_text(self.rate)
+        # Figures are of all images, and what was found in those that earlier ones leave need not stand out among all.
+        weak = self.odds is not None and self.odds < LEAST_ODDS_WITHIN
+        where = " (clear only where no stronger weak spot holds)" if weak else ""
+        elsewhere = f"elsewhere {rate_text(self.elsewhere)}{self.given_class}{where}"
+        if self.new_rate is None:
+            return f"({rate}, {ends}), {elsewhere}"
+        return f"({rate}), {elsewhere}; expect {rate_text(self.new_rate)} ({ends}) of new images"
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """That of the rate in new images; if it is unknown, that of the counted rate."""
+        if self.new_low is None or self.new_high is None:
+            return self.low, self.high
+        return self.new_low, self.new_high
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether it says no more than which classes are wrong. True of all where there are no classes."""
+        return self.expected is None
+
+    @property
+    def given_class(self) -> str:
+        """What its classes alone would give, to follow its rate; empty if it is about nothing else, or has none."""
+        return GivenClass(self.expected, self.odds).text
+
+    @property
+    def of_groups(self) -> str:
+        """See `groups.in_words`."""
+        return in_words(self.groups, self.group)
+
+    def holds(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """For which images it holds: bool of shape (n_images,). False where a value is unknown.
+
+        Raises
+        ------
+        SAFEError
+            A column is missing.
+        """
+        missing = [literal.column for literal in self.literals if literal.column not in columns]
+        if missing:
+            raise SAFEError(
+                f"The weak spot `{self.where}` needs the column {missing[0]}. Received: "
+                f"{', '.join(columns) or 'none'}. Provide it, or find the weak spots again."
+            )
+        return np.logical_and.reduce([literal.holds(columns[literal.column]) for literal in self.literals])
+
+
+def find_weak_spots(
+    columns: Mapping[str, np.ndarray],
+    wrong: np.ndarray,
+    *,
+    measured: Collection[str] = (),
+    never_together: Sequence[str] = (),
+    groups: Groups | None = None,
+) -> list[WeakSpot]:
+    """The conditions under which the DNN fails more often than elsewhere, the most important first.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray of shape (n_images,)
+        As of `parameters.Parameters`: float64, NaN if unknown, or str, empty if unknown.
+    wrong : ndarray of shape (n_images,), bool
+        Of more than `MOST_SEARCHED` images, a random part is searched. The figures are of all images.
+    measured : collection of str
+        Columns that are measured in the images. What is recorded, a class or a parameter, is a better reason: these
+        columns explain only failures that recorded ones do not.
+    never_together : sequence of str
+        The column of the true class, then that of the predicted class. Together they would only say that the image is
+        wrong, and so would a prediction with a parameter that determines the class: see `Search`.
+    groups : Groups, optional
+        Of images that are not independent. A weak spot must then stand out in comparison of groups, or within groups. A
+        value of their column is itself a group, whose images are independent.
+
+    Returns
+    -------
+    list of WeakSpot
+        Classes and confusions, then what holds given the class; each by the failure rate's excess over that elsewhere,
+        and over the expected one, at the lower end of its interval, weighted by size. Empty if nothing is significant,
+        as when all images are right, or all are wrong.
+    """
+    wrong = np.asarray(wrong, bool)
+    rows = np.arange(len(wrong))
+    if len(rows) > MOST_SEARCHED:
+        rows = np.sort(np.random.default_rng(0).choice(len(rows), MOST_SEARCHED, replace=False))
+    if groups is not None:
+        rows = rows[np.argsort(groups.of[rows], kind="stable")]  # see `search.Searched`
+    failing = wrong[rows]
+    if not failing.any() or failing.all():
+        return []
+    known = {name: column[rows] for name, column in columns.items()}
+    causes = [name for name in columns if name not in never_together[1:]]
+    recorded = [name for name in causes if name not in measured]
+    classes = classes_of(known, never_together)
+    searched = Searched(known, failing, never_together, groups.taken(rows) if groups else None, classes)
+    open_to = np.ones(len(rows), bool)
+    found: list[Conditions] = []
+    # If only the class is recorded, measured columns do not come after it: each class would be a reason of its own.
+    first = [recorded] if set(recorded) - set(never_together) else []
+    # What is predicted comes last: without the images of a wrong prediction, what is left of a class is wrong.
+    last = [list(columns)] if len(causes) < len(columns) else []
+    rounds = first + ([causes] if causes not in first else []) + last
+    for names, share in zip(rounds, SEARCHES, strict=False):
+        # A recorded cause may be hidden by others, and is compared only with images that are still open. What is
+        # measured or predicted must stand out among all: the last failures always have something in common.
+        overall = 0.0 if names in first else float(failing.mean())
+        only = never_together[1:] if names in last else ()
+        search = Search(searched.among(names), open_to, level=ERROR_RATE * share, overall=overall, only=only)
+        while len(found) < MOST_SPOTS and (literals := search.next()):
+            found = _said_once(found, literals)
+        open_to = search.open_to
+    if classes is not None:
+        inside = [literals for literals in found if not of_classes(literals, never_together)]
+        open_to = ~np.logical_or.reduce([np.zeros(len(rows), bool), *(_holds(each, known) for each in inside)])
+        for names, share in zip(rounds[: len(rounds) - len(last)], WITHIN_CLASSES, strict=False):
+            within = SearchWithinClasses(searched.among(names), open_to, level=ERROR_RATE * share)
+            most = MOST_SPOTS + len(found) - len(inside)
+            while len(found) < most and (literals := within.next()):
+                found = _said_once(found, literals)
+            open_to = within.open_to
+    return _described(found, columns, wrong, groups, never_together)
+
+
+def _said_once(found: Sequence[Conditions], literals: Conditions) -> list[Conditions]:
+    """The conditions found, and another one: two that touch, as of dark and rather dark images, are one."""
+    for place, earlier in enumerate(found):
+        if both := joined(earlier, literals):
+            return _said_once([*found[:place], *found[place + 1 :]], both)
+    return [*found, literals]
+
+
+def of_classes(literals: Sequence[Literal], classes: Sequence[str]) -> bool:
+    """Whether a condition is about the true class alone, or about the predicted one."""
+    names = {literal.column for literal in literals}
+    return names <= {*classes[:1]} or bool(names & {*classes[1:]})
+
+
+def classes_of(columns: Mapping[str, np.ndarray], never_together: Sequence[str]) -> np.ndarray | None:
+    """The class of each image as a number, or of what a detector finds where nothing is, that which it is taken for.
+
+    None if it is unknown, or the same of all images.
+    """
+    if not never_together or never_together[0] not in columns:
+        return None
+    classes = columns[never_together[0]]
+    for name in never_together[1:]:
+        classes = np.where(classes == "", columns.get(name, classes), classes)
+    numbers = np.unique(classes, return_inverse=True)[1]
+    return numbers if numbers.any() else None
+
+
+def _holds(literals: Sequence[Literal], columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.logical_and.reduce([literal.holds(columns[literal.column]) for literal in literals])
+
+
+def sample_note(images: int) -> str:
+    """A sentence for a test set that is too large to be searched as a whole; otherwise empty."""
+    if images <= MOST_SEARCHED:
+        return ""
+    return (
+        f"The weak spots were searched in a random part of {MOST_SEARCHED:,} of the {images:,} tested images; "
+        f"their figures are of all."
+    )
+
+
+def _described(
+    found: Sequence[tuple[Literal, ...]],
+    columns: Mapping[str, np.ndarray],
+    wrong: np.ndarray,
+    groups: Groups | None,
+    never_together: Sequence[str],
+) -> list[WeakSpot]:
+    """The weak spots with their figures over all images, ranked.
+
+    Of a very large test set only a part was searched. What is not above all others in the whole set is left out.
+    """
+    here = [_holds(literals, columns) for literals in found]
+    classes = classes_of(columns, never_together)
+    of, correlation = grouping(groups, wrong)
+    spots = []
+    for literals, holds in zip(found, here, strict=True):
+        tested, failing, low, high, elsewhere, n_groups = counted(holds, wrong, of, correlation)
+        named = (n_groups, groups.name) if groups else ()
+        spot = WeakSpot(literals, tested, failing, low, high, elsewhere, *named)
+        if classes is not None and not of_classes(literals, never_together):
+            spot = spot._replace(**given_class(classes, wrong, holds)._asdict())
+        spots.append(spot)
+    return sorted((spot for spot in spots if spot.rate > spot.elsewhere), key=_by_importance)
+
+
+def _by_importance(spot: WeakSpot) -> tuple[bool, float]:
+    compared = max(spot.elsewhere, spot.expected or 0.0)
+    return not spot.of_classes, -(spot.low - compared) * spot.tested**EXPONENT
+
+
+def levels_of(spots: Sequence[WeakSpot]) -> list[tuple[str, range]]:
+    """Classes and confusions, and what holds given the class: a title for each level, and its weak spots by index.
+
+    There is one level, without a title, where the weak spots are all of one kind.
+    """
+    first = sum(spot.of_classes for spot in spots)
+    if first in (0, len(spots)):
+        return [("", range(len(spots)))] if spots else []
+    return [("Classes and confusions", range(first)), ("Given the class", range(first, len(spots)))]
+
+
+def spots_text(spots: Sequence[WeakSpot]) -> str:
+    """The text of `weak_spots.csv`."""
+    rows = []
+    for rank, spot in enumerate(spots, 1):
+        conditions = json.dumps(spot.literals, ensure_ascii=False)
+        further = {"rank": rank, "where": spot.where, "rate": spot.rate, "conditions": conditions}
+        known = spot._asdict() | further | {"groups": spot.groups or None}
+        rows.append([known[name] for name in COLUMNS])
+    return table_text(COLUMNS, rows)
+
+
+def load_spots(run: Run) -> tuple[WeakSpot, ...]:
+    """Read `weak_spots.csv` of a comparison.
+
+    Raises
+    ------
+    SAFEError
+        The table is damaged.
+    """
+    with reading_file(run, WEAK_SPOTS_FILE) as path, path.open(encoding="utf-8", newline="") as file:
+        return tuple(map(_from_row, csv.DictReader(file, strict=True)))
+
+
+def _from_row(row: Mapping[str, str]) -> WeakSpot:
+    """The weak spot of a row; `where` and the rate follow from the other columns."""
+    literals = read_conditions(from_cell(row["conditions"]))
+    tested, wrong, groups = int(row["tested"]), int(row["wrong"]), int(row["groups"] or 0)
+    low, high, elsewhere = (float(row[name]) for name in ("low", "high", "elsewhere"))
+    further = [float(row[name]) if row[name] else None for name in COLUMNS[-5:]]
+    return WeakSpot(literals, tested, wrong, low, high, elsewhere, groups, from_cell(row["group"]), *further)
+
+
+def conditions_text(literals: Iterable[Literal]) -> str:
+    """A conjunction as JSON in ASCII, the same in whichever order its conditions were found."""
+    return json.dumps(sorted(literals, key=lambda literal: json.dumps(literal)))
+
+
+def canonical_conditions(text: str) -> str:
+    """The same text for the same conjunction, in whatever words its angles are."""
+    return conditions_text(literal.canonical for literal in read_conditions(text))
+
+
+def read_conditions(text: str) -> tuple[Literal, ...]:
+    """The conjunction from the column `conditions` of `weak_spots.csv`; any of `DAMAGED` if it is invalid."""
+    literals = tuple(_literal(*each) for each in json.loads(text))
+    if not literals:
+        raise ValueError("no condition")
+    return literals
+
+
+def _literal(column: Any, sign: Any, value: Any) -> Literal:
+    """A simple condition from JSON, checked."""
+    signs: tuple[str, ...] = ("=", "!=") if isinstance(value, str) else ("<", ">=")
+    known: Any = value if isinstance(value, str | list) else float(value)
+    if isinstance(value, list):
+        low, high = map(float, value)
+        signs, known = ("from",), (low, high)
+    finite = isinstance(value, str) or np.isfinite(known).all()
+    if not isinstance(column, str) or isinstance(value, bool) or sign not in signs or not finite:
+        raise ValueError(f"invalid condition {[column, sign, value]}")
+    return Literal(column, sign, known)

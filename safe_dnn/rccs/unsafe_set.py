@@ -1,0 +1,264 @@
+"""The unsafe set, that is, the images to label: the record of a selection, and its files. Used by `selection.py`.
+
+`IS_filenames.txt` is the paper's file, `unsafe_set.csv` adds distances and labels, and `unsafe_set.json` describes the
+selection.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safe_dnn.rccs.clusters import find_clusters
+from safe_dnn.store.database import reading
+from safe_dnn.store.entries import present
+from safe_dnn.store.output_folder import Writer
+from safe_dnn.store.places import absolute, relative
+from safe_dnn.store.runs import SELECTION, Files, Run, Then, add_run, present_runs, reading_file
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import Skipped
+from safe_dnn.support.tables import from_cell, number_in, read_table, table_text
+
+FILENAMES_FILE = "IS_filenames.txt"
+UNSAFE_SET_FILE = "unsafe_set.csv"
+UNSAFE_IMAGES_FILE = "unsafe_images.csv"
+SELECTION_FILE = "unsafe_set.json"
+SHOWN_FILES = (FILENAMES_FILE, UNSAFE_SET_FILE, UNSAFE_IMAGES_FILE)  # in the output folder itself
+
+COLUMNS = ("image", "rcc", "distance", "within_eps", "label")
+# One more column, of sets that were also selected by the DNN's likely errors
+LIKELY_WRONG = "likely_wrong"
+QUOTAS = ("equal", "size")
+QUOTA = "size"
+
+
+class UnsafeImage(NamedTuple):
+    """A row of `unsafe_set.csv`.
+
+    Attributes
+    ----------
+    image : str
+        Path relative to the improvement folder.
+    rcc : int
+    distance : float
+        To the nearest core point, in the space of PCA.
+    within_eps : bool
+        Whether that distance is at most the RCC's reach, which replaces DBSCAN's eps in that space (see
+        `rccs.clusters.rcc_reach`): the image is as near to a core point as the RCC's own images.
+    label : str
+        The class; empty if the image is not labelled.
+    likely_wrong : float or None
+        How likely the DNN is wrong on it, if it was selected by that (see `dnn.failure_prediction`).
+    """
+
+    image: str
+    rcc: int
+    distance: float
+    within_eps: bool
+    label: str = ""
+    likely_wrong: float | None = None
+
+    @property
+    def why(self) -> str:
+        """Why the image was selected for its RCC, in words."""
+        if self.likely_wrong is not None:
+            return f"likely wrong: {self.likely_wrong:.0%}"
+        return f"distance {self.distance:.2f}"
+
+
+@dataclass(frozen=True)
+class UnsafeSet:
+    """The images to label.
+
+    Attributes
+    ----------
+    improvement_root : Path
+    images : tuple of UnsafeImage
+        By RCC, the nearest first within each.
+    wanted : int
+        Requested size; more than `len(images)` if there were not enough candidates.
+    formula : str
+        How that size was computed, in words.
+    n_improvement : int
+        Readable images of the improvement set.
+    candidates : tuple of int
+        Number of improvement images nearest to each RCC.
+    skipped : tuple of Skipped
+    clusters : str
+        Fingerprint of the RCCs that the selection belongs to (see `rccs.clusters.fingerprint`).
+    left_out : tuple of int
+        RCCs that no images were selected for, by the engineer's choice.
+    quota : "equal" or "size"
+        How the images were divided among the RCCs (see `selection.quotas`).
+    model : str
+        The DNN whose likely errors half of the images were chosen by, or the table of its answers; empty if there was
+        none.
+    run : str
+        Fingerprint of those clusters as they were found, without the engineer's edits.
+    labels : str
+        A sentence on the labels of the previous set; empty if there were none.
+    notes : tuple of str
+        What could not be set aside in improvement images, as it was in the failing ones.
+    listed : bool
+        Whether the improvement images were those of a list; its folder may hold others.
+    """
+
+    improvement_root: Path
+    images: tuple[UnsafeImage, ...]
+    wanted: int
+    formula: str
+    n_improvement: int
+    candidates: tuple[int, ...]
+    skipped: tuple[Skipped, ...]
+    clusters: str
+    left_out: tuple[int, ...] = ()
+    quota: str = QUOTA
+    model: str = ""
+    run: str = ""
+    labels: str = ""
+    notes: tuple[str, ...] = ()
+    listed: bool = False
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Of the images, relative to the improvement folder."""
+        return tuple(image.image for image in self.images)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of the images."""
+        return [self.improvement_root / path for path in self.paths]
+
+
+LABEL = "label"
+"""The kind of an entry on an image: its subject is the path and the folder, as JSON; its value `label`, `content`."""
+
+# --- The files --------------------------------------------------------------------------------------------------
+
+
+def save_unsafe_set(
+    unsafe: UnsafeSet, folder: Path, *, more: Files | None = None, time: str | None = None, then: Then | None = None
+) -> Run:
+    """Write `IS_filenames.txt`, `unsafe_set.csv` and `unsafe_set.json` as a run of the analysis in a folder.
+
+    Parameters
+    ----------
+    more : mapping, optional
+        Further files.
+    time, then
+        As of `store.runs.add_run`.
+
+    Raises
+    ------
+    SAFEError
+        They cannot be written; nothing is changed.
+    """
+    record = {
+        **{field.name: getattr(unsafe, field.name) for field in dataclasses.fields(unsafe)},
+        "improvement_root": relative(unsafe.improvement_root, folder),
+        "selected": len(unsafe.images),
+        "skipped": [skip._asdict() for skip in unsafe.skipped],
+        "model": relative(unsafe.model, folder),
+        "images": _digest(unsafe.images),
+    }
+    files: dict[str, Writer] = {
+        FILENAMES_FILE: "".join(f"{image.image}\n" for image in unsafe.images),
+        UNSAFE_SET_FILE: unsafe_table(unsafe),
+        SELECTION_FILE: json.dumps(record, indent=2) + "\n",
+    }
+    found = find_clusters(folder, unsafe.run)
+    clusters = found.clusters if found else ""
+    return add_run(folder, SELECTION, {**files, **(more or {})}, clusters=clusters, time=time, then=then)
+
+
+def unsafe_table(unsafe: UnsafeSet) -> str:
+    """The content of `unsafe_set.csv`."""
+    rows = [image._asdict() | {"within_eps": str(image.within_eps).lower()} for image in unsafe.images]
+    columns = [*COLUMNS, *([LIKELY_WRONG] if any(image.likely_wrong is not None for image in unsafe.images) else ())]
+    return table_text(columns, ([row[name] for name in columns] for row in rows))
+
+
+def set_key(unsafe: UnsafeSet) -> str:
+    """Identifies an unsafe set, independently of its labels."""
+    return f"{unsafe.clusters}-{_digest(unsafe.images)}"
+
+
+def _digest(images: Sequence[UnsafeImage]) -> str:
+    """Identifies a selection: the images and their RCCs, in any order."""
+    rows = sorted(f"{image.rcc}\t{image.image}\n" for image in images)
+    return hashlib.blake2b("".join(rows).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+
+def load_unsafe_set(folder: Path, run: Run | None = None) -> UnsafeSet:
+    """Read an unsafe set, with the labels that its images have now.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the analysis.
+    run : Run, optional
+        Of the selection; by default the present one.
+
+    Raises
+    ------
+    SAFEError
+        There is no unsafe set, or it is damaged.
+    """
+    run = run or present_runs(folder).get(SELECTION)
+    if run is None:
+        raise SAFEError(f"Expected an unsafe set. Received none in {folder}. Select it first.")
+    with reading_file(run, UNSAFE_SET_FILE) as path:
+        # As people edit it
+        table = read_table(path, "images of the unsafe set", own=True, code_page=None)
+        images = tuple(_image_of(row, decimal_comma=table.decimal_comma) for row in table.records())
+    with reading_file(run, SELECTION_FILE) as path:
+        return _from_record(json.loads(path.read_text(encoding="utf-8")), images, folder)
+
+
+def _from_record(record: dict[str, Any], images: Sequence[UnsafeImage], folder: Path) -> UnsafeSet:
+    if record["images"] != _digest(images):
+        raise ValueError(f"{SELECTION_FILE} and {UNSAFE_SET_FILE} have different images")
+    root, labels = record["improvement_root"], labels_at(folder, record["improvement_root"])
+    known = {field.name for field in dataclasses.fields(UnsafeSet)} & record.keys()
+    values: dict[str, Any] = {
+        name: tuple(record[name]) if isinstance(record[name], list) else record[name] for name in known
+    }
+    return UnsafeSet(
+        **values
+        | {
+            "improvement_root": Path(absolute(root, folder)),
+            "images": tuple(image._replace(label=labels.get(image.image, image.label)) for image in images),
+            "skipped": tuple(Skipped(**skip) for skip in record["skipped"]),
+            "model": absolute(record.get("model", ""), folder),
+        }
+    )
+
+
+def labels_at(folder: Path, root: str) -> dict[str, str]:
+    """The labels of the images of a folder, by their paths in it; an empty one was taken away.
+
+    Parameters
+    ----------
+    root : str
+        As the analysis records it (see `store.places.relative`).
+    """
+    with reading(folder) as db:
+        said = present(db, LABEL)
+    places = ((*json.loads(subject), value["label"]) for subject, value in said.items())
+    return {image: label for image, of, label in places if of == root}
+
+
+def _image_of(row: Mapping[str, str], *, decimal_comma: bool) -> UnsafeImage:
+    """A row of `unsafe_set.csv`; a ValueError if it is invalid."""
+    image, label = from_cell(row["image"]), from_cell(row["label"].strip())
+    rcc, distance = int(row["rcc"]), number_in(row["distance"], decimal_comma=decimal_comma)
+    if not image or set(image) & set("\0\r\n") or rcc < 0 or not 0 <= distance < math.inf:
+        raise ValueError(f"an invalid row: {image!r}, {rcc}, {distance}")
+    likely = row.get(LIKELY_WRONG, "").strip()
+    share = number_in(likely, decimal_comma=decimal_comma) if likely else None
+    within = row["within_eps"].strip().lower() == "true"  # spreadsheets write TRUE
+    return UnsafeImage(image, rcc, distance, within, label, share)

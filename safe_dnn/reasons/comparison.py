@@ -1,0 +1,552 @@
+"""Beyond the paper: why the DNN fails, in comparison with the images that it gets right.
+
+RCCs say what failing images look like. If the DNN's answers to its whole test set are known, SAFE also says
+
+- how often the DNN fails on images like those of an RCC, and whether it fails more often than elsewhere
+  (`rccs/spots/rates.py`);
+- under which conditions it does, in words: weak spots (`rccs/spots/weak_spots.py`).
+
+RCCs and answers in; rates and weak spots out. `pipeline.comparison.explain_failures` writes them to the output folder.
+"""
+
+import contextlib
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from safe_dnn.dnn.tested import LABEL, PREDICTED, AnsweredImages
+from safe_dnn.FE import stream_features
+from safe_dnn.features.attributes import ATTRIBUTES
+from safe_dnn.features.batches import Stream
+from safe_dnn.features.extractor import Extractor
+from safe_dnn.rccs.answers import CONFIDENCE, NOTHING, known_in
+from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.parameters import MOST_CATEGORIES, find_parameters, read_parameters, read_texts, typed_column
+from safe_dnn.rccs.projected import Aside, attributes_of
+from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.new_images import with_new_rates
+from safe_dnn.rccs.spots.rates import Rate, failure_rates, nearest_failing, regions
+from safe_dnn.rccs.spots.weak_spots import (
+    WEAK_SPOTS_FILE,
+    WeakSpot,
+    classes_of,
+    find_weak_spots,
+    load_spots,
+    sample_note,
+    spots_text,
+)
+from safe_dnn.reasons.groups import KnownGroups, notes_of
+from safe_dnn.reasons.order import order_of
+from safe_dnn.store.output_folder import Writer
+from safe_dnn.store.runs import COMPARISON, Run, add_run, present_runs, reading_file
+from safe_dnn.support.entries import StrPath
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import read_arrays
+from safe_dnn.support.images import ImageListing
+from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.text import count, rate_text, some
+
+COMPARISON_FILE = "comparison.npz"
+
+NEARLY_ALL = 0.8  # of an RCC's images, for a weak spot to be its reason
+MOST_OF_ALL = 0.5  # failing images in such a weak spot: one that holds most of them distinguishes no RCC
+IN_A_ROW = 9  # images that stand for an order
+MOST_COMPARED = 10_000  # tested images; of more, a random part is compared
+
+
+class Comparison(NamedTuple):
+    """Where the tested images lie among the failing ones; it holds whatever RCCs these are in.
+
+    Attributes
+    ----------
+    failing : ndarray of shape (n_compared_failing,), int
+        The failing images that are compared, as rows of the clusters.
+    of_failing : ndarray of shape (n_compared_failing,), int
+        For each of them, the row of the nearest other failing image; −1 if there is none.
+    of_right : ndarray of shape (n_compared_right,), int
+        The same for images that the DNN gets right.
+    notes : tuple of str
+        Sentences on what was left out.
+    right_in_spots : ndarray of shape (n_compared_right,), bool, or None
+        For which images that the DNN gets right a weak spot holds; None if that is not known.
+    groups : Groups or None
+        Of the compared failing images, then of the right ones; None if they are not known.
+    suspected : str
+        What images look like groups of, such as `person`, if groups are not known.
+    classes : ndarray of int, or None
+        As `groups.of`: the true class, or of what a detector finds where nothing is, that which it is taken for.
+    places : ndarray of shape (n_compared_failing,), float32, or None
+        Where failing images lie between right ones of their class and the least alike (see `order.Order`).
+    told_apart : float
+        As of `order.Order`.
+    rows : ndarray of shape (n_compared,), int, or None
+        Rows of the test set, as of `groups`.
+    """
+
+    failing: np.ndarray
+    of_failing: np.ndarray
+    of_right: np.ndarray
+    notes: tuple[str, ...] = ()
+    right_in_spots: np.ndarray | None = None
+    groups: Groups | None = None
+    suspected: str = ""
+    classes: np.ndarray | None = None
+    places: np.ndarray | None = None
+    told_apart: float = 0.0
+    rows: np.ndarray | None = None
+
+    def rates(self, clusters: RootCauseClusters) -> tuple[Rate, ...]:
+        """The failure rates of RCCs, as the engineer has edited them."""
+        of_failing, of_right = self.regions(clusters.labels)
+        labels = clusters.labels[self.failing]
+        rates = failure_rates(
+            of_failing, of_right, clusters.n_rccs, labels=labels, groups=self.groups, classes=self.classes
+        )
+        return tuple(rate._replace(group=self.suspected) for rate in rates) if self.suspected else rates
+
+    def regions(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The RCC in whose region each compared image lies, of the failing and of the right ones."""
+        return regions(self.of_failing, labels), regions(self.of_right, labels)
+
+
+class Compared(NamedTuple):
+    """Tested images that are compared: of a very large test set, a random part.
+
+    Attributes
+    ----------
+    failing : ndarray of shape (n_failing,), int
+        Rows of the failing images.
+    rows : ndarray of shape (n_failing + n_right,), int
+        Rows of the test set: those of `failing`, in that order, then those of images that the DNN gets right.
+    notes : tuple of str
+        Sentences on what was left out.
+    """
+
+    failing: np.ndarray
+    rows: np.ndarray
+    notes: tuple[str, ...]
+
+
+class Known(NamedTuple):
+    """What is known of every tested image.
+
+    Attributes
+    ----------
+    columns : mapping of str to ndarray of shape (n_images,)
+        As of `rccs.parameters.Parameters`.
+    measured : frozenset of str
+        The columns that SAFE has measured in the images.
+    notes : tuple of str
+        Sentences on what could not be used of recorded parameters.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    measured: frozenset[str]
+    notes: tuple[str, ...] = ()
+
+
+def compare_with_right(
+    clusters: RootCauseClusters, tested: AnsweredImages, *, parameters: StrPath | None = None,
+    in_spots: np.ndarray | None = None, known_groups: KnownGroups | None = None, weights: StrPath | None = None,
+    stream: Stream | None = None, progress: Progress = no_progress,
+) -> Comparison:  # fmt: skip
+    """Extract the features of the images that are right, and find the nearest failing image of each tested image.
+
+    Parameters
+    ----------
+    parameters : path, optional
+        The table of the tested images' parameters, if a nuisance was set aside.
+    in_spots : ndarray of shape (n_tested,), bool, optional
+        Result of `in_any_spot`.
+    known_groups : KnownGroups, optional
+        Of all tested images.
+    weights, stream
+        As for `selection.select_unsafe_set`.
+
+    Raises
+    ------
+    SAFEError
+        No failing image of the clusters is among the tested images, or the features cannot be extracted.
+    """
+    compared = compared_images(tested, clusters.image_root, clusters.paths)
+    right = compared.rows[len(compared.failing) :]
+    points, read = points_of_tested(
+        clusters, tested, right, parameters=parameters, weights=weights, stream=stream, progress=progress
+    )
+    progress("Comparing with images that are right", 0, 0)
+    of_failing, of_right = nearest_failing(clusters.points, points)
+    notes = (*compared.notes, sample_note(len(tested.paths)), *notes_of(known_groups))
+    rows = np.concatenate([compared.rows[: len(compared.failing)], right[read]])
+    of_classes = known_classes(tested)
+    given = known_groups and known_groups.given
+    of_groups = known_groups.groups.of[rows] if known_groups else None
+    of_rows = None if of_classes is None else of_classes[rows]
+    order = order_of(clusters.points[compared.failing], points, of_rows, of_groups)
+    return Comparison(
+        compared.failing, of_failing[compared.failing], of_right, tuple(filter(None, notes)), classes=of_rows,
+        right_in_spots=None if in_spots is None else in_spots[right[read]],
+        groups=known_groups.groups.taken(rows) if known_groups and given else None,
+        suspected=known_groups.groups.name if known_groups and not given else "",
+        rows=rows, **(order._asdict() if order else {}),
+    )  # fmt: skip
+
+
+def compared_images(tested: AnsweredImages, image_root: Path, paths: Sequence[str]) -> Compared:
+    """The tested images to compare, given the failing ones.
+
+    Raises
+    ------
+    SAFEError
+        None of the failing images is among the wrong ones of the test set.
+    """
+    row_of = tested.rows_of(image_root, paths)
+    failing = np.flatnonzero(row_of >= 0)  # rows of the failing images
+    failing = failing[~tested.right[row_of[failing]]]
+    failing = failing[np.sort(np.unique(row_of[failing], return_index=True)[1])]  # of copies the first
+    if not len(failing):
+        raise SAFEError(
+            f"Expected failing images of the clusters among the wrong ones of {tested.source}. Received none. Is it "
+            "the table of this DNN and test set?"
+        )
+    right = np.flatnonzero(tested.right)  # rows of the test set
+    notes = []
+    others = int((~tested.right).sum()) - len(failing)
+    if others > 0:
+        notes.append(f"{count(others, 'image')} that the network gets wrong are not among the clustered ones.")
+    n_tested = len(failing) + len(right)
+    if n_tested > MOST_COMPARED:
+        drawn = np.sort(np.random.default_rng(0).permutation(n_tested)[:MOST_COMPARED])
+        failing, right = failing[drawn[drawn < len(failing)]], right[drawn[drawn >= len(failing)] - len(failing)]
+        notes.append(f"Rates are those of {MOST_COMPARED:,} of {n_tested:,} tested images, drawn at random.")
+    return Compared(failing, np.concatenate([row_of[failing], right]), tuple(notes))
+
+
+def points_of_tested(
+    clusters: RootCauseClusters, tested: AnsweredImages, rows: np.ndarray, *, parameters: StrPath | None,
+    weights: StrPath | None = None, stream: Stream | None = None, progress: Progress = no_progress,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Tested images as points of the clusters, in the order of `rows`, without unreadable ones; and which are readable.
+
+    Parameters
+    ----------
+    parameters, weights, stream
+        As for `compare_with_right`.
+    """
+    extractor = clusters.recalled_extractor(weights)
+    features, read = features_of_tested(tested, rows, extractor, stream=stream, progress=progress)
+    nuisance = None
+    if clusters.set_aside:
+        listing, said = ImageListing(tested.root, tested.paths, ()), classes_aside(tested, clusters.set_aside.names)
+        aside = Aside(clusters.set_aside, listing, parameters, **said)
+        nuisance = aside.of([tested.paths[row] for row in rows[read].tolist()], progress=progress)
+    return clusters.projection.apply(features, nuisance=nuisance), read
+
+
+def classes_aside(tested: AnsweredImages, names: Collection[str]) -> dict[str, list[str]]:
+    """The classes and the predicted ones, to be set aside; if both are, each confusion has a mean of its own."""
+    label, predicted = tested.answers.label.tolist(), tested.answers.predicted.tolist()
+    if {LABEL, PREDICTED} <= {*names} and tested.answers.kind == CONFIDENCE:
+        predicted = [f"{one} → {other}" for one, other in zip(label, predicted, strict=True)]
+    return {LABEL: label, PREDICTED: predicted}
+
+
+def features_of_tested(
+    tested: AnsweredImages, rows: np.ndarray, extractor: Extractor, *, stream: Stream | None, progress: Progress
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features of tested images, in the order of `rows`, without the unreadable ones; and which are readable."""
+    place = {tested.paths[row]: i for i, row in enumerate(rows.tolist())}
+    listing = ImageListing(tested.root, tuple(sorted(place)), ())
+    features = np.empty((len(rows), extractor.dimension), np.float32)
+    read = np.zeros(len(rows), bool)
+    for batch in (stream or stream_features)(listing, extractor, progress=progress):
+        at = [place[path] for path in batch.paths]
+        features[at], read[at] = batch.features, True
+    return features[read], read
+
+
+def known_of(
+    tested: AnsweredImages,
+    *,
+    parameters: StrPath | None = None,
+    within: Path | None = None,
+    groups: Sequence[str] = (),
+    progress: Progress = no_progress,
+) -> Known:
+    """What is known of every tested image: its class and the predicted one, recorded parameters, measured attributes.
+
+    Parameters
+    ----------
+    parameters : path, optional
+        As for `rccs.parameters.read_parameters`; by default `parameters.csv` in the test folder or beside it, if it
+        exists. One that cannot be read is left out: RCCs have a note on it. So is a column that is known of no image
+        that the DNN gets right: it would only say that an image is wrong.
+    within : path, optional
+        One that is not given is only read inside this folder.
+    groups : sequence of str
+        Columns that say which group an image is of: their values are no numbers, and left out if they are many.
+    """
+    columns, notes = _answers_known(tested), ()
+    source = parameters or find_parameters(tested.root, within=within)
+    if source:
+        with contextlib.suppress(SAFEError):
+            recorded, notes = vars(read_parameters(source, tested.root, tested.paths)).values()
+            texts = read_texts(source, tested.root, tested.paths) if recorded.keys() & set(groups) else {}
+            for name in recorded.keys() & set(groups):
+                recorded[name] = np.array(texts[name], str)
+                if len(np.unique(recorded[name])) > MOST_CATEGORIES:
+                    del recorded[name]
+            if shares := recorded.keys() & {*tested.classes, *tested.answers.label.tolist()}:
+                notes += (f"Left out of the parameters, since they are named like classes: {some(sorted(shares))}.",)
+            new = recorded.keys() - columns.keys() - shares
+            columns |= {name: of for name, of in recorded.items() if name in new and known_in(of[tested.right])}
+    measured = attributes_of(set(ATTRIBUTES) - set(columns), tested.root, tested.paths, progress=progress)
+    return Known({**columns, **measured}, frozenset(measured), notes)
+
+
+def _answers_known(tested: AnsweredImages) -> dict[str, np.ndarray]:
+    """The class and the predicted one, or the numbers of a regression, as columns."""
+    columns: dict[str, np.ndarray | None] = {LABEL: tested.answers.label, PREDICTED: tested.answers.predicted}
+    for name, values in ((LABEL, tested.answers.label), (PREDICTED, tested.answers.predicted)):
+        if tested.answers.kind != CONFIDENCE:
+            columns[name] = typed_column(name, values.tolist())
+        elif not (values[tested.right] == NOTHING).any():
+            # Where a detector finds or misses nothing it is unknown: it would say that it is wrong.
+            columns[name] = np.where(values == NOTHING, "", values)
+    return {name: column for name, column in columns.items() if column is not None}
+
+
+def known_classes(*tested: AnsweredImages) -> np.ndarray | None:
+    """As of `rccs.spots.weak_spots.classes_of`, of one test set after the other; None of a regression, too."""
+    if tested[0].answers.kind != CONFIDENCE:
+        return None
+    columns = [_answers_known(one) for one in tested]
+    both = {name: np.concatenate([each[name] for each in columns]) for name in (LABEL, PREDICTED)}
+    return classes_of(both, (LABEL, PREDICTED))
+
+
+def weak_spots_of(
+    tested: AnsweredImages, known: Known, known_groups: KnownGroups | None = None
+) -> tuple[WeakSpot, ...]:
+    """The conditions under which the DNN fails more often than elsewhere, and how often on new images."""
+    classes = (LABEL, PREDICTED) if tested.answers.kind == CONFIDENCE else ()
+    columns = known.columns if classes else {name: c for name, c in known.columns.items() if name != PREDICTED}
+    groups = known_groups.groups if known_groups and known_groups.given else None
+
+    def search(columns: Mapping[str, np.ndarray], wrong: np.ndarray, groups: Groups | None) -> list[WeakSpot]:
+        return find_weak_spots(columns, wrong, measured=known.measured, never_together=classes, groups=groups)
+
+    wrong = ~tested.right
+    spots = with_new_rates(search(columns, wrong, groups), columns, wrong, search, groups=groups)
+    if known_groups and not known_groups.given:
+        return tuple(spot._replace(group=known_groups.groups.name) for spot in spots)
+    return tuple(spots)
+
+
+def in_any_spot(spots: Sequence[WeakSpot], known: Known, n_tested: int) -> np.ndarray:
+    """For which tested images a weak spot holds: bool of shape (n_tested,)."""
+    return np.logical_or.reduce([np.zeros(n_tested, bool), *(spot.holds(known.columns) for spot in spots)])
+
+
+# --- The files --------------------------------------------------------------------------------------------------
+
+
+class Reasons(NamedTuple):
+    """What the comparison has found for the run in a folder.
+
+    Attributes
+    ----------
+    spots : tuple of WeakSpot
+        The most important first.
+    images : tuple of ndarray of int
+        The failing images in each weak spot, as rows of the clusters.
+    comparison : Comparison or None
+        None as long as the images that are right have not been compared.
+    base : float
+        The share of all tested images that the DNN gets wrong.
+    """
+
+    spots: tuple[WeakSpot, ...] = ()
+    images: tuple[np.ndarray, ...] = ()
+    comparison: Comparison | None = None
+    base: float = 0.0
+
+    def rates(self, clusters: RootCauseClusters) -> dict[int, Rate]:
+        """The failure rate of each RCC, as the engineer has edited them; empty if nothing was compared."""
+        return {rate.rcc: rate for rate in self.comparison.rates(clusters)} if self.comparison else {}
+
+    def unexplained(self, clusters: RootCauseClusters) -> str:
+        """How often the DNN fails where no reason was found, in words; empty if it is not known, or none was found.
+
+        That is: no weak spot holds, and the image is in the region of no RCC that fails more often.
+        """
+        if self.comparison is None or self.comparison.right_in_spots is None:
+            return ""
+        more = [rcc for rcc, rate in self.rates(clusters).items() if rate.verdict == "more"]
+        if not more and not self.spots:
+            return ""
+        of_failing, of_right = self.comparison.regions(clusters.labels)
+        in_spots = np.isin(self.comparison.failing, np.concatenate([np.zeros(0, int), *self.images]))
+        wrong = int(np.count_nonzero(~np.isin(of_failing, more) & ~in_spots))
+        tested = wrong + int(np.count_nonzero(~np.isin(of_right, more) & ~self.comparison.right_in_spots))
+        if not tested:
+            return ""
+        return f"Not explained by any reason: {wrong:,} of {count(tested, 'image')} wrong, {wrong / tested:.1%}."
+
+    def in_a_row(self, clusters: RootCauseClusters) -> tuple[str, list[str]] | None:
+        """Where RCCs say little: a sentence, and failing images from the most like right ones to the least.
+
+        None if RCCs that fail more often hold `MOST_OF_ALL` of the failing images, and none more alone, or there is no
+        such order.
+        """
+        found = self.comparison
+        more = [rcc for rcc, rate in self.rates(clusters).items() if rate.verdict == "more"]
+        shares = [float((clusters.labels == rcc).mean()) for rcc in more]
+        held = sum(share for share in shares if share <= MOST_OF_ALL)
+        if found is None or found.places is None or held >= MOST_OF_ALL:
+            return None
+        chosen = np.linspace(0, len(found.places) - 1, IN_A_ROW).round().astype(int)
+        rows = found.failing[np.argsort(found.places, kind="stable")[chosen]].tolist()
+        right = "right ones of their class" if found.classes is not None else "right ones"
+        sentence = (
+            f"RCCs that fail more often, without any that holds most failing images, hold {held:.0%} of them. Some are "
+            f"here in a row, from those that look most like {right} to those that look least like them. Of a failing "
+            f"and a right image, this order tells which is which in {found.told_apart:.0%} of pairs; chance in 50%."
+        )
+        return sentence, [clusters.paths[row] for row in rows]
+
+    def spots_of(self, clusters: RootCauseClusters) -> dict[int, int]:
+        """The weak spot, as an index, that holds nearly all images of each RCC and no most of all failing ones.
+
+        It may be the reason of an RCC that looks cannot tell from images that the DNN gets right. Of several, the one
+        with the highest failure rate. RCCs without one are missing.
+        """
+        sizes = np.bincount(clusters.labels - NOISE)  # by RCC, from `NOISE`
+        most = MOST_OF_ALL * len(clusters.paths)
+        found: dict[int, int] = {}
+        for spot in sorted(range(len(self.images)), key=lambda spot: -self.spots[spot].rate):
+            rows = self.images[spot]
+            if len(rows) > most:
+                continue
+            held = np.bincount(clusters.labels[rows] - NOISE, minlength=len(sizes))
+            for group in np.flatnonzero(held / np.maximum(sizes, 1) >= NEARLY_ALL).tolist():
+                found.setdefault(group + NOISE, spot)
+        return found
+
+    def text_of(self, clusters: RootCauseClusters, rcc: int, rates: Mapping[int, Rate]) -> str:
+        """The failure rate of an RCC in words, and the weak spot that its images are in; empty if neither is known."""
+        rate, spot = rates.get(rcc), self.spots_of(clusters).get(rcc)
+        texts = [rate.text] if rate else []
+        if spot is not None:
+            members = np.flatnonzero(clusters.labels == rcc)
+            share = np.isin(members, self.images[spot]).mean()
+            found = self.spots[spot]
+            who = "all" if share == 1 else f"{math.floor(100 * share)}%"
+            contrary = rate is not None and rate.verdict in ("as often", "less")
+            told = f"{'But ' if contrary else ''}{who} of them have {found.where}"
+            texts.append(
+                f"{told[0].upper()}{told[1:]}, where {rate_text(found.rate)} are wrong (weak spot {spot + 1})."
+            )
+        return " ".join(texts)
+
+    def overlaps(self, clusters: RootCauseClusters, spot: int) -> list[tuple[int, int]]:
+        """The RCCs with which a weak spot has failing images in common, and how many, the most first; not noise."""
+        labels = clusters.labels[self.images[spot]]
+        rccs, counts = np.unique(labels[labels != NOISE], return_counts=True)
+        return sorted(zip(rccs.tolist(), counts.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
+
+
+def reasons_of(
+    clusters: RootCauseClusters, tested: AnsweredImages, known: Known, spots: tuple[WeakSpot, ...]
+) -> Reasons:
+    """Weak spots with their failing images among those of the clusters."""
+    row_of = tested.rows_of(clusters.image_root, clusters.paths)
+    images = tuple(np.flatnonzero((row_of >= 0) & spot.holds(known.columns)[row_of]) for spot in spots)
+    return Reasons(spots, images, None, 1 - tested.accuracy)
+
+
+def save_reasons(
+    reasons: Reasons, clusters: RootCauseClusters, folder: Path, run: Run, *, offer: Mapping[str, str] | None = None,
+    images: Mapping[str, Writer] | None = None,
+) -> None:  # fmt: skip
+    """Write `weak_spots.csv` and `comparison.npz` as a run of the analysis in a folder, in place of an earlier one.
+
+    Parameters
+    ----------
+    clusters : RootCauseClusters
+        As they were found.
+    run : Run
+        Of these clusters.
+    offer : mapping, optional
+        What is offered to be set aside (see `reasons.nuisances.Offer`).
+    images : mapping, optional
+        `tested_images.csv`, as of `reasons.counted_images`.
+
+    Raises
+    ------
+    SAFEError
+        They cannot be written; nothing is changed.
+    """
+    arrays: dict[str, Any] = {
+        "run": np.array(fingerprint(clusters)),
+        "base": np.array(reasons.base),
+        "counts": np.array([len(rows) for rows in reasons.images], np.int64),
+        "images": np.concatenate([np.zeros(0, np.int64), *reasons.images]).astype(np.int64),
+    }
+    if reasons.comparison:
+        compared, groups = reasons.comparison, reasons.comparison.groups
+        arrays |= {name: one for name, one in compared._asdict().items() if isinstance(one, np.ndarray | float)}
+        arrays["notes"] = np.array(json.dumps(compared.notes))
+        if groups:
+            arrays |= {"groups": groups.of, "group": np.array([groups.name, groups.column])}
+        elif compared.suspected:
+            arrays["group"] = np.array([compared.suspected])
+    before = present_runs(folder, run).get(COMPARISON)
+    files: dict[str, Writer] = {
+        WEAK_SPOTS_FILE: spots_text(reasons.spots),
+        COMPARISON_FILE: lambda path: np.savez(path, **arrays),
+        **(images or {}),
+    }
+    facts = {"offer": offer} if offer else {}
+    add_run(folder, COMPARISON, files, clusters=run.itself, facts=facts, instead_of=before)
+
+
+def load_reasons(folder: Path, clusters: RootCauseClusters, run: Run | None = None) -> Reasons:
+    """What was found for clusters, as they were found; empty if nothing was.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the analysis.
+    run : Run, optional
+        Of the clusters; by default the present ones.
+
+    Raises
+    ------
+    SAFEError
+        A file is damaged.
+    """
+    found = present_runs(folder, run).get(COMPARISON)
+    if found is None:
+        return Reasons()
+    spots = load_spots(found)
+    with reading_file(found, COMPARISON_FILE) as path:
+        arrays = read_arrays(path)
+        if str(arrays["run"]) != fingerprint(clusters):
+            return Reasons()
+        images = tuple(np.split(arrays["images"], np.cumsum(arrays["counts"])[:-1])) if spots else ()
+        return Reasons(spots, images, _comparison_from(arrays), float(arrays["base"]))
+
+
+def _comparison_from(arrays: Mapping[str, np.ndarray]) -> Comparison | None:
+    if "of_failing" not in arrays:
+        return None
+    name, *column = arrays["group"].tolist() if "group" in arrays else [""]
+    groups = Groups(name, arrays["groups"], *column) if "groups" in arrays else None
+    known: dict[str, Any] = {name: arrays[name] for name in Comparison._fields if name in arrays}
+    known |= {"notes": tuple(json.loads(str(arrays["notes"]))), "told_apart": float(arrays.get("told_apart", 0.0))}
+    return Comparison(**known | {"groups": groups, "suspected": "" if groups else name})

@@ -1,0 +1,248 @@
+"""The register: what is said of each reason, as a table that a spreadsheet can fill in, and what is missing.
+
+In: a review with its reasons. Out: `register.csv`, a row for each RCC and weak spot; or, of such a table that was
+filled in, what it would change, so that nothing is taken over in silence. A row is known by what it is about, its
+images or its condition, not by its number. The scope, what is said of the analysis as a whole, is a table of its own.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safe_dnn.rccs.clusters import rccs_of
+from safe_dnn.rccs.review.notes import FIELDS, REGISTER, SCOPE, RccNote, SpotNote, tidy_note
+from safe_dnn.rccs.review.review import Review, folder_tested, load_review, load_scope, notes_of_run, set_note
+from safe_dnn.reasons.comparison import Reasons, load_reasons
+from safe_dnn.reasons.confirmation import asked
+from safe_dnn.reasons.probes import load_probes
+from safe_dnn.store.output_folder import check_own, is_edited, save_files
+from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, present_runs
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.tables import Table, read_table, table_text
+from safe_dnn.support.text import count, some
+
+REGISTER_FILE = "register.csv"
+SCOPE_FILE = "scope.csv"
+KEY = "id"
+FIGURES = ("reason", "where", "tested", "wrong", "rate", "low", "high", "fresh", "cause", "missing")
+COLUMNS = (KEY, *FIGURES, *FIELDS)
+SCOPE_COLUMNS = ("field", "meaning", "said")
+# What a reason lacks that was judged or decided about in some way: field, value, and the fields that go with it
+RULES = (
+    ("verdict", "unsafe", ("hazard", "trigger", "severity", "measure", "owner", "status")),
+    ("status", "closed", ("criterion",)),
+    ("status", "accepted", ("residual", "owner")),
+    ("belief", "confirmed", ("hypothesis", "refutation")),
+)
+
+
+class Entry(NamedTuple):
+    """A reason, or the analysis as a whole, with what is said of it.
+
+    Attributes
+    ----------
+    key : str
+        Of what it is about; the same as long as that is.
+    reason, where : str
+        For example `RCC 3`, or `weak spot 1` and its condition.
+    figures : tuple of float
+        Tested and wrong images, and the rate with its 95 % interval, of a weak spot that of new images; empty if the
+        network's answers to its test set are not known.
+    more : bool
+        Whether the network fails more often there.
+    note : RccNote, SpotNote or Scope
+    fresh : str
+        The verdict of a fresh test set, as of `reasons.confirmation.asked`; empty without one.
+    """
+
+    key: str
+    reason: str
+    where: str
+    figures: tuple[float, ...]
+    more: bool
+    note: Any
+    fresh: str = ""
+
+    @property
+    def lacks(self) -> dict[str, list[str]]:
+        """What a safety case would ask for: what is said, and what should be said with it but is not."""
+        found: dict[str, list[str]] = {"not judged": []} if self.more and not self.note.verdict else {}
+        for field, value, needed in RULES:
+            if getattr(self.note, field) == value:
+                nouns = [REGISTER[name].noun for name in needed if not getattr(self.note, name)]
+                said = f"hypothesis {value}" if field == "belief" else value
+                found |= {said: nouns} if nouns else {}
+        return found
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The same in words."""
+        return tuple(f"{said}, but without: {', '.join(it)}" if it else said for said, it in self.lacks.items())
+
+
+class Change(NamedTuple):
+    """What a table that was filled in would change: a field of an entry."""
+
+    entry: Entry
+    field: str
+    now: str
+
+    @property
+    def text(self) -> str:
+        """For example `RCC 3: status “open” → “closed”`."""
+        before = getattr(self.entry.note, self.field)
+        return f"{self.entry.reason}: {self.field} {f'“{before}”' if before else 'empty'} → “{self.now}”"
+
+
+def register_of(folder: Path, review: Review, reasons: Reasons, fresh: Mapping[str, str]) -> list[Entry]:
+    """The weak spots, and then the RCCs.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the analysis.
+    fresh : mapping of str to str
+        As of `reasons.confirmation.asked`.
+    """
+    rates, tested = reasons.rates(review.clusters), folder_tested(folder)
+    spot_notes = notes_of_run(folder, reasons.spots)
+    entries = []
+    for rank, spot in enumerate(reasons.spots, 1):
+        on_spot = spot_notes.get(spot.conditions, SpotNote(spot.conditions, tested))
+        expected = spot.rate if spot.new_rate is None else spot.new_rate
+        figures: tuple[float, ...] = (spot.tested, spot.wrong, expected, *spot.interval)
+        name = f"weak spot {rank}"
+        entries.append(Entry(_key(on_spot.subject), name, spot.where, figures, True, on_spot, fresh.get(name, "")))
+    for rcc in sorted(rccs_of(review.clusters)):
+        rate, on_rcc = rates.get(rcc), review.notes.get(rcc, RccNote(rcc))
+        figures = (rate.tested, rate.wrong, rate.rate, rate.low, rate.high) if rate else ()
+        more = rate is not None and rate.verdict == "more"
+        key, name = _key(review.subjects[rcc]), f"RCC {rcc}"
+        entries.append(Entry(key, name, "", figures, more, on_rcc, fresh.get(name, "")))
+    return entries
+
+
+def load_register(folder: Path) -> list[Entry]:
+    """The register of the present clusters of an analysis; a SAFEError if there are none."""
+    review = load_review(folder)
+    fresh = asked(present_runs(folder).get(CONFIRMATION), review)
+    return register_of(folder, review, load_reasons(folder, review.original), fresh)
+
+
+def scope_entry(folder: Path) -> Entry:
+    """The analysis as a whole."""
+    return Entry("scope", "scope", "", (), False, load_scope(folder)[0])
+
+
+def _key(subject: str) -> str:
+    return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def register_text(folder: Path, entries: Iterable[Entry]) -> str:
+    """`register.csv`: a row for each entry, with what its clearest probe says, and what it lacks."""
+    probes = load_probes(present_runs(folder).get(PROBES))
+    rows, causes = [], {_key(found.subject): found.text for found in reversed(probes)}
+    for one in entries:
+        figures = one.figures or (None,) * 5
+        said = (getattr(one.note, field) for field in FIELDS)
+        told = one.fresh, causes.get(one.key, ""), "; ".join(one.missing)
+        rows.append((one.key, one.reason, one.where, *figures, *told, *said))
+    return table_text(COLUMNS, rows)
+
+
+def write_register(folder: Path) -> list[Entry]:
+    """Write `register.csv` and `scope.csv` to the folder of an analysis; what the first one says.
+
+    Raises
+    ------
+    SAFEError
+        There are no clusters, the folder cannot be written to, or a table there has something that is not said yet.
+    """
+    entries, scope = load_register(prepare_folder(folder)), scope_entry(folder)
+    check_own(folder, REGISTER_FILE, SCOPE_FILE)
+    for name in (REGISTER_FILE, SCOPE_FILE):
+        if is_edited(folder, name) and (changes := changes_in(folder / name, entries, scope)):
+            raise SAFEError(
+                f"{folder / name} has {count(len(changes), 'change')} that would be lost, the first: "
+                f"{changes[0].text}. Take them over (--read), or move the table away."
+            )
+    rows = ((field, SCOPE[field].title, text) for field, text in scope.note._asdict().items())
+    save_files(folder, {REGISTER_FILE: register_text(folder, entries), SCOPE_FILE: table_text(SCOPE_COLUMNS, rows)})
+    return entries
+
+
+def changes_in(table: Path, entries: Sequence[Entry], scope: Entry | None = None) -> list[Change]:
+    """What a table that was filled in says that is not said yet. Columns and rows that are not there say nothing.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        The register.
+    scope : Entry, optional
+        As of `scope_entry`: the table may be about it as well.
+
+    Raises
+    ------
+    SAFEError
+        It is no such table, has unknown columns or reasons, a reason twice, or what a field may not be.
+    """
+    read = read_table(table, "the register", own=True)
+    if scope and {*SCOPE_COLUMNS} >= {*read.header} >= {"field", "said"}:
+        return _scope_changes(read, scope)
+    unknown = [name for name in read.header if name not in COLUMNS]
+    if KEY not in read.header or unknown:
+        fault = f"the columns {some(unknown, limit=3)}" if unknown else f"no column {KEY}"
+        raise SAFEError(f"Expected the columns of {REGISTER_FILE}: {', '.join(COLUMNS)}. Received {fault} in {table}.")
+    by_key, seen, changes = {one.key: one for one in entries}, set[str](), []
+    for row in range(len(read.rows)):
+        key = read.text(KEY, row)
+        entry = by_key.get(key)
+        if entry is None or key in seen:
+            raise read.fault(row, f"the {KEY} of a present reason, once", f"{key} twice" if entry else key or "nothing")
+        seen.add(key)
+        given = {field: read.text(field, row) for field in FIELDS if field in read.header}
+        try:
+            changes += _changes(entry, given)
+        except SAFEError as error:
+            raise SAFEError(f"{error} (line {read.lines[row]} of {table})") from error
+    return changes
+
+
+def _scope_changes(read: Table, scope: Entry) -> list[Change]:
+    given: dict[str, str] = {}
+    for row in range(len(read.rows)):
+        field = read.text("field", row)
+        if field not in SCOPE or field in given:
+            raise read.fault(row, f"one of the fields {', '.join(SCOPE)}, once", field or "nothing")
+        given[field] = read.text("said", row)
+    return _changes(scope, given)
+
+
+def _changes(entry: Entry, given: Mapping[str, str]) -> list[Change]:
+    tidy = tidy_note(entry.note._replace(**given))
+    now = ((field, getattr(tidy, field)) for field in given)
+    return [Change(entry, field, text) for field, text in now if text != getattr(entry.note, field)]
+
+
+def take_over(folder: Path, changes: Iterable[Change], *, by: str = "") -> None:
+    """Say what a table says, as entries that can be undone.
+
+    Raises
+    ------
+    SAFEError
+        Somebody has changed one of the fields since; what came before it is kept.
+    """
+    of_entry: dict[str, list[Change]] = {}
+    for change in changes:
+        of_entry.setdefault(change.entry.key, []).append(change)
+    run = present_runs(folder)[CLUSTERS].clusters
+    for those in of_entry.values():
+        seen = those[0].entry.note
+        fields: dict[str, Any] = {change.field: change.now for change in those}
+        conflicts = set_note(folder, seen._replace(**fields), seen=seen, by=by, run=run).conflicts
+        if conflicts:
+            raise SAFEError(
+                f"{those[0].entry.reason} was changed meanwhile: {', '.join(conflicts)}. Look at the changes again."
+            )

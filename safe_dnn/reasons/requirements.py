@@ -1,0 +1,259 @@
+"""Requirements on how often the network may be wrong, and whether a test set shows that they hold.
+
+A file of requirements has a line for each, in YAML: `light < 0.4: at most 5 % wrong at 95 %`. Before the colon stand
+conditions on what is known of the images, joined by *and*, or *all images*; after it, the rate that may not be exceeded
+and how sure that has to be (95 % by default). A requirement *holds* if the upper limit of the rate is not above it
+(Clopper & Pearson, one-sided: with n images of which none is wrong, 1 − (1 − C)^(1/n) at confidence C), is *broken* if
+the lower limit is above it, and is *open* otherwise. Images of one group count as fewer (see `rccs.spots.groups`); if
+at most one group has wrong ones, as one for each group, since then nothing says how alike they are.
+"""
+
+import bisect
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.groups import Groups, grouping, in_words, share_for_limit
+from safe_dnn.support.entries import StrPath, path_of, quoted
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import regular
+from safe_dnn.support.intervals import lower_limit, upper_limit
+from safe_dnn.support.tables import number_in
+from safe_dnn.support.text import count, some
+
+HOLDS, BROKEN, OPEN = "holds", "broken", "open"
+ALL_IMAGES = "all images"
+CONFIDENCE = 0.95
+MOST_BYTES = 1_000_000
+MOST_NEEDED = 10_000_000
+_FORM = "light < 0.4: at most 5 % wrong at 95 %"
+_CONDITION = re.compile(r"(?P<column>.+?)\s*(?P<sign><=|>=|<|>|!=|=| from )\s*(?P<value>.+)")
+_AND = re.compile(r"\s+and\s+(?=(?:(?!\sand\s).)*(?:[<>=]|\sfrom\s))")  # not that of “label = night and fog”
+_LIMIT = re.compile(r"at most (?P<most>[\d.]+) ?%(?: wrong)?(?: at (?P<sure>[\d.]+) ?%)?")
+
+
+class Requirement(NamedTuple):
+    """The network may be wrong on at most a share of the images for which all conditions hold.
+
+    Attributes
+    ----------
+    text : str
+        As it stands in the file.
+    conditions : tuple of Literal
+        Empty: all images.
+    most, confidence : float
+        Shares.
+    """
+
+    text: str
+    conditions: tuple[Literal, ...]
+    most: float
+    confidence: float
+
+
+class Finding(NamedTuple):
+    """What a test set says of a requirement.
+
+    Attributes
+    ----------
+    verdict : HOLDS, BROKEN or OPEN
+    tested, wrong : int
+    low, high : float
+        Between these, the rate lies above and below with the requirement's confidence, each on its own.
+    needed : int or None
+        How many such images or, where groups are known, groups of as many such images each would show that it holds, if
+        as few of them were wrong; None if none would.
+    groups : int
+        Of the tested images; 0 if groups are not known.
+    group : str
+    """
+
+    requirement: Requirement
+    verdict: str
+    tested: int
+    wrong: int
+    low: float
+    high: float
+    needed: int | None
+    groups: int = 0
+    group: str = ""
+
+    @property
+    def text(self) -> str:
+        """For example `light < 0.4: at most 5 % wrong at 95 %: holds. 3 of 212 images are wrong (1.4%), …`."""
+        required = self.requirement
+        if not self.tested:
+            return f"{required.text}: {self.verdict}. There are no such images."
+        seen = f"{self.wrong:,} of {count(self.tested, 'image')}{in_words(self.groups, self.group)} are wrong"
+        limit = f"at least {self.low:.2%}" if self.verdict == BROKEN else f"at most {self.high:.2%}"
+        told = f"{required.text}: {self.verdict}. {seen} ({self.wrong / self.tested:.2%}), {limit} of new ones"
+        told += f" at {_percent(required.confidence)}."
+        if self.verdict == OPEN and self.needed:
+            sample = f"{self.needed:,} such images with"
+            if self.groups:
+                sample = f"{count(self.needed, self.group)} with as many such images each and"
+            told += f" About {sample} as few wrong would show it."
+        return told
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.6g} %"
+
+
+def read_requirements(path: StrPath) -> tuple[Requirement, ...]:
+    """The requirements in a YAML file, in order.
+
+    Raises
+    ------
+    SAFEError
+        It cannot be read, has none, has one twice, or a line that is no requirement.
+    """
+    file = path_of(path, "a file of requirements (YAML)")
+    tree = _tree_of(file)
+    pairs = tree.value if isinstance(tree, yaml.MappingNode) else []
+    if not pairs or not all(isinstance(node, yaml.ScalarNode) for pair in pairs for node in pair):
+        raise SAFEError(f"Expected a line for each requirement, such as “{_FORM}”. Received: {file}, with none.")
+    found = [_requirement(key.value, value.value, f"{file}, line {key.start_mark.line + 1}") for key, value in pairs]
+    twice = [one.text for number, one in enumerate(found) if one.conditions in [o.conditions for o in found[:number]]]
+    if twice:
+        raise SAFEError(f"Expected each requirement once in {file}. Received twice: {some(twice, limit=3)}.")
+    return tuple(found)
+
+
+def _tree_of(file: Path) -> Any:
+    try:
+        if (size := file.stat().st_size) > MOST_BYTES:
+            raise SAFEError(f"Expected requirements of at most {MOST_BYTES:,} bytes. Received: {file}, {size:,} bytes.")
+        # Only the tree: the keys of a mapping are not lost where two are the same, and no object is made.
+        return yaml.compose(regular(file).read_text(encoding="utf-8-sig"), yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        problem = " ".join(str(error).split())
+        raise SAFEError(f"Expected requirements as a YAML file. Received: {file} ({problem}).") from error
+
+
+def _requirement(where: str, what: str, place: str) -> Requirement:
+    limit = _LIMIT.fullmatch(" ".join(what.split()))
+    if limit is None:
+        raise SAFEError(f"Expected a requirement such as “{_FORM}”. Received: {quoted(f'{where}: {what}')} ({place}).")
+    most, sure = (_share(text, place) for text in (limit["most"], limit["sure"] or f"{100 * CONFIDENCE:g}"))
+    text = f"{where}: at most {_percent(most)} wrong at {_percent(sure)}"
+    if " ".join(where.lower().split()) == ALL_IMAGES:
+        return Requirement(text, (), most, sure)
+    conditions = tuple(_condition(part.strip(), place).canonical for part in _AND.split(where))
+    return Requirement(text, tuple(sorted(conditions, key=str)), most, sure)
+
+
+def _share(text: str, place: str) -> float:
+    number = number_in(text) / 100
+    if not 0 < number < 1:
+        raise SAFEError(f"Expected a share above 0 and below 100 %. Received: {text} % ({place}).")
+    return number
+
+
+def _condition(text: str, place: str) -> Literal:
+    found = _CONDITION.fullmatch(text)
+    if found is None or found["sign"] in ("<=", ">"):
+        raise SAFEError(
+            f"Expected {ALL_IMAGES}, or conditions such as “light < 0.4”, “light >= 0.4”, “yaw_deg from 350 to 20”, "
+            f"“label = snow” or “label != snow”, joined by “and”. Received: {quoted(text)} ({place})."
+        )
+    column, sign, value = found["column"], found["sign"].strip(), found["value"].strip()
+    if sign in ("=", "!="):
+        return Literal(column, sign, value)
+    try:
+        if sign == "from":
+            low, high = (float(end) for end in value.split(" to "))
+            return Literal(column, sign, (low, high))
+        return Literal(column, sign, float(value))
+    except ValueError as error:
+        raise SAFEError(f"Expected a number after “{sign}”. Received: {quoted(text)} ({place}).") from error
+
+
+def check_known(requirements: Sequence[Requirement], columns: Mapping[str, np.ndarray]) -> None:
+    """Make sure that what requirements are about is known of the images.
+
+    Raises
+    ------
+    SAFEError
+        A column is unknown, or has texts where numbers are compared, or the other way round.
+    """
+    for one in requirements:
+        for condition in one.conditions:
+            column = columns.get(condition.column)
+            if column is None:
+                known = some(sorted(columns), limit=12)
+                raise SAFEError(f"Expected a column that is known of the images: {known}. Received: {one.text}")
+            if not condition.is_about(column):
+                kind = "a number" if isinstance(condition.value, str) else "no number"
+                raise SAFEError(f"{condition.column} is {kind} of these images. Received: {one.text}")
+
+
+def findings(
+    requirements: Sequence[Requirement],
+    columns: Mapping[str, np.ndarray],
+    wrong: np.ndarray,
+    groups: Groups | None = None,
+) -> list[Finding]:
+    """What a test set says of each requirement.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray of shape (n_images,)
+        What is known of the images.
+    wrong : ndarray of shape (n_images,), bool
+    groups : Groups, optional
+        Of images that are not independent.
+
+    Raises
+    ------
+    SAFEError
+        As for `check_known`.
+    """
+    check_known(requirements, columns)
+    of, correlation = grouping(groups, wrong)
+
+    def finding(required: Requirement) -> Finding:
+        of_each = (condition.holds(columns[condition.column]) for condition in required.conditions)
+        holds = np.logical_and.reduce([np.ones(len(wrong), bool), *of_each])
+        tested, failing = int(holds.sum()), int((holds & wrong).sum())
+        if not tested:
+            return Finding(required, OPEN, 0, 0, 0.0, 1.0, None)
+        share = share_for_limit(of[holds], wrong[holds], correlation)
+        high = upper_limit(share * failing, share * tested, required.confidence)
+        low = lower_limit(share * failing, share * tested, required.confidence)
+        verdict = HOLDS if high <= required.most else BROKEN if low > required.most else OPEN
+        named = (len(np.unique(of[holds])), groups.name) if groups else ()
+        needed = None
+        if verdict == OPEN:
+            needed = _needed(required, of[holds], wrong[holds], correlation, named[0] if named else tested)
+        return Finding(required, verdict, tested, failing, low, high, needed, *named)
+
+    return [finding(one) for one in requirements]
+
+
+def _needed(required: Requirement, of: np.ndarray, wrong: np.ndarray, correlation: float, n: int) -> int | None:
+    """How many images, or groups of them, would show that a requirement holds, to two digits.
+
+    Parameters
+    ----------
+    of, wrong, correlation
+        As for `share_for_limit`.
+    n : int
+        As many were tested.
+    """
+
+    def shows(needed: int) -> bool:
+        share = share_for_limit(of, wrong, correlation, times=needed / n) * needed / n
+        return upper_limit(share * wrong.sum(), share * len(wrong), required.confidence) <= required.most
+
+    if wrong.mean() >= required.most or not shows(MOST_NEEDED):
+        return None
+    needed = bisect.bisect_left(range(MOST_NEEDED), True, lo=n, key=shows)
+    digits = max(0, len(str(needed)) - 2)
+    return math.ceil(needed / 10**digits) * 10**digits

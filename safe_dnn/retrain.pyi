@@ -1,0 +1,1 @@
+from retrain import *  # noqa: F403

@@ -1,0 +1,1 @@
+from selection import *  # noqa: F403

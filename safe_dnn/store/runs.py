@@ -1,0 +1,224 @@
+"""What was computed: a folder for each run, `runs/<number>/`, put in place by one rename and never changed afterwards.
+
+Each has an entry of the database, whose number is its name, which says of what kind it is, on which clusters it rests
+(see `rccs.clusters.run_of`), and the digests of its files: what was changed is not read (`run_file`). Which run is
+present, which ones there are besides, and what may be removed are queries. What SAFE shows in the output folder itself
+are copies of the present state.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safe_dnn.store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER, changing, reading
+from safe_dnn.store.entries import Entry, append, check_entries, entries, last_entry, marks, next_number
+from safe_dnn.store.output_folder import Writer, fill
+from safe_dnn.support.contents import digest_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import intact, new_folder, regular, replacing, state_of_file, umask
+
+CLUSTERS, COMPARISON, CONFIRMATION, PROBES, MAP, SELECTION, RETRAINING = KINDS = (
+    "clusters", "comparison", "confirmation", "probes", "map", "selection", "retraining"
+)  # fmt: skip
+HEATMAP = "heatmap"
+"""The kind of a run beside these: there is one for each reason (see `pipeline/reporting/heatmaps.py`)."""
+OPENING = "open"
+"""The kind of an entry by which earlier clusters are the present ones again."""
+TAKEN = "number in use"
+"""The kind of an entry for the number of a folder that holds something, of which an older database does not know."""
+_AGAIN = {
+    **dict.fromkeys((CLUSTERS, COMPARISON), "Generate the clusters again."),
+    **{CONFIRMATION: "Confirm them again.", MAP: "It is drawn again.", PROBES: "Probe the reasons again."},
+    **{SELECTION: "Select it again.", RETRAINING: "Retrain again.", HEATMAP: "Look again."},
+}
+
+
+Files = Mapping[str, Writer]
+"""Name to content."""
+Then = Callable[[sqlite3.Connection, int], object]
+"""Adds entries in the same transaction, given the number of the entry that was added."""
+
+
+class Run(NamedTuple):
+    """Something that was computed.
+
+    Attributes
+    ----------
+    number : int
+        Of its entry, from 1.
+    kind : one of KINDS
+    time : str
+        When it was put in place; ISO 8601, UTC.
+    clusters : str
+        What identifies the clusters that it rests on or, of clusters, themselves; empty if it rests on none. What also
+        rests on how they were described, as a comparison does, names their run (see `itself`).
+    facts : dict
+        What its kind says of it in short.
+    files : dict of str to str
+        The SHA-256 of each of its files, by name.
+    folder : Path
+    """
+
+    number: int
+    kind: str
+    time: str
+    clusters: str
+    facts: dict[str, Any]
+    files: dict[str, str]
+    folder: Path
+
+    @property
+    def itself(self) -> str:
+        """What identifies this run, for what rests on it and on no other one of the same clusters."""
+        return f"run {self.number}"
+
+
+def add_run(
+    folder: Path, kind: str, files: Files, *, clusters: str = "", facts: Mapping[str, Any] | None = None,
+    time: str | None = None, then: Then | None = None, instead_of: Run | None = None,
+) -> Run:  # fmt: skip
+    """Write a run; it is the present one of its kind from then on, all of it or nothing.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the analysis.
+    files : mapping of str to Writer
+        Name to content.
+    clusters, facts
+        As of `Run`.
+    time : str, optional
+        As of `store.entries.append`.
+    then : callable, optional
+        Adds entries in the same transaction, given the number of the entry.
+    instead_of : Run, optional
+        What was computed before, and is removed: it says less of the same.
+
+    Raises
+    ------
+    SAFEError
+        It cannot be written; nothing is changed.
+    """
+    runs = folder / RUNS_FOLDER
+    try:
+        with new_folder(runs / "run") as building, contextlib.ExitStack() as undone:
+            digests = {}
+            for name, content in files.items():
+                fill(building / name, content)
+                with (building / name).open("rb") as written:
+                    os.fsync(written.fileno())
+                    digests[name] = hashlib.file_digest(written, "sha256").hexdigest()
+                (building / name).chmod(0o444 & ~umask())
+            with changing(folder) as db:
+                while (target := runs / str(next_number(db))).is_dir() and any(target.iterdir()):
+                    append(db, TAKEN, "", "")
+                number = append(db, kind, "", {**(facts or {}), "files": digests}, run=clusters, time=time)
+                building.rename(target)
+                undone.callback(shutil.rmtree, target, ignore_errors=True)
+                if then:
+                    then(db, number)
+                (entry,) = entries(db, "number = ?", number)
+            undone.pop_all()
+    except OSError as error:
+        raise SAFEError(f"Could not write to {runs}: {error.strerror or error}. Nothing was changed.") from error
+    if instead_of:
+        remove_run(instead_of)
+    keep_copy(folder)
+    return _run_of(entry, folder)
+
+
+def keep_copy(folder: Path) -> None:
+    """Copy the database of an analysis with runs, if it has changed and is sound, in case that it gets lost."""
+    state, copy = state_of_file(folder / DATABASE_FILE), folder / COPY_FILE
+    if not state or not state[1] or state[0] < (state_of_file(copy) or (0,))[0] or not (folder / RUNS_FOLDER).is_dir():
+        return
+    with contextlib.suppress(SAFEError):  # as long as the database is there, no copy is needed
+        check_entries(folder)
+        with reading(folder) as db, replacing(copy) as new, contextlib.closing(sqlite3.connect(new)) as to:
+            db.backup(to)
+
+
+def present_runs(folder: Path, clusters: Run | None = None) -> dict[str, Run]:
+    """The present clusters, or others, and what rests on them, the latest of each kind, by kind.
+
+    Without clusters: what rests on none.
+    """
+    with reading(folder) as db:
+        clusters = clusters or _present_clusters(db, folder)
+        found = {CLUSTERS: clusters} if clusters else {}
+        rests_on = (clusters.clusters, clusters.itself) if clusters else ("", "")
+        latest = f"SELECT max(number) FROM entry WHERE run IN (?, ?) AND kind IN {marks(KINDS[1:])} GROUP BY kind"
+        others = entries(db, f"number IN ({latest})", *rests_on, *KINDS[1:])
+        found |= {entry.kind: _run_of(entry, folder) for entry in others}
+    return {kind: run for kind, run in found.items() if run.folder.is_dir()}
+
+
+def runs_of(folder: Path, kind: str) -> tuple[Run, ...]:
+    """The runs of a kind that are still there, the oldest first."""
+    with reading(folder) as db:
+        runs = [_run_of(entry, folder) for entry in entries(db, "kind = ?", kind)]
+    return tuple(run for run in runs if run.folder.is_dir())
+
+
+def run_file(run: Run, name: str) -> Path:
+    """A file of a run, as it was written; what it holds need not be checked again.
+
+    Raises
+    ------
+    SAFEError
+        It is missing, or was changed since.
+    """
+    path = run.folder / name
+    try:
+        digest = digest_of(regular(path))
+    except OSError as error:
+        raise SAFEError(f"{path} cannot be read ({error.strerror}). {_AGAIN[run.kind]}") from error
+    if digest != run.files.get(name, digest):
+        raise SAFEError(f"{path} is damaged: it is not as SAFE wrote it. {_AGAIN[run.kind]}")
+    return path
+
+
+def texts_of(run: Run | None, *names: str) -> dict[str, str]:
+    """The texts of a run's files, as far as they are there, by name."""
+    paths = [run.folder / name for name in names] if run else []
+    there = (path for path in paths if path.is_file())
+    return {path.name: path.read_text(encoding="utf-8", errors="surrogateescape") for path in there}
+
+
+@contextlib.contextmanager
+def reading_file(run: Run, name: str) -> Iterator[Path]:
+    """A file of a run, to be read in the block; what fails there (`DAMAGED`) is a SAFEError, as of `run_file`."""
+    path = run_file(run, name)
+    with intact(path, _AGAIN[run.kind]):
+        yield path
+
+
+def open_clusters(folder: Path, number: int, *, then: Then | None = None) -> None:
+    """Make earlier clusters the present ones, with all that rests on them; `then` as of `add_run`."""
+    with changing(folder) as db:
+        entry = append(db, OPENING, "", number)
+        if then:
+            then(db, entry)
+
+
+def remove_run(run: Run) -> None:
+    """Remove what was computed; its entry stays, and what was said of it."""
+    shutil.rmtree(run.folder, ignore_errors=True)
+
+
+def _present_clusters(db: sqlite3.Connection, folder: Path) -> Run | None:
+    last = last_entry(db, CLUSTERS, OPENING)
+    if last and last.kind == OPENING:
+        (last,) = entries(db, "number = ?", last.value)
+    return _run_of(last, folder) if last else None
+
+
+def _run_of(entry: Entry, folder: Path) -> Run:
+    place = folder / RUNS_FOLDER / str(entry.number)
+    files, facts = entry.value.get("files", {}), {name: one for name, one in entry.value.items() if name != "files"}
+    return Run(entry.number, entry.kind, entry.time, entry.run, facts, files, place)

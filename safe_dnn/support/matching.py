@@ -1,0 +1,157 @@
+"""Which row of a table is about which image: names in tables are written on other machines, and from other folders."""
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.tables import in_code_page
+from safe_dnn.support.text import count, printable, some
+
+UNMATCHED_OF = 10  # of so many images, or rows, one may be without the other
+_BEGIN = re.compile("/|[A-Za-z]:")  # of an absolute path, one on a drive of Windows, and any other
+IN_PLACE, AS_LISTED, BARE, BY_ENDING = range(4)  # how sure it is that a row is about an image
+
+
+def rows_by_image(
+    keys: Sequence[str], folder: Path, image_root: Path, images: Sequence[str], *, by_name: bool = False
+) -> dict[str, list[int]]:
+    """The rows of each image, the surest first. Each row is matched by itself, by the first of these that it can be:
+
+    1. its path, relative to the table's folder, or absolute;
+    2. its path relative to the image folder;
+    3. its name, if it has no folders and only one image has it;
+    4. the longest end of its path that is an image: the rest is a place on another machine, also with Windows.
+
+    By the end, `train/a/0.png` could be taken for `a/0.png` in `test`. So the rows from a place are not matched like
+    that if as many images are found in this one (1, 2), or that place is on this machine as well; and an image with
+    rows from several places and none from this one has none.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        The name in each row.
+    folder : Path
+        The folder of the table.
+    image_root : Path
+    images : sequence of str
+        Relative to `image_root`.
+    by_name : bool
+        If no row is matched, whether a name alone is enough that only one image has, in whatever folder.
+    """
+    keys = _spelled_alike([os.path.normpath(key.strip().replace("\\", "/")) for key in keys], images)
+    roots, real = {image_root, image_root.resolve()}, folder.resolve()  # either may be reached by a link
+    placed = {os.path.normpath(f"{root}/{image}"): image for root in roots for image in images}
+    listed = {in_code_page(image): image for image in images}
+    listed.update((os.path.normpath(image), image) for image in images)
+    names = Counter(map(_name, images if by_name or any("/" not in key for key in keys) else ()))
+    unique = {name: image for image in images if names[name := _name(image)] == 1}
+    found: dict[str, list[tuple[int, int]]] = {}
+    here: dict[str, set[str]] = {}  # images found in this place, by how their paths begin
+    elsewhere: dict[str, list[tuple[str, int]]] = {}  # by the place on another machine: images and rows
+    for row, key in enumerate(keys):
+        begins = [""] if key.startswith("/") else [f"{folder}/", f"{real}/"]
+        in_place = next((image for begin in begins if (image := placed.get(os.path.normpath(begin + key)))), None)
+        if image := in_place or listed.get(key):
+            found.setdefault(image, []).append((IN_PLACE if in_place else AS_LISTED, row))
+            here.setdefault(_begin(key), set()).add(image)
+        elif "/" not in key:
+            if image := unique.get(key):
+                found.setdefault(image, []).append((BARE, row))
+        else:
+            parts = key.split("/")
+            ends = ((start, listed.get("/".join(parts[start:]))) for start in range(1, len(parts)))
+            if end := next(((start, image) for start, image in ends if image), None):
+                elsewhere.setdefault("/".join(parts[: end[0]]), []).append((end[1], row))
+    for place, ended in elsewhere.items():
+        sure = len(here.get(_begin(f"{place}/"), ()))
+        if len({image for image, _ in ended}) > sure and not (sure and _is_folder(folder / place)):
+            for image, row in ended:
+                found.setdefault(image, []).append((BY_ENDING, row))
+    if by_name and not found:
+        for row, key in enumerate(keys):
+            if image := unique.get(_name(key)):
+                found.setdefault(image, []).append((BY_ENDING, row))
+    in_order = (image for image in images if image in found)  # each is taken away: there may be a million
+    return {image: rows for image in in_order if (rows := _rows_about(sorted(found.pop(image)), keys, folder))}
+
+
+def _spelled_alike(keys: Sequence[str], images: Sequence[str]) -> list[str]:
+    """Names with letters such as ü composed as those of the images are; macOS takes them apart, and tables do not."""
+    for form in ("NFC", "NFD"):
+        if all(unicodedata.is_normalized(form, image) for image in images):
+            return [unicodedata.normalize(form, key) for key in keys]
+    return list(keys)
+
+
+def _is_folder(place: Path) -> bool:
+    return place.is_dir()
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]  # pathlib takes ten times as long, and there may be a million
+
+
+def _begin(key: str) -> str:
+    return match[0] if (match := _BEGIN.match(key)) else ""
+
+
+def _rows_about(found: list[tuple[int, int]], keys: Sequence[str], folder: Path) -> list[int]:
+    surest = found[0][0]
+    if surest == BY_ENDING and len({keys[row] for _, row in found}) > 1:
+        return []
+    # A row that is less sure than another one is of another image if there is a file where it says.
+    return [row for how, row in found if how == surest or not os.path.lexists(folder / keys[row])]
+
+
+def check_matched(
+    source: Path,
+    root: Path,
+    images: Sequence[str],
+    found: Collection[str],
+    *,
+    partial: bool,
+    rows: int = 0,
+    without_image: Sequence[str] = (),
+) -> list[str]:
+    """Make sure that a table and a folder are about the same images.
+
+    Parameters
+    ----------
+    found : collection of str
+        Those of the images that have a row.
+    partial : bool
+        Whether any number of them may be without.
+    rows : int
+        How many rows the table has; 0 if it may be about other images as well.
+
+    Returns
+    -------
+    list of str
+        The images without a row.
+
+    Raises
+    ------
+    SAFEError
+        More than a tenth of the images have no row, or more than a tenth of the rows no image.
+    """
+    without_row = [image for image in images if image not in found]
+    if partial or (len(without_row) * UNMATCHED_OF <= len(images) and len(without_image) * UNMATCHED_OF <= rows):
+        return without_row
+    received = [f"a row for {_shares(len(images), 'image', without_row)}"]
+    if rows:
+        received.append(f"an image for {_shares(rows, 'row', without_image)}")
+    both = ", and an image for as many of its rows" if rows else ""
+    raise SAFEError(
+        f"Expected a row in {source} for nine of ten images in {root} or more{both}. Received "
+        f"{' and '.join(received)}. Correct the names or the folder, or accept a part (--partial)."
+    )
+
+
+def _shares(n: int, noun: str, missing: Sequence[str]) -> str:
+    """For example `15 of 71 images (not for a.png, b.png, c.png, … (56 in all))`."""
+    names = some([printable(name) or "an empty name" for name in missing], limit=3)
+    return f"{n - len(missing):,} of {count(n, noun)}{f' (not for {names})' if missing else ''}"

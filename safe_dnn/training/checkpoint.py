@@ -1,0 +1,134 @@
+"""Checkpoints: an interrupted fine-tuning resumes after its last complete epoch.
+
+In: the state of a fine-tuning after an epoch. Out: the same state, but only for a fine-tuning of the same model with
+the same images and settings.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from safe_dnn.dnn.model import Dnn
+from safe_dnn.support.files import DAMAGED, read_arrays, replacing, state_of_file
+from safe_dnn.training.settings import Settings
+
+CHECKPOINT_FILE = "retraining.npz"
+SECOND_CHECKPOINT_FILE = "retraining_second.npz"
+
+_RECORD = "record"  # the name of what is no array in the file
+
+
+class Checkpoint(NamedTuple):
+    """The state after an epoch.
+
+    Attributes
+    ----------
+    history : sequence of (int, float, float, float, float)
+        As `training.finetuning.Epoch`, including epoch 0.
+    best : int
+        The best epoch.
+    rng : mapping
+        State of the generator that draws the images.
+    weights : list of ndarray
+        The complete state of the model and its optimizer.
+    kept : list of ndarray
+        The model's weights in the best epoch.
+    """
+
+    history: Sequence[Sequence[float]]
+    best: int
+    rng: Mapping[str, Any]
+    weights: list[np.ndarray]
+    kept: list[np.ndarray]
+
+
+def run_key(dnn: Dnn, files: Sequence[Path], settings: Settings, *more: object) -> str:
+    """A hash of everything that a fine-tuning depends on, 32 hexadecimal digits.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        The images, identified by path, size and modification time, not by content.
+    more : ndarray, or an object identified by its `repr`
+        Further inputs.
+    """
+    import keras
+
+    digest = hashlib.blake2b(digest_size=16)
+    model = [keras.__version__, dnn.model.to_json(), dnn.scaling, dnn.task, dnn.height, dnn.width, dnn.compiled]
+    for part in (*model, settings, *dnn.model.get_weights(), *more, *map(_file_state, files)):
+        data = np.ascontiguousarray(part).tobytes() if isinstance(part, np.ndarray) else repr(part).encode()
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()
+
+
+def state_of(model: Any) -> list[np.ndarray]:
+    """The complete state of a compiled model and its optimizer, including the seeds of dropout."""
+    return [_plain(variable) for variable in _variables(model)]
+
+
+def _file_state(file: Path) -> tuple:
+    return os.fspath(file), *reversed(state_of_file(file) or ())
+
+
+def restore_state(model: Any, saved: Checkpoint) -> bool:
+    """Restore a saved state; return False, without changing the model, if it belongs to another model."""
+    variables = _variables(model)
+    for arrays, expected in ((saved.weights, variables), (saved.kept, model.get_weights())):
+        if [array.shape for array in arrays] != [tuple(one.shape) for one in expected]:
+            return False
+        if any(array.dtype.kind not in "biuf" for array in arrays):
+            return False
+    for variable, array in zip(variables, saved.weights, strict=True):
+        variable.assign(array)
+    return True
+
+
+def _variables(model: Any) -> list:
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _plain(variable: Any) -> np.ndarray:
+    """As a NumPy array; 16-bit floats that NumPy lacks become float32, which represents them exactly."""
+    array = np.asarray(variable)
+    return array.astype(np.float32) if array.dtype.kind == "V" else array
+
+
+def save_checkpoint(path: Path, key: str, state: Checkpoint) -> None:
+    """Replace the file; raise a SAFEError if it cannot be written."""
+    *record, weights, kept = state
+    stored = {_RECORD: np.array(json.dumps({"key": key, "value": record}))}
+    stored |= {
+        f"{name} {i}": array for name, many in (("weights", weights), ("kept", kept)) for i, array in enumerate(many)
+    }
+    with replacing(path) as temporary:
+        np.savez(temporary, **stored)  # type: ignore[arg-type]
+
+
+def load_checkpoint(path: Path, key: str) -> Checkpoint | None:
+    """The state saved under this key; None if it is missing, damaged or from another run."""
+    try:
+        stored = read_arrays(path)
+        record = json.loads(str(stored.pop(_RECORD)))
+        weights, kept = ([stored[name] for name in stored if name.startswith(of)] for of in ("weights ", "kept "))
+        history, best, rng = record["value"]
+        saved = Checkpoint(history, best, rng, weights, kept)
+        np.random.default_rng().bit_generator.state = saved.rng  # raises an error for an invalid state
+    except DAMAGED:
+        return None
+    return saved if record["key"] == key else None
+
+
+def remove_checkpoints(*files: Path) -> None:
+    """Remove those of a training that is over."""
+    for left in files:
+        with contextlib.suppress(OSError):  # it would only be of the same training
+            left.unlink(missing_ok=True)

@@ -1,0 +1,385 @@
+"""The result of a retraining, and its files `retrained.keras` and `retraining.json`.
+
+Of a network that was trained elsewhere, and compared by tables of its answers (see `training/compared.py`), there is
+only `retraining.json`.
+
+Every retrained model is kept in `retrained_models/` with its figures, under the hash of its content. `retrained.keras`
+is a copy of the last one, or of the one that belongs to the current run.
+"""
+
+import dataclasses
+import filecmp
+import functools
+import json
+import math
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safe_dnn.rccs.clusters import find_clusters
+from safe_dnn.rccs.review.review import Review
+from safe_dnn.store.output_folder import Writer, check_own, save_files, showing, writing
+from safe_dnn.store.places import absolute, relative
+from safe_dnn.store.runs import RETRAINING, Run, add_run, present_runs, run_file, runs_of, texts_of
+from safe_dnn.support.contents import digest_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import intact, prepare_folder, read_json, read_record, replacing
+from safe_dnn.support.images import Skipped
+from safe_dnn.training.certainty import Certainty, Counts, certainty, class_certainties
+from safe_dnn.training.comparison import Answered, BeforeAfter, ByGroup, GroupCount, Outcome, Share, shares_by_rcc
+from safe_dnn.training.finetuning import Epoch
+from safe_dnn.training.proof import FinalTest, Overlap
+from safe_dnn.training.settings import Settings
+from safe_dnn.training.together import TradeOff
+
+MODEL_FILE = "retrained.keras"
+RETRAINING_FILE = "retraining.json"
+MODELS_FOLDER = "retrained_models"
+_PATHS = ("model", "test_root", "after", "train_root")
+_ROWS: dict[str, Any] = {
+    "improved": Answered, "worsened": Answered, "per_rcc": Share, "per_class": Share, "history": Epoch,
+    "skipped": Skipped, "outcomes": Outcome, "trade_off": TradeOff, "overlaps": Overlap,
+}  # fmt: skip
+"""Fields of a retraining that are lists of records in `retraining.json`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retraining(BeforeAfter):
+    """The result of a retraining, and what `BeforeAfter` says of both models.
+
+    Attributes
+    ----------
+    model : Path
+        The original model; the table of its answers if both models were given as tables.
+    test_root : Path
+    task : "classification" or "regression"
+    train_size, unsafe_size, unlabelled_size : int
+        Number of readable images. The last ones, improvement images without a label, took part in a second pass. If
+        SAFE trained nothing, `unsafe_size` is that of the unsafe set selected before.
+    history : tuple of Epoch
+        Epoch 0 is the original model. Empty if SAFE trained nothing.
+    best : int
+        The epoch that was kept; 0 if no epoch was better than the original model.
+    settings : Settings or None
+        None if SAFE trained nothing.
+    threshold : float or None
+        For a regression: an error above it is a failure.
+    assumptions : tuple of str
+        Assumptions about the model, the classes and the training, a sentence each.
+    stopped : str
+        The reason if the training stopped early, otherwise empty.
+    seconds : float
+        Time of the training.
+    skipped : tuple of Skipped
+        Images that could not be used.
+    run : str
+        Fingerprint of the clusters, as originally found, that the unsafe set was selected for; empty without clusters.
+    digest : str
+        SHA-256 of the retrained model's file, in hexadecimal.
+    trade_off : tuple of TradeOff
+        What both networks together would get right, by the share of the original one; empty for a regression, if no
+        epoch was better, or if SAFE trained nothing.
+    after : Path or None
+        The table of the second model's answers, if both models were given as tables: SAFE trained nothing, and there is
+        no file of a model. None after a retraining.
+    final : FinalTest or None
+        What both models get right of images that chose nothing; None if there are none, and if the model is the
+        original one.
+    train_root : Path or None
+        The training images; None if SAFE trained nothing.
+    overlaps : tuple of Overlap
+        Images that prove the gain, and are nearly the same as learned ones; paths as of `store.places.relative`.
+    """
+
+    model: Path
+    test_root: Path
+    task: str
+    train_size: int = 0
+    unsafe_size: int = 0
+    history: tuple[Epoch, ...] = ()
+    best: int = 0
+    settings: Settings | None = None
+    threshold: float | None
+    assumptions: tuple[str, ...]
+    stopped: str = ""
+    seconds: float = 0.0
+    skipped: tuple[Skipped, ...]
+    run: str = ""
+    digest: str = ""
+    trade_off: tuple[TradeOff, ...] = ()
+    after: Path | None = None
+    unlabelled_size: int = 0
+    final: FinalTest | None = None
+    train_root: Path | None = None
+    overlaps: tuple[Overlap, ...] = ()
+
+    @property
+    def is_other(self) -> bool:
+        """Whether there is a second model, and not just the weights of the original one."""
+        return self.best > 0 or self.after is not None
+
+
+def also_chosen(result: Retraining) -> str:
+    """What the test images also chose, such as `the RCCs and the unsafe set`; empty if, as far as is known, nothing."""
+    rccs = bool(result.outcomes or result.per_rcc)
+    known = (rccs, rccs and result.unsafe_size, result.unlabelled_size)
+    chosen = ("the RCCs", "the unsafe set", "what the second pass learned")
+    *others, last = [what for what, there in zip(chosen, known, strict=True) if there] or [""]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def claim_text(result: Retraining) -> str:
+    """What may be claimed: the figure of images that chose nothing or, without any, what the test images also chose.
+
+    Empty if the model is the original one, or nothing is known to have been chosen.
+    """
+    if result.final:
+        return result.final.text
+    if not result.is_other or not (chosen := also_chosen(result)):
+        return ""
+    return f"These test images also chose {chosen}: the gain on other images may be smaller"
+
+
+def certainty_of(result: Retraining) -> Certainty | None:
+    """How sure it is that the retrained model is better or worse; None if it is the original model."""
+    return certainty(_counts(result), result.by_group) if result.is_other else None
+
+
+def certainty_of_classes(result: Retraining) -> list[Certainty]:
+    """The same for each class of `per_class`, with p corrected for their number; empty for the original model."""
+    if not result.is_other:
+        return []
+    return class_certainties(result.per_class, result.improved, result.worsened, result.by_group)
+
+
+def _counts(result: Retraining) -> Counts:
+    right_before = round(result.accuracy_before * result.test_size)
+    return Counts(result.test_size, right_before, len(result.improved), len(result.worsened))
+
+
+# --- The files --------------------------------------------------------------------------------------------------
+
+
+def save_retraining(result: Retraining, model: Any, folder: Path) -> Retraining:
+    """Keep a model in `retrained_models/`, and `retraining.json` as a run of the analysis in a folder; show both there.
+
+    Returns
+    -------
+    Retraining
+        The result with the digest of the model's file.
+
+    Raises
+    ------
+    SAFEError
+        The disk is full or not writable; what was there is unchanged.
+    """
+    with writing(folder):
+        check_own(folder, MODEL_FILE, RETRAINING_FILE)
+        models = prepare_folder(folder / MODELS_FOLDER)
+        new = models / MODEL_FILE
+        with replacing(new) as temporary:
+            model.save(temporary)
+        result = dataclasses.replace(result, digest=digest_of(new))
+        new.replace(_kept(folder, result.digest))
+        return save_comparison(result, folder)
+
+
+def save_comparison(result: Retraining, folder: Path) -> Retraining:
+    """Write `retraining.json` of a result, with its model in `retrained_models/` if it has one, as a run; show both.
+
+    Returns
+    -------
+    Retraining
+        The result as it is kept.
+
+    Raises
+    ------
+    SAFEError
+        The disk is full or not writable; what was there is unchanged.
+    """
+    with writing(folder):
+        if result.final:
+            final = result.final._replace(earlier=_earlier(result.final, folder))
+            result = dataclasses.replace(result, final=final)
+        add_retraining(result, folder)
+        show_retraining(folder)
+    return result
+
+
+def _earlier(final: FinalTest, folder: Path) -> int:
+    """After how many retrainings these images were looked at already."""
+    now = _final_record(final, folder)
+    runs = (read_record(run.folder / RETRAINING_FILE) for run in runs_of(folder, RETRAINING))
+    records = (record.get("final") or {} for record in runs)
+    same = ("root", "held_out", "test_size", "right_before")
+    return sum(all(one.get(name) == now[name] for name in same) for one in records)
+
+
+def _final_record(final: FinalTest, folder: Path) -> dict[str, Any]:
+    names = ("test_size", *Counts._fields[1:])
+    return {
+        "root": relative(final.root, folder),
+        "held_out": final.held_out,
+        "accuracy_before": final.accuracy_before,
+        "accuracy_after": final.accuracy_after,
+        **dict(zip(names, final.counts, strict=True)),
+        "earlier": final.earlier,
+        "group": final.by_group.name if final.by_group else None,
+    }
+
+
+def _final_from(record: dict[str, Any], rows: Iterable[Any], folder: Path) -> FinalTest:
+    counts = Counts(record["test_size"], *(record[name] for name in Counts._fields[1:]))
+    by_group = _by_group_from(record["group"], rows)
+    return FinalTest(Path(absolute(record["root"], folder)), record["held_out"], counts, by_group, record["earlier"])
+
+
+def add_retraining(result: Retraining, folder: Path, *, time: str | None = None) -> None:
+    """Write `retraining.json` as a run, and nothing else (`time` and SAFEError as of `store.runs.add_run`)."""
+    clusters = find_clusters(folder, result.run)
+    files: dict[str, Writer] = {RETRAINING_FILE: _retraining_text(result, folder)}
+    add_run(folder, RETRAINING, files, clusters=clusters.clusters if clusters else "", time=time)
+
+
+def show_retraining(folder: Path) -> None:
+    """Write `retrained.keras` and `retraining.json`, as they are for the present clusters; or remove them."""
+    with showing(folder), writing(folder):
+        files, gone = retraining_files(folder)
+        save_files(folder, files, remove=gone)
+
+
+def retraining_files(folder: Path) -> tuple[dict[str, Writer], list[str]]:
+    """What `show_retraining` writes, without a model that is there already; and the names of what it removes."""
+    run = present_runs(folder).get(RETRAINING)
+    files: dict[str, Writer] = {**texts_of(run, RETRAINING_FILE)}
+    kept = kept_model(folder, run) if run else None
+    shown = folder / MODEL_FILE
+    if kept and not (shown.is_file() and filecmp.cmp(shown, kept)):
+        files[MODEL_FILE] = functools.partial(shutil.copy2, kept)
+    return files, [name for name, there in ((MODEL_FILE, kept), (RETRAINING_FILE, run)) if not there]
+
+
+def _retraining_text(result: Retraining, folder: Path) -> str:
+    record: dict[str, Any] = {"headline": text} if (text := claim_text(result)) else {}
+    apart = ("answers", "by_group", "final")
+    record |= {name: _plain(value, folder) for name, value in vars(result).items() if name not in apart}
+    record = {name: value for name, value in record.items() if value is not None or name not in _PATHS}
+    for epoch in record["history"][:1]:
+        epoch["loss"] = None  # JSON has no NaN
+    of_final = result.final.by_group if result.final else None
+    if result.final:
+        record["final"] = _final_record(result.final, folder)
+    if result.by_group:
+        record["group"] = result.by_group.name
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+    tables: dict[str, Sequence[Any]] = {
+        "groups": result.by_group.counts if result.by_group else (),
+        "final_groups": of_final.counts if of_final else (),
+        "answers": result.answers,
+        "final_answers": result.final.answers if result.final else (),
+    }
+    for name, of_table in tables.items():
+        if of_table:
+            lines = ",\n    ".join(json.dumps(row, ensure_ascii=False) for row in of_table)  # a line for each of many
+            text = f'{text.removesuffix("}").rstrip()},\n  "{name}": [\n    {lines}\n  ]\n}}'
+    return text + "\n"
+
+
+def _plain(value: Any, folder: Path) -> Any:
+    """What JSON has of a field."""
+    if isinstance(value, Path):
+        return relative(value, folder)
+    if hasattr(value, "_asdict"):
+        return value._asdict()
+    return [_plain(one, folder) for one in value] if isinstance(value, tuple) else value
+
+
+def kept_model(folder: Path, run: Run) -> Path | None:
+    """The kept model of a retraining; None if it has none, or it no longer exists."""
+    digest = str(read_record(run.folder / RETRAINING_FILE).get("digest", ""))
+    kept = _kept(folder, digest)
+    return kept if len(digest) == 64 and digest.isalnum() and kept.is_file() else None
+
+
+def _kept(folder: Path, digest: str) -> Path:
+    return folder / MODELS_FOLDER / f"{digest[:16]}{Path(MODEL_FILE).suffix}"
+
+
+def retraining_of(folder: Path, review: Review | None) -> Retraining:
+    """The retraining for clusters, with the shares of the RCCs as they are now.
+
+    Parameters
+    ----------
+    review : Review or None
+        Of the clusters; None if there are none.
+
+    Raises
+    ------
+    SAFEError
+        The retraining is missing or damaged.
+    """
+    result = load_retraining(folder)
+    if review is None or not result.outcomes:
+        return result
+    return dataclasses.replace(result, per_rcc=shares_by_rcc(review.clusters, result.outcomes))
+
+
+def load_retraining(folder: Path) -> Retraining:
+    """The retraining for the present clusters.
+
+    Raises
+    ------
+    SAFEError
+        It is missing or damaged.
+    """
+    run = present_runs(folder).get(RETRAINING)
+    if run is None:
+        raise SAFEError(
+            "The last retraining was for other root cause clusters. Open their run to see it (under Earlier runs), or "
+            "retrain."
+            if runs_of(folder, RETRAINING)
+            else f"Expected the result of a retraining in {folder}. Received none. Retrain first."
+        )
+    return read_retraining(run_file(run, RETRAINING_FILE), folder)
+
+
+def read_retraining(path: Path, folder: Path) -> Retraining:
+    """Read `retraining.json`.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the analysis.
+
+    Raises
+    ------
+    SAFEError
+        It is damaged.
+    """
+    with intact(path, "Retrain again."):
+        return _from_record(read_json(path), folder)
+
+
+def _from_record(record: dict[str, Any], folder: Path) -> Retraining:
+    for name in ("headline", "final_answers"):  # for people
+        record.pop(name, None)
+    record |= {name: Path(absolute(record[name], folder)) for name in ("model", "test_root")}
+    for epoch in record["history"]:
+        epoch["loss"] = math.nan if epoch["loss"] is None else epoch["loss"]
+    for name, kind in _ROWS.items():
+        record[name] = tuple(kind(**row) for row in record.get(name, ()))
+    record["answers"] = tuple(Answered(*map(str, row)) for row in record.get("answers", ()))
+    record["by_group"] = _by_group_from(record.pop("group", None), record.pop("groups", ()))
+    if "final" in record:
+        record["final"] = _final_from(record["final"], record.pop("final_groups", ()), folder)
+    for name in ("after", "train_root"):
+        record[name] = None if record.get(name) is None else Path(absolute(record[name], folder))
+    record["settings"] = None if record["after"] else Settings(**record["settings"])
+    record["assumptions"] = tuple(map(str, record["assumptions"]))
+    return Retraining(**record)
+
+
+def _by_group_from(name: object, rows: Iterable[Any]) -> ByGroup | None:
+    return None if name is None else ByGroup(str(name), tuple(GroupCount(*row) for row in rows))
