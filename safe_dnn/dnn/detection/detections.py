@@ -23,6 +23,7 @@ import numpy as np
 from safe_dnn.dnn.detection.coco import Boxes, DetectorTest
 from safe_dnn.support.entries import number_of
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.version import install
 
 FOUND, MISSED = "found", "missed"
 CLASS, LOCALISATION, BOTH, DUPLICATE, BACKGROUND = "class", "localisation", "both", "duplicate", "background"
@@ -132,8 +133,7 @@ def matcher() -> tuple[Any, Any]:
         from pycocotools.cocoeval import COCOeval
     except ImportError as error:
         raise SAFEError(
-            "Expected the package pycocotools, which matches boxes. Received none. Install it: "
-            "pip install -r requirements/detection.txt"
+            f"Expected the package pycocotools, which matches boxes. Received none. Install it: {install('detection')}"
         ) from error
     return COCO, COCOeval
 

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from safe_dnn import CLONE
 from safe_dnn.dnn.held_out import held_out_of
 from safe_dnn.pipeline.reporting.evidence.signature import ENVELOPE_FILE, envelope_text, signer_of
 from safe_dnn.pipeline.reporting.evidence.statement import (
@@ -187,11 +188,10 @@ def _settings(runs: dict[str, Run]) -> dict[str, dict[str, Any]]:
 
 
 def _commit() -> str | None:
-    """The commit that SAFE is at, with `-dirty` if files were changed; None outside a git checkout."""
-    root = Path(__file__).parents[4]
-    command = ["git", "-C", os.fspath(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """The commit that SAFE is at, with `-dirty` if files were changed; None where it is no clone of git's."""
+    command = ["git", "-C", os.fspath(CLONE or ""), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        if (root / ".git").exists():
+        if CLONE and (CLONE / ".git").exists():
             return subprocess.run(command, capture_output=True, check=True, text=True, timeout=30).stdout.strip()
     return None
 

@@ -15,6 +15,7 @@ from typing import Any
 from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import DAMAGED, prepare_folder, regular
+from safe_dnn.support.version import install
 
 ENVELOPE_FILE = "evidence.dsse.json"
 PRIVATE_KEY_FILE = "safe-signing.key"
@@ -109,7 +110,7 @@ def _explained(path: Path, expected: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        missing = "Signatures need packages that are not installed. Run: pip install -r requirements/signing.txt"
+        missing = f"Signatures need packages that are not installed. Run: {install('signing')}"
         raise SAFEError(missing) from error
     except DAMAGED as error:
         raise SAFEError(f"Expected {expected}. Received: {path} ({error}).") from error

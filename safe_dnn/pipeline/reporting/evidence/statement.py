@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from safe_dnn.store.entries import digests_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact, read_json
+from safe_dnn.support.version import PROGRAM
 
 EVIDENCE_FILE = "evidence.json"
 LISTS_FOLDER = "evidence"
@@ -78,7 +79,7 @@ def read_evidence(folder: Path) -> Evidence:
     SAFEError
         There is none, or it is damaged, of a newer version or not SAFE's.
     """
-    file, again = folder / EVIDENCE_FILE, f"python SAFE_Tool.py evidence --out {folder}"
+    file, again = folder / EVIDENCE_FILE, f"{PROGRAM} evidence --out {folder}"
     if not file.is_file():
         raise SAFEError(
             f"Expected {file}. Received an analysis without evidence: nothing says what it was. Run: {again}"
