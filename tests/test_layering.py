@@ -46,8 +46,9 @@ HOUSE = {
         "reporting.improvement reporting.rounds reporting.sections reporting.export "
         "reporting.freshness reporting.evidence.statement reporting.report reporting.evidence.signature "
         "reporting.evidence.basis reporting.evidence.verification "
-        "reporting.safety_case reporting.history summaries run_record answers asking heatmaps descriptions moved "
-        "generation comparison confirmation probing improvement retraining exports"
+        "reporting.safety_case reporting.history reporting.junit summaries run_record answers asking heatmaps "
+        "descriptions moved "
+        "generation comparison model_change confirmation probing improvement retraining exports"
     ),
     "page": (
         "assets texts serving.analyses serving.summaries serving.connections serving.below serving.malformed "

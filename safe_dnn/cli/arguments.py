@@ -172,6 +172,10 @@ def _check(check: Command) -> None:
     learned = "training images: none of the test images may be among them; those that are similar are counted"
     check.path("--learned", "DIR", learned)
     check.names("--group", "groups of images, as for cluster (default: as in the analysis)")
+    before = "an earlier model's answers to the same images: the network must not be worse for a reason, beyond chance"
+    check.path("--no-worse", "CSV", before)
+    check.path("--junit", "FILE", "write the results as JUnit XML, which CI servers show")
+    check.switch("--annotations", "print what does not pass as annotations of GitHub's workflows")
 
 
 def _select(select: Command) -> None:

@@ -277,17 +277,24 @@ def run_heatmaps(out: Path, options: argparse.Namespace, progress: Progress) -> 
 def run_check(out: Path, options: argparse.Namespace, progress: Progress) -> int:
     """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
     from safe_dnn.pipeline.confirmation import check_requirements
-    from safe_dnn.reasons.requirements import HOLDS
+    from safe_dnn.pipeline.reporting.junit import annotations, junit_text
+    from safe_dnn.support.files import write_text
 
     checked = check_requirements(
         options.requirements, out, options.predictions, options.tested, learned=options.learned,
-        groups=options.group, partial=options.partial, progress=progress,
+        before=options.no_worse, groups=options.group, partial=options.partial, progress=progress,
     )  # fmt: skip
+    cases, n = checked.cases, len(checked.findings)
     warn(*checked.notes)
-    say(*(finding.text for finding in checked.findings))
-    shown = sum(finding.verdict == HOLDS for finding in checked.findings)
-    say(f"{shown} of {count(len(checked.findings), 'requirement')} shown to hold")
-    return 0 if shown == len(checked.findings) else NOT_SHOWN
+    say(*(case.text for case in cases))
+    say(f"{sum(not case.failure for case in cases[:n])} of {count(n, 'requirement')} shown to hold")
+    if options.no_worse:
+        say(f"Worse for {sum(bool(case.failure) for case in cases[n:])} of {count(len(cases) - n, 'reason')}")
+    if options.annotations:
+        say(*annotations(cases))
+    if options.junit:
+        write_text(options.junit, junit_text(cases))
+    return NOT_SHOWN if any(case.failure for case in cases) else 0
 
 
 def run_compare(out: Path, options: argparse.Namespace, progress: Progress) -> None:

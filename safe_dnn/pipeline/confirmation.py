@@ -13,7 +13,9 @@ from safe_dnn.dnn.given_answers import unknown_classes
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.pipeline.answers import answers_of_run, given_answers
 from safe_dnn.pipeline.descriptions import show_reasons
+from safe_dnn.pipeline.model_change import compare_models
 from safe_dnn.pipeline.reporting.evidence.basis import known_sets
+from safe_dnn.pipeline.reporting.junit import Case
 from safe_dnn.pipeline.run_record import groups_of
 from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.rccs.clusters import load_clusters
@@ -35,7 +37,7 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, printable, some
-from safe_dnn.training.closure import CLOSURE_FILE, closure_text, closures
+from safe_dnn.training.closure import CLOSURE_FILE, NEW, REST, WORSENED, Closure, closure_text, closures
 from safe_dnn.training.compared import aligned
 from safe_dnn.training.proof import overlaps, refuse_used
 
@@ -193,15 +195,31 @@ class Checked(NamedTuple):
     findings : tuple of Finding
     notes : tuple of str
         Sentences on the images.
+    changes : tuple of Closure
+        What is different from an earlier model, if one was given.
     """
 
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+    changes: tuple[Closure, ...] = ()
+
+    @property
+    def cases(self) -> list[Case]:
+        """For CI: each requirement, and each reason that an earlier model was compared for."""
+        cases = [
+            Case("requirement", one.requirement.text, one.text, "" if one.verdict == HOLDS else one.verdict)
+            for one in self.findings
+        ]
+        for change in self.changes:
+            name = ", ".join(filter(None, (change.claim.reason, change.claim.where))) if change.claim else REST
+            cases.append(Case("no worse", name, change.text, "worse" if change.state in (WORSENED, NEW) else ""))
+        return cases
 
 
 def check_requirements(
     requirements: StrPath, out: Path, predictions: StrPath | None = None, tested: StrPath | None = None, *,
-    learned: StrPath | None = None, groups: Sequence[str] = (), partial: bool = False, progress: Progress = no_progress,
+    before: StrPath | None = None, learned: StrPath | None = None, groups: Sequence[str] = (), partial: bool = False,
+    progress: Progress = no_progress,
 ) -> Checked:  # fmt: skip
     """Check requirements on a network's answers: given ones or, by default, those that the run in `out` is about.
 
@@ -211,6 +229,8 @@ def check_requirements(
         As for `reasons.requirements.read_requirements`.
     predictions, tested, partial
         As for `pipeline.answers.given_answers`.
+    before : path, optional
+        An earlier model's answers to the same images: is the network worse for a reason (see `model_change`)?
     learned : path, optional
         Images that the network has learned from: the notes then tell how many tested ones are nearly the same.
     groups : sequence of str
@@ -244,7 +264,12 @@ def check_requirements(
         told = [one._replace(verdict=OPEN) if one.verdict == HOLDS else one for one in told]
     doubts = (*((NOT_GROUPED,) if dependent else ()), *((CHOSEN_BY,) if chose else ()))
     notes = (*answered.notes, *shared, *known.notes, *notes_of(found), *doubts)
-    return Checked(tuple(told), notes)
+    changes: list[Closure] = []
+    if before:
+        changes = compare_models(
+            before, answered, known, of_images, partial=partial, requirements=required, out=out, clusters=clusters
+        )
+    return Checked(tuple(told), notes, tuple(changes))
 
 
 def _overlaps(learned: StrPath, tested: AnsweredImages, progress: Progress) -> list[str]:
