@@ -410,15 +410,11 @@ def _run_record(clusters: RootCauseClusters, folder: Path) -> dict:
 
 def versions() -> dict[str, str | None]:
     """The versions of SAFE, Python and the packages that compute; None of one that is not installed."""
-    packages = {name: _version(name) for name in _RECORDED_PACKAGES}
-    return {"safe": VERSION, "python": platform.python_version(), **packages}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    found = {"safe": VERSION, "python": platform.python_version(), **dict.fromkeys(_RECORDED_PACKAGES)}
+    for name in _RECORDED_PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def sample(clusters: RootCauseClusters, rcc: int) -> list[str]:
