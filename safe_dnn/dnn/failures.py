@@ -35,7 +35,7 @@ from safe_dnn.dnn.tested import AnsweredImages, has_objects, in_words, predictio
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import check_own, save_files
-from safe_dnn.store.places import absolute, relative
+from safe_dnn.store.places import absolute, plain
 from safe_dnn.support.entries import StrPath, number_of, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact, prepare_folder, put_back, read_json, replacing_folder
@@ -54,6 +54,7 @@ from safe_dnn.support.text import some
 
 DETECTION = "detection"
 TABLES = (FAILURES_FILE, ACCURACY_FILE, PREDICTIONS_FILE)
+_RECORDED = ("classes", "task", "threshold", "model", "test_root", "assumptions", "skipped")
 
 
 class Failure(NamedTuple):
@@ -323,13 +324,7 @@ def _record_of(failures: Failures, folder: Path) -> dict[str, Any]:
         "test_accuracy": failures.accuracy,
         "test_size": failures.test_size,
         "failures": len(failures.failing),
-        "classes": failures.classes,
-        "task": failures.task,
-        "threshold": failures.threshold,
-        "model": relative(failures.model, folder),
-        "test_root": relative(failures.test_root, folder),
-        "assumptions": failures.assumptions,
-        "skipped": [skip._asdict() for skip in failures.skipped],
+        **{name: plain(getattr(failures, name), folder) for name in _RECORDED},
         **({"rescale": failures.rescale} if failures.rescale else {}),
         **({HOLD_OUT: {"images": failures.held_out, "group": failures.group}} if failures.held_out else {}),
     }

@@ -25,7 +25,7 @@ from safe_dnn.support.run_folder import (
 def keep_round(folder: Path) -> Path | None:
     """Copy the failures in an output folder to `rounds/`, if clusters there, current or earlier, are of them.
 
-    Copies are links to the same content where the file system has such: a round takes hardly any time, and no space as
+    A round is named after the time, in UTC, at which its failures were collected. Copies are links to the same content where the file system has such: a round takes hardly any time, and no space as
     long as its images are failures.
 
     Returns
@@ -41,7 +41,8 @@ def keep_round(folder: Path) -> Path | None:
     names = names_in(folder / FAILURES)
     if not names or not _in_use(folder, names):
         return None
-    target = folder / ROUNDS_FOLDER / _name_of(folder)
+    collected = (folder / FAILURES / FAILURES_MARK).stat().st_mtime
+    target = folder / ROUNDS_FOLDER / date_of(collected).strftime("%Y%m%d-%H%M%S")
     if names_in(target / FAILURES) == names:
         return None  # by a run that did not get as far as replacing them
     target = free_name(target) if os.path.lexists(target) else target
@@ -51,12 +52,6 @@ def keep_round(folder: Path) -> Path | None:
     except OSError as error:
         raise SAFEError(f"Could not keep the earlier failures in {target}: {error.strerror or error}.") from error
     return target
-
-
-def _name_of(folder: Path) -> str:
-    """The name of a round is when its failures were collected, in UTC."""
-    collected = (folder / FAILURES / FAILURES_MARK).stat().st_mtime
-    return date_of(collected).strftime("%Y%m%d-%H%M%S")
 
 
 def _in_use(folder: Path, names: frozenset[str]) -> bool:

@@ -152,13 +152,9 @@ class AnsweredImages:
 
     def answers_to(self, rows: np.ndarray) -> Answers:
         """The answers in some rows; unknown where the row is −1."""
-        answers = self.answers  # with one more, which is unknown: that of row −1
-        columns = (
-            np.append(answers.label, ""),
-            np.append(answers.predicted, ""),
-            np.append(answers.score, np.float32("nan")),
-        )
-        return Answers(*columns, answers.kind, answers.detector).taken(rows)
+        label, predicted, score, *further = self.answers  # with one more, which is unknown: that of row −1
+        columns = np.append(label, ""), np.append(predicted, ""), np.append(score, np.float32("nan"))
+        return Answers(*columns, *further).taken(rows)
 
 
 def in_words(

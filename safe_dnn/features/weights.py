@@ -90,7 +90,9 @@ def _find_extractor(name: str, weights: StrPath | None, progress: Progress) -> E
     if name == "vgg16-conv":
         return _conv_extractor()
     try:
-        return extractor_from(wanted, _from_keras(progress))
+        if not _is_whole(path := _in_keras()):
+            _download(path, progress)
+        return extractor_from(wanted, path)
     except SAFEError as fault:
         if name != "auto":
             raise
@@ -240,14 +242,6 @@ def extractor_from(name: str, path: Path) -> Extractor:
     except OSError as error:
         raise SAFEError(f"Could not read VGG16's weights {path}: {error.strerror}") from error
     return Extractor(name, f"{name}-{DIMENSIONS[name]}-{digest[:16]}-float32", path)
-
-
-def _from_keras(progress: Progress) -> Path:
-    """The weights in Keras's cache, downloaded if they are missing."""
-    path = _in_keras()
-    if not _is_whole(path):
-        _download(path, progress)
-    return path
 
 
 def _in_keras() -> Path:

@@ -140,16 +140,14 @@ LABEL = "label"
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def save_unsafe_set(
-    unsafe: UnsafeSet, folder: Path, *, more: Files | None = None, time: str | None = None, then: Then | None = None
-) -> Run:
+def save_unsafe_set(unsafe: UnsafeSet, folder: Path, *, more: Files | None = None, then: Then | None = None) -> Run:
     """Write `IS_filenames.txt`, `unsafe_set.csv` and `unsafe_set.json` as a run of the analysis in a folder.
 
     Parameters
     ----------
     more : mapping, optional
         Further files.
-    time, then
+    then
         As of `store.runs.add_run`.
 
     Raises
@@ -172,7 +170,7 @@ def save_unsafe_set(
     }
     found = find_clusters(folder, unsafe.run)
     clusters = found.clusters if found else ""
-    return add_run(folder, SELECTION, {**files, **(more or {})}, clusters=clusters, time=time, then=then)
+    return add_run(folder, SELECTION, {**files, **(more or {})}, clusters=clusters, then=then)
 
 
 def unsafe_table(unsafe: UnsafeSet) -> str:

@@ -313,7 +313,7 @@ def _answers_known(tested: AnsweredImages) -> dict[str, np.ndarray]:
     columns: dict[str, np.ndarray | None] = {LABEL: tested.answers.label, PREDICTED: tested.answers.predicted}
     for name, values in ((LABEL, tested.answers.label), (PREDICTED, tested.answers.predicted)):
         if tested.answers.kind != CONFIDENCE:
-            columns[name] = typed_column(name, values.tolist())
+            columns[name], _ = typed_column(name, values.tolist())
         elif not (values[tested.right] == NOTHING).any():
             # Where a detector finds or misses nothing it is unknown: it would say that it is wrong.
             columns[name] = np.where(values == NOTHING, "", values)

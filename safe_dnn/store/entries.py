@@ -82,7 +82,7 @@ def present_engineer() -> str:
 
 def append(
     db: sqlite3.Connection, kind: str, subject: str, value: object, *, author: str = "", run: str = "",
-    part_of: int | None = None, time: str | None = None,
+    part_of: int | None = None,
 ) -> int:  # fmt: skip
     """Add an entry within a transaction (see `store.database.changing`); its number.
 
@@ -92,15 +92,13 @@ def append(
         Texts that may hold undecodable bytes of file names, which SQLite's cannot, are written as JSON by the caller.
     author : str
         The window; the engineer's name is that of `speaking`.
-    time : str, optional
-        When it was said, of what is taken over from elsewhere: by whom is not known.
     """
-    if (engineer := _ENGINEER.get()) and not time:
+    if engineer := _ENGINEER.get():
         author = f"{author} {engineer}"
     number, before = next_number(db), ""
     if number > 1:
         (before,) = db.execute("SELECT digest FROM entry WHERE number = ?", (number - 1,)).fetchone()
-    texts = (time or _now(), author, kind, subject, run, json.dumps(value))
+    texts = (_now(), author, kind, subject, run, json.dumps(value))
     digest = _digest(before, number, *texts, part_of)
     db.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *texts, part_of, digest))
     return number

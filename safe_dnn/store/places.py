@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from safe_dnn.store.database import DATABASE_FILE, changing, reading
 from safe_dnn.store.entries import append, present
@@ -22,6 +23,15 @@ def relative(path: str | os.PathLike, folder: Path) -> str:
     if absolute_path == home or absolute_path.startswith((f"{home}/", f"{os.path.dirname(home)}/")):  # noqa: PTH120
         return os.path.relpath(absolute_path, home)
     return absolute_path
+
+
+def plain(value: Any, folder: Path) -> Any:
+    """What JSON has of a field of a record: of a path the relative one, of a record in it an object."""
+    if isinstance(value, Path):
+        return relative(value, folder)
+    if hasattr(value, "_asdict"):
+        return value._asdict()
+    return [plain(one, folder) for one in value] if isinstance(value, tuple) else value
 
 
 def absolute(recorded_path: str, folder: Path) -> str:

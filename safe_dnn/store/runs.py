@@ -80,7 +80,7 @@ class Run(NamedTuple):
 
 def add_run(
     folder: Path, kind: str, files: Files, *, clusters: str = "", facts: Mapping[str, Any] | None = None,
-    time: str | None = None, then: Then | None = None, instead_of: Run | None = None,
+    then: Then | None = None, instead_of: Run | None = None,
 ) -> Run:  # fmt: skip
     """Write a run; it is the present one of its kind from then on, all of it or nothing.
 
@@ -92,8 +92,6 @@ def add_run(
         Name to content.
     clusters, facts
         As of `Run`.
-    time : str, optional
-        As of `store.entries.append`.
     then : callable, optional
         Adds entries in the same transaction, given the number of the entry.
     instead_of : Run, optional
@@ -117,7 +115,7 @@ def add_run(
             with changing(folder) as db:
                 while (target := runs / str(next_number(db))).is_dir() and any(target.iterdir()):
                     append(db, TAKEN, "", "")
-                number = append(db, kind, "", {**(facts or {}), "files": digests}, run=clusters, time=time)
+                number = append(db, kind, "", {**(facts or {}), "files": digests}, run=clusters)
                 building.rename(target)
                 undone.callback(shutil.rmtree, target, ignore_errors=True)
                 if then:

@@ -68,7 +68,7 @@ def rows_by_image(
                 elsewhere.setdefault("/".join(parts[: end[0]]), []).append((end[1], row))
     for place, ended in elsewhere.items():
         sure = len(here.get(_begin(f"{place}/"), ()))
-        if len({image for image, _ in ended}) > sure and not (sure and _is_folder(folder / place)):
+        if len({image for image, _ in ended}) > sure and not (sure and (folder / place).is_dir()):
             for image, row in ended:
                 found.setdefault(image, []).append((BY_ENDING, row))
     if by_name and not found:
@@ -85,10 +85,6 @@ def _spelled_alike(keys: Sequence[str], images: Sequence[str]) -> list[str]:
         if all(unicodedata.is_normalized(form, image) for image in images):
             return [unicodedata.normalize(form, key) for key in keys]
     return list(keys)
-
-
-def _is_folder(place: Path) -> bool:
-    return place.is_dir()
 
 
 def _name(path: str) -> str:

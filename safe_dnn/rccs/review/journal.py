@@ -121,7 +121,7 @@ def add_edit(db: sqlite3.Connection, run: str, edit: Edit) -> int:
     value |= {"notes": edit.notes} if edit.notes else {}
     value |= {} if edit.reach is None else {"reach": edit.reach}
     value |= {} if edit.first is None else {"first": edit.first}
-    return append(db, edit.kind, "", value, author=edit.by, run=run, time=edit.time)
+    return append(db, edit.kind, "", value, author=edit.by, run=run)
 
 
 def _edit_of(entry: Entry) -> Edit:
