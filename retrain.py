@@ -7,7 +7,7 @@ training itself is in `safe_dnn/training/finetuning.py`, the record of the resul
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,13 +31,13 @@ from safe_dnn.support.entries import StrPath, is_within, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.images import Skipped, find_images
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import Progress
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import count, some
 from safe_dnn.training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoints
 from safe_dnn.training.comparison import compare_in
 from safe_dnn.training.earlier import kept_copy, learned_again
-from safe_dnn.training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, TrainingData
+from safe_dnn.training.finetuning import TRAINING, UNLABELLED, UNWATCHED, FineTuning, TrainingData, Watch
 from safe_dnn.training.labels import (
     AS_LABELLED,
     Labelling,
@@ -61,11 +61,29 @@ from safe_dnn.training.settings import (
 from safe_dnn.training.together import answer_together, together_text, trade_off
 
 
+class ImageSets(NamedTuple):
+    """Where the images of a retraining are, and their labels.
+
+    Attributes
+    ----------
+    train, test : path
+        Folders of class folders; for a regression, of images.
+    final_test : path, optional
+        A test set of its own, which is looked at once, after the training; by default the images that were held out
+        when failures were collected, if there are any.
+    labelling : Labelling
+        The sources of the unsafe set's labels, which are saved in `unsafe_set.csv`.
+    """
+
+    train: StrPath
+    test: StrPath
+    final_test: StrPath | None = None
+    labelling: Labelling = AS_LABELLED
+
+
 def retrain(
-    model: StrPath, train: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE,
-    labelling: Labelling = AS_LABELLED, wishes: Wishes = NO_WISHES, final: StrPath | None = None,
-    within: Path | None = None, progress: Progress = no_progress, on_epoch: OnEpoch = lambda history, passes: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    model: StrPath, images: ImageSets, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE,
+    wishes: Wishes = NO_WISHES, within: Path | None = None, watch: Watch = UNWATCHED,
 ) -> Retraining:  # fmt: skip
     """Fine-tune the DNN with the unsafe set in the folder `out`; write the new model and the comparison there.
 
@@ -73,22 +91,13 @@ def retrain(
     ----------
     model : path
         As for `safe_dnn.dnn.model.load_dnn`.
-    train, test : path
-        Folders of class folders; for a regression, of images.
     options : DnnOptions
         Properties of the model that its file lacks. The targets of a regression cover the training, test and unsafe
         images.
-    labelling : Labelling
-        The sources of the labels, which are saved in `unsafe_set.csv`.
     wishes : Wishes
         Training settings that differ from the defaults.
-    final : path, optional
-        A test set of its own, which is looked at once, after the training; by default the images that were held out
-        when failures were collected, if there are any.
     within : path, optional
         A table of the test images' groups that is found beside them is only read inside this folder.
-    on_epoch, should_stop
-        As for `safe_dnn.training.finetuning.fine_tune`.
 
     Raises
     ------
@@ -104,34 +113,32 @@ def retrain(
         check_own(out, MODEL_FILE, RETRAINING_FILE)
         dnn = load_dnn(file, rescale=options.rescale, trust=options.trust, task=options.task)
         choose_settings(dnn, wishes)  # what is wrong with them is reported before images are read
-        progress("Reading labels", 0, 0)
-        material = _gather(dnn, train, test, out, options, labelling, final)
+        watch.progress("Reading labels", 0, 0)
+        material = _gather(dnn, images, out, options)
         sizes = SetSizes(len(material.train.paths), len(material.unsafe.images), len(material.unlabelled))
         settings = choose_settings(dnn, wishes, sizes)
         if not settings.unlabelled:
             material = material._replace(unlabelled=())
-        common = _in_common(material, out, progress)
+        common = _in_common(material, out, watch.progress)
         data, tested = _training_data(material), material.test
-        answers = _ask(material, tested, material.dnn.model, progress, "Testing the model")
+        answers = _ask(material, tested, material.dnn.model, watch.progress, "Testing the model")
         before, tied = _judged(material, tested, answers), undecided(material.dnn, answers)
         unfinished = out / CHECKPOINT_FILE, out / SECOND_CHECKPOINT_FILE
         tuning = fine_tune_twice(
-            material.dnn, data, settings, threshold=material.threshold, progress=progress, on_epoch=on_epoch,
-            should_stop=should_stop, checkpoints=unfinished,
+            material.dnn, data, settings, threshold=material.threshold, watch=watch, checkpoints=unfinished,
             # By the test images that the original network answers most similarly
             likely_wrong=lambda given: likely_wrong(np.nan_to_num(given), answers.outputs, ~before.right),
         )  # fmt: skip
         retrained, share = tuning.model, settings.original_share
-        again = _ask(material, tested, retrained, progress, "Testing the retrained model")
+        again = _ask(material, tested, retrained, watch.progress, "Testing the retrained model")
         after = _judged(material, tested, _mixed(answers, again, share))
         clusters = material.review.clusters if material.review else None
         compared, of_groups = compare_in(out, clusters, before, after, within=within)
         more: dict[str, Any] = {"overlaps": common}
         if tuning.best and material.final:
-            last, what = material.final, "Testing on images that chose nothing"  # the one time that they are looked at
-            first, second = (_ask(material, last, model, progress, what) for model in (material.dnn.model, retrained))
-            judged = (_judged(material, last, found) for found in (first, _mixed(first, second, share)))
-            more["final"] = final_test(out, *judged, held_out=last.root == tested.root, within=within)
+            judged = _judged_at_last(material, material.final, retrained, share, watch.progress)
+            held_out = material.final.root == tested.root
+            more["final"] = final_test(out, *judged, held_out=held_out, within=within)
         if tuning.best and material.dnn.task == "classification":
             more["trade_off"] = trade_off(answers.outputs, again.outputs, tested.labels[answers.indices])
             retrained = answer_together(material.dnn, retrained, share) if share else retrained
@@ -157,42 +164,36 @@ class _Material(NamedTuple):
     assumptions: tuple[str, ...]
 
 
-def _gather(
-    dnn: Dnn, train: StrPath, test: StrPath, out: Path, options: DnnOptions, labelling: Labelling, final: StrPath | None
-) -> _Material:
+def _gather(dnn: Dnn, images: ImageSets, out: Path, options: DnnOptions) -> _Material:
     """Find the images and their labels; a SAFEError if they do not match."""
+    train = images.train
     training, of_training = examples_for(dnn, train, options=options)
     if training.empty:
         raise SAFEError(
             "Expected training images of every class, since retraining would unlearn a missing one. Received none of "
             f"{some(training.empty)} in {training.root}."
         )
-    testing, of_testing = examples_for(dnn, test, options=options, train=train)
+    testing, of_testing = examples_for(dnn, images.test, options=options, train=train)
     testing, of_copies = without_copies(testing)
     if is_within(training.root, testing.root.resolve()) or is_within(testing.root, training.root.resolve()):
         raise SAFEError(
             f"Expected the training and test sets in two folders, neither inside the other. Received: "
             f"{training.root} and {testing.root}."
         )
-    unsafe, review = _labelled_unsafe_set(dnn, training, out, labelling)
-    again = learned_again(unsafe, out)
+    unsafe, review = _labelled_unsafe_set(dnn, training, out, images.labelling)
+    again, only_labelled = learned_again(unsafe, out), images.labelling.only_labelled
     if dnn.task == "regression":
-        unsafe, unsafe_labels = _unsafe_targets(unsafe, again, training, testing, options, labelling)
+        unsafe, unsafe_labels = _unsafe_targets(unsafe, again, (training, testing), options, only_labelled)
     else:
-        if labelling.only_labelled:
-            unsafe = dataclasses.replace(unsafe, images=tuple(image for image in unsafe.images if image.label))
-        if not unsafe.images:
-            raise SAFEError("Expected labelled images in the unsafe set. Received none. Label them first.")
-        check_labels(unsafe, training.classes)
         again = tuple(image for image in again if image.label in training.classes)
-        unsafe = dataclasses.replace(unsafe, images=(*unsafe.images, *again))
-        unsafe_labels = np.array([training.classes.index(image.label) for image in unsafe.images])
+        unsafe, unsafe_labels = _unsafe_classes(unsafe, again, training.classes, only_labelled)
     inside = [path for path in unsafe.paths if is_within(unsafe.improvement_root / path, testing.root.resolve())]
     if inside:
         raise SAFEError(
             "Expected no test images in the unsafe set, since the test would then prove nothing. Received "
             f"{some(inside, limit=2)} in {testing.root}. Select the unsafe set from a folder without the test set."
         )
+    final = images.final_test
     own, of_own = without_copies(examples_for(dnn, final, options=options, train=train)[0]) if final else (None, ())
     failures = review.original.image_root if review else out / FAILURES
     held_out = held_out_of(failures)
@@ -200,15 +201,13 @@ def _gather(
     left_out += held_out_apart(out, failures) if held_out and not own else ()
     dnn = sized_for(dnn, [*training.files, *unsafe.files, *testing.files])
     unlabelled = _without_label(unsafe, training, testing) if dnn.task == "classification" else ()
-    earlier = (
-        [f"{count(len(again), 'image')} of earlier rounds are learned again with the unsafe set."] if again else []
-    )
-    said = dict.fromkeys((*of_training, *of_testing, *of_copies, *of_own, *left_out, *earlier))
-    assumptions = (*dnn.assumptions, *said, choose_loss(dnn)[1])
-    threshold = None if options.threshold is None else float(options.threshold)
+    earlier = f"{count(len(again), 'image')} of earlier rounds are learned again with the unsafe set."
+    sentences = (*of_training, *of_testing, *of_copies, *of_own, *left_out, *([earlier] if again else []))
+    assumptions = (*dnn.assumptions, *dict.fromkeys(sentences), choose_loss(dnn)[1])
     return _Material(
-        dnn, threshold, training, testing, chosen_nothing, unsafe, unsafe_labels, unlabelled, review, assumptions
-    )
+        dnn, options.threshold, training, testing, chosen_nothing, unsafe, unsafe_labels, unlabelled, review,
+        assumptions,
+    )  # fmt: skip
 
 
 def _in_common(material: _Material, out: Path, progress: Progress) -> tuple[Overlap, ...]:
@@ -275,15 +274,28 @@ def _labelled_unsafe_set(
     return unsafe, review
 
 
+def _unsafe_classes(
+    unsafe: UnsafeSet, again: Sequence[UnsafeImage], classes: Sequence[str], only_labelled: bool
+) -> tuple[UnsafeSet, np.ndarray]:
+    """The unsafe images and those learned again, and their classes, shape (n_images,), int."""
+    if only_labelled:
+        unsafe = dataclasses.replace(unsafe, images=tuple(image for image in unsafe.images if image.label))
+    if not unsafe.images:
+        raise SAFEError("Expected labelled images in the unsafe set. Received none. Label them first.")
+    check_labels(unsafe, classes)
+    images = (*unsafe.images, *again)
+    return dataclasses.replace(unsafe, images=images), np.array([classes.index(image.label) for image in images])
+
+
 def _unsafe_targets(
-    unsafe: UnsafeSet, again: Sequence[UnsafeImage], training: LabelledImages, testing: LabelledImages,
-    options: DnnOptions, labelling: Labelling,
+    unsafe: UnsafeSet, again: Sequence[UnsafeImage], sets: tuple[LabelledImages, LabelledImages], options: DnnOptions,
+    only_labelled: bool,
 ) -> tuple[UnsafeSet, np.ndarray]:  # fmt: skip
     """The targets of the unsafe images and of those learned again, shape (n_images, n_targets), float64."""
     targets = read_targets(options.targets or "")  # there is one, or the training images would have none
     images, source = (*unsafe.images, *again), targets.table.source
     row_of = targets.rows_of(unsafe.improvement_root, [image.image for image in images])
-    first, second = (set(targets.rows_of(images.root, images.paths).values()) for images in (training, testing))
+    first, second = (set(targets.rows_of(images.root, images.paths).values()) for images in sets)
     third = set(row_of.values())
     twice = {targets.table.text(IMAGE, row) for row in (first & second) | (first & third) | (second & third)}
     if twice:
@@ -292,7 +304,7 @@ def _unsafe_targets(
             f"{some(sorted(twice), limit=2)}. Name the images relative to the table's folder."
         )
     missing = [path for path in unsafe.paths if path not in row_of]
-    if missing and not labelling.only_labelled:
+    if missing and not only_labelled:
         raise SAFEError(
             f"Expected a row of {source} for each of the {len(unsafe.images)} images of the unsafe set. Received "
             f"none for {len(missing)}: {some(missing)}. Add the rows, or retrain without them (--only-labelled)."
@@ -368,6 +380,15 @@ def _mixed(original: Predictions, retrained: Predictions, share: float) -> Predi
 def _judged(material: _Material, images: LabelledImages, found: Predictions) -> AnsweredImages:
     judgement = judge(material.dnn, images, found, threshold=material.threshold)
     return in_words(material.dnn.path, images, judgement, threshold=material.threshold)
+
+
+def _judged_at_last(
+    material: _Material, last: LabelledImages, retrained: Any, share: float, progress: Progress
+) -> tuple[AnsweredImages, AnsweredImages]:
+    """Both networks' answers to the images that chose nothing: the one time that these are looked at."""
+    what = "Testing on images that chose nothing"
+    first, second = (_ask(material, last, model, progress, what) for model in (material.dnn.model, retrained))
+    return _judged(material, last, first), _judged(material, last, _mixed(first, second, share))
 
 
 def _facts(

@@ -6,9 +6,11 @@ pytest requirements.yaml --safe-predictions CSV --safe-tested DIR --safe-no-wors
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from safe_dnn.pipeline.answers import GivenAnswers
 from safe_dnn.pipeline.confirmation import check_requirements
 from safe_dnn.pipeline.reporting.junit import Case
 from safe_dnn.support.errors import SAFEError
@@ -41,11 +43,11 @@ class RequirementsFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         option = self.config.getoption
+        given = GivenAnswers(option("safe_predictions"), option("safe_tested"), group=tuple(option("safe_group")))
         try:
             checked = check_requirements(
-                self.path, Path(option("safe_out") or "."), option("safe_predictions"), option("safe_tested"),
-                before=option("safe_no_worse"), groups=option("safe_group"),
-            )  # fmt: skip
+                self.path, Path(option("safe_out") or "."), given, before=option("safe_no_worse")
+            )
         except SAFEError as error:
             raise self.CollectError(str(error)) from error
         for case in checked.cases:
@@ -55,7 +57,7 @@ class RequirementsFile(pytest.File):
 class CaseItem(pytest.Item):
     """A requirement, or a reason that two models were compared for."""
 
-    def __init__(self, *, case: Case, notes: tuple[str, ...], **more: object):
+    def __init__(self, *, case: Case, notes: tuple[str, ...], **more: Any):
         super().__init__(**more)
         self._case, self._notes = case, notes
 

@@ -82,14 +82,6 @@ WRITTEN = written.WRITTEN | GIFS | {"export", "defects.log", "causes.json"}
 READ = {
     "parameters.csv", "requirements.yaml", "classes.txt", "sbom.json", "tests/", "NNN-title.md", "package/module.py",
 }  # fmt: skip
-    "parameters.csv",
-    "requirements.yaml",
-    "classes.txt",
-    "sbom.json",
-    "tests/",
-    "NNN-title.md",
-    "package/module.py",
-}
 
 
 @each_document("CHANGELOG.md")

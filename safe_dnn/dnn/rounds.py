@@ -25,8 +25,8 @@ from safe_dnn.support.run_folder import (
 def keep_round(folder: Path) -> Path | None:
     """Copy the failures in an output folder to `rounds/`, if clusters there, current or earlier, are of them.
 
-    A round is named after the time, in UTC, at which its failures were collected. Copies are links to the same content where the file system has such: a round takes hardly any time, and no space as
-    long as its images are failures.
+    A round is named after the time, in UTC, at which its failures were collected. Copies are links to the same content
+    where the file system has such: a round takes hardly any time, and no space as long as its images are failures.
 
     Returns
     -------

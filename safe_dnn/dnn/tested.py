@@ -152,9 +152,10 @@ class AnsweredImages:
 
     def answers_to(self, rows: np.ndarray) -> Answers:
         """The answers in some rows; unknown where the row is −1."""
-        label, predicted, score, *further = self.answers  # with one more, which is unknown: that of row −1
-        columns = np.append(label, ""), np.append(predicted, ""), np.append(score, np.float32("nan"))
-        return Answers(*columns, *further).taken(rows)
+        known = self.answers  # with one more, which is unknown: that of row −1
+        score = np.append(known.score, np.float32("nan"))
+        label, predicted = np.append(known.label, ""), np.append(known.predicted, "")
+        return known._replace(label=label, predicted=predicted, score=score).taken(rows)
 
 
 def in_words(

@@ -6,6 +6,7 @@
 import dataclasses
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from safe_dnn.dnn.held_out import held_out_of
 from safe_dnn.dnn.tested import AnsweredImages, find_predictions, read_predictions
@@ -16,9 +17,29 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count
 
 
-def given_answers(
-    predictions: StrPath | None, tested: StrPath | None, *, partial: bool = False
-) -> AnsweredImages | None:
+class GivenAnswers(NamedTuple):
+    """The network's answers that the engineer gives, and groups of the images; by default none.
+
+    Attributes
+    ----------
+    predictions, tested : path
+        The answers as a CSV file, and the folder of the images (see `dnn.tested.read_predictions`).
+    partial : bool
+        Whether tables may be about a part of the images (see `support.matching.check_matched`).
+    group : tuple of str
+        Columns by which images are of one group (see `reasons.groups.named_groups`).
+    """
+
+    predictions: StrPath = ""
+    tested: StrPath = ""
+    partial: bool = False
+    group: tuple[str, ...] = ()
+
+
+NONE_GIVEN = GivenAnswers()
+
+
+def given_answers(given: GivenAnswers) -> AnsweredImages | None:
     """The predictions that the engineer names; None if there are none.
 
     Raises
@@ -26,15 +47,15 @@ def given_answers(
     SAFEError
         They cannot be read, or only one of the two places is given.
     """
-    if not predictions and not tested:
+    if not given.predictions and not given.tested:
         return None
-    if not predictions or not tested:
-        given, missing = ("--predictions", "--tested") if predictions else ("--tested", "--predictions")
+    if not given.predictions or not given.tested:
+        there, missing = ("--predictions", "--tested") if given.predictions else ("--tested", "--predictions")
         raise SAFEError(
             f"Expected the table of predictions (--predictions) and the folder of test images (--tested) together. "
-            f"Received {given} without {missing}."
+            f"Received {there} without {missing}."
         )
-    return read_predictions(predictions, tested, partial=partial)
+    return read_predictions(given.predictions, given.tested, partial=given.partial)
 
 
 def without_held_out(tested: AnsweredImages, image_root: Path, within: Path | None) -> AnsweredImages:
@@ -43,12 +64,16 @@ def without_held_out(tested: AnsweredImages, image_root: Path, within: Path | No
     return tested.without(held.among(tested.root, tested.paths)) if held else tested
 
 
-def found_answers(image_root: Path, within: Path | None) -> tuple[AnsweredImages | None, dict[str, object]]:
-    """The DNN's answers to its test set, found beside the image folder; or why there are none, for `run.json`.
+def known_answers(
+    given: GivenAnswers, image_root: Path, within: Path | None
+) -> tuple[AnsweredImages | None, dict[str, object]]:
+    """The DNN's answers to its test set, given or found beside the image folder; or why there are none, for `run.json`.
 
-    Those that cannot be read, or are of a part of the test set, only cause a note: the clusters do not need them, and
-    SAFE has written them.
+    Those that are found and cannot be read, or are of a part of the test set, only cause a note: the clusters do not
+    need them, and SAFE has written them.
     """
+    if own := given_answers(given):
+        return without_held_out(own, image_root, within), {}
     found = find_predictions(image_root)
     if found is None or not all(is_within(path, within) for path in found):
         return None, {}

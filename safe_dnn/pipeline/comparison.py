@@ -85,15 +85,16 @@ def explain_failures(
         show_reasons(out)
         write_spot_gifs(clusters, out, reasons.images, progress=progress)
         comparison = compare_with_right(
-            clusters, tested, parameters=table_of(out, "set_aside", clusters),
-            in_spots=in_any_spot(spots, known, len(tested.paths)), known_groups=known_groups, weights=weights,
-            stream=stream, progress=progress,
+            clusters, tested, parameters=table_of(out, "set_aside", clusters), known_groups=known_groups,
+            weights=weights, stream=stream, progress=progress,
         )  # fmt: skip
+        right_in_spots = in_any_spot(spots, known, len(tested.paths))[comparison.rows][len(comparison.failing) :]
         if offer is None and "set_aside" not in run_record(out, run):  # nor if it was tried in vain
             offer = class_offer(clusters) or looks_offer(comparison.rates(clusters))
         told = run_record(out, run).get("parameters", {}).get("notes", ())
         further = (note for note in known.notes if note not in told)
-        reasons = reasons._replace(comparison=comparison._replace(notes=(*comparison.notes, *further)))
+        comparison = comparison._replace(right_in_spots=right_in_spots, notes=(*comparison.notes, *further))
+        reasons = reasons._replace(comparison=comparison)
         nearest = np.full(len(tested.paths), -1)
         nearest[comparison.rows] = np.concatenate([comparison.of_failing, comparison.of_right])
         groups = known_groups.groups if known_groups and known_groups.given else None

@@ -152,8 +152,8 @@ class Known(NamedTuple):
 
 def compare_with_right(
     clusters: RootCauseClusters, tested: AnsweredImages, *, parameters: StrPath | None = None,
-    in_spots: np.ndarray | None = None, known_groups: KnownGroups | None = None, weights: StrPath | None = None,
-    stream: Stream | None = None, progress: Progress = no_progress,
+    known_groups: KnownGroups | None = None, weights: StrPath | None = None, stream: Stream | None = None,
+    progress: Progress = no_progress,
 ) -> Comparison:  # fmt: skip
     """Extract the features of the images that are right, and find the nearest failing image of each tested image.
 
@@ -161,8 +161,6 @@ def compare_with_right(
     ----------
     parameters : path, optional
         The table of the tested images' parameters, if a nuisance was set aside.
-    in_spots : ndarray of shape (n_tested,), bool, optional
-        Result of `in_any_spot`.
     known_groups : KnownGroups, optional
         Of all tested images.
     weights, stream
@@ -189,7 +187,6 @@ def compare_with_right(
     order = order_of(clusters.points[compared.failing], points, of_rows, of_groups)
     return Comparison(
         compared.failing, of_failing[compared.failing], of_right, tuple(filter(None, notes)), classes=of_rows,
-        right_in_spots=None if in_spots is None else in_spots[right[read]],
         groups=known_groups.groups.taken(rows) if known_groups and given else None,
         suspected=known_groups.groups.name if known_groups and not given else "",
         rows=rows, **(order._asdict() if order else {}),

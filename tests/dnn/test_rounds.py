@@ -97,7 +97,7 @@ def test_on_a_full_disk_the_failures_stay_as_they_are_wherever_it_gets_full(case
 
 def test_crops_of_a_detector_stay_those_of_their_results(fake_network, tmp_path):
     case = draw_detected(tmp_path)
-    find_detection_failures(*case[:4])
+    find_detection_failures(case.given, case.out)
     clusters = generate_clusters(case.out / FAILURES, case.out, SETTINGS)
     content, known = content_of(clusters), known_parameters(case.out, clusters)
     # The first false detection is another one by now, under the same number in its file.
@@ -106,7 +106,7 @@ def test_crops_of_a_detector_stay_those_of_their_results(fake_network, tmp_path)
         each["bbox"][0] += 3
         each["category_id"] = each["category_id"] % 3 + 1
     write_json(case.results, results)
-    find_detection_failures(*case[:4])
+    find_detection_failures(case.given, case.out)
 
     shown = load_clusters(case.out)
     assert content_of(shown) == content

@@ -9,6 +9,7 @@ from PIL import Image
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.page.results import Results
+from safe_dnn.pipeline.answers import GivenAnswers
 from safe_dnn.pipeline.comparison import explain_failures
 from safe_dnn.pipeline.descriptions import known_parameters, refresh_rccs, show_present
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
@@ -127,7 +128,7 @@ def test_predictions_that_cannot_be_read_are_an_error_if_given_and_otherwise_a_n
     case.table.write_text("image,predicted,confidence\nnight/night_00.png,wood,7\n")
     with pytest.raises(SAFEError, match="a confidence from 0 to 1"):
         generate_clusters(
-            case.failing, case.out, SETTINGS._replace(predictions=case.table, tested=case.test, partial=True)
+            case.failing, case.out, SETTINGS._replace(given=GivenAnswers(case.table, case.test, partial=True))
         )
     clusters = generate_clusters(case.failing, case.out, SETTINGS)
     assert clusters.answers is None

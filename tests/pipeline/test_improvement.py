@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from safe_dnn import SAFE_Tool
-from safe_dnn.pipeline.improvement import select_images
+from safe_dnn.pipeline.improvement import Likely, select_images
 from safe_dnn.rccs.clusters import load_clusters, rccs_of
 from safe_dnn.rccs.review.notes import RccNote
 from safe_dnn.rccs.review.review import set_note
@@ -35,9 +35,9 @@ def test_the_accuracy_is_that_of_the_predictions_the_clusters_were_found_with(ge
     with pytest.raises(SAFEError, match="Expected the test accuracy, or the size"):
         select_images(case.test, case.out, SelectionSettings())
     with pytest.raises(SAFEError, match="The number of images must be a number"):  # before a model is looked for
-        select_images(case.test, case.out, SelectionSettings(size="x"), model="none.keras", test=case.test)
+        select_images(case.test, case.out, SelectionSettings(size="x"), likely=Likely("none.keras", case.test))
     with pytest.raises(SAFEError, match="Expected an image folder"):
-        select_images(case.test / "gone", case.out, SelectionSettings(), model="none.keras", test=case.test)
+        select_images(case.test / "gone", case.out, SelectionSettings(), likely=Likely("none.keras", case.test))
 
 
 def test_nobody_labels_images_for_an_rcc_that_is_judged_safe_unless_asked_to(generated, capsys):

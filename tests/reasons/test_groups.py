@@ -9,6 +9,7 @@ from PIL import Image
 
 from safe_dnn.dnn.group_columns import chains
 from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.pipeline.answers import GivenAnswers
 from safe_dnn.pipeline.comparison import explain_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.pipeline.run_record import groups_of
@@ -192,7 +193,7 @@ def test_what_so_few_groups_cannot_show_is_said_with_how_many_could(tmp_path):
 
 @pytest.mark.slow
 def test_groups_are_kept_with_the_run_and_in_its_rates(people):
-    named = SETTINGS._replace(parameters=people.parameters, group=("person",))
+    named = SETTINGS._replace(parameters=people.parameters, given=GivenAnswers(group=("person",)))
     clusters = generate_clusters(people.failing, people.out, named)
     assert groups_of(people.out) == ("person",)
     explain_failures(people.out)

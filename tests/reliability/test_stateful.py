@@ -710,8 +710,8 @@ class OutputFolder(RuleBasedStateMachine):
     @precondition(lambda self: self.m.run)
     @rule(folder=FOLDERS, size=st.integers(1, 3), leave_out=st.booleans(), trouble=TROUBLES)
     def select(self, folder, size, leave_out, trouble):
-        given = self.base / folder, self.out, SelectionSettings(size=size)
-        select = functools.partial(improvement.select_images, *given, leave_out_safe=leave_out)
+        given = self.base / folder, self.out, SelectionSettings(size=size, leave_out_safe=leave_out)
+        select = functools.partial(improvement.select_images, *given)
 
         def selected(m: Model, _) -> None:
             assert "selection" in {kind for _, _, _, kind, *_ in self._added(m, "selection", "label")}

@@ -13,6 +13,7 @@ from safe_dnn.page.form_view import FormView, example_button
 from safe_dnn.page.forms import remember, remembered
 from safe_dnn.page.jobs import PageSettings, typed
 from safe_dnn.page.results import Shown
+from safe_dnn.pipeline.answers import GivenAnswers
 from safe_dnn.pipeline.generation import ClusteringSettings
 from safe_dnn.pipeline.run_record import given_parameters, given_predictions, groups_of
 from safe_dnn.rccs.clusters import RootCauseClusters
@@ -98,10 +99,11 @@ class ClustersForm(FormView):
         collected = settings.out / FAILURES  # what the first tab's button groups, which may have been stopped
         images = settings.accept(fields["folder"] or (os.fspath(collected) if names_in(collected) else ""))
         paths = typed(**{name: fields[name] for _, name, _, _ in PATHS})
+        accepted = {name: settings.accept(path) for name, path in paths.items()}
         wanted = ClusteringSettings(
-            weights=settings.weights, set_aside=names, partial=bool(fields["partial"]), group=groups,
+            weights=settings.weights, set_aside=names, parameters=accepted.pop("parameters", None),
+            given=GivenAnswers(partial=bool(fields["partial"]), group=groups, **accepted),
             **{name: fields[name] for name in ("extractor", "reducer", "precision")},
-            **{name: settings.accept(path) for name, path in paths.items()},
         )  # fmt: skip
         remember(settings.out, TAB, fields)
         is_image_folder(path_of(images, "an image folder"))

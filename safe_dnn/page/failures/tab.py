@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from safe_dnn.dnn.detection.detector_failures import find_detection_failures
+from safe_dnn.dnn.detection.detector_failures import DetectorFiles, find_detection_failures
 from safe_dnn.dnn.failures import DETECTION, checked, collect_failures, find_failures, load_failures
 from safe_dnn.dnn.held_out import hold_out_of
 from safe_dnn.dnn.model import DnnOptions
@@ -185,9 +185,8 @@ class FailuresTab(FormTab):
         with working(out, "collecting failures"):
             if kind in ("coco", "yolo"):
                 least: dict[str, Any] = {name: options[name] for name in ("iou", "score") if name in options}
-                find_detection_failures(
-                    paths["truth"], paths["results"], test, out, yolo=kind == "yolo", progress=job.progress, **least
-                )
+                given = DetectorFiles(paths["truth"], paths["results"], test, kind == "yolo", **least)
+                find_detection_failures(given, out, progress=job.progress)
                 return
             regression: Any = (options.get("targets"), options.get("threshold"), partial)
             more: dict[str, Any] = {"train": options.get("train"), "hold_out": options["hold_out"]}

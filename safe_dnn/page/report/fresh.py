@@ -8,6 +8,7 @@ from safe_dnn.page.form_tab import check_there, given
 from safe_dnn.page.form_view import FormView
 from safe_dnn.page.forms import remember, remembered
 from safe_dnn.page.jobs import PageSettings
+from safe_dnn.pipeline.answers import GivenAnswers
 from safe_dnn.pipeline.confirmation import confirm
 from safe_dnn.pipeline.reporting.sections import confirmation_html
 
@@ -62,4 +63,4 @@ class FreshTestSet:
         remember(settings.out, FORM, {"predictions": predictions, "tested": tested, "after": after})
         later = settings.accept(after) or None
         check_there({"predictions": table, "fresh test images": folder, "later predictions": later or table})
-        return partial(confirm, settings.out, table, folder, after=later, weights=settings.weights)
+        return partial(confirm, settings.out, GivenAnswers(table, folder), after=later, weights=settings.weights)

@@ -20,10 +20,11 @@ from safe_dnn.page.retraining.plots import learning_curves
 from safe_dnn.page.retraining.view import RetrainingView, titled
 from safe_dnn.pipeline.retraining import retrain_apart
 from safe_dnn.pipeline.summaries import of_both_networks, of_choosing_images, retraining_verdict
+from safe_dnn.retrain import ImageSets
 from safe_dnn.store.runs import RETRAINING, present_runs, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
-from safe_dnn.training.finetuning import Epoch
+from safe_dnn.training.finetuning import Epoch, Watch
 from safe_dnn.training.labels import Labelling
 from safe_dnn.training.result import MODEL_FILE, Retraining, claim_text, load_retraining, retraining_of
 from safe_dnn.training.settings import AIM, BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
@@ -164,7 +165,7 @@ class RetrainingTab(FormTab):
         take_labels(self._settings.out)
         yield from self._work(fields, lambda job: self._retrain(job, fields, trust), self._wanted)
 
-    def _wanted(self, fields: Mapping[str, Any]) -> tuple[list[str], str | None, Wishes]:
+    def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, ImageSets, Wishes]:
         settings = self._settings
         numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
         needed = {"model": "model", "train": "training folder", "test": "test folder"}
@@ -172,10 +173,12 @@ class RetrainingTab(FormTab):
         final = settings.accept(fields["final"]) if (fields["final"] or "").strip() else None
         remember(settings.out, TAB, fields)
         check_there({**paths, **({"final test folder": final} if final else {})})
-        return [*paths.values()], final, Wishes(**numbers, aim=fields["aim"] or AIM)
+        (model, train, test), labelling = paths.values(), Labelling(only_labelled=bool(fields["only_labelled"]))
+        wishes = Wishes(**numbers, aim=fields["aim"] or AIM, unlabelled=0 if fields["one_pass"] else None)
+        return model, ImageSets(train, test, final, labelling), wishes
 
     def _retrain(self, job: Job, fields: dict[str, Any], trust: bool) -> None:
-        settings, ((dnn, train_folder, test_folder), final, wishes) = self._settings, job.form
+        settings, (model, images, wishes) = self._settings, job.form
         kept = False  # an epoch is over: a model that can be kept
 
         def on_epoch(history: tuple[Epoch, ...], passes: tuple[int, ...]) -> None:
@@ -187,12 +190,9 @@ class RetrainingTab(FormTab):
             job.drawing = titled("Accuracy by epoch of the model that is being trained", curves)
 
         retrain_apart(
-            dnn, train_folder, test_folder, settings.out, final=final, within=settings.root,
+            model, images, settings.out, wishes=wishes, within=settings.root,
             options=DnnOptions(fields["rescale"] or None, trust and self._may_trust),
-            labelling=Labelling(only_labelled=bool(fields["only_labelled"])),
-            wishes=wishes._replace(unlabelled=0 if fields["one_pass"] else None),
-            progress=lambda *report: (job.tell if kept else job.progress)(*report), on_epoch=on_epoch,
-            should_stop=job.cancelled,
+            watch=Watch(lambda *report: (job.tell if kept else job.progress)(*report), on_epoch, job.cancelled),
         )  # fmt: skip
 
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:

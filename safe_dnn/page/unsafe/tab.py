@@ -15,7 +15,7 @@ from safe_dnn.page.grid_view import Listed, ListedView, scripted_widget
 from safe_dnn.page.job_view import News
 from safe_dnn.page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, if_there, pane, reveal, take_labels, typed
 from safe_dnn.page.results import Marks, Shown
-from safe_dnn.pipeline.improvement import select_images
+from safe_dnn.pipeline.improvement import Likely, select_images
 from safe_dnn.pipeline.summaries import selection_summary
 from safe_dnn.rccs.clusters import fingerprint, rccs_of
 from safe_dnn.rccs.review.notes import title
@@ -173,29 +173,27 @@ class UnsafeTab(FormTab):
     def _result_of(self, marks: Marks) -> tuple:
         return marks.run, marks.selection
 
-    def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, SelectionSettings, dict[str, Any]]:
+    def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, SelectionSettings, Likely]:
         settings = self._settings
         numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
         improvement, model = settings.accept(fields["folder"]), fields["model"]
         paths = {name: settings.accept(path) for name, path in typed(model=model, test=fields["test"]).items()}
         remember(settings.out, TAB, {**fields, RUN: settings.results.marks().run})
-        chosen = SelectionSettings(quota=fields["quota"], **numbers)
+        chosen = SelectionSettings(
+            quota=fields["quota"], leave_out_safe=bool(fields["leave_out_safe"]), weights=settings.weights, **numbers
+        )
         check_there({"improvement folder": improvement, **paths})
         if {"test_accuracy", "size"} & numbers.keys():
             wanted_images(chosen, len(settings.results.shown().clusters.paths))
-        return improvement, chosen, paths
+        return improvement, chosen, Likely(paths.get("model"), paths.get("test"))
 
     def on_select(self, *values: Any) -> Iterator[dict]:
         """Select the unsafe set with the values of the form."""
         settings, fields = self._settings, self.form.named(values)
 
         def work(job: Job) -> None:
-            improvement, chosen, accepted = job.form
-            select_images(
-                improvement, settings.out, chosen,
-                leave_out_safe=bool(fields["leave_out_safe"]), within=settings.root, weights=settings.weights,
-                progress=job.progress, **accepted,
-            )  # fmt: skip
+            improvement, chosen, likely = job.form
+            select_images(improvement, settings.out, chosen, likely=likely, within=settings.root, progress=job.progress)
 
         take_labels(settings.out)
         yield from self._work(fields, work, self._wanted)
