@@ -13,7 +13,7 @@ from safe_dnn.page.assets import script
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.clusters import load_clusters, save_clusters
 from safe_dnn.rccs.confidence import confidence_text, place_text
-from safe_dnn.rccs.review.notes import REGISTER, RccNote
+from safe_dnn.rccs.review.notes import REGISTER, Note
 from safe_dnn.rccs.review.review import load_review, set_note
 from tests.helpers.browsing import Served, canvas_of, field, forget, generate, opened, served_from, wait_until
 from tests.helpers.steadied import steadied
@@ -107,7 +107,7 @@ def test_what_is_looked_for_is_answered_on_the_map(page):
 
 
 def test_the_address_leads_back_to_the_tab_and_the_rcc(served, page, browser):
-    set_note(served.out, RccNote(0, verdict="unsafe"))  # before that, the next step is to judge
+    set_note(served.out, Note(0, verdict="unsafe"))  # before that, the next step is to judge
     page.locator("#rcc-list [data-rcc='2']").click()
     expect(page).to_have_url(re.compile("#rcc=2$"))
     page.locator("#rcc-list [data-rcc='1']").click()

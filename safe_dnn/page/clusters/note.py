@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -15,7 +15,7 @@ from safe_dnn.page.visitors import visitor_of
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.clusters import find_clusters, load_clusters
 from safe_dnn.rccs.image_map import rcc_words
-from safe_dnn.rccs.review.notes import FIELDS, LENGTHS, REGISTER, VERDICTS, Noted, RccNote, SpotNote, title
+from safe_dnn.rccs.review.notes import FIELDS, REGISTER, VERDICTS, Note, title
 from safe_dnn.rccs.review.review import (
     CHANGED,
     checked_conditions,
@@ -31,9 +31,8 @@ from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 
+LENGTHS = {field: known.longest for field, known in FIELDS.items() if not known.choices}
 LONGEST_AHEAD = 2000  # characters of a note that a window is given before it is chosen what that is about
-
-_Note = TypeVar("_Note", RccNote, SpotNote)
 
 
 class KeptNote(NamedTuple):
@@ -41,7 +40,7 @@ class KeptNote(NamedTuple):
 
     Attributes
     ----------
-    note : RccNote or SpotNote
+    note : Note
     conflicts : tuple of str
         The fields that another window had changed too.
     listed : list of dict
@@ -50,7 +49,7 @@ class KeptNote(NamedTuple):
         A sentence on where it is kept.
     """
 
-    note: Noted
+    note: Note
     conflicts: tuple[str, ...]
     listed: list[dict[str, Any]]
     notice: str = ""
@@ -106,7 +105,7 @@ class NoteView:
             Whether it is shown even if another one was clicked meanwhile, of which the answer is still on its way.
         """
         subject = self._subject
-        notes: Mapping[Any, Noted] = subject.notes(shown)
+        notes: Mapping[Any, Note] = subject.notes(shown)
         said = _fields(notes[key] if key in notes else subject.blank(key))
         said |= {"key": key, "run": shown.run, "title": printable(subject.title(shown, key)), "lengths": LENGTHS}
         said |= {"noun": subject.noun, "at": shown.at, "forced": forced}
@@ -130,22 +129,22 @@ class OnRccs:
     def __init__(self, settings: PageSettings):
         self._settings = settings
 
-    def blank(self, key: object) -> RccNote:
+    def blank(self, key: object) -> Note:
         """An empty note on what a browser has named; a TypeError or ValueError if it is not a key."""
         if not isinstance(key, int):
             raise TypeError("no RCC")
-        return RccNote(key)
+        return Note(key)
 
     def title(self, shown: Shown, key: Any) -> str:
         return title(key, shown.notes)
 
-    def notes(self, shown: Shown) -> Mapping[int, RccNote]:
+    def notes(self, shown: Shown) -> Mapping[int, Note]:
         """All notes, by key."""
         return shown.notes
 
     def keep(self, run: str, note: Any, states: Sequence[Any], by: str) -> KeptNote:
         """Write a note that somebody typed when a window showed a run and the note had been in these states."""
-        out, results, rcc = self._settings.out, self._settings.results, note.rcc
+        out, results, rcc = self._settings.out, self._settings.results, note.about
         present = results.original(run)
         earlier = find_clusters(out, run) if present is None else None
         if present is None and earlier is None:
@@ -153,7 +152,7 @@ class OnRccs:
         original = present or load_clusters(out, earlier)
         seen = states[0]
         if len(states) > 1:
-            seen = _before(states, load_review(out, original=original).notes.get(rcc, RccNote(rcc)))
+            seen = _before(states, load_review(out, original=original).notes.get(rcc, Note(rcc)))
         kept = set_note(out, note, seen=seen, by=by, original=original)
         if present is not None:
             listed = {**rcc_words(rcc, {rcc: kept.note}), **said(kept.note)}
@@ -174,15 +173,15 @@ class OnWeakSpots:
     def __init__(self, settings: PageSettings):
         self._settings = settings
 
-    def blank(self, key: object) -> SpotNote:
+    def blank(self, key: object) -> Note:
         if not isinstance(key, str) or checked_conditions(key) != key:
             raise TypeError("no weak spot")
-        return SpotNote(key, "")
+        return Note((key, ""))
 
     def title(self, shown: Shown, key: Any) -> str:
         return " and ".join(map(str, read_conditions(key)))
 
-    def notes(self, shown: Shown) -> Mapping[str, SpotNote]:
+    def notes(self, shown: Shown) -> Mapping[str, Note]:
         return shown.spot_notes
 
     def keep(self, run: str, note: Any, states: Sequence[Any], by: str) -> KeptNote:
@@ -192,16 +191,15 @@ class OnWeakSpots:
         about = present if run == shown.run else find_clusters(out, run)
         if about is None:
             raise SAFEError(CHANGED)
-        blank = SpotNote(note.conditions, folder_tested(out, about))
+        conditions, tested = note.about[0], folder_tested(out, about)
+        note = note._replace(about=(conditions, tested))
         with reading(out) as db:
-            theirs = read_spot_note(db, blank)
-        kept = set_note(
-            out, note._replace(tested=blank.tested), seen=_before(states, theirs), by=by, run=about.clusters
-        )
-        if blank.tested != folder_tested(out) or note.conditions not in [s.conditions for s in shown.reasons.spots]:
+            theirs = read_spot_note(db, note)
+        kept = set_note(out, note, seen=_before(states, theirs), by=by, run=about.clusters)
+        if tested != folder_tested(out) or conditions not in [s.conditions for s in shown.reasons.spots]:
             notice = "Kept. This condition is not among the new weak spots; the note returns when it is found again."
-        said_now = {**shown.spot_notes, note.conditions: kept.note}
-        listed = named_spots(shown._replace(spot_notes=said_now), note.conditions) if run == shown.run else []
+        said_now = {**shown.spot_notes, conditions: kept.note}
+        listed = named_spots(shown._replace(spot_notes=said_now), conditions) if run == shown.run else []
         return KeptNote(kept.note, kept.conflicts, listed, notice)
 
 
@@ -217,21 +215,20 @@ def named_spots(shown: Shown, key: object = None) -> list[dict[str, Any]]:
 
 def spot_judgement(shown: Shown, conditions: str) -> dict[str, str]:
     """What the engineer says of a weak spot (see `page.clusters.cards.said`)."""
-    return said(shown.spot_notes.get(conditions, SpotNote(conditions, "")))
+    return said(shown.spot_notes.get(conditions, Note((conditions, ""))))
 
 
-def _before(states: Sequence[_Note], theirs: _Note) -> _Note:
+def _before(states: Sequence[Note], theirs: Note) -> Note:
     """What a change began from: of the states that a window has seen or sent, field by field, the one that there is."""
     found: dict[str, Any] = {}
-    for field in FIELDS:
-        there = getattr(theirs, field)
+    for field, there in _fields(theirs).items():
         known = any(getattr(state, field).split() == there.split() for state in states)
         found[field] = there if known else getattr(states[0], field)
     return theirs._replace(**found)
 
 
-def _fields(note: Noted) -> dict[str, Any]:
-    return {field: getattr(note, field) for field in FIELDS}
+def _fields(note: Note) -> dict[str, Any]:
+    return dict(zip(FIELDS, note[1:], strict=True))
 
 
 def _noted(blank: Any, fields: object) -> Any:

@@ -22,13 +22,15 @@ from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, run_of, run
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.journal import MAKING, Edit, edits_in, labels_after, reviewed
 from safe_dnn.rccs.review.notes import (
+    SAFE,
     AnyNote,
     Kept,
-    RccNote,
-    Said,
+    Note,
     Scope,
-    SpotNote,
     combined,
+    kind_of,
+    note_of,
+    row_of,
     says_something,
     tidy_note,
 )
@@ -52,7 +54,7 @@ class Review(NamedTuple):
         As the clustering found them.
     clusters : RootCauseClusters
         With the edits applied: the input of all later steps.
-    notes : dict of int to RccNote
+    notes : dict of int to Note
         By RCC; those that say something.
     edits : tuple of Edit
         The merges, moves and new RCCs, and what was undone and redone of them, oldest first.
@@ -64,7 +66,7 @@ class Review(NamedTuple):
 
     original: RootCauseClusters
     clusters: RootCauseClusters
-    notes: dict[int, RccNote]
+    notes: dict[int, Note]
     edits: tuple[Edit, ...]
     run: str
     subjects: dict[int, str]
@@ -105,7 +107,7 @@ def read_review(db: sqlite3.Connection, folder: Path, original: RootCauseCluster
     notes = {}
     for rcc, subject in subjects.items():
         if subject in said:
-            note = RccNote(*said[subject]["after"])._replace(rcc=rcc)
+            note = note_of("rcc", said[subject]["after"])._replace(about=rcc)
             if says_something(note):
                 notes[rcc] = note
     return Review(original, clusters, dict(sorted(notes.items())), edits, run, subjects)
@@ -141,7 +143,7 @@ def rcc_by_now(review: Review, rcc: int, *, seen: int) -> int | None:
 def rccs_marked_safe(folder: Path) -> tuple[int, ...]:
     """The RCCs that have images and the verdict safe."""
     notes = load_review(folder).notes
-    return tuple(rcc for rcc, note in notes.items() if rcc != NOISE and note.verdict == "safe")
+    return tuple(rcc for rcc, note in notes.items() if rcc != NOISE and note.verdict == SAFE)
 
 
 # --- Notes ------------------------------------------------------------------------------------------------------
@@ -155,9 +157,9 @@ def set_note(
 
     Parameters
     ----------
-    note : RccNote, SpotNote or Scope
+    note : Note or Scope
         The new note.
-    seen : RccNote, SpotNote or Scope, optional
+    seen : Note or Scope, optional
         The note as the author of the change last saw it: fields that are the same in `note` are not changed, and fields
         that someone else has changed in the meantime are conflicts. By default all fields are written.
     by : str
@@ -173,31 +175,33 @@ def set_note(
         The RCC does not exist, the conditions are invalid, or a field is too long, or not one of those that it may be.
     """
     review = None
-    if isinstance(note, RccNote):
+    kind = kind_of(note)
+    if kind == "rcc":
         original = original or load_clusters(folder)
-    elif isinstance(note, SpotNote):
-        note = note._replace(conditions=checked_conditions(note.conditions))
+    elif isinstance(note, Note):
+        conditions, tested = note.about
+        note = note._replace(about=(checked_conditions(conditions), tested))
     with changing(folder) as db:
-        if isinstance(note, RccNote) and original:
+        if original and isinstance(note, Note):
             review = read_review(db, folder, original)
-            if note.rcc not in review.clusters.groups:
-                raise SAFEError(f"There is no RCC {note.rcc} to write a note on. Choose one that is displayed.")
+            if note.about not in review.clusters.groups:
+                raise SAFEError(f"There is no RCC {note.about} to write a note on. Choose one that is displayed.")
             run = review.run
-        kind, subject, theirs = said_now(db, note, review)
+        subject, theirs = said_now(db, note, review)
         kept, conflicts = combined(tidy_note(seen) if seen else theirs, tidy_note(note), theirs)
         if kept != theirs:
-            append(db, kind, subject, {"before": theirs, "after": kept}, author=by, run=run)
+            append(db, kind, subject, {"before": row_of(theirs), "after": row_of(kept)}, author=by, run=run)
     return Kept(kept, conflicts)
 
 
-def said_now(db: sqlite3.Connection, note: Said, review: Review | None) -> tuple[str, str, Any]:
-    """The kind and the subject of the entries on what a note is about, and what is said of it (of an RCC: `review`)."""
-    if isinstance(note, RccNote) and review:
-        return "rcc", review.subjects[note.rcc], review.notes.get(note.rcc, RccNote(note.rcc))
-    if isinstance(note, SpotNote):
-        theirs = read_spot_note(db, note)
-        return "spot", theirs.subject, theirs
-    return "scope", "", read_scope(db)[0]
+def said_now(db: sqlite3.Connection, note: Note | Scope, review: Review | None) -> tuple[str, Any]:
+    """The subject of the entries on what a note is about, and what is said of it (of an RCC: `review`)."""
+    if isinstance(note, Scope):
+        return "", read_scope(db)[0]
+    if review and note.about in review.subjects:
+        return review.subjects[note.about], review.notes.get(note.about, Note(note.about))
+    theirs = read_spot_note(db, note)
+    return theirs.subject, theirs
 
 
 def load_scope(folder: Path) -> tuple[Scope, Entry | None]:
@@ -209,7 +213,7 @@ def load_scope(folder: Path) -> tuple[Scope, Entry | None]:
 def read_scope(db: sqlite3.Connection) -> tuple[Scope, Entry | None]:
     """As `load_scope`, within a transaction."""
     said = present_entries(db, "scope").get("")
-    return (Scope(*said.value["after"]) if said else Scope()), said
+    return (note_of("scope", said.value["after"]) if said else Scope()), said
 
 
 LONGEST_CONDITIONS = 20_000
@@ -245,7 +249,7 @@ def folder_tested(folder: Path, run: Run | None = None) -> str:
     return recorded(tested, folder) if tested else ""
 
 
-def load_spot_notes(folder: Path) -> dict[tuple[str, str], SpotNote]:
+def load_spot_notes(folder: Path) -> dict[tuple[str, str], Note]:
     """All notes on weak spots by what they are about (see `condition_of`), as they were last changed, the latest last.
 
     A SAFEError if the database is damaged.
@@ -254,18 +258,19 @@ def load_spot_notes(folder: Path) -> dict[tuple[str, str], SpotNote]:
         return read_spot_notes(db)
 
 
-def read_spot_notes(db: sqlite3.Connection) -> dict[tuple[str, str], SpotNote]:
+def read_spot_notes(db: sqlite3.Connection) -> dict[tuple[str, str], Note]:
     """As `load_spot_notes`, within a transaction."""
-    notes = [SpotNote(*value["after"]) for value in present(db, "spot").values()]
+    notes = [note_of("spot", value["after"]) for value in present(db, "spot").values()]
     return {condition_of(note): note for note in notes}
 
 
-def condition_of(note: SpotNote) -> tuple[str, str]:
+def condition_of(note: Note) -> tuple[str, str]:
     """The conditions, in whatever words, and the test folder that a note is about."""
-    return canonical_conditions(note.conditions), note.tested
+    conditions, tested = note.about
+    return canonical_conditions(conditions), tested
 
 
-def notes_of_run(folder: Path, spots: Iterable[WeakSpot] = (), run: Run | None = None) -> dict[str, SpotNote]:
+def notes_of_run(folder: Path, spots: Iterable[WeakSpot] = (), run: Run | None = None) -> dict[str, Note]:
     """The notes on conditions on the test set of a run, by conditions; also on those it has not found.
 
     Emptied ones are left out (SAFEError as for `load_spot_notes`).
@@ -281,10 +286,10 @@ def notes_of_run(folder: Path, spots: Iterable[WeakSpot] = (), run: Run | None =
     words = {canonical_conditions(spot.conditions): spot.conditions for spot in spots}
     notes = load_spot_notes(folder).items()
     told = {what: note for (what, of), note in notes if of == tested and says_something(note)}
-    return {words.get(what, note.conditions): note for what, note in told.items()}
+    return {words.get(what, note.about[0]): note for what, note in told.items()}
 
 
-def notes_elsewhere(notes: Mapping[str, SpotNote], conditions: Iterable[str]) -> int:
+def notes_elsewhere(notes: Mapping[str, Note], conditions: Iterable[str]) -> int:
     """How many notes are on other conditions than these."""
     return len(notes.keys() - set(conditions))
 
@@ -296,6 +301,6 @@ def has_spot_notes(folder: Path, run: Run) -> bool:
     return bool(notes_of_run(folder, spots, run).keys() & {spot.conditions for spot in spots})
 
 
-def read_spot_note(db: sqlite3.Connection, note: SpotNote) -> SpotNote:
+def read_spot_note(db: sqlite3.Connection, note: Note) -> Note:
     """What is said of the condition that a note is about."""
-    return read_spot_notes(db).get(condition_of(note), SpotNote(*note[:2]))
+    return read_spot_notes(db).get(condition_of(note), Note(note.about))
