@@ -23,20 +23,12 @@ class Kind(NamedTuple):
 
 
 EXTRACTORS = {
-    "auto": Kind(
-        True, True, "vgg16 if its weights are available, otherwise vgg16-conv",
-        "vgg16 if its weights (553 MB) are on disk or can be downloaded, otherwise vgg16-conv",
-    ),
-    "vgg16": Kind(
-        True, True, "the next two, joined",
-        "what an image shows and what disturbs it, the features of the next two joined",
-    ),
-    "vgg16-fc2": Kind(
-        True, False, "the paper's",
-        "the paper's 4,096 features alone, which say most about what an image shows",
-    ),
-    "vgg16-conv": Kind(
-        False, True, "means of the convolutional layers, which come with a Python package",
-        "the mean of each channel of the convolutional layers, for machines without internet access",
-    ),
+    "auto": Kind(True, True, "vgg16 if its weights are available, otherwise vgg16-conv",
+                 "vgg16 if its weights (553 MB) are on disk or can be downloaded, otherwise vgg16-conv"),
+    "vgg16": Kind(True, True, "the next two, joined",
+                  "what an image shows and what disturbs it, the features of the next two joined"),
+    "vgg16-fc2": Kind(True, False, "the paper's",
+                      "the paper's 4,096 features alone, which say most about what an image shows"),
+    "vgg16-conv": Kind(False, True, "means of the convolutional layers, which come with a Python package",
+                       "the mean of each channel of the convolutional layers, for machines without internet access"),
 }  # fmt: skip

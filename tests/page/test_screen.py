@@ -311,7 +311,7 @@ def test_after_a_reload_on_another_tab_keys_go_on_from_the_rcc_at_hand_whatever_
 
 def test_the_fields_of_a_note_that_are_filled_in_late_are_of_the_rcc_that_the_address_has_chosen_before(browser):
     page = browser.new_page()
-    note = filled("page/clusters/note.html", about="rcc", register=REGISTER)
+    note = filled("page/clusters/note.html", about="rcc")
     page.set_content(f"<div id=rcc-words><div class=safe-above></div><div id=note>{note}</div></div>")
     fields = {"name": "", "note": "", "verdict": "", **dict.fromkeys(REGISTER, "")}
     said = {
@@ -319,7 +319,6 @@ def test_the_fields_of_a_note_that_are_filled_in_late_are_of_the_rcc_that_the_ad
         "key": 0,
         "run": "r",
         "title": "RCC 0",
-        "lengths": {},
         "noun": "RCC",
         "at": 1,
         "forced": True,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
 
@@ -15,44 +15,20 @@ from safe_dnn.page.visitors import visitor_of
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.clusters import find_clusters, load_clusters
 from safe_dnn.rccs.image_map import rcc_words
-from safe_dnn.rccs.review.notes import FIELDS, REGISTER, VERDICTS, Note, title
-from safe_dnn.rccs.review.review import (
-    CHANGED,
-    checked_conditions,
-    folder_tested,
-    load_review,
-    read_spot_note,
-    set_note,
-)
+from safe_dnn.rccs.review.notes import FIELDS, VERDICTS, Kept, Note, title
+from safe_dnn.rccs.review.review import CHANGED, checked_conditions, folder_tested, load_review, set_note
 from safe_dnn.rccs.spots.weak_spots import read_conditions
-from safe_dnn.store.database import reading
 from safe_dnn.store.output_folder import writing
 from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 
-LENGTHS = {field: known.longest for field, known in FIELDS.items() if not known.choices}
 LONGEST_AHEAD = 2000  # characters of a note that a window is given before it is chosen what that is about
 
 
-class KeptNote(NamedTuple):
-    """A note after a change.
-
-    Attributes
-    ----------
-    note : Note
-    conflicts : tuple of str
-        The fields that another window had changed too.
-    listed : list of dict
-        The entries of lists that show what it is about; none where the folder holds another run than the window shows.
-    notice : str
-        A sentence on where it is kept.
-    """
-
-    note: Note
-    conflicts: tuple[str, ...]
-    listed: list[dict[str, Any]]
-    notice: str = ""
+KeptNote = tuple[Kept[Note], list[dict[str, Any]], str]
+"""A note after a change; the entries of lists that show what it is about, none where the folder holds another run than
+the window shows; and a sentence on where it is kept."""
 
 
 class NoteView:
@@ -81,19 +57,18 @@ class NoteView:
             try:
                 with writing(settings.out):  # so that the run at hand stays the one at hand
                     before = settings.results.notes_stamp
-                    kept = subject.keep(str(run), note, states, visitor_of(visitor))
+                    kept, listed, notice = subject.keep(str(run), note, states, visitor_of(visitor))
                     stamps, at = [before, settings.results.notes_stamp], time.monotonic_ns()
             except SAFEError as error:
                 return {"problem": f"Not kept: {error}"}
             return {
-                "kept": _fields(kept.note), "conflicts": list(kept.conflicts), "problem": kept.notice,
-                "at": at, "listed": {"run": run, "at": at, "entries": kept.listed}, "stamps": stamps,
+                "kept": _fields(kept.note), "conflicts": list(kept.conflicts), "problem": notice,
+                "at": at, "listed": {"run": run, "at": at, "entries": listed}, "stamps": stamps,
             }  # fmt: skip
 
-        template = filled("page/clusters/note.html", about=subject.about, register=REGISTER)
         self.widget = scripted(
-            "clusters/note", "", html_template=template, server_functions=[keep_note], said="",
-            elem_id=f"{subject.about}-says",
+            "clusters/note", "", html_template=filled("page/clusters/note.html", about=subject.about),
+            server_functions=[keep_note], said="", elem_id=f"{subject.about}-says",
         )  # fmt: skip
 
     def show(self, shown: Shown, key: int | str, forced: bool = True) -> gr.HTML:
@@ -107,7 +82,7 @@ class NoteView:
         subject = self._subject
         notes: Mapping[Any, Note] = subject.notes(shown)
         said = _fields(notes[key] if key in notes else subject.blank(key))
-        said |= {"key": key, "run": shown.run, "title": printable(subject.title(shown, key)), "lengths": LENGTHS}
+        said |= {"key": key, "run": shown.run, "title": printable(subject.title(shown, key))}
         said |= {"noun": subject.noun, "at": shown.at, "forced": forced}
         # Of the others as well, for whoever types as soon as one is chosen.
         said["notes"] = {str(other): _fields(one) for other, one in notes.items() if len(one.note) <= LONGEST_AHEAD}
@@ -150,19 +125,16 @@ class OnRccs:
         if present is None and earlier is None:
             raise SAFEError(CHANGED)
         original = present or load_clusters(out, earlier)
-        seen = states[0]
-        if len(states) > 1:
-            seen = _before(states, load_review(out, original=original).notes.get(rcc, Note(rcc)))
-        kept = set_note(out, note, seen=seen, by=by, original=original)
+        kept = set_note(out, note, *states, by=by, original=original)
         if present is not None:
             listed = {**rcc_words(rcc, {rcc: kept.note}), **said(kept.note)}
-            return KeptNote(kept.note, kept.conflicts, [listed])
+            return kept, [listed], ""
         subject = load_review(out, original=original).subjects[rcc]
         now = {there: number for number, there in results.shown().review.subjects.items()}
         notice = "Kept with the earlier run, which these clusters belong to."
         if subject in now:
             notice = f"Kept with {title(now[subject])} of the new clusters, which has the same images."
-        return KeptNote(kept.note, kept.conflicts, [], notice)
+        return kept, [], notice
 
 
 class OnWeakSpots:
@@ -193,14 +165,12 @@ class OnWeakSpots:
             raise SAFEError(CHANGED)
         conditions, tested = note.about[0], folder_tested(out, about)
         note = note._replace(about=(conditions, tested))
-        with reading(out) as db:
-            theirs = read_spot_note(db, note)
-        kept = set_note(out, note, seen=_before(states, theirs), by=by, run=about.clusters)
+        kept = set_note(out, note, *states, by=by, run=about.clusters)
         if tested != folder_tested(out) or conditions not in [s.conditions for s in shown.reasons.spots]:
             notice = "Kept. This condition is not among the new weak spots; the note returns when it is found again."
         said_now = {**shown.spot_notes, conditions: kept.note}
         listed = named_spots(shown._replace(spot_notes=said_now), conditions) if run == shown.run else []
-        return KeptNote(kept.note, kept.conflicts, listed, notice)
+        return kept, listed, notice
 
 
 def named_spots(shown: Shown, key: object = None) -> list[dict[str, Any]]:
@@ -216,15 +186,6 @@ def named_spots(shown: Shown, key: object = None) -> list[dict[str, Any]]:
 def spot_judgement(shown: Shown, conditions: str) -> dict[str, str]:
     """What the engineer says of a weak spot (see `page.clusters.cards.said`)."""
     return said(shown.spot_notes.get(conditions, Note((conditions, ""))))
-
-
-def _before(states: Sequence[Note], theirs: Note) -> Note:
-    """What a change began from: of the states that a window has seen or sent, field by field, the one that there is."""
-    found: dict[str, Any] = {}
-    for field, there in _fields(theirs).items():
-        known = any(getattr(state, field).split() == there.split() for state in states)
-        found[field] = there if known else getattr(states[0], field)
-    return theirs._replace(**found)
 
 
 def _fields(note: Note) -> dict[str, Any]:

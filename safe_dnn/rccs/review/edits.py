@@ -24,17 +24,7 @@ from safe_dnn.rccs.review.journal import (
     standing,
     touches,
 )
-from safe_dnn.rccs.review.notes import (
-    NOT_JUDGED,
-    AnyNote,
-    Note,
-    combined,
-    kind_of,
-    merged_note,
-    row_of,
-    tidy_note,
-    title,
-)
+from safe_dnn.rccs.review.notes import NOT_JUDGED, AnyNote, Note, combined, merged_note, row_of, tidy_note, title
 from safe_dnn.rccs.review.review import CHANGED, Review, read_review, said_now
 from safe_dnn.store.database import changing
 from safe_dnn.store.entries import append, present_entries
@@ -250,17 +240,15 @@ class _Editing:
         seen, mine = reversed(edit.notes) if kind == "undo" else edit.notes
         if edit.kind == "rcc" and mine.about not in self.review.clusters.groups:
             raise SAFEError(f"{title(mine.about)} has no images any more. Take back first what has moved them.")
-        now = said_now(self.db, mine, self.review)[1]
+        now = said_now(self.db, mine, self.review)[2]
         self.say(now, combined(seen, mine, now)[0], part_of=number)
         return self.read()
 
     def say(self, before: AnyNote, after: AnyNote, *, part_of: int | None = None, first: int | None = None) -> int:
         """Add an entry on what is said from now on, by itself or as part of an edit; its number."""
-        subject, _ = said_now(self.db, after, self.review)
+        kind, subject, _ = said_now(self.db, after, self.review)
         value = {"before": row_of(before), "after": row_of(after), **({"first": first} if first else {})}
-        return append(
-            self.db, kind_of(after), subject, value, author=self.maker.by, run=self.review.run, part_of=part_of
-        )
+        return append(self.db, kind, subject, value, author=self.maker.by, run=self.review.run, part_of=part_of)
 
     def read(self) -> Review:
         self.review = read_review(self.db, self.folder, self.review.original)

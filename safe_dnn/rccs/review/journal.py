@@ -14,13 +14,13 @@ import numpy as np
 from safe_dnn.rccs.clusters import RootCauseClusters, rcc_reach
 from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness
 from safe_dnn.rccs.review.notes import FIELDS, REGISTER, SCOPE, fields_of, note_of, title
-from safe_dnn.rccs.review.notes import KINDS as SAYING
 from safe_dnn.rccs.spots.weak_spots import read_conditions
 from safe_dnn.store.entries import Entry, append, entries_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 
 MAKING = ("merge", "move", "new")  # they change which images an RCC has
+SAYING = ("rcc", "spot", "scope")  # what is said of an RCC, a weak spot and the whole analysis
 TURNING = ("undo", "redo")
 KINDS = (*MAKING, *SAYING, *TURNING)
 UNKNOWN = "unknown"  # the engineer

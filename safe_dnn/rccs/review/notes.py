@@ -134,6 +134,11 @@ class Note(NamedTuple):
     belief: Annotated[str, Field("State of the hypothesis", choices=("open", "confirmed", "refuted"))] = ""
 
     @property
+    def rcc(self) -> int | None:
+        """The RCC; None of a weak spot."""
+        return None if isinstance(self.about, tuple) else self.about
+
+    @property
     def subject(self) -> str:
         """Of entries on a weak spot."""
         return json.dumps(self.about)
@@ -169,18 +174,12 @@ FIELDS, SCOPE = _fields_of(Note), _fields_of(Scope)
 """What the engineer says of a reason, and of the analysis as a whole, by field."""
 REGISTER = {name: field for name, field in FIELDS.items() if name not in ("name", "note", "verdict")}
 """What a safety case says of a reason, by field."""
-KINDS = ("rcc", "spot", "scope")  # of entries on an RCC, a weak spot and the whole analysis
 AnyNote = TypeVar("AnyNote", Note, Scope)
-
-
-def kind_of(note: Note | Scope) -> str:
-    """Of the entries on what a note is about."""
-    return "scope" if isinstance(note, Scope) else "spot" if isinstance(note.about, tuple) else "rcc"
 
 
 def row_of(note: Note | Scope) -> Sequence[Any]:
     """A note as its entries have it (see `note_of`)."""
-    return [*note.about, *note[1:]] if isinstance(note, Note) and isinstance(note.about, tuple) else note
+    return [*note.about, *note[1:]] if isinstance(note, Note) and note.rcc is None else note
 
 
 def note_of(kind: str, row: Sequence[Any]) -> Any:
@@ -258,11 +257,6 @@ def merged_note(source: Note, target: Note) -> Note:
 def fields_of(note: Note | Scope) -> dict[str, Field]:
     """What an engineer may say in a note, by field."""
     return SCOPE if isinstance(note, Scope) else FIELDS
-
-
-def says_something(note: Note) -> bool:
-    """Whether any field of a note is filled in."""
-    return any(note[1:])
 
 
 def tidy_note(note: AnyNote) -> AnyNote:

@@ -21,19 +21,7 @@ import numpy as np
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, run_of, run_record, subjects_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.journal import MAKING, Edit, edits_in, labels_after, reviewed
-from safe_dnn.rccs.review.notes import (
-    SAFE,
-    AnyNote,
-    Kept,
-    Note,
-    Scope,
-    combined,
-    kind_of,
-    note_of,
-    row_of,
-    says_something,
-    tidy_note,
-)
+from safe_dnn.rccs.review.notes import SAFE, AnyNote, Kept, Note, Scope, combined, note_of, row_of, tidy_note
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, canonical_conditions, conditions_text, load_spots, read_conditions
 from safe_dnn.store.database import changing, reading
 from safe_dnn.store.entries import Entry, append, present, present_entries
@@ -108,7 +96,7 @@ def read_review(db: sqlite3.Connection, folder: Path, original: RootCauseCluster
     for rcc, subject in subjects.items():
         if subject in said:
             note = note_of("rcc", said[subject]["after"])._replace(about=rcc)
-            if says_something(note):
+            if any(note[1:]):
                 notes[rcc] = note
     return Review(original, clusters, dict(sorted(notes.items())), edits, run, subjects)
 
@@ -150,8 +138,8 @@ def rccs_marked_safe(folder: Path) -> tuple[int, ...]:
 
 
 def set_note(
-    folder: Path, note: AnyNote, *, seen: AnyNote | None = None, by: str = "", run: str = "",
-    original: RootCauseClusters | None = None,
+    folder: Path, note: AnyNote, seen: AnyNote | None = None, sent: AnyNote | None = None, *, by: str = "",
+    run: str = "", original: RootCauseClusters | None = None,
 ) -> Kept[AnyNote]:  # fmt: skip
     """Write the changed fields of the note on an RCC, a weak spot or the whole analysis.
 
@@ -162,6 +150,8 @@ def set_note(
     seen : Note or Scope, optional
         The note as the author of the change last saw it: fields that are the same in `note` are not changed, and fields
         that someone else has changed in the meantime are conflicts. By default all fields are written.
+    sent : Note or Scope, optional
+        What the author has sent before without an answer: each field may be as there by now.
     by : str
         The window.
     run : str
@@ -175,33 +165,36 @@ def set_note(
         The RCC does not exist, the conditions are invalid, or a field is too long, or not one of those that it may be.
     """
     review = None
-    kind = kind_of(note)
-    if kind == "rcc":
-        original = original or load_clusters(folder)
-    elif isinstance(note, Note):
+    if isinstance(note, Note) and note.rcc is None:
         conditions, tested = note.about
         note = note._replace(about=(checked_conditions(conditions), tested))
+    elif isinstance(note, Note):
+        original = original or load_clusters(folder)
     with changing(folder) as db:
         if original and isinstance(note, Note):
             review = read_review(db, folder, original)
-            if note.about not in review.clusters.groups:
+            if note.about not in review.subjects:
                 raise SAFEError(f"There is no RCC {note.about} to write a note on. Choose one that is displayed.")
             run = review.run
-        subject, theirs = said_now(db, note, review)
-        kept, conflicts = combined(tidy_note(seen) if seen else theirs, tidy_note(note), theirs)
+        kind, subject, theirs = said_now(db, note, review)
+        before = tidy_note(seen) if seen else theirs
+        if sent:
+            arrived = {name: text for name, text in tidy_note(sent)._asdict().items() if text == getattr(theirs, name)}
+            before = before._replace(**arrived)
+        kept, conflicts = combined(before, tidy_note(note), theirs)
         if kept != theirs:
             append(db, kind, subject, {"before": row_of(theirs), "after": row_of(kept)}, author=by, run=run)
     return Kept(kept, conflicts)
 
 
-def said_now(db: sqlite3.Connection, note: Note | Scope, review: Review | None) -> tuple[str, Any]:
-    """The subject of the entries on what a note is about, and what is said of it (of an RCC: `review`)."""
+def said_now(db: sqlite3.Connection, note: Note | Scope, review: Review | None) -> tuple[str, str, Any]:
+    """The kind and the subject of the entries on what a note is about, and what is said of it (of an RCC: `review`)."""
     if isinstance(note, Scope):
-        return "", read_scope(db)[0]
-    if review and note.about in review.subjects:
-        return review.subjects[note.about], review.notes.get(note.about, Note(note.about))
+        return "scope", "", read_scope(db)[0]
+    if review and note.rcc is not None:
+        return "rcc", review.subjects[note.rcc], review.notes.get(note.rcc, Note(note.rcc))
     theirs = read_spot_note(db, note)
-    return theirs.subject, theirs
+    return "spot", theirs.subject, theirs
 
 
 def load_scope(folder: Path) -> tuple[Scope, Entry | None]:
@@ -285,7 +278,7 @@ def notes_of_run(folder: Path, spots: Iterable[WeakSpot] = (), run: Run | None =
     tested = folder_tested(folder, run)
     words = {canonical_conditions(spot.conditions): spot.conditions for spot in spots}
     notes = load_spot_notes(folder).items()
-    told = {what: note for (what, of), note in notes if of == tested and says_something(note)}
+    told = {what: note for (what, of), note in notes if of == tested and any(note[1:])}
     return {words.get(what, note.about[0]): note for what, note in told.items()}
 
 
