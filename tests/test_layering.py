@@ -176,8 +176,8 @@ def test_what_loads_a_network_is_imported_only_inside_functions():
         assert node in inside_functions(parsed(path)), at(path, node)
 
 
-def test_the_command_line_imports_only_errors_texts_and_the_version_until_it_knows_the_command():
-    light = ("cli.", "support.errors.", "support.defects.", "support.text.", "support.version.")
+def test_the_command_line_imports_only_light_modules_until_it_knows_the_command():
+    light = ("cli.", "support.errors.", "support.defects.", "support.text.", "support.version.", "features.extractors.")
     for path, name, node in all_imports():
         if path in COMMAND_LINE and name.split(".")[0] in HOUSE and node not in inside_functions(parsed(path)):
             assert name.startswith(light), at(path, node)

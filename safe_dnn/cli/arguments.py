@@ -8,6 +8,7 @@ from typing import Any
 from safe_dnn import CLONE
 from safe_dnn.cli import commands as work
 from safe_dnn.cli.terminal import Progress
+from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.support.version import PROGRAM, VERSION
 
 EXAMPLE = (CLONE or Path()) / "example"  # where `make run` builds the case study
@@ -115,11 +116,8 @@ def _ui(ui: Command) -> None:
 
 def _cluster(cluster: Command) -> None:
     cluster.path("images", "IMAGES", "folder of failing images, or a .txt file that lists them")
-    extractors = (
-        "auto (default): vgg16 if its weights are available, otherwise vgg16-conv; vgg16: the next two, joined; "
-        "vgg16-fc2: the paper's; vgg16-conv: means of the convolutional layers, which come with a Python package"
-    )
-    cluster.choice("--extractor", ("auto", "vgg16", "vgg16-fc2", "vgg16-conv"), extractors)
+    extractors = "; ".join(f"{name}: {kind.summary}" for name, kind in EXTRACTORS.items())
+    cluster.choice("--extractor", tuple(EXTRACTORS), extractors.replace("auto:", "auto (default):"))
     formats = "number format: auto (default), which is bfloat16 where that is fast, else float32; int8 needs OpenVINO"
     cluster.choice("--precision", ("auto", "bfloat16", "float32", "int8"), formats)
     reducers = "pca (default), as in the paper, or umap: PCA, then UMAP, as the authors' study of 2024 recommends"

@@ -48,7 +48,7 @@ def load_network(extractor: Extractor) -> Network:
             "Set --weights to a copy of them, or generate the clusters again."
         )
     _check_weights(extractor.weights, extractor)
-    with_means, with_fc2 = extractor.name != "vgg16-fc2", extractor.name != "vgg16-conv"
+    with_means, with_fc2 = extractor.kind.means, extractor.kind.fc2
     weights = read_weights(extractor.weights, conv_shapes() | (DENSE_LAYERS if with_fc2 else {}))
     if extractor.precision == "int8":
         return load_int8(weights, BATCH_SIZE, with_means=with_means)

@@ -19,7 +19,8 @@ import zipfile
 from concurrent.futures import Future
 from pathlib import Path
 
-from safe_dnn.features.extractor import DIMENSIONS, EXTRACTORS, PRECISIONS, Extractor
+from safe_dnn.features.extractor import DIMENSIONS, PRECISIONS, Extractor
+from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.support.contents import digest_of
 from safe_dnn.support.entries import StrPath, path_of
 from safe_dnn.support.errors import SAFEError
@@ -75,19 +76,19 @@ def _in_precision(extractor: Extractor, precision: str) -> Extractor:
     """An extractor in float32, in another precision."""
     if precision == "int8":
         precision = "openvino-vnni-int8"  # kernels of other processors round in another way
-    elif precision == "bfloat16" and extractor.name != "vgg16-fc2":
+    elif precision == "bfloat16" and extractor.kind.means:
         precision = "tiles-bfloat16"  # means of activations are computed in another way (see `features.network`)
     return dataclasses.replace(extractor, identity=extractor.identity.removesuffix("float32") + precision)
 
 
 def _find_extractor(name: str, weights: StrPath | None, progress: Progress) -> Extractor:
     wanted = "vgg16" if name == "auto" else name
-    if named := weights or (os.environ.get(FC2_VARIABLE) if name != "vgg16-conv" else None):
+    if named := weights or (os.environ.get(FC2_VARIABLE) if EXTRACTORS[name].fc2 else None):
         path = path_of(named, "a file with VGG16's weights")
         if not path.is_file():
             raise SAFEError(f"Expected a file with VGG16's weights. Received: {path}, which does not exist.")
         return extractor_from(wanted, path)
-    if name == "vgg16-conv":
+    if not EXTRACTORS[name].fc2:
         return _conv_extractor()
     try:
         if not _is_whole(path := _in_keras()):

@@ -17,7 +17,7 @@ from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, load_clusters
 from safe_dnn.rccs.nearness import rcc_centres
 from safe_dnn.rccs.profiles import PROFILES_FILE, Profile, load_profiles
 from safe_dnn.rccs.review.journal import KINDS
-from safe_dnn.rccs.review.notes import RccNote, SpotNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import CHANGED, Review, load_review, notes_of_run
 from safe_dnn.rccs.spots.rates import Rate, by_excess
 from safe_dnn.rccs.unsafe_set import LABEL, load_unsafe_set
@@ -66,7 +66,7 @@ class Shown(NamedTuple):
         The weak spot that is the reason of an RCC, as an index (see `Reasons.spots_of`); RCCs without one are missing.
     centres : mapping of int to ndarray
         Of the RCCs (see `rccs.nearness.rcc_centres`).
-    spot_notes : mapping of str to SpotNote
+    spot_notes : mapping of str to Note
         By conditions; also on those that are not among the weak spots.
     problem : str
         Why the profiles, reasons or notes on weak spots cannot be shown, the clusters not needing them.
@@ -85,7 +85,7 @@ class Shown(NamedTuple):
     rates: Mapping[int, Rate]
     spot_of: Mapping[int, int]
     centres: Mapping[int, np.ndarray]
-    spot_notes: Mapping[str, SpotNote]
+    spot_notes: Mapping[str, Note]
     problem: str
     run: str
     at: int
@@ -108,7 +108,7 @@ class Shown(NamedTuple):
         return f"{len(self.reasons.spots)} {self.reasons.base} {self.reasons.comparison is not None} {self.probed}"
 
     @property
-    def notes(self) -> Mapping[int, RccNote]:
+    def notes(self) -> Mapping[int, Note]:
         return self.review.notes
 
 
@@ -215,7 +215,7 @@ class Results:
         compared = (of_clusters, stamps[COMPARISON])
         reasons = self._part("reasons", compared, lambda: load_reasons(self._out, original), Reasons())
         of_spots = (self._state().spots, compared)
-        notes = self._part("notes", of_spots, lambda: notes_of_run(self._out, reasons.spots), dict[str, SpotNote]())
+        notes = self._part("notes", of_spots, lambda: notes_of_run(self._out, reasons.spots), dict[str, Note]())
         rates = self._part("rates", (edits, compared), lambda: reasons.rates(review.clusters), dict[int, Rate]())
         spot_of = self._part("spots", (edits, compared), lambda: reasons.spots_of(review.clusters), dict[int, int]())
         centres = self._part("centres", edits, lambda: rcc_centres(review.clusters), dict[int, np.ndarray]())

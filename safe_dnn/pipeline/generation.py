@@ -160,7 +160,7 @@ def _left_behind(previous: Review | None, review: Review) -> str:
     left = [note for rcc, note in previous.notes.items() if previous.subjects[rcc] not in there]
     if not left:
         return ""
-    titles = some((title(note.rcc, {note.rcc: note}) for note in left), limit=3)
+    titles = some((title(note.about, {note.about: note}) for note in left), limit=3)
     return (
         f"Notes on {count(len(left), 'RCC')} of the previous run do not apply to the new RCCs ({titles}). They "
         "are kept with that run under Earlier runs, and are restored when the same images form an RCC again."

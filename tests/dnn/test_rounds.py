@@ -15,7 +15,7 @@ from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.pipeline.reporting.history import list_runs, restore_run
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters
 from safe_dnn.rccs.gifs import gif_shows
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.rccs.rounds import rounds_in
 from safe_dnn.support.errors import SAFEError
@@ -50,7 +50,7 @@ def content_of(clusters: RootCauseClusters) -> dict[str, bytes]:
 def test_an_earlier_run_keeps_its_images_when_the_network_gets_them_right(case):
     before = collect(case)
     first = generate_clusters(case.out / FAILURES, case.out, SETTINGS)
-    set_note(case.out, RccNote(0, "nights"))
+    set_note(case.out, Note(0, "nights"))
     content = content_of(first)
     after = collect(case, right="night")
     assert after < before == set(first.paths)

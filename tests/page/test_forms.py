@@ -19,7 +19,7 @@ from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import fingerprint, save_clusters
 from safe_dnn.rccs.profiles import Finding, Profile
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from safe_dnn.store.runs import CLUSTERS, open_clusters, runs_of
@@ -120,7 +120,7 @@ def test_what_is_done_leads_to_the_next_step_and_labels_are_once_none_lacks_one(
     assert steps.now() == {"done": ["failures"], "next": "failures", "text": "Next: find the reasons"}
     save_clusters(clusters, out)
     assert steps.now() == {"done": ["failures", "clusters"], "next": "clusters", "text": "Next: judge the reasons"}
-    set_note(out, RccNote(0, verdict="unclear"))
+    set_note(out, Note(0, verdict="unclear"))
     other, run = "1" * 16, fingerprint(clusters)
     monkeypatch.setattr("safe_dnn.page.steps.load_failures", lambda out: SimpleNamespace(classes=("sea",)))
     sets = ((other, "a", "", "unsafe"), (run, "a", "", "labels"), (run, "a", "sea", "retraining"))

@@ -8,7 +8,7 @@ import pytest
 from safe_dnn.features.attributes import measured_images
 from safe_dnn.pipeline.moved import take_new_place
 from safe_dnn.rccs.clusters import fingerprint, load_clusters, save_clusters
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.rccs.unsafe_set import load_unsafe_set, save_unsafe_set
 from safe_dnn.selection import SelectionSettings, select_unsafe_set
@@ -25,7 +25,7 @@ def out(clusters, tmp_path, draw_folder):
     draw_folder(tmp_path / "improvement", {"night": 4, "snow": 4}, seed=1)
     unsafe = select_unsafe_set(tmp_path / "improvement", clusters, SelectionSettings(size=4))
     save_unsafe_set(dataclasses.replace(unsafe, run=fingerprint(clusters)), folder)
-    set_note(folder, RccNote(0, name="darkness", verdict="unsafe"))
+    set_note(folder, Note(0, name="darkness", verdict="unsafe"))
     return folder
 
 
@@ -40,7 +40,7 @@ def test_images_are_found_where_they_lie_now_and_all_that_was_said_stays(out, tm
     assert load_clusters(out).image_root == new
     assert (out / "rcc_profiles.csv").is_file()  # written again, with what could not be read meanwhile
     assert load_review(out).notes[0] == said
-    set_note(out, RccNote(1, name="snow"))
+    set_note(out, Note(1, name="snow"))
     assert not load_unsafe_set(out).improvement_root.is_dir()
     take_new_place(out, tmp_path, tmp_path / "disk")  # by a folder above
     assert load_unsafe_set(out).improvement_root == tmp_path / "disk" / "improvement"

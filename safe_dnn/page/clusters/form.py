@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.dnn.group_columns import ALIKE, FOLDER, PREFIX
+from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.features.weights import choose_precision
 from safe_dnn.page.form_tab import check_there
 from safe_dnn.page.form_view import FormView, example_button
@@ -25,12 +26,7 @@ from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import printable
 
 TAB = "clusters"
-EXTRACTOR_MEANINGS = {
-    "auto": "vgg16 if its weights (553 MB) are on disk or can be downloaded, otherwise vgg16-conv",
-    "vgg16": "what an image shows and what disturbs it, the features of the next two joined",
-    "vgg16-fc2": "the paper's 4,096 features alone, which say most about what an image shows",
-    "vgg16-conv": "the mean of each channel of the convolutional layers, for machines without internet access",
-}
+EXTRACTOR_MEANINGS = {name: kind.meaning for name, kind in EXTRACTORS.items()}
 REDUCER_MEANINGS = {
     "pca": "as in the paper",
     "umap": "PCA, then UMAP, the authors' study of 2024: may part what PCA leaves together",

@@ -27,7 +27,7 @@ from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import load_map, map_filters, map_record, map_shades, rcc_words, stored_map
 from safe_dnn.rccs.nearness import by_closeness, most_similar
 from safe_dnn.rccs.review.edits import Maker, move_images, new_rcc
-from safe_dnn.rccs.review.notes import title
+from safe_dnn.rccs.review.notes import judgements, title
 from safe_dnn.rccs.search import example_for, matching_images
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
@@ -65,7 +65,7 @@ class ImagesView:
         self.map = scripted(
             "clusters/map", [],  # the images selected, by row of the clusters
             js_on_load=script(*MAP_SCRIPTS), server_functions=[map_pictures], record="", filters="", named="",
-            chosen=None, shade="", found="", seen="", elem_id="map",
+            verdicts=[*judgements(), ""], chosen=None, shade="", found="", seen="", elem_id="map",
         )  # fmt: skip
         with gr.Row(equal_height=True):
             self.colour = gr.Dropdown(

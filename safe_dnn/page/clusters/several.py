@@ -15,6 +15,7 @@ from safe_dnn.page.jobs import EACH, EDITS, VIEW, PageSettings, tell, warn
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.texts import as_text
 from safe_dnn.page.visitors import Window
+from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.edits import Maker, judge_rccs, merge_rccs, new_rcc
 from safe_dnn.rccs.review.notes import VERDICTS, title
@@ -31,7 +32,9 @@ class SeveralView:
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
-        self.widget = scripted("clusters/several", [], elem_id="several")
+        self.widget = scripted(
+            "clusters/several", [], html_template=filled("page/clusters/several.html"), elem_id="several"
+        )
 
     def wire(self, rcc: gr.State, spot: gr.HTML, window: Window, outputs: list, changed: Callable) -> None:
         """Connect the bar (see `RunsView.wire`)."""

@@ -112,7 +112,10 @@ class ClustersTab:
                 self._several = SeveralView(settings)
                 self._spots.lay_out_list()
             with gr.Column(elem_id="map-column"):
-                self._screen = scripted("clusters/screen", "", undone="", elem_id="screen-bar")
+                self._screen = scripted(
+                    "clusters/screen", "", html_template=filled("page/clusters/screen.html"), undone="",
+                    elem_id="screen-bar",
+                )  # fmt: skip
                 self.images_view.lay_out_map()
             with gr.Column(elem_id="reason-at-hand"):
                 self._rcc_view = RccView(settings)

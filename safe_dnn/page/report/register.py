@@ -13,9 +13,9 @@ import gradio as gr
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.jobs import PageSettings
 from safe_dnn.page.visitors import visitor_of
-from safe_dnn.pipeline.reporting.markup import VERDICT_WORDS, filled
+from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.rounds import rounds_of
-from safe_dnn.rccs.review.notes import LONGEST_SCOPE, SCOPE, RccNote, Scope
+from safe_dnn.rccs.review.notes import SCOPE, Scope
 from safe_dnn.rccs.review.review import load_scope, set_note
 from safe_dnn.reasons import register
 from safe_dnn.support.errors import SAFEError
@@ -54,10 +54,10 @@ def _row(one: register.Entry) -> dict[str, Any]:
     """What the table shows of a reason, and what it is filtered by."""
     note, lacks = one.note, one.lacks.items()
     belief = f"{note.hypothesis} ({note.belief})" if note.hypothesis and note.belief else note.hypothesis or note.belief
-    cells = (note.verdict and VERDICT_WORDS[note.verdict], note.status, belief, one.fresh, "; ".join(one.missing))
+    cells = (note.verdict, note.status, belief, one.fresh, "; ".join(one.missing))
     return {
         "reason": one.reason,
-        "rcc": note.rcc if isinstance(note, RccNote) else None,
+        "rcc": note.rcc,
         "about": printable(", ".join(filter(None, (note.name, one.where)))),
         "cells": [*map(printable, cells)],
         "lacks": [text for said, those in lacks for text in ([f"{said}, but no {it}" for it in those] or [said])],
@@ -99,5 +99,5 @@ def lay_out_scope(settings: PageSettings) -> gr.HTML:
         problem = told if kept.conflicts else ""
         return {"said": kept.note._asdict(), "conflicts": list(kept.conflicts), "problem": problem}
 
-    template = filled("page/report/scope.html", fields=SCOPE, longest=LONGEST_SCOPE)
+    template = filled("page/report/scope.html")
     return scripted("report/scope", "", html_template=template, server_functions=[scope], elem_id="scope")

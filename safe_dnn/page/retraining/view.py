@@ -14,7 +14,7 @@ from safe_dnn.page.jobs import VIEW, if_there, pane, put_away, reveal
 from safe_dnn.page.retraining.plots import class_bars, learning_curves, shares_right
 from safe_dnn.pipeline.reporting.improvement import TAKEN_BEFORE, TAKEN_NOW, matrices_of
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.support.text import count
 from safe_dnn.training.certainty import class_summary
 from safe_dnn.training.comparison import Answered
@@ -76,7 +76,7 @@ class RetrainingView:
         self.outputs = [self.pane, self.next_round, self.matrix_pane, self.classes, self.curves,
                         self.bars, self.assumptions, *self._opened]  # fmt: skip
 
-    def show(self, result: Retraining, key: str, notes: Mapping[int, RccNote]) -> dict:
+    def show(self, result: Retraining, key: str, notes: Mapping[int, Note]) -> dict:
         """What the widgets show of a retraining, with the names that the engineer gave the RCCs."""
         epochs = len(result.history) - 1
         first = result.settings.epochs if result.settings and result.settings.epochs < epochs else None

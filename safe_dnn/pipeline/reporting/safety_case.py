@@ -22,7 +22,7 @@ from safe_dnn.pipeline.reporting.export import REPORT_FILE
 from safe_dnn.pipeline.reporting.freshness import is_current, made_from
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import rccs_of
-from safe_dnn.rccs.review.notes import SCOPE, Scope, title
+from safe_dnn.rccs.review.notes import SCOPE, VERDICTS, Scope, title
 from safe_dnn.rccs.review.review import Review, load_review, load_scope
 from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
@@ -116,7 +116,7 @@ def argument_of(
     over_hazards = made.add("S", "Argument over each hazard, and over what no reason explains")
     hazards: dict[str, list[Entry]] = {}
     for entry in entries:
-        judged = entry.note.verdict in ("unsafe", "unclear")
+        judged = VERDICTS[entry.note.verdict].gravity > VERDICTS[""].gravity
         if entry.note.hazard or judged or (entry.more and not entry.note.verdict):
             hazards.setdefault(entry.note.hazard or UNSTATED, []).append(entry)
     goals = [made.hazard(hazard, those) for hazard, those in hazards.items()]

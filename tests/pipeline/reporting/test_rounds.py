@@ -11,7 +11,7 @@ from safe_dnn.pipeline.reporting.report import report_html
 from safe_dnn.pipeline.reporting.rounds import rounds_of
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.review.edits import merge_rccs
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.store.entries import speaking
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, add_run, runs_of
@@ -32,7 +32,7 @@ def chain(clusters, tmp_path):
     (out / ACCURACY_FILE).write_text(json.dumps({"model": "../gaze.keras"}))
     with speaking("Ann"):
         first = save_clusters(clusters, out, more=answered("a", 74, 26))
-        set_note(out, RccNote(0, verdict="unsafe"))
+        set_note(out, Note(0, verdict="unsafe"))
     closure = table_text(("reason", "state"), STATES.items())
     add_run(out, CONFIRMATION, {CLOSURE_FILE: closure}, clusters=first.itself, facts={"edits": 0})
     select(out, tmp_path / "improvement", "red", "", "blue")
