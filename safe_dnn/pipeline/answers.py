@@ -29,11 +29,9 @@ def given_answers(
     if not predictions and not tested:
         return None
     if not predictions or not tested:
-        given, missing = ("--predictions", "--tested") if predictions else ("--tested", "--predictions")
         raise SAFEError(
-            f"Expected the table of predictions (--predictions) and the folder of test images (--tested) together. "
-            f"Received {given} without {missing}."
-        )
+            "Expected the table of predictions and the folder of test images together. Received only one of them."
+        ).about("predictions", "tested")
     return read_predictions(predictions, tested, partial=partial)
 
 
