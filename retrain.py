@@ -307,8 +307,8 @@ def _unsafe_targets(
     if missing and not only_labelled:
         raise SAFEError(
             f"Expected a row of {source} for each of the {len(unsafe.images)} images of the unsafe set. Received "
-            f"none for {len(missing)}: {some(missing)}. Add the rows, or retrain without them (--only-labelled)."
-        )
+            f"none for {len(missing)}: {some(missing)}. Add the rows, or retrain without them."
+        ).about("only_labelled")
     known = {image: targets.rows[row_of[image.image]] for image in images if image.image in row_of}
     if not known:
         raise SAFEError(f"Expected images of the unsafe set in {source}. Received none.")
@@ -334,14 +334,13 @@ def _check_model(model: Path, new: Path) -> None:
     if model.suffix.lower() == ONNX_SUFFIX:
         raise SAFEError(
             f"Expected a Keras model, since an ONNX model cannot be trained. Received: {model}. Export the labelled "
-            "images (export --labelled), train with the framework that the model is from, and compare its answers "
-            "before and after (compare)."
+            "images, train with the framework that the model is from, and compare its answers before and after."
         )
     if new.exists() and model.exists() and new.samefile(model):
         raise SAFEError(
             f"Expected a model other than the file that retraining writes. Received: {model}. Copy it to another name, "
-            "or choose another output folder with --out."
-        )
+            "or choose another output folder."
+        ).about("out")
 
 
 def _training_data(material: _Material) -> TrainingData:

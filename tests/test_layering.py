@@ -3,9 +3,11 @@
 import ast
 import functools
 import graphlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from safe_dnn.cli.arguments import build_parser
 from safe_dnn.features.on_cluster import SENT
 
 ROOT = Path(__file__).parents[1]
@@ -152,6 +154,24 @@ def test_only_the_page_knows_gradio():
         package_of(module_at(path)) for path in FILES for name, _ in imports(parsed(path)) if name.startswith("gradio")
     }
     assert users == {"page"}
+
+
+def test_the_method_names_no_option_but_the_fields_that_an_error_is_about():
+    """An option is called as its field: the command line needs no table."""
+    (commands,) = (action.choices for action in build_parser()._actions if action.choices)
+    options = {option for command in commands.values() for option in command._option_string_actions}
+    for path in FILES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named = options & set(re.findall(r"--[a-z][a-z-]*", node.value))
+                assert not named or package_of(module_at(path)) in ("page", "cli", "SAFE_Tool"), at(path, node)
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "about":
+                fields = {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
+                assert {f"--{field.replace('_', '-')}" for field in fields} <= options, at(path, node)
+
+
+def test_the_page_takes_no_message_apart():
+    assert "re" not in {name for name, _ in imports(parsed(PACKAGE / "page" / "texts.py"))}
 
 
 def test_no_handler_of_the_page_makes_a_container():

@@ -99,7 +99,7 @@ def _print_reasons(out: Path) -> None:
         others = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
         say(f"  {told}: RCC {others}" if others else "")
     if offer := nuisance_of(out):
-        say(offer[1])
+        say(f"{offer[1]} Option: --set-aside {offer[0]}")
     some = "conditions under which the network fails more often than elsewhere"
     none = "none, no condition on what is known of the images stands out"
     say(f"Weak spots: {some if reasons.spots else none}")

@@ -232,8 +232,8 @@ def checked_folder(out: StrPath, test: StrPath, *files: str, folders: Sequence[s
     if path_of(out, "an output folder").resolve().is_relative_to(path_of(test, "a test folder").resolve()):
         raise SAFEError(
             f"The output folder must be outside the test folder, or the copies would become test images. Received: "
-            f"{out}. Choose another folder with --out."
-        )
+            f"{out}. Choose another one."
+        ).about("out")
     out = prepare_folder(out)
     check_own(out, *files)
     for name in folders:
@@ -400,5 +400,5 @@ def check_replaceable(target: Path) -> None:
         raise SAFEError(
             f"Expected {target} to be missing or written by SAFE. Received one with other files"
             f"{f' ({some(sorted(found - written), limit=2)})' if found else ''}. "
-            "Choose another output folder with --out."
-        )
+            "Choose another output folder."
+        ).about("out")

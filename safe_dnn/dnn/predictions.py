@@ -265,7 +265,7 @@ def doubts(dnn: Dnn, accuracy: float, what: str) -> tuple[str, ...]:
         return ()
     return (
         f"Doubtful: the model is right on {accuracy:.0%} of {what}, hardly better than guessing. Are its classes in "
-        "a different order, or its pixels scaled in a different way (--rescale)?",
+        "a different order, or its pixels scaled in a different way?",
     )
 
 
@@ -305,8 +305,8 @@ def undecided(dnn: Dnn, found: Predictions) -> tuple[str, ...]:
     if tied * UNDECIDED_OF > len(found.outputs):
         raise SAFEError(
             f"Expected a model that decides on a class. Received: {dnn.path}, where {text}. Is it trained, and are its "
-            "pixels scaled as in training (--rescale)?"
-        )
+            "pixels scaled as in training?"
+        ).about("rescale")
     return (f"Undecided: {text}; the first counts.",) if tied else ()
 
 

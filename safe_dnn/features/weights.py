@@ -153,12 +153,12 @@ def choose_precision(precision: str) -> str:
     if precision not in PRECISIONS:
         raise SAFEError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision}")
     if precision == "int8" and importlib.util.find_spec("openvino") is None:
-        raise SAFEError(f"--precision int8 needs OpenVINO. Run: {install('openvino')}")
+        raise SAFEError(f"The precision int8 needs OpenVINO. Run: {install('openvino')}")
     flags = _processor_flags()
     if precision == "int8" and not flags & {"avx512_vnni", "avx_vnni"}:
-        raise SAFEError("--precision int8 needs a processor with VNNI. Received one without. Set it to auto.")
+        raise SAFEError("The precision int8 needs a processor with VNNI. Received one without. Set it to auto.")
     if precision == "bfloat16" and flags and not flags & {"avx512bw", "avx_ne_convert"}:
-        raise SAFEError("--precision bfloat16 needs a processor with AVX-512. Received one without. Set it to auto.")
+        raise SAFEError("The precision bfloat16 needs a processor with AVX-512. Received one without. Set it to auto.")
     if precision == "auto":
         return "bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
     return precision
@@ -283,8 +283,8 @@ def _cannot_fetch(error: Exception) -> SAFEError:
     reason = getattr(error, "reason", None) or str(error) or type(error).__name__
     return SAFEError(
         f"VGG16's ImageNet weights could not be downloaded ({reason}). "
-        f"To use a local copy, set --weights or {FC2_VARIABLE}."
-    )
+        f"To use a local copy, set {FC2_VARIABLE}, or name the file."
+    ).about("weights")
 
 
 def _receive(response: http.client.HTTPResponse) -> bytes:

@@ -15,7 +15,7 @@ import gradio as gr
 
 from safe_dnn.page.results import Results
 from safe_dnn.page.serving.analyses import TOP, address_of, title_of
-from safe_dnn.page.texts import in_fields
+from safe_dnn.page.texts import worded
 from safe_dnn.pipeline.reporting.markup import escaped
 from safe_dnn.support.defects import report_defect
 from safe_dnn.support.entries import is_within, path_of, quoted
@@ -340,7 +340,6 @@ SHORT = 160  # characters: a line
 def done(summary: str, notice: str = "") -> str:
     """The summary of a result, and what else should be known: its first sentence, and the rest where it is opened."""
     state = f"<div class='safe-status' role='status'><strong>{escaped(summary)}</strong></div>"
-    notice = in_fields(notice)
     first, more, rest = printable(notice).partition(". ")
     if not rest or len(notice) <= SHORT:
         return state + (f"<p class='safe-notice'>{escaped(notice)}</p>" if notice else "")
@@ -349,7 +348,7 @@ def done(summary: str, notice: str = "") -> str:
 
 def failed(error: SAFEError | str) -> str:
     """A readable error."""
-    return f"<div class='safe-status safe-error' role='alert'>{escaped(in_fields(str(error)))}</div>"
+    return f"<div class='safe-status safe-error' role='alert'>{escaped(worded(error))}</div>"
 
 
 def if_there(show: Callable[[], dict]) -> dict:
@@ -362,7 +361,7 @@ def if_there(show: Callable[[], dict]) -> dict:
 
 def warn(what: str, why: SAFEError | str) -> None:
     """Say in a toast why a request was not carried out. (Gradio's page shows no title of a warning.)"""
-    gr.Warning(f"<strong>{escaped(what)}</strong><br>{escaped(in_fields(str(why)))}")
+    gr.Warning(f"<strong>{escaped(what)}</strong><br>{escaped(worded(why))}")
 
 
 def take_labels(out: Path) -> None:

@@ -382,5 +382,5 @@ def check_links(clusters: RootCauseClusters, within: Path | None) -> None:
 def _outside(folder: Path, root: Path, within: Path) -> SAFEError:
     return SAFEError(
         f"Expected results of images below {within} (--root). Received: {folder} holds some of {root}. "
-        "Name another output folder with --out."
-    )
+        "Name another output folder."
+    ).about("out")

@@ -50,11 +50,9 @@ def given_answers(given: GivenAnswers) -> AnsweredImages | None:
     if not given.predictions and not given.tested:
         return None
     if not given.predictions or not given.tested:
-        there, missing = ("--predictions", "--tested") if given.predictions else ("--tested", "--predictions")
         raise SAFEError(
-            f"Expected the table of predictions (--predictions) and the folder of test images (--tested) together. "
-            f"Received {there} without {missing}."
-        )
+            "Expected the table of predictions and the folder of test images together. Received only one of them."
+        ).about("predictions", "tested")
     return read_predictions(given.predictions, given.tested, partial=given.partial)
 
 

@@ -132,7 +132,7 @@ def other_images(
                 "them. Select it in the tab Unsafe set."
             )
         if not is_within(unsafe.improvement_root, within):
-            raise SAFEError(f"Expected improvement images below {within} (--root). Received: others.")
+            raise SAFEError(f"Expected improvement images below {within}. Received: others.")
         return gather_improvement(clusters, unsafe, within=within, weights=weights, progress=progress)
     tested = answers_of_run(out, clusters, within)
     if tested is None or not tested.right.any():

@@ -180,12 +180,12 @@ def _check_names(given: AnsweredImages, first: AnsweredImages) -> None:
 
 CHOSEN_BY = (
     "These images also chose the RCCs and any weak spots: a requirement that was written after them is shown by other "
-    "images alone (--predictions, --tested)."
+    "images alone."
 )
 
 
 NOT_GROUPED = (
-    "While groups are suspected, nothing is shown to hold: name them or, if there are none, give --group image."
+    "While groups are suspected, nothing is shown to hold: name them or, if there are none, name image as the group."
 )
 
 
@@ -252,9 +252,8 @@ def check_requirements(
     answered = own or (answers_of_run(out, clusters, None) if clusters else None)
     if answered is None:
         raise SAFEError(
-            "Expected the network's answers: --predictions CSV --tested DIR, or an analysis with them. Received: "
-            f"{out}, without."
-        )
+            f"Expected predictions and their test images, or an analysis with them. Received: {out}, without."
+        ).about("predictions", "tested")
     shared = _overlaps(learned, answered, progress) if learned else ()
     names = given.group or (groups_of(out) if clusters else ())
     found = groups_of_images(names, answered, parameters=find_parameters(answered.root), required=bool(given.group))

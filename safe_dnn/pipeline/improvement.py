@@ -182,6 +182,6 @@ def _tested_with(likely: Likely, out: Path, clusters: RootCauseClusters, within:
     if known is None:
         raise SAFEError(
             "Expected the answers to the test set, to predict which other images are likely wrong. Received none, and "
-            f"the clusters in {out} were found without. Give the table (--predictions) and its folder (--test)."
-        )
+            f"the clusters in {out} were found without. Give the table and its folder."
+        ).about("predictions", "test")
     return known

@@ -103,9 +103,8 @@ class Probing(NamedTuple):
         if read and same.mean() < LEAST_SAME:
             raise SAFEError(
                 f"Expected the model with the answers in {tested.source}. Received: {self.dnn.path}, which answers "
-                f"{np.mean(~same):.0%} of {len(read)} images otherwise. Name the model, or how its pixels are scaled "
-                "(--rescale)."
-            )
+                f"{np.mean(~same):.0%} of {len(read)} images otherwise. Name the model, or how its pixels are scaled."
+            ).about("rescale")
         kept = np.array(list(itertools.compress(read, same)), int)
         return images_of(kept, [read[row] for row in kept.tolist()], self.of[kept], self.rotation[kept])
 

@@ -169,7 +169,7 @@ def _suspected(columns: Mapping[str, list[str]], paths: Sequence[str], wrong: np
         if loss >= LEAST_LOSS and (found is None or loss > found[0]):
             sentence = (
                 f"Images of one {groups.name} are not independent ({count(len(told.sizes), groups.name)}, intra-group "
-                f"correlation of failing {told.correlation:.2f}): name the group (--group {printable(name)}). Until "
+                f"correlation of failing {told.correlation:.2f}): name {printable(name)} as the group. Until "
                 "then, intervals are too narrow, and weak spots and RCCs may stand out by chance."
             )
             found = loss, KnownGroups(groups, False, (sentence,))

@@ -325,7 +325,7 @@ def nuisance_offer(
             if images and sum(told) >= MOST * images:
                 sentence = (
                     f"{len(told)} of {count(len(groups), 'RCC')} are {each}, and the network fails about equally often "
-                    f"on each: set {noun} aside (--set-aside {noun}) to find what else the failures have in common."
+                    f"on each: set {noun} aside to find what else the failures have in common."
                 )
                 found.append((sum(told) / images, Offer(name, sentence)))
                 break
@@ -341,8 +341,8 @@ def class_offer(clusters: RootCauseClusters) -> Offer | None:
         return None
     return Offer(
         LABEL,
-        f"RCC {int(sizes.argmax())} holds {share:.0%} of the failing images: set the class aside (--set-aside {LABEL}) "
-        f"or each confusion (--set-aside {LABEL} --set-aside {PREDICTED}) to find what else they have in common. "
+        f"RCC {int(sizes.argmax())} holds {share:.0%} of the failing images: set the class aside ({LABEL}) "
+        f"or each confusion ({LABEL} and {PREDICTED}) to find what else they have in common. "
         "Weak spots given the class need no RCCs.",
     )
 
@@ -387,8 +387,8 @@ def check_answers(tested: AnsweredImages | None) -> AnsweredImages:
         received = "none" if tested is None else "one of right images only" if tested.right.all() else "one without any"
         raise SAFEError(
             f"Expected a table of predictions that tells which test images the network gets right, to set {LOOKS} "
-            f"aside. Received {received}. Find the failures with SAFE, or give --predictions and --tested."
-        )
+            f"aside. Received {received}. Find the failures with SAFE, or give the predictions and the test images."
+        ).about("predictions", "tested")
     return tested
 
 
@@ -418,6 +418,6 @@ def looks_offer(rates: Sequence[Rate]) -> Offer | None:
     told = f"{more or 'None'} of the {len(rates)} RCCs found fail{'s' if more == 1 else ''} clearly more often"
     return Offer(
         LOOKS,
-        f"{told} than elsewhere: most only show images that look alike. Set {LOOKS} aside (--set-aside {LOOKS}) to "
+        f"{told} than elsewhere: most only show images that look alike. Set {LOOKS} aside to "
         "group them again by what sets them apart from images that the network gets right.",
     )

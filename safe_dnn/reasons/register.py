@@ -165,8 +165,8 @@ def write_register(folder: Path) -> list[Entry]:
         if is_edited(folder, name) and (changes := changes_in(folder / name, entries, scope)):
             raise SAFEError(
                 f"{folder / name} has {count(len(changes), 'change')} that would be lost, the first: "
-                f"{changes[0].text}. Take them over (--read), or move the table away."
-            )
+                f"{changes[0].text}. Take them over, or move the table away."
+            ).about("read")
     rows = ((field, SCOPE[field].title, text) for field, text in scope.note._asdict().items())
     save_files(folder, {REGISTER_FILE: register_text(folder, entries), SCOPE_FILE: table_text(SCOPE_COLUMNS, rows)})
     return entries

@@ -76,9 +76,8 @@ def working(folder: Path, what: str) -> Iterator[None]:
                     note.write_text("", encoding="utf-8")
     except filelock.Timeout as error:
         raise SAFEError(
-            f"Another SAFE job is running in {folder}{_holder(folder)}. Wait until it has finished, or use another "
-            "output folder (--out)."
-        ) from error
+            f"Another SAFE job is running in {folder}{_holder(folder)}. Wait for it, or use another output folder."
+        ).about("out") from error
 
 
 @contextlib.contextmanager
@@ -119,8 +118,8 @@ def check_own(folder: Path, *names: str) -> None:
         free = free_name(folder / "safe", first=1)
         raise SAFEError(
             f"Expected {foreign[0]} in {folder} to be missing or written by SAFE. Received a file that SAFE did not "
-            f"write; it is left unchanged. Move it away, or use another output folder, for example --out {free}."
-        )
+            f"write; it is left unchanged. Move it away, or use another output folder, for example {free}."
+        ).about("out")
 
 
 def foreign_files(folder: Path, names: Collection[str]) -> list[str]:

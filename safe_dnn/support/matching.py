@@ -146,8 +146,8 @@ def check_matched(
     both = ", and an image for as many of its rows" if rows else ""
     raise SAFEError(
         f"Expected a row in {source} for nine of ten images in {root} or more{both}. Received "
-        f"{' and '.join(received)}. Correct the names or the folder, or accept a part (--partial)."
-    )
+        f"{' and '.join(received)}. Correct the names or the folder, or accept a part."
+    ).about("partial")
 
 
 def _shares(n: int, noun: str, missing: Sequence[str]) -> str:

@@ -168,8 +168,8 @@ def check_labels(unsafe: UnsafeSet, classes: Sequence[str]) -> None:
     if missing:
         raise SAFEError(
             f"Expected a label for each of the {len(unsafe.images)} images of the unsafe set. Received none for "
-            f"{len(missing)}: {some(missing)}. Label them, or retrain with the labelled images only (--only-labelled)."
-        )
+            f"{len(missing)}: {some(missing)}. Label them, or retrain with the labelled images only."
+        ).about("only_labelled")
     wrong = Counter(image.label for image in unsafe.images if image.label not in classes)
     check_spelling({*wrong, *classes}, [classes], Path(UNSAFE_SET_FILE))
     if wrong:

@@ -85,7 +85,7 @@ def test_what_cannot_be_checked_is_an_error(case, capsys):
     assert "Expected a column that is known of the images" in capsys.readouterr().err
     file = str(case.out.with_name("requirements.yaml"))
     assert main(["check", file, "--out", str(case.out)]) == 2
-    assert "Expected the network's answers" in capsys.readouterr().err
+    assert "Expected predictions and their test images, or an analysis with them" in capsys.readouterr().err
 
 
 def predictions(case, name, wrong):

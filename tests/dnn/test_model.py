@@ -92,8 +92,9 @@ def lambda_model(scale=2.0):
 def test_a_lambda_layer_is_refused_unless_the_model_is_trusted(folder, suffix):
     save = saved if suffix == ".keras" else save_legacy
     path = save(lambda_model(), folder / f"lambda{suffix}")
-    with pytest.raises(SAFEError, match=r"contains code .*Lambda.*--trust-model"):
+    with pytest.raises(SAFEError, match=r"contains code .*Lambda.*let it run") as caught:
         load_dnn(path)
+    assert caught.value.fields == ("trust_model",)
 
 
 def test_custom_layers_are_refused_with_what_to_do(folder):

@@ -210,7 +210,7 @@ def test_results_of_images_outside_the_root_are_refused_when_the_page_is_started
     check_within(out, None)
     with pytest.raises(SAFEError, match=r"--root.*holds some of .*failing"):
         check_within(out, tmp_path)
-    with pytest.raises(SAFEError, match="Name another output folder with --out"):
+    with pytest.raises(SAFEError, match="Name another output folder"):
         serve(out, root=str(tmp_path))
     with pytest.raises(SAFEError, match="--root"):
         Results(out, tmp_path).shown()

@@ -102,7 +102,7 @@ def test_a_column_that_is_named_like_a_group_is_offered_if_failing_depends_on_it
     tested, table = of_persons(tmp_path, column=column)
     (sentence,) = suspected_groups(tested, parameters=table).notes
     assert sentence.startswith(f"Images of one {one} are not independent ({ten}, intra-group correlation of ")
-    assert f"(--group {column})" in sentence
+    assert f"name {column} as the group" in sentence
 
 
 def test_few_groups_single_images_and_independent_ones_are_not_offered(tmp_path):
@@ -120,7 +120,7 @@ def test_names_of_files_may_say_it(tmp_path):
     right = np.arange(100) // 10 % 2 == 0
     tested, table = draw_tested(tmp_path, paths, right, "light", *["1"] * 100)
     assert (
-        "(10 sequences, intra-group correlation of failing 1.00): name the group (--group prefix)"
+        "(10 sequences, intra-group correlation of failing 1.00): name prefix as the group"
         in (suspected_groups(tested, parameters=table).notes[0])
     )
     for new, noun in ("/cam", "sequence"), ("_object_", "full image"):  # of a detector, crops of an image are a group
@@ -130,7 +130,7 @@ def test_names_of_files_may_say_it(tmp_path):
     deeper, _ = draw_tested(
         tmp_path, [f"{p[0]}/{i // 10}/{i}.png" for i, p in enumerate(paths)], right, "x", *["1"] * 100
     )
-    assert "--group folder" in suspected_groups(deeper, parameters=table).notes[0]
+    assert "name folder as the group" in suspected_groups(deeper, parameters=table).notes[0]
 
 
 def test_chains_of_near_duplicates_are_offered_where_nothing_else_says_it(tmp_path):
@@ -147,7 +147,7 @@ def test_chains_of_near_duplicates_are_offered_where_nothing_else_says_it(tmp_pa
     tested, table = draw_tested(tmp_path, paths, right, "light", *["1"] * len(paths))
     (sentence,) = suspected_groups(tested, parameters=table).notes
     assert "(28 sequences, intra-group correlation of failing 1.00)" in sentence
-    assert "(--group near-duplicates)" in sentence
+    assert "name near-duplicates as the group" in sentence
     groups = named_groups(["near-duplicates"], tested, parameters=table).groups
     assert len(set(zip(groups.of.tolist(), shown.tolist(), strict=True))) == 28
 
@@ -219,6 +219,6 @@ def test_what_is_suspected_is_kept_and_said_with_every_rate(people, monkeypatch)
     explain_failures(people.out)
     reasons = load_reasons(people.out, load_clusters(people.out))
     assert reasons.comparison.suspected == "person"
-    assert any("(--group person)" in note for note in reasons.comparison.notes)
+    assert any("name person as the group" in note for note in reasons.comparison.notes)
     told = [rate.text for rate in reasons.rates(clusters).values() if rate.verdict in ("more", "too few")]
     assert all("(those of one person counted as independent)" in text for text in told)

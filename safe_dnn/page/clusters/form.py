@@ -14,6 +14,7 @@ from safe_dnn.page.form_view import FormView, example_button
 from safe_dnn.page.forms import remember, remembered
 from safe_dnn.page.jobs import PageSettings, typed
 from safe_dnn.page.results import Shown
+from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.answers import GivenAnswers
 from safe_dnn.pipeline.generation import ClusteringSettings
 from safe_dnn.pipeline.run_record import given_parameters, given_predictions, groups_of
@@ -69,7 +70,7 @@ class ClustersForm(FormView):
                 alike = "The parameter that says which images are of one person, track or drive"
                 self._several("group", "group", "Groups", alike)
                 info = "Predictions without a row for more than a tenth of the images"
-                self.add("partial", gr.Checkbox(label="Accept a part", info=info, elem_id="partial"))
+                self.add("partial", gr.Checkbox(label=FORM_LABELS["partial"], info=info, elem_id="partial"))
                 info = "What RCCs must not differ by: such as the person; or looks, what right images show as well"
                 self._several("aside", "set-aside", "Set aside", info)
             with gr.Row():

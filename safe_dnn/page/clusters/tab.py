@@ -39,7 +39,7 @@ from safe_dnn.page.jobs import (
     warn,
 )
 from safe_dnn.page.results import Shown, check_links
-from safe_dnn.page.texts import as_text, in_fields
+from safe_dnn.page.texts import as_text
 from safe_dnn.page.visitors import Window, maker_of
 from safe_dnn.pipeline.comparison import explain_failures
 from safe_dnn.pipeline.descriptions import mend
@@ -224,7 +224,7 @@ class ClustersTab:
         name, sentence = map(printable, offer)
         return {
             self._offer: reveal(),
-            self._offered: f"<p class='safe-offer'>{escaped(in_fields(sentence))}</p>",
+            self._offered: f"<p class='safe-offer'>{escaped(sentence)}</p>",
             self._accept: gr.Button(f"Set {name} aside"),
         }
 
@@ -314,7 +314,8 @@ class ClustersTab:
             try:  # the clusters are shown meanwhile: every window hears that the folder has changed
                 explain_failures(settings.out, within=settings.root, weights=settings.weights, progress=of_rates)
             except SAFEError as error:
-                raise SAFEError(f"The RCCs were found, but not compared with images that are right. {error}") from error
+                what = f"The RCCs were found, but not compared with images that are right. {error}"
+                raise SAFEError(what).about(*error.fields) from error
 
         take_labels(settings.out)
         yield self.form.sent("", fields)

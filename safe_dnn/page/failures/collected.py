@@ -104,8 +104,8 @@ class CollectedFailures:
         if not is_within(failures.test_root, self._within):
             raise SAFEError(
                 f"Expected failures on images below {self._within} (--root). Received: {self._out} holds some of "
-                f"{failures.test_root}. Collect others, or name another output folder with --out."
-            )
+                f"{failures.test_root}. Collect others, or name another output folder."
+            ).about("out")
         paths, answers, right = load_predictions(self._out)
         # A killed process may have left a table of other failures.
         if len(paths) != failures.test_size or int((~right).sum()) != len(failures.failing):

@@ -19,6 +19,7 @@ from safe_dnn.page.forms import remember, remembered
 from safe_dnn.page.job_view import News
 from safe_dnn.page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, typed
 from safe_dnn.page.results import Marks
+from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.summaries import failures_summary
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import working
@@ -104,14 +105,14 @@ class FailuresTab(FormTab):
                 self.trust = trust_field(self._may_trust, elem_id="failures-trust", elem_classes="for-model")
             with gr.Row(elem_classes="for-classifier"):
                 columns = "CSV, wherever it lies: image, and a column of numbers for each output, no others"
-                self._text("targets", "Targets of a regression", columns, "/path/to/targets.csv")
+                self._text("targets", FORM_LABELS["targets"], columns, "/path/to/targets.csv")
                 larger = "A larger error is a failure; in the unit of the targets"
-                self._text("threshold", "Threshold of a regression", larger)
+                self._text("threshold", FORM_LABELS["threshold"], larger)
                 info = "Tables without a row for more than a tenth of the images"
-                self.partial = gr.Checkbox(label="Accept a part", info=info, elem_id="failures-partial")
+                self.partial = gr.Checkbox(label=FORM_LABELS["partial"], info=info, elem_id="failures-partial")
             with gr.Row(elem_classes="for-classifier"):
                 proof = "To prove a retraining: these images take part in nothing else"
-                self._text("hold_out", "Hold out a share", proof, "0.3")
+                self._text("hold_out", FORM_LABELS["hold_out"], proof, "0.3")
                 columns = "Columns such as person or track, prefix or folder; a comma between"
                 self._text("group", "In whole groups", columns, "person")
             with gr.Row(elem_classes="for-detector"):
@@ -238,10 +239,10 @@ class FailuresTab(FormTab):
 
 def rescale_field(**more: Any) -> gr.Dropdown:
     """The choice of the pixel values that a model expects."""
-    return gr.Dropdown(RESCALE, value="", label="Pixels given to the model", info="As it was trained", **more)
+    return gr.Dropdown(RESCALE, value="", label=FORM_LABELS["rescale"], info="As it was trained", **more)
 
 
 def trust_field(visible: bool, **more: Any) -> gr.Checkbox:
     """No part of a form: trust in a model is given anew each time."""
     what = "Lambda layers: only for a file that you trust"
-    return gr.Checkbox(label="The model may run code of its own", info=what, visible=visible, **more)
+    return gr.Checkbox(label=FORM_LABELS["trust_model"], info=what, visible=visible, **more)

@@ -20,6 +20,7 @@ from safe_dnn.page.jobs import EDITS, FOLLOW, LATEST, VIEW, PageSettings, done, 
 from safe_dnn.page.labels.view import LabelView
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.results import Marks
+from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
 from safe_dnn.store.output_folder import writing
@@ -57,7 +58,7 @@ class LabelsTab:
             classes = "A folder for each class: the classes to choose from"
             self.train = self.form.path("train", "classes-folder", "Training folder", classes, "train")
             self.table = gr.Textbox(
-                label="Labels from a table", info="CSV with the columns image and label; or click below",
+                label=FORM_LABELS["labels"], info="CSV with the columns image and label; or click below",
                 placeholder="/path/to/labels.csv", scale=3, min_width=220, elem_id="labels-table",
             )  # fmt: skip
             self.example = example_button(settings, "classes")

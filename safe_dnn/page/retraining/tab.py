@@ -18,6 +18,7 @@ from safe_dnn.page.jobs import FOLLOW, Job, PageSettings, done, empty, take_labe
 from safe_dnn.page.results import Marks
 from safe_dnn.page.retraining.plots import learning_curves
 from safe_dnn.page.retraining.view import RetrainingView, titled
+from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.retraining import retrain_apart
 from safe_dnn.pipeline.summaries import of_both_networks, of_choosing_images, retraining_verdict
 from safe_dnn.retrain import ImageSets
@@ -88,7 +89,7 @@ class RetrainingTab(FormTab):
         with gr.Row():
             add("rescale", rescale_field())
             instead = "Instead of refusing to start"
-            add("only_labelled", gr.Checkbox(label="Leave out images without a label", info=instead))
+            add("only_labelled", gr.Checkbox(label=FORM_LABELS["only_labelled"], info=instead))
             half = "Half the time, but more that was right gets wrong: no second pass with the other images"
             one_pass = gr.Checkbox(label="Learn from labelled images only", info=half, elem_id="one-pass")
             add("one_pass", one_pass)
@@ -119,8 +120,7 @@ class RetrainingTab(FormTab):
         if result.after is not None:
             written = f"Compared by the answers in {result.model} and {result.after}; SAFE has trained no model."
         claim = "" if result.final else claim_text(result)
-        both = of_both_networks(result).replace("--aim keep", "“Keeping what is right”")
-        notices = (claim, of_choosing_images(result), both, written)
+        notices = (claim, of_choosing_images(result), of_both_networks(result), written)
         return {
             self.status: done(retraining_verdict(result), ". ".join(filter(None, notices))),
             **self.view.show(result, settings.results.retraining_stamp, review.notes if review else {}),

@@ -402,9 +402,8 @@ def check_labelled(unsafe: UnsafeSet) -> None:
     labels = {image.label for image in unsafe.images if image.label}
     if not labels:
         raise SAFEError(
-            "Expected labelled images in the unsafe set. Received none. Label them on the page, or give --labels or "
-            "--improvement."
-        )
+            "Expected labelled images in the unsafe set. Received none. Label them, or give a table or class folders."
+        ).about("labels", "improvement")
     odd = sorted(label for label in labels if safe_name(label) != label or label.startswith("."))
     if odd:
         raise SAFEError(

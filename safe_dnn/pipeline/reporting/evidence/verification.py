@@ -72,7 +72,7 @@ def _files(folder: Path, evidence: Evidence, outside: bool) -> Iterator[Finding]
             if (now := sha256_if_there(path)) != digest:
                 yield Finding(CHANGED if now or path.is_file() else MISSING, place)
         elif not place.startswith(("../", "/")):
-            yield Finding(CHANGED, f"{place}, perhaps: a link out of the analysis, which is read with --images")
+            yield Finding(CHANGED, f"{place}, perhaps: a link out of the analysis, which is read along with the images")
     report = folder / REPORT_FILE
     reported = REPORT_FILE in evidence.subjects and report.is_file() and is_within(report, folder.resolve())
     if reported and evidence.basis.encode() not in report.read_bytes():
