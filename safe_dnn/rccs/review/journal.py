@@ -218,14 +218,13 @@ def _describe_saying(edit: Edit) -> str:
     told = []
     for name in edit.changed:
         old, new = (getattr(note, name) for note in (before, after))
+        was = f" (was {old if name == 'verdict' else f'“{old}”'})" if old else ""
         if name == "verdict":
-            was = f" (was {old})" if old else ""
             told.append(f"Judged {what} {new}{was}" if new else f"Took back that {what} is {old}")
         elif name == "name":
-            was = f" (was “{old}”)" if old else ""
             told.append(f"Named {what} “{new}”{was}" if new else f"Removed the name “{old}” of {what}")
         elif known := REGISTER.get(name) or SCOPE.get(name):
-            what_of, was = f"{known.noun} of {what}", f" (was “{old}”)" if old else ""
+            what_of = f"{known.noun} of {what}"
             told.append(f"Set the {what_of} to “{new}”{was}" if new else f"Removed the {what_of}, “{old}”")
         else:
             told.append(f"{'Changed' if old and new else 'Wrote' if new else 'Removed'} the note on {what}")

@@ -193,7 +193,7 @@ def said_now(db: sqlite3.Connection, note: Note | Scope, review: Review | None) 
         return "scope", "", read_scope(db)[0]
     if review and note.rcc is not None:
         return "rcc", review.subjects[note.rcc], review.notes.get(note.rcc, Note(note.rcc))
-    theirs = read_spot_note(db, note)
+    theirs = read_spot_notes(db).get(condition_of(note), Note(note.about))
     return "spot", theirs.subject, theirs
 
 
@@ -292,8 +292,3 @@ def has_spot_notes(folder: Path, run: Run) -> bool:
     comparison = present_runs(folder, run).get(COMPARISON)
     spots = load_spots(comparison) if comparison else ()
     return bool(notes_of_run(folder, spots, run).keys() & {spot.conditions for spot in spots})
-
-
-def read_spot_note(db: sqlite3.Connection, note: Note) -> Note:
-    """What is said of the condition that a note is about."""
-    return read_spot_notes(db).get(condition_of(note), Note(note.about))
