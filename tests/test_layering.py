@@ -50,15 +50,14 @@ HOUSE = {
         "generation comparison confirmation probing improvement retraining exports"
     ),
     "page": (
-        "assets texts serving.analyses serving.summaries serving.connections serving.below serving.malformed "
-        "serving.door forms serving.guard retraining.plots results folders jobs failures.collected picker pictures "
-        "serving.mounts "
-        "serving.list_page serving.entrance visitors grid_view steps clusters.cards "
-        "form_view clusters.similar_images clusters.asked clusters.images job_view form_tab moved labels.view "
-        "clusters.note clusters.several clusters.rcc clusters.spots clusters.runs "
-        "failures.view failures.tab labels.tab retraining.view "
-        "retraining.tab unsafe.tab report.fresh report.register report.tab clusters.form clusters.tab "
-        "rounds app"
+        "events panes assets texts messages analyses results jobs settings retraining.plots forms folders picker "
+        "pictures collected visitors steps grid_view form_view job_view form_tab missing_folder "
+        "clusters.cards clusters.similar clusters.asked clusters.failing_images clusters.note clusters.several "
+        "clusters.rcc clusters.spots clusters.edits_and_runs clusters.form clusters.tab "
+        "failures.view failures.tab unsafe.tab labels.view labels.tab retraining.view retraining.tab "
+        "report.fresh report.register_view report.tab between_tabs "
+        "serving.analysis_summary serving.connections serving.below serving.malformed serving.door serving.guard "
+        "serving.mounts serving.list_page serving.entrance app"
     ),
     "cli": "terminal commands arguments before",
     "SAFE_Tool": "",

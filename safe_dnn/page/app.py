@@ -17,20 +17,20 @@ from fastapi import FastAPI
 from gradio.context import Context
 from starlette.middleware import Middleware
 
+from safe_dnn.page.analyses import BIN_FOLDER, TOP, folder_of
 from safe_dnn.page.assets import script
+from safe_dnn.page.between_tabs import CLUSTERS_TAB, FAILURES_TAB, wire_classes, wire_next_round, wire_reasons
 from safe_dnn.page.clusters.tab import ClustersTab
 from safe_dnn.page.failures.tab import FailuresTab
 from safe_dnn.page.job_view import News
-from safe_dnn.page.jobs import Jobs, PageSettings, Turn, find_example
+from safe_dnn.page.jobs import Jobs, Turn
 from safe_dnn.page.labels.tab import LabelsTab
-from safe_dnn.page.moved import MovedView
+from safe_dnn.page.missing_folder import MovedView
 from safe_dnn.page.picker import lay_out_picker
 from safe_dnn.page.pictures import PICTURE_FOLDER
 from safe_dnn.page.report.tab import ReportTab
 from safe_dnn.page.results import Results, check_within
 from safe_dnn.page.retraining.tab import RetrainingTab
-from safe_dnn.page.rounds import CLUSTERS_TAB, FAILURES_TAB, wire_classes, wire_next_round, wire_reasons
-from safe_dnn.page.serving.analyses import BIN_FOLDER, TOP, folder_of
 from safe_dnn.page.serving.below import Below, checked_path
 from safe_dnn.page.serving.connections import AT_THE_ROOT, Outside, answer, check_certificate, listen
 from safe_dnn.page.serving.door import Page
@@ -39,6 +39,7 @@ from safe_dnn.page.serving.guard import Guard
 from safe_dnn.page.serving.list_page import ADDRESS, ListPage
 from safe_dnn.page.serving.malformed import Malformed
 from safe_dnn.page.serving.mounts import Mounts, Resting
+from safe_dnn.page.settings import PageSettings, find_example
 from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.store.entries import LONGEST_ENGINEER
@@ -113,7 +114,7 @@ def serve(
     ----------
     out : path
         The output folder; the page shows the results in it, and those of the analyses in it (see
-        `page/serving/analyses.py`).
+        `page/analyses.py`).
     root : path, optional
         If given, only paths below it are accepted, all links followed, and only images below it are shown.
     auth : "USER:PASSWORD", optional

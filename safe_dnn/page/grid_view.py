@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from safe_dnn.page.assets import script, scripted
-from safe_dnn.page.jobs import LATEST, VIEW, warn
+from safe_dnn.page.events import LATEST, VIEW
+from safe_dnn.page.messages import warn
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.pipeline.reporting.markup import escaped
 from safe_dnn.support.errors import SAFEError

@@ -7,7 +7,11 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.page.assets import script
-from safe_dnn.page.jobs import AWAY, FOLLOW, STOPPED, VIEW, Job, PageSettings, done, failed, put_away, warn
+from safe_dnn.page.events import FOLLOW, VIEW
+from safe_dnn.page.jobs import STOPPED, Job
+from safe_dnn.page.messages import done, failed, warn
+from safe_dnn.page.panes import AWAY, put_away
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import STEPS, Steps
 from safe_dnn.support.errors import SAFEError
 
@@ -30,7 +34,7 @@ class News:
             html_template="<span></span>", js_on_load=script("widgets/news.js"), server_functions=[latest_news],
             known="", elem_id="news", elem_classes=AWAY,
         )  # fmt: skip
-        # Something in the folder has changed. Handlers must take turns with edits (`jobs.EDITS`), or they could show
+        # Something in the folder has changed. Handlers must take turns with edits (`events.EDITS`), or they could show
         # something older than an edit has shown.
         self.folder: Callable = self.widget.folder
         # Notes have changed, and nothing else may have. An event of its own: with each event, Gradio's page copies all
@@ -70,7 +74,7 @@ class JobView:
     guide : callable
         Gives the instructions below the status as long as there is no result, as HTML.
     result : Column
-        Holds the result (see `page.jobs.pane`); put away if there is none.
+        Holds the result (see `page.panes.pane`); put away if there is none.
     stopped : str
         What is shown of a job that was stopped.
     others : sequence of Button

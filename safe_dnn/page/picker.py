@@ -10,7 +10,7 @@ from typing import NamedTuple
 from safe_dnn.dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.folders import folder_at, list_folder
-from safe_dnn.page.jobs import PageSettings
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.support.text import printable
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from safe_dnn.dnn.failures import load_failures
-from safe_dnn.page.failures.collected import are_earlier
-from safe_dnn.page.jobs import PageSettings
+from safe_dnn.page.collected import are_earlier
 from safe_dnn.page.results import Results
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.export import REPORT_FILE
 from safe_dnn.pipeline.reporting.freshness import is_current
 from safe_dnn.rccs.unsafe_set import load_unsafe_set

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.dnn.failures import collect_failures
-from safe_dnn.page.failures.collected import failures_of, model_of
+from safe_dnn.page.collected import failures_of, model_of
 from safe_dnn.page.failures.tab import KINDS, NEEDED, FailuresTab
 from safe_dnn.page.failures.view import images_of
 from safe_dnn.page.forms import remember

@@ -7,9 +7,9 @@ from urllib.parse import quote
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.jobs import PageSettings
 from safe_dnn.page.pictures import picture_file
 from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_news
 from safe_dnn.rccs.confidence import confidence, is_loose
 from safe_dnn.rccs.dbscan.outcome import NOISE

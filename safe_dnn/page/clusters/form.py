@@ -10,9 +10,9 @@ from safe_dnn.dnn.group_columns import ALIKE, FOLDER, PREFIX
 from safe_dnn.features.weights import choose_precision
 from safe_dnn.page.form_tab import check_there
 from safe_dnn.page.form_view import FormView, example_button
-from safe_dnn.page.forms import remember, remembered
-from safe_dnn.page.jobs import PageSettings, typed
+from safe_dnn.page.forms import remember, remembered, typed
 from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.generation import ClusteringSettings
 from safe_dnn.pipeline.run_record import given_parameters, given_predictions, groups_of
 from safe_dnn.rccs.clusters import RootCauseClusters

@@ -11,9 +11,11 @@ from safe_dnn.page.clusters.asked import LooksView, ProbeView
 from safe_dnn.page.clusters.cards import named, words_of
 from safe_dnn.page.clusters.note import NoteView, OnRccs
 from safe_dnn.page.clusters.several import SplitView
-from safe_dnn.page.jobs import EDITS, VIEW, PageSettings, warn
+from safe_dnn.page.events import EDITS, VIEW
+from safe_dnn.page.messages import warn
 from safe_dnn.page.pictures import thumbnails
 from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import Window
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.clusters import sample, told_of

@@ -11,8 +11,10 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.jobs import EACH, EDITS, VIEW, PageSettings, tell, warn
+from safe_dnn.page.events import EACH, EDITS, VIEW
+from safe_dnn.page.messages import tell, warn
 from safe_dnn.page.pictures import data_uri
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_text
 from safe_dnn.page.visitors import Window
 from safe_dnn.rccs.dbscan.outcome import NOISE

@@ -7,9 +7,10 @@ from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.asked import LooksView, ProbeView
 from safe_dnn.page.clusters.note import NoteView, OnWeakSpots, named_spots, spot_judgement
 from safe_dnn.page.clusters.rcc import lay_out_player, show_gif
-from safe_dnn.page.jobs import PageSettings, pane, put_away, reveal
+from safe_dnn.page.panes import pane, put_away, reveal
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_news, in_fields
 from safe_dnn.pipeline.reporting.markup import escaped, filled
 from safe_dnn.pipeline.reporting.sections import row_html

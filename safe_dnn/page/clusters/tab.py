@@ -10,35 +10,21 @@ import gradio as gr
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.asked import AskedView
 from safe_dnn.page.clusters.cards import CardsView
+from safe_dnn.page.clusters.edits_and_runs import RunsView, refreshed
+from safe_dnn.page.clusters.failing_images import ImagesView
 from safe_dnn.page.clusters.form import TAB, ClustersForm
-from safe_dnn.page.clusters.images import ImagesView
 from safe_dnn.page.clusters.rcc import RccView
-from safe_dnn.page.clusters.runs import RunsView, refreshed
 from safe_dnn.page.clusters.several import SeveralView
 from safe_dnn.page.clusters.spots import SpotsView, rank_of
+from safe_dnn.page.events import EDITS, FOLLOW, IN_TURN, LATEST, VIEW
+from safe_dnn.page.form_tab import take_labels
 from safe_dnn.page.form_view import Fold
 from safe_dnn.page.job_view import JobView, News
-from safe_dnn.page.jobs import (
-    EDITS,
-    FOLLOW,
-    IN_TURN,
-    LATEST,
-    OPENING,
-    VIEW,
-    Job,
-    PageSettings,
-    done,
-    empty,
-    failed,
-    if_there,
-    pane,
-    put_away,
-    reveal,
-    take_labels,
-    tell,
-    warn,
-)
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.messages import OPENING, done, empty, failed, tell, warn
+from safe_dnn.page.panes import if_there, pane, put_away, reveal
 from safe_dnn.page.results import Shown, check_links
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_text, in_fields
 from safe_dnn.page.visitors import Window, maker_of
 from safe_dnn.pipeline.comparison import explain_failures

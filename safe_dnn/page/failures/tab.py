@@ -12,13 +12,16 @@ from safe_dnn.dnn.detection.detector_failures import find_detection_failures
 from safe_dnn.dnn.failures import DETECTION, checked, collect_failures, find_failures, load_failures
 from safe_dnn.dnn.held_out import hold_out_of
 from safe_dnn.dnn.model import DnnOptions
-from safe_dnn.page.failures.collected import CollectedFailures, are_earlier
+from safe_dnn.page.collected import CollectedFailures, are_earlier
+from safe_dnn.page.events import FOLLOW, VIEW
 from safe_dnn.page.failures.view import FailuresView, interval_text
 from safe_dnn.page.form_tab import FormTab, check_there, given
-from safe_dnn.page.forms import remember, remembered
+from safe_dnn.page.forms import remember, remembered, typed
 from safe_dnn.page.job_view import News
-from safe_dnn.page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, typed
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.messages import done, empty
 from safe_dnn.page.results import Marks
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.summaries import failures_summary
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import working

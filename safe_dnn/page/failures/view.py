@@ -7,9 +7,10 @@ import numpy as np
 from markupsafe import Markup
 
 from safe_dnn.dnn.confusion import ONE_ANOTHER, ConfusionMatrix, class_rates, confusion_matrix
-from safe_dnn.page.failures.collected import Collected, CollectedFailures
+from safe_dnn.page.collected import Collected, CollectedFailures
+from safe_dnn.page.events import VIEW
 from safe_dnn.page.grid_view import Listed, ListedView, scripted_widget
-from safe_dnn.page.jobs import VIEW, if_there, pane, put_away, reveal
+from safe_dnn.page.panes import if_there, pane, put_away, reveal
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING, confused
 from safe_dnn.rccs.spots.groups import counted, in_words

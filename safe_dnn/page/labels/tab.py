@@ -12,14 +12,17 @@ import gradio as gr
 
 from safe_dnn.dnn.failures import load_failures
 from safe_dnn.dnn.predictions import class_folders
-from safe_dnn.page.failures.collected import failures_of
+from safe_dnn.page.collected import failures_of
+from safe_dnn.page.events import EDITS, FOLLOW, LATEST, VIEW
 from safe_dnn.page.form_view import FormView, example_button
 from safe_dnn.page.forms import remember, remembered
 from safe_dnn.page.job_view import News
-from safe_dnn.page.jobs import EDITS, FOLLOW, LATEST, VIEW, PageSettings, done, empty, failed, pane, put_away, reveal
 from safe_dnn.page.labels.view import LabelView
+from safe_dnn.page.messages import done, empty, failed
+from safe_dnn.page.panes import pane, put_away, reveal
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.results import Marks
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
 from safe_dnn.store.output_folder import writing

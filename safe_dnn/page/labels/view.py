@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.jobs import PageSettings
 from safe_dnn.page.pictures import data_uri
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import visitor_of
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.rccs.review.notes import title

@@ -7,7 +7,7 @@ import gradio as gr
 from safe_dnn.page.form_tab import check_there, given
 from safe_dnn.page.form_view import FormView
 from safe_dnn.page.forms import remember, remembered
-from safe_dnn.page.jobs import PageSettings
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.confirmation import confirm
 from safe_dnn.pipeline.reporting.sections import confirmation_html
 

@@ -5,11 +5,15 @@ from functools import partial
 
 import gradio as gr
 
+from safe_dnn.page.events import EDITS, FOLLOW, LATEST, VIEW
 from safe_dnn.page.job_view import JobView, News
-from safe_dnn.page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, reveal
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.messages import done, empty, failed
+from safe_dnn.page.panes import pane, reveal
 from safe_dnn.page.report.fresh import FreshTestSet
-from safe_dnn.page.report.register import lay_out_register, lay_out_scope
+from safe_dnn.page.report.register_view import lay_out_register, lay_out_scope
 from safe_dnn.page.results import Shown, check_links
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.exports import export_here
 from safe_dnn.pipeline.reporting.evidence.basis import write_evidence
 from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE, present_basis

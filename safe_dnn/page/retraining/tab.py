@@ -9,15 +9,18 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.dnn.model import KERAS_SUFFIXES, DnnOptions
-from safe_dnn.page.failures.collected import failures_of, network_of
+from safe_dnn.page.collected import failures_of, network_of
+from safe_dnn.page.events import FOLLOW
 from safe_dnn.page.failures.tab import rescale_field, trust_field
-from safe_dnn.page.form_tab import FormTab, check_there, given
-from safe_dnn.page.forms import remember, remembered
+from safe_dnn.page.form_tab import FormTab, check_there, given, take_labels
+from safe_dnn.page.forms import remember, remembered, typed
 from safe_dnn.page.job_view import News
-from safe_dnn.page.jobs import FOLLOW, Job, PageSettings, done, empty, take_labels, typed
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.messages import done, empty
 from safe_dnn.page.results import Marks
 from safe_dnn.page.retraining.plots import learning_curves
 from safe_dnn.page.retraining.view import RetrainingView, titled
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.retraining import retrain_apart
 from safe_dnn.pipeline.summaries import of_both_networks, of_choosing_images, retraining_verdict
 from safe_dnn.store.runs import RETRAINING, present_runs, runs_of

@@ -8,9 +8,10 @@ import gradio as gr
 from markupsafe import Markup
 
 from safe_dnn.dnn.confusion import ONE_ANOTHER
+from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.view import WIDE, cell_in, matrix_cells
 from safe_dnn.page.grid_view import Listed, ListedView, scripted_widget
-from safe_dnn.page.jobs import VIEW, if_there, pane, put_away, reveal
+from safe_dnn.page.panes import if_there, pane, put_away, reveal
 from safe_dnn.page.retraining.plots import class_bars, learning_curves, shares_right
 from safe_dnn.pipeline.reporting.improvement import TAKEN_BEFORE, TAKEN_NOW, matrices_of
 from safe_dnn.pipeline.reporting.markup import filled

@@ -8,13 +8,17 @@ from typing import Any
 
 import gradio as gr
 
-from safe_dnn.page.failures.collected import failures_of, network_of
-from safe_dnn.page.form_tab import FormTab, check_there
-from safe_dnn.page.forms import remember, remembered
+from safe_dnn.page.collected import failures_of, network_of
+from safe_dnn.page.events import FOLLOW, VIEW
+from safe_dnn.page.form_tab import FormTab, check_there, take_labels
+from safe_dnn.page.forms import remember, remembered, typed
 from safe_dnn.page.grid_view import Listed, ListedView, scripted_widget
 from safe_dnn.page.job_view import News
-from safe_dnn.page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, if_there, pane, reveal, take_labels, typed
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.messages import done, empty
+from safe_dnn.page.panes import if_there, pane, reveal
 from safe_dnn.page.results import Marks, Shown
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.improvement import select_images
 from safe_dnn.pipeline.summaries import selection_summary
 from safe_dnn.rccs.clusters import fingerprint, rccs_of

@@ -11,10 +11,13 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from safe_dnn.page.clusters.spots import rank_of
+from safe_dnn.page.events import EACH, EDITS, LATEST, VIEW
+from safe_dnn.page.form_tab import take_labels
 from safe_dnn.page.job_view import News
-from safe_dnn.page.jobs import EACH, EDITS, LATEST, VIEW, PageSettings, take_labels, warn
+from safe_dnn.page.messages import warn
 from safe_dnn.page.pictures import oldest
 from safe_dnn.page.results import Shown, check_links
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import Window
 from safe_dnn.pipeline.descriptions import refresh_rccs, show_present
 from safe_dnn.pipeline.exports import export_results, export_spot

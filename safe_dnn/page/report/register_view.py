@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.jobs import PageSettings
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import visitor_of
 from safe_dnn.pipeline.reporting.markup import VERDICT_WORDS, filled
 from safe_dnn.pipeline.reporting.rounds import rounds_of

@@ -15,10 +15,12 @@ import numpy as np
 from safe_dnn.page.assets import script, scripted
 from safe_dnn.page.clusters.asked import ImageLooks
 from safe_dnn.page.clusters.cards import named
-from safe_dnn.page.clusters.similar_images import SimilarImages
+from safe_dnn.page.clusters.similar import SimilarImages
+from safe_dnn.page.events import EDITS, IN_TURN, LATEST, VIEW
 from safe_dnn.page.grid_view import PER_PAGE, GridView
-from safe_dnn.page.jobs import EDITS, IN_TURN, LATEST, VIEW, PageSettings, tell, warn
+from safe_dnn.page.messages import tell, warn
 from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_news, as_text
 from safe_dnn.page.visitors import Window
 from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
