@@ -51,7 +51,7 @@ HOUSE = {
     ),
     "page": (
         "events panes assets texts messages analyses results jobs settings retraining.plots forms folders picker "
-        "pictures collected visitors steps grid_view form_view job_view form_tab missing_folder "
+        "pictures collected steps visitors grid_view form_view job_view form_tab missing_folder "
         "clusters.cards clusters.similar clusters.asked clusters.failing_images clusters.note clusters.several "
         "clusters.rcc clusters.spots clusters.edits_and_runs clusters.form clusters.tab "
         "failures.view failures.tab unsafe.tab labels.view labels.tab retraining.view retraining.tab "

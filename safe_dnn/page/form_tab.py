@@ -107,11 +107,10 @@ class FormTab:
             updates = {**updates, self.marks: now, **self.job_view.look(self._shown, followed, same=same)}
         return updates or gr.skip()
 
-    def _wire(self, loaded: gr.events.Dependency, news: News, tab: gr.Tab | None = None) -> None:
+    def _wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
         """Follow work and folder; `loaded` is the event that a window that was just opened shows the RCCs."""
         looked, filled_in = [self.job_view.followed, self.marks], [*self.form.outputs, *self.outputs]
-        if tab:
-            tab.select(self.on_tab, looked, self.outputs, **VIEW)
+        tab.select(self.on_tab, looked, self.outputs, **VIEW)
         loaded.then(partial(self.job_view.load, self._first_look, self._shown), None, filled_in, **FOLLOW)
         self.job_view.wire(news, self._shown, self.outputs)
         news.folder(self.on_folder, [*looked, self.form.filled, *self.form.widgets], filled_in, **LATEST, **EDITS)

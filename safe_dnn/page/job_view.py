@@ -12,7 +12,7 @@ from safe_dnn.page.jobs import STOPPED, Job
 from safe_dnn.page.messages import done, failed, warn
 from safe_dnn.page.panes import AWAY, put_away
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.page.steps import STEPS, Steps
+from safe_dnn.page.steps import TABS, Steps
 from safe_dnn.support.errors import SAFEError
 
 REFRESH_SECONDS = 1.0  # an update costs a window a tenth of a second and more, which the work lacks
@@ -31,8 +31,9 @@ class News:
             return {**self._now(), "steps": steps.now()}
 
         self.widget = gr.HTML(
-            html_template="<span></span>", js_on_load=script("widgets/news.js"), server_functions=[latest_news],
-            known="", elem_id="news", elem_classes=AWAY,
+            html_template="<span></span>", server_functions=[latest_news], known="", elem_id="news", elem_classes=AWAY,
+            # Gradio takes for an event what the script names.
+            js_on_load=script("widgets/news.js") + f"// {json.dumps([*TABS, 'folder'])}",
         )  # fmt: skip
         # Something in the folder has changed. Handlers must take turns with edits (`events.EDITS`), or they could show
         # something older than an edit has shown.
@@ -45,7 +46,7 @@ class News:
 
     def _now(self) -> dict[str, Any]:
         """The number of each tab's latest job, and what differs with the folder."""
-        jobs = ((tab, self._settings.jobs.latest(tab)) for tab in STEPS)
+        jobs = ((tab, self._settings.jobs.latest(tab)) for tab in TABS)
         numbers = {tab: job.number for tab, job in jobs if job}
         results = self._settings.results
         return {**numbers, "folder": results.stamp, "notes": results.notes_stamp}
@@ -56,7 +57,7 @@ class News:
 
     def listen(self, tab: str, handler: Callable, inputs: gr.State, outputs: list) -> gr.events.Dependency:
         """Call a handler for each new job of a tab."""
-        event = getattr(self.widget, tab)  # the script names the tabs as its events
+        event = getattr(self.widget, tab)
         return event(handler, inputs, outputs, **(FOLLOW | {"trigger_mode": "always_last"}))
 
 

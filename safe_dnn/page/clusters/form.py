@@ -13,6 +13,7 @@ from safe_dnn.page.form_view import FormView, example_button
 from safe_dnn.page.forms import remember, remembered, typed
 from safe_dnn.page.results import Shown
 from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import CLUSTERS_TAB
 from safe_dnn.pipeline.generation import ClusteringSettings
 from safe_dnn.pipeline.run_record import given_parameters, given_predictions, groups_of
 from safe_dnn.rccs.clusters import RootCauseClusters
@@ -23,7 +24,6 @@ from safe_dnn.support.images import is_image_folder
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import printable
 
-TAB = "clusters"
 EXTRACTOR_MEANINGS = {
     "auto": "vgg16 if its weights (553 MB) are on disk or can be downloaded, otherwise vgg16-conv",
     "vgg16": "what an image shows and what disturbs it, the features of the next two joined",
@@ -53,7 +53,8 @@ class ClustersForm(FormView):
     """Lay out the form; `wanted` says what its fields ask for, `of` gives their values for clusters."""
 
     def __init__(self, settings: PageSettings):
-        super().__init__(lambda: remembered(settings.out, TAB))  # until there are clusters, which know what was sent
+        # Until there are clusters, which know what was sent
+        super().__init__(lambda: remembered(settings.out, CLUSTERS_TAB))
         self._settings = settings
         with gr.Column(elem_id="clusters-form") as self.pane:
             self._lay_out()
@@ -103,7 +104,7 @@ class ClustersForm(FormView):
             **{name: fields[name] for name in ("extractor", "reducer", "precision")},
             **{name: settings.accept(path) for name, path in paths.items()},
         )  # fmt: skip
-        remember(settings.out, TAB, fields)
+        remember(settings.out, CLUSTERS_TAB, fields)
         is_image_folder(path_of(images, "an image folder"))
         check_there({label.lower(): settings.accept(paths[name]) for label, name, *_ in PATHS if name in paths})
         return images, wanted

@@ -12,7 +12,7 @@ from safe_dnn.page.clusters.asked import AskedView
 from safe_dnn.page.clusters.cards import CardsView
 from safe_dnn.page.clusters.edits_and_runs import RunsView, refreshed
 from safe_dnn.page.clusters.failing_images import ImagesView
-from safe_dnn.page.clusters.form import TAB, ClustersForm
+from safe_dnn.page.clusters.form import ClustersForm
 from safe_dnn.page.clusters.rcc import RccView
 from safe_dnn.page.clusters.several import SeveralView
 from safe_dnn.page.clusters.spots import SpotsView, rank_of
@@ -25,6 +25,7 @@ from safe_dnn.page.messages import OPENING, done, empty, failed, tell, warn
 from safe_dnn.page.panes import if_there, pane, put_away, reveal
 from safe_dnn.page.results import Shown, check_links
 from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import CLUSTERS_TAB
 from safe_dnn.page.texts import as_text, in_fields
 from safe_dnn.page.visitors import Window, maker_of
 from safe_dnn.pipeline.comparison import explain_failures
@@ -55,7 +56,7 @@ class ClustersTab:
     `wire` connects its widgets.
     """
 
-    def __init__(self, app: gr.Blocks, settings: PageSettings):
+    def __init__(self, settings: PageSettings):
         self._settings = settings
         self._nothing = _nothing(settings)
         self.form = ClustersForm(settings)
@@ -73,13 +74,13 @@ class ClustersTab:
                 self._how = gr.HTML()
             with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as self._skipped_pane:
                 self._skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
-        self._rcc, self._window = gr.State(0), Window(app)
+        self._rcc, self._window = gr.State(0), Window()
         self._mending = threading.Lock()
         self._drawn = gr.State(False)  # whether a window that was just opened shows the map
         self._compared = gr.State("")  # what is shown of the comparison with images that are right
         self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self.images_view.outputs, self._runs_view.file]
         self._job_view = JobView(
-            settings, TAB, self._status, self.form.generate, self._cancel,
+            settings, CLUSTERS_TAB, self._status, self.form.generate, self._cancel,
             guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
             others=[view.button for view in (*self._rcc_view.asked, *self._spots.asked)],
         )  # fmt: skip
@@ -109,6 +110,7 @@ class ClustersTab:
         """Connect the widgets; the event that a window that was just opened shows what the folder has."""
         rcc, window, cards, form = self._rcc, self._window, self._cards, self.form
         rcc_view, images_view, outputs = self._rcc_view, self.images_view, self.outputs
+        window.wire(app)
         filled_in = [*form.outputs, form.filled]
         typed_in = ("folder", "predictions", "tested", "parameters")
         sent = [form.generate.click, *(form[name].submit for name in typed_in)]

@@ -23,6 +23,7 @@ from safe_dnn.page.panes import pane, put_away, reveal
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.results import Marks
 from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import FAILURES_TAB, LABELS_TAB, RETRAINING_TAB
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
 from safe_dnn.store.output_folder import writing
@@ -32,8 +33,6 @@ from safe_dnn.support.images import SUFFIXES
 from safe_dnn.support.text import count, printable
 from safe_dnn.training.labels import label_unsafe_set, save_labels, take_typed_labels, typed_labels, write_labels
 
-TAB = "labels"
-RETRAINING = "retraining"  # the tab whose form has a training folder as well
 EMPTY = empty(
     "No images to label yet.",
     [
@@ -92,7 +91,7 @@ class LabelsTab:
         except SAFEError as error:
             return {self.status: failed(error)}
         if (train or "").strip():
-            remember(settings.out, TAB, {"train": train})
+            remember(settings.out, LABELS_TAB, {"train": train})
         return {
             self.pane: reveal(),
             self.status: self._told(unsafe.clusters, classes),
@@ -158,7 +157,7 @@ class LabelsTab:
 
     def _last_form(self) -> dict[str, Any]:
         """The folder that the classes were last from; before that, the one that the model was trained on."""
-        for tab in (TAB, RETRAINING, "failures"):
+        for tab in (LABELS_TAB, RETRAINING_TAB, FAILURES_TAB):
             if train := remembered(self._settings.out, tab).get("train"):
                 return {"train": train}
         return {}

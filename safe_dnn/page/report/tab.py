@@ -14,6 +14,7 @@ from safe_dnn.page.report.fresh import FreshTestSet
 from safe_dnn.page.report.register_view import lay_out_register, lay_out_scope
 from safe_dnn.page.results import Shown, check_links
 from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import REPORT_TAB
 from safe_dnn.pipeline.exports import export_here
 from safe_dnn.pipeline.reporting.evidence.basis import write_evidence
 from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE, present_basis
@@ -26,7 +27,6 @@ from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count
 
-TAB = "report"
 MOST_FINDINGS = 100
 EMPTY = empty(
     "Nothing to report on yet.",
@@ -85,7 +85,7 @@ class ReportTab:
         self.run = gr.State("")  # the clusters that the window shows
         self.seen = gr.State("")  # and the state of the folder
         self.job_view = JobView(
-            settings, TAB, self.status, self.report, self.cancel,
+            settings, REPORT_TAB, self.status, self.report, self.cancel,
             guide=lambda: "" if settings.results.there else EMPTY, result=self.pane,
             stopped="Stopped. Nothing was changed.", others=[self.export, self.evidence, self.verify, self.fresh.ask],
         )  # fmt: skip

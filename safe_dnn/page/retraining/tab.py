@@ -21,6 +21,7 @@ from safe_dnn.page.results import Marks
 from safe_dnn.page.retraining.plots import learning_curves
 from safe_dnn.page.retraining.view import RetrainingView, titled
 from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import LABELS_TAB, RETRAINING_TAB
 from safe_dnn.pipeline.retraining import retrain_apart
 from safe_dnn.pipeline.summaries import of_both_networks, of_choosing_images, retraining_verdict
 from safe_dnn.store.runs import RETRAINING, present_runs, runs_of
@@ -30,9 +31,6 @@ from safe_dnn.training.finetuning import Epoch
 from safe_dnn.training.labels import Labelling
 from safe_dnn.training.result import MODEL_FILE, Retraining, claim_text, load_retraining, retraining_of
 from safe_dnn.training.settings import AIM, BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
-
-TAB = "retraining"
-LABELS = "labels"  # the tab whose form has a training folder as well
 
 STEPS = [
     ("Label the unsafe set", "In the tab before; not needed where the improvement images lie in class folders."),
@@ -65,9 +63,9 @@ class RetrainingTab(FormTab):
                 self._lay_out_options()
         self._read = functools.lru_cache(maxsize=1)(lambda key: load_retraining(settings.out))
         self.view = RetrainingView(settings.root, self._result)
-        self._lay_out_state(TAB, form, self.view.next_round)
+        self._lay_out_state(RETRAINING_TAB, form, self.view.next_round)
         self.view.lay_out()
-        self._show_in(TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
+        self._show_in(RETRAINING_TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
 
     def _lay_out_options(self) -> None:
         add, text = self.form.add, self.form.text
@@ -143,7 +141,7 @@ class RetrainingTab(FormTab):
     def _last_form(self) -> dict:
         """The form as it was last sent; before that, the paths of a retraining by the command, or of the failures."""
         settings = self._settings
-        fields: dict[str, Any] = dict(remembered(settings.out, TAB))
+        fields: dict[str, Any] = dict(remembered(settings.out, RETRAINING_TAB))
         if not fields:
             with contextlib.suppress(SAFEError):
                 review = settings.results.shown().review
@@ -155,7 +153,7 @@ class RetrainingTab(FormTab):
                     fields["model"] = printable(os.fspath(result.model))
             if not fields.get("model", "").lower().endswith(KERAS_SUFFIXES):
                 fields.pop("model", None)  # of others, the answers are asked for, but they are not retrained
-            fields |= {name: text for name, text in remembered(settings.out, LABELS).items() if name == "train"}
+            fields |= {name: text for name, text in remembered(settings.out, LABELS_TAB).items() if name == "train"}
         return fields
 
     def _result_of(self, marks: Marks) -> tuple:
@@ -173,7 +171,7 @@ class RetrainingTab(FormTab):
         needed = {"model": "model", "train": "training folder", "test": "test folder"}
         paths = {what: given(fields[name], what, settings) for name, what in needed.items()}
         final = settings.accept(fields["final"]) if (fields["final"] or "").strip() else None
-        remember(settings.out, TAB, fields)
+        remember(settings.out, RETRAINING_TAB, fields)
         check_there({**paths, **({"final test folder": final} if final else {})})
         return [*paths.values()], final, Wishes(**numbers, aim=fields["aim"] or AIM)
 
@@ -208,4 +206,4 @@ class RetrainingTab(FormTab):
             values = {"model": case / "model.keras", "train": case / "train", "test": case / "test"}
             form.fill_from(self.example, values)
         self.view.wire()
-        self._wire(loaded, news, tab)
+        self._wire(loaded, tab, news)

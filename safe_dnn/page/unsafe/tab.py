@@ -19,6 +19,7 @@ from safe_dnn.page.messages import done, empty
 from safe_dnn.page.panes import if_there, pane, reveal
 from safe_dnn.page.results import Marks, Shown
 from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import UNSAFE_TAB
 from safe_dnn.pipeline.improvement import select_images
 from safe_dnn.pipeline.summaries import selection_summary
 from safe_dnn.rccs.clusters import fingerprint, rccs_of
@@ -29,7 +30,6 @@ from safe_dnn.store.runs import SELECTION, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
 
-TAB = "unsafe"
 RUN = "run"  # in the form that is kept: the clusters that it was sent for
 # Parameters of `SelectionSettings`, and the fields that they are typed into
 NUMBERS = {"test_accuracy": "accuracy", "test_size": "test_size", "factor": "factor", "size": "size"}
@@ -64,10 +64,10 @@ class UnsafeTab(FormTab):
                 self._lay_out_start("improvement", "Select unsafe set", "select")
             with self.form.options("How many images, and which", known=("accuracy", "model", "test")):
                 self._lay_out_options()
-        self._lay_out_state(TAB, form)
+        self._lay_out_state(UNSAFE_TAB, form)
         with pane("unsafe-pane") as self.pane:
             self._lay_out_set()
-        self._show_in(TAB, self.pane, [self.pane, self.rccs, *self.images.outputs])
+        self._show_in(UNSAFE_TAB, self.pane, [self.pane, self.rccs, *self.images.outputs])
 
     def _lay_out_options(self) -> None:
         add, text = self.form.add, self.form.text
@@ -157,7 +157,7 @@ class UnsafeTab(FormTab):
         network and its test folder are those, unless others were sent for these clusters.
         """
         settings = self._settings
-        fields: dict[str, Any] = dict(remembered(settings.out, TAB))
+        fields: dict[str, Any] = dict(remembered(settings.out, UNSAFE_TAB))
         with contextlib.suppress(SAFEError):
             if settings.results.holds_unsafe_set():
                 fields["folder"] = printable(os.fspath(load_unsafe_set(settings.out).improvement_root))
@@ -182,7 +182,7 @@ class UnsafeTab(FormTab):
         numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
         improvement, model = settings.accept(fields["folder"]), fields["model"]
         paths = {name: settings.accept(path) for name, path in typed(model=model, test=fields["test"]).items()}
-        remember(settings.out, TAB, {**fields, RUN: settings.results.marks().run})
+        remember(settings.out, UNSAFE_TAB, {**fields, RUN: settings.results.marks().run})
         chosen = SelectionSettings(quota=fields["quota"], **numbers)
         check_there({"improvement folder": improvement, **paths})
         if {"test_accuracy", "size"} & numbers.keys():
@@ -219,7 +219,7 @@ class UnsafeTab(FormTab):
         self.rccs.opened(lambda: if_there(self._again), None, [self.rccs, *self.images.outputs], **VIEW)
         self.images.wire({self.rccs: ""}, ALL)
         # Clusters generated again outdate the set: look again whenever the tab is opened.
-        self._wire(loaded, news, tab)
+        self._wire(loaded, tab, news)
 
 
 def _listed(unsafe: UnsafeSet, chosen: str) -> Listed:
