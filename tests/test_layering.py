@@ -50,7 +50,7 @@ HOUSE = {
         "generation comparison confirmation probing improvement retraining exports"
     ),
     "page": (
-        "events panes assets texts messages analyses results jobs settings retraining.plots forms folders picker "
+        "events assets texts messages analyses results jobs settings retraining.plots forms folders picker "
         "pictures collected steps visitors grid_view form_view job_view form_tab missing_folder "
         "clusters.cards clusters.similar clusters.asked clusters.failing_images clusters.note clusters.several "
         "clusters.rcc clusters.spots clusters.edits_and_runs clusters.form clusters.tab "

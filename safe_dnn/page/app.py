@@ -62,10 +62,10 @@ def build_app(settings: PageSettings) -> gr.Blocks:
     # Gradio numbers the widgets of all pages of a process, in the order in which they are built. An open window knows
     # its own by number, and must find them in a server that was started again and builds its pages in another order.
     Context.id = 0
-    analysis = settings.where.title
+    up, _, analysis = settings.where
     with Page(title=f"{analysis} – SAFE", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
         header = filled(
-            "page/header.html", up=settings.up, list=ADDRESS, name=analysis,
+            "page/header.html", up=up, list=ADDRESS, name=analysis,
             login=settings.login, longest=LONGEST_ENGINEER,
         )  # fmt: skip
         scripts = script("widgets/frames.js", "widgets/tabs.js", "widgets/engineer.js")
@@ -230,8 +230,7 @@ def _password_check(credentials: tuple[str, str]) -> Callable[[str, str], Awaita
 
     async def right(user: str, password: str) -> bool:
         typed = [part.encode("utf-8", "surrogatepass") for part in (user, password)]
-        same = [hmac.compare_digest(a, b) for a, b in zip(typed, expected, strict=True)]
-        return all(same)
+        return all([hmac.compare_digest(a, b) for a, b in zip(typed, expected, strict=True)])  # noqa: C419, both
 
     return right
 

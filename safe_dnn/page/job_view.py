@@ -9,8 +9,7 @@ import gradio as gr
 from safe_dnn.page.assets import script
 from safe_dnn.page.events import FOLLOW, VIEW
 from safe_dnn.page.jobs import STOPPED, Job
-from safe_dnn.page.messages import done, failed, warn
-from safe_dnn.page.panes import AWAY, put_away
+from safe_dnn.page.messages import AWAY, done, failed, put_away, warn
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import TABS, Steps
 from safe_dnn.support.errors import SAFEError
@@ -75,7 +74,7 @@ class JobView:
     guide : callable
         Gives the instructions below the status as long as there is no result, as HTML.
     result : Column
-        Holds the result (see `page.panes.pane`); put away if there is none.
+        Holds the result (see `page.messages.pane`); put away if there is none.
     stopped : str
         What is shown of a job that was stopped.
     others : sequence of Button

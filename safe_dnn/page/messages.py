@@ -1,4 +1,7 @@
-"""What the page tells the engineer: results, errors, toasts, and what to do in an empty pane."""
+"""What the page tells the engineer: results, errors, toasts, and panes that are out of sight until they have any."""
+
+from collections.abc import Callable
+from typing import Any
 
 import gradio as gr
 
@@ -7,6 +10,7 @@ from safe_dnn.pipeline.reporting.markup import escaped
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 
+AWAY = "safe-away"  # in style.css
 OPENING = "<div class='safe-status' role='status'>Opening …</div>"
 SHORT = 160  # characters: a line
 
@@ -40,3 +44,30 @@ def empty(what: str, steps: list[tuple[str, str]]) -> str:
     """An empty pane: what is not there yet and how to get it, step by step, each with a heading and a sentence."""
     items = "".join(f"<li><b>{escaped(heading)}</b><span>{escaped(text)}</span></li>" for heading, text in steps)
     return f"<div class='safe-empty'><p>{escaped(what)}</p><ol>{items}</ol></div>"
+
+
+def pane(elem_id: str) -> gr.Column:
+    """A column that is put away until `reveal`.
+
+    Put away by style, because Gradio mounts what becomes visible while the same answer's values are on their way to
+    it, and some of those get lost: galleries stay empty, and widgets with scripts without their data.
+    """
+    return gr.Column(elem_id=elem_id, elem_classes=AWAY)
+
+
+def reveal() -> dict[str, Any]:
+    """Update that shows a `pane`."""
+    return gr.update(elem_classes=[])
+
+
+def put_away() -> dict[str, Any]:
+    """Update that hides a `pane`."""
+    return gr.update(elem_classes=AWAY)
+
+
+def if_there(show: Callable[[], dict]) -> dict:
+    """What `show` gives; nothing if there is nothing to show, or soon something else."""
+    try:
+        return show()
+    except SAFEError:
+        return gr.skip()

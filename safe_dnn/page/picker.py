@@ -66,4 +66,4 @@ def lay_out_picker(settings: PageSettings) -> None:
         return json.dumps({**place_shown, "takesFolders": kind.folder, "wanted": kind.words})
 
     template = filled("page/widgets/picker.html", fields=FIELDS)
-    scripted("widgets/picker", "", html_template=template, server_functions=[listed_folder], elem_id="picker")
+    scripted("widgets/picker", "", html_template=template, serves={"listed_folder": listed_folder}, elem_id="picker")

@@ -54,15 +54,10 @@ class PageSettings(NamedTuple):
     login: str = ""
 
     @property
-    def up(self) -> str:
-        """From the page of `out` to that of its home, as the beginning of a link."""
-        return "." if self.home is None else "../.."
-
-    @property
     def where(self) -> Where:
         """The page of this analysis."""
         name = self.out.name if self.home else TOP
-        return Where(self.up, address_of(name), title_of(self.out, name))
+        return Where("../.." if self.home else ".", address_of(name), title_of(self.out, name))
 
     def accept(self, source: str | None) -> str:
         """The path that was typed, absolute.

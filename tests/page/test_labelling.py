@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from safe_dnn.page.form_tab import take_labels
 from safe_dnn.page.labels.tab import EACH, SIDE, LabelsTab, class_examples
-from safe_dnn.page.panes import AWAY
+from safe_dnn.page.messages import AWAY
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.pipeline.descriptions import show_unsafe_set
 from safe_dnn.rccs.clusters import fingerprint, save_clusters

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import gradio as gr
 
 from safe_dnn.page.jobs import Job
-from safe_dnn.page.panes import AWAY
+from safe_dnn.page.messages import AWAY
 from safe_dnn.page.results import Shown
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.asking import model_at_hand

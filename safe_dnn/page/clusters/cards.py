@@ -48,7 +48,7 @@ class CardsView:
                 return {}
 
         self.widget = scripted(
-            "clusters/cards", NOISE, server_functions=[card_pictures], cards="", named="", elem_id="rcc-list"
+            "clusters/cards", NOISE, serves={"card_pictures": card_pictures}, cards="", named="", elem_id="rcc-list"
         )
 
     def show(self, shown: Shown, chosen: int) -> gr.HTML:

@@ -66,7 +66,7 @@ class ImagesView:
 
         self.map = scripted(
             "clusters/map", [],  # the images selected, by row of the clusters
-            js_on_load=script(*MAP_SCRIPTS), server_functions=[map_pictures], record="", filters="", named="",
+            js_on_load=script(*MAP_SCRIPTS), serves={"map_pictures": map_pictures}, record="", filters="", named="",
             chosen=None, shade="", found="", seen="", elem_id="map",
         )  # fmt: skip
         with gr.Row(equal_height=True):
@@ -85,19 +85,10 @@ class ImagesView:
 
     def lay_out_grid(self) -> None:
         similar, looks = SimilarImages(self._settings), ImageLooks(self._settings)
-
-        def similar_to(sent: list) -> dict[str, Any]:
-            return similar.ask(sent)
-
-        def similar_picture(sent: list) -> str:
-            return similar.picture(sent)
-
-        def look_at(sent: list) -> dict[str, str]:
-            return looks.ask(sent)
-
         self.images = GridView(
             "grid", self._file_of, self._settings.root, looks=False,
-            below=("clusters/similar.js", "clusters/look.js"), functions=(similar_to, similar_picture, look_at),
+            below=("clusters/similar.js", "clusters/look.js"),
+            serves={"similar_to": similar.ask, "similar_picture": similar.picture, "look_at": looks.ask},
         )  # fmt: skip
         with gr.Row(equal_height=True, elem_classes="safe-form"):
             self.to = gr.Dropdown(

@@ -93,7 +93,7 @@ class NoteView:
 
         template = filled("page/clusters/note.html", about=subject.about, register=REGISTER)
         self.widget = scripted(
-            "clusters/note", "", html_template=template, server_functions=[keep_note], said="",
+            "clusters/note", "", html_template=template, serves={"keep_note": keep_note}, said="",
             elem_id=f"{subject.about}-says",
         )  # fmt: skip
 

@@ -66,17 +66,11 @@ class RccView:
 
     def show_words(self, shown: Shown, rcc: int, forced: bool = True) -> dict:
         """The heading, the engineer's note (see `NoteView.show`), and what it may be merged into."""
-        return {
-            self.owner: rcc,
-            **self.show_heading(shown, rcc),
-            self.note_view.widget: self.note_view.show(shown, rcc, forced),
-            **self._show_merge(shown, rcc),
-        }
-
-    def _show_merge(self, shown: Shown, rcc: int) -> dict:
         clusters, centres = shown.clusters, shown.centres
         others = [] if rcc == NOISE else nearest_rccs(clusters, rcc, n=clusters.n_rccs, centres=centres)
         return {
+            self.owner: rcc, **self.show_heading(shown, rcc),
+            self.note_view.widget: self.note_view.show(shown, rcc, forced),
             self.into: gr.Dropdown(
                 choices=[(named(shown, other), other) for other, _ in others],
                 value=others[0][0] if others else None, interactive=bool(others),

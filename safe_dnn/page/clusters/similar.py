@@ -63,7 +63,8 @@ class SimilarImages:
         except NOT_SENT:
             return _only("The page asked for something other than similar images. Reload it.")
         key = self._key(shown, kind)
-        job = self._job(key)
+        last, job = self._last or (None, None)
+        job = job if last == key else None  # it gathers, or has gathered, just that
         if asked == STOP and job:
             job.cancel()
         elif asked == LOOK and not _runs(job) and self._known(key) is None:
@@ -122,11 +123,6 @@ class SimilarImages:
         with self._lock:
             found = self._gathered.get(key.kind)
         return found[1] if found and found[0] == key else None
-
-    def _job(self, key: Key) -> Job | None:
-        """The last job, if it gathers, or has gathered, just that."""
-        last = self._last
-        return last[1] if last and last[0] == key else None
 
     def _start(self, key: Key) -> None:
         """Gather images in a job; a SAFEError where other work is running."""

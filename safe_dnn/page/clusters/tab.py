@@ -21,8 +21,7 @@ from safe_dnn.page.form_tab import take_labels
 from safe_dnn.page.form_view import Fold
 from safe_dnn.page.job_view import JobView, News
 from safe_dnn.page.jobs import Job
-from safe_dnn.page.messages import OPENING, done, empty, failed, tell, warn
-from safe_dnn.page.panes import if_there, pane, put_away, reveal
+from safe_dnn.page.messages import OPENING, done, empty, failed, if_there, pane, put_away, reveal, tell, warn
 from safe_dnn.page.results import Shown, check_links
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB
@@ -143,7 +142,8 @@ class ClustersTab:
                   self._spots.widget]  # fmt: skip
         news.folder(self._on_folder, looked, [*filled_in, *outputs], **LATEST, **EDITS)
         noted = [rcc, window.run, window.seen, self._compared, self._spots.widget]
-        shown = [cards.widget, images_view.map, rcc_view.note_view.widget, *self._spots.noted]
+        note_views = rcc_view.note_view, self._spots.note_view
+        shown = [cards.widget, images_view.map, self._spots.widget, *(view.widget for view in note_views)]
         news.notes(self._on_notes, noted, shown, **LATEST, **EDITS)
         return loaded
 
@@ -216,13 +216,10 @@ class ClustersTab:
     def _state(self, results: Shown) -> str:
         """What was found, with the folder: another window may have chosen it."""
         summary = f"{cluster_summary(results.clusters)} · folder {results.clusters.image_root.name}"
-        return done(summary, self._notes(results))
-
-    def _notes(self, results: Shown) -> str:
-        """First the engineer's work that these clusters lack, since only its beginning is visible until opened."""
-        clusters, out = results.clusters, self._settings.out
-        told = [f"{note[0].upper()}{note[1:]}" for note in notes_of(out)]
-        return " ".join(filter(None, [left_behind(out), clusters.notice, results.problem, *told]))
+        notes = [f"{note[0].upper()}{note[1:]}" for note in notes_of(self._settings.out)]
+        # First the engineer's work that these clusters lack, since only its beginning is visible until opened
+        first = [left_behind(self._settings.out), results.clusters.notice, results.problem]
+        return done(summary, " ".join(filter(None, [*first, *notes])))
 
     def _show_rcc(self, results: Shown, chosen: int) -> dict:
         shown = {**self._rcc_view.show(results, chosen), **self.images_view.show(results, chosen)}

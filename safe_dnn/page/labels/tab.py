@@ -18,8 +18,7 @@ from safe_dnn.page.form_view import FormView, example_button
 from safe_dnn.page.forms import remember, remembered
 from safe_dnn.page.job_view import News
 from safe_dnn.page.labels.view import LabelView
-from safe_dnn.page.messages import done, empty, failed
-from safe_dnn.page.panes import pane, put_away, reveal
+from safe_dnn.page.messages import done, empty, failed, pane, put_away, reveal
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.results import Marks
 from safe_dnn.page.settings import PageSettings

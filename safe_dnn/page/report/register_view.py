@@ -47,7 +47,7 @@ def lay_out_register(settings: PageSettings) -> gr.HTML:
         news = f"{count(len(changes), 'change')}. Nothing is taken over yet." if changes else "It says nothing new."
         return {"changes": shown, "news": f"Something was said meanwhile: {news}" if what == "take" else news}
 
-    return scripted("report/register", "", server_functions=[register_table], elem_id="register")
+    return scripted("report/register", "", serves={"register_table": register_table}, elem_id="register")
 
 
 def _row(one: register.Entry) -> dict[str, Any]:
@@ -100,4 +100,4 @@ def lay_out_scope(settings: PageSettings) -> gr.HTML:
         return {"said": kept.note._asdict(), "conflicts": list(kept.conflicts), "problem": problem}
 
     template = filled("page/report/scope.html", fields=SCOPE, longest=LONGEST_SCOPE)
-    return scripted("report/scope", "", html_template=template, server_functions=[scope], elem_id="scope")
+    return scripted("report/scope", "", html_template=template, serves={"scope": scope}, elem_id="scope")

@@ -8,15 +8,15 @@ from typing import Any
 
 import gradio as gr
 
+from safe_dnn.page.assets import scripted
 from safe_dnn.page.collected import failures_of, network_of
 from safe_dnn.page.events import FOLLOW, VIEW
 from safe_dnn.page.form_tab import FormTab, check_there, take_labels
 from safe_dnn.page.forms import remember, remembered, typed
-from safe_dnn.page.grid_view import Listed, ListedView, scripted_widget
+from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.job_view import News
 from safe_dnn.page.jobs import Job
-from safe_dnn.page.messages import done, empty
-from safe_dnn.page.panes import if_there, pane, reveal
+from safe_dnn.page.messages import done, empty, if_there, pane, reveal
 from safe_dnn.page.results import Marks, Shown
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import UNSAFE_TAB
@@ -66,7 +66,9 @@ class UnsafeTab(FormTab):
                 self._lay_out_options()
         self._lay_out_state(UNSAFE_TAB, form)
         with pane("unsafe-pane") as self.pane:
-            self._lay_out_set()
+            gr.HTML(f"<h3 class='safe-title' title='{COUNTS}'>By root cause cluster</h3>")
+            self.rccs = scripted("widgets/figures", "", elem_id="unsafe-rccs", tiles=[])
+            self.images = ListedView("selected", self._images_of, settings.root)
         self._show_in(UNSAFE_TAB, self.pane, [self.pane, self.rccs, *self.images.outputs])
 
     def _lay_out_options(self) -> None:
@@ -90,11 +92,6 @@ class UnsafeTab(FormTab):
             text("model", "select-model", "Model", likely, "/path/to/model.keras")
             folders = "A folder for each class; gives the accuracy as well"
             text("test", "select-test", "Test folder of the model", folders, "/path/to/test")
-
-    def _lay_out_set(self) -> None:
-        gr.HTML(f"<h3 class='safe-title' title='{COUNTS}'>By root cause cluster</h3>")
-        self.rccs = scripted_widget("widgets/figures", "unsafe-rccs", tiles=[])
-        self.images = ListedView("selected", self._images_of, self._settings.root)
 
     def _guide(self) -> str:
         """What to do where there is no unsafe set to show; empty where there is one."""
@@ -123,7 +120,10 @@ class UnsafeTab(FormTab):
             raise SAFEError("The unsafe set was selected for other root cause clusters. Select it again.")
         images = self.images.show(set_key(unsafe), _listed(unsafe, ALL), ALL)
         tiles = gr.HTML(ALL, tiles=_tiles(unsafe, current))
-        return {self.status: self._summary(unsafe), self.pane: reveal(), self.rccs: tiles, **images}
+        written = f"Written to {self._settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
+        notices = (unsafe.labels, f"{unsafe.formula}.", chosen_by_model(unsafe), written)
+        status = done(f"{selection_summary(unsafe)}.", " ".join(filter(None, notices)))
+        return {self.status: status, self.pane: reveal(), self.rccs: tiles, **images}
 
     def _images_of(self, key: str, chosen: str) -> Listed:
         unsafe = load_unsafe_set(self._settings.out)
@@ -134,13 +134,6 @@ class UnsafeTab(FormTab):
     def _again(self) -> dict:
         found = self.show()
         return {widget: found[widget] for widget in (self.rccs, *self.images.outputs)}
-
-    def _summary(self, unsafe: UnsafeSet) -> str:
-        written = f"Written to {self._settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
-        return done(
-            f"{selection_summary(unsafe)}.",
-            " ".join(filter(None, [unsafe.labels, f"{unsafe.formula}.", chosen_by_model(unsafe), written])),
-        )
 
     def _by_formula(self, accuracy: str, test_size: str, factor: str) -> gr.Textbox:
         """What the number of images would be if it is left empty."""
