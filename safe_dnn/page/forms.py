@@ -26,7 +26,12 @@ def remember(out: Path, tab: str, fields: Mapping[str, str | bool | None]) -> No
         if remembered(out, tab) != {name: value for name, value in kept.items() if value is not None}:
             run = present_runs(out).get(CLUSTERS)
             with changing(out) as db:
-                value = {name: _without_folder(typed, out) for name, typed in kept.items()}
+                below = {
+                    name: text
+                    for name, text in kept.items()
+                    if isinstance(text, str) and text.startswith(f"{out}{os.sep}")
+                }
+                value = kept | {name: {HERE: relative(text, out)} for name, text in below.items()}
                 append(db, FORM, tab, value, run=run.clusters if run else "")
 
 
@@ -47,12 +52,6 @@ def remembered(out: Path, tab: str) -> dict[str, str | bool]:
     return {name: value for name, value in values.items() if isinstance(value, str | bool)}
 
 
-def _without_folder(value: str | bool | None, out: Path) -> object:
-    if isinstance(value, str) and value.startswith(f"{out}{os.sep}"):
-        return {HERE: relative(value, out)}
-    return value
-
-
 def renewed(
     before: Mapping[str, object], typed: Mapping[str, object], after: Mapping[str, object]
 ) -> dict[str, object]:
@@ -67,3 +66,8 @@ def renewed(
     """
     same = {name for name in after if (typed[name] or "") == (before.get(name) or "")}
     return {name: after[name] for name in after if name in same and (typed[name] or "") != (after[name] or "")}
+
+
+def typed(**fields: str | None) -> dict[str, str]:
+    """Fields that were filled in; Gradio gives None for one that was never touched."""
+    return {name: text.strip() for name, text in fields.items() if text and text.strip()}

@@ -1,6 +1,5 @@
 """What the output folder holds, read once and kept as long as the files stay the same."""
 
-import contextlib
 import os
 import threading
 import time
@@ -342,14 +341,12 @@ def check_within(out: Path, within: Path | None) -> None:
         except SAFEError:
             continue  # damaged, and not shown
         _check_clusters(clusters, within, out)
-    roots = []
-    with contextlib.suppress(SAFEError):
-        roots.append(load_unsafe_set(out).improvement_root)
-    with contextlib.suppress(SAFEError):
-        roots.append(load_retraining(out).test_root)
-    with contextlib.suppress(SAFEError):
-        roots.append(load_failures(out).test_root)
-    for root in roots:
+    shown = ((load_unsafe_set, "improvement_root"), (load_retraining, "test_root"), (load_failures, "test_root"))
+    for load, root_of in shown:
+        try:
+            root = getattr(load(out), root_of)
+        except SAFEError:
+            continue
         if not is_within(root, within):
             raise _outside(out, root, within)
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.page.analyses import NOWHERE
 from safe_dnn.page.clusters.cards import words_of
 from safe_dnn.page.clusters.form import PATHS, ClustersForm
 from safe_dnn.page.forms import LONGEST, remember, remembered, renewed
 from safe_dnn.page.job_view import JobView
-from safe_dnn.page.jobs import NOWHERE, Job, Jobs, _Stopped
+from safe_dnn.page.jobs import Job, Jobs, _Stopped
 from safe_dnn.page.retraining import tab as retraining_tab
 from safe_dnn.page.steps import Steps
 from safe_dnn.page.unsafe.tab import UnsafeTab

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.page.assets import asset, script
-from safe_dnn.page.clusters.images import MAP_SCRIPTS, ImagesView
+from safe_dnn.page.clusters.failing_images import MAP_SCRIPTS, ImagesView
 from safe_dnn.page.texts import as_text
 from safe_dnn.rccs import image_map
 from safe_dnn.rccs.clusters import save_clusters

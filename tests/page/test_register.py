@@ -5,7 +5,7 @@ import base64
 import pytest
 from playwright.sync_api import expect
 
-from safe_dnn.page.report.register import lay_out_register, lay_out_scope
+from safe_dnn.page.report.register_view import lay_out_register, lay_out_scope
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.review.notes import Note, Scope
 from safe_dnn.rccs.review.review import load_review, load_scope, set_note

@@ -29,8 +29,8 @@ from hypothesis import strategies as some
 from safe_dnn import SAFE_Tool
 from safe_dnn.dnn.failures import Failure, Failures, load_failures, save_failures
 from safe_dnn.dnn.model import load_dnn
+from safe_dnn.page.analyses import duplicate
 from safe_dnn.page.results import Results
-from safe_dnn.page.serving.analyses import duplicate
 from safe_dnn.pipeline.descriptions import mend
 from safe_dnn.pipeline.run_record import notes_of
 from safe_dnn.rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters

@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from safe_dnn.page.jobs import AWAY, Job, PageSettings
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.messages import AWAY
 from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.asking import model_at_hand
 from safe_dnn.pipeline.heatmaps import MOST, look, look_at
 from safe_dnn.pipeline.probing import probe_reasons

@@ -7,9 +7,9 @@ from urllib.parse import quote
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.jobs import PageSettings
 from safe_dnn.page.pictures import picture_file
 from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_news
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.confidence import confidence, is_loose
@@ -49,7 +49,7 @@ class CardsView:
 
         self.widget = scripted(
             "clusters/cards", NOISE, html_template=filled("page/clusters/cards.html", unsafe=UNSAFE),
-            server_functions=[card_pictures], cards="", named="", elem_id="rcc-list",
+            serves={"card_pictures": card_pictures}, cards="", named="", elem_id="rcc-list",
         )  # fmt: skip
 
     def show(self, shown: Shown, chosen: int) -> gr.HTML:

@@ -11,9 +11,10 @@ from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.features.weights import choose_precision
 from safe_dnn.page.form_tab import check_there
 from safe_dnn.page.form_view import FormView, example_button
-from safe_dnn.page.forms import remember, remembered
-from safe_dnn.page.jobs import PageSettings, typed
+from safe_dnn.page.forms import remember, remembered, typed
 from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import CLUSTERS_TAB
 from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.answers import GivenAnswers
 from safe_dnn.pipeline.generation import ClusteringSettings
@@ -26,7 +27,6 @@ from safe_dnn.support.images import is_image_folder
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import printable
 
-TAB = "clusters"
 EXTRACTOR_MEANINGS = {name: kind.meaning for name, kind in EXTRACTORS.items()}
 REDUCER_MEANINGS = {
     "pca": "as in the paper",
@@ -51,7 +51,8 @@ class ClustersForm(FormView):
     """Lay out the form; `wanted` says what its fields ask for, `of` gives their values for clusters."""
 
     def __init__(self, settings: PageSettings):
-        super().__init__(lambda: remembered(settings.out, TAB))  # until there are clusters, which know what was sent
+        # Until there are clusters, which know what was sent
+        super().__init__(lambda: remembered(settings.out, CLUSTERS_TAB))
         self._settings = settings
         with gr.Column(elem_id="clusters-form") as self.pane:
             self._lay_out()
@@ -102,7 +103,7 @@ class ClustersForm(FormView):
             given=GivenAnswers(partial=bool(fields["partial"]), group=groups, **accepted),
             **{name: fields[name] for name in ("extractor", "reducer", "precision")},
         )  # fmt: skip
-        remember(settings.out, TAB, fields)
+        remember(settings.out, CLUSTERS_TAB, fields)
         is_image_folder(path_of(images, "an image folder"))
         check_there({label.lower(): settings.accept(paths[name]) for label, name, *_ in PATHS if name in paths})
         return images, wanted

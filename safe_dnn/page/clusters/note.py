@@ -8,8 +8,8 @@ import gradio as gr
 
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.cards import said
-from safe_dnn.page.jobs import PageSettings
 from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_text
 from safe_dnn.page.visitors import visitor_of
 from safe_dnn.pipeline.reporting.markup import filled
@@ -68,7 +68,7 @@ class NoteView:
 
         self.widget = scripted(
             "clusters/note", "", html_template=filled("page/clusters/note.html", about=subject.about),
-            server_functions=[keep_note], said="", elem_id=f"{subject.about}-says",
+            serves={"keep_note": keep_note}, said="", elem_id=f"{subject.about}-says",
         )  # fmt: skip
 
     def show(self, shown: Shown, key: int | str, forced: bool = True) -> gr.HTML:

@@ -7,9 +7,10 @@ from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.asked import LooksView, ProbeView
 from safe_dnn.page.clusters.note import NoteView, OnWeakSpots, named_spots, spot_judgement
 from safe_dnn.page.clusters.rcc import lay_out_player, show_gif
-from safe_dnn.page.jobs import PageSettings, pane, put_away, reveal
+from safe_dnn.page.messages import pane, put_away, reveal
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_news
 from safe_dnn.pipeline.reporting.markup import escaped, filled
 from safe_dnn.pipeline.reporting.sections import row_html
@@ -56,11 +57,6 @@ class SpotsView:
     def outputs(self) -> list:
         gif, heading = (self.player, *self.looks.outputs), (self.heading, *self.probes.outputs)
         return [self.pane, *gif, self.widget, self.row, *heading, self.note_pane, self.note_view.widget]
-
-    @property
-    def noted(self) -> list:
-        """Those that show the notes."""
-        return [self.widget, self.note_view.widget]
 
     def show(self, shown: Shown, chosen: object = None) -> dict:
         """All weak spots, one with its GIF and note; nothing where the network's right images are not known.

@@ -12,13 +12,17 @@ from safe_dnn.dnn.detection.detector_failures import DetectorFiles, find_detecti
 from safe_dnn.dnn.failures import DETECTION, checked, collect_failures, find_failures, load_failures
 from safe_dnn.dnn.held_out import hold_out_of
 from safe_dnn.dnn.model import DnnOptions
-from safe_dnn.page.failures.collected import CollectedFailures, are_earlier
+from safe_dnn.page.collected import CollectedFailures, are_earlier
+from safe_dnn.page.events import FOLLOW, VIEW
 from safe_dnn.page.failures.view import FailuresView, interval_text
 from safe_dnn.page.form_tab import FormTab, check_there, given
-from safe_dnn.page.forms import remember, remembered
+from safe_dnn.page.forms import remember, remembered, typed
 from safe_dnn.page.job_view import News
-from safe_dnn.page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, typed
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.messages import done, empty
 from safe_dnn.page.results import Marks
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import FAILURES_TAB
 from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.summaries import failures_summary
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
@@ -29,7 +33,6 @@ from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, 
 from safe_dnn.support.text import printable
 from safe_dnn.training.earlier import kept_copy
 
-TAB = "failures"
 RESCALE = [
     ("Read from the model", ""), ("0 to 255", "none"), ("0 to 1", "1/255"), ("−1 to 1", "signed"),
     ("As torchvision and timm", "imagenet"),
@@ -70,9 +73,9 @@ class FailuresTab(FormTab):
             self._lay_out_form()
             self._lay_out_options()
         self.view = FailuresView(self.collected, settings.root)
-        self._lay_out_state(TAB, form, self.view.find)
+        self._lay_out_state(FAILURES_TAB, form, self.view.find)
         self.view.lay_out()
-        self._show_in(TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
+        self._show_in(FAILURES_TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
 
     def _lay_out_form(self) -> None:
         info = "SAFE runs a Keras or ONNX model itself; of any other network it takes the answers"
@@ -145,7 +148,7 @@ class FailuresTab(FormTab):
 
     def _last_form(self) -> dict:
         """The form as it was last sent; before that, the paths of failures that the command has collected."""
-        fields: dict[str, Any] = dict(remembered(self._settings.out, TAB))
+        fields: dict[str, Any] = dict(remembered(self._settings.out, FAILURES_TAB))
         if not fields:
             with contextlib.suppress(SAFEError):
                 failures = load_failures(self._settings.out)
@@ -175,7 +178,7 @@ class FailuresTab(FormTab):
         own = [] if kind in ("coco", "yolo") else [name for name in ("train", "targets") if name in options]
         options |= {name: self._settings.accept(options[name]) for name in own}
         self._check_places(kind, paths)
-        remember(self._settings.out, TAB, fields)
+        remember(self._settings.out, FAILURES_TAB, fields)
         check_there({NEEDED[kind].get(name, name): (paths | options)[name] for name in (*paths, *own)})
         checked(DnnOptions(threshold=options.get("threshold")))
         return kind, paths, options
@@ -222,7 +225,7 @@ class FailuresTab(FormTab):
             if os.path.lexists(file) and not is_within(file, root):
                 raise SAFEError(f"Expected a path below {root}. Received: {file}, which is read beside the folder.")
 
-    def wire(self, loaded: gr.events.Dependency, news: News) -> None:
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
         sent = [self.start.click, *(form[name].submit for name in ("model", "answers", "results", "test"))]
@@ -234,7 +237,7 @@ class FailuresTab(FormTab):
             case = self._settings.example.folder
             form.fill_from(self.example, {"kind": "model", "model": case / "model.keras", "test": case / "test"})
         self.view.wire()
-        self._wire(loaded, news)
+        self._wire(loaded, tab, news)
 
 
 def rescale_field(**more: Any) -> gr.Dropdown:

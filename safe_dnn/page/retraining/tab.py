@@ -9,15 +9,19 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.dnn.model import KERAS_SUFFIXES, DnnOptions
-from safe_dnn.page.failures.collected import failures_of, network_of
+from safe_dnn.page.collected import failures_of, network_of
+from safe_dnn.page.events import FOLLOW
 from safe_dnn.page.failures.tab import rescale_field, trust_field
-from safe_dnn.page.form_tab import FormTab, check_there, given
-from safe_dnn.page.forms import remember, remembered
+from safe_dnn.page.form_tab import FormTab, check_there, given, take_labels
+from safe_dnn.page.forms import remember, remembered, typed
 from safe_dnn.page.job_view import News
-from safe_dnn.page.jobs import FOLLOW, Job, PageSettings, done, empty, take_labels, typed
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.messages import done, empty
 from safe_dnn.page.results import Marks
 from safe_dnn.page.retraining.plots import learning_curves
 from safe_dnn.page.retraining.view import RetrainingView, titled
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import LABELS_TAB, RETRAINING_TAB
 from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.retraining import retrain_apart
 from safe_dnn.pipeline.summaries import of_both_networks, of_choosing_images, retraining_verdict
@@ -29,9 +33,6 @@ from safe_dnn.training.finetuning import Epoch, Watch
 from safe_dnn.training.labels import Labelling
 from safe_dnn.training.result import MODEL_FILE, Retraining, claim_text, load_retraining, retraining_of
 from safe_dnn.training.settings import AIM, BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
-
-TAB = "retraining"
-LABELS = "labels"  # the tab whose form has a training folder as well
 
 STEPS = [
     ("Label the unsafe set", "In the tab before; not needed where the improvement images lie in class folders."),
@@ -64,9 +65,9 @@ class RetrainingTab(FormTab):
                 self._lay_out_options()
         self._read = functools.lru_cache(maxsize=1)(lambda key: load_retraining(settings.out))
         self.view = RetrainingView(settings.root, self._result)
-        self._lay_out_state(TAB, form, self.view.next_round)
+        self._lay_out_state(RETRAINING_TAB, form, self.view.next_round)
         self.view.lay_out()
-        self._show_in(TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
+        self._show_in(RETRAINING_TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
 
     def _lay_out_options(self) -> None:
         add, text = self.form.add, self.form.text
@@ -141,7 +142,7 @@ class RetrainingTab(FormTab):
     def _last_form(self) -> dict:
         """The form as it was last sent; before that, the paths of a retraining by the command, or of the failures."""
         settings = self._settings
-        fields: dict[str, Any] = dict(remembered(settings.out, TAB))
+        fields: dict[str, Any] = dict(remembered(settings.out, RETRAINING_TAB))
         if not fields:
             with contextlib.suppress(SAFEError):
                 review = settings.results.shown().review
@@ -153,7 +154,7 @@ class RetrainingTab(FormTab):
                     fields["model"] = printable(os.fspath(result.model))
             if not fields.get("model", "").lower().endswith(KERAS_SUFFIXES):
                 fields.pop("model", None)  # of others, the answers are asked for, but they are not retrained
-            fields |= {name: text for name, text in remembered(settings.out, LABELS).items() if name == "train"}
+            fields |= {name: text for name, text in remembered(settings.out, LABELS_TAB).items() if name == "train"}
         return fields
 
     def _result_of(self, marks: Marks) -> tuple:
@@ -171,7 +172,7 @@ class RetrainingTab(FormTab):
         needed = {"model": "model", "train": "training folder", "test": "test folder"}
         paths = {what: given(fields[name], what, settings) for name, what in needed.items()}
         final = settings.accept(fields["final"]) if (fields["final"] or "").strip() else None
-        remember(settings.out, TAB, fields)
+        remember(settings.out, RETRAINING_TAB, fields)
         check_there({**paths, **({"final test folder": final} if final else {})})
         (model, train, test), labelling = paths.values(), Labelling(only_labelled=bool(fields["only_labelled"]))
         wishes = Wishes(**numbers, aim=fields["aim"] or AIM, unlabelled=0 if fields["one_pass"] else None)
@@ -205,4 +206,4 @@ class RetrainingTab(FormTab):
             values = {"model": case / "model.keras", "train": case / "train", "test": case / "test"}
             form.fill_from(self.example, values)
         self.view.wire()
-        self._wire(loaded, news, tab)
+        self._wire(loaded, tab, news)

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from safe_dnn.page.serving.analyses import TOP, address_of, split_address
+from safe_dnn.page.analyses import TOP, address_of, split_address
 from safe_dnn.page.serving.door import ENGINEER
 from safe_dnn.page.serving.guard import GIVEN_OUT
 from safe_dnn.page.serving.list_page import ADDRESS, ListPage

@@ -6,20 +6,20 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.page.clusters.tab import ClustersTab
-from safe_dnn.page.failures.tab import TAB as FAILURES_TAB
+from safe_dnn.page.events import FOLLOW, VIEW
 from safe_dnn.page.failures.tab import FailuresTab
 from safe_dnn.page.forms import remembered
-from safe_dnn.page.jobs import FOLLOW, VIEW, PageSettings, warn
 from safe_dnn.page.labels.tab import LabelsTab
-from safe_dnn.page.retraining.tab import TAB as RETRAINING_TAB
+from safe_dnn.page.messages import warn
 from safe_dnn.page.retraining.tab import RetrainingTab
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, RETRAINING_TAB
 from safe_dnn.pipeline.run_record import given_parameters, given_predictions
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 from safe_dnn.training.earlier import kept_copy
 from safe_dnn.training.result import MODEL_FILE, retraining_of
 
-CLUSTERS_TAB = "clusters"
 # In the browser: an answer of the server that others follow closely was once lost.
 TO_CLUSTERS = f"""(...sent) => {{
   document.querySelector('.tab-container [role="tab"][data-tab-id="{CLUSTERS_TAB}"]')?.click();

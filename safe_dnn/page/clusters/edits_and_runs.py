@@ -11,15 +11,18 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from safe_dnn.page.clusters.spots import rank_of
+from safe_dnn.page.events import EACH, EDITS, LATEST, VIEW
+from safe_dnn.page.form_tab import take_labels
 from safe_dnn.page.job_view import News
-from safe_dnn.page.jobs import EACH, EDITS, LATEST, VIEW, PageSettings, take_labels, warn
+from safe_dnn.page.messages import warn
 from safe_dnn.page.pictures import oldest
 from safe_dnn.page.results import Shown, check_links
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import Window
 from safe_dnn.pipeline.descriptions import refresh_rccs, show_present
 from safe_dnn.pipeline.exports import export_results, export_spot
 from safe_dnn.pipeline.reporting.export import spot_name
-from safe_dnn.pipeline.reporting.history import Listed, list_runs, restore_run
+from safe_dnn.pipeline.reporting.history import list_runs, restore_run
 from safe_dnn.rccs.review.edits import redo_edit, undo_edit
 from safe_dnn.rccs.review.journal import UNKNOWN, describe_edit, standing
 from safe_dnn.rccs.review.review import Review, all_edits
@@ -84,8 +87,8 @@ class RunsView:
         return {
             **self.show_edits(results.review),
             self.run: gr.Dropdown(
-                choices=[(_title(run), run.name) for run in earlier], value=earlier[0].name if earlier else None,
-                interactive=bool(earlier),
+                choices=[(f"{run.time:%Y-%m-%d %H:%M:%S} · {printable(run.text)}", run.name) for run in earlier],
+                value=earlier[0].name if earlier else None, interactive=bool(earlier),
             ),
             self.restore: gr.Button(interactive=bool(earlier)),
         }  # fmt: skip
@@ -111,7 +114,7 @@ class RunsView:
             if number is None:
                 warn("Nothing changed", "Choose the edit to take back.")
                 return gr.skip()
-            return changed(rcc, parts, lambda maker: undo_edit(settings.out, number=int(number), maker=maker), spot)
+            return on_step(rcc, spot, *parts, edit=partial(undo_edit, number=int(number)))
 
         def on_restore(name: str | None) -> None:
             """Bring a run back; the window is loaded anew then, since every tab and form is of another run."""
@@ -166,7 +169,3 @@ def refreshed(settings: PageSettings) -> None:
     """Draw and describe anew what an edit has changed."""
     check_links(settings.results.shown().clusters, settings.root)
     refresh_rccs(settings.out, within=settings.root)
-
-
-def _title(run: Listed) -> str:
-    return f"{run.time:%Y-%m-%d %H:%M:%S} · {printable(run.text)}"

@@ -15,10 +15,12 @@ import numpy as np
 from safe_dnn.page.assets import script, scripted
 from safe_dnn.page.clusters.asked import ImageLooks
 from safe_dnn.page.clusters.cards import named
-from safe_dnn.page.clusters.similar_images import SimilarImages
+from safe_dnn.page.clusters.similar import SimilarImages
+from safe_dnn.page.events import EDITS, IN_TURN, LATEST, VIEW
 from safe_dnn.page.grid_view import PER_PAGE, GridView
-from safe_dnn.page.jobs import EDITS, IN_TURN, LATEST, VIEW, PageSettings, tell, warn
+from safe_dnn.page.messages import tell, warn
 from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_news, as_text
 from safe_dnn.page.visitors import Window
 from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
@@ -64,7 +66,7 @@ class ImagesView:
 
         self.map = scripted(
             "clusters/map", [],  # the images selected, by row of the clusters
-            js_on_load=script(*MAP_SCRIPTS), server_functions=[map_pictures], record="", filters="", named="",
+            js_on_load=script(*MAP_SCRIPTS), serves={"map_pictures": map_pictures}, record="", filters="", named="",
             verdicts=[*judgements(), ""], chosen=None, shade="", found="", seen="", elem_id="map",
         )  # fmt: skip
         with gr.Row(equal_height=True):
@@ -83,19 +85,10 @@ class ImagesView:
 
     def lay_out_grid(self) -> None:
         similar, looks = SimilarImages(self._settings), ImageLooks(self._settings)
-
-        def similar_to(sent: list) -> dict[str, Any]:
-            return similar.ask(sent)
-
-        def similar_picture(sent: list) -> str:
-            return similar.picture(sent)
-
-        def look_at(sent: list) -> dict[str, str]:
-            return looks.ask(sent)
-
         self.images = GridView(
             "grid", self._file_of, self._settings.root, looks=False,
-            below=("clusters/similar.js", "clusters/look.js"), functions=(similar_to, similar_picture, look_at),
+            below=("clusters/similar.js", "clusters/look.js"),
+            serves={"similar_to": similar.ask, "similar_picture": similar.picture, "look_at": looks.ask},
         )  # fmt: skip
         with gr.Row(equal_height=True, elem_classes="safe-form"):
             self.to = gr.Dropdown(

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.jobs import PageSettings
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import visitor_of
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.rounds import rounds_of
@@ -47,7 +47,7 @@ def lay_out_register(settings: PageSettings) -> gr.HTML:
         news = f"{count(len(changes), 'change')}. Nothing is taken over yet." if changes else "It says nothing new."
         return {"changes": shown, "news": f"Something was said meanwhile: {news}" if what == "take" else news}
 
-    return scripted("report/register", "", server_functions=[register_table], elem_id="register")
+    return scripted("report/register", "", serves={"register_table": register_table}, elem_id="register")
 
 
 def _row(one: register.Entry) -> dict[str, Any]:
@@ -100,4 +100,4 @@ def lay_out_scope(settings: PageSettings) -> gr.HTML:
         return {"said": kept.note._asdict(), "conflicts": list(kept.conflicts), "problem": problem}
 
     template = filled("page/report/scope.html")
-    return scripted("report/scope", "", html_template=template, server_functions=[scope], elem_id="scope")
+    return scripted("report/scope", "", html_template=template, serves={"scope": scope}, elem_id="scope")

@@ -11,7 +11,7 @@ from safe_dnn.dnn.failures import DETECTION, TABLES, Failures, load_failures
 from safe_dnn.dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
 from safe_dnn.dnn.model_file import read_config, refuse_code
 from safe_dnn.dnn.tested import load_predictions
-from safe_dnn.page.jobs import PageSettings
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.rccs.answers import ERROR, Answers
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.reasons.groups import KnownGroups, groups_of_test

@@ -15,9 +15,11 @@ import shutil
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 from safe_dnn.pipeline.reporting.export import EXPORT_FOLDER
+from safe_dnn.pipeline.reporting.markup import escaped
 from safe_dnn.store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER, changing, reading
 from safe_dnn.store.entries import append, last_entry
 from safe_dnn.store.output_folder import LOCK_FILE, WORK_FILE, claim, working, writing
@@ -91,6 +93,21 @@ def checked_name(typed: str) -> str:
     if fault:
         raise SAFEError(f"The name of an analysis becomes that of a folder. Received: {quoted(name)}, which {fault}.")
     return name
+
+
+class Where(NamedTuple):
+    """The page of an analysis: the way up to that of its home, for a link; its address below that; and its title."""
+
+    up: str = "."
+    address: str = "/"
+    title: str = ""
+
+    def link(self, other: "Where") -> str:
+        """From this page to another, as HTML."""
+        return f"<a href='{self.up}{escaped(other.address)}'>{escaped(other.title)}</a>"
+
+
+NOWHERE = Where()
 
 
 # --- Finding them -----------------------------------------------------------------------------------------------

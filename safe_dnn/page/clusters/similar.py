@@ -7,9 +7,10 @@ listed in the grid.)
 import threading
 from typing import Any, NamedTuple
 
-from safe_dnn.page.jobs import Job, PageSettings
+from safe_dnn.page.jobs import Job
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.comparison import other_images
 from safe_dnn.reasons.similar_images import IMPROVEMENT, RIGHT, OtherImages, nearest_others
 from safe_dnn.support.errors import SAFEError
@@ -62,7 +63,8 @@ class SimilarImages:
         except NOT_SENT:
             return _only("The page asked for something other than similar images. Reload it.")
         key = self._key(shown, kind)
-        job = self._job(key)
+        last, job = self._last or (None, None)
+        job = job if last == key else None  # it gathers, or has gathered, just that
         if asked == STOP and job:
             job.cancel()
         elif asked == LOOK and not _runs(job) and self._known(key) is None:
@@ -121,11 +123,6 @@ class SimilarImages:
         with self._lock:
             found = self._gathered.get(key.kind)
         return found[1] if found and found[0] == key else None
-
-    def _job(self, key: Key) -> Job | None:
-        """The last job, if it gathers, or has gathered, just that."""
-        last = self._last
-        return last[1] if last and last[0] == key else None
 
     def _start(self, key: Key) -> None:
         """Gather images in a job; a SAFEError where other work is running."""
