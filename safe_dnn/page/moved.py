@@ -6,7 +6,7 @@ import gradio as gr
 
 from safe_dnn.page.form_tab import given
 from safe_dnn.page.jobs import VIEW, PageSettings, pane, put_away, reveal
-from safe_dnn.pipeline.moved import missing_folder, moved_around, take_new_place
+from safe_dnn.pipeline.new_place import missing_folder, moved_around, take_new_place
 from safe_dnn.support.text import printable
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from safe_dnn.dnn.given_answers import unknown_classes
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
-from safe_dnn.pipeline.answers import answers_of_run, given_answers
 from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.reporting.evidence.basis import known_sets
+from safe_dnn.pipeline.run_answers import answers_of_run, given_answers
 from safe_dnn.pipeline.run_record import groups_of
 from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.rccs.clusters import load_clusters
@@ -21,10 +21,10 @@ from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.rates import regions
+from safe_dnn.reasons.claims import CONFIRMATION_FILE, answers_to, claims_of, confirmation_text
 from safe_dnn.reasons.comparison import known_classes, known_of, load_reasons, points_of_tested
-from safe_dnn.reasons.confirmation import CONFIRMATION_FILE, answers_to, claims_of, confirmation_text
 from safe_dnn.reasons.counted_images import FRESH_FILE, counted_text
-from safe_dnn.reasons.groups import groups_of_images, notes_of
+from safe_dnn.reasons.known_groups import groups_of_images, notes_of
 from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, findings, read_requirements
 from safe_dnn.store.output_folder import working
 from safe_dnn.store.places import relative
@@ -210,7 +210,7 @@ def check_requirements(
     requirements : path
         As for `reasons.requirements.read_requirements`.
     predictions, tested, partial
-        As for `pipeline.answers.given_answers`.
+        As for `pipeline.run_answers.given_answers`.
     learned : path, optional
         Images that the network has learned from: the notes then tell how many tested ones are nearly the same.
     groups : sequence of str

@@ -13,16 +13,16 @@ from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import measured_images
 from safe_dnn.features.batches import Stream
 from safe_dnn.features.weights import choose_extractor
-from safe_dnn.pipeline.answers import found_answers, given_answers, with_answers, without_held_out
 from safe_dnn.pipeline.descriptions import describe_rccs, show_present
 from safe_dnn.pipeline.reporting.history import SHOWN, prune_runs
+from safe_dnn.pipeline.run_answers import found_answers, given_answers, with_answers, without_held_out
 from safe_dnn.pipeline.run_record import left_behind
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, save_clusters
 from safe_dnn.rccs.gifs import write_gifs
 from safe_dnn.rccs.parameters import read_parameters
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.review.review import Review, load_review
-from safe_dnn.reasons.groups import named_groups
+from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.reasons.nuisances import what_is_set_aside
 from safe_dnn.store.output_folder import check_own, working
 from safe_dnn.support.entries import StrPath
@@ -52,8 +52,8 @@ class ClusteringSettings(NamedTuple):
         Recorded parameters, measured attributes or `label` that do not matter: what they explain is removed from the
         features. Or `looks` alone, those that images which the DNN gets right have as well.
     group : tuple of str
-        Columns by which images are of one group, as for `reasons.groups.named_groups`; by default those by which images
-        were held out when the failures were collected. The clusters do not depend on them.
+        Columns by which images are of one group, as for `reasons.known_groups.named_groups`; by default those by which
+        images were held out when the failures were collected. The clusters do not depend on them.
     partial : bool
         Whether the two tables, if given, may be about a part of the images (see `support.matching.check_matched`).
     """

@@ -41,13 +41,13 @@ from safe_dnn.page.jobs import (
 from safe_dnn.page.results import Shown, check_links
 from safe_dnn.page.texts import as_text, in_fields
 from safe_dnn.page.visitors import Window, maker_of
-from safe_dnn.pipeline.comparison import explain_failures
 from safe_dnn.pipeline.descriptions import mend
+from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import generate_clusters
 from safe_dnn.pipeline.reporting.markup import escaped, filled
 from safe_dnn.pipeline.reporting.sections import elbow_svg
 from safe_dnn.pipeline.run_record import left_behind, notes_of, nuisance_of
-from safe_dnn.pipeline.summaries import cluster_summary, how_found
+from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
 from safe_dnn.rccs.confidence import consensus_text, why_unknown
 from safe_dnn.rccs.review.edits import Maker
 from safe_dnn.rccs.review.journal import describe_edit, made_as_one

@@ -19,7 +19,7 @@ from safe_dnn.page.forms import remember, remembered
 from safe_dnn.page.job_view import News
 from safe_dnn.page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, typed
 from safe_dnn.page.results import Marks
-from safe_dnn.pipeline.summaries import failures_summary
+from safe_dnn.pipeline.summary_lines import failures_summary
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import working
 from safe_dnn.support.entries import is_within

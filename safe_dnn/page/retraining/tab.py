@@ -19,7 +19,7 @@ from safe_dnn.page.results import Marks
 from safe_dnn.page.retraining.plots import learning_curves
 from safe_dnn.page.retraining.view import RetrainingView, titled
 from safe_dnn.pipeline.retraining import retrain_apart
-from safe_dnn.pipeline.summaries import of_both_networks, of_choosing_images, retraining_verdict
+from safe_dnn.pipeline.summary_lines import of_both_networks, of_choosing_images, retraining_verdict
 from safe_dnn.store.runs import RETRAINING, present_runs, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable

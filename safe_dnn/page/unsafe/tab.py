@@ -16,7 +16,7 @@ from safe_dnn.page.job_view import News
 from safe_dnn.page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, if_there, pane, reveal, take_labels, typed
 from safe_dnn.page.results import Marks, Shown
 from safe_dnn.pipeline.improvement import select_images
-from safe_dnn.pipeline.summaries import selection_summary
+from safe_dnn.pipeline.summary_lines import selection_summary
 from safe_dnn.rccs.clusters import fingerprint, rccs_of
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, set_key

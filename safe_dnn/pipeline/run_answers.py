@@ -10,7 +10,7 @@ from pathlib import Path
 from safe_dnn.dnn.held_out import held_out_of
 from safe_dnn.dnn.tested import AnsweredImages, find_predictions, read_predictions
 from safe_dnn.rccs.clusters import RootCauseClusters, run_record
-from safe_dnn.rccs.rounds import beside
+from safe_dnn.rccs.failure_rounds import beside
 from safe_dnn.support.entries import StrPath, is_within
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count
