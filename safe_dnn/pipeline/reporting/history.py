@@ -97,6 +97,14 @@ def _listed(folder: Path, run: Run, current: bool) -> Listed:
     return Listed(run, current, f"{found}, by {clusters.reducer.upper()} · {said} · {clusters.image_root}")
 
 
+def find_run(folder: Path, name: str) -> Run:
+    """The clusters with a name; a SAFEError if they do not exist."""
+    found = next((run for run in runs_of(folder, CLUSTERS) if str(run.number) == name), None)
+    if found is None:
+        raise SAFEError(f"Expected a run of {folder}. Received: {name}. Choose one of the list under Earlier runs.")
+    return found
+
+
 # --- Opening, removing ------------------------------------------------------------------------------------------
 
 
@@ -118,9 +126,7 @@ def restore_run(folder: Path, name: str) -> RootCauseClusters:
         them belongs to somebody else.
     """
     with working(folder, "opening an earlier run"):
-        run = next((run for run in runs_of(folder, CLUSTERS) if str(run.number) == name), None)
-        if run is None:
-            raise SAFEError(f"Expected a run of {folder}. Received: {name}. Choose one of the list under Earlier runs.")
+        run = find_run(folder, name)
         review = load_review(folder, original=load_clusters(folder, run))  # damaged ones must not replace intact ones
         if run != present_runs(folder).get(CLUSTERS):
             check_own(folder, *SHOWN)
