@@ -34,8 +34,8 @@ from safe_dnn.support.images import Skipped, find_images
 from safe_dnn.support.progress import Progress
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import count, some
+from safe_dnn.training.before_after import compare_in
 from safe_dnn.training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoints
-from safe_dnn.training.comparison import compare_in
 from safe_dnn.training.earlier import kept_copy, learned_again
 from safe_dnn.training.finetuning import TRAINING, UNLABELLED, UNWATCHED, FineTuning, TrainingData, Watch
 from safe_dnn.training.labels import (

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from safe_dnn.pipeline.answers import GivenAnswers
 from safe_dnn.pipeline.confirmation import check_requirements
 from safe_dnn.pipeline.reporting.junit import Case
+from safe_dnn.pipeline.run_answers import GivenAnswers
 from safe_dnn.support.errors import SAFEError
 
 _OPTIONS = {

@@ -45,11 +45,11 @@ def _dnn_options(options: argparse.Namespace) -> Any:
 
 def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Group failing images into root cause clusters (RCCs)."""
-    from safe_dnn.pipeline.answers import GivenAnswers
-    from safe_dnn.pipeline.comparison import explain_failures
+    from safe_dnn.pipeline.explaining import explain_failures
     from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+    from safe_dnn.pipeline.run_answers import GivenAnswers
     from safe_dnn.pipeline.run_record import left_behind, notes_of
-    from safe_dnn.pipeline.summaries import cluster_summary, how_found
+    from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
     from safe_dnn.rccs.clusters import rccs_of
     from safe_dnn.rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down, why_unknown
     from safe_dnn.rccs.profiles import load_profiles
@@ -113,7 +113,7 @@ def _print_reasons(out: Path) -> None:
 def run_select(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Select the images to label (the unsafe set)."""
     from safe_dnn.pipeline.improvement import Likely, select_images
-    from safe_dnn.pipeline.summaries import selection_summary
+    from safe_dnn.pipeline.summary_lines import selection_summary
     from safe_dnn.selection import SelectionSettings, chosen_by_model
 
     if options.predictions and not options.improvement_predictions:
@@ -131,7 +131,7 @@ def run_select(out: Path, options: argparse.Namespace, progress: Progress) -> No
 
 def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Run a Keras or ONNX model on a labelled test set and collect the images that it gets wrong."""
-    from safe_dnn.pipeline.summaries import failures_summary
+    from safe_dnn.pipeline.summary_lines import failures_summary
 
     of_detector = options.coco or options.yolo
     failures = (_failures_of_detector if of_detector else _failures_of_model)(out, options, progress)
@@ -209,8 +209,8 @@ def run_retrain(out: Path, options: argparse.Namespace, progress: Progress) -> N
 
 def run_confirm(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Confirm or refute RCCs and weak spots on a fresh test set, which they were not found with."""
-    from safe_dnn.pipeline.answers import GivenAnswers
     from safe_dnn.pipeline.confirmation import confirm
+    from safe_dnn.pipeline.run_answers import GivenAnswers
 
     given = settings_of(GivenAnswers, options)
     found = confirm(out, given, after=options.after, weights=options.weights, progress=progress)
@@ -264,8 +264,8 @@ def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> 
 
 def run_heatmaps(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
-    from safe_dnn.pipeline.heatmaps import HEATMAPS_FOLDER, look
-    from safe_dnn.pipeline.reporting.heatmaps import panels
+    from safe_dnn.pipeline.looking import HEATMAPS_FOLDER, look
+    from safe_dnn.pipeline.reporting.heatmap_panels import panels
 
     found = look(out, options.reason, model=options.model, options=_dnn_options(options), progress=progress)
     say(*(f"{name}: {' | '.join(caption for caption, _ in panels(one))}" for name, one in found.items()))
@@ -274,9 +274,9 @@ def run_heatmaps(out: Path, options: argparse.Namespace, progress: Progress) -> 
 
 def run_check(out: Path, options: argparse.Namespace, progress: Progress) -> int:
     """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
-    from safe_dnn.pipeline.answers import GivenAnswers
     from safe_dnn.pipeline.confirmation import check_requirements
     from safe_dnn.pipeline.reporting.junit import annotations, junit_text
+    from safe_dnn.pipeline.run_answers import GivenAnswers
     from safe_dnn.support.files import write_text
 
     given, before, learned = settings_of(GivenAnswers, options), options.no_worse, options.learned
@@ -307,7 +307,7 @@ def run_compare(out: Path, options: argparse.Namespace, progress: Progress) -> N
 
 def run_moved(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Say where the folder of images is now that was moved; some of the images are compared with what they were."""
-    from safe_dnn.pipeline.moved import take_new_place
+    from safe_dnn.pipeline.new_place import take_new_place
 
     say(*take_new_place(out, options.old, options.new))
 
@@ -417,7 +417,7 @@ def run_ui(out: Path, options: argparse.Namespace, progress: Progress) -> None:
 
 
 def _print_retraining(result: Any) -> None:
-    from safe_dnn.pipeline.summaries import retraining_details, retraining_summary
+    from safe_dnn.pipeline.summary_lines import retraining_details, retraining_summary
 
     _print_skipped(result.skipped, result.assumptions)
     say(retraining_summary(result), *(f"  {line}" for line in retraining_details(result)))

@@ -29,10 +29,10 @@ from safe_dnn.dnn.predictions import (
     labelled_images,
     undecided,
 )
-from safe_dnn.dnn.rounds import keep_round
 from safe_dnn.dnn.targets import images_with_targets
 from safe_dnn.dnn.tested import AnsweredImages, has_objects, in_words, predictions_text, rounded
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR
+from safe_dnn.rccs.kept_rounds import keep_round
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.places import absolute, plain
@@ -291,7 +291,7 @@ def checked(options: DnnOptions) -> DnnOptions:
 def save_failures(failures: Failures, folder: Path, tables: Mapping[str, str]) -> None:
     """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together.
 
-    Earlier failures that clusters in the folder are of are kept (see `rccs.rounds`).
+    Earlier failures that clusters in the folder are of are kept (see `rccs.failure_rounds`).
 
     Parameters
     ----------

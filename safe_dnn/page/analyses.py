@@ -20,8 +20,8 @@ from urllib.parse import quote
 
 from safe_dnn.pipeline.reporting.export import EXPORT_FOLDER
 from safe_dnn.pipeline.reporting.markup import escaped
+from safe_dnn.store.chain import append, last_entry
 from safe_dnn.store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER, changing, reading
-from safe_dnn.store.entries import append, last_entry
 from safe_dnn.store.output_folder import LOCK_FILE, WORK_FILE, claim, working, writing
 from safe_dnn.support.entries import quoted
 from safe_dnn.support.errors import SAFEError

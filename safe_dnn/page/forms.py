@@ -5,8 +5,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from safe_dnn.store.chain import append, entries
 from safe_dnn.store.database import changing, reading
-from safe_dnn.store.entries import append, entries
 from safe_dnn.store.places import absolute, relative
 from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.errors import SAFEError

@@ -22,8 +22,8 @@ from safe_dnn.rccs.spots.rates import Rate, by_excess
 from safe_dnn.rccs.unsafe_set import LABEL, load_unsafe_set
 from safe_dnn.reasons.comparison import Reasons, load_reasons
 from safe_dnn.reasons.probes import Probe, load_probes
+from safe_dnn.store.chain import last_number
 from safe_dnn.store.database import DATABASE_FILE, reading
-from safe_dnn.store.entries import last_number
 from safe_dnn.store.places import NEW_PLACE
 from safe_dnn.store.runs import (
     CLUSTERS,

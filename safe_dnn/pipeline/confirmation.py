@@ -11,11 +11,11 @@ import numpy as np
 
 from safe_dnn.dnn.given_answers import unknown_classes
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
-from safe_dnn.pipeline.answers import NONE_GIVEN, GivenAnswers, answers_of_run, given_answers
 from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.model_change import compare_models
 from safe_dnn.pipeline.reporting.evidence.basis import known_sets
 from safe_dnn.pipeline.reporting.junit import Case
+from safe_dnn.pipeline.run_answers import NONE_GIVEN, GivenAnswers, answers_of_run, given_answers
 from safe_dnn.pipeline.run_record import groups_of
 from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.rccs.clusters import load_clusters
@@ -23,10 +23,10 @@ from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.rates import regions
+from safe_dnn.reasons.claims import CONFIRMATION_FILE, answers_to, claims_of, confirmation_text
 from safe_dnn.reasons.comparison import known_classes, known_of, load_reasons, points_of_tested
-from safe_dnn.reasons.confirmation import CONFIRMATION_FILE, answers_to, claims_of, confirmation_text
 from safe_dnn.reasons.counted_images import FRESH_FILE, counted_text
-from safe_dnn.reasons.groups import groups_of_images, notes_of
+from safe_dnn.reasons.known_groups import groups_of_images, notes_of
 from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, findings, read_requirements
 from safe_dnn.store.output_folder import working
 from safe_dnn.store.places import relative

@@ -15,16 +15,16 @@ from safe_dnn.features.attributes import measured_images
 from safe_dnn.features.batches import Stream
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.weights import choose_extractor
-from safe_dnn.pipeline.answers import NONE_GIVEN, GivenAnswers, known_answers, with_answers
 from safe_dnn.pipeline.descriptions import describe_rccs, show_present
 from safe_dnn.pipeline.reporting.history import SHOWN, prune_runs
+from safe_dnn.pipeline.run_answers import NONE_GIVEN, GivenAnswers, known_answers, with_answers
 from safe_dnn.pipeline.run_record import left_behind
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, save_clusters
 from safe_dnn.rccs.gifs import write_gifs
 from safe_dnn.rccs.parameters import read_parameters
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.review.review import Review, load_review
-from safe_dnn.reasons.groups import named_groups
+from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.reasons.nuisances import Fitted, Looks, Values, what_is_set_aside
 from safe_dnn.store.output_folder import check_own, working
 from safe_dnn.support.entries import StrPath

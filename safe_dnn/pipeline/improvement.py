@@ -14,11 +14,11 @@ from safe_dnn.dnn.held_out import held_out_of
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.features.batches import Stream
-from safe_dnn.pipeline.answers import answers_of_run, without_held_out
 from safe_dnn.pipeline.descriptions import show_unsafe_set
+from safe_dnn.pipeline.run_answers import answers_of_run, without_held_out
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, run_record
+from safe_dnn.rccs.failure_rounds import beside
 from safe_dnn.rccs.review.review import load_review, rccs_marked_safe
-from safe_dnn.rccs.rounds import beside
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE, UnsafeSet
 from safe_dnn.selection import SelectionSettings, select_unsafe_set, wanted_images
 from safe_dnn.store.output_folder import Writer, check_own, working

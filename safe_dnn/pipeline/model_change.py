@@ -14,10 +14,10 @@ import numpy as np
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.rccs.clusters import RootCauseClusters, run_record
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.rounds import beside
+from safe_dnn.rccs.failure_rounds import beside
 from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.reasons.claims import Claim, claims_of
 from safe_dnn.reasons.comparison import Known, known_classes, load_reasons
-from safe_dnn.reasons.confirmation import Claim, claims_of
 from safe_dnn.reasons.counted_images import TESTED_FILE
 from safe_dnn.reasons.requirements import Requirement
 from safe_dnn.store.runs import COMPARISON, present_runs, reading_file

@@ -19,7 +19,7 @@ from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.run_record import groups_of, table_of
 from safe_dnn.rccs.parameters import numbers_of, read_texts
 from safe_dnn.rccs.profiles import load_profiles
-from safe_dnn.reasons.groups import named_groups
+from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.reasons.listed import Reason
 from safe_dnn.reasons.probes import (
     PROBES_FILE,

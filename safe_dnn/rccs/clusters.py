@@ -26,7 +26,7 @@ from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Steadiness
 from safe_dnn.rccs.dbscan.projection import Projection
 from safe_dnn.rccs.dbscan.set_aside import CATEGORY, Factor, SetAside
-from safe_dnn.rccs.rounds import home_of, place_of
+from safe_dnn.rccs.failure_rounds import home_of, place_of
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.places import absolute, recorded, relative
 from safe_dnn.store.runs import CLUSTERS, Run, Then, add_run, present_runs, reading_file, run_file, runs_of

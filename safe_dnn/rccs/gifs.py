@@ -19,7 +19,7 @@ from PIL.GifImagePlugin import getdata, getheader
 
 from safe_dnn.rccs.clusters import RootCauseClusters, told_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.rounds import home_of
+from safe_dnn.rccs.failure_rounds import home_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder, replacing
 from safe_dnn.support.images import UNREADABLE, thumbnail

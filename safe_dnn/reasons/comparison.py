@@ -6,7 +6,7 @@ RCCs say what failing images look like. If the DNN's answers to its whole test s
   (`rccs/spots/rates.py`);
 - under which conditions it does, in words: weak spots (`rccs/spots/weak_spots.py`).
 
-RCCs and answers in; rates and weak spots out. `pipeline.comparison.explain_failures` writes them to the output folder.
+RCCs and answers in; rates and weak spots out. `pipeline.explaining.explain_failures` writes them to the output folder.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ from safe_dnn.rccs.spots.weak_spots import (
     sample_note,
     spots_text,
 )
-from safe_dnn.reasons.groups import KnownGroups, notes_of
+from safe_dnn.reasons.known_groups import KnownGroups, notes_of
 from safe_dnn.reasons.order import order_of
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.runs import COMPARISON, Run, add_run, present_runs, reading_file

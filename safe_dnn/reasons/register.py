@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.rccs.review.notes import FIELDS, NOT_JUDGED, REGISTER, SCOPE, UNSAFE, Note, tidy_note
 from safe_dnn.rccs.review.review import Review, folder_tested, load_review, load_scope, notes_of_run, set_note
+from safe_dnn.reasons.claims import asked
 from safe_dnn.reasons.comparison import Reasons, load_reasons
-from safe_dnn.reasons.confirmation import asked
 from safe_dnn.reasons.probes import load_probes
 from safe_dnn.store.output_folder import check_own, is_edited, save_files
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, present_runs
@@ -54,7 +54,7 @@ class Entry(NamedTuple):
         Whether the network fails more often there.
     note : Note or Scope
     fresh : str
-        The verdict of a fresh test set, as of `reasons.confirmation.asked`; empty without one.
+        The verdict of a fresh test set, as of `reasons.claims.asked`; empty without one.
     """
 
     key: str
@@ -104,7 +104,7 @@ def register_of(folder: Path, review: Review, reasons: Reasons, fresh: Mapping[s
     folder : Path
         Of the analysis.
     fresh : mapping of str to str
-        As of `reasons.confirmation.asked`.
+        As of `reasons.claims.asked`.
     """
     rates, tested = reasons.rates(review.clusters), folder_tested(folder)
     spot_notes = notes_of_run(folder, reasons.spots)

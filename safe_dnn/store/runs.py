@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from safe_dnn.store.chain import Entry, append, check_entries, entries, last_entry, marks, next_number
 from safe_dnn.store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER, changing, reading
-from safe_dnn.store.entries import Entry, append, check_entries, entries, last_entry, marks, next_number
 from safe_dnn.store.output_folder import Writer, fill
 from safe_dnn.support.contents import digest_of
 from safe_dnn.support.errors import SAFEError
@@ -26,7 +26,7 @@ CLUSTERS, COMPARISON, CONFIRMATION, PROBES, MAP, SELECTION, RETRAINING = KINDS =
     "clusters", "comparison", "confirmation", "probes", "map", "selection", "retraining"
 )  # fmt: skip
 HEATMAP = "heatmap"
-"""The kind of a run beside these: there is one for each reason (see `pipeline/reporting/heatmaps.py`)."""
+"""The kind of a run beside these: there is one for each reason (see `pipeline/reporting/heatmap_panels.py`)."""
 OPENING = "open"
 """The kind of an entry by which earlier clusters are the present ones again."""
 TAKEN = "number in use"

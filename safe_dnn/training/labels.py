@@ -28,8 +28,8 @@ from safe_dnn.rccs.unsafe_set import (
     save_unsafe_set,
     unsafe_table,
 )
+from safe_dnn.store.chain import append, entries
 from safe_dnn.store.database import changing, reading
-from safe_dnn.store.entries import append, entries
 from safe_dnn.store.output_folder import Writer, is_edited, save_files, showing, writing
 from safe_dnn.store.places import absolute, relative
 from safe_dnn.store.runs import SELECTION, runs_of

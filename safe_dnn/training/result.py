@@ -27,8 +27,8 @@ from safe_dnn.support.contents import digest_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact, prepare_folder, read_json, read_record, replacing
 from safe_dnn.support.images import Skipped
+from safe_dnn.training.before_after import Answered, BeforeAfter, ByGroup, GroupCount, Outcome, Share, shares_by_rcc
 from safe_dnn.training.certainty import Certainty, Counts, certainty, class_certainties
-from safe_dnn.training.comparison import Answered, BeforeAfter, ByGroup, GroupCount, Outcome, Share, shares_by_rcc
 from safe_dnn.training.finetuning import Epoch
 from safe_dnn.training.proof import FinalTest, Overlap
 from safe_dnn.training.settings import Settings

@@ -21,7 +21,7 @@ from safe_dnn.page.retraining.tab import RetrainingTab
 from safe_dnn.page.steps import UNSAFE_TAB, Steps
 from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
-from safe_dnn.pipeline.moved import take_new_place
+from safe_dnn.pipeline.new_place import take_new_place
 from safe_dnn.pipeline.reporting.history import list_runs, restore_run
 from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING
 from safe_dnn.rccs.clusters import fingerprint, save_clusters

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from safe_dnn.pipeline.answers import GivenAnswers
 from safe_dnn.pipeline.confirmation import CHOSEN_BY, NOT_GROUPED, check_requirements, confirm
 from safe_dnn.pipeline.descriptions import mend
 from safe_dnn.pipeline.exports import export_results
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.pipeline.reporting.report import report_html
+from safe_dnn.pipeline.run_answers import GivenAnswers
 from safe_dnn.rccs.clusters import fingerprint, load_clusters
 from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
-from safe_dnn.reasons.confirmation import CONFIRMATION_FILE, CONFIRMED
+from safe_dnn.reasons.claims import CONFIRMATION_FILE, CONFIRMED
 from safe_dnn.reasons.counted_images import FRESH_FILE, TESTED_FILE
 from safe_dnn.SAFE_Tool import main
 from safe_dnn.store.runs import CONFIRMATION, runs_of

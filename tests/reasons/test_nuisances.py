@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from safe_dnn.pipeline.comparison import explain_failures
+from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.pipeline.improvement import select_images
 from safe_dnn.pipeline.run_record import notes_of, nuisance_of
-from safe_dnn.pipeline.summaries import how_found, selection_summary
+from safe_dnn.pipeline.summary_lines import how_found, selection_summary
 from safe_dnn.rccs.answers import CONFIDENCE, Answers
 from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
 from safe_dnn.rccs.dbscan.contrast import LOOKS

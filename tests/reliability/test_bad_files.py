@@ -41,15 +41,15 @@ from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note
 from safe_dnn.rccs.unsafe_set import SELECTION_FILE, UNSAFE_SET_FILE, load_unsafe_set
 from safe_dnn.reasons.comparison import COMPARISON_FILE, Comparison, Reasons, load_reasons, save_reasons
+from safe_dnn.store.chain import check_entries
 from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
-from safe_dnn.store.entries import check_entries
 from safe_dnn.store.runs import present_runs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import DAMAGED, read_arrays
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES_FILE
 from safe_dnn.support.tables import cell, from_cell
+from safe_dnn.training.before_after import Share
 from safe_dnn.training.checkpoint import CHECKPOINT_FILE, Checkpoint, load_checkpoint, save_checkpoint
-from safe_dnn.training.comparison import Share
 from safe_dnn.training.labels import label_images, labels_in, save_labels, typed_labels
 from safe_dnn.training.result import RETRAINING_FILE, load_retraining, save_retraining
 from tests.conftest import by_scene

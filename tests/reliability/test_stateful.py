@@ -53,8 +53,8 @@ from safe_dnn.rccs.unsafe_set import (
 )
 from safe_dnn.selection import SelectionSettings
 from safe_dnn.store import database, entries
+from safe_dnn.store.chain import check_entries
 from safe_dnn.store.database import RUNS_FOLDER
-from safe_dnn.store.entries import check_entries
 from safe_dnn.store.output_folder import foreign_files, writing
 from safe_dnn.store.runs import CLUSTERS, RETRAINING, SELECTION, present_runs, runs_of
 from safe_dnn.store.runs import Run as StoredRun

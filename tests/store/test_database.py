@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from safe_dnn.store import database
+from safe_dnn.store.chain import append, check_entries, entries_of, present, speaking
 from safe_dnn.store.database import BEFORE_DATABASES, DATABASE_FILE, changing, reading
-from safe_dnn.store.entries import append, check_entries, entries_of, present, speaking
 from safe_dnn.support.errors import SAFEError
 
 ROOT = Path(__file__).parents[2]

@@ -18,9 +18,9 @@ from safe_dnn.dnn.detection.crops import PARAMETERS, Crop, crops_of, cut_crops, 
 from safe_dnn.dnn.detection.detections import FOUND, NONE, TYPES, Cases, Matching, cases_of, checked_iou, match
 from safe_dnn.dnn.detection.yolo import read_yolo
 from safe_dnn.dnn.failures import DETECTION, TABLES, Failures, checked_folder, keep_failures, replacing_images
-from safe_dnn.dnn.rounds import keep_round
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.answers import CONFIDENCE, NOTHING, Answers
+from safe_dnn.rccs.kept_rounds import keep_round
 from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
 from safe_dnn.support.entries import StrPath, existing_folder, is_within
 from safe_dnn.support.errors import SAFEError

@@ -27,10 +27,10 @@ from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
 from safe_dnn.rccs.confidence import near_rcc, place_text
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import load_map, map_filters, map_record, map_shades, rcc_words, stored_map
+from safe_dnn.rccs.image_search import example_for, matching_images
 from safe_dnn.rccs.nearness import by_closeness, most_similar
 from safe_dnn.rccs.review.edits import Maker, move_images, new_rcc
 from safe_dnn.rccs.review.notes import judgements, title
-from safe_dnn.rccs.search import example_for, matching_images
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
 

@@ -11,8 +11,8 @@ from safe_dnn.page.jobs import Job
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.results import Shown
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.comparison import other_images
-from safe_dnn.reasons.similar_images import IMPROVEMENT, RIGHT, OtherImages, nearest_others
+from safe_dnn.pipeline.explaining import other_images
+from safe_dnn.reasons.other_images import IMPROVEMENT, RIGHT, OtherImages, nearest_others
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
 

@@ -27,13 +27,13 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB
 from safe_dnn.page.texts import as_text
 from safe_dnn.page.visitors import Window, maker_of
-from safe_dnn.pipeline.comparison import explain_failures
 from safe_dnn.pipeline.descriptions import mend
+from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import generate_clusters
 from safe_dnn.pipeline.reporting.markup import escaped, filled
 from safe_dnn.pipeline.reporting.sections import elbow_svg
 from safe_dnn.pipeline.run_record import left_behind, notes_of, nuisance_of
-from safe_dnn.pipeline.summaries import cluster_summary, how_found
+from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
 from safe_dnn.rccs.confidence import consensus_text, why_unknown
 from safe_dnn.rccs.review.edits import Maker
 from safe_dnn.rccs.review.journal import describe_edit, made_as_one

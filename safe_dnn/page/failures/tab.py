@@ -24,7 +24,7 @@ from safe_dnn.page.results import Marks
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import FAILURES_TAB
 from safe_dnn.page.texts import FORM_LABELS
-from safe_dnn.pipeline.summaries import failures_summary
+from safe_dnn.pipeline.summary_lines import failures_summary
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import working
 from safe_dnn.support.entries import is_within

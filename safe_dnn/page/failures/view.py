@@ -16,7 +16,7 @@ from safe_dnn.page.messages import if_there, pane, put_away, reveal
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING, confused
 from safe_dnn.rccs.spots.groups import counted, in_words
-from safe_dnn.reasons.groups import KnownGroups
+from safe_dnn.reasons.known_groups import KnownGroups
 from safe_dnn.support.text import count, printable
 
 WIDE = 12  # classes, from which on the matrix takes the whole width

@@ -14,7 +14,7 @@ from safe_dnn.page.assets import scripted
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import visitor_of
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.reporting.rounds import rounds_of
+from safe_dnn.pipeline.reporting.round_figures import rounds_of
 from safe_dnn.rccs.review.notes import SCOPE, Scope
 from safe_dnn.rccs.review.review import load_scope, set_note
 from safe_dnn.reasons import register

@@ -9,8 +9,8 @@ from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.support.text import count
+from safe_dnn.training.before_after import ByGroup, Share
 from safe_dnn.training.certainty import NOT_SHOWN, WORSE, Certainty, with_intervals
-from safe_dnn.training.comparison import ByGroup, Share
 from safe_dnn.training.finetuning import Epoch
 
 HEIGHT, TOP, BOTTOM = 250, 12, 34  # pixels

@@ -24,7 +24,7 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import LABELS_TAB, RETRAINING_TAB
 from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.retraining import retrain_apart
-from safe_dnn.pipeline.summaries import of_both_networks, of_choosing_images, retraining_verdict
+from safe_dnn.pipeline.summary_lines import of_both_networks, of_choosing_images, retraining_verdict
 from safe_dnn.retrain import ImageSets
 from safe_dnn.store.runs import RETRAINING, present_runs, runs_of
 from safe_dnn.support.errors import SAFEError

@@ -13,12 +13,12 @@ from safe_dnn.page.failures.view import WIDE, cell_in, matrix_shown
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import if_there, pane, put_away, reveal
 from safe_dnn.page.retraining.plots import class_bars, learning_curves, shares_right
-from safe_dnn.pipeline.reporting.improvement import TAKEN_BEFORE, TAKEN_NOW, matrices_of
 from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.pipeline.reporting.retraining_section import TAKEN_BEFORE, TAKEN_NOW, matrices_of
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.support.text import count
+from safe_dnn.training.before_after import Answered
 from safe_dnn.training.certainty import class_summary
-from safe_dnn.training.comparison import Answered
 from safe_dnn.training.result import Retraining, certainty_of, certainty_of_classes
 
 IMPROVED, WORSENED, WRONG = "improved", "worsened", "wrong"  # the lists that tiles open

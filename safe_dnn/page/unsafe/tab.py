@@ -21,7 +21,7 @@ from safe_dnn.page.results import Marks, Shown
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import UNSAFE_TAB
 from safe_dnn.pipeline.improvement import Likely, select_images
-from safe_dnn.pipeline.summaries import selection_summary
+from safe_dnn.pipeline.summary_lines import selection_summary
 from safe_dnn.rccs.clusters import fingerprint, rccs_of
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, set_key

@@ -16,7 +16,7 @@ from safe_dnn.rccs.unsafe_set import UnsafeSet
 from safe_dnn.reasons.comparison import Reasons
 from safe_dnn.reasons.probes import Probe
 from safe_dnn.reasons.register import Entry
-from safe_dnn.store.entries import Entry as Statement
+from safe_dnn.store.chain import Entry as Statement
 from safe_dnn.training.result import Retraining
 
 MOST_CARDS = 400  # RCCs with images; the others are in the table

@@ -27,8 +27,8 @@ from safe_dnn.rccs.review.review import Review, load_review, load_scope
 from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
+from safe_dnn.reasons.claims import CONFIRMATION_FILE, asked
 from safe_dnn.reasons.comparison import load_reasons
-from safe_dnn.reasons.confirmation import CONFIRMATION_FILE, asked
 from safe_dnn.reasons.register import REGISTER_FILE, Entry, load_register
 from safe_dnn.store.output_folder import save_files
 from safe_dnn.store.runs import CONFIRMATION, present_runs

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from safe_dnn.pipeline.reporting.heatmaps import heatmaps_section
-from safe_dnn.pipeline.reporting.improvement import retraining_section
+from safe_dnn.pipeline.reporting.heatmap_panels import heatmaps_section
 from safe_dnn.pipeline.reporting.markup import filled, percent, picture_uri
 from safe_dnn.pipeline.reporting.material import LOOSE, Material, carded
-from safe_dnn.pipeline.reporting.rounds import rounds_of
+from safe_dnn.pipeline.reporting.retraining_section import retraining_section
+from safe_dnn.pipeline.reporting.round_figures import rounds_of
 from safe_dnn.rccs.clusters import RootCauseClusters, headline, rccs_of
 from safe_dnn.rccs.confidence import is_loose, loose_text, no_steady_groups_text
 from safe_dnn.rccs.dbscan.outcome import NOISE

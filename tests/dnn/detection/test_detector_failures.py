@@ -14,7 +14,7 @@ from safe_dnn.dnn.detection.seen_objects import cut_seen_objects, unsafe_images_
 from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.pipeline.generation import generate_clusters
 from safe_dnn.pipeline.improvement import select_images
-from safe_dnn.pipeline.summaries import selection_summary
+from safe_dnn.pipeline.summary_lines import selection_summary
 from safe_dnn.rccs.unsafe_set import UnsafeImage
 from safe_dnn.selection import SelectionSettings
 from safe_dnn.support.errors import SAFEError

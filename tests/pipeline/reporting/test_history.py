@@ -63,7 +63,7 @@ def test_runs_are_listed_newest_first_with_what_they_found(clusters, out, monkey
     set_note(out, Note(0, "night"))
     merge_rccs(out, 2, 1)
     noon = datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC)
-    monkeypatch.setattr("safe_dnn.store.entries._now", noon.isoformat)
+    monkeypatch.setattr("safe_dnn.store.chain._now", noon.isoformat)
     name = replace(other(clusters), out)
     current, earlier = list_runs(out)
     assert (current.name, current.current, earlier.name, earlier.current) == (present_name(out), True, name, False)

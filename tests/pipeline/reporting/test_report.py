@@ -12,8 +12,13 @@ from PIL import Image
 
 from safe_dnn.pipeline.descriptions import show_present
 from safe_dnn.pipeline.reporting import material, report
-from safe_dnn.pipeline.reporting.improvement import Confused, confused_before_and_now, confusions_html, matrices_of
 from safe_dnn.pipeline.reporting.report import report_html, write_report
+from safe_dnn.pipeline.reporting.retraining_section import (
+    Confused,
+    confused_before_and_now,
+    confusions_html,
+    matrices_of,
+)
 from safe_dnn.rccs.answers import Answers
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, load_clusters, run_record, save_clusters
 from safe_dnn.rccs.confidence import BOUND, NEAR, confidence_text, place_text
@@ -31,8 +36,8 @@ from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.images import Skipped
 from safe_dnn.support.intervals import clopper_pearson
 from safe_dnn.support.text import rate_text
+from safe_dnn.training.before_after import Answered, Share
 from safe_dnn.training.certainty import difference_interval
-from safe_dnn.training.comparison import Answered, Share
 from safe_dnn.training.finetuning import Epoch
 from safe_dnn.training.result import RETRAINING_FILE, save_retraining
 from safe_dnn.training.settings import Settings

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safe_dnn.store.entries import digests_of
+from safe_dnn.store.chain import digests_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact, read_json
 

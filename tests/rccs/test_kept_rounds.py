@@ -8,16 +8,16 @@ import numpy as np
 from safe_dnn.dnn.detection.detector_failures import find_detection_failures
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.dnn.tested import find_predictions, read_predictions
-from safe_dnn.pipeline.comparison import explain_failures
 from safe_dnn.pipeline.descriptions import known_parameters, refresh_rccs
+from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.exports import export_results
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.pipeline.reporting.history import list_runs, restore_run
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters
+from safe_dnn.rccs.failure_rounds import rounds_in
 from safe_dnn.rccs.gifs import gif_shows
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
-from safe_dnn.rccs.rounds import rounds_in
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import FAILURES, OBJECTS
 from tests.helpers.answered import AnsweredCase

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from safe_dnn.rccs.rounds import place_of
+from safe_dnn.rccs.failure_rounds import place_of
 from safe_dnn.support.run_folder import FAILURES, FAILURES_MARK, ROUNDS_FOLDER
 
 

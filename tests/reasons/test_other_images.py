@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from safe_dnn.FE import stream_features
-from safe_dnn.pipeline.comparison import explain_failures, other_images
+from safe_dnn.pipeline.explaining import explain_failures, other_images
 from safe_dnn.pipeline.generation import ClusteringSettings
 from safe_dnn.pipeline.improvement import select_images
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
-from safe_dnn.reasons.similar_images import IMPROVEMENT, RIGHT, nearest_others
+from safe_dnn.reasons.other_images import IMPROVEMENT, RIGHT, nearest_others
 from safe_dnn.selection import SelectionSettings
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import no_progress

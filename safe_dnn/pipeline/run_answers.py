@@ -11,7 +11,7 @@ from typing import NamedTuple
 from safe_dnn.dnn.held_out import held_out_of
 from safe_dnn.dnn.tested import AnsweredImages, find_predictions, read_predictions
 from safe_dnn.rccs.clusters import RootCauseClusters, run_record
-from safe_dnn.rccs.rounds import beside
+from safe_dnn.rccs.failure_rounds import beside
 from safe_dnn.support.entries import StrPath, is_within
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count
@@ -27,7 +27,7 @@ class GivenAnswers(NamedTuple):
     partial : bool
         Whether tables may be about a part of the images (see `support.matching.check_matched`).
     group : tuple of str
-        Columns by which images are of one group (see `reasons.groups.named_groups`).
+        Columns by which images are of one group (see `reasons.known_groups.named_groups`).
     """
 
     predictions: StrPath = ""

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from safe_dnn.features.batches import Stream
-from safe_dnn.pipeline.answers import answers_of_run
 from safe_dnn.pipeline.descriptions import show_reasons
+from safe_dnn.pipeline.run_answers import answers_of_run
 from safe_dnn.pipeline.run_record import groups_of, table_of
 from safe_dnn.rccs.clusters import load_clusters, run_record
 from safe_dnn.rccs.gifs import write_spot_gifs
@@ -21,9 +21,9 @@ from safe_dnn.reasons.comparison import (
     weak_spots_of,
 )
 from safe_dnn.reasons.counted_images import TESTED_FILE, counted_text
-from safe_dnn.reasons.groups import groups_of_images, undecided
+from safe_dnn.reasons.known_groups import groups_of_images, undecided
 from safe_dnn.reasons.nuisances import class_offer, looks_offer, nuisance_offer
-from safe_dnn.reasons.similar_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
+from safe_dnn.reasons.other_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
 from safe_dnn.store.output_folder import working
 from safe_dnn.store.runs import CLUSTERS, SELECTION, present_runs
 from safe_dnn.support.entries import StrPath, is_within
@@ -107,7 +107,7 @@ def explain_failures(
 def other_images(
     out: Path, kind: str, *, within: Path | None, weights: StrPath | None, progress: Progress
 ) -> OtherImages:
-    """Images that the failing ones of the run in `out` are compared with one by one (see `reasons/similar_images.py`).
+    """Images that the failing ones of the run in `out` are compared with one by one (see `reasons/other_images.py`).
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.rates import Rate
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
-from safe_dnn.reasons.confirmation import (
+from safe_dnn.reasons.claims import (
     CONFIRMED,
     OPEN,
     REFUTED,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from safe_dnn.rccs.search import matching_images
+from safe_dnn.rccs.image_search import matching_images
 from safe_dnn.support.errors import SAFEError
 
 PATHS = ("night/Eye_0.png", "night/eye_1.png", "day/eye_2.png", "day/a=b.png")

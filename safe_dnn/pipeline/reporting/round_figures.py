@@ -16,10 +16,10 @@ from safe_dnn.rccs.clusters import load_clusters, rccs_of, run_record
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.groups import counted
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
+from safe_dnn.reasons.claims import asked
 from safe_dnn.reasons.comparison import Reasons, load_reasons
-from safe_dnn.reasons.confirmation import asked
+from safe_dnn.store.chain import entries
 from safe_dnn.store.database import reading
-from safe_dnn.store.entries import entries
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, RETRAINING, SELECTION, Run, present_runs, run_file, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.intervals import clopper_pearson

@@ -1,8 +1,8 @@
 """Rounds: failures of a DNN that were collected before, kept for the clusters that are of them.
 
-`failures/` has the latest failures. Before others take their place, `dnn.rounds` copies those that clusters are of to
-`rounds/<time>/failures/`, with the tables beside them. The files of clusters go on naming `failures/`, which is their
-home; which round has their images by now is found out on reading, by the names of the images.
+`failures/` has the latest failures. Before others take their place, `rccs.kept_rounds` copies those that clusters are
+of to `rounds/<time>/failures/`, with the tables beside them. The files of clusters go on naming `failures/`, which is
+their home; which round has their images by now is found out on reading, by the names of the images.
 """
 
 import os

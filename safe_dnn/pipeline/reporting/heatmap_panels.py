@@ -1,6 +1,6 @@
 """Where the network looks, for a reason: heatmaps of its failing images beside those of right ones, as pictures.
 
-`pipeline/heatmaps.py` computes them. Each is kept as a run of the analysis, by the reason that it is of.
+`pipeline/looking.py` computes them. Each is kept as a run of the analysis, by the reason that it is of.
 """
 
 from collections.abc import Iterable, Mapping

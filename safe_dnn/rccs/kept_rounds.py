@@ -1,4 +1,4 @@
-"""Keeps failures that clusters are of, before others take their place (see `rccs/rounds.py`)."""
+"""Keeps failures that clusters are of, before others take their place (see `rccs/failure_rounds.py`)."""
 
 import contextlib
 import json
@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from safe_dnn.rccs.clusters import load_clusters
+from safe_dnn.rccs.failure_rounds import names_in
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
-from safe_dnn.rccs.rounds import names_in
 from safe_dnn.store.runs import CLUSTERS, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import date_of, free_name, read_record, replacing_folder

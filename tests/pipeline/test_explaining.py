@@ -9,18 +9,18 @@ from PIL import Image
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.page.results import Results
-from safe_dnn.pipeline.answers import GivenAnswers
-from safe_dnn.pipeline.comparison import explain_failures
 from safe_dnn.pipeline.descriptions import known_parameters, refresh_rccs, show_present
+from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.pipeline.reporting.history import list_runs, restore_run
+from safe_dnn.pipeline.run_answers import GivenAnswers
 from safe_dnn.pipeline.run_record import given_parameters, notes_of
 from safe_dnn.rccs.clusters import LABELS_FILE, load_clusters, run_record, save_clusters
 from safe_dnn.rccs.gifs import spot_gif_path
+from safe_dnn.rccs.image_search import matching_images
 from safe_dnn.rccs.profiles import load_profiles
 from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.review.review import load_review
-from safe_dnn.rccs.search import matching_images
 from safe_dnn.rccs.spots.rates import RATES_FILE, by_excess
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.reasons.comparison import load_reasons

@@ -10,7 +10,7 @@ import numpy as np
 
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.clusters import RootCauseClusters
-from safe_dnn.reasons.groups import KnownGroups, groups_of_test, notes_of
+from safe_dnn.reasons.known_groups import KnownGroups, groups_of_test, notes_of
 from safe_dnn.support.contents import same_content
 
 
@@ -147,7 +147,7 @@ def compare_in(
     Parameters
     ----------
     folder, within
-        As for `reasons.groups.groups_of_test`.
+        As for `reasons.known_groups.groups_of_test`.
     clusters : RootCauseClusters or None
         The RCCs of the first model's failures, if they are known.
     before, after : AnsweredImages

@@ -8,12 +8,12 @@ import pytest
 
 from safe_dnn.pipeline.reporting.history import restore_run
 from safe_dnn.pipeline.reporting.report import report_html
-from safe_dnn.pipeline.reporting.rounds import rounds_of
+from safe_dnn.pipeline.reporting.round_figures import rounds_of
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
-from safe_dnn.store.entries import speaking
+from safe_dnn.store.chain import speaking
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, add_run, runs_of
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
 from safe_dnn.support.tables import table_text

@@ -9,16 +9,16 @@ from PIL import Image
 
 from safe_dnn.dnn.group_columns import chains
 from safe_dnn.dnn.tested import AnsweredImages
-from safe_dnn.pipeline.answers import GivenAnswers
-from safe_dnn.pipeline.comparison import explain_failures
+from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+from safe_dnn.pipeline.run_answers import GivenAnswers
 from safe_dnn.pipeline.run_record import groups_of
 from safe_dnn.rccs.answers import CONFIDENCE, Answers
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
 from safe_dnn.reasons.comparison import load_reasons
-from safe_dnn.reasons.groups import named_groups, suspected_groups, undecided
+from safe_dnn.reasons.known_groups import named_groups, suspected_groups, undecided
 from safe_dnn.support.errors import SAFEError
 
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")
@@ -212,9 +212,9 @@ def test_groups_are_kept_with_the_run_and_in_its_rates(people):
 
 @pytest.mark.slow
 def test_what_is_suspected_is_kept_and_said_with_every_rate(people, monkeypatch):
-    monkeypatch.setattr("safe_dnn.reasons.groups.LEAST_GROUPS", 4)
-    monkeypatch.setattr("safe_dnn.reasons.groups.LEVEL", 1.1)
-    monkeypatch.setattr("safe_dnn.reasons.groups.LEAST_LOSS", 1.0)
+    monkeypatch.setattr("safe_dnn.reasons.known_groups.LEAST_GROUPS", 4)
+    monkeypatch.setattr("safe_dnn.reasons.known_groups.LEVEL", 1.1)
+    monkeypatch.setattr("safe_dnn.reasons.known_groups.LEAST_LOSS", 1.0)
     clusters = generate_clusters(people.failing, people.out, SETTINGS._replace(parameters=people.parameters))
     explain_failures(people.out)
     reasons = load_reasons(people.out, load_clusters(people.out))
