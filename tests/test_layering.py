@@ -38,7 +38,7 @@ HOUSE = {
     ),
     "training": (
         "labels settings checkpoint finetuning second_pass together comparison certainty closure proof result earlier "
-        "compared"
+        "material compared"
     ),
     "retrain": "",
     "pipeline": (
