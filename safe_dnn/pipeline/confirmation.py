@@ -49,13 +49,9 @@ class Confirmation(NamedTuple):
 
 
 def confirm(
-    out: Path,
-    given: GivenAnswers,
-    *,
-    after: StrPath | None = None,
-    weights: StrPath | None = None,
+    out: Path, given: GivenAnswers, *, after: StrPath | None = None, weights: StrPath | None = None,
     progress: Progress = no_progress,
-) -> Confirmation:
+) -> Confirmation:  # fmt: skip
     """Ask the weak spots, and the RCCs that fail more often, of the run in `out` of fresh images.
 
     Parameters
@@ -202,13 +198,9 @@ class Checked(NamedTuple):
 
 
 def check_requirements(
-    requirements: StrPath,
-    out: Path,
-    given: GivenAnswers = NONE_GIVEN,
-    *,
-    learned: StrPath | None = None,
+    requirements: StrPath, out: Path, given: GivenAnswers = NONE_GIVEN, *, learned: StrPath | None = None,
     progress: Progress = no_progress,
-) -> Checked:
+) -> Checked:  # fmt: skip
     """Check requirements on a network's answers: given ones or, by default, those that the run in `out` is about.
 
     Parameters
