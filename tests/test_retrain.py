@@ -14,12 +14,13 @@ from safe_dnn.pipeline.summary_lines import retraining_summary
 from safe_dnn.rccs.clusters import load_clusters, save_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
-from safe_dnn.retrain import ImageSets, retrain
+from safe_dnn.retrain import retrain
 from safe_dnn.selection import SelectionSettings, select_unsafe_set
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.training.earlier import kept_copy, learned_files
 from safe_dnn.training.finetuning import Watch
 from safe_dnn.training.labels import Labelling
+from safe_dnn.training.material import ImageSets
 from safe_dnn.training.result import MODEL_FILE, load_retraining
 from safe_dnn.training.second_pass import fine_tune_twice
 from safe_dnn.training.settings import Wishes

@@ -29,11 +29,11 @@ from safe_dnn.dnn.failures import find_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.pipeline.improvement import select_images
 from safe_dnn.pipeline.retraining import retrain_apart
-from safe_dnn.retrain import ImageSets
 from safe_dnn.selection import SelectionSettings
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.training.labels import Labelling
+from safe_dnn.training.material import ImageSets
 from safe_dnn.training.settings import Wishes
 
 SOURCES = ("selection.py", "retrain.py", "safe_dnn/training/second_pass.py", "safe_dnn/training/finetuning.py")

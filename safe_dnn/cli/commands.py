@@ -192,9 +192,9 @@ def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> Non
 def run_retrain(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Label the unsafe set and fine-tune the Keras model with it."""
     from safe_dnn.pipeline.retraining import retrain_apart
-    from safe_dnn.retrain import ImageSets
     from safe_dnn.training.finetuning import Watch
     from safe_dnn.training.labels import Labelling
+    from safe_dnn.training.material import ImageSets
     from safe_dnn.training.settings import Wishes
 
     images = settings_of(ImageSets, options, labelling=settings_of(Labelling, options))

@@ -51,13 +51,9 @@ class Confirmation(NamedTuple):
 
 
 def confirm(
-    out: Path,
-    given: GivenAnswers,
-    *,
-    after: StrPath | None = None,
-    weights: StrPath | None = None,
+    out: Path, given: GivenAnswers, *, after: StrPath | None = None, weights: StrPath | None = None,
     progress: Progress = no_progress,
-) -> Confirmation:
+) -> Confirmation:  # fmt: skip
     """Ask the weak spots, and the RCCs that fail more often, of the run in `out` of fresh images.
 
     Parameters
@@ -226,7 +222,7 @@ def check_requirements(
     before: StrPath | None = None,
     learned: StrPath | None = None,
     progress: Progress = no_progress,
-) -> Checked:
+) -> Checked:  # fmt: skip
     """Check requirements on a network's answers: given ones or, by default, those that the run in `out` is about.
 
     Parameters

@@ -9,12 +9,13 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from safe_dnn.dnn.model_process import LOADING, ProcessOfItsOwn, Send, answering
-from safe_dnn.retrain import ImageSets, retrain
+from safe_dnn.retrain import retrain
 from safe_dnn.store.chain import present_engineer, speaking
 from safe_dnn.store.runs import RETRAINING, run_file, runs_of
 from safe_dnn.support.entries import StrPath, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.training.finetuning import UNWATCHED, Epoch, Watch
+from safe_dnn.training.material import ImageSets
 from safe_dnn.training.result import RETRAINING_FILE, Retraining, read_retraining
 
 

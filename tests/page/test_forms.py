@@ -87,7 +87,8 @@ def test_without_a_folder_the_failures_that_were_collected_are_grouped(tmp_path)
 
 
 def test_stopping_ends_a_retraining_at_once_until_there_is_an_epoch_to_keep(tmp_path, monkeypatch):
-    def stopped_while(*paths, progress, on_epoch, should_stop, **more):
+    def stopped_while(*given, watch, **more):
+        progress, on_epoch, should_stop = watch
         epochs = tuple(Epoch(i, 0.5, 0.5, 0.5, 0.1) for i in range(2))
         on_epoch(epochs[:1], (1,))
         progress("Retraining", 0, 1)

@@ -25,12 +25,12 @@ from safe_dnn.page.steps import LABELS_TAB, RETRAINING_TAB
 from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.retraining import retrain_apart
 from safe_dnn.pipeline.summary_lines import of_both_networks, of_choosing_images, retraining_verdict
-from safe_dnn.retrain import ImageSets
 from safe_dnn.store.runs import RETRAINING, present_runs, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 from safe_dnn.training.finetuning import Epoch, Watch
 from safe_dnn.training.labels import Labelling
+from safe_dnn.training.material import ImageSets
 from safe_dnn.training.result import MODEL_FILE, Retraining, claim_text, load_retraining, retraining_of
 from safe_dnn.training.settings import AIM, BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
 

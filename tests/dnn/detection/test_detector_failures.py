@@ -19,6 +19,7 @@ from safe_dnn.rccs.unsafe_set import UnsafeImage
 from safe_dnn.selection import SelectionSettings
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
+from safe_dnn.support.progress import no_progress
 from tests.helpers.detected import DetectedCase, draw_detected, write_json
 from tests.helpers.places import names_in, rows_in
 
@@ -34,8 +35,8 @@ def case(drawn, tmp_path) -> DetectedCase:
     return DetectedCase(tmp_path / "truth.json", tmp_path / "results.json", tmp_path / "images", tmp_path / "dnn")
 
 
-def find(case: DetectedCase, **options):
-    return find_detection_failures(case.given._replace(**options), case.out)
+def find(case: DetectedCase, progress=no_progress, **least):
+    return find_detection_failures(case.given._replace(**least), case.out, progress=progress)
 
 
 def test_the_crops_are_a_test_set_with_predictions(case):
