@@ -40,7 +40,7 @@ def test_both_file_formats_give_the_same_dnn(folder, suffix):
 def test_a_loss_of_regression_on_plain_outputs_makes_a_regression(folder):
     dnn = load_dnn(saved(brightness_model(), folder / "mse.keras"))
     assert (dnn.task, dnn.n_classes) == ("regression", 0)
-    with pytest.raises(SAFEError, match="--targets"):
+    with pytest.raises(SAFEError, match="Give the targets and a threshold"):
         load_dnn(folder / "mse.keras", task="classification")
 
 
