@@ -16,6 +16,7 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, RETRAINING_TAB
 from safe_dnn.pipeline.run_record import given_parameters, given_predictions
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import printable
 from safe_dnn.training.earlier import kept_copy
 from safe_dnn.training.result import MODEL_FILE, retraining_of
@@ -36,7 +37,7 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSet
         """Generate RCCs, unless something was typed there that would be lost."""
         *values, last = sent
         fields, filled_in = form.named(values), last.get("folder") or ""
-        failing = printable(str(failures.collected.folder))
+        failing = printable(str(settings.out / FAILURES))
         given = tuple(map(printable, given_predictions(settings.out)))
         # Of an earlier run, and about its images; `predictions.csv` beside the failing ones is found by itself.
         of_run = ((fields["predictions"] or ""), (fields["tested"] or "")) in (("", ""), given)

@@ -62,11 +62,6 @@ class CollectedFailures:
         self._read = functools.lru_cache(maxsize=1)(self._read_now)  # by what differs where there are others
 
     @property
-    def folder(self) -> Path:
-        """The folder of the failing images."""
-        return self._out / FAILURES
-
-    @property
     def there(self) -> bool:
         """Whether failures have been collected at all."""
         return all((self._out / name).is_file() for name in (ACCURACY_FILE, FAILURES_FILE))

@@ -26,12 +26,7 @@ def remember(out: Path, tab: str, fields: Mapping[str, str | bool | None]) -> No
         if remembered(out, tab) != {name: value for name, value in kept.items() if value is not None}:
             run = present_runs(out).get(CLUSTERS)
             with changing(out) as db:
-                below = {
-                    name: text
-                    for name, text in kept.items()
-                    if isinstance(text, str) and text.startswith(f"{out}{os.sep}")
-                }
-                value = kept | {name: {HERE: relative(text, out)} for name, text in below.items()}
+                value = {name: _without_folder(typed, out) for name, typed in kept.items()}
                 append(db, FORM, tab, value, run=run.clusters if run else "")
 
 
@@ -50,6 +45,12 @@ def remembered(out: Path, tab: str) -> dict[str, str | bool]:
     fields = [{}, *others, *mine][-1]
     values = {name: absolute(one[HERE], out) if isinstance(one, dict) else one for name, one in fields.items()}
     return {name: value for name, value in values.items() if isinstance(value, str | bool)}
+
+
+def _without_folder(value: str | bool | None, out: Path) -> object:
+    if isinstance(value, str) and value.startswith(f"{out}{os.sep}"):
+        return {HERE: relative(value, out)}
+    return value
 
 
 def renewed(
