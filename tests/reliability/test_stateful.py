@@ -52,7 +52,7 @@ from safe_dnn.rccs.unsafe_set import (
     unsafe_table,
 )
 from safe_dnn.selection import SelectionSettings
-from safe_dnn.store import database, entries
+from safe_dnn.store import chain, database
 from safe_dnn.store.chain import check_entries
 from safe_dnn.store.database import RUNS_FOLDER
 from safe_dnn.store.output_folder import foreign_files, writing
@@ -863,7 +863,7 @@ class Fakes:
         self._loaded: dict[bytes, RootCauseClusters] = {}
         for module in (history, review, edits, generation):
             monkeypatch.setattr(module, "load_clusters", self._load_clusters)
-        monkeypatch.setattr(entries, "_now", lambda: self.clock.isoformat(timespec="seconds"))
+        monkeypatch.setattr(chain, "_now", lambda: self.clock.isoformat(timespec="seconds"))
 
     def _load_clusters(self, folder: Path, run: StoredRun | None = None) -> RootCauseClusters:
         """Each file is read once: nothing else takes as long here."""
