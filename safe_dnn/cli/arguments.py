@@ -35,8 +35,8 @@ class Command(argparse.ArgumentParser):
         """Any number of names, each behind the flag."""
         self.text(flag, "NAME", what, action="append", default=[])
 
-    def switch(self, flag: str, what: str, **more: Any) -> None:
-        self.add_argument(flag, action="store_true", help=what, **more)
+    def switch(self, flag: str, what: str) -> None:
+        self.add_argument(flag, action="store_true", help=what)
 
 
 Run = Callable[[Path, argparse.Namespace, Progress], int | None]
@@ -305,7 +305,7 @@ def _loading(command: Command) -> None:
     pixels = "pixels that the model expects: none (0 to 255), 1/255, signed (-1 to 1), imagenet (default: by the model)"
     command.text("--rescale", "HOW", pixels)
     trust = "load a model that contains code (a Lambda layer); the code is executed"
-    command.switch("--trust-model", trust, dest="trust")
+    command.switch("--trust-model", trust)
 
 
 def _dask(command: Command) -> None:

@@ -40,7 +40,7 @@ def settings_of(record: Callable[..., R], options: argparse.Namespace, /, **more
 def _dnn_options(options: argparse.Namespace) -> Any:
     from safe_dnn.dnn.model import DnnOptions
 
-    return settings_of(DnnOptions, options)
+    return settings_of(DnnOptions, options, trust=getattr(options, "trust_model", False))
 
 
 def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> None:
