@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
             status = options.run(options.out, options, progress)
         sys.stdout.flush()
     except SAFEError as error:
-        warn(str(error).replace("\n", " "))
+        warn(error.named({name: f"--{name.replace('_', '-')}" for name in vars(options)}).replace("\n", " "))
         return 2
     except BrokenPipeError:  # the reader of the output, for example `head`, has closed it; the files are written
         _discard_output()

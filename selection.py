@@ -145,6 +145,12 @@ class SelectionSettings(NamedTuple):
     leave_out : collection of int
         RCCs to select no images for, for example because their failures are no hazard. Their candidates are not
         selected for another RCC either.
+    leave_out_safe : bool
+        For `pipeline.improvement.select_images`: leave out those that the engineer has judged safe.
+    learned : collection of Path
+        Files that the DNN has learned already, and which are left out.
+    weights : path, optional
+        As for `safe_dnn.features.weights.choose_extractor`; by default those of the clustering.
     """
 
     test_accuracy: float | str | None = None
@@ -153,12 +159,14 @@ class SelectionSettings(NamedTuple):
     size: int | str | None = None
     quota: str = QUOTA
     leave_out: Collection[int] = ()
+    leave_out_safe: bool = False
+    learned: Collection[Path] = ()
+    weights: StrPath | None = None
 
 
 def select_unsafe_set(
-    improvement: StrPath, clusters: RootCauseClusters, settings: SelectionSettings, *, weights: StrPath | None = None,
-    stream: Stream | None = None, likely_wrong: LikelyWrong | None = None, learned: Collection[Path] = (),
-    within: Path | None = None, progress: Progress = no_progress,
+    improvement: StrPath, clusters: RootCauseClusters, settings: SelectionSettings, *, stream: Stream | None = None,
+    likely_wrong: LikelyWrong | None = None, within: Path | None = None, progress: Progress = no_progress,
 ) -> UnsafeSet:  # fmt: skip
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
 
@@ -169,15 +177,11 @@ def select_unsafe_set(
     Parameters
     ----------
     settings : SelectionSettings
-    weights : path, optional
-        As for `safe_dnn.features.weights.choose_extractor`; by default those of the clustering.
     stream : callable, optional
         As for `FE.extract_features`.
     likely_wrong : callable, optional
         Such as `safe_dnn.dnn.failure_prediction.FailurePrediction.of`; half of each RCC's images are then chosen by it
         (see `choose_half`).
-    learned : collection of Path, optional
-        Files that the DNN has learned already, and which are left out.
     within : path, optional
         A table of the improvement images' parameters is only read inside this folder.
 
@@ -192,8 +196,8 @@ def select_unsafe_set(
     if settings.quota not in QUOTAS:
         raise SAFEError(f"quota must be one of {', '.join(QUOTAS)}. Received: {settings.quota}")
     wanted, formula = wanted_images(settings, len(clusters.paths))
-    listing, learned_notes = _not_learned(find_images(improvement), learned)
-    extractor = clusters.recalled_extractor(weights)
+    listing, learned_notes = _not_learned(find_images(improvement), settings.learned)
+    extractor = clusters.recalled_extractor(settings.weights)
 
     nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)
     batches = (stream or stream_features)(listing, extractor, progress=progress)

@@ -19,7 +19,7 @@ from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.network import load_network
 from safe_dnn.features.weights import FC2_VARIABLE
-from safe_dnn.pipeline.comparison import explain_failures
+from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.rccs.clusters import RootCauseClusters, save_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE

@@ -6,7 +6,7 @@ from threadpoolctl import threadpool_limits
 
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.features.extractor import DIMENSIONS
-from safe_dnn.pipeline.summaries import cluster_summary, how_found
+from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.features import features_of
 

@@ -79,7 +79,9 @@ def test_each_link_of_a_document_leads_somewhere(name):
 
 GIFS = {"gifs/RCC_<id>.gif", "gifs/weak_spot_<rank>.gif", "gifs/noise.gif"}
 WRITTEN = written.WRITTEN | GIFS | {"export", "defects.log", "causes.json"}
-READ = {"parameters.csv", "classes.txt", "sbom.json", "tests/", "NNN-title.md", "package/module.py"}
+READ = {
+    "parameters.csv", "requirements.yaml", "classes.txt", "sbom.json", "tests/", "NNN-title.md", "package/module.py",
+}  # fmt: skip
 
 
 @each_document("CHANGELOG.md")

@@ -2,67 +2,24 @@
 
 import ast
 import functools
+import graphlib
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
+from safe_dnn.cli.arguments import build_parser
 from safe_dnn.features.on_cluster import SENT
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "safe_dnn"
-# Each imports only from those above it, and the modules of a package only from those of it that stand before them.
-HOUSE = {
-    "support": (
-        "version errors text intervals run_folder progress quiet entries files tables matching defects images "
-        "contents near_duplicates"
-    ),
-    "store": "database entries places output_folder runs",
-    "features": "extractor cache weights int8 network batches attributes on_cluster",
-    "FE": "",
-    "rccs": (
-        "dbscan.outcome dbscan.one_thread dbscan.neighbours dbscan.density dbscan.relevance dbscan.set_aside "
-        "dbscan.contrast dbscan.projection dbscan.branches dbscan.umap_check dbscan.tuning "
-        "dbscan.resamples dbscan.consensus dbscan.umap_reducer rounds answers clusters confidence unsafe_set "
-        "parameters projected spots.conditions spots.groups spots.search spots.weak_spots "
-        "spots.new_images profiles search nearness split spots.rates "
-        "gifs review.notes review.journal review.review review.edits image_map"
-    ),
-    "clustering": "",
-    "selection": "",
-    "dnn": (
-        "model_file onnx_model model predictions copies heatmaps model_process tested targets group_columns held_out "
-        "confusion given_answers rounds failures detection.coco detection.yolo detection.detections detection.crops "
-        "detection.detector_failures detection.seen_objects failure_prediction"
-    ),
-    "reasons": (
-        "groups order comparison counted_images confirmation listed probes register requirements nuisances "
-        "similar_images"
-    ),
-    "training": (
-        "labels settings checkpoint finetuning second_pass together comparison certainty closure proof result earlier "
-        "compared"
-    ),
-    "retrain": "",
-    "pipeline": (
-        "reporting.markup reporting.material reporting.heatmaps "
-        "reporting.improvement reporting.rounds reporting.sections reporting.export "
-        "reporting.freshness reporting.evidence.statement reporting.report reporting.evidence.signature "
-        "reporting.evidence.basis reporting.evidence.verification "
-        "reporting.safety_case reporting.history summaries run_record answers asking heatmaps descriptions moved "
-        "generation comparison confirmation probing improvement retraining exports"
-    ),
-    "page": (
-        "assets texts serving.analyses serving.summaries serving.connections serving.below serving.malformed "
-        "serving.door forms serving.guard retraining.plots results folders jobs failures.collected picker pictures "
-        "serving.mounts "
-        "serving.list_page serving.entrance visitors grid_view steps clusters.cards "
-        "form_view clusters.similar_images clusters.asked clusters.images job_view form_tab moved labels.view "
-        "clusters.note clusters.several clusters.rcc clusters.spots clusters.runs "
-        "failures.view failures.tab labels.tab retraining.view "
-        "retraining.tab unsafe.tab report.fresh report.register report.tab clusters.form clusters.tab "
-        "rounds app"
-    ),
-    "cli": "terminal commands arguments before",
-    "SAFE_Tool": "",
-}
+# Each imports only from those before it. Inside a package, the imports of modules never go in a circle.
+HOUSE = (
+    "support", "store", "features", "FE", "rccs", "clustering", "selection", "dnn", "reasons", "training", "retrain",
+    "pipeline", "page", "cli", "SAFE_Tool",
+)  # fmt: skip
+# Nor do those of folders: a folder is above or below the modules beside it, but for those of these.
+EXCEPTIONS = {"rccs.image_map", "pipeline.reporting.report", "pipeline.reporting.safety_case"}
+OF_TABS = "page"  # whose folders are tabs, which modules beside them lay out and serve
 ANNEXES = ("casestudies", "tests", "lab")  # they import, and are not imported, except by those after them
 HEAVY = {"tensorflow", "keras", "onnx", "onnxruntime", "openvino", "distributed", "fsspec"}
 FILES = sorted(path for name in HOUSE for path in [*ROOT.glob(f"{name}.py"), *PACKAGE.glob(f"{name}/**/*.py")])
@@ -76,10 +33,19 @@ def at(path: Path, node: ast.stmt | ast.expr) -> str:
     return f"{path.relative_to(ROOT)}, line {node.lineno}"
 
 
-def place_of(path: Path) -> tuple[str, str]:
-    """Package and module, as in `HOUSE`; of a module at the root, and of a package itself, its name and nothing."""
-    package, *parts = path.relative_to(PACKAGE if path.is_relative_to(PACKAGE) else ROOT).with_suffix("").parts
-    return package, ".".join(part for part in parts if part != "__init__")
+def module_at(path: Path) -> str:
+    """The name of a module, or of a package, below `safe_dnn` or at the root."""
+    parts = path.relative_to(PACKAGE if path.is_relative_to(PACKAGE) else ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def package_of(name: str) -> str:
+    """As in `HOUSE`."""
+    return name.partition(".")[0]
+
+
+def folder_of(module: str) -> str:
+    return module.rpartition(".")[0]
 
 
 @functools.cache
@@ -115,27 +81,58 @@ def inside_functions(tree: ast.Module) -> set[ast.AST]:
     return {inner for function in functions_of(tree) for inner in ast.walk(function)}
 
 
-def test_every_module_has_its_place_in_the_house():
+@functools.cache
+def imports_inside() -> set[tuple[str, str]]:
+    """Each pair of modules of one package of which the first imports the second."""
+    modules, pairs = {module_at(path) for path in FILES}, set()
+    for path, name, _ in all_imports():
+        while name and name not in modules:  # of what is imported from it
+            name = folder_of(name)
+        if package_of(name) == package_of(module_at(path)):
+            pairs.add((module_at(path), name))
+    return pairs
+
+
+def circle_in(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """The names in a circle of imports; empty if there is none."""
+    graph: dict[str, set[str]] = {}
+    for one, other in pairs:
+        graph.setdefault(one, set()).add(other)
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_every_package_has_its_place_in_the_house():
     here = {path.stem for path in ROOT.glob("*.py")}
     here |= {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - set(ANNEXES)
     assert here == set(HOUSE)
-    for package, modules in HOUSE.items():
-        written = {place_of(path)[1] for path in (PACKAGE / package).rglob("*.py") if path.stem != "__init__"}
-        assert written == set(modules.split())
 
 
-def test_a_module_imports_only_from_above_it():
-    order = list(HOUSE)
+def test_a_package_imports_only_from_those_before_it():
     for path, name, node in all_imports():
-        package, module = place_of(path)
-        other, _, rest = name.partition(".")
+        package, other = package_of(module_at(path)), package_of(name)
         assert other not in ANNEXES, at(path, node)
-        if other == package and module:
-            modules = HOUSE[package].split()
-            inner = next(one for one in modules if f"{rest}.".startswith(f"{one}."))
-            assert modules.index(inner) < modules.index(module), at(path, node)
-        elif other in HOUSE:
-            assert order.index(other) < order.index(package), at(path, node)
+        if other in HOUSE and other != package:
+            assert HOUSE.index(other) < HOUSE.index(package), at(path, node)
+
+
+def test_modules_of_a_package_do_not_import_each_other_in_a_circle():
+    assert circle_in([("a", "b"), ("b", "c"), ("c", "a")])
+    assert not circle_in([("a", "b"), ("b", "c"), ("a", "c")])
+    assert not circle_in(imports_inside())
+
+
+def test_folders_of_a_package_do_not_import_from_each_other_in_a_circle():
+    folders = {
+        (folder_of(one), folder_of(other))
+        for one, other in imports_inside()
+        if one not in EXCEPTIONS and package_of(one) != OF_TABS and folder_of(one) != folder_of(other)
+    }
+    assert folders
+    assert not circle_in(folders)
 
 
 def test_nothing_else_imports_the_laboratory():
@@ -147,14 +144,34 @@ def test_nothing_else_imports_the_laboratory():
 
 def test_workers_of_a_cluster_are_sent_all_that_they_import():
     for path in FILES:
-        if place_of(path)[0] in SENT:
+        if package_of(module_at(path)) in SENT:
             needed = {name.partition(".")[0] for name, _ in imports(parsed(path))}
             assert needed & set(HOUSE) <= set(SENT), path
 
 
 def test_only_the_page_knows_gradio():
-    users = {place_of(path)[0] for path in FILES for name, _ in imports(parsed(path)) if name.startswith("gradio")}
+    users = {
+        package_of(module_at(path)) for path in FILES for name, _ in imports(parsed(path)) if name.startswith("gradio")
+    }
     assert users == {"page"}
+
+
+def test_the_method_names_no_option_but_the_fields_that_an_error_is_about():
+    """An option is called as its field: the command line needs no table."""
+    (commands,) = (action.choices for action in build_parser()._actions if action.choices)
+    options = {option for command in commands.values() for option in command._option_string_actions}
+    for path in FILES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named = options & set(re.findall(r"--[a-z][a-z-]*", node.value))
+                assert not named or package_of(module_at(path)) in ("page", "cli", "SAFE_Tool"), at(path, node)
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "about":
+                fields = {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
+                assert {f"--{field.replace('_', '-')}" for field in fields} <= options, at(path, node)
+
+
+def test_the_page_takes_no_message_apart():
+    assert "re" not in {name for name, _ in imports(parsed(PACKAGE / "page" / "texts.py"))}
 
 
 def test_no_handler_of_the_page_makes_a_container():
@@ -179,8 +196,8 @@ def test_what_loads_a_network_is_imported_only_inside_functions():
         assert node in inside_functions(parsed(path)), at(path, node)
 
 
-def test_the_command_line_imports_only_errors_texts_and_the_version_until_it_knows_the_command():
-    light = ("cli.", "support.errors.", "support.defects.", "support.text.", "support.version.")
+def test_the_command_line_imports_only_light_modules_until_it_knows_the_command():
+    light = ("cli.", "support.errors.", "support.defects.", "support.text.", "support.version.", "features.extractors.")
     for path, name, node in all_imports():
         if path in COMMAND_LINE and name.split(".")[0] in HOUSE and node not in inside_functions(parsed(path)):
             assert name.startswith(light), at(path, node)

@@ -9,8 +9,8 @@ from safe_dnn.dnn.failures import find_failures
 from safe_dnn.dnn.model import DnnOptions, load_dnn
 from safe_dnn.dnn.predictions import labelled_images, predict
 from safe_dnn.pipeline.descriptions import show_present
-from safe_dnn.pipeline.reporting.rounds import rounds_of
-from safe_dnn.pipeline.summaries import retraining_summary
+from safe_dnn.pipeline.reporting.round_figures import rounds_of
+from safe_dnn.pipeline.summary_lines import retraining_summary
 from safe_dnn.rccs.clusters import load_clusters, save_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
@@ -18,7 +18,9 @@ from safe_dnn.retrain import retrain
 from safe_dnn.selection import SelectionSettings, select_unsafe_set
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.training.earlier import kept_copy, learned_files
+from safe_dnn.training.finetuning import Watch
 from safe_dnn.training.labels import Labelling
+from safe_dnn.training.material import ImageSets
 from safe_dnn.training.result import MODEL_FILE, load_retraining
 from safe_dnn.training.second_pass import fine_tune_twice
 from safe_dnn.training.settings import Wishes
@@ -60,16 +62,14 @@ def build(folder):
 
 
 def run(folder, **changes):
-    """Retrain with the options of three records, or with callbacks, as keywords."""
+    """Retrain with the options of four records as keywords."""
     given = {**QUICK, **changes}
-    options, labelling, wishes = (
+    options, labelling, wishes, watch = (
         record(**{name: given.pop(name) for name in record._fields if name in given})
-        for record in (DnnOptions, Labelling, Wishes)
+        for record in (DnnOptions, Labelling, Wishes, Watch)
     )
-    return retrain(
-        folder / "model.keras", folder / "train", folder / "test", folder / "out",
-        options=options, labelling=labelling, wishes=wishes, **given,
-    )  # fmt: skip
+    images = ImageSets(folder / "train", folder / "test", labelling=labelling, **given)
+    return retrain(folder / "model.keras", images, folder / "out", options=options, wishes=wishes, watch=watch)
 
 
 # --- What comes out ---------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def test_an_unlabelled_image_is_refused_or_left_out(case):
 
 def test_training_on_the_test_set_is_refused(case):
     with pytest.raises(SAFEError, match="neither inside the other"):
-        retrain(case / "model.keras", case / "test", case / "test", case / "out")
+        retrain(case / "model.keras", ImageSets(case / "test", case / "test"), case / "out")
     shutil.rmtree(case / "out")
     (case / "out").mkdir()
     save_unsafe_set(small_models.unsafe_set(case / "test"), case / "out")
@@ -213,7 +213,7 @@ def test_the_given_model_is_never_the_one_that_is_written(case):
     shutil.copy(case / "model.keras", case / "out" / "retrained.keras")
     before = (case / "out" / "retrained.keras").read_bytes()
     with pytest.raises(SAFEError, match="Copy it to another name"):
-        retrain(case / "out" / "retrained.keras", case / "train", case / "test", case / "out")
+        retrain(case / "out" / "retrained.keras", ImageSets(case / "train", case / "test"), case / "out")
     assert (case / "out" / "retrained.keras").read_bytes() == before
 
 
@@ -231,7 +231,7 @@ def test_the_next_round_learns_again_what_was_labelled_before_and_does_not_selec
     assert {*learned} == {*whole.files[:5]}
     (case / "list.txt").write_text("".join(f"{file}\n" for file in learned))
     with pytest.raises(SAFEError, match="not learned yet"):
-        select_unsafe_set(case / "list.txt", load_clusters(out), SelectionSettings(size=2), learned=learned)
+        select_unsafe_set(case / "list.txt", load_clusters(out), SelectionSettings(size=2, learned=learned))
     rest = dataclasses.replace(small_models.unsafe_set(improvement, load_clusters(out)), images=whole.images[5:7])
     save_unsafe_set(rest, out)
     second = run(case, epochs=1, unlabelled=0)

@@ -35,7 +35,7 @@ from safe_dnn.rccs.spots.groups import Groups, counted, tally
 from safe_dnn.rccs.spots.rates import nearest_failing
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots
 from safe_dnn.reasons.comparison import LABEL, PREDICTED, Comparison, Known, known_of
-from safe_dnn.reasons.groups import named_groups
+from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.images import find_images

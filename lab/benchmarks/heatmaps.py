@@ -33,7 +33,7 @@ from safe_dnn.dnn.heatmaps import GRID, Heatmaps, heatmaps
 from safe_dnn.dnn.model import Dnn, load_dnn, sized_for
 from safe_dnn.dnn.predictions import Pixels, labelled_images, run_model
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
-from safe_dnn.pipeline.heatmaps import MOST
+from safe_dnn.pipeline.looking import MOST
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import decode, read_bytes

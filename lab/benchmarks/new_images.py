@@ -42,7 +42,7 @@ from safe_dnn.rccs.spots.groups import share_of, tally
 from safe_dnn.rccs.spots.rates import Rate, failure_rates, nearest_failing, regions
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import LABEL, PREDICTED, Known, known_of, weak_spots_of
-from safe_dnn.reasons.groups import KnownGroups, named_groups
+from safe_dnn.reasons.known_groups import KnownGroups, named_groups
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder, write_text
 from safe_dnn.support.images import ImageListing

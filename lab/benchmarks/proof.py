@@ -33,6 +33,7 @@ from safe_dnn.selection import SelectionSettings
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.training.labels import Labelling
+from safe_dnn.training.material import ImageSets
 from safe_dnn.training.settings import Wishes
 
 SOURCES = ("selection.py", "retrain.py", "safe_dnn/training/second_pass.py", "safe_dnn/training/finetuning.py")
@@ -57,9 +58,8 @@ def in_run(pool: Pool, data: Path, model: Path, work: Path, run: int) -> dict[st
     generate_clusters(out / "failures", out, ClusteringSettings(extractor="vgg16-conv"), progress=print_progress)
     unsafe = select_images(data / "improvement", out, SelectionSettings(), progress=print_progress)
     result = retrain_apart(
-        model, data / "train", used, out, labelling=Labelling(improvement=data / "improvement"),
-        wishes=Wishes(seed=run), final=unused,
-    )  # fmt: skip
+        model, ImageSets(data / "train", used, unused, Labelling(data / "improvement")), out, wishes=Wishes(seed=run)
+    )
     shutil.rmtree(folder)
     final = result.final
     return {

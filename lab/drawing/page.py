@@ -13,8 +13,8 @@ from pathlib import Path
 from PIL import Image
 
 from lab.drawing.method import Example, run_steps
-from safe_dnn.pipeline.comparison import explain_failures
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.pipeline.explaining import explain_failures
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.support.errors import SAFEError
 
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     for rcc, name in example.names.items():
         if name not in UNNAMED:
             verdict = "unclear" if name == "head turned" else "unsafe"
-            set_note(options.work, RccNote(rcc, name, NOTE if name == SHOWN else "", verdict))
+            set_note(options.work, Note(rcc, name, NOTE if name == SHOWN else "", verdict))
     explain_failures(options.work)  # takes minutes at first
     shown = next(rcc for rcc, name in example.names.items() if name == SHOWN)
     command = [sys.executable, ROOT / "SAFE_Tool.py", "ui", "--port", str(PORT), "--out", options.work]

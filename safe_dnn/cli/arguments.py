@@ -8,6 +8,7 @@ from typing import Any
 from safe_dnn import CLONE
 from safe_dnn.cli import commands as work
 from safe_dnn.cli.terminal import Progress
+from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.support.version import PROGRAM, VERSION
 
 EXAMPLE = (CLONE or Path()) / "example"  # where `make run` builds the case study
@@ -115,11 +116,8 @@ def _ui(ui: Command) -> None:
 
 def _cluster(cluster: Command) -> None:
     cluster.path("images", "IMAGES", "folder of failing images, or a .txt file that lists them")
-    extractors = (
-        "auto (default): vgg16 if its weights are available, otherwise vgg16-conv; vgg16: the next two, joined; "
-        "vgg16-fc2: the paper's; vgg16-conv: means of the convolutional layers, which come with a Python package"
-    )
-    cluster.choice("--extractor", ("auto", "vgg16", "vgg16-fc2", "vgg16-conv"), extractors)
+    extractors = "; ".join(f"{name}: {kind.summary}" for name, kind in EXTRACTORS.items())
+    cluster.choice("--extractor", tuple(EXTRACTORS), extractors.replace("auto:", "auto (default):"))
     formats = "number format: auto (default), which is bfloat16 where that is fast, else float32; int8 needs OpenVINO"
     cluster.choice("--precision", ("auto", "bfloat16", "float32", "int8"), formats)
     reducers = "pca (default), as in the paper, or umap: PCA, then UMAP, as the authors' study of 2024 recommends"
@@ -172,6 +170,10 @@ def _check(check: Command) -> None:
     learned = "training images: none of the test images may be among them; those that are similar are counted"
     check.path("--learned", "DIR", learned)
     check.names("--group", "groups of images, as for cluster (default: as in the analysis)")
+    before = "an earlier model's answers to the same images: the network must not be worse for a reason, beyond chance"
+    check.path("--no-worse", "CSV", before)
+    check.path("--junit", "FILE", "write the results as JUnit XML, which CI servers show")
+    check.switch("--annotations", "print what does not pass as annotations of GitHub's workflows")
 
 
 def _select(select: Command) -> None:
@@ -302,7 +304,8 @@ def _partial(command: Command) -> None:
 def _loading(command: Command) -> None:
     pixels = "pixels that the model expects: none (0 to 255), 1/255, signed (-1 to 1), imagenet (default: by the model)"
     command.text("--rescale", "HOW", pixels)
-    command.switch("--trust-model", "load a model that contains code (a Lambda layer); the code is executed")
+    trust = "load a model that contains code (a Lambda layer); the code is executed"
+    command.switch("--trust-model", trust)
 
 
 def _dask(command: Command) -> None:

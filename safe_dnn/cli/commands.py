@@ -5,15 +5,16 @@ The page and the command line call the same functions. Slow imports are local to
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safe_dnn.cli.terminal import Progress, say, stoppable, warn
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
 
 NOT_SHOWN = 3  # the exit status of `check` where a requirement is not shown to hold
+R = TypeVar("R")
 LISTED = 10  # RCCs in a line each
 
 
@@ -28,31 +29,35 @@ def _stream(options: argparse.Namespace) -> Any:
     return on_cluster(options.dask, images=options.dask_images)
 
 
+def settings_of(record: Callable[..., R], options: argparse.Namespace, /, **more: Any) -> R:
+    """A record of settings by the options with the names of its fields; what is not given keeps its default."""
+    fields: tuple[str, ...] = record._fields  # type: ignore[attr-defined]
+    given = {name: value for name in fields if (value := getattr(options, name, None)) is not None}
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return record(**given | more)
+
+
 def _dnn_options(options: argparse.Namespace) -> Any:
-    """The options that describe the DNN; `select`, which accepts only classifiers, has fewer."""
     from safe_dnn.dnn.model import DnnOptions
 
-    regression = (options.targets, options.threshold, options.partial) if "targets" in options else ()
-    return DnnOptions(options.rescale, options.trust_model, *regression)
+    return settings_of(DnnOptions, options, trust=getattr(options, "trust_model", False))
 
 
 def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Group failing images into root cause clusters (RCCs)."""
-    from safe_dnn.pipeline.comparison import explain_failures
+    from safe_dnn.pipeline.explaining import explain_failures
     from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+    from safe_dnn.pipeline.run_answers import GivenAnswers
     from safe_dnn.pipeline.run_record import left_behind, notes_of
-    from safe_dnn.pipeline.summaries import cluster_summary, how_found
+    from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
     from safe_dnn.rccs.clusters import rccs_of
     from safe_dnn.rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down, why_unknown
     from safe_dnn.rccs.profiles import load_profiles
 
     _take_typed_labels(out)
-    settings = ClusteringSettings(
-        options.extractor, options.reducer, options.weights, options.precision, options.parameters,
-        options.predictions, options.tested, tuple(options.set_aside), options.partial,
-        tuple(options.group),
-    )  # fmt: skip
-    clusters = generate_clusters(options.images, out, settings, stream=_stream(options), progress=progress)
+    settings = settings_of(ClusteringSettings, options, given=settings_of(GivenAnswers, options))
+    stream = _stream(options)
+    clusters = generate_clusters(options.images, out, settings, stream=stream, progress=progress)
     warn(clusters.notice)
     _print_skipped(clusters.skipped)
     warn(*notes_of(out), left_behind(out))
@@ -67,7 +72,7 @@ def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> N
     say(f"  … and {count(len(rccs) - LISTED, 'smaller one')} (gifs/)" if len(rccs) > LISTED else "")
     say(f"How these were found: {how_found(clusters)}", why_unknown(clusters))
     say(f"Written: labels.txt, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
-    if explain_failures(out, weights=options.weights, stream=_stream(options), progress=progress):
+    if explain_failures(out, weights=options.weights, stream=stream, progress=progress):
         _print_reasons(out)
     elif options.group:
         warn("groups: not used, since it is not known what the network gets right")
@@ -94,7 +99,7 @@ def _print_reasons(out: Path) -> None:
         others = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
         say(f"  {told}: RCC {others}" if others else "")
     if offer := nuisance_of(out):
-        say(offer[1])
+        say(f"{offer[1]} Option: --set-aside {offer[0]}")
     some = "conditions under which the network fails more often than elsewhere"
     none = "none, no condition on what is known of the images stands out"
     say(f"Weak spots: {some if reasons.spots else none}")
@@ -107,21 +112,17 @@ def _print_reasons(out: Path) -> None:
 
 def run_select(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Select the images to label (the unsafe set)."""
-    from safe_dnn.pipeline.improvement import AnswerTables, select_images
-    from safe_dnn.pipeline.summaries import selection_summary
+    from safe_dnn.pipeline.improvement import Likely, select_images
+    from safe_dnn.pipeline.summary_lines import selection_summary
     from safe_dnn.selection import SelectionSettings, chosen_by_model
 
     if options.predictions and not options.improvement_predictions:
         raise SAFEError("--predictions requires --improvement-predictions. Received --predictions alone.")
-    given = (options.improvement_predictions, options.predictions, options.partial)
-    tables = AnswerTables(*given) if options.improvement_predictions else None
-    names = ("test_accuracy", "test_size", "factor", "size", "quota")
-    settings = SelectionSettings(**{name: getattr(options, name) for name in names})
+    likely = settings_of(Likely, options, loading=_dnn_options(options))
     _take_typed_labels(out)
     unsafe = select_images(
-        options.improvement, out, settings, leave_out_safe=options.leave_out_safe,
-        model=options.model, test=options.test, options=_dnn_options(options), tables=tables,
-        weights=options.weights, stream=_stream(options), progress=progress,
+        options.improvement, out, settings_of(SelectionSettings, options), likely=likely, stream=_stream(options),
+        progress=progress,
     )  # fmt: skip
     _print_skipped(unsafe.skipped)
     say(selection_summary(unsafe), unsafe.formula, chosen_by_model(unsafe), unsafe.labels)
@@ -130,7 +131,7 @@ def run_select(out: Path, options: argparse.Namespace, progress: Progress) -> No
 
 def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Run a Keras or ONNX model on a labelled test set and collect the images that it gets wrong."""
-    from safe_dnn.pipeline.summaries import failures_summary
+    from safe_dnn.pipeline.summary_lines import failures_summary
 
     of_detector = options.coco or options.yolo
     failures = (_failures_of_detector if of_detector else _failures_of_model)(out, options, progress)
@@ -152,7 +153,7 @@ def _failures_of_model(out: Path, options: argparse.Namespace, progress: Progres
     from safe_dnn.dnn.held_out import hold_out_of
     from safe_dnn.training.earlier import kept_copy
 
-    if options.predictions and (options.rescale or options.trust_model):
+    if options.predictions and (options.rescale or options.trust):
         raise SAFEError(
             "Expected --rescale and --trust-model with a model only. Received one of them and --predictions."
         )
@@ -169,12 +170,11 @@ def _failures_of_detector(out: Path, options: argparse.Namespace, progress: Prog
     of_classifier = any(getattr(options, name) for name in names)
     if of_classifier or (options.coco and options.yolo):
         raise SAFEError("Expected either --coco or --yolo, without MODEL, TEST and their options.")
-    from safe_dnn.dnn.detection.detector_failures import find_detection_failures
+    from safe_dnn.dnn.detection.detector_failures import DetectorFiles, find_detection_failures
 
-    given: dict[str, Any] = {name: value for name in ("iou", "score") if (value := getattr(options, name)) is not None}
-    truth, results, images = options.coco or options.yolo
-    given |= {"yolo": bool(options.yolo), "progress": progress}
-    return find_detection_failures(truth, results, images, out, **given)
+    places = dict(zip(("truth", "results", "images"), options.coco or options.yolo, strict=True))
+    given = settings_of(DetectorFiles, options, **places, yolo=bool(options.yolo))
+    return find_detection_failures(given, out, progress=progress)
 
 
 def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> None:
@@ -192,18 +192,17 @@ def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> Non
 def run_retrain(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Label the unsafe set and fine-tune the Keras model with it."""
     from safe_dnn.pipeline.retraining import retrain_apart
+    from safe_dnn.training.finetuning import Watch
     from safe_dnn.training.labels import Labelling
+    from safe_dnn.training.material import ImageSets
     from safe_dnn.training.settings import Wishes
 
-    numbers = (options.learning_rate, options.epochs, options.batch_size, options.seed)
-    wishes = Wishes(*numbers, aim=options.aim, unlabelled=0 if options.one_pass else None)
+    images = settings_of(ImageSets, options, labelling=settings_of(Labelling, options))
+    wishes = settings_of(Wishes, options, unlabelled=0 if options.one_pass else None)
     _take_typed_labels(out)
     with stoppable() as stopping:
-        result = retrain_apart(
-            options.model, options.train, options.test, out, options=_dnn_options(options), wishes=wishes,
-            labelling=Labelling(options.improvement, options.labels, options.only_labelled), final=options.final_test,
-            progress=progress, on_epoch=stopping.on_epoch, should_stop=stopping.should_stop,
-        )  # fmt: skip
+        watch = Watch(progress, stopping.on_epoch, stopping.should_stop)
+        result = retrain_apart(options.model, images, out, options=_dnn_options(options), wishes=wishes, watch=watch)
     _print_retraining(result)
     say(f"Written: retrained.keras, retraining.json in {out}")
 
@@ -211,11 +210,10 @@ def run_retrain(out: Path, options: argparse.Namespace, progress: Progress) -> N
 def run_confirm(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Confirm or refute RCCs and weak spots on a fresh test set, which they were not found with."""
     from safe_dnn.pipeline.confirmation import confirm
+    from safe_dnn.pipeline.run_answers import GivenAnswers
 
-    found = confirm(
-        out, options.predictions, options.tested, after=options.after, groups=options.group,
-        partial=options.partial, weights=options.weights, progress=progress,
-    )  # fmt: skip
+    given = settings_of(GivenAnswers, options)
+    found = confirm(out, given, after=options.after, weights=options.weights, progress=progress)
     warn(*found.notes)
     say(*found.told, "" if found.told else "Nothing to confirm: no weak spot, and no RCC that fails more often")
     say("With the later model:" if found.closed else "", *(f"  {text}" for text in found.closed))
@@ -266,8 +264,8 @@ def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> 
 
 def run_heatmaps(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
-    from safe_dnn.pipeline.heatmaps import HEATMAPS_FOLDER, look
-    from safe_dnn.pipeline.reporting.heatmaps import panels
+    from safe_dnn.pipeline.looking import HEATMAPS_FOLDER, look
+    from safe_dnn.pipeline.reporting.heatmap_panels import panels
 
     found = look(out, options.reason, model=options.model, options=_dnn_options(options), progress=progress)
     say(*(f"{name}: {' | '.join(caption for caption, _ in panels(one))}" for name, one in found.items()))
@@ -277,26 +275,31 @@ def run_heatmaps(out: Path, options: argparse.Namespace, progress: Progress) -> 
 def run_check(out: Path, options: argparse.Namespace, progress: Progress) -> int:
     """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
     from safe_dnn.pipeline.confirmation import check_requirements
-    from safe_dnn.reasons.requirements import HOLDS
+    from safe_dnn.pipeline.reporting.junit import annotations, junit_text
+    from safe_dnn.pipeline.run_answers import GivenAnswers
+    from safe_dnn.support.files import write_text
 
-    checked = check_requirements(
-        options.requirements, out, options.predictions, options.tested, learned=options.learned,
-        groups=options.group, partial=options.partial, progress=progress,
-    )  # fmt: skip
+    given, before, learned = settings_of(GivenAnswers, options), options.no_worse, options.learned
+    checked = check_requirements(options.requirements, out, given, before=before, learned=learned, progress=progress)
+    cases, n = checked.cases, len(checked.findings)
     warn(*checked.notes)
-    say(*(finding.text for finding in checked.findings))
-    shown = sum(finding.verdict == HOLDS for finding in checked.findings)
-    say(f"{shown} of {count(len(checked.findings), 'requirement')} shown to hold")
-    return 0 if shown == len(checked.findings) else NOT_SHOWN
+    say(*(case.text for case in cases))
+    say(f"{sum(not case.failure for case in cases[:n])} of {count(n, 'requirement')} shown to hold")
+    if options.no_worse:
+        say(f"Worse for {sum(bool(case.failure) for case in cases[n:])} of {count(len(cases) - n, 'reason')}")
+    if options.annotations:
+        say(*annotations(cases))
+    if options.junit:
+        write_text(options.junit, junit_text(cases))
+    return NOT_SHOWN if any(case.failure for case in cases) else 0
 
 
 def run_compare(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Compare a network before and after it was retrained elsewhere, by tables of its answers."""
     from safe_dnn.dnn.failures import checked
-    from safe_dnn.dnn.model import DnnOptions
     from safe_dnn.training.compared import compare_answers
 
-    regression = checked(DnnOptions(targets=options.targets, threshold=options.threshold, partial=options.partial))
+    regression = checked(_dnn_options(options))
     result = compare_answers(options.before, options.after, options.test, out, options=regression)
     _print_retraining(result)
     say(f"Written: retraining.json in {out}")
@@ -304,7 +307,7 @@ def run_compare(out: Path, options: argparse.Namespace, progress: Progress) -> N
 
 def run_moved(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Say where the folder of images is now that was moved; some of the images are compared with what they were."""
-    from safe_dnn.pipeline.moved import take_new_place
+    from safe_dnn.pipeline.new_place import take_new_place
 
     say(*take_new_place(out, options.old, options.new))
 
@@ -373,7 +376,7 @@ def run_export(out: Path, options: argparse.Namespace, progress: Progress) -> No
     from safe_dnn.pipeline.reporting.export import EXPORT_FOLDER
     from safe_dnn.training.labels import Labelling
 
-    labelling = Labelling(options.improvement, options.labels)
+    labelling = settings_of(Labelling, options)
     if bool(options.labelled) and (options.to or options.rcc):
         raise SAFEError("Expected --labelled without --to and --rcc, which are about RCCs. Received both.")
     if not options.labelled and (labelling.improvement or labelling.labels):
@@ -414,7 +417,7 @@ def run_ui(out: Path, options: argparse.Namespace, progress: Progress) -> None:
 
 
 def _print_retraining(result: Any) -> None:
-    from safe_dnn.pipeline.summaries import retraining_details, retraining_summary
+    from safe_dnn.pipeline.summary_lines import retraining_details, retraining_summary
 
     _print_skipped(result.skipped, result.assumptions)
     say(retraining_summary(result), *(f"  {line}" for line in retraining_details(result)))

@@ -29,13 +29,13 @@ from safe_dnn.dnn.predictions import (
     labelled_images,
     undecided,
 )
-from safe_dnn.dnn.rounds import keep_round
 from safe_dnn.dnn.targets import images_with_targets
 from safe_dnn.dnn.tested import AnsweredImages, has_objects, in_words, predictions_text, rounded
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR
+from safe_dnn.rccs.kept_rounds import keep_round
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import check_own, save_files
-from safe_dnn.store.places import absolute, relative
+from safe_dnn.store.places import absolute, plain
 from safe_dnn.support.entries import StrPath, number_of, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact, prepare_folder, put_back, read_json, replacing_folder
@@ -54,6 +54,7 @@ from safe_dnn.support.text import some
 
 DETECTION = "detection"
 TABLES = (FAILURES_FILE, ACCURACY_FILE, PREDICTIONS_FILE)
+_RECORDED = ("classes", "task", "threshold", "model", "test_root", "assumptions", "skipped")
 
 
 class Failure(NamedTuple):
@@ -231,8 +232,8 @@ def checked_folder(out: StrPath, test: StrPath, *files: str, folders: Sequence[s
     if path_of(out, "an output folder").resolve().is_relative_to(path_of(test, "a test folder").resolve()):
         raise SAFEError(
             f"The output folder must be outside the test folder, or the copies would become test images. Received: "
-            f"{out}. Choose another folder with --out."
-        )
+            f"{out}. Choose another one."
+        ).about("out")
     out = prepare_folder(out)
     check_own(out, *files)
     for name in folders:
@@ -290,7 +291,7 @@ def checked(options: DnnOptions) -> DnnOptions:
 def save_failures(failures: Failures, folder: Path, tables: Mapping[str, str]) -> None:
     """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together.
 
-    Earlier failures that clusters in the folder are of are kept (see `rccs.rounds`).
+    Earlier failures that clusters in the folder are of are kept (see `rccs.failure_rounds`).
 
     Parameters
     ----------
@@ -323,13 +324,7 @@ def _record_of(failures: Failures, folder: Path) -> dict[str, Any]:
         "test_accuracy": failures.accuracy,
         "test_size": failures.test_size,
         "failures": len(failures.failing),
-        "classes": failures.classes,
-        "task": failures.task,
-        "threshold": failures.threshold,
-        "model": relative(failures.model, folder),
-        "test_root": relative(failures.test_root, folder),
-        "assumptions": failures.assumptions,
-        "skipped": [skip._asdict() for skip in failures.skipped],
+        **{name: plain(getattr(failures, name), folder) for name in _RECORDED},
         **({"rescale": failures.rescale} if failures.rescale else {}),
         **({HOLD_OUT: {"images": failures.held_out, "group": failures.group}} if failures.held_out else {}),
     }
@@ -405,5 +400,5 @@ def check_replaceable(target: Path) -> None:
         raise SAFEError(
             f"Expected {target} to be missing or written by SAFE. Received one with other files"
             f"{f' ({some(sorted(found - written), limit=2)})' if found else ''}. "
-            "Choose another output folder with --out."
-        )
+            "Choose another output folder."
+        ).about("out")

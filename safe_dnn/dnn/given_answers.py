@@ -54,9 +54,8 @@ def read_answers(
     """
     if options.threshold is not None and not options.targets:
         raise SAFEError(
-            f"Expected a table of targets with the threshold {options.threshold:g}, since it is one on the error of a "
-            "regression. Give it with --targets."
-        )
+            f"Expected a table of targets with the threshold {options.threshold:g} of a regression. Received none."
+        ).about("targets")
     if options.targets:
         return _of_regression(table, test, options)
     return _of_classifier(table, test, train, options.partial)

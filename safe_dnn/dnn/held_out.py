@@ -52,7 +52,7 @@ class HoldOut(NamedTuple):
 def hold_out_of(share: str | None, group: Sequence[str]) -> HoldOut | None:
     """What was entered; None if nothing is held out, and a SAFEError if that has groups."""
     if share is None and group:
-        raise SAFEError(f"Expected a share to hold out (--hold-out). Received groups without it: {some(group)}.")
+        raise SAFEError(f"Expected a share to hold out. Received groups alone: {some(group)}.").about("hold_out")
     return None if share is None else HoldOut(share, tuple(group))
 
 

@@ -150,9 +150,9 @@ def _model_file(path: str | os.PathLike) -> Path:
 
 def _check_scaling(scaling: str, facts: ModelFacts, file: Path) -> None:
     if scaling == IMAGENET and facts.channels != 3:
-        raise SAFEError(f"--rescale {IMAGENET} is for RGB images. Received: {file}, which takes grey ones.")
+        raise SAFEError(f"Pixels scaled as {IMAGENET} are RGB. Received: {file}, which takes grey ones.")
     if facts.scaling == "none" and scaling != "none" and facts.why == WHOLE_NUMBERS:
-        raise SAFEError(f"--rescale {scaling} gives fractions. Received: {file}, which takes whole numbers.")
+        raise SAFEError(f"Pixels scaled as {scaling} are fractions. Received: {file}, which takes whole numbers.")
 
 
 SCALING_WORDS = {
@@ -189,8 +189,8 @@ def _task(task: str | None, activation: str, compiled: dict, n_outputs: int) -> 
         if _is_regression_loss(loss):
             raise SAFEError(
                 f"Expected a classifier. Received a regression: a model whose last activation is {activation}, trained "
-                f"with the loss {loss}. Give the targets (--targets) and a threshold on the error (--threshold)."
-            )
+                f"with the loss {loss}. Give the targets and a threshold on the error."
+            ).about("targets", "threshold")
         activation = "logits"
     if activation == "softmax" and n_outputs == 1:
         raise SAFEError("Expected a softmax with at least two outputs. Received one output, which is always 1.")

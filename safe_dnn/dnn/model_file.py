@@ -167,8 +167,8 @@ def refuse_code(file: Path, config: dict, trust: bool) -> None:
     if code and not trust:
         raise SAFEError(
             f"{file} contains code that runs, or reads files, when the model is loaded ({', '.join(sorted(code))}). "
-            "Replace it with Keras's own layers or, if you trust the author of the file, add --trust-model."
-        )
+            "Replace it with Keras's own layers or, if you trust the author of the file, let it run."
+        ).about("trust_model")
 
 
 def _is_foreign(module: object) -> bool:
@@ -278,7 +278,7 @@ def _find_scaling(model: Any) -> tuple[str, str]:
             return "none", f"the model scales them itself, in its layer {layer.name}"
         if kind not in _NEUTRAL_LAYERS and not kind.startswith("Random"):
             break
-    return "1/255", "assumed, since the model has no scaling layer; --rescale overrides this"
+    return "1/255", "assumed, since the model has no scaling layer; choose others if it was trained with them"
 
 
 def _last_activation(operation: Any) -> str:

@@ -89,7 +89,7 @@ class ProcessOfItsOwn:
                 if kind == "answer":
                     return content
                 if kind == "error":
-                    raise SAFEError(content)
+                    raise SAFEError(content[0]).about(*content[1])
                 if kind == "defect":
                     defect = RuntimeError("in the process of the model")
                     defect.add_note(content)
@@ -260,12 +260,12 @@ def answering(pipe: Connection, file: str | os.PathLike, work: Callable[[Send], 
         try:
             work(send)
         except SAFEError as error:
-            send("error", str(error))
+            send("error", (str(error), error.fields))
         except EOFError:
             raise
         except Exception as error:  # noqa: BLE001, the door: whatever a model does is a sentence
             reason = f"{type(error).__name__}: {reason_of(error)}"
-            send("error", f"Expected a model that can be run. Received: {file}, which fails ({reason}).")
+            send("error", (f"Expected a model that can be run. Received: {file}, which fails ({reason}).", ()))
 
 
 def _serve(pipe: Connection, file: str, options: dict[str, Any]) -> None:

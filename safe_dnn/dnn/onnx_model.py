@@ -210,9 +210,8 @@ def _checked(model: Any, file: Path, onnx: Any) -> Any:
     if foreign:
         raise SAFEError(
             f"Expected an ONNX model made of ONNX's own operators. Received: {file}, which needs custom operators "
-            f"({some(foreign)}). Export it again without them, or use a table of its answers "
-            "(--predictions)."
-        )
+            f"({some(foreign)}). Export it again without them, or use a table of its answers."
+        ).about("predictions")
     return model
 
 
@@ -291,8 +290,8 @@ def _find_scaling(graph: Any, name: str, weights: set[str], channels_first: bool
         if node.op_type not in _NEUTRAL_NODES:
             break
         name = node.output[0]
-    hint = f"; models of torchvision and timm expect --rescale {IMAGENET}" if channels_first else ""
-    return "1/255", f"assumed, since the model has no scaling node; --rescale overrides this{hint}"
+    hint = f"; models of torchvision and timm expect {IMAGENET}" if channels_first else ""
+    return "1/255", f"assumed, since the model has no scaling node; choose others if it was trained with them{hint}"
 
 
 def _last_activation(graph: Any) -> str:

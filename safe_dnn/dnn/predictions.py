@@ -265,7 +265,7 @@ def doubts(dnn: Dnn, accuracy: float, what: str) -> tuple[str, ...]:
         return ()
     return (
         f"Doubtful: the model is right on {accuracy:.0%} of {what}, hardly better than guessing. Are its classes in "
-        "a different order, or its pixels scaled in a different way (--rescale)?",
+        "a different order, or its pixels scaled in a different way?",
     )
 
 
@@ -305,8 +305,8 @@ def undecided(dnn: Dnn, found: Predictions) -> tuple[str, ...]:
     if tied * UNDECIDED_OF > len(found.outputs):
         raise SAFEError(
             f"Expected a model that decides on a class. Received: {dnn.path}, where {text}. Is it trained, and are its "
-            "pixels scaled as in training (--rescale)?"
-        )
+            "pixels scaled as in training?"
+        ).about("rescale")
     return (f"Undecided: {text}; the first counts.",) if tied else ()
 
 
@@ -564,12 +564,8 @@ def judge_regression(
     if threshold is None:
         raise ValueError("expected a threshold on the error of a regression")
     error = errors_of(outputs, images.labels[indices], images.classes)
-    return Judgement(indices, outputs, error, is_small(error, images.labels, threshold))
-
-
-def is_small(error: np.ndarray, targets: np.ndarray, threshold: float) -> np.ndarray:
-    """Whether each error is at most the threshold, by which 0.4 and 0.3 differ by 0.1; NaN is not."""
-    return error <= threshold + 4 * np.spacing(np.abs(targets).max(initial=0))
+    rounding = 4 * np.spacing(np.abs(images.labels).max(initial=0))  # by a threshold of 0.1, 0.3 is right for 0.4
+    return Judgement(indices, outputs, error, error <= threshold + rounding)
 
 
 def errors_of(outputs: np.ndarray, targets: np.ndarray, names: Sequence[str] = ()) -> np.ndarray:

@@ -114,8 +114,8 @@ def images_with_targets(folder: StrPath, options: DnnOptions) -> tuple[LabelledI
     if options.targets is None or options.threshold is None:
         raise SAFEError(
             f"Expected a {'threshold' if options.targets else 'table of targets'}, since the model is a regression. "
-            "Give its targets with --targets, and the error above which it fails, in their unit, with --threshold."
-        )
+            "Give its targets and, as the threshold, the error above which it fails, in their unit."
+        ).about("targets", "threshold")
     images = with_targets(folder, read_targets(options.targets), partial=options.partial)
     angles = [name for name in images.classes if name.endswith(ANGLE_SUFFIX)]
     turning = f" Angles in degrees, of which 359 and 1 are 2 apart: {some(angles)}." if angles else ""

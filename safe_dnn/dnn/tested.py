@@ -19,7 +19,7 @@ import numpy as np
 from safe_dnn.dnn.copies import counted_once
 from safe_dnn.dnn.predictions import Judgement, LabelledImages, check_spelling, class_folders, errors_of, is_decided
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
-from safe_dnn.rccs.rounds import tested_by
+from safe_dnn.rccs.failure_rounds import tested_by
 from safe_dnn.support.contents import copies_in
 from safe_dnn.support.entries import StrPath, existing_folder, path_of
 from safe_dnn.support.errors import SAFEError
@@ -152,13 +152,10 @@ class AnsweredImages:
 
     def answers_to(self, rows: np.ndarray) -> Answers:
         """The answers in some rows; unknown where the row is −1."""
-        answers = self.answers  # with one more, which is unknown: that of row −1
-        columns = (
-            np.append(answers.label, ""),
-            np.append(answers.predicted, ""),
-            np.append(answers.score, np.float32("nan")),
-        )
-        return Answers(*columns, answers.kind, answers.detector).taken(rows)
+        known = self.answers  # with one more, which is unknown: that of row −1
+        score = np.append(known.score, np.float32("nan"))
+        label, predicted = np.append(known.label, ""), np.append(known.predicted, "")
+        return known._replace(label=label, predicted=predicted, score=score).taken(rows)
 
 
 def in_words(

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from safe_dnn.features.extractors import EXTRACTORS, Kind
+
 INPUT_SIZE = (224, 224)
-EXTRACTORS = ("auto", "vgg16", "vgg16-fc2", "vgg16-conv")
 CONV_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # (channels, layers) of each block
 CONV_LAYERS = {
     f"block{block}_conv{layer}": channels
@@ -24,7 +25,7 @@ CONV_LAYERS = {
 BLOCK_ENDS = {f"block{block}_conv{layers}" for block, (_, layers) in enumerate(CONV_BLOCKS, start=1)}  # pooled
 DENSE_LAYERS: dict[str, tuple[int, ...]] = {"fc1": (7 * 7 * 512, 4096), "fc2": (4096, 4096)}  # shapes of the kernels
 N_FC2, N_CONV = 4096, sum(CONV_LAYERS.values())
-DIMENSIONS = {"vgg16": N_FC2 + N_CONV, "vgg16-fc2": N_FC2, "vgg16-conv": N_CONV}
+DIMENSIONS = {name: kind.fc2 * N_FC2 + kind.means * N_CONV for name, kind in EXTRACTORS.items() if name != "auto"}
 FC2_WEIGHT = 0.125  # docs/decisions/015-fc2-and-channel-means.md
 PRECISIONS = ("float32", "bfloat16", "int8", "auto")
 
@@ -35,7 +36,7 @@ class Extractor:
 
     Attributes
     ----------
-    name : {"vgg16", "vgg16-fc2", "vgg16-conv"}
+    name : one of EXTRACTORS, but "auto"
     identity : str
         Network, number of features, weights (the first 16 hexadecimal digits of their SHA-256) and precision. Only
         features with equal identities are comparable.
@@ -49,6 +50,11 @@ class Extractor:
     identity: str
     weights: Path | None
     notice: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        """What it takes of the network."""
+        return EXTRACTORS[self.name]
 
     @property
     def dimension(self) -> int:
@@ -74,7 +80,7 @@ def blocks_of(extractor: str) -> tuple[Block, ...]:
     Each block of `comparable` features is scaled such that the sum of its variances is `weight` squared. What that
     takes depends on the images and on the network's weights, so `rccs.dbscan.projection` determines it.
     """
-    if extractor == "vgg16":
+    if EXTRACTORS[extractor].fc2 and EXTRACTORS[extractor].means:
         return Block(slice(0, N_FC2), FC2_WEIGHT), Block(slice(N_FC2, N_FC2 + N_CONV), 1.0)
     return ()
 
@@ -94,16 +100,17 @@ def comparable(features: np.ndarray, extractor: str) -> np.ndarray:
     Parameters
     ----------
     features : ndarray of shape (n, dimension), float32
-    extractor : {"vgg16", "vgg16-fc2", "vgg16-conv"}
+    extractor : str
 
     Returns
     -------
     ndarray of shape (n, dimension), float32
     """
-    if extractor == "vgg16":
+    kind = EXTRACTORS[extractor]
+    if kind.fc2 and kind.means:
         parts = comparable(features[:, :N_FC2], "vgg16-fc2"), comparable(features[:, N_FC2:], "vgg16-conv")
         return np.concatenate(parts, axis=1)
-    if extractor == "vgg16-fc2":
+    if kind.fc2:
         rooted = np.sqrt(np.maximum(features, 0, dtype=np.float32))  # ReLU leaves nothing below 0
         return rooted / np.maximum(np.linalg.norm(rooted, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     widths = np.array(list(CONV_LAYERS.values()))

@@ -1,4 +1,4 @@
-"""VGG16 in int8 by OpenVINO, for `--precision int8`: pixels in, features out. Step 1.
+"""VGG16 in int8 by OpenVINO, for the precision `int8`: pixels in, features out. Step 1.
 
 Weights have a scale for each output channel, and the outputs of a layer one for all images. The first convolution is
 computed in float32: all else rests on it, and it is hardly any of the work. See docs/decisions/018-int8-by-openvino.md.
@@ -40,7 +40,7 @@ def load_int8(weights: Mapping[str, Any], batch: int, *, with_means: bool) -> An
     """
     norm = sum(float(np.linalg.norm(weights[name].kernel)) for name in CONV_LAYERS)
     if not 0.99 < norm / NORM < 1.01:
-        raise SAFEError("--precision int8 needs VGG16's ImageNet weights. Received others. Set it to auto.")
+        raise SAFEError("The precision int8 needs VGG16's ImageNet weights. Received others. Set it to auto.")
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # otherwise the import tells Google Analytics
     from openvino import Core, Model
     from openvino import opset13 as op

@@ -45,10 +45,10 @@ def load_network(extractor: Extractor) -> Network:
     if extractor.weights is None:
         raise SAFEError(
             f"These clusters were made with {extractor.identity}, whose weights are no longer found. "
-            "Set --weights to a copy of them, or generate the clusters again."
-        )
+            "Name a copy of them, or generate the clusters again."
+        ).about("weights")
     _check_weights(extractor.weights, extractor)
-    with_means, with_fc2 = extractor.name != "vgg16-fc2", extractor.name != "vgg16-conv"
+    with_means, with_fc2 = extractor.kind.means, extractor.kind.fc2
     weights = read_weights(extractor.weights, conv_shapes() | (DENSE_LAYERS if with_fc2 else {}))
     if extractor.precision == "int8":
         return load_int8(weights, BATCH_SIZE, with_means=with_means)
@@ -174,7 +174,7 @@ def _check_layers(path: Path, layers: Mapping[str, list[Any]], shapes: Shapes) -
     for name, shape in shapes.items():
         received = [tuple(array.shape) for array in layers.get(name, ())]
         if received != [shape, shape[-1:]]:
-            hint = "" if len(shape) == 4 else " Without fc1 and fc2, it is sufficient for --extractor vgg16-conv."
+            hint = "" if len(shape) == 4 else " Without fc1 and fc2, it is sufficient for the extractor vgg16-conv."
             raise _other_network(
                 path,
                 f"a kernel of shape {shape} and a bias of shape {shape[-1:]} in the layer {name}",

@@ -65,7 +65,7 @@ def on_cluster(address: str, *, images: str = "") -> Stream:
         `dask.distributed` is not installed.
     """
     if importlib.util.find_spec("distributed") is None:
-        raise SAFEError(f"--dask needs dask.distributed. Run: {install('scale')}")
+        raise SAFEError(f"A Dask cluster needs dask.distributed. Run: {install('scale')}")
     return functools.partial(stream_on_cluster, address=address, images=images)
 
 
@@ -84,7 +84,7 @@ def stream_on_cluster(
     """
     outside = next((path for path in listing.paths if images and Path(path).is_absolute()), None)
     if outside:
-        raise SAFEError(f"--dask-images requires all images to be in {listing.root}. Received: {outside}")
+        raise SAFEError(f"Workers with a folder of their own need all images in {listing.root}. Received: {outside}")
     done, total = 0, len(listing.paths)
     work = _by_value(
         root=images or os.fspath(listing.root), name=extractor.name, identity=extractor.identity,
@@ -250,8 +250,8 @@ def _read(root: str, path: str) -> bytes:
     except (OSError, ValueError, ImportError) as error:  # the last two: unknown protocol, or not installed
         raise SAFEError(
             f"The workers must be able to read the images. {socket.gethostname()} cannot read {path} in {root} "
-            f"({reason_for(error)}). Set --dask-images to the folder as the workers see it: a path or an fsspec URL."
-        ) from error
+            f"({reason_for(error)}). Give the folder as the workers see it, a path or an fsspec URL."
+        ).about("dask_images") from error
 
 
 @functools.lru_cache(maxsize=1)  # a worker loads the network once

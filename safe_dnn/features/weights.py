@@ -19,7 +19,8 @@ import zipfile
 from concurrent.futures import Future
 from pathlib import Path
 
-from safe_dnn.features.extractor import DIMENSIONS, EXTRACTORS, PRECISIONS, Extractor
+from safe_dnn.features.extractor import DIMENSIONS, PRECISIONS, Extractor
+from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.support.contents import digest_of
 from safe_dnn.support.entries import StrPath, path_of
 from safe_dnn.support.errors import SAFEError
@@ -75,22 +76,24 @@ def _in_precision(extractor: Extractor, precision: str) -> Extractor:
     """An extractor in float32, in another precision."""
     if precision == "int8":
         precision = "openvino-vnni-int8"  # kernels of other processors round in another way
-    elif precision == "bfloat16" and extractor.name != "vgg16-fc2":
+    elif precision == "bfloat16" and extractor.kind.means:
         precision = "tiles-bfloat16"  # means of activations are computed in another way (see `features.network`)
     return dataclasses.replace(extractor, identity=extractor.identity.removesuffix("float32") + precision)
 
 
 def _find_extractor(name: str, weights: StrPath | None, progress: Progress) -> Extractor:
     wanted = "vgg16" if name == "auto" else name
-    if named := weights or (os.environ.get(FC2_VARIABLE) if name != "vgg16-conv" else None):
+    if named := weights or (os.environ.get(FC2_VARIABLE) if EXTRACTORS[name].fc2 else None):
         path = path_of(named, "a file with VGG16's weights")
         if not path.is_file():
             raise SAFEError(f"Expected a file with VGG16's weights. Received: {path}, which does not exist.")
         return extractor_from(wanted, path)
-    if name == "vgg16-conv":
+    if not EXTRACTORS[name].fc2:
         return _conv_extractor()
     try:
-        return extractor_from(wanted, _from_keras(progress))
+        if not _is_whole(path := _in_keras()):
+            _download(path, progress)
+        return extractor_from(wanted, path)
     except SAFEError as fault:
         if name != "auto":
             raise
@@ -150,12 +153,12 @@ def choose_precision(precision: str) -> str:
     if precision not in PRECISIONS:
         raise SAFEError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision}")
     if precision == "int8" and importlib.util.find_spec("openvino") is None:
-        raise SAFEError(f"--precision int8 needs OpenVINO. Run: {install('openvino')}")
+        raise SAFEError(f"The precision int8 needs OpenVINO. Run: {install('openvino')}")
     flags = _processor_flags()
     if precision == "int8" and not flags & {"avx512_vnni", "avx_vnni"}:
-        raise SAFEError("--precision int8 needs a processor with VNNI. Received one without. Set it to auto.")
+        raise SAFEError("The precision int8 needs a processor with VNNI. Received one without. Set it to auto.")
     if precision == "bfloat16" and flags and not flags & {"avx512bw", "avx_ne_convert"}:
-        raise SAFEError("--precision bfloat16 needs a processor with AVX-512. Received one without. Set it to auto.")
+        raise SAFEError("The precision bfloat16 needs a processor with AVX-512. Received one without. Set it to auto.")
     if precision == "auto":
         return "bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
     return precision
@@ -242,14 +245,6 @@ def extractor_from(name: str, path: Path) -> Extractor:
     return Extractor(name, f"{name}-{DIMENSIONS[name]}-{digest[:16]}-float32", path)
 
 
-def _from_keras(progress: Progress) -> Path:
-    """The weights in Keras's cache, downloaded if they are missing."""
-    path = _in_keras()
-    if not _is_whole(path):
-        _download(path, progress)
-    return path
-
-
 def _in_keras() -> Path:
     home = path_of(os.environ.get("KERAS_HOME") or "~/.keras", "a folder for VGG16's weights (KERAS_HOME)")
     return home / "models" / FC2_URL.rsplit("/", 1)[1]
@@ -288,8 +283,8 @@ def _cannot_fetch(error: Exception) -> SAFEError:
     reason = getattr(error, "reason", None) or str(error) or type(error).__name__
     return SAFEError(
         f"VGG16's ImageNet weights could not be downloaded ({reason}). "
-        f"To use a local copy, set --weights or {FC2_VARIABLE}."
-    )
+        f"To use a local copy, set {FC2_VARIABLE}, or name the file."
+    ).about("weights")
 
 
 def _receive(response: http.client.HTTPResponse) -> bytes:

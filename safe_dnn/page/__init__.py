@@ -1,4 +1,4 @@
-"""The web page (Gradio): one file per tab. Nothing outside this folder knows about Gradio."""
+"""The web page (Gradio): a folder for each tab. Nothing outside this folder knows about Gradio."""
 
 import gc
 import inspect

@@ -17,20 +17,20 @@ from fastapi import FastAPI
 from gradio.context import Context
 from starlette.middleware import Middleware
 
+from safe_dnn.page.analyses import BIN_FOLDER, TOP, folder_of
 from safe_dnn.page.assets import script
+from safe_dnn.page.between_tabs import wire_classes, wire_next_round, wire_reasons
 from safe_dnn.page.clusters.tab import ClustersTab
 from safe_dnn.page.failures.tab import FailuresTab
 from safe_dnn.page.job_view import News
-from safe_dnn.page.jobs import Jobs, PageSettings, Turn, find_example
+from safe_dnn.page.jobs import Jobs, Turn
 from safe_dnn.page.labels.tab import LabelsTab
-from safe_dnn.page.moved import MovedView
+from safe_dnn.page.missing_folder import MovedView
 from safe_dnn.page.picker import lay_out_picker
 from safe_dnn.page.pictures import PICTURE_FOLDER
 from safe_dnn.page.report.tab import ReportTab
 from safe_dnn.page.results import Results, check_within
 from safe_dnn.page.retraining.tab import RetrainingTab
-from safe_dnn.page.rounds import CLUSTERS_TAB, FAILURES_TAB, wire_classes, wire_next_round, wire_reasons
-from safe_dnn.page.serving.analyses import BIN_FOLDER, TOP, folder_of
 from safe_dnn.page.serving.below import Below, checked_path
 from safe_dnn.page.serving.connections import AT_THE_ROOT, Outside, answer, check_certificate, listen
 from safe_dnn.page.serving.door import Page
@@ -39,9 +39,11 @@ from safe_dnn.page.serving.guard import Guard
 from safe_dnn.page.serving.list_page import ADDRESS, ListPage
 from safe_dnn.page.serving.malformed import Malformed
 from safe_dnn.page.serving.mounts import Mounts, Resting
+from safe_dnn.page.settings import PageSettings, find_example
+from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINING_TAB, TABS
 from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.store.entries import LONGEST_ENGINEER
+from safe_dnn.store.chain import LONGEST_ENGINEER
 from safe_dnn.store.runs import keep_copy
 from safe_dnn.support.entries import existing_folder, path_of
 from safe_dnn.support.errors import SAFEError
@@ -51,6 +53,7 @@ from safe_dnn.support.text import printable
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_QUEUED = 256  # waiting events of all visitors; opening a window causes up to five
+CLASSES = (FailuresTab, ClustersTab, UnsafeTab, LabelsTab, RetrainingTab, ReportTab)  # in the order of `TABS`
 MOST_SESSIONS = 100  # each holds about 1 MiB; the least recently used one is dropped
 
 
@@ -59,39 +62,32 @@ def build_app(settings: PageSettings) -> gr.Blocks:
     # Gradio numbers the widgets of all pages of a process, in the order in which they are built. An open window knows
     # its own by number, and must find them in a server that was started again and builds its pages in another order.
     Context.id = 0
-    name = settings.where.title
-    with Page(title=f"{name} – SAFE", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
+    up, _, analysis = settings.where
+    with Page(title=f"{analysis} – SAFE", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
         header = filled(
-            "page/header.html", up=settings.up, list=ADDRESS, name=name,
+            "page/header.html", up=up, list=ADDRESS, name=analysis,
             login=settings.login, longest=LONGEST_ENGINEER,
         )  # fmt: skip
-        gr.HTML(header, js_on_load=script("widgets/frames.js", "widgets/tabs.js", "widgets/engineer.js"))
+        scripts = script("widgets/frames.js", "widgets/tabs.js", "widgets/engineer.js")
+        gr.HTML(header, js_on_load=scripts, first=CLUSTERS_TAB)
         news = News(settings)
         lay_out_picker(settings)
         moved = MovedView(settings)
+        laid_out: dict[str, gr.Tab] = {}
+        made: dict[str, Any] = {}
         # Open at first: it shows results, or asks for failing images and refers to the tab before it.
         with gr.Tabs(selected=CLUSTERS_TAB) as tabs:
-            with gr.Tab("Failures", id=FAILURES_TAB, render_children=True):
-                failures = FailuresTab(settings)
-            with gr.Tab("Root cause clusters", id=CLUSTERS_TAB):
-                clusters = ClustersTab(app, settings)
-            with gr.Tab("Unsafe set", id="unsafe", render_children=True) as unsafe_tab:
-                unsafe = UnsafeTab(settings)
-            with gr.Tab("Labels", id="labels", render_children=True) as labels_tab:
-                labels = LabelsTab(settings)
-            with gr.Tab("Retraining", id="retraining", render_children=True) as retraining_tab:
-                retraining = RetrainingTab(settings)
-            with gr.Tab("Report", id="report", render_children=True) as report_tab:
-                report = ReportTab(settings)
+            for (name, (title, _)), kind in zip(TABS.items(), CLASSES, strict=True):
+                with gr.Tab(title, id=name, render_children=name != CLUSTERS_TAB) as laid_out[name]:
+                    made[name] = kind(settings)
+        clusters = made.pop(CLUSTERS_TAB)
         loaded = clusters.wire(app, news)
         moved.wire(loaded)
-        unsafe.wire(loaded, unsafe_tab, news)
-        labels.wire(loaded, labels_tab, news)
-        retraining.wire(loaded, retraining_tab, news)
-        report.wire(loaded, report_tab, news)
-        failures.wire(loaded, news)
+        for name, tab in made.items():
+            tab.wire(loaded, laid_out[name], news)
+        failures, retraining = made[FAILURES_TAB], made[RETRAINING_TAB]
         wire_reasons(failures, clusters, settings)
-        wire_classes(labels, retraining)
+        wire_classes(made[LABELS_TAB], retraining)
         wire_next_round(failures, retraining, tabs, settings)
     return app
 
@@ -113,7 +109,7 @@ def serve(
     ----------
     out : path
         The output folder; the page shows the results in it, and those of the analyses in it (see
-        `page/serving/analyses.py`).
+        `page/analyses.py`).
     root : path, optional
         If given, only paths below it are accepted, all links followed, and only images below it are shown.
     auth : "USER:PASSWORD", optional
@@ -234,8 +230,7 @@ def _password_check(credentials: tuple[str, str]) -> Callable[[str, str], Awaita
 
     async def right(user: str, password: str) -> bool:
         typed = [part.encode("utf-8", "surrogatepass") for part in (user, password)]
-        same = [hmac.compare_digest(a, b) for a, b in zip(typed, expected, strict=True)]
-        return all(same)
+        return all([hmac.compare_digest(a, b) for a, b in zip(typed, expected, strict=True)])  # noqa: C419, both
 
     return right
 

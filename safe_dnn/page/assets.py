@@ -1,5 +1,6 @@
 """The templates, scripts and styles of the page's widgets, which lie beside the modules that use them."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ def script(*names: str) -> str:
     return asset("widgets/parts.js", *names)
 
 
-def scripted(widget: str, value: object, **properties: Any) -> gr.HTML:
+def scripted(
+    widget: str, value: object, *behind: str, serves: Mapping[str, Callable] | None = None, **properties: Any
+) -> gr.HTML:
     """A widget with its template and its script.
 
     Parameters
@@ -27,10 +30,23 @@ def scripted(widget: str, value: object, **properties: Any) -> gr.HTML:
         What both are called, for example `clusters/map`.
     value : object
         What the script gives to the server when it triggers an event.
+    behind : str
+        Further scripts, which come behind its own.
+    serves : mapping of str to callable, optional
+        What the script calls, by the name by which it does, each with one value; scripts may send anything.
     properties
         As for `gr.HTML`; those that it does not know are `props` of the script.
     """
-    template = {"html_template": asset(f"{widget}.html"), "js_on_load": script(f"{widget}.js")}
-    made = gr.HTML(value, **template | properties)
+    template = {"html_template": asset(f"{widget}.html"), "js_on_load": script(f"{widget}.js", *behind)}
+    functions = [_named(*one) for one in (serves or {}).items()]
+    made = gr.HTML(value, server_functions=functions, **template | properties)
     made.props["component"] = made._id
     return made
+
+
+def _named(name: str, function: Callable) -> Callable:
+    def answer(sent: object) -> Any:
+        return function(sent)
+
+    answer.__name__ = name  # by which Gradio lets a script call it
+    return answer

@@ -1,5 +1,6 @@
 """What the tabs with a form and long work have in common: they follow the work, and what changes in the folder."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -7,12 +8,16 @@ from typing import Any
 
 import gradio as gr
 
+from safe_dnn.page.events import EDITS, FOLLOW, LATEST, VIEW
 from safe_dnn.page.form_view import Fold, FormView, example_button
 from safe_dnn.page.job_view import JobView, News
-from safe_dnn.page.jobs import EDITS, FOLLOW, LATEST, OPENING, VIEW, Job, PageSettings
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.messages import OPENING
 from safe_dnn.page.results import Marks
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.support.entries import quoted
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.training.labels import take_typed_labels, typed_text
 
 
 class FormTab:
@@ -102,11 +107,10 @@ class FormTab:
             updates = {**updates, self.marks: now, **self.job_view.look(self._shown, followed, same=same)}
         return updates or gr.skip()
 
-    def _wire(self, loaded: gr.events.Dependency, news: News, tab: gr.Tab | None = None) -> None:
+    def _wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
         """Follow work and folder; `loaded` is the event that a window that was just opened shows the RCCs."""
         looked, filled_in = [self.job_view.followed, self.marks], [*self.form.outputs, *self.outputs]
-        if tab:
-            tab.select(self.on_tab, looked, self.outputs, **VIEW)
+        tab.select(self.on_tab, looked, self.outputs, **VIEW)
         loaded.then(partial(self.job_view.load, self._first_look, self._shown), None, filled_in, **FOLLOW)
         self.job_view.wire(news, self._shown, self.outputs)
         news.folder(self.on_folder, [*looked, self.form.filled, *self.form.widgets], filled_in, **LATEST, **EDITS)
@@ -125,3 +129,10 @@ def check_there(paths: Mapping[str, str]) -> None:
         if not path or not Path(path).exists():
             received = f"{quoted(path)}, which does not exist" if path else "nothing"
             raise SAFEError(f"Expected the {what}. Received: {received}.")
+
+
+def take_labels(out: Path) -> None:
+    """Take over what was typed into `unsafe_set.csv` in another program, and say so; before work that replaces it."""
+    with contextlib.suppress(SAFEError):  # damaged: the work is refused, with the reason
+        if number := take_typed_labels(out):
+            gr.Info(typed_text(number))

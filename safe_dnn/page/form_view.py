@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
+from safe_dnn.page.events import VIEW
 from safe_dnn.page.forms import renewed
-from safe_dnn.page.jobs import VIEW, PageSettings
+from safe_dnn.page.settings import PageSettings
 
 Field = TypeVar("Field", bound=gr.components.Component)
 OPEN_FORM, CLOSE_FORM = "Other inputs or options", "Hide the form"

@@ -5,8 +5,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from safe_dnn.store.chain import append, entries
 from safe_dnn.store.database import changing, reading
-from safe_dnn.store.entries import append, entries
 from safe_dnn.store.places import absolute, relative
 from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.errors import SAFEError
@@ -67,3 +67,8 @@ def renewed(
     """
     same = {name for name in after if (typed[name] or "") == (before.get(name) or "")}
     return {name: after[name] for name in after if name in same and (typed[name] or "") != (after[name] or "")}
+
+
+def typed(**fields: str | None) -> dict[str, str]:
+    """Fields that were filled in; Gradio gives None for one that was never touched."""
+    return {name: text.strip() for name, text in fields.items() if text and text.strip()}

@@ -6,12 +6,13 @@ Counts of images open them in such a grid.
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gradio as gr
 
-from safe_dnn.page.assets import script, scripted
-from safe_dnn.page.jobs import LATEST, VIEW, warn
+from safe_dnn.page.assets import scripted
+from safe_dnn.page.events import LATEST, VIEW
+from safe_dnn.page.messages import warn
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.pipeline.reporting.markup import escaped
 from safe_dnn.support.errors import SAFEError
@@ -36,23 +37,19 @@ class GridView:
         Whether images are looked at; otherwise they are selected, and the grid itself has the name as its id.
     below : tuple of str
         Scripts for what the enlarged image has below and beside it.
-    functions : tuple of callable
-        What these scripts call.
+    serves : mapping of str to callable, optional
+        What these scripts call, by name.
     """
 
     def __init__(
         self, name: str, file_of: Callable[[object, str], Path], root: Path | None, *, looks: bool = True,
-        below: tuple[str, ...] = (), functions: tuple[Callable, ...] = (),
+        below: tuple[str, ...] = (), serves: Mapping[str, Callable] | None = None,
     ):  # fmt: skip
         self._file_of, self._root, self._looks = file_of, root, looks
-
-        def grid_picture(sent: list) -> str:
-            return self.picture(sent, 720)
-
         self.title = gr.HTML(elem_id=f"{name}-title")
         self.grid = scripted(
-            "widgets/grid", [], js_on_load=script("widgets/grid.js", *below),
-            server_functions=[grid_picture, *functions], tiles=[], seen="", looks=looks,
+            "widgets/grid", [], *below, serves={"grid_picture": self.picture, **(serves or {})},
+            tiles=[], seen="", looks=looks,
             elem_id=f"{name}-grid" if looks else name, elem_classes="safe-looked-at" if looks else None,
         )  # fmt: skip
         with gr.Row(elem_classes="safe-pager"):
@@ -61,7 +58,7 @@ class GridView:
         self.page = gr.State(0)
         self.outputs = [self.title, self.grid, self.back, self.forth, self.page]
 
-    def picture(self, sent: object, side: int) -> str:
+    def picture(self, sent: object, side: int = 720) -> str:
         """Called by a script with a list of an image and the key of what the window shows.
 
         The answer is an image of these, decoded here, and never a file.
@@ -177,9 +174,9 @@ class ListedView:
             What is chosen in the first widget where a count is left.
         """
 
-        def on_turn(key: str, chosen: str, page: int) -> dict:
+        def on_turn(key: str, chosen: str, page: int, by: int = 0) -> dict:
             try:
-                return self.show(key, self._images_of(key, chosen), chosen, page)
+                return self.show(key, self._images_of(key, chosen), chosen, page + by)
             except SAFEError as error:
                 warn("Out of date", error)
                 return {}  # what is shown stays
@@ -191,15 +188,9 @@ class ListedView:
             return {**others, **on_turn(key, counts[widget] + count, 0)}
 
         listed = [self.key, self.chosen, self.grid.page]
-        self.grid.back.click(lambda key, chosen, page: on_turn(key, chosen, page - 1), listed, self.outputs, **VIEW)
-        self.grid.forth.click(lambda key, chosen, page: on_turn(key, chosen, page + 1), listed, self.outputs, **VIEW)
+        for button, by in ((self.grid.back, -1), (self.grid.forth, 1)):
+            button.click(partial(on_turn, by=by), listed, self.outputs, **VIEW)
         to_images = f"() => document.querySelector('#{self._name}-title')?.scrollIntoView({{ block: 'nearest' }})"
         for widget in counts:
             opened = widget.select(partial(on_count, widget), [self.key, widget], [*counts, *self.outputs], **LATEST)
             opened.then(None, None, None, js=to_images)
-
-
-def scripted_widget(name: str, elem_id: str, **props: Any) -> gr.HTML:
-    """A widget of page/ with a template and a script: its value is what is at hand, an empty text if nothing."""
-    opens = ("widgets/opens.js",) if name == "widgets/figures" else ()  # its counts open images
-    return scripted(name, "", js_on_load=script(*opens, f"{name}.js"), elem_id=elem_id, **props)

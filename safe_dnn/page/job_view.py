@@ -7,8 +7,11 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.page.assets import script
-from safe_dnn.page.jobs import AWAY, FOLLOW, STOPPED, VIEW, Job, PageSettings, done, failed, put_away, warn
-from safe_dnn.page.steps import STEPS, Steps
+from safe_dnn.page.events import FOLLOW, VIEW
+from safe_dnn.page.jobs import STOPPED, Job
+from safe_dnn.page.messages import AWAY, done, failed, put_away, warn
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import TABS, Steps
 from safe_dnn.support.errors import SAFEError
 
 REFRESH_SECONDS = 1.0  # an update costs a window a tenth of a second and more, which the work lacks
@@ -27,10 +30,11 @@ class News:
             return {**self._now(), "steps": steps.now()}
 
         self.widget = gr.HTML(
-            html_template="<span></span>", js_on_load=script("widgets/news.js"), server_functions=[latest_news],
-            known="", elem_id="news", elem_classes=AWAY,
+            html_template="<span></span>", server_functions=[latest_news], known="", elem_id="news", elem_classes=AWAY,
+            # Gradio takes for an event what the script names.
+            js_on_load=script("widgets/news.js") + f"// {json.dumps([*TABS, 'folder'])}",
         )  # fmt: skip
-        # Something in the folder has changed. Handlers must take turns with edits (`jobs.EDITS`), or they could show
+        # Something in the folder has changed. Handlers must take turns with edits (`events.EDITS`), or they could show
         # something older than an edit has shown.
         self.folder: Callable = self.widget.folder
         # Notes have changed, and nothing else may have. An event of its own: with each event, Gradio's page copies all
@@ -41,7 +45,7 @@ class News:
 
     def _now(self) -> dict[str, Any]:
         """The number of each tab's latest job, and what differs with the folder."""
-        jobs = ((tab, self._settings.jobs.latest(tab)) for tab in STEPS)
+        jobs = ((tab, self._settings.jobs.latest(tab)) for tab in TABS)
         numbers = {tab: job.number for tab, job in jobs if job}
         results = self._settings.results
         return {**numbers, "folder": results.stamp, "notes": results.notes_stamp}
@@ -52,7 +56,7 @@ class News:
 
     def listen(self, tab: str, handler: Callable, inputs: gr.State, outputs: list) -> gr.events.Dependency:
         """Call a handler for each new job of a tab."""
-        event = getattr(self.widget, tab)  # the script names the tabs as its events
+        event = getattr(self.widget, tab)
         return event(handler, inputs, outputs, **(FOLLOW | {"trigger_mode": "always_last"}))
 
 
@@ -70,7 +74,7 @@ class JobView:
     guide : callable
         Gives the instructions below the status as long as there is no result, as HTML.
     result : Column
-        Holds the result (see `page.jobs.pane`); put away if there is none.
+        Holds the result (see `page.messages.pane`); put away if there is none.
     stopped : str
         What is shown of a job that was stopped.
     others : sequence of Button

@@ -1,65 +1,23 @@
-"""What the tabs share: the page's settings, long work in a thread of its own, and how its state is told."""
+"""Long work in a thread of its own, one at a time, whichever tab, window or analysis it is started in."""
 
-import contextlib
 import contextvars
-import itertools
-import json
-import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import gradio as gr
-
-from safe_dnn.page.results import Results
-from safe_dnn.page.serving.analyses import TOP, address_of, title_of
-from safe_dnn.page.texts import in_fields
+from safe_dnn.page.analyses import NOWHERE, Where
 from safe_dnn.pipeline.reporting.markup import escaped
 from safe_dnn.support.defects import report_defect
-from safe_dnn.support.entries import is_within, path_of, quoted
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import DAMAGED
 from safe_dnn.support.progress import Pace
-from safe_dnn.support.run_folder import ACCURACY_FILE
-from safe_dnn.support.text import printable
-from safe_dnn.training.labels import take_typed_labels, typed_text
 
-# Handlers that follow a job stay open as long as it runs, one per browser window.
-FOLLOW: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
-VIEW: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-# Of clicks that come faster than they are answered, the last counts; Gradio by default drops all but the first.
-LATEST: dict[str, Any] = VIEW | {"trigger_mode": "always_last"}
-# Each click counts, also one that comes before an earlier one is answered.
-EACH: dict[str, Any] = VIEW | {"trigger_mode": "multiple"}
-# What changes the images that are listed is done one after the other: no earlier answer comes after a later one.
-IN_TURN: dict[str, Any] = {"concurrency_id": "listed images", "concurrency_limit": 1}
-# Edits of the clusters, and what shows those of others: one after the other.
-EDITS: dict[str, Any] = {"concurrency_id": "edits", "concurrency_limit": 1}
-AWAY = "safe-away"  # in style.css
 WAITING = "Waiting for another analysis"
-OPENING = "<div class='safe-status' role='status'>Opening …</div>"
 STOPPED = "Stopped. What was finished is kept: the same click goes on from there."
 
 
 class _Stopped(Exception):  # noqa: N818, it is no error
     """Raised in a job's thread, by its next report of progress, once it was cancelled."""
-
-
-class Where(NamedTuple):
-    """The page of an analysis: the way up to that of its home, for a link; its address below that; and its title."""
-
-    up: str = "."
-    address: str = "/"
-    title: str = ""
-
-    def link(self, other: "Where") -> str:
-        """From this page to another, as HTML."""
-        return f"<a href='{self.up}{escaped(other.address)}'>{escaped(other.title)}</a>"
-
-
-NOWHERE = Where()
 
 
 @dataclass(eq=False)
@@ -232,171 +190,3 @@ class Jobs:
     def end(self) -> None:
         """Start no more jobs. Whoever calls it holds the lock."""
         self._gone = True
-
-
-class Example(NamedTuple):
-    """A case study that the page offers to a newcomer (see `casestudies/`)."""
-
-    folder: Path
-    accuracy: str
-    test_size: str
-
-
-class PageSettings(NamedTuple):
-    """What the page was started with.
-
-    Attributes
-    ----------
-    out : Path
-        The output folder, the one thing that tabs, visitors and restarts share.
-    jobs : Jobs
-    results : Results
-    weights : str or None
-        As for `features.weights.choose_extractor`.
-    root : Path or None
-        Where given, only folders below it are accepted.
-    example : Example or None
-    home : Path or None
-        The folder of the analyses, of which `out` is one; None if that is `out` itself.
-    login : str
-        The user name that the page asks for; empty if it asks for none.
-    """
-
-    out: Path
-    jobs: Jobs
-    results: Results
-    weights: str | None = None
-    root: Path | None = None
-    example: Example | None = None
-    home: Path | None = None
-    login: str = ""
-
-    @property
-    def up(self) -> str:
-        """From the page of `out` to that of its home, as the beginning of a link."""
-        return "." if self.home is None else "../.."
-
-    @property
-    def where(self) -> Where:
-        """The page of this analysis."""
-        name = self.out.name if self.home else TOP
-        return Where(self.up, address_of(name), title_of(self.out, name))
-
-    def accept(self, source: str | None) -> str:
-        """The path that was typed, absolute.
-
-        A folder is walked: links in it may lead elsewhere. So may the lines of a list of images.
-
-        Raises
-        ------
-        SAFEError
-            It can lead nowhere (see `support.entries.path_of`), or it or an image that it leads to is outside the root.
-        """
-        source = (source or "").strip()
-        if self.root is None:
-            return os.fspath(path_of(source, "a path")) if source else ""  # the work says what it expects
-        refused = f"Expected a path below {self.root}. Received: {quoted(source)}"
-        try:
-            path = path_of(source, "a path")
-            reached = itertools.chain([path], _led_to(path))
-            outside = next((place for place in reached if not is_within(place, self.root)), None)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise SAFEError(refused) from error  # whether or not there is one
-        if outside is not None:
-            raise SAFEError(refused if outside == path else f"{refused}, which leads to {outside}")
-        return os.fspath(path)
-
-
-def _led_to(path: Path) -> Iterator[Path]:
-    """What a folder's links and a list's lines name."""
-    if path.is_dir():
-        for folder, subfolders, names in os.walk(path):
-            yield from (inner for name in (*subfolders, *names) if (inner := Path(folder, name)).is_symlink())
-    elif path.suffix.lower() == ".txt" and path.is_file():
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-        yield from (path.parent / line.strip() for line in text.split("\n") if line.strip())
-
-
-def find_example(folder: Path) -> Example | None:
-    """The case study in a folder; None where there is none."""
-    try:
-        record = json.loads((folder / ACCURACY_FILE).read_text(encoding="utf-8"))
-        return Example(folder, f"{float(record['test_accuracy']):.4f}", str(int(record["test_size"])))
-    except DAMAGED:
-        return None
-
-
-def typed(**fields: str | None) -> dict[str, str]:
-    """Fields that were filled in; Gradio gives None for one that was never touched."""
-    return {name: text.strip() for name, text in fields.items() if text and text.strip()}
-
-
-# --- How things are told ----------------------------------------------------------------------------------------
-
-
-SHORT = 160  # characters: a line
-
-
-def done(summary: str, notice: str = "") -> str:
-    """The summary of a result, and what else should be known: its first sentence, and the rest where it is opened."""
-    state = f"<div class='safe-status' role='status'><strong>{escaped(summary)}</strong></div>"
-    notice = in_fields(notice)
-    first, more, rest = printable(notice).partition(". ")
-    if not rest or len(notice) <= SHORT:
-        return state + (f"<p class='safe-notice'>{escaped(notice)}</p>" if notice else "")
-    return f"{state}<details class='safe-notice'><summary>{escaped(first + more)}</summary>{escaped(rest)}</details>"
-
-
-def failed(error: SAFEError | str) -> str:
-    """A readable error."""
-    return f"<div class='safe-status safe-error' role='alert'>{escaped(in_fields(str(error)))}</div>"
-
-
-def if_there(show: Callable[[], dict]) -> dict:
-    """What `show` gives; nothing if there is nothing to show, or soon something else."""
-    try:
-        return show()
-    except SAFEError:
-        return gr.skip()
-
-
-def warn(what: str, why: SAFEError | str) -> None:
-    """Say in a toast why a request was not carried out. (Gradio's page shows no title of a warning.)"""
-    gr.Warning(f"<strong>{escaped(what)}</strong><br>{escaped(in_fields(str(why)))}")
-
-
-def take_labels(out: Path) -> None:
-    """Take over what was typed into `unsafe_set.csv` in another program, and say so; before work that replaces it."""
-    with contextlib.suppress(SAFEError):  # damaged: the work is refused, with the reason
-        if number := take_typed_labels(out):
-            gr.Info(typed_text(number))
-
-
-def tell(what: str) -> None:
-    """Say in a toast what has happened."""
-    gr.Info(escaped(what))
-
-
-def empty(what: str, steps: list[tuple[str, str]]) -> str:
-    """An empty pane: what is not there yet and how to get it, step by step, each with a heading and a sentence."""
-    items = "".join(f"<li><b>{escaped(heading)}</b><span>{escaped(text)}</span></li>" for heading, text in steps)
-    return f"<div class='safe-empty'><p>{escaped(what)}</p><ol>{items}</ol></div>"
-
-
-def pane(elem_id: str) -> gr.Column:
-    """A column that is put away until `reveal`.
-
-    Put away by style, because Gradio mounts what becomes visible while the same answer's values are on their way to
-    it, and some of those get lost: galleries stay empty, and widgets with scripts without their data.
-    """
-    return gr.Column(elem_id=elem_id, elem_classes=AWAY)
-
-
-def reveal() -> dict[str, Any]:
-    """Update that shows a `pane`."""
-    return gr.update(elem_classes=[])
-
-
-def put_away() -> dict[str, Any]:
-    """Update that hides a `pane`."""
-    return gr.update(elem_classes=AWAY)

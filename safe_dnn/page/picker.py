@@ -10,7 +10,7 @@ from typing import NamedTuple
 from safe_dnn.dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.folders import folder_at, list_folder
-from safe_dnn.page.jobs import PageSettings
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.support.text import printable
 
@@ -66,4 +66,4 @@ def lay_out_picker(settings: PageSettings) -> None:
         return json.dumps({**place_shown, "takesFolders": kind.folder, "wanted": kind.words})
 
     template = filled("page/widgets/picker.html", fields=FIELDS)
-    scripted("widgets/picker", "", html_template=template, server_functions=[listed_folder], elem_id="picker")
+    scripted("widgets/picker", "", html_template=template, serves={"listed_folder": listed_folder}, elem_id="picker")

@@ -1,6 +1,5 @@
 """What the output folder holds, read once and kept as long as the files stay the same."""
 
-import contextlib
 import os
 import threading
 import time
@@ -17,14 +16,14 @@ from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, load_clusters
 from safe_dnn.rccs.nearness import rcc_centres
 from safe_dnn.rccs.profiles import PROFILES_FILE, Profile, load_profiles
 from safe_dnn.rccs.review.journal import KINDS
-from safe_dnn.rccs.review.notes import RccNote, SpotNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import CHANGED, Review, load_review, notes_of_run
 from safe_dnn.rccs.spots.rates import Rate, by_excess
 from safe_dnn.rccs.unsafe_set import LABEL, load_unsafe_set
 from safe_dnn.reasons.comparison import Reasons, load_reasons
 from safe_dnn.reasons.probes import Probe, load_probes
+from safe_dnn.store.chain import last_number
 from safe_dnn.store.database import DATABASE_FILE, reading
-from safe_dnn.store.entries import last_number
 from safe_dnn.store.places import NEW_PLACE
 from safe_dnn.store.runs import (
     CLUSTERS,
@@ -66,7 +65,7 @@ class Shown(NamedTuple):
         The weak spot that is the reason of an RCC, as an index (see `Reasons.spots_of`); RCCs without one are missing.
     centres : mapping of int to ndarray
         Of the RCCs (see `rccs.nearness.rcc_centres`).
-    spot_notes : mapping of str to SpotNote
+    spot_notes : mapping of str to Note
         By conditions; also on those that are not among the weak spots.
     problem : str
         Why the profiles, reasons or notes on weak spots cannot be shown, the clusters not needing them.
@@ -85,7 +84,7 @@ class Shown(NamedTuple):
     rates: Mapping[int, Rate]
     spot_of: Mapping[int, int]
     centres: Mapping[int, np.ndarray]
-    spot_notes: Mapping[str, SpotNote]
+    spot_notes: Mapping[str, Note]
     problem: str
     run: str
     at: int
@@ -108,7 +107,7 @@ class Shown(NamedTuple):
         return f"{len(self.reasons.spots)} {self.reasons.base} {self.reasons.comparison is not None} {self.probed}"
 
     @property
-    def notes(self) -> Mapping[int, RccNote]:
+    def notes(self) -> Mapping[int, Note]:
         return self.review.notes
 
 
@@ -215,7 +214,7 @@ class Results:
         compared = (of_clusters, stamps[COMPARISON])
         reasons = self._part("reasons", compared, lambda: load_reasons(self._out, original), Reasons())
         of_spots = (self._state().spots, compared)
-        notes = self._part("notes", of_spots, lambda: notes_of_run(self._out, reasons.spots), dict[str, SpotNote]())
+        notes = self._part("notes", of_spots, lambda: notes_of_run(self._out, reasons.spots), dict[str, Note]())
         rates = self._part("rates", (edits, compared), lambda: reasons.rates(review.clusters), dict[int, Rate]())
         spot_of = self._part("spots", (edits, compared), lambda: reasons.spots_of(review.clusters), dict[int, int]())
         centres = self._part("centres", edits, lambda: rcc_centres(review.clusters), dict[int, np.ndarray]())
@@ -342,14 +341,12 @@ def check_within(out: Path, within: Path | None) -> None:
         except SAFEError:
             continue  # damaged, and not shown
         _check_clusters(clusters, within, out)
-    roots = []
-    with contextlib.suppress(SAFEError):
-        roots.append(load_unsafe_set(out).improvement_root)
-    with contextlib.suppress(SAFEError):
-        roots.append(load_retraining(out).test_root)
-    with contextlib.suppress(SAFEError):
-        roots.append(load_failures(out).test_root)
-    for root in roots:
+    shown = ((load_unsafe_set, "improvement_root"), (load_retraining, "test_root"), (load_failures, "test_root"))
+    for load, root_of in shown:
+        try:
+            root = getattr(load(out), root_of)
+        except SAFEError:
+            continue
         if not is_within(root, within):
             raise _outside(out, root, within)
 
@@ -382,5 +379,5 @@ def check_links(clusters: RootCauseClusters, within: Path | None) -> None:
 def _outside(folder: Path, root: Path, within: Path) -> SAFEError:
     return SAFEError(
         f"Expected results of images below {within} (--root). Received: {folder} holds some of {root}. "
-        "Name another output folder with --out."
-    )
+        "Name another output folder."
+    ).about("out")

@@ -3,12 +3,12 @@
 import contextlib
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safe_dnn.dnn.failures import load_failures
-from safe_dnn.page.failures.collected import are_earlier
-from safe_dnn.page.jobs import PageSettings
+from safe_dnn.page.collected import are_earlier
 from safe_dnn.page.results import Results
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.export import REPORT_FILE
 from safe_dnn.pipeline.reporting.freshness import is_current
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
@@ -16,17 +16,24 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.training.labels import label_unsafe_set, unlabelled
 
-STEPS = ("failures", "clusters", "unsafe", "labels", "retraining", "report")  # the tabs, in the order of the work
-NEXT = {
-    "failures": "Next: find the reasons",
-    "clusters": "Next: judge the reasons",
-    "unsafe": "Next: choose the images to label",
-    "labels": "Next: label them",
-    "retraining": "Next: retrain",
-    "report": "Next: write the report",
+
+class Tab(NamedTuple):
+    """A tab: its title, and what the page says as long as its step comes next."""
+
+    title: str
+    next: str
+
+
+TABS = {
+    "failures": Tab("Failures", "Next: find the reasons"),
+    "clusters": Tab("Root cause clusters", "Next: judge the reasons"),
+    "unsafe": Tab("Unsafe set", "Next: choose the images to label"),
+    "labels": Tab("Labels", "Next: label them"),
+    "retraining": Tab("Retraining", "Next: retrain"),
+    "report": Tab("Report", "Next: write the report"),
 }
-
-
+"""In the order of the work, by the name that their jobs and forms have, and that stands in the page's address."""
+FAILURES_TAB, CLUSTERS_TAB, UNSAFE_TAB, LABELS_TAB, RETRAINING_TAB, REPORT_TAB = TABS
 # An empty analysis opens where the paper begins, with failing images: whoever has a model is led to the first tab.
 FROM_A_MODEL = "From a model: collect its failures"
 
@@ -55,23 +62,22 @@ class Steps:
     def _look_at(self, stamp: str) -> dict[str, Any]:
         """What a folder with a stamp holds."""
         out, results = self._settings.out, self._settings.results
-        done = []
-        if (out / ACCURACY_FILE).is_file():
-            done.append("failures")
-        if results.there and not are_earlier(self._settings):
-            done.append("clusters")
-            if results.holds_unsafe_set():
-                done.append("unsafe")
-                if _is_labelled(out):
-                    done.append("labels")
-            if results.holds_retraining():
-                done.append("retraining")
-            if is_current(out / REPORT_FILE, results.digests):
-                done.append("report")
+        there = results.there and not are_earlier(self._settings)
+        selected = there and results.holds_unsafe_set()
+        is_done = {
+            FAILURES_TAB: (out / ACCURACY_FILE).is_file(),
+            CLUSTERS_TAB: there,
+            UNSAFE_TAB: selected,
+            LABELS_TAB: selected and _is_labelled(out),
+            RETRAINING_TAB: there and results.holds_retraining(),
+            REPORT_TAB: there and is_current(out / REPORT_FILE, results.digests),
+        }
+        done = [tab for tab in TABS if is_done[tab]]
         following = _next(done)
-        if following == "unsafe" and not _is_judged(results):
-            following = "clusters"
-        return {"done": done, "next": following, "text": NEXT.get(following, "") if done else FROM_A_MODEL}
+        if following == UNSAFE_TAB and not _is_judged(results):
+            following = CLUSTERS_TAB
+        text = TABS[following].next if following else ""
+        return {"done": done, "next": following, "text": text if done else FROM_A_MODEL}
 
 
 def _is_labelled(out: Path) -> bool:
@@ -92,8 +98,8 @@ def _is_judged(results: Results) -> bool:
 
 
 def _next(done: list[str]) -> str:
-    if "clusters" not in done:
-        return "failures"
-    if "retraining" in done:
-        return "" if "report" in done else "report"
-    return next(step for step in STEPS[2:] if step not in done)
+    if CLUSTERS_TAB not in done:
+        return FAILURES_TAB
+    if RETRAINING_TAB in done:
+        return "" if REPORT_TAB in done else REPORT_TAB
+    return next(tab for tab in TABS if tab not in (FAILURES_TAB, *done))

@@ -1,26 +1,20 @@
-"""Texts as the page takes them: large values for its scripts, and sentences that name its fields, not options."""
+"""Texts as the page takes them: large values for its scripts, and errors that name the fields of its forms."""
 
 import json
-import re
 
-FIELDS = {
-    "group": "Groups", "hold-out": "Hold out a share", "labels": "Labels from a table", "partial": "Accept a part",
-    "only-labelled": "Leave out images without a label", "predictions": "Predictions",
-    "rescale": "Pixels given to the model", "set-aside": "Set aside", "targets": "Targets of a regression",
-    "tested": "Test images", "threshold": "Threshold of a regression",
-    "trust-model": "The model may run code of its own",
+from safe_dnn.support.errors import SAFEError
+
+FORM_LABELS = {
+    "hold_out": "Hold out a share", "labels": "Labels from a table", "out": "New analysis", "partial": "Accept a part",
+    "only_labelled": "Leave out images without a label", "rescale": "Pixels given to the model",
+    "targets": "Targets of a regression", "threshold": "Threshold of a regression",
+    "trust_model": "The model may run code of its own",
 }  # fmt: skip
-"""By the option of the command line."""
-_NAMES = "|".join(FIELDS)
-_ASIDE = re.compile(rf" \(--(?:{_NAMES}|aim|images|out|test)\b[^)]*\)")
-_OPTION = re.compile(rf"--({_NAMES})\b")
-_ANOTHER_FOLDER = re.compile(r"(?:Choose|Name) another(?: output)?(?: folder| one)? with --out\.")
+"""By the field of an error."""
 
 
-def in_fields(text: str) -> str:
-    """A sentence that may have been written for the command line too."""
-    text = _ANOTHER_FOLDER.sub("Make another analysis.", _ASIDE.sub("", text))
-    return _OPTION.sub(lambda found: f"“{FIELDS[found[1]]}”", text)
+def worded(error: SAFEError | str) -> str:
+    return error if isinstance(error, str) else error.named({field: f"“{FORM_LABELS[field]}”" for field in FORM_LABELS})
 
 
 def as_text(value: object) -> str:

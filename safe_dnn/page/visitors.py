@@ -30,13 +30,16 @@ class Window:
         The number of the last edit that is shown.
     """
 
-    def __init__(self, app: gr.Blocks):
+    def __init__(self) -> None:
         self.visitor = gr.Textbox(
             "", label="Visitor", info="A name of this browser's", visible="hidden", elem_id="visitor"
         )
         self.run, self.seen = gr.State(""), gr.State(0)
         self.parts = [self.visitor, self.run, self.seen]
         self.outputs = [self.run, self.seen]
+
+    def wire(self, app: gr.Blocks) -> None:
+        """Have the browser give its name when a window is opened."""
         app.load(None, None, self.visitor, js=_NAME)
 
     def show(self, shown: Shown) -> dict:

@@ -10,7 +10,7 @@ from safe_dnn.dnn.model import AS_IN_THE_FILE, KERAS_SUFFIXES, ONNX_SUFFIX, Dnn,
 from safe_dnn.dnn.model_process import load_apart
 from safe_dnn.dnn.predictions import class_folders
 from safe_dnn.dnn.tested import AnsweredImages, has_objects
-from safe_dnn.pipeline.answers import answers_of_run
+from safe_dnn.pipeline.run_answers import answers_of_run
 from safe_dnn.rccs.answers import ERROR
 from safe_dnn.rccs.profiles import Profile
 from safe_dnn.rccs.review.review import Review, load_review

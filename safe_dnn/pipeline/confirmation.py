@@ -11,9 +11,11 @@ import numpy as np
 
 from safe_dnn.dnn.given_answers import unknown_classes
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
-from safe_dnn.pipeline.answers import answers_of_run, given_answers
 from safe_dnn.pipeline.descriptions import show_reasons
+from safe_dnn.pipeline.model_change import compare_models
 from safe_dnn.pipeline.reporting.evidence.basis import known_sets
+from safe_dnn.pipeline.reporting.junit import Case
+from safe_dnn.pipeline.run_answers import NONE_GIVEN, GivenAnswers, answers_of_run, given_answers
 from safe_dnn.pipeline.run_record import groups_of
 from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.rccs.clusters import load_clusters
@@ -21,10 +23,10 @@ from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.rates import regions
+from safe_dnn.reasons.claims import CONFIRMATION_FILE, answers_to, claims_of, confirmation_text
 from safe_dnn.reasons.comparison import known_classes, known_of, load_reasons, points_of_tested
-from safe_dnn.reasons.confirmation import CONFIRMATION_FILE, answers_to, claims_of, confirmation_text
 from safe_dnn.reasons.counted_images import FRESH_FILE, counted_text
-from safe_dnn.reasons.groups import groups_of_images, notes_of
+from safe_dnn.reasons.known_groups import groups_of_images, notes_of
 from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, findings, read_requirements
 from safe_dnn.store.output_folder import working
 from safe_dnn.store.places import relative
@@ -35,7 +37,7 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, printable, some
-from safe_dnn.training.closure import CLOSURE_FILE, closure_text, closures
+from safe_dnn.training.closure import CLOSURE_FILE, NEW, REST, WORSENED, Closure, closure_text, closures
 from safe_dnn.training.compared import aligned
 from safe_dnn.training.proof import overlaps, refuse_used
 
@@ -49,19 +51,17 @@ class Confirmation(NamedTuple):
 
 
 def confirm(
-    out: Path, predictions: StrPath, tested: StrPath, *, after: StrPath | None = None, groups: Sequence[str] = (),
-    partial: bool = False, weights: StrPath | None = None, progress: Progress = no_progress,
+    out: Path, given: GivenAnswers, *, after: StrPath | None = None, weights: StrPath | None = None,
+    progress: Progress = no_progress,
 ) -> Confirmation:  # fmt: skip
     """Ask the weak spots, and the RCCs that fail more often, of the run in `out` of fresh images.
 
     Parameters
     ----------
-    predictions, tested, partial
-        As for `dnn.tested.read_predictions`.
+    given : GivenAnswers
+        The answers to the fresh images; their groups are by default those that the RCCs were found with.
     after : path, optional
         What a later model says of the same images: then also which reasons are closed (see `training/closure.py`).
-    groups : sequence of str
-        As for `cluster`; by default those of the run.
     weights
         As for `selection.select_unsafe_set`.
 
@@ -80,12 +80,12 @@ def confirm(
                 f"Expected RCCs and weak spots found with the network's answers to a test set. Received: {out}, "
                 "without such answers. Find the failures and cluster them first."
             )
-        fresh = read_predictions(predictions, tested, partial=partial)
+        fresh = read_predictions(given.predictions, given.tested, partial=given.partial)
         noted = _check_fresh(fresh, first, _used(out, first, learned=bool(after)))
-        later = _right_after(after, fresh, partial) if after else None
-        names = tuple(groups) or groups_of(out)
+        later = _right_after(after, fresh, given.partial) if after else None
+        names = given.group or groups_of(out)
         parameters = find_parameters(fresh.root)
-        found = groups_of_images(names, fresh, parameters=parameters, required=bool(groups))
+        found = groups_of_images(names, fresh, parameters=parameters, required=bool(given.group))
         known = known_of(fresh, groups=names, progress=progress)
         points, read = points_of_tested(
             review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters, weights=weights,
@@ -176,12 +176,12 @@ def _check_names(given: AnsweredImages, first: AnsweredImages) -> None:
 
 CHOSEN_BY = (
     "These images also chose the RCCs and any weak spots: a requirement that was written after them is shown by other "
-    "images alone (--predictions, --tested)."
+    "images alone."
 )
 
 
 NOT_GROUPED = (
-    "While groups are suspected, nothing is shown to hold: name them or, if there are none, give --group image."
+    "While groups are suspected, nothing is shown to hold: name them or, if there are none, name image as the group."
 )
 
 
@@ -193,15 +193,35 @@ class Checked(NamedTuple):
     findings : tuple of Finding
     notes : tuple of str
         Sentences on the images.
+    changes : tuple of Closure
+        What is different from an earlier model, if one was given.
     """
 
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+    changes: tuple[Closure, ...] = ()
+
+    @property
+    def cases(self) -> list[Case]:
+        """For CI: each requirement, and each reason that an earlier model was compared for."""
+        cases = [
+            Case("requirement", one.requirement.text, one.text, "" if one.verdict == HOLDS else one.verdict)
+            for one in self.findings
+        ]
+        for change in self.changes:
+            name = ", ".join(filter(None, (change.claim.reason, change.claim.where))) if change.claim else REST
+            cases.append(Case("no worse", name, change.text, "worse" if change.state in (WORSENED, NEW) else ""))
+        return cases
 
 
 def check_requirements(
-    requirements: StrPath, out: Path, predictions: StrPath | None = None, tested: StrPath | None = None, *,
-    learned: StrPath | None = None, groups: Sequence[str] = (), partial: bool = False, progress: Progress = no_progress,
+    requirements: StrPath,
+    out: Path,
+    given: GivenAnswers = NONE_GIVEN,
+    *,
+    before: StrPath | None = None,
+    learned: StrPath | None = None,
+    progress: Progress = no_progress,
 ) -> Checked:  # fmt: skip
     """Check requirements on a network's answers: given ones or, by default, those that the run in `out` is about.
 
@@ -209,12 +229,12 @@ def check_requirements(
     ----------
     requirements : path
         As for `reasons.requirements.read_requirements`.
-    predictions, tested, partial
-        As for `pipeline.answers.given_answers`.
+    given : GivenAnswers
+        By default, those that the run in `out` was found with, and its groups.
+    before : path, optional
+        An earlier model's answers to the same images: is the network worse for a reason (see `model_change`)?
     learned : path, optional
         Images that the network has learned from: the notes then tell how many tested ones are nearly the same.
-    groups : sequence of str
-        As for `cluster`; by default those of the run in `out`, if there is one.
 
     Raises
     ------
@@ -224,27 +244,31 @@ def check_requirements(
     """
     required = read_requirements(requirements)  # what is wrong with them is said before the images are read
     clusters = load_clusters(out) if CLUSTERS in present_runs(out) else None
-    given = given_answers(predictions, tested, partial=partial)
-    answered = given or (answers_of_run(out, clusters, None) if clusters else None)
+    own = given_answers(given)
+    answered = own or (answers_of_run(out, clusters, None) if clusters else None)
     if answered is None:
         raise SAFEError(
-            "Expected the network's answers: --predictions CSV --tested DIR, or an analysis with them. Received: "
-            f"{out}, without."
-        )
+            f"Expected predictions and their test images, or an analysis with them. Received: {out}, without."
+        ).about("predictions", "tested")
     shared = _overlaps(learned, answered, progress) if learned else ()
-    names = tuple(groups) or (groups_of(out) if clusters else ())
-    found = groups_of_images(names, answered, parameters=find_parameters(answered.root), required=bool(groups))
+    names = given.group or (groups_of(out) if clusters else ())
+    found = groups_of_images(names, answered, parameters=find_parameters(answered.root), required=bool(given.group))
     known = known_of(answered, groups=names, progress=progress)
     of_images = found.groups if found and found.given else None
     told = findings(required, known.columns, ~answered.right, of_images)
     failing = [clusters.image_root / path for path in clusters.paths] if clusters else []
-    chose = not given or in_common([given.root / path for path in given.paths], failing).any()
+    chose = not own or in_common([own.root / path for path in own.paths], failing).any()
     dependent = found is not None and not found.given
     if dependent:
         told = [one._replace(verdict=OPEN) if one.verdict == HOLDS else one for one in told]
     doubts = (*((NOT_GROUPED,) if dependent else ()), *((CHOSEN_BY,) if chose else ()))
     notes = (*answered.notes, *shared, *known.notes, *notes_of(found), *doubts)
-    return Checked(tuple(told), notes)
+    changes: list[Closure] = []
+    if before:
+        changes = compare_models(
+            before, answered, known, of_images, partial=given.partial, requirements=required, out=out, clusters=clusters
+        )
+    return Checked(tuple(told), notes, tuple(changes))
 
 
 def _overlaps(learned: StrPath, tested: AnsweredImages, progress: Progress) -> list[str]:

@@ -9,21 +9,23 @@ from typing import NamedTuple
 
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.dnn.held_out import hold_out_record
+from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import measured_images
 from safe_dnn.features.batches import Stream
+from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.weights import choose_extractor
-from safe_dnn.pipeline.answers import found_answers, given_answers, with_answers, without_held_out
 from safe_dnn.pipeline.descriptions import describe_rccs, show_present
 from safe_dnn.pipeline.reporting.history import SHOWN, prune_runs
+from safe_dnn.pipeline.run_answers import NONE_GIVEN, GivenAnswers, known_answers, with_answers
 from safe_dnn.pipeline.run_record import left_behind
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, save_clusters
 from safe_dnn.rccs.gifs import write_gifs
 from safe_dnn.rccs.parameters import read_parameters
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.review.review import Review, load_review
-from safe_dnn.reasons.groups import named_groups
-from safe_dnn.reasons.nuisances import what_is_set_aside
+from safe_dnn.reasons.known_groups import named_groups
+from safe_dnn.reasons.nuisances import Fitted, Looks, Values, what_is_set_aside
 from safe_dnn.store.output_folder import check_own, working
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
@@ -45,17 +47,13 @@ class ClusteringSettings(NamedTuple):
         As for `clustering.find_root_cause_clusters`.
     parameters : path, optional
         A CSV file of the images' parameters; by default what `rccs.parameters.find_parameters` finds.
-    predictions, tested : path, optional
-        The DNN's answers to its test set as a CSV file, and the folder of the test images; by default what
-        `dnn.failures.find_failures` wrote beside the image folder.
+    given : GivenAnswers
+        The DNN's answers to its test set; by default what `dnn.failures.find_failures` wrote beside the image folder,
+        and the groups by which images were held out then. The clusters do not depend on groups. `partial` is about the
+        table of parameters as well.
     set_aside : tuple of str
         Recorded parameters, measured attributes or `label` that do not matter: what they explain is removed from the
         features. Or `looks` alone, those that images which the DNN gets right have as well.
-    group : tuple of str
-        Columns by which images are of one group, as for `reasons.groups.named_groups`; by default those by which images
-        were held out when the failures were collected. The clusters do not depend on them.
-    partial : bool
-        Whether the two tables, if given, may be about a part of the images (see `support.matching.check_matched`).
     """
 
     extractor: str = "auto"
@@ -63,11 +61,8 @@ class ClusteringSettings(NamedTuple):
     weights: StrPath | None = None
     precision: str = "auto"
     parameters: StrPath | None = None
-    predictions: StrPath | None = None
-    tested: StrPath | None = None
+    given: GivenAnswers = NONE_GIVEN
     set_aside: tuple[str, ...] = ()
-    partial: bool = False
-    group: tuple[str, ...] = ()
 
 
 DEFAULTS = ClusteringSettings()
@@ -96,54 +91,65 @@ def generate_clusters(
     SAFEError
         Images, weights, parameters or predictions cannot be used, or the folder cannot be written to.
     """
-    parameters = settings.parameters
     prepare_folder(out)
     with working(out, "clustering"):
         check_own(out, *SHOWN)
         take_typed_labels(out)  # the table goes with the unsafe set
-        _previous(out)  # what was said and cannot be read is an error before the long work, and so are parameters
-        listing = find_images(images)
-        if parameters:
-            read_parameters(parameters, listing.root, listing.paths, partial=settings.partial)
-        answered: dict[str, object] = {}
-        tested = given = given_answers(settings.predictions, settings.tested, partial=settings.partial)
-        if given:
-            tested = without_held_out(given, listing.root, within)
-        else:
-            tested, answered = found_answers(listing.root, within)
-        extractor = choose_extractor(
-            settings.extractor, weights=settings.weights, precision=settings.precision, progress=progress
-        )
-        group = settings.group or tuple(hold_out_record(listing.root).get("group", ()))
-        if group and tested:  # an unknown column is an error before the long work
-            named_groups(group, tested, parameters=Path(parameters) if parameters else None, within=within)
-        aside = what_is_set_aside(
-            settings.set_aside, listing, tested, parameters=parameters, within=within, progress=progress
-        )
-        features = extract_features(images, extractor, progress=progress, stream=stream)
-        fitted = aside.fit(features, stream=stream, progress=progress)
+        _previous(out)  # what was said and cannot be read is an error before the long work
+        read = _read_before(images, settings, within, progress)
+        features = extract_features(images, read.extractor, progress=progress, stream=stream)
+        fitted = read.aside.fit(features, stream=stream, progress=progress) if read.aside else Fitted()
         clusters = find_root_cause_clusters(
             features, reducer=settings.reducer, weights=settings.weights, nuisance=fitted.nuisance, right=fitted.right,
             progress=progress,
         )  # fmt: skip
-        known: dict[str, object] = {"group": list(group)} if group else {}
-        known |= fitted.record(clusters)
-        if tested:
-            clusters, answered = with_answers(clusters, tested, given=given is not None)
+        known = read.known | fitted.record(clusters)
+        if read.tested:
+            clusters, answered = with_answers(clusters, read.tested, given=bool(settings.given.predictions))
+            known = answered | known
         attributes = measured_images(clusters.image_root, clusters.paths, progress=progress)
         clusters = dataclasses.replace(clusters, attributes=attributes)
         edited = load_review(out, original=clusters).clusters
         write_gifs(edited, out, progress=progress)
-        _, record = describe_rccs(edited, parameters=parameters, within=within)
+        _, record = describe_rccs(edited, parameters=settings.parameters, within=within)
         previous, review = _previous(out), load_review(out, original=clusters)
         # If the run is the same again, so is the sentence on the notes that it did not take over.
         same = previous is not None and previous.run == review.run
         behind = left_behind(out) if same else _left_behind(previous, review)
-        record |= answered | known | {"left_behind": behind}
+        record |= known | {"left_behind": behind}
         save_clusters(clusters, out, more=record, then=partial(bring_back_labels, out, review.run))
         prune_runs(out)
         show_present(out, within=within, progress=progress)
         return load_review(out).clusters
+
+
+class _Before(NamedTuple):
+    """What is read before the long work; `known` is for `run.json`."""
+
+    extractor: Extractor
+    tested: AnsweredImages | None
+    aside: Looks | Values | None
+    known: dict[str, object]
+
+
+def _read_before(images: StrPath, settings: ClusteringSettings, within: Path | None, progress: Progress) -> _Before:
+    """Read what an engineer may have to put right: a SAFEError of it comes before the long work."""
+    listing, parameters = find_images(images), settings.parameters
+    if parameters:
+        read_parameters(parameters, listing.root, listing.paths, partial=settings.given.partial)
+    tested, known = known_answers(settings.given, listing.root, within)
+    extractor = choose_extractor(
+        settings.extractor, weights=settings.weights, precision=settings.precision, progress=progress
+    )
+    group = settings.given.group or tuple(hold_out_record(listing.root).get("group", ()))
+    if group:
+        known["group"] = list(group)
+    if group and tested:
+        named_groups(group, tested, parameters=Path(parameters) if parameters else None, within=within)
+    aside = what_is_set_aside(
+        settings.set_aside, listing, tested, parameters=parameters, within=within, progress=progress
+    )
+    return _Before(extractor, tested, aside, known)
 
 
 def _left_behind(previous: Review | None, review: Review) -> str:
@@ -154,7 +160,7 @@ def _left_behind(previous: Review | None, review: Review) -> str:
     left = [note for rcc, note in previous.notes.items() if previous.subjects[rcc] not in there]
     if not left:
         return ""
-    titles = some((title(note.rcc, {note.rcc: note}) for note in left), limit=3)
+    titles = some((title(note.about, {note.about: note}) for note in left), limit=3)
     return (
         f"Notes on {count(len(left), 'RCC')} of the previous run do not apply to the new RCCs ({titles}). They "
         "are kept with that run under Earlier runs, and are restored when the same images form an RCC again."
@@ -164,7 +170,7 @@ def _left_behind(previous: Review | None, review: Review) -> str:
 def _previous(out: Path) -> Review | None:
     """The run that a new one replaces; None if there is none or it cannot be read."""
     try:
-        load_clusters(out)
+        clusters = load_clusters(out)
     except SAFEError:
         return None
-    return load_review(out)
+    return load_review(out, original=clusters)

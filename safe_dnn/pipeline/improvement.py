@@ -14,11 +14,11 @@ from safe_dnn.dnn.held_out import held_out_of
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.features.batches import Stream
-from safe_dnn.pipeline.answers import answers_of_run, without_held_out
 from safe_dnn.pipeline.descriptions import show_unsafe_set
-from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, load_clusters, run_record
+from safe_dnn.pipeline.run_answers import answers_of_run, without_held_out
+from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, run_record
+from safe_dnn.rccs.failure_rounds import beside
 from safe_dnn.rccs.review.review import load_review, rccs_marked_safe
-from safe_dnn.rccs.rounds import beside
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE, UnsafeSet
 from safe_dnn.selection import SelectionSettings, select_unsafe_set, wanted_images
 from safe_dnn.store.output_folder import Writer, check_own, working
@@ -32,29 +32,36 @@ from safe_dnn.training.earlier import kept_copy, learned_files
 from safe_dnn.training.labels import replace_unsafe_set, take_typed_labels
 
 
-class AnswerTables(NamedTuple):
-    """Tables of a DNN's probabilities, for `select_images`, in place of the DNN.
+class Likely(NamedTuple):
+    """What the images that a DNN is likely to get wrong are predicted from: the DNN, or tables of its probabilities.
 
     Attributes
     ----------
-    improvement : path
-        As `table` of `dnn.failure_prediction.predict_failures_from_tables`.
-    tested : path, optional
+    model : path, optional
+        As for `dnn.failure_prediction.predict_failures`.
+    test : path, optional
+        The test set of the model or, if it is given, of the table `predictions`.
+    improvement_predictions : path, optional
+        In place of the model, as `table` of `dnn.failure_prediction.predict_failures_from_tables`.
+    predictions : path, optional
         As for `dnn.tested.read_predictions`; by default the predictions that the clusters were found with.
-    partial : bool
-        Whether they may be about a part of the images (see `support.matching.check_matched`).
+    loading : DnnOptions
+        `partial` is about the tables.
     """
 
-    improvement: StrPath
-    tested: StrPath | None = None
-    partial: bool = False
+    model: StrPath | None = None
+    test: StrPath | None = None
+    improvement_predictions: StrPath | None = None
+    predictions: StrPath | None = None
+    loading: DnnOptions = AS_IN_THE_FILE
+
+
+UNKNOWN = Likely()
 
 
 def select_images(
-    improvement: StrPath, out: Path, settings: SelectionSettings, *, leave_out_safe: bool = False,
-    within: Path | None = None, model: StrPath | None = None, test: StrPath | None = None,
-    options: DnnOptions = AS_IN_THE_FILE, tables: AnswerTables | None = None, weights: StrPath | None = None,
-    stream: Stream | None = None, progress: Progress = no_progress,
+    improvement: StrPath, out: Path, settings: SelectionSettings, *, likely: Likely = UNKNOWN,
+    within: Path | None = None, stream: Stream | None = None, progress: Progress = no_progress,
 ) -> UnsafeSet:  # fmt: skip
     """Steps 3 and 4: select the unsafe set for the RCCs in the folder `out`, with the engineer's edits; write it there.
 
@@ -63,16 +70,11 @@ def select_images(
 
     Parameters
     ----------
-    leave_out_safe : bool
-        Select no images for RCCs that the engineer has judged safe.
+    likely : Likely
+        If it is given, half of each RCC's images are chosen among those that the DNN is likely to get wrong.
     within : path, optional
         A table of the improvement images' parameters is only read inside this folder.
-    model, test, options
-        As for `dnn.failure_prediction.predict_failures`. If both are given, half of each RCC's images are chosen among
-        those that the model is likely to get wrong.
-    tables : AnswerTables, optional
-        In place of the model; `test` is then the folder of the test images, if their table is given.
-    weights, stream
+    stream
         As for `selection.select_unsafe_set`.
 
     Raises
@@ -80,35 +82,24 @@ def select_images(
     SAFEError
         Only one of the model and its test set is given, or a model and tables.
     """
-    _check_likely_sources(model, test, tables)
+    _check_likely(likely)
     review = load_review(out)
     sources = sources_of(path_of(improvement, "an improvement folder"), within=within)
     with working(out, "selecting"):
         check_own(out, FILENAMES_FILE, UNSAFE_SET_FILE, *([UNSAFE_IMAGES_FILE] if sources else []))
         take_typed_labels(out)  # what is in a table that is about to be replaced; a damaged one is refused
-        if leave_out_safe:
+        if settings.leave_out_safe:
             settings = settings._replace(leave_out=rccs_marked_safe(out))
         known = settings.test_accuracy is not None or settings.size is not None
         if known:
             wanted_images(settings, len(review.original.paths))  # refused before the model is run
-        prediction = None
-        if tables:
-            prediction = predict_failures_from_tables(
-                _tested_with(tables, test, out, within), tables.improvement, improvement, partial=tables.partial
-            )
-        elif model and test:
-            find_images(improvement)  # refused before the model is run
-            model = kept_copy(model, out)
-            held_out = held_out_of(review.original.image_root, within=within)
-            prediction = predict_failures(model, test, options=options, held_out=held_out, progress=progress)
+        prediction = _prediction(likely, improvement, out, review.original, within, progress)
         if not known:
-            accuracy, n = _known_accuracy(prediction, out, review.original, within)
-            size = n if settings.test_size is None else settings.test_size
-            settings = settings._replace(test_accuracy=accuracy, test_size=size)
+            settings = _with_accuracy(settings, prediction, out, review.original, within)
         unsafe = select_unsafe_set(
-            improvement, review.clusters, settings, weights=weights, stream=stream, progress=progress, within=within,
-            likely_wrong=functools.partial(prediction.of, progress=progress) if prediction else None,
-            learned=learned_files(out),
+            improvement, review.clusters, settings._replace(learned=learned_files(out)), stream=stream,
+            likely_wrong=functools.partial(prediction.of, progress=progress) if prediction else None, within=within,
+            progress=progress,
         )  # fmt: skip
         notes = [*unsafe.notes, *(prediction.notes if prediction else ())]
         more: dict[str, Writer] = {}
@@ -125,30 +116,51 @@ def select_images(
         return unsafe
 
 
-def _check_likely_sources(model: StrPath | None, test: StrPath | None, tables: AnswerTables | None) -> None:
+def _check_likely(likely: Likely) -> None:
     """Make sure that what likely errors are predicted from is complete, and given once."""
-    if tables and model:
-        raise SAFEError(f"Expected a model or tables of its answers. Received both: {model} and {tables.improvement}.")
-    source, what = (tables.tested, "the table of the answers to the test set") if tables else (model, "a model")
+    model, test, table, tested, _ = likely
+    if table and model:
+        raise SAFEError(f"Expected a model or tables of its answers. Received both: {model} and {table}.")
+    source, what = (tested, "the table of the answers to the test set") if table else (model, "a model")
     if bool(source) != bool(test):
-        received = f"{'the table' if tables else 'the model'}, {source}" if source else f"the test folder, {test}"
+        received = f"{'the table' if table else 'the model'}, {source}" if source else f"the test folder, {test}"
         raise SAFEError(
             f"Expected {what} and the test folder, or neither of them. Received only {received}. Give both, to predict "
             "which images are likely wrong."
         )
 
 
-def _known_accuracy(
-    prediction: FailurePrediction | None, out: Path, clusters: RootCauseClusters, within: Path | None
-) -> tuple[float | None, int | None]:
-    """The accuracy on the test set and its size, by the model or when the clusters were found; None if not known."""
+def _prediction(
+    likely: Likely, improvement: StrPath, out: Path, clusters: RootCauseClusters, within: Path | None,
+    progress: Progress,
+) -> FailurePrediction | None:  # fmt: skip
+    """Where the DNN is likely wrong; None if nothing is given to predict it from."""
+    table, partial = likely.improvement_predictions, likely.loading.partial
+    if table:
+        tested = _tested_with(likely, out, clusters, within)
+        return predict_failures_from_tables(tested, table, improvement, partial=partial)
+    if not likely.model or not likely.test:
+        return None
+    find_images(improvement)  # refused before the model is run
+    model, held_out = kept_copy(likely.model, out), held_out_of(clusters.image_root, within=within)
+    return predict_failures(model, likely.test, options=likely.loading, held_out=held_out, progress=progress)
+
+
+def _with_accuracy(
+    settings: SelectionSettings, prediction: FailurePrediction | None, out: Path, clusters: RootCauseClusters,
+    within: Path | None,
+) -> SelectionSettings:  # fmt: skip
+    """The settings with the accuracy on the test set, by the model or when the clusters were found, if it is known."""
+    accuracy, size = None, None
     if prediction:
-        return prediction.accuracy, len(prediction.wrong)
-    with contextlib.suppress(SAFEError):  # the engineer is asked for the accuracy instead
-        tested = answers_of_run(out, clusters, within)
-        if tested and tested.paths:
-            return tested.accuracy, len(tested.paths)
-    return None, None
+        accuracy, size = prediction.accuracy, len(prediction.wrong)
+    else:
+        with contextlib.suppress(SAFEError):  # the engineer is asked for the accuracy instead
+            tested = answers_of_run(out, clusters, within)
+            if tested and tested.paths:
+                accuracy, size = tested.accuracy, len(tested.paths)
+    given = settings.test_size
+    return settings._replace(test_accuracy=accuracy, test_size=size if given is None else given)
 
 
 def _of_the_test(unsafe: UnsafeSet, out: Path, clusters: RootCauseClusters) -> int:
@@ -161,16 +173,15 @@ def _of_the_test(unsafe: UnsafeSet, out: Path, clusters: RootCauseClusters) -> i
     return int(in_common(unsafe.files, files).sum())
 
 
-def _tested_with(tables: AnswerTables, test: StrPath | None, out: Path, within: Path | None) -> AnsweredImages:
+def _tested_with(likely: Likely, out: Path, clusters: RootCauseClusters, within: Path | None) -> AnsweredImages:
     """The DNN's answers to its test set, as given or as the clusters were found with."""
-    clusters = load_clusters(out)
-    if tables.tested and test:
-        tested = read_predictions(tables.tested, test, partial=tables.partial)
+    if likely.predictions and likely.test:
+        tested = read_predictions(likely.predictions, likely.test, partial=likely.loading.partial)
         return without_held_out(tested, clusters.image_root, within)
     known = answers_of_run(out, clusters, within)
     if known is None:
         raise SAFEError(
             "Expected the answers to the test set, to predict which other images are likely wrong. Received none, and "
-            f"the clusters in {out} were found without. Give the table (--predictions) and its folder (--test)."
-        )
+            f"the clusters in {out} were found without. Give the table and its folder."
+        ).about("predictions", "test")
     return known

@@ -19,7 +19,7 @@ from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.run_record import groups_of, table_of
 from safe_dnn.rccs.parameters import numbers_of, read_texts
 from safe_dnn.rccs.profiles import load_profiles
-from safe_dnn.reasons.groups import named_groups
+from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.reasons.listed import Reason
 from safe_dnn.reasons.probes import (
     PROBES_FILE,
@@ -103,9 +103,8 @@ class Probing(NamedTuple):
         if read and same.mean() < LEAST_SAME:
             raise SAFEError(
                 f"Expected the model with the answers in {tested.source}. Received: {self.dnn.path}, which answers "
-                f"{np.mean(~same):.0%} of {len(read)} images otherwise. Name the model, or how its pixels are scaled "
-                "(--rescale)."
-            )
+                f"{np.mean(~same):.0%} of {len(read)} images otherwise. Name the model, or how its pixels are scaled."
+            ).about("rescale")
         kept = np.array(list(itertools.compress(read, same)), int)
         return images_of(kept, [read[row] for row in kept.tolist()], self.of[kept], self.rotation[kept])
 

@@ -4,67 +4,56 @@ In: what `retrain.retrain` takes. Out: the same. The process reports its progres
 itself: by one rename, so that one that is killed leaves the old result or the new one.
 """
 
-import os
 import traceback
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
 from safe_dnn.dnn.model_process import LOADING, ProcessOfItsOwn, Send, answering
 from safe_dnn.retrain import retrain
-from safe_dnn.store.entries import present_engineer, speaking
+from safe_dnn.store.chain import present_engineer, speaking
 from safe_dnn.store.runs import RETRAINING, run_file, runs_of
-from safe_dnn.support.entries import path_of
+from safe_dnn.support.entries import StrPath, path_of
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.training.finetuning import Epoch, OnEpoch
+from safe_dnn.training.finetuning import UNWATCHED, Epoch, Watch
+from safe_dnn.training.material import ImageSets
 from safe_dnn.training.result import RETRAINING_FILE, Retraining, read_retraining
 
 
 def retrain_apart(
-    model: str | os.PathLike,
-    train: str | os.PathLike,
-    test: str | os.PathLike,
-    out: str | os.PathLike,
-    *,
-    progress: Progress = no_progress,
-    on_epoch: OnEpoch = lambda history, passes: None,
-    should_stop: Callable[[], bool] = lambda: False,
-    **more: Any,
+    model: StrPath, images: ImageSets, out: StrPath, *, watch: Watch = UNWATCHED, **more: Any
 ) -> Retraining:
-    """Do the same as `retrain` in a process of its own, which an exception from `progress` ends at once.
+    """Do the same as `retrain` in a process of its own, which an exception from `watch.progress` ends at once.
 
     Raises
     ------
     SAFEError
         As of `retrain`; or the process has crashed, or does not answer while the model is loaded or once it is to stop.
     """
-    process = ProcessOfItsOwn(model, _work, (model, train, test, out), more, present_engineer())
+    process = ProcessOfItsOwn(model, _work, (model, images, out), more, present_engineer())
     stopping = False
 
     def look(what: str, done: int, total: int) -> None:
         nonlocal stopping
-        progress(what, done, total)
-        if should_stop() and not stopping:
+        watch.progress(what, done, total)
+        if watch.should_stop() and not stopping:
             stopping = True
             process.tell("stop")
 
-    others = {"epoch": lambda told: on_epoch(tuple(Epoch(*row) for row in told[0]), tuple(told[1]))}
+    others = {"epoch": lambda told: watch.on_epoch(tuple(Epoch(*row) for row in told[0]), tuple(told[1]))}
     process.answer(LOADING, look, others=others, patient=lambda report: report != LOADING and not stopping)
     folder = path_of(out, "an output folder")
     return read_retraining(run_file(runs_of(folder, RETRAINING)[-1], RETRAINING_FILE), folder)
 
 
-def _work(pipe: Connection, paths: tuple, more: dict[str, Any], engineer: str) -> None:
+def _work(pipe: Connection, given: tuple, more: dict[str, Any], engineer: str) -> None:
     def work(send: Send) -> None:
         try:
-            retrain(
-                *paths,
-                **more,
-                progress=lambda *report: send("progress", report),
-                on_epoch=lambda *epochs: send("epoch", epochs),
-                should_stop=pipe.poll,  # nothing else is ever told to this process
+            watch = Watch(
+                lambda *report: send("progress", report),
+                lambda *epochs: send("epoch", epochs),
+                pipe.poll,  # nothing else is ever told to this process
             )
+            retrain(*given, **more, watch=watch)
             send("answer", None)
         except (SAFEError, MemoryError):
             raise
@@ -74,4 +63,4 @@ def _work(pipe: Connection, paths: tuple, more: dict[str, Any], engineer: str) -
             send("defect", traceback.format_exc())
 
     with speaking(engineer):
-        answering(pipe, paths[0], work)
+        answering(pipe, given[0], work)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from safe_dnn.rccs.clusters import RootCauseClusters, run_record
-from safe_dnn.rccs.rounds import beside
-from safe_dnn.reasons.groups import group_names
+from safe_dnn.rccs.failure_rounds import beside
+from safe_dnn.reasons.known_groups import group_names
 from safe_dnn.store.runs import COMPARISON, present_runs
 
 

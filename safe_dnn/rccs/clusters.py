@@ -26,7 +26,7 @@ from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Steadiness
 from safe_dnn.rccs.dbscan.projection import Projection
 from safe_dnn.rccs.dbscan.set_aside import CATEGORY, Factor, SetAside
-from safe_dnn.rccs.rounds import home_of, place_of
+from safe_dnn.rccs.failure_rounds import home_of, place_of
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.places import absolute, recorded, relative
 from safe_dnn.store.runs import CLUSTERS, Run, Then, add_run, present_runs, reading_file, run_file, runs_of
@@ -215,12 +215,7 @@ def _nearest(among: np.ndarray, rows: np.ndarray, distances: np.ndarray) -> np.n
 
 
 def save_clusters(
-    clusters: RootCauseClusters,
-    folder: Path,
-    *,
-    more: Mapping[str, object] | None = None,
-    time: str | None = None,
-    then: Then | None = None,
+    clusters: RootCauseClusters, folder: Path, *, more: Mapping[str, object] | None = None, then: Then | None = None
 ) -> Run:
     """Write `run.json` and `clusters.npz` as a run of the analysis in a folder: it is the present one from then on.
 
@@ -228,7 +223,7 @@ def save_clusters(
     ----------
     more : mapping, optional
         Further entries of `run.json`.
-    time, then
+    then
         As of `store.runs.add_run`.
 
     Raises
@@ -273,7 +268,7 @@ def save_clusters(
         CLUSTERS_FILE: lambda path: np.savez(path, **arrays),
     }
     facts = {"settings": _settings_of(clusters, folder)}
-    return add_run(folder, CLUSTERS, files, clusters=run_of(clusters, folder), facts=facts, time=time, then=then)
+    return add_run(folder, CLUSTERS, files, clusters=run_of(clusters, folder), facts=facts, then=then)
 
 
 def run_record(folder: Path, run: Run | None = None) -> dict[str, Any]:
@@ -415,15 +410,11 @@ def _run_record(clusters: RootCauseClusters, folder: Path) -> dict:
 
 def versions() -> dict[str, str | None]:
     """The versions of SAFE, Python and the packages that compute; None of one that is not installed."""
-    packages = {name: _version(name) for name in _RECORDED_PACKAGES}
-    return {"safe": VERSION, "python": platform.python_version(), **packages}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+    found = {"safe": VERSION, "python": platform.python_version(), **dict.fromkeys(_RECORDED_PACKAGES)}
+    for name in _RECORDED_PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def sample(clusters: RootCauseClusters, rcc: int) -> list[str]:

@@ -19,7 +19,7 @@ from PIL.GifImagePlugin import getdata, getheader
 
 from safe_dnn.rccs.clusters import RootCauseClusters, told_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.rounds import home_of
+from safe_dnn.rccs.failure_rounds import home_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder, replacing
 from safe_dnn.support.images import UNREADABLE, thumbnail
@@ -108,8 +108,8 @@ def _draw(
             if _is_foreign(path):
                 raise SAFEError(
                     f"Expected {path} to be missing or drawn by SAFE. Received another file, which is kept. Move it "
-                    "away, or use another output folder (--out)."
-                )
+                    "away, or use another output folder."
+                ).about("out")
             if _stamp_of(path) != stamp:
                 with replacing(path) as temporary, temporary.open("wb") as file:
                     for number, part in enumerate(gif_frames(root, captions, stamp, pool), start=done + 1):

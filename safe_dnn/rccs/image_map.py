@@ -22,7 +22,7 @@ from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.confidence import place_text
 from safe_dnn.rccs.dbscan.umap_reducer import UMAP_NEIGHBOURS, load_umap
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
-from safe_dnn.rccs.review.notes import RccNote, title
+from safe_dnn.rccs.review.notes import Note, title
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.runs import CLUSTERS, MAP, add_run, present_runs, run_file
 from safe_dnn.support.errors import SAFEError
@@ -146,7 +146,7 @@ def _stamp(clusters: RootCauseClusters) -> str:
 
 
 def map_record(
-    clusters: RootCauseClusters, xy: np.ndarray, notes: Mapping[int, RccNote], original: RootCauseClusters
+    clusters: RootCauseClusters, xy: np.ndarray, notes: Mapping[int, Note], original: RootCauseClusters
 ) -> dict:
     """The map for JSON: 10,000 images take less than 1 MB, however long their names are.
 
@@ -188,9 +188,9 @@ def map_record(
     }
 
 
-def rcc_words(rcc: int, notes: Mapping[int, RccNote]) -> dict:
+def rcc_words(rcc: int, notes: Mapping[int, Note]) -> dict:
     """What the map says of an RCC: `rcc`, `title`, `name` (empty if it has none) and `verdict`; plain text."""
-    note = notes.get(rcc, RccNote(rcc))
+    note = notes.get(rcc, Note(rcc))
     return {"rcc": rcc, "title": printable(title(rcc, notes)), "name": printable(note.name), "verdict": note.verdict}
 
 

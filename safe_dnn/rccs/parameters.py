@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from safe_dnn.rccs.rounds import source_folder_of
+from safe_dnn.rccs.failure_rounds import source_folder_of
 from safe_dnn.support.entries import StrPath, is_within, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.matching import check_matched, rows_by_image
@@ -89,7 +89,7 @@ def read_parameters(path: StrPath, image_root: Path, images: Sequence[str], *, p
     found, notes = _texts(path, image_root, images, partial)
     columns = {}
     for name, texts in found.items():
-        column, more = _typed(name, texts)
+        column, more = typed_column(name, texts)
         notes += more
         if column is not None:
             columns[name] = column
@@ -166,7 +166,7 @@ def _notes_on_rows(
         yield f"{others:,} rows are about other images."
 
 
-def _typed(name: str, texts: list[str]) -> tuple[np.ndarray | None, list[str]]:
+def typed_column(name: str, texts: list[str]) -> tuple[np.ndarray | None, list[str]]:
     """The column as numbers or categories, None if all values are the same; and notes on it."""
     different = len(set(texts) - {""})
     if different < 2:
@@ -209,8 +209,3 @@ def numbers_of(texts: Sequence[str]) -> np.ndarray:
     """Texts as numbers; NaN where a text is none."""
     numbers = np.array([number_in(text) for text in texts], np.float64)
     return np.where(np.isfinite(numbers), numbers, np.nan)
-
-
-def typed_column(name: str, texts: list[str]) -> np.ndarray | None:
-    """A column of texts as numbers or categories (see `read_parameters`); None if it says nothing about images."""
-    return _typed(name, texts)[0]

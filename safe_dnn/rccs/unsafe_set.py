@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safe_dnn.rccs.clusters import find_clusters
+from safe_dnn.store.chain import present
 from safe_dnn.store.database import reading
-from safe_dnn.store.entries import present
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.places import absolute, relative
 from safe_dnn.store.runs import SELECTION, Files, Run, Then, add_run, present_runs, reading_file
@@ -140,16 +140,14 @@ LABEL = "label"
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def save_unsafe_set(
-    unsafe: UnsafeSet, folder: Path, *, more: Files | None = None, time: str | None = None, then: Then | None = None
-) -> Run:
+def save_unsafe_set(unsafe: UnsafeSet, folder: Path, *, more: Files | None = None, then: Then | None = None) -> Run:
     """Write `IS_filenames.txt`, `unsafe_set.csv` and `unsafe_set.json` as a run of the analysis in a folder.
 
     Parameters
     ----------
     more : mapping, optional
         Further files.
-    time, then
+    then
         As of `store.runs.add_run`.
 
     Raises
@@ -172,7 +170,7 @@ def save_unsafe_set(
     }
     found = find_clusters(folder, unsafe.run)
     clusters = found.clusters if found else ""
-    return add_run(folder, SELECTION, {**files, **(more or {})}, clusters=clusters, time=time, then=then)
+    return add_run(folder, SELECTION, {**files, **(more or {})}, clusters=clusters, then=then)
 
 
 def unsafe_table(unsafe: UnsafeSet) -> str:

@@ -6,7 +6,7 @@ RCCs say what failing images look like. If the DNN's answers to its whole test s
   (`rccs/spots/rates.py`);
 - under which conditions it does, in words: weak spots (`rccs/spots/weak_spots.py`).
 
-RCCs and answers in; rates and weak spots out. `pipeline.comparison.explain_failures` writes them to the output folder.
+RCCs and answers in; rates and weak spots out. `pipeline.explaining.explain_failures` writes them to the output folder.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ from safe_dnn.rccs.spots.weak_spots import (
     sample_note,
     spots_text,
 )
-from safe_dnn.reasons.groups import KnownGroups, notes_of
+from safe_dnn.reasons.known_groups import KnownGroups, notes_of
 from safe_dnn.reasons.order import order_of
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.runs import COMPARISON, Run, add_run, present_runs, reading_file
@@ -152,8 +152,8 @@ class Known(NamedTuple):
 
 def compare_with_right(
     clusters: RootCauseClusters, tested: AnsweredImages, *, parameters: StrPath | None = None,
-    in_spots: np.ndarray | None = None, known_groups: KnownGroups | None = None, weights: StrPath | None = None,
-    stream: Stream | None = None, progress: Progress = no_progress,
+    known_groups: KnownGroups | None = None, weights: StrPath | None = None, stream: Stream | None = None,
+    progress: Progress = no_progress,
 ) -> Comparison:  # fmt: skip
     """Extract the features of the images that are right, and find the nearest failing image of each tested image.
 
@@ -161,8 +161,6 @@ def compare_with_right(
     ----------
     parameters : path, optional
         The table of the tested images' parameters, if a nuisance was set aside.
-    in_spots : ndarray of shape (n_tested,), bool, optional
-        Result of `in_any_spot`.
     known_groups : KnownGroups, optional
         Of all tested images.
     weights, stream
@@ -189,7 +187,6 @@ def compare_with_right(
     order = order_of(clusters.points[compared.failing], points, of_rows, of_groups)
     return Comparison(
         compared.failing, of_failing[compared.failing], of_right, tuple(filter(None, notes)), classes=of_rows,
-        right_in_spots=None if in_spots is None else in_spots[right[read]],
         groups=known_groups.groups.taken(rows) if known_groups and given else None,
         suspected=known_groups.groups.name if known_groups and not given else "",
         rows=rows, **(order._asdict() if order else {}),
@@ -313,7 +310,7 @@ def _answers_known(tested: AnsweredImages) -> dict[str, np.ndarray]:
     columns: dict[str, np.ndarray | None] = {LABEL: tested.answers.label, PREDICTED: tested.answers.predicted}
     for name, values in ((LABEL, tested.answers.label), (PREDICTED, tested.answers.predicted)):
         if tested.answers.kind != CONFIDENCE:
-            columns[name] = typed_column(name, values.tolist())
+            columns[name], _ = typed_column(name, values.tolist())
         elif not (values[tested.right] == NOTHING).any():
             # Where a detector finds or misses nothing it is unknown: it would say that it is wrong.
             columns[name] = np.where(values == NOTHING, "", values)

@@ -75,14 +75,6 @@ class Fitted(NamedTuple):
         return {"set_aside": dict(facts)} if facts else {}
 
 
-class Nothing(NamedTuple):
-    """Nothing is set aside."""
-
-    def fit(self, images: ImageFeatures, *, stream: Stream | None, progress: Progress) -> Fitted:
-        """As of `Values.fit`."""
-        return Fitted()
-
-
 class Looks(NamedTuple):
     """The looks that images which the DNN gets right have as well are set aside."""
 
@@ -183,8 +175,8 @@ def what_is_set_aside(
     parameters: StrPath | None = None,
     within: Path | None = None,
     progress: Progress = no_progress,
-) -> Nothing | Looks | Values:
-    """What does not matter, by the names that the engineer gave; parameters as of `nuisance_values`.
+) -> Looks | Values | None:
+    """What does not matter, by the names that the engineer gave, if any; parameters as of `nuisance_values`.
 
     Raises
     ------
@@ -192,7 +184,7 @@ def what_is_set_aside(
         As of `nuisance_values`, or looks are not alone, or it is not known which images the DNN gets right.
     """
     if not names:
-        return Nothing()
+        return None
     if LOOKS in names:
         check_alone(names)
         return Looks(check_answers(tested))
@@ -229,15 +221,7 @@ def nuisance_values(
         raise SAFEError(f"Expected different parameters to set aside. Received twice: {printable(twice[0])}")
     if tested is not None and not (tested.right.any() and not tested.right.all()):
         tested = None
-    rows = tested.rows_of(failing.root, failing.paths) if tested else np.full(len(failing.paths), -1)
-    source = parameters or find_parameters(failing.root, within=within)
-    of_failing = read_texts(source, failing.root, failing.paths) if source else {}
-    of_tested: dict[str, list[str]] = {}
-    if tested:
-        source = parameters or find_parameters(tested.root, within=within) or source
-        of_tested = read_texts(source, tested.root, tested.paths) if source else {}
-        of_tested |= (said := classes_aside(tested, names))
-        of_failing = {name: column for name, column in of_failing.items() if name not in said}
+    of_failing, of_tested, source = _recorded(names, failing, tested, parameters, within)
     recorded = {name for texts in (of_failing, of_tested) for name, column in texts.items() if any(column)}
     known = sorted(recorded) + [name for name in ATTRIBUTES if name not in recorded]
     for name in names:
@@ -250,23 +234,39 @@ def nuisance_values(
     values: dict[str, np.ndarray] = {}
     fitted: dict[str, np.ndarray] = {}
     for name in names:
-        if name not in recorded:
+        if name in recorded:
+            column = column_of(name, of_failing[name] + of_tested.get(name, []))
+            values[name], whole = column[: len(failing.paths)], column[len(failing.paths) :] if tested else column
+            check_column(name, whole)
+            fitted[name] = whole[compared.rows] if compared else whole
+        else:
             values |= attributes_of([name], failing.root, failing.paths, progress=progress)
             fitted[name] = values[name]
             if tested and compared:
                 paths = [tested.paths[row] for row in compared.rows.tolist()]
                 fitted |= attributes_of([name], tested.root, paths, progress=progress)
             check_column(name, fitted[name])
-            continue
-        # A failing image of which nothing is recorded is as its original in the test set.
-        own, whole = of_failing.get(name, [""] * len(rows)), of_tested.get(name, [])
-        own = [text or (whole[row] if whole and row >= 0 else "") for text, row in zip(own, rows, strict=True)]
-        column = column_of(name, own + whole)
-        values[name], fitted[name] = column[: len(own)], column[len(own) :] if tested else column
-        check_column(name, fitted[name])
-        if compared:
-            fitted[name] = fitted[name][compared.rows]
     return Values(values, failing.paths, fitted, tested, compared, source)
+
+
+def _recorded(
+    names: Sequence[str], failing: ImageListing, tested: AnsweredImages | None, parameters: StrPath | None,
+    within: Path | None,
+) -> tuple[dict[str, list[str]], dict[str, list[str]], StrPath | None]:  # fmt: skip
+    """What is recorded of failing and of tested images, in words; and in which table."""
+    source = parameters or find_parameters(failing.root, within=within)
+    of_failing = read_texts(source, failing.root, failing.paths) if source else {}
+    if tested is None:
+        return of_failing, {}, source
+    source = parameters or find_parameters(tested.root, within=within) or source
+    of_tested = read_texts(source, tested.root, tested.paths) if source else {}
+    classes, unknown = classes_aside(tested, names), [""] * len(failing.paths)
+    rows = tested.rows_of(failing.root, failing.paths).tolist()
+    for name, whole in (of_tested | classes).items():
+        own = unknown if name in classes else of_failing.get(name, unknown)
+        # A failing image of which nothing is recorded is as its original in the test set.
+        of_failing[name] = [text or (whole[row] if row >= 0 else "") for text, row in zip(own, rows, strict=True)]
+    return of_failing, of_tested | classes, source
 
 
 # --- What could be set aside ------------------------------------------------------------------------------------
@@ -325,7 +325,7 @@ def nuisance_offer(
             if images and sum(told) >= MOST * images:
                 sentence = (
                     f"{len(told)} of {count(len(groups), 'RCC')} are {each}, and the network fails about equally often "
-                    f"on each: set {noun} aside (--set-aside {noun}) to find what else the failures have in common."
+                    f"on each: set {noun} aside to find what else the failures have in common."
                 )
                 found.append((sum(told) / images, Offer(name, sentence)))
                 break
@@ -341,8 +341,8 @@ def class_offer(clusters: RootCauseClusters) -> Offer | None:
         return None
     return Offer(
         LABEL,
-        f"RCC {int(sizes.argmax())} holds {share:.0%} of the failing images: set the class aside (--set-aside {LABEL}) "
-        f"or each confusion (--set-aside {LABEL} --set-aside {PREDICTED}) to find what else they have in common. "
+        f"RCC {int(sizes.argmax())} holds {share:.0%} of the failing images: set the class aside ({LABEL}) "
+        f"or each confusion ({LABEL} and {PREDICTED}) to find what else they have in common. "
         "Weak spots given the class need no RCCs.",
     )
 
@@ -387,8 +387,8 @@ def check_answers(tested: AnsweredImages | None) -> AnsweredImages:
         received = "none" if tested is None else "one of right images only" if tested.right.all() else "one without any"
         raise SAFEError(
             f"Expected a table of predictions that tells which test images the network gets right, to set {LOOKS} "
-            f"aside. Received {received}. Find the failures with SAFE, or give --predictions and --tested."
-        )
+            f"aside. Received {received}. Find the failures with SAFE, or give the predictions and the test images."
+        ).about("predictions", "tested")
     return tested
 
 
@@ -418,6 +418,6 @@ def looks_offer(rates: Sequence[Rate]) -> Offer | None:
     told = f"{more or 'None'} of the {len(rates)} RCCs found fail{'s' if more == 1 else ''} clearly more often"
     return Offer(
         LOOKS,
-        f"{told} than elsewhere: most only show images that look alike. Set {LOOKS} aside (--set-aside {LOOKS}) to "
+        f"{told} than elsewhere: most only show images that look alike. Set {LOOKS} aside to "
         "group them again by what sets them apart from images that the network gets right.",
     )

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safe_dnn.rccs.clusters import rccs_of
-from safe_dnn.rccs.review.notes import FIELDS, REGISTER, SCOPE, RccNote, SpotNote, tidy_note
+from safe_dnn.rccs.review.notes import FIELDS, NOT_JUDGED, REGISTER, SCOPE, UNSAFE, Note, tidy_note
 from safe_dnn.rccs.review.review import Review, folder_tested, load_review, load_scope, notes_of_run, set_note
+from safe_dnn.reasons.claims import asked
 from safe_dnn.reasons.comparison import Reasons, load_reasons
-from safe_dnn.reasons.confirmation import asked
 from safe_dnn.reasons.probes import load_probes
 from safe_dnn.store.output_folder import check_own, is_edited, save_files
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, present_runs
@@ -31,7 +31,7 @@ COLUMNS = (KEY, *FIGURES, *FIELDS)
 SCOPE_COLUMNS = ("field", "meaning", "said")
 # What a reason lacks that was judged or decided about in some way: field, value, and the fields that go with it
 RULES = (
-    ("verdict", "unsafe", ("hazard", "trigger", "severity", "measure", "owner", "status")),
+    ("verdict", UNSAFE, ("hazard", "trigger", "severity", "measure", "owner", "status")),
     ("status", "closed", ("criterion",)),
     ("status", "accepted", ("residual", "owner")),
     ("belief", "confirmed", ("hypothesis", "refutation")),
@@ -52,9 +52,9 @@ class Entry(NamedTuple):
         network's answers to its test set are not known.
     more : bool
         Whether the network fails more often there.
-    note : RccNote, SpotNote or Scope
+    note : Note or Scope
     fresh : str
-        The verdict of a fresh test set, as of `reasons.confirmation.asked`; empty without one.
+        The verdict of a fresh test set, as of `reasons.claims.asked`; empty without one.
     """
 
     key: str
@@ -68,7 +68,7 @@ class Entry(NamedTuple):
     @property
     def lacks(self) -> dict[str, list[str]]:
         """What a safety case would ask for: what is said, and what should be said with it but is not."""
-        found: dict[str, list[str]] = {"not judged": []} if self.more and not self.note.verdict else {}
+        found: dict[str, list[str]] = {NOT_JUDGED: []} if self.more and not self.note.verdict else {}
         for field, value, needed in RULES:
             if getattr(self.note, field) == value:
                 nouns = [REGISTER[name].noun for name in needed if not getattr(self.note, name)]
@@ -104,19 +104,19 @@ def register_of(folder: Path, review: Review, reasons: Reasons, fresh: Mapping[s
     folder : Path
         Of the analysis.
     fresh : mapping of str to str
-        As of `reasons.confirmation.asked`.
+        As of `reasons.claims.asked`.
     """
     rates, tested = reasons.rates(review.clusters), folder_tested(folder)
     spot_notes = notes_of_run(folder, reasons.spots)
     entries = []
     for rank, spot in enumerate(reasons.spots, 1):
-        on_spot = spot_notes.get(spot.conditions, SpotNote(spot.conditions, tested))
+        on_spot = spot_notes.get(spot.conditions, Note((spot.conditions, tested)))
         expected = spot.rate if spot.new_rate is None else spot.new_rate
         figures: tuple[float, ...] = (spot.tested, spot.wrong, expected, *spot.interval)
         name = f"weak spot {rank}"
         entries.append(Entry(_key(on_spot.subject), name, spot.where, figures, True, on_spot, fresh.get(name, "")))
     for rcc in sorted(rccs_of(review.clusters)):
-        rate, on_rcc = rates.get(rcc), review.notes.get(rcc, RccNote(rcc))
+        rate, on_rcc = rates.get(rcc), review.notes.get(rcc, Note(rcc))
         figures = (rate.tested, rate.wrong, rate.rate, rate.low, rate.high) if rate else ()
         more = rate is not None and rate.verdict == "more"
         key, name = _key(review.subjects[rcc]), f"RCC {rcc}"
@@ -146,9 +146,8 @@ def register_text(folder: Path, entries: Iterable[Entry]) -> str:
     rows, causes = [], {_key(found.subject): found.text for found in reversed(probes)}
     for one in entries:
         figures = one.figures or (None,) * 5
-        said = (getattr(one.note, field) for field in FIELDS)
         told = one.fresh, causes.get(one.key, ""), "; ".join(one.missing)
-        rows.append((one.key, one.reason, one.where, *figures, *told, *said))
+        rows.append((one.key, one.reason, one.where, *figures, *told, *one.note[1:]))
     return table_text(COLUMNS, rows)
 
 
@@ -166,8 +165,8 @@ def write_register(folder: Path) -> list[Entry]:
         if is_edited(folder, name) and (changes := changes_in(folder / name, entries, scope)):
             raise SAFEError(
                 f"{folder / name} has {count(len(changes), 'change')} that would be lost, the first: "
-                f"{changes[0].text}. Take them over (--read), or move the table away."
-            )
+                f"{changes[0].text}. Take them over, or move the table away."
+            ).about("read")
     rows = ((field, SCOPE[field].title, text) for field, text in scope.note._asdict().items())
     save_files(folder, {REGISTER_FILE: register_text(folder, entries), SCOPE_FILE: table_text(SCOPE_COLUMNS, rows)})
     return entries

@@ -56,6 +56,16 @@ class Requirement(NamedTuple):
     most: float
     confidence: float
 
+    @property
+    def where(self) -> str:
+        """The conditions, for example `light < 0.4 and label = snow`."""
+        return " and ".join(map(str, self.conditions)) or ALL_IMAGES
+
+    def holds(self, columns: Mapping[str, np.ndarray], n_images: int) -> np.ndarray:
+        """Which images it is about: ndarray of shape (n_images,), bool."""
+        of_each = (condition.holds(columns[condition.column]) for condition in self.conditions)
+        return np.logical_and.reduce([np.ones(n_images, bool), *of_each])
+
 
 class Finding(NamedTuple):
     """What a test set says of a requirement.
@@ -219,8 +229,7 @@ def findings(
     of, correlation = grouping(groups, wrong)
 
     def finding(required: Requirement) -> Finding:
-        of_each = (condition.holds(columns[condition.column]) for condition in required.conditions)
-        holds = np.logical_and.reduce([np.ones(len(wrong), bool), *of_each])
+        holds = required.holds(columns, len(wrong))
         tested, failing = int(holds.sum()), int((holds & wrong).sum())
         if not tested:
             return Finding(required, OPEN, 0, 0, 0.0, 1.0, None)

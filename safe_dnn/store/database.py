@@ -147,9 +147,8 @@ def check_not_lost(folder: Path) -> None:
         with replacing(file) as new:
             shutil.copyfile(copy, new)
     except (OSError, SAFEError) as error:
-        raise SAFEError(
-            f"{lost} Nothing was changed. Put back a copy of it, or use another output folder (--out)."
-        ) from error
+        problem = f"{lost} Nothing was changed. Put back a copy of it, or use another output folder."
+        raise SAFEError(problem).about("out") from error
     raise SAFEError(
         f"{lost} SAFE has put back its copy of {of:%Y-%m-%d %H:%M}, without what was said since: try again, or put a "
         "later copy in its place first."

@@ -76,9 +76,8 @@ def working(folder: Path, what: str) -> Iterator[None]:
                     note.write_text("", encoding="utf-8")
     except filelock.Timeout as error:
         raise SAFEError(
-            f"Another SAFE job is running in {folder}{_holder(folder)}. Wait until it has finished, or use another "
-            "output folder (--out)."
-        ) from error
+            f"Another SAFE job is running in {folder}{_holder(folder)}. Wait for it, or use another output folder."
+        ).about("out") from error
 
 
 @contextlib.contextmanager
@@ -87,15 +86,13 @@ def _lock(folder: Path, name: str, patience: float) -> Iterator[None]:
     # A singleton, so that nested blocks of one thread share it. The operating system releases it when the process ends.
     lock = filelock.FileLock(folder.resolve() / name, is_singleton=True)
     try:
-        lock.acquire(timeout=patience)
+        held = lock.acquire(timeout=patience)
     except filelock.Timeout:
         raise
     except OSError as error:
         raise not_writable(folder, error) from error
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
 
 
 def _holder(folder: Path) -> str:
@@ -121,8 +118,8 @@ def check_own(folder: Path, *names: str) -> None:
         free = free_name(folder / "safe", first=1)
         raise SAFEError(
             f"Expected {foreign[0]} in {folder} to be missing or written by SAFE. Received a file that SAFE did not "
-            f"write; it is left unchanged. Move it away, or use another output folder, for example --out {free}."
-        )
+            f"write; it is left unchanged. Move it away, or use another output folder, for example {free}."
+        ).about("out")
 
 
 def foreign_files(folder: Path, names: Collection[str]) -> list[str]:
@@ -173,15 +170,8 @@ def save_files(folder: Path, files: Mapping[str, Writer], *, remove: Collection[
 def is_outdated(folder: Path, files: Mapping[str, Writer], *, remove: Collection[str] = ()) -> bool:
     """Whether `save_files` would change anything; what is not a text always counts as a change."""
     return bool({*own_files(folder, remove)} - {*files}) or not all(
-        _holds(folder / name, content) for name, content in files.items()
+        isinstance(content, str) and _digest_of(folder / name) == _digest(content) for name, content in files.items()
     )
-
-
-def _holds(file: Path, content: Writer) -> bool:
-    try:
-        return isinstance(content, str) and regular(file).read_bytes() == encoded(content)
-    except OSError:
-        return False
 
 
 @contextlib.contextmanager
@@ -202,10 +192,9 @@ def own_files(folder: Path, names: Collection[str]) -> list[str]:
 
 def claim(folder: Path, files: Mapping[str, Writer]) -> None:
     """Say that SAFE writes these files, and of texts what they say."""
-    texts = {name: encoded(content) for name, content in files.items() if isinstance(content, str)}
     rows = [
-        (name, content_key(texts[name]).hex(), _digest_of(folder / name)) if name in texts else (name, "", "")
-        for name in files
+        (name, _digest(content), _digest_of(folder / name)) if isinstance(content, str) else (name, "", "")
+        for name, content in files.items()
     ]
     with changing(folder) as db:
         # The file may still be the one before the last, if the last could not be written: it is not an edited one.
@@ -223,6 +212,10 @@ def is_edited(folder: Path, name: str) -> bool:
         row = db.execute("SELECT digest, earlier FROM own_file WHERE name = ?", (name,)).fetchone()
     # A process may have been killed between the digest and the file.
     return bool(now) and row is not None and now not in row
+
+
+def _digest(text: str) -> str:
+    return content_key(encoded(text)).hex()
 
 
 def _digest_of(file: Path) -> str:

@@ -3,9 +3,10 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
+from safe_dnn.store.chain import append, present
 from safe_dnn.store.database import DATABASE_FILE, changing, reading
-from safe_dnn.store.entries import append, present
 
 NEW_PLACE = "new place of a folder"
 """The kind of an entry: what lay in a folder lies in another one by now."""
@@ -22,6 +23,15 @@ def relative(path: str | os.PathLike, folder: Path) -> str:
     if absolute_path == home or absolute_path.startswith((f"{home}/", f"{os.path.dirname(home)}/")):  # noqa: PTH120
         return os.path.relpath(absolute_path, home)
     return absolute_path
+
+
+def plain(value: Any, folder: Path) -> Any:
+    """What JSON has of a field of a record: of a path the relative one, of a record in it an object."""
+    if isinstance(value, Path):
+        return relative(value, folder)
+    if hasattr(value, "_asdict"):
+        return value._asdict()
+    return [plain(one, folder) for one in value] if isinstance(value, tuple) else value
 
 
 def absolute(recorded_path: str, folder: Path) -> str:
@@ -44,7 +54,7 @@ def point(folder: Path, old: Path, new: Path) -> None:
 
 def _new_places(home: str) -> list[tuple[str, str]]:
     """The folders that lie elsewhere by now, the last said first: where each lay, and where it lies."""
-    kept_round = os.path.dirname(os.path.dirname(home))  # noqa: PTH120, of an analysis (see `rccs/rounds.py`)
+    kept_round = os.path.dirname(os.path.dirname(home))  # noqa: PTH120, of an analysis (see `rccs/failure_rounds.py`)
     home = next((one for one in (home, kept_round) if os.path.lexists(f"{one}/{DATABASE_FILE}")), "")
     if not home:
         return []

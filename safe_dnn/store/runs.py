@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from safe_dnn.store.chain import Entry, append, check_entries, entries, last_entry, marks, next_number
 from safe_dnn.store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER, changing, reading
-from safe_dnn.store.entries import Entry, append, check_entries, entries, last_entry, marks, next_number
 from safe_dnn.store.output_folder import Writer, fill
 from safe_dnn.support.contents import digest_of
 from safe_dnn.support.errors import SAFEError
@@ -26,7 +26,7 @@ CLUSTERS, COMPARISON, CONFIRMATION, PROBES, MAP, SELECTION, RETRAINING = KINDS =
     "clusters", "comparison", "confirmation", "probes", "map", "selection", "retraining"
 )  # fmt: skip
 HEATMAP = "heatmap"
-"""The kind of a run beside these: there is one for each reason (see `pipeline/reporting/heatmaps.py`)."""
+"""The kind of a run beside these: there is one for each reason (see `pipeline/reporting/heatmap_panels.py`)."""
 OPENING = "open"
 """The kind of an entry by which earlier clusters are the present ones again."""
 TAKEN = "number in use"
@@ -80,7 +80,7 @@ class Run(NamedTuple):
 
 def add_run(
     folder: Path, kind: str, files: Files, *, clusters: str = "", facts: Mapping[str, Any] | None = None,
-    time: str | None = None, then: Then | None = None, instead_of: Run | None = None,
+    then: Then | None = None, instead_of: Run | None = None,
 ) -> Run:  # fmt: skip
     """Write a run; it is the present one of its kind from then on, all of it or nothing.
 
@@ -92,8 +92,6 @@ def add_run(
         Name to content.
     clusters, facts
         As of `Run`.
-    time : str, optional
-        As of `store.entries.append`.
     then : callable, optional
         Adds entries in the same transaction, given the number of the entry.
     instead_of : Run, optional
@@ -117,7 +115,7 @@ def add_run(
             with changing(folder) as db:
                 while (target := runs / str(next_number(db))).is_dir() and any(target.iterdir()):
                     append(db, TAKEN, "", "")
-                number = append(db, kind, "", {**(facts or {}), "files": digests}, run=clusters, time=time)
+                number = append(db, kind, "", {**(facts or {}), "files": digests}, run=clusters)
                 building.rename(target)
                 undone.callback(shutil.rmtree, target, ignore_errors=True)
                 if then:

@@ -44,7 +44,8 @@ def path_of(typed: StrPath, what: str) -> Path:
         path = Path(text).expanduser().absolute()
         # Both: `gone/../loop` cannot be looked up as it is, and Python 3.13 resolves a loop without an error.
         for place in (path, path.resolve()):
-            _check_reachable(place)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # it may be missing
+                place.stat()
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise SAFEError(f"Expected {what}. Received: {quoted(text)} ({reason}).") from error
@@ -63,12 +64,6 @@ def existing_folder(typed: StrPath, what: str) -> Path:
     if not path.is_dir():
         raise SAFEError(f"Expected {what}. Received: {path}, which is not a folder.")
     return path
-
-
-def _check_reachable(path: Path) -> None:
-    """Raise OSError or ValueError if a path cannot be looked up. A missing file is not an error."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        path.stat()
 
 
 def number_of(typed: Any, what: str) -> float:

@@ -72,8 +72,8 @@ def not_writable(folder: Path, error: OSError) -> SAFEError:
     """The error about an output folder."""
     return SAFEError(
         f"The output folder must be a folder that SAFE can write to. Received: {folder} ({error.strerror or error}). "
-        "Choose another one with --out."
-    )
+        "Choose another one."
+    ).about("out")
 
 
 @contextlib.contextmanager

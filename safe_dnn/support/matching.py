@@ -3,8 +3,8 @@
 import os
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from safe_dnn.support.errors import SAFEError
@@ -49,32 +49,28 @@ def rows_by_image(
     listed.update((os.path.normpath(image), image) for image in images)
     names = Counter(map(_name, images if by_name or any("/" not in key for key in keys) else ()))
     unique = {name: image for image in images if names[name := _name(image)] == 1}
-    found: dict[str, list[tuple[int, int]]] = {}
-    here: dict[str, set[str]] = {}  # images found in this place, by how their paths begin
-    elsewhere: dict[str, list[tuple[str, int]]] = {}  # by the place on another machine: images and rows
+    found: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    here: defaultdict[str, set[str]] = defaultdict(set)  # images found in this place, by how their paths begin
+    elsewhere: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)  # by the place on another machine
     for row, key in enumerate(keys):
         begins = [""] if key.startswith("/") else [f"{folder}/", f"{real}/"]
         in_place = next((image for begin in begins if (image := placed.get(os.path.normpath(begin + key)))), None)
         if image := in_place or listed.get(key):
-            found.setdefault(image, []).append((IN_PLACE if in_place else AS_LISTED, row))
-            here.setdefault(_begin(key), set()).add(image)
-        elif "/" not in key:
-            if image := unique.get(key):
-                found.setdefault(image, []).append((BARE, row))
-        else:
-            parts = key.split("/")
-            ends = ((start, listed.get("/".join(parts[start:]))) for start in range(1, len(parts)))
-            if end := next(((start, image) for start, image in ends if image), None):
-                elsewhere.setdefault("/".join(parts[: end[0]]), []).append((end[1], row))
+            found[image].append((IN_PLACE if in_place else AS_LISTED, row))
+            here[_begin(key)].add(image)
+        elif "/" not in key and key in unique:
+            found[unique[key]].append((BARE, row))
+        elif end := _longest_end(key, listed):
+            elsewhere[end[0]].append((end[1], row))
     for place, ended in elsewhere.items():
-        sure = len(here.get(_begin(f"{place}/"), ()))
-        if len({image for image, _ in ended}) > sure and not (sure and _is_folder(folder / place)):
+        sure = len(here[_begin(f"{place}/")])
+        if len({image for image, _ in ended}) > sure and not (sure and (folder / place).is_dir()):
             for image, row in ended:
-                found.setdefault(image, []).append((BY_ENDING, row))
+                found[image].append((BY_ENDING, row))
     if by_name and not found:
         for row, key in enumerate(keys):
             if image := unique.get(_name(key)):
-                found.setdefault(image, []).append((BY_ENDING, row))
+                found[image].append((BY_ENDING, row))
     in_order = (image for image in images if image in found)  # each is taken away: there may be a million
     return {image: rows for image in in_order if (rows := _rows_about(sorted(found.pop(image)), keys, folder))}
 
@@ -87,8 +83,11 @@ def _spelled_alike(keys: Sequence[str], images: Sequence[str]) -> list[str]:
     return list(keys)
 
 
-def _is_folder(place: Path) -> bool:
-    return place.is_dir()
+def _longest_end(key: str, images: Mapping[str, str]) -> tuple[str, str] | None:
+    """The longest end of a path that is an image, and the place before it; None if there is none."""
+    parts = key.split("/")
+    ends = (("/".join(parts[:start]), images.get("/".join(parts[start:]))) for start in range(1, len(parts)))
+    return next(((place, image) for place, image in ends if image), None)
 
 
 def _name(path: str) -> str:
@@ -147,8 +146,8 @@ def check_matched(
     both = ", and an image for as many of its rows" if rows else ""
     raise SAFEError(
         f"Expected a row in {source} for nine of ten images in {root} or more{both}. Received "
-        f"{' and '.join(received)}. Correct the names or the folder, or accept a part (--partial)."
-    )
+        f"{' and '.join(received)}. Correct the names or the folder, or accept a part."
+    ).about("partial")
 
 
 def _shares(n: int, noun: str, missing: Sequence[str]) -> str:

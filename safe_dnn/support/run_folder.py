@@ -15,4 +15,4 @@ PREDICTIONS_FILE = "predictions.csv"
 GIF_FOLDER = "gifs"
 TABLES_OF_FAILURES = (FAILURES_FILE, PREDICTIONS_FILE, OBJECTS_FILE)
 ROUNDS_FOLDER = "rounds"
-"""Failures that were collected before (see `rccs/rounds.py`)."""
+"""Failures that were collected before (see `rccs/failure_rounds.py`)."""

@@ -4,5 +4,5 @@ In order, each importing only from those before it: `labels` (of the unsafe set)
 `checkpoint`, `finetuning`, `second_pass` (with images that nobody labelled), `together` (with the original network),
 `comparison` (of the model before and after), `certainty` (of the difference), `closure` (which reasons are closed),
 `proof` (on images that chose nothing), `result` (the record, and its files), `earlier` (what earlier rounds have
-learned) and `compared` (of a network that was retrained elsewhere).
+learned), `material` (the images and labels of a retraining) and `compared` (of a network that was retrained elsewhere).
 """

@@ -29,7 +29,7 @@ from safe_dnn.rccs.spots.groups import effective_share
 from safe_dnn.rccs.spots.rates import corrected
 from safe_dnn.support.intervals import LEFT_OUT, clopper_pearson
 from safe_dnn.support.text import count
-from safe_dnn.training.comparison import Answered, ByGroup, Share
+from safe_dnn.training.before_after import Answered, ByGroup, Share
 
 BETTER, WORSE, NOT_SHOWN = "better beyond doubt", "worse beyond doubt", "not shown"
 LEVEL = 0.05  # of the tests

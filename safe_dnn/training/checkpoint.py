@@ -62,7 +62,8 @@ def run_key(dnn: Dnn, files: Sequence[Path], settings: Settings, *more: object) 
 
     digest = hashlib.blake2b(digest_size=16)
     model = [keras.__version__, dnn.model.to_json(), dnn.scaling, dnn.task, dnn.height, dnn.width, dnn.compiled]
-    for part in (*model, settings, *dnn.model.get_weights(), *more, *map(_file_state, files)):
+    states = [(os.fspath(file), *reversed(state_of_file(file) or ())) for file in files]
+    for part in (*model, settings, *dnn.model.get_weights(), *more, *states):
         data = np.ascontiguousarray(part).tobytes() if isinstance(part, np.ndarray) else repr(part).encode()
         digest.update(len(data).to_bytes(8, "little") + data)
     return digest.hexdigest()
@@ -71,10 +72,6 @@ def run_key(dnn: Dnn, files: Sequence[Path], settings: Settings, *more: object) 
 def state_of(model: Any) -> list[np.ndarray]:
     """The complete state of a compiled model and its optimizer, including the seeds of dropout."""
     return [_plain(variable) for variable in _variables(model)]
-
-
-def _file_state(file: Path) -> tuple:
-    return os.fspath(file), *reversed(state_of_file(file) or ())
 
 
 def restore_state(model: Any, saved: Checkpoint) -> bool:

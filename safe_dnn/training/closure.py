@@ -1,6 +1,6 @@
 """A later model on what was found of an earlier one: which reasons for failing are closed. None is looked for anew.
 
-In: claims on the earlier model (see `reasons/confirmation.py`), and what both models get right of images that chose
+In: claims on the earlier model (see `reasons/claims.py`), and what both models get right of images that chose
 nothing. Out: for each claim the rates before and after, with McNemar's test of the difference, of groups where images
 are not independent, corrected for the number of claims (Holm), and what may be claimed of new images.
 """
@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.rccs.spots.groups import Groups, given_class, grouping, in_words, share_for_limit
-from safe_dnn.reasons.confirmation import Claim
+from safe_dnn.reasons.claims import Claim
 from safe_dnn.support.intervals import clopper_pearson, upper_limit
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import count, range_text, rate_text
+from safe_dnn.training.before_after import ByGroup, count_by_group
 from safe_dnn.training.certainty import BETTER, WORSE, Certainty, certainties, count_pairs, gain_text, interval_text
-from safe_dnn.training.comparison import ByGroup, count_by_group
 
 CLOSURE_FILE = "closure.csv"
 CLOSED, REDUCED, UNCHANGED, WORSENED, NEW = STATES = ("closed", "reduced", "unchanged", "worse", "new")

@@ -23,7 +23,7 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import printable
-from safe_dnn.training.comparison import compare_in
+from safe_dnn.training.before_after import compare_in
 from safe_dnn.training.proof import final_test, held_out_apart
 from safe_dnn.training.result import RETRAINING_FILE, Retraining, save_comparison
 

@@ -60,7 +60,7 @@ def learned_files(folder: Path) -> dict[Path, UnsafeImage]:
 def learned_again(unsafe: UnsafeSet, folder: Path) -> tuple[UnsafeImage, ...]:
     """What `learned_files` finds that is still there and not in an unsafe set, as images of that set.
 
-    They are of one more group beside those of the RCCs (see `retrain.weighed`).
+    They are of one more group beside those of the RCCs (see `training.material.weighed`).
     """
     root, now = unsafe.improvement_root, set(unsafe.files)
     again = {file: image for file, image in learned_files(folder).items() if file not in now and file.is_file()}

@@ -35,7 +35,6 @@ ON_REQUEST = "on request"
 """Why a fine-tuning stopped, if it was asked to."""
 
 MOST_LOST = 0.05
-OnEpoch = Callable[[tuple["Epoch", ...], tuple[int, ...]], None]
 _RUNNING = "Running the model on the training images"
 
 
@@ -105,6 +104,33 @@ class FineTuning(NamedTuple):
     seconds: float
 
 
+class Watch(NamedTuple):
+    """What a training reports to, and asks.
+
+    Attributes
+    ----------
+    progress : callable
+    on_epoch : callable
+        Called after each epoch, including epoch 0, with the history and the number of epochs of each pass.
+    should_stop : callable
+        Called before each batch; if it returns True, training stops and the weights of the best epoch are kept.
+    """
+
+    progress: Progress = no_progress
+    on_epoch: Callable[[tuple[Epoch, ...], tuple[int, ...]], None] = lambda history, passes: None
+    should_stop: Callable[[], bool] = lambda: False
+
+    def in_epoch(self, epoch: int, epochs: int) -> "Watch":
+        """With the progress within an epoch as that over all epochs, so that the time left is that of all of them."""
+        what = f"Retraining, epoch {epoch} of {epochs}"
+        return self._replace(
+            progress=lambda _, done, total: self.progress(what, (epoch - 1) * total + done, epochs * total)
+        )
+
+
+UNWATCHED = Watch()
+
+
 # --- Which images -----------------------------------------------------------------------------------------------
 
 
@@ -158,10 +184,8 @@ def draw_balanced(groups: np.ndarray, n: int, rng: np.random.Generator) -> np.nd
 
 
 def fine_tune(
-    dnn: Dnn, data: TrainingData, settings: Settings, *, threshold: float | None = None,
-    progress: Progress = no_progress, on_epoch: OnEpoch = lambda history, passes: None,
-    should_stop: Callable[[], bool] = lambda: False, checkpoint: Path | None = None,
-    original: Predictions | None = None,
+    dnn: Dnn, data: TrainingData, settings: Settings, *, threshold: float | None = None, watch: Watch = UNWATCHED,
+    checkpoint: Path | None = None, original: Predictions | None = None,
 ) -> FineTuning:  # fmt: skip
     """Fine-tune a copy of the DNN; the same data and settings give the same images in the same order.
 
@@ -169,11 +193,6 @@ def fine_tune(
     ----------
     threshold : float, optional
         For a regression: an error above it is a failure.
-    on_epoch : callable
-        Called after each epoch, including epoch 0, with the history and the number of epochs of each pass,
-        here of one.
-    should_stop : callable
-        Called before each batch; if it returns True, training stops and the weights of the best epoch are kept.
     checkpoint : Path, optional
         A file for the state after each epoch. Fine-tuning resumes from it if it was written by the same fine-tuning.
     original : Predictions, optional
@@ -202,9 +221,9 @@ def fine_tune(
     steps = settings.epochs * ((len(always) + n_unsafe) // settings.batch_size)
     images = LabelledImages(Path(), (), (), data.labels)
     started = time.monotonic()
-    original = original or original_outputs(dnn, data, progress=progress)
+    original = original or original_outputs(dnn, data, progress=watch.progress)
     _check_readable(data, original.indices)
-    targets, weights = _targets(dnn, data, settings, original, judge(dnn, images, original, threshold=threshold).right)
+    goals = _targets(dnn, data, settings, original, judge(dnn, images, original, threshold=threshold).right)
     model = _compiled_copy(dnn, settings, steps)
 
     def check(epoch: int, loss: float, began: float) -> Epoch:
@@ -220,14 +239,12 @@ def fine_tune(
         history = [Epoch(*row) for row in saved.history]  # type: ignore[arg-type]
         best, kept, rng.bit_generator.state = saved.best, saved.kept, saved.rng
         started -= sum(epoch.seconds for epoch in history[1:])
-    on_epoch(tuple(history), (settings.epochs,))
+    watch.on_epoch(tuple(history), (settings.epochs,))
     for epoch in range(len(history), settings.epochs + 1):
         began = time.monotonic()
         order = rng.permutation(np.concatenate([always, unsafe[draw_balanced(data.groups[unsafe], n_unsafe, rng)]]))
-        in_epoch = _overall_progress(progress, epoch, settings.epochs)
-        loss, stopped = _train_epoch(
-            dnn, model, data.pixels, targets, weights, order, settings.batch_size, in_epoch, should_stop
-        )
+        in_epoch = watch.in_epoch(epoch, settings.epochs)
+        loss, stopped = _train_epoch(dnn, model, data.pixels, goals, order, settings.batch_size, in_epoch)
         if stopped:
             break
         history.append(check(epoch, loss, began))
@@ -237,7 +254,7 @@ def fine_tune(
             state = Checkpoint(history, best, rng.bit_generator.state, state_of(model), kept)
             with contextlib.suppress(SAFEError):  # a full disk is no reason to stop
                 save_checkpoint(checkpoint, key, state)
-        on_epoch(tuple(history), (settings.epochs,))
+        watch.on_epoch(tuple(history), (settings.epochs,))
     model.set_weights(kept)
     return FineTuning(model, tuple(history), best, stopped, time.monotonic() - started)
 
@@ -329,22 +346,15 @@ def _check_readable(data: TrainingData, indices: np.ndarray) -> None:
         )
 
 
-def _overall_progress(progress: Progress, epoch: int, epochs: int) -> Callable[[int, int], None]:
-    """Convert progress within an epoch to progress over all epochs, so that the time left is that of all epochs."""
-    return lambda done, total: progress(
-        f"Retraining, epoch {epoch} of {epochs}", (epoch - 1) * total + done, epochs * total
-    )
-
-
 def _train_epoch(
-    dnn: Dnn, model: Any, pixels: Pixels, targets: np.ndarray, weights: np.ndarray, order: np.ndarray, batch_size: int,
-    progress: Callable[[int, int], None], should_stop: Callable[[], bool],
+    dnn: Dnn, model: Any, pixels: Pixels, goals: tuple[np.ndarray, np.ndarray], order: np.ndarray, batch_size: int,
+    watch: Watch,
 ) -> tuple[float, str]:  # fmt: skip
-    """Train one epoch; return the mean loss, and why it stopped early, if so."""
-    done, total = 0, 0.0
-    progress(0, len(order))
+    """Train one epoch on `_targets`; return the mean loss, and why it stopped early, if so."""
+    (targets, weights), done, total = goals, 0, 0.0
+    watch.progress("", 0, len(order))
     for inputs, indices in batches(dnn, pixels, order, batch_size):
-        if should_stop():
+        if watch.should_stop():
             return math.nan, ON_REQUEST
         rows = indices.numpy()
         if len(rows):
@@ -354,7 +364,7 @@ def _train_epoch(
                 return loss, "the loss became infinite or NaN; a smaller learning rate may help"
             total += loss * min(batch_size, len(order) - done)
         done = min(done + batch_size, len(order))
-        progress(done, len(order))
+        watch.progress("", done, len(order))
     return total / max(done, 1), ""
 
 

@@ -28,11 +28,11 @@ from safe_dnn.rccs.unsafe_set import (
     save_unsafe_set,
     unsafe_table,
 )
+from safe_dnn.store.chain import append, entries
 from safe_dnn.store.database import changing, reading
-from safe_dnn.store.entries import append, entries
 from safe_dnn.store.output_folder import Writer, is_edited, save_files, showing, writing
 from safe_dnn.store.places import absolute, relative
-from safe_dnn.store.runs import SELECTION, Run, runs_of
+from safe_dnn.store.runs import SELECTION, runs_of
 from safe_dnn.support.contents import content_of
 from safe_dnn.support.entries import StrPath, existing_folder, path_of
 from safe_dnn.support.errors import SAFEError
@@ -168,8 +168,8 @@ def check_labels(unsafe: UnsafeSet, classes: Sequence[str]) -> None:
     if missing:
         raise SAFEError(
             f"Expected a label for each of the {len(unsafe.images)} images of the unsafe set. Received none for "
-            f"{len(missing)}: {some(missing)}. Label them, or retrain with the labelled images only (--only-labelled)."
-        )
+            f"{len(missing)}: {some(missing)}. Label them, or retrain with the labelled images only."
+        ).about("only_labelled")
     wrong = Counter(image.label for image in unsafe.images if image.label not in classes)
     check_spelling({*wrong, *classes}, [classes], Path(UNSAFE_SET_FILE))
     if wrong:
@@ -209,7 +209,8 @@ class KeptLabel(NamedTuple):
         the whole path is so, whichever folder it was selected from. A copy elsewhere is a different image: it may be in
         the folder of another class.
         """
-        return self.image == image or _full(self.folder, self.image) == _full(folder, image)
+        # By texts: there may be very many.
+        return self.image == image or os.path.join(self.folder, self.image) == os.path.join(folder, image)  # noqa: PTH118
 
 
 def save_labels(unsafe: UnsafeSet, folder: Path, *, by: str = "") -> None:
@@ -247,15 +248,12 @@ def write_labels(folder: Path) -> None:
     save_files(folder, {UNSAFE_SET_FILE: unsafe_table(load_unsafe_set(folder))})
 
 
-def add_labels(unsafe: UnsafeSet, folder: Path, *, by: str = "", run: Run | None = None) -> dict[str, str]:
+def add_labels(unsafe: UnsafeSet, folder: Path, *, by: str = "") -> dict[str, str]:
     """Add those labels of an unsafe set that are new, and write no file; the new ones.
 
-    Parameters
-    ----------
-    run : Run, optional
-        Of the selection; by default the present one.
+    An image that is known to be the same in other places gets its label there as well.
     """
-    now = load_unsafe_set(folder, run)
+    now = load_unsafe_set(folder)
     before = {image.image: image.label for image in now.images}
     new = {one.image: one.label for one in unsafe.images if one.label != before.get(one.image, "")}
     if not new:
@@ -264,19 +262,15 @@ def add_labels(unsafe: UnsafeSet, folder: Path, *, by: str = "", run: Run | None
     kept = _by_name(load_kept_labels(folder))
     root, rows = os.fspath(now.improvement_root), list[KeptLabel]()
     for image, label in new.items():
-        here = [row.content for row in kept.get(Path(image).name, ()) if row.is_at(image, root)]
+        near = kept.get(Path(image).name, [])
+        here = [row.content for row in near if row.is_at(image, root)]
         content = _content(unsafe.improvement_root / image) or next(reversed(here), "")  # as it was when last read
-        rows += _given(kept, image, root, content, label)
+        same = _rows_of_image(near, image, root, content)
+        rows += [row._replace(label=label) for row in same if row.label != label and row[:2] != (image, root)]
+        rows.append(KeptLabel(image, root, content, label))
     with changing(folder) as db:
         _append(db, folder, rows, by)
     return new
-
-
-def _given(kept: Mapping[str, list[KeptLabel]], image: str, root: str, content: str, label: str) -> list[KeptLabel]:
-    """The labels to add when an image gets one: also in other places where it is known to be the same image."""
-    rows = _rows_of_image(kept.get(Path(image).name, []), image, root, content)
-    others = [row._replace(label=label) for row in rows if row.label != label and row[:2] != (image, root)]
-    return [*others, KeptLabel(image, root, content, label)]
 
 
 def replace_unsafe_set(unsafe: UnsafeSet, folder: Path, *, more: Mapping[str, Writer] | None = None) -> UnsafeSet:
@@ -371,10 +365,6 @@ def _by_name(kept: Sequence[KeptLabel]) -> dict[str, list[KeptLabel]]:
     for one in kept:
         near.setdefault(Path(one.image).name, []).append(one)
     return near
-
-
-def _full(folder: str, image: str) -> str:
-    return os.path.join(folder, image)  # noqa: PTH118, texts: there may be very many
 
 
 def load_kept_labels(folder: Path) -> list[KeptLabel]:

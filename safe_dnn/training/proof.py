@@ -16,14 +16,14 @@ import numpy as np
 from safe_dnn.dnn.held_out import hold_out_record
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.clusters import run_record
-from safe_dnn.reasons.groups import group_names
+from safe_dnn.reasons.known_groups import group_names
 from safe_dnn.support.contents import in_common
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.near_duplicates import near_duplicates, thumbnails
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, printable, some
+from safe_dnn.training.before_after import Answered, ByGroup, compare_in
 from safe_dnn.training.certainty import Certainty, Counts, certainty, count_pairs, in_words
-from safe_dnn.training.comparison import Answered, ByGroup, compare_in
 
 EXAMPLES = 12  # pairs that are kept, to be looked at
 
@@ -42,7 +42,7 @@ class FinalTest(NamedTuple):
     earlier : int
         After how many earlier retrainings of the analysis the same images have been looked at.
     answers : tuple of Answered
-        As of `training.comparison.BeforeAfter`; for people, and not read back.
+        As of `training.before_after.BeforeAfter`; for people, and not read back.
     """
 
     root: Path
@@ -90,7 +90,7 @@ def final_test(
     Parameters
     ----------
     folder, within
-        As for `reasons.groups.groups_of_test`.
+        As for `reasons.known_groups.groups_of_test`.
     """
     compared, _ = compare_in(folder, None, before, after, within=within)
     counts = count_pairs(before.right, after.right)

@@ -21,14 +21,14 @@ from typing import Any
 from safe_dnn.rccs.clusters import find_clusters
 from safe_dnn.rccs.review.review import Review
 from safe_dnn.store.output_folder import Writer, check_own, save_files, showing, writing
-from safe_dnn.store.places import absolute, relative
+from safe_dnn.store.places import absolute, plain, relative
 from safe_dnn.store.runs import RETRAINING, Run, add_run, present_runs, run_file, runs_of, texts_of
 from safe_dnn.support.contents import digest_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact, prepare_folder, read_json, read_record, replacing
 from safe_dnn.support.images import Skipped
+from safe_dnn.training.before_after import Answered, BeforeAfter, ByGroup, GroupCount, Outcome, Share, shares_by_rcc
 from safe_dnn.training.certainty import Certainty, Counts, certainty, class_certainties
-from safe_dnn.training.comparison import Answered, BeforeAfter, ByGroup, GroupCount, Outcome, Share, shares_by_rcc
 from safe_dnn.training.finetuning import Epoch
 from safe_dnn.training.proof import FinalTest, Overlap
 from safe_dnn.training.settings import Settings
@@ -203,7 +203,9 @@ def save_comparison(result: Retraining, folder: Path) -> Retraining:
         if result.final:
             final = result.final._replace(earlier=_earlier(result.final, folder))
             result = dataclasses.replace(result, final=final)
-        add_retraining(result, folder)
+        clusters = find_clusters(folder, result.run)
+        files: dict[str, Writer] = {RETRAINING_FILE: _retraining_text(result, folder)}
+        add_run(folder, RETRAINING, files, clusters=clusters.clusters if clusters else "")
         show_retraining(folder)
     return result
 
@@ -236,13 +238,6 @@ def _final_from(record: dict[str, Any], rows: Iterable[Any], folder: Path) -> Fi
     return FinalTest(Path(absolute(record["root"], folder)), record["held_out"], counts, by_group, record["earlier"])
 
 
-def add_retraining(result: Retraining, folder: Path, *, time: str | None = None) -> None:
-    """Write `retraining.json` as a run, and nothing else (`time` and SAFEError as of `store.runs.add_run`)."""
-    clusters = find_clusters(folder, result.run)
-    files: dict[str, Writer] = {RETRAINING_FILE: _retraining_text(result, folder)}
-    add_run(folder, RETRAINING, files, clusters=clusters.clusters if clusters else "", time=time)
-
-
 def show_retraining(folder: Path) -> None:
     """Write `retrained.keras` and `retraining.json`, as they are for the present clusters; or remove them."""
     with showing(folder), writing(folder):
@@ -264,7 +259,7 @@ def retraining_files(folder: Path) -> tuple[dict[str, Writer], list[str]]:
 def _retraining_text(result: Retraining, folder: Path) -> str:
     record: dict[str, Any] = {"headline": text} if (text := claim_text(result)) else {}
     apart = ("answers", "by_group", "final")
-    record |= {name: _plain(value, folder) for name, value in vars(result).items() if name not in apart}
+    record |= {name: plain(value, folder) for name, value in vars(result).items() if name not in apart}
     record = {name: value for name, value in record.items() if value is not None or name not in _PATHS}
     for epoch in record["history"][:1]:
         epoch["loss"] = None  # JSON has no NaN
@@ -285,15 +280,6 @@ def _retraining_text(result: Retraining, folder: Path) -> str:
             lines = ",\n    ".join(json.dumps(row, ensure_ascii=False) for row in of_table)  # a line for each of many
             text = f'{text.removesuffix("}").rstrip()},\n  "{name}": [\n    {lines}\n  ]\n}}'
     return text + "\n"
-
-
-def _plain(value: Any, folder: Path) -> Any:
-    """What JSON has of a field."""
-    if isinstance(value, Path):
-        return relative(value, folder)
-    if hasattr(value, "_asdict"):
-        return value._asdict()
-    return [_plain(one, folder) for one in value] if isinstance(value, tuple) else value
 
 
 def kept_model(folder: Path, run: Run) -> Path | None:

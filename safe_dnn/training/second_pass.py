@@ -26,10 +26,11 @@ from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count
 from safe_dnn.training.finetuning import (
     UNLABELLED,
+    UNWATCHED,
     Epoch,
     FineTuning,
-    OnEpoch,
     TrainingData,
+    Watch,
     fine_tune,
     original_outputs,
 )
@@ -51,10 +52,8 @@ def draw_unlabelled(n_images: int, n_training: int) -> np.ndarray:
 
 
 def fine_tune_twice(
-    dnn: Dnn, data: TrainingData, settings: Settings, *, threshold: float | None = None,
-    progress: Progress = no_progress, on_epoch: OnEpoch = lambda history, passes: None,
-    should_stop: Callable[[], bool] = lambda: False, checkpoints: tuple[Path, Path] | None = None,
-    likely_wrong: LikelyWrong | None = None,
+    dnn: Dnn, data: TrainingData, settings: Settings, *, threshold: float | None = None, watch: Watch = UNWATCHED,
+    checkpoints: tuple[Path, Path] | None = None, likely_wrong: LikelyWrong | None = None,
 ) -> FineTuning:  # fmt: skip
     """Fine-tune as `training.finetuning.fine_tune` does, and once more with the images that have no label.
 
@@ -65,8 +64,8 @@ def fine_tune_twice(
     ----------
     data : TrainingData
         Without `answers`.
-    on_epoch : callable
-        As of `fine_tune`; the epochs of the second pass follow those of the first in the history.
+    watch : Watch
+        In the history, the epochs of the second pass follow those of the first.
     checkpoints : (Path, Path), optional
         Files for the state after each epoch (see `training/checkpoint.py`), of the first and of the second pass. If
         they were written by the same fine-tuning, it resumes from there.
@@ -78,32 +77,23 @@ def fine_tune_twice(
     SAFEError
         There are no training images or no unsafe images.
     """
-    original = original_outputs(dnn, data, progress=progress)
-    tune = partial(fine_tune, dnn, threshold=threshold, should_stop=should_stop, original=original)
+    original = original_outputs(dnn, data, progress=watch.progress)
+    tune = partial(fine_tune, dnn, threshold=threshold, original=original)
     first_file, second_file = checkpoints or (None, None)
     rest = np.flatnonzero(data.groups == UNLABELLED)
     if not settings.unlabelled or not len(rest):
-        return tune(data, settings, progress=progress, on_epoch=on_epoch, checkpoint=first_file)
+        return tune(data, settings, watch=watch, checkpoint=first_file)
 
-    first = tune(
-        data, settings, progress=_of_pass(1, progress), checkpoint=first_file,
-        on_epoch=lambda history, _: on_epoch(history, settings.passes),
-    )  # fmt: skip
+    first = tune(data, settings, watch=_of_pass(1, watch, settings.passes), checkpoint=first_file)
     if first.stopped or not first.best:
         return first
-
-    def joined(history: tuple[Epoch, ...]) -> tuple[Epoch, ...]:
-        return (*first.history, *(one._replace(epoch=one.epoch + len(first.history) - 1) for one in history[1:]))
-
+    again = _of_pass(2, watch, settings.passes, after=first.history)
     answers = answers_together(
-        dnn, first.model, data, rest, settings, likely_wrong=likely_wrong, progress=_of_pass(2, progress)
+        dnn, first.model, data, rest, settings, likely_wrong=likely_wrong, progress=again.progress
     )
-    second = tune(
-        data._replace(answers=answers), settings, progress=_of_pass(2, progress), checkpoint=second_file,
-        on_epoch=lambda history, _: on_epoch(joined(history), settings.passes),
-    )  # fmt: skip
+    second = tune(data._replace(answers=answers), settings, watch=again, checkpoint=second_file)
     seconds, best = first.seconds + second.seconds, second.best + len(first.history) - 1
-    result = second._replace(history=joined(second.history), best=best, seconds=seconds)
+    result = second._replace(history=_joined(first.history, second.history), best=best, seconds=seconds)
     # An unfinished pass has not come to rest: its learning rate is still high.
     return result._replace(model=first.model, best=first.best) if second.stopped or not second.best else result
 
@@ -160,5 +150,14 @@ def second_pass_text(tuning: FineTuning, settings: Settings, n_unlabelled: int) 
     return ""
 
 
-def _of_pass(number: int, progress: Progress) -> Progress:
-    return lambda what, done, total: progress(f"Pass {number} of 2: {what}", done, total)
+def _of_pass(number: int, watch: Watch, passes: tuple[int, ...], after: tuple[Epoch, ...] = ()) -> Watch:
+    return watch._replace(
+        progress=lambda what, done, total: watch.progress(f"Pass {number} of 2: {what}", done, total),
+        on_epoch=lambda history, _: watch.on_epoch(_joined(after, history), passes),
+    )
+
+
+def _joined(first: tuple[Epoch, ...], second: tuple[Epoch, ...]) -> tuple[Epoch, ...]:
+    """The history of two passes; if there was none before, that of one."""
+    rest = (one._replace(epoch=one.epoch + len(first) - 1) for one in second[1:])
+    return (*first, *rest) if first else second

@@ -109,7 +109,8 @@ def together_text(share: float) -> str:
 def trade_off_text(found: Sequence[TradeOff], n_images: int, *, now: float, offered: float) -> str:
     """What the original network would keep if it had a share in the answers; empty where it has, or nothing is known.
 
-    For example `With the original network answering along (30%, --aim keep): accuracy 89.30%, 6 images worsened`.
+    For example `With the original network answering along (30%, to keep what is right): accuracy 89.30%, 6 images
+    worsened`.
 
     Parameters
     ----------
@@ -122,6 +123,6 @@ def trade_off_text(found: Sequence[TradeOff], n_images: int, *, now: float, offe
     if now or one is None:
         return ""
     return (
-        f"With the original network answering along ({offered:.0%}, --aim keep): accuracy {one.right / n_images:.2%}, "
-        f"{count(one.worsened, 'image')} worsened"
+        f"With the original network answering along ({offered:.0%}, to keep what is right): "
+        f"accuracy {one.right / n_images:.2%}, {count(one.worsened, 'image')} worsened"
     )

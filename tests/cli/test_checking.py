@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
@@ -84,4 +85,48 @@ def test_what_cannot_be_checked_is_an_error(case, capsys):
     assert "Expected a column that is known of the images" in capsys.readouterr().err
     file = str(case.out.with_name("requirements.yaml"))
     assert main(["check", file, "--out", str(case.out)]) == 2
-    assert "Expected the network's answers" in capsys.readouterr().err
+    assert "Expected predictions and their test images, or an analysis with them" in capsys.readouterr().err
+
+
+def predictions(case, name, wrong):
+    """A table in which the images with these names are wrong, and no other."""
+    rows = [row.split(",") for row in case.table.read_text().splitlines()]
+    place = {name: number for number, name in enumerate(rows[0])}
+    other = {"snow": "wood"}
+    for row in rows[1:]:
+        label = row[0].partition("/")[0]
+        row[place["predicted"]] = other.get(label, "snow") if row[0] in wrong else label
+        row[place["right"]] = "false" if row[0] in wrong else "true"
+    table = case.table.with_name(name)
+    table.write_text("\n".join(",".join(row) for row in rows))
+    return table
+
+
+def test_a_model_that_is_worse_for_a_reason_beyond_chance_is_refused(case, tmp_path, capsys):
+    names = [row.partition(",")[0] for row in case.table.read_text().splitlines()[1:]]
+    dark = [name for name in names if float(light_of(case)[name]) < 0.5]
+    before = predictions(case, "before.csv", dark[:1])
+    requirements = ("light < 0.5: at most 99 %", "light >= 0.5: at most 40 %")
+    for wrong, status in ((dark[1:3], 0), (dark, 3)):
+        now = predictions(case, "now.csv", wrong)
+        options = ("--predictions", str(now), "--no-worse", str(before), "--junit", str(tmp_path / "safe.xml"))
+        assert check(case, *requirements, options=(*options, "--annotations")) == status
+        printed = capsys.readouterr().out
+        assert f"Worse for {int(status == 3)} of 2 reasons" in printed
+        assert ("::error title=SAFE%3A worse::light < 0.5: worse. Of 12 images" in printed) == (status == 3)
+        suite = ElementTree.parse(tmp_path / "safe.xml").getroot()
+        assert suite.get("tests") == "4"
+        assert int(suite.get("failures")) == len(suite.findall("testcase/failure")) >= int(status == 3)
+        reasons = {case.get("name"): case.find("failure") is not None for case in suite[2:]}
+        assert reasons == {"light < 0.5": status == 3, "light >= 0.5": False}
+
+
+def light_of(case):
+    return dict(row.split(",")[:2] for row in (case.test / "parameters.csv").read_text().splitlines()[1:])
+
+
+def test_answers_of_the_earlier_model_to_other_images_are_refused(case, capsys):
+    before = case.table.with_name("before.csv")
+    before.write_text("\n".join(case.table.read_text().splitlines()[:-3]))
+    assert check(case, "light >= 0.5: at most 40 %", options=("--no-worse", str(before))) == 2
+    assert "Expected answers of both models to the same images" in capsys.readouterr().err

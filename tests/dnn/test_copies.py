@@ -10,7 +10,7 @@ from safe_dnn.dnn.failures import collect_failures, find_failures, load_failures
 from safe_dnn.dnn.held_out import HoldOut
 from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.tested import load_predictions, read_predictions
-from safe_dnn.pipeline.comparison import explain_failures
+from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.reasons.comparison import load_reasons

@@ -10,6 +10,7 @@ from safe_dnn.dnn.failures import find_failures
 from safe_dnn.dnn.model import load_dnn
 from safe_dnn.retrain import retrain
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.training.material import ImageSets
 from tests.helpers.small_models import NAMES, SIDE, colour_model, draw_set, saved
 
 onnx = pytest.importorskip("onnx")
@@ -59,7 +60,7 @@ def test_the_scaling_is_that_of_the_graph_or_one_that_is_given(keras_model, tmp_
     assert "in its node rescale" in own.assumptions[1]
     file = onnx_of(keras_model, tmp_path / "bare.onnx", scaling=False)
     assert load_dnn(file).scaling == "1/255"
-    assert "models of torchvision and timm expect --rescale imagenet" in load_dnn(file).assumptions[1]
+    assert "models of torchvision and timm expect imagenet" in load_dnn(file).assumptions[1]
     assert load_dnn(file, rescale="signed").scaling == "signed"
 
 
@@ -178,7 +179,7 @@ def test_without_onnxruntime_the_package_is_named(keras_model, tmp_path, monkeyp
 
 def test_retraining_says_what_to_do_with_an_onnx_model(keras_model, test_set, tmp_path):
     file = onnx_of(keras_model, tmp_path / "m.onnx")
-    with pytest.raises(SAFEError, match=r"cannot be trained\. .*export --labelled.* before and after \(compare\)"):
-        retrain(file, test_set, test_set, tmp_path / "out")
+    with pytest.raises(SAFEError, match=r"cannot be trained\. .*Export the labelled images.* before and after"):
+        retrain(file, ImageSets(test_set, test_set), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert NAMES == ("blue", "green", "red")

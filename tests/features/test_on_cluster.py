@@ -80,8 +80,9 @@ def test_a_cluster_gives_the_bytes_of_this_machine_and_fills_its_cache(
 
 def test_workers_that_do_not_find_the_images_say_how_to_name_the_place(address, fake_network, draw_folder, tmp_path):
     folder = draw_folder(tmp_path / "in", {"snow": 3})
-    with pytest.raises(SAFEError, match=r"cannot read snow_00\.png in /nowhere .*--dask-images"):
+    with pytest.raises(SAFEError, match=r"cannot read snow_00\.png in /nowhere .*as the workers see it") as caught:
         extract_features(folder, fake_network.extractor, stream=on_cluster(address, images="/nowhere"))
+    assert caught.value.fields == ("dask_images",)
 
 
 def test_a_cluster_without_workers_is_an_error(fake_network, draw_folder, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from safe_dnn.features.extractor import EXTRACTORS, PRECISIONS, Extractor
+from safe_dnn.features.extractor import DIMENSIONS, PRECISIONS, Extractor
 from safe_dnn.features.network import load_network
 from safe_dnn.features.weights import (
     CONV_FILE,
@@ -133,7 +133,7 @@ def test_the_extractor_of_an_earlier_run_is_found_again_without_a_download(weigh
     monkeypatch.setattr("safe_dnn.features.weights._download", None)
     monkeypatch.setattr("safe_dnn.features.weights._processor_flags", lambda: {"avx_vnni", "avx512bw"})
     monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(__spec__=True))
-    for name, precision in itertools.product(EXTRACTORS[1:], PRECISIONS[:3]):
+    for name, precision in itertools.product(DIMENSIONS, PRECISIONS[:3]):
         chosen = choose_extractor(name, weights=weights_file, precision=precision)
         assert recall_extractor(chosen.name, chosen.identity, weights=weights_file) == chosen
         with monkeypatch.context() as patch:
@@ -162,7 +162,7 @@ def test_a_precision_says_what_it_needs_also_for_an_earlier_run(weights_file, mo
         load_network(recall_extractor("vgg16", f"vgg16-8320-0-{how}", weights=weights_file))
 
 
-@pytest.mark.parametrize("name", EXTRACTORS[1:])
+@pytest.mark.parametrize("name", DIMENSIONS)
 def test_other_weights_than_those_of_the_earlier_run_are_not_used(weights_file, name):
     chosen = choose_extractor(name, weights=weights_file)
     weights_file.write_bytes(b"other weights")

@@ -80,7 +80,7 @@ def test_every_form_gives_the_weights_of_the_network(network, tmp_path, name):
 def test_a_file_without_the_dense_layers_is_sufficient_for_the_convolutional_ones(tmp_path):
     save_as_applications(make_network(include_top=False), tmp_path / "notop.h5")
     assert list(read_weights(tmp_path / "notop.h5", CONV)) == list(CONV)
-    with pytest.raises(SAFEError, match=r"layer fc1\. Received: none\. .* sufficient for --extractor vgg16-conv"):
+    with pytest.raises(SAFEError, match=r"layer fc1\. Received: none\. .* sufficient for the extractor vgg16-conv"):
         read_weights(tmp_path / "notop.h5", ALL)
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_pl
 
 from safe_dnn.rccs.review.edits import undo_edit
 from safe_dnn.rccs.review.journal import standing
-from safe_dnn.rccs.review.notes import RccNote, SpotNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, load_spot_notes, set_note
 from tests.helpers import visiting
 from tests.helpers.places import closed_port
@@ -181,9 +181,9 @@ def forget(out: Path) -> None:
     for number in reversed(standing(load_review(out).edits)[0]):
         undo_edit(out, number=number)
     for rcc in load_review(out).notes:
-        set_note(out, RccNote(rcc))
+        set_note(out, Note(rcc))
     for note in load_spot_notes(out).values():
-        set_note(out, SpotNote(*note[:2]))
+        set_note(out, Note(note.about))
 
 
 def asks_for_no_news(page: Page) -> None:

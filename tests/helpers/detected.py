@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from safe_dnn.dnn.detection.detector_failures import DetectorFiles
+
 CLASSES = ("disc", "box", "cross")
 SIDE = 160  # pixels of a scene, and four places for objects
 DARK, SMALL = 0.25, 0.3  # shares of the objects
@@ -22,6 +24,10 @@ class DetectedCase(NamedTuple):
     results: Path
     images: Path
     out: Path
+
+    @property
+    def given(self) -> DetectorFiles:
+        return DetectorFiles(self.truth, self.results, self.images)
 
     @property
     def arguments(self) -> list[Path | str]:

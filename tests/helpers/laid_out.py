@@ -7,8 +7,9 @@ from typing import TypeVar
 
 import gradio as gr
 
-from safe_dnn.page.jobs import Jobs, PageSettings
+from safe_dnn.page.jobs import Jobs
 from safe_dnn.page.results import Results
+from safe_dnn.page.settings import PageSettings
 
 Part = TypeVar("Part")
 

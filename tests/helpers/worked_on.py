@@ -11,7 +11,7 @@ from safe_dnn.pipeline.descriptions import show_present
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, save_clusters
 from safe_dnn.rccs.image_map import load_map, plane_points, save_map
 from safe_dnn.rccs.review.edits import merge_rccs, move_images
-from safe_dnn.rccs.review.notes import RccNote, SpotNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
@@ -33,8 +33,8 @@ def compute(clusters: RootCauseClusters, folder: Path) -> None:
 
 def review(folder: Path) -> None:
     """Names, judgements and edits."""
-    set_note(folder, RccNote(0, "night", "hazard H3", "unsafe"))
-    set_note(folder, SpotNote(DARK.conditions, "", "dark", "", "unclear"), run=load_review(folder).run)
+    set_note(folder, Note(0, "night", "hazard H3", "unsafe"))
+    set_note(folder, Note((DARK.conditions, ""), "dark", "", "unclear"), run=load_review(folder).run)
     merge_rccs(folder, 2, 1)
     move_images(folder, ["sea_00.png"], 1)
 

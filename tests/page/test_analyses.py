@@ -17,11 +17,10 @@ from starlette.datastructures import URL
 from starlette.responses import PlainTextResponse
 
 from safe_dnn.clustering import find_root_cause_clusters
-from safe_dnn.page.forms import remember, remembered
-from safe_dnn.page.jobs import STOPPED, WAITING, Jobs, Turn, Where
-from safe_dnn.page.serving.analyses import (
+from safe_dnn.page.analyses import (
     BIN_FOLDER,
     TOP,
+    Where,
     address_of,
     checked_name,
     delete,
@@ -34,10 +33,12 @@ from safe_dnn.page.serving.analyses import (
     restore,
     split_address,
 )
+from safe_dnn.page.forms import remember, remembered
+from safe_dnn.page.jobs import STOPPED, WAITING, Jobs, Turn
+from safe_dnn.page.serving.analysis_summary import summary_of
 from safe_dnn.page.serving.entrance import Entrance
 from safe_dnn.page.serving.guard import Guard
 from safe_dnn.page.serving.mounts import AT_REST, AWAKE, Mounts, Resting
-from safe_dnn.page.serving.summaries import summary_of
 from safe_dnn.pipeline.reporting.export import REPORT_FILE
 from safe_dnn.rccs.clusters import LABELS_FILE, RUN_FILE, RootCauseClusters, labels_text, load_clusters, save_clusters
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
@@ -207,7 +208,7 @@ def test_what_was_deleted_is_in_the_bin_and_can_be_restored_whole(home, clusters
 
 
 def test_of_too_many_analyses_no_more_are_made_and_those_in_the_bin_count(home, monkeypatch):
-    monkeypatch.setattr("safe_dnn.page.serving.analyses.MOST_ANALYSES", 3)
+    monkeypatch.setattr("safe_dnn.page.analyses.MOST_ANALYSES", 3)
     names = [make(home, "") for _ in range(3)]
     gone = delete(home, names[0])
     for more in (lambda: make(home, "x"), lambda: duplicate(home, names[1])):

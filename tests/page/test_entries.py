@@ -16,8 +16,8 @@ from safe_dnn.page.serving.connections import listen
 from safe_dnn.page.serving.door import Page
 from safe_dnn.page.serving.entrance import Entrance
 from safe_dnn.rccs.clusters import fingerprint, load_clusters
+from safe_dnn.store.chain import LONGEST_ENGINEER, append, entries
 from safe_dnn.store.database import changing, reading
-from safe_dnn.store.entries import LONGEST_ENGINEER, append, entries
 from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import cache_folder

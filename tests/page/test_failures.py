@@ -11,17 +11,17 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.dnn.failures import collect_failures
-from safe_dnn.page.failures.collected import failures_of, model_of
+from safe_dnn.page.collected import failures_of, model_of
 from safe_dnn.page.failures.tab import KINDS, NEEDED, FailuresTab
 from safe_dnn.page.failures.view import images_of
 from safe_dnn.page.forms import remember
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.results import Results
 from safe_dnn.page.retraining.tab import RetrainingTab
-from safe_dnn.page.steps import Steps
-from safe_dnn.page.unsafe.tab import TAB, UnsafeTab
+from safe_dnn.page.steps import UNSAFE_TAB, Steps
+from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
-from safe_dnn.pipeline.moved import take_new_place
+from safe_dnn.pipeline.new_place import take_new_place
 from safe_dnn.pipeline.reporting.history import list_runs, restore_run
 from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING
 from safe_dnn.rccs.clusters import fingerprint, save_clusters
@@ -284,14 +284,14 @@ def test_clusters_of_failures_that_were_collected_before_are_told(fake_network, 
     tab = tab_of(case.out)
     paths = {"kind": "answers", "answers": str(case.table), "test": str(case.test)}
     assert run(tab, **paths) is None
-    generate_clusters(tab.collected.folder, case.out, ClusteringSettings(extractor="vgg16-conv"))
+    generate_clusters(case.out / FAILURES, case.out, ClusteringSettings(extractor="vgg16-conv"))
     assert "collected before" not in values_of(tab)["failures-status"]
     # A better network: the nights are right.
     case.table.write_text(case.table.read_text().replace(",night,wood,0.9,false", ",night,night,0.9,true"))
     assert run(tab, **paths) is None
     assert "collected before: find the reasons again" in values_of(tab)["failures-status"]
     assert Steps(tab._settings).now()["next"] == "failures"
-    generate_clusters(tab.collected.folder, case.out, ClusteringSettings(extractor="vgg16-conv"))
+    generate_clusters(case.out / FAILURES, case.out, ClusteringSettings(extractor="vgg16-conv"))
     shown = tab._now()
     restore_run(case.out, next(run.name for run in list_runs(case.out) if not run.current))
     assert "collected before: find the reasons again" in values_of(tab)["failures-status"]
@@ -375,9 +375,9 @@ def test_the_network_and_its_test_folder_are_filled_in_unless_others_were_sent(f
         form = form_of(folder, kind=kind)
         assert (form["model"], form["test"]) == (str(folder / "model.keras"), str(folder / "test"))
     run = fingerprint(Results(folder / "out").shown().review.original)
-    remember(folder / "out", TAB, {"accuracy": "0.8", "model": "", "test": "", "run": run})
+    remember(folder / "out", UNSAFE_TAB, {"accuracy": "0.8", "model": "", "test": "", "run": run})
     assert form_of(folder)["model"] == ""
-    remember(folder / "out", TAB, {})
+    remember(folder / "out", UNSAFE_TAB, {})
     # Not for visitors who may not see it.
     assert "model" in form_of(folder, folder)
     assert "model" not in form_of(folder, folder / "out")

@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 
 from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.page.analyses import NOWHERE
 from safe_dnn.page.clusters.cards import words_of
 from safe_dnn.page.clusters.form import PATHS, ClustersForm
 from safe_dnn.page.forms import LONGEST, remember, remembered, renewed
 from safe_dnn.page.job_view import JobView
-from safe_dnn.page.jobs import NOWHERE, Job, Jobs, _Stopped
+from safe_dnn.page.jobs import Job, Jobs, _Stopped
 from safe_dnn.page.retraining import tab as retraining_tab
 from safe_dnn.page.steps import Steps
 from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import fingerprint, save_clusters
 from safe_dnn.rccs.profiles import Finding, Profile
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from safe_dnn.store.runs import CLUSTERS, open_clusters, runs_of
@@ -86,7 +87,8 @@ def test_without_a_folder_the_failures_that_were_collected_are_grouped(tmp_path)
 
 
 def test_stopping_ends_a_retraining_at_once_until_there_is_an_epoch_to_keep(tmp_path, monkeypatch):
-    def stopped_while(*paths, progress, on_epoch, should_stop, **more):
+    def stopped_while(*given, watch, **more):
+        progress, on_epoch, should_stop = watch
         epochs = tuple(Epoch(i, 0.5, 0.5, 0.5, 0.1) for i in range(2))
         on_epoch(epochs[:1], (1,))
         progress("Retraining", 0, 1)
@@ -120,7 +122,7 @@ def test_what_is_done_leads_to_the_next_step_and_labels_are_once_none_lacks_one(
     assert steps.now() == {"done": ["failures"], "next": "failures", "text": "Next: find the reasons"}
     save_clusters(clusters, out)
     assert steps.now() == {"done": ["failures", "clusters"], "next": "clusters", "text": "Next: judge the reasons"}
-    set_note(out, RccNote(0, verdict="unclear"))
+    set_note(out, Note(0, verdict="unclear"))
     other, run = "1" * 16, fingerprint(clusters)
     monkeypatch.setattr("safe_dnn.page.steps.load_failures", lambda out: SimpleNamespace(classes=("sea",)))
     sets = ((other, "a", "", "unsafe"), (run, "a", "", "labels"), (run, "a", "sea", "retraining"))

@@ -11,7 +11,7 @@ import pytest
 from markupsafe import escape
 from playwright.sync_api import Browser, expect
 
-from safe_dnn.page.serving.analyses import BIN_FOLDER, address_of, make, names_in
+from safe_dnn.page.analyses import BIN_FOLDER, address_of, make, names_in
 from safe_dnn.rccs.clusters import CLUSTERS_FILE
 from safe_dnn.rccs.gifs import GIF_FOLDER
 from safe_dnn.rccs.review.review import load_review

@@ -10,11 +10,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.page.assets import asset, script
-from safe_dnn.page.clusters.images import MAP_SCRIPTS, ImagesView
+from safe_dnn.page.clusters.failing_images import MAP_SCRIPTS, ImagesView
 from safe_dnn.page.texts import as_text
 from safe_dnn.rccs import image_map
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.image_map import COLOURS, STEPS, colour_apart, map_filters, packed, plane_points
+from safe_dnn.rccs.review.notes import judgements
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.laid_out import settings_of
 
@@ -51,7 +52,7 @@ def of_points(xy: np.ndarray, labels: np.ndarray, columns: Mapping[str, np.ndarr
     }  # fmt: skip
     return {
         "value": [], "record": as_text(record), "filters": as_text(map_filters(columns)), "chosen": None, "shade": "",
-        "found": "", "named": "", "seen": "run",
+        "verdicts": [*judgements(), ""], "found": "", "named": "", "seen": "run",
     }  # fmt: skip
 
 

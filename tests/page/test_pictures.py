@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from safe_dnn.page.clusters.runs import _export_folder
+from safe_dnn.page.clusters.edits_and_runs import _export_folder
 from safe_dnn.page.pictures import oldest, picture_file, thumbnails
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from safe_dnn.dnn.failures import find_failures
-from safe_dnn.pipeline.comparison import explain_failures
+from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.pipeline.reporting.report import report_html
 from safe_dnn.SAFE_Tool import main

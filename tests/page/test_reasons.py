@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.pipeline.run_record import given_parameters, groups_of
 from safe_dnn.rccs.clusters import load_clusters, run_record, save_clusters
-from safe_dnn.rccs.review.notes import RccNote, SpotNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, notes_of_run, set_note
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
@@ -143,7 +143,7 @@ def two_spots(compared: Compared) -> Iterator[list[WeakSpot]]:
 
 
 def noted(compared: Compared, spot: WeakSpot) -> tuple[str, str, str]:
-    return notes_of_run(compared.served.out).get(spot.conditions, SpotNote(spot.conditions, ""))[2:5]
+    return notes_of_run(compared.served.out).get(spot.conditions, Note((spot.conditions, "")))[1:4]
 
 
 @pytest.mark.slow
@@ -162,7 +162,7 @@ def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compar
         expect(field(watching, "spot-name")).to_have_value("<b>night</b>")
         expect(watching.locator("#spot-verdict input[value=unsafe]")).to_be_checked()
         # So does what names an RCC.
-        set_note(compared.served.out, RccNote(0, "<i>dark</i>"))
+        set_note(compared.served.out, Note(0, "<i>dark</i>"))
         for place in ("#spots .safe-spot-rccs", "#spot-heading .safe-confusion"):
             expect(watching.locator(place).first).to_contain_text("in RCC 0 · <i>dark</i>")
         # What is typed right after a click is about what was clicked; the verdicts of RCCs are others.

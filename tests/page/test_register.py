@@ -5,9 +5,9 @@ import base64
 import pytest
 from playwright.sync_api import expect
 
-from safe_dnn.page.report.register import lay_out_register, lay_out_scope
+from safe_dnn.page.report.register_view import lay_out_register, lay_out_scope
 from safe_dnn.rccs.clusters import save_clusters
-from safe_dnn.rccs.review.notes import RccNote, Scope
+from safe_dnn.rccs.review.notes import Note, Scope
 from safe_dnn.rccs.review.review import load_review, load_scope, set_note
 from tests.helpers.browsing import generate, opened, served_from, wait_until
 from tests.helpers.laid_out import laid_out, settings_of
@@ -28,7 +28,7 @@ def test_a_table_is_taken_over_as_it_was_shown_and_shown_again_if_something_was_
     table = base64.b64encode("\n".join([header, *filled]).encode()).decode()
     answer = ask(["read", table])
     assert answer["changes"] == [f"RCC {rcc}: verdict empty → “unsafe”" for rcc in range(3)]
-    set_note(out, RccNote(0, "night"))
+    set_note(out, Note(0, "night"))
     again = ask(["take", table, answer["changes"], "ann"])
     assert again["changes"] == ["RCC 0: name “night” → “”", *answer["changes"]]
     assert again["news"].startswith("Something was said meanwhile: 4 changes.")
@@ -72,7 +72,7 @@ def test_a_scope_that_was_sent_is_kept_and_what_is_none_is_refused(clusters, tmp
 def test_a_scope_is_kept_as_it_is_typed_and_reasons_are_filtered_by_what_is_missing(browser, tmp_path):
     with served_from(tmp_path) as served, opened(browser, served) as page:
         generate(page, served.images)
-        set_note(served.out, RccNote(0, "night", verdict="unsafe", hazard="H3"))
+        set_note(served.out, Note(0, "night", verdict="unsafe", hazard="H3"))
         page.get_by_role("tab", name="Report").click()
         rows = page.locator("#register tbody tr")
         expect(rows.first).to_contain_text("RCC 0")

@@ -13,9 +13,9 @@ from safe_dnn.dnn.predictions import labelled_images
 from safe_dnn.page.retraining.plots import MOST_BARS, class_bars, shares_right
 from safe_dnn.page.retraining.tab import RetrainingTab
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
+from safe_dnn.training.before_after import Share
 from safe_dnn.training.certainty import Counts, certainties
 from safe_dnn.training.compared import compare_answers
-from safe_dnn.training.comparison import Share
 from safe_dnn.training.earlier import kept_copy
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE
 from tests.helpers.browsing import WAIT, Served, field, opened, unfold_in_sight

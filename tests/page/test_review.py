@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from safe_dnn.rccs.clusters import LABELS_FILE
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review
 from tests.helpers.browsing import (
     TOOL,
@@ -50,7 +50,7 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
         yield page
 
 
-def notes_of(served: Served) -> dict[int, RccNote]:
+def notes_of(served: Served) -> dict[int, Note]:
     return load_review(served.out).notes
 
 

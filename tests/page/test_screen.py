@@ -13,7 +13,7 @@ from safe_dnn.page.assets import script
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.clusters import load_clusters, save_clusters
 from safe_dnn.rccs.confidence import confidence_text, place_text
-from safe_dnn.rccs.review.notes import REGISTER, RccNote
+from safe_dnn.rccs.review.notes import REGISTER, Note
 from safe_dnn.rccs.review.review import load_review, set_note
 from tests.helpers.browsing import Served, canvas_of, field, forget, generate, opened, served_from, wait_until
 from tests.helpers.steadied import steadied
@@ -107,7 +107,7 @@ def test_what_is_looked_for_is_answered_on_the_map(page):
 
 
 def test_the_address_leads_back_to_the_tab_and_the_rcc(served, page, browser):
-    set_note(served.out, RccNote(0, verdict="unsafe"))  # before that, the next step is to judge
+    set_note(served.out, Note(0, verdict="unsafe"))  # before that, the next step is to judge
     page.locator("#rcc-list [data-rcc='2']").click()
     expect(page).to_have_url(re.compile("#rcc=2$"))
     page.locator("#rcc-list [data-rcc='1']").click()
@@ -311,7 +311,7 @@ def test_after_a_reload_on_another_tab_keys_go_on_from_the_rcc_at_hand_whatever_
 
 def test_the_fields_of_a_note_that_are_filled_in_late_are_of_the_rcc_that_the_address_has_chosen_before(browser):
     page = browser.new_page()
-    note = filled("page/clusters/note.html", about="rcc", register=REGISTER)
+    note = filled("page/clusters/note.html", about="rcc")
     page.set_content(f"<div id=rcc-words><div class=safe-above></div><div id=note>{note}</div></div>")
     fields = {"name": "", "note": "", "verdict": "", **dict.fromkeys(REGISTER, "")}
     said = {
@@ -319,7 +319,6 @@ def test_the_fields_of_a_note_that_are_filled_in_late_are_of_the_rcc_that_the_ad
         "key": 0,
         "run": "r",
         "title": "RCC 0",
-        "lengths": {},
         "noun": "RCC",
         "at": 1,
         "forced": True,

@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 from starlette.responses import PlainTextResponse
 
+from safe_dnn.page.analyses import delete, make, names_in
 from safe_dnn.page.app import serve
-from safe_dnn.page.clusters.images import MOST_AT_ONCE
-from safe_dnn.page.clusters.runs import refreshed
+from safe_dnn.page.clusters.edits_and_runs import refreshed
+from safe_dnn.page.clusters.failing_images import MOST_AT_ONCE
 from safe_dnn.page.picker import FIELDS
 from safe_dnn.page.pictures import picture
 from safe_dnn.page.results import Results, check_within
-from safe_dnn.page.serving.analyses import delete, make, names_in
 from safe_dnn.page.serving.connections import MOST_CONNECTIONS
 from safe_dnn.page.serving.guard import DELAY, LONGEST_LINE, MAX_BODY, Guard
 from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE
@@ -210,7 +210,7 @@ def test_results_of_images_outside_the_root_are_refused_when_the_page_is_started
     check_within(out, None)
     with pytest.raises(SAFEError, match=r"--root.*holds some of .*failing"):
         check_within(out, tmp_path)
-    with pytest.raises(SAFEError, match="Name another output folder with --out"):
+    with pytest.raises(SAFEError, match="Name another output folder"):
         serve(out, root=str(tmp_path))
     with pytest.raises(SAFEError, match="--root"):
         Results(out, tmp_path).shown()

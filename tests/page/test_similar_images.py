@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from safe_dnn.page.clusters.similar_images import SimilarImages
+from safe_dnn.page.clusters.similar import SimilarImages
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.store.runs import COMPARISON, present_runs

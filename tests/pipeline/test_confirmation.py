@@ -13,12 +13,13 @@ from safe_dnn.pipeline.descriptions import mend
 from safe_dnn.pipeline.exports import export_results
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.pipeline.reporting.report import report_html
+from safe_dnn.pipeline.run_answers import GivenAnswers
 from safe_dnn.rccs.clusters import fingerprint, load_clusters
 from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
-from safe_dnn.reasons.confirmation import CONFIRMATION_FILE, CONFIRMED
+from safe_dnn.reasons.claims import CONFIRMATION_FILE, CONFIRMED
 from safe_dnn.reasons.counted_images import FRESH_FILE, TESTED_FILE
 from safe_dnn.SAFE_Tool import main
 from safe_dnn.store.runs import CONFIRMATION, runs_of
@@ -40,6 +41,10 @@ def fresh(explained, tmp_path) -> AnsweredCase:
         with file.open("ab") as end:
             end.write(b"fresh")  # after the end of the picture
     return fresh
+
+
+def answers(case: AnsweredCase) -> GivenAnswers:
+    return GivenAnswers(case.table, case.test)
 
 
 def test_reasons_are_confirmed_kept_and_shown(explained, fresh, capsys):
@@ -103,7 +108,7 @@ def test_a_later_model_is_asked_which_reasons_are_left(explained, fresh, capsys)
 def test_requirements_say_that_images_chose_even_if_these_are_given_again(explained, fresh, tmp_path):
     (tmp_path / "required.yaml").write_text("all images: at most 50 % wrong")
     for given in (explained, fresh):
-        checked = check_requirements(tmp_path / "required.yaml", explained.out, given.table, given.test)
+        checked = check_requirements(tmp_path / "required.yaml", explained.out, answers(given))
         assert (CHOSEN_BY in checked.notes) == (given is explained)
 
 
@@ -112,40 +117,40 @@ def test_fresh_images_that_look_like_groups_are_said_to_be_no_independent_ones(e
     rows = [f"{row['image']},p{place // 6}" for place, row in enumerate(rows_in(fresh.table))]
     (fresh.test / "parameters.csv").write_text("\n".join(["image,person", *rows]))
     told = "Images of one person are not independent (13 persons,"
-    checked = check_requirements(tmp_path / "required.yaml", explained.out, fresh.table, fresh.test)
+    checked = check_requirements(tmp_path / "required.yaml", explained.out, answers(fresh))
     assert told in "".join(checked.notes)
     assert NOT_GROUPED in checked.notes
     assert [one.verdict for one in checked.findings] == ["open"]
     again = check_requirements(
-        tmp_path / "required.yaml", explained.out, fresh.table, fresh.test, groups=["image"]
+        tmp_path / "required.yaml", explained.out, answers(fresh)._replace(group=("image",))
     )  # whatever they look like
     assert [(one.verdict, one.groups) for one in again.findings] == [("holds", 0)]
     assert not any("independent" in note for note in again.notes)
-    assert told in "".join(confirm(explained.out, fresh.table, fresh.test).notes)
+    assert told in "".join(confirm(explained.out, answers(fresh)).notes)
 
 
 def test_images_and_classes_that_are_no_proof_and_clusters_without_answers_are_refused(explained, fresh):
     with pytest.raises(SAFEError, match="Received 74 fresh images found among the test images, 26 fresh images"):
-        confirm(explained.out, explained.table, explained.test)
+        confirm(explained.out, answers(explained))
     of, learned = fingerprint(load_clusters(explained.out)), UnsafeImage("night/night_00.png", 0, 0.1, True)
     save_unsafe_set(UnsafeSet(fresh.test, (learned,), 1, "", 1, (1, 0, 0), (), of, run=of), explained.out)
     with pytest.raises(SAFEError, match="Received 1 fresh image found among the unsafe images, 74 fresh images"):
-        confirm(explained.out, fresh.table, fresh.test, after=fresh.table)
+        confirm(explained.out, answers(fresh), after=fresh.table)
     text = fresh.table.read_text()
     fresh.table.write_text(re.sub(r",(night|snow|wood)", r",other \1", text))
     with pytest.raises(SAFEError, match=r"with at least one class of .*predictions\.csv, with none\."):
-        confirm(explained.out, fresh.table, fresh.test)
+        confirm(explained.out, answers(fresh))
     fresh.table.write_text(re.sub(r",(\w+),0\.9,\w+", r",other \1,0.9,", explained.table.read_text()))
     with pytest.raises(SAFEError, match=r"predicted classes named as the labels \(night, snow, wood\)"):
-        confirm(explained.out, fresh.table, fresh.test)
+        confirm(explained.out, answers(fresh))
     assert not (explained.out / CONFIRMATION_FILE).exists()
     # Either test set may lack classes of the other.
     fresh.table.write_text(text.replace("night,wood", "fog,wood"))
-    found = confirm(explained.out, fresh.table, fresh.test)
+    found = confirm(explained.out, answers(fresh))
     assert "12 fresh images of classes that the first test set has no images of: fog." in found.notes
     assert found.told[0].endswith("label = night: open. There are no such fresh images.")
     shutil.rmtree(explained.out)
     explained.table.unlink()
     generate_clusters(explained.failing, explained.out, ClusteringSettings(extractor="vgg16-conv"))
     with pytest.raises(SAFEError, match="Find the failures and cluster them first"):
-        confirm(explained.out, fresh.table, fresh.test)
+        confirm(explained.out, answers(fresh))

@@ -5,9 +5,9 @@ import shutil
 import pytest
 
 from safe_dnn import SAFE_Tool
-from safe_dnn.pipeline.improvement import select_images
+from safe_dnn.pipeline.improvement import Likely, select_images
 from safe_dnn.rccs.clusters import load_clusters, rccs_of
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, load_unsafe_set
 from safe_dnn.selection import SelectionSettings
@@ -35,9 +35,9 @@ def test_the_accuracy_is_that_of_the_predictions_the_clusters_were_found_with(ge
     with pytest.raises(SAFEError, match="Expected the test accuracy, or the size"):
         select_images(case.test, case.out, SelectionSettings())
     with pytest.raises(SAFEError, match="The number of images must be a number"):  # before a model is looked for
-        select_images(case.test, case.out, SelectionSettings(size="x"), model="none.keras", test=case.test)
+        select_images(case.test, case.out, SelectionSettings(size="x"), likely=Likely("none.keras", case.test))
     with pytest.raises(SAFEError, match="Expected an image folder"):
-        select_images(case.test / "gone", case.out, SelectionSettings(), model="none.keras", test=case.test)
+        select_images(case.test / "gone", case.out, SelectionSettings(), likely=Likely("none.keras", case.test))
 
 
 def test_nobody_labels_images_for_an_rcc_that_is_judged_safe_unless_asked_to(generated, capsys):
@@ -48,7 +48,7 @@ def test_nobody_labels_images_for_an_rcc_that_is_judged_safe_unless_asked_to(gen
 
     assert select() == 0
     paper = (out / FILENAMES_FILE).read_bytes()
-    set_note(out, RccNote(0, "", "", "safe"))
+    set_note(out, Note(0, "", "", "safe"))
     assert select("--no-leave-out-safe") == 0
     assert (out / FILENAMES_FILE).read_bytes() == paper
     assert "judged safe" not in capsys.readouterr().out
@@ -56,6 +56,6 @@ def test_nobody_labels_images_for_an_rcc_that_is_judged_safe_unless_asked_to(gen
     assert "none for RCC 0, judged safe" in capsys.readouterr().out
     assert load_unsafe_set(out).left_out == (0,)
     for rcc in rccs_of(load_clusters(out)):
-        set_note(out, RccNote(rcc, "", "", "safe"))
+        set_note(out, Note(rcc, "", "", "safe"))
     assert select() == 2
     assert "all are judged safe and left out. Ask for images for these too." in capsys.readouterr().err

@@ -8,11 +8,13 @@ import pytest
 
 from safe_dnn.pipeline.retraining import retrain_apart
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
+from safe_dnn.store.chain import last_entry, speaking
 from safe_dnn.store.database import reading
-from safe_dnn.store.entries import last_entry, speaking
 from safe_dnn.store.runs import RETRAINING, runs_of
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.training.finetuning import Watch
 from safe_dnn.training.labels import Labelling
+from safe_dnn.training.material import ImageSets
 from safe_dnn.training.result import MODEL_FILE, load_retraining
 from safe_dnn.training.settings import Wishes
 from tests.dnn.test_model_process import children, trackers, until
@@ -27,14 +29,14 @@ class Asked(Exception):  # noqa: N818, it is no error
 
 @pytest.fixture
 def run(sets, tmp_path):
-    def run(model=sets / "model.keras", epochs=3, **more):
+    def run(model=sets / "model.keras", epochs=3, **watch):
         images = tuple(UnsafeImage(f"red/in_blue_0{i}.png", 0, 0.5, True) for i in range(4))
         out = tmp_path / "out"
         out.mkdir(exist_ok=True)
         save_unsafe_set(UnsafeSet(sets / "improvement", images, 4, "N = 4", 4, (4,), (), "0" * 16), out)
         return retrain_apart(
-            model, sets / "train", sets / "test", out, labelling=Labelling(improvement=sets / "improvement"),
-            wishes=Wishes(learning_rate=0.02, epochs=epochs, batch_size=8, unlabelled=0), **more,
+            model, ImageSets(sets / "train", sets / "test", labelling=Labelling(sets / "improvement")), out,
+            wishes=Wishes(learning_rate=0.02, epochs=epochs, batch_size=8, unlabelled=0), watch=Watch(**watch),
         )  # fmt: skip
 
     return run

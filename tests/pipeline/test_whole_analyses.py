@@ -13,7 +13,7 @@ from safe_dnn.pipeline.reporting.history import list_runs, prune_runs
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import load_clusters, save_clusters
 from safe_dnn.rccs.review.edits import merge_rccs, move_images, new_rcc, redo_edit, undo_edit
-from safe_dnn.rccs.review.notes import RccNote, SpotNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
 from safe_dnn.training.labels import load_kept_labels, take_typed_labels
@@ -27,9 +27,9 @@ def test_in_a_run_nothing_changes_whatever_is_said_and_done(clusters, tmp_path):
     computed = runs_as_they_are(out)
     assert len(computed) == 2 + 2 + 1 + 3 + 1
     for change in (
-        lambda: set_note(out, RccNote(0, "darkness", "hazard H4", "safe")),
-        lambda: set_note(out, RccNote(0)),
-        lambda: set_note(out, SpotNote(DARK.conditions, "", "dusk")),
+        lambda: set_note(out, Note(0, "darkness", "hazard H4", "safe")),
+        lambda: set_note(out, Note(0)),
+        lambda: set_note(out, Note((DARK.conditions, ""), "dusk")),
         lambda: undo_edit(out),
         lambda: redo_edit(out),
         lambda: move_images(out, ["night_00.png"], 1),

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from safe_dnn.pipeline.summaries import cluster_summary
+from safe_dnn.pipeline.summary_lines import cluster_summary
 from safe_dnn.rccs.answers import CONFIDENCE, Answers
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.confidence import (

@@ -29,7 +29,7 @@ from safe_dnn.rccs.image_map import (
     stored_map,
 )
 from safe_dnn.rccs.nearness import by_closeness, most_similar, nearest_rccs
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.places import in_run
 
@@ -109,7 +109,7 @@ def test_a_map_of_other_images_or_damaged_is_drawn_anew(clusters, tmp_path, with
 
 def test_the_record_says_of_every_image_where_it_lies_and_of_every_rcc_what_it_is_called(clusters):
     xy = np.tile(np.linspace(0, 1, 26, dtype=np.float32)[:, None], 2)
-    record = map_record(clusters, xy, {1: RccNote(1, "<b>snow</b>", "", "safe")}, clusters)
+    record = map_record(clusters, xy, {1: Note(1, "<b>snow</b>", "", "safe")}, clusters)
     assert unpacked(record["x"], "<u2") == np.rint(np.linspace(0, 1, 26) * record["steps"]).astype(int).tolist()
     assert record["x"] == record["y"]
     assert unpacked(record["rcc"], "<i4") == clusters.labels.tolist()

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from safe_dnn.pipeline.comparison import explain_failures
+from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.pipeline.improvement import select_images
 from safe_dnn.pipeline.run_record import notes_of, nuisance_of
-from safe_dnn.pipeline.summaries import how_found, selection_summary
+from safe_dnn.pipeline.summary_lines import how_found, selection_summary
 from safe_dnn.rccs.answers import CONFIDENCE, Answers
 from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
 from safe_dnn.rccs.dbscan.contrast import LOOKS
@@ -57,7 +57,7 @@ def test_what_hides_the_reason_is_offered_and_set_aside(people):
     n_rccs = clusters.n_rccs
     assert sentence == (
         f"{n_rccs} of {n_rccs} RCCs are one person each, and the network fails about equally often on each: set person "
-        "aside (--set-aside person) to find what else the failures have in common."
+        "aside to find what else the failures have in common."
     )
     clusters = generate_clusters(people.failing, people.out, ASIDE._replace(parameters=people.parameters))
     assert nuisance_of(people.out) is None
@@ -147,7 +147,7 @@ def test_the_class_is_offered_to_be_set_aside_where_one_rcc_holds_most_failing_i
     label = np.array([f"sign {i % 2}" for i in range(n)])
     answers = Answers(label, np.roll(label, 1), np.full(n, np.float32(0.5)), CONFIDENCE)
     one = dataclasses.replace(clusters, answers=answers, labels=np.where(np.arange(n) < n // 2, 0, 1))
-    offered = "set the class aside (--set-aside label) or each confusion (--set-aside label --set-aside predicted) to"
+    offered = "set the class aside (label) or each confusion (label and predicted) to"
     assert class_offer(one).sentence.startswith(f"RCC 0 holds 50% of the failing images: {offered}")
     assert class_offer(dataclasses.replace(one, labels=np.arange(n) % 3)) is None
     assert class_offer(dataclasses.replace(one, answers=None)) is None
@@ -231,7 +231,7 @@ def test_they_are_offered_where_few_rccs_fail_more_often_and_stay_where_nothing_
     assert main(command) == 0
     offered = capsys.readouterr().out
     assert "RCCs found fail clearly more often than elsewhere: most only show images that look alike" in offered
-    assert "Set looks aside (--set-aside looks)" in offered
+    assert "Set looks aside to group them again" in offered
     assert nuisance_of(people.out)[0] == LOOKS
     labels = (people.out / LABELS_FILE).read_bytes()
     assert main([*command, "--set-aside", LOOKS]) == 0

@@ -7,9 +7,9 @@ import pytest
 from safe_dnn.pipeline.reporting.report import report_html
 from safe_dnn.rccs.review.edits import merge_rccs, undo_edit
 from safe_dnn.rccs.review.journal import describe_edit
-from safe_dnn.rccs.review.notes import LONGEST_TEXT, RccNote
+from safe_dnn.rccs.review.notes import REGISTER, Note
 from safe_dnn.rccs.review.review import all_edits, load_review, set_note
-from safe_dnn.reasons.confirmation import CONFIRMATION_FILE
+from safe_dnn.reasons.claims import CONFIRMATION_FILE
 from safe_dnn.reasons.probes import NOT_MADE, PROBES_FILE, Probe, probes_text
 from safe_dnn.reasons.register import REGISTER_FILE, changes_in, load_register, take_over, write_register
 from safe_dnn.SAFE_Tool import main
@@ -82,7 +82,7 @@ def test_a_hypothesis_stands_beside_what_a_fresh_test_set_says_and_neither_overw
     table = table_text(("reason", "verdict"), [("weak spot 1", "refuted"), ("RCC 0", "confirmed")])
     facts = {"edits": 0, "told": [], "closed": [], "notes": [], "images": 1, "wrong": 1}
     add_run(out, CONFIRMATION, {CONFIRMATION_FILE: table}, clusters=run.itself, facts=facts)
-    set_note(out, RccNote(0, hypothesis="glare hides the pupil", belief="confirmed"))
+    set_note(out, Note(0, hypothesis="glare hides the pupil", belief="confirmed"))
     spot, *others = load_register(out)
     [rcc] = [entry for entry in others if entry.reason == "RCC 0"]
     assert (spot.fresh, rcc.fresh, rcc.note.belief) == ("refuted", "confirmed", "confirmed")
@@ -94,10 +94,10 @@ def test_a_hypothesis_stands_beside_what_a_fresh_test_set_says_and_neither_overw
 
 
 def test_what_is_said_is_listed_undone_and_merged_as_all_else(out):
-    note = RccNote(1, hazard="H1", status="open", measure="retraining")
+    note = Note(1, hazard="H1", status="open", measure="retraining")
     set_note(out, note)
-    set_note(out, RccNote(0, hazard="H2"))
-    *_, edit = [describe_edit(edit) for edit in all_edits(out, load_review(out)) if edit.notes[1].rcc == 1]
+    set_note(out, Note(0, hazard="H2"))
+    *_, edit = [describe_edit(edit) for edit in all_edits(out, load_review(out)) if edit.notes[1].about == 1]
     assert edit.split("; ") == [
         "Set the hazard of RCC 1 to “H1”",
         "Set the measure of RCC 1 to “retraining”",
@@ -114,7 +114,7 @@ def test_what_is_said_is_listed_undone_and_merged_as_all_else(out):
     ("said", "problem"),
     [
         ({"status": "done"}, "Status must be open, in treatment, closed, accepted or empty. Received: 'done' .line 2"),
-        ({"hazard": "H" * (LONGEST_TEXT + 1)}, "Hazard may have 300 characters. Received: 301 .line 2"),
+        ({"hazard": "H" * (REGISTER["hazard"].longest + 1)}, "Hazard may have 300 characters. Received: 301 .line 2"),
         ({"id": "0123"}, "the id of a present reason, once in line 2"),
     ],
 )
@@ -141,7 +141,7 @@ def test_what_somebody_else_changed_meanwhile_is_not_overwritten(out):
     write_register(out)
     table = filled_in(out, RCC_0={"hazard": "mine"})
     changes = changes_in(table, load_register(out))
-    set_note(out, RccNote(0, hazard="theirs"))
+    set_note(out, Note(0, hazard="theirs"))
     with pytest.raises(SAFEError, match="RCC 0 was changed meanwhile: hazard"):
         take_over(out, changes)
     assert load_review(out).notes[0].hazard == "theirs"

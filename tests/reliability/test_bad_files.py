@@ -29,27 +29,27 @@ from hypothesis import strategies as some
 from safe_dnn import SAFE_Tool
 from safe_dnn.dnn.failures import Failure, Failures, load_failures, save_failures
 from safe_dnn.dnn.model import load_dnn
+from safe_dnn.page.analyses import duplicate
 from safe_dnn.page.results import Results
-from safe_dnn.page.serving.analyses import duplicate
 from safe_dnn.pipeline.descriptions import mend
 from safe_dnn.pipeline.run_record import notes_of
 from safe_dnn.rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters
 from safe_dnn.rccs.image_map import MAP_FILE, load_map
 from safe_dnn.rccs.parameters import PARAMETERS_FILE, read_parameters
 from safe_dnn.rccs.profiles import PROFILES_FILE, load_profiles
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note
 from safe_dnn.rccs.unsafe_set import SELECTION_FILE, UNSAFE_SET_FILE, load_unsafe_set
 from safe_dnn.reasons.comparison import COMPARISON_FILE, Comparison, Reasons, load_reasons, save_reasons
+from safe_dnn.store.chain import check_entries
 from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
-from safe_dnn.store.entries import check_entries
 from safe_dnn.store.runs import present_runs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import DAMAGED, read_arrays
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES_FILE
 from safe_dnn.support.tables import cell, from_cell
+from safe_dnn.training.before_after import Share
 from safe_dnn.training.checkpoint import CHECKPOINT_FILE, Checkpoint, load_checkpoint, save_checkpoint
-from safe_dnn.training.comparison import Share
 from safe_dnn.training.labels import label_images, labels_in, save_labels, typed_labels
 from safe_dnn.training.result import RETRAINING_FILE, load_retraining, save_retraining
 from tests.conftest import by_scene
@@ -229,7 +229,7 @@ USES: dict[str, Callable[[Path], object]] = {
     "export": lambda out: SAFE_Tool.main(["export", "--out", str(out)]),
     "cluster": lambda out: SAFE_Tool.main(["cluster", str(out.parent), "--out", str(out)]),
     "look": lambda out: Results(out).shown(),
-    "note": lambda out: set_note(out, RccNote(1, "snow"), by="a visitor"),
+    "note": lambda out: set_note(out, Note(1, "snow"), by="a visitor"),
     "label": lambda out: save_labels(label_images(load_unsafe_set(out), ["0.png"], "red", ["red"]), out),
     "mend": mend,
 }
@@ -296,7 +296,7 @@ def test_a_folder_that_is_copied_while_it_is_open_is_a_whole_analysis(out, tmp_p
 
     def say() -> None:
         while not stopped.is_set():
-            set_note(home / "a", RccNote(1, str(time.monotonic())))
+            set_note(home / "a", Note(1, str(time.monotonic())))
 
     with ThreadPoolExecutor(1) as pool:
         said = pool.submit(say)
@@ -307,9 +307,9 @@ def test_a_folder_that_is_copied_while_it_is_open_is_a_whole_analysis(out, tmp_p
         said.result()
     for name in names:
         check_entries(home / name)
-        assert load_review(home / name).notes[0] == RccNote(0, "night", "hazard H3", "unsafe")
+        assert load_review(home / name).notes[0] == Note(0, "night", "hazard H3", "unsafe")
         assert load_unsafe_set(home / name).images
-        set_note(home / name, RccNote(1, "copied"))
+        set_note(home / name, Note(1, "copied"))
     assert load_review(home / "a").notes[1].name != "copied"
 
 

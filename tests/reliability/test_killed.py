@@ -11,10 +11,10 @@ import pytest
 from safe_dnn.pipeline.descriptions import mend
 from safe_dnn.pipeline.reporting.history import SHOWN
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
-from safe_dnn.store.entries import check_entries
+from safe_dnn.store.chain import check_entries
 from safe_dnn.store.runs import SELECTION, present_runs
 from tests.helpers.killing import Zygote
 from tests.helpers.places import OWN
@@ -61,7 +61,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
         # The old output folder has clusters, an unsafe set and notes.
         for command in (["cluster", before], ["select", improvement, "--size", 5]):
             assert zygote.run([*command, "--out", case.old], folder / "c")["status"] == 0, zygote.log
-        set_note(case.old, RccNote(0, "the first of the old"))
+        set_note(case.old, Note(0, "the first of the old"))
         shutil.copytree(case.old, case.new)
         done = case.run("cluster", case.new, folder / "new cache")
         assert done["status"] == 0, zygote.log

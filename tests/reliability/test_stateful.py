@@ -41,7 +41,7 @@ from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review import edits, journal, review
 from safe_dnn.rccs.review.edits import Maker, merge_rccs, move_images, redo_edit, undo_edit
 from safe_dnn.rccs.review.journal import MAKING, SAYING, Edit, reviewed, standing, touches
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import CHANGED, Kept, Review, all_edits, load_review, set_note
 from safe_dnn.rccs.unsafe_set import (
     FILENAMES_FILE,
@@ -52,9 +52,9 @@ from safe_dnn.rccs.unsafe_set import (
     unsafe_table,
 )
 from safe_dnn.selection import SelectionSettings
-from safe_dnn.store import database, entries
+from safe_dnn.store import chain, database
+from safe_dnn.store.chain import check_entries
 from safe_dnn.store.database import RUNS_FOLDER
-from safe_dnn.store.entries import check_entries
 from safe_dnn.store.output_folder import foreign_files, writing
 from safe_dnn.store.runs import CLUSTERS, RETRAINING, SELECTION, present_runs, runs_of
 from safe_dnn.store.runs import Run as StoredRun
@@ -140,11 +140,11 @@ class State(NamedTuple):
     name: str
     clusters: RootCauseClusters  # with the edits
     edits: tuple[Edit, ...]
-    notes: dict[int, RccNote]
+    notes: dict[int, Note]
     groups: dict[int, Group]
 
-    def note(self, rcc: int) -> RccNote:
-        return self.notes.get(rcc, RccNote(rcc))
+    def note(self, rcc: int) -> Note:
+        return self.notes.get(rcc, Note(rcc))
 
 
 @dataclass
@@ -178,10 +178,10 @@ class Model:
         edits, root = self.done.get(run.name, ()), str(run.clusters.image_root)
         now = reviewed(run.clusters, edits)
         groups = {rcc: (root, rcc == NOISE, frozenset(now.members(rcc))) for rcc in now.groups}
-        notes = {rcc: RccNote(rcc, *self.said[group]) for rcc, group in groups.items() if group in self.said}
+        notes = {rcc: Note(rcc, *self.said[group]) for rcc, group in groups.items() if group in self.said}
         return State(run.name, now, edits, spoken(notes), groups)
 
-    def say(self, group: Group, note: RccNote, run: str) -> None:
+    def say(self, group: Group, note: Note, run: str) -> None:
         self.said = {**self.said, group: note[1:]}
         self.said_at = {**self.said_at, group: (run, len(self.entries))}
 
@@ -214,25 +214,25 @@ class Window:
     review: Review | None = None
     run: str = ""
 
-    def note(self, rcc: int) -> RccNote:
-        return self.review.notes.get(rcc, RccNote(rcc))
+    def note(self, rcc: int) -> Note:
+        return self.review.notes.get(rcc, Note(rcc))
 
     def maker(self) -> Maker:
         return Maker(self.by, self.run, self.review.last_number)
 
 
-def found_in(value: str, verdict: bool, note: RccNote) -> bool:
+def found_in(value: str, verdict: bool, note: Note) -> bool:
     """Whether a note says something, in its place or in words."""
     if verdict:
         return GRAVITY.index(note.verdict) >= GRAVITY.index(value)
     return not value or value in (note.name, note.hazard) or value in note.note
 
 
-def says_all(note: RccNote, of: RccNote) -> bool:
+def says_all(note: Note, of: Note) -> bool:
     return all(found_in(getattr(of, name), name == "verdict", note) for name in FIELDS)
 
 
-def spoken(notes: dict[int, RccNote]) -> dict[int, RccNote]:
+def spoken(notes: dict[int, Note]) -> dict[int, Note]:
     return {rcc: note for rcc, note in notes.items() if any(note[1:])}
 
 
@@ -682,7 +682,7 @@ class OutputFolder(RuleBasedStateMachine):
         What an RCC is to be called that was merged, or of which something was taken back, is checked elsewhere.
         """
         if about.kind in SAYING:
-            rcc = about.notes[1].rcc
+            rcc = about.notes[1].about
             m.say(now.groups[rcc], now.note(rcc), now.name)
         else:
             for rcc in {*about.source, about.target} & before.groups.keys() & now.groups.keys():
@@ -692,7 +692,7 @@ class OutputFolder(RuleBasedStateMachine):
                     assert note == before.note(rcc), "the note has not gone along"
                 elif not merged:
                     continue
-                if note[1:] != m.said.get(now.groups[rcc], RccNote(0)[1:]):
+                if note[1:] != m.said.get(now.groups[rcc], Note(0)[1:]):
                     m.say(now.groups[rcc], note, now.name)
 
     @precondition(lambda self: self.m.run)
@@ -710,8 +710,8 @@ class OutputFolder(RuleBasedStateMachine):
     @precondition(lambda self: self.m.run)
     @rule(folder=FOLDERS, size=st.integers(1, 3), leave_out=st.booleans(), trouble=TROUBLES)
     def select(self, folder, size, leave_out, trouble):
-        given = self.base / folder, self.out, SelectionSettings(size=size)
-        select = functools.partial(improvement.select_images, *given, leave_out_safe=leave_out)
+        given = self.base / folder, self.out, SelectionSettings(size=size, leave_out_safe=leave_out)
+        select = functools.partial(improvement.select_images, *given)
 
         def selected(m: Model, _) -> None:
             assert "selection" in {kind for _, _, _, kind, *_ in self._added(m, "selection", "label")}
@@ -863,7 +863,7 @@ class Fakes:
         self._loaded: dict[bytes, RootCauseClusters] = {}
         for module in (history, review, edits, generation):
             monkeypatch.setattr(module, "load_clusters", self._load_clusters)
-        monkeypatch.setattr(entries, "_now", lambda: self.clock.isoformat(timespec="seconds"))
+        monkeypatch.setattr(chain, "_now", lambda: self.clock.isoformat(timespec="seconds"))
 
     def _load_clusters(self, folder: Path, run: StoredRun | None = None) -> RootCauseClusters:
         """Each file is read once: nothing else takes as long here."""
@@ -879,7 +879,7 @@ class Fakes:
             what()
 
 
-def _note_on_run(folder: Path, note: RccNote, seen: RccNote, run: str, by: str) -> Kept:
+def _note_on_run(folder: Path, note: Note, seen: Note, run: str, by: str) -> Kept:
     """As the page keeps a note: with the run that it is about, which may have been replaced meanwhile."""
     with writing(folder):
         found = find_clusters(folder, run)

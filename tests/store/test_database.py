@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from safe_dnn.store import database
+from safe_dnn.store.chain import append, check_entries, entries_of, present, speaking
 from safe_dnn.store.database import BEFORE_DATABASES, DATABASE_FILE, changing, reading
-from safe_dnn.store.entries import append, check_entries, entries_of, present, speaking
 from safe_dnn.support.errors import SAFEError
 
 ROOT = Path(__file__).parents[2]
@@ -255,7 +255,7 @@ def out(tmp_path):
         append(db, "rcc", "b", {"name": "snow, é \udce9"}, author="bob", run="one")
         merge = append(db, "merge", "", {"of": [1, 2]}, author="ann", run="one")
         append(db, "rcc", "a", {"name": "dark"}, author="ann", run="one", part_of=merge)
-        append(db, "rcc", "a", {"name": "dusk"}, run="two", time="2024-05-01T12:00:00+00:00")
+        append(db, "rcc", "a", {"name": "dusk"}, run="two")
         append(db, "merge", "", [1, None, "x"], run="two")
     return tmp_path
 
@@ -265,15 +265,14 @@ def all_of(folder: Path) -> list:
         return [*entries_of(db, "one", KINDS), *entries_of(db, "two", KINDS), present(db, "rcc"), present(db, "merge")]
 
 
-def test_what_is_said_has_the_name_of_whoever_speaks_and_what_is_from_elsewhere_has_none(tmp_path):
+def test_what_is_said_has_the_name_of_whoever_speaks(tmp_path):
     with changing(tmp_path) as db, speaking(" Ann\n Lee"):
         append(db, "rcc", "a", {}, author="window", run="one")
-        append(db, "rcc", "a", {}, author="old", run="one", time="2024-05-01T12:00:00+00:00")
         with speaking(""):
             append(db, "rcc", "a", {}, run="one")
     with reading(tmp_path) as db:
         spoken = [(entry.window, entry.engineer) for entry in entries_of(db, "one", ("rcc",))]
-    assert spoken == [("window", "Ann Lee"), ("old", ""), ("", "")]
+    assert spoken == [("window", "Ann Lee"), ("", "")]
 
 
 # --- What was changed by another program ------------------------------------------------------------------------

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from safe_dnn.store.chain import append, check_entries, present
 from safe_dnn.store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER, changing, reading
-from safe_dnn.store.entries import append, check_entries, present
 from safe_dnn.store.output_folder import claim
 from safe_dnn.store.places import recorded
 from safe_dnn.store.runs import CLUSTERS, add_run, keep_copy, present_runs, run_file, runs_of

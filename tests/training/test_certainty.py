@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, multinomial, t
 
+from safe_dnn.training.before_after import ByGroup, GroupCount, Share
 from safe_dnn.training.certainty import (
     BETTER,
     LEVEL,
@@ -24,7 +25,6 @@ from safe_dnn.training.certainty import (
     what_is_missing,
     with_intervals,
 )
-from safe_dnn.training.comparison import ByGroup, GroupCount, Share
 
 
 def all_outcomes(n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import pytest
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
-from safe_dnn.reasons.confirmation import Claim
+from safe_dnn.reasons.claims import Claim
 from safe_dnn.training.closure import CLOSED, NEW, REDUCED, UNCHANGED, WORSENED, closure_text, closures
 
 N = 400

@@ -21,6 +21,7 @@ from safe_dnn.training.finetuning import (
     UNLABELLED,
     Epoch,
     TrainingData,
+    Watch,
     copy_with,
     draw_balanced,
     fine_tune,
@@ -168,7 +169,8 @@ def test_the_loss_is_that_of_the_model_for_targets_like_its_outputs(folder, last
 def test_fine_tuning_learns_the_unsafe_images_and_keeps_the_others(dnn):
     given = [weights.copy() for weights in dnn.model.get_weights()]
     seen = []
-    result = fine_tune(dnn, data_for(dnn), QUICK, on_epoch=lambda history, passes: seen.append((len(history), passes)))
+    watch = Watch(on_epoch=lambda history, passes: seen.append((len(history), passes)))
+    result = fine_tune(dnn, data_for(dnn), QUICK, watch=watch)
     assert (result.history[0].unsafe, result.history[0].validation) == (0, 1)
     assert result.history[result.best].unsafe == 1
     assert result.history[result.best].validation == 1
@@ -192,15 +194,17 @@ def test_stopping_keeps_the_best_epoch_so_far(dnn):
         dnn,
         data_for(dnn),
         slow,
-        on_epoch=lambda epochs, _: history.append(epochs),
-        should_stop=lambda: bool(history) and len(history[-1]) == 5,
+        watch=Watch(
+            on_epoch=lambda epochs, _: history.append(epochs),
+            should_stop=lambda: bool(history) and len(history[-1]) == 5,
+        ),
     )
     assert len(result.history) == 5
     assert result.stopped == "on request"
     assert result.best > 0
     best = result.history[result.best]
     assert all(is_better(best, epoch, result.history[0]) for epoch in result.history[: result.best])
-    at_once = fine_tune(dnn, data_for(dnn), QUICK, should_stop=lambda: True)
+    at_once = fine_tune(dnn, data_for(dnn), QUICK, watch=Watch(should_stop=lambda: True))
     assert at_once.best == 0
     for before, after in zip(dnn.model.get_weights(), at_once.model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
@@ -263,10 +267,11 @@ def unlabelled_in(data: TrainingData) -> np.ndarray:
 
 def test_there_is_a_second_pass_whose_epochs_follow_those_of_the_first(dnn, data):
     seen, told = [], []
-    result = fine_tune_twice(
-        dnn, data, TWICE, on_epoch=lambda history, passes: seen.append(([one.epoch for one in history], passes)),
+    watch = Watch(
         progress=lambda what, done, total: told.append(what),
-    )  # fmt: skip
+        on_epoch=lambda history, passes: seen.append(([one.epoch for one in history], passes)),
+    )
+    result = fine_tune_twice(dnn, data, TWICE, watch=watch)
     assert [one.epoch for one in result.history] == list(range(11))
     assert seen == [(list(range(n + 1)), (5, 5)) for n in (*range(6), *range(5, 11))]
     assert result.best > 5
@@ -376,9 +381,9 @@ def test_a_fine_tuning_that_is_cut_off_goes_on_and_comes_to_the_same(layered, tm
     data, file = data_for(layered), tmp_path / CHECKPOINT_FILE
     whole = fine_tune(layered, data, QUICK)
     with pytest.raises(CutOff):
-        fine_tune(layered, data, QUICK, on_epoch=cut_off_after(3), checkpoint=file)
+        fine_tune(layered, data, QUICK, watch=Watch(on_epoch=cut_off_after(3)), checkpoint=file)
     trained = []
-    resumed = fine_tune(layered, data, QUICK, progress=lambda *step: trained.append(step), checkpoint=file)
+    resumed = fine_tune(layered, data, QUICK, watch=Watch(lambda *step: trained.append(step)), checkpoint=file)
     shares = [(done / total, what) for what, done, total in trained if "epoch" in what]
     assert shares == sorted(shares)
     assert shares[0] == (0.6, "Retraining, epoch 4 of 5")
@@ -394,7 +399,7 @@ def test_a_fine_tuning_that_is_cut_off_goes_on_and_comes_to_the_same(layered, tm
 def test_the_state_of_another_fine_tuning_is_not_taken(layered, tmp_path):
     file = tmp_path / CHECKPOINT_FILE
     with pytest.raises(CutOff):
-        fine_tune(layered, data_for(layered), QUICK, on_epoch=cut_off_after(1), checkpoint=file)
+        fine_tune(layered, data_for(layered), QUICK, watch=Watch(on_epoch=cut_off_after(1)), checkpoint=file)
     images = [Path(f"{i}.png") for i in range(38)]
     (key,) = {run_key(layered, images, QUICK, data_for(layered).labels) for _ in range(2)}
     keys = {
@@ -412,7 +417,7 @@ def test_the_state_of_another_fine_tuning_is_not_taken(layered, tmp_path):
 def test_a_damaged_or_hostile_state_is_not_taken(layered, tmp_path):
     file = tmp_path / CHECKPOINT_FILE
     with pytest.raises(CutOff):
-        fine_tune(layered, data_for(layered), QUICK, on_epoch=cut_off_after(1), checkpoint=file)
+        fine_tune(layered, data_for(layered), QUICK, watch=Watch(on_epoch=cut_off_after(1)), checkpoint=file)
     whole = file.read_bytes()
     for place in np.linspace(0, len(whole) - 1, 25).astype(int):
         file.write_bytes(whole[:place])

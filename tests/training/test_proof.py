@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from safe_dnn.dnn.model import DnnOptions
-from safe_dnn.pipeline.summaries import of_choosing_images, retraining_details, retraining_summary
+from safe_dnn.pipeline.summary_lines import of_choosing_images, retraining_details, retraining_summary
 from safe_dnn.rccs.clusters import fingerprint, load_clusters, save_clusters
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.training.before_after import Answered, ByGroup, GroupCount, Outcome, Share
 from safe_dnn.training.certainty import Counts
 from safe_dnn.training.compared import compare_answers
-from safe_dnn.training.comparison import Answered, ByGroup, GroupCount, Outcome, Share
 from safe_dnn.training.proof import FinalTest
 from safe_dnn.training.result import (
     RETRAINING_FILE,

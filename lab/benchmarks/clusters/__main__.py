@@ -36,7 +36,8 @@ from lab.benchmarks.results import write_section
 from safe_dnn.casestudies.build import print_progress
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.FE import ImageFeatures, extract_features
-from safe_dnn.features.extractor import EXTRACTORS, PRECISIONS, Extractor
+from safe_dnn.features.extractor import PRECISIONS, Extractor
+from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.dbscan.outcome import NOISE

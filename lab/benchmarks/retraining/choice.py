@@ -136,7 +136,7 @@ def choose_images(strategy: str, n: int, pool: Pool, rng: np.random.Generator) -
     -------
     chosen : ndarray of shape (n,), int
     groups : ndarray of shape (n,), int
-        Groups with the same weight in training: each RCC, or all images as one group (see `retrain.weighed`).
+        Groups with the same weight in training: each RCC, or all images as one group (see `training.material.weighed`).
     """
     total = len(pool.rcc)
     if strategy.startswith("SAFE"):

@@ -13,7 +13,7 @@ from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.rates import failure_rates, nearest_failing, regions
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots
 from safe_dnn.reasons.comparison import LABEL, PREDICTED, Known, compared_images, weak_spots_of
-from safe_dnn.reasons.groups import KnownGroups
+from safe_dnn.reasons.known_groups import KnownGroups
 from safe_dnn.support.files import prepare_folder
 
 CLASSES, NUMBERS, WRONG = 40, 12, 0.05

@@ -27,7 +27,7 @@ from safe_dnn.casestudies.causes import CAUSES_FILE, describe_causes
 from safe_dnn.casestudies.sets import MODEL_FILE, Rows, lay_out_all, render_images, write_json
 from safe_dnn.casestudies.table import write_subjects
 from safe_dnn.dnn.detection.detections import matcher
-from safe_dnn.dnn.detection.detector_failures import find_detection_failures
+from safe_dnn.dnn.detection.detector_failures import DetectorFiles, find_detection_failures
 from safe_dnn.dnn.failures import Failures
 from safe_dnn.rccs.parameters import KEY, PARAMETERS_FILE
 from safe_dnn.support.files import replacing
@@ -61,9 +61,8 @@ def build_detector(
         model.save(temporary)
     for part, file in RESULTS_FILES.items():
         write_json(folder / file, results_of(detect(model, images[part], progress=progress)))
-    failures = find_detection_failures(
-        folder / TRUTH_FILES["test"], folder / RESULTS_FILES["test"], folder / "test", folder, progress=progress
-    )
+    files = DetectorFiles(folder / TRUTH_FILES["test"], folder / RESULTS_FILES["test"], folder / "test")
+    failures = find_detection_failures(files, folder, progress=progress)
     parts = read_parts(folder / PARAMETERS_FILE)
     failing = {failure.source for failure in failures.failing}
     write_json(folder / CAUSES_FILE, causes_of(case, parts, failing))

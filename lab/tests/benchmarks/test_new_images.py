@@ -12,7 +12,7 @@ from safe_dnn.features.extractor import Extractor
 from safe_dnn.rccs.answers import CONFIDENCE, Answers
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.reasons.comparison import Known
-from safe_dnn.reasons.groups import KnownGroups
+from safe_dnn.reasons.known_groups import KnownGroups
 
 IMAGES = 800
 

@@ -141,9 +141,7 @@ def matcher() -> tuple[Any, Any]:
 def _evaluated(test: DetectorTest, iou: float) -> list[dict]:
     """What pycocotools finds in each image for each category."""
     COCO, COCOeval = matcher()
-    images, categories = (
-        [{"id": row} for row in range(len(names))] for names in (test.images, test.classes)
-    )  # fmt: skip
+    images, categories = ([{"id": row} for row in range(len(names))] for names in (test.images, test.classes))
     both: list[Any] = []
     with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
         for boxes in (test.objects, test.detections):

@@ -18,9 +18,9 @@ from safe_dnn.dnn.detection.crops import PARAMETERS, Crop, crops_of, cut_crops, 
 from safe_dnn.dnn.detection.detections import FOUND, NONE, TYPES, Cases, Matching, cases_of, checked_iou, match
 from safe_dnn.dnn.detection.yolo import read_yolo
 from safe_dnn.dnn.failures import DETECTION, TABLES, Failures, checked_folder, keep_failures, replacing_images
-from safe_dnn.dnn.rounds import keep_round
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.answers import CONFIDENCE, NOTHING, Answers
+from safe_dnn.rccs.kept_rounds import keep_round
 from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
 from safe_dnn.support.entries import StrPath, existing_folder, is_within
 from safe_dnn.support.errors import SAFEError
@@ -34,20 +34,30 @@ from safe_dnn.support.text import count, printable
 IMAGES = "the folder of the images that the ground truth names"
 
 
-def find_detection_failures(
-    truth: StrPath, results: StrPath, images: StrPath, out: StrPath, *, iou: float | str = 0.5,
-    score: float | str = 0.5, yolo: bool = False, progress: Progress = no_progress,
-) -> Failures:  # fmt: skip
-    """Compare a detector's results with the ground truth; write crops of all objects and failures to the folder `out`.
+class DetectorFiles(NamedTuple):
+    """The files of a detector's test, and which of its results count.
 
-    Parameters
+    Attributes
     ----------
     truth, results, score
         As for `dnn.detection.coco.read_coco` or, with `yolo`, for `dnn.detection.yolo.read_yolo`.
     images : path
         The folder of the images that the ground truth names.
+    yolo : bool
     iou : float
         As for `dnn.detection.detections.match`.
+    """
+
+    truth: StrPath
+    results: StrPath
+    images: StrPath
+    yolo: bool = False
+    iou: float | str = 0.5
+    score: float | str = 0.5
+
+
+def find_detection_failures(files: DetectorFiles, out: StrPath, *, progress: Progress = no_progress) -> Failures:
+    """Compare a detector's results with the ground truth; write crops of all objects and failures to the folder `out`.
 
     Raises
     ------
@@ -55,6 +65,7 @@ def find_detection_failures(
         The files cannot be used, no image can be read, or `out` cannot be written or has a folder `failures` or
         `objects` that SAFE did not write.
     """
+    truth, results, images, yolo, iou, score = files
     root = existing_folder(images, IMAGES)
     iou = checked_iou(iou)
     test = read_yolo(truth, results, root, score=score) if yolo else read_coco(truth, results, score=score)

@@ -57,7 +57,7 @@ def cut_seen_objects(
     test = read_coco(info, results, score=score, labelled=False)
     out = checked_folder(out, root, OBJECTS_FILE, PARAMETERS_FILE, folders=(OBJECTS,))
     if (out / FAILURES_FILE).exists():
-        raise SAFEError(f"Expected a folder without the failures of a DNN. Received: {out}. Choose another with --out.")
+        raise SAFEError(f"Expected a folder without failures of a DNN. Received: {out}. Choose another.").about("out")
     rows = np.arange(len(test.detections.image))
     nothing = np.full(len(rows), NONE)
     crops = crops_of(test, Cases(nothing, rows, nothing, np.full(len(rows), SEEN)))

@@ -5,12 +5,14 @@ from collections.abc import Callable
 
 import gradio as gr
 
-from safe_dnn.page.jobs import AWAY, Job, PageSettings
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.messages import AWAY
 from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.asking import model_at_hand
-from safe_dnn.pipeline.heatmaps import MOST, look, look_at
+from safe_dnn.pipeline.looking import MOST, look, look_at
 from safe_dnn.pipeline.probing import probe_reasons
-from safe_dnn.pipeline.reporting.heatmaps import heatmap_html, heatmaps_of, panels
+from safe_dnn.pipeline.reporting.heatmap_panels import heatmap_html, heatmaps_of, panels
 from safe_dnn.pipeline.reporting.markup import jpeg_uri
 from safe_dnn.pipeline.reporting.sections import probes_html
 from safe_dnn.support.errors import SAFEError

@@ -17,7 +17,6 @@ const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
 const SHOWN = {
   all: () => true,
   open: ({ verdict }) => !verdict,
-  unsafe: ({ verdict }) => verdict === "unsafe",
   more: ({ more }) => more,
   loose: ({ loose }) => loose,
 };
@@ -138,7 +137,8 @@ const titles = new MutationObserver(entitle);
 
 // In the order chosen; only those that match, and the one at hand: it stays in sight when a judgement makes it match no more.
 function arrange() {
-  const order = ORDERED[choice("order").value], kept = SHOWN[choice("show").value];
+  const order = ORDERED[choice("order").value], wanted = choice("show").value;
+  const kept = SHOWN[wanted] ?? (({ verdict }) => verdict === wanted);
   const sought = choice("search").value.toLowerCase().split(/\s+/);
   const shows = (entry) => kept(entry) && sought.every((word) => textOf(entry).includes(word));
   const entries = [...known.values()].sort((a, b) => (a.rcc < 0) - (b.rcc < 0) || order(a, b) || a.place - b.place);

@@ -7,21 +7,21 @@ from urllib.parse import quote
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.jobs import PageSettings
 from safe_dnn.page.pictures import picture_file
 from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_news
+from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.confidence import confidence, is_loose
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.nearness import representative
 from safe_dnn.rccs.profiles import LEAST_BITS
-from safe_dnn.rccs.review.notes import RccNote, SpotNote, title
+from safe_dnn.rccs.review.notes import UNSAFE, VERDICTS, Note, title
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
 
 FIRST_PICTURES = 12  # hundreds would hold up the page for seconds when they are first drawn
 MOST_AT_ONCE = 60  # pictures that the script asks for
-MARKS = {"safe": "✓", "unsafe": "⚠", "unclear": "?", "": ""}
 FAILS = {"more": "fails more", "as often": "as others", "less": "fails less", "too few": "undecided"}
 
 
@@ -48,8 +48,9 @@ class CardsView:
                 return {}
 
         self.widget = scripted(
-            "clusters/cards", NOISE, server_functions=[card_pictures], cards="", named="", elem_id="rcc-list"
-        )
+            "clusters/cards", NOISE, html_template=filled("page/clusters/cards.html", unsafe=UNSAFE),
+            serves={"card_pictures": card_pictures}, cards="", named="", elem_id="rcc-list",
+        )  # fmt: skip
 
     def show(self, shown: Shown, chosen: int) -> gr.HTML:
         """All RCCs. Of those that are first in sight with a representative image; the script asks for the others."""
@@ -104,12 +105,12 @@ def card(shown: Shown, rcc: int) -> dict[str, Any]:
 
 def judgement(shown: Shown, rcc: int) -> dict[str, Any]:
     """What the engineer says of an RCC on its card: `rcc`, and what `said` gives."""
-    return {"rcc": rcc, **said(shown.notes.get(rcc, RccNote(rcc)))}
+    return {"rcc": rcc, **said(shown.notes.get(rcc, Note(rcc)))}
 
 
-def said(note: RccNote | SpotNote) -> dict[str, str]:
+def said(note: Note) -> dict[str, str]:
     """What lists show of a note: `name` (may be empty), `verdict`, and `mark`, the same in words."""
-    mark = f"{MARKS[note.verdict]} {note.verdict}".strip()
+    mark = f"{VERDICTS[note.verdict].mark} {note.verdict}".strip()
     return {"name": printable(note.name), "verdict": note.verdict, "mark": mark}
 
 

@@ -7,29 +7,27 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.dnn.group_columns import ALIKE, FOLDER, PREFIX
+from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.features.weights import choose_precision
 from safe_dnn.page.form_tab import check_there
 from safe_dnn.page.form_view import FormView, example_button
-from safe_dnn.page.forms import remember, remembered
-from safe_dnn.page.jobs import PageSettings, typed
+from safe_dnn.page.forms import remember, remembered, typed
 from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import CLUSTERS_TAB
+from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.generation import ClusteringSettings
+from safe_dnn.pipeline.run_answers import GivenAnswers
 from safe_dnn.pipeline.run_record import given_parameters, given_predictions, groups_of
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.dbscan.contrast import LOOKS
-from safe_dnn.rccs.rounds import names_in
+from safe_dnn.rccs.failure_rounds import names_in
 from safe_dnn.support.entries import path_of
 from safe_dnn.support.images import is_image_folder
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import printable
 
-TAB = "clusters"
-EXTRACTOR_MEANINGS = {
-    "auto": "vgg16 if its weights (553 MB) are on disk or can be downloaded, otherwise vgg16-conv",
-    "vgg16": "what an image shows and what disturbs it, the features of the next two joined",
-    "vgg16-fc2": "the paper's 4,096 features alone, which say most about what an image shows",
-    "vgg16-conv": "the mean of each channel of the convolutional layers, for machines without internet access",
-}
+EXTRACTOR_MEANINGS = {name: kind.meaning for name, kind in EXTRACTORS.items()}
 REDUCER_MEANINGS = {
     "pca": "as in the paper",
     "umap": "PCA, then UMAP, the authors' study of 2024: may part what PCA leaves together",
@@ -53,7 +51,8 @@ class ClustersForm(FormView):
     """Lay out the form; `wanted` says what its fields ask for, `of` gives their values for clusters."""
 
     def __init__(self, settings: PageSettings):
-        super().__init__(lambda: remembered(settings.out, TAB))  # until there are clusters, which know what was sent
+        # Until there are clusters, which know what was sent
+        super().__init__(lambda: remembered(settings.out, CLUSTERS_TAB))
         self._settings = settings
         with gr.Column(elem_id="clusters-form") as self.pane:
             self._lay_out()
@@ -72,7 +71,7 @@ class ClustersForm(FormView):
                 alike = "The parameter that says which images are of one person, track or drive"
                 self._several("group", "group", "Groups", alike)
                 info = "Predictions without a row for more than a tenth of the images"
-                self.add("partial", gr.Checkbox(label="Accept a part", info=info, elem_id="partial"))
+                self.add("partial", gr.Checkbox(label=FORM_LABELS["partial"], info=info, elem_id="partial"))
                 info = "What RCCs must not differ by: such as the person; or looks, what right images show as well"
                 self._several("aside", "set-aside", "Set aside", info)
             with gr.Row():
@@ -98,12 +97,13 @@ class ClustersForm(FormView):
         collected = settings.out / FAILURES  # what the first tab's button groups, which may have been stopped
         images = settings.accept(fields["folder"] or (os.fspath(collected) if names_in(collected) else ""))
         paths = typed(**{name: fields[name] for _, name, _, _ in PATHS})
+        accepted = {name: settings.accept(path) for name, path in paths.items()}
         wanted = ClusteringSettings(
-            weights=settings.weights, set_aside=names, partial=bool(fields["partial"]), group=groups,
+            weights=settings.weights, set_aside=names, parameters=accepted.pop("parameters", None),
+            given=GivenAnswers(partial=bool(fields["partial"]), group=groups, **accepted),
             **{name: fields[name] for name in ("extractor", "reducer", "precision")},
-            **{name: settings.accept(path) for name, path in paths.items()},
         )  # fmt: skip
-        remember(settings.out, TAB, fields)
+        remember(settings.out, CLUSTERS_TAB, fields)
         is_image_folder(path_of(images, "an image folder"))
         check_there({label.lower(): settings.accept(paths[name]) for label, name, *_ in PATHS if name in paths})
         return images, wanted

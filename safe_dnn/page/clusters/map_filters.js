@@ -1,6 +1,5 @@
 // What the map shows: histograms of all that is known of the images. Third part; see map.js. A bin that is chosen hides all
 // other images, and every other histogram counts what is left. A bin is one of a number's intervals, or a category.
-const VERDICTS = { unsafe: "unsafe", unclear: "unclear", safe: "safe", "": "not judged" };
 const NUMBERS = new Intl.NumberFormat("en");  // to make it takes longer than to use it
 let stale = false;  // what was chosen is yet to be counted, with the next frame
 let unmade = false;  // the histograms are not those of what is known by now
@@ -28,11 +27,11 @@ function makeFilters() {
   const titles = map.rccs.map((entry) => entry.title), at = new Map(map.rccs.map(({ rcc }, k) => [rcc, k]));
   const numbers = map.rccs.map((entry) => String(entry.rcc));
   filters = [{ name: "RCC", kind: "category", texts: titles, keys: numbers, bins: Uint16Array.from(map.rcc, (rcc) => at.get(rcc)) }];
-  const judged = Object.keys(VERDICTS).filter((verdict) => map.rccs.some((entry) => entry.verdict === verdict));
+  const judged = props.verdicts.filter((verdict) => map.rccs.some((entry) => entry.verdict === verdict));
   if (judged.length > 1) {
     const of = map.rccs.map((entry) => judged.indexOf(entry.verdict));
     const bins = Uint16Array.from(filters[0].bins, (k) => of[k]);
-    filters.push({ name: "Verdict", kind: "category", texts: judged.map((verdict) => VERDICTS[verdict]), bins });
+    filters.push({ name: "Verdict", kind: "category", texts: judged.map((verdict) => verdict || "not judged"), bins });
   }
   for (const sent of given("filters") || []) {
     const bins = unpacked(sent.bins, Uint8Array);

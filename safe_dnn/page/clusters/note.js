@@ -56,8 +56,7 @@ function latest(here) {
 function fill() {
   if (!props.said) return;
   said = JSON.parse(props.said);
-  const { key, run, title, lengths } = said, here = { key, run, title };
-  for (const [field, most] of Object.entries(lengths)) input(field).maxLength = most;
+  const { key, run, title } = said, here = { key, run, title };
   if (said.at > all.at) all = said;
   learn(keyOf(here), said);
   const named = early;

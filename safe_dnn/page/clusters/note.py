@@ -2,30 +2,22 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.cards import said
-from safe_dnn.page.jobs import PageSettings
 from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_text
 from safe_dnn.page.visitors import visitor_of
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.clusters import find_clusters, load_clusters
 from safe_dnn.rccs.image_map import rcc_words
-from safe_dnn.rccs.review.notes import FIELDS, LENGTHS, REGISTER, VERDICTS, Noted, RccNote, SpotNote, title
-from safe_dnn.rccs.review.review import (
-    CHANGED,
-    checked_conditions,
-    folder_tested,
-    load_review,
-    read_spot_note,
-    set_note,
-)
+from safe_dnn.rccs.review.notes import FIELDS, VERDICTS, Kept, Note, title
+from safe_dnn.rccs.review.review import CHANGED, checked_conditions, folder_tested, load_review, set_note
 from safe_dnn.rccs.spots.weak_spots import read_conditions
-from safe_dnn.store.database import reading
 from safe_dnn.store.output_folder import writing
 from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.errors import SAFEError
@@ -33,27 +25,10 @@ from safe_dnn.support.text import printable
 
 LONGEST_AHEAD = 2000  # characters of a note that a window is given before it is chosen what that is about
 
-_Note = TypeVar("_Note", RccNote, SpotNote)
 
-
-class KeptNote(NamedTuple):
-    """A note after a change.
-
-    Attributes
-    ----------
-    note : RccNote or SpotNote
-    conflicts : tuple of str
-        The fields that another window had changed too.
-    listed : list of dict
-        The entries of lists that show what it is about; none where the folder holds another run than the window shows.
-    notice : str
-        A sentence on where it is kept.
-    """
-
-    note: Noted
-    conflicts: tuple[str, ...]
-    listed: list[dict[str, Any]]
-    notice: str = ""
+KeptNote = tuple[Kept[Note], list[dict[str, Any]], str]
+"""A note after a change; the entries of lists that show what it is about, none where the folder holds another run than
+the window shows; and a sentence on where it is kept."""
 
 
 class NoteView:
@@ -82,19 +57,18 @@ class NoteView:
             try:
                 with writing(settings.out):  # so that the run at hand stays the one at hand
                     before = settings.results.notes_stamp
-                    kept = subject.keep(str(run), note, states, visitor_of(visitor))
+                    kept, listed, notice = subject.keep(str(run), note, states, visitor_of(visitor))
                     stamps, at = [before, settings.results.notes_stamp], time.monotonic_ns()
             except SAFEError as error:
                 return {"problem": f"Not kept: {error}"}
             return {
-                "kept": _fields(kept.note), "conflicts": list(kept.conflicts), "problem": kept.notice,
-                "at": at, "listed": {"run": run, "at": at, "entries": kept.listed}, "stamps": stamps,
+                "kept": _fields(kept.note), "conflicts": list(kept.conflicts), "problem": notice,
+                "at": at, "listed": {"run": run, "at": at, "entries": listed}, "stamps": stamps,
             }  # fmt: skip
 
-        template = filled("page/clusters/note.html", about=subject.about, register=REGISTER)
         self.widget = scripted(
-            "clusters/note", "", html_template=template, server_functions=[keep_note], said="",
-            elem_id=f"{subject.about}-says",
+            "clusters/note", "", html_template=filled("page/clusters/note.html", about=subject.about),
+            serves={"keep_note": keep_note}, said="", elem_id=f"{subject.about}-says",
         )  # fmt: skip
 
     def show(self, shown: Shown, key: int | str, forced: bool = True) -> gr.HTML:
@@ -106,9 +80,9 @@ class NoteView:
             Whether it is shown even if another one was clicked meanwhile, of which the answer is still on its way.
         """
         subject = self._subject
-        notes: Mapping[Any, Noted] = subject.notes(shown)
+        notes: Mapping[Any, Note] = subject.notes(shown)
         said = _fields(notes[key] if key in notes else subject.blank(key))
-        said |= {"key": key, "run": shown.run, "title": printable(subject.title(shown, key)), "lengths": LENGTHS}
+        said |= {"key": key, "run": shown.run, "title": printable(subject.title(shown, key))}
         said |= {"noun": subject.noun, "at": shown.at, "forced": forced}
         # Of the others as well, for whoever types as soon as one is chosen.
         said["notes"] = {str(other): _fields(one) for other, one in notes.items() if len(one.note) <= LONGEST_AHEAD}
@@ -130,40 +104,37 @@ class OnRccs:
     def __init__(self, settings: PageSettings):
         self._settings = settings
 
-    def blank(self, key: object) -> RccNote:
+    def blank(self, key: object) -> Note:
         """An empty note on what a browser has named; a TypeError or ValueError if it is not a key."""
         if not isinstance(key, int):
             raise TypeError("no RCC")
-        return RccNote(key)
+        return Note(key)
 
     def title(self, shown: Shown, key: Any) -> str:
         return title(key, shown.notes)
 
-    def notes(self, shown: Shown) -> Mapping[int, RccNote]:
+    def notes(self, shown: Shown) -> Mapping[int, Note]:
         """All notes, by key."""
         return shown.notes
 
     def keep(self, run: str, note: Any, states: Sequence[Any], by: str) -> KeptNote:
         """Write a note that somebody typed when a window showed a run and the note had been in these states."""
-        out, results, rcc = self._settings.out, self._settings.results, note.rcc
+        out, results, rcc = self._settings.out, self._settings.results, note.about
         present = results.original(run)
         earlier = find_clusters(out, run) if present is None else None
         if present is None and earlier is None:
             raise SAFEError(CHANGED)
         original = present or load_clusters(out, earlier)
-        seen = states[0]
-        if len(states) > 1:
-            seen = _before(states, load_review(out, original=original).notes.get(rcc, RccNote(rcc)))
-        kept = set_note(out, note, seen=seen, by=by, original=original)
+        kept = set_note(out, note, *states, by=by, original=original)
         if present is not None:
             listed = {**rcc_words(rcc, {rcc: kept.note}), **said(kept.note)}
-            return KeptNote(kept.note, kept.conflicts, [listed])
+            return kept, [listed], ""
         subject = load_review(out, original=original).subjects[rcc]
         now = {there: number for number, there in results.shown().review.subjects.items()}
         notice = "Kept with the earlier run, which these clusters belong to."
         if subject in now:
             notice = f"Kept with {title(now[subject])} of the new clusters, which has the same images."
-        return KeptNote(kept.note, kept.conflicts, [], notice)
+        return kept, [], notice
 
 
 class OnWeakSpots:
@@ -174,15 +145,15 @@ class OnWeakSpots:
     def __init__(self, settings: PageSettings):
         self._settings = settings
 
-    def blank(self, key: object) -> SpotNote:
+    def blank(self, key: object) -> Note:
         if not isinstance(key, str) or checked_conditions(key) != key:
             raise TypeError("no weak spot")
-        return SpotNote(key, "")
+        return Note((key, ""))
 
     def title(self, shown: Shown, key: Any) -> str:
         return " and ".join(map(str, read_conditions(key)))
 
-    def notes(self, shown: Shown) -> Mapping[str, SpotNote]:
+    def notes(self, shown: Shown) -> Mapping[str, Note]:
         return shown.spot_notes
 
     def keep(self, run: str, note: Any, states: Sequence[Any], by: str) -> KeptNote:
@@ -192,17 +163,14 @@ class OnWeakSpots:
         about = present if run == shown.run else find_clusters(out, run)
         if about is None:
             raise SAFEError(CHANGED)
-        blank = SpotNote(note.conditions, folder_tested(out, about))
-        with reading(out) as db:
-            theirs = read_spot_note(db, blank)
-        kept = set_note(
-            out, note._replace(tested=blank.tested), seen=_before(states, theirs), by=by, run=about.clusters
-        )
-        if blank.tested != folder_tested(out) or note.conditions not in [s.conditions for s in shown.reasons.spots]:
+        conditions, tested = note.about[0], folder_tested(out, about)
+        note = note._replace(about=(conditions, tested))
+        kept = set_note(out, note, *states, by=by, run=about.clusters)
+        if tested != folder_tested(out) or conditions not in [s.conditions for s in shown.reasons.spots]:
             notice = "Kept. This condition is not among the new weak spots; the note returns when it is found again."
-        said_now = {**shown.spot_notes, note.conditions: kept.note}
-        listed = named_spots(shown._replace(spot_notes=said_now), note.conditions) if run == shown.run else []
-        return KeptNote(kept.note, kept.conflicts, listed, notice)
+        said_now = {**shown.spot_notes, conditions: kept.note}
+        listed = named_spots(shown._replace(spot_notes=said_now), conditions) if run == shown.run else []
+        return kept, listed, notice
 
 
 def named_spots(shown: Shown, key: object = None) -> list[dict[str, Any]]:
@@ -217,21 +185,11 @@ def named_spots(shown: Shown, key: object = None) -> list[dict[str, Any]]:
 
 def spot_judgement(shown: Shown, conditions: str) -> dict[str, str]:
     """What the engineer says of a weak spot (see `page.clusters.cards.said`)."""
-    return said(shown.spot_notes.get(conditions, SpotNote(conditions, "")))
+    return said(shown.spot_notes.get(conditions, Note((conditions, ""))))
 
 
-def _before(states: Sequence[_Note], theirs: _Note) -> _Note:
-    """What a change began from: of the states that a window has seen or sent, field by field, the one that there is."""
-    found: dict[str, Any] = {}
-    for field in FIELDS:
-        there = getattr(theirs, field)
-        known = any(getattr(state, field).split() == there.split() for state in states)
-        found[field] = there if known else getattr(states[0], field)
-    return theirs._replace(**found)
-
-
-def _fields(note: Noted) -> dict[str, Any]:
-    return {field: getattr(note, field) for field in FIELDS}
+def _fields(note: Note) -> dict[str, Any]:
+    return dict(zip(FIELDS, note[1:], strict=True))
 
 
 def _noted(blank: Any, fields: object) -> Any:

@@ -11,9 +11,11 @@ from safe_dnn.page.clusters.asked import LooksView, ProbeView
 from safe_dnn.page.clusters.cards import named, words_of
 from safe_dnn.page.clusters.note import NoteView, OnRccs
 from safe_dnn.page.clusters.several import SplitView
-from safe_dnn.page.jobs import EDITS, VIEW, PageSettings, warn
+from safe_dnn.page.events import EDITS, VIEW
+from safe_dnn.page.messages import warn
 from safe_dnn.page.pictures import thumbnails
 from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import Window
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.clusters import sample, told_of
@@ -64,17 +66,11 @@ class RccView:
 
     def show_words(self, shown: Shown, rcc: int, forced: bool = True) -> dict:
         """The heading, the engineer's note (see `NoteView.show`), and what it may be merged into."""
-        return {
-            self.owner: rcc,
-            **self.show_heading(shown, rcc),
-            self.note_view.widget: self.note_view.show(shown, rcc, forced),
-            **self._show_merge(shown, rcc),
-        }
-
-    def _show_merge(self, shown: Shown, rcc: int) -> dict:
         clusters, centres = shown.clusters, shown.centres
         others = [] if rcc == NOISE else nearest_rccs(clusters, rcc, n=clusters.n_rccs, centres=centres)
         return {
+            self.owner: rcc, **self.show_heading(shown, rcc),
+            self.note_view.widget: self.note_view.show(shown, rcc, forced),
             self.into: gr.Dropdown(
                 choices=[(named(shown, other), other) for other, _ in others],
                 value=others[0][0] if others else None, interactive=bool(others),

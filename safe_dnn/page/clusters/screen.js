@@ -4,7 +4,6 @@
 const onPage = (selector) => document.querySelector(selector);
 const dialog = $("dialog"), lost = $(".safe-screen-lost"), undone = $(".safe-undone");
 const NOTES = { rcc: "#rcc-says", spot: "#spot-says" };
-const VERDICTS = { u: "unsafe", c: "unclear", s: "safe", x: "" };
 const LISTS = { rcc: "#rcc-list [data-rcc]:not([hidden])", spot: "#spots [data-rank]" };
 let kind = "rcc", waiting = inAddress();
 
@@ -58,11 +57,11 @@ function swap() {
 }
 
 // A key is about what its title on the screen says when it is pressed, and about nothing that is yet to be drawn.
-function judge(verdict, { timeStamp }) {
+function judge(radio, { timeStamp }) {
   const { key, since } = onPage(`${NOTES[kind]} .safe-note`)?.dataset ?? {};
   const titled = onPage(`#${kind}-words [data-coming]`) || onPage(`#${kind}-heading h2`)?.dataset.key === key;
   if (!titled || !(timeStamp >= Number(since))) return;
-  onPage(`${NOTES[kind]} [data-field="verdict"][value="${verdict}"]`)?.click();
+  radio.click();
 }
 
 function name() {
@@ -87,14 +86,14 @@ document.addEventListener("keydown", (event) => {
   if (onPage("dialog[open]")) return;
   const turn = undoes(event);
   if (!turn && (event.ctrlKey || event.metaKey || event.altKey || editable(event.target))) return;
-  const act = turn ? () => press(turn) : {
+  const radio = onPage(`${NOTES[kind]} [data-stroke="${CSS.escape(event.key)}"]`);
+  const act = turn ? () => press(turn) : radio ? () => judge(radio, event) : {
     j: () => step(1), k: () => step(-1), w: swap, n: name, b: brighten, "?": () => dialog.showModal(),
     t: () => { if (kind === "rcc") announce("safe-tick"); },
-    ...Object.fromEntries(Object.entries(VERDICTS).map(([key, verdict]) => [key, (event) => judge(verdict, event)])),
   }[event.key];
   if (!act) return;
   event.preventDefault();
-  act(event);
+  act();
 });
 element.addEventListener("click", (event) => {
   if (event.target.closest('[data-do="help"]')) dialog.showModal();

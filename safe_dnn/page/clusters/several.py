@@ -11,10 +11,13 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.jobs import EACH, EDITS, VIEW, PageSettings, tell, warn
+from safe_dnn.page.events import EACH, EDITS, VIEW
+from safe_dnn.page.messages import tell, warn
 from safe_dnn.page.pictures import data_uri
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_text
 from safe_dnn.page.visitors import Window
+from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.edits import Maker, judge_rccs, merge_rccs, new_rcc
 from safe_dnn.rccs.review.notes import VERDICTS, title
@@ -31,7 +34,9 @@ class SeveralView:
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
-        self.widget = scripted("clusters/several", [], elem_id="several")
+        self.widget = scripted(
+            "clusters/several", [], html_template=filled("page/clusters/several.html"), elem_id="several"
+        )
 
     def wire(self, rcc: gr.State, spot: gr.HTML, window: Window, outputs: list, changed: Callable) -> None:
         """Connect the bar (see `RunsView.wire`)."""
@@ -87,14 +92,13 @@ class SplitView:
         if not parts:
             warn("Not split", "No two parts with enough images stand apart. Select images, and move them to a new RCC.")
             return gr.skip()
-        found = [{"words": count(len(paths), "image"), "pictures": self._pictures(paths)} for paths in parts]
+        root, found = results.clusters.image_root, []
+        for paths in parts:
+            sample = paths[:: -(-len(paths) // MOST_PICTURES)]  # from all of it
+            pictures = [data_uri(root / path, 96, self._settings.root) for path in sample]
+            found.append({"words": count(len(paths), "image"), "pictures": pictures})
         asked = {"rcc": rcc, "seen": results.review.last_number, "title": title(rcc, results.notes), "parts": found}
         return {self.dialog: gr.HTML(parts=as_text({**asked, "at": time.monotonic()}))}
-
-    def _pictures(self, paths: tuple[str, ...]) -> list[str]:
-        """Some images of a part, from all of it."""
-        root, step = self._settings.results.shown().clusters.image_root, -(-len(paths) // MOST_PICTURES)
-        return [data_uri(root / path, 96, self._settings.root) for path in paths[::step]]
 
     def _split(self, rcc: int, seen: object, maker: Maker) -> None:
         results = self._settings.results.shown(maker.run)

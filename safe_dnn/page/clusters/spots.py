@@ -7,10 +7,11 @@ from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.asked import LooksView, ProbeView
 from safe_dnn.page.clusters.note import NoteView, OnWeakSpots, named_spots, spot_judgement
 from safe_dnn.page.clusters.rcc import lay_out_player, show_gif
-from safe_dnn.page.jobs import PageSettings, pane, put_away, reveal
+from safe_dnn.page.messages import pane, put_away, reveal
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.results import Shown
-from safe_dnn.page.texts import as_news, in_fields
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.texts import as_news
 from safe_dnn.pipeline.reporting.markup import escaped, filled
 from safe_dnn.pipeline.reporting.sections import row_html
 from safe_dnn.rccs.gifs import spot_gif_path
@@ -57,11 +58,6 @@ class SpotsView:
         gif, heading = (self.player, *self.looks.outputs), (self.heading, *self.probes.outputs)
         return [self.pane, *gif, self.widget, self.row, *heading, self.note_pane, self.note_view.widget]
 
-    @property
-    def noted(self) -> list:
-        """Those that show the notes."""
-        return [self.widget, self.note_view.widget]
-
     def show(self, shown: Shown, chosen: object = None) -> dict:
         """All weak spots, one with its GIF and note; nothing where the network's right images are not known.
 
@@ -80,7 +76,7 @@ class SpotsView:
         if reasons.spots:
             told = f"{reasons.base:.1%} of all test images are wrong: the upright line."
         notes = reasons.comparison.notes if reasons.comparison else ()
-        more = [*map(in_fields, notes), reasons.unexplained(shown.clusters)]
+        more = [*notes, reasons.unexplained(shown.clusters)]
         if elsewhere := notes_elsewhere(shown.spot_notes, (spot.conditions for spot in reasons.spots)):
             kept = f"{count(elsewhere, 'note')} on other conditions"
             more.append(f"{kept} will be shown when these are found again.")

@@ -10,44 +10,30 @@ import gradio as gr
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.asked import AskedView
 from safe_dnn.page.clusters.cards import CardsView
-from safe_dnn.page.clusters.form import TAB, ClustersForm
-from safe_dnn.page.clusters.images import ImagesView
+from safe_dnn.page.clusters.edits_and_runs import RunsView, refreshed
+from safe_dnn.page.clusters.failing_images import ImagesView
+from safe_dnn.page.clusters.form import ClustersForm
 from safe_dnn.page.clusters.rcc import RccView
-from safe_dnn.page.clusters.runs import RunsView, refreshed
 from safe_dnn.page.clusters.several import SeveralView
 from safe_dnn.page.clusters.spots import SpotsView, rank_of
+from safe_dnn.page.events import EDITS, FOLLOW, IN_TURN, LATEST, VIEW
+from safe_dnn.page.form_tab import take_labels
 from safe_dnn.page.form_view import Fold
 from safe_dnn.page.job_view import JobView, News
-from safe_dnn.page.jobs import (
-    EDITS,
-    FOLLOW,
-    IN_TURN,
-    LATEST,
-    OPENING,
-    VIEW,
-    Job,
-    PageSettings,
-    done,
-    empty,
-    failed,
-    if_there,
-    pane,
-    put_away,
-    reveal,
-    take_labels,
-    tell,
-    warn,
-)
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.messages import OPENING, done, empty, failed, if_there, pane, put_away, reveal, tell, warn
 from safe_dnn.page.results import Shown, check_links
-from safe_dnn.page.texts import as_text, in_fields
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import CLUSTERS_TAB
+from safe_dnn.page.texts import as_text
 from safe_dnn.page.visitors import Window, maker_of
-from safe_dnn.pipeline.comparison import explain_failures
 from safe_dnn.pipeline.descriptions import mend
+from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import generate_clusters
 from safe_dnn.pipeline.reporting.markup import escaped, filled
 from safe_dnn.pipeline.reporting.sections import elbow_svg
 from safe_dnn.pipeline.run_record import left_behind, notes_of, nuisance_of
-from safe_dnn.pipeline.summaries import cluster_summary, how_found
+from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
 from safe_dnn.rccs.confidence import consensus_text, why_unknown
 from safe_dnn.rccs.review.edits import Maker
 from safe_dnn.rccs.review.journal import describe_edit, made_as_one
@@ -69,7 +55,7 @@ class ClustersTab:
     `wire` connects its widgets.
     """
 
-    def __init__(self, app: gr.Blocks, settings: PageSettings):
+    def __init__(self, settings: PageSettings):
         self._settings = settings
         self._nothing = _nothing(settings)
         self.form = ClustersForm(settings)
@@ -87,13 +73,13 @@ class ClustersTab:
                 self._how = gr.HTML()
             with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as self._skipped_pane:
                 self._skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
-        self._rcc, self._window = gr.State(0), Window(app)
+        self._rcc, self._window = gr.State(0), Window()
         self._mending = threading.Lock()
         self._drawn = gr.State(False)  # whether a window that was just opened shows the map
         self._compared = gr.State("")  # what is shown of the comparison with images that are right
         self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self.images_view.outputs, self._runs_view.file]
         self._job_view = JobView(
-            settings, TAB, self._status, self.form.generate, self._cancel,
+            settings, CLUSTERS_TAB, self._status, self.form.generate, self._cancel,
             guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
             others=[view.button for view in (*self._rcc_view.asked, *self._spots.asked)],
         )  # fmt: skip
@@ -112,7 +98,10 @@ class ClustersTab:
                 self._several = SeveralView(settings)
                 self._spots.lay_out_list()
             with gr.Column(elem_id="map-column"):
-                self._screen = scripted("clusters/screen", "", undone="", elem_id="screen-bar")
+                self._screen = scripted(
+                    "clusters/screen", "", html_template=filled("page/clusters/screen.html"), undone="",
+                    elem_id="screen-bar",
+                )  # fmt: skip
                 self.images_view.lay_out_map()
             with gr.Column(elem_id="reason-at-hand"):
                 self._rcc_view = RccView(settings)
@@ -123,6 +112,7 @@ class ClustersTab:
         """Connect the widgets; the event that a window that was just opened shows what the folder has."""
         rcc, window, cards, form = self._rcc, self._window, self._cards, self.form
         rcc_view, images_view, outputs = self._rcc_view, self.images_view, self.outputs
+        window.wire(app)
         filled_in = [*form.outputs, form.filled]
         typed_in = ("folder", "predictions", "tested", "parameters")
         sent = [form.generate.click, *(form[name].submit for name in typed_in)]
@@ -155,7 +145,8 @@ class ClustersTab:
                   self._spots.widget]  # fmt: skip
         news.folder(self._on_folder, looked, [*filled_in, *outputs], **LATEST, **EDITS)
         noted = [rcc, window.run, window.seen, self._compared, self._spots.widget]
-        shown = [cards.widget, images_view.map, rcc_view.note_view.widget, *self._spots.noted]
+        note_views = rcc_view.note_view, self._spots.note_view
+        shown = [cards.widget, images_view.map, self._spots.widget, *(view.widget for view in note_views)]
         news.notes(self._on_notes, noted, shown, **LATEST, **EDITS)
         return loaded
 
@@ -221,20 +212,17 @@ class ClustersTab:
         name, sentence = map(printable, offer)
         return {
             self._offer: reveal(),
-            self._offered: f"<p class='safe-offer'>{escaped(in_fields(sentence))}</p>",
+            self._offered: f"<p class='safe-offer'>{escaped(sentence)}</p>",
             self._accept: gr.Button(f"Set {name} aside"),
         }
 
     def _state(self, results: Shown) -> str:
         """What was found, with the folder: another window may have chosen it."""
         summary = f"{cluster_summary(results.clusters)} · folder {results.clusters.image_root.name}"
-        return done(summary, self._notes(results))
-
-    def _notes(self, results: Shown) -> str:
-        """First the engineer's work that these clusters lack, since only its beginning is visible until opened."""
-        clusters, out = results.clusters, self._settings.out
-        told = [f"{note[0].upper()}{note[1:]}" for note in notes_of(out)]
-        return " ".join(filter(None, [left_behind(out), clusters.notice, results.problem, *told]))
+        notes = [f"{note[0].upper()}{note[1:]}" for note in notes_of(self._settings.out)]
+        # First the engineer's work that these clusters lack, since only its beginning is visible until opened
+        first = [left_behind(self._settings.out), results.clusters.notice, results.problem]
+        return done(summary, " ".join(filter(None, [*first, *notes])))
 
     def _show_rcc(self, results: Shown, chosen: int) -> dict:
         shown = {**self._rcc_view.show(results, chosen), **self.images_view.show(results, chosen)}
@@ -311,7 +299,8 @@ class ClustersTab:
             try:  # the clusters are shown meanwhile: every window hears that the folder has changed
                 explain_failures(settings.out, within=settings.root, weights=settings.weights, progress=of_rates)
             except SAFEError as error:
-                raise SAFEError(f"The RCCs were found, but not compared with images that are right. {error}") from error
+                what = f"The RCCs were found, but not compared with images that are right. {error}"
+                raise SAFEError(what).about(*error.fields) from error
 
         take_labels(settings.out)
         yield self.form.sent("", fields)

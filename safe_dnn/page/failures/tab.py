@@ -8,18 +8,23 @@ from typing import Any
 
 import gradio as gr
 
-from safe_dnn.dnn.detection.detector_failures import find_detection_failures
+from safe_dnn.dnn.detection.detector_failures import DetectorFiles, find_detection_failures
 from safe_dnn.dnn.failures import DETECTION, checked, collect_failures, find_failures, load_failures
 from safe_dnn.dnn.held_out import hold_out_of
 from safe_dnn.dnn.model import DnnOptions
-from safe_dnn.page.failures.collected import CollectedFailures, are_earlier
+from safe_dnn.page.collected import CollectedFailures, are_earlier
+from safe_dnn.page.events import FOLLOW, VIEW
 from safe_dnn.page.failures.view import FailuresView, interval_text
 from safe_dnn.page.form_tab import FormTab, check_there, given
-from safe_dnn.page.forms import remember, remembered
+from safe_dnn.page.forms import remember, remembered, typed
 from safe_dnn.page.job_view import News
-from safe_dnn.page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, typed
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.messages import done, empty
 from safe_dnn.page.results import Marks
-from safe_dnn.pipeline.summaries import failures_summary
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import FAILURES_TAB
+from safe_dnn.page.texts import FORM_LABELS
+from safe_dnn.pipeline.summary_lines import failures_summary
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import working
 from safe_dnn.support.entries import is_within
@@ -28,7 +33,6 @@ from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, 
 from safe_dnn.support.text import printable
 from safe_dnn.training.earlier import kept_copy
 
-TAB = "failures"
 RESCALE = [
     ("Read from the model", ""), ("0 to 255", "none"), ("0 to 1", "1/255"), ("−1 to 1", "signed"),
     ("As torchvision and timm", "imagenet"),
@@ -69,9 +73,9 @@ class FailuresTab(FormTab):
             self._lay_out_form()
             self._lay_out_options()
         self.view = FailuresView(self.collected, settings.root)
-        self._lay_out_state(TAB, form, self.view.find)
+        self._lay_out_state(FAILURES_TAB, form, self.view.find)
         self.view.lay_out()
-        self._show_in(TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
+        self._show_in(FAILURES_TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
 
     def _lay_out_form(self) -> None:
         info = "SAFE runs a Keras or ONNX model itself; of any other network it takes the answers"
@@ -104,14 +108,14 @@ class FailuresTab(FormTab):
                 self.trust = trust_field(self._may_trust, elem_id="failures-trust", elem_classes="for-model")
             with gr.Row(elem_classes="for-classifier"):
                 columns = "CSV, wherever it lies: image, and a column of numbers for each output, no others"
-                self._text("targets", "Targets of a regression", columns, "/path/to/targets.csv")
+                self._text("targets", FORM_LABELS["targets"], columns, "/path/to/targets.csv")
                 larger = "A larger error is a failure; in the unit of the targets"
-                self._text("threshold", "Threshold of a regression", larger)
+                self._text("threshold", FORM_LABELS["threshold"], larger)
                 info = "Tables without a row for more than a tenth of the images"
-                self.partial = gr.Checkbox(label="Accept a part", info=info, elem_id="failures-partial")
+                self.partial = gr.Checkbox(label=FORM_LABELS["partial"], info=info, elem_id="failures-partial")
             with gr.Row(elem_classes="for-classifier"):
                 proof = "To prove a retraining: these images take part in nothing else"
-                self._text("hold_out", "Hold out a share", proof, "0.3")
+                self._text("hold_out", FORM_LABELS["hold_out"], proof, "0.3")
                 columns = "Columns such as person or track, prefix or folder; a comma between"
                 self._text("group", "In whole groups", columns, "person")
             with gr.Row(elem_classes="for-detector"):
@@ -144,7 +148,7 @@ class FailuresTab(FormTab):
 
     def _last_form(self) -> dict:
         """The form as it was last sent; before that, the paths of failures that the command has collected."""
-        fields: dict[str, Any] = dict(remembered(self._settings.out, TAB))
+        fields: dict[str, Any] = dict(remembered(self._settings.out, FAILURES_TAB))
         if not fields:
             with contextlib.suppress(SAFEError):
                 failures = load_failures(self._settings.out)
@@ -174,7 +178,7 @@ class FailuresTab(FormTab):
         own = [] if kind in ("coco", "yolo") else [name for name in ("train", "targets") if name in options]
         options |= {name: self._settings.accept(options[name]) for name in own}
         self._check_places(kind, paths)
-        remember(self._settings.out, TAB, fields)
+        remember(self._settings.out, FAILURES_TAB, fields)
         check_there({NEEDED[kind].get(name, name): (paths | options)[name] for name in (*paths, *own)})
         checked(DnnOptions(threshold=options.get("threshold")))
         return kind, paths, options
@@ -185,9 +189,8 @@ class FailuresTab(FormTab):
         with working(out, "collecting failures"):
             if kind in ("coco", "yolo"):
                 least: dict[str, Any] = {name: options[name] for name in ("iou", "score") if name in options}
-                find_detection_failures(
-                    paths["truth"], paths["results"], test, out, yolo=kind == "yolo", progress=job.progress, **least
-                )
+                given = DetectorFiles(paths["truth"], paths["results"], test, kind == "yolo", **least)
+                find_detection_failures(given, out, progress=job.progress)
                 return
             regression: Any = (options.get("targets"), options.get("threshold"), partial)
             more: dict[str, Any] = {"train": options.get("train"), "hold_out": options["hold_out"]}
@@ -222,7 +225,7 @@ class FailuresTab(FormTab):
             if os.path.lexists(file) and not is_within(file, root):
                 raise SAFEError(f"Expected a path below {root}. Received: {file}, which is read beside the folder.")
 
-    def wire(self, loaded: gr.events.Dependency, news: News) -> None:
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
         sent = [self.start.click, *(form[name].submit for name in ("model", "answers", "results", "test"))]
@@ -234,15 +237,15 @@ class FailuresTab(FormTab):
             case = self._settings.example.folder
             form.fill_from(self.example, {"kind": "model", "model": case / "model.keras", "test": case / "test"})
         self.view.wire()
-        self._wire(loaded, news)
+        self._wire(loaded, tab, news)
 
 
 def rescale_field(**more: Any) -> gr.Dropdown:
     """The choice of the pixel values that a model expects."""
-    return gr.Dropdown(RESCALE, value="", label="Pixels given to the model", info="As it was trained", **more)
+    return gr.Dropdown(RESCALE, value="", label=FORM_LABELS["rescale"], info="As it was trained", **more)
 
 
 def trust_field(visible: bool, **more: Any) -> gr.Checkbox:
     """No part of a form: trust in a model is given anew each time."""
     what = "Lambda layers: only for a file that you trust"
-    return gr.Checkbox(label="The model may run code of its own", info=what, visible=visible, **more)
+    return gr.Checkbox(label=FORM_LABELS["trust_model"], info=what, visible=visible, **more)

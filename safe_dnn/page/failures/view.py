@@ -1,19 +1,22 @@
 """What a network gets wrong: its accuracy, what it takes for what, the images of each confusion, and rates by class."""
 
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
 from markupsafe import Markup
 
 from safe_dnn.dnn.confusion import ONE_ANOTHER, ConfusionMatrix, class_rates, confusion_matrix
-from safe_dnn.page.failures.collected import Collected, CollectedFailures
-from safe_dnn.page.grid_view import Listed, ListedView, scripted_widget
-from safe_dnn.page.jobs import VIEW, if_there, pane, put_away, reveal
+from safe_dnn.page.assets import scripted
+from safe_dnn.page.collected import Collected, CollectedFailures
+from safe_dnn.page.events import VIEW
+from safe_dnn.page.grid_view import Listed, ListedView
+from safe_dnn.page.messages import if_there, pane, put_away, reveal
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING, confused
 from safe_dnn.rccs.spots.groups import counted, in_words
-from safe_dnn.reasons.groups import KnownGroups
+from safe_dnn.reasons.known_groups import KnownGroups
 from safe_dnn.support.text import count, printable
 
 WIDE = 12  # classes, from which on the matrix takes the whole width
@@ -40,7 +43,9 @@ class FailuresView:
             with gr.Row(equal_height=False, elem_id="failures-images"):
                 with pane("matrix-pane") as self.matrix_pane:
                     gr.HTML("<h3 class='safe-title'>What is taken for what</h3>")
-                    self.matrix = scripted_widget("widgets/matrix", "matrix", rows=[], columns=[], cells=[], nothing=-1)
+                    self.matrix = scripted(
+                        "widgets/matrix", "", elem_id="matrix", rows=[], columns=[], cells=[], nothing=-1
+                    )
                 with gr.Column(min_width=360):
                     self.images = ListedView("failing", self._images_of, self._root)
             with gr.Row(equal_height=False):
@@ -109,28 +114,20 @@ class FailuresView:
         if shown.regression:
             return images
         matrix = _matrix_of(shown)
-        rows, columns = _names(matrix, shown.detector)
-        cells = matrix_cells(matrix)
         nothing = matrix.classes.index(NOTHING) if shown.detector and NOTHING in matrix.classes else -1
-        return {**images, self.matrix: gr.HTML("", rows=rows, columns=columns, cells=cells, nothing=nothing)}
+        return {**images, self.matrix: gr.HTML("", **matrix_shown(matrix, detector=shown.detector), nothing=nothing)}
 
 
 def _matrix_of(shown: Collected) -> ConfusionMatrix:
     return confusion_matrix(shown.answers.label, shown.answers.predicted)
 
 
-def matrix_cells(matrix: ConfusionMatrix) -> list[list[list[int]]]:
-    """For each row and column, the images and how many of them are wrong, for the script."""
-    return np.stack([matrix.counts, matrix.wrong], axis=2).tolist()
-
-
-def _names(matrix: ConfusionMatrix, detector: bool) -> tuple[list[str], list[str]]:
-    """What the matrix calls its rows and columns."""
-    named = matrix.names
-    if not detector:
-        return named, named
-    rows, columns = ([word if name == NOTHING else name for name in named] for word in (NO_OBJECT, MISSED))
-    return rows, columns
+def matrix_shown(matrix: ConfusionMatrix, *, detector: bool = False) -> dict[str, Any]:
+    """What the script shows: names, and for each row and column the images and how many of them are wrong."""
+    rows, columns = (
+        [word if detector and name == NOTHING else name for name in matrix.names] for word in (NO_OBJECT, MISSED)
+    )
+    return {"rows": rows, "columns": columns, "cells": np.stack([matrix.counts, matrix.wrong], axis=2).tolist()}
 
 
 def images_of(shown: Collected, cell: str = "") -> Listed:

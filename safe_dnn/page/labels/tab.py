@@ -12,14 +12,18 @@ import gradio as gr
 
 from safe_dnn.dnn.failures import load_failures
 from safe_dnn.dnn.predictions import class_folders
-from safe_dnn.page.failures.collected import failures_of
+from safe_dnn.page.collected import failures_of
+from safe_dnn.page.events import EDITS, FOLLOW, LATEST, VIEW
 from safe_dnn.page.form_view import FormView, example_button
 from safe_dnn.page.forms import remember, remembered
 from safe_dnn.page.job_view import News
-from safe_dnn.page.jobs import EDITS, FOLLOW, LATEST, VIEW, PageSettings, done, empty, failed, pane, put_away, reveal
 from safe_dnn.page.labels.view import LabelView
+from safe_dnn.page.messages import done, empty, failed, pane, put_away, reveal
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.results import Marks
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import FAILURES_TAB, LABELS_TAB, RETRAINING_TAB
+from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
 from safe_dnn.store.output_folder import writing
@@ -29,8 +33,6 @@ from safe_dnn.support.images import SUFFIXES
 from safe_dnn.support.text import count, printable
 from safe_dnn.training.labels import label_unsafe_set, save_labels, take_typed_labels, typed_labels, write_labels
 
-TAB = "labels"
-RETRAINING = "retraining"  # the tab whose form has a training folder as well
 EMPTY = empty(
     "No images to label yet.",
     [
@@ -57,7 +59,7 @@ class LabelsTab:
             classes = "A folder for each class: the classes to choose from"
             self.train = self.form.path("train", "classes-folder", "Training folder", classes, "train")
             self.table = gr.Textbox(
-                label="Labels from a table", info="CSV with the columns image and label; or click below",
+                label=FORM_LABELS["labels"], info="CSV with the columns image and label; or click below",
                 placeholder="/path/to/labels.csv", scale=3, min_width=220, elem_id="labels-table",
             )  # fmt: skip
             self.example = example_button(settings, "classes")
@@ -89,7 +91,7 @@ class LabelsTab:
         except SAFEError as error:
             return {self.status: failed(error)}
         if (train or "").strip():
-            remember(settings.out, TAB, {"train": train})
+            remember(settings.out, LABELS_TAB, {"train": train})
         return {
             self.pane: reveal(),
             self.status: self._told(unsafe.clusters, classes),
@@ -155,7 +157,7 @@ class LabelsTab:
 
     def _last_form(self) -> dict[str, Any]:
         """The folder that the classes were last from; before that, the one that the model was trained on."""
-        for tab in (TAB, RETRAINING, "failures"):
+        for tab in (LABELS_TAB, RETRAINING_TAB, FAILURES_TAB):
             if train := remembered(self._settings.out, tab).get("train"):
                 return {"train": train}
         return {}

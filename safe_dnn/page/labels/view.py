@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.jobs import PageSettings
 from safe_dnn.page.pictures import data_uri
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import visitor_of
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.rccs.review.notes import title
@@ -50,18 +50,14 @@ class LabelView:
         self._settings = settings
         self._lock = threading.Lock()
         self._steps: OrderedDict[str, deque[_Step]] = OrderedDict()  # by visitor
-
-        def class_pictures(train: object, names: object) -> dict:
-            return examples(train, _texts(names))
-
-        called: dict[str, tuple[Callable[..., Any], int]] = {
-            "label_state": (self._state, 3), "label_picture": (self._picture, 2), "give_label": (self._give, 7),
-            "undo_label": (self._undo, 4), "class_pictures": (class_pictures, 2),
+        serves = {
+            "label_state": _with_parts(self._state, 3), "label_picture": _with_parts(self._picture, 2),
+            "give_label": _with_parts(self._give, 7), "undo_label": _with_parts(self._undo, 4),
+            "class_pictures": _with_parts(lambda train, names: examples(train, _texts(names)), 2),
         }  # fmt: skip
         self.widget = scripted(
-            "labels/label", None, version="", classes=[], train="", elem_id="labelling",
-            server_functions=[_called(name, *one) for name, one in called.items()],
-        )  # fmt: skip
+            "labels/label", None, serves=serves, version="", classes=[], train="", elem_id="labelling"
+        )
 
     def show(self, classes: list[str], train: str) -> gr.HTML:
         """What the widget shows: the unsafe set in the output folder, to be labelled with these classes.
@@ -221,14 +217,13 @@ def _count(unsafe: UnsafeSet, rcc: int, name: str) -> dict:
     return {"rcc": rcc, "title": name, "total": len(labels), "labelled": sum(map(bool, labels))}
 
 
-def _called(name: str, answer: Callable[..., Any], n: int) -> Callable[[object], Any]:
-    """A function that the script calls by its name, with a list of n parts; those that are missing are None."""
+def _with_parts(answer: Callable[..., Any], n: int) -> Callable[[object], Any]:
+    """A function that the script calls with a list of n parts; those that are missing are None."""
 
     def function(sent: object) -> Any:
         parts = list(sent) if isinstance(sent, list) else []
         return answer(*parts[:n], *[None] * (n - len(parts)))
 
-    function.__name__ = name
     return function
 
 

@@ -7,9 +7,11 @@ import gradio as gr
 from safe_dnn.page.form_tab import check_there, given
 from safe_dnn.page.form_view import FormView
 from safe_dnn.page.forms import remember, remembered
-from safe_dnn.page.jobs import PageSettings
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.confirmation import confirm
+from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.sections import confirmation_html
+from safe_dnn.pipeline.run_answers import GivenAnswers
 
 FORM = "confirmation"
 
@@ -21,10 +23,7 @@ class FreshTestSet:
         self._settings = settings
         self.form = FormView(lambda: remembered(settings.out, FORM))
         with gr.Column(elem_classes="safe-product", elem_id="fresh-test-set"):
-            gr.HTML(
-                "<h3>A fresh test set</h3><p>Weak spots and RCCs were chosen because the network fails there. Images "
-                "that chose nothing confirm, weaken or refute each of them by name, without another search.</p>"
-            )
+            gr.HTML(filled("page/report/products.html"))
             with gr.Row(elem_classes="safe-form"):
                 columns = "CSV: image, label, predicted, of the same network"
                 self.form.path("predictions", "fresh-predictions", "Predictions", columns, "predictions.csv")
@@ -62,4 +61,4 @@ class FreshTestSet:
         remember(settings.out, FORM, {"predictions": predictions, "tested": tested, "after": after})
         later = settings.accept(after) or None
         check_there({"predictions": table, "fresh test images": folder, "later predictions": later or table})
-        return partial(confirm, settings.out, table, folder, after=later, weights=settings.weights)
+        return partial(confirm, settings.out, GivenAnswers(table, folder), after=later, weights=settings.weights)

@@ -5,11 +5,15 @@ from functools import partial
 
 import gradio as gr
 
+from safe_dnn.page.events import EDITS, FOLLOW, LATEST, VIEW
 from safe_dnn.page.job_view import JobView, News
-from safe_dnn.page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, reveal
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.messages import done, empty, failed, pane, reveal
 from safe_dnn.page.report.fresh import FreshTestSet
-from safe_dnn.page.report.register import lay_out_register, lay_out_scope
+from safe_dnn.page.report.register_view import lay_out_register, lay_out_scope
 from safe_dnn.page.results import Shown, check_links
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import REPORT_TAB
 from safe_dnn.pipeline.exports import export_here
 from safe_dnn.pipeline.reporting.evidence.basis import write_evidence
 from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE, present_basis
@@ -22,7 +26,6 @@ from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count
 
-TAB = "report"
 MOST_FINDINGS = 100
 EMPTY = empty(
     "Nothing to report on yet.",
@@ -45,25 +48,15 @@ class ReportTab:
         with pane("report-pane") as self.pane:
             with gr.Row(equal_height=True):
                 with gr.Column(elem_classes="safe-product", min_width=300):
-                    gr.HTML(
-                        "<h3>Report</h3><p>One HTML file for the safety case, which opens and prints anywhere: each "
-                        "reason with its images, failure rate and your verdict, weak spots, the unsafe set, the "
-                        "network before and after retraining, and how all of it was found.</p>"
-                    )
+                    gr.HTML(filled("page/report/products.html", of="report"))
                     self.report_state = gr.HTML(elem_id="report-state")
                     self.report = gr.Button("Write the report", variant="primary", elem_id="report")
                 with gr.Column(elem_classes="safe-product", min_width=300):
-                    gr.HTML(
-                        "<h3>Export</h3><p>One ZIP file for work in other programs: all failing images, a folder for "
-                        "each reason, a table of them (labels.csv), the report, and all tables.</p>"
-                    )
+                    gr.HTML(filled("page/report/products.html", of="export"))
                     self.export_state = gr.HTML(elem_id="export-state")
                     self.export = gr.Button("Pack the export", elem_id="export-all")
                 with gr.Column(elem_classes=["safe-product", "safe-evidence"], min_width=300):
-                    gr.HTML(
-                        "<h3>Evidence</h3><p>What the results rest on, by SHA-256: images, models, weights, tables and "
-                        "all that was said. Later, <em>Verify</em> names whatever has changed since.</p>"
-                    )
+                    gr.HTML(filled("page/report/products.html", of="evidence"))
                     self.evidence_state = gr.HTML(elem_id="evidence-state")
                     self.images = gr.Checkbox(
                         label="Verify every image and other folders, too", elem_id="verify-images",
@@ -81,7 +74,7 @@ class ReportTab:
         self.run = gr.State("")  # the clusters that the window shows
         self.seen = gr.State("")  # and the state of the folder
         self.job_view = JobView(
-            settings, TAB, self.status, self.report, self.cancel,
+            settings, REPORT_TAB, self.status, self.report, self.cancel,
             guide=lambda: "" if settings.results.there else EMPTY, result=self.pane,
             stopped="Stopped. Nothing was changed.", others=[self.export, self.evidence, self.verify, self.fresh.ask],
         )  # fmt: skip

@@ -7,10 +7,10 @@ from markupsafe import Markup
 
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.support.text import count
+from safe_dnn.training.before_after import ByGroup, Share
 from safe_dnn.training.certainty import NOT_SHOWN, WORSE, Certainty, with_intervals
-from safe_dnn.training.comparison import ByGroup, Share
 from safe_dnn.training.finetuning import Epoch
 
 HEIGHT, TOP, BOTTOM = 250, 12, 34  # pixels
@@ -61,7 +61,7 @@ def learning_curves(
     )  # fmt: skip
 
 
-def shares_right(shares: Sequence[Share], notes: Mapping[int, RccNote]) -> Markup:
+def shares_right(shares: Sequence[Share], notes: Mapping[int, Note]) -> Markup:
     """The share of each RCC's images that are right after the retraining, and before it (0 for failing images).
 
     Those of which most are still wrong come first; the names lead to the RCCs. A thin line is the 95 % interval of the

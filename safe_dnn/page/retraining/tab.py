@@ -9,27 +9,30 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.dnn.model import KERAS_SUFFIXES, DnnOptions
-from safe_dnn.page.failures.collected import failures_of, network_of
+from safe_dnn.page.collected import failures_of, network_of
+from safe_dnn.page.events import FOLLOW
 from safe_dnn.page.failures.tab import rescale_field, trust_field
-from safe_dnn.page.form_tab import FormTab, check_there, given
-from safe_dnn.page.forms import remember, remembered
+from safe_dnn.page.form_tab import FormTab, check_there, given, take_labels
+from safe_dnn.page.forms import remember, remembered, typed
 from safe_dnn.page.job_view import News
-from safe_dnn.page.jobs import FOLLOW, Job, PageSettings, done, empty, take_labels, typed
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.messages import done, empty
 from safe_dnn.page.results import Marks
 from safe_dnn.page.retraining.plots import learning_curves
 from safe_dnn.page.retraining.view import RetrainingView, titled
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import LABELS_TAB, RETRAINING_TAB
+from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.retraining import retrain_apart
-from safe_dnn.pipeline.summaries import of_both_networks, of_choosing_images, retraining_verdict
+from safe_dnn.pipeline.summary_lines import of_both_networks, of_choosing_images, retraining_verdict
 from safe_dnn.store.runs import RETRAINING, present_runs, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
-from safe_dnn.training.finetuning import Epoch
+from safe_dnn.training.finetuning import Epoch, Watch
 from safe_dnn.training.labels import Labelling
+from safe_dnn.training.material import ImageSets
 from safe_dnn.training.result import MODEL_FILE, Retraining, claim_text, load_retraining, retraining_of
 from safe_dnn.training.settings import AIM, BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
-
-TAB = "retraining"
-LABELS = "labels"  # the tab whose form has a training folder as well
 
 STEPS = [
     ("Label the unsafe set", "In the tab before; not needed where the improvement images lie in class folders."),
@@ -62,9 +65,9 @@ class RetrainingTab(FormTab):
                 self._lay_out_options()
         self._read = functools.lru_cache(maxsize=1)(lambda key: load_retraining(settings.out))
         self.view = RetrainingView(settings.root, self._result)
-        self._lay_out_state(TAB, form, self.view.next_round)
+        self._lay_out_state(RETRAINING_TAB, form, self.view.next_round)
         self.view.lay_out()
-        self._show_in(TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
+        self._show_in(RETRAINING_TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
 
     def _lay_out_options(self) -> None:
         add, text = self.form.add, self.form.text
@@ -87,7 +90,7 @@ class RetrainingTab(FormTab):
         with gr.Row():
             add("rescale", rescale_field())
             instead = "Instead of refusing to start"
-            add("only_labelled", gr.Checkbox(label="Leave out images without a label", info=instead))
+            add("only_labelled", gr.Checkbox(label=FORM_LABELS["only_labelled"], info=instead))
             half = "Half the time, but more that was right gets wrong: no second pass with the other images"
             one_pass = gr.Checkbox(label="Learn from labelled images only", info=half, elem_id="one-pass")
             add("one_pass", one_pass)
@@ -118,8 +121,7 @@ class RetrainingTab(FormTab):
         if result.after is not None:
             written = f"Compared by the answers in {result.model} and {result.after}; SAFE has trained no model."
         claim = "" if result.final else claim_text(result)
-        both = of_both_networks(result).replace("--aim keep", "“Keeping what is right”")
-        notices = (claim, of_choosing_images(result), both, written)
+        notices = (claim, of_choosing_images(result), of_both_networks(result), written)
         return {
             self.status: done(retraining_verdict(result), ". ".join(filter(None, notices))),
             **self.view.show(result, settings.results.retraining_stamp, review.notes if review else {}),
@@ -140,7 +142,7 @@ class RetrainingTab(FormTab):
     def _last_form(self) -> dict:
         """The form as it was last sent; before that, the paths of a retraining by the command, or of the failures."""
         settings = self._settings
-        fields: dict[str, Any] = dict(remembered(settings.out, TAB))
+        fields: dict[str, Any] = dict(remembered(settings.out, RETRAINING_TAB))
         if not fields:
             with contextlib.suppress(SAFEError):
                 review = settings.results.shown().review
@@ -152,7 +154,7 @@ class RetrainingTab(FormTab):
                     fields["model"] = printable(os.fspath(result.model))
             if not fields.get("model", "").lower().endswith(KERAS_SUFFIXES):
                 fields.pop("model", None)  # of others, the answers are asked for, but they are not retrained
-            fields |= {name: text for name, text in remembered(settings.out, LABELS).items() if name == "train"}
+            fields |= {name: text for name, text in remembered(settings.out, LABELS_TAB).items() if name == "train"}
         return fields
 
     def _result_of(self, marks: Marks) -> tuple:
@@ -164,18 +166,20 @@ class RetrainingTab(FormTab):
         take_labels(self._settings.out)
         yield from self._work(fields, lambda job: self._retrain(job, fields, trust), self._wanted)
 
-    def _wanted(self, fields: Mapping[str, Any]) -> tuple[list[str], str | None, Wishes]:
+    def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, ImageSets, Wishes]:
         settings = self._settings
         numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
         needed = {"model": "model", "train": "training folder", "test": "test folder"}
         paths = {what: given(fields[name], what, settings) for name, what in needed.items()}
         final = settings.accept(fields["final"]) if (fields["final"] or "").strip() else None
-        remember(settings.out, TAB, fields)
+        remember(settings.out, RETRAINING_TAB, fields)
         check_there({**paths, **({"final test folder": final} if final else {})})
-        return [*paths.values()], final, Wishes(**numbers, aim=fields["aim"] or AIM)
+        (model, train, test), labelling = paths.values(), Labelling(only_labelled=bool(fields["only_labelled"]))
+        wishes = Wishes(**numbers, aim=fields["aim"] or AIM, unlabelled=0 if fields["one_pass"] else None)
+        return model, ImageSets(train, test, final, labelling), wishes
 
     def _retrain(self, job: Job, fields: dict[str, Any], trust: bool) -> None:
-        settings, ((dnn, train_folder, test_folder), final, wishes) = self._settings, job.form
+        settings, (model, images, wishes) = self._settings, job.form
         kept = False  # an epoch is over: a model that can be kept
 
         def on_epoch(history: tuple[Epoch, ...], passes: tuple[int, ...]) -> None:
@@ -187,12 +191,9 @@ class RetrainingTab(FormTab):
             job.drawing = titled("Accuracy by epoch of the model that is being trained", curves)
 
         retrain_apart(
-            dnn, train_folder, test_folder, settings.out, final=final, within=settings.root,
+            model, images, settings.out, wishes=wishes, within=settings.root,
             options=DnnOptions(fields["rescale"] or None, trust and self._may_trust),
-            labelling=Labelling(only_labelled=bool(fields["only_labelled"])),
-            wishes=wishes._replace(unlabelled=0 if fields["one_pass"] else None),
-            progress=lambda *report: (job.tell if kept else job.progress)(*report), on_epoch=on_epoch,
-            should_stop=job.cancelled,
+            watch=Watch(lambda *report: (job.tell if kept else job.progress)(*report), on_epoch, job.cancelled),
         )  # fmt: skip
 
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
@@ -205,4 +206,4 @@ class RetrainingTab(FormTab):
             values = {"model": case / "model.keras", "train": case / "train", "test": case / "test"}
             form.fill_from(self.example, values)
         self.view.wire()
-        self._wire(loaded, news, tab)
+        self._wire(loaded, tab, news)

@@ -2,22 +2,23 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from markupsafe import Markup
 
 from safe_dnn.dnn.confusion import ONE_ANOTHER
-from safe_dnn.page.failures.view import WIDE, cell_in, matrix_cells
-from safe_dnn.page.grid_view import Listed, ListedView, scripted_widget
-from safe_dnn.page.jobs import VIEW, if_there, pane, put_away, reveal
+from safe_dnn.page.assets import scripted
+from safe_dnn.page.events import VIEW
+from safe_dnn.page.failures.view import WIDE, cell_in, matrix_shown
+from safe_dnn.page.grid_view import Listed, ListedView
+from safe_dnn.page.messages import if_there, pane, put_away, reveal
 from safe_dnn.page.retraining.plots import class_bars, learning_curves, shares_right
-from safe_dnn.pipeline.reporting.improvement import TAKEN_BEFORE, TAKEN_NOW, matrices_of
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.pipeline.reporting.retraining_section import TAKEN_BEFORE, TAKEN_NOW, matrices_of
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.support.text import count
+from safe_dnn.training.before_after import Answered
 from safe_dnn.training.certainty import class_summary
-from safe_dnn.training.comparison import Answered
 from safe_dnn.training.result import Retraining, certainty_of, certainty_of_classes
 
 IMPROVED, WORSENED, WRONG = "improved", "worsened", "wrong"  # the lists that tiles open
@@ -57,13 +58,13 @@ class RetrainingView:
     def lay_out(self) -> None:
         """The pane, below the state of things, in which `next_round` is."""
         with pane("retraining-pane") as self.pane:
-            self.figures = scripted_widget("widgets/figures", "retraining-figures", tiles=[])
+            self.figures = scripted("widgets/figures", "", elem_id="retraining-figures", tiles=[])
             with gr.Row(equal_height=False, elem_id="changed-images"):
                 with pane("confusions-pane") as self.matrix_pane:
                     gr.HTML(heading(TAKEN_BEFORE))
-                    self.before = scripted_widget("widgets/matrix", "matrix-before", rows=[], columns=[], cells=[])
+                    self.before = scripted("widgets/matrix", "", elem_id="matrix-before", rows=[], columns=[], cells=[])
                     gr.HTML(heading(TAKEN_NOW))
-                    self.after = scripted_widget("widgets/matrix", "matrix-after", rows=[], columns=[], cells=[])
+                    self.after = scripted("widgets/matrix", "", elem_id="matrix-after", rows=[], columns=[], cells=[])
                 with gr.Column(min_width=360):
                     self.images = ListedView("changed", self._images_of, self._root)
             with gr.Row(equal_height=False):
@@ -76,18 +77,19 @@ class RetrainingView:
         self.outputs = [self.pane, self.next_round, self.matrix_pane, self.classes, self.curves,
                         self.bars, self.assumptions, *self._opened]  # fmt: skip
 
-    def show(self, result: Retraining, key: str, notes: Mapping[int, RccNote]) -> dict:
+    def show(self, result: Retraining, key: str, notes: Mapping[int, Note]) -> dict:
         """What the widgets show of a retraining, with the names that the engineer gave the RCCs."""
         epochs = len(result.history) - 1
         first = result.settings.epochs if result.settings and result.settings.epochs < epochs else None
         curves = learning_curves(result.history, epochs, best=result.best, first_pass=first)
         bars = shares_right(result.per_rcc, notes)
+        wide = "safe-wide" if len({row.label for row in result.answers}) > WIDE else ""
         assumed = (*(f"{one.text}." for one in result.overlaps), *result.assumptions)
         return {
             self.pane: reveal(),
             # Of a network that was retrained elsewhere there is no model here.
             self.next_round: gr.Button(visible=result.after is None),
-            self.matrix_pane: self._show_matrix_pane(result),
+            self.matrix_pane: gr.update(elem_classes=wide) if result.answers else put_away(),
             self.classes: _classes(result),
             self.curves: titled("Accuracy by epoch", curves, CURVES),
             self.bars: titled("Failing images of each RCC that are right now", bars, BARS),
@@ -98,26 +100,12 @@ class RetrainingView:
     def _show_all(self, result: Retraining, key: str) -> dict:
         """What widgets with scripts show: they lose it where it comes before their tab is first opened."""
         chosen = IMPROVED if result.improved or not result.worsened else WORSENED
+        matrices = zip((self.before, self.after), matrices_of(result), strict=True) if result.answers else ()
         return {
-            **self._show_matrices(result),
+            **{widget: gr.HTML("", **matrix_shown(matrix)) for widget, matrix in matrices},
             **self.images.show(key, listed_images(result, chosen), chosen),
             self.figures: gr.HTML(chosen, tiles=_tiles(result)),
         }
-
-    def _show_matrix_pane(self, result: Retraining) -> dict[str, Any]:
-        if not result.answers:
-            return put_away()
-        names = {row.label for row in result.answers}
-        return gr.update(elem_classes="safe-wide" if len(names) > WIDE else "")
-
-    def _show_matrices(self, result: Retraining) -> dict:
-        if not result.answers:
-            return {}
-        shown = {}
-        for widget, matrix in zip((self.before, self.after), matrices_of(result), strict=True):
-            names = matrix.names
-            shown[widget] = gr.HTML("", rows=names, columns=names, cells=matrix_cells(matrix))
-        return shown
 
     def _images_of(self, key: str, chosen: str) -> Listed:
         return listed_images(self._load(key), chosen)

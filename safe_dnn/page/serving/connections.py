@@ -36,15 +36,16 @@ class _Connection(H11Protocol):
 def _given_up(connections: Iterable[Any]) -> Any:
     """Of the address with the most connections one without a request if possible, and of these the oldest."""
     held = Counter(_address(one) for one in connections)
-    return max(connections, key=lambda one: (held[_address(one)], _is_idle(one), -one.since))
+
+    def first(one: Any) -> tuple[int, bool, float]:
+        idle = one.cycle is None or one.cycle.response_complete
+        return held[_address(one)], idle, -one.since
+
+    return max(connections, key=first)
 
 
 def _address(connection: H11Protocol) -> str:
     return connection.client[0] if connection.client else ""
-
-
-def _is_idle(connection: H11Protocol) -> bool:
-    return connection.cycle is None or connection.cycle.response_complete
 
 
 class Outside(NamedTuple):

@@ -6,9 +6,9 @@ from typing import Any
 import gradio as gr
 import orjson
 
-from safe_dnn.page.texts import in_fields
+from safe_dnn.page.texts import worded
 from safe_dnn.pipeline.reporting.markup import escaped
-from safe_dnn.store.entries import speaking
+from safe_dnn.store.chain import speaking
 from safe_dnn.support.defects import report_defect
 from safe_dnn.support.errors import SAFEError
 
@@ -30,10 +30,10 @@ class Page(gr.Blocks):
             refusal.print_exception = False
             raise
         except SAFEError as error:
-            sentence = str(error)
+            sentence = worded(error)
         except Exception as error:  # noqa: BLE001, the door: Gradio would show a toast without a word
             sentence = report_defect(error)
-        raise gr.Error(escaped(in_fields(sentence)), title="Not done", print_exception=False)
+        raise gr.Error(escaped(sentence), title="Not done", print_exception=False)
 
     def handle_streaming_diffs(
         self, block_fn: Any, data: list, session_hash: str | None, run: Any, final: bool, simple_format: bool = False

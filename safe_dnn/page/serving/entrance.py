@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from safe_dnn.page.serving.analyses import TOP, address_of, split_address
+from safe_dnn.page.analyses import TOP, address_of, split_address
 from safe_dnn.page.serving.door import ENGINEER
 from safe_dnn.page.serving.guard import GIVEN_OUT
 from safe_dnn.page.serving.list_page import ADDRESS, ListPage
 from safe_dnn.page.serving.mounts import Mounts
-from safe_dnn.store.entries import speaking
+from safe_dnn.store.chain import speaking
 from safe_dnn.store.output_folder import own_files
 from safe_dnn.support.errors import SAFEError
 

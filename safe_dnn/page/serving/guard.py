@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from safe_dnn.page.serving.analyses import TOP, split_address
+from safe_dnn.page.analyses import TOP, split_address
 from safe_dnn.page.serving.below import at_start
 from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE
 from safe_dnn.pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE

@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from safe_dnn.page.serving import analyses
+from safe_dnn.page import analyses
+from safe_dnn.page.serving.analysis_summary import stamp_of, summary_of
 from safe_dnn.page.serving.mounts import Mounts
-from safe_dnn.page.serving.summaries import stamp_of, summary_of
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.support.errors import SAFEError
 

@@ -14,8 +14,9 @@ from fastapi import FastAPI
 from gradio.queueing import Queue
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from safe_dnn.page.jobs import Jobs, PageSettings, Turn
-from safe_dnn.page.serving.analyses import TOP, address_of, folder_of, title_of
+from safe_dnn.page.analyses import TOP, address_of, folder_of, title_of
+from safe_dnn.page.jobs import Jobs, Turn
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.support.errors import SAFEError
 
 AWAKE, AT_REST = 0.02, 0.1  # seconds from one look for work to the next

@@ -8,15 +8,20 @@ from typing import Any
 
 import gradio as gr
 
-from safe_dnn.page.failures.collected import failures_of, network_of
-from safe_dnn.page.form_tab import FormTab, check_there
-from safe_dnn.page.forms import remember, remembered
-from safe_dnn.page.grid_view import Listed, ListedView, scripted_widget
+from safe_dnn.page.assets import scripted
+from safe_dnn.page.collected import failures_of, network_of
+from safe_dnn.page.events import FOLLOW, VIEW
+from safe_dnn.page.form_tab import FormTab, check_there, take_labels
+from safe_dnn.page.forms import remember, remembered, typed
+from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.job_view import News
-from safe_dnn.page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, if_there, pane, reveal, take_labels, typed
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.messages import done, empty, if_there, pane, reveal
 from safe_dnn.page.results import Marks, Shown
-from safe_dnn.pipeline.improvement import select_images
-from safe_dnn.pipeline.summaries import selection_summary
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import UNSAFE_TAB
+from safe_dnn.pipeline.improvement import Likely, select_images
+from safe_dnn.pipeline.summary_lines import selection_summary
 from safe_dnn.rccs.clusters import fingerprint, rccs_of
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, set_key
@@ -25,7 +30,6 @@ from safe_dnn.store.runs import SELECTION, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
 
-TAB = "unsafe"
 RUN = "run"  # in the form that is kept: the clusters that it was sent for
 # Parameters of `SelectionSettings`, and the fields that they are typed into
 NUMBERS = {"test_accuracy": "accuracy", "test_size": "test_size", "factor": "factor", "size": "size"}
@@ -60,10 +64,12 @@ class UnsafeTab(FormTab):
                 self._lay_out_start("improvement", "Select unsafe set", "select")
             with self.form.options("How many images, and which", known=("accuracy", "model", "test")):
                 self._lay_out_options()
-        self._lay_out_state(TAB, form)
+        self._lay_out_state(UNSAFE_TAB, form)
         with pane("unsafe-pane") as self.pane:
-            self._lay_out_set()
-        self._show_in(TAB, self.pane, [self.pane, self.rccs, *self.images.outputs])
+            gr.HTML(f"<h3 class='safe-title' title='{COUNTS}'>By root cause cluster</h3>")
+            self.rccs = scripted("widgets/figures", "", elem_id="unsafe-rccs", tiles=[])
+            self.images = ListedView("selected", self._images_of, settings.root)
+        self._show_in(UNSAFE_TAB, self.pane, [self.pane, self.rccs, *self.images.outputs])
 
     def _lay_out_options(self) -> None:
         add, text = self.form.add, self.form.text
@@ -86,11 +92,6 @@ class UnsafeTab(FormTab):
             text("model", "select-model", "Model", likely, "/path/to/model.keras")
             folders = "A folder for each class; gives the accuracy as well"
             text("test", "select-test", "Test folder of the model", folders, "/path/to/test")
-
-    def _lay_out_set(self) -> None:
-        gr.HTML(f"<h3 class='safe-title' title='{COUNTS}'>By root cause cluster</h3>")
-        self.rccs = scripted_widget("widgets/figures", "unsafe-rccs", tiles=[])
-        self.images = ListedView("selected", self._images_of, self._settings.root)
 
     def _guide(self) -> str:
         """What to do where there is no unsafe set to show; empty where there is one."""
@@ -119,7 +120,10 @@ class UnsafeTab(FormTab):
             raise SAFEError("The unsafe set was selected for other root cause clusters. Select it again.")
         images = self.images.show(set_key(unsafe), _listed(unsafe, ALL), ALL)
         tiles = gr.HTML(ALL, tiles=_tiles(unsafe, current))
-        return {self.status: self._summary(unsafe), self.pane: reveal(), self.rccs: tiles, **images}
+        written = f"Written to {self._settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
+        notices = (unsafe.labels, f"{unsafe.formula}.", chosen_by_model(unsafe), written)
+        status = done(f"{selection_summary(unsafe)}.", " ".join(filter(None, notices)))
+        return {self.status: status, self.pane: reveal(), self.rccs: tiles, **images}
 
     def _images_of(self, key: str, chosen: str) -> Listed:
         unsafe = load_unsafe_set(self._settings.out)
@@ -130,13 +134,6 @@ class UnsafeTab(FormTab):
     def _again(self) -> dict:
         found = self.show()
         return {widget: found[widget] for widget in (self.rccs, *self.images.outputs)}
-
-    def _summary(self, unsafe: UnsafeSet) -> str:
-        written = f"Written to {self._settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
-        return done(
-            f"{selection_summary(unsafe)}.",
-            " ".join(filter(None, [unsafe.labels, f"{unsafe.formula}.", chosen_by_model(unsafe), written])),
-        )
 
     def _by_formula(self, accuracy: str, test_size: str, factor: str) -> gr.Textbox:
         """What the number of images would be if it is left empty."""
@@ -153,7 +150,7 @@ class UnsafeTab(FormTab):
         network and its test folder are those, unless others were sent for these clusters.
         """
         settings = self._settings
-        fields: dict[str, Any] = dict(remembered(settings.out, TAB))
+        fields: dict[str, Any] = dict(remembered(settings.out, UNSAFE_TAB))
         with contextlib.suppress(SAFEError):
             if settings.results.holds_unsafe_set():
                 fields["folder"] = printable(os.fspath(load_unsafe_set(settings.out).improvement_root))
@@ -173,29 +170,27 @@ class UnsafeTab(FormTab):
     def _result_of(self, marks: Marks) -> tuple:
         return marks.run, marks.selection
 
-    def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, SelectionSettings, dict[str, Any]]:
+    def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, SelectionSettings, Likely]:
         settings = self._settings
         numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
         improvement, model = settings.accept(fields["folder"]), fields["model"]
         paths = {name: settings.accept(path) for name, path in typed(model=model, test=fields["test"]).items()}
-        remember(settings.out, TAB, {**fields, RUN: settings.results.marks().run})
-        chosen = SelectionSettings(quota=fields["quota"], **numbers)
+        remember(settings.out, UNSAFE_TAB, {**fields, RUN: settings.results.marks().run})
+        chosen = SelectionSettings(
+            quota=fields["quota"], leave_out_safe=bool(fields["leave_out_safe"]), weights=settings.weights, **numbers
+        )
         check_there({"improvement folder": improvement, **paths})
         if {"test_accuracy", "size"} & numbers.keys():
             wanted_images(chosen, len(settings.results.shown().clusters.paths))
-        return improvement, chosen, paths
+        return improvement, chosen, Likely(paths.get("model"), paths.get("test"))
 
     def on_select(self, *values: Any) -> Iterator[dict]:
         """Select the unsafe set with the values of the form."""
         settings, fields = self._settings, self.form.named(values)
 
         def work(job: Job) -> None:
-            improvement, chosen, accepted = job.form
-            select_images(
-                improvement, settings.out, chosen,
-                leave_out_safe=bool(fields["leave_out_safe"]), within=settings.root, weights=settings.weights,
-                progress=job.progress, **accepted,
-            )  # fmt: skip
+            improvement, chosen, likely = job.form
+            select_images(improvement, settings.out, chosen, likely=likely, within=settings.root, progress=job.progress)
 
         take_labels(settings.out)
         yield from self._work(fields, work, self._wanted)
@@ -215,7 +210,7 @@ class UnsafeTab(FormTab):
         self.rccs.opened(lambda: if_there(self._again), None, [self.rccs, *self.images.outputs], **VIEW)
         self.images.wire({self.rccs: ""}, ALL)
         # Clusters generated again outdate the set: look again whenever the tab is opened.
-        self._wire(loaded, news, tab)
+        self._wire(loaded, tab, news)
 
 
 def _listed(unsafe: UnsafeSet, chosen: str) -> Listed:

@@ -1,6 +1,5 @@
 // Asks every few seconds which jobs were started last and whether the folder has changed, and tells the tabs. `known`:
 // what of this the window was filled in with; without it, the tabs are told once that something may have changed.
-const EVENTS = ["failures", "clusters", "unsafe", "retraining", "report", "folder", "notes"];
 const FIRST = 500, EVERY = 2000, SELDOM = 8000;  // milliseconds; seldom where nobody has touched the window for a while
 const WHILE = 60000;
 let touched = performance.now();
@@ -10,12 +9,12 @@ const listsEdits = () => Boolean(document.querySelector("#edits table")?.checkVi
 async function look(first) {
   if (!document.hidden) {
     try {
-      const latest = await server.latest_news([]);
-      announce("safe-steps", latest.steps);
-      for (const event of EVENTS) {
+      const { steps, ...latest } = await server.latest_news([]);
+      announce("safe-steps", steps);
+      for (const [event, now] of Object.entries(latest)) {
         // At first the window is still being filled in, and would be filled in twice.
-        if (first || !latest[event] || latest[event] === told[event]) continue;
-        told[event] = latest[event];
+        if (first || !now || now === told[event]) continue;
+        told[event] = now;
         trigger(event);
         if (event === "notes" && listsEdits()) trigger("edits");
       }

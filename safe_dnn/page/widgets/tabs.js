@@ -1,6 +1,6 @@
 // The tabs: the address says which one is in sight, so that a reload, the browser's buttons and a link lead back to it;
 // those whose step is done have a tick.
-const FIRST = "clusters";  // in sight where the address says nothing
+const FIRST = props.first;  // in sight where the address says nothing
 const TICK = 100, STEADY = 5;  // milliseconds; how many of these a tab must stay in sight: Gradio sets its own at first
 const idOf = (tab) => tab.dataset.tabId;
 const all = () => [...document.querySelectorAll('.tab-container [role="tab"]')];

@@ -27,7 +27,7 @@ from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.confidence import confidence, place_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.nearness import by_closeness
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.unsafe_set import UnsafeSet
 from safe_dnn.support.contents import content_key
 from safe_dnn.support.entries import StrPath, path_of
@@ -117,7 +117,7 @@ class Export(NamedTuple):
 
 
 def export_rows(
-    clusters: RootCauseClusters, notes: Mapping[int, RccNote], *, what: Collection[int] | None = None
+    clusters: RootCauseClusters, notes: Mapping[int, Note], *, what: Collection[int] | None = None
 ) -> list[ExportedImage]:
     """The rows of an export by RCC, the largest first, and within each the images nearest to its core first.
 
@@ -141,7 +141,7 @@ def export_rows(
     row_of = {path: row for row, path in enumerate(clusters.paths)}
     rows = []
     for rcc in wanted:
-        note = notes.get(rcc, RccNote(rcc))
+        note = notes.get(rcc, Note(rcc))
         folder = folder_name(rcc, note.name, clusters.n_rccs)
         taken: set[str] = set()
         for path, distance in by_closeness(clusters, rcc):
@@ -402,9 +402,8 @@ def check_labelled(unsafe: UnsafeSet) -> None:
     labels = {image.label for image in unsafe.images if image.label}
     if not labels:
         raise SAFEError(
-            "Expected labelled images in the unsafe set. Received none. Label them on the page, or give --labels or "
-            "--improvement."
-        )
+            "Expected labelled images in the unsafe set. Received none. Label them, or give a table or class folders."
+        ).about("labels", "improvement")
     odd = sorted(label for label in labels if safe_name(label) != label or label.startswith("."))
     if odd:
         raise SAFEError(

@@ -16,8 +16,8 @@ from typing import NamedTuple
 from safe_dnn.pipeline.reporting.export import LABELS_TABLE, REPORT_FILE
 from safe_dnn.rccs.review.journal import KINDS
 from safe_dnn.rccs.unsafe_set import LABEL
+from safe_dnn.store.chain import last_number
 from safe_dnn.store.database import reading
-from safe_dnn.store.entries import last_number
 from safe_dnn.store.runs import CLUSTERS, COMPARISON, CONFIRMATION, PROBES, RETRAINING, SELECTION, present_runs
 from safe_dnn.store.runs import KINDS as RUN_KINDS
 from safe_dnn.support.errors import SAFEError

@@ -14,12 +14,10 @@ from safe_dnn.rccs import confidence
 from safe_dnn.rccs.clusters import rccs_of, sample
 from safe_dnn.rccs.nearness import nearest_rccs
 from safe_dnn.rccs.review.journal import describe_edit
-from safe_dnn.rccs.review.notes import SCOPE, title
+from safe_dnn.rccs.review.notes import FIELDS, NOT_JUDGED, REGISTER, SCOPE, VERDICTS, judgements, title
 from safe_dnn.selection import chosen_by_model
 from safe_dnn.support.images import thumbnail
 from safe_dnn.support.text import count, display_name, printable, range_text, rate_text
-
-VERDICT_WORDS = {"safe": "safe", "unsafe": "unsafe", "unclear": "unclear", "": "not judged"}
 
 
 def picture_uri(file: Path, side: int, quality: int) -> str:
@@ -46,7 +44,7 @@ def path_text(path: object) -> Markup:
 
 def badge(verdict: str) -> Markup:
     """A verdict as a coloured word."""
-    return Markup(f"<span class='verdict {verdict or 'none'}'>{VERDICT_WORDS[verdict]}</span>")
+    return Markup(f"<span class='verdict {verdict or 'none'}'>{verdict or NOT_JUDGED}</span>")
 
 
 def warning(text: str) -> Markup:
@@ -71,8 +69,9 @@ _LOADER = FileSystemLoader([_HERE / "templates", _HERE.parents[1]])
 _TEMPLATES = Environment(loader=_LOADER, autoescape=True, trim_blocks=True, lstrip_blocks=True)
 _TEMPLATES.filters |= {"f": format, "n": "{:,}".format}
 _TEMPLATES.globals |= {
-    "SCOPE": SCOPE, "badge": badge, "chosen_by_model": chosen_by_model,
-    "confidence": confidence, "count": count, "describe_edit": describe_edit, "display_name": display_name,
-    "nearest_rccs": nearest_rccs, "path": path_text, "percent": percent, "range_text": range_text,
-    "rate_text": rate_text, "rccs_of": rccs_of, "sample": sample, "title": title, "warning": warning,
+    "FIELDS": FIELDS, "REGISTER": REGISTER, "SCOPE": SCOPE, "VERDICTS": VERDICTS, "badge": badge,
+    "chosen_by_model": chosen_by_model, "confidence": confidence, "count": count, "describe_edit": describe_edit,
+    "display_name": display_name, "judgements": judgements, "nearest_rccs": nearest_rccs, "path": path_text,
+    "percent": percent, "range_text": range_text, "rate_text": rate_text, "rccs_of": rccs_of, "sample": sample,
+    "title": title, "warning": warning,
 }  # fmt: skip

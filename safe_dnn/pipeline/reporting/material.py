@@ -9,14 +9,14 @@ from markupsafe import Markup
 
 from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
 from safe_dnn.rccs.review.journal import Edit
-from safe_dnn.rccs.review.notes import Scope, SpotNote, title
+from safe_dnn.rccs.review.notes import Note, Scope, title
 from safe_dnn.rccs.review.review import Review
 from safe_dnn.rccs.spots.rates import Rate, by_excess
 from safe_dnn.rccs.unsafe_set import UnsafeSet
 from safe_dnn.reasons.comparison import Reasons
 from safe_dnn.reasons.probes import Probe
 from safe_dnn.reasons.register import Entry
-from safe_dnn.store.entries import Entry as Statement
+from safe_dnn.store.chain import Entry as Statement
 from safe_dnn.training.result import Retraining
 
 MOST_CARDS = 400  # RCCs with images; the others are in the table
@@ -41,7 +41,7 @@ class Material(NamedTuple):
     confirmation : dict
         What a fresh test set says of the reasons (see `pipeline.confirmation`); empty if none was asked.
     probes : list of Probe
-    spot_notes : dict of str to SpotNote
+    spot_notes : dict of str to Note
         By conditions; also on those that are not among the weak spots.
     scope : Scope, and Entry or None
         What is said of the analysis as a whole, and the entry that said the last of it.
@@ -70,7 +70,7 @@ class Material(NamedTuple):
     rates: dict[int, Rate]
     confirmation: dict[str, Any]
     probes: list[Probe]
-    spot_notes: dict[str, SpotNote]
+    spot_notes: dict[str, Note]
     scope: tuple[Scope, Statement | None]
     register: list[Entry]
     unsafe: UnsafeSet | None

@@ -28,8 +28,8 @@ from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.profiles import load_profiles
 from safe_dnn.rccs.review.review import Review, all_edits, load_review, load_scope, notes_of_run
 from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
+from safe_dnn.reasons.claims import asked
 from safe_dnn.reasons.comparison import Reasons, load_reasons
-from safe_dnn.reasons.confirmation import asked
 from safe_dnn.reasons.probes import load_probes
 from safe_dnn.reasons.register import register_of
 from safe_dnn.store.output_folder import check_own, save_files

@@ -22,13 +22,13 @@ from safe_dnn.pipeline.reporting.export import REPORT_FILE
 from safe_dnn.pipeline.reporting.freshness import is_current, made_from
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import rccs_of
-from safe_dnn.rccs.review.notes import SCOPE, Scope, title
+from safe_dnn.rccs.review.notes import SCOPE, VERDICTS, Scope, title
 from safe_dnn.rccs.review.review import Review, load_review, load_scope
 from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
+from safe_dnn.reasons.claims import CONFIRMATION_FILE, asked
 from safe_dnn.reasons.comparison import load_reasons
-from safe_dnn.reasons.confirmation import CONFIRMATION_FILE, asked
 from safe_dnn.reasons.register import REGISTER_FILE, Entry, load_register
 from safe_dnn.store.output_folder import save_files
 from safe_dnn.store.runs import CONFIRMATION, present_runs
@@ -116,7 +116,7 @@ def argument_of(
     over_hazards = made.add("S", "Argument over each hazard, and over what no reason explains")
     hazards: dict[str, list[Entry]] = {}
     for entry in entries:
-        judged = entry.note.verdict in ("unsafe", "unclear")
+        judged = VERDICTS[entry.note.verdict].gravity > VERDICTS[""].gravity
         if entry.note.hazard or judged or (entry.more and not entry.note.verdict):
             hazards.setdefault(entry.note.hazard or UNSTATED, []).append(entry)
     goals = [made.hazard(hazard, those) for hazard, those in hazards.items()]

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from safe_dnn.pipeline.reporting.heatmaps import heatmaps_section
-from safe_dnn.pipeline.reporting.improvement import retraining_section
+from safe_dnn.pipeline.reporting.heatmap_panels import heatmaps_section
 from safe_dnn.pipeline.reporting.markup import filled, percent, picture_uri
 from safe_dnn.pipeline.reporting.material import LOOSE, Material, carded
-from safe_dnn.pipeline.reporting.rounds import rounds_of
+from safe_dnn.pipeline.reporting.retraining_section import retraining_section
+from safe_dnn.pipeline.reporting.round_figures import rounds_of
 from safe_dnn.rccs.clusters import RootCauseClusters, headline, rccs_of
 from safe_dnn.rccs.confidence import is_loose, loose_text, no_steady_groups_text
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import load_map, plane_points
 from safe_dnn.rccs.nearness import rcc_centres
-from safe_dnn.rccs.review.notes import REGISTER
+from safe_dnn.rccs.review.notes import REGISTER, UNSAFE
 from safe_dnn.rccs.review.review import notes_elsewhere
 from safe_dnn.rccs.spots.rates import by_excess
 from safe_dnn.rccs.spots.weak_spots import levels_of
@@ -234,14 +234,14 @@ def _tiles(known: Material) -> list[tuple[str, str]]:
         (f"{len(clusters.paths):,}", "failing images"),
         (f"{len(rccs):,}", "root cause clusters"),
         (percent(clusters.noise_share), "in no cluster"),
-        (f"{verdicts['unsafe']:,}", "RCCs judged unsafe"),
+        (f"{verdicts[UNSAFE]:,}", "RCCs judged unsafe"),
         (f"{verdicts['']:,}", "RCCs not judged yet"),
     ]
     if loose_text(clusters):
         tiles.append((f"{sum(is_loose(clusters, rcc) for rcc in rccs):,}", "loose RCCs"))
     if known.reasons.spots:
         judged = [known.spot_notes[s.conditions] for s in known.reasons.spots if s.conditions in known.spot_notes]
-        tiles.append((f"{sum(note.verdict == 'unsafe' for note in judged):,}", "weak spots judged unsafe"))
+        tiles.append((f"{sum(note.verdict == UNSAFE for note in judged):,}", "weak spots judged unsafe"))
     if known.unsafe:
         tiles.append((f"{len(known.unsafe.images):,}", "images to label (the unsafe set)"))
     return tiles
@@ -260,7 +260,7 @@ def _fails(known: Material) -> list[Entry]:
     """The reasons that fail more often or are judged unsafe, or else all: those with the most failures beyond the rate
     of all test images first."""
     entries, base = known.register, known.reasons.base
-    shown = [one for one in entries if one.more or one.note.verdict == "unsafe"] or entries
+    shown = [one for one in entries if one.more or one.note.verdict == UNSAFE] or entries
     return sorted(shown, key=lambda one: one.figures[0] * base - one.figures[1] if one.figures else 0.0)
 
 

@@ -1,6 +1,6 @@
 """The check of UMAP: root cause clusters (RCCs) found with it and with PCA are compared. Step 1, for `tuning.py`.
 
-It is used only with `--reducer umap`. UMAP brings images of one cause together that PCA leaves apart, but also merges
+It is used only with the reducer `umap`. UMAP brings images of one cause together that PCA leaves apart, but also merges
 causes that PCA separates, and leaves hardly any noise. Where both agree, they are seldom wrong.
 
 Pure functions on arrays. Labels have the shape (n_images,), int, start at 0, and are `NOISE` for images in no RCC.

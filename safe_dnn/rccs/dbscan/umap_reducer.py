@@ -1,4 +1,4 @@
-"""UMAP before DBSCAN (`--reducer umap`). Step 1.
+"""UMAP before DBSCAN (the reducer `umap`). Step 1.
 
 Sources: Attaoui et al., ACM TOSEM 33(5):130, 2024 (UMAP before DBSCAN); McInnes et al., arXiv 1802.03426 (UMAP).
 """

@@ -24,10 +24,10 @@ from safe_dnn.rccs.review.journal import (
     standing,
     touches,
 )
-from safe_dnn.rccs.review.notes import RccNote, Said, combined, merged_note, tidy_note, title
+from safe_dnn.rccs.review.notes import NOT_JUDGED, AnyNote, Note, combined, merged_note, row_of, tidy_note, title
 from safe_dnn.rccs.review.review import CHANGED, Review, read_review, said_now
+from safe_dnn.store.chain import append, present_entries
 from safe_dnn.store.database import changing
-from safe_dnn.store.entries import append, present_entries
 from safe_dnn.store.output_folder import save_files, writing
 from safe_dnn.support.errors import SAFEError
 
@@ -87,8 +87,8 @@ def judge_rccs(folder: Path, seen: Mapping[int, str], verdict: str, *, maker: Ma
             before = editing.note(rcc)
             if before.verdict not in (was, verdict):
                 raise SAFEError(
-                    f"Another window has judged {title(rcc)}: it is {before.verdict or 'not judged'} by now, and was "
-                    f"{was or 'not judged'} when you ticked it. No RCC was judged {verdict}. Look at it first."
+                    f"Another window has judged {title(rcc)}: it is {before.verdict or NOT_JUDGED} by now, and was "
+                    f"{was or NOT_JUDGED} when you ticked it. No RCC was judged {verdict}. Look at it first."
                 )
             after = tidy_note(before._replace(verdict=verdict))
             if after != before:
@@ -207,8 +207,8 @@ class _Editing:
         """All that was done and said."""
         return edits_in(self.db, self.review.run)
 
-    def note(self, rcc: int) -> RccNote:
-        return self.review.notes.get(rcc, RccNote(rcc))
+    def note(self, rcc: int) -> Note:
+        return self.review.notes.get(rcc, Note(rcc))
 
     def labels_of(self, images: Sequence[str]) -> tuple[int, ...]:
         """The RCC of each image."""
@@ -238,16 +238,16 @@ class _Editing:
             return self._add(turned, edit)
         number = add_edit(self.db, self.review.run, turned)
         seen, mine = reversed(edit.notes) if kind == "undo" else edit.notes
-        if edit.kind == "rcc" and mine.rcc not in self.review.clusters.groups:
-            raise SAFEError(f"{title(mine.rcc)} has no images any more. Take back first what has moved them.")
+        if edit.kind == "rcc" and mine.about not in self.review.clusters.groups:
+            raise SAFEError(f"{title(mine.about)} has no images any more. Take back first what has moved them.")
         now = said_now(self.db, mine, self.review)[2]
         self.say(now, combined(seen, mine, now)[0], part_of=number)
         return self.read()
 
-    def say(self, before: Said, after: Said, *, part_of: int | None = None, first: int | None = None) -> int:
+    def say(self, before: AnyNote, after: AnyNote, *, part_of: int | None = None, first: int | None = None) -> int:
         """Add an entry on what is said from now on, by itself or as part of an edit; its number."""
         kind, subject, _ = said_now(self.db, after, self.review)
-        value = {"before": before, "after": after, **({"first": first} if first else {})}
+        value = {"before": row_of(before), "after": row_of(after), **({"first": first} if first else {})}
         return append(self.db, kind, subject, value, author=self.maker.by, run=self.review.run, part_of=part_of)
 
     def read(self) -> Review:
@@ -275,16 +275,16 @@ class _Editing:
         news = [
             (now, note)
             for note in _notes_after(edit.kind, about, before)
-            if note.rcc in self.review.clusters.groups
-            and note != (now := self.note(note.rcc))
-            and (note.rcc in spoken or about.notes)
+            if note.about in self.review.clusters.groups
+            and note != (now := self.note(note.about))
+            and (note.about in spoken or about.notes)
         ]
         for now, note in news:
             self.say(now, note, part_of=number)
         return self.read() if news else self.review
 
 
-def _notes_after(kind: str, about: Edit, before: Review) -> list[RccNote]:
+def _notes_after(kind: str, about: Edit, before: Review) -> list[Note]:
     """What is said of the RCCs that an edit has changed: as before or, of merged ones, of both.
 
     Parameters
@@ -296,15 +296,15 @@ def _notes_after(kind: str, about: Edit, before: Review) -> list[RccNote]:
     before : Review
     """
     rccs = {*about.source, NOISE if about.target is None else about.target}
-    notes = {rcc: before.notes.get(rcc, RccNote(rcc)) for rcc in rccs if rcc in before.clusters.groups}
+    notes = {rcc: before.notes.get(rcc, Note(rcc)) for rcc in rccs if rcc in before.clusters.groups}
     if about.kind == "merge":
         target, merged, source = about.notes
-        now, mine = (before.notes.get(one.rcc, RccNote(one.rcc)) for one in (source, target))
+        now, mine = (before.notes.get(one.about, Note(one.about)) for one in (source, target))
         after, _ = combined(merged, target, mine) if kind == "undo" else combined(target, merged, mine)
         # What was said since it was taken back is not lost either.
         if kind == "redo" and (now, mine) != (source, target):
             after = tidy_note(merged_note(now, after))
-        notes[after.rcc] = after
+        notes[after.about] = after
     return list(notes.values())
 
 

@@ -13,20 +13,19 @@ import numpy as np
 
 from safe_dnn.rccs.clusters import RootCauseClusters, rcc_reach
 from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness
-from safe_dnn.rccs.review.notes import REGISTER, SCOPE, RccNote, Scope, SpotNote, fields_of, title
+from safe_dnn.rccs.review.notes import FIELDS, REGISTER, SCOPE, fields_of, note_of, title
 from safe_dnn.rccs.spots.weak_spots import read_conditions
-from safe_dnn.store.entries import Entry, append, entries_of
+from safe_dnn.store.chain import Entry, append, entries_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 
 MAKING = ("merge", "move", "new")  # they change which images an RCC has
-SAYING: dict[str, Any] = {"rcc": RccNote, "spot": SpotNote, "scope": Scope}
-"""The kinds of entries on an RCC, a weak spot and the whole analysis, with what they hold."""
+SAYING = ("rcc", "spot", "scope")  # what is said of an RCC, a weak spot and the whole analysis
 TURNING = ("undo", "redo")
 KINDS = (*MAKING, *SAYING, *TURNING)
 UNKNOWN = "unknown"  # the engineer
 # Fields that are kept while they are typed
-TYPED = ("name", "note", *SCOPE, *(field for field, known in REGISTER.items() if not known.choices))
+TYPED = {field for field, known in {**FIELDS, **SCOPE}.items() if not known.choices}
 
 
 class Edit(NamedTuple):
@@ -51,7 +50,7 @@ class Edit(NamedTuple):
         The author: a window of the page; empty if unknown.
     of : int or None
         For an undo or redo, the number of the edit.
-    notes : tuple of RccNote, of SpotNote or of Scope
+    notes : tuple of Note or of Scope
         What was said before and afterwards: of a merge the notes on the target, and that on the source as the third.
     reach : mapping of int to float, optional
         That of the RCCs that edits have changed, with this one: computing it takes a second for one of 5,000 images.
@@ -77,8 +76,7 @@ class Edit(NamedTuple):
     @property
     def about(self) -> object:
         """What an edit of `SAYING` is about: an RCC, a condition on a test set, or the whole analysis."""
-        after = self.notes[1]
-        return after[:2] if isinstance(after, SpotNote) else after.rcc if isinstance(after, RccNote) else Scope
+        return getattr(self.notes[1], "about", None)
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -121,7 +119,7 @@ def add_edit(db: sqlite3.Connection, run: str, edit: Edit) -> int:
     value |= {"notes": edit.notes} if edit.notes else {}
     value |= {} if edit.reach is None else {"reach": edit.reach}
     value |= {} if edit.first is None else {"first": edit.first}
-    return append(db, edit.kind, "", value, author=edit.by, run=run, time=edit.time)
+    return append(db, edit.kind, "", value, author=edit.by, run=run)
 
 
 def _edit_of(entry: Entry) -> Edit:
@@ -132,9 +130,8 @@ def _edit_of(entry: Entry) -> Edit:
     if entry.kind in TURNING:
         return edit._replace(of=value["of"])
     if entry.kind in SAYING:
-        note = SAYING[entry.kind]
-        return edit._replace(notes=(note(*value["before"]), note(*value["after"])))
-    notes = tuple(RccNote(*note) for note in value.get("notes", ()))
+        return edit._replace(notes=tuple(note_of(entry.kind, value[when]) for when in ("before", "after")))
+    notes = tuple(note_of("rcc", note) for note in value.get("notes", ()))
     return edit._replace(
         images=tuple(value.get("images", ())), source=tuple(value["from"]), target=value["to"], notes=notes
     )
@@ -215,20 +212,19 @@ def describe_edit(edit: Edit, journal: Sequence[Edit] = ()) -> str:
 
 def _describe_saying(edit: Edit) -> str:
     before, after = edit.notes
-    what = title(after.rcc) if edit.kind == "rcc" else "the analysis"
-    if isinstance(after, SpotNote):
-        what = printable(" and ".join(map(str, read_conditions(after.conditions))))
+    what = title(after.about) if edit.kind == "rcc" else "the analysis"
+    if edit.kind == "spot":
+        what = printable(" and ".join(map(str, read_conditions(after.about[0]))))
     told = []
     for name in edit.changed:
         old, new = (getattr(note, name) for note in (before, after))
+        was = f" (was {old if name == 'verdict' else f'“{old}”'})" if old else ""
         if name == "verdict":
-            was = f" (was {old})" if old else ""
             told.append(f"Judged {what} {new}{was}" if new else f"Took back that {what} is {old}")
         elif name == "name":
-            was = f" (was “{old}”)" if old else ""
             told.append(f"Named {what} “{new}”{was}" if new else f"Removed the name “{old}” of {what}")
         elif known := REGISTER.get(name) or SCOPE.get(name):
-            what_of, was = f"{known.noun} of {what}", f" (was “{old}”)" if old else ""
+            what_of = f"{known.noun} of {what}"
             told.append(f"Set the {what_of} to “{new}”{was}" if new else f"Removed the {what_of}, “{old}”")
         else:
             told.append(f"{'Changed' if old and new else 'Wrote' if new else 'Removed'} the note on {what}")

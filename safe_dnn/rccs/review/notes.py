@@ -5,175 +5,188 @@ and ISO/PAS 8800 (kinds of causes, safety impact); no conformity is claimed.
 """
 
 import json
-from collections.abc import Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar, get_type_hints
 
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 
-VERDICTS = ("", "safe", "unsafe", "unclear")
-LONGEST_TEXT = 300  # of a field of the register
-LONGEST_SCOPE = 2_000  # of a field of the scope
-SAID = ("name", "note", "verdict")
+
+class Verdict(NamedTuple):
+    """What is known of a word that a reason for failing is judged with.
+
+    Attributes
+    ----------
+    gravity : float
+        Merged RCCs get the more serious verdict of the two, so that no hazard is lost. What is more serious than not
+        judged is part of a safety case.
+    mark : str
+        Displayed before the word in lists.
+    key : str
+        Pressed on the page to judge.
+    """
+
+    gravity: float
+    mark: str
+    key: str
+
+
+SAFE, UNSAFE = "safe", "unsafe"
+VERDICTS = {
+    "": Verdict(0, "", "x"),
+    UNSAFE: Verdict(2, "⚠", "u"),
+    SAFE: Verdict(-1, "✓", "s"),
+    "unclear": Verdict(1, "?", "c"),
+}
+"""By word, whether failures for a reason are a hazard; the empty one if that is not judged yet.
+
+Their colours are in `page/style.css` and `pipeline/reporting/report.css`.
+"""
+NOT_JUDGED = "not judged"
+
+
+def judgements() -> list[str]:
+    """The words that a reason can be judged with, the most serious first."""
+    return sorted(filter(None, VERDICTS), key=lambda word: -VERDICTS[word].gravity)
 
 
 class Field(NamedTuple):
-    """A field of the register or the scope.
+    """A field of what is said.
 
     Attributes
     ----------
     title : str
     example : str
-    choices : tuple of str
-        What it may be besides empty; empty for any text of one line.
+    choices : collection of str
+        What it may be besides empty; empty for any text.
+    longest : int
+        Characters.
+    lines : bool
+        Whether it may have several lines.
     """
 
     title: str
     example: str = ""
-    choices: tuple[str, ...] = ()
+    choices: Collection[str] = ()
+    longest: int = 300
+    lines: bool = False
 
     @property
     def noun(self) -> str:
         """The title within a sentence."""
         return self.title[0].lower() + self.title[1:]
 
-
-REGISTER = {
-    "hazard": Field("Hazard", "H3 Gaze lost at night"),
-    "trigger": Field("Triggering condition", "light < 0.4 while the driver looks down"),
-    "insufficiency": Field("Insufficiency", choices=("sensor", "algorithm", "specification", "data", "interaction")),
-    "severity": Field("Severity or ASIL", "ASIL B"),
-    "exposure": Field("Exposure", "E3, a tenth of all drives"),
-    "criterion": Field("Acceptance criterion", "light < 0.4: at most 5 % wrong at 95 %"),
-    "measure": Field(
-        "Measure", choices=("more data", "retraining", "redundancy", "monitoring", "restriction of use", "fallback")
-    ),
-    "ticket": Field("Requirement or ticket", "REQ-117"),
-    "owner": Field("Owner", "J. Doe"),
-    "status": Field("Status", choices=("open", "in treatment", "closed", "accepted")),
-    "residual": Field("Residual risk", "gaze lost for up to 2 s below 10 lux"),
-    "hypothesis": Field("Hypothesis", "lids hide the pupil, which few training images show"),
-    "refutation": Field("Refutation criterion", "as many failures with lids wide open"),
-    "belief": Field("State of the hypothesis", choices=("open", "confirmed", "refuted")),
-}
-"""What a safety case says of a reason, by field."""
-SCOPE = {
-    "system": Field("System and function", "driver monitoring: warns when the gaze leaves the road for 2 s"),
-    "use": Field("Intended use", "passenger cars, as a warning alone; no control of the car"),
-    "domain": Field("Operational design domain", "day and night, with glasses; no sunglasses, 30 to 130 km/h"),
-    "training": Field("Source of the training images", "simulator v4, 12 persons, spring 2026"),
-    "tested": Field("Source of the test images", "simulator v4, 4 other persons"),
-    "improvement": Field("Source of the improvement images", "drives of October 2026, 31 persons, not labelled"),
-    "fresh": Field("Source of images that chose nothing", "drives of November 2026, 9 other persons"),
-    "hazards": Field("Hazard analysis", "HARA-12, revision 3"),
-    "responsible": Field("Responsible person", "J. Doe"),
-    "reviewer": Field("Reviewer", "A. Roe"),
-}
-"""What a safety case says of the analysis as a whole, by field."""
-FIELDS = (*SAID, *REGISTER)
-LENGTHS = {"name": 80, "note": 20_000, **{field: LONGEST_TEXT for field, of in REGISTER.items() if not of.choices}}
-# From the least to the most serious: merged RCCs get the more serious verdict of the two, so that no hazard is lost.
-_GRAVITY = ("safe", "", "unclear", "unsafe")
+    def tidy(self, text: str) -> str:
+        """A text in the form in which it is saved; a SAFEError if it is invalid."""
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").strip()
+        tidy = printable(lines if self.lines else " ".join(text.split()))
+        if tidy and self.choices:
+            tidy = tidy.lower()
+            if tidy not in self.choices:
+                choices = ", ".join(filter(None, self.choices))
+                raise SAFEError(f"{self.title} must be {choices} or empty. Received: {text[:80]!r}")
+        if len(tidy) > self.longest:
+            raise SAFEError(f"{self.title} may have {self.longest:,} characters. Received: {len(tidy):,}")
+        return tidy
 
 
-class RccNote(NamedTuple):
-    """The engineer's note on an RCC.
+def _long(title: str, example: str) -> Field:
+    return Field(title, example, longest=2_000, lines=True)
+
+
+class Note(NamedTuple):
+    """What the engineer says of a reason; each field is empty where nothing is said.
 
     Attributes
     ----------
-    rcc : int
-        `NOISE` for the images in no cluster.
-    name : str
-        One line, for example "sunglasses at night".
-    note : str
-        Any text, for example "hazard H3".
-    verdict : "", "safe", "unsafe" or "unclear"
-        Whether failures of this root cause are a hazard; empty if not judged yet.
-    hazard, trigger, insufficiency, severity, exposure, criterion, measure, ticket, owner, status, residual, \
-    hypothesis, refutation, belief : str
-        The fields of `REGISTER`; empty where nothing is said.
-    """
-
-    rcc: int
-    name: str = ""
-    note: str = ""
-    verdict: str = ""
-    hazard: str = ""
-    trigger: str = ""
-    insufficiency: str = ""
-    severity: str = ""
-    exposure: str = ""
-    criterion: str = ""
-    measure: str = ""
-    ticket: str = ""
-    owner: str = ""
-    status: str = ""
-    residual: str = ""
-    hypothesis: str = ""
-    refutation: str = ""
-    belief: str = ""
-
-
-class SpotNote(NamedTuple):
-    """The engineer's note on a weak spot.
-
-    Attributes
-    ----------
-    conditions : str
-        As of `rccs.spots.weak_spots.conditions_text`, in the words of the weak spot that the first note was on.
-    tested : str
-        The folder of the test images, as the analysis records it: the same words are another condition in another test
+    about : int or (str, str)
+        An RCC; `NOISE` for the images in no cluster. Of a weak spot, its conditions, as of
+        `rccs.spots.weak_spots.conditions_text`, in the words of the weak spot that the first note was on, and the
+        folder of the test images, as the analysis records it: the same words are another condition in another test
         set.
-    name, note, verdict, and the fields of `REGISTER` : str
-        As of `RccNote`.
     """
 
-    conditions: str
-    tested: str
-    name: str = ""
-    note: str = ""
-    verdict: str = ""
-    hazard: str = ""
-    trigger: str = ""
-    insufficiency: str = ""
-    severity: str = ""
-    exposure: str = ""
-    criterion: str = ""
-    measure: str = ""
-    ticket: str = ""
-    owner: str = ""
-    status: str = ""
-    residual: str = ""
-    hypothesis: str = ""
-    refutation: str = ""
-    belief: str = ""
+    about: Any
+    name: Annotated[str, Field("A name", longest=80)] = ""
+    note: Annotated[str, Field("A note", longest=20_000, lines=True)] = ""
+    verdict: Annotated[str, Field("verdict", choices=VERDICTS)] = ""
+    hazard: Annotated[str, Field("Hazard", "H3 Gaze lost at night")] = ""
+    trigger: Annotated[str, Field("Triggering condition", "light < 0.4 while the driver looks down")] = ""
+    insufficiency: Annotated[
+        str, Field("Insufficiency", choices=("sensor", "algorithm", "specification", "data", "interaction"))
+    ] = ""
+    severity: Annotated[str, Field("Severity or ASIL", "ASIL B")] = ""
+    exposure: Annotated[str, Field("Exposure", "E3, a tenth of all drives")] = ""
+    criterion: Annotated[str, Field("Acceptance criterion", "light < 0.4: at most 5 % wrong at 95 %")] = ""
+    measure: Annotated[
+        str,
+        Field(
+            "Measure", choices=("more data", "retraining", "redundancy", "monitoring", "restriction of use", "fallback")
+        ),
+    ] = ""
+    ticket: Annotated[str, Field("Requirement or ticket", "REQ-117")] = ""
+    owner: Annotated[str, Field("Owner", "J. Doe")] = ""
+    status: Annotated[str, Field("Status", choices=("open", "in treatment", "closed", "accepted"))] = ""
+    residual: Annotated[str, Field("Residual risk", "gaze lost for up to 2 s below 10 lux")] = ""
+    hypothesis: Annotated[str, Field("Hypothesis", "lids hide the pupil, which few training images show")] = ""
+    refutation: Annotated[str, Field("Refutation criterion", "as many failures with lids wide open")] = ""
+    belief: Annotated[str, Field("State of the hypothesis", choices=("open", "confirmed", "refuted"))] = ""
+
+    @property
+    def rcc(self) -> int | None:
+        """The RCC; None of a weak spot."""
+        return None if isinstance(self.about, tuple) else self.about
 
     @property
     def subject(self) -> str:
-        """What it is about, in the database."""
-        return json.dumps([self.conditions, self.tested])
+        """Of entries on a weak spot."""
+        return json.dumps(self.about)
 
 
 class Scope(NamedTuple):
-    """What the engineer says of the analysis as a whole: the fields of `SCOPE`, empty where nothing is said."""
+    """What the engineer says of the analysis as a whole; each field is empty where nothing is said."""
 
-    system: str = ""
-    use: str = ""
-    domain: str = ""
-    training: str = ""
-    tested: str = ""
-    improvement: str = ""
-    fresh: str = ""
-    hazards: str = ""
-    responsible: str = ""
-    reviewer: str = ""
+    system: Annotated[
+        str, _long("System and function", "driver monitoring: warns when the gaze leaves the road for 2 s")
+    ] = ""
+    use: Annotated[str, _long("Intended use", "passenger cars, as a warning alone; no control of the car")] = ""
+    domain: Annotated[
+        str, _long("Operational design domain", "day and night, with glasses; no sunglasses, 30 to 130 km/h")
+    ] = ""
+    training: Annotated[str, _long("Source of the training images", "simulator v4, 12 persons, spring 2026")] = ""
+    tested: Annotated[str, _long("Source of the test images", "simulator v4, 4 other persons")] = ""
+    improvement: Annotated[
+        str, _long("Source of the improvement images", "drives of October 2026, 31 persons, not labelled")
+    ] = ""
+    fresh: Annotated[str, _long("Source of images that chose nothing", "drives of November 2026, 9 other persons")] = ""
+    hazards: Annotated[str, _long("Hazard analysis", "HARA-12, revision 3")] = ""
+    responsible: Annotated[str, _long("Responsible person", "J. Doe")] = ""
+    reviewer: Annotated[str, _long("Reviewer", "A. Roe")] = ""
 
 
-Noted = RccNote | SpotNote
-"""What the engineer says of a reason, whatever it is about."""
-Said = Noted | Scope
-AnyNote = TypeVar("AnyNote", RccNote, SpotNote, Scope)
+def _fields_of(record: type) -> dict[str, Field]:
+    hints = get_type_hints(record, include_extras=True).items()
+    return {name: hint.__metadata__[0] for name, hint in hints if name != "about"}
+
+
+FIELDS, SCOPE = _fields_of(Note), _fields_of(Scope)
+"""What the engineer says of a reason, and of the analysis as a whole, by field."""
+REGISTER = {name: field for name, field in FIELDS.items() if name not in ("name", "note", "verdict")}
+"""What a safety case says of a reason, by field."""
+AnyNote = TypeVar("AnyNote", Note, Scope)
+
+
+def row_of(note: Note | Scope) -> Sequence[Any]:
+    """A note as its entries have it (see `note_of`)."""
+    return [*note.about, *note[1:]] if isinstance(note, Note) and note.rcc is None else note
+
+
+def note_of(kind: str, row: Sequence[Any]) -> Any:
+    """What an entry of a kind says, a `Note` or `Scope`."""
+    if kind == "scope":
+        return Scope(*row)
+    return Note(*row) if kind == "rcc" else Note(tuple(row[:2]), *row[2:])
 
 
 class Kept(NamedTuple, Generic[AnyNote]):
@@ -181,7 +194,7 @@ class Kept(NamedTuple, Generic[AnyNote]):
 
     Attributes
     ----------
-    note : RccNote, SpotNote or Scope
+    note : Note or Scope
     conflicts : tuple of str
         The fields that someone else had changed in the meantime and that were not changed.
     """
@@ -190,7 +203,7 @@ class Kept(NamedTuple, Generic[AnyNote]):
     conflicts: tuple[str, ...]
 
 
-def title(rcc: int, notes: Mapping[int, RccNote] | None = None) -> str:
+def title(rcc: int, notes: Mapping[int, Note] | None = None) -> str:
     """For example `RCC 3 · sunglasses at night`, `RCC 3`, `No cluster`; plain text."""
     name = notes[rcc].name if notes and rcc in notes else ""
     return ("No cluster" if rcc == NOISE else f"RCC {rcc}") + (f" · {name}" if name else "")
@@ -201,7 +214,7 @@ def combined(seen: AnyNote, mine: AnyNote, theirs: AnyNote) -> tuple[AnyNote, tu
 
     Returns
     -------
-    note : RccNote, or another record of a note
+    note : Note or Scope
     conflicts : tuple of str
         Fields that both have changed, differently; `theirs` is kept.
     """
@@ -216,73 +229,36 @@ def combined(seen: AnyNote, mine: AnyNote, theirs: AnyNote) -> tuple[AnyNote, tu
     return theirs._replace(**fields), tuple(conflicts)
 
 
-def merged_note(source: RccNote, target: RccNote) -> RccNote:
+def merged_note(source: Note, target: Note) -> Note:
     """The note on an RCC after another RCC was merged into it; nothing of either note is lost.
 
     The more serious verdict is kept; an RCC that is not judged yet does not become safe. The name is the target's or,
     if it has none, the source's; so are the fields of the register. The text has both texts, and what was not kept.
     """
     name = target.name or source.name
-    verdict = max(source.verdict, target.verdict, key=_GRAVITY.index)
+    verdict = max(source.verdict, target.verdict, key=lambda word: VERDICTS[word].gravity)
     register: dict[str, Any] = {field: getattr(target, field) or getattr(source, field) for field in REGISTER}
     lines = [target.note, source.note]
     for note in (source, target):
         was = f"“{note.name}”" if note.name and note.name != name else ""
         was += f"{' and ' if was else ''}judged {note.verdict}" if note.verdict and note.verdict != verdict else ""
-        lines.append(f"{title(note.rcc)} was {was}." if was else "")
+        lines.append(f"{title(note.about)} was {was}." if was else "")
         lines += [
-            f"{title(note.rcc)} had: {known.title}: {said}."
+            f"{title(note.about)} had: {known.title}: {said}."
             for field, known in REGISTER.items()
             if (said := getattr(note, field)) and said != register[field]
         ]
     text = ""
     for line in lines:
         text += "" if line in text else f"{text and chr(10)}{line}"
-    return RccNote(target.rcc, name, text, verdict, **register)
+    return Note(target.about, name, text, verdict, **register)
 
 
-def fields_of(note: Said) -> tuple[str, ...]:
-    """What an engineer may say in a note."""
-    return note._fields if isinstance(note, Scope) else FIELDS
-
-
-def says_something(note: Noted) -> bool:
-    """Whether any field of a note is filled in."""
-    return any(getattr(note, field) for field in FIELDS)
+def fields_of(note: Note | Scope) -> dict[str, Field]:
+    """What an engineer may say in a note, by field."""
+    return SCOPE if isinstance(note, Scope) else FIELDS
 
 
 def tidy_note(note: AnyNote) -> AnyNote:
     """A note in the form in which it is saved; a SAFEError if it is invalid."""
-    if isinstance(note, Scope):
-        return Scope(*(_tidy_text(SCOPE[field].title, text, LONGEST_SCOPE) for field, text in note._asdict().items()))
-    name = printable(" ".join(note.name.split()))
-    text = _tidy_text("A note", note.note, LENGTHS["note"])
-    verdict = note.verdict.strip().lower()
-    if verdict not in VERDICTS:
-        raise SAFEError(f"verdict must be safe, unsafe, unclear or empty. Received: {note.verdict!r}")
-    _check_length("A name", name, LENGTHS["name"])
-    register: dict[str, Any] = {field: tidy_field(field, getattr(note, field)) for field in REGISTER}
-    return note._replace(name=name, note=text, verdict=verdict, **register)
-
-
-def tidy_field(field: str, text: str) -> str:
-    """A field of the register in the form in which it is saved; a SAFEError if it is invalid."""
-    known, tidy = REGISTER[field], printable(" ".join(text.split()))
-    if tidy and known.choices:
-        tidy = tidy.lower()
-        if tidy not in known.choices:
-            raise SAFEError(f"{known.title} must be {', '.join(known.choices)} or empty. Received: {text[:80]!r}")
-    _check_length(known.title, tidy, LONGEST_TEXT)
-    return tidy
-
-
-def _tidy_text(what: str, text: str, longest: int) -> str:
-    """A text of several lines in the form in which it is saved."""
-    tidy = printable(text.replace("\r\n", "\n").replace("\r", "\n").strip())
-    _check_length(what, tidy, longest)
-    return tidy
-
-
-def _check_length(what: str, text: str, longest: int) -> None:
-    if len(text) > longest:
-        raise SAFEError(f"{what} may have {longest:,} characters. Received: {len(text):,}")
+    return note._replace(**{name: known.tidy(getattr(note, name)) for name, known in fields_of(note).items()})

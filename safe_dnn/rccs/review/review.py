@@ -21,20 +21,10 @@ import numpy as np
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, run_of, run_record, subjects_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.journal import MAKING, Edit, edits_in, labels_after, reviewed
-from safe_dnn.rccs.review.notes import (
-    AnyNote,
-    Kept,
-    RccNote,
-    Said,
-    Scope,
-    SpotNote,
-    combined,
-    says_something,
-    tidy_note,
-)
+from safe_dnn.rccs.review.notes import SAFE, AnyNote, Kept, Note, Scope, combined, note_of, row_of, tidy_note
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, canonical_conditions, conditions_text, load_spots, read_conditions
+from safe_dnn.store.chain import Entry, append, present, present_entries
 from safe_dnn.store.database import changing, reading
-from safe_dnn.store.entries import Entry, append, present, present_entries
 from safe_dnn.store.places import recorded
 from safe_dnn.store.runs import COMPARISON, Run, present_runs
 from safe_dnn.support.errors import SAFEError
@@ -52,7 +42,7 @@ class Review(NamedTuple):
         As the clustering found them.
     clusters : RootCauseClusters
         With the edits applied: the input of all later steps.
-    notes : dict of int to RccNote
+    notes : dict of int to Note
         By RCC; those that say something.
     edits : tuple of Edit
         The merges, moves and new RCCs, and what was undone and redone of them, oldest first.
@@ -64,7 +54,7 @@ class Review(NamedTuple):
 
     original: RootCauseClusters
     clusters: RootCauseClusters
-    notes: dict[int, RccNote]
+    notes: dict[int, Note]
     edits: tuple[Edit, ...]
     run: str
     subjects: dict[int, str]
@@ -105,8 +95,8 @@ def read_review(db: sqlite3.Connection, folder: Path, original: RootCauseCluster
     notes = {}
     for rcc, subject in subjects.items():
         if subject in said:
-            note = RccNote(*said[subject]["after"])._replace(rcc=rcc)
-            if says_something(note):
+            note = note_of("rcc", said[subject]["after"])._replace(about=rcc)
+            if any(note[1:]):
                 notes[rcc] = note
     return Review(original, clusters, dict(sorted(notes.items())), edits, run, subjects)
 
@@ -141,25 +131,27 @@ def rcc_by_now(review: Review, rcc: int, *, seen: int) -> int | None:
 def rccs_marked_safe(folder: Path) -> tuple[int, ...]:
     """The RCCs that have images and the verdict safe."""
     notes = load_review(folder).notes
-    return tuple(rcc for rcc, note in notes.items() if rcc != NOISE and note.verdict == "safe")
+    return tuple(rcc for rcc, note in notes.items() if rcc != NOISE and note.verdict == SAFE)
 
 
 # --- Notes ------------------------------------------------------------------------------------------------------
 
 
 def set_note(
-    folder: Path, note: AnyNote, *, seen: AnyNote | None = None, by: str = "", run: str = "",
-    original: RootCauseClusters | None = None,
+    folder: Path, note: AnyNote, seen: AnyNote | None = None, sent: AnyNote | None = None, *, by: str = "",
+    run: str = "", original: RootCauseClusters | None = None,
 ) -> Kept[AnyNote]:  # fmt: skip
     """Write the changed fields of the note on an RCC, a weak spot or the whole analysis.
 
     Parameters
     ----------
-    note : RccNote, SpotNote or Scope
+    note : Note or Scope
         The new note.
-    seen : RccNote, SpotNote or Scope, optional
+    seen : Note or Scope, optional
         The note as the author of the change last saw it: fields that are the same in `note` are not changed, and fields
         that someone else has changed in the meantime are conflicts. By default all fields are written.
+    sent : Note or Scope, optional
+        What the author has sent before without an answer: each field may be as there by now.
     by : str
         The window.
     run : str
@@ -173,31 +165,36 @@ def set_note(
         The RCC does not exist, the conditions are invalid, or a field is too long, or not one of those that it may be.
     """
     review = None
-    if isinstance(note, RccNote):
+    if isinstance(note, Note) and note.rcc is None:
+        conditions, tested = note.about
+        note = note._replace(about=(checked_conditions(conditions), tested))
+    elif isinstance(note, Note):
         original = original or load_clusters(folder)
-    elif isinstance(note, SpotNote):
-        note = note._replace(conditions=checked_conditions(note.conditions))
     with changing(folder) as db:
-        if isinstance(note, RccNote) and original:
+        if original and isinstance(note, Note):
             review = read_review(db, folder, original)
-            if note.rcc not in review.clusters.groups:
-                raise SAFEError(f"There is no RCC {note.rcc} to write a note on. Choose one that is displayed.")
+            if note.about not in review.subjects:
+                raise SAFEError(f"There is no RCC {note.about} to write a note on. Choose one that is displayed.")
             run = review.run
         kind, subject, theirs = said_now(db, note, review)
-        kept, conflicts = combined(tidy_note(seen) if seen else theirs, tidy_note(note), theirs)
+        before = tidy_note(seen) if seen else theirs
+        if sent:
+            arrived = {name: text for name, text in tidy_note(sent)._asdict().items() if text == getattr(theirs, name)}
+            before = before._replace(**arrived)
+        kept, conflicts = combined(before, tidy_note(note), theirs)
         if kept != theirs:
-            append(db, kind, subject, {"before": theirs, "after": kept}, author=by, run=run)
+            append(db, kind, subject, {"before": row_of(theirs), "after": row_of(kept)}, author=by, run=run)
     return Kept(kept, conflicts)
 
 
-def said_now(db: sqlite3.Connection, note: Said, review: Review | None) -> tuple[str, str, Any]:
+def said_now(db: sqlite3.Connection, note: Note | Scope, review: Review | None) -> tuple[str, str, Any]:
     """The kind and the subject of the entries on what a note is about, and what is said of it (of an RCC: `review`)."""
-    if isinstance(note, RccNote) and review:
-        return "rcc", review.subjects[note.rcc], review.notes.get(note.rcc, RccNote(note.rcc))
-    if isinstance(note, SpotNote):
-        theirs = read_spot_note(db, note)
-        return "spot", theirs.subject, theirs
-    return "scope", "", read_scope(db)[0]
+    if isinstance(note, Scope):
+        return "scope", "", read_scope(db)[0]
+    if review and note.rcc is not None:
+        return "rcc", review.subjects[note.rcc], review.notes.get(note.rcc, Note(note.rcc))
+    theirs = read_spot_notes(db).get(condition_of(note), Note(note.about))
+    return "spot", theirs.subject, theirs
 
 
 def load_scope(folder: Path) -> tuple[Scope, Entry | None]:
@@ -209,7 +206,7 @@ def load_scope(folder: Path) -> tuple[Scope, Entry | None]:
 def read_scope(db: sqlite3.Connection) -> tuple[Scope, Entry | None]:
     """As `load_scope`, within a transaction."""
     said = present_entries(db, "scope").get("")
-    return (Scope(*said.value["after"]) if said else Scope()), said
+    return (note_of("scope", said.value["after"]) if said else Scope()), said
 
 
 LONGEST_CONDITIONS = 20_000
@@ -245,7 +242,7 @@ def folder_tested(folder: Path, run: Run | None = None) -> str:
     return recorded(tested, folder) if tested else ""
 
 
-def load_spot_notes(folder: Path) -> dict[tuple[str, str], SpotNote]:
+def load_spot_notes(folder: Path) -> dict[tuple[str, str], Note]:
     """All notes on weak spots by what they are about (see `condition_of`), as they were last changed, the latest last.
 
     A SAFEError if the database is damaged.
@@ -254,18 +251,19 @@ def load_spot_notes(folder: Path) -> dict[tuple[str, str], SpotNote]:
         return read_spot_notes(db)
 
 
-def read_spot_notes(db: sqlite3.Connection) -> dict[tuple[str, str], SpotNote]:
+def read_spot_notes(db: sqlite3.Connection) -> dict[tuple[str, str], Note]:
     """As `load_spot_notes`, within a transaction."""
-    notes = [SpotNote(*value["after"]) for value in present(db, "spot").values()]
+    notes = [note_of("spot", value["after"]) for value in present(db, "spot").values()]
     return {condition_of(note): note for note in notes}
 
 
-def condition_of(note: SpotNote) -> tuple[str, str]:
+def condition_of(note: Note) -> tuple[str, str]:
     """The conditions, in whatever words, and the test folder that a note is about."""
-    return canonical_conditions(note.conditions), note.tested
+    conditions, tested = note.about
+    return canonical_conditions(conditions), tested
 
 
-def notes_of_run(folder: Path, spots: Iterable[WeakSpot] = (), run: Run | None = None) -> dict[str, SpotNote]:
+def notes_of_run(folder: Path, spots: Iterable[WeakSpot] = (), run: Run | None = None) -> dict[str, Note]:
     """The notes on conditions on the test set of a run, by conditions; also on those it has not found.
 
     Emptied ones are left out (SAFEError as for `load_spot_notes`).
@@ -280,11 +278,11 @@ def notes_of_run(folder: Path, spots: Iterable[WeakSpot] = (), run: Run | None =
     tested = folder_tested(folder, run)
     words = {canonical_conditions(spot.conditions): spot.conditions for spot in spots}
     notes = load_spot_notes(folder).items()
-    told = {what: note for (what, of), note in notes if of == tested and says_something(note)}
-    return {words.get(what, note.conditions): note for what, note in told.items()}
+    told = {what: note for (what, of), note in notes if of == tested and any(note[1:])}
+    return {words.get(what, note.about[0]): note for what, note in told.items()}
 
 
-def notes_elsewhere(notes: Mapping[str, SpotNote], conditions: Iterable[str]) -> int:
+def notes_elsewhere(notes: Mapping[str, Note], conditions: Iterable[str]) -> int:
     """How many notes are on other conditions than these."""
     return len(notes.keys() - set(conditions))
 
@@ -294,8 +292,3 @@ def has_spot_notes(folder: Path, run: Run) -> bool:
     comparison = present_runs(folder, run).get(COMPARISON)
     spots = load_spots(comparison) if comparison else ()
     return bool(notes_of_run(folder, spots, run).keys() & {spot.conditions for spot in spots})
-
-
-def read_spot_note(db: sqlite3.Connection, note: SpotNote) -> SpotNote:
-    """What is said of the condition that a note is about."""
-    return read_spot_notes(db).get(condition_of(note), SpotNote(*note[:2]))

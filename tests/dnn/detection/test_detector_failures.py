@@ -14,11 +14,12 @@ from safe_dnn.dnn.detection.seen_objects import cut_seen_objects, unsafe_images_
 from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.pipeline.generation import generate_clusters
 from safe_dnn.pipeline.improvement import select_images
-from safe_dnn.pipeline.summaries import selection_summary
+from safe_dnn.pipeline.summary_lines import selection_summary
 from safe_dnn.rccs.unsafe_set import UnsafeImage
 from safe_dnn.selection import SelectionSettings
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
+from safe_dnn.support.progress import no_progress
 from tests.helpers.detected import DetectedCase, draw_detected, write_json
 from tests.helpers.places import names_in, rows_in
 
@@ -34,8 +35,8 @@ def case(drawn, tmp_path) -> DetectedCase:
     return DetectedCase(tmp_path / "truth.json", tmp_path / "results.json", tmp_path / "images", tmp_path / "dnn")
 
 
-def find(case: DetectedCase, **options):
-    return find_detection_failures(case.truth, case.results, case.images, case.out, **options)
+def find(case: DetectedCase, progress=no_progress, **least):
+    return find_detection_failures(case.given._replace(**least), case.out, progress=progress)
 
 
 def test_the_crops_are_a_test_set_with_predictions(case):
@@ -62,7 +63,7 @@ def test_a_class_name_longer_than_names_of_folders_may_be_is_cut_off_there(case)
     truth = json.loads(case.truth.read_text())
     truth["categories"][0]["name"] = "😀" * 64
     write_json(case.truth, truth)
-    failures = find_detection_failures(case.truth, case.results, case.images, case.out)
+    failures = find_detection_failures(case.given, case.out)
     assert "😀" * 64 in failures.classes
     assert (case.out / "objects" / ("😀" * 50)).is_dir()
 
@@ -114,7 +115,7 @@ def test_files_that_safe_did_not_write_are_kept(case, tmp_path):
         find(case)
     assert names_in(case.out / "objects") == ["thesis.txt"]
     with pytest.raises(SAFEError, match="outside the test folder"):
-        find_detection_failures(case.truth, case.results, case.images, case.images / "out")
+        find_detection_failures(case.given, case.images / "out")
 
 
 # --- The command line, and the steps after it -----------------------------------------------------------------------
@@ -181,7 +182,7 @@ def test_a_damaged_table_of_crops_is_an_error(improvement):
 
 def test_selecting_from_crops_names_the_whole_images_to_label(fake_network, improvement, tmp_path, draw_folder):
     tested = draw_detected(tmp_path / "tested", 12)
-    find_detection_failures(tested.truth, tested.results, tested.images, tested.out)
+    find_detection_failures(tested.given, tested.out)
     out = tmp_path / "run"
     generate_clusters(tested.out / "failures", out)
     assert SAFE_Tool.main(["crops", *map(str, improvement[:3]), "--out", str(improvement.out)]) == 0

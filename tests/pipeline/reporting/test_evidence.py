@@ -14,7 +14,7 @@ from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE, RESULT
 from safe_dnn.pipeline.reporting.evidence.verification import ADDED, CHANGED, CONTINUED, MISSING, SIGNED, verify
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.pipeline.reporting.safety_case import AMLAS_FILE, GSN_FILE, GSN_JSON_FILE, REASONS_FILE
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.support.errors import SAFEError
@@ -178,7 +178,7 @@ def test_an_analysis_that_was_moved_or_copied_with_its_images_holds(out, tmp_pat
 
 
 def test_what_was_added_to_the_entries_is_named_and_no_difference(out):
-    set_note(out, RccNote(0, "dusk", "", "unsafe"))
+    set_note(out, Note(0, "dusk", "", "unsafe"))
     number = read_evidence(out).last[0] + 1
     assert found(out) == [(CONTINUED, f"entries {number} to {number} of {DATABASE_FILE}")]
     retrain_again(out, b"more")
@@ -259,7 +259,7 @@ def test_a_later_report_names_what_it_rests_on_only_as_long_as_that_is_so(out):
     basis = read_evidence(out).basis
     write_report(out)
     assert basis in (out / "report.html").read_text()
-    set_note(out, RccNote(0, "dusk", "", "unsafe"))
+    set_note(out, Note(0, "dusk", "", "unsafe"))
     write_report(out)
     assert basis not in (out / "report.html").read_text()
     write_evidence(out)
@@ -305,7 +305,7 @@ def test_a_signature_holds_for_its_evidence_and_its_key_alone(out, keys, tmp_pat
     (out / ENVELOPE_FILE).write_bytes(envelope)
     (out / EVIDENCE_FILE).write_text((out / EVIDENCE_FILE).read_text() + " ")
     assert found(out) == [(SIGNED, f"{ENVELOPE_FILE} signs another {EVIDENCE_FILE}")]
-    set_note(out, RccNote(0, "dusk", "", "unsafe"))
+    set_note(out, Note(0, "dusk", "", "unsafe"))
     write_evidence(out)
     assert not (out / ENVELOPE_FILE).exists()
     assert found(out, key=public) == [(SIGNED, f"{ENVELOPE_FILE} is missing: nobody signed")]

@@ -13,14 +13,14 @@ from safe_dnn.rccs.answers import CONFIDENCE, Answers
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.nearness import by_closeness
 from safe_dnn.rccs.review.edits import merge_rccs
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import no_progress
 from tests.helpers.places import names_in
 from tests.helpers.steadied import steadied
 
-NOTES = {0: RccNote(0, "sunglasses at night", "hazard", "unsafe"), 2: RccNote(2, "", "", "safe")}
+NOTES = {0: Note(0, "sunglasses at night", "hazard", "unsafe"), 2: Note(2, "", "", "safe")}
 FOLDERS = ["RCC_00_sunglasses-at-night", "RCC_01", "RCC_02", "no_cluster"]
 
 

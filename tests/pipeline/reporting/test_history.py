@@ -15,7 +15,7 @@ from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import CLUSTERS_FILE, load_clusters, save_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.edits import merge_rccs
-from safe_dnn.rccs.review.notes import RccNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import Review, load_review, set_note
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.reasons.comparison import Reasons, save_reasons
@@ -50,7 +50,7 @@ def review_of(folder, name: str) -> Review:
 
 
 def test_the_same_clusters_found_again_in_the_same_way_are_one_run(clusters, out, tmp_path):
-    set_note(out, RccNote(0, "night"))
+    set_note(out, Note(0, "night"))
     replace(clusters, out)
     assert [(run.name, run.current, "1 named" in run.text) for run in list_runs(out)] == [("3", True, True)]
     assert names_in(out / RUNS_FOLDER) == ["3"]
@@ -60,10 +60,10 @@ def test_the_same_clusters_found_again_in_the_same_way_are_one_run(clusters, out
 
 
 def test_runs_are_listed_newest_first_with_what_they_found(clusters, out, monkeypatch):
-    set_note(out, RccNote(0, "night"))
+    set_note(out, Note(0, "night"))
     merge_rccs(out, 2, 1)
     noon = datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC)
-    monkeypatch.setattr("safe_dnn.store.entries._now", noon.isoformat)
+    monkeypatch.setattr("safe_dnn.store.chain._now", noon.isoformat)
     name = replace(other(clusters), out)
     current, earlier = list_runs(out)
     assert (current.name, current.current, earlier.name, earlier.current) == (present_name(out), True, name, False)
@@ -107,7 +107,7 @@ def test_a_damaged_run_is_listed_as_damaged_and_cannot_take_the_place_of_a_good_
 
 
 def test_notes_that_cannot_be_read_are_told_before_a_new_run_and_not_overwritten(clusters, out, fake_network):
-    set_note(out, RccNote(0, "deadly"))
+    set_note(out, Note(0, "deadly"))
     damaged = (out / DATABASE_FILE).read_bytes().replace(b"deadly", b"dead!y")
     (out / DATABASE_FILE).write_bytes(damaged)
     (clusters.image_root / "night_00.png").write_bytes(b"another image")
@@ -146,7 +146,7 @@ def test_a_report_and_an_export_say_what_has_changed_since(out, now):
         made = when_made(file, now)
         assert made.changed == ()
         assert begun <= made.time <= datetime.datetime.now().astimezone()
-    set_note(out, RccNote(0, "night", "", ""))
+    set_note(out, Note(0, "night", "", ""))
     retrain(out, b"weights")
     for file in files:
         assert when_made(file, now).changed == ("names, judgements and edits", "the retrained model")

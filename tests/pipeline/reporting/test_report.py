@@ -12,14 +12,19 @@ from PIL import Image
 
 from safe_dnn.pipeline.descriptions import show_present
 from safe_dnn.pipeline.reporting import material, report
-from safe_dnn.pipeline.reporting.improvement import Confused, confused_before_and_now, confusions_html, matrices_of
 from safe_dnn.pipeline.reporting.report import report_html, write_report
+from safe_dnn.pipeline.reporting.retraining_section import (
+    Confused,
+    confused_before_and_now,
+    confusions_html,
+    matrices_of,
+)
 from safe_dnn.rccs.answers import Answers
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, load_clusters, run_record, save_clusters
 from safe_dnn.rccs.confidence import BOUND, NEAR, confidence_text, place_text
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.edits import merge_rccs, move_images, undo_edit
-from safe_dnn.rccs.review.notes import RccNote, SpotNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.rates import RATES_FILE
@@ -31,8 +36,8 @@ from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.images import Skipped
 from safe_dnn.support.intervals import clopper_pearson
 from safe_dnn.support.text import rate_text
+from safe_dnn.training.before_after import Answered, Share
 from safe_dnn.training.certainty import difference_interval
-from safe_dnn.training.comparison import Answered, Share
 from safe_dnn.training.finetuning import Epoch
 from safe_dnn.training.result import RETRAINING_FILE, save_retraining
 from safe_dnn.training.settings import Settings
@@ -158,8 +163,8 @@ def test_the_table_of_rccs_says_what_they_are_taken_for(clusters, tmp_path):
 
 
 def test_names_notes_verdicts_and_edits_are_told(out):
-    set_note(out, RccNote(0, "night", "hazard H3", "unsafe"))
-    set_note(out, RccNote(NOISE, note="odd ones"))
+    set_note(out, Note(0, "night", "hazard H3", "unsafe"))
+    set_note(out, Note(NOISE, note="odd ones"))
     merge_rccs(out, 2, 1)
     move_images(out, ["sea_00.png"], 1)
     undo_edit(out)
@@ -239,8 +244,8 @@ def section(document: str, key: str) -> str:
 
 def test_each_figure_of_the_first_page_is_in_the_files(clusters, out):
     dark, _ = find_spots(clusters, out)
-    set_note(out, RccNote(0, "night", verdict="unsafe", hazard="night", status="closed"))
-    set_note(out, SpotNote(dark, "", verdict="unclear"))
+    set_note(out, Note(0, "night", verdict="unsafe", hazard="night", status="closed"))
+    set_note(out, Note((dark, ""), verdict="unclear"))
     select(clusters, out)
     retrain(out, test_size=2413)
     write_register(out)
@@ -409,9 +414,9 @@ def test_each_figure_in_the_prose_is_in_the_files(clusters, out):
 
 def test_weak_spots_have_the_engineers_name_verdict_and_note(clusters, out):
     dark, snow = find_spots(clusters, out)
-    set_note(out, SpotNote(dark, "", "<b>night", "hazard <H3>", "unsafe"))
-    set_note(out, SpotNote('[["rain", ">=", 1.0]]', "", "rain", "", "unsafe"))  # found no more
-    set_note(out, SpotNote(snow, "/other", "of another test set", "", "unsafe"))
+    set_note(out, Note((dark, ""), "<b>night", "hazard <H3>", "unsafe"))
+    set_note(out, Note(('[["rain", ">=", 1.0]]', ""), "rain", "", "unsafe"))  # found no more
+    set_note(out, Note((snow, "/other"), "of another test set", "", "unsafe"))
     document = report_html(out)
     Page(document)
     first, second = re.findall(r"<tr>.*?</tr>", section(document, "weak-spots"), re.DOTALL)[1:]
@@ -438,7 +443,7 @@ def test_markup_in_names_notes_and_files_is_shown_as_text(clusters, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     save_clusters(odd, out)
-    set_note(out, RccNote(0, "</title><script>alert(1)</script>", "<a href='http://x'>note</a>", "safe"))
+    set_note(out, Note(0, "</title><script>alert(1)</script>", "<a href='http://x'>note</a>", "safe"))
     move_images(out, [names[1]], 2 if names[1] not in odd.members(2) else 0)
     page = Page(report_html(out))
     assert page.of("script") == []

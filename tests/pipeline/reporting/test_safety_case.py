@@ -17,7 +17,7 @@ from safe_dnn.pipeline.reporting.safety_case import (
     SAFETY_CASE_FOLDER,
     argument_of,
 )
-from safe_dnn.rccs.review.notes import REGISTER, VERDICTS, RccNote, SpotNote
+from safe_dnn.rccs.review.notes import REGISTER, VERDICTS, Note
 from safe_dnn.reasons.register import Entry
 from safe_dnn.SAFE_Tool import main
 from safe_dnn.training.closure import CLOSED, CLOSURE_FILE, STATES
@@ -72,11 +72,11 @@ def drawn_entry(rng, number):
         field: rng.choice((*known.choices, "") if known.choices else ("", "H1", ": [x]\n", "é" * 99))
         for field, known in REGISTER.items()
     }
-    said = {"name": rng.choice(("", "night")), "verdict": rng.choice(VERDICTS), **texts}
+    said = {"name": rng.choice(("", "night")), "verdict": rng.choice([*VERDICTS]), **texts}
     figures = rng.choice(((), (20, 8, 0.4, 0.2, 0.6)))
     if rng.random() < 0.5:
-        return Entry("k", f"RCC {number}", "", figures, rng.random() < 0.5, RccNote(number, **said))
-    return Entry("k", f"weak spot {number + 1}", "light < 0.2", figures, True, SpotNote("c", "", **said))
+        return Entry("k", f"RCC {number}", "", figures, rng.random() < 0.5, Note(number, **said))
+    return Entry("k", f"weak spot {number + 1}", "light < 0.2", figures, True, Note(("c", ""), **said))
 
 
 def test_100_drawn_registers_give_arguments_that_keep_the_rules():
@@ -99,7 +99,7 @@ def test_100_drawn_registers_give_arguments_that_keep_the_rules():
 
 
 def test_a_reason_that_a_later_model_has_closed_has_a_solution_with_the_digest_of_its_file():
-    note = RccNote(3, "dark", hazard="H3", verdict="unsafe", status="closed", criterion="at most 5 %")
+    note = Note(3, "dark", hazard="H3", verdict="unsafe", status="closed", criterion="at most 5 %")
     argument = argument_of([Entry("k", "RCC 3", "", (20, 8, 0.4, 0.2, 0.6), True, note)], {"RCC 3": CLOSED}, DIGESTS)
     [goal] = [one for one in argument.values() if one["text"].endswith("RCC 3, dark")]
     assert [argument[key]["text"] for key in goal["inContextOf"]] == [

@@ -8,7 +8,7 @@ from safe_dnn.rccs.clusters import LABELS_FILE, rccs_of, save_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.edits import Maker, judge_rccs, merge_rccs, move_images, new_rcc, redo_edit, undo_edit
 from safe_dnn.rccs.review.journal import Edit, describe_edit, reviewed, standing
-from safe_dnn.rccs.review.notes import RccNote, SpotNote, title
+from safe_dnn.rccs.review.notes import Note, title
 from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, rcc_by_now, set_note
 from safe_dnn.support.errors import SAFEError
 
@@ -34,7 +34,7 @@ def journal(*edits: Edit) -> tuple[Edit, ...]:
     return tuple(edit._replace(number=number) for number, edit in enumerate(edits, start=1))
 
 
-def notes_in(folder) -> dict[int, RccNote]:
+def notes_in(folder) -> dict[int, Note]:
     return load_review(folder).notes
 
 
@@ -134,7 +134,7 @@ def test_images_of_several_rccs_become_a_new_one_that_attracts_others_and_can_be
     assert review.clusters.reach[rcc] == pytest.approx(nearest, rel=1e-4)
     assert (out / LABELS_FILE).read_text().count(f"{n}\t") == 3
     assert describe_edit(review.edits[-1]) == f"Made RCC {n} of 3 images from RCC 0, RCC 1"
-    set_note(out, RccNote(rcc, "odd ones"))
+    set_note(out, Note(rcc, "odd ones"))
     after = undo_edit(out, number=nth(out, 1))
     assert (after.clusters.labels == clusters.labels).all()
     assert (after.clusters.reach == clusters.reach).all()
@@ -146,7 +146,7 @@ def test_images_of_several_rccs_become_a_new_one_that_attracts_others_and_can_be
 
 def test_two_tabs_that_click_at_once_lose_nothing(out):
     moves = [threading.Thread(target=move_images, args=(out, [f"night_0{i}.png"], 2)) for i in range(4)]
-    notes = [threading.Thread(target=set_note, args=(out, RccNote(i, f"cause {i}"))) for i in range(3)]
+    notes = [threading.Thread(target=set_note, args=(out, Note(i, f"cause {i}"))) for i in range(3)]
     for thread in (*moves, *notes):
         thread.start()
     for thread in (*moves, *notes):
@@ -161,14 +161,14 @@ def test_two_tabs_that_click_at_once_lose_nothing(out):
 
 
 def test_notes_come_back_as_they_were_given(out):
-    note = RccNote(1, '  "sunglasses", <b>at</b>\nnight ', "hazard H3;\r\nsee §4, ümläut 夜", "Unsafe")
-    tidy = RccNote(1, '"sunglasses", <b>at</b> night', "hazard H3;\nsee §4, ümläut 夜", "unsafe")
+    note = Note(1, '  "sunglasses", <b>at</b>\nnight ', "hazard H3;\r\nsee §4, ümläut 夜", "Unsafe")
+    tidy = Note(1, '"sunglasses", <b>at</b> night', "hazard H3;\nsee §4, ümläut 夜", "unsafe")
     assert set_note(out, note) == (tidy, ())
     assert notes_in(out) == {1: tidy}
-    set_note(out, RccNote(NOISE, note="odd ones"))
+    set_note(out, Note(NOISE, note="odd ones"))
     assert list(notes_in(out)) == [NOISE, 1]
-    assert set_note(out, RccNote(1)) == (RccNote(1), ())
-    assert notes_in(out) == {NOISE: RccNote(NOISE, note="odd ones")}  # an empty one says nothing
+    assert set_note(out, Note(1)) == (Note(1), ())
+    assert notes_in(out) == {NOISE: Note(NOISE, note="odd ones")}  # an empty one says nothing
 
 
 # --- Several visitors -------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ A, B = Maker("a"), Maker("b")
 
 def test_several_rccs_are_judged_or_merged_at_once_and_that_is_undone_and_redone_at_once(out, clusters):
     mine = Maker("ann")
-    set_note(out, RccNote(1, "snow", "", "safe"), by="ann")
+    set_note(out, Note(1, "snow", "", "safe"), by="ann")
     judge_rccs(out, {0: "", 1: "safe", 2: ""}, "unsafe", maker=mine)
     assert {rcc: note.verdict for rcc, note in notes_in(out).items()} == dict.fromkeys(range(3), "unsafe")
     assert said_in(out)[-2:] == ["Judged RCC 1 unsafe (was safe)", "Judged RCC 2 unsafe"]
@@ -188,7 +188,7 @@ def test_several_rccs_are_judged_or_merged_at_once_and_that_is_undone_and_redone
     assert load_review(out).clusters.labels.tolist() == clusters.labels.tolist()
     assert notes_in(out) == judged
     undo_edit(out, maker=mine)
-    assert notes_in(out) == {1: RccNote(1, "snow", "", "safe")}
+    assert notes_in(out) == {1: Note(1, "snow", "", "safe")}
     redo_edit(out, maker=mine)
     assert notes_in(out) == judged
     assert rccs_of(redo_edit(out, maker=mine).clusters) == [0]
@@ -242,14 +242,14 @@ def test_an_edit_that_a_later_one_builds_upon_is_not_taken_back(out, later):
 )  # fmt: skip
 def test_a_merge_keeps_the_graver_verdict_and_both_notes_and_names(out, source, target, merged):
     for rcc, said in ((2, source), (1, target)):
-        set_note(out, RccNote(rcc, *said))
+        set_note(out, Note(rcc, *said))
     before = notes_in(out)
     merge_rccs(out, 2, 1)
-    assert notes_in(out).get(1, RccNote(1)) == RccNote(1, *merged)
+    assert notes_in(out).get(1, Note(1)) == Note(1, *merged)
     undo_edit(out)
     assert notes_in(out) == before
     redo_edit(out)
-    assert notes_in(out).get(1, RccNote(1)) == RccNote(1, *merged)
+    assert notes_in(out).get(1, Note(1)) == Note(1, *merged)
 
 
 # --- What was said is taken back --------------------------------------------------------------------------------
@@ -257,13 +257,13 @@ def test_a_merge_keeps_the_graver_verdict_and_both_notes_and_names(out, source, 
 
 def test_letters_that_are_typed_one_after_the_other_are_one_edit(out):
     for name in ("d", "da", "dar", "dark"):
-        set_note(out, RccNote(0, name), by="a")
-    set_note(out, RccNote(1, "x"), by="a")
+        set_note(out, Note(0, name), by="a")
+    set_note(out, Note(1, "x"), by="a")
     for name in ("dark", "dark b", "dark blue"):
-        set_note(out, RccNote(0, name), by="a")
+        set_note(out, Note(0, name), by="a")
     for note in ("h", "hazard"):
-        set_note(out, RccNote(0, "dark blue", note), by="a")
-    set_note(out, RccNote(0, "dark blue", "hazard H3"), by="b")
+        set_note(out, Note(0, "dark blue", note), by="a")
+    set_note(out, Note(0, "dark blue", "hazard H3"), by="b")
     assert said_in(out) == [
         "Named RCC 0 “dark”",
         "Named RCC 1 “x”",
@@ -272,21 +272,21 @@ def test_letters_that_are_typed_one_after_the_other_are_one_edit(out):
         "Changed the note on RCC 0",
     ]
     undo_edit(out, maker=B)
-    for note in (RccNote(0, "dark blue"), RccNote(0, "dark")):
+    for note in (Note(0, "dark blue"), Note(0, "dark")):
         assert undo_edit(out, maker=A).notes[0] == note
 
 
 def test_what_was_said_of_a_weak_spot_is_taken_back_too(out):
     run = load_review(out).run
-    dark = SpotNote('[["light", "<", 0.2]]', "/data/test")
+    dark = Note(('[["light", "<", 0.2]]', "/data/test"))
     for change in ({"name": "night"}, {"verdict": "unsafe"}):
-        before = load_spot_notes(out).get(dark[:2], dark)
+        before = load_spot_notes(out).get(dark.about, dark)
         set_note(out, before._replace(**change), seen=before, by="a", run=run)
     assert said_in(out) == ["Named light < 0.2 “night”", "Judged light < 0.2 unsafe"]
     undo_edit(out, maker=A)
-    assert load_spot_notes(out)[dark[:2]] == dark._replace(name="night")
+    assert load_spot_notes(out)[dark.about] == dark._replace(name="night")
     undo_edit(out, maker=A)
-    assert load_spot_notes(out)[dark[:2]] == dark
+    assert load_spot_notes(out)[dark.about] == dark
     redo_edit(out, maker=A)
     set_note(out, dark._replace(name="dusk"), by="b", run=run)
     with pytest.raises(SAFEError, match=r"A later edit is about .*Named light < 0\.2 “dusk”"):
@@ -297,7 +297,7 @@ def test_what_was_said_of_a_weak_spot_is_taken_back_too(out):
 
 
 def test_images_of_the_same_names_in_another_folder_are_other_images(clusters, out, tmp_path):
-    set_note(out, RccNote(0, "night"))
+    set_note(out, Note(0, "night"))
     merge_rccs(out, 2, 1)
     save_clusters(dataclasses.replace(clusters, image_root=tmp_path / "elsewhere"), out)
     elsewhere = load_review(out)
@@ -313,8 +313,8 @@ def test_file_names_that_are_not_valid_unicode_survive_an_edit(clusters, out):
     assert odd in review.clusters.members(1)
     assert review.edits[0].images == (odd,)
     describe_edit(review.edits[0]).encode("utf-8")
-    set_note(out, RccNote(1, "snow"))
-    assert undo_edit(out, number=nth(out, 1)).notes == {1: RccNote(1, "snow")}
+    set_note(out, Note(1, "snow"))
+    assert undo_edit(out, number=nth(out, 1)).notes == {1: Note(1, "snow")}
 
 
 # --- Which RCC has the images of an earlier one by now ----------------------------------------------------------

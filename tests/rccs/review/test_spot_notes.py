@@ -9,13 +9,13 @@ import pytest
 from safe_dnn.pipeline.reporting import history
 from safe_dnn.pipeline.reporting.history import list_runs, prune_runs
 from safe_dnn.rccs.clusters import save_clusters
-from safe_dnn.rccs.review.notes import SpotNote
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import has_spot_notes, load_spot_notes, notes_elsewhere, notes_of_run, set_note
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import Reasons, save_reasons
+from safe_dnn.store.chain import last_number
 from safe_dnn.store.database import reading
-from safe_dnn.store.entries import last_number
 from safe_dnn.store.runs import CLUSTERS, Run, present_runs
 from safe_dnn.support.errors import SAFEError
 
@@ -56,8 +56,8 @@ def present(folder) -> Run:
     return present_runs(folder)[CLUSTERS]
 
 
-def note(literals=DARK, *, tested: str = TEST, **fields) -> SpotNote:
-    return SpotNote(key(literals), tested, **fields)
+def note(literals=DARK, *, tested: str = TEST, **fields) -> Note:
+    return Note((key(literals), tested), **fields)
 
 
 def replace(clusters, folder, *conditions, tested: str = TEST) -> str:
@@ -117,9 +117,9 @@ def test_the_same_words_about_another_test_set_are_another_condition(clusters, o
     [
         (note(verdict="fatal"), "verdict must be"),
         (note(name="x" * 81), "A name may have 80"),
-        (SpotNote("[]", TEST, "x"), "conditions must be"),
-        (SpotNote("[" * 100_000, TEST, "x"), "conditions must be"),
-        (SpotNote('[["light", "<", 1' + "0" * 400 + "]]", TEST, "x"), "conditions must be"),
+        (Note(("[]", TEST), "x"), "conditions must be"),
+        (Note(("[" * 100_000, TEST), "x"), "conditions must be"),
+        (Note(('[["light", "<", 1' + "0" * 400 + "]]", TEST), "x"), "conditions must be"),
     ],
 )
 def test_what_is_no_note_is_refused(out, wrong, why):

@@ -31,10 +31,10 @@ from safe_dnn.pipeline.reporting.export import REPORT_FILE
 from safe_dnn.pipeline.reporting.freshness import is_current, made_from
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import RUN_FILE, load_clusters, run_record, versions
-from safe_dnn.rccs.rounds import beside
+from safe_dnn.rccs.failure_rounds import beside
 from safe_dnn.rccs.unsafe_set import SELECTION_FILE, load_unsafe_set
+from safe_dnn.store.chain import check_entries, digests_of
 from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
-from safe_dnn.store.entries import check_entries, digests_of
 from safe_dnn.store.output_folder import check_own, is_outdated, save_files, working
 from safe_dnn.store.places import absolute, relative
 from safe_dnn.store.runs import (

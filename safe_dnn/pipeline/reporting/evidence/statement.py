@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safe_dnn.store.entries import digests_of
+from safe_dnn.store.chain import digests_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact, read_json
-from safe_dnn.support.version import PROGRAM
 
 EVIDENCE_FILE = "evidence.json"
 LISTS_FOLDER = "evidence"
@@ -79,12 +78,12 @@ def read_evidence(folder: Path) -> Evidence:
     SAFEError
         There is none, or it is damaged, of a newer version or not SAFE's.
     """
-    file, again = folder / EVIDENCE_FILE, f"{PROGRAM} evidence --out {folder}"
+    file = folder / EVIDENCE_FILE
     if not file.is_file():
         raise SAFEError(
-            f"Expected {file}. Received an analysis without evidence: nothing says what it was. Run: {again}"
+            f"Expected {file}. Received an analysis without evidence: nothing says what it was. Write evidence first."
         )
-    with intact(file, f"Put back a copy, or write it anew: {again}"):
+    with intact(file, "Put back a copy, or write evidence anew."):
         statement = read_json(file)
         kind, _, version = statement["predicateType"].rpartition(":")
         if (statement["_type"], kind) != (_TYPE, _KIND):

@@ -9,8 +9,8 @@ from safe_dnn.pipeline.reporting.evidence.basis import sha256_if_there, sha256_o
 from safe_dnn.pipeline.reporting.evidence.signature import ENVELOPE_FILE, fault_of_signature
 from safe_dnn.pipeline.reporting.evidence.statement import LISTS_FOLDER, Evidence, read_evidence, results_in
 from safe_dnn.pipeline.reporting.export import REPORT_FILE
+from safe_dnn.store.chain import check_entries, digests_of
 from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
-from safe_dnn.store.entries import check_entries, digests_of
 from safe_dnn.store.places import absolute
 from safe_dnn.support.entries import is_within
 from safe_dnn.support.errors import SAFEError
@@ -72,7 +72,7 @@ def _files(folder: Path, evidence: Evidence, outside: bool) -> Iterator[Finding]
             if (now := sha256_if_there(path)) != digest:
                 yield Finding(CHANGED if now or path.is_file() else MISSING, place)
         elif not place.startswith(("../", "/")):
-            yield Finding(CHANGED, f"{place}, perhaps: a link out of the analysis, which is read with --images")
+            yield Finding(CHANGED, f"{place}, perhaps: a link out of the analysis, which is read along with the images")
     report = folder / REPORT_FILE
     reported = REPORT_FILE in evidence.subjects and report.is_file() and is_within(report, folder.resolve())
     if reported and evidence.basis.encode() not in report.read_bytes():

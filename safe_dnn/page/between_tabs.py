@@ -1,0 +1,109 @@
+"""From tab to tab: the reasons for failures, the folder of the classes, the failures of a model that was retrained."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from safe_dnn.page.clusters.tab import ClustersTab
+from safe_dnn.page.events import FOLLOW, VIEW
+from safe_dnn.page.failures.tab import FailuresTab
+from safe_dnn.page.forms import remembered
+from safe_dnn.page.labels.tab import LabelsTab
+from safe_dnn.page.messages import warn
+from safe_dnn.page.retraining.tab import RetrainingTab
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, RETRAINING_TAB
+from safe_dnn.pipeline.run_record import given_parameters, given_predictions
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.run_folder import FAILURES
+from safe_dnn.support.text import printable
+from safe_dnn.training.earlier import kept_copy
+from safe_dnn.training.result import MODEL_FILE, retraining_of
+
+# In the browser: an answer of the server that others follow closely was once lost.
+TO_CLUSTERS = f"""(...sent) => {{
+  document.querySelector('.tab-container [role="tab"][data-tab-id="{CLUSTERS_TAB}"]')?.click();
+  return sent;
+}}"""
+
+
+def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSettings) -> None:
+    """Connect *Find the reasons*: the first tab's failing images become root cause clusters in the second."""
+
+    form = clusters.form
+
+    def on_find(*sent: Any) -> Iterator[dict]:
+        """Generate RCCs, unless something was typed there that would be lost."""
+        *values, last = sent
+        fields, filled_in = form.named(values), last.get("folder") or ""
+        failing = printable(str(settings.out / FAILURES))
+        given = tuple(map(printable, given_predictions(settings.out)))
+        # Of an earlier run, and about its images; `predictions.csv` beside the failing ones is found by itself.
+        of_run = ((fields["predictions"] or ""), (fields["tested"] or "")) in (("", ""), given)
+        if (fields["folder"] or "").strip() not in ("", filled_in, failing) or not of_run:
+            warn(
+                "Not started",
+                f"What you have typed there has not been used yet. The failing images are in {failing}: give this "
+                "folder, with nothing under Predictions and Test images, and click Generate RCCs.",
+            )
+            yield clusters.fold.show(folded=False)
+            return
+        fields |= {"folder": failing, "predictions": "", "tested": ""}
+        if filled_in not in ("", failing) and fields["parameters"] == printable(given_parameters(settings.out)):
+            fields["parameters"] = ""  # about the images of an earlier run as well
+        # A start that is refused, since other work is running, leaves the form filled in.
+        shown = {form[name]: fields[name] for name in ("folder", "predictions", "tested", "parameters")}
+        for updates in clusters.generate(fields):
+            yield {**shown, **updates}
+            shown = {}
+
+    filled = [*form.widgets, form.filled]
+    sent = failures.view.find.click(on_find, filled, [*filled, *clusters.outputs], js=TO_CLUSTERS, **FOLLOW)
+    sent.then(clusters.on_map, clusters.images_view.colour, clusters.images_view.map_outputs, **VIEW)
+
+
+def wire_classes(labels: LabelsTab, retraining: RetrainingTab) -> None:
+    """Connect the two fields for the training folder: what is typed into one fills in the other, if that is empty."""
+
+    for here, there in ((labels, retraining), (retraining, labels)):
+
+        def given(typed: str | None, other: str | None, filled: dict, *, there: Any = there) -> dict:
+            if (other or "").strip() or not (typed or "").strip():
+                return gr.skip()
+            return {there.train: typed, there.form.filled: {**filled, "train": typed}}  # not typed there: as filled in
+
+        sent = [here.train, there.train, there.form.filled]
+        filled_in = gr.on([here.train.blur, here.train.submit], given, sent, [there.train, there.form.filled], **VIEW)
+        if there is labels:  # the tab may have been opened before the field was filled in
+            labels.show_after(filled_in)
+
+
+def wire_next_round(failures: FailuresTab, retraining: RetrainingTab, tabs: gr.Tabs, settings: PageSettings) -> None:
+    """Connect the button in the last tab that collects the failures of the new model on the same test images."""
+
+    def on_next(trust: object, before: dict, *values: Any) -> Iterator[dict]:
+        try:
+            result = retraining_of(settings.out, settings.results.shown().review if settings.results.there else None)
+        except SAFEError as error:
+            warn("Not started", error)
+            yield gr.skip()
+            return
+        last = remembered(settings.out, RETRAINING_TAB)
+        fields = {
+            **dict.fromkeys(failures.form.named(values), ""),
+            "kind": "model",
+            "model": printable(str(kept_copy(settings.out / MODEL_FILE, settings.out))),
+            "test": printable(str(result.test_root)),
+            **{name: last[name] for name in ("train", "rescale") if name in last},
+            **{name: before[name] for name in ("hold_out", "group") if name in before},  # the same images again
+        }
+        # What was typed there and not sent stays.
+        filled_in = failures.form.fill(failures.collected.key, before, failures.form.named(values), fields)
+        yield {tabs: gr.update(selected=FAILURES_TAB), **filled_in}
+        yield from failures.collect(fields, bool(trust))
+
+    form = failures.form
+    retraining.view.next_round.click(
+        on_next, [retraining.trust, form.filled, *form.widgets], [tabs, *form.outputs, *failures.outputs], **FOLLOW
+    )

@@ -1,0 +1,171 @@
+"""What is done with the results: an RCC is exported, edits are taken back, and earlier runs are opened."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from safe_dnn.page.clusters.spots import rank_of
+from safe_dnn.page.events import EACH, EDITS, LATEST, VIEW
+from safe_dnn.page.form_tab import take_labels
+from safe_dnn.page.job_view import News
+from safe_dnn.page.messages import warn
+from safe_dnn.page.pictures import oldest
+from safe_dnn.page.results import Shown, check_links
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.visitors import Window
+from safe_dnn.pipeline.descriptions import refresh_rccs, show_present
+from safe_dnn.pipeline.exports import export_results, export_spot
+from safe_dnn.pipeline.reporting.export import spot_name
+from safe_dnn.pipeline.reporting.history import list_runs, restore_run
+from safe_dnn.rccs.review.edits import redo_edit, undo_edit
+from safe_dnn.rccs.review.journal import UNKNOWN, describe_edit, standing
+from safe_dnn.rccs.review.review import Review, all_edits
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import printable
+
+KEPT_EXPORTS = 20  # of all visitors
+OF_RCC, OF_SPOT = "safe-of-rcc", "safe-of-spot"  # what is in sight only while an RCC, or a weak spot, is at hand
+
+
+class RunsView:
+    """Lay out the panes below the images; `outputs` are their widgets, `show` gives what they show."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        with gr.Row(elem_classes="safe-form", elem_id="export-row"):
+            # Always on: what is typed or judged is kept without an event of the page that could switch them.
+            self.undo = gr.Button("Undo", size="md", min_width=90, elem_id="undo")
+            self.redo = gr.Button("Redo", size="md", min_width=90, elem_id="redo")
+            self.one = gr.Button(
+                "Export this RCC (ZIP)", size="md", min_width=170, elem_id="export-one", elem_classes=OF_RCC
+            )
+            self.spot = gr.Button(
+                "Export this weak spot (ZIP)", size="md", min_width=170, elem_id="export-spot", elem_classes=OF_SPOT
+            )
+            self.file = gr.DownloadButton(
+                "Download", visible=False, variant="primary", min_width=150, elem_id="download"
+            )
+        with gr.Accordion("Edits", open=False, elem_id="edits") as self._edits_pane:
+            self.edits = gr.Dataframe(
+                headers=["time (UTC)", "who", "what was done or said"], interactive=False, max_height=260, wrap=True,
+                buttons=[], column_widths=["16%", "14%", "70%"],
+            )  # fmt: skip
+            with gr.Row(elem_classes="safe-form"):
+                self.edit = gr.Dropdown(
+                    label="An edit to take back", info="By anyone, if no later edit depends on it", choices=[],
+                    scale=3, elem_id="edit",
+                )  # fmt: skip
+                self.take_back = gr.Button("Take back", scale=1, elem_id="take-back")
+        with gr.Accordion("Earlier runs", open=False, elem_id="runs"), gr.Row(elem_classes="safe-form"):
+            self.run = gr.Dropdown(label="Earlier run", choices=[], scale=3, elem_id="earlier-run",
+                                   info="All that were reviewed, and the last 20 others; times are UTC")  # fmt: skip
+            self.restore = gr.Button("Open", scale=0, min_width=90, elem_id="restore")
+        self.outputs = [self.edits, self.edit, self.run, self.restore]
+
+    def show_edits(self, review: Review) -> dict:
+        """What was done and said, the latest first, and what of it can be taken back."""
+        edits = all_edits(self._settings.out, review)
+        done, _ = standing(edits)
+        described = {edit.number: printable(describe_edit(edit, edits)) for edit in edits}
+        return {
+            self.edits: [
+                [edit.time.removesuffix("+00:00").replace("T", " "), edit.engineer or UNKNOWN, described[edit.number]]
+                for edit in reversed(edits)
+            ],
+            self.edit: gr.Dropdown(choices=[(described[number], number) for number in reversed(done)], value=None),
+        }
+
+    def show(self, results: Shown) -> dict:
+        """The state of edits and runs."""
+        earlier = [run for run in list_runs(self._settings.out) if not run.current]
+        return {
+            **self.show_edits(results.review),
+            self.run: gr.Dropdown(
+                choices=[(f"{run.time:%Y-%m-%d %H:%M:%S} · {printable(run.text)}", run.name) for run in earlier],
+                value=earlier[0].name if earlier else None, interactive=bool(earlier),
+            ),
+            self.restore: gr.Button(interactive=bool(earlier)),
+        }  # fmt: skip
+
+    def no_export(self) -> dict:
+        """None of what is at hand now."""
+        return {self.file: gr.DownloadButton(visible=False)}
+
+    def wire(self, rcc: gr.State, spot: gr.HTML, window: Window, news: News, outputs: list, changed: Callable) -> None:
+        """Connect the widgets (see `RccView.wire`).
+
+        Parameters
+        ----------
+        spot : gr.HTML
+            Its value is the weak spot at hand, by its conditions.
+        """
+        settings, run = self._settings, window.run
+
+        def on_step(rcc: int, spot: object, *parts: object, edit: Callable) -> dict:
+            return changed(rcc, parts, lambda maker: edit(settings.out, maker=maker), spot)
+
+        def on_take_back(rcc: int, spot: object, number: int | None, *parts: object) -> dict:
+            if number is None:
+                warn("Nothing changed", "Choose the edit to take back.")
+                return gr.skip()
+            return on_step(rcc, spot, *parts, edit=partial(undo_edit, number=int(number)))
+
+        def on_restore(name: str | None) -> None:
+            """Bring a run back; the window is loaded anew then, since every tab and form is of another run."""
+            take_labels(settings.out)
+            restore_run(settings.out, name or "")
+            check_links(settings.results.shown().clusters, settings.root)
+            show_present(settings.out, within=settings.root)
+
+        def on_edits(run: str) -> dict:
+            try:
+                return self.show_edits(settings.results.shown(run).review)
+            except SAFEError:
+                return gr.skip()  # another run by now, which is told otherwise
+
+        for listen in (self._edits_pane.expand, news.edits):
+            listen(on_edits, run, [self.edits, self.edit], **LATEST)
+        for step, edit in ((self.undo, undo_edit), (self.redo, redo_edit)):
+            turned = step.click(partial(on_step, edit=edit), [rcc, spot, *window.parts], outputs, **EACH, **EDITS)
+            turned.failure(None, None, None, js="() => { document.dispatchEvent(new CustomEvent('safe-not-undone')); }")
+        self.take_back.click(on_take_back, [rcc, spot, self.edit, *window.parts], outputs, **VIEW, **EDITS)
+        quietly = VIEW | {"show_progress": "minimal"}
+        for button, chosen in ((self.one, rcc), (self.spot, spot)):
+            button.click(partial(self._export, is_spot=chosen is spot), [chosen, run], self.file, **quietly)
+        restored = self.restore.click(on_restore, self.run, None, **VIEW)
+        restored.success(None, None, None, js="() => { location.reload(); }")
+
+    def _export(self, chosen: Any, run: str, *, is_spot: bool) -> gr.DownloadButton:
+        """Export what is at hand; a button to download it, which says what it is."""
+        out, results = self._settings.out, self._settings.results.shown(run)  # refuses one that shows other clusters
+        check_links(results.clusters, self._settings.root)
+        if is_spot:
+            rank = rank_of(chosen, results)
+            found = export_spot(out, rank, _export_folder() / f"{spot_name(rank)}.zip")
+        else:
+            name = f"RCC_{chosen}" if chosen >= 0 else "no_cluster"
+            found = export_results(out, _export_folder() / f"{name}.zip", rccs=[chosen])
+        if found.missing:
+            warn("Not all exported", f"{len(found.missing):,} images are no longer there, and are left out.")
+        return gr.DownloadButton(f"Download {found.path.name}", value=str(found.path), visible=True)
+
+
+def _export_folder() -> Path:
+    """A new folder below that of Gradio, which serves what lies there; the last `KEPT_EXPORTS` are kept."""
+    exports = Path(get_upload_folder()) / "exports"
+    exports.mkdir(parents=True, exist_ok=True)
+    for old in oldest(exports, but=KEPT_EXPORTS - 1):
+        shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(dir=exports))
+
+
+def refreshed(settings: PageSettings) -> None:
+    """Draw and describe anew what an edit has changed."""
+    check_links(settings.results.shown().clusters, settings.root)
+    refresh_rccs(settings.out, within=settings.root)

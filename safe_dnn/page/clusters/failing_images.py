@@ -1,0 +1,346 @@
+"""The map of all failing images and, beside it, images to look at closely and to move: those of the RCC at hand, or
+those selected on the map."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from safe_dnn.page.assets import script, scripted
+from safe_dnn.page.clusters.asked import ImageLooks
+from safe_dnn.page.clusters.cards import named
+from safe_dnn.page.clusters.similar import SimilarImages
+from safe_dnn.page.events import EDITS, IN_TURN, LATEST, VIEW
+from safe_dnn.page.grid_view import PER_PAGE, GridView
+from safe_dnn.page.messages import tell, warn
+from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.texts import as_news, as_text
+from safe_dnn.page.visitors import Window
+from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
+from safe_dnn.rccs.confidence import near_rcc, place_text
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.image_map import load_map, map_filters, map_record, map_shades, rcc_words, stored_map
+from safe_dnn.rccs.image_search import example_for, matching_images
+from safe_dnn.rccs.nearness import by_closeness, most_similar
+from safe_dnn.rccs.review.edits import Maker, move_images, new_rcc
+from safe_dnn.rccs.review.notes import judgements, title
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import count, printable
+
+MOST_AT_ONCE = 60  # pictures that the map asks for
+# They share their names; the last one connects them.
+MAP_SCRIPTS = [f"clusters/{name}.js" for name in ("map_colours", "map_drawing", "map_filters", "map_keys", "map")]
+BY_RCC = ("RCC", "")
+A_NEW_RCC = NOISE - 1  # among the RCCs that images can be moved to
+NO_CORE_POINT = "no core point: fewer than min_samples images lie within eps of it"
+
+
+class ImagesView:
+    """Lay out the map and, elsewhere, the grid; `outputs` are the widgets, `show` gives what they show."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        self._drawing = threading.Lock()
+        self._drawn: tuple[object, np.ndarray] = (None, np.empty((0, 2)))
+
+    @property
+    def map_outputs(self) -> list:
+        return [self.map, self.colour, self.find]
+
+    @property
+    def outputs(self) -> list:
+        return [*self.map_outputs, *self.images.outputs, self.similar, self.to, self.move, self.listed, self.heading]
+
+    def lay_out_map(self) -> None:
+        def map_pictures(sent: list) -> list[str]:
+            rows, run = sent if isinstance(sent, list) and len(sent) == 2 else (None, None)
+            rows = rows if isinstance(rows, list) else []
+            return [self.images.picture([row, run], 128) for row in rows[:MOST_AT_ONCE]]
+
+        self.map = scripted(
+            "clusters/map", [],  # the images selected, by row of the clusters
+            js_on_load=script(*MAP_SCRIPTS), serves={"map_pictures": map_pictures}, record="", filters="", named="",
+            verdicts=[*judgements(), ""], chosen=None, shade="", found="", seen="", elem_id="map",
+        )  # fmt: skip
+        with gr.Row(equal_height=True):
+            self.colour = gr.Dropdown(
+                [BY_RCC], value="", label="Colour by", info="The RCC, or a parameter", scale=1,
+                min_width=150, elem_id="colour-by",
+            )  # fmt: skip
+            self.find = gr.Textbox(
+                label="Find images", info="By a name or a parameter", placeholder="A name", max_length=200, scale=2,
+                min_width=200, elem_id="find",
+            )  # fmt: skip
+
+        # What the map and the cards show is in the page's address, which leads back to it; here stands what a link
+        # lacks. Its value is what the address colours the map by.
+        self.link = scripted("clusters/views", "", elem_id="views")
+
+    def lay_out_grid(self) -> None:
+        similar, looks = SimilarImages(self._settings), ImageLooks(self._settings)
+        self.images = GridView(
+            "grid", self._file_of, self._settings.root, looks=False,
+            below=("clusters/similar.js", "clusters/look.js"),
+            serves={"similar_to": similar.ask, "similar_picture": similar.picture, "look_at": looks.ask},
+        )  # fmt: skip
+        with gr.Row(equal_height=True, elem_classes="safe-form"):
+            self.to = gr.Dropdown(
+                label="Move the selected images to", info="None selected", choices=[], scale=3,
+                min_width=220, elem_id="move-to",
+            )  # fmt: skip
+            self.move = gr.Button("Move", scale=1, min_width=130, interactive=False, elem_id="move")
+            self.similar = gr.Button(
+                "Similar images", scale=1, min_width=130, interactive=False, elem_id="grid-similar"
+            )
+        self.listed = gr.State([])  # rows of the clusters that the grid goes through
+        self.heading = gr.State("")  # of the list
+
+    def _file_of(self, index: object, run: str) -> Path:
+        """An image of a run that a window shows."""
+        clusters = self._settings.results.shown(run).clusters
+        path = clusters.paths[range(len(clusters.paths))[int(index)]]  # type: ignore[call-overload]  # the caller expects what this raises
+        return clusters.image_root / path
+
+    def show(self, results: Shown, rcc: int) -> dict:
+        """The images of an RCC, those nearest to its core first."""
+        clusters = results.clusters
+        row_of = {path: row for row, path in enumerate(clusters.paths)}
+        rows = [row_of[path] for path, _ in by_closeness(clusters, rcc)]
+        order = "those nearest to an RCC first" if rcc == NOISE and clusters.n_rccs else "the most typical first"
+        targets = [(named(results, other), other) for other in (*rccs_of(clusters), NOISE) if other != rcc]
+        targets.append(("A new RCC", A_NEW_RCC))
+        return {
+            self.map: gr.HTML(chosen=rcc),
+            **self._list(results, rows, f"{title(rcc)}: {count(len(rows), 'image')}, {order}"),
+            self.to: gr.Dropdown(choices=targets, value=None, info="None selected"),
+        }
+
+    def rename(self, results: Shown, *rccs: int) -> gr.HTML:
+        """What the map says of some RCCs; all else stays as it is."""
+        return gr.HTML(named=as_news(results.run, results.at, [rcc_words(rcc, results.notes) for rcc in rccs]))
+
+    def show_map(
+        self, results: Shown, by: str | None = None, *, chosen: int | None = None, edited: bool = False,
+        at_once: bool = False,
+    ) -> dict:  # fmt: skip
+        """The map; computed and stored if it is not yet, which takes seconds.
+
+        Parameters
+        ----------
+        by : str, optional
+            The parameter that the window colours the map by, "" if by RCC; this stays as it is. Without it, by RCC.
+        chosen : int, optional
+            The RCC at hand. Without it the map keeps its own: it may be another by the time that the map is there.
+        edited : bool
+            After an edit, which leaves what is known of the images as it is.
+        at_once : bool
+            Nothing is shown if it would have to be computed.
+        """
+        original, positions = results.review.original, load_map(self._settings.out, results.review.original)
+        if positions is None and at_once:
+            return {}
+        if positions is None:
+            with self._drawing:  # two windows that open at once must not both compute it
+                if self._drawn[0] is not original:  # where it cannot be stored, it is drawn once all the same
+                    self._drawn = (original, stored_map(self._settings.out, original))
+                positions = self._drawn[1]
+        columns = self._settings.results.parameters()
+        record = map_record(results.clusters, positions, results.notes, original)
+        props: dict[str, Any] = {"record": as_text({**record, "at": results.at}), "seen": results.run}
+        value: dict[str, Any] = {}
+        if chosen is not None:
+            props["chosen"] = chosen
+        if not edited:
+            props["filters"] = as_text(map_filters(columns))
+        if by is not None and by in columns:
+            props["shade"] = as_text(map_shades(by, columns[by]))
+        elif by != "":  # otherwise left alone: it may be another by the time that the map is there
+            props["shade"], value = "", {"value": ""}
+        return {
+            self.map: gr.HTML(**props),
+            self.colour: gr.Dropdown(choices=[BY_RCC, *((printable(name), name) for name in columns)], **value),
+            self.find: gr.Textbox(placeholder=printable(example_for(columns)) or "A name"),
+        }
+
+    def _list(
+        self, results: Shown, rows: list[int], heading: str, page: int = 0, picked: list[int] | None = None
+    ) -> dict:
+        clusters, picked = results.clusters, picked or []
+        hidden = clusters.answers.columns if clusters.answers else {}  # they are told otherwise
+        known = {name: column for name, column in self._settings.results.parameters().items() if name not in hidden}
+        return {
+            **self.images.show(
+                heading, rows, page, lambda row: _told(clusters, row, known),
+                lambda row: clusters.image_root / clusters.paths[row], results.run, picked,
+            ),
+            self.heading: heading,
+            self.listed: rows,
+            **self._with_picked(len(picked)),
+        }  # fmt: skip
+
+    def _with_picked(self, n: int) -> dict:
+        """What can be done with so many images that are selected."""
+        return {
+            self.move: gr.Button(interactive=n > 0),
+            self.similar: gr.Button(interactive=n == 1),
+            self.to: gr.Dropdown(info=f"{count(n, 'image')} selected" if n else "None selected"),
+        }
+
+    def wire(
+        self, rcc: gr.State, window: Window, outputs: list, edited: Callable[..., dict], choose: Callable[..., dict]
+    ) -> None:
+        """Connect the widgets (see `RccView.wire`).
+
+        Parameters
+        ----------
+        choose : callable
+            From the results and an RCC to the page's updates where that RCC is at hand.
+        """
+        self._edited, self._choose = edited, choose
+        run, images = window.run, self.images
+        tell_link = "(name) => { document.dispatchEvent(new CustomEvent('safe-colour', { detail: name })); }"
+        self.colour.input(None, self.colour, None, js=tell_link)
+        self.link.select(self._on_colour_of_link, [self.link, run], [self.map, self.colour], **LATEST)
+        self.colour.input(self._on_colour, [self.colour, run], self.map, **LATEST)
+        self.find.submit(self._on_find, [self.find, run], self.outputs, **LATEST, **IN_TURN)
+        self.map.select(partial(self._on_map, opens=True), [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
+        # Images are selected one after the other: the first one does not open its RCC.
+        self.map.input(partial(self._on_map, opens=False), [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
+        images.grid.select(self._on_pick, [images.grid, run], [self.move, self.to, self.similar], **LATEST)
+        self.similar.click(self._on_similar, [images.grid, run], self.outputs, **VIEW, **IN_TURN)
+        for button, by in ((images.back, -1), (images.forth, 1)):
+            listed = [self.listed, images.page, images.grid, self.heading, run]
+            button.click(partial(self._on_turn, by=by), listed, self.outputs, **VIEW, **IN_TURN)
+        self.move.click(self._on_move, [rcc, images.grid, self.to, *window.parts], outputs, **VIEW, **EDITS)
+
+    def _listed(self, sent: object, run: str) -> tuple[Shown, list[int]]:
+        """The clusters that a window shows, and those of their images that its script has sent."""
+        results = self._settings.results.shown(run)
+        return results, _rows(sent, len(results.clusters.paths))
+
+    def _on_map(self, sent: object, rcc: int, run: str, *, opens: bool) -> dict:
+        """Show the images selected on the map; a single one, where it `opens` its RCC, with the others of it."""
+        results, rows = self._listed(sent, run)
+        if not rows:
+            return {name: value for name, value in self.show(results, rcc).items() if name is not self.map}
+        if len(rows) > 1 or not opens:
+            return self._selected(results, rows, "selected on the map")
+        [row] = rows
+        updates = self._choose(results, int(results.clusters.labels[row]))
+        ordered = [row, *(other for other in updates[self.listed] if other != row)]
+        heading = f"{printable(results.clusters.paths[row])}, then the others of its group"
+        return {**updates, **self._list(results, ordered, heading, picked=rows)}
+
+    def _on_find(self, text: str | None, run: str) -> dict:
+        results = self._settings.results.shown(run)
+        why: SAFEError | str = f"No failing image matches {text}"
+        try:
+            found = matching_images(text or "", results.clusters.paths, self._settings.results.parameters()).tolist()
+        except SAFEError as error:
+            found, why = [], error
+        if found:
+            tells = f"{count(len(found), 'image')} found: marked here, and listed below the map"
+            return {**self.show_found(results, found, "found"), self.map: gr.HTML(found=_found(found, tells))}
+        nothing = _found([], f"Nothing found. {why}")
+        return {**self._list(results, [], "Nothing found"), self.map: gr.HTML(found=nothing)}
+
+    def _on_colour_of_link(self, name: str | None, run: str) -> dict:
+        """Colour the map as an address says, which may name what is not known any more."""
+        if name not in ["", *self._settings.results.parameters()]:  # which may be no text at all
+            warn("Not coloured", f"The link colours the map by {name}, which is not known of these images any more.")
+            return gr.skip()
+        return {**self._on_colour(name, run), self.colour: gr.Dropdown(value=name)}
+
+    def _on_colour(self, name: str | None, run: str) -> dict:
+        self._settings.results.shown(run)  # refuses a window that shows other clusters
+        column = self._settings.results.parameters().get(name or "")
+        return {self.map: gr.HTML(shade="" if column is None else as_text(map_shades(name or "", column)))}
+
+    def _on_pick(self, sent: object, run: str) -> dict:
+        return self._with_picked(len(self._listed(sent, run)[1]))
+
+    def _on_similar(self, sent: object, run: str) -> dict:
+        """The failing images that are most like the one that is selected, whatever RCC they are in."""
+        results, rows = self._listed(sent, run)
+        if len(rows) != 1:
+            return gr.skip()
+        clusters = results.clusters
+        similar = most_similar(clusters, rows[0], PER_PAGE)
+        others = count(len(similar) - 1, "failing image")
+        heading = f"{printable(clusters.paths[rows[0]])}, then the {others} most like it"
+        return {**self._list(results, similar, heading, picked=rows), self.map: gr.HTML(found=_found(similar))}
+
+    def _on_turn(self, rows: list[int], page: int, sent: object, heading: str, run: str, *, by: int) -> dict:
+        results, picked = self._listed(sent, run)
+        return self._list(results, rows, heading, page + by, picked)
+
+    def _on_move(self, rcc: int, sent: object, to: int | None, *parts: object) -> dict:
+        if to is None:
+            warn("Not moved", "Choose where the images belong.")
+            return gr.skip()
+        target = int(to)
+
+        def edit(maker: Maker) -> None:
+            clusters = self._settings.results.shown(maker.run).clusters
+            rows = _rows(sent, len(clusters.paths))
+            paths = [clusters.paths[row] for row in rows if clusters.labels[row] != to]
+            if target == A_NEW_RCC:
+                _, made = new_rcc(self._settings.out, paths, maker=maker)
+                tell(f"{title(made)} was made of {count(len(paths), 'image')}.")
+            else:
+                move_images(self._settings.out, paths, target, maker=maker)
+
+        return self._edited(rcc, parts, edit)
+
+    def show_found(self, results: Shown, rows: list[int], how: str) -> dict:
+        """Images that belong together for another reason than their RCC, in the grid and marked on the map."""
+        return {**self._selected(results, rows, how), self.map: gr.HTML(found=_found(rows))}
+
+    def _selected(self, results: Shown, rows: list[int], how: str) -> dict:
+        """Images that were selected or found together, with how many of them each RCC has."""
+        labels, counts = np.unique(results.clusters.labels[rows], return_counts=True)
+        largest_first = sorted(zip(labels.tolist(), counts.tolist(), strict=True), key=lambda group: -group[1])
+        groups = ", ".join(f"{n} of {title(rcc)}" for rcc, n in largest_first)
+        return self._list(results, rows, f"{count(len(rows), 'image')} {how}: {groups}", picked=rows)
+
+
+def _told(clusters: RootCauseClusters, row: int, known: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """What the grid says of an image (see grid.js), with its parameters."""
+    near = near_rcc(clusters, row)
+    return {
+        "name": printable(clusters.paths[row]), "mark": "" if clusters.is_core[row] else NO_CORE_POINT,
+        "told": clusters.told(row), "near": "" if near is None else f"near {title(near)}",
+        "between": place_text(clusters, row), "known": _known_text(known, row),
+    }  # fmt: skip
+
+
+def _known_text(columns: Mapping[str, np.ndarray], row: int) -> str:
+    """What is known of an image, by name, as JSON; what is unknown is left out."""
+    texts = {printable(name): _value_text(column[row].item()) for name, column in sorted(columns.items())}
+    return as_text({name: text for name, text in texts.items() if text})
+
+
+def _value_text(value: str | float) -> str:
+    if isinstance(value, str):
+        return printable(value)
+    if math.isnan(value):
+        return ""
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def _found(rows: list[int], tells: str = "") -> str:
+    """Images for the map to mark, and what it says of them; the same ones found again are marked again."""
+    return as_text({"rows": rows, "tells": printable(tells), "at": time.monotonic()})
+
+
+def _rows(sent: object, n: int) -> list[int]:
+    """The images that a script has sent as selected, without what is no image."""
+    sent = sent if isinstance(sent, list) else []
+    return sorted({row for row in sent if isinstance(row, int) and 0 <= row < n})

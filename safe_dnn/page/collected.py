@@ -1,0 +1,166 @@
+"""The failures in the output folder with all answers of the network, read once and kept as long as they are there."""
+
+import functools
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from safe_dnn.dnn.failures import DETECTION, TABLES, Failures, load_failures
+from safe_dnn.dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
+from safe_dnn.dnn.model_file import read_config, refuse_code
+from safe_dnn.dnn.tested import load_predictions
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.rccs.answers import ERROR, Answers
+from safe_dnn.rccs.clusters import RootCauseClusters
+from safe_dnn.reasons.known_groups import KnownGroups, groups_of_test
+from safe_dnn.support.entries import is_within
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
+from safe_dnn.support.text import printable
+
+OUTDATED = "Other failures were collected in the meantime. Reload the page to see them."
+
+
+class Collected(NamedTuple):
+    """A test set with a network's answers, and its failures.
+
+    Attributes
+    ----------
+    failures : Failures
+    paths : tuple of str
+        The readable test images, relative to `failures.test_root`.
+    answers : Answers
+    right : ndarray of shape (n_images,), bool
+    key : str
+        A text that differs where other failures have been collected.
+    """
+
+    failures: Failures
+    paths: tuple[str, ...]
+    answers: Answers
+    right: np.ndarray
+    key: str
+
+    @property
+    def detector(self) -> bool:
+        """Whether the images are crops of a detector's objects."""
+        return self.failures.task == DETECTION
+
+    @property
+    def regression(self) -> bool:
+        """Whether the answers are numbers, not classes."""
+        return self.answers.kind == ERROR
+
+
+class CollectedFailures:
+    """The failures in an output folder; those on images outside the page's root are refused."""
+
+    def __init__(self, settings: PageSettings):
+        self._out, self._within, self._results = settings.out, settings.root, settings.results
+        self._read = functools.lru_cache(maxsize=1)(self._read_now)  # by what differs where there are others
+
+    @property
+    def there(self) -> bool:
+        """Whether failures have been collected at all."""
+        return all((self._out / name).is_file() for name in (ACCURACY_FILE, FAILURES_FILE))
+
+    @property
+    def key(self) -> str:
+        """As of `Collected`; empty if there are none."""
+        return self._results.stamp_of(*TABLES) if self.there else ""
+
+    def groups(self, shown: Collected) -> KnownGroups | None:
+        """Which test images are not independent, or may not be."""
+        return groups_of_test(self._out, shown.failures.test_root, shown.paths, shown.right, within=self._within)
+
+    def shown(self, key: str | None = None) -> Collected:
+        """Read the failures.
+
+        Parameters
+        ----------
+        key : str, optional
+            What the window shows.
+
+        Raises
+        ------
+        SAFEError
+            There are none, they are damaged, of images outside the page's root, or others than the window shows.
+        """
+        now = self.key
+        shown = self._read(now)
+        if key is not None and key != now:
+            raise SAFEError(OUTDATED)
+        return shown
+
+    def _read_now(self, key: str) -> Collected:
+        failures = load_failures(self._out)
+        if not is_within(failures.test_root, self._within):
+            raise SAFEError(
+                f"Expected failures on images below {self._within} (--root). Received: {self._out} holds some of "
+                f"{failures.test_root}. Collect others, or name another output folder."
+            ).about("out")
+        paths, answers, right = load_predictions(self._out)
+        # A killed process may have left a table of other failures.
+        if len(paths) != failures.test_size or int((~right).sum()) != len(failures.failing):
+            raise SAFEError(
+                f"Expected {PREDICTIONS_FILE} and {FAILURES_FILE} of the same failures in {self._out}. Received "
+                "different ones. Collect the failures again."
+            )
+        return Collected(failures, paths, answers, right, key)
+
+
+def failures_of(clusters: RootCauseClusters, out: Path) -> Failures | None:
+    """The failures in the output folder if the clusters are of these; None if they are of other images.
+
+    Raises
+    ------
+    SAFEError
+        The failures are damaged.
+    """
+    if clusters.image_root != (out / FAILURES).resolve():
+        return None
+    failures = load_failures(out)
+    images = {*clusters.paths, *(skipped.path for skipped in clusters.skipped)}
+    return failures if images == {failure.source for failure in failures.failing} else None
+
+
+def are_earlier(settings: PageSettings) -> bool:
+    """Whether the clusters are of failures that were collected before those in the output folder."""
+    try:
+        clusters = settings.results.shown().review.original
+        return clusters.home == (settings.out / FAILURES).resolve() and failures_of(clusters, settings.out) is None
+    except SAFEError:
+        return False  # there are none, or their tab says what is damaged
+
+
+def network_of(failures: Failures, settings: PageSettings) -> dict[str, str]:
+    """The network that failed and its test images, as a form names them: `model`, `test`; empty as of `model_of`.
+
+    Empty as well if they are not for the visitors of the page.
+    """
+    if (model := model_of(failures)) is None:
+        return {}
+    try:
+        paths = [printable(settings.accept(os.fspath(path))) for path in (model, failures.test_root)]
+    except SAFEError:
+        return {}
+    return dict(zip(("model", "test"), paths, strict=True))
+
+
+def model_of(failures: Failures) -> Path | None:
+    """The file of the network that failed, if it can be run again without being told anything about it.
+
+    That is, of a classifier whose pixels are scaled as its file says, and which contains no code; not a table.
+    """
+    model = failures.model
+    is_keras, is_onnx = model.suffix.lower() in KERAS_SUFFIXES, model.suffix.lower() == ONNX_SUFFIX
+    if failures.task != "classification" or failures.rescale or not (is_keras or is_onnx) or not model.is_file():
+        return None
+    try:
+        if is_keras:
+            refuse_code(model, read_config(model)[0], trust=False)
+    except SAFEError:
+        return None
+    return model

@@ -1,0 +1,15 @@
+"""How handlers of the page are called: what Gradio is given with each event."""
+
+from typing import Any
+
+# Handlers that follow a job stay open as long as it runs, one per browser window.
+FOLLOW: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+VIEW: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+# Of clicks that come faster than they are answered, the last counts; Gradio by default drops all but the first.
+LATEST: dict[str, Any] = VIEW | {"trigger_mode": "always_last"}
+# Each click counts, also one that comes before an earlier one is answered.
+EACH: dict[str, Any] = VIEW | {"trigger_mode": "multiple"}
+# What changes the images that are listed is done one after the other: no earlier answer comes after a later one.
+IN_TURN: dict[str, Any] = {"concurrency_id": "listed images", "concurrency_limit": 1}
+# Edits of the clusters, and what shows those of others: one after the other.
+EDITS: dict[str, Any] = {"concurrency_id": "edits", "concurrency_limit": 1}

@@ -1,0 +1,72 @@
+"""What the page tells the engineer: results, errors, toasts, and panes that are out of sight until they have any."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from safe_dnn.page.texts import worded
+from safe_dnn.pipeline.reporting.markup import escaped
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import printable
+
+AWAY = "safe-away"  # in style.css
+OPENING = "<div class='safe-status' role='status'>Opening …</div>"
+SHORT = 160  # characters: a line
+
+
+def done(summary: str, notice: str = "") -> str:
+    """The summary of a result, and what else should be known: its first sentence, and the rest where it is opened."""
+    state = f"<div class='safe-status' role='status'><strong>{escaped(summary)}</strong></div>"
+    first, more, rest = printable(notice).partition(". ")
+    if not rest or len(notice) <= SHORT:
+        return state + (f"<p class='safe-notice'>{escaped(notice)}</p>" if notice else "")
+    return f"{state}<details class='safe-notice'><summary>{escaped(first + more)}</summary>{escaped(rest)}</details>"
+
+
+def failed(error: SAFEError | str) -> str:
+    """A readable error."""
+    return f"<div class='safe-status safe-error' role='alert'>{escaped(worded(error))}</div>"
+
+
+def warn(what: str, why: SAFEError | str) -> None:
+    """Say in a toast why a request was not carried out. (Gradio's page shows no title of a warning.)"""
+    gr.Warning(f"<strong>{escaped(what)}</strong><br>{escaped(worded(why))}")
+
+
+def tell(what: str) -> None:
+    """Say in a toast what has happened."""
+    gr.Info(escaped(what))
+
+
+def empty(what: str, steps: list[tuple[str, str]]) -> str:
+    """An empty pane: what is not there yet and how to get it, step by step, each with a heading and a sentence."""
+    items = "".join(f"<li><b>{escaped(heading)}</b><span>{escaped(text)}</span></li>" for heading, text in steps)
+    return f"<div class='safe-empty'><p>{escaped(what)}</p><ol>{items}</ol></div>"
+
+
+def pane(elem_id: str) -> gr.Column:
+    """A column that is put away until `reveal`.
+
+    Put away by style, because Gradio mounts what becomes visible while the same answer's values are on their way to
+    it, and some of those get lost: galleries stay empty, and widgets with scripts without their data.
+    """
+    return gr.Column(elem_id=elem_id, elem_classes=AWAY)
+
+
+def reveal() -> dict[str, Any]:
+    """Update that shows a `pane`."""
+    return gr.update(elem_classes=[])
+
+
+def put_away() -> dict[str, Any]:
+    """Update that hides a `pane`."""
+    return gr.update(elem_classes=AWAY)
+
+
+def if_there(show: Callable[[], dict]) -> dict:
+    """What `show` gives; nothing if there is nothing to show, or soon something else."""
+    try:
+        return show()
+    except SAFEError:
+        return gr.skip()

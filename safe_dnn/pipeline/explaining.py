@@ -1,0 +1,144 @@
+"""After steps 1 and 2: RCCs in comparison with what the DNN gets right, and failing images beside others like them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from safe_dnn.features.batches import Stream
+from safe_dnn.pipeline.descriptions import show_reasons
+from safe_dnn.pipeline.run_answers import answers_of_run
+from safe_dnn.pipeline.run_record import groups_of, table_of
+from safe_dnn.rccs.clusters import load_clusters, run_record
+from safe_dnn.rccs.gifs import write_spot_gifs
+from safe_dnn.rccs.unsafe_set import load_unsafe_set
+from safe_dnn.reasons.comparison import (
+    PREDICTED,
+    compare_with_right,
+    in_any_spot,
+    known_of,
+    reasons_of,
+    save_reasons,
+    weak_spots_of,
+)
+from safe_dnn.reasons.counted_images import TESTED_FILE, counted_text
+from safe_dnn.reasons.known_groups import groups_of_images, undecided
+from safe_dnn.reasons.nuisances import class_offer, looks_offer, nuisance_offer
+from safe_dnn.reasons.other_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
+from safe_dnn.store.output_folder import working
+from safe_dnn.store.runs import CLUSTERS, SELECTION, present_runs
+from safe_dnn.support.entries import StrPath, is_within
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.progress import Progress, no_progress
+
+
+def explain_failures(
+    out: Path,
+    *,
+    within: Path | None = None,
+    weights: StrPath | None = None,
+    stream: Stream | None = None,
+    progress: Progress = no_progress,
+) -> bool:
+    """After `generate_clusters`: failure rates of the RCCs and weak spots, in comparison with what the DNN gets right.
+
+    Weak spots come first, since they are found in seconds; the features of the images that are right take longer.
+
+    Parameters
+    ----------
+    within : path, optional
+        Predictions and test images are only read inside this folder.
+    weights, stream
+        As for `selection.select_unsafe_set`.
+
+    Returns
+    -------
+    bool
+        False if the DNN's answers to its test set are not known.
+
+    Raises
+    ------
+    SAFEError
+        The predictions have changed since the clusters were found, or the test images cannot be read.
+    """
+    with working(out, "comparing"):
+        run = present_runs(out).get(CLUSTERS)
+        clusters = load_clusters(out, run)
+        tested = answers_of_run(out, clusters, within)
+        if run is None or tested is None or tested.right.all() or not tested.right.any():
+            return False
+        parameters = table_of(out, "parameters", clusters)
+        names = groups_of(out)
+        known = known_of(tested, parameters=parameters, within=within, groups=names, progress=progress)
+        progress("Searching for weak spots", 0, 0)
+        known_groups = groups_of_images(names, tested, parameters=parameters, within=within)
+        spots = weak_spots_of(tested, known, known_groups)
+        if known_groups and known_groups.given:
+            others = {*known.measured, PREDICTED}
+            recorded = {name: column for name, column in known.columns.items() if name not in others}
+            unclear = undecided(recorded, ~tested.right, known_groups.groups, spots)
+            known_groups = known_groups._replace(notes=(*known_groups.notes, *unclear))
+        reasons = reasons_of(clusters, tested, known, spots)
+        offer = None
+        if not clusters.contrast:  # looks are set aside alone
+            offer = nuisance_offer(clusters, tested, parameters=parameters, within=within)
+        save_reasons(reasons, clusters, out, run, offer=offer._asdict() if offer else None)
+        show_reasons(out)
+        write_spot_gifs(clusters, out, reasons.images, progress=progress)
+        comparison = compare_with_right(
+            clusters, tested, parameters=table_of(out, "set_aside", clusters), known_groups=known_groups,
+            weights=weights, stream=stream, progress=progress,
+        )  # fmt: skip
+        right_in_spots = in_any_spot(spots, known, len(tested.paths))[comparison.rows][len(comparison.failing) :]
+        if offer is None and "set_aside" not in run_record(out, run):  # nor if it was tried in vain
+            offer = class_offer(clusters) or looks_offer(comparison.rates(clusters))
+        told = run_record(out, run).get("parameters", {}).get("notes", ())
+        further = (note for note in known.notes if note not in told)
+        comparison = comparison._replace(right_in_spots=right_in_spots, notes=(*comparison.notes, *further))
+        reasons = reasons._replace(comparison=comparison)
+        nearest = np.full(len(tested.paths), -1)
+        nearest[comparison.rows] = np.concatenate([comparison.of_failing, comparison.of_right])
+        groups = known_groups.groups if known_groups and known_groups.given else None
+        images = {TESTED_FILE: counted_text(tested, known, clusters.paths, nearest, groups)}
+        save_reasons(reasons, clusters, out, run, offer=offer._asdict() if offer else None, images=images)
+        show_reasons(out)
+    return True
+
+
+def other_images(
+    out: Path, kind: str, *, within: Path | None, weights: StrPath | None, progress: Progress
+) -> OtherImages:
+    """Images that the failing ones of the run in `out` are compared with one by one (see `reasons/other_images.py`).
+
+    Parameters
+    ----------
+    kind : RIGHT or IMPROVEMENT
+        Test images that the DNN gets right, or the images that the unsafe set was selected from.
+    within : path, optional
+        Images and tables are only read inside this folder.
+    weights
+        As for `selection.select_unsafe_set`.
+
+    Raises
+    ------
+    SAFEError
+        Such images are not known, or cannot be read.
+    """
+    clusters = load_clusters(out)
+    if kind == IMPROVEMENT:
+        unsafe = load_unsafe_set(out) if SELECTION in present_runs(out) else None
+        if unsafe is None:
+            raise SAFEError(
+                "Expected the improvement images of these RCCs. Received none: no unsafe set has been selected for "
+                "them. Select it in the tab Unsafe set."
+            )
+        if not is_within(unsafe.improvement_root, within):
+            raise SAFEError(f"Expected improvement images below {within}. Received: others.")
+        return gather_improvement(clusters, unsafe, within=within, weights=weights, progress=progress)
+    tested = answers_of_run(out, clusters, within)
+    if tested is None or not tested.right.any():
+        raise SAFEError(
+            "Expected test images that the network gets right. Received none: its answers to its whole test set are "
+            "not known. Give them as predictions, and generate the RCCs again."
+        )
+    parameters = table_of(out, "set_aside", clusters)
+    return gather_right(clusters, tested, parameters=parameters, weights=weights, progress=progress)

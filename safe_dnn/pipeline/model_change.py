@@ -1,0 +1,85 @@
+"""Whether a new model is worse than the one before for a reason: what CI asks before it takes over a model.
+
+In: the answers of both models to the same images. Out: for each reason, and for all images that none is about,
+McNemar's test of the difference, of groups where images are not independent, corrected for the number of reasons (see
+`training/closure.py`). A difference within this noise is none.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from safe_dnn.dnn.tested import AnsweredImages, read_predictions
+from safe_dnn.rccs.clusters import RootCauseClusters, run_record
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.failure_rounds import beside
+from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.reasons.claims import Claim, claims_of
+from safe_dnn.reasons.comparison import Known, known_classes, load_reasons
+from safe_dnn.reasons.counted_images import TESTED_FILE
+from safe_dnn.reasons.requirements import Requirement
+from safe_dnn.store.runs import COMPARISON, present_runs, reading_file
+from safe_dnn.support.entries import StrPath
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.tables import read_table
+from safe_dnn.support.text import count, printable
+from safe_dnn.training.closure import Closure, closures
+from safe_dnn.training.compared import aligned
+
+
+def compare_models(
+    before: StrPath, after: AnsweredImages, known: Known, groups: Groups | None, *, partial: bool,
+    requirements: Sequence[Requirement], out: Path, clusters: RootCauseClusters | None,
+) -> list[Closure]:  # fmt: skip
+    """What a new model makes of each reason and of each requirement's images, and of all others.
+
+    Parameters
+    ----------
+    before : path
+        The earlier model's answers to the same images, as of `dnn.tested.read_predictions`.
+    after, known, groups
+        The new model's answers, and what is known of the images.
+    out, clusters
+        An analysis and its RCCs, if there is one. Its weak spots are asked about on any images, its RCCs on the test
+        images that they were compared with.
+
+    Raises
+    ------
+    SAFEError
+        The table cannot be read, lacks some of the images, or disagrees on their classes.
+    """
+    given = read_predictions(before, after.root, partial=partial)
+    earlier, later = aligned(given, after)
+    if missing := len(after.paths) - len(later.paths):
+        left = next(path for path in after.paths if path not in {*later.paths})
+        raise SAFEError(
+            f"Expected answers of both models to the same images. Received: {given.source}, without "
+            f"{count(missing, 'image')} of {after.source}, such as {printable(left)}."
+        )
+    claims = []
+    if clusters:
+        reasons = load_reasons(out, clusters)
+        regions = _regions(out, clusters, after)
+        claims = claims_of(reasons.spots, known.columns, reasons.rates(clusters), regions)
+    found = {claim.where for claim in claims}
+    claims += [
+        Claim(one.where, "", math.nan, 0.0, 1.0, one.holds(known.columns, len(after.paths)))
+        for one in requirements
+        if one.where not in found
+    ]
+    changes = closures(claims, earlier.right, later.right, groups, known_classes(after))
+    return [change for change in changes if change.tested]
+
+
+def _regions(out: Path, clusters: RootCauseClusters, tested: AnsweredImages) -> np.ndarray:
+    """The RCC in whose region each image lies, if the RCCs were compared with it; else `NOISE`."""
+    run, record = present_runs(out).get(COMPARISON), run_record(out).get("predictions", {})
+    if run is None or beside(str(record.get("tested")), clusters.image_root) != tested.root:
+        return np.full(len(tested.paths), NOISE)
+    with reading_file(run, TESTED_FILE) as file:
+        table = read_table(file, "images that were compared", own=True, code_page=None)
+    nearest = dict(zip(table.texts("image"), table.texts("nearest"), strict=True))
+    rcc_of = dict(zip(clusters.paths, clusters.labels.tolist(), strict=True))
+    return np.array([rcc_of.get(nearest.get(path, ""), NOISE) for path in tested.paths], int)

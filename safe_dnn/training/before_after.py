@@ -1,0 +1,234 @@
+"""The DNN before and after retraining: which test images improved or worsened, and the correct share of each RCC."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.rccs.clusters import RootCauseClusters
+from safe_dnn.reasons.known_groups import KnownGroups, groups_of_test, notes_of
+from safe_dnn.support.contents import same_content
+
+
+class Answered(NamedTuple):
+    """A test image with what both models say of it.
+
+    Attributes
+    ----------
+    image : str
+        Path relative to the test folder.
+    label, before, after : str
+        The class and the predictions; for a regression, numbers separated by spaces.
+    """
+
+    image: str
+    label: str
+    before: str
+    after: str
+
+
+class Share(NamedTuple):
+    """The number of correct predictions in a group of test images.
+
+    Attributes
+    ----------
+    name : str
+        The RCC's id (-1 for noise), or the class.
+    images : int
+        Number of test images in the group. For an RCC: its failing images that are found in the test set.
+    before, after : int
+        How many of them the model predicts correctly.
+    """
+
+    name: str
+    images: int
+    before: int
+    after: int
+
+
+class GroupCount(NamedTuple):
+    """What both models get right of a class in a group of images that are not independent, such as those of a person.
+
+    Attributes
+    ----------
+    group : int
+        From 0.
+    label : str
+        The class; empty for a regression.
+    images, right_before, improved, worsened : int
+        As of `training.certainty.Counts`.
+    """
+
+    group: int
+    label: str
+    images: int
+    right_before: int
+    improved: int
+    worsened: int
+
+
+class ByGroup(NamedTuple):
+    """The test images by group.
+
+    Attributes
+    ----------
+    name : str
+        What a group is, such as `person`.
+    counts : tuple of GroupCount
+        Empty if images only look as if they were of such groups, and count as independent.
+    """
+
+    name: str
+    counts: tuple[GroupCount, ...]
+
+
+class Outcome(NamedTuple):
+    """The results of both models on a failing image that is found in the test set.
+
+    Attributes
+    ----------
+    image : str
+        Path relative to the folder of failing images.
+    before, after : bool
+        Whether the model predicts it correctly.
+    """
+
+    image: str
+    before: bool
+    after: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeforeAfter:
+    """What two models get right on the same test set.
+
+    Attributes
+    ----------
+    accuracy_before, accuracy_after : float
+    test_size : int
+        Number of images that both were tested on.
+    improved, worsened : tuple of Answered
+        Wrong before and correct after, and vice versa. Sorted by path.
+    per_rcc : tuple of Share
+        For each RCC, noise last; empty if there are no clusters to compare with.
+    per_class : tuple of Share
+        Empty for a regression.
+    outcomes : tuple of Outcome
+        The results on the failing images of the RCCs.
+    answers : tuple of Answered
+        What both models say of every test image, in the order of the test set; empty for a regression, and in results
+        of versions that did not keep them.
+    by_group : ByGroup or None
+        The test images by person, drive or the like; None if they are, as far as is known, independent.
+    """
+
+    accuracy_before: float
+    accuracy_after: float
+    test_size: int
+    improved: tuple[Answered, ...]
+    worsened: tuple[Answered, ...]
+    per_rcc: tuple[Share, ...]
+    per_class: tuple[Share, ...]
+    outcomes: tuple[Outcome, ...] = ()
+    answers: tuple[Answered, ...] = ()
+    by_group: ByGroup | None = None
+
+
+def compare_in(
+    folder: Path, clusters: RootCauseClusters | None, before: AnsweredImages, after: AnsweredImages, *,
+    within: Path | None = None,
+) -> tuple[BeforeAfter, tuple[str, ...]]:  # fmt: skip
+    """Compare the answers of two models, by the groups that are known of the images; and sentences on these groups.
+
+    Parameters
+    ----------
+    folder, within
+        As for `reasons.known_groups.groups_of_test`.
+    clusters : RootCauseClusters or None
+        The RCCs of the first model's failures, if they are known.
+    before, after : AnsweredImages
+        Entry i of both belongs to the same image.
+    """
+    known_groups = groups_of_test(folder, before.root, before.paths, before.right, within=within)
+    found = outcomes(clusters, before, after) if clusters else ()
+    label, is_classifier = before.answers.label, before.task == "classification"
+    columns = (label.tolist(), before.answers.predicted.tolist(), after.answers.predicted.tolist())
+    answers = tuple(map(Answered, before.paths, *columns))
+    compared = BeforeAfter(
+        accuracy_before=before.accuracy, accuracy_after=after.accuracy, test_size=len(answers),
+        improved=tuple(itertools.compress(answers, ~before.right & after.right)),
+        worsened=tuple(itertools.compress(answers, before.right & ~after.right)),
+        per_rcc=shares_by_rcc(clusters, found) if clusters else (),
+        per_class=shares_by_class(before, after) if is_classifier else (),
+        outcomes=found, answers=answers if is_classifier else (),
+        by_group=_by_group(before, after, known_groups),
+    )  # fmt: skip
+    return compared, notes_of(known_groups)
+
+
+def _by_group(before: AnsweredImages, after: AnsweredImages, known_groups: KnownGroups | None) -> ByGroup | None:
+    if known_groups is None:
+        return None
+    groups = known_groups.groups
+    if not known_groups.given:
+        return ByGroup(groups.name, ())
+    of_classes = before.answers.label if before.task == "classification" else np.full(len(before.paths), "")
+    names, labels = np.unique(of_classes, return_inverse=True)
+    return ByGroup(groups.name, count_by_group(groups.of, labels, names.tolist(), before.right, after.right))
+
+
+def count_by_group(
+    groups: np.ndarray, labels: np.ndarray, names: Sequence[str], before: np.ndarray, after: np.ndarray
+) -> tuple[GroupCount, ...]:
+    """What both models get right of each class in each group.
+
+    Parameters
+    ----------
+    groups, labels : ndarray of shape (n_images,), int
+        The group of each image, and its class, as an index.
+    names : sequence of str
+        Of the classes.
+    before, after : ndarray of shape (n_images,), bool
+        Whether each model gets the image right.
+    """
+    cells, place = np.unique(np.column_stack([groups, labels]), axis=0, return_inverse=True)
+    counted = (before | True, before, ~before & after, before & ~after)
+    columns = np.column_stack([np.bincount(place.ravel(), of, len(cells)) for of in counted]).astype(int)
+    rows = zip(cells.tolist(), columns.tolist(), strict=True)
+    return tuple(GroupCount(group, names[label], *row) for (group, label), row in rows)
+
+
+def shares_by_class(before: AnsweredImages, after: AnsweredImages) -> tuple[Share, ...]:
+    """The number of correct predictions for each class."""
+    label = before.answers.label
+    return tuple(
+        Share(name, int(of.sum()), int(before.right[of].sum()), int(after.right[of].sum()))
+        for name, of in ((name, label == name) for name in before.known_classes)
+    )
+
+
+def outcomes(clusters: RootCauseClusters, before: AnsweredImages, after: AnsweredImages) -> tuple[Outcome, ...]:
+    """The results of both models on the failing images.
+
+    Failing images are copies of test images, in any folder, and matched by their content, which a test set has once.
+    """
+    places = ((clusters.image_root, clusters.paths), (before.root, before.paths))
+    failing, tested = ([root / path for path in paths] for root, paths in places)
+    found = []
+    for path, rows in zip(clusters.paths, same_content(failing, tested), strict=True):
+        found += [Outcome(path, bool(before.right[row]), bool(after.right[row])) for row in rows[:1]]
+    return tuple(found)
+
+
+def shares_by_rcc(clusters: RootCauseClusters, found: Iterable[Outcome]) -> tuple[Share, ...]:
+    """The number of correct predictions for the failing images of each RCC, with the RCCs as they are now."""
+    by_image = {outcome.image: outcome for outcome in found}
+    shares = []
+    for rcc in clusters.groups:
+        of_rcc = [by_image[path] for path in clusters.members(rcc) if path in by_image]
+        shares.append(Share(str(rcc), len(of_rcc), sum(one.before for one in of_rcc), sum(one.after for one in of_rcc)))
+    return tuple(shares)

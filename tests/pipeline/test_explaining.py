@@ -1,0 +1,185 @@
+"""The DNN's answers, and failure rates and weak spots in comparison with what it gets right; recorded parameters."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from safe_dnn.dnn.failures import collect_failures
+from safe_dnn.features.attributes import ATTRIBUTES
+from safe_dnn.page.results import Results
+from safe_dnn.pipeline.descriptions import known_parameters, refresh_rccs, show_present
+from safe_dnn.pipeline.explaining import explain_failures
+from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+from safe_dnn.pipeline.reporting.history import list_runs, restore_run
+from safe_dnn.pipeline.run_answers import GivenAnswers
+from safe_dnn.pipeline.run_record import given_parameters, notes_of
+from safe_dnn.rccs.clusters import LABELS_FILE, load_clusters, run_record, save_clusters
+from safe_dnn.rccs.gifs import spot_gif_path
+from safe_dnn.rccs.image_search import matching_images
+from safe_dnn.rccs.profiles import load_profiles
+from safe_dnn.rccs.review.edits import merge_rccs
+from safe_dnn.rccs.review.review import load_review
+from safe_dnn.rccs.spots.rates import RATES_FILE, by_excess
+from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
+from safe_dnn.reasons.comparison import load_reasons
+from safe_dnn.reasons.counted_images import TESTED_FILE
+from safe_dnn.store.runs import COMPARISON, runs_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.run_folder import FAILURES
+from tests.helpers.answered import AnsweredCase, draw_case, record_light
+from tests.helpers.fake_network import FakeNetwork
+from tests.helpers.places import rows_in
+
+SETTINGS = ClusteringSettings(extractor="vgg16-conv")
+
+
+def test_rcc_that_fails_more_often_is_told_from_one_that_only_looks_alike(explained):
+    review = load_review(explained.out)
+    reasons = load_reasons(explained.out, review.original)
+    rates = reasons.rates(review.clusters)
+    rcc_of = dict(zip(review.clusters.paths, review.clusters.labels.tolist(), strict=True))
+    night, snow = (rcc_of[f"{scene}/{scene}_00.png"] for scene in ("night", "snow"))
+    assert (rates[night].tested, rates[night].wrong) == (12, 12)
+    assert rates[night].verdict == "more"
+    assert rates[snow].rate == pytest.approx(0.5, abs=0.1)
+    assert by_excess(review.clusters.groups, rates)[0] == night
+    assert [int(row["wrong"]) for row in rows_in(explained.out / RATES_FILE)] == [rates[k].wrong for k in range(3)]
+    assert reasons.base == pytest.approx(26 / 74)
+    assert reasons.comparison.notes == ()
+    # Each scene is a class, so that its own rate is expected where it lies alone.
+    assert rates[night].expected == pytest.approx(1.0)
+
+
+def test_weak_spots_hold_the_images_that_fail_and_stay_with_their_run(explained):
+    review = load_review(explained.out)
+    reasons = load_reasons(explained.out, review.original)
+    assert reasons.spots
+    spot, rows = reasons.spots[0], reasons.images[0]
+    assert spot.wrong == len(rows) >= 12
+    assert spot.rate > 0.9
+    assert {f"night/night_{i:02d}.png" for i in range(12)} <= {review.clusters.paths[row] for row in rows}
+    assert sum(n for _, n in reasons.overlaps(review.clusters, 0)) == spot.wrong
+    with Image.open(spot_gif_path(explained.out, 1)) as image:
+        assert image.n_frames == spot.wrong
+    assert len(runs_of(explained.out, COMPARISON)) == 1  # what was found before all images were compared is not kept
+
+    # They come back with their run,
+    spots = (explained.out / WEAK_SPOTS_FILE).read_text()
+    generate_clusters(explained.failing / "night", explained.out, SETTINGS)
+    assert not (explained.out / WEAK_SPOTS_FILE).exists()
+    [earlier] = [run for run in list_runs(explained.out) if not run.current]
+    restore_run(explained.out, earlier.name)
+    show_present(explained.out)
+    assert (explained.out / WEAK_SPOTS_FILE).read_text() == spots
+    assert load_reasons(explained.out, load_clusters(explained.out)).comparison
+
+    # and rates follow the engineer's edits.
+    merge_rccs(explained.out, 1, 0)
+    refresh_rccs(explained.out)
+    review = load_review(explained.out)
+    reasons = load_reasons(explained.out, review.original)
+    merged = reasons.rates(review.clusters)[0]
+    assert merged.wrong == 20
+    assert int(rows_in(explained.out / RATES_FILE)[0]["wrong"]) == 20
+    assert reasons.spots
+
+    # Each count can be made again from the tables alone.
+    rcc_of = dict(line.split("\t")[::-1] for line in (explained.out / LABELS_FILE).read_text().splitlines())
+    images = rows_in(explained.out / TESTED_FILE)
+    for row in rows_in(explained.out / RATES_FILE):
+        inside = [one["wrong"] for one in images if rcc_of.get(one["nearest"]) == row["rcc"]]
+        assert (len(inside), inside.count("1")) == (int(row["tested"]), int(row["wrong"]))
+    of_image = {row["image"]: row for row in rows_in(explained.table)}
+    columns = {name: np.array([row[name] for row in images], float) for name in ATTRIBUTES}
+    columns |= {name: np.array([of_image[row["image"]][name] for row in images]) for name in ("label", "predicted")}
+    wrong = np.array([row["wrong"] == "1" for row in images])
+    for spot in reasons.spots:
+        assert ((held := spot.holds(columns)).sum(), (held & wrong).sum()) == (spot.tested, spot.wrong)
+
+
+def test_predictions_that_have_changed_are_not_compared_with(case):
+    generate_clusters(case.failing, case.out, SETTINGS)
+    case.table.write_text(case.table.read_text().replace(",0.9,", ",0.8,"))
+    with pytest.raises(SAFEError, match="has changed since the clusters were found"):
+        explain_failures(case.out)
+
+
+# --- The answers that are compared with -------------------------------------------------------------------------
+
+
+def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
+    clusters = generate_clusters(case.failing, case.out, SETTINGS)
+    assert load_clusters(case.out).answers is not None
+    assert clusters.told(0) == "night → wood (90%)"
+    record = run_record(case.out)["predictions"]
+    assert (record["source"], record["tested"]) == (str(case.table), str(case.test))
+    assert (record["images"], record["wrong"], record["notes"]) == (74, 26, [])
+    columns = known_parameters(case.out, clusters)
+    assert set(columns["label"].tolist()) == {"night", "snow", "wood"}
+    assert set(columns["predicted"].tolist()) == {"snow", "wood"}
+    case.table.unlink()
+    merged = load_review(case.out).clusters
+    assert merged.told(0) == "night → wood (90%)"
+
+
+def test_predictions_that_cannot_be_read_are_an_error_if_given_and_otherwise_a_note(case):
+    case.table.write_text("image,predicted,confidence\nnight/night_00.png,wood,7\n")
+    with pytest.raises(SAFEError, match="a confidence from 0 to 1"):
+        generate_clusters(
+            case.failing, case.out, SETTINGS._replace(given=GivenAnswers(case.table, case.test, partial=True))
+        )
+    clusters = generate_clusters(case.failing, case.out, SETTINGS)
+    assert clusters.answers is None
+    assert "a confidence from 0 to 1" in notes_of(case.out)[0]
+
+
+def test_images_without_a_prediction_and_images_that_are_right_are_told(case):
+    lines = case.table.read_text().splitlines()
+    lines = [line for line in lines if "night_03" not in line and "snow_01" not in line]
+    case.table.write_text("\n".join([*lines, "snow/snow_01.png,snow,snow,0.9,true"]) + "\n")
+    clusters = generate_clusters(case.failing, case.out, SETTINGS)
+    assert notes_of(case.out) == [
+        "predictions: All figures are of 73 of 74 images: others have no row.",
+        "predictions: Without a prediction: 1 of 26 images.",
+        "predictions: Right according to the predictions: 1 of 26 images.",
+    ]
+    assert clusters.told(clusters.paths.index("night/night_03.png")) == ""
+
+
+# --- Recorded parameters: the same in cards, on the map, in the search and in the report ------------------------
+
+
+@pytest.fixture
+def described(fake_network: FakeNetwork, tmp_path: Path) -> AnsweredCase:
+    """Failures that SAFE has collected, of a test set with recorded parameters."""
+    case = draw_case(tmp_path / "case")
+    record_light(case.test / "parameters.csv")
+    collect_failures(case.table, case.test, case.out)
+    return case
+
+
+def test_parameters_of_the_test_set_are_known_of_collected_failures(described):
+    clusters = generate_clusters(described.out / FAILURES, described.out, SETTINGS)
+    columns = Results(described.out).parameters()
+    assert len(matching_images("light<0.4", clusters.paths, columns)) == 12
+    assert any("light" in profile.text for profile in load_profiles(described.out))
+    assert given_parameters(described.out) == ""  # found, not given
+
+
+def test_a_table_that_cannot_be_read_is_refused_before_the_work_if_given_and_a_note_if_found(described, fake_network):
+    table = described.test / "parameters.csv"
+    table.write_bytes(b"\xff\xfe")
+    with pytest.raises(SAFEError, match="Expected parameters"):
+        generate_clusters(described.out / FAILURES, described.out, SETTINGS._replace(parameters=table))
+    assert fake_network.images_seen == 0
+    generate_clusters(described.out / FAILURES, described.out, SETTINGS)
+    assert "Expected parameters" in notes_of(described.out)[0]
+
+
+def test_clusters_of_an_earlier_version_that_name_no_table_have_the_parameters_as_well(described):
+    clusters = generate_clusters(described.out / FAILURES, described.out, SETTINGS)
+    save_clusters(clusters, described.out)
+    assert "light" in known_parameters(described.out, clusters)
+    assert "light" not in known_parameters(described.out, clusters, within=described.out.resolve())

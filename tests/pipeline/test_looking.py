@@ -1,0 +1,153 @@
+"""Where the network looks, for each reason of an analysis: computed once, kept, and written as pictures."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from safe_dnn.dnn.failures import find_failures
+from safe_dnn.dnn.tested import read_predictions
+from safe_dnn.page.clusters.asked import ImageLooks, LooksView
+from safe_dnn.page.results import Results
+from safe_dnn.pipeline.asking import asking, model_at_hand
+from safe_dnn.pipeline.looking import HEATMAPS_FILE, HEATMAPS_FOLDER, look, look_at
+from safe_dnn.pipeline.probing import probe_reasons
+from safe_dnn.pipeline.reporting.heatmap_panels import WORDS, heatmap_html
+from safe_dnn.pipeline.run_answers import with_answers
+from safe_dnn.rccs.clusters import save_clusters
+from safe_dnn.store.runs import HEATMAP, runs_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
+from tests.helpers.laid_out import settings_of
+from tests.helpers.small_models import NAMES, SIDE, clusters_of, colour_model, draw_set, saved
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """An analysis of a network that takes red and green images for blue ones if all but the left is blue."""
+    folder = tmp_path_factory.mktemp("built")
+    test = draw_set(folder / "test", 6, {"red": ("blue", 4), "green": ("blue", 3)})
+    failures = find_failures(saved(colour_model(maps=True), folder / "m.keras"), test, folder / "out")
+    out = folder / "out"
+    labels = {failure.source: int(failure.label == "red") for failure in failures.failing}
+    clusters = clusters_of((out / FAILURES).resolve(), labels)
+    clusters, record = with_answers(clusters, read_predictions(out / PREDICTIONS_FILE, test), given=False)
+    save_clusters(clusters, out, more=record)
+    return folder
+
+
+@pytest.fixture
+def out(built, tmp_path):
+    return shutil.copytree(built, tmp_path / "copy") / "out"
+
+
+def test_what_failing_images_lack_is_where_their_cause_is(out):
+    found = look(out)
+    assert sorted(found) == ["RCC 0", "RCC 1"]
+    for heatmap in found.values():
+        lost = heatmap.maps[0] - heatmap.maps[1]
+        assert lost[:, 16:].max() < 0
+        assert abs(lost[:, :4]).mean() < 0.1 * abs(lost[:, 16:]).mean()  # the left column has the true colour
+        assert heatmap.told.endswith("orange against it. m.keras: HiResCAM of the layer colours (8 × 8).")
+    html = heatmap_html(found["RCC 1"])
+    assert all(f"{words} (4)" in html for words in WORDS)
+    assert html.count("data:image/jpeg") == 4
+
+
+def test_it_is_computed_again_only_if_the_model_or_an_image_has_changed(out):
+    look(out, ["RCC_01"])
+    assert len(runs_of(out, HEATMAP)) == 1
+    look(out)
+    assert len(runs_of(out, HEATMAP)) == 2
+    look(out)
+    assert len(runs_of(out, HEATMAP)) == 2
+    Image.new("RGB", (SIDE, SIDE)).save(out.parent / "test" / "red" / "in_blue_00.png")
+    look(out)
+    assert len(runs_of(out, HEATMAP)) == 3
+
+
+def test_pictures_and_their_table_are_those_of_the_present_reasons(out):
+    look(out, ["RCC_01"])
+    folder = out / HEATMAPS_FOLDER
+    told = json.loads((folder / HEATMAPS_FILE).read_text(encoding="utf-8"))
+    how = "HiResCAM of the layer colours (8 × 8)"
+    assert told == {"RCC_01": {"n_failing": 4, "n_right": 4, "n_taken": 4, "model": "m.keras", "how": how}}
+    (folder / "mine.png").write_bytes(b"mine")
+    look(out)
+    assert sorted(path.name for path in folder.iterdir()) == ["RCC_00.png", "RCC_01.png", HEATMAPS_FILE, "mine.png"]
+    with Image.open(folder / "RCC_00.png") as picture:
+        assert picture.size == (4 * 240, 240)
+
+
+def test_what_is_missing_is_said(out):
+    for ask in (look, probe_reasons):
+        with pytest.raises(SAFEError, match="Generate them first"):
+            ask(out.parent / "nothing")
+    with pytest.raises(SAFEError, match=r"^Expected reasons such as .* Received: RCC_7; there are RCC ., RCC .\.$"):
+        look(out, ["RCC_7"])
+    record = json.loads((out / ACCURACY_FILE).read_text())
+    (out.parent / "m.keras").rename(out.parent / "other.keras")
+    assert model_at_hand(out / FAILURES) is None
+    with pytest.raises(SAFEError, match="without a model"):
+        look(out)
+    assert look(out, model=out.parent / "other.keras")
+    (out.parent / "test" / "red" / "plain_00.png").write_bytes(b"no image")
+    for names, message in (
+        (NAMES[:2], r"^Expected 2 classes or outputs\. Received: .*, with 3\. Name"),
+        ([*NAMES[:2], "other"], r"^Expected the true class .* Received: red\. Is it the model"),
+    ):
+        (out / ACCURACY_FILE).write_text(json.dumps(record | {"classes": names}))
+        with pytest.raises(SAFEError, match=message):
+            look(out, model=out.parent / "other.keras")
+
+
+def test_a_single_image_is_looked_at_and_kept_until_the_model_changes(out, monkeypatch):
+    settings = settings_of(out)
+    shown, looks, asked = settings.results.shown(), ImageLooks(settings), []
+    monkeypatch.setattr(
+        "safe_dnn.page.clusters.asked.look_at", lambda *args, **more: asked.append(1) or look_at(*args, **more)
+    )
+    first = looks.ask([shown.run, 0, 1])
+    assert first["picture"].startswith("data:image/jpeg")
+    assert "orange against it" in first["says"]
+    assert looks.ask([shown.run, 1])["picture"] != first["picture"]
+    assert len(asked) == 1  # the second came along
+    assert not runs_of(out, HEATMAP)
+    alone = look_at(out, shown.clusters.paths[:1])[shown.clusters.paths[0]]
+    every = look_at(out, shown.clusters.paths)[shown.clusters.paths[0]]
+    np.testing.assert_allclose(alone.maps, every.maps, rtol=1e-5, atol=1e-6)
+    for sent in ([shown.run, 99], ["elsewhere", 0], "x", [shown.run]):
+        assert looks.ask(sent)["picture"] == ""
+    (out.parent / "m.keras").unlink()
+    assert "without a model (name it)" in looks.ask([shown.run, 0])["says"]
+
+
+def test_the_network_at_hand_is_the_recorded_one_with_the_scaling_that_was_requested(out):
+    record = json.loads((out / ACCURACY_FILE).read_text())
+    (out / ACCURACY_FILE).write_text(json.dumps(record | {"rescale": "signed"}))
+    asked = asking(out, ["RCC 1", "RCC_00"])
+    assert (asked.model, asked.options.rescale) == (out.parent / "m.keras", "signed")
+    assert {one.name for one in asked.reasons} == {"RCC 0", "RCC 1"}
+    assert model_at_hand(out / FAILURES, within=out) is None
+
+
+def test_the_page_offers_it_where_the_network_is_at_hand_and_shows_what_is_kept(out):
+    view, shown = LooksView.__new__(LooksView), Results(out).shown()  # without its widgets
+    view._settings, view.button, view.answer = settings_of(out), "button", "answer"
+    red, other = (shown.review.subjects[rcc] for rcc in (1, 0))
+
+    def seen(subject, shown=shown):
+        found = view.show(shown, subject)
+        return not found["button"].elem_classes, not found["answer"].elem_classes
+
+    known = shown._replace(reasons=shown.reasons._replace(base=0.3))
+    assert seen(red) == (False, False)  # it is not known what the network gets right
+    assert seen(red, known) == (True, False)
+    assert seen("", known) == (False, False)
+    look(out, ["RCC_01"])
+    assert seen(red, known) == (True, True)
+    assert seen(other, known) == (True, False)
+    (out.parent / "m.keras").unlink()
+    assert seen(red, known) == (False, True)

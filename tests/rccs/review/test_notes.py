@@ -1,0 +1,60 @@
+"""The words and fields of what is said: each is in one table, from which all others take them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import safe_dnn
+from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.pipeline.reporting.report import report_html
+from safe_dnn.rccs.clusters import save_clusters
+from safe_dnn.rccs.review.edits import merge_rccs
+from safe_dnn.rccs.review.notes import VERDICTS, Note, Scope, Verdict, judgements, note_of, row_of
+from safe_dnn.rccs.review.review import load_review, set_note
+from safe_dnn.reasons.register import load_register, register_text
+
+
+@pytest.fixture
+def out(clusters, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    save_clusters(clusters, folder)
+    return folder
+
+
+def test_a_verdict_that_is_added_to_the_table_is_on_the_page_and_in_register_and_report(out, monkeypatch):
+    monkeypatch.setitem(VERDICTS, "tolerable", Verdict(0.5, "~", "o"))
+    assert judgements() == ["unsafe", "unclear", "tolerable", "safe"]
+    note = filled("page/clusters/note.html", about="rcc")
+    assert 'value="tolerable" data-field="verdict" data-stroke="o"><span>Tolerable</span>' in note
+    assert '<button type="button" data-do="tolerable">Tolerable</button>' in filled("page/clusters/several.html")
+    assert "judge it: unsafe, unclear, tolerable, safe, not judged" in filled("page/clusters/screen.html")
+    set_note(out, Note(0, verdict="Tolerable"))
+    set_note(out, Note(1, verdict="safe"))
+    assert "<span class='verdict tolerable'>tolerable</span>" in report_html(out)
+    assert ",tolerable," in register_text(out, load_register(out))
+    merge_rccs(out, 0, 1)
+    assert load_review(out).notes[1].verdict == "tolerable"
+
+
+def test_the_words_of_verdicts_and_the_fields_of_the_register_are_spelled_in_the_table_and_in_styles_alone():
+    product = Path(safe_dnn.__file__).parent
+    texts = {path: path.read_text() for end in ("py", "js", "html", "css") for path in product.rglob(f"*.{end}")}
+    places = ("rccs/review/notes.py", "page/style.css", "pipeline/reporting/report.css")
+    for word, wanted in (("unclear", {product / place for place in places}), ("insufficiency", set())):
+        spelled = {path for path, text in texts.items() if re.search(rf"""["'>.-]{word}\b""", text)}
+        assert spelled == wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "note", "row"),
+    [
+        ("rcc", Note(3, "night"), [3, "night"]),
+        ("spot", Note(("[]", "/test"), note="dark"), ["[]", "/test", "", "dark"]),
+        ("scope", Scope(use="a warning"), ["", "a warning"]),
+    ],
+)
+def test_a_note_is_in_the_database_as_a_list_and_comes_back_also_from_one_with_fewer_fields(kind, note, row):
+    assert [*row_of(note)][: len(row)] == row
+    assert note_of(kind, row) == note

@@ -1,0 +1,127 @@
+"""Reasons on a fresh test set: what is said of drawn images, and that it is right as often as it says."""
+
+import numpy as np
+
+from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.rates import Rate
+from safe_dnn.rccs.spots.weak_spots import WeakSpot
+from safe_dnn.reasons.claims import (
+    CONFIRMED,
+    OPEN,
+    REFUTED,
+    WEAKENED,
+    Answer,
+    answers_to,
+    claims_of,
+    confirmation_text,
+)
+
+NIGHT = WeakSpot((Literal("light", "<", 0.2),), 100, 80, 0.71, 0.87, 0.1, new_rate=0.78, new_low=0.68, new_high=0.87)
+
+
+def fresh(rate: float, *, n: int = 400, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Images of which a quarter is dark, and wrong at this rate; of all others, 10 % are wrong."""
+    rng = np.random.default_rng(seed)
+    light = np.where(np.arange(n) % 4 == 0, 0.1, 0.8)
+    return {"light": light}, rng.random(n) < np.where(light < 0.2, rate, 0.1)
+
+
+def verdict(rate: float, **drawn) -> str:
+    columns, wrong = fresh(rate, **drawn)
+    (answer,) = answers_to(claims_of([NIGHT], columns, {}, np.zeros(len(wrong), int)), wrong)
+    return answer.verdict
+
+
+def test_a_reason_is_confirmed_weakened_refuted_or_open():
+    assert verdict(0.78) == CONFIRMED
+    assert verdict(0.4) == WEAKENED
+    assert verdict(0.1) == REFUTED
+    assert {verdict(0.78, n=n) for n in (0, 1, 8)} == {OPEN}
+
+
+def test_where_nothing_matters_nothing_is_confirmed_but_by_chance():
+    said = [verdict(0.1, seed=seed) for seed in range(400)]
+    assert sum(one in (CONFIRMED, WEAKENED) for one in said) <= 0.05 * 400 + 12
+    assert said.count(REFUTED) > 350
+
+
+def test_what_differs_between_persons_alone_is_not_confirmed_with_groups():
+    rng = np.random.default_rng(1)
+    person = np.repeat(np.arange(16), 50)
+    columns = {"light": np.where(person < 4, 0.1, 0.8)}
+    wrong_of = [rng.random(800) < rng.beta(0.8, 3.2, 16)[person] for _ in range(60)]
+    confirmed = {"with": 0, "without": 0}
+    for wrong in wrong_of:
+        for name, groups in (("with", Groups("person", person)), ("without", None)):
+            (answer,) = answers_to(claims_of([NIGHT], columns, {}, np.zeros(800, int)), wrong, groups)
+            confirmed[name] += answer.p < 0.05
+    assert confirmed["with"] <= 5
+    assert confirmed["without"] > 10
+
+
+def test_rccs_that_fail_more_often_are_asked_and_others_are_not():
+    columns, wrong = fresh(0.8)
+    rates = {0: Rate(0, 50, 40, 0.66, 0.9, 0.1, 1e-9, "more"), 1: Rate(1, 50, 5, 0.02, 0.2, 0.1, 0.9, "as often")}
+    claims = claims_of([], columns, rates, np.where(columns["light"] < 0.2, 0, 1))
+    (answer,) = answers_to(claims, wrong)
+    assert (answer.claim.reason, answer.tested, answer.verdict) == ("RCC 0", 100, CONFIRMED)
+    assert answer.text.startswith("RCC 0: confirmed. ")
+
+
+def test_what_is_not_known_of_fresh_images_is_open_and_said():
+    (answer,) = answers_to(claims_of([NIGHT], {"rain": np.zeros(50)}, {}, np.zeros(50, int)), np.arange(50) < 5)
+    assert answer.verdict == OPEN
+    assert answer.text == "weak spot 1, light < 0.2: open. What it is about is not known of the fresh images."
+    now_texts = {"light": np.full(50, "dark")}
+    assert claims_of([NIGHT], now_texts, {}, np.zeros(50, int))[0].holds is None
+    lines = confirmation_text([answer]).splitlines()
+    assert lines[1] == "weak spot 1,light < 0.2,open,0,0,,0.0,1.0,0.1,1.0,0.78,0.68,0.87,,,,"
+
+
+# --- Given the class --------------------------------------------------------------------------------------------
+
+
+GIVEN = NIGHT._replace(expected=0.45, odds=3.0, new_rate=0.65, new_low=0.55, new_high=0.75)
+
+
+def given_answer(hard: int, easy: int, times: float, *, seed: int = 0) -> Answer:
+    """Half of 400 images are of a class that is wrong at 70 %, half at 20 %; some are dark, with other odds."""
+    rng = np.random.default_rng(seed)
+    classes, row = np.repeat([0, 1], 200), np.tile(np.arange(200), 2)
+    columns = {"light": np.where(row < np.where(classes == 0, hard, easy), 0.1, 0.8)}
+    rates = np.where(classes == 0, 0.7, 0.2)
+    odds = rates / (1 - rates) * np.where(columns["light"] < 0.2, times, 1)
+    claims = claims_of([GIVEN], columns, {}, np.zeros(400, int), of_classes=rates)
+    (answer,) = answers_to(claims, rng.random(400) < odds / (1 + odds), None, classes)
+    return answer
+
+
+def test_what_was_found_given_the_class_is_compared_within_classes():
+    # What only goes with a class that is often wrong stands out among all images, and is not confirmed.
+    assert sum(given_answer(160, 20, 1, seed=seed).p < 0.05 for seed in range(100)) <= 10
+    # What matters in a class that is seldom wrong does not stand out among all, and is.
+    within = [given_answer(5, 150, 4, seed=seed) for seed in range(20)]
+    assert sum(one.p < 0.05 for one in within) >= 19
+    assert np.mean([one.rate > one.elsewhere for one in within]) < 0.5
+
+
+def test_other_shares_of_classes_make_no_weaker_reason_of_it():
+    for hard, easy in ((100, 100), (10, 150), (150, 10)):
+        verdicts = [given_answer(hard, easy, 3, seed=seed).verdict for seed in range(40)]
+        assert verdicts.count(CONFIRMED) >= 35
+    answer = given_answer(10, 150, 3)
+    said = answer.text.split("are wrong ")[1]
+    assert (
+        f" {answer.given.expected:.0%} expected of these classes, {answer.given.odds:.2g} times the odds; of " in said
+    )
+
+
+def test_all_images_of_a_person_are_compared_as_independent():
+    of = np.arange(200) // 20
+    spot = NIGHT._replace(literals=(Literal("person", "=", "3"),))
+    claims = claims_of([spot], {"person": of.astype(str)}, {}, np.zeros(200, int))
+    wrong = (np.arange(200) % 10 == 0) | ((of == 3) & (np.arange(200) % 5 > 0))
+    (answer,) = answers_to(claims, wrong, Groups("person", of, "person"))
+    assert answer.verdict == CONFIRMED
+    assert answers_to(claims, wrong, Groups("person", of, "driver"))[0].verdict == OPEN

@@ -1,0 +1,224 @@
+"""Which test images belong together: named by the engineer, offered where it looks like it, and kept with the run."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from safe_dnn.dnn.group_columns import chains
+from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.pipeline.explaining import explain_failures
+from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+from safe_dnn.pipeline.run_answers import GivenAnswers
+from safe_dnn.pipeline.run_record import groups_of
+from safe_dnn.rccs.answers import CONFIDENCE, Answers
+from safe_dnn.rccs.clusters import load_clusters
+from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.weak_spots import find_weak_spots
+from safe_dnn.reasons.comparison import load_reasons
+from safe_dnn.reasons.known_groups import named_groups, suspected_groups, undecided
+from safe_dnn.support.errors import SAFEError
+
+SETTINGS = ClusteringSettings(extractor="vgg16-conv")
+
+
+def draw_tested(folder: Path, paths: list[str], right: np.ndarray, *columns: str) -> tuple[AnsweredImages, Path]:
+    """A test set whose images are nowhere, with a table of parameters: a text for each image, after the header."""
+    table = folder / "parameters.csv"
+    header, *rows = columns
+    table.write_text("\n".join([f"image,{header}", *(f"{p},{row}" for p, row in zip(paths, rows, strict=True))]))
+    label = np.array([path.partition("/")[0] for path in paths])
+    answers = Answers(label, np.where(right, label, "other"), np.full(len(label), np.float32(0.5)), CONFIDENCE)
+    predictions = folder / "predictions.csv"
+    rows = [f"{path},x,s{i % 6},no" for i, path in enumerate(paths)]
+    predictions.write_text("\n".join(["image,predicted,site,right", *rows]))
+    return AnsweredImages(predictions, folder, tuple(paths), answers, right), table
+
+
+def of_persons(folder: Path, *, persons: int = 10, each: int = 20, column: str = "person") -> tuple:
+    """Half of the persons fail on 15 of 20 images, the others on 1."""
+    paths = [f"a/{i:04d}.png" for i in range(persons * each)]
+    person = np.arange(persons * each) // each
+    right = np.arange(persons * each) % each >= np.where(person % 2, 15 * each // 20, 1)
+    return draw_tested(folder, paths, right, column, *(f"p{i}" for i in person))
+
+
+def test_the_groups_are_the_values_of_a_column(tmp_path):
+    tested, table = of_persons(tmp_path)
+    known = named_groups(["person"], tested, parameters=table)
+    assert (known.given, known.groups.name, known.groups.column) == (True, "person", "person")
+    assert np.bincount(known.groups.of).tolist() == [20] * 10
+    assert known.notes[0].startswith("The images are of 10 persons, with an intra-group correlation of failing of 0.5")
+    assert named_groups([], tested, parameters=table) is None
+
+
+def test_several_columns_combine_those_of_the_predictions_too(tmp_path):
+    tested, table = of_persons(tmp_path)
+    known = named_groups(["person", "site"], tested, parameters=table)
+    assert (known.groups.name, known.groups.column) == ("person-site", "")
+    assert len(np.unique(known.groups.of)) == 60
+
+
+def test_an_unknown_column_is_an_error_that_names_those_that_are_known(tmp_path):
+    tested, table = of_persons(tmp_path)
+    with pytest.raises(SAFEError, match=r"Received: persona\. Known are person, site\."):
+        named_groups(["persona"], tested, parameters=table)
+    with pytest.raises(SAFEError, match="Received twice: person"):
+        named_groups(["person", "site", "person"], tested, parameters=table)
+
+
+def test_groups_that_say_little_are_told_and_those_of_another_test_set_are_not_required(tmp_path):
+    """A group for each image, one group, unknown values, a group that determines the class, and no such column."""
+    paths = [f"{label}/{i}.png" for label in "ab" for i in range(30)]
+    right = np.random.default_rng(0).random(60) < 0.7
+    told = {
+        "Each image is of another lesion: images count as independent.": [str(i) for i in range(60)],
+        "All images are of one lesion: what is found may hold for this one alone.": ["x"] * 60,
+        "The lesion of 10 images is unknown: each counts as one of its own.": ["", "N/A", *"xyzz"] * 5 + ["z"] * 30,
+        "Each lesion has images of one class only, so that classes are compared between them alone.": [
+            str(i // 6) for i in range(60)
+        ],
+    }
+    for note, values in told.items():
+        tested, table = draw_tested(tmp_path, paths, right, "lesion", *values)
+        known = named_groups(["lesion"], tested, parameters=table)
+        assert note in known.notes
+        find_weak_spots({"light": np.arange(60.0)}, ~right, groups=known.groups)
+    (note,) = named_groups(["drive"], tested, parameters=table, required=False).notes
+    assert note.startswith("Images count as independent: Expected a column that says which images are of one group.")
+
+
+@pytest.mark.parametrize(
+    ("column", "one", "ten"),
+    [
+        ("person", "person", "10 persons"),
+        ("subject_id", "subject", "10 subjects"),
+        ("Patient", "group by Patient", "10 groups by Patient"),  # its plural may be another one
+    ],
+)
+def test_a_column_that_is_named_like_a_group_is_offered_if_failing_depends_on_it(tmp_path, column, one, ten):
+    tested, table = of_persons(tmp_path, column=column)
+    (sentence,) = suspected_groups(tested, parameters=table).notes
+    assert sentence.startswith(f"Images of one {one} are not independent ({ten}, intra-group correlation of ")
+    assert f"name {column} as the group" in sentence
+
+
+def test_few_groups_single_images_and_independent_ones_are_not_offered(tmp_path):
+    for tested, table in (of_persons(tmp_path, persons=4), of_persons(tmp_path, persons=40, each=1)):
+        assert suspected_groups(tested, parameters=table) is None
+    paths = [f"a/{i:04d}.png" for i in range(200)]
+    right = np.random.default_rng(0).random(200) < 0.8
+    tested, table = draw_tested(tmp_path, paths, right, "person", *(f"p{i // 20}" for i in range(200)))
+    assert suspected_groups(tested, parameters=table) is None
+
+
+def test_names_of_files_may_say_it(tmp_path):
+    """Numbers begin anew in each folder; a name goes on in the next."""
+    paths = [f"{label}/{track:05d}_{i:05d}.png" for label in "ab" for track in range(5) for i in range(10)]
+    right = np.arange(100) // 10 % 2 == 0
+    tested, table = draw_tested(tmp_path, paths, right, "light", *["1"] * 100)
+    assert (
+        "(10 sequences, intra-group correlation of failing 1.00): name prefix as the group"
+        in (suspected_groups(tested, parameters=table).notes[0])
+    )
+    for new, noun in ("/cam", "sequence"), ("_object_", "full image"):  # of a detector, crops of an image are a group
+        named, _ = draw_tested(tmp_path, [path.replace(new[:1], new) for path in paths], right, "light", *["1"] * 100)
+        groups = named_groups(["prefix"], named, parameters=table).groups
+        assert (len(np.unique(groups.of)), groups.name) == (5, noun)
+    deeper, _ = draw_tested(
+        tmp_path, [f"{p[0]}/{i // 10}/{i}.png" for i, p in enumerate(paths)], right, "x", *["1"] * 100
+    )
+    assert "name folder as the group" in suspected_groups(deeper, parameters=table).notes[0]
+
+
+def test_chains_of_near_duplicates_are_offered_where_nothing_else_says_it(tmp_path):
+    """Eight scenes of five frames, in half of which most are wrong, and single images; files are named by chance."""
+    rng = np.random.default_rng(0)
+    scenes = rng.integers(0, 200, (28, 8, 8)).astype(np.uint8)
+    shown = np.r_[np.repeat(np.arange(8), 5), np.arange(8, 28)]
+    paths = [f"a/{number}.png" for number in rng.permutation(1000)[: len(shown)]]
+    (tmp_path / "a").mkdir()
+    for path, scene in zip(paths, shown, strict=True):
+        pixels = scenes[scene] + rng.integers(0, 8)
+        Image.fromarray(pixels.astype(np.uint8)).resize((96, 96), Image.Resampling.BICUBIC).save(tmp_path / path)
+    right = np.where(shown < 4, False, True)
+    tested, table = draw_tested(tmp_path, paths, right, "light", *["1"] * len(paths))
+    (sentence,) = suspected_groups(tested, parameters=table).notes
+    assert "(28 sequences, intra-group correlation of failing 1.00)" in sentence
+    assert "name near-duplicates as the group" in sentence
+    groups = named_groups(["near-duplicates"], tested, parameters=table).groups
+    assert len(set(zip(groups.of.tolist(), shown.tolist(), strict=True))) == 28
+
+
+def test_near_duplicates_that_do_not_follow_each_other_by_name_are_no_chain(tmp_path):
+    """Eighty frames of one drive, each like the next; in any order, only what is all alike is one group."""
+    rng = np.random.default_rng(0)
+    scenes = rng.integers(0, 200, (5, 8, 8)).astype(float)
+    frames = [scenes[i] * (1 - t) + scenes[i + 1] * t for i in range(4) for t in np.arange(20) / 20]
+    for names, largest in ((range(80), 80), (rng.permutation(80), 8)):
+        for name, frame in zip(names, frames, strict=True):
+            picture = Image.fromarray(frame.astype(np.uint8)).resize((96, 96), Image.Resampling.BICUBIC)
+            picture.save(tmp_path / f"{name:02d}.png")
+        paths = [f"{name:02d}.png" for name in range(80)]
+        (_, size), *_ = Counter(chains(tmp_path, paths)).most_common()
+        assert size in range(largest // 2, largest + 1)
+
+
+def test_unasked_nothing_is_said_of_photographs_that_are_more_or_less_alike(tmp_path):
+    rng = np.random.default_rng(0)
+    scenes, paths = rng.integers(0, 200, (4, 8, 8)), [f"{name:03d}.png" for name in range(300)]
+    for path, shares in zip(paths, rng.dirichlet(np.ones(4), 300), strict=True):
+        pixels = np.tensordot(shares, scenes, 1).astype(np.uint8)
+        Image.fromarray(pixels).resize((96, 96), Image.Resampling.BICUBIC).save(tmp_path / path)
+    assert chains(tmp_path, paths, sure=True) == []
+    assert len(set(chains(tmp_path, paths))) < 300
+
+
+def test_what_so_few_groups_cannot_show_is_said_with_how_many_could(tmp_path):
+    rng = np.random.default_rng(0)
+    person = np.repeat(np.arange(18), 75)
+    glasses = np.where(person < 7, "yes", "no")
+    wrong = rng.random(len(person)) < rng.beta(1.8, 7.2, 18)[person] + 0.3 * (person < 7)
+    groups, columns = Groups("person", person, "person"), {"glasses": glasses, "light": rng.random(len(person))}
+    assert any("glasses" in spot.where for spot in find_weak_spots(columns, wrong))
+    assert find_weak_spots(columns, wrong, groups=groups) == []
+    (sentence,) = undecided(columns, wrong, groups, ())
+    assert sentence.startswith("18 persons cannot show whether glasses = yes matters (")
+    assert 18 < int(sentence.split("about ")[1].split(" ")[0]) < 200
+    assert undecided(columns, wrong, groups._replace(of=np.zeros(len(person), int)), ()) == ()
+    assert undecided(columns, rng.permutation(wrong), groups, ()) == ()
+
+
+@pytest.mark.slow
+def test_groups_are_kept_with_the_run_and_in_its_rates(people):
+    named = SETTINGS._replace(parameters=people.parameters, given=GivenAnswers(group=("person",)))
+    clusters = generate_clusters(people.failing, people.out, named)
+    assert groups_of(people.out) == ("person",)
+    explain_failures(people.out)
+    reasons = load_reasons(people.out, load_clusters(people.out))
+    assert (reasons.comparison.groups.name, len(np.unique(reasons.comparison.groups.of))) == ("person", 4)
+    assert len(reasons.comparison.groups.of) == len(reasons.comparison.of_failing) + len(reasons.comparison.of_right)
+    assert reasons.comparison.notes[0].startswith("The images are of 4 persons")
+    rates = reasons.rates(clusters)
+    assert all(rate.groups == 1 for rate in rates.values())  # each RCC is one person
+    generate_clusters(people.failing, people.out, SETTINGS._replace(parameters=people.parameters))
+    explain_failures(people.out)
+    again = load_reasons(people.out, load_clusters(people.out))
+    assert groups_of(people.out) == ()
+    assert (again.comparison.groups, again.comparison.suspected) == (None, "")
+
+
+@pytest.mark.slow
+def test_what_is_suspected_is_kept_and_said_with_every_rate(people, monkeypatch):
+    monkeypatch.setattr("safe_dnn.reasons.known_groups.LEAST_GROUPS", 4)
+    monkeypatch.setattr("safe_dnn.reasons.known_groups.LEVEL", 1.1)
+    monkeypatch.setattr("safe_dnn.reasons.known_groups.LEAST_LOSS", 1.0)
+    clusters = generate_clusters(people.failing, people.out, SETTINGS._replace(parameters=people.parameters))
+    explain_failures(people.out)
+    reasons = load_reasons(people.out, load_clusters(people.out))
+    assert reasons.comparison.suspected == "person"
+    assert any("name person as the group" in note for note in reasons.comparison.notes)
+    told = [rate.text for rate in reasons.rates(clusters).values() if rate.verdict in ("more", "too few")]
+    assert all("(those of one person counted as independent)" in text for text in told)
