@@ -31,7 +31,7 @@ from tempfile import TemporaryDirectory
 from lab.benchmarks.results import RESULTS, write_section
 from lab.benchmarks.speed.report import HEAD, SECTIONS, draw_speed_plot
 from lab.benchmarks.speed.stages import compare_settings, grid
-from safe_dnn.features.extractor import EXTRACTORS
+from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder, write_text
 
@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         help="RCCs of `review`, the fewest of `idle` (40 400)",
     )
     parser.add_argument("--spots", type=_count, default=200, metavar="N", help="weak spots of both (default: 200)")
-    parser.add_argument("--extractor", choices=EXTRACTORS[1:], default="vgg16-conv", help="default: vgg16-conv")
+    parser.add_argument("--extractor", choices=[*EXTRACTORS][1:], default="vgg16-conv", help="default: vgg16-conv")
     parser.add_argument("--work", metavar="DIR", default=".speed", help="folder for results (default: .speed)")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="default: lab/results")
     parser.add_argument("--report", action="store_true", help="only write the report, from the results in --work")
