@@ -36,10 +36,21 @@ def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture
 def page(browser: Browser, served: Served) -> Iterator[Page]:
     with opened(browser, served) as page:
-        expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
-        # A key that is pressed before the title was on the screen for a moment is about nothing.
-        expect(page.locator("#rcc-says .safe-note")).to_have_attribute("data-since", re.compile(r"^[\d.]+$"))
+        await_note(page)
         yield page
+
+
+def await_note(page: Page) -> None:
+    """A key that is pressed before the title was on the screen for a moment is about nothing."""
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
+    expect(page.locator("#rcc-says .safe-note")).to_have_attribute("data-since", re.compile(r"^[\d.]+$"))
+
+
+def begin_anew(served: Served, page: Page) -> None:
+    """Take back what earlier tests have said, which the window would otherwise hear of later, and in conflict."""
+    forget(served.out)
+    page.reload()
+    await_note(page)
 
 
 def verdicts(served: Served) -> dict[int, str]:
@@ -230,7 +241,7 @@ def holding_back(page: Page, asked: str) -> Callable[[], None]:
 
 
 def test_a_key_pressed_before_the_next_rcc_is_there_judges_it_and_the_panel_says_which_one_it_is(served, page):
-    forget(served.out)
+    begin_anew(served, page)
     let_go = holding_back(page, "**/queue/join*")
     page.keyboard.press("j")
     page.keyboard.press("u")
@@ -250,7 +261,7 @@ def test_a_key_pressed_before_the_next_rcc_is_there_judges_it_and_the_panel_says
 
 
 def test_what_is_undone_is_named_and_redone_and_no_field_is_emptied_instead(served, page):
-    forget(served.out)
+    begin_anew(served, page)
     name, undone = page.locator("#engineer input"), page.locator(".safe-undone")
     name.fill("")
     name.press_sequentially("Ada")
@@ -294,7 +305,7 @@ def test_what_is_undone_is_named_and_redone_and_no_field_is_emptied_instead(serv
 
 
 def test_after_a_reload_on_another_tab_keys_go_on_from_the_rcc_at_hand_whatever_is_listed(served, page):
-    forget(served.out)
+    begin_anew(served, page)
     page.keyboard.press("j")
     page.keyboard.press("s")
     wait_until(lambda: judged(served) == {1: "safe"})
