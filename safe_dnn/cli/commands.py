@@ -153,7 +153,7 @@ def _failures_of_model(out: Path, options: argparse.Namespace, progress: Progres
     from safe_dnn.dnn.held_out import hold_out_of
     from safe_dnn.training.earlier import kept_copy
 
-    if options.predictions and (options.rescale or options.trust):
+    if options.predictions and (options.rescale or options.trust_model):
         raise SAFEError(
             "Expected --rescale and --trust-model with a model only. Received one of them and --predictions."
         )
