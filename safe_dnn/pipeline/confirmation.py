@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.given_answers import unknown_classes
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.pipeline.descriptions import show_reasons
-from safe_dnn.pipeline.model_change import compare_models
+from safe_dnn.pipeline.model_change import check_names, compare_models, right_by
 from safe_dnn.pipeline.reporting.evidence.basis import known_sets
 from safe_dnn.pipeline.reporting.junit import Case
 from safe_dnn.pipeline.run_answers import NONE_GIVEN, GivenAnswers, answers_of_run, given_answers
@@ -38,7 +37,6 @@ from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.closure import CLOSURE_FILE, NEW, REST, WORSENED, Closure, closure_text, closures
-from safe_dnn.training.compared import aligned
 from safe_dnn.training.proof import overlaps, refuse_used
 
 
@@ -82,7 +80,7 @@ def confirm(
             )
         fresh = read_predictions(given.predictions, given.tested, partial=given.partial)
         noted = _check_fresh(fresh, first, _used(out, first, learned=bool(after)))
-        later = _right_after(after, fresh, given.partial) if after else None
+        later = right_by(after, fresh, partial=given.partial) if after else None
         names = given.group or groups_of(out)
         parameters = find_parameters(fresh.root)
         found = groups_of_images(names, fresh, parameters=parameters, required=bool(given.group))
@@ -127,19 +125,6 @@ def _classes(first: AnsweredImages, fresh: AnsweredImages) -> tuple[np.ndarray |
     return (wrong / np.where(sizes, sizes, np.nan))[there], there
 
 
-def _right_after(table: StrPath, fresh: AnsweredImages, partial: bool) -> np.ndarray:
-    """Whether a later model gets each fresh image right: ndarray of shape (n_fresh,), bool."""
-    given = read_predictions(table, fresh.root, partial=partial)
-    _check_names(given, fresh)
-    _, later = aligned(fresh, given)
-    if missing := sorted({*fresh.paths} - {*later.paths}):
-        raise SAFEError(
-            f"Expected answers of both models to the same images. Received: {later.source}, without "
-            f"{count(len(missing), 'image')} of {fresh.source}, such as {printable(missing[0])}."
-        )
-    return later.right
-
-
 def _used(out: Path, first: AnsweredImages, *, learned: bool) -> dict[str, list[Path]]:
     """The images that reasons were found with, and those that the network has learned or, if asked, a later one."""
     sets = known_sets(out, present_runs(out))[0]
@@ -162,16 +147,10 @@ def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str
             f"Expected answers of the same network, with at least one class of {first.source}. Received: "
             f"{fresh.source}, {'of another kind' if other_kind else 'with none'}."
         )
-    _check_names(fresh, first)
+    check_names(fresh, first)
     number = int(np.isin(fresh.answers.label, [*new]).sum())
     sentence = f"{count(number, 'fresh image')} of classes that the first test set has no images of: "
     return (sentence + printable(some(sorted(new))) + ".",) if new else ()
-
-
-def _check_names(given: AnsweredImages, first: AnsweredImages) -> None:
-    """Refuse answers of a classifier whose classes have other names than in earlier ones: all would be wrong."""
-    if given.answers.kind == CONFIDENCE:
-        unknown_classes(given, {*first.answers.label.tolist(), *first.answers.predicted.tolist()} - {""})
 
 
 CHOSEN_BY = (

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from safe_dnn.dnn.given_answers import unknown_classes
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
+from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.rccs.clusters import RootCauseClusters, run_record
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.failure_rounds import beside
@@ -48,16 +50,9 @@ def compare_models(
     Raises
     ------
     SAFEError
-        The table cannot be read, lacks some of the images, or disagrees on their classes.
+        The table cannot be read, lacks some of the images, disagrees on their classes, or names them otherwise.
     """
-    given = read_predictions(before, after.root, partial=partial)
-    earlier, later = aligned(given, after)
-    if missing := len(after.paths) - len(later.paths):
-        left = next(path for path in after.paths if path not in {*later.paths})
-        raise SAFEError(
-            f"Expected answers of both models to the same images. Received: {given.source}, without "
-            f"{count(missing, 'image')} of {after.source}, such as {printable(left)}."
-        )
+    earlier = right_by(before, after, partial=partial)
     claims = []
     if clusters:
         reasons = load_reasons(out, clusters)
@@ -69,8 +64,27 @@ def compare_models(
         for one in requirements
         if one.where not in found
     ]
-    changes = closures(claims, earlier.right, later.right, groups, known_classes(after))
+    changes = closures(claims, earlier, after.right, groups, known_classes(after))
     return [change for change in changes if change.tested]
+
+
+def right_by(table: StrPath, images: AnsweredImages, *, partial: bool) -> np.ndarray:
+    """Whether another model gets each of these images right: ndarray of shape (n_images,), bool."""
+    given = read_predictions(table, images.root, partial=partial)
+    check_names(given, images)
+    _, other = aligned(images, given)
+    if missing := sorted({*images.paths} - {*other.paths}):
+        raise SAFEError(
+            f"Expected answers of both models to the same images. Received: {other.source}, without "
+            f"{count(len(missing), 'image')} of {images.source}, such as {printable(missing[0])}."
+        )
+    return other.right
+
+
+def check_names(given: AnsweredImages, first: AnsweredImages) -> None:
+    """Refuse answers of a classifier whose classes have other names than in earlier ones: all would be wrong."""
+    if given.answers.kind == CONFIDENCE:
+        unknown_classes(given, {*first.answers.label.tolist(), *first.answers.predicted.tolist()} - {""})
 
 
 def _regions(out: Path, clusters: RootCauseClusters, tested: AnsweredImages) -> np.ndarray:
