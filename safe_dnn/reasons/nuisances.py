@@ -176,31 +176,9 @@ def what_is_set_aside(
     within: Path | None = None,
     progress: Progress = no_progress,
 ) -> Looks | Values | None:
-    """What does not matter, by the names that the engineer gave, if any; parameters as of `nuisance_values`.
+    """What does not matter, by the names that the engineer gave, if any: looks, or values of nuisances.
 
-    Raises
-    ------
-    SAFEError
-        As of `nuisance_values`, or looks are not alone, or it is not known which images the DNN gets right.
-    """
-    if not names:
-        return None
-    if LOOKS in names:
-        check_alone(names)
-        return Looks(check_answers(tested))
-    return nuisance_values(names, failing, tested, parameters=parameters, within=within, progress=progress)
-
-
-def nuisance_values(
-    names: Sequence[str],
-    failing: ImageListing,
-    tested: AnsweredImages | None,
-    *,
-    parameters: StrPath | None = None,
-    within: Path | None = None,
-    progress: Progress = no_progress,
-) -> Values:
-    """Collect the values of nuisances: classes, recorded parameters, or measured attributes, in this order.
+    These are classes, recorded parameters, or measured attributes, in this order.
 
     Parameters
     ----------
@@ -215,8 +193,14 @@ def nuisance_values(
     ------
     SAFEError
         A name is unknown or given twice, its values say nothing about the images (see
-        `rccs.dbscan.set_aside.check_column`), or a table cannot be read.
+        `rccs.dbscan.set_aside.check_column`), or a table cannot be read. Looks are not alone, or it is not known which
+        images the DNN gets right.
     """
+    if not names:
+        return None
+    if LOOKS in names:
+        check_alone(names)
+        return Looks(check_answers(tested))
     if twice := [name for name in names if names.count(name) > 1]:
         raise SAFEError(f"Expected different parameters to set aside. Received twice: {printable(twice[0])}")
     if tested is not None and not (tested.right.any() and not tested.right.all()):
