@@ -245,7 +245,7 @@ def check_requirements(
     changes: list[Closure] = []
     if before:
         changes = compare_models(
-            before, answered, known, of_images, partial=given.partial, requirements=required, out=out, clusters=clusters
+            before, answered, known, of_images, partial=given.partial, requirements=required, out=out
         )
     return Checked(tuple(told), notes, tuple(changes))
 

@@ -17,12 +17,13 @@ from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.rccs.clusters import RootCauseClusters, run_record
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.failure_rounds import beside
+from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.reasons.claims import Claim, claims_of
 from safe_dnn.reasons.comparison import Known, known_classes, load_reasons
 from safe_dnn.reasons.counted_images import TESTED_FILE
 from safe_dnn.reasons.requirements import Requirement
-from safe_dnn.store.runs import COMPARISON, present_runs, reading_file
+from safe_dnn.store.runs import CLUSTERS, COMPARISON, present_runs, reading_file
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.tables import read_table
@@ -33,7 +34,7 @@ from safe_dnn.training.compared import aligned
 
 def compare_models(
     before: StrPath, after: AnsweredImages, known: Known, groups: Groups | None, *, partial: bool,
-    requirements: Sequence[Requirement], out: Path, clusters: RootCauseClusters | None,
+    requirements: Sequence[Requirement], out: Path,
 ) -> list[Closure]:  # fmt: skip
     """What a new model makes of each reason and of each requirement's images, and of all others.
 
@@ -43,9 +44,9 @@ def compare_models(
         The earlier model's answers to the same images, as of `dnn.tested.read_predictions`.
     after, known, groups
         The new model's answers, and what is known of the images.
-    out, clusters
-        An analysis and its RCCs, if there is one. Its weak spots are asked about on any images, its RCCs on the test
-        images that they were compared with.
+    out : Path
+        If it is an analysis, its weak spots are asked about on any images, its RCCs on the test images that they were
+        compared with.
 
     Raises
     ------
@@ -54,8 +55,8 @@ def compare_models(
     """
     earlier = right_by(before, after, partial=partial)
     claims = []
-    if clusters:
-        reasons = load_reasons(out, clusters)
+    if review := load_review(out) if CLUSTERS in present_runs(out) else None:
+        reasons, clusters = load_reasons(out, review.original), review.clusters  # as the engineer has edited them
         regions = _regions(out, clusters, after)
         claims = claims_of(reasons.spots, known.columns, reasons.rates(clusters), regions)
     found = {claim.where for claim in claims}
