@@ -113,11 +113,6 @@ def _commit(db: sqlite3.Connection) -> None:
 def _opened(folder: Path, connect: Callable[[Path], sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
     """A connection to a database of this version."""
     file = folder / DATABASE_FILE
-    if (folder / BEFORE_DATABASES).is_file() and not file.is_file():
-        raise SAFEError(
-            f"Expected an analysis of SAFE 2.0 or later. Received: {folder}, written by an earlier version. Nothing "
-            "was changed. Open it once with SAFE 2.8.1, which takes it over, or use another output folder."
-        )
     check_not_lost(folder)
     with _explained(folder), contextlib.closing(connect(folder)) as db:
         db.executescript("PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")
@@ -132,11 +127,18 @@ def check_not_lost(folder: Path) -> None:
     Raises
     ------
     SAFEError
-        It is; nothing else was changed.
+        It is, or the analysis is of a version without a database; nothing else was changed.
     """
     file, copy = folder / DATABASE_FILE, folder / COPY_FILE
     state = state_of_file(file)
-    if (state and state[1]) or not any(_RUN.fullmatch(path.parent.name) for path in (folder / RUNS_FOLDER).glob("*/*")):
+    if state and state[1]:
+        return
+    if (folder / BEFORE_DATABASES).is_file() and not state:
+        raise SAFEError(
+            f"Expected an analysis of SAFE 2.0 or later. Received: {folder}, written by an earlier version. Nothing "
+            "was changed. Open it once with SAFE 2.8.1, which takes it over, or use another output folder."
+        )
+    if not any(_RUN.fullmatch(path.parent.name) for path in (folder / RUNS_FOLDER).glob("*/*")):
         return
     lost = f"{file} is {'empty' if state else 'missing'}, though there are results in {RUNS_FOLDER}/ that it describes."
     log = file.with_name(f"{file.name}-wal")
