@@ -28,7 +28,7 @@ from safe_dnn.support.images import UNREADABLE, Skipped, decode, find_images, re
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import EXPORT_MARK
 from safe_dnn.support.tables import number_in
-from safe_dnn.support.text import count, printable, some
+from safe_dnn.support.text import as_seen, count, printable, some
 
 BATCH_SIZE = 128  # for inference, not for training
 CACHE_BYTES = 2**30
@@ -173,7 +173,7 @@ def check_spelling(names: Iterable[str], together: Iterable[Collection[str]], so
     first: dict[str, str] = {}
     for name in sorted(names):
         other = first.setdefault(_spelt(name), name)
-        is_unseen = _looks(name) == _looks(other)
+        is_unseen = as_seen(name) == as_seen(other)
         if other != name and (is_unseen or not any({name, other} <= {*those} for those in together)):
             received = " and ".join(map(ascii if is_unseen else printable, (other, name)))
             raise SAFEError(
@@ -182,15 +182,9 @@ def check_spelling(names: Iterable[str], together: Iterable[Collection[str]], so
             )
 
 
-def _looks(name: str) -> str:
-    """A name as it looks: without what cannot be seen."""
-    seen = "".join(letter for letter in unicodedata.normalize("NFC", name) if unicodedata.category(letter) != "Cf")
-    return " ".join(seen.split())
-
-
 def _spelt(name: str) -> str:
     """A class in the spelling that others are compared in."""
-    looks = _looks(name)
+    looks = as_seen(name)
     if abs(number := number_in(looks)) < 2**53:  # above, it may be another one
         return repr(number)
     return re.sub(r"[\s_]|(?<=\w)-(?=\w)|(?<!\d)0+(?=\d)", "", unicodedata.normalize("NFKC", looks).casefold()) or looks

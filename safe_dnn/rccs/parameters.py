@@ -5,7 +5,6 @@ does not need them. Images and a CSV file in; a column per parameter out, in the
 """
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from safe_dnn.support.entries import StrPath, is_within, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.matching import check_matched, rows_by_image
 from safe_dnn.support.tables import number_in, read_table, with_point
-from safe_dnn.support.text import count, some
+from safe_dnn.support.text import as_seen, count, some
 
 PARAMETERS_FILE = "parameters.csv"
 KEY = "image"
@@ -149,9 +148,8 @@ def _texts(
 
 
 def spelt_alike(text: str) -> str:
-    """The same for texts that differ in Unicode form, in spaces, in what cannot be seen, or in case alone."""
-    text = re.sub("[\u00ad\u200b-\u200d\u2060\ufeff]", "", unicodedata.normalize("NFC", text))
-    return " ".join(text.casefold().split())
+    """The same for texts that differ in what cannot be seen, or in case alone."""
+    return as_seen(text).casefold()
 
 
 def _notes_on_rows(

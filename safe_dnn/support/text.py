@@ -3,6 +3,7 @@
 import math
 import re
 import tempfile
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,6 +24,13 @@ def display_name(path: str, *, longest: int = DISPLAY_LENGTH) -> str:
 def printable(path: str) -> str:
     """A path as text that is safe to display, even if it is not valid Unicode or contains control characters."""
     return _CONTROLS.sub("\ufffd", path.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
+
+
+def as_seen(text: str) -> str:
+    """A text as it looks: in one Unicode form, without what cannot be seen, its words apart by one blank."""
+    if not text.isascii():
+        text = "".join(one for one in unicodedata.normalize("NFC", text) if unicodedata.category(one) != "Cf")
+    return " ".join(text.split())
 
 
 def reason_of(error: Exception) -> str:
