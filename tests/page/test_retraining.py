@@ -115,7 +115,7 @@ def test_images_are_labelled_the_model_is_retrained_and_the_page_says_what_got_b
     # One click starts the next round: the failures of the new model.
     page.locator("#next-round").click()
     expect(page.get_by_role("tab", name="Failures")).to_have_attribute("aria-selected", "true")
-    expect(page.locator("#failures-status")).to_contain_text(f"accuracy {result['accuracy_after']:.4f}", timeout=WAIT)
+    expect(page.locator("#failures-status")).to_contain_text(f"accuracy {result['accuracy_after']:.2%}", timeout=WAIT)
     expect(page.locator("#failures-status strong")).to_contain_text("of 18")
     expect(field(page, "failures-model")).to_have_value(str(kept_copy(selected.out / MODEL_FILE, selected.out)))
     expect(field(page, "failures-test")).to_have_value(str(given.test))
