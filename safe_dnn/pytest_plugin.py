@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from safe_dnn.pipeline.confirmation import check_requirements
+from safe_dnn import api
 from safe_dnn.pipeline.reporting.junit import Case
-from safe_dnn.pipeline.run_answers import GivenAnswers
 from safe_dnn.support.errors import SAFEError
 
 _OPTIONS = {
@@ -43,11 +42,10 @@ class RequirementsFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         option = self.config.getoption
-        given = GivenAnswers(option("safe_predictions"), option("safe_tested"), group=tuple(option("safe_group")))
+        names = ("predictions", "tested", "no_worse", "group")
         try:
-            checked = check_requirements(
-                self.path, Path(option("safe_out") or "."), given, before=option("safe_no_worse")
-            )
+            given = {name: option(f"safe_{name}") for name in names}
+            checked = api.check(self.path, option("safe_out") or ".", **given).value
         except SAFEError as error:
             raise self.CollectError(str(error)) from error
         for case in checked.cases:

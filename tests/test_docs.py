@@ -228,5 +228,5 @@ def test_the_readme_shows_all_commands():
 
 
 def test_each_document_is_listed_in_the_index_of_documents():
-    documents = {path.name for path in ROOT.glob("docs/*.md")} - {"README.md"}
-    assert documents <= set(re.findall(r"\]\(([^)#/]+\.md)\)", TEXTS["docs/README.md"]))
+    documents = {path.name for kind in ("md", "ipynb") for path in ROOT.glob(f"docs/*.{kind}")} - {"README.md"}
+    assert documents <= set(re.findall(r"\]\(([^)#/]+\.(?:md|ipynb))\)", TEXTS["docs/README.md"]))

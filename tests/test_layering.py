@@ -15,15 +15,21 @@ PACKAGE = ROOT / "safe_dnn"
 # Each imports only from those before it. Inside a package, the imports of modules never go in a circle.
 HOUSE = (
     "support", "store", "features", "FE", "rccs", "clustering", "selection", "dnn", "reasons", "training", "retrain",
-    "pipeline", "page", "cli", "SAFE_Tool",
+    "pipeline", "api", "page", "cli", "SAFE_Tool", "__main__", "pytest_plugin",
 )  # fmt: skip
 # Nor do those of folders: a folder is above or below the modules beside it, but for those of these.
 EXCEPTIONS = {"rccs.image_map", "pipeline.reporting.report", "pipeline.reporting.safety_case"}
+DOORS = ("page", "cli", "SAFE_Tool", "pytest_plugin")  # each words what an error is about
 OF_TABS = "page"  # whose folders are tabs, which modules beside them lay out and serve
 ANNEXES = ("casestudies", "tests", "lab")  # they import, and are not imported, except by those after them
 HEAVY = {"tensorflow", "keras", "onnx", "onnxruntime", "openvino", "distributed", "fsspec"}
-FILES = sorted(path for name in HOUSE for path in [*ROOT.glob(f"{name}.py"), *PACKAGE.glob(f"{name}/**/*.py")])
-COMMAND_LINE = [ROOT / "SAFE_Tool.py", *sorted((PACKAGE / "cli").glob("*.py"))]
+PLACES = (ROOT, PACKAGE)
+FILES = sorted(
+    path
+    for name in HOUSE
+    for path in [*(file for place in PLACES for file in place.glob(f"{name}.py")), *PACKAGE.glob(f"{name}/**/*.py")]
+)
+COMMAND_LINE = [ROOT / "SAFE_Tool.py", PACKAGE / "api.py", *sorted((PACKAGE / "cli").glob("*.py"))]
 CONTAINERS = {"Accordion", "Column", "Group", "Row", "Tab", "Tabs"}  # of Gradio
 CHANGES = {"add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update"}
 
@@ -81,6 +87,12 @@ def inside_functions(tree: ast.Module) -> set[ast.AST]:
     return {inner for function in functions_of(tree) for inner in ast.walk(function)}
 
 
+def not_imported_at_once(tree: ast.Module) -> set[ast.AST]:
+    """What is inside functions, or only for types."""
+    for_types = [n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    return inside_functions(tree) | {inner for node in for_types for inner in node.body}
+
+
 @functools.cache
 def imports_inside() -> set[tuple[str, str]]:
     """Each pair of modules of one package of which the first imports the second."""
@@ -106,7 +118,7 @@ def circle_in(pairs: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def test_every_package_has_its_place_in_the_house():
-    here = {path.stem for path in ROOT.glob("*.py")}
+    here = {path.stem for place in PLACES for path in place.glob("*.py")} - {"__init__"}
     here |= {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - set(ANNEXES)
     assert here == set(HOUSE)
 
@@ -164,7 +176,7 @@ def test_the_method_names_no_option_but_the_fields_that_an_error_is_about():
         for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 named = options & set(re.findall(r"--[a-z][a-z-]*", node.value))
-                assert not named or package_of(module_at(path)) in ("page", "cli", "SAFE_Tool"), at(path, node)
+                assert not named or package_of(module_at(path)) in DOORS, at(path, node)
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "about":
                 fields = {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
                 assert {f"--{field.replace('_', '-')}" for field in fields} <= options, at(path, node)
@@ -197,9 +209,10 @@ def test_what_loads_a_network_is_imported_only_inside_functions():
 
 
 def test_the_command_line_imports_only_light_modules_until_it_knows_the_command():
-    light = ("cli.", "support.errors.", "support.defects.", "support.text.", "support.version.", "features.extractors.")
+    light = ("api", "cli.", "features.extractors.", "support.errors.", "support.text.", "support.version.")
+    light += ("support.defects.", "support.entries.", "support.options.", "support.progress.")
     for path, name, node in all_imports():
-        if path in COMMAND_LINE and name.split(".")[0] in HOUSE and node not in inside_functions(parsed(path)):
+        if path in COMMAND_LINE and name.split(".")[0] in HOUSE and node not in not_imported_at_once(parsed(path)):
             assert name.startswith(light), at(path, node)
 
 

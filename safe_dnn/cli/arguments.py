@@ -36,7 +36,8 @@ class Command(argparse.ArgumentParser):
         self.text(flag, "NAME", what, action="append", default=[])
 
     def switch(self, flag: str, what: str) -> None:
-        self.add_argument(flag, action="store_true", help=what)
+        """On, or not given."""
+        self.add_argument(flag, action="store_true", default=None, help=what)
 
 
 Run = Callable[[Path, argparse.Namespace, Progress], int | None]
@@ -235,7 +236,8 @@ def _retrain(retrain: Command) -> None:
     retrain.choice("--aim", ("balance", "accuracy", "keep"), aims)
     retrain.text("--learning-rate", "R", "default: 0.7 times the rate that the model was compiled with, or 7e-4")
     retrain.text("--epochs", "N", "passes over the training images (default: 8, or up to 40 if they are few)")
-    retrain.switch("--one-pass", "learn from labelled images only: half the time, but more that was right gets wrong")
+    one_pass = "learn from labelled images only: half the time, but more that was right gets wrong"
+    retrain.add_argument("--one-pass", dest="unlabelled", action="store_const", const=0, help=one_pass)
     retrain.text("--batch-size", "N", "images per training step (default: 32)")
     retrain.text("--seed", "N", "determines the images drawn and their order (default: 0)")
 

@@ -1,20 +1,24 @@
 """What each command does: it calls one function of SAFE and prints the result. Its docstring is its help.
 
-The page and the command line call the same functions. Slow imports are local to the functions that need them.
+The steps are those of `safe_dnn/api.py`, which programs call as well. Slow imports are local to the functions that need
+them.
 """
 
 import argparse
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from safe_dnn import api
 from safe_dnn.cli.terminal import Progress, say, stoppable, warn
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.options import settings_of
 from safe_dnn.support.text import count, printable
 
 NOT_SHOWN = 3  # the exit status of `check` where a requirement is not shown to hold
-R = TypeVar("R")
+OWN = ("run", "changes_nothing", "user", "dask", "dask_images", "junit", "annotations")  # options that no step has
 LISTED = 10  # RCCs in a line each
 
 
@@ -29,35 +33,30 @@ def _stream(options: argparse.Namespace) -> Any:
     return on_cluster(options.dask, images=options.dask_images)
 
 
-def settings_of(record: Callable[..., R], options: argparse.Namespace, /, **more: Any) -> R:
-    """A record of settings by the options with the names of its fields; what is not given keeps its default."""
-    fields: tuple[str, ...] = record._fields  # type: ignore[attr-defined]
-    given = {name: value for name in fields if (value := getattr(options, name, None)) is not None}
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return record(**given | more)
-
-
-def _dnn_options(options: argparse.Namespace) -> Any:
-    from safe_dnn.dnn.model import DnnOptions
-
-    return settings_of(DnnOptions, options, trust=getattr(options, "trust_model", False))
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """What was given to a step of `safe_dnn.api`."""
+    given = {name: value for name, value in vars(options).items() if value not in (None, [])}
+    return {name: value for name, value in given.items() if name not in OWN}
 
 
 def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Group failing images into root cause clusters (RCCs)."""
-    from safe_dnn.pipeline.explaining import explain_failures
-    from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
-    from safe_dnn.pipeline.run_answers import GivenAnswers
+    _take_typed_labels(out)
+    show = partial(_print_clusters, out)
+    found = api.cluster(**_given(options), stream=_stream(options), progress=progress, then=show).value
+    if found.compared:
+        _print_reasons(out)
+    elif options.group:
+        warn("groups: not used, since it is not known what the network gets right")
+
+
+def _print_clusters(out: Path, clusters: Any) -> None:
     from safe_dnn.pipeline.run_record import left_behind, notes_of
     from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
     from safe_dnn.rccs.clusters import rccs_of
     from safe_dnn.rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down, why_unknown
     from safe_dnn.rccs.profiles import load_profiles
 
-    _take_typed_labels(out)
-    settings = settings_of(ClusteringSettings, options, given=settings_of(GivenAnswers, options))
-    stream = _stream(options)
-    clusters = generate_clusters(options.images, out, settings, stream=stream, progress=progress)
     warn(clusters.notice)
     _print_skipped(clusters.skipped)
     warn(*notes_of(out), left_behind(out))
@@ -72,10 +71,6 @@ def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> N
     say(f"  … and {count(len(rccs) - LISTED, 'smaller one')} (gifs/)" if len(rccs) > LISTED else "")
     say(f"How these were found: {how_found(clusters)}", why_unknown(clusters))
     say(f"Written: labels.txt, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
-    if explain_failures(out, weights=options.weights, stream=stream, progress=progress):
-        _print_reasons(out)
-    elif options.group:
-        warn("groups: not used, since it is not known what the network gets right")
 
 
 def _print_reasons(out: Path) -> None:
@@ -112,69 +107,27 @@ def _print_reasons(out: Path) -> None:
 
 def run_select(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Select the images to label (the unsafe set)."""
-    from safe_dnn.pipeline.improvement import Likely, select_images
-    from safe_dnn.pipeline.summary_lines import selection_summary
-    from safe_dnn.selection import SelectionSettings, chosen_by_model
+    from safe_dnn.selection import chosen_by_model
 
-    if options.predictions and not options.improvement_predictions:
-        raise SAFEError("--predictions requires --improvement-predictions. Received --predictions alone.")
-    likely = settings_of(Likely, options, loading=_dnn_options(options))
     _take_typed_labels(out)
-    unsafe = select_images(
-        options.improvement, out, settings_of(SelectionSettings, options), likely=likely, stream=_stream(options),
-        progress=progress,
-    )  # fmt: skip
+    found = api.select(**_given(options), stream=_stream(options), progress=progress)
+    unsafe = found.value
     _print_skipped(unsafe.skipped)
-    say(selection_summary(unsafe), unsafe.formula, chosen_by_model(unsafe), unsafe.labels)
+    say(found.headline, unsafe.formula, chosen_by_model(unsafe), unsafe.labels)
     say(f"Written: IS_filenames.txt, unsafe_set.csv in {out}")
 
 
 def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Run a Keras or ONNX model on a labelled test set and collect the images that it gets wrong."""
-    from safe_dnn.pipeline.summary_lines import failures_summary
+    from safe_dnn.dnn.failures import DETECTION
 
-    of_detector = options.coco or options.yolo
-    failures = (_failures_of_detector if of_detector else _failures_of_model)(out, options, progress)
-    _print_skipped(failures.skipped, failures.assumptions)
-    say(failures_summary(failures))
-    crops = "objects/, objects.csv, parameters.csv, " if of_detector else ""
-    say(f"Written: {crops}failures/, failures.csv, predictions.csv, accuracy.json in {out}")
-
-
-def _failures_of_model(out: Path, options: argparse.Namespace, progress: Progress) -> Any:
     if options.predictions and options.test is None:
         options.model, options.test = None, options.model  # the only one given is TEST
-    if bool(options.model) == bool(options.predictions) or not options.test or options.iou or options.score:
-        raise SAFEError(
-            "Expected MODEL and TEST, or --predictions CSV and TEST or, for a detector, --coco TRUTH RESULTS IMAGES or "
-            "--yolo LABELS RESULTS IMAGES, which --iou and --score belong to."
-        )
-    from safe_dnn.dnn.failures import collect_failures, find_failures
-    from safe_dnn.dnn.held_out import hold_out_of
-    from safe_dnn.training.earlier import kept_copy
-
-    if options.predictions and (options.rescale or options.trust_model):
-        raise SAFEError(
-            "Expected --rescale and --trust-model with a model only. Received one of them and --predictions."
-        )
-    hold_out = hold_out_of(options.hold_out, options.group)
-    given: dict[str, Any] = {"options": _dnn_options(options), "train": options.train, "hold_out": hold_out}
-    if options.predictions:
-        return collect_failures(options.predictions, options.test, out, **given)
-    return find_failures(kept_copy(options.model, out), options.test, out, **given, progress=progress)
-
-
-def _failures_of_detector(out: Path, options: argparse.Namespace, progress: Progress) -> Any:
-    """Before step 1: what a detector misses and what it detects wrongly."""
-    names = ("model", "test", "predictions", "train", "targets", "threshold", "hold_out", "group")
-    of_classifier = any(getattr(options, name) for name in names)
-    if of_classifier or (options.coco and options.yolo):
-        raise SAFEError("Expected either --coco or --yolo, without MODEL, TEST and their options.")
-    from safe_dnn.dnn.detection.detector_failures import DetectorFiles, find_detection_failures
-
-    places = dict(zip(("truth", "results", "images"), options.coco or options.yolo, strict=True))
-    given = settings_of(DetectorFiles, options, **places, yolo=bool(options.yolo))
-    return find_detection_failures(given, out, progress=progress)
+    found = api.failures(**_given(options), progress=progress)
+    _print_skipped(found.value.skipped, found.value.assumptions)
+    say(found.headline)
+    crops = "objects/, objects.csv, parameters.csv, " if found.value.task == DETECTION else ""
+    say(f"Written: {crops}failures/, failures.csv, predictions.csv, accuracy.json in {out}")
 
 
 def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> None:
@@ -191,18 +144,12 @@ def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> Non
 
 def run_retrain(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Label the unsafe set and fine-tune the Keras model with it."""
-    from safe_dnn.pipeline.retraining import retrain_apart
     from safe_dnn.training.finetuning import Watch
-    from safe_dnn.training.labels import Labelling
-    from safe_dnn.training.material import ImageSets
-    from safe_dnn.training.settings import Wishes
 
-    images = settings_of(ImageSets, options, labelling=settings_of(Labelling, options))
-    wishes = settings_of(Wishes, options, unlabelled=0 if options.one_pass else None)
     _take_typed_labels(out)
     with stoppable() as stopping:
         watch = Watch(progress, stopping.on_epoch, stopping.should_stop)
-        result = retrain_apart(options.model, images, out, options=_dnn_options(options), wishes=wishes, watch=watch)
+        result = api.retrain(**_given(options), watch=watch).value
     _print_retraining(result)
     say(f"Written: retrained.keras, retraining.json in {out}")
 
@@ -212,7 +159,7 @@ def run_confirm(out: Path, options: argparse.Namespace, progress: Progress) -> N
     from safe_dnn.pipeline.confirmation import confirm
     from safe_dnn.pipeline.run_answers import GivenAnswers
 
-    given = settings_of(GivenAnswers, options)
+    given = settings_of(GivenAnswers, vars(options))
     found = confirm(out, given, after=options.after, weights=options.weights, progress=progress)
     warn(*found.notes)
     say(*found.told, "" if found.told else "Nothing to confirm: no weak spot, and no RCC that fails more often")
@@ -222,9 +169,11 @@ def run_confirm(out: Path, options: argparse.Namespace, progress: Progress) -> N
 
 def run_probe(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Change the pixels of images to what a reason says, to tell whether it is the cause of failing."""
+    from safe_dnn.dnn.model import DnnOptions
     from safe_dnn.pipeline.probing import probe_reasons
 
-    probes = probe_reasons(out, options.reason, model=options.model, options=_dnn_options(options), progress=progress)
+    dnn = settings_of(DnnOptions, vars(options))
+    probes = probe_reasons(out, options.reason, model=options.model, options=dnn, progress=progress)
     say(*(f"{', '.join(filter(None, (found.reason, found.where)))}: {found.text}" for found in probes))
     say(f"Written: probes.csv in {out}")
 
@@ -264,42 +213,42 @@ def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> 
 
 def run_heatmaps(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
+    from safe_dnn.dnn.model import DnnOptions
     from safe_dnn.pipeline.looking import HEATMAPS_FOLDER, look
     from safe_dnn.pipeline.reporting.heatmap_panels import panels
 
-    found = look(out, options.reason, model=options.model, options=_dnn_options(options), progress=progress)
+    dnn = settings_of(DnnOptions, vars(options))
+    found = look(out, options.reason, model=options.model, options=dnn, progress=progress)
     say(*(f"{name}: {' | '.join(caption for caption, _ in panels(one))}" for name, one in found.items()))
     say(*{one.told for one in found.values()}, f"Written: {HEATMAPS_FOLDER}/ in {out}")
 
 
 def run_check(out: Path, options: argparse.Namespace, progress: Progress) -> int:
     """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
-    from safe_dnn.pipeline.confirmation import check_requirements
     from safe_dnn.pipeline.reporting.junit import annotations, junit_text
-    from safe_dnn.pipeline.run_answers import GivenAnswers
     from safe_dnn.support.files import write_text
 
-    given, before, learned = settings_of(GivenAnswers, options), options.no_worse, options.learned
-    checked = check_requirements(options.requirements, out, given, before=before, learned=learned, progress=progress)
+    found = api.check(**_given(options), progress=progress)
+    checked = found.value
     cases, n = checked.cases, len(checked.findings)
     warn(*checked.notes)
-    say(*(case.text for case in cases))
-    say(f"{sum(not case.failure for case in cases[:n])} of {count(n, 'requirement')} shown to hold")
+    say(*(case.text for case in cases), found.headline)
     if options.no_worse:
         say(f"Worse for {sum(bool(case.failure) for case in cases[n:])} of {count(len(cases) - n, 'reason')}")
     if options.annotations:
         say(*annotations(cases))
     if options.junit:
         write_text(options.junit, junit_text(cases))
-    return NOT_SHOWN if any(case.failure for case in cases) else 0
+    return 0 if checked.holds else NOT_SHOWN
 
 
 def run_compare(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Compare a network before and after it was retrained elsewhere, by tables of its answers."""
     from safe_dnn.dnn.failures import checked
+    from safe_dnn.dnn.model import DnnOptions
     from safe_dnn.training.compared import compare_answers
 
-    regression = checked(_dnn_options(options))
+    regression = checked(settings_of(DnnOptions, vars(options)))
     result = compare_answers(options.before, options.after, options.test, out, options=regression)
     _print_retraining(result)
     say(f"Written: retraining.json in {out}")
@@ -314,9 +263,7 @@ def run_moved(out: Path, options: argparse.Namespace, progress: Progress) -> Non
 
 def run_report(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Write all results to one HTML file, for the safety case."""
-    from safe_dnn.pipeline.reporting.report import write_report
-
-    say(f"Written: {write_report(out, progress=progress)}")
+    say(api.report(out, progress=progress).headline)
 
 
 def run_evidence(out: Path, options: argparse.Namespace, progress: Progress) -> None:
@@ -376,7 +323,7 @@ def run_export(out: Path, options: argparse.Namespace, progress: Progress) -> No
     from safe_dnn.pipeline.reporting.export import EXPORT_FOLDER
     from safe_dnn.training.labels import Labelling
 
-    labelling = settings_of(Labelling, options)
+    labelling = settings_of(Labelling, vars(options))
     if bool(options.labelled) and (options.to or options.rcc):
         raise SAFEError("Expected --labelled without --to and --rcc, which are about RCCs. Received both.")
     if not options.labelled and (labelling.improvement or labelling.labels):

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +40,7 @@ from safe_dnn.support.entries import StrPath, number_of, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact, prepare_folder, put_back, read_json, replacing_folder
 from safe_dnn.support.images import Skipped
+from safe_dnn.support.intervals import clopper_pearson
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import (
     ACCURACY_FILE,
@@ -106,6 +107,8 @@ class Failures:
         The columns by which they are held out in groups.
     rescale : str or None
         As of `DnnOptions`.
+    answered : AnsweredImages
+        All test images with the answers; None of failures that were read again.
     """
 
     test_root: Path
@@ -120,11 +123,18 @@ class Failures:
     held_out: int = 0
     group: tuple[str, ...] = ()
     rescale: str | None = None
+    answered: Any = field(default=None, compare=False, repr=False)
 
     @property
     def accuracy(self) -> float:
         """Share of the test set on which the DNN does not fail."""
         return 1 - len(self.failing) / self.test_size
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the accuracy on new images, if images are independent."""
+        low, high = clopper_pearson(np.array([len(self.failing)]), np.array([self.test_size]))
+        return 1 - float(high[0]), 1 - float(low[0])
 
 
 def find_failures(
@@ -220,7 +230,7 @@ def keep_failures(
         given.root, given.source, task, given.known_classes, failing, len(given.paths),
         threshold=options.threshold if task == "regression" else None, assumptions=given.notes + given.doubts,
         skipped=tuple(sorted(given.skipped)), held_out=len(given.held_out), group=hold_out.group if hold_out else (),
-        rescale=options.rescale,
+        rescale=options.rescale, answered=given,
     )  # fmt: skip
     save_failures(failures, out, {**(tables or {}), PREDICTIONS_FILE: predictions_text(given)})
     return failures

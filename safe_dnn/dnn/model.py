@@ -41,8 +41,10 @@ class DnnOptions(NamedTuple):
 
     Attributes
     ----------
-    rescale, trust
+    rescale
         As for `load_dnn`.
+    trust_model : bool
+        As `trust` of `load_dnn`.
     targets : path, optional
         For a regression: a table (CSV) with the column `image` and one for each output (see `targets.read_targets`).
     threshold : float, optional
@@ -53,7 +55,7 @@ class DnnOptions(NamedTuple):
     """
 
     rescale: str | None = None
-    trust: bool = False
+    trust_model: bool = False
     targets: str | os.PathLike | None = None
     threshold: float | None = None
     partial: bool = False

@@ -170,7 +170,7 @@ def load_apart(
     SAFEError
         As of `load_dnn`, or the process has crashed or does not answer.
     """
-    model = ModelProcess(path, {"rescale": options.rescale, "trust": options.trust, "task": task}, progress)
+    model = ModelProcess(path, {"rescale": options.rescale, "trust": options.trust_model, "task": task}, progress)
     facts = model.facts | {"path": Path(model.facts["path"]), "assumptions": tuple(model.facts["assumptions"])}
     return Dnn(model=model, **facts)
 

@@ -181,6 +181,11 @@ class Checked(NamedTuple):
     changes: tuple[Closure, ...] = ()
 
     @property
+    def holds(self) -> bool:
+        """Whether all requirements are shown to hold, and the network is not worse for a reason."""
+        return not any(case.failure for case in self.cases)
+
+    @property
     def cases(self) -> list[Case]:
         """For CI: each requirement, and each reason that an earlier model was compared for."""
         cases = [

@@ -89,15 +89,16 @@ def select_images(
         check_own(out, FILENAMES_FILE, UNSAFE_SET_FILE, *([UNSAFE_IMAGES_FILE] if sources else []))
         take_typed_labels(out)  # what is in a table that is about to be replaced; a damaged one is refused
         if settings.leave_out_safe:
-            settings = settings._replace(leave_out=rccs_marked_safe(out))
+            settings = settings._replace(leave_out={*settings.leave_out, *rccs_marked_safe(out)})
         known = settings.test_accuracy is not None or settings.size is not None
         if known:
             wanted_images(settings, len(review.original.paths))  # refused before the model is run
         prediction = _prediction(likely, improvement, out, review.original, within, progress)
         if not known:
             settings = _with_accuracy(settings, prediction, out, review.original, within)
+        settings = settings._replace(learned={*settings.learned, *learned_files(out)})
         unsafe = select_unsafe_set(
-            improvement, review.clusters, settings._replace(learned=learned_files(out)), stream=stream,
+            improvement, review.clusters, settings, stream=stream,
             likely_wrong=functools.partial(prediction.of, progress=progress) if prediction else None, within=within,
             progress=progress,
         )  # fmt: skip
@@ -119,6 +120,10 @@ def select_images(
 def _check_likely(likely: Likely) -> None:
     """Make sure that what likely errors are predicted from is complete, and given once."""
     model, test, table, tested, _ = likely
+    if tested and not table:
+        raise SAFEError(
+            "Expected answers to the test images together with those to the improvement images. Received the former."
+        ).about("predictions", "improvement_predictions")
     if table and model:
         raise SAFEError(f"Expected a model or tables of its answers. Received both: {model} and {table}.")
     source, what = (tested, "the table of the answers to the test set") if table else (model, "a model")

@@ -102,7 +102,7 @@ def read_material(
     model: Path, images: ImageSets, out: Path, *, options: DnnOptions, wishes: Wishes, progress: Progress
 ) -> Material:
     """Load the model, and find its images and their labels; a SAFEError if they do not match."""
-    dnn = load_dnn(model, rescale=options.rescale, trust=options.trust, task=options.task)
+    dnn = load_dnn(model, rescale=options.rescale, trust=options.trust_model, task=options.task)
     choose_settings(dnn, wishes)  # what is wrong with them is reported before images are read
     progress("Reading labels", 0, 0)
     training, testing, sentences = _training_and_test(dnn, images, options)

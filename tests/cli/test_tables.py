@@ -123,7 +123,7 @@ def test_figures_of_a_part_of_the_test_set_say_of_how_many_images(fake_network, 
     assert "predictions: All figures are of 40 of 74 images: others have no row." in capsys.readouterr().err
 
 
-NEITHER_NOR_BOTH = "Expected MODEL and TEST, or --predictions CSV and TEST or, for a detector"
+NEITHER_NOR_BOTH = "Expected either a model and its test images, or predictions and theirs or, of a detector"
 
 
 def test_failures_takes_a_model_or_a_table(case, capsys):

@@ -1,0 +1,344 @@
+"""SAFE for programs and notebooks: a function for each step, which the command line calls as well.
+
+    from safe_dnn import api as safe
+
+    safe.failures("model.keras", "test", "out")
+    reasons = safe.cluster("out/failures", "out", group="person")
+    reasons.to_frame()
+
+Each works on an analysis, the folder `out`. Options are those of the command line and have their names: they are the
+fields of the records of settings that a function lists. docs/steps.ipynb shows all six. (`safe_dnn.retrain` is the
+module of step 6; the function is here.)
+
+Models run in a process of their own: a script calls these functions below `if __name__ == "__main__":`. Slow imports
+are local to the functions that need them.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from safe_dnn.support.entries import StrPath, path_of
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.options import names_of, settings_of
+from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.text import count, some
+
+if TYPE_CHECKING:
+    from safe_dnn.dnn.failures import Failures
+    from safe_dnn.features.batches import Stream
+    from safe_dnn.pipeline.confirmation import Checked
+    from safe_dnn.rccs.clusters import RootCauseClusters
+    from safe_dnn.rccs.unsafe_set import UnsafeSet
+    from safe_dnn.reasons.listed import Reason
+    from safe_dnn.training.finetuning import Watch
+    from safe_dnn.training.result import Retraining
+
+__all__ = ("check", "cluster", "failures", "report", "retrain", "select")
+MOST_ROWS = 20  # of a table that a notebook shows
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class StepResult(Generic[T]):
+    """What a step gave. A notebook shows the headline, and a part of the table.
+
+    Attributes
+    ----------
+    value : object
+        What the step itself returns.
+    headline : str
+        A sentence, as on the command line.
+    columns : tuple of str
+    rows : tuple of tuple
+    """
+
+    value: T
+    headline: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple, ...] = field(repr=False)
+
+    def to_frame(self) -> Any:
+        """The table as a pandas.DataFrame."""
+        import pandas  # which Gradio requires
+
+        return pandas.DataFrame(list(self.rows), columns=list(self.columns))
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(self.headline)}</p>{self.to_frame().to_html(max_rows=MOST_ROWS, show_dimensions=True)}"
+
+
+def _settings(options: dict[str, Any], *records: Any, **more: Any) -> list[Any]:
+    """Records of settings by the options of a step, and by what else it is given; a SAFEError of any other option."""
+    known = names_of(*records)
+    if others := sorted(options.keys() - known):
+        names = ", ".join(sorted(known))
+        raise SAFEError(f"Expected no options but {names}. Received: {', '.join(others)}.").about(*others)
+    return [settings_of(record, options | more) for record in records]
+
+
+class TestSet(NamedTuple):
+    """How the test images of a classifier or a regression are taken.
+
+    Attributes
+    ----------
+    train : path, optional
+        As for `dnn.failures.find_failures`.
+    hold_out, group
+        As `share` and `group` of `dnn.held_out.HoldOut`.
+    """
+
+    train: StrPath | None = None
+    hold_out: float | str | None = None
+    group: tuple[str, ...] = ()
+
+
+def failures(
+    model: StrPath = "", test: StrPath = "", out: StrPath = ".", *, predictions: StrPath = "",
+    coco: tuple[StrPath, ...] = (), yolo: tuple[StrPath, ...] = (), progress: Progress = no_progress, **options: Any,
+) -> "StepResult[Failures]":  # fmt: skip
+    """Collect the test images that a network gets wrong. The table has all of them.
+
+    Parameters
+    ----------
+    model, test : path
+        As for `dnn.failures.find_failures`.
+    predictions : path, optional
+        In place of the model, as `table` of `dnn.failures.collect_failures`.
+    coco, yolo : tuple of three paths, optional
+        Of a detector, in place of a model and its test images: ground truth, results and images.
+    options
+        `dnn.model.DnnOptions`, `TestSet`; of a detector `dnn.detection.detector_failures.DetectorFiles`.
+
+    Raises
+    ------
+    SAFEError
+        As of these functions, or what is given does not go together.
+    """
+    from safe_dnn.dnn.detection.detector_failures import DetectorFiles, find_detection_failures
+    from safe_dnn.dnn.failures import collect_failures, find_failures
+    from safe_dnn.dnn.held_out import hold_out_of
+    from safe_dnn.dnn.model import DnnOptions
+    from safe_dnn.pipeline.summary_lines import failures_summary
+    from safe_dnn.training.earlier import kept_copy
+
+    folder, boxes = path_of(out, "an output folder"), coco or yolo
+    sources = {"model": model, "predictions": predictions, "coco": coco, "yolo": yolo}
+    if sum(map(bool, sources.values())) != 1 or bool(boxes) == bool(test):
+        given = some(name for name, value in (sources | {"test": test}).items() if value)
+        raise SAFEError(
+            "Expected either a model and its test images, or predictions and theirs or, of a detector, ground truth, "
+            f"results and images. Received: {given or 'nothing'}."
+        ).about("predictions", "coco", "yolo")
+    if boxes:
+        files = dict(zip(("truth", "results", "images"), boxes, strict=True))
+        (detector,) = _settings(options, DetectorFiles, **files, yolo=bool(yolo))
+        found = find_detection_failures(detector, folder, progress=progress)
+    else:
+        dnn, images = _settings(options, DnnOptions, TestSet)
+        hold_out = hold_out_of(images.hold_out, images.group)
+        if predictions and (dnn.rescale or dnn.trust_model):
+            text = "Expected rescale and trust_model with a model only. Received predictions."
+            raise SAFEError(text).about("rescale", "trust_model")
+        more: dict[str, Any] = {"options": dnn, "train": images.train, "hold_out": hold_out}
+        if predictions:
+            found = collect_failures(predictions, test, folder, **more)
+        else:
+            found = find_failures(kept_copy(model, folder), test, folder, **more, progress=progress)
+    answers, right = found.answered.answers, found.answered.right
+    columns = (column.tolist() for column in (answers.label, answers.predicted, right, answers.score))
+    rows = tuple(zip(found.answered.paths, *columns, strict=True))
+    return StepResult(found, failures_summary(found), ("image", "label", "predicted", "right", answers.kind), rows)
+
+
+class Explained(NamedTuple):
+    """RCCs, and the reasons for failing.
+
+    Attributes
+    ----------
+    clusters : rccs.clusters.RootCauseClusters
+        As the engineer has edited them.
+    reasons : list of reasons.listed.Reason
+        Weak spots and RCCs, each with its failing images.
+    compared : bool
+        Whether it is known what the network gets right.
+    """
+
+    clusters: "RootCauseClusters"
+    reasons: "list[Reason]"
+    compared: bool
+
+
+def cluster(
+    images: StrPath, out: StrPath = ".", *, stream: "Stream | None" = None, progress: Progress = no_progress,
+    then: "Callable[[RootCauseClusters], object]" = lambda clusters: None, **options: Any,
+) -> StepResult[Explained]:  # fmt: skip
+    """Steps 1 and 2: group failing images into RCCs, and compare them with what the network gets right, if it is known.
+
+    The table has the reasons: weak spots, the most important first, then RCCs, the largest first. `tested` and `wrong`
+    are the images that were counted; `rate`, `low` and `high` are those of new images.
+
+    Parameters
+    ----------
+    images : path
+        As for `pipeline.generation.generate_clusters`.
+    stream : callable, optional
+        As for `FE.extract_features`.
+    then : callable, optional
+        Called with the RCCs before they are compared, which takes longer.
+    options
+        `pipeline.generation.ClusteringSettings`, with `pipeline.run_answers.GivenAnswers`.
+
+    Raises
+    ------
+    SAFEError
+        As of `generate_clusters` and `pipeline.explaining.explain_failures`.
+    """
+    from safe_dnn.pipeline.explaining import explain_failures
+    from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+    from safe_dnn.pipeline.summary_lines import cluster_summary
+    from safe_dnn.rccs.profiles import load_profiles
+    from safe_dnn.rccs.review.review import load_review
+    from safe_dnn.reasons.comparison import load_reasons
+    from safe_dnn.reasons.listed import reasons_of
+    from safe_dnn.reasons.register import load_register
+
+    folder, (settings,) = path_of(out, "an output folder"), _settings(options, ClusteringSettings)
+    clusters = generate_clusters(images, folder, settings, stream=stream, progress=progress)
+    then(clusters)
+    compared = explain_failures(folder, weights=settings.weights, stream=stream, progress=progress)
+    review = load_review(folder)
+    reasons = reasons_of(review, load_reasons(folder, review.original), folder)
+    texts = {f"RCC {profile.rcc}": profile.text for profile in load_profiles(folder)}
+    figures = {entry.reason: entry.figures or (None,) * 5 for entry in load_register(folder)}
+    rows = (
+        (one.name, one.where or texts.get(one.name, ""), len(one.images), *figures[one.name], one.more)
+        for one in reasons
+    )
+    columns = ("reason", "what", "images", "tested", "wrong", "rate", "low", "high", "more")
+    return StepResult(Explained(clusters, reasons, compared), cluster_summary(clusters), columns, tuple(rows))
+
+
+def select(
+    improvement: StrPath, out: StrPath = ".", *, stream: "Stream | None" = None, progress: Progress = no_progress,
+    **options: Any,
+) -> "StepResult[UnsafeSet]":  # fmt: skip
+    """Steps 3 and 4: select the improvement images to label, the unsafe set.
+
+    Parameters
+    ----------
+    improvement : path
+        As for `selection.select_unsafe_set`.
+    stream
+        As for `cluster`.
+    options
+        `selection.SelectionSettings`, `pipeline.improvement.Likely`, with `dnn.model.DnnOptions`.
+
+    Raises
+    ------
+    SAFEError
+        As of `pipeline.improvement.select_images`.
+    """
+    from safe_dnn.pipeline.improvement import Likely, select_images
+    from safe_dnn.pipeline.summary_lines import selection_summary
+    from safe_dnn.rccs.unsafe_set import UnsafeImage
+    from safe_dnn.selection import SelectionSettings
+
+    folder, (settings, likely) = path_of(out, "an output folder"), _settings(options, SelectionSettings, Likely)
+    unsafe = select_images(improvement, folder, settings, likely=likely, stream=stream, progress=progress)
+    return StepResult(unsafe, selection_summary(unsafe), UnsafeImage._fields, unsafe.images)
+
+
+def retrain(
+    model: StrPath, train: StrPath, test: StrPath, out: StrPath = ".", *, watch: "Watch | None" = None, **options: Any
+) -> "StepResult[Retraining]":
+    """Steps 5 and 6: label the unsafe set, and fine-tune the network with it.
+
+    The table has the images of each class and RCC that are right before and after; `low` and `high` are the 95 %
+    interval of the share after.
+
+    Parameters
+    ----------
+    model : path
+        As for `retrain.retrain`.
+    train, test : path
+        As of `training.material.ImageSets`.
+    watch : training.finetuning.Watch, optional
+        What the training reports to, and asks whether to stop.
+    options
+        `ImageSets`, with `training.labels.Labelling`; `training.settings.Wishes`; `dnn.model.DnnOptions`.
+
+    Raises
+    ------
+    SAFEError
+        As of `pipeline.retraining.retrain_apart`.
+    """
+    from safe_dnn.dnn.model import DnnOptions
+    from safe_dnn.pipeline.retraining import retrain_apart
+    from safe_dnn.pipeline.summary_lines import retraining_summary
+    from safe_dnn.rccs.dbscan.outcome import NOISE
+    from safe_dnn.training.certainty import with_intervals
+    from safe_dnn.training.finetuning import UNWATCHED
+    from safe_dnn.training.material import ImageSets
+    from safe_dnn.training.settings import Wishes
+
+    images, wishes, dnn = _settings(options, ImageSets, Wishes, DnnOptions, train=train, test=test)
+    folder = path_of(out, "an output folder")
+    result = retrain_apart(model, images, folder, options=dnn, wishes=wishes, watch=watch or UNWATCHED)
+    classes = ((f"class {one.name}", one, ends) for one, ends in with_intervals(result.per_class, result.by_group))
+    names = {str(NOISE): "no cluster"}
+    rccs = ((names.get(one.name, f"RCC {one.name}"), one, ends) for one, ends in with_intervals(result.per_rcc))
+    rows = tuple((name, *share[1:], *ends) for name, share, ends in (*classes, *rccs))
+    return StepResult(result, retraining_summary(result), ("of", "images", "before", "after", "low", "high"), rows)
+
+
+def check(
+    requirements: StrPath, out: StrPath = ".", *, no_worse: StrPath | None = None, learned: StrPath | None = None,
+    progress: Progress = no_progress, **options: Any,
+) -> "StepResult[Checked]":  # fmt: skip
+    """Check requirements on how often the network may be wrong.
+
+    The table has the requirements, with the rate that is the `limit`, and the reasons that models were compared for.
+
+    Parameters
+    ----------
+    requirements, learned : path
+        As for `pipeline.confirmation.check_requirements`.
+    no_worse : path, optional
+        As `before` there.
+    options
+        `pipeline.run_answers.GivenAnswers`.
+
+    Raises
+    ------
+    SAFEError
+        As of `check_requirements`.
+    """
+    from safe_dnn.pipeline.confirmation import check_requirements
+    from safe_dnn.pipeline.run_answers import GivenAnswers
+    from safe_dnn.reasons.requirements import HOLDS
+
+    folder, (given,) = path_of(out, "an output folder"), _settings(options, GivenAnswers)
+    checked = check_requirements(requirements, folder, given, before=no_worse, learned=learned, progress=progress)
+    required, before = checked.findings, checked.changes
+    figures = [(one.verdict, one.tested, one.wrong, one.low, one.high, one.requirement.most) for one in required]
+    figures += [(one.state, one.tested, one.wrong_after, one.low, one.high, math.nan) for one in before]
+    rows = tuple(
+        (case.name, verdict, tested, wrong, wrong / tested if tested else math.nan, *more)
+        for case, (verdict, tested, wrong, *more) in zip(checked.cases, figures, strict=True)
+    )
+    n_shown = sum(one.verdict == HOLDS for one in required)
+    headline = f"{n_shown} of {count(len(required), 'requirement')} shown to hold"
+    columns = ("requirement", "verdict", "tested", "wrong", "rate", "low", "high", "limit")
+    return StepResult(checked, headline, columns, rows)
+
+
+def report(out: StrPath = ".", *, progress: Progress = no_progress) -> StepResult[Path]:
+    """Write all results to one HTML file; a SAFEError as of `pipeline.reporting.report.write_report`."""
+    from safe_dnn.pipeline.reporting.report import write_report
+
+    path = write_report(path_of(out, "an output folder"), progress=progress)
+    return StepResult(path, f"Written: {path}", ("report",), ((str(path),),))
