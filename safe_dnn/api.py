@@ -18,8 +18,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from safe_dnn.support.entries import StrPath, path_of
 from safe_dnn.support.errors import SAFEError
@@ -27,36 +26,25 @@ from safe_dnn.support.options import names_of, settings_of
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, some
 
-if TYPE_CHECKING:
-    from safe_dnn.dnn.failures import Failures
-    from safe_dnn.features.batches import Stream
-    from safe_dnn.pipeline.confirmation import Checked
-    from safe_dnn.rccs.clusters import RootCauseClusters
-    from safe_dnn.rccs.unsafe_set import UnsafeSet
-    from safe_dnn.reasons.listed import Reason
-    from safe_dnn.training.finetuning import Watch
-    from safe_dnn.training.result import Retraining
-
 __all__ = ("check", "cluster", "failures", "report", "retrain", "select")
 MOST_ROWS = 20  # of a table that a notebook shows
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class StepResult(Generic[T]):
+class StepResult:
     """What a step gave. A notebook shows the headline, and a part of the table.
 
     Attributes
     ----------
     value : object
-        What the step itself returns.
+        What the step itself returns, such as `dnn.failures.Failures`.
     headline : str
         A sentence, as on the command line.
     columns : tuple of str
     rows : tuple of tuple
     """
 
-    value: T
+    value: Any
     headline: str
     columns: tuple[str, ...]
     rows: tuple[tuple, ...] = field(repr=False)
@@ -99,8 +87,8 @@ class TestSet(NamedTuple):
 def failures(
     model: StrPath = "", test: StrPath = "", out: StrPath = ".", *, predictions: StrPath = "",
     coco: tuple[StrPath, ...] = (), yolo: tuple[StrPath, ...] = (), progress: Progress = no_progress, **options: Any,
-) -> "StepResult[Failures]":  # fmt: skip
-    """Collect the test images that a network gets wrong. The table has all of them.
+) -> StepResult:  # fmt: skip
+    """Collect the test images that a network gets wrong.
 
     Parameters
     ----------
@@ -112,6 +100,11 @@ def failures(
         Of a detector, in place of a model and its test images: ground truth, results and images.
     options
         `dnn.model.DnnOptions`, `TestSet`; of a detector `dnn.detection.detector_failures.DetectorFiles`.
+
+    Returns
+    -------
+    StepResult
+        Its value is `dnn.failures.Failures`, with `accuracy` and its `interval`; its table has all test images.
 
     Raises
     ------
@@ -167,19 +160,16 @@ class Explained(NamedTuple):
         Whether it is known what the network gets right.
     """
 
-    clusters: "RootCauseClusters"
-    reasons: "list[Reason]"
+    clusters: Any
+    reasons: list[Any]
     compared: bool
 
 
 def cluster(
-    images: StrPath, out: StrPath = ".", *, stream: "Stream | None" = None, progress: Progress = no_progress,
-    then: "Callable[[RootCauseClusters], object]" = lambda clusters: None, **options: Any,
-) -> StepResult[Explained]:  # fmt: skip
+    images: StrPath, out: StrPath = ".", *, stream: Any = None, progress: Progress = no_progress,
+    then: Callable[[Any], object] = lambda clusters: None, **options: Any,
+) -> StepResult:  # fmt: skip
     """Steps 1 and 2: group failing images into RCCs, and compare them with what the network gets right, if it is known.
-
-    The table has the reasons: weak spots, the most important first, then RCCs, the largest first. `tested` and `wrong`
-    are the images that were counted; `rate`, `low` and `high` are those of new images.
 
     Parameters
     ----------
@@ -191,6 +181,13 @@ def cluster(
         Called with the RCCs before they are compared, which takes longer.
     options
         `pipeline.generation.ClusteringSettings`, with `pipeline.run_answers.GivenAnswers`.
+
+    Returns
+    -------
+    StepResult
+        Its value is `Explained`; its table has the reasons: weak spots, the most important first, then RCCs, the
+        largest first. `tested` and `wrong` are the images that were counted; `rate`, `low` and `high` are those of new
+        images.
 
     Raises
     ------
@@ -223,9 +220,9 @@ def cluster(
 
 
 def select(
-    improvement: StrPath, out: StrPath = ".", *, stream: "Stream | None" = None, progress: Progress = no_progress,
+    improvement: StrPath, out: StrPath = ".", *, stream: Any = None, progress: Progress = no_progress,
     **options: Any,
-) -> "StepResult[UnsafeSet]":  # fmt: skip
+) -> StepResult:  # fmt: skip
     """Steps 3 and 4: select the improvement images to label, the unsafe set.
 
     Parameters
@@ -236,6 +233,11 @@ def select(
         As for `cluster`.
     options
         `selection.SelectionSettings`, `pipeline.improvement.Likely`, with `dnn.model.DnnOptions`.
+
+    Returns
+    -------
+    StepResult
+        Its value is `rccs.unsafe_set.UnsafeSet`; its table has the images to label.
 
     Raises
     ------
@@ -253,12 +255,9 @@ def select(
 
 
 def retrain(
-    model: StrPath, train: StrPath, test: StrPath, out: StrPath = ".", *, watch: "Watch | None" = None, **options: Any
-) -> "StepResult[Retraining]":
+    model: StrPath, train: StrPath, test: StrPath, out: StrPath = ".", *, watch: Any = None, **options: Any
+) -> StepResult:
     """Steps 5 and 6: label the unsafe set, and fine-tune the network with it.
-
-    The table has the images of each class and RCC that are right before and after; `low` and `high` are the 95 %
-    interval of the share after.
 
     Parameters
     ----------
@@ -270,6 +269,12 @@ def retrain(
         What the training reports to, and asks whether to stop.
     options
         `ImageSets`, with `training.labels.Labelling`; `training.settings.Wishes`; `dnn.model.DnnOptions`.
+
+    Returns
+    -------
+    StepResult
+        Its value is `training.result.Retraining`; its table has the images of each class and RCC that are right before
+        and after, with the 95 % interval of the share after.
 
     Raises
     ------
@@ -298,10 +303,8 @@ def retrain(
 def check(
     requirements: StrPath, out: StrPath = ".", *, no_worse: StrPath | None = None, learned: StrPath | None = None,
     progress: Progress = no_progress, **options: Any,
-) -> "StepResult[Checked]":  # fmt: skip
+) -> StepResult:  # fmt: skip
     """Check requirements on how often the network may be wrong.
-
-    The table has the requirements, with the rate that is the `limit`, and the reasons that models were compared for.
 
     Parameters
     ----------
@@ -311,6 +314,12 @@ def check(
         As `before` there.
     options
         `pipeline.run_answers.GivenAnswers`.
+
+    Returns
+    -------
+    StepResult
+        Its value is `pipeline.confirmation.Checked`, which says whether all of it `holds`; its table has the
+        requirements, with the rate that is the `limit`, and the reasons that models were compared for.
 
     Raises
     ------
@@ -336,8 +345,8 @@ def check(
     return StepResult(checked, headline, columns, rows)
 
 
-def report(out: StrPath = ".", *, progress: Progress = no_progress) -> StepResult[Path]:
-    """Write all results to one HTML file; a SAFEError as of `pipeline.reporting.report.write_report`."""
+def report(out: StrPath = ".", *, progress: Progress = no_progress) -> StepResult:
+    """Write all results to one HTML file, whose path is the value; as `pipeline.reporting.report.write_report`."""
     from safe_dnn.pipeline.reporting.report import write_report
 
     path = write_report(path_of(out, "an output folder"), progress=progress)

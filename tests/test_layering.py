@@ -87,12 +87,6 @@ def inside_functions(tree: ast.Module) -> set[ast.AST]:
     return {inner for function in functions_of(tree) for inner in ast.walk(function)}
 
 
-def not_imported_at_once(tree: ast.Module) -> set[ast.AST]:
-    """What is inside functions, or only for types."""
-    for_types = [n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
-    return inside_functions(tree) | {inner for node in for_types for inner in node.body}
-
-
 @functools.cache
 def imports_inside() -> set[tuple[str, str]]:
     """Each pair of modules of one package of which the first imports the second."""
@@ -212,7 +206,7 @@ def test_the_command_line_imports_only_light_modules_until_it_knows_the_command(
     light = ("api", "cli.", "features.extractors.", "support.errors.", "support.text.", "support.version.")
     light += ("support.defects.", "support.entries.", "support.options.", "support.progress.")
     for path, name, node in all_imports():
-        if path in COMMAND_LINE and name.split(".")[0] in HOUSE and node not in not_imported_at_once(parsed(path)):
+        if path in COMMAND_LINE and name.split(".")[0] in HOUSE and node not in inside_functions(parsed(path)):
             assert name.startswith(light), at(path, node)
 
 
