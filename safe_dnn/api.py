@@ -37,7 +37,7 @@ class StepResult:
     Attributes
     ----------
     value : object
-        What the step itself returns, such as `dnn.failures.Failures`.
+        What the step itself returns, such as `rccs.unsafe_set.UnsafeSet`.
     headline : str
         A sentence, as on the command line.
     columns : tuple of str
@@ -84,6 +84,22 @@ class TestSet(NamedTuple):
     group: tuple[str, ...] = ()
 
 
+class Tested(NamedTuple):
+    """A network on its test set.
+
+    Attributes
+    ----------
+    failures : dnn.failures.Failures
+    accuracy, low, high : float
+        With its 95 % interval on new images, by the groups that are known.
+    """
+
+    failures: Any
+    accuracy: float
+    low: float
+    high: float
+
+
 def failures(
     model: StrPath = "", test: StrPath = "", out: StrPath = ".", *, predictions: StrPath = "",
     coco: tuple[StrPath, ...] = (), yolo: tuple[StrPath, ...] = (), progress: Progress = no_progress, **options: Any,
@@ -104,7 +120,7 @@ def failures(
     Returns
     -------
     StepResult
-        Its value is `dnn.failures.Failures`, with `accuracy` and its `interval`; its table has all test images.
+        Its value is `Tested`; its table has all test images.
 
     Raises
     ------
@@ -116,6 +132,7 @@ def failures(
     from safe_dnn.dnn.held_out import hold_out_of
     from safe_dnn.dnn.model import DnnOptions
     from safe_dnn.pipeline.summary_lines import failures_summary
+    from safe_dnn.reasons.known_groups import accuracy_interval, groups_of_test
     from safe_dnn.training.earlier import kept_copy
 
     folder, boxes = path_of(out, "an output folder"), coco or yolo
@@ -143,8 +160,11 @@ def failures(
             found = find_failures(kept_copy(model, folder), test, folder, **more, progress=progress)
     answers, right = found.answered.answers, found.answered.right
     columns = (column.tolist() for column in (answers.label, answers.predicted, right, answers.score))
-    rows = tuple(zip(found.answered.paths, *columns, strict=True))
-    return StepResult(found, failures_summary(found), ("image", "label", "predicted", "right", answers.kind), rows)
+    paths, names = found.answered.paths, ("image", "label", "predicted", "right", answers.kind)
+    tested = Tested(
+        found, found.accuracy, *accuracy_interval(right, groups_of_test(folder, found.test_root, paths, right))
+    )
+    return StepResult(tested, failures_summary(found), names, tuple(zip(paths, *columns, strict=True)))
 
 
 class Explained(NamedTuple):

@@ -124,9 +124,10 @@ def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> 
     if options.predictions and options.test is None:
         options.model, options.test = None, options.model  # the only one given is TEST
     found = api.failures(**_given(options), progress=progress)
-    _print_skipped(found.value.skipped, found.value.assumptions)
+    failures = found.value.failures
+    _print_skipped(failures.skipped, failures.assumptions)
     say(found.headline)
-    crops = "objects/, objects.csv, parameters.csv, " if found.value.task == DETECTION else ""
+    crops = "objects/, objects.csv, parameters.csv, " if failures.task == DETECTION else ""
     say(f"Written: {crops}failures/, failures.csv, predictions.csv, accuracy.json in {out}")
 
 

@@ -40,7 +40,6 @@ from safe_dnn.support.entries import StrPath, number_of, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact, prepare_folder, put_back, read_json, replacing_folder
 from safe_dnn.support.images import Skipped
-from safe_dnn.support.intervals import clopper_pearson
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import (
     ACCURACY_FILE,
@@ -129,12 +128,6 @@ class Failures:
     def accuracy(self) -> float:
         """Share of the test set on which the DNN does not fail."""
         return 1 - len(self.failing) / self.test_size
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % interval of the accuracy on new images, if images are independent."""
-        low, high = clopper_pearson(np.array([len(self.failing)]), np.array([self.test_size]))
-        return 1 - float(high[0]), 1 - float(low[0])
 
 
 def find_failures(

@@ -17,7 +17,7 @@ from safe_dnn.dnn.tested import IMAGE, AnsweredImages
 from safe_dnn.rccs.clusters import run_record
 from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.spots.conditions import literals_of
-from safe_dnn.rccs.spots.groups import Groups, Tally, chance_of_more, grouped, tally
+from safe_dnn.rccs.spots.groups import Groups, Tally, chance_of_more, counted, grouped, tally
 from safe_dnn.rccs.spots.search import ERROR_RATE, SHARES
 from safe_dnn.rccs.spots.weak_spots import SEARCHES, WeakSpot
 from safe_dnn.support.errors import SAFEError
@@ -209,6 +209,13 @@ def groups_of_test(
     if not names:
         return _suspected(columns, paths, ~right)
     return KnownGroups(grouped(noun_of(names, paths), chosen)[0], True, ())
+
+
+def accuracy_interval(right: np.ndarray, known_groups: KnownGroups | None) -> tuple[float, float]:
+    """95 % interval of the accuracy on new images, by the groups that are given."""
+    groups = known_groups.groups.of if known_groups and known_groups.given else np.arange(len(right))
+    wrong = counted(np.ones(len(right), bool), ~right, groups, 0.0)
+    return 1 - wrong.high, 1 - wrong.low
 
 
 def notes_of(known_groups: KnownGroups | None) -> tuple[str, ...]:

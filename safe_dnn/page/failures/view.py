@@ -15,8 +15,8 @@ from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import if_there, pane, put_away, reveal
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING, confused
-from safe_dnn.rccs.spots.groups import counted, in_words
-from safe_dnn.reasons.known_groups import KnownGroups
+from safe_dnn.rccs.spots.groups import in_words
+from safe_dnn.reasons.known_groups import KnownGroups, accuracy_interval
 from safe_dnn.support.text import count, printable
 
 WIDE = 12  # classes, from which on the matrix takes the whole width
@@ -167,11 +167,9 @@ def cell_in(matrix: ConfusionMatrix, sent: str) -> tuple[int, int] | None:
 
 def interval_text(shown: Collected, known: KnownGroups | None) -> str:
     """The interval of the accuracy and, of a regression, what counts as a failure."""
-    failures, n = shown.failures, shown.failures.test_size
-    groups = known.groups.of if known and known.given else np.arange(n)
-    _, _, low, high, _, _ = counted(np.ones(n, bool), ~shown.right, groups, 0.0)
-    text = f"95% interval {1 - high:.1%} to {1 - low:.1%}"
-    return text if failures.threshold is None else f"{text} · a failure is an error above {failures.threshold:g}"
+    low, high = accuracy_interval(shown.right, known)
+    text, threshold = f"95% interval {low:.1%} to {high:.1%}", shown.failures.threshold
+    return text if threshold is None else f"{text} · a failure is an error above {threshold:g}"
 
 
 def _rates(shown: Collected, known: KnownGroups | None) -> Markup:
