@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from safe_dnn.dnn.copies import counted_once
+from safe_dnn.dnn.doubts import doubts_about
 from safe_dnn.dnn.predictions import Judgement, LabelledImages, check_spelling, class_folders, errors_of, is_decided
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
 from safe_dnn.rccs.failure_rounds import tested_by
@@ -122,11 +123,8 @@ class AnsweredImages:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """A sentence if the DNN gives the same answer to images of several classes; otherwise empty."""
-        answers = {*self.answers.predicted.tolist()}
-        if len(answers) != 1 or len({*self.answers.label.tolist()}) < 2:
-            return ()
-        return (f"Doubtful: the answer is {printable(*answers)} for all of {count(len(self.paths), 'image')}.",)
+        """As of `dnn.doubts.doubts_about`."""
+        return doubts_about(self.answers)
 
     @property
     def one_sided(self) -> str:
