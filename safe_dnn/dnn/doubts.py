@@ -6,7 +6,6 @@ Answers to a test set in, sentences out, the gravest first. What is said here co
 from collections import Counter
 
 import numpy as np
-from scipy import stats
 
 from safe_dnn.rccs.answers import ERROR, NOTHING, Answers
 from safe_dnn.support.text import count, printable, some
@@ -31,6 +30,8 @@ def doubts_about(answers: Answers) -> tuple[str, ...]:
 
 
 def _of_classes(known: Answers) -> list[str]:
+    from scipy.special import bdtrc
+
     label, predicted = known.label, known.predicted
     answered = {*predicted.tolist()}
     if len(answered) == 1:
@@ -42,7 +43,7 @@ def _of_classes(known: Answers) -> list[str]:
     right, constant = label == predicted, label == commonest
     gained, lost = int((right & ~constant).sum()), int((constant & ~right).sum())
     doubts = []
-    if len(label) >= LEAST_TESTED and stats.binom.sf(gained - 1, gained + lost, 0.5) >= LEVEL:
+    if len(label) >= LEAST_TESTED and bdtrc(gained - 1, max(gained + lost, 1), 0.5) >= LEVEL:
         doubts.append(
             f"Doubtful: {right.mean():.1%} of the answers are right, which is no better, beyond chance, than to answer "
             f"{printable(commonest)} to all images ({times / len(label):.1%})."
@@ -55,6 +56,8 @@ def _of_classes(known: Answers) -> list[str]:
 
 
 def _of_numbers(known: Answers) -> list[str]:
+    from scipy.special import stdtr
+
     texts = (known.label.tolist(), known.predicted.tolist())
     target, answer = (np.array([text.split() for text in column], np.float64) for column in texts)
     mean = target.mean(axis=0)
@@ -62,7 +65,7 @@ def _of_numbers(known: Answers) -> list[str]:
         same = " ".join(f"{number:.4g}" for number in np.median(answer, axis=0))
         return [f"Doubtful: the answer is {same} for all of {count(len(target), 'image')}."]
     gain = ((target - mean) ** 2).sum(axis=1) - ((target - answer) ** 2).sum(axis=1)
-    if len(gain) < LEAST_TESTED or stats.ttest_1samp(gain, 0, alternative="greater").pvalue < LEVEL:
+    if len(gain) < LEAST_TESTED or stdtr(len(gain) - 1, -gain.mean() / (gain.std(ddof=1) / len(gain) ** 0.5)) < LEVEL:
         return []
     rest = gain.sum() / ((target - mean) ** 2).sum()
     return [
