@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, RedirectResponse
 from safe_dnn.page.serving.below import Below, checked_path
 from safe_dnn.page.serving.connections import Outside, check_certificate
 from safe_dnn.support.errors import SAFEError
-from tests.helpers.browsing import WAIT, draw, field, unfold
+from tests.helpers.browsing import WAIT, draw, field, new_window, unfold
 from tests.helpers.documents import ROOT
 from tests.helpers.places import closed_port
 from tests.helpers.visiting import SECONDS, served
@@ -146,8 +146,7 @@ def test_below_a_path_with_tls_and_a_login_all_of_the_page_works(browser, tmp_pa
     requests, faults = [], []
     with place(tmp_path, "--root-path", "/safe", "--proxy", "127.0.0.1", *login) as url:
         assert re.fullmatch(r"https://127\.0\.0\.1:\d+/safe", url)
-        window = browser.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 900})
-        page = window.new_page()
+        page = new_window(browser, ignore_https_errors=True, viewport={"width": 1280, "height": 900})
         page.goto(url)
         page.get_by_label("username").fill("ada")
         page.get_by_label("password").fill("secret")
@@ -172,16 +171,16 @@ def test_below_a_path_with_tls_and_a_login_all_of_the_page_works(browser, tmp_pa
         page.get_by_role("button", name="Delete eyes 2").click()
         expect(page.get_by_role("status")).to_contain_text("Moved to the bin")
         assert page.url == f"{url}/analyses?deleted=1"
-        assert {cookie["path"] for cookie in window.cookies()} == {"/safe/"}
+        assert {cookie["path"] for cookie in page.context.cookies()} == {"/safe/"}
         # The proxy is believed; it says that it is not asked by TLS. (nginx says itself how it is asked.)
         told = httpx.get(f"{url}/config", headers={"x-forwarded-proto": "http"}, verify=False, timeout=SECONDS)
         assert told.status_code == 401
-        cookies = {cookie["name"]: cookie["value"] for cookie in window.cookies()}
+        cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
         for said, scheme in (("http", "http"), ("https", "https")):
             answer = httpx.get(
                 f"{url}/config", headers={"x-forwarded-proto": said}, cookies=cookies, verify=False, timeout=SECONDS
             )
             assert urlsplit(answer.json()["root"]).scheme == (scheme if place is encrypted else "https")
-        window.close()
+        page.context.close()
     assert requests
     assert all(one.startswith(f"{url}/") for one in requests if urlsplit(one).scheme not in ("data", "blob"))

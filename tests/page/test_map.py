@@ -17,6 +17,7 @@ from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.image_map import COLOURS, STEPS, colour_apart, map_filters, packed, plane_points
 from safe_dnn.rccs.review.notes import judgements
 from safe_dnn.support.errors import SAFEError
+from tests.helpers.browsing import new_window
 from tests.helpers.laid_out import settings_of
 
 N = 20_000
@@ -58,9 +59,9 @@ def of_points(xy: np.ndarray, labels: np.ndarray, columns: Mapping[str, np.ndarr
 
 @pytest.fixture(scope="module")
 def window(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1000, "height": 700})
-    yield context.new_page()
-    context.close()
+    page = new_window(browser, viewport={"width": 1000, "height": 700})
+    yield page
+    page.context.close()
 
 
 def show(window: Page, props: dict, width: int = 700) -> None:

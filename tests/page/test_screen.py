@@ -15,7 +15,17 @@ from safe_dnn.rccs.clusters import load_clusters, save_clusters
 from safe_dnn.rccs.confidence import confidence_text, place_text
 from safe_dnn.rccs.review.notes import REGISTER, Note
 from safe_dnn.rccs.review.review import load_review, set_note
-from tests.helpers.browsing import Served, canvas_of, field, forget, generate, opened, served_from, wait_until
+from tests.helpers.browsing import (
+    Served,
+    canvas_of,
+    field,
+    forget,
+    generate,
+    new_window,
+    opened,
+    served_from,
+    wait_until,
+)
 from tests.helpers.steadied import steadied
 from tests.page.test_accessibility import serious
 
@@ -321,7 +331,7 @@ def test_after_a_reload_on_another_tab_keys_go_on_from_the_rcc_at_hand_whatever_
 
 
 def test_the_fields_of_a_note_that_are_filled_in_late_are_of_the_rcc_that_the_address_has_chosen_before(browser):
-    page = browser.new_page()
+    page = new_window(browser)
     note = filled("page/clusters/note.html", about="rcc")
     page.set_content(f"<div id=rcc-words><div class=safe-above></div><div id=note>{note}</div></div>")
     fields = {"name": "", "note": "", "verdict": "", **dict.fromkeys(REGISTER, "")}

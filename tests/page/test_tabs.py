@@ -27,6 +27,7 @@ from tests.helpers.browsing import (
     field,
     generate,
     give_accuracy,
+    new_window,
     opened,
     served_from,
     unfold,
@@ -54,7 +55,7 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
 def test_fields_can_be_edited_once_they_are_filled_in_and_not_before(browser, served):
     held: list[Route] = []
     answer = False
-    page = browser.new_page()
+    page = new_window(browser)
     page.route("**/queue/join*", lambda route: route.continue_() if answer else held.append(route))
     page.goto(served.url)
     tabs = {
