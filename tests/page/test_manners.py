@@ -1,9 +1,7 @@
 """How the page behaves when things are out of the ordinary: the connection drops, the folder is old, images are few."""
 
 import re
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +9,6 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.page.assets import asset
-from safe_dnn.page.jobs import Job, Jobs
 from safe_dnn.rccs.clusters import CLUSTERS_FILE, LABELS_FILE
 from safe_dnn.store.runs import CLUSTERS, add_run, present_runs
 from tests.helpers.browsing import (
@@ -27,20 +24,6 @@ from tests.helpers.browsing import (
     wait_until,
 )
 from tests.helpers.scenes import draw_scene
-
-
-def test_of_many_clicks_at_once_one_starts_a_job():
-    jobs, gate, ready = Jobs(), threading.Event(), threading.Barrier(20)
-
-    def click(_: int) -> Job | None:
-        ready.wait()
-        return jobs.start("clusters", lambda job: gate.wait())
-
-    with ThreadPoolExecutor(20) as pool:
-        [job] = filter(None, pool.map(click, range(20)))
-    gate.set()
-    assert job.finished(10)
-    assert jobs.start("clusters", lambda job: None) not in (None, job)
 
 
 def test_no_change_restyles_a_whole_tab():

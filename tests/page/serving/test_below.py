@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import datetime
-import ipaddress
 import os
 import re
 import subprocess
@@ -18,12 +16,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse
 
 from safe_dnn.page.serving.below import Below, checked_path
-from safe_dnn.page.serving.connections import Outside, check_certificate
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.browsing import WAIT, draw, field, new_window, unfold
 from tests.helpers.documents import ROOT
 from tests.helpers.places import closed_port
-from tests.helpers.visiting import SECONDS, served
+from tests.helpers.visiting import SECONDS, certificate, served
 
 NGINX = os.environ.get("SAFE_NGINX", "")  # the program; without it, no test asks for nginx
 
@@ -68,43 +65,6 @@ def test_what_is_no_path_is_refused(typed):
         checked_path(typed)
     assert checked_path("/tools/safe-1/") == "/tools/safe-1"
     assert checked_path("/") == ""
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """One of its own for 127.0.0.1, and its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
-    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    signed = builder.add_extension(here, critical=False).sign(key, hashes.SHA256())
-    (folder / "certificate.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    for file, password in (
-        ("key.pem", serialization.NoEncryption()),
-        ("locked.pem", serialization.BestAvailableEncryption(b"x")),
-    ):
-        (folder / file).write_bytes(key.private_bytes(*form, password))
-    return folder / "certificate.pem", folder / "key.pem"
-
-
-def test_a_certificate_that_cannot_be_used_is_a_sentence(tmp_path):
-    good, key = certificate(tmp_path)
-    check_certificate(Outside(certificate=good, key=key))
-    (tmp_path / "other.pem").write_text("x")
-    for pair in (
-        (None, key),
-        (good, None),
-        (good, tmp_path / "gone.pem"),
-        (good, tmp_path / "locked.pem"),
-        (tmp_path / "other.pem", key),
-    ):
-        with pytest.raises(SAFEError, match=r"^Expected PEM files with a certificate .*\.pem.*\)\.$"):
-            check_certificate(Outside(certificate=pair[0], key=pair[1]))
 
 
 @contextlib.contextmanager
