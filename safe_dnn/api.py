@@ -352,7 +352,7 @@ def check(
 
     folder, (given,) = path_of(out, "an output folder"), _settings(options, GivenAnswers)
     checked = check_requirements(requirements, folder, given, before=no_worse, learned=learned, progress=progress)
-    required, before = checked.findings, checked.changes
+    required, before = checked.findings, checked.change.closures
     figures = [(one.verdict, one.tested, one.wrong, one.low, one.high, one.requirement.most) for one in required]
     figures += [(one.state, one.tested, one.wrong_after, one.low, one.high, math.nan) for one in before]
     rows = tuple(

@@ -20,10 +20,8 @@ from safe_dnn.rccs.dbscan.projection import N_COMPONENTS
 from safe_dnn.rccs.dbscan.relevance import AVERAGING_ROUNDS
 from safe_dnn.rccs.dbscan.tuning import MIN_SAMPLES_TRIED, UPPER_END
 from safe_dnn.rccs.gifs import GIF_FOLDER, MOST_FRAMES
-from safe_dnn.SAFE_Tool import main
 from safe_dnn.selection import SELECTION_FACTOR, unsafe_set_size
 from safe_dnn.support import defects
-from safe_dnn.support.version import VERSION
 from tests.helpers import written
 from tests.helpers.documents import COMMANDS, INLINE, LAB_COMMANDS, ROOT, TEXTS, accept, without_code
 
@@ -195,28 +193,12 @@ def test_the_lock_is_of_what_the_requirements_allow_with_a_hash_each_and_no_addr
             assert versions[needed.name] in needed.specifier, line
 
 
-def test_the_changelog_and_the_citation_have_the_version():
-    released = re.findall(r"^## (\d+\.\d+\.\d+) - (\d{4}-\d{2}-\d{2})$", TEXTS["CHANGELOG.md"], re.MULTILINE)
-    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    version = re.search(r"^version: (.+)$", citation, re.MULTILINE).group(1)
-    date = re.search(r"^date-released: (.+)$", citation, re.MULTILINE).group(1)
-    assert released[0] == (version, date)
-    assert version == VERSION
-
-
 def test_the_versions_of_the_changelog_are_newest_first_and_at_most_a_page_each():
     _, *sections = re.split(r"^## ", TEXTS["CHANGELOG.md"], flags=re.MULTILINE)
     assert all(len(section.split()) <= 350 for section in sections)
     dated = [re.match(r"(\d+)\.(\d+)\.(\d+) - (\S+)", section).groups() for section in sections[1:]]
     versions = [(date, int(major), int(minor), int(patch)) for major, minor, patch, date in dated]
     assert versions == sorted(set(versions), reverse=True)
-
-
-def test_the_command_line_says_the_version(capsys):
-    with pytest.raises(SystemExit) as end:
-        main(["--version"])
-    assert end.value.code == 0
-    assert capsys.readouterr().out == f"SAFE {VERSION}\n"
 
 
 # --- The README -------------------------------------------------------------------------------------------------

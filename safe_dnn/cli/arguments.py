@@ -56,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     options_of: dict[Run, tuple[Callable[[Command], None], ...]] = {
         work.run_ui: (_ui, _weights),
         work.run_failures: (_failures, _loading, _regression, _partial),
+        work.run_reasons: (_reasons, _partial),
         work.run_cluster: (_cluster, _partial, _weights, _dask),
         work.run_probe: (_asking, _loading),
         work.run_heatmaps: (_asking, _loading),
@@ -147,6 +148,16 @@ def _cluster(cluster: Command) -> None:
         "their values together)"
     )
     cluster.names("--group", groups)
+
+
+def _reasons(reasons: Command) -> None:
+    answers = "the network's answers to its test set, as for cluster; labels are needed where no folder has them"
+    reasons.path("--predictions", "CSV", answers, required=True)
+    what = "what is known of the images, as for cluster (default: parameters.csv beside the images or the predictions)"
+    reasons.path("--parameters", "CSV", what)
+    images = "the test images, in which lightness, contrast and the like are measured (default: none are needed)"
+    reasons.path("--tested", "DIR", images)
+    reasons.names("--group", "groups of images, as for cluster")
 
 
 def _confirm(confirm: Command) -> None:

@@ -79,7 +79,6 @@ def _print_reasons(out: Path) -> None:
     from safe_dnn.rccs.clusters import rccs_of
     from safe_dnn.rccs.review.review import load_review
     from safe_dnn.rccs.spots.rates import by_excess
-    from safe_dnn.rccs.spots.weak_spots import levels_of
     from safe_dnn.reasons.comparison import load_reasons
 
     review = load_review(out)
@@ -95,14 +94,34 @@ def _print_reasons(out: Path) -> None:
         say(f"  {told}: RCC {others}" if others else "")
     if offer := nuisance_of(out):
         say(f"{offer[1]} Option: --set-aside {offer[0]}")
-    some = "conditions under which the network fails more often than elsewhere"
-    none = "none, no condition on what is known of the images stands out"
-    say(f"Weak spots: {some if reasons.spots else none}")
-    for title, level in levels_of(reasons.spots):
-        say(f"  {title}:" if title else "", *(f"  {index + 1}. {reasons.spots[index].text}" for index in level))
+    _print_weak_spots(reasons.spots)
     row, images = reasons.in_a_row(review.clusters) or ("", [])
     say(reasons.unexplained(review.clusters), row, *(f"  {image}" for image in images))
     say(f"Written: rcc_rates.csv, weak_spots.csv in {out}")
+
+
+def _print_weak_spots(spots: Any) -> None:
+    from safe_dnn.rccs.spots.weak_spots import levels_of
+
+    some = "conditions under which the network fails more often than elsewhere"
+    none = "none, no condition on what is known of the images stands out"
+    say(f"Weak spots: {some if spots else none}")
+    for title, level in levels_of(spots):
+        say(f"  {title}:" if title else "", *(f"  {index + 1}. {spots[index].text}" for index in level))
+
+
+def run_reasons(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Find the conditions under which a network fails by tables alone, without images, features or clusters."""
+    from safe_dnn.pipeline.explaining import find_reasons
+    from safe_dnn.pipeline.run_answers import GivenAnswers
+    from safe_dnn.reasons.known_groups import notes_of
+
+    given = settings_of(GivenAnswers, vars(options))
+    tested, found = find_reasons(given, out, parameters=options.parameters, progress=progress)
+    warn(*tested.doubts, *tested.notes, *found.known.notes, *notes_of(found.groups))
+    say(f"{(~tested.right).mean():.1%} of {count(len(tested.paths), 'image')} are wrong")
+    _print_weak_spots(found.spots)
+    say(f"Written: weak_spots.csv in {out}")
 
 
 def run_select(out: Path, options: argparse.Namespace, progress: Progress) -> None:

@@ -221,7 +221,7 @@ def keep_failures(
         )
     failures = Failures(
         given.root, given.source, task, given.known_classes, failing, len(given.paths),
-        threshold=options.threshold if task == "regression" else None, assumptions=given.notes + given.doubts,
+        threshold=options.threshold if task == "regression" else None, assumptions=given.doubts + given.notes,
         skipped=tuple(sorted(given.skipped)), held_out=len(given.held_out), group=hold_out.group if hold_out else (),
         rescale=options.rescale, answered=given,
     )  # fmt: skip

@@ -8,6 +8,7 @@ gets right. `failures` writes the table; one from another framework serves as we
 import dataclasses
 import itertools
 import math
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from safe_dnn.dnn.copies import counted_once
+from safe_dnn.dnn.doubts import doubts_about
 from safe_dnn.dnn.predictions import Judgement, LabelledImages, check_spelling, class_folders, errors_of, is_decided
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
 from safe_dnn.rccs.failure_rounds import tested_by
@@ -24,8 +26,8 @@ from safe_dnn.support.contents import copies_in
 from safe_dnn.support.entries import StrPath, existing_folder, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact
-from safe_dnn.support.images import Skipped, find_images
-from safe_dnn.support.matching import check_matched, rows_by_image
+from safe_dnn.support.images import ImageListing, Skipped, find_images
+from safe_dnn.support.matching import check_matched, in_slashes, rows_by_image
 from safe_dnn.support.run_folder import OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
 from safe_dnn.support.tables import Table, read_own, read_table, table_text
 from safe_dnn.support.text import count, printable, some
@@ -72,6 +74,8 @@ class AnsweredImages:
         Test images that have no row, or cannot be used.
     known_classes : tuple of str
         All classes in their order, or a regression's targets; empty if only the answers matter.
+    has_images : bool
+        Whether the images are in `root`; otherwise only their names are known.
     """
 
     source: Path
@@ -87,6 +91,7 @@ class AnsweredImages:
     skipped: tuple[Skipped, ...] = ()
     known_classes: tuple[str, ...] = ()
     copies: Mapping[str, str] = field(default_factory=dict)
+    has_images: bool = True
 
     def taken(self, rows: np.ndarray) -> "AnsweredImages":
         """Some of the images, for which the array of shape (n_images,), bool, is true."""
@@ -122,11 +127,8 @@ class AnsweredImages:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """A sentence if the DNN gives the same answer to images of several classes; otherwise empty."""
-        answers = {*self.answers.predicted.tolist()}
-        if len(answers) != 1 or len({*self.answers.label.tolist()}) < 2:
-            return ()
-        return (f"Doubtful: the answer is {printable(*answers)} for all of {count(len(self.paths), 'image')}.",)
+        """As of `dnn.doubts.doubts_about`."""
+        return doubts_about(self.answers)
 
     @property
     def one_sided(self) -> str:
@@ -206,6 +208,11 @@ def rounded(score: float) -> float:
 
 class AnswerTable(Table):
     """A table with the column `image`."""
+
+    def listing(self) -> ImageListing:
+        """The images that it names, in a folder that is not known."""
+        names = {os.path.normpath(in_slashes(name)) for name in self.texts(IMAGE) if name}
+        return ImageListing(self.source.parent, tuple(sorted(names)), ())
 
     def numbers(self, names: Sequence[str], rows: Sequence[int], what: str, *, most: float = math.inf) -> np.ndarray:
         """Columns as numbers: ndarray of shape (n_rows, n_names), float64.
@@ -449,7 +456,7 @@ def find_predictions(image_root: Path) -> tuple[Path, Path] | None:
 
 
 def read_predictions(
-    table: StrPath, tested: StrPath, *, partial: bool = False, classes: Collection[str] = ()
+    table: StrPath, tested: StrPath | None, *, partial: bool = False, classes: Collection[str] = ()
 ) -> AnsweredImages:
     """Read a DNN's answers to its test set.
 
@@ -464,8 +471,8 @@ def read_predictions(
     ----------
     table : path
         A CSV file (see `support.tables.read_table`).
-    tested : path
-        The folder of test images.
+    tested : path or None
+        The folder of test images; None if nothing is known of them but their names in the table.
     partial : bool
         As for `AnswerTable.images_in`.
     classes : collection of str
@@ -478,19 +485,22 @@ def read_predictions(
         folders.
     """
     source = path_of(table, "predictions as a CSV file")
-    root = existing_folder(tested, f"the folder of the test images that {source.name} is about").resolve()
+    folder = tested and existing_folder(tested, f"the folder of the test images that {source.name} is about").resolve()
     cells = read_answer_table(source)
-    listing = find_images(root)
-    images = listing.paths
-    names = {*KNOWN_COLUMNS, *_folders(root), *classes, *cells.texts(LABEL), *cells.texts(PREDICTED)}
+    listing = find_images(folder) if folder else cells.listing()
+    root, images = listing.root, listing.paths
+    folders = {entry.name for entry in root.iterdir()} if folder else set()
+    names = {*KNOWN_COLUMNS, *folders, *classes, *cells.texts(LABEL), *cells.texts(PREDICTED)}
     if PREDICTED not in cells.header:  # any column may have the probabilities of a class
         names |= {*cells.header}
     agreeing = [name for name in cells.header if name in names or _OF_CLASS.fullmatch(name)]
     detector = root.name == OBJECTS and has_objects(root.parent)
-    copies = {} if detector else copies_in(root, images)  # of a detector, a box may have been found and missed
+    copies = (
+        {} if detector or not folder else copies_in(root, images)
+    )  # of a detector, a box may have been found and missed
     used, held_out, notes, without_row = cells.images_in(root, images, agreeing, partial=partial, copies=copies)
     kind = ERROR if ERROR in cells.header else CONFIDENCE
-    rows = _Rows(cells, used, root, classes)
+    rows = _Rows(cells, used, folders, class_folders(root) if folder else (), classes)
     notes += rows.notes if detector or kind == ERROR else [*rows.notes, *rows.contrary()]
     answers = Answers(np.array(rows.labels, str), np.array(rows.predicted, str), rows.scores(kind), kind, detector)
     right = np.array([rows.right(i, kind) for i in range(len(used))], bool)
@@ -500,12 +510,8 @@ def read_predictions(
         notes.append(f"Without a label in {source.name}: {unlabelled:,} of {count(len(used), 'image')}.")
     return AnsweredImages(
         source, root, tuple(path for path, _ in used), answers, right, tuple(notes), cells.digest, rows.classes,
-        rows.probabilities, held_out, skipped=(*listing.skipped, *without_row),
+        rows.probabilities, held_out, skipped=(*listing.skipped, *without_row), has_images=bool(folder),
     ).once(copies)  # fmt: skip
-
-
-def _folders(root: Path) -> set[str]:
-    return {entry.name for entry in root.iterdir()}
 
 
 class _Rows:
@@ -514,8 +520,8 @@ class _Rows:
     Parameters
     ----------
     used : sequence of (path, row)
-    root : Path
-        The folder of the images; without a column of labels, these are the class folders in it.
+    folders, classes : collection of str
+        All names in the folder of the images and, for where the table has no labels, those of class folders.
     learned : collection of str
         Further classes, of which there may be columns.
 
@@ -526,20 +532,23 @@ class _Rows:
         invalid or contradicts the prediction.
     """
 
-    def __init__(self, cells: AnswerTable, used: Sequence[tuple[str, int]], root: Path, learned: Collection[str]):
+    def __init__(
+        self, cells: AnswerTable, used: Sequence[tuple[str, int]], folders: Collection[str],
+        classes: Collection[str], learned: Collection[str],
+    ):  # fmt: skip
         self._cells = cells
         self._at = [row for _, row in used]
         self._folders = [path.split("/", 1)[0] if "/" in path else "" for path, _ in used]
         self.labels = self._texts(LABEL) if LABEL in cells.header else self._folders
         self.predicted = self._texts(PREDICTED)
-        labels = {*self.labels, *(() if LABEL in cells.header else class_folders(root))} - {""}
+        labels = {*self.labels, *(() if LABEL in cells.header else classes)} - {""}
         columns = class_columns(cells, {*labels, *learned, *self.predicted} - {""})
         missing = sorted(labels - columns.keys())
         given = PREDICTED in cells.header or RIGHT in cells.header
         self._names = {*labels, *self.predicted, *columns} - {""}
         if ERROR not in cells.header:
             others = {*cells.header} - KNOWN_COLUMNS if missing and not given else ()
-            together = (_folders(root), learned, columns, labels & {*self.predicted})
+            together = (folders, learned, columns, labels & {*self.predicted})
             check_spelling({*self._names, *learned, *others}, together, cells.source)
         if not columns and not given:
             raise missing_columns(cells.source, cells.header)

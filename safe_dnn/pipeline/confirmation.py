@@ -11,7 +11,7 @@ import numpy as np
 
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.pipeline.descriptions import show_reasons
-from safe_dnn.pipeline.model_change import check_names, compare_models, right_by
+from safe_dnn.pipeline.model_change import Change, check_names, compare_models, right_by
 from safe_dnn.pipeline.reporting.evidence.basis import known_sets
 from safe_dnn.pipeline.reporting.junit import Case
 from safe_dnn.pipeline.run_answers import NONE_GIVEN, GivenAnswers, answers_of_run, given_answers
@@ -36,7 +36,7 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, printable, some
-from safe_dnn.training.closure import CLOSURE_FILE, NEW, REST, WORSENED, Closure, closure_text, closures
+from safe_dnn.training.closure import CLOSURE_FILE, NEW, REST, WORSENED, by_answers, closure_text, closures
 from safe_dnn.training.proof import overlaps, refuse_used
 
 
@@ -98,8 +98,9 @@ def confirm(
         of = found.groups if found and found.given else None
         answers = answers_to(claims, ~fresh.right, of, classes)
         closed = [] if later is None else closures(claims, fresh.right, later, of, classes)
+        left_out = [] if later is None else by_answers(claims)
         texts = (tuple(one.text for one in answers), tuple(one.text for one in closed))
-        confirmation = Confirmation(*texts, (*fresh.notes, *noted, *known.notes, *notes_of(found)))
+        confirmation = Confirmation(*texts, (*fresh.notes, *noted, *known.notes, *notes_of(found), *left_out))
         facts = {
             "source": relative(fresh.source, out), "tested": relative(fresh.root, out),
             "after": relative(after or "", out), "parameters": relative(parameters or "", out),
@@ -172,13 +173,13 @@ class Checked(NamedTuple):
     findings : tuple of Finding
     notes : tuple of str
         Sentences on the images.
-    changes : tuple of Closure
+    change : Change
         What is different from an earlier model, if one was given.
     """
 
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
-    changes: tuple[Closure, ...] = ()
+    change: Change = Change()
 
     @property
     def holds(self) -> bool:
@@ -192,7 +193,7 @@ class Checked(NamedTuple):
             Case("requirement", one.requirement.text, one.text, "" if one.verdict == HOLDS else one.verdict)
             for one in self.findings
         ]
-        for change in self.changes:
+        for change in self.change.closures:
             name = ", ".join(filter(None, (change.claim.reason, change.claim.where))) if change.claim else REST
             cases.append(Case("no worse", name, change.text, "worse" if change.state in (WORSENED, NEW) else ""))
         return cases
@@ -246,13 +247,13 @@ def check_requirements(
     if dependent:
         told = [one._replace(verdict=OPEN) if one.verdict == HOLDS else one for one in told]
     doubts = (*((NOT_GROUPED,) if dependent else ()), *((CHOSEN_BY,) if chose else ()))
-    notes = (*answered.notes, *shared, *known.notes, *notes_of(found), *doubts)
-    changes: list[Closure] = []
+    change = Change()
     if before:
-        changes = compare_models(
+        change = compare_models(
             before, answered, known, of_images, partial=given.partial, requirements=required, out=out
         )
-    return Checked(tuple(told), notes, tuple(changes))
+    notes = (*answered.notes, *shared, *known.notes, *notes_of(found), *doubts, *change.notes)
+    return Checked(tuple(told), notes, change)
 
 
 def _overlaps(learned: StrPath, tested: AnsweredImages, progress: Progress) -> list[str]:

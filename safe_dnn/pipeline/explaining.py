@@ -1,18 +1,24 @@
 """After steps 1 and 2: RCCs in comparison with what the DNN gets right, and failing images beside others like them."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.features.batches import Stream
 from safe_dnn.pipeline.descriptions import show_reasons
-from safe_dnn.pipeline.run_answers import answers_of_run
+from safe_dnn.pipeline.run_answers import GivenAnswers, answers_of_run
 from safe_dnn.pipeline.run_record import groups_of, table_of
 from safe_dnn.rccs.clusters import load_clusters, run_record
 from safe_dnn.rccs.gifs import write_spot_gifs
+from safe_dnn.rccs.parameters import find_parameters, read_parameters
+from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, spots_text
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.reasons.comparison import (
     PREDICTED,
+    Known,
     compare_with_right,
     in_any_spot,
     known_of,
@@ -21,13 +27,14 @@ from safe_dnn.reasons.comparison import (
     weak_spots_of,
 )
 from safe_dnn.reasons.counted_images import TESTED_FILE, counted_text
-from safe_dnn.reasons.known_groups import groups_of_images, undecided
+from safe_dnn.reasons.known_groups import KnownGroups, groups_of_images, undecided
 from safe_dnn.reasons.nuisances import class_offer, looks_offer, nuisance_offer
 from safe_dnn.reasons.other_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
-from safe_dnn.store.output_folder import working
+from safe_dnn.store.output_folder import save_files, working
 from safe_dnn.store.runs import CLUSTERS, SELECTION, present_runs
-from safe_dnn.support.entries import StrPath, is_within
+from safe_dnn.support.entries import StrPath, is_within, path_of
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.progress import Progress, no_progress
 
 
@@ -67,16 +74,8 @@ def explain_failures(
         if run is None or tested is None or tested.right.all() or not tested.right.any():
             return False
         parameters = table_of(out, "parameters", clusters)
-        names = groups_of(out)
-        known = known_of(tested, parameters=parameters, within=within, groups=names, progress=progress)
-        progress("Searching for weak spots", 0, 0)
-        known_groups = groups_of_images(names, tested, parameters=parameters, within=within)
-        spots = weak_spots_of(tested, known, known_groups)
-        if known_groups and known_groups.given:
-            others = {*known.measured, PREDICTED}
-            recorded = {name: column for name, column in known.columns.items() if name not in others}
-            unclear = undecided(recorded, ~tested.right, known_groups.groups, spots)
-            known_groups = known_groups._replace(notes=(*known_groups.notes, *unclear))
+        found = conditions_of(tested, groups_of(out), parameters=parameters, within=within, progress=progress)
+        known, known_groups, spots = found
         reasons = reasons_of(clusters, tested, known, spots)
         offer = None
         if not clusters.contrast:  # looks are set aside alone
@@ -102,6 +101,81 @@ def explain_failures(
         save_reasons(reasons, clusters, out, run, offer=offer._asdict() if offer else None, images=images)
         show_reasons(out)
     return True
+
+
+class Conditions(NamedTuple):
+    """Under which conditions the network fails more often, by what is known of the images.
+
+    Attributes
+    ----------
+    known : Known
+    groups : KnownGroups or None
+    spots : tuple of WeakSpot
+        The most important first.
+    """
+
+    known: Known
+    groups: KnownGroups | None
+    spots: tuple[WeakSpot, ...]
+
+
+def conditions_of(
+    tested: AnsweredImages, groups: Sequence[str], *, parameters: Path | None, within: Path | None = None,
+    required: bool = False, progress: Progress = no_progress,
+) -> Conditions:  # fmt: skip
+    """Search for weak spots, which needs no features, and no images if nothing is to be measured in them.
+
+    Parameters
+    ----------
+    groups, required
+        As for `reasons.known_groups.groups_of_images`.
+    parameters, within
+        As for `reasons.comparison.known_of`.
+    """
+    known = known_of(tested, parameters=parameters, within=within, groups=groups, progress=progress)
+    progress("Searching for weak spots", 0, 0)
+    found = groups_of_images(groups, tested, parameters=parameters, within=within, required=required)
+    spots = weak_spots_of(tested, known, found)
+    if found and found.given:
+        others = {*known.measured, PREDICTED}
+        recorded = {name: column for name, column in known.columns.items() if name not in others}
+        unclear = undecided(recorded, ~tested.right, found.groups, spots)
+        found = found._replace(notes=(*found.notes, *unclear))
+    return Conditions(known, found, spots)
+
+
+def find_reasons(
+    given: GivenAnswers, out: StrPath, *, parameters: StrPath | None = None, progress: Progress = no_progress
+) -> tuple[AnsweredImages, Conditions]:
+    """Write `weak_spots.csv` by a network's answers and a table of parameters alone; nothing is clustered.
+
+    Parameters
+    ----------
+    given : GivenAnswers
+        With a folder of test images, conditions may also be on what is measured in them; without one, images are only
+        known by their names.
+    parameters : path, optional
+        As for `reasons.comparison.known_of`.
+
+    Raises
+    ------
+    SAFEError
+        A table cannot be read, all answers are right or wrong, or the folder has an analysis with reasons of its own.
+    """
+    if CLUSTERS in present_runs(path_of(out, "an output folder")):
+        raise SAFEError(
+            f"Expected a folder without root cause clusters. Received: {out}, which has reasons of its own."
+        )
+    tested = read_predictions(given.predictions, given.tested or None, partial=given.partial)
+    if tested.one_sided:
+        raise SAFEError(f"Expected answers of which some are wrong and some right. {tested.one_sided}")
+    table = path_of(parameters, "parameters as a CSV file") if parameters else find_parameters(tested.root)
+    if table:
+        read_parameters(table, tested.root, tested.paths)  # of one that cannot be read, the reason is told
+    found = conditions_of(tested, given.group, parameters=table, required=bool(given.group), progress=progress)
+    folder = prepare_folder(path_of(out, "an output folder"))
+    save_files(folder, {WEAK_SPOTS_FILE: spots_text(found.spots)})
+    return tested, found
 
 
 def other_images(

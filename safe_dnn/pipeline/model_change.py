@@ -3,11 +3,16 @@
 In: the answers of both models to the same images. Out: for each reason, and for all images that none is about,
 McNemar's test of the difference, of groups where images are not independent, corrected for the number of reasons (see
 `training/closure.py`). A difference within this noise is none.
+
+Two kinds of reasons would call a model worse that is as good as the one before, and are left out: those of failures
+that are the new model's, since they were chosen where it fails and not where the other one does, and conditions on the
+answers given (`training.closure.by_answers`).
 """
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,14 +33,21 @@ from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.tables import read_table
 from safe_dnn.support.text import count, printable
-from safe_dnn.training.closure import Closure, closures
+from safe_dnn.training.closure import Closure, by_answers, closures
 from safe_dnn.training.compared import aligned
+
+
+class Change(NamedTuple):
+    """What is different from an earlier model, and sentences on what could not be asked."""
+
+    closures: tuple[Closure, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def compare_models(
     before: StrPath, after: AnsweredImages, known: Known, groups: Groups | None, *, partial: bool,
     requirements: Sequence[Requirement], out: Path,
-) -> list[Closure]:  # fmt: skip
+) -> Change:  # fmt: skip
     """What a new model makes of each reason and of each requirement's images, and of all others.
 
     Parameters
@@ -54,19 +66,30 @@ def compare_models(
         The table cannot be read, lacks some of the images, disagrees on their classes, or names them otherwise.
     """
     earlier = right_by(before, after, partial=partial)
-    claims = []
+    claims, notes = [], []
     if review := load_review(out) if CLUSTERS in present_runs(out) else None:
         reasons, clusters = load_reasons(out, review.original), review.clusters  # as the engineer has edited them
-        regions = _regions(out, clusters, after)
-        claims = claims_of(reasons.spots, known.columns, reasons.rates(clusters), regions)
+        if _likeness(clusters, after, after.right) > _likeness(clusters, after, earlier):
+            notes.append(f"Not compared for the reasons in {out}: they are of the new model's failures.")
+        else:
+            regions = _regions(out, clusters, after)
+            claims = claims_of(reasons.spots, known.columns, reasons.rates(clusters), regions)
     found = {claim.where for claim in claims}
     claims += [
-        Claim(one.where, "", math.nan, 0.0, 1.0, one.holds(known.columns, len(after.paths)))
+        Claim(one.where, "", math.nan, 0.0, 1.0, one.holds(known.columns, len(after.paths)), conditions=one.conditions)
         for one in requirements
         if one.where not in found
     ]
     changes = closures(claims, earlier, after.right, groups, known_classes(after))
-    return [change for change in changes if change.tested]
+    return Change(tuple(change for change in changes if change.tested), (*notes, *by_answers(claims)))
+
+
+def _likeness(clusters: RootCauseClusters, tested: AnsweredImages, right: np.ndarray) -> float:
+    """How alike a model's failures are to those of an analysis: Jaccard's index."""
+    failures = np.zeros(len(right), bool)
+    rows = tested.rows_of(clusters.image_root, clusters.paths)
+    failures[rows[rows >= 0]] = True
+    return float((failures & ~right).sum() / max((failures | ~right).sum(), 1))
 
 
 def right_by(table: StrPath, images: AnsweredImages, *, partial: bool) -> np.ndarray:

@@ -92,7 +92,7 @@ def with_answers(
 ) -> tuple[RootCauseClusters, dict[str, object]]:
     """The clusters with the DNN's answers to their images, and what `run.json` says of the predictions."""
     rows = tested.rows_of(clusters.image_root, clusters.paths)
-    notes = [*tested.notes, *tested.doubts, *filter(None, [tested.one_sided])]
+    notes = [*tested.doubts, *tested.notes, *filter(None, [tested.one_sided])]
     if (missing := int((rows < 0).sum())) and len(tested.paths):
         notes.append(f"Without a prediction: {missing:,} of {count(len(rows), 'image')}.")
     if contrary := int(tested.right[rows[rows >= 0]].sum()):
@@ -104,6 +104,7 @@ def with_answers(
         "images": len(tested.paths),
         "wrong": int((~tested.right).sum()),
         "held_out": len(tested.held_out),
+        "doubts": tested.doubts,
         "notes": notes,
         **({"given": True} if given else {}),
     }

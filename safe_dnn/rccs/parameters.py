@@ -156,12 +156,12 @@ def _notes_on_rows(
     images: Sequence[str], described: dict[str, list[int]], missing: Sequence[str], others: int
 ) -> Iterator[str]:
     if missing:
-        yield f"{len(missing):,} of {len(images):,} images have no row, the first {missing[0]}."
+        yield f"No row for {len(missing):,} of {count(len(images), 'image')}, the first {missing[0]}."
     repeated = [image for image, rows in described.items() if len(rows) > 1]
     if repeated:
-        yield f"{len(repeated):,} images have several rows, the first {repeated[0]}; the first row is used."
+        yield f"Several rows for {count(len(repeated), 'image')}, the first {repeated[0]}; the first row is used."
     if others and missing:  # otherwise it is a table of the whole test set, which contains these images
-        yield f"{others:,} rows are about other images."
+        yield f"{count(others, 'row')} about other images."
 
 
 def typed_column(name: str, texts: list[str]) -> tuple[np.ndarray | None, list[str]]:

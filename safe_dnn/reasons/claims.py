@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from safe_dnn.dnn.tested import PREDICTED
 from safe_dnn.rccs.review.review import Review
+from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.groups import GivenClass, Groups, chance_given_class, counted, given_class, grouping, in_words
 from safe_dnn.rccs.spots.rates import LEVEL, Rate, corrected
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
@@ -47,6 +49,8 @@ class Claim(NamedTuple):
         The fresh images that it is about; None if that is not known of them.
     spot : WeakSpot or None
         None of an RCC.
+    conditions : tuple of Literal
+        Of `where`; empty of an RCC.
     """
 
     reason: str
@@ -56,16 +60,21 @@ class Claim(NamedTuple):
     high: float
     holds: np.ndarray | None
     spot: WeakSpot | None = None
+    conditions: tuple[Literal, ...] = ()
 
     @property
     def is_given_class(self) -> bool:
         """Whether it was found in comparison with images of the same classes."""
         return self.spot is not None and not self.spot.of_classes
 
+    @property
+    def is_by_answers(self) -> bool:
+        """Whether its images depend on what the network answers."""
+        return any(one.column == PREDICTED for one in self.conditions)
+
     def is_group(self, groups: Groups | None) -> bool:
         """Whether it is about all images of one group: among themselves, they count as independent."""
-        literals = self.spot.literals if self.spot else ()
-        return groups is not None and [(one.column, one.sign) for one in literals] == [(groups.column, "=")]
+        return groups is not None and [(one.column, one.sign) for one in self.conditions] == [(groups.column, "=")]
 
 
 class Answer(NamedTuple):
@@ -151,7 +160,7 @@ def claims_of(
         if of_classes is not None and holds is not None and np.isfinite(of_classes[holds]).any():
             expected = _of_these_classes(expected, spot.expected, float(np.nanmean(of_classes[holds])))
         rate, low, high = expected.tolist()
-        claims.append(Claim(f"weak spot {rank}", spot.where, rate, low, high, holds, spot))
+        claims.append(Claim(f"weak spot {rank}", spot.where, rate, low, high, holds, spot, spot.literals))
     for rcc, rate in sorted(rates.items()):
         if rate.verdict == "more":
             claims.append(Claim(f"RCC {rcc}", "", rate.rate, rate.low, rate.high, regions == rcc))

@@ -301,7 +301,8 @@ def known_of(
                 notes += (f"Left out of the parameters, since they are named like classes: {some(sorted(shares))}.",)
             new = recorded.keys() - columns.keys() - shares
             columns |= {name: of for name, of in recorded.items() if name in new and known_in(of[tested.right])}
-    measured = attributes_of(set(ATTRIBUTES) - set(columns), tested.root, tested.paths, progress=progress)
+    unknown = set(ATTRIBUTES) - set(columns) if tested.has_images else ()
+    measured = attributes_of(unknown, tested.root, tested.paths, progress=progress)
     return Known({**columns, **measured}, frozenset(measured), notes)
 
 

@@ -142,7 +142,7 @@ def suspected_groups(
         found = _suspected(_columns_of(tested, parameters, within), tested.paths, ~tested.right)
     except SAFEError:
         return None  # the weak spots do without it as well
-    if found or len(tested.paths) > MOST_ALIKE:
+    if found or not tested.has_images or len(tested.paths) > MOST_ALIKE:
         return found
     alike = chains(tested.root, tested.paths, sure=True)
     return _suspected({ALIKE: alike} if alike else {}, tested.paths, ~tested.right)
@@ -151,6 +151,11 @@ def suspected_groups(
 def _columns_of(
     tested: AnsweredImages, parameters: Path | None, within: Path | None, names: Sequence[str] = ()
 ) -> dict[str, list[str]]:
+    if ALIKE in names and not tested.has_images:
+        raise SAFEError(
+            f"Expected the folder of test images, in which {ALIKE} are found. Received only their names, in "
+            f"{tested.source}."
+        ).about("tested")
     source = parameters or find_parameters(tested.root, within=within)
     return group_columns(tested.root, tested.paths, (source, tested.source), names)
 

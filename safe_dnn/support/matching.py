@@ -42,7 +42,7 @@ def rows_by_image(
     by_name : bool
         If no row is matched, whether a name alone is enough that only one image has, in whatever folder.
     """
-    keys = _spelled_alike([os.path.normpath(key.strip().replace("\\", "/")) for key in keys], images)
+    keys = _spelled_alike([os.path.normpath(in_slashes(key)) for key in keys], images)
     roots, real = {image_root, image_root.resolve()}, folder.resolve()  # either may be reached by a link
     placed = {os.path.normpath(f"{root}/{image}"): image for root in roots for image in images}
     listed = {in_code_page(image): image for image in images}
@@ -73,6 +73,11 @@ def rows_by_image(
                 found[image].append((BY_ENDING, row))
     in_order = (image for image in images if image in found)  # each is taken away: there may be a million
     return {image: rows for image in in_order if (rows := _rows_about(sorted(found.pop(image)), keys, folder))}
+
+
+def in_slashes(name: str) -> str:
+    """A name in a table, also of Windows, with `/` between its folders."""
+    return name.strip().replace("\\", "/")
 
 
 def _spelled_alike(keys: Sequence[str], images: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ look alike). An image is compared with the other as a whole, mirrored, and with 
 left. Coefficients of a window are those of cosines that span it, and those of a mirrored image differ only in signs.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -41,12 +42,10 @@ def thumbnails(files: Sequence[Path], *, progress: Progress = no_progress, what:
     """Small grey pictures of images: ndarray of shape (n_files, 64, 64), uint8; black where one cannot be read."""
     found = np.zeros((len(files), SIDE, SIDE), np.uint8)
     for row, file in enumerate(files):
-        try:
+        with contextlib.suppress(*UNREADABLE):
             image = decode(read_bytes(file), at_least=(2 * SIDE, 2 * SIDE)).convert("L")
-        except UNREADABLE:
-            continue
-        smooth = Image.Resampling.BOX if min(image.size) >= SIDE else Image.Resampling.BILINEAR
-        found[row] = np.asarray(image.resize((SIDE, SIDE), smooth))
+            smooth = Image.Resampling.BOX if min(image.size) >= SIDE else Image.Resampling.BILINEAR
+            found[row] = np.asarray(image.resize((SIDE, SIDE), smooth))
         if row % 64 == 63 or row + 1 == len(files):
             progress(what, row + 1, len(files))
     return found

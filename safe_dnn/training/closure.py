@@ -14,7 +14,7 @@ from safe_dnn.rccs.spots.groups import Groups, given_class, grouping, in_words, 
 from safe_dnn.reasons.claims import Claim
 from safe_dnn.support.intervals import clopper_pearson, upper_limit
 from safe_dnn.support.tables import table_text
-from safe_dnn.support.text import count, range_text, rate_text
+from safe_dnn.support.text import count, printable, range_text, rate_text, some
 from safe_dnn.training.before_after import ByGroup, count_by_group
 from safe_dnn.training.certainty import BETTER, WORSE, Certainty, certainties, count_pairs, gain_text, interval_text
 
@@ -81,6 +81,15 @@ class Closure(NamedTuple):
         )
 
 
+def by_answers(claims: Iterable[Claim]) -> list[str]:
+    """A sentence on the claims whose conditions name the answers given, which `closures` leaves out; or none.
+
+    Where one model answers so, images are chosen by its own errors: another one that is as good fails less often there.
+    """
+    wheres = [claim.where for claim in claims if claim.is_by_answers]
+    return [f"Not compared, since each model gives other answers: {printable(some(wheres))}."] if wheres else []
+
+
 def closures(
     claims: Sequence[Claim], before: np.ndarray, after: np.ndarray, groups: Groups | None = None,
     classes: np.ndarray | None = None,
@@ -90,7 +99,7 @@ def closures(
     Parameters
     ----------
     claims : sequence of Claim
-        Of which `holds` is known.
+        Those are left out whose images are not known, or depend on the answers given (see `by_answers`).
     before, after : ndarray of shape (n_images,), bool
         Whether each model gets the image right.
     groups : Groups, optional
@@ -98,7 +107,7 @@ def closures(
     classes : ndarray of shape (n_images,), int, optional
         As of `reasons.comparison.known_classes`.
     """
-    about = [claim for claim in claims if claim.holds is not None]
+    about = [claim for claim in claims if claim.holds is not None and not claim.is_by_answers]
     held = [holds for claim in about if (holds := claim.holds) is not None]
     held.append(~np.any(held, axis=0) if held else np.ones(len(before), bool))
     counts = [count_pairs(before[holds], after[holds]) for holds in held]

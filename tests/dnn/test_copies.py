@@ -15,7 +15,6 @@ from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.SAFE_Tool import main
-from safe_dnn.support.contents import copies_in
 from safe_dnn.training.compared import compare_answers
 from tests.helpers.answered import draw_case, record_light
 from tests.helpers.places import names_in, rows_in
@@ -40,15 +39,6 @@ def thrice(case, *places):
     header, *rows = table.read_text().splitlines()
     more = [f"{row.split(',')[0][:-4]}_{i}.png,{row.split(',', 1)[1]}" for row in rows for i in "xy"]
     table.write_text("\n".join([header, *rows, *more]))
-
-
-def test_copies_are_found_among_files_of_equal_size_and_end(tmp_path):
-    contents = {"b.png": b"1" * 5000, "a.png": b"1" * 5000, "c.png": b"2" + b"1" * 4999, "d.png": b"1", "e.png": b""}
-    for name, content in {**contents, "f.png": b"", "g/b.png": b"1" * 5000, "h.png": b"1"}.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(content)
-    paths = [*contents, "f.png", "g/b.png", "h.png", "gone.png"]
-    assert copies_in(tmp_path, paths) == {"b.png": "a.png", "g/b.png": "a.png", "h.png": "d.png"}
 
 
 def test_check_says_the_same_of_images_that_are_there_three_times(case, capsys):

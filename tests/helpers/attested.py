@@ -1,11 +1,13 @@
 """An analysis with evidence, in which all was done that can be done; its image folders and its model lie beside it."""
 
 import dataclasses
+import random
 from pathlib import Path
 
 from PIL import Image
 
 from safe_dnn.pipeline.reporting.evidence.basis import write_evidence
+from safe_dnn.pipeline.reporting.evidence.verification import verify
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
 from safe_dnn.rccs.gifs import write_gifs
 from safe_dnn.rccs.review.review import load_review
@@ -35,3 +37,21 @@ def attest(clusters: RootCauseClusters, home: Path) -> Path:
     write_gifs(load_review(out).clusters, out)
     write_evidence(out)
     return out
+
+
+def found(folder: Path, **options) -> list[tuple[str, str]]:
+    return [(finding.kind, finding.about) for finding in verify(folder, **options)]
+
+
+def changed_in(file: Path, rng: random.Random) -> None:
+    """Change one bit of a file."""
+    data = bytearray(file.read_bytes())
+    at = rng.randrange(len(data))
+    data[at] ^= 1 << rng.randrange(8)
+    rewrite(file, bytes(data))
+
+
+def rewrite(file: Path, data: bytes) -> None:
+    if file.exists():
+        file.chmod(0o644)
+    file.write_bytes(data)

@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
@@ -21,7 +21,7 @@ from tests.helpers.scenes import draw_scenes
 TOOL = Path(__file__).parents[2] / "SAFE_Tool.py"
 CHROMIUM = "/usr/bin/chromium"
 MARKUP = "<img src=x onerror=document.title='broken-into'>_{}.png"
-WAIT = 60_000  # milliseconds, for what the network, the drawing of GIFs or a loaded machine may hold up
+WAIT = 120_000  # milliseconds, for what the network, the drawing of GIFs or a loaded machine may hold up
 expect.set_options(timeout=WAIT)
 
 
@@ -87,12 +87,18 @@ def launched() -> Iterator[Browser]:
         chromium.close()
 
 
+def new_window(browser: Browser, **options: Any) -> Page:
+    """A page in a context of its own, with as much time for what is done in it as for what is expected of it."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(WAIT)
+    return context.new_page()
+
+
 @contextlib.contextmanager
 def opened(browser: Browser, served: Served) -> Iterator[Page]:
     """The page in a fresh window; at the end, that it asked no other host and nothing went wrong in it."""
     requests, faults = [], []
-    window = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = window.new_page()
+    page = new_window(browser, viewport={"width": 1280, "height": 900})
     page.on("request", lambda request: requests.append(request.url))
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
@@ -112,7 +118,7 @@ def opened(browser: Browser, served: Served) -> Iterator[Page]:
         faults = [fault for fault in faults if not re.search(cut, fault)]
         assert faults == [], faults
     finally:
-        window.close()
+        page.context.close()
 
 
 @contextlib.contextmanager

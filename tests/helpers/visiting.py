@@ -1,6 +1,8 @@
 """A page that is up, spoken to as its own scripts do, or as no script of it would."""
 
 import contextlib
+import datetime
+import ipaddress
 import json
 import os
 import subprocess
@@ -117,3 +119,25 @@ class Visitor:
 
 
 JSON = {"content-type": "application/json"}
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """One of its own for 127.0.0.1, and its key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    signed = builder.add_extension(here, critical=False).sign(key, hashes.SHA256())
+    (folder / "certificate.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    for file, password in (
+        ("key.pem", serialization.NoEncryption()),
+        ("locked.pem", serialization.BestAvailableEncryption(b"x")),
+    ):
+        (folder / file).write_bytes(key.private_bytes(*form, password))
+    return folder / "certificate.pem", folder / "key.pem"

@@ -7,7 +7,18 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.rccs.clusters import LABELS_FILE
-from tests.helpers.browsing import WAIT, Served, canvas_of, field, generate, give_accuracy, opened, served_from, unfold
+from tests.helpers.browsing import (
+    WAIT,
+    Served,
+    canvas_of,
+    field,
+    generate,
+    give_accuracy,
+    new_window,
+    opened,
+    served_from,
+    unfold,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -58,8 +69,7 @@ def test_no_tab_has_a_serious_finding_in_light_or_dark(browser, served, filled):
             expect(page.locator("#unsafe-status strong")).to_contain_text("improvement images")
     # In a window of its own: Gradio complains in the console where a page is left while it listens for progress.
     findings = {}
-    window = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = window.new_page()
+    page = new_window(browser, viewport={"width": 1280, "height": 900})
     for theme in ("light", "dark"):
         page.goto(f"{served.url}/?__theme={theme}")
         expect(page.locator("#rcc-heading h2" if filled else ".safe-empty").first).to_be_visible(timeout=WAIT)
@@ -73,7 +83,7 @@ def test_no_tab_has_a_serious_finding_in_light_or_dark(browser, served, filled):
                 page.locator("#map [data-do=filters]").click()
             if found := serious(page):
                 findings[f"{tab}, {theme}"] = found
-    window.close()
+    page.context.close()
     assert findings == {}
 
 

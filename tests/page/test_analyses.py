@@ -1,26 +1,19 @@
 """Analyses: the folders of the page's list, how they are named, changed, summed up, and kept apart."""
 
-import asyncio
 import dataclasses
-import json
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from fastapi import FastAPI
 from starlette.datastructures import URL
-from starlette.responses import PlainTextResponse
 
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.page.analyses import (
     BIN_FOLDER,
     TOP,
-    Where,
     address_of,
     checked_name,
     delete,
@@ -34,21 +27,12 @@ from safe_dnn.page.analyses import (
     split_address,
 )
 from safe_dnn.page.forms import remember, remembered
-from safe_dnn.page.jobs import STOPPED, WAITING, Jobs, Turn
-from safe_dnn.page.serving.analysis_summary import summary_of
-from safe_dnn.page.serving.entrance import Entrance
-from safe_dnn.page.serving.guard import Guard
-from safe_dnn.page.serving.mounts import AT_REST, AWAKE, Mounts, Resting
-from safe_dnn.pipeline.reporting.export import REPORT_FILE
-from safe_dnn.rccs.clusters import LABELS_FILE, RUN_FILE, RootCauseClusters, labels_text, load_clusters, save_clusters
-from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
-from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
+from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, labels_text, load_clusters, save_clusters
+from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.output_folder import save_files, working
 from safe_dnn.store.runs import CLUSTERS, runs_of
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK, GIF_FOLDER
-from safe_dnn.training.result import RETRAINING_FILE
-from tests.helpers.browsing import wait_until
+from safe_dnn.support.run_folder import FAILURES, FAILURES_MARK, GIF_FOLDER
 from tests.helpers.features import features_of
 
 ODD_NAMES = ["50% dark #1?", "a&b=c;d, {x} $y 'z' \"q\"", "🚗 مركبة עין 眼", "-rf x.y"]
@@ -227,145 +211,3 @@ def test_an_analysis_in_which_another_process_works_is_left_alone(home, clusters
             assert "Another SAFE job is running" in refused.result()
     assert contents(folder) == before
     assert deleted_in(home) == []
-
-
-# --- Jobs -------------------------------------------------------------------------------------------------------
-
-
-def test_jobs_of_all_analyses_take_turns_and_none_begins_in_one_that_is_gone():
-    turn, gate = Turn(), threading.Event()
-    a, b = Jobs(turn), Jobs(turn)
-    job = a.start("clusters", lambda job: gate.wait(10), Where("../..", "/a/a/", "<a>"))
-    assert a.start("unsafe", lambda job: None) is None
-    done: list[str] = []
-    following = b.start("clusters", lambda job: done.append("b"), Where("../..", "/a/b/", "b"))
-    stopped = Jobs(turn).start("clusters", lambda job: done.append("c"), Where(".", "/", "top"))
-    wait_until(lambda: following.state.startswith(WAITING))
-    assert "Waiting for <a href='../../a/a/'>&lt;a&gt;</a> (Starting …)</span>" in following.bar
-    assert f"(Starting …), <a href='./a/b/'>b</a> ({WAITING} …)" in stopped.bar
-    stopped.cancel()
-    wait_until(lambda: stopped.finished(0))
-    assert (stopped.outcome, done, a.running, b.running) == (STOPPED, [], job, following)
-    gate.set()
-    wait_until(lambda: following.finished(0))
-    assert (following.outcome, done) == (None, ["b"])
-    with turn.lock:
-        a.end()
-    with pytest.raises(SAFEError, match="renamed or deleted"):
-        a.start("clusters", lambda job: None)
-
-
-def test_a_page_that_has_answered_and_raises_an_error_is_answered_no_second_time(home):
-    """Gradio's does, for example where the analysis is deleted while it is read."""
-    sent: list[str] = []
-
-    async def send(message: dict) -> None:
-        sent.append(message["type"])
-
-    async def page(scope, receive, send):
-        await PlainTextResponse("sorry", 500)(scope, receive, send)
-        raise SAFEError("The folder is gone.")
-
-    async def found(*_):
-        return page
-
-    listing = SimpleNamespace(shown=lambda why, status: PlainTextResponse(why, status))
-    guard = Guard(Entrance(page, SimpleNamespace(page=found), listing), None, (), lambda name: home / name)
-    about = {"app": SimpleNamespace(auth=None), "headers": [(b"host", b"localhost")], "query_string": b""}
-    asyncio.run(guard({"type": "http", "path": address_of("a"), "method": "GET", **about}, None, send))
-    assert sent == ["http.response.start", "http.response.body"]
-
-
-def test_the_page_of_an_analysis_is_built_once_and_ends_with_it(home):
-    make(home, "a")
-    built: list[str] = []
-    turn, working = Turn(), threading.Event()
-
-    def build(settings: SimpleNamespace) -> FastAPI:
-        built.append(settings.out.name)
-
-        async def page(scope, receive, send):
-            settings.jobs.start("clusters", lambda job: working.wait(10))
-
-        host = FastAPI()
-        host.mount("", page)
-        return host
-
-    async def visit() -> None:
-        def prepared(folder: Path, turn: Turn) -> SimpleNamespace:
-            return SimpleNamespace(jobs=Jobs(turn), out=folder)
-
-        mounts = Mounts(home, prepared(home, turn), prepared, build)
-
-        async def ask(name: str) -> bool:
-            if page := await mounts.page(name, "/"):
-                await page({"type": "http", "method": "GET"}, None, None)
-            return page is not None
-
-        assert await ask("gone") is False
-        assert await asyncio.gather(ask("a"), ask("a")) == [True, True]
-        assert built == ["a"]
-        with pytest.raises(SAFEError, match="a is at work"), mounts.resting("a"):
-            pytest.fail("a job runs in it")
-        working.set()
-        rename(home, "a", "b")
-        assert await ask("a") is False
-        assert await ask("b")
-        assert built == ["a", "b"]
-
-    asyncio.run(visit())
-
-
-def test_a_page_looks_for_work_less_often_while_no_window_sends_an_event(monkeypatch):
-    async def asked(*waits: float, path: str = "/gradio_api/queue/join") -> float:
-        queue = SimpleNamespace()
-        page = Resting(lambda *_: asyncio.sleep(0), queue)
-        for seconds in waits:
-            monkeypatch.setattr("safe_dnn.page.serving.mounts.QUIET", seconds)
-            await page({"path": path}, None, None)
-        await asyncio.sleep(0.01)
-        return queue.sleep_when_free
-
-    assert asyncio.run(asked(0)) == AT_REST
-    assert asyncio.run(asked(0.005, 60)) == AWAKE
-    assert asyncio.run(asked(60, path="/gradio_api/component_server")) == AT_REST  # it asks for news
-
-
-# --- Summaries --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("changed", "year"), [(1e12, 9999), (-1e12, 1970), (1e9, 2001)])
-def test_a_file_of_any_date_keeps_no_analysis_off_the_list(home, changed, year):
-    assert summary_of(home / make(home, "a"))._replace(changed=changed).date.year == year
-
-
-def test_the_summary_says_how_far_an_analysis_is_and_what_is_next(home, clusters):
-    folder = home / make(home, "a")
-    assert summary_of(folder)[:5] == (None,) * 5
-    assert "Collect the failures" in summary_of(folder).step
-    save_files(folder, {ACCURACY_FILE: json.dumps({"failures": 27})})
-    assert (summary_of(folder).failures, summary_of(folder).step) == (27, "Find the reasons")
-    save_clusters(clusters, folder)
-    save_files(folder, {LABELS_FILE: labels_text(clusters)})
-    summary = summary_of(folder)
-    assert (summary.failures, summary.rccs) == (27, clusters.n_rccs)
-    assert summary.step == "Select the unsafe set"
-    for labels, step in ((",", "Label 2 images"), ("x,", "Label 1 image"), ("x,y", "Retrain")):
-        rows = zip("ab", labels.split(","), strict=True)
-        save_files(folder, {UNSAFE_SET_FILE: "image,label\n" + "".join(f"{image},{label}\n" for image, label in rows)})
-        assert summary_of(folder).step == step
-    save_files(folder, {RETRAINING_FILE: json.dumps({"accuracy_before": 0.5, "accuracy_after": 0.75, "test_size": 8})})
-    assert summary_of(folder).accuracy == (0.5, 0.75, 8)
-    assert summary_of(folder).step == "Look at what is still wrong, and write the report"
-    save_files(folder, {REPORT_FILE: ""})
-    assert summary_of(folder).step == "Look at what is still wrong"
-
-
-@pytest.mark.parametrize(
-    "name", [LABELS_FILE, f"{RUNS_FOLDER}/1/{RUN_FILE}", FAILURES_FILE, UNSAFE_SET_FILE, RETRAINING_FILE]
-)
-def test_a_damaged_file_is_left_out_of_the_summary(home, clusters, name):
-    folder = fill(home / "a", clusters)
-    for damage in (b"", b"\xff\xfe\0", b"[1]", b'{"accuracy_before": []}', b"x\t\n"):
-        (folder / name).write_bytes(damage)
-        assert summary_of(folder).accuracy is None

@@ -1,9 +1,7 @@
 """How the page behaves when things are out of the ordinary: the connection drops, the folder is old, images are few."""
 
 import re
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,25 +9,21 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.page.assets import asset
-from safe_dnn.page.jobs import Job, Jobs
 from safe_dnn.rccs.clusters import CLUSTERS_FILE, LABELS_FILE
 from safe_dnn.store.runs import CLUSTERS, add_run, present_runs
-from tests.helpers.browsing import WAIT, Served, draw, field, generate, opened, served_from, unfold, wait_until
+from tests.helpers.browsing import (
+    WAIT,
+    Served,
+    draw,
+    field,
+    generate,
+    new_window,
+    opened,
+    served_from,
+    unfold,
+    wait_until,
+)
 from tests.helpers.scenes import draw_scene
-
-
-def test_of_many_clicks_at_once_one_starts_a_job():
-    jobs, gate, ready = Jobs(), threading.Event(), threading.Barrier(20)
-
-    def click(_: int) -> Job | None:
-        ready.wait()
-        return jobs.start("clusters", lambda job: gate.wait())
-
-    with ThreadPoolExecutor(20) as pool:
-        [job] = filter(None, pool.map(click, range(20)))
-    gate.set()
-    assert job.finished(10)
-    assert jobs.start("clusters", lambda job: None) not in (None, job)
 
 
 def test_no_change_restyles_a_whole_tab():
@@ -75,17 +69,16 @@ def regenerate(page: Page, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_after_the_connection_was_lost_the_job_is_followed_again_and_nothing_is_lost(browser, served, many):
-    window = browser.new_context()
-    page = window.new_page()
+    page = new_window(browser)
     page.goto(served.url)
     regenerate(page, many)
     expect(page.locator("#clusters-status")).to_contain_text(re.compile(r"\d+ / 320"))
     with page.expect_event("requestfailed"):  # it has asked, and got no answer
-        window.set_offline(True)
-    window.set_offline(False)
+        page.context.set_offline(True)
+    page.context.set_offline(False)
     finish(page, 320)
     expect(page.locator("#rcc-heading h2")).to_be_visible()
-    window.close()
+    page.context.close()
 
 
 # Where elements begin on the page, once that is the same at two looks

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from safe_dnn.page.assets import asset, script
+from safe_dnn.page.assets import asset
 from safe_dnn.page.clusters.failing_images import MAP_SCRIPTS, ImagesView
 from safe_dnn.page.texts import as_text
 from safe_dnn.rccs import image_map
@@ -17,23 +17,16 @@ from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.image_map import COLOURS, STEPS, colour_apart, map_filters, packed, plane_points
 from safe_dnn.rccs.review.notes import judgements
 from safe_dnn.support.errors import SAFEError
+from tests.helpers.browsing import new_window
 from tests.helpers.laid_out import settings_of
+from tests.helpers.scripts import run_alone
 
 N = 20_000
 SMOOTH = 50  # milliseconds for a frame
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
-# What Gradio gives to a script, without Gradio: `window.shown.change` is what the server sends.
-ALONE = """([script, props, picture]) => {
-  const watching = [];
-  const shown = window.shown = { props, events: [], asked: [], change(more) {
-    Object.assign(props, more);
-    for (const [names, run] of watching) if ([names].flat().some((name) => name in more)) run();
-  } };
-  const server = { map_pictures: async ([rows]) => { shown.asked.push(rows.length); return rows.map(() => picture); } };
-  Function("element", "trigger", "props", "server", "watch", script)(
-    document.querySelector("#map"), (name) => shown.events.push([name, [...props.value]]), props, server,
-    (names, run) => watching.push([names, run]));
-}"""
+PICTURES = f"""{{
+  map_pictures: async ([rows]) => {{ alone.asked.push(rows.length); return rows.map(() => "{PIXEL}"); }},
+}}"""
 
 
 def of_points(xy: np.ndarray, labels: np.ndarray, columns: Mapping[str, np.ndarray], names: Mapping[int, str]) -> dict:
@@ -58,9 +51,9 @@ def of_points(xy: np.ndarray, labels: np.ndarray, columns: Mapping[str, np.ndarr
 
 @pytest.fixture(scope="module")
 def window(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1000, "height": 700})
-    yield context.new_page()
-    context.close()
+    page = new_window(browser, viewport={"width": 1000, "height": 700})
+    yield page
+    page.context.close()
 
 
 def show(window: Page, props: dict, width: int = 700) -> None:
@@ -70,8 +63,7 @@ def show(window: Page, props: dict, width: int = 700) -> None:
     window.on("pageerror", lambda error: faults.append(str(error)))
     style += "* { box-sizing: border-box; } body { height: 3000px; }"
     window.set_content(f"<style>{style}</style><div id='map' style='width:{width}px'>{body}</div>")
-    joined = script(*MAP_SCRIPTS)
-    window.evaluate(ALONE, [joined, props, PIXEL])
+    run_alone(window, "#map", MAP_SCRIPTS, props, PICTURES)
     expect(window.locator("#map .safe-map-none")).to_be_hidden()
     assert faults == []
 
@@ -110,7 +102,7 @@ def frames(page: Page) -> list[float]:
 
 
 def event(page: Page) -> list:
-    return page.evaluate("() => window.shown.events.at(-1)")
+    return page.evaluate("() => window.alone.events.at(-1)")
 
 
 def test_the_label_of_an_rcc_stands_at_its_dots_and_an_rcc_without_a_colour_of_its_own_is_rings(window):
@@ -150,19 +142,19 @@ def test_labels_are_names_cut_short_or_numbers_and_what_lies_outside_is_marked_u
     square.mouse.click(box["x"] + box["width"] - 10, box["y"] + 44)  # the triangle in the corner
     expect(outside).to_be_hidden()
     square.evaluate(
-        "() => window.shown.change({ named: JSON.stringify("
+        "() => window.alone.change({ named: JSON.stringify("
         "{ run: '', at: 1, entries: [{ rcc: 0, title: 'RCC 0 · fog', name: 'fog', verdict: '' }] }) })"
     )
     assert data(square, "labels").split("|")[0] == "fog"
 
 
 def test_an_rcc_at_hand_that_is_not_in_sight_is_shown(square):
-    square.evaluate("() => window.shown.change({ chosen: 2 })")
+    square.evaluate("() => window.alone.change({ chosen: 2 })")
     assert data(square, "labels").split("|")[0] == "RCC 2"
     expect(square.locator("#map .safe-map-outside")).to_be_hidden()
     for _ in range(12):
         square.locator("#map").get_by_role("button", name="Zoom in").click()
-    square.evaluate("() => window.shown.change({ chosen: 0 })")
+    square.evaluate("() => window.alone.change({ chosen: 0 })")
     assert data(square, "labels").split("|")[0] == "RCC 0"
     assert float(data(square, "zoom")) > 10
 
@@ -190,7 +182,7 @@ def test_filters_hide_images_and_count_what_is_left_and_what_is_selected_are_ima
     expect(dark).to_have_attribute("aria-label", "dark: 2 of 3")
     pane.get_by_role("button", name="Select").click()
     assert event(square) == ["select", [1, 2]]
-    square.evaluate("() => window.shown.change({ found: JSON.stringify({ rows: [0, 1], at: 1 }) })")
+    square.evaluate("() => window.alone.change({ found: JSON.stringify({ rows: [0, 1], at: 1 }) })")
     expect(pane.locator(".safe-map-hidden")).to_have_text("1 of 2 selected images are not shown")
     pane.get_by_role("button", name="Clear").click()
     assert data(square, "shown") == "5"
@@ -301,12 +293,12 @@ def test_thumbnails_replace_the_points_where_few_are_in_view_and_are_asked_for_i
     for _ in range(4):
         window.keyboard.press("+")
     window.wait_for_function("() => Number(document.querySelector('#map canvas').dataset.pictures) > 10")
-    [asked] = window.evaluate("() => window.shown.asked")
+    [asked] = window.evaluate("() => window.alone.asked")
     assert 10 < asked <= 60
     window.keyboard.press("-")
     window.keyboard.press("+")
     assert int(data(window, "pictures")) > 10
-    assert window.evaluate("() => window.shown.asked") == [asked]
+    assert window.evaluate("() => window.alone.asked") == [asked]
 
 
 # --- Colours ----------------------------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ import io
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from safe_dnn.page.assets import asset, script
+from safe_dnn.page.assets import asset
 from safe_dnn.rccs.gifs import MOST_FRAMES, _drawn
-from tests.page.test_map import ALONE
+from tests.helpers.browsing import new_window
+from tests.helpers.scripts import run_alone
 
 
 def test_the_player_counts_images_as_the_caption_of_each_frame_does(browser: Browser, tmp_path):
@@ -18,10 +19,10 @@ def test_the_player_counts_images_as_the_caption_of_each_frame_does(browser: Bro
     file = io.BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
     source = f"data:image/gif;base64,{base64.b64encode(file.getvalue()).decode()}"
-    (tmp_path / "page.html").write_text(f"<div id='map'>{asset('clusters/player.html')}</div>")
-    window = browser.new_page()
+    (tmp_path / "page.html").write_text(f"<div id='player'>{asset('clusters/player.html')}</div>")
+    window = new_window(browser)
     window.goto((tmp_path / "page.html").as_uri())  # scripts take GIFs apart only on pages that can be trusted
-    window.evaluate(ALONE, [script("clusters/player.js"), {"source": source, "name": "RCC 0", "count": 851}, ""])
+    run_alone(window, "#player", ("clusters/player.js",), {"source": source, "name": "RCC 0", "count": 851})
     expect(window.locator("output")).to_be_visible()
     numbers = [row + 1 for row in _drawn([("", "")] * 851)]
     for frame in (0, 42, 96, 99):

@@ -18,8 +18,8 @@ from safe_dnn.store.database import reading
 from safe_dnn.training.result import MODEL_FILE
 from tests.helpers.answered import draw_case
 from tests.helpers.browsing import WAIT, field, opened_twice, select_nine, served_from, wait_until
-from tests.page.test_failures import collect
-from tests.page.test_retraining import Given, label_all
+from tests.page.failures.test_tab import collect
+from tests.page.retraining.test_tab import Given, label_all
 
 BOB = "<b>Bob</b>"
 

@@ -1,6 +1,5 @@
 """The screen of reasons in a real browser: cards, keys, and addresses that lead back."""
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from urllib.parse import unquote
@@ -9,13 +8,20 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from safe_dnn.page.assets import script
-from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.clusters import load_clusters, save_clusters
 from safe_dnn.rccs.confidence import confidence_text, place_text
-from safe_dnn.rccs.review.notes import REGISTER, Note
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
-from tests.helpers.browsing import Served, canvas_of, field, forget, generate, opened, served_from, wait_until
+from tests.helpers.browsing import (
+    Served,
+    canvas_of,
+    field,
+    forget,
+    generate,
+    opened,
+    served_from,
+    wait_until,
+)
 from tests.helpers.steadied import steadied
 from tests.page.test_accessibility import serious
 
@@ -318,39 +324,6 @@ def test_after_a_reload_on_another_tab_keys_go_on_from_the_rcc_at_hand_whatever_
     expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
     page.keyboard.press("j")
     expect(page.locator("#rcc-heading h2")).to_have_text("RCC 2")
-
-
-def test_the_fields_of_a_note_that_are_filled_in_late_are_of_the_rcc_that_the_address_has_chosen_before(browser):
-    page = browser.new_page()
-    note = filled("page/clusters/note.html", about="rcc")
-    page.set_content(f"<div id=rcc-words><div class=safe-above></div><div id=note>{note}</div></div>")
-    fields = {"name": "", "note": "", "verdict": "", **dict.fromkeys(REGISTER, "")}
-    said = {
-        **fields,
-        "key": 0,
-        "run": "r",
-        "title": "RCC 0",
-        "noun": "RCC",
-        "at": 1,
-        "forced": True,
-        "notes": {},
-    }
-    owners = page.evaluate(
-        """([script, said]) => {
-          const props = {}, fill = [], owners = [], element = document.querySelector("#note");
-          const run = new Function("element", "props", "watch", "trigger", "server", script);
-          run(element, props, (names, then) => fill.push(then), () => {}, {});
-          document.addEventListener("safe-rcc-owner", ({ detail }) => owners.push(detail.key));
-          document.dispatchEvent(new CustomEvent("safe-rcc", { detail: { key: 3, title: "RCC 3" } }));
-          props.said = said;
-          fill.forEach((then) => then());
-          return owners;
-        }""",
-        [script("clusters/note.js"), json.dumps(said)],
-    )
-    assert owners == [3]
-    assert page.locator(".safe-note").get_attribute("data-key") == "3"
-    page.close()
 
 
 def test_the_next_step_is_to_judge_as_long_as_nothing_is_judged(served, page):

@@ -1,8 +1,18 @@
 """The table of tabs, which steps, jobs, forms and scripts take their names from."""
 
+from types import SimpleNamespace
+
+import pytest
+
 from safe_dnn.page.app import CLASSES
 from safe_dnn.page.job_view import News
-from safe_dnn.page.steps import TABS
+from safe_dnn.page.steps import TABS, Steps
+from safe_dnn.pipeline.reporting.report import write_report
+from safe_dnn.rccs.clusters import fingerprint, save_clusters
+from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.review import set_note
+from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
+from safe_dnn.support.run_folder import ACCURACY_FILE
 from tests.helpers.laid_out import laid_out, settings_of
 
 
@@ -13,3 +23,29 @@ def test_each_tab_has_a_row_a_class_and_a_folder_of_its_name():
 def test_whoever_asks_for_news_hears_of_the_work_of_each_tab(tmp_path):
     news = laid_out(lambda: News(settings_of(tmp_path)))
     assert all(callable(getattr(news.widget, name)) for name in (*TABS, "folder", "notes", "edits"))
+
+
+@pytest.fixture
+def steps(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    return Steps(settings_of(out))
+
+
+def test_what_is_done_leads_to_the_next_step_and_labels_are_once_none_lacks_one(steps, clusters, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    assert steps.now() == {"done": [], "next": "failures", "text": "From a model: collect its failures"}
+    (out / ACCURACY_FILE).write_text("{}")
+    assert steps.now() == {"done": ["failures"], "next": "failures", "text": "Next: find the reasons"}
+    save_clusters(clusters, out)
+    assert steps.now() == {"done": ["failures", "clusters"], "next": "clusters", "text": "Next: judge the reasons"}
+    set_note(out, Note(0, verdict="unclear"))
+    other, run = "1" * 16, fingerprint(clusters)
+    monkeypatch.setattr("safe_dnn.page.steps.load_failures", lambda out: SimpleNamespace(classes=("sea",)))
+    sets = ((other, "a", "", "unsafe"), (run, "a", "", "labels"), (run, "a", "sea", "retraining"))
+    for of, image, label, after in (*sets, (run, "sea/a", "", "retraining")):  # the last in the folder of its class
+        images = (UnsafeImage(image, 0, 0.5, True, label),)
+        save_unsafe_set(UnsafeSet(tmp_path, images, 1, "N = 1", 1, (1,), (), of, run=of), out)
+        assert steps.now()["next"] == after
+    write_report(out)
+    assert steps.now()["done"] == ["failures", "clusters", "unsafe", "labels", "report"]

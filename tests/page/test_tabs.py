@@ -1,6 +1,5 @@
 """The first two tabs of the real page, in a real browser."""
 
-import dataclasses
 import io
 import os
 import re
@@ -15,7 +14,6 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
-from safe_dnn.page.clusters.form import requested_extractor, requested_precision
 from safe_dnn.rccs.clusters import LABELS_FILE, run_record
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE
 from tests.helpers.browsing import (
@@ -27,6 +25,7 @@ from tests.helpers.browsing import (
     field,
     generate,
     give_accuracy,
+    new_window,
     opened,
     served_from,
     unfold,
@@ -54,7 +53,7 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
 def test_fields_can_be_edited_once_they_are_filled_in_and_not_before(browser, served):
     held: list[Route] = []
     answer = False
-    page = browser.new_page()
+    page = new_window(browser)
     page.route("**/queue/join*", lambda route: route.continue_() if answer else held.append(route))
     page.goto(served.url)
     tabs = {
@@ -162,16 +161,6 @@ def test_of_clicks_on_rccs_in_quick_succession_the_last_one_counts(generated, pa
         expect(page.locator("#grid-title")).to_contain_text(f"RCC {last}")
         expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {last}")
         expect(page.locator("#rcc-list .safe-card.selected")).to_contain_text(f"RCC {last}")
-
-
-def test_the_form_keeps_the_extractor_and_the_precision_of_a_run(clusters, monkeypatch):
-    run = dataclasses.replace(clusters, notice="", extractor_identity="vgg16-conv-4224-0-float32")
-    assert (requested_extractor(run), requested_precision(run)) == ("vgg16-conv", "auto")
-    assert requested_extractor(dataclasses.replace(run, notice="Using vgg16-conv instead of vgg16.")) == "auto"
-    vgg16 = run.projection._replace(extractor="vgg16")
-    assert requested_extractor(dataclasses.replace(run, projection=vgg16)) == "auto"
-    monkeypatch.setattr("safe_dnn.features.weights._processor_flags", lambda: {"amx_bf16"})
-    assert requested_precision(run) == "float32"
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from tests.helpers.browsing import (
     field,
     forget,
     generate,
+    new_window,
     opened,
     opened_twice,
     served_from,
@@ -106,8 +107,7 @@ def test_where_both_have_changed_a_field_both_texts_are_shown_and_the_engineer_d
 def test_a_text_given_at_once_right_after_an_rcc_was_chosen_is_its_own_also_if_the_window_is_closed(browser, served):
     forget(served.out)
     for turn in range(3):
-        window = browser.new_context()
-        page = window.new_page()
+        page = new_window(browser)
         page.goto(served.url)
         expect(page.locator("#grid-title")).to_contain_text("RCC 0")
         page.locator("#rcc-list [data-rcc='1']").click()
@@ -120,7 +120,7 @@ def test_a_text_given_at_once_right_after_an_rcc_was_chosen_is_its_own_also_if_t
         page.goto("about:blank")  # leaves the page, as closing it does; that a test closes, a busy browser cuts short
         wait_until(lambda turn=turn: noted(served, 2)[1] == f"pasted {turn} and typed")
         wait_until(lambda turn=turn: noted(served, 1)[0] == f"in one event {turn}")
-        window.close()
+        page.context.close()
         assert noted(served, 0) == ("", "", "")
 
 

@@ -105,6 +105,21 @@ def test_a_later_model_is_asked_which_reasons_are_left(explained, fresh, capsys)
     assert "named as the labels (night, snow, wood)" in capsys.readouterr().err
 
 
+def test_models_are_compared_for_the_reasons_of_the_earlier_one_but_not_of_the_new_one(explained, tmp_path):
+    (tmp_path / "required.yaml").write_text("all images: at most 50 % wrong")
+    other = explained.table.with_name("other.csv")
+    other.write_text(explained.table.read_text().replace("night,wood,0.9,false", "night,night,0.9,true"))
+    told = f"Not compared for the reasons in {explained.out}: they are of the new model's failures."
+    for now, before in ((other, explained.table), (explained.table, other)):
+        given = GivenAnswers(now, explained.test)
+        checked = check_requirements(tmp_path / "required.yaml", explained.out, given, before=before)
+        reasons = [case.name for case in checked.cases if case.kind == "no worse"]
+        assert ("weak spot 1, label = night" in reasons) == (told not in checked.notes) == (now == other)
+        assert [case.failure for case in checked.cases if case.name == "all images"][-1] == (
+            "" if now == other else "worse"
+        )
+
+
 def test_requirements_say_that_images_chose_even_if_these_are_given_again(explained, fresh, tmp_path):
     (tmp_path / "required.yaml").write_text("all images: at most 50 % wrong")
     for given in (explained, fresh):

@@ -1,9 +1,6 @@
 import base64
 import dataclasses
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,9 +25,7 @@ from safe_dnn.rccs.image_map import (
     plane_points,
     stored_map,
 )
-from safe_dnn.rccs.nearness import by_closeness, most_similar, nearest_rccs
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.support.errors import SAFEError
 from tests.helpers.places import in_run
 
 
@@ -173,37 +168,6 @@ def test_an_rcc_that_has_no_colour_of_its_own_is_marked_as_such(clusters):
     assert all(COLOURS <= colour < 2 * COLOURS for colour in colours[COLOURS:])
 
 
-# --- Near and far -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def on_a_line(clusters):
-    """Images on a line. RCC 0: 0, 1, 2 and 6, which is no core point; RCC 1: 10, 11; RCC 2: −20; noise: 7, 100."""
-    places = {"a": 0, "b": 1, "c": 2, "d": 6, "e": 10, "f": 11, "g": -20, "h": 7, "i": 100}
-    return dataclasses.replace(
-        clusters,
-        paths=tuple(places),
-        labels=np.array([0, 0, 0, 0, 1, 1, 2, NOISE, NOISE]),
-        is_core=np.array([1, 1, 1, 0, 1, 1, 1, 0, 0], bool),
-        points=np.array(list(places.values()), np.float32)[:, None],
-    )
-
-
-def test_the_nearest_rccs_come_with_the_distance_of_their_centres(on_a_line):
-    assert nearest_rccs(on_a_line, 0) == [(1, 9.5), (2, 21.0)]  # the centre of RCC 0 is that of its core, 1
-    assert nearest_rccs(on_a_line, 2, n=1) == [(0, 21.0)]
-    assert nearest_rccs(on_a_line, NOISE, n=1) == [(1, 43.0)]
-    with pytest.raises(SAFEError, match="There is no RCC 5"):
-        nearest_rccs(on_a_line, 5)
-
-
-def test_images_are_ordered_by_their_distance_from_the_middle_of_the_core(on_a_line):
-    assert by_closeness(on_a_line, 0) == [("b", 0), ("a", 1), ("c", 1), ("d", 5)]
-    assert by_closeness(on_a_line, 2) == [("g", 0)]
-    with pytest.raises(SAFEError, match="There is no RCC 5"):
-        by_closeness(on_a_line, 5)
-
-
 # --- Shades -----------------------------------------------------------------------------------------------------
 
 
@@ -229,25 +193,6 @@ def test_an_angle_is_shaded_round_the_circle_and_a_category_by_how_common_it_is(
     assert category["value"][:4] == [0, category["names"].index("sun"), 0, None]
     for shades in (angle, category):
         json.dumps(shades, allow_nan=False).encode("utf-8")
-
-
-@pytest.mark.slow  # a fresh interpreter, and numba compiles
-def test_umap_is_used_without_importing_tensorflow():
-    code = (
-        "import sys; from safe_dnn.rccs.dbscan.umap_reducer import load_umap; import numpy as np; "
-        "assert load_umap()(5, 2, n_epochs=2).fit_transform(np.eye(30)).shape == (30, 2); "
-        "assert 'tensorflow' not in sys.modules; assert 'umap.parametric_umap' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(maps.__file__).parents[2])
-
-
-def test_the_images_most_like_one_begin_with_it_and_follow_by_distance(clusters):
-    found = most_similar(clusters, 5, 8)
-    assert (len(found), found[0]) == (8, 5)
-    distances = np.linalg.norm(clusters.points - clusters.points[5], axis=1)
-    assert sorted(found[1:], key=lambda row: (distances[row], row)) == found[1:]
-    assert max(distances[found]) <= np.delete(distances, found).min()
-    assert sorted(most_similar(clusters, 5, 10_000)) == list(range(len(clusters.paths)))
 
 
 # --- Filters ----------------------------------------------------------------------------------------------------

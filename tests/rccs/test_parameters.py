@@ -42,9 +42,9 @@ def test_missing_repeated_and_unknown_images_are_told_and_the_rest_is_used(write
     known = read_parameters(*write("image,x\na/0.png,1\na/0.png,9\nz/5.png,3\nb/0.png,4\n"), IMAGES)
     assert known.columns["x"][[0, 2]].tolist() == [1, 4]
     assert known.notes == (
-        "1 of 3 images have no row, the first a/1.png.",
-        "1 images have several rows, the first a/0.png; the first row is used.",
-        "1 rows are about other images.",
+        "No row for 1 of 3 images, the first a/1.png.",
+        "Several rows for 1 image, the first a/0.png; the first row is used.",
+        "1 row about other images.",
     )
 
 

@@ -1,13 +1,11 @@
 """Which test images belong together: named by the engineer, offered where it looks like it, and kept with the run."""
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from safe_dnn.dnn.group_columns import chains
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
@@ -150,30 +148,6 @@ def test_chains_of_near_duplicates_are_offered_where_nothing_else_says_it(tmp_pa
     assert "name near-duplicates as the group" in sentence
     groups = named_groups(["near-duplicates"], tested, parameters=table).groups
     assert len(set(zip(groups.of.tolist(), shown.tolist(), strict=True))) == 28
-
-
-def test_near_duplicates_that_do_not_follow_each_other_by_name_are_no_chain(tmp_path):
-    """Eighty frames of one drive, each like the next; in any order, only what is all alike is one group."""
-    rng = np.random.default_rng(0)
-    scenes = rng.integers(0, 200, (5, 8, 8)).astype(float)
-    frames = [scenes[i] * (1 - t) + scenes[i + 1] * t for i in range(4) for t in np.arange(20) / 20]
-    for names, largest in ((range(80), 80), (rng.permutation(80), 8)):
-        for name, frame in zip(names, frames, strict=True):
-            picture = Image.fromarray(frame.astype(np.uint8)).resize((96, 96), Image.Resampling.BICUBIC)
-            picture.save(tmp_path / f"{name:02d}.png")
-        paths = [f"{name:02d}.png" for name in range(80)]
-        (_, size), *_ = Counter(chains(tmp_path, paths)).most_common()
-        assert size in range(largest // 2, largest + 1)
-
-
-def test_unasked_nothing_is_said_of_photographs_that_are_more_or_less_alike(tmp_path):
-    rng = np.random.default_rng(0)
-    scenes, paths = rng.integers(0, 200, (4, 8, 8)), [f"{name:03d}.png" for name in range(300)]
-    for path, shares in zip(paths, rng.dirichlet(np.ones(4), 300), strict=True):
-        pixels = np.tensordot(shares, scenes, 1).astype(np.uint8)
-        Image.fromarray(pixels).resize((96, 96), Image.Resampling.BICUBIC).save(tmp_path / path)
-    assert chains(tmp_path, paths, sure=True) == []
-    assert len(set(chains(tmp_path, paths))) < 300
 
 
 def test_what_so_few_groups_cannot_show_is_said_with_how_many_could(tmp_path):

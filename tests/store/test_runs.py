@@ -8,7 +8,6 @@ import pytest
 from safe_dnn.store.chain import append, check_entries, present
 from safe_dnn.store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER, changing, reading
 from safe_dnn.store.output_folder import claim
-from safe_dnn.store.places import recorded
 from safe_dnn.store.runs import CLUSTERS, add_run, keep_copy, present_runs, run_file, runs_of
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.places import names_in, runs_as_they_are
@@ -158,25 +157,3 @@ def test_a_run_that_cannot_be_entered_leaves_no_folder(tmp_path):
     with pytest.raises(SAFEError):
         add_run(tmp_path, CLUSTERS, {"a.txt": "2"}, clusters="two", then=full)
     assert names_in(tmp_path / RUNS_FOLDER) == ["1"]
-
-
-# --- Paths as an analysis records them --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("path", "text"),
-    [
-        ("/data/analyses/one", "."),
-        ("/data/analyses/one/images", "images"),
-        ("/data/analyses/one/images/../images/", "images"),
-        ("/data/analyses/images", "../images"),  # beside it
-        ("/data/analyses/one more", "../one more"),
-        ("/data/analyses", "/data/analyses"),
-        ("/data/images", "/data/images"),
-        ("/elsewhere", "/elsewhere"),
-        ("/elsewhere/caf\udce9", "/elsewhere/caf\\xe9"),
-    ],
-)
-def test_what_is_in_or_beside_an_analysis_is_recorded_as_seen_from_it(path, text):
-    assert recorded(path, Path("/data/analyses/one")) == text
-    text.encode()

@@ -1,4 +1,3 @@
-import hashlib
 import os
 import subprocess
 import sys
@@ -8,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from safe_dnn.support import files
-from safe_dnn.support.contents import digest_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import LEFT_OVER_SECONDS, put_back, replacing, replacing_folder
 from tests.helpers.places import names_in
@@ -134,22 +132,3 @@ def test_what_a_killed_process_left_of_a_folder_is_removed_after_an_hour(tmp_pat
         os.utime(folder, (0, folder.stat().st_mtime - LEFT_OVER_SECONDS - 60))
     fill(tmp_path / "export", "new")
     assert names_in(tmp_path) == sorted([fresh.name, active.name, other.name, "export"])
-
-
-# --- Digests ----------------------------------------------------------------------------------------------------
-
-
-def test_a_file_is_read_again_only_if_it_has_changed_even_if_its_time_was_set_back(tmp_path, monkeypatch):
-    path, read, file_digest = tmp_path / "weights.h5", [], hashlib.file_digest
-    monkeypatch.setattr(hashlib, "file_digest", lambda *given: read.append(given) or file_digest(*given))
-    path.write_bytes(b"weights")
-    for _ in range(2):
-        assert digest_of(path) == hashlib.sha256(b"weights").hexdigest()
-    assert digest_of(path, "md5") == hashlib.md5(b"weights", usedforsecurity=False).hexdigest()
-    assert len(read) == 2
-    before = path.stat()
-    path.write_bytes(b"Weights")
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert digest_of(path) == hashlib.sha256(b"Weights").hexdigest()
-    with pytest.raises(FileNotFoundError):
-        digest_of(tmp_path / "gone.h5")

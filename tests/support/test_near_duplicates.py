@@ -67,7 +67,10 @@ def test_images_that_are_flat_or_cannot_be_read_are_like_no_other(tmp_path):
     for name, grey in (("a.png", 0), ("b.png", 0), ("c.png", 200)):
         Image.new("L", (50, 50), grey).save(tmp_path / name)
     (tmp_path / "damaged.png").write_bytes(b"\x89PNG\r\n")
-    found = thumbnails([tmp_path / name for name in ("a.png", "b.png", "c.png", "damaged.png", "gone.png")])
+    read: list[tuple] = []
+    files = [tmp_path / name for name in ("a.png", "b.png", "c.png", "damaged.png", "gone.png")]
+    found = thumbnails(files, progress=lambda *step: read.append(step))
+    assert read == [("Reading images", 5, 5)]  # though the last one cannot be read
     assert near_duplicates(found) == []
     assert near_duplicates(found[:0], found) == []
 

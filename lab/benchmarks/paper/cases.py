@@ -200,7 +200,7 @@ def unsafe_values(name: str, reference: dict[str, np.ndarray], subjects: Iterabl
     For each parameter of each known root cause: the middle and the width of the range of the test images with that
     cause. If the region begins at borders between classes, and nothing else describes it, the border is the value, as
     in the paper, and the class is its sub-range; the middle of the region is listed as `region middle` but not counted
-    (docs/decisions/045-unsafe-values.md).
+    (lab/notes.md).
 
     Other borders, as in the paper, are those where the training set lacks nothing: for `gd` the remaining six borders
     between directions, 45° apart; for `oc` the upper lid touching the pupil, with the size of a pupil as sub-range.

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.dnn.detection.detector_failures import DetectorFiles, find_detection_failures
+from safe_dnn.dnn.doubts import doubts_about
 from safe_dnn.dnn.failures import DETECTION, checked, collect_failures, find_failures, load_failures
 from safe_dnn.dnn.held_out import hold_out_of
 from safe_dnn.dnn.model import DnnOptions
@@ -143,7 +144,7 @@ class FailuresTab(FormTab):
         written = f"Written to {self._settings.out}: {FAILURES}/, {FAILURES_FILE}, {PREDICTIONS_FILE}, {ACCURACY_FILE}."
         groups = self.collected.groups(shown)
         summary = f"{failures_summary(shown.failures)} · {interval_text(shown, groups)}"
-        notice = EARLIER if are_earlier(self._settings) else ""
+        notice = " ".join((*doubts_about(shown.answers), *([EARLIER] if are_earlier(self._settings) else [])))
         return {self.status: done(summary, notice), **self.view.show(shown, groups, written)}
 
     def _last_form(self) -> dict:

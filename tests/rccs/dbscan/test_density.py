@@ -1,11 +1,10 @@
-"""DBSCAN at every eps, against scikit-learn's, and the branches of its tree."""
+"""DBSCAN at every eps, against scikit-learn's."""
 
 import numpy as np
 import pytest
 from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_rand_score
 
-from safe_dnn.rccs.dbscan.branches import Branches
 from safe_dnn.rccs.dbscan.density import Density
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
@@ -24,20 +23,6 @@ def test_density_agrees_with_scikit_learn(min_samples, seed):
         assert np.array_equal(np.flatnonzero(is_core), theirs.core_sample_indices_)
         assert np.array_equal(labels == NOISE, theirs.labels_ == NOISE)
         assert adjusted_rand_score(labels[is_core], theirs.labels_[is_core]) == 1
-
-
-@pytest.mark.parametrize("min_samples", [3, 5, 10])
-@pytest.mark.parametrize("seed", range(3))
-def test_each_branch_is_a_cluster_of_dbscan_at_its_radius(min_samples, seed):
-    points, _ = groups((50, 40, 30), spread=0.7, seed=seed)
-    distances = pairwise_distances(points).astype(np.float32)
-    branches = Branches(Density(Points(points), min_samples))
-    assert len(branches.radius)
-    for branch, radius in enumerate(branches.radius):
-        members = np.flatnonzero(branches.cluster([branch])[1])
-        theirs = DBSCAN(eps=float(radius), min_samples=min_samples, metric="precomputed").fit(distances)
-        cores = theirs.core_sample_indices_
-        assert members.tolist() == cores[theirs.labels_[cores] == theirs.labels_[members[0]]].tolist()
 
 
 def test_eps_is_inclusive_and_min_samples_counts_the_point_itself():

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, hypergeom
 
-from safe_dnn.dnn.group_columns import noun_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.dbscan.projection import fit_projection
 from safe_dnn.rccs.dbscan.relevance import average_neighbours
@@ -19,14 +18,12 @@ from safe_dnn.rccs.spots.groups import (
     chance_within,
     design_effect,
     effective_share,
-    in_words,
     share_of,
     tally,
 )
 from safe_dnn.rccs.spots.rates import Rate, failure_rates, nearest_failing, regions
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots
 from safe_dnn.support.intervals import clopper_pearson
-from safe_dnn.support.text import count
 
 MEASURED = ("brightness", "contrast", "hue_deg", "saturation")
 
@@ -119,21 +116,6 @@ def test_intervals_hold_the_rate_of_other_persons(correlation):
         low, high = clopper_pearson(share * np.count_nonzero(wrong & holds), share * np.count_nonzero(holds))
         held.append(low[0] <= 0.2 <= high[0])
     assert np.mean(held) > 0.93
-
-
-def test_groups_are_said_beside_the_images():
-    assert in_words(18, "person") == " (of 18 persons)"
-    assert in_words(0, "person") == " (those of one person counted as independent)"
-    assert in_words(0, "") == ""
-    assert [count(n, "series") for n in (1, 2)] == ["1 series", "2 series"]
-    nouns = [noun_of([name], []) for name in ("class_id", "body", "day", "batch", "epoch", "cls", "drivers", "series")]
-    plurals = ["classes", "bodies", "days", "batches", "epochs", "groups by cls", "groups by drivers", "series"]
-    assert [count(2, noun) for noun in nouns] == [f"2 {plural}" for plural in plurals]
-    rate = Rate(0, 41, 32, 0.62, 0.89, 0.15, 1e-9, "more", 18, "person")
-    assert "78% of 41 tested images like these (of 18 persons) are wrong (62–89%)" in rate.text
-    assert "(nearly all of one person)" in rate._replace(groups=1).text
-    few = rate._replace(verdict="too few")
-    assert few.text.startswith("Images of 18 persons do not tell: of 41 tested images (of 18 persons) like these, 32 ")
 
 
 # --- Weak spots -------------------------------------------------------------------------------------------------

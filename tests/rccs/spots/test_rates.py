@@ -8,7 +8,6 @@ from safe_dnn.rccs.dbscan.projection import fit_projection
 from safe_dnn.rccs.dbscan.relevance import average_neighbours
 from safe_dnn.rccs.dbscan.tuning import tune
 from safe_dnn.rccs.spots.rates import COLUMNS, LEVEL, Rate, failure_rates, nearest_failing, rates_text, regions
-from safe_dnn.support.intervals import clopper_pearson
 
 EXTRACTOR = "vgg16-fc2"  # features of any dimension
 
@@ -120,13 +119,6 @@ def test_reasons_are_told_from_looks():
 
 
 # --- Rates ------------------------------------------------------------------------------------------------------
-
-
-def test_the_interval_is_that_of_clopper_and_pearson():
-    low, high = clopper_pearson(np.array([0, 5, 10, 0]), np.array([10, 10, 10, 0]))
-    end = 0.025**0.1  # where 10 of 10 have a probability of 2.5 %
-    assert low.tolist() == pytest.approx([0, 0.1871, end, 0], abs=1e-4)
-    assert high.tolist() == pytest.approx([1 - end, 0.8129, 1, 1], abs=1e-4)
 
 
 def test_p_is_counted_by_hand():

@@ -1,91 +1,14 @@
 import csv
 import io
-import math
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from safe_dnn.rccs.spots import weak_spots
 from safe_dnn.rccs.spots.conditions import Literal
-from safe_dnn.rccs.spots.weak_spots import (
-    WEAK_SPOTS_FILE,
-    WeakSpot,
-    find_weak_spots,
-    load_spots,
-    sample_note,
-    spots_text,
-)
+from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, find_weak_spots, load_spots, spots_text
 from safe_dnn.store.runs import COMPARISON, add_run
-
-CLASSES = ("left", "right", "centre")
-CLASS_AND_PREDICTION = ("label", "predicted")
-
-
-def driving(n: int, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Known columns of drawn images, and which of them a DNN gets wrong: 9 in 10 at night, 4 in 10 on turned heads."""
-    rng = np.random.default_rng(seed)
-    label = rng.choice(CLASSES, n)
-    night = rng.random(n) < 0.15
-    light = np.where(night, rng.uniform(0.01, 0.05, n), rng.uniform(0.5, 1, n))
-    head = rng.uniform(-40, 40, n)
-    wrong = rng.random(n) < np.select([night, head > 25], [0.9, 0.4], 0.02)
-    others = np.array(CLASSES)[(np.searchsorted(sorted(CLASSES), label) + 1) % 3]
-    columns = {
-        "label": label, "predicted": np.where(wrong, others, label),
-        "person": rng.choice([f"p{i}" for i in range(20)], n), "light": light, "head_deg": head,
-        "brightness": light * 0.5 + rng.normal(0, 0.02, n), "hue_deg": rng.uniform(0, 360, n),
-    }  # fmt: skip
-    return columns, wrong
-
-
-def search(columns, wrong, **options) -> list[WeakSpot]:
-    return find_weak_spots(
-        columns, wrong, measured=("brightness", "hue_deg"), never_together=CLASS_AND_PREDICTION, **options
-    )
-
-
-def names(spot: WeakSpot) -> set[str]:
-    return {literal.column for literal in spot.literals}
-
-
-def test_a_cause_that_is_hidden_by_a_larger_one_is_found_too():
-    columns, wrong = driving(1500)
-    night, turned = search(columns, wrong)[:2]
-    assert night.where == "light < 0.2"
-    assert night.holds(columns).tolist() == (columns["light"] < 0.2).tolist()
-    assert names(turned) == {"head_deg"}
-    truth = columns["head_deg"] > 25
-    assert np.count_nonzero(turned.holds(columns) & truth) > 0.8 * np.count_nonzero(turned.holds(columns) | truth)
-
-
-def test_a_cause_that_shares_most_failures_with_a_larger_one_is_named_as_well():
-    place = np.arange(2000)
-    small, cut_off = place < 200, (place >= 130) & (place < 260)
-    columns = {"size_px": np.where(small, 10.0, 30.0), "cut_off": np.where(cut_off, "yes", "no")}
-    assert [spot.where for spot in find_weak_spots(columns, small | cut_off)] == ["size_px < 20", "cut_off = yes"]
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "begin", "end", "words"),
-    [
-        (-130, 130, -100, -60, "from -100 to -60"),
-        (0, 360, 260, 300, "from 260 to 300"),
-        (-180, 180, 100, -40, "from 100 to -40"),  # 220 degrees: ranges that touch
-        (0, 360, 300, 160, "from 300 to 160"),
-    ],
-)
-def test_angles_are_named_as_the_file_has_them(first, last, begin, end, words):
-    angle = np.arange(first, last, 0.5)
-    wrong = (angle - begin) % 360 < (end - begin) % 360
-    assert [spot.where for spot in find_weak_spots({"light_deg": angle}, wrong)] == [f"light_deg {words}"]
-
-
-def test_dark_and_rather_dark_images_are_one_reason_and_dark_and_bright_ones_are_two():
-    rng = np.random.default_rng(0)
-    light = rng.uniform(0, 1, 2000)
-    wrong = rng.random(2000) < np.select([light < 0.2, light < 0.3, light >= 0.9], [0.9, 0.5, 0.9], 0.03)
-    assert [spot.where for spot in find_weak_spots({"light": light}, wrong)] == ["light < 0.3", "light >= 0.9"]
+from tests.helpers.driving import CLASSES, driving, names, search
 
 
 @pytest.mark.parametrize("rates", [(0.4, 0.4, 0.4, 0.4), (0.8, 0.1, 0.1, 0.1)])
@@ -181,25 +104,6 @@ def test_where_right_and_wrong_are_shuffled_only_the_prediction_tells_and_never_
     assert sum(found) <= 1
 
 
-def test_class_and_predicted_class_never_stand_together():
-    columns, wrong = driving(1500)
-    only = {name: columns[name] for name in CLASS_AND_PREDICTION}
-    assert all(len(spot.literals) == 1 for spot in search(only, wrong))
-    assert any(names(spot) == {"label", "predicted"} for spot in find_weak_spots(only, wrong))
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_a_prediction_does_not_stand_with_a_parameter_that_determines_the_class(seed):
-    rng = np.random.default_rng(seed)
-    gaze = rng.uniform(0, 360, 2000)
-    label = np.array(["right", "up", "left", "down"])[((gaze + 45) % 360 // 90).astype(int)]
-    wrong = rng.random(2000) < 0.15
-    columns = {"label": label, "predicted": np.where(wrong, rng.permutation(label), label), "gaze_deg": gaze}
-    wrong = columns["label"] != columns["predicted"]
-    assert find_weak_spots(columns, wrong, never_together=CLASS_AND_PREDICTION) == []
-    assert any(names(spot) == {"predicted", "gaze_deg"} for spot in find_weak_spots(columns, wrong))
-
-
 def test_the_same_input_gives_the_same_weak_spots_and_is_not_modified():
     columns, wrong = driving(1500)
     before = {name: column.copy() for name, column in columns.items()}, wrong.copy()
@@ -208,57 +112,10 @@ def test_the_same_input_gives_the_same_weak_spots_and_is_not_modified():
     assert np.array_equal(wrong, before[1])
 
 
-def test_of_a_large_test_set_a_part_is_searched_and_all_is_counted(monkeypatch):
-    monkeypatch.setattr(weak_spots, "MOST_SEARCHED", 1000)
-    columns, wrong = driving(30_000)
-    spots = search(columns, wrong)
-    assert spots == search(columns, wrong)
-    assert (names(spots[0]), spots[0].tested) == ({"light"}, np.count_nonzero(columns["light"] < 0.2))
-    assert "random part of 1,000 of the 30,000 tested images" in sample_note(30_000)
-    assert sample_note(1000) == ""
-
-
 @pytest.mark.parametrize("wrong", [np.zeros(300, bool), np.ones(300, bool), *(np.arange(n) == 0 for n in range(3))])
 def test_there_is_no_weak_spot_where_all_images_fare_alike_or_are_hardly_any(wrong):
     assert search(driving(len(wrong))[0], wrong) == []
     assert find_weak_spots({}, wrong) == []
-
-
-@pytest.mark.parametrize(
-    "column",
-    [
-        np.zeros(300),
-        np.full(300, math.nan),
-        np.full(300, "night"),
-        np.full(300, ""),
-        np.array([f"image {i}" for i in range(300)]),
-        np.where(np.arange(300) < 5, 1.0, math.nan),
-        np.where(np.arange(300) < 5, "a", ""),
-        np.where(np.arange(300) < 150, math.inf, -math.inf),
-    ],
-    ids=["constant", "unknown", "one value", "empty", "unique", "few numbers", "few values", "infinite"],
-)
-def test_a_column_that_says_nothing_is_no_reason(column):
-    wrong = np.arange(300) < 150
-    assert find_weak_spots({"column": column}, wrong) == []
-    assert find_weak_spots({"column_deg": column}, wrong) == []
-
-
-@pytest.mark.parametrize(
-    ("literal", "column", "holds"),
-    [
-        (Literal("x", "<", 2.0), [1.0, 2.0, math.nan], [True, False, False]),
-        (Literal("x", ">=", 2.0), [1.0, 2.0, math.nan], [False, True, False]),
-        (Literal("x", "from", (1.0, 2.0)), [0.9, 1.0, 2.0, math.nan], [False, True, False, False]),
-        (Literal("x_deg", "from", (350.0, 10.0)), [349, 350, -5, 725, 10, math.nan], [0, 1, 1, 1, 0, 0]),
-        (Literal("x", "=", "a"), ["a", "b", ""], [True, False, False]),
-        (Literal("x", "!=", "a"), ["a", "b", ""], [False, True, False]),
-        (Literal("x", "=", "a"), [1.0, 2.0], [False, False]),
-        (Literal("x", "<", 2.0), ["1", "2"], [False, False]),
-    ],
-)
-def test_a_condition_holds_at_its_lower_end_and_never_for_the_unknown(literal, column, holds):
-    assert literal.holds(np.array(column)).tolist() == [bool(each) for each in holds]
 
 
 def test_what_is_saved_is_loaded(tmp_path):

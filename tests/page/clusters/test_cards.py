@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from safe_dnn.page.clusters.cards import card
+from safe_dnn.page.clusters.cards import card, words_of
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.profiles import Finding, Profile
 
@@ -46,3 +46,15 @@ def test_a_card_says_what_is_recorded_or_up_to_two_words(clusters, findings, wor
     assert card(shown, 0)["words"] == words  # a weak spot that holds another RCC as well tells them not apart
     shown.spot_of = {0: 0}
     assert card(shown, 0)["words"] == "brightness < 0.4"
+
+
+def test_a_card_is_not_titled_with_what_most_other_images_have_as_well():
+    # Of merged RCCs of the example: in good light, as most of the others are, though it varies much less.
+    known = {"known": 60, "usual_low": 0.62, "usual_high": 0.98, "share": 0.89, "reduction": 0.87}
+    common = Finding(0, "light", "number", overall_share=0.7, information=0.14, **known)
+    own = common._replace(overall_share=0.2, information=1.5)
+    titles = [
+        words_of(SimpleNamespace(spot_of={}, profiles={0: Profile(0, (one,))}), 0)  # type: ignore[arg-type]
+        for one in (common, own)
+    ]
+    assert titles == ["", "light from 0.62 to 0.98"]

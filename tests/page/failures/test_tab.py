@@ -1,8 +1,5 @@
 """The first tab of the real page: from a network, or only its answers, to its failures and the reasons for them."""
 
-import dataclasses
-import json
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -10,22 +7,14 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from safe_dnn.dnn.failures import collect_failures
-from safe_dnn.page.collected import failures_of, model_of
 from safe_dnn.page.failures.tab import KINDS, NEEDED, FailuresTab
 from safe_dnn.page.failures.view import images_of
-from safe_dnn.page.forms import remember
 from safe_dnn.page.jobs import Job
-from safe_dnn.page.results import Results
-from safe_dnn.page.retraining.tab import RetrainingTab
-from safe_dnn.page.steps import UNSAFE_TAB, Steps
-from safe_dnn.page.unsafe.tab import UnsafeTab
+from safe_dnn.page.steps import Steps
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.pipeline.new_place import take_new_place
 from safe_dnn.pipeline.reporting.history import list_runs, restore_run
 from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING
-from safe_dnn.rccs.clusters import fingerprint, save_clusters
-from safe_dnn.store.places import absolute
 from safe_dnn.store.runs import present_runs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
@@ -33,7 +22,7 @@ from tests.helpers.answered import AnsweredCase, draw_case, record_light
 from tests.helpers.browsing import Served, field, give_accuracy, opened, served_from, unfold, unfold_in_sight
 from tests.helpers.detected import draw_detected
 from tests.helpers.laid_out import laid_out, settings_of
-from tests.helpers.small_models import clusters_of
+from tests.helpers.small_models import model_file
 from tests.page.test_accessibility import serious
 
 
@@ -337,68 +326,3 @@ def test_with_a_root_a_file_beside_a_detectors_folder_that_leads_outside_is_not_
     told = str(run(tab_of(root / "out", root), kind="coco", **paths))
     assert f"Expected a path below {root}" in told
     assert "read beside the folder" in told
-
-
-# --- The network whose failures were collected, in the forms of the unsafe set and the retraining ---------------
-
-
-def model_file(path, layer="Dense"):
-    """A file that says which layers a model has."""
-    with zipfile.ZipFile(path, "w") as archive:
-        layers = [{"module": "keras.layers", "class_name": layer, "config": {}}]
-        config = {"module": "keras", "class_name": "Sequential", "config": {"layers": layers}}
-        archive.writestr("config.json", json.dumps(config))
-    return path
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """An output folder with failures as if a Keras model had been run, and their RCCs."""
-    folder = tmp_path_factory.mktemp("known")
-    case = draw_case(folder)
-    found = collect_failures(case.table, case.test, case.out)
-    labels = dict.fromkeys((failure.source for failure in found.failing), 0)
-    save_clusters(clusters_of((case.out / FAILURES).resolve(), labels), case.out)
-    record = json.loads((case.out / ACCURACY_FILE).read_text())
-    assert absolute(record["model"], case.out) == str(case.table)
-    (case.out / ACCURACY_FILE).write_text(json.dumps({**record, "model": str(model_file(folder / "model.keras"))}))
-    return folder
-
-
-def form_of(folder, root=None, kind=UnsafeTab):
-    tab = kind.__new__(kind)  # without its widgets, each of which opens an event loop
-    tab._settings = settings_of(folder / "out", root)
-    return tab._last_form()
-
-
-def test_the_network_and_its_test_folder_are_filled_in_unless_others_were_sent(folder):
-    for kind in (UnsafeTab, RetrainingTab):
-        form = form_of(folder, kind=kind)
-        assert (form["model"], form["test"]) == (str(folder / "model.keras"), str(folder / "test"))
-    run = fingerprint(Results(folder / "out").shown().review.original)
-    remember(folder / "out", UNSAFE_TAB, {"accuracy": "0.8", "model": "", "test": "", "run": run})
-    assert form_of(folder)["model"] == ""
-    remember(folder / "out", UNSAFE_TAB, {})
-    # Not for visitors who may not see it.
-    assert "model" in form_of(folder, folder)
-    assert "model" not in form_of(folder, folder / "out")
-
-
-def test_a_network_that_must_be_told_something_or_is_gone_is_not_filled_in(folder, tmp_path):
-    failures = failures_of(Results(folder / "out").shown().review.original, folder / "out")
-    assert model_of(failures) == folder / "model.keras"
-    broken = tmp_path / "broken.keras"
-    broken.write_bytes(b"PK")
-    for change in (
-        {"task": "regression"},
-        {"model": folder / "dnn" / "predictions.csv"},
-        {"model": folder / "gone.keras"},
-        {"model": model_file(tmp_path / "code.keras", "Lambda")},
-        {"model": broken},
-        {"rescale": "none"},
-    ):
-        assert model_of(dataclasses.replace(failures, **change)) is None, change
-    record = folder / "out" / ACCURACY_FILE
-    record.write_text(record.read_text().replace("model.keras", "model.onnx"))
-    (folder / "model.onnx").touch()
-    assert "model" not in form_of(folder, kind=RetrainingTab)  # which can only train Keras models

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import datetime
-import ipaddress
 import os
 import re
 import subprocess
@@ -18,12 +16,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse
 
 from safe_dnn.page.serving.below import Below, checked_path
-from safe_dnn.page.serving.connections import Outside, check_certificate
 from safe_dnn.support.errors import SAFEError
-from tests.helpers.browsing import WAIT, draw, field, unfold
+from tests.helpers.browsing import WAIT, draw, field, new_window, unfold
 from tests.helpers.documents import ROOT
 from tests.helpers.places import closed_port
-from tests.helpers.visiting import SECONDS, served
+from tests.helpers.visiting import SECONDS, certificate, served
 
 NGINX = os.environ.get("SAFE_NGINX", "")  # the program; without it, no test asks for nginx
 
@@ -70,43 +67,6 @@ def test_what_is_no_path_is_refused(typed):
     assert checked_path("/") == ""
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """One of its own for 127.0.0.1, and its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
-    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    signed = builder.add_extension(here, critical=False).sign(key, hashes.SHA256())
-    (folder / "certificate.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    for file, password in (
-        ("key.pem", serialization.NoEncryption()),
-        ("locked.pem", serialization.BestAvailableEncryption(b"x")),
-    ):
-        (folder / file).write_bytes(key.private_bytes(*form, password))
-    return folder / "certificate.pem", folder / "key.pem"
-
-
-def test_a_certificate_that_cannot_be_used_is_a_sentence(tmp_path):
-    good, key = certificate(tmp_path)
-    check_certificate(Outside(certificate=good, key=key))
-    (tmp_path / "other.pem").write_text("x")
-    for pair in (
-        (None, key),
-        (good, None),
-        (good, tmp_path / "gone.pem"),
-        (good, tmp_path / "locked.pem"),
-        (tmp_path / "other.pem", key),
-    ):
-        with pytest.raises(SAFEError, match=r"^Expected PEM files with a certificate .*\.pem.*\)\.$"):
-            check_certificate(Outside(certificate=pair[0], key=pair[1]))
-
-
 @contextlib.contextmanager
 def encrypted(folder: Path, *options: str | Path):
     """The page with TLS of its own: its address."""
@@ -146,8 +106,7 @@ def test_below_a_path_with_tls_and_a_login_all_of_the_page_works(browser, tmp_pa
     requests, faults = [], []
     with place(tmp_path, "--root-path", "/safe", "--proxy", "127.0.0.1", *login) as url:
         assert re.fullmatch(r"https://127\.0\.0\.1:\d+/safe", url)
-        window = browser.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 900})
-        page = window.new_page()
+        page = new_window(browser, ignore_https_errors=True, viewport={"width": 1280, "height": 900})
         page.goto(url)
         page.get_by_label("username").fill("ada")
         page.get_by_label("password").fill("secret")
@@ -172,16 +131,16 @@ def test_below_a_path_with_tls_and_a_login_all_of_the_page_works(browser, tmp_pa
         page.get_by_role("button", name="Delete eyes 2").click()
         expect(page.get_by_role("status")).to_contain_text("Moved to the bin")
         assert page.url == f"{url}/analyses?deleted=1"
-        assert {cookie["path"] for cookie in window.cookies()} == {"/safe/"}
+        assert {cookie["path"] for cookie in page.context.cookies()} == {"/safe/"}
         # The proxy is believed; it says that it is not asked by TLS. (nginx says itself how it is asked.)
         told = httpx.get(f"{url}/config", headers={"x-forwarded-proto": "http"}, verify=False, timeout=SECONDS)
         assert told.status_code == 401
-        cookies = {cookie["name"]: cookie["value"] for cookie in window.cookies()}
+        cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
         for said, scheme in (("http", "http"), ("https", "https")):
             answer = httpx.get(
                 f"{url}/config", headers={"x-forwarded-proto": said}, cookies=cookies, verify=False, timeout=SECONDS
             )
             assert urlsplit(answer.json()["root"]).scheme == (scheme if place is encrypted else "https")
-        window.close()
+        page.context.close()
     assert requests
     assert all(one.startswith(f"{url}/") for one in requests if urlsplit(one).scheme not in ("data", "blob"))

@@ -18,7 +18,7 @@ from safe_dnn.rccs.review.review import load_review
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.runs import CLUSTERS, present_runs
 from tests.helpers import browsing
-from tests.helpers.browsing import Served, field, served_from, wait_until
+from tests.helpers.browsing import Served, field, new_window, served_from, wait_until
 from tests.helpers.visiting import SECONDS, Visitor
 from tests.page.test_accessibility import serious
 
@@ -162,7 +162,7 @@ def test_the_folder_that_holds_the_others_is_found_by_its_name_as_well(several):
 
 @pytest.mark.slow
 def test_an_engineer_goes_from_the_list_into_an_analysis_and_back(browser: Browser, several: Several):
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page = new_window(browser, viewport={"width": 1280, "height": 900})
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("response", lambda answer: faults.append(answer.url) if answer.status >= 400 else None)
@@ -204,7 +204,7 @@ def test_a_form_is_checked_before_it_waits_for_the_work_of_another_analysis(brow
     held = tmp_path / "held"
     make(tmp_path / "out", "a")
     with served_from(tmp_path, FAKE_HELD=str(held)) as served:
-        busy, page = browser.new_page(), browser.new_page()
+        busy, page = new_window(browser), new_window(browser)
         busy.goto(f"{served.url}/a/a/")
         browsing.generate(busy, served.images)
         make(served.out, "b")
@@ -245,7 +245,7 @@ def test_a_form_is_checked_before_it_waits_for_the_work_of_another_analysis(brow
 def test_where_the_folder_was_moved_while_the_page_is_open_what_is_done_there_says_so(browser: Browser, tmp_path: Path):
     make(tmp_path / "out", "a")
     with served_from(tmp_path) as served:
-        page = browser.new_page()
+        page = new_window(browser)
         page.goto(f"{served.url}/a/a/")
         browsing.generate(page, served.images)
         (served.out / "a").rename(tmp_path / "elsewhere")

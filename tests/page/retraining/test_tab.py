@@ -1,7 +1,6 @@
 """Labels by click and key on the real page, a real model retrained, what got better."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,13 +9,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.dnn.predictions import labelled_images
-from safe_dnn.page.retraining.plots import MOST_BARS, class_bars, shares_right
+from safe_dnn.page.jobs import Job, _Stopped
+from safe_dnn.page.retraining import tab as retraining_tab
 from safe_dnn.page.retraining.tab import RetrainingTab
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
-from safe_dnn.training.before_after import Share
-from safe_dnn.training.certainty import Counts, certainties
 from safe_dnn.training.compared import compare_answers
 from safe_dnn.training.earlier import kept_copy
+from safe_dnn.training.finetuning import Epoch
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE
 from tests.helpers.browsing import WAIT, Served, field, opened, unfold_in_sight
 from tests.helpers.laid_out import laid_out, settings_of
@@ -175,40 +174,36 @@ def test_a_comparison_by_tables_is_shown_without_claiming_that_a_model_was_train
     assert [tile["told"] for tile in shown["changed-grid"].props["tiles"]] == ["blue → red, now blue"] * 2
 
 
-# --- Drawings and headings --------------------------------------------------------------------------------------
+def retrain(out: Path, job: Job, **sent: object) -> None:
+    """Send the form of the tab Retraining."""
+    tab = laid_out(lambda: retraining_tab.RetrainingTab(settings_of(out)))
+    form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | dict.fromkeys(("model", "train", "test"), str(out))
+    job.form = tab._wanted(form | sent)
+    tab._retrain(job, form | sent, trust=False)
 
 
-def shares(rccs: int, noise: int) -> list[Share]:
-    known = [Share(str(rcc), images=5, before=0, after=3) for rcc in range(rccs)]
-    return [*known, *[Share("-1", images=noise, before=0, after=1)][: bool(noise)]]
+@pytest.mark.parametrize(("checked", "unlabelled"), [(True, 0), (False, None), ("", None)])
+def test_labelled_images_only_are_what_the_box_asks_for(tmp_path, monkeypatch, checked, unlabelled):
+    asked = []
+    monkeypatch.setattr(retraining_tab, "retrain_apart", lambda *paths, wishes, **more: asked.append(wishes))
+    retrain(tmp_path, Job("retraining", 1, print), one_pass=checked)
+    assert [wishes.unlabelled for wishes in asked] == [unlabelled]
 
 
-@pytest.mark.parametrize(
-    ("more", "noise", "rest"),
-    [
-        (0, 0, ""),
-        (0, 4, "and the images in no cluster<"),
-        (1, 0, "and 1 other RCC<"),
-        (2, 4, "and 2 other RCCs and the images in no cluster<"),
-    ],
-)
-def test_what_has_no_bar_is_named_for_what_it_is(more, noise, rest):
-    drawn = shares_right(shares(MOST_BARS + more, noise), {})
-    assert rest in drawn
-    assert ("other RCC" in drawn) == bool(more)
+def test_stopping_ends_a_retraining_at_once_until_there_is_an_epoch_to_keep(tmp_path, monkeypatch):
+    def stopped_while(*given, watch, **more):
+        progress, on_epoch, should_stop = watch
+        epochs = tuple(Epoch(i, 0.5, 0.5, 0.5, 0.1) for i in range(2))
+        on_epoch(epochs[:1], (1,))
+        progress("Retraining", 0, 1)
+        job.cancel()
+        with pytest.raises(_Stopped):
+            progress("Retraining", 0, 1)
+        on_epoch(epochs, (1,))
+        progress("Retraining", 1, 1)
+        stopped.append(should_stop())
 
-
-def test_rccs_of_which_most_is_still_wrong_come_first_and_lead_to_their_images():
-    there = [Share("-1", images=90, before=0, after=0), Share("0", images=9, before=0, after=8)]
-    drawn = shares_right([*there, Share("3", images=8, before=0, after=1)], {})
-    assert re.findall("href='#rcc=(-?[0-9]+)'", drawn) == ["3", "0", "-1"]
-
-
-def test_classes_that_are_worse_come_first_then_those_that_changed_most():
-    counts = {"same": Counts(90, 50, 0, 0), "worse": Counts(90, 80, 0, 30), "better": Counts(90, 10, 60, 0)}
-    there = [Share(name, of.images, of.right_before, of.right_before + of.improved - of.worsened)
-             for name, of in counts.items()]  # fmt: skip
-    drawn = class_bars(there, dict(zip(counts, certainties(list(counts.values())), strict=True)))
-    assert re.findall("<th scope='row' title='[a-z]+'>([a-z]+)<", drawn) == ["worse", "better", "same"]
-    assert "-33.3, worse beyond doubt" in drawn
-    assert "89% → 56% of 90" in drawn
+    stopped, job = [], Job("retraining", 1, print)
+    monkeypatch.setattr(retraining_tab, "retrain_apart", stopped_while)
+    retrain(tmp_path, job)
+    assert stopped == [True]

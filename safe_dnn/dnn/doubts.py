@@ -1,0 +1,74 @@
+"""Whether a network's answers tell anything: a dead or blind one has no reasons for failing, whatever images show.
+
+Answers to a test set in, sentences out, the gravest first. What is said here comes before any reason.
+"""
+
+from collections import Counter
+
+import numpy as np
+
+from safe_dnn.rccs.answers import ERROR, NOTHING, Answers
+from safe_dnn.support.text import count, printable, some
+
+LEVEL = 0.05
+LEAST_TESTED = 20  # images, for a network to be better than a constant answer beyond chance
+LEAST_IMAGES = 5  # of a class, for it to be said that no answer is this class
+SAME = 1e-3  # of the spread of the targets, within which answers of a regression are the same
+
+
+def doubts_about(answers: Answers) -> tuple[str, ...]:
+    """Sentences on answers that are all the same, no better than the best constant one, or never one of the classes.
+
+    Of `LEAST_TESTED` images or more, a network is better than the constant answer if McNemar's test (of a regression,
+    the t-test of the differences of squared errors) says so beyond chance, one-sided at `LEVEL`.
+    """
+    rows = np.flatnonzero((answers.label != "") & (answers.predicted != ""))
+    known = answers.taken(rows)
+    if not len(rows) or len({*known.label.tolist()}) < 2:
+        return ()
+    return tuple(_of_numbers(known) if known.kind == ERROR else _of_classes(known))
+
+
+def _of_classes(known: Answers) -> list[str]:
+    from scipy.special import bdtrc
+
+    label, predicted = known.label, known.predicted
+    answered = {*predicted.tolist()}
+    if len(answered) == 1:
+        return [f"Doubtful: the answer is {printable(*answered)} for all of {count(len(label), 'image')}."]
+    if known.detector:
+        return []
+    images = Counter(label.tolist())
+    commonest, times = max(images.items(), key=lambda item: (item[1], item[0]))
+    right, constant = label == predicted, label == commonest
+    gained, lost = int((right & ~constant).sum()), int((constant & ~right).sum())
+    doubts = []
+    if len(label) >= LEAST_TESTED and bdtrc(gained - 1, max(gained + lost, 1), 0.5) >= LEVEL:
+        doubts.append(
+            f"Doubtful: {right.mean():.1%} of the answers are right, which is no better, beyond chance, than to answer "
+            f"{printable(commonest)} to all images ({times / len(label):.1%})."
+        )
+    never = sorted(name for name in images.keys() - answered - {NOTHING} if images[name] >= LEAST_IMAGES)
+    if never:
+        named = [f"{printable(name)} ({count(images[name], 'image')})" for name in never]
+        doubts.append(f"Doubtful: no answer is {some(named)}.")
+    return doubts
+
+
+def _of_numbers(known: Answers) -> list[str]:
+    from scipy.special import stdtr
+
+    texts = (known.label.tolist(), known.predicted.tolist())
+    target, answer = (np.array([text.split() for text in column], np.float64) for column in texts)
+    mean = target.mean(axis=0)
+    if (np.ptp(answer, axis=0) <= SAME * target.std(axis=0)).all():
+        same = " ".join(f"{number:.4g}" for number in np.median(answer, axis=0))
+        return [f"Doubtful: the answer is {same} for all of {count(len(target), 'image')}."]
+    gain = ((target - mean) ** 2).sum(axis=1) - ((target - answer) ** 2).sum(axis=1)
+    if len(gain) < LEAST_TESTED or stdtr(len(gain) - 1, -gain.mean() / (gain.std(ddof=1) / len(gain) ** 0.5)) < LEVEL:
+        return []
+    rest = gain.sum() / ((target - mean) ** 2).sum()
+    return [
+        "Doubtful: the answers are no nearer to the targets, beyond chance, than the mean of the targets is "
+        f"(R² {rest:.2f})."
+    ]

@@ -1,0 +1,80 @@
+"""`reasons`: the conditions under which a network fails, by tables alone."""
+
+import shutil
+
+import pytest
+
+from safe_dnn.SAFE_Tool import main
+from tests.helpers.answered import draw_case, record_light
+from tests.helpers.places import rows_in
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """A folder with the tables of a case whose images are gone."""
+    case = draw_case(tmp_path / "case")
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    shutil.copy(case.table, folder / "predictions.csv")
+    record_light(folder / "parameters.csv")
+    shutil.rmtree(tmp_path / "case")
+    return folder
+
+
+def reasons(folder, *options):
+    return main(["reasons", "--predictions", str(folder / "predictions.csv"), *options, "--out", str(folder / "out")])
+
+
+def rewrite(folder, change, name="predictions.csv"):
+    header, *rows = (folder / name).read_text().splitlines()
+    (folder / name).write_text("\n".join([header, *(",".join(change(row.split(","))) for row in rows)]))
+
+
+def test_conditions_are_found_without_an_image(tables, capsys):
+    assert reasons(tables) == 0
+    printed, noted = capsys.readouterr()
+    assert printed.splitlines()[0] == "35.1% of 74 images are wrong"
+    first = rows_in(tables / "out" / "weak_spots.csv")[0]
+    assert (first["where"], first["tested"], first["wrong"]) == ("light < 0.8065", "26", "25")
+    assert f"1. {first['where']}: 25 of 26 are wrong" in printed
+    assert "Doubtful: no answer is night (12 images)." in noted
+
+
+def test_the_table_of_parameters_may_lie_elsewhere_and_images_are_measured_where_they_are_given(tmp_path, capsys):
+    case = draw_case(tmp_path)
+    table = record_light(tmp_path / "known.csv")
+    given = ("--predictions", str(case.table), "--out", str(case.out))
+    found, measured = [], []
+    for more in ((), ("--parameters", str(table)), ("--tested", str(case.test))):
+        assert main(["reasons", *given, *more]) == 0
+        conditions = [row["where"].split() for row in rows_in(case.out / "weak_spots.csv")]
+        found.append({word for words in conditions for word in words} & {"label", "light"})
+        measured.append("Measuring images" in capsys.readouterr().err)
+    assert found == [{"label"}, {"light"}, {"label"}]  # nights are dark
+    assert measured == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "expected"),
+    [
+        (lambda row: [row[0].rpartition("/")[2], "", *row[2:]], (), "Without a label"),
+        (lambda row: [row[0], row[1], row[1], "", "true"], (), "Expected answers of which some are wrong and some"),
+        (lambda row: row, ("--parameters", "none.csv"), "none.csv"),
+        (lambda row: row, ("--group", "person"), "person"),
+        (lambda row: row, ("--group", "near-duplicates"), "Expected the folder of test images"),
+    ],
+)  # fmt: skip
+def test_bad_tables_are_refused_in_a_sentence_and_nothing_is_written(tables, change, options, expected, capsys):
+    rewrite(tables, change)
+    status = reasons(tables, *options)
+    noted = capsys.readouterr().err
+    assert expected in noted, noted
+    assert status == (0 if "label" in expected else 2)
+    assert (tables / "out" / "weak_spots.csv").exists() == (status == 0)
+
+
+def test_an_analysis_keeps_its_own_reasons(explained, capsys):
+    before = (explained.out / "weak_spots.csv").read_bytes()
+    assert main(["reasons", "--predictions", str(explained.table), "--out", str(explained.out)]) == 2
+    assert "Expected a folder without root cause clusters" in capsys.readouterr().err
+    assert (explained.out / "weak_spots.csv").read_bytes() == before

@@ -1,0 +1,30 @@
+import dataclasses
+
+import pytest
+
+from safe_dnn.page.clusters.form import PATHS, ClustersForm, requested_extractor, requested_precision
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.run_folder import FAILURES, FAILURES_MARK
+from tests.helpers.laid_out import settings_of
+
+
+def test_without_a_folder_the_failures_that_were_collected_are_grouped(tmp_path):
+    form = ClustersForm.__new__(ClustersForm)  # without its widgets
+    form._settings = settings_of(tmp_path)
+    fields = dict.fromkeys(("folder", "aside", "group", "partial", "extractor", "reducer", "precision"))
+    fields |= {name: "" for _, name, _, _ in PATHS}
+    with pytest.raises(SAFEError, match=r"an image folder\. Received: nothing"):
+        form.wanted(fields)
+    (tmp_path / FAILURES).mkdir()
+    (tmp_path / FAILURES / FAILURES_MARK).write_text("a/0.png")
+    assert form.wanted(fields)[0] == str(tmp_path / FAILURES)
+
+
+def test_the_form_keeps_the_extractor_and_the_precision_of_a_run(clusters, monkeypatch):
+    run = dataclasses.replace(clusters, notice="", extractor_identity="vgg16-conv-4224-0-float32")
+    assert (requested_extractor(run), requested_precision(run)) == ("vgg16-conv", "auto")
+    assert requested_extractor(dataclasses.replace(run, notice="Using vgg16-conv instead of vgg16.")) == "auto"
+    vgg16 = run.projection._replace(extractor="vgg16")
+    assert requested_extractor(dataclasses.replace(run, projection=vgg16)) == "auto"
+    monkeypatch.setattr("safe_dnn.features.weights._processor_flags", lambda: {"amx_bf16"})
+    assert requested_precision(run) == "float32"

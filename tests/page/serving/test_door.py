@@ -1,0 +1,56 @@
+"""Handlers behind the door: a sentence for the window, a traceback for the log."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from safe_dnn.page.serving.door import Page
+from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import cache_folder
+
+
+def answered(monkeypatch: pytest.MonkeyPatch, handler: Callable) -> dict:
+    """What the door makes of a handler: Gradio itself, whose event loops outlive a test, is not started."""
+
+    async def process_api(*_: Any, **__: Any) -> dict:
+        return {"data": [handler()], "iterator": None}
+
+    monkeypatch.setattr(gr.Blocks, "process_api", process_api)
+    return asyncio.run(Page.process_api(Page.__new__(Page), None, []))
+
+
+def test_a_defect_in_a_handler_is_a_sentence_in_the_window_and_a_traceback_in_the_log(monkeypatch, capsys):
+    with pytest.raises(gr.Error) as caught:
+        answered(monkeypatch, lambda: {}["night"])
+    assert (caught.value.message, caught.value.print_exception) == (VISITOR_MESSAGE, False)
+    assert "KeyError: 'night'" in (cache_folder() / LOG_FILE).read_text()
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_the_engineer_can_put_right_is_told_and_is_no_defect(monkeypatch):
+    def handler() -> None:
+        raise SAFEError("Expected <b>. Received: x\x1b")
+
+    with pytest.raises(gr.Error) as caught:
+        answered(monkeypatch, handler)
+    assert (caught.value.message, caught.value.print_exception) == ("Expected &lt;b&gt;. Received: x\ufffd", False)
+    assert not (cache_folder() / LOG_FILE).exists()
+
+
+def test_a_name_that_is_no_unicode_does_not_break_off_an_answer(monkeypatch):
+    for sent, received in (("caf\udce9", "caf\ufffd"), ("größe 図", "größe 図")):
+        answer = answered(monkeypatch, lambda sent=sent: {"choices": [(sent, 0)], "__type__": "update"})
+        assert answer["data"][0]["choices"][0][0] == received
+
+
+def test_each_part_of_an_answer_is_sent_whole_and_not_again_when_the_handler_is_done():
+    page, handler = Page.__new__(Page), SimpleNamespace(outputs=[None])
+    page.pending_diff_streams = defaultdict(dict)
+    sent = [page.handle_streaming_diffs(handler, [part], "window", "run", part is None) for part in ("a", "ab", None)]
+    assert sent == [["a"], [[["replace", [], "ab"]]], [gr.skip()]]  # by then another answer may be in sight

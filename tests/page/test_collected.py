@@ -1,0 +1,73 @@
+"""The network and its test folder, as other tabs fill them in."""
+
+import dataclasses
+import json
+
+import pytest
+
+from safe_dnn.dnn.failures import collect_failures
+from safe_dnn.page.collected import failures_of, model_of
+from safe_dnn.page.forms import remember
+from safe_dnn.page.results import Results
+from safe_dnn.page.retraining.tab import RetrainingTab
+from safe_dnn.page.steps import UNSAFE_TAB
+from safe_dnn.page.unsafe.tab import UnsafeTab
+from safe_dnn.rccs.clusters import fingerprint, save_clusters
+from safe_dnn.store.places import absolute
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
+from tests.helpers.answered import draw_case
+from tests.helpers.laid_out import settings_of
+from tests.helpers.small_models import clusters_of, model_file
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An output folder with failures as if a Keras model had been run, and their RCCs."""
+    folder = tmp_path_factory.mktemp("known")
+    case = draw_case(folder)
+    found = collect_failures(case.table, case.test, case.out)
+    labels = dict.fromkeys((failure.source for failure in found.failing), 0)
+    save_clusters(clusters_of((case.out / FAILURES).resolve(), labels), case.out)
+    record = json.loads((case.out / ACCURACY_FILE).read_text())
+    assert absolute(record["model"], case.out) == str(case.table)
+    (case.out / ACCURACY_FILE).write_text(json.dumps({**record, "model": str(model_file(folder / "model.keras"))}))
+    return folder
+
+
+def form_of(folder, root=None, kind=UnsafeTab):
+    tab = kind.__new__(kind)  # without its widgets, each of which opens an event loop
+    tab._settings = settings_of(folder / "out", root)
+    return tab._last_form()
+
+
+def test_the_network_and_its_test_folder_are_filled_in_unless_others_were_sent(folder):
+    for kind in (UnsafeTab, RetrainingTab):
+        form = form_of(folder, kind=kind)
+        assert (form["model"], form["test"]) == (str(folder / "model.keras"), str(folder / "test"))
+    run = fingerprint(Results(folder / "out").shown().review.original)
+    remember(folder / "out", UNSAFE_TAB, {"accuracy": "0.8", "model": "", "test": "", "run": run})
+    assert form_of(folder)["model"] == ""
+    remember(folder / "out", UNSAFE_TAB, {})
+    # Not for visitors who may not see it.
+    assert "model" in form_of(folder, folder)
+    assert "model" not in form_of(folder, folder / "out")
+
+
+def test_a_network_that_must_be_told_something_or_is_gone_is_not_filled_in(folder, tmp_path):
+    failures = failures_of(Results(folder / "out").shown().review.original, folder / "out")
+    assert model_of(failures) == folder / "model.keras"
+    broken = tmp_path / "broken.keras"
+    broken.write_bytes(b"PK")
+    for change in (
+        {"task": "regression"},
+        {"model": folder / "dnn" / "predictions.csv"},
+        {"model": folder / "gone.keras"},
+        {"model": model_file(tmp_path / "code.keras", "Lambda")},
+        {"model": broken},
+        {"rescale": "none"},
+    ):
+        assert model_of(dataclasses.replace(failures, **change)) is None, change
+    record = folder / "out" / ACCURACY_FILE
+    record.write_text(record.read_text().replace("model.keras", "model.onnx"))
+    (folder / "model.onnx").touch()
+    assert "model" not in form_of(folder, kind=RetrainingTab)  # which can only train Keras models

@@ -1,0 +1,382 @@
+"""Scripts of widgets, each alone in a browser: what is intricate in them, without a server."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from safe_dnn.page.assets import asset, script
+from safe_dnn.page.clusters.cards import said
+from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.rccs.review.notes import FIELDS, UNSAFE, Note
+from tests.helpers.browsing import new_window
+from tests.helpers.scripts import run_alone
+
+
+@pytest.fixture(scope="module")
+def window(browser: Browser) -> Iterator[Page]:
+    """A window with an address, which scripts read and write."""
+    page = new_window(browser)
+    page.route("http://page.test/**", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+    yield page
+    page.context.close()
+
+
+@pytest.fixture
+def page(window: Page) -> Page:
+    window.goto("http://page.test/")
+    return window
+
+
+def put(page: Page, **parts: str) -> None:
+    """Put a part of the page by each id."""
+    page.evaluate(
+        "(html) => { document.body.innerHTML = html; }",
+        "".join(f"<div id='{name.replace('_', '-')}'>{html}</div>" for name, html in parts.items()),
+    )
+
+
+def events(page: Page) -> list:
+    return page.evaluate("alone.events")
+
+
+def asked(page: Page) -> list:
+    return page.evaluate("alone.asked")
+
+
+def change(page: Page, **props: object) -> None:
+    """What the server sends later."""
+    page.evaluate("(more) => alone.change(more)", props)
+
+
+# --- What all scripts are made of -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "held", "meant"),
+    [
+        ("z", (), "undo"), ("Z", ("shiftKey",), "redo"), ("Z", ("modifierCapsLock",), "undo"),
+        ("z", ("modifierCapsLock", "shiftKey"), "redo"),
+        ("z", ("ctrlKey",), "undo"), ("Z", ("ctrlKey", "shiftKey"), "redo"),
+        ("y", ("metaKey",), "redo"), ("y", (), ""), ("z", ("altKey",), ""), ("x", ("ctrlKey",), ""),
+    ],
+)  # fmt: skip
+def test_keys_undo_and_redo_as_in_other_programs_and_not_while_something_is_typed(page, key, held, meant):
+    put(page, widget="<input><input type='radio'><button>")
+    found = page.evaluate(
+        """([script, key, held]) => Function("element", "key", "held", `${script}
+          const more = Object.fromEntries(held.map((name) => [name, true]));
+          return [...element.children].map((target) => {
+            let found; target.addEventListener("keydown", (event) => { found = undoes(event); }, { once: true });
+            target.dispatchEvent(new KeyboardEvent("keydown", { key, ...more }));
+            return found;
+          });`)(document.querySelector("#widget"), key, held)""",
+        [script(), key, held],
+    )
+    assert found == ["", meant, meant]
+
+
+def test_an_answer_that_was_on_its_way_takes_back_nothing_that_was_said_meanwhile(page):
+    found = page.evaluate(
+        """(script) => Function("element", `${script}
+          const since = newest("rcc"), read = [{ rcc: 0, name: "read", size: 3 }, { rcc: 1, name: "own", size: 2 }];
+          const names = (run, at) => since.of({ run, at, entries: read }).map(({ name, size }) => name + size);
+          since.hear({ run: "a", at: 5, entries: [{ rcc: 0, name: "night" }] });
+          since.hear({ run: "a", at: 4, entries: [{ rcc: 0, name: "late" }] });
+          const found = [names("a", 3), names("a", 6), names("b", 3)];
+          since.hear({ run: "b", at: 4, entries: [{ rcc: 1, name: "snow" }] });
+          return [...found, names("a", 3), names("b", 3)];`)(document.body)""",
+        script(),
+    )
+    as_read = ["read3", "own2"]
+    assert found == [["night3", "own2"], as_read, as_read, as_read, ["read3", "snow2"]]
+
+
+# --- The matrix -------------------------------------------------------------------------------------------------
+
+
+def test_arrow_keys_go_over_empty_cells_of_the_matrix_and_a_second_click_leaves_the_cell(page):
+    put(page, matrix=asset("widgets/matrix.html"))
+    cells = [[[1200, 0], [0, 0], [3, 3]], [[0, 0], [9, 0], [0, 0]], [[2, 2], [1, 1], [0, 0]]]
+    names = ["cat", "dog", "none"]
+    props = {"value": "", "rows": names, "columns": names, "cells": cells, "nothing": 2}
+    run_alone(page, "#matrix", ["widgets/matrix.js"], props)
+    buttons = page.locator("#matrix button")
+    assert [one.get_attribute("aria-label") for one in buttons.all()] == [
+        "cat: 1,200 found", "cat, none: 3", "dog: 9 found", "false detections of cat: 2", "false detections of dog: 1",
+    ]  # fmt: skip
+    assert [one.get_attribute("tabindex") for one in buttons.all()] == [
+        "-1",
+        "0",
+        "-1",
+        "-1",
+        "-1",
+    ]  # the first wrong one
+    page.keyboard.press("Tab")
+    for key, label in (
+        ("ArrowLeft", "cat: 1,200 found"),
+        ("ArrowDown", "false detections of cat: 2"),
+        ("ArrowDown", "false detections of cat: 2"),
+        ("ArrowRight", "false detections of dog: 1"),
+        ("ArrowUp", "dog: 9 found"),
+    ):
+        page.keyboard.press(key)
+        expect(page.locator("#matrix :focus")).to_have_attribute("aria-label", label)
+    for pressed in ("true", "false"):
+        page.keyboard.press("Enter")
+        expect(page.locator("#matrix :focus")).to_have_attribute("aria-pressed", pressed)
+    assert events(page) == [["select", "1,1"], ["select", ""]]
+
+
+# --- Cards ------------------------------------------------------------------------------------------------------
+
+NO_PICTURES = "{ card_pictures: async () => ({}) }"
+
+
+def card(rcc: int, images: int, **more: object) -> dict:
+    """A card as the server sends it."""
+    number = f"RCC {rcc}" if rcc >= 0 else "No cluster"
+    unknown = dict.fromkeys(("rate", "low", "high", "elsewhere", "steady"))
+    return {
+        "rcc": rcc, "number": number, "spot": 0, "images": images, "share": images / 200, "size": f"{images} images",
+        "words": "", "confusion": "", "fails": "", "more": False, **unknown, "loose": False, "picture": "x.png",
+        **said(Note(rcc)), **more,
+    }  # fmt: skip
+
+
+def as_sent(*cards: dict, run: str = "a", at: float = 1) -> str:
+    return json.dumps({"run": run, "at": at, "entries": [{**one, "place": place} for place, one in enumerate(cards)]})
+
+
+@pytest.fixture
+def cards(page: Page) -> Page:
+    put(page, rcc_list=filled("page/clusters/cards.html", unsafe=UNSAFE))
+    many = [card(rcc, 20 - rcc, steady=0.5 + rcc / 100) for rcc in range(12)]
+    many[3] |= {"name": "tunnel 10", "words": "dark"}
+    many[7] |= {"name": "Tunnel 9", "loose": True}
+    props = {"value": 0, "cards": as_sent(*many, card(-1, 99, steady=0.99)), "named": ""}
+    run_alone(page, "#rcc-list", ["clusters/cards.js"], props, NO_PICTURES)
+    return page
+
+
+def listed(page: Page) -> list[int]:
+    return page.evaluate(
+        "[...document.querySelectorAll('[data-rcc]:not([hidden])')].map(({ dataset }) => +dataset.rcc)"
+    )
+
+
+def choose(page: Page, what: str, option: str) -> None:
+    page.locator(f"[data-choice='{what}']").select_option(option)
+
+
+def test_cards_are_in_the_order_chosen_with_the_images_in_no_cluster_last(cards):
+    assert listed(cards) == [*range(12), -1]
+    choose(cards, "order", "steady")
+    assert listed(cards) == [*range(11, -1, -1), -1]
+    choose(cards, "order", "name")
+    assert listed(cards) == [7, 3, 0, 1, 2, 4, 5, 6, 8, 9, 10, 11, -1]  # 9 before 10, and those without a name after
+
+
+def test_cards_that_do_not_match_are_hidden_and_the_one_at_hand_stays(cards):
+    cards.locator("[data-choice='search']").fill("TUNNEL  d")
+    assert listed(cards) == [0, 3]
+    expect(cards.locator("output")).to_have_text("1 of 12 · 0 of 12 judged")
+    cards.locator("[data-choice='search']").fill("")
+    choose(cards, "show", "open")
+    cards.locator("[data-rcc='7']").click()
+    change(cards, named=json.dumps({"run": "a", "at": 2, "entries": [{"rcc": 7, **said(Note(7, "", verdict=UNSAFE))}]}))
+    assert 7 in listed(cards)
+    expect(cards.locator("output")).to_have_text("11 of 12 · 1 of 12 judged")
+    cards.locator("[data-rcc='8']").click()
+    choose(cards, "show", "open")
+    cards.locator("[data-choice='search']").fill("rcc")
+    assert 7 not in listed(cards)
+    assert events(cards) == [["select", 7], ["select", 8]]
+
+
+def test_of_two_answers_the_later_one_is_shown_whichever_comes_first(cards):
+    change(cards, cards=as_sent(card(0, 5, name="new"), at=3))
+    change(cards, cards=as_sent(card(0, 5, name="old"), card(1, 4), at=2))
+    assert listed(cards) == [0]
+    expect(cards.locator("[data-rcc='0'] b")).to_have_text("new")
+    assert events(cards) == [["select", 0]]  # it asks again, since the older one has written over what was there
+    change(cards, cards=as_sent(card(0, 5, name="another run"), run="b", at=1))
+    expect(cards.locator("[data-rcc='0'] b")).to_have_text("another run")
+
+
+# --- Keys of the screen -----------------------------------------------------------------------------------------
+
+
+def test_keys_go_through_the_reasons_and_judge_what_is_titled_but_not_while_a_name_is_typed(page):
+    listing, note = filled("page/clusters/cards.html", unsafe=UNSAFE), filled("page/clusters/note.html", about="rcc")
+    words = "<div class='safe-above'></div><div id='rcc-heading'><h2 data-key='1'></h2></div>"
+    put(page, rcc_list=listing, screen=filled("page/clusters/screen.html"), rcc_words=words, rcc_says=note)
+    props = {"value": 0, "cards": as_sent(card(0, 3), card(1, 2), card(2, 1)), "named": ""}
+    run_alone(page, "#rcc-list", ["clusters/cards.js"], props, NO_PICTURES)
+    run_alone(page, "#screen", ["clusters/screen.js"], {"undone": ""})
+    at_hand = page.locator("[data-rcc][aria-pressed='true']")
+    for key, number in (("j", "1"), ("j", "2"), ("j", "2"), ("k", "1")):
+        page.keyboard.press(key)
+        expect(at_hand).to_have_attribute("data-rcc", number)
+    assert page.url.endswith("#rcc=1")
+    judged = page.locator("#rcc-says [data-field='verdict']:checked")
+    page.evaluate("Object.assign(document.querySelector('.safe-note').dataset, { key: 0, since: 0 })")
+    page.keyboard.press("u")  # the fields are another one's
+    expect(judged).to_have_count(0)
+    page.evaluate("document.querySelector('.safe-note').dataset.key = 1")
+    page.keyboard.press("u")
+    expect(judged).to_have_value(UNSAFE)
+    page.keyboard.press("n")
+    page.keyboard.type("jury")
+    page.keyboard.press("Escape")
+    expect(page.locator("#rcc-name input")).to_have_value("jury")
+    expect(at_hand).to_have_attribute("data-rcc", "1")
+    page.keyboard.press("k")
+    expect(at_hand).to_have_attribute("data-rcc", "0")
+    page.go_back()
+    expect(at_hand).to_have_attribute("data-rcc", "1")
+
+
+# --- Notes ------------------------------------------------------------------------------------------------------
+
+# The server keeps all but the names, which another window has changed.
+KEEPING = """{ keep_note: async ([key, run, seen, mine]) => {
+  alone.asked.push([key, mine.name, mine.note]);
+  const conflicts = seen[0].name === mine.name || seen[0].name === "theirs" ? [] : ["name"];
+  const kept = conflicts.length ? { ...mine, name: "theirs" } : mine;
+  return { kept, conflicts, at: 9, listed: {}, stamps: [] };
+} }"""
+
+
+def said_of(rcc: int, at: float = 1, **more: object) -> str:
+    """What the server says of an RCC at hand."""
+    about = {"key": rcc, "run": "r", "title": f"RCC {rcc}", "noun": "RCC", "at": at, "forced": False, "notes": {}}
+    return json.dumps({**dict.fromkeys(FIELDS, ""), **about, **more})
+
+
+@pytest.fixture
+def note(page: Page) -> Page:
+    put(page, rcc_words="<div class='safe-above'></div>", note=filled("page/clusters/note.html", about="rcc"))
+    page.evaluate("""window.owners = [];
+      document.addEventListener("safe-rcc-owner", ({ detail }) => owners.push(detail.key))""")
+    return page
+
+
+def click_card(page: Page, rcc: int) -> None:
+    """What the list of cards announces when one is clicked."""
+    detail = {"key": rcc, "title": f"RCC {rcc}"}
+    page.evaluate("(detail) => document.dispatchEvent(new CustomEvent('safe-rcc', { detail }))", detail)
+
+
+def test_the_fields_of_a_note_that_are_filled_in_late_are_of_the_rcc_that_the_address_has_chosen_before(note):
+    run_alone(note, "#note", ["clusters/note.js"], {}, KEEPING)
+    click_card(note, 3)
+    change(note, said=said_of(0, forced=True))
+    assert note.evaluate("owners") == [3]
+    expect(note.locator(".safe-note")).to_have_attribute("data-key", "3")
+
+
+def test_what_is_typed_belongs_to_the_rcc_that_was_clicked_last_whatever_the_server_still_says(note):
+    run_alone(note, "#note", ["clusters/note.js"], {"said": said_of(0)}, KEEPING)
+    field = note.locator("[data-field='note']")
+    field.fill("dark")
+    click_card(note, 1)
+    expect(field).to_have_value("")
+    field.fill("snow")
+    change(note, said=said_of(0, at=2, note="dark"))  # the answer to a question from before the click
+    expect(field).to_have_value("snow")
+    change(note, said=said_of(1, at=10, note="snow", name="winter"))
+    expect(field).to_have_value("snow")  # and the name, which nobody typed, is there
+    expect(note.locator("[data-field='name']")).to_have_value("winter")
+    note.wait_for_function("alone.asked.length === 2")
+    assert asked(note) == [[0, "", "dark"], [1, "", "snow"]]
+
+
+@pytest.mark.parametrize(("decided", "name"), [("Take theirs", "theirs"), ("Keep mine", "mine")])
+def test_a_name_that_another_window_has_changed_is_sent_again_only_once_it_is_decided(note, decided, name):
+    run_alone(note, "#note", ["clusters/note.js"], {"said": said_of(0)}, KEEPING)
+    note.locator("[data-field='name']").fill("mine")
+    state = note.locator(".safe-note-state")
+    expect(state).to_contain_text("Another window changed the name: “theirs”. Yours is not kept yet.")
+    note.locator("[data-field='note']").fill("dark")
+    note.wait_for_function("alone.asked.length === 2")
+    assert asked(note) == [[0, "mine", ""], [0, "", "dark"]]
+    state.get_by_role("button", name=decided).click()
+    expect(state).to_be_empty()
+    expect(note.locator("[data-field='name']")).to_have_value(name)
+    note.wait_for_timeout(50)
+    assert asked(note)[2:] == ([[0, "mine", "dark"]] if name == "mine" else [])
+
+
+# --- Labelling --------------------------------------------------------------------------------------------------
+
+LABELLING = """(() => {
+  const image = (label, index) => ({ index, name: `${index}.png`, label, picture: "", filed: false });
+  const images = ["", "cat", ""].map(image);
+  const state = () => ({ images, classes: ["cat", "dog"], set: 1, rcc: 0, undo: true, problem: "",
+    rccs: [{ rcc: 0, title: "RCC 0", labelled: images.filter(({ label }) => label).length, total: 3 }] });
+  return {
+    label_state: async () => state(), label_picture: async () => "", class_pictures: async () => ({}),
+    give_label: async ([, index, label]) => {
+      alone.asked.push([index, label]);
+      for (const image of images) if (index === null || image.index === index) image.label = label;
+      return state();
+    },
+  };
+})()"""
+
+
+def test_keys_label_and_labels_of_others_are_replaced_only_if_asked_twice(page):
+    put(page, label=asset("labels/label.html"))
+    run_alone(page, "#label", ["labels/label.js"], {"version": 1, "classes": ["cat", "dog"], "train": ""}, LABELLING)
+    news, at = page.locator(".safe-label-news"), page.locator("figcaption")
+    expect(at).to_have_text("0.png · no label yet · 1 of 3")
+    page.keyboard.press("2")
+    expect(at).to_have_text("1.png · cat · 2 of 3")
+    page.keyboard.press("3")  # there are two classes
+    page.keyboard.press("ArrowRight")
+    expect(at).to_have_text("2.png · no label yet · 3 of 3")
+    page.get_by_text("All of this RCC are").click()
+    page.keyboard.press("1")
+    expect(news).to_have_text("1 of this RCC has another label. Give “cat” again to replace it.")
+    page.keyboard.press("2")
+    expect(news).to_have_text("1 of this RCC has another label. Give “dog” again to replace it.")
+    assert asked(page) == [[0, "dog"]]
+    page.keyboard.press("2")
+    expect(page.locator("output").first).to_have_text("3 / 3 labelled")
+    assert asked(page)[1:] == [[None, "dog"]]
+
+
+# --- What is typed for the safety case --------------------------------------------------------------------------
+
+SCOPE = """{ scope: async ([what, seen, mine]) => {
+  alone.asked.push([what, mine?.use, mine?.system]);
+  if (alone.asked.length === 1) throw new Error("lost");
+  return { said: { ...mine, system: "theirs" }, conflicts: mine.system === seen.system ? [] : ["system"] };
+} }"""
+
+
+def test_a_field_of_the_scope_is_sent_again_after_a_loss_and_one_that_others_changed_only_once_it_is_typed_again(page):
+    put(page, scope=filled("page/report/scope.html"))
+    page.clock.install()
+    run_alone(page, "#scope", ["report/scope.js"], {}, SCOPE)
+    page.evaluate("document.querySelector('#scope details').open = true")
+    page.evaluate("alone.asked.length = 0")
+    use, system = (page.locator(f"[data-field='{name}']") for name in ("use", "system"))
+    use.fill("warning")
+    page.clock.run_for(1000)
+    expect(page.locator("#scope [role=status]")).to_have_text("SAFE does not answer. This is tried again.")
+    page.clock.run_for(4000)
+    expect(page.locator("#scope [role=status]")).to_be_empty()
+    assert asked(page) == [["keep", "warning", ""]] * 2
+    system.fill("mine")
+    page.clock.run_for(1000)
+    use.fill("control")
+    page.clock.run_for(1000)
+    expect(system).to_have_value("mine")
+    assert asked(page)[2:] == [["keep", "warning", "mine"], ["keep", "control", "theirs"]]
+    system.press("End")
+    system.type("!")
+    page.clock.run_for(1000)
+    assert asked(page)[4:] == [["keep", "control", "mine!"]]

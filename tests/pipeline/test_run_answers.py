@@ -1,0 +1,59 @@
+"""What a run knows of the answers of the network to its images."""
+
+import pytest
+
+from safe_dnn.pipeline.descriptions import known_parameters
+from safe_dnn.pipeline.explaining import explain_failures
+from safe_dnn.pipeline.generation import generate_clusters
+from safe_dnn.pipeline.run_answers import GivenAnswers
+from safe_dnn.pipeline.run_record import notes_of
+from safe_dnn.rccs.clusters import load_clusters, run_record
+from safe_dnn.rccs.review.review import load_review
+from safe_dnn.support.errors import SAFEError
+from tests.pipeline.test_explaining import SETTINGS
+
+
+def test_predictions_that_have_changed_are_not_compared_with(case):
+    generate_clusters(case.failing, case.out, SETTINGS)
+    case.table.write_text(case.table.read_text().replace(",0.9,", ",0.8,"))
+    with pytest.raises(SAFEError, match="has changed since the clusters were found"):
+        explain_failures(case.out)
+
+
+def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
+    clusters = generate_clusters(case.failing, case.out, SETTINGS)
+    assert load_clusters(case.out).answers is not None
+    assert clusters.told(0) == "night → wood (90%)"
+    record = run_record(case.out)["predictions"]
+    assert (record["source"], record["tested"]) == (str(case.table), str(case.test))
+    assert (record["images"], record["wrong"], record["notes"]) == (74, 26, record["doubts"])
+    columns = known_parameters(case.out, clusters)
+    assert set(columns["label"].tolist()) == {"night", "snow", "wood"}
+    assert set(columns["predicted"].tolist()) == {"snow", "wood"}
+    case.table.unlink()
+    merged = load_review(case.out).clusters
+    assert merged.told(0) == "night → wood (90%)"
+
+
+def test_predictions_that_cannot_be_read_are_an_error_if_given_and_otherwise_a_note(case):
+    case.table.write_text("image,predicted,confidence\nnight/night_00.png,wood,7\n")
+    with pytest.raises(SAFEError, match="a confidence from 0 to 1"):
+        generate_clusters(
+            case.failing, case.out, SETTINGS._replace(given=GivenAnswers(case.table, case.test, partial=True))
+        )
+    clusters = generate_clusters(case.failing, case.out, SETTINGS)
+    assert clusters.answers is None
+    assert "a confidence from 0 to 1" in notes_of(case.out)[0]
+
+
+def test_images_without_a_prediction_and_images_that_are_right_are_told(case):
+    lines = case.table.read_text().splitlines()
+    lines = [line for line in lines if "night_03" not in line and "snow_01" not in line]
+    case.table.write_text("\n".join([*lines, "snow/snow_01.png,snow,snow,0.9,true"]) + "\n")
+    clusters = generate_clusters(case.failing, case.out, SETTINGS)
+    assert notes_of(case.out)[2:] == [  # after doubts about the network
+        "predictions: All figures are of 73 of 74 images: others have no row.",
+        "predictions: Without a prediction: 1 of 26 images.",
+        "predictions: Right according to the predictions: 1 of 26 images.",
+    ]
+    assert clusters.told(clusters.paths.index("night/night_03.png")) == ""

@@ -1,0 +1,52 @@
+"""What a summary of a retraining says."""
+
+import dataclasses
+
+import pytest
+
+from safe_dnn.pipeline.summary_lines import of_choosing_images, retraining_details, retraining_summary
+from safe_dnn.training.before_after import Outcome, Share
+from safe_dnn.training.result import also_chosen, claim_text
+from tests.helpers.retrained import FINAL, retrained
+
+
+def test_the_rccs_that_changed_most_have_a_line_each_and_the_others_one():
+    lines = retraining_details(retrained(per_rcc=tuple(Share(str(rcc), 10, 0, rcc) for rcc in range(7))))
+    most = [f"RCC {rcc}" for rcc in (6, 5, 4, 3, 2)]
+    assert [line.partition(":")[0] for line in lines[1:]] == [*most, "the other 2, see the report"]
+    assert lines[-1].endswith("1 of 20 failing images now right")
+
+
+def test_the_headline_is_the_gain_on_images_that_chose_nothing():
+    result = retrained(final=FINAL, outcomes=(Outcome("a.png", False, True),))
+    assert retraining_summary(result) == (
+        "Better beyond doubt: +30.0 points (95% interval 16.8 to 42.8; McNemar by 8 persons p < .0001) · "
+        "accuracy 50.00% → 80.00% on 80 images that were held out and chose nothing"
+    )
+    assert of_choosing_images(result).startswith("On the test images that also chose the RCCs and the unsafe set: +0.0")
+    own = FINAL._replace(held_out=False, earlier=2)
+    assert own.text.endswith(
+        "80 images that are a test set of their own and chose nothing; they were looked at after 2 earlier retrainings "
+        "as well: choose no model by them"
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "chosen"),
+    [
+        ({}, ""),
+        ({"outcomes": (Outcome("a.png", False, True),), "unsafe_size": 0}, "the RCCs"),
+        ({"outcomes": (Outcome("a.png", False, True),)}, "the RCCs and the unsafe set"),
+        ({"unlabelled_size": 9}, "what the second pass learned"),
+        (
+            {"outcomes": (Outcome("a.png", False, True),), "unlabelled_size": 9},
+            "the RCCs, the unsafe set and what the second pass learned",
+        ),
+    ],
+)
+def test_without_such_images_the_headline_says_what_the_test_images_also_chose(known, chosen):
+    result = retrained(**known)
+    assert also_chosen(result) == chosen
+    said = f"These test images also chose {chosen}: the gain on other images may be smaller"
+    assert (f" · {said} · test accuracy" in retraining_summary(result)) == bool(chosen)
+    assert claim_text(dataclasses.replace(result, after=None)) == ""  # the original model gains nothing

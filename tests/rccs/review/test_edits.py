@@ -1,0 +1,124 @@
+"""Edits of an analysis, by whom, and how they are taken back."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from safe_dnn.rccs.clusters import LABELS_FILE, rccs_of
+from safe_dnn.rccs.review.edits import Maker, judge_rccs, merge_rccs, move_images, new_rcc, redo_edit, undo_edit
+from safe_dnn.rccs.review.journal import describe_edit, standing
+from safe_dnn.rccs.review.notes import Note, title
+from safe_dnn.rccs.review.review import all_edits, load_review, set_note
+from safe_dnn.support.errors import SAFEError
+from tests.helpers.reviewed import A, B, notes_in, nth, said_in
+
+
+def test_images_of_several_rccs_become_a_new_one_that_attracts_others_and_can_be_taken_back(out, clusters):
+    n = clusters.n_rccs
+    images = [clusters.members(0)[0], *clusters.members(1)[:2]]
+    review, rcc = new_rcc(out, images)
+    assert rcc == n
+    assert sorted(review.clusters.members(rcc)) == sorted(images)
+    row_of = {path: row for row, path in enumerate(clusters.paths)}
+    rows = [row_of[path] for path in images]
+    assert review.clusters.is_core[rows].all()
+    distances = np.linalg.norm(clusters.points[rows][:, None] - clusters.points[rows], axis=2)
+    nearest = np.where(np.eye(3, dtype=bool), np.inf, distances).min(axis=1).max()
+    assert review.clusters.reach[rcc] == pytest.approx(nearest, rel=1e-4)
+    assert (out / LABELS_FILE).read_text().count(f"{n}\t") == 3
+    assert describe_edit(review.edits[-1]) == f"Made RCC {n} of 3 images from RCC 0, RCC 1"
+    set_note(out, Note(rcc, "odd ones"))
+    after = undo_edit(out, number=nth(out, 1))
+    assert (after.clusters.labels == clusters.labels).all()
+    assert (after.clusters.reach == clusters.reach).all()
+    other, another = new_rcc(out, clusters.members(0)[:2])
+    assert another == n + 1  # the note on the one that was taken back is not shown with it
+    assert title(another, other.notes) == f"RCC {another}"
+    assert sorted(rccs_of(other.clusters)) == [*range(n), another]
+
+
+def test_two_tabs_that_click_at_once_lose_nothing(out):
+    moves = [threading.Thread(target=move_images, args=(out, [f"night_0{i}.png"], 2)) for i in range(4)]
+    notes = [threading.Thread(target=set_note, args=(out, Note(i, f"cause {i}"))) for i in range(3)]
+    for thread in (*moves, *notes):
+        thread.start()
+    for thread in (*moves, *notes):
+        thread.join()
+    review = load_review(out)
+    assert len(review.edits) == 4
+    assert review.clusters.sizes.tolist() == [6, 8, 10]
+    assert [note.name for note in review.notes.values()] == ["cause 0", "cause 1", "cause 2"]
+
+
+def test_several_rccs_are_judged_or_merged_at_once_and_that_is_undone_and_redone_at_once(out, clusters):
+    mine = Maker("ann")
+    set_note(out, Note(1, "snow", "", "safe"), by="ann")
+    judge_rccs(out, {0: "", 1: "safe", 2: ""}, "unsafe", maker=mine)
+    assert {rcc: note.verdict for rcc, note in notes_in(out).items()} == dict.fromkeys(range(3), "unsafe")
+    assert said_in(out)[-2:] == ["Judged RCC 1 unsafe (was safe)", "Judged RCC 2 unsafe"]
+    judged = notes_in(out)
+    assert rccs_of(merge_rccs(out, 1, 0, 2, maker=mine).clusters) == [0]
+    undo_edit(out, maker=mine)
+    assert load_review(out).clusters.labels.tolist() == clusters.labels.tolist()
+    assert notes_in(out) == judged
+    undo_edit(out, maker=mine)
+    assert notes_in(out) == {1: Note(1, "snow", "", "safe")}
+    redo_edit(out, maker=mine)
+    assert notes_in(out) == judged
+    assert rccs_of(redo_edit(out, maker=mine).clusters) == [0]
+    undo_edit(out, number=standing(all_edits(out, load_review(out)))[0][-1])  # chosen in the list: all the same
+    assert rccs_of(load_review(out).clusters) == [0, 1, 2]
+    before = said_in(out)
+    refused = (({0: "unsafe", 7: ""}, "safe", "no RCC 7"), ({0: "unsafe"}, "perhaps", "verdict must be"))
+    # The verdict that another window has given meanwhile is not overwritten in silence.
+    refused += (({1: "unsafe", 2: ""}, "safe", "RCC 2: it is unsafe by now, and was not judged when"),)
+    for seen, verdict, why in refused:
+        with pytest.raises(SAFEError, match=why):
+            judge_rccs(out, seen, verdict)
+    with pytest.raises(SAFEError):
+        merge_rccs(out, 1, 0, 7)
+    assert said_in(out) == before  # all of it, or nothing
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        lambda out: move_images(out, ["sea_00.png"], 1, maker=B),
+        lambda out: merge_rccs(out, 0, 1, maker=B),
+        lambda out: merge_rccs(out, 2, 0, maker=B),
+    ],
+)
+def test_an_edit_that_a_later_one_builds_upon_is_not_taken_back(out, later):
+    move_images(out, ["sea_00.png"], 0, maker=A)
+    later(out)
+    before = said_in(out)
+    with pytest.raises(SAFEError, match=r"A later edit is about the same images or RCCs: (Moved|Merged).*first"):
+        undo_edit(out, maker=A)
+    assert said_in(out) == before
+    undo_edit(out, maker=B)
+    undo_edit(out, maker=A)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "merged"),
+    [
+        (("sun", "H3", "unsafe"), ("light", "", "safe"),
+         ("light", "H3\nRCC 2 was “sun”.\nRCC 1 was judged safe.", "unsafe")),
+        (("", "", "safe"), ("", "", ""), ("", "RCC 2 was judged safe.", "")),
+        (("", "", ""), ("", "", "safe"), ("", "RCC 1 was judged safe.", "")),
+        (("sun", "", "unclear"), ("", "", ""), ("sun", "", "unclear")),
+        (("sun", "same", "safe"), ("sun", "same", "safe"), ("sun", "same", "safe")),
+        (("", "", ""), ("sun", "H1", "unsafe"), ("sun", "H1", "unsafe")),
+    ],
+)  # fmt: skip
+def test_a_merge_keeps_the_graver_verdict_and_both_notes_and_names(out, source, target, merged):
+    for rcc, said in ((2, source), (1, target)):
+        set_note(out, Note(rcc, *said))
+    before = notes_in(out)
+    merge_rccs(out, 2, 1)
+    assert notes_in(out).get(1, Note(1)) == Note(1, *merged)
+    undo_edit(out)
+    assert notes_in(out) == before
+    redo_edit(out)
+    assert notes_in(out).get(1, Note(1)) == Note(1, *merged)
