@@ -5,6 +5,7 @@ checked in `safe_dnn/training/material.py`; the training itself is in `safe_dnn/
 the result and its files in `safe_dnn/training/result.py`. The given model file is not changed.
 """
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,7 +114,8 @@ def _check_model(model: Path, new: Path) -> None:
 
 def _ask(material: Material, images: LabelledImages, model: Any, progress: Progress, what: str) -> Predictions:
     """What a model, the original or the retrained one, gives for images."""
-    return predict(material.dnn, images.root, images.paths, model=model, progress=progress, what=what)
+    asked = dataclasses.replace(material.dnn, model=model)
+    return predict(asked, images.root, images.paths, progress=progress, what=what)
 
 
 def _mixed(original: Predictions, retrained: Predictions, share: float) -> Predictions:

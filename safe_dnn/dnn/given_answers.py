@@ -13,15 +13,7 @@ import numpy as np
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.predictions import check_precision, check_spelling, class_folders, judge_regression
 from safe_dnn.dnn.targets import images_with_targets
-from safe_dnn.dnn.tested import (
-    LARGEST,
-    PREDICTED,
-    AnsweredImages,
-    AnswerTable,
-    in_words,
-    read_answer_table,
-    read_predictions,
-)
+from safe_dnn.dnn.tested import PREDICTED, AnsweredImages, AnswerTable, in_words, read_answer_table, read_predictions
 from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.support.contents import copies_in
 from safe_dnn.support.entries import StrPath, existing_folder, path_of
@@ -117,7 +109,7 @@ def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> Answer
     )
     rows = [row for _, row in used]
     if names == (PREDICTED,):
-        outputs = _several_in_a_cell(cells, rows, len(images.classes))
+        outputs = cells.numbers_in_cells(PREDICTED, rows, len(images.classes))
     else:
         outputs = cells.numbers(names, rows, "a finite number")
     place = {path: i for i, path in enumerate(images.paths)}
@@ -140,18 +132,3 @@ def _columns_of(cells: AnswerTable, targets: tuple[str, ...]) -> tuple[str, ...]
         f"Expected a column of predicted values for each target ({printable(some(targets))}). Received none for "
         f"{printable(some(missing))} in {cells.source}. Name the columns as in the table of targets."
     )
-
-
-def _several_in_a_cell(cells: AnswerTable, rows: list[int], n_targets: int) -> np.ndarray:
-    """Values separated by spaces, as `failures` writes them: ndarray of shape (n_rows, n_targets), float64."""
-    found = []
-    for row in rows:
-        text = cells.text(PREDICTED, row)
-        try:
-            values = [float(number) for number in text.split()]
-        except ValueError:
-            values = []
-        if len(values) != n_targets or not (np.abs(values) < LARGEST).all():
-            raise cells.fault(row, f"{count(n_targets, 'finite number')}, separated by spaces, under predicted", text)
-        found.append(values)
-    return np.array(found, np.float64)

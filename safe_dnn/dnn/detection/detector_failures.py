@@ -7,7 +7,7 @@ has copies of those that are wrong. What is known of them goes to `parameters.cs
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,19 +111,13 @@ class Cut(NamedTuple):
 
 
 def cut_into(
-    test: DetectorTest,
-    crops: Sequence[Crop],
-    root: Path,
-    target: Path,
-    progress: Progress,
-    *,
-    unknown: Collection[str] = (),
+    test: DetectorTest, crops: Sequence[Crop], root: Path, target: Path, progress: Progress, unknown: Sequence[str] = ()
 ) -> Cut:
     """Cut the crops into a new folder that replaces `target`.
 
     Parameters
     ----------
-    unknown : collection of str
+    unknown : sequence of str
         Parameters that are not known of these crops, and left empty.
 
     Raises
@@ -134,7 +128,7 @@ def cut_into(
     files, skipped = files_of(root, test.images)
     known: dict[str, dict[str, str]] = {}
     with replacing_images(target) as folder:
-        for found, unusable in cut_crops(test, crops, files, folder, progress=progress):
+        for found, unusable in cut_crops(test, crops, files, folder, progress):
             known |= found
             skipped += unusable
         if not known:

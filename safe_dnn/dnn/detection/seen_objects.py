@@ -62,7 +62,7 @@ def cut_seen_objects(
     nothing = np.full(len(rows), NONE)
     crops = crops_of(test, Cases(nothing, rows, nothing, np.full(len(rows), SEEN)))
     crops = [crop._replace(name=crop.name.partition("/")[2]) for crop in crops]  # not in folders of labels
-    cut = cut_into(test, crops, root, out / OBJECTS, progress, unknown=OF_TRUTH)
+    cut = cut_into(test, crops, root, out / OBJECTS, progress, OF_TRUTH)
     save_files(out, cut.tables)
     return cut
 
