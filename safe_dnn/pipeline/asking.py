@@ -25,16 +25,12 @@ from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.text import printable
 
 
-def _record_of(image_root: Path) -> dict:
-    return read_record(image_root.parent / ACCURACY_FILE)
-
-
 def model_at_hand(image_root: Path, within: Path | None = None) -> Path | None:
     """The file of the DNN whose failures are in a folder, as it was recorded, or `model.keras` beside them.
 
     None if it cannot be asked again: it is not there any more, or a detector, or was a table of answers.
     """
-    record = _record_of(image_root)
+    record = read_record(image_root.parent / ACCURACY_FILE)
     file = Path(absolute(str(record.get("model") or "model.keras"), image_root.parent))  # the latter of a case study
     known = file.suffix.lower() in (*KERAS_SUFFIXES, ONNX_SUFFIX) and file.is_file() and is_within(file, within)
     return file if record and known and not has_objects(image_root.parent) else None
@@ -137,7 +133,7 @@ def asking(
     """
     review = load_review(out)
     root, listed = review.clusters.image_root, reasons_of(review, load_reasons(out, review.original), out, profiles)
-    tested, record = answers_of_run(out, review.original, within), _record_of(root)
+    tested, record = answers_of_run(out, review.original, within), read_record(root.parent / ACCURACY_FILE)
     file = path_of(model, "a model") if model else model_at_hand(root, within)
     detector = tested is not None and tested.answers.detector
     if file is None or tested is None or detector:

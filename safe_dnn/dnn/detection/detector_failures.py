@@ -22,7 +22,7 @@ from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.answers import CONFIDENCE, NOTHING, Answers
 from safe_dnn.rccs.kept_rounds import keep_round
 from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
-from safe_dnn.support.entries import StrPath, existing_folder, is_within
+from safe_dnn.support.entries import Number, StrPath, existing_folder, is_within
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact
 from safe_dnn.support.images import Skipped
@@ -52,8 +52,8 @@ class DetectorFiles(NamedTuple):
     results: StrPath
     images: StrPath
     yolo: bool = False
-    iou: float | str = 0.5
-    score: float | str = 0.5
+    iou: Number = 0.5
+    score: Number = 0.5
 
 
 def find_detection_failures(files: DetectorFiles, out: StrPath, *, progress: Progress = no_progress) -> Failures:

@@ -17,7 +17,7 @@ from safe_dnn.dnn.failures import checked_folder
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.rccs.unsafe_set import UnsafeImage
 from safe_dnn.store.output_folder import save_files
-from safe_dnn.support.entries import StrPath, existing_folder
+from safe_dnn.support.entries import Number, StrPath, existing_folder
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import FAILURES_FILE, OBJECTS, OBJECTS_FILE
@@ -33,7 +33,7 @@ def cut_seen_objects(
     images: StrPath,
     out: StrPath,
     *,
-    score: float | str = 0.05,
+    score: Number = 0.05,
     progress: Progress = no_progress,
 ) -> Cut:
     """Cut what a detector sees out of images; write `objects/`, `objects.csv` and `parameters.csv` to the folder `out`.
