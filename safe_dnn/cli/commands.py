@@ -179,7 +179,7 @@ def _failures_of_detector(out: Path, options: argparse.Namespace, progress: Prog
 
 def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Cut out what a detector sees in improvement images, to select from."""
-    from safe_dnn.dnn.detection.seen_objects import cut_seen_objects
+    from safe_dnn.dnn.detection.detector_failures import cut_seen_objects
 
     given = options.info, options.results, options.images
     seen = cut_seen_objects(*given, out, score=options.score, progress=progress)
@@ -222,7 +222,7 @@ def run_confirm(out: Path, options: argparse.Namespace, progress: Progress) -> N
 
 def run_probe(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Change the pixels of images to what a reason says, to tell whether it is the cause of failing."""
-    from safe_dnn.pipeline.probing import probe_reasons
+    from safe_dnn.pipeline.asking import probe_reasons
 
     probes = probe_reasons(out, options.reason, model=options.model, options=_dnn_options(options), progress=progress)
     say(*(f"{', '.join(filter(None, (found.reason, found.where)))}: {found.text}" for found in probes))
@@ -344,7 +344,7 @@ def run_safety_case(out: Path, options: argparse.Namespace, progress: Progress) 
 
 def run_verify(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Check that nothing has changed since evidence was written."""
-    from safe_dnn.pipeline.reporting.evidence.verification import CONTINUED, verify
+    from safe_dnn.pipeline.reporting.evidence.basis import CONTINUED, verify
 
     found = verify(out, images=options.images, key=options.key, progress=progress)
     say(*(finding.text for finding in found))

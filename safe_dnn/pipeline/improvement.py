@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from safe_dnn.dnn.detection.detector_failures import sources_of
-from safe_dnn.dnn.detection.seen_objects import unsafe_images_text
+from safe_dnn.dnn.detection.detector_failures import sources_of, unsafe_images_text
 from safe_dnn.dnn.failure_prediction import FailurePrediction, predict_failures, predict_failures_from_tables
 from safe_dnn.dnn.held_out import held_out_of
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions

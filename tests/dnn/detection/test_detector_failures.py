@@ -9,8 +9,12 @@ import pytest
 from PIL import Image
 
 from safe_dnn import SAFE_Tool
-from safe_dnn.dnn.detection.detector_failures import find_detection_failures, sources_of
-from safe_dnn.dnn.detection.seen_objects import cut_seen_objects, unsafe_images_text
+from safe_dnn.dnn.detection.detector_failures import (
+    cut_seen_objects,
+    find_detection_failures,
+    sources_of,
+    unsafe_images_text,
+)
 from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.pipeline.generation import generate_clusters
 from safe_dnn.pipeline.improvement import select_images

@@ -8,10 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from safe_dnn.pipeline.reporting.evidence.basis import write_evidence
+from safe_dnn.pipeline.reporting.evidence.basis import (
+    ADDED,
+    CHANGED,
+    CONTINUED,
+    MISSING,
+    SIGNED,
+    verify,
+    write_evidence,
+)
 from safe_dnn.pipeline.reporting.evidence.signature import ENVELOPE_FILE, PRIVATE_KEY_FILE, PUBLIC_KEY_FILE, make_keys
 from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE, RESULTS, digest_of_predicate, read_evidence
-from safe_dnn.pipeline.reporting.evidence.verification import ADDED, CHANGED, CONTINUED, MISSING, SIGNED, verify
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.pipeline.reporting.safety_case import AMLAS_FILE, GSN_FILE, GSN_JSON_FILE, REASONS_FILE
 from safe_dnn.rccs.review.notes import Note
