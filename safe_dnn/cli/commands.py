@@ -47,8 +47,7 @@ def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> N
     """Group failing images into root cause clusters (RCCs)."""
     from safe_dnn.pipeline.explaining import explain_failures
     from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
-    from safe_dnn.pipeline.run_answers import GivenAnswers
-    from safe_dnn.pipeline.run_record import left_behind, notes_of
+    from safe_dnn.pipeline.run_record import GivenAnswers, left_behind, notes_of
     from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
     from safe_dnn.rccs.clusters import rccs_of
     from safe_dnn.rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down, why_unknown
@@ -210,7 +209,7 @@ def run_retrain(out: Path, options: argparse.Namespace, progress: Progress) -> N
 def run_confirm(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Confirm or refute RCCs and weak spots on a fresh test set, which they were not found with."""
     from safe_dnn.pipeline.confirmation import confirm
-    from safe_dnn.pipeline.run_answers import GivenAnswers
+    from safe_dnn.pipeline.run_record import GivenAnswers
 
     given = settings_of(GivenAnswers, options)
     found = confirm(out, given, after=options.after, weights=options.weights, progress=progress)
@@ -276,7 +275,7 @@ def run_check(out: Path, options: argparse.Namespace, progress: Progress) -> int
     """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
     from safe_dnn.pipeline.confirmation import check_requirements
     from safe_dnn.pipeline.reporting.junit import annotations, junit_text
-    from safe_dnn.pipeline.run_answers import GivenAnswers
+    from safe_dnn.pipeline.run_record import GivenAnswers
     from safe_dnn.support.files import write_text
 
     given, before, learned = settings_of(GivenAnswers, options), options.no_worse, options.learned

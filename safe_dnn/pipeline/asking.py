@@ -19,8 +19,7 @@ from safe_dnn.dnn.predictions import LabelledImages, class_folders, judge
 from safe_dnn.dnn.tested import AnsweredImages, has_objects
 from safe_dnn.features.extractor import INPUT_SIZE
 from safe_dnn.pipeline.descriptions import show_reasons
-from safe_dnn.pipeline.run_answers import answers_of_run
-from safe_dnn.pipeline.run_record import groups_of, table_of
+from safe_dnn.pipeline.run_record import answers_of_run, groups_of, table_of
 from safe_dnn.rccs.answers import ERROR
 from safe_dnn.rccs.parameters import numbers_of, read_texts
 from safe_dnn.rccs.profiles import Profile, load_profiles

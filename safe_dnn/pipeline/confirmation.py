@@ -18,8 +18,7 @@ from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.reporting.evidence.basis import known_sets
 from safe_dnn.pipeline.reporting.junit import Case
-from safe_dnn.pipeline.run_answers import NONE_GIVEN, GivenAnswers, answers_of_run, given_answers
-from safe_dnn.pipeline.run_record import groups_of
+from safe_dnn.pipeline.run_record import NONE_GIVEN, GivenAnswers, answers_of_run, given_answers, groups_of
 from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, run_record
 from safe_dnn.rccs.dbscan.neighbours import Points

@@ -6,8 +6,7 @@ import numpy as np
 
 from safe_dnn.features.batches import Stream
 from safe_dnn.pipeline.descriptions import show_reasons
-from safe_dnn.pipeline.run_answers import answers_of_run
-from safe_dnn.pipeline.run_record import groups_of, table_of
+from safe_dnn.pipeline.run_record import answers_of_run, groups_of, table_of
 from safe_dnn.rccs.clusters import load_clusters, run_record
 from safe_dnn.rccs.gifs import write_spot_gifs
 from safe_dnn.rccs.unsafe_set import load_unsafe_set

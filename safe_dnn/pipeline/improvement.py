@@ -14,7 +14,7 @@ from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.features.batches import Stream
 from safe_dnn.pipeline.descriptions import show_unsafe_set
-from safe_dnn.pipeline.run_answers import answers_of_run, without_held_out
+from safe_dnn.pipeline.run_record import answers_of_run, without_held_out
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, run_record
 from safe_dnn.rccs.failure_rounds import beside
 from safe_dnn.rccs.review.review import load_review, rccs_marked_safe

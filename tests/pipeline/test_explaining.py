@@ -13,8 +13,7 @@ from safe_dnn.pipeline.descriptions import known_parameters, refresh_rccs, show_
 from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.pipeline.reporting.history import list_runs, restore_run
-from safe_dnn.pipeline.run_answers import GivenAnswers
-from safe_dnn.pipeline.run_record import given_parameters, notes_of
+from safe_dnn.pipeline.run_record import GivenAnswers, given_parameters, notes_of
 from safe_dnn.rccs.clusters import LABELS_FILE, load_clusters, run_record, save_clusters
 from safe_dnn.rccs.gifs import spot_gif_path
 from safe_dnn.rccs.image_search import matching_images

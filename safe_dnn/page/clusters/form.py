@@ -17,8 +17,7 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB
 from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.generation import ClusteringSettings
-from safe_dnn.pipeline.run_answers import GivenAnswers
-from safe_dnn.pipeline.run_record import given_parameters, given_predictions, groups_of
+from safe_dnn.pipeline.run_record import GivenAnswers, given_parameters, given_predictions, groups_of
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.dbscan.contrast import LOOKS
 from safe_dnn.rccs.failure_rounds import names_in

@@ -11,7 +11,7 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.confirmation import confirm
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.sections import confirmation_html
-from safe_dnn.pipeline.run_answers import GivenAnswers
+from safe_dnn.pipeline.run_record import GivenAnswers
 
 FORM = "confirmation"
 

@@ -9,9 +9,8 @@ from safe_dnn.pipeline.exports import export_here
 from safe_dnn.pipeline.generation import generate_clusters
 from safe_dnn.pipeline.reporting import history
 from safe_dnn.pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
-from safe_dnn.pipeline.reporting.freshness import is_current, made_from, when_made
 from safe_dnn.pipeline.reporting.history import find_run, list_runs, prune_runs, restore_run
-from safe_dnn.pipeline.reporting.report import write_report
+from safe_dnn.pipeline.reporting.report import is_current, made_from, when_made, write_report
 from safe_dnn.rccs.clusters import CLUSTERS_FILE, load_clusters, save_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.edits import merge_rccs

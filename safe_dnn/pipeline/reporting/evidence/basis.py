@@ -33,8 +33,7 @@ from safe_dnn.pipeline.reporting.evidence.statement import (
     statement_text,
 )
 from safe_dnn.pipeline.reporting.export import REPORT_FILE
-from safe_dnn.pipeline.reporting.freshness import is_current, made_from
-from safe_dnn.pipeline.reporting.report import write_report
+from safe_dnn.pipeline.reporting.report import is_current, made_from, write_report
 from safe_dnn.rccs.clusters import RUN_FILE, load_clusters, run_record, versions
 from safe_dnn.rccs.failure_rounds import beside
 from safe_dnn.rccs.unsafe_set import SELECTION_FILE, load_unsafe_set
