@@ -32,9 +32,15 @@ from safe_dnn.training.finetuning import TRAINING, UNLABELLED, UNWATCHED, FineTu
 from safe_dnn.training.material import ImageSets, Material, read_material
 from safe_dnn.training.proof import final_test
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retraining
-from safe_dnn.training.second_pass import fine_tune_twice, is_of_second_pass, second_pass_text
+from safe_dnn.training.second_pass import (
+    answer_together,
+    fine_tune_twice,
+    is_of_second_pass,
+    second_pass_text,
+    together_text,
+    trade_off,
+)
 from safe_dnn.training.settings import NO_WISHES, Wishes, compile_as_given
-from safe_dnn.training.together import answer_together, together_text, trade_off
 
 
 def retrain(

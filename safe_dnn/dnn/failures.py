@@ -17,11 +17,10 @@ import numpy as np
 
 from safe_dnn.dnn import predictions
 from safe_dnn.dnn.copies import without_copies
-from safe_dnn.dnn.given_answers import read_answers
+from safe_dnn.dnn.given_answers import images_with_targets, read_answers
 from safe_dnn.dnn.held_out import HOLD_OUT, HoldOut, draw
 from safe_dnn.dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
-from safe_dnn.dnn.targets import images_with_targets
 from safe_dnn.dnn.tested import AnsweredImages, has_objects, in_words, predictions_text, rounded
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR
 from safe_dnn.rccs.kept_rounds import keep_round

@@ -67,8 +67,8 @@ class Settings(NamedTuple):
         Weight of the original model's outputs relative to the label, for training images and for unsafe images that it
         predicts correctly.
     original_share : float
-        Share of the original network in the answers of the model that is written (see `training/together.py`); with 0,
-        it is the retrained network alone.
+        Share of the original network in the answers of the model that is written (see
+        `training.second_pass.answer_together`); with 0, it is the retrained network alone.
     unlabelled : float
         Weight of an image without a label in the second pass (see `training/second_pass.py`), a training image having
         1 + keep. With 0 there is no second pass.

@@ -28,7 +28,13 @@ from safe_dnn.training.finetuning import (
     hold_out,
     is_better,
 )
-from safe_dnn.training.second_pass import answers_together, fine_tune_twice, is_of_second_pass, second_pass_text
+from safe_dnn.training.second_pass import (
+    answer_together,
+    answers_together,
+    fine_tune_twice,
+    is_of_second_pass,
+    second_pass_text,
+)
 from safe_dnn.training.settings import (
     AIMS,
     SetSizes,
@@ -39,7 +45,6 @@ from safe_dnn.training.settings import (
     choose_settings,
     compile_as_given,
 )
-from safe_dnn.training.together import answer_together
 from tests.helpers.small_models import NAMES, SIDE, Ready, brightness_model, colour_model, draw_colour, red_model, saved
 
 QUICK = Settings(learning_rate=0.05, epochs=5, batch_size=8)
