@@ -12,7 +12,7 @@ import pytest
 
 from safe_dnn.pipeline.confirmation import check_requirements
 from safe_dnn.pipeline.reporting.junit import Case
-from safe_dnn.pipeline.run_answers import GivenAnswers
+from safe_dnn.pipeline.run_record import GivenAnswers
 from safe_dnn.support.errors import SAFEError
 
 _OPTIONS = {

@@ -47,8 +47,7 @@ def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> N
     """Group failing images into root cause clusters (RCCs)."""
     from safe_dnn.pipeline.explaining import explain_failures
     from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
-    from safe_dnn.pipeline.run_answers import GivenAnswers
-    from safe_dnn.pipeline.run_record import left_behind, notes_of
+    from safe_dnn.pipeline.run_record import GivenAnswers, left_behind, notes_of
     from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
     from safe_dnn.rccs.clusters import rccs_of
     from safe_dnn.rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down, why_unknown
@@ -118,7 +117,7 @@ def _print_weak_spots(spots: Any) -> None:
 def run_reasons(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Find the conditions under which a network fails by tables alone, without images, features or clusters."""
     from safe_dnn.pipeline.explaining import find_reasons
-    from safe_dnn.pipeline.run_answers import GivenAnswers
+    from safe_dnn.pipeline.run_record import GivenAnswers
     from safe_dnn.reasons.known_groups import notes_of
 
     given = settings_of(GivenAnswers, options)
@@ -198,7 +197,7 @@ def _failures_of_detector(out: Path, options: argparse.Namespace, progress: Prog
 
 def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Cut out what a detector sees in improvement images, to select from."""
-    from safe_dnn.dnn.detection.seen_objects import cut_seen_objects
+    from safe_dnn.dnn.detection.detector_failures import cut_seen_objects
 
     given = options.info, options.results, options.images
     seen = cut_seen_objects(*given, out, score=options.score, progress=progress)
@@ -229,7 +228,7 @@ def run_retrain(out: Path, options: argparse.Namespace, progress: Progress) -> N
 def run_confirm(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Confirm or refute RCCs and weak spots on a fresh test set, which they were not found with."""
     from safe_dnn.pipeline.confirmation import confirm
-    from safe_dnn.pipeline.run_answers import GivenAnswers
+    from safe_dnn.pipeline.run_record import GivenAnswers
 
     given = settings_of(GivenAnswers, options)
     found = confirm(out, given, after=options.after, weights=options.weights, progress=progress)
@@ -241,7 +240,7 @@ def run_confirm(out: Path, options: argparse.Namespace, progress: Progress) -> N
 
 def run_probe(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Change the pixels of images to what a reason says, to tell whether it is the cause of failing."""
-    from safe_dnn.pipeline.probing import probe_reasons
+    from safe_dnn.pipeline.asking import probe_reasons
 
     probes = probe_reasons(out, options.reason, model=options.model, options=_dnn_options(options), progress=progress)
     say(*(f"{', '.join(filter(None, (found.reason, found.where)))}: {found.text}" for found in probes))
@@ -295,7 +294,7 @@ def run_check(out: Path, options: argparse.Namespace, progress: Progress) -> int
     """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
     from safe_dnn.pipeline.confirmation import check_requirements
     from safe_dnn.pipeline.reporting.junit import annotations, junit_text
-    from safe_dnn.pipeline.run_answers import GivenAnswers
+    from safe_dnn.pipeline.run_record import GivenAnswers
     from safe_dnn.support.files import write_text
 
     given, before, learned = settings_of(GivenAnswers, options), options.no_worse, options.learned
@@ -363,7 +362,7 @@ def run_safety_case(out: Path, options: argparse.Namespace, progress: Progress) 
 
 def run_verify(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Check that nothing has changed since evidence was written."""
-    from safe_dnn.pipeline.reporting.evidence.verification import CONTINUED, verify
+    from safe_dnn.pipeline.reporting.evidence.basis import CONTINUED, verify
 
     found = verify(out, images=options.images, key=options.key, progress=progress)
     say(*(finding.text for finding in found))
