@@ -5,6 +5,7 @@ checked in `safe_dnn/training/material.py`; the training itself is in `safe_dnn/
 the result and its files in `safe_dnn/training/result.py`. The given model file is not changed.
 """
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,9 +32,15 @@ from safe_dnn.training.finetuning import TRAINING, UNLABELLED, UNWATCHED, FineTu
 from safe_dnn.training.material import ImageSets, Material, read_material
 from safe_dnn.training.proof import final_test
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retraining
-from safe_dnn.training.second_pass import fine_tune_twice, is_of_second_pass, second_pass_text
+from safe_dnn.training.second_pass import (
+    answer_together,
+    fine_tune_twice,
+    is_of_second_pass,
+    second_pass_text,
+    together_text,
+    trade_off,
+)
 from safe_dnn.training.settings import NO_WISHES, Wishes, compile_as_given
-from safe_dnn.training.together import answer_together, together_text, trade_off
 
 
 def retrain(
@@ -113,7 +120,8 @@ def _check_model(model: Path, new: Path) -> None:
 
 def _ask(material: Material, images: LabelledImages, model: Any, progress: Progress, what: str) -> Predictions:
     """What a model, the original or the retrained one, gives for images."""
-    return predict(material.dnn, images.root, images.paths, model=model, progress=progress, what=what)
+    asked = dataclasses.replace(material.dnn, model=model)
+    return predict(asked, images.root, images.paths, progress=progress, what=what)
 
 
 def _mixed(original: Predictions, retrained: Predictions, share: float) -> Predictions:

@@ -24,7 +24,7 @@ from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.projected import Aside, Projected, project
 from safe_dnn.rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
-from safe_dnn.support.entries import StrPath, number_of
+from safe_dnn.support.entries import Number, StrPath, number_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import ImageListing, Skipped, find_images
 from safe_dnn.support.progress import Progress, no_progress
@@ -43,11 +43,7 @@ LikelyWrong = Callable[[Path, Sequence[str]], np.ndarray]
 
 
 def unsafe_set_size(
-    test_accuracy: float | str,
-    n_failures: int,
-    *,
-    test_size: int | str | None = None,
-    factor: float | str = SELECTION_FACTOR,
+    test_accuracy: Number, n_failures: int, *, test_size: Number | None = None, factor: Number = SELECTION_FACTOR
 ) -> tuple[int, str]:
     """The size of the unsafe set, N = ⌈factor · test size · test accuracy⌉, and the formula in words.
 
@@ -153,10 +149,10 @@ class SelectionSettings(NamedTuple):
         As for `safe_dnn.features.weights.choose_extractor`; by default those of the clustering.
     """
 
-    test_accuracy: float | str | None = None
-    test_size: int | str | None = None
-    factor: float | str = SELECTION_FACTOR
-    size: int | str | None = None
+    test_accuracy: Number | None = None
+    test_size: Number | None = None
+    factor: Number = SELECTION_FACTOR
+    size: Number | None = None
     quota: str = QUOTA
     leave_out: Collection[int] = ()
     leave_out_safe: bool = True

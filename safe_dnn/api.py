@@ -200,7 +200,7 @@ def cluster(
     then : callable, optional
         Called with the RCCs before they are compared, which takes longer.
     options
-        `pipeline.generation.ClusteringSettings`, with `pipeline.run_answers.GivenAnswers`.
+        `pipeline.generation.ClusteringSettings`, with `pipeline.run_record.GivenAnswers`.
 
     Returns
     -------
@@ -333,7 +333,7 @@ def check(
     no_worse : path, optional
         As `before` there.
     options
-        `pipeline.run_answers.GivenAnswers`.
+        `pipeline.run_record.GivenAnswers`.
 
     Returns
     -------
@@ -347,7 +347,7 @@ def check(
         As of `check_requirements`.
     """
     from safe_dnn.pipeline.confirmation import check_requirements
-    from safe_dnn.pipeline.run_answers import GivenAnswers
+    from safe_dnn.pipeline.run_record import GivenAnswers
     from safe_dnn.reasons.requirements import HOLDS
 
     folder, (given,) = path_of(out, "an output folder"), _settings(options, GivenAnswers)

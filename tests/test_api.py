@@ -7,7 +7,7 @@ import pytest
 
 import safe_dnn
 from safe_dnn import api as safe
-from safe_dnn.pipeline.run_answers import GivenAnswers
+from safe_dnn.pipeline.run_record import GivenAnswers
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.options import names_of, settings_of
 from tests.helpers.answered import record_light

@@ -113,7 +113,7 @@ def _print_weak_spots(spots: Any) -> None:
 def run_reasons(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Find the conditions under which a network fails by tables alone, without images, features or clusters."""
     from safe_dnn.pipeline.explaining import find_reasons
-    from safe_dnn.pipeline.run_answers import GivenAnswers
+    from safe_dnn.pipeline.run_record import GivenAnswers
     from safe_dnn.reasons.known_groups import notes_of
 
     given = settings_of(GivenAnswers, vars(options))
@@ -152,7 +152,7 @@ def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> 
 
 def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Cut out what a detector sees in improvement images, to select from."""
-    from safe_dnn.dnn.detection.seen_objects import cut_seen_objects
+    from safe_dnn.dnn.detection.detector_failures import cut_seen_objects
 
     given = options.info, options.results, options.images
     seen = cut_seen_objects(*given, out, score=options.score, progress=progress)
@@ -177,7 +177,7 @@ def run_retrain(out: Path, options: argparse.Namespace, progress: Progress) -> N
 def run_confirm(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Confirm or refute RCCs and weak spots on a fresh test set, which they were not found with."""
     from safe_dnn.pipeline.confirmation import confirm
-    from safe_dnn.pipeline.run_answers import GivenAnswers
+    from safe_dnn.pipeline.run_record import GivenAnswers
 
     given = settings_of(GivenAnswers, vars(options))
     found = confirm(out, given, after=options.after, weights=options.weights, progress=progress)
@@ -190,7 +190,7 @@ def run_confirm(out: Path, options: argparse.Namespace, progress: Progress) -> N
 def run_probe(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Change the pixels of images to what a reason says, to tell whether it is the cause of failing."""
     from safe_dnn.dnn.model import DnnOptions
-    from safe_dnn.pipeline.probing import probe_reasons
+    from safe_dnn.pipeline.asking import probe_reasons
 
     dnn = settings_of(DnnOptions, vars(options))
     probes = probe_reasons(out, options.reason, model=options.model, options=dnn, progress=progress)
@@ -311,7 +311,7 @@ def run_safety_case(out: Path, options: argparse.Namespace, progress: Progress) 
 
 def run_verify(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Check that nothing has changed since evidence was written."""
-    from safe_dnn.pipeline.reporting.evidence.verification import CONTINUED, verify
+    from safe_dnn.pipeline.reporting.evidence.basis import CONTINUED, verify
 
     found = verify(out, images=options.images, key=options.key, progress=progress)
     say(*(finding.text for finding in found))

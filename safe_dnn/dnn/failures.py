@@ -15,21 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from safe_dnn.dnn import predictions
 from safe_dnn.dnn.copies import without_copies
-from safe_dnn.dnn.given_answers import read_answers
+from safe_dnn.dnn.given_answers import images_with_targets, read_answers
 from safe_dnn.dnn.held_out import HOLD_OUT, HoldOut, draw
 from safe_dnn.dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
-from safe_dnn.dnn.predictions import (
-    LabelledImages,
-    check_classes,
-    check_precision,
-    doubts,
-    judge,
-    labelled_images,
-    undecided,
-)
-from safe_dnn.dnn.targets import images_with_targets
 from safe_dnn.dnn.tested import AnsweredImages, has_objects, in_words, predictions_text, rounded
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR
 from safe_dnn.rccs.kept_rounds import keep_round
@@ -164,8 +155,8 @@ def find_failures(
     held, sentences = draw(images, hold_out) if hold_out else (np.zeros(len(images.paths), bool), ())
     held_out, images = images.taken(held).paths, images.taken(~held)
     found = predict_apart(dnn, images.root, images.paths, progress=progress)
-    judgement = judge(dnn, images, found, threshold=options.threshold)
-    doubtful = (*undecided(dnn, found), *doubts(dnn, judgement.accuracy, "the test images"))
+    judgement = predictions.judge(dnn, images, found, threshold=options.threshold)
+    doubtful = (*predictions.undecided(dnn, found), *predictions.doubts(dnn, judgement.accuracy, "the test images"))
     images = dataclasses.replace(images, skipped=(*images.skipped, *found.skipped))
     notes = (*dnn.assumptions, *assumptions, *of_copies, *doubtful, *sentences)
     given = in_words(dnn.path, images, judgement, threshold=options.threshold, notes=notes, held_out=held_out)
@@ -196,7 +187,7 @@ def collect_failures(
     if hold_out:
         class_of = {name: i for i, name in enumerate(given.known_classes)}
         labels = np.array([class_of.get(label, 0) for label in given.answers.label.tolist()])
-        images = LabelledImages(given.root, given.paths, given.known_classes, labels)
+        images = predictions.LabelledImages(given.root, given.paths, given.known_classes, labels)
         held, sentences = draw(images, hold_out, table=given.source)
         given = dataclasses.replace(given.without(held), notes=given.notes + sentences)
     return keep_failures(given, out, options=options, hold_out=hold_out)
@@ -246,7 +237,7 @@ def checked_folder(out: StrPath, test: StrPath, *files: str, folders: Sequence[s
 
 def examples_for(
     dnn: Dnn, folder: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, train: StrPath | None = None
-) -> tuple[LabelledImages, tuple[str, ...]]:
+) -> tuple[predictions.LabelledImages, tuple[str, ...]]:
     """The labelled images of a folder, checked against the DNN, and the assumptions about them, a sentence each.
 
     Raises
@@ -255,8 +246,9 @@ def examples_for(
         They do not match the DNN, or a regression lacks its targets or threshold.
     """
     if dnn.task == "classification":
-        images = labelled_images(folder, classes=labelled_images(train).classes if train else None)
-        assumptions = [check_classes(dnn, images)]
+        classes = predictions.labelled_images(train).classes if train else None
+        images = predictions.labelled_images(folder, classes=classes)
+        assumptions = [predictions.check_classes(dnn, images)]
         if images.empty:
             assumptions.append(f"No image of {some(images.empty)} in {images.root}.")
         return images, tuple(assumptions)
@@ -266,7 +258,7 @@ def examples_for(
             f"Expected a column of targets for each of the model's {dnn.n_outputs} outputs. Received "
             f"{len(images.classes)} ({some(images.classes)}) in {options.targets}."
         )
-    check_precision(dnn.precision, images, options.threshold or 0)
+    predictions.check_precision(dnn.precision, images, options.threshold or 0)
     return images, (assumption,)
 
 

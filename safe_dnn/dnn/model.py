@@ -46,7 +46,8 @@ class DnnOptions(NamedTuple):
     trust_model : bool
         As `trust` of `load_dnn`.
     targets : path, optional
-        For a regression: a table (CSV) with the column `image` and one for each output (see `targets.read_targets`).
+        For a regression: a table (CSV) with the column `image` and one for each output (see
+        `given_answers.read_targets`).
     threshold : float, optional
         For a regression: an error (see `predictions.errors_of`) above it is a failure. Text from a form or a command
         line is converted by `failures.checked`.

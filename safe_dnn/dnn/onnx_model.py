@@ -228,11 +228,7 @@ def _faults() -> tuple[type[Exception], ...]:
     """What onnxruntime raises if a graph cannot be built or run."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    names = (
-        "EPFail", "EngineError", "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel",
-        "NotImplemented", "RuntimeException",
-    )  # fmt: skip
-    return tuple(getattr(state, name) for name in names)
+    return tuple(one for one in vars(state).values() if isinstance(one, type) and issubclass(one, Exception))
 
 
 def _damaged(file: Path, error: Exception) -> SAFEError:

@@ -503,15 +503,9 @@ def as_probabilities(outputs: np.ndarray, task: str, activation: str) -> np.ndar
 
 
 def predict(
-    dnn: Dnn,
-    root: Path,
-    paths: Sequence[str],
-    *,
-    model: Any = None,
-    progress: Progress = no_progress,
-    what: str = "Running the model",
+    dnn: Dnn, root: Path, paths: Sequence[str], *, progress: Progress = no_progress, what: str = "Running the model"
 ) -> Predictions:
-    """Run the DNN, or another model with the same inputs and outputs, on images streamed from disk.
+    """Run the DNN on images streamed from disk.
 
     Raises
     ------
@@ -521,7 +515,7 @@ def predict(
     files = [root / path for path in paths]
     dnn = sized_for(dnn, files)
     pixels = Pixels(dnn, files, cache_bytes=0)
-    found = run_model(dnn, model or dnn.model, pixels, np.arange(len(files)), progress=progress, what=what)
+    found = run_model(dnn, dnn.model, pixels, np.arange(len(files)), progress=progress, what=what)
     skipped = skipped_of(pixels, paths)
     if not len(found.outputs):
         first = f". The first, {skipped[0].path}: {skipped[0].reason}" if skipped else ""

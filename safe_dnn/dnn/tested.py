@@ -29,7 +29,7 @@ from safe_dnn.support.files import intact
 from safe_dnn.support.images import ImageListing, Skipped, find_images
 from safe_dnn.support.matching import check_matched, in_slashes, rows_by_image
 from safe_dnn.support.run_folder import OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
-from safe_dnn.support.tables import Table, read_own, read_table, table_text
+from safe_dnn.support.tables import Table, number_in, read_own, read_table, table_text
 from safe_dnn.support.text import count, printable, some
 
 IMAGE, LABEL, PREDICTED, RIGHT = "image", "label", "predicted", "right"
@@ -236,6 +236,21 @@ class AnswerTable(Table):
             received = self.text(names[column], rows[at]) or "nothing"
             raise self.fault(rows[at], f"{what} under {names[column]}", received)
         return values.reshape(len(rows), len(names))
+
+    def numbers_in_cells(self, name: str, rows: Sequence[int], n: int) -> np.ndarray:
+        """Numbers separated by spaces, as `failures` writes them: ndarray of shape (n_rows, n), float64.
+
+        Raises
+        ------
+        SAFEError
+            A cell has another number of them, or they are out of range.
+        """
+        values = [[number_in(number) for number in self.text(name, row).split()] for row in rows]
+        for row, numbers in zip(rows, values, strict=True):
+            if len(numbers) != n or not (np.abs(numbers) < LARGEST).all():
+                expected = f"{count(n, 'finite number')}, separated by spaces, under {name}"
+                raise self.fault(row, expected, self.text(name, row))
+        return np.array(values, np.float64)
 
     def images_in(
         self, root: Path, images: Sequence[str], agreeing: Collection[str], *, partial: bool,

@@ -9,6 +9,7 @@ copy is renamed once it is whole. The bin is a hidden folder beside the analyses
 """
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -78,19 +79,16 @@ def checked_name(typed: str) -> str:
     name = " ".join(unicodedata.normalize("NFC", printable(typed)).split())
     if not name:
         raise SAFEError("An analysis must have a name. Received: nothing.")
-    fault = ""
-    if len(name) > LONGEST_NAME or len(name.encode()) > LONGEST_FILE_NAME:
-        fault = f"is longer than {LONGEST_NAME} characters"
-        fault += f" or {LONGEST_FILE_NAME} bytes" if len(name) <= LONGEST_NAME else ""
-    elif "/" in name or "\\" in name:
-        fault = "has a slash"
-    elif "\ufffd" in name:
-        fault = "has characters that cannot be shown"
-    elif name.startswith("."):
-        fault = "begins with a dot"
-    elif name.casefold() in _RESERVED:
-        fault = "is a folder of SAFE's own"
-    if fault:
+    too_long = f"is longer than {LONGEST_NAME} characters"
+    faults = {
+        too_long: len(name) > LONGEST_NAME,
+        f"{too_long} or {LONGEST_FILE_NAME} bytes": len(name.encode()) > LONGEST_FILE_NAME,
+        "has a slash": "/" in name or "\\" in name,
+        "has characters that cannot be shown": "\ufffd" in name,
+        "begins with a dot": name.startswith("."),
+        "is a folder of SAFE's own": name.casefold() in _RESERVED,
+    }
+    if fault := next((fault for fault, is_there in faults.items() if is_there), ""):
         raise SAFEError(f"The name of an analysis becomes that of a folder. Received: {quoted(name)}, which {fault}.")
     return name
 
@@ -301,14 +299,9 @@ def _untaken(home: Path, name: str) -> Path:
 
 def _free(home: Path, name: str) -> Path:
     """A folder of that name, or with a number behind it where that is taken; never a hidden one."""
-    name = name.replace("/", " ").strip(" .") or "Analysis"
-    while len(name.encode()) > LONGEST_FILE_NAME:
-        name = name[:-1]
-    folder, number = home / name, 1
-    while _is_taken(folder):
-        number += 1
-        folder = home / f"{name} {number}"
-    return folder
+    name = (name.replace("/", " ").strip(" .") or "Analysis").encode()[:LONGEST_FILE_NAME].decode(errors="ignore")
+    names = itertools.chain([name], (f"{name} {number}" for number in itertools.count(2)))
+    return next(home / one for one in names if not _is_taken(home / one))
 
 
 def _is_taken(folder: Path) -> bool:

@@ -1,15 +1,31 @@
-"""What was last typed into the forms, kept as entries, so that a page opened again is filled in as before."""
+"""The forms of tabs: what was last typed into them is kept as entries, so that a page opened again is filled in again.
+
+The fields of a tab are filled in anew when the output folder holds another run. What the tabs with a form and long work
+have in common is here as well: they follow the work, and what changes in the folder.
+"""
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
+import gradio as gr
+
+from safe_dnn.page.events import EDITS, FOLLOW, LATEST, VIEW
+from safe_dnn.page.job_view import JobView, News
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.messages import OPENING
+from safe_dnn.page.results import Marks
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.store.chain import append, entries
 from safe_dnn.store.database import changing, reading
 from safe_dnn.store.places import absolute, relative
 from safe_dnn.store.runs import CLUSTERS, present_runs
+from safe_dnn.support.entries import quoted
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.training.labels import take_typed_labels, typed_text
 
 LONGEST = 4096
 FORM = "form"
@@ -72,3 +88,268 @@ def renewed(
 def typed(**fields: str | None) -> dict[str, str]:
     """Fields that were filled in; Gradio gives None for one that was never touched."""
     return {name: text.strip() for name, text in fields.items() if text and text.strip()}
+
+
+# --- The fields of a tab ----------------------------------------------------------------------------------------------
+
+
+Field = TypeVar("Field", bound=gr.components.Component)
+OPEN_FORM, CLOSE_FORM = "Other inputs or options", "Hide the form"
+
+
+def example_button(settings: PageSettings, name: str) -> gr.Button:
+    """The button that fills in a form with the example, out of sight if there is none."""
+    there = settings.example is not None
+    return gr.Button("Example", scale=0, min_width=110, visible=there, elem_id=f"example-{name}")
+
+
+class FormView:
+    """The fields of a tab, each laid out with the name by which it is sent, kept and filled in again.
+
+    Parameters
+    ----------
+    last : callable
+        The form as it was last sent for the run in the output folder, by name.
+    """
+
+    def __init__(self, last: Callable[[], Mapping[str, Any]]):
+        self._last = last
+        self._fields: dict[str, gr.components.Component] = {}
+        self._defaults: dict[str, Any] = {}
+        self.more: gr.Accordion | None = None
+        self._optional: set[str] = set()
+        self.filled = gr.State({})  # what the fields were last filled in or sent with, and the run
+
+    def add(self, name: str, widget: Field) -> Field:
+        """Take up a field that was laid out; it can be edited once a window is filled in."""
+        widget.interactive = False  # until it is filled in: what was typed before would be overwritten
+        self._fields[name] = widget
+        self._defaults[name] = widget.value or ""
+        return widget
+
+    def text(self, name: str, elem_id: str, label: str, info: str, example: str = "", **more: Any) -> gr.Textbox:
+        """Lay out a field that is typed into, with an example as long as it is empty."""
+        return self.add(name, gr.Textbox(label=label, info=info, placeholder=example, elem_id=elem_id, **more))
+
+    def path(self, name: str, elem_id: str, label: str, info: str, example: str, **more: Any) -> gr.Textbox:
+        """The same of the first row of a form, for a path."""
+        return self.text(name, elem_id, label, info, f"/path/to/{example}", scale=3, min_width=220, **more)
+
+    def fill_from(self, button: gr.Button, values: Mapping[str, object]) -> gr.events.Dependency:
+        """Fill in fields with values, by name, when the button of the example is clicked."""
+        fields = [self._fields[name] for name in values]
+        return button.click(lambda: dict(zip(fields, map(str, values.values()), strict=True)), None, fields, **VIEW)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._fields[name]
+
+    @contextlib.contextmanager
+    def options(self, title: str, elem_id: str | None = None, known: Iterable[str] = ()) -> Iterator[None]:
+        """Fold away the fields laid out in the block, until one differs from its default, but for those `known`."""
+        others = set(self._fields)
+        with gr.Accordion(title, open=False, elem_id=elem_id) as self.more:
+            yield
+        self._optional = set(self._fields) - others - set(known)
+
+    @property
+    def widgets(self) -> list[gr.components.Component]:
+        """The fields in the order in which Gradio sends their values."""
+        return [*self._fields.values()]
+
+    @property
+    def outputs(self) -> list:
+        """What an update of the form can change, without `filled`."""
+        return [*([self.more] if self.more else []), *self.widgets]
+
+    def named(self, values: Iterable[Any]) -> dict[str, Any]:
+        """The values that Gradio sends, by name."""
+        return dict(zip(self._fields, values, strict=True))
+
+    def first_look(self, run: str) -> dict:
+        """Updates for a window that was just opened: from now on, the fields can be edited."""
+        last = self._last_by_name()
+        return {**self.released(last), **self.sent(run, {**self._defaults, **last})}
+
+    def released(self, values: Mapping[str, Any]) -> dict:
+        """Updates that fill in the fields of a window that was just opened, which can be edited from now on.
+
+        A field below folded options is filled in when these are opened, and may just be typed into: what it holds
+        already is not sent again.
+        """
+        differs = self._differing(values)
+        fields = {
+            widget: gr.update(interactive=True, **({"value": differs[name]} if name in differs else {}))
+            for name, widget in self._fields.items()
+        }
+        return {**self._opened(values), **fields}
+
+    def sent(self, run: str, fields: Mapping[str, Any]) -> dict:
+        """The update for a form that was sent, or filled in, with these fields."""
+        return {self.filled: {**fields, "run": run}}
+
+    def follow(self, run: str, before: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[dict, dict[str, Any]]:
+        """Updates for the run in the folder, none if the form was `filled` for it, and the fields as they then are."""
+        if before.get("run") == run:
+            return {}, dict(fields)
+        last = {**self._defaults, **self._last_by_name()}
+        renewal = renewed(before, fields, last)
+        return {**self._fill_in(renewal), **self.sent(run, last)}, {**fields, **renewal}
+
+    def fill(self, run: str, before: Mapping[str, Any], fields: Mapping[str, Any], values: Mapping[str, Any]) -> dict:
+        """Updates that fill in other values for a run; fields that were edited since they were `filled` stay."""
+        return {**self._fill_in(renewed(before, fields, values)), **self.sent(run, values)}
+
+    def _last_by_name(self) -> dict[str, Any]:
+        last = self._last()
+        return {name: last[name] for name in self._fields if name in last}
+
+    def _fill_in(self, values: Mapping[str, Any]) -> dict:
+        return {**self._opened(values), **{self._fields[name]: value for name, value in values.items()}}
+
+    def _differing(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if (value or "") != self._defaults[name]}
+
+    def _opened(self, values: Mapping[str, Any]) -> dict:
+        """The update that opens the folded options, if one of these values is theirs and not the default."""
+        differs = self._optional & self._differing(values).keys()
+        return {self.more: gr.update(open=True)} if differs else {}
+
+
+class Fold:
+    """A form that leaves the room to the result, and the button that shows it again.
+
+    Where there is no result, the style shows the form all the same, without the button.
+    """
+
+    def __init__(self, form: gr.Column):
+        self._form, self._folded = form, gr.State(False)
+        self._button = gr.Button(CLOSE_FORM, size="sm", scale=0, elem_classes="safe-fold")
+        self.outputs = [form, self._folded, self._button]
+        self._button.click(lambda folded: self.show(folded=not folded), self._folded, self.outputs, **VIEW)
+
+    def show(self, *, folded: bool) -> dict:
+        """Updates that show the form, or only the button."""
+        classes = ["safe-folded"] if folded else []
+        button = gr.Button(OPEN_FORM if folded else CLOSE_FORM)
+        return {self._form: gr.update(elem_classes=classes), self._folded: folded, self._button: button}
+
+
+# --- A tab with a form and long work ----------------------------------------------------------------------------------
+
+
+class FormTab:
+    """A tab in whose form work is started, and whose pane shows the result.
+
+    A tab lays out its form, then `_lay_out_state`, then its pane, and calls `_show_in`; `wire` connects its widgets.
+    The form is folded once its work has a result.
+    """
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        self.form = FormView(self._last_form)
+        self.marks = gr.State(None)  # of the folder, as the window shows it
+
+    def _lay_out_start(self, name: str, title: str, elem_id: str, min_width: int = 170) -> None:
+        """Lay out the buttons at the end of the first row: the example, if there is one, and the one that starts."""
+        self.example = example_button(self._settings, name)
+        self.start = gr.Button(title, variant="primary", scale=1, min_width=min_width, elem_id=elem_id)
+
+    def _lay_out_state(self, name: str, form: gr.Column, onward: gr.Button | None = None) -> None:
+        """Lay out what says how far the work is, and buttons: to stop it, to show the form, and to go on from there."""
+        with gr.Row(elem_classes="safe-state"):
+            self.status = gr.HTML(OPENING, elem_id=f"{name}-status", scale=1)
+            self.fold = Fold(form)
+            if onward:
+                onward.render()
+            self.cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id=f"cancel-{name}")
+
+    def _show_in(self, tab: str, result: gr.Column, outputs: list, **more: Any) -> None:
+        """Follow the work of a tab; `outputs` are the widgets of its pane."""
+        self.job_view = JobView(
+            self._settings, tab, self.status, self.start, self.cancel, guide=self._guide, result=result, **more
+        )
+        self.outputs = [*self.job_view.outputs, *self.fold.outputs, self.marks, self.form.filled, *outputs]
+
+    # --- What each tab says ---------------------------------------------------------------------------------------
+
+    def _last_form(self) -> Mapping[str, Any]:
+        """The form as it was last sent."""
+        raise NotImplementedError
+
+    def _guide(self) -> str:
+        """What to do if there is no result to show; empty if there is one."""
+        raise NotImplementedError
+
+    def show(self) -> dict:
+        """What the widgets show of the result in the folder; a SAFEError if there is none."""
+        raise NotImplementedError
+
+    def _now(self) -> Marks:
+        """What of the folder the tab depends on."""
+        return self._settings.results.marks()
+
+    def _result_of(self, marks: Marks) -> tuple:
+        """What of `_now` says whether the result is another one."""
+        raise NotImplementedError
+
+    # --- What they do alike ---------------------------------------------------------------------------------------
+
+    def _shown(self) -> dict:
+        return {self.marks: self._now(), **self.show()}
+
+    def _work(self, fields: Mapping[str, Any], work: Callable[[Job], object], ask: Callable) -> Iterator[dict]:
+        """Start work with the fields that were sent, and follow it.
+
+        `ask` gives what the fields ask for, and keeps them; a SAFEError where one cannot be used.
+        """
+        yield self.form.sent(self._now().run, fields)
+        yield from self.job_view.start(work, lambda: self._shown() | self.fold.show(folded=True), lambda: ask(fields))
+
+    def _first_look(self) -> dict:
+        marks = self._now()
+        looked = {**self.job_view.look(self._shown), **self.form.first_look(marks.run)}
+        return {**looked, **self.fold.show(folded=True), self.marks: marks}
+
+    def on_tab(self, followed: int, marks: Marks | None) -> dict:
+        """Look again if the folder has changed since."""
+        now = self._now()
+        return gr.skip() if now == marks else {self.marks: now, **self.job_view.look(self._shown, followed)}
+
+    def on_folder(self, followed: int, marks: Marks | None, before: dict, *values: Any) -> dict:
+        """Show what has changed in the folder."""
+        now = self._now()
+        updates, _ = self.form.follow(now.run, before, self.form.named(values))
+        if now != marks:
+            same = marks is not None and self._result_of(now) == self._result_of(marks)
+            updates = {**updates, self.marks: now, **self.job_view.look(self._shown, followed, same=same)}
+        return updates or gr.skip()
+
+    def _wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+        """Follow work and folder; `loaded` is the event that a window that was just opened shows the RCCs."""
+        looked, filled_in = [self.job_view.followed, self.marks], [*self.form.outputs, *self.outputs]
+        tab.select(self.on_tab, looked, self.outputs, **VIEW)
+        loaded.then(partial(self.job_view.load, self._first_look, self._shown), None, filled_in, **FOLLOW)
+        self.job_view.wire(news, self._shown, self.outputs)
+        news.folder(self.on_folder, [*looked, self.form.filled, *self.form.widgets], filled_in, **LATEST, **EDITS)
+
+
+def given(path: str | None, what: str, settings: PageSettings) -> str:
+    """A path that a form must give; a SAFEError if it does not, or if the page accepts no such path."""
+    if not (path or "").strip():
+        raise SAFEError(f"Expected the {what}. Received: nothing.")
+    return settings.accept(path)
+
+
+def check_there(paths: Mapping[str, str]) -> None:
+    """Make sure that there is something at each path, by what it is of; a SAFEError if there is not."""
+    for what, path in paths.items():
+        if not path or not Path(path).exists():
+            received = f"{quoted(path)}, which does not exist" if path else "nothing"
+            raise SAFEError(f"Expected the {what}. Received: {received}.")
+
+
+def take_labels(out: Path) -> None:
+    """Take over what was typed into `unsafe_set.csv` in another program, and say so; before work that replaces it."""
+    with contextlib.suppress(SAFEError):  # damaged: the work is refused, with the reason
+        if number := take_typed_labels(out):
+            gr.Info(typed_text(number))

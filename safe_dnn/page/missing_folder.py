@@ -5,7 +5,7 @@ from pathlib import Path
 import gradio as gr
 
 from safe_dnn.page.events import VIEW
-from safe_dnn.page.form_tab import given
+from safe_dnn.page.forms import given
 from safe_dnn.page.messages import pane, put_away, reveal
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.new_place import missing_folder, moved_around, take_new_place

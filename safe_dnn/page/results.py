@@ -11,7 +11,7 @@ import numpy as np
 
 from safe_dnn.dnn.failures import load_failures
 from safe_dnn.pipeline.descriptions import known_parameters
-from safe_dnn.pipeline.reporting.freshness import made_from
+from safe_dnn.pipeline.reporting.report import made_from
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, load_clusters
 from safe_dnn.rccs.nearness import rcc_centres
 from safe_dnn.rccs.profiles import PROFILES_FILE, Profile, load_profiles
@@ -246,7 +246,7 @@ class Results:
             return self._described[1]
 
     def digests(self) -> dict[str, str]:
-        """What a report would be made from now, as `pipeline.reporting.freshness.made_from` gives it."""
+        """What a report would be made from now, as `pipeline.reporting.report.made_from` gives it."""
         return made_from(self._out)
 
     def holds_unsafe_set(self) -> bool:

@@ -10,7 +10,7 @@ from safe_dnn.page.collected import are_earlier
 from safe_dnn.page.results import Results
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.export import REPORT_FILE
-from safe_dnn.pipeline.reporting.freshness import is_current
+from safe_dnn.pipeline.reporting.report import is_current
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import ACCURACY_FILE

@@ -1,32 +1,53 @@
-"""An analysis whose DNN is asked again: the DNN, its reasons, and the truth of its images."""
+"""An analysis whose DNN is asked again: the DNN, its reasons, the truth of its images; what would change its answers.
 
+How reasons are probed is in `reasons/probes.py`.
+"""
+
+import contextlib
+import itertools
+import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from safe_dnn.dnn.model import AS_IN_THE_FILE, KERAS_SUFFIXES, ONNX_SUFFIX, Dnn, DnnOptions
-from safe_dnn.dnn.model_process import load_apart
-from safe_dnn.dnn.predictions import class_folders
+from safe_dnn.dnn.model import AS_IN_THE_FILE, KERAS_SUFFIXES, ONNX_SUFFIX, Dnn, DnnOptions, sized_for
+from safe_dnn.dnn.model_process import load_apart, predict_apart
+from safe_dnn.dnn.predictions import LabelledImages, class_folders, judge
 from safe_dnn.dnn.tested import AnsweredImages, has_objects
-from safe_dnn.pipeline.run_answers import answers_of_run
+from safe_dnn.features.extractor import INPUT_SIZE
+from safe_dnn.pipeline.descriptions import show_reasons
+from safe_dnn.pipeline.run_record import answers_of_run, groups_of, table_of
 from safe_dnn.rccs.answers import ERROR
-from safe_dnn.rccs.profiles import Profile
+from safe_dnn.rccs.parameters import numbers_of, read_texts
+from safe_dnn.rccs.profiles import Profile, load_profiles
 from safe_dnn.rccs.review.review import Review, load_review
 from safe_dnn.reasons.comparison import load_reasons
+from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.reasons.listed import Reason, chosen, reasons_of
+from safe_dnn.reasons.probes import (
+    PROBES_FILE,
+    ROTATION,
+    Images,
+    Probe,
+    images_of,
+    load_probes,
+    probe,
+    probes_text,
+    spread_over,
+)
+from safe_dnn.store.output_folder import working
 from safe_dnn.store.places import absolute
+from safe_dnn.store.runs import CLUSTERS, PROBES, add_run, present_runs
 from safe_dnn.support.entries import StrPath, is_within, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import read_record
-from safe_dnn.support.progress import Progress
+from safe_dnn.support.images import UNREADABLE, decode, read_bytes
+from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.text import printable
-
-
-def _record_of(image_root: Path) -> dict:
-    return read_record(image_root.parent / ACCURACY_FILE)
 
 
 def model_at_hand(image_root: Path, within: Path | None = None) -> Path | None:
@@ -34,7 +55,7 @@ def model_at_hand(image_root: Path, within: Path | None = None) -> Path | None:
 
     None if it cannot be asked again: it is not there any more, or a detector, or was a table of answers.
     """
-    record = _record_of(image_root)
+    record = read_record(image_root.parent / ACCURACY_FILE)
     file = Path(absolute(str(record.get("model") or "model.keras"), image_root.parent))  # the latter of a case study
     known = file.suffix.lower() in (*KERAS_SUFFIXES, ONNX_SUFFIX) and file.is_file() and is_within(file, within)
     return file if record and known and not has_objects(image_root.parent) else None
@@ -137,7 +158,7 @@ def asking(
     """
     review = load_review(out)
     root, listed = review.clusters.image_root, reasons_of(review, load_reasons(out, review.original), out, profiles)
-    tested, record = answers_of_run(out, review.original, within), _record_of(root)
+    tested, record = answers_of_run(out, review.original, within), read_record(root.parent / ACCURACY_FILE)
     file = path_of(model, "a model") if model else model_at_hand(root, within)
     detector = tested is not None and tested.answers.detector
     if file is None or tested is None or detector:
@@ -149,3 +170,109 @@ def asking(
         )
     options = options._replace(rescale=options.rescale or record.get("rescale"))
     return Asking(review, listed, chosen(listed, names) if names else listed, tested, file, options, record)
+
+
+# --- What would change its answers ------------------------------------------------------------------------------------
+
+
+LEAST_ALIKE = 10  # right images of the classes of the failing ones, to be changed rather than those of all classes
+LEAST_SAME = 0.5  # of the images, that the model must answer as its table of answers says
+
+
+def probe_reasons(
+    out: Path, names: Collection[str] = (), *, model: StrPath | None = None, options: DnnOptions = AS_IN_THE_FILE,
+    within: Path | None = None, progress: Progress = no_progress,
+) -> list[Probe]:  # fmt: skip
+    """Probe reasons of the run in `out`; those of other reasons are kept beside them.
+
+    Parameters
+    ----------
+    names, model, options, within
+        As for `pipeline.asking.asking`; by default all weak spots, and the RCCs that fail more often.
+
+    Raises
+    ------
+    SAFEError
+        As of `asking`, or the model does not give these answers.
+    """
+    with working(out, "probing"):
+        asked = asking(out, names, model=model, options=options, within=within, profiles=load_profiles(out))
+        unknown = asked.regression and asked.record.get("threshold") is None
+        if unknown or any(one.rate != one.rate for one in asked.listed):
+            raise SAFEError(
+                "Expected an analysis that compares failing images with right ones and, of a regression, knows the "
+                f"threshold on its error. Received: {out}. Collect the failures with the model, and cluster them."
+            )
+        probing = _probing(out, asked, within, progress)
+        probes = [one for reason in asked.reasons if names or reason.more for one in probing.probes(reason)]
+        runs, kept = present_runs(out), list[Probe]()
+        with contextlib.suppress(SAFEError):  # damaged, which is told where it is shown
+            kept = [one for one in load_probes(runs.get(PROBES)) if one.subject not in {one.subject for one in probes}]
+        files = {PROBES_FILE: probes_text([*kept, *probes])}
+        add_run(out, PROBES, files, clusters=runs[CLUSTERS].itself, instead_of=runs.get(PROBES))
+        show_reasons(out)
+    return probes
+
+
+class Probing(NamedTuple):
+    """The DNN, what it is asked about, groups and rotation of the test set, and where to report progress."""
+
+    dnn: Dnn
+    asked: Asking
+    of: np.ndarray
+    rotation: np.ndarray
+    progress: Progress
+
+    def probes(self, reason: Reason) -> list[Probe]:
+        """Probe a reason with some of its images: those that the DNN answers as it has answered the originals."""
+        tested, failing = self.asked.tested, self.asked.failing(reason)
+        alike = tested.right & np.isin(tested.answers.label, tested.answers.label[failing])
+        right = np.flatnonzero(alike if alike.sum() >= LEAST_ALIKE else tested.right)
+        images = self.images(right, wanted=True), self.images(failing, wanted=False)
+        return probe(reason, *images, self.ask, progress=self.progress)
+
+    def images(self, rows: np.ndarray, *, wanted: bool) -> Images:
+        """Some images of the test set, of those that the DNN gets right, or wrong."""
+        tested, drawn = self.asked.tested, spread_over(rows, self.of[rows]).tolist()
+        read = {row: one for row in drawn if (one := _pixels(tested.root / tested.paths[row], self.dnn)) is not None}
+        same = self.ask(list(read.values()), list(read)) == wanted if read else np.zeros(0, bool)
+        if read and same.mean() < LEAST_SAME:
+            raise SAFEError(
+                f"Expected the model with the answers in {tested.source}. Received: {self.dnn.path}, which answers "
+                f"{np.mean(~same):.0%} of {len(read)} images otherwise. Name the model, or how its pixels are scaled."
+            ).about("rescale")
+        kept = np.array(list(itertools.compress(read, same)), int)
+        return images_of(kept, [read[row] for row in kept.tolist()], self.of[kept], self.rotation[kept])
+
+    def ask(self, pixels: Sequence[np.ndarray], rows: Sequence[int]) -> np.ndarray:
+        """As of `reasons.probes.Ask`; what is true of the images is what the table of the DNN's answers says."""
+        names, asked = tuple(f"{i}.bmp" for i in range(len(pixels))), self.asked
+        with tempfile.TemporaryDirectory(prefix="safe-probe-") as folder:
+            images = LabelledImages(Path(folder), names, asked.classes, np.array(asked.truth(rows)))
+            for file, one in zip(images.files, pixels, strict=True):
+                Image.fromarray(one).save(file)
+            found = predict_apart(self.dnn, images.root, names, progress=self.progress)
+        return judge(self.dnn, images, found, threshold=asked.record.get("threshold")).right
+
+
+def _probing(out: Path, asked: Asking, within: Path | None, progress: Progress) -> Probing:
+    tested = asked.tested
+    dnn = sized_for(asked.load(progress), [tested.root / path for path in tested.paths])
+    table = table_of(out, "parameters", asked.review.clusters)
+    groups = named_groups(groups_of(out), tested, parameters=table, within=within, required=False)
+    of, turned = groups.groups.of if groups else np.arange(len(tested.paths)), [""] * len(tested.paths)
+    if table and any(ROTATION in one.stated for one in asked.reasons):
+        turned = read_texts(table, tested.root, tested.paths).get(ROTATION, turned)
+    # Angles that are near each other may be a whole turn apart; few images are turned by 135 degrees.
+    return Probing(dnn, asked, of, (np.nan_to_num(numbers_of(turned)) + 135) % 360 - 135, progress)
+
+
+def _pixels(file: Path, dnn: Dnn) -> np.ndarray | None:
+    """An image, no larger than the DNN, or whoever measures it, needs; None if it is unreadable."""
+    side = max(*INPUT_SIZE, dnn.height or 0, dnn.width or 0)
+    try:
+        image = decode(read_bytes(file), at_least=(side, side))
+    except UNREADABLE:
+        return None
+    image.thumbnail((side, side))
+    return np.asarray(image)

@@ -9,8 +9,7 @@ import numpy as np
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.features.batches import Stream
 from safe_dnn.pipeline.descriptions import show_reasons
-from safe_dnn.pipeline.run_answers import GivenAnswers, answers_of_run
-from safe_dnn.pipeline.run_record import groups_of, table_of
+from safe_dnn.pipeline.run_record import GivenAnswers, answers_of_run, groups_of, table_of
 from safe_dnn.rccs.clusters import load_clusters, run_record
 from safe_dnn.rccs.gifs import write_spot_gifs
 from safe_dnn.rccs.parameters import find_parameters, read_parameters

@@ -15,14 +15,7 @@ from safe_dnn.support.entries import StrPath, existing_folder
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import encoded, new_folder, regular
 from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.training.labels import (
-    AS_LABELLED,
-    Labelling,
-    label_unsafe_set,
-    save_labels,
-    take_typed_labels,
-    unlabelled,
-)
+from safe_dnn.training import labels
 
 
 def export_results(
@@ -94,7 +87,7 @@ def export_here(out: Path, *, progress: Progress = no_progress) -> export.Export
 
 
 def export_labelled_set(
-    out: Path, to: StrPath, labelling: Labelling = AS_LABELLED, *, progress: Progress = no_progress
+    out: Path, to: StrPath, labelling: labels.Labelling = labels.AS_LABELLED, *, progress: Progress = no_progress
 ) -> tuple[export.Export, int]:
     """Copy the labelled images of the unsafe set in the folder `out` to class folders, for training elsewhere.
 
@@ -102,7 +95,7 @@ def export_labelled_set(
     ----------
     to : path
         As of `pipeline.reporting.export.write_copies`.
-    labelling : Labelling
+    labelling : labels.Labelling
         Sources of further labels, which are saved in `unsafe_set.csv`. Class folders are labels only in a folder that
         is given here: those of the improvement folder may be something else.
 
@@ -116,12 +109,12 @@ def export_labelled_set(
     improvement = labelling.improvement
     classes = [] if improvement is None else class_folders(existing_folder(improvement, "the improvement folder"))
     with writing(out):
-        take_typed_labels(out)
+        labels.take_typed_labels(out)
         before = load_unsafe_set(out)
-        unsafe = label_unsafe_set(before, classes, improvement=improvement, labels=labelling.labels)
+        unsafe = labels.label_unsafe_set(before, classes, improvement=improvement, labels=labelling.labels)
         export.check_labelled(unsafe)
         if unsafe.images != before.images:
-            save_labels(unsafe, out)
+            labels.save_labels(unsafe, out)
     rows = export.labelled_rows(unsafe)
     done = export.write_copies(to, unsafe.improvement_root, rows, export.LabelledImage._fields, progress=progress)
-    return done, len(unlabelled(unsafe))
+    return done, len(labels.unlabelled(unsafe))

@@ -17,8 +17,7 @@ from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.pipeline.descriptions import describe_rccs, show_present
 from safe_dnn.pipeline.reporting.history import SHOWN, prune_runs
-from safe_dnn.pipeline.run_answers import NONE_GIVEN, GivenAnswers, known_answers, with_answers
-from safe_dnn.pipeline.run_record import left_behind
+from safe_dnn.pipeline.run_record import NONE_GIVEN, GivenAnswers, known_answers, left_behind, with_answers
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, save_clusters
 from safe_dnn.rccs.gifs import write_gifs
 from safe_dnn.rccs.parameters import read_parameters

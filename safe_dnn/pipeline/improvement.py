@@ -7,15 +7,14 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from safe_dnn.dnn.detection.detector_failures import sources_of
-from safe_dnn.dnn.detection.seen_objects import unsafe_images_text
+from safe_dnn.dnn.detection.detector_failures import sources_of, unsafe_images_text
 from safe_dnn.dnn.failure_prediction import FailurePrediction, predict_failures, predict_failures_from_tables
 from safe_dnn.dnn.held_out import held_out_of
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.features.batches import Stream
 from safe_dnn.pipeline.descriptions import show_unsafe_set
-from safe_dnn.pipeline.run_answers import answers_of_run, without_held_out
+from safe_dnn.pipeline.run_record import answers_of_run, without_held_out
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, run_record
 from safe_dnn.rccs.failure_rounds import beside
 from safe_dnn.rccs.review.review import load_review, rccs_marked_safe

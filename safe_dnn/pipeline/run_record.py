@@ -1,11 +1,23 @@
-"""What `run.json` says of the run in an output folder."""
+"""What `run.json` says of the run in an output folder; with it the DNN's answers to its test set.
 
+The answers are given or found, added to the clusters, and read again as they were then. `run.json` keeps where they are
+and their digest, so that nothing is compared with answers that have changed since.
+"""
+
+import dataclasses
+import os
 from pathlib import Path
+from typing import NamedTuple
 
+from safe_dnn.dnn.held_out import held_out_of
+from safe_dnn.dnn.tested import AnsweredImages, find_predictions, read_predictions
 from safe_dnn.rccs.clusters import RootCauseClusters, run_record
 from safe_dnn.rccs.failure_rounds import beside
 from safe_dnn.reasons.known_groups import group_names
 from safe_dnn.store.runs import COMPARISON, present_runs
+from safe_dnn.support.entries import StrPath, is_within
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import count
 
 
 def left_behind(out: Path) -> str:
@@ -60,3 +72,122 @@ def table_of(out: Path, entry: str, clusters: RootCauseClusters) -> Path | None:
     """
     source = run_record(out).get(entry, {}).get("source")
     return beside(source, clusters.image_root) if source else None
+
+
+# --- The DNN's answers ------------------------------------------------------------------------------------------
+
+
+class GivenAnswers(NamedTuple):
+    """The network's answers that the engineer gives, and groups of the images; by default none.
+
+    Attributes
+    ----------
+    predictions, tested : path
+        The answers as a CSV file, and the folder of the images (see `dnn.tested.read_predictions`).
+    partial : bool
+        Whether tables may be about a part of the images (see `support.matching.check_matched`).
+    group : tuple of str
+        Columns by which images are of one group (see `reasons.known_groups.named_groups`).
+    """
+
+    predictions: StrPath = ""
+    tested: StrPath = ""
+    partial: bool = False
+    group: tuple[str, ...] = ()
+
+
+NONE_GIVEN = GivenAnswers()
+
+
+def given_answers(given: GivenAnswers) -> AnsweredImages | None:
+    """The predictions that the engineer names; None if there are none.
+
+    Raises
+    ------
+    SAFEError
+        They cannot be read, or only one of the two places is given.
+    """
+    if not given.predictions and not given.tested:
+        return None
+    if not given.predictions or not given.tested:
+        raise SAFEError(
+            "Expected the table of predictions and the folder of test images together. Received only one of them."
+        ).about("predictions", "tested")
+    return read_predictions(given.predictions, given.tested, partial=given.partial)
+
+
+def without_held_out(tested: AnsweredImages, image_root: Path, within: Path | None) -> AnsweredImages:
+    """Answers without those to images that were held out when the failures in a folder were collected."""
+    held = held_out_of(image_root, within=within)
+    return tested.without(held.among(tested.root, tested.paths)) if held else tested
+
+
+def known_answers(
+    given: GivenAnswers, image_root: Path, within: Path | None
+) -> tuple[AnsweredImages | None, dict[str, object]]:
+    """The DNN's answers to its test set, given or found beside the image folder; or why there are none, for `run.json`.
+
+    Those that are found and cannot be read, or are of a part of the test set, only cause a note: the clusters do not
+    need them, and SAFE has written them.
+    """
+    if own := given_answers(given):
+        return without_held_out(own, image_root, within), {}
+    found = find_predictions(image_root)
+    if found is None or not all(is_within(path, within) for path in found):
+        return None, {}
+    try:
+        tested = read_predictions(*found, partial=True)
+    except SAFEError as error:
+        return None, {"predictions": {"source": os.fspath(found[0]), "notes": [str(error)]}}
+    return (tested if _lies_within(tested, within) else None), {}
+
+
+def _lies_within(tested: AnsweredImages, within: Path | None) -> bool:
+    """Whether all test images lie below a folder, all links followed."""
+    return within is None or all(is_within(tested.root / path, within) for path in tested.paths)
+
+
+def with_answers(
+    clusters: RootCauseClusters, tested: AnsweredImages, *, given: bool
+) -> tuple[RootCauseClusters, dict[str, object]]:
+    """The clusters with the DNN's answers to their images, and what `run.json` says of the predictions."""
+    rows = tested.rows_of(clusters.image_root, clusters.paths)
+    notes = [*tested.doubts, *tested.notes, *filter(None, [tested.one_sided])]
+    if (missing := int((rows < 0).sum())) and len(tested.paths):
+        notes.append(f"Without a prediction: {missing:,} of {count(len(rows), 'image')}.")
+    if contrary := int(tested.right[rows[rows >= 0]].sum()):
+        notes.append(f"Right according to the predictions: {contrary:,} of {count(len(rows), 'image')}.")
+    record = {
+        "source": os.fspath(tested.source),
+        "tested": os.fspath(tested.root),
+        "digest": tested.digest,
+        "images": len(tested.paths),
+        "wrong": int((~tested.right).sum()),
+        "held_out": len(tested.held_out),
+        "doubts": tested.doubts,
+        "notes": notes,
+        **({"given": True} if given else {}),
+    }
+    answers = tested.answers_to(rows)
+    known = ((answers.label != "") | (answers.predicted != "")).any()
+    return (dataclasses.replace(clusters, answers=answers) if known else clusters), {"predictions": record}
+
+
+def answers_of_run(out: Path, clusters: RootCauseClusters, within: Path | None) -> AnsweredImages | None:
+    """The predictions that the run in a folder was found with; None if there are none.
+
+    Raises
+    ------
+    SAFEError
+        They cannot be read, or are not the same any more.
+    """
+    record = run_record(out).get("predictions", {})
+    if "digest" not in record:
+        return None
+    source, root = (beside(str(record.get(key)), clusters.image_root) for key in ("source", "tested"))
+    if not is_within(source, within) or not is_within(root, within):
+        return None
+    tested = without_held_out(read_predictions(source, root, partial=True), clusters.image_root, within)
+    if tested.digest != record["digest"]:
+        raise SAFEError(f"{source} has changed since the clusters were found. Generate them again to compare with it.")
+    return tested if _lies_within(tested, within) else None

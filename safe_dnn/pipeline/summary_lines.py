@@ -10,8 +10,8 @@ from safe_dnn.rccs.unsafe_set import UnsafeSet
 from safe_dnn.support.text import count, percent, printable, some
 from safe_dnn.training import certainty
 from safe_dnn.training.result import Retraining, also_chosen, certainty_of, certainty_of_classes, claim_text
+from safe_dnn.training.second_pass import trade_off_text
 from safe_dnn.training.settings import AIMS
-from safe_dnn.training.together import trade_off_text
 
 
 def cluster_summary(clusters: RootCauseClusters) -> str:

@@ -15,6 +15,8 @@ from safe_dnn.support.errors import SAFEError
 
 StrPath: TypeAlias = str | os.PathLike
 """A path as it is given."""
+Number: TypeAlias = float | str
+"""A number as it is given: text, if it was typed."""
 
 _DECIMAL_COMMA = re.compile(r"-?(0?,\d{1,50}|\d{1,50},(\d\d?|\d{4,50}))")
 _QUOTED = re.compile(r"""\A(["'])(.+)\1\Z""")

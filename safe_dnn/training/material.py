@@ -13,10 +13,10 @@ import numpy as np
 
 from safe_dnn.dnn.copies import without_copies
 from safe_dnn.dnn.failures import examples_for
-from safe_dnn.dnn.held_out import HeldOut, held_out_of
+from safe_dnn.dnn.given_answers import read_targets
+from safe_dnn.dnn.held_out import held_out_of
 from safe_dnn.dnn.model import Dnn, DnnOptions, load_dnn, sized_for
 from safe_dnn.dnn.predictions import LabelledImages, Pixels
-from safe_dnn.dnn.targets import read_targets
 from safe_dnn.dnn.tested import IMAGE
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.rccs.review.review import Review, load_review
@@ -111,7 +111,8 @@ def read_material(
     own, of_own = without_copies(examples_for(dnn, final, options=options, train=train)[0]) if final else (None, ())
     failures = review.original.image_root if review else out / FAILURES
     held_out = held_out_of(failures)
-    testing, chosen_nothing, left_out = _set_apart(testing, own, training, unsafe, held_out)
+    held = held_out.among(testing.root, testing.paths) if held_out else np.zeros(len(testing.paths), bool)
+    testing, chosen_nothing, left_out = _set_apart(testing, own, training, unsafe, held)
     left_out += held_out_apart(out, failures) if held_out and not own else ()
     dnn = sized_for(dnn, [*training.files, *unsafe.files, *testing.files])
     unlabelled = _without_label(unsafe, training, testing) if dnn.task == "classification" else ()
@@ -181,20 +182,22 @@ def _unsafe_images(
 
 
 def _set_apart(
-    testing: LabelledImages,
-    own: LabelledImages | None,
-    training: LabelledImages,
-    unsafe: UnsafeSet,
-    held_out: HeldOut | None,
+    testing: LabelledImages, own: LabelledImages | None, training: LabelledImages, unsafe: UnsafeSet, held: np.ndarray
 ) -> tuple[LabelledImages, LabelledImages | None, tuple[str, ...]]:
     """The test images that choose, those that chose nothing, and a sentence on images that did after all.
+
+    Parameters
+    ----------
+    own : LabelledImages or None
+        A final test set of its own.
+    held : ndarray of shape (n_test_images,), bool
+        Those that are held out.
 
     Raises
     ------
     SAFEError
         A final test set has images that are used elsewhere.
     """
-    held = held_out.among(testing.root, testing.paths) if held_out else np.zeros(len(testing.paths), bool)
     final, rest = own or (testing.taken(held) if held.any() else None), testing.taken(~held)
     if final is None:
         return testing, None, ()

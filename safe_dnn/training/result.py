@@ -31,8 +31,8 @@ from safe_dnn.training.before_after import Answered, BeforeAfter, ByGroup, Group
 from safe_dnn.training.certainty import Certainty, Counts, certainty, class_certainties
 from safe_dnn.training.finetuning import Epoch
 from safe_dnn.training.proof import FinalTest, Overlap
+from safe_dnn.training.second_pass import TradeOff
 from safe_dnn.training.settings import Settings
-from safe_dnn.training.together import TradeOff
 
 MODEL_FILE = "retrained.keras"
 RETRAINING_FILE = "retraining.json"

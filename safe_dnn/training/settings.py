@@ -7,7 +7,7 @@ import math
 from typing import Any, NamedTuple
 
 from safe_dnn.dnn.model import Dnn, loss_name
-from safe_dnn.support.entries import number_of
+from safe_dnn.support.entries import Number, number_of
 from safe_dnn.support.errors import SAFEError
 
 LEARNING_RATE = 7e-4
@@ -67,8 +67,8 @@ class Settings(NamedTuple):
         Weight of the original model's outputs relative to the label, for training images and for unsafe images that it
         predicts correctly.
     original_share : float
-        Share of the original network in the answers of the model that is written (see `training/together.py`); with 0,
-        it is the retrained network alone.
+        Share of the original network in the answers of the model that is written (see
+        `training.second_pass.answer_together`); with 0, it is the retrained network alone.
     unlabelled : float
         Weight of an image without a label in the second pass (see `training/second_pass.py`), a training image having
         1 + keep. With 0 there is no second pass.
@@ -109,10 +109,10 @@ class SetSizes(NamedTuple):
 class Wishes(NamedTuple):
     """The settings requested by the engineer, numbers or text; None for the default."""
 
-    learning_rate: float | str | None = None
-    epochs: int | str | None = None
-    batch_size: int | str | None = None
-    seed: int | str | None = None
+    learning_rate: Number | None = None
+    epochs: Number | None = None
+    batch_size: Number | None = None
+    seed: Number | None = None
     unlabelled: float | None = None
     aim: str | None = None
 

@@ -13,7 +13,7 @@ from safe_dnn.pipeline.descriptions import mend
 from safe_dnn.pipeline.exports import export_results
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.pipeline.reporting.report import report_html
-from safe_dnn.pipeline.run_answers import GivenAnswers
+from safe_dnn.pipeline.run_record import GivenAnswers
 from safe_dnn.rccs.clusters import fingerprint, load_clusters
 from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.spots.rates import RATES_FILE

@@ -9,8 +9,7 @@ from PIL import Image
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
-from safe_dnn.pipeline.run_answers import GivenAnswers
-from safe_dnn.pipeline.run_record import groups_of
+from safe_dnn.pipeline.run_record import GivenAnswers, groups_of
 from safe_dnn.rccs.answers import CONFIDENCE, Answers
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.spots.groups import Groups

@@ -6,8 +6,8 @@ import pytest
 from safe_dnn.dnn.model import load_dnn, loss_name
 from safe_dnn.dnn.predictions import run_model
 from safe_dnn.training.finetuning import copy_with
+from safe_dnn.training.second_pass import answer_together
 from safe_dnn.training.settings import compile_as_given
-from safe_dnn.training.together import answer_together
 from tests.helpers.small_models import NAMES, Ready, colour_model, draw_colour, red_model, saved
 
 

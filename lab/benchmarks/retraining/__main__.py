@@ -57,9 +57,8 @@ from safe_dnn.support.files import prepare_folder, write_text
 from safe_dnn.support.images import find_images
 from safe_dnn.training import finetuning
 from safe_dnn.training.finetuning import TRAINING, UNLABELLED, FineTuning, TrainingData
-from safe_dnn.training.second_pass import draw_unlabelled, fine_tune_twice
+from safe_dnn.training.second_pass import answer_together, draw_unlabelled, fine_tune_twice
 from safe_dnn.training.settings import AIM, AIMS, UNSAFE_SHARE, SetSizes, Settings, Wishes, choose_settings
-from safe_dnn.training.together import answer_together
 from tests.helpers.small_models import Ready
 
 LIST_FILE = "improvement.txt"

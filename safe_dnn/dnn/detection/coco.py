@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from safe_dnn.support.files import DAMAGED, regular
 from safe_dnn.support.text import count, printable
 
 FORMAT = "https://cocodataset.org/#format-data"
+Rows: TypeAlias = Mapping[Hashable, int]
+"""The row of each image or category, by what names it."""
 
 
 class Boxes(NamedTuple):
@@ -176,7 +178,7 @@ def _rows(ids: Sequence[Any], path: Path, what: str) -> dict[Hashable, int]:
     return rows
 
 
-def _by_name(rows: Mapping[Hashable, int], names: Sequence[str]) -> dict[Hashable, int]:
+def _by_name(rows: Rows, names: Sequence[str]) -> dict[Hashable, int]:
     """The row of each image by other names: its id as a text, its path, file name and stem, if no two are the same."""
     found: dict[Hashable, int] = {}
     paths = [PurePosixPath(name.replace("\\", "/")) for name in names]
@@ -202,13 +204,7 @@ def _side(value: Any) -> int:
 
 
 def _boxes(
-    entries: Sequence[Any],
-    image_rows: Mapping[Hashable, int],
-    category_rows: Mapping[Hashable, int],
-    path: Path,
-    noun: str,
-    *,
-    scored: bool,
+    entries: Sequence[Any], image_rows: Rows, category_rows: Rows, path: Path, noun: str, *, scored: bool
 ) -> tuple[Boxes, list[str]]:
     """The boxes that can be used, and sentences on the others.
 
@@ -249,7 +245,7 @@ def _boxes(
     return found._replace(box=found.box.reshape(-1, 4)), notes
 
 
-def _row(rows: Mapping[Hashable, int], entry: dict, key: str) -> int | None:
+def _row(rows: Rows, entry: dict, key: str) -> int | None:
     own = entry.get(key)
     return rows.get(own) if isinstance(own, (int, float, str)) else None
 

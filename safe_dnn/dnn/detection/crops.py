@@ -19,7 +19,7 @@ from safe_dnn.dnn.detection.coco import DetectorTest
 from safe_dnn.dnn.detection.detections import CLASS, FOUND, NONE, Cases
 from safe_dnn.rccs.answers import NOTHING
 from safe_dnn.support.images import BOX_KEY, UNREADABLE, Skipped, box_text, decode, read_bytes, reason_for
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import Progress
 
 MARGIN, LEAST_MARGIN = 0.25, 8  # context on each side: a share of the longer side, and pixels
 BORDER = 1.0  # pixels: so near to it, a box is cut off by the image's border
@@ -160,12 +160,7 @@ def _ends(box: np.ndarray, size: tuple[int, int]) -> tuple[float, float, float, 
 
 
 def cut_crops(
-    test: DetectorTest,
-    crops: Sequence[Crop],
-    files: Sequence[Path | None],
-    folder: Path,
-    *,
-    progress: Progress = no_progress,
+    test: DetectorTest, crops: Sequence[Crop], files: Sequence[Path | None], folder: Path, progress: Progress
 ) -> Iterator[tuple[dict[str, dict[str, str]], list[Skipped]]]:
     """Cut the crops out of each image; what is known of each, by name, and what could not be read."""
     of_image: dict[int, list[Crop]] = {}

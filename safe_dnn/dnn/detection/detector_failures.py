@@ -1,13 +1,17 @@
-"""Failures of a detector: the objects that it misses, and its false detections.
+"""Failures of a detector: the objects that it misses, and its false detections; and what it sees in unlabelled images.
 
 Ground truth, results and images in; crops out, which are the input of step 1 as the failing images of a classifier are.
 `objects/` has a crop of every object and of every false detection, and takes the place of the test folder; `failures/`
 has copies of those that are wrong. What is known of them goes to `parameters.csv`, where each comes from to
 `objects.csv`.
+
+RCCs of a detector are groups of crops, and so are the images near them: what it sees in the improvement images is cut
+out, too. `select` on these crops names some; from them it follows which whole images to label (`unsafe_images.csv`).
+What is missed has no crop, but is often seen with a low score, so that lower scores count here than for failures.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,12 +26,14 @@ from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.answers import CONFIDENCE, NOTHING, Answers
 from safe_dnn.rccs.kept_rounds import keep_round
 from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
-from safe_dnn.support.entries import StrPath, existing_folder, is_within
+from safe_dnn.rccs.unsafe_set import UnsafeImage
+from safe_dnn.store.output_folder import save_files
+from safe_dnn.support.entries import Number, StrPath, existing_folder, is_within
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact
 from safe_dnn.support.images import Skipped
 from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.support.run_folder import FAILURES, OBJECTS, OBJECTS_FILE
+from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE, OBJECTS, OBJECTS_FILE
 from safe_dnn.support.tables import read_own, table_text
 from safe_dnn.support.text import count, printable
 
@@ -52,8 +58,8 @@ class DetectorFiles(NamedTuple):
     results: StrPath
     images: StrPath
     yolo: bool = False
-    iou: float | str = 0.5
-    score: float | str = 0.5
+    iou: Number = 0.5
+    score: Number = 0.5
 
 
 def find_detection_failures(files: DetectorFiles, out: StrPath, *, progress: Progress = no_progress) -> Failures:
@@ -111,19 +117,13 @@ class Cut(NamedTuple):
 
 
 def cut_into(
-    test: DetectorTest,
-    crops: Sequence[Crop],
-    root: Path,
-    target: Path,
-    progress: Progress,
-    *,
-    unknown: Collection[str] = (),
+    test: DetectorTest, crops: Sequence[Crop], root: Path, target: Path, progress: Progress, unknown: Sequence[str] = ()
 ) -> Cut:
     """Cut the crops into a new folder that replaces `target`.
 
     Parameters
     ----------
-    unknown : collection of str
+    unknown : sequence of str
         Parameters that are not known of these crops, and left empty.
 
     Raises
@@ -134,7 +134,7 @@ def cut_into(
     files, skipped = files_of(root, test.images)
     known: dict[str, dict[str, str]] = {}
     with replacing_images(target) as folder:
-        for found, unusable in cut_crops(test, crops, files, folder, progress=progress):
+        for found, unusable in cut_crops(test, crops, files, folder, progress):
             known |= found
             skipped += unusable
         if not known:
@@ -221,3 +221,67 @@ def _not_cut(crops: Sequence[Crop], kept: Sequence[Crop]) -> Iterator[str]:
     if left:
         why = "Without a crop, since their images cannot be used or they lie outside of them"
         yield f"{why}: {len(left):,}, the first {printable(left[0].name)}."
+
+
+# --- What it sees in improvement images -------------------------------------------------------------------------------
+
+
+SEEN = "seen"
+OF_TRUTH = ("near_by", "in_crowd", "type", "confused_with")  # parameters that only the ground truth tells
+
+
+def cut_seen_objects(
+    info: StrPath,
+    results: StrPath,
+    images: StrPath,
+    out: StrPath,
+    *,
+    score: Number = 0.05,
+    progress: Progress = no_progress,
+) -> Cut:
+    """Cut what a detector sees out of images; write `objects/`, `objects.csv` and `parameters.csv` to the folder `out`.
+
+    Parameters
+    ----------
+    info : path
+        A JSON file with the lists `images` and `categories`, as of COCO's ground truth; its annotations are not read.
+    results, score
+        As for `dnn.detection.coco.read_coco`.
+    images : path
+        The folder of the images.
+
+    Raises
+    ------
+    SAFEError
+        The files cannot be used, or `out` cannot be written, holds the failures of a DNN, or has a folder `objects`
+        that SAFE did not write.
+    """
+    root = existing_folder(images, IMAGES)
+    test = read_coco(info, results, score=score, labelled=False)
+    out = checked_folder(out, root, OBJECTS_FILE, PARAMETERS_FILE, folders=(OBJECTS,))
+    if (out / FAILURES_FILE).exists():
+        raise SAFEError(f"Expected a folder without failures of a DNN. Received: {out}. Choose another.").about("out")
+    rows = np.arange(len(test.detections.image))
+    nothing = np.full(len(rows), NONE)
+    crops = crops_of(test, Cases(nothing, rows, nothing, np.full(len(rows), SEEN)))
+    crops = [crop._replace(name=crop.name.partition("/")[2]) for crop in crops]  # not in folders of labels
+    cut = cut_into(test, crops, root, out / OBJECTS, progress, OF_TRUTH)
+    save_files(out, cut.tables)
+    return cut
+
+
+def unsafe_images_text(selected: Sequence[UnsafeImage], sources: Mapping[str, str]) -> tuple[str, int]:
+    """`unsafe_images.csv`: the whole images to label, each with the crops that it was selected for; how many these are.
+
+    Parameters
+    ----------
+    selected : sequence of UnsafeImage
+        The crops, in the order of selection.
+    sources : mapping of str to str
+        As of `dnn.detection.detector_failures.sources_of`; a crop that it lacks is its own image.
+    """
+    crops: dict[str, list[UnsafeImage]] = {}
+    for crop in selected:
+        crops.setdefault(sources.get(crop.image, crop.image), []).append(crop)
+    rows = ((image, crop.image, crop.rcc, crop.distance) for image, own in crops.items() for crop in own)
+    return table_text(["image", "crop", "rcc", "distance"], rows), len(crops)

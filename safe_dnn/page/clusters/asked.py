@@ -9,9 +9,8 @@ from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import AWAY
 from safe_dnn.page.results import Shown
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.asking import model_at_hand
+from safe_dnn.pipeline.asking import model_at_hand, probe_reasons
 from safe_dnn.pipeline.looking import MOST, look, look_at
-from safe_dnn.pipeline.probing import probe_reasons
 from safe_dnn.pipeline.reporting.heatmap_panels import heatmap_html, heatmaps_of, panels
 from safe_dnn.pipeline.reporting.markup import jpeg_uri
 from safe_dnn.pipeline.reporting.sections import probes_html

@@ -12,7 +12,7 @@ from gradio.utils import get_upload_folder
 
 from safe_dnn.page.clusters.spots import rank_of
 from safe_dnn.page.events import EACH, EDITS, LATEST, VIEW
-from safe_dnn.page.form_tab import take_labels
+from safe_dnn.page.forms import take_labels
 from safe_dnn.page.job_view import News
 from safe_dnn.page.messages import warn
 from safe_dnn.page.pictures import oldest

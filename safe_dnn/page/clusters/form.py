@@ -9,16 +9,13 @@ import gradio as gr
 from safe_dnn.dnn.group_columns import ALIKE, FOLDER, PREFIX
 from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.features.weights import choose_precision
-from safe_dnn.page.form_tab import check_there
-from safe_dnn.page.form_view import FormView, example_button
-from safe_dnn.page.forms import remember, remembered, typed
+from safe_dnn.page.forms import FormView, check_there, example_button, remember, remembered, typed
 from safe_dnn.page.results import Shown
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB
 from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.generation import ClusteringSettings
-from safe_dnn.pipeline.run_answers import GivenAnswers
-from safe_dnn.pipeline.run_record import given_parameters, given_predictions, groups_of
+from safe_dnn.pipeline.run_record import GivenAnswers, given_parameters, given_predictions, groups_of
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.dbscan.contrast import LOOKS
 from safe_dnn.rccs.failure_rounds import names_in

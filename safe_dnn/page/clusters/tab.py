@@ -17,8 +17,7 @@ from safe_dnn.page.clusters.rcc import RccView
 from safe_dnn.page.clusters.several import SeveralView
 from safe_dnn.page.clusters.spots import SpotsView, rank_of
 from safe_dnn.page.events import EDITS, FOLLOW, IN_TURN, LATEST, VIEW
-from safe_dnn.page.form_tab import take_labels
-from safe_dnn.page.form_view import Fold
+from safe_dnn.page.forms import Fold, take_labels
 from safe_dnn.page.job_view import JobView, News
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import OPENING, done, empty, failed, if_there, pane, put_away, reveal, tell, warn

@@ -16,8 +16,7 @@ from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.page.collected import CollectedFailures, are_earlier
 from safe_dnn.page.events import FOLLOW, VIEW
 from safe_dnn.page.failures.view import FailuresView, interval_text
-from safe_dnn.page.form_tab import FormTab, check_there, given
-from safe_dnn.page.forms import remember, remembered, typed
+from safe_dnn.page.forms import FormTab, check_there, given, remember, remembered, typed
 from safe_dnn.page.job_view import News
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, empty

@@ -14,8 +14,7 @@ from safe_dnn.dnn.failures import load_failures
 from safe_dnn.dnn.predictions import class_folders
 from safe_dnn.page.collected import failures_of
 from safe_dnn.page.events import EDITS, FOLLOW, LATEST, VIEW
-from safe_dnn.page.form_view import FormView, example_button
-from safe_dnn.page.forms import remember, remembered
+from safe_dnn.page.forms import FormView, example_button, remember, remembered
 from safe_dnn.page.job_view import News
 from safe_dnn.page.labels.view import LabelView
 from safe_dnn.page.messages import done, empty, failed, pane, put_away, reveal

@@ -4,14 +4,12 @@ from functools import partial
 
 import gradio as gr
 
-from safe_dnn.page.form_tab import check_there, given
-from safe_dnn.page.form_view import FormView
-from safe_dnn.page.forms import remember, remembered
+from safe_dnn.page.forms import FormView, check_there, given, remember, remembered
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.confirmation import confirm
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.sections import confirmation_html
-from safe_dnn.pipeline.run_answers import GivenAnswers
+from safe_dnn.pipeline.run_record import GivenAnswers
 
 FORM = "confirmation"
 

@@ -15,13 +15,11 @@ from safe_dnn.page.results import Shown, check_links
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import REPORT_TAB
 from safe_dnn.pipeline.exports import export_here
-from safe_dnn.pipeline.reporting.evidence.basis import write_evidence
+from safe_dnn.pipeline.reporting.evidence.basis import Finding, verify, write_evidence
 from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE, present_basis
-from safe_dnn.pipeline.reporting.evidence.verification import Finding, verify
 from safe_dnn.pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
-from safe_dnn.pipeline.reporting.freshness import Made, when_made
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.reporting.report import write_report
+from safe_dnn.pipeline.reporting.report import Made, when_made, write_report
 from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count

@@ -12,8 +12,7 @@ from safe_dnn.dnn.model import KERAS_SUFFIXES, DnnOptions
 from safe_dnn.page.collected import failures_of, network_of
 from safe_dnn.page.events import FOLLOW
 from safe_dnn.page.failures.tab import rescale_field, trust_field
-from safe_dnn.page.form_tab import FormTab, check_there, given, take_labels
-from safe_dnn.page.forms import remember, remembered, typed
+from safe_dnn.page.forms import FormTab, check_there, given, remember, remembered, take_labels, typed
 from safe_dnn.page.job_view import News
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, empty

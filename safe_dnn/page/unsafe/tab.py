@@ -11,8 +11,7 @@ import gradio as gr
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.collected import failures_of, network_of
 from safe_dnn.page.events import FOLLOW, VIEW
-from safe_dnn.page.form_tab import FormTab, check_there, take_labels
-from safe_dnn.page.forms import remember, remembered, typed
+from safe_dnn.page.forms import FormTab, check_there, remember, remembered, take_labels, typed
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.job_view import News
 from safe_dnn.page.jobs import Job

@@ -19,8 +19,7 @@ import yaml
 from safe_dnn.pipeline.reporting.evidence.basis import sha256_if_there
 from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE, LISTS_FOLDER
 from safe_dnn.pipeline.reporting.export import REPORT_FILE
-from safe_dnn.pipeline.reporting.freshness import is_current, made_from
-from safe_dnn.pipeline.reporting.report import write_report
+from safe_dnn.pipeline.reporting.report import is_current, made_from, write_report
 from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.rccs.review.notes import SCOPE, VERDICTS, Scope, title
 from safe_dnn.rccs.review.review import Review, load_review, load_scope

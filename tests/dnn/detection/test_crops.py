@@ -9,6 +9,7 @@ from safe_dnn.dnn.detection.crops import Crop, crops_of, cut_crops, files_of, wi
 from safe_dnn.dnn.detection.detections import cases_of, match
 from safe_dnn.rccs.answers import NOTHING
 from safe_dnn.support.images import BOX_KEY
+from safe_dnn.support.progress import no_progress
 from tests.helpers.detected import write_json
 
 
@@ -60,7 +61,7 @@ def cut(test: DetectorTest, folder) -> tuple[list[Crop], dict[str, dict[str, str
     files, missing = files_of(folder / "images", test.images)
     assert missing == []
     crops = crops_of(test, cases_of(test, match(test)))
-    [(known, skipped)] = cut_crops(test, crops, files, folder / "objects")
+    [(known, skipped)] = cut_crops(test, crops, files, folder / "objects", no_progress)
     assert skipped == []
     return crops, known
 

@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 
 from safe_dnn import SAFE_Tool
-from safe_dnn.dnn.detection.detector_failures import find_detection_failures, sources_of
-from safe_dnn.dnn.detection.seen_objects import cut_seen_objects, unsafe_images_text
+from safe_dnn.dnn.detection.detector_failures import (
+    cut_seen_objects,
+    find_detection_failures,
+    sources_of,
+    unsafe_images_text,
+)
 from safe_dnn.pipeline.generation import generate_clusters
 from safe_dnn.pipeline.improvement import select_images
 from safe_dnn.pipeline.summary_lines import selection_summary

@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from safe_dnn.page.form_tab import take_labels
+from safe_dnn.page.forms import take_labels
 from safe_dnn.page.labels.tab import EACH, SIDE, LabelsTab, class_examples
 from safe_dnn.page.messages import AWAY
 from safe_dnn.page.pictures import data_uri

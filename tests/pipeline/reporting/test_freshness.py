@@ -9,9 +9,8 @@ import pytest
 
 from safe_dnn.pipeline.exports import export_here
 from safe_dnn.pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
-from safe_dnn.pipeline.reporting.freshness import is_current, made_from, when_made
 from safe_dnn.pipeline.reporting.history import restore_run
-from safe_dnn.pipeline.reporting.report import write_report
+from safe_dnn.pipeline.reporting.report import is_current, made_from, when_made, write_report
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note

@@ -34,8 +34,8 @@ from safe_dnn.training.before_after import Answered, Share
 from safe_dnn.training.certainty import difference_interval
 from safe_dnn.training.finetuning import Epoch
 from safe_dnn.training.result import RETRAINING_FILE, save_retraining
+from safe_dnn.training.second_pass import TradeOff
 from safe_dnn.training.settings import Settings
-from safe_dnn.training.together import TradeOff
 from tests.helpers.places import in_run, rows_in
 from tests.helpers.small_models import FakeModel, clusters_of, retraining_for
 from tests.helpers.steadied import steadied

@@ -7,7 +7,7 @@ import re
 
 import yaml
 
-from safe_dnn.pipeline.reporting.evidence.verification import verify
+from safe_dnn.pipeline.reporting.evidence.basis import verify
 from safe_dnn.pipeline.reporting.export import REPORT_FILE
 from safe_dnn.pipeline.reporting.safety_case import (
     AMLAS_FILE,

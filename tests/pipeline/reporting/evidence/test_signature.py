@@ -5,10 +5,9 @@ import sys
 
 import pytest
 
-from safe_dnn.pipeline.reporting.evidence.basis import write_evidence
+from safe_dnn.pipeline.reporting.evidence.basis import SIGNED, verify, write_evidence
 from safe_dnn.pipeline.reporting.evidence.signature import ENVELOPE_FILE, make_keys
 from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE
-from safe_dnn.pipeline.reporting.evidence.verification import SIGNED, verify
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.support.errors import SAFEError

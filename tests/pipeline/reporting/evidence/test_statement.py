@@ -5,10 +5,9 @@ import random
 
 import pytest
 
-from safe_dnn.pipeline.reporting.evidence.basis import write_evidence
+from safe_dnn.pipeline.reporting.evidence.basis import verify, write_evidence
 from safe_dnn.pipeline.reporting.evidence.signature import ENVELOPE_FILE, PRIVATE_KEY_FILE, PUBLIC_KEY_FILE
 from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE, RESULTS, digest_of_predicate, read_evidence
-from safe_dnn.pipeline.reporting.evidence.verification import verify
 from safe_dnn.pipeline.reporting.safety_case import AMLAS_FILE, GSN_FILE, GSN_JSON_FILE, REASONS_FILE
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.support.errors import SAFEError

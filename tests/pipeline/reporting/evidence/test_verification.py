@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from safe_dnn.pipeline.reporting.evidence.basis import write_evidence
+from safe_dnn.pipeline.reporting.evidence.basis import ADDED, CHANGED, CONTINUED, MISSING, verify, write_evidence
 from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE, read_evidence
-from safe_dnn.pipeline.reporting.evidence.verification import ADDED, CHANGED, CONTINUED, MISSING, verify
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note

@@ -5,8 +5,7 @@ import pytest
 from safe_dnn.pipeline.descriptions import known_parameters
 from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import generate_clusters
-from safe_dnn.pipeline.run_answers import GivenAnswers
-from safe_dnn.pipeline.run_record import notes_of
+from safe_dnn.pipeline.run_record import GivenAnswers, notes_of
 from safe_dnn.rccs.clusters import load_clusters, run_record
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.support.errors import SAFEError
