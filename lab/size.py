@@ -35,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
         each = ", ".join(f"{language} {number:,}" for language, number in lines.items() if number)
         print(f"{name}: {sum(lines.values()):,} lines of code in {len(files)} files ({each})")
     product = [path for place in PARTS["product"] for path in _files(place) if path.suffix == ".py"]
+    modules = [path.relative_to(ROOT).as_posix().removeprefix("safe_dnn/") for path in product if path.stem[0] != "_"]
+    tested = [name for name in modules if (ROOT / "tests" / name).with_name(f"test_{Path(name).name}").exists()]
+    print(f"modules with a test of their name: {len(tested)} of {len(modules)}")
     print(f"functions that touch files: {sum(map(lines_that_touch, product)):,} lines")
     names = ast.parse((ROOT / "safe_dnn" / "support" / "run_folder.py").read_text(encoding="utf-8")).body
     print(f"names in support/run_folder.py: {sum(isinstance(node, ast.Assign) for node in names)}")

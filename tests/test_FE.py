@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from safe_dnn.FE import BYTES, extract_features, stream_features
+from safe_dnn.FE import BYTES, extract_features
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.images import find_images
 from tests.helpers.places import names_in
 
 
@@ -22,29 +21,6 @@ def test_features_are_those_of_each_image_in_the_order_of_the_paths(fake_network
     for path, row in zip(result.paths, result.features, strict=True):
         image = Image.open(folder / path).resize((224, 224), Image.Resampling.BILINEAR)
         np.testing.assert_allclose(row, fake_network(np.asarray(image)[None])[0], err_msg=path)
-
-
-def test_batches_stream_in_order_with_skipped_images_named(fake_network, draw_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("safe_dnn.features.batches.BATCH_SIZE", 4)
-    folder = draw_folder(tmp_path / "in", {"sea": 10})
-    (folder / "sea_02.png").write_bytes(b"")
-    for i in range(4, 8):  # a whole batch
-        (folder / f"sea_{i:02d}.png").write_text("no image")
-    steps = []
-    batches = list(
-        stream_features(
-            find_images(folder), fake_network.extractor, progress=lambda what, done, total: steps.append(done)
-        )
-    )
-    assert [batch.paths for batch in batches] == [
-        ("sea_00.png", "sea_01.png", "sea_03.png"),
-        (),
-        ("sea_08.png", "sea_09.png"),
-    ]
-    assert [batch.features.shape for batch in batches] == [(n, fake_network.extractor.dimension) for n in (3, 0, 2)]
-    assert batches[0].skipped == (("sea_02.png", "the file is empty"),)
-    assert [path for path, _ in batches[1].skipped] == [f"sea_{i:02d}.png" for i in range(4, 8)]
-    assert steps == [0, 4, 8, 10]
 
 
 def test_a_rerun_and_a_moved_folder_come_from_the_cache_without_a_network(fake_network, draw_folder, tmp_path):

@@ -1,12 +1,12 @@
-"""What a run knows of the answers of the network to its images."""
+"""What a run knows of the answers of the network to its images, and of the tables that it was made with."""
 
 import pytest
 
 from safe_dnn.pipeline.descriptions import known_parameters
 from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import generate_clusters
-from safe_dnn.pipeline.run_record import GivenAnswers, notes_of
-from safe_dnn.rccs.clusters import load_clusters, run_record
+from safe_dnn.pipeline.run_record import GivenAnswers, given_parameters, given_predictions, notes_of, nuisance_of
+from safe_dnn.rccs.clusters import load_clusters, run_record, save_clusters
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.support.errors import SAFEError
 from tests.pipeline.test_explaining import SETTINGS
@@ -56,3 +56,18 @@ def test_images_without_a_prediction_and_images_that_are_right_are_told(case):
         "predictions: Right according to the predictions: 1 of 26 images.",
     ]
     assert clusters.told(clusters.paths.index("night/night_03.png")) == ""
+
+
+def test_tables_that_safe_found_by_itself_are_not_those_that_were_given(clusters, tmp_path):
+    for given in (False, True):
+        entry = {"source": "/a.csv", "tested": "/test", "given": given, "notes": ["2 of 9 rows"]}
+        out = tmp_path / str(given)
+        save_clusters(clusters, out, more={"predictions": entry, "parameters": {**entry, "notes": []}})
+        assert given_predictions(out) == (("/a.csv", "/test") if given else ("", ""))
+        assert given_parameters(out) == ("/a.csv" if given else "")
+        assert notes_of(out) == ["predictions: 2 of 9 rows"]
+        assert nuisance_of(out) is None
+
+
+def test_of_a_folder_without_clusters_nothing_is_known(tmp_path):
+    assert (given_predictions(tmp_path), given_parameters(tmp_path), notes_of(tmp_path)) == (("", ""), "", [])

@@ -4,7 +4,6 @@ import datetime
 import numpy as np
 import pytest
 
-from safe_dnn.pipeline.exports import export_here
 from safe_dnn.pipeline.generation import generate_clusters
 from safe_dnn.pipeline.reporting import history
 from safe_dnn.pipeline.reporting.history import find_run, list_runs, prune_runs, restore_run
@@ -17,7 +16,6 @@ from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
 from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.places import digests_of, in_run, names_in
-from tests.helpers.troubles import Disk, Trouble
 
 
 def other(clusters, shift: int = 1):
@@ -107,19 +105,3 @@ def test_notes_that_cannot_be_read_are_told_before_a_new_run_and_not_overwritten
         generate_clusters(clusters.image_root, out)
     assert fake_network.images_seen == 0
     assert (out / DATABASE_FILE).read_bytes() == damaged
-
-
-# --- When a report was made, and what has changed since ---------------------------------------------------------
-
-
-def test_an_export_on_a_full_disk_is_an_error_in_a_sentence_and_leaves_nothing(out, monkeypatch):
-    before, disk, refused = names_in(out), Disk(monkeypatch), []
-    while True:
-        with disk.trouble(Trouble("full", len(refused))):
-            try:
-                export_here(out)
-                break
-            except SAFEError as error:
-                refused.append(str(error))
-        assert names_in(out) == before, refused[-1]
-    assert len(refused) > 5
