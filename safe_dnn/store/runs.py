@@ -209,8 +209,9 @@ def open_clusters(folder: Path, number: int, *, then: Then | None = None) -> Non
             then(db, entry)
 
 
-def remove_run(run: Run, *resting: Run) -> None:
-    """Remove what was computed, and what rests on it; its entry stays, and what was said of it."""
+def remove_run(run: Run) -> None:
+    """Remove what was computed, and what rests on it alone; their entries stay, and what was said of them."""
+    resting = [one for one in all_runs(run.folder.parents[1]) if one.clusters == run.itself]
     for one in (run, *resting):
         shutil.rmtree(one.folder, ignore_errors=True)
 
