@@ -32,14 +32,7 @@ from safe_dnn.training.finetuning import TRAINING, UNLABELLED, UNWATCHED, FineTu
 from safe_dnn.training.material import ImageSets, Material, read_material
 from safe_dnn.training.proof import final_test
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retraining
-from safe_dnn.training.second_pass import (
-    answer_together,
-    fine_tune_twice,
-    is_of_second_pass,
-    second_pass_text,
-    together_text,
-    trade_off,
-)
+from safe_dnn.training.second_pass import answer_together, fine_tune_twice, how_trained, is_of_second_pass, trade_off
 from safe_dnn.training.settings import NO_WISHES, Wishes, compile_as_given
 
 
@@ -153,7 +146,6 @@ def _facts(
     unreadable = skipped_of(data.pixels, list(map(os.fspath, data.pixels.files)))
     groups = np.delete(data.groups, list(data.pixels.unreadable))
     n_unlabelled = int((groups == UNLABELLED).sum())
-    passes, together = second_pass_text(tuning, settings, n_unlabelled), together_text(settings.original_share)
     doubtful = doubts(material.dnn, tuning.history[0].validation, "the training images held out")
     return {
         "model": material.dnn.path, "task": material.dnn.task, "threshold": material.threshold,
@@ -161,7 +153,7 @@ def _facts(
         "train_size": int((groups == TRAINING).sum()), "unsafe_size": int((groups >= 0).sum()),
         "unlabelled_size": n_unlabelled if is_of_second_pass(tuning, settings) else 0,
         "history": tuning.history, "best": tuning.best, "settings": settings,
-        "assumptions": (*material.assumptions, *of_groups, *doubtful, *filter(None, (together, passes))),
+        "assumptions": (*material.assumptions, *of_groups, *doubtful, *how_trained(tuning, settings, n_unlabelled)),
         "stopped": tuning.stopped, "seconds": round(tuning.seconds, 1),
         "skipped": (*material.train.skipped, *material.test.skipped, *unread, *unreadable),
         "run": fingerprint(material.review.original) if material.review else "",

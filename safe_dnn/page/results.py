@@ -25,17 +25,7 @@ from safe_dnn.reasons.probes import Probe, load_probes
 from safe_dnn.store.chain import last_number
 from safe_dnn.store.database import DATABASE_FILE, reading
 from safe_dnn.store.places import NEW_PLACE
-from safe_dnn.store.runs import (
-    CLUSTERS,
-    COMPARISON,
-    CONFIRMATION,
-    PROBES,
-    RETRAINING,
-    SELECTION,
-    Run,
-    present_runs,
-    runs_of,
-)
+from safe_dnn.store.runs import CLUSTERS, COMPARISON, PROBES, RETRAINING, SELECTION, Run, present_runs, runs_of
 from safe_dnn.support.entries import is_within
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import state_of_file
@@ -220,7 +210,7 @@ class Results:
         centres = self._part("centres", edits, lambda: rcc_centres(review.clusters), dict[int, np.ndarray]())
         run = self._part("run", of_clusters, lambda: fingerprint(original), "")
         probed = stamps[PROBES]
-        probes = self._part("probes", probed, lambda: load_probes(self._state().runs.get(PROBES)), list[Probe]())
+        probes = self._part("probes", probed, lambda: load_probes(self.present(PROBES)), list[Probe]())
         problems = " ".join(problem for *_, problem in self._parts.values() if problem)
         return Shown(review, profiles, reasons, rates, spot_of, centres, notes, problems, run, at, probes, probed)
 
@@ -291,10 +281,9 @@ class Results:
         """A text that differs where there is another retraining."""
         return str(self._number_of(RETRAINING))
 
-    @property
-    def confirmation(self) -> Run | None:
-        """What a fresh test set has said of the present clusters; None if none was asked."""
-        return self._state().runs.get(CONFIRMATION)
+    def present(self, kind: str) -> Run | None:
+        """The present run of a kind; None if there is none."""
+        return self._state().runs.get(kind)
 
     def stamp_of(self, *names: str) -> str:
         """A text that differs where any of some files has changed, or images lie elsewhere by now."""
@@ -307,7 +296,7 @@ class Results:
 
     def _number_of(self, kind: str) -> int:
         """The number of the present run of a kind; 0 if there is none."""
-        run = self._state().runs.get(kind)
+        run = self.present(kind)
         return run.number if run else 0
 
     def _state(self) -> "_State":

@@ -163,6 +163,11 @@ def runs_of(folder: Path, kind: str) -> tuple[Run, ...]:
     return tuple(run for run in runs if run.folder.is_dir())
 
 
+def all_runs(folder: Path) -> list[Run]:
+    """Those of each kind that are still there."""
+    return [run for kind in (*KINDS, HEATMAP) for run in runs_of(folder, kind)]
+
+
 def run_file(run: Run, name: str) -> Path:
     """A file of a run, as it was written; what it holds need not be checked again.
 
@@ -205,8 +210,10 @@ def open_clusters(folder: Path, number: int, *, then: Then | None = None) -> Non
 
 
 def remove_run(run: Run) -> None:
-    """Remove what was computed; its entry stays, and what was said of it."""
-    shutil.rmtree(run.folder, ignore_errors=True)
+    """Remove what was computed, and what rests on it alone; their entries stay, and what was said of them."""
+    resting = [one for one in all_runs(run.folder.parents[1]) if one.clusters == run.itself]
+    for one in (run, *resting):
+        shutil.rmtree(one.folder, ignore_errors=True)
 
 
 def _present_clusters(db: sqlite3.Connection, folder: Path) -> Run | None:

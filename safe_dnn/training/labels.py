@@ -19,15 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safe_dnn.dnn.predictions import check_spelling
-from safe_dnn.rccs.unsafe_set import (
-    LABEL,
-    UNSAFE_SET_FILE,
-    UnsafeImage,
-    UnsafeSet,
-    load_unsafe_set,
-    save_unsafe_set,
-    unsafe_table,
-)
+from safe_dnn.rccs.unsafe_set import LABEL, UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, save_unsafe_set, unsafe_table
 from safe_dnn.store.chain import append, entries
 from safe_dnn.store.database import changing, reading
 from safe_dnn.store.output_folder import Writer, is_edited, save_files, showing, writing
@@ -79,9 +71,9 @@ def label_images(unsafe: UnsafeSet, images: Collection[str], label: str, classes
     return _with_labels(unsafe, dict.fromkeys(images, label))
 
 
-def unlabelled(unsafe: UnsafeSet) -> list[UnsafeImage]:
+def unlabelled(unsafe: UnsafeSet) -> list[str]:
     """The images without a label, in the order of the set."""
-    return [image for image in unsafe.images if not image.label]
+    return [image.image for image in unsafe.images if not image.label]
 
 
 def label_unsafe_set(
@@ -164,8 +156,7 @@ def check_labels(unsafe: UnsafeSet, classes: Sequence[str]) -> None:
     SAFEError
         A label is missing or is not a class.
     """
-    missing = [image.image for image in unlabelled(unsafe)]
-    if missing:
+    if missing := unlabelled(unsafe):
         raise SAFEError(
             f"Expected a label for each of the {len(unsafe.images)} images of the unsafe set. Received none for "
             f"{len(missing)}: {some(missing)}. Label them, or retrain with the labelled images only."

@@ -32,14 +32,7 @@ from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import count, some
 from safe_dnn.training.earlier import learned_again
 from safe_dnn.training.finetuning import TRAINING, UNLABELLED, TrainingData
-from safe_dnn.training.labels import (
-    AS_LABELLED,
-    Labelling,
-    check_labels,
-    label_unsafe_set,
-    save_labels,
-    take_typed_labels,
-)
+from safe_dnn.training.labels import Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
 from safe_dnn.training.proof import Overlap, held_out_apart, overlaps, refuse_used, used_elsewhere
 from safe_dnn.training.second_pass import draw_unlabelled
 from safe_dnn.training.settings import SetSizes, Settings, Wishes, choose_loss, choose_settings
@@ -62,7 +55,7 @@ class ImageSets(NamedTuple):
     train: StrPath
     test: StrPath
     final_test: StrPath | None = None
-    labelling: Labelling = AS_LABELLED
+    labelling: Labelling = Labelling()
 
 
 class Material(NamedTuple):

@@ -153,6 +153,12 @@ def second_pass_text(tuning: FineTuning, settings: Settings, n_unlabelled: int) 
     return ""
 
 
+def how_trained(tuning: FineTuning, settings: Settings, n_unlabelled: int) -> tuple[str, ...]:
+    """Sentences on a model that holds both networks, and on the second pass, as far as there is something to say."""
+    sentences = together_text(settings.original_share), second_pass_text(tuning, settings, n_unlabelled)
+    return tuple(filter(None, sentences))
+
+
 def _of_pass(number: int, watch: Watch, passes: tuple[int, ...], after: tuple[Epoch, ...] = ()) -> Watch:
     return watch._replace(
         progress=lambda what, done, total: watch.progress(f"Pass {number} of 2: {what}", done, total),

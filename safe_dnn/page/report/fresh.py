@@ -10,6 +10,7 @@ from safe_dnn.pipeline.confirmation import confirm
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.sections import confirmation_html
 from safe_dnn.pipeline.run_record import GivenAnswers
+from safe_dnn.store.runs import CONFIRMATION
 
 FORM = "confirmation"
 
@@ -35,14 +36,14 @@ class FreshTestSet:
 
     def show(self) -> dict:
         """The answers that a fresh test set has given, if any."""
-        run = self._settings.results.confirmation
+        run = self._settings.results.present(CONFIRMATION)
         edits = self._settings.results.shown().review.last_number
         return {self.answers: confirmation_html(run.facts, changed=edits != run.facts["edits"]) if run else ""}
 
     @property
     def stamp(self) -> str:
         """Differs where there are other answers."""
-        run = self._settings.results.confirmation
+        run = self._settings.results.present(CONFIRMATION)
         return f"{run.number}" if run else ""
 
     def wanted(self, predictions: str | None, tested: str | None, after: str | None) -> partial:

@@ -18,17 +18,7 @@ from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.rccs.unsafe_set import SHOWN_FILES, load_unsafe_set
 from safe_dnn.store.output_folder import check_own, working
-from safe_dnn.store.runs import (
-    CLUSTERS,
-    KINDS,
-    RETRAINING,
-    SELECTION,
-    Run,
-    open_clusters,
-    present_runs,
-    remove_run,
-    runs_of,
-)
+from safe_dnn.store.runs import CLUSTERS, RETRAINING, SELECTION, Run, open_clusters, present_runs, remove_run, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count
 from safe_dnn.training.labels import bring_back_labels, take_typed_labels
@@ -145,9 +135,7 @@ def prune_runs(folder: Path) -> None:
     unused = [run for run in distinct if run != present and not _worked_on(folder, run)]
     again = [run for run in runs_of(folder, CLUSTERS) if run not in distinct]
     for run in [*again, *unused[: max(len(unused) - KEPT_RUNS, 0)]]:
-        resting = [one for kind in KINDS[1:] for one in runs_of(folder, kind) if one.clusters == run.itself]
-        for one in (run, *resting):
-            remove_run(one)
+        remove_run(run)
 
 
 def _worked_on(folder: Path, run: Run) -> bool:

@@ -21,17 +21,8 @@ from typing import Any, NamedTuple
 
 from safe_dnn import CLONE
 from safe_dnn.dnn.held_out import held_out_of
+from safe_dnn.pipeline.reporting.evidence import statement
 from safe_dnn.pipeline.reporting.evidence.signature import ENVELOPE_FILE, envelope_text, fault_of_signature, signer_of
-from safe_dnn.pipeline.reporting.evidence.statement import (
-    EVIDENCE_FILE,
-    LISTS_FOLDER,
-    Evidence,
-    digest_of_predicate,
-    last_of,
-    read_evidence,
-    results_in,
-    statement_text,
-)
 from safe_dnn.pipeline.reporting.export import REPORT_FILE
 from safe_dnn.pipeline.reporting.report import is_current, made_from, write_report
 from safe_dnn.rccs.clusters import RUN_FILE, load_clusters, run_record, versions
@@ -41,18 +32,7 @@ from safe_dnn.store.chain import check_entries, digests_of
 from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
 from safe_dnn.store.output_folder import check_own, is_outdated, save_files, working
 from safe_dnn.store.places import absolute, relative
-from safe_dnn.store.runs import (
-    CLUSTERS,
-    CONFIRMATION,
-    HEATMAP,
-    KINDS,
-    RETRAINING,
-    SELECTION,
-    Run,
-    present_runs,
-    run_file,
-    runs_of,
-)
+from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, RETRAINING, SELECTION, Run, all_runs, present_runs, run_file
 from safe_dnn.support.entries import is_within
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import encoded, prepare_folder, read_record, regular
@@ -80,9 +60,9 @@ def basis_of(folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str
     SAFEError
         Something that was computed is damaged or missing, so that there is nothing to rest on.
     """
-    number, digest = last_of(digests_of(folder))
+    number, digest = statement.last_of(digests_of(folder))
     present, files = present_runs(folder), dict[str, str]()
-    for run in (run for kind in (*KINDS, HEATMAP) for run in runs_of(folder, kind)):
+    for run in all_runs(folder):
         files |= {f"{RUNS_FOLDER}/{run.number}/{name}": of_file for name, of_file in _files_of(run).items()}
     sets, others = known_sets(folder, present)
     images, lists = _images(folder, sets, progress)
@@ -163,7 +143,7 @@ def _images(folder: Path, sets: _Sets, progress: Progress) -> tuple[dict[str, An
         new = [root / path for path in paths if root / path not in digests]
         digests |= zip(new, sha256_of_each(new, f"Reading images, {name}", progress), strict=True)
         lines = [f"{digest}  {path}\n" for path in paths if (digest := digests[root / path])]
-        lists[f"{LISTS_FOLDER}/{name}.sha256"] = "".join(lines)
+        lists[f"{statement.LISTS_FOLDER}/{name}.sha256"] = "".join(lines)
         missing = len(paths) - len(lines)
         records[name] = {"root": relative(root, folder), "images": len(lines), "missing": missing}
     return records, lists
@@ -223,20 +203,21 @@ def write_evidence(folder: Path, *, sign: Path | None = None, progress: Progress
         raise SAFEError(f"Expected the output folder of an analysis. Received: {folder}, without {DATABASE_FILE}.")
     signer = signer_of(sign) if sign else None
     with working(folder, "writing the evidence"):
-        check_own(folder, EVIDENCE_FILE, ENVELOPE_FILE)
+        check_own(folder, statement.EVIDENCE_FILE, ENVELOPE_FILE)
         check_entries(folder)
         predicate, lists = basis_of(folder, progress)
-        report, basis = folder / REPORT_FILE, digest_of_predicate(predicate)
+        report, basis = folder / REPORT_FILE, statement.digest_of_predicate(predicate)
         named = is_current(report, lambda: made_from(folder)) and basis.encode() in report.read_bytes()
         if CLUSTERS in present_runs(folder) and not named:
             write_report(folder, basis=basis, progress=progress)
-        subjects = {name: sha256_if_there(folder / name) for name in results_in(folder)}
-        files = {EVIDENCE_FILE: statement_text(subjects, predicate), **lists}
-        gone = [path.relative_to(folder).as_posix() for path in prepare_folder(folder / LISTS_FOLDER).iterdir()]
-        if is_outdated(folder, {EVIDENCE_FILE: files[EVIDENCE_FILE]}):
+        subjects = {name: sha256_if_there(folder / name) for name in statement.results_in(folder)}
+        files = {statement.EVIDENCE_FILE: statement.statement_text(subjects, predicate), **lists}
+        before = prepare_folder(folder / statement.LISTS_FOLDER).iterdir()
+        gone = [path.relative_to(folder).as_posix() for path in before]
+        if is_outdated(folder, {statement.EVIDENCE_FILE: files[statement.EVIDENCE_FILE]}):
             gone.append(ENVELOPE_FILE)  # it signs another one
         if signer:
-            files[ENVELOPE_FILE] = envelope_text(files[EVIDENCE_FILE], signer)
+            files[ENVELOPE_FILE] = envelope_text(files[statement.EVIDENCE_FILE], signer)
         save_files(folder, files, remove=gone)
     return predicate["images"]
 
@@ -284,14 +265,14 @@ def verify(
     SAFEError
         There is no evidence, it is damaged or of a newer version, or the key is invalid.
     """
-    evidence = read_evidence(folder)
+    evidence = statement.read_evidence(folder)
     fault = fault_of_signature(folder, key)
     found = [Finding(SIGNED, f"{ENVELOPE_FILE} {fault}")] if fault else []
     found += [*_files(folder, evidence, images), *_entries(folder, evidence), *_added(folder, evidence)]
     return [*found, *_listed_images(folder, evidence, progress)] if images else found
 
 
-def _files(folder: Path, evidence: Evidence, outside: bool) -> Iterator[Finding]:
+def _files(folder: Path, evidence: statement.Evidence, outside: bool) -> Iterator[Finding]:
     """Results, runs, lists, models and tables; those that lie elsewhere only if they may be read."""
     for place, digest in (evidence.files | evidence.subjects).items():
         path = Path(absolute(place, folder))
@@ -306,7 +287,7 @@ def _files(folder: Path, evidence: Evidence, outside: bool) -> Iterator[Finding]
         yield Finding(CHANGED, f"what the results rest on, of which {REPORT_FILE} names another digest")
 
 
-def _entries(folder: Path, evidence: Evidence) -> Iterator[Finding]:
+def _entries(folder: Path, evidence: statement.Evidence) -> Iterator[Finding]:
     """The chain of entries, and whether it has the last one of then."""
     number, digest = evidence.last
     try:
@@ -322,15 +303,16 @@ def _entries(folder: Path, evidence: Evidence) -> Iterator[Finding]:
         yield Finding(CONTINUED, f"entries {later[0]} to {later[-1]} of {DATABASE_FILE}")
 
 
-def _added(folder: Path, evidence: Evidence) -> Iterator[Finding]:
+def _added(folder: Path, evidence: statement.Evidence) -> Iterator[Finding]:
     """Files with a name of SAFE's that the evidence does not know."""
-    below = (path for name in (RUNS_FOLDER, MODELS_FOLDER, LISTS_FOLDER) for path in (folder / name).rglob("*"))
+    own = (RUNS_FOLDER, MODELS_FOLDER, statement.LISTS_FOLDER)
+    below = (path for name in own for path in (folder / name).rglob("*"))
     files = {path.relative_to(folder).as_posix() for path in below if path.is_symlink() or not path.is_dir()}
-    unknown = files.union(results_in(folder)) - evidence.files.keys() - evidence.subjects.keys()
+    unknown = files.union(statement.results_in(folder)) - evidence.files.keys() - evidence.subjects.keys()
     yield from (Finding(ADDED, name) for name in sorted(unknown))
 
 
-def _listed_images(folder: Path, evidence: Evidence, progress: Progress) -> Iterator[Finding]:
+def _listed_images(folder: Path, evidence: statement.Evidence, progress: Progress) -> Iterator[Finding]:
     """The images in the lists that are as they were."""
     for file, place in evidence.sets.items():
         root = Path(absolute(place, folder))
