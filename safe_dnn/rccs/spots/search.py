@@ -209,8 +209,9 @@ class Search:
                 others = [self._holds([other]) for other in places if other != place]
                 among = np.logical_and.reduce([self.open_to, *others])
                 wrong, column, (low, high) = self.wrong[among], self.columns[name][among], value
-                between = float(wrong[(column >= low) & (column < high)].mean())
-                if any(score(tail.sum(), wrong[tail].sum(), between) < 0 for tail in (column < low, column >= high)):
+                between = wrong[(column >= low) & (column < high)]
+                rate = between.mean() if len(between) else 1.0  # it adds nothing where none lies between
+                if any(score(tail.sum(), wrong[tail].sum(), rate) < 0 for tail in (column < low, column >= high)):
                     return False
         return True
 

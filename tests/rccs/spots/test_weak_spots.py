@@ -102,6 +102,15 @@ def test_the_young_and_the_old_are_one_reason_and_the_young_alone_are_not_told_w
     assert not any(" or " in where for where in young)
 
 
+def test_two_tails_between_which_no_image_is_left_say_nothing_more_and_raise_no_warning():
+    """Once what lies between is taken out, site a stands out in the rest, but not among all images."""
+    rng = np.random.default_rng(0)
+    age, site = rng.integers(0, 100, 2000).astype(float), rng.choice(["a", "b"], 2000)
+    between = (age >= 20) & (age < 80)
+    wrong = rng.random(2000) < np.select([between, site == "a"], [0.95, 0.3], 0.01)
+    assert [spot.where for spot in find_weak_spots({"age": age, "site": site}, wrong)] == ["age from 20 to 80"]
+
+
 def test_rare_tails_of_a_number_that_is_mostly_nought_are_named_with_their_rate():
     """A regression whose answers are halved where the angle is large, of which speed is a proxy."""
     rng = np.random.default_rng(0)
