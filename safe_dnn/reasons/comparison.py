@@ -37,7 +37,6 @@ from safe_dnn.rccs.spots.weak_spots import (
     classes_of,
     find_weak_spots,
     load_spots,
-    sample_note,
     spots_text,
 )
 from safe_dnn.reasons.known_groups import KnownGroups, notes_of
@@ -178,7 +177,7 @@ def compare_with_right(
     )
     progress("Comparing with images that are right", 0, 0)
     of_failing, of_right = nearest_failing(clusters.points, points)
-    notes = (*compared.notes, sample_note(len(tested.paths)), *notes_of(known_groups))
+    notes = (*compared.notes, *notes_of(known_groups))
     rows = np.concatenate([compared.rows[: len(compared.failing)], right[read]])
     of_classes = known_classes(tested)
     given = known_groups and known_groups.given

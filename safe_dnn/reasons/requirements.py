@@ -9,6 +9,7 @@ at most one group has wrong ones, as one for each group, since then nothing says
 """
 
 import bisect
+import contextlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ MOST_BYTES = 1_000_000
 MOST_NEEDED = 10_000_000
 _FORM = "light < 0.4: at most 5 % wrong at 95 %"
 _CONDITION = re.compile(r"(?P<column>.+?)\s*(?P<sign><=|>=|<|>|!=|=| from )\s*(?P<value>.+)")
+_OUTSIDE = re.compile(r"(?P<column>.+?)\s*<\s*(?P<low>[^<>=]+?)\s+or\s*>=\s*(?P<high>[^<>=]+)")
 _AND = re.compile(r"\s+and\s+(?=(?:(?!\sand\s).)*(?:[<>=]|\sfrom\s))")  # not that of “label = night and fog”
 _LIMIT = re.compile(r"at most (?P<most>[\d.]+) ?%(?: wrong)?(?: at (?P<sure>[\d.]+) ?%)?")
 
@@ -167,11 +169,15 @@ def _share(text: str, place: str) -> float:
 
 
 def _condition(text: str, place: str) -> Literal:
+    if tails := _OUTSIDE.fullmatch(text):
+        with contextlib.suppress(ValueError):
+            return Literal(tails["column"], "outside", (float(tails["low"]), float(tails["high"])))
     found = _CONDITION.fullmatch(text)
     if found is None or found["sign"] in ("<=", ">"):
         raise SAFEError(
             f"Expected {ALL_IMAGES}, or conditions such as “light < 0.4”, “light >= 0.4”, “yaw_deg from 350 to 20”, "
-            f"“label = snow” or “label != snow”, joined by “and”. Received: {quoted(text)} ({place})."
+            f"“age < 3.5 or >= 65”, “label = snow” or “label != snow”, joined by “and”. Received: {quoted(text)} "
+            f"({place})."
         )
     column, sign, value = found["column"], found["sign"].strip(), found["value"].strip()
     if sign in ("=", "!="):

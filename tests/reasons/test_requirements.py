@@ -35,17 +35,21 @@ def test_a_requirement_holds_is_broken_or_stays_open(tmp_path):
             "all images: at most 50 % wrong at 95 %",
             "light >= 2: at most 5 %",
             "light >= 0.4 and label = night and fog and yaw_deg < 90: at most 5 %",
+            "light < 0.05 or >= 0.9 and label = snow: at most 5 %",
         ),
         columns,
         wrong,
     )
-    assert [one.verdict for one in found] == [HOLDS, BROKEN, OPEN, HOLDS, OPEN, OPEN]
+    assert [one.verdict for one in found] == [HOLDS, BROKEN, OPEN, HOLDS, OPEN, OPEN, BROKEN]
     assert found[3].tested == 600
     arc = (columns["light"] >= 0.4) & ((columns["yaw_deg"] >= 350) | (columns["yaw_deg"] < 10))
     assert found[2].tested == arc.sum()
     assert found[2].text.startswith("light >= 0.4 and yaw_deg from 350 to 10: at most 5 % wrong at 95 %: open. ")
     foggy = (columns["light"] >= 0.4) & (columns["label"] == "night and fog") & (columns["yaw_deg"] < 90)
     assert found[5].tested == foggy.sum()
+    tails = (columns["light"] < 0.05) | (columns["light"] >= 0.9)
+    assert found[6].tested == (tails & (columns["label"] == "snow")).sum()
+    assert found[6].requirement.where == "label = snow and light < 0.05 or >= 0.9"
     assert found[4].text == "light >= 2: at most 5 % wrong at 95 %: open. There are no such images."
 
 

@@ -20,6 +20,7 @@ COARSE_ARC = 45  # degrees; of the arcs that are combined with others
 GAP = 0.2  # of a number's range: so far apart are groups of values such as day and night
 EQUALLY = 0.05  # chance in the chi-square test from which values fail equally often
 LITTLE = 0.05  # of the variance of right and wrong: values that explain less fail about equally often
+FINER = 3  # times as many parts make the rare values at both ends of a number
 MARGIN = 0.4  # of a part: how far a cut may be from its quantile to be round
 
 
@@ -29,8 +30,9 @@ class Literal(NamedTuple):
     Attributes
     ----------
     column : str
-    sign : "=", "!=", "<", ">=" or "from"
+    sign : "=", "!=", "<", ">=", "from" or "outside"
         "from" is a range, of angles also across 0° or 180°; its lower end belongs to it, its upper end does not.
+        "outside" is all that is in no such range: two tails.
     value : str, float, or a pair of float
     """
 
@@ -40,15 +42,21 @@ class Literal(NamedTuple):
 
     def __str__(self) -> str:
         if isinstance(self.value, tuple):
-            return f"{self.column} from {self.value[0]:.12g} to {self.value[1]:.12g}"
+            low, high = (f"{end:.12g}" for end in self.value)
+            return f"{self.column} " + (f"from {low} to {high}" if self.sign == "from" else f"< {low} or >= {high}")
         return f"{self.column} {self.sign} {self.value if isinstance(self.value, str) else f'{self.value:.12g}'}"
 
     @property
     def canonical(self) -> "Literal":
         """The same for the same condition: a range of angles from 0° to 360°, whatever words it is in."""
-        if isinstance(self.value, tuple) and self.column.endswith(ANGLE_SUFFIX):
+        if isinstance(self.value, tuple) and self.is_arc:
             return self._replace(value=(self.value[0] % TURN, self.value[1] % TURN))
         return self
+
+    @property
+    def is_arc(self) -> bool:
+        """Whether it is a range of angles, which goes on at 360°."""
+        return self.sign == "from" and self.column.endswith(ANGLE_SUFFIX)
 
     def is_about(self, column: np.ndarray) -> bool:
         """Whether the column is of the kind that it compares: texts or numbers."""
@@ -66,9 +74,9 @@ class Literal(NamedTuple):
             return np.asarray((column != "") & (same == (self.sign == "=")))
         if isinstance(self.value, tuple):
             low, high = self.value
-            if self.column.endswith(ANGLE_SUFFIX):
+            if self.is_arc:
                 return (column - low) % TURN < (high - low) % TURN
-            return (column >= low) & (column < high)
+            return (column >= low) & (column < high) if self.sign == "from" else (column < low) | (column >= high)
         return column >= self.value if self.sign == ">=" else column < self.value
 
 
@@ -85,22 +93,30 @@ def _joined(first: Literal, second: Literal) -> Literal | None:
     """None also if all is in one range or the other."""
     if first.column != second.column or isinstance(first.value, str) or isinstance(second.value, str):
         return None
-    (low, high), (begin, end) = _ends(first), _ends(second)
-    if first.column.endswith(ANGLE_SUFFIX) and first.sign == second.sign == "from":
-        return _joined_arc(first.column, (low, high), (begin, end))
-    if max(low, begin) > min(high, end):
+    if first.is_arc and second.is_arc:
+        return _joined_arc(first.column, _spans(first)[0], _spans(second)[0])
+    spans = sorted(_spans(first) + _spans(second))
+    merged = spans[:1]
+    for low, high in spans[1:]:
+        if low <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    ends = [end for span in merged for end in span if math.isfinite(end)]
+    if len(merged) == len(spans) or not 0 < len(ends) < 3:
         return None
-    low, high = min(low, begin), max(high, end)
-    if math.isfinite(low) and math.isfinite(high):
-        return Literal(first.column, "from", (low, high))
-    sign, cut = ("<", high) if math.isinf(low) else (">=", low)
-    return Literal(first.column, sign, cut) if math.isfinite(cut) else None
+    if len(ends) == 2:
+        return Literal(first.column, "from" if len(merged) == 1 else "outside", (ends[0], ends[1]))
+    return Literal(first.column, "<" if math.isinf(merged[0][0]) else ">=", ends[0])
 
 
-def _ends(literal: Literal) -> tuple[float, float]:
-    if isinstance(literal.value, tuple):
-        return literal.value
-    return (-math.inf, float(literal.value)) if literal.sign == "<" else (float(literal.value), math.inf)
+def _spans(literal: Literal) -> list[tuple[float, float]]:
+    """The ranges of numbers that it holds for, from low to high."""
+    ends = literal.value if isinstance(literal.value, tuple) else (float(literal.value),) * 2
+    if literal.sign == "from":
+        return [ends]
+    tails = [(-math.inf, ends[0]), (ends[1], math.inf)]
+    return {"<": tails[:1], ">=": tails[1:], "outside": tails}[literal.sign]
 
 
 def _joined_arc(column: str, first: tuple[float, float], second: tuple[float, float]) -> Literal | None:
@@ -117,6 +133,43 @@ class Tried(NamedTuple):
 
     literal: Literal
     plain: bool
+
+
+class Cut(NamedTuple):
+    """A column in the parts that its simple conditions are made of, such as what lies between two limits of a number.
+
+    Attributes
+    ----------
+    literals : tuple of Literal
+    plain : ndarray of shape (n_literals,), bool
+    held : ndarray of shape (n_literals, n_parts), float64
+        1 where a condition holds in a part, otherwise 0.
+    part : ndarray of shape (n_images,), int
+        The part that each image is in.
+    """
+
+    literals: tuple[Literal, ...]
+    plain: np.ndarray
+    held: np.ndarray
+    part: np.ndarray
+
+
+def cut(tried: Sequence[Tried], column: np.ndarray) -> Cut:
+    """The parts into which some conditions cut a column; conditions for hardly any or for all images are left out."""
+    parted = column
+    if column.dtype.kind in "fiub":
+        ends = np.unique([end for literal, _ in tried for end in np.atleast_1d(np.array(literal.value, float))])
+        if all(literal.is_arc for literal, _ in tried):  # otherwise they are numbers
+            ends, parted = np.unique(ends % TURN), column % TURN
+        parted = np.where(np.isnan(column), -1, np.searchsorted(ends, parted, side="right"))
+    _, first, part, sizes = np.unique(parted, return_index=True, return_inverse=True, return_counts=True)
+    held = np.array([literal.holds(column[first]) for literal, _ in tried], bool).reshape(-1, len(first))
+    often = held @ sizes
+    kept = np.flatnonzero((often >= LEAST_TESTED) & (often < len(column)))
+    held, merged = np.unique(held[kept], axis=1, return_inverse=True)
+    part = merged.ravel()[part].astype(np.min_scalar_type(held.shape[1]))
+    literals, plain = zip(*(tried[i] for i in kept), strict=True) if len(kept) else ((), ())
+    return Cut(literals, np.array(plain, bool), held.astype(float), part)
 
 
 def literals_of(name: str, column: np.ndarray, *, parts: int) -> list[Tried]:
@@ -138,12 +191,16 @@ def literals_of(name: str, column: np.ndarray, *, parts: int) -> list[Tried]:
     if name.endswith(ANGLE_SUFFIX) and np.ptp(known) > TURN / 2:
         return _arcs(name, _least(known))
     cuts = round_cuts(known, parts=parts)
-    halves = [Tried(Literal(name, sign, cut), True) for cut in cuts for sign in ("<", ">=")]
-    ranges = [(low, high) for i, low in enumerate(cuts) for high in cuts[i + 1 :]]
+    # Beyond some limits lie fewer values than in a part: these are combined with each other alone, to be few.
+    fine = {end: np.count_nonzero(known < end) for end in round_cuts(known, parts=FINER * parts) if end not in cuts}
+    rare = [end for end, n in fine.items() if min(n, len(known) - n) < len(known) / parts]
+    halves = [Tried(Literal(name, sign, end), True) for end in cuts for sign in ("<", ">=")]
+    halves += [Tried(Literal(name, "<" if fine[end] < len(known) / 2 else ">=", end), False) for end in rare]
+    ranges = [*itertools.combinations(cuts, 2), *itertools.combinations(rare, 2)]
+    inside = [np.count_nonzero((known >= low) & (known < high)) for low, high in ranges]
     return halves + [
-        Tried(Literal(name, "from", (low, high)), False)
-        for low, high in ranges
-        if np.count_nonzero((known >= low) & (known < high)) <= len(known) / 2
+        Tried(Literal(name, "outside" if n > len(known) / 2 else "from", ends), False)
+        for ends, n in zip(ranges, inside, strict=True)
     ]
 
 

@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from safe_dnn.rccs.spots.groups import Groups, share_of, tally
-from safe_dnn.rccs.spots.weak_spots import MOST_SEARCHED, WeakSpot
+from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.support.intervals import clopper_pearson
 
 Columns: TypeAlias = Mapping[str, np.ndarray]
@@ -63,8 +63,6 @@ def with_new_rates(
         return []
     correlation = tally(groups.of, wrong).correlation if groups else 0.0
     factor = _factor(len(spots), len(wrong), _crossed(columns, wrong, search, groups, correlation))
-    # Of a very large test set, only the searched part favours its rates.
-    factor *= math.sqrt(min(1.0, MOST_SEARCHED / len(wrong)))
     return [_expected(spot, _counts(spot, columns, wrong, groups, correlation), factor) for spot in spots]
 
 
@@ -121,7 +119,8 @@ def _crossed(
 def _factor(found: int, images: int, crossed: _Crossed | None) -> float:
     """By what factor losses differ from the usual ones: weighted least squares, drawn to what the numbers say.
 
-    The half of a part of a very large test set finds less than half of all would: as a power of the number of images.
+    Of a very large test set only a part is halved, which finds less than half of all would: as a power of the number of
+    images.
     """
     if crossed is None:
         return 1.0

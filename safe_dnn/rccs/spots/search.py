@@ -4,12 +4,18 @@ In: columns, and which images are wrong. Out: the best condition that is signifi
 one has taken. What weak spots are, and what is searched in which order: `weak_spots.py`.
 
 The search is that of subgroup discovery (Klösgen, "Explora", 1996; Atzmueller, WIREs Data Mining 5(1), 2015) over
-conjunctions of up to three simple conditions. The best is kept, its images are taken out, and the search goes on in the
-rest, as in sequential covering (Lavrač et al., JMLR 5, 2004): a cause that is hidden by the failures of a larger one
-stands out once these are gone. A search among so many conditions finds some by chance. Thus one counts only if its rate
-is significant after correction for all that were tried (Bonferroni; the error rate is shared out among the lengths of
-conditions, as in Webb, Machine Learning 71, 2008, since there are few short ones). Ranges of one number are hardly
-independent, and count for less (see `Search._worth`).
+conjunctions of up to seven simple conditions: all single ones and pairs, and of each further length those that extend
+the best of the one before (beam search; Clark & Niblett, Machine Learning 3, 1989). The best is kept, its images are
+taken out, and the search goes on in the rest, as in sequential covering (Lavrač et al., JMLR 5, 2004): a cause that is
+hidden by the failures of a larger one stands out once these are gone. A search among so many conditions finds some by
+chance. Thus one counts only if its rate is significant after correction for all that were tried (Bonferroni; the error
+rate is shared out among the lengths of conditions, as in Webb, Machine Learning 71, 2008, since there are few short
+ones). Ranges of one number are hardly independent, and count for less (see `Search._worth`).
+
+Each column is cut into parts, and a simple condition on it is a union of them. So images are counted by part, which
+takes a few bytes of memory for each image and column, and conditions are sums of these counts.
+
+What was tried: docs/decisions/036-longer-conditions-and-two-tails.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Literal, Tried, fails_equally, literals_of
+from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Cut, Literal, cut, fails_equally, literals_of
 from safe_dnn.rccs.spots.groups import Groups, Tally, chance_given_class, chance_of_more, given_class
 
 MOST_SPOTS = 15
@@ -26,16 +32,19 @@ LEAST_NEW = 1 / 3  # share of a weak spot's failures that no earlier one has; ca
 LEAST_ODDS = 2.0  # odds of failing there, over those elsewhere
 LEAST_ODDS_WITHIN = 1.25  # the same within classes, where there is less left to explain
 LEAST_AGREEMENT = 2 / 3  # how often a condition must hold in a class to stand with its prediction, over all images
-SHARES = (0.5, 0.25, 0.25)  # of the error rate, for conditions of one, two and three literals
+MOST_CLAUSES = 7
+SHARES = tuple(0.5**n for n in range(1, MOST_CLAUSES + 1))  # of the error rate, for conditions of one literal and more
 INSIDE = 0.5  # of the error rate within classes, for one condition inside one class: these are few
 SLACK = 1000  # by which factor the bound on the chance may exceed the chance itself
 KEPT = 2000  # conditions of each length whose significance is computed, best first
-BEAM = 100  # pairs that are extended by a third condition
-SIMPLER = 0.8  # a longer condition must score higher: its score counts by this factor for each additional literal
+BEAM = 30  # conditions of each length that are extended by one more
+SIMPLER = 0.8  # a longer condition must score higher: its score counts by this factor for a second and a third literal
+LONGER = 0.97  # and by this one for each further literal: few causes are so narrow by chance
+PRICES = tuple(SIMPLER ** min(n, 2) * LONGER ** max(n - 2, 0) for n in range(MOST_CLAUSES))
 EXPONENT = 0.65
 Z = 1.96
-MOST_PAIRS = 3_000_000  # of simple conditions that are tried
-MOST_AT_ONCE = 2_000_000  # conditions × images that are counted by group at once
+MOST_PAIRS = 5_000_000  # of simple conditions that are tried
+MOST_AT_ONCE = 2_000_000  # conditions, or columns, × images that are counted at once
 
 
 class Searched(NamedTuple):
@@ -44,6 +53,8 @@ class Searched(NamedTuple):
     Attributes
     ----------
     columns : mapping of str to ndarray of shape (n_images,)
+    cuts : mapping of str to Cut
+        Those of the columns that have conditions.
     wrong : ndarray of shape (n_images,), bool
     never_together : sequence of str
         As of `weak_spots.find_weak_spots`.
@@ -54,6 +65,7 @@ class Searched(NamedTuple):
     """
 
     columns: Mapping[str, np.ndarray]
+    cuts: Mapping[str, Cut]
     wrong: np.ndarray
     never_together: Sequence[str]
     groups: Groups | None
@@ -61,7 +73,7 @@ class Searched(NamedTuple):
 
     def among(self, names: Sequence[str]) -> "Searched":
         """The same with some of the columns."""
-        return self._replace(columns={name: self.columns[name] for name in names})
+        return self._replace(cuts={name: self.cuts[name] for name in names if name in self.cuts})
 
 
 class Search:
@@ -69,9 +81,6 @@ class Search:
 
     Attributes
     ----------
-    held : ndarray of shape (n_literals, n_images), bool
-    here : ndarray of shape (n_literals, n_open), float32
-        The same for the images that are open.
     level : float
         Chance to find anything where right and wrong are independent of the columns.
     overall : float
@@ -86,66 +95,125 @@ class Search:
         Which of them are all images of a group.
     column : ndarray of shape (n_literals,), int
         The column that each is about, from 0.
-    parts : list of ndarray of shape (n_images,), int
-        For each column, the parts into which its literals cut the images.
-    n1, k1 : ndarray of shape (n_literals,)
+    one : list of ndarray of shape (1, n_literals)
         For each literal, how many open images it holds for, and how many of these are wrong.
-    n2, k2 : ndarray of shape (n_plain, n_literals)
+    two : list of ndarray of shape (n_literals, n_plain)
         The same for each pair.
     """
 
     def __init__(
         self, searched: Searched, open_to: np.ndarray, *, level: float, overall: float = 0.0, only: Sequence[str] = ()
     ):
-        columns, wrong, never_together, self.groups, self.classes = searched
-        tried = [each for each in _tried(columns) if _is_one(each.literal, searched)]
-        held = np.zeros((len(tried), len(wrong)), bool)
-        for row, each in zip(held, tried, strict=True):
-            row[:] = each.literal.holds(columns[each.literal.column])
-        often = held.sum(axis=1)
-        kept = np.flatnonzero((often >= LEAST_TESTED) & (often < len(wrong)))
-        self.literals = [tried[i].literal for i in kept]
-        self.symptom = np.array([literal.column in never_together[1:] for literal in self.literals], bool)
-        self.single = np.array([not only or literal.column in only for literal in self.literals], bool)
-        self.plain = np.flatnonzero(self.single & np.array([tried[i].plain for i in kept], bool))
+        from scipy.linalg import block_diag
+        from scipy.sparse import csr_array
+
+        self.columns, cuts, self.wrong, never_together, self.groups, self.classes = searched
+        self.literals = [literal for each in cuts.values() for literal in each.literals]
+        names = [literal.column for literal in self.literals]
+        self.symptom = np.isin(names, never_together[1:])
+        self.of_class = np.isin(names, never_together[:1])
+        self.single = np.isin(names, only) if only else np.ones(len(names), bool)
+        plain = [each.plain for each in cuts.values()]
+        self.plain = np.flatnonzero(self.single & np.concatenate([np.zeros(0, bool), *plain]))
         self.level, self.overall, self.told = level, overall, set[str]()
-        self.held, self.wrong, self.open_to = held[kept], wrong, open_to.copy()
-        self.here = self.held[:, open_to].astype(np.float32)
-        self.of_class = np.array([literal.column in never_together[:1] for literal in self.literals], bool)
+        self.open_to = open_to.copy()
         whole = self.groups.column if self.groups else None
         self.whole = np.array([literal.column == whole and literal.sign == "=" for literal in self.literals], bool)
-        names, self.column = np.unique([literal.column for literal in self.literals], return_inverse=True)
-        self.parts = [_parts(self.held[self.column == column]) for column in range(len(names))]
-        self.may = self._may(columns, never_together)
-        self.n1, self.k1, self.n2, self.k2 = self._counts(self.here, wrong[open_to])
-        pairs = int(np.count_nonzero(self.may & (self.n2 >= LEAST_TESTED)))
-        # Which triples are tried depends on the failures, so that all that could have been are counted.
-        self.tries = (self._worth(self.single, open_to), pairs, pairs * len(self.plain))
+        self.column = np.repeat(np.arange(len(cuts)), [len(each) for each in plain])
+        held = block_diag(np.zeros((0, 0)), *(each.held for each in cuts.values()))
+        self.in_part, self.held = held.astype(bool), csr_array(held.astype(np.float32))
+        self.first = np.cumsum([0, *(each.held.shape[1] for each in cuts.values())])  # part of each column
+        self.part = np.zeros((len(cuts), len(self.wrong)), np.int32)
+        for part, each, first in zip(self.part, cuts.values(), self.first[:-1], strict=True):
+            part[:] = each.part + first
+        self.may = self._may(never_together)
+        rows = np.flatnonzero(open_to)
+        self.one, self.two = self._sums(rows * 0, 1, rows), self._sums_of_pairs(rows)
+        pairs = float(np.count_nonzero(self.may & (self.two[0] >= LEAST_TESTED)))
+        # Which longer ones are tried depends on the failures, so that all that could have been are counted.
+        longer = [pairs * len(self.plain) ** more for more in range(MOST_CLAUSES - 1)]
+        self.tries = (self._worth(self.single, self._count(rows * 0, 1, rows)[0]), *longer)
 
-    def _worth(self, tried: np.ndarray, among: np.ndarray) -> int:
-        """As how many independent conditions some of the simple ones count, among some of the images.
+    def _holds(self, places: Sequence[int]) -> np.ndarray:
+        """For which images all of the conditions hold: bool of shape (n_images,)."""
+        return np.logical_and.reduce([self.in_part[place][self.part[self.column[place]]] for place in places])
+
+    def _count(self, of: np.ndarray, n: int, rows: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        """Images, or sums of their weights, in each of n sets and in each part: ndarray of shape (n, n_parts).
+
+        Parameters
+        ----------
+        of, rows : ndarray of shape (m,), int
+            In which set is which image.
+        """
+        parts = self.held.shape[1]
+        counts = np.zeros(n * parts)
+        step = max(1, MOST_AT_ONCE // max(1, len(self.part)))
+        for begin in range(0, len(rows), step):
+            some = rows[begin : begin + step]
+            at = of[begin : begin + step].astype(np.int64) * parts + self.part.take(some, axis=1)
+            of_each = None if weights is None else np.tile(weights[some], len(self.part))
+            counts += np.bincount(at.ravel(), of_each, n * parts)
+        return counts.reshape(n, parts).astype(np.float32)
+
+    def _counts(self, of: np.ndarray, n: int, rows: np.ndarray) -> list[np.ndarray]:
+        """As `_count`, all images and wrong ones."""
+        failing = self.wrong[rows]
+        return [self._count(of, n, rows), self._count(of[failing], n, rows[failing])]
+
+    def _sums(self, of: np.ndarray, n: int, rows: np.ndarray) -> list[np.ndarray]:
+        """The same for each literal: ndarrays of shape (n, n_literals)."""
+        return [(self.held @ counts.T).T for counts in self._counts(of, n, rows)]
+
+    def _sums_of_pairs(self, rows: np.ndarray) -> list[np.ndarray]:
+        """The same for each literal together with each plain one: ndarrays of shape (n_literals, n_plain)."""
+        of_columns = zip(self.part, self.first[:-1], np.diff(self.first), strict=True)
+        counts = [self._counts(part[rows] - first, parts, rows) for part, first, parts in of_columns]
+        counts.append(self._counts(rows[:0], 0, rows[:0]))
+        plain = self.held[self.plain]
+        found = (plain @ np.vstack(each) for each in zip(*counts, strict=True))
+        return [self.held @ np.ascontiguousarray(each.T) for each in found]
+
+    def _worth(self, tried: np.ndarray, counts: np.ndarray) -> int:
+        """As how many independent conditions some of the simple ones count, among images that are counted by part.
 
         Those on a column are sums of the parts into which they cut the images, such as what lies between two limits of
         a number. However many ranges these make, the best is as good by chance as the best of some two for each part.
         """
-        often = np.bincount(self.column[tried])
-        parts = [np.count_nonzero(np.bincount(self.parts[column][among])) for column in np.flatnonzero(often)]
-        return int(np.minimum(often[often > 0], 2 * np.maximum(np.array(parts, int) - 1, 1)).sum())
+        often = np.bincount(self.column[tried], minlength=len(self.part))
+        parts = np.add.reduceat(counts > 0, self.first[:-1], dtype=int) if len(often) else often
+        return int(np.minimum(often, 2 * np.maximum(parts - 1, 1)).sum())
 
     def next(self) -> tuple[Literal, ...] | None:
         """The best condition that is significant, also against all others; its images are not open any more."""
         failing = self.wrong[self.open_to]
         if not len(self.plain) or not failing.any() or failing.all():
             return None
-        for _, places in sorted(self._candidates(), key=lambda each: (-each[0] * self._news(each[1]), each[1])):
-            holds = np.logical_and.reduce(self.held[list(places)])
+        # Rounding must not decide which comes first.
+        best = [(-round(worth * self._news(places), 6), places) for worth, places in self._candidates()]
+        for _, places in sorted(best):
+            holds = self._holds(places)
             new = np.count_nonzero(holds & self.open_to & self.wrong)
-            if new >= LEAST_NEW * np.count_nonzero(holds & self.wrong) and self._counts_for_more(holds, places):
+            enough = new >= LEAST_NEW * np.count_nonzero(holds & self.wrong)
+            if enough and self._has_two_tails(places) and self._counts_for_more(holds, places):
                 self._take_out(holds)
                 self.told |= {self.literals[i].column for i in places if len(places) == 1}
-                # Rounding, which depends on the number of threads, must not decide which comes first.
                 return tuple(self.literals[i] for i in sorted(places, key=lambda i: (i not in self.plain, i)))
         return None
+
+    def _has_two_tails(self, places: tuple[int, ...]) -> bool:
+        """Whether of each two tails of a number both fail more often than what lies between them, beyond chance."""
+        for place in places:
+            name, sign, value = self.literals[place]
+            if sign == "outside":
+                others = [self._holds([other]) for other in places if other != place]
+                among = np.logical_and.reduce([self.open_to, *others])
+                wrong, column, (low, high) = self.wrong[among], self.columns[name][among], value
+                between = wrong[(column >= low) & (column < high)]
+                rate = between.mean() if len(between) else 1.0  # it adds nothing where none lies between
+                if any(score(tail.sum(), wrong[tail].sum(), rate) < 0 for tail in (column < low, column >= high)):
+                    return False
+        return True
 
     def _news(self, places: tuple[int, ...]) -> float:
         """Less for more of a number of which an earlier one is, as for the next larger objects: hardly a new reason."""
@@ -207,77 +275,71 @@ class Search:
         counted = Tally(sizes, np.add.reduceat(failing.astype(int), starts))
         step = max(1, MOST_AT_ONCE // len(of))
         for part in (asked[i : i + step] for i in range(0, len(asked), step)):
-            holds = np.logical_and.reduce([self.held[column] for column in places[part].T])[:, among]
+            holds = np.array([self._holds(each)[among] for each in places[part]])
             held = np.add.reduceat(holds, starts, axis=1, dtype=np.int32)
             chance = chance_of_more(held, wrong[part], counted, correlation=counted.correlation)
             kept[part] = chance <= level
         return kept
 
     def _take_out(self, holds: np.ndarray) -> None:
-        out = holds[self.open_to]
-        taken = self._counts(self.here[:, out], self.wrong[self.open_to & holds])
-        for counts, less in zip((self.n1, self.k1, self.n2, self.k2), taken, strict=True):
-            counts -= less
-        self.here = self.here[:, ~out]
+        rows = np.flatnonzero(holds & self.open_to)
+        taken = self._sums(rows * 0, 1, rows) + self._sums_of_pairs(rows)
+        for sums, less in zip(self.one + self.two, taken, strict=True):
+            sums -= less
         self.open_to &= ~holds
 
-    def _counts(self, here: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        failing = here[:, wrong]
-        return here.sum(axis=1), failing.sum(axis=1), here[self.plain] @ here.T, failing[self.plain] @ failing.T
-
     def _candidates(self) -> list[tuple[float, tuple[int, ...]]]:
-        """The best conditions of each length that are significant, with their scores."""
+        """The best conditions of each length that are significant, with their scores.
+
+        All single ones and pairs are tried; of each further length, those that extend the best of the one before (beam
+        search).
+        """
         alone = np.arange(len(self.literals))
-        found, *_ = self._best_of(self.n1, self.k1, self._base(self.here, self.n1), self.single, alone)
-        more, pairs, first = self._best_of(self.n2, self.k2, self._base_of_pairs(), self.may, self.plain, alone)
-        extended = np.flatnonzero(~self.symptom[pairs].any(axis=1))[:BEAM]
-        first, pairs = first[extended], pairs[extended]
-        if not len(pairs):
-            return found + more
-        failing, third = self.wrong[self.open_to], self.here[self.plain]
-        both = self.here[pairs[:, 0]] * self.here[pairs[:, 1]]
-        n3, k3 = both @ third.T, both[:, failing] @ third[:, failing].T
-        may = self.may[first][:, self.plain] & self.may[:, pairs[:, 1]].T & ~self.symptom[self.plain]
-        return found + more + self._best_of(n3, k3, self._base(both, n3, third), may, pairs, self.plain)[0]
+        found, _ = self._best_of(self.one, self.single[None], np.zeros((1, 0), int), alone)
+        more, best = self._best_of(self.two, self.may, alone[:, None], self.plain)
+        found += more
+        while len(best := best[~self.symptom[best].any(axis=1)][:BEAM]) and best.shape[1] < MOST_CLAUSES:
+            held = [np.flatnonzero(self._holds(each) & self.open_to) for each in best]
+            of = np.repeat(np.arange(len(held)), [len(rows) for rows in held])
+            sums = [each[:, self.plain] for each in self._sums(of, len(held), np.concatenate(held))]
+            may = self.may[best].all(axis=1) & ~self.symptom[self.plain]
+            more, best = self._best_of(sums, may, best, self.plain)
+            found += more
+        return found
 
     def _best_of(
-        self, tested: np.ndarray, wrong: np.ndarray, base: np.ndarray, may: np.ndarray, *axes: np.ndarray
-    ) -> tuple[list[tuple[float, tuple[int, ...]]], np.ndarray, np.ndarray]:
+        self, sums: Sequence[np.ndarray], may: np.ndarray, first: np.ndarray, last: np.ndarray
+    ) -> tuple[list[tuple[float, tuple[int, ...]]], np.ndarray]:
         """The significant ones of the best conditions of one length with their scores; and the best ones.
 
         Parameters
         ----------
-        tested, wrong, base, may : ndarray of one shape
-        axes : ndarray of int
-            The literals, or conjunctions of them, that each dimension stands for.
+        sums : sequence of ndarray of shape (n, m)
+            As of `_sums`.
+        may : ndarray of shape (n, m), bool
+        first : ndarray of shape (n, length - 1), int
+        last : ndarray of shape (m,), int
+            The literals of the conjunctions.
 
         Returns
         -------
         significant : list
         places : ndarray of shape (n, length), int
             The literals of the best conditions.
-        first : ndarray of shape (n,), int
-            Where they are in the first dimension.
         """
-        scores = np.where(may, score(tested, wrong, base), -np.inf)
-        best = _best(scores.ravel(), KEPT)
-        at = np.unravel_index(best, scores.shape)
-        places = np.column_stack([axis[rows] for axis, rows in zip(axes, at, strict=True)])
-        of_best = (scores.flat[best], tested.flat[best], wrong.flat[best], places, base.flat[best])
-        return self._significant(*of_best), places, at[0]
+        base = self._base(sums)
+        rows, columns = np.nonzero(may & (sums[0] >= LEAST_TESTED) & (sums[1] > base * sums[0]))
+        tested, wrong, base = (each[rows, columns].astype(float) for each in (*sums[:2], base))
+        scores = score(tested, wrong, base)
+        best = _best(scores, KEPT)
+        places = np.column_stack([first[rows[best]], last[columns[best]]])
+        once = np.sort(np.unique(np.sort(places, axis=1), axis=0, return_index=True)[1])
+        best, places = best[once], places[once]
+        return self._significant(scores[best], tested[best], wrong[best], places, base[best]), places
 
-    def _base(self, here: np.ndarray, tested: np.ndarray, there: np.ndarray | None = None) -> np.ndarray:
-        """The rates that conditions would have if they did not matter, in the shape of `tested`.
-
-        Parameters
-        ----------
-        here, there : ndarray of shape (n, n_open) and (m, n_open), float32
-            For which images they hold; with `there`, both do, and `tested` is of shape (n, m).
-        """
-        return np.full(tested.shape, float(self.wrong[self.open_to].mean()))
-
-    def _base_of_pairs(self) -> np.ndarray:
-        return self._base(self.here, self.n2)
+    def _base(self, sums: Sequence[np.ndarray]) -> np.ndarray:
+        """The rates that conditions would have if they did not matter, in the shape of each of the sums."""
+        return np.broadcast_to(self.wrong[self.open_to].mean(), sums[0].shape)
 
     def _significant(
         self, scores: np.ndarray, tested: np.ndarray, wrong: np.ndarray, places: np.ndarray, base: np.ndarray
@@ -301,35 +363,31 @@ class Search:
         chance[unsure] = hypergeom.sf(wrong[unsure] - 1, images, failures, tested[unsure])
         kept = np.flatnonzero(chance <= most)
         kept = kept[self._stands_out(places[kept], wrong[kept], self.open_to, most)]
-        return [(SIMPLER ** (length - 1) * float(scores[i]), tuple(places[i].tolist())) for i in kept]
+        return [(PRICES[length - 1] * float(scores[i]), tuple(places[i].tolist())) for i in kept]
 
     def _level_of(self, length: int) -> float:
         """The error rate of one of the conditions of a length."""
         return self.level * SHARES[length - 1] / max(1, self.tries[length - 1])
 
-    def _may(self, columns: Mapping[str, np.ndarray], never_together: Sequence[str]) -> np.ndarray:
-        """Which plain condition may stand together with which other: bool of shape (n_plain, n)."""
+    def _may(self, never_together: Sequence[str]) -> np.ndarray:
+        """Which condition may stand together with which plain one: bool of shape (n, n_plain)."""
         exclusive = self.of_class | self.symptom
-        may = self.column[self.plain][:, None] != self.column[None, :]
-        may &= ~(exclusive[self.plain][:, None] & exclusive[None, :])
-        if never_together and never_together[0] in columns:
-            label = columns[never_together[0]]
-            for row in np.flatnonzero(self.symptom[self.plain]):
-                symptom = self.plain[row]
-                informative = self._informative(np.asarray(label == self.literals[symptom].value))
-                may[:, symptom] &= informative[self.plain]
-                may[row] &= informative
-        return may
-
-    def _informative(self, of_class: np.ndarray) -> np.ndarray:
-        """Which conditions say more than "wrong" together with the prediction of a class: bool of shape (n,).
-
-        A condition that rarely holds for images of a class (a gaze to the left, for the class right) contradicts its
-        prediction: where it holds half as often for them as for all, the odds of failing are doubled by that alone.
-        """
-        if not of_class.any():
-            return np.zeros(len(self.literals), bool)
-        return self.held[:, of_class].mean(axis=1) >= LEAST_AGREEMENT * self.held.mean(axis=1)
+        may = self.column[:, None] != self.column[None, self.plain]
+        may &= ~(exclusive[:, None] & exclusive[None, self.plain])
+        symptoms = np.flatnonzero(self.symptom[self.plain])
+        if len(symptoms) and never_together[0] in self.columns:
+            values, of = np.unique(self.columns[never_together[0]], return_inverse=True)
+            often = self._sums(of, len(values), np.arange(len(of)))[0]
+            # A condition that rarely holds for images of a class (a gaze to the left, for the class right) contradicts
+            # its prediction: where it holds half as often for them as for all, the odds of failing are doubled by that.
+            sizes = np.bincount(of)[:, None]
+            informative = often / sizes >= LEAST_AGREEMENT * often.sum(axis=0) / len(of)
+            for column in symptoms:
+                symptom = self.plain[column]
+                of_class = informative[values == self.literals[symptom].value].any(axis=0)
+                may[symptom] &= of_class[self.plain]
+                may[:, column] &= of_class
+        return np.asarray(may)
 
 
 class SearchWithinClasses(Search):
@@ -337,43 +395,35 @@ class SearchWithinClasses(Search):
 
     Attributes
     ----------
-    expected : ndarray of shape (n_images,), float32
+    expected : ndarray of shape (n_images,), float64
         The rate of each image's class, among the images that were open at first. That of those that are open later is
         lower; it is what counts.
-    e2 : ndarray of shape (n_plain, n_literals)
-        The failures that are expected of each pair.
     inside : float
         The error rate of a pair of a class and one condition.
     """
 
     def __init__(self, searched: Searched, open_to: np.ndarray, *, level: float):
-        super().__init__(searched, open_to, level=level)
         classes = searched.classes
         assert classes is not None
         n = int(classes.max()) + 1
-        sizes, failing = (np.bincount(classes[rows], minlength=n) for rows in (open_to, open_to & self.wrong))
-        self.expected = (failing / np.maximum(sizes, 1)).astype(np.float32)[classes]
-        self.e2 = (self.here[self.plain] * self.expected[open_to]) @ self.here.T
-        tried = self.may & (self.n2 >= LEAST_TESTED)
+        sizes, failing = (np.bincount(classes[rows], minlength=n) for rows in (open_to, open_to & searched.wrong))
+        self.expected = (failing / np.maximum(sizes, 1))[classes]
+        super().__init__(searched, open_to, level=level)
+        tried, rows = self.may & (self.two[0] >= LEAST_TESTED), np.flatnonzero(open_to)
+        counts = self._count(classes[rows], n, rows)
         tries = [
-            self._worth(tried[row], open_to & self.held[place])
-            for row, place in enumerate(self.plain)
+            self._worth(tried[:, column], counts[classes[np.argmax(self._holds([place]))]])
+            for column, place in enumerate(self.plain)
             if self.of_class[place]
         ]
         self.inside = INSIDE * level / max(1, sum(tries))
 
-    def _take_out(self, holds: np.ndarray) -> None:
-        out = self.here[:, holds[self.open_to]]
-        self.e2 -= (out[self.plain] * self.expected[self.open_to & holds]) @ out.T
-        super()._take_out(holds)
+    def _counts(self, of: np.ndarray, n: int, rows: np.ndarray) -> list[np.ndarray]:
+        """The failures that are expected as well."""
+        return [*super()._counts(of, n, rows), self._count(of, n, rows, self.expected)]
 
-    def _base(self, here: np.ndarray, tested: np.ndarray, there: np.ndarray | None = None) -> np.ndarray:
-        expected = self.expected[self.open_to]
-        found = here @ expected if there is None else (here * expected) @ there.T
-        return np.asarray(found / np.maximum(tested, 1))
-
-    def _base_of_pairs(self) -> np.ndarray:
-        return np.asarray(self.e2 / np.maximum(self.n2, 1))
+    def _base(self, sums: Sequence[np.ndarray]) -> np.ndarray:
+        return np.asarray(sums[2] / np.maximum(sums[0], 1))
 
     def _significant(
         self, scores: np.ndarray, tested: np.ndarray, wrong: np.ndarray, places: np.ndarray, base: np.ndarray
@@ -384,7 +434,7 @@ class SearchWithinClasses(Search):
         """
         length = places.shape[1]
         kept = np.flatnonzero(_bound(tested, wrong / tested, base) <= self._levels_of(places) * SLACK)
-        return [(SIMPLER ** (length - 1) * float(scores[i]), tuple(places[i].tolist())) for i in kept]
+        return [(PRICES[length - 1] * float(scores[i]), tuple(places[i].tolist())) for i in kept]
 
     def _counts_for_more(self, holds: np.ndarray, places: tuple[int, ...]) -> bool:
         """Whether failing is likelier among the open images of the same classes, and not less than elsewhere."""
@@ -404,16 +454,6 @@ class SearchWithinClasses(Search):
         length = places.shape[1]
         inside = self.of_class[places].any(axis=1) & (length == 2)
         return np.where(inside, self.inside, (1 - INSIDE) * self._level_of(length))
-
-
-def _parts(held: np.ndarray) -> np.ndarray:
-    """The part of each image, from 0: images for which the same conditions hold are in one.
-
-    Parameters
-    ----------
-    held : ndarray of shape (n_literals, n_images), bool
-    """
-    return np.unique(np.packbits(held, axis=0), axis=1, return_inverse=True)[1].ravel()
 
 
 def _bound(tested: np.ndarray, rate: np.ndarray, base: np.ndarray) -> np.ndarray:
@@ -436,22 +476,31 @@ def score(tested: np.ndarray, wrong: np.ndarray, base: float | np.ndarray) -> np
         return np.where((tested >= LEAST_TESTED) & (low > base), (low - base) * tested**EXPONENT, -np.inf)
 
 
-def _tried(columns: Mapping[str, np.ndarray]) -> list[Tried]:
+def cuts_of(columns: Mapping[str, np.ndarray], wrong: np.ndarray, never_together: Sequence[str]) -> dict[str, Cut]:
     """The simple conditions on all columns; numbers are cut more coarsely if there are many columns."""
     for parts in (20, 16, 12, 10, 8, 6, 4):
-        tried = [each for name, column in columns.items() for each in literals_of(name, column, parts=parts)]
-        if len(tried) * sum(each.plain for each in tried) <= MOST_PAIRS:
+        tried = {name: literals_of(name, column, parts=parts) for name, column in columns.items()}
+        if sum(map(len, tried.values())) * sum(plain for each in tried.values() for _, plain in each) <= MOST_PAIRS:
             break
-    return tried
+    found = {}
+    for name, column in columns.items():
+        # All but the usual value is one condition, if the other values fail about equally often. A prediction that is
+        # no image's class would only say that the image is wrong.
+        classes = set(np.unique(columns.get(never_together[0], column))) if name in never_together[1:] else None
+        kept = [
+            each
+            for each in tried[name]
+            if (classes is None or each.literal.value in classes)
+            and (each.literal.sign != "!=" or _is_one(each.literal, column, wrong, never_together))
+        ]
+        if kept:
+            found[name] = cut(kept, column)
+    return found
 
 
-def _is_one(literal: Literal, searched: Searched) -> bool:
-    """Whether it is one condition: all but the usual value is, if the other values fail about equally often."""
-    if literal.sign != "!=":
-        return True
-    column = searched.columns[literal.column]
+def _is_one(literal: Literal, column: np.ndarray, wrong: np.ndarray, never_together: Sequence[str]) -> bool:
     others = literal.holds(column)
-    return literal.column not in searched.never_together and fails_equally(column[others], searched.wrong[others])
+    return literal.column not in never_together and fails_equally(column[others], wrong[others])
 
 
 def _best(scores: np.ndarray, n: int) -> np.ndarray:

@@ -35,6 +35,7 @@ from safe_dnn.rccs.spots.search import (
     Search,
     Searched,
     SearchWithinClasses,
+    cuts_of,
 )
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.errors import SAFEError
@@ -49,7 +50,6 @@ COLUMNS = (
     "rank", "where", "tested", "wrong", "rate", "low", "high", "elsewhere", "conditions", "groups", "group", "expected",
     "odds", "new_rate", "new_low", "new_high",
 )  # fmt: skip
-MOST_SEARCHED = 20_000  # images; of more, a random part is searched
 SEARCHES = (0.3, 0.15, 0.15)  # of the error rate, for the searches one after the other
 WITHIN_CLASSES = (0.2, 0.2)  # of the error rate, for those within classes
 
@@ -178,7 +178,6 @@ def find_weak_spots(
     columns : mapping of str to ndarray of shape (n_images,)
         As of `parameters.Parameters`: float64, NaN if unknown, or str, empty if unknown.
     wrong : ndarray of shape (n_images,), bool
-        Of more than `MOST_SEARCHED` images, a random part is searched. The figures are of all images.
     measured : collection of str
         Columns that are measured in the images. What is recorded, a class or a parameter, is a better reason: these
         columns explain only failures that recorded ones do not.
@@ -197,20 +196,19 @@ def find_weak_spots(
         as when all images are right, or all are wrong.
     """
     wrong = np.asarray(wrong, bool)
-    rows = np.arange(len(wrong))
-    if len(rows) > MOST_SEARCHED:
-        rows = np.sort(np.random.default_rng(0).choice(len(rows), MOST_SEARCHED, replace=False))
-    if groups is not None:
-        rows = rows[np.argsort(groups.of[rows], kind="stable")]  # see `search.Searched`
-    failing = wrong[rows]
-    if not failing.any() or failing.all():
+    if not wrong.any() or wrong.all():
         return []
-    known = {name: column[rows] for name, column in columns.items()}
+    known, failing, ordered = columns, wrong, groups
+    if groups is not None:
+        rows = np.argsort(groups.of, kind="stable")  # see `search.Searched`
+        known, failing = {name: column[rows] for name, column in columns.items()}, wrong[rows]
+        ordered = groups.taken(rows)
     causes = [name for name in columns if name not in never_together[1:]]
     recorded = [name for name in causes if name not in measured]
     classes = classes_of(known, never_together)
-    searched = Searched(known, failing, never_together, groups.taken(rows) if groups else None, classes)
-    open_to = np.ones(len(rows), bool)
+    cuts = cuts_of(known, failing, never_together)
+    searched = Searched(known, cuts, failing, never_together, ordered, classes)
+    open_to = np.ones(len(wrong), bool)
     found: list[Conditions] = []
     # If only the class is recorded, measured columns do not come after it: each class would be a reason of its own.
     first = [recorded] if set(recorded) - set(never_together) else []
@@ -228,7 +226,7 @@ def find_weak_spots(
         open_to = search.open_to
     if classes is not None:
         inside = [literals for literals in found if not of_classes(literals, never_together)]
-        open_to = ~np.logical_or.reduce([np.zeros(len(rows), bool), *(_holds(each, known) for each in inside)])
+        open_to = ~np.logical_or.reduce([np.zeros(len(wrong), bool), *(_holds(each, known) for each in inside)])
         for names, share in zip(rounds[: len(rounds) - len(last)], WITHIN_CLASSES, strict=False):
             within = SearchWithinClasses(searched.among(names), open_to, level=ERROR_RATE * share)
             most = MOST_SPOTS + len(found) - len(inside)
@@ -270,16 +268,6 @@ def _holds(literals: Sequence[Literal], columns: Mapping[str, np.ndarray]) -> np
     return np.logical_and.reduce([literal.holds(columns[literal.column]) for literal in literals])
 
 
-def sample_note(images: int) -> str:
-    """A sentence for a test set that is too large to be searched as a whole; otherwise empty."""
-    if images <= MOST_SEARCHED:
-        return ""
-    return (
-        f"The weak spots were searched in a random part of {MOST_SEARCHED:,} of the {images:,} tested images; "
-        f"their figures are of all."
-    )
-
-
 def _described(
     found: Sequence[tuple[Literal, ...]],
     columns: Mapping[str, np.ndarray],
@@ -287,10 +275,7 @@ def _described(
     groups: Groups | None,
     never_together: Sequence[str],
 ) -> list[WeakSpot]:
-    """The weak spots with their figures over all images, ranked.
-
-    Of a very large test set only a part was searched. What is not above all others in the whole set is left out.
-    """
+    """The weak spots with their figures over all images, ranked; two that are one now need not be above all others."""
     here = [_holds(literals, columns) for literals in found]
     classes = classes_of(columns, never_together)
     of, correlation = grouping(groups, wrong)
@@ -377,7 +362,7 @@ def _literal(column: Any, sign: Any, value: Any) -> Literal:
     known: Any = value if isinstance(value, str | list) else float(value)
     if isinstance(value, list):
         low, high = map(float, value)
-        signs, known = ("from",), (low, high)
+        signs, known = ("from", "outside"), (low, high)
     finite = isinstance(value, str) or np.isfinite(known).all()
     if not isinstance(column, str) or isinstance(value, bool) or sign not in signs or not finite:
         raise ValueError(f"invalid condition {[column, sign, value]}")

@@ -30,6 +30,8 @@ def test_angles_are_named_as_the_file_has_them(first, last, begin, end, words):
         (Literal("x", "<", 2.0), [1.0, 2.0, math.nan], [True, False, False]),
         (Literal("x", ">=", 2.0), [1.0, 2.0, math.nan], [False, True, False]),
         (Literal("x", "from", (1.0, 2.0)), [0.9, 1.0, 2.0, math.nan], [False, True, False, False]),
+        (Literal("x", "outside", (1.0, 2.0)), [0.9, 1.0, 2.0, math.nan], [True, False, True, False]),
+        (Literal("x_deg", "outside", (-20.0, 20.0)), [-30.0, -20.0, 20.0, math.nan], [True, False, True, False]),
         (Literal("x_deg", "from", (350.0, 10.0)), [349, 350, -5, 725, 10, math.nan], [0, 1, 1, 1, 0, 0]),
         (Literal("x", "=", "a"), ["a", "b", ""], [True, False, False]),
         (Literal("x", "!=", "a"), ["a", "b", ""], [False, True, False]),

@@ -125,6 +125,7 @@ def test_what_is_saved_is_loaded(tmp_path):
             Literal("=cmd|x", "=", 'a, "b"\n@é'),
             Literal("head_deg", "from", (350.0, 0.1 + 0.2)),
             Literal("x", ">=", -1e-7),
+            Literal("age", "outside", (3.5, 65.0)),
         ),
         0, 0, 0.0, 1.0, 0.25,
     )  # fmt: skip
