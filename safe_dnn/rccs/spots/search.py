@@ -204,8 +204,8 @@ class Search:
     def _has_two_tails(self, places: tuple[int, ...]) -> bool:
         """Whether of each two tails of a number both fail more often than what lies between them, beyond chance."""
         for place in places:
-            name, sign, value = self.literals[place]
-            if sign == "outside":
+            name, _, value = literal = self.literals[place]
+            if literal.sign == "outside" and isinstance(value, tuple):
                 others = [self._holds([other]) for other in places if other != place]
                 among = np.logical_and.reduce([self.open_to, *others])
                 wrong, column, (low, high) = self.wrong[among], self.columns[name][among], value
@@ -413,7 +413,7 @@ class SearchWithinClasses(Search):
         counts = self._count(classes[rows], n, rows)
         tries = [
             self._worth(tried[:, column], counts[classes[np.argmax(self._holds([place]))]])
-            for column, place in enumerate(self.plain)
+            for column, place in enumerate(self.plain.tolist())
             if self.of_class[place]
         ]
         self.inside = INSIDE * level / max(1, sum(tries))
