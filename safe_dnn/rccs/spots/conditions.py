@@ -168,7 +168,7 @@ def cut(tried: Sequence[Tried], column: np.ndarray) -> Cut:
     kept = np.flatnonzero((often >= LEAST_TESTED) & (often < len(column)))
     held, merged = np.unique(held[kept], axis=1, return_inverse=True)
     part = merged.ravel()[part].astype(np.min_scalar_type(held.shape[1]))
-    literals, plain = zip(*(tried[i] for i in kept), strict=True) if len(kept) else ((), ())
+    literals, plain = zip(*(tried[i] for i in kept.tolist()), strict=True) if len(kept) else ((), ())
     return Cut(literals, np.array(plain, bool), held.astype(float), part)
 
 

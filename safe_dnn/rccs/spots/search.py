@@ -205,7 +205,7 @@ class Search:
         """Whether of each two tails of a number both fail more often than what lies between them, beyond chance."""
         for place in places:
             name, sign, value = self.literals[place]
-            if sign == "outside":
+            if sign == "outside" and isinstance(value, tuple):
                 others = [self._holds([other]) for other in places if other != place]
                 among = np.logical_and.reduce([self.open_to, *others])
                 wrong, column, (low, high) = self.wrong[among], self.columns[name][among], value
@@ -412,7 +412,7 @@ class SearchWithinClasses(Search):
         tried, rows = self.may & (self.two[0] >= LEAST_TESTED), np.flatnonzero(open_to)
         counts = self._count(classes[rows], n, rows)
         tries = [
-            self._worth(tried[:, column], counts[classes[np.argmax(self._holds([place]))]])
+            self._worth(tried[:, column], counts[classes[np.argmax(self._holds([int(place)]))]])
             for column, place in enumerate(self.plain)
             if self.of_class[place]
         ]
