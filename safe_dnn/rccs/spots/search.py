@@ -204,8 +204,8 @@ class Search:
     def _has_two_tails(self, places: tuple[int, ...]) -> bool:
         """Whether of each two tails of a number both fail more often than what lies between them, beyond chance."""
         for place in places:
-            name, _, value = literal = self.literals[place]
-            if literal.sign == "outside" and isinstance(value, tuple):
+            name, sign, value = self.literals[place]
+            if sign == "outside" and isinstance(value, tuple):
                 others = [self._holds([other]) for other in places if other != place]
                 among = np.logical_and.reduce([self.open_to, *others])
                 wrong, column, (low, high) = self.wrong[among], self.columns[name][among], value
