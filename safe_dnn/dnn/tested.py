@@ -510,9 +510,8 @@ def read_predictions(
         names |= {*cells.header}
     agreeing = [name for name in cells.header if name in names or _OF_CLASS.fullmatch(name)]
     detector = root.name == OBJECTS and has_objects(root.parent)
-    copies = (
-        {} if detector or not folder else copies_in(root, images)
-    )  # of a detector, a box may have been found and missed
+    # Of a detector, a box may have been found and missed.
+    copies = {} if detector or not folder else copies_in(root, images)
     used, held_out, notes, without_row = cells.images_in(root, images, agreeing, partial=partial, copies=copies)
     kind = ERROR if ERROR in cells.header else CONFIDENCE
     rows = _Rows(cells, used, folders, class_folders(root) if folder else (), classes)

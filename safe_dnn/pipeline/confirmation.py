@@ -311,7 +311,8 @@ def compare_models(
     claims, notes = [], []
     if review := load_review(out) if CLUSTERS in present_runs(out) else None:
         reasons, clusters = load_reasons(out, review.original), review.clusters  # as the engineer has edited them
-        if _likeness(clusters, after, after.right) > _likeness(clusters, after, earlier):
+        failing = np.isin(np.arange(len(earlier)), after.rows_of(clusters.image_root, clusters.paths))
+        if _likeness(failing, ~after.right) > _likeness(failing, ~earlier):
             notes.append(f"Not compared for the reasons in {out}: they are of the new model's failures.")
         else:
             regions = _regions(out, clusters, after)
@@ -326,12 +327,9 @@ def compare_models(
     return Change(tuple(change for change in changes if change.tested), (*notes, *by_answers(claims)))
 
 
-def _likeness(clusters: RootCauseClusters, tested: AnsweredImages, right: np.ndarray) -> float:
-    """How alike a model's failures are to those of an analysis: Jaccard's index."""
-    failures = np.zeros(len(right), bool)
-    rows = tested.rows_of(clusters.image_root, clusters.paths)
-    failures[rows[rows >= 0]] = True
-    return float((failures & ~right).sum() / max((failures | ~right).sum(), 1))
+def _likeness(failing: np.ndarray, wrong: np.ndarray) -> float:
+    """How alike two sets of images are: Jaccard's index."""
+    return float((failing & wrong).sum() / max((failing | wrong).sum(), 1))
 
 
 def right_by(table: StrPath, images: AnsweredImages, *, partial: bool) -> np.ndarray:

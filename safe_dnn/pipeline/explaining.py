@@ -12,7 +12,6 @@ from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.run_record import GivenAnswers, answers_of_run, groups_of, table_of
 from safe_dnn.rccs.clusters import load_clusters, run_record
 from safe_dnn.rccs.gifs import write_spot_gifs
-from safe_dnn.rccs.parameters import find_parameters, read_parameters
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, spots_text
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.reasons.comparison import (
@@ -126,12 +125,14 @@ def conditions_of(
 
     Parameters
     ----------
-    groups, required
+    groups
         As for `reasons.known_groups.groups_of_images`.
     parameters, within
         As for `reasons.comparison.known_of`.
+    required : bool
+        As for both.
     """
-    known = known_of(tested, parameters=parameters, within=within, groups=groups, progress=progress)
+    known = known_of(tested, parameters=parameters, within=within, groups=groups, required=required, progress=progress)
     progress("Searching for weak spots", 0, 0)
     found = groups_of_images(groups, tested, parameters=parameters, within=within, required=required)
     spots = weak_spots_of(tested, known, found)
@@ -168,10 +169,8 @@ def find_reasons(
     tested = read_predictions(given.predictions, given.tested or None, partial=given.partial)
     if tested.one_sided:
         raise SAFEError(f"Expected answers of which some are wrong and some right. {tested.one_sided}")
-    table = path_of(parameters, "parameters as a CSV file") if parameters else find_parameters(tested.root)
-    if table:
-        read_parameters(table, tested.root, tested.paths)  # of one that cannot be read, the reason is told
-    found = conditions_of(tested, given.group, parameters=table, required=bool(given.group), progress=progress)
+    table = path_of(parameters, "parameters as a CSV file") if parameters else None
+    found = conditions_of(tested, given.group, parameters=table, required=True, progress=progress)
     folder = prepare_folder(path_of(out, "an output folder"))
     save_files(folder, {WEAK_SPOTS_FILE: spots_text(found.spots)})
     return tested, found

@@ -271,6 +271,7 @@ def known_of(
     parameters: StrPath | None = None,
     within: Path | None = None,
     groups: Sequence[str] = (),
+    required: bool = False,
     progress: Progress = no_progress,
 ) -> Known:
     """What is known of every tested image: its class and the predicted one, recorded parameters, measured attributes.
@@ -285,11 +286,13 @@ def known_of(
         One that is not given is only read inside this folder.
     groups : sequence of str
         Columns that say which group an image is of: their values are no numbers, and left out if they are many.
+    required : bool
+        Whether it is an error (SAFEError) if the table cannot be read.
     """
     columns, notes = _answers_known(tested), ()
     source = parameters or find_parameters(tested.root, within=within)
     if source:
-        with contextlib.suppress(SAFEError):
+        with contextlib.suppress(*(() if required else (SAFEError,))):
             recorded, notes = vars(read_parameters(source, tested.root, tested.paths)).values()
             texts = read_texts(source, tested.root, tested.paths) if recorded.keys() & set(groups) else {}
             for name in recorded.keys() & set(groups):
