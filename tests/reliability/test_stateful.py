@@ -56,7 +56,7 @@ from safe_dnn.store import chain, database
 from safe_dnn.store.chain import check_entries
 from safe_dnn.store.database import RUNS_FOLDER
 from safe_dnn.store.output_folder import foreign_files, writing
-from safe_dnn.store.runs import CLUSTERS, RETRAINING, SELECTION, present_runs, runs_of
+from safe_dnn.store.runs import CLUSTERS, RETRAINING, SELECTION, TAKEN, present_runs, runs_of
 from safe_dnn.store.runs import Run as StoredRun
 from safe_dnn.support.contents import content_key
 from safe_dnn.support.errors import SAFEError
@@ -380,6 +380,10 @@ class OutputFolder(RuleBasedStateMachine):
         entries = self._entries()
         assert entries[: len(m.entries)] == m.entries, "what was said before is lost"
         added, m.entries = entries[len(m.entries) :], entries
+        # A run that was killed once its folder was in place has no entry: its number is left out.
+        for number, *_ in [entry for entry in added if entry[3] == TAKEN]:
+            assert any((self.out / RUNS_FOLDER / str(number)).iterdir()), f"{number} is left out, and free"
+        added = tuple(entry for entry in added if entry[3] != TAKEN)
         assert not kinds or {kind for _, _, _, kind, *_ in added} <= {*kinds}, f"it was not {kinds} alone: {added}"
         return [*added]
 
@@ -913,11 +917,7 @@ def output_folder(tmp_path, monkeypatch) -> Callable[[], OutputFolder]:
     return lambda: OutputFolder(tmp_path, disk, fakes)
 
 
-# Among 200 sequences is one after which the folder is not as the model says: open, and the first thing to understand.
-UNEXPLAINED = pytest.mark.xfail(reason="a sequence of steps that is not understood yet", strict=False)
-
-
-@pytest.mark.parametrize("n", [3, pytest.param(200, marks=(pytest.mark.slow, UNEXPLAINED))])
+@pytest.mark.parametrize("n", [3, pytest.param(200, marks=pytest.mark.slow)])
 def test_nothing_that_the_engineer_did_is_lost_or_shown_as_something_elses(n, output_folder, pytestconfig):
     # The same sequences each time, so that whoever sees a failure can see it again; --hypothesis-seed=N tries others.
     seed = pytestconfig.getoption("--hypothesis-seed")
