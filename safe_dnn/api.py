@@ -205,8 +205,8 @@ def cluster(
     Returns
     -------
     StepResult
-        Its value is `Explained`; its table has the reasons: weak spots, the most important first, then RCCs, the
-        largest first. `tested` and `wrong` are the images that were counted; `rate`, `low` and `high` are those of new
+        Its value is `Explained`; its table has the reasons: weak spots and RCCs, those that explain most failures
+        first. `tested` and `wrong` are the images that were counted; `rate`, `low` and `high` are those of new
         images.
 
     Raises
@@ -221,7 +221,6 @@ def cluster(
     from safe_dnn.rccs.review.review import load_review
     from safe_dnn.reasons.comparison import load_reasons
     from safe_dnn.reasons.listed import reasons_of
-    from safe_dnn.reasons.register import load_register
 
     folder, (settings,) = path_of(out, "an output folder"), _settings(options, ClusteringSettings)
     clusters = generate_clusters(images, folder, settings, stream=stream, progress=progress)
@@ -229,10 +228,15 @@ def cluster(
     compared = explain_failures(folder, weights=settings.weights, stream=stream, progress=progress)
     review = load_review(folder)
     reasons = reasons_of(review, load_reasons(folder, review.original), folder)
-    texts = {f"RCC {profile.rcc}": profile.text for profile in load_profiles(folder)}
-    figures = {entry.reason: entry.figures or (None,) * 5 for entry in load_register(folder)}
+    texts: dict[int | None, str] = {profile.rcc: profile.text for profile in load_profiles(folder)}
     rows = (
-        (one.name, one.where or texts.get(one.name, ""), len(one.images), *figures[one.name], one.more)
+        (
+            one.name,
+            one.where or texts.get(one.rcc, ""),
+            len(one.images),
+            *(one.figures or (None,) * 5),
+            one.more,
+        )
         for one in reasons
     )
     columns = ("reason", "what", "images", "tested", "wrong", "rate", "low", "high", "more")

@@ -181,7 +181,7 @@ def verdict_on(pool: Pool, name: str, companion: bool, seed: int = 1) -> str | N
     )
     if abs(apart) < LEAST_APART or apart * meant < 0:
         return None  # nobody would take it for a reason, or a logo has made it the opposite
-    asked = Reason("planted", "", name, stated={attribute}, rate=float(wrong.mean()))
+    asked = Reason("planted", "", stated={attribute}, rate=float(wrong.mean()))
     found = probe(asked, right_images, failing_images, pool.ask)
     print(name, companion, [one.text for one in found], file=sys.stderr)
     return next((one.verdict for one in found if one.attribute == attribute), OPEN)

@@ -106,7 +106,9 @@ def confirm(
         of_region = regions(nearest, review.clusters.labels)
         before, classes = _classes(first, fresh)
         rates = reasons.rates(review.clusters)
-        claims = claims_of(reasons.spots, known.columns, rates, of_region, of_classes=before)
+        claims = claims_of(
+            reasons.spots, known.columns, rates, of_region, same=reasons.same_as(review.clusters), of_classes=before
+        )
         of = found.groups if found and found.given else None
         answers = answers_to(claims, ~fresh.right, of, classes)
         closed = [] if later is None else closures(claims, fresh.right, later, of, classes)
@@ -316,7 +318,9 @@ def compare_models(
             notes.append(f"Not compared for the reasons in {out}: they are of the new model's failures.")
         else:
             regions = _regions(out, clusters, after)
-            claims = claims_of(reasons.spots, known.columns, reasons.rates(clusters), regions)
+            claims = claims_of(
+                reasons.spots, known.columns, reasons.rates(clusters), regions, same=reasons.same_as(clusters)
+            )
     found = {claim.where for claim in claims}
     claims += [
         Claim(one.where, "", math.nan, 0.0, 1.0, one.holds(known.columns, len(after.paths)), conditions=one.conditions)

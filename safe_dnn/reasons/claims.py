@@ -21,6 +21,7 @@ from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.groups import GivenClass, Groups, chance_given_class, counted, given_class, grouping, in_words
 from safe_dnn.rccs.spots.rates import LEVEL, Rate, corrected
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
+from safe_dnn.reasons.comparison import name_of
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.tables import read_table, table_text
 from safe_dnn.support.text import count, range_text, rate_text
@@ -138,9 +139,9 @@ class Answer(NamedTuple):
 
 def claims_of(
     spots: Sequence[WeakSpot], columns: Mapping[str, np.ndarray], rates: Mapping[int, Rate], regions: np.ndarray, *,
-    of_classes: np.ndarray | None = None,
+    same: Mapping[int, int] | None = None, of_classes: np.ndarray | None = None,
 ) -> list[Claim]:  # fmt: skip
-    """The weak spots, and the RCCs that fail more often, as claims on fresh images.
+    """The weak spots, and the other RCCs that fail more often, as claims on fresh images.
 
     Parameters
     ----------
@@ -149,10 +150,12 @@ def claims_of(
     rates : mapping of int to Rate
     regions : ndarray of shape (n_fresh,), int
         The RCC in whose region each fresh image lies.
+    same : mapping of int to int, optional
+        RCCs that are about the same images as a weak spot (see `reasons.comparison.Reasons.same_as`).
     of_classes : ndarray of shape (n_fresh,), float64, optional
         How often the network fails on the class of each in the test set that reasons were found with; NaN if unknown.
     """
-    claims = []
+    claims, rcc_of = [], {spot: rcc for rcc, spot in (same or {}).items()}
     for rank, spot in enumerate(spots, 1):
         known = all(one.column in columns and one.is_about(columns[one.column]) for one in spot.literals)
         holds = spot.holds(columns) if known else None
@@ -160,9 +163,10 @@ def claims_of(
         if of_classes is not None and holds is not None and np.isfinite(of_classes[holds]).any():
             expected = _of_these_classes(expected, spot.expected, float(np.nanmean(of_classes[holds])))
         rate, low, high = expected.tolist()
-        claims.append(Claim(f"weak spot {rank}", spot.where, rate, low, high, holds, spot, spot.literals))
+        name = name_of(rank, rcc_of.get(rank - 1))
+        claims.append(Claim(name, spot.where, rate, low, high, holds, spot, spot.literals))
     for rcc, rate in sorted(rates.items()):
-        if rate.verdict == "more":
+        if rate.verdict == "more" and rcc not in rcc_of.values():
             claims.append(Claim(f"RCC {rcc}", "", rate.rate, rate.low, rate.high, regions == rcc))
     return claims
 

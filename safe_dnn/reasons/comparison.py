@@ -37,6 +37,7 @@ from safe_dnn.rccs.spots.weak_spots import (
     classes_of,
     find_weak_spots,
     load_spots,
+    ranked,
     spots_text,
 )
 from safe_dnn.reasons.known_groups import KnownGroups, notes_of
@@ -341,7 +342,7 @@ def weak_spots_of(
         return find_weak_spots(columns, wrong, measured=known.measured, never_together=classes, groups=groups)
 
     wrong = ~tested.right
-    spots = with_new_rates(search(columns, wrong, groups), columns, wrong, search, groups=groups)
+    spots = ranked(with_new_rates(search(columns, wrong, groups), columns, wrong, search, groups=groups))
     if known_groups and not known_groups.given:
         return tuple(spot._replace(group=known_groups.groups.name) for spot in spots)
     return tuple(spots)
@@ -437,6 +438,23 @@ class Reasons(NamedTuple):
                 found.setdefault(group + NOISE, spot)
         return found
 
+    def same_as(self, clusters: RootCauseClusters) -> dict[int, int]:
+        """RCCs that are about the same failing images as a weak spot, which is given as an index.
+
+        `NEARLY_ALL` of the RCC's images lie in it, and at least half of its failing images are in the RCC. Of several,
+        those that have most in common; each is that of one alone.
+        """
+        sizes, pairs = np.bincount(clusters.labels - NOISE), list[tuple[float, int, int]]()
+        for spot, rows in enumerate(self.images):
+            for rcc, held in self.overlaps(clusters, spot):
+                if held >= NEARLY_ALL * sizes[rcc - NOISE] and held >= len(rows) / 2:
+                    pairs.append((held / (sizes[rcc - NOISE] + len(rows) - held), -spot, -rcc))
+        found: dict[int, int] = {}
+        for _, spot, rcc in sorted(pairs, reverse=True):
+            if -rcc not in found and -spot not in found.values():
+                found[-rcc] = -spot
+        return found
+
     def text_of(self, clusters: RootCauseClusters, rcc: int, rates: Mapping[int, Rate]) -> str:
         """The failure rate of an RCC in words, and the weak spot that its images are in; empty if neither is known."""
         rate, spot = rates.get(rcc), self.spots_of(clusters).get(rcc)
@@ -458,6 +476,11 @@ class Reasons(NamedTuple):
         labels = clusters.labels[self.images[spot]]
         rccs, counts = np.unique(labels[labels != NOISE], return_counts=True)
         return sorted(zip(rccs.tolist(), counts.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
+
+
+def name_of(rank: int, rcc: int | None) -> str:
+    """What a weak spot is called, with the RCC that is about the same images, if there is one."""
+    return f"weak spot {rank}" + ("" if rcc is None else f" (RCC {rcc})")
 
 
 def reasons_of(

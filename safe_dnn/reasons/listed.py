@@ -1,69 +1,160 @@
-"""The reasons of an analysis by name, as the engineer calls them: `weak spot 1`, `RCC 0`."""
+"""The reasons of an analysis as one list: weak spots and RCCs, of which two that are about the same images are one.
+
+In: a review, and what the comparison has found. Out: a reason for each weak spot, with the RCC that is about the same
+failing images (see `comparison.Reasons.same_as`), and one for each other RCC; what is said of either half is said of
+both. The first are those that explain most failures beyond what is expected.
+"""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from safe_dnn.dnn.tested import LABEL, PREDICTED
 from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.rccs.gifs import gif_path, spot_gif_path
 from safe_dnn.rccs.profiles import Profile
-from safe_dnn.rccs.review.review import Review
-from safe_dnn.reasons.comparison import Reasons
+from safe_dnn.rccs.review.notes import FIELDS, Note, title
+from safe_dnn.rccs.review.review import Review, both
+from safe_dnn.rccs.spots.rates import Rate
+from safe_dnn.rccs.spots.weak_spots import WeakSpot
+from safe_dnn.reasons.comparison import Reasons, name_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import some
 
+CLASSES, CAUSES, PERHAPS, OTHERS = KINDS = ("classes", "causes", "perhaps", "others")
+"""What reasons are, in the order of the list: no more than which classes are wrong; causes; conditions under which new
+images may be wrong no more often than others; and RCCs on whose images the DNN does not clearly fail more often."""
+
 
 class Reason(NamedTuple):
-    """An RCC or a weak spot.
+    """A weak spot, an RCC, or both.
 
     Attributes
     ----------
     name : str
-        For example `weak spot 1` or `RCC 0`, as they are numbered.
+        As the two are numbered, for example `weak spot 1`, `RCC 0` or `weak spot 1 (RCC 0)`.
     subject : str
-        What it is, by content: its conditions, or its images (see `rccs.clusters.subjects_of`).
-    where : str
-        The condition in words; empty of an RCC.
+        What it is, by content: its conditions or, of an RCC alone, its images (see `rccs.clusters.subjects_of`).
+    kind : one of KINDS
+    spot : WeakSpot or None
+    rcc : int or None
     file : str
         The name that its files have, such as `RCC_00`.
-    stated : set of str
+    stated : collection of str
         Columns that its condition or card names.
+    figures : tuple of float
+        Tested and wrong images, and the rate with its 95 % interval, of a weak spot that of new images; empty if the
+        network's answers to its test set are not known.
     rate : float
         How often the DNN fails there; NaN if it is not known.
     more : bool
         Whether that is more often than elsewhere.
+    excess : float
+        Wrong images beyond what is expected; 0 if it is not known.
     images : sequence of str
         Its failing images.
+    note : Note
+        What is said of it: of the weak spot or, where nothing is, of the RCC.
+    twin : str
+        Of a weak spot that is an RCC as well, what identifies the latter's images.
+    other : Note or None
+        What is said of that RCC.
     """
 
     name: str
     subject: str
-    where: str = ""
+    kind: str = CAUSES
+    spot: WeakSpot | None = None
+    rcc: int | None = None
     file: str = ""
     stated: Collection[str] = ()
+    figures: tuple[float, ...] = ()
     rate: float = np.nan
     more: bool = True
+    excess: float = 0.0
     images: Sequence[str] = ()
+    note: Note = Note(None)
+    twin: str = ""
+    other: Note | None = None
+
+    @property
+    def where(self) -> str:
+        """The condition in words; empty of an RCC alone."""
+        return self.spot.where if self.spot else ""
+
+    @property
+    def to_judge(self) -> bool:
+        """Whether it is, beyond chance, a reason for failing; all RCCs are as long as nothing was compared."""
+        return self.kind in (CLASSES, CAUSES)
+
+    @property
+    def names(self) -> list[str]:
+        """What it is called, and each half of it."""
+        return [self.name, *self.name.removesuffix(")").split(" (")]
+
+    @property
+    def differing(self) -> dict[str, str]:
+        """What is said of the RCC and otherwise of the weak spot, by field."""
+        said = ((field, getattr(self.other, field), getattr(self.note, field)) for field in FIELDS if self.other)
+        return {field: text for field, text, own in said if text and text != own}
 
 
-def reasons_of(review: Review, reasons: Reasons, folder: Path, profiles: Sequence[Profile] = ()) -> list[Reason]:
-    """All weak spots, then all RCCs, the largest first; what the cards of these say is taken from their profiles."""
-    clusters, rates = review.clusters, reasons.rates(review.clusters)
-    words = {one.rcc: one.mentioned for one in profiles}
+def reasons_of(
+    review: Review, reasons: Reasons, folder: Path, *, spot_notes: Mapping[str, Note] | None = None,
+    profiles: Sequence[Profile] = (), rates: Mapping[int, Rate] | None = None, tested: str = "",
+) -> list[Reason]:  # fmt: skip
+    """All reasons in the order of `KINDS`, each kind by its `excess`, and RCCs of which nothing is known by size.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the analysis.
+    spot_notes : mapping of str to Note, optional
+        As of `rccs.review.review.notes_of_run`.
+    profiles : sequence of Profile, optional
+        What they say is stated of the RCCs.
+    rates : mapping of int to Rate, optional
+        As of `Reasons.rates`.
+    tested : str
+        The folder of the test images (see `rccs.review.review.folder_tested`), for notes that are yet to be written.
+    """
+    clusters, same = review.clusters, reasons.same_as(review.clusters)
+    rates = reasons.rates(clusters) if rates is None else rates
+    rcc_of, words = {spot: rcc for rcc, spot in same.items()}, {one.rcc: one.mentioned for one in profiles}
     found = []
-    for rank, (spot, rows) in enumerate(zip(reasons.spots, reasons.images, strict=True), 1):
-        images, stated = [clusters.paths[row] for row in rows.tolist()], {one.column for one in spot.literals}
-        file = spot_gif_path(folder, rank).stem
-        found.append(Reason(f"weak spot {rank}", spot.conditions, spot.where, file, stated, spot.rate, images=images))
+    for index, (spot, rows) in enumerate(zip(reasons.spots, reasons.images, strict=True)):
+        rcc = rcc_of.get(index)
+        on_spot = (spot_notes or {}).get(spot.conditions, Note((spot.conditions, tested)))
+        on_rcc = None if rcc is None else review.notes.get(rcc, Note(rcc))
+        rate = spot.rate if spot.new_rate is None else spot.new_rate
+        found.append(Reason(
+            name_of(index + 1, rcc), spot.conditions, _kind_of(spot), spot, rcc,
+            spot_gif_path(folder, index + 1).stem, {one.column for one in spot.literals},
+            (spot.tested, spot.wrong, rate, *spot.interval), spot.rate, True, spot.excess,
+            [clusters.paths[row] for row in rows.tolist()], on_spot if on_rcc is None else both(on_spot, on_rcc),
+            "" if rcc is None else review.subjects[rcc], on_rcc,
+        ))  # fmt: skip
     for rcc in rccs_of(clusters):
-        rate, file = rates.get(rcc), gif_path(folder, rcc, clusters.n_rccs).stem
-        figures = (rate.rate, rate.verdict == "more") if rate else (np.nan, False)
-        stated = {one.parameter for one in words.get(rcc, ())}
-        found.append(Reason(f"RCC {rcc}", review.subjects[rcc], "", file, stated, *figures, clusters.members(rcc)))
-    return found
+        rate_of = rates.get(rcc)
+        if rcc in same:
+            continue
+        more = rate_of is not None and rate_of.verdict == "more"
+        figures = (rate_of.tested, rate_of.wrong, rate_of.rate, rate_of.low, rate_of.high) if rate_of else ()
+        found.append(Reason(
+            title(rcc), review.subjects[rcc], CAUSES if more or not rates else OTHERS, None, rcc,
+            gif_path(folder, rcc, clusters.n_rccs).stem, {one.parameter for one in words.get(rcc, ())}, figures,
+            rate_of.rate if rate_of else np.nan, more, rate_of.excess if rate_of else 0.0, clusters.members(rcc),
+            review.notes.get(rcc, Note(rcc)),
+        ))  # fmt: skip
+    return sorted(found, key=lambda reason: (KINDS.index(reason.kind), -reason.excess))
+
+
+def _kind_of(spot: WeakSpot) -> str:
+    by_name = any(one.column in (LABEL, PREDICTED) and isinstance(one.value, str) for one in spot.literals)
+    return PERHAPS if spot.is_apart else CLASSES if spot.of_classes and by_name else CAUSES
 
 
 def chosen(listed: Sequence[Reason], names: Collection[str]) -> list[Reason]:
@@ -75,13 +166,17 @@ def chosen(listed: Sequence[Reason], names: Collection[str]) -> list[Reason]:
         There is no such reason.
     """
     wanted = {_spelled(name): name for name in names}
-    if missing := {*wanted} - {_spelled(one.name) for one in listed}:
+    if missing := {*wanted} - {spelled for reason in listed for spelled in _spellings(reason)}:
         received = some(sorted(wanted[name] for name in missing))
         raise SAFEError(
             f"Expected reasons such as `weak spot 1` or `RCC 0`. Received: {received}; there are "
-            f"{some([one.name for one in listed])}."
+            f"{some([reason.name for reason in listed])}."
         )
-    return [one for one in listed if _spelled(one.name) in wanted]
+    return [reason for reason in listed if not wanted.keys().isdisjoint(_spellings(reason))]
+
+
+def _spellings(reason: Reason) -> Iterator[str]:
+    return map(_spelled, reason.names)
 
 
 def _spelled(name: str) -> str:

@@ -291,7 +291,7 @@ def probe(asked: Reason, right: Images, failing: Images, ask: Ask, *, progress: 
         Those that the DNN gets right, and wrong, as they are here.
     """
     if not len(right.rows) or not len(failing.rows):
-        return [Probe(*asked[:3])]
+        return [Probe(asked.name, asked.subject, asked.where)]
     probes = [
         _probed(change, asked.rate, right.on_the_way(change), failing.on_the_way(change.back), ask, progress)
         for change in changes_of(asked, right, failing)
@@ -301,7 +301,7 @@ def probe(asked: Reason, right: Images, failing: Images, ask: Ask, *, progress: 
         first, between = probes[0], _steps(probes[0], right.on_the_way(probes[0]), BETWEEN, ask, progress)
         probes[0] = first._replace(steps=(*first.steps[:1], *between, *first.steps[1:]))
     elif not probes or (asked.stated and MADE.keys().isdisjoint(asked.stated)):
-        probes.insert(0, Probe(*asked[:3], NOT_MADE))
+        probes.insert(0, Probe(asked.name, asked.subject, asked.where, NOT_MADE))
     return probes
 
 
@@ -312,7 +312,7 @@ def changes_of(asked: Reason, right: Images, failing: Images) -> list[Probe]:
         usual, own = right.measured[name], failing.measured[name]
         apart = abs(float(np.sign(own[:, None] - usual).mean()))  # of pairs, twice the share above one half
         low, middle, high = np.quantile(own, (0.05, 0.5, 0.95)).tolist()
-        change = Probe(*asked[:3], OPEN, name, float(np.median(usual)), middle, low, high)
+        change = Probe(asked.name, asked.subject, asked.where, OPEN, name, float(np.median(usual)), middle, low, high)
         if middle != change.usual and (name in asked.stated or apart >= 2 * LIKELY - 1):
             found.append((name not in asked.stated, -apart, change))
     return [change for *_, change in sorted(found)[:MOST_CHANGES]]

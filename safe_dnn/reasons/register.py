@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safe_dnn.rccs.clusters import rccs_of
-from safe_dnn.rccs.review.notes import FIELDS, NOT_JUDGED, REGISTER, SCOPE, UNSAFE, Note, tidy_note
+from safe_dnn.rccs.review.notes import FIELDS, NOT_JUDGED, REGISTER, SCOPE, UNSAFE, tidy_note
 from safe_dnn.rccs.review.review import Review, folder_tested, load_review, load_scope, notes_of_run, set_note
 from safe_dnn.reasons.claims import asked
 from safe_dnn.reasons.comparison import Reasons, load_reasons
+from safe_dnn.reasons.listed import Reason, reasons_of
 from safe_dnn.reasons.probes import load_probes
 from safe_dnn.store.output_folder import check_own, is_edited, save_files
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, present_runs
@@ -55,6 +55,8 @@ class Entry(NamedTuple):
     note : Note or Scope
     fresh : str
         The verdict of a fresh test set, as of `reasons.claims.asked`; empty without one.
+    about : Reason or None
+        None of the analysis as a whole.
     """
 
     key: str
@@ -64,11 +66,27 @@ class Entry(NamedTuple):
     more: bool
     note: Any
     fresh: str = ""
+    about: Reason | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """What it is called, and each half of it."""
+        return self.about.names if self.about else [self.reason]
+
+    @property
+    def keys(self) -> set[str]:
+        """Of what it is about: a weak spot that is an RCC as well was two rows before."""
+        return {self.key, *([_key(self.about.twin)] if self.about and self.about.twin else [])}
+
+    @property
+    def to_judge(self) -> bool:
+        """Whether it is a reason that a verdict is asked for."""
+        return self.about is not None and self.about.to_judge
 
     @property
     def lacks(self) -> dict[str, list[str]]:
         """What a safety case would ask for: what is said, and what should be said with it but is not."""
-        found: dict[str, list[str]] = {NOT_JUDGED: []} if self.more and not self.note.verdict else {}
+        found: dict[str, list[str]] = {NOT_JUDGED: []} if self.more and self.to_judge and not self.note.verdict else {}
         for field, value, needed in RULES:
             if getattr(self.note, field) == value:
                 nouns = [REGISTER[name].noun for name in needed if not getattr(self.note, name)]
@@ -97,7 +115,7 @@ class Change(NamedTuple):
 
 
 def register_of(folder: Path, review: Review, reasons: Reasons, fresh: Mapping[str, str]) -> list[Entry]:
-    """The weak spots, and then the RCCs.
+    """A row for each reason, in the order of `reasons.listed.reasons_of`.
 
     Parameters
     ----------
@@ -106,21 +124,13 @@ def register_of(folder: Path, review: Review, reasons: Reasons, fresh: Mapping[s
     fresh : mapping of str to str
         As of `reasons.claims.asked`.
     """
-    rates, tested = reasons.rates(review.clusters), folder_tested(folder)
-    spot_notes = notes_of_run(folder, reasons.spots)
+    notes, tested = notes_of_run(folder, reasons.spots), folder_tested(folder)
     entries = []
-    for rank, spot in enumerate(reasons.spots, 1):
-        on_spot = spot_notes.get(spot.conditions, Note((spot.conditions, tested)))
-        expected = spot.rate if spot.new_rate is None else spot.new_rate
-        figures: tuple[float, ...] = (spot.tested, spot.wrong, expected, *spot.interval)
-        name = f"weak spot {rank}"
-        entries.append(Entry(_key(on_spot.subject), name, spot.where, figures, True, on_spot, fresh.get(name, "")))
-    for rcc in sorted(rccs_of(review.clusters)):
-        rate, on_rcc = rates.get(rcc), review.notes.get(rcc, Note(rcc))
-        figures = (rate.tested, rate.wrong, rate.rate, rate.low, rate.high) if rate else ()
-        more = rate is not None and rate.verdict == "more"
-        key, name = _key(review.subjects[rcc]), f"RCC {rcc}"
-        entries.append(Entry(key, name, "", figures, more, on_rcc, fresh.get(name, "")))
+    for reason in reasons_of(review, reasons, folder, spot_notes=notes, tested=tested):
+        key = _key(reason.note.subject if reason.spot else reason.subject)
+        answer = next((fresh[name] for name in reason.names if name in fresh), "")
+        told = reason.figures, reason.more, reason.note, answer
+        entries.append(Entry(key, reason.name, reason.where, *told, reason))
     return entries
 
 
@@ -143,10 +153,12 @@ def _key(subject: str) -> str:
 def register_text(folder: Path, entries: Iterable[Entry]) -> str:
     """`register.csv`: a row for each entry, with what its clearest probe says, and what it lacks."""
     probes = load_probes(present_runs(folder).get(PROBES))
-    rows, causes = [], {_key(found.subject): found.text for found in reversed(probes)}
+    rows, causes = [], {found.subject: found.text for found in reversed(probes)}
     for one in entries:
         figures = one.figures or (None,) * 5
-        told = one.fresh, causes.get(one.key, ""), "; ".join(one.missing)
+        subjects = (one.about.subject, one.about.twin) if one.about else ()
+        cause = next((causes[subject] for subject in subjects if subject in causes), "")
+        told = one.fresh, cause, "; ".join(one.missing)
         rows.append((one.key, one.reason, one.where, *figures, *told, *one.note[1:]))
     return table_text(COLUMNS, rows)
 
@@ -194,7 +206,8 @@ def changes_in(table: Path, entries: Sequence[Entry], scope: Entry | None = None
     if KEY not in read.header or unknown:
         fault = f"the columns {some(unknown, limit=3)}" if unknown else f"no column {KEY}"
         raise SAFEError(f"Expected the columns of {REGISTER_FILE}: {', '.join(COLUMNS)}. Received {fault} in {table}.")
-    by_key, seen, changes = {one.key: one for one in entries}, set[str](), []
+    by_key, seen, changes = {key: one for one in entries for key in one.keys}, set[str](), []
+    in_halves = {by_key[key].key for key in read.texts(KEY) if key in by_key and key != by_key[key].key}
     for row in range(len(read.rows)):
         key = read.text(KEY, row)
         entry = by_key.get(key)
@@ -202,6 +215,8 @@ def changes_in(table: Path, entries: Sequence[Entry], scope: Entry | None = None
             raise read.fault(row, f"the {KEY} of a present reason, once", f"{key} twice" if entry else key or "nothing")
         seen.add(key)
         given = {field: read.text(field, row) for field in FIELDS if field in read.header}
+        if entry.key in in_halves:  # written when it was two reasons: what one row lacks, the other may have
+            given = {field: text for field, text in given.items() if text}
         try:
             changes += _changes(entry, given)
         except SAFEError as error:
@@ -240,7 +255,9 @@ def take_over(folder: Path, changes: Iterable[Change], *, by: str = "") -> None:
     for those in of_entry.values():
         seen = those[0].entry.note
         fields: dict[str, Any] = {change.field: change.now for change in those}
-        conflicts = set_note(folder, seen._replace(**fields), seen=seen, by=by, run=run).conflicts
+        about = those[0].entry.about
+        twin = about.rcc if about and about.twin else None
+        conflicts = set_note(folder, seen._replace(**fields), seen=seen, by=by, run=run, twin=twin).conflicts
         if conflicts:
             raise SAFEError(
                 f"{those[0].entry.reason} was changed meanwhile: {', '.join(conflicts)}. Look at the changes again."

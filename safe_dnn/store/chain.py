@@ -126,6 +126,11 @@ def entries_of(db: sqlite3.Connection, run: str, kinds: Sequence[str]) -> tuple[
     return tuple(entries(db, f"run = ? AND part_of IS NULL AND kind IN {marks(kinds)}", run, *kinds))
 
 
+def parts_of(db: sqlite3.Connection, run: str, kind: str) -> tuple[Entry, ...]:
+    """The entries of a kind on a run that are part of others, in order."""
+    return tuple(entries(db, "run = ? AND part_of IS NOT NULL AND kind = ?", run, kind))
+
+
 def last_entry(db: sqlite3.Connection, *kinds: str) -> Entry | None:
     """The last entry of some kinds."""
     return next(entries(db, f"number = (SELECT max(number) FROM entry WHERE kind IN {marks(kinds)})", *kinds), None)

@@ -1,6 +1,12 @@
 import pytest
 
-from safe_dnn.reasons.listed import Reason, chosen
+from safe_dnn.pipeline.reporting.report import report_html
+from safe_dnn.rccs.review.edits import Maker, judge_rccs, redo_edit, undo_edit
+from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.review import load_review, set_note
+from safe_dnn.reasons.comparison import load_reasons
+from safe_dnn.reasons.listed import CLASSES, OTHERS, Reason, chosen, reasons_of
+from safe_dnn.reasons.register import load_register
 from safe_dnn.support.errors import SAFEError
 
 LISTED = [Reason(name, "") for name in ("weak spot 1", "weak spot 10", "RCC 0", "RCC 3")]
@@ -15,3 +21,57 @@ def test_reasons_are_chosen_as_they_are_called_or_as_their_files_are_and_stay_in
 def test_a_reason_that_is_not_there_is_refused_with_those_that_are():
     with pytest.raises(SAFEError, match="Received: RCC 30; there are weak spot 1, weak spot 10, RCC 0"):
         chosen(LISTED, ["RCC 0", "RCC 30"])
+
+
+def test_a_weak_spot_and_the_rcc_with_its_images_are_one_reason(explained):
+    review = load_review(explained.out)
+    reasons = load_reasons(explained.out, review.original)
+    first, *others = reasons_of(review, reasons, explained.out)
+    assert (first.name, first.where, first.rcc) == ("weak spot 1 (RCC 0)", "label = night", 0)
+    assert set(first.images) >= set(review.clusters.members(0))
+    assert [one.name for one in others] == ["RCC 1", "RCC 2"]
+    assert chosen([first, *others], ["RCC_00"]) == chosen([first, *others], ["weak spot 1"]) == [first]
+    assert first.kind == CLASSES
+    assert {one.kind for one in others} == {OTHERS}, "the network does not clearly fail more often on them"
+    assert not any(one.to_judge for one in others)
+
+
+def test_what_is_said_of_a_reason_is_said_of_both_halves_and_undone_as_one(explained):
+    out = explained.out
+    spot = load_register(out)[0].note
+    for text in ("da", "dark"):  # as it is typed
+        set_note(out, spot._replace(name=text, verdict="unsafe"), by="me", twin=0)
+    assert load_review(out).notes[0][1:4] == ("dark", "", "unsafe")
+    assert load_register(out)[0].note[1:4] == ("dark", "", "unsafe")
+    undo_edit(out, maker=Maker(by="me"))
+    assert load_review(out).notes[0].name == load_register(out)[0].note.name == "da"
+    undo_edit(out, maker=Maker(by="me"))
+    assert (load_review(out).notes, load_register(out)[0].note) == ({}, spot)
+    redo_edit(out, maker=Maker(by="me"))
+    assert load_review(out).notes[0].verdict == load_register(out)[0].note.verdict == "unsafe"
+
+
+def test_verdicts_that_were_given_to_both_halves_stay_and_are_shown_where_they_differ(explained):
+    out = explained.out
+    spot = load_register(out)[0].note
+    set_note(out, Note(0, name="dark", verdict="safe", owner="Ann"))
+    assert load_register(out)[0].note[1:4] == ("dark", "", "safe"), "of the RCC alone"
+    set_note(out, spot._replace(verdict="unsafe"))
+    reason = load_register(out)[0].about
+    assert (reason.note.verdict, reason.note.owner, reason.differing) == ("unsafe", "Ann", {"verdict": "safe"})
+    assert "as RCC 0: safe" in report_html(out)
+    set_note(out, reason.note._replace(verdict="unclear"), seen=reason.note, twin=0)
+    reason = load_register(out)[0].about
+    assert (reason.note.verdict, reason.differing) == ("unclear", {})
+    assert load_review(out).notes[0].owner == "Ann"
+
+
+def test_several_rccs_are_judged_with_the_weak_spots_that_they_are(explained):
+    out = explained.out
+    spot = load_register(out)[0].note
+    judge_rccs(out, {0: "", 1: ""}, "unsafe", spots={0: spot})
+    assert [one.note.verdict for one in load_register(out)] == ["unsafe", "unsafe", ""]
+    with pytest.raises(SAFEError, match="Another window has judged RCC 0"):
+        judge_rccs(out, {0: ""}, "safe", spots={0: spot})
+    undo_edit(out)
+    assert [one.note for one in load_register(out)] == [spot, Note(1), Note(2)]

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.listed import Reason
 from safe_dnn.reasons.probes import (
     CAUSE,
@@ -54,8 +56,11 @@ def asked_of(network):
     return lambda pixels, rows: np.array([network(one) for one in pixels])
 
 
+DARK = WeakSpot((Literal("light", "<", 0.4),), 40, 20, 0.3, 0.7, 0.1)
+
+
 def probed(network, right: list, failing: list, of: np.ndarray | None = None, stated=frozenset()) -> list[Probe]:
-    asked = Reason("weak spot 1", "[]", "light < 0.4", stated=set(stated), rate=0.9)
+    asked = Reason("weak spot 1", "[]", spot=DARK, stated=set(stated), rate=0.9)
     groups = np.arange(len(right) + len(failing)) if of is None else of
     first, last = np.arange(len(right)), np.arange(len(right), len(right) + len(failing))
     images = images_of(first, right, groups[first]), images_of(last, failing, groups[last])

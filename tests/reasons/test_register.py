@@ -29,7 +29,7 @@ def filled_in(out, **fields):
     with file.open(newline="") as opened:
         header, *rows = csv.reader(opened)
     for row in rows:
-        said = fields.get(row[header.index("reason")].replace(" ", "_"), {})
+        said = fields.get(row[header.index("reason")].partition(" (")[0].replace(" ", "_"), {})
         for field, text in said.items():
             row[header.index(field)] = text
     with file.open("w", newline="") as opened:
@@ -41,12 +41,12 @@ def test_a_table_that_was_filled_in_says_what_it_would_change_and_is_taken_over_
     assert main(["register", "--out", str(out)]) == 0
     assert ": not judged\n" in capsys.readouterr().out
     said = {"verdict": "unsafe", "hazard": "H3 Gaze lost at night", "measure": "More data", "note": "two\nlines"}
-    table = filled_in(out, weak_spot_1=said, RCC_0={"status": "closed", "owner": "=J. Doe"})
-    with pytest.raises(SAFEError, match="has 6 changes that would be lost, the first: weak spot 1: "):
+    table = filled_in(out, weak_spot_1=said, RCC_1={"status": "closed", "owner": "=J. Doe"})
+    with pytest.raises(SAFEError, match=r"has 6 changes that would be lost, the first: weak spot 1 \(RCC 0\): "):
         write_register(out)
     assert main(["register", "--read", str(table), "--out", str(out)]) == 0
     told = capsys.readouterr().out
-    assert "weak spot 1: hazard empty → “H3 Gaze lost at night”" in told
+    assert "weak spot 1 (RCC 0): hazard empty → “H3 Gaze lost at night”" in told
     assert told.endswith("6 changes; nothing was taken over (--apply)\n")
     assert not load_review(out).notes
     assert main(["register", "--read", str(table), "--apply", "--user", "Ann", "--out", str(out)]) == 0
@@ -55,10 +55,11 @@ def test_a_table_that_was_filled_in_says_what_it_would_change_and_is_taken_over_
     spot, *_ = load_register(out)
     assert (spot.note.verdict, spot.note.measure, spot.note.note) == ("unsafe", "more data", "two\nlines")
     assert spot.missing == ("unsafe, but without: triggering condition, severity or ASIL, owner, status",)
-    assert load_review(out).notes[0].owner == "=J. Doe"
+    assert load_review(out).notes[1].owner == "=J. Doe"
+    assert load_review(out).notes[0].verdict == "unsafe", "the RCC of the weak spot is judged with it"
     assert changes_in(table, load_register(out)) == []
     assert "Hazard: H3 Gaze lost at night" in report_html(out)
-    probed = probes_text([Probe("RCC 0", load_review(out).subjects[0], "", NOT_MADE)])
+    probed = probes_text([Probe("RCC 0", load_review(out).subjects[1], "", NOT_MADE)])
     add_run(out, PROBES, {PROBES_FILE: probed}, clusters=present_runs(out)[CLUSTERS].itself)
     write_register(out)
     for told in ("closed, but without: acceptance criterion", "Changing pixels cannot make what its images have in"):
@@ -69,11 +70,11 @@ def test_what_is_missing_is_told_and_decides_about_the_exit_status(out, capsys):
     ask = ["register", "--missing", "--out", str(out)]
     assert main(ask) == 3
     told, last = capsys.readouterr().out.splitlines()
-    assert told.startswith("weak spot 1, ")
-    assert last.startswith(f"{told.removesuffix(': not judged').count(', ') + 1} of ")
+    assert told == "weak spot 1 (RCC 0): not judged"
+    assert last.startswith("1 of ")
     assert not (out / REGISTER_FILE).exists()
     for entry in load_register(out):
-        set_note(out, entry.note._replace(verdict="safe"))
+        set_note(out, entry.note._replace(verdict="safe"), twin=entry.about.rcc if entry.about.twin else None)
     assert main(ask) == 0
 
 
@@ -83,12 +84,11 @@ def test_a_hypothesis_stands_beside_what_a_fresh_test_set_says_and_neither_overw
     facts = {"edits": 0, "told": [], "closed": [], "notes": [], "images": 1, "wrong": 1}
     add_run(out, CONFIRMATION, {CONFIRMATION_FILE: table}, clusters=run.itself, facts=facts)
     set_note(out, Note(0, hypothesis="glare hides the pupil", belief="confirmed"))
-    spot, *others = load_register(out)
-    [rcc] = [entry for entry in others if entry.reason == "RCC 0"]
-    assert (spot.fresh, rcc.fresh, rcc.note.belief) == ("refuted", "confirmed", "confirmed")
-    assert "hypothesis confirmed, but without: refutation criterion" in rcc.missing
+    both, *_ = load_register(out)
+    assert (both.reason, both.fresh, both.note.belief) == ("weak spot 1 (RCC 0)", "refuted", "confirmed")
+    assert "hypothesis confirmed, but without: refutation criterion" in both.missing
     document = report_html(out)
-    assert "Hypothesis: glare hides the pupil<br>State of the hypothesis: confirmed<br>Fresh test set: con" in document
+    assert "Hypothesis: glare hides the pupil<br>State of the hypothesis: confirmed<br>Fresh test set: ref" in document
     merge_rccs(out, 1, 0)
     assert not any(entry.fresh for entry in load_register(out)), "RCCs were edited since"
 
@@ -139,9 +139,9 @@ def test_an_unknown_column_and_a_reason_twice_are_refused(out):
 
 def test_what_somebody_else_changed_meanwhile_is_not_overwritten(out):
     write_register(out)
-    table = filled_in(out, RCC_0={"hazard": "mine"})
+    table = filled_in(out, weak_spot_1={"hazard": "mine"})
     changes = changes_in(table, load_register(out))
     set_note(out, Note(0, hazard="theirs"))
-    with pytest.raises(SAFEError, match="RCC 0 was changed meanwhile: hazard"):
+    with pytest.raises(SAFEError, match=r"weak spot 1 \(RCC 0\) was changed meanwhile: hazard"):
         take_over(out, changes)
     assert load_review(out).notes[0].hazard == "theirs"

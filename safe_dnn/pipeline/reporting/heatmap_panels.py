@@ -103,7 +103,8 @@ def coloured(values: np.ndarray, ground: np.ndarray) -> Image.Image:
 def heatmaps_section(known: Material) -> Markup:
     """The report's section: the reasons whose heatmaps are kept."""
     listed = reasons_of(known.review, known.reasons, known.folder)
-    title_of = {one.subject: f"{one.name[0].upper()}{one.name[1:]}" for one in listed}
+    subjects = ((subject, one.name) for one in listed for subject in (one.subject, one.twin) if subject)
+    title_of = {subject: f"{name[0].upper()}{name[1:]}" for subject, name in subjects}
     kept = heatmaps_of(known.folder, known.review.run, title_of)
     return filled("heatmaps.html", named=[(title_of[name], heatmap_html(heatmap)) for name, heatmap in kept.items()])
 

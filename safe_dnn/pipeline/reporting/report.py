@@ -123,13 +123,16 @@ def _gather(folder: Path, progress: Progress) -> Material:
     reasons = read("reasons", lambda: load_reasons(folder, review.original), Reasons())
     rates = reasons.rates(review.clusters)
     fresh = read("fresh", lambda: asked(runs.get(CONFIRMATION), review), dict[str, str]())
+    register = register_of(folder, review, reasons, fresh)
+    spot_notes = notes_of_run(folder, reasons.spots)
+    spot_notes |= {one.about.subject: one.note for one in register if one.about and one.about.spot}
     return Material(
         folder=folder, review=review, edits=all_edits(folder, review),
         profiles=read("profiles", lambda: {profile.rcc: profile.text for profile in load_profiles(folder)}, {}),
-        reasons=reasons, rates=rates, spot_notes=notes_of_run(folder, reasons.spots), missing=missing,
+        reasons=reasons, rates=rates, spot_notes=spot_notes, missing=missing,
         confirmation=confirmation.facts if (confirmation := runs.get(CONFIRMATION)) else {},
         probes=read("probes", lambda: load_probes(runs.get(PROBES)), []),
-        register=register_of(folder, review, reasons, fresh), scope=load_scope(folder),
+        register=register, scope=load_scope(folder),
         unsafe=read("unsafe", lambda: _unsafe_set(folder, fingerprint(review.clusters)), None),
         retraining=read("retraining", lambda: _retraining(folder, review), None),
         run=run_record(folder), found=runs[CLUSTERS].time,

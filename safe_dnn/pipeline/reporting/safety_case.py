@@ -27,7 +27,7 @@ from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
 from safe_dnn.reasons.claims import CONFIRMATION_FILE, asked
-from safe_dnn.reasons.comparison import load_reasons
+from safe_dnn.reasons.comparison import load_reasons, name_of
 from safe_dnn.reasons.register import REGISTER_FILE, Entry, load_register
 from safe_dnn.store.output_folder import save_files
 from safe_dnn.store.runs import CONFIRMATION, present_runs
@@ -165,7 +165,7 @@ class _Argument:
 
     def _solutions(self, entry: Entry) -> list[str]:
         note, shown = entry.note, []
-        if note.status == "closed" and self.states.get(entry.reason) == CLOSED:
+        if note.status == "closed" and CLOSED in map(self.states.get, entry.names):
             shown.append((CLOSURE_FILE, "confirmation", f"A later model has closed {entry.reason}"))
         if note.status == "accepted" and note.owner and note.residual:
             shown.append((REPORT_FILE, "register", f"Accepted by {note.owner}, residual risk: {note.residual}"))
@@ -183,7 +183,7 @@ def _coco(folder: Path, review: Review) -> dict[str, Any]:
     """Failing images that can be read, each with the RCC and weak spots that it is in."""
     clusters, reasons = review.clusters, load_reasons(folder, review.original)
     rccs = {title(rcc): (clusters.labels == rcc).nonzero()[0].tolist() for rcc in rccs_of(clusters)}
-    names = rccs | {f"weak spot {rank}": rows.tolist() for rank, rows in enumerate(reasons.images, 1)}
+    names = rccs | {name_of(rank, None): rows.tolist() for rank, rows in enumerate(reasons.images, 1)}
     sizes = {row: size for row, path in enumerate(clusters.paths) if (size := size_of(clusters.image_root / path))}
     tags: dict[int, list[str]] = {row: [] for row in sizes}
     annotations: list[dict[str, Any]] = []

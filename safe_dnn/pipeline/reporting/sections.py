@@ -228,20 +228,17 @@ def first_page(known: Material) -> Markup:
 def _tiles(known: Material) -> list[tuple[str, str]]:
     """The numbers at a glance."""
     clusters, rccs = known.clusters, rccs_of(known.clusters)
-    verdicts = Counter(known.verdict(rcc) for rcc in rccs)
+    verdicts = Counter(one.note.verdict for one in known.register if one.to_judge or one.note.verdict)
     tiles = [_accuracy(known.retraining)] if known.retraining else []
     tiles += [
         (f"{len(clusters.paths):,}", "failing images"),
         (f"{len(rccs):,}", "root cause clusters"),
         (percent(clusters.noise_share), "in no cluster"),
-        (f"{verdicts[UNSAFE]:,}", "RCCs judged unsafe"),
-        (f"{verdicts['']:,}", "RCCs not judged yet"),
+        (f"{verdicts[UNSAFE]:,}", "reasons judged unsafe"),
+        (f"{verdicts['']:,}", "reasons not judged yet"),
     ]
     if loose_text(clusters):
         tiles.append((f"{sum(is_loose(clusters, rcc) for rcc in rccs):,}", "loose RCCs"))
-    if known.reasons.spots:
-        judged = [known.spot_notes[s.conditions] for s in known.reasons.spots if s.conditions in known.spot_notes]
-        tiles.append((f"{sum(note.verdict == UNSAFE for note in judged):,}", "weak spots judged unsafe"))
     if known.unsafe:
         tiles.append((f"{len(known.unsafe.images):,}", "images to label (the unsafe set)"))
     return tiles
@@ -257,17 +254,16 @@ def _accuracy(result: Retraining) -> tuple[str, str]:
 
 
 def _fails(known: Material) -> list[Entry]:
-    """The reasons that fail more often or are judged unsafe, or else all: those with the most failures beyond the rate
-    of all test images first."""
-    entries, base = known.register, known.reasons.base
-    shown = [one for one in entries if one.more or one.note.verdict == UNSAFE] or entries
-    return sorted(shown, key=lambda one: one.figures[0] * base - one.figures[1] if one.figures else 0.0)
+    """The reasons to judge and those judged unsafe, which come first, or else all."""
+    shown = [one for one in known.register if one.to_judge or one.note.verdict == UNSAFE] or known.register
+    return sorted(shown, key=lambda one: one.note.verdict != UNSAFE)
 
 
 def _done(known: Material) -> Iterator[str]:
     """What has been judged, changed, labelled, trained and checked."""
     entries, who = known.register, sorted({edit.engineer for edit in known.edits if edit.engineer})
-    yield f"{sum(bool(one.note.verdict) for one in entries):,} of {len(entries):,} RCCs and weak spots judged."
+    judged = [bool(one.note.verdict) for one in entries if one.to_judge or one.note.verdict]
+    yield f"{sum(judged):,} of {count(len(judged), 'reason')} judged."
     yield f"Said and changed by {some(who)}." if who else ""
     for status in ("in treatment", "closed", "accepted"):
         if n := sum(one.note.status == status for one in entries):

@@ -71,8 +71,16 @@ def merge_rccs(folder: Path, rcc: int, into: int, *more: int, maker: Maker = NOB
         return editing.review
 
 
-def judge_rccs(folder: Path, seen: Mapping[int, str], verdict: str, *, maker: Maker = NOBODY) -> Review:
+def judge_rccs(
+    folder: Path, seen: Mapping[int, str], verdict: str, *, spots: Mapping[int, Note] | None = None,
+    maker: Maker = NOBODY,
+) -> Review:  # fmt: skip
     """Give several RCCs, each with the verdict that the maker has seen, the same one.
+
+    Parameters
+    ----------
+    spots : mapping of int to Note, optional
+        By RCC, an empty note on the weak spot that is about the same images, which gets the verdict as well.
 
     Raises
     ------
@@ -84,16 +92,20 @@ def judge_rccs(folder: Path, seen: Mapping[int, str], verdict: str, *, maker: Ma
         for rcc, was in seen.items():
             if rcc not in editing.review.clusters.groups:
                 raise SAFEError(f"There is no {title(rcc)} to judge. Choose one that is displayed.")
-            before = editing.note(rcc)
-            if before.verdict not in (was, verdict):
+            notes = [editing.note(rcc)]
+            if spots and rcc in spots:
+                notes.append(said_now(editing.db, spots[rcc], editing.review)[2])
+            now = notes[-1].verdict or notes[0].verdict  # see `rccs.review.review.both`
+            if now not in (was, verdict):
                 raise SAFEError(
-                    f"Another window has judged {title(rcc)}: it is {before.verdict or NOT_JUDGED} by now, and was "
+                    f"Another window has judged {title(rcc)}: it is {now or NOT_JUDGED} by now, and was "
                     f"{was or NOT_JUDGED} when you ticked it. No RCC was judged {verdict}. Look at it first."
                 )
-            after = tidy_note(before._replace(verdict=verdict))
-            if after != before:
-                number = editing.say(before, after, first=first)
-                first = first or number
+            for note in notes:
+                after = tidy_note(note._replace(verdict=verdict))
+                if after != note:
+                    number = editing.say(note, after, first=first)
+                    first = first or number
         return editing.read()
 
 
@@ -237,11 +249,16 @@ class _Editing:
         if edit.kind not in SAYING:
             return self._add(turned, edit)
         number = add_edit(self.db, self.review.run, turned)
-        seen, mine = reversed(edit.notes) if kind == "undo" else edit.notes
-        if edit.kind == "rcc" and mine.about not in self.review.clusters.groups:
-            raise SAFEError(f"{title(mine.about)} has no images any more. Take back first what has moved them.")
-        now = said_now(self.db, mine, self.review)[2]
-        self.say(now, combined(seen, mine, now)[0], part_of=number)
+        if edit.kind == "rcc" and edit.about not in self.review.clusters.groups:
+            raise SAFEError(
+                f"{title(edit.notes[1].about)} has no images any more. Take back first what has moved them."
+            )
+        # Of an RCC that was about the same images as a weak spot, only while it is there.
+        parts = [edit.part] if edit.part and edit.part[1].about in self.review.clusters.groups else []
+        for notes in (edit.notes, *parts):
+            seen, mine = reversed(notes) if kind == "undo" else notes
+            now = said_now(self.db, mine, self.review)[2]
+            self.say(now, combined(seen, mine, now)[0], part_of=number)
         return self.read()
 
     def say(self, before: AnyNote, after: AnyNote, *, part_of: int | None = None, first: int | None = None) -> int:

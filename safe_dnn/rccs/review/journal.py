@@ -13,9 +13,9 @@ import numpy as np
 
 from safe_dnn.rccs.clusters import RootCauseClusters, rcc_reach
 from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness
-from safe_dnn.rccs.review.notes import FIELDS, REGISTER, SCOPE, fields_of, note_of, title
+from safe_dnn.rccs.review.notes import FIELDS, REGISTER, SCOPE, Note, fields_of, note_of, title
 from safe_dnn.rccs.spots.weak_spots import read_conditions
-from safe_dnn.store.chain import Entry, append, entries_of
+from safe_dnn.store.chain import Entry, append, entries_of, parts_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 
@@ -58,6 +58,8 @@ class Edit(NamedTuple):
         The author's name; empty if unknown.
     first : int or None
         The number of the first of several edits that were made as one, and are undone as one; None of that itself.
+    part : tuple of Note
+        Of what is said of a weak spot: what was said before and afterwards of the RCC that is about the same images.
     """
 
     number: int
@@ -72,6 +74,7 @@ class Edit(NamedTuple):
     reach: Mapping[int, float] | None = None
     engineer: str = ""
     first: int | None = None
+    part: tuple[Note, ...] = ()
 
     @property
     def about(self) -> object:
@@ -92,12 +95,17 @@ def edits_in(db: sqlite3.Connection, run: str, kinds: Sequence[str] = KINDS) -> 
     """
     edits: list[Edit] = []
     numbers: set[int | None] = set()
+    parts = {part.part_of: part.value for part in parts_of(db, run, "rcc")} if "spot" in kinds else {}
     for entry in entries_of(db, run, (*kinds, *TURNING)):
         edit = _edit_of(entry)
+        if edit.kind == "spot" and edit.number in parts:
+            edit = edit._replace(part=tuple(note_of("rcc", parts[edit.number][when]) for when in ("before", "after")))
         if edit.kind in TURNING and edit.of not in numbers:
             continue
         if edits and _goes_on(edits[-1], edit):
-            edit = edit._replace(notes=(edits.pop().notes[0], edit.notes[1]))
+            begun = edits.pop()
+            part = (begun.part[0], edit.part[1]) if begun.part and edit.part else ()
+            edit = edit._replace(notes=(begun.notes[0], edit.notes[1]), part=part)
             if not edit.changed:  # typed, and removed again
                 continue
         edits.append(edit)
@@ -108,7 +116,7 @@ def edits_in(db: sqlite3.Connection, run: str, kinds: Sequence[str] = KINDS) -> 
 def _goes_on(before: Edit, edit: Edit) -> bool:
     """Whether an edit goes on with what the one before it has typed."""
     same = before.kind == edit.kind in SAYING and before.about == edit.about
-    same = same and (before.by, before.engineer) == (edit.by, edit.engineer)
+    same = same and (before.by, before.engineer, bool(before.part)) == (edit.by, edit.engineer, bool(edit.part))
     return same and before.changed == edit.changed and len(edit.changed) == 1 and edit.changed[0] in TYPED
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, run_of, run_record, subjects_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.journal import MAKING, Edit, edits_in, labels_after, reviewed
-from safe_dnn.rccs.review.notes import SAFE, AnyNote, Kept, Note, Scope, combined, note_of, row_of, tidy_note
+from safe_dnn.rccs.review.notes import SAFE, AnyNote, Kept, Note, Scope, combined, fields_of, note_of, row_of, tidy_note
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, canonical_conditions, conditions_text, load_spots, read_conditions
 from safe_dnn.store.chain import Entry, append, present, present_entries
 from safe_dnn.store.database import changing, reading
@@ -139,7 +139,7 @@ def rccs_marked_safe(folder: Path) -> tuple[int, ...]:
 
 def set_note(
     folder: Path, note: AnyNote, seen: AnyNote | None = None, sent: AnyNote | None = None, *, by: str = "",
-    run: str = "", original: RootCauseClusters | None = None,
+    run: str = "", original: RootCauseClusters | None = None, twin: int | None = None,
 ) -> Kept[AnyNote]:  # fmt: skip
     """Write the changed fields of the note on an RCC, a weak spot or the whole analysis.
 
@@ -158,6 +158,9 @@ def set_note(
         The run that the author looks at (see `rccs.clusters.run_of`); of an RCC, it is known.
     original : RootCauseClusters, optional
         Of an RCC, as for `load_review`.
+    twin : int, optional
+        Of a weak spot, the RCC that is about the same images: what is changed is said of it as well, as part of the
+        same entry, and what is said of it alone counts as seen (see `both`).
 
     Raises
     ------
@@ -168,23 +171,37 @@ def set_note(
     if isinstance(note, Note) and note.rcc is None:
         conditions, tested = note.about
         note = note._replace(about=(checked_conditions(conditions), tested))
-    elif isinstance(note, Note):
+    if isinstance(note, Note) and (note.rcc is not None or twin is not None):
         original = original or load_clusters(folder)
     with changing(folder) as db:
         if original and isinstance(note, Note):
-            review = read_review(db, folder, original)
-            if note.about not in review.subjects:
-                raise SAFEError(f"There is no RCC {note.about} to write a note on. Choose one that is displayed.")
+            review, rcc = read_review(db, folder, original), note.about if twin is None else twin
+            if rcc not in review.subjects:
+                raise SAFEError(f"There is no RCC {rcc} to write a note on. Choose one that is displayed.")
             run = review.run
-        kind, subject, theirs = said_now(db, note, review)
+        kind, subject, alone = said_now(db, note, review)
+        on_twin = Note(0) if review is None or twin is None else review.notes.get(twin, Note(twin))
+        theirs = alone if twin is None else both(alone, on_twin)
         before = tidy_note(seen) if seen else theirs
         if sent:
             arrived = {name: text for name, text in tidy_note(sent)._asdict().items() if text == getattr(theirs, name)}
             before = before._replace(**arrived)
         kept, conflicts = combined(before, tidy_note(note), theirs)
-        if kept != theirs:
-            append(db, kind, subject, {"before": row_of(theirs), "after": row_of(kept)}, author=by, run=run)
+        changed: dict[str, Any] = {field: getattr(kept, field) for field in fields_of(kept)}
+        changed = {field: text for field, text in changed.items() if text != getattr(theirs, field)}
+        if changed:
+            value = {"before": row_of(alone), "after": row_of(alone._replace(**changed))}
+            number = append(db, kind, subject, value, author=by, run=run)
+            if review and twin is not None:
+                value = {"before": row_of(on_twin), "after": row_of(on_twin._replace(**changed))}
+                append(db, "rcc", review.subjects[twin], value, author=by, run=run, part_of=number)
     return Kept(kept, conflicts)
+
+
+def both(on_spot: AnyNote, on_rcc: AnyNote) -> AnyNote:
+    """What is said of a weak spot and, where nothing is, of an RCC that is about the same images."""
+    filled: dict[str, Any] = {field: getattr(on_spot, field) or getattr(on_rcc, field) for field in fields_of(on_spot)}
+    return on_spot._replace(**filled)
 
 
 def said_now(db: sqlite3.Connection, note: Note | Scope, review: Review | None) -> tuple[str, str, Any]:

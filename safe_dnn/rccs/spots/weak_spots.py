@@ -19,6 +19,7 @@ What was tried: docs/decisions/031-weak-spots.md.
 """
 
 import csv
+import itertools
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -135,6 +136,21 @@ class WeakSpot(NamedTuple):
     def of_classes(self) -> bool:
         """Whether it says no more than which classes are wrong. True of all where there are no classes."""
         return self.expected is None
+
+    @property
+    def compared(self) -> float:
+        """The rate that it has to exceed: elsewhere or, if higher, that which its classes alone would give."""
+        return max(self.elsewhere, self.expected or 0.0)
+
+    @property
+    def excess(self) -> float:
+        """Wrong images beyond those that the rate it is compared with would give."""
+        return self.wrong - self.tested * self.compared
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether new images may be wrong no more often than others: the interval holds that rate."""
+        return self.interval[0] <= self.compared
 
     @property
     def given_class(self) -> str:
@@ -295,15 +311,32 @@ def _by_importance(spot: WeakSpot) -> tuple[bool, float]:
     return not spot.of_classes, -(spot.low - compared) * spot.tested**EXPONENT
 
 
-def levels_of(spots: Sequence[WeakSpot]) -> list[tuple[str, range]]:
-    """Classes and confusions, and what holds given the class: a title for each level, and its weak spots by index.
+def ranked(spots: Iterable[WeakSpot]) -> list[WeakSpot]:
+    """Classes and confusions, what holds given the class, and what may be no reason; each by its `excess`."""
+    return sorted(spots, key=lambda spot: (_level_of(spot), -spot.excess))
 
-    There is one level, without a title, where the weak spots are all of one kind.
+
+LEVELS = ("Classes and confusions", "Given the class", "Perhaps no reasons: new images may fail as often elsewhere")
+
+
+def _level_of(spot: WeakSpot) -> int:
+    return 2 if spot.is_apart else 1 - spot.of_classes
+
+
+def levels_of(spots: Sequence[WeakSpot]) -> list[tuple[str, range]]:
+    """Classes and confusions, what holds given the class, and what may be no reason: a title for each level, and its
+    weak spots, as of `ranked`, by index.
+
+    A level of reasons has no title where there is no other one.
     """
-    first = sum(spot.of_classes for spot in spots)
-    if first in (0, len(spots)):
-        return [("", range(len(spots)))] if spots else []
-    return [("Classes and confusions", range(first)), ("Given the class", range(first, len(spots)))]
+    found, start = list[tuple[str, range]](), 0
+    for level, of_level in itertools.groupby(map(_level_of, spots)):
+        end = start + len(list(of_level))
+        found.append((LEVELS[level], range(start, end)))
+        start = end
+    if sum(title != LEVELS[2] for title, _ in found) == 1:
+        found[0] = ("", found[0][1])
+    return found
 
 
 def spots_text(spots: Sequence[WeakSpot]) -> str:

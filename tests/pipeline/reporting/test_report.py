@@ -417,7 +417,7 @@ def test_weak_spots_have_the_engineers_name_verdict_and_note(clusters, out):
     assert "<b>light &lt; 0.2</b><br>&lt;b&gt;night<p class='note'>hazard &lt;H3&gt;</p>" in first
     assert "<span class='verdict unsafe'>unsafe</span>" in first
     assert "<span class='verdict none'>not judged</span>" in second
-    assert "<div class='tile'><b>1</b><span>weak spots judged unsafe</span></div>" in section(document, "first-page")
+    assert "<div class='tile'><b>1</b><span>reasons judged unsafe</span></div>" in section(document, "first-page")
     assert "1 note on conditions that are not among these weak spots" in section(document, "weak-spots")
     assert "another test set" not in document
 
