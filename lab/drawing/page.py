@@ -37,7 +37,7 @@ def take_picture(url: str, rcc: int) -> None:
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.goto(url)
         expect(page.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
-        page.locator(f"#rcc-list [data-rcc='{rcc}']").click()
+        page.locator(f"#reason-list [data-rcc='{rcc}']").click()
         expect(page.locator("#rcc-name input, #rcc-name textarea")).to_have_value(SHOWN, timeout=WAIT)
         expect(page.locator("#map .safe-map-none")).to_be_hidden(timeout=WAIT)
         page.wait_for_timeout(5000)  # until the pictures are there and the player has begun

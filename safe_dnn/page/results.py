@@ -17,10 +17,11 @@ from safe_dnn.rccs.nearness import rcc_centres
 from safe_dnn.rccs.profiles import PROFILES_FILE, Profile, load_profiles
 from safe_dnn.rccs.review.journal import KINDS
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import CHANGED, Review, load_review, notes_of_run
+from safe_dnn.rccs.review.review import CHANGED, Review, folder_tested, load_review, notes_of_run
 from safe_dnn.rccs.spots.rates import Rate, by_excess
 from safe_dnn.rccs.unsafe_set import LABEL, load_unsafe_set
 from safe_dnn.reasons.comparison import Reasons, load_reasons
+from safe_dnn.reasons.listed import Reason, reasons_of, with_notes
 from safe_dnn.reasons.probes import Probe, load_probes
 from safe_dnn.store.chain import last_number
 from safe_dnn.store.database import DATABASE_FILE, reading
@@ -59,6 +60,8 @@ class Shown(NamedTuple):
         By conditions; also on those that are not among the weak spots.
     problem : str
         Why the profiles, reasons or notes on weak spots cannot be shown, the clusters not needing them.
+    listed : list of Reason
+        With what is said of them, in the order in which they are shown.
     run : str
         Fingerprint of the clusters as they were found: windows that show another one are out of date.
     at : int
@@ -76,6 +79,7 @@ class Shown(NamedTuple):
     centres: Mapping[int, np.ndarray]
     spot_notes: Mapping[str, Note]
     problem: str
+    listed: list[Reason]
     run: str
     at: int
     probes: list[Probe]
@@ -85,6 +89,14 @@ class Shown(NamedTuple):
     def clusters(self) -> RootCauseClusters:
         """With the engineer's edits."""
         return self.review.clusters
+
+    def reason(self, key: object) -> Reason | None:
+        """The reason that a browser has named by an RCC's number, or a weak spot's conditions; None if there is none.
+
+        The images in no cluster are no reason.
+        """
+        about = ("rcc", key) if isinstance(key, int) else ("subject", key)
+        return next((one for one in self.listed if getattr(one, about[0]) == about[1]), None)
 
     @property
     def groups(self) -> list[int]:
@@ -209,10 +221,16 @@ class Results:
         spot_of = self._part("spots", (edits, compared), lambda: reasons.spots_of(review.clusters), dict[int, int]())
         centres = self._part("centres", edits, lambda: rcc_centres(review.clusters), dict[int, np.ndarray]())
         run = self._part("run", of_clusters, lambda: fingerprint(original), "")
-        probed = stamps[PROBES]
+        probed, tested = stamps[PROBES], (of_clusters, self._state().places)
+        listed = self._part(
+            "listed", (edits, compared), lambda: reasons_of(review, reasons, self._out, rates=rates), list[Reason]()
+        )
+        tested_in = self._part("tested", tested, lambda: folder_tested(self._out), "")
+        listed = with_notes(listed, review.notes, notes, tested_in)
         probes = self._part("probes", probed, lambda: load_probes(self.present(PROBES)), list[Probe]())
         problems = " ".join(problem for *_, problem in self._parts.values() if problem)
-        return Shown(review, profiles, reasons, rates, spot_of, centres, notes, problems, run, at, probes, probed)
+        known = review, profiles, reasons, rates, spot_of, centres, notes, problems, listed
+        return Shown(*known, run, at, probes, probed)
 
     def _part(self, name: str, stamp: object, read: Callable[[], _Part], nothing: _Part) -> _Part:
         """A part of what is shown, read only if its stamp is another one; nothing, with the reason, if it cannot be."""

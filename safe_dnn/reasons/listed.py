@@ -6,7 +6,7 @@ both. The first are those that explain most failures beyond what is expected.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,8 +25,9 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import some
 
 CLASSES, CAUSES, PERHAPS, OTHERS = KINDS = ("classes", "causes", "perhaps", "others")
-"""What reasons are, in the order of the list: no more than which classes are wrong; causes; conditions under which new
-images may be wrong no more often than others; and RCCs on whose images the DNN does not clearly fail more often."""
+"""What reasons are, in the order of the list: no more than which classes are wrong, and causes, the kind first that
+explains more; conditions under which new images may be wrong no more often than others; and RCCs on whose images the
+DNN does not clearly fail more often."""
 
 
 class Reason(NamedTuple):
@@ -103,8 +104,8 @@ class Reason(NamedTuple):
 
 
 def reasons_of(
-    review: Review, reasons: Reasons, folder: Path, *, spot_notes: Mapping[str, Note] | None = None,
-    profiles: Sequence[Profile] = (), rates: Mapping[int, Rate] | None = None, tested: str = "",
+    review: Review, reasons: Reasons, folder: Path, *, profiles: Sequence[Profile] = (),
+    rates: Mapping[int, Rate] | None = None,
 ) -> list[Reason]:  # fmt: skip
     """All reasons in the order of `KINDS`, each kind by its `excess`, and RCCs of which nothing is known by size.
 
@@ -112,14 +113,10 @@ def reasons_of(
     ----------
     folder : Path
         Of the analysis.
-    spot_notes : mapping of str to Note, optional
-        As of `rccs.review.review.notes_of_run`.
     profiles : sequence of Profile, optional
         What they say is stated of the RCCs.
     rates : mapping of int to Rate, optional
         As of `Reasons.rates`.
-    tested : str
-        The folder of the test images (see `rccs.review.review.folder_tested`), for notes that are yet to be written.
     """
     clusters, same = review.clusters, reasons.same_as(review.clusters)
     rates = reasons.rates(clusters) if rates is None else rates
@@ -127,29 +124,54 @@ def reasons_of(
     found = []
     for index, (spot, rows) in enumerate(zip(reasons.spots, reasons.images, strict=True)):
         rcc = rcc_of.get(index)
-        on_spot = (spot_notes or {}).get(spot.conditions, Note((spot.conditions, tested)))
-        on_rcc = None if rcc is None else review.notes.get(rcc, Note(rcc))
         rate = spot.rate if spot.new_rate is None else spot.new_rate
         found.append(Reason(
-            name_of(index + 1, rcc), spot.conditions, _kind_of(spot), spot, rcc,
-            spot_gif_path(folder, index + 1).stem, {one.column for one in spot.literals},
-            (spot.tested, spot.wrong, rate, *spot.interval), spot.rate, True, spot.excess,
-            [clusters.paths[row] for row in rows.tolist()], on_spot if on_rcc is None else both(on_spot, on_rcc),
-            "" if rcc is None else review.subjects[rcc], on_rcc,
+            name_of(index + 1, rcc), spot.conditions, _kind_of(spot), spot, rcc, spot_gif_path(folder, index + 1).stem,
+            {one.column for one in spot.literals}, (spot.tested, spot.wrong, rate, *spot.interval), spot.rate, True,
+            spot.excess, [clusters.paths[row] for row in rows.tolist()],
+            twin="" if rcc is None else review.subjects[rcc],
         ))  # fmt: skip
     for rcc in rccs_of(clusters):
-        rate_of = rates.get(rcc)
         if rcc in same:
             continue
+        rate_of = rates.get(rcc)
         more = rate_of is not None and rate_of.verdict == "more"
         figures = (rate_of.tested, rate_of.wrong, rate_of.rate, rate_of.low, rate_of.high) if rate_of else ()
         found.append(Reason(
             title(rcc), review.subjects[rcc], CAUSES if more or not rates else OTHERS, None, rcc,
             gif_path(folder, rcc, clusters.n_rccs).stem, {one.parameter for one in words.get(rcc, ())}, figures,
             rate_of.rate if rate_of else np.nan, more, rate_of.excess if rate_of else 0.0, clusters.members(rcc),
-            review.notes.get(rcc, Note(rcc)),
         ))  # fmt: skip
-    return sorted(found, key=lambda reason: (KINDS.index(reason.kind), -reason.excess))
+    # Classes and answers do not push causes out of sight that explain more.
+    most = {kind: max((one.excess for one in found if one.kind == kind), default=0.0) for kind in (CLASSES, CAUSES)}
+    kinds = (CAUSES, CLASSES, *KINDS[2:]) if most[CAUSES] > most[CLASSES] else KINDS
+    return sorted(found, key=lambda reason: (kinds.index(reason.kind), -reason.excess))
+
+
+def with_notes(
+    listed: Iterable[Reason], notes: Mapping[int, Note], spot_notes: Mapping[str, Note], tested: str
+) -> list[Reason]:
+    """Reasons with what is said of them.
+
+    Parameters
+    ----------
+    notes : mapping of int to Note
+        On RCCs.
+    spot_notes : mapping of str to Note
+        As of `rccs.review.review.notes_of_run`.
+    tested : str
+        The folder of the test images (see `rccs.review.review.folder_tested`), for notes that are yet to be written.
+    """
+    noted = []
+    for reason in listed:
+        on_rcc = None if reason.rcc is None else notes.get(reason.rcc, Note(reason.rcc))
+        if reason.spot:
+            on_spot = spot_notes.get(reason.subject, Note((reason.subject, tested)))
+            reason = reason._replace(note=on_spot if on_rcc is None else both(on_spot, on_rcc), other=on_rcc)
+        elif on_rcc:
+            reason = reason._replace(note=on_rcc)
+        noted.append(reason)
+    return noted
 
 
 def _kind_of(spot: WeakSpot) -> str:

@@ -325,9 +325,8 @@ def class_offer(clusters: RootCauseClusters) -> Offer | None:
         return None
     return Offer(
         LABEL,
-        f"RCC {int(sizes.argmax())} holds {share:.0%} of the failing images: set the class aside ({LABEL}) "
-        f"or each confusion ({LABEL} and {PREDICTED}) to find what else they have in common. "
-        "Weak spots given the class need no RCCs.",
+        f"RCC {int(sizes.argmax())} holds {share:.0%} of the failing images: set the class aside ({LABEL}), or each "
+        f"confusion ({LABEL} and {PREDICTED}), to find what else they have in common.",
     )
 
 

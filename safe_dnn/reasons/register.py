@@ -14,7 +14,7 @@ from safe_dnn.rccs.review.notes import FIELDS, NOT_JUDGED, REGISTER, SCOPE, UNSA
 from safe_dnn.rccs.review.review import Review, folder_tested, load_review, load_scope, notes_of_run, set_note
 from safe_dnn.reasons.claims import asked
 from safe_dnn.reasons.comparison import Reasons, load_reasons
-from safe_dnn.reasons.listed import Reason, reasons_of
+from safe_dnn.reasons.listed import Reason, reasons_of, with_notes
 from safe_dnn.reasons.probes import load_probes
 from safe_dnn.store.output_folder import check_own, is_edited, save_files
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, present_runs
@@ -126,7 +126,7 @@ def register_of(folder: Path, review: Review, reasons: Reasons, fresh: Mapping[s
     """
     notes, tested = notes_of_run(folder, reasons.spots), folder_tested(folder)
     entries = []
-    for reason in reasons_of(review, reasons, folder, spot_notes=notes, tested=tested):
+    for reason in with_notes(reasons_of(review, reasons, folder), review.notes, notes, tested):
         key = _key(reason.note.subject if reason.spot else reason.subject)
         answer = next((fresh[name] for name in reason.names if name in fresh), "")
         told = reason.figures, reason.more, reason.note, answer

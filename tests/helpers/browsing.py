@@ -1,6 +1,7 @@
 """The real page, served as an engineer serves it, in a real browser: what the tests of the page share."""
 
 import contextlib
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,9 @@ from tests.helpers.scenes import draw_scenes
 TOOL = Path(__file__).parents[2] / "SAFE_Tool.py"
 CHROMIUM = "/usr/bin/chromium"
 MARKUP = "<img src=x onerror=document.title='broken-into'>_{}.png"
-WAIT = 120_000  # milliseconds, for what the network, the drawing of GIFs or a loaded machine may hold up
+WAIT = int(
+    os.environ.get("WAIT", 120_000)
+)  # milliseconds, for what the network, the drawing of GIFs or a loaded machine may hold up
 expect.set_options(timeout=WAIT)
 
 
@@ -160,7 +163,7 @@ def generate(page: Page, images: Path, failures: int = 24) -> None:
     unfold(page)
     field(page, "images").fill(str(images))
     page.locator("#generate").click()
-    expect(page.locator("#clusters-status strong")).to_contain_text(f"of {failures} failures")
+    expect(page.locator("#clusters-status .safe-status")).to_contain_text(f"of {failures} failures")
 
 
 def give_accuracy(page: Page, accuracy: str) -> None:

@@ -56,7 +56,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def finish(page: Page, images: int) -> None:
     # Hundreds of images are clustered a hundred times.
-    expect(page.locator("#clusters-status strong")).to_contain_text(f"of {images} failures", timeout=3 * WAIT)
+    expect(page.locator("#clusters-status .safe-status")).to_contain_text(f"of {images} failures", timeout=3 * WAIT)
     expect(page.locator("#generate")).to_be_enabled()
 
 
@@ -97,7 +97,7 @@ def test_choosing_another_rcc_moves_nothing_and_the_page_fits_a_tablet(browser, 
             regenerate(page, many)
             finish(page, 320)
         page.set_viewport_size({"width": 820, "height": 1100})
-        faces = page.locator("#rcc-list .safe-card")
+        faces = page.locator("#reason-list .safe-card")
         expect(faces.nth(2)).to_be_visible()
         places = []
         for number in (0, 1, 2, 0):
@@ -105,7 +105,7 @@ def test_choosing_another_rcc_moves_nothing_and_the_page_fits_a_tablet(browser, 
             expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {number}")
             expect(page.locator("#grid-title")).to_contain_text(f"RCC {number}")
             page.evaluate("window.tops = null")
-            of = ["#rcc-name", "#rcc-list", "#map", "#grid", "#export-row"]
+            of = ["#rcc-name", "#reason-list", "#map", "#grid", "#export-row"]
             places.append(page.wait_for_function(TOPS, arg=of, polling=250).json_value())
         assert np.ptp(places, axis=0).max() <= 2, places
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

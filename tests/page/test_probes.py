@@ -56,7 +56,7 @@ def test_a_reason_is_probed_and_the_answer_is_kept(browser, fake_network, tmp_pa
     with served_from(out.parent) as served:
         with opened(browser, served) as page:
             unfold(page)
-            page.locator("#spots [data-rank]").first.click()
+            page.locator("#reason-list [data-is=spot]").first.click()
             answer = ask(page, "probe-spot")
             expect(answer).to_contain_text("It is the light", timeout=4 * WAIT)  # a process loads TensorFlow
             expect(answer.locator("svg").first).to_be_visible()
@@ -70,7 +70,7 @@ def test_a_reason_is_probed_and_the_answer_is_kept(browser, fake_network, tmp_pa
             expect(page.locator(".safe-lightbox-look")).to_contain_text("for the true class", timeout=4 * WAIT)
             expect(page.locator(".safe-lightbox-look img")).to_be_visible()
         with opened(browser, served) as page:
-            page.locator("#spots [data-rank]").first.click()
+            page.locator("#reason-list [data-is=spot]").first.click()
             expect(page.locator("#probe-spot-answer")).to_contain_text("It is the light")
             expect(page.locator("#spot-look-answer img")).to_have_count(4)
     assert "It is the light" in report_html(out)

@@ -15,11 +15,12 @@ from playwright.sync_api import Browser, Page, expect
 from safe_dnn.pipeline.run_record import given_parameters, groups_of
 from safe_dnn.rccs.clusters import load_clusters, run_record, save_clusters
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import load_review, notes_of_run, set_note
+from safe_dnn.rccs.review.review import load_review, notes_of_run
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import load_reasons, save_reasons
 from safe_dnn.store.runs import CLUSTERS, COMPARISON, present_runs
+from safe_dnn.support.text import rate_text
 from tests.helpers.answered import AnsweredCase, draw_case, draw_people, record_light
 from tests.helpers.browsing import Served, canvas_of, field, forget, generate, opened, served_from, unfold, wait_until
 from tests.page.test_accessibility import serious
@@ -40,63 +41,70 @@ def compared(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
         with opened(browser, served) as page:
             generate(page, case.failing, 26)
             wait_until(lambda: COMPARISON in present_runs(served.out))
-            expect(page.locator("#rcc-heading .safe-rate")).to_be_visible()
+            expect(page.locator("#reason-list [data-is=spot]")).to_be_visible()
         yield Compared(served, case)
 
 
 @pytest.fixture
 def page(browser: Browser, compared: Compared) -> Iterator[Page]:
     with opened(browser, compared.served) as page:
-        expect(page.locator("#spots .safe-spot").first).to_be_visible()
+        expect(page.locator("#reason-list [data-is=spot]").first).to_be_visible()
         yield page
 
 
-def test_rates_and_weak_spots_are_shown_and_a_weak_spot_that_is_clicked_shows_its_images(page, compared):
-    first = page.locator("#rcc-list .safe-card").first
-    expect(first).to_contain_text("fails more")
-    expect(first).to_have_class(re.compile("selected"))
-    expect(page.locator("#rcc-heading .safe-rate")).to_contain_text(
-        "Fails more often than elsewhere: 100% of 12 tested images like these are wrong"
-    )
-    expect(page.locator("#rcc-heading .safe-confusion")).to_have_text("All are night taken for wood")
-    # The line on a card is at the rate of all other images: what is compared with must not hold the RCC itself.
+def test_the_reasons_are_told_in_a_sentence_and_listed_and_the_first_one_shows_its_images(page, compared):
     clusters = load_clusters(compared.served.out)
     reasons = load_reasons(compared.served.out, clusters)
-    elsewhere = reasons.rates(clusters)[0].elsewhere
-    assert elsewhere < reasons.base
+    [spot] = reasons.spots
+    told = f"where the class is night ({rate_text(spot.new_rate)}, elsewhere {rate_text(spot.elsewhere)})"
+    expect(page.locator("#clusters-status strong")).to_have_text(f"It fails most often {told}.")
+    expect(page.locator("#clusters-status")).to_contain_text("1 reason holds 12 of 26 · 0 of 1 judged")
+    first = page.locator("#reason-list .safe-card").first
+    expect(first).to_have_class(re.compile("selected"))
+    expect(first.locator("b")).to_have_text("label = night")
+    expect(first.locator(".safe-card-rate")).to_have_text(rate_text(spot.new_rate))
+    expect(first.locator(".safe-card-facts")).to_have_text(f"12 of 12 · elsewhere {rate_text(spot.elsewhere)} · RCC 0")
+    # The line on a card is at the rate of all other images: what is compared with must not hold the reason itself.
+    assert spot.elsewhere < reasons.base
     left = first.locator(".safe-rate-base").evaluate("line => parseFloat(line.style.left)")
-    assert left == pytest.approx(100 * elsewhere, abs=0.06)
-    expect(page.locator("#spots p.safe-spots-base")).to_contain_text("are wrong: the upright line.")
-    said = re.compile(r"Not explained by any reason: \d+ of \d+ images wrong")
-    expect(page.locator("#spots details.safe-spots-base")).to_contain_text(said)
+    assert left == pytest.approx(100 * spot.elsewhere, abs=0.06)
+    unexplained = re.compile(r"Not explained by any reason: \d+ of \d+ images wrong")
+    expect(page.locator("#reason-list p.safe-list-foot").first).to_contain_text(unexplained)
+    # RCCs that do not fail more often are no reasons, and folded.
+    expect(page.locator("#reason-list [data-rcc='1']")).to_be_hidden()
+    fold = page.locator("#reason-list [data-fold=others]")
+    expect(fold).to_have_text("2 RCCs that are not known to fail more often than others")
+    fold.click()
+    expect(page.locator("#reason-list [data-rcc='1']")).to_be_visible()
 
-    spot = page.locator("#spots .safe-spot").first
-    where = spot.locator("b").inner_text()
-    shown = int(re.search(r"(\d+) of \d+ test images are wrong \(\d+%", spot.inner_text())[1])
-    spot.click()
-    expect(spot).to_have_attribute("aria-pressed", "true")
-    expect(page.locator("#grid-title")).to_contain_text(f"with {where}")
+    expect(page.locator("#spot-heading")).to_contain_text("12 of 12 test images are wrong (100%)")
+    first.click()
+    expect(page.locator("#grid-title")).to_contain_text("with label = night")
     expect(page.locator("#grid [data-index]").first).to_contain_text("night → wood (90%)")
-    expect(page.locator("#grid [aria-pressed=true]")).to_have_count(shown)
+    expect(page.locator("#grid [aria-pressed=true]")).to_have_count(12)
     source = page.locator("#spot-gif img").get_attribute("src")
     with Image.open(io.BytesIO(httpx.get(f"{compared.served.url}/{source}").content)) as gif:
-        assert gif.n_frames == shown
+        assert gif.n_frames == 12
+    # The RCC by itself, whose card is the reason's.
+    page.locator("#spot-heading [data-open-rcc='0']").click()
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
+    expect(first).to_have_class(re.compile("selected"))
+    expect(page.locator("#rcc-heading .safe-confusion")).to_have_text("All are night taken for wood")
     page.set_viewport_size({"width": 1024, "height": 768})  # where all stand one below the other
+    first.click()
     page.evaluate("scrollTo(0, 0)")
     assert page.locator("#spot-gif").bounding_box()["y"] < 768 - 150  # so that a click changes something in sight
 
 
 @pytest.mark.slow
-def test_only_what_is_at_hand_is_framed_and_bright_an_rcc_or_a_weak_spot(page):
-    card, spot, canvas = page.locator("#rcc-list .selected"), page.locator("#spots .safe-spot").first, canvas_of(page)
-    page.keyboard.press("j")
-    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
+def test_keys_go_through_all_reasons_and_only_the_one_at_hand_is_framed_and_bright(page):
+    page.locator("#reason-list [data-fold=others]").click()
+    cards, canvas = page.locator("#reason-list .safe-card:visible"), canvas_of(page)
     page.evaluate("document.activeElement.blur()")
-    for key, rcc, framed, plain in (("w", "", spot, card), ("w", "1", card, spot), ("w", "", spot, card)):
+    for key, place, rcc in (("j", 1, "1"), ("k", 0, ""), ("j", 1, "1")):
         page.keyboard.press(key)
-        expect(framed).to_have_css("outline-style", "solid")
-        expect(framed).to_have_css("outline-width", "3px")
-        expect(plain).to_have_css("outline-style", "none")
+        expect(cards.nth(place)).to_have_css("outline-style", "solid")
+        expect(cards.nth(1 - place)).to_have_css("outline-style", "none")
         expect(canvas).to_have_attribute("data-chosen", rcc)  # whose label is black, and whose dots are bright
 
 
@@ -116,12 +124,13 @@ def exported_names(page: Page, button: str, file: str) -> set[str]:
 def test_what_is_at_hand_is_exported(page, compared):
     clusters = load_clusters(compared.served.out)
     reasons = load_reasons(compared.served.out, clusters)
-    page.locator("#rcc-list [data-rcc='1']").click()
+    page.locator("#reason-list [data-fold=others]").click()
+    page.locator("#reason-list [data-rcc='1']").click()
     expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
     expect(page.locator("#export-spot")).to_be_hidden()
     in_rcc = {path.split("/")[-1] for path in clusters.members(1)}
     assert exported_names(page, "#export-one", "RCC_1.zip") == in_rcc
-    page.locator("#spots .safe-spot").first.click()
+    page.locator("#reason-list [data-is=spot]").first.click()
     expect(page.locator("#export-one")).to_be_hidden()
     in_spot = {clusters.paths[row].split("/")[-1] for row in reasons.images[0].tolist()}
     assert exported_names(page, "#export-spot", "weak_spot_1.zip") == in_spot
@@ -133,7 +142,7 @@ def two_spots(compared: Compared) -> Iterator[list[WeakSpot]]:
     out = compared.served.out
     clusters = load_clusters(out)
     reasons = load_reasons(out, clusters)
-    snow = WeakSpot((Literal("label", "=", "snow"),), 16, 8, 0.25, 0.75, 0.3)
+    snow = WeakSpot((Literal("label", "=", "snow"),), 16, 8, 0.35, 0.75, 0.3)
     rows = np.flatnonzero(clusters.answers.label == "snow")
     two = reasons._replace(spots=(reasons.spots[0], snow), images=(reasons.images[0], rows))
     save_reasons(two, clusters, out, present_runs(out)[CLUSTERS])
@@ -150,7 +159,7 @@ def noted(compared: Compared, spot: WeakSpot) -> tuple[str, str, str]:
 def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compared, two_spots):
     night, snow = two_spots
     with opened(browser, compared.served) as page, opened(browser, compared.served) as watching:
-        first, second = (page.locator("#spots .safe-spot").nth(place) for place in range(2))
+        first, second = (page.locator("#reason-list [data-is=spot]").nth(place) for place in range(2))
         expect(page.locator("#spot-heading h2")).to_have_text(night.where)
         first.click()
         field(page, "spot-name").fill("<b>night</b>")
@@ -158,20 +167,18 @@ def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compar
         field(page, "spot-note").fill("hazard H3")
         wait_until(lambda: noted(compared, night) == ("<b>night</b>", "hazard H3", "unsafe"))
         for one in (page, watching):  # the other one hears of it
-            expect(one.locator("#spots .safe-spot").nth(0)).to_contain_text("⚠ unsafe<b>night</b>")
+            expect(one.locator("#reason-list [data-is=spot]").nth(0).locator("b")).to_have_text("<b>night</b>")
+            expect(one.locator("#reason-list [data-is=spot]").nth(0)).to_contain_text("⚠ unsafe")
         expect(field(watching, "spot-name")).to_have_value("<b>night</b>")
         expect(watching.locator("#spot-verdict input[value=unsafe]")).to_be_checked()
-        # So does what names an RCC.
-        set_note(compared.served.out, Note(0, "<i>dark</i>"))
-        for place in ("#spots .safe-spot-rccs", "#spot-heading .safe-confusion"):
-            expect(watching.locator(place).first).to_contain_text("in RCC 0 · <i>dark</i>")
+        # So does what names the RCC with the same images.
+        expect(watching.locator("#spot-heading .safe-confusion").first).to_contain_text("in RCC 0 · <b>night</b>")
         # What is typed right after a click is about what was clicked; the verdicts of RCCs are others.
         second.click()
         field(page, "spot-name").fill("snow")
         wait_until(lambda: noted(compared, snow) == ("snow", "", ""))
         expect(page.locator("#spot-heading h2")).to_have_text("label = snow")
         expect(page.locator("#spot-verdict input[value='']")).to_be_checked()
-        expect(page.locator("#rcc-verdict input[value='']")).to_be_checked()
         expect(second).to_contain_text("snow")
         page.reload()
         expect(first).to_contain_text("<b>night</b>")
@@ -179,7 +186,7 @@ def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compar
         assert serious(page) == []
         first.click()
         expect(field(page, "spot-note")).to_have_value("hazard H3")
-    assert load_review(compared.served.out).notes.keys() == {0}
+    assert load_review(compared.served.out).notes[0][1:4] == ("<b>night</b>", "hazard H3", "unsafe"), "one reason"
 
 
 @pytest.mark.slow
@@ -187,13 +194,13 @@ def test_a_weak_spot_at_hand_stays_while_more_is_found(browser, compared, two_sp
     out = compared.served.out
     clusters = load_clusters(out)
     with opened(browser, compared.served) as page:
-        page.locator("#spots .safe-spot").nth(1).click()
+        page.locator("#reason-list [data-is=spot]").nth(1).click()
         field(page, "spot-name").fill("snow")
         two = load_reasons(out, clusters)
         reversed_ = two._replace(base=0.5, spots=two.spots[::-1], images=two.images[::-1])
         save_reasons(reversed_, clusters, out, present_runs(out)[CLUSTERS])
-        expect(page.locator("#spots p.safe-spots-base")).to_contain_text("50.0% of all test images are wrong")
-        expect(page.locator("#spots .safe-spot").nth(0)).to_have_attribute("aria-pressed", "true")
+        expect(page.locator("#clusters-status")).to_contain_text("50% of all test images are wrong")
+        expect(page.locator("#reason-list [data-is=spot]", has_text="snow")).to_have_attribute("aria-pressed", "true")
         expect(field(page, "spot-name")).to_have_value("snow")
         expect(page.locator("#spot-heading h2")).to_have_text("label = snow")
 
@@ -202,17 +209,18 @@ def test_a_weak_spot_at_hand_stays_while_more_is_found(browser, compared, two_sp
 def test_a_window_that_was_open_before_hears_of_the_comparison(browser, compared, tmp_path):
     """It shows the RCCs without rates first, and adds them without choosing another RCC."""
     with opened(browser, compared.served) as watching:
+        watching.locator("#reason-list [data-fold=others]").click()
+        watching.locator("#reason-list [data-rcc='1']").click()
         expect(watching.locator("#rcc-heading .safe-rate")).to_be_visible()
-        watching.locator("#rcc-list .safe-card").nth(1).click()
         expect(watching.locator("#rcc-heading h2")).to_have_text("RCC 1")
         out = compared.served.out
         clusters = load_clusters(out)
         reasons = load_reasons(out, clusters)
         run = save_clusters(clusters, out, more=run_record(out))  # found again, and not compared yet
         expect(watching.locator("#rcc-heading .safe-rate")).to_have_count(0)
-        expect(watching.locator("#spots-pane")).to_be_hidden()
+        expect(watching.locator("#reason-list [data-is=spot]")).to_have_count(0)
         save_reasons(reasons, clusters, out, run)
-        expect(watching.locator("#spots .safe-spot").first).to_be_visible()
+        expect(watching.locator("#reason-list [data-is=spot]").first).to_be_visible()
         expect(watching.locator("#rcc-heading .safe-rate")).to_be_visible()
         expect(watching.locator("#rcc-heading h2")).to_have_text("RCC 1")
 
@@ -257,11 +265,11 @@ def test_groups_are_named_and_what_does_not_matter_is_offered_and_set_aside_with
             page.locator("#generate").click()
             # Groups of ten images: two of them may be joined.
             expect(page.locator("#offer")).to_contain_text(re.compile(r"([78]) of \1 RCCs are one person each"))
-            expect(page.locator("#spots")).to_contain_text("The images are of 4 persons, with an intra-group")
+            expect(page.locator("#reason-list")).to_contain_text("The images are of 4 persons, with an intra-group")
             expect(page.locator("#generate")).to_be_enabled()
             page.get_by_role("button", name="Set person aside").click()
             expect(page.locator("#set-aside")).to_contain_text("person")
-            expect(page.locator("#clusters-status strong")).to_contain_text("2 root cause clusters")
+            expect(page.locator("#clusters-status .safe-status")).to_contain_text("2 root cause clusters")
             expect(page.locator("#generate")).to_be_enabled()
             expect(page.locator("#offer")).to_be_hidden()
         assert groups_of(served.out) == ("person",)

@@ -64,17 +64,17 @@ def verdicts(served: Served) -> dict[int, str]:
 
 
 def test_all_rccs_are_judged_named_and_filtered_by_keys_alone(served, page):
-    cards = page.locator("#rcc-list .safe-card")
+    cards = page.locator("#reason-list .safe-card")
     n = cards.count()
     assert n >= 3
-    expect(page.locator("#rcc-list output")).to_have_text(f"0 of {n} judged")
+    expect(page.locator("#reason-list output")).to_have_text(f"0 of {n} judged")
     for rcc, key in enumerate("usc"):
         expect(page.locator("#rcc-heading h2")).to_have_text(re.compile(rf"^RCC {rcc}\b"))
         page.keyboard.press(key)
         wait_until(lambda rcc=rcc: bool(verdicts(served).get(rcc)))
         page.keyboard.press("j")
     assert [verdicts(served)[rcc] for rcc in range(3)] == ["unsafe", "safe", "unclear"]
-    expect(page.locator("#rcc-list output")).to_have_text(f"3 of {n} judged")
+    expect(page.locator("#reason-list output")).to_have_text(f"3 of {n} judged")
     page.keyboard.press("k")
     page.keyboard.press("n")
     page.keyboard.type("jut of the sea")  # no key but text, as long as the field has the focus
@@ -86,10 +86,10 @@ def test_all_rccs_are_judged_named_and_filtered_by_keys_alone(served, page):
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keys and terms")).to_be_visible()
     page.keyboard.press("Escape")
-    page.locator("#rcc-list [data-choice=show]").select_option("unsafe")
+    page.locator("#reason-list [data-choice=show]").select_option("unsafe")
     # The one at hand stays in sight though it does not match.
-    expect(page.locator("#rcc-list .safe-card:visible")).to_have_count(2)
-    expect(page.locator("#rcc-list output")).to_contain_text(f"1 of {n} · ")
+    expect(page.locator("#reason-list .safe-card:visible")).to_have_count(2)
+    expect(page.locator("#reason-list output")).to_contain_text(f"1 of {n} · ")
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1366, 768)])
@@ -117,17 +117,17 @@ def test_what_is_looked_for_is_answered_on_the_map(page):
         field(page, "find").fill(query)
         field(page, "find").press("Enter")
         expect(page.locator(".safe-map-hint")).to_contain_text(answer)
-    page.locator("#rcc-list [data-rcc='1']").click()
+    page.locator("#reason-list [data-rcc='1']").click()
     expect(page.locator(".safe-map-hint")).to_be_hidden()
-    page.locator("#rcc-list [data-rcc='0']").click()
+    page.locator("#reason-list [data-rcc='0']").click()
     expect(page.locator("#rcc-heading .safe-rcc-words")).to_have_text("sky = dark")  # as on its card
 
 
 def test_the_address_leads_back_to_the_tab_and_the_rcc(served, page, browser):
     set_note(served.out, Note(0, verdict="unsafe"))  # before that, the next step is to judge
-    page.locator("#rcc-list [data-rcc='2']").click()
+    page.locator("#reason-list [data-rcc='2']").click()
     expect(page).to_have_url(re.compile("#rcc=2$"))
-    page.locator("#rcc-list [data-rcc='1']").click()
+    page.locator("#reason-list [data-rcc='1']").click()
     done = page.locator("[role=tab][data-done]")
     expect(done).to_have_text(["Root cause clusters"])
     page.get_by_role("button", name="Next: choose the images to label").click()
@@ -147,7 +147,7 @@ def test_the_address_leads_back_to_the_tab_and_the_rcc(served, page, browser):
 
 
 def test_images_that_are_selected_become_a_new_rcc_which_can_be_taken_back(served, page):
-    cards = page.locator("#rcc-list .safe-card")
+    cards = page.locator("#reason-list .safe-card")
     n = cards.count()
     for place in range(3):
         page.locator("#grid [data-index]").nth(place).click()
@@ -158,7 +158,7 @@ def test_images_that_are_selected_become_a_new_rcc_which_can_be_taken_back(serve
     expect(page.get_by_text(f"RCC {n} was made of 3 images.")).to_be_visible()
     expect(cards).to_have_count(n + 1)
     expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")  # which goes on being looked at
-    page.locator(f"#rcc-list [data-rcc='{n}']").click()
+    page.locator(f"#reason-list [data-rcc='{n}']").click()
     page.reload()
     expect(page.locator("#rcc-heading")).to_contain_text("3 images")
     page.locator("#undo").click()
@@ -198,11 +198,11 @@ def test_an_image_is_enlarged_brightened_and_followed_by_the_next(page):
 
 
 def test_several_rccs_are_ticked_and_merged_and_what_was_merged_is_split_again(served, page):
-    cards, bar = page.locator("#rcc-list .safe-card:not([data-rcc='-1'])"), page.locator("#several")
+    cards, bar = page.locator("#reason-list .safe-card:not([data-rcc='-1'])"), page.locator("#several")
     expect(cards.first).to_be_visible()
     n = cards.count()
     page.keyboard.press("t")
-    page.locator("#rcc-list [data-rcc='1']").click(modifiers=["Control"])
+    page.locator("#reason-list [data-rcc='1']").click(modifiers=["Control"])
     expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")  # what is ticked is not chosen
     expect(bar.locator("b")).to_have_text("2 ticked")
     assert serious(page) == []
@@ -254,7 +254,7 @@ def test_a_key_pressed_before_the_next_rcc_is_there_judges_it_and_the_panel_says
     panel = page.locator("#rcc-words .safe-above")
     expect(panel).to_have_attribute("data-coming", "RCC 1")  # above what is still of RCC 0, and pale
     expect(page.locator("#rcc-heading")).to_have_css("opacity", "0.12")
-    expect(page.locator("#rcc-list .safe-card.selected")).to_have_attribute("data-rcc", "1")
+    expect(page.locator("#reason-list .safe-card.selected")).to_have_attribute("data-rcc", "1")
     expect(page.locator("#rcc-verdict input[value=unsafe]")).to_be_checked()
     page.keyboard.press("j")
     page.keyboard.press("s")
@@ -315,7 +315,7 @@ def test_after_a_reload_on_another_tab_keys_go_on_from_the_rcc_at_hand_whatever_
     page.keyboard.press("j")
     page.keyboard.press("s")
     wait_until(lambda: judged(served) == {1: "safe"})
-    page.locator("#rcc-list [data-choice=show]").select_option("open")
+    page.locator("#reason-list [data-choice=show]").select_option("open")
     expect(page).to_have_url(re.compile("show=open"))
     page.get_by_role("tab", name="Labels").click()
     page.reload()
@@ -342,7 +342,7 @@ def shows_dark_ones_largest_first(page: Page) -> None:
     expect(canvas_of(page)).to_have_attribute("data-shown", "10")
     expect(page.locator("#map .safe-map-legend")).to_contain_text("sky")
     expect(page.locator("#colour-by input")).to_have_value("sky")
-    expect(page.locator("#rcc-list [data-choice=order]")).to_have_value("images")
+    expect(page.locator("#reason-list [data-choice=order]")).to_have_value("images")
 
 
 def test_filters_colour_and_order_are_in_the_address_and_lead_back(browser, served):
@@ -357,7 +357,7 @@ def test_filters_colour_and_order_are_in_the_address_and_lead_back(browser, serv
         page.keyboard.press("Tab")
         expect(field(page, "find")).to_be_focused()
         expect(page.get_by_role("listbox")).to_have_count(0)
-        page.locator("#rcc-list [data-choice=order]").select_option("images")
+        page.locator("#reason-list [data-choice=order]").select_option("images")
         expect(page).to_have_url(re.compile("(?=.*order=images)(?=.*colour=sky)"))
         assert '{"sky":["dark"]}' in unquote(page.url)
         page.reload()
@@ -375,7 +375,7 @@ def test_filters_colour_and_order_are_in_the_address_and_lead_back(browser, serv
         shows_dark_ones_largest_first(other)
         other.goto(f"{served.url}/#")
         expect(other.locator("#map canvas")).to_have_attribute("data-shown", "24")
-        expect(other.locator("#rcc-list [data-choice=order]")).to_have_value("place")
+        expect(other.locator("#reason-list [data-choice=order]")).to_have_value("place")
         expect(other.locator("#colour-by input")).to_have_value("RCC")
         other.go_back()
         shows_dark_ones_largest_first(other)
@@ -388,7 +388,7 @@ def test_a_link_to_what_is_gone_says_so_and_shows_the_rest(browser, served):
         told = page.locator("#views p")
         expect(told).to_have_text("The link asks for sky: purple, which is not there any more.")
         expect(page.get_by_text("The link colours the map by weather, which is not known").first).to_be_visible()
-        expect(page.locator("#rcc-list [data-choice=order]")).to_have_value("name")
+        expect(page.locator("#reason-list [data-choice=order]")).to_have_value("name")
         expect(canvas_of(page)).to_have_attribute("data-shown", "24")
 
 
@@ -401,11 +401,11 @@ def test_a_loose_rcc_is_marked_and_says_how_often_its_images_are_together(browse
     clusters = steadied(load_clusters(served.out))
     save_clusters(clusters, served.out)
     with opened(browser, served) as page:
-        expect(page.locator("#clusters-status strong")).to_contain_text(" · 1 of 3 is loose")
-        loose = page.locator("#rcc-list [data-rcc='1']")
+        expect(page.locator("#clusters-status .safe-status")).to_contain_text(" · 1 of 3 is loose")
+        loose = page.locator("#reason-list [data-rcc='1']")
         expect(loose).to_contain_text(re.compile("RCC 1.*loose$"))
         expect(loose).to_have_class(re.compile("loose"))
-        expect(page.locator("#rcc-list .loose")).to_have_count(1)
+        expect(page.locator("#reason-list .loose")).to_have_count(1)
         line = page.locator("#rcc-heading .safe-steady")
         expect(line).to_have_text(confidence_text(clusters, 0))
         for width, height in ((1440, 900), (1366, 768)):

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.page.assets import asset, script
-from safe_dnn.page.clusters.cards import said
+from safe_dnn.page.clusters.reason_list import said
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.review.notes import FIELDS, UNSAFE, Note
 from tests.helpers.browsing import new_window
@@ -137,11 +137,11 @@ NO_PICTURES = "{ card_pictures: async () => ({}) }"
 def card(rcc: int, images: int, **more: object) -> dict:
     """A card as the server sends it."""
     number = f"RCC {rcc}" if rcc >= 0 else "No cluster"
-    unknown = dict.fromkeys(("rate", "low", "high", "elsewhere", "steady"))
+    unknown = dict.fromkeys(("rate", "low", "high", "other"))
     return {
-        "rcc": rcc, "number": number, "spot": 0, "images": images, "share": images / 200, "size": f"{images} images",
-        "words": "", "confusion": "", "fails": "", "more": False, **unknown, "loose": False, "picture": "x.png",
-        **said(Note(rcc)), **more,
+        "key": rcc, "rcc": rcc, "number": number, "images": images, "share": images / 200, "size": f"{images} images",
+        "facts": "", "words": "", "confusion": "", "kind": "causes", "fold": "", "more": False, **unknown,
+        "loose": False, "picture": "x.png", "otherwise": "", **said(Note(rcc)), **more,
     }  # fmt: skip
 
 
@@ -151,12 +151,12 @@ def as_sent(*cards: dict, run: str = "a", at: float = 1) -> str:
 
 @pytest.fixture
 def cards(page: Page) -> Page:
-    put(page, rcc_list=filled("page/clusters/cards.html", unsafe=UNSAFE))
-    many = [card(rcc, 20 - rcc, steady=0.5 + rcc / 100) for rcc in range(12)]
+    put(page, reason_list=filled("page/clusters/reason_list.html", unsafe=UNSAFE))
+    many = [card(rcc, 20 + rcc, rate=0.5, low=0.4, high=0.6) for rcc in range(12)]
     many[3] |= {"name": "tunnel 10", "words": "dark"}
     many[7] |= {"name": "Tunnel 9", "loose": True}
-    props = {"value": 0, "cards": as_sent(*many, card(-1, 99, steady=0.99)), "named": ""}
-    run_alone(page, "#rcc-list", ["clusters/cards.js"], props, NO_PICTURES)
+    props = {"value": 0, "cards": as_sent(*many, card(-1, 99)), "named": ""}
+    run_alone(page, "#reason-list", ["clusters/reason_list.js"], props, NO_PICTURES)
     return page
 
 
@@ -172,7 +172,7 @@ def choose(page: Page, what: str, option: str) -> None:
 
 def test_cards_are_in_the_order_chosen_with_the_images_in_no_cluster_last(cards):
     assert listed(cards) == [*range(12), -1]
-    choose(cards, "order", "steady")
+    choose(cards, "order", "images")
     assert listed(cards) == [*range(11, -1, -1), -1]
     choose(cards, "order", "name")
     assert listed(cards) == [7, 3, 0, 1, 2, 4, 5, 6, 8, 9, 10, 11, -1]  # 9 before 10, and those without a name after
@@ -185,7 +185,7 @@ def test_cards_that_do_not_match_are_hidden_and_the_one_at_hand_stays(cards):
     cards.locator("[data-choice='search']").fill("")
     choose(cards, "show", "open")
     cards.locator("[data-rcc='7']").click()
-    change(cards, named=json.dumps({"run": "a", "at": 2, "entries": [{"rcc": 7, **said(Note(7, "", verdict=UNSAFE))}]}))
+    change(cards, named=json.dumps({"run": "a", "at": 2, "entries": [{"key": 7, **said(Note(7, "", verdict=UNSAFE))}]}))
     assert 7 in listed(cards)
     expect(cards.locator("output")).to_have_text("11 of 12 · 1 of 12 judged")
     cards.locator("[data-rcc='8']").click()
@@ -209,11 +209,14 @@ def test_of_two_answers_the_later_one_is_shown_whichever_comes_first(cards):
 
 
 def test_keys_go_through_the_reasons_and_judge_what_is_titled_but_not_while_a_name_is_typed(page):
-    listing, note = filled("page/clusters/cards.html", unsafe=UNSAFE), filled("page/clusters/note.html", about="rcc")
+    listing, note = (
+        filled("page/clusters/reason_list.html", unsafe=UNSAFE),
+        filled("page/clusters/note.html", about="rcc"),
+    )
     words = "<div class='safe-above'></div><div id='rcc-heading'><h2 data-key='1'></h2></div>"
-    put(page, rcc_list=listing, screen=filled("page/clusters/screen.html"), rcc_words=words, rcc_says=note)
+    put(page, reason_list=listing, screen=filled("page/clusters/screen.html"), rcc_words=words, rcc_says=note)
     props = {"value": 0, "cards": as_sent(card(0, 3), card(1, 2), card(2, 1)), "named": ""}
-    run_alone(page, "#rcc-list", ["clusters/cards.js"], props, NO_PICTURES)
+    run_alone(page, "#reason-list", ["clusters/reason_list.js"], props, NO_PICTURES)
     run_alone(page, "#screen", ["clusters/screen.js"], {"undone": ""})
     at_hand = page.locator("[data-rcc][aria-pressed='true']")
     for key, number in (("j", "1"), ("j", "2"), ("j", "2"), ("k", "1")):

@@ -505,7 +505,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
         visitor.serve("labelling", "give_label", [0, 0, "a", ["a"], state["set"]])
         assert (attacked.folder / "out" / "unsafe_set.csv").read_bytes() == table
         for handler, data in (
-            (visitor.handler("rcc-list", "select"), [None]),
+            (visitor.handler("reason-list", "select"), [None]),
             (visitor.handler("unsafe-rccs", "select"), [None, "0"]),
             (visitor.handler("grid-next", "click"), [None] * 5),
             (visitor.handler("export-one", "click"), [None, None]),

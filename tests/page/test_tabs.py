@@ -127,7 +127,7 @@ def test_the_page_answers_with_less_than_twice_the_work_of_loading_gradio_and_wi
 
 
 def test_the_last_run_is_shown_with_an_animated_gif_and_names_as_text_and_stays_after_an_error(generated, page):
-    expect(page.locator("#clusters-status strong")).to_contain_text("of 24 failures")
+    expect(page.locator("#clusters-status .safe-status")).to_contain_text("of 24 failures")
     expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
     expect(field(page, "images")).to_have_value(str(generated.images))
     lines = (generated.out / LABELS_FILE).read_text().splitlines()
@@ -138,7 +138,7 @@ def test_the_last_run_is_shown_with_an_animated_gif_and_names_as_text_and_stays_
     with Image.open(io.BytesIO(page.request.get(shown.evaluate("image => image.currentSrc")).body())) as gif:
         assert (gif.format, gif.is_animated, gif.n_frames) == ("GIF", True, size)
     rcc = next(int(line.split("\t")[0]) for line in lines if MARKUP.format(0) in line)
-    page.locator(f"#rcc-list [data-rcc='{rcc}']").click()
+    page.locator(f"#reason-list [data-rcc='{rcc}']").click()
     expect(page.locator("#rcc-sample")).to_contain_text("<img src=x onerror")
     assert page.locator("img[onerror]").count() == 0
     unfold(page)
@@ -152,7 +152,7 @@ def test_the_last_run_is_shown_with_an_animated_gif_and_names_as_text_and_stays_
 
 @pytest.mark.slow
 def test_of_clicks_on_rccs_in_quick_succession_the_last_one_counts(generated, page):
-    faces = page.locator("#rcc-list .safe-card")
+    faces = page.locator("#reason-list .safe-card")
     expect(page.locator("#grid-title")).to_contain_text("RCC 0")
     for last, pause in ((1, 0), (0, 20), (1, 40), (0, 30)):  # milliseconds; an answer takes some 100
         faces.nth(1 - last).click()
@@ -160,7 +160,7 @@ def test_of_clicks_on_rccs_in_quick_succession_the_last_one_counts(generated, pa
         faces.nth(last).click()
         expect(page.locator("#grid-title")).to_contain_text(f"RCC {last}")
         expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {last}")
-        expect(page.locator("#rcc-list .safe-card.selected")).to_contain_text(f"RCC {last}")
+        expect(page.locator("#reason-list .safe-card.selected")).to_contain_text(f"RCC {last}")
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ def noted(served: Served, rcc: int) -> tuple[str, str, str]:
 
 
 def choose(page: Page, rcc: int) -> None:
-    page.locator(f"#rcc-list [data-rcc='{rcc}']").click()
+    page.locator(f"#reason-list [data-rcc='{rcc}']").click()
     expect(page.locator("#rcc-heading h2")).to_have_text(re.compile(rf"^RCC {rcc}\b"))
     expect(page.locator("#grid-title")).to_contain_text(f"RCC {rcc}")
 
@@ -77,7 +77,7 @@ def test_fields_that_a_window_does_not_change_stay_as_another_one_has_written_th
     b.locator("#rcc-verdict").get_by_text("Unsafe", exact=True).click()
     wait_until(lambda: noted(served, 0) == ("dark", "hazard H3", "unsafe"))
     expect(field(b, "rcc-name")).to_have_value("dark")  # at its next look
-    expect(b.locator("#rcc-list [data-rcc='0'] b")).to_have_text("dark")
+    expect(b.locator("#reason-list [data-rcc='0'] b")).to_have_text("dark")
     expect(a.locator("#rcc-verdict input[value=unsafe]")).to_be_checked()
     expect(field(a, "rcc-note")).to_have_value("hazard H3")
 
@@ -110,11 +110,11 @@ def test_a_text_given_at_once_right_after_an_rcc_was_chosen_is_its_own_also_if_t
         page = new_window(browser)
         page.goto(served.url)
         expect(page.locator("#grid-title")).to_contain_text("RCC 0")
-        page.locator("#rcc-list [data-rcc='1']").click()
+        page.locator("#reason-list [data-rcc='1']").click()
         field(page, "rcc-name").focus()
         page.keyboard.press("Control+A")
         page.keyboard.insert_text(f"in one event {turn}")
-        page.locator("#rcc-list [data-rcc='2']").click()
+        page.locator("#reason-list [data-rcc='2']").click()
         field(page, "rcc-note").fill(f"pasted {turn}")
         page.keyboard.type(" and typed")
         page.goto("about:blank")  # leaves the page, as closing it does; that a test closes, a busy browser cuts short
@@ -142,7 +142,7 @@ def merge(page: Page, rcc: int, into: int) -> None:
 def names_at_hand(page: Page, rcc: int) -> None:
     """Title, card and address agree on the RCC at hand."""
     expect(page.locator("#rcc-heading h2")).to_have_text(re.compile(rf"^RCC {rcc}\b"))
-    expect(page.locator("#rcc-list .safe-card.selected")).to_have_attribute("data-rcc", str(rcc))
+    expect(page.locator("#reason-list .safe-card.selected")).to_have_attribute("data-rcc", str(rcc))
     expect(page).to_have_url(re.compile(f"#rcc={rcc}$"))
 
 
@@ -164,7 +164,7 @@ def test_what_is_at_hand_is_followed_by_its_images_through_the_edits_of_another_
     names_at_hand(b, 1)
     a.locator("#undo").click()  # of the 14 images, 8 were snows
     for page in windows:
-        expect(page.locator("#rcc-list [data-rcc='2']")).to_have_count(1)
+        expect(page.locator("#reason-list [data-rcc='2']")).to_have_count(1)
         names_at_hand(page, 1)
 
 
@@ -186,8 +186,8 @@ def test_a_key_judges_and_merge_takes_nothing_whose_title_is_not_on_the_screen_y
     answers, held, holding = re.compile("gradio_api/queue/join"), [], [True]
     b.route(answers, lambda route: held.append(route) if holding else route.continue_())
     with b.expect_request(lambda sent: answers.search(sent.url) and '"data":[0,' in (sent.post_data or "")):
-        b.locator("#rcc-list [data-rcc='0']").click()
-    expect(b.locator("#rcc-list .safe-card.selected")).to_have_attribute("data-rcc", "0")
+        b.locator("#reason-list [data-rcc='0']").click()
+    expect(b.locator("#reason-list .safe-card.selected")).to_have_attribute("data-rcc", "0")
     expect(b.locator("#rcc-heading h2")).to_have_text(re.compile("^RCC 1"))
     holding.clear()
     b.locator("#merge").click()
@@ -214,9 +214,9 @@ def test_a_verdict_by_a_key_is_taken_back_at_once_in_every_window_and_listed(ser
         for page in windows:
             expect(page.locator("#edits [role=gridcell][data-col='2']").first).to_have_text(last, timeout=10_000)
             expect(page.locator(f"#rcc-verdict input[value='{verdict}']")).to_be_checked()
-            chip = page.locator("#rcc-list [data-rcc='0'] .safe-chip-safe")
+            chip = page.locator("#reason-list [data-rcc='0'] .safe-chip-safe")
             expect(chip).to_have_count(1 if verdict == "safe" else 0)
-            unsafe = page.locator("#rcc-list [data-rcc='0'] .safe-chip-unsafe")
+            unsafe = page.locator("#reason-list [data-rcc='0'] .safe-chip-unsafe")
             expect(unsafe).to_have_count(1 if verdict == "unsafe" else 0)
 
     a.keyboard.press("u")
@@ -273,7 +273,7 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
         wait_until(lambda: noted(served, 0)[1] == "said of the first images")
         asks_for_no_news(b)
         drawing.unlink()
-        expect(a.locator("#clusters-status strong")).to_contain_text("16 failures")
+        expect(a.locator("#clusters-status .safe-status")).to_contain_text("16 failures")
         [earlier] = notes_of_runs(served)
         assert earlier[0].note == "said of the first images"
         assert noted(served, 0) == ("", "", "")
@@ -287,7 +287,7 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
             unfold(a)
             field(a, "images").fill(str(served.images))
             a.locator("#generate").click()
-            expect(a.locator("#clusters-status strong")).to_contain_text("24 failures")
+            expect(a.locator("#clusters-status .safe-status")).to_contain_text("24 failures")
             expect(field(a, "rcc-name")).to_have_value("said while GIFs are drawn")
             field(c, "rcc-name").fill("by the sea")
             expect(state_of(c)).to_have_text("Kept with the earlier run, which these clusters belong to.")
@@ -323,10 +323,10 @@ def test_a_window_that_is_told_all_parts_of_an_answer_at_once_shows_all_of_them(
             late.goto(served.url)
         asks_for_no_news(late)
         drawing.unlink()
-        expect(a.locator("#clusters-status strong")).to_contain_text("24 failures")
+        expect(a.locator("#clusters-status .safe-status")).to_contain_text("24 failures")
         [(route, answer)] = held
         route.fulfill(response=answer)
-        expect(late.locator("#clusters-status strong")).to_contain_text("24 failures")
+        expect(late.locator("#clusters-status .safe-status")).to_contain_text("24 failures")
         expect(field(late, "rcc-name")).to_be_visible()
 
 
@@ -337,7 +337,7 @@ def test_a_window_opened_while_the_first_rccs_were_generated_has_the_folder_of_t
             expect(field(b, "images")).to_have_value(str(served.images))
             other = draw(tmp_path / "other", {"sea": 9, "wood": 7}, seed=8)
             generate(a, other, 16)
-            expect(b.locator("#clusters-status strong")).to_contain_text("16 failures")
+            expect(b.locator("#clusters-status .safe-status")).to_contain_text("16 failures")
             expect(field(b, "images")).to_have_value(str(other), timeout=10_000)
 
 
@@ -348,10 +348,10 @@ def test_a_window_that_is_answered_late_follows_the_folder_of_what_was_generated
         late.touch()
         b = a.context.new_page()
         b.goto(served.url)
-        expect(b.locator("#clusters-status strong")).to_contain_text("24 failures")
+        expect(b.locator("#clusters-status .safe-status")).to_contain_text("24 failures")
         other = draw(tmp_path / "other", {"sea": 9, "wood": 7}, seed=8)
         generate(a, other, 16)
-        expect(b.locator("#clusters-status strong")).to_contain_text("16 failures")
+        expect(b.locator("#clusters-status .safe-status")).to_contain_text("16 failures")
         asks_for_no_news(b)
         late.unlink()
         expect(field(b, "images")).to_have_value(str(served.images))
@@ -490,7 +490,7 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         unfold(a)
         field(a, "images").fill(str(other))
         a.locator("#generate").click()
-        expect(a.locator("#clusters-status strong")).to_contain_text("16 failures")
+        expect(a.locator("#clusters-status .safe-status")).to_contain_text("16 failures")
 
         def shows_nothing_of_the_first(page: Page) -> None:
             page.get_by_role("tab", name="Retraining").click()
@@ -526,7 +526,7 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         a.get_by_role("button", name="Earlier runs").click()
         with a.expect_navigation(timeout=WAIT):
             a.locator("#restore").click()
-        expect(a.locator("#clusters-status strong")).to_contain_text("24 failures")
+        expect(a.locator("#clusters-status .safe-status")).to_contain_text("24 failures")
         expect(field(a, "rcc-name")).to_have_value("first images")
         expect(field(a, "images")).to_have_value(str(served.images))
         for page in (a, b):

@@ -47,8 +47,9 @@ window.whole = (rccs, spots) => new Promise((done, fail) => {
   const look = () => {
     const none = document.querySelector("#map .safe-map-none");
     const map = none && !none.checkVisibility() && document.querySelector("#map canvas")?.width > 0;
-    if (map && is("#rcc-list .safe-card", rccs) && is("#spots .safe-spot", spots) && is("#grid [data-index]", 1)
-      && is("#rcc-heading h2", 1) && document.querySelector("#rcc-gif img")?.src) done(performance.now());
+    if (map && is("#reason-list .safe-card", rccs) && is("#reason-list [data-is=spot]", spots)
+      && is("#grid [data-index]", 1) && is("#rcc-heading h2", 1)
+      && document.querySelector("#rcc-gif img")?.src) done(performance.now());
     else requestAnimationFrame(look);
   };
   look();
@@ -142,7 +143,7 @@ def _load(browser: Any, url: str, n_rccs: int, n_spots: int) -> tuple[Any, float
 
 def _step(page: Any) -> dict[str, float]:
     """Judge the RCC at hand, then go to the next one."""
-    chosen = "document.querySelector('#rcc-list .safe-card.selected')"
+    chosen = "document.querySelector('#reason-list .safe-card.selected')"
     verdict = _timed(page, f"Boolean({chosen}.querySelector('.safe-chip-unsafe'))", lambda: page.keyboard.press("u"))
     name = "document.querySelector('#rcc-heading h2')?.textContent"
     here = page.evaluate(name)
@@ -158,8 +159,8 @@ def _step(page: Any) -> dict[str, float]:
 
 def _filter(page: Any, shows: str) -> float:
     expected = {"unsafe": f"^{STEPS} of", "all": r"^\d+ of \d+ judged", "open": r"^\d+ of \d+ ·"}[shows]
-    done = f"new RegExp({expected!r}).test(document.querySelector('#rcc-list output').textContent)"
-    return _timed(page, done, lambda: page.select_option("#rcc-list [data-choice=show]", shows))
+    done = f"new RegExp({expected!r}).test(document.querySelector('#reason-list output').textContent)"
+    return _timed(page, done, lambda: page.select_option("#reason-list [data-choice=show]", shows))
 
 
 def _timed(page: Any, shows: str, act: Any) -> float:

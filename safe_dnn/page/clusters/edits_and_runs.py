@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from safe_dnn.page.clusters.spots import rank_of
+from safe_dnn.page.clusters.spot import rank_of
 from safe_dnn.page.events import EACH, EDITS, LATEST, VIEW
 from safe_dnn.page.forms import take_labels
 from safe_dnn.page.job_view import News

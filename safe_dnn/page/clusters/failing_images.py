@@ -14,7 +14,7 @@ import numpy as np
 
 from safe_dnn.page.assets import script, scripted
 from safe_dnn.page.clusters.asked import ImageLooks
-from safe_dnn.page.clusters.cards import named
+from safe_dnn.page.clusters.reason_list import named
 from safe_dnn.page.clusters.similar import SimilarImages
 from safe_dnn.page.events import EDITS, IN_TURN, LATEST, VIEW
 from safe_dnn.page.grid_view import PER_PAGE, GridView
@@ -122,8 +122,9 @@ class ImagesView:
             self.to: gr.Dropdown(choices=targets, value=None, info="None selected"),
         }
 
-    def rename(self, results: Shown, *rccs: int) -> gr.HTML:
-        """What the map says of some RCCs; all else stays as it is."""
+    def rename(self, results: Shown) -> gr.HTML:
+        """What the map says of the RCCs; all else stays as it is."""
+        rccs = results.clusters.groups
         return gr.HTML(named=as_news(results.run, results.at, [rcc_words(rcc, results.notes) for rcc in rccs]))
 
     def show_map(

@@ -317,7 +317,7 @@ watch("filters", () => {
 });
 hears("safe-filter", (detail) => { if (map) filterBy(detail.filters, detail.gone); });
 watch("named", () => { if (props.named) rename(given("named")); });
-hears("safe-rcc-noted", (detail) => rename(detail));
+for (const kind of ["rcc", "spot"]) hears(`safe-${kind}-noted`, (news) => rename({ ...news, entries: news.entries.filter(({ rcc }) => rcc !== undefined) }));
 for (const kind of ["rcc", "spot"]) hears(`safe-${kind}`, () => { mark([]); hint(); });  // also the RCC that was at hand before a weak spot was looked at
 watch("chosen", () => { mark([]); showChosen(); });
 watch("found", () => {

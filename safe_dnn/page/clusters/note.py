@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.clusters.cards import said
+from safe_dnn.page.clusters.reason_list import judgement, said
 from safe_dnn.page.results import Shown
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_text
@@ -18,6 +18,7 @@ from safe_dnn.rccs.image_map import rcc_words
 from safe_dnn.rccs.review.notes import FIELDS, VERDICTS, Kept, Note, title
 from safe_dnn.rccs.review.review import CHANGED, checked_conditions, folder_tested, load_review, set_note
 from safe_dnn.rccs.spots.weak_spots import read_conditions
+from safe_dnn.reasons.listed import Reason
 from safe_dnn.store.output_folder import writing
 from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.errors import SAFEError
@@ -114,21 +115,24 @@ class OnRccs:
         return title(key, shown.notes)
 
     def notes(self, shown: Shown) -> Mapping[int, Note]:
-        """All notes, by key."""
-        return shown.notes
+        """All notes, by key: of an RCC that is a weak spot as well, what is said of the reason."""
+        both = [one.note._replace(about=one.rcc) for one in shown.listed if one.twin and any(one.note[1:])]
+        return {**shown.notes, **{note.about: note for note in both}}
 
     def keep(self, run: str, note: Any, states: Sequence[Any], by: str) -> KeptNote:
         """Write a note that somebody typed when a window showed a run and the note had been in these states."""
         out, results, rcc = self._settings.out, self._settings.results, note.about
         present = results.original(run)
+        reason = results.shown().reason(rcc) if present is not None else None
+        if reason and reason.spot:
+            return _keep_both(self._settings, reason, note, states, by)
         earlier = find_clusters(out, run) if present is None else None
         if present is None and earlier is None:
             raise SAFEError(CHANGED)
         original = present or load_clusters(out, earlier)
         kept = set_note(out, note, *states, by=by, original=original)
         if present is not None:
-            listed = {**rcc_words(rcc, {rcc: kept.note}), **said(kept.note)}
-            return kept, [listed], ""
+            return kept, [{**rcc_words(rcc, {rcc: kept.note}), "key": rcc, **said(kept.note)}], ""
         subject = load_review(out, original=original).subjects[rcc]
         now = {there: number for number, there in results.shown().review.subjects.items()}
         notice = "Kept with the earlier run, which these clusters belong to."
@@ -154,38 +158,39 @@ class OnWeakSpots:
         return " and ".join(map(str, read_conditions(key)))
 
     def notes(self, shown: Shown) -> Mapping[str, Note]:
-        return shown.spot_notes
+        said_of = {one.subject: one.note for one in shown.listed if one.twin and any(one.note[1:])}
+        return {**shown.spot_notes, **said_of}
 
     def keep(self, run: str, note: Any, states: Sequence[Any], by: str) -> KeptNote:
         out, notice = self._settings.out, ""
         shown = self._settings.results.shown()
-        present = present_runs(out).get(CLUSTERS)
-        about = present if run == shown.run else find_clusters(out, run)
+        conditions = note.about[0]
+        reason = shown.reason(conditions) if run == shown.run else None
+        if reason:
+            return _keep_both(self._settings, reason, note, states, by)
+        about = present_runs(out).get(CLUSTERS) if run == shown.run else find_clusters(out, run)
         if about is None:
             raise SAFEError(CHANGED)
-        conditions, tested = note.about[0], folder_tested(out, about)
-        note = note._replace(about=(conditions, tested))
-        kept = set_note(out, note, *states, by=by, run=about.clusters)
-        if tested != folder_tested(out) or conditions not in [s.conditions for s in shown.reasons.spots]:
+        tested = folder_tested(out, about)
+        kept = set_note(out, note._replace(about=(conditions, tested)), *states, by=by, run=about.clusters)
+        if tested != folder_tested(out) or not shown.reason(conditions):
             notice = "Kept. This condition is not among the new weak spots; the note returns when it is found again."
-        said_now = {**shown.spot_notes, conditions: kept.note}
-        listed = named_spots(shown._replace(spot_notes=said_now), conditions) if run == shown.run else []
-        return kept, listed, notice
+        return kept, [], notice
 
 
-def named_spots(shown: Shown, key: object = None) -> list[dict[str, Any]]:
-    """What the list says of the weak spot with a key, or of all: `rank`, `key`, `said`."""
-    spots = enumerate((spot.conditions for spot in shown.reasons.spots), start=1)
-    return [
-        {"rank": rank, "key": conditions, "said": spot_judgement(shown, conditions)}
-        for rank, conditions in spots
-        if key in (None, conditions)
-    ]
-
-
-def spot_judgement(shown: Shown, conditions: str) -> dict[str, str]:
-    """What the engineer says of a weak spot (see `page.clusters.cards.said`)."""
-    return said(shown.spot_notes.get(conditions, Note((conditions, ""))))
+def _keep_both(settings: PageSettings, reason: Reason, note: Note, states: Sequence[Note], by: str) -> KeptNote:
+    """Write a note on a weak spot and, if it is an RCC as well, on that."""
+    about, twin = reason.note.about, reason.rcc if reason.twin else None
+    run = present_runs(settings.out)[CLUSTERS]
+    original = settings.results.shown().review.original if twin is not None else None
+    seen = [state._replace(about=about) for state in states]
+    kept = set_note(
+        settings.out, note._replace(about=about), *seen, by=by, run=run.clusters, original=original, twin=twin
+    )
+    now = settings.results.shown()
+    reason = now.reason(reason.subject) or reason
+    on_map = {} if twin is None else rcc_words(twin, {twin: kept.note})
+    return kept, [{**on_map, **judgement(reason)}], ""
 
 
 def _fields(note: Note) -> dict[str, Any]:

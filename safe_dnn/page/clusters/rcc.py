@@ -8,8 +8,8 @@ import gradio as gr
 
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.asked import LooksView, ProbeView
-from safe_dnn.page.clusters.cards import named, words_of
 from safe_dnn.page.clusters.note import NoteView, OnRccs
+from safe_dnn.page.clusters.reason_list import named, words_of
 from safe_dnn.page.clusters.several import SplitView
 from safe_dnn.page.events import EDITS, VIEW
 from safe_dnn.page.messages import warn
@@ -108,7 +108,7 @@ class RccView:
         Parameters
         ----------
         chosen : gr.HTML
-            Its value is the RCC that was chosen last, which may not be shown yet.
+            Its value is the reason that was chosen last, which may not be shown yet.
         window : Window
             What the window shows, and whose it is.
         outputs : list of components
@@ -119,10 +119,10 @@ class RccView:
         """
         out = self._settings.out
 
-        def on_merge(rcc: int | None, chosen: int | None, into: int | None, *parts: object) -> dict:
+        def on_merge(rcc: int | None, chosen: object, into: int | None, *parts: object) -> dict:
             if into is None or rcc is None:
                 return gr.skip()
-            if rcc != chosen:
+            if rcc != chosen and isinstance(chosen, int):
                 warn("Not merged", f"{title(int(rcc))} was still shown when you clicked. Look at the other one first.")
                 return gr.skip()
             return changed(int(into), parts, lambda maker: merge_rccs(out, int(rcc), int(into), maker=maker))

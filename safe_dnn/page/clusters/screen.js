@@ -1,15 +1,16 @@
-// What belongs to the screen as a whole: whether an RCC or a weak spot is at hand, keys that go through them and judge, the
-// address, which leads back to the one at hand, and what was undone. Props: undone (JSON: a number, and a sentence; "" after
+// What belongs to the screen as a whole: whether an RCC or a weak spot is at hand, keys that go through the reasons and judge,
+// the address, which leads back to the one at hand, and what was undone. Props: undone (JSON: a number, and a sentence; "" after
 // anything else that was done).
 const onPage = (selector) => document.querySelector(selector);
 const dialog = $("dialog"), lost = $(".safe-screen-lost"), undone = $(".safe-undone");
 const NOTES = { rcc: "#rcc-says", spot: "#spot-says" };
-const LISTS = { rcc: "#rcc-list [data-rcc]:not([hidden])", spot: "#spots [data-rank]" };
+const LISTED = "#reason-list [data-key]";
 let kind = "rcc", waiting = inAddress();
 
-const entries = () => [...document.querySelectorAll(LISTS[kind])];
-const keyOf = (entry) => (kind === "rcc" ? entry.dataset.rcc : entry.dataset.key);
+const entries = () => [...document.querySelectorAll(`${LISTED}:not([hidden])`)];
 const atHand = () => entries().findIndex((entry) => entry.getAttribute("aria-pressed") === "true");
+const named = (which, key) => [...document.querySelectorAll(LISTED)]
+  .find(({ dataset }) => (which === "rcc" ? dataset.rcc === key : dataset.is === "spot" && dataset.key === key));
 
 function show(which) {
   kind = which;
@@ -18,8 +19,8 @@ function show(which) {
 
 // The address says what is at hand; the browser's buttons go back and forth between them, without those that are gone.
 function address(key) {
-  const now = inAddress(), gone = now.has("rcc") && !onPage(`#rcc-list [data-rcc="${CSS.escape(now.get("rcc"))}"]`);
-  for (const other of Object.keys(LISTS)) now.delete(other);
+  const now = inAddress(), gone = Object.keys(NOTES).some((which) => now.has(which) && !named(which, now.get(which)));
+  for (const which of Object.keys(NOTES)) now.delete(which);
   now.set(kind, key);
   putInAddress(now, gone ? "replaceState" : "pushState");
   lost.textContent = "";
@@ -27,17 +28,15 @@ function address(key) {
 }
 
 // Choose what the address names, as soon as it is listed.
-function follow(listed) {
-  for (const which of Object.keys(LISTS)) {
+function follow() {
+  for (const which of Object.keys(NOTES)) {
     const key = waiting.get(which);
-    if (key === null || (listed && listed !== which)) continue;
-    const all = [...document.querySelectorAll(LISTS[which].replace(":not([hidden])", ""))];
-    if (!all.length) continue;
+    if (key === null || !onPage(LISTED)) continue;
     waiting = new URLSearchParams();
-    const entry = all.find(({ dataset }) => (which === "rcc" ? dataset.rcc : dataset.key) === key);
+    const entry = named(which, key);
     lost.textContent = entry ? "" : `The link leads to ${which === "rcc" ? `RCC ${key}` : "a weak spot"}, which is not there any more.`;
     if (!entry) return;
-    if (entry.getAttribute("aria-pressed") === "true") show(which);
+    if (entry.getAttribute("aria-pressed") === "true") show(entry.dataset.is);
     else entry.click();
   }
 }
@@ -47,13 +46,6 @@ function step(by) {
   if (!to) return;
   to.click();
   to.scrollIntoView({ block: "nearest" });
-}
-
-function swap() {
-  const other = kind === "rcc" ? "spot" : "rcc", all = document.querySelectorAll(LISTS[other]);
-  if (!all.length) return;
-  show(other);
-  (all[Math.max(atHand(), 0)]).click();
 }
 
 // A key is about what its title on the screen says when it is pressed, and about nothing that is yet to be drawn.
@@ -88,8 +80,7 @@ document.addEventListener("keydown", (event) => {
   if (!turn && (event.ctrlKey || event.metaKey || event.altKey || editable(event.target))) return;
   const radio = onPage(`${NOTES[kind]} [data-stroke="${CSS.escape(event.key)}"]`);
   const act = turn ? () => press(turn) : radio ? () => judge(radio, event) : {
-    j: () => step(1), k: () => step(-1), w: swap, n: name, b: brighten, "?": () => dialog.showModal(),
-    t: () => { if (kind === "rcc") announce("safe-tick"); },
+    j: () => step(1), k: () => step(-1), n: name, b: brighten, "?": () => dialog.showModal(), t: () => announce("safe-tick"),
   }[event.key];
   if (!act) return;
   event.preventDefault();
@@ -141,12 +132,11 @@ for (const about of Object.keys(NOTES)) hears(`safe-${about}-noted`, forget);
 
 hears("safe-rcc", (detail) => { show("rcc"); address(detail.key); });
 hears("safe-spot", (detail) => { show("spot"); address(detail.key); });
-hears("safe-at-hand", ({ kind: which, key, first, chosen }) => {
-  if (kind === "spot" && which === "rcc" && !chosen && onPage(LISTS.spot)) return;  // an edit of RCCs, while a weak spot is looked at
+hears("safe-at-hand", ({ kind: which, key, first }) => {
   show(which);
   if (!first) address(key);
 });
-hears("safe-listed", (detail) => follow(detail.kind));
+hears("safe-listed", follow);
 window.addEventListener("popstate", () => {
   waiting = inAddress();
   follow();

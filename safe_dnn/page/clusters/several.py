@@ -20,7 +20,7 @@ from safe_dnn.page.visitors import Window
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.edits import Maker, judge_rccs, merge_rccs, new_rcc
-from safe_dnn.rccs.review.notes import VERDICTS, title
+from safe_dnn.rccs.review.notes import VERDICTS, Note, title
 from safe_dnn.rccs.split import parts_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count
@@ -57,7 +57,9 @@ class SeveralView:
     def _do(self, what: str, seen: dict[int, str], maker: Maker) -> None:
         out, clusters = self._settings.out, self._settings.results.shown(maker.run).clusters
         if what != MERGE:
-            judge_rccs(out, seen, what, maker=maker)
+            listed = self._settings.results.shown(maker.run).listed
+            spots = {one.rcc: Note(one.note.about) for one in listed if one.twin and one.rcc is not None}
+            judge_rccs(out, seen, what, spots=spots, maker=maker)
             tell(f"{count(len(seen), 'RCC')} judged {what}. Undo takes all back.")
             return
         into, *others = sorted(seen, key=lambda rcc: (-len(clusters.members(rcc)), rcc))

@@ -9,13 +9,13 @@ import gradio as gr
 
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.asked import AskedView
-from safe_dnn.page.clusters.cards import CardsView
 from safe_dnn.page.clusters.edits_and_runs import RunsView, refreshed
 from safe_dnn.page.clusters.failing_images import ImagesView
 from safe_dnn.page.clusters.form import ClustersForm
 from safe_dnn.page.clusters.rcc import RccView
+from safe_dnn.page.clusters.reason_list import ReasonList, entry_key
 from safe_dnn.page.clusters.several import SeveralView
-from safe_dnn.page.clusters.spots import SpotsView, rank_of
+from safe_dnn.page.clusters.spot import SpotView, rank_of
 from safe_dnn.page.events import EDITS, FOLLOW, IN_TURN, LATEST, VIEW
 from safe_dnn.page.forms import Fold, take_labels
 from safe_dnn.page.job_view import JobView, News
@@ -38,6 +38,7 @@ from safe_dnn.rccs.review.edits import Maker
 from safe_dnn.rccs.review.journal import describe_edit, made_as_one
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.review.review import Review, all_edits, rcc_by_now
+from safe_dnn.reasons.story import figures, sentence
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
 
@@ -80,22 +81,21 @@ class ClustersTab:
         self._job_view = JobView(
             settings, CLUSTERS_TAB, self._status, self.form.generate, self._cancel,
             guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
-            others=[view.button for view in (*self._rcc_view.asked, *self._spots.asked)],
+            others=[view.button for view in (*self._rcc_view.asked, *self._spot_view.asked)],
         )  # fmt: skip
         self.outputs = [*self._job_view.outputs, *self.fold.outputs, self._pane, *self._window.outputs,
-                         *self._one_rcc, self._screen, self._cards.widget, *self._spots.outputs, self._compared,
+                         *self._one_rcc, self._screen, *self._reasons.outputs, *self._spot_view.outputs, self._compared,
                          self._offer, self._offered, self._accept, *self._runs_view.outputs, self._how,
                          self._skipped_pane, self._skipped]  # fmt: skip
 
     def _lay_out_screen(self) -> None:
         """One screen: the reasons to choose from, the map, and the reason at hand; below it, its images."""
         settings = self._settings
-        self._cards, self._spots, self.images_view = CardsView(settings), SpotsView(settings), ImagesView(settings)
+        self._reasons, self.images_view = ReasonList(settings), ImagesView(settings)
         with gr.Row(elem_id="screen"):
             with gr.Column(elem_id="reasons"):
-                self._cards.lay_out()
+                self._reasons.lay_out()
                 self._several = SeveralView(settings)
-                self._spots.lay_out_list()
             with gr.Column(elem_id="map-column"):
                 self._screen = scripted(
                     "clusters/screen", "", html_template=filled("page/clusters/screen.html"), undone="",
@@ -104,12 +104,12 @@ class ClustersTab:
                 self.images_view.lay_out_map()
             with gr.Column(elem_id="reason-at-hand"):
                 self._rcc_view = RccView(settings)
-                self._spots.lay_out_one()
+                self._spot_view = SpotView(settings)
         self.images_view.lay_out_grid()
 
     def wire(self, app: gr.Blocks, news: News) -> gr.events.Dependency:
         """Connect the widgets; the event that a window that was just opened shows what the folder has."""
-        rcc, window, cards, form = self._rcc, self._window, self._cards, self.form
+        rcc, window, reasons, form = self._rcc, self._window, self._reasons.widget, self.form
         rcc_view, images_view, outputs = self._rcc_view, self.images_view, self.outputs
         window.wire(app)
         filled_in = [*form.outputs, form.filled]
@@ -122,18 +122,15 @@ class ClustersTab:
         )
         if example := self._settings.example:
             form.fill_from(form.example, {"folder": example.folder / "failures"})
-        self._spots.widget.select(
-            self._on_spot, [self._spots.widget, window.run],
-            [*self._spots.outputs, *images_view.outputs, self._runs_view.file], **LATEST, **IN_TURN,
-        )  # fmt: skip
-        cards.widget.select(self._on_select, [cards.widget, window.run], self._one_rcc, **LATEST, **IN_TURN)
-        for view, reason in ((rcc_view, rcc_view.owner), (self._spots, self._spots.widget)):
+        chosen = [*self._one_rcc, *self._spot_view.outputs]
+        reasons.select(self._on_select, [reasons, window.run], chosen, **LATEST, **IN_TURN)
+        for view, reason in ((rcc_view, rcc_view.owner), (self._spot_view, reasons)):
             for asked in view.asked:
                 self._wire_asked(asked, reason, outputs)
-        rcc_view.wire(cards.widget, window, outputs, self._edited)
-        self._several.wire(rcc, self._spots.widget, window, outputs, self._edited)
+        rcc_view.wire(reasons, window, outputs, self._edited)
+        self._several.wire(rcc, reasons, window, outputs, self._edited)
         images_view.wire(rcc, window, outputs, self._edited, self._choose)
-        self._runs_view.wire(rcc, self._spots.widget, window, news, outputs, self._edited)
+        self._runs_view.wire(rcc, reasons, window, news, outputs, self._edited)
         # All in one answer, and drawn before anything else is asked: it is what the engineer waits for.
         drawn = app.load(lambda: self._on_load(news), None, [*filled_in, *outputs, self._drawn, news.widget], **FOLLOW)
         loaded = drawn.then(None, None, None, js=WHEN_IDLE, **VIEW)
@@ -141,11 +138,11 @@ class ClustersTab:
         for event in (generated, self._job_view.wire(news, self.show, outputs)):
             event.then(self.on_map, images_view.colour, images_view.map_outputs, **VIEW)
         looked = [self._job_view.followed, rcc, form["folder"], form.filled, window.run, window.seen, self._compared,
-                  self._spots.widget]  # fmt: skip
+                  reasons]  # fmt: skip
         news.folder(self._on_folder, looked, [*filled_in, *outputs], **LATEST, **EDITS)
-        noted = [rcc, window.run, window.seen, self._compared, self._spots.widget]
-        note_views = rcc_view.note_view, self._spots.note_view
-        shown = [cards.widget, images_view.map, self._spots.widget, *(view.widget for view in note_views)]
+        noted = [rcc, window.run, window.seen, reasons]
+        note_views = rcc_view.note_view, self._spot_view.note_view
+        shown = [reasons, images_view.map, *(view.widget for view in note_views)]
         news.notes(self._on_notes, noted, shown, **LATEST, **EDITS)
         return loaded
 
@@ -158,10 +155,11 @@ class ClustersTab:
             work = functools.partial(asked.work, reason=f"weak spot {rank}" if rank else f"RCC {at_hand}")
             yield from self._job_view.start(work, lambda: {self._status: self._state(shown())})
 
-        rcc_view, spots, run = self._rcc_view, self._spots, self._window.run
+        rcc_view, run = self._rcc_view, self._window.run
         asking = asked.button.click(on_ask, [reason, run], outputs, **FOLLOW)
-        at_hand = [rcc_view.owner, spots.widget, run]
-        answered = asking.then(self._on_answered, at_hand, [*rcc_view.outputs, *spots.outputs], **VIEW)
+        at_hand = [rcc_view.owner, self._reasons.widget, run]
+        changed = [*rcc_view.outputs, *self._spot_view.outputs]
+        answered = asking.then(self._on_answered, at_hand, changed, **VIEW)
         in_sight = f"() => document.getElementById('{asked.answer.elem_id}').scrollIntoView({{ block: 'nearest' }})"
         answered.then(None, None, None, js=in_sight, **VIEW)
 
@@ -173,14 +171,19 @@ class ClustersTab:
         Parameters
         ----------
         chosen : int, optional
-            The RCC at hand, if the clusters have it; otherwise the largest.
+            The RCC at hand, if the clusters have it; otherwise the first reason is.
         spot : str, optional
-            The conditions of the weak spot at hand (see `SpotsView.show`).
+            The conditions of the weak spot at hand, if it is found again. It comes from a browser, and may be older
+            than a click that is on its way (see reason_list.js).
         """
         settings, images_view = self._settings, self.images_view
         results = settings.results.shown()
-        clusters = results.clusters
-        rcc = chosen if chosen is not None and chosen in clusters.groups else results.groups[0]
+        clusters, stays = results.clusters, rank_of(spot, results) > 0
+        there = chosen is not None and chosen in clusters.groups
+        key = str(spot) if stays else chosen if there else _first(results)
+        at_hand = results.reason(key)
+        rcc = at_hand.rcc if at_hand and at_hand.rcc is not None else chosen if there else results.groups[0]
+        rcc = results.groups[0] if rcc is None else rcc
         skipped = clusters.skipped
         how = filled(
             "page/clusters/how_found.html", clusters=clusters, found=how_found(clusters), curve=elbow_svg(clusters),
@@ -190,8 +193,8 @@ class ClustersTab:
             self._status: self._state(results),
             self._pane: reveal(),
             **self._window.show(results),
-            self._cards.widget: self._cards.show(results, rcc),
-            **self._spots.show(results, spot),
+            **self._reasons.show(results, results.groups[0] if key is None else key),
+            **self._spot_view.show(results, key, forced=not stays),
             **self._show_offer(),
             self._compared: results.compared,
             self._how: how,
@@ -216,19 +219,24 @@ class ClustersTab:
         }
 
     def _state(self, results: Shown) -> str:
-        """What was found, with the folder: another window may have chosen it."""
-        summary = f"{cluster_summary(results.clusters)} · folder {results.clusters.image_root.name}"
+        """What was found in a sentence or two; then in figures, with the folder: another window may have chosen it."""
+        clusters, listed = results.clusters, results.listed
+        told = sentence(listed, results.reasons.base)
+        summary = f"{cluster_summary(clusters)} · folder {clusters.image_root.name}"
+        if told:
+            summary = f"{figures(listed, results.reasons.base, len(clusters.paths))} · {cluster_summary(clusters)}"
         notes = [f"{note[0].upper()}{note[1:]}" for note in notes_of(self._settings.out)]
         # First the engineer's work that these clusters lack, since only its beginning is visible until opened
         first = [left_behind(self._settings.out), results.clusters.notice, results.problem]
-        return done(summary, " ".join(filter(None, [*first, *notes])))
+        more = " ".join(filter(None, [*first, *notes]))
+        return done(told, more, summary) if told else done(summary, more)
 
     def _show_rcc(self, results: Shown, chosen: int) -> dict:
         shown = {**self._rcc_view.show(results, chosen), **self.images_view.show(results, chosen)}
         return {self._rcc: chosen, **shown, **self._runs_view.no_export()}
 
     def _choose(self, results: Shown, chosen: int) -> dict:
-        return {self._cards.widget: gr.HTML(chosen), **self._show_rcc(results, chosen)}
+        return {self._reasons.widget: gr.HTML(chosen), **self._show_rcc(results, chosen)}
 
     def _show_last(self) -> dict:
         """For a window that was just opened: from now on, the form can be edited."""
@@ -319,8 +327,11 @@ class ClustersTab:
         # If there are no clusters, or damaged ones, the status says so.
         return if_there(lambda: self.images_view.show_map(results.shown(), by if isinstance(by, str) else None))
 
-    def _on_select(self, chosen: int | None, run: str) -> Iterator[dict]:
+    def _on_select(self, chosen: object, run: str) -> Iterator[dict]:
         results = self._settings.results.shown(run)
+        if rank_of(chosen, results):
+            yield self._show_spot(results, chosen)
+            return
         if not isinstance(chosen, int) or chosen not in results.clusters.groups:
             yield gr.skip()  # other clients may send anything
             return
@@ -329,20 +340,17 @@ class ClustersTab:
         yield {self._rcc: chosen, **words, **self._runs_view.no_export()}
         yield {**self._rcc_view.show_pictures(results, chosen), **self.images_view.show(results, chosen)}
 
-    def _on_spot(self, conditions: object, run: str) -> dict:
-        """Show the images of a weak spot: as a GIF, in the grid and on the map."""
-        results = self._settings.results.shown(run)
+    def _show_spot(self, results: Shown, conditions: object) -> dict:
+        """The images of a weak spot: as a GIF, in the grid and on the map."""
         rank = rank_of(conditions, results)
-        if not rank:
-            return gr.skip()  # other clients may send anything
         where, rows = results.reasons.spots[rank - 1].where, results.reasons.images[rank - 1].tolist()
         found = self.images_view.show_found(results, rows, f"with {where}")
-        return {**self._spots.show_one(results, rank, forced=False), **found, **self._runs_view.no_export()}
+        return {**self._spot_view.show(results, conditions, forced=False), **found, **self._runs_view.no_export()}
 
     def _on_answered(self, rcc: int | None, conditions: object, run: str) -> dict:
         """What is kept of the RCC and the weak spot at hand, which may be others by now."""
         shown = self._settings.results.shown(run)
-        found = self._spots.show_one(shown, rank_of(conditions, shown), forced=False)
+        found = self._spot_view.show(shown, conditions, forced=False)
         if isinstance(rcc, int) and rcc in shown.clusters.groups:
             found |= {**self._rcc_view.show_heading(shown, rcc), **self._rcc_view.show_looks(shown, rcc)}
         return found
@@ -390,7 +398,7 @@ class ClustersTab:
         yield {**form, **self._job_view.look(lambda: self.show(*still), followed)}
         yield self.on_map(None)
 
-    def _on_notes(self, chosen: int, run: str, seen: int, compared: str, spot: object) -> dict:
+    def _on_notes(self, chosen: int, run: str, seen: int, spot: object) -> dict:
         """Show the notes of other windows."""
         try:
             results = self._settings.results.shown(run)
@@ -398,23 +406,25 @@ class ClustersTab:
             return gr.skip()  # the folder has changed as well, which is told otherwise
         if results.review.last_number != seen or chosen not in results.clusters.groups:
             return gr.skip()
-        return self._show_said(results, chosen, spot if results.compared == compared else None)
+        return self._show_said(results, chosen, spot)
 
     def _show_said(self, results: Shown, chosen: int, spot: object) -> dict:
-        """The notes on all RCCs and weak spots; the RCC and the weak spot at hand stay."""
-        groups, note_view = results.clusters.groups, self._rcc_view.note_view
+        """The notes on all reasons; the one at hand stays."""
+        note_view = self._rcc_view.note_view
         return {
-            self._cards.widget: self._cards.rename(results, *groups),
-            self.images_view.map: self.images_view.rename(results, *groups),
+            self._reasons.widget: self._reasons.rename(results),
+            self.images_view.map: self.images_view.rename(results),
             note_view.widget: note_view.show(results, chosen, forced=False),
-            **self._spots.show_notes(results, spot),
+            **self._spot_view.show_note(results, spot, forced=False),
         }
 
     def _show_compared(self, results: Shown, chosen: int, spot: object) -> dict:
-        """What a comparison adds to RCCs that are shown already; the RCC and the weak spot at hand stay."""
+        """What a comparison adds to RCCs that are shown already; the one at hand stays."""
+        key = str(spot) if rank_of(spot, results) else chosen
         return {
-            self._cards.widget: self._cards.show(results, chosen),
-            **self._spots.show(results, spot),
+            self._status: self._state(results),
+            **self._reasons.show(results, key),
+            **self._spot_view.show(results, key, forced=False),
             **self._rcc_view.show_heading(results, chosen),
             **self._show_offer(),
             self._compared: results.compared,
@@ -434,6 +444,11 @@ class ClustersTab:
             yield updates
         if worked:
             yield self.on_map(None)
+
+
+def _first(results: Shown) -> int | str | None:
+    """The key of the first reason; None if all images are in no cluster."""
+    return entry_key(results.listed[0]) if results.listed else None
 
 
 def _why(review: Review, before: int, now: int, seen: int) -> str:

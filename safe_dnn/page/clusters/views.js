@@ -58,7 +58,7 @@ function applyToMap(drawn) {
   trigger("select");
 }
 
-hears("safe-listed", ({ kind }) => { if (kind === "rcc") applyToCards(); });
+hears("safe-listed", applyToCards);
 hears("safe-map-drawn", () => applyToMap(true));
 window.addEventListener("popstate", () => { applyToCards(); applyToMap(false); });
 

@@ -106,15 +106,15 @@ def _probes(known: Material) -> list[tuple[str, Markup]]:
     return [(names[subject], probes_html(list(own))) for subject, own in by_subject if subject in names]
 
 
-def row_html(told: str, pictures: Mapping[str, str]) -> Markup:
+def row_html(told: str, pictures: Mapping[str, str], *, opened: bool = False) -> Markup:
     """Failing images in a row (see `reasons.comparison.Reasons.in_a_row`), each path with its picture's address."""
-    return filled("in_a_row.html", told=told, pictures=pictures)
+    return filled("in_a_row.html", told=told, pictures=pictures, open=opened)
 
 
 def _in_a_row(known: Material) -> Markup:
     told, paths = known.reasons.in_a_row(known.clusters) or ("", [])
     pictures = {path: picture_uri(known.clusters.image_root / path, *SMALL) for path in paths}
-    return row_html(told, pictures) if told else Markup()
+    return row_html(told, pictures, opened=True) if told else Markup()
 
 
 def confirmation_html(found: Mapping[str, Any], *, changed: bool) -> Markup:

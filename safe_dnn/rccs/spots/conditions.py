@@ -47,6 +47,17 @@ class Literal(NamedTuple):
         return f"{self.column} {self.sign} {self.value if isinstance(self.value, str) else f'{self.value:.12g}'}"
 
     @property
+    def words(self) -> str:
+        """For example `the class is centre`, `light is below 0.4`, `age is below 3.5 or from 65 on`."""
+        name = {"label": "the class", "predicted": "the answer"}.get(self.column, self.column)
+        if isinstance(self.value, str):
+            return f"{name} is {'' if self.sign == '=' else 'not '}{self.value}"
+        low, high = (f"{end:.12g}" for end in (self.value if isinstance(self.value, tuple) else (self.value,) * 2))
+        ranges = {"<": f"below {low}", ">=": f"from {low} on", "from": f"from {low} to {high}"}
+        name = self.column if name == "the class" else name
+        return f"{name} is {ranges.get(self.sign, f'below {low} or from {high} on')}"
+
+    @property
     def canonical(self) -> "Literal":
         """The same for the same condition: a range of angles from 0° to 360°, whatever words it is in."""
         if isinstance(self.value, tuple) and self.is_arc:

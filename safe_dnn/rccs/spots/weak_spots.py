@@ -104,6 +104,11 @@ class WeakSpot(NamedTuple):
         return " and ".join(map(str, self.literals))
 
     @property
+    def words(self) -> str:
+        """The condition as a clause: what narrows it further comes after a comma."""
+        return " and ".join(literal.words for literal in self.literals)
+
+    @property
     def conditions(self) -> str:
         """The condition for programs."""
         return conditions_text(self.literals)

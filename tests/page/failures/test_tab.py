@@ -75,9 +75,9 @@ def test_a_table_of_answers_and_a_folder_become_root_cause_clusters_and_rates_wi
     page.locator("#find-reasons").click()
     expect(page.get_by_role("tab", name="Root cause clusters")).to_have_attribute("aria-selected", "true")
     expect(field(page, "images")).to_have_value(str(given.served.out / FAILURES))
-    expect(page.locator("#clusters-status strong")).to_contain_text("of 26 failures")
+    expect(page.locator("#clusters-status .safe-status")).to_contain_text("of 26 failures")
     expect(page.locator("#rcc-heading .safe-rate")).to_contain_text("100% of 12 tested images like these are wrong")
-    expect(page.locator("#spots .safe-spot").first).to_be_visible()
+    expect(page.locator("#reason-list [data-is=spot]").first).to_be_visible()
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_a_reload_shows_the_failures_and_the_form(collected, given):
     expect(field(collected, "failures-test")).to_have_value(str(given.case.test))
     # The accuracy is filled in where it is needed next; what is typed instead, and used, stays.
     collected.locator("#find-reasons").click()
-    expect(collected.locator("#clusters-status strong")).to_contain_text("of 26 failures")
+    expect(collected.locator("#clusters-status .safe-status")).to_contain_text("of 26 failures")
     collected.get_by_role("tab", name="Unsafe set").click()
     unfold_in_sight(collected)
     collected.get_by_text("How many images").click()

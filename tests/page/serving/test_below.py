@@ -117,7 +117,7 @@ def test_below_a_path_with_tls_and_a_login_all_of_the_page_works(browser, tmp_pa
         unfold(page)
         field(page, "images").fill(str(images))
         page.locator("#generate").click()
-        expect(page.locator("#clusters-status strong")).to_contain_text("24 failures", timeout=4 * WAIT)
+        expect(page.locator("#clusters-status .safe-status")).to_contain_text("24 failures", timeout=4 * WAIT)
         page.wait_for_function(
             "[...document.images].some((image) => image.src.includes('/gifs/') && image.naturalWidth)"
         )

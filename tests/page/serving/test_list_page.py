@@ -237,7 +237,7 @@ def test_a_form_is_checked_before_it_waits_for_the_work_of_another_analysis(brow
         held.unlink()
         for window in (busy, page):
             expect(window.locator("#generate")).to_be_enabled()
-            expect(window.locator("#clusters-status strong")).to_contain_text("24 failures")
+            expect(window.locator("#clusters-status .safe-status")).to_contain_text("24 failures")
             window.close()
 
 
@@ -250,7 +250,7 @@ def test_where_the_folder_was_moved_while_the_page_is_open_what_is_done_there_sa
         browsing.generate(page, served.images)
         (served.out / "a").rename(tmp_path / "elsewhere")
         why = re.compile(r"This analysis was moved away from .*\. Open it where it is now\.")
-        page.locator("#rcc-list [data-rcc='1']").click()
+        page.locator("#reason-list [data-rcc='1']").click()
         expect(page.get_by_text(why).first).to_be_visible()
         page.locator("#rcc-verdict").get_by_text("Unsafe", exact=True).click()
         expect(page.locator("#rcc-says [role=status]")).to_contain_text(why)

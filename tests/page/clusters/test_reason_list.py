@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from safe_dnn.page.clusters.cards import card, words_of
+from safe_dnn.page.clusters.reason_list import words_of
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.profiles import Finding, Profile
 
@@ -43,9 +43,9 @@ def test_a_card_says_what_is_recorded_or_up_to_two_words(clusters, findings, wor
     reasons = SimpleNamespace(spots=[SimpleNamespace(where="brightness < 0.4")])
     shown = SimpleNamespace(clusters=clusters, rates={}, reasons=reasons, profiles={0: Profile(0, findings)})
     shown.spot_of = {0: 0, 1: 0}
-    assert card(shown, 0)["words"] == words  # a weak spot that holds another RCC as well tells them not apart
+    assert words_of(shown, 0) == words  # a weak spot that holds another RCC as well tells them not apart
     shown.spot_of = {0: 0}
-    assert card(shown, 0)["words"] == "brightness < 0.4"
+    assert words_of(shown, 0) == "brightness < 0.4"
 
 
 def test_a_card_is_not_titled_with_what_most_other_images_have_as_well():

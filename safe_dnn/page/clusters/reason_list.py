@@ -1,0 +1,200 @@
+"""All reasons as cards (the paper's Figure 4), sorted and filtered, from which the one at hand is chosen."""
+
+import math
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+
+from safe_dnn.page.assets import scripted
+from safe_dnn.page.pictures import data_uri, picture_file
+from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.texts import as_news
+from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.pipeline.reporting.sections import row_html
+from safe_dnn.rccs.confidence import is_loose
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.nearness import representative
+from safe_dnn.rccs.profiles import LEAST_BITS
+from safe_dnn.rccs.review.notes import UNSAFE, VERDICTS, Note, title
+from safe_dnn.rccs.review.review import notes_elsewhere
+from safe_dnn.reasons.listed import CLASSES, OTHERS, PERHAPS, Reason
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import count, printable, rate_text
+
+FIRST_PICTURES = 12  # hundreds would hold up the page for seconds when they are first drawn
+MOST_AT_ONCE = 60  # pictures that the script asks for
+FOLDS = {
+    CLASSES: "{} about classes and answers",
+    PERHAPS: "{} under which new images may fail as often as others",
+    OTHERS: "{} that are not known to fail more often than others",
+}
+NOUNS = {CLASSES: "more reason", PERHAPS: "condition", OTHERS: "RCC"}
+
+
+class ReasonList:
+    """Lay out the cards; their widget is `widget`, whose value is the key of the reason that is chosen: the number of
+    an RCC, or the conditions of a weak spot.
+
+    Not a gallery of Gradio's: that builds all of its pictures anew with every answer, also while one is being clicked,
+    and tells which was clicked in the data of an event, of which Gradio repeats an older one where clicks come faster
+    than answers. A value is read when the event is sent.
+    """
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+
+    def lay_out(self) -> None:
+        def card_pictures(sent: list) -> dict[str, str]:
+            """By key, for a list of keys and a run that a script has sent; without those that the run does not have."""
+            try:
+                keys, run = sent
+                shown = self._settings.results.shown(str(run))
+                wanted = {str(key) for key in list(keys)[:MOST_AT_ONCE]}
+                images = {str(entry_key(one)): one.images[0] for one in shown.listed if one.images}
+                return {key: self._picture(shown, images[key]) for key in wanted & images.keys()}
+            except (SAFEError, TypeError, ValueError, OverflowError, KeyError):
+                return {}
+
+        self.widget = scripted(
+            "clusters/reason_list", NOISE,
+            html_template=filled("page/clusters/reason_list.html", unsafe=UNSAFE),
+            serves={"card_pictures": card_pictures}, cards="", named="", told="", more="", elem_id="reason-list",
+        )  # fmt: skip
+        self.row = gr.HTML(elem_id="in-a-row")
+
+    @property
+    def outputs(self) -> list:
+        return [self.widget, self.row]
+
+    def show(self, shown: Shown, chosen: int | str) -> dict:
+        """All reasons. Of those that are first in sight with an image; the script asks for the others."""
+        cards = [card(shown, reason) | judgement(reason) for reason in shown.listed]
+        if NOISE in shown.clusters.groups:
+            cards.append(noise_card(shown))
+        for place, entry in enumerate(cards):
+            image = entry.pop("image")
+            picture = self._picture(shown, image) if place < FIRST_PICTURES and image else ""
+            entry |= {"place": place, "picture": picture}
+        reasons = shown.reasons
+        more = [*(reasons.comparison.notes if reasons.comparison else ())]
+        if elsewhere := notes_elsewhere(shown.spot_notes, (spot.conditions for spot in reasons.spots)):
+            more.append(f"{count(elsewhere, 'note')} on other conditions will be shown when these are found again.")
+        return {
+            self.widget: gr.HTML(
+                chosen, cards=as_news(shown.run, shown.at, cards), named="", more=" ".join(more),
+                told=reasons.unexplained(shown.clusters),
+            ),
+            self.row: self._in_a_row(shown),
+        }  # fmt: skip
+
+    def _picture(self, shown: Shown, image: str) -> str:
+        """Address of an image that represents a reason."""
+        path = shown.clusters.image_root / image
+        return f"gradio_api/file={quote(picture_file(path, 160, self._settings.root))}"
+
+    def _in_a_row(self, shown: Shown) -> str:
+        told, paths = shown.reasons.in_a_row(shown.clusters) or ("", [])
+        root = shown.clusters.image_root
+        return row_html(told, {path: data_uri(root / path, 96, self._settings.root) for path in paths}) if told else ""
+
+    def rename(self, shown: Shown) -> gr.HTML:
+        """What the engineer says of all reasons; all else, and what is clicked meanwhile, stays as it is."""
+        news = [judgement(reason) for reason in shown.listed]
+        if NOISE in shown.clusters.groups:
+            news.append({"key": NOISE, **said(shown.notes.get(NOISE, Note(NOISE)))})
+        return gr.HTML(named=as_news(shown.run, shown.at, news))
+
+
+def entry_key(reason: Reason) -> int | str:
+    """By which the page knows a reason."""
+    return reason.subject if reason.spot or reason.rcc is None else reason.rcc
+
+
+def card(shown: Shown, reason: Reason) -> dict[str, Any]:
+    """What the card of a reason says, as plain text and numbers, but for what the engineer says (see `judgement`).
+
+    Returns
+    -------
+    dict
+        `key`; `rcc` (None if it is none); `number`, its name; `images`, `size` and `share` (of all failing images);
+        `words`, its condition or what its images have in common; `facts`; `confusion`; `kind`, and `fold`, what its
+        kind is called where that is folded (empty if it is not); `more`; `rate`, `low`, `high` and `other`, that with
+        which it is compared (None where unknown); `loose`; `image`, which represents it.
+    """
+    clusters, spot, rcc = shown.clusters, reason.spot, reason.rcc
+    n = len(reason.images)
+    tested, wrong, rate, low, high = reason.figures or (0, 0, None, None, None)
+    rate_of = shown.rates.get(-1 if rcc is None else rcc)
+    other = spot.elsewhere if spot else rate_of.elsewhere if rate_of else None
+    other = None if other is None or math.isnan(other) or not tested else other
+    facts = [f"{wrong:,} of {tested:,}" if tested else count(n, "image")]
+    facts += [f"elsewhere {rate_text(other)}"] if other is not None else [f"{n / len(clusters.paths):.0%}"]
+    facts += [f"RCC {rcc}"] if rcc is not None else []
+    same_kind = [one for one in shown.listed if one.kind == reason.kind]
+    folded = same_kind[1:] if reason.kind == CLASSES else same_kind if reason.kind in (PERHAPS, OTHERS) else []
+    loose = rcc is not None and is_loose(clusters, rcc)
+    return {
+        "key": entry_key(reason), "rcc": rcc, "number": reason.name, "images": n,
+        "size": count(n, "image"), "share": n / len(clusters.paths),
+        "words": printable(reason.where or words_of(shown, rcc)), "facts": " · ".join(facts),
+        "confusion": printable(clusters.confusion_of(rcc)) if rcc is not None and not spot else "",
+        "kind": reason.kind, "fold": _fold(reason.kind, len(folded)) if reason in folded else "",
+        "more": reason.more and reason.kind != PERHAPS, "rate": rate if tested else None, "low": low, "high": high,
+        "other": other, "loose": loose, "image": _image_of(shown, reason),
+    }  # fmt: skip
+
+
+def _fold(kind: str, n: int) -> str:
+    return FOLDS[kind].format(count(n, NOUNS[kind]))
+
+
+def _image_of(shown: Shown, reason: Reason) -> str:
+    if reason.spot is None and reason.rcc is not None:
+        return representative(shown.clusters, reason.rcc)
+    return reason.images[0] if reason.images else ""
+
+
+def noise_card(shown: Shown) -> dict[str, Any]:
+    """That of the images in no cluster, which are no reason."""
+    n, share = len(shown.clusters.members(NOISE)), shown.clusters.noise_share
+    blank = dict.fromkeys(("rate", "low", "high", "other"))
+    return {
+        "key": NOISE, "rcc": NOISE, "number": title(NOISE), "images": n, "size": count(n, "image"), "share": share,
+        "words": "", "facts": f"{count(n, 'image')} · {share:.0%}", "confusion": "", "kind": "", "fold": "",
+        "more": False, "loose": False, "image": representative(shown.clusters, NOISE), **blank,
+        **said(shown.notes.get(NOISE, Note(NOISE))),
+    }  # fmt: skip
+
+
+def judgement(reason: Reason) -> dict[str, Any]:
+    """What the engineer says of a reason on its card: `key`, what `said` gives, `otherwise` if its halves differ."""
+    other = reason.differing.get("verdict", "")
+    return {"key": entry_key(reason), **said(reason.note), "otherwise": f"RCC {reason.rcc}: {other}" if other else ""}
+
+
+def said(note: Note) -> dict[str, str]:
+    """What lists show of a note: `name` (may be empty), `verdict`, and `mark`, the same in words."""
+    mark = f"{VERDICTS[note.verdict].mark} {note.verdict}".strip()
+    return {"name": printable(note.name), "verdict": note.verdict, "mark": mark}
+
+
+def named(shown: Shown, rcc: int) -> str:
+    """An RCC by its name or, without one, with what its card says it is."""
+    words = "" if rcc in shown.notes and shown.notes[rcc].name else words_of(shown, rcc)
+    return " · ".join(filter(None, [title(rcc, shown.notes), printable(words)]))
+
+
+def words_of(shown: Shown, rcc: int | None) -> str:
+    """The weak spot that nearly all images of an RCC alone lie in, or what says most: a parameter, or two words."""
+    if rcc is None:
+        return ""
+    spot, profile = shown.spot_of.get(rcc), shown.profiles.get(rcc)
+    # Not what most other images have as well
+    mentioned = [one for one in profile.mentioned if one.information >= LEAST_BITS] if profile else []
+    if spot is not None and (not mentioned or [*shown.spot_of.values()].count(spot) == 1):
+        return shown.reasons.spots[spot].where
+    # Several RCCs may be noisy, and one of them dark as well.
+    words = mentioned if all(finding.measured for finding in mentioned) else mentioned[:1]
+    return ", ".join(finding.short for finding in words)

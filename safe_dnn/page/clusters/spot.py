@@ -1,0 +1,85 @@
+"""The weak spot at hand: its images as a GIF, its rate, the RCCs that it overlaps with, and what is said of it."""
+
+import gradio as gr
+from markupsafe import Markup
+
+from safe_dnn.page.clusters.asked import LooksView, ProbeView
+from safe_dnn.page.clusters.note import NoteView, OnWeakSpots
+from safe_dnn.page.clusters.rcc import lay_out_player, show_gif
+from safe_dnn.page.messages import pane, put_away, reveal
+from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.pipeline.reporting.markup import escaped, filled
+from safe_dnn.rccs.gifs import spot_gif_path
+from safe_dnn.rccs.review.notes import title
+from safe_dnn.support.text import count
+
+MOST_OVERLAPS = 3  # RCCs named with a weak spot
+
+
+class SpotView:
+    """Lay out the pane; `outputs` are its widgets, `show` gives what they show."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        with gr.Column(elem_id="spot-words"):
+            with gr.Column(elem_classes="safe-above"):
+                self.player = lay_out_player("spot-gif")
+                self.looks = LooksView(settings, "spot-look")
+                self.probes = ProbeView(settings, "probe-spot")
+                self.heading = gr.HTML(elem_id="spot-heading")
+            self.asked = self.looks, self.probes
+            with pane("spot-note-pane") as self.note_pane:
+                self.note_view = NoteView(settings, OnWeakSpots(settings))
+        self.outputs = [self.player, *self.looks.outputs, self.heading, *self.probes.outputs, self.note_pane,
+                        self.note_view.widget]  # fmt: skip
+
+    def show(self, shown: Shown, conditions: object, forced: bool = True) -> dict:
+        """A weak spot's GIF and note (see `NoteView.show`); nothing of one that is not there."""
+        rank = rank_of(conditions, shown)
+        subject = shown.reasons.spots[rank - 1].conditions if rank else ""
+        paths = failing_in(shown, rank)
+        gif = spot_gif_path(self._settings.out, rank)
+        return {
+            self.player: show_gif(gif, f"Weak spot {rank}", len(paths) if gif.is_file() else 0),
+            **self.looks.show(shown, subject if paths else ""), **self.probes.show(shown, subject),
+            self.heading: _heading(shown, rank) if rank else "",
+            self.note_pane: reveal() if rank else put_away(),
+            **(self.show_note(shown, subject, forced) if rank else {}),
+        }  # fmt: skip
+
+    def show_note(self, shown: Shown, conditions: object, forced: bool) -> dict:
+        """What is said of it, if it is there."""
+        there = rank_of(conditions, shown)
+        return {self.note_view.widget: self.note_view.show(shown, str(conditions), forced)} if there else {}
+
+
+def failing_in(shown: Shown, rank: int) -> list[str]:
+    """The failing images in a weak spot; none if there is no such."""
+    rows = shown.reasons.images[rank - 1].tolist() if 0 < rank <= len(shown.reasons.images) else []
+    return [shown.clusters.paths[row] for row in rows]
+
+
+def rank_of(conditions: object, shown: Shown) -> int:
+    """The rank of the weak spot that a browser has named by its conditions; 0 if there is none."""
+    ranks = (rank for rank, spot in enumerate(shown.reasons.spots, start=1) if spot.conditions == conditions)
+    return next(ranks, 0)
+
+
+def _heading(shown: Shown, rank: int) -> str:
+    """The weak spot at hand: its condition, its rate and the RCCs that it overlaps with."""
+    spot = shown.reasons.spots[rank - 1]
+    values = {"spot": spot, "rank": rank, "overlaps": _overlaps(shown, rank), "reason": shown.reason(spot.conditions)}
+    return filled("page/clusters/spot_heading.html", **values)
+
+
+def _overlaps(shown: Shown, rank: int) -> Markup:
+    """The RCCs that have failing images in common with a weak spot, as HTML; their names are kept up in the list."""
+    found = shown.reasons.overlaps(shown.clusters, rank - 1)
+    named = [
+        f"{n:,} in <button type='button' class='safe-rcc-name' data-open-rcc='{rcc}' data-key='{rcc}'>"
+        f"{escaped(title(rcc, shown.notes))}</button>"
+        for rcc, n in found[:MOST_OVERLAPS]
+    ]
+    more = len(found) - MOST_OVERLAPS
+    return Markup(", ".join(named) + (f", others in {count(more, 'RCC')}" if more > 0 else ""))
