@@ -202,7 +202,8 @@ def _bins(name: str, classes: Sequence[str], parts: _Parts, counts: _Counts) -> 
     low, high = clopper_pearson(counts.share * counts.wrong, counts.share * counts.tested)
     tested = counts.tested.reshape(len(classes), -1)
     below = tested.cumsum(axis=1) / np.maximum(tested.sum(axis=1, keepdims=True), 1)
-    of = [(one, value, *ends) for one in classes for value, ends in _named(parts)]
+    named = [("", ends) for ends in parts.ranges] or [(value, (np.nan,) * 3) for value in parts.values]
+    of = [(of_class, value, *ends) for of_class in classes for value, ends in named]
     numbers = zip(
         counts.tested.tolist(), counts.wrong.astype(int).tolist(), low.tolist(), high.tolist(),
         below.ravel().tolist() if parts.ranges else [np.nan] * len(of), strict=True,
@@ -210,16 +211,12 @@ def _bins(name: str, classes: Sequence[str], parts: _Parts, counts: _Counts) -> 
     return [Bin(name, *what, *each) for what, each in zip(of, numbers, strict=True) if each[0]]
 
 
-def _named(parts: _Parts) -> list[tuple[str, tuple[float, float, float]]]:
-    return [("", ends) for ends in parts.ranges] or [(value, (np.nan,) * 3) for value in parts.values]
-
-
 # --- The file ---------------------------------------------------------------------------------------------------
 
 
 def curves_text(bins: Sequence[Bin]) -> str:
     """The text of `rates.csv`."""
-    known = ({**one._asdict(), "class": one.of_class, "rate": one.rate} for one in bins)
+    known = ({**part._asdict(), "class": part.of_class, "rate": part.rate} for part in bins)
     return table_text(COLUMNS, ([each[name] for name in COLUMNS] for each in known))
 
 
