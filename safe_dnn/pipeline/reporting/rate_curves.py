@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 from markupsafe import Markup
 
 from safe_dnn.features.attributes import ATTRIBUTES
@@ -76,8 +77,9 @@ def curve_svg(bins: Sequence[Bin], literals: Sequence[Literal], base: float, *, 
     """
     of_all = [each for each in bins if not each.of_class]
     names = dict.fromkeys(each.of_class for each in bins if each.of_class) or [""]
-    lines = [_Line(name, [each for each in bins if each.of_class == name]) for name in names]
-    lines.sort(key=lambda line: -sum(each.wrong for each in line.bins) / sum(each.tested for each in line.bins))
+    own = [[each for each in bins if each.of_class == name] for name in names]
+    own.sort(key=lambda line: -sum(each.wrong for each in line) / sum(each.tested for each in line))
+    lines = [_Line(line[0].of_class, colour, line) for colour, line in zip(COLOURS, own, strict=False)]
     highest = max([base, *(each.rate_high for line in lines for each in line.reliable)])
     drawing = _Drawing(of_all, lines, literals, base, next((top for top in TOPS if top >= highest), 1.0), width)
     return _bars(drawing) if of_all[0].value else _curve(drawing)
@@ -87,12 +89,22 @@ class _Line(NamedTuple):
     """What is known of a class, or of all images."""
 
     name: str
+    colour: str
     bins: Sequence[Bin]
 
     @property
     def reliable(self) -> list[Bin]:
         """The bins of which enough images were tested."""
         return [each for each in self.bins if each.tested >= LEAST_TESTED]
+
+    @property
+    def prefix(self) -> str:
+        """Its name, to precede what is known of it."""
+        return f"{self.name} " if self.name else ""
+
+    def at(self, part: Bin) -> list[Bin]:
+        """Its bin at a place, if it has any images there."""
+        return [each for each in self.bins if each.place == part.place]
 
 
 class _Drawing(NamedTuple):
@@ -121,8 +133,7 @@ class _Drawing(NamedTuple):
         texts = []
         for line in self.lines:
             ends = (pick(line.reliable or line.bins, key=lambda each: each.rate) for pick in (min, max))
-            low, high = (f"{rate_text(end.rate)} ({self.words(end)})" for end in ends)
-            texts.append(f"{f'{line.name}, ' if line.name else ''}from {low} to {high}")
+            texts.append(line.prefix + " to ".join(f"{rate_text(end.rate)} ({self.words(end)})" for end in ends))
         return f"How often it is wrong, by {self.column}: {'; '.join(texts)}."
 
     def words(self, part: Bin) -> str:
@@ -135,11 +146,10 @@ class _Drawing(NamedTuple):
     def tooltip(self, part: Bin) -> str:
         """What is known of a bin, such as `age 20 to 25: 24 of 60 wrong (40%, 28–53%)`, of each line."""
         texts = (
-            f"{f'{line.name} ' if line.name else ''}{own.wrong:,} of {own.tested:,} wrong "
+            f"{line.prefix}{own.wrong:,} of {own.tested:,} wrong "
             f"({rate_text(own.rate)}, {range_text(own.rate_low, own.rate_high)})"
             for line in self.lines
-            for own in line.bins
-            if (own.value or own.low) == (part.value or part.low)
+            for own in line.at(part)
         )
         return f"{self.column} {self.words(part)}: {'; '.join(texts)}"
 
@@ -159,24 +169,21 @@ def _curve(drawing: _Drawing) -> Markup:
         return round(TOP + (1 - rate / drawing.top) * PLOT, 1)
 
     lines, labels = [], [(y(drawing.base), everywhere, "")]
-    for colour, line in zip(COLOURS, drawing.lines, strict=False):
-        own = line.reliable
-        upper = [(x(each.middle), y(each.rate_high)) for each in own]
-        lower = [(x(each.middle), y(each.rate_low)) for each in own]
-        lines.append((colour, [(x(each.middle), y(each.rate)) for each in own], upper + lower[::-1]))
-        labels += [(y(own[-1].rate), line.name, colour)] if line.name and own else []
-    widths = [x(each.high) - x(each.low) for each in bins]
-    density = [each.tested / max(wide, 1) for each, wide in zip(bins, widths, strict=True)]
-    parts = [
-        {
-            "x": x(each.low), "width": round(wide, 1), "height": round(dense / max(density) * STRIP, 1),
-            "low": "" if each is bins[0] else each.low, "high": "" if each is bins[-1] else each.high,
-            "words": drawing.tooltip(each),
-        }
-        for each, wide, dense in zip(bins, widths, density, strict=True)
-    ]  # fmt: skip
+    for line in drawing.lines:
+        known = line.reliable
+        curve, low, high = (
+            [(x(each.middle), y(getattr(each, rate))) for each in known] for rate in ("rate", "rate_low", "rate_high")
+        )
+        lines.append((line.colour, curve, high + low[::-1]))
+        labels += [(curve[-1][1], line.name, line.colour)] if line.name and known else []
+    wide = [max(x(each.high) - x(each.low), 1) for each in bins]
+    dense = [each.tested / width for each, width in zip(bins, wide, strict=True)]
+    # Ranges at the ends are open.
+    begins, ends = ["", *(f"{each.low}" for each in bins[1:])], [*(f"{each.high}" for each in bins[:-1]), ""]
+    heights = [density / max(dense) * STRIP for density in dense]
     return filled(
-        "rate_curve.svg", drawing=drawing, left=LEFT, top=TOP, right=right, bottom=bottom, strip=STRIP, bins=parts,
+        "rate_curve.svg", drawing=drawing, left=LEFT, top=TOP, right=right, bottom=bottom, strip=STRIP,
+        bins=zip([x(each.low) for each in bins], wide, heights, begins, ends, map(drawing.tooltip, bins), strict=True),
         height=bottom + STRIP + BELOW, y=y, lines=lines, labels=_apart(labels, bottom), dashed=y(drawing.base),
         numbers=[(x(number), f"{number:.12g}") for number in _numbers(begin, end)],
         shaded=[(x(low), x(high)) for low, high in _ranges(drawing.literals) if low < end and high > begin],
@@ -193,23 +200,18 @@ def _bars(drawing: _Drawing) -> Markup:
 
     rows, y = [], TOP
     for each in bins:
-        own = [
-            (colour, bar)
-            for colour, line in zip(COLOURS, drawing.lines, strict=False)
-            for bar in line.bins
-            if bar.value == each.value
-        ]
+        own = [(line.colour, bar) for line in drawing.lines for bar in line.at(each)]
         bars = [
             (colour, y + GAP / 2 + at * BAR, x(bar.rate), x(bar.rate_low), x(bar.rate_high), rate_text(bar.rate))
             for at, (colour, bar) in enumerate(own)
         ]
-        shaded = any((literal.value == each.value) == (literal.sign == "=") for literal in drawing.literals)
+        shaded = any(literal.holds(np.array([each.value]))[0] for literal in drawing.literals)
         high = len(own) * BAR + GAP
         rows.append((each.value, _short(each.value), drawing.tooltip(each), shaded, y, high, bars))
         y += high
     keys, place = [], left
-    for colour, line in zip(COLOURS, drawing.lines, strict=False):
-        keys += [(_short(line.name), colour, place)] if line.name else []
+    for line in drawing.lines if drawing.lines[0].name else ():
+        keys.append((_short(line.name), line.colour, place))
         place += _width(line.name) + KEY
     return filled(
         "rate_bars.svg", drawing=drawing, left=left, right=right, top=TOP, bottom=y, bar=BAR, rows=rows, keys=keys,

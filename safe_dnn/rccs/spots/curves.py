@@ -70,6 +70,11 @@ class Bin(NamedTuple):
         """Share of wrong images."""
         return self.wrong / self.tested
 
+    @property
+    def place(self) -> str | float:
+        """What the bins of other classes at the same place have, too."""
+        return self.value or self.low
+
 
 class _Parts(NamedTuple):
     """The part of each image, −1 if unknown, and what the parts are: values, or ranges with their medians."""
@@ -97,34 +102,22 @@ def find_curves(
         As for `weak_spots.find_weak_spots`. Columns in `never_together` have no curve.
     """
     wrong = np.asarray(wrong, bool)
-    names, classes = _classes(columns, never_together)
+    classes = _categories(columns[never_together[0]]) if never_together and never_together[0] in columns else None
     of, correlation = grouping(groups, wrong)
     grouped = of if groups else None
-    parts = {name: _parts(column) for name, column in columns.items() if name not in never_together}
+    kinds = {True: _ranges, False: _categories}
+    parts = {name: kinds[c.dtype.kind in "fiub"](c) for name, c in columns.items() if name not in never_together}
     drawn = {name: each for name, each in parts.items() if each}
     bins: list[Bin] = []
     for name, each in drawn.items():
         n = len(each.values or each.ranges)
         bins += _bins(name, [""], each, _Counts.of(each.of, n, wrong, grouped, correlation))
-        if names:
-            cells = np.where((each.of < 0) | (classes < 0), -1, classes * n + each.of)
-            counts = _Counts.of(cells, n * len(names), wrong, grouped, correlation)
-            if _differ(counts, len(names), LEVEL / len(drawn)):
-                bins += _bins(name, names, each, counts)
+        if classes and len(classes.values) <= MOST_CLASSES:
+            cells = np.where((each.of < 0) | (classes.of < 0), -1, classes.of * n + each.of)
+            counts = _Counts.of(cells, n * len(classes.values), wrong, grouped, correlation)
+            if _differ(counts, len(classes.values), LEVEL / len(drawn)):
+                bins += _bins(name, classes.values, each, counts)
     return tuple(bins)
-
-
-def _classes(columns: Mapping[str, np.ndarray], never_together: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """The classes and that of each image, −1 if unknown; none if there are too many to be drawn, or one."""
-    texts = columns.get(never_together[0]) if never_together else None
-    parts = None if texts is None else _categories(texts)
-    if parts is None or len(parts.values) > MOST_CLASSES:
-        return [], np.zeros(0, int)
-    return list(parts.values), parts.of
-
-
-def _parts(column: np.ndarray) -> _Parts | None:
-    return _ranges(column) if column.dtype.kind in "fiub" else _categories(column)
 
 
 def _categories(column: np.ndarray) -> _Parts | None:
@@ -236,8 +229,5 @@ def load_curves(run: Run) -> tuple[Bin, ...]:
 
 def _from_row(row: Mapping[str, str]) -> Bin:
     column, of_class, value = (from_cell(row[name]) for name in COLUMNS[:3])
-    low, middle, high, rate_low, rate_high, below = (
-        float(row[name] or "nan") for name in ("low", "middle", "high", "rate_low", "rate_high", "below")
-    )
-    tested, wrong = int(row["tested"]), int(row["wrong"])
-    return Bin(column, of_class, value, low, middle, high, tested, wrong, rate_low, rate_high, below)
+    low, middle, high, *rates = (float(row[name] or "nan") for name in (*COLUMNS[3:6], *COLUMNS[-3:]))
+    return Bin(column, of_class, value, low, middle, high, int(row["tested"]), int(row["wrong"]), *rates)
