@@ -24,6 +24,7 @@ PLOT, STRIP, BELOW = 118, 14, 22  # heights of the curve, of the images below it
 LETTER, LINE, LONGEST = 7, 14, 14  # of a text: width of a letter, height, and the most letters
 TITLE, KEY = 8, 24  # widths of a letter of the title, and of a key with the space around it
 BAR, GAP = 12, 4  # heights of a bar, and between values
+NARROWEST = 4  # part of the curve that can be pointed at
 STEPS = 4  # between the numbers at an axis, about
 
 
@@ -176,14 +177,15 @@ def _curve(drawing: _Drawing) -> Markup:
         )
         lines.append((line.colour, curve, high + low[::-1]))
         labels += [(curve[-1][1], line.name, line.colour)] if line.name and known else []
-    wide = [max(x(each.high) - x(each.low), 1) for each in bins]
+    at = [min(x(each.low), right - NARROWEST) for each in bins]
+    wide = [max(x(each.high) - x(each.low), NARROWEST) for each in bins]
     dense = [each.tested / width for each, width in zip(bins, wide, strict=True)]
     # Ranges at the ends are open.
     begins, ends = ["", *(f"{each.low}" for each in bins[1:])], [*(f"{each.high}" for each in bins[:-1]), ""]
     heights = [density / max(dense) * STRIP for density in dense]
     return filled(
         "rate_curve.svg", drawing=drawing, left=LEFT, top=TOP, right=right, bottom=bottom, strip=STRIP,
-        bins=zip([x(each.low) for each in bins], wide, heights, begins, ends, map(drawing.tooltip, bins), strict=True),
+        bins=zip(at, wide, heights, begins, ends, map(drawing.tooltip, bins), strict=True),
         height=bottom + STRIP + BELOW, y=y, lines=lines, labels=_apart(labels, bottom), dashed=y(drawing.base),
         numbers=[(x(number), f"{number:.12g}") for number in _numbers(begin, end)],
         shaded=[(x(low), x(high)) for low, high in _ranges(drawing.literals) if low < end and high > begin],

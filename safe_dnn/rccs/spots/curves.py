@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.rccs.parameters import MOST_CATEGORIES
-from safe_dnn.rccs.spots.conditions import LEAST_TESTED, round_cuts
+from safe_dnn.rccs.spots.conditions import LEAST_TESTED, round_cuts, roundest
 from safe_dnn.rccs.spots.groups import Groups, grouping, share_of
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.intervals import clopper_pearson
@@ -135,8 +135,7 @@ def _ranges(column: np.ndarray) -> _Parts | None:
     if len(known) < 2 * LEAST_TESTED or known[0] == known[-1]:
         return None
     least = min(LEAST_IN_BIN, len(known) // 4)
-    parts = min(MOST_BINS, max(2, len(known) // LEAST_IN_BIN))
-    cuts = round_cuts(known[:: -(-len(known) // MOST_CUT)], parts=parts)
+    cuts = _cuts(known[:: -(-len(known) // MOST_CUT)])
     kept: list[tuple[float, int]] = []  # cuts, with the images before them
     for end, before in zip(cuts, np.searchsorted(known, cuts).tolist() if cuts else [], strict=True):
         if before - (kept[-1][1] if kept else 0) >= least and len(known) - before >= least:
@@ -148,6 +147,16 @@ def _ranges(column: np.ndarray) -> _Parts | None:
     middles = [float(np.median(each)) for each in np.split(known, [before for _, before in kept])]
     of = np.where(np.isfinite(column), np.searchsorted(limits, column, side="right"), -1)
     return _Parts(of, ranges=list(zip(ends[:-1], middles, ends[1:], strict=True)))
+
+
+def _cuts(known: np.ndarray) -> list[float]:
+    """Where a sorted number may be cut: on both sides of a value of many images, such as 0, and elsewhere evenly."""
+    values, counts = np.unique(known, return_counts=True)
+    many = counts > len(known) / MOST_BINS
+    rest = np.repeat(values[~many], counts[~many])
+    cuts = round_cuts(rest, parts=min(MOST_BINS, max(2, len(rest) // LEAST_IN_BIN))) if len(rest) else []
+    apart = (many[1:] | many[:-1]).nonzero()[0].tolist()
+    return sorted({*cuts, *(roundest(float(values[i]), float(values[i + 1])) for i in apart)})
 
 
 class _Counts(NamedTuple):
@@ -165,7 +174,7 @@ class _Counts(NamedTuple):
         tested = np.bincount(cells + 1, minlength=n + 1)
         failing, share = np.bincount(cells + 1, wrong, minlength=n + 1)[1:], np.ones(n)
         if groups is not None:
-            rows = np.split(np.argsort(cells, kind="stable"), np.cumsum(tested)[:-1])[1:]
+            rows = np.split(np.argsort(cells.astype(np.int16), kind="stable"), np.cumsum(tested)[:-1])[1:]
             share = np.array([share_of(groups[r], wrong[r], correlation) if len(r) else 1.0 for r in rows])
         return cls(tested[1:], failing, share)
 

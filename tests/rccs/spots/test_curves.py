@@ -57,6 +57,14 @@ def test_each_of_few_values_is_a_bin_and_a_category_has_its_most_frequent_values
     assert len(find_curves({"street": names}, np.arange(len(names)) % 2 == 0)) == MOST_CATEGORIES
 
 
+def test_a_value_of_most_images_leaves_the_others_their_bins():
+    angle = np.concatenate([np.linspace(-1, 1, 401), np.zeros(1000)])
+    bins = find_curves({"angle": angle}, np.abs(angle) > 0.6)
+    assert max(each.tested for each in bins) <= 1000 + 30
+    assert [bins[0].rate, bins[-1].rate] == [1, 1]
+    assert len(bins) >= 8
+
+
 @pytest.mark.parametrize(
     "column", [np.full(100, 3.0), np.full(100, "day"), np.full(100, np.nan), np.append(np.full(99, np.nan), [1.0])]
 )
