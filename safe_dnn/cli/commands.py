@@ -121,7 +121,7 @@ def run_reasons(out: Path, options: argparse.Namespace, progress: Progress) -> N
     warn(*tested.doubts, *tested.notes, *found.known.notes, *notes_of(found.groups))
     say(f"{(~tested.right).mean():.1%} of {count(len(tested.paths), 'image')} are wrong")
     _print_weak_spots(found.spots)
-    say(f"Written: weak_spots.csv in {out}")
+    say(f"Written: weak_spots.csv, rates.csv in {out}")
 
 
 def run_select(out: Path, options: argparse.Namespace, progress: Progress) -> None:

@@ -13,6 +13,7 @@ from safe_dnn.rccs.gifs import gif_shows, write_gifs, write_spot_gifs
 from safe_dnn.rccs.parameters import find_parameters, read_parameters
 from safe_dnn.rccs.profiles import PROFILES_FILE, REFERENCE, Profile, profile_clusters, profiles_text
 from safe_dnn.rccs.review.review import Review, load_review
+from safe_dnn.rccs.spots.curves import CURVES_FILE
 from safe_dnn.rccs.spots.rates import RATES_FILE, rates_text
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, spots_text
 from safe_dnn.rccs.unsafe_set import SHOWN_FILES, UNSAFE_SET_FILE, load_unsafe_set, unsafe_table
@@ -28,7 +29,9 @@ from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.training.closure import CLOSURE_FILE
 from safe_dnn.training.result import retraining_files, show_retraining
 
-_REASONS = (WEAK_SPOTS_FILE, RATES_FILE, TESTED_FILE, CONFIRMATION_FILE, CLOSURE_FILE, FRESH_FILE, PROBES_FILE)
+_REASONS = (
+    WEAK_SPOTS_FILE, CURVES_FILE, RATES_FILE, TESTED_FILE, CONFIRMATION_FILE, CLOSURE_FILE, FRESH_FILE, PROBES_FILE,
+)  # fmt: skip
 
 
 def describe_rccs(
@@ -100,7 +103,7 @@ def _draw(out: Path, review: Review, progress: Progress) -> None:
 
 
 def show_reasons(out: Path) -> None:
-    """Write `weak_spots.csv` and `rcc_rates.csv`, as they are for the present RCCs."""
+    """Write `weak_spots.csv`, `rates.csv` and `rcc_rates.csv`, as they are for the present RCCs."""
     with showing(out), writing(out):
         save_files(out, _reasons_files(out, load_review(out)), remove=_REASONS)
 
@@ -194,7 +197,7 @@ def _reasons_files(out: Path, review: Review) -> dict[str, Writer]:
     files: dict[str, Writer] = {WEAK_SPOTS_FILE: spots_text(reasons.spots)} if reasons.base else {}
     files |= {RATES_FILE: rates_text(rates)} if rates else {}
     runs = present_runs(out)
-    files |= texts_of(runs.get(COMPARISON), TESTED_FILE)
+    files |= texts_of(runs.get(COMPARISON), TESTED_FILE, CURVES_FILE)
     files |= texts_of(runs.get(CONFIRMATION), CONFIRMATION_FILE, CLOSURE_FILE, FRESH_FILE)
     return files | texts_of(runs.get(PROBES), PROBES_FILE)
 

@@ -12,11 +12,13 @@ from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.run_record import GivenAnswers, answers_of_run, groups_of, table_of
 from safe_dnn.rccs.clusters import load_clusters, run_record
 from safe_dnn.rccs.gifs import write_spot_gifs
+from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, spots_text
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.reasons.comparison import (
     PREDICTED,
     Known,
+    bins_of,
     compare_with_right,
     in_any_spot,
     known_of,
@@ -73,8 +75,8 @@ def explain_failures(
             return False
         parameters = table_of(out, "parameters", clusters)
         found = conditions_of(tested, groups_of(out), parameters=parameters, within=within, progress=progress)
-        known, known_groups, spots = found
-        reasons = reasons_of(clusters, tested, known, spots)
+        known, known_groups, spots, curves = found
+        reasons = reasons_of(clusters, tested, known, spots)._replace(curves=curves)
         offer = None
         if not clusters.contrast:  # looks are set aside alone
             offer = nuisance_offer(clusters, tested, parameters=parameters, within=within)
@@ -110,11 +112,14 @@ class Conditions(NamedTuple):
     groups : KnownGroups or None
     spots : tuple of WeakSpot
         The most important first.
+    curves : tuple of Bin
+        As of `reasons.comparison.Reasons`.
     """
 
     known: Known
     groups: KnownGroups | None
     spots: tuple[WeakSpot, ...]
+    curves: tuple[Bin, ...]
 
 
 def conditions_of(
@@ -141,13 +146,13 @@ def conditions_of(
         recorded = {name: column for name, column in known.columns.items() if name not in others}
         unclear = undecided(recorded, ~tested.right, found.groups, spots)
         found = found._replace(notes=(*found.notes, *unclear))
-    return Conditions(known, found, spots)
+    return Conditions(known, found, spots, bins_of(tested, known, found))
 
 
 def find_reasons(
     given: GivenAnswers, out: StrPath, *, parameters: StrPath | None = None, progress: Progress = no_progress
 ) -> tuple[AnsweredImages, Conditions]:
-    """Write `weak_spots.csv` by a network's answers and a table of parameters alone; nothing is clustered.
+    """Write `weak_spots.csv` and `rates.csv` by a network's answers and a table alone; nothing is clustered.
 
     Parameters
     ----------
@@ -172,7 +177,7 @@ def find_reasons(
     table = path_of(parameters, "parameters as a CSV file") if parameters else None
     found = conditions_of(tested, given.group, parameters=table, required=True, progress=progress)
     folder = prepare_folder(path_of(out, "an output folder"))
-    save_files(folder, {WEAK_SPOTS_FILE: spots_text(found.spots)})
+    save_files(folder, {WEAK_SPOTS_FILE: spots_text(found.spots), CURVES_FILE: curves_text(found.curves)})
     return tested, found
 
 

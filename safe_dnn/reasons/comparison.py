@@ -4,7 +4,8 @@ RCCs say what failing images look like. If the DNN's answers to its whole test s
 
 - how often the DNN fails on images like those of an RCC, and whether it fails more often than elsewhere
   (`rccs/spots/rates.py`);
-- under which conditions it does, in words: weak spots (`rccs/spots/weak_spots.py`).
+- under which conditions it does, in words: weak spots (`rccs/spots/weak_spots.py`);
+- how often, over the range of what is known of the images (`rccs/spots/curves.py`).
 
 RCCs and answers in; rates and weak spots out. `pipeline.explaining.explain_failures` writes them to the output folder.
 """
@@ -28,6 +29,7 @@ from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.parameters import MOST_CATEGORIES, find_parameters, read_parameters, read_texts, typed_column
 from safe_dnn.rccs.projected import Aside, attributes_of
+from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text, find_curves, load_curves
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.new_images import with_new_rates
 from safe_dnn.rccs.spots.rates import Rate, failure_rates, nearest_failing, regions
@@ -334,9 +336,7 @@ def weak_spots_of(
     tested: AnsweredImages, known: Known, known_groups: KnownGroups | None = None
 ) -> tuple[WeakSpot, ...]:
     """The conditions under which the DNN fails more often than elsewhere, and how often on new images."""
-    classes = (LABEL, PREDICTED) if tested.answers.kind == CONFIDENCE else ()
-    columns = known.columns if classes else {name: c for name, c in known.columns.items() if name != PREDICTED}
-    groups = known_groups.groups if known_groups and known_groups.given else None
+    columns, classes, groups = _searched(tested, known, known_groups)
 
     def search(columns: Mapping[str, np.ndarray], wrong: np.ndarray, groups: Groups | None) -> list[WeakSpot]:
         return find_weak_spots(columns, wrong, measured=known.measured, never_together=classes, groups=groups)
@@ -346,6 +346,21 @@ def weak_spots_of(
     if known_groups and not known_groups.given:
         return tuple(spot._replace(group=known_groups.groups.name) for spot in spots)
     return tuple(spots)
+
+
+def bins_of(tested: AnsweredImages, known: Known, known_groups: KnownGroups | None = None) -> tuple[Bin, ...]:
+    """How often the DNN fails over the range of what is known of the images."""
+    columns, classes, groups = _searched(tested, known, known_groups)
+    return find_curves(columns, ~tested.right, never_together=classes, groups=groups)
+
+
+def _searched(
+    tested: AnsweredImages, known: Known, known_groups: KnownGroups | None
+) -> tuple[Mapping[str, np.ndarray], tuple[str, ...], Groups | None]:
+    """The columns, those of the true class and the predicted one, none of a regression, and the groups if given."""
+    classes = (LABEL, PREDICTED) if tested.answers.kind == CONFIDENCE else ()
+    columns = known.columns if classes else {name: c for name, c in known.columns.items() if name != PREDICTED}
+    return columns, classes, known_groups.groups if known_groups and known_groups.given else None
 
 
 def in_any_spot(spots: Sequence[WeakSpot], known: Known, n_tested: int) -> np.ndarray:
@@ -369,12 +384,15 @@ class Reasons(NamedTuple):
         None as long as the images that are right have not been compared.
     base : float
         The share of all tested images that the DNN gets wrong.
+    curves : tuple of Bin
+        How often it is wrong over the range of each column, in the order of the columns.
     """
 
     spots: tuple[WeakSpot, ...] = ()
     images: tuple[np.ndarray, ...] = ()
     comparison: Comparison | None = None
     base: float = 0.0
+    curves: tuple[Bin, ...] = ()
 
     def rates(self, clusters: RootCauseClusters) -> dict[int, Rate]:
         """The failure rate of each RCC, as the engineer has edited them; empty if nothing was compared."""
@@ -496,7 +514,7 @@ def save_reasons(
     reasons: Reasons, clusters: RootCauseClusters, folder: Path, run: Run, *, offer: Mapping[str, str] | None = None,
     images: Mapping[str, Writer] | None = None,
 ) -> None:  # fmt: skip
-    """Write `weak_spots.csv` and `comparison.npz` as a run of the analysis in a folder, in place of an earlier one.
+    """Write `weak_spots.csv`, `rates.csv` and `comparison.npz` as a run of an analysis, in place of an earlier one.
 
     Parameters
     ----------
@@ -531,6 +549,7 @@ def save_reasons(
     before = present_runs(folder, run).get(COMPARISON)
     files: dict[str, Writer] = {
         WEAK_SPOTS_FILE: spots_text(reasons.spots),
+        **({CURVES_FILE: curves_text(reasons.curves)} if reasons.curves else {}),
         COMPARISON_FILE: lambda path: np.savez(path, **arrays),
         **(images or {}),
     }
@@ -562,7 +581,7 @@ def load_reasons(folder: Path, clusters: RootCauseClusters, run: Run | None = No
         if str(arrays["run"]) != fingerprint(clusters):
             return Reasons()
         images = tuple(np.split(arrays["images"], np.cumsum(arrays["counts"])[:-1])) if spots else ()
-        return Reasons(spots, images, _comparison_from(arrays), float(arrays["base"]))
+        return Reasons(spots, images, _comparison_from(arrays), float(arrays["base"]), load_curves(found))
 
 
 def _comparison_from(arrays: Mapping[str, np.ndarray]) -> Comparison | None:

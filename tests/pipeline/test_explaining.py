@@ -19,6 +19,7 @@ from safe_dnn.rccs.image_search import matching_images
 from safe_dnn.rccs.profiles import load_profiles
 from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.review.review import load_review
+from safe_dnn.rccs.spots.curves import CURVES_FILE
 from safe_dnn.rccs.spots.rates import RATES_FILE, by_excess
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.reasons.comparison import load_reasons
@@ -62,6 +63,11 @@ def test_weak_spots_hold_the_images_that_fail_and_stay_with_their_run(explained)
     with Image.open(spot_gif_path(explained.out, 1)) as image:
         assert image.n_frames == spot.wrong
     assert len(runs_of(explained.out, COMPARISON)) == 1  # what was found before all images were compared is not kept
+
+    # Curves are of all images, the failing ones and the others.
+    measured = [one for one in reasons.curves if one.column == "brightness" and not one.of_class]
+    assert (sum(one.tested for one in measured), sum(one.wrong for one in measured)) == (74, 26)
+    assert len(rows_in(explained.out / CURVES_FILE)) == len(reasons.curves)
 
     # They come back with their run,
     spots = (explained.out / WEAK_SPOTS_FILE).read_text()

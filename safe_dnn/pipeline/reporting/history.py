@@ -14,6 +14,7 @@ from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.profiles import PROFILES_FILE
 from safe_dnn.rccs.review.review import has_spot_notes, load_review
+from safe_dnn.rccs.spots.curves import CURVES_FILE
 from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.rccs.unsafe_set import SHOWN_FILES, load_unsafe_set
@@ -25,7 +26,9 @@ from safe_dnn.training.labels import bring_back_labels, take_typed_labels
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE
 
 KEPT_RUNS = 20
-SHOWN = (LABELS_FILE, PROFILES_FILE, WEAK_SPOTS_FILE, RATES_FILE, *SHOWN_FILES, MODEL_FILE, RETRAINING_FILE)
+SHOWN = (
+    LABELS_FILE, PROFILES_FILE, WEAK_SPOTS_FILE, CURVES_FILE, RATES_FILE, *SHOWN_FILES, MODEL_FILE, RETRAINING_FILE,
+)  # fmt: skip
 """Files in the output folder itself that show the present state."""
 
 

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from safe_dnn.pipeline.reporting.heatmap_panels import heatmaps_section
 from safe_dnn.pipeline.reporting.markup import filled, percent, picture_uri
 from safe_dnn.pipeline.reporting.material import LOOSE, Material, carded
+from safe_dnn.pipeline.reporting.rate_curves import curves_of
 from safe_dnn.pipeline.reporting.retraining_section import retraining_section
 from safe_dnn.pipeline.reporting.round_figures import rounds_of
 from safe_dnn.rccs.clusters import RootCauseClusters, headline, rccs_of
@@ -93,7 +94,8 @@ def weak_spots_section(known: Material) -> Markup:
     reasons = known.reasons
     return filled(
         "weak_spots.html", known=known, reasons=reasons, most_overlaps=MOST_OVERLAPS,
-        row=_in_a_row(known), probes=_probes(known), levels=levels_of(reasons.spots),
+        row=_in_a_row(known), curves=curves_of(reasons, reasons.spots).values(), probes=_probes(known),
+        levels=levels_of(reasons.spots),
         elsewhere=notes_elsewhere(known.spot_notes, (spot.conditions for spot in reasons.spots)),
     )  # fmt: skip
 

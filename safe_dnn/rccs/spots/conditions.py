@@ -105,23 +105,23 @@ def _joined(first: Literal, second: Literal) -> Literal | None:
     if first.column != second.column or isinstance(first.value, str) or isinstance(second.value, str):
         return None
     if first.is_arc and second.is_arc:
-        return _joined_arc(first.column, _spans(first)[0], _spans(second)[0])
-    spans = sorted(_spans(first) + _spans(second))
-    merged = spans[:1]
-    for low, high in spans[1:]:
+        return _joined_arc(first.column, spans(first)[0], spans(second)[0])
+    ranges = sorted(spans(first) + spans(second))
+    merged = ranges[:1]
+    for low, high in ranges[1:]:
         if low <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
         else:
             merged.append((low, high))
     ends = [end for span in merged for end in span if math.isfinite(end)]
-    if len(merged) == len(spans) or not 0 < len(ends) < 3:
+    if len(merged) == len(ranges) or not 0 < len(ends) < 3:
         return None
     if len(ends) == 2:
         return Literal(first.column, "from" if len(merged) == 1 else "outside", (ends[0], ends[1]))
     return Literal(first.column, "<" if math.isinf(merged[0][0]) else ">=", ends[0])
 
 
-def _spans(literal: Literal) -> list[tuple[float, float]]:
+def spans(literal: Literal) -> list[tuple[float, float]]:
     """The ranges of numbers that it holds for, from low to high."""
     ends = literal.value if isinstance(literal.value, tuple) else (float(literal.value),) * 2
     if literal.sign == "from":

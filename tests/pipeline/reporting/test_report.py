@@ -21,6 +21,7 @@ from safe_dnn.rccs.review.edits import merge_rccs, move_images, undo_edit
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.curves import find_curves
 from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, save_unsafe_set
@@ -286,6 +287,18 @@ def explain(clusters, out) -> None:
     of_right = np.repeat([same[0][0], same[1][0], same[2][0]], [2, 30, 700])
     comparison = Comparison(np.arange(26), of_failing, of_right, right_in_spots=np.arange(732) < 1)
     save_reasons(Reasons((dark,), (np.arange(8),), comparison, 26 / 758), clusters, out, present_runs(out)[CLUSTERS])
+
+
+def test_the_report_draws_what_a_weak_spot_is_about_and_nothing_of_a_run_of_before(clusters, out):
+    dark = WeakSpot((Literal("light", "<", 0.2),), 40, 38, 0.8, 0.99, 0.1)
+    light = np.linspace(0, 1, 200)
+    curves = find_curves({"light": light, "speed": light}, light < 0.2)
+    for known in ((), curves):
+        reasons = Reasons((dark,), (np.arange(8),), None, 0.2, known)
+        save_reasons(reasons, clusters, out, present_runs(out)[CLUSTERS])
+        page = Page(section(report_html(out), "weak-spots"))
+        columns = {attributes["data-column"] for tag, attributes in page.tags if "data-column" in attributes}
+        assert columns == ({"light"} if known else set())
 
 
 def test_the_tables_of_reasons_have_the_figures_of_the_files(clusters, out):

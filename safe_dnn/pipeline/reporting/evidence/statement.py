@@ -23,10 +23,10 @@ LISTS_FOLDER = "evidence"
 # As the modules that write them name them; a test compares.
 RESULTS = (
     "labels.txt", "register.csv", "scope.csv", "rcc_profiles.csv", "rcc_rates.csv", "weak_spots.csv",
-    "tested_images.csv", "confirmation.csv", "closure.csv", "fresh_images.csv", "probes.csv", "IS_filenames.txt",
-    "unsafe_set.csv", "unsafe_images.csv", "retrained.keras", "retraining.json", "report.html", "export.zip",
-    "failures.csv", "predictions.csv", "accuracy.json", "objects.csv", "parameters.csv", "gifs/RCC_*.gif",
-    "gifs/noise.gif", "gifs/weak_spot_*.gif",
+    "rates.csv", "tested_images.csv", "confirmation.csv", "closure.csv", "fresh_images.csv", "probes.csv",
+    "IS_filenames.txt", "unsafe_set.csv", "unsafe_images.csv", "retrained.keras", "retraining.json", "report.html",
+    "export.zip", "failures.csv", "predictions.csv", "accuracy.json", "objects.csv", "parameters.csv",
+    "gifs/RCC_*.gif", "gifs/noise.gif", "gifs/weak_spot_*.gif",
     "heatmaps/heatmaps.json", "heatmaps/RCC_*.png", "heatmaps/weak_spot_*.png",
 )  # fmt: skip
 _TYPE, _KIND, _VERSION = "https://in-toto.io/Statement/v1", "urn:safe-dnn:evidence", 1

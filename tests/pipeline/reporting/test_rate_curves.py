@@ -1,0 +1,107 @@
+"""Drawings of rates: what is shaded, what a bin says, and that labels do not lie over each other."""
+
+import html
+import re
+
+import numpy as np
+import pytest
+
+from safe_dnn.pipeline.reporting.rate_curves import COLOURS, MOST_BARS, curve_svg, curves_of
+from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.curves import find_curves
+from safe_dnn.rccs.spots.weak_spots import WeakSpot
+from safe_dnn.reasons.comparison import Reasons
+
+RNG = np.random.default_rng(0)
+N = 1200
+KNOWN = {
+    "label": np.repeat(["man", "woman"], N // 2),
+    "contrast": RNG.random(N),
+    "age": RNG.integers(0, 80, N).astype(float),
+    "gaze_deg": RNG.uniform(0, 360, N),
+    "weather": RNG.choice(["sun", "rain", "<fog>"], N),
+}
+WRONG = RNG.random(N) < np.where((KNOWN["age"] < 20) & (KNOWN["label"] == "woman"), 0.9, 0.1)
+
+
+def bins_of(*columns, wrong=WRONG):
+    known = {name: KNOWN[name] for name in ("label", *columns)}
+    return find_curves(known, wrong, never_together=("label", "predicted"))
+
+
+def attributes(svg, css_class):
+    return [
+        dict(re.findall(r"([\w-]+)='([^']*)'", tag)) for tag in re.findall(rf"<rect class='{css_class}'[^>]*>", svg)
+    ]
+
+
+def spot(*literals):
+    return WeakSpot(literals, 100, 80, 0.7, 0.9, 0.1)
+
+
+def test_the_range_of_a_condition_is_shaded_from_end_to_end_of_the_axis():
+    drawing = curve_svg(bins_of("age"), [Literal("age", "<", 20.0)], WRONG.mean())
+    [shaded], bins = attributes(drawing, "safe-range"), attributes(drawing, "safe-bin")
+    left, right = float(bins[0]["x"]), float(bins[-1]["x"]) + float(bins[-1]["width"])
+    assert float(shaded["x"]) == left
+    assert float(shaded["width"]) / (right - left) == pytest.approx(20 / 79, abs=0.04)
+    assert len(attributes(curve_svg(bins_of("age"), [Literal("age", "outside", (5.0, 60.0))], 0.3), "safe-range")) == 2
+    arc = [Literal("gaze_deg", "from", (340.0, 20.0))]
+    assert len(attributes(curve_svg(bins_of("gaze_deg"), arc, 0.3), "safe-range")) == 2
+    assert not attributes(curve_svg(bins_of("age"), [Literal("age", ">=", 99.0)], 0.3), "safe-range")
+    assert not attributes(curve_svg(bins_of("age"), [], 0.3), "safe-range")
+
+
+def test_each_bin_says_its_range_and_its_rate_for_each_class():
+    bins = bins_of("age")
+    drawing = curve_svg(bins, [], WRONG.mean())
+    rectangles, women = attributes(drawing, "safe-bin"), [each for each in bins if each.of_class == "woman"]
+    assert [(each["data-column"], each["data-low"]) for each in rectangles] == [
+        ("age", ""), *(("age", str(each.low)) for each in women[1:])
+    ]  # fmt: skip
+    assert [each["data-high"] for each in rectangles] == [*(str(each.high) for each in women[:-1]), ""]
+    first = re.findall("<title>(.*?)</title>", drawing)[0]
+    assert first.startswith(f"age below {women[0].high:g}: woman {women[0].wrong} of {women[0].tested} wrong (")
+    assert "; man " in first
+    assert [drawing.count(f"<polyline points='{point}") for point in ("", "nan")] == [2, 0]
+    assert re.search(r"aria-label='How often it is wrong, by age: woman .*; man .*\.'", drawing)
+
+
+def test_a_class_has_its_name_at_the_end_of_its_line_and_no_label_lies_over_another():
+    drawing = curve_svg(bins_of("age", wrong=WRONG & (KNOWN["age"] < 20)), [], 0.01)
+    labels = re.findall(r"<text x='[\d.]+' y='([\d.]+)'(?: font-weight='600')?>(woman|man|all 1%)</text>", drawing)
+    places = [float(place) for place, _ in labels]
+    assert {name for _, name in labels} == {"woman", "man", "all 1%"}
+    assert min(np.diff(sorted(places))) >= 14
+
+
+def test_rates_that_are_all_low_are_drawn_on_an_axis_of_their_own():
+    low = RNG.random(N) < 0.02
+    assert ">10%</text>" in curve_svg(find_curves({"age": KNOWN["age"]}, low), [], low.mean())
+    assert ">100%</text>" in curve_svg(bins_of("age"), [], WRONG.mean())
+
+
+def test_a_category_has_a_bar_for_each_of_its_most_frequent_values():
+    bins = bins_of("weather", wrong=RNG.random(N) < 0.2)
+    drawing = curve_svg(bins, [Literal("weather", "!=", "sun")], 0.2)
+    rows = attributes(drawing, "safe-bin")
+    assert {html.unescape(each["data-value"]) for each in rows} == {"sun", "rain", "<fog>"}
+    assert "<fog>" not in drawing
+    shaded = {each["y"] for each in attributes(drawing, "safe-range")}
+    assert shaded == {each["y"] for each in rows if each["data-value"] != "sun"}
+    assert drawing.count(f"fill='{COLOURS[0]}'") == 3
+    streets = np.array([f"street {i % 30}" for i in range(N)])
+    many = curve_svg(find_curves({"street": streets}, WRONG), [], 0.3)
+    assert (len(attributes(many, "safe-bin")), "18 more" in many) == (MOST_BARS, True)
+
+
+def test_a_reason_has_the_curve_of_what_was_recorded_first_and_one_of_classes_has_none():
+    woman, dark, old = Literal("label", "=", "woman"), Literal("contrast", "<", 0.2), Literal("age", ">=", 60.0)
+    reasons = Reasons(base=0.3, curves=bins_of("contrast", "age"))
+    assert list(curves_of(reasons, [spot(woman, dark, old)])) == ["age"]
+    assert list(curves_of(reasons, [spot(dark)])) == ["contrast"]
+    assert curves_of(reasons, [spot(woman)]) == {}
+    both = curves_of(reasons, [spot(old), spot(woman, Literal("age", "<", 5.0)), spot(dark)])
+    assert list(both) == ["age", "contrast"]
+    assert len(attributes(both["age"], "safe-range")) == 2
+    assert curves_of(Reasons(), [spot(old)]) == {}
