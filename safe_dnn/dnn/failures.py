@@ -21,7 +21,7 @@ from safe_dnn.dnn.given_answers import images_with_targets, read_answers
 from safe_dnn.dnn.held_out import HOLD_OUT, HoldOut, draw
 from safe_dnn.dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
-from safe_dnn.dnn.tested import AnsweredImages, has_objects, in_words, predictions_text, rounded
+from safe_dnn.dnn.tested import LABEL, AnsweredImages, has_objects, in_words, predictions_text, rounded
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR
 from safe_dnn.rccs.kept_rounds import keep_round
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
@@ -58,7 +58,7 @@ class Failure(NamedTuple):
     source : str
         Path relative to the test folder.
     label, predicted : str
-        Classes; for a regression, the numbers, separated by spaces.
+        Classes; for a regression, the numbers, separated by spaces. Of one target, the column has its name.
     score : float
         Probability of the predicted class, NaN if a table of answers does not have it; for a regression, the error (the
         column is then called `error`).
@@ -252,12 +252,7 @@ def examples_for(
         if images.empty:
             assumptions.append(f"No image of {some(images.empty)} in {images.root}.")
         return images, tuple(assumptions)
-    images, assumption = images_with_targets(folder, options)
-    if len(images.classes) != dnn.n_outputs:
-        raise SAFEError(
-            f"Expected a column of targets for each of the model's {dnn.n_outputs} outputs. Received "
-            f"{len(images.classes)} ({some(images.classes)}) in {options.targets}."
-        )
+    images, assumption = images_with_targets(folder, options, outputs=dnn.n_outputs)
     predictions.check_precision(dnn.precision, images, options.threshold or 0)
     return images, (assumption,)
 
@@ -295,7 +290,8 @@ def save_failures(failures: Failures, folder: Path, tables: Mapping[str, str]) -
         them, are removed.
     """
     score = ERROR if failures.task == "regression" else CONFIDENCE
-    table = table_text([*Failure._fields[:-1], score], failures.failing)
+    label = failures.answered.answers.target if failures.answered else LABEL
+    table = table_text(["image", "source", label, "predicted", score], failures.failing)
     accuracy = json.dumps(_record_of(failures, folder), indent=2, ensure_ascii=False) + "\n"
     files = {**tables, FAILURES_FILE: table, ACCURACY_FILE: accuracy}
     # Other parameters are the engineer's.
