@@ -7,6 +7,7 @@ They are the input of step 1: `failures/` is its image folder. Writes `failures/
 import contextlib
 import dataclasses
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from safe_dnn.rccs.answers import CONFIDENCE, ERROR
 from safe_dnn.rccs.kept_rounds import keep_round
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import check_own, save_files
-from safe_dnn.store.places import absolute, plain
+from safe_dnn.store.places import absolute, plain, relative
 from safe_dnn.support.entries import StrPath, number_of, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact, prepare_folder, put_back, read_json, replacing_folder
@@ -97,6 +98,8 @@ class Failures:
         The columns by which they are held out in groups.
     rescale : str or None
         As of `DnnOptions`.
+    targets : str
+        As of `DnnOptions`; empty if none were given.
     answered : AnsweredImages
         All test images with the answers; None of failures that were read again.
     """
@@ -113,6 +116,7 @@ class Failures:
     held_out: int = 0
     group: tuple[str, ...] = ()
     rescale: str | None = None
+    targets: str = ""
     answered: Any = field(default=None, compare=False, repr=False)
 
     @property
@@ -214,7 +218,7 @@ def keep_failures(
         given.root, given.source, task, given.known_classes, failing, len(given.paths),
         threshold=options.threshold if task == "regression" else None, assumptions=given.doubts + given.notes,
         skipped=tuple(sorted(given.skipped)), held_out=len(given.held_out), group=hold_out.group if hold_out else (),
-        rescale=options.rescale, answered=given,
+        rescale=options.rescale, targets=os.fspath(options.targets or ""), answered=given,
     )  # fmt: skip
     save_failures(failures, out, {**(tables or {}), PREDICTIONS_FILE: predictions_text(given)})
     return failures
@@ -317,6 +321,7 @@ def _record_of(failures: Failures, folder: Path) -> dict[str, Any]:
         "failures": len(failures.failing),
         **{name: plain(getattr(failures, name), folder) for name in _RECORDED},
         **({"rescale": failures.rescale} if failures.rescale else {}),
+        **({"targets": relative(failures.targets, folder)} if failures.targets else {}),
         **({HOLD_OUT: {"images": failures.held_out, "group": failures.group}} if failures.held_out else {}),
     }
 
@@ -345,7 +350,7 @@ def _from_record(record: dict[str, Any], rows: list[list[str]], folder: Path) ->
         test_size=int(record["test_size"]), threshold=record["threshold"], assumptions=tuple(record["assumptions"]),
         skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
         held_out=int(held_out.get("images", 0)), group=tuple(map(str, held_out.get("group", ()))),
-        rescale=record.get("rescale"),
+        rescale=record.get("rescale"), targets=absolute(record.get("targets", ""), folder),
     )  # fmt: skip
 
 

@@ -75,10 +75,16 @@ class Targets(NamedTuple):
         return {image: rows[0] for image, rows in found.items()}
 
 
-def file_and_column(targets: StrPath) -> tuple[StrPath, str]:
+def file_and_column(targets: StrPath) -> tuple[str, str]:
     """The two parts of `FILE:COLUMN`; the column is empty if none is named, as in the path of an existing file."""
-    file, colon, column = os.fspath(targets).rpartition(":")
-    return (file, column.strip()) if colon and Path(file).is_file() and not Path(targets).exists() else (targets, "")
+    whole = os.fspath(targets)
+    file, colon, column = whole.rpartition(":")
+    return (file, column.strip()) if colon and Path(file).is_file() and not Path(whole).exists() else (whole, "")
+
+
+def target_columns(table: StrPath) -> tuple[str, ...]:
+    """The columns of a table that may be targets; a SAFEError if it cannot be read."""
+    return number_columns(AnswerTable(**vars(read_table(path_of(table, "a table of targets (CSV)"), "targets"))))
 
 
 def read_targets(table: StrPath) -> Targets:
@@ -148,6 +154,16 @@ def with_targets(folder: StrPath, targets: Targets, *, partial: bool = False) ->
     )
 
 
+def check_given(options: DnnOptions) -> StrPath:
+    """The table of targets; a SAFEError if it or the threshold is not given."""
+    if options.targets is None or options.threshold is None:
+        raise SAFEError(
+            f"Expected a {'threshold' if options.targets else 'table of targets'}, since the model is a regression. "
+            "Give its targets and, as the threshold, the error above which it fails, in their unit."
+        ).about("targets", "threshold")
+    return options.targets
+
+
 def images_with_targets(folder: StrPath, options: DnnOptions, outputs: int = 0) -> tuple[LabelledImages, str]:
     """The images of a regression, and the assumption about them as a sentence.
 
@@ -161,12 +177,7 @@ def images_with_targets(folder: StrPath, options: DnnOptions, outputs: int = 0) 
     SAFEError
         The targets or the threshold are not given, or as of `read_targets` and `with_targets`.
     """
-    if options.targets is None or options.threshold is None:
-        raise SAFEError(
-            f"Expected a {'threshold' if options.targets else 'table of targets'}, since the model is a regression. "
-            "Give its targets and, as the threshold, the error above which it fails, in their unit."
-        ).about("targets", "threshold")
-    targets = read_targets(options.targets)
+    targets = read_targets(check_given(options))
     if outputs and len(targets.names) != outputs:
         wanted = "one column of targets" if outputs == 1 else f"a column for each of the model's {outputs} outputs"
         hint = f" All columns are targets, unless {_choice(targets.table)}." if outputs == 1 else ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safe_dnn.dnn.model_file import ModelFacts, read_keras
+from safe_dnn.dnn.model_file import ModelFacts, read_config, read_keras
 from safe_dnn.dnn.onnx_model import IMAGENET, WHOLE_NUMBERS, read_onnx
 from safe_dnn.support.entries import path_of
 from safe_dnn.support.errors import SAFEError
@@ -179,6 +179,18 @@ def loss_name(compiled: dict) -> str:
 
 def _is_regression_loss(name: str) -> bool:
     return any(part in name for part in _REGRESSION_LOSSES)
+
+
+def is_regression_file(path: str) -> bool:
+    """Whether a Keras file, without being loaded, says that the model gives one number or has a regression's loss."""
+    file = Path(path)
+    if file.suffix.lower() not in KERAS_SUFFIXES or not file.is_file():
+        return False
+    config, compiled = read_config(file)
+    layers = config.get("config", {}).get("layers") or [{}]
+    last = layers[-1].get("config", {})
+    is_number = last.get("units") == 1 and last.get("activation") == "linear"
+    return is_number or _is_regression_loss(loss_name(compiled))
 
 
 def _task(task: str | None, activation: str, compiled: dict, n_outputs: int) -> tuple[str, str, str]:
