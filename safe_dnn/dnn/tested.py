@@ -606,8 +606,8 @@ class _Rows:
             others = {*cells.header} - KNOWN_COLUMNS if missing and not given else ()
             together = (folders, learned, columns, labels & {*self.predicted})
             check_spelling({*self._names, *learned, *others}, together, cells.source)
-        unlabelled = not any(self.labels) and RIGHT not in cells.header
-        if not columns and unlabelled and len(numbers := {*number_columns(cells, PREDICTED)}) == 1:
+        told = given and (any(self.labels) or RIGHT in cells.header)
+        if not columns and not told and len(numbers := {*number_columns(cells, PREDICTED)}) == 1:
             raise SAFEError(
                 f"Expected the targets and a threshold, since {printable(*numbers)} in {cells.source} is a number, as "
                 "of a regression. Of a classifier, expected the classes of images, in folders or in the column label."

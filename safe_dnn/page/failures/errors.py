@@ -91,7 +91,7 @@ def _numbers(shown: Collected) -> tuple[np.ndarray, np.ndarray] | None:
     return outputs, targets
 
 
-def _drawing(name: str, target: np.ndarray, output: np.ndarray, wrong: np.ndarray, threshold: float | None) -> Drawing:
+def _drawing(name: str, output: np.ndarray, target: np.ndarray, wrong: np.ndarray, threshold: float | None) -> Drawing:
     low, high = (float(of(np.concatenate([target, output]))) for of in (np.min, np.max))
     step = _nice((high - low) / 5)
     low = math.floor(low / step + 1e-9) * step

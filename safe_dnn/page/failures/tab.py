@@ -111,8 +111,10 @@ class FailuresTab(FormTab):
                 columns = "CSV, wherever it lies: parameters.csv will do"
                 self._text("targets", FORM_LABELS["targets"], columns, "/path/to/targets.csv")
                 info = "The column, if there are others"
-                more = {"allow_custom_value": True, "elem_id": "failures-target"}
-                self.form.add("target", gr.Dropdown([], value="", label="Target", info=info, **more))
+                column = gr.Dropdown(
+                    [], value="", label="Target", info=info, allow_custom_value=True, elem_id="failures-target"
+                )
+                self.form.add("target", column)
                 larger = "A larger error is a failure; in the unit of the targets"
                 self._text("threshold", FORM_LABELS["threshold"], larger)
                 info = "Tables without a row for more than a tenth of the images"
