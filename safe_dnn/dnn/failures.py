@@ -7,7 +7,6 @@ They are the input of step 1: `failures/` is its image folder. Writes `failures/
 import contextlib
 import dataclasses
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -218,7 +217,7 @@ def keep_failures(
         given.root, given.source, task, given.known_classes, failing, len(given.paths),
         threshold=options.threshold if task == "regression" else None, assumptions=given.doubts + given.notes,
         skipped=tuple(sorted(given.skipped)), held_out=len(given.held_out), group=hold_out.group if hold_out else (),
-        rescale=options.rescale, targets=os.fspath(options.targets or ""), answered=given,
+        rescale=options.rescale, targets=str(options.targets or ""), answered=given,
     )  # fmt: skip
     save_failures(failures, out, {**(tables or {}), PREDICTIONS_FILE: predictions_text(given)})
     return failures

@@ -6,7 +6,6 @@ gives, so that nothing after this step needs to know.
 """
 
 import dataclasses
-import os
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -76,15 +75,9 @@ class Targets(NamedTuple):
 
 
 def file_and_column(targets: StrPath) -> tuple[str, str]:
-    """The two parts of `FILE:COLUMN`; the column is empty if none is named, as in the path of an existing file."""
-    whole = os.fspath(targets)
-    file, colon, column = whole.rpartition(":")
-    return (file, column.strip()) if colon and Path(file).is_file() and not Path(whole).exists() else (whole, "")
-
-
-def target_columns(table: StrPath) -> tuple[str, ...]:
-    """The columns of a table that may be targets; a SAFEError if it cannot be read."""
-    return number_columns(AnswerTable(**vars(read_table(path_of(table, "a table of targets (CSV)"), "targets"))))
+    """The two parts of `FILE:COLUMN`; the column is empty if none is named, or there is no such file."""
+    file, _, column = str(targets).rpartition(":")
+    return (file, column.strip()) if Path(file).is_file() else (str(targets), "")
 
 
 def read_targets(table: StrPath) -> Targets:
@@ -179,10 +172,9 @@ def images_with_targets(folder: StrPath, options: DnnOptions, outputs: int = 0) 
     """
     targets = read_targets(check_given(options))
     if outputs and len(targets.names) != outputs:
-        wanted = "one column of targets" if outputs == 1 else f"a column for each of the model's {outputs} outputs"
-        hint = f" All columns are targets, unless {_choice(targets.table)}." if outputs == 1 else ""
         raise SAFEError(
-            f"Expected {wanted}. Received {len(targets.names)} ({some(targets.names)}) in {options.targets}.{hint}"
+            f"Expected as many columns of targets as the model has outputs, {outputs}. Received {len(targets.names)} "
+            f"({some(targets.names)}) in {options.targets}. All are targets, unless {_choice(targets.table)}."
         ).about("targets")
     images = with_targets(folder, targets, partial=options.partial)
     angles = [name for name in images.classes if name.endswith(ANGLE_SUFFIX)]

@@ -187,10 +187,8 @@ def is_regression_file(path: str) -> bool:
     if file.suffix.lower() not in KERAS_SUFFIXES or not file.is_file():
         return False
     config, compiled = read_config(file)
-    layers = config.get("config", {}).get("layers") or [{}]
-    last = layers[-1].get("config", {})
-    is_number = last.get("units") == 1 and last.get("activation") == "linear"
-    return is_number or _is_regression_loss(loss_name(compiled))
+    last = (config.get("config", {}).get("layers") or [{}])[-1].get("config", {})
+    return (last.get("units"), last.get("activation")) == (1, "linear") or _is_regression_loss(loss_name(compiled))
 
 
 def _task(task: str | None, activation: str, compiled: dict, n_outputs: int) -> tuple[str, str, str]:

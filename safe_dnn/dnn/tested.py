@@ -561,8 +561,7 @@ def _target_in(cells: AnswerTable) -> str:
         return LABEL
     predicted, error = (np.array([cells.number(name, row) for row in rows]) for name in (PREDICTED, ERROR))
     for name in [name for name in cells.header if name not in KNOWN_COLUMNS]:
-        values = np.array([cells.number(name, row) for row in rows])
-        apart = errors_of(predicted[:, None], values[:, None], (name,))
+        apart = errors_of(predicted[:, None], np.array([[cells.number(name, row)] for row in rows]), (name,))
         if (np.abs(apart - error) <= ROUNDED + error.max() / CLOSE).all():
             return name
     return LABEL

@@ -252,8 +252,8 @@ def save_clusters(
         arrays["attributes"] = clusters.attributes
     if clusters.answers:
         label, predicted, score, *further, target = clusters.answers
-        own = [target] if target != "label" else []
-        arrays["answers"] = _as_bytes(json.dumps([label.tolist(), predicted.tolist(), *further, *own]))
+        further += [target] * (target != "label")
+        arrays["answers"] = _as_bytes(json.dumps([label.tolist(), predicted.tolist(), *further]))
         arrays["answers_score"] = score.astype(np.float32)
     if clusters.steadiness:
         arrays |= {f"steadiness_{name}": part for name, part in clusters.steadiness._asdict().items()}
@@ -355,9 +355,8 @@ def _from_arrays(arrays: Mapping[str, np.ndarray], folder: Path) -> RootCauseClu
 def _answers(arrays: Mapping[str, np.ndarray]) -> Answers | None:
     if "answers" not in arrays:
         return None
-    labels, predicted, kind, detector, *target = json.loads(_as_text(arrays["answers"]))
-    score = arrays["answers_score"]
-    return Answers(np.array(labels, str), np.array(predicted, str), score, kind, bool(detector), *target)
+    labels, predicted, *further = json.loads(_as_text(arrays["answers"]))
+    return Answers(np.array(labels, str), np.array(predicted, str), arrays["answers_score"], *further)
 
 
 def _steadiness(arrays: Mapping[str, np.ndarray]) -> Steadiness | None:

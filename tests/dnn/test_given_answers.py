@@ -134,7 +134,7 @@ def test_a_regression_is_judged_by_its_predicted_values(test_set, tmp_path, regr
         (
             ("image", "predicted"),
             ("0.5",),
-            "one column of targets. Received 2 .* unless one is named, as in targets.csv:red",
+            "as the model has outputs, 1. Received 2 .* unless one is named, as in targets.csv:red",
         ),
     ],
 )

@@ -11,9 +11,10 @@ import gradio as gr
 from safe_dnn.dnn.detection.detector_failures import DetectorFiles, find_detection_failures
 from safe_dnn.dnn.doubts import doubts_about
 from safe_dnn.dnn.failures import DETECTION, checked, collect_failures, find_failures, load_failures
-from safe_dnn.dnn.given_answers import check_given, file_and_column, target_columns
+from safe_dnn.dnn.given_answers import check_given, file_and_column
 from safe_dnn.dnn.held_out import hold_out_of
 from safe_dnn.dnn.model import DnnOptions, is_regression_file
+from safe_dnn.dnn.tested import number_columns, read_answer_table
 from safe_dnn.page.collected import CollectedFailures, are_earlier
 from safe_dnn.page.events import FOLLOW, LATEST, VIEW
 from safe_dnn.page.failures.view import FailuresView, interval_text
@@ -111,9 +112,7 @@ class FailuresTab(FormTab):
                 columns = "CSV, wherever it lies: parameters.csv will do"
                 self._text("targets", FORM_LABELS["targets"], columns, "/path/to/targets.csv")
                 info = "The column, if there are others"
-                column = gr.Dropdown(
-                    [], value="", label="Target", info=info, allow_custom_value=True, elem_id="failures-target"
-                )
+                column = gr.Dropdown([], label="Target", info=info, allow_custom_value=True, elem_id="failures-target")
                 self.form.add("target", column)
                 larger = "A larger error is a failure; in the unit of the targets"
                 self._text("threshold", FORM_LABELS["threshold"], larger)
@@ -149,9 +148,8 @@ class FailuresTab(FormTab):
         written = f"Written to {self._settings.out}: {FAILURES}/, {FAILURES_FILE}, {PREDICTIONS_FILE}, {ACCURACY_FILE}."
         groups = self.collected.groups(shown)
         summary = f"{failures_summary(shown.failures)} · {interval_text(shown, groups)}"
-        notice = " ".join(
-            (*doubts_about(shown.answers, shown.right), *([EARLIER] if are_earlier(self._settings) else []))
-        )
+        doubts = doubts_about(shown.answers, shown.right)
+        notice = " ".join((*doubts, *([EARLIER] if are_earlier(self._settings) else [])))
         return {self.status: done(summary, notice), **self.view.show(shown, groups, written)}
 
     def _last_form(self) -> dict:
@@ -165,8 +163,8 @@ class FailuresTab(FormTab):
                 kind = "answers" if failures.model.suffix.lower() == ".csv" else "model"
                 fields = {"kind": kind, kind: os.fspath(failures.model), "test": os.fspath(failures.test_root)}
                 if failures.threshold is not None:
-                    file, column = file_and_column(failures.targets)
-                    fields |= {"targets": file, "target": column, "threshold": f"{failures.threshold:.12g}"}
+                    fields |= zip(("targets", "target"), file_and_column(failures.targets), strict=True)
+                    fields |= {"threshold": f"{failures.threshold:.12g}"}
                 fields = {name: printable(text) for name, text in fields.items()}
         return fields
 
@@ -174,12 +172,6 @@ class FailuresTab(FormTab):
         """Collect with the values of the form and, last, the trust in the model and in tables of a part."""
         *values, trust, partial = sent
         yield from self.collect(self.form.named(values), bool(trust), bool(partial))
-
-    def on_threshold(self, threshold: str, *sent: Any) -> Iterator[dict]:
-        """The same with the threshold that was chosen among the errors."""
-        *values, trust, partial = sent
-        yield {self.form["threshold"]: threshold}
-        yield from self.collect({**self.form.named(values), "threshold": threshold}, bool(trust), bool(partial))
 
     def collect(self, fields: Mapping[str, Any], trust: bool, partial: bool = False) -> Iterator[dict]:
         """Start to collect failures, and follow; what a regression lacks can be given where it is asked for."""
@@ -199,7 +191,7 @@ class FailuresTab(FormTab):
         """Offer the columns of a table of targets, if it has several."""
         columns: tuple[str, ...] = ()
         with contextlib.suppress(SAFEError):
-            columns = target_columns(self._settings.accept(targets))
+            columns = number_columns(read_answer_table(Path(self._settings.accept(targets))))
         return gr.Dropdown([(printable(name), name) for name in columns] if len(columns) > 1 else [])
 
     def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, dict[str, str], dict[str, Any]]:
@@ -217,8 +209,9 @@ class FailuresTab(FormTab):
         self._check_places(kind, paths)
         remember(self._settings.out, FAILURES_TAB, fields)
         check_there({NEEDED[kind].get(name, name): (paths | options)[name] for name in (*paths, *own)})
-        regression = checked(DnnOptions(targets=options.get("targets"), threshold=options.get("threshold")))
-        if regression.targets:
+        if checked(
+            regression := DnnOptions(targets=options.get("targets"), threshold=options.get("threshold"))
+        ).targets:
             check_given(regression)
         if column:
             options["targets"] += f":{column}"
@@ -272,8 +265,8 @@ class FailuresTab(FormTab):
         sent = [self.start.click, *(form[name].submit for name in ("model", "answers", "results", "test"))]
         inputs, outputs = [*form.widgets, self.trust, self.partial], [*self.outputs, form.more]
         gr.on(sent, self.on_collect, inputs, outputs, **FOLLOW)
-        errors = self.view.errors
-        errors.select(self.on_threshold, [errors, *inputs], [*outputs, form["threshold"]], **FOLLOW)
+        taken = self.view.errors.select(lambda threshold: threshold, self.view.errors, form["threshold"], **VIEW)
+        taken.then(self.on_collect, inputs, outputs, **FOLLOW)
         form["model"].change(self.on_model, form["model"], form.more, **LATEST)
         form["targets"].change(self.on_targets, form["targets"], form["target"], **LATEST)
         # An error was about what the other kind needs.
