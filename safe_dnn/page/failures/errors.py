@@ -20,7 +20,7 @@ SHADES = 5  # of a cell, by the logarithm of its images
 def errors_shown(shown: Collected) -> dict[str, Any]:
     """What the script shows: how many images have an error above each place of the slider, and in each bar."""
     numbers, failures = _numbers(shown), shown.failures
-    errors = errors_of(*numbers, failures.classes) if numbers else shown.answers.score
+    errors = errors_of(numbers[0], numbers[1], failures.classes) if numbers else shown.answers.score
     errors = np.sort(errors[np.isfinite(errors)])
     largest = float(errors.max(initial=0))
     step = _nice(largest / STEPS)
