@@ -403,3 +403,15 @@ def test_with_a_root_a_file_beside_a_detectors_folder_that_leads_outside_is_not_
     told = str(run(tab_of(root / "out", root), kind="coco", **paths))
     assert f"Expected a path below {root}" in told
     assert "read beside the folder" in told
+
+
+def test_with_a_root_a_column_of_a_table_that_a_link_leads_to_outside_is_not_read(tmp_path):
+    root = tmp_path / "root"
+    case = draw_case(root)
+    (tmp_path / "secret.csv").write_text("image,secret,more\na.png,1,2\n")
+    (root / "link.csv").symlink_to(tmp_path / "secret.csv")
+    tab = tab_of(case.out, root)
+    paths = {"kind": "answers", "answers": str(case.table), "test": str(case.test), "threshold": "1"}
+    for targets, target in ((f"{root / 'link.csv'}:secret", ""), (str(root / "link.csv"), "secret")):
+        assert f"Expected a path below {root}" in str(run(tab, **paths, targets=targets, target=target))
+    assert tab.on_targets(str(root / "link.csv")).choices == []
