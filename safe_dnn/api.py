@@ -160,7 +160,7 @@ def failures(
             found = find_failures(kept_copy(model, folder), test, folder, **more, progress=progress)
     answers, right = found.answered.answers, found.answered.right
     columns = (column.tolist() for column in (answers.label, answers.predicted, right, answers.score))
-    paths, names = found.answered.paths, ("image", "label", "predicted", "right", answers.kind)
+    paths, names = found.answered.paths, ("image", answers.target, "predicted", "right", answers.kind)
     tested = Tested(
         found, found.accuracy, *accuracy_interval(right, groups_of_test(folder, found.test_root, paths, right))
     )

@@ -210,7 +210,7 @@ def _select(select: Command) -> None:
 
 def _failures(failures: Command) -> None:
     failures.path("model", "MODEL", "a Keras model, .keras or .h5, or an ONNX model, .onnx", nargs="?")
-    failures.path("test", "TEST", "folder of test images, in a folder per class", nargs="?")
+    failures.path("test", "TEST", "folder of test images, in a folder per class (of a regression, as it is)", nargs="?")
     table = "in place of MODEL, the answers of a network in any framework, as docs/other-frameworks.md describes"
     failures.path("--predictions", "CSV", table)
     share = "hold out a share of the test images, such as 0.3, from all choices, so that they prove the gain of retrain"
@@ -306,7 +306,8 @@ def _weights(command: Command) -> None:
 
 
 def _regression(command: Command) -> None:
-    command.path("--targets", "CSV", "regression only: the column image and a numeric column for each output")
+    table = "regression only: image and a column of numbers for each output, or FILE:COLUMN in a table that has others"
+    command.path("--targets", "CSV", table)
     command.text("--threshold", "E", "regression only: an error above it is a failure")
 
 

@@ -16,17 +16,26 @@ LEAST_IMAGES = 5  # of a class, for it to be said that no answer is this class
 SAME = 1e-3  # of the spread of the targets, within which answers of a regression are the same
 
 
-def doubts_about(answers: Answers) -> tuple[str, ...]:
+def doubts_about(answers: Answers, right: np.ndarray | None = None) -> tuple[str, ...]:
     """Sentences on answers that are all the same, no better than the best constant one, or never one of the classes.
+
+    Also on what no answer can be better than: images of one class alone, one target for all, or errors of a regression
+    that are all above its threshold, or none of them, if it is known which answers are `right`.
 
     Of `LEAST_TESTED` images or more, a network is better than the constant answer if McNemar's test (of a regression,
     the t-test of the differences of squared errors) says so beyond chance, one-sided at `LEVEL`.
     """
     rows = np.flatnonzero((answers.label != "") & (answers.predicted != ""))
     known = answers.taken(rows)
-    if not len(rows) or len({*known.label.tolist()}) < 2:
+    if not len(rows) or (known.detector and len({*known.label.tolist()}) < 2):
         return ()
-    return tuple(_of_numbers(known) if known.kind == ERROR else _of_classes(known))
+    is_regression = known.kind == ERROR
+    doubts = _of_numbers(known) if is_regression else _of_classes(known)
+    score = answers.score
+    if is_regression and right is not None and (right.all() or not right.any()) and np.isfinite(score).all():
+        which = "no error is" if right.all() else "all errors are"
+        doubts.append(f"Doubtful: {which} above the threshold; they are from {score.min():.3g} to {score.max():.3g}.")
+    return tuple(doubts)
 
 
 def _of_classes(known: Answers) -> list[str]:
@@ -34,6 +43,8 @@ def _of_classes(known: Answers) -> list[str]:
 
     label, predicted = known.label, known.predicted
     answered = {*predicted.tolist()}
+    if len({*label.tolist()}) == 1:
+        return [f"Doubtful: all of {count(len(label), 'image')} are of one class, {printable(label[0])}."]
     if len(answered) == 1:
         return [f"Doubtful: the answer is {printable(*answered)} for all of {count(len(label), 'image')}."]
     if known.detector:
@@ -61,6 +72,8 @@ def _of_numbers(known: Answers) -> list[str]:
     texts = (known.label.tolist(), known.predicted.tolist())
     target, answer = (np.array([text.split() for text in column], np.float64) for column in texts)
     mean = target.mean(axis=0)
+    if not np.ptp(target, axis=0).any():
+        return [f"Doubtful: {known.target} is {printable(known.label[0])} for all of {count(len(target), 'image')}."]
     if (np.ptp(answer, axis=0) <= SAME * target.std(axis=0)).all():
         same = " ".join(f"{number:.4g}" for number in np.median(answer, axis=0))
         return [f"Doubtful: the answer is {same} for all of {count(len(target), 'image')}."]

@@ -21,12 +21,12 @@ from safe_dnn.dnn.given_answers import images_with_targets, read_answers
 from safe_dnn.dnn.held_out import HOLD_OUT, HoldOut, draw
 from safe_dnn.dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
-from safe_dnn.dnn.tested import AnsweredImages, has_objects, in_words, predictions_text, rounded
+from safe_dnn.dnn.tested import LABEL, AnsweredImages, has_objects, in_words, predictions_text, rounded
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR
 from safe_dnn.rccs.kept_rounds import keep_round
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import check_own, save_files
-from safe_dnn.store.places import absolute, plain
+from safe_dnn.store.places import absolute, plain, relative
 from safe_dnn.support.entries import StrPath, number_of, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact, prepare_folder, put_back, read_json, replacing_folder
@@ -58,7 +58,7 @@ class Failure(NamedTuple):
     source : str
         Path relative to the test folder.
     label, predicted : str
-        Classes; for a regression, the numbers, separated by spaces.
+        Classes; for a regression, the numbers, separated by spaces. Of one target, the column has its name.
     score : float
         Probability of the predicted class, NaN if a table of answers does not have it; for a regression, the error (the
         column is then called `error`).
@@ -97,6 +97,8 @@ class Failures:
         The columns by which they are held out in groups.
     rescale : str or None
         As of `DnnOptions`.
+    targets : str
+        As of `DnnOptions`; empty if none were given.
     answered : AnsweredImages
         All test images with the answers; None of failures that were read again.
     """
@@ -113,6 +115,7 @@ class Failures:
     held_out: int = 0
     group: tuple[str, ...] = ()
     rescale: str | None = None
+    targets: str = ""
     answered: Any = field(default=None, compare=False, repr=False)
 
     @property
@@ -214,7 +217,7 @@ def keep_failures(
         given.root, given.source, task, given.known_classes, failing, len(given.paths),
         threshold=options.threshold if task == "regression" else None, assumptions=given.doubts + given.notes,
         skipped=tuple(sorted(given.skipped)), held_out=len(given.held_out), group=hold_out.group if hold_out else (),
-        rescale=options.rescale, answered=given,
+        rescale=options.rescale, targets=str(options.targets or ""), answered=given,
     )  # fmt: skip
     save_failures(failures, out, {**(tables or {}), PREDICTIONS_FILE: predictions_text(given)})
     return failures
@@ -252,12 +255,7 @@ def examples_for(
         if images.empty:
             assumptions.append(f"No image of {some(images.empty)} in {images.root}.")
         return images, tuple(assumptions)
-    images, assumption = images_with_targets(folder, options)
-    if len(images.classes) != dnn.n_outputs:
-        raise SAFEError(
-            f"Expected a column of targets for each of the model's {dnn.n_outputs} outputs. Received "
-            f"{len(images.classes)} ({some(images.classes)}) in {options.targets}."
-        )
+    images, assumption = images_with_targets(folder, options, outputs=dnn.n_outputs)
     predictions.check_precision(dnn.precision, images, options.threshold or 0)
     return images, (assumption,)
 
@@ -295,7 +293,8 @@ def save_failures(failures: Failures, folder: Path, tables: Mapping[str, str]) -
         them, are removed.
     """
     score = ERROR if failures.task == "regression" else CONFIDENCE
-    table = table_text([*Failure._fields[:-1], score], failures.failing)
+    label = failures.answered.answers.target if failures.answered else LABEL
+    table = table_text(["image", "source", label, "predicted", score], failures.failing)
     accuracy = json.dumps(_record_of(failures, folder), indent=2, ensure_ascii=False) + "\n"
     files = {**tables, FAILURES_FILE: table, ACCURACY_FILE: accuracy}
     # Other parameters are the engineer's.
@@ -321,6 +320,7 @@ def _record_of(failures: Failures, folder: Path) -> dict[str, Any]:
         "failures": len(failures.failing),
         **{name: plain(getattr(failures, name), folder) for name in _RECORDED},
         **({"rescale": failures.rescale} if failures.rescale else {}),
+        **({"targets": relative(failures.targets, folder)} if failures.targets else {}),
         **({HOLD_OUT: {"images": failures.held_out, "group": failures.group}} if failures.held_out else {}),
     }
 
@@ -349,7 +349,7 @@ def _from_record(record: dict[str, Any], rows: list[list[str]], folder: Path) ->
         test_size=int(record["test_size"]), threshold=record["threshold"], assumptions=tuple(record["assumptions"]),
         skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
         held_out=int(held_out.get("images", 0)), group=tuple(map(str, held_out.get("group", ()))),
-        rescale=record.get("rescale"),
+        rescale=record.get("rescale"), targets=absolute(record.get("targets", ""), folder),
     )  # fmt: skip
 
 

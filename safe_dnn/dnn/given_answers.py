@@ -21,6 +21,7 @@ from safe_dnn.dnn.tested import (
     AnsweredImages,
     AnswerTable,
     in_words,
+    number_columns,
     read_answer_table,
     read_predictions,
 )
@@ -73,22 +74,46 @@ class Targets(NamedTuple):
         return {image: rows[0] for image, rows in found.items()}
 
 
+def file_and_column(targets: StrPath) -> tuple[str, str]:
+    """The two parts of `FILE:COLUMN`; the column is empty if none is named, or there is no such file."""
+    file, _, column = str(targets).rpartition(":")
+    return (file, column.strip()) if Path(file).is_file() else (str(targets), "")
+
+
 def read_targets(table: StrPath) -> Targets:
     """Read a table (CSV) whose first line names its columns: `image` and a numeric column for each target.
+
+    Parameters
+    ----------
+    table : path
+        `FILE:COLUMN` names the one column that is the target, in a table that has others as well.
 
     Raises
     ------
     SAFEError
-        The file is missing or not such a table.
+        The file is missing or not such a table, or has no such column.
     """
-    cells = AnswerTable(**vars(read_table(path_of(table, "a table of targets (CSV)"), "targets")))
+    file, column = file_and_column(table)
+    cells = AnswerTable(**vars(read_table(path_of(file, "a table of targets (CSV)"), "targets")))
     names = tuple(name for name in cells.header if name != IMAGE)
     if len(names) == len(cells.header) or not names:
         raise SAFEError(
             f"Expected the columns image and at least one target in {cells.source}. Received the columns: "
             f"{some(cells.header)}"
         )
-    return Targets(cells, names, cells.numbers(names, range(len(cells.rows)), "a number (each column is a target)"))
+    if column and column not in names:
+        raise SAFEError(
+            f"Expected {printable(column)} among the columns of {cells.source}. Received: {printable(some(names))}."
+        ).about("targets")
+    names = (column,) if column else names
+    what = "a number (the target)" if column else f"a number (each column is a target, unless {_choice(cells)})"
+    return Targets(cells, names, cells.numbers(names, range(len(cells.rows)), what))
+
+
+def _choice(cells: AnswerTable) -> str:
+    """How to name one column of a table with more."""
+    column = next(iter(number_columns(cells)), "COLUMN")
+    return f"one is named, as in {printable(f'{cells.source.name}:{column}')}"
 
 
 def with_targets(folder: StrPath, targets: Targets, *, partial: bool = False) -> LabelledImages:
@@ -122,20 +147,36 @@ def with_targets(folder: StrPath, targets: Targets, *, partial: bool = False) ->
     )
 
 
-def images_with_targets(folder: StrPath, options: DnnOptions) -> tuple[LabelledImages, str]:
+def check_given(options: DnnOptions) -> StrPath:
+    """The table of targets; a SAFEError if it or the threshold is not given."""
+    if options.targets is None or options.threshold is None:
+        raise SAFEError(
+            f"Expected a {'threshold' if options.targets else 'table of targets'}, since the model is a regression. "
+            "Give its targets and, as the threshold, the error above which it fails, in their unit."
+        ).about("targets", "threshold")
+    return options.targets
+
+
+def images_with_targets(folder: StrPath, options: DnnOptions, outputs: int = 0) -> tuple[LabelledImages, str]:
     """The images of a regression, and the assumption about them as a sentence.
+
+    Parameters
+    ----------
+    outputs : int
+        How many targets there must be, if that is known.
 
     Raises
     ------
     SAFEError
         The targets or the threshold are not given, or as of `read_targets` and `with_targets`.
     """
-    if options.targets is None or options.threshold is None:
+    targets = read_targets(check_given(options))
+    if outputs and len(targets.names) != outputs:
         raise SAFEError(
-            f"Expected a {'threshold' if options.targets else 'table of targets'}, since the model is a regression. "
-            "Give its targets and, as the threshold, the error above which it fails, in their unit."
-        ).about("targets", "threshold")
-    images = with_targets(folder, read_targets(options.targets), partial=options.partial)
+            f"Expected as many columns of targets as the model has outputs, {outputs}. Received {len(targets.names)} "
+            f"({some(targets.names)}) in {options.targets}. All are targets, unless {_choice(targets.table)}."
+        ).about("targets")
+    images = with_targets(folder, targets, partial=options.partial)
     angles = [name for name in images.classes if name.endswith(ANGLE_SUFFIX)]
     turning = f" Angles in degrees, of which 359 and 1 are 2 apart: {some(angles)}." if angles else ""
     names = ", ".join(f"output {i} is {name}" for i, name in enumerate(images.classes))
@@ -227,9 +268,10 @@ def unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[str
 
 
 def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> AnsweredImages:
-    images, assumption = images_with_targets(test, options)
-    check_precision("float64", images, options.threshold or 0)
     cells = read_answer_table(path_of(table, "predictions as a CSV file"))
+    single = PREDICTED in cells.header and len(cells.text(PREDICTED, 0).split()) == 1
+    images, assumption = images_with_targets(test, options, int(single))
+    check_precision("float64", images, options.threshold or 0)
     names = _columns_of(cells, images.classes)
     copies = copies_in(images.root, images.paths)
     used, held_out, notes, missing = cells.images_in(
@@ -250,13 +292,16 @@ def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> Answer
 
 
 def _columns_of(cells: AnswerTable, targets: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns of the predicted values."""
+    """The columns of the predicted values; beside `predicted`, one with a target's name has the true values."""
+    if PREDICTED in cells.header:
+        return (PREDICTED,)
     missing = [name for name in targets if name not in cells.header]
     if not missing:
         return targets
-    if PREDICTED in cells.header:
-        return (PREDICTED,)
+    if len(targets) == len(numbers := number_columns(cells)) == 1:
+        return numbers
     raise SAFEError(
         f"Expected a column of predicted values for each target ({printable(some(targets))}). Received none for "
-        f"{printable(some(missing))} in {cells.source}. Name the columns as in the table of targets."
-    )
+        f"{printable(some(missing))} in {cells.source}. Name the columns as in the table of targets, or the only "
+        "target, as FILE:COLUMN."
+    ).about("targets")

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safe_dnn.dnn.model_file import ModelFacts, read_keras
+from safe_dnn.dnn.model_file import ModelFacts, read_config, read_keras
 from safe_dnn.dnn.onnx_model import IMAGENET, WHOLE_NUMBERS, read_onnx
 from safe_dnn.support.entries import path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import size_of
+from safe_dnn.support.text import count
 
 KERAS_SUFFIXES, ONNX_SUFFIX = (".keras", ".h5", ".hdf5"), ".onnx"
 # Factor and offset applied to pixels from 0 to 255; the last, of torchvision's models, is (x / 255 - mean) / deviation.
@@ -46,7 +47,7 @@ class DnnOptions(NamedTuple):
     trust_model : bool
         As `trust` of `load_dnn`.
     targets : path, optional
-        For a regression: a table (CSV) with the column `image` and one for each output (see
+        For a regression: a table (CSV) with the column `image` and one for each output, or `FILE:COLUMN` (see
         `given_answers.read_targets`).
     threshold : float, optional
         For a regression: an error (see `predictions.errors_of`) above it is a failure. Text from a form or a command
@@ -180,6 +181,16 @@ def _is_regression_loss(name: str) -> bool:
     return any(part in name for part in _REGRESSION_LOSSES)
 
 
+def is_regression_file(path: str) -> bool:
+    """Whether a Keras file, without being loaded, says that the model gives one number or has a regression's loss."""
+    file = Path(path)
+    if file.suffix.lower() not in KERAS_SUFFIXES or not file.is_file():
+        return False
+    config, compiled = read_config(file)
+    last = (config.get("config", {}).get("layers") or [{}])[-1].get("config", {})
+    return (last.get("units"), last.get("activation")) == (1, "linear") or _is_regression_loss(loss_name(compiled))
+
+
 def _task(task: str | None, activation: str, compiled: dict, n_outputs: int) -> tuple[str, str, str]:
     """Task, activation, and a sentence about both."""
     loss = loss_name(compiled)
@@ -187,7 +198,7 @@ def _task(task: str | None, activation: str, compiled: dict, n_outputs: int) -> 
         regression = activation not in ("softmax", "sigmoid") and _is_regression_loss(loss)
         task = "regression" if regression else "classification"
     if task == "regression":
-        return task, activation, f"Outputs: {n_outputs} numbers (regression)."
+        return task, activation, f"Outputs: {count(n_outputs, 'number')} (regression)."
     if activation not in ("softmax", "sigmoid"):
         if _is_regression_loss(loss):
             raise SAFEError(

@@ -214,7 +214,7 @@ def labelled_images(folder: StrPath, *, classes: Sequence[str] | None = None) ->
     if not pairs:
         raise SAFEError(
             f"Expected a folder for each class in {listing.root}. Received {len(loose)} images outside such folders. "
-            "Move each image into a folder named after its class."
+            "Move each image into a folder named after its class; a regression needs targets."
         )
     found = class_folders(listing.root)
     names = tuple(found if classes is None else classes)

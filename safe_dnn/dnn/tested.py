@@ -41,6 +41,8 @@ TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
 ONE = 1.0001  # a probability of 1, as the rounding of another program may leave it
 LARGEST = 1e38  # a number in single precision, in which scores are kept
 SUM_OFF = 0.01  # by which the probabilities of a row may miss 1, rounded as they are
+ROUNDED = 1e-4  # by which an error with four decimals may be off
+CLOSEST = 1e-5  # as near as numbers of six digits are to what they are of
 CLOSE = 100  # times, at least, that numbers of a regression are more exact than the threshold
 
 
@@ -120,6 +122,18 @@ class AnsweredImages:
         """ "classification" or "regression"."""
         return "regression" if self.answers.kind == ERROR else "classification"
 
+    def same_as_target(self, recorded: Mapping[str, np.ndarray]) -> list[str]:
+        """The columns of parameters that are a regression's only target, by their name or, as far as known, values."""
+        if self.task != "regression":
+            return []
+        target, names = np.array(list(map(number_in, self.answers.label.tolist()))), []
+        for name, values in recorded.items():
+            known = np.isfinite(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
+            near = np.isclose(values[known].astype(float), target[known], rtol=CLOSEST, atol=CLOSEST * np.ptp(target))
+            if name == self.answers.target or (2 * known.sum() > len(known) and near.all()):
+                names.append(name)
+        return names
+
     @property
     def accuracy(self) -> float:
         """Share of the images that the DNN gets right; 0 without images."""
@@ -128,7 +142,7 @@ class AnsweredImages:
     @property
     def doubts(self) -> tuple[str, ...]:
         """As of `dnn.doubts.doubts_about`."""
-        return doubts_about(self.answers)
+        return doubts_about(self.answers, self.right)
 
     @property
     def one_sided(self) -> str:
@@ -175,7 +189,9 @@ def in_words(
         kind, close = ERROR, np.full(len(score), threshold / CLOSE)
         label = _numbers(labels, close)
         answered = _numbers(predicted, np.minimum(close, np.abs(score - threshold)))  # on the same side of it
-    answers = Answers(label, answered, np.asarray(score, np.float32), kind)
+    has_name = kind == ERROR and len(images.classes) == 1 and images.classes[0] not in KNOWN_COLUMNS
+    target = images.classes[0] if has_name else LABEL
+    answers = Answers(label, answered, np.asarray(score, np.float32), kind, target=target)
     paths = tuple(images.paths[i] for i in indices.tolist())
     more |= {"skipped": images.skipped, "known_classes": images.classes}
     return AnsweredImages(source, images.root, paths, answers, right, **more)
@@ -337,6 +353,12 @@ def read_answer_table(source: Path) -> AnswerTable:
     return table
 
 
+def number_columns(table: AnswerTable, *known: str) -> tuple[str, ...]:
+    """The columns whose first value is a number, without those of `KNOWN_COLUMNS` but for some."""
+    first = {name: table.number(name, 0) if table.rows else math.nan for name in table.header}
+    return tuple(name for name in first if abs(first[name]) < LARGEST and name not in KNOWN_COLUMNS - {*known})
+
+
 def missing_columns(source: Path, header: Iterable[str]) -> SAFEError:
     """The error about a table without the columns that it needs."""
     return SAFEError(
@@ -420,7 +442,7 @@ def predictions_text(given: AnsweredImages) -> str:
     """
     answers, shares = given.answers, given.probabilities
     extra = [HELD_OUT] if given.held_out else []
-    header = [IMAGE, LABEL, PREDICTED, answers.kind, RIGHT, *extra, *map(class_column, given.classes)]
+    header = [IMAGE, answers.target, PREDICTED, answers.kind, RIGHT, *extra, *map(class_column, given.classes)]
     more = [[]] * len(given.paths) if shares is None else [[f"{p:.6g}" for p in row] for row in shares.tolist()]
     known = (answers.label.tolist(), answers.predicted.tolist(), answers.score.tolist(), given.right.tolist(), more)
     rows = [
@@ -461,7 +483,8 @@ def load_predictions(folder: Path) -> tuple[tuple[str, ...], Answers, np.ndarray
         right = np.array([{"true": True, "false": False}[row[4]] for row in rows], bool)
         kind = {CONFIDENCE: CONFIDENCE, ERROR: ERROR}[header[3]]
     detector = has_objects(folder)
-    return tuple(names), Answers(np.array(labels, str), np.array(predicted, str), scores, kind, detector), right
+    answers = Answers(np.array(labels, str), np.array(predicted, str), scores, kind, detector, header[1])
+    return tuple(names), answers, right
 
 
 def find_predictions(image_root: Path) -> tuple[Path, Path] | None:
@@ -477,7 +500,8 @@ def read_predictions(
 
     The table has the column `image`, see `AnswerTable.images_in` for the names; `predicted`; `label`, by default the
     first folder of the image; `confidence` from 0 to 1 or, for a regression, `error`; and `right`, by default whether
-    label and prediction are the same.
+    label and prediction are the same. Of a regression, the label may have the name of the target: of all columns, it is
+    the one that is as far from `predicted` as `error` says.
 
     A classifier may have a column of probabilities for each class (see `class_columns`). By default, `predicted` is the
     class of the largest one, of which there must be one, and `confidence` the probability of the predicted class.
@@ -505,7 +529,8 @@ def read_predictions(
     listing = find_images(folder) if folder else cells.listing()
     root, images = listing.root, listing.paths
     folders = {entry.name for entry in root.iterdir()} if folder else set()
-    names = {*KNOWN_COLUMNS, *folders, *classes, *cells.texts(LABEL), *cells.texts(PREDICTED)}
+    target = _target_in(cells)
+    names = {*KNOWN_COLUMNS, target, *folders, *classes, *cells.texts(target), *cells.texts(PREDICTED)}
     if PREDICTED not in cells.header:  # any column may have the probabilities of a class
         names |= {*cells.header}
     agreeing = [name for name in cells.header if name in names or _OF_CLASS.fullmatch(name)]
@@ -514,9 +539,10 @@ def read_predictions(
     copies = {} if detector or not folder else copies_in(root, images)
     used, held_out, notes, without_row = cells.images_in(root, images, agreeing, partial=partial, copies=copies)
     kind = ERROR if ERROR in cells.header else CONFIDENCE
-    rows = _Rows(cells, used, folders, class_folders(root) if folder else (), classes)
+    rows = _Rows(cells, used, folders, class_folders(root) if folder else (), classes, target)
     notes += rows.notes if detector or kind == ERROR else [*rows.notes, *rows.contrary()]
-    answers = Answers(np.array(rows.labels, str), np.array(rows.predicted, str), rows.scores(kind), kind, detector)
+    told = np.array(rows.labels, str), np.array(rows.predicted, str), rows.scores(kind)
+    answers = Answers(*told, kind, detector, target)
     right = np.array([rows.right(i, kind) for i in range(len(used))], bool)
     if without_row:
         notes.append(f"All figures are of {len(used):,} of {count(len(images), 'image')}: others have no row.")
@@ -526,6 +552,19 @@ def read_predictions(
         source, root, tuple(path for path, _ in used), answers, right, tuple(notes), cells.digest, rows.classes,
         rows.probabilities, held_out, skipped=(*listing.skipped, *without_row), has_images=bool(folder),
     ).once(copies)  # fmt: skip
+
+
+def _target_in(cells: AnswerTable) -> str:
+    """The column of true values: `label` or, of a regression, the one from which `predicted` is as far as `error`."""
+    rows = [row for row, text in enumerate(cells.texts(ERROR)) if text]
+    if LABEL in cells.header or not rows:
+        return LABEL
+    predicted, error = (np.array([cells.number(name, row) for row in rows]) for name in (PREDICTED, ERROR))
+    for name in [name for name in cells.header if name not in KNOWN_COLUMNS]:
+        apart = errors_of(predicted[:, None], np.array([[cells.number(name, row)] for row in rows]), (name,))
+        if (np.abs(apart - error) <= ROUNDED + error.max() / CLOSE).all():
+            return name
+    return LABEL
 
 
 class _Rows:
@@ -538,6 +577,8 @@ class _Rows:
         All names in the folder of the images and, for where the table has no labels, those of class folders.
     learned : collection of str
         Further classes, of which there may be columns.
+    target : str
+        The column of true values.
 
     Raises
     ------
@@ -548,12 +589,12 @@ class _Rows:
 
     def __init__(
         self, cells: AnswerTable, used: Sequence[tuple[str, int]], folders: Collection[str],
-        classes: Collection[str], learned: Collection[str],
+        classes: Collection[str], learned: Collection[str], target: str,
     ):  # fmt: skip
         self._cells = cells
         self._at = [row for _, row in used]
         self._folders = [path.split("/", 1)[0] if "/" in path else "" for path, _ in used]
-        self.labels = self._texts(LABEL) if LABEL in cells.header else self._folders
+        self.labels = self._texts(target) if target in cells.header else self._folders
         self.predicted = self._texts(PREDICTED)
         labels = {*self.labels, *(() if LABEL in cells.header else classes)} - {""}
         columns = class_columns(cells, {*labels, *learned, *self.predicted} - {""})
@@ -564,6 +605,12 @@ class _Rows:
             others = {*cells.header} - KNOWN_COLUMNS if missing and not given else ()
             together = (folders, learned, columns, labels & {*self.predicted})
             check_spelling({*self._names, *learned, *others}, together, cells.source)
+        told = given and (any(self.labels) or RIGHT in cells.header)
+        if not columns and not told and len(numbers := {*number_columns(cells, PREDICTED)}) == 1:
+            raise SAFEError(
+                f"Expected the targets and a threshold, since {printable(*numbers)} in {cells.source} is a number, as "
+                "of a regression. Of a classifier, expected the classes of images, in folders or in the column label."
+            ).about("targets", "threshold")
         if not columns and not given:
             raise missing_columns(cells.source, cells.header)
         if missing and not given:

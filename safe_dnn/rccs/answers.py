@@ -31,6 +31,8 @@ class Answers(NamedTuple):
         What the score is: the probability of the predicted class or, for a regression, the error.
     detector : bool
         Whether the images are crops of objects and detections, so that `NOTHING` is no class.
+    target : str
+        What the true value is called: `label`, or the name of a regression's only target.
     """
 
     label: np.ndarray
@@ -38,6 +40,7 @@ class Answers(NamedTuple):
     score: np.ndarray
     kind: str
     detector: bool = False
+    target: str = "label"
 
     def taken(self, rows: np.ndarray | Sequence[int]) -> "Answers":
         """The answers to some of the images."""
@@ -66,8 +69,11 @@ class Answers(NamedTuple):
 
     @property
     def columns(self) -> dict[str, np.ndarray]:
-        """What can be searched for and drawn on the map: `label`, `predicted` and the score, where they are known."""
-        columns = {"label": self.label, "predicted": self.predicted, self.kind: self.score.astype(np.float64)}
+        """What can be searched for and drawn on the map: target, `predicted` and the score, where they are known."""
+        columns = {self.target: self.label, "predicted": self.predicted}
+        if self.target != "label":
+            columns = {name: np.array([float(text or "nan") for text in texts]) for name, texts in columns.items()}
+        columns |= {self.kind: self.score.astype(np.float64)}
         return {name: column for name, column in columns.items() if known_in(column)}
 
 

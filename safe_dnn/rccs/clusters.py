@@ -251,7 +251,8 @@ def save_clusters(
     if clusters.attributes is not None:
         arrays["attributes"] = clusters.attributes
     if clusters.answers:
-        label, predicted, score, *further = clusters.answers
+        label, predicted, score, *further, target = clusters.answers
+        further += [target] * (target != "label")
         arrays["answers"] = _as_bytes(json.dumps([label.tolist(), predicted.tolist(), *further]))
         arrays["answers_score"] = score.astype(np.float32)
     if clusters.steadiness:
@@ -354,8 +355,8 @@ def _from_arrays(arrays: Mapping[str, np.ndarray], folder: Path) -> RootCauseClu
 def _answers(arrays: Mapping[str, np.ndarray]) -> Answers | None:
     if "answers" not in arrays:
         return None
-    labels, predicted, kind, detector = json.loads(_as_text(arrays["answers"]))
-    return Answers(np.array(labels, str), np.array(predicted, str), arrays["answers_score"], kind, bool(detector))
+    labels, predicted, *further = json.loads(_as_text(arrays["answers"]))
+    return Answers(np.array(labels, str), np.array(predicted, str), arrays["answers_score"], *further)
 
 
 def _steadiness(arrays: Mapping[str, np.ndarray]) -> Steadiness | None:

@@ -302,9 +302,13 @@ def known_of(
                 recorded[name] = np.array(texts[name], str)
                 if len(np.unique(recorded[name])) > MOST_CATEGORIES:
                     del recorded[name]
+            if same := tested.same_as_target(recorded):
+                notes += (f"Left out of the parameters, since they are the target: {some(same)}.",)
+                if LABEL in columns:  # a table that does not name its target
+                    columns[same[0]] = columns.pop(LABEL)
             if shares := recorded.keys() & {*tested.classes, *tested.answers.label.tolist()}:
                 notes += (f"Left out of the parameters, since they are named like classes: {some(sorted(shares))}.",)
-            new = recorded.keys() - columns.keys() - shares
+            new = recorded.keys() - columns.keys() - shares - {*same}
             columns |= {name: of for name, of in recorded.items() if name in new and known_in(of[tested.right])}
     unknown = set(ATTRIBUTES) - set(columns) if tested.has_images else ()
     measured = attributes_of(unknown, tested.root, tested.paths, progress=progress)
@@ -313,8 +317,9 @@ def known_of(
 
 def _answers_known(tested: AnsweredImages) -> dict[str, np.ndarray]:
     """The class and the predicted one, or the numbers of a regression, as columns."""
-    columns: dict[str, np.ndarray | None] = {LABEL: tested.answers.label, PREDICTED: tested.answers.predicted}
-    for name, values in ((LABEL, tested.answers.label), (PREDICTED, tested.answers.predicted)):
+    answers = tested.answers
+    columns: dict[str, np.ndarray | None] = {answers.target: answers.label, PREDICTED: answers.predicted}
+    for name, values in ((answers.target, answers.label), (PREDICTED, answers.predicted)):
         if tested.answers.kind != CONFIDENCE:
             columns[name], _ = typed_column(name, values.tolist())
         elif not (values[tested.right] == NOTHING).any():

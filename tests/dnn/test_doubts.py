@@ -47,7 +47,23 @@ def test_networks_that_guess_are_doubted_in_19_of_20_test_sets():
     assert np.mean(doubted) >= 0.9
 
 
+def test_labels_or_targets_that_are_all_the_same_are_told():
+    (constant,) = doubts_about(answers(["1"] * N, ["1", "2"] * (N // 2), ERROR)._replace(target="steering"))
+    assert constant == "Doubtful: steering is 1 for all of 400 images."
+    (one_class,) = doubts_about(answers(["cat"] * N, ["cat", "dog"] * (N // 2)))
+    assert one_class == "Doubtful: all of 400 images are of one class, cat."
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_threshold_beyond_all_errors_is_told_with_their_range(right):
+    target = np.arange(N)
+    given = numbers(target, target + 1.0)._replace(score=np.linspace(0.5, 0.75, N, dtype=np.float32))
+    (text,) = doubts_about(given, np.full(N, right))
+    which = "no error is" if right else "all errors are"
+    assert text == f"Doubtful: {which} above the threshold; they are from 0.5 to 0.75."
+    assert doubts_about(given, np.arange(N) < 5) == ()
+
+
 @pytest.mark.parametrize("kind", [CONFIDENCE, ERROR])
-def test_nothing_is_said_where_labels_are_unknown_or_all_the_same(kind):
-    assert doubts_about(answers(["1"] * N, ["1", "2"] * (N // 2), kind)) == ()
+def test_nothing_is_said_where_labels_are_unknown(kind):
     assert doubts_about(answers([""] * N, ["1", "2"] * (N // 2), kind)) == ()

@@ -8,7 +8,7 @@ import pytest
 from safe_dnn.dnn.failures import collect_failures, find_failures, load_failures
 from safe_dnn.dnn.given_answers import read_answers
 from safe_dnn.dnn.model import DnnOptions
-from safe_dnn.dnn.tested import find_predictions, read_predictions
+from safe_dnn.dnn.tested import find_predictions, load_predictions, read_predictions
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
 from tests.helpers.places import names_in
@@ -131,13 +131,65 @@ def test_a_regression_is_judged_by_its_predicted_values(test_set, tmp_path, regr
         (("image", "red", "blue"), (0.5, "much"), "a finite number under blue in line 2"),
         (("image", "red", "blue"), (0.5, "inf"), "a finite number under blue in line 2"),
         (("image", "red", "blue"), (0.5, "1e300"), "a finite number under blue in line 2"),
-        (("image", "predicted"), ("0.5",), "2 finite numbers, separated by spaces"),
+        (
+            ("image", "predicted"),
+            ("0.5",),
+            "as the model has outputs, 1. Received 2 .* unless one is named, as in targets.csv:red",
+        ),
     ],
 )
 def test_predicted_values_that_are_missing_are_told(test_set, tmp_path, regression, header, row, expected):
     rows = [(image, *row) for image, _ in answers(test_set)]
     with pytest.raises(SAFEError, match=expected):
         read_answers(table(tmp_path, rows, header), test_set, options=regression)
+
+
+@pytest.fixture
+def parameters(test_set, tmp_path) -> Path:
+    """Parameters, the second of which is a target."""
+    rows = [(f"../test/{image}", "sunny", i / 10, 30) for i, (image, _) in enumerate(answers(test_set))]
+    return table(tmp_path, rows, ("image", "weather", "steering", "speed")).rename(tmp_path / "tables" / "known.csv")
+
+
+@pytest.mark.parametrize("column", ["steering", "angle", "predicted"])
+def test_one_column_of_a_table_is_the_target_and_gives_its_name_to_all_tables(test_set, tmp_path, parameters, column):
+    rows = [(image, i / 10 + ("/in_" in image)) for i, (image, _) in enumerate(answers(test_set))]
+    source = table(tmp_path, rows, ("image", column))
+    options = DnnOptions(targets=f"{parameters}:steering", threshold=0.5)
+    found = collect_failures(source, test_set, tmp_path / "out", options=options)
+    assert (sources(found), found.classes) == (WRONG, ("steering",))
+    assert (tmp_path / "out" / "failures.csv").read_text().startswith("image,source,steering,predicted,error\n")
+    written = tmp_path / "out" / "predictions.csv"
+    assert written.read_text().startswith("image,steering,predicted,error,right\n")
+    again = read_predictions(written, test_set)
+    assert again.answers.target == "steering"
+    assert again.answers.label.tolist() == [f"{i / 10:g}" for i in range(9)]
+    assert load_predictions(tmp_path / "out")[1].target == "steering"
+    # Its own table beside it gives the same answers: `steering` is not what was predicted.
+    assert sources(collect_failures(written, test_set, tmp_path / "again", options=options)) == WRONG
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (":height", "Expected height among the columns of .*. Received: weather, steering, speed."),
+        (":weather", r"Expected a number \(the target\) under weather in line 2 of .*. Received: sunny."),
+        ("", "unless one is named, as in known.csv:steering"),
+    ],
+)
+def test_a_target_that_is_missing_or_text_is_refused(test_set, tmp_path, parameters, column, expected):
+    source = table(tmp_path, answers(test_set), ("image", "steering"))
+    with pytest.raises(SAFEError, match=expected):
+        read_answers(source, test_set, options=DnnOptions(targets=f"{parameters}{column}", threshold=0.5))
+
+
+@pytest.mark.parametrize("column", ["steering", "predicted"])
+def test_numbers_as_answers_lead_to_targets_and_threshold(tmp_path, column):
+    test = draw_set(tmp_path / "test", 2).joinpath("red")
+    source = table(tmp_path, [(path, 0.5) for path in find_images(test).paths], ("image", column))
+    with pytest.raises(SAFEError, match=f"Expected the targets and a threshold, since {column} in") as caught:
+        read_answers(source, test)
+    assert caught.value.fields == ("targets", "threshold")
 
 
 @pytest.mark.parametrize(("target", "off"), [(5412345.1, 0.02), (1.7e9, 0.02), (0.3, 0.1), (5412345.1, 0.1)])

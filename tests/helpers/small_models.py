@@ -186,10 +186,10 @@ def retraining_for(run: str) -> Retraining:
     )  # fmt: skip
 
 
-def model_file(path, layer="Dense"):
-    """A file that says which layers a model has."""
+def model_file(path, layer="Dense", **more):
+    """A file that says which layer a model has; `more` as the layer's own settings."""
     with zipfile.ZipFile(path, "w") as archive:
-        layers = [{"module": "keras.layers", "class_name": layer, "config": {}}]
+        layers = [{"module": "keras.layers", "class_name": layer, "config": more}]
         config = {"module": "keras", "class_name": "Sequential", "config": {"layers": layers}}
         archive.writestr("config.json", json.dumps(config))
     return path

@@ -70,3 +70,9 @@ def test_columns_are_those_of_which_anything_is_known():
     assert set(known.columns) == {"label", "predicted"}
     assert set(answers(("", "b"), ("", "c"), score=0.5).columns) == {"predicted", "confidence"}
     assert answers(("", ""), score=np.nan).columns == {}
+
+
+def test_the_target_of_a_regression_has_its_own_name_and_is_a_number():
+    angles = answers(("0.25", "-1"), ("", "2"))._replace(kind=ERROR, target="steering")
+    assert list(angles.columns) == ["steering", "predicted"]
+    np.testing.assert_array_equal(angles.columns["steering"], [0.25, np.nan])

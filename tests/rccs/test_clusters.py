@@ -6,6 +6,7 @@ import json
 import numpy as np
 
 from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.rccs.answers import ERROR, Answers
 from safe_dnn.rccs.clusters import RUN_FILE, load_clusters, rcc_reach, save_clusters
 from safe_dnn.support.version import VERSION
 from tests.helpers.features import features_of
@@ -32,6 +33,14 @@ def test_saved_clusters_load_equal(tmp_path):
             assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
         else:
             assert before == after, field.name
+
+
+def test_saved_clusters_know_the_name_of_a_regression_s_target(tmp_path):
+    numbers = np.full(32, "0.5")
+    answers = Answers(numbers, numbers, np.zeros(32, np.float32), ERROR, target="steering")
+    save_clusters(dataclasses.replace(find_root_cause_clusters(features_of((20, 12))), answers=answers), tmp_path)
+    loaded = load_clusters(tmp_path).answers
+    assert (loaded.target, loaded.kind, loaded.detector) == ("steering", ERROR, False)
 
 
 def test_run_json_says_how_the_clusters_came_about(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
-from safe_dnn.rccs.answers import NOTHING
+from safe_dnn.rccs.answers import ERROR, NOTHING
 from safe_dnn.reasons.comparison import known_of
 from tests.helpers.answered import draw_case
 
@@ -44,3 +44,17 @@ def test_nothing_may_be_the_name_of_a_class(tested):
     answers = tested.answers._replace(label=label, predicted=predicted)
     columns = known_of(dataclasses.replace(tested, answers=answers)).columns
     assert columns["predicted"].tolist() == predicted.tolist()
+
+
+@pytest.mark.parametrize("has_name", [True, False])
+def test_a_target_that_is_also_a_parameter_is_known_once_by_its_own_name(tested, has_name):
+    angle = np.linspace(-1, 1, len(tested.paths))
+    rows = [f"{path},{x:.7f},{x:.7f},{abs(x):.7f}" for path, x in zip(tested.paths, angle, strict=True)]
+    (tested.root / "parameters.csv").write_text("\n".join(["image,angle,copied,speed", *rows]))
+    label = np.array([f"{x:.6g}" for x in angle])
+    answers = tested.answers._replace(label=label, predicted=label, kind=ERROR)
+    answers = answers._replace(target="angle") if has_name else answers
+    known = known_of(dataclasses.replace(tested, answers=answers))
+    assert {*known.columns} - known.measured == {"angle", "predicted", "speed"}
+    assert known.columns["angle"].tolist() == pytest.approx(angle, abs=1e-5)
+    assert known.notes == ("Left out of the parameters, since they are the target: angle, copied.",)

@@ -11,10 +11,12 @@ import gradio as gr
 from safe_dnn.dnn.detection.detector_failures import DetectorFiles, find_detection_failures
 from safe_dnn.dnn.doubts import doubts_about
 from safe_dnn.dnn.failures import DETECTION, checked, collect_failures, find_failures, load_failures
+from safe_dnn.dnn.given_answers import check_given, file_and_column
 from safe_dnn.dnn.held_out import hold_out_of
-from safe_dnn.dnn.model import DnnOptions
+from safe_dnn.dnn.model import DnnOptions, is_regression_file
+from safe_dnn.dnn.tested import number_columns, read_answer_table
 from safe_dnn.page.collected import CollectedFailures, are_earlier
-from safe_dnn.page.events import FOLLOW, VIEW
+from safe_dnn.page.events import FOLLOW, LATEST, VIEW
 from safe_dnn.page.failures.view import FailuresView, interval_text
 from safe_dnn.page.forms import FormTab, check_there, given, remember, remembered, typed
 from safe_dnn.page.job_view import News
@@ -99,7 +101,7 @@ class FailuresTab(FormTab):
         self.form.text(name, f"failures-{name.replace('_', '-')}", label, info, example)
 
     def _lay_out_options(self) -> None:
-        title = "More options: classes, pixels, and what counts as a failure"
+        title = "More options: classes, pixels, targets of a regression"
         with self.form.options(title, "failures-options"):
             with gr.Row(elem_classes="for-classifier"):
                 lacking = "If the test folder lacks some of the classes"
@@ -107,8 +109,11 @@ class FailuresTab(FormTab):
                 self.form.add("rescale", rescale_field(elem_id="failures-rescale", elem_classes="for-model"))
                 self.trust = trust_field(self._may_trust, elem_id="failures-trust", elem_classes="for-model")
             with gr.Row(elem_classes="for-classifier"):
-                columns = "CSV, wherever it lies: image, and a column of numbers for each output, no others"
+                columns = "CSV, wherever it lies: parameters.csv will do"
                 self._text("targets", FORM_LABELS["targets"], columns, "/path/to/targets.csv")
+                info = "The column, if there are others"
+                column = gr.Dropdown([], label="Target", info=info, allow_custom_value=True, elem_id="failures-target")
+                self.form.add("target", column)
                 larger = "A larger error is a failure; in the unit of the targets"
                 self._text("threshold", FORM_LABELS["threshold"], larger)
                 info = "Tables without a row for more than a tenth of the images"
@@ -143,7 +148,8 @@ class FailuresTab(FormTab):
         written = f"Written to {self._settings.out}: {FAILURES}/, {FAILURES_FILE}, {PREDICTIONS_FILE}, {ACCURACY_FILE}."
         groups = self.collected.groups(shown)
         summary = f"{failures_summary(shown.failures)} · {interval_text(shown, groups)}"
-        notice = " ".join((*doubts_about(shown.answers), *([EARLIER] if are_earlier(self._settings) else [])))
+        doubts = doubts_about(shown.answers, shown.right)
+        notice = " ".join((*doubts, *([EARLIER] if are_earlier(self._settings) else [])))
         return {self.status: done(summary, notice), **self.view.show(shown, groups, written)}
 
     def _last_form(self) -> dict:
@@ -156,6 +162,9 @@ class FailuresTab(FormTab):
                     return {"kind": "coco"}  # the files are not recorded
                 kind = "answers" if failures.model.suffix.lower() == ".csv" else "model"
                 fields = {"kind": kind, kind: os.fspath(failures.model), "test": os.fspath(failures.test_root)}
+                if failures.threshold is not None:
+                    fields |= zip(("targets", "target"), file_and_column(failures.targets), strict=True)
+                    fields |= {"threshold": f"{failures.threshold:.12g}"}
                 fields = {name: printable(text) for name, text in fields.items()}
         return fields
 
@@ -165,8 +174,25 @@ class FailuresTab(FormTab):
         yield from self.collect(self.form.named(values), bool(trust), bool(partial))
 
     def collect(self, fields: Mapping[str, Any], trust: bool, partial: bool = False) -> Iterator[dict]:
-        """Start to collect failures, and follow."""
+        """Start to collect failures, and follow; what a regression lacks can be given where it is asked for."""
         yield from self._work(fields, lambda job: self._collect(job, fields, trust, partial), self._wanted)
+        job = self._settings.jobs.latest(FAILURES_TAB)
+        if job and isinstance(job.outcome, SAFEError) and {"targets", "threshold"} & {*job.outcome.fields}:
+            yield {self.form.more: gr.update(open=True), **self.fold.show(folded=False)}
+
+    def on_model(self, model: str | None) -> Any:
+        """Open the fields of a regression for the model of one."""
+        with contextlib.suppress(SAFEError):
+            if is_regression_file(self._settings.accept(model)):
+                return gr.update(open=True)
+        return gr.skip()
+
+    def on_targets(self, targets: str | None) -> Any:
+        """Offer the columns of a table of targets, if it has several."""
+        columns: tuple[str, ...] = ()
+        with contextlib.suppress(SAFEError):
+            columns = number_columns(read_answer_table(Path(self._settings.accept(targets))))
+        return gr.Dropdown([(printable(name), name) for name in columns] if len(columns) > 1 else [])
 
     def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, dict[str, str], dict[str, Any]]:
         kind = fields["kind"] if fields["kind"] in NEEDED else "model"
@@ -175,12 +201,20 @@ class FailuresTab(FormTab):
         options: dict[str, Any] = typed(**{name: fields[name] for name in names})
         group = [name.strip() for name in (fields["group"] or "").split(",") if name.strip()]
         options["hold_out"] = hold_out_of(options.get("hold_out"), group)
+        file, column = file_and_column(options.get("targets", ""))
+        if file:
+            options["targets"], column = file, (fields["target"] or "").strip() or column
         own = [] if kind in ("coco", "yolo") else [name for name in ("train", "targets") if name in options]
         options |= {name: self._settings.accept(options[name]) for name in own}
         self._check_places(kind, paths)
         remember(self._settings.out, FAILURES_TAB, fields)
         check_there({NEEDED[kind].get(name, name): (paths | options)[name] for name in (*paths, *own)})
-        checked(DnnOptions(threshold=options.get("threshold")))
+        if checked(
+            regression := DnnOptions(targets=options.get("targets"), threshold=options.get("threshold"))
+        ).targets:
+            check_given(regression)
+        if column:
+            options["targets"] += f":{column}"
         return kind, paths, options
 
     def _collect(self, job: Job, fields: Mapping[str, Any], trust: bool, partial: bool) -> None:
@@ -229,7 +263,12 @@ class FailuresTab(FormTab):
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
         sent = [self.start.click, *(form[name].submit for name in ("model", "answers", "results", "test"))]
-        gr.on(sent, self.on_collect, [*form.widgets, self.trust, self.partial], self.outputs, **FOLLOW)
+        inputs, outputs = [*form.widgets, self.trust, self.partial], [*self.outputs, form.more]
+        gr.on(sent, self.on_collect, inputs, outputs, **FOLLOW)
+        taken = self.view.errors.select(lambda threshold: threshold, self.view.errors, form["threshold"], **VIEW)
+        taken.then(self.on_collect, inputs, outputs, **FOLLOW)
+        form["model"].change(self.on_model, form["model"], form.more, **LATEST)
+        form["targets"].change(self.on_targets, form["targets"], form["target"], **LATEST)
         # An error was about what the other kind needs.
         status, followed = self.status, self.job_view.followed
         form["kind"].input(lambda last: self.job_view.look(self._shown, last)[status], followed, status, **VIEW)

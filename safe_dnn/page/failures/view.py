@@ -1,4 +1,5 @@
-"""What a network gets wrong: its accuracy, what it takes for what, the images of each confusion, and rates by class."""
+"""What a network gets wrong: what it takes for what, the images of each confusion, and rates by class; of a regression,
+errors, and true against predicted values."""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from safe_dnn.dnn.confusion import ONE_ANOTHER, ConfusionMatrix, class_rates, co
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.collected import Collected, CollectedFailures
 from safe_dnn.page.events import VIEW
+from safe_dnn.page.failures.errors import errors_shown, fit_shown, predicted_shown
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import if_there, pane, put_away, reveal
 from safe_dnn.pipeline.reporting.markup import filled
@@ -41,6 +43,10 @@ class FailuresView:
         """The pane, below the state of things, in which `find` is."""
         with pane("failures-pane") as self.pane:
             with gr.Row(equal_height=False, elem_id="failures-images"):
+                with pane("errors-pane") as self.errors_pane:
+                    gr.HTML("<h3 class='safe-title'>How far answers are off</h3>")
+                    self.errors = scripted("failures/errors", "", elem_id="errors", above=[], threshold=None, failing=0)
+                    self.fit = gr.HTML(elem_id="fit")
                 with pane("matrix-pane") as self.matrix_pane:
                     gr.HTML("<h3 class='safe-title'>What is taken for what</h3>")
                     self.matrix = scripted(
@@ -52,6 +58,9 @@ class FailuresView:
                 with pane("rates-pane") as self.rates_pane:
                     gr.HTML("<h3 class='safe-title'>How often each class is wrong</h3>")
                     self.rates = gr.HTML(elem_id="class-rates")
+                with pane("predicted-pane") as self.predicted_pane:
+                    gr.HTML("<h3 class='safe-title'>True against predicted</h3>")
+                    self.predicted = gr.HTML(elem_id="predicted")
                 with gr.Column(min_width=360):
                     gr.HTML("<h3 class='safe-title'>What was assumed</h3>")
                     self.assumptions = gr.HTML(elem_id="failures-assumed")
@@ -61,6 +70,7 @@ class FailuresView:
                     elem_id="failures-skipped",
                 )  # fmt: skip
         self.outputs = [self.pane, self.matrix_pane, self.matrix, self.rates_pane, self.rates, self.find,
+                        self.errors_pane, self.errors, self.fit, self.predicted_pane, self.predicted,
                         self.assumptions, self.skipped_pane, self.skipped, *self.images.outputs]  # fmt: skip
 
     def _images_of(self, key: str, cell: str) -> Listed:
@@ -84,13 +94,17 @@ class FailuresView:
             self.find: gr.Button(interactive=failing),
             self.matrix_pane: put_away(),
             self.rates_pane: put_away(),
+            self.errors_pane: put_away(),
+            self.predicted_pane: put_away(),
             self.assumptions: filled("page/widgets/list.html", lines=[*failures.assumptions, written]),
             self.skipped_pane: gr.update(label=f"Skipped images ({len(skipped):,})", visible=bool(skipped)),
             self.skipped: [[printable(path), printable(reason)] for path, reason in skipped],
             **self._show_all(shown),
         }
         if shown.regression:
-            return updates
+            predicted = predicted_shown(shown)
+            panes = {self.errors_pane: reveal(), self.predicted_pane: reveal() if predicted else put_away()}
+            return {**updates, **panes, self.fit: fit_shown(shown), self.predicted: predicted}
         wide = "safe-wide" if len(failures.classes) > WIDE else ""
         return {
             **updates,
@@ -102,17 +116,19 @@ class FailuresView:
     def wire(self) -> None:
         """Connect the matrix with the grid."""
         # Gradio loses what is sent to widgets with scripts before their tab is first opened: the script asks for it.
-        self.matrix.opened(self._on_opened, self.images.key, [self.matrix, *self.images.outputs], **VIEW)
+        shown = [self.matrix, self.errors, *self.images.outputs]
+        for widget in (self.matrix, self.errors):
+            widget.opened(self._on_opened, self.images.key, shown, **VIEW)
         self.images.wire({self.matrix: ""})
 
     def _on_opened(self, key: str) -> dict:
         return if_there(lambda: self._show_all(self._collected.shown(key)))
 
     def _show_all(self, shown: Collected) -> dict:
-        """All failing images in the grid and, with no cell at hand, the matrix; a regression has none."""
+        """All failing images in the grid and, with no cell at hand, the matrix; of a regression, the errors."""
         images = self.images.show(shown.key, images_of(shown))
         if shown.regression:
-            return images
+            return {**images, self.errors: gr.HTML("", **errors_shown(shown))}
         matrix = _matrix_of(shown)
         nothing = matrix.classes.index(NOTHING) if shown.detector and NOTHING in matrix.classes else -1
         return {**images, self.matrix: gr.HTML("", **matrix_shown(matrix, detector=shown.detector), nothing=nothing)}

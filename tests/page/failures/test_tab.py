@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import gradio as gr
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from safe_dnn.dnn.failures import collect_failures
+from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.page.failures.tab import KINDS, NEEDED, FailuresTab
 from safe_dnn.page.failures.view import images_of
 from safe_dnn.page.jobs import Job
@@ -189,6 +192,42 @@ def test_an_error_about_the_model_goes_once_another_kind_of_network_is_chosen(pa
         expect(status).not_to_be_empty()
 
 
+@pytest.mark.slow
+def test_a_regression_is_told_its_target_and_collected_again_with_the_threshold_of_the_slider(page, given, tmp_path):
+    names = sorted(path.relative_to(given.case.test).as_posix() for path in given.case.test.rglob("*.png"))
+    rows = [f"{name},{index % 2},{index / 100}" for index, name in enumerate(names)]
+    (tmp_path / "known.csv").write_text("\n".join(["image,sunny,angle", *rows]))
+    (tmp_path / "answers.csv").write_text("\n".join(["image,angle", *(f"{name},0" for name in names)]))
+    collect(page, tmp_path / "answers.csv", given.case.test)
+    alert = page.locator("#failures-status").get_by_role("alert")
+    expect(alert).to_contain_text("Expected the targets and a threshold, since angle in")
+    field(page, "failures-targets").fill(str(tmp_path / "known.csv"))  # it is in sight
+    field(page, "failures-threshold").fill("0.5")
+    target = page.locator("#failures-target input")
+    target.click()
+    expect(page.get_by_role("option")).to_contain_text(["sunny", "angle"])
+    page.get_by_role("option").get_by_text("angle").click()
+    page.locator("#collect").click()
+    summary = page.locator("#failures-status strong")
+    expect(summary).to_contain_text("23 failing images of 74")
+    expect(page.locator("#fit")).to_contain_text("angle0.365")
+    expect(page.locator("#predicted svg")).to_be_visible()
+    expect(page.locator("#matrix")).to_be_hidden()
+    slider, now = page.get_by_role("slider", name="Threshold"), page.locator("#errors").get_by_role("status")
+    expect(now).to_have_text("Above 0.5: 23 of 74 fail (31.1%).")
+    slider.fill("120")
+    expect(now).to_have_text("Above 0.6: 13 of 74 fail (17.6%). Collected above 0.5: 23.")
+    assert serious(page) == []
+    page.get_by_role("button", name="Collect with this threshold").click()
+    expect(summary).to_contain_text("13 failing images of 74")
+    expect(now).to_have_text("Above 0.6: 13 of 74 fail (17.6%).")
+    page.reload()
+    page.get_by_role("tab", name="Failures").click()
+    unfold_in_sight(page)
+    expect(field(page, "failures-threshold")).to_have_value("0.6")
+    expect(target).to_have_value("angle")
+
+
 # --- Without a browser --------------------------------------------------------------------------------------------
 
 
@@ -270,6 +309,43 @@ def test_a_regression_has_no_matrix_and_its_largest_error_first_and_is_found_whe
     assert "a failure is an error above 70.5" in values["failures-status"]
 
 
+def test_the_form_is_filled_with_the_target_and_threshold_of_failures_that_the_command_collected(tmp_path):
+    case = draw_case(tmp_path)
+    names = sorted(path.relative_to(case.test).as_posix() for path in case.test.rglob("*.png"))
+    rows = [f"{name},{index},{index % 3}" for index, name in enumerate(names)]
+    (tmp_path / "known.csv").write_text("\n".join(["image,angle,speed", *rows]))
+    options = DnnOptions(targets=f"{tmp_path / 'known.csv'}:angle", threshold=70.5)
+    (tmp_path / "answers.csv").write_text("\n".join(["image,angle", *(f"{name},0" for name in names)]))
+    collect_failures(tmp_path / "answers.csv", case.test, case.out, options=options)
+    tab = tab_of(case.out)
+    last = tab._last_form()
+    assert last == {
+        "kind": "answers", "answers": str(tmp_path / "answers.csv"), "test": str(case.test),
+        "targets": str(tmp_path / "known.csv"), "target": "angle", "threshold": "70.5",
+    }  # fmt: skip
+    assert run(tab, **last) is None
+    assert len(tab.collected.shown().failures.failing) == 3
+
+
+def test_the_fields_of_a_regression_open_for_its_model_and_not_for_a_classifier(tmp_path):
+    tab = tab_of(tmp_path / "out")
+    number = model_file(tmp_path / "number.keras", units=1, activation="linear")
+    assert tab.on_model(str(number)) == gr.update(open=True)
+    classes = model_file(tmp_path / "classes.keras", units=3, activation="softmax")
+    (tmp_path / "damaged.keras").write_text("no model")
+    for path in (classes, tmp_path, tmp_path / "damaged.keras", tmp_path / "none.keras", ""):
+        assert tab.on_model(str(path)) == gr.skip()
+
+
+def test_the_columns_of_a_table_are_offered_as_targets_if_there_are_several(tmp_path):
+    tab, table = tab_of(tmp_path / "out"), tmp_path / "known.csv"
+    table.write_text("image,weather,angle,speed\na.png,sunny,1,2\n")
+    assert tab.on_targets(str(table)).choices == [("angle", "angle"), ("speed", "speed")]
+    table.write_text("image,angle\na.png,1\n")
+    for path in (table, tmp_path, ""):
+        assert tab.on_targets(str(path)).choices == []
+
+
 def test_clusters_of_failures_that_were_collected_before_are_told(fake_network, tmp_path):
     case = draw_case(tmp_path)
     tab = tab_of(case.out)
@@ -327,3 +403,15 @@ def test_with_a_root_a_file_beside_a_detectors_folder_that_leads_outside_is_not_
     told = str(run(tab_of(root / "out", root), kind="coco", **paths))
     assert f"Expected a path below {root}" in told
     assert "read beside the folder" in told
+
+
+def test_with_a_root_a_column_of_a_table_that_a_link_leads_to_outside_is_not_read(tmp_path):
+    root = tmp_path / "root"
+    case = draw_case(root)
+    (tmp_path / "secret.csv").write_text("image,secret,more\na.png,1,2\n")
+    (root / "link.csv").symlink_to(tmp_path / "secret.csv")
+    tab = tab_of(case.out, root)
+    paths = {"kind": "answers", "answers": str(case.table), "test": str(case.test), "threshold": "1"}
+    for targets, target in ((f"{root / 'link.csv'}:secret", ""), (str(root / "link.csv"), "secret")):
+        assert f"Expected a path below {root}" in str(run(tab, **paths, targets=targets, target=target))
+    assert tab.on_targets(str(root / "link.csv")).choices == []

@@ -1,0 +1,94 @@
+"""How far a regression is off: its errors with the threshold among them, and true against predicted values."""
+
+import math
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from safe_dnn.dnn.predictions import errors_of
+from safe_dnn.page.collected import Collected
+from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.rccs.parameters import ANGLE_SUFFIX
+
+STEPS, PER_BAR = 200, 5  # places of the slider up to the largest error, at least half as many; places that a bar spans
+MOST_DRAWN = 4  # targets, of which true and predicted values are drawn
+CELLS, SIDE = 56, 280  # cells of a drawing in each direction, and its pixels
+SHADES = 5  # of a cell, by the logarithm of its images
+
+
+def errors_shown(shown: Collected) -> dict[str, Any]:
+    """What the script shows: how many images have an error above each place of the slider, and in each bar."""
+    numbers, failures = _numbers(shown), shown.failures
+    errors = errors_of(numbers[0], numbers[1], failures.classes) if numbers else shown.answers.score
+    errors = np.sort(errors[np.isfinite(errors)])
+    largest = float(errors.max(initial=0))
+    step = _nice(largest / STEPS)
+    places = step * np.arange(1 + math.ceil(largest / step))
+    above = len(errors) - np.searchsorted(errors, places + 1e-9 * step, side="right")
+    bars = np.histogram(errors, step * np.arange(0, len(places) + PER_BAR, PER_BAR))[0]
+    return {
+        "above": above.tolist(), "bars": bars.tolist(), "step": step, "per": PER_BAR, "of": len(shown.paths),
+        "threshold": failures.threshold, "failing": len(failures.failing),
+    }  # fmt: skip
+
+
+def fit_shown(shown: Collected) -> Markup:
+    """The mean absolute error and R² of each target as a table; empty if the numbers are not known.
+
+    R² is the share of the variance of the target that the answers explain; an angle, which has no mean, has none.
+    """
+    rows = []
+    for name, output, target in _by_target(shown):
+        off, variance = errors_of(output[:, None], target[:, None], [name]), ((target - target.mean()) ** 2).sum()
+        known = variance > 0 and not name.endswith(ANGLE_SUFFIX)
+        rows.append((name, f"{off.mean():.3g}", f"{1 - (off**2).sum() / variance:.3f}" if known else "–"))
+    return filled("page/failures/fit.html", rows=rows) if rows else Markup("")
+
+
+def predicted_shown(shown: Collected) -> Markup:
+    """True against predicted values of the first `MOST_DRAWN` targets; empty if they are not known."""
+    threshold = (shown.failures.threshold or 0.0) if len(shown.failures.classes) == 1 else 0.0
+    drawn = [_drawing(*one, ~shown.right, threshold) for one in _by_target(shown)[:MOST_DRAWN]]
+    return filled("page/failures/predicted.html", drawn=drawn, side=SIDE, cell=SIDE / CELLS) if drawn else Markup("")
+
+
+def _by_target(shown: Collected) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """The name, outputs and true values of each target; empty as of `_numbers`."""
+    numbers = _numbers(shown)
+    return [*zip(shown.failures.classes, *(values.T for values in numbers), strict=True)] if numbers else []
+
+
+def _numbers(shown: Collected) -> list[np.ndarray]:
+    """Outputs and targets of shape (n_images, n_targets), float64; empty if some are unknown."""
+    columns = [[text.split() for text in column.tolist()] for column in (shown.answers.predicted, shown.answers.label)]
+    widths = {len(numbers) for column in columns for numbers in column}
+    return [np.array(column, np.float64) for column in columns] if widths == {len(shown.failures.classes)} else []
+
+
+def _drawing(name: str, output: np.ndarray, target: np.ndarray, wrong: np.ndarray, threshold: float) -> dict[str, Any]:
+    """True against predicted values of a target.
+
+    Cells have a column and a row, from 0, a shade, and whether most of their answers are wrong. Both axes have the same
+    ticks: each has a text and, as `band`, which is how far from the diagonal a failure begins, its share of the axis.
+    """
+    low, high = (float(of(np.concatenate([target, output]))) for of in (np.min, np.max))
+    step = _nice((high - low) / 5)
+    low = math.floor(low / step + 1e-9) * step
+    n = max(math.ceil((high - low) / step - 1e-9), 1)
+    at = [np.clip((values - low) / (n * step) * CELLS, 0, CELLS - 1).astype(int) for values in (target, output)]
+    counts = np.zeros((2, CELLS, CELLS), int)
+    np.add.at(counts, (wrong.astype(int), *at), 1)
+    total = counts.sum(axis=0)
+    shades = 0.25 + 0.75 * np.ceil(SHADES * np.log1p(total) / np.log1p(total.max())) / SHADES
+    cells = [(x, y, shades[x, y], 2 * counts[1, x, y] >= total[x, y]) for x, y in np.argwhere(total).tolist()]
+    ticks = [(f"{round(low / step + i) * step:.6g}", i / n) for i in range(n + 1)]
+    return {"name": name, "cells": cells, "ticks": ticks, "band": threshold / (n * step)}
+
+
+def _nice(least: float) -> float:
+    """The least of 1, 2 and 5 times a power of ten that is no less than this; 1 for 0."""
+    if least <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))

@@ -1,0 +1,75 @@
+"""The errors of a regression as the page draws them, beside the threshold, and true against predicted values."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from safe_dnn.dnn.failures import collect_failures
+from safe_dnn.dnn.model import DnnOptions
+from safe_dnn.page.collected import Collected, CollectedFailures
+from safe_dnn.page.failures.errors import errors_shown, fit_shown, predicted_shown
+from tests.helpers.laid_out import settings_of
+from tests.helpers.small_models import draw_set
+
+TARGETS = [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0]
+ANSWERS = [0.0, 0.1, 0.0, 0.5, 0.5, 0.9, -0.4, -1.0, -0.95]
+
+
+def shown(tmp_path: Path, threshold: float, name: str = "steering") -> Collected:
+    """Nine images with the targets and answers above."""
+    test = draw_set(tmp_path / "test", 3)
+    images = sorted(path.relative_to(test).as_posix() for path in test.rglob("*.png"))
+    for file, numbers in (("targets.csv", TARGETS), ("answers.csv", ANSWERS)):
+        rows = [f"{image},{number}" for image, number in zip(images, numbers, strict=True)]
+        (tmp_path / file).write_text("\n".join([f"image,{name}", *rows]))
+    options = DnnOptions(targets=tmp_path / "targets.csv", threshold=threshold)
+    collect_failures(tmp_path / "answers.csv", test, tmp_path / "out", options=options)
+    return CollectedFailures(settings_of(tmp_path / "out")).shown()
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.05, 0.5])
+def test_the_slider_says_how_many_images_fail_when_they_are_collected_with_its_threshold(tmp_path, threshold):
+    drawn = errors_shown(shown(tmp_path, threshold=0.2))
+    assert (drawn["threshold"], drawn["failing"], drawn["of"]) == (0.2, 3, 9)
+    place = round(threshold / drawn["step"])
+    failing = len(shown(tmp_path, threshold).failures.failing)
+    assert drawn["above"][place] == failing
+    assert drawn["above"][0] == np.count_nonzero(np.array(TARGETS) != ANSWERS)
+    assert drawn["above"][-1] == 0
+    assert sum(drawn["bars"]) == 9
+    assert len(drawn["bars"]) * drawn["per"] >= len(drawn["above"]) - 1
+
+
+def test_mean_absolute_error_and_r2_are_of_the_target_and_an_angle_has_no_r2(tmp_path):
+    off = np.array(ANSWERS) - TARGETS
+    table = fit_shown(shown(tmp_path, 0.2))
+    assert f"steering</th><td>{np.abs(off).mean():.3g}</td><td>{1 - (off**2).sum() / 6:.3f}</td>" in table
+    assert "</td><td>–</td>" in fit_shown(shown(tmp_path, 0.2, "yaw_deg"))
+
+
+def test_true_values_go_to_the_right_and_predicted_ones_up(tmp_path):
+    svg = predicted_shown(shown(tmp_path, 0.2))
+    wrong = re.findall(r"<rect x='([\d.]+)' y='([\d.]+)' width='5.0' height='5.0' fill='#ea580c'", svg)
+    # Of -1 to 1: (1, 0.5) and (-1, -0.4), on 280 pixels that begin at (52, 8)
+    assert sorted(wrong) == [("327.0", "73.0"), ("52.0", "203.0")]
+    assert svg.count("stroke-dasharray") == 2
+    assert "steering, true" in svg
+
+
+def test_errors_without_numbers_are_drawn_alone(tmp_path):
+    whole = shown(tmp_path, 0.2)
+    answers = whole.answers._replace(label=np.full(9, ""))
+    unknown = whole._replace(answers=answers)
+    assert sum(errors_shown(unknown)["bars"]) == 9
+    assert (fit_shown(unknown), predicted_shown(unknown)) == ("", "")
+
+
+def test_answers_without_any_error_are_drawn(tmp_path):
+    whole = shown(tmp_path, 0.2)
+    exact = whole._replace(answers=whole.answers._replace(predicted=whole.answers.label))
+    assert errors_shown(exact)["above"] == [0]
+    constant = exact._replace(answers=exact.answers._replace(predicted=np.full(9, "1"), label=np.full(9, "1")))
+    assert "<rect" in predicted_shown(constant)
+    assert "<td>–</td>" in fit_shown(constant)
