@@ -50,12 +50,8 @@ def _some(reasons: Sequence[Reason]) -> str:
 
 
 def figures(listed: Sequence[Reason], base: float, n_failing: int) -> str:
-    """How many images fail, how many of these the reasons hold, and how many reasons are judged."""
+    """How many images fail, and how many of these the reasons hold."""
     asked = [reason for reason in listed if reason.to_judge]
     held = len({image for reason in asked for image in reason.images})
-    judged = sum(bool(reason.note.verdict) for reason in asked)
     hold = f"{count(len(asked), 'reason')} {'holds' if len(asked) == 1 else 'hold'}"
-    return (
-        f"{rate_text(base)} of all test images are wrong · {hold} {held:,} of {n_failing:,} · {judged:,} of "
-        f"{len(asked):,} judged"
-    )
+    return f"{rate_text(base)} of all test images are wrong · {hold} {held:,} of {count(n_failing, 'failure')}"

@@ -56,7 +56,8 @@ class ImagesView:
 
     @property
     def outputs(self) -> list:
-        return [*self.map_outputs, *self.images.outputs, self.similar, self.to, self.move, self.listed, self.heading]
+        return [*self.map_outputs, *self.images.outputs, self.similar, self.to, self.move, self.listed, self.heading,
+                self.curve]  # fmt: skip
 
     def lay_out_map(self) -> None:
         def map_pictures(sent: list) -> list[str]:
@@ -64,6 +65,7 @@ class ImagesView:
             rows = rows if isinstance(rows, list) else []
             return [self.images.picture([row, run], 128) for row in rows[:MOST_AT_ONCE]]
 
+        self.curve = scripted("clusters/curve", "", curve="", elem_id="curve")
         self.map = scripted(
             "clusters/map", [],  # the images selected, by row of the clusters
             js_on_load=script(*MAP_SCRIPTS), serves={"map_pictures": map_pictures}, record="", filters="", named="",
@@ -211,6 +213,7 @@ class ImagesView:
         self.link.select(self._on_colour_of_link, [self.link, run], [self.map, self.colour], **LATEST)
         self.colour.input(self._on_colour, [self.colour, run], self.map, **LATEST)
         self.find.submit(self._on_find, [self.find, run], self.outputs, **LATEST, **IN_TURN)
+        self.curve.select(self._on_find, [self.curve, run], self.outputs, **LATEST, **IN_TURN)
         self.map.select(partial(self._on_map, opens=True), [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
         # Images are selected one after the other: the first one does not open its RCC.
         self.map.input(partial(self._on_map, opens=False), [self.map, rcc, run], outputs, **LATEST, **IN_TURN)

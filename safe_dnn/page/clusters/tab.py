@@ -30,6 +30,7 @@ from safe_dnn.pipeline.descriptions import mend
 from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import generate_clusters
 from safe_dnn.pipeline.reporting.markup import escaped, filled
+from safe_dnn.pipeline.reporting.rate_curves import curves_of
 from safe_dnn.pipeline.reporting.sections import elbow_svg
 from safe_dnn.pipeline.run_record import left_behind, notes_of, nuisance_of
 from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
@@ -42,6 +43,7 @@ from safe_dnn.reasons.story import figures, sentence
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
 
+CURVE = 620  # width of the curve, in pixels, at most
 # The browser has drawn what it was given (Safari does not tell).
 WHEN_IDLE = """() => new Promise((go_on) => {
   const idle = window.requestIdleCallback ?? ((then) => setTimeout(then, 100));
@@ -186,7 +188,7 @@ class ClustersTab:
         rcc = results.groups[0] if rcc is None else rcc
         skipped = clusters.skipped
         how = filled(
-            "page/clusters/how_found.html", clusters=clusters, found=how_found(clusters), curve=elbow_svg(clusters),
+            "page/clusters/how_found.html", clusters=clusters, found=f"{cluster_summary(clusters)} · {how_found(clusters)}", curve=elbow_svg(clusters),
             consensus=consensus_text(clusters), missing=why_unknown(results.review.original),
         )  # fmt: skip
         return {
@@ -203,6 +205,7 @@ class ClustersTab:
             **self._runs_view.show(results),
             **self._show_rcc(results, rcc),
             images_view.find: "",  # its result is no longer listed
+            images_view.curve: _curve(results, rank_of(key, results)),
             # Not the map of an earlier run while the new one is drawn
             images_view.map: gr.HTML(record="", shade="", named="", chosen=rcc),
         }
@@ -224,10 +227,10 @@ class ClustersTab:
         told = sentence(listed, results.reasons.base)
         summary = f"{cluster_summary(clusters)} · folder {clusters.image_root.name}"
         if told:
-            summary = f"{figures(listed, results.reasons.base, len(clusters.paths))} · {cluster_summary(clusters)}"
+            summary = figures(listed, results.reasons.base, len(clusters.paths))
         notes = [f"{note[0].upper()}{note[1:]}" for note in notes_of(self._settings.out)]
         # First the engineer's work that these clusters lack, since only its beginning is visible until opened
-        first = [left_behind(self._settings.out), results.clusters.notice, results.problem]
+        first = [left_behind(self._settings.out), results.problem]
         more = " ".join(filter(None, [*first, *notes]))
         return done(told, more, summary) if told else done(summary, more)
 
@@ -345,7 +348,10 @@ class ClustersTab:
         rank = rank_of(conditions, results)
         where, rows = results.reasons.spots[rank - 1].where, results.reasons.images[rank - 1].tolist()
         found = self.images_view.show_found(results, rows, f"with {where}")
-        return {**self._spot_view.show(results, conditions, forced=False), **found, **self._runs_view.no_export()}
+        return {
+            **self._spot_view.show(results, conditions, forced=False), **found, **self._runs_view.no_export(),
+            self.images_view.curve: _curve(results, rank),
+        }  # fmt: skip
 
     def _on_answered(self, rcc: int | None, conditions: object, run: str) -> dict:
         """What is kept of the RCC and the weak spot at hand, which may be others by now."""
@@ -425,6 +431,7 @@ class ClustersTab:
             self._status: self._state(results),
             **self._reasons.show(results, key),
             **self._spot_view.show(results, key, forced=False),
+            self.images_view.curve: _curve(results, rank_of(key, results)),
             **self._rcc_view.show_heading(results, chosen),
             **self._show_offer(),
             self._compared: results.compared,
@@ -444,6 +451,12 @@ class ClustersTab:
             yield updates
         if worked:
             yield self.on_map(None)
+
+
+def _curve(results: Shown, rank: int) -> gr.HTML:
+    """How often the network is wrong over the range of what a weak spot is about; empty without one."""
+    drawn = curves_of(results.reasons, results.reasons.spots[rank - 1 : rank], width=CURVE) if rank else {}
+    return gr.HTML(curve=next(iter(drawn.values()), ""))
 
 
 def _first(results: Shown) -> int | str | None:
