@@ -80,10 +80,13 @@ def _print_reasons(out: Path) -> None:
     from safe_dnn.rccs.review.review import load_review
     from safe_dnn.rccs.spots.rates import by_excess
     from safe_dnn.reasons.comparison import load_reasons
+    from safe_dnn.reasons.listed import reasons_of
+    from safe_dnn.reasons.story import sentence
 
     review = load_review(out)
     reasons = load_reasons(out, review.original)
     rates = reasons.rates(review.clusters)
+    say(sentence(reasons_of(review, reasons, out, rates=rates), reasons.base))
     warn(*(reasons.comparison.notes if reasons.comparison else ()))
     say(f"Failure rates, compared with the images that the network gets right ({reasons.base:.1%} of all are wrong):")
     rated = [rcc for rcc in by_excess(rccs_of(review.clusters), rates) if rcc in rates]

@@ -25,6 +25,7 @@ from safe_dnn.rccs.gifs import gif_path, gif_shows
 from safe_dnn.rccs.nearness import nearest_rccs
 from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.review.notes import title
+from safe_dnn.reasons.comparison import MOST_OF_ALL
 
 RCC_MEANS = "Root cause cluster: images that the network gets wrong for what looks like one reason"
 NO_CLUSTER_MEANS = "Images that are in no root cause cluster; DBSCAN calls them noise"
@@ -145,6 +146,7 @@ def show_gif(path: Path, name: str, images: int) -> gr.HTML:
 def _heading(results: Shown, rcc: int) -> str:
     meaning, like = NO_CLUSTER_MEANS if rcc == NOISE else RCC_MEANS, _most_like(results, rcc)
     values = {"rcc": rcc, "meaning": meaning, "like": like, "shown": results, "clusters": results.clusters}
+    values["huge"] = rcc != NOISE and results.clusters.sizes[rcc] > MOST_OF_ALL * len(results.clusters.paths)
     return filled("page/clusters/heading.html", words=words_of(results, rcc), **values)
 
 

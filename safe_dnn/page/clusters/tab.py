@@ -187,8 +187,9 @@ class ClustersTab:
         rcc = at_hand.rcc if at_hand and at_hand.rcc is not None else chosen if there else results.groups[0]
         rcc = results.groups[0] if rcc is None else rcc
         skipped = clusters.skipped
+        found = f"{cluster_summary(clusters)} · {how_found(clusters)}"
         how = filled(
-            "page/clusters/how_found.html", clusters=clusters, found=f"{cluster_summary(clusters)} · {how_found(clusters)}", curve=elbow_svg(clusters),
+            "page/clusters/how_found.html", clusters=clusters, found=found, curve=elbow_svg(clusters),
             consensus=consensus_text(clusters), missing=why_unknown(results.review.original),
         )  # fmt: skip
         return {

@@ -28,6 +28,7 @@ from safe_dnn.rccs.spots.rates import by_excess
 from safe_dnn.rccs.spots.weak_spots import levels_of
 from safe_dnn.reasons.probes import Probe
 from safe_dnn.reasons.register import Entry
+from safe_dnn.reasons.story import sentence
 from safe_dnn.support.text import count, some
 from safe_dnn.training.result import Retraining, claim_text
 
@@ -220,11 +221,24 @@ def first_page(known: Material) -> Markup:
     """What somebody who reads one page has to know."""
     shown = _fails(known)
     return filled(
-        "first_page.html", headline=headline(known.clusters), nothing=no_steady_groups_text(known.clusters),
+        "first_page.html", headline=_headline(known), nothing=no_steady_groups_text(known.clusters),
         tiles=_tiles(known), base=known.reasons.base, tested=known.run.get("predictions", {}), profiles=known.profiles,
-        reasons=shown[:MOST_REASONS], left=len(shown) - MOST_REASONS,
+        reasons=shown[:MOST_REASONS], left=len(shown) - MOST_REASONS, lacking=_lacking(known),
         done=filter(None, _done(known)), open=filter(None, _open(known)), scope=known.scope[0],
     )  # fmt: skip
+
+
+def _headline(known: Material) -> str:
+    """What was found: the first reasons, and how the failing images are grouped."""
+    listed = [entry.about for entry in known.register if entry.about]
+    return f"{sentence(listed, known.reasons.base)} {headline(known.clusters)}".strip()
+
+
+def _lacking(known: Material) -> str:
+    """What was stopped or could not be read, so that figures are missing; empty if nothing is."""
+    stopped = known.run.get("predictions") and not known.rates and not known.missing.get("reasons")
+    rates = "The RCCs were not compared with images that are right: their failure rates are missing." if stopped else ""
+    return " ".join(filter(None, (rates, known.missing.get("reasons"))))
 
 
 def _tiles(known: Material) -> list[tuple[str, str]]:
@@ -292,7 +306,7 @@ def _open(known: Material) -> Iterator[str]:
         yield f"{count(n, 'reason')} open."
     yield known.reasons.unexplained(known.clusters)
     if known.run.get("predictions") and not known.rates:
-        yield "No failure rates of RCCs: these were not compared with images that are right. Generate them again."
+        yield "Failure rates of RCCs: generate them again."
     if noise := int((known.clusters.labels == NOISE).sum()):
         yield f"{count(noise, 'failing image')} in no cluster."
     yield from (known.missing[what] for what in ("unsafe", "retraining") if what in known.missing)
