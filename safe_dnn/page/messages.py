@@ -18,8 +18,8 @@ SHORT = 160  # characters: a line
 def done(summary: str, notice: str = "", below: str = "") -> str:
     """The summary of a result, what stands `below` it, and what else should be known: its first sentence, and the rest
     where it is opened."""
-    below = below and f"<span>{escaped(below)}</span>"
-    state = f"<div class='safe-status' role='status'><strong>{escaped(summary)}</strong>{below}</div>"
+    of, below = ("safe-status safe-story", f"<span>{escaped(below)}</span>") if below else ("safe-status", "")
+    state = f"<div class='{of}' role='status'><strong>{escaped(summary)}</strong>{below}</div>"
     first, more, rest = printable(notice).partition(". ")
     if not rest or len(notice) <= SHORT:
         return state + (f"<p class='safe-notice'>{escaped(notice)}</p>" if notice else "")

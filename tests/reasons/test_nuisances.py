@@ -147,7 +147,7 @@ def test_the_class_is_offered_to_be_set_aside_where_one_rcc_holds_most_failing_i
     label = np.array([f"sign {i % 2}" for i in range(n)])
     answers = Answers(label, np.roll(label, 1), np.full(n, np.float32(0.5)), CONFIDENCE)
     one = dataclasses.replace(clusters, answers=answers, labels=np.where(np.arange(n) < n // 2, 0, 1))
-    offered = "set the class aside (label) or each confusion (label and predicted) to"
+    offered = "set the class aside (label), or each confusion (label and predicted), to"
     assert class_offer(one).sentence.startswith(f"RCC 0 holds 50% of the failing images: {offered}")
     assert class_offer(dataclasses.replace(one, labels=np.arange(n) % 3)) is None
     assert class_offer(dataclasses.replace(one, answers=None)) is None

@@ -49,6 +49,7 @@ class ImagesView:
         self._settings = settings
         self._drawing = threading.Lock()
         self._drawn: tuple[object, np.ndarray] = (None, np.empty((0, 2)))
+        self.curve = scripted("clusters/curve", "", curve="", elem_id="curve", render=False)
 
     @property
     def map_outputs(self) -> list:
@@ -65,7 +66,6 @@ class ImagesView:
             rows = rows if isinstance(rows, list) else []
             return [self.images.picture([row, run], 128) for row in rows[:MOST_AT_ONCE]]
 
-        self.curve = scripted("clusters/curve", "", curve="", elem_id="curve")
         self.map = scripted(
             "clusters/map", [],  # the images selected, by row of the clusters
             js_on_load=script(*MAP_SCRIPTS), serves={"map_pictures": map_pictures}, record="", filters="", named="",

@@ -27,8 +27,8 @@ FIRST_PICTURES = 12  # hundreds would hold up the page for seconds when they are
 MOST_AT_ONCE = 60  # pictures that the script asks for
 FOLDS = {
     CLASSES: "{} about classes and answers",
-    PERHAPS: "{} under which new images may fail as often as others",
-    OTHERS: "{} that are not known to fail more often than others",
+    PERHAPS: "{} that may be chance",
+    OTHERS: "{} not known to fail more often",
 }
 NOUNS = {CLASSES: "more reason", PERHAPS: "condition", OTHERS: "RCC"}
 

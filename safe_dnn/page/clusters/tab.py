@@ -65,12 +65,12 @@ class ClustersTab:
             self._status = gr.HTML(OPENING, elem_id="clusters-status", scale=1)
             self.fold = Fold(self.form.pane)
             self._cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
-        with pane("offer") as self._offer, gr.Row(elem_classes="safe-form"):
-            self._offered = gr.HTML()
-            self._accept = gr.Button("Set aside", scale=0, min_width=150, elem_id="accept-offer")
         with pane("clusters-pane") as self._pane:
             self._lay_out_screen()
             self._runs_view = RunsView(settings)
+            with pane("offer") as self._offer, gr.Row(elem_classes="safe-form"):
+                self._offered = gr.HTML()
+                self._accept = gr.Button("Set aside", scale=0, min_width=150, elem_id="accept-offer")
             with gr.Accordion("How these were found", open=False, elem_id="why"):
                 self._how = gr.HTML()
             with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as self._skipped_pane:
@@ -99,6 +99,7 @@ class ClustersTab:
                 self._reasons.lay_out()
                 self._several = SeveralView(settings)
             with gr.Column(elem_id="map-column"):
+                self.images_view.curve.render()
                 self._screen = scripted(
                     "clusters/screen", "", html_template=filled("page/clusters/screen.html"), undone="",
                     elem_id="screen-bar",

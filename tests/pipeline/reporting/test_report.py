@@ -254,7 +254,7 @@ def test_each_figure_of_the_first_page_is_in_the_files(clusters, out):
         f"{images:,}", f"{len(of) - 1}", f"{of['-1'] / images:.1%}", f"{of['-1']}", f"{len(register)}",
         f"{1 - of['-1'] / images:.0%}", f"{sum(judged.values()) - judged['']}", f"{judged['unsafe']}",
         f"{len(unsafe)}", f"{sum(bool(row['label']) for row in unsafe)}", f"{result['test_size']:,}",
-        f"{result['accuracy_before']:.2%}", f"{result['accuracy_after']:.2%}", "30.0%", "10%",  # as find_spots gives them
+        f"{result['accuracy_before']:.2%}", f"{result['accuracy_after']:.2%}", "30.0%", "10%",  # find_spots
         *(row["reason"].split()[-1] for row in register),
         f"{sum(row['status'] == 'closed' for row in register)}", f"{judged['']}",
     }  # fmt: skip
