@@ -6,7 +6,7 @@ does not need them. Images and a CSV file in; a column per parameter out, in the
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,20 +97,28 @@ def read_parameters(path: StrPath, image_root: Path, images: Sequence[str], *, p
     return Parameters(columns, tuple(notes))
 
 
-def read_texts(path: StrPath, image_root: Path, images: Sequence[str]) -> dict[str, list[str]]:
-    """Read all columns as texts, empty where unknown, of images that `read_parameters` would match.
+def read_texts(
+    path: StrPath, image_root: Path, images: Sequence[str], wanted: Callable[[str], object] | None = None
+) -> dict[str, list[str]]:
+    """Read columns as texts, empty where unknown, of images that `read_parameters` would match.
+
+    Parameters
+    ----------
+    wanted : callable, optional
+        Which columns, by their names; by default all.
 
     Raises
     ------
     SAFEError
         As for `read_parameters`.
     """
-    return _texts(path, image_root, images, True)[0]
+    return _texts(path, image_root, images, True, wanted)[0]
 
 
 def _texts(
-    path: StrPath, image_root: Path, images: Sequence[str], partial: bool
-) -> tuple[dict[str, list[str]], list[str]]:
+    path: StrPath, image_root: Path, images: Sequence[str], partial: bool,
+    wanted: Callable[[str], object] | None = None,
+) -> tuple[dict[str, list[str]], list[str]]:  # fmt: skip
     """The value of each image in each column, empty if unknown, and notes on what could not be used.
 
     Errors are as of `read_parameters`.
@@ -124,23 +132,27 @@ def _texts(
     key, notes = (KEY if KEY in header else header[0]), []
     if key != KEY:
         notes.append(f"There is no column {KEY}; the first column, {key}, is used instead.")
+    answers = [name for name in header if ANSWERS.fullmatch(name)]
+    names = [name for name in header if name not in ("", key, *answers) and (wanted is None or wanted(name))]
+    if not names and wanted:
+        return {}, []  # without looking for the images
     # A copy of a test image, which has the same path in another folder, is described by either.
     roots = filter(None, (image_root, source_folder_of(image_root)))
     keys, folder = table.texts(key), table.source.parent
     described = max((rows_by_image(keys, folder, root, images, by_name=True) for root in roots), key=len)
     missing = check_matched(table.source, image_root, images, described, partial=partial)
     notes += _notes_on_rows(images, described, missing, len(table.rows) - sum(map(len, described.values())))
-    if answers := [name for name in header if ANSWERS.fullmatch(name)]:
+    if answers:
         notes.append(f"Left out of the parameters, since they are named like a network's answers: {some(answers)}.")
     as_read = with_point if table.decimal_comma else str
-    texts = {}
-    for name in [one for one in header if one not in ("", key, *answers)]:
+    texts, rows = {}, [described[image][0] if image in described else None for image in images]
+    for name in names:
         spellings: dict[str, list[str]] = {}
         # Of all rows, so that any part of the images has the same spelling: the commonest
         for text, _ in Counter(column := list(map(as_read, table.texts(name)))).most_common():
             spellings.setdefault(spelt_alike(text), []).append(text)
         usual = {text: same[0] for same in spellings.values() for text in same}
-        texts[name] = [usual[column[described[image][0]]] if image in described else "" for image in images]
+        texts[name] = ["" if row is None else usual[column[row]] for row in rows]
         several = [" = ".join(map(ascii, same)) for same in spellings.values() if len(same) > 1]
         if several and len(spellings) <= MOST_CATEGORIES:
             notes.append(f"Spellings in the column {name} that count as one value: {some(several, limit=3)}.")
@@ -205,5 +217,6 @@ def column_of(name: str, texts: Sequence[str]) -> np.ndarray:
 
 def numbers_of(texts: Sequence[str]) -> np.ndarray:
     """Texts as numbers; NaN where a text is none."""
-    numbers = np.array([number_in(text) for text in texts], np.float64)
+    known = {text: number_in(text) for text in set(texts)}
+    numbers = np.array([known[text] for text in texts], np.float64)
     return np.where(np.isfinite(numbers), numbers, np.nan)

@@ -18,6 +18,7 @@ takes a few bytes of memory for each image and column, and conditions are sums o
 What was tried: docs/decisions/036-longer-conditions-and-two-tails.md.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -44,6 +45,7 @@ PRICES = tuple(SIMPLER ** min(n, 2) * LONGER ** max(n - 2, 0) for n in range(MOS
 EXPONENT = 0.65
 Z = 1.96
 MOST_PAIRS = 5_000_000  # of simple conditions that are tried
+MOST_KEPT = 100  # simple conditions for which it is kept where they hold
 MOST_AT_ONCE = 2_000_000  # conditions, or columns, × images that are counted at once
 
 
@@ -95,6 +97,10 @@ class Search:
         Which of them are all images of a group.
     column : ndarray of shape (n_literals,), int
         The column that each is about, from 0.
+    of_part : sparse array of shape (n_parts, n_images), float32
+        1 where an image is in a part.
+    kept : dict of int to ndarray of shape (n_images,), bool
+        Where simple conditions hold that were asked for before.
     one : list of ndarray of shape (1, n_literals)
         For each literal, how many open images it holds for, and how many of these are wrong.
     two : list of ndarray of shape (n_literals, n_plain)
@@ -126,6 +132,9 @@ class Search:
         self.part = np.zeros((len(cuts), len(self.wrong)), np.int32)
         for part, each, first in zip(self.part, cuts.values(), self.first[:-1], strict=True):
             part[:] = each.part + first
+        ends, parts = np.arange(len(self.wrong) + 1) * len(cuts), self.part.T.ravel()
+        self.of_part = csr_array((np.ones(len(parts), np.float32), parts, ends), (len(self.wrong), held.shape[1])).T
+        self.kept = dict[int, np.ndarray]()
         self.may = self._may(never_together)
         rows = np.flatnonzero(open_to)
         self.one, self.two = self._sums(rows * 0, 1, rows), self._sums_of_pairs(rows)
@@ -136,7 +145,14 @@ class Search:
 
     def _holds(self, places: Sequence[int]) -> np.ndarray:
         """For which images all of the conditions hold: bool of shape (n_images,)."""
-        return np.logical_and.reduce([self.in_part[place][self.part[self.column[place]]] for place in places])
+        return functools.reduce(np.logical_and, map(self._holds_alone, places))
+
+    def _holds_alone(self, place: int) -> np.ndarray:
+        if place in self.kept:
+            return self.kept[place]
+        if len(self.kept) == MOST_KEPT:
+            self.kept.clear()
+        return self.kept.setdefault(place, self.in_part[place][self.part[self.column[place]]])
 
     def _count(self, of: np.ndarray, n: int, rows: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """Images, or sums of their weights, in each of n sets and in each part: ndarray of shape (n, n_parts).
@@ -160,6 +176,10 @@ class Search:
         """As `_count`, all images and wrong ones."""
         failing = self.wrong[rows]
         return [self._count(of, n, rows), self._count(of[failing], n, rows[failing])]
+
+    def _weights(self) -> list[np.ndarray]:
+        """How much each image counts in each of the `_counts`: ndarrays of shape (n_images,)."""
+        return [np.ones(len(self.wrong), np.float32), self.wrong.astype(np.float32)]
 
     def _sums(self, of: np.ndarray, n: int, rows: np.ndarray) -> list[np.ndarray]:
         """The same for each literal: ndarrays of shape (n, n_literals)."""
@@ -299,9 +319,11 @@ class Search:
         more, best = self._best_of(self.two, self.may, alone[:, None], self.plain)
         found += more
         while len(best := best[~self.symptom[best].any(axis=1)][:BEAM]) and best.shape[1] < MOST_CLAUSES:
-            held = [np.flatnonzero(self._holds(each) & self.open_to) for each in best]
-            of = np.repeat(np.arange(len(held)), [len(rows) for rows in held])
-            sums = [each[:, self.plain] for each in self._sums(of, len(held), np.concatenate(held))]
+            holds = np.column_stack([self._holds(each) & self.open_to for each in best.tolist()])
+            sums = [
+                (self.held @ (self.of_part @ (holds * each[:, None])).astype(np.float32)).T[:, self.plain]
+                for each in self._weights()
+            ]
             may = self.may[best].all(axis=1) & ~self.symptom[self.plain]
             more, best = self._best_of(sums, may, best, self.plain)
             found += more
@@ -421,6 +443,9 @@ class SearchWithinClasses(Search):
     def _counts(self, of: np.ndarray, n: int, rows: np.ndarray) -> list[np.ndarray]:
         """The failures that are expected as well."""
         return [*super()._counts(of, n, rows), self._count(of, n, rows, self.expected)]
+
+    def _weights(self) -> list[np.ndarray]:
+        return [*super()._weights(), self.expected]
 
     def _base(self, sums: Sequence[np.ndarray]) -> np.ndarray:
         return np.asarray(sums[2] / np.maximum(sums[0], 1))

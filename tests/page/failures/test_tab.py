@@ -284,12 +284,12 @@ def test_clusters_of_failures_that_were_collected_before_are_told(fake_network, 
     # A better network: the nights are right.
     case.table.write_text(case.table.read_text().replace(",night,wood,0.9,false", ",night,night,0.9,true"))
     assert run(tab, **paths) is None
-    assert "collected before: find the reasons again" in values_of(tab)["failures-status"]
+    assert "collected before: group the failing images again" in values_of(tab)["failures-status"]
     assert Steps(tab._settings).now()["next"] == "failures"
     generate_clusters(case.out / FAILURES, case.out, ClusteringSettings(extractor="vgg16-conv"))
     shown = tab._now()
     restore_run(case.out, next(run.name for run in list_runs(case.out) if not run.current))
-    assert "collected before: find the reasons again" in values_of(tab)["failures-status"]
+    assert "collected before: group the failing images again" in values_of(tab)["failures-status"]
     assert tab._now() != shown  # so that windows that are open say so, too
 
 
