@@ -211,12 +211,17 @@ class Search:
             return None
         # Rounding must not decide which comes first.
         best = [(-round(worth * self._news(places), 6), places) for worth, places in self._candidates()]
-        for _, places in sorted(best):
-            holds = self._holds(places)
-            new = np.count_nonzero(holds & self.open_to & self.wrong)
-            enough = new >= LEAST_NEW * np.count_nonzero(holds & self.wrong)
-            if enough and self._has_two_tails(places) and self._counts_for_more(holds, places):
-                self._take_out(holds)
+        ordered = [places for _, places in sorted(best)]
+        step = max(1, MOST_AT_ONCE // (4 * len(self.wrong)))
+        for part in (ordered[begin : begin + step] for begin in range(0, len(ordered), step)):
+            holds = np.array([self._holds(places) for places in part])
+            failing = holds & self.wrong
+            enough = np.count_nonzero(failing & self.open_to, axis=1) >= LEAST_NEW * np.count_nonzero(failing, axis=1)
+            asked = np.flatnonzero(enough)
+            kept = asked[self._count_for_more(holds[asked], [part[i] for i in asked])] if len(asked) else asked
+            if (first := next((i for i in kept.tolist() if self._has_two_tails(part[i])), None)) is not None:
+                places = part[first]
+                self._take_out(holds[first])
                 self.told |= {self.literals[i].column for i in places if len(places) == 1}
                 return tuple(self.literals[i] for i in sorted(places, key=lambda i: (i not in self.plain, i)))
         return None
@@ -240,38 +245,57 @@ class Search:
         numbers = {self.literals[i].column for i in places if not isinstance(self.literals[i].value, str)}
         return SIMPLER if numbers & self.told else 1.0
 
-    def _counts_for_more(self, holds: np.ndarray, places: tuple[int, ...]) -> bool:
-        """Whether a condition is also above all other images, and says more than that a class is wrong."""
-        return self._above_all_others(holds, places) and (
-            self.classes is None
-            or bool(self.of_class[list(places)].all() or self.symptom[list(places)].any())
-            or self._chance_given_class(holds, places, np.ones(len(holds), bool)) <= self._level_of(len(places))
-        )
+    def _count_for_more(self, holds: np.ndarray, places: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """Which conditions are also above all other images, and say more than that a class is wrong.
 
-    def _chance_given_class(self, holds: np.ndarray, places: tuple[int, ...], among: np.ndarray) -> float:
-        """See `chance_given_class`; of a single group, images are independent."""
+        Parameters
+        ----------
+        holds : ndarray of shape (n, n_images), bool
+        places : sequence of n tuples of int
+
+        Returns
+        -------
+        ndarray of shape (n,), bool
+        """
+        fine = self._above_all_others(holds, places)
+        if self.classes is not None:
+            causes = [not (self.of_class[list(each)].all() or self.symptom[list(each)].any()) for each in places]
+            levels = np.array([self._level_of(len(each)) for each in places])
+            rows = np.flatnonzero(fine & causes)
+            chance = self._chance_given_class(holds, places, np.ones(len(self.wrong), bool), rows)
+            fine[rows] = chance <= levels[rows]
+        return fine
+
+    def _chance_given_class(
+        self, holds: np.ndarray, places: Sequence[tuple[int, ...]], among: np.ndarray, rows: np.ndarray
+    ) -> np.ndarray:
+        """See `chance_given_class`, of some of the conditions; of a single group, images are independent."""
         assert self.classes is not None
-        one = len(places) == 1 and self.whole[places[0]]
-        groups = self.groups.of[among] if self.groups and not one else None
-        return chance_given_class(self.classes[among], self.wrong[among], holds[among], groups)
+        one = np.array([len(places[i]) == 1 and self.whole[places[i][0]] for i in rows.tolist()], bool)
+        chance, of = np.ones(len(rows)), self.groups.of[among] if self.groups else None
+        for alike, groups in ((one, None), (~one, of)):
+            if alike.any():
+                held = holds[rows[alike]][:, among]
+                chance[alike] = chance_given_class(self.classes[among], self.wrong[among], held, groups)
+        return chance
 
-    def _above_all_others(self, holds: np.ndarray, places: tuple[int, ...]) -> bool:
-        """Whether the rate where a condition holds is higher than that of all other images, beyond chance.
+    def _above_all_others(self, holds: np.ndarray, places: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """Where which conditions hold the rate is higher than that of all other images, beyond chance.
 
         Fisher's exact test, corrected for as many weak spots as there can be. It is not corrected for all that are
         tried: that they matter is shown in comparison with what the earlier ones leave.
         """
         from scipy.stats import hypergeom  # type: ignore[attr-defined]
 
-        tested, wrong = np.count_nonzero(holds), np.count_nonzero(holds & self.wrong)
-        images, failures = len(self.wrong), np.count_nonzero(self.wrong)
-        if wrong * images <= failures * tested:
-            return False
-        level = ERROR_RATE / MOST_SPOTS
-        if hypergeom.sf(wrong - 1, images, failures, tested) > level:
-            return False
-        everywhere = np.ones(len(self.wrong), bool)
-        return bool(self._stands_out(np.array([places]), np.array([wrong]), everywhere, level)[0])
+        tested, wrong = np.count_nonzero(holds, axis=1), np.count_nonzero(holds & self.wrong, axis=1)
+        images, failures, level = len(self.wrong), np.count_nonzero(self.wrong), ERROR_RATE / MOST_SPOTS
+        fine = wrong * images > failures * tested
+        fine[fine] = hypergeom.sf(wrong[fine] - 1, images, failures, tested[fine]) <= level
+        everywhere, lengths = np.ones(images, bool), np.array([len(each) for each in places])
+        for length in np.unique(lengths[fine]).tolist():
+            rows = np.flatnonzero(fine & (lengths == length))
+            fine[rows] = self._stands_out(np.array([places[i] for i in rows]), wrong[rows], everywhere, level)
+        return np.asarray(fine)
 
     def _stands_out(self, places: np.ndarray, wrong: np.ndarray, among: np.ndarray, level: float) -> np.ndarray:
         """Which conditions have more failures than chance would give them if images of a group are not independent.
@@ -453,7 +477,7 @@ class SearchWithinClasses(Search):
     def _significant(
         self, scores: np.ndarray, tested: np.ndarray, wrong: np.ndarray, places: np.ndarray, base: np.ndarray
     ) -> list[tuple[float, tuple[int, ...]]]:
-        """Those of the conditions that may be; of the best ones `_counts_for_more` makes sure.
+        """Those of the conditions that may be; of the best ones `_count_for_more` makes sure.
 
         The bound holds for draws from several classes as well, with the mean of their rates.
         """
@@ -461,18 +485,20 @@ class SearchWithinClasses(Search):
         kept = np.flatnonzero(_bound(tested, wrong / tested, base) <= self._levels_of(places) * SLACK)
         return [(PRICES[length - 1] * float(scores[i]), tuple(places[i].tolist())) for i in kept]
 
-    def _counts_for_more(self, holds: np.ndarray, places: tuple[int, ...]) -> bool:
-        """Whether failing is likelier among the open images of the same classes, and not less than elsewhere."""
-        wrong, images = self.wrong, len(holds)
-        tested = np.count_nonzero(holds)
-        if np.count_nonzero(holds & wrong) * images <= np.count_nonzero(wrong) * tested:
-            return False
-        among = self.open_to
-        if self._chance_given_class(holds, places, among) > self._levels_of(np.array([places]))[0]:
-            return False
+    def _count_for_more(self, holds: np.ndarray, places: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """Where which conditions hold failing is likelier among the open images of the same classes, and not less than
+        elsewhere."""
         assert self.classes is not None
-        odds = given_class(self.classes[among], wrong[among], holds[among]).odds
-        return odds is not None and odds >= LEAST_ODDS_WITHIN
+        wrong, among = self.wrong, self.open_to
+        tested, failing = np.count_nonzero(holds, axis=1), np.count_nonzero(holds & wrong, axis=1)
+        fine = failing * len(wrong) > np.count_nonzero(wrong) * tested
+        rows = np.flatnonzero(fine)
+        levels = np.array([self._levels_of(np.array([places[i]]))[0] for i in rows.tolist()])
+        fine[rows] = self._chance_given_class(holds, places, among, rows) <= levels
+        for row in np.flatnonzero(fine).tolist():
+            odds = given_class(self.classes[among], wrong[among], holds[row][among]).odds
+            fine[row] = odds is not None and odds >= LEAST_ODDS_WITHIN
+        return np.asarray(fine)
 
     def _levels_of(self, places: np.ndarray) -> np.ndarray:
         """The error rate of each condition; all are of one length."""
