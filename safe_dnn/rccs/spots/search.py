@@ -294,7 +294,7 @@ class Search:
         everywhere, lengths = np.ones(images, bool), np.array([len(each) for each in places])
         for length in np.unique(lengths[fine]).tolist():
             rows = np.flatnonzero(fine & (lengths == length))
-            fine[rows] = self._stands_out(np.array([places[i] for i in rows]), wrong[rows], everywhere, level)
+            fine[rows] = self._stands_out(np.array([places[i] for i in rows.tolist()]), wrong[rows], everywhere, level)
         return np.asarray(fine)
 
     def _stands_out(self, places: np.ndarray, wrong: np.ndarray, among: np.ndarray, level: float) -> np.ndarray:
