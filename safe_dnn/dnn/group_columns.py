@@ -1,7 +1,7 @@
 """What may say which images belong together: columns of tables, the names and folders of files, and near-duplicates."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,8 @@ MOSTLY_ALIKE = 0.5  # least share in one group, of frames whatever their names: 
 
 
 def group_columns(
-    root: Path, paths: Sequence[str], tables: Iterable[Path | None], names: Sequence[str] = (),
-    wanted: Callable[[str], object] | None = None,
-) -> dict[str, list[str]]:  # fmt: skip
+    root: Path, paths: Sequence[str], tables: Iterable[Path | None], names: Sequence[str] = ()
+) -> dict[str, list[str]]:
     """The columns as texts, empty where unknown; what people wrote down comes first.
 
     Parameters
@@ -39,8 +38,6 @@ def group_columns(
     names : sequence of str
         The columns that are asked for: near-duplicates are looked for only if they are among them. `IMAGE`: each image
         is independent.
-    wanted : callable, optional
-        As for `rccs.parameters.read_texts`.
 
     Raises
     ------
@@ -49,7 +46,7 @@ def group_columns(
     """
     columns: dict[str, list[str]] = {}
     for table in filter(None, tables):
-        columns = read_texts(table, root, paths, wanted) | columns
+        columns = read_texts(table, root, paths) | columns
     alike = {ALIKE: chains(root, paths)} if ALIKE in names and ALIKE not in columns else {}
     below = [path.rpartition("/")[0] if path.count("/") > 1 else "" for path in paths]  # folders of classes
     columns = {PREFIX: _prefixes(paths), FOLDER: below} | alike | columns

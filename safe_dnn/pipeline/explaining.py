@@ -49,7 +49,7 @@ from safe_dnn.reasons.nuisances import class_offer, looks_offer, nuisance_offer
 from safe_dnn.reasons.other_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
 from safe_dnn.store.output_folder import foreign_files, save_files, working
 from safe_dnn.store.runs import CLUSTERS, REASONS, SELECTION, add_run, present_runs, runs_of
-from safe_dnn.support.contents import content_key
+from safe_dnn.support.contents import content_of
 from safe_dnn.support.entries import StrPath, is_within, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
@@ -211,8 +211,8 @@ def _found_before(out: Path, fact: str, value: str) -> FoundReasons | None:
 
 def found_reasons(out: Path) -> FoundReasons | None:
     """Those of the failures that were collected in a folder; None if there are none."""
-    table = out / PREDICTIONS_FILE
-    return _found_before(out, "predictions", content_key(table.read_bytes()).hex()) if table.is_file() else None
+    key = content_of(out / PREDICTIONS_FILE)
+    return _found_before(out, "predictions", key.hex()) if key else None
 
 
 def _keep(out: Path, tested: AnsweredImages, found: Conditions, notes: Sequence[str]) -> FoundReasons:

@@ -6,7 +6,7 @@ does not need them. Images and a CSV file in; a column per parameter out, in the
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,28 +97,20 @@ def read_parameters(path: StrPath, image_root: Path, images: Sequence[str], *, p
     return Parameters(columns, tuple(notes))
 
 
-def read_texts(
-    path: StrPath, image_root: Path, images: Sequence[str], wanted: Callable[[str], object] | None = None
-) -> dict[str, list[str]]:
-    """Read columns as texts, empty where unknown, of images that `read_parameters` would match.
-
-    Parameters
-    ----------
-    wanted : callable, optional
-        Which columns, by their names; by default all.
+def read_texts(path: StrPath, image_root: Path, images: Sequence[str]) -> dict[str, list[str]]:
+    """Read all columns as texts, empty where unknown, of images that `read_parameters` would match.
 
     Raises
     ------
     SAFEError
         As for `read_parameters`.
     """
-    return _texts(path, image_root, images, True, wanted)[0]
+    return _texts(path, image_root, images, True)[0]
 
 
 def _texts(
-    path: StrPath, image_root: Path, images: Sequence[str], partial: bool,
-    wanted: Callable[[str], object] | None = None,
-) -> tuple[dict[str, list[str]], list[str]]:  # fmt: skip
+    path: StrPath, image_root: Path, images: Sequence[str], partial: bool
+) -> tuple[dict[str, list[str]], list[str]]:
     """The value of each image in each column, empty if unknown, and notes on what could not be used.
 
     Errors are as of `read_parameters`.
@@ -132,21 +124,17 @@ def _texts(
     key, notes = (KEY if KEY in header else header[0]), []
     if key != KEY:
         notes.append(f"There is no column {KEY}; the first column, {key}, is used instead.")
-    answers = [name for name in header if ANSWERS.fullmatch(name)]
-    names = [name for name in header if name not in ("", key, *answers) and (wanted is None or wanted(name))]
-    if not names and wanted:
-        return {}, []  # without looking for the images
     # A copy of a test image, which has the same path in another folder, is described by either.
     roots = filter(None, (image_root, source_folder_of(image_root)))
     keys, folder = table.texts(key), table.source.parent
     described = max((rows_by_image(keys, folder, root, images, by_name=True) for root in roots), key=len)
     missing = check_matched(table.source, image_root, images, described, partial=partial)
     notes += _notes_on_rows(images, described, missing, len(table.rows) - sum(map(len, described.values())))
-    if answers:
+    if answers := [name for name in header if ANSWERS.fullmatch(name)]:
         notes.append(f"Left out of the parameters, since they are named like a network's answers: {some(answers)}.")
     as_read = with_point if table.decimal_comma else str
     texts, rows = {}, [described[image][0] if image in described else None for image in images]
-    for name in names:
+    for name in [one for one in header if one not in ("", key, *answers)]:
         spellings: dict[str, list[str]] = {}
         # Of all rows, so that any part of the images has the same spelling: the commonest
         for text, _ in Counter(column := list(map(as_read, table.texts(name)))).most_common():

@@ -157,17 +157,13 @@ def _columns_of(
             f"{tested.source}."
         ).about("tested")
     source = parameters or find_parameters(tested.root, within=within)
-    return group_columns(tested.root, tested.paths, (source, tested.source), names, None if names else _may_be_groups)
-
-
-def _may_be_groups(name: str) -> bool:
-    return name in (PREFIX, FOLDER, ALIKE) or bool(LIKE_A_GROUP.search(name))
+    return group_columns(tested.root, tested.paths, (source, tested.source), names)
 
 
 def _suspected(columns: Mapping[str, list[str]], paths: Sequence[str], wrong: np.ndarray) -> KnownGroups | None:
     found: tuple[float, KnownGroups] | None = None
     for name, values in sorted(columns.items(), key=lambda each: each[0] in (PREFIX, FOLDER)):
-        if not _may_be_groups(name):
+        if not (name in (PREFIX, FOLDER, ALIKE) or LIKE_A_GROUP.search(name)):
             continue
         groups, _ = grouped(noun_of([name], paths), [values])
         told = tally(groups.of, wrong)
