@@ -42,12 +42,15 @@ class StepResult:
         A sentence, as on the command line.
     columns : tuple of str
     rows : tuple of tuple
+    reasons : pipeline.explaining.FoundReasons, optional
+        Of `failures`: weak spots, under which the network fails more often than elsewhere.
     """
 
     value: Any
     headline: str
     columns: tuple[str, ...]
     rows: tuple[tuple, ...] = field(repr=False)
+    reasons: Any = None
 
     def to_frame(self) -> Any:
         """The table as a pandas.DataFrame."""
@@ -104,7 +107,7 @@ def failures(
     model: StrPath = "", test: StrPath = "", out: StrPath = ".", *, predictions: StrPath = "",
     coco: tuple[StrPath, ...] = (), yolo: tuple[StrPath, ...] = (), progress: Progress = no_progress, **options: Any,
 ) -> StepResult:  # fmt: skip
-    """Collect the test images that a network gets wrong.
+    """Collect the test images that a network gets wrong, and find the conditions under which it is wrong more often.
 
     Parameters
     ----------
@@ -131,6 +134,7 @@ def failures(
     from safe_dnn.dnn.failures import collect_failures, find_failures
     from safe_dnn.dnn.held_out import hold_out_of
     from safe_dnn.dnn.model import DnnOptions
+    from safe_dnn.pipeline.explaining import explain_collected
     from safe_dnn.pipeline.summary_lines import failures_summary
     from safe_dnn.reasons.known_groups import accuracy_interval, groups_of_test
     from safe_dnn.training.earlier import kept_copy
@@ -161,10 +165,9 @@ def failures(
     answers, right = found.answered.answers, found.answered.right
     columns = (column.tolist() for column in (answers.label, answers.predicted, right, answers.score))
     paths, names = found.answered.paths, ("image", answers.target, "predicted", "right", answers.kind)
-    tested = Tested(
-        found, found.accuracy, *accuracy_interval(right, groups_of_test(folder, found.test_root, paths, right))
-    )
-    return StepResult(tested, failures_summary(found), names, tuple(zip(paths, *columns, strict=True)))
+    interval = accuracy_interval(right, groups_of_test(folder, found.test_root, paths, right))
+    tested, reasons = Tested(found, found.accuracy, *interval), explain_collected(folder, progress=progress)
+    return StepResult(tested, failures_summary(found), names, tuple(zip(paths, *columns, strict=True)), reasons)
 
 
 class Explained(NamedTuple):

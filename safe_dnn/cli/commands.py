@@ -140,17 +140,23 @@ def run_select(out: Path, options: argparse.Namespace, progress: Progress) -> No
 
 
 def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> None:
-    """Run a Keras or ONNX model on a labelled test set and collect the images that it gets wrong."""
+    """Run a Keras or ONNX model on a labelled test set, collect the images that it gets wrong, and find the reasons."""
     from safe_dnn.dnn.failures import DETECTION
+    from safe_dnn.store.runs import CLUSTERS, present_runs
 
     if options.predictions and options.test is None:
         options.model, options.test = None, options.model  # the only one given is TEST
     found = api.failures(**_given(options), progress=progress)
     failures = found.value.failures
     _print_skipped(failures.skipped, failures.assumptions)
+    spots, notes = found.reasons
+    warn(*(f"reasons: {note}" for note in notes))
     say(found.headline)
+    if spots is not None:
+        _print_weak_spots(spots)
+    table = "" if spots is None or CLUSTERS in present_runs(out) else ", weak_spots.csv"
     crops = "objects/, objects.csv, parameters.csv, " if failures.task == DETECTION else ""
-    say(f"Written: {crops}failures/, failures.csv, predictions.csv, accuracy.json in {out}")
+    say(f"Written: {crops}failures/, failures.csv, predictions.csv, accuracy.json{table} in {out}")
 
 
 def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> None:

@@ -29,7 +29,7 @@ TO_CLUSTERS = f"""(...sent) => {{
 
 
 def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSettings) -> None:
-    """Connect *Find the reasons*: the first tab's failing images become root cause clusters in the second."""
+    """Connect *Group failing images*: the first tab's failing images become root cause clusters in the second."""
 
     form = clusters.form
 

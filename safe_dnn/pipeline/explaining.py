@@ -1,19 +1,37 @@
-"""After steps 1 and 2: RCCs in comparison with what the DNN gets right, and failing images beside others like them."""
+"""Why the DNN fails: weak spots, as soon as its answers are known; RCCs in comparison with what it gets right; and
+failing images beside others like them.
 
+Weak spots need no features. They are searched once: a run keeps them with a digest of all that was searched, and they
+are read from there as long as that is the same.
+"""
+
+import contextlib
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from safe_dnn.dnn.held_out import hold_out_record
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.features.batches import Stream
 from safe_dnn.pipeline.descriptions import show_reasons
-from safe_dnn.pipeline.run_record import GivenAnswers, answers_of_run, groups_of, table_of
+from safe_dnn.pipeline.run_record import (
+    NONE_GIVEN,
+    GivenAnswers,
+    answers_of_run,
+    groups_of,
+    known_answers,
+    table_of,
+    without_held_out,
+)
 from safe_dnn.rccs.clusters import load_clusters, run_record
 from safe_dnn.rccs.gifs import write_spot_gifs
-from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text
-from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, spots_text
+from safe_dnn.rccs.parameters import find_parameters
+from safe_dnn.rccs.spots.curves import CURVES_FILE, curves_text
+from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, load_spots, spots_text
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.reasons.comparison import (
     PREDICTED,
@@ -27,15 +45,19 @@ from safe_dnn.reasons.comparison import (
     weak_spots_of,
 )
 from safe_dnn.reasons.counted_images import TESTED_FILE, counted_text
-from safe_dnn.reasons.known_groups import KnownGroups, groups_of_images, undecided
+from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_images, undecided
+from safe_dnn.reasons.known_groups import notes_of as notes_on_groups
 from safe_dnn.reasons.nuisances import class_offer, looks_offer, nuisance_offer
 from safe_dnn.reasons.other_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
-from safe_dnn.store.output_folder import save_files, working
-from safe_dnn.store.runs import CLUSTERS, SELECTION, present_runs
+from safe_dnn.store.output_folder import foreign_files, save_files, working
+from safe_dnn.store.runs import CLUSTERS, REASONS, SELECTION, add_run, present_runs, runs_of
+from safe_dnn.support.contents import content_of
 from safe_dnn.support.entries import StrPath, is_within, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.run_folder import FAILURES, PREDICTIONS_FILE
+from safe_dnn.support.version import VERSION
 
 
 def explain_failures(
@@ -74,8 +96,9 @@ def explain_failures(
         if run is None or tested is None or tested.right.all() or not tested.right.any():
             return False
         parameters = table_of(out, "parameters", clusters)
-        found = conditions_of(tested, groups_of(out), parameters=parameters, within=within, progress=progress)
-        known, known_groups, spots, curves = found
+        found = conditions_of(tested, groups_of(out), out, parameters=parameters, within=within, progress=progress)
+        known, known_groups, spots, _ = found
+        curves = bins_of(tested, known, known_groups)
         reasons = reasons_of(clusters, tested, known, spots)._replace(curves=curves)
         offer = None
         if not clusters.contrast:  # looks are set aside alone
@@ -112,18 +135,33 @@ class Conditions(NamedTuple):
     groups : KnownGroups or None
     spots : tuple of WeakSpot
         The most important first.
-    curves : tuple of Bin
-        As of `reasons.comparison.Reasons`.
+    searched : str
+        A digest of all that was searched.
     """
 
     known: Known
     groups: KnownGroups | None
     spots: tuple[WeakSpot, ...]
-    curves: tuple[Bin, ...]
+    searched: str
+
+
+class FoundReasons(NamedTuple):
+    """Why a network fails on its test set, as far as that can be said without grouping its failures.
+
+    Attributes
+    ----------
+    spots : tuple of WeakSpot or None
+        None if all answers are right or wrong, or they could not be searched.
+    notes : tuple of str
+        Sentences on what could not be used.
+    """
+
+    spots: tuple[WeakSpot, ...] | None
+    notes: tuple[str, ...]
 
 
 def conditions_of(
-    tested: AnsweredImages, groups: Sequence[str], *, parameters: Path | None, within: Path | None = None,
+    tested: AnsweredImages, groups: Sequence[str], out: Path, *, parameters: Path | None, within: Path | None = None,
     required: bool = False, progress: Progress = no_progress,
 ) -> Conditions:  # fmt: skip
     """Search for weak spots, which needs no features, and no images if nothing is to be measured in them.
@@ -132,6 +170,8 @@ def conditions_of(
     ----------
     groups
         As for `reasons.known_groups.groups_of_images`.
+    out : Path
+        The analysis: if the same was searched there before, the weak spots are those that were found then.
     parameters, within
         As for `reasons.comparison.known_of`.
     required : bool
@@ -140,13 +180,52 @@ def conditions_of(
     known = known_of(tested, parameters=parameters, within=within, groups=groups, required=required, progress=progress)
     progress("Searching for weak spots", 0, 0)
     found = groups_of_images(groups, tested, parameters=parameters, within=within, required=required)
-    spots = weak_spots_of(tested, known, found)
+    searched = _digest_of(tested, known, found)
+    before = _found_before(out, "searched", searched)
+    spots = weak_spots_of(tested, known, found) if before is None or before.spots is None else before.spots
     if found and found.given:
         others = {*known.measured, PREDICTED}
         recorded = {name: column for name, column in known.columns.items() if name not in others}
         unclear = undecided(recorded, ~tested.right, found.groups, spots)
         found = found._replace(notes=(*found.notes, *unclear))
-    return Conditions(known, found, spots, bins_of(tested, known, found))
+    return Conditions(known, found, spots, searched)
+
+
+def _digest_of(tested: AnsweredImages, known: Known, found: KnownGroups | None) -> str:
+    """What differs where the search may find something else: images, answers, columns, groups, or SAFE's version."""
+    groups = found.groups if found else None
+    arrays = {**known.columns, " right": tested.right, **({" groups": groups.of} if groups else {})}
+    named = [groups.name, groups.column, found and found.given] if groups else []
+    facts = [VERSION, tested.paths, tested.answers.kind, sorted(known.measured), named]
+    digest = hashlib.sha256(json.dumps([facts, [(name, str(one.dtype)) for name, one in arrays.items()]]).encode())
+    for one in arrays.values():
+        digest.update(one.tobytes())
+    return digest.hexdigest()
+
+
+def _found_before(out: Path, fact: str, value: str) -> FoundReasons | None:
+    """Those of the last run of which a fact has this value; None if there is none, or it is damaged."""
+    for run in reversed(runs_of(out, REASONS)):
+        if run.facts.get(fact) == value:
+            with contextlib.suppress(SAFEError):
+                return FoundReasons(load_spots(run), tuple(run.facts["notes"]))
+    return None
+
+
+def found_reasons(out: Path) -> FoundReasons | None:
+    """Those of the failures that were collected in a folder; None if there are none."""
+    key = content_of(out / PREDICTIONS_FILE)
+    return _found_before(out, "predictions", key.hex()) if key else None
+
+
+def _keep(out: Path, tested: AnsweredImages, found: Conditions, notes: Sequence[str]) -> FoundReasons:
+    """Keep the reasons for a network's answers in place of earlier ones, for `conditions_of` and `found_reasons`."""
+    before = [run for run in runs_of(out, REASONS) if run.facts.get("predictions") == tested.digest]
+    notes = (*notes, *found.known.notes, *notes_on_groups(found.groups))
+    facts = {"predictions": tested.digest, "searched": found.searched, "notes": notes}
+    files = {WEAK_SPOTS_FILE: spots_text(found.spots)}
+    add_run(out, REASONS, files, facts=facts, instead_of=before[-1] if before else None)
+    return FoundReasons(found.spots, notes)
 
 
 def find_reasons(
@@ -167,7 +246,8 @@ def find_reasons(
     SAFEError
         A table cannot be read, all answers are right or wrong, or the folder has an analysis with reasons of its own.
     """
-    if CLUSTERS in present_runs(path_of(out, "an output folder")):
+    folder = path_of(out, "an output folder")
+    if CLUSTERS in present_runs(folder):
         raise SAFEError(
             f"Expected a folder without root cause clusters. Received: {out}, which has reasons of its own."
         )
@@ -175,10 +255,42 @@ def find_reasons(
     if tested.one_sided:
         raise SAFEError(f"Expected answers of which some are wrong and some right. {tested.one_sided}")
     table = path_of(parameters, "parameters as a CSV file") if parameters else None
-    found = conditions_of(tested, given.group, parameters=table, required=True, progress=progress)
-    folder = prepare_folder(path_of(out, "an output folder"))
-    save_files(folder, {WEAK_SPOTS_FILE: spots_text(found.spots), CURVES_FILE: curves_text(found.curves)})
+    found = conditions_of(tested, given.group, folder, parameters=table, required=True, progress=progress)
+    _keep(prepare_folder(folder), tested, found, tested.notes)
+    curves = bins_of(tested, found.known, found.groups)
+    save_files(folder, {WEAK_SPOTS_FILE: spots_text(found.spots), CURVES_FILE: curves_text(curves)})
     return tested, found
+
+
+def explain_collected(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> FoundReasons:
+    """After failures were collected in a folder: search for weak spots, and keep them.
+
+    Nothing is lost where that fails: what cannot be used, such as a table of parameters, is a note.
+
+    Parameters
+    ----------
+    within : path, optional
+        The predictions, parameters and test images are only read inside this folder.
+    """
+    failing, reasons = out / FAILURES, FoundReasons(None, ())
+    names = groups_of(out) or group_names(hold_out_record(failing))
+    for required in (True, False):  # the second time without what cannot be used
+        try:
+            tested, _ = known_answers(NONE_GIVEN, failing, within)
+            tested = tested and without_held_out(tested, failing, within)
+            if tested and not tested.one_sided:
+                found = conditions_of(
+                    tested, names, out, parameters=find_parameters(failing, within=within), within=within,
+                    required=required, progress=progress,
+                )  # fmt: skip
+                reasons = _keep(out, tested, found, reasons.notes)
+            break
+        except SAFEError as error:
+            reasons = FoundReasons(None, tuple(dict.fromkeys((*reasons.notes, str(error)))))
+    if CLUSTERS not in present_runs(out) and not foreign_files(out, [WEAK_SPOTS_FILE]):
+        files = {} if reasons.spots is None else {WEAK_SPOTS_FILE: spots_text(reasons.spots)}
+        save_files(out, files, remove=[WEAK_SPOTS_FILE])
+    return reasons
 
 
 def other_images(

@@ -133,14 +133,14 @@ def _texts(
     if answers := [name for name in header if ANSWERS.fullmatch(name)]:
         notes.append(f"Left out of the parameters, since they are named like a network's answers: {some(answers)}.")
     as_read = with_point if table.decimal_comma else str
-    texts = {}
+    texts, rows = {}, [described[image][0] if image in described else None for image in images]
     for name in [one for one in header if one not in ("", key, *answers)]:
         spellings: dict[str, list[str]] = {}
         # Of all rows, so that any part of the images has the same spelling: the commonest
         for text, _ in Counter(column := list(map(as_read, table.texts(name)))).most_common():
             spellings.setdefault(spelt_alike(text), []).append(text)
         usual = {text: same[0] for same in spellings.values() for text in same}
-        texts[name] = [usual[column[described[image][0]]] if image in described else "" for image in images]
+        texts[name] = ["" if row is None else usual[column[row]] for row in rows]
         several = [" = ".join(map(ascii, same)) for same in spellings.values() if len(same) > 1]
         if several and len(spellings) <= MOST_CATEGORIES:
             notes.append(f"Spellings in the column {name} that count as one value: {some(several, limit=3)}.")
@@ -205,5 +205,6 @@ def column_of(name: str, texts: Sequence[str]) -> np.ndarray:
 
 def numbers_of(texts: Sequence[str]) -> np.ndarray:
     """Texts as numbers; NaN where a text is none."""
-    numbers = np.array([number_in(text) for text in texts], np.float64)
+    known = {text: number_in(text) for text in set(texts)}
+    numbers = np.array([known[text] for text in texts], np.float64)
     return np.where(np.isfinite(numbers), numbers, np.nan)

@@ -212,9 +212,9 @@ def _chance(
 ) -> float:
     """How likely as many images are wrong if what is claimed does not matter, in the comparison that has found it."""
     if claim.is_given_class and classes is not None:
-        return chance_given_class(classes, wrong, holds, of)
+        return float(chance_given_class(classes, wrong, holds[None], of)[0])
     all_of_one = np.zeros(len(wrong), int)
-    return max(chance_given_class(all_of_one, wrong, holds, groups) for groups in (None, of))
+    return max(float(chance_given_class(all_of_one, wrong, holds[None], groups)[0]) for groups in (None, of))
 
 
 def _judged(answer: Answer) -> Answer:

@@ -123,14 +123,9 @@ def reasons_of(
     rcc_of, words = {spot: rcc for rcc, spot in same.items()}, {one.rcc: one.mentioned for one in profiles}
     found = []
     for index, (spot, rows) in enumerate(zip(reasons.spots, reasons.images, strict=True)):
-        rcc = rcc_of.get(index)
-        rate = spot.rate if spot.new_rate is None else spot.new_rate
-        found.append(Reason(
-            name_of(index + 1, rcc), spot.conditions, _kind_of(spot), spot, rcc, spot_gif_path(folder, index + 1).stem,
-            {one.column for one in spot.literals}, (spot.tested, spot.wrong, rate, *spot.interval), spot.rate, True,
-            spot.excess, [clusters.paths[row] for row in rows.tolist()],
-            twin="" if rcc is None else review.subjects[rcc],
-        ))  # fmt: skip
+        rcc, images = rcc_of.get(index), [clusters.paths[row] for row in rows.tolist()]
+        twin, file = "" if rcc is None else review.subjects[rcc], spot_gif_path(folder, index + 1).stem
+        found.append(reason_of(spot, index + 1, rcc)._replace(file=file, images=images, twin=twin))
     for rcc in rccs_of(clusters):
         if rcc in same:
             continue
@@ -172,6 +167,25 @@ def with_notes(
             reason = reason._replace(note=on_rcc)
         noted.append(reason)
     return noted
+
+
+def reason_of(spot: WeakSpot, rank: int, rcc: int | None = None) -> Reason:
+    """A weak spot as a reason, without its images; `rcc` is about the same ones."""
+    rate, stated = spot.rate if spot.new_rate is None else spot.new_rate, {one.column for one in spot.literals}
+    figures = (spot.tested, spot.wrong, rate, *spot.interval)
+    return Reason(
+        name_of(rank, rcc),
+        spot.conditions,
+        _kind_of(spot),
+        spot,
+        rcc,
+        "",
+        stated,
+        figures,
+        spot.rate,
+        True,
+        spot.excess,
+    )
 
 
 def _kind_of(spot: WeakSpot) -> str:

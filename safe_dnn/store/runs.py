@@ -27,6 +27,8 @@ CLUSTERS, COMPARISON, CONFIRMATION, PROBES, MAP, SELECTION, RETRAINING = KINDS =
 )  # fmt: skip
 HEATMAP = "heatmap"
 """The kind of a run beside these: there is one for each reason (see `pipeline/reporting/heatmap_panels.py`)."""
+REASONS = "reasons"
+"""The kind of a run that rests on a table of answers, with or without clusters (see `pipeline/explaining.py`)."""
 OPENING = "open"
 """The kind of an entry by which earlier clusters are the present ones again."""
 TAKEN = "number in use"
@@ -35,6 +37,7 @@ _AGAIN = {
     **dict.fromkeys((CLUSTERS, COMPARISON), "Generate the clusters again."),
     **{CONFIRMATION: "Confirm them again.", MAP: "It is drawn again.", PROBES: "Probe the reasons again."},
     **{SELECTION: "Select it again.", RETRAINING: "Retrain again.", HEATMAP: "Look again."},
+    REASONS: "Collect the failures again.",
 }
 
 
@@ -165,7 +168,7 @@ def runs_of(folder: Path, kind: str) -> tuple[Run, ...]:
 
 def all_runs(folder: Path) -> list[Run]:
     """Those of each kind that are still there."""
-    return [run for kind in (*KINDS, HEATMAP) for run in runs_of(folder, kind)]
+    return [run for kind in (*KINDS, HEATMAP, REASONS) for run in runs_of(folder, kind)]
 
 
 def run_file(run: Run, name: str) -> Path:

@@ -86,7 +86,9 @@ class Table:
         if name not in self.header:
             return [""] * len(self.rows)
         column = self.header.index(name)
-        return [from_cell(row[column].strip()) for row in self.rows]
+        cells = [row[column] for row in self.rows]
+        read = {text: from_cell(text.strip()) for text in set(cells)}  # a million rows may share a few
+        return [read[text] for text in cells]
 
     def number(self, name: str, row: int) -> float:
         """A cell as a number; NaN if there is none."""

@@ -76,6 +76,21 @@ def test_bad_tables_are_refused_in_a_sentence_and_nothing_is_written(tables, cha
     assert (tables / "out" / "weak_spots.csv").exists() == (status == 0)
 
 
+def test_failures_prints_the_reasons_and_what_could_not_be_used_for_them(case, capsys):
+    record_light(case.test / "parameters.csv")
+    given = ["failures", "--predictions", str(case.table), str(case.test), "--out", str(case.out)]
+    assert main(given) == 0
+    printed = capsys.readouterr().out
+    assert "  1. light < 0.8065: 25 of 26 are wrong (96%), elsewhere 2%, " in printed
+    assert "predictions.csv, accuracy.json, weak_spots.csv in" in printed
+    assert rows_in(case.out / "weak_spots.csv")[0]["where"] == "light < 0.8065"
+    (case.test / "parameters.csv").write_text("image,light\nnight/night_00.png,1,2\n")
+    assert main(given) == 0
+    printed, noted = capsys.readouterr()
+    assert "reasons: Expected parameters as a CSV file" in noted
+    assert "1. label = night: 12 of 12 are wrong" in printed
+
+
 def test_an_analysis_keeps_its_own_reasons(explained, capsys):
     before = (explained.out / "weak_spots.csv").read_bytes()
     assert main(["reasons", "--predictions", str(explained.table), "--out", str(explained.out)]) == 2

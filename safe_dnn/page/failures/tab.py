@@ -26,6 +26,7 @@ from safe_dnn.page.results import Marks
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import FAILURES_TAB
 from safe_dnn.page.texts import FORM_LABELS
+from safe_dnn.pipeline.explaining import explain_collected, found_reasons
 from safe_dnn.pipeline.summary_lines import failures_summary
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import working
@@ -56,12 +57,15 @@ EMPTY = empty(
     "No failures collected yet.",
     [
         ("Give the network and its test images", "A Keras or ONNX model or, of any framework, a table of its answers."),
-        ("Click Collect failures", "SAFE collects the images that the network gets wrong, and counts its confusions."),
-        ("Click Find the reasons", "The failing images are grouped by the reason for failing."),
+        (
+            "Click Collect failures",
+            "SAFE collects the images that the network gets wrong, and says when it fails more often.",
+        ),
+        ("Click Group failing images", "They are grouped by what they look like, for reasons that no condition says."),
     ],
 )
-STOPPED = "Stopped. Nothing was changed."
-EARLIER = "The root cause clusters are of failures that were collected before: find the reasons again."
+STOPPED = "Stopped. What was collected is kept."
+EARLIER = "The root cause clusters are of failures that were collected before: group the failing images again."
 
 
 class FailuresTab(FormTab):
@@ -150,7 +154,8 @@ class FailuresTab(FormTab):
         summary = f"{failures_summary(shown.failures)} · {interval_text(shown, groups)}"
         doubts = doubts_about(shown.answers, shown.right)
         notice = " ".join((*doubts, *([EARLIER] if are_earlier(self._settings) else [])))
-        return {self.status: done(summary, notice), **self.view.show(shown, groups, written)}
+        reasons = found_reasons(self._settings.out)
+        return {self.status: done(summary, notice), **self.view.show(shown, groups, written, reasons)}
 
     def _last_form(self) -> dict:
         """The form as it was last sent; before that, the paths of failures that the command has collected."""
@@ -221,21 +226,24 @@ class FailuresTab(FormTab):
         out, (kind, paths, options) = self._settings.out, job.form
         test = paths["test"]
         with working(out, "collecting failures"):
+            regression: Any = (options.get("targets"), options.get("threshold"), partial)
+            more: dict[str, Any] = {"train": options.get("train"), "hold_out": options["hold_out"]}
             if kind in ("coco", "yolo"):
                 least: dict[str, Any] = {name: options[name] for name in ("iou", "score") if name in options}
                 given = DetectorFiles(paths["truth"], paths["results"], test, kind == "yolo", **least)
                 find_detection_failures(given, out, progress=job.progress)
-                return
-            regression: Any = (options.get("targets"), options.get("threshold"), partial)
-            more: dict[str, Any] = {"train": options.get("train"), "hold_out": options["hold_out"]}
-            if kind == "answers":
+            elif kind == "answers":
                 job.progress("Reading the answers", 0, 0)
                 answers = DnnOptions(None, False, *regression)
                 collect_failures(paths["answers"], test, out, options=answers, **more)
-                return
-            job.progress("Loading the model", 0, 0)
-            dnn = DnnOptions(fields["rescale"] or None, trust and self._may_trust, *regression)
-            find_failures(kept_copy(paths["model"], out), test, out, options=dnn, **more, progress=job.progress)
+            else:
+                job.progress("Loading the model", 0, 0)
+                dnn = DnnOptions(fields["rescale"] or None, trust and self._may_trust, *regression)
+                find_failures(kept_copy(paths["model"], out), test, out, options=dnn, **more, progress=job.progress)
+            # The failures are shown meanwhile: every window hears that the folder has changed.
+            reasons = explain_collected(out, within=self._settings.root, progress=job.progress)
+            if reasons.spots is None and reasons.notes:
+                raise SAFEError(f"The failures were collected, but no reasons were found. {reasons.notes[0]}")
 
     def _check_places(self, kind: str, paths: Mapping[str, str]) -> None:
         """Make sure that with `--root` nothing outside it is read beside what was entered, or shown of what is written.

@@ -1,5 +1,5 @@
-"""What a network gets wrong: what it takes for what, the images of each confusion, and rates by class; of a regression,
-errors, and true against predicted values."""
+"""What a network gets wrong: conditions, what it takes for what, the images of each confusion, and rates by class; of a
+regression, errors, and true against predicted values."""
 
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,17 @@ from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.errors import errors_shown, fit_shown, predicted_shown
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import if_there, pane, put_away, reveal
+from safe_dnn.pipeline.explaining import FoundReasons
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING, confused
 from safe_dnn.rccs.spots.groups import in_words
 from safe_dnn.reasons.known_groups import KnownGroups, accuracy_interval
+from safe_dnn.reasons.listed import reason_of
+from safe_dnn.reasons.story import sentence
 from safe_dnn.support.text import count, printable
 
 WIDE = 12  # classes, from which on the matrix takes the whole width
+FIRST = 5  # reasons
 
 
 class FailuresView:
@@ -36,12 +40,13 @@ class FailuresView:
     def __init__(self, collected: CollectedFailures, root: Path | None):
         self._collected, self._root = collected, root
         self.find = gr.Button(
-            "Find the reasons", variant="primary", scale=0, min_width=190, elem_id="find-reasons", render=False
+            "Group failing images", variant="primary", scale=0, min_width=190, elem_id="find-reasons", render=False
         )
 
     def lay_out(self) -> None:
         """The pane, below the state of things, in which `find` is."""
         with pane("failures-pane") as self.pane:
+            self.reasons = gr.HTML(elem_id="failures-reasons")
             with gr.Row(equal_height=False, elem_id="failures-images"):
                 with pane("errors-pane") as self.errors_pane:
                     gr.HTML("<h3 class='safe-title'>How far answers are off</h3>")
@@ -69,14 +74,14 @@ class FailuresView:
                     headers=["image", "reason"], interactive=False, max_height=260, wrap=True,
                     elem_id="failures-skipped",
                 )  # fmt: skip
-        self.outputs = [self.pane, self.matrix_pane, self.matrix, self.rates_pane, self.rates, self.find,
+        self.outputs = [self.pane, self.reasons, self.matrix_pane, self.matrix, self.rates_pane, self.rates, self.find,
                         self.errors_pane, self.errors, self.fit, self.predicted_pane, self.predicted,
                         self.assumptions, self.skipped_pane, self.skipped, *self.images.outputs]  # fmt: skip
 
     def _images_of(self, key: str, cell: str) -> Listed:
         return images_of(self._collected.shown(key), cell)
 
-    def show(self, shown: Collected, groups: KnownGroups | None, written: str) -> dict:
+    def show(self, shown: Collected, groups: KnownGroups | None, written: str, reasons: FoundReasons | None) -> dict:
         """What the widgets show of failures: all failing images in the grid, and no cell at hand.
 
         Parameters
@@ -85,12 +90,14 @@ class FailuresView:
             Which test images are not independent.
         written : str
             A sentence on the files.
+        reasons : FoundReasons, optional
         """
         failures = shown.failures
         failing = bool(failures.failing)
         skipped = failures.skipped
         updates = {
             self.pane: reveal(),
+            self.reasons: reasons_html(reasons, 1 - failures.accuracy) if reasons else "",
             self.find: gr.Button(interactive=failing),
             self.matrix_pane: put_away(),
             self.rates_pane: put_away(),
@@ -186,6 +193,19 @@ def interval_text(shown: Collected, known: KnownGroups | None) -> str:
     low, high = accuracy_interval(shown.right, known)
     text, threshold = f"95% interval {low:.1%} to {high:.1%}", shown.failures.threshold
     return text if threshold is None else f"{text} · a failure is an error above {threshold:g}"
+
+
+def reasons_html(reasons: FoundReasons, base: float) -> Markup:
+    """The weak spots that explain most failures beyond what is expected, in a sentence and one by one, and how many
+    more there are.
+
+    Those of which new images may be wrong no more often than others are no reasons.
+    """
+    found = sorted((spot for spot in reasons.spots or () if not spot.is_apart), key=lambda spot: -spot.excess)
+    story = sentence([reason_of(spot, rank) for rank, spot in enumerate(reasons.spots or (), 1)], base) if found else ""
+    return filled(
+        "page/failures/reasons.html", spots=found[:FIRST], more=len(found) - FIRST, notes=reasons.notes, story=story
+    )
 
 
 def _rates(shown: Collected, known: KnownGroups | None) -> Markup:

@@ -53,7 +53,7 @@ class Summary(NamedTuple):
         if self.rccs is None and self.failures is None:
             return "Collect the failures, or name a folder of failing images"
         if self.rccs is None:
-            return "Find the reasons"
+            return "Group failing images"
         if self.accuracy is not None:
             return "Look at what is still wrong" + ("" if self.reported else ", and write the report")
         if self.unsafe is None:

@@ -152,7 +152,7 @@ def _between(held: np.ndarray, wrong: np.ndarray, of: Tally, correlation: float)
     return np.asarray(hypergeom.sf(np.floor(wrong / effect) - 1, images, np.ceil(of.wrong.sum() / effect), drawn))
 
 
-def chance_within(held: np.ndarray, wrong: np.ndarray, of: Tally, effect: float = 1.0) -> np.ndarray:
+def chance_within(held: np.ndarray, wrong: np.ndarray, of: Tally, effect: float | np.ndarray = 1.0) -> np.ndarray:
     """The chance in comparisons within groups.
 
     Given how many images of each group are wrong, those where the condition holds are a sum of hypergeometric
@@ -163,7 +163,7 @@ def chance_within(held: np.ndarray, wrong: np.ndarray, of: Tally, effect: float 
     ----------
     held, wrong, of
         As for `chance_of_more`.
-    effect : float
+    effect : float or ndarray of shape (n_conditions,)
         By which the images are fewer that are independent (see `design_effect`).
     """
     from scipy.stats import hypergeom  # type: ignore[attr-defined]
@@ -353,31 +353,39 @@ def given_class(classes: np.ndarray, wrong: np.ndarray, holds: np.ndarray) -> Gi
 
 def chance_given_class(
     classes: np.ndarray, wrong: np.ndarray, holds: np.ndarray, groups: np.ndarray | None = None
-) -> float:
-    """How likely as many images are wrong where a condition holds, if within each class it does not matter.
+) -> np.ndarray:
+    """How likely as many images are wrong where conditions hold, if within each class they do not matter.
 
     Parameters
     ----------
-    classes, wrong, holds
+    classes, wrong
         As for `given_class`.
+    holds : ndarray of shape (n_conditions, n_images), bool
     groups : ndarray of shape (n_images,), int, optional
         Of images that are not independent. As in `groups.chance_of_more`, the better counts of two comparisons at half
         the error rate: one within groups, and one of so many images as the difference is worth.
+
+    Returns
+    -------
+    ndarray of shape (n_conditions,), float64
     """
-    seen = np.array([np.count_nonzero(wrong & holds)])
+    seen = np.count_nonzero(holds & wrong, axis=1)
     if groups is None:
         return _chance(classes, wrong, holds, seen)
     told = tally(groups, wrong)
-    there = _counted(groups, holds)
-    effect = float(design_effect(there, told, told.correlation)[0])
+    effect = design_effect(_counted(groups, holds), told, told.correlation)
     cells = classes * (int(groups.max()) + 1) + groups
-    return min(2 * min(_chance(classes, wrong, holds, seen, effect), _chance(cells, wrong, holds, seen)), 1.0)
+    chance = np.minimum(_chance(classes, wrong, holds, seen, effect), _chance(cells, wrong, holds, seen))
+    return np.minimum(2 * chance, 1.0)
 
 
-def _chance(of: np.ndarray, wrong: np.ndarray, holds: np.ndarray, seen: np.ndarray, effect: float = 1.0) -> float:
-    return float(chance_within(_counted(of, holds), seen, tally(of, wrong), effect)[0])
+def _chance(
+    of: np.ndarray, wrong: np.ndarray, holds: np.ndarray, seen: np.ndarray, effect: float | np.ndarray = 1.0
+) -> np.ndarray:
+    return chance_within(_counted(of, holds), seen, tally(of, wrong), effect)
 
 
 def _counted(of: np.ndarray, holds: np.ndarray) -> np.ndarray:
-    """Images where a condition holds of each group, or class, that has any images: shape (1, n_groups)."""
-    return np.bincount(of, holds)[None, np.bincount(of) > 0]
+    """Images where conditions hold of each group, or class, that has any images: shape (n_conditions, n_groups)."""
+    sizes = np.bincount(of)
+    return np.array([np.bincount(of[each], minlength=len(sizes))[sizes > 0] for each in holds])

@@ -18,6 +18,7 @@ takes a few bytes of memory for each image and column, and conditions are sums o
 What was tried: docs/decisions/036-longer-conditions-and-two-tails.md.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -44,6 +45,7 @@ PRICES = tuple(SIMPLER ** min(n, 2) * LONGER ** max(n - 2, 0) for n in range(MOS
 EXPONENT = 0.65
 Z = 1.96
 MOST_PAIRS = 5_000_000  # of simple conditions that are tried
+MOST_KEPT = 100  # simple conditions for which it is kept where they hold
 MOST_AT_ONCE = 2_000_000  # conditions, or columns, × images that are counted at once
 
 
@@ -95,6 +97,10 @@ class Search:
         Which of them are all images of a group.
     column : ndarray of shape (n_literals,), int
         The column that each is about, from 0.
+    of_part : sparse array of shape (n_parts, n_images), float32
+        1 where an image is in a part.
+    kept : dict of int to ndarray of shape (n_images,), bool
+        Where simple conditions hold that were asked for before.
     one : list of ndarray of shape (1, n_literals)
         For each literal, how many open images it holds for, and how many of these are wrong.
     two : list of ndarray of shape (n_literals, n_plain)
@@ -126,6 +132,9 @@ class Search:
         self.part = np.zeros((len(cuts), len(self.wrong)), np.int32)
         for part, each, first in zip(self.part, cuts.values(), self.first[:-1], strict=True):
             part[:] = each.part + first
+        ends, parts = np.arange(len(self.wrong) + 1) * len(cuts), self.part.T.ravel()
+        self.of_part = csr_array((np.ones(len(parts), np.float32), parts, ends), (len(self.wrong), held.shape[1])).T
+        self.kept = dict[int, np.ndarray]()
         self.may = self._may(never_together)
         rows = np.flatnonzero(open_to)
         self.one, self.two = self._sums(rows * 0, 1, rows), self._sums_of_pairs(rows)
@@ -136,7 +145,14 @@ class Search:
 
     def _holds(self, places: Sequence[int]) -> np.ndarray:
         """For which images all of the conditions hold: bool of shape (n_images,)."""
-        return np.logical_and.reduce([self.in_part[place][self.part[self.column[place]]] for place in places])
+        return functools.reduce(np.logical_and, map(self._holds_alone, places))
+
+    def _holds_alone(self, place: int) -> np.ndarray:
+        if place in self.kept:
+            return self.kept[place]
+        if len(self.kept) == MOST_KEPT:
+            self.kept.clear()
+        return self.kept.setdefault(place, self.in_part[place][self.part[self.column[place]]])
 
     def _count(self, of: np.ndarray, n: int, rows: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """Images, or sums of their weights, in each of n sets and in each part: ndarray of shape (n, n_parts).
@@ -160,6 +176,10 @@ class Search:
         """As `_count`, all images and wrong ones."""
         failing = self.wrong[rows]
         return [self._count(of, n, rows), self._count(of[failing], n, rows[failing])]
+
+    def _weights(self) -> list[np.ndarray]:
+        """How much each image counts in each of the `_counts`: ndarrays of shape (n_images,)."""
+        return [np.ones(len(self.wrong), np.float32), self.wrong.astype(np.float32)]
 
     def _sums(self, of: np.ndarray, n: int, rows: np.ndarray) -> list[np.ndarray]:
         """The same for each literal: ndarrays of shape (n, n_literals)."""
@@ -191,12 +211,17 @@ class Search:
             return None
         # Rounding must not decide which comes first.
         best = [(-round(worth * self._news(places), 6), places) for worth, places in self._candidates()]
-        for _, places in sorted(best):
-            holds = self._holds(places)
-            new = np.count_nonzero(holds & self.open_to & self.wrong)
-            enough = new >= LEAST_NEW * np.count_nonzero(holds & self.wrong)
-            if enough and self._has_two_tails(places) and self._counts_for_more(holds, places):
-                self._take_out(holds)
+        ordered = [places for _, places in sorted(best)]
+        step = max(1, MOST_AT_ONCE // (4 * len(self.wrong)))
+        for part in (ordered[begin : begin + step] for begin in range(0, len(ordered), step)):
+            holds = np.array([self._holds(places) for places in part])
+            failing = holds & self.wrong
+            enough = np.count_nonzero(failing & self.open_to, axis=1) >= LEAST_NEW * np.count_nonzero(failing, axis=1)
+            asked = np.flatnonzero(enough)
+            kept = asked[self._count_for_more(holds[asked], [part[i] for i in asked])] if len(asked) else asked
+            if (first := next((i for i in kept.tolist() if self._has_two_tails(part[i])), None)) is not None:
+                places = part[first]
+                self._take_out(holds[first])
                 self.told |= {self.literals[i].column for i in places if len(places) == 1}
                 return tuple(self.literals[i] for i in sorted(places, key=lambda i: (i not in self.plain, i)))
         return None
@@ -217,41 +242,60 @@ class Search:
 
     def _news(self, places: tuple[int, ...]) -> float:
         """Less for more of a number of which an earlier one is, as for the next larger objects: hardly a new reason."""
-        numbers = {self.literals[i].column for i in places if not isinstance(self.literals[i].value, str)}
-        return SIMPLER if numbers & self.told else 1.0
+        known = (self.literals[i] for i in places if self.told)
+        return SIMPLER if any(one.column in self.told and not isinstance(one.value, str) for one in known) else 1.0
 
-    def _counts_for_more(self, holds: np.ndarray, places: tuple[int, ...]) -> bool:
-        """Whether a condition is also above all other images, and says more than that a class is wrong."""
-        return self._above_all_others(holds, places) and (
-            self.classes is None
-            or bool(self.of_class[list(places)].all() or self.symptom[list(places)].any())
-            or self._chance_given_class(holds, places, np.ones(len(holds), bool)) <= self._level_of(len(places))
-        )
+    def _count_for_more(self, holds: np.ndarray, places: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """Which conditions are also above all other images, and say more than that a class is wrong.
 
-    def _chance_given_class(self, holds: np.ndarray, places: tuple[int, ...], among: np.ndarray) -> float:
-        """See `chance_given_class`; of a single group, images are independent."""
+        Parameters
+        ----------
+        holds : ndarray of shape (n, n_images), bool
+        places : sequence of n tuples of int
+
+        Returns
+        -------
+        ndarray of shape (n,), bool
+        """
+        fine = self._above_all_others(holds, places)
+        if self.classes is not None:
+            causes = [not (self.of_class[list(each)].all() or self.symptom[list(each)].any()) for each in places]
+            levels = np.array([self._level_of(len(each)) for each in places])
+            rows = np.flatnonzero(fine & causes)
+            chance = self._chance_given_class(holds, places, np.ones(len(self.wrong), bool), rows)
+            fine[rows] = chance <= levels[rows]
+        return fine
+
+    def _chance_given_class(
+        self, holds: np.ndarray, places: Sequence[tuple[int, ...]], among: np.ndarray, rows: np.ndarray
+    ) -> np.ndarray:
+        """See `chance_given_class`, of some of the conditions; of a single group, images are independent."""
         assert self.classes is not None
-        one = len(places) == 1 and self.whole[places[0]]
-        groups = self.groups.of[among] if self.groups and not one else None
-        return chance_given_class(self.classes[among], self.wrong[among], holds[among], groups)
+        one = np.array([len(places[i]) == 1 and self.whole[places[i][0]] for i in rows.tolist()], bool)
+        chance, of = np.ones(len(rows)), self.groups.of[among] if self.groups else None
+        for alike, groups in ((one, None), (~one, of)):
+            if alike.any():
+                held = holds[rows[alike]][:, among]
+                chance[alike] = chance_given_class(self.classes[among], self.wrong[among], held, groups)
+        return chance
 
-    def _above_all_others(self, holds: np.ndarray, places: tuple[int, ...]) -> bool:
-        """Whether the rate where a condition holds is higher than that of all other images, beyond chance.
+    def _above_all_others(self, holds: np.ndarray, places: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """Where which conditions hold the rate is higher than that of all other images, beyond chance.
 
         Fisher's exact test, corrected for as many weak spots as there can be. It is not corrected for all that are
         tried: that they matter is shown in comparison with what the earlier ones leave.
         """
         from scipy.stats import hypergeom  # type: ignore[attr-defined]
 
-        tested, wrong = np.count_nonzero(holds), np.count_nonzero(holds & self.wrong)
-        images, failures = len(self.wrong), np.count_nonzero(self.wrong)
-        if wrong * images <= failures * tested:
-            return False
-        level = ERROR_RATE / MOST_SPOTS
-        if hypergeom.sf(wrong - 1, images, failures, tested) > level:
-            return False
-        everywhere = np.ones(len(self.wrong), bool)
-        return bool(self._stands_out(np.array([places]), np.array([wrong]), everywhere, level)[0])
+        tested, wrong = np.count_nonzero(holds, axis=1), np.count_nonzero(holds & self.wrong, axis=1)
+        images, failures, level = len(self.wrong), np.count_nonzero(self.wrong), ERROR_RATE / MOST_SPOTS
+        fine = wrong * images > failures * tested
+        fine[fine] = hypergeom.sf(wrong[fine] - 1, images, failures, tested[fine]) <= level
+        everywhere, lengths = np.ones(images, bool), np.array([len(each) for each in places])
+        for length in np.unique(lengths[fine]).tolist():
+            rows = np.flatnonzero(fine & (lengths == length))
+            fine[rows] = self._stands_out(np.array([places[i] for i in rows.tolist()]), wrong[rows], everywhere, level)
+        return np.asarray(fine)
 
     def _stands_out(self, places: np.ndarray, wrong: np.ndarray, among: np.ndarray, level: float) -> np.ndarray:
         """Which conditions have more failures than chance would give them if images of a group are not independent.
@@ -299,9 +343,11 @@ class Search:
         more, best = self._best_of(self.two, self.may, alone[:, None], self.plain)
         found += more
         while len(best := best[~self.symptom[best].any(axis=1)][:BEAM]) and best.shape[1] < MOST_CLAUSES:
-            held = [np.flatnonzero(self._holds(each) & self.open_to) for each in best]
-            of = np.repeat(np.arange(len(held)), [len(rows) for rows in held])
-            sums = [each[:, self.plain] for each in self._sums(of, len(held), np.concatenate(held))]
+            holds = np.column_stack([self._holds(each) & self.open_to for each in best.tolist()])
+            sums = [
+                (self.held @ (self.of_part @ (holds * each[:, None])).astype(np.float32)).T[:, self.plain]
+                for each in self._weights()
+            ]
             may = self.may[best].all(axis=1) & ~self.symptom[self.plain]
             more, best = self._best_of(sums, may, best, self.plain)
             found += more
@@ -328,18 +374,21 @@ class Search:
             The literals of the best conditions.
         """
         base = self._base(sums)
-        rows, columns = np.nonzero(may & (sums[0] >= LEAST_TESTED) & (sums[1] > base * sums[0]))
-        tested, wrong, base = (each[rows, columns].astype(float) for each in (*sums[:2], base))
+        at = np.flatnonzero(may & (sums[0] >= LEAST_TESTED) & (sums[1] > base * sums[0]))
+        # Not the place of each in two dimensions, which takes longer than all else
+        tested, wrong = (each.ravel()[at].astype(float) for each in sums[:2])
+        base = np.broadcast_to(base.ravel()[at] if base.ndim else base, at.shape).astype(float)
         scores = score(tested, wrong, base)
         best = _best(scores, KEPT)
-        places = np.column_stack([first[rows[best]], last[columns[best]]])
+        rows, columns = np.unravel_index(at[best], sums[0].shape)
+        places = np.column_stack([first[rows], last[columns]])
         once = np.sort(np.unique(np.sort(places, axis=1), axis=0, return_index=True)[1])
         best, places = best[once], places[once]
         return self._significant(scores[best], tested[best], wrong[best], places, base[best]), places
 
     def _base(self, sums: Sequence[np.ndarray]) -> np.ndarray:
-        """The rates that conditions would have if they did not matter, in the shape of each of the sums."""
-        return np.broadcast_to(self.wrong[self.open_to].mean(), sums[0].shape)
+        """The rates that conditions would have if they did not matter, of all or in the shape of each of the sums."""
+        return np.asarray(self.wrong[self.open_to].mean())
 
     def _significant(
         self, scores: np.ndarray, tested: np.ndarray, wrong: np.ndarray, places: np.ndarray, base: np.ndarray
@@ -422,13 +471,16 @@ class SearchWithinClasses(Search):
         """The failures that are expected as well."""
         return [*super()._counts(of, n, rows), self._count(of, n, rows, self.expected)]
 
+    def _weights(self) -> list[np.ndarray]:
+        return [*super()._weights(), self.expected]
+
     def _base(self, sums: Sequence[np.ndarray]) -> np.ndarray:
         return np.asarray(sums[2] / np.maximum(sums[0], 1))
 
     def _significant(
         self, scores: np.ndarray, tested: np.ndarray, wrong: np.ndarray, places: np.ndarray, base: np.ndarray
     ) -> list[tuple[float, tuple[int, ...]]]:
-        """Those of the conditions that may be; of the best ones `_counts_for_more` makes sure.
+        """Those of the conditions that may be; of the best ones `_count_for_more` makes sure.
 
         The bound holds for draws from several classes as well, with the mean of their rates.
         """
@@ -436,18 +488,20 @@ class SearchWithinClasses(Search):
         kept = np.flatnonzero(_bound(tested, wrong / tested, base) <= self._levels_of(places) * SLACK)
         return [(PRICES[length - 1] * float(scores[i]), tuple(places[i].tolist())) for i in kept]
 
-    def _counts_for_more(self, holds: np.ndarray, places: tuple[int, ...]) -> bool:
-        """Whether failing is likelier among the open images of the same classes, and not less than elsewhere."""
-        wrong, images = self.wrong, len(holds)
-        tested = np.count_nonzero(holds)
-        if np.count_nonzero(holds & wrong) * images <= np.count_nonzero(wrong) * tested:
-            return False
-        among = self.open_to
-        if self._chance_given_class(holds, places, among) > self._levels_of(np.array([places]))[0]:
-            return False
+    def _count_for_more(self, holds: np.ndarray, places: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """Where which conditions hold failing is likelier among the open images of the same classes, and not less than
+        elsewhere."""
         assert self.classes is not None
-        odds = given_class(self.classes[among], wrong[among], holds[among]).odds
-        return odds is not None and odds >= LEAST_ODDS_WITHIN
+        wrong, among = self.wrong, self.open_to
+        tested, failing = np.count_nonzero(holds, axis=1), np.count_nonzero(holds & wrong, axis=1)
+        fine = failing * len(wrong) > np.count_nonzero(wrong) * tested
+        rows = np.flatnonzero(fine)
+        levels = np.array([self._levels_of(np.array([places[i]]))[0] for i in rows.tolist()])
+        fine[rows] = self._chance_given_class(holds, places, among, rows) <= levels
+        for row in np.flatnonzero(fine).tolist():
+            odds = given_class(self.classes[among], wrong[among], holds[row][among]).odds
+            fine[row] = odds is not None and odds >= LEAST_ODDS_WITHIN
+        return np.asarray(fine)
 
     def _levels_of(self, places: np.ndarray) -> np.ndarray:
         """The error rate of each condition; all are of one length."""

@@ -71,6 +71,9 @@ def test_a_table_of_answers_and_a_folder_become_root_cause_clusters_and_rates_wi
     # 48 of 74 are right; the interval by Clopper and Pearson
     expect(page.locator("#failures-status strong")).to_contain_text("accuracy 64.86% · 95% interval 52.9% to 75.6%")
     expect(page.locator("#failures-form")).to_be_hidden()  # it makes room for the result
+    first = page.locator("#failures-reasons tbody tr").first
+    expect(first).to_contain_text("light < 0.806525 of 2695% wrong")
+    expect(first).to_contain_text(", elsewhere 2%")
     expect(page.locator("#class-rates tbody tr").first).to_contain_text("night12 of 12100% (74–100%)wood (12)")
     doubt, answers = "Doubtful: 64.9% of the answers are right", "Answers: from answers.csv, taken as they are."
     expect(page.locator("#failures-assumed li")).to_contain_text([doubt, answers])
@@ -80,7 +83,7 @@ def test_a_table_of_answers_and_a_folder_become_root_cause_clusters_and_rates_wi
     expect(field(page, "images")).to_have_value(str(given.served.out / FAILURES))
     expect(page.locator("#clusters-status .safe-status")).to_contain_text("of 26 failures")
     expect(page.locator("#rcc-heading .safe-rate")).to_contain_text("100% of 12 tested images like these are wrong")
-    expect(page.locator("#reason-list [data-is=spot]").first).to_be_visible()
+    expect(page.locator("#reason-list [data-is=spot]").first).to_contain_text("light < 0.8065")
 
 
 @pytest.fixture
@@ -129,6 +132,7 @@ def test_a_cell_of_the_confusion_matrix_shows_its_images_and_again_all_that_fail
 @pytest.mark.slow
 def test_a_reload_shows_the_failures_and_the_form(collected, given):
     collected.reload()
+    expect(collected.locator("#failures-reasons")).to_contain_text("light < 0.8065")
     collected.get_by_role("tab", name="Unsafe set").click()
     expect(field(collected, "improvement")).to_be_enabled()  # what a window shows at first is there
     collected.get_by_role("tab", name="Failures").click()
@@ -356,12 +360,12 @@ def test_clusters_of_failures_that_were_collected_before_are_told(fake_network, 
     # A better network: the nights are right.
     case.table.write_text(case.table.read_text().replace(",night,wood,0.9,false", ",night,night,0.9,true"))
     assert run(tab, **paths) is None
-    assert "collected before: find the reasons again" in values_of(tab)["failures-status"]
+    assert "collected before: group the failing images again" in values_of(tab)["failures-status"]
     assert Steps(tab._settings).now()["next"] == "failures"
     generate_clusters(case.out / FAILURES, case.out, ClusteringSettings(extractor="vgg16-conv"))
     shown = tab._now()
     restore_run(case.out, next(run.name for run in list_runs(case.out) if not run.current))
-    assert "collected before: find the reasons again" in values_of(tab)["failures-status"]
+    assert "collected before: group the failing images again" in values_of(tab)["failures-status"]
     assert tab._now() != shown  # so that windows that are open say so, too
 
 

@@ -33,7 +33,7 @@ def test_the_summary_says_how_far_an_analysis_is_and_what_is_next(tmp_path, clus
     assert summary_of(folder)[:5] == (None,) * 5
     assert "Collect the failures" in summary_of(folder).step
     save_files(folder, {ACCURACY_FILE: json.dumps({"failures": 27})})
-    assert (summary_of(folder).failures, summary_of(folder).step) == (27, "Find the reasons")
+    assert (summary_of(folder).failures, summary_of(folder).step) == (27, "Group failing images")
     save_clusters(clusters, folder)
     save_files(folder, {LABELS_FILE: labels_text(clusters)})
     summary = summary_of(folder)

@@ -1,0 +1,95 @@
+"""Reasons as soon as failures are collected, and the same ones later."""
+
+import shutil
+
+import pytest
+
+from safe_dnn.dnn.failures import collect_failures
+from safe_dnn.pipeline.explaining import explain_collected, explain_failures, found_reasons
+from safe_dnn.pipeline.generation import generate_clusters
+from safe_dnn.pipeline.run_record import GivenAnswers
+from safe_dnn.rccs.review.review import load_review
+from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
+from safe_dnn.reasons.comparison import load_reasons
+from safe_dnn.store.runs import REASONS, run_file, runs_of
+from safe_dnn.support.run_folder import FAILURES
+from tests.helpers.answered import record_light
+from tests.pipeline.test_explaining import SETTINGS
+
+
+@pytest.fixture
+def collected(case):
+    """The case with a table of parameters, and its failures collected."""
+    record_light(case.test / "parameters.csv")
+    collect_failures(case.table, case.test, case.out)
+    return case
+
+
+def rewrite(table, old, new):
+    text = table.read_text()
+    assert old in text
+    table.write_text(text.replace(old, new))
+
+
+def test_clusters_have_the_reasons_that_were_found_before_without_another_search(collected, monkeypatch):
+    first = explain_collected(collected.out)
+    assert [spot.where for spot in first.spots] == ["light < 0.8065"]
+    assert found_reasons(collected.out) == first
+    written = (collected.out / WEAK_SPOTS_FILE).read_bytes()
+    monkeypatch.setattr("safe_dnn.pipeline.explaining.weak_spots_of", None)  # fails if it is called
+    generate_clusters(collected.out / FAILURES, collected.out, SETTINGS)
+    assert explain_failures(collected.out)
+    assert load_reasons(collected.out, load_review(collected.out).original).spots == first.spots
+    assert (collected.out / WEAK_SPOTS_FILE).read_bytes() == written
+    assert explain_collected(collected.out) == first
+    assert len(runs_of(collected.out, REASONS)) == 1
+
+
+@pytest.mark.parametrize("change", ["answers", "parameters", "images", "groups"])
+def test_what_has_changed_since_is_searched_again(collected, change, monkeypatch):
+    explain_collected(collected.out)
+    settings = SETTINGS
+    if change == "answers":
+        rewrite(
+            collected.out / "predictions.csv", "wood/wood_07.png,wood,wood,0.9,true", "wood/wood_07.png,wood,snow,,"
+        )
+        assert found_reasons(collected.out) is None
+    elif change == "parameters":
+        rewrite(collected.test / "parameters.csv", "night/night_00.png,0.1", "night/night_00.png,0.9")
+    elif change == "images":
+        shutil.copy(collected.test / "snow" / "snow_00.png", collected.test / "wood" / "wood_39.png")
+    else:
+        settings = SETTINGS._replace(given=GivenAnswers(group=("light",)))
+    generate_clusters(collected.out / FAILURES, collected.out, settings)
+    monkeypatch.setattr("safe_dnn.pipeline.explaining.weak_spots_of", None)
+    with pytest.raises(TypeError):
+        explain_failures(collected.out)
+
+
+def test_a_table_that_cannot_be_read_is_a_note_and_other_reasons_are_found(collected):
+    (collected.test / "parameters.csv").write_text("image,light\nnight/night_00.png,1,2\n")
+    reasons = explain_collected(collected.out)
+    assert "3 cells under 2 column names" in reasons.notes[0]
+    assert [spot.where for spot in reasons.spots] == ["label = night"]
+    assert found_reasons(collected.out) == reasons
+
+
+def test_where_all_answers_are_wrong_there_are_no_reasons_and_none_of_earlier_failures(collected):
+    explain_collected(collected.out)
+    lines = [line.split(",") for line in collected.table.read_text().splitlines()]
+    rows = [[image, label, "snow" if label != "snow" else "wood"] for image, label, *_ in lines[1:]]
+    collected.table.write_text("\n".join(map(",".join, [lines[0][:3], *rows])))
+    collect_failures(collected.table, collected.test, collected.out)
+    assert found_reasons(collected.out) is None
+    assert explain_collected(collected.out) == (None, ())
+    assert not (collected.out / WEAK_SPOTS_FILE).exists()
+
+
+def test_a_damaged_table_of_reasons_is_searched_again(collected):
+    first = explain_collected(collected.out)
+    (run,) = runs_of(collected.out, REASONS)
+    table = run_file(run, WEAK_SPOTS_FILE)
+    table.chmod(0o644)
+    table.write_text("damaged")
+    assert found_reasons(collected.out) is None
+    assert explain_collected(collected.out) == first == found_reasons(collected.out)
