@@ -151,6 +151,13 @@ def two_spots(compared: Compared) -> Iterator[list[WeakSpot]]:
     save_reasons(reasons, clusters, out, present_runs(out)[CLUSTERS])
 
 
+def unfold_reasons(page: Page) -> None:
+    """Show those that are folded, of each kind."""
+    expect(page.locator("#reason-list .safe-card").first).to_be_visible()
+    for fold in page.locator("#reason-list [data-fold]").all():
+        fold.click()
+
+
 def noted(compared: Compared, spot: WeakSpot) -> tuple[str, str, str]:
     return notes_of_run(compared.served.out).get(spot.conditions, Note((spot.conditions, "")))[1:4]
 
@@ -174,6 +181,7 @@ def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compar
         # So does what names the RCC with the same images.
         expect(watching.locator("#spot-heading .safe-confusion").first).to_contain_text("in RCC 0 · <b>night</b>")
         # What is typed right after a click is about what was clicked; the verdicts of RCCs are others.
+        unfold_reasons(page)
         second.click()
         field(page, "spot-name").fill("snow")
         wait_until(lambda: noted(compared, snow) == ("snow", "", ""))
@@ -194,6 +202,7 @@ def test_a_weak_spot_at_hand_stays_while_more_is_found(browser, compared, two_sp
     out = compared.served.out
     clusters = load_clusters(out)
     with opened(browser, compared.served) as page:
+        unfold_reasons(page)
         page.locator("#reason-list [data-is=spot]").nth(1).click()
         field(page, "spot-name").fill("snow")
         two = load_reasons(out, clusters)

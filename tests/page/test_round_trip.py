@@ -20,6 +20,7 @@ from tests.helpers.answered import draw_case
 from tests.helpers.browsing import WAIT, field, opened_twice, select_nine, served_from, wait_until
 from tests.page.failures.test_tab import collect
 from tests.page.retraining.test_tab import Given, label_all
+from tests.page.test_accessibility import serious
 
 BOB = "<b>Bob</b>"
 
@@ -46,13 +47,19 @@ def test_two_engineers_go_from_failures_to_a_verified_safety_case(browser, tmp_p
         ann.locator("#find-reasons").click()
         expect(ann.locator("#clusters-status .safe-status")).to_contain_text("of 26 failures")
         # Judgements of two engineers
-        ann.locator("#rcc-verdict").get_by_text("Unsafe", exact=True).click()
+        expect(ann.locator("#reason-list [data-is=spot]").first).to_be_visible()
+        ann.locator("#spot-verdict").get_by_text("Unsafe", exact=True).click()
         wait_until(lambda: load_review(out).notes)
-        expect(bob.locator("#rcc-verdict input[value=unsafe]")).to_be_checked()
-        bob.locator("#rcc-register summary").click()
-        bob.locator("#rcc-register [data-field=hazard]").fill("H3 <i>Gaze lost</i>")
-        bob.locator("#rcc-register [data-field=status]").select_option("closed")
-        wait_until(lambda: load_review(out).notes[0].status)
+        expect(bob.locator("#spot-verdict input[value=unsafe]")).to_be_checked()
+        bob.get_by_role("tab", name="Report").click()
+        bob.locator("#register").scroll_into_view_if_needed()
+        bob.locator("#register [data-key]").first.click()
+        bob.locator(".safe-entry [data-field=hazard]").fill("H3 <i>Gaze lost</i>")
+        bob.locator(".safe-entry [data-field=status]").select_option("closed")
+        wait_until(lambda: load_review(out).notes[0].status)  # of the RCC with the same images as well
+        assert serious(bob) == []
+        bob.locator(".safe-entry").get_by_role("button", name="Close").click()
+        bob.get_by_role("tab", name="Root cause clusters").click()
         assert {edit.engineer for edit in all_edits(out, load_review(out))} == {"Ann", BOB}
         with reading(out) as db:
             assert last_entry(db, "clusters").engineer == "Ann"
@@ -78,9 +85,12 @@ def test_two_engineers_go_from_failures_to_a_verified_safety_case(browser, tmp_p
         expect(bob.locator("#confirmed")).to_contain_text("label = night: reduced. Of 12 images, 12 were wrong")
         ann.reload()
         expect(ann.locator("#engineer input")).to_have_value("Ann")
-        expect(ann.locator("#rcc-register [data-field=hazard]")).to_have_value("H3 <i>Gaze lost</i>")
-        expect(ann.locator("#rcc-register [data-field=status]")).to_have_value("closed")
         ann.get_by_role("tab", name="Report").click()
+        ann.locator("#register").scroll_into_view_if_needed()
+        ann.locator("#register [data-key]").first.click()
+        expect(ann.locator(".safe-entry [data-field=hazard]")).to_have_value("H3 <i>Gaze lost</i>")
+        expect(ann.locator(".safe-entry [data-field=status]")).to_have_value("closed")
+        ann.locator(".safe-entry").get_by_role("button", name="Close").click()
         expect(ann.locator("#confirmed")).to_contain_text("74 images that chose nothing, 26 of them wrong")
         expect(field(ann, "fresh-tested")).to_have_value(str(fresh.test))
         # Report, evidence, verification

@@ -6,7 +6,6 @@ const AGAIN = 4000;  // milliseconds until a connection that was lost is tried a
 const root = $(".safe-note"), about = root.dataset.about, status = $(".safe-note-state");
 const FIELDS = [...new Set([...root.querySelectorAll("[data-field]")].map((one) => one.dataset.field))];
 const BLANK = Object.fromEntries(FIELDS.map((field) => [field, ""]));
-const register = $(".safe-register");
 const above = () => document.querySelector(`#${about}-words .safe-above`);  // what shows the one at hand
 const input = (field) => $(`[data-field="${field}"]`);
 const radio = (value) => $(`[data-field="verdict"][value="${value}"]`);
@@ -110,7 +109,6 @@ function take(here) {
     seen[field] = typed ? draft.seen[field] : now[field];
     put(field, typed ? draft.mine[field] : now[field]);
   }
-  register.open ||= [...register.querySelectorAll("[data-field]")].some((one) => one.value);
   tell();
   keep();
   announce(`safe-${about}-owner`, { key: here.key });

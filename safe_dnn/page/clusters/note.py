@@ -15,7 +15,7 @@ from safe_dnn.page.visitors import visitor_of
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.clusters import find_clusters, load_clusters
 from safe_dnn.rccs.image_map import rcc_words
-from safe_dnn.rccs.review.notes import FIELDS, VERDICTS, Kept, Note, title
+from safe_dnn.rccs.review.notes import FIELDS, REGISTER, VERDICTS, Kept, Note, title
 from safe_dnn.rccs.review.review import CHANGED, checked_conditions, folder_tested, load_review, set_note
 from safe_dnn.rccs.spots.weak_spots import read_conditions
 from safe_dnn.reasons.listed import Reason
@@ -201,7 +201,7 @@ def _noted(blank: Any, fields: object) -> Any:
     """A note with the fields that a script has sent; a TypeError, ValueError or KeyError where it is no note."""
     if not isinstance(fields, dict):
         raise TypeError("no note")
-    texts = {field: fields[field] for field in FIELDS}
+    texts = {field: fields[field] for field in FIELDS if field in fields or field not in REGISTER}
     if not all(isinstance(text, str) for text in texts.values()) or texts["verdict"] not in VERDICTS:
         raise ValueError("no texts")
     return blank._replace(**texts)

@@ -23,8 +23,9 @@ function draw() {
   filter.replaceChildren(...[ALL, LACKING, ...kinds].map((kind) => made("option", { value: kind, selected: kind === chosen }, kind)));
   const wanted = rows.filter((row) => filter.value === ALL || (filter.value === LACKING ? row.lacks.length : row.lacks.includes(filter.value)));
   $("tbody").replaceChildren(...wanted.map((row) => made("tr", "",
-    made("th", { scope: "row" }, row.rcc === null ? row.reason : made("a", { href: `#rcc=${row.rcc}` }, row.reason), made("span", "", row.about)),
-    ...row.cells.map((text) => made("td", "", text)))));
+    made("th", { scope: "row" }, made("a", { href: `#${new URLSearchParams([row.link])}` }, row.reason), made("span", "", row.about)),
+    ...row.cells.map((text) => made("td", "", text)),
+    made("td", "", made("button", { type: "button", "data-key": row.key, title: `Fill in the register for ${row.reason}` }, "Fill in")))));
 }
 
 async function look() {
@@ -33,7 +34,46 @@ async function look() {
   draw();
 }
 
-$('[data-do="save"]').addEventListener("click", async () => {
+// --- The fields of one reason, each kept when it is left -----------------------------------------------------------
+
+const dialog = $("dialog"), state = dialog.querySelector("[role=status]");
+let at = null;  // its row
+const stood = (field) => at.fields[field.dataset.field];
+
+$("tbody").addEventListener("click", ({ target }) => {
+  at = rows.find(({ key }) => key === target.dataset.key) ?? null;
+  if (!at) return;
+  $("#entry-title").textContent = [at.reason, at.about].filter(Boolean).join(" · ");
+  state.textContent = "";
+  for (const field of dialog.querySelectorAll("[data-field]")) field.value = stood(field);
+  dialog.showModal();
+});
+
+async function keep(field) {
+  const row = at, name = field.dataset.field, text = field.value;
+  const answer = await server.register_table(["say", row.key, name, row.fields[name], text, byWhom()])
+    .catch(() => ({ problem: "Not kept yet: SAFE does not answer. Change it again, or close to try again." }));
+  state.textContent = answer.problem || answer.news || "";
+  if (answer.kept !== undefined) row.fields[name] = answer.kept;
+}
+
+dialog.addEventListener("change", ({ target }) => keep(target));
+async function close() {
+  const typed = [...dialog.querySelectorAll("[data-field]")].filter((field) => field.value !== stood(field));
+  for (const field of typed) await keep(field);
+  if (typed.every((field) => field.value === stood(field))) dialog.close();
+  look();
+}
+$('[data-do="close"]').addEventListener("click", close);
+dialog.addEventListener("cancel", (event) => { event.preventDefault(); close(); });
+leaves(() => {
+  if (!dialog.open) return;
+  for (const field of dialog.querySelectorAll("[data-field]")) {
+    if (field.value !== stood(field)) outliving("register_table", "say", at.key, field.dataset.field, stood(field), field.value, byWhom());
+  }
+});
+
+$('[data-do="save"].addEventListener("click", async () => {
   const { text } = await ask("save");
   if (text === undefined) return;
   const href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));

@@ -15,7 +15,7 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import visitor_of
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.round_figures import rounds_of
-from safe_dnn.rccs.review.notes import SCOPE, Scope
+from safe_dnn.rccs.review.notes import REGISTER, SCOPE, Scope
 from safe_dnn.rccs.review.review import load_scope, set_note
 from safe_dnn.reasons import register
 from safe_dnn.support.errors import SAFEError
@@ -35,6 +35,8 @@ def lay_out_register(settings: PageSettings) -> gr.HTML:
                 return {"text": register.register_text(settings.out, entries).encode("utf-8", "replace").decode()}
             if what == "rows":
                 return {"rows": [_row(one) for one in entries]}
+            if what == "say":
+                return _say(settings.out, entries, *map(str, given))
             changes = _read(base64.b64decode(given[0], validate=True), entries, scope)
             shown = [printable(change.text) for change in changes]
             if what == "take" and shown == given[1]:
@@ -47,7 +49,26 @@ def lay_out_register(settings: PageSettings) -> gr.HTML:
         news = f"{count(len(changes), 'change')}. Nothing is taken over yet." if changes else "It says nothing new."
         return {"changes": shown, "news": f"Something was said meanwhile: {news}" if what == "take" else news}
 
-    return scripted("report/register", "", serves={"register_table": register_table}, elem_id="register")
+    template = filled("page/report/register.html")
+    serves = {"register_table": register_table}
+    return scripted("report/register", "", html_template=template, serves=serves, elem_id="register")
+
+
+def _say(
+    out: Path, entries: list[register.Entry], key: str, field: str, seen: str, text: str, by: str
+) -> dict[str, str]:
+    """Keep what was typed into a field of a reason where `seen` stood; what stands there by now, and what to tell."""
+    entry = next((one for one in entries if key in one.keys), None)
+    if entry is None or field not in REGISTER:
+        raise ValueError("no such field")
+    now = getattr(entry.note, field)
+    if now not in (seen, text):
+        told = f"{REGISTER[field].title} was changed to “{now}” by somebody else. Change yours again to overwrite it."
+        return {"kept": now, "problem": printable(told)}
+    tidy = REGISTER[field].tidy(text)
+    if tidy != now:
+        register.take_over(out, [register.Change(entry, field, tidy)], by=visitor_of(by))
+    return {"kept": tidy, "news": "Kept."}
 
 
 def _row(one: register.Entry) -> dict[str, Any]:
@@ -57,7 +78,9 @@ def _row(one: register.Entry) -> dict[str, Any]:
     cells = (note.verdict, note.status, belief, one.fresh, "; ".join(one.missing))
     return {
         "reason": one.reason,
-        "rcc": note.rcc,
+        "key": one.key,
+        "link": ["rcc", str(note.rcc)] if one.about is None or one.about.spot is None else ["spot", one.about.subject],
+        "fields": {field: getattr(note, field) for field in REGISTER},
         "about": printable(", ".join(filter(None, (note.name, one.where)))),
         "cells": [*map(printable, cells)],
         "lacks": [text for said, those in lacks for text in ([f"{said}, but no {it}" for it in those] or [said])],

@@ -36,9 +36,25 @@ def test_a_table_is_taken_over_as_it_was_shown_and_shown_again_if_something_was_
     assert ask(["take", table, again["changes"], "ann"]) == {"news": "Taken over: 4 changes."}
     assert [note.verdict for note in load_review(out).notes.values()] == ["unsafe"] * 3
     row = ask(["rows"])["rows"][0]
-    assert (row["reason"], row["rcc"], row["cells"][0]) == ("RCC 0", 0, "unsafe")
+    assert (row["reason"], row["link"], row["cells"][0]) == ("RCC 0", ["rcc", "0"], "unsafe")
     assert row["lacks"][:2] == ["unsafe, but no hazard", "unsafe, but no triggering condition"]
     assert ask(["read", table]) == {"changes": [], "news": "It says nothing new."}
+
+
+def test_a_field_of_a_reason_is_kept_and_not_written_over_what_somebody_else_has_said(register):
+    out, ask = register
+    row = ask(["rows"])["rows"][0]
+    assert (row["link"], row["fields"]["hazard"]) == (["rcc", "0"], "")
+    assert ask(["say", row["key"], "hazard", "", " H3  Gaze lost ", "ann"]) == {"kept": "H3 Gaze lost", "news": "Kept."}
+    assert load_review(out).notes[0].hazard == "H3 Gaze lost"
+    answer = ask(["say", row["key"], "hazard", "", "H4", "bob"])
+    assert answer["kept"] == "H3 Gaze lost"
+    assert "was changed to “H3 Gaze lost” by somebody else" in answer["problem"]
+    assert ask(["say", row["key"], "hazard", "H3 Gaze lost", "H4", "bob"])["kept"] == "H4"
+    assert "Status must be open" in ask(["say", row["key"], "status", "", "done", "ann"])["problem"]
+    for odd in (["say", "0123", "hazard", "", "H4", "ann"], ["say", row["key"], "verdict", "", "safe", "ann"], ["say"]):
+        assert "problem" in ask(odd)
+    assert load_review(out).notes[0].verdict == ""
 
 
 def test_what_is_no_table_is_refused_in_a_sentence(register):
