@@ -73,7 +73,7 @@ leaves(() => {
   }
 });
 
-$('[data-do="save"].addEventListener("click", async () => {
+$('[data-do="save"]').addEventListener("click", async () => {
   const { text } = await ask("save");
   if (text === undefined) return;
   const href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
