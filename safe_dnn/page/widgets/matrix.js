@@ -13,7 +13,7 @@ function confused(row, column) {
 }
 
 function button(row, column, [images, wrong], most) {
-  if (!images) return made("td", "", made("span", "", "·"));
+  if (!images) return made("td");
   const number = images.toLocaleString("en");
   const label = wrong ? `${confused(row, column)}: ${number}` : `${props.rows[row]}: ${number} ${props.nothing >= 0 ? "found" : "right"}`;
   return made("td", "", made("button", {
