@@ -14,7 +14,7 @@ from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import if_there, pane, put_away, reveal
 from safe_dnn.page.retraining.plots import class_bars, learning_curves, shares_right
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.reporting.retraining_section import TAKEN_BEFORE, TAKEN_NOW, matrices_of
+from safe_dnn.pipeline.reporting.retraining_section import TAKEN_BEFORE, matrices_of
 from safe_dnn.rccs.answers import rounded
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.support.text import count
@@ -70,10 +70,12 @@ class RetrainingView:
             self.figures = scripted("widgets/figures", "", elem_id="retraining-figures", tiles=[])
             with gr.Row(equal_height=False, elem_id="changed-images"):
                 with pane("confusions-pane") as self.matrix_pane:
-                    gr.HTML(heading(TAKEN_BEFORE))
-                    self.before = scripted("widgets/matrix", "", elem_id="matrix-before", rows=[], columns=[], cells=[])
-                    gr.HTML(heading(TAKEN_NOW))
+                    gr.HTML(heading("What is taken for what now"))
                     self.after = scripted("widgets/matrix", "", elem_id="matrix-after", rows=[], columns=[], cells=[])
+                    with gr.Accordion(TAKEN_BEFORE, open=False):  # as in the first tab when the failures were collected
+                        self.before = scripted(
+                            "widgets/matrix", "", elem_id="matrix-before", rows=[], columns=[], cells=[]
+                        )
                 with gr.Column(min_width=360):
                     self.images = ListedView("changed", self._images_of, self._root)
             with gr.Row(equal_height=False):
@@ -122,7 +124,11 @@ class RetrainingView:
     def wire(self) -> None:
         """Connect tiles and matrices with the grid."""
         self.figures.opened(self._on_opened, self.images.key, self._opened, **VIEW)
+        self.before.opened(self._on_before, self.images.key, self.before, **VIEW)
         self.images.wire({self.figures: "", self.before: f"{BEFORE}:", self.after: f"{AFTER}:"}, IMPROVED)
+
+    def _on_before(self, key: str) -> dict:
+        return if_there(lambda: {self.before: gr.HTML("", **matrix_shown(matrices_of(self._load(key))[0]))})
 
     def _on_opened(self, key: str) -> dict:
         return if_there(lambda: self._show_all(self._load(key), key))
