@@ -117,7 +117,7 @@ class FormView:
         self._fields: dict[str, gr.components.Component] = {}
         self._defaults: dict[str, Any] = {}
         self.more: gr.Accordion | None = None
-        self._optional: set[str] = set()
+        self._folds: dict[gr.Accordion, set[str]] = {}  # with the fields that open them
         self.filled = gr.State({})  # what the fields were last filled in or sent with, and the run
 
     def add(self, name: str, widget: Field) -> Field:
@@ -145,11 +145,14 @@ class FormView:
 
     @contextlib.contextmanager
     def options(self, title: str, elem_id: str | None = None, known: Iterable[str] = ()) -> Iterator[None]:
-        """Fold away the fields laid out in the block, until one differs from its default, but for those `known`."""
+        """Fold away the fields laid out in the block, until one differs from its default, but for those `known`.
+
+        Blocks may lie in one another; `more` is the outer one.
+        """
         others = set(self._fields)
-        with gr.Accordion(title, open=False, elem_id=elem_id) as self.more:
+        with gr.Accordion(title, open=False, elem_id=elem_id) as more:
             yield
-        self._optional = set(self._fields) - others - set(known)
+        self.more, self._folds[more] = more, set(self._fields) - others - set(known)
 
     @property
     def widgets(self) -> list[gr.components.Component]:
@@ -159,7 +162,7 @@ class FormView:
     @property
     def outputs(self) -> list:
         """What an update of the form can change, without `filled`."""
-        return [*([self.more] if self.more else []), *self.widgets]
+        return [*self._folds, *self.widgets]
 
     def named(self, values: Iterable[Any]) -> dict[str, Any]:
         """The values that Gradio sends, by name."""
@@ -210,9 +213,9 @@ class FormView:
         return {name: value for name, value in values.items() if (value or "") != self._defaults[name]}
 
     def _opened(self, values: Mapping[str, Any]) -> dict:
-        """The update that opens the folded options, if one of these values is theirs and not the default."""
-        differs = self._optional & self._differing(values).keys()
-        return {self.more: gr.update(open=True)} if differs else {}
+        """The updates that open folded options, if one of these values is theirs and not the default."""
+        differs = self._differing(values).keys()
+        return {fold: gr.update(open=True) for fold, names in self._folds.items() if names & differs}
 
 
 class Fold:

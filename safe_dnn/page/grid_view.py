@@ -120,12 +120,15 @@ class Listed(NamedTuple):
         Below `root`.
     told : callable
         The line below the image in a place.
+    hints : sequence of str
+        What the tooltip of each image, and the line below it once it is enlarged, say besides; may be empty.
     """
 
     heading: str
     root: Path
     paths: Sequence[str]
     told: Callable[[int], str]
+    hints: Sequence[str] = ()
 
 
 class ListedView:
@@ -155,7 +158,8 @@ class ListedView:
         """A page of images, the nearest that there is; `images_of` gives the same ones for the key and the choice."""
 
         def told(place: int) -> dict[str, str]:
-            return {"name": printable(listed.paths[place]), "told": printable(listed.told(place))}
+            hint = printable(listed.hints[place]) if listed.hints else ""
+            return {"name": printable(listed.paths[place]), "told": printable(listed.told(place)), "hint": hint}
 
         def file(place: int) -> Path:
             return listed.root / listed.paths[place]

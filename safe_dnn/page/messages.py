@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from safe_dnn.page.texts import worded
 from safe_dnn.pipeline.reporting.markup import escaped
@@ -23,7 +24,8 @@ def done(summary: str, notice: str = "", below: str = "") -> str:
     first, more, rest = printable(notice).partition(". ")
     if not rest or len(notice) <= SHORT:
         return state + (f"<p class='safe-notice'>{escaped(notice)}</p>" if notice else "")
-    return f"{state}<details class='safe-notice'><summary>{escaped(first + more)}</summary>{escaped(rest)}</details>"
+    rest = f"<span>{escaped(rest)}</span>"
+    return f"{state}<details class='safe-notice'><summary>{escaped(first + more)}</summary>{rest}</details>"
 
 
 def failed(error: SAFEError | str) -> str:
@@ -42,8 +44,8 @@ def tell(what: str) -> None:
 
 
 def empty(what: str, steps: list[tuple[str, str]]) -> str:
-    """An empty pane: what is not there yet and how to get it, step by step, each with a heading and a sentence."""
-    items = "".join(f"<li><b>{escaped(heading)}</b><span>{escaped(text)}</span></li>" for heading, text in steps)
+    """An empty pane: what is not there yet, and steps to it or answers, each with a heading and a sentence."""
+    items = Markup("").join(Markup("<li><b>{}</b><span>{}</span></li>").format(*step) for step in steps)
     return f"<div class='safe-empty'><p>{escaped(what)}</p><ol>{items}</ol></div>"
 
 

@@ -34,8 +34,6 @@ TABS = {
 }
 """In the order of the work, by the name that their jobs and forms have, and that stands in the page's address."""
 FAILURES_TAB, CLUSTERS_TAB, UNSAFE_TAB, LABELS_TAB, RETRAINING_TAB, REPORT_TAB = TABS
-# An empty analysis opens where the paper begins, with failing images: whoever has a model is led to the first tab.
-FROM_A_MODEL = "From a model: collect its failures"
 
 
 class Steps:
@@ -52,7 +50,7 @@ class Steps:
         -------
         dict
             `done`, the tabs whose step has a result that belongs to the RCCs at hand; `next`, the tab to go on with,
-            or an empty text; `text`, what there is to do there.
+            or an empty text (an empty analysis asks by itself); `text`, what there is to do there.
         """
         results = self._settings.results
         stamp = results.stamp + results.notes_stamp + results.labels_stamp + results.stamp_of(REPORT_FILE)
@@ -74,10 +72,11 @@ class Steps:
         }
         done = [tab for tab in TABS if is_done[tab]]
         following = _next(done)
-        if following == UNSAFE_TAB and not _is_judged(results):
+        # Verdicts say for which reasons no images are chosen, and are what the report quotes.
+        if there and following in (UNSAFE_TAB, REPORT_TAB, "") and not _is_judged(results):
             following = CLUSTERS_TAB
-        text = TABS[following].next if following else ""
-        return {"done": done, "next": following, "text": text if done else FROM_A_MODEL}
+        following = following if done else ""
+        return {"done": done, "next": following, "text": TABS[following].next if following else ""}
 
 
 def _is_labelled(out: Path) -> bool:
@@ -90,10 +89,9 @@ def _is_labelled(out: Path) -> bool:
 
 
 def _is_judged(results: Results) -> bool:
-    """Whether any RCC or weak spot is, or they are damaged, which their tab says."""
+    """Whether each reason to judge is, or they are damaged, which their tab says."""
     with contextlib.suppress(SAFEError):
-        shown = results.shown()
-        return any(note.verdict for notes in (shown.notes, shown.spot_notes) for note in notes.values())
+        return all(reason.note.verdict for reason in results.shown().listed if reason.to_judge)
     return True
 
 

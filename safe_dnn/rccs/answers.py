@@ -54,7 +54,7 @@ class Answers(NamedTuple):
         """
         label, predicted = printable(str(self.label[row])), printable(str(self.predicted[row]))
         if self.kind == ERROR:
-            label, predicted = _rounded(label), _rounded(predicted)
+            label, predicted = rounded(label), rounded(predicted)
         score = float(self.score[row])
         if not label and not predicted:
             return ""
@@ -123,7 +123,7 @@ def confused(label: str, predicted: str, *, detector: bool = False) -> str:
     return f"{label} taken for {predicted}"
 
 
-def _rounded(numbers: str) -> str:
+def rounded(numbers: str) -> str:
     """Numbers with three decimals; small ones with three digits."""
     return " ".join(f"{x:.3g}" if abs(x) < 1 else f"{round(x, 3):.12g}" for x in map(float, numbers.split()))
 

@@ -169,8 +169,10 @@ def generate(page: Page, images: Path, failures: int = 24) -> None:
 def give_accuracy(page: Page, accuracy: str) -> None:
     """In the third tab: what decides the number of images if none is given."""
     unfold_in_sight(page)
-    if not field(page, "accuracy").is_visible():
+    if not page.locator("#by-formula").is_visible():
         page.get_by_text("How many images").click()
+    if not field(page, "accuracy").is_visible():
+        page.get_by_text("Number by the paper's formula").click()
     field(page, "accuracy").fill(accuracy)
 
 

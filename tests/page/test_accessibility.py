@@ -103,7 +103,7 @@ def test_the_keyboard_reaches_what_can_be_used_and_is_seen_there(browser, served
         "Unsafe set": "improvement accuracy select",
         "Labels": "classes-folder labels-table take-labels",
         "Retraining": "model train test retrain training-options",
-        "Report": "report export-all",
+        "Report": "report report-more",
     }
     with opened(browser, served) as page:
         if not (served.out / LABELS_FILE).exists():  # a second one would fold the form

@@ -136,6 +136,7 @@ def test_images_are_found_by_name_and_parameter_and_selected(served, page):
 
 def test_the_report_and_the_export_are_given_out_and_say_when_they_are_out_of_date(served, page):
     page.get_by_role("tab", name="Report").click()
+    page.get_by_text("More: export to other programs").click()
     expect(page.locator("#export-state")).to_have_text("Not packed yet.")
     page.locator("#export-all").click()
     link = page.get_by_role("link", name="Download export.zip")

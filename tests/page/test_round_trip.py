@@ -96,6 +96,7 @@ def test_two_engineers_go_from_failures_to_a_verified_safety_case(browser, tmp_p
         # Report, evidence, verification
         bob.locator("#report").click()
         expect(bob.locator("#report-state")).to_contain_text("Up to date.")
+        bob.get_by_text("More: export to other programs").click()
         bob.locator("#evidence").click()
         expect(bob.locator("#evidence-state")).to_contain_text("Up to date.")
         bob.locator("#verify-images").get_by_text("Verify every image").click()

@@ -119,7 +119,8 @@ def test_what_is_looked_for_is_answered_on_the_map(page):
 
 
 def test_the_address_leads_back_to_the_tab_and_the_rcc(served, page, browser):
-    set_note(served.out, Note(0, verdict="unsafe"))  # before that, the next step is to judge
+    for rcc in range(3):  # before that, the next step is to judge
+        set_note(served.out, Note(rcc, verdict="unsafe"))
     page.locator("#reason-list [data-rcc='2']").click()
     expect(page).to_have_url(re.compile("#rcc=2$"))
     page.locator("#reason-list [data-rcc='1']").click()
@@ -321,8 +322,10 @@ def test_after_a_reload_on_another_tab_keys_go_on_from_the_rcc_at_hand_whatever_
     expect(page.locator("#rcc-heading h2")).to_have_text("RCC 2")
 
 
-def test_the_next_step_is_to_judge_as_long_as_nothing_is_judged(served, page):
+def test_the_next_step_is_to_judge_as_long_as_a_reason_is_not_judged(served, page):
     forget(served.out)
+    for rcc in (1, 2):
+        set_note(served.out, Note(rcc, verdict="safe"))
     expect(page.locator("#next-step")).to_be_hidden()
     page.get_by_role("tab", name="Report").click()
     page.get_by_role("button", name="Next: judge the reasons").click()

@@ -8,7 +8,7 @@ from safe_dnn.page.app import CLASSES
 from safe_dnn.page.job_view import News
 from safe_dnn.page.steps import TABS, Steps
 from safe_dnn.pipeline.reporting.report import write_report
-from safe_dnn.rccs.clusters import fingerprint, save_clusters
+from safe_dnn.rccs.clusters import fingerprint, rccs_of, save_clusters
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
@@ -34,12 +34,14 @@ def steps(tmp_path):
 
 def test_what_is_done_leads_to_the_next_step_and_labels_are_once_none_lacks_one(steps, clusters, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    assert steps.now() == {"done": [], "next": "failures", "text": "From a model: collect its failures"}
+    assert steps.now() == {"done": [], "next": "", "text": ""}  # it asks by itself
     (out / ACCURACY_FILE).write_text("{}")
     assert steps.now() == {"done": ["failures"], "next": "failures", "text": "Next: find the reasons"}
     save_clusters(clusters, out)
     assert steps.now() == {"done": ["failures", "clusters"], "next": "clusters", "text": "Next: judge the reasons"}
-    set_note(out, Note(0, verdict="unclear"))
+    for rcc in rccs_of(clusters):
+        assert steps.now()["next"] == "clusters"
+        set_note(out, Note(rcc, verdict="unclear"))
     other, run = "1" * 16, fingerprint(clusters)
     monkeypatch.setattr("safe_dnn.page.steps.load_failures", lambda out: SimpleNamespace(classes=("sea",)))
     sets = ((other, "a", "", "unsafe"), (run, "a", "", "labels"), (run, "a", "sea", "retraining"))

@@ -79,7 +79,7 @@ def test_fields_can_be_edited_once_they_are_filled_in_and_not_before(browser, se
 def generated(browser: Browser, served: Served) -> Served:
     """The page after the first click: clusters in the output folder."""
     with opened(browser, served) as page:
-        expect(page.locator("#clusters-status")).to_contain_text("No root cause clusters yet")
+        expect(page.locator("#clusters-status")).to_contain_text("What do you have?")
         unfold(page)
         page.locator("#example-images").click()
         expect(field(page, "images")).to_have_value(str(served.out.parent / "example" / "failures"))
@@ -87,7 +87,7 @@ def generated(browser: Browser, served: Served) -> Served:
         page.locator("#generate").click()
         alert = page.locator("#clusters-status [role=alert]")
         expect(alert).to_contain_text("Expected an image folder. Received: /no/<b>where (No such file")
-        expect(page.locator("#clusters-status .safe-empty li")).to_have_count(3)  # what to do stays in sight
+        expect(page.locator("#clusters-status .safe-empty li")).to_have_count(2)  # what to do stays in sight
         page.reload()
         expect(field(page, "images")).to_have_value("/no/<b>where")
         generate(page, served.images)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.asked import AskedView
@@ -23,7 +24,7 @@ from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import OPENING, done, empty, failed, if_there, pane, put_away, reveal, tell, warn
 from safe_dnn.page.results import Shown, check_links
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.page.steps import CLUSTERS_TAB
+from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
 from safe_dnn.page.texts import as_text
 from safe_dnn.page.visitors import Window, maker_of
 from safe_dnn.pipeline.descriptions import mend
@@ -475,14 +476,15 @@ def _why(review: Review, before: int, now: int, seen: int) -> str:
 
 
 def _nothing(settings: PageSettings) -> str:
-    """What the tab shows as long as there are no clusters."""
+    """What the tab asks as long as there are no clusters; each answer leads to a field to begin with (see tabs.js)."""
     example = ", or click Example" if settings.example else ""
-    none = "None yet? The tab Failures collects them, from the model or its answers."
+    groups = f"Give their folder{example}: SAFE groups them by the reason for failing, as root cause clusters (RCCs)."
+    collects = "SAFE collects the images that it gets wrong. A table of its answers will do, and a detector's files."
+    button = Markup("<button type='button' data-tab='{}' data-field='{}'>{}</button>")
     return empty(
-        "No root cause clusters yet.",
+        "What do you have?",
         [
-            ("Give the failing images", f"Type the folder of images on which the network fails{example}. {none}"),
-            ("Click Generate RCCs", "SAFE groups them by the reason for failing: root cause clusters, RCCs."),
-            ("Name the reasons", "Look through each cluster, name what its images share, and judge if it is a hazard."),
+            (button.format(CLUSTERS_TAB, "images", "Failing images"), groups),
+            (button.format(FAILURES_TAB, "failures-model", "A model and its test set"), collects),
         ],
     )

@@ -152,10 +152,13 @@ class FailuresTab(FormTab):
         written = f"Written to {self._settings.out}: {FAILURES}/, {FAILURES_FILE}, {PREDICTIONS_FILE}, {ACCURACY_FILE}."
         groups = self.collected.groups(shown)
         summary = f"{failures_summary(shown.failures)} · {interval_text(shown, groups)}"
-        doubts = doubts_about(shown.answers, shown.right)
+        kept = shown.failures.assumptions
+        doubtful = (*doubts_about(shown.answers, shown.right), *(one for one in kept if one.startswith("Doubtful")))
+        doubts = [*dict.fromkeys(doubtful)]
         notice = " ".join((*doubts, *([EARLIER] if are_earlier(self._settings) else [])))
+        assumed = [*(one for one in kept if one not in doubts), written]
         reasons = found_reasons(self._settings.out)
-        return {self.status: done(summary, notice), **self.view.show(shown, groups, written, reasons)}
+        return {self.status: done(summary, notice), **self.view.show(shown, groups, assumed, reasons)}
 
     def _last_form(self) -> dict:
         """The form as it was last sent; before that, the paths of failures that the command has collected."""

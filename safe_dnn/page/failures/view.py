@@ -1,6 +1,7 @@
 """What a network gets wrong: conditions, what it takes for what, the images of each confusion, and rates by class; of a
 regression, errors, and true against predicted values."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,7 @@ class FailuresView:
                 with pane("predicted-pane") as self.predicted_pane:
                     gr.HTML("<h3 class='safe-title'>True against predicted</h3>")
                     self.predicted = gr.HTML(elem_id="predicted")
-                with gr.Column(min_width=360):
-                    gr.HTML("<h3 class='safe-title'>What was assumed</h3>")
+                with gr.Column(min_width=360), gr.Accordion("What was assumed", open=False):
                     self.assumptions = gr.HTML(elem_id="failures-assumed")
             with gr.Accordion("Skipped images", open=False, visible=False) as self.skipped_pane:
                 self.skipped = gr.Dataframe(
@@ -81,15 +81,17 @@ class FailuresView:
     def _images_of(self, key: str, cell: str) -> Listed:
         return images_of(self._collected.shown(key), cell)
 
-    def show(self, shown: Collected, groups: KnownGroups | None, written: str, reasons: FoundReasons | None) -> dict:
+    def show(
+        self, shown: Collected, groups: KnownGroups | None, assumed: Sequence[str], reasons: FoundReasons | None
+    ) -> dict:
         """What the widgets show of failures: all failing images in the grid, and no cell at hand.
 
         Parameters
         ----------
         groups : KnownGroups, optional
             Which test images are not independent.
-        written : str
-            A sentence on the files.
+        assumed : sequence of str
+            What was assumed, and where it was written to.
         reasons : FoundReasons, optional
         """
         failures = shown.failures
@@ -103,7 +105,7 @@ class FailuresView:
             self.rates_pane: put_away(),
             self.errors_pane: put_away(),
             self.predicted_pane: put_away(),
-            self.assumptions: filled("page/widgets/list.html", lines=[*failures.assumptions, written]),
+            self.assumptions: filled("page/widgets/list.html", lines=assumed),
             self.skipped_pane: gr.update(label=f"Skipped images ({len(skipped):,})", visible=bool(skipped)),
             self.skipped: [[printable(path), printable(reason)] for path, reason in skipped],
             **self._show_all(shown),

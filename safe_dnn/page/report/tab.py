@@ -44,11 +44,12 @@ class ReportTab:
             self.status = gr.HTML(EMPTY, elem_id="report-status", scale=1)
             self.cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id="cancel-report")
         with pane("report-pane") as self.pane:
-            with gr.Row(equal_height=True):
-                with gr.Column(elem_classes="safe-product", min_width=300):
-                    gr.HTML(filled("page/report/products.html", of="report"))
-                    self.report_state = gr.HTML(elem_id="report-state")
-                    self.report = gr.Button("Write the report", variant="primary", elem_id="report")
+            with gr.Column(elem_classes="safe-product"):
+                gr.HTML(filled("page/report/products.html", of="report"))
+                self.report_state = gr.HTML(elem_id="report-state")
+                self.report = gr.Button("Write the report", variant="primary", elem_id="report")
+            more = gr.Accordion("More: export to other programs, evidence", open=False, elem_id="report-more")
+            with more, gr.Row(equal_height=True):
                 with gr.Column(elem_classes="safe-product", min_width=300):
                     gr.HTML(filled("page/report/products.html", of="export"))
                     self.export_state = gr.HTML(elem_id="export-state")
@@ -187,14 +188,8 @@ def evidence_state(settings: PageSettings) -> str:
 
 def _not_judged(shown: Shown) -> str:
     """How many reasons are yet to be judged, before the report says so."""
-    rccs = [shown.notes.get(rcc) for rcc in rccs_of(shown.clusters)]
-    spots = [shown.spot_notes.get(spot.conditions) for spot in shown.reasons.spots]
-    counted = [
-        f"{n:,} of {count(len(notes), what)}"
-        for notes, what in ((rccs, "RCC"), (spots, "weak spot"))
-        if (n := sum(not (note and note.verdict) for note in notes))
-    ]
-    return f"Not judged yet: {' and '.join(counted)}." if counted else ""
+    verdicts = [reason.note.verdict for reason in shown.listed if reason.to_judge]
+    return f"Not judged yet: {verdicts.count(''):,} of {count(len(verdicts), 'reason')}." if "" in verdicts else ""
 
 
 def _age(made: Made, verb: str) -> str:

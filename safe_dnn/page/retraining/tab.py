@@ -79,8 +79,6 @@ class RetrainingTab(FormTab):
             own = f"Empty: {LEARNING_RATE_FACTOR:g} of the model's own, or {LEARNING_RATE:g}"
             text("rate", "rate", "Learning rate", own)
             text("epochs", "epochs", "Epochs", "More if images are few", f"{EPOCHS} or more")
-            text("batch", "batch", "Batch size", "Images for each step", str(BATCH_SIZE))
-            text("seed", "seed", "Seed", "Of the images drawn", "0")
         proof = (
             "Images that nothing was chosen by, to prove the gain: looked at once, after the training. By default, "
             "those that were held out in the tab Failures"
@@ -93,6 +91,9 @@ class RetrainingTab(FormTab):
             half = "Half the time, but more that was right gets wrong: no second pass with the other images"
             one_pass = gr.Checkbox(label="Learn from labelled images only", info=half, elem_id="one-pass")
             add("one_pass", one_pass)
+        with self.form.options("Rarely needed: batch size, seed, code in the model"), gr.Row():
+            text("batch", "batch", "Batch size", "Images for each step", str(BATCH_SIZE))
+            text("seed", "seed", "Seed", "Of the images drawn", "0")
             self.trust = trust_field(self._may_trust, elem_id="trust")
 
     def _guide(self) -> str:

@@ -14,7 +14,8 @@ from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import if_there, pane, put_away, reveal
 from safe_dnn.page.retraining.plots import class_bars, learning_curves, shares_right
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.reporting.retraining_section import TAKEN_BEFORE, TAKEN_NOW, matrices_of
+from safe_dnn.pipeline.reporting.retraining_section import TAKEN_BEFORE, matrices_of
+from safe_dnn.rccs.answers import rounded
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.support.text import count
 from safe_dnn.training.before_after import Answered
@@ -27,6 +28,14 @@ MEANINGS = {
     IMPROVED: "wrong before and right now",
     WORSENED: "right before and wrong now",
     WRONG: "wrong before and after",
+}
+# Of an image in each list, below it and in its tooltip: the list's heading says the rest
+CAPTIONS = {
+    IMPROVED: ("{label} → {before}", "now {after}"),
+    WORSENED: ("{label} → {after}", "before {before}"),
+    WRONG: ("{label} → {before}, {now}", ""),
+    BEFORE: ("now {after}", "{label} → {before}"),
+    AFTER: ("before {before}", "{label} → {after}"),
 }
 CURVES = (
     "validation: training images that the model is not trained on, by which the best epoch is chosen. unsafe set: the "
@@ -61,10 +70,12 @@ class RetrainingView:
             self.figures = scripted("widgets/figures", "", elem_id="retraining-figures", tiles=[])
             with gr.Row(equal_height=False, elem_id="changed-images"):
                 with pane("confusions-pane") as self.matrix_pane:
-                    gr.HTML(heading(TAKEN_BEFORE))
-                    self.before = scripted("widgets/matrix", "", elem_id="matrix-before", rows=[], columns=[], cells=[])
-                    gr.HTML(heading(TAKEN_NOW))
+                    gr.HTML(heading("What is taken for what now"))
                     self.after = scripted("widgets/matrix", "", elem_id="matrix-after", rows=[], columns=[], cells=[])
+                    with gr.Accordion(TAKEN_BEFORE, open=False):  # as in the first tab when the failures were collected
+                        self.before = scripted(
+                            "widgets/matrix", "", elem_id="matrix-before", rows=[], columns=[], cells=[]
+                        )
                 with gr.Column(min_width=360):
                     self.images = ListedView("changed", self._images_of, self._root)
             with gr.Row(equal_height=False):
@@ -113,7 +124,11 @@ class RetrainingView:
     def wire(self) -> None:
         """Connect tiles and matrices with the grid."""
         self.figures.opened(self._on_opened, self.images.key, self._opened, **VIEW)
+        self.before.opened(self._on_before, self.images.key, self.before, **VIEW)
         self.images.wire({self.figures: "", self.before: f"{BEFORE}:", self.after: f"{AFTER}:"}, IMPROVED)
+
+    def _on_before(self, key: str) -> dict:
+        return if_there(lambda: {self.before: gr.HTML("", **matrix_shown(matrices_of(self._load(key))[0]))})
 
     def _on_opened(self, key: str) -> dict:
         return if_there(lambda: self._show_all(self._load(key), key))
@@ -134,6 +149,7 @@ def listed_images(result: Retraining, chosen: str) -> Listed:
         right = at[0] == at[1] < len(matrix.classes)
         what = f"{names[at[0]]}, right" if right else f"{names[at[0]]} taken for {said}"
         text = f"{count(len(images), 'image')}: {what} {'before' if side == BEFORE else 'now'}"
+        kind = side
     else:
         kind = chosen if chosen in MEANINGS else IMPROVED
         images = result.improved if kind == IMPROVED else result.worsened
@@ -141,8 +157,10 @@ def listed_images(result: Retraining, chosen: str) -> Listed:
             images = [row for row in result.answers if row.label not in (row.before, row.after)]
         title = "Still wrong" if kind == WRONG else kind.capitalize()
         text = f"{title}: {count(len(images), 'image')}, {MEANINGS[kind]}"
-    paths = [image.image for image in images]
-    return Listed(text, result.test_root, paths, lambda place: _change(images[place]))
+    caption, hint = (
+        [text.format(**_change(image, regression=not result.per_class)) for image in images] for text in CAPTIONS[kind]
+    )
+    return Listed(text, result.test_root, [image.image for image in images], caption.__getitem__, hint)
 
 
 def heading(text: str, hint: str = "") -> Markup:
@@ -160,22 +178,22 @@ def _tiles(result: Retraining) -> list[dict[str, str]]:
     title = "Accuracy before → after"
     if final := result.final:
         accuracy = f"{final.accuracy_before:.2%} → {final.accuracy_after:.2%}"
-        rows.append((title, accuracy, f"of {final.images_text}", ""))
+        rows.append((title, accuracy, f"of {final.images_text}", "", ""))
         title = "On the test images that chose"
     held = result.test_size * result.accuracy_before
     sure = certainty_of(result)
-    rate = f"{len(result.worsened) / max(held, 1):.1%} of those right before"
+    rate, hint = f"{len(result.worsened) / max(held, 1):.1%} of those right before", MEANINGS[WORSENED]
     if sure and sure.counts.right_before:
-        rate += f", 95% interval {sure.lost_low:.1%} to {sure.lost_high:.1%}"
+        hint += f"; 95% interval {sure.lost_low:.1%} to {sure.lost_high:.1%}"
     accuracy = f"{result.accuracy_before:.2%} → {result.accuracy_after:.2%}"
     still = result.test_size - round(result.test_size * result.accuracy_before) - len(result.improved)
     rows += [
-        (title, accuracy, f"of {result.test_size:,} test images", ""),
-        ("Improved", f"{len(result.improved):,}", "wrong before, right now", IMPROVED),
-        ("Worsened", f"{len(result.worsened):,}", rate, WORSENED),
-        ("Still wrong", f"{still:,}", MEANINGS[WRONG], WRONG if result.answers else ""),
+        (title, accuracy, f"of {result.test_size:,} test images", "", ""),
+        ("Improved", f"{len(result.improved):,}", "", IMPROVED, MEANINGS[IMPROVED]),
+        ("Worsened", f"{len(result.worsened):,}", rate, WORSENED, hint),
+        ("Still wrong", f"{still:,}", "", WRONG if result.answers else "", MEANINGS[WRONG]),
     ]
-    return [dict(zip(("title", "figure", "more", "opens"), row, strict=True)) for row in rows]
+    return [dict(zip(("title", "figure", "more", "opens", "hint"), row, strict=True)) for row in rows]
 
 
 def _classes(result: Retraining) -> str:
@@ -189,7 +207,9 @@ def _classes(result: Retraining) -> str:
     return heading("Each class, before and after", CLASSES) + bars
 
 
-def _change(image: Answered) -> str:
-    """The class, and what it was taken for before and is now."""
-    now = "as before" if image.before == image.after else f"now {image.after}"
-    return f"{image.label} → {image.before}, {now}"
+def _change(image: Answered, *, regression: bool) -> dict[str, str]:
+    """The class, and what it was taken for before and is now, for `CAPTIONS`."""
+    answers = image._asdict()
+    if regression:
+        answers |= {name: rounded(answers[name]) for name in ("label", "before", "after")}
+    return {**answers, "now": "as before" if image.before == image.after else f"now {answers['after']}"}

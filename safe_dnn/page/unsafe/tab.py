@@ -32,6 +32,7 @@ from safe_dnn.support.text import count, printable
 RUN = "run"  # in the form that is kept: the clusters that it was sent for
 # Parameters of `SelectionSettings`, and the fields that they are typed into
 NUMBERS = {"test_accuracy": "accuracy", "test_size": "test_size", "factor": "factor", "size": "size"}
+KNOWN = ("accuracy", "model", "test")  # filled in from the failures
 
 ALL = "all"  # instead of an RCC
 
@@ -61,23 +62,17 @@ class UnsafeTab(FormTab):
                 )
                 self.form.text("size", "set-size", "Number of images", "To label", scale=1, min_width=150)
                 self._lay_out_start("improvement", "Select unsafe set", "select")
-            with self.form.options("How many images, and which", known=("accuracy", "model", "test")):
+            with self.form.options("How many images, and which", known=KNOWN):
                 self._lay_out_options()
         self._lay_out_state(UNSAFE_TAB, form)
         with pane("unsafe-pane") as self.pane:
-            gr.HTML(f"<h3 class='safe-title' title='{COUNTS}'>By root cause cluster</h3>")
+            gr.HTML(f"<h3 class='safe-title' title='{COUNTS}'>By root cause cluster, of its candidates</h3>")
             self.rccs = scripted("widgets/figures", "", elem_id="unsafe-rccs", tiles=[])
             self.images = ListedView("selected", self._images_of, settings.root)
         self._show_in(UNSAFE_TAB, self.pane, [self.pane, self.rccs, *self.images.outputs])
 
     def _lay_out_options(self) -> None:
         add, text = self.form.add, self.form.text
-        with gr.Row():
-            info = "From 0 to 1; of a detector, the share found"
-            text("accuracy", "accuracy", "Test accuracy", info, "0.93")
-            by_formula = "Without a number of images: N = ⌈factor · test-set size · accuracy⌉"
-            text("factor", "factor", "Factor", by_formula, value="0.3")
-            text("test_size", "test-size", "Test-set size", "Empty: failing images / (1 − accuracy)")
         with gr.Row():
             quota = gr.Radio(
                 [("by its failing images", "size"), ("the same of each (the paper)", "equal")], value=QUOTA, scale=2,
@@ -91,6 +86,12 @@ class UnsafeTab(FormTab):
             text("model", "select-model", "Model", likely, "/path/to/model.keras")
             folders = "A folder for each class; gives the accuracy as well"
             text("test", "select-test", "Test folder of the model", folders, "/path/to/test")
+        with self.form.options("Number by the paper's formula", "by-formula", KNOWN), gr.Row():
+            info = "From 0 to 1; of a detector, the share found"
+            text("accuracy", "accuracy", "Test accuracy", info, "0.93")
+            by_formula = "Without a number of images: N = ⌈factor · test-set size · accuracy⌉"
+            text("factor", "factor", "Factor", by_formula, value="0.3")
+            text("test_size", "test-size", "Test-set size", "Empty: failing images / (1 − accuracy)")
 
     def _guide(self) -> str:
         """What to do where there is no unsafe set to show; empty where there is one."""
@@ -220,17 +221,20 @@ def _listed(unsafe: UnsafeSet, chosen: str) -> Listed:
     heading = f"{count(len(images), 'image')} to label {whose}, the nearest first"
 
     def told(place: int) -> str:
-        return images[place].why if of_rcc else f"{title(images[place].rcc)} · {images[place].why}"
+        return images[place].why if of_rcc else title(images[place].rcc)
 
-    return Listed(heading, unsafe.improvement_root, [image.image for image in images], told)
+    why = [image.why for image in images]
+    return Listed(heading, unsafe.improvement_root, [image.image for image in images], told, [] if of_rcc else why)
 
 
 def _tiles(unsafe: UnsafeSet, current: Shown) -> list[dict[str, str]]:
     """All images, and those of each RCC with its name, the largest RCC first (see figures.js)."""
     sizes, selected = current.clusters.sizes, Counter(image.rcc for image in unsafe.images)
-    rows = [("All RCCs", len(unsafe.images), "to label", ALL)]
+    rows = [("All RCCs", len(unsafe.images), "to label", ALL, "")]
     for rcc in rccs_of(current.clusters):
         out = "left out, " if rcc in unsafe.left_out else ""
-        more = f"{out}of {unsafe.candidates[rcc]:,} nearest to it; {count(sizes[rcc], 'failing image')}"
-        rows.append((title(rcc, current.notes), selected[rcc], more, str(rcc) if selected[rcc] else ""))
-    return [{"title": name, "figure": f"{n:,}", "more": more, "opens": opens} for name, n, more, opens in rows]
+        more = f"{out}of {unsafe.candidates[rcc]:,}"
+        opens, hint = str(rcc) if selected[rcc] else "", f"nearest to it; {count(sizes[rcc], 'failing image')}"
+        rows.append((title(rcc, current.notes), selected[rcc], more, opens, hint))
+    names = ("title", "figure", "more", "opens", "hint")
+    return [dict(zip(names, (name, f"{n:,}", *rest), strict=True)) for name, n, *rest in rows]

@@ -1,9 +1,9 @@
 // Figures as tiles; one that counts images opens them. Props: value (what is opened, "" if nothing), tiles (title, figure,
-// more, and opens: the name of its images, "" if it has none).
+// more, opens: the name of its images, "" if it has none, and hint, a tooltip).
 // A count that opens images, and what it counts, in words.
-function opener(text, opens, counted) {
+function opener(text, opens, counted, hint) {
   const label = `${counted}: ${text}. Show these images`;
-  return made("button", { type: "button", title: "Show these images", "data-opens": opens, ariaLabel: label }, text);
+  return made("button", { type: "button", title: hint || "Show these images", "data-opens": opens, ariaLabel: label }, text);
 }
 
 function mark() {
@@ -22,8 +22,8 @@ element.addEventListener("click", (event) => {
 watch("value", mark);
 
 function build() {
-  $("dl").replaceChildren(...(props.tiles || []).map(({ title, figure, more, opens }) => made("div", "",
-    made("dt", "", title), made("dd", "", opens ? opener(figure, opens, title) : figure, made("small", "", more)))));
+  $("dl").replaceChildren(...(props.tiles || []).map(({ title, figure, more, opens, hint = "" }) => made("div", { title: hint },
+    made("dt", "", title), made("dd", "", opens ? opener(figure, opens, title, hint) : figure, made("small", "", more)))));
   mark();
 }
 

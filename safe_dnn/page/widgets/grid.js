@@ -1,5 +1,5 @@
 // A grid of images to select from, or only to look at. Props: value (indices of those selected), tiles (index, name, picture,
-// mark, told, near, between, known), seen, looks (whether a click enlarges an image instead of selecting it).
+// mark, told, hint, near, between, known), seen, looks (whether a click enlarges an image instead of selecting it).
 let picked = new Set();
 let large = null;  // the index of the image that is enlarged
 
@@ -7,11 +7,12 @@ function build() {
   const grid = $(".safe-grid");
   if (!grid) return;
   picked = new Set(props.value || []);
-  grid.replaceChildren(...(props.tiles || []).map((tile) => {
-    const title = [tile.name, tile.told, tile.between].filter(Boolean).join(" · ") + (tile.mark ? ` (${tile.mark})` : "");
+  grid.replaceChildren(...(props.tiles || []).map((tile, i, all) => {
+    const title = [tile.name, tile.told, tile.hint, tile.between].filter(Boolean).join(" · ") + (tile.mark ? ` (${tile.mark})` : "");
+    const again = props.looks && tile.told === all[i - 1]?.told;  // as below the image before: in the tooltip alone
     const pressed = props.looks ? {} : { ariaPressed: picked.has(tile.index) };
     return made("button", { type: "button", title, "data-index": tile.index, ...pressed }, made("img", { src: tile.picture, alt: tile.name }),
-      ...[tile.told, tile.near].filter(Boolean).map((text) => made("span", "", text)));
+      ...[again ? "" : tile.told, tile.near].filter(Boolean).map((text) => made("span", "", text)));
   }));
 }
 

@@ -13,7 +13,7 @@ function confused(row, column) {
 }
 
 function button(row, column, [images, wrong], most) {
-  if (!images) return made("td", "", made("span", "", "·"));
+  if (!images) return made("td");
   const number = images.toLocaleString("en");
   const label = wrong ? `${confused(row, column)}: ${number}` : `${props.rows[row]}: ${number} ${props.nothing >= 0 ? "found" : "right"}`;
   return made("td", "", made("button", {
@@ -28,7 +28,8 @@ function build() {
   const { rows = [], columns = [], cells = [] } = props;
   table.dataset.many = rows.length > 7;
   const most = Math.max(1, ...cells.flat().map(([, wrong]) => wrong));
-  table.tHead.replaceChildren(made("tr", "", made("td"), ...columns.map((name) => heading(name, "col"))));
+  const axes = "Rows: the true class. Columns: what the network said. Click a number to see its images, and again to leave them.";
+  table.tHead.replaceChildren(made("tr", "", made("td", { title: axes }, "true ↓ said →"), ...columns.map((name) => heading(name, "col"))));
   table.tBodies[0].replaceChildren(...cells.map((line, row) =>
     made("tr", "", heading(rows[row], "row"), ...line.map((cell, column) => button(row, column, cell, most)))));
   mark();

@@ -40,6 +40,19 @@ hears("safe-steps", (detail) => {
   tick();
 });
 
+// An answer in an empty pane leads to the field to begin with.
+function begins(name, more = STEADY) {
+  const field = document.querySelector(`#${name} :is(textarea, input)`);
+  field?.focus();
+  if (more && document.activeElement !== field) setTimeout(begins, TICK, name, more - 1);  // its tab is not yet in sight
+}
+document.addEventListener("click", ({ target }) => {
+  const { tab, field } = target.closest?.(".safe-empty [data-field]")?.dataset ?? {};
+  if (!field) return;
+  all().find((one) => idOf(one) === tab)?.click();
+  begins(field);
+});
+
 let asked = inAddress().has("tab");
 document.addEventListener("click", (event) => { if (event.isTrusted && event.target.closest?.('[role="tab"]')) asked = false; }, true);
 
