@@ -58,7 +58,8 @@ def test_the_reasons_are_told_in_a_sentence_and_listed_and_the_first_one_shows_i
     [spot] = reasons.spots
     told = f"where the class is night ({rate_text(spot.new_rate)}, elsewhere {rate_text(spot.elsewhere)})"
     expect(page.locator("#clusters-status strong")).to_have_text(f"It fails most often {told}.")
-    expect(page.locator("#clusters-status")).to_contain_text("1 reason holds 12 of 26 · 0 of 1 judged")
+    expect(page.locator("#clusters-status")).to_contain_text("1 reason holds 12 of 26 failures")
+    expect(page.locator("#reason-list output")).to_have_text("0 of 1 judged")
     first = page.locator("#reason-list .safe-card").first
     expect(first).to_have_class(re.compile("selected"))
     expect(first.locator("b")).to_have_text("label = night")

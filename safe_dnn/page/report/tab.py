@@ -48,8 +48,8 @@ class ReportTab:
                 gr.HTML(filled("page/report/products.html", of="report"))
                 self.report_state = gr.HTML(elem_id="report-state")
                 self.report = gr.Button("Write the report", variant="primary", elem_id="report")
-            more = gr.Accordion("More: export to other programs, evidence", open=False, elem_id="report-more")
-            with more, gr.Row(equal_height=True):
+            what = "More: export to other programs, evidence"
+            with gr.Accordion(what, open=False, elem_id="report-more"), gr.Row(equal_height=True):
                 with gr.Column(elem_classes="safe-product", min_width=300):
                     gr.HTML(filled("page/report/products.html", of="export"))
                     self.export_state = gr.HTML(elem_id="export-state")
