@@ -91,6 +91,7 @@ def generated(browser: Browser, served: Served) -> Served:
         page.reload()
         expect(field(page, "images")).to_have_value("/no/<b>where")
         generate(page, served.images)
+        page.get_by_role("button", name="How these were found").click()
         expect(page.locator("#why")).to_contain_text("Using vgg16-conv instead of vgg16")
     return served
 
