@@ -52,8 +52,11 @@ class ReasonList:
                 keys, run = sent
                 shown = self._settings.results.shown(str(run))
                 wanted = {str(key) for key in list(keys)[:MOST_AT_ONCE]}
-                images = {str(entry_key(one)): one.images[0] for one in shown.listed if one.images}
-                return {key: self._picture(shown, images[key]) for key in wanted & images.keys()}
+                asked = {str(entry_key(one)): one for one in shown.listed if str(entry_key(one)) in wanted}
+                images = {key: _image_of(shown, one) for key, one in asked.items()}
+                if str(NOISE) in wanted and NOISE in shown.clusters.groups:
+                    images[str(NOISE)] = representative(shown.clusters, NOISE)
+                return {key: self._picture(shown, image) for key, image in images.items() if image}
             except (SAFEError, TypeError, ValueError, OverflowError, KeyError):
                 return {}
 

@@ -9,10 +9,10 @@ function build() {
   picked = new Set(props.value || []);
   grid.replaceChildren(...(props.tiles || []).map((tile, i, all) => {
     const title = [tile.name, tile.told, tile.hint, tile.between].filter(Boolean).join(" · ") + (tile.mark ? ` (${tile.mark})` : "");
-    const again = props.looks && tile.told === all[i - 1]?.told;  // as below the image before: in the tooltip alone
+    const again = props.looks && tile.told && tile.told === all[i - 1]?.told;  // a ditto mark; in words in the tooltip
     const pressed = props.looks ? {} : { ariaPressed: picked.has(tile.index) };
     return made("button", { type: "button", title, "data-index": tile.index, ...pressed }, made("img", { src: tile.picture, alt: tile.name }),
-      ...[again ? "" : tile.told, tile.near].filter(Boolean).map((text) => made("span", "", text)));
+      ...(again ? [made("span", "safe-ditto")] : []), ...[!again && tile.told, tile.near].filter(Boolean).map((text) => made("span", "", text)));
   }));
 }
 
