@@ -229,7 +229,7 @@ class ClustersTab:
         clusters, listed = results.clusters, results.listed
         told = sentence(listed, results.reasons.base)
         summary = f"{cluster_summary(clusters)} · folder {clusters.image_root.name}"
-        if told:
+        if any(one.to_judge for one in listed) and told:
             summary = figures(listed, results.reasons.base, len(clusters.paths))
         notes = [f"{note[0].upper()}{note[1:]}" for note in notes_of(self._settings.out)]
         # First the engineer's work that these clusters lack, since only its beginning is visible until opened
