@@ -205,6 +205,51 @@ def test_of_two_answers_the_later_one_is_shown_whichever_comes_first(cards):
     expect(cards.locator("[data-rcc='0'] b")).to_have_text("another run")
 
 
+def test_what_is_no_reason_is_folded_but_for_what_was_judged_and_does_not_count(page):
+    put(page, reason_list=filled("page/clusters/reason_list.html", unsafe=UNSAFE))
+    rest = [card(rcc, 5, kind="others", fold="3 RCCs not known to fail more often", rate=0.2) for rcc in (1, 2, 3)]
+    rest[1] |= said(Note(2, verdict=UNSAFE))
+    spot = card(0, 9, key='[["light", "<", 0.4]]', rate=0.9, low=0.8, high=0.95, other=0.2, words="light < 0.4")
+    props = {"value": spot["key"], "cards": as_sent(spot, *rest), "named": ""}
+    run_alone(page, "#reason-list", ["clusters/reason_list.js"], props, NO_PICTURES)
+    assert listed(page) == [0, 2]
+    expect(page.locator("output")).to_have_text("1 of 2 judged")
+    fold = page.locator("[data-fold='others']")
+    for shown in ([0, 1, 2, 3], [0, 2]):
+        fold.click()
+        assert listed(page) == shown
+    choose(page, "show", "open")  # whoever asks for some gets all of these
+    assert listed(page) == [0, 1, 3]
+    expect(fold).to_have_count(0)
+    # An RCC that is a weak spot as well is found by its number.
+    change(page, value=0)
+    expect(page.locator("[aria-pressed='true']")).to_have_attribute("data-is", "spot")
+
+
+# --- The curve --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bin_of", "query"),
+    [
+        ("data-low='20' data-high='25'", "age>=20 age<25"),
+        ("data-low='' data-high='2.5'", "age<2.5"),
+        ("data-value='dark grey'", 'age="dark grey"'),
+        ("data-value='a &quot;b&quot;'", "age='a \"b\"'"),
+    ],
+)
+def test_a_click_on_the_curve_searches_for_the_images_of_its_range(page, bin_of, query):
+    put(page, curve=filled("page/clusters/curve.html"))
+    drawn = (
+        f"<svg width='90' height='90'><rect class='safe-bin' width='90' height='90' data-column='age' {bin_of}/></svg>"
+    )
+    run_alone(page, "#curve", ["clusters/curve.js"], {"value": "", "curve": drawn})
+    page.locator(".safe-bin").click()
+    assert events(page) == [["select", query]]
+    change(page, curve="")
+    expect(page.locator(".safe-curve")).to_be_empty()
+
+
 # --- Keys of the screen -----------------------------------------------------------------------------------------
 
 

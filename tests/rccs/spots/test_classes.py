@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
+from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.groups import Groups, chance_given_class, given_class
-from safe_dnn.rccs.spots.weak_spots import find_weak_spots, levels_of
+from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots, levels_of, ranked
 
 RATES = {"bkl": 0.6, "mel": 0.4, "nv": 0.1}
 
@@ -120,3 +121,30 @@ def test_the_chance_is_that_of_draws_from_each_class():
     chances = [chance_given_class(classes, rng.random(360) < rates, holds[None])[0] for _ in range(1000)]
     assert np.mean(np.array(chances) <= 0.05) <= 0.065
     assert np.mean(np.array(chances) <= 0.05) >= 0.02
+
+
+def test_conditions_under_which_new_images_may_fail_as_often_elsewhere_come_last():
+    dark = WeakSpot(
+        (Literal("light", "<", 0.4),), 100, 80, 0.7, 0.9, 0.2, expected=0.3, new_rate=0.78, new_low=0.7, new_high=0.9
+    )
+    night = WeakSpot((Literal("label", "=", "night"),), 50, 40, 0.6, 0.9, 0.2)
+    blurred = WeakSpot(
+        (Literal("blur", ">=", 4.0),),
+        139,
+        46,
+        0.25,
+        0.42,
+        0.27,
+        expected=0.28,
+        new_rate=0.31,
+        new_low=0.23,
+        new_high=0.42,
+    )
+    assert [spot.is_apart for spot in (dark, night, blurred)] == [False, False, True]
+    assert dark.excess == pytest.approx(80 - 100 * 0.3)
+    assert ranked([blurred, dark, night]) == [night, dark, blurred]
+    assert [(title.split(":")[0], [*level]) for title, level in levels_of([night, dark, blurred])] == [
+        ("Classes and confusions", [0]), ("Given the class", [1]), ("Perhaps no reasons", [2]),
+    ]  # fmt: skip
+    assert levels_of([dark, blurred])[0] == ("", range(0, 1))
+    assert levels_of([]) == []
