@@ -117,8 +117,9 @@ def _draw(
                         progress("Drawing GIFs", min(number, total), total)
             done += len(_drawn(captions))
             progress("Drawing GIFs", done, total)
+    drawn = {path.name for path in drawings}  # the folder may be given relative to where SAFE was started
     for old in (old for name in names for old in folder.glob(name)):
-        if old not in drawings and not _is_foreign(old):
+        if old.name not in drawn and not _is_foreign(old):
             old.unlink(missing_ok=True)
 
 
