@@ -242,11 +242,12 @@ class ImagesView:
         heading = f"{printable(results.clusters.paths[row])}, then the others of its group"
         return {**updates, **self._list(results, ordered, heading, picked=rows)}
 
-    def _on_find(self, text: str | None, run: str) -> dict:
+    def _on_find(self, sent: object, run: str) -> dict:
         results = self._settings.results.shown(run)
+        text = sent if isinstance(sent, str) else ""  # other clients may send anything
         why: SAFEError | str = f"No failing image matches {text}"
         try:
-            found = matching_images(text or "", results.clusters.paths, self._settings.results.parameters()).tolist()
+            found = matching_images(text, results.clusters.paths, self._settings.results.parameters()).tolist()
         except SAFEError as error:
             found, why = [], error
         if found:

@@ -37,7 +37,7 @@ def cluster(page: Page, served: Served, case: AnsweredCase) -> None:
     """Generate RCCs, and wait until they are compared."""
     generate(page, case.failing, 26)
     wait_until(lambda: COMPARISON in present_runs(served.out))
-    expect(page.locator("#rcc-heading .safe-rate")).to_be_visible()
+    expect(page.locator("#reason-list [data-is=spot]").first).to_be_visible()
     expect(page.locator("#generate")).to_be_enabled()
 
 

@@ -92,7 +92,7 @@ def test_a_scope_is_kept_as_it_is_typed_and_reasons_are_filtered_by_what_is_miss
         page.get_by_role("tab", name="Report").click()
         rows = page.locator("#register tbody tr")
         expect(rows.first).to_contain_text("RCC 0")
-        page.locator("#register select").select_option("unsafe, but no triggering condition")
+        page.locator("#register [data-filter]").select_option("unsafe, but no triggering condition")
         expect(rows).to_have_count(1)
         expect(rows).to_contain_text("night")
         page.locator("#scope summary").get_by_text("Scope").click()
