@@ -232,14 +232,9 @@ def cluster(
     review = load_review(folder)
     reasons = reasons_of(review, load_reasons(folder, review.original), folder)
     texts: dict[int | None, str] = {profile.rcc: profile.text for profile in load_profiles(folder)}
+    unknown = (None,) * 5
     rows = (
-        (
-            one.name,
-            one.where or texts.get(one.rcc, ""),
-            len(one.images),
-            *(one.figures or (None,) * 5),
-            one.more,
-        )
+        (one.name, one.where or texts.get(one.rcc, ""), len(one.images), *(one.figures or unknown), one.more)
         for one in reasons
     )
     columns = ("reason", "what", "images", "tested", "wrong", "rate", "low", "high", "more")

@@ -157,10 +157,8 @@ def asking(
         There is no such reason, the model is not at hand, or its answers are not known.
     """
     review = load_review(out)
-    root, listed = (
-        review.clusters.image_root,
-        reasons_of(review, load_reasons(out, review.original), out, profiles=profiles),
-    )
+    root = review.clusters.image_root
+    listed = reasons_of(review, load_reasons(out, review.original), out, profiles=profiles)
     tested, record = answers_of_run(out, review.original, within), read_record(root.parent / ACCURACY_FILE)
     file = path_of(model, "a model") if model else model_at_hand(root, within)
     detector = tested is not None and tested.answers.detector

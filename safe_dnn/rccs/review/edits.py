@@ -25,7 +25,7 @@ from safe_dnn.rccs.review.journal import (
     touches,
 )
 from safe_dnn.rccs.review.notes import NOT_JUDGED, AnyNote, Note, combined, merged_note, row_of, tidy_note, title
-from safe_dnn.rccs.review.review import CHANGED, Review, read_review, said_now
+from safe_dnn.rccs.review.review import CHANGED, Review, both, read_review, said_now
 from safe_dnn.store.chain import append, present_entries
 from safe_dnn.store.database import changing
 from safe_dnn.store.output_folder import save_files, writing
@@ -95,7 +95,7 @@ def judge_rccs(
             notes = [editing.note(rcc)]
             if spots and rcc in spots:
                 notes.append(said_now(editing.db, spots[rcc], editing.review)[2])
-            now = notes[-1].verdict or notes[0].verdict  # see `rccs.review.review.both`
+            now = both(notes[-1], notes[0]).verdict
             if now not in (was, verdict):
                 raise SAFEError(
                     f"Another window has judged {title(rcc)}: it is {now or NOT_JUDGED} by now, and was "
