@@ -123,7 +123,7 @@ class RccView:
         def on_merge(rcc: int | None, chosen: object, into: int | None, *parts: object) -> dict:
             if into is None or rcc is None:
                 return gr.skip()
-            if rcc != chosen and isinstance(chosen, int):
+            if rcc != chosen:
                 warn("Not merged", f"{title(int(rcc))} was still shown when you clicked. Look at the other one first.")
                 return gr.skip()
             return changed(int(into), parts, lambda maker: merge_rccs(out, int(rcc), int(into), maker=maker))

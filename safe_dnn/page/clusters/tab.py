@@ -183,11 +183,10 @@ class ClustersTab:
         settings, images_view = self._settings, self.images_view
         results = settings.results.shown()
         clusters, stays = results.clusters, rank_of(spot, results) > 0
-        there = chosen is not None and chosen in clusters.groups
-        key = str(spot) if stays else chosen if there else _first(results)
+        known = chosen if chosen in clusters.groups else None
+        key = str(spot) if stays else _first(results) if known is None else known
         at_hand = results.reason(key)
-        rcc = at_hand.rcc if at_hand and at_hand.rcc is not None else chosen if there else results.groups[0]
-        rcc = results.groups[0] if rcc is None else rcc
+        rcc = next(one for one in (at_hand and at_hand.rcc, known, results.groups[0]) if one is not None)
         skipped = clusters.skipped
         found = f"{cluster_summary(clusters)} · {how_found(clusters)}"
         how = filled(
