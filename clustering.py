@@ -36,7 +36,7 @@ from safe_dnn.rccs.dbscan.resamples import Votes, cluster_samples, in_places, pl
 from safe_dnn.rccs.dbscan.set_aside import Nuisance
 from safe_dnn.rccs.dbscan.tuning import largest_first, tune
 from safe_dnn.rccs.dbscan.umap_reducer import reduced_by_umap
-from safe_dnn.rccs.told import AS_MUCH, Told, told_beyond_class
+from safe_dnn.rccs.told import Told, told_beyond_class
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import Progress, no_progress

@@ -273,10 +273,9 @@ def right_images(
     features, read = features_of_tested(tested, rows, images.extractor, stream=stream, progress=progress)
     row_of = np.concatenate([tested.rows_of(images.root, images.paths), rows[read]])
     known = row_of >= 0  # a failing image may be none of the test set
-    unknown = dict(
-        zip(np.flatnonzero(~known).tolist(), np.array(images.paths, object)[~known[: len(images.paths)]], strict=True)
-    )
-    names = [unknown.get(place, tested.paths[row]) for place, row in enumerate(row_of.tolist())]
+    names = [tested.paths[row] for row in row_of]
+    for place, path in enumerate(images.paths):
+        names[place] = names[place] if known[place] else path
     units = np.arange(len(row_of)) + len(tested.paths)
     units[known] = known_groups.groups.of[row_of[known]] if known_groups and known_groups.given else row_of[known]
     classes = np.where(known, class_names(tested)[row_of], "")
