@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Cut, Literal, cut, fails_equally, literals_of
-from safe_dnn.rccs.spots.groups import Groups, Tally, chance_given_class, chance_of_more, given_class
+from safe_dnn.rccs.spots.groups import Groups, Tally, chance_given_class, chance_of_more, counted, given_class, grouping
 
 MOST_SPOTS = 15
 ERROR_RATE = 0.05  # chance to find anything where right and wrong are independent of everything
@@ -205,13 +205,17 @@ class Search:
         return int(np.minimum(often, 2 * np.maximum(parts - 1, 1)).sum())
 
     def next(self) -> tuple[Literal, ...] | None:
-        """The best condition that is significant, also against all others; its images are not open any more."""
+        """The best condition that is significant, also against all others; its images are not open any more.
+
+        Two tails of a number that fail at different rates are one condition only where the next one is a proxy: it
+        fails less often, and is about other columns. Other limits of the two, which hide the difference, do not count.
+        """
         failing = self.wrong[self.open_to]
         if not len(self.plain) or not failing.any() or failing.all():
             return None
         # Rounding must not decide which comes first.
         best = [(-round(worth * self._news(places), 6), places) for worth, places in self._candidates()]
-        ordered = [places for _, places in sorted(best)]
+        ordered, unlike, numbers = [places for _, places in sorted(best)], tuple[int, ...](), set[str]()
         step = max(1, MOST_AT_ONCE // (4 * len(self.wrong)))
         for part in (ordered[begin : begin + step] for begin in range(0, len(ordered), step)):
             holds = np.array([self._holds(places) for places in part])
@@ -219,25 +223,52 @@ class Search:
             enough = np.count_nonzero(failing & self.open_to, axis=1) >= LEAST_NEW * np.count_nonzero(failing, axis=1)
             asked = np.flatnonzero(enough)
             kept = asked[self._count_for_more(holds[asked], [part[i] for i in asked])] if len(asked) else asked
-            if (first := next((i for i in kept.tolist() if self._has_two_tails(part[i])), None)) is not None:
-                places = part[first]
-                self._take_out(holds[first])
-                self.told |= {self.literals[i].column for i in places if len(places) == 1}
-                return tuple(self.literals[i] for i in sorted(places, key=lambda i: (i not in self.plain, i)))
-        return None
+            for places in (part[i] for i in kept.tolist()):
+                tails = self._tails(places)
+                if numbers & tails.keys() or not self._has_two_tails(tails):
+                    continue
+                if self._fail_alike(tails):
+                    rates = [self.wrong[self._holds(each)].mean() for each in (places, unlike) if each]
+                    proxy = rates[0] < max(rates) and numbers.isdisjoint(self.literals[i].column for i in places)
+                    return self._taken(unlike if proxy else places)
+                unlike, numbers = unlike or places, numbers or {*tails}
+        return self._taken(unlike) if unlike else None
 
-    def _has_two_tails(self, places: tuple[int, ...]) -> bool:
-        """Whether of each two tails of a number both fail more often than what lies between them, beyond chance."""
+    def _taken(self, places: tuple[int, ...]) -> tuple[Literal, ...]:
+        self._take_out(self._holds(places))
+        self.told |= {self.literals[i].column for i in places if len(places) == 1}
+        return tuple(self.literals[i] for i in sorted(places, key=lambda i: (i not in self.plain, i)))
+
+    def _tails(self, places: tuple[int, ...]) -> dict[str, list[np.ndarray]]:
+        """Of the numbers of which two tails are meant: where each tail, and where what lies between, holds with the
+        other conditions."""
+        found = {}
         for place in places:
             name, sign, value = self.literals[place]
             if sign == "outside" and isinstance(value, tuple):
-                others = [self._holds([other]) for other in places if other != place]
-                among = np.logical_and.reduce([self.open_to, *others])
-                wrong, column, (low, high) = self.wrong[among], self.columns[name][among], value
-                between = wrong[(column >= low) & (column < high)]
-                rate = between.mean() if len(between) else 1.0  # it adds nothing where none lies between
-                if any(score(tail.sum(), wrong[tail].sum(), rate) < 0 for tail in (column < low, column >= high)):
-                    return False
+                column, (low, high) = self.columns[name], value
+                others = [self._holds_alone(other) for other in places if other != place]
+                parts = (column < low, column >= high, (column >= low) & (column < high))
+                found[name] = [np.logical_and.reduce([part, *others]) for part in parts]
+        return found
+
+    def _has_two_tails(self, tails_of: Mapping[str, Sequence[np.ndarray]]) -> bool:
+        """Whether of each two tails of a number both fail more often than what lies between them, beyond chance."""
+        for *tails, between in tails_of.values():
+            failing = self.wrong[between & self.open_to]
+            rate = failing.mean() if len(failing) else 1.0  # it adds nothing where none lies between
+            among = [tail & self.open_to for tail in tails]
+            if any(score(tail.sum(), self.wrong[tail].sum(), rate) < 0 for tail in among):
+                return False
+        return True
+
+    def _fail_alike(self, tails_of: Mapping[str, Sequence[np.ndarray]]) -> bool:
+        """Whether the intervals of the rates of each two tails of a number have something in common."""
+        of, correlation = grouping(self.groups, self.wrong)
+        for *tails, _ in tails_of.values():
+            lows, highs = zip(*(counted(tail, self.wrong, of, correlation)[2:4] for tail in tails), strict=True)
+            if max(lows) > min(highs):
+                return False
         return True
 
     def _news(self, places: tuple[int, ...]) -> float:
