@@ -46,6 +46,9 @@ EXPONENT = 0.65
 Z = 1.96
 MOST_PAIRS = 5_000_000  # of simple conditions that are tried
 MOST_KEPT = 100  # simple conditions for which it is kept where they hold
+MANY = 100_000  # conditions of which most are left out without a score
+SAMPLED = 8  # one of so many of them tells which
+FIRST = 8  # conditions that are compared with all other images at once, and then as many again as were
 MOST_AT_ONCE = 2_000_000  # conditions, or columns, × images that are counted at once
 
 
@@ -87,12 +90,14 @@ class Search:
         Chance to find anything where right and wrong are independent of the columns.
     overall : float
         A rate with which that of a condition is compared as well; 0 for none.
-    told : set of str
-        The columns of those found so far that are of one condition.
+    again : ndarray of shape (n_literals,), bool
+        Which of them are about a number of which one found so far is, alone.
     single : ndarray of shape (n_literals,), bool
         Which of them may stand alone: if `only` is given, those on its columns, of which one is in each condition.
     plain : ndarray of shape (n_plain,), int
         The literals of which one is in each pair.
+    tag : ndarray of shape (n_literals,), int64
+        Random numbers; conditions with the same sum of them have the same literals, in whichever order.
     whole : ndarray of shape (n_literals,), bool
         Which of them are all images of a group.
     column : ndarray of shape (n_literals,), int
@@ -121,13 +126,14 @@ class Search:
         self.single = np.isin(names, only) if only else np.ones(len(names), bool)
         plain = [each.plain for each in cuts.values()]
         self.plain = np.flatnonzero(self.single & np.concatenate([np.zeros(0, bool), *plain]))
-        self.level, self.overall, self.told = level, overall, set[str]()
-        self.open_to = open_to.copy()
+        self.level, self.overall, self.again = level, overall, np.zeros(len(names), bool)
+        self.open_to, self.tag = open_to.copy(), np.random.default_rng(0).integers(2**63, size=len(names))
         whole = self.groups.column if self.groups else None
         self.whole = np.array([literal.column == whole and literal.sign == "=" for literal in self.literals], bool)
         self.column = np.repeat(np.arange(len(cuts)), [len(each) for each in plain])
         held = block_diag(np.zeros((0, 0)), *(each.held for each in cuts.values()))
         self.in_part, self.held = held.astype(bool), csr_array(held.astype(np.float32))
+        self.plainly = self.held[self.plain]
         self.first = np.cumsum([0, *(each.held.shape[1] for each in cuts.values())])  # part of each column
         self.part = np.zeros((len(cuts), len(self.wrong)), np.int32)
         for part, each, first in zip(self.part, cuts.values(), self.first[:-1], strict=True):
@@ -190,8 +196,7 @@ class Search:
         of_columns = zip(self.part, self.first[:-1], np.diff(self.first), strict=True)
         counts = [self._counts(part[rows] - first, parts, rows) for part, first, parts in of_columns]
         counts.append(self._counts(rows[:0], 0, rows[:0]))
-        plain = self.held[self.plain]
-        found = (plain @ np.vstack(each) for each in zip(*counts, strict=True))
+        found = (self.plainly @ np.vstack(each) for each in zip(*counts, strict=True))
         return [self.held @ np.ascontiguousarray(each.T) for each in found]
 
     def _worth(self, tried: np.ndarray, counts: np.ndarray) -> int:
@@ -213,11 +218,10 @@ class Search:
         failing = self.wrong[self.open_to]
         if not len(self.plain) or not failing.any() or failing.all():
             return None
-        # Rounding must not decide which comes first.
-        best = [(-round(worth * self._news(places), 6), places) for worth, places in self._candidates()]
-        ordered, unlike, numbers = [places for _, places in sorted(best)], tuple[int, ...](), set[str]()
-        step = max(1, MOST_AT_ONCE // (4 * len(self.wrong)))
-        for part in (ordered[begin : begin + step] for begin in range(0, len(ordered), step)):
+        ordered, unlike, numbers = [places for _, places in sorted(self._candidates())], tuple[int, ...](), set[str]()
+        begin, most = 0, max(1, MOST_AT_ONCE // (4 * len(self.wrong)))
+        while part := ordered[begin : begin + min(begin + FIRST, most)]:  # the first ones are mostly enough
+            begin += len(part)
             holds = np.array([self._holds(places) for places in part])
             failing = holds & self.wrong
             enough = np.count_nonzero(failing & self.open_to, axis=1) >= LEAST_NEW * np.count_nonzero(failing, axis=1)
@@ -236,7 +240,8 @@ class Search:
 
     def _taken(self, places: tuple[int, ...]) -> tuple[Literal, ...]:
         self._take_out(self._holds(places))
-        self.told |= {self.literals[i].column for i in places if len(places) == 1}
+        if len(places) == 1 and not isinstance(self.literals[places[0]].value, str):
+            self.again |= self.column == self.column[places[0]]
         return tuple(self.literals[i] for i in sorted(places, key=lambda i: (i not in self.plain, i)))
 
     def _tails(self, places: tuple[int, ...]) -> dict[str, list[np.ndarray]]:
@@ -270,11 +275,6 @@ class Search:
             if max(lows) > min(highs):
                 return False
         return True
-
-    def _news(self, places: tuple[int, ...]) -> float:
-        """Less for more of a number of which an earlier one is, as for the next larger objects: hardly a new reason."""
-        known = (self.literals[i] for i in places if self.told)
-        return SIMPLER if any(one.column in self.told and not isinstance(one.value, str) for one in known) else 1.0
 
     def _count_for_more(self, holds: np.ndarray, places: Sequence[tuple[int, ...]]) -> np.ndarray:
         """Which conditions are also above all other images, and say more than that a class is wrong.
@@ -364,7 +364,9 @@ class Search:
         self.open_to &= ~holds
 
     def _candidates(self) -> list[tuple[float, tuple[int, ...]]]:
-        """The best conditions of each length that are significant, with their scores.
+        """The best conditions of each length that are significant, with their scores, the highest being the least.
+
+        More of a number of which an earlier one is, as for the next larger objects, is hardly a new reason.
 
         All single ones and pairs are tried; of each further length, those that extend the best of the one before (beam
         search).
@@ -376,7 +378,7 @@ class Search:
         while len(best := best[~self.symptom[best].any(axis=1)][:BEAM]) and best.shape[1] < MOST_CLAUSES:
             holds = np.column_stack([self._holds(each) & self.open_to for each in best.tolist()])
             sums = [
-                (self.held @ (self.of_part @ (holds * each[:, None])).astype(np.float32)).T[:, self.plain]
+                (self.plainly @ (self.of_part @ (holds * each[:, None])).astype(np.float32)).T
                 for each in self._weights()
             ]
             may = self.may[best].all(axis=1) & ~self.symptom[self.plain]
@@ -405,7 +407,8 @@ class Search:
             The literals of the best conditions.
         """
         base = self._base(sums)
-        at = np.flatnonzero(may & (sums[0] >= LEAST_TESTED) & (sums[1] > base * sums[0]))
+        least = self._least(sums, may, base)
+        at = np.flatnonzero(may & (sums[0] >= LEAST_TESTED) & (sums[1] > base * sums[0] + least))
         # Not the place of each in two dimensions, which takes longer than all else
         tested, wrong = (each.ravel()[at].astype(float) for each in sums[:2])
         base = np.broadcast_to(base.ravel()[at] if base.ndim else base, at.shape).astype(float)
@@ -413,17 +416,33 @@ class Search:
         best = _best(scores, KEPT)
         rows, columns = np.unravel_index(at[best], sums[0].shape)
         places = np.column_stack([first[rows], last[columns]])
-        once = np.sort(np.unique(np.sort(places, axis=1), axis=0, return_index=True)[1])
+        once = np.sort(np.unique(self.tag[places].sum(axis=1), return_index=True)[1])
         best, places = best[once], places[once]
-        return self._significant(scores[best], tested[best], wrong[best], places, base[best]), places
+        kept, length = self._significant(tested[best], wrong[best], places, base[best]), places.shape[1]
+        worth = PRICES[length - 1] * scores[best[kept]] * np.where(self.again[places[kept]].any(axis=1), SIMPLER, 1)
+        # Rounding must not decide which comes first.
+        return list(zip((-worth.round(6)).tolist(), map(tuple, places[kept].tolist()), strict=True)), places
+
+    @staticmethod
+    def _least(sums: Sequence[np.ndarray], may: np.ndarray, base: np.ndarray) -> float:
+        """Failures beyond `base` that the `KEPT` best of many conditions have at least, by those of some rows.
+
+        A score is at most the excess at the rate itself, which is as many failures × n^(EXPONENT - 1).
+        """
+        if sums[0].size < MANY:
+            return 0.0
+        tested, wrong, known = (
+            each[::SAMPLED][may[::SAMPLED]] for each in (*sums[:2], np.broadcast_to(base, may.shape))
+        )
+        scores = score(tested, wrong, known)
+        best = _best(scores, KEPT)
+        return 0.999 * float(scores[best[-1]]) * LEAST_TESTED ** (1 - EXPONENT) if len(best) == KEPT else 0.0
 
     def _base(self, sums: Sequence[np.ndarray]) -> np.ndarray:
         """The rates that conditions would have if they did not matter, of all or in the shape of each of the sums."""
         return np.asarray(self.wrong[self.open_to].mean())
 
-    def _significant(
-        self, scores: np.ndarray, tested: np.ndarray, wrong: np.ndarray, places: np.ndarray, base: np.ndarray
-    ) -> list[tuple[float, tuple[int, ...]]]:
+    def _significant(self, tested: np.ndarray, wrong: np.ndarray, places: np.ndarray, base: np.ndarray) -> np.ndarray:
         """Those of the conditions that have more failures than chance would give them in so many tries.
 
         The chance of so many failures among so many images, drawn without replacement, is at most exp(−n KL), with the
@@ -435,15 +454,13 @@ class Search:
         images, failures = int(self.open_to.sum()), int((self.open_to & self.wrong).sum())
         rate = wrong.astype(float) / tested
         rest = np.maximum((failures - wrong.astype(float)) / np.maximum(images - tested, 1), self.overall)
-        length = places.shape[1]
-        most = self._level_of(length)
+        most = self._level_of(places.shape[1])
         chance = _bound(tested, rate, base)
         chance[rate * (1 - rest) < LEAST_ODDS * rest * (1 - rate)] = 1
         unsure = np.flatnonzero((chance > most) & (chance < most * SLACK))
         chance[unsure] = hypergeom.sf(wrong[unsure] - 1, images, failures, tested[unsure])
         kept = np.flatnonzero(chance <= most)
-        kept = kept[self._stands_out(places[kept], wrong[kept], self.open_to, most)]
-        return [(PRICES[length - 1] * float(scores[i]), tuple(places[i].tolist())) for i in kept]
+        return kept[self._stands_out(places[kept], wrong[kept], self.open_to, most)]
 
     def _level_of(self, length: int) -> float:
         """The error rate of one of the conditions of a length."""
@@ -508,16 +525,12 @@ class SearchWithinClasses(Search):
     def _base(self, sums: Sequence[np.ndarray]) -> np.ndarray:
         return np.asarray(sums[2] / np.maximum(sums[0], 1))
 
-    def _significant(
-        self, scores: np.ndarray, tested: np.ndarray, wrong: np.ndarray, places: np.ndarray, base: np.ndarray
-    ) -> list[tuple[float, tuple[int, ...]]]:
+    def _significant(self, tested: np.ndarray, wrong: np.ndarray, places: np.ndarray, base: np.ndarray) -> np.ndarray:
         """Those of the conditions that may be; of the best ones `_count_for_more` makes sure.
 
         The bound holds for draws from several classes as well, with the mean of their rates.
         """
-        length = places.shape[1]
-        kept = np.flatnonzero(_bound(tested, wrong / tested, base) <= self._levels_of(places) * SLACK)
-        return [(PRICES[length - 1] * float(scores[i]), tuple(places[i].tolist())) for i in kept]
+        return np.flatnonzero(_bound(tested, wrong / tested, base) <= self._levels_of(places) * SLACK)
 
     def _count_for_more(self, holds: np.ndarray, places: Sequence[tuple[int, ...]]) -> np.ndarray:
         """Where which conditions hold failing is likelier among the open images of the same classes, and not less than
