@@ -140,7 +140,7 @@ class Search:
             part[:] = each.part + first
         ends, parts = np.arange(len(self.wrong) + 1) * len(cuts), self.part.T.ravel()
         self.of_part = csr_array((np.ones(len(parts), np.float32), parts, ends), (len(self.wrong), held.shape[1])).T
-        self.kept = dict[int, np.ndarray]()
+        self.kept, self.reach = dict[int, np.ndarray](), np.arange(len(self.wrong) + 1) ** (1 - EXPONENT)
         self.may = self._may(never_together)
         rows = np.flatnonzero(open_to)
         self.one, self.two = self._sums(rows * 0, 1, rows), self._sums_of_pairs(rows)
@@ -408,8 +408,10 @@ class Search:
         """
         base = self._base(sums)
         least = self._least(sums, may, base)
-        at = np.flatnonzero(may & (sums[0] >= LEAST_TESTED) & (sums[1] > base * sums[0] + least))
+        excess = sums[1] - base.astype(np.float32) * sums[0]
+        at = np.flatnonzero(may & (sums[0] >= LEAST_TESTED) & (excess > least * LEAST_TESTED ** (1 - EXPONENT)))
         # Not the place of each in two dimensions, which takes longer than all else
+        at = at[excess.ravel()[at] > least * self.reach[sums[0].ravel()[at].astype(int)]]
         tested, wrong = (each.ravel()[at].astype(float) for each in sums[:2])
         base = np.broadcast_to(base.ravel()[at] if base.ndim else base, at.shape).astype(float)
         scores = score(tested, wrong, base)
@@ -425,9 +427,9 @@ class Search:
 
     @staticmethod
     def _least(sums: Sequence[np.ndarray], may: np.ndarray, base: np.ndarray) -> float:
-        """Failures beyond `base` that the `KEPT` best of many conditions have at least, by those of some rows.
+        """A score that the `KEPT` best of many conditions have at least, by those of some rows.
 
-        A score is at most the excess at the rate itself, which is as many failures × n^(EXPONENT - 1).
+        A score is at most that of the rate itself: failures beyond `base` × n^(EXPONENT - 1).
         """
         if sums[0].size < MANY:
             return 0.0
@@ -436,7 +438,7 @@ class Search:
         )
         scores = score(tested, wrong, known)
         best = _best(scores, KEPT)
-        return 0.999 * float(scores[best[-1]]) * LEAST_TESTED ** (1 - EXPONENT) if len(best) == KEPT else 0.0
+        return 0.999 * float(scores[best[-1]]) if len(best) == KEPT else 0.0
 
     def _base(self, sums: Sequence[np.ndarray]) -> np.ndarray:
         """The rates that conditions would have if they did not matter, of all or in the shape of each of the sums."""
