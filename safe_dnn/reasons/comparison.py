@@ -13,7 +13,7 @@ RCCs and answers in; rates and weak spots out. `pipeline.explaining.explain_fail
 import contextlib
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -456,25 +456,19 @@ class Reasons(NamedTuple):
         `NEARLY_ALL` of the RCC's images lie in it, and at least half of its failing images are in the RCC. Of several,
         those that have most in common; each is that of one alone.
         """
-        found, sizes = dict[int, int](), [len(rows) for rows in self.images]
-        pairs = [
-            (held / (size + sizes[spot] - held), -spot, -rcc, held)
-            for spot, rcc, held, size in self._nearly_all(clusters)
-        ]
-        for _, spot, rcc, held in sorted(pairs, reverse=True):
-            if held >= sizes[-spot] / 2 and -rcc not in found and -spot not in found.values():
-                found[-rcc] = -spot
+        pairs, found = self._nearly_all(clusters), dict[int, int]()
+        for spot, rcc, held, _ in sorted(pairs, key=lambda pair: (-pair[3], *pair)):
+            if held >= len(self.images[spot]) / 2 and rcc not in found and spot not in found.values():
+                found[rcc] = spot
         return found
 
-    def _nearly_all(self, clusters: RootCauseClusters) -> list[tuple[int, int, int, int]]:
-        """Weak spots, as indices, with the RCCs of whose images each holds nearly all; how many, and of how many."""
+    def _nearly_all(self, clusters: RootCauseClusters) -> Iterator[tuple[int, int, int, float]]:
+        """Weak spots with an RCC, nearly all of whose images lie in it: how many, and what share of both together."""
         sizes = clusters.sizes.tolist()
-        return [
-            (spot, rcc, held, sizes[rcc])
-            for spot in range(len(self.images))
-            for rcc, held in self.overlaps(clusters, spot)
-            if held >= NEARLY_ALL * sizes[rcc]
-        ]
+        for spot, rows in enumerate(self.images):
+            for rcc, held in self.overlaps(clusters, spot):
+                if held >= NEARLY_ALL * sizes[rcc]:
+                    yield spot, rcc, held, held / (sizes[rcc] + len(rows) - held)
 
     def text_of(self, clusters: RootCauseClusters, rcc: int, rates: Mapping[int, Rate]) -> str:
         """The failure rate of an RCC in words, and the weak spot that its images are in; empty if neither is known."""

@@ -262,19 +262,17 @@ class Search:
         for *tails, between in tails_of.values():
             failing = self.wrong[between & self.open_to]
             rate = failing.mean() if len(failing) else 1.0  # it adds nothing where none lies between
-            among = [tail & self.open_to for tail in tails]
-            if any(score(tail.sum(), self.wrong[tail].sum(), rate) < 0 for tail in among):
+            if any(
+                score(tail.sum(), self.wrong[tail].sum(), rate) < 0 for tail in (each & self.open_to for each in tails)
+            ):
                 return False
         return True
 
     def _fail_alike(self, tails_of: Mapping[str, Sequence[np.ndarray]]) -> bool:
         """Whether the intervals of the rates of each two tails of a number have something in common."""
         of, correlation = grouping(self.groups, self.wrong)
-        for *tails, _ in tails_of.values():
-            lows, highs = zip(*(counted(tail, self.wrong, of, correlation)[2:4] for tail in tails), strict=True)
-            if max(lows) > min(highs):
-                return False
-        return True
+        both = ([counted(tail, self.wrong, of, correlation) for tail in tails] for *tails, _ in tails_of.values())
+        return all(max(low.low, high.low) <= min(low.high, high.high) for low, high in both)
 
     def _count_for_more(self, holds: np.ndarray, places: Sequence[tuple[int, ...]]) -> np.ndarray:
         """Which conditions are also above all other images, and say more than that a class is wrong.
@@ -433,10 +431,8 @@ class Search:
         """
         if sums[0].size < MANY:
             return 0.0
-        tested, wrong, known = (
-            each[::SAMPLED][may[::SAMPLED]] for each in (*sums[:2], np.broadcast_to(base, may.shape))
-        )
-        scores = score(tested, wrong, known)
+        some = may[::SAMPLED]
+        scores = score(*(each[::SAMPLED][some] for each in (*sums[:2], np.broadcast_to(base, may.shape))))
         best = _best(scores, KEPT)
         return 0.999 * float(scores[best[-1]]) if len(best) == KEPT else 0.0
 
