@@ -1,5 +1,6 @@
 """What may say which images belong together: columns of tables, the names and folders of files, and near-duplicates."""
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from safe_dnn.support.text import printable, some
 
 PREFIX, FOLDER, ALIKE = "prefix", "folder", "near-duplicates"
 """Groups by the files' names up to a number at their end, by the folders below those of classes, and by looks."""
+TIMED = re.compile(r"[\d _-]+\d{10}")  # numbers alone, at their end a time
 NUMBERED = re.compile(r"(.+?)(_object|_detection)?[ _-]+\d+")  # the middle of crops: those of an image are a group
 UNKNOWN = {"", "?", "n/a", "nan", "null", "unknown"}  # what people write where they do not know the group
 NO_NOUN = re.compile(r"[^s]s$")  # cls, drivers, bus: what more of them are called cannot be told
@@ -126,11 +128,16 @@ def _all_alike(first: np.ndarray, second: np.ndarray, n: int) -> list[int]:
 
 
 def _numbered(path: str) -> re.Match[str] | None:
-    return NUMBERED.fullmatch(path.rpartition("/")[2].rpartition(".")[0])
+    return NUMBERED.fullmatch(_stem(path))
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].rpartition(".")[0]
 
 
 def _prefixes(paths: Sequence[str]) -> list[str]:
-    """`00003` of `stop/00003_00012.png`; nothing where all of a folder's images begin alike.
+    """`00003` of `stop/00003_00012.png`; nothing where all of a folder's images begin alike, or names are numbers that
+    end in a time (`25_0_1_20170116174525125.jpg`) in whose order those that begin alike do not follow each other.
 
     A number counts anew in each folder, but that of the image of which a crop is a part.
     """
@@ -140,5 +147,8 @@ def _prefixes(paths: Sequence[str]) -> list[str]:
         if numbered and numbered[2]:
             folder = folder.partition("/")[2]  # without the class
         keys.append((folder, numbered[1] if numbered else ""))
-    several = len(set(keys)) > len({folder for folder, _ in keys})
+    stems = [(_stem(path), begin) for path, (_, begin) in zip(paths, keys, strict=True)]
+    timed = sorted((int(re.split(r"\D", stem)[-1]), begin) for stem, begin in stems if TIMED.fullmatch(stem))
+    follow = sum(begin == other for (_, begin), (_, other) in itertools.pairwise(timed))
+    several = len(set(keys)) > len({folder for folder, _ in keys}) and follow >= MOSTLY_FOLLOW * len(timed)
     return [(f"{folder}/{begin}" if folder and begin.isdigit() else begin) if several else "" for folder, begin in keys]

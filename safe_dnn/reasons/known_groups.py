@@ -117,12 +117,12 @@ def _notes(groups: Groups, unknown: int, tested: AnsweredImages) -> list[str]:
 
 def groups_of_images(
     names: Sequence[str], tested: AnsweredImages, *, parameters: Path | None, within: Path | None = None,
-    required: bool = True,
+    required: bool = True, looks: bool = True,
 ) -> KnownGroups | None:  # fmt: skip
-    """`named_groups` or, if no name is given, `suspected_groups`."""
+    """`named_groups` or, if no name is given, `suspected_groups` or, unless not `looks`, those that `look_alike`."""
     if names:
         return named_groups(names, tested, parameters=parameters, within=within, required=required)
-    return suspected_groups(tested, parameters=parameters, within=within)
+    return suspected_groups(tested, parameters=parameters, within=within) or (look_alike(tested) if looks else None)
 
 
 def suspected_groups(
@@ -131,7 +131,7 @@ def suspected_groups(
     """What looks like groups whose images are not independent: of several, those that make images worth least.
 
     Columns count that are named like a group, and the names and folders of files, if there are at least `LEAST_GROUPS`
-    groups of two images or more on average. If there are none, chains of near-duplicates count.
+    groups of two images or more on average.
 
     Parameters
     ----------
@@ -139,12 +139,15 @@ def suspected_groups(
         As for `named_groups`.
     """
     try:
-        found = _suspected(_columns_of(tested, parameters, within), tested.paths, ~tested.right)
+        return _suspected(_columns_of(tested, parameters, within), tested.paths, ~tested.right)
     except SAFEError:
         return None  # the weak spots do without it as well
-    if found or not tested.has_images or len(tested.paths) > MOST_ALIKE:
-        return found
-    alike = chains(tested.root, tested.paths, sure=True)
+
+
+def look_alike(tested: AnsweredImages) -> KnownGroups | None:
+    """Chains of near-duplicates that are as good as suspected groups; all images are read for that."""
+    few = tested.has_images and len(tested.paths) <= MOST_ALIKE
+    alike = chains(tested.root, tested.paths, sure=True) if few else []
     return _suspected({ALIKE: alike} if alike else {}, tested.paths, ~tested.right)
 
 
