@@ -19,6 +19,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ from safe_dnn.rccs.dbscan.resamples import Votes, cluster_samples, in_places, pl
 from safe_dnn.rccs.dbscan.set_aside import Nuisance
 from safe_dnn.rccs.dbscan.tuning import largest_first, tune
 from safe_dnn.rccs.dbscan.umap_reducer import reduced_by_umap
+from safe_dnn.rccs.spots.rates import nearest_failing, regions
 from safe_dnn.rccs.told import Told, told_beyond_class
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
@@ -132,16 +134,19 @@ def _set_apart(images: ImageFeatures, right: RightImages, progress: Progress) ->
     others = projection.apply(right.features, classes=right.classes[n:], names=right.names[n:])
     tuning, found = cluster_points(points, coordinates, images.paths, progress=progress)
 
-    def tells(labels: np.ndarray) -> float:
-        return told_beyond_class(points, others, labels, right.classes, right.units)
+    def tells(labels: np.ndarray, nearest: tuple[np.ndarray, np.ndarray]) -> float:
+        of_failing, of_right = (regions(of, labels) for of in nearest)
+        wrong = np.arange(n + len(of_right)) < n
+        return told_beyond_class(np.concatenate([of_failing, of_right]), right.classes, wrong, right.units)
 
-    found, parts, told = _divided(found, tells, images, right, progress)
+    tell = partial(tells, nearest=nearest_failing(points, others))
+    found, parts, told = _divided(found, tell, images, right, progress)
     looks, _ = fit_projection(images.features, name)
     of_failing, of_right = looks.apply(images.features), looks.apply(right.features)
     part = random_part(n)
     once = tune(average_neighbours(of_failing[part]), original=of_failing[part])
     labels = _for_all(once, Points(of_failing[part]), of_failing, part).labels
-    both = Told(told, told_beyond_class(of_failing, of_right, labels, right.classes, right.units))
+    both = Told(told, tells(labels, nearest_failing(of_failing, of_right)))
     return _Grouped(projection, points, tuning, found, parts) if both.is_apart else None, both
 
 

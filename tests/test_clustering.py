@@ -31,7 +31,7 @@ def test_umap_finds_the_groups_too_and_always_the_same():
 
 
 def test_an_unknown_reducer_is_refused():
-    with pytest.raises(SAFEError, match="reducer must be one of pca, umap"):
+    with pytest.raises(SAFEError, match="reducer must be one of auto, pca, umap"):
         find_root_cause_clusters(features_of((3,)), reducer="tsne")
 
 

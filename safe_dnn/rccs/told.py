@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.rccs.spots.rates import nearest_failing, regions
-
 HALVINGS = 10  # in both directions
 AS_MUCH = 0.005  # of the entropy: less is chance
 NOTHING_TOLD = 0.01
@@ -58,23 +56,19 @@ class Told(NamedTuple):
 
 
 def told_beyond_class(
-    points: np.ndarray, right: np.ndarray, labels: np.ndarray, classes: np.ndarray, units: np.ndarray | None = None
+    of_region: np.ndarray, classes: np.ndarray, wrong: np.ndarray, units: np.ndarray | None = None
 ) -> float:
     """The share of the entropy of right and wrong that RCCs tell beyond the class.
 
     Parameters
     ----------
-    points : ndarray of shape (n_failing, n_components), float32
-    right : ndarray of shape (n_right, n_components), float32
-        In the same space.
-    labels : ndarray of shape (n_failing,), int
-    classes : ndarray of shape (n_failing + n_right,)
-        Of failing images, then of right ones.
-    units : ndarray of shape (n_failing + n_right,), int, optional
-        No unit is in both halves; by default, images are independent.
+    of_region : ndarray of shape (n_images,), int
+        In whose region each tested image lies (see `rccs.spots.rates.regions`).
+    classes : ndarray of shape (n_images,)
+    wrong : ndarray of shape (n_images,), bool
+    units : ndarray of shape (n_images,), int, optional
+        As of `share_told`.
     """
-    wrong = np.arange(len(points) + len(right)) < len(points)
-    of_region = np.concatenate([regions(nearest, labels) for nearest in nearest_failing(points, right)])
     of_class = np.unique(classes, return_inverse=True)[1]
     both = np.unique(np.column_stack([of_region, of_class]), axis=0, return_inverse=True)[1].ravel()
     return share_told(both, wrong, units, of_class) - share_told(of_class, wrong, units)

@@ -15,9 +15,10 @@ from safe_dnn.casestudies.sets import MODEL_FILE
 from safe_dnn.dnn.failures import find_failures
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
-from safe_dnn.FE import extract_features
+from safe_dnn.FE import ImageFeatures, extract_features
 from safe_dnn.features.extractor import Extractor
-from safe_dnn.reasons.comparison import Known, known_of
+from safe_dnn.rccs.dbscan.contrast import RightImages
+from safe_dnn.reasons.comparison import Known, class_names, known_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.progress import Progress, no_progress
@@ -62,6 +63,20 @@ class ReasonsCase(NamedTuple):
     def wrong(self) -> np.ndarray:
         """Which test images the DNN gets wrong."""
         return ~self.tested.right
+
+
+def failing_images(case: ReasonsCase) -> ImageFeatures:
+    """The features of the images that the DNN gets wrong."""
+    paths = tuple(np.array(case.tested.paths)[case.wrong].tolist())
+    return ImageFeatures(case.tested.root, paths, case.features[case.wrong], case.extractor, ())
+
+
+def images_beside(case: ReasonsCase, units: np.ndarray | None = None) -> RightImages:
+    """The images that it gets right, beside the failing ones; `units` are of all images, in the order of the case."""
+    order = np.argsort(~case.wrong, kind="stable")
+    units = np.arange(len(order)) if units is None else units
+    names = tuple(case.tested.paths[row] for row in order.tolist())
+    return RightImages(case.features[~case.wrong], class_names(case.tested)[order], names, units[order])
 
 
 def load_reasons_case(

@@ -10,7 +10,7 @@ gets right differ in the latter only. So images are compared
 The axis is learnt from right and wrong, so that it would prove itself. Hence it is learnt in folds, of groups where
 these are known, and each image is placed by a fold that has not seen it; any other image by their mean.
 
-What was tried: docs/decisions/065-what-sets-failing-images-apart.md.
+What was tried: docs/decisions/057-what-sets-failing-images-apart.md.
 
 Sources: Abid, Zhang, Bagaria & Zou, Nature Communications 9:2134, 2018 (contrastive PCA); Hoerl & Kennard,
 Technometrics 12(1), 1970 (ridge regression); Evgeniou & Pontil, KDD 2004 (a direction of all tasks, and one of each
