@@ -35,9 +35,14 @@ class Told(NamedTuple):
         return self.apart >= self.looks - AS_MUCH
 
     @property
+    def is_nothing(self) -> bool:
+        """Whether neither tells anything."""
+        return max(self) < NOTHING_TOLD
+
+    @property
     def text(self) -> str:
         """A sentence on what was taken, and what it tells."""
-        if max(self) < NOTHING_TOLD:
+        if self.is_nothing:
             return (
                 "Looks tell nothing of right and wrong beyond the class: these RCCs are what failing images look like, "
                 "hardly why they fail."

@@ -445,8 +445,13 @@ class Reasons(NamedTuple):
     def unexplained(self, clusters: RootCauseClusters) -> str:
         """How often the DNN fails where no reason was found, in words; empty if it is not known, or none was found.
 
-        That is: no weak spot holds, and the image is in the region of no RCC that fails more often.
+        That is: no weak spot holds, and the image is in the region of no RCC that fails more often. Where looks tell
+        nothing, that is said first.
         """
+        told = clusters.beyond_class
+        return " ".join(filter(None, (told.text if told and told.is_nothing else "", self._rest(clusters))))
+
+    def _rest(self, clusters: RootCauseClusters) -> str:
         if self.comparison is None or self.comparison.right_in_spots is None:
             return ""
         more = [rcc for rcc, rate in self.rates(clusters).items() if rate.verdict == "more"]

@@ -107,15 +107,17 @@ def load_reasons_case(
         raise SAFEError(f"Expected the case {name} with a folder {TEST}. Received: {data}")
     tested = answered_test(data, work, model, progress)
     images = extract_features(tested.root, extractor, progress=progress)
-    if images.paths != tested.paths:
+    row_of = {path: row for row, path in enumerate(images.paths)}
+    if missing := [path for path in tested.paths if path not in row_of]:
         raise SAFEError(
-            f"Expected the same {len(tested.paths):,} images in {tested.source} and in {images.root}. Received: "
-            f"{len(images.paths):,} readable ones. Remove {tested.source.parent} to run the DNN again."
+            f"Expected the {len(tested.paths):,} images of {tested.source} in {images.root}. Received none, or one that "
+            f"cannot be read, for {missing[0]}. Remove {tested.source.parent} to run the DNN again."
         )
+    features = images.features[[row_of[path] for path in tested.paths]]  # without copies, for example
     causes, parameters = _causes(data / CAUSES_FILE, tested)
     known = known_of(tested, progress=progress)
     detector = (data / OBJECTS_FILE).is_file()
-    return ReasonsCase(name, tested, known, images.features, extractor, causes, parameters, detector)
+    return ReasonsCase(name, tested, known, features, extractor, causes, parameters, detector)
 
 
 def answered_test(data: Path, work: Path, model: Path | None, progress: Progress) -> AnsweredImages:
