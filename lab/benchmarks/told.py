@@ -4,8 +4,8 @@
         --work DIR [--write]
 
 A case is as of `lab.benchmarks.reasons`. Told is the share of the entropy of right and wrong in one half of the test
-set that rates of the other half tell, by the region in which an image lies, its class, or both (`safe_dnn/rccs/told.py`);
-with a group, no group is in both halves. Compared are
+set that rates of the other half tell, by the region in which an image lies, its class, or both
+(`safe_dnn/rccs/told.py`); with a group, no group is in both halves. Compared are
 
 - RCCs by looks alone, as in the paper, and by what sets failing images apart from right ones;
 - K-means of the same looks;

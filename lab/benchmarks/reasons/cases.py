@@ -110,8 +110,8 @@ def load_reasons_case(
     row_of = {path: row for row, path in enumerate(images.paths)}
     if missing := [path for path in tested.paths if path not in row_of]:
         raise SAFEError(
-            f"Expected the {len(tested.paths):,} images of {tested.source} in {images.root}. Received none, or one that "
-            f"cannot be read, for {missing[0]}. Remove {tested.source.parent} to run the DNN again."
+            f"Expected the {len(tested.paths):,} images of {tested.source} in {images.root}. Received none that can be "
+            f"read for {missing[0]}. Remove {tested.source.parent} to run the DNN again."
         )
     features = images.features[[row_of[path] for path in tested.paths]]  # without copies, for example
     causes, parameters = _causes(data / CAUSES_FILE, tested)
