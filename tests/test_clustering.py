@@ -59,7 +59,7 @@ def test_labels_do_not_depend_on_the_number_of_threads():
     assert found[0] == found[1]
 
 
-def persons_and_reasons(reasons: int, *, n: int = 30) -> tuple[ImageFeatures, RightImages]:
+def persons_and_reasons(reasons: int, *, n: int = 24) -> tuple[ImageFeatures, RightImages]:
     """Six persons look different and fail alike, for some reasons that look alike; right images show persons alone."""
     rng = np.random.default_rng(0)
     patterns = rng.exponential(1, (6 + reasons, DIMENSIONS["vgg16-conv"]))

@@ -220,7 +220,7 @@ def _directions(points: np.ndarray, aim: np.ndarray, number: np.ndarray, n_class
         return np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ y)
 
     of_class = [(points[number == one], aim[number == one]) for one in range(n_classes)]
-    both = sum(solved(x, np.column_stack([x, y])) for x, y in of_class if len(x))
+    both = np.sum([solved(x, np.column_stack([x, y])) for x, y in of_class if len(x)], axis=0)
     common = np.linalg.solve(np.eye(points.shape[1]) + both[:, :-1], both[:, -1])
     return np.stack([common + (solved(x, y - x @ common) if len(x) else 0) for x, y in of_class])
 
