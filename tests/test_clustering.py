@@ -98,7 +98,7 @@ def test_beside_right_images_rccs_are_reasons_where_by_looks_they_are_persons():
 
 
 def test_a_huge_rcc_is_divided_where_that_tells_as_much_and_keeps_its_number_of_images(monkeypatch):
-    images, right = persons_and_reasons(6)
+    images, right = persons_and_reasons(6, n=30)
     together = np.array([0 if path < "reason 3" else 1 for path in images.paths])
     clustered = clustering.cluster_points
 
