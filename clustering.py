@@ -153,7 +153,7 @@ def _set_apart(images: ImageFeatures, right: RightImages, progress: Progress) ->
 def _divided(
     found: "Found", tells: Callable[[np.ndarray], float], images: ImageFeatures, right: RightImages, progress: Progress
 ) -> tuple["Found", np.ndarray, float]:
-    """Divide huge RCCs by what sets their images apart, where the parts are steady and tell as much.
+    """Divide huge RCCs by what sets their own images apart, where the parts are steady and tell as much.
 
     Returns
     -------

@@ -7,14 +7,15 @@ gets right differ in the latter only. So images are compared
 - and by how far they lie along an *axis*, the direction in which failing images of a class differ from right ones of
   the same class: ridge regression, of all classes and of each one, drawn to that of all.
 
-The axis is learnt from right and wrong, so that it would prove itself. Hence it is learnt in folds, of groups where
-these are known, and each image is placed by a fold that has not seen it; any other image by their mean.
+The axis is learnt from right and wrong, so that it would prove itself. Hence each image is placed by the axis that is
+learnt from all others, without those of its group where groups are known.
 
 What was tried: docs/decisions/057-what-sets-failing-images-apart.md.
 
 Sources: Abid, Zhang, Bagaria & Zou, Nature Communications 9:2134, 2018 (contrastive PCA); Hoerl & Kennard,
 Technometrics 12(1), 1970 (ridge regression); Evgeniou & Pontil, KDD 2004 (a direction of all tasks, and one of each
-drawn to it); Eyuboglu et al., "Domino", ICLR 2022 (groups by features and errors together).
+drawn to it); Cook & Weisberg, "Residuals and Influence in Regression", 1982 (what a regression without some images
+gives for these); Eyuboglu et al., "Domino", ICLR 2022 (groups by features and errors together).
 """
 
 import hashlib
@@ -31,8 +32,7 @@ TIMES = 2.0  # what failing images vary in less than that many times as much as 
 N_COMMON = 512  # principal components of failing and right images, among which directions are sought
 SHUFFLES = 20  # of failing and right: what none of them gives is not by chance, at a level of 5 %
 LEAST_DIRECTIONS = 2  # one alone is more often by chance
-FOLDS = 5
-RIDGE = 0.1  # times the mean variance of a component
+RIDGE = 1.0  # times the mean variance of a component
 LEAST_OF_CLASS = 10  # failing images of a class, and right ones, to have a direction of its own
 LEAST_IMAGES = 50  # failing ones, and right ones, for an axis: fewer are told apart by chance
 
@@ -48,7 +48,7 @@ class RightImages(NamedTuple):
     names : tuple of str
         By which the same images are known later, in the same order.
     units : ndarray of shape (n_failing + n_right,), int
-        Images of one unit, such as a person, are in one fold.
+        Images of one unit, such as a person, are left out together.
     """
 
     features: np.ndarray
@@ -70,9 +70,9 @@ class Axis(NamedTuple):
     ----------
     classes : ndarray of shape (n_classes,), str
         Those with a direction of their own, sorted.
-    directions : ndarray of shape (FOLDS, 1 + n_classes, dimension), float32
+    directions : ndarray of shape (1 + n_classes, dimension), float32
         That of all other classes first.
-    offsets : ndarray of shape (FOLDS, 1 + n_classes), float64
+    offsets : ndarray of shape (1 + n_classes,), float64
         Where the middle of each class lies.
     into : ndarray of shape (n_components,), float64
         What a step along the axis is in the space of points.
@@ -80,8 +80,8 @@ class Axis(NamedTuple):
         What points are multiplied by to give their places along the axis.
     seen : ndarray of shape (n_images,), uint64
         Digests of the names of the images that it was learnt from, sorted.
-    folds : ndarray of shape (n_images,), uint8
-        The fold that has not seen each of them.
+    left_out : ndarray of shape (n_images,), float64
+        The place of each of them along the axis that is learnt without its unit.
     """
 
     classes: np.ndarray
@@ -90,7 +90,7 @@ class Axis(NamedTuple):
     into: np.ndarray
     along: np.ndarray
     seen: np.ndarray
-    folds: np.ndarray
+    left_out: np.ndarray
 
     def places(self, centred: np.ndarray, classes: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """How far images lie along the axis: float64 of shape (n_images,).
@@ -102,14 +102,11 @@ class Axis(NamedTuple):
         names : sequence of str
             As of `RightImages`, for images that the axis was learnt from.
         """
-        n_folds, n_classes, dimension = self.directions.shape
-        along = centred @ self.directions.reshape(-1, dimension).T.astype(np.float64)
-        along = along.reshape(-1, n_folds, n_classes) - self.offsets
-        rows = np.arange(len(centred))
-        of_class = along[rows, :, numbers_of(classes, self.classes)]
+        number = numbers_of(classes, self.classes)
+        along = centred @ self.directions.T.astype(np.float64) - self.offsets
         digests = digests_of(names)
         at = np.minimum(np.searchsorted(self.seen, digests), len(self.seen) - 1)
-        return np.where(self.seen[at] == digests, of_class[rows, self.folds[at]], of_class.mean(axis=1))
+        return np.where(self.seen[at] == digests, self.left_out[at], along[np.arange(len(along)), number])
 
 
 class SetApart(NamedTuple):
@@ -140,7 +137,7 @@ def set_apart(failing: np.ndarray, right: np.ndarray, of: RightImages, *, seed: 
     of : RightImages
         Whose classes and units they are; its features are not used.
     seed : int
-        Of the shuffles and the folds.
+        Of the shuffles.
 
     Returns
     -------
@@ -190,39 +187,65 @@ def _axis(points: np.ndarray, components: np.ndarray, of: RightImages) -> Axis:
     failing = np.array([np.count_nonzero(wrong & (of.classes == name)) for name in named])
     own = named[(named != "") & (np.minimum(failing, counts - failing) >= LEAST_OF_CLASS)]
     number = numbers_of(of.classes, own)
-    middles = np.stack([points[number == one].mean(axis=0) if (number == one).any() else points.mean(axis=0)
-                        for one in range(len(own) + 1)])  # fmt: skip
-    centred = points - middles[number]
-    shares = np.bincount(number, wrong, len(own) + 1) / np.maximum(np.bincount(number, minlength=len(own) + 1), 1)
-    aim = wrong - shares[number]
-    fold = np.random.default_rng(0).permutation(int(of.units.max()) + 1)[of.units] % FOLDS
-    directions = np.stack([_directions(centred[fold != one], aim[fold != one], number[fold != one], len(own) + 1)
-                           for one in range(FOLDS)])  # fmt: skip
+    sizes = np.bincount(number, minlength=len(own) + 1)
+    sums = np.zeros((len(sizes), points.shape[1]))
+    np.add.at(sums, number, points)
+    middles = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], points.mean(axis=0))
+    aim = wrong - (np.bincount(number, wrong, len(sizes)) / np.maximum(sizes, 1))[number]
+    directions, left_out = _learnt(points - middles[number], aim, number, len(sizes), of.units)
     seen = digests_of(of.names)
     order = np.argsort(seen, kind="stable")
+    offsets = np.einsum("cd,cd->c", directions, middles)
     return Axis(
-        own, (directions @ components).astype(np.float32), np.einsum("fcd,cd->fc", directions, middles),
-        np.zeros(0), np.zeros(0), seen[order], fold[order].astype(np.uint8),
-    )  # fmt: skip
+        own,
+        (directions @ components).astype(np.float32),
+        offsets,
+        np.zeros(0),
+        np.zeros(0),
+        seen[order],
+        left_out[order],
+    )
 
 
-def _directions(points: np.ndarray, aim: np.ndarray, number: np.ndarray, n_classes: int) -> np.ndarray:
-    """Ridge regression with weights w + v of each class, both drawn to 0: float64 of shape (n_classes, n_components).
+def _learnt(
+    x: np.ndarray, y: np.ndarray, number: np.ndarray, n_classes: int, units: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ridge regression with weights w + v of each class, both drawn to 0; and what it gives for units without these.
 
-    With S = XᵀX of a class, v = (S + λ)⁻¹ (Xᵀy − S w), and w is the sum of all v.
+    With X of a class, U = (X Xᵀ + λ)⁻¹ X and H = UᵀX: v = Uᵀ (y − X w), and w = T⁻¹ ΣUᵀy with T = 1 + ΣH. A unit's
+    images weigh λ U T⁻¹ Uᵀ + X Uᵀ (the latter inside classes) in what is given for them, so that without them it is
+    y − (1 − that)⁻¹ (y − what is given).
+
+    Returns
+    -------
+    directions : ndarray of shape (n_classes, n_components), float64
+    left_out : ndarray of shape (n_images,), float64
     """
-    ridge = RIDGE * float(np.einsum("ij,ij->", points, points)) / points.shape[1] or 1.0  # all may be equal
-
-    def solved(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """(XᵀX + λ)⁻¹ Xᵀ y."""
-        if len(x) < x.shape[1]:
-            return x.T @ np.linalg.solve(x @ x.T + ridge * np.eye(len(x)), y)
-        return np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ y)
-
-    of_class = [(points[number == one], aim[number == one]) for one in range(n_classes)]
-    both = np.sum([solved(x, np.column_stack([x, y])) for x, y in of_class if len(x)], axis=0)
-    common = np.linalg.solve(np.eye(points.shape[1]) + both[:, :-1], both[:, -1])
-    return np.stack([common + (solved(x, y - x @ common) if len(x) else 0) for x, y in of_class])
+    p = x.shape[1]
+    ridge = RIDGE * float(np.einsum("ij,ij->", x, x)) / p or 1.0  # all may be equal
+    u, together, sums = np.zeros_like(x), np.eye(p), np.zeros(p)
+    for one in range(n_classes):
+        rows = np.flatnonzero(number == one)
+        own = x[rows]
+        if len(own) < p:
+            u[rows] = np.linalg.solve(own @ own.T + ridge * np.eye(len(own)), own)
+        else:
+            u[rows] = np.linalg.solve(own.T @ own + ridge * np.eye(p), own.T).T
+        together += u[rows].T @ own
+        sums += u[rows].T @ y[rows]
+    common = np.linalg.solve(together, sums)
+    rest = y - x @ common
+    directions = common + np.stack([u[number == one].T @ rest[number == one] for one in range(n_classes)])
+    given = np.einsum("ij,ij->i", x, directions[number])
+    shared = ridge * np.linalg.solve(together, u.T).T
+    weights = np.einsum("ij,ij->i", shared, u) + np.einsum("ij,ij->i", x, u)
+    left_out = y - (y - given) / (1 - weights)
+    for unit in np.flatnonzero(np.bincount(units) > 1).tolist():
+        rows = np.flatnonzero(units == unit)
+        inside = number[rows][:, None] == number[rows]
+        weight = shared[rows] @ u[rows].T + np.where(inside, x[rows] @ u[rows].T, 0)
+        left_out[rows] = y[rows] - np.linalg.solve(np.eye(len(rows)) - weight, y[rows] - given[rows])
+    return directions, left_out
 
 
 def numbers_of(classes: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ N_COMPONENTS = 256
 RANK = 1e-12  # smaller variances, relative to the largest one, are rounding errors
 BLOCK_ROWS = 128  # rows of features that are scaled and centred at a time: 4 to 8 MB
 LEAST_VARIANCE = 1e-10  # of a block, relative to its mean square; less is rounding
-AXIS = 2.0  # standard deviation of the axis (see `contrast.Axis`), where that of all directions together is 1
+AXIS = 1.0  # standard deviation of the axis (see `contrast.Axis`), where that of all directions together is 1
 
 
 class Projection(NamedTuple):
@@ -148,6 +148,7 @@ def fit_apart(features: np.ndarray, right: RightImages, extractor: str) -> tuple
         turned = relevant_directions(coordinates)
         axis = axis._replace(
             directions=(axis.directions * joining).astype(np.float32), offsets=axis.offsets + places.mean(),
+            left_out=axis.left_out - places.mean(),
             into=scale * turned[:, -1], along=np.linalg.inv(turned)[-1],
         )  # fmt: skip
     components = turned[:, : len(directions)] @ directions * joining
