@@ -315,7 +315,7 @@ class Search:
         tried: that they matter is shown in comparison with what the earlier ones leave.
         """
         tested, wrong = np.count_nonzero(holds, axis=1), np.count_nonzero(holds & self.wrong, axis=1)
-        images, failures, level = len(self.wrong), np.count_nonzero(self.wrong), ERROR_RATE / MOST_SPOTS
+        images, failures, level = len(self.wrong), int(self.wrong.sum()), ERROR_RATE / MOST_SPOTS
         fine = wrong * images > failures * tested
         fine[fine] = _chance(wrong[fine], images, failures, tested[fine]) <= level
         everywhere, lengths = np.ones(images, bool), np.array([len(each) for each in places])
