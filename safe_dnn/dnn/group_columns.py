@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from safe_dnn.dnn.tested import IMAGE, KNOWN_COLUMNS
-from safe_dnn.rccs.parameters import read_texts
+from safe_dnn.rccs.parameters import ANY_NAME, read_texts
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.near_duplicates import near_duplicates, thumbnails
 from safe_dnn.support.text import printable, some
@@ -17,6 +17,11 @@ PREFIX, FOLDER, ALIKE = "prefix", "folder", "near-duplicates"
 """Groups by the files' names up to a number at their end, by the folders below those of classes, and by looks."""
 TIMED = re.compile(r"[\d _-]+\d{10}")  # numbers alone, at their end a time
 NUMBERED = re.compile(r"(.+?)(_object|_detection)?[ _-]+\d+")  # the middle of crops: those of an image are a group
+LIKE_A_GROUP = re.compile(
+    r"(?<![a-z])(person|subject|patient|driver|participant|identity|track|drive|scene|sequence|lesion|series|cell|video|"
+    rf"clip|recording|session|trip|hand)(?![a-z])|^(?-i:{PREFIX}|{FOLDER}|{ALIKE})$",
+    re.IGNORECASE,
+)
 UNKNOWN = {"", "?", "n/a", "nan", "null", "unknown"}  # what people write where they do not know the group
 NO_NOUN = re.compile(r"[^s]s$")  # cls, drivers, bus: what more of them are called cannot be told
 SUFFIX = re.compile(r"_(id|no|nr|number|name)$", re.IGNORECASE)
@@ -39,7 +44,7 @@ def group_columns(
         Of several that have a column, the first counts.
     names : sequence of str
         The columns that are asked for: near-duplicates are looked for only if they are among them. `IMAGE`: each image
-        is independent.
+        is independent. If there are none, those that are named like a group.
 
     Raises
     ------
@@ -48,7 +53,7 @@ def group_columns(
     """
     columns: dict[str, list[str]] = {}
     for table in filter(None, tables):
-        columns = read_texts(table, root, paths) | columns
+        columns = read_texts(table, root, paths, ANY_NAME if names else LIKE_A_GROUP) | columns
     alike = {ALIKE: chains(root, paths)} if ALIKE in names and ALIKE not in columns else {}
     below = [path.rpartition("/")[0] if path.count("/") > 1 else "" for path in paths]  # folders of classes
     columns = {PREFIX: _prefixes(paths), FOLDER: below} | alike | columns

@@ -4,7 +4,6 @@ Images of one person, track, drive or lesion are not independent (see `rccs/spot
 of columns in; groups, and sentences on them, out.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,11 +25,6 @@ from safe_dnn.support.text import count, printable
 
 INDEPENDENT = (IMAGE,)  # as the engineer says, whatever images look like
 LEAST_GROUPS = 5
-LIKE_A_GROUP = re.compile(
-    r"(?<![a-z])(person|subject|patient|driver|participant|identity|track|drive|scene|sequence|lesion|series|cell|video|"
-    r"clip|recording|session|trip|hand)(?![a-z])",
-    re.IGNORECASE,
-)
 LEVEL = 0.01  # of the test whether groups differ
 LEAST_LOSS = 1.2  # by which factor images must be worth less than independent ones, to be spoken of
 MOSTLY = 0.1  # least share of a group's images in which a condition that varies within it differs from the others
@@ -166,8 +160,6 @@ def _columns_of(
 def _suspected(columns: Mapping[str, list[str]], paths: Sequence[str], wrong: np.ndarray) -> KnownGroups | None:
     found: tuple[float, KnownGroups] | None = None
     for name, values in sorted(columns.items(), key=lambda each: each[0] in (PREFIX, FOLDER)):
-        if not (name in (PREFIX, FOLDER, ALIKE) or LIKE_A_GROUP.search(name)):
-            continue
         groups, _ = grouped(noun_of([name], paths), [values])
         told = tally(groups.of, wrong)
         most = len(groups.of) / (1 if name == ALIKE else 2)  # most images may have no near-duplicate

@@ -314,12 +314,10 @@ class Search:
         Fisher's exact test, corrected for as many weak spots as there can be. It is not corrected for all that are
         tried: that they matter is shown in comparison with what the earlier ones leave.
         """
-        from scipy.stats import hypergeom  # type: ignore[attr-defined]
-
         tested, wrong = np.count_nonzero(holds, axis=1), np.count_nonzero(holds & self.wrong, axis=1)
-        images, failures, level = len(self.wrong), np.count_nonzero(self.wrong), ERROR_RATE / MOST_SPOTS
+        images, failures, level = len(self.wrong), int(self.wrong.sum()), ERROR_RATE / MOST_SPOTS
         fine = wrong * images > failures * tested
-        fine[fine] = hypergeom.sf(wrong[fine] - 1, images, failures, tested[fine]) <= level
+        fine[fine] = _chance(wrong[fine], images, failures, tested[fine]) <= level
         everywhere, lengths = np.ones(images, bool), np.array([len(each) for each in places])
         for length in np.unique(lengths[fine]).tolist():
             rows = np.flatnonzero(fine & (lengths == length))
@@ -447,8 +445,6 @@ class Search:
         Kullback–Leibler divergence of the rate from that of all (Hoeffding, JASA 58, 1963, theorems 1 and 4). Where
         this does not decide, it is computed (hypergeometric distribution).
         """
-        from scipy.stats import hypergeom  # type: ignore[attr-defined]
-
         images, failures = int(self.open_to.sum()), int((self.open_to & self.wrong).sum())
         rate = wrong.astype(float) / tested
         rest = np.maximum((failures - wrong.astype(float)) / np.maximum(images - tested, 1), self.overall)
@@ -456,7 +452,7 @@ class Search:
         chance = _bound(tested, rate, base)
         chance[rate * (1 - rest) < LEAST_ODDS * rest * (1 - rate)] = 1
         unsure = np.flatnonzero((chance > most) & (chance < most * SLACK))
-        chance[unsure] = hypergeom.sf(wrong[unsure] - 1, images, failures, tested[unsure])
+        chance[unsure] = _chance(wrong[unsure], images, failures, tested[unsure])
         kept = np.flatnonzero(chance <= most)
         return kept[self._stands_out(places[kept], wrong[kept], self.open_to, most)]
 
@@ -550,6 +546,14 @@ class SearchWithinClasses(Search):
         length = places.shape[1]
         inside = self.of_class[places].any(axis=1) & (length == 2)
         return np.where(inside, self.inside, (1 - INSIDE) * self._level_of(length))
+
+
+def _chance(wrong: np.ndarray, images: int, failures: int, tested: np.ndarray) -> np.ndarray:
+    """The chance of as many failures among images drawn without replacement; of equal numbers it is computed once."""
+    from scipy.stats import hypergeom  # type: ignore[attr-defined]
+
+    _, first, of = np.unique(tested * (images + 1.0) + wrong, return_index=True, return_inverse=True)
+    return np.asarray(hypergeom.sf(wrong[first] - 1, images, failures, tested[first])[of])
 
 
 def _bound(tested: np.ndarray, rate: np.ndarray, base: np.ndarray) -> np.ndarray:
