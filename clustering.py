@@ -19,7 +19,6 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from importlib import import_module
 from typing import NamedTuple
 
@@ -69,7 +68,7 @@ def find_root_cause_clusters(
         What is set aside from these images' features, recorded so that later steps can do the same.
     right : RightImages, optional
         Images that the DNN gets right, not together with a nuisance. What sets the failing images apart from them
-        (`safe_dnn/rccs/dbscan/contrast.py`) is taken for PCA, unless PCA's RCCs tell more on unseen halves of the
+        (`safe_dnn/rccs/dbscan/contrast.py`) is taken for PCA, unless PCA's RCCs tell as much on unseen halves of the
         images.
 
     Raises
@@ -121,8 +120,8 @@ def _by_looks(images: ImageFeatures, nuisance: Nuisance | None, reducer: str, pr
 def _set_apart(images: ImageFeatures, right: RightImages, progress: Progress) -> tuple[_Grouped | None, Told | None]:
     """The RCCs by what sets failing images apart, and what they and those by looks tell beyond the class.
 
-    None in the place of the RCCs if those by looks tell more. What these tell is that of images that are clustered
-    once, without the samples by which they are found again, since that takes a tenth of the time.
+    None in the place of the RCCs if those by looks tell as much, and of both if nothing sets failing images apart. To
+    choose, images are clustered once, without the samples by which RCCs are found again: in a tenth of the time.
     """
     name, n = images.extractor.name, len(images.paths)
     progress("Comparing with images that are right", 0, 0)
@@ -132,22 +131,32 @@ def _set_apart(images: ImageFeatures, right: RightImages, progress: Progress) ->
     projection, coordinates = fitted
     points = projection.apply(images.features, classes=right.classes[:n], names=right.names[:n])
     others = projection.apply(right.features, classes=right.classes[n:], names=right.names[n:])
-    tuning, found = cluster_points(points, coordinates, images.paths, progress=progress)
+    looks, _ = fit_projection(images.features, name)
+    nearest = nearest_failing(points, others)
 
-    def tells(labels: np.ndarray, nearest: tuple[np.ndarray, np.ndarray]) -> float:
+    def tells(labels: np.ndarray, nearest: tuple[np.ndarray, np.ndarray] = nearest) -> float:
         of_failing, of_right = (regions(of, labels) for of in nearest)
         wrong = np.arange(n + len(of_right)) < n
         return told_beyond_class(np.concatenate([of_failing, of_right]), right.classes, wrong, right.units)
 
-    tell = partial(tells, nearest=nearest_failing(points, others))
-    found, parts, told = _divided(found, tell, images, right, progress)
-    looks, _ = fit_projection(images.features, name)
-    of_failing, of_right = looks.apply(images.features), looks.apply(right.features)
-    part = random_part(n)
-    once = tune(average_neighbours(of_failing[part]), original=of_failing[part])
-    labels = _for_all(once, Points(of_failing[part]), of_failing, part).labels
-    both = Told(told, tells(labels, nearest_failing(of_failing, of_right)))
-    return _Grouped(projection, points, tuning, found, parts) if both.is_apart else None, both
+    by_looks = looks.apply(images.features)
+    told = Told.chosen(
+        tells(_once(points)), tells(_once(by_looks), nearest_failing(by_looks, looks.apply(right.features)))
+    )
+    if not told.is_apart:
+        return None, told
+    tuning, found = cluster_points(points, coordinates, images.paths, progress=progress)
+    found, parts, apart = _divided(found, tells, images, right, progress)
+    return _Grouped(projection, points, tuning, found, parts), told._replace(apart=apart)
+
+
+def _once(points: np.ndarray) -> np.ndarray:
+    """The RCCs of images that are clustered once."""
+    part = random_part(len(points))
+    original = Points(points[part])
+    averaged = average_neighbours(original)
+    tuning = tune(averaged, original=original, averaged=averaged)
+    return _for_all(tuning, original, points, part).labels
 
 
 def _divided(

@@ -7,7 +7,8 @@ A case is as of `lab.benchmarks.reasons`. Told is the share of the entropy of ri
 set that rates of the other half tell, by the region in which an image lies, its class, or both
 (`safe_dnn/rccs/told.py`); with a group, no group is in both halves. Compared are
 
-- RCCs by looks alone, as in the paper, and by what sets failing images apart from right ones;
+- RCCs by looks alone, as in the paper, and as SAFE chooses: by what sets failing images apart from right ones, if that
+  tells much more (`looks` are in brackets if they were kept);
 - K-means of the same looks;
 - the ceiling: a logistic regression on 64 principal components, the class, and their products.
 
@@ -47,7 +48,7 @@ from safe_dnn.rccs.told import HALVINGS, share_told
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 
-WAYS = {"looks": "pca", "set apart": "auto"}
+WAYS = {"looks": "pca", "as SAFE chooses": "auto"}
 K_MEANS = 12
 LEFT_OUT = 3
 COMPONENTS = 64
@@ -77,6 +78,8 @@ def rows_of(compared: Compared) -> list[list[str]]:
     rows = []
     for way, reducer in WAYS.items():
         clusters = find_root_cause_clusters(compared.images, right=compared.right, reducer=reducer)
+        told = clusters.beyond_class
+        way += " (looks)" if reducer == "auto" and not (told and told.is_apart) else ""
         rows.append(_row(compared, way, clusters.labels, *_points(compared, clusters), _steady(compared, reducer)))
         if way == "looks":
             points = _points(compared, clusters)

@@ -363,9 +363,16 @@ def _from_arrays(arrays: Mapping[str, np.ndarray], folder: Path) -> RootCauseClu
         weights=absolute(record["weights"], folder), settings=settings, answers=_answers(arrays),
         attributes=arrays.get("attributes"), set_aside=_set_aside(arrays, extractor),
         contrast=int(arrays.get("contrast", 0)), steadiness=_steadiness(arrays),
-        beyond_class=Told(*map(float, arrays["beyond_class"])) if "beyond_class" in arrays else None,
+        beyond_class=_told(arrays),
         parts=arrays.get("parts", np.zeros(0, int)),
     )  # fmt: skip
+
+
+def _told(arrays: Mapping[str, np.ndarray]) -> Told | None:
+    if "beyond_class" not in arrays:
+        return None
+    apart, looks, is_apart = arrays["beyond_class"].tolist()
+    return Told(apart, looks, bool(is_apart))
 
 
 def _axis(arrays: Mapping[str, np.ndarray]) -> Axis | None:

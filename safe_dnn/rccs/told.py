@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 HALVINGS = 10  # in both directions
-AS_MUCH = 0.005  # of the entropy: less is chance
-NOTHING_TOLD = 0.01
+ENOUGH = 2 / 3  # of what the others tell: RCCs by looks that tell as much are taken, since anybody sees what they are
+NOTHING_TOLD = 0.01  # of the entropy: less is chance
 DRAWN = 4  # images of the rate that a cell's rate is drawn to
 
 
@@ -24,20 +24,23 @@ class Told(NamedTuple):
         Those by what sets failing images apart from right ones.
     looks : float
         Those by looks alone, as in the paper.
+    is_apart : bool
+        Whether images are grouped by what sets them apart, rather than by looks.
     """
 
     apart: float
     looks: float
+    is_apart: bool
 
-    @property
-    def is_apart(self) -> bool:
-        """Whether images are grouped by what sets them apart, rather than by looks."""
-        return self.apart >= self.looks - AS_MUCH
+    @classmethod
+    def chosen(cls, apart: float, looks: float) -> "Told":
+        """What is taken: looks, unless they tell much less."""
+        return cls(apart, looks, looks < ENOUGH * apart and apart >= NOTHING_TOLD)
 
     @property
     def is_nothing(self) -> bool:
         """Whether neither tells anything."""
-        return max(self) < NOTHING_TOLD
+        return max(self.apart, self.looks) < NOTHING_TOLD
 
     @property
     def text(self) -> str:
@@ -47,7 +50,8 @@ class Told(NamedTuple):
                 "Looks tell nothing of right and wrong beyond the class: these RCCs are what failing images look like, "
                 "hardly why they fail."
             )
-        taken, other = (f"{max(100 * share, 0):.0f}" for share in (self if self.is_apart else self[::-1]))
+        both = (self.apart, self.looks) if self.is_apart else (self.looks, self.apart)
+        taken, other = (f"{max(100 * share, 0):.0f}" for share in both)
         points = "1 point" if taken == "1" else f"{taken} points"
         if self.is_apart:
             return (
