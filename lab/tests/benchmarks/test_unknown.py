@@ -1,4 +1,4 @@
-"""Rivals of setting looks aside, and the comparison's table."""
+"""Rivals of what sets failing images apart, and the comparison's table."""
 
 import numpy as np
 import pytest
