@@ -17,8 +17,8 @@ alike, one of which has the word: these and further ones teach the probe, and th
   distribution with the correlation `CORRELATIONS`): how often the interval for new images holds the rate that was drawn
   from.
 
-With --write, a section of lab/results/words.md is written. Features are extracted once and cached; their points are kept
-in the work folder.
+With --write, a section of lab/results/words.md is written. Features are extracted once; points are kept in the work
+folder.
 """
 
 import argparse
@@ -249,7 +249,9 @@ def words_section(cases: dict[str, Path], work: Path, runs: int) -> str:
                     kept_in, measured = work / f"{name}-{word.replace(' ', '-')}-{one}.json", (case, has_it, one, runs)
                     of = kept(kept_in, key, lambda measured=measured: measure_groups(*measured))
                     persons.append([name, word, f"{one:g}", *(f"{share:.1%}" for share in of)])
-        chance = kept(work / f"{name}-by-chance.json", key_of(str(runs), *SOURCES), lambda case=case: measure_chance(case, runs))
+        chance = kept(
+            work / f"{name}-by-chance.json", key_of(str(runs), *SOURCES), lambda case=case: measure_chance(case, runs)
+        )
         by_chance.append([name, *(f"{share:.1%}" for share in chance)])
     tags = [str(number) for number in TAGS]
     header = ["case", "word", "have it", "wrong"]
@@ -262,7 +264,11 @@ def words_section(cases: dict[str, Path], work: Path, runs: int) -> str:
         f"{_table(header, rows, 2)}\n\nThe lowest share held is {lowest:.1f}%. Half-widths of words of at most "
         f"{SMALL:.0%} of the images, median: {medians}.\n\n### Said to fail more often by chance\n\n"
         f"{_table(['case', *tags], by_chance, 1)}\n"
-        + (f"\n### New images of other persons\n\n{_table(['case', 'word', 'correlation', *tags], persons, 2)}\n" if persons else "")
+        + (
+            f"\n### New images of other persons\n\n{_table(['case', 'word', 'correlation', *tags], persons, 2)}\n"
+            if persons
+            else ""
+        )
     )
 
 

@@ -1,17 +1,17 @@
 """How often the network fails on images that have a word, from answers on a stratified sample of them.
 
 What the network gets wrong is known of all tested images; the word is known of some. The rate is wrong / (wrong +
-right), two totals over strata (see `drawing.py`), of which each stratum's is beta-binomial given its answers, with the
-prior `PRIOR`: what was asked is counted, the rest is estimated. The distribution of each total is a convolution, so that
-the limits are computed, not simulated. Nothing is weighted by the inverse of a chance: that has no bound where images
-with the word are few.
+right), two totals over strata (see `drawing.py`). What was asked of a stratum is counted; the rest of it is
+beta-binomial given the answers, with the prior `PRIOR`. The distribution of each total is a convolution, so that the
+limits are computed, not simulated. Nothing is weighted by the inverse of a chance, which has no bound where images with
+the word are few.
 
 Limits are those of `LEVEL`, which measured on known words hold the rate in 95 % or more (lab/results/words.md): small
 strata, and an allocation that follows the answers, are not in the distribution.
 
-The rate of the tested images is one thing, that of new ones another. The interval for new images adds, on each side, the
-square of what Clopper and Pearson's leaves open for as many images (of groups, for the effective number, Korn &
-Graubard): the method of variance estimates recovery.
+The rate of the tested images is one thing, that of new ones another. The interval for new images adds on each side,
+as squares, what the answers leave open and what Clopper and Pearson's interval does for as many images (of groups, for
+the effective number of them): variance estimates recovery.
 
 *Unsure* is counted as yes and as no, and the interval holds both.
 
