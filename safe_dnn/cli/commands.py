@@ -270,9 +270,8 @@ def run_word(out: Path, options: argparse.Namespace, progress: Progress) -> None
         say(tagging.text, f"Written: {tagging.word.file} in {out}" if options.tags else "")
         return
     if not 0 < options.next <= len(tagging.tested.paths):
-        expected = f"a number of images from 1 to {len(tagging.tested.paths):,}"
-        raise SAFEError(f"Expected {expected}. Received: {options.next}").about("next")
-    images = next_images(tagging, options.next, weights=options.weights, progress=progress)
+        raise SAFEError(f"Expected --next with 1 to {len(tagging.tested.paths):,} images. Received: {options.next}")
+    _, images = next_images(tagging, options.next, weights=options.weights, progress=progress)
     say(*table_text(("image", "answer"), ((image, "") for image in images)).splitlines())
 
 

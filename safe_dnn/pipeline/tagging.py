@@ -1,7 +1,7 @@
 """A word for what somebody sees: images to ask about it, the answers, and how often the network fails where it holds.
 
     tagging = open_tagging(out, begin(out, "baby").name)
-    next_images(tagging)                            the images to show, of which one in twenty was shown before
+    tagging, images = next_images(tagging)          the images to show, of which one in twenty was shown before
     tagging = answer(tagging, {"a.png": "yes"})     also `undo(tagging)`
     rate(tagging)                                   a `words.rates.WordRate`, or None as long as none follows
 
@@ -207,10 +207,10 @@ def open_tagging(out: Path, name: str, *, tested: AnsweredImages | None = None, 
 def next_images(
     tagging: Tagging, number: int = BATCH, *, weights: StrPath | None = None, stream: Stream | None = None,
     progress: Progress = no_progress,
-) -> tuple[str, ...]:  # fmt: skip
+) -> tuple[Tagging, tuple[str, ...]]:  # fmt: skip
     """The images to ask next, relative to the test folder; fewer if there are no more.
 
-    Once the probe is taught, the frame is made and kept.
+    Once the probe is taught, the frame is made and kept; the word is returned with it.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def next_images(
     if tagging.frame is not None:
         asked = next_drawn(tagging.frame, tagging.known, number)
     images, again = [tagging.tested.paths[row] for row in asked[:number].tolist()], tagging.due_again
-    return tuple([*images[: number - 1], again] if again and number >= BATCH else images)
+    return tagging, tuple([*images[: number - 1], again] if again and number >= BATCH else images)
 
 
 def _with_points(

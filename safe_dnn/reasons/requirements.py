@@ -86,7 +86,7 @@ class Finding(NamedTuple):
     group : str
     answers : int
         About a word, by which the numbers of images are estimated; `needed` are further ones then, which would decide
-        either way. 0 of what is known of all images.
+        either way, 0 if these do. 0 of what is known of all images.
     """
 
     requirement: Requirement
@@ -112,7 +112,7 @@ class Finding(NamedTuple):
         by = f", by {count(self.answers, 'answer')}" if self.answers else ""
         told = f"{required.text}: {self.verdict}. {seen} ({self.wrong / self.tested:.2%}){by}, {limit} of new ones"
         told += f" at {_percent(required.confidence)}."
-        if self.verdict == OPEN and self.answers:
+        if self.verdict == OPEN and self.answers and self.needed != 0:
             more = (
                 f"About {count(self.needed, 'more answer')}"
                 if self.needed

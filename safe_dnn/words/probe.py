@@ -28,9 +28,11 @@ def probe_points(features: np.ndarray) -> np.ndarray:
     from sklearn.decomposition import PCA
 
     components = min(COMPONENTS, *features.shape)
-    points = PCA(components, svd_solver="randomized", random_state=0).fit_transform(features).astype(float)
-    points /= np.sqrt(points.std(axis=0) + np.finfo(float).tiny)
-    return points * (SPREAD / max(float(np.sqrt((points**2).sum(axis=1).mean())), np.finfo(float).tiny))
+    with np.errstate(divide="ignore", invalid="ignore"):  # of images that are all alike
+        points = PCA(components, svd_solver="randomized", random_state=0).fit_transform(features).astype(float)
+    points /= np.sqrt(np.maximum(points.std(axis=0), np.finfo(float).tiny))
+    spread = float(np.sqrt((points**2).sum(axis=1).mean()))
+    return points * (SPREAD / spread if spread else 0.0)
 
 
 def scores(points: np.ndarray, rows: np.ndarray, has_it: np.ndarray) -> np.ndarray:

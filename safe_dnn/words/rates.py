@@ -20,7 +20,6 @@ Sources: Särndal, Swensson & Wretman, "Model Assisted Survey Sampling", 1992; E
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -48,12 +47,12 @@ class Total(NamedTuple):
         return self.least + float(np.arange(len(self.chances)) @ self.chances)
 
 
-def total_of(sizes: Sequence[int], drawn: Sequence[int], yes: Sequence[int], known: int) -> Total:
+def total_of(sizes: np.ndarray, drawn: np.ndarray, yes: np.ndarray, known: int) -> Total:
     """How many images of some strata have the word.
 
     Parameters
     ----------
-    sizes, drawn, yes : sequence of int
+    sizes, drawn, yes : ndarray of shape (n_strata,), int
         Of each stratum: its images, those that were drawn, and those of them that have the word.
     known : int
         Further images, of which it is known that they have it.
@@ -193,12 +192,13 @@ class Sample(NamedTuple):
     def totals(self, unsure: bool) -> tuple[Total, Total]:
         """How many wrong images have it, and how many right ones."""
         frame, held = self.frame, self.held(unsure)
-        within = Frame(frame.wrong, np.where(self.within, frame.stratum, CHOSEN), frame.place)
-        sizes = np.bincount(within.stratum[within.stratum != CHOSEN], minlength=len(frame.sizes))
-        of = np.stack([sizes, within.drawn(frame.counts(self.tags)), within.drawn(held)])
+        counts = frame.counts(self.tags) & self.within
+        of = np.stack([frame.drawn(images) for images in (self.within, counts, held)])
         known = held & (frame.stratum == CHOSEN)
-        parts = [(of[:, frame.of_wrong == w], int((known & (frame.wrong == w)).sum())) for w in (True, False)]
-        wrong, right = (total_of(*columns.tolist(), number) for columns, number in parts)
+        wrong, right = (
+            total_of(*of[:, frame.of_wrong == which], int((known & (frame.wrong == which)).sum()))
+            for which in (True, False)
+        )
         return wrong, right
 
     def both(self) -> list[tuple[Total, Total]]:
