@@ -15,7 +15,9 @@ alike, one of which has the word: these and further ones teach the probe, and th
 - *by chance*: the share of runs in which a word that is answered by chance is said to fail more often;
 - *new images*: of cases with persons, where failing is drawn anew in each run, by a rate for each person (of a beta
   distribution with the correlation `CORRELATIONS`): how often the interval for new images holds the rate that was drawn
-  from.
+  from;
+- *chosen*: after `TAGS[1]` answers, the share that has the word among the `CHOSEN` likeliest images of the improvement
+  set beside the test set; and in how many runs the network is said to fail more often on images that have it.
 
 With --write, a section of lab/results/words.md is written. Features are extracted once; points are kept in the work
 folder.
@@ -23,16 +25,18 @@ folder.
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lab.benchmarks.kept import kept, key_of
-from lab.benchmarks.paper.cases import CASE_STUDIES, subjects_of_test
+from lab.benchmarks.paper.cases import CASE_STUDIES
 from lab.benchmarks.results import tell
-from safe_dnn.dnn.tested import AnsweredImages, read_predictions
+from lab.casestudies.signs.build import read_parts
+from safe_dnn.dnn.tested import read_predictions
+from safe_dnn.FE import extract_features
 from safe_dnn.features.extractor import comparable
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.rccs.failure_rounds import tested_by
@@ -42,16 +46,20 @@ from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.reasons.comparison import features_of_tested
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.images import find_images
 from safe_dnn.support.intervals import clopper_pearson
 from safe_dnn.support.progress import no_progress
 from safe_dnn.support.run_folder import OBJECTS, PREDICTIONS_FILE
 from safe_dnn.words.drawing import UNTAGGED, Frame, make_frame, next_drawn
 from safe_dnn.words.probe import BATCH, chosen_to_teach, is_taught, probe_points, scores
 from safe_dnn.words.rates import Sample, WordRate, rate_of
+from tests.helpers.cases import read_subjects
 
+IMPROVEMENT = "improvement"
 TAGS = (60, 100, 200)
 SEEN = 10
 ERRORS = 0.05
+CHOSEN, RUNS_CHOSEN = 50, 20
 SMALL = 0.25  # share of the images that have a word, up to which half-widths are compared
 CHANCE = 0.15  # share of yes in answers by chance
 CORRELATIONS = (0.1, 0.2)
@@ -79,12 +87,17 @@ class WordsCase(NamedTuple):
     words : mapping of str to ndarray of shape (n_images,), bool
     groups : Groups or None
         Persons.
+    others : ndarray of shape (n_others, n_components)
+        Points of the improvement images; without any, there are none.
+    words_of_others : mapping of str to ndarray of shape (n_others,), bool
     """
 
     points: np.ndarray
     wrong: np.ndarray
     words: Mapping[str, np.ndarray]
     groups: Groups | None
+    others: np.ndarray
+    words_of_others: Mapping[str, np.ndarray]
 
 
 def load_words_case(name: str, folder: Path, work: Path) -> WordsCase:
@@ -95,34 +108,44 @@ def load_words_case(name: str, folder: Path, work: Path) -> WordsCase:
     if root is None:
         raise SAFEError(f"Expected a folder with the failures of a network and their test folder. Received: {folder}")
     tested = read_predictions(folder / PREDICTIONS_FILE, root)
-    kept_points = work / f"{name}-{key_of(tested.digest, SOURCES[0])}.npy"
-    if not kept_points.is_file():
+    beside = root.parent / IMPROVEMENT
+    listed = find_images(beside).paths if beside.is_dir() and not (folder / OBJECTS).is_dir() else ()
+    points = work / f"{name}-{key_of(tested.digest, SOURCES[0])}.npy"
+    if not points.is_file():
         extractor = choose_extractor("vgg16-conv", precision="auto")
         rows = np.arange(len(tested.paths))
         features, read = features_of_tested(tested, rows, extractor, stream=None, progress=no_progress)
-        if not read.all():
-            raise SAFEError(f"Expected images that can be read in {root}. Received: {tested.paths[read.argmin()]}")
-        np.save(kept_points, probe_points(comparable(features, extractor.name)))
-    words, persons = _known_of(name, folder, tested)
-    words = {word: mask for word, mask in words.items() if mask.any() and (mask & ~tested.right).any()}
+        others = extract_features(beside, extractor).features if listed else features[:0]
+        if not read.all() or len(others) != len(listed):
+            raise SAFEError(f"Expected images that can all be read in {root} and {beside}. Received others.")
+        of_each = [comparable(each, extractor.name) for each in (features, *([others] if listed else []))]
+        np.save(points, probe_points(*of_each))
+    words, columns = _known_of(name, folder, root, tested.paths)
+    words = {word: mask for word, mask in words.items() if (mask & ~tested.right).any()}
     if not words:
         raise SAFEError(f"Expected a case study, or parameters such as an age. Received: {folder}")
-    return WordsCase(np.load(kept_points), ~tested.right, words, persons)
-
-
-def _known_of(name: str, folder: Path, tested: AnsweredImages) -> tuple[dict[str, np.ndarray], Groups | None]:
-    """The words, and the persons."""
-    source, persons = find_parameters(tested.root), None
-    columns = read_parameters(source, tested.root, tested.paths).columns if source else {}
+    persons = None
     if "person" in columns:
         persons = Groups("person", np.unique(columns["person"], return_inverse=True)[1])
+    of_others = _known_of(name, folder, beside, listed)[0] if listed else {}
+    tested_points, others = np.split(np.load(points), [len(tested.paths)])
+    return WordsCase(tested_points, ~tested.right, words, persons, others, of_others)
+
+
+def _known_of(
+    name: str, folder: Path, root: Path, images: Sequence[str]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The words of images, and what is recorded of them."""
+    source = find_parameters(root)
+    columns = read_parameters(source, root, images).columns if source else {}
     if name not in CASE_STUDIES:
         known = {word: literal for word, literal in PLAIN_WORDS.items() if literal.column in columns}
-        return {word: literal.holds(columns[literal.column]) for word, literal in known.items()}, persons
-    subjects = subjects_of_test(name, folder / PARAMETERS_FILE)
-    of = [subjects.get(f"{tested.root.name}/{path}", subjects.get(path)) for path in tested.paths]
+        return {word: literal.holds(columns[literal.column]) for word, literal in known.items()}, columns
+    table, kind = folder / PARAMETERS_FILE, CASE_STUDIES[name].kind
+    subjects: Mapping[str, Any] = read_parts(table) if name == "od" else read_subjects(table, kind)
+    of = [subjects.get(f"{root.name}/{path}", subjects.get(path)) for path in images]
     causes = CASE_STUDIES[name].root_causes
-    return {one.name: np.array([each is not None and one.holds(each) for each in of]) for one in causes}, persons
+    return {one.name: np.array([each is not None and one.holds(each) for each in of], bool) for one in causes}, columns
 
 
 # --- One run ----------------------------------------------------------------------------------------------------
@@ -198,6 +221,23 @@ def measure_word(case: WordsCase, has_it: np.ndarray, runs: int) -> dict[str, An
     }  # fmt: skip
 
 
+def measure_chosen(case: WordsCase, word: str) -> dict[str, Any]:
+    """The share of improvement images that have a word, and of the chosen ones; and how often it fails more."""
+    more, shares, everything = np.zeros(len(TAGS)), list[float](), np.concatenate([case.points, case.others])
+    there = case.words_of_others.get(word, np.zeros(0, bool))
+    for run in range(RUNS_CHOSEN):
+        answers, everywhere = case.words[word], np.ones(len(case.wrong), bool)
+        of = tagged(case, case.wrong, answers, np.random.default_rng(run))
+        for i, (number, frame, known) in enumerate(of):
+            found = rate_of(Sample(frame, known, everywhere))
+            more[i] += found is not None and found.more
+            if number == TAGS[1] and there.any():
+                rows = np.flatnonzero(known != UNTAGGED)
+                likely = np.argsort(-scores(everything, rows, answers[rows])[len(case.points) :], kind="stable")
+                shares.append(float(there[likely[:CHOSEN]].mean()))
+    return {"share": float(there.mean()) if shares else None, "chosen": shares, "more": (more / RUNS_CHOSEN).tolist()}
+
+
 def measure_chance(case: WordsCase, runs: int) -> list[float]:
     """How often a word by chance is said to fail more often, for each of `TAGS`."""
     more = np.zeros(len(TAGS))
@@ -233,6 +273,7 @@ def _beta(uniform: np.ndarray, strength: float, has_it: np.ndarray, of: np.ndarr
 def words_section(cases: dict[str, Path], work: Path, runs: int) -> str:
     """The section as Markdown."""
     rows, by_chance, persons, small = list[list[str]](), list[list[str]](), list[list[str]](), list[list[float]]()
+    reasons = list[list[str]]()
     for name, folder in cases.items():
         case = load_words_case(name, folder, work)
         for word, has_it in case.words.items():
@@ -244,6 +285,11 @@ def words_section(cases: dict[str, Path], work: Path, runs: int) -> str:
             widths = [f"{one:.2f}" for one in row["half-width"]]
             rows.append([name, word, f"{row['share']:.0%}", f"{row['rate']:.0%}", *held, *widths, *points])
             small += [row["half-width"]] if row["share"] <= SMALL else []
+            of_word = work / f"{name}-{word.replace(' ', '-')}-chosen.json"
+            found = kept(of_word, key, lambda case=case, word=word: measure_chosen(case, word))
+            share, chosen = found["share"], float(np.mean(found["chosen"])) if found["chosen"] else 0.0
+            told = [f"{share:.0%}", f"{chosen:.0%}", f"{chosen / share:.1f} ×"] if share else ["–"] * 3
+            reasons.append([name, word, *told, *(f"{one:.0%}" for one in found["more"])])
             if case.groups:
                 for one in CORRELATIONS:
                     kept_in, measured = work / f"{name}-{word.replace(' ', '-')}-{one}.json", (case, has_it, one, runs)
@@ -257,12 +303,14 @@ def words_section(cases: dict[str, Path], work: Path, runs: int) -> str:
     header = ["case", "word", "have it", "wrong"]
     header += [f"{what}, {n}" for what in ("held", "held, random probe", "half-width", "moved") for n in tags]
     medians = ", ".join(f"{n}: {one:.2f}" for n, one in zip(tags, np.median(small, axis=0).tolist(), strict=True))
+    columns = ["case", "word", "improvement images", "chosen", "times", *(f"more, {n}" for n in tags)]
     lowest = min(float(share.rstrip("%")) for row in rows for share in row[4:10])
     return (
         "## Words\n\nWritten by `python -m lab.benchmarks.words`, which has the definitions; "
         f"{runs} runs in each row, whose shares have a standard error of {np.sqrt(0.05 * 0.95 / runs):.1%}.\n\n"
         f"{_table(header, rows, 2)}\n\nThe lowest share held is {lowest:.1f}%. Half-widths of words of at most "
-        f"{SMALL:.0%} of the images, median: {medians}.\n\n### Said to fail more often by chance\n\n"
+        f"{SMALL:.0%} of the images, median: {medians}.\n\n### Chosen by a word, and said to fail more often\n\n"
+        f"{_table(columns, reasons, 2)}\n\n### Said to fail more often by chance\n\n"
         f"{_table(['case', *tags], by_chance, 1)}\n"
         + (
             f"\n### New images of other persons\n\n{_table(['case', 'word', 'correlation', *tags], persons, 2)}\n"

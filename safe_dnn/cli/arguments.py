@@ -182,6 +182,8 @@ def _word(word: Command) -> None:
     word.path(
         "--tags", "CSV", "take answers: columns image, in the test folder, and answer, which is yes, no or unsure"
     )
+    more = "print images of this folder, or .txt list, the likeliest to have it first, by the probe alone"
+    word.path("--likely", "IMAGES", more)
 
 
 def _check(check: Command) -> None:

@@ -254,7 +254,7 @@ def run_heatmaps(out: Path, options: argparse.Namespace, progress: Progress) -> 
 
 def run_word(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Ask of some test images whether they have what one sees, a word, and say how often the network fails on those."""
-    from safe_dnn.pipeline.tagging import all_words, answer, answers_in, begin, next_images, open_tagging
+    from safe_dnn.pipeline.tagging import all_words, answer, answers_in, begin, likely, next_images, open_tagging
     from safe_dnn.support.tables import table_text
     from safe_dnn.words.tags import load_words
 
@@ -266,6 +266,11 @@ def run_word(out: Path, options: argparse.Namespace, progress: Progress) -> None
     tagging = open_tagging(out, options.word)
     if options.tags:
         tagging = answer(tagging, answers_in(options.tags, tagging))
+    if options.likely:
+        found = likely(tagging, options.likely, weights=options.weights, progress=progress)
+        rows = ((image, f"{chance:.4f}") for image, chance in found[: options.next])
+        say(*table_text(("image", "likely_by_the_probe_alone"), rows).splitlines())
+        return
     if options.next is None:
         say(tagging.text, f"Written: {tagging.word.file} in {out}" if options.tags else "")
         return

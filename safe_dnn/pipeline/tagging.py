@@ -21,9 +21,10 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.dnn.tested import IMAGE, KNOWN_COLUMNS, AnsweredImages
+from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.batches import Stream
-from safe_dnn.features.extractor import comparable
+from safe_dnn.features.extractor import Extractor, comparable
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.pipeline.run_record import NONE_GIVEN, answers_of_run, groups_of, known_answers, without_held_out
 from safe_dnn.rccs.clusters import load_clusters
@@ -43,7 +44,7 @@ from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.tables import read_own, read_table, table_text
 from safe_dnn.support.text import count, some
-from safe_dnn.words.drawing import CHOSEN, UNSURE, UNTAGGED, YES, Frame, make_frame, next_drawn
+from safe_dnn.words.drawing import CHOSEN, NO, UNSURE, UNTAGGED, YES, Frame, make_frame, next_drawn
 from safe_dnn.words.probe import BATCH, chosen_to_teach, is_taught, probe_points, scores
 from safe_dnn.words.rates import Sample, WordRate, rate_of
 from safe_dnn.words.tags import ANSWERS, Tag, Word, add_tags, begin_word, known_word, load_tags, load_words, undo_tag
@@ -223,7 +224,11 @@ def next_images(
         Features of the images cannot be extracted, or the frame cannot be written.
     """
     if tagging.frame is None:
-        tagging, points = _with_points(tagging, weights, stream, progress)
+        extractor = _extractor(tagging.out, weights, progress)
+        rows = np.arange(len(tagging.tested.paths))
+        features, read = features_of_tested(tagging.tested, rows, extractor, stream=stream, progress=progress)
+        tagging = tagging._replace(tested=tagging.tested.taken(read))
+        points = probe_points(comparable(features, extractor.name))
         tested, known = tagging.tested, tagging.known
         rows = np.flatnonzero(known != UNTAGGED)
         has_it = known[rows] == YES
@@ -244,19 +249,46 @@ def next_images(
     return tagging, tuple([*images[: number - 1], again] if again and number >= BATCH else images)
 
 
-def _with_points(
-    tagging: Tagging, weights: StrPath | None, stream: Stream | None, progress: Progress
-) -> tuple[Tagging, np.ndarray]:
-    """The points of the images for a probe; without images that cannot be read."""
-    tested, out = tagging.tested, tagging.out
+def _extractor(out: Path, weights: StrPath | None, progress: Progress) -> Extractor:
+    """That of the clusters, whose features are cached; without clusters, that which they would have."""
     if CLUSTERS in present_runs(out):
-        extractor = load_clusters(out).recalled_extractor(weights)
-    else:
-        extractor = choose_extractor(weights=weights, precision="auto", progress=progress)
-    features, read = features_of_tested(
-        tested, np.arange(len(tested.paths)), extractor, stream=stream, progress=progress
-    )
-    return tagging._replace(tested=tested.taken(read)), probe_points(comparable(features, extractor.name))
+        return load_clusters(out).recalled_extractor(weights)
+    return choose_extractor(weights=weights, precision="auto", progress=progress)
+
+
+def likely(
+    tagging: Tagging, images: StrPath, *, weights: StrPath | None = None, stream: Stream | None = None,
+    progress: Progress = no_progress,
+) -> list[tuple[str, float]]:  # fmt: skip
+    """Other images, the likeliest to have the word first, with how likely that is by the probe alone: no rate follows.
+
+    Parameters
+    ----------
+    images : path
+        Their folder, or a .txt list, such as an improvement set.
+    weights, stream
+        As for `next_images`.
+
+    Raises
+    ------
+    SAFEError
+        Fewer than one image is known to have it, or not to have it, or features cannot be extracted.
+    """
+    known = tagging.known
+    rows = np.flatnonzero((known == YES) | (known == NO))
+    if len(np.unique(known[rows])) < 2:
+        raise SAFEError(
+            f"Expected answers yes and no about “{tagging.word.name}”. Received: {count(len(rows), 'answer')}"
+        )
+    extractor = _extractor(tagging.out, weights, progress)
+    others = extract_features(images, extractor, stream=stream, progress=progress)
+    everything = np.arange(len(known))
+    features, read = features_of_tested(tagging.tested, everything, extractor, stream=stream, progress=progress)
+    points = probe_points(*(comparable(each, extractor.name) for each in (features, others.features)))
+    rows = rows[read[rows]]
+    found = scores(points, (np.cumsum(read) - 1)[rows], known[rows] == YES)[len(features) :]
+    chances = 1 / (1 + np.exp(-found))
+    return [(others.paths[row], float(chances[row])) for row in np.argsort(-found, kind="stable").tolist()]
 
 
 def answer(tagging: Tagging, answers: Sequence[tuple[str, str]], *, by: str = "") -> Tagging:

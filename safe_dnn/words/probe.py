@@ -13,26 +13,30 @@ LEAST_OF_EACH = 3  # images with the word, and without it, that a probe needs
 MOST_CHOSEN = 60  # images; if there is nothing to learn from these, a random order serves as well
 
 
-def probe_points(features: np.ndarray) -> np.ndarray:
+def probe_points(features: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
     """Features as points for the probe: principal components, halfway between as they are and of equal variance.
 
     Parameters
     ----------
     features : ndarray of shape (n_images, dimension), float32
         As of `features.extractor.comparable`.
+    others : ndarray of shape (n_others, dimension), float32, optional
+        Of further images, which do not determine the components.
 
     Returns
     -------
-    ndarray of shape (n_images, n_components), float64
+    ndarray of shape (n_images + n_others, n_components), float64
     """
     from sklearn.decomposition import PCA
 
     components = min(COMPONENTS, *features.shape)
     with np.errstate(divide="ignore", invalid="ignore"):  # of images that are all alike
-        points = PCA(components, svd_solver="randomized", random_state=0).fit_transform(features).astype(float)
-    points /= np.sqrt(np.maximum(points.std(axis=0), np.finfo(float).tiny))
-    spread = float(np.sqrt((points**2).sum(axis=1).mean()))
-    return points * (SPREAD / spread if spread else 0.0)
+        found = PCA(components, svd_solver="randomized", random_state=0)
+        points = found.fit_transform(features).astype(float)
+    scale = np.sqrt(np.maximum(points.std(axis=0), np.finfo(float).tiny))
+    spread = float(np.sqrt(((points / scale) ** 2).sum(axis=1).mean()))
+    points = points if others is None else np.concatenate([points, found.transform(others)])
+    return points / scale * (SPREAD / spread if spread else 0.0)
 
 
 def scores(points: np.ndarray, rows: np.ndarray, has_it: np.ndarray) -> np.ndarray:

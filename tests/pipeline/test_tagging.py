@@ -14,6 +14,7 @@ from safe_dnn.pipeline.tagging import (
     answer,
     answers_in,
     begin,
+    likely,
     next_images,
     open_tagging,
     rate,
@@ -266,3 +267,19 @@ def test_the_report_names_words_and_is_out_of_date_after_an_answer(dark):
     assert f"<li>{dark.text}</li>" in report.read_text(encoding="utf-8").replace("&#39;", "'")
     answer(dark, [("wood/wood_20.png", "unsure")])
     assert when_made(report, lambda: made_from(dark.out)).changed == ("what was answered about words",)
+
+
+def test_other_images_that_are_likely_to_have_the_word_come_first_and_no_rate_follows(
+    dark, draw_folder, tmp_path, capsys
+):
+    others = draw_folder(tmp_path / "others", {"night": 5, "wood": 9, "snow": 6})
+    found = likely(dark, others)
+    assert {image.split("_")[0] for image, _ in found[:5]} == {"night"}
+    assert sorted({chance for _, chance in found}, reverse=True) == list(dict.fromkeys(chance for _, chance in found))
+    assert main(["word", "dark", "--likely", str(others), "--next", "3", "--out", str(dark.out)]) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header == "image,likely_by_the_probe_alone"
+    assert [row.split(",")[0] for row in rows] == [image for image, _ in found[:3]]
+    begin(dark.out, "sea")
+    with pytest.raises(SAFEError, match="Expected answers yes and no about “sea”"):
+        likely(open_tagging(dark.out, "sea"), others)

@@ -146,7 +146,7 @@ def load_paper_case(name: str, data: Path, work: Path, *, progress: Progress = n
         raise SAFEError(f"Expected a row of {missing[0]} in {table}. It is missing ({len(missing)} rows in all are).")
     rows = np.array([place[path] for path in listing.paths])
     failing = {key: column[rows] for key, column in reference.items()}
-    subjects = {} if name == "gtsrb" else subjects_of_test(BUILT_FROM[name], table)
+    subjects = {} if name == "gtsrb" else _test_subjects(BUILT_FROM[name], table)
     return PaperCase(
         name,
         model,
@@ -172,7 +172,7 @@ def _test_images(table: Path, folder: str) -> set[str]:
         return {row["image"].removeprefix(start) for row in csv.DictReader(file) if row["image"].startswith(start)}
 
 
-def subjects_of_test(name: str, table: Path) -> Mapping[str, Subject]:
+def _test_subjects(name: str, table: Path) -> Mapping[str, Subject]:
     if name == "od":
         return read_parts(table)
     read = read_subjects(table, CASE_STUDIES[name].kind)
