@@ -47,22 +47,22 @@ class Total(NamedTuple):
         return self.least + float(np.arange(len(self.chances)) @ self.chances)
 
 
-def total_of(sizes: np.ndarray, drawn: np.ndarray, yes: np.ndarray, known: int) -> Total:
+def total_of(strata: np.ndarray, known: int) -> Total:
     """How many images of some strata have the word.
 
     Parameters
     ----------
-    sizes, drawn, yes : ndarray of shape (n_strata,), int
-        Of each stratum: its images, those that were drawn, and those of them that have the word.
+    strata : ndarray of shape (n_strata, 3), int
+        Of each: its images, those that were drawn, and those of them that have the word.
     known : int
         Further images, of which it is known that they have it.
     """
-    parts = [_rest(size - n, k, n - k) for size, n, k in zip(sizes, drawn, yes, strict=True)]
+    parts = [_rest(size - drawn, yes, drawn - yes) for size, drawn, yes in strata.tolist()]
     length = sum(map(len, parts)) - len(parts) + 1
     room = 1 << max(length - 1, 1).bit_length()
     product = np.prod([np.fft.rfft(part, room) for part in parts], axis=0) if parts else np.ones(room // 2 + 1)
     chances = np.maximum(np.fft.irfft(product, room)[:length], 0)
-    return Total(known + int(sum(yes)), chances / chances.sum())
+    return Total(known + int(strata[:, 2].sum()), chances / chances.sum())
 
 
 def _rest(n: int, yes: int, no: int) -> np.ndarray:
@@ -193,10 +193,10 @@ class Sample(NamedTuple):
         """How many wrong images have it, and how many right ones."""
         frame, held = self.frame, self.held(unsure)
         counts = frame.counts(self.tags) & self.within
-        of = np.stack([frame.drawn(images) for images in (self.within, counts, held)])
+        of = np.column_stack([frame.drawn(images) for images in (self.within, counts, held)])
         known = held & (frame.stratum == CHOSEN)
         wrong, right = (
-            total_of(*of[:, frame.of_wrong == which], int((known & (frame.wrong == which)).sum()))
+            total_of(of[frame.of_wrong == which], int((known & (frame.wrong == which)).sum()))
             for which in (True, False)
         )
         return wrong, right
