@@ -2,9 +2,10 @@
 
 What the network gets wrong is known of all tested images; the word is known of some. The rate is wrong / (wrong +
 right), two totals over strata (see `drawing.py`). What was asked of a stratum is counted; the rest of it is
-beta-binomial given the answers, with the prior `PRIOR`. The distribution of each total is a convolution, so that the
-limits are computed, not simulated. Nothing is weighted by the inverse of a chance, which has no bound where images with
-the word are few.
+beta-binomial given the answers. The distribution of each total is a convolution, so that the limits are computed, not
+simulated. The prior is a range, `FEW` to `MANY` images with the word against `OTHERS`: how many there are where none
+was found depends on it, so that each limit takes the end that leaves more open, of wrong images and of right ones.
+Nothing is weighted by the inverse of a chance, which has no bound where images with the word are few.
 
 Limits are those of `LEVEL`, which measured on known words hold the rate in 95 % or more (lab/results/words.md): small
 strata, and an allocation that follows the answers, are not in the distribution.
@@ -16,7 +17,8 @@ the effective number of them): variance estimates recovery.
 *Unsure* is counted as yes and as no, and the interval holds both.
 
 Sources: Särndal, Swensson & Wretman, "Model Assisted Survey Sampling", 1992; Ericson, J. R. Stat. Soc. B 31(2), 1969
-(the posterior of a finite population); Zou & Donner, Statistics in Medicine 27(10), 2008 (variance estimates recovery).
+(the posterior of a finite population); Walley, J. R. Stat. Soc. B 58(1), 1996 (a range of priors); Zou & Donner,
+Statistics in Medicine 27(10), 2008 (variance estimates recovery).
 """
 
 import math
@@ -30,7 +32,7 @@ from safe_dnn.support.text import count, range_text, rate_text
 from safe_dnn.words.drawing import CHOSEN, UNSURE, YES, Frame
 from safe_dnn.words.probe import BATCH
 
-PRIOR = (0.3, 0.5)
+FEW, MANY, OTHERS = 0.1, 0.25, 0.5
 LEVEL = 0.97  # of the distribution's interval, for one of 95 %
 _HALVINGS = 20
 _LITTLE = 1e-12
@@ -47,7 +49,7 @@ class Total(NamedTuple):
         return self.least + float(np.arange(len(self.chances)) @ self.chances)
 
 
-def total_of(strata: np.ndarray, known: int) -> Total:
+def total_of(strata: np.ndarray, known: int, prior: float) -> Total:
     """How many images of some strata have the word.
 
     Parameters
@@ -56,8 +58,10 @@ def total_of(strata: np.ndarray, known: int) -> Total:
         Of each: its images, those that were drawn, and those of them that have the word.
     known : int
         Further images, of which it is known that they have it.
+    prior : float
+        From `FEW` to `MANY`.
     """
-    parts = [_rest(size - drawn, yes, drawn - yes) for size, drawn, yes in strata.tolist()]
+    parts = [_rest(size - drawn, yes + prior, drawn - yes + OTHERS) for size, drawn, yes in strata.tolist()]
     length = sum(map(len, parts)) - len(parts) + 1
     room = 1 << max(length - 1, 1).bit_length()
     product = np.prod([np.fft.rfft(part, room) for part in parts], axis=0) if parts else np.ones(room // 2 + 1)
@@ -65,11 +69,11 @@ def total_of(strata: np.ndarray, known: int) -> Total:
     return Total(known + int(strata[:, 2].sum()), chances / chances.sum())
 
 
-def _rest(n: int, yes: int, no: int) -> np.ndarray:
+def _rest(n: int, a: float, b: float) -> np.ndarray:
     """The beta-binomial chances of 0 to n of the images of a stratum that were not asked."""
     from scipy.special import betaln, gammaln
 
-    k, a, b = np.arange(n + 1), yes + PRIOR[0], no + PRIOR[1]
+    k = np.arange(n + 1)
     ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
     chances = np.exp(ways + betaln(k + a, n - k + b) - betaln(a, b))
     return np.asarray(chances / chances.sum())
@@ -189,22 +193,32 @@ class Sample(NamedTuple):
         yes = (tags == YES) | (unsure & (tags == UNSURE))
         return counts & (yes if self.has_it else ~yes)
 
-    def totals(self, unsure: bool) -> tuple[Total, Total]:
-        """How many wrong images have it, and how many right ones."""
+    def totals(self, unsure: bool, of_wrong: float, of_right: float) -> tuple[Total, Total]:
+        """How many wrong images have it, and how many right ones, with these priors."""
         frame, held = self.frame, self.held(unsure)
         counts = frame.counts(self.tags) & self.within
         of = np.column_stack([frame.drawn(images) for images in (self.within, counts, held)])
         known = held & (frame.stratum == CHOSEN)
         wrong, right = (
-            total_of(of[frame.of_wrong == which], int((known & (frame.wrong == which)).sum()))
-            for which in (True, False)
+            total_of(of[frame.of_wrong == which], int((known & (frame.wrong == which)).sum()), prior)
+            for which, prior in ((True, of_wrong), (False, of_right))
         )
         return wrong, right
 
-    def both(self) -> list[tuple[Total, Total]]:
-        """With unsure as no and as yes; once if there is none."""
-        unsure = bool((self.frame.counts(self.tags) & self.within & (self.tags == UNSURE)).any())
-        return [self.totals(way) for way in (False, True)[: 1 + unsure]]
+    @property
+    def ways(self) -> tuple[bool, ...]:
+        """Unsure as no and as yes; once if there is none."""
+        unsure = (self.frame.counts(self.tags) & self.within & (self.tags == UNSURE)).any()
+        return (False, True) if unsure else (False,)
+
+    def counted(self, unsure: bool) -> tuple[float, float]:
+        """The estimated numbers of wrong and of right images that have it."""
+        wrong, right = self.totals(unsure, FEW, FEW)
+        return wrong.mean, right.mean
+
+    def ends(self, unsure: bool, tail: float) -> tuple[float, float]:
+        """The rate of the tested images lies below and above these with this chance each."""
+        return quantile(*self.totals(unsure, FEW, MANY), tail), quantile(*self.totals(unsure, MANY, FEW), 1 - tail)
 
     def weights(self) -> np.ndarray:
         """For how many images each that has it stands: ndarray of shape (n_images,), float64."""
@@ -252,11 +266,11 @@ class Sample(NamedTuple):
             By which factor the answers leave less open than they do, as more of them would; 0: all images are asked.
         """
         ends, tail = list[tuple[float, float]](), (1 - confidence) * (1 - LEVEL) / LEFT_OUT
-        for wrong, right in self.both():
-            images, rate = wrong.mean + right.mean, wrong.mean / max(wrong.mean + right.mean, _LITTLE)
-            factor, _ = self.effective(images, limit=limit)
-            low, high = quantile(wrong, right, tail), quantile(wrong, right, 1 - tail)
-            counted = factor * wrong.mean, max(factor * images, _LITTLE), confidence
+        for unsure in self.ways:
+            wrong, right = self.counted(unsure)
+            images, (low, high) = max(wrong + right, _LITTLE), self.ends(unsure, tail)
+            factor, rate = self.effective(images, limit=limit)[0], wrong / images
+            counted = factor * wrong, factor * images, confidence
             below = math.hypot(share_open * max(rate - low, 0), rate - lower_limit(*counted))
             above = math.hypot(share_open * max(high - rate, 0), upper_limit(*counted) - rate)
             ends.append((max(rate - below, 0.0), min(rate + above, 1.0)))
@@ -275,16 +289,15 @@ def rate_of(sample: Sample, classes: np.ndarray | None = None) -> WordRate | Non
     counts, held = frame.counts(sample.tags) & within, sample.held(True)
     if not held.any() or not (counts & (frame.stratum != CHOSEN)).any():
         return None
-    both, tail = sample.both(), (1 - LEVEL) / 2
-    wrong, right = (float(np.mean([total.mean for total in of_both])) for of_both in zip(*both, strict=True))
+    lows, highs = zip(*(sample.ends(unsure, (1 - LEVEL) / 2) for unsure in sample.ways), strict=True)
+    wrong, right = np.mean([sample.counted(unsure) for unsure in sample.ways], axis=0).tolist()
     images, n_wrong, n = wrong + right, int((frame.wrong & within).sum()), int(within.sum())
     expected, weights = math.nan, sample.weights() * within
     if classes is not None and weights.any():
         of_class = np.bincount(classes, frame.wrong) / np.maximum(np.bincount(classes), 1)
         expected = float(weights @ of_class[classes] / weights.sum())
     return WordRate(
-        wrong / images, min(quantile(*totals, tail) for totals in both),
-        max(quantile(*totals, 1 - tail) for totals in both), *sample.limits(1 - LEFT_OUT / 2),
+        wrong / images, min(lows), max(highs), *sample.limits(1 - LEFT_OUT / 2),
         (n_wrong - wrong) / (n - images) if n - images >= 1 else math.nan, expected, n_wrong / n, images, wrong, n,
         int(counts.sum()), int((counts & (frame.stratum == CHOSEN)).sum()), int((counts & (sample.tags == YES)).sum()),
         int((counts & (sample.tags == UNSURE)).sum()), sample.effective(images)[1],

@@ -26,7 +26,7 @@ from safe_dnn.SAFE_Tool import main
 from safe_dnn.store.chain import speaking
 from safe_dnn.store.runs import DRAWING, all_runs, runs_of
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.words.rates import LEVEL, PRIOR
+from safe_dnn.words.rates import FEW, LEVEL, MANY, OTHERS
 from tests.helpers.places import rows_in
 
 
@@ -84,24 +84,29 @@ def test_an_assessor_computes_the_rate_again_from_the_table(dark):
             assert float(row["chance"]) == pytest.approx(int(row["drawn"]) / int(row["size"]), abs=1e-6)
         else:
             known[row["wrong"]] += row["answer"] == "yes"
-    totals = {}
-    for which in "10":
+
+    def total(which, prior):
+        """The chances of each number of wrong, or right, images that have it."""
         chances = np.ones(1)
         for of_wrong, size, drawn, yes in strata.values():
             if of_wrong == which:
-                rest = betabinom(size - drawn, yes + PRIOR[0], drawn - yes + PRIOR[1])
+                rest = betabinom(size - drawn, yes + prior, drawn - yes + OTHERS)
                 chances = np.convolve(chances, np.append(np.zeros(yes), rest.pmf(np.arange(size - drawn + 1))))
-        totals[which] = np.append(np.zeros(known[which]), chances)
-    wrong, right = totals["1"], totals["0"]
-    chances = np.outer(wrong, right).ravel()
-    rates = np.arange(len(wrong))[:, None] / np.maximum(np.add.outer(np.arange(len(wrong)), np.arange(len(right))), 1)
-    order = np.argsort(rates, axis=None)
-    sums = np.cumsum(chances[order])
-    low, high = (rates.ravel()[order][np.searchsorted(sums, tail)] for tail in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    found = rate(dark)
+        return np.append(np.zeros(known[which]), chances)
+
+    def end(wrong, right, tail):
+        """The rate that is not exceeded with this chance."""
+        numbers = np.arange(len(wrong))[:, None], np.arange(len(right))[None, :]
+        rates = (numbers[0] / np.maximum(numbers[0] + numbers[1], 1)).ravel()
+        order = np.argsort(rates)
+        return rates[order][np.searchsorted(np.cumsum(np.outer(wrong, right).ravel()[order]), tail)]
+
+    found, tail = rate(dark), (1 - LEVEL) / 2
+    low = end(total("1", FEW), total("0", MANY), tail)
+    high = end(total("1", MANY), total("0", FEW), 1 - tail)
     assert (found.low, found.high) == pytest.approx((low, high), abs=1e-5)
-    n_wrong, n_right = (float(np.arange(len(of)) @ of) for of in (wrong, right))
-    assert found.rate == pytest.approx(n_wrong / (n_wrong + n_right))
+    wrong, right = (float(np.arange(len(of)) @ of) for of in (total("1", FEW), total("0", FEW)))
+    assert found.rate == pytest.approx(wrong / (wrong + right))
 
 
 def test_the_later_answer_counts_and_both_are_in_the_table(dark):

@@ -8,7 +8,7 @@ from scipy.stats import betabinom
 
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.words.drawing import NO, UNSURE, UNTAGGED, YES, make_frame, next_drawn
-from safe_dnn.words.rates import PRIOR, Sample, Total, quantile, rate_of, total_of
+from safe_dnn.words.rates import FEW, MANY, OTHERS, Sample, Total, quantile, rate_of, total_of
 
 N = 600
 
@@ -34,8 +34,8 @@ def population(seed, share=0.15, rate=0.5):
 
 
 def test_the_distribution_of_a_total_is_that_of_its_strata():
-    found = total_of(np.array([[9, 4, 3], [20, 5, 0]]), known=7)
-    one, other = (betabinom(n, yes + PRIOR[0], no + PRIOR[1]) for n, yes, no in ((5, 3, 1), (15, 0, 5)))
+    found = total_of(np.array([[9, 4, 3], [20, 5, 0]]), known=7, prior=MANY)
+    one, other = (betabinom(n, yes + MANY, no + OTHERS) for n, yes, no in ((5, 3, 1), (15, 0, 5)))
     expected = np.convolve(one.pmf(range(6)), other.pmf(range(16)))
     assert found.least == 10
     assert np.allclose(found.chances, expected)
@@ -43,9 +43,9 @@ def test_the_distribution_of_a_total_is_that_of_its_strata():
 
 
 def test_a_stratum_that_was_asked_as_a_whole_is_counted():
-    found = total_of(np.array([[4, 4, 3], [6, 6, 1]]), known=2)
+    found = total_of(np.array([[4, 4, 3], [6, 6, 1]]), known=2, prior=FEW)
     assert (found.least, found.chances.tolist()) == (6, [1.0])
-    assert total_of(np.zeros((0, 3), int), known=2).mean == 2
+    assert total_of(np.zeros((0, 3), int), known=2, prior=FEW).mean == 2
 
 
 def test_quantiles_are_those_of_the_ratio():
