@@ -177,7 +177,9 @@ def _asking(command: Command) -> None:
 
 
 def _word(word: Command) -> None:
-    word.text("word", "NAME", "what one sees, such as baby; a new one is begun (default: all words)", nargs="?")
+    word.text(
+        "word", "NAME", "what one sees, such as baby; --next and --tags begin a new one (default: all words)", nargs="?"
+    )
     word.text("--next", "N", "print a table of so many images to answer", type=int)
     word.path(
         "--tags", "CSV", "take answers: columns image, in the test folder, and answer, which is yes, no or unsure"

@@ -261,7 +261,7 @@ def run_word(out: Path, options: argparse.Namespace, progress: Progress) -> None
     if not options.word:
         say(*(tagging.text for tagging in all_words(out).values()))
         return
-    if " ".join(options.word.split()) not in load_words(out):
+    if (options.next or options.tags) and " ".join(options.word.split()) not in load_words(out):
         begin(out, options.word)
     tagging = open_tagging(out, options.word)
     if options.tags:

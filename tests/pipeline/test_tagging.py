@@ -228,6 +228,8 @@ def test_the_round_trip_by_command_needs_no_browser(explained, tmp_path, capsys)
     assert "dark: " in told
     assert "are wrong (" in told
     assert "Written: word_dark.csv" in told
+    assert main(["word", "drak", "--out", out]) == 2
+    assert "Expected a word of this analysis (dark). Received: drak" in capsys.readouterr().err
     assert main(["word", "--out", out]) == 0
     assert capsys.readouterr().out.startswith("dark: ")
     assert {row["by"] for row in rows_in(explained.out / "word_dark.csv")} == {"Ada"}
