@@ -392,11 +392,13 @@ def finding_by_word(required: Requirement, tagging: Tagging, others: np.ndarray)
             f"Expected more answers about “{tagging.word.name}”: no rate follows yet. Received: {required.text}"
         )
 
+    totals = sample.totals()
+
     def verdict(drawn: int) -> str:
         """If so many images were drawn."""
         missing = others.sum() - found.chosen
         share = math.sqrt((found.tagged - found.chosen) / drawn) if drawn < missing else 0.0
-        low, high = sample.limits(required.confidence, limit=True, share_open=share)
+        low, high = sample.limits(required.confidence, totals, limit=True, share_open=share)
         return HOLDS if high <= required.most else BROKEN if low > required.most else OPEN
 
     drawn = found.tagged - found.chosen
@@ -404,7 +406,7 @@ def finding_by_word(required: Requirement, tagging: Tagging, others: np.ndarray)
     deciding = bisect.bisect_left(numbers, True, key=lambda number: verdict(number) != OPEN)
     return Finding(
         required, verdict(drawn), round(found.images), round(found.wrong),
-        *sample.limits(required.confidence, limit=True),
+        *sample.limits(required.confidence, totals, limit=True),
         numbers[deciding] - drawn if deciding < len(numbers) else None, found.groups,
         sample.groups.name if sample.groups else "", answers=found.tagged,
     )  # fmt: skip

@@ -22,6 +22,7 @@ Statistics in Medicine 27(10), 2008 (variance estimates recovery).
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -165,6 +166,25 @@ class WordRate(NamedTuple):
         )
 
 
+class Totals(NamedTuple):
+    """How many wrong and right images have a word, with the priors `FEW` and `MANY`."""
+
+    few_wrong: Total
+    many_wrong: Total
+    few_right: Total
+    many_right: Total
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """The estimated numbers of wrong and of right images."""
+        return self.few_wrong.mean, self.few_right.mean
+
+    def ends(self, tail: float) -> tuple[float, float]:
+        """The rate of the tested images lies below and above these with this chance each."""
+        low = quantile(self.few_wrong, self.many_right, tail)
+        return low, quantile(self.many_wrong, self.few_right, 1 - tail)
+
+
 class Sample(NamedTuple):
     """Answers on a frame, as far as they are about some images.
 
@@ -193,32 +213,21 @@ class Sample(NamedTuple):
         yes = (tags == YES) | (unsure & (tags == UNSURE))
         return counts & (yes if self.has_it else ~yes)
 
-    def totals(self, unsure: bool, of_wrong: float, of_right: float) -> tuple[Total, Total]:
-        """How many wrong images have it, and how many right ones, with these priors."""
-        frame, held = self.frame, self.held(unsure)
-        counts = frame.counts(self.tags) & self.within
-        of = np.column_stack([frame.drawn(images) for images in (self.within, counts, held)])
-        known = held & (frame.stratum == CHOSEN)
-        wrong, right = (
-            total_of(of[frame.of_wrong == which], int((known & (frame.wrong == which)).sum()), prior)
-            for which, prior in ((True, of_wrong), (False, of_right))
-        )
-        return wrong, right
-
-    @property
-    def ways(self) -> tuple[bool, ...]:
-        """Unsure as no and as yes; once if there is none."""
-        unsure = (self.frame.counts(self.tags) & self.within & (self.tags == UNSURE)).any()
-        return (False, True) if unsure else (False,)
-
-    def counted(self, unsure: bool) -> tuple[float, float]:
-        """The estimated numbers of wrong and of right images that have it."""
-        wrong, right = self.totals(unsure, FEW, FEW)
-        return wrong.mean, right.mean
-
-    def ends(self, unsure: bool, tail: float) -> tuple[float, float]:
-        """The rate of the tested images lies below and above these with this chance each."""
-        return quantile(*self.totals(unsure, FEW, MANY), tail), quantile(*self.totals(unsure, MANY, FEW), 1 - tail)
+    def totals(self) -> list[Totals]:
+        """How many wrong and right images have it, with unsure as no and as yes; once if there is none."""
+        frame, counts = self.frame, self.frame.counts(self.tags) & self.within
+        found = []
+        for unsure in (False, True)[: 1 + bool((counts & (self.tags == UNSURE)).any())]:
+            held = self.held(unsure)
+            of = np.column_stack([frame.drawn(images) for images in (self.within, counts, held)])
+            known = held & (frame.stratum == CHOSEN)
+            few_wrong, many_wrong, few_right, many_right = (
+                total_of(of[frame.of_wrong == which], int((known & (frame.wrong == which)).sum()), prior)
+                for which in (True, False)
+                for prior in (FEW, MANY)
+            )
+            found.append(Totals(few_wrong, many_wrong, few_right, many_right))
+        return found
 
     def weights(self) -> np.ndarray:
         """For how many images each that has it stands: ndarray of shape (n_images,), float64."""
@@ -255,20 +264,24 @@ class Sample(NamedTuple):
         factor = (few[0] / few[1]) ** 2 / (1 + correlation * max(images - 1, 0) * alike) if correlation > 0 else 1.0
         return min(float(factor), 1.0), n
 
-    def limits(self, confidence: float, *, limit: bool = False, share_open: float = 1.0) -> tuple[float, float]:
+    def limits(
+        self, confidence: float, totals: Sequence[Totals], *, limit: bool = False, share_open: float = 1.0
+    ) -> tuple[float, float]:
         """The rate of new images lies above and below these with this confidence, each on its own.
 
         Parameters
         ----------
+        totals : sequence of Totals
+            As of `totals`.
         limit : bool
             As for `effective`.
         share_open : float
             By which factor the answers leave less open than they do, as more of them would; 0: all images are asked.
         """
         ends, tail = list[tuple[float, float]](), (1 - confidence) * (1 - LEVEL) / LEFT_OUT
-        for unsure in self.ways:
-            wrong, right = self.counted(unsure)
-            images, (low, high) = max(wrong + right, _LITTLE), self.ends(unsure, tail)
+        for each in totals:
+            (wrong, right), (low, high) = each.means, each.ends(tail)
+            images = max(wrong + right, _LITTLE)
             factor, rate = self.effective(images, limit=limit)[0], wrong / images
             counted = factor * wrong, factor * images, confidence
             below = math.hypot(share_open * max(rate - low, 0), rate - lower_limit(*counted))
@@ -289,15 +302,16 @@ def rate_of(sample: Sample, classes: np.ndarray | None = None) -> WordRate | Non
     counts, held = frame.counts(sample.tags) & within, sample.held(True)
     if not held.any() or not (counts & (frame.stratum != CHOSEN)).any():
         return None
-    lows, highs = zip(*(sample.ends(unsure, (1 - LEVEL) / 2) for unsure in sample.ways), strict=True)
-    wrong, right = np.mean([sample.counted(unsure) for unsure in sample.ways], axis=0).tolist()
+    totals = sample.totals()
+    lows, highs = zip(*(each.ends((1 - LEVEL) / 2) for each in totals), strict=True)
+    wrong, right = np.mean([each.means for each in totals], axis=0).tolist()
     images, n_wrong, n = wrong + right, int((frame.wrong & within).sum()), int(within.sum())
     expected, weights = math.nan, sample.weights() * within
     if classes is not None and weights.any():
         of_class = np.bincount(classes, frame.wrong) / np.maximum(np.bincount(classes), 1)
         expected = float(weights @ of_class[classes] / weights.sum())
     return WordRate(
-        wrong / images, min(lows), max(highs), *sample.limits(1 - LEFT_OUT / 2),
+        wrong / images, min(lows), max(highs), *sample.limits(1 - LEFT_OUT / 2, totals),
         (n_wrong - wrong) / (n - images) if n - images >= 1 else math.nan, expected, n_wrong / n, images, wrong, n,
         int(counts.sum()), int((counts & (frame.stratum == CHOSEN)).sum()), int((counts & (sample.tags == YES)).sum()),
         int((counts & (sample.tags == UNSURE)).sum()), sample.effective(images)[1],

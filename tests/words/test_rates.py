@@ -148,5 +148,6 @@ def test_images_of_few_persons_say_less_of_new_ones():
     assert grouped.new_low < alone.new_low
     assert grouped.new_high > alone.new_high
     assert 1 < grouped.groups <= 12
-    upper = [sample._replace(groups=Groups("person", persons)).limits(0.95, limit=limit)[1] for limit in (False, True)]
+    of = sample._replace(groups=Groups("person", persons))
+    upper = [of.limits(0.95, of.totals(), limit=limit)[1] for limit in (False, True)]
     assert upper[0] < upper[1]
