@@ -105,9 +105,10 @@ class Tagging(NamedTuple):
         """The image that is shown a second time, one for each `BATCH` of others; empty if none is due."""
         first = list(dict.fromkeys(tag.image for _, tag in self.counted))
         again = {tag.image for tag in self.tags if tag.again}
-        early = [image for image in first[:-BATCH] or first if image not in again]
-        if len(again) >= len(first) // BATCH or not early:
+        if len(again) >= len(first) // BATCH:
             return ""
+        # It stays the same while further answers come in, one by one.
+        early = [image for image in first[: BATCH * max(len(again), 1)] if image not in again]
         return early[int(np.random.default_rng([self.word.seed, len(again)]).integers(len(early)))]
 
     @property
@@ -474,8 +475,29 @@ def answers_in(table: StrPath, tagging: Tagging) -> list[tuple[str, str]]:
     return [(image_of[row], text) for row, text in said if text]
 
 
-def all_words(out: Path, within: Path | None = None) -> dict[str, Tagging]:
-    """All words of an analysis, by name."""
+def all_words(
+    out: Path, within: Path | None = None, *, tested: AnsweredImages | None = None
+) -> dict[str, Tagging]:
+    """All words of an analysis, by name; `tested` as for `open_tagging`."""
     words = load_words(out)
-    tested = answers_to_tag(out, within) if words else None
+    tested = tested or (answers_to_tag(out, within) if words else None)
     return {name: open_tagging(out, name, tested=tested) for name in words}
+
+
+def word_columns(out: Path, tested: AnsweredImages, image_root: Path, images: Sequence[str]) -> dict[str, np.ndarray]:
+    """What was answered about images, by word: yes, no, unsure, or nothing where nobody was asked.
+
+    Parameters
+    ----------
+    tested
+        As for `open_tagging`.
+    image_root, images
+        As for `AnsweredImages.rows_of`.
+    """
+    words = all_words(out, tested=tested)
+    names = [tested.paths[row] if row >= 0 else "" for row in tested.rows_of(image_root, images)] if words else []
+    found = {}
+    for name, tagging in words.items():
+        answers = {tag.image: tag.answer for _, tag in tagging.counted}  # the later counts
+        found[name] = np.array([answers.get(image, "") for image in names], str)
+    return found
