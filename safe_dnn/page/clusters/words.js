@@ -61,7 +61,7 @@ async function undo() {
   if (place < 0) { images.unshift({ image, picture }); place = 0; }
   images[place].answer = "";
   go(place);
-  news.textContent = `Undone: ${answer === "unsure" ? "unsure" : `${answer}, it has ${answer === "yes" ? "it" : "it not"}`}.`;
+  news.textContent = `Undone: ${answer}.`;
   count(rest);
 }
 
@@ -111,8 +111,10 @@ async function more() {
   coming = null;
   if (!next) return;
   images = next.images;
-  news.textContent = next.images.length ? "" : "Every image was asked.";
-  if (images.length) go(0);
+  news.textContent = images.length ? "" : "Every image was asked.";
+  if (!images.length) return;
+  dialog.focus();  // the button is hidden
+  go(0);
 }
 
 // --- Images to ask ----------------------------------------------------------------------------------------------
@@ -156,6 +158,7 @@ async function begin(name) {
 function open() {
   news.textContent = "";
   if (!dialog.open) dialog.showModal();
+  dialog.focus();  // and not the first answer
   store();
 }
 

@@ -38,6 +38,7 @@ class WordsView:
         self._settings, self._lock = settings, threading.Lock()
         self._job: Job | None = None
         self._extracted = ""  # digest of the answers of the images whose features are cached
+        self._found: tuple[Tagging, tuple[str, ...]] | None = None  # by the job
         functions = (self.known_words, self.next_to_ask, self.keep_answers, self.told_of_word, self.undo_answer)
         self.widget = scripted(
             "clusters/words", "", html_template=filled("page/clusters/words.html", LONGEST_WORD=LONGEST_WORD),
@@ -88,15 +89,18 @@ class WordsView:
         if tagging.frame is None and tested.digest != self._extracted:
 
             def work(job: Job) -> None:
-                next_images(tagging, weights=settings.weights, progress=job.progress)
+                self._found = next_images(tagging, weights=settings.weights, progress=job.progress)
                 self._extracted = tested.digest
 
             self._job = settings.jobs.start(TAB, work, settings.where)
             if self._job is None:
                 raise SAFEError(f"{settings.jobs.busy} Ask again when it is done.")
             return {"working": self._job.state}
-        with self._lock:
-            tagging, images = next_images(tagging, weights=settings.weights)
+        found, self._found = self._found, None
+        if found is None or (found[0].word, found[0].tags) != (tagging.word, tagging.tags):
+            with self._lock:
+                found = next_images(tagging, weights=settings.weights)
+        tagging, images = found
         return {**_told(tagging, rated=False), "images": [self._image(tagging, image) for image in images]}
 
     def keep_answers(self, name: str, answers: list[list[str]], visitor: object) -> dict[str, Any]:
