@@ -73,12 +73,12 @@ function go(to) {
   asked.hidden = !image;
   told.hidden = Boolean(image);
   $('[data-do="more"]').hidden = Boolean(image);
+  $(".safe-word-tiles").replaceChildren(...images.map((one, i) => made("button", { type: "button", "data-place": i, "data-is": one.answer ?? "",
+    ariaLabel: `Image ${i + 1}: ${one.answer || "no answer"}`, ariaCurrent: i === at }, made("img", { src: one.picture, alt: "" }))));
   if (!image) { rest(); return; }
   $(".safe-word-asked img").src = image.picture;
   $(".safe-word-asked img").alt = `Image ${at + 1} of ${images.length}`;
   for (const button of asked.querySelectorAll("[data-answer]")) button.setAttribute("aria-pressed", button.dataset.answer === image.answer);
-  $(".safe-word-tiles").replaceChildren(...images.map((one, i) => made("button", { type: "button", "data-place": i, "data-is": one.answer ?? "",
-    ariaLabel: `Image ${i + 1}: ${one.answer || "no answer"}`, ariaCurrent: i === at }, made("img", { src: one.picture, alt: "" }))));
   count();
 }
 
@@ -103,8 +103,10 @@ async function rest() {
   if (!lost) coming = ask(word, "look");
 }
 
-const rated = ({ text = "", problem = "", rate = null }) =>
-  [...(rate ? [rateBar(rate, rate.elsewhere)] : []), made("p", "", problem || text)];
+const percent = (share) => `${Math.round(100 * share)}%`;
+const rated = ({ text = "", problem = "", rate = null }) => [
+  ...(rate ? [made("p", "safe-word-figure", made("b", "", percent(rate.rate)), ` wrong, ${percent(rate.low)} to ${percent(rate.high)}`), rateBar(rate, rate.elsewhere)] : []),
+  made("p", "", problem || text)];
 
 async function more() {
   const next = await (coming ?? ask(word, "look"));
@@ -124,19 +126,22 @@ async function ask(name, how) {
   const { run = "", rows = [] } = given(), mine = ++turn;
   let next = await call("next_to_ask", name, rows, run, byWhom(), how);
   while (next.working && mine === turn) {
-    say(next.working, textButton("Stop", () => call("next_to_ask", name, rows, run, byWhom(), "stop")));
+    say(next.working, false, textButton("Stop", () => call("next_to_ask", name, rows, run, byWhom(), "stop")));
     await new Promise((resume) => setTimeout(resume, WAIT));
     next = await call("next_to_ask", name, rows, run, byWhom(), "wait");
     if (!next.working && !next.problem && !next.images) next = await call("next_to_ask", name, rows, run, byWhom(), "look");
   }
   if (mine !== turn && next.working) return null;
-  say(next.problem ?? "");
+  say(next.problem ?? "", true);
   return next.problem ? null : next;
 }
 
-function say(text, ...parts) {
-  status.replaceChildren(text, ...parts);
-  if (dialog.open) news.replaceChildren(text, ...parts.map((one) => one.cloneNode(true)));
+// Where the engineer looks.
+function say(text, wrong = false, ...parts) {
+  const where = dialog.open ? news : status;
+  status.replaceChildren();
+  where.replaceChildren(text, ...parts);
+  where.toggleAttribute("data-wrong", wrong);
 }
 
 async function begin(name) {
@@ -149,6 +154,7 @@ async function begin(name) {
   coming = null;
   $("#word-title").textContent = word;
   $("input").value = "";
+  $('[data-do="close"]').textContent = "Enough";
   dialog.dataset.list = "";
   count(next);
   open();
@@ -176,11 +182,13 @@ async function list() {
 function showList(words, problem) {
   dialog.dataset.list = "words";
   $("#word-title").textContent = "Words";
+  $('[data-do="close"]').textContent = "Close";
   $(".safe-word-count").textContent = "";
+  $(".safe-word-tiles").replaceChildren();
   asked.hidden = $('[data-do="more"]').hidden = true;
   told.hidden = false;
   told.replaceChildren(...(problem ? [made("p", "", problem)] : []), ...words.map((one) => made("article", { "data-word": one.word }, ...rated(one), made("p", "safe-word-do",
-    textButton("Go on", () => begin(one.word)), textButton("On the map", () => { dialog.close(); colour(one.word); })))));
+    textButton("Go on", () => begin(one.word)), textButton("Colour the map", () => { dialog.close(); colour(one.word); })))));
 }
 
 function colour(name) {

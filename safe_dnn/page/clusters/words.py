@@ -28,11 +28,10 @@ TAB = "words"  # of its jobs, which no tab follows: the script does
 LOOK, STOP = "look", "stop"  # what a window asks for; anything else: how far the work is
 MOST_SEEN = 10 * BATCH  # images that are kept as those that somebody had before them
 SIDE = 440  # pixels of an image
-NOT_SENT = (TypeError, ValueError)  # scripts may send anything
 
 
 class WordsView:
-    """Lay out the field and the dialog; the widget is `widget`, `show` gives what it shows."""
+    """Lay out the field and the dialog: the widget is `widget`, `show` gives what it shows, and `serves` is its script's."""
 
     def __init__(self, settings: PageSettings):
         self._settings, self._lock = settings, threading.Lock()
@@ -40,10 +39,10 @@ class WordsView:
         self._extracted = ""  # digest of the answers of the images whose features are cached
         self._found: tuple[Tagging, tuple[str, ...]] | None = None  # by the job
         functions = (self.known_words, self.next_to_ask, self.keep_answers, self.told_of_word, self.undo_answer)
+        self.serves = {function.__name__: _in_sentences(function) for function in functions}
         self.widget = scripted(
             "clusters/words", "", html_template=filled("page/clusters/words.html", LONGEST_WORD=LONGEST_WORD),
-            serves={function.__name__: _in_sentences(function) for function in functions}, seen="", elem_id="words",
-            elem_classes=AWAY,
+            serves=self.serves, seen="", elem_id="words", elem_classes=AWAY,
         )  # fmt: skip
 
     def show(self, shown: Shown, heading: str, rows: list[int]) -> gr.HTML:
