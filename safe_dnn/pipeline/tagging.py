@@ -475,9 +475,7 @@ def answers_in(table: StrPath, tagging: Tagging) -> list[tuple[str, str]]:
     return [(image_of[row], text) for row, text in said if text]
 
 
-def all_words(
-    out: Path, within: Path | None = None, *, tested: AnsweredImages | None = None
-) -> dict[str, Tagging]:
+def all_words(out: Path, within: Path | None = None, *, tested: AnsweredImages | None = None) -> dict[str, Tagging]:
     """All words of an analysis, by name; `tested` as for `open_tagging`."""
     words = load_words(out)
     tested = tested or (answers_to_tag(out, within) if words else None)

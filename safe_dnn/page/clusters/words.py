@@ -31,7 +31,7 @@ SIDE = 440  # pixels of an image
 
 
 class WordsView:
-    """Lay out the field and the dialog: the widget is `widget`, `show` gives what it shows, and `serves` is its script's."""
+    """Lay out the field and the dialog: the widget is `widget`, `show` gives what it shows, its script calls `serves`."""
 
     def __init__(self, settings: PageSettings):
         self._settings, self._lock = settings, threading.Lock()
@@ -153,4 +153,4 @@ def _told(tagging: Tagging, *, rated: bool = True) -> dict[str, Any]:
 
 
 def _number(rate: float) -> float | None:
-    return None if rate != rate else rate  # noqa: PLR0124, NaN is no JSON
+    return None if rate != rate else rate

@@ -68,7 +68,7 @@ def test_a_hundred_answers_at_the_keyboard_are_kept_in_order_also_over_a_reload_
 ):
     with opened(browser, served) as page, opened(browser, served) as other:
         ask(page, "dark")
-        assert serious(page, "#words") == []
+        assert serious(page) == []
         slowest = [give(page, 20)]
         more = page.get_by_role("button", name="20 more")
         expect(more).to_be_focused()
@@ -116,8 +116,9 @@ def test_a_hundred_answers_at_the_keyboard_are_kept_in_order_also_over_a_reload_
         expect(other.locator(".safe-map-legend")).to_contain_text("dark")
         field(other, "find").fill("dark=yes")
         field(other, "find").press("Enter")
-        n = sum(tag.answer == "yes" and numbers[tag.image] % 2 == 0 for tag in {tag.image: tag for tag in tags}.values())
-        expect(other.locator("#grid-title")).to_contain_text(re.compile(f"^{n}|{n + 1} images"))
+        dark = {tag.image for tag in load_tags(served.out, load_words(served.out)["dark"]) if tag.answer == "yes"}
+        n = sum(int(image[-6:-4]) % 2 == 0 for image in dark)  # which are wrong
+        expect(other.locator("#grid-title")).to_contain_text(f"{n} images found")
 
 
 @pytest.mark.slow
@@ -129,7 +130,9 @@ def test_a_word_that_cannot_be_used_is_said_below_the_field_and_answers_wait_for
             field(page, "words").press("Enter")
             expect(said).to_contain_text(sentence)
         ask(page, "bright")
-        page.evaluate("() => { window.kept = window.fetch; window.fetch = () => Promise.reject(new TypeError('away')); }")
+        page.evaluate(
+            "() => { window.kept = window.fetch; window.fetch = () => Promise.reject(new TypeError('away')); }"
+        )
         give(page, 3)
         expect(page.locator(".safe-word-news")).to_contain_text("What you answered is kept in this window")
         assert load_tags(served.out, load_words(served.out)["bright"]) == []
