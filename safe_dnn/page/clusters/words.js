@@ -13,7 +13,7 @@ let coming = null, turn = 0, known = null;
 const given = () => JSON.parse(props.seen || "{}");
 const store = () => { try { sessionStorage.setItem(STORE, JSON.stringify({ word: dialog.open ? word : "", unsent })); } catch { /* not allowed */ } };
 const stored = () => { try { return JSON.parse(sessionStorage.getItem(STORE)) ?? {}; } catch { return {}; } };
-const call = (name, ...sent) => server[name](sent).catch(() => ({ lost: true, problem: UNHEARD }));
+const call = async (name, ...sent) => (await server[name](sent).catch(() => null)) ?? { lost: true, problem: UNHEARD };
 
 // --- Answers ----------------------------------------------------------------------------------------------------
 

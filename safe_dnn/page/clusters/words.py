@@ -31,7 +31,7 @@ SIDE = 440  # pixels of an image
 
 
 class WordsView:
-    """Lay out the field and the dialog: the widget is `widget`, `show` gives what it shows, its script calls `serves`."""
+    """Lay out the field and the dialog: `widget`, whose script calls `serves`; `show` gives what it shows."""
 
     def __init__(self, settings: PageSettings):
         self._settings, self._lock = settings, threading.Lock()
