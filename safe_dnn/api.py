@@ -42,15 +42,12 @@ class StepResult:
         A sentence, as on the command line.
     columns : tuple of str
     rows : tuple of tuple
-    reasons : pipeline.explaining.FoundReasons, optional
-        Of `failures`: weak spots, under which the network fails more often than elsewhere.
     """
 
     value: Any
     headline: str
     columns: tuple[str, ...]
     rows: tuple[tuple, ...] = field(repr=False)
-    reasons: Any = None
 
     def to_frame(self) -> Any:
         """The table as a pandas.DataFrame."""
@@ -95,12 +92,15 @@ class Tested(NamedTuple):
     failures : dnn.failures.Failures
     accuracy, low, high : float
         With its 95 % interval on new images, by the groups that are known.
+    reasons : pipeline.explaining.FoundReasons
+        Weak spots, under which the network fails more often than elsewhere.
     """
 
     failures: Any
     accuracy: float
     low: float
     high: float
+    reasons: Any
 
 
 def failures(
@@ -166,8 +166,8 @@ def failures(
     columns = (column.tolist() for column in (answers.label, answers.predicted, right, answers.score))
     paths, names = found.answered.paths, ("image", answers.target, "predicted", "right", answers.kind)
     interval = accuracy_interval(right, groups_of_test(folder, found.test_root, paths, right))
-    tested, reasons = Tested(found, found.accuracy, *interval), explain_collected(folder, progress=progress)
-    return StepResult(tested, failures_summary(found), names, tuple(zip(paths, *columns, strict=True)), reasons)
+    tested = Tested(found, found.accuracy, *interval, explain_collected(folder, progress=progress))
+    return StepResult(tested, failures_summary(found), names, tuple(zip(paths, *columns, strict=True)))
 
 
 class Explained(NamedTuple):

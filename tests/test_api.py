@@ -54,7 +54,7 @@ def test_functions_do_what_the_commands_do(case):
     assert found.headline == "26 failing images of 74 · test accuracy 64.86%"
     assert found.columns == ("image", "label", "predicted", "right", "confidence")
     assert found.value.accuracy == pytest.approx(48 / 74)
-    assert found.value[2:] == pytest.approx((0.529, 0.756), abs=5e-4)  # Clopper & Pearson, of 48 of 74
+    assert found.value[2:4] == pytest.approx((0.529, 0.756), abs=5e-4)  # Clopper & Pearson, of 48 of 74
     before = []
     reasons = safe.cluster(case.out / "failures", case.out, group="image", then=before.append)
     assert before == [reasons.value.clusters] or before[0].paths == reasons.value.clusters.paths

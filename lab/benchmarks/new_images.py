@@ -3,7 +3,8 @@
     python -m lab.benchmarks.new_images --data NAME=DIR[:COLUMN] ... --work DIR [--runs N ...] [--rccs N ...] [--write]
 
 A case is a classifier of `lab.casestudies.build`, of which as many fresh images are drawn as wanted, once, and its DNN
-is run on them; or a folder with `test/`, and `model.keras` or `train/`, whose test images are all there is. Weak spots
+is run on them; or a folder with `test/`, and `model.keras` or `train/`, whose test images are all there is; of a
+regression, also with `targets.csv`, and `accuracy.json` with the threshold. Weak spots
 are found in a part of the images, as large as the test set of a case study or half of all, and counted in the others.
 COLUMN says which images are of one group; of a folder, no group is then in both parts. With --rccs, the same is done of
 RCCs instead, among so many fresh images of each case, whose features take long. With --write, a section of
@@ -128,13 +129,14 @@ def load_pool(data: Path, work: Path, column: str, *, fresh: int, measured: bool
     SAFEError
         The folder is no case, or the column is not known.
     """
-    drawn = (data / ACCURACY_FILE).is_file()
+    record = json.loads((data / ACCURACY_FILE).read_text(encoding="utf-8")) if (data / ACCURACY_FILE).is_file() else {}
+    drawn = "case" in record  # that of a regression has its threshold
     tested = draw_images(data, work, fresh) if drawn else answered_test(data, work, None, print_progress)
     names = column.split("+") if column else []
     groups = named_groups(names, tested, parameters=None) if names else None
     searched = len(tested.right) // 2
     if drawn:
-        searched = min(searched, json.loads((data / ACCURACY_FILE).read_text(encoding="utf-8"))["test_size"])
+        searched = min(searched, record["test_size"])
     known = known_of(tested, groups=names, progress=print_progress) if measured else Known({}, frozenset())
     return Pool(tested, known, searched, groups, not drawn)
 
@@ -181,7 +183,8 @@ def spots_in_run(pool: Pool, run: int) -> list[dict[str, Any]]:
     """Each weak spot that is found in a part of the images, and its rate in the others."""
     here, there = (pool.taken(rows) for rows in parts(pool, run))
     spots = weak_spots_of(*here)
-    if pool.apart and not set(here[1].columns[LABEL]) & set(there[1].columns[LABEL]):
+    of_classes = pool.apart and pool.tested.answers.kind == CONFIDENCE  # targets of a regression are hardly the same
+    if of_classes and not set(here[1].columns[LABEL]) & set(there[1].columns[LABEL]):
         spots = tuple(spot for spot in spots if not {LABEL, PREDICTED} & {one.column for one in spot.literals})
     return [_on_new_images(spot, here, there) for spot in spots]
 

@@ -149,7 +149,7 @@ def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> 
     found = api.failures(**_given(options), progress=progress)
     failures = found.value.failures
     _print_skipped(failures.skipped, failures.assumptions)
-    spots, notes = found.reasons
+    spots, notes = found.value.reasons
     warn(*(f"reasons: {note}" for note in notes))
     say(found.headline)
     if spots is not None:

@@ -1,5 +1,6 @@
 """What may say which images belong together: columns of tables, the names and folders of files, and near-duplicates."""
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -7,14 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from safe_dnn.dnn.tested import IMAGE, KNOWN_COLUMNS
-from safe_dnn.rccs.parameters import read_texts
+from safe_dnn.rccs.parameters import ANY_NAME, read_texts
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.near_duplicates import near_duplicates, thumbnails
 from safe_dnn.support.text import printable, some
 
 PREFIX, FOLDER, ALIKE = "prefix", "folder", "near-duplicates"
 """Groups by the files' names up to a number at their end, by the folders below those of classes, and by looks."""
+TIMED = re.compile(r"[\d _-]+\d{10}")  # numbers alone, at their end a time
 NUMBERED = re.compile(r"(.+?)(_object|_detection)?[ _-]+\d+")  # the middle of crops: those of an image are a group
+LIKE_A_GROUP = re.compile(
+    r"(?<![a-z])(person|subject|patient|driver|participant|identity|track|drive|scene|sequence|lesion|series|cell|video|"
+    rf"clip|recording|session|trip|hand)(?![a-z])|^(?-i:{PREFIX}|{FOLDER}|{ALIKE})$",
+    re.IGNORECASE,
+)
 UNKNOWN = {"", "?", "n/a", "nan", "null", "unknown"}  # what people write where they do not know the group
 NO_NOUN = re.compile(r"[^s]s$")  # cls, drivers, bus: what more of them are called cannot be told
 SUFFIX = re.compile(r"_(id|no|nr|number|name)$", re.IGNORECASE)
@@ -37,7 +44,7 @@ def group_columns(
         Of several that have a column, the first counts.
     names : sequence of str
         The columns that are asked for: near-duplicates are looked for only if they are among them. `IMAGE`: each image
-        is independent.
+        is independent. If there are none, those that are named like a group.
 
     Raises
     ------
@@ -46,7 +53,7 @@ def group_columns(
     """
     columns: dict[str, list[str]] = {}
     for table in filter(None, tables):
-        columns = read_texts(table, root, paths) | columns
+        columns = read_texts(table, root, paths, ANY_NAME if names else LIKE_A_GROUP) | columns
     alike = {ALIKE: chains(root, paths)} if ALIKE in names and ALIKE not in columns else {}
     below = [path.rpartition("/")[0] if path.count("/") > 1 else "" for path in paths]  # folders of classes
     columns = {PREFIX: _prefixes(paths), FOLDER: below} | alike | columns
@@ -126,11 +133,16 @@ def _all_alike(first: np.ndarray, second: np.ndarray, n: int) -> list[int]:
 
 
 def _numbered(path: str) -> re.Match[str] | None:
-    return NUMBERED.fullmatch(path.rpartition("/")[2].rpartition(".")[0])
+    return NUMBERED.fullmatch(_stem(path))
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].rpartition(".")[0]
 
 
 def _prefixes(paths: Sequence[str]) -> list[str]:
-    """`00003` of `stop/00003_00012.png`; nothing where all of a folder's images begin alike.
+    """`00003` of `stop/00003_00012.png`; nothing where all of a folder's images begin alike, or names are numbers that
+    end in a time (`25_0_1_20170116174525125.jpg`) in whose order those that begin alike do not follow each other.
 
     A number counts anew in each folder, but that of the image of which a crop is a part.
     """
@@ -140,5 +152,8 @@ def _prefixes(paths: Sequence[str]) -> list[str]:
         if numbered and numbered[2]:
             folder = folder.partition("/")[2]  # without the class
         keys.append((folder, numbered[1] if numbered else ""))
-    several = len(set(keys)) > len({folder for folder, _ in keys})
+    stems = [(_stem(path), begin) for path, (_, begin) in zip(paths, keys, strict=True)]
+    timed = sorted((int(re.split(r"\D", stem)[-1]), begin) for stem, begin in stems if TIMED.fullmatch(stem))
+    follow = sum(begin == other for (_, begin), (_, other) in itertools.pairwise(timed))
+    several = len(set(keys)) > len({folder for folder, _ in keys}) and follow >= MOSTLY_FOLLOW * len(timed)
     return [(f"{folder}/{begin}" if folder and begin.isdigit() else begin) if several else "" for folder, begin in keys]

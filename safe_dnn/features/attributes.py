@@ -1,8 +1,8 @@
 """What every image shows, measured: brightness, contrast, sharpness, noise, colours and size.
 
 They describe RCCs of images of which nothing else is known. A decoded image in, a row of numbers out. The rows are
-cached beside the features, by the content of the image: extraction measures each image that it decodes, and
-`measured_images` the others.
+cached beside the features, by the content of the image: extraction and the DNN under test measure each image that they
+decode, and `measured_images` the others.
 
 Size and aspect ratio are those of the original. All else is measured on a grid that depends on the size as little as
 possible: the image is scaled down to fit in 224 x 224 pixels, the size that the network sees, with its aspect ratio
@@ -24,6 +24,9 @@ from PIL import Image, ImageChops
 from safe_dnn.features.batches import Loaded, decode_for_network, load_ahead, load_image, pixels_of
 from safe_dnn.features.cache import FeatureCache
 from safe_dnn.features.extractor import INPUT_SIZE
+from safe_dnn.support.contents import content_key
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import decode
 from safe_dnn.support.progress import Progress, no_progress
 
 MEASURING = "Measuring images"
@@ -93,6 +96,17 @@ def decoded(path: str, key: bytes, data: bytes) -> Loaded:
     """What the network takes of an image, and what it shows; any of UNREADABLE as of `decode_for_network`."""
     image, size = decode_for_network(data)
     return Loaded(path, key, pixels=pixels_of(image), attributes=measure(image, size))
+
+
+def decode_and_measure(data: bytes, cache: FeatureCache, at_least: tuple[int, int] | None) -> Image.Image:
+    """Do the same as `support.images.decode`, and cache what the image shows if that is not known."""
+    with contextlib.suppress(SAFEError):  # of a cache that cannot be used
+        if cache.get(key := content_key(data)) is None:
+            image, size = decode_for_network(data)
+            cache.put([(key, measure(image, size))])
+            if at_least == INPUT_SIZE or (at_least is None and image.size == size):  # it is decoded alike
+                return image
+    return decode(data, at_least=at_least)
 
 
 def _measured(path: str, key: bytes, data: bytes) -> Loaded:

@@ -29,7 +29,7 @@ from safe_dnn.reasons.probes import Probe, load_probes
 from safe_dnn.store.chain import last_number
 from safe_dnn.store.database import DATABASE_FILE, reading
 from safe_dnn.store.places import NEW_PLACE
-from safe_dnn.store.runs import CLUSTERS, COMPARISON, PROBES, RETRAINING, SELECTION, Run, present_runs, runs_of
+from safe_dnn.store.runs import CLUSTERS, COMPARISON, PROBES, REASONS, RETRAINING, SELECTION, Run, present_runs, runs_of
 from safe_dnn.support.entries import is_within
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import state_of_file
@@ -136,8 +136,9 @@ class _State(NamedTuple):
         Of its files.
     runs : mapping of str to Run
         The present ones, by kind.
-    said, spots, labelled, places, words : int
-        The last entries on RCCs and weak spots, on weak spots alone, on images, on where folders lie, and on words.
+    said, spots, labelled, places, reasons, words : int
+        The last entries on RCCs and weak spots, on weak spots alone, on images, on where folders lie, of reasons that
+        were found without clusters, and on words.
     """
 
     stamp: tuple
@@ -146,6 +147,7 @@ class _State(NamedTuple):
     spots: int
     labelled: int
     places: int
+    reasons: int
     words: int
 
 
@@ -169,7 +171,7 @@ class Results:
         self._described: tuple[tuple, Mapping[str, np.ndarray]] = ((), {})
         self._tested: dict[tuple, AnsweredImages] = {}  # the last ones, by stamp
         self._tagged: dict[tuple, Mapping[str, np.ndarray]] = {}
-        self._known = _State((), {}, 0, 0, 0, 0, 0)
+        self._known = _State((), {}, 0, 0, 0, 0, 0, 0)
 
     def shown(self, run: str | None = None) -> Shown:
         """The clusters, notes and profiles.
@@ -305,8 +307,13 @@ class Results:
     @property
     def stamp(self) -> str:
         """A text that differs where anything has changed that the windows show, but for what is said."""
-        runs = [self._number_of(kind) for kind in (CLUSTERS, COMPARISON, PROBES)]
+        runs = [*(self._number_of(kind) for kind in (CLUSTERS, COMPARISON, PROBES)), self.found]
         return str([self.marks(), *runs, *(self._stamp_of(name) for name in (PROFILES_FILE, _FAILURES, ACCURACY_FILE))])
+
+    @property
+    def found(self) -> int:
+        """The number of the last reasons that were found without clusters; 0 if there are none."""
+        return self._state().reasons
 
     @property
     def notes_stamp(self) -> str:
@@ -351,7 +358,8 @@ class Results:
         stamp = tuple(self._stamp_of(f"{DATABASE_FILE}{end}") for end in ("", "-wal"))
         if self._known.stamp != stamp:
             with reading(self._out) as db:
-                last = [last_number(db, *kinds) for kinds in (KINDS, ("spot",), (LABEL,), (NEW_PLACE,), (TAG, WORD))]
+                kinds = (KINDS, ("spot",), (LABEL,), (NEW_PLACE,), (REASONS,), (TAG, WORD))
+                last = [last_number(db, *each) for each in kinds]
             self._known = _State(stamp, present_runs(self._out), *last)
         return self._known
 

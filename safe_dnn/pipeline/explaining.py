@@ -8,7 +8,8 @@ are read from there as long as that is the same.
 import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ from safe_dnn.reasons.comparison import (
     weak_spots_of,
 )
 from safe_dnn.reasons.counted_images import TESTED_FILE, counted_text
-from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_images, undecided
+from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_images, look_alike, undecided
 from safe_dnn.reasons.known_groups import notes_of as notes_on_groups
 from safe_dnn.reasons.nuisances import class_offer, looks_offer, nuisance_offer
 from safe_dnn.reasons.other_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
@@ -162,7 +163,8 @@ class FoundReasons(NamedTuple):
 
 def conditions_of(
     tested: AnsweredImages, groups: Sequence[str], out: Path, *, parameters: Path | None, within: Path | None = None,
-    required: bool = False, progress: Progress = no_progress,
+    required: bool = False, first: Callable[["Conditions"], object] = lambda found: None,
+    progress: Progress = no_progress,
 ) -> Conditions:  # fmt: skip
     """Search for weak spots, which needs no features, and no images if nothing is to be measured in them.
 
@@ -176,14 +178,22 @@ def conditions_of(
         As for `reasons.comparison.known_of`.
     required : bool
         As for both.
+    first : callable, optional
+        Called with the weak spots before groups are looked for in the images, which takes as long as all else.
     """
     known = known_of(tested, parameters=parameters, within=within, groups=groups, required=required, progress=progress)
     progress("Searching for weak spots", 0, 0)
-    found = groups_of_images(groups, tested, parameters=parameters, within=within, required=required)
+    found = groups_of_images(groups, tested, parameters=parameters, within=within, required=required, looks=False)
     searched = _digest_of(tested, known, found)
     before = _found_before(out, "searched", searched)
     spots = weak_spots_of(tested, known, found) if before is None or before.spots is None else before.spots
-    if found and found.given:
+    if found is None and not groups:
+        first(Conditions(known, None, spots, searched))
+        progress("Comparing images with each other", 0, 0)
+        found = look_alike(tested)
+    if not found or not found.given:
+        spots = tuple(spot._replace(group=found.groups.name if found else "") for spot in spots)
+    else:
         others = {*known.measured, PREDICTED}
         recorded = {name: column for name, column in known.columns.items() if name not in others}
         unclear = undecided(recorded, ~tested.right, found.groups, spots)
@@ -193,9 +203,9 @@ def conditions_of(
 
 def _digest_of(tested: AnsweredImages, known: Known, found: KnownGroups | None) -> str:
     """What differs where the search may find something else: images, answers, columns, groups, or SAFE's version."""
-    groups = found.groups if found else None
+    groups = found.groups if found and found.given else None
     arrays = {**known.columns, " right": tested.right, **({" groups": groups.of} if groups else {})}
-    named = [groups.name, groups.column, found and found.given] if groups else []
+    named = [groups.name, groups.column] if groups else []
     facts = [VERSION, tested.paths, tested.answers.kind, sorted(known.measured), named]
     digest = hashlib.sha256(json.dumps([facts, [(name, str(one.dtype)) for name, one in arrays.items()]]).encode())
     for one in arrays.values():
@@ -281,7 +291,7 @@ def explain_collected(out: Path, *, within: Path | None = None, progress: Progre
             if tested and not tested.one_sided:
                 found = conditions_of(
                     tested, names, out, parameters=find_parameters(failing, within=within), within=within,
-                    required=required, progress=progress,
+                    required=required, first=partial(_keep, out, tested, notes=reasons.notes), progress=progress,
                 )  # fmt: skip
                 reasons = _keep(out, tested, found, reasons.notes)
             break

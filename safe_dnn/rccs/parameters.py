@@ -23,6 +23,7 @@ PARAMETERS_FILE = "parameters.csv"
 KEY = "image"
 ANGLE_SUFFIX = "_deg"
 NUMERIC_FROM = 0.9  # least share of a column's values that are numbers
+ANY_NAME = re.compile("")
 ANSWERS = re.compile(r"(?is)predict(ed|ion)|right|correct|wrong|confidence|error|held_out|p\(.*\)")  # no parameters
 PLACEHOLDERS = re.compile(r"-[19]|-?9{2,}|-32768|32767|65535")  # what programs write where a number is unknown
 MOST_CATEGORIES = 50  # a text column with more different values contains names or remarks
@@ -97,19 +98,22 @@ def read_parameters(path: StrPath, image_root: Path, images: Sequence[str], *, p
     return Parameters(columns, tuple(notes))
 
 
-def read_texts(path: StrPath, image_root: Path, images: Sequence[str]) -> dict[str, list[str]]:
-    """Read all columns as texts, empty where unknown, of images that `read_parameters` would match.
+def read_texts(
+    path: StrPath, image_root: Path, images: Sequence[str], like: re.Pattern[str] = ANY_NAME
+) -> dict[str, list[str]]:
+    """Read the columns with names like this as texts, empty where unknown, of images that `read_parameters` would
+    match.
 
     Raises
     ------
     SAFEError
         As for `read_parameters`.
     """
-    return _texts(path, image_root, images, True)[0]
+    return _texts(path, image_root, images, True, like)[0]
 
 
 def _texts(
-    path: StrPath, image_root: Path, images: Sequence[str], partial: bool
+    path: StrPath, image_root: Path, images: Sequence[str], partial: bool, like: re.Pattern[str] = ANY_NAME
 ) -> tuple[dict[str, list[str]], list[str]]:
     """The value of each image in each column, empty if unknown, and notes on what could not be used.
 
@@ -134,7 +138,7 @@ def _texts(
         notes.append(f"Left out of the parameters, since they are named like a network's answers: {some(answers)}.")
     as_read = with_point if table.decimal_comma else str
     texts, rows = {}, [described[image][0] if image in described else None for image in images]
-    for name in [one for one in header if one not in ("", key, *answers)]:
+    for name in [one for one in header if one not in ("", key, *answers) and like.search(one)]:
         spellings: dict[str, list[str]] = {}
         # Of all rows, so that any part of the images has the same spelling: the commonest
         for text, _ in Counter(column := list(map(as_read, table.texts(name)))).most_common():

@@ -13,7 +13,7 @@ RCCs and answers in; rates and weak spots out. `pipeline.explaining.explain_fail
 import contextlib
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -347,10 +347,7 @@ def weak_spots_of(
         return find_weak_spots(columns, wrong, measured=known.measured, never_together=classes, groups=groups)
 
     wrong = ~tested.right
-    spots = ranked(with_new_rates(search(columns, wrong, groups), columns, wrong, search, groups=groups))
-    if known_groups and not known_groups.given:
-        return tuple(spot._replace(group=known_groups.groups.name) for spot in spots)
-    return tuple(spots)
+    return tuple(ranked(with_new_rates(search(columns, wrong, groups), columns, wrong, search, groups=groups)))
 
 
 def bins_of(tested: AnsweredImages, known: Known, known_groups: KnownGroups | None = None) -> tuple[Bin, ...]:
@@ -449,17 +446,9 @@ class Reasons(NamedTuple):
         It may be the reason of an RCC that looks cannot tell from images that the DNN gets right. Of several, the one
         with the highest failure rate. RCCs without one are missing.
         """
-        sizes = np.bincount(clusters.labels - NOISE)  # by RCC, from `NOISE`
         most = MOST_OF_ALL * len(clusters.paths)
-        found: dict[int, int] = {}
-        for spot in sorted(range(len(self.images)), key=lambda spot: -self.spots[spot].rate):
-            rows = self.images[spot]
-            if len(rows) > most:
-                continue
-            held = np.bincount(clusters.labels[rows] - NOISE, minlength=len(sizes))
-            for group in np.flatnonzero(held / np.maximum(sizes, 1) >= NEARLY_ALL).tolist():
-                found.setdefault(group + NOISE, spot)
-        return found
+        pairs = sorted(self._nearly_all(clusters), key=lambda pair: (self.spots[pair[0]].rate, -pair[0]))
+        return {rcc: spot for spot, rcc, *_ in pairs if len(self.images[spot]) <= most}
 
     def same_as(self, clusters: RootCauseClusters) -> dict[int, int]:
         """RCCs that are about the same failing images as a weak spot, which is given as an index.
@@ -467,16 +456,19 @@ class Reasons(NamedTuple):
         `NEARLY_ALL` of the RCC's images lie in it, and at least half of its failing images are in the RCC. Of several,
         those that have most in common; each is that of one alone.
         """
-        sizes, pairs = np.bincount(clusters.labels - NOISE), list[tuple[float, int, int]]()
+        pairs, found = self._nearly_all(clusters), dict[int, int]()
+        for spot, rcc, held, _ in sorted(pairs, key=lambda pair: (-pair[3], *pair)):
+            if held >= len(self.images[spot]) / 2 and rcc not in found and spot not in found.values():
+                found[rcc] = spot
+        return found
+
+    def _nearly_all(self, clusters: RootCauseClusters) -> Iterator[tuple[int, int, int, float]]:
+        """Weak spots with an RCC, nearly all of whose images lie in it: how many, and what share of both together."""
+        sizes = clusters.sizes.tolist()
         for spot, rows in enumerate(self.images):
             for rcc, held in self.overlaps(clusters, spot):
-                if held >= NEARLY_ALL * sizes[rcc - NOISE] and held >= len(rows) / 2:
-                    pairs.append((held / (sizes[rcc - NOISE] + len(rows) - held), -spot, -rcc))
-        found: dict[int, int] = {}
-        for _, spot, rcc in sorted(pairs, reverse=True):
-            if -rcc not in found and -spot not in found.values():
-                found[-rcc] = -spot
-        return found
+                if held >= NEARLY_ALL * sizes[rcc]:
+                    yield spot, rcc, held, held / (sizes[rcc] + len(rows) - held)
 
     def text_of(self, clusters: RootCauseClusters, rcc: int, rates: Mapping[int, Rate]) -> str:
         """The failure rate of an RCC in words, and the weak spot that its images are in; empty if neither is known."""

@@ -4,7 +4,6 @@ Images of one person, track, drive or lesion are not independent (see `rccs/spot
 of columns in; groups, and sentences on them, out.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,11 +25,6 @@ from safe_dnn.support.text import count, printable
 
 INDEPENDENT = (IMAGE,)  # as the engineer says, whatever images look like
 LEAST_GROUPS = 5
-LIKE_A_GROUP = re.compile(
-    r"(?<![a-z])(person|subject|patient|driver|participant|identity|track|drive|scene|sequence|lesion|series|cell|video|"
-    r"clip|recording|session|trip|hand)(?![a-z])",
-    re.IGNORECASE,
-)
 LEVEL = 0.01  # of the test whether groups differ
 LEAST_LOSS = 1.2  # by which factor images must be worth less than independent ones, to be spoken of
 MOSTLY = 0.1  # least share of a group's images in which a condition that varies within it differs from the others
@@ -117,12 +111,12 @@ def _notes(groups: Groups, unknown: int, tested: AnsweredImages) -> list[str]:
 
 def groups_of_images(
     names: Sequence[str], tested: AnsweredImages, *, parameters: Path | None, within: Path | None = None,
-    required: bool = True,
+    required: bool = True, looks: bool = True,
 ) -> KnownGroups | None:  # fmt: skip
-    """`named_groups` or, if no name is given, `suspected_groups`."""
+    """`named_groups` or, if no name is given, `suspected_groups` or, unless not `looks`, those that `look_alike`."""
     if names:
         return named_groups(names, tested, parameters=parameters, within=within, required=required)
-    return suspected_groups(tested, parameters=parameters, within=within)
+    return suspected_groups(tested, parameters=parameters, within=within) or (look_alike(tested) if looks else None)
 
 
 def suspected_groups(
@@ -131,7 +125,7 @@ def suspected_groups(
     """What looks like groups whose images are not independent: of several, those that make images worth least.
 
     Columns count that are named like a group, and the names and folders of files, if there are at least `LEAST_GROUPS`
-    groups of two images or more on average. If there are none, chains of near-duplicates count.
+    groups of two images or more on average.
 
     Parameters
     ----------
@@ -139,12 +133,15 @@ def suspected_groups(
         As for `named_groups`.
     """
     try:
-        found = _suspected(_columns_of(tested, parameters, within), tested.paths, ~tested.right)
+        return _suspected(_columns_of(tested, parameters, within), tested.paths, ~tested.right)
     except SAFEError:
         return None  # the weak spots do without it as well
-    if found or not tested.has_images or len(tested.paths) > MOST_ALIKE:
-        return found
-    alike = chains(tested.root, tested.paths, sure=True)
+
+
+def look_alike(tested: AnsweredImages) -> KnownGroups | None:
+    """Chains of near-duplicates that are as good as suspected groups; all images are read for that."""
+    few = tested.has_images and len(tested.paths) <= MOST_ALIKE
+    alike = chains(tested.root, tested.paths, sure=True) if few else []
     return _suspected({ALIKE: alike} if alike else {}, tested.paths, ~tested.right)
 
 
@@ -163,8 +160,6 @@ def _columns_of(
 def _suspected(columns: Mapping[str, list[str]], paths: Sequence[str], wrong: np.ndarray) -> KnownGroups | None:
     found: tuple[float, KnownGroups] | None = None
     for name, values in sorted(columns.items(), key=lambda each: each[0] in (PREFIX, FOLDER)):
-        if not (name in (PREFIX, FOLDER, ALIKE) or LIKE_A_GROUP.search(name)):
-            continue
         groups, _ = grouped(noun_of([name], paths), [values])
         told = tally(groups.of, wrong)
         most = len(groups.of) / (1 if name == ALIKE else 2)  # most images may have no near-duplicate

@@ -174,18 +174,9 @@ def reason_of(spot: WeakSpot, rank: int, rcc: int | None = None) -> Reason:
     rate, stated = spot.rate if spot.new_rate is None else spot.new_rate, {one.column for one in spot.literals}
     figures = (spot.tested, spot.wrong, rate, *spot.interval)
     return Reason(
-        name_of(rank, rcc),
-        spot.conditions,
-        _kind_of(spot),
-        spot,
-        rcc,
-        "",
-        stated,
-        figures,
-        spot.rate,
-        True,
-        spot.excess,
-    )
+        name_of(rank, rcc), spot.conditions, _kind_of(spot), spot, rcc, stated=stated, figures=figures, rate=spot.rate,
+        excess=spot.excess,
+    )  # fmt: skip
 
 
 def _kind_of(spot: WeakSpot) -> str:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from safe_dnn.dnn.model import load_dnn
 from safe_dnn.dnn.predictions import Pixels, as_probabilities, interpolated, labelled_images, predict, run_model
+from safe_dnn.features.attributes import measured_images
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 from tests.helpers.small_models import NAMES, SIDE, Ready, colour_model, draw_set, saved
@@ -43,6 +44,13 @@ def test_predictions_come_in_order_and_unreadable_images_are_named(tmp_path, dnn
     assert [skip.path for skip in found.skipped] == ["green/plain_03.png"]
     assert [images.paths[i].split("/")[0] for i in found.indices] == [NAMES[i] for i in found.outputs.argmax(axis=1)]
     assert seen == [(0, 150), (128, 150), (150, 150)]
+
+
+def test_images_that_the_model_was_run_on_need_not_be_measured_any_more(tmp_path, dnn, monkeypatch):
+    images = labelled_images(draw_set(tmp_path, 3))
+    predict(dnn, images.root, images.paths)
+    monkeypatch.setattr("safe_dnn.features.attributes._measured", None)  # fails if it is called
+    assert np.isfinite(measured_images(images.root, images.paths)[:, 0]).all()
 
 
 def test_pixels_kept_in_memory_are_those_read_anew(tmp_path, dnn):

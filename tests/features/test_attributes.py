@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from safe_dnn.features.attributes import ATTRIBUTES, measure, measure_one, measured_images
+from safe_dnn.features.attributes import (
+    ATTRIBUTES,
+    attribute_cache,
+    decode_and_measure,
+    measure,
+    measure_one,
+    measured_images,
+)
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import decode
 from tests.helpers.places import names_in
 from tests.reliability.test_bad_images import unreadable_images, valid_images, write
 
@@ -157,3 +166,29 @@ def test_rows_follow_the_paths_and_missing_images_are_rows_of_nan(draw_folder, t
     np.testing.assert_array_equal(rows[42:], rows[paths.index("snow_03.png")][None].repeat(2, axis=0))
     assert steps == [(0, 44), (16, 44), (32, 44), (44, 44)]
     assert measured_images(folder, []).shape == (0, len(ATTRIBUTES))
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
+@pytest.mark.parametrize("at_least", [None, (224, 224), (64, 48)])
+def test_an_image_is_measured_as_it_is_decoded_and_neither_is_another_one_for_it(tmp_path, monkeypatch, at_least):
+    write(tmp_path, valid_images())
+    photo = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    Image.fromarray(photo).resize((1000, 750)).save(tmp_path / "large.jpg")
+    paths, cache = names_in(tmp_path), attribute_cache()
+    for path in paths * 2:
+        data = (tmp_path / path).read_bytes()
+        np.testing.assert_array_equal(decode_and_measure(data, cache, at_least), decode(data, at_least=at_least), path)
+    known = measured_images(tmp_path, paths)
+    monkeypatch.setenv("SAFE_CACHE", str(tmp_path / "other"))
+    np.testing.assert_array_equal(known, measured_images(tmp_path, paths))
+
+
+def test_an_image_is_decoded_although_the_cache_cannot_be_used(monkeypatch, draw_folder, tmp_path):
+    data = next(draw_folder(tmp_path, {"snow": 1}).glob("*.png")).read_bytes()
+
+    def full(rows):
+        raise SAFEError("The feature cache could not be used")
+
+    cache = attribute_cache()
+    monkeypatch.setattr(cache, "put", full)
+    np.testing.assert_array_equal(decode_and_measure(data, cache, None), decode(data))

@@ -2,7 +2,8 @@
 
 `FAKE_DELAY` is what each batch of the stand-in takes, in seconds, so that there is a time in which to be killed.
 `FAKE_PEAK` names a file to which the most memory that the process had is written, in bytes.
-`FAKE_HELD` names a file: while it is there, no GIFs are drawn.
+`FAKE_HELD` names a file: while it is there, no GIFs are drawn, and no weak spots are found; while there is one of this
+name and `.alike`, test images are not compared with each other.
 `FAKE_FULL` names a file: while it is there, the disk is full.
 `FAKE_LATE` names a file: while it is there, a window that was opened is not answered with what it shall show.
 `FAKE_PICTURES` is how many thumbnails the page keeps, instead of `safe_dnn.page.pictures.MOST_PICTURES`.
@@ -21,7 +22,7 @@ from pathlib import Path
 def main() -> int:
     sys.path.insert(0, str(Path(__file__).parents[2]))
     from safe_dnn import SAFE_Tool
-    from safe_dnn.pipeline import descriptions, generation
+    from safe_dnn.pipeline import descriptions, explaining, generation
     from safe_dnn.rccs import image_map
     from safe_dnn.rccs.gifs import write_gifs
     from safe_dnn.store import database
@@ -36,14 +37,19 @@ def main() -> int:
 
     network.stand_in(run)
     image_map._umap = lambda points, start: start  # to import and compile UMAP takes ten seconds
-    draw, held = write_gifs, os.environ.get("FAKE_HELD", "")
+    held = os.environ.get("FAKE_HELD", "")
 
-    def write_gifs(*arguments, **named):
-        while held and Path(held).exists():
-            time.sleep(0.05)
-        return draw(*arguments, **named)
+    def once_free(work, ending=""):
+        def wait(*arguments, **named):
+            while held and Path(f"{held}{ending}").exists():
+                time.sleep(0.05)
+            return work(*arguments, **named)
 
-    generation.write_gifs = descriptions.write_gifs = write_gifs
+        return wait
+
+    generation.write_gifs = descriptions.write_gifs = once_free(write_gifs)
+    explaining.weak_spots_of = once_free(explaining.weak_spots_of)
+    explaining.look_alike = once_free(explaining.look_alike, ".alike")
     make, full = tempfile.mkstemp, os.environ.get("FAKE_FULL", "")
 
     def mkstemp(*arguments, **named):

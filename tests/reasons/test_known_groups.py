@@ -15,7 +15,7 @@ from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
 from safe_dnn.reasons.comparison import load_reasons
-from safe_dnn.reasons.known_groups import named_groups, suspected_groups, undecided
+from safe_dnn.reasons.known_groups import look_alike, named_groups, suspected_groups, undecided
 from safe_dnn.support.errors import SAFEError
 
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")
@@ -130,6 +130,16 @@ def test_names_of_files_may_say_it(tmp_path):
     assert "name folder as the group" in suspected_groups(deeper, parameters=table).notes[0]
 
 
+def test_numbers_before_a_time_are_a_sequence_only_where_its_images_follow_each_other(tmp_path):
+    """Faces are named by age, sex and time: those of one age are no sequence, though failing depends on it."""
+    rng = np.random.default_rng(0)
+    age, right = rng.permutation(np.repeat(np.arange(20), 10)), np.repeat(np.arange(20) % 2 == 0, 10)
+    for ages, offered in ((age, False), (np.sort(age), True)):
+        paths = [f"{of % 2}/{of}_{of % 2}_{20170109150557335 + 90_000 * i}.jpg" for i, of in enumerate(ages.tolist())]
+        tested, table = draw_tested(tmp_path, paths, right[ages * 10], "light", *["1"] * 200)
+        assert (suspected_groups(tested, parameters=table) is not None) == offered
+
+
 def test_chains_of_near_duplicates_are_offered_where_nothing_else_says_it(tmp_path):
     """Eight scenes of five frames, in half of which most are wrong, and single images; files are named by chance."""
     rng = np.random.default_rng(0)
@@ -142,7 +152,8 @@ def test_chains_of_near_duplicates_are_offered_where_nothing_else_says_it(tmp_pa
         Image.fromarray(pixels.astype(np.uint8)).resize((96, 96), Image.Resampling.BICUBIC).save(tmp_path / path)
     right = np.where(shown < 4, False, True)
     tested, table = draw_tested(tmp_path, paths, right, "light", *["1"] * len(paths))
-    (sentence,) = suspected_groups(tested, parameters=table).notes
+    assert suspected_groups(tested, parameters=table) is None
+    (sentence,) = look_alike(tested).notes
     assert "(28 sequences, intra-group correlation of failing 1.00)" in sentence
     assert "name near-duplicates as the group" in sentence
     groups = named_groups(["near-duplicates"], tested, parameters=table).groups

@@ -1,5 +1,6 @@
 """The benchmark of what is expected of new images."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from lab.benchmarks import new_images
 from lab.benchmarks.new_images import Pool, parts, rcc_section, rccs_in_run, section, spots_in_run
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.features.extractor import Extractor
-from safe_dnn.rccs.answers import CONFIDENCE, Answers
+from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.reasons.comparison import Known
 from safe_dnn.reasons.known_groups import KnownGroups
@@ -55,6 +56,19 @@ def test_weak_spots_are_counted_in_the_other_images_and_reported(pool):
     assert line.startswith("| drawn | 300 | 500 | 2 | 1 | ")
     assert "| 100.0 % |" in line
     assert section({"drawn": {"searched": 300, "counted": 500, "runs": [[]]}}).endswith("| drawn | 300 | 500 | 1 | 0 |")
+
+
+@pytest.mark.parametrize("target", ["label", "angle"])
+def test_of_a_regression_weak_spots_about_its_target_count_although_halves_have_no_target_in_common(pool, target):
+    angle = np.random.default_rng(1).permutation(IMAGES) / IMAGES
+    right = (angle < 0.7) | (np.arange(IMAGES) % 10 == 0)
+    columns = {target: angle, "predicted": np.where(right, angle, 0.0)}
+    texts = [np.array([f"{number:g}" for number in column]) for column in columns.values()]
+    answers = Answers(*texts, np.where(right, np.float32(0), np.float32(1)), ERROR, target=target)
+    tested = replace(pool.tested, answers=answers, right=right)
+    regression = pool._replace(tested=tested, known=Known(columns, frozenset()), apart=True)
+    (spot,) = spots_in_run(regression, 0)
+    assert spot["where"].startswith((f"{target} >= 0.69", f"{target} >= 0.7"))
 
 
 def test_rccs_are_counted_in_the_region_that_others_say_and_reported(pool):

@@ -37,13 +37,14 @@ class SpotView:
     def show(self, shown: Shown, conditions: object, forced: bool = True) -> dict:
         """A weak spot's GIF and note (see `NoteView.show`); nothing of one that is not there."""
         rank = rank_of(conditions, shown)
-        subject = shown.reasons.spots[rank - 1].conditions if rank else ""
-        paths = failing_in(shown, rank)
+        reason = shown.reason(conditions) if rank else None
+        subject, images = (reason.subject, len(reason.images)) if reason else ("", 0)
         gif = spot_gif_path(self._settings.out, rank)
+        values = {"reason": reason, "overlaps": _overlaps(shown, rank) if rank else ""}
         return {
-            self.player: show_gif(gif, f"Weak spot {rank}", len(paths) if gif.is_file() else 0),
-            **self.looks.show(shown, subject if paths else ""), **self.probes.show(shown, subject),
-            self.heading: _heading(shown, rank) if rank else "",
+            self.player: show_gif(gif, f"Weak spot {rank}", images if gif.is_file() else 0),
+            **self.looks.show(shown, subject if images else ""), **self.probes.show(shown, subject),
+            self.heading: filled("page/clusters/spot_heading.html", **values) if reason else "",
             self.note_pane: reveal() if rank else put_away(),
             **(self.show_note(shown, subject, forced) if rank else {}),
         }  # fmt: skip
@@ -54,23 +55,10 @@ class SpotView:
         return {self.note_view.widget: self.note_view.show(shown, str(conditions), forced)} if there else {}
 
 
-def failing_in(shown: Shown, rank: int) -> list[str]:
-    """The failing images in a weak spot; none if there is no such."""
-    rows = shown.reasons.images[rank - 1].tolist() if 0 < rank <= len(shown.reasons.images) else []
-    return [shown.clusters.paths[row] for row in rows]
-
-
 def rank_of(conditions: object, shown: Shown) -> int:
     """The rank of the weak spot that a browser has named by its conditions; 0 if there is none."""
     ranks = (rank for rank, spot in enumerate(shown.reasons.spots, start=1) if spot.conditions == conditions)
     return next(ranks, 0)
-
-
-def _heading(shown: Shown, rank: int) -> str:
-    """The weak spot at hand: its condition, its rate and the RCCs that it overlaps with."""
-    spot = shown.reasons.spots[rank - 1]
-    values = {"spot": spot, "rank": rank, "overlaps": _overlaps(shown, rank), "reason": shown.reason(spot.conditions)}
-    return filled("page/clusters/spot_heading.html", **values)
 
 
 def _overlaps(shown: Shown, rank: int) -> Markup:

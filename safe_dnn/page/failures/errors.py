@@ -9,6 +9,7 @@ from markupsafe import Markup
 from safe_dnn.dnn.predictions import errors_of
 from safe_dnn.page.collected import Collected
 from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.pipeline.reporting.rate_curves import nice
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
 
 STEPS, PER_BAR = 200, 5  # places of the slider up to the largest error, at least half as many; places that a bar spans
@@ -23,7 +24,7 @@ def errors_shown(shown: Collected) -> dict[str, Any]:
     errors = errors_of(numbers[0], numbers[1], failures.classes) if numbers else shown.answers.score
     errors = np.sort(errors[np.isfinite(errors)])
     largest = float(errors.max(initial=0))
-    step = _nice(largest / STEPS)
+    step = nice(largest / STEPS)
     places = step * np.arange(1 + math.ceil(largest / step))
     above = len(errors) - np.searchsorted(errors, places + 1e-9 * step, side="right")
     bars = np.histogram(errors, step * np.arange(0, len(places) + PER_BAR, PER_BAR))[0]
@@ -73,7 +74,7 @@ def _drawing(name: str, output: np.ndarray, target: np.ndarray, wrong: np.ndarra
     ticks: each has a text and, as `band`, which is how far from the diagonal a failure begins, its share of the axis.
     """
     low, high = (float(of(np.concatenate([target, output]))) for of in (np.min, np.max))
-    step = _nice((high - low) / 5)
+    step = nice((high - low) / 5)
     low = math.floor(low / step + 1e-9) * step
     n = max(math.ceil((high - low) / step - 1e-9), 1)
     at = [np.clip((values - low) / (n * step) * CELLS, 0, CELLS - 1).astype(int) for values in (target, output)]
@@ -84,11 +85,3 @@ def _drawing(name: str, output: np.ndarray, target: np.ndarray, wrong: np.ndarra
     cells = [(x, y, shades[x, y], 2 * counts[1, x, y] >= total[x, y]) for x, y in np.argwhere(total).tolist()]
     ticks = [(f"{round(low / step + i) * step:.6g}", i / n) for i in range(n + 1)]
     return {"name": name, "cells": cells, "ticks": ticks, "band": threshold / (n * step)}
-
-
-def _nice(least: float) -> float:
-    """The least of 1, 2 and 5 times a power of ten that is no less than this; 1 for 0."""
-    if least <= 0:
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(least))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))

@@ -135,7 +135,8 @@ class FailuresTab(FormTab):
         return "" if self.collected.there else EMPTY
 
     def _now(self) -> Marks:
-        return Marks(self.collected.key, int(are_earlier(self._settings)), 0, 0)
+        # Reasons are found after the failures, and again once images were compared with each other.
+        return Marks(self.collected.key, int(are_earlier(self._settings)), self._settings.results.found, 0)
 
     def _result_of(self, marks: Marks) -> tuple:
         return (marks.run,)

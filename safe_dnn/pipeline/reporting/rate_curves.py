@@ -230,10 +230,16 @@ def _ranges(literals: Sequence[Literal]) -> Iterator[tuple[float, float]]:
 
 def _numbers(begin: float, end: float) -> list[float]:
     """Round numbers at the axis."""
-    least = (end - begin) / STEPS
-    power = 10.0 ** math.floor(math.log10(least))
-    step = next(step for step in (power, 2 * power, 5 * power, 10 * power) if step >= 0.8 * least)
+    step = nice(0.8 * (end - begin) / STEPS)
     return [number * step for number in range(math.ceil(begin / step), math.floor(end / step) + 1)]
+
+
+def nice(least: float) -> float:
+    """The least of 1, 2 and 5 times a power of ten that is no less than this; 1 for 0."""
+    if least <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
 
 
 def _short(text: str, longest: int = LONGEST) -> str:

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Cut, Literal, cut, fails_equally, literals_of
-from safe_dnn.rccs.spots.groups import Groups, Tally, chance_given_class, chance_of_more, given_class
+from safe_dnn.rccs.spots.groups import Groups, Tally, chance_given_class, chance_of_more, counted, given_class, grouping
 
 MOST_SPOTS = 15
 ERROR_RATE = 0.05  # chance to find anything where right and wrong are independent of everything
@@ -46,6 +46,9 @@ EXPONENT = 0.65
 Z = 1.96
 MOST_PAIRS = 5_000_000  # of simple conditions that are tried
 MOST_KEPT = 100  # simple conditions for which it is kept where they hold
+MANY = 100_000  # conditions of which most are left out without a score
+SAMPLED = 8  # one of so many of them tells which
+FIRST = 8  # conditions that are compared with all other images at once, and then as many again as were
 MOST_AT_ONCE = 2_000_000  # conditions, or columns, × images that are counted at once
 
 
@@ -87,12 +90,14 @@ class Search:
         Chance to find anything where right and wrong are independent of the columns.
     overall : float
         A rate with which that of a condition is compared as well; 0 for none.
-    told : set of str
-        The columns of those found so far that are of one condition.
+    again : ndarray of shape (n_literals,), bool
+        Which of them are about a number of which one found so far is, alone.
     single : ndarray of shape (n_literals,), bool
         Which of them may stand alone: if `only` is given, those on its columns, of which one is in each condition.
     plain : ndarray of shape (n_plain,), int
         The literals of which one is in each pair.
+    tag : ndarray of shape (n_literals,), int64
+        Random numbers; conditions with the same sum of them have the same literals, in whichever order.
     whole : ndarray of shape (n_literals,), bool
         Which of them are all images of a group.
     column : ndarray of shape (n_literals,), int
@@ -121,20 +126,21 @@ class Search:
         self.single = np.isin(names, only) if only else np.ones(len(names), bool)
         plain = [each.plain for each in cuts.values()]
         self.plain = np.flatnonzero(self.single & np.concatenate([np.zeros(0, bool), *plain]))
-        self.level, self.overall, self.told = level, overall, set[str]()
-        self.open_to = open_to.copy()
+        self.level, self.overall, self.again = level, overall, np.zeros(len(names), bool)
+        self.open_to, self.tag = open_to.copy(), np.random.default_rng(0).integers(2**63, size=len(names))
         whole = self.groups.column if self.groups else None
         self.whole = np.array([literal.column == whole and literal.sign == "=" for literal in self.literals], bool)
         self.column = np.repeat(np.arange(len(cuts)), [len(each) for each in plain])
         held = block_diag(np.zeros((0, 0)), *(each.held for each in cuts.values()))
         self.in_part, self.held = held.astype(bool), csr_array(held.astype(np.float32))
+        self.plainly = self.held[self.plain]
         self.first = np.cumsum([0, *(each.held.shape[1] for each in cuts.values())])  # part of each column
         self.part = np.zeros((len(cuts), len(self.wrong)), np.int32)
         for part, each, first in zip(self.part, cuts.values(), self.first[:-1], strict=True):
             part[:] = each.part + first
         ends, parts = np.arange(len(self.wrong) + 1) * len(cuts), self.part.T.ravel()
         self.of_part = csr_array((np.ones(len(parts), np.float32), parts, ends), (len(self.wrong), held.shape[1])).T
-        self.kept = dict[int, np.ndarray]()
+        self.kept, self.reach = dict[int, np.ndarray](), np.arange(len(self.wrong) + 1) ** (1 - EXPONENT)
         self.may = self._may(never_together)
         rows = np.flatnonzero(open_to)
         self.one, self.two = self._sums(rows * 0, 1, rows), self._sums_of_pairs(rows)
@@ -190,8 +196,7 @@ class Search:
         of_columns = zip(self.part, self.first[:-1], np.diff(self.first), strict=True)
         counts = [self._counts(part[rows] - first, parts, rows) for part, first, parts in of_columns]
         counts.append(self._counts(rows[:0], 0, rows[:0]))
-        plain = self.held[self.plain]
-        found = (plain @ np.vstack(each) for each in zip(*counts, strict=True))
+        found = (self.plainly @ np.vstack(each) for each in zip(*counts, strict=True))
         return [self.held @ np.ascontiguousarray(each.T) for each in found]
 
     def _worth(self, tried: np.ndarray, counts: np.ndarray) -> int:
@@ -205,45 +210,69 @@ class Search:
         return int(np.minimum(often, 2 * np.maximum(parts - 1, 1)).sum())
 
     def next(self) -> tuple[Literal, ...] | None:
-        """The best condition that is significant, also against all others; its images are not open any more."""
+        """The best condition that is significant, also against all others; its images are not open any more.
+
+        Two tails of a number that fail at different rates are one condition only where the next one is a proxy: it
+        fails less often, and is about other columns. Other limits of the two, which hide the difference, do not count.
+        """
         failing = self.wrong[self.open_to]
         if not len(self.plain) or not failing.any() or failing.all():
             return None
-        # Rounding must not decide which comes first.
-        best = [(-round(worth * self._news(places), 6), places) for worth, places in self._candidates()]
-        ordered = [places for _, places in sorted(best)]
-        step = max(1, MOST_AT_ONCE // (4 * len(self.wrong)))
-        for part in (ordered[begin : begin + step] for begin in range(0, len(ordered), step)):
+        ordered, unlike, numbers = [places for _, places in sorted(self._candidates())], tuple[int, ...](), set[str]()
+        begin, most = 0, max(1, MOST_AT_ONCE // (4 * len(self.wrong)))
+        while part := ordered[begin : begin + min(begin + FIRST, most)]:  # the first ones are mostly enough
+            begin += len(part)
             holds = np.array([self._holds(places) for places in part])
             failing = holds & self.wrong
             enough = np.count_nonzero(failing & self.open_to, axis=1) >= LEAST_NEW * np.count_nonzero(failing, axis=1)
             asked = np.flatnonzero(enough)
             kept = asked[self._count_for_more(holds[asked], [part[i] for i in asked])] if len(asked) else asked
-            if (first := next((i for i in kept.tolist() if self._has_two_tails(part[i])), None)) is not None:
-                places = part[first]
-                self._take_out(holds[first])
-                self.told |= {self.literals[i].column for i in places if len(places) == 1}
-                return tuple(self.literals[i] for i in sorted(places, key=lambda i: (i not in self.plain, i)))
-        return None
+            for places in (part[i] for i in kept.tolist()):
+                tails = self._tails(places)
+                if numbers & tails.keys() or not self._has_two_tails(tails):
+                    continue
+                if self._fail_alike(tails):
+                    rates = [self.wrong[self._holds(each)].mean() for each in (places, unlike) if each]
+                    proxy = rates[0] < max(rates) and numbers.isdisjoint(self.literals[i].column for i in places)
+                    return self._taken(unlike if proxy else places)
+                unlike, numbers = unlike or places, numbers or {*tails}
+        return self._taken(unlike) if unlike else None
 
-    def _has_two_tails(self, places: tuple[int, ...]) -> bool:
-        """Whether of each two tails of a number both fail more often than what lies between them, beyond chance."""
+    def _taken(self, places: tuple[int, ...]) -> tuple[Literal, ...]:
+        self._take_out(self._holds(places))
+        if len(places) == 1 and not isinstance(self.literals[places[0]].value, str):
+            self.again |= self.column == self.column[places[0]]
+        return tuple(self.literals[i] for i in sorted(places, key=lambda i: (i not in self.plain, i)))
+
+    def _tails(self, places: tuple[int, ...]) -> dict[str, list[np.ndarray]]:
+        """Of the numbers of which two tails are meant: where each tail, and where what lies between, holds with the
+        other conditions."""
+        found = {}
         for place in places:
             name, sign, value = self.literals[place]
             if sign == "outside" and isinstance(value, tuple):
-                others = [self._holds([other]) for other in places if other != place]
-                among = np.logical_and.reduce([self.open_to, *others])
-                wrong, column, (low, high) = self.wrong[among], self.columns[name][among], value
-                between = wrong[(column >= low) & (column < high)]
-                rate = between.mean() if len(between) else 1.0  # it adds nothing where none lies between
-                if any(score(tail.sum(), wrong[tail].sum(), rate) < 0 for tail in (column < low, column >= high)):
-                    return False
+                column, (low, high) = self.columns[name], value
+                others = [self._holds_alone(other) for other in places if other != place]
+                parts = (column < low, column >= high, (column >= low) & (column < high))
+                found[name] = [np.logical_and.reduce([part, *others]) for part in parts]
+        return found
+
+    def _has_two_tails(self, tails_of: Mapping[str, Sequence[np.ndarray]]) -> bool:
+        """Whether of each two tails of a number both fail more often than what lies between them, beyond chance."""
+        for *tails, between in tails_of.values():
+            failing = self.wrong[between & self.open_to]
+            rate = failing.mean() if len(failing) else 1.0  # it adds nothing where none lies between
+            if any(
+                score(tail.sum(), self.wrong[tail].sum(), rate) < 0 for tail in (each & self.open_to for each in tails)
+            ):
+                return False
         return True
 
-    def _news(self, places: tuple[int, ...]) -> float:
-        """Less for more of a number of which an earlier one is, as for the next larger objects: hardly a new reason."""
-        known = (self.literals[i] for i in places if self.told)
-        return SIMPLER if any(one.column in self.told and not isinstance(one.value, str) for one in known) else 1.0
+    def _fail_alike(self, tails_of: Mapping[str, Sequence[np.ndarray]]) -> bool:
+        """Whether the intervals of the rates of each two tails of a number have something in common."""
+        of, correlation = grouping(self.groups, self.wrong)
+        both = ([counted(tail, self.wrong, of, correlation) for tail in tails] for *tails, _ in tails_of.values())
+        return all(max(low.low, high.low) <= min(low.high, high.high) for low, high in both)
 
     def _count_for_more(self, holds: np.ndarray, places: Sequence[tuple[int, ...]]) -> np.ndarray:
         """Which conditions are also above all other images, and say more than that a class is wrong.
@@ -285,12 +314,10 @@ class Search:
         Fisher's exact test, corrected for as many weak spots as there can be. It is not corrected for all that are
         tried: that they matter is shown in comparison with what the earlier ones leave.
         """
-        from scipy.stats import hypergeom  # type: ignore[attr-defined]
-
         tested, wrong = np.count_nonzero(holds, axis=1), np.count_nonzero(holds & self.wrong, axis=1)
-        images, failures, level = len(self.wrong), np.count_nonzero(self.wrong), ERROR_RATE / MOST_SPOTS
+        images, failures, level = len(self.wrong), int(self.wrong.sum()), ERROR_RATE / MOST_SPOTS
         fine = wrong * images > failures * tested
-        fine[fine] = hypergeom.sf(wrong[fine] - 1, images, failures, tested[fine]) <= level
+        fine[fine] = _chance(wrong[fine], images, failures, tested[fine]) <= level
         everywhere, lengths = np.ones(images, bool), np.array([len(each) for each in places])
         for length in np.unique(lengths[fine]).tolist():
             rows = np.flatnonzero(fine & (lengths == length))
@@ -333,7 +360,9 @@ class Search:
         self.open_to &= ~holds
 
     def _candidates(self) -> list[tuple[float, tuple[int, ...]]]:
-        """The best conditions of each length that are significant, with their scores.
+        """The best conditions of each length that are significant, with their scores, the highest being the least.
+
+        More of a number of which an earlier one is, as for the next larger objects, is hardly a new reason.
 
         All single ones and pairs are tried; of each further length, those that extend the best of the one before (beam
         search).
@@ -345,7 +374,7 @@ class Search:
         while len(best := best[~self.symptom[best].any(axis=1)][:BEAM]) and best.shape[1] < MOST_CLAUSES:
             holds = np.column_stack([self._holds(each) & self.open_to for each in best.tolist()])
             sums = [
-                (self.held @ (self.of_part @ (holds * each[:, None])).astype(np.float32)).T[:, self.plain]
+                (self.plainly @ (self.of_part @ (holds * each[:, None])).astype(np.float32)).T
                 for each in self._weights()
             ]
             may = self.may[best].all(axis=1) & ~self.symptom[self.plain]
@@ -374,45 +403,58 @@ class Search:
             The literals of the best conditions.
         """
         base = self._base(sums)
-        at = np.flatnonzero(may & (sums[0] >= LEAST_TESTED) & (sums[1] > base * sums[0]))
+        least = self._least(sums, may, base)
+        excess = sums[1] - base.astype(np.float32) * sums[0]
+        at = np.flatnonzero(may & (sums[0] >= LEAST_TESTED) & (excess > least * LEAST_TESTED ** (1 - EXPONENT)))
         # Not the place of each in two dimensions, which takes longer than all else
+        at = at[excess.ravel()[at] > least * self.reach[sums[0].ravel()[at].astype(int)]]
         tested, wrong = (each.ravel()[at].astype(float) for each in sums[:2])
         base = np.broadcast_to(base.ravel()[at] if base.ndim else base, at.shape).astype(float)
         scores = score(tested, wrong, base)
         best = _best(scores, KEPT)
         rows, columns = np.unravel_index(at[best], sums[0].shape)
         places = np.column_stack([first[rows], last[columns]])
-        once = np.sort(np.unique(np.sort(places, axis=1), axis=0, return_index=True)[1])
+        once = np.sort(np.unique(self.tag[places].sum(axis=1), return_index=True)[1])
         best, places = best[once], places[once]
-        return self._significant(scores[best], tested[best], wrong[best], places, base[best]), places
+        kept, length = self._significant(tested[best], wrong[best], places, base[best]), places.shape[1]
+        worth = PRICES[length - 1] * scores[best[kept]] * np.where(self.again[places[kept]].any(axis=1), SIMPLER, 1)
+        # Rounding must not decide which comes first.
+        return list(zip((-worth.round(6)).tolist(), map(tuple, places[kept].tolist()), strict=True)), places
+
+    @staticmethod
+    def _least(sums: Sequence[np.ndarray], may: np.ndarray, base: np.ndarray) -> float:
+        """A score that the `KEPT` best of many conditions have at least, by those of some rows.
+
+        A score is at most that of the rate itself: failures beyond `base` × n^(EXPONENT - 1).
+        """
+        if sums[0].size < MANY:
+            return 0.0
+        some = may[::SAMPLED]
+        scores = score(*(each[::SAMPLED][some] for each in (*sums[:2], np.broadcast_to(base, may.shape))))
+        best = _best(scores, KEPT)
+        return 0.999 * float(scores[best[-1]]) if len(best) == KEPT else 0.0
 
     def _base(self, sums: Sequence[np.ndarray]) -> np.ndarray:
         """The rates that conditions would have if they did not matter, of all or in the shape of each of the sums."""
         return np.asarray(self.wrong[self.open_to].mean())
 
-    def _significant(
-        self, scores: np.ndarray, tested: np.ndarray, wrong: np.ndarray, places: np.ndarray, base: np.ndarray
-    ) -> list[tuple[float, tuple[int, ...]]]:
+    def _significant(self, tested: np.ndarray, wrong: np.ndarray, places: np.ndarray, base: np.ndarray) -> np.ndarray:
         """Those of the conditions that have more failures than chance would give them in so many tries.
 
         The chance of so many failures among so many images, drawn without replacement, is at most exp(−n KL), with the
         Kullback–Leibler divergence of the rate from that of all (Hoeffding, JASA 58, 1963, theorems 1 and 4). Where
         this does not decide, it is computed (hypergeometric distribution).
         """
-        from scipy.stats import hypergeom  # type: ignore[attr-defined]
-
         images, failures = int(self.open_to.sum()), int((self.open_to & self.wrong).sum())
         rate = wrong.astype(float) / tested
         rest = np.maximum((failures - wrong.astype(float)) / np.maximum(images - tested, 1), self.overall)
-        length = places.shape[1]
-        most = self._level_of(length)
+        most = self._level_of(places.shape[1])
         chance = _bound(tested, rate, base)
         chance[rate * (1 - rest) < LEAST_ODDS * rest * (1 - rate)] = 1
         unsure = np.flatnonzero((chance > most) & (chance < most * SLACK))
-        chance[unsure] = hypergeom.sf(wrong[unsure] - 1, images, failures, tested[unsure])
+        chance[unsure] = _chance(wrong[unsure], images, failures, tested[unsure])
         kept = np.flatnonzero(chance <= most)
-        kept = kept[self._stands_out(places[kept], wrong[kept], self.open_to, most)]
-        return [(PRICES[length - 1] * float(scores[i]), tuple(places[i].tolist())) for i in kept]
+        return kept[self._stands_out(places[kept], wrong[kept], self.open_to, most)]
 
     def _level_of(self, length: int) -> float:
         """The error rate of one of the conditions of a length."""
@@ -477,16 +519,12 @@ class SearchWithinClasses(Search):
     def _base(self, sums: Sequence[np.ndarray]) -> np.ndarray:
         return np.asarray(sums[2] / np.maximum(sums[0], 1))
 
-    def _significant(
-        self, scores: np.ndarray, tested: np.ndarray, wrong: np.ndarray, places: np.ndarray, base: np.ndarray
-    ) -> list[tuple[float, tuple[int, ...]]]:
+    def _significant(self, tested: np.ndarray, wrong: np.ndarray, places: np.ndarray, base: np.ndarray) -> np.ndarray:
         """Those of the conditions that may be; of the best ones `_count_for_more` makes sure.
 
         The bound holds for draws from several classes as well, with the mean of their rates.
         """
-        length = places.shape[1]
-        kept = np.flatnonzero(_bound(tested, wrong / tested, base) <= self._levels_of(places) * SLACK)
-        return [(PRICES[length - 1] * float(scores[i]), tuple(places[i].tolist())) for i in kept]
+        return np.flatnonzero(_bound(tested, wrong / tested, base) <= self._levels_of(places) * SLACK)
 
     def _count_for_more(self, holds: np.ndarray, places: Sequence[tuple[int, ...]]) -> np.ndarray:
         """Where which conditions hold failing is likelier among the open images of the same classes, and not less than
@@ -508,6 +546,14 @@ class SearchWithinClasses(Search):
         length = places.shape[1]
         inside = self.of_class[places].any(axis=1) & (length == 2)
         return np.where(inside, self.inside, (1 - INSIDE) * self._level_of(length))
+
+
+def _chance(wrong: np.ndarray, images: int, failures: int, tested: np.ndarray) -> np.ndarray:
+    """The chance of as many failures among images drawn without replacement; of equal numbers it is computed once."""
+    from scipy.stats import hypergeom  # type: ignore[attr-defined]
+
+    _, first, of = np.unique(tested * (images + 1.0) + wrong, return_index=True, return_inverse=True)
+    return np.asarray(hypergeom.sf(wrong[first] - 1, images, failures, tested[first])[of])
 
 
 def _bound(tested: np.ndarray, rate: np.ndarray, base: np.ndarray) -> np.ndarray:

@@ -49,6 +49,34 @@ def test_the_young_and_the_old_are_one_reason_and_the_young_alone_are_not_told_w
     assert not any(" or " in where for where in young)
 
 
+def signs(n: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Signs that are cut off, and then narrow or wide, and narrow ones that are turned away, which fail less often."""
+    rng = np.random.default_rng(seed)
+    kind = rng.choice(["whole", "narrow", "wide", "turned"], n, p=[0.86, 0.02, 0.04, 0.08])
+    aspect = np.select([kind == "wide", kind == "whole"], [rng.uniform(1.3, 2, n), rng.uniform(0.95, 1.06, n)])
+    aspect = np.where(aspect == 0, rng.uniform(0.3, 0.75, n), aspect)
+    cut_off = np.isin(kind, ["narrow", "wide"])
+    wrong = rng.random(n) < np.select([cut_off, kind == "turned"], [0.85, 0.5], 0.1)
+    return {"aspect": aspect, "cut_off": np.where(cut_off, "yes", "no"), "size": rng.uniform(0, 1, n)}, wrong
+
+
+def test_two_tails_that_fail_at_different_rates_for_two_causes_are_two_reasons():
+    for seed in range(5):
+        conditions = [spot.where for spot in find_weak_spots(*signs(2000, seed))]
+        assert "cut_off = yes" in conditions
+        assert any(where.startswith("aspect < ") and " or " not in where for where in conditions)
+
+
+def test_two_tails_that_fail_at_different_rates_come_before_a_proxy_of_both():
+    """Speed is lower in both; of two tails as such it would be the first reason, at half of their rate."""
+    rng = np.random.default_rng(0)
+    angle = np.where(rng.random(3000) < 0.7, 0.0, rng.uniform(-1, 1, 3000)).round(2)
+    speed = 30 - 20 * np.abs(angle) + rng.normal(0, 1.5, 3000)
+    wrong = rng.random(3000) < np.select([angle < -0.6, angle >= 0.6], [0.99, 0.8], 0.015)
+    first, *_ = find_weak_spots({"speed": speed, "angle": angle}, wrong)
+    assert names(first) == {"angle"}
+
+
 def test_two_tails_between_which_no_image_is_left_say_nothing_more_and_raise_no_warning():
     """Once what lies between is taken out, site a stands out in the rest, but not among all images."""
     rng = np.random.default_rng(0)
