@@ -172,7 +172,7 @@ class ImagesView:
             props["shade"], value = "", {"value": ""}
         return {self.map: gr.HTML(**props), **self._fields(columns, **value)}
 
-    def _fields(self, columns: Mapping[str, np.ndarray], **value: str) -> dict:
+    def _fields(self, columns: Mapping[str, np.ndarray], **value: Any) -> dict:
         """What the map can be coloured by, and images found by."""
         return {
             self.colour: gr.Dropdown(choices=[BY_RCC, *((printable(name), name) for name in columns)], **value),
@@ -281,10 +281,10 @@ class ImagesView:
         """Let the map know what was answered about words, and colour it by one of them if there is one."""
         self._settings.results.shown(run)  # refuses a window that shows other clusters
         columns, by = self._settings.results.columns(), word if isinstance(word, str) else ""
-        props, value = {"filters": as_text(map_filters(columns))}, {}
+        props: dict[str, Any] = {"filters": as_text(map_filters(columns))}
         if by in columns:
-            props["shade"], value = as_text(map_shades(by, columns[by])), {"value": by}
-        return {self.map: gr.HTML(**props), **self._fields(columns, **value)}
+            props["shade"] = as_text(map_shades(by, columns[by]))
+        return {self.map: gr.HTML(**props), **self._fields(columns, **({"value": by} if by in columns else {}))}
 
     def _on_pick(self, sent: object, run: str) -> dict:
         return self._with_picked(len(self._listed(sent, run)[1]))

@@ -81,8 +81,8 @@ class WordsView:
             return {}
         if " ".join(name.split()) not in load_words(settings.out):
             clusters = settings.results.shown(run).clusters
-            images = [clusters.paths[range(len(clusters.paths))[row]] for row in rows[:MOST_SEEN]]
-            seen = [tested.paths[row] for row in tested.rows_of(clusters.image_root, images).tolist() if row >= 0]
+            listed = [clusters.paths[range(len(clusters.paths))[row]] for row in rows[:MOST_SEEN]]
+            seen = [tested.paths[row] for row in tested.rows_of(clusters.image_root, listed).tolist() if row >= 0]
             begin(settings.out, name, seen, within=settings.root, by=visitor_of(visitor))
         tagging = open_tagging(settings.out, name, tested=tested)
         if tagging.frame is None and tested.digest != self._extracted:
