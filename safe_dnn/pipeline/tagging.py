@@ -190,13 +190,8 @@ def open_tagging(out: Path, name: str, *, tested: AnsweredImages | None = None, 
         if facts.items() <= run.facts.items():
             with reading_file(run, FRAME_FILE) as file:
                 _, *rows = read_own(file)
-                images, *columns = zip(*rows, strict=True)
-                frame = Frame(
-                    *(
-                        np.array(column, int).astype(kind)
-                        for column, kind in zip(columns, (bool, int, int), strict=True)
-                    )
-                )
+                images, wrong, *columns = zip(*rows, strict=True)
+                frame = Frame(np.array(wrong, int) > 0, *(np.array(column, int) for column in columns))
             tested = tested.taken(np.isin(tested.paths, images))
             break
     n = len(tested.paths)
@@ -435,22 +430,8 @@ def evidence_text(tagging: Tagging) -> str:
             *of_stratum, int(counts[row]), said[-1].answer, " ".join(tag.answer for tag in said), said[-1].time,
             said[-1].engineer,
         ])  # fmt: skip
-    header = (
-        "wrong",
-        "label",
-        "group",
-        "stratum",
-        "size",
-        "drawn",
-        "place",
-        "chance",
-        "counts",
-        ANSWER,
-        "answers",
-        "time",
-        "by",
-    )
-    return table_text((IMAGE, *header), rows)
+    header = "wrong", "label", "group", "stratum", "size", "drawn", "place", "chance", "counts"
+    return table_text((IMAGE, *header, ANSWER, "answers", "time", "by"), rows)
 
 
 def answers_in(table: StrPath, tagging: Tagging) -> list[tuple[str, str]]:
