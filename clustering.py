@@ -1,12 +1,13 @@
 """Step 1 of SAFE, second half: clustering. Features in, root cause clusters (RCCs) out.
 
 0. On request, what a known nuisance explains is set aside.
-1. PCA to 256 components, which are then scaled by how much neighbours differ in them; on request, only the directions
-   in which failing images vary more than those that the DNN gets right.
+1. PCA to 256 components, which are then scaled by how much neighbours differ in them; or, where it is known which
+   images the DNN gets right, what sets failing images apart from these, if the RCCs then tell more of right and wrong.
 2. Neighbour averaging.
 3. Self-tuning DBSCAN.
 4. The same again for many random parts of the images: the RCCs are what these clusterings agree on.
-5. On request, UMAP, and steps 3 and 4 after it, checked against what was found without it.
+5. What set failing images apart may divide a huge RCC again.
+6. On request, UMAP, and steps 3 and 4 after it, checked against what was found without it.
 
 `safe_dnn/rccs/dbscan/` contains these steps, and `safe_dnn/rccs/clusters.py` the record of the result and its files.
 
@@ -15,8 +16,9 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA and DBSCAN);
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib import import_module
 from typing import NamedTuple
 
@@ -25,42 +27,49 @@ import numpy as np
 from safe_dnn.FE import ImageFeatures
 from safe_dnn.rccs.clusters import REDUCERS, RootCauseClusters, rcc_reach
 from safe_dnn.rccs.dbscan.consensus import agree, settled
+from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.rccs.dbscan.neighbours import Points, random_part
 from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness, Tuning
-from safe_dnn.rccs.dbscan.projection import directions_of_failing, fit_projection
+from safe_dnn.rccs.dbscan.projection import Projection, fit_apart, fit_projection
 from safe_dnn.rccs.dbscan.relevance import average_neighbours
 from safe_dnn.rccs.dbscan.resamples import Votes, cluster_samples, in_places, placed
 from safe_dnn.rccs.dbscan.set_aside import Nuisance
 from safe_dnn.rccs.dbscan.tuning import largest_first, tune
 from safe_dnn.rccs.dbscan.umap_reducer import reduced_by_umap
+from safe_dnn.rccs.spots.rates import nearest_failing, regions
+from safe_dnn.rccs.told import Told, told_beyond_class
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import Progress, no_progress
+
+HUGE = 0.25  # share of the failing images: an RCC of as many is divided, where that tells as much
+MOST_OF_IT = 0.95  # of what RCCs tell before one is divided: smaller ones are counted less surely
 
 
 def find_root_cause_clusters(
     images: ImageFeatures,
     *,
-    reducer: str = "pca",
+    reducer: str = "auto",
     weights: StrPath | None = None,
     nuisance: Nuisance | None = None,
-    right: np.ndarray | None = None,
+    right: RightImages | None = None,
     progress: Progress = no_progress,
 ) -> RootCauseClusters:
     """Cluster images by their features.
 
     Parameters
     ----------
-    reducer : {"pca", "umap"}
+    reducer : {"auto", "pca", "umap"}
         PCA as in the paper, followed by neighbour averaging; or PCA followed by UMAP to 10 dimensions, which was the
-        best pipeline in the authors' study of 2024.
+        best pipeline in the authors' study of 2024. By default PCA, or what sets failing images apart from `right`.
     weights : path, optional
         The weights file that the engineer specified, recorded so that the selection finds it again.
     nuisance : Nuisance, optional
         What is set aside from these images' features, recorded so that later steps can do the same.
-    right : ndarray of shape (n_right, dimension), float32, optional
-        Features of images that the DNN gets right, not together with a nuisance. The looks that these have as well are
-        set aside, if anything sets the failing images apart from them (`safe_dnn/rccs/dbscan/contrast.py`).
+    right : RightImages, optional
+        Images that the DNN gets right, not together with a nuisance. What sets the failing images apart from them
+        (`safe_dnn/rccs/dbscan/contrast.py`) is taken for PCA, unless PCA's RCCs tell as much on unseen halves of the
+        images.
 
     Raises
     ------
@@ -69,23 +78,122 @@ def find_root_cause_clusters(
     """
     if reducer not in REDUCERS:
         raise SAFEError(f"reducer must be one of {', '.join(REDUCERS)}. Received: {reducer}")
-    among = None if right is None else directions_of_failing(images.features, right, images.extractor.name)
     import_module("scipy.sparse.linalg")  # before two threads need it
     with ThreadPoolExecutor(1) as pool:
         pool.submit(import_module, "kneed")  # takes as long as PCA of a thousand images, after which it is needed
-        projection, coordinates = fit_projection(images.features, images.extractor.name, nuisance=nuisance, among=among)
-        points = projection.apply(images.features, nuisance=nuisance)  # (n_images, at most 256)
-    tuning, found = cluster_points(points, coordinates, images.paths, reducer=reducer, progress=progress)
+        grouped = told = None
+        if right is not None and reducer == "auto":
+            grouped, told = _set_apart(images, right, progress)
+        grouped = grouped or _by_looks(images, nuisance, reducer, progress)
+    tuning, found = grouped.tuning, grouped.found
     chosen = None if tuning.chosen is None else tuning.settings[tuning.chosen]
     return RootCauseClusters(
-        image_root=images.root, paths=images.paths, skipped=images.skipped, points=points, projection=projection,
-        **found._asdict(), reach=rcc_reach(points, found.labels, found.is_core),
+        image_root=images.root, paths=images.paths, skipped=images.skipped, points=grouped.points,
+        projection=grouped.projection, **found._asdict(),
+        reach=rcc_reach(grouped.points, found.labels, found.is_core),
         reducer=reducer, eps=chosen.eps if chosen else 0.0, min_samples=chosen.min_samples if chosen else 0,
         settings=tuning.settings, k_distances=tuning.k_distances, knee=tuning.knee,
         extractor_identity=images.extractor.identity, notice=images.extractor.notice,
         weights=os.fspath(weights) if weights else "",
-        set_aside=nuisance.what if nuisance else None, contrast=0 if among is None else len(among),
+        set_aside=nuisance.what if nuisance else None, beyond_class=told, parts=grouped.parts,
     )  # fmt: skip
+
+
+class _Grouped(NamedTuple):
+    """Images, grouped in some space; `parts` as of `RootCauseClusters`."""
+
+    projection: Projection
+    points: np.ndarray
+    tuning: Tuning
+    found: "Found"
+    parts: np.ndarray
+
+
+def _by_looks(images: ImageFeatures, nuisance: Nuisance | None, reducer: str, progress: Progress) -> _Grouped:
+    """As in the paper."""
+    projection, coordinates = fit_projection(images.features, images.extractor.name, nuisance=nuisance)
+    points = projection.apply(images.features, nuisance=nuisance)  # (n_images, at most 256)
+    tuning, found = cluster_points(points, coordinates, images.paths, reducer=reducer, progress=progress)
+    return _Grouped(projection, points, tuning, found, np.zeros(0, int))
+
+
+def _set_apart(images: ImageFeatures, right: RightImages, progress: Progress) -> tuple[_Grouped | None, Told | None]:
+    """The RCCs by what sets failing images apart, and what they and those by looks tell beyond the class.
+
+    None in the place of the RCCs if those by looks tell as much, and of both if nothing sets failing images apart. To
+    choose, images are clustered once, without the samples by which RCCs are found again: in a tenth of the time.
+    """
+    name, n = images.extractor.name, len(images.paths)
+    progress("Comparing with images that are right", 0, 0)
+    fitted = fit_apart(images.features, right, name)
+    if fitted is None:
+        return None, None
+    projection, coordinates = fitted
+    points = projection.apply(images.features, classes=right.classes[:n], names=right.names[:n])
+    others = projection.apply(right.features, classes=right.classes[n:], names=right.names[n:])
+    looks, _ = fit_projection(images.features, name)
+    nearest = nearest_failing(points, others)
+
+    def tells(labels: np.ndarray, nearest: tuple[np.ndarray, np.ndarray] = nearest) -> float:
+        of_failing, of_right = (regions(of, labels) for of in nearest)
+        wrong = np.arange(n + len(of_right)) < n
+        return told_beyond_class(np.concatenate([of_failing, of_right]), right.classes, wrong, right.units)
+
+    by_looks = looks.apply(images.features)
+    told = Told.chosen(
+        tells(_once(points)), tells(_once(by_looks), nearest_failing(by_looks, looks.apply(right.features)))
+    )
+    if not told.is_apart:
+        return None, told
+    tuning, found = cluster_points(points, coordinates, images.paths, progress=progress)
+    found, parts, apart = _divided(found, tells, images, right, progress)
+    return _Grouped(projection, points, tuning, found, parts), told._replace(apart=apart)
+
+
+def _once(points: np.ndarray) -> np.ndarray:
+    """The RCCs of images that are clustered once."""
+    part = random_part(len(points))
+    original = Points(points[part])
+    averaged = average_neighbours(original)
+    tuning = tune(averaged, original=original, averaged=averaged)
+    return _for_all(tuning, original, points, part).labels
+
+
+def _divided(
+    found: "Found", tells: Callable[[np.ndarray], float], images: ImageFeatures, right: RightImages, progress: Progress
+) -> tuple["Found", np.ndarray, float]:
+    """Divide huge RCCs by what sets their own images apart, where the parts are steady and tell as much.
+
+    Returns
+    -------
+    found : Found
+    parts : ndarray of shape (n_rccs,), int
+        As of `RootCauseClusters`.
+    told : float
+        By all RCCs.
+    """
+    told, n = tells(found.labels), len(images.paths)
+    sizes = np.bincount(found.labels[found.labels != NOISE])
+    parts = np.full(len(sizes), NOISE)
+    for rcc in np.flatnonzero(sizes >= HUGE * n).tolist():
+        rows = np.flatnonzero(found.labels == rcc)
+        some = replace(images, paths=tuple(images.paths[row] for row in rows), features=images.features[rows])
+        beside = right.beside(rows, n)
+        fitted = fit_apart(some.features, beside, images.extractor.name)
+        if fitted is None:
+            continue
+        projection, coordinates = fitted
+        points = projection.apply(some.features, classes=beside.classes[: len(rows)], names=beside.names[: len(rows)])
+        inside = cluster_points(points, coordinates, some.paths, progress=progress)[1]
+        if inside.steadiness is None or inside.labels.max(initial=NOISE) < 1:
+            continue
+        divided = found.with_parts(rcc, inside)
+        if (now := tells(divided.labels)) >= MOST_OF_IT * told:
+            found, told = divided, now
+            parts = np.append(parts, np.full(inside.labels.max(), rcc))
+            parts[rcc] = rcc
+    order = np.argsort(-np.bincount(found.labels[found.labels != NOISE]), kind="stable")
+    return found.renumbered(order), parts[order], told
 
 
 class Found(NamedTuple):
@@ -94,6 +202,31 @@ class Found(NamedTuple):
     labels: np.ndarray
     is_core: np.ndarray
     steadiness: Steadiness | None
+
+    def with_parts(self, rcc: int, inside: "Found") -> "Found":
+        """The same with an RCC divided as its images are inside: the first part has its number, others new ones."""
+        rows, steadiness = np.flatnonzero(self.labels == rcc), self.steadiness
+        last = int(self.labels.max())
+        number = np.array([rcc, *range(last + 1, last + 1 + int(inside.labels.max())), NOISE])
+        labels, is_core = self.labels.copy(), self.is_core.copy()
+        labels[rows], is_core[rows] = number[inside.labels], inside.is_core
+        if steadiness is not None and inside.steadiness is not None:
+            of_rccs = np.append(steadiness.of_rccs, inside.steadiness.of_rccs[1:])
+            of_rccs[rcc] = inside.steadiness.of_rccs[0]
+            changed = {name: getattr(steadiness, name).copy() for name in ("of_images", "beside", "of_beside")}
+            changed["beside"][rows] = number[inside.steadiness.beside]
+            for name in ("of_images", "of_beside"):
+                changed[name][rows] = getattr(inside.steadiness, name)
+            steadiness = steadiness._replace(of_rccs=of_rccs, **changed)
+        return Found(labels, is_core, steadiness)
+
+    def renumbered(self, order: np.ndarray) -> "Found":
+        """The same with other numbers: `order` has the RCC that comes first, then the second, and so on."""
+        number = np.append(np.argsort(order), NOISE)
+        steadiness = self.steadiness
+        if steadiness is not None:
+            steadiness = steadiness._replace(of_rccs=steadiness.of_rccs[order], beside=number[steadiness.beside])
+        return Found(number[self.labels], self.is_core, steadiness)
 
 
 def cluster_points(
@@ -120,7 +253,7 @@ def cluster_points(
     original = Points(points[part])
     averaged = average_neighbours(original)
     tuning = tune(averaged, original=original, averaged=averaged, progress=progress)
-    enough = settled if reducer == "pca" else None  # after UMAP the same samples are clustered again
+    enough = None if reducer == "umap" else settled  # after UMAP the same samples are clustered again
     votes = cluster_samples(coordinates, names, enough=enough, progress=progress)
     found = _found_again(_for_all(tuning, original, points, part), votes)
     if reducer == "umap":

@@ -1,12 +1,19 @@
 """From features to RCCs."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from safe_dnn import clustering
 from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.FE import ImageFeatures
 from safe_dnn.features.extractor import DIMENSIONS
 from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
+from safe_dnn.rccs.confidence import confidence_text
+from safe_dnn.rccs.dbscan.contrast import RightImages
+from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.features import features_of
 
@@ -31,7 +38,7 @@ def test_umap_finds_the_groups_too_and_always_the_same():
 
 
 def test_an_unknown_reducer_is_refused():
-    with pytest.raises(SAFEError, match="reducer must be one of pca, umap"):
+    with pytest.raises(SAFEError, match="reducer must be one of auto, pca, umap"):
         find_root_cause_clusters(features_of((3,)), reducer="tsne")
 
 
@@ -50,3 +57,66 @@ def test_labels_do_not_depend_on_the_number_of_threads():
         with threadpool_limits(limits=threads):
             found.append(find_root_cause_clusters(images).labels.tobytes())
     assert found[0] == found[1]
+
+
+def persons_and_reasons(reasons: int, *, n: int = 24) -> tuple[ImageFeatures, RightImages]:
+    """Six persons look different and fail alike, for some reasons that look alike; right images show persons alone."""
+    rng = np.random.default_rng(0)
+    patterns = rng.exponential(1, (6 + reasons, DIMENSIONS["vgg16-conv"]))
+    person, reason = np.divmod(np.arange(6 * n), n)
+    reason %= reasons
+    noise = rng.lognormal(0, 0.3, (12 * n, DIMENSIONS["vgg16-conv"]))
+    failing = ((2 * patterns[person] + patterns[6 + reason]) * noise[: 6 * n]).astype(np.float32)
+    right = (2 * patterns[person] * noise[6 * n :]).astype(np.float32)
+    paths = tuple(f"reason {one}/{i:03d}.png" for i, one in enumerate(reason))
+    order = np.argsort(paths)
+    images = features_of((3,))
+    images = dataclasses.replace(images, paths=tuple(sorted(paths)), features=failing[order])
+    names = (*images.paths, *(f"right/{i:03d}.png" for i in range(6 * n)))
+    return images, RightImages(right, np.full(12 * n, "sign"), names, np.arange(12 * n))
+
+
+def reasons_in(images: ImageFeatures, labels: np.ndarray) -> list[set[str]]:
+    paths = np.array([path.partition("/")[0] for path in images.paths])
+    return [set(paths[labels == rcc].tolist()) for rcc in range(labels.max() + 1)]
+
+
+def test_beside_right_images_rccs_are_reasons_where_by_looks_they_are_persons():
+    images, right = persons_and_reasons(3)
+    by_looks = find_root_cause_clusters(images, right=right, reducer="pca")
+    assert by_looks.labels.tolist() == find_root_cause_clusters(images).labels.tolist()
+    assert all(len(of) == 3 for of in reasons_in(images, by_looks.labels))
+    found = find_root_cause_clusters(images, right=right)
+    assert found.beyond_class.is_apart
+    assert all(len(of) == 1 for of in reasons_in(images, found.labels))
+    assert found.points.shape[1] == len(found.projection.components) < 10
+    again = find_root_cause_clusters(images, right=right)
+    assert (again.labels.tobytes(), again.points.tobytes()) == (found.labels.tobytes(), found.points.tobytes())
+    n = len(images.paths)
+    places = found.projection.apply(images.features, classes=right.classes[:n], names=right.names[:n])
+    np.testing.assert_array_equal(places, found.points)
+
+
+def test_a_huge_rcc_is_divided_where_that_tells_as_much_and_keeps_its_number_of_images(monkeypatch):
+    images, right = persons_and_reasons(6, n=30)
+    together = np.array([0 if path < "reason 3" else 1 for path in images.paths])
+    clustered = clustering.cluster_points
+
+    def coarse(points, coordinates, names, **more):
+        tuning, found = clustered(points, coordinates, names, **more)
+        if len(points) < len(together):
+            return tuning, found
+        steadiness = found.steadiness._replace(
+            of_rccs=np.ones(2, np.float32), beside=1 - together, of_images=np.ones(len(together), np.float32)
+        )
+        return tuning, found._replace(labels=together, is_core=np.ones(len(together), bool), steadiness=steadiness)
+
+    monkeypatch.setattr(clustering, "cluster_points", coarse)
+    found = find_root_cause_clusters(images, right=right)
+    assert all(len(of) == 1 for of in reasons_in(images, found.labels))
+    assert len(set(found.parts.tolist())) == 2
+    assert NOISE not in found.parts
+    assert len(found.parts) == len(found.steadiness.of_rccs) == found.n_rccs
+    sizes = found.sizes.tolist()
+    assert sizes == sorted(sizes, reverse=True)
+    assert "of a huge RCC" in confidence_text(found, 0)

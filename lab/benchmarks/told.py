@@ -1,146 +1,232 @@
-"""What do RCCs tell of right and wrong that the class does not tell?
+"""What do RCCs tell of right and wrong that the class does not tell, are they steady, and are they causes?
 
-    python -m lab.benchmarks.told --analysis NAME=DIR ... [--write]
+    python -m lab.benchmarks.told --data NAME=DIR ... [--model NAME=FILE ...] [--group NAME=COLUMN ...]
+        --work DIR [--write]
 
-DIR is an analysis whose RCCs were compared with the images that the DNN gets right. Measured is the share of the
-entropy of right and wrong that is known once one knows in whose region an image lies (that of the nearest failing
-image, itself left out), its class, or both: rates are those of one half of the test set, drawn to the rate of all (of
-both: to that of the class) as if by `DRAWN` images, and looked at in the other; the mean of `HALVINGS` halvings, in
-both directions. With groups, no group is in both halves. Below zero, what is seen in one half misleads in the other.
+A case is as of `lab.benchmarks.reasons`. Told is the share of the entropy of right and wrong in one half of the test
+set that rates of the other half tell, by the region in which an image lies, its class, or both
+(`safe_dnn/rccs/told.py`); with a group, no group is in both halves. Compared are
 
-Beside the RCCs stand K-means clusters of the same points, and of these points with one further axis: how far each
-failing image lies in the direction in which failing images differ from right ones of their class, as SAFE finds it in
-folds (see `reasons/order.py`), in standard deviations, times a weight. With --write, a section of lab/results/told.md
-is written.
+- RCCs by looks alone, as in the paper, and as SAFE chooses: by what sets failing images apart from right ones, if that
+  tells much more (`looks` are in brackets if they were kept);
+- K-means of the same looks;
+- the ceiling: a logistic regression on 64 principal components, the class, and their products.
+
+*Steady* is the adjusted Rand index of the RCCs of all failing images and of nine tenths of them (mean of `LEFT_OUT`
+parts). *More* are RCCs that are said to fail more often. *Causes* make up nine tenths of one of these, or more than
+half of any RCC; *held* is the share of a cause's failing images that its best RCC of the latter kind has, averaged.
+With --write, lab/results/told.md is written.
 """
 
 import argparse
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import adjusted_rand_score
 
+from lab.benchmarks.reasons.cases import ReasonsCase, failing_images, images_beside, load_reasons_case
+from lab.benchmarks.reasons.measures import causes_of_clusters
 from lab.benchmarks.results import tell
-from safe_dnn.rccs.review.review import load_review
-from safe_dnn.reasons.comparison import Comparison, load_reasons
+from safe_dnn.casestudies.build import print_progress
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.FE import ImageFeatures
+from safe_dnn.features.extractor import comparable
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.rccs.clusters import RootCauseClusters
+from safe_dnn.rccs.dbscan.contrast import RightImages
+from safe_dnn.rccs.parameters import find_parameters, read_texts
+from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.rates import failure_rates, nearest_failing, regions
+from safe_dnn.rccs.told import HALVINGS, share_told
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder
 
-HALVINGS = 10
-DRAWN = 4  # images
-NUMBERS = (8, 12)  # of K-means clusters
-WEIGHTS = (0.5, 1.0, 2.0)  # of the direction, where the points' root mean square is 1
+WAYS = {"looks": "pca", "as SAFE chooses": "auto"}
+K_MEANS = 12
+LEFT_OUT = 3
+COMPONENTS = 64
+HEADER = (
+    "case", "failing, right", "way", "RCCs", "largest", "in none", "RCCs tell", "class", "both", "beyond the class",
+    "more", "causes, pure", "causes, mostly", "held", "steady",
+)  # fmt: skip
 
 
-def share_told(
-    cells: np.ndarray, wrong: np.ndarray, groups: np.ndarray | None = None, within: np.ndarray | None = None
-) -> float:
-    """The share of the entropy of right and wrong in one half that rates of cells in the other half tell.
+class Compared(NamedTuple):
+    """A case as it is clustered; `units` are those of no group in both halves, or None."""
 
-    Parameters
-    ----------
-    cells : ndarray of shape (n_images,), int
-        From 0.
-    wrong : ndarray of shape (n_images,), bool
-    groups : ndarray of shape (n_images,), int, optional
-        From 0; no group is in both halves.
-    within : ndarray of shape (n_images,), int, optional
-        From 0: coarser cells, to whose rate that of each cell is drawn.
-    """
-    units = np.arange(len(wrong)) if groups is None else groups
-    rng, shares = np.random.default_rng(0), list[float]()
-    for _ in range(HALVINGS):
+    name: str
+    case: ReasonsCase
+    images: ImageFeatures
+    right: RightImages
+    units: np.ndarray | None
+
+    @property
+    def wrong(self) -> np.ndarray:
+        """Failing images, then right ones."""
+        return np.arange(len(self.right.names)) < len(self.images.paths)
+
+
+def rows_of(compared: Compared) -> list[list[str]]:
+    """The rows of the table for a case."""
+    rows = []
+    for way, reducer in WAYS.items():
+        clusters = find_root_cause_clusters(compared.images, right=compared.right, reducer=reducer)
+        told = clusters.beyond_class
+        way += " (looks)" if reducer == "auto" and not (told and told.is_apart) else ""
+        rows.append(_row(compared, way, clusters.labels, *_points(compared, clusters), _steady(compared, reducer)))
+        if way == "looks":
+            points = _points(compared, clusters)
+            k_means = KMeans(min(K_MEANS, len(points[0])), n_init=5, random_state=0).fit(points[0]).labels_
+            rows.append(_row(compared, f"K-means of looks, {K_MEANS}", k_means, *points, None))
+    return [*rows, _ceiling(compared)]
+
+
+def _points(compared: Compared, clusters: RootCauseClusters) -> tuple[np.ndarray, np.ndarray]:
+    """Failing and right images in the space of clusters."""
+    right, n = compared.right, len(compared.images.paths)
+    return clusters.points, clusters.projection.apply(right.features, classes=right.classes[n:], names=right.names[n:])
+
+
+def _steady(compared: Compared, reducer: str) -> float:
+    """See the module's docstring."""
+    n, rng = len(compared.images.paths), np.random.default_rng(0)
+
+    def labels_of(rows: np.ndarray) -> np.ndarray:
+        images = compared.images
+        paths = tuple(images.paths[row] for row in rows)
+        some = ImageFeatures(images.root, paths, images.features[rows], images.extractor, ())
+        return find_root_cause_clusters(some, right=compared.right.beside(rows, n), reducer=reducer).labels
+
+    everything = labels_of(np.arange(n))
+    parts = [np.sort(rng.permutation(n)[: round(0.9 * n)]) for _ in range(LEFT_OUT)]
+    return float(np.mean([adjusted_rand_score(everything[part], labels_of(part)) for part in parts]))
+
+
+def _row(
+    compared: Compared, way: str, labels: np.ndarray, points: np.ndarray, right: np.ndarray, steady: float | None
+) -> list[str]:
+    of_failing, of_right = (regions(nearest, labels) for nearest in nearest_failing(points, right))
+    of_class = np.unique(compared.right.classes, return_inverse=True)[1]
+    of_region = np.concatenate([of_failing, of_right]) + 1
+    both = np.unique(np.column_stack([of_region, of_class]), axis=0, return_inverse=True)[1].ravel()
+    by_region = share_told(of_region, compared.wrong, compared.units)
+    by_class = share_told(of_class, compared.wrong, compared.units)
+    by_both = share_told(both, compared.wrong, compared.units, of_class)
+    groups = None if compared.units is None else Groups("group", compared.units)
+    n_rccs = int(labels.max(initial=-1)) + 1
+    rates = failure_rates(of_failing, of_right, n_rccs, labels=labels, groups=groups, classes=of_class)
+    more = [rate.rcc for rate in rates if rate.verdict == "more"]
+    causes = {name: has[compared.case.wrong] for name, has in compared.case.causes.items()}
+    mostly_of = {
+        name: [rcc for rcc in range(n_rccs) if has[labels == rcc].mean() > 0.5] for name, has in causes.items()
+    }
+    held = [
+        max((has[labels == rcc].sum() / has.sum() for rcc in mostly_of[name]), default=0)
+        for name, has in causes.items()
+    ]
+    of_causes = ["–"] * 3
+    if causes:
+        mostly = f"{np.count_nonzero(held)} of {len(causes)}"
+        pure = f"{len(causes_of_clusters(labels, causes, more))} of {len(causes)}"
+        of_causes = [pure, mostly, f"{np.mean(held):.2f}"]
+    n = len(labels)
+    largest = np.bincount(labels[labels >= 0], minlength=1).max() / n
+    return [
+        compared.name, f"{n:,}, {len(right):,}", way, f"{n_rccs}", f"{largest:.2f}", f"{np.mean(labels < 0):.2f}",
+        *(f"{100 * share:.1f}" for share in (by_region, by_class, by_both, by_both - by_class)), f"{len(more)}",
+        *of_causes, "–" if steady is None else f"{steady:.2f}",
+    ]  # fmt: skip
+
+
+def _ceiling(compared: Compared) -> list[str]:
+    """What a logistic regression tells, by halves like those of `share_told`."""
+    features = np.concatenate([compared.images.features, compared.right.features])
+    points = PCA(min(COMPONENTS, *features.shape), random_state=0).fit_transform(
+        comparable(features, compared.images.extractor.name)
+    )
+    points /= points.std(axis=0).max()
+    classes, of_class = np.unique(compared.right.classes, return_inverse=True)
+    of_each = np.eye(len(classes))[of_class]
+    products = [points * of_each[:, [one]] for one in range(len(classes))] if len(classes) <= COMPONENTS // 4 else []
+    inputs = np.concatenate([points, of_each, *products], axis=1)
+    wrong, units = compared.wrong, compared.units
+    units = np.arange(len(wrong)) if units is None else units
+    rng, shares = np.random.default_rng(0), []
+    for _ in range(HALVINGS // 2):
         first = (rng.permutation(int(units.max()) + 1) % 2 == 0)[units]
         for here, there in ((first, ~first), (~first, first)):
-            base = np.full(len(wrong), wrong[here].mean())
-            drawn_to = base if within is None else _rates(within, wrong, here, base)
-            entropy = _loss(base, wrong, there)
-            if entropy > 0:
-                shares.append(1 - _loss(_rates(cells, wrong, here, drawn_to), wrong, there) / entropy)
-    return float(np.mean(shares)) if shares else 0.0
+            fitted = LogisticRegression(max_iter=1000).fit(inputs[here], wrong[here])
+            chance = np.clip(fitted.predict_proba(inputs[there])[:, 1], 1e-4, 1 - 1e-4)
+            base = np.full(len(chance), wrong[here].mean())
+            losses = [-np.log(np.where(wrong[there], one, 1 - one)).mean() for one in (chance, base)]
+            shares.append(1 - losses[0] / losses[1])
+    by_class = share_told(of_class, wrong, compared.units)
+    both = float(np.mean(shares))
+    figures = [f"{100 * share:.1f}" for share in (by_class, both, both - by_class)]
+    return [compared.name, "", "ceiling", *["–"] * 4, *figures, *["–"] * 5]
 
 
-def _rates(cells: np.ndarray, wrong: np.ndarray, here: np.ndarray, drawn_to: np.ndarray) -> np.ndarray:
-    """The rate of each image's cell, counted in a part of the images."""
-    n = int(cells.max()) + 1
-    tested, failing = (np.bincount(cells[rows], minlength=n)[cells] for rows in (here, here & wrong))
-    return (failing + DRAWN * drawn_to) / (tested + DRAWN)
-
-
-def _loss(rates: np.ndarray, wrong: np.ndarray, there: np.ndarray) -> float:
-    """The mean surprise, in nats, at what is right and wrong in a part of the images."""
-    with np.errstate(divide="ignore"):
-        return float(-np.log(np.where(wrong, rates, 1 - rates)[there]).mean())
-
-
-def rows_of(name: str, folder: Path) -> Iterator[list[str]]:
-    """The rows of the table for an analysis; SAFEError if its RCCs were not compared with right images."""
-    review = load_review(folder)
-    clusters, found = review.clusters, load_reasons(folder, review.original).comparison
-    if found is None:
-        raise SAFEError(f"Expected RCCs that were compared with images that are right. Received: {folder}")
-    points = np.asarray(clusters.points, float)
-    points /= np.sqrt((points**2).sum(axis=1).mean())
-    yield _row(name, "RCCs", clusters.labels, found)
-    for number in NUMBERS:
-        yield _row(name, f"K-means, {number}", _k_means(points, number), found)
-    if found.places is None:
-        return
-    direction = np.zeros(len(points))
-    direction[found.failing] = (found.places - found.places.mean()) / found.places.std()
-    for weight in WEIGHTS:
-        for number in NUMBERS:
-            labels = _k_means(np.column_stack([points, weight * direction]), number)
-            yield _row(name, f"K-means, {number}, with {weight:g} × the direction", labels, found)
-
-
-def _k_means(points: np.ndarray, number: int) -> np.ndarray:
-    return KMeans(min(number, len(points)), n_init=5, random_state=0).fit(points).labels_
-
-
-def _row(name: str, method: str, labels: np.ndarray, found: Comparison) -> list[str]:
-    nearest = np.concatenate([found.of_failing, found.of_right])
-    wrong = np.arange(len(nearest)) < len(found.of_failing)
-    regions = labels[nearest] - labels.min()
-    classes = np.zeros(len(wrong), int) if found.classes is None else np.unique(found.classes, return_inverse=True)[1]
-    both = np.unique(np.column_stack([regions, classes]), axis=0, return_inverse=True)[1].ravel()
-    cells = (regions, None), (classes, None), (both, classes)
-    figures = []
-    for groups in (None, found.groups.of if found.groups else None):
-        figures += [f"{share_told(one, wrong, groups, within):.1%}" for one, within in cells]
-    named = labels[labels >= 0]
-    largest = np.bincount(named).max(initial=0) / len(labels)
-    return [name, method, *(figures if found.groups else [*figures[:3], *"–––"]), f"{largest:.0%}"]
-
-
-def told_section(analyses: dict[str, Path]) -> str:
+def told_section(cases: Sequence[Compared], progress: Callable[[str, int, int], None]) -> str:
     """The section as Markdown."""
-    of = ("RCC regions", "class", "both")
-    header = ["case", "clusters", *of, *(f"{one}, halves by group" for one in of), "largest"]
-    rows = [row for name, folder in analyses.items() for row in rows_of(name, folder)]
-    lines = [header, ["---", "---", *["---:"] * (len(header) - 2)], *rows]
+    rows = []
+    for place, compared in enumerate(cases):
+        progress(f"Measuring {compared.name}", place, len(cases))
+        rows += rows_of(compared)
+    lines = [HEADER, ["---", "---", "---", *["---:"] * (len(HEADER) - 3)], *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
-        "## What clusters tell of right and wrong\n\nWritten by `python -m lab.benchmarks.told`, which "
-        "has the definitions: the share of the entropy of right and wrong that regions and classes tell of unseen "
-        f"halves of the test set.\n\n{table}\n"
+        "## What RCCs tell of right and wrong\n\nWritten by `python -m lab.benchmarks.told`, which has the "
+        "definitions: per cent of the entropy of right and wrong that regions and classes tell of unseen halves of the "
+        "test set.\n\n"
+        f"{table}\n"
     )
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="told", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--analysis", nargs="+", required=True, metavar="NAME=DIR", help="analyses of the cases")
+    parser.add_argument("--data", nargs="+", metavar="NAME=DIR", required=True, help="folders of the cases")
+    parser.add_argument("--model", nargs="+", metavar="NAME=FILE", default=[], help="DNNs; default: model.keras in DIR")
+    parser.add_argument("--group", nargs="+", metavar="NAME=COLUMN", default=[], help="parameters that name groups")
+    parser.add_argument("--work", metavar="DIR", required=True, help="folder for the DNNs' answers")
+    parser.add_argument("--precision", metavar="NAME", default="auto", help="default: auto")
     parser.add_argument("--write", action="store_true", help="write lab/results/told.md instead of printing")
     options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    data, models, groups = (
+        dict(one.split("=", 1) for one in of) for of in (options.data, options.model, options.group)
+    )
     try:
-        given = (one.partition("=") for one in options.analysis)
-        tell("told", told_section({name: Path(folder) for name, _, folder in given}), write=options.write)
+        extractor = choose_extractor("vgg16-conv", precision=options.precision)
+        cases = []
+        for name, folder in data.items():
+            own = prepare_folder(Path(options.work) / name)
+            model = Path(models[name]) if name in models else None
+            case = load_reasons_case(name, Path(folder), own, extractor, model=model, progress=print_progress)
+            units = _units(case, groups[name]) if name in groups else None
+            right = images_beside(case, units)
+            cases.append(Compared(name, case, failing_images(case), right, None if units is None else right.units))
+        tell("told", told_section(cases, print_progress), write=options.write)
     except SAFEError as error:
         print(f"told: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _units(case: ReasonsCase, column: str) -> np.ndarray:
+    """The group of each image by a column of the test set's parameters."""
+    source = find_parameters(case.tested.root)
+    texts = read_texts(source, case.tested.root, case.tested.paths) if source else {}
+    if column not in texts:
+        raise SAFEError(f"--group must name a parameter of the test images. Received: {column}")
+    return np.unique(texts[column], return_inverse=True)[1]
 
 
 if __name__ == "__main__":

@@ -123,8 +123,12 @@ def _cluster(cluster: Command) -> None:
     cluster.choice("--extractor", tuple(EXTRACTORS), extractors.replace("auto:", "auto (default):"))
     formats = "number format: auto (default), which is bfloat16 where that is fast, else float32; int8 needs OpenVINO"
     cluster.choice("--precision", ("auto", "bfloat16", "float32", "int8"), formats)
-    reducers = "pca (default), as in the paper, or umap: PCA, then UMAP, as the authors' study of 2024 recommends"
-    cluster.choice("--reducer", ("pca", "umap"), reducers)
+    reducers = (
+        "pca: by looks alone, as in the paper; umap: PCA, then UMAP, as the authors' study of 2024 recommends; auto "
+        "(default): by what sets failing images apart from right ones, where these are known and that tells more, else "
+        "pca"
+    )
+    cluster.choice("--reducer", ("auto", "pca", "umap"), reducers)
     cluster.path(
         "--parameters", "CSV",
         "known parameters of the images: columns image, and one for each (default: parameters.csv in or beside the "
@@ -138,8 +142,7 @@ def _cluster(cluster: Command) -> None:
     cluster.path("--tested", "DIR", "the folder of test images that --predictions is about")
     aside = (
         "what does not matter, such as person or label: what it explains is removed from the features (may be given "
-        "several times: label and predicted together are each confusion); or looks: what right images have in common "
-        "with failing ones"
+        "several times: label and predicted together are each confusion)"
     )
     cluster.names("--set-aside", aside)
     groups = (

@@ -69,7 +69,8 @@ def _print_clusters(out: Path, clusters: Any) -> None:
         told = "; ".join(filter(None, (loose, texts.get(rcc, "").removesuffix("."), confusion)))
         say(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {told}' if told else ''}")
     say(f"  … and {count(len(rccs) - LISTED, 'smaller one')} (gifs/)" if len(rccs) > LISTED else "")
-    say(f"How these were found: {how_found(clusters)}", why_unknown(clusters))
+    told = clusters.beyond_class
+    say(told.text if told else "", f"How these were found: {how_found(clusters)}", why_unknown(clusters))
     say(f"Written: labels.txt, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
 
 

@@ -48,7 +48,7 @@ from safe_dnn.reasons.comparison import (
 from safe_dnn.reasons.counted_images import TESTED_FILE, counted_text
 from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_images, look_alike, undecided
 from safe_dnn.reasons.known_groups import notes_of as notes_on_groups
-from safe_dnn.reasons.nuisances import class_offer, looks_offer, nuisance_offer
+from safe_dnn.reasons.nuisances import nuisance_offer
 from safe_dnn.reasons.other_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
 from safe_dnn.store.output_folder import foreign_files, save_files, working
 from safe_dnn.store.runs import CLUSTERS, REASONS, SELECTION, add_run, present_runs, runs_of
@@ -101,9 +101,7 @@ def explain_failures(
         known, known_groups, spots, _ = found
         curves = bins_of(tested, known, known_groups)
         reasons = reasons_of(clusters, tested, known, spots)._replace(curves=curves)
-        offer = None
-        if not clusters.contrast:  # looks are set aside alone
-            offer = nuisance_offer(clusters, tested, parameters=parameters, within=within)
+        offer = nuisance_offer(clusters, tested, parameters=parameters, within=within)
         save_reasons(reasons, clusters, out, run, offer=offer._asdict() if offer else None)
         show_reasons(out)
         write_spot_gifs(clusters, out, reasons.images, progress=progress)
@@ -112,8 +110,6 @@ def explain_failures(
             weights=weights, stream=stream, progress=progress,
         )  # fmt: skip
         right_in_spots = in_any_spot(spots, known, len(tested.paths))[comparison.rows][len(comparison.failing) :]
-        if offer is None and "set_aside" not in run_record(out, run):  # nor if it was tried in vain
-            offer = class_offer(clusters) or looks_offer(comparison.rates(clusters))
         told = run_record(out, run).get("parameters", {}).get("notes", ())
         further = (note for note in known.notes if note not in told)
         comparison = comparison._replace(right_in_spots=right_in_spots, notes=(*comparison.notes, *further))

@@ -2,6 +2,7 @@
 that was there before.
 """
 
+import contextlib
 import dataclasses
 from functools import partial
 from pathlib import Path
@@ -23,8 +24,9 @@ from safe_dnn.rccs.gifs import write_gifs
 from safe_dnn.rccs.parameters import read_parameters
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.review.review import Review, load_review
-from safe_dnn.reasons.known_groups import named_groups
-from safe_dnn.reasons.nuisances import Fitted, Looks, Values, what_is_set_aside
+from safe_dnn.reasons.comparison import right_images
+from safe_dnn.reasons.known_groups import KnownGroups, named_groups
+from safe_dnn.reasons.nuisances import Fitted, Values, what_is_set_aside
 from safe_dnn.store.output_folder import check_own, working
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
@@ -42,7 +44,7 @@ class ClusteringSettings(NamedTuple):
     ----------
     extractor, weights, precision
         As for `features.weights.choose_extractor`.
-    reducer : "pca" or "umap"
+    reducer : "auto", "pca" or "umap"
         As for `clustering.find_root_cause_clusters`.
     parameters : path, optional
         A CSV file of the images' parameters; by default what `rccs.parameters.find_parameters` finds.
@@ -52,11 +54,11 @@ class ClusteringSettings(NamedTuple):
         table of parameters as well.
     set_aside : tuple of str
         Recorded parameters, measured attributes or `label` that do not matter: what they explain is removed from the
-        features. Or `looks` alone, those that images which the DNN gets right have as well.
+        features.
     """
 
     extractor: str = "auto"
-    reducer: str = "pca"
+    reducer: str = "auto"
     weights: StrPath | None = None
     precision: str = "auto"
     parameters: StrPath | None = None
@@ -98,11 +100,15 @@ def generate_clusters(
         read = _read_before(images, settings, within, progress)
         features = extract_features(images, read.extractor, progress=progress, stream=stream)
         fitted = read.aside.fit(features, stream=stream, progress=progress) if read.aside else Fitted()
+        right = None
+        if settings.reducer == "auto" and read.tested and not read.aside:
+            with contextlib.suppress(SAFEError):  # the comparison says it, after the RCCs are there
+                right = right_images(read.tested, features, read.groups, stream=stream, progress=progress)
         clusters = find_root_cause_clusters(
-            features, reducer=settings.reducer, weights=settings.weights, nuisance=fitted.nuisance, right=fitted.right,
+            features, reducer=settings.reducer, weights=settings.weights, nuisance=fitted.nuisance, right=right,
             progress=progress,
         )  # fmt: skip
-        known = read.known | fitted.record(clusters)
+        known = read.known | fitted.record()
         if read.tested:
             clusters, answered = with_answers(clusters, read.tested, given=bool(settings.given.predictions))
             known = answered | known
@@ -127,7 +133,8 @@ class _Before(NamedTuple):
 
     extractor: Extractor
     tested: AnsweredImages | None
-    aside: Looks | Values | None
+    groups: KnownGroups | None
+    aside: Values | None
     known: dict[str, object]
 
 
@@ -143,12 +150,13 @@ def _read_before(images: StrPath, settings: ClusteringSettings, within: Path | N
     group = settings.given.group or tuple(hold_out_record(listing.root).get("group", ()))
     if group:
         known["group"] = list(group)
+    groups = None
     if group and tested:
-        named_groups(group, tested, parameters=Path(parameters) if parameters else None, within=within)
+        groups = named_groups(group, tested, parameters=Path(parameters) if parameters else None, within=within)
     aside = what_is_set_aside(
         settings.set_aside, listing, tested, parameters=parameters, within=within, progress=progress
     )
-    return _Before(extractor, tested, aside, known)
+    return _Before(extractor, tested, groups, aside, known)
 
 
 def _left_behind(previous: Review | None, review: Review) -> str:

@@ -33,7 +33,9 @@ def how_found(clusters: RootCauseClusters) -> str:
     which all images are clustered.
     """
     features = clusters.extractor + (f" in {clusters.precision}" if clusters.precision in ("bfloat16", "int8") else "")
-    reduced = "PCA, then UMAP" if clusters.reducer == "umap" else "PCA, then neighbour averaging"
+    told = clusters.beyond_class
+    reduced = "what sets failing images apart" if told and told.is_apart else "PCA"
+    reduced += ", then UMAP" if clusters.reducer == "umap" else ", then neighbour averaging"
     dbscan = f"DBSCAN with eps {clusters.eps:.3g}, min_samples {clusters.min_samples}"
     if not clusters.settings:
         dbscan = "nothing to tune: too few images, or all of them alike"

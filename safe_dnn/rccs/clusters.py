@@ -9,7 +9,7 @@ import json
 import platform
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -21,12 +21,13 @@ from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.weights import recall_extractor
 from safe_dnn.rccs.answers import Answers, commonest_confusion
-from safe_dnn.rccs.dbscan.contrast import LOOKS
+from safe_dnn.rccs.dbscan.contrast import LOOKS, Axis
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Steadiness
 from safe_dnn.rccs.dbscan.projection import Projection
 from safe_dnn.rccs.dbscan.set_aside import CATEGORY, Factor, SetAside
 from safe_dnn.rccs.failure_rounds import home_of, place_of
+from safe_dnn.rccs.told import Told
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.places import absolute, recorded, relative
 from safe_dnn.store.runs import CLUSTERS, Run, Then, add_run, present_runs, reading_file, run_file, runs_of
@@ -42,7 +43,7 @@ RUN_FILE = "run.json"
 LABELS_FILE = "labels.txt"
 
 FORMAT_VERSION = 1
-REDUCERS = ("pca", "umap")
+REDUCERS = ("auto", "pca", "umap")
 INSPECTED_PER_RCC = 5  # images of each RCC that an engineer inspects (the paper)
 _ENTRIES_WITH_PATHS = {"predictions", "parameters", "set_aside"}
 _ARRAYS = ("labels", "is_core", "points", "reach", "k_distances")  # kept as they are
@@ -65,7 +66,8 @@ class RootCauseClusters:
         The images in the space of PCA, scaled by `rccs.dbscan.relevance.relevant_directions`.
     reach : ndarray of shape (n_rccs,), float32
         How far each RCC reaches in that space (see `rcc_reach`).
-    reducer : "pca" or "umap"
+    reducer : one of REDUCERS
+        As it was asked for.
     eps : float
         The largest radius of an RCC, a distance after neighbour averaging or UMAP; 0 if there was nothing to tune.
     min_samples : int
@@ -86,10 +88,14 @@ class RootCauseClusters:
         What was set aside from the features, before the projection.
     contrast : int
         The number of directions in which alone the images were compared, since the failing ones vary more in them than
-        right ones do: looks were set aside. 0 if they were not.
+        right ones do: earlier versions set looks aside on request. 0 if they were not.
     steadiness : Steadiness or None
         How often the images of each RCC are together again; None if there are too few images to tell, or if they are
         one group. It is about the RCCs as they were found: merging and moving do not change it.
+    beyond_class : Told or None
+        None if these images were not compared with right ones before they were grouped.
+    parts : ndarray of shape (n_rccs,), int
+        RCCs with the same number, from 0, were one and have been divided; `NOISE` of one that was not.
     """
 
     image_root: Path
@@ -114,6 +120,8 @@ class RootCauseClusters:
     set_aside: SetAside | None = None
     contrast: int = 0
     steadiness: Steadiness | None = None
+    beyond_class: Told | None = None
+    parts: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
 
     @property
     def extractor(self) -> str:
@@ -264,6 +272,10 @@ def save_clusters(
         arrays["set_aside_effects"] = clusters.set_aside.effects
     if clusters.contrast:
         arrays["contrast"] = np.array(clusters.contrast)
+    if clusters.projection.axis:
+        arrays |= {f"axis_{name}": part for name, part in clusters.projection.axis._asdict().items()}
+    if clusters.beyond_class:
+        arrays |= {"beyond_class": np.array(clusters.beyond_class), "parts": clusters.parts}
     files: dict[str, Writer] = {
         RUN_FILE: json.dumps(record, indent=2) + "\n",
         CLUSTERS_FILE: lambda path: np.savez(path, **arrays),
@@ -345,11 +357,26 @@ def _from_arrays(arrays: Mapping[str, np.ndarray], folder: Path) -> RootCauseClu
     values = {name: arrays[name] for name in _ARRAYS} | {name: record[name] for name in _RECORDED}
     return RootCauseClusters(
         place_of(home, {*paths, *(one.path for one in skipped)}), paths, **values | {"skipped": skipped},
-        projection=Projection(extractor, arrays["projection_mean"], arrays["projection_components"]),
+        projection=Projection(
+            extractor, arrays["projection_mean"], arrays["projection_components"], _axis(arrays)
+        ),
         weights=absolute(record["weights"], folder), settings=settings, answers=_answers(arrays),
         attributes=arrays.get("attributes"), set_aside=_set_aside(arrays, extractor),
         contrast=int(arrays.get("contrast", 0)), steadiness=_steadiness(arrays),
+        beyond_class=_told(arrays),
+        parts=arrays.get("parts", np.zeros(0, int)),
     )  # fmt: skip
+
+
+def _told(arrays: Mapping[str, np.ndarray]) -> Told | None:
+    if "beyond_class" not in arrays:
+        return None
+    apart, looks, is_apart = arrays["beyond_class"].tolist()
+    return Told(apart, looks, bool(is_apart))
+
+
+def _axis(arrays: Mapping[str, np.ndarray]) -> Axis | None:
+    return Axis(**{name: arrays[f"axis_{name}"] for name in Axis._fields}) if "axis_into" in arrays else None
 
 
 def _answers(arrays: Mapping[str, np.ndarray]) -> Answers | None:
@@ -401,6 +428,9 @@ def _run_record(clusters: RootCauseClusters, folder: Path) -> dict:
             "loose": np.flatnonzero(~steadiness.is_steady).tolist(),
         },
         "components": len(clusters.projection.components),
+        "beyond_class": clusters.beyond_class
+        and {name: round(share, 4) for name, share in clusters.beyond_class._asdict().items()},
+        "parts": clusters.parts.tolist(),
         **{name: getattr(clusters, name) for name in ("reducer", "eps", "min_samples")},
         "settings_tried": [setting._asdict() for setting in clusters.settings],
         "k_distance_knee": clusters.knee,

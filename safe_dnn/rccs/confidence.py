@@ -64,7 +64,10 @@ def confidence_text(clusters: RootCauseClusters, rcc: int) -> str:
     if share is None:
         return ""
     kind, only = ("Loose", "only ") if is_loose(clusters, rcc) else ("Steady", "")
-    return f"{kind}: two of its images are together in {only}{percent_down(share)} of the clusterings of random parts"
+    parts = np.count_nonzero(clusters.parts[rcc : rcc + 1].repeat(len(clusters.parts)) == clusters.parts)
+    divided = f"; one of {parts} parts of a huge RCC" if NOISE not in clusters.parts[rcc : rcc + 1] and parts else ""
+    together = f"two of its images are together in {only}{percent_down(share)} of the clusterings of random parts"
+    return f"{kind}: {together}{divided}"
 
 
 def confidence_means(clusters: RootCauseClusters) -> str:

@@ -20,12 +20,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from safe_dnn.dnn.tested import LABEL, PREDICTED, AnsweredImages
-from safe_dnn.FE import stream_features
+from safe_dnn.FE import ImageFeatures, stream_features
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.batches import Stream
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.rccs.answers import CONFIDENCE, NOTHING, known_in
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
+from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.parameters import MOST_CATEGORIES, find_parameters, read_parameters, read_texts, typed_column
 from safe_dnn.rccs.projected import Aside, attributes_of
@@ -186,7 +187,8 @@ def compare_with_right(
     given = known_groups and known_groups.given
     of_groups = known_groups.groups.of[rows] if known_groups else None
     of_rows = None if of_classes is None else of_classes[rows]
-    order = order_of(clusters.points[compared.failing], points, of_rows, of_groups)
+    axis = clusters.projection.axis
+    order = order_of(clusters.points[compared.failing], points, of_rows, of_groups, along=axis and axis.along)
     return Comparison(
         compared.failing, of_failing[compared.failing], of_right, tuple(filter(None, notes)), classes=of_rows,
         groups=known_groups.groups.taken(rows) if known_groups and given else None,
@@ -243,7 +245,41 @@ def points_of_tested(
         listing, said = ImageListing(tested.root, tested.paths, ()), classes_aside(tested, clusters.set_aside.names)
         aside = Aside(clusters.set_aside, listing, parameters, **said)
         nuisance = aside.of([tested.paths[row] for row in rows[read].tolist()], progress=progress)
-    return clusters.projection.apply(features, nuisance=nuisance), read
+    names = [tested.paths[row] for row in rows[read].tolist()]
+    classes = class_names(tested)[rows[read]]
+    return clusters.projection.apply(features, nuisance=nuisance, classes=classes, names=names), read
+
+
+def right_images(
+    tested: AnsweredImages, images: ImageFeatures, known_groups: KnownGroups | None, *, stream: Stream | None,
+    progress: Progress,
+) -> RightImages | None:  # fmt: skip
+    """The images that the DNN gets right, to compare failing ones with; None if there are none, or only these.
+
+    Parameters
+    ----------
+    images : ImageFeatures
+        Of the failing images.
+
+    Raises
+    ------
+    SAFEError
+        None of the failing images is a wrong one of the test set, or features cannot be extracted.
+    """
+    if tested.right.all() or not tested.right.any():
+        return None
+    compared = compared_images(tested, images.root, images.paths)
+    rows = compared.rows[len(compared.failing) :]
+    features, read = features_of_tested(tested, rows, images.extractor, stream=stream, progress=progress)
+    row_of = np.concatenate([tested.rows_of(images.root, images.paths), rows[read]])
+    known = row_of >= 0  # a failing image may be none of the test set
+    names = [tested.paths[row] for row in row_of]
+    for place, path in enumerate(images.paths):
+        names[place] = names[place] if known[place] else path
+    units = np.arange(len(row_of)) + len(tested.paths)
+    units[known] = known_groups.groups.of[row_of[known]] if known_groups and known_groups.given else row_of[known]
+    classes = np.where(known, class_names(tested)[row_of], "")
+    return RightImages(features, classes, tuple(names), np.unique(units, return_inverse=True)[1])
 
 
 def classes_aside(tested: AnsweredImages, names: Collection[str]) -> dict[str, list[str]]:
@@ -337,6 +373,12 @@ def known_classes(*tested: AnsweredImages) -> np.ndarray | None:
     return classes_of(both, (LABEL, PREDICTED))
 
 
+def class_names(tested: AnsweredImages) -> np.ndarray:
+    """The class of each image, or what a detector takes it for where nothing is; empty of a regression."""
+    label, predicted, _, kind, *_ = tested.answers
+    return np.where(label == NOTHING, predicted, label) if kind == CONFIDENCE else np.full(len(label), "")
+
+
 def weak_spots_of(
     tested: AnsweredImages, known: Known, known_groups: KnownGroups | None = None
 ) -> tuple[WeakSpot, ...]:
@@ -403,8 +445,13 @@ class Reasons(NamedTuple):
     def unexplained(self, clusters: RootCauseClusters) -> str:
         """How often the DNN fails where no reason was found, in words; empty if it is not known, or none was found.
 
-        That is: no weak spot holds, and the image is in the region of no RCC that fails more often.
+        That is: no weak spot holds, and the image is in the region of no RCC that fails more often. Where looks tell
+        nothing, that is said first.
         """
+        told = clusters.beyond_class
+        return " ".join(filter(None, (told.text if told and told.is_nothing else "", self._rest(clusters))))
+
+    def _rest(self, clusters: RootCauseClusters) -> str:
         if self.comparison is None or self.comparison.right_in_spots is None:
             return ""
         more = [rcc for rcc, rate in self.rates(clusters).items() if rate.verdict == "more"]

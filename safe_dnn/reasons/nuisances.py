@@ -4,9 +4,6 @@ If RCCs are one person each and the DNN fails equally often on each person, the 
 *nuisance*: it hides what the failures have in common. `nuisance_offer` finds such a nuisance. What it explains of the
 features of tested images, right and wrong, is estimated and subtracted (`rccs/dbscan/set_aside.py`).
 
-Where it is not known what the nuisance is, *looks* are set aside: all in which failing images do not vary more than
-right ones (`rccs/dbscan/contrast.py`). `looks_offer` says when that helps (docs/decisions/032-unknown-nuisances.md).
-
 `what_is_set_aside` reads what is needed before the long work; its `fit` gives what the clustering takes.
 """
 
@@ -22,15 +19,13 @@ from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.FE import ImageFeatures
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.batches import Stream
-from safe_dnn.rccs.answers import CONFIDENCE, known_in
+from safe_dnn.rccs.answers import known_in
 from safe_dnn.rccs.clusters import RootCauseClusters
-from safe_dnn.rccs.dbscan.contrast import LOOKS
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.dbscan.set_aside import CATEGORY, Columns, Nuisance, check_column, fit_set_aside, kind_of
 from safe_dnn.rccs.parameters import column_of, find_parameters, read_texts
 from safe_dnn.rccs.projected import attributes_of
 from safe_dnn.rccs.spots.conditions import fails_equally
-from safe_dnn.rccs.spots.rates import Rate
 from safe_dnn.reasons.comparison import LABEL, PREDICTED, Compared, classes_aside, compared_images, features_of_tested
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
@@ -43,9 +38,6 @@ PURITY = 0.8  # least share of an RCC's images that have the same value
 FEW = 3  # values that an RCC may be made of where those of one value each are not enough
 OFTEN = 0.5  # a value that more of the failing images have is that of many RCCs by chance; of several, half as much
 MOST = 2 / 3  # least share of the images in RCCs that are in one of a single value
-MOSTLY_ONE = 0.5  # share of the failing images: if an RCC holds as many, the class is offered to be set aside
-FEW_MORE = 0.5  # share of the RCCs: if no more fail more often than elsewhere, looks are offered to be set aside
-LEAST_RCCS = 4
 ALONE = (
     "What is set aside is estimated from the failing images alone, since it is not known which images the network gets "
     "right. A reason for failing that goes along with it is set aside as well."
@@ -59,37 +51,16 @@ class Fitted(NamedTuple):
     ----------
     nuisance : Nuisance or None
         Of the failing images.
-    right : ndarray of shape (n_right, dimension), float32, or None
-        Features of images that the DNN gets right, if looks are set aside.
     facts : mapping
         What is recorded of a nuisance.
     """
 
     nuisance: Nuisance | None = None
-    right: np.ndarray | None = None
     facts: Mapping[str, object] = MappingProxyType({})
 
-    def record(self, clusters: RootCauseClusters) -> dict[str, object]:
+    def record(self) -> dict[str, object]:
         """The entry of `run.json`; empty if nothing was to be set aside."""
-        facts = self.facts if self.right is None else looks_record(clusters, len(self.right))
-        return {"set_aside": dict(facts)} if facts else {}
-
-
-class Looks(NamedTuple):
-    """The looks that images which the DNN gets right have as well are set aside."""
-
-    tested: AnsweredImages
-
-    def fit(self, images: ImageFeatures, *, stream: Stream | None, progress: Progress) -> Fitted:
-        """Features of the images that the DNN gets right; of a very large test set, of a random part.
-
-        Parameters and errors as of `Values.fit`.
-        """
-        compared = compared_images(self.tested, images.root, images.paths)
-        rows = compared.rows[len(compared.failing) :]
-        return Fitted(
-            right=features_of_tested(self.tested, rows, images.extractor, stream=stream, progress=progress)[0]
-        )
+        return {"set_aside": dict(self.facts)} if self.facts else {}
 
 
 class Values(NamedTuple):
@@ -175,8 +146,8 @@ def what_is_set_aside(
     parameters: StrPath | None = None,
     within: Path | None = None,
     progress: Progress = no_progress,
-) -> Looks | Values | None:
-    """What does not matter, by the names that the engineer gave, if any: looks, or values of nuisances.
+) -> Values | None:
+    """What does not matter, by the names that the engineer gave, if any: values of nuisances.
 
     These are classes, recorded parameters, or measured attributes, in this order.
 
@@ -193,14 +164,10 @@ def what_is_set_aside(
     ------
     SAFEError
         A name is unknown or given twice, its values say nothing about the images (see
-        `rccs.dbscan.set_aside.check_column`), or a table cannot be read. Looks are not alone, or it is not known which
-        images the DNN gets right.
+        `rccs.dbscan.set_aside.check_column`), or a table cannot be read.
     """
     if not names:
         return None
-    if LOOKS in names:
-        check_alone(names)
-        return Looks(check_answers(tested))
     if twice := [name for name in names if names.count(name) > 1]:
         raise SAFEError(f"Expected different parameters to set aside. Received twice: {printable(twice[0])}")
     if tested is not None and not (tested.right.any() and not tested.right.all()):
@@ -316,20 +283,6 @@ def nuisance_offer(
     return max(found, key=lambda one: one[0])[1] if found else None
 
 
-def class_offer(clusters: RootCauseClusters) -> Offer | None:
-    """Offer to set the class aside where one RCC holds most failing images: what sets others apart is hidden in it."""
-    sizes = np.bincount(clusters.labels[clusters.labels != NOISE], minlength=1)
-    share, known = sizes.max() / len(clusters.paths), clusters.answers
-    taken = clusters.set_aside.names if clusters.set_aside else ()
-    if share < MOSTLY_ONE or known is None or known.kind != CONFIDENCE or len(set(known.label)) < 2 or LABEL in taken:
-        return None
-    return Offer(
-        LABEL,
-        f"RCC {int(sizes.argmax())} holds {share:.0%} of the failing images: set the class aside ({LABEL}), or each "
-        f"confusion ({LABEL} and {PREDICTED}), to find what else they have in common.",
-    )
-
-
 def _groups(labels: np.ndarray, column: np.ndarray) -> list[tuple[int, int]]:
     """For each RCC that counts, its images, and how many values of a category it is made of.
 
@@ -352,55 +305,3 @@ def _groups(labels: np.ndarray, column: np.ndarray) -> list[tuple[int, int]]:
             by_chance = "" in chosen or np.isin(column, chosen).mean() > most
             groups.append((size, size if by_chance else n_values))
     return groups
-
-
-def check_alone(names: Sequence[str]) -> None:
-    """Make sure that nothing else is set aside with looks (SAFEError)."""
-    if len(names) > 1:
-        others = printable(", ".join(name for name in names if name != LOOKS)) or f"{LOOKS} twice"
-        raise SAFEError(
-            f"Expected {LOOKS} alone to be set aside, or other parameters without it. Received as well: {others}. "
-            "Set recorded parameters aside first: that tells more."
-        )
-
-
-def check_answers(tested: AnsweredImages | None) -> AnsweredImages:
-    """Check that it is known which images the DNN gets right (SAFEError)."""
-    if tested is None or not tested.right.any() or tested.right.all():
-        received = "none" if tested is None else "one of right images only" if tested.right.all() else "one without any"
-        raise SAFEError(
-            f"Expected a table of predictions that tells which test images the network gets right, to set {LOOKS} "
-            f"aside. Received {received}. Find the failures with SAFE, or give the predictions and the test images."
-        ).about("predictions", "tested")
-    return tested
-
-
-def looks_record(clusters: RootCauseClusters, n_right: int) -> dict[str, object]:
-    """What `run.json` says of looks that were set aside, or of why they were not."""
-    nothing = (
-        f"nothing that VGG16 sees in the failing images sets them apart from {count(n_right, 'image')} that it "
-        f"gets right, beyond chance, so {LOOKS} were left as they are. Weak spots need no RCCs."
-    )
-    return {
-        "names": [LOOKS], "source": None, "fitted_to": n_right + len(clusters.paths), "right": n_right,
-        "directions": clusters.contrast, "notes": [] if clusters.contrast else [nothing],
-    }  # fmt: skip
-
-
-def looks_offer(rates: Sequence[Rate]) -> Offer | None:
-    """Offer to set looks aside where few RCCs fail more often than elsewhere.
-
-    Parameters
-    ----------
-    rates : sequence of Rate
-        Of all RCCs.
-    """
-    more = sum(rate.verdict == "more" for rate in rates)
-    if len(rates) < LEAST_RCCS or more > FEW_MORE * len(rates):
-        return None
-    told = f"{more or 'None'} of the {len(rates)} RCCs found fail{'s' if more == 1 else ''} clearly more often"
-    return Offer(
-        LOOKS,
-        f"{told} than elsewhere: most only show images that look alike. Set {LOOKS} aside to "
-        "group them again by what sets them apart from images that the network gets right.",
-    )

@@ -32,8 +32,9 @@ class Order(NamedTuple):
 
 
 def order_of(
-    failing: np.ndarray, right: np.ndarray, classes: np.ndarray | None, groups: np.ndarray | None
-) -> Order | None:
+    failing: np.ndarray, right: np.ndarray, classes: np.ndarray | None, groups: np.ndarray | None,
+    *, along: np.ndarray | None = None,
+) -> Order | None:  # fmt: skip
     """Place failing images; None if there are too few, or no direction tells them from right ones.
 
     Parameters
@@ -41,6 +42,8 @@ def order_of(
     failing, right : ndarray of shape (n, n_components), float
     classes, groups : ndarray of int, optional
         Of the failing images, then of the right ones.
+    along : ndarray of shape (n_components,), float, optional
+        A direction in which they were placed already without having been seen (see `rccs.dbscan.contrast.Axis`).
     """
     n = len(failing)
     if min(n, len(right)) < LEAST_IMAGES:
@@ -48,7 +51,10 @@ def order_of(
     wrong = np.arange(n + len(right)) < n
     of = np.zeros(len(wrong), int) if classes is None else np.unique(classes, return_inverse=True)[1]
     alone = np.arange(len(wrong)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    points = _within(np.concatenate([failing, right]).astype(float), of)
+    points = np.concatenate([failing, right]).astype(float)
+    if along is not None:
+        return _order(points @ along, wrong, of)
+    points = _within(points, of)
     aim = _within(wrong[:, None].astype(float), of)[:, 0]
     fold = np.random.default_rng(0).permutation(int(alone.max()) + 1)[alone] % FOLDS
     places = np.zeros(len(wrong))
@@ -58,8 +64,12 @@ def order_of(
         spread = np.trace(products) or 1.0  # nothing is left to fit to if all images are of one group
         ridge = RIDGE * spread / len(products) * np.eye(len(products))
         places[fold == part] = points[fold == part] @ np.linalg.solve(products + ridge, fitted.T @ aim[fold != part])
+    return _order(places, wrong, of)
+
+
+def _order(places: np.ndarray, wrong: np.ndarray, of: np.ndarray) -> Order | None:
     told_apart = _told_apart(places, wrong, of)
-    return Order(places[:n].astype(np.float32), told_apart) if told_apart >= LEAST_TOLD_APART else None
+    return Order(places[wrong].astype(np.float32), told_apart) if told_apart >= LEAST_TOLD_APART else None
 
 
 def _within(values: np.ndarray, of: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from safe_dnn import CLONE
 
-VERSION = "2.9.0"
+VERSION = "2.10.0"
 PROGRAM = "python SAFE_Tool.py" if CLONE else "safe-dnn"
 
 

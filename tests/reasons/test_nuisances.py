@@ -1,6 +1,5 @@
 """What does not matter is offered, set aside, and stays so in later steps."""
 
-import dataclasses
 import shutil
 from collections.abc import Callable
 
@@ -13,15 +12,10 @@ from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.pipeline.improvement import select_images
 from safe_dnn.pipeline.run_record import notes_of, nuisance_of
 from safe_dnn.pipeline.summary_lines import how_found, selection_summary
-from safe_dnn.rccs.answers import CONFIDENCE, Answers
 from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
-from safe_dnn.rccs.dbscan.contrast import LOOKS
 from safe_dnn.rccs.spots.conditions import fails_equally
-from safe_dnn.rccs.spots.rates import Rate
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.reasons.comparison import load_reasons
-from safe_dnn.reasons.nuisances import check_alone, check_answers, class_offer, looks_offer
-from safe_dnn.SAFE_Tool import main
 from safe_dnn.selection import SelectionSettings
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.answered import People, draw_people, draw_person
@@ -142,18 +136,6 @@ def test_rates_of_values_are_compared_beyond_chance():
     assert fails_equally(np.append(column, [""] * 500), np.append(wrong, [True] * 500))  # unknown values do not count
 
 
-def test_the_class_is_offered_to_be_set_aside_where_one_rcc_holds_most_failing_images(clusters):
-    n = len(clusters.paths)
-    label = np.array([f"sign {i % 2}" for i in range(n)])
-    answers = Answers(label, np.roll(label, 1), np.full(n, np.float32(0.5)), CONFIDENCE)
-    one = dataclasses.replace(clusters, answers=answers, labels=np.where(np.arange(n) < n // 2, 0, 1))
-    offered = "set the class aside (label), or each confusion (label and predicted), to"
-    assert class_offer(one).sentence.startswith(f"RCC 0 holds 50% of the failing images: {offered}")
-    assert class_offer(dataclasses.replace(one, labels=np.arange(n) % 3)) is None
-    assert class_offer(dataclasses.replace(one, answers=None)) is None
-    assert class_offer(dataclasses.replace(one, answers=answers._replace(label=np.full(n, "sign")))) is None
-
-
 def test_class_and_prediction_together_are_each_confusion(generated):
     settings = SETTINGS._replace(set_aside=("label", "predicted"))
     clusters = generate_clusters(generated.failing, generated.out, settings)
@@ -165,7 +147,6 @@ def test_class_and_prediction_together_are_each_confusion(generated):
 # --- Looks, where it is not known what does not matter ----------------------------------------------------------
 
 
-LOOKS_ASIDE = SETTINGS._replace(set_aside=(LOOKS,))
 STAINS = ((255, 255, 0), (0, 0, 255), (255, 0, 255))  # at the top, in the middle, at the bottom: reasons for failing
 
 
@@ -203,75 +184,33 @@ def stained(fake_network, tmp_path) -> People:
 
 
 @pytest.mark.slow
-def test_looks_that_right_images_have_as_well_are_set_aside(stained):
-    clusters = generate_clusters(stained.failing, stained.out, SETTINGS)
+def test_failing_images_are_grouped_by_what_sets_them_apart_from_right_ones_unless_looks_alone_are_asked_for(stained):
+    clusters = generate_clusters(stained.failing, stained.out, SETTINGS._replace(reducer="pca"))
     for rcc in range(clusters.n_rccs):  # none may be steady, since each person divides into stains
         assert len({person_of(path) for path in clusters.members(rcc)}) == 1
-    assert clusters.without == ()
-    clusters = generate_clusters(stained.failing, stained.out, LOOKS_ASIDE)
-    assert clusters.contrast == 2  # from one of the three reasons to the others
+    assert clusters.beyond_class is None
+    clusters = generate_clusters(stained.failing, stained.out, SETTINGS)
+    assert clusters.beyond_class.is_apart
+    assert clusters.beyond_class.apart > clusters.beyond_class.looks + 0.1
     assert purity(clusters, reason_of) > 0.95
     assert purity(clusters, person_of) < 0.5
-    assert "without looks" in how_found(clusters)
-    assert not any(note.startswith("set aside: ") for note in notes_of(stained.out))
-    record = run_record(stained.out)["set_aside"]
-    assert (record["names"], record["source"], record["fitted_to"], record["right"]) == ([LOOKS], None, 240, 120)
-    assert record["directions"] == clusters.contrast
+    assert "what sets failing images apart, then neighbour averaging" in how_found(clusters)
+    assert run_record(stained.out)["beyond_class"]["apart"] == round(clusters.beyond_class.apart, 4)
     explain_failures(stained.out)
     assert nuisance_of(stained.out) is None
+    again = load_clusters(stained.out)
+    assert again.beyond_class == clusters.beyond_class
+    assert again.parts.tolist() == clusters.parts.tolist()
+    for name, part in clusters.projection.axis._asdict().items():
+        np.testing.assert_array_equal(getattr(again.projection.axis, name), part)
 
 
 @pytest.mark.slow
-def test_they_are_offered_where_few_rccs_fail_more_often_and_stay_where_nothing_sets_failures_apart(
-    fake_network, tmp_path, capsys
-):
+def test_nothing_sets_images_apart_that_fail_by_chance(fake_network, tmp_path):
     people = draw_people(tmp_path)  # images that are right are as often dark
-    command = ["cluster", str(people.failing), "--out", str(people.out)]
     people.parameters.unlink()
-    assert main(command) == 0
-    offered = capsys.readouterr().out
-    assert "RCCs found fail clearly more often than elsewhere: most only show images that look alike" in offered
-    assert "Set looks aside to group them again" in offered
-    assert nuisance_of(people.out)[0] == LOOKS
+    generate_clusters(people.failing, people.out)
     labels = (people.out / LABELS_FILE).read_bytes()
-    assert main([*command, "--set-aside", LOOKS]) == 0
-    assert "safe: set aside: nothing that VGG16 sees in the failing images sets them apart from 80" in (
-        capsys.readouterr().err
-    )
+    assert load_clusters(people.out).beyond_class is None
+    generate_clusters(people.failing, people.out, SETTINGS._replace(parameters=None, reducer="pca"))
     assert (people.out / LABELS_FILE).read_bytes() == labels
-    assert load_clusters(people.out).contrast == 0
-    assert nuisance_of(people.out) is None  # not again
-    assert main([*command, "--set-aside", "brightness"]) == 0  # measured: no table is needed
-
-
-def rates_of(*verdicts: str) -> list[Rate]:
-    return [Rate(rcc, 50, 20, 0.3, 0.5, 0.2, 0.01, verdict) for rcc, verdict in enumerate(verdicts)]
-
-
-def test_no_more_than_half_of_at_least_four_rccs_fail_more_often_where_looks_are_offered():
-    for verdicts, told in (
-        (("more", "more", "too few", "as often"), "2 of the 4 RCCs found fail clearly"),
-        (("more", "less", "less", "less"), "1 of the 4 RCCs found fails clearly"),
-        (["too few"] * 4, "None of the 4 RCCs found fail clearly"),
-    ):
-        assert looks_offer(rates_of(*verdicts)).sentence.startswith(told)
-    assert looks_offer(rates_of("more", "more", "more", "as often", "less")) is None
-    assert looks_offer(rates_of("less", "less", "less")) is None
-    assert looks_offer([]) is None
-
-
-def test_looks_are_set_aside_alone():
-    check_alone((LOOKS,))
-    with pytest.raises(SAFEError, match="Received as well: person"):
-        check_alone(("person", LOOKS))
-    with pytest.raises(SAFEError, match="looks twice"):
-        check_alone((LOOKS, LOOKS))
-
-
-def test_without_predictions_there_is_nothing_to_compare_with(stained, fake_network):
-    stained.table.unlink()
-    with pytest.raises(SAFEError, match=r"right, to set looks aside\. Received none"):
-        generate_clusters(stained.failing, stained.out, LOOKS_ASIDE)
-    assert fake_network.images_seen == 0
-    with pytest.raises(SAFEError, match="Received none"):
-        check_answers(None)

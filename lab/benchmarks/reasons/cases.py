@@ -15,9 +15,10 @@ from safe_dnn.casestudies.sets import MODEL_FILE
 from safe_dnn.dnn.failures import find_failures
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
-from safe_dnn.FE import extract_features
+from safe_dnn.FE import ImageFeatures, extract_features
 from safe_dnn.features.extractor import Extractor
-from safe_dnn.reasons.comparison import Known, known_of
+from safe_dnn.rccs.dbscan.contrast import RightImages
+from safe_dnn.reasons.comparison import Known, class_names, known_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.progress import Progress, no_progress
@@ -64,6 +65,20 @@ class ReasonsCase(NamedTuple):
         return ~self.tested.right
 
 
+def failing_images(case: ReasonsCase) -> ImageFeatures:
+    """The features of the images that the DNN gets wrong."""
+    paths = tuple(np.array(case.tested.paths)[case.wrong].tolist())
+    return ImageFeatures(case.tested.root, paths, case.features[case.wrong], case.extractor, ())
+
+
+def images_beside(case: ReasonsCase, units: np.ndarray | None = None) -> RightImages:
+    """The images that it gets right, beside the failing ones; `units` are of all images, in the order of the case."""
+    order = np.argsort(~case.wrong, kind="stable")
+    units = np.arange(len(order)) if units is None else units
+    names = tuple(case.tested.paths[row] for row in order.tolist())
+    return RightImages(case.features[~case.wrong], class_names(case.tested)[order], names, units[order])
+
+
 def load_reasons_case(
     name: str,
     data: Path,
@@ -92,15 +107,17 @@ def load_reasons_case(
         raise SAFEError(f"Expected the case {name} with a folder {TEST}. Received: {data}")
     tested = answered_test(data, work, model, progress)
     images = extract_features(tested.root, extractor, progress=progress)
-    if images.paths != tested.paths:
+    row_of = {path: row for row, path in enumerate(images.paths)}
+    if missing := [path for path in tested.paths if path not in row_of]:
         raise SAFEError(
-            f"Expected the same {len(tested.paths):,} images in {tested.source} and in {images.root}. Received: "
-            f"{len(images.paths):,} readable ones. Remove {tested.source.parent} to run the DNN again."
+            f"Expected the {len(tested.paths):,} images of {tested.source} in {images.root}. Received none that can be "
+            f"read for {missing[0]}. Remove {tested.source.parent} to run the DNN again."
         )
+    features = images.features[[row_of[path] for path in tested.paths]]  # without copies, for example
     causes, parameters = _causes(data / CAUSES_FILE, tested)
     known = known_of(tested, progress=progress)
     detector = (data / OBJECTS_FILE).is_file()
-    return ReasonsCase(name, tested, known, images.features, extractor, causes, parameters, detector)
+    return ReasonsCase(name, tested, known, features, extractor, causes, parameters, detector)
 
 
 def answered_test(data: Path, work: Path, model: Path | None, progress: Progress) -> AnsweredImages:

@@ -20,7 +20,7 @@ import numpy as np
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.paper.measures import REDUCED, reduction
 from lab.benchmarks.reasons.__main__ import _named
-from lab.benchmarks.reasons.cases import ReasonsCase, load_reasons_case
+from lab.benchmarks.reasons.cases import ReasonsCase, failing_images, images_beside, load_reasons_case
 from lab.benchmarks.reasons.contrasts import (
     Both,
     contrastive,
@@ -48,8 +48,8 @@ from safe_dnn.support.files import prepare_folder
 
 DIMENSIONS = 512  # principal components of all tested images, in which they are compared
 POINTS = "points"
-LOOKS_SET_ASIDE = "looks set aside"  # the way that SAFE has
-LOOKS_SOURCES = ("safe_dnn/rccs/dbscan/contrast.py",)
+SET_APART = "set apart"  # the way that SAFE has
+APART_SOURCES = ("safe_dnn/rccs/dbscan/contrast.py",)
 RIVAL_SOURCES = ("lab/benchmarks/reasons/contrasts.py",)
 HEADER = (
     *("way", "RCCs", "inspect", "noise", "more", "causes", "NMI cause", "nuisance", "class", "predicted"),
@@ -102,8 +102,8 @@ class Case:
 
 
 def ways(case: Case) -> dict[str, Callable[[], Both]]:
-    """What is compared, by name; `LOOKS_SET_ASIDE` gets the points of the default."""
-    found: dict[str, Callable[[], Both]] = {"default": lambda: case.points, LOOKS_SET_ASIDE: lambda: case.points}
+    """What is compared, by name; `SET_APART` gets the points of the default."""
+    found: dict[str, Callable[[], Both]] = {"default": lambda: case.points, SET_APART: lambda: case.points}
     column = case.case.known.columns.get(case.nuisance)
     if column is not None and not np.array_equal(column, case.case.known.columns[LABEL]):
         found[f"{case.nuisance} known and set aside"] = lambda: case.without_nuisance
@@ -169,12 +169,10 @@ def _replaced(points: np.ndarray) -> _Replaced:
     return _Replaced(nothing, {POINTS: points})
 
 
-def cluster_points(
-    case: ReasonsCase, points: Both, *, looks_aside: bool = False
-) -> tuple[RootCauseClusters, Comparison]:
+def cluster_points(case: ReasonsCase, points: Both, *, set_apart: bool = False) -> tuple[RootCauseClusters, Comparison]:
     """The RCCs of the failing images, as always but for their points, and where the right images lie."""
-    if looks_aside:
-        return _looks_aside(case)
+    if set_apart:
+        return _set_apart(case)
     failing, right = (one.astype(np.float32) for one in points)
     paths = tuple(np.array(case.tested.paths)[case.wrong].tolist())
     anything = Extractor("vgg16-fc2", case.extractor.identity, None)  # features of any dimension; they are replaced
@@ -184,19 +182,17 @@ def cluster_points(
     return clusters, Comparison(np.arange(len(paths)), *nearest_failing(clusters.points, at))
 
 
-def _looks_aside(case: ReasonsCase) -> tuple[RootCauseClusters, Comparison]:
-    """The same by `cluster --set-aside looks`."""
-    paths = tuple(np.array(case.tested.paths)[case.wrong].tolist())
-    images = ImageFeatures(case.tested.root, paths, case.features[case.wrong], case.extractor, ())
-    right = case.features[~case.wrong]
-    clusters = find_root_cause_clusters(images, right=right)
-    nearest = nearest_failing(clusters.points, clusters.projection.apply(right))
-    return clusters, Comparison(np.arange(len(paths)), *nearest)
+def _set_apart(case: ReasonsCase) -> tuple[RootCauseClusters, Comparison]:
+    """The same by what sets failing images apart from right ones."""
+    images, right = failing_images(case), images_beside(case)
+    clusters, n = find_root_cause_clusters(images, right=right), len(images.paths)
+    of_right = clusters.projection.apply(right.features, classes=right.classes[n:], names=right.names[n:])
+    return clusters, Comparison(np.arange(n), *nearest_failing(clusters.points, of_right))
 
 
 def measure_way(case: ReasonsCase, nuisance: str, way: str, make: Callable[[], Both]) -> dict[str, Any]:
     """The measures of `python -m lab.benchmarks.reasons`, and how well a recorded parameter describes each RCC."""
-    clusters, compared = cluster_points(case, make(), looks_aside=way == LOOKS_SET_ASIDE)
+    clusters, compared = cluster_points(case, make(), set_apart=way == SET_APART)
     predicted = case.known.columns.get(PREDICTED)
     best = best_reductions(clusters.labels, clusters.n_rccs, _parameters(case, nuisance))
     rated = rated_clusters(case, clusters, compared.rates(clusters), nuisance)
@@ -205,7 +201,7 @@ def measure_way(case: ReasonsCase, nuisance: str, way: str, make: Callable[[], B
     inspected = np.minimum(np.bincount(clusters.labels[clusters.labels >= 0]), INSPECTED_PER_RCC).sum()
     return {
         **rated,
-        "directions": clusters.contrast,
+        "directions": clusters.points.shape[1],
         "inspect": float(inspected / len(clusters.labels)),
         "by a parameter": sum(one >= REDUCED for one in best) if best else None,
         "its variance": float(np.median(best)) if best else None,
@@ -266,7 +262,7 @@ def measured(case: Case, work: Path, *, chosen: Sequence[str] | None = None) -> 
 
 
 def _key(case: Case, way: str) -> str:
-    sources = (*CLUSTER_SOURCES, *(LOOKS_SOURCES if way == LOOKS_SET_ASIDE else RIVAL_SOURCES))
+    sources = (*CLUSTER_SOURCES, *(APART_SOURCES if way == SET_APART else RIVAL_SOURCES))
     return key_of(case.case.wrong.tobytes().hex(), case.case.extractor.identity, case.nuisance, *sources)
 
 

@@ -1,4 +1,4 @@
-"""Rivals of setting looks aside, and the comparison's table."""
+"""Rivals of what sets failing images apart, and the comparison's table."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from lab.benchmarks.reasons.contrasts import (
     without_directions,
     without_nearest,
 )
-from lab.benchmarks.reasons.unknown import LOOKS_SET_ASIDE, Case, best_reductions, cluster_points, measured, table
+from lab.benchmarks.reasons.unknown import SET_APART, Case, best_reductions, cluster_points, measured, table
 from lab.tests.benchmarks.test_reasons import looks_and_reasons
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.features.extractor import comparable
@@ -100,9 +100,9 @@ def test_the_default_is_what_the_tool_finds():
 
 @pytest.mark.slow
 def test_each_way_has_a_row_and_is_measured_once(case, tmp_path, monkeypatch):
-    chosen = ["default", LOOKS_SET_ASIDE, "known", "α = 2"]
+    chosen = ["default", SET_APART, "known", "α = 2"]
     results = measured(case, tmp_path, chosen=chosen)
-    assert list(results) == ["default", LOOKS_SET_ASIDE, "person known and set aside", "contrastive PCA, α = 2"]
+    assert list(results) == ["default", SET_APART, "person known and set aside", "contrastive PCA, α = 2"]
     monkeypatch.setattr(unknown, "measure_way", pytest.fail)  # nothing is measured again
     assert measured(case, tmp_path, chosen=chosen) == results
     assert results["default"]["of one"] >= 3

@@ -17,7 +17,6 @@ from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.generation import ClusteringSettings
 from safe_dnn.pipeline.run_record import GivenAnswers, given_parameters, given_predictions, groups_of
 from safe_dnn.rccs.clusters import RootCauseClusters
-from safe_dnn.rccs.dbscan.contrast import LOOKS
 from safe_dnn.rccs.failure_rounds import names_in
 from safe_dnn.support.entries import path_of
 from safe_dnn.support.images import is_image_folder
@@ -26,7 +25,8 @@ from safe_dnn.support.text import printable
 
 EXTRACTOR_MEANINGS = {name: kind.meaning for name, kind in EXTRACTORS.items()}
 REDUCER_MEANINGS = {
-    "pca": "as in the paper",
+    "auto": "to what sets failing images apart from right ones, where that tells more; else PCA",
+    "pca": "looks alone, as in the paper",
     "umap": "PCA, then UMAP, the authors' study of 2024: may part what PCA leaves together",
 }
 PRECISION_MEANINGS = {
@@ -69,11 +69,11 @@ class ClustersForm(FormView):
                 self._several("group", "group", "Groups", alike)
                 info = "Predictions without a row for more than a tenth of the images"
                 self.add("partial", gr.Checkbox(label=FORM_LABELS["partial"], info=info, elem_id="partial"))
-                info = "What RCCs must not differ by: such as the person; or looks, what right images show as well"
+                info = "What RCCs must not differ by, such as the person"
                 self._several("aside", "set-aside", "Set aside", info)
             with gr.Row():
                 self._one_of("extractor", "Features", "What of VGG16 describes an image", EXTRACTOR_MEANINGS)
-                self._one_of("reducer", "Features reduced by", "To 256, before clustering", REDUCER_MEANINGS)
+                self._one_of("reducer", "Features reduced", "Before clustering", REDUCER_MEANINGS)
                 self._one_of("precision", "Precision", "Number format of the network", PRECISION_MEANINGS)
 
     def _several(self, name: str, elem_id: str, label: str, info: str) -> None:
@@ -116,7 +116,7 @@ class ClustersForm(FormView):
         hidden = clusters.answers.columns if clusters.answers else {}
         known = [printable(name) for name in self._settings.results.parameters() if name not in hidden]
         choices = {
-            "aside": [*(["label", LOOKS] if clusters.answers else []), *known],
+            "aside": [*(["label"] if clusters.answers else []), *known],
             "group": [*known, PREFIX, FOLDER, ALIKE],
         }
         values: dict[str, Any] = {

@@ -87,7 +87,9 @@ def _listed(folder: Path, run: Run, current: bool) -> Listed:
     clusters, noise = review.clusters, int((review.clusters.labels == NOISE).sum())
     found = f"{count(len(rccs_of(clusters)), 'RCC')} of {count(len(clusters.paths), 'image')}, {noise:,} in no cluster"
     said = f"{len(review.notes)} named or judged"
-    return Listed(run, current, f"{found}, by {clusters.reducer.upper()} · {said} · {clusters.image_root}")
+    told = clusters.beyond_class
+    by = "UMAP" if clusters.reducer == "umap" else "what sets them apart" if told and told.is_apart else "PCA"
+    return Listed(run, current, f"{found}, by {by} · {said} · {clusters.image_root}")
 
 
 def find_run(folder: Path, name: str) -> Run:

@@ -1,73 +1,262 @@
-"""Set aside looks that right images have as well, where it is not known what the nuisance is. Step 1, instead of PCA.
+"""What sets failing images apart from those that the DNN gets right. Step 1, instead of PCA of looks alone.
 
 Failing images differ from each other in what makes the DNN fail and in what they happen to show. Images that the DNN
-gets right differ in the latter only. So only directions are kept in which failing images vary much more than right ones
-do: contrastive PCA, in directions that chance does not give.
+gets right differ in the latter only. So images are compared
 
-What right images vary in as much cannot be told from looks: a reason for failing that is an unusual value of something
-usual, such as a certain direction of the gaze, is set aside as well. See docs/decisions/032-unknown-nuisances.md.
+- in the directions in which failing images vary much more than right ones do, beyond chance: contrastive PCA;
+- and by how far they lie along an *axis*, the direction in which failing images of a class differ from right ones of
+  the same class: ridge regression, of all classes and of each one, drawn to that of all.
 
-Source: Abid, Zhang, Bagaria & Zou, Nature Communications 9:2134, 2018 (contrastive PCA).
+The axis is learnt from right and wrong, so that it would prove itself. Hence each image is placed by the axis that is
+learnt from all others, without those of its group where groups are known.
+
+What was tried: docs/decisions/057-what-sets-failing-images-apart.md.
+
+Sources: Abid, Zhang, Bagaria & Zou, Nature Communications 9:2134, 2018 (contrastive PCA); Hoerl & Kennard,
+Technometrics 12(1), 1970 (ridge regression); Evgeniou & Pontil, KDD 2004 (a direction of all tasks, and one of each
+drawn to it); Cook & Weisberg, "Residuals and Influence in Regression", 1982 (what a regression without some images
+gives for these); Eyuboglu et al., "Domino", ICLR 2022 (groups by features and errors together).
 """
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from safe_dnn.rccs.dbscan.neighbours import random_part
 from safe_dnn.rccs.dbscan.one_thread import one_thread
 
-LOOKS = "looks"  # in the place of the name of a parameter to set aside
+LOOKS = "looks"  # what earlier versions of SAFE set aside on request, by these directions alone
 TIMES = 2.0  # what failing images vary in less than that many times as much as right ones is looks
 N_COMMON = 512  # principal components of failing and right images, among which directions are sought
 SHUFFLES = 20  # of failing and right: what none of them gives is not by chance, at a level of 5 %
 LEAST_DIRECTIONS = 2  # one alone is more often by chance
+RIDGE = 1.0  # times the mean variance of a component
+LEAST_OF_CLASS = 10  # failing images of a class, and right ones, to have a direction of its own
+LEAST_IMAGES = 50  # failing ones, and right ones, for an axis: fewer are told apart by chance
 
 
-def contrasting_directions(failing: np.ndarray, right: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Directions in which failing images vary more than `TIMES` as much as right ones, beyond chance.
+class RightImages(NamedTuple):
+    """Images that the DNN gets right, to compare failing ones with.
 
-    The eigenvectors of C − 2 R, with C and R the covariances of failing and of right images, whose eigenvalues exceed
-    all of those that are found if failing and right are dealt out at random.
+    Attributes
+    ----------
+    features : ndarray of shape (n_right, dimension), float32
+    classes : ndarray of shape (n_failing + n_right,), str
+        The true class of the failing images, then of the right ones; empty if unknown.
+    names : tuple of str
+        By which the same images are known later, in the same order.
+    units : ndarray of shape (n_failing + n_right,), int
+        Images of one unit, such as a person, are left out together.
+    """
+
+    features: np.ndarray
+    classes: np.ndarray
+    names: tuple[str, ...]
+    units: np.ndarray
+
+    def beside(self, rows: np.ndarray, n_failing: int) -> "RightImages":
+        """The same beside some of the failing images."""
+        kept = np.concatenate([rows, np.arange(n_failing, len(self.names))])
+        names = tuple(self.names[row] for row in kept.tolist())
+        return self._replace(classes=self.classes[kept], names=names, units=self.units[kept])
+
+
+class Axis(NamedTuple):
+    """Where images lie in the direction in which failing ones differ from right ones of their class.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,), str
+        Those with a direction of their own, sorted.
+    directions : ndarray of shape (1 + n_classes, dimension), float32
+        That of all other classes first.
+    offsets : ndarray of shape (1 + n_classes,), float64
+        Where the middle of each class lies.
+    into : ndarray of shape (n_components,), float64
+        What a step along the axis is in the space of points.
+    along : ndarray of shape (n_components,), float64
+        What points are multiplied by to give their places along the axis.
+    seen : ndarray of shape (n_images,), uint64
+        Digests of the names of the images that it was learnt from, sorted.
+    left_out : ndarray of shape (n_images,), float64
+        The place of each of them along the axis that is learnt without its unit.
+    """
+
+    classes: np.ndarray
+    directions: np.ndarray
+    offsets: np.ndarray
+    into: np.ndarray
+    along: np.ndarray
+    seen: np.ndarray
+    left_out: np.ndarray
+
+    def places(self, centred: np.ndarray, classes: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        """How far images lie along the axis: float64 of shape (n_images,).
+
+        Parameters
+        ----------
+        centred : ndarray of shape (n_images, dimension), float64
+        classes : ndarray of shape (n_images,), str
+        names : sequence of str
+            As of `RightImages`, for images that the axis was learnt from.
+        """
+        number = numbers_of(classes, self.classes)
+        along = centred @ self.directions.T.astype(np.float64) - self.offsets
+        digests = digests_of(names)
+        at = np.minimum(np.searchsorted(self.seen, digests), len(self.seen) - 1)
+        return np.where(self.seen[at] == digests, self.left_out[at], along[np.arange(len(along)), number])
+
+
+class SetApart(NamedTuple):
+    """What sets failing images apart.
+
+    Attributes
+    ----------
+    directions : ndarray of shape (n_directions, dimension), float64
+        Orthonormal rows, the one with the largest eigenvalue first.
+    axis : Axis or None
+        `into` and `along` are empty. None if there are too few images.
+    """
+
+    directions: np.ndarray
+    axis: Axis | None
+
+
+def set_apart(failing: np.ndarray, right: np.ndarray, of: RightImages, *, seed: int = 0) -> SetApart | None:
+    """Directions in which failing images vary more than `TIMES` as much as right ones, beyond chance, and the axis.
+
+    The directions are the eigenvectors of C − 2 R, with C and R the covariances of failing and of right images, whose
+    eigenvalues exceed all of those that are found if failing and right are dealt out at random.
 
     Parameters
     ----------
-    failing : ndarray of shape (n_failing, dimension), float
-        Scaled features; of very many images, a random part counts.
-    right : ndarray of shape (n_right, dimension), float
-        The same of images that the DNN gets right.
+    failing, right : ndarray of shape (n, dimension), float32
+        Scaled and centred features; of very many failing images, a random part counts for the directions.
+    of : RightImages
+        Whose classes and units they are; its features are not used.
     seed : int
         Of the shuffles.
 
     Returns
     -------
-    ndarray of shape (n_directions, dimension), float64
-        Orthonormal rows, the one with the largest eigenvalue first; none if there are fewer than `LEAST_DIRECTIONS`.
+    SetApart or None
+        None if there are fewer than `LEAST_DIRECTIONS`.
     """
     # Imported here so that the page starts faster.
     from scipy.linalg import eigh
     from sklearn.utils.extmath import randomized_svd
 
     rng = np.random.default_rng(seed)
-    nothing = np.zeros((0, failing.shape[1]))
-    failing = failing[random_part(len(failing))]
-    n = len(failing)
+    part = random_part(len(failing))
+    n = len(part)
     n_common = min(N_COMMON, n + len(right) - 1, failing.shape[1])
     if min(n, len(right), n_common) < 2:
-        return nothing
+        return None
     with one_thread():
-        both = np.concatenate([failing, right])
+        both = np.concatenate([failing[part], right])
         both -= both.mean(axis=0)
         _, _, components = randomized_svd(both, n_common, random_state=seed)  # PCA, also of images that are all equal
-        points = both.astype(np.float64) @ components.T.astype(np.float64)
+        components = components.astype(np.float64)
+        points = both.astype(np.float64) @ components.T
         by_chance = max(
             float(eigh(_difference(points[rng.permutation(len(points))], n), eigvals_only=True)[-1])
             for _ in range(SHUFFLES)
         )
         differences, directions = eigh(_difference(points, n))
         kept = directions.T[::-1][: np.count_nonzero(differences > max(by_chance, 0.0))]
-        return kept @ components if len(kept) >= LEAST_DIRECTIONS else nothing
+        if len(kept) < LEAST_DIRECTIONS:
+            return None
+        axis = None
+        if min(len(failing), len(right)) >= LEAST_IMAGES:
+            axis = _axis(np.concatenate([failing, right]).astype(np.float64) @ components.T, components, of)
+    return SetApart(kept @ components, axis)
 
 
 def _difference(points: np.ndarray, n: int) -> np.ndarray:
     """The covariance of the first `n` points, less `TIMES` that of the others."""
     first, others = points[:n] - points[:n].mean(axis=0), points[n:] - points[n:].mean(axis=0)
     return first.T @ first / len(first) - TIMES * (others.T @ others) / len(others)
+
+
+def _axis(points: np.ndarray, components: np.ndarray, of: RightImages) -> Axis:
+    """The axis, learnt from failing and right images in the space of some components."""
+    wrong = np.arange(len(points)) < len(points) - len(of.features)
+    named, counts = np.unique(of.classes, return_counts=True)
+    failing = np.array([np.count_nonzero(wrong & (of.classes == name)) for name in named])
+    own = named[(named != "") & (np.minimum(failing, counts - failing) >= LEAST_OF_CLASS)]
+    number = numbers_of(of.classes, own)
+    sizes = np.bincount(number, minlength=len(own) + 1)
+    sums = np.zeros((len(sizes), points.shape[1]))
+    np.add.at(sums, number, points)
+    middles = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], points.mean(axis=0))
+    aim = wrong - (np.bincount(number, wrong, len(sizes)) / np.maximum(sizes, 1))[number]
+    directions, left_out = _learnt(points - middles[number], aim, number, len(sizes), of.units)
+    seen = digests_of(of.names)
+    order = np.argsort(seen, kind="stable")
+    offsets = np.einsum("cd,cd->c", directions, middles)
+    return Axis(
+        own,
+        (directions @ components).astype(np.float32),
+        offsets,
+        np.zeros(0),
+        np.zeros(0),
+        seen[order],
+        left_out[order],
+    )
+
+
+def _learnt(
+    x: np.ndarray, y: np.ndarray, number: np.ndarray, n_classes: int, units: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ridge regression with weights w + v of each class, both drawn to 0; and what it gives for units without these.
+
+    With X of a class, U = (X Xᵀ + λ)⁻¹ X and H = UᵀX: v = Uᵀ (y − X w), and w = T⁻¹ ΣUᵀy with T = 1 + ΣH. A unit's
+    images weigh λ U T⁻¹ Uᵀ + X Uᵀ (the latter inside classes) in what is given for them, so that without them it is
+    y − (1 − that)⁻¹ (y − what is given).
+
+    Returns
+    -------
+    directions : ndarray of shape (n_classes, n_components), float64
+    left_out : ndarray of shape (n_images,), float64
+    """
+    p = x.shape[1]
+    ridge = RIDGE * float(np.einsum("ij,ij->", x, x)) / p or 1.0  # all may be equal
+    u, together, sums = np.zeros_like(x), np.eye(p), np.zeros(p)
+    for one in range(n_classes):
+        rows = np.flatnonzero(number == one)
+        own = x[rows]
+        if len(own) < p:
+            u[rows] = np.linalg.solve(own @ own.T + ridge * np.eye(len(own)), own)
+        else:
+            u[rows] = np.linalg.solve(own.T @ own + ridge * np.eye(p), own.T).T
+        together += u[rows].T @ own
+        sums += u[rows].T @ y[rows]
+    common = np.linalg.solve(together, sums)
+    rest = y - x @ common
+    directions = common + np.stack([u[number == one].T @ rest[number == one] for one in range(n_classes)])
+    given = np.einsum("ij,ij->i", x, directions[number])
+    shared = ridge * np.linalg.solve(together, u.T).T
+    weights = np.einsum("ij,ij->i", shared, u) + np.einsum("ij,ij->i", x, u)
+    left_out = y - (y - given) / (1 - weights)
+    for unit in np.flatnonzero(np.bincount(units) > 1).tolist():
+        rows = np.flatnonzero(units == unit)
+        inside = number[rows][:, None] == number[rows]
+        weight = shared[rows] @ u[rows].T + np.where(inside, x[rows] @ u[rows].T, 0)
+        left_out[rows] = y[rows] - np.linalg.solve(np.eye(len(rows)) - weight, y[rows] - given[rows])
+    return directions, left_out
+
+
+def numbers_of(classes: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """From 1, the place of each class among sorted known ones; 0 if it is not among them."""
+    if not len(known):
+        return np.zeros(len(classes), int)
+    at = np.minimum(np.searchsorted(known, classes), len(known) - 1)
+    return np.where(known[at] == classes, at + 1, 0)
+
+
+def digests_of(names: Sequence[str]) -> np.ndarray:
+    """Eight bytes for each name, as uint64."""
+    parts = (hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest() for name in names)
+    return np.frombuffer(b"".join(parts), np.uint64)

@@ -3,16 +3,19 @@
 Where features consist of several blocks (`features.extractor.blocks_of`), each is scaled to its share of the variance
 before PCA. That scaling becomes part of the components, so that a projection is one matrix for every extractor.
 
+Where images are known that the DNN gets right, `fit_apart` compares failing images in what sets them apart from these
+(see `contrast.py`), in the place of PCA.
+
 Source: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA before DBSCAN).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from safe_dnn.features.extractor import blocks_of, comparable
-from safe_dnn.rccs.dbscan.contrast import contrasting_directions
+from safe_dnn.rccs.dbscan.contrast import Axis, RightImages, set_apart
 from safe_dnn.rccs.dbscan.one_thread import one_thread
 from safe_dnn.rccs.dbscan.relevance import relevant_directions
 from safe_dnn.rccs.dbscan.set_aside import Nuisance
@@ -22,6 +25,7 @@ N_COMPONENTS = 256
 RANK = 1e-12  # smaller variances, relative to the largest one, are rounding errors
 BLOCK_ROWS = 128  # rows of features that are scaled and centred at a time: 4 to 8 MB
 LEAST_VARIANCE = 1e-10  # of a block, relative to its mean square; less is rounding
+AXIS = 1.0  # standard deviation of the axis (see `contrast.Axis`), where that of all directions together is 1
 
 
 class Projection(NamedTuple):
@@ -36,30 +40,45 @@ class Projection(NamedTuple):
     components : ndarray of shape (n_components, dimension), float32
         Principal components, rotated and scaled by `rccs.dbscan.relevance.relevant_directions`, by decreasing variance.
         They include the scaling of blocks.
+    axis : Axis or None
+        What is added to the components, if they are what sets failing images apart from right ones.
     """
 
     extractor: str
     mean: np.ndarray
     components: np.ndarray
+    axis: Axis | None = None
 
-    def apply(self, features: np.ndarray, *, nuisance: Nuisance | None = None) -> np.ndarray:
+    def apply(
+        self, features: np.ndarray, *, nuisance: Nuisance | None = None, classes: np.ndarray | None = None,
+        names: Sequence[str] = (),
+    ) -> np.ndarray:  # fmt: skip
         """Project features of shape (n, dimension) to points of shape (n, n_components), float32.
 
         Parameters
         ----------
         nuisance : Nuisance, optional
             What is set aside from these features before; the same as when the projection was fitted.
+        classes : ndarray of shape (n,), str, optional
+            True classes, if they are known.
+        names : sequence of str, optional
+            As of `contrast.RightImages`, of images that the axis may have been learnt from.
         """
+        classes = np.full(len(features), "") if classes is None else classes
+        names = names or [""] * len(features)
         # In float64, so that equal images get equal points in any batch.
         turned = self.components.T.astype(np.float64)
         points = np.empty((len(features), len(self.components)), np.float32)
         for rows, centred in _Centred(features, self.extractor, self.mean, nuisance).blocks():
             points[rows] = centred @ turned
+            if self.axis:
+                places = self.axis.places(centred, classes[rows], names[rows])
+                points[rows] += places[:, None] * self.axis.into
         return points
 
 
 def fit_projection(
-    features: np.ndarray, extractor: str, *, nuisance: Nuisance | None = None, among: np.ndarray | None = None
+    features: np.ndarray, extractor: str, *, nuisance: Nuisance | None = None
 ) -> tuple[Projection, np.ndarray]:
     """Fit PCA with min(256, n_images, dimension) components, then scale them by how much neighbours differ.
 
@@ -70,8 +89,6 @@ def fit_projection(
         Name of their extractor.
     nuisance : Nuisance, optional
         What is set aside from these features before.
-    among : ndarray of shape (n_directions, dimension), float64, optional
-        Components to take instead of those of PCA (see `directions_of_failing`).
 
     Returns
     -------
@@ -84,13 +101,8 @@ def fit_projection(
     SAFEError
         Features are NaN or infinite.
     """
-    if not np.isfinite(features).all():
-        raise SAFEError("Features must be finite. Received NaN or infinity. The network's weights may be damaged.")
-    scaled = _Centred(features, extractor, np.zeros(features.shape[1]), nuisance)
-    mean = sum(block.sum(axis=0) for _, block in scaled.blocks()) / len(features)
-    centred = _Centred(features, extractor, mean, nuisance)
-    centred.joining = _joining(centred, extractor, mean)
-    components = _principal_components(centred, min(N_COMPONENTS, *features.shape)) if among is None else among
+    mean, centred = _fitted(features, extractor, nuisance)
+    components = _principal_components(centred, min(N_COMPONENTS, *features.shape))
     coordinates = np.concatenate([block @ components.T for _, block in centred.blocks()])
     components = relevant_directions(coordinates) @ components
     if centred.joining is not None:
@@ -98,29 +110,49 @@ def fit_projection(
     return Projection(extractor, mean.astype(np.float32), components.astype(np.float32)), coordinates
 
 
-def directions_of_failing(features: np.ndarray, right: np.ndarray, extractor: str) -> np.ndarray | None:
-    """The directions in which failing images vary more than right ones (see `rccs.dbscan.contrast`).
+def fit_apart(features: np.ndarray, right: RightImages, extractor: str) -> tuple[Projection, np.ndarray] | None:
+    """The same with what sets failing images apart from right ones, in the place of PCA.
 
     Parameters
     ----------
     features : ndarray of shape (n_images, dimension), float32
         Of the failing images.
-    right : ndarray of shape (n_right, dimension), float32
-        Of images that the DNN gets right.
 
     Returns
     -------
-    ndarray of shape (n_directions, dimension), float64, or None
-        At most 256; None if nothing sets failing images apart.
+    projection, coordinates
+        As of `fit_projection`, with at most 256 directions and the axis; None if nothing sets failing images apart.
+
+    Raises
+    ------
+    SAFEError
+        As of `fit_projection`.
     """
-    scaled = _Centred(features, extractor, np.zeros(features.shape[1]))
-    mean = sum(block.sum(axis=0) for _, block in scaled.blocks()) / max(len(features), 1)
-    both = _Centred(features, extractor, mean), _Centred(right, extractor, mean)
-    joining = _joining(both[0], extractor, mean)
-    for centred in both:
-        centred.joining = joining
-    found = contrasting_directions(*(centred.all() for centred in both))[:N_COMPONENTS]
-    return found if len(found) else None
+    mean, centred = _fitted(features, extractor, None)
+    of_right = _Centred(right.features, extractor, mean)
+    of_right.joining = centred.joining
+    found = set_apart(centred.all(), of_right.all(), right)
+    if found is None:
+        return None
+    joining = 1.0 if centred.joining is None else centred.joining
+    failing = centred.all().astype(np.float64)
+    directions, axis = found.directions[:N_COMPONENTS], found.axis
+    directions = directions / (np.sqrt(((failing @ directions.T) ** 2).sum(axis=1).mean()) or 1.0)
+    coordinates = failing @ directions.T
+    if axis is None:
+        turned = relevant_directions(coordinates)
+    else:
+        places = axis.places(failing, right.classes[: len(failing)], right.names[: len(failing)])
+        scale = AXIS / (places.std() or 1.0)
+        coordinates = np.column_stack([coordinates, scale * (places - places.mean())])
+        turned = relevant_directions(coordinates)
+        axis = axis._replace(
+            directions=(axis.directions * joining).astype(np.float32), offsets=axis.offsets + places.mean(),
+            left_out=axis.left_out - places.mean(),
+            into=scale * turned[:, -1], along=np.linalg.inv(turned)[-1],
+        )  # fmt: skip
+    components = turned[:, : len(directions)] @ directions * joining
+    return Projection(extractor, mean.astype(np.float32), components.astype(np.float32), axis), coordinates
 
 
 class _Centred:
@@ -157,6 +189,17 @@ class _Centred:
         return np.concatenate(
             [np.zeros((0, self.shape[1]), np.float32), *(block.astype(np.float32) for _, block in self.blocks())]
         )
+
+
+def _fitted(features: np.ndarray, extractor: str, nuisance: Nuisance | None) -> tuple[np.ndarray, _Centred]:
+    """The mean of scaled features, float64, and the features less it, with blocks joined; SAFEError if not finite."""
+    if not np.isfinite(features).all():
+        raise SAFEError("Features must be finite. Received NaN or infinity. The network's weights may be damaged.")
+    scaled = _Centred(features, extractor, np.zeros(features.shape[1]), nuisance)
+    mean = sum(block.sum(axis=0) for _, block in scaled.blocks()) / len(features)
+    centred = _Centred(features, extractor, mean, nuisance)
+    centred.joining = _joining(centred, extractor, mean)
+    return mean, centred
 
 
 def _joining(centred: _Centred, extractor: str, mean: np.ndarray) -> np.ndarray | None:

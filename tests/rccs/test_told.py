@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lab.benchmarks.told import share_told
+from safe_dnn.rccs.told import Told, share_told, told_beyond_class
 
 RNG = np.random.default_rng(0)
 WRONG = RNG.random(4000) < 0.3
@@ -38,3 +38,26 @@ def test_cells_inside_classes_tell_no_less_than_the_classes():
     both = classes * 10 + RNG.integers(0, 10, len(WRONG))
     alone = share_told(classes, wrong)
     assert share_told(both, wrong, within=classes) == pytest.approx(alone, abs=0.02)
+
+
+def test_what_regions_tell_beyond_the_class_is_what_the_class_does_not_tell():
+    classes = np.where(RNG.random(len(WRONG)) < 0.5, "women", "men")
+    wrong = RNG.random(len(WRONG)) < np.where(classes == "women", 0.6, 0.1)
+    assert told_beyond_class((classes == "women").astype(int), classes, wrong) == pytest.approx(0, abs=0.01)
+    assert told_beyond_class(RNG.integers(-1, 9, len(wrong)), classes, wrong) == pytest.approx(0, abs=0.02)
+    assert told_beyond_class(wrong.astype(int), classes, wrong) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("apart", "looks", "begins"),
+    [
+        (0.18, 0.004, "Grouped by what sets failing images apart from right ones: these RCCs tell 18 points"),
+        (0.3, 0.21, "Grouped by looks, as in the paper: these RCCs tell 21 points"),
+        (0.01, 0.12, "Grouped by looks, as in the paper: these RCCs tell 12 points"),
+        (0.002, -0.03, "Looks tell nothing of right and wrong beyond the class"),
+    ],
+)
+def test_looks_are_taken_unless_they_tell_much_less_and_one_sentence_says_so(apart, looks, begins):
+    told = Told.chosen(apart, looks)
+    assert told.text.startswith(begins)
+    assert told.is_apart == (apart == 0.18)
