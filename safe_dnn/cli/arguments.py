@@ -65,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         work.run_retrain: (_retrain, _labels, _loading, _regression, _partial),
         work.run_compare: (_compare, _regression, _partial),
         work.run_confirm: (_confirm, _partial, _weights),
+        work.run_word: (_word, _weights),
         work.run_check: (_check, _partial),
         work.run_register: (_register,),
         work.run_report: (),
@@ -176,6 +177,18 @@ def _asking(command: Command) -> None:
     command.path("model", "MODEL", model, nargs="?")
     reasons = "a reason, such as “weak spot 1” or “RCC 0” (default: all; of probe: those that fail more often)"
     command.names("--reason", reasons)
+
+
+def _word(word: Command) -> None:
+    word.text(
+        "word", "NAME", "what one sees, such as baby; --next and --tags begin a new one (default: all words)", nargs="?"
+    )
+    word.text("--next", "N", "print a table of so many images to answer", type=int)
+    word.path(
+        "--tags", "CSV", "take answers: columns image, in the test folder, and answer, which is yes, no or unsure"
+    )
+    more = "print images of this folder, or .txt list, the likeliest to have it first, by the probe alone"
+    word.path("--likely", "IMAGES", more)
 
 
 def _check(check: Command) -> None:

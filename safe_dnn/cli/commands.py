@@ -253,6 +253,34 @@ def run_heatmaps(out: Path, options: argparse.Namespace, progress: Progress) -> 
     say(*{one.told for one in found.values()}, f"Written: {HEATMAPS_FOLDER}/ in {out}")
 
 
+def run_word(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+    """Ask of some test images whether they have what one sees, a word, and say how often the network fails on those."""
+    from safe_dnn.pipeline.tagging import all_words, answer, answers_in, begin, likely, next_images, open_tagging
+    from safe_dnn.support.tables import table_text
+    from safe_dnn.words.tags import load_words
+
+    if not options.word:
+        say(*(tagging.text for tagging in all_words(out).values()))
+        return
+    if (options.next or options.tags) and " ".join(options.word.split()) not in load_words(out):
+        begin(out, options.word)
+    tagging = open_tagging(out, options.word)
+    if options.tags:
+        tagging = answer(tagging, answers_in(options.tags, tagging))
+    if options.likely:
+        found = likely(tagging, options.likely, weights=options.weights, progress=progress)
+        rows = ((image, f"{chance:.4f}") for image, chance in found[: options.next])
+        say(*table_text(("image", "likely_by_the_probe_alone"), rows).splitlines())
+        return
+    if options.next is None:
+        say(tagging.text, f"Written: {tagging.word.file} in {out}" if options.tags else "")
+        return
+    if not 0 < options.next <= len(tagging.tested.paths):
+        raise SAFEError(f"Expected --next with 1 to {len(tagging.tested.paths):,} images. Received: {options.next}")
+    _, images = next_images(tagging, options.next, weights=options.weights, progress=progress)
+    say(*table_text(("image", "answer"), ((image, "") for image in images)).splitlines())
+
+
 def run_check(out: Path, options: argparse.Namespace, progress: Progress) -> int:
     """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
     from safe_dnn.pipeline.reporting.junit import annotations, junit_text

@@ -1,5 +1,6 @@
 """What the output folder holds, read once and kept as long as the files stay the same."""
 
+import contextlib
 import os
 import threading
 import time
@@ -10,8 +11,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from safe_dnn.dnn.failures import load_failures
+from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.pipeline.descriptions import known_parameters
 from safe_dnn.pipeline.reporting.report import made_from
+from safe_dnn.pipeline.tagging import answers_to_tag, word_columns
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, load_clusters
 from safe_dnn.rccs.nearness import rcc_centres
 from safe_dnn.rccs.profiles import PROFILES_FILE, Profile, load_profiles
@@ -32,6 +35,7 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import state_of_file
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_MARK
 from safe_dnn.training.result import load_retraining, retraining_of
+from safe_dnn.words.tags import TAG, WORD
 
 # Other failures have taken the place of those that the clusters are of where the mark has changed.
 _FAILURES = f"{FAILURES}/{FAILURES_MARK}"
@@ -114,12 +118,13 @@ class Shown(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """What changes whenever the folder does: of its clusters, edits, unsafe set and retraining."""
+    """What changes whenever the folder does: of its clusters, edits, unsafe set, retraining and, if wanted, words."""
 
     run: str
     edits: int
     selection: int
     retraining: int
+    words: int = 0
 
 
 class _State(NamedTuple):
@@ -131,9 +136,9 @@ class _State(NamedTuple):
         Of its files.
     runs : mapping of str to Run
         The present ones, by kind.
-    said, spots, labelled, places, reasons : int
-        The last entries on RCCs and weak spots, on weak spots alone, on images, on where folders lie, and of reasons
-        that were found without clusters.
+    said, spots, labelled, places, reasons, words : int
+        The last entries on RCCs and weak spots, on weak spots alone, on images, on where folders lie, of reasons that
+        were found without clusters, and on words.
     """
 
     stamp: tuple
@@ -143,6 +148,7 @@ class _State(NamedTuple):
     labelled: int
     places: int
     reasons: int
+    words: int
 
 
 class Results:
@@ -163,7 +169,9 @@ class Results:
         self._parts: dict[str, tuple[object, Any, str]] = {}
         self._shown: Shown | None = None
         self._described: tuple[tuple, Mapping[str, np.ndarray]] = ((), {})
-        self._known = _State((), {}, 0, 0, 0, 0, 0)
+        self._tested: dict[tuple, AnsweredImages] = {}  # the last ones, by stamp
+        self._tagged: dict[tuple, Mapping[str, np.ndarray]] = {}
+        self._known = _State((), {}, 0, 0, 0, 0, 0, 0)
 
     def shown(self, run: str | None = None) -> Shown:
         """The clusters, notes and profiles.
@@ -255,6 +263,22 @@ class Results:
                 self._described = (stamp, known_parameters(self._out, shown.clusters, within=self._within))
             return self._described[1]
 
+    def tested(self) -> AnsweredImages:
+        """The network's answers, as of `pipeline.tagging.answers_to_tag`."""
+        with self._lock:
+            if (stamp := self._of_clusters()) not in self._tested:
+                self._tested = {stamp: answers_to_tag(self._out, self._within)}
+            return self._tested[stamp]
+
+    def columns(self) -> Mapping[str, np.ndarray]:
+        """What is known of each image, as of `parameters`, and first what was answered about words."""
+        known, stamp = self.parameters(), (self.words_stamp, self._of_clusters())
+        if self.words_stamp and stamp not in self._tagged:
+            clusters = self.shown().clusters
+            with contextlib.suppress(SAFEError):  # the answers of the network are gone: the words say so
+                self._tagged = {stamp: word_columns(self._out, self.tested(), clusters.image_root, clusters.paths)}
+        return {**self._tagged.get(stamp, {}), **known}
+
     def digests(self) -> dict[str, str]:
         """What a report would be made from now, as `pipeline.reporting.report.made_from` gives it."""
         return made_from(self._out)
@@ -302,6 +326,11 @@ class Results:
         return str((self._number_of(SELECTION), self._state().labelled))
 
     @property
+    def words_stamp(self) -> int:
+        """A number that differs where a word was begun, or an image answered."""
+        return self._state().words
+
+    @property
     def retraining_stamp(self) -> str:
         """A text that differs where there is another retraining."""
         return str(self._number_of(RETRAINING))
@@ -329,7 +358,8 @@ class Results:
         stamp = tuple(self._stamp_of(f"{DATABASE_FILE}{end}") for end in ("", "-wal"))
         if self._known.stamp != stamp:
             with reading(self._out) as db:
-                last = [last_number(db, *kinds) for kinds in (KINDS, ("spot",), (LABEL,), (NEW_PLACE,), (REASONS,))]
+                kinds = (KINDS, ("spot",), (LABEL,), (NEW_PLACE,), (REASONS,), (TAG, WORD))
+                last = [last_number(db, *each) for each in kinds]
             self._known = _State(stamp, present_runs(self._out), *last)
         return self._known
 

@@ -23,6 +23,7 @@ from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.reporting.evidence.basis import known_sets
 from safe_dnn.pipeline.reporting.junit import Case
 from safe_dnn.pipeline.run_record import NONE_GIVEN, GivenAnswers, answers_of_run, given_answers, groups_of
+from safe_dnn.pipeline.tagging import finding_by_word, open_tagging
 from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, run_record
 from safe_dnn.rccs.dbscan.neighbours import Points
@@ -36,7 +37,15 @@ from safe_dnn.reasons.claims import CONFIRMATION_FILE, Claim, answers_to, claims
 from safe_dnn.reasons.comparison import Known, known_classes, known_of, load_reasons, points_of_tested
 from safe_dnn.reasons.counted_images import FRESH_FILE, TESTED_FILE, counted_text
 from safe_dnn.reasons.known_groups import groups_of_images, notes_of
-from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, Requirement, findings, read_requirements
+from safe_dnn.reasons.requirements import (
+    HOLDS,
+    OPEN,
+    Finding,
+    Requirement,
+    check_known,
+    findings,
+    read_requirements,
+)
 from safe_dnn.store.output_folder import working
 from safe_dnn.store.places import relative
 from safe_dnn.store.runs import CLUSTERS, COMPARISON, CONFIRMATION, add_run, present_runs, reading_file
@@ -50,6 +59,7 @@ from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.closure import CLOSURE_FILE, NEW, REST, WORSENED, Closure, by_answers, closure_text, closures
 from safe_dnn.training.compared import aligned
 from safe_dnn.training.proof import overlaps, refuse_used
+from safe_dnn.words.tags import Word, load_words
 
 
 class Confirmation(NamedTuple):
@@ -261,7 +271,10 @@ def check_requirements(
     found = groups_of_images(names, answered, parameters=find_parameters(answered.root), required=bool(given.group))
     known = known_of(answered, groups=names, progress=progress)
     of_images = found.groups if found and found.given else None
-    told = findings(required, known.columns, ~answered.right, of_images)
+    words = load_words(out)
+    plain = [one for one in required if not words.keys() & {condition.column for condition in one.conditions}]
+    found_plain = dict(zip(plain, findings(plain, known.columns, ~answered.right, of_images), strict=True))
+    told = [found_plain.get(one) or _finding_by_word(one, out, answered, known, words) for one in required]
     failing = [clusters.image_root / path for path in clusters.paths] if clusters else []
     chose = not own or in_common([own.root / path for path in own.paths], failing).any()
     dependent = found is not None and not found.given
@@ -270,11 +283,26 @@ def check_requirements(
     doubts = (*((NOT_GROUPED,) if dependent else ()), *((CHOSEN_BY,) if chose else ()))
     change = Change()
     if before:
-        change = compare_models(
-            before, answered, known, of_images, partial=given.partial, requirements=required, out=out
-        )
+        change = compare_models(before, answered, known, of_images, partial=given.partial, requirements=plain, out=out)
     notes = (*answered.notes, *shared, *known.notes, *notes_of(found), *doubts, *change.notes)
     return Checked(tuple(told), notes, change)
+
+
+def _finding_by_word(
+    required: Requirement, out: Path, answered: AnsweredImages, known: Known, words: Mapping[str, Word]
+) -> Finding:
+    """What answers about a word say of a requirement; SAFEError as of `tagging.finding_by_word`."""
+    ours = [one for one in required.conditions if one.column in words]
+    if len(ours) > 1:
+        raise SAFEError(f"Expected one word at most in a requirement. Received: {required.text}")
+    tagging = open_tagging(out, ours[0].column)
+    if tagging.tested.digest != answered.digest:
+        expected = f"the answers of {out} to its test images, about which “{ours[0].column}” was asked"
+        raise SAFEError(f"Expected {expected}. Received: {answered.source}")
+    rest = required._replace(conditions=tuple(one for one in required.conditions if one not in ours))
+    check_known([rest], known.columns)
+    holds = rest.holds(known.columns, len(answered.paths))
+    return finding_by_word(required, tagging, holds[np.isin(answered.paths, tagging.tested.paths)])
 
 
 def _overlaps(learned: StrPath, tested: AnsweredImages, progress: Progress) -> list[str]:

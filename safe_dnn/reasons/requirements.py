@@ -84,6 +84,9 @@ class Finding(NamedTuple):
     groups : int
         Of the tested images; 0 if groups are not known.
     group : str
+    answers : int
+        About a word, by which the numbers of images are estimated; `needed` are further ones then, which would decide
+        either way, 0 if these do. 0 of what is known of all images.
     """
 
     requirement: Requirement
@@ -95,6 +98,7 @@ class Finding(NamedTuple):
     needed: int | None
     groups: int = 0
     group: str = ""
+    answers: int = 0
 
     @property
     def text(self) -> str:
@@ -102,10 +106,19 @@ class Finding(NamedTuple):
         required = self.requirement
         if not self.tested:
             return f"{required.text}: {self.verdict}. There are no such images."
-        seen = f"{self.wrong:,} of {count(self.tested, 'image')}{in_words(self.groups, self.group)} are wrong"
+        about = "About " if self.answers else ""
+        seen = f"{about}{self.wrong:,} of {count(self.tested, 'image')}{in_words(self.groups, self.group)} are wrong"
         limit = f"at least {self.low:.2%}" if self.verdict == BROKEN else f"at most {self.high:.2%}"
-        told = f"{required.text}: {self.verdict}. {seen} ({self.wrong / self.tested:.2%}), {limit} of new ones"
+        by = f", by {count(self.answers, 'answer')}" if self.answers else ""
+        told = f"{required.text}: {self.verdict}. {seen} ({self.wrong / self.tested:.2%}){by}, {limit} of new ones"
         told += f" at {_percent(required.confidence)}."
+        if self.verdict == OPEN and self.answers and self.needed != 0:
+            more = (
+                f"About {count(self.needed, 'more answer')}"
+                if self.needed
+                else "No number of answers about these images"
+            )
+            return f"{told} {more} would decide it."
         if self.verdict == OPEN and self.needed:
             sample = f"{self.needed:,} such images with"
             if self.groups:

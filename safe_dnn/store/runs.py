@@ -29,6 +29,8 @@ HEATMAP = "heatmap"
 """The kind of a run beside these: there is one for each reason (see `pipeline/reporting/heatmap_panels.py`)."""
 REASONS = "reasons"
 """The kind of a run that rests on a table of answers, with or without clusters (see `pipeline/explaining.py`)."""
+DRAWING = "images to ask about a word"
+"""The kind of a run that rests on a table of answers: there is one for each word (see `pipeline/tagging.py`)."""
 OPENING = "open"
 """The kind of an entry by which earlier clusters are the present ones again."""
 TAKEN = "number in use"
@@ -38,6 +40,7 @@ _AGAIN = {
     **{CONFIRMATION: "Confirm them again.", MAP: "It is drawn again.", PROBES: "Probe the reasons again."},
     **{SELECTION: "Select it again.", RETRAINING: "Retrain again.", HEATMAP: "Look again."},
     REASONS: "Collect the failures again.",
+    DRAWING: "Ask for the next images: they are drawn again.",
 }
 
 
@@ -168,7 +171,7 @@ def runs_of(folder: Path, kind: str) -> tuple[Run, ...]:
 
 def all_runs(folder: Path) -> list[Run]:
     """Those of each kind that are still there."""
-    return [run for kind in (*KINDS, HEATMAP, REASONS) for run in runs_of(folder, kind)]
+    return [run for kind in (*KINDS, HEATMAP, REASONS, DRAWING) for run in runs_of(folder, kind)]
 
 
 def run_file(run: Run, name: str) -> Path:

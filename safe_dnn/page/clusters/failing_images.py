@@ -16,6 +16,7 @@ from safe_dnn.page.assets import script, scripted
 from safe_dnn.page.clusters.asked import ImageLooks
 from safe_dnn.page.clusters.reason_list import named
 from safe_dnn.page.clusters.similar import SimilarImages
+from safe_dnn.page.clusters.words import WordsView
 from safe_dnn.page.events import EDITS, IN_TURN, LATEST, VIEW
 from safe_dnn.page.grid_view import PER_PAGE, GridView
 from safe_dnn.page.messages import tell, warn
@@ -58,7 +59,7 @@ class ImagesView:
     @property
     def outputs(self) -> list:
         return [*self.map_outputs, *self.images.outputs, self.similar, self.to, self.move, self.listed, self.heading,
-                self.curve]  # fmt: skip
+                self.curve, self.words.widget]  # fmt: skip
 
     def lay_out_map(self) -> None:
         def map_pictures(sent: list) -> list[str]:
@@ -84,6 +85,9 @@ class ImagesView:
         # What the map and the cards show is in the page's address, which leads back to it; here stands what a link
         # lacks. Its value is what the address colours the map by.
         self.link = scripted("clusters/views", "", elem_id="views")
+
+    def lay_out_words(self) -> None:
+        self.words = WordsView(self._settings)
 
     def lay_out_grid(self) -> None:
         similar, looks = SimilarImages(self._settings), ImageLooks(self._settings)
@@ -154,7 +158,7 @@ class ImagesView:
                 if self._drawn[0] is not original:  # where it cannot be stored, it is drawn once all the same
                     self._drawn = (original, stored_map(self._settings.out, original))
                 positions = self._drawn[1]
-        columns = self._settings.results.parameters()
+        columns = self._settings.results.columns()
         record = map_record(results.clusters, positions, results.notes, original)
         props: dict[str, Any] = {"record": as_text({**record, "at": results.at}), "seen": results.run}
         value: dict[str, Any] = {}
@@ -166,8 +170,11 @@ class ImagesView:
             props["shade"] = as_text(map_shades(by, columns[by]))
         elif by != "":  # otherwise left alone: it may be another by the time that the map is there
             props["shade"], value = "", {"value": ""}
+        return {self.map: gr.HTML(**props), **self._fields(columns, **value)}
+
+    def _fields(self, columns: Mapping[str, np.ndarray], **value: Any) -> dict:
+        """What the map can be coloured by, and images found by."""
         return {
-            self.map: gr.HTML(**props),
             self.colour: gr.Dropdown(choices=[BY_RCC, *((printable(name), name) for name in columns)], **value),
             self.find: gr.Textbox(placeholder=printable(example_for(columns)) or "A name"),
         }
@@ -177,7 +184,7 @@ class ImagesView:
     ) -> dict:
         clusters, picked = results.clusters, picked or []
         hidden = clusters.answers.columns if clusters.answers else {}  # they are told otherwise
-        known = {name: column for name, column in self._settings.results.parameters().items() if name not in hidden}
+        known = {name: column for name, column in self._settings.results.columns().items() if name not in hidden}
         return {
             **self.images.show(
                 heading, rows, page, lambda row: _told(clusters, row, known),
@@ -185,6 +192,7 @@ class ImagesView:
             ),
             self.heading: heading,
             self.listed: rows,
+            self.words.widget: self.words.show(results, heading, rows),
             **self._with_picked(len(picked)),
         }  # fmt: skip
 
@@ -212,6 +220,7 @@ class ImagesView:
         self.colour.input(None, self.colour, None, js=tell_link)
         self.link.select(self._on_colour_of_link, [self.link, run], [self.map, self.colour], **LATEST)
         self.colour.input(self._on_colour, [self.colour, run], self.map, **LATEST)
+        self.words.widget.select(self._on_word, [self.words.widget, run], self.map_outputs, **LATEST)
         self.find.submit(self._on_find, [self.find, run], self.outputs, **LATEST, **IN_TURN)
         self.curve.select(self._on_find, [self.curve, run], self.outputs, **LATEST, **IN_TURN)
         self.map.select(partial(self._on_map, opens=True), [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
@@ -247,7 +256,7 @@ class ImagesView:
         text = sent if isinstance(sent, str) else ""  # other clients may send anything
         why: SAFEError | str = f"No failing image matches {text}"
         try:
-            found = matching_images(text, results.clusters.paths, self._settings.results.parameters()).tolist()
+            found = matching_images(text, results.clusters.paths, self._settings.results.columns()).tolist()
         except SAFEError as error:
             found, why = [], error
         if found:
@@ -258,15 +267,24 @@ class ImagesView:
 
     def _on_colour_of_link(self, name: str | None, run: str) -> dict:
         """Colour the map as an address says, which may name what is not known any more."""
-        if name not in ["", *self._settings.results.parameters()]:  # which may be no text at all
+        if name not in ["", *self._settings.results.columns()]:  # which may be no text at all
             warn("Not coloured", f"The link colours the map by {name}, which is not known of these images any more.")
             return gr.skip()
         return {**self._on_colour(name, run), self.colour: gr.Dropdown(value=name)}
 
     def _on_colour(self, name: str | None, run: str) -> dict:
         self._settings.results.shown(run)  # refuses a window that shows other clusters
-        column = self._settings.results.parameters().get(name or "")
+        column = self._settings.results.columns().get(name or "")
         return {self.map: gr.HTML(shade="" if column is None else as_text(map_shades(name or "", column)))}
+
+    def _on_word(self, word: object, run: str) -> dict:
+        """Let the map know what was answered about words, and colour it by one of them if there is one."""
+        self._settings.results.shown(run)  # refuses a window that shows other clusters
+        columns, by = self._settings.results.columns(), word if isinstance(word, str) else ""
+        props: dict[str, Any] = {"filters": as_text(map_filters(columns))}
+        if by in columns:
+            props["shade"] = as_text(map_shades(by, columns[by]))
+        return {self.map: gr.HTML(**props), **self._fields(columns, **({"value": by} if by in columns else {}))}
 
     def _on_pick(self, sent: object, run: str) -> dict:
         return self._with_picked(len(self._listed(sent, run)[1]))

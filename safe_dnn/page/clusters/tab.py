@@ -109,6 +109,7 @@ class ClustersTab:
             with gr.Column(elem_id="reason-at-hand"):
                 self._rcc_view = RccView(settings)
                 self._spot_view = SpotView(settings)
+                self.images_view.lay_out_words()
         self.images_view.lay_out_grid()
 
     def wire(self, app: gr.Blocks, news: News) -> gr.events.Dependency:

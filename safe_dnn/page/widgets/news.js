@@ -9,8 +9,9 @@ const listsEdits = () => Boolean(document.querySelector("#edits table")?.checkVi
 async function look(first) {
   if (!document.hidden) {
     try {
-      const { steps, ...latest } = await server.latest_news([]);
+      const { steps, words, ...latest } = await server.latest_news([]);
       announce("safe-steps", steps);
+      announce("safe-words", words);
       for (const [event, now] of Object.entries(latest)) {
         // At first the window is still being filled in, and would be filled in twice.
         if (first || !now || now === told[event]) continue;

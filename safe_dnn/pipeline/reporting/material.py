@@ -60,6 +60,8 @@ class Material(NamedTuple):
         Data URIs by path, without images left out to keep the report small.
     basis : str
         The digest that `evidence.json` has of what the results rest on; empty without evidence.
+    words : tuple of str
+        What is known of each word (see `pipeline.tagging`), or why it is not.
     """
 
     folder: Path
@@ -80,6 +82,7 @@ class Material(NamedTuple):
     found: str
     images: dict[str, str]
     basis: str = ""
+    words: tuple[str, ...] = ()
 
     @property
     def clusters(self) -> RootCauseClusters:

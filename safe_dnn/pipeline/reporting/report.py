@@ -29,6 +29,7 @@ from safe_dnn.pipeline.reporting.export import LABELS_TABLE, REPORT_FILE
 from safe_dnn.pipeline.reporting.markup import filled, picture_uri
 from safe_dnn.pipeline.reporting.material import Material, carded
 from safe_dnn.pipeline.reporting.sections import SECTIONS, first_page
+from safe_dnn.pipeline.tagging import all_words
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, run_record, sample
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.profiles import load_profiles
@@ -49,6 +50,7 @@ from safe_dnn.support.files import date_of, intact, prepare_folder, regular
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.training.earlier import failing_model
 from safe_dnn.training.result import Retraining, retraining_of
+from safe_dnn.words.tags import TAG, WORD
 
 MOST_IMAGE_BYTES = 20 * 2**20
 # Number of images up to which they have this side and JPEG quality, to keep the report of many RCCs small.
@@ -136,8 +138,16 @@ def _gather(folder: Path, progress: Progress) -> Material:
         unsafe=read("unsafe", lambda: _unsafe_set(folder, fingerprint(review.clusters)), None),
         retraining=read("retraining", lambda: _retraining(folder, review), None),
         run=run_record(folder), found=runs[CLUSTERS].time,
-        images=_images(review.clusters, carded(review.clusters, rates), progress),
+        words=_words(folder), images=_images(review.clusters, carded(review.clusters, rates), progress),
     )  # fmt: skip
+
+
+def _words(folder: Path) -> tuple[str, ...]:
+    """What is known of each word; a sentence on why not if the answers of the network cannot be read any more."""
+    try:
+        return tuple(tagging.text for tagging in all_words(folder).values())
+    except SAFEError as error:
+        return (str(error),)
 
 
 def _unsafe_set(folder: Path, clusters: str) -> UnsafeSet | None:
@@ -187,6 +197,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "clusters": ("the root cause clusters", (CLUSTERS,)),
     "judgements": ("names, judgements and edits", tuple(kind for kind in KINDS if kind != "scope")),
     "scope": ("the scope", ("scope",)),
+    "words": ("what was answered about words", (WORD, TAG)),
     "comparison": ("the failure rates and weak spots", (COMPARISON,)),
     "confirmation": ("what a fresh test set says", (CONFIRMATION,)),
     "probes": ("what would change the answers", (PROBES,)),

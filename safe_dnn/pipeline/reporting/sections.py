@@ -168,7 +168,7 @@ def register_section(known: Material) -> Markup:
     entries = known.register
     said = [(one, _said(one)) for one in entries if any(getattr(one.note, field) for field in REGISTER)]
     missing = [f"{one.reason}: {text}" for one in entries for text in one.missing]
-    return filled("register.html", said=said, missing=missing)
+    return filled("register.html", said=said, missing=missing, words=known.words)
 
 
 def _said(entry: Entry) -> list[tuple[str, str]]:

@@ -26,6 +26,7 @@ RESULTS = (
     "rates.csv", "tested_images.csv", "confirmation.csv", "closure.csv", "fresh_images.csv", "probes.csv",
     "IS_filenames.txt", "unsafe_set.csv", "unsafe_images.csv", "retrained.keras", "retraining.json", "report.html",
     "export.zip", "failures.csv", "predictions.csv", "accuracy.json", "objects.csv", "parameters.csv",
+    "word_*.csv",
     "gifs/RCC_*.gif", "gifs/noise.gif", "gifs/weak_spot_*.gif",
     "heatmaps/heatmaps.json", "heatmaps/RCC_*.png", "heatmaps/weak_spot_*.png",
 )  # fmt: skip

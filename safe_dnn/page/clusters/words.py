@@ -1,0 +1,156 @@
+"""A word for what the engineer sees: images to answer, one after the other, and how often the network fails on those
+that have it (see `pipeline.tagging`)."""
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+import gradio as gr
+
+from safe_dnn.page.assets import scripted
+from safe_dnn.page.jobs import Job
+from safe_dnn.page.messages import AWAY
+from safe_dnn.page.pictures import data_uri
+from safe_dnn.page.results import Shown
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.texts import as_text, worded
+from safe_dnn.page.visitors import visitor_of
+from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.pipeline.tagging import Tagging, all_words, answer, begin, next_images, open_tagging, rate, undo
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import printable
+from safe_dnn.words.probe import BATCH
+from safe_dnn.words.tags import LONGEST_WORD, load_words
+
+TAB = "words"  # of its jobs, which no tab follows: the script does
+LOOK, STOP = "look", "stop"  # what a window asks for; anything else: how far the work is
+MOST_SEEN = 10 * BATCH  # images that are kept as those that somebody had before them
+SIDE = 440  # pixels of an image
+
+
+class WordsView:
+    """Lay out the field and the dialog: `widget`, whose script calls `serves`; `show` gives what it shows."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings, self._lock = settings, threading.Lock()
+        self._job: Job | None = None
+        self._extracted = ""  # digest of the answers of the images whose features are cached
+        self._found: tuple[Tagging, tuple[str, ...]] | None = None  # by the job
+        functions = (self.known_words, self.next_to_ask, self.keep_answers, self.told_of_word, self.undo_answer)
+        self.serves = {function.__name__: _in_sentences(function) for function in functions}
+        self.widget = scripted(
+            "clusters/words", "", html_template=filled("page/clusters/words.html", LONGEST_WORD=LONGEST_WORD),
+            serves=self.serves, seen="", elem_id="words", elem_classes=AWAY,
+        )  # fmt: skip
+
+    def show(self, shown: Shown, heading: str, rows: list[int]) -> gr.HTML:
+        """The field; what is listed are the images that somebody sees, by row of the clusters."""
+        seen = as_text({"run": shown.run, "heading": heading, "rows": rows[:MOST_SEEN]})
+        return gr.HTML(seen=seen, elem_classes=[] if shown.reasons.base else AWAY)
+
+    def known_words(self) -> dict[str, Any]:
+        """All words, with their rates."""
+        out = self._settings.out
+        words = all_words(out, tested=self._settings.results.tested()) if load_words(out) else {}
+        return {"words": [_told(tagging) for tagging in words.values()]}
+
+    def next_to_ask(self, name: str, rows: list[int], run: str, visitor: object, asked: str) -> dict[str, Any]:
+        """The images to ask next, or how far the work is that it takes to find them.
+
+        Parameters
+        ----------
+        name : str
+            A new word is begun.
+        rows, run
+            As for `show`.
+        asked : str
+            LOOK, STOP, or something else.
+        """
+        settings, job = self._settings, self._job
+        tested = settings.results.tested()
+        if job is not None and not job.finished(0):
+            if asked == STOP:
+                job.cancel()
+            return {"working": job.state}
+        self._job = None
+        if job is not None and job.outcome is not None:
+            raise SAFEError(str(job.outcome))
+        if asked != LOOK:
+            return {}
+        if " ".join(name.split()) not in load_words(settings.out):
+            clusters = settings.results.shown(run).clusters
+            listed = [clusters.paths[range(len(clusters.paths))[row]] for row in rows[:MOST_SEEN]]
+            seen = [tested.paths[row] for row in tested.rows_of(clusters.image_root, listed).tolist() if row >= 0]
+            begin(settings.out, name, seen, within=settings.root, by=visitor_of(visitor))
+        tagging = open_tagging(settings.out, name, tested=tested)
+        if tagging.frame is None and tested.digest != self._extracted:
+
+            def work(job: Job) -> None:
+                self._found = next_images(tagging, weights=settings.weights, progress=job.progress)
+                self._extracted = tested.digest
+
+            self._job = settings.jobs.start(TAB, work, settings.where)
+            if self._job is None:
+                raise SAFEError(f"{settings.jobs.busy} Ask again when it is done.")
+            return {"working": self._job.state}
+        found, self._found = self._found, None
+        if found is None or (found[0].word, found[0].tags) != (tagging.word, tagging.tags):
+            with self._lock:
+                found = next_images(tagging, weights=settings.weights)
+        tagging, images = found
+        return {**_told(tagging, rated=False), "images": [self._image(tagging, image) for image in images]}
+
+    def keep_answers(self, name: str, answers: list[list[str]], visitor: object) -> dict[str, Any]:
+        """Keep answers, each of an image and what was answered."""
+        pairs = [(os.fsdecode(unquote_to_bytes(image)), str(said)) for image, said in answers]
+        with self._lock:
+            answer(self._open(name), pairs, by=visitor_of(visitor))
+        return {}
+
+    def told_of_word(self, name: str) -> dict[str, Any]:
+        """What is known of a word by now."""
+        return _told(self._open(name))
+
+    def undo_answer(self, name: str, visitor: object) -> dict[str, Any]:
+        """Take back the last answer of a visitor, which is given with its image."""
+        with self._lock:
+            tagging, tag = undo(self._open(name), by=visitor_of(visitor))
+        return {**_told(tagging, rated=False), "answer": tag.answer, **self._image(tagging, tag.image)}
+
+    def _open(self, name: str) -> Tagging:
+        return open_tagging(self._settings.out, name, tested=self._settings.results.tested())
+
+    def _image(self, tagging: Tagging, image: str) -> dict[str, str]:
+        # Without its name, class or answer, which could sway whoever is asked
+        picture = data_uri(tagging.tested.root / image, SIDE, self._settings.root)
+        return {"image": quote(os.fsencode(image)), "picture": picture}
+
+
+def _in_sentences(function: Callable[..., dict[str, Any]]) -> Callable[[object], dict[str, Any]]:
+    """A function that a script calls with a list of its arguments; errors are a `problem`, in a sentence."""
+
+    def answering(sent: object) -> dict[str, Any]:
+        try:
+            return function(*(sent if isinstance(sent, list) else ()))
+        except SAFEError as error:
+            return {"problem": printable(worded(error))}
+        except (AttributeError, IndexError, TypeError, ValueError):  # scripts may send anything
+            return {"problem": "The page sent something other than a word and answers. Reload it."}
+
+    return answering
+
+
+def _told(tagging: Tagging, *, rated: bool = True) -> dict[str, Any]:
+    """What a script shows of a word: `word`, `answers` and, where it is wanted, `text` and `rate`."""
+    known = {"word": tagging.word.name, "answers": len({tag.image for _, tag in tagging.counted})}
+    if not rated:
+        return known
+    found = rate(tagging)
+    bar = found and {"rate": found.rate, "low": found.low, "high": found.high, "elsewhere": _number(found.elsewhere)}
+    return {**known, "text": printable(tagging.text), "rate": bar}
+
+
+def _number(rate: float) -> float | None:
+    return None if rate != rate else rate

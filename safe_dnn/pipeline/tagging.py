@@ -1,0 +1,482 @@
+"""A word for what somebody sees: images to ask about it, the answers, and how often the network fails where it holds.
+
+    tagging = open_tagging(out, begin(out, "baby").name)
+    tagging, images = next_images(tagging)          the images to show, of which one in twenty was shown before
+    tagging = answer(tagging, {"a.png": "yes"})     also `undo(tagging)`
+    rate(tagging)                                   a `words.rates.WordRate`, or None as long as none follows
+
+The first images teach a probe; then a frame of strata is made, which is kept as a run, and images are drawn from it
+(see `safe_dnn/words/`). A frame is about the network's answers: once these are others, what was said of the images
+stands, and a new frame is made. `word_NAME.csv` has all that the rate follows from.
+"""
+
+import bisect
+import contextlib
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from safe_dnn.dnn.tested import IMAGE, KNOWN_COLUMNS, AnsweredImages
+from safe_dnn.FE import extract_features
+from safe_dnn.features.attributes import ATTRIBUTES
+from safe_dnn.features.batches import Stream
+from safe_dnn.features.extractor import Extractor, comparable
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.pipeline.run_record import NONE_GIVEN, answers_of_run, groups_of, known_answers, without_held_out
+from safe_dnn.rccs.clusters import load_clusters
+from safe_dnn.rccs.parameters import find_parameters, read_parameters
+from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.reasons.comparison import MOST_COMPARED, features_of_tested, known_classes
+from safe_dnn.reasons.known_groups import named_groups
+from safe_dnn.reasons.requirements import BROKEN, HOLDS, OPEN, Finding, Requirement
+from safe_dnn.store.output_folder import save_files
+from safe_dnn.store.runs import CLUSTERS, DRAWING, add_run, present_runs, reading_file, runs_of
+from safe_dnn.support.contents import content_of
+from safe_dnn.support.entries import StrPath, path_of, quoted
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.matching import rows_by_image
+from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.run_folder import FAILURES
+from safe_dnn.support.tables import read_own, read_table, table_text
+from safe_dnn.support.text import count, some
+from safe_dnn.words.drawing import CHOSEN, NO, UNSURE, UNTAGGED, YES, Frame, make_frame, next_drawn
+from safe_dnn.words.probe import BATCH, chosen_to_teach, is_taught, probe_points, scores
+from safe_dnn.words.rates import Sample, WordRate, rate_of
+from safe_dnn.words.tags import ANSWERS, Tag, Word, add_tags, begin_word, known_word, load_tags, load_words, undo_tag
+
+FRAME_FILE = "frame.csv"
+ANSWER = "answer"
+
+
+class Tagging(NamedTuple):
+    """A word, and what is known of it.
+
+    Attributes
+    ----------
+    out : Path
+        The analysis.
+    tested : AnsweredImages
+        The images that may be asked; of a very large test set a random part.
+    frame : Frame or None
+        None as long as the probe is being taught.
+    tags : tuple of Tag
+        The answers that stand, also about images that are gone.
+    """
+
+    out: Path
+    word: Word
+    tested: AnsweredImages
+    frame: Frame | None
+    tags: tuple[Tag, ...]
+
+    @property
+    def counted(self) -> list[tuple[int, Tag]]:
+        """The answers about images as they are now, with their rows, in order."""
+        row_of = {path: row for row, path in enumerate(self.tested.paths)}
+        now = {tag.image: content_hex(self.tested.root / tag.image) for tag in self.tags}
+        return [(row_of[one.image], one) for one in self.tags if one.image in row_of and one.content == now[one.image]]
+
+    @property
+    def known(self) -> np.ndarray:
+        """What is known of each image, as for `words.drawing.next_drawn`."""
+        known = np.full(len(self.tested.paths), UNTAGGED)
+        for row, tag in self.counted:  # the later counts
+            known[row] = ANSWERS.index(tag.answer)
+        return known
+
+    @property
+    def agreement(self) -> tuple[int, int]:
+        """How many images were shown again, and how many of them got the same answer."""
+        last: dict[str, str] = {}
+        agreed = []
+        for tag in self.tags:
+            if tag.again:
+                agreed.append(last.get(tag.image) == tag.answer)
+            last[tag.image] = tag.answer
+        return len(agreed), sum(agreed)
+
+    @property
+    def due_again(self) -> str:
+        """The image that is shown a second time, one for each `BATCH` of others; empty if none is due."""
+        first = list(dict.fromkeys(tag.image for _, tag in self.counted))
+        again = {tag.image for tag in self.tags if tag.again}
+        if len(again) >= len(first) // BATCH:
+            return ""
+        # It stays the same while further answers come in, one by one.
+        early = [image for image in first[: BATCH * max(len(again), 1)] if image not in again]
+        return early[int(np.random.default_rng([self.word.seed, len(again)]).integers(len(early)))]
+
+    @property
+    def text(self) -> str:
+        """What is known of it, in sentences."""
+        found, (shown, agreed), known = rate(self), self.agreement, self.known
+        answers = count(int((known != UNTAGGED).sum()), "answer")
+        told = f"no rate yet. {answers} teach which images may have it; a rate follows from images that are drawn then"
+        if found:
+            told = found.text
+        elif len(known) and not (known == YES).any():
+            told = f"no rate. By {answers}, no image has it"
+        again = f" Of {count(shown, 'image')} shown again, {agreed} got the same answer." if shown else ""
+        gone = len(self.tags) - len(self.counted)
+        lost = f" Without {count(gone, 'answer')} about images that are gone or have changed." if gone else ""
+        return f"{self.word.name}: {told.rstrip('.')}.{again}{lost}"
+
+
+def content_hex(file: Path) -> str:
+    """A digest of an image's content; empty if it cannot be read."""
+    return (content_of(file) or b"").hex()
+
+
+def begin(out: Path, name: str, seen: Sequence[str] = (), *, within: Path | None = None, by: str = "") -> Word:
+    """Begin a word.
+
+    Parameters
+    ----------
+    seen : sequence of str
+        Test images that somebody had before them, such as those of an RCC: some of them are asked first.
+    within, by
+        As for `open_tagging` and `answer`.
+
+    Raises
+    ------
+    SAFEError
+        As of `words.tags.begin_word`, or the network's answers are not known.
+    """
+    tested, columns = answers_to_tag(out, within), {*ATTRIBUTES, *KNOWN_COLUMNS}
+    if source := find_parameters(tested.root, within=within):
+        with contextlib.suppress(SAFEError):  # the weak spots do without it as well
+            columns |= read_parameters(source, tested.root, tested.paths).columns.keys()
+    return begin_word(prepare_folder(out), name, seen, columns, by=by)
+
+
+def answers_to_tag(out: Path, within: Path | None = None) -> AnsweredImages:
+    """The network's answers that an analysis is about; SAFEError if they, or the images, are not known."""
+    if CLUSTERS in present_runs(out):
+        tested = answers_of_run(out, load_clusters(out), within)
+    else:
+        tested, _ = known_answers(NONE_GIVEN, out / FAILURES, within)
+        tested = tested and without_held_out(tested, out / FAILURES, within)
+    if tested is None or not tested.has_images:
+        raise SAFEError(
+            f"Expected an analysis with the network's answers to its test images. Received: {out}, without."
+        )
+    return tested
+
+
+def open_tagging(out: Path, name: str, *, tested: AnsweredImages | None = None, within: Path | None = None) -> Tagging:
+    """A word that was begun, as it is now.
+
+    Parameters
+    ----------
+    tested : AnsweredImages, optional
+        As of `answers_to_tag`, if they were read already.
+    within : path, optional
+        Predictions and test images are only read inside this folder.
+
+    Raises
+    ------
+    SAFEError
+        There is no such word, or as of `answers_to_tag`.
+    """
+    word = known_word(out, name)
+    tested = tested or answers_to_tag(out, within)
+    facts, frame = {"word": word.name, "answers": tested.digest}, None
+    for run in reversed(runs_of(out, DRAWING)):
+        if facts.items() <= run.facts.items():
+            with reading_file(run, FRAME_FILE) as file:
+                _, *rows = read_own(file)
+                images, wrong, *columns = zip(*rows, strict=True)
+                frame = Frame(np.array(wrong, int) > 0, *(np.array(column, int) for column in columns))
+            tested = tested.taken(np.isin(tested.paths, images))
+            break
+    n = len(tested.paths)
+    if frame is None and n > MOST_COMPARED:
+        drawn = np.random.default_rng(word.seed).permutation(n)[:MOST_COMPARED]
+        tested = tested.taken(np.isin(np.arange(n), drawn))
+    return Tagging(out, word, tested, frame, tuple(load_tags(out, word)))
+
+
+def next_images(
+    tagging: Tagging, number: int = BATCH, *, weights: StrPath | None = None, stream: Stream | None = None,
+    progress: Progress = no_progress,
+) -> tuple[Tagging, tuple[str, ...]]:  # fmt: skip
+    """The images to ask next, relative to the test folder; fewer if there are no more.
+
+    Once the probe is taught, the frame is made and kept; the word is returned with it.
+
+    Parameters
+    ----------
+    weights, stream
+        As for `selection.select_unsafe_set`.
+
+    Raises
+    ------
+    SAFEError
+        Features of the images cannot be extracted, or the frame cannot be written.
+    """
+    if tagging.frame is None:
+        extractor = _extractor(tagging.out, weights, progress)
+        rows = np.arange(len(tagging.tested.paths))
+        features, read = features_of_tested(tagging.tested, rows, extractor, stream=stream, progress=progress)
+        tagging = tagging._replace(tested=tagging.tested.taken(read))
+        points = probe_points(comparable(features, extractor.name))
+        tested, known = tagging.tested, tagging.known
+        rows = np.flatnonzero(known != UNTAGGED)
+        has_it = known[rows] == YES
+        if not is_taught(has_it):
+            rng = np.random.default_rng([tagging.word.seed, len(tagging.tags) // BATCH])
+            seen = np.flatnonzero(np.isin(tested.paths, tagging.word.seen))
+            asked = chosen_to_teach(points, ~tested.right, rows, has_it, seen, rng)
+        else:
+            frame = make_frame(scores(points, rows, has_it), ~tested.right, known != UNTAGGED, tagging.word.seed)
+            tagging = tagging._replace(frame=frame)
+            columns = (tested.paths, *(column.astype(int).tolist() for column in frame))
+            text = table_text((IMAGE, "wrong", "stratum", "place"), zip(*columns, strict=True))
+            facts = {"word": tagging.word.name, "answers": tested.digest, "seed": tagging.word.seed}
+            add_run(tagging.out, DRAWING, {FRAME_FILE: text}, facts=facts)
+    if tagging.frame is not None:
+        asked = next_drawn(tagging.frame, tagging.known, number)
+    images, again = [tagging.tested.paths[row] for row in asked[:number].tolist()], tagging.due_again
+    return tagging, tuple([*images[: number - 1], again] if again and number >= BATCH else images)
+
+
+def _extractor(out: Path, weights: StrPath | None, progress: Progress) -> Extractor:
+    """That of the clusters, whose features are cached; without clusters, that which they would have."""
+    if CLUSTERS in present_runs(out):
+        return load_clusters(out).recalled_extractor(weights)
+    return choose_extractor(weights=weights, precision="auto", progress=progress)
+
+
+def likely(
+    tagging: Tagging, images: StrPath, *, weights: StrPath | None = None, stream: Stream | None = None,
+    progress: Progress = no_progress,
+) -> list[tuple[str, float]]:  # fmt: skip
+    """Other images, the likeliest to have the word first, with how likely that is by the probe alone: no rate follows.
+
+    Parameters
+    ----------
+    images : path
+        Their folder, or a .txt list, such as an improvement set.
+    weights, stream
+        As for `next_images`.
+
+    Raises
+    ------
+    SAFEError
+        Fewer than one image is known to have it, or not to have it, or features cannot be extracted.
+    """
+    known = tagging.known
+    rows = np.flatnonzero((known == YES) | (known == NO))
+    if len(np.unique(known[rows])) < 2:
+        raise SAFEError(
+            f"Expected answers yes and no about “{tagging.word.name}”. Received: {count(len(rows), 'answer')}"
+        )
+    extractor = _extractor(tagging.out, weights, progress)
+    others = extract_features(images, extractor, stream=stream, progress=progress)
+    everything = np.arange(len(known))
+    features, read = features_of_tested(tagging.tested, everything, extractor, stream=stream, progress=progress)
+    points = probe_points(*(comparable(each, extractor.name) for each in (features, others.features)))
+    rows = rows[read[rows]]
+    found = scores(points, (np.cumsum(read) - 1)[rows], known[rows] == YES)[len(features) :]
+    chances = 1 / (1 + np.exp(-found))
+    return [(others.paths[row], float(chances[row])) for row in np.argsort(-found, kind="stable").tolist()]
+
+
+def answer(tagging: Tagging, answers: Sequence[tuple[str, str]], *, by: str = "") -> Tagging:
+    """Take answers about images, all of them or none; the same answer again is none, unless the image was shown again.
+
+    Parameters
+    ----------
+    answers : sequence of (str, str)
+        Images, relative to the test folder, and one of `words.tags.ANSWERS` each.
+    by : str
+        The window.
+
+    Raises
+    ------
+    SAFEError
+        An image is none of these or is gone, or an answer is none of those.
+    """
+    last, added, due = {tag.image: tag for tag in tagging.tags}, list[Tag](), tagging.due_again
+    if others := sorted({image for image, _ in answers} - {*tagging.tested.paths}):
+        raise SAFEError(
+            f"Expected images of {tagging.tested.root}. Received {count(len(others), 'other')}: {some(others, limit=3)}"
+        )
+    for image, said in answers:
+        if said not in ANSWERS:
+            raise SAFEError(f"Expected one of {', '.join(ANSWERS)} for {image}. Received: {quoted(said) or 'nothing'}")
+        content = content_hex(tagging.tested.root / image)
+        if not content and said != ANSWERS[UNSURE]:
+            raise SAFEError(
+                f"Expected an image that can be read, or unsure. Received: {said} for {image}, which is gone."
+            )
+        before = last.get(image)
+        if before is None or (before.answer, before.content) != (said, content) or image == due:
+            added.append(Tag(image, content, said, image == due and before is not None))
+            last[image] = added[-1]
+            due = "" if image == due else due
+    add_tags(tagging.out, tagging.word, added, by=by)
+    return _kept(tagging)
+
+
+def undo(tagging: Tagging, *, by: str = "") -> tuple[Tagging, Tag]:
+    """Take back the last answer of a window, which is returned (SAFEError as of `words.tags.undo_tag`)."""
+    tag = undo_tag(tagging.out, tagging.word, by=by)
+    return _kept(tagging), tag
+
+
+def _kept(tagging: Tagging) -> Tagging:
+    """With the answers as they are now, which the table shows."""
+    tagging = tagging._replace(tags=tuple(load_tags(tagging.out, tagging.word)))
+    save_files(tagging.out, {tagging.word.file: evidence_text(tagging)})
+    return tagging
+
+
+def sample_of(tagging: Tagging, within: np.ndarray | None = None, *, has_it: bool = True) -> Sample | None:
+    """The answers as a sample, from which rates follow; None as long as nothing is drawn.
+
+    Parameters
+    ----------
+    within : ndarray of shape (n_images,), bool, optional
+        Only these images, in the order of `tagging.tested`.
+    has_it : bool
+        False: images that have not the word.
+    """
+    if tagging.frame is None:
+        return None
+    everywhere = np.ones(len(tagging.tested.paths), bool)
+    return Sample(tagging.frame, tagging.known, everywhere if within is None else within, has_it, _groups(tagging))
+
+
+def _groups(tagging: Tagging) -> Groups | None:
+    tested = tagging.tested
+    found = named_groups(groups_of(tagging.out), tested, parameters=find_parameters(tested.root), required=False)
+    return found.groups if found and found.given else None
+
+
+def rate(tagging: Tagging) -> WordRate | None:
+    """How often the network fails on images that have the word; None as long as that does not follow."""
+    sample = sample_of(tagging)
+    return rate_of(sample, known_classes(tagging.tested)) if sample else None
+
+
+def finding_by_word(required: Requirement, tagging: Tagging, others: np.ndarray) -> Finding:
+    """What answers about a word, which is one of the conditions of a requirement, say of it.
+
+    Parameters
+    ----------
+    others : ndarray of shape (n_images,), bool
+        For which images its other conditions hold, in the order of `tagging.tested`.
+
+    Raises
+    ------
+    SAFEError
+        The word is not compared with yes or no, or no rate follows from the answers yet.
+    """
+    (condition,) = (one for one in required.conditions if one.column == tagging.word.name)
+    if condition.sign not in ("=", "!=") or condition.value not in ANSWERS[:UNSURE]:
+        raise SAFEError(f"Expected “{tagging.word.name} = yes” or “= no”. Received: {required.text}")
+    sample = sample_of(tagging, others, has_it=(condition.value == ANSWERS[YES]) == (condition.sign == "="))
+    found = rate_of(sample) if sample else None
+    if sample is None or found is None:
+        raise SAFEError(
+            f"Expected more answers about “{tagging.word.name}”: no rate follows yet. Received: {required.text}"
+        )
+
+    totals = sample.totals()
+
+    def verdict(drawn: int) -> str:
+        """If so many images were drawn."""
+        missing = others.sum() - found.chosen
+        share = math.sqrt((found.tagged - found.chosen) / drawn) if drawn < missing else 0.0
+        low, high = sample.limits(required.confidence, totals, limit=True, share_open=share)
+        return HOLDS if high <= required.most else BROKEN if low > required.most else OPEN
+
+    drawn = found.tagged - found.chosen
+    numbers = range(drawn, int(others.sum()) - found.chosen + BATCH, BATCH)
+    deciding = bisect.bisect_left(numbers, True, key=lambda number: verdict(number) != OPEN)
+    return Finding(
+        required, verdict(drawn), round(found.images), round(found.wrong),
+        *sample.limits(required.confidence, totals, limit=True),
+        numbers[deciding] - drawn if deciding < len(numbers) else None, found.groups,
+        sample.groups.name if sample.groups else "", answers=found.tagged,
+    )  # fmt: skip
+
+
+def evidence_text(tagging: Tagging) -> str:
+    """`word_NAME.csv`: the images that were answered, and the chances with which they were drawn.
+
+    An image that was chosen, to teach the probe, has no stratum. The rate follows from the rows of which `counts` is 1:
+    of each stratum, `size` images, `drawn` answers and those of them that are yes.
+    """
+    frame, known, tested = tagging.frame, tagging.known, tagging.tested
+    if frame is None:
+        frame = Frame(~tested.right, np.full(len(known), CHOSEN), np.zeros(len(known), int))
+    counts, sizes, groups = frame.counts(known), frame.sizes, _groups(tagging)
+    drawn, rows = frame.drawn(counts), list[list[object]]()
+    of_row = sorted(tagging.counted, key=lambda one: (one[0], one[1].number))
+    for row, tags in itertools.groupby(of_row, key=lambda one: one[0]):
+        said, at = [tag for _, tag in tags], int(frame.stratum[row])
+        of_stratum = (
+            [at, sizes[at], drawn[at], frame.place[row], f"{drawn[at] / sizes[at]:.6g}"] if at != CHOSEN else [""] * 5
+        )
+        rows.append([
+            tested.paths[row], int(frame.wrong[row]), tested.answers.label[row], groups.of[row] if groups else "",
+            *of_stratum, int(counts[row]), said[-1].answer, " ".join(tag.answer for tag in said), said[-1].time,
+            said[-1].engineer,
+        ])  # fmt: skip
+    header = "wrong", "label", "group", "stratum", "size", "drawn", "place", "chance", "counts"
+    return table_text((IMAGE, *header, ANSWER, "answers", "time", "by"), rows)
+
+
+def answers_in(table: StrPath, tagging: Tagging) -> list[tuple[str, str]]:
+    """The answers in a table (CSV) with the columns `image` and `answer`, in order; empty ones are left out.
+
+    Raises
+    ------
+    SAFEError
+        The file cannot be read, lacks a column, or has images that are no test images.
+    """
+    cells = read_table(path_of(table, "a table of answers (CSV)"), "answers")
+    if missing := [name for name in (IMAGE, ANSWER) if name not in cells.header]:
+        raise SAFEError(f"Expected the columns {IMAGE} and {ANSWER} in {table}. The column '{missing[0]}' is missing.")
+    rows = rows_by_image(cells.texts(IMAGE), cells.source.parent, tagging.tested.root, tagging.tested.paths)
+    image_of = {row: image for image, of_image in rows.items() for row in of_image}
+    said = [(row, text.strip().lower()) for row, text in enumerate(cells.texts(ANSWER))]
+    for row, text in said:
+        if row not in image_of:
+            raise cells.fault(row, f"an image of {tagging.tested.root}", cells.text(IMAGE, row))
+        if text not in (*ANSWERS, ""):
+            raise cells.fault(row, f"one of {', '.join(ANSWERS)}, or nothing", text)
+    return [(image_of[row], text) for row, text in said if text]
+
+
+def all_words(out: Path, within: Path | None = None, *, tested: AnsweredImages | None = None) -> dict[str, Tagging]:
+    """All words of an analysis, by name; `tested` as for `open_tagging`."""
+    words = load_words(out)
+    tested = tested or (answers_to_tag(out, within) if words else None)
+    return {name: open_tagging(out, name, tested=tested) for name in words}
+
+
+def word_columns(out: Path, tested: AnsweredImages, image_root: Path, images: Sequence[str]) -> dict[str, np.ndarray]:
+    """What was answered about images, by word: yes, no, unsure, or nothing where nobody was asked.
+
+    Parameters
+    ----------
+    tested
+        As for `open_tagging`.
+    image_root, images
+        As for `AnsweredImages.rows_of`.
+    """
+    words = all_words(out, tested=tested)
+    names = [tested.paths[row] if row >= 0 else "" for row in tested.rows_of(image_root, images)] if words else []
+    found = {}
+    for name, tagging in words.items():
+        answers = {tag.image: tag.answer for _, tag in tagging.counted}  # the later counts
+        found[name] = np.array([answers.get(image, "") for image in names], str)
+    return found

@@ -1,0 +1,318 @@
+"""How often the network fails on images that have a word, from answers on a stratified sample of them.
+
+What the network gets wrong is known of all tested images; the word is known of some. The rate is wrong / (wrong +
+right), two totals over strata (see `drawing.py`). What was asked of a stratum is counted; the rest of it is
+beta-binomial given the answers. The distribution of each total is a convolution, so that the limits are computed, not
+simulated. The prior is a range, `FEW` to `MANY` images with the word against `OTHERS`: how many there are where none
+was found depends on it, so that each limit takes the end that leaves more open, of wrong images and of right ones.
+Nothing is weighted by the inverse of a chance, which has no bound where images with the word are few.
+
+Limits are those of `LEVEL`, which measured on known words hold the rate in 95 % or more (lab/results/words.md): small
+strata, and an allocation that follows the answers, are not in the distribution.
+
+The rate of the tested images is one thing, that of new ones another. The interval for new images adds on each side,
+as squares, what the answers leave open and what Clopper and Pearson's interval does for as many images (of groups, for
+the effective number of them): variance estimates recovery.
+
+*Unsure* is counted as yes and as no, and the interval holds both.
+
+Sources: Särndal, Swensson & Wretman, "Model Assisted Survey Sampling", 1992; Ericson, J. R. Stat. Soc. B 31(2), 1969
+(the posterior of a finite population); Walley, J. R. Stat. Soc. B 58(1), 1996 (a range of priors); Zou & Donner,
+Statistics in Medicine 27(10), 2008 (variance estimates recovery).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from safe_dnn.rccs.spots.groups import Groups, grouping, tally
+from safe_dnn.support.intervals import LEFT_OUT, lower_limit, upper_limit
+from safe_dnn.support.text import count, range_text, rate_text
+from safe_dnn.words.drawing import CHOSEN, UNSURE, YES, Frame
+from safe_dnn.words.probe import BATCH
+
+FEW, MANY, OTHERS = 0.1, 0.25, 0.5
+LEVEL = 0.97  # of the distribution's interval, for one of 95 %
+_HALVINGS = 20
+_LITTLE = 1e-12
+
+
+class Total(NamedTuple):
+    """A distribution over whole numbers: `chances[i]` is that of `least + i`."""
+
+    least: int
+    chances: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        return self.least + float(np.arange(len(self.chances)) @ self.chances)
+
+
+def total_of(strata: np.ndarray, known: int, prior: float) -> Total:
+    """How many images of some strata have the word.
+
+    Parameters
+    ----------
+    strata : ndarray of shape (n_strata, 3), int
+        Of each: its images, those that were drawn, and those of them that have the word.
+    known : int
+        Further images, of which it is known that they have it.
+    prior : float
+        From `FEW` to `MANY`.
+    """
+    parts = [_rest(size - drawn, yes + prior, drawn - yes + OTHERS) for size, drawn, yes in strata.tolist()]
+    length = sum(map(len, parts)) - len(parts) + 1
+    room = 1 << max(length - 1, 1).bit_length()
+    product = np.prod([np.fft.rfft(part, room) for part in parts], axis=0) if parts else np.ones(room // 2 + 1)
+    chances = np.maximum(np.fft.irfft(product, room)[:length], 0)
+    return Total(known + int(strata[:, 2].sum()), chances / chances.sum())
+
+
+def _rest(n: int, a: float, b: float) -> np.ndarray:
+    """The beta-binomial chances of 0 to n of the images of a stratum that were not asked."""
+    from scipy.special import betaln, gammaln
+
+    k = np.arange(n + 1)
+    ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    chances = np.exp(ways + betaln(k + a, n - k + b) - betaln(a, b))
+    return np.asarray(chances / chances.sum())
+
+
+def quantile(wrong: Total, right: Total, chance: float) -> float:
+    """The value that wrong / (wrong + right), of two independent totals, does not exceed with this chance."""
+    at_least = np.append(np.cumsum(right.chances[::-1])[::-1], 0.0)  # of right images
+    likely = wrong.chances > _LITTLE
+    numbers, chances = np.flatnonzero(likely) + wrong.least, wrong.chances[likely]
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        needed = np.ceil(numbers * (1 - middle) / middle - 1e-9) - right.least
+        held = float(chances @ at_least[np.clip(needed, 0, len(right.chances)).astype(int)])
+        low, high = (low, middle) if held >= chance else (middle, high)
+    return (low + high) / 2
+
+
+class WordRate(NamedTuple):
+    """How often the network fails on images that have a word, or have not.
+
+    Attributes
+    ----------
+    rate, low, high : float
+        Of the tested images; with the interval in which it lies with 95 %.
+    new_low, new_high : float
+        The same for new images.
+    elsewhere : float
+        The rate of all other tested images; NaN if there are none.
+    expected : float
+        The rate that the classes of these images alone would give; NaN if classes are not known.
+    base : float
+        The rate of all tested images.
+    images, wrong : float
+        Estimated numbers of tested images that have it, and of those of them that are wrong.
+    tested : int
+        All images that it is about.
+    tagged, chosen, yes, unsure : int
+        Answers that count; those of them that taught the probe; of all of them, those that are yes, and unsure.
+    groups : int
+        Groups that images with the word were found in; 0 if groups are not known.
+    """
+
+    rate: float
+    low: float
+    high: float
+    new_low: float
+    new_high: float
+    elsewhere: float
+    expected: float
+    base: float
+    images: float
+    wrong: float
+    tested: int
+    tagged: int
+    chosen: int
+    yes: int
+    unsure: int
+    groups: int = 0
+
+    @property
+    def more(self) -> bool:
+        """Whether the network fails more often on these images than on all."""
+        return self.low > self.base
+
+    @property
+    def half_width(self) -> float:
+        return (self.high - self.low) / 2
+
+    @property
+    def half_width_after(self) -> float:
+        """About what the half-width is after `BATCH` more answers."""
+        drawn = self.tagged - self.chosen
+        return self.half_width * math.sqrt(drawn / (drawn + BATCH))
+
+    @property
+    def text(self) -> str:
+        """A sentence to follow the word."""
+        expected = "" if math.isnan(self.expected) else f", {rate_text(self.expected)} expected of these classes"
+        elsewhere = "" if math.isnan(self.elsewhere) else f", elsewhere {rate_text(self.elsewhere)}"
+        unsure = f", of which {self.unsure:,} unsure count as both" if self.unsure else ""
+        return (
+            f"{rate_text(self.rate)} are wrong ({range_text(self.low, self.high)}){elsewhere}{expected}; expect "
+            f"{range_text(self.new_low, self.new_high)} of new images. About {self.images:,.0f} of "
+            f"{count(self.tested, 'image')} are such, by {count(self.tagged, 'answer')}{unsure}. "
+            f"{BATCH} more would make the interval ± {100 * self.half_width_after:.1f} points instead of "
+            f"± {100 * self.half_width:.1f}."
+        )
+
+
+class Totals(NamedTuple):
+    """How many wrong and right images have a word, with the priors `FEW` and `MANY`."""
+
+    few_wrong: Total
+    many_wrong: Total
+    few_right: Total
+    many_right: Total
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """The estimated numbers of wrong and of right images."""
+        return self.few_wrong.mean, self.few_right.mean
+
+    def ends(self, tail: float) -> tuple[float, float]:
+        """The rate of the tested images lies below and above these with this chance each."""
+        low = quantile(self.few_wrong, self.many_right, tail)
+        return low, quantile(self.many_wrong, self.few_right, 1 - tail)
+
+
+class Sample(NamedTuple):
+    """Answers on a frame, as far as they are about some images.
+
+    Attributes
+    ----------
+    frame : Frame
+    tags : ndarray of shape (n_images,), int
+        As for `drawing.next_drawn`.
+    within : ndarray of shape (n_images,), bool
+        The images that the rate is about, such as those of a class; known of all.
+    has_it : bool
+        Whether it is about images that have the word, or about those that have not.
+    groups : Groups or None
+        Of images that are not independent.
+    """
+
+    frame: Frame
+    tags: np.ndarray
+    within: np.ndarray
+    has_it: bool = True
+    groups: Groups | None = None
+
+    def held(self, unsure: bool) -> np.ndarray:
+        """The images that count and have the word (or have not), with the unsure ones or without; bool."""
+        tags, counts = self.tags, self.frame.counts(self.tags) & self.within
+        yes = (tags == YES) | (unsure & (tags == UNSURE))
+        return counts & (yes if self.has_it else ~yes)
+
+    def totals(self) -> list[Totals]:
+        """How many wrong and right images have it, with unsure as no and as yes; once if there is none."""
+        frame, counts = self.frame, self.frame.counts(self.tags) & self.within
+        found = []
+        for unsure in (False, True)[: 1 + bool((counts & (self.tags == UNSURE)).any())]:
+            held = self.held(unsure)
+            of = np.column_stack([frame.drawn(images) for images in (self.within, counts, held)])
+            known = held & (frame.stratum == CHOSEN)
+            few_wrong, many_wrong, few_right, many_right = (
+                total_of(of[frame.of_wrong == which], int((known & (frame.wrong == which)).sum()), prior)
+                for which in (True, False)
+                for prior in (FEW, MANY)
+            )
+            found.append(Totals(few_wrong, many_wrong, few_right, many_right))
+        return found
+
+    def weights(self) -> np.ndarray:
+        """For how many images each that has it stands: ndarray of shape (n_images,), float64."""
+        frame, held = self.frame, self.held(False)
+        share = frame.sizes / np.maximum(frame.drawn(frame.counts(self.tags)), 1)
+        return np.where(held, np.append(share, 1.0)[frame.stratum], 0.0)
+
+    def effective(self, images: float, *, limit: bool = False) -> tuple[float, int]:
+        """By which factor so many images are worth less than independent ones; and the groups that they are of.
+
+        The variance is 1 + ρ (n − 1) P times that of independent images, P being the chance that two of them are of one
+        group, which is estimated from pairs of answers.
+
+        Parameters
+        ----------
+        limit : bool
+            For what may be claimed of new images (see `rccs.spots.groups.share_for_limit`).
+        """
+        from scipy.stats import t as t_distribution  # type: ignore[attr-defined]
+
+        weights = self.weights()
+        rows = np.flatnonzero(weights)
+        if self.groups is None or not len(rows):
+            return 1.0, 0
+        of, correlation = grouping(self.groups, self.frame.wrong)
+        each, squares = np.bincount(of[rows], weights[rows]), float((weights**2).sum())
+        n = int((each > 0).sum())
+        if limit:
+            others = max(int((tally(of[rows], self.frame.wrong[rows]).wrong > 0).sum()) - 1, 0)
+            correlation = (others * correlation + 1) / (others + 1)
+        all_pairs = weights.sum() ** 2 - squares
+        alike = (float((each**2).sum()) - squares) / all_pairs if all_pairs > 0 else 1.0
+        few = t_distribution.isf(LEFT_OUT / 2, [max(images - 1, 1), max(n - 1, 1)])
+        factor = (few[0] / few[1]) ** 2 / (1 + correlation * max(images - 1, 0) * alike) if correlation > 0 else 1.0
+        return min(float(factor), 1.0), n
+
+    def limits(
+        self, confidence: float, totals: Sequence[Totals], *, limit: bool = False, share_open: float = 1.0
+    ) -> tuple[float, float]:
+        """The rate of new images lies above and below these with this confidence, each on its own.
+
+        Parameters
+        ----------
+        totals : sequence of Totals
+            As of `totals`.
+        limit : bool
+            As for `effective`.
+        share_open : float
+            By which factor the answers leave less open than they do, as more of them would; 0: all images are asked.
+        """
+        ends, tail = list[tuple[float, float]](), (1 - confidence) * (1 - LEVEL) / LEFT_OUT
+        for each in totals:
+            (wrong, right), (low, high) = each.means, each.ends(tail)
+            images = max(wrong + right, _LITTLE)
+            factor, rate = self.effective(images, limit=limit)[0], wrong / images
+            counted = factor * wrong, factor * images, confidence
+            below = math.hypot(share_open * max(rate - low, 0), rate - lower_limit(*counted))
+            above = math.hypot(share_open * max(high - rate, 0), upper_limit(*counted) - rate)
+            ends.append((max(rate - below, 0.0), min(rate + above, 1.0)))
+        return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+def rate_of(sample: Sample, classes: np.ndarray | None = None) -> WordRate | None:
+    """The rate of images that have a word; None if nothing was drawn, or no image that was asked has it.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_images,), int, optional
+        From 0.
+    """
+    frame, within = sample.frame, sample.within
+    counts, held = frame.counts(sample.tags) & within, sample.held(True)
+    if not held.any() or not (counts & (frame.stratum != CHOSEN)).any():
+        return None
+    totals = sample.totals()
+    lows, highs = zip(*(each.ends((1 - LEVEL) / 2) for each in totals), strict=True)
+    wrong, right = np.mean([each.means for each in totals], axis=0).tolist()
+    images, n_wrong, n = wrong + right, int((frame.wrong & within).sum()), int(within.sum())
+    expected, weights = math.nan, sample.weights() * within
+    if classes is not None and weights.any():
+        of_class = np.bincount(classes, frame.wrong) / np.maximum(np.bincount(classes), 1)
+        expected = float(weights @ of_class[classes] / weights.sum())
+    return WordRate(
+        wrong / images, min(lows), max(highs), *sample.limits(1 - LEFT_OUT / 2, totals),
+        (n_wrong - wrong) / (n - images) if n - images >= 1 else math.nan, expected, n_wrong / n, images, wrong, n,
+        int(counts.sum()), int((counts & (frame.stratum == CHOSEN)).sum()), int((counts & (sample.tags == YES)).sum()),
+        int((counts & (sample.tags == UNSURE)).sum()), sample.effective(images)[1],
+    )  # fmt: skip

@@ -1,0 +1,171 @@
+"""What was answered about words, as entries of the analysis: who said what of which image, and when.
+
+Each answer is an entry, also one that takes an earlier one back (an undo). An image is known by its path and content.
+Of several answers about an image the last one counts; the earlier ones stay.
+"""
+
+import re
+import sqlite3
+import zlib
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from safe_dnn.rccs.parameters import spelt_alike
+from safe_dnn.store.chain import append, entries, present
+from safe_dnn.store.database import changing, reading
+from safe_dnn.support.entries import quoted
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import some
+
+WORD, TAG = "word", "answer about a word"
+"""Kinds of entries."""
+ANSWERS = ("no", "yes", "unsure")
+"""In the order of `NO`, `YES` and `UNSURE` in `drawing.py`."""
+LONGEST_WORD = 40  # characters
+MOST_WORDS = 100
+_NAME = re.compile(r"(?!.*\b(and|or|from)\b)[^\W_]([^\W_]|[ -])*")  # of a column in conditions, and of a file
+
+
+class Word(NamedTuple):
+    """A word that was begun.
+
+    Attributes
+    ----------
+    name : str
+    seen : tuple of str
+        Images that somebody had before them then.
+    """
+
+    name: str
+    seen: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> str:
+        """The table of its answers."""
+        return f"word_{self.name.replace(' ', '_')}.csv"
+
+    @property
+    def seed(self) -> int:
+        """That of everything random about it."""
+        return zlib.crc32(self.name.encode())
+
+
+class Tag(NamedTuple):
+    """An answer: whether an image has a word.
+
+    Attributes
+    ----------
+    image : str
+        Relative to the test folder.
+    content : str
+        As of `support.contents.content_of`, in hexadecimal; empty if the image could not be read.
+    answer : one of ANSWERS
+    again : bool
+        Whether the image was shown a second time, to see whether the answers agree.
+    number, time, window, engineer
+        Of the entry, as of `store.chain.Entry`.
+    """
+
+    image: str
+    content: str
+    answer: str
+    again: bool = False
+    number: int = 0
+    time: str = ""
+    window: str = ""
+    engineer: str = ""
+
+
+def load_words(folder: Path) -> dict[str, Word]:
+    """The words of an analysis, by name, in the order in which they were begun."""
+    with reading(folder) as db:
+        return _words_in(db)
+
+
+def _words_in(db: sqlite3.Connection) -> dict[str, Word]:
+    return {name: Word(name, tuple(value["seen"])) for name, value in present(db, WORD).items()}
+
+
+def begin_word(folder: Path, name: str, seen: Sequence[str], columns: Collection[str], *, by: str = "") -> Word:
+    """Begin a word.
+
+    Parameters
+    ----------
+    seen
+        As of `Word`.
+    columns : collection of str
+        What is known of the images already: a word is another column.
+    by : str
+        The window.
+
+    Raises
+    ------
+    SAFEError
+        The name is unusable or in use, or there are `MOST_WORDS`.
+    """
+    word = Word(" ".join(name.split()), tuple(seen))
+    if len(word.name) > LONGEST_WORD or not _NAME.fullmatch(word.name):
+        expected = f"up to {LONGEST_WORD} letters, digits, blanks and hyphens, without “and”, “or” and “from”"
+        raise SAFEError(f"Expected a word of {expected}. Received: {quoted(word.name) or 'nothing'}")
+    with changing(folder) as db:
+        words = _words_in(db)
+        for taken, what in ((words, "a word"), (columns, "known of the images")):
+            if same := [one for one in taken if spelt_alike(one) == spelt_alike(word.name)]:
+                raise SAFEError(f"Expected a new word. Received: {word.name}, and {same[0]} is {what} already.")
+        if len(words) >= MOST_WORDS:
+            raise SAFEError(f"Expected at most {MOST_WORDS} words in an analysis. Received one more: {word.name}")
+        append(db, WORD, word.name, {"seen": word.seen}, author=by)
+    return word
+
+
+def known_word(folder: Path, name: str) -> Word:
+    """A word that was begun; SAFEError if there is none of this name."""
+    words, name = load_words(folder), " ".join(name.split())
+    if name not in words:
+        raise SAFEError(
+            f"Expected a word of this analysis ({some(words) or 'there is none'}). Received: {quoted(name)}"
+        )
+    return words[name]
+
+
+def add_tags(folder: Path, word: Word, tags: Sequence[Tag], *, by: str = "") -> None:
+    """Add answers, all of them or none."""
+    with changing(folder) as db:
+        for tag in tags:
+            value = {"image": tag.image, "content": tag.content, "answer": tag.answer}
+            append(db, TAG, word.name, value | ({"again": True} if tag.again else {}), author=by)
+
+
+def load_tags(folder: Path, word: Word) -> list[Tag]:
+    """The answers that stand, in order; several of an image if it was answered several times."""
+    with reading(folder) as db:
+        return _standing(db, word)
+
+
+def _standing(db: sqlite3.Connection, word: Word) -> list[Tag]:
+    found: dict[int, Tag] = {}
+    for entry in entries(db, "kind = ? AND subject = ?", TAG, word.name):
+        if "undo" in entry.value:
+            found.pop(entry.value["undo"], None)
+        else:
+            image, content, answer = (entry.value[name] for name in ("image", "content", "answer"))
+            who = entry.number, entry.time, entry.window, entry.engineer
+            found[entry.number] = Tag(image, content, answer, entry.value.get("again", False), *who)
+    return list(found.values())
+
+
+def undo_tag(folder: Path, word: Word, *, by: str = "") -> Tag:
+    """Take back the last answer that was given in a window; what was answered before counts again.
+
+    Raises
+    ------
+    SAFEError
+        There is none.
+    """
+    with changing(folder) as db:
+        last = next((tag for tag in reversed(_standing(db, word)) if tag.window == by), None)
+        if last is None:
+            raise SAFEError(f"There is no answer about “{word.name}” to undo.")
+        append(db, TAG, word.name, {"undo": last.number}, author=by)
+    return last

@@ -1,0 +1,207 @@
+"""A word for what one sees: answers at the keyboard of the real page, and what its scripts are answered."""
+
+import base64
+import io
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from safe_dnn.page.clusters.words import WordsView
+from safe_dnn.pipeline.tagging import all_words, answer, begin, open_tagging
+from safe_dnn.store.runs import COMPARISON, present_runs
+from safe_dnn.words.tags import load_tags, load_words
+from tests.helpers.answered import draw_people
+from tests.helpers.browsing import Served, field, generate, opened, served_from, wait_until
+from tests.helpers.laid_out import settings_of
+from tests.page.test_accessibility import serious
+
+SECONDS = 2  # in which a person answers
+
+
+@pytest.fixture(scope="module")
+def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """With RCCs of persons, on 160 test images of whom, half of them dark, the network was asked."""
+    root = tmp_path_factory.mktemp("words")
+    case = draw_people(root / "answered")
+    with served_from(root) as served:
+        with opened(browser, served) as page:
+            generate(page, case.failing, 80)
+            wait_until(lambda: COMPARISON in present_runs(served.out))
+        yield served
+
+
+def key_for(source: str) -> str:
+    """What somebody sees: whether an image is dark, which is red inside."""
+    picture = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).convert("RGB")
+    red, _, blue = np.asarray(picture, float)[130:300, 130:300].mean(axis=(0, 1))
+    return "y" if red > blue else "n"
+
+
+def give(page: Page, times: int) -> float:
+    """Answer so many images; the longest time that one took, in seconds."""
+    image, slowest = page.locator(".safe-word-asked img"), 0.0
+    for _ in range(times):
+        key, before = key_for(image.get_attribute("src")), page.locator(".safe-word-count").inner_text()
+        start = time.monotonic()
+        page.keyboard.press(key)
+        expect(page.locator(".safe-word-count")).not_to_have_text(before)
+        slowest = max(slowest, time.monotonic() - start)
+    return slowest
+
+
+def ask(page: Page, word: str) -> None:
+    field(page, "words").fill(word)
+    field(page, "words").press("Enter")
+    expect(page.locator(".safe-word-asked img")).to_be_visible()
+    expect(page.locator("#word-title")).to_have_text(word)
+
+
+@pytest.mark.slow
+def test_a_hundred_answers_at_the_keyboard_are_kept_in_order_also_over_a_reload_and_the_page_is_never_the_slower_one(
+    browser, served
+):
+    with opened(browser, served) as page, opened(browser, served) as other:
+        ask(page, "dark")
+        assert serious(page) == []
+        slowest = [give(page, 20)]
+        more = page.get_by_role("button", name="20 more")
+        expect(more).to_be_focused()
+        expect(page.locator(".safe-word-rate")).to_contain_text("no rate yet. 20 answers teach")
+        for _ in range(2):
+            page.keyboard.press("Enter")
+            expect(more).to_be_hidden()
+            slowest.append(give(page, 20))
+            expect(more).to_be_focused()
+        expect(page.locator(".safe-word-rate")).to_contain_text("20 more would make the interval")
+        page.keyboard.press("Enter")
+        expect(more).to_be_hidden()
+        slowest.append(give(page, 7))
+        page.reload()  # at once: answers may be on their way
+        expect(page.locator(".safe-word-asked img")).to_be_visible()
+        kept = load_tags(served.out, load_words(served.out)["dark"])
+        assert len(kept) == 67
+        slowest += [give(page, 20)]
+        expect(more).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(more).to_be_hidden()
+        slowest.append(give(page, 13))
+        assert max(slowest) < SECONDS / 2, slowest
+
+        page.keyboard.press("z")
+        expect(page.locator(".safe-word-news")).to_contain_text("Undone: ")
+        tags = load_tags(served.out, load_words(served.out)["dark"])
+        assert [(tag.image, tag.answer) for tag in tags[:67]] == [(tag.image, tag.answer) for tag in kept]
+        assert len(tags) == 99
+        numbers = {tag.image: int(tag.image[-6:-4]) for tag in tags}
+        assert {tag.answer for tag in tags if numbers[tag.image] < 20} == {"yes"}
+        assert {tag.answer for tag in tags if numbers[tag.image] >= 20} == {"no"}
+        give(page, 1)
+        page.keyboard.press("ArrowLeft")
+        expect(page.locator("[data-answer][aria-pressed=true]")).to_have_count(1)
+        page.get_by_role("button", name="Enough").click()
+
+        words = other.get_by_role("button", name="1 word")
+        expect(words).to_be_visible()
+        words.click()
+        told = other.locator(".safe-word article")
+        expect(told).to_contain_text("dark: ")
+        expect(told).to_contain_text(re.compile(r"\d+% wrong"))
+        other.get_by_role("button", name="Colour the map").click()
+        expect(other.locator(".safe-map-legend")).to_contain_text("dark")
+        field(other, "find").fill("dark=yes")
+        field(other, "find").press("Enter")
+        dark = {tag.image for tag in load_tags(served.out, load_words(served.out)["dark"]) if tag.answer == "yes"}
+        n = sum(int(image[-6:-4]) % 2 == 0 for image in dark)  # which are wrong
+        expect(other.locator("#grid-title")).to_contain_text(f"{n} images found")
+
+
+@pytest.mark.slow
+def test_a_word_that_cannot_be_used_is_said_below_the_field_and_answers_wait_for_a_server_that_is_away(browser, served):
+    with opened(browser, served) as page:
+        said = page.locator(".safe-words p")
+        for word, sentence in {"": "Received: nothing", "night and day": "Expected a word", "label": "already"}.items():
+            field(page, "words").fill(word)
+            field(page, "words").press("Enter")
+            expect(said).to_contain_text(sentence)
+        ask(page, "bright")
+        away = "**/component_server/**"
+        page.route(away, lambda route: route.fulfill(body="away"))
+        give(page, 3)
+        expect(page.locator(".safe-word-news")).to_contain_text("What you answered is kept in this window")
+        assert load_tags(served.out, load_words(served.out)["bright"]) == []
+        page.unroute(away)
+        wait_until(lambda: len(load_tags(served.out, load_words(served.out)["bright"])) == 3)
+
+
+@pytest.fixture
+def view(explained) -> WordsView:
+    return WordsView(settings_of(explained.out))
+
+
+def served_by(view: WordsView, name: str, *sent: object) -> dict:
+    return view.serves[name](list(sent))
+
+
+def next_images(view: WordsView, name: str, rows=(0, 1)) -> dict:
+    run = view._settings.results.shown().run
+    found = served_by(view, "next_to_ask", name, [*rows], run, "me", "look")
+    while found.get("working"):
+        time.sleep(0.05)
+        found = served_by(view, "next_to_ask", name, [*rows], run, "me", "wait")
+    return found or served_by(view, "next_to_ask", name, [*rows], run, "me", "look")
+
+
+def test_what_is_listed_is_what_somebody_saw_and_images_come_without_their_answers(view, explained):
+    found = next_images(view, " dark ")
+    assert (found["word"], found["answers"], len(found["images"])) == ("dark", 0, 20)
+    assert {*found["images"][0]} == {"image", "picture"}
+    shown = view._settings.results.shown()
+    seen = load_words(explained.out)["dark"].seen
+    assert [Path(image).name for image in seen] == [Path(path).name for path in shown.clusters.paths[:2]]
+    assert {*seen} <= {one["image"] for one in found["images"]}
+
+
+def test_answers_are_kept_undone_and_told_and_the_map_knows_them(view, explained):
+    images = [one["image"] for one in next_images(view, "dark")["images"]]
+    answers = [[image, "yes" if "night" in image else "no"] for image in images]
+    assert served_by(view, "keep_answers", "dark", answers[:19], "me") == {}
+    assert served_by(view, "keep_answers", "dark", answers[18:], "me") == {}
+    undone = served_by(view, "undo_answer", "dark", "me")
+    assert (undone["image"], undone["answer"], undone["answers"]) == (*answers[-1], 19)
+    assert served_by(view, "undo_answer", "dark", "you")["problem"].startswith("There is no answer")
+    assert "19 answers teach" in served_by(view, "told_of_word", "dark")["text"]
+    (told,) = served_by(view, "known_words")["words"]
+    assert (told["word"], told["rate"]) == ("dark", None)
+    results = view._settings.results
+    column = dict(zip(results.shown().clusters.paths, results.columns()["dark"].tolist(), strict=True))
+    assert {value for path, value in column.items() if "night" in path} <= {"yes", ""}
+    assert "yes" in column.values()
+    assert "dark" not in results.parameters(), "which may be set aside"
+
+
+def test_what_other_scripts_send_is_refused_in_a_sentence(view, explained):
+    begin(explained.out, "dark")
+    for name, sent in {
+        "keep_answers": ("dark", [["a"]], "me"), "next_to_ask": (7, [], "", "me", "look"), "undo_answer": (),
+    }.items():  # fmt: skip
+        assert "Reload it" in served_by(view, name, *sent)["problem"]
+    assert "nowhere.png" in served_by(view, "keep_answers", "dark", [["nowhere.png", "yes"]], "me")["problem"]
+    assert "Received: bald" in served_by(view, "told_of_word", "bald")["problem"]
+    assert all_words(explained.out)["dark"].tags == ()
+
+
+def test_the_image_that_is_shown_again_stays_the_same_while_answers_come_in_one_by_one(explained):
+    begin(explained.out, "dark")
+    tagging = open_tagging(explained.out, "dark")
+    again = set()
+    for image in tagging.tested.paths[:39]:
+        tagging = answer(tagging, [(image, "no")])
+        again.add(tagging.due_again)
+    assert len(again - {""}) == 1
+    assert {*tagging.tested.paths[:20]} >= again - {""}
