@@ -37,7 +37,6 @@ from safe_dnn.rccs.spots.rates import Rate, failure_rates, nearest_failing, regi
 from safe_dnn.rccs.spots.weak_spots import (
     WEAK_SPOTS_FILE,
     WeakSpot,
-    classes_of,
     find_weak_spots,
     load_spots,
     ranked,
@@ -365,18 +364,19 @@ def _answers_known(tested: AnsweredImages) -> dict[str, np.ndarray]:
 
 
 def known_classes(*tested: AnsweredImages) -> np.ndarray | None:
-    """As of `rccs.spots.weak_spots.classes_of`, of one test set after the other; None of a regression, too."""
+    """The class of each image as a number, of one test set after the other; None if unknown, or the same of all."""
     if tested[0].answers.kind != CONFIDENCE:
         return None
-    columns = [_answers_known(one) for one in tested]
-    both = {name: np.concatenate([each[name] for each in columns]) for name in (LABEL, PREDICTED)}
-    return classes_of(both, (LABEL, PREDICTED))
+    numbers = np.unique(np.concatenate([class_names(one) for one in tested]), return_inverse=True)[1]
+    return numbers if numbers.any() else None
 
 
 def class_names(tested: AnsweredImages) -> np.ndarray:
     """The class of each image, or what a detector takes it for where nothing is; empty of a regression."""
-    label, predicted, _, kind, *_ = tested.answers
-    return np.where(label == NOTHING, predicted, label) if kind == CONFIDENCE else np.full(len(label), "")
+    if tested.answers.kind != CONFIDENCE:
+        return np.full(len(tested.paths), "")
+    known = _answers_known(tested)
+    return np.where(known[LABEL] == "", known[PREDICTED], known[LABEL])
 
 
 def weak_spots_of(

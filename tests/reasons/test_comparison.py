@@ -7,7 +7,7 @@ import pytest
 
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.rccs.answers import ERROR, NOTHING
-from safe_dnn.reasons.comparison import known_of
+from safe_dnn.reasons.comparison import class_names, known_of
 from tests.helpers.answered import draw_case
 
 
@@ -44,6 +44,16 @@ def test_nothing_may_be_the_name_of_a_class(tested):
     answers = tested.answers._replace(label=label, predicted=predicted)
     columns = known_of(dataclasses.replace(tested, answers=answers)).columns
     assert columns["predicted"].tolist() == predicted.tolist()
+
+
+def test_images_have_the_class_that_they_are_of_also_where_it_is_called_nothing(tested):
+    assert class_names(tested).tolist() == tested.answers.label.tolist()
+    label, predicted = (np.where(c == "wood", NOTHING, c) for c in (tested.answers.label, tested.answers.predicted))
+    named = dataclasses.replace(tested, answers=tested.answers._replace(label=label, predicted=predicted))
+    assert class_names(named).tolist() == label.tolist()
+    label = np.where(tested.right, tested.answers.label, NOTHING)
+    without = dataclasses.replace(tested, answers=tested.answers._replace(label=label))
+    assert class_names(without)[~tested.right].tolist() == tested.answers.predicted[~tested.right].tolist()
 
 
 @pytest.mark.parametrize("has_name", [True, False])
