@@ -81,10 +81,10 @@ def find_root_cause_clusters(
     import_module("scipy.sparse.linalg")  # before two threads need it
     with ThreadPoolExecutor(1) as pool:
         pool.submit(import_module, "kneed")  # takes as long as PCA of a thousand images, after which it is needed
-        grouped = told = None
+        grouped, told = None, None
         if right is not None and reducer == "auto":
             grouped, told = _set_apart(images, right, progress)
-        grouped = grouped or _by_looks(images, nuisance, reducer, progress)
+        grouped = grouped or _grouped(images, _looks(images, nuisance), reducer=reducer, progress=progress)
     tuning, found = grouped.tuning, grouped.found
     chosen = None if tuning.chosen is None else tuning.settings[tuning.chosen]
     return RootCauseClusters(
@@ -99,6 +99,14 @@ def find_root_cause_clusters(
     )  # fmt: skip
 
 
+class _Space(NamedTuple):
+    """In what images are compared: their points, and as of `cluster_points` the coordinates of these."""
+
+    projection: Projection
+    coordinates: np.ndarray
+    points: np.ndarray
+
+
 class _Grouped(NamedTuple):
     """Images, grouped in some space; `parts` as of `RootCauseClusters`."""
 
@@ -109,54 +117,57 @@ class _Grouped(NamedTuple):
     parts: np.ndarray
 
 
-def _by_looks(images: ImageFeatures, nuisance: Nuisance | None, reducer: str, progress: Progress) -> _Grouped:
+def _looks(images: ImageFeatures, nuisance: Nuisance | None = None) -> _Space:
     """As in the paper."""
     projection, coordinates = fit_projection(images.features, images.extractor.name, nuisance=nuisance)
-    points = projection.apply(images.features, nuisance=nuisance)  # (n_images, at most 256)
-    tuning, found = cluster_points(points, coordinates, images.paths, reducer=reducer, progress=progress)
+    return _Space(projection, coordinates, projection.apply(images.features, nuisance=nuisance))  # at most 256
+
+
+def _apart(images: ImageFeatures, right: RightImages) -> _Space | None:
+    """By what sets failing images apart from right ones; None if nothing does."""
+    fitted, n = fit_apart(images.features, right, images.extractor.name), len(images.paths)
+    if fitted is None:
+        return None
+    projection, coordinates = fitted
+    points = projection.apply(images.features, classes=right.classes[:n], names=right.names[:n])
+    return _Space(projection, coordinates, points)
+
+
+def _grouped(
+    images: ImageFeatures, space: _Space, *, reducer: str = "pca", once: "Once | None" = None, progress: Progress
+) -> _Grouped:
+    projection, coordinates, points = space
+    tuning, found = cluster_points(points, coordinates, images.paths, reducer=reducer, once=once, progress=progress)
     return _Grouped(projection, points, tuning, found, np.zeros(0, int))
 
 
 def _set_apart(images: ImageFeatures, right: RightImages, progress: Progress) -> tuple[_Grouped | None, Told | None]:
-    """The RCCs by what sets failing images apart, and what they and those by looks tell beyond the class.
+    """The RCCs by what sets failing images apart, or by looks if these tell as much; and what both tell.
 
-    None in the place of the RCCs if those by looks tell as much, and of both if nothing sets failing images apart. To
-    choose, images are clustered once, without the samples by which RCCs are found again: in a tenth of the time.
+    None if nothing sets failing images apart. To choose, images are clustered once, without the samples by which RCCs
+    are found again: in a tenth of the time.
     """
-    name, n = images.extractor.name, len(images.paths)
     progress("Comparing with images that are right", 0, 0)
-    fitted = fit_apart(images.features, right, name)
-    if fitted is None:
+    apart, n = _apart(images, right), len(images.paths)
+    if apart is None:
         return None, None
-    projection, coordinates = fitted
-    points = projection.apply(images.features, classes=right.classes[:n], names=right.names[:n])
-    others = projection.apply(right.features, classes=right.classes[n:], names=right.names[n:])
-    looks, _ = fit_projection(images.features, name)
-    nearest = nearest_failing(points, others)
+    looks = _looks(images)
+    of_right = apart.projection.apply(right.features, classes=right.classes[n:], names=right.names[n:])
+    nearest = nearest_failing(apart.points, of_right)
+    by_looks = nearest_failing(looks.points, looks.projection.apply(right.features))
 
     def tells(labels: np.ndarray, nearest: tuple[np.ndarray, np.ndarray] = nearest) -> float:
         of_failing, of_right = (regions(of, labels) for of in nearest)
         wrong = np.arange(n + len(of_right)) < n
         return told_beyond_class(np.concatenate([of_failing, of_right]), right.classes, wrong, right.units)
 
-    by_looks = looks.apply(images.features)
-    told = Told.chosen(
-        tells(_once(points)), tells(_once(by_looks), nearest_failing(by_looks, looks.apply(right.features)))
-    )
+    once, once_looks = (cluster_once(space.points, progress) for space in (apart, looks))
+    told = Told.chosen(tells(once.found.labels), tells(once_looks.found.labels, by_looks))
     if not told.is_apart:
-        return None, told
-    tuning, found = cluster_points(points, coordinates, images.paths, progress=progress)
-    found, parts, apart = _divided(found, tells, images, right, progress)
-    return _Grouped(projection, points, tuning, found, parts), told._replace(apart=apart)
-
-
-def _once(points: np.ndarray) -> np.ndarray:
-    """The RCCs of images that are clustered once."""
-    part = random_part(len(points))
-    original = Points(points[part])
-    averaged = average_neighbours(original)
-    tuning = tune(averaged, original=original, averaged=averaged)
-    return _for_all(tuning, original, points, part).labels
+        return _grouped(images, looks, once=once_looks, progress=progress), told
+    grouped = _grouped(images, apart, once=once, progress=progress)
+    found, parts, apart_told = _divided(grouped.found, tells, images, right, progress)
+    return grouped._replace(found=found, parts=parts), told._replace(apart=apart_told)
 
 
 def _divided(
@@ -178,13 +189,10 @@ def _divided(
     for rcc in np.flatnonzero(sizes >= HUGE * n).tolist():
         rows = np.flatnonzero(found.labels == rcc)
         some = replace(images, paths=tuple(images.paths[row] for row in rows), features=images.features[rows])
-        beside = right.beside(rows, n)
-        fitted = fit_apart(some.features, beside, images.extractor.name)
-        if fitted is None:
+        space = _apart(some, right.beside(rows, n))
+        if space is None:
             continue
-        projection, coordinates = fitted
-        points = projection.apply(some.features, classes=beside.classes[: len(rows)], names=beside.names[: len(rows)])
-        inside = cluster_points(points, coordinates, some.paths, progress=progress)[1]
+        inside = cluster_points(space.points, space.coordinates, some.paths, progress=progress)[1]
         if inside.steadiness is None or inside.labels.max(initial=NOISE) < 1:
             continue
         divided = found.with_parts(rcc, inside)
@@ -229,18 +237,50 @@ class Found(NamedTuple):
         return Found(number[self.labels], self.is_core, steadiness)
 
 
+class Once(NamedTuple):
+    """Images that were clustered once, without random samples: of more than `MOST_IMAGES`, a random part.
+
+    Attributes
+    ----------
+    part : ndarray of int
+        Rows of the images that were clustered.
+    original : Points
+        These images.
+    averaged : ndarray of shape (n_part, n_components), float32
+        After `average_neighbours`.
+    tuning : Tuning
+    found : Found
+        For all images.
+    """
+
+    part: np.ndarray
+    original: Points
+    averaged: np.ndarray
+    tuning: Tuning
+    found: Found
+
+
+def cluster_once(points: np.ndarray, progress: Progress = no_progress) -> Once:
+    """Cluster images once; parameters as of `cluster_points`."""
+    part = random_part(len(points))
+    original = Points(points[part])
+    averaged = average_neighbours(original)
+    tuning = tune(averaged, original=original, averaged=averaged, progress=progress)
+    return Once(part, original, averaged, tuning, _for_all(tuning, original, points, part))
+
+
 def cluster_points(
     points: np.ndarray,
     coordinates: np.ndarray,
     names: Sequence[str],
     *,
     reducer: str = "pca",
+    once: Once | None = None,
     progress: Progress = no_progress,
 ) -> tuple[Tuning, Found]:
     """Cluster images: once, by which the settings are shown, and in random parts, by which the RCCs are found.
 
-    Of more than `MOST_IMAGES`, a random part is clustered once. Time and memory then grow with their number, not with
-    its square.
+    Time and memory grow with the number of images, not with its square.
 
     Parameters
     ----------
@@ -248,14 +288,13 @@ def cluster_points(
         After PCA, scaled and as they are (see `safe_dnn.rccs.dbscan.projection.fit_projection`).
     names : sequence of str
         See `cluster_samples`.
+    once : Once, optional
+        As of `cluster_once`, if the points were clustered already.
     """
-    part = random_part(len(points))
-    original = Points(points[part])
-    averaged = average_neighbours(original)
-    tuning = tune(averaged, original=original, averaged=averaged, progress=progress)
+    part, original, averaged, tuning, found = once or cluster_once(points, progress)
     enough = None if reducer == "umap" else settled  # after UMAP the same samples are clustered again
     votes = cluster_samples(coordinates, names, enough=enough, progress=progress)
-    found = _found_again(_for_all(tuning, original, points, part), votes)
+    found = _found_again(found, votes)
     if reducer == "umap":
         reduced = reduced_by_umap(points, progress)  # (n_images, 10)
         known = largest_first(found.labels[part])

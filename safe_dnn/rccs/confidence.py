@@ -64,8 +64,8 @@ def confidence_text(clusters: RootCauseClusters, rcc: int) -> str:
     if share is None:
         return ""
     kind, only = ("Loose", "only ") if is_loose(clusters, rcc) else ("Steady", "")
-    parts = np.count_nonzero(clusters.parts[rcc : rcc + 1].repeat(len(clusters.parts)) == clusters.parts)
-    divided = f"; one of {parts} parts of a huge RCC" if NOISE not in clusters.parts[rcc : rcc + 1] and parts else ""
+    part = clusters.parts[rcc : rcc + 1]  # empty if none was divided
+    divided = f"; one of {np.count_nonzero(clusters.parts == part)} parts of a huge RCC" if (part > NOISE).any() else ""
     together = f"two of its images are together in {only}{percent_down(share)} of the clusterings of random parts"
     return f"{kind}: {together}{divided}"
 

@@ -131,11 +131,12 @@ def fit_apart(features: np.ndarray, right: RightImages, extractor: str) -> tuple
     mean, centred = _fitted(features, extractor, None)
     of_right = _Centred(right.features, extractor, mean)
     of_right.joining = centred.joining
-    found = set_apart(centred.all(), of_right.all(), right)
+    failing = centred.all()
+    found = set_apart(failing, of_right.all(), right)
     if found is None:
         return None
     joining = 1.0 if centred.joining is None else centred.joining
-    failing = centred.all().astype(np.float64)
+    failing = failing.astype(np.float64)
     directions, axis = found.directions[:N_COMPONENTS], found.axis
     directions = directions / (np.sqrt(((failing @ directions.T) ** 2).sum(axis=1).mean()) or 1.0)
     coordinates = failing @ directions.T
