@@ -119,7 +119,7 @@ class Tagging(NamedTuple):
         told = f"no rate yet. {answers} teach which images may have it; a rate follows from images that are drawn then"
         if found:
             told = found.text
-        elif len(known) and not (known == YES).any():
+        elif (known != UNTAGGED).any() and not (known == YES).any():
             told = f"no rate. By {answers}, no image has it"
         again = f" Of {count(shown, 'image')} shown again, {agreed} got the same answer." if shown else ""
         gone = len(self.tags) - len(self.counted)
