@@ -26,6 +26,7 @@ folder.
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -279,25 +280,23 @@ def words_section(cases: dict[str, Path], work: Path, runs: int) -> str:
         for word, has_it in case.words.items():
             kept_in = work / f"{name}-{word.replace(' ', '-')}.json"
             key = key_of(str(runs), str(has_it.sum()), *SOURCES)
-            row = kept(kept_in, key, lambda case=case, has_it=has_it: measure_word(case, has_it, runs))
+            row = kept(kept_in, key, partial(measure_word, case, has_it, runs))
             points = [f"{100 * one:+.1f}" for one in row["moved"]]
             held = [f"{one:.1%}" for one in (*row["held"], *row["held, random probe"])]
             widths = [f"{one:.2f}" for one in row["half-width"]]
             rows.append([name, word, f"{row['share']:.0%}", f"{row['rate']:.0%}", *held, *widths, *points])
             small += [row["half-width"]] if row["share"] <= SMALL else []
             of_word = work / f"{name}-{word.replace(' ', '-')}-chosen.json"
-            found = kept(of_word, key, lambda case=case, word=word: measure_chosen(case, word))
+            found = kept(of_word, key, partial(measure_chosen, case, word))
             share, chosen = found["share"], float(np.mean(found["chosen"])) if found["chosen"] else 0.0
             told = [f"{share:.0%}", f"{chosen:.0%}", f"{chosen / share:.1f} ×"] if share else ["–"] * 3
             reasons.append([name, word, *told, *(f"{one:.0%}" for one in found["more"])])
             if case.groups:
                 for one in CORRELATIONS:
-                    kept_in, measured = work / f"{name}-{word.replace(' ', '-')}-{one}.json", (case, has_it, one, runs)
-                    of = kept(kept_in, key, lambda measured=measured: measure_groups(*measured))
+                    kept_in = work / f"{name}-{word.replace(' ', '-')}-{one}.json"
+                    of = kept(kept_in, key, partial(measure_groups, case, has_it, one, runs))
                     persons.append([name, word, f"{one:g}", *(f"{share:.1%}" for share in of)])
-        chance = kept(
-            work / f"{name}-by-chance.json", key_of(str(runs), *SOURCES), lambda case=case: measure_chance(case, runs)
-        )
+        chance = kept(work / f"{name}-by-chance.json", key_of(str(runs), *SOURCES), partial(measure_chance, case, runs))
         by_chance.append([name, *(f"{share:.1%}" for share in chance)])
     tags = [str(number) for number in TAGS]
     header = ["case", "word", "have it", "wrong"]
