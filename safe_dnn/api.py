@@ -220,9 +220,9 @@ def cluster(
     from safe_dnn.pipeline.explaining import explain_failures
     from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
     from safe_dnn.pipeline.summary_lines import cluster_summary
+    from safe_dnn.pipeline.word_reasons import present_reasons
     from safe_dnn.rccs.profiles import load_profiles
     from safe_dnn.rccs.review.review import load_review
-    from safe_dnn.reasons.comparison import load_reasons
     from safe_dnn.reasons.listed import reasons_of
 
     folder, (settings,) = path_of(out, "an output folder"), _settings(options, ClusteringSettings)
@@ -230,7 +230,7 @@ def cluster(
     then(clusters)
     compared = explain_failures(folder, weights=settings.weights, stream=stream, progress=progress)
     review = load_review(folder)
-    reasons = reasons_of(review, load_reasons(folder, review.original), folder)
+    reasons = reasons_of(review, present_reasons(folder, review), folder)
     texts: dict[int | None, str] = {profile.rcc: profile.text for profile in load_profiles(folder)}
     unknown = (None,) * 5
     rows = (

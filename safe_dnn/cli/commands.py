@@ -77,15 +77,15 @@ def _print_clusters(out: Path, clusters: Any) -> None:
 def _print_reasons(out: Path) -> None:
     """Failure rates and weak spots."""
     from safe_dnn.pipeline.run_record import nuisance_of
+    from safe_dnn.pipeline.word_reasons import present_reasons
     from safe_dnn.rccs.clusters import rccs_of
     from safe_dnn.rccs.review.review import load_review
     from safe_dnn.rccs.spots.rates import by_excess
-    from safe_dnn.reasons.comparison import load_reasons
     from safe_dnn.reasons.listed import reasons_of
     from safe_dnn.reasons.story import sentence
 
     review = load_review(out)
-    reasons = load_reasons(out, review.original)
+    reasons = present_reasons(out, review)
     rates = reasons.rates(review.clusters)
     say(sentence(reasons_of(review, reasons, out, rates=rates), reasons.base))
     warn(*(reasons.comparison.notes if reasons.comparison else ()))
@@ -210,14 +210,8 @@ def run_probe(out: Path, options: argparse.Namespace, progress: Progress) -> Non
 
 def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> int:
     """Write tables of what is said of reasons for a safety case (register.csv, scope.csv), or read them back."""
-    from safe_dnn.reasons.register import (
-        REGISTER_FILE,
-        changes_in,
-        load_register,
-        scope_entry,
-        take_over,
-        write_register,
-    )
+    from safe_dnn.pipeline.registering import load_register, write_register
+    from safe_dnn.reasons.register import REGISTER_FILE, changes_in, scope_entry, take_over
 
     if not options.read:
         entries = load_register(out) if options.missing else write_register(out)

@@ -15,6 +15,7 @@ from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.pipeline.descriptions import known_parameters
 from safe_dnn.pipeline.reporting.report import made_from
 from safe_dnn.pipeline.tagging import answers_to_tag, word_columns
+from safe_dnn.pipeline.word_reasons import with_words
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, load_clusters
 from safe_dnn.rccs.nearness import rcc_centres
 from safe_dnn.rccs.profiles import PROFILES_FILE, Profile, load_profiles
@@ -110,7 +111,10 @@ class Shown(NamedTuple):
     @property
     def compared(self) -> str:
         """A text that differs where more has been found in comparison."""
-        return f"{len(self.reasons.spots)} {self.reasons.base} {self.reasons.comparison is not None} {self.probed}"
+        words = [spot[:3] for spot in self.reasons.spots if spot.answers]
+        return (
+            f"{len(self.reasons.spots)} {words} {self.reasons.base} {self.reasons.comparison is not None} {self.probed}"
+        )
 
     @property
     def notes(self) -> Mapping[int, Note]:
@@ -186,7 +190,7 @@ class Results:
             self.check_there(run)
             stamps: dict[str, object] = {kind: self._number_of(kind) for kind in (COMPARISON, PROBES)}
             stamps |= {CLUSTERS: self._of_clusters(), PROFILES_FILE: self._stamp_of(PROFILES_FILE)}
-            stamps["said"] = self._state().said
+            stamps |= {"said": self._state().said, WORD: self._state().words}
             if self._shown is None or stamps != self._stamps:
                 self._shown = self._read(stamps, at)
                 self._stamps = stamps
@@ -223,8 +227,12 @@ class Results:
             return {profile.rcc: profile for profile in load_profiles(self._out)}
 
         profiles = self._part("profiles", stamps[PROFILES_FILE], read_profiles, dict[int, Profile]())
-        compared = (of_clusters, stamps[COMPARISON])
-        reasons = self._part("reasons", compared, lambda: load_reasons(self._out, original), Reasons())
+        found = (of_clusters, stamps[COMPARISON])
+        reasons = self._part("reasons", found, lambda: load_reasons(self._out, original), Reasons())
+        compared = (*found, stamps[WORD], self._state().places)
+        if stamps[WORD] and reasons.base:
+            counted = reasons
+            reasons = self._part("words", compared, lambda: self._with_words(counted, original), counted)
         of_spots = (self._state().spots, compared)
         notes = self._part("notes", of_spots, lambda: notes_of_run(self._out, reasons.spots), dict[str, Note]())
         rates = self._part("rates", (edits, compared), lambda: reasons.rates(review.clusters), dict[int, Rate]())
@@ -266,9 +274,15 @@ class Results:
     def tested(self) -> AnsweredImages:
         """The network's answers, as of `pipeline.tagging.answers_to_tag`."""
         with self._lock:
-            if (stamp := self._of_clusters()) not in self._tested:
-                self._tested = {stamp: answers_to_tag(self._out, self._within)}
-            return self._tested[stamp]
+            return self._answers()
+
+    def _answers(self) -> AnsweredImages:
+        if (stamp := self._of_clusters()) not in self._tested:
+            self._tested = {stamp: answers_to_tag(self._out, self._within)}
+        return self._tested[stamp]
+
+    def _with_words(self, reasons: Reasons, clusters: RootCauseClusters) -> Reasons:
+        return with_words(reasons, clusters, self._out, self._answers())
 
     def columns(self) -> Mapping[str, np.ndarray]:
         """What is known of each image, as of `parameters`, and first what was answered about words."""
@@ -307,7 +321,7 @@ class Results:
     @property
     def stamp(self) -> str:
         """A text that differs where anything has changed that the windows show, but for what is said."""
-        runs = [*(self._number_of(kind) for kind in (CLUSTERS, COMPARISON, PROBES)), self.found]
+        runs = [*(self._number_of(kind) for kind in (CLUSTERS, COMPARISON, PROBES)), self.found, self.words_stamp]
         return str([self.marks(), *runs, *(self._stamp_of(name) for name in (PROFILES_FILE, _FAILURES, ACCURACY_FILE))])
 
     @property

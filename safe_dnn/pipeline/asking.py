@@ -20,11 +20,11 @@ from safe_dnn.dnn.tested import AnsweredImages, has_objects
 from safe_dnn.features.extractor import INPUT_SIZE
 from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.run_record import answers_of_run, groups_of, table_of
+from safe_dnn.pipeline.word_reasons import present_reasons
 from safe_dnn.rccs.answers import ERROR
 from safe_dnn.rccs.parameters import numbers_of, read_texts
 from safe_dnn.rccs.profiles import Profile, load_profiles
 from safe_dnn.rccs.review.review import Review, load_review
-from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.reasons.listed import Reason, chosen, reasons_of
 from safe_dnn.reasons.probes import (
@@ -158,7 +158,7 @@ def asking(
     """
     review = load_review(out)
     root = review.clusters.image_root
-    listed = reasons_of(review, load_reasons(out, review.original), out, profiles=profiles)
+    listed = reasons_of(review, present_reasons(out, review), out, profiles=profiles)
     tested, record = answers_of_run(out, review.original, within), read_record(root.parent / ACCURACY_FILE)
     file = path_of(model, "a model") if model else model_at_hand(root, within)
     detector = tested is not None and tested.answers.detector

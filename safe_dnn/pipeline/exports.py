@@ -7,9 +7,9 @@ from safe_dnn.dnn.predictions import class_folders
 from safe_dnn.pipeline.reporting import export
 from safe_dnn.pipeline.reporting.evidence.statement import results_in
 from safe_dnn.pipeline.reporting.report import report_html
+from safe_dnn.pipeline.word_reasons import present_reasons
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
-from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.store.output_folder import check_own, foreign_files, save_files, writing
 from safe_dnn.support.entries import StrPath, existing_folder
 from safe_dnn.support.errors import SAFEError
@@ -60,7 +60,7 @@ def export_spot(out: Path, rank: int, to: StrPath, *, progress: Progress = no_pr
         There is no such weak spot, or as of `pipeline.reporting.export.write_copies`.
     """
     review = load_review(out)
-    images = load_reasons(out, review.original).images
+    images = present_reasons(out, review).images
     if not 0 < rank <= len(images):
         raise SAFEError(f"Expected the rank of a weak spot, from 1 to {len(images)}. Received: {rank}.")
     clusters = review.clusters

@@ -14,7 +14,7 @@ import bisect
 import contextlib
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +66,8 @@ class Tagging(NamedTuple):
         None as long as the probe is being taught.
     tags : tuple of Tag
         The answers that stand, also about images that are gone.
+    contents : mapping of str to str
+        Of the images that were answered, as they were when the word was opened (see `content_hex`).
     """
 
     out: Path
@@ -73,13 +75,14 @@ class Tagging(NamedTuple):
     tested: AnsweredImages
     frame: Frame | None
     tags: tuple[Tag, ...]
+    contents: Mapping[str, str]
 
     @property
     def counted(self) -> list[tuple[int, Tag]]:
         """The answers about images as they are now, with their rows, in order."""
         row_of = {path: row for row, path in enumerate(self.tested.paths)}
-        now = {tag.image: content_hex(self.tested.root / tag.image) for tag in self.tags}
-        return [(row_of[one.image], one) for one in self.tags if one.image in row_of and one.content == now[one.image]]
+        there = (tag for tag in self.tags if tag.content == self.contents[tag.image])
+        return [(row_of[tag.image], tag) for tag in there if tag.image in row_of]
 
     @property
     def known(self) -> np.ndarray:
@@ -190,15 +193,23 @@ def open_tagging(out: Path, name: str, *, tested: AnsweredImages | None = None, 
         if facts.items() <= run.facts.items():
             with reading_file(run, FRAME_FILE) as file:
                 _, *rows = read_own(file)
-                images, wrong, *columns = zip(*rows, strict=True)
-                frame = Frame(np.array(wrong, int) > 0, *(np.array(column, int) for column in columns))
+                images, *columns = zip(*rows, strict=True)
+                # Without images that are gone: the others of a stratum are a sample of those that are left.
+                wrong, *places = (np.array(column, int)[np.isin(images, tested.paths)] for column in columns)
+                frame = Frame(wrong > 0, *places)
             tested = tested.taken(np.isin(tested.paths, images))
             break
     n = len(tested.paths)
     if frame is None and n > MOST_COMPARED:
         drawn = np.random.default_rng(word.seed).permutation(n)[:MOST_COMPARED]
         tested = tested.taken(np.isin(np.arange(n), drawn))
-    return Tagging(out, word, tested, frame, tuple(load_tags(out, word)))
+    return _with_answers(Tagging(out, word, tested, frame, (), {}))
+
+
+def _with_answers(tagging: Tagging) -> Tagging:
+    tags = tuple(load_tags(tagging.out, tagging.word))
+    images = dict.fromkeys(tag.image for tag in tags)
+    return tagging._replace(tags=tags, contents={image: content_hex(tagging.tested.root / image) for image in images})
 
 
 def next_images(
@@ -332,7 +343,7 @@ def undo(tagging: Tagging, *, by: str = "") -> tuple[Tagging, Tag]:
 
 def _kept(tagging: Tagging) -> Tagging:
     """With the answers as they are now, which the table shows."""
-    tagging = tagging._replace(tags=tuple(load_tags(tagging.out, tagging.word)))
+    tagging = _with_answers(tagging)
     save_files(tagging.out, {tagging.word.file: evidence_text(tagging)})
     return tagging
 

@@ -163,7 +163,7 @@ def claims_of(
         if of_classes is not None and holds is not None and np.isfinite(of_classes[holds]).any():
             expected = _of_these_classes(expected, spot.expected, float(np.nanmean(of_classes[holds])))
         rate, low, high = expected.tolist()
-        name = name_of(rank, rcc_of.get(rank - 1))
+        name = name_of(spot, rank, rcc_of.get(rank - 1))
         claims.append(Claim(name, spot.where, rate, low, high, holds, spot, spot.literals))
     for rcc, rate in sorted(rates.items()):
         if rate.verdict == "more" and rcc not in rcc_of.values():

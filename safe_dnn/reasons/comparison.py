@@ -455,10 +455,12 @@ class Reasons(NamedTuple):
         if self.comparison is None or self.comparison.right_in_spots is None:
             return ""
         more = [rcc for rcc, rate in self.rates(clusters).items() if rate.verdict == "more"]
-        if not more and not self.spots:
+        # Which right images have a word is not known of all.
+        counted = [rows for spot, rows in zip(self.spots, self.images, strict=True) if not spot.answers]
+        if not more and not counted:
             return ""
         of_failing, of_right = self.comparison.regions(clusters.labels)
-        in_spots = np.isin(self.comparison.failing, np.concatenate([np.zeros(0, int), *self.images]))
+        in_spots = np.isin(self.comparison.failing, np.concatenate([np.zeros(0, int), *counted]))
         wrong = int(np.count_nonzero(~np.isin(of_failing, more) & ~in_spots))
         tested = wrong + int(np.count_nonzero(~np.isin(of_right, more) & ~self.comparison.right_in_spots))
         if not tested:
@@ -540,9 +542,11 @@ class Reasons(NamedTuple):
         return sorted(zip(rccs.tolist(), counts.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
 
 
-def name_of(rank: int, rcc: int | None) -> str:
-    """What a weak spot is called, with the RCC that is about the same images, if there is one."""
-    return f"weak spot {rank}" + ("" if rcc is None else f" (RCC {rcc})")
+def name_of(spot: WeakSpot, rank: int, rcc: int | None) -> str:
+    """What a weak spot is called, by a word or its rank, with the RCC that is about the same images, if any is."""
+    *within, word = spot.literals
+    names = [f"word {word.column}", *(str(one.value) for one in within)] if spot.answers else [f"weak spot {rank}"]
+    return ", ".join(names) + ("" if rcc is None else f" (RCC {rcc})")
 
 
 def reasons_of(

@@ -174,8 +174,8 @@ def reason_of(spot: WeakSpot, rank: int, rcc: int | None = None) -> Reason:
     rate, stated = spot.rate if spot.new_rate is None else spot.new_rate, {one.column for one in spot.literals}
     figures = (spot.tested, spot.wrong, rate, *spot.interval)
     return Reason(
-        name_of(rank, rcc), spot.conditions, _kind_of(spot), spot, rcc, stated=stated, figures=figures, rate=spot.rate,
-        excess=spot.excess,
+        name_of(spot, rank, rcc), spot.conditions, _kind_of(spot), spot, rcc, stated=stated, figures=figures,
+        rate=spot.rate, excess=spot.excess,
     )  # fmt: skip
 
 

@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safe_dnn.rccs.review.notes import FIELDS, NOT_JUDGED, REGISTER, SCOPE, UNSAFE, tidy_note
-from safe_dnn.rccs.review.review import Review, folder_tested, load_review, load_scope, notes_of_run, set_note
-from safe_dnn.reasons.claims import asked
-from safe_dnn.reasons.comparison import Reasons, load_reasons
+from safe_dnn.rccs.review.review import Review, folder_tested, load_scope, notes_of_run, set_note
+from safe_dnn.reasons.comparison import Reasons
 from safe_dnn.reasons.listed import Reason, reasons_of, with_notes
 from safe_dnn.reasons.probes import load_probes
-from safe_dnn.store.output_folder import check_own, is_edited, save_files
-from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, present_runs
+from safe_dnn.store.runs import CLUSTERS, PROBES, present_runs
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.tables import Table, read_table, table_text
-from safe_dnn.support.text import count, some
+from safe_dnn.support.text import some
 
 REGISTER_FILE = "register.csv"
 SCOPE_FILE = "scope.csv"
@@ -134,13 +131,6 @@ def register_of(folder: Path, review: Review, reasons: Reasons, fresh: Mapping[s
     return entries
 
 
-def load_register(folder: Path) -> list[Entry]:
-    """The register of the present clusters of an analysis; a SAFEError if there are none."""
-    review = load_review(folder)
-    fresh = asked(present_runs(folder).get(CONFIRMATION), review)
-    return register_of(folder, review, load_reasons(folder, review.original), fresh)
-
-
 def scope_entry(folder: Path) -> Entry:
     """The analysis as a whole."""
     return Entry("scope", "scope", "", (), False, load_scope(folder)[0])
@@ -161,27 +151,6 @@ def register_text(folder: Path, entries: Iterable[Entry]) -> str:
         told = one.fresh, cause, "; ".join(one.missing)
         rows.append((one.key, one.reason, one.where, *figures, *told, *one.note[1:]))
     return table_text(COLUMNS, rows)
-
-
-def write_register(folder: Path) -> list[Entry]:
-    """Write `register.csv` and `scope.csv` to the folder of an analysis; what the first one says.
-
-    Raises
-    ------
-    SAFEError
-        There are no clusters, the folder cannot be written to, or a table there has something that is not said yet.
-    """
-    entries, scope = load_register(prepare_folder(folder)), scope_entry(folder)
-    check_own(folder, REGISTER_FILE, SCOPE_FILE)
-    for name in (REGISTER_FILE, SCOPE_FILE):
-        if is_edited(folder, name) and (changes := changes_in(folder / name, entries, scope)):
-            raise SAFEError(
-                f"{folder / name} has {count(len(changes), 'change')} that would be lost, the first: "
-                f"{changes[0].text}. Take them over, or move the table away."
-            ).about("read")
-    rows = ((field, SCOPE[field].title, text) for field, text in scope.note._asdict().items())
-    save_files(folder, {REGISTER_FILE: register_text(folder, entries), SCOPE_FILE: table_text(SCOPE_COLUMNS, rows)})
-    return entries
 
 
 def changes_in(table: Path, entries: Sequence[Entry], scope: Entry | None = None) -> list[Change]:

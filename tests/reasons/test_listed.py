@@ -1,12 +1,12 @@
 import pytest
 
+from safe_dnn.pipeline.registering import load_register
 from safe_dnn.pipeline.reporting.report import report_html
 from safe_dnn.rccs.review.edits import Maker, judge_rccs, redo_edit, undo_edit
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.reasons.listed import CLASSES, OTHERS, Reason, chosen, reasons_of
-from safe_dnn.reasons.register import load_register
 from safe_dnn.support.errors import SAFEError
 
 LISTED = [Reason(name, "") for name in ("weak spot 1", "weak spot 10", "RCC 0", "RCC 3")]

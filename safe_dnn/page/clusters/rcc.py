@@ -12,7 +12,7 @@ from safe_dnn.page.clusters.note import NoteView, OnRccs
 from safe_dnn.page.clusters.reason_list import named, words_of
 from safe_dnn.page.clusters.several import SplitView
 from safe_dnn.page.events import EDITS, VIEW
-from safe_dnn.page.messages import warn
+from safe_dnn.page.messages import AWAY, warn
 from safe_dnn.page.pictures import thumbnails
 from safe_dnn.page.results import Shown
 from safe_dnn.page.settings import PageSettings
@@ -137,10 +137,10 @@ def lay_out_player(elem_id: str) -> gr.HTML:
     return scripted("clusters/player", "", source="", name="", count=0, elem_id=elem_id)
 
 
-def show_gif(path: Path, name: str, images: int) -> gr.HTML:
-    """A player with a GIF of some images; without any, there is no such GIF."""
+def show_gif(path: Path, name: str, images: int, *, ever: bool = True) -> gr.HTML:
+    """A player with a GIF of some images; without any, there is none yet or, if not `ever`, there will be none."""
     source = f"gradio_api/file={quote(str(path))}?v={path.stat().st_mtime_ns}" if images else ""
-    return gr.HTML(source=source, name=name, count=images)
+    return gr.HTML(source=source, name=name, count=images, elem_classes=[] if ever else AWAY)
 
 
 def _heading(results: Shown, rcc: int) -> str:

@@ -132,7 +132,8 @@ def card(shown: Shown, reason: Reason) -> dict[str, Any]:
     rate_of = shown.rates.get(-1 if rcc is None else rcc)
     other = spot.elsewhere if spot else rate_of.elsewhere if rate_of else None
     other = None if other is None or math.isnan(other) or not tested else other
-    facts = [f"{wrong:,} of {tested:,}" if tested else count(n, "image")]
+    about, by = ("about ", [count(spot.answers, "answer")]) if spot and spot.answers else ("", [])
+    facts = [f"{about}{wrong:,} of {tested:,}" if tested else count(n, "image"), *by]
     facts += [f"elsewhere {rate_text(other)}"] if other is not None else [f"{n / len(clusters.paths):.0%}"]
     facts += [f"RCC {rcc}"] if rcc is not None else []
     same_kind = [one for one in shown.listed if one.kind == reason.kind]

@@ -40,9 +40,10 @@ class SpotView:
         reason = shown.reason(conditions) if rank else None
         subject, images = (reason.subject, len(reason.images)) if reason else ("", 0)
         gif = spot_gif_path(self._settings.out, rank)
+        by_answers = bool(reason and reason.spot and reason.spot.answers)
         values = {"reason": reason, "overlaps": _overlaps(shown, rank) if rank else ""}
         return {
-            self.player: show_gif(gif, f"Weak spot {rank}", images if gif.is_file() else 0),
+            self.player: show_gif(gif, f"Weak spot {rank}", images if gif.is_file() else 0, ever=not by_answers),
             **self.looks.show(shown, subject if images else ""), **self.probes.show(shown, subject),
             self.heading: filled("page/clusters/spot_heading.html", **values) if reason else "",
             self.note_pane: reveal() if rank else put_away(),

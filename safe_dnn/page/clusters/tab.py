@@ -156,8 +156,8 @@ class ClustersTab:
         shown = self._settings.results.shown
 
         def on_ask(at_hand: object, run: str) -> Iterator[dict]:
-            rank = rank_of(at_hand, shown(run))  # refuses a window that shows other clusters
-            work = functools.partial(asked.work, reason=f"weak spot {rank}" if rank else f"RCC {at_hand}")
+            reason = shown(run).reason(at_hand)  # refuses a window that shows other clusters
+            work = functools.partial(asked.work, reason=reason.name if reason else f"RCC {at_hand}")
             yield from self._job_view.start(work, lambda: {self._status: self._state(shown())})
 
         rcc_view, run = self._rcc_view, self._window.run

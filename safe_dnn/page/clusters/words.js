@@ -241,6 +241,7 @@ hears("safe-words", (now) => {
   if (now === known || (dialog.open && !dialog.dataset.list)) return;
   known = now;
   list();
+  colour("");
 });
 let started = false;
 shows("seen", () => {

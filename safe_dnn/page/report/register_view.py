@@ -13,6 +13,7 @@ import gradio as gr
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import visitor_of
+from safe_dnn.pipeline.registering import load_register
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.round_figures import rounds_of
 from safe_dnn.rccs.review.notes import REGISTER, SCOPE, Scope
@@ -30,7 +31,7 @@ def lay_out_register(settings: PageSettings) -> gr.HTML:
         of it, and who takes that over."""
         try:
             what, *given = sent
-            entries, scope = register.load_register(settings.out), register.scope_entry(settings.out)
+            entries, scope = load_register(settings.out), register.scope_entry(settings.out)
             if what == "save":
                 return {"text": register.register_text(settings.out, entries).encode("utf-8", "replace").decode()}
             if what == "rows":

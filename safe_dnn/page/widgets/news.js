@@ -6,8 +6,11 @@ let touched = performance.now();
 const told = {};
 const listsEdits = () => Boolean(document.querySelector("#edits table")?.checkVisibility());
 
+// While somebody answers about a word, key by key, nothing else is drawn.
+const answering = () => document.querySelector("#words dialog[open]:not([data-list])");
+
 async function look(first) {
-  if (!document.hidden) {
+  if (!document.hidden && !answering()) {
     try {
       const { steps, words, ...latest } = await server.latest_news([]);
       announce("safe-steps", steps);

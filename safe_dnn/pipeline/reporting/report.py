@@ -30,6 +30,7 @@ from safe_dnn.pipeline.reporting.markup import filled, picture_uri
 from safe_dnn.pipeline.reporting.material import Material, carded
 from safe_dnn.pipeline.reporting.sections import SECTIONS, first_page
 from safe_dnn.pipeline.tagging import all_words
+from safe_dnn.pipeline.word_reasons import present_reasons
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, run_record, sample
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.profiles import load_profiles
@@ -37,7 +38,7 @@ from safe_dnn.rccs.review.journal import KINDS
 from safe_dnn.rccs.review.review import Review, all_edits, load_review, load_scope, notes_of_run
 from safe_dnn.rccs.unsafe_set import LABEL, UnsafeSet, load_unsafe_set
 from safe_dnn.reasons.claims import asked
-from safe_dnn.reasons.comparison import Reasons, load_reasons
+from safe_dnn.reasons.comparison import Reasons
 from safe_dnn.reasons.probes import load_probes
 from safe_dnn.reasons.register import register_of
 from safe_dnn.store.chain import last_number
@@ -122,7 +123,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
             missing[name] = str(error)
             return otherwise
 
-    reasons = read("reasons", lambda: load_reasons(folder, review.original), Reasons())
+    reasons = read("reasons", lambda: present_reasons(folder, review), Reasons())
     rates = reasons.rates(review.clusters)
     fresh = read("fresh", lambda: asked(runs.get(CONFIRMATION), review), dict[str, str]())
     register = register_of(folder, review, reasons, fresh)

@@ -16,10 +16,12 @@ from typing import Any
 
 import yaml
 
+from safe_dnn.pipeline.registering import load_register
 from safe_dnn.pipeline.reporting.evidence.basis import sha256_if_there
 from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE, LISTS_FOLDER
 from safe_dnn.pipeline.reporting.export import REPORT_FILE
 from safe_dnn.pipeline.reporting.report import is_current, made_from, write_report
+from safe_dnn.pipeline.word_reasons import present_reasons
 from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.rccs.review.notes import SCOPE, VERDICTS, Scope, title
 from safe_dnn.rccs.review.review import Review, load_review, load_scope
@@ -27,8 +29,8 @@ from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
 from safe_dnn.reasons.claims import CONFIRMATION_FILE, asked
-from safe_dnn.reasons.comparison import load_reasons, name_of
-from safe_dnn.reasons.register import REGISTER_FILE, Entry, load_register
+from safe_dnn.reasons.comparison import name_of
+from safe_dnn.reasons.register import REGISTER_FILE, Entry
 from safe_dnn.store.output_folder import save_files
 from safe_dnn.store.runs import CONFIRMATION, present_runs
 from safe_dnn.support.files import prepare_folder
@@ -181,9 +183,10 @@ def _artefacts(folder: Path) -> Iterable[tuple[str, str, str, str]]:
 
 def _coco(folder: Path, review: Review) -> dict[str, Any]:
     """Failing images that can be read, each with the RCC and weak spots that it is in."""
-    clusters, reasons = review.clusters, load_reasons(folder, review.original)
+    clusters, reasons = review.clusters, present_reasons(folder, review)
     rccs = {title(rcc): (clusters.labels == rcc).nonzero()[0].tolist() for rcc in rccs_of(clusters)}
-    names = rccs | {name_of(rank, None): rows.tolist() for rank, rows in enumerate(reasons.images, 1)}
+    spots = zip(reasons.spots, reasons.images, strict=True)
+    names = rccs | {name_of(spot, rank, None): rows.tolist() for rank, (spot, rows) in enumerate(spots, 1)}
     sizes = {row: size for row, path in enumerate(clusters.paths) if (size := size_of(clusters.image_root / path))}
     tags: dict[int, list[str]] = {row: [] for row in sizes}
     annotations: list[dict[str, Any]] = []

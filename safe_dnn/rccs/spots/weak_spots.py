@@ -41,7 +41,7 @@ from safe_dnn.rccs.spots.search import (
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.tables import from_cell, table_text
-from safe_dnn.support.text import range_text, rate_text
+from safe_dnn.support.text import count, range_text, rate_text
 
 WEAK_SPOTS_FILE = "weak_spots.csv"
 
@@ -77,6 +77,8 @@ class WeakSpot(NamedTuple):
         As in `groups.GivenClass`. None if there are no classes, or if the condition is about nothing else.
     new_rate, new_low, new_high : float
         The rate that is expected of new images, and its 95 % interval (see `new_images.py`). None if unknown.
+    answers : int
+        Of a person, from which all figures are estimated (see `words.rates`); 0 if they were counted.
     """
 
     literals: tuple[Literal, ...]
@@ -92,6 +94,7 @@ class WeakSpot(NamedTuple):
     new_rate: float | None = None
     new_low: float | None = None
     new_high: float | None = None
+    answers: int = 0
 
     @property
     def rate(self) -> float:
@@ -116,7 +119,13 @@ class WeakSpot(NamedTuple):
     @property
     def text(self) -> str:
         """For example `light < 0.1: 98 of 120 are wrong (82%), elsewhere 12%; expect 80% (71–88%) of new images`."""
-        return f"{self.where}: {self.wrong:,} of {self.tested:,}{self.of_groups} are wrong {self.rates}"
+        return f"{self.where}: {self.wrong_of_tested} are wrong {self.rates}"
+
+    @property
+    def wrong_of_tested(self) -> str:
+        """The two numbers, and what they are from."""
+        about, by = ("about ", f" (by {count(self.answers, 'answer')})") if self.answers else ("", "")
+        return f"{about}{self.wrong:,} of {self.tested:,}{self.of_groups}{by}"
 
     @property
     def rates(self) -> str:
@@ -372,7 +381,7 @@ def _from_row(row: Mapping[str, str]) -> WeakSpot:
     literals = read_conditions(from_cell(row["conditions"]))
     tested, wrong, groups = int(row["tested"]), int(row["wrong"]), int(row["groups"] or 0)
     low, high, elsewhere = (float(row[name]) for name in ("low", "high", "elsewhere"))
-    further = [float(row[name]) if row[name] else None for name in COLUMNS[-5:]]
+    further: list[Any] = [float(row[name]) if row[name] else None for name in COLUMNS[-5:]]
     return WeakSpot(literals, tested, wrong, low, high, elsewhere, groups, from_cell(row["group"]), *further)
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from safe_dnn.pipeline.descriptions import show_present
+from safe_dnn.pipeline.registering import write_register
 from safe_dnn.pipeline.reporting import material, report
 from safe_dnn.pipeline.reporting.report import report_html, write_report
 from safe_dnn.rccs.answers import Answers
@@ -26,7 +27,7 @@ from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, save_unsafe_set
 from safe_dnn.reasons.comparison import Comparison, Reasons, save_reasons
-from safe_dnn.reasons.register import REGISTER_FILE, write_register
+from safe_dnn.reasons.register import REGISTER_FILE
 from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.images import Skipped
 from safe_dnn.support.intervals import clopper_pearson

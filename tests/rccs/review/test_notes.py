@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 import safe_dnn
+from safe_dnn.pipeline.registering import load_register
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.report import report_html
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.review.notes import VERDICTS, Note, Scope, Verdict, judgements, note_of, row_of
 from safe_dnn.rccs.review.review import load_review, set_note
-from safe_dnn.reasons.register import load_register, register_text
+from safe_dnn.reasons.register import register_text
 
 
 @pytest.fixture

@@ -1,0 +1,85 @@
+"""Words as reasons: in the list, the register, the report and the curves, with rates from answers."""
+
+import numpy as np
+import pytest
+
+from safe_dnn.pipeline.registering import load_register
+from safe_dnn.pipeline.reporting.report import write_report
+from safe_dnn.pipeline.tagging import answer, answers_to_tag, begin, next_images, open_tagging, rate
+from safe_dnn.pipeline.word_reasons import present_reasons
+from safe_dnn.rccs.review.review import load_review, set_note
+from safe_dnn.reasons.comparison import load_reasons
+from safe_dnn.reasons.listed import CAUSES, reasons_of
+
+
+def asked(out, name, has_it, rounds=3):
+    """A word after so many rounds of answers."""
+    begin(out, name, ["night/night_00.png", "night/night_01.png"])
+    for _ in range(rounds):
+        tagging, images = next_images(open_tagging(out, name))
+        tagging = answer(tagging, [(image, "yes" if has_it(image) else "no") for image in images])
+    return tagging
+
+
+def blurred(out):
+    """Half of the wrong images, of all classes."""
+    tested = answers_to_tag(out)
+    rows = {image: row for row, image in enumerate(tested.paths)}
+    return lambda image: not tested.right[rows[image]] and rows[image] % 2 == 0
+
+
+def listed(out):
+    review = load_review(out)
+    return {reason.name: reason for reason in reasons_of(review, present_reasons(out, review), out)}
+
+
+def test_a_word_with_a_rate_is_a_reason_with_what_was_answered(explained):
+    out = explained.out
+    before = load_reasons(out, load_review(out).original)
+    begin(out, "dark")
+    assert present_reasons(out, load_review(out)).spots == before.spots, "no rate follows yet"
+    tagging = asked(out, "blurred", blurred(out))
+    found, reason = rate(tagging), listed(out)["word blurred"]
+    assert reason.kind == CAUSES
+    assert (reason.figures[2], *reason.figures[3:]) == (found.rate, found.new_low, found.new_high)
+    yes = {tag.image.split("/")[1] for tag in tagging.tags if tag.answer == "yes"}
+    assert reason.images
+    assert {image.split("/")[-1] for image in reason.images} <= yes
+    assert (
+        f"about {reason.spot.wrong} of {reason.spot.tested} (by {found.tagged} answers) are wrong" in reason.spot.text
+    )
+    reasons = present_reasons(out, load_review(out))
+    clusters = load_review(out).clusters
+    assert reasons.spots[: len(before.spots)] == before.spots, "the others keep their ranks"
+    assert reasons.unexplained(clusters) == before.unexplained(clusters), "which right images have it is not known"
+    bars = {bar.value: bar for bar in reasons.curves if (bar.column, bar.of_class) == ("blurred", "")}
+    assert bars["yes"].rate_low > bars["no"].rate_high
+
+
+def test_what_is_said_of_a_word_is_in_the_register_and_the_report(explained):
+    out = explained.out
+    asked(out, "blurred", blurred(out))
+    note = next(one for one in load_register(out) if one.reason == "word blurred").note
+    set_note(out, note._replace(verdict="unsafe", name="out of focus"), seen=note)
+    (entry,) = [one for one in load_register(out) if one.reason == "word blurred"]
+    assert (entry.where, entry.note.verdict, entry.note.name) == ("blurred = yes", "unsafe", "out of focus")
+    report = write_report(out).read_text(encoding="utf-8")
+    assert "out of focus" in report
+    assert "answers</span>" in report
+    tagging = open_tagging(out, "blurred")
+    answer(tagging, [(tag.image, "no") for tag in tagging.tags if tag.answer == "yes"][:1])
+    (entry,) = [one for one in load_register(out) if one.reason == "word blurred"]
+    assert entry.note.name == "out of focus", "further answers lose nothing that was said"
+
+
+@pytest.mark.parametrize(("named", "clear"), [("wet", True), ("any", False)])
+def test_a_word_within_a_class_is_a_reason_only_where_it_matters_within_that_class(explained, named, clear):
+    tested = open_tagging(explained.out, begin(explained.out, "first").name).tested
+    labels, wrong = np.array(tested.answers.label), ~tested.right
+    rates = {name: wrong[labels == name].mean() for name in np.unique(labels)}
+    mixed = next(name for name, share in sorted(rates.items()) if 0.2 < share < 0.9)
+    lot = np.random.default_rng(3).random(len(wrong)) < 0.5
+    has_it = (labels == mixed) == wrong if clear else lot  # wrong ones of a class and right ones of others, or any
+    rows = dict(zip(tested.paths, has_it.tolist(), strict=True))
+    asked(explained.out, named, rows.__getitem__, rounds=4)
+    assert any(name.startswith(f"word {named}, ") for name in listed(explained.out)) == clear
