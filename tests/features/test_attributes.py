@@ -1,6 +1,7 @@
 """What images show, measured."""
 
 import colorsys
+import contextlib
 import math
 
 import numpy as np
@@ -174,10 +175,12 @@ def test_an_image_is_measured_as_it_is_decoded_and_neither_is_another_one_for_it
     write(tmp_path, valid_images())
     photo = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
     Image.fromarray(photo).resize((1000, 750)).save(tmp_path / "large.jpg")
-    paths, cache = names_in(tmp_path), attribute_cache()
-    for path in paths * 2:
-        data = (tmp_path / path).read_bytes()
-        np.testing.assert_array_equal(decode_and_measure(data, cache, at_least), decode(data, at_least=at_least), path)
+    paths = names_in(tmp_path)
+    with contextlib.closing(attribute_cache()) as cache:
+        for path in paths * 2:
+            data = (tmp_path / path).read_bytes()
+            pixels = decode_and_measure(data, cache, at_least)
+            np.testing.assert_array_equal(pixels, decode(data, at_least=at_least), path)
     known = measured_images(tmp_path, paths)
     monkeypatch.setenv("SAFE_CACHE", str(tmp_path / "other"))
     np.testing.assert_array_equal(known, measured_images(tmp_path, paths))
@@ -189,6 +192,6 @@ def test_an_image_is_decoded_although_the_cache_cannot_be_used(monkeypatch, draw
     def full(rows):
         raise SAFEError("The feature cache could not be used")
 
-    cache = attribute_cache()
-    monkeypatch.setattr(cache, "put", full)
-    np.testing.assert_array_equal(decode_and_measure(data, cache, None), decode(data))
+    with contextlib.closing(attribute_cache()) as cache:
+        monkeypatch.setattr(cache, "put", full)
+        np.testing.assert_array_equal(decode_and_measure(data, cache, None), decode(data))
