@@ -163,8 +163,11 @@ class WeakSpot(NamedTuple):
 
     @property
     def is_apart(self) -> bool:
-        """Whether new images may be wrong no more often than others: the interval holds that rate."""
-        return self.interval[0] <= self.compared
+        """Whether new images may be wrong no more often than others: the interval holds that rate.
+
+        A word was not searched for: it counts also where it says little more than its classes, which comes last.
+        """
+        return self.interval[0] <= (self.elsewhere if self.answers else self.compared)
 
     @property
     def given_class(self) -> str:
