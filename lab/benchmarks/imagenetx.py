@@ -7,8 +7,8 @@ factor), and a CSV of the answers of each network (image, label, predicted). Bot
 al., "ImageNet-X: Understanding Model Mistakes with Factor of Variation Annotations", ICLR 2023, CC BY-NC 4.0): the
 package `imagenet-x` has the factors in `annotations/imagenet_x_val_multi_factor.jsonl`, the repository
 `facebookresearch/imagenetx` the answers. CSV is the package's `imagenet_1k_classes_to_100_metaclasses.csv`: a row with
-a `name` for each class in order. No image is needed. With --write, lab/results/imagenetx.md is written; time and memory
-only where the machine is quiet.
+a `name` for each class in order. No image is needed. Time and memory are only measured where the machine is quiet. With
+--write, lab/results/imagenetx.md is written.
 """
 
 import argparse
@@ -366,8 +366,11 @@ def _shuffled(network: Network, seed: int) -> list[bool]:
 
 def time_section(folder: Path, names: Sequence[str], work: Path) -> str:
     """The section of the results on time and memory of the command, each run in a process of its own."""
+    load, title = os.getloadavg()[0], "## Time and memory\n\n"
+    if load >= QUIET:
+        return f"{title}Not measured, since other work ran on the machine (a load of {load:.1f})."
     lines = [
-        f"## Time and memory\n\n`reasons` on all images, as a process of its own; median of {RUNS}.\n",
+        f"{title}`reasons` on all images, as a process of its own; median of {RUNS}.\n",
         "| network | seconds | MB |\n|---|---|---|",
     ]
     for name in names:
@@ -403,11 +406,8 @@ def main(arguments: list[str] | None = None) -> int:
                 tell("imagenetx-pairs", pairs_section(networks), write=options.write)
             tell("imagenetx-fresh", fresh_section(networks, options.halves), write=options.write)
             tell("imagenetx-shuffled", shuffled_section(networks, options.shuffles), write=options.write)
-            if os.getloadavg()[0] < QUIET:
-                names = [network.name for network in networks]
-                tell("imagenetx-time", time_section(options.data, names, Path(work)), write=options.write)
-            else:
-                print("Time and memory were not measured: the machine is busy.", file=sys.stderr)
+            names = [network.name for network in networks]
+            tell("imagenetx-time", time_section(options.data, names, Path(work)), write=options.write)
     except SAFEError as error:
         print(f"imagenetx: {error}", file=sys.stderr)
         return 2
