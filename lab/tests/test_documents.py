@@ -1,9 +1,11 @@
 """The commands and results that documents name."""
 
+import re
+
 import pytest
 
 from lab.benchmarks.results import RESULTS
-from tests.helpers.documents import LAB_COMMANDS, accept
+from tests.helpers.documents import LAB_COMMANDS, TEXTS, accept
 
 
 @pytest.mark.parametrize(("name", "command"), LAB_COMMANDS)
@@ -14,3 +16,39 @@ def test_each_command_of_a_document_is_accepted(name, command, monkeypatch):
 def test_each_page_of_results_is_listed():
     index = (RESULTS / "RESULTS.md").read_text(encoding="utf-8")
     assert all(f"]({page.name})" in index for page in RESULTS.glob("*.md") if page.name != "RESULTS.md")
+
+
+def repeated_from_results():
+    """What `docs/evaluation.md` repeats, as the pages of results have it."""
+    page = {path.stem: path.read_text(encoding="utf-8") for path in RESULTS.glob("*.md")}
+    settings = re.search(r"(\d+) settings of [\d,]+ drawn scenes", page["reasons"])[1]
+    blind, discovered, false, named = re.search(
+        r"\| all \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|", page["reasons"]
+    ).groups()
+    yield f"| {settings} | {blind} | {discovered} | {false} of {named} |"
+    for name, wrong in re.findall(r"^### (\w+): ([\d.]+%) are wrong", page["imagenetx"], re.M):
+        named, missing = re.search(
+            rf"^{name}: (\d+ of \d+) factors .*? are(?:, not (.+?))?, by", page["imagenetx"], re.M
+        ).groups()
+        doubtful = re.search(rf"^{name}: .*by p or interval: (.+?)\.(?= |$)", page["imagenetx"], re.M)[1]
+        found, held = re.search(rf"^\| {name} \| (\d+) \|.*\| (\d+) \| \d+ \|$", page["imagenetx"], re.M).groups()
+        yield f"| {name} | {wrong} | {named} | {missing or '–'} | {doubtful} | {held} of {found} |"
+    yield re.search(r"They differ beyond doubt in .*?(?=;)", page["imagenetx"])[0]
+    for case in ("gd", "oc", "gd-people", "oc-people", "hpd", "fld", "od"):
+        methods = ("weak spots", "decision tree", "SliceLine", "pysubgroup")
+        causes = [
+            re.search(rf"^\| {case} \| {name} \| \d+ \| (\d+ of \d+) \|", page["reasons"], re.M)[1] for name in methods
+        ]
+        yield f"| `{case}` | {' | '.join(causes)} |"
+        ways = ("looks", "K-means of looks, 12", r"as SAFE chooses(?: \(looks\))?", "ceiling")
+        rows = [re.search(rf"^\| {case} \| [^|]*\| {way} \|(.*)$", page["told"], re.M)[1].split(" | ") for way in ways]
+        yield f"| `{case}` | {' | '.join(row[6].strip() for row in rows)} |"
+    for case, failures, inspected in re.findall(
+        r"^\| (\w+) \| (\d+) of [\d,]+ \| \d+ \| \d+ \| ([\d.]+) \|", page["paper"], re.M
+    ):
+        yield f"| `{case}` | {failures} | {inspected} % |"
+
+
+@pytest.mark.parametrize("text", list(repeated_from_results()))
+def test_the_evaluation_repeats_figures_of_results(text):
+    assert text in " ".join(TEXTS["docs/evaluation.md"].split())

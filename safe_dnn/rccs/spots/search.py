@@ -508,6 +508,7 @@ class SearchWithinClasses(Search):
             if self.of_class[place]
         ]
         self.inside = INSIDE * level / max(1, sum(tries))
+        self.level = level * (1 - INSIDE) if tries else level
 
     def _counts(self, of: np.ndarray, n: int, rows: np.ndarray) -> list[np.ndarray]:
         """The failures that are expected as well."""
@@ -545,7 +546,7 @@ class SearchWithinClasses(Search):
         """The error rate of each condition; all are of one length."""
         length = places.shape[1]
         inside = self.of_class[places].any(axis=1) & (length == 2)
-        return np.where(inside, self.inside, (1 - INSIDE) * self._level_of(length))
+        return np.where(inside, self.inside, self._level_of(length))
 
 
 def _chance(wrong: np.ndarray, images: int, failures: int, tested: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ unless it was found given the class, beyond chance. This is the rate that a weak
 Some classes are wrong more often than others, and whatever goes with such a class goes with failing. Thus there are two
 levels: what the classes say, and what makes failing likelier in comparison with images of the same class (see
 `groups.py`). For the second level the search begins anew, since a class that was found holds what happens inside it.
+A broad condition takes the images of rarer ones, which are searched for last (see `_hidden`).
 
 Images of one person or drive are not independent. If it is known which are, both comparisons are also made between
 groups or within them (see `groups.py`), which leaves out what only holds for persons on whom the DNN fails anyway.
@@ -52,7 +53,7 @@ COLUMNS = (
     "odds", "new_rate", "new_low", "new_high",
 )  # fmt: skip
 SEARCHES = (0.3, 0.15, 0.15)  # of the error rate, for the searches one after the other
-WITHIN_CLASSES = (0.2, 0.2)  # of the error rate, for those within classes
+WITHIN_CLASSES = (0.2, 0.1)  # of the error rate, for those within classes; what is left is for what these have hidden
 
 
 class WeakSpot(NamedTuple):
@@ -259,14 +260,35 @@ def find_weak_spots(
         open_to = search.open_to
     if classes is not None:
         inside = [literals for literals in found if not of_classes(literals, never_together)]
+        most = MOST_SPOTS + len(found) - len(inside)
         open_to = ~np.logical_or.reduce([np.zeros(len(wrong), bool), *(_holds(each, known) for each in inside)])
-        for names, share in zip(rounds[: len(rounds) - len(last)], WITHIN_CLASSES, strict=False):
+        rounds = rounds[: len(rounds) - len(last)]
+        for names, share in zip(rounds, WITHIN_CLASSES, strict=False):
             within = SearchWithinClasses(searched.among(names), open_to, level=ERROR_RATE * share)
-            most = MOST_SPOTS + len(found) - len(inside)
             while len(found) < most and (literals := within.next()):
                 found = _said_once(found, literals)
             open_to = within.open_to
+        left = 1 - sum(SEARCHES[: len(rounds + last)]) - sum(WITHIN_CLASSES[: len(rounds)])
+        while len(found) < most and (literals := _hidden(found, searched, recorded, classes, ERROR_RATE * left)):
+            found.append(literals)
     return _described(found, columns, wrong, groups, never_together)
+
+
+def _hidden(
+    found: Sequence[Conditions], searched: Searched, recorded: Sequence[str], classes: np.ndarray, level: float
+) -> Conditions | None:
+    """A condition on columns that none found given the class is about: a broad one may have taken its images.
+
+    An image is compared with those of its class where the same of the conditions found holds, that with the highest
+    rate if several do: what goes with such a condition is none of its own.
+    """
+    found = [each for each in found if not of_classes(each, searched.never_together)]
+    named = {literal.column for each in found for literal in each}.union(searched.never_together)
+    held = sorted((_holds(each, searched.columns) for each in found), key=lambda holds: -searched.wrong[holds].mean())
+    same = np.argmax([*held, np.ones(len(classes), bool)], axis=0)
+    cells = np.unique(classes * (len(held) + 1) + same, return_inverse=True)[1]
+    others = searched._replace(classes=cells).among([name for name in recorded if name not in named])
+    return SearchWithinClasses(others, np.ones(len(classes), bool), level=level).next()
 
 
 def _said_once(found: Sequence[Conditions], literals: Conditions) -> list[Conditions]:

@@ -68,6 +68,20 @@ def test_causes_inside_a_class_that_is_mostly_wrong_and_one_that_is_mostly_right
     assert f", {spot.expected:.0%} expected of these classes, {spot.odds:.2g} times the odds" in spot.text
 
 
+@pytest.mark.parametrize("groups", [False, True])
+def test_a_rare_condition_is_found_in_a_broad_one_but_no_companion_of_it(groups):
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        plain = rng.random(6000) < 0.7
+        blocked, bright = plain & (rng.random(6000) < 0.03), plain & (rng.random(6000) < 0.1)
+        wrong = rng.random(6000) < np.where(plain, 0.35, 0.1) + 0.3 * blocked
+        columns = {"plain": plain, "blocked": blocked, "bright": bright}
+        columns = {name: np.where(holds, "yes", "no") for name, holds in columns.items()}
+        of = Groups("patient", rng.integers(0, 1500, 6000)) if groups else None
+        spots = search({"label": lesions(6000, seed)[0]["label"], **columns}, wrong, groups=of)
+        assert {spot.where for spot in spots if not spot.of_classes} == {"plain = yes", "blocked = yes"}
+
+
 def test_what_stands_out_only_where_no_stronger_one_holds_says_so():
     """In light from the left, the network fails more often on the hand h3; in light from below, less often."""
     rng = np.random.default_rng(4)
