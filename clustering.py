@@ -144,8 +144,8 @@ def _grouped(
 def _set_apart(images: ImageFeatures, right: RightImages, progress: Progress) -> tuple[_Grouped | None, Told | None]:
     """The RCCs by what sets failing images apart, or by looks if these tell as much; and what both tell.
 
-    None if nothing sets failing images apart. To choose, images are clustered once, without the samples by which RCCs
-    are found again: in a tenth of the time.
+    None if nothing sets failing images apart. To choose, images are clustered once, and a huge RCC divided, without
+    the samples by which RCCs are found again: in a tenth of the time.
     """
     progress("Comparing with images that are right", 0, 0)
     apart, n = _apart(images, right), len(images.paths)
@@ -162,18 +162,30 @@ def _set_apart(images: ImageFeatures, right: RightImages, progress: Progress) ->
         return told_beyond_class(np.concatenate([of_failing, of_right]), right.classes, wrong, right.units)
 
     once, once_looks = (cluster_once(space.points, progress) for space in (apart, looks))
-    told = Told.chosen(tells(once.found.labels), tells(once_looks.found.labels, by_looks))
+    *_, apart_told = _divided(once.found, tells, images, right, lambda space, _: cluster_once(space.points).found)
+    told = Told.chosen(apart_told, tells(once_looks.found.labels, by_looks))
     if not told.is_apart:
         return _grouped(images, looks, once=once_looks, progress=progress), told
     grouped = _grouped(images, apart, once=once, progress=progress)
-    found, parts, apart_told = _divided(grouped.found, tells, images, right, progress)
+
+    def found_again(space: _Space, names: Sequence[str]) -> Found | None:
+        inside = cluster_points(space.points, space.coordinates, names, progress=progress)[1]
+        return inside if inside.steadiness else None
+
+    found, parts, apart_told = _divided(grouped.found, tells, images, right, found_again)
     return grouped._replace(found=found, parts=parts), told._replace(apart=apart_told)
 
 
 def _divided(
-    found: "Found", tells: Callable[[np.ndarray], float], images: ImageFeatures, right: RightImages, progress: Progress
-) -> tuple["Found", np.ndarray, float]:
+    found: "Found", tells: Callable[[np.ndarray], float], images: ImageFeatures, right: RightImages,
+    cluster: Callable[[_Space, Sequence[str]], "Found | None"],
+) -> tuple["Found", np.ndarray, float]:  # fmt: skip
     """Divide huge RCCs by what sets their own images apart, where the parts are steady and tell as much.
+
+    Parameters
+    ----------
+    cluster : callable
+        Images in a space, with their names; None if what is found is not steady.
 
     Returns
     -------
@@ -192,8 +204,8 @@ def _divided(
         space = _apart(some, right.beside(rows, n))
         if space is None:
             continue
-        inside = cluster_points(space.points, space.coordinates, some.paths, progress=progress)[1]
-        if inside.steadiness is None or inside.labels.max(initial=NOISE) < 1:
+        inside = cluster(space, some.paths)
+        if inside is None or inside.labels.max(initial=NOISE) < 1:
             continue
         divided = found.with_parts(rcc, inside)
         if (now := tells(divided.labels)) >= MOST_OF_IT * told:
