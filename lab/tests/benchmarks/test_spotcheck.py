@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 
-from lab.benchmarks.spotcheck import main
+from lab.benchmarks.spotcheck.tables import main
 
 
 def test_blind_spots_of_drawn_scenes_are_discovered(tmp_path, capsys):

@@ -1,0 +1,156 @@
+"""What is compared: each method's hypotheses, as sets of test images, the most important first."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lab.benchmarks.reasons.rivals import slice_conditions, tree_conditions
+from lab.benchmarks.rivals.slices import (
+    Tested,
+    by_difference,
+    by_failures,
+    domino,
+    k_means,
+    plane_spot,
+    spotlights,
+)
+from lab.benchmarks.spotcheck.case import Case
+from lab.benchmarks.spotcheck.settings import N_CLAUSES
+from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.FE import ImageFeatures
+from safe_dnn.rccs.dbscan.contrast import RightImages
+from safe_dnn.rccs.spots.rates import by_excess, failure_rates, nearest_failing, regions
+from safe_dnn.rccs.spots.weak_spots import find_weak_spots
+from safe_dnn.reasons.comparison import LABEL, PREDICTED
+
+K_MEANS = 25  # as many as Domino has
+LITERALS = max(N_CLAUSES) + 1  # the longest blind spot's, with the square
+
+Hypotheses = list[np.ndarray]  # each of shape (n_images,), bool
+
+
+class Result(NamedTuple):
+    """What a method says.
+
+    Attributes
+    ----------
+    method, sees : str
+        Its name, and by what it tells images apart.
+    hypotheses : list of ndarray of shape (n_images,), bool
+    failing : list of ndarray of shape (n_images,), bool
+        The same with failing images only.
+    seconds : float
+        Of processor time.
+    """
+
+    method: str
+    sees: str
+    hypotheses: Hypotheses
+    failing: Hypotheses
+    seconds: float
+
+
+def results_of(case: Case, sliceline: Path | None) -> Iterator[Result]:
+    """All methods' results for a case."""
+    for reducer, way in (("auto", "SAFE's RCCs"), ("pca", "SAFE's RCCs, by looks")):
+        begin = time.process_time()
+        own, every = _rccs(case, reducer)
+        yield Result(way, "VGG16", every, own, time.process_time() - begin)
+    for sees, features in (("VGG16", case.looks), ("the network", case.own)):
+        tested = _tested(case, features)
+        for name, find in _IMAGE_RIVALS.items():
+            yield _result(case, name, sees, partial(find, tested))
+    yield _result(case, "All failing images", "nothing", partial(_all_failing, case))
+    yield _result(case, "SAFE's conditions", "what it measures", partial(_conditions, case, case.measured))
+    yield _result(case, "SAFE's conditions", "metadata", partial(_conditions, case, case.metadata))
+    known = {LABEL: case.answers[LABEL], **case.metadata}
+    yield _result(case, "Decision tree", "metadata", partial(_tree, case, known))
+    if sliceline:
+        yield _result(case, "SliceLine", "metadata", partial(_slices, case, known, sliceline))
+
+
+def _result(case: Case, name: str, sees: str, find: Callable[[], Hypotheses]) -> Result:
+    begin = time.process_time()
+    found = find()
+    return Result(name, sees, found, [held & case.wrong for held in found], time.process_time() - begin)
+
+
+def _tested(case: Case, features: np.ndarray) -> Tested:
+    probabilities = np.column_stack([1 - case.probabilities, case.probabilities]).astype(np.float64)
+    return Tested(features, case.scenes.square.astype(int), probabilities, case.wrong)
+
+
+def _held(rows: list[np.ndarray], n: int) -> Hypotheses:
+    return [np.isin(np.arange(n), some) for some in rows]
+
+
+def _of_k_means(tested: Tested) -> Hypotheses:
+    return _held(by_failures(k_means(tested, K_MEANS), tested), len(tested.wrong))
+
+
+def _of_plane_spot(tested: Tested) -> Hypotheses:
+    return _held(by_failures(plane_spot(tested), tested), len(tested.wrong))
+
+
+def _of_domino(tested: Tested) -> Hypotheses:
+    return _held(by_difference(domino(tested), tested), len(tested.wrong))
+
+
+def _of_spotlight(tested: Tested) -> Hypotheses:
+    return _held(spotlights(tested), len(tested.wrong))
+
+
+_IMAGE_RIVALS = {
+    f"K-means, {K_MEANS}": _of_k_means,
+    "PlaneSpot": _of_plane_spot,
+    "Domino": _of_domino,
+    "Spotlight": _of_spotlight,
+}
+
+
+def _all_failing(case: Case) -> Hypotheses:
+    return [case.wrong]
+
+
+def _rccs(case: Case, reducer: str) -> tuple[Hypotheses, Hypotheses]:
+    """The failing images of each RCC that is said to fail more often, and all images in its region."""
+    order = np.argsort(~case.wrong, kind="stable")
+    n, failing = int(case.wrong.sum()), order[: int(case.wrong.sum())]
+    names = tuple(f"{row:05}.png" for row in order.tolist())
+    images = ImageFeatures(Path("/"), names[:n], case.looks[failing], case.extractor, ())
+    classes = case.answers[LABEL][order]
+    right = RightImages(case.looks[order[n:]], classes, names, np.arange(len(order)))
+    clusters = find_root_cause_clusters(images, reducer=reducer, right=right)
+    points = clusters.projection.apply(right.features, classes=classes[n:], names=names[n:])
+    of_failing, of_right = (regions(of, clusters.labels) for of in nearest_failing(clusters.points, points))
+    rates = failure_rates(
+        of_failing, of_right, clusters.n_rccs, labels=clusters.labels,
+        classes=case.scenes.square[order].astype(int),
+    )  # fmt: skip
+    more = [rate.rcc for rate in rates if rate.verdict == "more"]
+    ranked = by_excess(more, dict(enumerate(rates)))
+    of_region = np.concatenate([of_failing, of_right])
+    every = [order[of_region == rcc] for rcc in ranked]
+    own = [failing[clusters.labels == rcc] for rcc in ranked]
+    return _held(own, len(order)), _held(every, len(order))
+
+
+def _conditions(case: Case, columns: dict[str, np.ndarray]) -> Hypotheses:
+    known = case.answers | columns
+    measured = set(columns) if columns.keys() == case.measured.keys() else set()
+    spots = find_weak_spots(known, case.wrong, measured=measured, never_together=(LABEL, PREDICTED))
+    return [spot.holds(known) for spot in spots]
+
+
+def _tree(case: Case, known: dict[str, np.ndarray]) -> Hypotheses:
+    rows = np.arange(len(case.wrong))
+    return [one.holds for one in tree_conditions(known, case.wrong, rows, depth=LITERALS)]
+
+
+def _slices(case: Case, known: dict[str, np.ndarray], python: Path) -> Hypotheses:
+    rows = np.arange(len(case.wrong))
+    return [one.holds for one in slice_conditions(known, case.wrong, rows, python=python, most_literals=LITERALS)]
