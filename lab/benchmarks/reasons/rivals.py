@@ -123,7 +123,13 @@ def slice_conditions(
     with tempfile.TemporaryDirectory() as folder:
         search, slices = Path(folder, "search.npz"), Path(folder, "slices.json")
         np.savez(search, codes=codes[rows], wrong=wrong[rows])
-        command = [python, SCRIPTS[package], search, slices, *([str(most_literals)] if most_literals else [])]
+        command: list[str | Path] = [
+            python,
+            SCRIPTS[package],
+            search,
+            slices,
+            *([str(most_literals)] if most_literals else []),
+        ]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         if run.returncode:
             raise SAFEError(

@@ -32,7 +32,7 @@ SPOTLIGHT_SIZE, SPOTLIGHT_STARTS, SPOTLIGHT_STEPS = 0.02, 20, 30
 LEAST_PROBABILITY = 1e-6
 
 
-class Tested(NamedTuple):
+class AnsweredSet(NamedTuple):
     """A test set as the rivals see it.
 
     Attributes
@@ -56,6 +56,22 @@ class Tested(NamedTuple):
         return self.probabilities[np.arange(len(self.labels)), self.labels]
 
 
+class Slices(NamedTuple):
+    """The slice of each image: ndarrays of shape (n_images,), int.
+
+    Attributes
+    ----------
+    of_answered
+        By everything, the DNN's answer included.
+    of_unanswered
+        Where an image belongs whose answer is not known. Only of images to which nothing was fitted does it say no more
+        than looks do: 25 Gaussians in 128 dimensions remember the others.
+    """
+
+    of_answered: np.ndarray
+    of_unanswered: np.ndarray
+
+
 def principal_components(features: np.ndarray) -> np.ndarray:
     """At most `COMPONENTS` principal components: float64 of shape (n_images, n_components)."""
     from sklearn.decomposition import PCA
@@ -64,7 +80,7 @@ def principal_components(features: np.ndarray) -> np.ndarray:
     return np.asarray(PCA(most, svd_solver="randomized", random_state=SEED).fit_transform(features), np.float64)
 
 
-def k_means(tested: Tested, n: int) -> np.ndarray:
+def k_means(tested: AnsweredSet, n: int) -> np.ndarray:
     """The cluster of each image: int of shape (n_images,)."""
     from sklearn.cluster import KMeans
 
@@ -72,47 +88,65 @@ def k_means(tested: Tested, n: int) -> np.ndarray:
     return np.asarray(KMeans(min(n, len(points)), n_init=5, random_state=SEED).fit(points).labels_)
 
 
-def plane_spot(tested: Tested) -> np.ndarray:
-    """The component of each image: int of shape (n_images,)."""
+def plane_spot(tested: AnsweredSet, fitted: np.ndarray | None = None) -> Slices:
+    """PlaneSpot's components; with `fitted`, bool of shape (n_images,), they are fitted to some of the images only."""
     from sklearn.mixture import GaussianMixture
     from umap import UMAP
 
     plane = np.asarray(UMAP(2, random_state=SEED, n_jobs=1).fit_transform(principal_components(tested.features)))
     plane = (plane - plane.min(axis=0)) / np.maximum(np.ptp(plane, axis=0), np.finfo(np.float32).tiny)
-    points = np.column_stack([plane, PLANE_WEIGHT * tested.of_label])
-    fitted = [GaussianMixture(n, random_state=SEED).fit(points) for n in range(1, min(PLANE_PARTS, len(points)) + 1)]
-    return np.asarray(min(fitted, key=lambda mixture: mixture.bic(points)).predict(points))
+    points = np.column_stack([plane, PLANE_WEIGHT * tested.of_label]).astype(np.float64)
+    most = min(PLANE_PARTS, len(points) if fitted is None else int(fitted.sum()))
+    some = points if fitted is None else points[fitted]
+    mixtures = [GaussianMixture(n, random_state=SEED).fit(some) for n in range(1, most + 1)]
+    best = min(mixtures, key=lambda mixture: mixture.bic(some))
+    log = np.log(best.weights_) + np.stack(
+        [
+            _log_normal(plane, mean[:2], covariance[:2, :2])
+            for mean, covariance in zip(best.means_, best.covariances_, strict=True)
+        ],
+        axis=1,
+    )
+    return Slices(best.predict(points), log.argmax(axis=1))
 
 
-def domino(tested: Tested) -> np.ndarray:
-    """The component of each image: int of shape (n_images,)."""
+def _log_normal(points: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """The logarithm of a Gaussian's density, up to a constant."""
+    centred = points - mean
+    squared = np.einsum("ij,jk,ik->i", centred, np.linalg.inv(covariance), centred)
+    return np.asarray(-0.5 * (squared + np.linalg.slogdet(covariance)[1]))
+
+
+def domino(tested: AnsweredSet, fitted: np.ndarray | None = None) -> Slices:
+    """Domino's components; with `fitted` as of `plane_spot`."""
     points, rng = principal_components(tested.features), np.random.default_rng(SEED)
-    classes = np.eye(tested.probabilities.shape[1])[tested.labels]
-    cells = np.column_stack([tested.labels, tested.probabilities.argmax(axis=1)])  # of the confusion matrix
+    labels, answers = np.eye(tested.probabilities.shape[1])[tested.labels], tested.probabilities
+    cells = np.column_stack([tested.labels, answers.argmax(axis=1)])  # of the confusion matrix
     of_cell = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
-    n_cells = int(of_cell.max()) + 1
     parts = min(DOMINO_PARTS, len(points))
-    belongs = of_cell[:, np.newaxis] % parts == np.arange(parts) % n_cells
-    shares = belongs + DOMINO_NOISE * rng.random((len(points), parts))
-    shares /= shares.sum(axis=1, keepdims=True)
+    first = of_cell[:, np.newaxis] % parts == np.arange(parts) % (of_cell.max() + 1)
+    log = np.log(first + DOMINO_NOISE * rng.random((len(points), parts)))
     for _ in range(DOMINO_STEPS):
-        sizes = shares.sum(axis=0) + LEAST_PROBABILITY
-        means = shares.T @ points / sizes[:, np.newaxis]
-        variances = np.maximum(shares.T @ points**2 / sizes[:, np.newaxis] - means**2, 0) + LEAST_VARIANCE
-        of_labels, of_answers = (
-            np.maximum(shares.T @ known / sizes[:, np.newaxis], LEAST_PROBABILITY)
-            for known in (classes, tested.probabilities)
-        )
-        scaled = points**2 @ (1 / variances).T - 2 * points @ (means / variances).T + (means**2 / variances).sum(axis=1)
-        log = np.log(sizes / len(points)) - 0.5 * (scaled + np.log(2 * np.pi * variances).sum(axis=1))
-        log += DOMINO_WEIGHT * np.log(of_labels)[:, tested.labels].T
-        log += DOMINO_WEIGHT * np.log(np.maximum(tested.probabilities @ of_answers.T, LEAST_PROBABILITY))
         shares = np.exp(log - log.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
-    return shares.argmax(axis=1)
+        if fitted is not None:
+            shares *= fitted[:, np.newaxis]
+        sizes = shares.sum(axis=0)[:, np.newaxis] + LEAST_PROBABILITY
+        means = shares.T @ points / sizes
+        variances = np.maximum(shares.T @ points**2 / sizes - means**2, 0) + LEAST_VARIANCE
+        squared = (
+            points**2 @ (1 / variances).T - 2 * points @ (means / variances).T + (means**2 / variances).sum(axis=1)
+        )
+        looks = np.log(sizes.ravel()) - 0.5 * (squared + np.log(variances).sum(axis=1))
+        of_labels, of_answers = (
+            DOMINO_WEIGHT * np.log(np.maximum(known @ (shares.T @ known / sizes).T, LEAST_PROBABILITY))
+            for known in (labels, answers)
+        )
+        log = looks + of_labels + of_answers
+    return Slices(log.argmax(axis=1), (looks + of_labels).argmax(axis=1))
 
 
-def spotlights(tested: Tested, n: int = MOST_SLICES) -> list[np.ndarray]:
+def spotlights(tested: AnsweredSet, n: int = MOST_SLICES) -> list[np.ndarray]:
     """The images of each spotlight, one after the other: ndarrays of int."""
     points, rng = principal_components(tested.features), np.random.default_rng(SEED)
     losses = -np.log(np.maximum(tested.of_label, LEAST_PROBABILITY))
@@ -120,7 +154,7 @@ def spotlights(tested: Tested, n: int = MOST_SLICES) -> list[np.ndarray]:
     found = []
     for _ in range(n):
         chance = np.maximum(losses, 0) / max(losses.sum(), LEAST_PROBABILITY)
-        starts = rng.choice(len(points), min(SPOTLIGHT_STARTS, np.count_nonzero(chance)), replace=False, p=chance)
+        starts = rng.choice(len(points), min(SPOTLIGHT_STARTS, int(np.count_nonzero(chance))), replace=False, p=chance)
         best, weights = -np.inf, np.zeros(len(points))
         for start in starts.tolist():
             gained, lit = _spotlight(points, losses, points[start], size)
@@ -158,7 +192,7 @@ def _weights(distances: np.ndarray, size: float) -> np.ndarray:
     return np.maximum(0, 1 - distances / max(float(radius), LEAST_PROBABILITY))
 
 
-def by_failures(assigned: np.ndarray, tested: Tested) -> list[np.ndarray]:
+def by_failures(assigned: np.ndarray, tested: AnsweredSet) -> list[np.ndarray]:
     """Slices with failures, the largest product of rate and number of failures first: ndarrays of int."""
     slices = [np.flatnonzero(assigned == part) for part in np.unique(assigned).tolist()]
     score = [tested.wrong[rows].sum() * tested.wrong[rows].mean() for rows in slices]
@@ -166,7 +200,7 @@ def by_failures(assigned: np.ndarray, tested: Tested) -> list[np.ndarray]:
     return [slices[place] for place in order.tolist() if score[place] > 0][:MOST_SLICES]
 
 
-def by_difference(assigned: np.ndarray, tested: Tested) -> list[np.ndarray]:
+def by_difference(assigned: np.ndarray, tested: AnsweredSet) -> list[np.ndarray]:
     """Slices, the largest difference between label and answer first, as Domino ranks them: ndarrays of int."""
     slices = [np.flatnonzero(assigned == part) for part in np.unique(assigned).tolist()]
     labels = np.eye(tested.probabilities.shape[1])[tested.labels]

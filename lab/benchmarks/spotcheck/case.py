@@ -53,6 +53,13 @@ class Case(NamedTuple):
     attributes: np.ndarray
     extractor: Extractor
 
+    def taken(self, rows: np.ndarray) -> "Case":
+        """Some of the tested scenes."""
+        return Case(
+            self.setting, self.scenes.taken(rows), self.probabilities[rows], self.own[rows], self.looks[rows],
+            self.attributes[rows], self.extractor,
+        )  # fmt: skip
+
     @property
     def predicted(self) -> np.ndarray:
         """Whether the network sees a square."""

@@ -1,7 +1,7 @@
 """What is compared: each method's hypotheses, as sets of test images, the most important first."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import numpy as np
 
 from lab.benchmarks.reasons.rivals import slice_conditions, tree_conditions
 from lab.benchmarks.rivals.slices import (
-    Tested,
+    AnsweredSet,
     by_difference,
     by_failures,
     domino,
@@ -22,6 +22,7 @@ from lab.benchmarks.spotcheck.case import Case
 from lab.benchmarks.spotcheck.settings import N_CLAUSES
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.FE import ImageFeatures
+from safe_dnn.features.extractor import comparable
 from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.rccs.spots.rates import by_excess, failure_rates, nearest_failing, regions
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
@@ -56,14 +57,11 @@ class Result(NamedTuple):
 
 def results_of(case: Case, sliceline: Path | None) -> Iterator[Result]:
     """All methods' results for a case."""
-    for reducer, way in (("auto", "SAFE's RCCs"), ("pca", "SAFE's RCCs, by looks")):
-        begin = time.process_time()
-        own, every = _rccs(case, reducer)
-        yield Result(way, "VGG16", every, own, time.process_time() - begin)
-    for sees, features in (("VGG16", case.looks), ("the network", case.own)):
-        tested = _tested(case, features)
-        for name, find in _IMAGE_RIVALS.items():
-            yield _result(case, name, sees, partial(find, tested))
+    yield from _of_images(case)
+    rows = np.flatnonzero(case.scenes.square)
+    for one in _of_images(case.taken(rows)):
+        every, failing = (_everywhere(some, rows, len(case.wrong)) for some in (one.hypotheses, one.failing))
+        yield one._replace(sees=f"{one.sees}, squares only", hypotheses=every, failing=failing)
     yield _result(case, "All failing images", "nothing", partial(_all_failing, case))
     yield _result(case, "SAFE's conditions", "what it measures", partial(_conditions, case, case.measured))
     yield _result(case, "SAFE's conditions", "metadata", partial(_conditions, case, case.metadata))
@@ -73,35 +71,53 @@ def results_of(case: Case, sliceline: Path | None) -> Iterator[Result]:
         yield _result(case, "SliceLine", "metadata", partial(_slices, case, known, sliceline))
 
 
+def _of_images(case: Case) -> Iterator[Result]:
+    """Those of the methods that see images."""
+    for reducer, way in (("auto", "SAFE's RCCs"), ("pca", "SAFE's RCCs, by looks")):
+        begin = time.process_time()
+        own, every = _rccs(case, reducer)
+        yield Result(way, "VGG16", every, own, time.process_time() - begin)
+    for sees, features in (("VGG16", comparable(case.looks, case.extractor.name)), ("the network", case.own)):
+        tested = _tested(case, features)
+        for name, find in _IMAGE_RIVALS.items():
+            yield _result(case, name, sees, partial(find, tested))
+
+
+def _everywhere(hypotheses: Hypotheses, rows: np.ndarray, n: int) -> Hypotheses:
+    """Those of some images, as of all."""
+    return held([rows[held] for held in hypotheses], n)
+
+
 def _result(case: Case, name: str, sees: str, find: Callable[[], Hypotheses]) -> Result:
     begin = time.process_time()
     found = find()
     return Result(name, sees, found, [held & case.wrong for held in found], time.process_time() - begin)
 
 
-def _tested(case: Case, features: np.ndarray) -> Tested:
+def _tested(case: Case, features: np.ndarray) -> AnsweredSet:
     probabilities = np.column_stack([1 - case.probabilities, case.probabilities]).astype(np.float64)
-    return Tested(features, case.scenes.square.astype(int), probabilities, case.wrong)
+    return AnsweredSet(features, case.scenes.square.astype(int), probabilities, case.wrong)
 
 
-def _held(rows: list[np.ndarray], n: int) -> Hypotheses:
+def held(rows: Sequence[np.ndarray], n: int) -> Hypotheses:
+    """Sets of images, each as an ndarray of shape (n,), bool."""
     return [np.isin(np.arange(n), some) for some in rows]
 
 
-def _of_k_means(tested: Tested) -> Hypotheses:
-    return _held(by_failures(k_means(tested, K_MEANS), tested), len(tested.wrong))
+def _of_k_means(tested: AnsweredSet) -> Hypotheses:
+    return held(by_failures(k_means(tested, K_MEANS), tested), len(tested.wrong))
 
 
-def _of_plane_spot(tested: Tested) -> Hypotheses:
-    return _held(by_failures(plane_spot(tested), tested), len(tested.wrong))
+def _of_plane_spot(tested: AnsweredSet) -> Hypotheses:
+    return held(by_failures(plane_spot(tested).of_answered, tested), len(tested.wrong))
 
 
-def _of_domino(tested: Tested) -> Hypotheses:
-    return _held(by_difference(domino(tested), tested), len(tested.wrong))
+def _of_domino(tested: AnsweredSet) -> Hypotheses:
+    return held(by_difference(domino(tested).of_answered, tested), len(tested.wrong))
 
 
-def _of_spotlight(tested: Tested) -> Hypotheses:
-    return _held(spotlights(tested), len(tested.wrong))
+def _of_spotlight(tested: AnsweredSet) -> Hypotheses:
+    return held(spotlights(tested), len(tested.wrong))
 
 
 _IMAGE_RIVALS = {
@@ -136,12 +152,12 @@ def _rccs(case: Case, reducer: str) -> tuple[Hypotheses, Hypotheses]:
     of_region = np.concatenate([of_failing, of_right])
     every = [order[of_region == rcc] for rcc in ranked]
     own = [failing[clusters.labels == rcc] for rcc in ranked]
-    return _held(own, len(order)), _held(every, len(order))
+    return held(own, len(order)), held(every, len(order))
 
 
 def _conditions(case: Case, columns: dict[str, np.ndarray]) -> Hypotheses:
     known = case.answers | columns
-    measured = set(columns) if columns.keys() == case.measured.keys() else set()
+    measured = columns.keys() & case.measured.keys()
     spots = find_weak_spots(known, case.wrong, measured=measured, never_together=(LABEL, PREDICTED))
     return [spot.holds(known) for spot in spots]
 

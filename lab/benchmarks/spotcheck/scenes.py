@@ -42,6 +42,11 @@ class Scenes(NamedTuple):
         """The label that the network is taught: wrong in blind spots."""
         return self.square & ~self.blind.any(axis=0)
 
+    def taken(self, rows: np.ndarray) -> "Scenes":
+        """Some of the scenes."""
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        return Scenes(self.pixels[rows], columns, self.square[rows], self.blind[:, rows])
+
 
 def draw_scenes(setting: Setting, n: int, least: int, rng: np.random.Generator) -> Scenes:
     """Random scenes: `n` of them, and further ones until each blind spot has at least `least`."""
@@ -74,7 +79,8 @@ def _draw(
     rng: np.random.Generator,
 ) -> tuple[dict[str, bool], np.ndarray]:
     """A scene for which all of `forced` holds."""
-    chosen = dict(zip(setting.varied, (rng.random(len(setting.varied)) < 0.5).tolist(), strict=True)) | forced
+    values: list[bool] = (rng.random(len(setting.varied)) < 0.5).tolist()
+    chosen = {**dict(zip(setting.varied, values, strict=True)), **forced}
     things = [name.partition("_")[0] for name, value in chosen.items() if name.endswith("_presence") and value]
     masks = {thing: every_mask[thing, chosen.get(f"{thing}_size", False)] for thing in things}
     wanted = [*things, *["square"] * (chosen[SQUARE] and chosen.get("square_number", False))]
