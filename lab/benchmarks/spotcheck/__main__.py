@@ -4,10 +4,13 @@
 
 Scenes are drawn and a network is trained for each of N settings (default: 20), whose numbers are their seeds. Methods
 without metadata see the images, by SAFE's features or by the network's own, and methods with metadata a table; all know
-label and answer. A hypothesis is a set of test images; those of RCCs are the images in the regions of RCCs that are
-said to fail more often (`safe_dnn/rccs/spots/rates.py`). With *failing* images only, those that the network gets right
-are left out of all hypotheses, and RCCs are what they are. What is computed is kept in DIR. With --write,
-lab/results/spotcheck.md is written.
+label and answer. With *squares only*, images without a square are left out, as no blind spot has any.
+
+A hypothesis is a set of test images. Those of RCCs are the images in the regions (`safe_dnn/rccs/spots/rates.py`) of
+RCCs that are said to fail more often, or of all. *Among their like* are images whose nearest tested images of the same
+class, right ones included, are mostly of the RCC: no part of SAFE yet. With *failing* images only, those that the
+network gets right are left out of every hypothesis, and RCCs are what they are. What is computed is kept in DIR. With
+--write, lab/results/spotcheck.md is written.
 """
 
 import argparse

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +25,12 @@ from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.FE import ImageFeatures
 from safe_dnn.features.extractor import comparable
 from safe_dnn.rccs.dbscan.contrast import RightImages
+from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.spots.rates import by_excess, failure_rates, nearest_failing, regions
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
 from safe_dnn.reasons.comparison import LABEL, PREDICTED
 
+NEAREST = 9
 K_MEANS = 25  # as many as Domino has
 LITERALS = max(N_CLAUSES) + 1  # the longest blind spot's, with the square
 
@@ -73,10 +76,15 @@ def results_of(case: Case, sliceline: Path | None) -> Iterator[Result]:
 
 def _of_images(case: Case) -> Iterator[Result]:
     """Those of the methods that see images."""
-    for reducer, way in (("auto", "SAFE's RCCs"), ("pca", "SAFE's RCCs, by looks")):
+    for reducer, way in (("auto", "SAFE's RCCs"), ("pca", "SAFE's RCCs by looks")):
         begin = time.process_time()
-        own, every = _rccs(case, reducer)
-        yield Result(way, "VGG16", every, own, time.process_time() - begin)
+        rccs = _rccs(case, reducer)
+        seconds = time.process_time() - begin
+        of_more = (list(compress(sets, rccs.is_more)) for sets in (rccs.every, rccs.failing))
+        yield Result(way, "VGG16", *of_more, seconds)
+        yield Result(f"{way}, whatever their rate", "VGG16", rccs.every, rccs.failing, seconds)
+        near = [held & case.wrong for held in rccs.near]
+        yield Result(f"{way}, among their like (tried)", "VGG16", rccs.near, near, seconds)
     for sees, features in (("VGG16", comparable(case.looks, case.extractor.name)), ("the network", case.own)):
         tested = _tested(case, features)
         for name, find in _IMAGE_RIVALS.items():
@@ -132,8 +140,29 @@ def _all_failing(case: Case) -> Hypotheses:
     return [case.wrong]
 
 
-def _rccs(case: Case, reducer: str) -> tuple[Hypotheses, Hypotheses]:
-    """The failing images of each RCC that is said to fail more often, and all images in its region."""
+class _RCCs(NamedTuple):
+    """RCCs, the most failures above expectation first.
+
+    Attributes
+    ----------
+    failing : list of ndarray of shape (n_images,), bool
+        Their images.
+    every : list of ndarray of shape (n_images,), bool
+        All images in their regions.
+    near : list of ndarray of shape (n_images,), bool
+        The images that have mostly images of the RCC among the `NEAREST` other tested images of their class, right ones
+        included; regions have no such limit.
+    is_more : list of bool
+        Whether they are said to fail more often.
+    """
+
+    failing: Hypotheses
+    every: Hypotheses
+    near: Hypotheses
+    is_more: list[bool]
+
+
+def _rccs(case: Case, reducer: str) -> _RCCs:
     order = np.argsort(~case.wrong, kind="stable")
     n, failing = int(case.wrong.sum()), order[: int(case.wrong.sum())]
     names = tuple(f"{row:05}.png" for row in order.tolist())
@@ -147,12 +176,25 @@ def _rccs(case: Case, reducer: str) -> tuple[Hypotheses, Hypotheses]:
         of_failing, of_right, clusters.n_rccs, labels=clusters.labels,
         classes=case.scenes.square[order].astype(int),
     )  # fmt: skip
-    more = [rate.rcc for rate in rates if rate.verdict == "more"]
-    ranked = by_excess(more, dict(enumerate(rates)))
+    ranked = by_excess(range(clusters.n_rccs), dict(enumerate(rates)))
     of_region = np.concatenate([of_failing, of_right])
-    every = [order[of_region == rcc] for rcc in ranked]
-    own = [failing[clusters.labels == rcc] for rcc in ranked]
-    return held(own, len(order)), held(every, len(order))
+    labels = np.concatenate([clusters.labels, np.full(len(points), NOISE)])
+    of_near = labels[_nearest_of_class(np.concatenate([clusters.points, points]), classes)]
+    return _RCCs(
+        held([failing[clusters.labels == rcc] for rcc in ranked], len(order)),
+        held([order[of_region == rcc] for rcc in ranked], len(order)),
+        held([order[(of_near == rcc).mean(axis=1) > 1 / 2] for rcc in ranked], len(order)),
+        [rates[rcc].verdict == "more" for rcc in ranked],
+    )
+
+
+def _nearest_of_class(points: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The nearest other images of the same class: int of shape (n_images, at most `NEAREST`)."""
+    squares = (points**2).sum(axis=1)
+    distances = squares[:, np.newaxis] + squares - 2 * points @ points.T
+    distances[classes[:, np.newaxis] != classes] = np.inf
+    np.fill_diagonal(distances, np.inf)
+    return np.argsort(distances, axis=1)[:, :NEAREST]
 
 
 def _conditions(case: Case, columns: dict[str, np.ndarray]) -> Hypotheses:

@@ -11,7 +11,7 @@ from safe_dnn.support.progress import Progress
 
 WIDTHS = (32, 64, 64)  # channels of the blocks after the first layer
 N_FEATURES = 128
-EPOCHS = 10
+EPOCHS = 8
 BATCH = 64
 RATE = 2e-3  # falls to zero by a cosine
 SEED = 0
