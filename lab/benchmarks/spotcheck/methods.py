@@ -80,8 +80,8 @@ def _of_images(case: Case) -> Iterator[Result]:
         begin = time.process_time()
         rccs = _rccs(case, reducer)
         seconds = time.process_time() - begin
-        of_more = (list(compress(sets, rccs.is_more)) for sets in (rccs.every, rccs.failing))
-        yield Result(way, "VGG16", *of_more, seconds)
+        every, failing = (list(compress(sets, rccs.is_more)) for sets in (rccs.every, rccs.failing))
+        yield Result(way, "VGG16", every, failing, seconds)
         yield Result(f"{way}, whatever their rate", "VGG16", rccs.every, rccs.failing, seconds)
         near = [held & case.wrong for held in rccs.near]
         yield Result(f"{way}, among their like (tried)", "VGG16", rccs.near, near, seconds)
