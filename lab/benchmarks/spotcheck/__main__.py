@@ -9,8 +9,10 @@ label and answer. With *squares only*, images without a square are left out, as 
 A hypothesis is a set of test images. Those of RCCs are the images in the regions (`safe_dnn/rccs/spots/rates.py`) of
 RCCs that are said to fail more often, or of all. *Among their like* are images whose nearest tested images of the same
 class, right ones included, are mostly of the RCC: no part of SAFE yet. With *failing* images only, those that the
-network gets right are left out of every hypothesis, and RCCs are what they are. What is computed is kept in DIR. With
---write, lab/results/spotcheck.md is written.
+network gets right are left out of every hypothesis, and RCCs are what they are. Conditions *searched inside* are those
+that SAFE finds inside one of its conditions, if hardly any failure is outside of them: no part of SAFE yet either.
+
+What is computed is kept in DIR. With --write, lab/results/spotcheck.md is written.
 """
 
 import argparse
@@ -26,7 +28,7 @@ import numpy as np
 
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.results import tell
-from lab.benchmarks.spotcheck.case import LEAST_TESTED, LEAST_TRAINED, TESTED, TRAINED, Case, load_case
+from lab.benchmarks.spotcheck.case import IN_TABLE, LEAST_TESTED, LEAST_TRAINED, TESTED, TRAINED, Case, load_case
 from lab.benchmarks.spotcheck.methods import results_of
 from lab.benchmarks.spotcheck.network import EPOCHS
 from lab.benchmarks.spotcheck.scenes import SIDE
@@ -46,13 +48,11 @@ METHOD_SOURCES = (
 
 def measure(case: Case, sliceline: Path | None) -> dict[str, Any]:
     """What the network learnt, and the scores of all methods."""
-    blind, wrong = case.scenes.blind, case.wrong
+    blind, wrong = case.tested.scenes.blind, case.tested.wrong
     rows = [
-        (
-            one.method, one.sees, score(one.hypotheses, blind), score(one.failing, blind), one.seconds,
-        )
+        (one.method, one.sees, score(one.hypotheses, one.blind), score(one.failing, one.blind), one.seconds)
         for one in results_of(case, sliceline)
-    ]  # fmt: skip
+    ]
     return {
         "varied": len(case.setting.varied) - 1,
         "clauses": [len(spot) - 1 for spot in case.setting.blind],
@@ -122,9 +122,10 @@ _SETTINGS = f"""
 What differs from the paper: images have {SIDE} x {SIDE} pixels; the network is a small CNN, trained from scratch for
 {EPOCHS} epochs on {TRAINED:,} scenes, where the paper has a ResNet-18 with ImageNet's weights; of each blind spot,
 scenes are added until there are {LEAST_TRAINED} to train and {LEAST_TESTED} to test, which the paper has of each
-combination of what varies, and {TESTED:,} others are tested; PlaneSpot's plane is UMAP's, not scvis's; a spotlight is
-moved to the mean of its images, weighted by loss, and not by gradients. No rival's settings were tuned on other
-settings. All blind spots count, whether the network has learnt them or not:
+combination of what varies, and {TESTED:,} others are tested; where metadata of {IN_TABLE:,} are named, scenes were
+drawn as in the paper, without any that were added, and only the network has seen them; PlaneSpot's plane is UMAP's, not
+scvis's; a spotlight is moved to the mean of its images, weighted by loss, and not by gradients. No rival's settings
+were tuned on other settings. All blind spots count, whether the network has learnt them or not:
 """
 
 
@@ -142,9 +143,8 @@ def main(arguments: list[str] | None = None) -> int:
         measured = {}
         for number in range(1, options.settings + 1):
             case = load_case(number, options.work, extractor, print_progress)
-            key = key_of(
-                case.probabilities.tobytes().hex(), extractor.identity, str(options.sliceline), *METHOD_SOURCES
-            )
+            answers = (one.probabilities.tobytes().hex() for one in (case.tested, case.table))
+            key = key_of(*answers, extractor.identity, str(options.sliceline), *METHOD_SOURCES)
             path = prepare_folder(options.work / "scores") / f"{number}.json"
             measured[number] = kept(path, key, partial(measure, case, options.sliceline))
         tell("spotcheck", section(measured), write=options.write)

@@ -19,46 +19,22 @@ from safe_dnn.reasons.comparison import LABEL, PREDICTED
 from safe_dnn.support.files import prepare_folder, replacing
 from safe_dnn.support.progress import Progress
 
-TRAINED, TESTED = 16_000, 2_000
+TRAINED, TESTED, IN_TABLE = 16_000, 1_500, 4_000
 LEAST_TRAINED, LEAST_TESTED = 400, 50  # of each blind spot: what the paper has of each combination of what varies
 SEED = 0
 SOURCES = tuple(f"lab/benchmarks/spotcheck/{name}.py" for name in ("settings", "scenes", "network"))
 YES_NO = np.array(["no", "yes"])
 
 
-class Case(NamedTuple):
-    """A setting, tested.
+class Answered(NamedTuple):
+    """Scenes, and the probability of a square that the network gives to each: float32 of shape (n,)."""
 
-    Attributes
-    ----------
-    setting : Setting
-    scenes : Scenes
-        The test set.
-    probabilities : ndarray of shape (n,), float32
-        Of a square, by the network.
-    own : ndarray of shape (n, 128), float32
-        The network's activations before its last layer.
-    looks : ndarray of shape (n, 4224), float32
-        SAFE's features.
-    attributes : ndarray of shape (n, n_attributes), float32
-        What SAFE measures in the images.
-    extractor : Extractor
-    """
-
-    setting: Setting
     scenes: Scenes
     probabilities: np.ndarray
-    own: np.ndarray
-    looks: np.ndarray
-    attributes: np.ndarray
-    extractor: Extractor
 
-    def taken(self, rows: np.ndarray) -> "Case":
-        """Some of the tested scenes."""
-        return Case(
-            self.setting, self.scenes.taken(rows), self.probabilities[rows], self.own[rows], self.looks[rows],
-            self.attributes[rows], self.extractor,
-        )  # fmt: skip
+    def taken(self, rows: np.ndarray) -> "Answered":
+        """Some of the scenes."""
+        return Answered(self.scenes.taken(rows), self.probabilities[rows])
 
     @property
     def predicted(self) -> np.ndarray:
@@ -80,6 +56,40 @@ class Case(NamedTuple):
         """What is known of the scenes, without the label."""
         return {name: column for name, column in self.scenes.columns.items() if name != SQUARE}
 
+
+class Case(NamedTuple):
+    """A setting, tested.
+
+    Attributes
+    ----------
+    setting : Setting
+    tested : Answered
+        The test set.
+    own : ndarray of shape (n, 128), float32
+        The network's activations before its last layer.
+    looks : ndarray of shape (n, 4224), float32
+        SAFE's features.
+    attributes : ndarray of shape (n, n_attributes), float32
+        What SAFE measures in the images.
+    extractor : Extractor
+    table : Answered
+        More scenes, drawn as the paper does, without any that were added; their images are only seen by the network.
+    """
+
+    setting: Setting
+    tested: Answered
+    own: np.ndarray
+    looks: np.ndarray
+    attributes: np.ndarray
+    extractor: Extractor
+    table: Answered
+
+    def taken(self, rows: np.ndarray) -> "Case":
+        """Some of the tested scenes."""
+        return self._replace(
+            tested=self.tested.taken(rows), own=self.own[rows], looks=self.looks[rows], attributes=self.attributes[rows]
+        )
+
     @property
     def measured(self) -> dict[str, np.ndarray]:
         """What SAFE measures in them."""
@@ -91,12 +101,14 @@ def load_case(number: int, work: Path, extractor: Extractor, progress: Progress)
     """A setting by its number, which is its seed."""
     setting = draw_setting(np.random.default_rng([SEED, number]))
     tested = draw_scenes(setting, TESTED, LEAST_TESTED, np.random.default_rng([SEED, number, 1]))
-    folder = prepare_folder(work / key_of(f"{TRAINED} {TESTED}", *SOURCES))
-    probabilities, own = _kept(folder / f"{number}-answers.npz") or _keep(
+    folder = prepare_folder(work / key_of(f"{TRAINED} {TESTED} {IN_TABLE}", *SOURCES))
+    table = draw_scenes(setting, IN_TABLE, 0, np.random.default_rng([SEED, number, 3]))
+    probabilities, own, of_table = _kept(folder / f"{number}-answers.npz") or _keep(
         folder / f"{number}-answers.npz",
         taught_answers(
             draw_scenes(setting, TRAINED, LEAST_TRAINED, np.random.default_rng([SEED, number, 2])),
-            tested,
+            tested.pixels,
+            table.pixels,
             progress,
         ),
     )
@@ -104,7 +116,8 @@ def load_case(number: int, work: Path, extractor: Extractor, progress: Progress)
     looks, attributes = _kept(path) or _keep(
         path, _features(tested.pixels, load_network(extractor), extractor, progress)
     )
-    return Case(setting, tested, probabilities, own, looks, attributes, extractor)
+    answered = Answered(tested, probabilities), Answered(table, of_table)
+    return Case(setting, answered[0], own, looks, attributes, extractor, answered[1])
 
 
 def _features(

@@ -1,7 +1,7 @@
 """What is compared: each method's hypotheses, as sets of test images, the most important first."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import compress
 from pathlib import Path
@@ -19,7 +19,7 @@ from lab.benchmarks.rivals.slices import (
     plane_spot,
     spotlights,
 )
-from lab.benchmarks.spotcheck.case import Case
+from lab.benchmarks.spotcheck.case import IN_TABLE, Answered, Case
 from lab.benchmarks.spotcheck.settings import N_CLAUSES
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.FE import ImageFeatures
@@ -31,6 +31,7 @@ from safe_dnn.rccs.spots.weak_spots import find_weak_spots
 from safe_dnn.reasons.comparison import LABEL, PREDICTED
 
 NEAREST = 9
+SURE, LEFT = 0.9, 0.15  # the rate that is not searched inside, and the share of failures that may be left over
 K_MEANS = 25  # as many as Domino has
 LITERALS = max(N_CLAUSES) + 1  # the longest blind spot's, with the square
 
@@ -49,6 +50,8 @@ class Result(NamedTuple):
         The same with failing images only.
     seconds : float
         Of processor time.
+    blind : ndarray of shape (n_blind, n_images), bool
+        The images in each blind spot.
     """
 
     method: str
@@ -56,55 +59,55 @@ class Result(NamedTuple):
     hypotheses: Hypotheses
     failing: Hypotheses
     seconds: float
+    blind: np.ndarray
 
 
 def results_of(case: Case, sliceline: Path | None) -> Iterator[Result]:
     """All methods' results for a case."""
     yield from _of_images(case)
-    rows = np.flatnonzero(case.scenes.square)
-    for one in _of_images(case.taken(rows)):
-        every, failing = (_everywhere(some, rows, len(case.wrong)) for some in (one.hypotheses, one.failing))
-        yield one._replace(sees=f"{one.sees}, squares only", hypotheses=every, failing=failing)
-    yield _result(case, "All failing images", "nothing", partial(_all_failing, case))
-    yield _result(case, "SAFE's conditions", "what it measures", partial(_conditions, case, case.measured))
-    yield _result(case, "SAFE's conditions", "metadata", partial(_conditions, case, case.metadata))
-    known = {LABEL: case.answers[LABEL], **case.metadata}
-    yield _result(case, "Decision tree", "metadata", partial(_tree, case, known))
-    if sliceline:
-        yield _result(case, "SliceLine", "metadata", partial(_slices, case, known, sliceline))
+    squares = np.flatnonzero(case.tested.scenes.square)
+    for one in _of_images(case.taken(squares)):
+        yield one._replace(sees=f"{one.sees}, squares only")
+    yield _result(case.tested, "All failing images", "nothing", partial(_all_failing, case.tested))
+    measured = partial(_conditions, case.tested, case.measured, case.measured)
+    yield _result(case.tested, "SAFE's conditions", "what it measures", measured)
+    for sees, answered in (("metadata", case.tested), (f"metadata of {IN_TABLE:,}", case.table)):
+        yield _result(answered, "SAFE's conditions", sees, partial(_conditions, answered, answered.metadata))
+        yield _result(answered, "SAFE's conditions, searched inside (tried)", sees, partial(_inside, answered))
+        yield _result(answered, "Decision tree", sees, partial(_tree, answered))
+        if sliceline:
+            yield _result(answered, "SliceLine", sees, partial(_slices, answered, sliceline))
 
 
 def _of_images(case: Case) -> Iterator[Result]:
     """Those of the methods that see images."""
+    blind = case.tested.scenes.blind
     for reducer, way in (("auto", "SAFE's RCCs"), ("pca", "SAFE's RCCs by looks")):
         begin = time.process_time()
         rccs = _rccs(case, reducer)
         seconds = time.process_time() - begin
         every, failing = (list(compress(sets, rccs.is_more)) for sets in (rccs.every, rccs.failing))
-        yield Result(way, "VGG16", every, failing, seconds)
-        yield Result(f"{way}, whatever their rate", "VGG16", rccs.every, rccs.failing, seconds)
-        near = [held & case.wrong for held in rccs.near]
-        yield Result(f"{way}, among their like (tried)", "VGG16", rccs.near, near, seconds)
+        yield Result(way, "VGG16", every, failing, seconds, blind)
+        yield Result(f"{way}, whatever their rate", "VGG16", rccs.every, rccs.failing, seconds, blind)
+        near = [one & case.tested.wrong for one in rccs.near]
+        yield Result(f"{way}, among their like (tried)", "VGG16", rccs.near, near, seconds, blind)
     for sees, features in (("VGG16", comparable(case.looks, case.extractor.name)), ("the network", case.own)):
         tested = _tested(case, features)
         for name, find in _IMAGE_RIVALS.items():
-            yield _result(case, name, sees, partial(find, tested))
+            yield _result(case.tested, name, sees, partial(find, tested))
 
 
-def _everywhere(hypotheses: Hypotheses, rows: np.ndarray, n: int) -> Hypotheses:
-    """Those of some images, as of all."""
-    return held([rows[held] for held in hypotheses], n)
-
-
-def _result(case: Case, name: str, sees: str, find: Callable[[], Hypotheses]) -> Result:
+def _result(answered: Answered, name: str, sees: str, find: Callable[[], Hypotheses]) -> Result:
     begin = time.process_time()
     found = find()
-    return Result(name, sees, found, [held & case.wrong for held in found], time.process_time() - begin)
+    seconds = time.process_time() - begin
+    return Result(name, sees, found, [one & answered.wrong for one in found], seconds, answered.scenes.blind)
 
 
 def _tested(case: Case, features: np.ndarray) -> AnsweredSet:
-    probabilities = np.column_stack([1 - case.probabilities, case.probabilities]).astype(np.float64)
-    return AnsweredSet(features, case.scenes.square.astype(int), probabilities, case.wrong)
+    of_square = case.tested.probabilities.astype(np.float64)
+    probabilities = np.column_stack([1 - of_square, of_square])
+    return AnsweredSet(features, case.tested.scenes.square.astype(int), probabilities, case.tested.wrong)
 
 
 def held(rows: Sequence[np.ndarray], n: int) -> Hypotheses:
@@ -136,8 +139,8 @@ _IMAGE_RIVALS = {
 }
 
 
-def _all_failing(case: Case) -> Hypotheses:
-    return [case.wrong]
+def _all_failing(answered: Answered) -> Hypotheses:
+    return [answered.wrong]
 
 
 class _RCCs(NamedTuple):
@@ -163,18 +166,19 @@ class _RCCs(NamedTuple):
 
 
 def _rccs(case: Case, reducer: str) -> _RCCs:
-    order = np.argsort(~case.wrong, kind="stable")
-    n, failing = int(case.wrong.sum()), order[: int(case.wrong.sum())]
+    wrong = case.tested.wrong
+    order, n = np.argsort(~wrong, kind="stable"), int(wrong.sum())
+    failing = order[:n]
     names = tuple(f"{row:05}.png" for row in order.tolist())
     images = ImageFeatures(Path("/"), names[:n], case.looks[failing], case.extractor, ())
-    classes = case.answers[LABEL][order]
+    classes = case.tested.answers[LABEL][order]
     right = RightImages(case.looks[order[n:]], classes, names, np.arange(len(order)))
     clusters = find_root_cause_clusters(images, reducer=reducer, right=right)
     points = clusters.projection.apply(right.features, classes=classes[n:], names=names[n:])
     of_failing, of_right = (regions(of, clusters.labels) for of in nearest_failing(clusters.points, points))
     rates = failure_rates(
         of_failing, of_right, clusters.n_rccs, labels=clusters.labels,
-        classes=case.scenes.square[order].astype(int),
+        classes=case.tested.scenes.square[order].astype(int),
     )  # fmt: skip
     ranked = by_excess(range(clusters.n_rccs), dict(enumerate(rates)))
     of_region = np.concatenate([of_failing, of_right])
@@ -197,18 +201,35 @@ def _nearest_of_class(points: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return np.argsort(distances, axis=1)[:, :NEAREST]
 
 
-def _conditions(case: Case, columns: dict[str, np.ndarray]) -> Hypotheses:
-    known = case.answers | columns
-    measured = columns.keys() & case.measured.keys()
-    spots = find_weak_spots(known, case.wrong, measured=measured, never_together=(LABEL, PREDICTED))
+def _conditions(answered: Answered, columns: Mapping[str, np.ndarray], measured: Collection[str] = ()) -> Hypotheses:
+    known = answered.answers | dict(columns)
+    spots = find_weak_spots(known, answered.wrong, measured=measured, never_together=(LABEL, PREDICTED))
     return [spot.holds(known) for spot in spots]
 
 
-def _tree(case: Case, known: dict[str, np.ndarray]) -> Hypotheses:
-    rows = np.arange(len(case.wrong))
-    return [one.holds for one in tree_conditions(known, case.wrong, rows, depth=LITERALS)]
+def _inside(answered: Answered) -> Hypotheses:
+    """SAFE's conditions, each replaced by those inside it if hardly any failure is outside these."""
+    found = []
+    for held_by in _conditions(answered, answered.metadata):
+        rows = np.flatnonzero(held_by)
+        inside = [] if held_by.all() or answered.wrong[rows].mean() >= SURE else _inside(answered.taken(rows))
+        rest = answered.wrong[rows] & ~np.logical_or.reduce([np.zeros(len(rows), bool), *inside])
+        is_explained = inside and rest.sum() <= LEFT * answered.wrong[rows].sum()
+        found += held([rows[one] for one in inside], len(held_by)) if is_explained else [held_by]
+    return found
 
 
-def _slices(case: Case, known: dict[str, np.ndarray], python: Path) -> Hypotheses:
-    rows = np.arange(len(case.wrong))
-    return [one.holds for one in slice_conditions(known, case.wrong, rows, python=python, most_literals=LITERALS)]
+def _known(answered: Answered) -> dict[str, np.ndarray]:
+    """What rivals know: they are not told what is predicted."""
+    return {LABEL: answered.answers[LABEL], **answered.metadata}
+
+
+def _tree(answered: Answered) -> Hypotheses:
+    rows = np.arange(len(answered.wrong))
+    return [one.holds for one in tree_conditions(_known(answered), answered.wrong, rows, depth=LITERALS)]
+
+
+def _slices(answered: Answered, python: Path) -> Hypotheses:
+    rows = np.arange(len(answered.wrong))
+    found = slice_conditions(_known(answered), answered.wrong, rows, python=python, most_literals=LITERALS)
+    return [one.holds for one in found]

@@ -18,22 +18,25 @@ SEED = 0
 
 
 class Answers(NamedTuple):
-    """What a network says of scenes.
+    """What a network says of images.
 
     Attributes
     ----------
     probabilities : ndarray of shape (n,), float32
-        Of a square.
+        Of a square in each tested image.
     features : ndarray of shape (n, 128), float32
         The activations before the last layer.
+    of_table : ndarray of shape (n_more,), float32
+        Probabilities for further images.
     """
 
     probabilities: np.ndarray
     features: np.ndarray
+    of_table: np.ndarray
 
 
-def taught_answers(train: Scenes, tested: Scenes, progress: Progress) -> Answers:
-    """Train a network on scenes with wrong labels in blind spots, and ask it about others."""
+def taught_answers(train: Scenes, tested: np.ndarray, more: np.ndarray, progress: Progress) -> Answers:
+    """Train a network on scenes with wrong labels in blind spots, and ask it about images of others."""
     import keras
 
     keras.utils.set_random_seed(SEED)
@@ -44,8 +47,9 @@ def taught_answers(train: Scenes, tested: Scenes, progress: Progress) -> Answers
     taught = train.taught.astype(np.float32)
     network.fit(train.pixels, taught, batch_size=BATCH, epochs=EPOCHS, verbose=0, callbacks=[report])
     both = keras.Model(network.inputs, [network.layers[-1].output, network.layers[-2].output])
-    probabilities, features = both.predict(tested.pixels, batch_size=256, verbose=0)
-    return Answers(probabilities[:, 0], np.asarray(features, np.float32))
+    probabilities, features = both.predict(tested, batch_size=256, verbose=0)
+    of_table = network.predict(more, batch_size=256, verbose=0)
+    return Answers(probabilities[:, 0], np.asarray(features, np.float32), of_table[:, 0])
 
 
 def _network() -> Any:
