@@ -120,12 +120,13 @@ setting.
 """
 _SETTINGS = f"""
 What differs from the paper: images have {SIDE} x {SIDE} pixels; the network is a small CNN, trained from scratch for
-{EPOCHS} epochs on {TRAINED:,} scenes, where the paper has a ResNet-18 with ImageNet's weights; of each blind spot,
-scenes are added until there are {LEAST_TRAINED} to train and {LEAST_TESTED} to test, which the paper has of each
-combination of what varies, and {TESTED:,} others are tested; where metadata of {IN_TABLE:,} are named, scenes were
-drawn as in the paper, without any that were added, and only the network has seen them; PlaneSpot's plane is UMAP's, not
-scvis's; a spotlight is moved to the mean of its images, weighted by loss, and not by gradients. No rival's settings
-were tuned on other settings. All blind spots count, whether the network has learnt them or not:
+{EPOCHS} epochs on {TRAINED:,} scenes, where the paper has a ResNet-18 with ImageNet's weights; scenes of each blind
+spot are added until there are {LEAST_TRAINED} to train and {LEAST_TESTED} to test (the paper: 400 and 50 of each
+combination of what varies), and {TESTED:,} others are tested, so that there are more failures than in the paper; where
+metadata of {IN_TABLE:,} are named, scenes were drawn as in the paper, without any that were added, and only the network
+has seen them; PlaneSpot's plane is UMAP's, not scvis's; a spotlight is moved to the mean of its images, weighted by
+loss, and not by gradients. No rival's settings were tuned on other settings. All blind spots count, whether the network
+has learnt them or not:
 """
 
 

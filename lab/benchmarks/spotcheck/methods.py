@@ -64,37 +64,40 @@ class Result(NamedTuple):
 
 def results_of(case: Case, sliceline: Path | None) -> Iterator[Result]:
     """All methods' results for a case."""
-    yield from _of_images(case)
-    squares = np.flatnonzero(case.tested.scenes.square)
-    for one in _of_images(case.taken(squares)):
+    looks = comparable(case.looks, case.extractor.name)
+    yield from _of_rccs(case, "auto", "SAFE's RCCs")
+    yield from _of_rccs(case, "pca", "SAFE's RCCs by looks")
+    yield from _of_rivals(case, looks, "VGG16")
+    yield from _of_rivals(case, case.own, "the network")
+    squares = case.taken(np.flatnonzero(case.tested.scenes.square))
+    for one in (*_of_rccs(squares, "auto", "SAFE's RCCs"), *_of_rivals(squares, squares.own, "the network")):
         yield one._replace(sees=f"{one.sees}, squares only")
     yield _result(case.tested, "All failing images", "nothing", partial(_all_failing, case.tested))
     measured = partial(_conditions, case.tested, case.measured, case.measured)
     yield _result(case.tested, "SAFE's conditions", "what it measures", measured)
     for sees, answered in (("metadata", case.tested), (f"metadata of {IN_TABLE:,}", case.table)):
         yield _result(answered, "SAFE's conditions", sees, partial(_conditions, answered, answered.metadata))
-        yield _result(answered, "SAFE's conditions, searched inside (tried)", sees, partial(_inside, answered))
+        yield _result(answered, "SAFE's conditions, searched inside (tried)", sees, partial(searched_inside, answered))
         yield _result(answered, "Decision tree", sees, partial(_tree, answered))
         if sliceline:
             yield _result(answered, "SliceLine", sees, partial(_slices, answered, sliceline))
 
 
-def _of_images(case: Case) -> Iterator[Result]:
-    """Those of the methods that see images."""
-    blind = case.tested.scenes.blind
-    for reducer, way in (("auto", "SAFE's RCCs"), ("pca", "SAFE's RCCs by looks")):
-        begin = time.process_time()
-        rccs = _rccs(case, reducer)
-        seconds = time.process_time() - begin
-        every, failing = (list(compress(sets, rccs.is_more)) for sets in (rccs.every, rccs.failing))
-        yield Result(way, "VGG16", every, failing, seconds, blind)
-        yield Result(f"{way}, whatever their rate", "VGG16", rccs.every, rccs.failing, seconds, blind)
-        near = [one & case.tested.wrong for one in rccs.near]
-        yield Result(f"{way}, among their like (tried)", "VGG16", rccs.near, near, seconds, blind)
-    for sees, features in (("VGG16", comparable(case.looks, case.extractor.name)), ("the network", case.own)):
-        tested = _tested(case, features)
-        for name, find in _IMAGE_RIVALS.items():
-            yield _result(case.tested, name, sees, partial(find, tested))
+def _of_rccs(case: Case, reducer: str, way: str) -> Iterator[Result]:
+    begin, blind = time.process_time(), case.tested.scenes.blind
+    rccs = _rccs(case, reducer)
+    seconds = time.process_time() - begin
+    every, failing = (list(compress(sets, rccs.is_more)) for sets in (rccs.every, rccs.failing))
+    yield Result(way, "VGG16", every, failing, seconds, blind)
+    yield Result(f"{way}, whatever their rate", "VGG16", rccs.every, rccs.failing, seconds, blind)
+    near = [one & case.tested.wrong for one in rccs.near]
+    yield Result(f"{way}, among their like (tried)", "VGG16", rccs.near, near, seconds, blind)
+
+
+def _of_rivals(case: Case, features: np.ndarray, sees: str) -> Iterator[Result]:
+    tested = _tested(case, features)
+    for name, find in _IMAGE_RIVALS.items():
+        yield _result(case.tested, name, sees, partial(find, tested))
 
 
 def _result(answered: Answered, name: str, sees: str, find: Callable[[], Hypotheses]) -> Result:
@@ -183,7 +186,7 @@ def _rccs(case: Case, reducer: str) -> _RCCs:
     ranked = by_excess(range(clusters.n_rccs), dict(enumerate(rates)))
     of_region = np.concatenate([of_failing, of_right])
     labels = np.concatenate([clusters.labels, np.full(len(points), NOISE)])
-    of_near = labels[_nearest_of_class(np.concatenate([clusters.points, points]), classes)]
+    of_near = labels[nearest_of_class(np.concatenate([clusters.points, points]), classes)]
     return _RCCs(
         held([failing[clusters.labels == rcc] for rcc in ranked], len(order)),
         held([order[of_region == rcc] for rcc in ranked], len(order)),
@@ -192,7 +195,7 @@ def _rccs(case: Case, reducer: str) -> _RCCs:
     )
 
 
-def _nearest_of_class(points: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def nearest_of_class(points: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """The nearest other images of the same class: int of shape (n_images, at most `NEAREST`)."""
     squares = (points**2).sum(axis=1)
     distances = squares[:, np.newaxis] + squares - 2 * points @ points.T
@@ -207,12 +210,12 @@ def _conditions(answered: Answered, columns: Mapping[str, np.ndarray], measured:
     return [spot.holds(known) for spot in spots]
 
 
-def _inside(answered: Answered) -> Hypotheses:
+def searched_inside(answered: Answered) -> Hypotheses:
     """SAFE's conditions, each replaced by those inside it if hardly any failure is outside these."""
     found = []
     for held_by in _conditions(answered, answered.metadata):
         rows = np.flatnonzero(held_by)
-        inside = [] if held_by.all() or answered.wrong[rows].mean() >= SURE else _inside(answered.taken(rows))
+        inside = [] if held_by.all() or answered.wrong[rows].mean() >= SURE else searched_inside(answered.taken(rows))
         rest = answered.wrong[rows] & ~np.logical_or.reduce([np.zeros(len(rows), bool), *inside])
         is_explained = inside and rest.sum() <= LEFT * answered.wrong[rows].sum()
         found += held([rows[one] for one in inside], len(held_by)) if is_explained else [held_by]

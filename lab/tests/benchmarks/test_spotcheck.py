@@ -13,7 +13,8 @@ from lab.benchmarks.rivals.slices import (
     plane_spot,
     spotlights,
 )
-from lab.benchmarks.spotcheck.methods import held
+from lab.benchmarks.spotcheck.case import Answered
+from lab.benchmarks.spotcheck.methods import held, nearest_of_class, searched_inside
 from lab.benchmarks.spotcheck.scenes import COLOURS, SIZES, draw_scenes
 from lab.benchmarks.spotcheck.scores import Score, score
 from lab.benchmarks.spotcheck.settings import N_CLAUSES, SQUARE, UPPER, Setting, draw_setting, presence_of
@@ -140,3 +141,23 @@ def test_blind_spots_of_drawn_scenes_are_discovered(tmp_path, capsys):
 def test_a_folder_without_settings_is_refused(tmp_path, capsys):
     assert main(["--data", str(tmp_path)]) == 2
     assert "Expected settings of SpotCheck" in capsys.readouterr().err
+
+
+def answered_scenes(setting):
+    """Drawn scenes that the network gets wrong in their blind spots, and nowhere else."""
+    scenes = draw_scenes(setting, 1500, 60, np.random.default_rng(0))
+    return Answered(scenes, np.where(scenes.taught, 0.9, 0.1))
+
+
+def test_conditions_inside_a_condition_stand_for_it_where_hardly_any_failure_is_outside_of_them():
+    columns = (SQUARE, "circle_presence", "text_presence", "background_colour", "background_texture", UPPER)
+    first = {SQUARE: True, "circle_presence": True, "text_presence": True, "background_colour": True, UPPER: True}
+    second = {**first, "text_presence": False, "background_colour": False, "background_texture": True, UPPER: False}
+    answered = answered_scenes(Setting(columns, (first, second)))
+    assert score(searched_inside(answered), answered.scenes.blind)[:4] == (2, 2, 2, 0)
+
+
+def test_the_nearest_images_are_of_the_same_class():
+    points, classes = np.array([[0.0], [0.1], [0.2], [5.0], [5.1]]), np.array(["a", "b", "a", "a", "b"])
+    nearest = nearest_of_class(points, classes)
+    assert nearest[:, 0].tolist() == [2, 4, 0, 2, 1]
