@@ -3,8 +3,9 @@
     python -m lab.benchmarks.spotcheck --work DIR [--settings N] [--sliceline PYTHON] [--write]
 
 Scenes are drawn and a network is trained for each of N settings (default: 20), whose numbers are their seeds. Methods
-without metadata see the images, by SAFE's features or by the network's own, and methods with metadata a table; all know
-label and answer. With *squares only*, images without a square are left out, as no blind spot has any.
+without metadata see the images, by SAFE's features (VGG16) or by the network's own activations before its last layer,
+which SAFE does not offer yet, and methods with metadata a table; all know label and answer. With *squares only*, images
+without a square are left out, as no blind spot has any.
 
 A hypothesis is a set of test images. Those of RCCs are the images in the regions (`safe_dnn/rccs/spots/rates.py`) of
 RCCs that are said to fail more often, or of all. *Among their like* are images whose nearest tested images of the same

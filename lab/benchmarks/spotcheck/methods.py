@@ -65,13 +65,12 @@ class Result(NamedTuple):
 def results_of(case: Case, sliceline: Path | None) -> Iterator[Result]:
     """All methods' results for a case."""
     looks = comparable(case.looks, case.extractor.name)
-    yield from _of_rccs(case, "auto", "SAFE's RCCs")
-    yield from _of_rccs(case, "pca", "SAFE's RCCs by looks")
+    yield from _of_rccs(case, case.looks, "VGG16")
     yield from _of_rivals(case, looks, "VGG16")
-    yield from _of_rivals(case, case.own, "the network")
     squares = case.taken(np.flatnonzero(case.tested.scenes.square))
-    for one in (*_of_rccs(squares, "auto", "SAFE's RCCs"), *_of_rivals(squares, squares.own, "the network")):
-        yield one._replace(sees=f"{one.sees}, squares only")
+    for some, only in ((case, ""), (squares, ", squares only")):
+        yield from _of_rccs(some, _as_looks(some.own, some.looks.shape[1]), f"the network{only}")
+        yield from _of_rivals(some, some.own, f"the network{only}")
     yield _result(case.tested, "All failing images", "nothing", partial(_all_failing, case.tested))
     measured = partial(_conditions, case.tested, case.measured, case.measured)
     yield _result(case.tested, "SAFE's conditions", "what it measures", measured)
@@ -83,15 +82,20 @@ def results_of(case: Case, sliceline: Path | None) -> Iterator[Result]:
             yield _result(answered, "SliceLine", sees, partial(_slices, answered, sliceline))
 
 
-def _of_rccs(case: Case, reducer: str, way: str) -> Iterator[Result]:
+def _of_rccs(case: Case, features: np.ndarray, sees: str) -> Iterator[Result]:
     begin, blind = time.process_time(), case.tested.scenes.blind
-    rccs = _rccs(case, reducer)
+    rccs = _rccs(case, features)
     seconds = time.process_time() - begin
     every, failing = (list(compress(sets, rccs.is_more)) for sets in (rccs.every, rccs.failing))
-    yield Result(way, "VGG16", every, failing, seconds, blind)
-    yield Result(f"{way}, whatever their rate", "VGG16", rccs.every, rccs.failing, seconds, blind)
+    yield Result("SAFE's RCCs", sees, every, failing, seconds, blind)
+    yield Result("SAFE's RCCs, whatever their rate", sees, rccs.every, rccs.failing, seconds, blind)
     near = [one & case.tested.wrong for one in rccs.near]
-    yield Result(f"{way}, among their like (tried)", "VGG16", rccs.near, near, seconds, blind)
+    yield Result("SAFE's RCCs, among their like (tried)", sees, rccs.near, near, seconds, blind)
+
+
+def _as_looks(own: np.ndarray, n_features: int) -> np.ndarray:
+    """The network's own activations in the form of SAFE's features, whose first 128 are scaled alike."""
+    return np.pad(own, ((0, 0), (0, n_features - own.shape[1])))
 
 
 def _of_rivals(case: Case, features: np.ndarray, sees: str) -> Iterator[Result]:
@@ -168,15 +172,15 @@ class _RCCs(NamedTuple):
     is_more: list[bool]
 
 
-def _rccs(case: Case, reducer: str) -> _RCCs:
+def _rccs(case: Case, features: np.ndarray) -> _RCCs:
     wrong = case.tested.wrong
     order, n = np.argsort(~wrong, kind="stable"), int(wrong.sum())
     failing = order[:n]
     names = tuple(f"{row:05}.png" for row in order.tolist())
-    images = ImageFeatures(Path("/"), names[:n], case.looks[failing], case.extractor, ())
+    images = ImageFeatures(Path("/"), names[:n], features[failing], case.extractor, ())
     classes = case.tested.answers[LABEL][order]
-    right = RightImages(case.looks[order[n:]], classes, names, np.arange(len(order)))
-    clusters = find_root_cause_clusters(images, reducer=reducer, right=right)
+    right = RightImages(features[order[n:]], classes, names, np.arange(len(order)))
+    clusters = find_root_cause_clusters(images, right=right)
     points = clusters.projection.apply(right.features, classes=classes[n:], names=names[n:])
     of_failing, of_right = (regions(of, clusters.labels) for of in nearest_failing(clusters.points, points))
     rates = failure_rates(
