@@ -93,7 +93,7 @@ def rows_of(compared: Compared) -> list[list[str]]:
             rows.append(_row(compared, f"K-means of looks, {K_MEANS}", k_means, *_near(k_means, *points), None))
             n = len(points[0])
             for name in RIVALS:
-                slices = _of_failing(_placed_unseen(name, compared), n)
+                slices = _of_failing(placed_unseen(name, compared), n)
                 rows.append(_row(compared, name, slices[:n], slices[:n], slices[n:], None))
     return [*rows, _ceiling(compared)]
 
@@ -104,9 +104,9 @@ def _near(labels: np.ndarray, failing: np.ndarray, right: np.ndarray) -> tuple[n
     return of_failing, of_right
 
 
-def _placed_unseen(rival: str, compared: Compared) -> np.ndarray:
+def placed_unseen(rival: str, compared: Compared) -> np.ndarray:
     """The slice of each image, of those that were fitted to images of other units; failing images come first."""
-    tested, units = tested_for_rivals(compared), compared.right.units
+    tested, units = set_for_rivals(compared), compared.right.units
     first = (np.random.default_rng(0).permutation(int(units.max()) + 1) % 2 == 0)[units]
     here, there = (RIVALS[rival](tested, ~half).of_unanswered for half in (first, ~first))
     return np.where(first, here, int(here.max()) + 1 + there)
@@ -118,7 +118,7 @@ def _of_failing(slices: np.ndarray, n_failing: int) -> np.ndarray:
     return np.where(np.isin(slices, known), np.searchsorted(known, slices), -1)
 
 
-def tested_for_rivals(compared: Compared) -> AnsweredSet:
+def set_for_rivals(compared: Compared) -> AnsweredSet:
     """Failing images, then right ones. Of a regression, the answer is whether it is right."""
     case, order = compared.case, np.argsort(~compared.case.wrong, kind="stable")
     features = comparable(case.features[order], case.extractor.name)
