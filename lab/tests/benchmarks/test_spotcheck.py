@@ -19,7 +19,9 @@ from lab.benchmarks.spotcheck.scenes import COLOURS, SIZES, draw_scenes
 from lab.benchmarks.spotcheck.scores import Score, score
 from lab.benchmarks.spotcheck.settings import N_CLAUSES, SQUARE, UPPER, Setting, draw_setting, presence_of
 from lab.benchmarks.spotcheck.tables import main
+from safe_dnn.rccs.spots.weak_spots import find_weak_spots
 from safe_dnn.rccs.told import share_told
+from safe_dnn.reasons.comparison import LABEL, PREDICTED
 
 
 def test_blind_spots_contradict_each_other_and_have_attributes_only_of_what_is_there():
@@ -143,18 +145,14 @@ def test_a_folder_without_settings_is_refused(tmp_path, capsys):
     assert "Expected settings of SpotCheck" in capsys.readouterr().err
 
 
-def answered_scenes(setting):
-    """Drawn scenes that the network gets wrong in their blind spots, and nowhere else."""
-    scenes = draw_scenes(setting, 1500, 60, np.random.default_rng(0))
-    return Answered(scenes, np.where(scenes.taught, 0.9, 0.1))
-
-
 def test_conditions_inside_a_condition_stand_for_it_where_hardly_any_failure_is_outside_of_them():
-    columns = (SQUARE, "circle_presence", "text_presence", "background_colour", "background_texture", UPPER)
-    first = {SQUARE: True, "circle_presence": True, "text_presence": True, "background_colour": True, UPPER: True}
-    second = {**first, "text_presence": False, "background_colour": False, "background_texture": True, UPPER: False}
-    answered = answered_scenes(Setting(columns, (first, second)))
-    assert score(searched_inside(answered), answered.scenes.blind)[:4] == (2, 2, 2, 0)
+    setting = draw_setting(np.random.default_rng([0, 19]))
+    scenes = draw_scenes(setting, 2000, 50, np.random.default_rng(0))
+    answered = Answered(scenes, np.where(scenes.taught, 0.9, 0.1))  # wrong in blind spots, and nowhere else
+    assert score(searched_inside(answered), scenes.blind)[:4] == (3, 3, 3, 0)
+    known = answered.answers | answered.metadata
+    (broad,) = find_weak_spots(known, answered.wrong, never_together=(LABEL, PREDICTED))
+    assert broad.holds(known)[scenes.blind.any(axis=0)].all()
 
 
 def test_the_nearest_images_are_of_the_same_class():
