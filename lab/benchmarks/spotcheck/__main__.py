@@ -135,8 +135,9 @@ metadata of {IN_TABLE:,} are named, scenes were drawn as in the paper, without a
 has seen them; PlaneSpot's plane is UMAP's, not scvis's; a spotlight is moved to the mean of its images, weighted by
 loss, and not by gradients. No rival's settings were tuned on other settings.
 
-What falls short: {{short}}{SIDE} x {SIDE} pixels and so few scenes leave a network of some settings wrong elsewhere too. All
-blind spots count, whether the network has learnt them or not. With one blind spot, *all failing images* are a discovery
+What falls short: {{short}}{SIDE} x {SIDE} pixels and so few scenes leave the network
+of some settings wrong elsewhere too.
+All blind spots count, whether the network has learnt them or not. With one blind spot, *all failing images* are a discovery
 as well, so that settings with more than one are those that tell methods apart.
 """
 
