@@ -137,8 +137,8 @@ loss, and not by gradients. No rival's settings were tuned on other settings.
 
 What falls short: {{short}}{SIDE} x {SIDE} pixels and so few scenes leave the network
 of some settings wrong elsewhere too.
-All blind spots count, whether the network has learnt them or not. With one blind spot, *all failing images* are a discovery
-as well, so that settings with more than one are those that tell methods apart.
+All blind spots count, whether the network has learnt them or not. With one blind spot, *all failing images* are a
+discovery as well, so that settings with more than one are those that tell methods apart.
 """
 
 
