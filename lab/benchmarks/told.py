@@ -10,6 +10,8 @@ set that rates of the other half tell, by the region in which an image lies, its
 - RCCs by looks alone, as in the paper, and as SAFE chooses: by what sets failing images apart from right ones, if that
   tells much more (`looks` are in brackets if they were kept);
 - K-means of the same looks;
+- PlaneSpot and Domino (`lab/benchmarks/rivals/slices.py`), which learn from all images and their answers, and so are
+  fitted to one half of them, and place the other half without its answers; both ways;
 - the ceiling: a logistic regression on 64 principal components, the class, and their products.
 
 *Steady* is the adjusted Rand index of the RCCs of all failing images and of nine tenths of them (mean of `LEFT_OUT`
@@ -34,11 +36,13 @@ from sklearn.metrics import adjusted_rand_score
 from lab.benchmarks.reasons.cases import ReasonsCase, failing_images, images_beside, load_reasons_case
 from lab.benchmarks.reasons.measures import causes_of_clusters
 from lab.benchmarks.results import tell
+from lab.benchmarks.rivals.slices import AnsweredSet, domino, plane_spot
 from safe_dnn.casestudies.build import print_progress
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.FE import ImageFeatures
 from safe_dnn.features.extractor import comparable
 from safe_dnn.features.weights import choose_extractor
+from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.rccs.parameters import find_parameters, read_texts
@@ -48,6 +52,7 @@ from safe_dnn.rccs.told import HALVINGS, share_told
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 
+RIVALS = {"PlaneSpot": plane_spot, "Domino": domino}
 WAYS = {"looks": "pca", "as SAFE chooses": "auto"}
 K_MEANS = 12
 LEFT_OUT = 3
@@ -80,12 +85,53 @@ def rows_of(compared: Compared) -> list[list[str]]:
         clusters = find_root_cause_clusters(compared.images, right=compared.right, reducer=reducer)
         told = clusters.beyond_class
         way += " (looks)" if reducer == "auto" and not (told and told.is_apart) else ""
-        rows.append(_row(compared, way, clusters.labels, *_points(compared, clusters), _steady(compared, reducer)))
+        points = _points(compared, clusters)
+        placed = _near(clusters.labels, *points)
+        rows.append(_row(compared, way, clusters.labels, *placed, _steady(compared, reducer)))
         if way == "looks":
-            points = _points(compared, clusters)
             k_means = KMeans(min(K_MEANS, len(points[0])), n_init=5, random_state=0).fit(points[0]).labels_
-            rows.append(_row(compared, f"K-means of looks, {K_MEANS}", k_means, *points, None))
+            rows.append(_row(compared, f"K-means of looks, {K_MEANS}", k_means, *_near(k_means, *points), None))
+            n = len(points[0])
+            for name in RIVALS:
+                slices = _of_failing(placed_unseen(name, compared), n)
+                rows.append(_row(compared, name, slices[:n], slices[:n], slices[n:], None))
     return [*rows, _ceiling(compared)]
+
+
+def _near(labels: np.ndarray, failing: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """In whose region failing and right images lie."""
+    of_failing, of_right = (regions(nearest, labels) for nearest in nearest_failing(failing, right))
+    return of_failing, of_right
+
+
+def placed_unseen(rival: str, compared: Compared) -> np.ndarray:
+    """The slice of each image, of those that were fitted to images of other units; failing images come first."""
+    tested, units = set_for_rivals(compared), compared.right.units
+    first = (np.random.default_rng(0).permutation(int(units.max()) + 1) % 2 == 0)[units]
+    here, there = (RIVALS[rival](tested, ~half).of_unanswered for half in (first, ~first))
+    return np.where(first, here, int(here.max()) + 1 + there)
+
+
+def _of_failing(slices: np.ndarray, n_failing: int) -> np.ndarray:
+    """Numbers from 0 of the slices that have a failing image, and -1 of all others; failing images come first."""
+    known = np.unique(slices[:n_failing])
+    return np.where(np.isin(slices, known), np.searchsorted(known, slices), -1)
+
+
+def set_for_rivals(compared: Compared) -> AnsweredSet:
+    """Failing images, then right ones. Of a regression, the answer is whether it is right."""
+    case, order = compared.case, np.argsort(~compared.case.wrong, kind="stable")
+    features = comparable(case.features[order], case.extractor.name)
+    tested, classes = case.tested, compared.right.classes
+    labels, predicted = np.zeros(len(order), int), compared.wrong.astype(int)
+    if tested.answers.kind == CONFIDENCE:
+        names = np.concatenate([classes, tested.answers.predicted[order]])
+        labels, predicted = np.unique(names, return_inverse=True)[1].reshape(2, -1)
+    probabilities = np.eye(int(max(labels.max(), predicted.max())) + 1)[predicted]
+    if tested.probabilities is not None:
+        place = {name: number for number, name in enumerate(tested.classes)}
+        labels, probabilities = np.array([place[name] for name in classes.tolist()]), tested.probabilities[order]
+    return AnsweredSet(features, labels, probabilities, compared.wrong)
 
 
 def _points(compared: Compared, clusters: RootCauseClusters) -> tuple[np.ndarray, np.ndarray]:
@@ -110,9 +156,8 @@ def _steady(compared: Compared, reducer: str) -> float:
 
 
 def _row(
-    compared: Compared, way: str, labels: np.ndarray, points: np.ndarray, right: np.ndarray, steady: float | None
+    compared: Compared, way: str, labels: np.ndarray, of_failing: np.ndarray, of_right: np.ndarray, steady: float | None
 ) -> list[str]:
-    of_failing, of_right = (regions(nearest, labels) for nearest in nearest_failing(points, right))
     of_class = np.unique(compared.right.classes, return_inverse=True)[1]
     of_region = np.concatenate([of_failing, of_right]) + 1
     both = np.unique(np.column_stack([of_region, of_class]), axis=0, return_inverse=True)[1].ravel()
@@ -139,7 +184,7 @@ def _row(
     n = len(labels)
     largest = np.bincount(labels[labels >= 0], minlength=1).max() / n
     return [
-        compared.name, f"{n:,}, {len(right):,}", way, f"{n_rccs}", f"{largest:.2f}", f"{np.mean(labels < 0):.2f}",
+        compared.name, f"{n:,}, {len(of_right):,}", way, f"{n_rccs}", f"{largest:.2f}", f"{np.mean(labels < 0):.2f}",
         *(f"{100 * share:.1f}" for share in (by_region, by_class, by_both, by_both - by_class)), f"{len(more)}",
         *of_causes, "–" if steady is None else f"{steady:.2f}",
     ]  # fmt: skip

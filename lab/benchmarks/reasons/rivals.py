@@ -26,7 +26,9 @@ SCRIPTS = {  # by the package that they need
 }
 
 
-def tree_conditions(columns: Mapping[str, np.ndarray], wrong: np.ndarray, rows: np.ndarray) -> list[Condition]:
+def tree_conditions(
+    columns: Mapping[str, np.ndarray], wrong: np.ndarray, rows: np.ndarray, *, depth: int = DEPTH
+) -> list[Condition]:
     """The leaves of a decision tree that fail more often, the one with the most failures above the base rate first.
 
     A leaf counts if the 95 % interval of its rate lies above the base rate, without correction.
@@ -41,7 +43,7 @@ def tree_conditions(columns: Mapping[str, np.ndarray], wrong: np.ndarray, rows: 
     from sklearn.tree import DecisionTreeClassifier
 
     matrix, meaning = _one_hot(columns)
-    model = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=LEAST_TESTED, random_state=0)
+    model = DecisionTreeClassifier(max_depth=depth, min_samples_leaf=LEAST_TESTED, random_state=0)
     leaves = model.fit(matrix[rows], wrong[rows]).apply(matrix)
     base = wrong[rows].mean()
     found = []
@@ -90,7 +92,13 @@ def _children(tree, node: int) -> tuple[int, int]:  # type: ignore[no-untyped-de
 
 
 def slice_conditions(
-    columns: Mapping[str, np.ndarray], wrong: np.ndarray, rows: np.ndarray, *, python: Path, package: str = "sliceline"
+    columns: Mapping[str, np.ndarray],
+    wrong: np.ndarray,
+    rows: np.ndarray,
+    *,
+    python: Path,
+    package: str = "sliceline",
+    most_literals: int | None = None,
 ) -> list[Condition]:
     """The slices of SliceLine, or the subgroups of pysubgroup, in its order; the scripts have their settings.
 
@@ -101,6 +109,8 @@ def slice_conditions(
     python : path
         A Python that has the package.
     package : "sliceline" or "pysubgroup"
+    most_literals : int, optional
+        Of a slice; by default as many as in the script.
 
     Raises
     ------
@@ -113,7 +123,14 @@ def slice_conditions(
     with tempfile.TemporaryDirectory() as folder:
         search, slices = Path(folder, "search.npz"), Path(folder, "slices.json")
         np.savez(search, codes=codes[rows], wrong=wrong[rows])
-        run = subprocess.run([python, SCRIPTS[package], search, slices], capture_output=True, text=True, check=False)
+        command: list[str | Path] = [
+            python,
+            SCRIPTS[package],
+            search,
+            slices,
+            *([str(most_literals)] if most_literals else []),
+        ]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
         if run.returncode:
             raise SAFEError(
                 f"Expected a Python with the package {package}. Received {python}, which says: {run.stderr[-300:]}"

@@ -1,1 +1,1 @@
-"""Rival methods as published: HUDD (`hudd`), and the heatmaps that it needs (`lrp`)."""
+"""Rival methods as published: HUDD (`hudd`), the heatmaps that it needs (`lrp`), and slices by features (`slices`)."""

@@ -1,13 +1,12 @@
 """Are blind spots of four to six clauses discovered, and is nothing else named?
 
-    python -m lab.benchmarks.spotcheck --data DIR [--shuffles N] [--write]
+    python -m lab.benchmarks.spotcheck.tables --data DIR [--shuffles N] [--write]
 
 DIR holds settings of SpotCheck (Plumb, Johnson, Cabrera & Talwalkar, "Towards a More Rigorous Science of Blindspot
 Discovery in Image Classification Models", TMLR 2023): of each setting N the parameters of drawn scenes in `N-meta.csv`,
-answers in `N-answers.csv` (image, label, predicted), and the blind spots that each image is in, in `N-truth.json`. A
-named condition lies in a blind spot if that holds 80 % of its images. A blind spot is discovered if the conditions that
-lie in it hold 80 % of its images, and a condition that lies in none is false. The first ten conditions count. With
---write, a section of lab/results/reasons.md is written.
+answers in `N-answers.csv` (image, label, predicted), and the blind spots that each image is in, in `N-truth.json`. They
+are scored as in `scores`; the answers are drawn, no network gave them. With --write, a section of
+lab/results/reasons.md is written.
 """
 
 import argparse
@@ -22,12 +21,10 @@ from typing import NamedTuple
 import numpy as np
 
 from lab.benchmarks.results import tell
-from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots
+from lab.benchmarks.spotcheck.scores import score
+from safe_dnn.rccs.spots.weak_spots import find_weak_spots
 from safe_dnn.reasons.comparison import LABEL, PREDICTED
 from safe_dnn.support.errors import SAFEError
-
-FIRST = 10
-LEAST = 0.8  # precision and recall
 
 
 class Setting(NamedTuple):
@@ -64,14 +61,6 @@ def read_setting(folder: Path, number: int) -> Setting:
     return Setting(answers | meta, answers[LABEL] != answers[PREDICTED], blind)
 
 
-def scored(spots: Sequence[WeakSpot], setting: Setting) -> tuple[int, int]:
-    """How many blind spots are discovered, and how many of the first conditions are false."""
-    held = np.array([spot.holds(setting.columns) for spot in spots[:FIRST]], bool).reshape(-1, len(setting.wrong))
-    inside = held.astype(float) @ setting.blind.T / np.maximum(held.sum(axis=1, keepdims=True), 1) >= LEAST
-    found = (held[lies].any(axis=0)[blind].mean() for lies, blind in zip(inside.T, setting.blind, strict=True))
-    return sum(share >= LEAST for share in found), int((~inside.any(axis=1)).sum())
-
-
 def section(settings: Sequence[Setting], shuffles: int) -> str:
     """The section of the results."""
     rows = []
@@ -79,7 +68,8 @@ def section(settings: Sequence[Setting], shuffles: int) -> str:
         begin = time.process_time()
         spots = find_weak_spots(setting.columns, setting.wrong, never_together=(LABEL, PREDICTED))
         seconds = time.process_time() - begin
-        rows.append((len(setting.blind), *scored(spots, setting), min(len(spots), FIRST), seconds))
+        of = score([spot.holds(setting.columns) for spot in spots], setting.blind)
+        rows.append((of.blind, of.discovered, of.false, of.named, seconds))
     chance = 0
     for setting in settings:
         known = {name: column for name, column in setting.columns.items() if name not in (LABEL, PREDICTED)}
@@ -87,7 +77,7 @@ def section(settings: Sequence[Setting], shuffles: int) -> str:
             chance += bool(find_weak_spots(known, np.random.default_rng(seed).permutation(setting.wrong)))
     blind, discovered, false, named, seconds = map(sum, zip(*rows, strict=True))
     lines = [
-        f"## SpotCheck\n\n`python -m lab.benchmarks.spotcheck`: {len(rows)} settings of "
+        f"## SpotCheck\n\n`python -m lab.benchmarks.spotcheck.tables`: {len(rows)} settings of "
         f"{len(settings[0].wrong):,} drawn scenes.\n",
         "| setting | blind spots | discovered | false | named |\n|---|---|---|---|---|",
         *(f"| {number} | {' | '.join(map(str, row[:4]))} |" for number, row in enumerate(rows, 1)),
@@ -100,7 +90,7 @@ def section(settings: Sequence[Setting], shuffles: int) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.spotcheck")
+    parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.spotcheck.tables")
     parser.add_argument("--data", type=Path, metavar="DIR", required=True, help="the folder of the settings")
     parser.add_argument("--shuffles", type=int, default=5, metavar="N", help="of each setting (default: 5)")
     parser.add_argument("--write", action="store_true", help="write lab/results/reasons.md instead of printing")

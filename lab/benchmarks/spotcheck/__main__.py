@@ -1,0 +1,171 @@
+"""Are the blind spots discovered that a network was taught, and is nothing else named?
+
+    python -m lab.benchmarks.spotcheck --work DIR [--settings N] [--sliceline PYTHON] [--write]
+
+Scenes are drawn and a network is trained for each of N settings (default: 20), whose numbers are their seeds. Methods
+without metadata see the images, by SAFE's features (VGG16) or by the network's own activations before its last layer,
+which SAFE does not offer yet, and methods with metadata a table; all know label and answer. With *squares only*, images
+without a square are left out, as no blind spot has any.
+
+A hypothesis is a set of test images. Those of RCCs are the images in the regions (`safe_dnn/rccs/spots/rates.py`) of
+RCCs that are said to fail more often, or of all. *Among their like* are images whose nearest tested images of the same
+class, right ones included, are mostly of the RCC: no part of SAFE yet. With *failing* images only, those that the
+network gets right are left out of every hypothesis, and RCCs are what they are. Conditions *searched inside* are those
+that SAFE finds inside one of its conditions, if hardly any failure is outside of them: no part of SAFE yet either.
+
+What is computed is kept in DIR. With --write, lab/results/spotcheck.md is written.
+"""
+
+import argparse
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lab.benchmarks.kept import kept, key_of
+from lab.benchmarks.results import tell
+from lab.benchmarks.spotcheck.case import IN_TABLE, LEAST_TESTED, LEAST_TRAINED, TESTED, TRAINED, Case, load_case
+from lab.benchmarks.spotcheck.methods import results_of
+from lab.benchmarks.spotcheck.network import EPOCHS
+from lab.benchmarks.spotcheck.scenes import SIDE
+from lab.benchmarks.spotcheck.scores import FIRST, Score, score
+from safe_dnn.casestudies.build import print_progress
+from safe_dnn.features.weights import choose_extractor
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder
+
+WANTED = 20  # settings
+METHOD_SOURCES = (
+    "lab/benchmarks/spotcheck/methods.py", "lab/benchmarks/spotcheck/scores.py", "lab/benchmarks/rivals/slices.py",
+    "lab/benchmarks/reasons/rivals.py", "lab/benchmarks/reasons/slices.py", "clustering.py",
+    "safe_dnn/rccs/dbscan/contrast.py", "safe_dnn/rccs/spots/rates.py", "safe_dnn/rccs/spots/search.py",
+    "safe_dnn/rccs/spots/weak_spots.py",
+)  # fmt: skip
+
+
+def measure(case: Case, sliceline: Path | None) -> dict[str, Any]:
+    """What the network learnt, and the scores of all methods."""
+    blind, wrong = case.tested.scenes.blind, case.tested.wrong
+    rows = [
+        (one.method, one.sees, score(one.hypotheses, one.blind), score(one.failing, one.blind), one.seconds)
+        for one in results_of(case, sliceline)
+    ]
+    return {
+        "varied": len(case.setting.varied) - 1,
+        "clauses": [len(spot) - 1 for spot in case.setting.blind],
+        "images": blind.sum(axis=1).tolist(),
+        "failing": [float(wrong[spot].mean()) for spot in blind],
+        "elsewhere": float(wrong[~blind.any(axis=0)].mean()),
+        "methods": rows,
+    }
+
+
+def section(measured: Mapping[int, Mapping[str, Any]]) -> str:
+    """The section of the results."""
+    of_method: dict[tuple[str, str], list[Sequence[Any]]] = defaultdict(list)
+    for case in measured.values():
+        for method, sees, *rest in case["methods"]:
+            of_method[method, sees].append(rest)
+    lines = [
+        "| method | sees | discovered | DR | FDR | as many as needed | named | failing only: discovered | DR | FDR "
+        "| as many as needed | s |",
+        "|---|---|---|---:|---:|---:|---:|---|---:|---:|---:|---:|",
+    ]
+    for (method, sees), rows in of_method.items():
+        every, failing, seconds = zip(*rows, strict=True)
+        first, second = (_figures([Score(*one) for one in of]) for of in (every, failing))
+        named = sum(Score(*one).named for one in every) / len(every)
+        cells = [method, sees, *first, f"{named:.1f}", *second, f"{np.mean(seconds):.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    settings = [
+        "| setting | vary | clauses | test images | wrong inside, % | wrong elsewhere, % |",
+        "|---:|---:|---|---|---|---:|",
+    ]
+    for number, case in measured.items():
+        cells = [
+            str(number), str(case["varied"]), _list(case["clauses"]), _list(case["images"]),
+            _list(f"{100 * rate:.0f}" for rate in case["failing"]), f"{100 * case['elsewhere']:.1f}",
+        ]  # fmt: skip
+        settings.append(f"| {' | '.join(cells)} |")
+    short = f"only the first {len(measured)} of the {WANTED} settings are measured; " if len(measured) < WANTED else ""
+    return (
+        f"{_INTRODUCTION.format(n=len(measured))}\n"
+        + "\n".join(lines)
+        + f"\n{_SETTINGS.format(short=short)}\n"
+        + "\n".join(settings)
+    )
+
+
+def _list(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _figures(scores: Sequence[Score]) -> list[str]:
+    """Discovered of all; the mean over settings of the rates of discovery, of false ones, and of those needed."""
+    discovered = f"{sum(one.discovered for one in scores)} of {sum(one.blind for one in scores)}"
+    rates = (
+        [one.discovered / one.blind for one in scores],
+        [one.false / max(one.named, 1) for one in scores],
+        [one.wasted / max(one.needed, 1) for one in scores],
+    )
+    return [discovered, *(f"{np.mean(rate):.2f}" for rate in rates)]
+
+
+_INTRODUCTION = f"""\
+## Blind spots that a network was taught
+
+Written by `python -m lab.benchmarks.spotcheck`, which has the definitions: {{n}} settings of SpotCheck (Plumb et al.,
+TMLR 2023), drawn anew with their numbers as seeds. DR is the discovery rate and FDR the false discovery rate of the
+first {FIRST} hypotheses (precision and recall .8), means over settings. Methods that always name {FIRST} cannot have a
+low FDR; *as many as needed* counts only the hypotheses that it takes to discover as many. On the left, hypotheses are
+sets of any test images, and on the right of those that the network gets wrong. Seconds are of processor time, for each
+setting.
+"""
+_SETTINGS = f"""
+What differs from the paper: images have {SIDE} x {SIDE} pixels; the network is a small CNN, trained from scratch for
+{EPOCHS} epochs on {TRAINED:,} scenes, where the paper has a ResNet-18 with ImageNet's weights; scenes of each blind
+spot are added until there are {LEAST_TRAINED} to train and {LEAST_TESTED} to test (the paper: 400 and 50 of each
+combination of what varies), and {TESTED:,} others are tested, so that there are more failures than in the paper; where
+metadata of {IN_TABLE:,} are named, scenes were drawn as in the paper, without any that were added, and only the network
+has seen them; PlaneSpot's plane is UMAP's, not scvis's; a spotlight is moved to the mean of its images, weighted by
+loss, and not by gradients. No rival's settings were tuned on other settings.
+
+What falls short: {{short}}{SIDE} x {SIDE} pixels and so few scenes leave the network
+of some settings wrong elsewhere too.
+All blind spots count, whether the network has learnt them or not. With one blind spot, *all failing images* are a
+discovery as well, so that settings with more than one are those that tell methods apart.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.spotcheck")
+    parser.add_argument("--work", type=Path, metavar="DIR", required=True, help="folder for what is computed")
+    parser.add_argument("--settings", type=int, default=WANTED, metavar="N", help="how many (default: 20)")
+    parser.add_argument("--sliceline", type=Path, metavar="PYTHON", help="a Python that has the package sliceline")
+    parser.add_argument("--write", action="store_true", help="write lab/results/spotcheck.md instead of printing")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        extractor = choose_extractor("vgg16-conv", precision="auto")
+        measured = {}
+        for number in range(1, options.settings + 1):
+            case = load_case(number, options.work, extractor, print_progress)
+            answers = (one.probabilities.tobytes().hex() for one in (case.tested, case.table))
+            key = key_of(*answers, extractor.identity, str(options.sliceline), *METHOD_SOURCES)
+            path = prepare_folder(options.work / "scores") / f"{number}.json"
+            measured[number] = kept(path, key, partial(measure, case, options.sliceline))
+        tell("spotcheck", section(measured), write=options.write)
+    except SAFEError as error:
+        print(f"spotcheck: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
