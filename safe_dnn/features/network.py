@@ -9,6 +9,7 @@ Sources: Simonyan & Zisserman, ICLR 2015 (VGG16); `keras.applications` (architec
 `keras/src/legacy/saving/legacy_h5_format.py` (the form of the file).
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ import numpy as np
 
 from safe_dnn.features.extractor import BLOCK_ENDS, CONV_LAYERS, DENSE_LAYERS, INPUT_SIZE, Extractor
 from safe_dnn.features.int8 import PIXEL_MEANS, load_int8
-from safe_dnn.features.weights import choose_precision, extractor_from
+from safe_dnn.features.weights import ON_GPU, choose_precision, extractor_from, has_gpu
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import DAMAGED
 from safe_dnn.support.quiet import quiet_stderr
@@ -42,6 +43,12 @@ def load_network(extractor: Extractor) -> Network:
         There are no weights, they have changed since they were chosen, or they do not fit the network.
     """
     choose_precision(extractor.precision)  # this machine may not be the one that chose it
+    on_gpu = ON_GPU in extractor.identity
+    if on_gpu and not has_gpu():
+        raise SAFEError(
+            f"These features were computed on a GPU ({extractor.identity}). Received a machine without one. "
+            "Go on where there is one, or generate the clusters again."
+        )
     if extractor.weights is None:
         raise SAFEError(
             f"These clusters were made with {extractor.identity}, whose weights are no longer found. "
@@ -55,8 +62,13 @@ def load_network(extractor: Extractor) -> Network:
     with quiet_stderr():
         import tensorflow as tf
 
+    for gpu in tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):  # it is in use already
+            tf.config.experimental.set_memory_growth(gpu, True)  # its memory is not SAFE's alone
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # or a GPU multiplies with 10 binary digits
     number = tf.as_dtype(extractor.precision)
-    rounded = {name: [tf.cast(array, number) for array in layer] for name, layer in weights.items()}
+    with tf.device(None if on_gpu else "/CPU:0"):
+        rounded = {name: [tf.cast(array, number) for array in layer] for name, layer in weights.items()}
 
     @tf.function(input_signature=[tf.TensorSpec((None, *INPUT_SIZE, 3), tf.uint8)])
     def graph(pixels: Any) -> Any:
@@ -80,7 +92,14 @@ def load_network(extractor: Extractor) -> Network:
             outputs = tf.nn.relu(tf.nn.bias_add(tf.matmul(outputs, kernel), bias))
         return tf.concat([tf.cast(outputs[:rows], tf.float32), *means], axis=1)  # type: ignore[call-arg]
 
-    return lambda pixels: graph(tf.constant(pixels)).numpy()
+    def compute(pixels: np.ndarray) -> np.ndarray:
+        n = len(pixels)
+        if on_gpu:  # which may compute batches of other sizes in another way
+            pixels = np.concatenate([pixels, np.zeros((BATCH_SIZE - n, *pixels.shape[1:]), np.uint8)])
+        with tf.device(None if on_gpu else "/CPU:0"):
+            return np.asarray(graph(tf.constant(pixels)))[:n]
+
+    return compute
 
 
 def _mean(values: Any) -> Any:

