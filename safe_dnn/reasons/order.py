@@ -2,17 +2,17 @@
 
 Where VGG16 sees one kind of picture, clusters say little, and yet failing may be likelier in one direction of what it
 sees. In: failing and right images as points, and their classes. Out: how far each image lies in the direction in which
-failing ones differ from right ones of the same class (ridge regression; Hoerl & Kennard, Technometrics 12(1), 1970).
-Each image is placed by a direction that was fitted without it and without others of its group, so that it may come out
-that there is none. What was tried: docs/decisions/054-in-a-row.md.
+failing ones differ from right ones of the same class, as of `rccs.dbscan.contrast`: each image is placed by a direction
+that was learnt without it and without others of its group, so that it may come out that there is none. What was tried:
+docs/decisions/054-in-a-row.md.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-FOLDS = 5
-RIDGE = 1.0  # times the mean variance of a component
+from safe_dnn.rccs.dbscan.contrast import learnt
+
 LEAST_IMAGES = 50  # failing ones, and right ones: of fewer, pairs are told apart by chance
 LEAST_TOLD_APART = 0.65
 
@@ -56,15 +56,7 @@ def order_of(
         return _order(points @ along, wrong, of)
     points = _within(points, of)
     aim = _within(wrong[:, None].astype(float), of)[:, 0]
-    fold = np.random.default_rng(0).permutation(int(alone.max()) + 1)[alone] % FOLDS
-    places = np.zeros(len(wrong))
-    for part in range(FOLDS):
-        fitted = points[fold != part]
-        products = fitted.T @ fitted
-        spread = np.trace(products) or 1.0  # nothing is left to fit to if all images are of one group
-        ridge = RIDGE * spread / len(products) * np.eye(len(products))
-        places[fold == part] = points[fold == part] @ np.linalg.solve(products + ridge, fitted.T @ aim[fold != part])
-    return _order(places, wrong, of)
+    return _order(learnt(points, aim, of, int(of.max()) + 1, alone)[1], wrong, of)
 
 
 def _order(places: np.ndarray, wrong: np.ndarray, of: np.ndarray) -> Order | None:

@@ -35,6 +35,7 @@ LEAST_DIRECTIONS = 2  # one alone is more often by chance
 RIDGE = 1.0  # times the mean variance of a component
 LEAST_OF_CLASS = 10  # failing images of a class, and right ones, to have a direction of its own
 LEAST_IMAGES = 50  # failing ones, and right ones, for an axis: fewer are told apart by chance
+ROUNDING = 1e-9  # of places along the axis: less is none
 
 
 class RightImages(NamedTuple):
@@ -117,7 +118,7 @@ class SetApart(NamedTuple):
     directions : ndarray of shape (n_directions, dimension), float64
         Orthonormal rows, the one with the largest eigenvalue first.
     axis : Axis or None
-        `into` and `along` are empty. None if there are too few images.
+        `into` and `along` are empty. None if there are too few images, or all are of one unit.
     """
 
     directions: np.ndarray
@@ -171,6 +172,7 @@ def set_apart(failing: np.ndarray, right: np.ndarray, of: RightImages, *, seed: 
         axis = None
         if min(len(failing), len(right)) >= LEAST_IMAGES:
             axis = _axis(np.concatenate([failing, right]).astype(np.float64) @ components.T, components, of)
+            axis = axis if axis.left_out.any() else None
     return SetApart(kept @ components, axis)
 
 
@@ -192,7 +194,7 @@ def _axis(points: np.ndarray, components: np.ndarray, of: RightImages) -> Axis:
     np.add.at(sums, number, points)
     middles = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], points.mean(axis=0))
     aim = wrong - (np.bincount(number, wrong, len(sizes)) / np.maximum(sizes, 1))[number]
-    directions, left_out = _learnt(points - middles[number], aim, number, len(sizes), of.units)
+    directions, left_out = learnt(points - middles[number], aim, number, len(sizes), of.units)
     seen = digests_of(of.names)
     order = np.argsort(seen, kind="stable")
     offsets = np.einsum("cd,cd->c", directions, middles)
@@ -207,7 +209,7 @@ def _axis(points: np.ndarray, components: np.ndarray, of: RightImages) -> Axis:
     )
 
 
-def _learnt(
+def learnt(
     x: np.ndarray, y: np.ndarray, number: np.ndarray, n_classes: int, units: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ridge regression with weights w + v of each class, both drawn to 0; and what it gives for units without these.
@@ -245,6 +247,7 @@ def _learnt(
         inside = number[rows][:, None] == number[rows]
         weight = shared[rows] @ u[rows].T + np.where(inside, x[rows] @ u[rows].T, 0)
         left_out[rows] = y[rows] - np.linalg.solve(np.eye(len(rows)) - weight, y[rows] - given[rows])
+    left_out[np.abs(left_out) < ROUNDING] = 0.0  # as of images that are all of one unit
     return directions, left_out
 
 
