@@ -124,8 +124,9 @@ def reasons_of(
     found = []
     for index, (spot, rows) in enumerate(zip(reasons.spots, reasons.images, strict=True)):
         rcc, images = rcc_of.get(index), [clusters.paths[row] for row in rows.tolist()]
-        twin, file = "" if rcc is None else review.subjects[rcc], spot_gif_path(folder, index + 1).stem
-        found.append(reason_of(spot, index + 1, rcc)._replace(file=file, images=images, twin=twin))
+        twin, reason = "" if rcc is None else review.subjects[rcc], reason_of(spot, index + 1, rcc)
+        file = re.sub(r"\W+", "_", reason.name) if spot.answers else spot_gif_path(folder, index + 1).stem
+        found.append(reason._replace(file=file, images=images, twin=twin))
     for rcc in rccs_of(clusters):
         if rcc in same:
             continue

@@ -40,7 +40,7 @@ def test_a_word_with_a_rate_is_a_reason_with_what_was_answered(explained):
     assert present_reasons(out, load_review(out)).spots == before.spots, "no rate follows yet"
     tagging = asked(out, "blurred", blurred(out))
     found, reason = rate(tagging), listed(out)["word blurred"]
-    assert reason.kind == CAUSES
+    assert (reason.kind, reason.file) == (CAUSES, "word_blurred")
     assert (reason.figures[2], *reason.figures[3:]) == (found.rate, found.new_low, found.new_high)
     yes = {tag.image.split("/")[1] for tag in tagging.tags if tag.answer == "yes"}
     assert reason.images
