@@ -17,13 +17,14 @@ set that rates of the other half tell, by the region in which an image lies, its
 *Steady* is the adjusted Rand index of the RCCs of all failing images and of nine tenths of them (mean of `LEFT_OUT`
 parts). *More* are RCCs that are said to fail more often. *Causes* make up nine tenths of one of these, or more than
 half of any RCC; *held* is the share of a cause's failing images that its best RCC of the latter kind has, averaged.
-With --write, lab/results/told.md is written.
+With --write, lab/results/told.md is written. The rows of a case are kept in the work folder.
 """
 
 import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_rand_score
 
+from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.reasons.cases import ReasonsCase, failing_images, images_beside, load_reasons_case
 from lab.benchmarks.reasons.measures import causes_of_clusters
 from lab.benchmarks.results import tell
@@ -55,6 +57,10 @@ from safe_dnn.support.files import prepare_folder
 RIVALS = {"PlaneSpot": plane_spot, "Domino": domino}
 WAYS = {"looks": "pca", "as SAFE chooses": "auto"}
 K_MEANS = 12
+SOURCES = (
+    "clustering.py", "safe_dnn/rccs/dbscan/contrast.py", "safe_dnn/rccs/dbscan/projection.py", "safe_dnn/rccs/told.py",
+    "lab/benchmarks/rivals/slices.py", "lab/benchmarks/told.py",
+)  # fmt: skip
 LEFT_OUT = 3
 COMPONENTS = 64
 HEADER = (
@@ -218,12 +224,13 @@ def _ceiling(compared: Compared) -> list[str]:
     return [compared.name, "", "ceiling", *["–"] * 4, *figures, *["–"] * 5]
 
 
-def told_section(cases: Sequence[Compared], progress: Callable[[str, int, int], None]) -> str:
-    """The section as Markdown."""
+def told_section(cases: Sequence[Compared], work: Path, progress: Callable[[str, int, int], None]) -> str:
+    """The section as Markdown; the rows of each case are kept in the folder `work`."""
     rows = []
     for place, compared in enumerate(cases):
         progress(f"Measuring {compared.name}", place, len(cases))
-        rows += rows_of(compared)
+        key = key_of(compared.name, compared.case.tested.digest, *SOURCES)
+        rows += kept(work / compared.name / "told.json", key, partial(rows_of, compared))
     lines = [HEADER, ["---", "---", "---", *["---:"] * (len(HEADER) - 3)], *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
@@ -258,7 +265,7 @@ def main(arguments: list[str] | None = None) -> int:
             units = _units(case, groups[name]) if name in groups else None
             right = images_beside(case, units)
             cases.append(Compared(name, case, failing_images(case), right, None if units is None else right.units))
-        tell("told", told_section(cases, print_progress), write=options.write)
+        tell("told", told_section(cases, Path(options.work), print_progress), write=options.write)
     except SAFEError as error:
         print(f"told: {error}", file=sys.stderr)
         return 2
