@@ -10,8 +10,7 @@ without a square are left out, as no blind spot has any.
 A hypothesis is a set of test images. Those of RCCs are the images in the regions (`safe_dnn/rccs/spots/rates.py`) of
 RCCs that are said to fail more often, or of all. *Among their like* are images whose nearest tested images of the same
 class, right ones included, are mostly of the RCC: no part of SAFE yet. With *failing* images only, those that the
-network gets right are left out of every hypothesis, and RCCs are what they are. Conditions *searched inside* are those
-that SAFE finds inside one of its conditions, if hardly any failure is outside of them: no part of SAFE yet either.
+network gets right are left out of every hypothesis, and RCCs are what they are.
 
 What is computed is kept in DIR. With --write, lab/results/spotcheck.md is written.
 """

@@ -31,7 +31,6 @@ from safe_dnn.rccs.spots.weak_spots import find_weak_spots
 from safe_dnn.reasons.comparison import LABEL, PREDICTED
 
 NEAREST = 9
-SURE, LEFT = 0.9, 0.15  # the rate that is not searched inside, and the share of failures that may be left over
 K_MEANS = 25  # as many as Domino has
 LITERALS = max(N_CLAUSES) + 1  # the longest blind spot's, with the square
 
@@ -76,7 +75,6 @@ def results_of(case: Case, sliceline: Path | None) -> Iterator[Result]:
     yield _result(case.tested, "SAFE's conditions", "what it measures", measured)
     for sees, answered in (("metadata", case.tested), (f"metadata of {IN_TABLE:,}", case.table)):
         yield _result(answered, "SAFE's conditions", sees, partial(_conditions, answered, answered.metadata))
-        yield _result(answered, "SAFE's conditions, searched inside (tried)", sees, partial(searched_inside, answered))
         yield _result(answered, "Decision tree", sees, partial(_tree, answered))
         if sliceline:
             yield _result(answered, "SliceLine", sees, partial(_slices, answered, sliceline))
@@ -212,18 +210,6 @@ def _conditions(answered: Answered, columns: Mapping[str, np.ndarray], measured:
     known = answered.answers | dict(columns)
     spots = find_weak_spots(known, answered.wrong, measured=measured, never_together=(LABEL, PREDICTED))
     return [spot.holds(known) for spot in spots]
-
-
-def searched_inside(answered: Answered) -> Hypotheses:
-    """SAFE's conditions, each replaced by those inside it if hardly any failure is outside these."""
-    found = []
-    for held_by in _conditions(answered, answered.metadata):
-        rows = np.flatnonzero(held_by)
-        inside = [] if held_by.all() or answered.wrong[rows].mean() >= SURE else searched_inside(answered.taken(rows))
-        rest = answered.wrong[rows] & ~np.logical_or.reduce([np.zeros(len(rows), bool), *inside])
-        is_explained = inside and rest.sum() <= LEFT * answered.wrong[rows].sum()
-        found += held([rows[one] for one in inside], len(held_by)) if is_explained else [held_by]
-    return found
 
 
 def _known(answered: Answered) -> dict[str, np.ndarray]:

@@ -80,6 +80,16 @@ class Searched(NamedTuple):
         """The same with some of the columns."""
         return self._replace(cuts={name: self.cuts[name] for name in names if name in self.cuts})
 
+    def inside(self, holds: np.ndarray) -> "Searched":
+        """The same for the images for which a condition holds."""
+        return self._replace(
+            columns={name: column[holds] for name, column in self.columns.items()},
+            cuts={name: each._replace(part=each.part[holds]) for name, each in self.cuts.items()},
+            wrong=self.wrong[holds],
+            groups=self.groups and self.groups.taken(holds),
+            classes=None if self.classes is None else self.classes[holds],
+        )
+
 
 class Search:
     """The search among some columns, in the images of which no weak spot holds so far.

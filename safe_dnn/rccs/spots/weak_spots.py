@@ -11,7 +11,8 @@ unless it was found given the class, beyond chance. This is the rate that a weak
 Some classes are wrong more often than others, and whatever goes with such a class goes with failing. Thus there are two
 levels: what the classes say, and what makes failing likelier in comparison with images of the same class (see
 `groups.py`). For the second level the search begins anew, since a class that was found holds what happens inside it.
-A broad condition takes the images of rarer ones, which are searched for last (see `_hidden`).
+A broad condition takes the images of narrower ones inside it, which may take its place (see `_narrower`), and of rarer
+ones, which are searched for last (see `_hidden`).
 
 Images of one person or drive are not independent. If it is known which are, both comparisons are also made between
 groups or within them (see `groups.py`), which leaves out what only holds for persons on whom the DNN fails anyway.
@@ -52,8 +53,11 @@ COLUMNS = (
     "rank", "where", "tested", "wrong", "rate", "low", "high", "elsewhere", "conditions", "groups", "group", "expected",
     "odds", "new_rate", "new_low", "new_high",
 )  # fmt: skip
-SEARCHES = (0.3, 0.15, 0.15)  # of the error rate, for the searches one after the other
+SEARCHES = (0.25, 0.15, 0.15)  # of the error rate, for the searches one after the other
 WITHIN_CLASSES = (0.2, 0.1)  # of the error rate, for those within classes; what is left is for what these have hidden
+NARROWER = 0.05  # of the error rate, for those inside all conditions found
+SURE = 0.8  # the rate from which a condition is not searched inside
+LEFT_OVER = 0.15  # the share of its failures that may lie outside the narrower ones
 
 
 class WeakSpot(NamedTuple):
@@ -268,10 +272,32 @@ def find_weak_spots(
             while len(found) < most and (literals := within.next()):
                 found = _said_once(found, literals)
             open_to = within.open_to
-        left = 1 - sum(SEARCHES[: len(rounds + last)]) - sum(WITHIN_CLASSES[: len(rounds)])
+    level = ERROR_RATE * NARROWER / max(1, len(found))
+    found = [narrow for literals in found for narrow in _narrower(literals, searched.among(rounds[0]), level)]
+    if classes is not None:
+        left = 1 - NARROWER - sum(SEARCHES[: len(rounds + last)]) - sum(WITHIN_CLASSES[: len(rounds)])
         while len(found) < most and (literals := _hidden(found, searched, recorded, classes, ERROR_RATE * left)):
             found.append(literals)
     return _described(found, columns, wrong, groups, never_together)
+
+
+def _narrower(literals: Conditions, searched: Searched, level: float) -> list[Conditions]:
+    """The conditions inside one, in its place, if hardly any of its failures lies outside all of them.
+
+    There are at least two: of one, the search has weighed the price of its clauses. What is inside classes was
+    searched for.
+    """
+    holds, named = _holds(literals, searched.columns), {literal.column for literal in literals}
+    failures = np.count_nonzero(searched.wrong & holds)
+    if of_classes(literals, searched.never_together) or failures >= SURE * np.count_nonzero(holds):
+        return [literals]
+    inside = searched.inside(holds).among([name for name in searched.cuts if name not in named])
+    search, found = Search(inside, np.ones(len(inside.wrong), bool), level=level / 2), list[Conditions]()
+    while len(found) < MOST_SPOTS and (more := search.next()):
+        found = _said_once(found, more)
+    if len(found) < 2 or np.count_nonzero(inside.wrong & search.open_to) > LEFT_OVER * failures:
+        return [literals]
+    return [each for more in found for each in _narrower((*literals, *more), searched, level / 2 / len(found))]
 
 
 def _hidden(

@@ -123,6 +123,29 @@ def test_no_long_condition_is_found_where_right_and_wrong_are_shuffled():
     assert len(found) <= 1
 
 
+def broad(seed: int, *, narrow: bool) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Few images with rain, of which 28 % are wrong: most of two narrow kinds, or any."""
+    rng = np.random.default_rng(seed)
+    columns = {name: np.where(rng.random(4000) < 0.4, "yes", "no") for name in ("dark", "wet", "far", "blurred", "new")}
+    rain = rng.random(4000) < 0.15
+    dark, wet, far, blurred = (columns[name] == "yes" for name in ("dark", "wet", "far", "blurred"))
+    rates = np.where((dark & wet) | (~dark & far & ~blurred), 0.9, 0.01) if narrow else np.full(4000, 0.28)
+    return columns | {"rain": np.where(rain, "yes", "no")}, rng.random(4000) < np.where(rain, rates, 0.01)
+
+
+def test_a_broad_condition_is_replaced_by_the_narrow_ones_that_hold_its_failures():
+    for seed in range(3):
+        columns, wrong = broad(seed, narrow=True)
+        where = {frozenset(map(str, spot.literals)) for spot in find_weak_spots(columns, wrong)}
+        narrow = {"dark = yes", "wet = yes"}, {"dark = no", "far = yes", "blurred = no"}
+        assert where == {frozenset({"rain = yes", *each}) for each in narrow}
+
+
+def test_a_broad_condition_whose_images_fail_alike_stays():
+    found = [[spot.where for spot in find_weak_spots(*broad(seed, narrow=False))] for seed in range(40)]
+    assert sum(where != ["rain = yes"] for where in found) <= 1
+
+
 def test_a_prediction_that_is_no_class_of_the_test_set_is_no_reason():
     columns, wrong, _ = scenes(2000, 0)
     known = {"label": np.full(2000, "scene"), "predicted": np.where(wrong, "other", "scene"), **columns}
