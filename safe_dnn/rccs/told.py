@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 HALVINGS = 10  # in both directions
-ENOUGH = 2 / 3  # of what the others tell: RCCs by looks that tell as much are taken, since anybody sees what they are
+ENOUGH = 0.75  # of what the others tell: RCCs by looks that tell as much are taken, since anybody sees what they are
 NOTHING_TOLD = 0.01  # of the entropy: less is chance
 DRAWN = 4  # images of the rate that a cell's rate is drawn to
 
