@@ -41,6 +41,8 @@ from safe_dnn.words.tags import TAG, WORD
 # Other failures have taken the place of those that the clusters are of where the mark has changed.
 _FAILURES = f"{FAILURES}/{FAILURES_MARK}"
 
+REST = 5.0  # seconds without an answer about a word
+
 _Stamps = Mapping[str, object]
 _Part = TypeVar("_Part")
 
@@ -175,6 +177,7 @@ class Results:
         self._described: tuple[tuple, Mapping[str, np.ndarray]] = ((), {})
         self._tested: dict[tuple, AnsweredImages] = {}  # the last ones, by stamp
         self._tagged: dict[tuple, Mapping[str, np.ndarray]] = {}
+        self._answered = (0, 0.0, 0)  # words: the last answer, when it was first seen, and the last one before a rest
         self._known = _State((), {}, 0, 0, 0, 0, 0, 0)
 
     def shown(self, run: str | None = None) -> Shown:
@@ -235,7 +238,7 @@ class Results:
             reasons = self._part("words", compared, lambda: self._with_words(counted, original), counted)
         of_spots = (self._state().spots, compared)
         notes = self._part("notes", of_spots, lambda: notes_of_run(self._out, reasons.spots), dict[str, Note]())
-        rates = self._part("rates", (edits, compared), lambda: reasons.rates(review.clusters), dict[int, Rate]())
+        rates = self._part("rates", (edits, found), lambda: reasons.rates(review.clusters), dict[int, Rate]())
         spot_of = self._part("spots", (edits, compared), lambda: reasons.spots_of(review.clusters), dict[int, int]())
         centres = self._part("centres", edits, lambda: rcc_centres(review.clusters), dict[int, np.ndarray]())
         run = self._part("run", of_clusters, lambda: fingerprint(original), "")
@@ -321,7 +324,7 @@ class Results:
     @property
     def stamp(self) -> str:
         """A text that differs where anything has changed that the windows show, but for what is said."""
-        runs = [*(self._number_of(kind) for kind in (CLUSTERS, COMPARISON, PROBES)), self.found, self.words_stamp]
+        runs = [*(self._number_of(kind) for kind in (CLUSTERS, COMPARISON, PROBES)), self.found, self._words_at_rest]
         return str([self.marks(), *runs, *(self._stamp_of(name) for name in (PROFILES_FILE, _FAILURES, ACCURACY_FILE))])
 
     @property
@@ -343,6 +346,15 @@ class Results:
     def words_stamp(self) -> int:
         """A number that differs where a word was begun, or an image answered."""
         return self._state().words
+
+    @property
+    def _words_at_rest(self) -> int:
+        """The same, as it was when nobody had answered for a while: windows are not drawn anew with every answer."""
+        now, (words, since, at_rest) = time.monotonic(), self._answered
+        if self.words_stamp != words:
+            words, since = self.words_stamp, now if words else -REST
+        self._answered = words, since, words if now - since >= REST else at_rest
+        return self._answered[2]
 
     @property
     def retraining_stamp(self) -> str:
