@@ -78,7 +78,8 @@ def find_root_cause_clusters(
     """
     if reducer not in REDUCERS:
         raise SAFEError(f"reducer must be one of {', '.join(REDUCERS)}. Received: {reducer}")
-    import_module("scipy.sparse.linalg")  # before two threads need it
+    for name in ("scipy.sparse.linalg", "scipy.cluster.hierarchy"):
+        import_module(name)  # before two threads need it: in both at once, its own imports fail
     with ThreadPoolExecutor(1) as pool:
         pool.submit(import_module, "kneed")  # takes as long as PCA of a thousand images, after which it is needed
         grouped, told = None, None
