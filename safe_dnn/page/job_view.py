@@ -27,7 +27,7 @@ class News:
 
         def latest_news(_: object) -> dict[str, Any]:
             """Called by the script."""
-            return {**self._now(), "steps": steps.now(), "words": settings.results.words_stamp}
+            return {**self._now(), "steps": steps.now(), "words": settings.results.words_at_rest}
 
         self.widget = gr.HTML(
             html_template="<span></span>", server_functions=[latest_news], known="", elem_id="news", elem_classes=AWAY,

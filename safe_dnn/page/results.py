@@ -324,7 +324,7 @@ class Results:
     @property
     def stamp(self) -> str:
         """A text that differs where anything has changed that the windows show, but for what is said."""
-        runs = [*(self._number_of(kind) for kind in (CLUSTERS, COMPARISON, PROBES)), self.found, self._words_at_rest]
+        runs = [*(self._number_of(kind) for kind in (CLUSTERS, COMPARISON, PROBES)), self.found, self.words_at_rest]
         return str([self.marks(), *runs, *(self._stamp_of(name) for name in (PROFILES_FILE, _FAILURES, ACCURACY_FILE))])
 
     @property
@@ -348,7 +348,7 @@ class Results:
         return self._state().words
 
     @property
-    def _words_at_rest(self) -> int:
+    def words_at_rest(self) -> int:
         """The same, as it was when nobody had answered for a while: windows are not drawn anew with every answer."""
         now, (words, since, at_rest) = time.monotonic(), self._answered
         if self.words_stamp != words:

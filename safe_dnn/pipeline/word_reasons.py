@@ -39,7 +39,7 @@ def present_reasons(out: Path, review: Review) -> Reasons:
         As of `reasons.comparison.load_reasons`.
     """
     reasons = load_reasons(out, review.original)
-    if not load_words(out):
+    if not (reasons.base and load_words(out)):
         return reasons
     try:
         return with_words(reasons, review.original, out, answers_to_tag(out))
@@ -48,16 +48,18 @@ def present_reasons(out: Path, review: Review) -> Reasons:
 
 
 def with_words(reasons: Reasons, clusters: RootCauseClusters, out: Path, tested: AnsweredImages) -> Reasons:
-    """Reasons and those of words; none of these as long as nothing was compared.
+    """Reasons and those of words.
 
     Parameters
     ----------
+    reasons : Reasons
+        Of a comparison.
     clusters : RootCauseClusters
         As they were found.
     tested : AnsweredImages
         As of `tagging.answers_to_tag`.
     """
-    found = [one for word in all_words(out, tested=tested).values() for one in _spots_of(word)] if reasons.base else []
+    found = [one for word in all_words(out, tested=tested).values() for one in _spots_of(word)]
     row_of = tested.rows_of(clusters.image_root, clusters.paths)
     spots, images, curves = list(reasons.spots), list(reasons.images), list(reasons.curves)
     for spot, has_it, bins in found:
@@ -74,16 +76,17 @@ def _spots_of(tagging: Tagging) -> Iterator[tuple[WeakSpot, list[str], list[Bin]
     if sample is None or found is None:
         return
     word, wrong = Literal(tagging.word.name, "=", ANSWERS[YES]), sample.frame.wrong
-    paths, has_it = np.array(tagging.tested.paths), tagging.known == YES
+    paths, has_it = np.array(tagging.tested.paths), sample.tags == YES
     labels = np.array(tagging.tested.answers.label) if classes is not None else np.zeros(0, str)
     names = np.unique(labels).tolist()
     names = names if len(names) <= MOST_CLASSES else []
-    bins = list(_bins(sample, tagging.word.name, ""))
+    bins = list(_bins(sample, found, word.column, ""))
     of_class = {}
     for name in names:
         within = sample._replace(within=labels == name)
-        bins += _bins(within, tagging.word.name, name)
-        if of_it := rate_of(within):
+        of_it = rate_of(within)
+        bins += _bins(within, of_it, word.column, name)
+        if of_it:
             of_class[name] = within, of_it
     yield _spot((word,), found, sample, wrong, found.expected), paths[has_it].tolist(), bins
     clear = []
@@ -110,10 +113,9 @@ def _spot(
     )  # fmt: skip
 
 
-def _bins(sample: Sample, word: str, of_class: str) -> Iterator[Bin]:
+def _bins(sample: Sample, with_it: WordRate | None, word: str, of_class: str) -> Iterator[Bin]:
     """Bars of images that have a word and of those that have not, as far as a rate follows."""
-    for value, has_it in (("yes", True), ("no", False)):
-        found = rate_of(sample._replace(has_it=has_it))
+    for value, found in (("yes", with_it), ("no", rate_of(sample._replace(has_it=False)))):
         if found and round(found.images):
             figures = round(found.images), round(found.wrong), found.low, found.high
             yield Bin(word, of_class, value, nan, nan, nan, *figures, nan)

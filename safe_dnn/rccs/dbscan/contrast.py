@@ -198,15 +198,8 @@ def _axis(points: np.ndarray, components: np.ndarray, of: RightImages) -> Axis:
     seen = digests_of(of.names)
     order = np.argsort(seen, kind="stable")
     offsets = np.einsum("cd,cd->c", directions, middles)
-    return Axis(
-        own,
-        (directions @ components).astype(np.float32),
-        offsets,
-        np.zeros(0),
-        np.zeros(0),
-        seen[order],
-        left_out[order],
-    )
+    directions = (directions @ components).astype(np.float32)
+    return Axis(own, directions, offsets, np.zeros(0), np.zeros(0), seen[order], left_out[order])
 
 
 def learnt(
