@@ -108,7 +108,7 @@ def replacing_together(*paths: Path) -> Iterator[tuple[Path, ...]]:
     try:
         try:
             for path in paths:
-                _remove_left_over(path.parent, f".{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}")
+                remove_left_over(path.parent, f".{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}")
                 handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
                 os.close(handle)
                 temporaries.append(Path(name))
@@ -128,12 +128,12 @@ def replacing_together(*paths: Path) -> Iterator[tuple[Path, ...]]:
         raise SAFEError(f"Could not write {names}: {error.strerror or error}. Existing files are unchanged.") from error
 
 
-def _remove_left_over(folder: Path, pattern: str) -> None:
+def remove_left_over(folder: Path, pattern: str, seconds: float = LEFT_OVER_SECONDS) -> None:
     """Remove what killed processes have left; what was changed recently may be of one that is still writing."""
     for old in folder.glob(pattern):
         with contextlib.suppress(OSError):
             changed = max(path.stat().st_mtime for path in (old, *old.rglob("*")))
-            if time.time() - changed > LEFT_OVER_SECONDS:
+            if time.time() - changed > seconds:
                 _remove_folder(old)
 
 
@@ -170,7 +170,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         The operating system refused to write.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_left_over(path.parent, f"{glob.escape(_hidden(path, 'new'))}????????")
+    remove_left_over(path.parent, f"{glob.escape(_hidden(path, 'new'))}????????")
     building = Path(tempfile.mkdtemp(dir=path.parent, prefix=_hidden(path, "new")))
     building.chmod(0o777 & ~umask())  # mkdtemp creates folders that only the owner can read
     try:
