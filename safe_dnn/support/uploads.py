@@ -44,7 +44,8 @@ CHUNK = 2**20  # bytes
 AGAIN = "Pack the files again, and choose the new ZIP file."
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\\]|\A[A-Za-z]:|(\A|/)\.{0,2}(/|\Z)")
 _HIDDEN = re.compile(r"(\A|/)(\.|(__MACOSX|Thumbs\.db|desktop\.ini)(/|\Z))", re.IGNORECASE)
-_ENCRYPTED = 0x2041  # flags of a ZIP file's member
+# Of a ZIP file's members: flags, what they are, and how they are packed
+_ENCRYPTED, _PLAIN, _PACKED = 0x2041, (0, stat.S_IFREG, stat.S_IFDIR), (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 GONE = "Expected an upload that has begun. Received: one that is not there any more. Choose the files again."
 FEWER = "Choose fewer files."
@@ -129,9 +130,7 @@ class Incoming(NamedTuple):
         """
         if not isinstance(files, list) or not all(map(_is_file_and_size, files)):
             raise _refusal("a list of names and sizes", "something else", "Choose the files again.")
-        _check_name(name, deepest=1)
-        if _HIDDEN.match(name):
-            raise _refusal("a folder that is not hidden", quoted(repr(name)), "Rename it.")
+        _check_name(name, "[^/.][^/]*")
         _kept([path for path, _ in files], limits._replace(suffixes=ZIP) if _is_zip(files) else limits)
         _check_bytes(sum(size for _, size in files), limits)
         text = json.dumps([name, files, *limits[:3], sorted(limits.suffixes)])
@@ -292,11 +291,11 @@ def _check_bytes(total: int, limits: Limits) -> None:
         raise _refusal(f"at most {limits.bytes // 2**20:,} MiB", f"{-(-total // 2**20):,} MiB", FEWER)
 
 
-def _check_name(name: str, deepest: int = DEEPEST) -> None:
+def _check_name(name: str, form: str = f"[^/]+(/[^/]+){{0,{DEEPEST - 1}}}") -> None:
     """Make sure that a name is of something below a folder, on any system."""
-    parts = name.encode("utf-8", "replace").split(b"/")
-    if len(parts) > deepest or max(map(len, parts)) > LONGEST_PART or _NOT_IN_NAMES.search(name):
-        plain = f"without backslash, control character and .., of {LONGEST_PART} bytes or less, {deepest} deep or less"
+    longest = max(map(len, name.encode("utf-8", "replace").split(b"/")))
+    if longest > LONGEST_PART or _NOT_IN_NAMES.search(name) or not re.fullmatch(form, name):
+        plain = f"without backslash, control character and .., of {LONGEST_PART} bytes or less, {DEEPEST} deep or less"
         raise _refusal(f"names below the folder that was chosen, {plain}", quoted(repr(name)), "Rename it.")
 
 
@@ -319,8 +318,8 @@ def _kept(names: Sequence[str], limits: Limits) -> tuple[set[str], int]:
     places = [*kept, *{str(folder) for name in kept for folder in PurePosixPath(name).parents}]
     alike = Counter(unicodedata.normalize("NFC", unicodedata.normalize("NFC", place).casefold()) for place in places)
     if len(alike) < len(places):
-        name = quoted(repr(alike.most_common(1)[0][0]))
-        raise _refusal("names that differ in more than case", f"{name} more than once", "Rename all but one.")
+        several = quoted(repr(alike.most_common(1)[0][0]))
+        raise _refusal("names that differ in more than case", f"{several} more than once", "Rename all but one.")
     return set(kept), len(visible) - len(kept)
 
 
@@ -367,14 +366,11 @@ def _unpacked(file: io.FileIO, incoming: Incoming) -> tuple[set[str], int, Conte
     with intact(packed, AGAIN):
         archive = zipfile.ZipFile(file)
         members = sorted(archive.infolist(), key=lambda member: member.header_offset)
-        # zipfile cuts off what is behind a NUL in `filename`
+        # Not `filename`, which lacks what is behind a NUL
         kept, left_out = _kept([member.orig_filename for member in members], incoming.limits)
         for member in members:
-            if (
-                member.flag_bits & _ENCRYPTED
-                or stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR)
-                or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-            ):
+            mode = stat.S_IFMT(member.external_attr >> 16)
+            if member.flag_bits & _ENCRYPTED or mode not in _PLAIN or member.compress_type not in _PACKED:
                 unusual = f"{quoted(repr(member.filename))}, a link, encrypted, or packed in another way"
                 raise _refusal("a ZIP file of plain files, stored or deflated", unusual, AGAIN)
             archive.open(member).close()  # compares the names
@@ -383,14 +379,14 @@ def _unpacked(file: io.FileIO, incoming: Incoming) -> tuple[set[str], int, Conte
             end = member.header_offset + 30 + sum(struct.unpack("<HH", file.read(4))) + member.compress_size
         if not all(0 <= gap <= LONGEST_GAP for gap in [*gaps, archive.start_dir - end]):
             raise zipfile.BadZipFile("its members overlap, or its directory lacks some")
-        members = [member for member in members if member.filename in kept]
+        members = [member for member in members if member.orig_filename in kept]
         _check_bytes(sum(member.file_size for member in members), incoming.limits)
 
     def content(member: zipfile.ZipInfo) -> Iterator[bytes]:
         with intact(packed, AGAIN), archive.open(member) as unpacked:
             yield from iter(lambda: unpacked.read(CHUNK), b"")
 
-    return kept, left_out, ((member.filename, content(member)) for member in members)
+    return kept, left_out, ((member.orig_filename, content(member)) for member in members)
 
 
 def _field(top: Path) -> Path:
@@ -400,15 +396,15 @@ def _field(top: Path) -> Path:
     `predictions.csv`; both may lie in another one, which was chosen or packed. Several folders are classes: they stay
     together, with the tables among them.
     """
-    place = top
-    while True:
-        found = list(place.iterdir())
-        folders = [path for path in found if path.is_dir()]
+    place, found = top, list(top.iterdir())
+    if len(found) == 1 and found[0].is_file() and found[0].suffix.lower() not in SUFFIXES:
+        return found[0]
+    while len(folders := [path for path in found if path.is_dir()]) == 1:
         suffixes = {path.suffix.lower() for path in found if path not in folders}
-        if len(folders) != 1 or not suffixes <= TABLES or (place != top and not suffixes):
+        if not suffixes <= TABLES or (place != top and not suffixes):
             break
-        place = folders[0]
-    return found[0] if place == top and len(found) == 1 and not suffixes <= SUFFIXES else place
+        place, found = folders[0], list(folders[0].iterdir())
+    return place
 
 
 def _notes(names: set[str], left_out: int) -> str:

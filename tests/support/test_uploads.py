@@ -8,6 +8,7 @@ import stat
 import struct
 import subprocess
 import sys
+import threading
 import time
 import unicodedata
 import zipfile
@@ -108,6 +109,41 @@ def test_a_zip_file_is_unpacked_as_the_same_files(tmp_path):
         assert content_of(uploaded.path) == FILES
         assert uploaded[1:] == (4, 0, "Received 3 images and 1 table.")
     assert names_in(tmp_path / "uploads") == ["upload", "upload-2"]
+
+
+class Stream(io.BytesIO):
+    """Which cannot go back, so that sizes follow contents, as with macOS."""
+
+    def seek(self, *_: object) -> int:
+        raise io.UnsupportedOperation
+
+    def tell(self) -> int:
+        raise io.UnsupportedOperation
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_zip_file_that_was_written_at_one_go_is_unpacked(tmp_path, large):
+    packed = Stream()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.mkdir("cats")
+        for name, data in FILES.items():
+            with archive.open(name, "w", force_zip64=large) as member:
+                member.write(data)
+        archive.comment = b"of a camera"
+    assert content_of(received(tmp_path, {"a.zip": packed.getvalue()}).path) == FILES
+
+
+def test_a_zip_file_whose_directory_lacks_a_member_is_refused(tmp_path):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, data in FILES.items():
+            archive.writestr(name, data)
+    for n in range(len(FILES)):
+        copy = io.BytesIO(packed.getvalue())
+        with zipfile.ZipFile(copy, "a") as archive:
+            del archive.filelist[n]
+            archive._didModify = True
+        assert "its directory lacks some" in check_refused(tmp_path, {"a.zip": copy.getvalue()})
 
 
 def test_files_of_other_kinds_are_left_out_and_counted_and_hidden_ones_are_not(tmp_path):
@@ -220,6 +256,24 @@ def test_an_upload_that_is_gone_is_refused(tmp_path):
         with pytest.raises(SAFEError, match="not there any more"):
             use()
     assert all_in(tmp_path) == ["home", "home/.safe-incoming"]
+
+
+def test_of_two_that_finish_an_upload_at_once_one_gets_it(tmp_path):
+    incoming, results = sent(tmp_path, FILES), []
+
+    def finish() -> None:
+        try:
+            results.append(incoming.finish(tmp_path / "uploads", lambda *_: time.sleep(0.01)).files)
+        except SAFEError:
+            results.append("gone")
+
+    threads = [threading.Thread(target=finish) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(str, results)) == ["4", "gone", "gone", "gone"]
+    assert names_in(tmp_path / "uploads") == ["upload"]
 
 
 def test_no_other_text_than_an_id_finds_an_upload(tmp_path):
@@ -376,7 +430,7 @@ def test_a_list_that_is_none_is_refused(tmp_path):
         *([["b.png", 1], one] for one in entry),
     ]
     for files in lists:
-        with pytest.raises(SAFEError, match="^Expected a list of names and sizes"):
+        with pytest.raises(SAFEError, match=r"^Expected a list of names and sizes"):
             Incoming.begin(tmp_path, "n", files, SMALL)
     for files in ([], [["a.exe", 1]], [[".a.png", 1]]):
         with pytest.raises(SAFEError, match=r"^Expected files with the suffixes .*Received: none"):
@@ -397,7 +451,6 @@ def test_the_name_of_an_upload_is_a_plain_one(tmp_path):
         "a\0",
         "a\n",
         ".hidden",
-        "__MACOSX",
         "a" * 201,
         "\udc80",
     ):
@@ -409,9 +462,9 @@ def test_too_many_files_and_bytes_are_refused_before_any_is_taken(tmp_path):
     assert check_refused(tmp_path, files) == "Expected at most 20 files. Received: 21. Choose fewer files."
     assert check_refused(tmp_path, {"a.png": b""} | {f"{n}.exe": b"" for n in range(80)})
     for sizes in ([100_001], [60_000, 60_000], [2**62] * 4):
-        with pytest.raises(SAFEError, match="^Expected at most 0 MiB"):
+        with pytest.raises(SAFEError, match=r"^Expected at most 0 MiB"):
             Incoming.begin(tmp_path / "home", "n", [[f"{n}.png", size] for n, size in enumerate(sizes)], SMALL)
-    with pytest.raises(SAFEError, match="^Expected at most 0 MiB"):
+    with pytest.raises(SAFEError, match=r"^Expected at most 0 MiB"):
         Incoming.begin(tmp_path / "home", "n", [["a.zip", 100_001]], SMALL)
 
 
@@ -684,5 +737,5 @@ def test_each_byte_of_the_directory_may_be_damaged(tmp_path):
     files = {"a/1.png": b"one", "b.csv": b"two"}
     packed = zipped(files)
     for place in range(packed.index(b"PK\1\2"), len(packed)):
-        for value in (0, 1, 0xFF):
+        for value in (0, 0xFF):
             check_refused_or_whole(tmp_path, packed[:place] + bytes([value]) + packed[place + 1 :], files)
