@@ -143,7 +143,8 @@ def _grouped(
 
 
 def _set_apart(images: ImageFeatures, right: RightImages, progress: Progress) -> tuple[_Grouped | None, Told | None]:
-    """The RCCs by what sets failing images apart, or by looks if these tell as much; and what both tell.
+    """The RCCs by what sets failing images apart, or by looks if these tell as much or there are no others; and what
+    both tell.
 
     None if nothing sets failing images apart. To choose, images are clustered once and, where that does not decide, a
     huge RCC is divided, without the samples by which RCCs are found again: in a tenth of the time.
@@ -170,6 +171,9 @@ def _set_apart(images: ImageFeatures, right: RightImages, progress: Progress) ->
     if not told.is_apart:
         return _grouped(images, looks, once=once_looks, progress=progress), told
     grouped = _grouped(images, apart, once=once, progress=progress)
+    if grouped.found.labels.max(initial=NOISE) == NOISE:  # none of it is found again in parts of the images
+        told = Told(tells(grouped.found.labels), told.looks, False)
+        return _grouped(images, looks, once=once_looks, progress=progress), told
 
     def found_again(space: _Space, names: Sequence[str]) -> Found | None:
         inside = cluster_points(space.points, space.coordinates, names, progress=progress)[1]

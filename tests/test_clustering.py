@@ -97,6 +97,22 @@ def test_beside_right_images_rccs_are_reasons_where_by_looks_they_are_persons():
     np.testing.assert_array_equal(places, found.points)
 
 
+def test_where_no_rcc_by_what_sets_images_apart_is_steady_those_by_looks_are_kept(monkeypatch):
+    images, right = persons_and_reasons(3)
+    by_looks = find_root_cause_clusters(images, right=right, reducer="pca")
+    clustered = clustering.cluster_points
+
+    def unsteady_apart(points, *arguments, **more):
+        tuning, found = clustered(points, *arguments, **more)
+        is_apart = points.shape[1] < by_looks.points.shape[1]
+        return tuning, found._replace(labels=np.full(len(points), NOISE)) if is_apart else found
+
+    monkeypatch.setattr(clustering, "cluster_points", unsteady_apart)
+    found = find_root_cause_clusters(images, right=right)
+    assert not found.beyond_class.is_apart
+    assert found.labels.tobytes() == by_looks.labels.tobytes()
+
+
 def test_a_huge_rcc_is_divided_where_that_tells_as_much_and_keeps_its_number_of_images(monkeypatch):
     images, right = persons_and_reasons(6, n=30)
     together = np.array([0 if path < "reason 3" else 1 for path in images.paths])

@@ -32,7 +32,7 @@ from safe_dnn.rccs.answers import CONFIDENCE, Answers
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.spots.groups import Groups, counted, tally
-from safe_dnn.rccs.spots.rates import nearest_failing
+from safe_dnn.rccs.spots.rates import Placed, among_failing, nearest_failing
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots
 from safe_dnn.reasons.comparison import LABEL, PREDICTED, Comparison, Known, known_of
 from safe_dnn.reasons.known_groups import named_groups
@@ -188,9 +188,12 @@ def rccs_of(case: Case, images: ImageFeatures, wrong: np.ndarray) -> tuple[Compa
         images.root, tuple(images.paths[row] for row in rows.tolist()), images.features[rows], images.extractor, ()
     )
     clusters = find_root_cause_clusters(failing)
-    nearest = nearest_failing(clusters.points, clusters.projection.apply(images.features[~wrong]))
+    right = clusters.projection.apply(images.features[~wrong])
     groups = case.groups.taken(np.concatenate([rows, np.flatnonzero(~wrong)]))
-    return Comparison(np.arange(len(rows)), *nearest, groups=groups), clusters
+    nearest = np.concatenate(nearest_failing(clusters.points, right))
+    placed = Placed(np.concatenate([clusters.points, right]), np.zeros(len(nearest), int), groups.of)
+    nearest[~among_failing(placed, placed, np.arange(len(nearest)) < len(rows))] = -1
+    return Comparison(np.arange(len(rows)), *np.split(nearest, [len(rows)]), groups=groups), clusters
 
 
 def dealt_out(groups: np.ndarray, classes: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:

@@ -7,14 +7,12 @@ factor), and a CSV of the answers of each network (image, label, predicted). Bot
 al., "ImageNet-X: Understanding Model Mistakes with Factor of Variation Annotations", ICLR 2023, CC BY-NC 4.0): the
 package `imagenet-x` has the factors in `annotations/imagenet_x_val_multi_factor.jsonl`, the repository
 `facebookresearch/imagenetx` the answers. CSV is the package's `imagenet_1k_classes_to_100_metaclasses.csv`: a row with
-a `name` for each class in order. No image is needed. Time and memory are only measured where the machine is quiet. With
---write, lab/results/imagenetx.md is written.
+a `name` for each class in order. No image is needed. With --write, lab/results/imagenetx.md is written.
 """
 
 import argparse
 import csv
 import itertools
-import os
 import statistics
 import subprocess
 import sys
@@ -45,8 +43,7 @@ YES = "yes"
 LEAST_RATIO = 1.2  # of factors that should be named
 LEAST_IMAGES = 90  # with them
 SHUFFLED = 8_000  # images in each shuffle
-RUNS = 3  # of which time and memory are the medians
-QUIET = 1.5  # the machine's load where time is measured
+RUNS = 5  # of which time and memory are the medians
 # Those of the paper; all others are one.
 METACLASSES = (
     "bird", "commodity", "covering", "device", "dog", "equipment", "food", "furniture", "insect", "natural_object",
@@ -366,11 +363,10 @@ def _shuffled(network: Network, seed: int) -> list[bool]:
 
 def time_section(folder: Path, names: Sequence[str], work: Path) -> str:
     """The section of the results on time and memory of the command, each run in a process of its own."""
-    load, title = os.getloadavg()[0], "## Time and memory\n\n"
-    if load >= QUIET:
-        return f"{title}Not measured, since other work ran on the machine (a load of {load:.1f})."
     lines = [
-        f"{title}`reasons` on all images, as a process of its own; median of {RUNS}.\n",
+        "## Time and memory\n\n`reasons` on all images, as a process of its own: seconds of processor time, with its "
+        f"imports, and the peak of memory; the median and the range of {RUNS} runs. Other work on the machine makes it "
+        "slower.\n",
         "| network | seconds | MB |\n|---|---|---|",
     ]
     for name in names:
@@ -378,14 +374,17 @@ def time_section(folder: Path, names: Sequence[str], work: Path) -> str:
         for run in range(RUNS):
             given = ["--predictions", folder / f"{name}.csv", "--parameters", folder / FACTORS_FILE]
             command = ["reasons", *given, "--out", work / f"timed-{name}-{run}"]
-            start = time.perf_counter()
             ran = subprocess.run(
                 [sys.executable, "-m", "lab.benchmarks.imagenetx", "--command", *map(str, command)],
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True,
             )  # fmt: skip
-            runs.append((time.perf_counter() - start, float(ran.stdout.split()[-1])))
-        seconds, peak = (statistics.median(each) for each in zip(*runs, strict=True))
-        lines.append(f"| {name} | {seconds:.1f} | {peak:.0f} |")
+            runs.append([float(figure) for figure in ran.stdout.split()[-2:]])
+        seconds, peaks = zip(*runs, strict=True)
+        cells = (
+            f"{statistics.median(of):.{digits}f} ({min(of):.{digits}f} to {max(of):.{digits}f})"
+            for of, digits in ((seconds, 1), (peaks, 0))
+        )
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -415,11 +414,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_command(arguments: list[str]) -> None:
-    """Run a command of SAFE in this process, and print its peak memory in MB."""
+    """Run a command of SAFE in this process, and print its processor time in seconds and its peak memory in MB."""
     from safe_dnn.SAFE_Tool import main as run
 
     run(arguments)
-    print(peak_resident_mb())
+    print(time.process_time(), peak_resident_mb())
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from safe_dnn.rccs.failure_rounds import beside
 from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.groups import Groups
-from safe_dnn.rccs.spots.rates import regions
+from safe_dnn.rccs.spots.rates import Placed, regions
 from safe_dnn.reasons.claims import CONFIRMATION_FILE, Claim, answers_to, claims_of, confirmation_text
 from safe_dnn.reasons.comparison import Known, known_classes, known_of, load_reasons, points_of_tested
 from safe_dnn.reasons.counted_images import FRESH_FILE, TESTED_FILE, counted_text
@@ -113,6 +113,11 @@ def confirm(
         )  # fmt: skip
         nearest = np.full(len(fresh.paths), -1)  # also of images that cannot be read
         nearest[read] = Points(review.clusters.points).nearest_to(points)[0]
+        of_both = known_classes(first, fresh)
+        of_both = np.zeros(len(first.paths) + len(fresh.paths), int) if of_both is None else of_both
+        here, there = np.split(of_both, [len(first.paths)])
+        placed = Placed(points, there[read], np.full(len(points), NOISE))
+        nearest[np.flatnonzero(read)[~reasons.comparison.limits(review.clusters, placed, here)]] = -1
         of_region = regions(nearest, review.clusters.labels)
         before, classes = _classes(first, fresh)
         rates = reasons.rates(review.clusters)

@@ -128,17 +128,21 @@ def _texts(
     key, notes = (KEY if KEY in header else header[0]), []
     if key != KEY:
         notes.append(f"There is no column {KEY}; the first column, {key}, is used instead.")
+    answers = [name for name in header if ANSWERS.fullmatch(name)]
+    named = [name for name in header if name not in ("", key, *answers) and like.search(name)]
+    if not named and like is not ANY_NAME:
+        return {}, notes  # to find the rows of a million images takes longer than to read them
     # A copy of a test image, which has the same path in another folder, is described by either.
     roots = filter(None, (image_root, source_folder_of(image_root)))
     keys, folder = table.texts(key), table.source.parent
     described = max((rows_by_image(keys, folder, root, images, by_name=True) for root in roots), key=len)
     missing = check_matched(table.source, image_root, images, described, partial=partial)
     notes += _notes_on_rows(images, described, missing, len(table.rows) - sum(map(len, described.values())))
-    if answers := [name for name in header if ANSWERS.fullmatch(name)]:
+    if answers:
         notes.append(f"Left out of the parameters, since they are named like a network's answers: {some(answers)}.")
     as_read = with_point if table.decimal_comma else str
     texts, rows = {}, [described[image][0] if image in described else None for image in images]
-    for name in [one for one in header if one not in ("", key, *answers) and like.search(one)]:
+    for name in named:
         spellings: dict[str, list[str]] = {}
         # Of all rows, so that any part of the images has the same spelling: the commonest
         for text, _ in Counter(column := list(map(as_read, table.texts(name)))).most_common():

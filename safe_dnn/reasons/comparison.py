@@ -33,7 +33,7 @@ from safe_dnn.rccs.projected import Aside, attributes_of
 from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text, find_curves, load_curves
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.new_images import with_new_rates
-from safe_dnn.rccs.spots.rates import Rate, failure_rates, nearest_failing, regions
+from safe_dnn.rccs.spots.rates import Placed, Rate, among_failing, failure_rates, nearest_failing, regions
 from safe_dnn.rccs.spots.weak_spots import (
     WEAK_SPOTS_FILE,
     WeakSpot,
@@ -69,7 +69,7 @@ class Comparison(NamedTuple):
     failing : ndarray of shape (n_compared_failing,), int
         The failing images that are compared, as rows of the clusters.
     of_failing : ndarray of shape (n_compared_failing,), int
-        For each of them, the row of the nearest other failing image; −1 if there is none.
+        For each of them, the row of the nearest other failing image; −1 if it lies in no region (see `rates`).
     of_right : ndarray of shape (n_compared_right,), int
         The same for images that the DNN gets right.
     notes : tuple of str
@@ -88,6 +88,9 @@ class Comparison(NamedTuple):
         As of `order.Order`.
     rows : ndarray of shape (n_compared,), int, or None
         Rows of the test set, as of `groups`.
+    right_points : ndarray of shape (n_compared_right, n_components), float32, or None
+        Images that the DNN gets right, in the space of the clusters; None if regions have no limit, as in analyses of
+        earlier versions.
     """
 
     failing: np.ndarray
@@ -101,6 +104,7 @@ class Comparison(NamedTuple):
     places: np.ndarray | None = None
     told_apart: float = 0.0
     rows: np.ndarray | None = None
+    right_points: np.ndarray | None = None
 
     def rates(self, clusters: RootCauseClusters) -> tuple[Rate, ...]:
         """The failure rates of RCCs, as the engineer has edited them."""
@@ -114,6 +118,20 @@ class Comparison(NamedTuple):
     def regions(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The RCC in whose region each compared image lies, of the failing and of the right ones."""
         return regions(self.of_failing, labels), regions(self.of_right, labels)
+
+    def limits(self, clusters: RootCauseClusters, new: Placed, classes: np.ndarray) -> np.ndarray:
+        """Which new images lie in any region: bool of shape (n_new,).
+
+        Parameters
+        ----------
+        classes : ndarray of shape (n_tested,), int
+            Of the test set, numbered as those of the new images.
+        """
+        if self.right_points is None or self.rows is None:
+            return np.ones(len(new.points), bool)
+        points = np.concatenate([clusters.points[self.failing], self.right_points])
+        wrong = np.arange(len(points)) < len(self.failing)
+        return among_failing(new, Placed(points, classes[self.rows], np.arange(len(points))), wrong)
 
 
 class Compared(NamedTuple):
@@ -186,10 +204,16 @@ def compare_with_right(
     given = known_groups and known_groups.given
     of_groups = known_groups.groups.of[rows] if known_groups else None
     of_rows = None if of_classes is None else of_classes[rows]
+    every = np.concatenate([clusters.points[compared.failing], points])
+    one_class = np.zeros(len(every), int)
+    units = of_groups if of_groups is not None and given else np.arange(len(every))
+    placed = Placed(every, one_class if of_rows is None else of_rows, units)
+    n, nearest = len(compared.failing), np.concatenate([of_failing[compared.failing], of_right])
+    nearest[~among_failing(placed, placed, np.arange(len(every)) < n)] = NOISE
     axis = clusters.projection.axis
     order = order_of(clusters.points[compared.failing], points, of_rows, of_groups, along=axis and axis.along)
     return Comparison(
-        compared.failing, of_failing[compared.failing], of_right, tuple(filter(None, notes)), classes=of_rows,
+        compared.failing, nearest[:n], nearest[n:], tuple(filter(None, notes)), classes=of_rows, right_points=points,
         groups=known_groups.groups.taken(rows) if known_groups and given else None,
         suspected=known_groups.groups.name if known_groups and not given else "",
         rows=rows, **(order._asdict() if order else {}),

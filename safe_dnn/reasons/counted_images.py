@@ -1,7 +1,7 @@
 """The images that rates are counted from, as a table, so that anybody can count again without SAFE.
 
-A row for each tested or fresh image. `labels.txt` has the RCC of its `nearest` failing image, in whose region it lies;
-with all that is known of it, the conditions of weak spots can be checked.
+A row for each tested or fresh image. `labels.txt` has the RCC of its `nearest` failing image, in whose region it lies
+(empty if it lies in none); with all that is known of it, the conditions of weak spots can be checked.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def counted_text(
     failing : sequence of str
         Paths of the clustered images.
     nearest : ndarray of shape (n_images,), int
-        The nearest of them to each image, itself left out; −1 if the image was not compared.
+        The nearest of them to each image, itself left out; −1 if the image lies in no region, or was not compared.
     groups : Groups, optional
         Numbered as they are counted; the same number is the same group.
     """

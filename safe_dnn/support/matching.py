@@ -43,8 +43,9 @@ def rows_by_image(
         If no row is matched, whether a name alone is enough that only one image has, in whatever folder.
     """
     keys = _spelled_alike([os.path.normpath(in_slashes(key)) for key in keys], images)
-    roots, real = {image_root, image_root.resolve()}, folder.resolve()  # either may be reached by a link
-    placed = {os.path.normpath(f"{root}/{image}"): image for root in roots for image in images}
+    # Either may be reached by a link.
+    roots, folders = ([*dict.fromkeys((f"{path}/", f"{path.resolve()}/"))] for path in (image_root, folder))
+    placed = {os.path.normpath(root + image): image for root in roots for image in images}
     listed = {in_code_page(image): image for image in images}
     listed.update((os.path.normpath(image), image) for image in images)
     names = Counter(map(_name, images if by_name or any("/" not in key for key in keys) else ()))
@@ -53,7 +54,7 @@ def rows_by_image(
     here: defaultdict[str, set[str]] = defaultdict(set)  # images found in this place, by how their paths begin
     elsewhere: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)  # by the place on another machine
     for row, key in enumerate(keys):
-        begins = [""] if key.startswith("/") else [f"{folder}/", f"{real}/"]
+        begins = [""] if key.startswith("/") else folders
         in_place = next((image for begin in begins if (image := placed.get(os.path.normpath(begin + key)))), None)
         if image := in_place or listed.get(key):
             found[image].append((IN_PLACE if in_place else AS_LISTED, row))

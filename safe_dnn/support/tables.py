@@ -164,7 +164,7 @@ def _parsed(text: str, separator: str, skipped: int, own: bool) -> tuple[tuple[s
     header: tuple[str, ...] = ()
     rows: list[list[str]] = []
     lines: list[int] = []
-    line = skipped + 1
+    line, quoted = skipped + 1, '"' in text
     once: dict[str, str] = {}  # short cells: classes and numbers, which many of a million rows share
     try:
         for row in reader:
@@ -179,7 +179,7 @@ def _parsed(text: str, separator: str, skipped: int, own: bool) -> tuple[tuple[s
                 # Where the header ends in separators, so may rows; what they end in has no name.
                 if any(map(str.strip, row[named:])) or not (own or named <= len(row) <= widest):
                     raise _fault(line, f"{len(row)} cells under {named} column names")
-                if not own and any(separator in value and _LINE_END.search(value) for value in row):
+                if quoted and not own and any(separator in value and _LINE_END.search(value) for value in row):
                     raise _fault(line, "a cell with the lines after it, by a quotation mark too many")
                 cells = [once.setdefault(text, text) if len(text) < 12 else text for text in row[:named]]
                 rows.append(cells + [""] * (named - len(row)))

@@ -42,7 +42,8 @@ def test_rcc_that_fails_more_often_is_told_from_one_that_only_looks_alike(explai
     night, snow = (rcc_of[f"{scene}/{scene}_00.png"] for scene in ("night", "snow"))
     assert (rates[night].tested, rates[night].wrong) == (12, 12)
     assert rates[night].verdict == "more"
-    assert rates[snow].rate == pytest.approx(0.5, abs=0.1)
+    assert rates[snow].low <= 0.5 <= rates[snow].high
+    assert rates[snow].verdict != "more"
     assert by_excess(review.clusters.groups, rates)[0] == night
     assert [int(row["wrong"]) for row in rows_in(explained.out / RATES_FILE)] == [rates[k].wrong for k in range(3)]
     assert reasons.base == pytest.approx(26 / 74)
@@ -85,8 +86,8 @@ def test_weak_spots_hold_the_images_that_fail_and_stay_with_their_run(explained)
     review = load_review(explained.out)
     reasons = load_reasons(explained.out, review.original)
     merged = reasons.rates(review.clusters)[0]
-    assert merged.wrong == 20
-    assert int(rows_in(explained.out / RATES_FILE)[0]["wrong"]) == 20
+    assert merged.wrong == 16  # of 20, as many lie among failing images
+    assert int(rows_in(explained.out / RATES_FILE)[0]["wrong"]) == 16
     assert reasons.spots
 
     # Each count can be made again from the tables alone.

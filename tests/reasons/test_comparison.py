@@ -1,13 +1,15 @@
 """What is known of tested images, and what only says that they are wrong."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.rccs.answers import ERROR, NOTHING
-from safe_dnn.reasons.comparison import class_names, known_of
+from safe_dnn.rccs.spots.rates import Placed
+from safe_dnn.reasons.comparison import Comparison, class_names, known_of
 from tests.helpers.answered import draw_case
 
 
@@ -68,3 +70,16 @@ def test_a_target_that_is_also_a_parameter_is_known_once_by_its_own_name(tested,
     assert {*known.columns} - known.measured == {"angle", "predicted", "speed"}
     assert known.columns["angle"].tolist() == pytest.approx(angle, abs=1e-5)
     assert known.notes == ("Left out of the parameters, since they are the target: angle, copied.",)
+
+
+def test_a_fresh_image_lies_in_a_region_only_among_failing_images_of_the_first_test_set():
+    clusters, right = SimpleNamespace(points=np.arange(6.0)[:, None]), np.arange(4.5, 12)[:, None]
+    failing = np.arange(6)
+    found = Comparison(failing, failing, failing, rows=np.arange(14), right_points=right)
+    fresh, classes = Placed(np.array([[1.0], [11], [11]]), np.array([0, 0, 7]), np.full(3, -1)), np.zeros(14, int)
+    assert found.limits(clusters, fresh, classes).tolist() == [
+        True,
+        False,
+        True,
+    ]  # of the last one's class none is known
+    assert found._replace(right_points=None).limits(clusters, fresh, classes).all()  # as earlier versions counted

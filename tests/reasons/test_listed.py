@@ -29,7 +29,7 @@ def test_a_weak_spot_and_the_rcc_with_its_images_are_one_reason(explained):
     first, *others = reasons_of(review, reasons, explained.out)
     assert (first.name, first.where, first.rcc) == ("weak spot 1 (RCC 0)", "label = night", 0)
     assert set(first.images) >= set(review.clusters.members(0))
-    assert [one.name for one in others] == ["RCC 1", "RCC 2"]
+    assert [one.name for one in others] == ["RCC 2", "RCC 1"]
     assert chosen([first, *others], ["RCC_00"]) == chosen([first, *others], ["weak spot 1"]) == [first]
     assert first.kind == CLASSES
     assert {one.kind for one in others} == {OTHERS}, "the network does not clearly fail more often on them"
@@ -70,8 +70,8 @@ def test_several_rccs_are_judged_with_the_weak_spots_that_they_are(explained):
     out = explained.out
     spot = load_register(out)[0].note
     judge_rccs(out, {0: "", 1: ""}, "unsafe", spots={0: spot})
-    assert [one.note.verdict for one in load_register(out)] == ["unsafe", "unsafe", ""]
+    assert [one.note.verdict for one in load_register(out)] == ["unsafe", "", "unsafe"]  # RCC 2 comes before RCC 1
     with pytest.raises(SAFEError, match="Another window has judged RCC 0"):
         judge_rccs(out, {0: ""}, "safe", spots={0: spot})
     undo_edit(out)
-    assert [one.note for one in load_register(out)] == [spot, Note(1), Note(2)]
+    assert [one.note for one in load_register(out)] == [spot, Note(2), Note(1)]

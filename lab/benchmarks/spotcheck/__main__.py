@@ -8,9 +8,8 @@ which SAFE does not offer yet, and methods with metadata a table; all know label
 without a square are left out, as no blind spot has any.
 
 A hypothesis is a set of test images. Those of RCCs are the images in the regions (`safe_dnn/rccs/spots/rates.py`) of
-RCCs that are said to fail more often, or of all. *Among their like* are images whose nearest tested images of the same
-class, right ones included, are mostly of the RCC: no part of SAFE yet. With *failing* images only, those that the
-network gets right are left out of every hypothesis, and RCCs are what they are.
+RCCs that are said to fail more often, or of all. With *failing* images only, those that the network gets right are left
+out of every hypothesis, and RCCs are what they are.
 
 What is computed is kept in DIR. With --write, lab/results/spotcheck.md is written.
 """

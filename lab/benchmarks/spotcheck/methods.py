@@ -25,12 +25,10 @@ from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.FE import ImageFeatures
 from safe_dnn.features.extractor import comparable
 from safe_dnn.rccs.dbscan.contrast import RightImages
-from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.spots.rates import by_excess, failure_rates, nearest_failing, regions
+from safe_dnn.rccs.spots.rates import Placed, among_failing, by_excess, failure_rates, nearest_failing, regions
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
 from safe_dnn.reasons.comparison import LABEL, PREDICTED
 
-NEAREST = 9
 K_MEANS = 25  # as many as Domino has
 LITERALS = max(N_CLAUSES) + 1  # the longest blind spot's, with the square
 
@@ -87,8 +85,6 @@ def _of_rccs(case: Case, features: np.ndarray, sees: str) -> Iterator[Result]:
     every, failing = (list(compress(sets, rccs.is_more)) for sets in (rccs.every, rccs.failing))
     yield Result("SAFE's RCCs", sees, every, failing, seconds, blind)
     yield Result("SAFE's RCCs, whatever their rate", sees, rccs.every, rccs.failing, seconds, blind)
-    near = [one & case.tested.wrong for one in rccs.near]
-    yield Result("SAFE's RCCs, among their like (tried)", sees, rccs.near, near, seconds, blind)
 
 
 def _as_looks(own: np.ndarray, n_features: int) -> np.ndarray:
@@ -157,16 +153,12 @@ class _RCCs(NamedTuple):
         Their images.
     every : list of ndarray of shape (n_images,), bool
         All images in their regions.
-    near : list of ndarray of shape (n_images,), bool
-        The images that have mostly images of the RCC among the `NEAREST` other tested images of their class, right ones
-        included; regions have no such limit.
     is_more : list of bool
         Whether they are said to fail more often.
     """
 
     failing: Hypotheses
     every: Hypotheses
-    near: Hypotheses
     is_more: list[bool]
 
 
@@ -180,30 +172,19 @@ def _rccs(case: Case, features: np.ndarray) -> _RCCs:
     right = RightImages(features[order[n:]], classes, names, np.arange(len(order)))
     clusters = find_root_cause_clusters(images, right=right)
     points = clusters.projection.apply(right.features, classes=classes[n:], names=names[n:])
-    of_failing, of_right = (regions(of, clusters.labels) for of in nearest_failing(clusters.points, points))
+    nearest, of_class = np.concatenate(nearest_failing(clusters.points, points)), case.tested.scenes.square[order]
+    placed = Placed(np.concatenate([clusters.points, points]), of_class.astype(int), np.arange(len(order)))
+    nearest[~among_failing(placed, placed, np.arange(len(order)) < n)] = -1
+    of_region = regions(nearest, clusters.labels)
     rates = failure_rates(
-        of_failing, of_right, clusters.n_rccs, labels=clusters.labels,
-        classes=case.tested.scenes.square[order].astype(int),
+        of_region[:n], of_region[n:], clusters.n_rccs, labels=clusters.labels, classes=placed.classes,
     )  # fmt: skip
     ranked = by_excess(range(clusters.n_rccs), dict(enumerate(rates)))
-    of_region = np.concatenate([of_failing, of_right])
-    labels = np.concatenate([clusters.labels, np.full(len(points), NOISE)])
-    of_near = labels[nearest_of_class(np.concatenate([clusters.points, points]), classes)]
     return _RCCs(
         held([failing[clusters.labels == rcc] for rcc in ranked], len(order)),
         held([order[of_region == rcc] for rcc in ranked], len(order)),
-        held([order[(of_near == rcc).mean(axis=1) > 1 / 2] for rcc in ranked], len(order)),
         [rates[rcc].verdict == "more" for rcc in ranked],
     )
-
-
-def nearest_of_class(points: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """The nearest other images of the same class: int of shape (n_images, at most `NEAREST`)."""
-    squares = (points**2).sum(axis=1)
-    distances = squares[:, np.newaxis] + squares - 2 * points @ points.T
-    distances[classes[:, np.newaxis] != classes] = np.inf
-    np.fill_diagonal(distances, np.inf)
-    return np.argsort(distances, axis=1)[:, :NEAREST]
 
 
 def _conditions(answered: Answered, columns: Mapping[str, np.ndarray], measured: Collection[str] = ()) -> Hypotheses:

@@ -14,7 +14,7 @@ from lab.benchmarks.rivals.slices import (
     spotlights,
 )
 from lab.benchmarks.spotcheck.case import Answered
-from lab.benchmarks.spotcheck.methods import held, nearest_of_class
+from lab.benchmarks.spotcheck.methods import held
 from lab.benchmarks.spotcheck.scenes import COLOURS, SIZES, draw_scenes
 from lab.benchmarks.spotcheck.scores import Score, score
 from lab.benchmarks.spotcheck.settings import N_CLAUSES, SQUARE, UPPER, Setting, draw_setting, presence_of
@@ -152,9 +152,3 @@ def test_blind_spots_of_which_scenes_were_added_are_discovered():
     known = answered.answers | answered.metadata
     spots = find_weak_spots(known, answered.wrong, never_together=(LABEL, PREDICTED))
     assert score([spot.holds(known) for spot in spots], scenes.blind)[:4] == (3, 3, 3, 0)
-
-
-def test_the_nearest_images_are_of_the_same_class():
-    points, classes = np.array([[0.0], [0.1], [0.2], [5.0], [5.1]]), np.array(["a", "b", "a", "a", "b"])
-    nearest = nearest_of_class(points, classes)
-    assert nearest[:, 0].tolist() == [2, 4, 0, 2, 1]

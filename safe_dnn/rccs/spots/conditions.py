@@ -164,6 +164,11 @@ class Cut(NamedTuple):
     held: np.ndarray
     part: np.ndarray
 
+    def among(self, rows: np.ndarray) -> "Cut":
+        """The same conditions in some of the images, and the parts that these are in."""
+        parts, part = np.unique(self.part[rows], return_inverse=True)
+        return self._replace(held=self.held[:, parts], part=part)
+
 
 def cut(tried: Sequence[Tried], column: np.ndarray) -> Cut:
     """The parts into which some conditions cut a column; conditions for hardly any or for all images are left out."""
@@ -174,7 +179,8 @@ def cut(tried: Sequence[Tried], column: np.ndarray) -> Cut:
             ends, parted = np.unique(ends % TURN), column % TURN
         parted = np.where(np.isnan(column), -1, np.searchsorted(ends, parted, side="right"))
     _, first, part, sizes = np.unique(parted, return_index=True, return_inverse=True, return_counts=True)
-    held = np.array([literal.holds(column[first]) for literal, _ in tried], bool).reshape(-1, len(first))
+    values = column[first]
+    held = np.array([literal.holds(values) for literal, _ in tried], bool).reshape(-1, len(first))
     often = held @ sizes
     kept = np.flatnonzero((often >= LEAST_TESTED) & (often < len(column)))
     held, merged = np.unique(held[kept], axis=1, return_inverse=True)

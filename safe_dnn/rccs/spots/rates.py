@@ -2,10 +2,10 @@
 
 A cluster of failing images may only show what images look like. Whether it is a reason for failing is told by the
 images that look the same and that the DNN gets *right*. A tested image lies in the region of an RCC if, of all failing
-images, the nearest one is in that RCC, and the *rate* of the RCC is the share of wrong images among the tested images
-in its region. It is neither the share of the failures that the RCC explains nor the probability that an image of the
-RCC is wrong (they all are). Images of one scene count as if they were independent, unless it is known which images are
-of one scene (see `groups.py`).
+images, the nearest one is in that RCC, and it is among failing images; the *rate* of the RCC is the share of wrong
+images among the tested images in its region. It is neither the share of the failures that the RCC explains nor the
+probability that an image of the RCC is wrong (they all are). Images of one scene count as if they were independent,
+unless it is known which images are of one scene (see `groups.py`).
 
 The rate must not be high only because regions are drawn around wrong images: if right and wrong are dealt out at
 random, it has to be that of the whole test set. Therefore:
@@ -14,9 +14,11 @@ random, it has to be that of the whole test set. Therefore:
 - An RCC exists only because a few wrong images happen to lie together, and a small one because of each of them.
   Therefore, the lower end of the interval and the test for "more" count only images of the RCC that the others place in
   it, and `DEFINING` fewer of them: the rest is evidence.
-- There is no limit on the distance. The projection is fitted to the failing images, and they lie farther from each
-  other than right images lie from them, so any limit would keep out more wrong images than right ones. And images far
-  from all failing ones are mostly right: without them, nearly every region would seem to fail often.
+- A limit on the distance would not do. The projection is fitted to the failing images, and they lie farther from each
+  other than right images lie from them, so that it would keep out more wrong images than right ones. Instead, an image
+  lies in a region only if `FAILING` of the `NEAREST` tested images of its class that are nearest to it fail as well,
+  itself and others of its group left out. Whether an image itself fails does not decide on that. Without any limit, all
+  of the test set looks like its only RCC.
 
 Points in, `rcc_rates.csv` out. What was tried: docs/decisions/030-failure-rates.md.
 
@@ -40,6 +42,7 @@ from safe_dnn.support.text import count, range_text, rate_text
 RATES_FILE = "rcc_rates.csv"
 
 DEFINING = 2  # wrong images of an RCC that are no evidence: a core point needs two others, see `rccs.dbscan.tuning`
+NEAREST, FAILING = 5, 2  # tested images of its class around an image in a region, and those that fail, at least
 LEVEL = 0.05  # of the tests
 OF_ONE = 0.8  # least share of an RCC's images that are of one group, for which the RCC stands then
 ENOUGH = 200  # tested images: if a verdict is not possible with these, they look like much of the test set
@@ -135,7 +138,7 @@ COLUMNS = ("rcc", "tested", "wrong", "rate", "low", "high", "elsewhere", "p", "v
 
 
 def nearest_failing(failing: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest other failing image of each tested image, which says in whose region it lies (see `regions`).
+    """The nearest other failing image of each tested image, which says in whose region it may lie (see `regions`).
 
     Ties are broken by the order of the failing images.
 
@@ -159,20 +162,65 @@ def nearest_failing(failing: np.ndarray, right: np.ndarray) -> tuple[np.ndarray,
     return points.nearest(1)[0][:, 0] if len(failing) > 1 else np.full(1, -1), of_right
 
 
+class Placed(NamedTuple):
+    """Images as points.
+
+    Attributes
+    ----------
+    points : ndarray of shape (n_images, n_components), float
+    classes : ndarray of shape (n_images,), int
+        Images are only compared with others of their class.
+    units : ndarray of shape (n_images,), int
+        And not with those of their unit, such as a person.
+    """
+
+    points: np.ndarray
+    classes: np.ndarray
+    units: np.ndarray
+
+
+def among_failing(images: Placed, tested: Placed, wrong: np.ndarray) -> np.ndarray:
+    """Which images lie in any region: `FAILING` of the `NEAREST` tested images of their class around them fail.
+
+    Of fewer as large a share; where there are none, nothing keeps an image out.
+
+    Parameters
+    ----------
+    wrong : ndarray of shape (n_tested,), bool
+
+    Returns
+    -------
+    ndarray of shape (n_images,), bool
+    """
+    # Imported here so that the page starts faster.
+    from sklearn.neighbors import NearestNeighbors
+
+    found = np.ones(len(images.points), bool)
+    for name in np.intersect1d(images.classes, tested.classes).tolist():
+        rows, there = (np.flatnonzero(of.classes == name) for of in (images, tested))
+        together = int(np.unique(tested.units[there], return_counts=True)[1].max())
+        search = NearestNeighbors(n_neighbors=min(NEAREST + together, len(there)), algorithm="brute")
+        near = there[search.fit(tested.points[there]).kneighbors(images.points[rows], return_distance=False)]
+        others = tested.units[near] != images.units[rows][:, None]
+        others &= np.cumsum(others, axis=1) <= NEAREST
+        found[rows] = NEAREST * (others & wrong[near]).sum(axis=1) >= FAILING * others.sum(axis=1)
+    return found
+
+
 def regions(nearest: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The RCC in whose region each tested image lies: that of its nearest other failing image.
 
     Parameters
     ----------
     nearest : ndarray of shape (n_images,), int
-        Of `nearest_failing`.
+        Of `nearest_failing`; −1 for images that are not `among_failing`.
     labels : ndarray of shape (n_failing,), int
         RCCs of the failing images; `NOISE` if in none.
 
     Returns
     -------
     ndarray of shape (n_images,), int
-        `NOISE` if in no region: the nearest other failing image is in no RCC, or there is none.
+        `NOISE` if in no region: the nearest other failing image is in no RCC, or none counts.
     """
     return np.append(labels, NOISE)[nearest]  # −1 is the last
 

@@ -84,7 +84,7 @@ class Searched(NamedTuple):
         """The same for the images for which a condition holds."""
         return self._replace(
             columns={name: column[holds] for name, column in self.columns.items()},
-            cuts={name: each._replace(part=each.part[holds]) for name, each in self.cuts.items()},
+            cuts={name: each.among(holds) for name, each in self.cuts.items()},
             wrong=self.wrong[holds],
             groups=self.groups and self.groups.taken(holds),
             classes=None if self.classes is None else self.classes[holds],
@@ -178,14 +178,15 @@ class Search:
         of, rows : ndarray of shape (m,), int
             In which set is which image.
         """
+        counts: np.ndarray = np.zeros(0)
         parts = self.held.shape[1]
-        counts = np.zeros(n * parts)
         step = max(1, MOST_AT_ONCE // max(1, len(self.part)))
-        for begin in range(0, len(rows), step):
+        for begin in range(0, len(rows) or 1, step):
             some = rows[begin : begin + step]
             at = of[begin : begin + step].astype(np.int64) * parts + self.part.take(some, axis=1)
             of_each = None if weights is None else np.tile(weights[some], len(self.part))
-            counts += np.bincount(at.ravel(), of_each, n * parts)
+            more = np.bincount(at.ravel(), of_each, n * parts)
+            counts = counts + more if begin else more  # each is as large as all of these sums
         return counts.reshape(n, parts).astype(np.float32)
 
     def _counts(self, of: np.ndarray, n: int, rows: np.ndarray) -> list[np.ndarray]:
@@ -382,11 +383,12 @@ class Search:
         more, best = self._best_of(self.two, self.may, alone[:, None], self.plain)
         found += more
         while len(best := best[~self.symptom[best].any(axis=1)][:BEAM]) and best.shape[1] < MOST_CLAUSES:
-            holds = np.column_stack([self._holds(each) & self.open_to for each in best.tolist()])
-            sums = [
-                (self.plainly @ (self.of_part @ (holds * each[:, None])).astype(np.float32)).T
-                for each in self._weights()
-            ]
+            holds = np.array([self._holds(each) & self.open_to for each in best.tolist()])
+            sums, there = [], holds.any(axis=0)
+            for weights in self._weights():
+                rows = np.flatnonzero(there & (weights > 0))
+                counts = self.of_part[:, rows] @ (holds[:, rows] * weights[rows]).T
+                sums.append((self.plainly @ counts.astype(np.float32)).T)
             may = self.may[best].all(axis=1) & ~self.symptom[self.plain]
             more, best = self._best_of(sums, may, best, self.plain)
             found += more

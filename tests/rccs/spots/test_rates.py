@@ -7,7 +7,17 @@ from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.dbscan.projection import fit_projection
 from safe_dnn.rccs.dbscan.relevance import average_neighbours
 from safe_dnn.rccs.dbscan.tuning import tune
-from safe_dnn.rccs.spots.rates import COLUMNS, LEVEL, Rate, failure_rates, nearest_failing, rates_text, regions
+from safe_dnn.rccs.spots.rates import (
+    COLUMNS,
+    LEVEL,
+    Placed,
+    Rate,
+    among_failing,
+    failure_rates,
+    nearest_failing,
+    rates_text,
+    regions,
+)
 
 EXTRACTOR = "vgg16-fc2"  # features of any dimension
 
@@ -54,6 +64,39 @@ def rates_of(features: np.ndarray, wrong: np.ndarray) -> tuple[tuple[Rate, ...],
 
 
 # --- Regions ----------------------------------------------------------------------------------------------------
+
+
+def test_an_image_lies_in_a_region_only_if_two_of_the_five_around_it_fail_whatever_it_does_itself():
+    points = np.repeat(line(0, 9), 6, axis=0) + np.tile(line(0.0, 0.1, 0.2, 0.3, 0.4, 0.5), (2, 1))
+    wrong = np.array([1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0], bool)
+    images = Placed(points, np.zeros(12, int), np.arange(12))
+    among = among_failing(images, images, wrong)
+    assert among.tolist() == [False] * 2 + [True] * 4 + [False] * 6  # a failing one has only one other that fails
+    new = Placed(line(0.2, 9.2, 40), np.array([0, 0, 1]), np.full(3, -1))
+    assert among_failing(new, images, wrong).tolist() == [True, False, True]  # nothing is known of the last one's class
+
+
+def test_images_of_another_class_or_of_the_same_group_do_not_tell_whether_one_lies_in_a_region():
+    points, wrong = line(*np.arange(24) / 10), np.arange(24) % 2 == 0
+    alone = np.arange(24)
+    assert among_failing(*[Placed(points, alone * 0, alone)] * 2, wrong).all()
+    by_class = among_failing(*[Placed(points, alone % 2, alone)] * 2, wrong)
+    assert np.array_equal(by_class, wrong)  # all of one class fail
+    persons = Placed(points, alone * 0, alone // 12)
+    assert np.array_equal(among_failing(persons, persons, alone < 12), alone >= 12)
+
+
+def test_the_region_of_the_only_rcc_is_not_the_whole_test_set():
+    rng = np.random.default_rng(0)
+    failing, right = rng.normal(0, 1, (50, 4)), rng.normal(6, 1, (600, 4))
+    every = Placed(np.concatenate([failing, right]), np.zeros(650, int), np.arange(650))
+    nearest = np.concatenate(nearest_failing(failing, right))
+    labels = np.zeros(50, int)
+    (rate,) = failure_rates(*np.split(regions(nearest, labels), [50]), 1, labels=labels)
+    assert (rate.tested, rate.verdict) == (650, "too few")
+    nearest[~among_failing(every, every, np.arange(650) < 50)] = NOISE
+    (rate,) = failure_rates(*np.split(regions(nearest, labels), [50]), 1, labels=labels)
+    assert (rate.tested, rate.wrong, rate.verdict) == (50, 50, "more")
 
 
 def test_regions_agree_with_a_search_image_by_image():
