@@ -95,6 +95,7 @@ pictures: $(VENV)/.installed-dev $(EXAMPLE)/accuracy.json
 	$(BIN)/python -m lab.drawing.method --case $(EXAMPLE)
 	$(BIN)/python -m lab.drawing.gifs
 	$(BIN)/python -m lab.drawing.page --case $(EXAMPLE)
+	$(BIN)/python -m lab.drawing.visit --case $(EXAMPLE)
 
 clean:
 	rm -rf $(VENV) .venv-3.* $(LOWEST) $(AUDIT) $(EXAMPLE)

@@ -113,6 +113,15 @@ def _ui(ui: Command) -> None:
     ui.text("--root-path", "PATH", "the path of the address that the page lies below, as /safe", default="")
     proxy = "believe a proxy at this address who a visitor is (default: the variable FORWARDED_ALLOW_IPS)"
     ui.text("--proxy", "ADDRESS", proxy)
+    ui.add_argument("--uploads", action="store_true", help="let images be brought with the browser, into the analysis")
+    ui.path("--service", "DIR", "serve strangers: a workspace in this folder for each visitor, and --uploads")
+    ui.text("--days", "N", "of a service: delete a workspace that nobody used for so long (default: 7)", type=float)
+    ui.text("--gigabytes", "N", "of a service: what each visitor may bring and keep (default: 2)", type=float)
+    ui.text("--minutes", "N", "of a service: the longest that work may take (default: 60)", type=float)
+    models = "of a service: take networks, too, which run in a process of their own"
+    ui.add_argument("--models", action="store_true", help=models)
+    header = "of a service: the header with the user name that the proxy's login gives, as Remote-User"
+    ui.text("--user-header", "NAME", header)
     ui.path("--certificate", "FILE", "encrypt with this certificate (TLS), a PEM file")
     ui.path("--key", "FILE", "the certificate's private key, a PEM file without a password")
 

@@ -5,6 +5,7 @@ them.
 """
 
 import argparse
+import math
 import os
 from collections.abc import Iterable
 from functools import partial
@@ -17,6 +18,8 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.options import settings_of
 from safe_dnn.support.text import count, printable
 
+SERVICE_OPTIONS = ("days", "gigabytes", "minutes", "models", "user_header")
+MOST_OF_ENGINEER = 1_000_000  # files in an upload
 NOT_SHOWN = 3  # the exit status of `check` where a requirement is not shown to hold
 OWN = ("run", "changes_nothing", "user", "dask", "dask_images", "junit", "annotations")  # options that no step has
 LISTED = 10  # RCCs in a line each
@@ -405,14 +408,49 @@ def run_ui(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     from safe_dnn.page.app import serve
     from safe_dnn.page.serving.connections import Outside
     from safe_dnn.support.files import read_text
+    from safe_dnn.support.uploads import MODELS, Limits
 
+    more = {name: getattr(options, name) for name in ("host", "port", "weights")}
+    proxy = options.proxy or os.environ.get("FORWARDED_ALLOW_IPS", "")
+    more["outside"] = Outside(options.root_path, proxy, options.certificate, options.key)
+    if options.service:
+        _run_service(options, more)
+        return
     if options.password_file and options.auth:
         raise SAFEError("Expected either --auth or --password-file. Received both.")
+    if stray := next((name for name in SERVICE_OPTIONS if getattr(options, name)), None):
+        raise SAFEError(
+            f"--{stray.replace('_', '-')} is an option of a service. Expected --service DIR. Received none."
+        )
     auth = read_text(options.password_file).rstrip("\r\n") if options.password_file else None
-    more = {name: getattr(options, name) for name in ("host", "port", "root", "weights", "example")}
-    proxy = options.proxy or os.environ.get("FORWARDED_ALLOW_IPS", "")
-    outside = Outside(options.root_path, proxy, options.certificate, options.key)
-    serve(options.out, auth=auth or options.auth or os.environ.get("SAFE_AUTH"), outside=outside, **more)
+    more |= {name: getattr(options, name) for name in ("root", "example")}
+    if options.uploads:
+        more["uploads"] = Limits(MOST_OF_ENGINEER, 2**40, suffixes=Limits().suffixes | MODELS)
+    serve(options.out, auth=auth or options.auth or os.environ.get("SAFE_AUTH"), **more)
+
+
+def _run_service(options: argparse.Namespace, more: dict[str, Any]) -> None:
+    from safe_dnn.page.app import host_service
+    from safe_dnn.page.jobs import Allowance
+    from safe_dnn.page.serving.service import Terms
+    from safe_dnn.support.uploads import MODELS, Limits
+
+    if options.auth or options.password_file or options.root:
+        raise SAFEError(
+            "A service asks for no password and has no root: each visitor sees a workspace of his own. "
+            "Received: --auth, --password-file or --root."
+        )
+    numbers = {"days": 7.0, "gigabytes": 2.0, "minutes": 60.0}
+    for name in numbers:
+        given = getattr(options, name)
+        if given is not None and not 0 < given < math.inf:
+            raise SAFEError(f"Expected a number above 0 (--{name}). Received: {given}")
+        numbers[name] = given or numbers[name]
+    limits = Limits(bytes=int(numbers["gigabytes"] * 2**30))
+    if options.models:
+        limits = limits._replace(suffixes=limits.suffixes | MODELS)
+    allowance = Allowance(jobs=3, in_all=200, seconds=60 * numbers["minutes"])
+    host_service(options.service, Terms(numbers["days"], options.user_header or ""), limits, allowance, **more)
 
 
 def _print_retraining(result: Any) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import cache_folder, log_ahead
+from safe_dnn.support.files import cache_folder, log_ahead, private_cache
 
 CHECKSUM_BYTES = 8
 PATIENCE = 30.0  # seconds that a process waits for another one's batch
@@ -48,7 +48,7 @@ class FeatureCache:
     def __init__(self, identity: str, dimension: int) -> None:
         self._dimension = dimension
         self._lock = threading.Lock()
-        self._path = cache_folder() / f"{identity}.sqlite"
+        self._path = (private_cache() or cache_folder()) / f"{identity}.sqlite"
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = self._connect()

@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import os
 import re
+import secrets
 import shutil
 import unicodedata
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from safe_dnn.store.output_folder import LOCK_FILE, WORK_FILE, claim, working, w
 from safe_dnn.support.entries import quoted
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import new_folder, prepare_folder
-from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE, GIF_FOLDER, OBJECTS, ROUNDS_FOLDER
+from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE, GIF_FOLDER, OBJECTS, ROUNDS_FOLDER, UPLOADS
 from safe_dnn.support.text import printable
 from safe_dnn.training.result import MODELS_FOLDER
 
@@ -44,7 +45,7 @@ LONGEST_FILE_NAME = 200  # bytes; file systems take 255, and a number may be add
 _LOCKS = (LOCK_FILE, WORK_FILE)
 _SIGNS = (DATABASE_FILE, COPY_FILE, FAILURES_FILE)
 _RESERVED = {
-    GIF_FOLDER, FAILURES, OBJECTS, RUNS_FOLDER, ROUNDS_FOLDER, MODELS_FOLDER, EXPORT_FOLDER,
+    GIF_FOLDER, FAILURES, OBJECTS, RUNS_FOLDER, ROUNDS_FOLDER, MODELS_FOLDER, EXPORT_FOLDER, UPLOADS,
 }  # fmt: skip
 _ADDRESS = re.compile("/a/([^/]+)(/.*)?", re.DOTALL)
 
@@ -164,17 +165,17 @@ def deletion_of(folder: Path) -> tuple[str, str]:
 # --- What the list does with them -----------------------------------------------------------------------------------
 
 
-def make(home: Path, typed: str) -> str:
-    """Make an empty analysis; its name. Where none was typed, it gets one.
+def make(home: Path, typed: str, most: int = MOST_ANALYSES) -> str:
+    """Make an empty analysis, if there are fewer than `most`; its name. Where none was typed, it gets one.
 
     Raises
     ------
     SAFEError
         The name is taken or no name for an analysis (see `checked_name`), the folder cannot be written to, or there
-        are `MOST_ANALYSES`.
+        are too many.
     """
     with _changing(home):
-        _check_room(home)
+        _check_room(home, most)
         folder = _untaken(home, checked_name(typed)) if typed.strip() else _free(home, "Analysis")
         folder.mkdir(exist_ok=True)
         claim(folder, {})  # a database: an empty analysis
@@ -199,16 +200,16 @@ def rename(home: Path, name: str, typed: str) -> str:
     return new
 
 
-def duplicate(home: Path, name: str) -> str:
+def duplicate(home: Path, name: str, most: int = MOST_ANALYSES) -> str:
     """Copy an analysis with all that it holds; the name of the copy.
 
     Raises
     ------
     SAFEError
-        As for `rename`; there are `MOST_ANALYSES`.
+        As for `rename`; there are too many (see `make`).
     """
     folder = _found(home, name)
-    _check_room(home)
+    _check_room(home, most)
     with new_folder(prepare_folder(home / BIN_FOLDER) / "copy") as building:
         with _explained("copy", folder), working(folder, "duplicating"), writing(folder):
             with changing(folder):  # nobody writes to the database while it is copied
@@ -248,15 +249,36 @@ def restore(home: Path, name: str) -> str:
     SAFEError
         It is not in the bin any more, or the folder cannot be written to.
     """
-    bin_folder = home / BIN_FOLDER
     with _changing(home):
-        folder = folder_of(bin_folder, name) if name else None
-        if folder is None:
-            raise SAFEError(f"There is no analysis {quoted(printable(name))} in the bin any more.")
+        folder = _in_bin(home, name)
         target = _free(home, deletion_of(folder)[1] or name)
         with working(folder, "restoring"):
             _take_place(folder, target)
     return target.name
+
+
+def remove(home: Path, name: str) -> str:
+    """Delete what is in the bin, for good; its name there.
+
+    Raises
+    ------
+    SAFEError
+        As for `restore`.
+    """
+    with _changing(home):
+        folder = _in_bin(home, name)
+        # Hidden at one go: what a process leaves that is killed here does not look whole, and goes the next time.
+        folder.rename(folder.with_name(f".{secrets.token_hex(8)}"))
+        for gone in folder.parent.glob("." + 16 * "[0-9a-f]"):
+            shutil.rmtree(gone)
+    return name
+
+
+def _in_bin(home: Path, name: str) -> Path:
+    folder = folder_of(home / BIN_FOLDER, name) if name else None
+    if folder is None:
+        raise SAFEError(f"There is no analysis {quoted(printable(name))} in the bin any more.")
+    return folder
 
 
 @contextlib.contextmanager
@@ -275,12 +297,12 @@ def _explained(what: str, folder: Path) -> Iterator[None]:
         raise SAFEError(f"Could not {what} {folder}: {reason}. Nothing was lost.") from error
 
 
-def _check_room(home: Path) -> None:
+def _check_room(home: Path, most: int) -> None:
     there = len(names_in(home)) + len(names_in(home / BIN_FOLDER))
-    if there >= MOST_ANALYSES:
+    if there >= most:
         raise SAFEError(
-            f"Expected up to {MOST_ANALYSES:,} analyses, with those in the bin. Received one more. Remove folders that "
-            f"are not needed from the output folder, or from {BIN_FOLDER} in it."
+            f"Expected up to {most:,} analyses, with those in the bin. Received one more. Delete what is not needed, "
+            "for good."
         )
 
 

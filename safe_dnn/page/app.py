@@ -2,6 +2,7 @@
 
 import contextlib
 import hmac
+import importlib
 import os
 import shutil
 import signal
@@ -15,18 +16,18 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 from gradio.context import Context
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from safe_dnn.page.analyses import BIN_FOLDER, TOP, folder_of
 from safe_dnn.page.assets import script
 from safe_dnn.page.between_tabs import wire_classes, wire_next_round, wire_reasons
 from safe_dnn.page.clusters.tab import ClustersTab
 from safe_dnn.page.failures.tab import FailuresTab
 from safe_dnn.page.job_view import News
-from safe_dnn.page.jobs import Jobs, Turn
+from safe_dnn.page.jobs import Allowance, Jobs, Turn
 from safe_dnn.page.labels.tab import LabelsTab
 from safe_dnn.page.missing_folder import MovedView
-from safe_dnn.page.picker import lay_out_picker
+from safe_dnn.page.picker import lay_out_picker, lay_out_upload
 from safe_dnn.page.pictures import PICTURE_FOLDER
 from safe_dnn.page.report.tab import ReportTab
 from safe_dnn.page.results import Results, check_within
@@ -39,6 +40,8 @@ from safe_dnn.page.serving.guard import Guard
 from safe_dnn.page.serving.list_page import ADDRESS, ListPage
 from safe_dnn.page.serving.malformed import Malformed
 from safe_dnn.page.serving.mounts import Mounts, Resting
+from safe_dnn.page.serving.service import ANALYSES, CACHE, WORKSPACES, Service, Terms, names_of
+from safe_dnn.page.serving.workspace import Seeing, Workspace
 from safe_dnn.page.settings import PageSettings, find_example
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINING_TAB, TABS
 from safe_dnn.page.unsafe.tab import UnsafeTab
@@ -50,10 +53,12 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.run_folder import GIF_FOLDER
 from safe_dnn.support.text import printable
+from safe_dnn.support.uploads import Limits
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_QUEUED = 256  # waiting events of all visitors; opening a window causes up to five
 CLASSES = (FailuresTab, ClustersTab, UnsafeTab, LabelsTab, RetrainingTab, ReportTab)  # in the order of `TABS`
+MOST_OF_VISITOR = 20  # analyses
 MOST_SESSIONS = 100  # each holds about 1 MiB; the least recently used one is dropped
 
 
@@ -71,7 +76,10 @@ def build_app(settings: PageSettings) -> gr.Blocks:
         scripts = script("widgets/frames.js", "widgets/tabs.js", "widgets/engineer.js")
         gr.HTML(header, js_on_load=scripts, first=CLUSTERS_TAB)
         news = News(settings)
-        lay_out_picker(settings)
+        if not settings.hosted:
+            lay_out_picker(settings)
+        if settings.uploads:
+            lay_out_upload(settings.uploads, settings.hosted)
         moved = MovedView(settings)
         laid_out: dict[str, gr.Tab] = {}
         made: dict[str, Any] = {}
@@ -101,6 +109,7 @@ def serve(
     auth: str | None = None,
     weights: str | None = None,
     example: str | os.PathLike | None = None,
+    uploads: Limits | None = None,
     outside: Outside = AT_THE_ROOT,
 ) -> None:
     """Serve the page until it is interrupted.
@@ -117,6 +126,8 @@ def serve(
         As for `features.weights.choose_extractor`.
     example : path, optional
         A case study (see `casestudies/`) that the page offers to fill in.
+    uploads : Limits, optional
+        If given, images can be brought with the browser.
     outside : Outside, optional
         Its proxy, path and certificate.
 
@@ -134,36 +145,127 @@ def serve(
         )
     path = checked_path(outside.path)
     check_certificate(outside)
-    folder = prepare_folder(out)
-    if printable(os.fspath(folder)) != os.fspath(folder):
-        raise SAFEError(
-            f"The page expects an output folder whose name is text (UTF-8). Received: {folder}. Rename it, or choose "
-            "another one with --out."
-        )
+    folder = _nameable(out)
     within = None if root is None else existing_folder(root, "a folder (--root)").resolve()
     keep_copy(folder)
     check_within(folder, within)
     offered = find_example(path_of(example, "a case study (--example)")) if example else None
     login = credentials[0] if credentials else ""
-    settings = PageSettings(folder, Jobs(), Results(folder, within), weights, within, offered, login=login)
+    settings = PageSettings(
+        folder, Jobs(), Results(folder, within), weights, within, offered, login=login, uploads=uploads
+    )
     with _served_files() as files:
         # A page with a password needs no check of the host name: browsers do not send its cookie to another name.
         names = None if credentials else frozenset(LOOPBACK)
         gr.set_static_paths(files / PICTURE_FOLDER)
-        mounts = Mounts(folder, settings, lambda inner, turn: _settings_of(inner, turn, settings), _mounted, path)
-        listing = ListPage(folder, mounts, offered.folder if offered else None, path)
+        workspace = _workspace(settings, files.resolve(), path)
         middleware = [
             Middleware(Below, path=path),
-            Middleware(Guard, hosts=names, folders=(files.resolve(),), of_analysis=lambda name: _gifs_of(folder, name)),
-            Middleware(Entrance, mounts=mounts, listing=listing, login=login, path=path),
+            Middleware(Seeing, seen=lambda scope: workspace),
+            Middleware(Guard, hosts=names),
+            Middleware(Entrance, path=path),
         ]
         check = _password_check(credentials) if credentials else None
         app = _mounted(settings, middleware, auth=check)
-        listing.stands_first()  # looks at all folders: the first time takes seconds where there are 60,000
-        with listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
-            url = f"http{'s' if outside.certificate else ''}://{host}:{port}{path}"
-            print(f"SAFE is on {url}  (results in {folder}; Ctrl-C ends it)", flush=True)
-            answer(app, listener, outside)
+        workspace.listing.stands_first()  # looks at all folders: the first time takes seconds where there are 60,000
+        _answer(app, host, port, outside, f"results in {folder}")
+
+
+def host_service(
+    folder: str | os.PathLike,
+    terms: Terms,
+    uploads: Limits,
+    allowance: Allowance,
+    *,
+    host: str = LOOPBACK[0],
+    port: int = 7860,
+    weights: str | None = None,
+    outside: Outside = AT_THE_ROOT,
+) -> None:
+    """Serve a workspace to each visitor (see `page/serving/service.py`) until the process is interrupted.
+
+    Parameters
+    ----------
+    folder : path
+        Of all workspaces.
+    terms : Terms
+    uploads : Limits
+        Of each visitor.
+    allowance : Allowance
+    host, port, weights, outside
+        As for `serve`.
+
+    Raises
+    ------
+    SAFEError
+        The folder, port, path or certificate cannot be used, or a user name would be believed that anybody can send.
+    """
+    path = checked_path(outside.path)
+    check_certificate(outside)
+    if terms.user_header and not outside.proxy:
+        raise SAFEError(
+            "A user name is believed of a proxy alone, whose address --proxy gives. Received: --user-header "
+            f"{terms.user_header} without it."
+        )
+    home = _nameable(folder).resolve()
+    turn, nobody = Turn(allowance), home / "nobody"
+
+    def opened(place: Path, owner: str, user: str) -> Workspace:
+        inner, cache = place / ANALYSES, place / CACHE
+        settings = PageSettings(
+            inner, Jobs(turn, owner), Results(inner, inner), weights, inner, login=user, uploads=uploads, hosted=True
+        )
+        return _workspace(settings, cache, path, cache=cache, names=names_of(place), most=MOST_OF_VISITOR, owner=owner)
+
+    settings = PageSettings(nobody, Jobs(turn), Results(nobody, nobody), hosted=True)
+    welcome = _workspace(settings, nobody, path, most=MOST_OF_VISITOR).listing
+    service = Service(home, opened, welcome, terms, path)
+    importlib.import_module("tensorflow")  # it holds up all answers for seconds, and so not when the first one waits
+    with _served_files():
+        gr.set_static_paths(home / WORKSPACES)  # which of it is given out to whom is the guard's part
+        middleware = [
+            Middleware(Below, path=path),
+            Middleware(Seeing, seen=service.seen),
+            Middleware(Guard, hosts=None),  # the cookie does not go to another name
+            Middleware(Entrance, path=path, service=service),
+        ]
+        app = Starlette(middleware=middleware, lifespan=service.life)
+        _answer(app, host, port, outside, f"workspaces in {home}", terms.user_header)
+
+
+def _nameable(typed: str | os.PathLike) -> Path:
+    folder = prepare_folder(typed)
+    if printable(os.fspath(folder)) != os.fspath(folder):
+        raise SAFEError(
+            f"The page expects an output folder whose name is text (UTF-8). Received: {folder}. Rename it, or choose "
+            "another one with --out."
+        )
+    return folder
+
+
+def _answer(app: Any, host: str, port: int, outside: Outside, where: str, user_header: str = "") -> None:
+    with listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
+        url = f"http{'s' if outside.certificate else ''}://{host}:{port}{checked_path(outside.path)}"
+        print(f"SAFE is on {url}  ({where}; Ctrl-C ends it)", flush=True)
+        answer(app, listener, outside, user_header)
+
+
+def _workspace(
+    settings: PageSettings, files: Path, path: str, *, most: int | None = None, owner: str = "", **more: Any
+) -> Workspace:
+    """The analyses below the folder of a page."""
+    home = settings.out
+
+    def prepared(folder: Path, turn: Turn) -> PageSettings:
+        """For the page of an analysis, if it can be shown there."""
+        prepare_folder(folder)
+        keep_copy(folder)
+        check_within(folder, settings.root)
+        return settings._replace(out=folder, home=home, jobs=Jobs(turn, owner), results=Results(folder, settings.root))
+
+    mounts = Mounts(home, settings, prepared, _mounted, path)
+    listing = ListPage(home, mounts, settings.example.folder if settings.example else None, path, most)
+    return Workspace(home, mounts, listing, files, login=settings.login, uploads=settings.uploads, **more)
 
 
 def _look(folder: Path) -> dict[str, Any]:
@@ -172,16 +274,8 @@ def _look(folder: Path) -> dict[str, Any]:
     return {
         "theme": _theme(), "css_paths": Path(__file__).with_name("style.css"),
         "allowed_paths": [str(folder / GIF_FOLDER)], "footer_links": [], "root_path": "", **off,
-        "max_file_size": 1,  # nothing is uploaded; the guard refuses uploads first
+        "max_file_size": 1,  # the guard refuses Gradio's own uploads first
     }  # fmt: skip
-
-
-def _settings_of(folder: Path, turn: Turn, top: PageSettings) -> PageSettings:
-    """For the page of an analysis below the folder of another page, if it can be shown there."""
-    prepare_folder(folder)
-    keep_copy(folder)
-    check_within(folder, top.root)
-    return top._replace(out=folder, home=top.out, jobs=Jobs(turn), results=Results(folder, top.root))
 
 
 def _mounted(settings: PageSettings, middleware: Sequence[Middleware] = (), **more: Any) -> FastAPI:
@@ -189,17 +283,12 @@ def _mounted(settings: PageSettings, middleware: Sequence[Middleware] = (), **mo
     app = build_app(settings).queue(max_size=MOST_QUEUED, api_open=False)
     app.state_session_capacity = MOST_SESSIONS
     around = FastAPI(openapi_url=None, middleware=[Middleware(Resting, queue=app._queue)])
+    around.state.queue = app._queue
     more["app_kwargs"] = {"middleware": [*middleware, Middleware(Malformed)]}
     gr.mount_gradio_app(around, app, path="", **_look(settings.out), **more)
     # Otherwise each window holds a connection open; a browser has six to a server, so that a sixth window would hang.
     app.config["connect_heartbeat"] = False
     return around
-
-
-def _gifs_of(home: Path, name: str) -> Path:
-    """The folder of an analysis's GIFs; one that holds none where there is no such analysis."""
-    folder = home if name == TOP else folder_of(home, name)
-    return ((folder or home / BIN_FOLDER / "none") / GIF_FOLDER).resolve()
 
 
 @contextlib.contextmanager

@@ -170,18 +170,21 @@ class JobView:
         if job is None:
             yield gr.skip()
             return
-        wait = 0.0
+        wait, state = 0.0, ""
         while not job.finished(wait):
+            wait = REFRESH_SECONDS
             guide = self._guide()  # it may be gone meanwhile: the job has a result before it is done
+            before, state = state, job.bar + guide
+            if state == before:  # Gradio works for each update, and many windows may follow work that waits
+                continue
             earlier = {self._result: put_away()} if guide else {}  # no result of other clusters beside this progress
             yield {
                 self.followed: job.number,
-                self._status: job.bar + guide,
+                self._status: state,
                 **self._switch(interactive=False),
                 self._cancel: gr.Button(visible=True, interactive=not job.cancelled()),
                 **earlier,
             }
-            wait = REFRESH_SECONDS
         ready = {self.followed: job.number, **self._switch(interactive=True), self._cancel: gr.Button(visible=False)}
         if job.outcome is None:
             try:

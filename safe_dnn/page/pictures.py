@@ -12,7 +12,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from safe_dnn.support.entries import is_within
-from safe_dnn.support.files import replacing, state_of_file
+from safe_dnn.support.files import private_cache, replacing, state_of_file
 from safe_dnn.support.images import thumbnail
 from safe_dnn.support.text import printable
 
@@ -44,7 +44,8 @@ def picture_file(path: Path, side: int, within: Path | None) -> str:
     """
     found = state_of_file(path) if is_within(path, within) else None
     shows = (os.fspath(path), *found, side) if found else (side,)
-    file = Path(get_upload_folder(), PICTURE_FOLDER, hashlib.sha256(repr(shows).encode()).hexdigest() + ".webp")
+    place = private_cache() or Path(get_upload_folder())
+    file = Path(place, PICTURE_FOLDER, hashlib.sha256(repr(shows).encode()).hexdigest() + ".webp")
     if file.is_file():
         with contextlib.suppress(OSError):
             os.utime(file)  # so that it is not taken for one of the oldest

@@ -14,6 +14,7 @@ from safe_dnn.support.entries import is_within, path_of, quoted
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import DAMAGED
 from safe_dnn.support.run_folder import ACCURACY_FILE
+from safe_dnn.support.uploads import MODELS, Limits
 
 
 class Example(NamedTuple):
@@ -42,6 +43,10 @@ class PageSettings(NamedTuple):
         The folder of the analyses, of which `out` is one; None if that is `out` itself.
     login : str
         The user name that the page asks for; empty if it asks for none.
+    uploads : Limits or None
+        Of images that may be brought with the browser; None if none may.
+    hosted : bool
+        Whether it is the page of a service's visitor, who knows no folders of this machine.
     """
 
     out: Path
@@ -52,12 +57,19 @@ class PageSettings(NamedTuple):
     example: Example | None = None
     home: Path | None = None
     login: str = ""
+    uploads: Limits | None = None
+    hosted: bool = False
 
     @property
     def where(self) -> Where:
         """The page of this analysis."""
         name = self.out.name if self.home else TOP
         return Where("../.." if self.home else ".", address_of(name), title_of(self.out, name))
+
+    @property
+    def takes_models(self) -> bool:
+        """Whether a network can be given: a service takes none unless its operator says so."""
+        return not self.hosted or bool(self.uploads and self.uploads.suffixes >= MODELS)
 
     def accept(self, source: str | None) -> str:
         """The path that was typed, absolute.

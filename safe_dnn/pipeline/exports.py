@@ -15,6 +15,7 @@ from safe_dnn.support.entries import StrPath, existing_folder
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import encoded, new_folder, regular
 from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.run_folder import GIF_FOLDER
 from safe_dnn.training import labels
 
 
@@ -28,8 +29,8 @@ def export_results(
     to : path
         A folder, or a name that ends in `.zip`.
     rccs : sequence of int, optional
-        The RCCs to export, `NOISE` for the images in no cluster; by default all of them, with the report and the tables
-        of the analysis, from which all rates can be counted again.
+        The RCCs to export, `NOISE` for the images in no cluster; by default all of them, with the report, GIFs and
+        tables of the analysis, from which all rates can be counted again.
 
     Raises
     ------
@@ -39,14 +40,16 @@ def export_results(
     review = load_review(out)
     export.check_target(to)
     rows = export.export_rows(review.clusters, review.notes, what=rccs or None)
-    more = {} if rccs else {export.REPORT_FILE: encoded(report_html(out, progress=progress)), **_tables(out)}
+    more = {} if rccs else {export.REPORT_FILE: encoded(report_html(out, progress=progress)), **_files_of(out)}
     columns = export.ExportedImage._fields
     return export.write_copies(to, review.clusters.image_root, rows, columns, more=more, progress=progress)
 
 
-def _tables(out: Path) -> dict[str, bytes]:
-    """The tables in the folder that SAFE has written, by name."""
-    names = [name for name in results_in(out) if Path(name).suffix in (".csv", ".txt", ".json") and "/" not in name]
+def _files_of(out: Path) -> dict[str, bytes]:
+    """The tables and GIFs in the folder that SAFE has written, by name."""
+    kinds = {"": (".csv", ".txt", ".json"), GIF_FOLDER: (".gif",)}
+    named = [(name, name.rpartition("/")) for name in results_in(out)]
+    names = [name for name, (folder, _, file) in named if Path(file).suffix in kinds.get(folder, ())]
     theirs = foreign_files(out, names)
     return {name: regular(out / name).read_bytes() for name in names if name not in theirs}
 

@@ -22,6 +22,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -361,6 +362,27 @@ def cache_folder() -> Path:
         except RuntimeError:  # no home folder; older versions of platformdirs return a path that starts with ~
             named = "~"
     return path_of(named, "a folder for SAFE's cache (set the environment variable SAFE_CACHE)")
+
+
+_OF_ONE_USER: ContextVar[Path | None] = ContextVar("safe-cache", default=None)
+
+
+@contextlib.contextmanager
+def caching_in(folder: Path | None) -> Iterator[None]:
+    """What is computed of images in the block is cached in a folder that nobody else uses; `cache_folder` where None.
+
+    How fast an answer comes would otherwise tell whether anybody else has the same image.
+    """
+    token = _OF_ONE_USER.set(folder)
+    try:
+        yield
+    finally:
+        _OF_ONE_USER.reset(token)
+
+
+def private_cache() -> Path | None:
+    """The folder of `caching_in`."""
+    return _OF_ONE_USER.get()
 
 
 def log_ahead(db: sqlite3.Connection, patience: float) -> None:

@@ -134,7 +134,7 @@ class Incoming(NamedTuple):
         _kept([path for path, _ in files], limits._replace(suffixes=ZIP) if _is_zip(files) else limits)
         _check_bytes(sum(size for _, size in files), limits)
         text = json.dumps([name, files, *limits[:3], sorted(limits.suffixes)])
-        folder = home / INCOMING / hashlib.sha256(text.encode()).hexdigest()
+        folder = home / INCOMING / cls.id_of(name, files)
         with _stored():
             if not folder.is_dir():
                 with new_folder(folder) as building:
@@ -142,6 +142,11 @@ class Incoming(NamedTuple):
                     (building / RECEIVED).touch()
                     building.rename(folder)
         return cls.of(home, folder.name)
+
+    @staticmethod
+    def id_of(name: object, files: object) -> str:
+        """64 hexadecimal digits by which the same files are the same upload, chosen again; of whatever a page sends."""
+        return hashlib.sha256(json.dumps([name, files]).encode()).hexdigest()
 
     @classmethod
     def of(cls, home: Path, digest: str) -> "Incoming":
@@ -155,7 +160,7 @@ class Incoming(NamedTuple):
 
     @property
     def id(self) -> str:
-        """64 hexadecimal digits: a digest of name, files and limits."""
+        """As of `id_of`."""
         return self.folder.name
 
     @property

@@ -191,11 +191,10 @@ def test_what_was_deleted_is_in_the_bin_and_can_be_restored_whole(home, clusters
         restore(home, "a")
 
 
-def test_of_too_many_analyses_no_more_are_made_and_those_in_the_bin_count(home, monkeypatch):
-    monkeypatch.setattr("safe_dnn.page.analyses.MOST_ANALYSES", 3)
+def test_of_too_many_analyses_no_more_are_made_and_those_in_the_bin_count(home):
     names = [make(home, "") for _ in range(3)]
     gone = delete(home, names[0])
-    for more in (lambda: make(home, "x"), lambda: duplicate(home, names[1])):
+    for more in (lambda: make(home, "x", 3), lambda: duplicate(home, names[1], 3)):
         with pytest.raises(SAFEError, match=r"^Expected up to 3 analyses, with those in the bin\."):
             more()
     assert names_in(home) == names[1:]

@@ -90,6 +90,7 @@ def test_a_first_screen_has_at_most_two_hundred_words(browser, served: Served, t
 def test_each_answer_to_the_question_of_an_empty_analysis_leads_to_its_first_field(browser, tmp_path):
     with served_from(tmp_path) as served, opened(browser, served) as page:
         expect(field(page, "images")).to_be_enabled()
+        expect(page.locator(".toast-body")).to_have_count(0)  # nothing has gone wrong yet
         page.get_by_role("button", name="Failing images").click()
         expect(field(page, "images")).to_be_focused()
         page.get_by_role("button", name="A model and its test set").click()

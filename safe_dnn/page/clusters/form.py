@@ -56,7 +56,7 @@ class ClustersForm(FormView):
 
     def _lay_out(self) -> None:
         with gr.Row(elem_classes="safe-form"):
-            failing = "The failing images: a folder on this machine, or a .txt file that lists them"
+            failing = "The failing images: a folder, or a .txt file that lists them"
             self.text("folder", "images", "Image folder", failing, "/path/to/failing/images", scale=4)
             self.example = example_button(self._settings, "images")
             self.generate = gr.Button("Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate")

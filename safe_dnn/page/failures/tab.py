@@ -85,7 +85,8 @@ class FailuresTab(FormTab):
 
     def _lay_out_form(self) -> None:
         info = "SAFE runs a Keras or ONNX model itself; of any other network it takes the answers"
-        kind = gr.Radio(KINDS, value="model", label="The network", info=info, elem_id="failures-kind")
+        kinds = KINDS if self._settings.takes_models else KINDS[1:]
+        kind = gr.Radio(kinds, value=kinds[0][1], label="The network", info=info, elem_id="failures-kind")
         self.form.add("kind", kind)
         with gr.Row(elem_classes="safe-form"):
             self._path("model", "Model", "Keras (.keras, .h5) or ONNX (.onnx); only read", "model.keras")

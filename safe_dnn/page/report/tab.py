@@ -51,7 +51,7 @@ class ReportTab:
             what = "More: export to other programs, evidence"
             with gr.Accordion(what, open=False, elem_id="report-more"), gr.Row(equal_height=True):
                 with gr.Column(elem_classes="safe-product", min_width=300):
-                    gr.HTML(filled("page/report/products.html", of="export"))
+                    gr.HTML(filled("page/report/products.html", of="export", take_home=settings.uploads))
                     self.export_state = gr.HTML(elem_id="export-state")
                     self.export = gr.Button("Pack the export", elem_id="export-all")
                 with gr.Column(elem_classes=["safe-product", "safe-evidence"], min_width=300):

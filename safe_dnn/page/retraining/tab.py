@@ -42,6 +42,7 @@ EMPTY = empty("Not retrained yet.", STEPS)
 EARLIER = empty(
     "The last retraining was for other clusters. Open their run: Earlier runs, in the tab Root cause clusters.", STEPS
 )
+NO_MODELS = "This service takes none: take the analysis home (Report), and retrain there"
 STOPPED = "Stopped before the first epoch was over. The last result is unchanged."
 AIM_CHOICES = [("Both alike", "balance"), ("Accuracy", "accuracy"), ("Keeping what is right", "keep")]
 # Parameters of `Wishes`, and the fields that they are typed into
@@ -56,7 +57,8 @@ class RetrainingTab(FormTab):
         self._may_trust = settings.root is None  # visitors of a page for others must not run code on this machine
         with gr.Column() as form:
             with gr.Row(elem_classes="safe-form"):
-                self.form.path("model", "model", "Model", "Keras, .keras or .h5; only read", "model.keras")
+                info = "Keras, .keras or .h5; only read" if settings.takes_models else NO_MODELS
+                self.form.path("model", "model", "Model", info, "model.keras")
                 self.train = self.form.path("train", "train", "Training folder", "A folder for each class", "train")
                 self.form.path("test", "test", "Test folder", "Never trained on", "test")
                 self._lay_out_start("model", "Retrain", "retrain", 150)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from safe_dnn.support.errors import SAFEError
@@ -103,16 +104,31 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def answer(app: Any, listener: socket.socket, outside: Outside) -> None:
-    """Answer requests until the process is interrupted."""
+class _OfProxy:
+    """ASGI middleware that takes the word of a proxy for who a visitor is, and drops that of anybody else."""
+
+    def __init__(self, app: Any, proxy: str, header: str):
+        self._app = ProxyHeadersMiddleware(app, proxy)
+        self._header = header.lower().encode("latin-1")
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        peer = scope.get("client") or ("",)
+        if self._header and peer[0] not in self._app.trusted_hosts and "headers" in scope:
+            kept = [(name, value) for name, value in scope["headers"] if name != self._header]
+            scope = {**scope, "headers": kept}
+        await self._app(scope, receive, send)
+
+
+def answer(app: Any, listener: socket.socket, outside: Outside, user_header: str = "") -> None:
+    """Answer requests until the process is interrupted; `user_header` is that of the proxy's user names."""
     config = uvicorn.Config(
-        app,
+        _OfProxy(app, outside.proxy, user_header),
+        proxy_headers=False,
         http=_Connection,
         ws="none",
         backlog=BACKLOG,
         # What fails in a request is in SAFE's own log. A line for each request that is none would fill the terminal.
         log_level="critical",
-        forwarded_allow_ips=outside.proxy,
         ssl_certfile=outside.certificate,
         ssl_keyfile=outside.key,
         timeout_graceful_shutdown=LAST_ANSWERS,

@@ -6,11 +6,13 @@ from typing import Any
 import gradio as gr
 import orjson
 
+from safe_dnn.page.serving.workspace import WORKSPACE, Workspace
 from safe_dnn.page.texts import worded
 from safe_dnn.pipeline.reporting.markup import escaped
 from safe_dnn.store.chain import speaking
 from safe_dnn.support.defects import report_defect
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import caching_in
 
 ENGINEER = "safe.engineer"
 """In the scope of a request: the engineer's name."""
@@ -24,7 +26,9 @@ class Page(gr.Blocks):
         """The one function of Gradio through which all events go, and each part of an answer that comes in several."""
         scope = getattr(getattr(named.get("request"), "request", None), "scope", {})
         try:
-            with speaking(scope.get(ENGINEER, "")):  # Gradio's queue answers in a context of its own
+            workspace: Workspace | None = scope.get(WORKSPACE)
+            # Gradio's queue answers in a context of its own.
+            with speaking(scope.get(ENGINEER, "")), caching_in(workspace.cache if workspace else None):
                 return _sendable(await super().process_api(*arguments, **named))
         except gr.Error as refusal:  # Gradio's own, and those of `preprocess_data`
             refusal.print_exception = False

@@ -8,7 +8,6 @@ bounded, guessing a password takes time, and whatever goes wrong further in ends
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
@@ -21,20 +20,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from safe_dnn.page.analyses import TOP, split_address
 from safe_dnn.page.serving.below import at_start
+from safe_dnn.page.serving.take_home import ANALYSIS_ZIP
+from safe_dnn.page.serving.workspace import LINK, WORKSPACE, Workspace
 from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE
 from safe_dnn.pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
 from safe_dnn.support.defects import report_defect
 from safe_dnn.support.errors import SAFEError
 
 MAX_BODY = 4 * 2**20  # selecting 100,000 images on the map takes less than 1 MiB
-GIVEN_OUT = frozenset({REPORT_FILE, EXPORT_ZIP, EVIDENCE_FILE})  # of the output folder
+GIVEN_OUT = frozenset({REPORT_FILE, EXPORT_ZIP, EVIDENCE_FILE, ANALYSIS_ZIP})  # of the output folder
 ROUTES = GIVEN_OUT | {"", "assets", "config", "favicon.ico", "manifest.json", "static", "svelte", "theme.css"}
 # Those of no analysis: the list of all, and the password, of which there is one door.
-TOP_ROUTES = ROUTES | {"analyses", "login", "logout"}
+TOP_ROUTES = ROUTES | {"analyses", "login", "logout", LINK.strip("/")}
 API_ROUTES = {
     "app_id", "cancel", "component_server", "info", "login_check", "queue", "reset", "startup-events", "theme.css",
     "token", "user",
 }  # fmt: skip
+UPLOAD = "upload"
 _FILE = "file="
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -46,7 +48,7 @@ PAGE_POLICY = (
 )
 FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; sandbox; frame-ancestors 'none'"
 LIST_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; base-uri 'none'; form-action 'self'; "
+    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
 HEADERS = {
@@ -88,16 +90,10 @@ class Guard:
     hosts : collection of str, optional
         Names under which the page answers, without port; any where None. A page that asks for a password needs none:
         its cookie does not go to another name.
-    folders : sequence of Path
-        Files are given out below these alone,
-    of_analysis : callable
-        and, on the pages of an analysis, below the folder that it gives by the analysis's name.
     """
 
     app: ASGIApp
     hosts: frozenset[str] | None
-    folders: tuple[Path, ...]
-    of_analysis: Callable[[str], Path]
     _lines: OrderedDict[str, _Line] = field(default_factory=OrderedDict, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,22 +128,22 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
-        if refusal := self._refusal(method, path, Headers(scope=scope)):
+        if refusal := self._refusal(method, path, scope.get(WORKSPACE), Headers(scope=scope)):
             status, why = refusal
             await PlainTextResponse(why + "\n", status)(scope, receive, send)
-        elif path.strip("/") == "login" and method == "POST":
-            await self._login(scope, _bounded(receive), send)
+        elif (path.strip("/") == "login" and method == "POST") or path.startswith(LINK):
+            await self._attempt(scope, _bounded(receive), send)
         else:
             await self.app(scope, _bounded(receive), send)
 
-    def _refusal(self, method: str, path: str, headers: Headers) -> tuple[int, str] | None:
+    def _refusal(self, method: str, path: str, workspace: Workspace | None, headers: Headers) -> tuple[int, str] | None:
         """Why a request is refused, with the status to say so; None where it is not."""
         host = headers.get("host", "")
         if self.hosts is not None and _name_of(host) not in self.hosts:
             return 403, "This page answers on this machine only, as localhost or 127.0.0.1."
         if _is_foreign(method, path, host, headers):
             return 403, "Requests from other pages are refused."
-        if not self._is_known(*split_address(path)):
+        if not _is_known(*split_address(path), workspace):
             return 404, "There is no such page."
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY:
@@ -156,34 +152,11 @@ class Guard:
             return 415, "The page takes no files."
         return None
 
-    def _is_known(self, analysis: str, path: str) -> bool:
-        if analysis != TOP and not path:
-            return True
-        _, first, *rest = path.split("/") if path.startswith("/") else ("", "?")
-        if first != "gradio_api":
-            return first in (ROUTES if analysis != TOP else TOP_ROUTES)
-        called = "/".join(rest)
-        if not called.startswith(_FILE):
-            return bool(rest) and rest[0] in API_ROUTES
-        return self._gives_out(analysis, called.removeprefix(_FILE))
+    async def _attempt(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Attempts at the password, or at the link of a workspace, are answered one after the other for each address.
 
-    def _gives_out(self, analysis: str, name: str) -> bool:
-        """Whether a file lies where the page of an analysis gives files out, all links followed."""
-        try:
-            folders = (*self.folders, self.of_analysis(analysis))
-            path = Path(name)
-            if not path.is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
-                return False
-            real = path.resolve()
-        except (OSError, ValueError, RuntimeError):
-            return False
-        return any(real.is_relative_to(folder) for folder in folders)
-
-    async def _login(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Attempts of one address are answered one after the other; a wrong one holds up the line for its delay.
-
-        So an address makes one guess in each delay, however many it sends at once, and whoever knows the password gets
-        in once those before it are answered.
+        A wrong one holds up the line for its delay: an address makes one guess in each, however many it sends at once,
+        and whoever knows the secret gets in once those before it are answered.
         """
         line = self._line(scope["client"][0] if scope.get("client") else "")
         if line.length >= LONGEST_LINE:
@@ -214,6 +187,33 @@ class Guard:
         return line
 
 
+def _is_known(analysis: str, path: str, workspace: Workspace | None) -> bool:
+    if analysis != TOP and not path:
+        return True
+    _, first, *rest = path.split("/") if path.startswith("/") else ("", "?")
+    if first == UPLOAD:
+        return workspace is not None and workspace.uploads is not None
+    if first != "gradio_api":
+        return first in (ROUTES if analysis != TOP else TOP_ROUTES)
+    called = "/".join(rest)
+    if not called.startswith(_FILE):
+        return bool(rest) and rest[0] in API_ROUTES
+    return workspace is not None and _gives_out(workspace, analysis, called.removeprefix(_FILE))
+
+
+def _gives_out(workspace: Workspace, analysis: str, name: str) -> bool:
+    """Whether a file lies where the page of an analysis gives files out, all links followed."""
+    try:
+        folders = workspace.given_out(analysis)
+        path = Path(name)
+        if not path.is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
+            return False
+        real = path.resolve()
+    except (OSError, ValueError, RuntimeError):
+        return False
+    return any(real.is_relative_to(folder) for folder in folders)
+
+
 def _name_of(host: str) -> str:
     """The name in a Host header, without its port: `localhost`, `[::1]`; empty where it is none."""
     try:
@@ -231,7 +231,7 @@ def _is_foreign(method: str, path: str, host: str, headers: Headers) -> bool:
     origin = headers.get("origin")
     if origin is not None and _place_of(origin) != host:
         return True
-    linked = path == "/analyses" or split_address(path)[1] in ("", "/")
+    linked = path == "/analyses" or path.startswith(LINK) or split_address(path)[1] in ("", "/")
     opened = method == "GET" and linked and headers.get("sec-fetch-mode") == "navigate"
     if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         return not opened
@@ -253,7 +253,7 @@ def _place_of(url: str) -> str | None:
 def _policy(path: str) -> str:
     if f"/{_FILE}" in path or path[1:] in GIVEN_OUT:
         return FILE_POLICY
-    return LIST_POLICY if path.split("/")[1:2] == ["analyses"] else PAGE_POLICY
+    return LIST_POLICY if path.startswith(("/analyses", LINK)) else PAGE_POLICY
 
 
 def _bounded(receive: Receive) -> Receive:

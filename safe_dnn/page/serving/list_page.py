@@ -5,10 +5,11 @@ said above the list, in a sentence.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -16,13 +17,14 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.types import Receive, Scope, Send
 
 from safe_dnn.page import analyses
+from safe_dnn.page.analyses import MOST_ANALYSES
 from safe_dnn.page.serving.analysis_summary import stamp_of, summary_of
 from safe_dnn.page.serving.mounts import Mounts
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.support.errors import SAFEError
 
 ADDRESS = "/analyses"
-ACTIONS = ("new", "rename", "duplicate", "delete", "restore")
+ACTIONS = ("new", "rename", "duplicate", "delete", "restore", "remove")
 _FRESH = {"Cache-Control": "no-store"}
 
 
@@ -37,14 +39,20 @@ class ListPage:
         The folder of the example, which is not listed.
     path : str
         That the page lies below.
+    most : int, optional
+        Analyses, with those in the bin, of a visitor of a service.
     """
 
-    def __init__(self, home: Path, mounts: Mounts, example: Path | None = None, path: str = ""):
+    def __init__(
+        self, home: Path, mounts: Mounts, example: Path | None = None, path: str = "", most: int | None = None
+    ):
         self._home = home
         self._mounts = mounts
         self._example = example
         self._path = path
-        self._summary_of = lru_cache(analyses.MOST_ANALYSES)(summary_of)  # read again where a file has changed
+        self._most = most or MOST_ANALYSES
+        self._hosted = most is not None
+        self._summary_of = lru_cache(MOST_ANALYSES)(summary_of)  # read again where a file has changed
 
     def title(self, name: str) -> str:
         return analyses.title_of(self._home, name)
@@ -59,15 +67,14 @@ class ListPage:
         top = [analyses.TOP] if analyses.folder_of(self._home, analyses.TOP) else []
         return [*top, *analyses.names_in(self._home, other_than=self._example)]
 
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request for the list, or what a button does."""
+    async def answer(self, scope: Scope, receive: Receive, send: Send, terms: Mapping[str, Any] | None = None) -> None:
+        """Answer a request for the list, or what a button does; `terms` are those of a service."""
         response: Response
         request = Request(scope, receive)
         action, reading = scope["path"].removeprefix(ADDRESS).strip("/"), request.method in ("GET", "HEAD")
         if reading and not action:
-            response = await asyncio.to_thread(
-                self.shown, request.query_params.get("deleted") and "Moved to the bin below."
-            )
+            notice = request.query_params.get("deleted") and "Moved to the bin below."
+            response = await asyncio.to_thread(self.shown, notice, terms=terms)
         elif reading and action in ACTIONS:  # the address of what could not be done, loaded again
             response = RedirectResponse(ADDRESS, 303)
         elif request.method == "POST" and action in ACTIONS:
@@ -84,14 +91,16 @@ class ListPage:
             if (name := fields.get("name")) is None:
                 raise SAFEError("Expected the name of an analysis. Received none. Reload the list and try again.")
             if action == "new":
-                shown = analyses.address_of(await asyncio.to_thread(analyses.make, self._home, name))
+                shown = analyses.address_of(await asyncio.to_thread(analyses.make, self._home, name, self._most))
             elif action == "rename":
                 await asyncio.to_thread(self._at_rest, analyses.rename, name, fields.get("new", ""))
             elif action == "delete":
                 await asyncio.to_thread(self._at_rest, analyses.delete, name)
                 shown = f"{ADDRESS}?deleted=1"
+            elif action == "duplicate":
+                await asyncio.to_thread(analyses.duplicate, self._home, name, self._most)
             else:
-                change = analyses.duplicate if action == "duplicate" else analyses.restore
+                change = analyses.restore if action == "restore" else analyses.remove
                 await asyncio.to_thread(change, self._home, name)
         except SAFEError as error:
             return await asyncio.to_thread(self.shown, str(error), 409)
@@ -103,7 +112,9 @@ class ListPage:
         with self._mounts.resting(name):
             change(self._home, name, *typed)
 
-    def shown(self, notice: str | None = None, status: int = 200) -> HTMLResponse:
+    def shown(
+        self, notice: str | None = None, status: int = 200, terms: Mapping[str, Any] | None = None
+    ) -> HTMLResponse:
         """The list, below a sentence if there is one to say."""
         folders = ((name, self._home / name) for name in self._names())
         entries = [(name, self._summary_of(folder, stamp_of(folder))) for name, folder in folders]
@@ -111,7 +122,8 @@ class ListPage:
         page = filled(
             "page/serving/list.html", notice=notice, role="status" if status == 200 else "alert", entries=entries,
             deleted=[(name, when and datetime.fromisoformat(when)) for name, when in analyses.deleted_in(self._home)],
-            path=self._path, title=self.title, address=analyses.address_of, at_work=self._mounts.at_work,
+            path=self._path, terms=terms, hosted=self._hosted, title=self.title, address=analyses.address_of,
+            at_work=self._mounts.at_work,
             day="{:%-d %B %Y, %H:%M}".format,
         )  # fmt: skip
         return HTMLResponse(page, status, headers=_FRESH)

@@ -6,6 +6,7 @@ and jobs. What all have in common are the process, its one turn for long work, a
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from gradio.queueing import Queue
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from safe_dnn.page.analyses import TOP, address_of, folder_of, title_of
-from safe_dnn.page.jobs import Jobs, Turn
+from safe_dnn.page.jobs import Job, Jobs, Turn
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.support.errors import SAFEError
 
@@ -60,12 +61,15 @@ class _Mounted:
     jobs : Jobs
     closed : Event
         Set when the page is to end.
+    used : float
+        When it was last asked for anything, in seconds of this process's clock.
     """
 
     def __init__(self, app: FastAPI, jobs: Jobs):
         self.app = app
         self.jobs = jobs
         self.closed = asyncio.Event()
+        self.used = time.monotonic()
         self._ready = asyncio.Event()
         self._life: asyncio.Task | None = None
 
@@ -78,6 +82,8 @@ class _Mounted:
         async with self.app.router.lifespan_context(self.app):
             self._ready.set()
             await self.closed.wait()
+        if hasattr(self.app.state, "queue"):
+            self.app.state.queue.close()  # its tasks would keep the page in memory
 
 
 @dataclass
@@ -123,6 +129,7 @@ class Mounts:
         prefix = self.path + address_of(name).rstrip("/")  # encoded, as the page's own addresses are derived from it
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            mounted.used = time.monotonic()
             await mounted.app({**scope, "root_path": prefix, "path": prefix + path}, receive, send)
 
         return answer
@@ -154,6 +161,32 @@ class Mounts:
         """End the page of an analysis, in the server's thread."""
         if mounted := self._open.pop(name, None):
             mounted.closed.set()
+
+    @property
+    def open(self) -> bool:
+        """Whether any page is."""
+        return bool(self._open)
+
+    @property
+    def working(self) -> list[Job]:
+        """The jobs that run or wait in the analyses."""
+        return [job for one in self._open.values() if (job := one.jobs.running)]
+
+    def idle(self) -> list[tuple[float, str]]:
+        """The pages on which nothing works, and when each was last used; the one that was used least lately first."""
+        return sorted((one.used, name) for name, one in self._open.items() if not one.jobs.running)
+
+    def end(self) -> list[Job]:
+        """Let no job begin any more, and stop those that run, in the server's thread; these, which end soon."""
+        with self.top.jobs.turn.lock:
+            for mounted in self._open.values():
+                mounted.jobs.end()
+        stopped = self.working
+        for job in stopped:
+            job.cancel()
+        for name in [*self._open]:
+            self.close(name)
+        return stopped
 
     def at_work(self, name: str) -> str:
         """What the job that runs in an analysis does, and how far it is; empty where none runs."""

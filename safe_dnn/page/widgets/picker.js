@@ -1,43 +1,25 @@
 // The dialog that chooses a path, one for all fields: a button at each field opens it at what the field names.
 const dialog = $("dialog"), list = $("select"), taking = $('[data-do="take"]');
-let button = null;  // the one that opened it
+let button = null, field = null;  // the one that opened it, and its field
 let shown = {}, asked = 0, last = "";
 
-const block = () => button.parentElement;
-const box = () => block().querySelector("textarea, input");
-const label = (field) => field.querySelector("[data-testid='block-info']")?.textContent.trim() || field.id;
 const say = (text) => { $("[role=status]").textContent = text; };
 
-function addButtons() {
-  for (const id of dialog.dataset.fields.split(" ")) {
-    const field = document.getElementById(id);
-    if (!field || field.querySelector(".safe-browse")) continue;
-    const browse = made("button", { type: "button", className: "safe-browse", ariaLabel: `Browse… ${label(field)}`, ariaHasPopup: "dialog" }, "Browse…");
-    browse.addEventListener("click", () => open(browse));
-    field.append(browse);
-  }
-}
-
-let waiting = 0;
-new MutationObserver(() => {  // Gradio mounts what is folded when it is opened
-  waiting ||= setTimeout(() => { waiting = 0; addButtons(); }, 100);
-}).observe(document.body, { childList: true, subtree: true });
-addButtons();
-
-function open(from) {
-  button = from;
-  if (box().disabled || dialog.open) return;
+atFields(dialog.dataset.fields.split(" "), "Browse…", "of-this-machine", (from, of) => {
+  if (dialog.open) return;
+  [button, field] = [from, of];
   show({});
   dialog.showModal();
-  go(box().value.trim() || last, box().value.trim());
-}
+  const typed = fieldBox(field).value.trim();
+  go(typed || last, typed);
+});
 
 // Show what is at a path; `from` is the entry to be at hand.
 async function go(path, from = "") {
   const number = ++asked;
   say("");
   taking.disabled = true;
-  const answer = await server.listed_folder([block().id, path]).then(JSON.parse).catch(() => ({}));
+  const answer = await server.listed_folder([field.id, path]).then(JSON.parse).catch(() => ({}));
   if (number !== asked || !dialog.open) return;
   if (answer.place) show(answer, from);
   say(answer.place ? answer.notes : answer.problem || "SAFE does not answer. Try again.");
@@ -45,7 +27,7 @@ async function go(path, from = "") {
 
 function show(answer, from = "") {
   const { place, above = [], entries = [], wanted } = shown = answer;
-  $("h2").textContent = wanted ? `${label(block())}: choose ${wanted}` : label(block());
+  $("h2").textContent = wanted ? `${fieldLabel(field)}: choose ${wanted}` : fieldLabel(field);
   const crumb = ({ name, path }) => made("button", { type: "button", title: path, dir: "auto", onclick: () => go(path, place.path) }, name);
   $("nav").replaceChildren(...above.map(crumb), ...(place ? [made("b", { title: place.path, dir: "auto" }, place.name)] : []));
   list.replaceChildren(...entries.map(({ name, folder }) => made("option", { title: name, dir: "auto" }, folder ? `${name}/` : name)));
@@ -66,10 +48,7 @@ function mark() {
 function take(one = chosen()) {
   if (!one || taking.disabled) return;
   if (one.folder && !shown.takesFolders) { go(one.path); return; }
-  const field = box(), kind = field.tagName === "TEXTAREA" ? HTMLTextAreaElement : HTMLInputElement;
-  Object.getOwnPropertyDescriptor(kind.prototype, "value").set.call(field, one.path);
-  field.dispatchEvent(new Event("input", { bubbles: true }));
-  setTimeout(() => field.dispatchEvent(new Event("blur")), 50);  // some fields are read when they are left
+  fillIn(field, one.path);
   last = shown.place.path;
   dialog.close();
 }

@@ -3,7 +3,7 @@
 RCC_03_sunglasses-at-night/   the images, under their own names
 no_cluster/
 labels.csv                    a row for each image, see `ExportedImage`
-report.html, weak_spots.csv…  the report and the tables, if requested
+report.html, weak_spots.csv…  the report, the tables, and the GIFs in gifs/, if requested
 .safe-export                  names and digests of these files; `b2sum -l 128 -c .safe-export` checks them
 
 The labelled unsafe set, for training with another framework, has a folder for each class, and a row for each

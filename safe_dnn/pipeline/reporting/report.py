@@ -26,7 +26,7 @@ from markupsafe import Markup
 
 from safe_dnn.pipeline.reporting.evidence.statement import present_basis
 from safe_dnn.pipeline.reporting.export import LABELS_TABLE, REPORT_FILE
-from safe_dnn.pipeline.reporting.markup import filled, picture_uri
+from safe_dnn.pipeline.reporting.markup import escaped, filled, picture_uri
 from safe_dnn.pipeline.reporting.material import Material, carded
 from safe_dnn.pipeline.reporting.sections import SECTIONS, first_page
 from safe_dnn.pipeline.tagging import all_words
@@ -94,7 +94,7 @@ def report_html(folder: Path, *, basis: str | None = None, progress: Progress = 
     digests = made_from(folder)  # before it is read: what changes meanwhile counts as changed since
     known = _gather(folder, progress)._replace(basis=present_basis(folder) if basis is None else basis)
     now = datetime.datetime.now().astimezone()
-    return filled(
+    page = filled(
         "report.html", known=known, subject=subject(known), made=Markup(made_elements(digests, now)), now=now,
         found=datetime.datetime.fromisoformat(known.found).astimezone(now.tzinfo),
         fingerprint=fingerprint(known.clusters), first_page=first_page(known),
@@ -103,6 +103,8 @@ def report_html(folder: Path, *, basis: str | None = None, progress: Progress = 
             (key, name, write(known) if write else filled(f"{key}.html", known=known)) for key, name, write in SECTIONS
         ],
     )  # fmt: skip
+    # It goes to others, and the folder may be moved: of what lies in that, it says where in it.
+    return page.replace(escaped(f"{known.folder}/"), "")
 
 
 # --- The material -----------------------------------------------------------------------------------------------

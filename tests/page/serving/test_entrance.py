@@ -7,6 +7,7 @@ from starlette.responses import PlainTextResponse
 from safe_dnn.page.analyses import address_of
 from safe_dnn.page.serving.entrance import Entrance
 from safe_dnn.page.serving.guard import Guard
+from safe_dnn.page.serving.workspace import WORKSPACE, Workspace
 from safe_dnn.store.chain import LONGEST_ENGINEER, append, entries
 from safe_dnn.store.database import changing, reading
 from safe_dnn.support.errors import SAFEError
@@ -29,8 +30,8 @@ def test_a_request_speaks_with_the_name_of_the_login_or_else_with_the_one_in_the
             append(db, "rcc", "a", {}, author="window")
 
     scope = {"type": "http", "path": "/gradio_api/component_server", "headers": [(b"cookie", cookie.encode())]}
-    scope["app"] = SimpleNamespace(auth=None)
-    asyncio.run(Entrance(answer, None, None, login)(scope, None, None))
+    scope |= {"app": SimpleNamespace(auth=None), WORKSPACE: SimpleNamespace(login=login, cache=None)}
+    asyncio.run(Entrance(answer)(scope, None, None))
     with reading(tmp_path) as db:
         (entry,) = entries(db, "true")
     assert (entry.window, entry.engineer) == ("window", engineer)
@@ -51,7 +52,13 @@ def test_a_page_that_has_answered_and_raises_an_error_is_answered_no_second_time
         return page
 
     listing = SimpleNamespace(shown=lambda why, status: PlainTextResponse(why, status))
-    guard = Guard(Entrance(page, SimpleNamespace(page=found), listing), None, (), lambda name: tmp_path / name)
-    about = {"app": SimpleNamespace(auth=None), "headers": [(b"host", b"localhost")], "query_string": b""}
+    workspace = Workspace(tmp_path, SimpleNamespace(page=found), listing, tmp_path)
+    guard = Guard(Entrance(page), None)
+    about = {
+        WORKSPACE: workspace,
+        "app": SimpleNamespace(auth=None),
+        "headers": [(b"host", b"localhost")],
+        "query_string": b"",
+    }
     asyncio.run(guard({"type": "http", "path": address_of("a"), "method": "GET", **about}, None, send))
     assert sent == ["http.response.start", "http.response.body"]

@@ -1,7 +1,6 @@
 """The guard of the page, without a page behind it."""
 
 import asyncio
-from pathlib import Path
 
 import httpx
 import pytest
@@ -22,7 +21,7 @@ def guarded() -> httpx.AsyncClient:
         status = 307 if scope["path"] == "/login//" else 200 if b"password=right" in body else 400
         await PlainTextResponse("", status)(scope, receive, send)
 
-    guard = Guard(gradio, None, (), Path)
+    guard = Guard(gradio, None)
     return httpx.AsyncClient(transport=httpx.ASGITransport(guard, client=("10.0.0.9", 1)), base_url="http://any.name")
 
 
