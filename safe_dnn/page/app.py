@@ -16,6 +16,7 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 from gradio.context import Context
+from gradio.routes import App
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
@@ -280,15 +281,28 @@ def _look(folder: Path) -> dict[str, Any]:
 
 def _mounted(settings: PageSettings, middleware: Sequence[Middleware] = (), **more: Any) -> FastAPI:
     """The page of an analysis as an application; `more` is as for `gr.mount_gradio_app`."""
-    app = build_app(settings).queue(max_size=MOST_QUEUED, api_open=False)
+    with _without_applications():
+        app = build_app(settings).queue(max_size=MOST_QUEUED, api_open=False)
     app.state_session_capacity = MOST_SESSIONS
     around = FastAPI(openapi_url=None, middleware=[Middleware(Resting, queue=app._queue)])
     around.state.queue = app._queue
     more["app_kwargs"] = {"middleware": [*middleware, Middleware(Malformed)]}
     gr.mount_gradio_app(around, app, path="", **_look(settings.out), **more)
+    app.app = around.routes[-1].app  # type: ignore[attr-defined]
     # Otherwise each window holds a connection open; a browser has six to a server, so that a sixth window would hang.
     app.config["connect_heartbeat"] = False
     return around
+
+
+@contextlib.contextmanager
+def _without_applications() -> Iterator[None]:
+    """While a page is laid out, Gradio makes three applications of it for nothing, which takes half of the time."""
+    create = App.create_app
+    App.create_app = staticmethod(lambda *_, **__: None)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        App.create_app = staticmethod(create)  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager

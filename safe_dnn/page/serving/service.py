@@ -45,7 +45,7 @@ HOME, OWN = "/~", "/~own"
 
 MOST_WORKSPACES = 10_000
 MOST_NEW = 20  # workspaces for an address in an hour
-MOST_OPEN = 64  # pages of analyses, of 6 MiB each
+MOST_OPEN = 32  # pages of analyses, of 10 MiB each; as many as are closed stay in caches of FastAPI
 OPEN = 600  # seconds that a page which nobody asks for stays open
 LEFT_UPLOAD = 3600.0  # seconds for which an upload that broke off can be gone on with
 ROUND = 60  # seconds from one look for what has ended to the next
