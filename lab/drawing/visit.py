@@ -66,7 +66,7 @@ def screens(url: str, archive: Path) -> list[Image.Image]:
         look()
         expect(page.locator("#clusters-status")).to_contain_text("root cause clusters hold")
         expect(page.locator("#map .safe-map-none")).to_be_hidden()
-        look(6000)
+        look(15_000)
         page.get_by_role("tab", name="Report").click()
         page.locator("#report").click()
         expect(page.locator("a[href='report.html']").first).to_be_visible()

@@ -16,5 +16,5 @@ GIF_FOLDER = "gifs"
 TABLES_OF_FAILURES = (FAILURES_FILE, PREDICTIONS_FILE, OBJECTS_FILE)
 ROUNDS_FOLDER = "rounds"
 """Failures that were collected before (see `rccs/failure_rounds.py`)."""
-UPLOADS = "uploads"
+UPLOADS_FOLDER = "uploads"
 """What was brought with the browser (see `page/serving/receiving.py`), a folder for each upload."""

@@ -32,7 +32,8 @@ from safe_dnn.support.images import SUFFIXES
 from safe_dnn.support.progress import Progress
 from safe_dnn.support.text import count
 
-INCOMING, MANIFEST, RECEIVED = ".safe-incoming", "manifest.json", "received"
+INCOMING_FOLDER = ".safe-incoming"
+MANIFEST, RECEIVED = "manifest.json", "received"
 TABLES = frozenset({".csv", ".txt", ".json"})
 ZIP = frozenset({".zip"})
 MODELS = frozenset({".keras", ".h5", ".onnx"})
@@ -134,7 +135,7 @@ class Incoming(NamedTuple):
         _kept([path for path, _ in files], limits._replace(suffixes=ZIP) if _is_zip(files) else limits)
         _check_bytes(sum(size for _, size in files), limits)
         text = json.dumps([name, files, *limits[:3], sorted(limits.suffixes)])
-        folder = home / INCOMING / cls.id_of(name, files)
+        folder = home / INCOMING_FOLDER / cls.id_of(name, files)
         with _stored():
             if not folder.is_dir():
                 with new_folder(folder) as building:
@@ -153,10 +154,10 @@ class Incoming(NamedTuple):
         """The upload that has this id; a SAFEError if there is none."""
         try:
             (known,) = re.findall(r"\A[0-9a-f]{64}\Z", digest)
-            name, files, entries, size, seconds, suffixes = read_json(home / INCOMING / known / MANIFEST)
+            name, files, entries, size, seconds, suffixes = read_json(home / INCOMING_FOLDER / known / MANIFEST)
         except DAMAGED as error:
             raise SAFEError(GONE) from error
-        return cls(home / INCOMING / known, name, files, Limits(entries, size, seconds, frozenset(suffixes)))
+        return cls(home / INCOMING_FOLDER / known, name, files, Limits(entries, size, seconds, frozenset(suffixes)))
 
     @property
     def id(self) -> str:
@@ -254,7 +255,7 @@ class Incoming(NamedTuple):
 
 def remove_stale(home: Path, older_than_seconds: float) -> None:
     """Remove the uploads to which nothing was added for so long."""
-    remove_left_over(home / INCOMING, "*", older_than_seconds)
+    remove_left_over(home / INCOMING_FOLDER, "*", older_than_seconds)
 
 
 # --- What is refused ----------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ so that it is copied, taken home and deleted with it.
 import asyncio
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from starlette.types import Receive, Scope
 
 from safe_dnn.page.serving.workspace import Workspace
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.run_folder import PREDICTIONS_FILE, UPLOADS
-from safe_dnn.support.uploads import INCOMING, Incoming, Limits, Uploaded
+from safe_dnn.support.run_folder import PREDICTIONS_FILE, UPLOADS_FOLDER
+from safe_dnn.support.uploads import INCOMING_FOLDER, Incoming, Limits, Uploaded
 
 LEAST_FREE = 2 * 2**30  # bytes of the disk that uploads leave to all that is written otherwise
 REMEMBERED = 256  # uploads that are done, in case that the answer got lost
@@ -56,7 +57,7 @@ class Receiving:
                 unpacking.stopped = True
             await asyncio.to_thread(incoming.discard)
             return {}
-        if not (at := asked.get("at", "")).isdecimal():
+        if not re.fullmatch(r"\d{1,15}", at := asked.get("at", ""), re.ASCII):
             raise _NOT_OURS
         return {"received": await asyncio.to_thread(incoming.append, int(at), body)}
 
@@ -66,7 +67,7 @@ class Receiving:
             incoming = await asyncio.to_thread(Incoming.of, folder, number)
             unpacking = self._unpacking.setdefault((folder, number), _Unpacking())
             if unpacking.task is None:
-                work = asyncio.to_thread(incoming.finish, folder / UPLOADS, unpacking.progress)
+                work = asyncio.to_thread(incoming.finish, folder / UPLOADS_FOLDER, unpacking.progress)
                 unpacking.task = asyncio.create_task(work)
         assert unpacking.task
         done, _ = await asyncio.wait([unpacking.task], timeout=1)
@@ -99,7 +100,7 @@ def _begun(workspace: Workspace, folder: Path, body: bytes) -> Incoming:
         name, files = sent["name"], sent["files"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _NOT_OURS from error
-    return Incoming.begin(folder, name, files, room(workspace, folder / INCOMING / Incoming.id_of(name, files)))
+    return Incoming.begin(folder, name, files, room(workspace, folder / INCOMING_FOLDER / Incoming.id_of(name, files)))
 
 
 def room(workspace: Workspace, same: Path) -> Limits:

@@ -36,7 +36,8 @@ from safe_dnn.support.files import read_record, write_text
 from safe_dnn.support.uploads import remove_stale
 
 COOKIE = "safe-workspace"
-WORKSPACES, GONE, COUNTS = "workspaces", "gone", "counts.json"
+WORKSPACES, GONE = "workspaces", "gone"
+COUNTS_FILE = "counts.json"
 """In the folder of a service."""
 ANALYSES, CACHE, USED = "analyses", "cache", "used"
 """In a workspace: the analyses, what was computed of images, and an empty file whose date is that of the last use."""
@@ -229,7 +230,7 @@ class Service:
     def _remove(self, gone: Path) -> None:
         shutil.rmtree(gone, ignore_errors=True)
         if not gone.exists():
-            counts = self._folder / COUNTS
+            counts = self._folder / COUNTS_FILE
             write_text(counts, json.dumps({"deleted": read_record(counts).get("deleted", 0) + 1}))
 
     @contextlib.asynccontextmanager

@@ -54,7 +54,7 @@ const fieldBox = (field) => field.querySelector("textarea, input");
 const fieldLabel = (field) => field.querySelector("[data-testid='block-info']")?.textContent.trim() || field.id;
 
 // Fills in a field as if it were typed into.
-function fillIn(field, text) {
+function typeIn(field, text) {
   const box = fieldBox(field), kind = box.tagName === "TEXTAREA" ? HTMLTextAreaElement : HTMLInputElement;
   Object.getOwnPropertyDescriptor(kind.prototype, "value").set.call(box, text);
   box.dispatchEvent(new Event("input", { bubbles: true }));

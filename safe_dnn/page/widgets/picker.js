@@ -48,7 +48,7 @@ function mark() {
 function take(one = chosen()) {
   if (!one || taking.disabled) return;
   if (one.folder && !shown.takesFolders) { go(one.path); return; }
-  fillIn(field, one.path);
+  typeIn(field, one.path);
   last = shown.place.path;
   dialog.close();
 }

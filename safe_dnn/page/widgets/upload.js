@@ -76,9 +76,9 @@ async function bring(name, files) {
       say(`Unpacking, ${answer.done} of ${answer.total}`);
     }
     if (answer.problem) { rest(answer.problem); return; }
-    fillIn(into, answer.path);
+    typeIn(into, answer.path);
     const table = document.getElementById("failures-answers");  // the network's answers may have come with its test set
-    if (answer.answers && into.id === "failures-test" && table && !fieldBox(table).value) fillIn(table, answer.answers);
+    if (answer.answers && into.id === "failures-test" && table && !fieldBox(table).value) typeIn(table, answer.answers);
     rest(answer.notes);
     $('[data-do="stop"]').textContent = "Done";
     $('[data-do="stop"]').focus();

@@ -19,12 +19,13 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
+from safe_dnn.page.serving.guard import MAX_BODY
 from safe_dnn.page.serving.receiving import room
-from safe_dnn.page.serving.service import ANALYSES, CACHE, COUNTS, USED, WORKSPACES
+from safe_dnn.page.serving.service import ANALYSES, CACHE, COUNTS_FILE, USED, WORKSPACES
 from safe_dnn.page.serving.workspace import Workspace
 from safe_dnn.store.runs import RUNS_FOLDER
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.uploads import INCOMING, Limits
+from safe_dnn.support.uploads import INCOMING_FOLDER, Limits
 from tests.helpers.browsing import field, wait_until
 from tests.helpers.scenes import draw_scenes
 from tests.helpers.strangers import Stranger, contents_of, packed
@@ -144,11 +145,13 @@ def test_deleting_everything_leaves_a_count_and_nothing_else(hosted):
     visitor.bring(analysis, "few", {"few.zip": packed(dict(list(hosted.images.items())[:6]))})
     assert "6 failures" in generated(visitor, analysis, "/~/to be forgotten/uploads/few")
     before = {path.name for path in (hosted.data / WORKSPACES).iterdir()}
-    count = json.loads((hosted.data / COUNTS).read_text())["deleted"] if (hosted.data / COUNTS).exists() else 0
+    count = (
+        json.loads((hosted.data / COUNTS_FILE).read_text())["deleted"] if (hosted.data / COUNTS_FILE).exists() else 0
+    )
     assert "Everything was deleted" in visitor.client.post("/analyses/leave").text
     after = {path.name for path in (hosted.data / WORKSPACES).iterdir()}
     assert len(before - after) == 1
-    assert json.loads((hosted.data / COUNTS).read_text()) == {"deleted": count + 1}
+    assert json.loads((hosted.data / COUNTS_FILE).read_text()) == {"deleted": count + 1}
     left = [path for path in hosted.folder.rglob("*") if path.is_file() and "forgotten" in str(path)]
     assert left == []
 
@@ -162,7 +165,7 @@ def test_a_part_of_an_upload_that_was_acknowledged_survives_and_a_stopped_one_le
     assert again.json() == {"id": number, "received": 1000}
     assert stranger.client.post(f"/a/mine/upload/{number}?stop").json() == {}
     assert "problem" in stranger.client.post(f"/a/mine/upload/{number}?at=1000", content=data[1000:]).json()
-    assert not [*(hosted.data / WORKSPACES).glob(f"*/{ANALYSES}/mine/{INCOMING}/{number}")]
+    assert not [*(hosted.data / WORKSPACES).glob(f"*/{ANALYSES}/mine/{INCOMING_FOLDER}/{number}")]
 
 
 # --- Attacks ----------------------------------------------------------------------------------------------------
@@ -314,6 +317,30 @@ def test_no_member_of_a_zip_file_gets_out_of_the_analysis(hosted, stranger):
     assert not {path for path in after - before if path.suffix in (".png", ".txt")}
 
 
+@pytest.mark.slow
+def test_no_table_that_is_brought_leads_to_images_of_another(hosted, stranger):
+    """Names of folders in `accuracy.json`, of images in lists and tables: as another's folder, or the host's."""
+    target = theirs(hosted) / ANALYSES / "owned" / "uploads" / "failing" / "in"
+    names = sorted(path.name for path in target.iterdir())
+    rows = "".join(f"{name},night,snow,false\n" for name in names)
+    absolute = "".join(f"{target / name},night,snow,false\n" for name in names)
+    mine = {f"in/{number}.png": data for number, data in enumerate(hosted.images.values())}
+    for number, (root, table) in enumerate([(str(target), rows), (str(target), absolute), ("/etc", absolute)]):
+        record = json.dumps({"test_root": root, "test_folder": root, "failures": 18, "test_size": 18})
+        tables = {"predictions.csv": f"image,label,predicted,right\n{table}", "accuracy.json": record}
+        lists = {"list.txt": "\n".join(str(target / name) for name in names), "failures.csv": tables["predictions.csv"]}
+        texts = {name: text.encode() for name, text in {**tables, **lists}.items()}
+        brought = stranger.bring("/a/mine", f"forged {number}", {"forged.zip": packed({**mine, **texts})})
+        place = f"/~/mine/uploads/forged {number}"
+        for images in (brought["path"], f"{place}/list.txt"):
+            generated(stranger, "/a/mine", images, f"forging {number}")
+    window = stranger.window("/a/mine", "collecting")
+    told = window.send("collect", failures_kind="answers", failures_answers=f"{place}/predictions.csv",
+                       failures_test=str(target))  # fmt: skip
+    assert "Expected a path below" in told
+    assert [*(hosted.data / WORKSPACES).glob(f"*/{ANALYSES}/mine/**/{MARK}*")] == []  # no copy of an image
+
+
 # --- Limits and ends ----------------------------------------------------------------------------------------------
 
 
@@ -362,7 +389,9 @@ def test_two_visitors_in_two_browsers_see_only_their_own(browser: Browser, tmp_p
             expect(field(page, "images")).to_be_enabled()
             expect(page.locator(".of-this-machine")).to_have_count(0)  # no picker of the server's folders
         first.locator("#images .of-upload").click()
+        first.route("**/upload/*at=0", lambda route: route.abort(), times=1)  # the line breaks
         first.set_input_files(".safe-upload [data-of=file]", archive)
+        expect(first.locator(".safe-upload [role=status]")).to_contain_text("The line broke. It goes on in 1 s")
         expect(first.locator(".safe-upload [role=status]")).to_have_text("Received 18 images.")
         first.get_by_role("button", name="Done").click()
         expect(field(first, "images")).to_have_value("/~/of the first/uploads/failing/in")
@@ -389,3 +418,57 @@ def test_what_would_fill_the_disk_is_refused_before_a_byte_is_taken(hosted, monk
     monkeypatch.setattr("safe_dnn.page.serving.receiving.LEAST_FREE", 2**70)
     with pytest.raises(SAFEError, match="nearly full"):
         room(workspace, hosted.folder / "none")
+
+
+@pytest.mark.slow
+def test_a_user_name_is_believed_of_the_proxy_alone(tmp_path):
+    options = ("--service", tmp_path / "data", "--user-header", "Remote-User", "--proxy", "127.0.0.1")
+    with served(tmp_path, *options) as (url, _):
+        ann = Stranger(url)
+        ann.client.headers["remote-user"] = "ann"
+        ann.make("of ann")
+        assert ann.secret == ""
+        again, bob = Stranger(url), Stranger(url)
+        again.client.headers["remote-user"], bob.client.headers["remote-user"] = "ann", "bob"
+        assert "of ann" in again.client.get("/analyses").text
+        assert "of ann" not in bob.client.get("/analyses").text
+        pretending = Stranger(url, "127.0.0.9")
+        pretending.client.headers["remote-user"] = "ann"
+        assert "of ann" not in pretending.client.get("/analyses").text
+        refused = pretending.client.post("/analyses/new", data={"name": "x"})
+        assert (refused.status_code, "has not said who you are" in refused.text) == (409, True)
+        with pytest.raises(AssertionError, match="A user name is believed of a proxy alone"):
+            served(tmp_path, *options[:4]).__enter__()
+
+
+@pytest.mark.slow
+def test_an_engineer_brings_images_to_the_ordinary_page(tmp_path):
+    draw_scenes(tmp_path / "drawn", dict.fromkeys(("night", "snow"), 6))
+    data = packed(contents_of(tmp_path / "drawn"))
+    with served(tmp_path, "--uploads") as (url, _):
+        engineer = Stranger(url)
+        brought = engineer.bring("", "failing", {"failing.zip": data})
+        assert brought["path"] == str(tmp_path / "out" / "uploads" / "failing")
+        assert "12 failures" in generated(engineer, "", brought["path"])
+    with served(tmp_path) as (url, _):
+        assert Stranger(url).client.post("/upload", content=b"{}").status_code == 404
+
+
+def test_what_is_no_upload_is_refused_with_a_sentence(hosted, stranger):
+    bodies = [
+        b"",
+        b"[]",
+        b"{}",
+        b"null",
+        b"[" * 9_000,
+        b'{"name": 1, "files": 2}',
+        b'{"name": "\\ud800", "files": []}',
+        b"\xff",
+    ]
+    paths = ["", "x", "../x", "0" * 64, "0" * 64 + "?at=" + "9" * 5_000, "0" * 64 + "?at=-1", "0" * 64 + "?at=\u0663"]
+    for path in paths:
+        for body in bodies:
+            answer = stranger.client.post(f"/a/mine/upload/{path}", content=body)
+            assert answer.status_code in (404, 409), (path, body)
+    assert stranger.client.get("/a/mine/upload").status_code == 405
+    assert stranger.client.post("/a/mine/upload", content=b"x" * (MAX_BODY + 1)).status_code == 413
