@@ -13,7 +13,6 @@ import argparse
 import io
 import os
 import random
-import shutil
 import statistics
 import tempfile
 import threading
@@ -32,9 +31,10 @@ TOOL = Path(__file__).parents[2] / "SAFE_Tool.py"
 
 
 class Load(NamedTuple):
-    """What visitors at once got: seconds until each was done, in the order in which they asked, and of each answer."""
+    """Seconds until each of several visitors was done, and of each time that another opened his page or asked."""
 
     done: list[float]
+    openings: list[float]
     answers: list[float]
 
 
@@ -73,17 +73,19 @@ def under_load(url: str, archives: list[bytes], meanwhile: Callable[[], object] 
         print(f"A visitor is done after {time.monotonic() - began:.0f} s", flush=True)
         return time.monotonic() - began
 
-    def look() -> list[float]:
-        visitor, answers = Stranger(url, "127.0.4.1"), []
+    def look() -> tuple[list[float], list[float]]:
+        visitor = Stranger(url, "127.0.4.1")
+        openings, answers = list[float](), list[float]()
         analysis = visitor.make("looking")
         while not finished.is_set():
             began = time.monotonic()
             window = visitor.window(analysis, f"look {len(answers)}")
+            opened = time.monotonic()
             window.fire(window.loads()[0], [])
-            window.client.close()
-            answers.append(time.monotonic() - began)
+            openings.append(time.monotonic() - began)
+            answers.append(time.monotonic() - opened)
             finished.wait(0.5)
-        return answers
+        return openings, answers
 
     with ThreadPoolExecutor(len(archives) + 1) as pool:
         looking = pool.submit(look)
@@ -91,82 +93,93 @@ def under_load(url: str, archives: list[bytes], meanwhile: Callable[[], object] 
         meanwhile()
         done = [visit.result() for visit in visits]
         finished.set()
-        return Load(done, looking.result())
+        return Load(done, *looking.result())
+
+
+def spread(seconds: list[float]) -> str:
+    """The median, the 95th of 100, and the longest."""
+    ordered = sorted(seconds)
+    return f"{statistics.median(ordered):.2f}, {ordered[int(0.95 * len(ordered))]:.2f}, {ordered[-1]:.2f} s"
 
 
 def text_of(load: Load, images: int, cores: int) -> list[str]:
-    done, answers = sorted(load.done), sorted(load.answers)
-    last = done[-1]
+    done, last = sorted(load.done), max(load.done)
     return [
         f"| visitors at once, images of each | {len(done)}, {images} |",
-        f"| done: the first, the median, the last | {done[0]:.0f}, {statistics.median(done):.0f}, {last:.0f} s |",
+        f"| done: the first, the middle one, the last | {done[0]:.0f}, {statistics.median(done):.0f}, {last:.0f} s |",
         f"| images in an hour on each of {cores} cores | {3600 * len(done) * images / last / cores:,.0f} |",
-        f"| another visitor opens his page ({len(answers)} times): median, 95 of 100, longest "
-        f"| {statistics.median(answers):.2f}, {answers[int(0.95 * len(answers))]:.2f}, {answers[-1]:.2f} s |",
+        f"| another visitor opens his page ({len(load.openings)} times) | {spread(load.openings)} |",
+        f"| of these the answer with what is shown | {spread(load.answers)} |",
+    ]
+
+
+def with_idle_ones(folder: Path, n: int, archives: list[bytes]) -> list[str]:
+    """Rows about idle workspaces, which are opened in a row and of which half then end."""
+    from tests.helpers.strangers import Stranger
+    from tests.helpers.visiting import served
+
+    data = folder / "data"
+    with served(folder, "--service", data, tool=TOOL) as (url, _):
+        idle = [Stranger(url, f"127.0.{10 + number // 20}.1") for number in range(n)]
+        for visitor in idle:
+            visitor.make("idle")
+    began = time.monotonic()
+    with served(folder, "--service", data, tool=TOOL) as (url, process):
+        at_first = time.monotonic() - began
+        before = memory_of(process)
+        for visitor in idle:
+            assert visitor.window("/a/idle", "opening", url).client.get("/").status_code == 200
+        opened = memory_of(process)
+        known = sorted((data / WORKSPACES).iterdir())
+        old = known[: len(known) // 2]
+        ended: list[float] = []
+
+        def end() -> None:
+            for workspace in old:
+                os.utime(workspace / USED, (0, 0))
+            begun = time.monotonic()
+            while any(workspace.exists() for workspace in old):
+                time.sleep(0.5)
+            ended.append(time.monotonic() - begun)
+
+        load = under_load(url, archives, end)
+    return [
+        f"| idle workspaces: start of the server, its memory | {n:,}: {at_first:.1f} s, {before:,.0f} MiB |",
+        f"| the pages of all opened in a row: memory | {opened:,.0f} MiB |",
+        f"| {len(old):,} of them end while {len(archives)} visitors ask for RCCs: gone after | {ended[0]:.0f} s |",
+        f"| another visitor opens his page meanwhile | {spread(load.openings)} |",
     ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="a folder of images")
-    parser.add_argument("--visitors", type=int, default=20)
+    parser.add_argument("--visitors", type=int, default=20, help="0: only the idle ones")
     parser.add_argument("--images", type=int, default=200, help="of each visitor")
-    parser.add_argument("--idle", type=int, default=1000, help="idle workspaces")
+    parser.add_argument("--idle", type=int, default=1000, help="idle workspaces; 0: only the others")
     parser.add_argument("--write", action="store_true", help="write lab/results/service.md")
     options = parser.parse_args()
-    from tests.helpers.strangers import Stranger
     from tests.helpers.visiting import served
 
     listing = find_images(options.data)
     images, rng = [listing.root / path for path in listing.paths], random.Random(0)
-    archives = [packed(rng.sample(images, options.images)) for _ in range(options.visitors)]
-    cores = os.cpu_count() or 1
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder, "data")
-        with served(Path(folder), "--service", data, tool=TOOL) as (url, process):
-            rows += text_of(under_load(url, archives), options.images, cores)
+    archives = [packed(rng.sample(images, options.images)) for _ in range(max(4, options.visitors))]
+    written = "Written by `python -m lab.benchmarks.service`, which has the definitions."
+    table = "\n\n| what | figures: of times the median, 95 of 100, and the longest |\n| --- | --- |\n"
+    if options.visitors:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            served(Path(folder), "--service", Path(folder, "data"), tool=TOOL) as (url, process),
+        ):
+            rows = text_of(under_load(url, archives[: options.visitors]), options.images, os.cpu_count() or 1)
             rows.append(f"| memory of the server afterwards | {memory_of(process):,.0f} MiB |")
-        with served(Path(folder), "--service", data, tool=TOOL) as (url, _):
-            idle = [Stranger(url, f"127.0.{10 + number // 20}.1") for number in range(options.idle)]
-            for visitor in idle:
-                visitor.make("idle")
-        began = time.monotonic()
-        with served(Path(folder), "--service", data, tool=TOOL) as (url, process):
-            at_first = time.monotonic() - began
-            before = memory_of(process)
-            for visitor in idle:
-                again = Stranger(url)
-                again.client.cookies = visitor.client.cookies
-                assert again.client.get("/a/idle/").status_code == 200
-                again.client.close()
-            opened = memory_of(process)
-            known = sorted((data / WORKSPACES).iterdir())
-            old = known[: len(known) // 2]
-            ended: list[float] = []
-
-            def end() -> None:
-                for workspace in old:
-                    os.utime(workspace / USED, (0, 0))
-                begun = time.monotonic()
-                while any(workspace.exists() for workspace in old):
-                    time.sleep(0.5)
-                ended.append(time.monotonic() - begun)
-
-            few = under_load(url, archives[:4], end)
-        shutil.rmtree(data, ignore_errors=True)
-    rows += [
-        f"| idle workspaces: start of the server, its memory | {len(known):,}: {at_first:.1f} s, {before:,.0f} MiB |",
-        f"| the page of {len(idle):,} of them opened in a row: memory | {opened:,.0f} MiB |",
-        f"| {len(old):,} workspaces end while 4 visitors ask for RCCs: gone after, longest answer meanwhile "
-        f"| {ended[0]:.0f} s, {max(few.answers):.2f} s |",
-    ]
-    head = (
-        "## A service under load\n\nWritten by `python -m lab.benchmarks.service`, which has the definitions. Opening "
-        "a page is the whole of it: the document, its configuration, and the answer with what is shown.\n\n"
-        "| what | figures |\n| --- | --- |\n"
-    )
-    tell("service", head + "\n".join(rows) + "\n", write=options.write)
+        text = f"## Visitors at once\n\n{written}{table}" + "\n".join(rows) + "\n"
+        tell("service-load", text, write=options.write)
+    if options.idle:
+        with tempfile.TemporaryDirectory() as folder:
+            rows = with_idle_ones(Path(folder), options.idle, archives[:4])
+        text = f"## Idle workspaces\n\n{written}{table}" + "\n".join(rows) + "\n"
+        tell("service-idle", text, write=options.write)
 
 
 if __name__ == "__main__":

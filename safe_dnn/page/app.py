@@ -1,5 +1,6 @@
 """The page as a whole: its tabs, its look, and how it is served."""
 
+import asyncio
 import contextlib
 import hmac
 import importlib
@@ -159,7 +160,7 @@ def serve(
         # A page with a password needs no check of the host name: browsers do not send its cookie to another name.
         names = None if credentials else frozenset(LOOPBACK)
         gr.set_static_paths(files / PICTURE_FOLDER)
-        workspace = _workspace(settings, files.resolve(), path)
+        workspace = _workspace(settings, files.resolve(), path, asyncio.Lock())
         middleware = [
             Middleware(Below, path=path),
             Middleware(Seeing, seen=lambda scope: workspace),
@@ -209,17 +210,18 @@ def host_service(
             f"{terms.user_header} without it."
         )
     home = _nameable(folder).resolve()
-    turn, nobody = Turn(allowance), home / "nobody"
+    turn, opening, nobody = Turn(allowance), asyncio.Lock(), home / "nobody"
 
     def opened(place: Path, owner: str, user: str) -> Workspace:
         inner, cache = place / ANALYSES, place / CACHE
         settings = PageSettings(
             inner, Jobs(turn, owner), Results(inner, inner), weights, inner, login=user, uploads=uploads, hosted=True
         )
-        return _workspace(settings, cache, path, cache=cache, names=names_of(place), most=MOST_OF_VISITOR, owner=owner)
+        more: dict[str, Any] = {"cache": cache, "names": names_of(place), "most": MOST_OF_VISITOR, "owner": owner}
+        return _workspace(settings, cache, path, opening, **more)
 
     settings = PageSettings(nobody, Jobs(turn), Results(nobody, nobody), hosted=True)
-    welcome = _workspace(settings, nobody, path, most=MOST_OF_VISITOR).listing
+    welcome = _workspace(settings, nobody, path, opening, most=MOST_OF_VISITOR).listing
     service = Service(home, opened, welcome, terms, path)
     importlib.import_module("tensorflow")  # it holds up all answers for seconds, and so not when the first one waits
     with _served_files():
@@ -252,7 +254,14 @@ def _answer(app: Any, host: str, port: int, outside: Outside, where: str, user_h
 
 
 def _workspace(
-    settings: PageSettings, files: Path, path: str, *, most: int | None = None, owner: str = "", **more: Any
+    settings: PageSettings,
+    files: Path,
+    path: str,
+    opening: asyncio.Lock,
+    *,
+    most: int | None = None,
+    owner: str = "",
+    **more: Any,
 ) -> Workspace:
     """The analyses below the folder of a page."""
     home = settings.out
@@ -264,7 +273,7 @@ def _workspace(
         check_within(folder, settings.root)
         return settings._replace(out=folder, home=home, jobs=Jobs(turn, owner), results=Results(folder, settings.root))
 
-    mounts = Mounts(home, settings, prepared, _mounted, path)
+    mounts = Mounts(home, settings, prepared, _mounted, path, opening)
     listing = ListPage(home, mounts, settings.example.folder if settings.example else None, path, most)
     return Workspace(home, mounts, listing, files, login=settings.login, uploads=settings.uploads, **more)
 

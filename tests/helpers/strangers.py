@@ -42,9 +42,9 @@ class Stranger:
             answer = self.client.post(f"{analysis}/upload/{begun['id']}?finish").json()
         return answer
 
-    def window(self, analysis: str, session: str) -> Visitor:
-        """A window of an analysis's page."""
-        there = self.url + analysis
+    def window(self, analysis: str, session: str, url: str = "") -> Visitor:
+        """A window of an analysis's page, by default of the server where it was made."""
+        there = (url or self.url) + analysis
         client = _client(there)
         client.cookies = self.client.cookies
         return Visitor(there, session, client)

@@ -103,6 +103,9 @@ class Mounts:
         the process, and its other uses of them are in that thread.
     path : str
         That the page of `home` lies below.
+    opening : Lock
+        Held while a page is built, half a second in the server's thread; whoever waits for another answer comes between
+        two of them.
     """
 
     home: Path
@@ -110,7 +113,7 @@ class Mounts:
     prepare: Callable[[Path, Turn], PageSettings]
     build: Callable[[PageSettings], FastAPI]
     path: str = ""
-    _opening: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     _open: dict[str, _Mounted] = field(default_factory=dict, init=False)  # of about 6 MiB each
 
     async def page(self, name: str, path: str) -> ASGIApp | None:
@@ -146,7 +149,7 @@ class Mounts:
         return self.home if name == TOP else folder_of(self.home, name) if shown else None
 
     async def _mount(self, name: str) -> _Mounted | None:
-        async with self._opening:
+        async with self.opening:
             if name in self._open:
                 return self._open[name]
             if (folder := folder_of(self.home, name)) is None:
