@@ -193,7 +193,8 @@ def rccs_of(case: Case, images: ImageFeatures, wrong: np.ndarray) -> tuple[Compa
     nearest = np.concatenate(nearest_failing(clusters.points, right))
     placed = Placed(np.concatenate([clusters.points, right]), np.zeros(len(nearest), int), groups.of)
     nearest[~among_failing(placed, placed, np.arange(len(nearest)) < len(rows))] = -1
-    return Comparison(np.arange(len(rows)), *np.split(nearest, [len(rows)]), groups=groups), clusters
+    of_failing, of_right = np.split(nearest, [len(rows)])
+    return Comparison(np.arange(len(rows)), of_failing, of_right, groups=groups), clusters
 
 
 def dealt_out(groups: np.ndarray, classes: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:

@@ -87,9 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder, "failing.zip")
         packed(options.case / "failures", archive)
-        command = [sys.executable, ROOT / "SAFE_Tool.py", "ui", "--port", str(PORT)]
-        service = ["--service", Path(folder, "service")]
-        with subprocess.Popen([*command, *service], stdout=subprocess.PIPE, text=True) as server:
+        tool = [sys.executable, str(ROOT / "SAFE_Tool.py"), "ui", "--port", str(PORT)]
+        service = [*tool, "--service", f"{folder}/service"]
+        with subprocess.Popen(service, stdout=subprocess.PIPE, text=True) as server:
             try:
                 assert server.stdout is not None
                 assert server.stdout.readline().startswith("SAFE is on ")
