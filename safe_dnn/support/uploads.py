@@ -379,12 +379,13 @@ def _unpacked(file: io.FileIO, incoming: Incoming) -> tuple[set[str], int, Conte
             if member.flag_bits & _ENCRYPTED or mode not in _PLAIN or member.compress_type not in _PACKED:
                 unusual = f"{quoted(repr(member.filename))}, a link, encrypted, or packed in another way"
                 raise _refusal("a ZIP file of plain files, stored or deflated", unusual, AGAIN)
-            archive.open(member).close()  # compares the names
             file.seek(member.header_offset + 26)
             gaps.append(member.header_offset - end)
             end = member.header_offset + 30 + sum(struct.unpack("<HH", file.read(4))) + member.compress_size
         if not all(0 <= gap <= LONGEST_GAP for gap in [*gaps, archive.start_dir - end]):
             raise zipfile.BadZipFile("its members overlap, or its directory lacks some")
+        for member in members:  # from Python 3.13 on it would only warn of an overlap
+            archive.open(member).close()  # compares the names
         members = [member for member in members if member.orig_filename in kept]
         _check_bytes(sum(member.file_size for member in members), incoming.limits)
 
