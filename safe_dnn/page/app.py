@@ -21,6 +21,7 @@ from gradio.routes import App
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from safe_dnn.page.analyses import MOST_ANALYSES
 from safe_dnn.page.assets import script
 from safe_dnn.page.between_tabs import wire_classes, wire_next_round, wire_reasons
 from safe_dnn.page.clusters.tab import ClustersTab
@@ -221,7 +222,7 @@ def host_service(
         return _workspace(settings, cache, path, opening, **more)
 
     settings = PageSettings(nobody, Jobs(turn), Results(nobody, nobody), hosted=True)
-    welcome = _workspace(settings, nobody, path, opening, most=MOST_OF_VISITOR).listing
+    welcome = _workspace(settings, nobody, path, opening).listing
     service = Service(home, opened, welcome, terms, path)
     importlib.import_module("tensorflow")  # it holds up all answers for seconds, and so not when the first one waits
     with _served_files():
@@ -259,7 +260,7 @@ def _workspace(
     path: str,
     opening: asyncio.Lock,
     *,
-    most: int | None = None,
+    most: int = MOST_ANALYSES,
     owner: str = "",
     **more: Any,
 ) -> Workspace:
@@ -274,8 +275,7 @@ def _workspace(
         return settings._replace(out=folder, home=home, jobs=Jobs(turn, owner), results=Results(folder, settings.root))
 
     mounts = Mounts(home, settings, prepared, _mounted, path, opening)
-    listing = ListPage(home, mounts, settings.example.folder if settings.example else None, path, most)
-    return Workspace(home, mounts, listing, files, login=settings.login, uploads=settings.uploads, **more)
+    return Workspace(mounts, ListPage(mounts, most), files, **more)
 
 
 def _look(folder: Path) -> dict[str, Any]:

@@ -145,8 +145,8 @@ class Job:
 class Allowance(NamedTuple):
     """What visitors may ask of the machine: jobs of one of them and of all, running or waiting, and a job's seconds."""
 
-    jobs: int = 1_000
-    in_all: int = 1_000
+    jobs: float = math.inf
+    in_all: float = math.inf
     seconds: float = math.inf
 
 

@@ -143,8 +143,14 @@ def keep_copy(folder: Path) -> None:
         return
     with contextlib.suppress(SAFEError):  # as long as the database is there, no copy is needed
         check_entries(folder)
-        with reading(folder) as db, replacing(copy) as new, contextlib.closing(sqlite3.connect(new)) as to:
-            db.backup(to)
+        with replacing(copy) as new:
+            copy_database(folder, new)
+
+
+def copy_database(folder: Path, to: Path) -> None:
+    """Copy the database of an analysis as it is at one moment; a SAFEError as of `reading`."""
+    with reading(folder) as db, contextlib.closing(sqlite3.connect(to)) as copy:
+        db.backup(copy)
 
 
 def present_runs(folder: Path, clusters: Run | None = None) -> dict[str, Run]:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from safe_dnn.page.clusters.spot import rank_of
 from safe_dnn.page.events import EACH, EDITS, LATEST, VIEW
 from safe_dnn.page.forms import take_labels
 from safe_dnn.page.job_view import News
 from safe_dnn.page.messages import warn
-from safe_dnn.page.pictures import oldest
+from safe_dnn.page.pictures import oldest, served_folder
 from safe_dnn.page.results import Shown, check_links
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import Window
@@ -157,8 +156,8 @@ class RunsView:
 
 
 def _export_folder() -> Path:
-    """A new folder below that of Gradio, which serves what lies there; the last `KEPT_EXPORTS` are kept."""
-    exports = Path(get_upload_folder()) / "exports"
+    """A new folder for an export that the page serves; the last `KEPT_EXPORTS` are kept."""
+    exports = served_folder() / "exports"
     exports.mkdir(parents=True, exist_ok=True)
     for old in oldest(exports, but=KEPT_EXPORTS - 1):
         shutil.rmtree(old, ignore_errors=True)

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from safe_dnn.page.analyses import split_address
+
 _TEXT = re.compile(r"text/|application/(json|manifest\+json|x-ndjson)")
 _EVENTS = "text/event-stream"
-_PROGRAMS = ("/assets/", "/static/", "/svelte/")  # of Gradio's, in which there are no paths; they may be packed
+_PROGRAMS = ("/assets/", "/static/", "/svelte/")  # of Gradio's, on each page: there are no paths; they may be packed
 
 
 class Inside:
@@ -36,7 +38,7 @@ class Inside:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = self._in(scope["path"].encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
         headers = list(scope["headers"])
-        if not any(part in path for part in _PROGRAMS):  # what is packed cannot be read here
+        if not split_address(path)[1].startswith(_PROGRAMS):  # what is packed cannot be read here
             headers = [(name, value) for name, value in headers if name != b"accept-encoding"]
         await self._app(
             {**scope, "path": path, "headers": headers}, self._receiving(scope, receive), self._sending(send)

@@ -7,7 +7,7 @@ said above the list, in a sentence.
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -29,29 +29,20 @@ _FRESH = {"Cache-Control": "no-store"}
 
 
 class ListPage:
-    """The list of the analyses in a folder.
+    """The list of the analyses in a folder, without that of the example.
 
     Parameters
     ----------
-    home : Path
     mounts : Mounts
-    example : Path or None
-        The folder of the example, which is not listed.
-    path : str
-        That the page lies below.
+        Of that folder.
     most : int, optional
-        Analyses, with those in the bin, of a visitor of a service.
+        Analyses, with those in the bin.
     """
 
-    def __init__(
-        self, home: Path, mounts: Mounts, example: Path | None = None, path: str = "", most: int | None = None
-    ):
-        self._home = home
+    def __init__(self, mounts: Mounts, most: int = MOST_ANALYSES):
+        self._home = mounts.home
         self._mounts = mounts
-        self._example = example
-        self._path = path
-        self._most = most or MOST_ANALYSES
-        self._hosted = most is not None
+        self._most = most
         self._summary_of = lru_cache(MOST_ANALYSES)(summary_of)  # read again where a file has changed
 
     def title(self, name: str) -> str:
@@ -64,8 +55,9 @@ class ListPage:
 
     def _names(self) -> list[str]:
         """The analyses; first the folder that holds them, if it is one."""
+        example = self._mounts.top.example
         top = [analyses.TOP] if analyses.folder_of(self._home, analyses.TOP) else []
-        return [*top, *analyses.names_in(self._home, other_than=self._example)]
+        return [*top, *analyses.names_in(self._home, other_than=example and example.folder)]
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, terms: Mapping[str, Any] | None = None) -> None:
         """Answer a request for the list, or what a button does; `terms` are those of a service."""
@@ -97,11 +89,13 @@ class ListPage:
             elif action == "delete":
                 await asyncio.to_thread(self._at_rest, analyses.delete, name)
                 shown = f"{ADDRESS}?deleted=1"
-            elif action == "duplicate":
-                await asyncio.to_thread(analyses.duplicate, self._home, name, self._most)
             else:
-                change = analyses.restore if action == "restore" else analyses.remove
-                await asyncio.to_thread(change, self._home, name)
+                changes: dict[str, Callable[[Path, str], str]] = {
+                    "duplicate": partial(analyses.duplicate, most=self._most),
+                    "restore": analyses.restore,
+                    "remove": analyses.remove,
+                }
+                await asyncio.to_thread(changes[action], self._home, name)
         except SAFEError as error:
             return await asyncio.to_thread(self.shown, str(error), 409)
         if action in ("rename", "delete"):
@@ -122,8 +116,7 @@ class ListPage:
         page = filled(
             "page/serving/list.html", notice=notice, role="status" if status == 200 else "alert", entries=entries,
             deleted=[(name, when and datetime.fromisoformat(when)) for name, when in analyses.deleted_in(self._home)],
-            path=self._path, terms=terms, hosted=self._hosted, title=self.title, address=analyses.address_of,
-            at_work=self._mounts.at_work,
-            day="{:%-d %B %Y, %H:%M}".format,
+            path=self._mounts.path, terms=terms, hosted=self._mounts.top.hosted, title=self.title,
+            address=analyses.address_of, at_work=self._mounts.at_work, day="{:%-d %B %Y, %H:%M}".format,
         )  # fmt: skip
         return HTMLResponse(page, status, headers=_FRESH)

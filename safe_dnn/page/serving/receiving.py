@@ -20,11 +20,11 @@ from starlette.types import Receive, Scope
 from safe_dnn.page.serving.workspace import Workspace
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import PREDICTIONS_FILE, UPLOADS_FOLDER
-from safe_dnn.support.uploads import INCOMING_FOLDER, Incoming, Limits, Uploaded
+from safe_dnn.support.uploads import INCOMING_FOLDER, Incoming, Limits
 
 LEAST_FREE = 2 * 2**30  # bytes of the disk that uploads leave to all that is written otherwise
 REMEMBERED = 256  # uploads that are done, in case that the answer got lost
-_NOT_OURS = SAFEError("Expected an upload, as the page sends it. Received something else. Reload the page.")
+NOT_OURS = "Expected an upload, as the page sends it. Received something else. Reload the page."
 
 
 class Receiving:
@@ -58,22 +58,20 @@ class Receiving:
             await asyncio.to_thread(incoming.discard)
             return {}
         if not re.fullmatch(r"\d{1,15}", at := asked.get("at", ""), re.ASCII):
-            raise _NOT_OURS
+            raise SAFEError(NOT_OURS)
         return {"received": await asyncio.to_thread(incoming.append, int(at), body)}
 
     async def _finish(self, folder: Path, number: str) -> dict:
         unpacking = self._unpacking.get((folder, number))
         if unpacking is None:
-            incoming = await asyncio.to_thread(Incoming.of, folder, number)
-            unpacking = self._unpacking.setdefault((folder, number), _Unpacking())
-            if unpacking.task is None:
-                work = asyncio.to_thread(incoming.finish, folder / UPLOADS_FOLDER, unpacking.progress)
-                unpacking.task = asyncio.create_task(work)
-        assert unpacking.task
+            incoming = Incoming.of(folder, number)
+            unpacking = self._unpacking[folder, number] = _Unpacking(incoming, folder / UPLOADS_FOLDER)
+            for known in [known for known, one in self._unpacking.items() if one.task.done()][:-REMEMBERED]:
+                del self._unpacking[known]
         done, _ = await asyncio.wait([unpacking.task], timeout=1)
         if not done:
             return {"done": unpacking.done, "total": unpacking.total}
-        if unpacking.task.exception() or len(self._unpacking) > REMEMBERED:
+        if unpacking.task.exception():
             self._unpacking.pop((folder, number), None)
         uploaded = unpacking.task.result()
         places = (place / PREDICTIONS_FILE for place in (uploaded.path, uploaded.path.parent))
@@ -82,11 +80,11 @@ class Receiving:
 
 
 class _Unpacking:
-    """How far an upload is that becomes a folder."""
+    """An upload that becomes a folder below another one, and how far it is."""
 
-    def __init__(self) -> None:
-        self.task: asyncio.Task[Uploaded] | None = None
+    def __init__(self, incoming: Incoming, below: Path):
         self.done, self.total, self.stopped = 0, 0, False
+        self.task = asyncio.create_task(asyncio.to_thread(incoming.finish, below, self.progress))
 
     def progress(self, what: str, done: int, total: int) -> None:
         self.done, self.total = done, total
@@ -99,7 +97,7 @@ def _begun(workspace: Workspace, folder: Path, body: bytes) -> Incoming:
         sent = json.loads(body)
         name, files = sent["name"], sent["files"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _NOT_OURS from error
+        raise SAFEError(NOT_OURS) from error
     return Incoming.begin(folder, name, files, room(workspace, folder / INCOMING_FOLDER / Incoming.id_of(name, files)))
 
 

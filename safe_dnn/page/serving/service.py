@@ -98,7 +98,6 @@ class Service:
         self.welcome, self._terms, self._path = welcome, terms, path
         self._folder, self._opened = folder, opened
         self._workspaces: dict[str, Workspace] = {}
-        self._touched: dict[str, float] = {}
         self._new: Counter[str] = Counter()
         self._hour = 0
 
@@ -121,14 +120,11 @@ class Service:
     def _at(self, key: str, user: str = "") -> Workspace | None:
         """The workspace of a key, which is in use from now on."""
         folder = self._folder / WORKSPACES / key
-        now = time.monotonic()
-        if now - self._touched.get(key, -ROUND) >= ROUND or key not in self._workspaces:
-            try:
-                os.utime(folder / USED)
-            except OSError:
-                self._workspaces.pop(key, None)
-                return None
-            self._touched[key] = now
+        try:
+            os.utime(folder / USED)
+        except OSError:
+            self._workspaces.pop(key, None)
+            return None
         if key not in self._workspaces:
             self._close_idle()
             self._workspaces[key] = self._opened(folder, key, user)
@@ -259,9 +255,8 @@ class Service:
             if not (key in self._workspaces and self._workspaces[key].mounts.working):
                 await self.delete(key)
         self._close_idle()
-        for key in [key for key, one in self._workspaces.items() if not one.mounts.open and not one.mounts.working]:
+        for key in [key for key, one in self._workspaces.items() if not one.mounts.open]:
             del self._workspaces[key]
-        self._touched = {key: when for key, when in self._touched.items() if key in self._workspaces}
 
     def _close_idle(self) -> None:
         """Close the pages that nobody looks at, and those looked at least lately if there are too many."""

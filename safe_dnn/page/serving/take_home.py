@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import sqlite3
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from pathlib import Path
 
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.output_folder import LOCK_FILE, WORK_FILE
+from safe_dnn.store.runs import copy_database
+from safe_dnn.support.uploads import INCOMING_FOLDER
 
 ANALYSIS_ZIP = "analysis.zip"
 BLOCK = 2**20  # bytes
@@ -48,8 +49,7 @@ def zipped(folder: Path) -> Iterator[bytes]:
             source = path
             if path == folder / DATABASE_FILE:
                 source = Path(copies, DATABASE_FILE)
-                with contextlib.closing(sqlite3.connect(path)) as db, contextlib.closing(sqlite3.connect(source)) as to:
-                    db.backup(to)
+                copy_database(folder, source)
             with contextlib.suppress(FileNotFoundError), source.open("rb") as file:
                 member = zipfile.ZipInfo.from_file(source, f"{folder.name}/{path.relative_to(folder)}")
                 with target.open(member, "w", force_zip64=True) as packed:
@@ -61,6 +61,6 @@ def zipped(folder: Path) -> Iterator[bytes]:
 
 def _files(folder: Path) -> Iterator[Path]:
     for inner, folders, names in os.walk(folder):
-        folders.sort()
+        folders[:] = sorted(set(folders) - {INCOMING_FOLDER})  # uploads on their way are nothing yet
         paths = (Path(inner, name) for name in sorted(names) if name not in _LEFT_OUT)
         yield from (path for path in paths if path.is_file() and not path.is_symlink())

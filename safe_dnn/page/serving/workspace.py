@@ -30,30 +30,36 @@ class Workspace:
 
     Attributes
     ----------
-    home : Path
-        The folder.
     mounts : Mounts
     listing : ListPage
     files : Path
         The folder of pictures and exports, all links followed: what lies there is given out.
     cache : Path or None
         As for `support.files.caching_in`.
-    login : str
-        The user name that was asked for: the engineer's name then; empty for the one typed in the browser.
-    uploads : Limits or None
-        Of images that are brought with the browser; None if none are taken.
     names : mapping of str to str
         What paths are called outside (see `page/serving/inside.py`); empty where they are no secret.
     """
 
-    home: Path
     mounts: Mounts
     listing: ListPage
     files: Path
     cache: Path | None = None
-    login: str = ""
-    uploads: Limits | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        """The folder."""
+        return self.mounts.home
+
+    @property
+    def login(self) -> str:
+        """The user name that was asked for: the engineer's name then; empty for the one typed in the browser."""
+        return self.mounts.top.login
+
+    @property
+    def uploads(self) -> Limits | None:
+        """Of images that are brought with the browser; None if none are taken."""
+        return self.mounts.top.uploads
 
     def given_out(self, name: str) -> tuple[Path, Path]:
         """The folders of files that are given out on the page of an analysis; beside `files` that of its GIFs.

@@ -52,7 +52,8 @@ def test_a_page_that_has_answered_and_raises_an_error_is_answered_no_second_time
         return page
 
     listing = SimpleNamespace(shown=lambda why, status: PlainTextResponse(why, status))
-    workspace = Workspace(tmp_path, SimpleNamespace(page=found), listing, tmp_path)
+    top = SimpleNamespace(login="", uploads=None)
+    workspace = Workspace(SimpleNamespace(home=tmp_path, top=top, page=found), listing, tmp_path)
     guard = Guard(Entrance(page), None)
     about = {
         WORKSPACE: workspace,

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from safe_dnn.page.analyses import address_of
 from safe_dnn.page.serving.inside import Inside
 
 NAMES = {"/srv/safe/w/1/analyses": "/~", "/srv/safe/w/1": "/~own"}
@@ -47,6 +48,22 @@ def test_a_path_that_lies_across_two_parts_is_translated(kind, cut):
     headers, body, _ = asked(kind, [text[:cut], text[cut:]])
     assert body == b'{"a": "/~/eyes", "b": "%2F~own%2Fcache"}'
     assert headers["content-length"] == str(len(body))
+
+
+@pytest.mark.parametrize("name", ["assets", "static", "svelte"])
+def test_an_analysis_called_as_gradios_programs_are_is_not_sent_packed(name):
+    headers: list[dict] = []
+
+    async def app(scope, receive, send):
+        headers.append(dict(scope["headers"]))
+
+    def ask(path: str) -> bool:
+        scope = {"type": "http", "path": path, "headers": [(b"accept-encoding", b"br")]}
+        asyncio.run(Inside(app, NAMES)(scope, None, None))
+        return b"accept-encoding" in headers.pop()
+
+    assert not ask(f"{address_of(name)}config")
+    assert ask(f"{address_of(name)}assets/index.js")
 
 
 def test_an_event_is_translated_and_an_image_is_left_as_it_is():

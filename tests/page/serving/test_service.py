@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import httpx
@@ -137,6 +138,18 @@ def test_what_a_visitor_takes_home_opens_elsewhere_and_names_no_place(hosted, tm
 def looked_at(url: str) -> str:
     window = Stranger(url).window("", "home")
     return "".join(window.fire(one, [None] * len(one["inputs"])) for one in window.loads())
+
+
+def test_the_export_of_an_rcc_is_the_visitors_own(hosted, stranger):
+    window = hosted.owner.window("/a/owned", "exporting")
+    window.fire(window.loads()[0], [])
+    told = window.fire(window.handler("export-one", "click"), [0, None])
+    place = re.search(r"file=(/~own/cache/exports/\w+/RCC_0\.zip)", told)
+    assert place, told
+    (packed_rcc,) = (theirs(hosted) / CACHE).glob("exports/*/RCC_0.zip")  # gone with the workspace
+    answer = hosted.owner.client.get(f"/a/owned/gradio_api/file={place[1]}")
+    assert answer.content == packed_rcc.read_bytes()
+    assert stranger.client.get(f"/a/mine/gradio_api/file={place[1]}").status_code in (403, 404)
 
 
 def test_deleting_everything_leaves_a_count_and_nothing_else(hosted):
@@ -417,7 +430,8 @@ def test_two_visitors_in_two_browsers_see_only_their_own(browser: Browser, tmp_p
 
 
 def test_what_would_fill_the_disk_is_refused_before_a_byte_is_taken(hosted, monkeypatch):
-    workspace = Workspace(theirs(hosted), None, None, hosted.folder, cache=hosted.folder, uploads=Limits(bytes=100))
+    mounts = SimpleNamespace(home=theirs(hosted), top=SimpleNamespace(uploads=Limits(bytes=100)))
+    workspace = Workspace(mounts, None, hosted.folder, cache=hosted.folder)
     with pytest.raises(SAFEError, match="in all analyses, with those in the bin"):
         room(workspace, hosted.folder / "none")
     assert room(replace(workspace, cache=None), hosted.folder / "none").bytes == 100
