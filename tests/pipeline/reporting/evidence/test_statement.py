@@ -52,7 +52,7 @@ def test_the_same_state_gives_the_same_bytes(out):
 
 def test_evidence_knows_every_file_that_safe_writes_to_the_output_folder():
     elsewhere = {"clusters.npz", "run.json", "map.npz", "comparison.npz", "unsafe_set.json", "defects.log"}
-    elsewhere |= {"heatmap.npz", "heatmaps.json", "frame.csv"}
+    elsewhere |= {"heatmap.npz", "heatmaps.json", "frame.csv", "counts.json"}
     unfinished = {"retraining.npz", "retraining_second.npz", "retraining_seeds.npz"}
     own = {DATABASE_FILE, EVIDENCE_FILE, ENVELOPE_FILE, PRIVATE_KEY_FILE, PUBLIC_KEY_FILE}
     own |= {GSN_FILE, GSN_JSON_FILE, AMLAS_FILE, REASONS_FILE}  # which point to the evidence
