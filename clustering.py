@@ -36,13 +36,14 @@ from safe_dnn.rccs.dbscan.resamples import Votes, cluster_samples, in_places, pl
 from safe_dnn.rccs.dbscan.set_aside import Nuisance
 from safe_dnn.rccs.dbscan.tuning import largest_first, tune
 from safe_dnn.rccs.dbscan.umap_reducer import reduced_by_umap
-from safe_dnn.rccs.spots.rates import nearest_failing, regions
+from safe_dnn.rccs.spots.rates import Placed, among_failing, nearest_failing, regions
 from safe_dnn.rccs.told import Told, told_beyond_class
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import Progress, no_progress
 
 HUGE = 0.25  # share of the failing images: an RCC of as many is divided, where that tells as much
+NEARLY_ALL = 0.75  # of failing images lie among failing ones, and of right ones do not, if all that fails is one group
 MOST_OF_IT = 0.95  # of what RCCs tell before one is divided: smaller ones are counted less surely
 
 
@@ -86,6 +87,8 @@ def find_root_cause_clusters(
         if right is not None and reducer == "auto":
             grouped, told = _set_apart(images, right, progress)
         grouped = grouped or _grouped(images, _looks(images, nuisance), reducer=reducer, progress=progress)
+        if right is not None and reducer == "auto" and grouped.is_empty:
+            grouped, told = _one_group(grouped, right, told)
     tuning, found = grouped.tuning, grouped.found
     chosen = None if tuning.chosen is None else tuning.settings[tuning.chosen]
     return RootCauseClusters(
@@ -116,6 +119,11 @@ class _Grouped(NamedTuple):
     tuning: Tuning
     found: "Found"
     parts: np.ndarray
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no RCC."""
+        return bool(self.found.labels.max(initial=NOISE) == NOISE)
 
 
 def _looks(images: ImageFeatures, nuisance: Nuisance | None = None) -> _Space:
@@ -168,12 +176,11 @@ def _set_apart(images: ImageFeatures, right: RightImages, progress: Progress) ->
     if not told.is_apart:
         *_, divided = _divided(once.found, tells, images, right, lambda space, _: cluster_once(space.points).found)
         told = Told.chosen(divided, told.looks)
-    if not told.is_apart:
-        return _grouped(images, looks, once=once_looks, progress=progress), told
-    grouped = _grouped(images, apart, once=once, progress=progress)
-    if grouped.found.labels.max(initial=NOISE) == NOISE:  # none of it is found again in parts of the images
-        told = Told(tells(grouped.found.labels), told.looks, False)
-        return _grouped(images, looks, once=once_looks, progress=progress), told
+    grouped = _grouped(images, apart, once=once, progress=progress) if told.is_apart else None
+    if grouped is None or grouped.is_empty:  # none of it is found again in parts of the images
+        told = Told(tells(grouped.found.labels) if grouped else told.apart, told.looks, False)
+        grouped = _grouped(images, looks, once=once_looks, progress=progress)
+        return grouped, told
 
     def found_again(space: _Space, names: Sequence[str]) -> Found | None:
         inside = cluster_points(space.points, space.coordinates, names, progress=progress)[1]
@@ -181,6 +188,22 @@ def _set_apart(images: ImageFeatures, right: RightImages, progress: Progress) ->
 
     found, parts, apart_told = _divided(grouped.found, tells, images, right, found_again)
     return grouped._replace(found=found, parts=parts), told._replace(apart=apart_told)
+
+
+def _one_group(looks: _Grouped, right: RightImages, told: Told | None) -> tuple[_Grouped, Told | None]:
+    """The failing images that lie among failing ones as one RCC, if nearly all of them do and nearly no right ones.
+
+    Samples divide such a group by chance, each in its own way, so that no part of it is found again.
+    """
+    n, classes = len(looks.points), np.unique(right.classes, return_inverse=True)[1]
+    points = np.concatenate([looks.points, looks.projection.apply(right.features)])
+    every, wrong = Placed(points, classes, right.units), np.arange(len(points)) < n
+    among = among_failing(every, every, wrong)
+    if among[:n].mean() < NEARLY_ALL or among[n:].mean() > 1 - NEARLY_ALL:
+        return looks, told
+    tells = told_beyond_class(among.astype(int), classes, wrong, right.units)
+    found = Found(np.where(among[:n], 0, NOISE), among[:n], None)
+    return looks._replace(found=found, parts=np.full(1, NOISE)), Told(told.apart if told else 0.0, tells, False)
 
 
 def _divided(

@@ -113,6 +113,31 @@ def test_where_no_rcc_by_what_sets_images_apart_is_steady_those_by_looks_are_kep
     assert found.labels.tobytes() == by_looks.labels.tobytes()
 
 
+@pytest.mark.parametrize("mixed", [False, True])
+def test_where_nothing_is_found_again_all_that_fails_is_one_rcc_only_if_right_images_are_elsewhere(mixed, monkeypatch):
+    rng, n = np.random.default_rng(0), 60
+    patterns = rng.exponential(1, (2, DIMENSIONS["vgg16-conv"]))
+    fails = np.arange(4 * n) < n
+    shows = rng.permutation(fails) if mixed else fails
+    looks = np.where(shows[:, None], patterns[0], patterns[1]) * rng.lognormal(0, 0.2, (4 * n, patterns.shape[1]))
+    looks = looks.astype(np.float32)
+    names = tuple(f"{i:03d}.png" for i in range(4 * n))
+    images = dataclasses.replace(features_of((3,)), paths=names[:n], features=looks[:n])
+    right = RightImages(looks[n:], np.full(4 * n, "sign"), names, np.arange(4 * n))
+    clustered = clustering.cluster_points
+
+    def divided_by_chance(points, *arguments, **more):
+        tuning, found = clustered(points, *arguments, **more)
+        return tuning, found._replace(labels=np.full(len(points), NOISE))
+
+    monkeypatch.setattr(clustering, "cluster_points", divided_by_chance)
+    found = find_root_cause_clusters(images, right=right)
+    assert found.n_rccs == (not mixed)
+    if not mixed:
+        assert np.count_nonzero(found.labels == 0) > 0.8 * n
+        assert found.beyond_class.looks > 0.6
+
+
 def test_a_huge_rcc_is_divided_where_that_tells_as_much_and_keeps_its_number_of_images(monkeypatch):
     images, right = persons_and_reasons(6, n=30)
     together = np.array([0 if path < "reason 3" else 1 for path in images.paths])

@@ -78,7 +78,7 @@ def may_change(votes: Votes, labels: np.ndarray) -> float:
     may move if that lead is lost when the further samples deviate from those seen by `DEVIATIONS`. See
     docs/decisions/016-consensus.md.
     """
-    if not votes.further:
+    if not votes.further or labels.max(initial=NOISE) == NOISE:
         return 0.0
     n_batches, more = votes.n_samples // BATCH, votes.further / BATCH
     leads = np.array([_lead(votes.taken(i * BATCH, (i + 1) * BATCH), labels) for i in range(n_batches)])

@@ -265,7 +265,7 @@ def find_weak_spots(
     if classes is not None:
         inside = [literals for literals in found if not of_classes(literals, never_together)]
         most = MOST_SPOTS + len(found) - len(inside)
-        open_to = ~np.logical_or.reduce([np.zeros(len(wrong), bool), *(_holds(each, known) for each in inside)])
+        open_to = ~_hold_any(inside, known, len(wrong))
         rounds = rounds[: len(rounds) - len(last)]
         for names, share in zip(rounds, WITHIN_CLASSES, strict=False):
             within = SearchWithinClasses(searched.among(names), open_to, level=ERROR_RATE * share)
@@ -273,7 +273,12 @@ def find_weak_spots(
                 found = _said_once(found, literals)
             open_to = within.open_to
     level = ERROR_RATE * NARROWER / max(1, len(found))
-    found = [narrow for literals in found for narrow in _narrower(literals, searched.among(rounds[0]), level)]
+    for literals in tuple(found):
+        others = [each for each in found if each is not literals]
+        own = ~_hold_any((each for each in others if _is_sure(each, searched)), known, len(wrong))
+        found = others + _narrower(literals, searched.among(rounds[0]), level, own)
+    sure = [set(each) for each in found if _is_sure(each, searched)]
+    found = [each for each in found if not any(of < set(each) for of in sure)]
     if classes is not None:
         left = 1 - NARROWER - sum(SEARCHES[: len(rounds + last)]) - sum(WITHIN_CLASSES[: len(rounds)])
         while len(found) < most and (literals := _hidden(found, searched, recorded, classes, ERROR_RATE * left)):
@@ -281,23 +286,28 @@ def find_weak_spots(
     return _described(found, columns, wrong, groups, never_together)
 
 
-def _narrower(literals: Conditions, searched: Searched, level: float) -> list[Conditions]:
-    """The conditions inside one, in its place, if hardly any of its failures lies outside all of them.
+def _narrower(literals: Conditions, searched: Searched, level: float, own: np.ndarray) -> list[Conditions]:
+    """The conditions inside one, in its place, if hardly any of its own failures lies outside all of them.
 
-    There are at least two: of one, the search has weighed the price of its clauses. What is inside classes was
-    searched for.
+    Its own are those that no other condition explains, of whose images nearly all are wrong: bool of shape (n_images,).
+    What is inside classes was searched for.
     """
     holds, named = _holds(literals, searched.columns), {literal.column for literal in literals}
-    failures = np.count_nonzero(searched.wrong & holds)
-    if of_classes(literals, searched.never_together) or failures >= SURE * np.count_nonzero(holds):
+    if of_classes(literals, searched.never_together) or _is_sure(literals, searched):
         return [literals]
     inside = searched.inside(holds).among([name for name in searched.cuts if name not in named])
     search, found = Search(inside, np.ones(len(inside.wrong), bool), level=level / 2), list[Conditions]()
     while len(found) < MOST_SPOTS and (more := search.next()):
         found = _said_once(found, more)
-    if len(found) < 2 or np.count_nonzero(inside.wrong & search.open_to) > LEFT_OVER * failures:
+    left = inside.wrong & search.open_to & own[holds]
+    if not found or left.sum() > LEFT_OVER * np.count_nonzero(searched.wrong & holds & own):
         return [literals]
-    return [each for more in found for each in _narrower((*literals, *more), searched, level / 2 / len(found))]
+    return [each for more in found for each in _narrower((*literals, *more), searched, level / 2 / len(found), own)]
+
+
+def _is_sure(literals: Conditions, searched: Searched) -> bool:
+    """Whether nearly all images of a condition are wrong, so that none inside it tells more."""
+    return bool(searched.wrong[_holds(literals, searched.columns)].mean() >= SURE)
 
 
 def _hidden(
@@ -347,6 +357,10 @@ def classes_of(columns: Mapping[str, np.ndarray], never_together: Sequence[str])
 
 def _holds(literals: Sequence[Literal], columns: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.logical_and.reduce([literal.holds(columns[literal.column]) for literal in literals])
+
+
+def _hold_any(conditions: Iterable[Conditions], columns: Mapping[str, np.ndarray], n_images: int) -> np.ndarray:
+    return np.logical_or.reduce([np.zeros(n_images, bool), *(_holds(each, columns) for each in conditions)])
 
 
 def _described(

@@ -146,6 +146,31 @@ def test_a_broad_condition_whose_images_fail_alike_stays():
     assert sum(where != ["rain = yes"] for where in found) <= 1
 
 
+def rings(seed: int) -> tuple[dict[str, np.ndarray], np.ndarray, list[np.ndarray]]:
+    """Signs, some with a ring, and two blind spots; half of the rings in the first one are dark, and half thick."""
+    rng, n = np.random.default_rng(seed), 700
+    wet, near, sign, ring, dark, thick, torn = rng.random((7, n)) < 0.5
+    first, second = slice(n - 100, n - 50), slice(n - 50, n)
+    sign[n - 100 :] = ring[n - 100 :] = True
+    wet[first], near[first], torn[first] = False, True, True
+    wet[second], near[second], dark[second], thick[second] = True, False, True, True
+    blind = [sign & ring & torn & near & ~wet, sign & ring & dark & thick & ~near & wet]
+    columns = {"sign": sign, "wet": wet, "near": near, "dark": dark, "thick": thick, "torn": torn}
+    known = {"sign": np.ones(n, bool), "wet": np.ones(n, bool), "near": sign}
+    words = {name: np.where(each, "yes", "no") for name, each in columns.items()}
+    words = {name: np.where(known.get(name, sign & ring), each, "") for name, each in words.items()}
+    return words, rng.random(n) < np.where(blind[0] | blind[1], 0.98, 0.003), blind
+
+
+def test_a_broad_condition_whose_own_failures_lie_in_one_narrow_one_is_that_one_and_none_is_said_twice():
+    """The broad one also holds for failures of another condition, which are no reason to keep it."""
+    for seed in range(6):
+        columns, wrong, blind = rings(seed)
+        spots = find_weak_spots(columns, wrong)
+        assert len(spots) == 2
+        assert {tuple(spot.holds(columns)) for spot in spots} == {tuple(each) for each in blind}
+
+
 def test_a_prediction_that_is_no_class_of_the_test_set_is_no_reason():
     columns, wrong, _ = scenes(2000, 0)
     known = {"label": np.full(2000, "scene"), "predicted": np.where(wrong, "other", "scene"), **columns}
