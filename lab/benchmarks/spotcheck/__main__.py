@@ -28,7 +28,7 @@ import numpy as np
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.results import tell
 from lab.benchmarks.spotcheck.case import IN_TABLE, LEAST_TESTED, LEAST_TRAINED, TESTED, TRAINED, Case, load_case
-from lab.benchmarks.spotcheck.methods import results_of
+from lab.benchmarks.spotcheck.methods import Result, results_of
 from lab.benchmarks.spotcheck.network import EPOCHS
 from lab.benchmarks.spotcheck.scenes import SIDE
 from lab.benchmarks.spotcheck.scores import FIRST, Score, score
@@ -49,10 +49,10 @@ METHOD_SOURCES = (
 def measure(case: Case, sliceline: Path | None) -> dict[str, Any]:
     """What the network learnt, and the scores of all methods."""
     blind, wrong = case.tested.scenes.blind, case.tested.wrong
-    rows = [
-        (one.method, one.sees, score(one.hypotheses, one.blind), score(one.failing, one.blind), one.seconds)
-        for one in results_of(case, sliceline)
-    ]
+    rows = []
+    for one in results_of(case, sliceline):
+        scores = score(one.hypotheses, one.blind), score(one.failing, one.blind)
+        rows.append((one.method, one.sees, *scores, one.seconds, _wrong(one)))
     return {
         "varied": len(case.setting.varied) - 1,
         "clauses": [len(spot) - 1 for spot in case.setting.blind],
@@ -63,6 +63,13 @@ def measure(case: Case, sliceline: Path | None) -> dict[str, Any]:
     }
 
 
+def _wrong(result: Result) -> tuple[float, float]:
+    """Of what the first hypotheses name, the share that is wrong; and of what is wrong, the share that they hold."""
+    named = np.logical_or.reduce([np.zeros(len(result.wrong), bool), *result.hypotheses[:FIRST]])
+    both, every, failing = (int(some.sum()) for some in (named & result.wrong, named, result.wrong))
+    return both / max(every, 1), both / max(failing, 1)
+
+
 def section(measured: Mapping[int, Mapping[str, Any]]) -> str:
     """The section of the results."""
     of_method: dict[tuple[str, str], list[Sequence[Any]]] = defaultdict(list)
@@ -70,15 +77,16 @@ def section(measured: Mapping[int, Mapping[str, Any]]) -> str:
         for method, sees, *rest in case["methods"]:
             of_method[method, sees].append(rest)
     lines = [
-        "| method | sees | discovered | DR | FDR | as many as needed | named | failing only: discovered | DR | FDR "
-        "| as many as needed | s |",
-        "|---|---|---|---:|---:|---:|---:|---|---:|---:|---:|---:|",
+        "| method | sees | discovered | DR | FDR | as many as needed | named | wrong | held | failing only: discovered "
+        "| DR | FDR | as many as needed | s |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---|---:|---:|---:|---:|",
     ]
     for (method, sees), rows in of_method.items():
-        every, failing, seconds = zip(*rows, strict=True)
+        every, failing, seconds, wrong = zip(*rows, strict=True)
         first, second = (_figures([Score(*one) for one in of]) for of in (every, failing))
         named = sum(Score(*one).named for one in every) / len(every)
-        cells = [method, sees, *first, f"{named:.1f}", *second, f"{np.mean(seconds):.1f}"]
+        of_wrong = (f"{share:.2f}" for share in np.mean(wrong, axis=0))
+        cells = [method, sees, *first, f"{named:.1f}", *of_wrong, *second, f"{np.mean(seconds):.1f}"]
         lines.append(f"| {' | '.join(cells)} |")
     settings = [
         "| setting | vary | clauses | test images | wrong inside, % | wrong elsewhere, % |",
@@ -121,8 +129,10 @@ Written by `python -m lab.benchmarks.spotcheck`, which has the definitions: {{n}
 TMLR 2023), drawn anew with their numbers as seeds. DR is the discovery rate and FDR the false discovery rate of the
 first {FIRST} hypotheses (precision and recall .8), means over settings. Methods that always name {FIRST} cannot have a
 low FDR; *as many as needed* counts only the hypotheses that it takes to discover as many. On the left, hypotheses are
-sets of any test images, and on the right of those that the network gets wrong. Seconds are of processor time, for each
-setting.
+sets of any test images, and on the right of those that the network gets wrong, as RCCs in the paper. *Wrong* is the
+share of all that is named that the network gets wrong, and *held* the share of what it gets wrong that is named. Domino
+and PlaneSpot see the network's answer to an image when they place it; SAFE's regions do not, since their rates would be
+too high. Seconds are of processor time, for each setting.
 """
 _SETTINGS = f"""
 What differs from the paper: images have {SIDE} x {SIDE} pixels; the network is a small CNN, trained from scratch for

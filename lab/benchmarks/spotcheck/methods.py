@@ -49,6 +49,8 @@ class Result(NamedTuple):
         Of processor time.
     blind : ndarray of shape (n_blind, n_images), bool
         The images in each blind spot.
+    wrong : ndarray of shape (n_images,), bool
+        Those that the network gets wrong.
     """
 
     method: str
@@ -57,6 +59,7 @@ class Result(NamedTuple):
     failing: Hypotheses
     seconds: float
     blind: np.ndarray
+    wrong: np.ndarray
 
 
 def results_of(case: Case, sliceline: Path | None) -> Iterator[Result]:
@@ -79,12 +82,12 @@ def results_of(case: Case, sliceline: Path | None) -> Iterator[Result]:
 
 
 def _of_rccs(case: Case, features: np.ndarray, sees: str) -> Iterator[Result]:
-    begin, blind = time.process_time(), case.tested.scenes.blind
+    begin, known = time.process_time(), (case.tested.scenes.blind, case.tested.wrong)
     rccs = _rccs(case, features)
     seconds = time.process_time() - begin
     every, failing = (list(compress(sets, rccs.is_more)) for sets in (rccs.every, rccs.failing))
-    yield Result("SAFE's RCCs", sees, every, failing, seconds, blind)
-    yield Result("SAFE's RCCs, whatever their rate", sees, rccs.every, rccs.failing, seconds, blind)
+    yield Result("SAFE's RCCs", sees, every, failing, seconds, *known)
+    yield Result("SAFE's RCCs, whatever their rate", sees, rccs.every, rccs.failing, seconds, *known)
 
 
 def _as_looks(own: np.ndarray, n_features: int) -> np.ndarray:
@@ -102,7 +105,8 @@ def _result(answered: Answered, name: str, sees: str, find: Callable[[], Hypothe
     begin = time.process_time()
     found = find()
     seconds = time.process_time() - begin
-    return Result(name, sees, found, [one & answered.wrong for one in found], seconds, answered.scenes.blind)
+    failing = [one & answered.wrong for one in found]
+    return Result(name, sees, found, failing, seconds, answered.scenes.blind, answered.wrong)
 
 
 def _tested(case: Case, features: np.ndarray) -> AnsweredSet:
