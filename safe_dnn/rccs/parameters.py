@@ -130,8 +130,10 @@ def _texts(
         notes.append(f"There is no column {KEY}; the first column, {key}, is used instead.")
     answers = [name for name in header if ANSWERS.fullmatch(name)]
     named = [name for name in header if name not in ("", key, *answers) and like.search(name)]
-    if not named and like is not ANY_NAME:
-        return {}, notes  # to find the rows of a million images takes longer than to read them
+    if like is not ANY_NAME:
+        named = [name for name in named if len(set(table.texts(name))) > 2]  # yes and no are not groups
+        if not named:
+            return {}, notes  # to find the rows of a million images takes longer than to read them
     # A copy of a test image, which has the same path in another folder, is described by either.
     roots = filter(None, (image_root, source_folder_of(image_root)))
     keys, folder = table.texts(key), table.source.parent
