@@ -127,9 +127,11 @@ class AnsweredImages:
         if self.task != "regression":
             return []
         target, names = np.array(list(map(number_in, self.answers.label.tolist()))), []
+        numbers = np.isfinite(target)  # none where there are several targets
+        close = CLOSEST * float(np.ptp(target[numbers])) if numbers.any() else 0.0
         for name, values in recorded.items():
-            known = np.isfinite(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
-            near = np.isclose(values[known].astype(float), target[known], rtol=CLOSEST, atol=CLOSEST * np.ptp(target))
+            known = numbers & np.isfinite(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
+            near = np.isclose(values[known].astype(float), target[known], rtol=CLOSEST, atol=close)
             if name == self.answers.target or (2 * known.sum() > len(known) and near.all()):
                 names.append(name)
         return names

@@ -1,5 +1,6 @@
 """The table of a DNN's answers to its whole test set."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,13 @@ def test_a_regression_has_errors_and_says_what_is_right(read):
     assert found.answers.kind == ERROR
     assert found.answers.score.tolist() == pytest.approx([0.1, 2])
     assert found.right.tolist() == [True, False]
+
+
+def test_a_copy_of_a_regressions_target_is_known_also_if_one_target_is_no_number(read):
+    rows = ("stop/0.png,1.5,1.4,0.1,true", "stop/1.png,2.5,2.4,0.1,true", "stop/2.png,1 2,3 4,2,false")
+    found = read("image,label,predicted,error,right\n" + "\n".join(rows) + "\n")
+    with warnings.catch_warnings(action="error"):
+        assert found.same_as_target({"copy": np.array([1.5, 2.5, 7]), "other": np.array([1.5, 2.6, 7])}) == ["copy"]
 
 
 @pytest.mark.parametrize(
