@@ -26,16 +26,14 @@ def repeated_from_results():
         r"\| all \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|", page["reasons"]
     ).groups()
     yield f"| {settings} | {blind} | {discovered} | {false} of {named} |"
-    rows = [line.strip("| ").split(" | ") for line in page["spotcheck"].splitlines() if line.startswith("| ")]
-    of = {(row[0], row[1]): row for row in rows if len(row) > 6}
     sees = ("VGG16", "the network", "the network, squares only")
-    for name in ("SAFE's RCCs", "K-means, 25", "Spotlight", "Domino", "PlaneSpot"):
-        yield f"| {name} | {' | '.join(', '.join(of[name, one][10:12]) for one in sees)} |"
-    domino, ours = (", ".join(of[method, "VGG16"][3:5]) for method in ("Domino", "SAFE's RCCs"))
-    yield f"Domino discovers more by VGG16 ({domino}; SAFE {ours})"
-    slices, tree, conditions = (of[each, "metadata"] for each in ("SliceLine", "Decision tree", "SAFE's conditions"))
-    yield f"SliceLine discover {slices[3]} and a decision tree {tree[3]}, SAFE's one or two conditions {conditions[3]}:"
-    yield f"({conditions[7]} of their images, and {conditions[8]} of all failures)"
+    for settings in page["spotcheck"].split("### "):
+        rows = [line.strip("| ").split(" | ") for line in settings.splitlines() if line.startswith("| ")]
+        of = {(row[0], row[1]): row for row in rows if len(row) > 6}
+        for name in ("SAFE's RCCs", "K-means, 25", "Spotlight", "Domino", "PlaneSpot"):
+            yield f"| {name} | {' | '.join(', '.join(of[name, one][10:12]) for one in sees)} |"
+        for name in ("SAFE's conditions", "SliceLine", "Decision tree"):
+            yield f"| {name} | {', '.join(of[name, 'metadata'][3:5])} | {of[name, 'metadata'][6]} |"
     for name, wrong in re.findall(r"^### (\w+): ([\d.]+%) are wrong", page["imagenetx"], re.M):
         named, missing = re.search(
             rf"^{name}: (\d+ of \d+) factors .*? are(?:, not (.+?))?, by", page["imagenetx"], re.M
