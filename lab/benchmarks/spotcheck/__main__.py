@@ -143,8 +143,8 @@ too high. Seconds are of processor time, for each setting.
 _ONLY = f"""
 ### Where the network has learnt the blind spots and hardly errs elsewhere
 
-The {{n}} settings in which it is wrong in at most {100 * LEARNT:.0f} % of the images outside of blind spots: {{numbers}}. In the
-others much of what fails is in no blind spot, and whoever names it is counted as false.
+The {{n}} settings in which it is wrong in at most {100 * LEARNT:.0f} % of the images outside of blind spots:
+{{numbers}}. In the others much of what fails is in no blind spot, and whoever names it is counted as false.
 """
 _SETTINGS = f"""
 What differs from the paper: images have {SIDE} x {SIDE} pixels; the network is a small CNN, trained from scratch for
