@@ -494,13 +494,13 @@ class Reasons(NamedTuple):
     def in_a_row(self, clusters: RootCauseClusters) -> tuple[str, list[str]] | None:
         """Where RCCs say little: a sentence, and failing images from the most like right ones to the least.
 
-        None if RCCs that fail more often hold `MOST_OF_ALL` of the failing images, and none more alone, or there is no
-        such order.
+        None if RCCs that fail more often hold `MOST_OF_ALL` of the failing images, and none more alone, unless most
+        images like its own are wrong; or if there is no such order.
         """
         found = self.comparison
-        more = [rcc for rcc, rate in self.rates(clusters).items() if rate.verdict == "more"]
-        shares = [float((clusters.labels == rcc).mean()) for rcc in more]
-        held = sum(share for share in shares if share <= MOST_OF_ALL)
+        more = {rcc: rate.rate for rcc, rate in self.rates(clusters).items() if rate.verdict == "more"}
+        shares = {rcc: float((clusters.labels == rcc).mean()) for rcc in more}
+        held = sum(share for rcc, share in shares.items() if share <= MOST_OF_ALL or more[rcc] > MOST_OF_ALL)
         if found is None or found.places is None or held >= MOST_OF_ALL:
             return None
         chosen = np.linspace(0, len(found.places) - 1, IN_A_ROW).round().astype(int)

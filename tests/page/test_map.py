@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
+import gradio as gr
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -359,3 +360,11 @@ def test_a_map_that_cannot_be_stored_is_drawn_once_all_the_same(clusters, tmp_pa
     for _ in range(3):
         view.show_map(settings.results.shown())
     assert len(drawn) == 1
+
+
+def test_a_window_that_shows_nothing_yet_is_not_told_that_clusters_were_generated_again(clusters, tmp_path):
+    save_clusters(clusters, tmp_path)
+    view = ImagesView(settings_of(tmp_path))
+    assert view._on_word(None, "") == gr.skip()
+    with pytest.raises(SAFEError, match="generated again"):
+        view._on_word(None, "0" * 16)

@@ -279,7 +279,7 @@ class ImagesView:
 
     def _on_word(self, word: object, run: str) -> dict:
         """Let the map know what was answered about words, and colour it by one of them if there is one."""
-        if not self._settings.results.there:  # a window that was just opened asks as well
+        if not run:  # a window that was just opened asks as well, perhaps before it shows anything
             return gr.skip()
         self._settings.results.shown(run)  # refuses a window that shows other clusters
         columns, by = self._settings.results.columns(), word if isinstance(word, str) else ""

@@ -18,5 +18,7 @@ def test_the_row_goes_from_one_end_to_the_other_and_only_where_rccs_say_little(t
     all_in_more = found._replace(comparison=found.comparison._replace(of_right=np.full(400, -1)))
     assert all_in_more.in_a_row(clusters) is None
     one = clusters_of(tmp_path, {path: int(path < "a12") for path in clusters.paths})  # of which one holds most
-    assert "hold 30% of them" in all_in_more.in_a_row(one)[0]
+    assert all_in_more.in_a_row(one) is None  # and nothing else looks like its images
+    beside = all_in_more.comparison._replace(of_right=np.repeat([20, -1], [60, 340]))
+    assert "hold 30% of them" in all_in_more._replace(comparison=beside).in_a_row(one)[0]
     assert found._replace(comparison=found.comparison._replace(places=None)).in_a_row(clusters) is None
