@@ -17,8 +17,8 @@ random, it has to be that of the whole test set. Therefore:
 - A limit on the distance would not do. The projection is fitted to the failing images, and they lie farther from each
   other than right images lie from them, so that it would keep out more wrong images than right ones. Instead, an image
   lies in a region only if `FAILING` of the `NEAREST` tested images of its class that are nearest to it fail as well,
-  itself and others of its group left out. Whether an image itself fails does not decide on that. Without any limit, all
-  of the test set looks like its only RCC.
+  itself and others of its group left out, unless that leaves hardly any failing image. Whether an image itself fails
+  does not decide on that. Without any limit, all of the test set looks like its only RCC.
 
 Points in, `rcc_rates.csv` out. What was tried: docs/decisions/030-failure-rates.md.
 
@@ -43,6 +43,7 @@ RATES_FILE = "rcc_rates.csv"
 
 DEFINING = 2  # wrong images of an RCC that are no evidence: a core point needs two others, see `rccs.dbscan.tuning`
 NEAREST, FAILING = 5, 2  # tested images of its class around an image in a region, and those that fail, at least
+LEAST_AMONG = 0.25  # of the failing images among failing ones: else this limit keeps out what it should not
 LEVEL = 0.05  # of the tests
 OF_ONE = 0.8  # least share of an RCC's images that are of one group, for which the RCC stands then
 ENOUGH = 200  # tested images: if a verdict is not possible with these, they look like much of the test set
@@ -182,7 +183,9 @@ class Placed(NamedTuple):
 def among_failing(images: Placed, tested: Placed, wrong: np.ndarray) -> np.ndarray:
     """Which images lie in any region: `FAILING` of the `NEAREST` tested images of their class around them fail.
 
-    Of fewer as large a share; where there are none, nothing keeps an image out.
+    Of fewer as large a share; where there are none, nothing keeps an image out. Nor does it where hardly any failing
+    image lies among others: a projection that is fitted to few images has directions of each one's own, in which all
+    right images lie between them.
 
     Parameters
     ----------
@@ -192,6 +195,13 @@ def among_failing(images: Placed, tested: Placed, wrong: np.ndarray) -> np.ndarr
     -------
     ndarray of shape (n_images,), bool
     """
+    among = _fail_around(tested, tested, wrong)
+    if np.count_nonzero(among & wrong) < LEAST_AMONG * np.count_nonzero(wrong):
+        return np.ones(len(images.points), bool)
+    return among if images is tested else _fail_around(images, tested, wrong)
+
+
+def _fail_around(images: Placed, tested: Placed, wrong: np.ndarray) -> np.ndarray:
     # Imported here so that the page starts faster.
     from sklearn.neighbors import NearestNeighbors
 

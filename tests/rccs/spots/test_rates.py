@@ -67,11 +67,12 @@ def rates_of(features: np.ndarray, wrong: np.ndarray) -> tuple[tuple[Rate, ...],
 
 
 def test_an_image_lies_in_a_region_only_if_two_of_the_five_around_it_fail_whatever_it_does_itself():
-    points = np.repeat(line(0, 9), 6, axis=0) + np.tile(line(0.0, 0.1, 0.2, 0.3, 0.4, 0.5), (2, 1))
-    wrong = np.array([1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0], bool)
-    images = Placed(points, np.zeros(12, int), np.arange(12))
+    points = np.repeat(line(0, 9, 18), 6, axis=0) + np.tile(line(0.0, 0.1, 0.2, 0.3, 0.4, 0.5), (3, 1))
+    wrong = np.array([1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0], bool)
+    images = Placed(points, np.zeros(18, int), np.arange(18))
     among = among_failing(images, images, wrong)
-    assert among.tolist() == [False] * 2 + [True] * 4 + [False] * 6  # a failing one has only one other that fails
+    of_two = [False] * 2 + [True] * 4  # a failing one has only one other that fails
+    assert among.tolist() == [*of_two, *[False] * 6, *[True] * 6]
     new = Placed(line(0.2, 9.2, 40), np.array([0, 0, 1]), np.full(3, -1))
     assert among_failing(new, images, wrong).tolist() == [True, False, True]  # nothing is known of the last one's class
 
@@ -82,8 +83,21 @@ def test_images_of_another_class_or_of_the_same_group_do_not_tell_whether_one_li
     assert among_failing(*[Placed(points, alone * 0, alone)] * 2, wrong).all()
     by_class = among_failing(*[Placed(points, alone % 2, alone)] * 2, wrong)
     assert np.array_equal(by_class, wrong)  # all of one class fail
-    persons = Placed(points, alone * 0, alone // 12)
-    assert np.array_equal(among_failing(persons, persons, alone < 12), alone >= 12)
+    both, of_class = np.concatenate([points, points]), np.repeat([0, 1], 24)
+    persons = Placed(both, of_class, np.concatenate([alone // 12, alone + 24]))  # and all of the other class fail
+    among = among_failing(persons, persons, (np.arange(48) < 12) | (of_class == 1))
+    assert np.array_equal(among, np.arange(48) >= 12)
+
+
+def test_nothing_is_kept_out_where_the_projection_of_few_images_has_all_right_ones_between_failing_ones():
+    rng = np.random.default_rng(0)
+    features = np.kron(np.eye(4), np.ones((40, 1))) @ rng.normal(0, 2, (4, 500)) + rng.normal(0, 1, (160, 500))
+    features = (features - features.min()).astype(np.float32)
+    wrong = rng.permutation(160) < 80
+    points = fit_projection(features[wrong], EXTRACTOR)[0].apply(features)
+    images = Placed(points, np.zeros(160, int), np.arange(160))
+    assert among_failing(images, images, wrong).all()
+    assert among_failing(images._replace(points=images.points[:9], classes=images.classes[:9]), images, wrong).all()
 
 
 def test_the_region_of_the_only_rcc_is_not_the_whole_test_set():
