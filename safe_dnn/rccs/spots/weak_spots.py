@@ -273,12 +273,11 @@ def find_weak_spots(
                 found = _said_once(found, literals)
             open_to = within.open_to
     level = ERROR_RATE * NARROWER / max(1, len(found))
-    for literals in tuple(found):
-        others = [each for each in found if each is not literals]
-        own = ~_hold_any((each for each in others if _is_sure(each, searched)), known, len(wrong))
-        found = others + _narrower(literals, searched.among(rounds[0]), level, own)
-    sure = [set(each) for each in found if _is_sure(each, searched)]
-    found = [each for each in found if not any(of < set(each) for of in sure)]
+    own = ~_hold_any((each for each in found if _is_sure(each, searched)), known, len(wrong))
+    narrower = [_narrower(literals, searched.among(rounds[0]), level, own) for literals in found]
+    once = {frozenset(each): each for each in itertools.chain(*narrower)}
+    sure = [of for of, each in once.items() if _is_sure(each, searched)]
+    found = [each for of, each in once.items() if not any(other < of for other in sure)]
     if classes is not None:
         left = 1 - NARROWER - sum(SEARCHES[: len(rounds + last)]) - sum(WITHIN_CLASSES[: len(rounds)])
         while len(found) < most and (literals := _hidden(found, searched, recorded, classes, ERROR_RATE * left)):
@@ -289,8 +288,8 @@ def find_weak_spots(
 def _narrower(literals: Conditions, searched: Searched, level: float, own: np.ndarray) -> list[Conditions]:
     """The conditions inside one, in its place, if hardly any of its own failures lies outside all of them.
 
-    Its own are those that no other condition explains, of whose images nearly all are wrong: bool of shape (n_images,).
-    What is inside classes was searched for.
+    Its own are those that no sure condition explains: bool of shape (n_images,). What is inside classes was searched
+    for.
     """
     holds, named = _holds(literals, searched.columns), {literal.column for literal in literals}
     if of_classes(literals, searched.never_together) or _is_sure(literals, searched):
