@@ -83,11 +83,10 @@ def find_root_cause_clusters(
         import_module(name)  # before two threads need it: in both at once, its own imports fail
     with ThreadPoolExecutor(1) as pool:
         pool.submit(import_module, "kneed")  # takes as long as PCA of a thousand images, after which it is needed
-        grouped, told = None, None
-        if right is not None and reducer == "auto":
-            grouped, told = _set_apart(images, right, progress)
+        right = right if reducer == "auto" else None
+        grouped, told = (None, None) if right is None else _set_apart(images, right, progress)
         grouped = grouped or _grouped(images, _looks(images, nuisance), reducer=reducer, progress=progress)
-        if right is not None and reducer == "auto" and grouped.is_empty:
+        if right is not None and grouped.is_empty:
             grouped, told = _one_group(grouped, right, told)
     tuning, found = grouped.tuning, grouped.found
     chosen = None if tuning.chosen is None else tuning.settings[tuning.chosen]
@@ -176,11 +175,12 @@ def _set_apart(images: ImageFeatures, right: RightImages, progress: Progress) ->
     if not told.is_apart:
         *_, divided = _divided(once.found, tells, images, right, lambda space, _: cluster_once(space.points).found)
         told = Told.chosen(divided, told.looks)
-    grouped = _grouped(images, apart, once=once, progress=progress) if told.is_apart else None
-    if grouped is None or grouped.is_empty:  # none of it is found again in parts of the images
-        told = Told(tells(grouped.found.labels) if grouped else told.apart, told.looks, False)
-        grouped = _grouped(images, looks, once=once_looks, progress=progress)
-        return grouped, told
+    if not told.is_apart:
+        return _grouped(images, looks, once=once_looks, progress=progress), told
+    grouped = _grouped(images, apart, once=once, progress=progress)
+    if grouped.is_empty:  # none of it is found again in parts of the images
+        told = Told(tells(grouped.found.labels), told.looks, False)
+        return _grouped(images, looks, once=once_looks, progress=progress), told
 
     def found_again(space: _Space, names: Sequence[str]) -> Found | None:
         inside = cluster_points(space.points, space.coordinates, names, progress=progress)[1]
