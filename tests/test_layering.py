@@ -15,11 +15,11 @@ PACKAGE = ROOT / "safe_dnn"
 # Each imports only from those before it. Inside a package, the imports of modules never go in a circle.
 HOUSE = (
     "support", "store", "features", "FE", "rccs", "clustering", "selection", "dnn", "reasons", "words", "training",
-    "retrain", "pipeline", "api", "page", "cli", "SAFE_Tool", "__main__", "pytest_plugin",
+    "retrain", "pipeline", "api", "page", "cli", "SAFE_Tool", "__main__",
 )  # fmt: skip
 # Nor do those of folders: a folder is above or below the modules beside it, but for those of these.
 EXCEPTIONS = {"rccs.image_map", "pipeline.reporting.report", "pipeline.reporting.safety_case"}
-DOORS = ("page", "cli", "SAFE_Tool", "pytest_plugin")  # each words what an error is about
+DOORS = ("page", "cli", "SAFE_Tool")  # each words what an error is about
 OF_TABS = "page"  # whose folders are tabs, which modules beside them lay out and serve
 ANNEXES = ("casestudies", "tests", "lab")  # they import, and are not imported, except by those after them
 HEAVY = {"tensorflow", "keras", "onnx", "onnxruntime", "openvino", "distributed", "fsspec"}

@@ -210,7 +210,6 @@ def _check(check: Command) -> None:
     before = "an earlier model's answers to the same images: the network must not be worse for a reason, beyond chance"
     check.path("--no-worse", "CSV", before)
     check.path("--junit", "FILE", "write the results as JUnit XML, which CI servers show")
-    check.switch("--annotations", "print what does not pass as annotations of GitHub's workflows")
 
 
 def _select(select: Command) -> None:

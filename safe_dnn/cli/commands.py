@@ -21,7 +21,7 @@ from safe_dnn.support.text import count, printable
 SERVICE_OPTIONS = ("days", "gigabytes", "minutes", "models", "user_header")
 MOST_OF_ENGINEER = 1_000_000  # files in an upload
 NOT_SHOWN = 3  # the exit status of `check` where a requirement is not shown to hold
-OWN = ("run", "changes_nothing", "user", "dask", "dask_images", "junit", "annotations")  # options that no step has
+OWN = ("run", "changes_nothing", "user", "dask", "dask_images", "junit")  # options that no step has
 LISTED = 10  # RCCs in a line each
 
 
@@ -280,7 +280,7 @@ def run_word(out: Path, options: argparse.Namespace, progress: Progress) -> None
 
 def run_check(out: Path, options: argparse.Namespace, progress: Progress) -> int:
     """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
-    from safe_dnn.pipeline.reporting.junit import annotations, junit_text
+    from safe_dnn.pipeline.reporting.junit import junit_text
     from safe_dnn.support.files import write_text
 
     found = api.check(**_given(options), progress=progress)
@@ -290,8 +290,6 @@ def run_check(out: Path, options: argparse.Namespace, progress: Progress) -> int
     say(*(case.text for case in cases), found.headline)
     if options.no_worse:
         say(f"Worse for {sum(bool(case.failure) for case in cases[n:])} of {count(len(cases) - n, 'reason')}")
-    if options.annotations:
-        say(*annotations(cases))
     if options.junit:
         write_text(options.junit, junit_text(cases))
     return 0 if checked.holds else NOT_SHOWN

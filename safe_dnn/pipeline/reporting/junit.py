@@ -1,6 +1,6 @@
-"""What `check` found, as CI servers read it: JUnit's XML, and annotations of GitHub's workflows."""
+"""What `check` found, as CI servers read it: JUnit's XML."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -41,15 +41,3 @@ def junit_text(cases: Iterable[Case]) -> str:
             ElementTree.SubElement(element, "system-out").text = text
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, "unicode", xml_declaration=True) + "\n"
-
-
-def annotations(cases: Iterable[Case]) -> Iterator[str]:
-    """A line for each case that does not pass, which GitHub shows beside the change (workflow commands)."""
-    for case in cases:
-        if case.failure:
-            title, text = (_escaped(one) for one in (f"{SUITE}: {case.failure}", case.text))
-            yield f"::error title={title.replace(':', '%3A').replace(',', '%2C')}::{text}"
-
-
-def _escaped(text: str) -> str:
-    return printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

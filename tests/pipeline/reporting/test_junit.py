@@ -1,6 +1,6 @@
 from xml.etree import ElementTree
 
-from safe_dnn.pipeline.reporting.junit import Case, annotations, junit_text
+from safe_dnn.pipeline.reporting.junit import Case, junit_text
 
 CASES = (
     Case("requirement", "light < 0.4 & \x0bfog", "12 of 90 wrong, at most 5 % required", "broken"),
@@ -15,8 +15,3 @@ def test_junit_has_a_test_for_each_case_whatever_its_name_holds():
     assert broken.get("name", "").startswith("light < 0.4 & ")
     assert (broken[0].tag, broken[0].get("type")) == ("failure", "broken")
     assert (passed.get("classname"), passed[0].tag) == ("SAFE.reason", "system-out")
-
-
-def test_what_does_not_pass_is_a_line_for_github_whose_words_end_no_command():
-    case = Case("reason", "a", "5 % more:\n::warning::", "worse, by far")
-    assert [*annotations([*CASES[1:], case])] == ["::error title=SAFE%3A worse%2C by far::5 %25 more:%0A::warning::"]
