@@ -70,7 +70,6 @@ def build_parser() -> argparse.ArgumentParser:
         work.run_register: (_register,),
         work.run_report: (),
         work.run_export: (_export, _labels),
-        work.run_safety_case: (),
         work.run_evidence: (_evidence,),
         work.run_verify: (_verify,),
         work.run_keys: (_keys,),

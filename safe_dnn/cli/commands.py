@@ -332,16 +332,6 @@ def run_evidence(out: Path, options: argparse.Namespace, progress: Progress) -> 
     say(f"Written: evidence.json, evidence/{', evidence.dsse.json' if options.sign else ''} in {out}")
 
 
-def run_safety_case(out: Path, options: argparse.Namespace, progress: Progress) -> None:
-    """Write a safety argument (GSN), AMLAS's artefacts and the images by reason (COCO), for other programs."""
-    from safe_dnn.pipeline.reporting.safety_case import SAFETY_CASE_FOLDER, write_safety_case
-
-    argument = write_safety_case(out, progress=progress)
-    undeveloped = sum(element.get("undeveloped", False) for element in argument.values())
-    say(f"{count(len(argument), 'element')} of an argument, {undeveloped:,} undeveloped")
-    say(f"Written: {SAFETY_CASE_FOLDER}/ in {out}")
-
-
 def run_verify(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Check that nothing has changed since evidence was written."""
     from safe_dnn.pipeline.reporting.evidence.basis import CONTINUED, verify

@@ -66,11 +66,6 @@ class Entry(NamedTuple):
     about: Reason | None = None
 
     @property
-    def names(self) -> list[str]:
-        """What it is called, and each half of it."""
-        return self.about.names if self.about else [self.reason]
-
-    @property
     def keys(self) -> set[str]:
         """Of what it is about: a weak spot that is an RCC as well was two rows before."""
         return {self.key, *([_key(self.about.twin)] if self.about and self.about.twin else [])}

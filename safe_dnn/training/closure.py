@@ -19,7 +19,7 @@ from safe_dnn.training.before_after import ByGroup, count_by_group
 from safe_dnn.training.certainty import BETTER, WORSE, Certainty, certainties, count_pairs, gain_text, interval_text
 
 CLOSURE_FILE = "closure.csv"
-CLOSED, REDUCED, UNCHANGED, WORSENED, NEW = STATES = ("closed", "reduced", "unchanged", "worse", "new")
+CLOSED, REDUCED, UNCHANGED, WORSENED, NEW = "closed", "reduced", "unchanged", "worse", "new"
 CONFIDENCE = 0.95
 REST = "everything else"
 COLUMNS = (

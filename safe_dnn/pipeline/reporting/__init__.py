@@ -2,6 +2,6 @@
 
 The modules in order, each importing only from earlier ones: `markup` (HTML), `material` (what the report is written
 from); the report's parts in `heatmap_panels`, `retraining_section`, `round_figures` and `sections`; `export`, `report`
-(and whether a report or export is out of date), those of `evidence/`, `safety_case` (for the tools of others), `junit`
-(for CI), `history`.
+(and whether a report or export is out of date), those of `evidence/`, `junit` (for CI),
+`history`.
 """

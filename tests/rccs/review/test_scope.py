@@ -1,12 +1,10 @@
 """The scope: said of the analysis as a whole; listed, undone, read back and shown as all else that is said."""
 
 import csv
-import json
 
 import pytest
 
 from safe_dnn.pipeline.reporting.report import report_html
-from safe_dnn.pipeline.reporting.safety_case import GSN_JSON_FILE, SAFETY_CASE_FOLDER, write_safety_case
 from safe_dnn.rccs.review.edits import Maker, redo_edit, undo_edit
 from safe_dnn.rccs.review.journal import describe_edit
 from safe_dnn.rccs.review.notes import SCOPE, Scope
@@ -62,7 +60,7 @@ def test_a_table_of_it_is_filled_in_and_read_back(out, capsys):
     assert "one of the fields system, use" in capsys.readouterr().err
 
 
-def test_the_report_and_the_safety_case_show_it(out):
+def test_the_report_shows_it(out):
     assert "Nothing is said of: system and function" in report_html(out)
     with speaking("Ann"):
         say(out, domain="<day> & night", reviewer="A. Roe")
@@ -70,8 +68,3 @@ def test_the_report_and_the_safety_case_show_it(out):
     assert "<dd>&lt;day&gt; &amp; night</dd>" in document
     assert "Last changed by Ann" in document
     assert "<td>Reviewed by</td><td>A. Roe</td>" in document
-    write_safety_case(out)
-    argument = json.loads((out / SAFETY_CASE_FOLDER / GSN_JSON_FILE).read_text())
-    context = [argument[key] for key in argument["G1"]["inContextOf"] if key.startswith("C")]
-    assert context[0] == {"text": "Operational design domain: <day> & night", "url": "../report.html#scope"}
-    assert len(context) == 2

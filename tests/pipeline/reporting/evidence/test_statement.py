@@ -8,7 +8,6 @@ import pytest
 from safe_dnn.pipeline.reporting.evidence.basis import verify, write_evidence
 from safe_dnn.pipeline.reporting.evidence.signature import ENVELOPE_FILE, PRIVATE_KEY_FILE, PUBLIC_KEY_FILE
 from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE, RESULTS, digest_of_predicate, read_evidence
-from safe_dnn.pipeline.reporting.safety_case import AMLAS_FILE, GSN_FILE, GSN_JSON_FILE, REASONS_FILE
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.training.result import MODELS_FOLDER, RETRAINING_FILE
@@ -55,7 +54,6 @@ def test_evidence_knows_every_file_that_safe_writes_to_the_output_folder():
     elsewhere |= {"heatmap.npz", "heatmaps.json", "frame.csv", "counts.json"}
     unfinished = {"retraining.npz", "retraining_second.npz", "retraining_seeds.npz"}
     own = {DATABASE_FILE, EVIDENCE_FILE, ENVELOPE_FILE, PRIVATE_KEY_FILE, PUBLIC_KEY_FILE}
-    own |= {GSN_FILE, GSN_JSON_FILE, AMLAS_FILE, REASONS_FILE}  # which point to the evidence
     visible = {name for name in written.FILES if not name.startswith(".")} | {"objects.csv", "export.zip", "word_*.csv"}
     assert visible - elsewhere - unfinished - own == {name for name in RESULTS if "/" not in name}
 
