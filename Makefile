@@ -24,7 +24,7 @@ LOCK := requirements/lock.txt
 ESLINT := npx --yes --package eslint@10.15.0 --package @eslint/js@10.0.1 --package globals@17.14.0 -- eslint
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 REQUIREMENTS := requirements.txt requirements/dev.txt requirements/offline.txt requirements/detection.txt \
-  requirements/onnx.txt requirements/openvino.txt requirements/signing.txt
+  requirements/onnx.txt requirements/openvino.txt
 
 .PHONY: run test test-slow test-cases lab-test lab-test-slow test-all test-lowest weights audit sbom lock lint lab-lint pictures clean
 
@@ -121,7 +121,7 @@ $(VENV)/.installed: $(VENV)/.created requirements.txt requirements/offline.txt $
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt requirements/detection.txt requirements/onnx.txt \
-  requirements/openvino.txt requirements/signing.txt
+  requirements/openvino.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	touch $@
 

@@ -70,9 +70,8 @@ def build_parser() -> argparse.ArgumentParser:
         work.run_register: (_register,),
         work.run_report: (),
         work.run_export: (_export, _labels),
-        work.run_evidence: (_evidence,),
+        work.run_evidence: (),
         work.run_verify: (_verify,),
-        work.run_keys: (_keys,),
         work.run_moved: (_moved,),
         work.run_weights: (),
     }
@@ -88,12 +87,12 @@ def _command(commands: Commands, run: Run) -> Command:
     what = " ".join((run.__doc__ or "").split())
     name = run.__name__.removeprefix("run_").replace("_", "-")
     command: Command = commands.add_parser(name, help=what[:1].lower() + what[1:].rstrip("."), description=what)
-    without = (work.run_keys, work.run_weights)  # an analysis
-    command.set_defaults(run=run, out=Path(), changes_nothing=run in (work.run_verify, *without))
-    if run not in (work.run_ui, *without):  # on the page, each browser has a name
+    without = run is work.run_weights  # an analysis
+    command.set_defaults(run=run, out=Path(), changes_nothing=without or run is work.run_verify)
+    if run is not work.run_ui and not without:  # on the page, each browser has a name
         user = "your name, kept with what this command changes (default: SAFE_USER, or the name of the login)"
         command.text("--user", "NAME", user)
-    if run not in without:
+    if not without:
         several = ", or a folder of several, which the page lists" if run is work.run_ui else ""
         command.path("--out", "DIR", f"output folder{several} (default: the current folder)", default=".")
     return command
@@ -297,17 +296,8 @@ def _export(export: Command) -> None:
     export.path("--labelled", "FOLDER", labelled)
 
 
-def _evidence(evidence: Command) -> None:
-    evidence.path("--sign", "KEY", "sign it with a private key that the command keys has made")
-
-
 def _verify(verify: Command) -> None:
     verify.switch("--images", "read every image too, and what lies outside the output folder")
-    verify.path("--key", "PUBLIC", "the public key of whoever must have signed the evidence")
-
-
-def _keys(keys: Command) -> None:
-    keys.path("out", "DIR", "folder for safe-signing.key, which is private, and safe-signing.pub")
 
 
 def _moved(moved: Command) -> None:

@@ -323,34 +323,25 @@ def run_evidence(out: Path, options: argparse.Namespace, progress: Progress) -> 
     """Write the digests of all results and of all that they rest on (evidence.json)."""
     from safe_dnn.pipeline.reporting.evidence.basis import write_evidence
 
-    sets = write_evidence(out, sign=options.sign, progress=progress)
+    sets = write_evidence(out, progress=progress)
     for name, known in sets.items():
         if known["missing"] or not known["images"]:
             warn(f"{name}: {known['missing'] or 'all'} of the images cannot be read")
     counted = [f"{name} {known['images']:,}" for name, known in sets.items()]
     say(f"Images: {', '.join(counted) or 'none are known'}")
-    say(f"Written: evidence.json, evidence/{', evidence.dsse.json' if options.sign else ''} in {out}")
+    say(f"Written: evidence.json, evidence/ in {out}")
 
 
 def run_verify(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Check that nothing has changed since evidence was written."""
     from safe_dnn.pipeline.reporting.evidence.basis import CONTINUED, verify
 
-    found = verify(out, images=options.images, key=options.key, progress=progress)
+    found = verify(out, images=options.images, progress=progress)
     say(*(finding.text for finding in found))
     if wrong := sum(finding.kind != CONTINUED for finding in found):
         raise SAFEError(f"Expected {out} as its evidence says. Received {count(wrong, 'difference')}, see above.")
     unread = "" if options.images else "; images and other folders were not read (--images)"
-    unsigned = "" if options.key else "; who signed was not checked (--key)"
-    say(f"All is as the evidence says{unread}{unsigned}")
-
-
-def run_keys(out: Path, options: argparse.Namespace, progress: Progress) -> None:
-    """Make a pair of keys to sign evidence with."""
-    from safe_dnn.pipeline.reporting.evidence.signature import make_keys
-
-    private, public = make_keys(out)
-    say(f"Written: {private}, to keep secret, and {public}, to give to whoever verifies")
+    say(f"All is as the evidence says{unread}")
 
 
 def run_weights(out: Path, options: argparse.Namespace, progress: Progress) -> None:

@@ -1,8 +1,4 @@
-"""Evidence through the command line: written, verified and signed."""
-
-import json
-
-import pytest
+"""Evidence through the command line: written and verified."""
 
 from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE
 from safe_dnn.SAFE_Tool import main
@@ -38,17 +34,3 @@ def test_evidence_is_written_and_verified_until_something_changes(attested, tmp_
         "gone, write the evidence again.",
     ]
     assert "Received 2 differences" in printed.err.splitlines()[-1]
-
-
-def test_evidence_is_signed_and_the_signature_checked(attested, tmp_path, capsys):
-    pytest.importorskip("securesystemslib", reason="see requirements/signing.txt")
-    for folder in ("keys", "others"):
-        assert run("keys", tmp_path / folder) == 0
-    assert run("evidence", "--sign", tmp_path / "keys" / "safe-signing.key", "--out", attested) == 0
-    envelope = json.loads((attested / "evidence.dsse.json").read_bytes())
-    assert envelope["payloadType"] == "application/vnd.in-toto+json"
-    assert run("verify", "--key", tmp_path / "keys" / "safe-signing.pub", "--out", attested) == 0
-    assert run("verify", "--key", tmp_path / "others" / "safe-signing.pub", "--out", attested) == 2
-    assert "signature: evidence.dsse.json is not signed by this key." in capsys.readouterr().out
-    assert run("keys", tmp_path / "keys") == 2
-    assert "never replaced" in capsys.readouterr().err

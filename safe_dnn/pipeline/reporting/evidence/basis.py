@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 from safe_dnn import CLONE
 from safe_dnn.dnn.held_out import held_out_of
 from safe_dnn.pipeline.reporting.evidence import statement
-from safe_dnn.pipeline.reporting.evidence.signature import ENVELOPE_FILE, envelope_text, fault_of_signature, signer_of
 from safe_dnn.pipeline.reporting.export import REPORT_FILE
 from safe_dnn.pipeline.reporting.report import is_current, made_from, write_report
 from safe_dnn.rccs.clusters import RUN_FILE, load_clusters, run_record, versions
@@ -30,7 +29,7 @@ from safe_dnn.rccs.failure_rounds import beside
 from safe_dnn.rccs.unsafe_set import SELECTION_FILE, load_unsafe_set
 from safe_dnn.store.chain import check_entries, digests_of
 from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
-from safe_dnn.store.output_folder import check_own, is_outdated, save_files, working
+from safe_dnn.store.output_folder import check_own, save_files, working
 from safe_dnn.store.places import absolute, relative
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, RETRAINING, SELECTION, Run, all_runs, present_runs, run_file
 from safe_dnn.support.entries import is_within
@@ -181,13 +180,8 @@ def _commit() -> str | None:
     return None
 
 
-def write_evidence(folder: Path, *, sign: Path | None = None, progress: Progress = no_progress) -> dict[str, Any]:
+def write_evidence(folder: Path, *, progress: Progress = no_progress) -> dict[str, Any]:
     """Write `evidence.json` of the present state, and the report before if it is out of date or names something else.
-
-    Parameters
-    ----------
-    sign : path, optional
-        A private key; `evidence.dsse.json` is then the evidence with a signature.
 
     Returns
     -------
@@ -197,13 +191,12 @@ def write_evidence(folder: Path, *, sign: Path | None = None, progress: Progress
     Raises
     ------
     SAFEError
-        There is no analysis, something in it is damaged, or the evidence cannot be signed or written.
+        There is no analysis, something in it is damaged, or the evidence cannot be written.
     """
     if not (folder / DATABASE_FILE).is_file():
         raise SAFEError(f"Expected the output folder of an analysis. Received: {folder}, without {DATABASE_FILE}.")
-    signer = signer_of(sign) if sign else None
     with working(folder, "writing the evidence"):
-        check_own(folder, statement.EVIDENCE_FILE, ENVELOPE_FILE)
+        check_own(folder, statement.EVIDENCE_FILE)
         check_entries(folder)
         predicate, lists = basis_of(folder, progress)
         report, basis = folder / REPORT_FILE, statement.digest_of_predicate(predicate)
@@ -214,10 +207,6 @@ def write_evidence(folder: Path, *, sign: Path | None = None, progress: Progress
         files = {statement.EVIDENCE_FILE: statement.statement_text(subjects, predicate), **lists}
         before = prepare_folder(folder / statement.LISTS_FOLDER).iterdir()
         gone = [path.relative_to(folder).as_posix() for path in before]
-        if is_outdated(folder, {statement.EVIDENCE_FILE: files[statement.EVIDENCE_FILE]}):
-            gone.append(ENVELOPE_FILE)  # it signs another one
-        if signer:
-            files[ENVELOPE_FILE] = envelope_text(files[statement.EVIDENCE_FILE], signer)
         save_files(folder, files, remove=gone)
     return predicate["images"]
 
@@ -225,12 +214,11 @@ def write_evidence(folder: Path, *, sign: Path | None = None, progress: Progress
 # --- Verification -----------------------------------------------------------------------------------------------------
 
 
-MISSING, CHANGED, ADDED, SIGNED, CONTINUED = "missing", "changed", "added later", "signature", "continued"
+MISSING, CHANGED, ADDED, CONTINUED = "missing", "changed", "added later", "continued"
 _WHAT_TO_DO = {
     MISSING: "Put it back from a copy; if it is meant to be gone, write the evidence again",
     CHANGED: "Put it back from a copy; if the change is meant, write the evidence again",
     ADDED: "Remove it if it does not belong there; otherwise write the evidence again",
-    SIGNED: "Ask whoever signed for their evidence or public key, or sign again",
     CONTINUED: "Added later to the chain of entries, which holds; to include it, write the evidence again",
 }
 _LINE = re.compile(r"[0-9a-f]{64}  (?!(?:.*/)?\.\.(?:/|$)).+")  # of a list; no path leads out of the folder by `..`
@@ -248,27 +236,21 @@ class Finding(NamedTuple):
         return f"{self.kind}: {self.about}. {_WHAT_TO_DO[self.kind]}."
 
 
-def verify(
-    folder: Path, *, images: bool = False, key: Path | None = None, progress: Progress = no_progress
-) -> list[Finding]:
+def verify(folder: Path, *, images: bool = False, progress: Progress = no_progress) -> list[Finding]:
     """All in which an analysis differs from its evidence.
 
     Parameters
     ----------
     images : bool
         Read every image anew, and models and tables outside of the analysis; otherwise nothing outside is read.
-    key : path, optional
-        The public key of whoever should have signed.
 
     Raises
     ------
     SAFEError
-        There is no evidence, it is damaged or of a newer version, or the key is invalid.
+        There is no evidence, it is damaged or of a newer version.
     """
     evidence = statement.read_evidence(folder)
-    fault = fault_of_signature(folder, key)
-    found = [Finding(SIGNED, f"{ENVELOPE_FILE} {fault}")] if fault else []
-    found += [*_files(folder, evidence, images), *_entries(folder, evidence), *_added(folder, evidence)]
+    found = [*_files(folder, evidence, images), *_entries(folder, evidence), *_added(folder, evidence)]
     return [*found, *_listed_images(folder, evidence, progress)] if images else found
 
 
