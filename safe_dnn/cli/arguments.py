@@ -71,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
         work.run_report: (),
         work.run_export: (_export, _labels),
         work.run_evidence: (),
-        work.run_verify: (_verify,),
+        work.run_verify: (),
         work.run_moved: (_moved,),
         work.run_weights: (),
     }
@@ -290,14 +290,10 @@ def _register(register: Command) -> None:
 
 
 def _export(export: Command) -> None:
-    export.path("--to", "FOLDER", "destination; a name ending in .zip makes a ZIP file (default: export in --out)")
+    export.path("--to", "FOLDER", "a new folder, or a new ZIP file whose name ends in .zip (default: export in --out)")
     export.text("--rcc", "N", "only this RCC, or several (-1: images in no cluster)", type=int, action="append")
     labelled = "export the labelled images of the unsafe set instead, in a folder for each class with a table"
     export.path("--labelled", "FOLDER", labelled)
-
-
-def _verify(verify: Command) -> None:
-    verify.switch("--images", "read every image too, and what lies outside the output folder")
 
 
 def _moved(moved: Command) -> None:

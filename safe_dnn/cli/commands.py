@@ -320,28 +320,21 @@ def run_report(out: Path, options: argparse.Namespace, progress: Progress) -> No
 
 
 def run_evidence(out: Path, options: argparse.Namespace, progress: Progress) -> None:
-    """Write the digests of all results and of all that they rest on (evidence.json)."""
-    from safe_dnn.pipeline.reporting.evidence.basis import write_evidence
+    """Write the SHA-256 of all results and of all that they rest on (SHA256SUMS)."""
+    from safe_dnn.pipeline.reporting.evidence import write_evidence
 
-    sets = write_evidence(out, progress=progress)
-    for name, known in sets.items():
-        if known["missing"] or not known["images"]:
-            warn(f"{name}: {known['missing'] or 'all'} of the images cannot be read")
-    counted = [f"{name} {known['images']:,}" for name, known in sets.items()]
-    say(f"Images: {', '.join(counted) or 'none are known'}")
-    say(f"Written: evidence.json, evidence/ in {out}")
+    say(*write_evidence(out, progress=progress), f"Written: SHA256SUMS, evidence.txt in {out}")
 
 
 def run_verify(out: Path, options: argparse.Namespace, progress: Progress) -> None:
-    """Check that nothing has changed since evidence was written."""
-    from safe_dnn.pipeline.reporting.evidence.basis import CONTINUED, verify
+    """Check that nothing has changed since evidence was written, as sha256sum -c does, and that nothing is new."""
+    from safe_dnn.pipeline.reporting.evidence import verify
 
-    found = verify(out, images=options.images, progress=progress)
+    found = verify(out, progress=progress)
     say(*(finding.text for finding in found))
-    if wrong := sum(finding.kind != CONTINUED for finding in found):
-        raise SAFEError(f"Expected {out} as its evidence says. Received {count(wrong, 'difference')}, see above.")
-    unread = "" if options.images else "; images and other folders were not read (--images)"
-    say(f"All is as the evidence says{unread}")
+    if found:
+        raise SAFEError(f"Expected {out} as its evidence says. Received {count(len(found), 'difference')}, see above.")
+    say("All is as the evidence says")
 
 
 def run_weights(out: Path, options: argparse.Namespace, progress: Progress) -> None:
@@ -353,8 +346,7 @@ def run_weights(out: Path, options: argparse.Namespace, progress: Progress) -> N
 
 def run_export(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Copy the images to a folder per RCC, with a table and the report."""
-    from safe_dnn.pipeline.exports import export_labelled_set, export_results
-    from safe_dnn.pipeline.reporting.export import EXPORT_FOLDER
+    from safe_dnn.pipeline.exports import EXPORT_FOLDER, export_labelled_set, export_results
     from safe_dnn.training.labels import Labelling
 
     labelling = settings_of(Labelling, vars(options))

@@ -29,7 +29,6 @@ from safe_dnn.support.entries import StrPath, existing_folder
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
 from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.support.run_folder import EXPORT_MARK
 from safe_dnn.support.tables import number_in
 from safe_dnn.support.text import as_seen, count, printable, some
 
@@ -136,7 +135,7 @@ class Judgement(NamedTuple):
 
 
 def class_folders(folder: Path) -> list[str]:
-    """The class folders in a folder, sorted by name, without hidden folders and those exported by SAFE.
+    """The class folders in a folder, sorted by name, without hidden folders.
 
     Raises
     ------
@@ -146,8 +145,7 @@ def class_folders(folder: Path) -> list[str]:
     OSError
         The folder cannot be read.
     """
-    folders = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    names = sorted(entry.name for entry in folders if not (entry / EXPORT_MARK).is_file())
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     odd = [name for name in names if name != printable(name) or name != name.strip() or "\n" in name]
     if odd:
         raise SAFEError(

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from safe_dnn.pipeline.reporting.export import EXPORT_FOLDER
+from safe_dnn.pipeline.exports import EXPORT_FOLDER
 from safe_dnn.pipeline.reporting.markup import escaped
 from safe_dnn.store.chain import append, last_entry
 from safe_dnn.store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER, changing, reading

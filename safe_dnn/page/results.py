@@ -13,7 +13,6 @@ import numpy as np
 from safe_dnn.dnn.failures import load_failures
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.pipeline.descriptions import known_parameters
-from safe_dnn.pipeline.reporting.report import made_from
 from safe_dnn.pipeline.tagging import answers_to_tag, word_columns
 from safe_dnn.pipeline.word_reasons import with_words
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, load_clusters
@@ -295,10 +294,6 @@ class Results:
             with contextlib.suppress(SAFEError):  # the answers of the network are gone: the words say so
                 self._tagged = {stamp: word_columns(self._out, self.tested(), clusters.image_root, clusters.paths)}
         return {**self._tagged.get(stamp, {}), **known}
-
-    def digests(self) -> dict[str, str]:
-        """What a report would be made from now, as `pipeline.reporting.report.made_from` gives it."""
-        return made_from(self._out)
 
     def holds_unsafe_set(self) -> bool:
         """Whether there is an unsafe set for the present clusters."""

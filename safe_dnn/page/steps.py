@@ -9,8 +9,7 @@ from safe_dnn.dnn.failures import load_failures
 from safe_dnn.page.collected import are_earlier
 from safe_dnn.page.results import Results
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.reporting.export import REPORT_FILE
-from safe_dnn.pipeline.reporting.report import is_current
+from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import ACCURACY_FILE
@@ -68,7 +67,7 @@ class Steps:
             UNSAFE_TAB: selected,
             LABELS_TAB: selected and _is_labelled(out),
             RETRAINING_TAB: there and results.holds_retraining(),
-            REPORT_TAB: there and is_current(out / REPORT_FILE, results.digests),
+            REPORT_TAB: there and (out / REPORT_FILE).is_file(),
         }
         done = [tab for tab in TABS if is_done[tab]]
         following = _next(done)

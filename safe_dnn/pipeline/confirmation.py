@@ -20,7 +20,7 @@ import numpy as np
 from safe_dnn.dnn.given_answers import unknown_classes
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.pipeline.descriptions import show_reasons
-from safe_dnn.pipeline.reporting.evidence.basis import known_sets
+from safe_dnn.pipeline.reporting.evidence import known_sets
 from safe_dnn.pipeline.reporting.junit import Case
 from safe_dnn.pipeline.run_record import NONE_GIVEN, GivenAnswers, answers_of_run, given_answers, groups_of
 from safe_dnn.pipeline.tagging import finding_by_word, open_tagging

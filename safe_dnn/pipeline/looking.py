@@ -21,7 +21,7 @@ from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.model_process import heatmaps_apart
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.pipeline.asking import Asking, asking
-from safe_dnn.pipeline.reporting.evidence.basis import sha256_if_there
+from safe_dnn.pipeline.reporting.evidence import sha256_if_there
 from safe_dnn.pipeline.reporting.heatmap_panels import NUMBERS, SIDE, Heatmap, heatmaps_of, keep_heatmap, panels
 from safe_dnn.reasons.listed import Reason
 from safe_dnn.reasons.probes import spread_over

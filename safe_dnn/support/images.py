@@ -20,7 +20,7 @@ from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps
 from safe_dnn.support.entries import StrPath, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import put_back, regular
-from safe_dnn.support.run_folder import EXPORT_MARK, FAILURES, FAILURES_MARK, GIF_FOLDER, OBJECTS
+from safe_dnn.support.run_folder import FAILURES, FAILURES_MARK, GIF_FOLDER, OBJECTS
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
@@ -119,8 +119,7 @@ def _walk(root: Path) -> ImageListing:
 
     for folder, subfolders, names in os.walk(root, onerror=cannot_enter):
         place = Path(folder)
-        copies = EXPORT_MARK in names or (place.name in (FAILURES, OBJECTS) and FAILURES_MARK in names)
-        if place != root and copies:  # made by SAFE
+        if place != root and place.name in (FAILURES, OBJECTS) and FAILURES_MARK in names:  # made by SAFE
             skipped.append(Skipped(_relative(place, root), "copies made by SAFE"))
             subfolders.clear()
             continue

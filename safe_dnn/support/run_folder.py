@@ -3,8 +3,6 @@
 All others are named in the module that writes them, which also reads them.
 """
 
-EXPORT_MARK = ".safe-export"
-"""Hidden file in an export that lists what SAFE wrote, with digests (see `pipeline/reporting/export.py`)."""
 FAILURES, FAILURES_MARK = "failures", ".safe"
 """The folder of a DNN's failures, and a hidden file in it that lists what SAFE wrote (see `dnn/failures.py`)."""
 OBJECTS, OBJECTS_FILE = "objects", "objects.csv"

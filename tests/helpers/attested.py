@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from safe_dnn.pipeline.reporting.evidence.basis import verify, write_evidence
+from safe_dnn.pipeline.reporting.evidence import verify, write_evidence
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
 from safe_dnn.rccs.gifs import write_gifs
 from safe_dnn.rccs.review.review import load_review
@@ -15,10 +15,10 @@ from tests.helpers.small_models import FakeModel, retraining_for
 from tests.helpers.worked_on import work_on
 
 
-def retrain_again(out: Path, weights: bytes) -> None:
+def retrain_again(out: Path, weights: bytes, *, train: str = "train") -> None:
     """A retraining whose model, training and test images are known."""
     home = out.parent
-    places = {"model": home / "model.keras", "test_root": home / "test", "train_root": home / "train"}
+    places = {"model": home / "model.keras", "test_root": home / "test", "train_root": home / train}
     result = dataclasses.replace(retraining_for(fingerprint(load_review(out).original)), **places)
     save_retraining(result, FakeModel(weights), out)
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE
-from safe_dnn.pipeline.reporting.export import REPORT_FILE
+from safe_dnn.pipeline.reporting.evidence import SUMS_FILE
+from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.rccs.review.review import all_edits, load_review
 from safe_dnn.SAFE_Tool import main
 from safe_dnn.store.chain import last_entry
@@ -93,12 +93,10 @@ def test_two_engineers_go_from_failures_to_a_verified_safety_case(browser, tmp_p
         expect(field(ann, "fresh-tested")).to_have_value(str(fresh.test))
         # Report, evidence, verification
         bob.locator("#report").click()
-        expect(bob.locator("#report-state")).to_contain_text("Up to date.")
+        expect(bob.locator("#report-state")).to_contain_text("Written on")
         bob.get_by_text("More: export to other programs").click()
         bob.locator("#evidence").click()
-        expect(bob.locator("#evidence-state")).to_contain_text("Up to date.")
-        bob.locator("#verify-images").get_by_text("Verify every image").click()
-        expect(bob.locator("#verify-images input")).to_be_checked()
+        expect(bob.locator("#evidence-state")).to_contain_text("Written on")
         bob.locator("#verify").click()
         expect(bob.locator("#verified")).to_have_text("All is as the evidence says.")
         report = (out / REPORT_FILE).read_text(encoding="utf-8")
@@ -108,6 +106,6 @@ def test_two_engineers_go_from_failures_to_a_verified_safety_case(browser, tmp_p
         bob.locator("#verify").click()
         expect(bob.locator("#verified")).to_contain_text(f"changed: {MODEL_FILE}.")
         (out / MODEL_FILE).write_bytes(model)
-    assert (out / EVIDENCE_FILE).is_file()
-    assert main(["verify", "--images", "--out", str(out)]) == 0
+    assert (out / SUMS_FILE).is_file()
+    assert main(["verify", "--out", str(out)]) == 0
     assert main(["check", str(requirements), "--out", str(out)]) == 0

@@ -26,8 +26,9 @@ from safe_dnn.page.pictures import picture
 from safe_dnn.page.results import Results, check_within
 from safe_dnn.page.serving.connections import MOST_CONNECTIONS
 from safe_dnn.page.serving.guard import DELAY, MAX_BODY
-from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE
-from safe_dnn.pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
+from safe_dnn.pipeline.exports import EXPORT_ZIP
+from safe_dnn.pipeline.reporting.evidence import EVIDENCE_FILE, SUMS_FILE
+from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.rccs.clusters import LABELS_FILE, labels_text, load_clusters, save_clusters
 from safe_dnn.store.output_folder import save_files
 from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE
@@ -334,7 +335,7 @@ def test_exports_and_the_report_are_given_out_wherever_the_output_folder_lies(at
     assert path, told[-500:]
     given = [(f"/gradio_api/file={path[1]}", "attachment")]
     out = attacked.folder / "out"
-    made = (("report", REPORT_FILE), ("export-all", EXPORT_ZIP), ("evidence", EVIDENCE_FILE))
+    made = (("report", REPORT_FILE), ("export-all", EXPORT_ZIP), ("evidence", SUMS_FILE))
     for (widget, name), kind in zip(made, ("inline", "attachment", "attachment"), strict=True):
         assert raw(attacked.url, f"/{name}").status_code == 404
         assert f"Download {name}" in visitor.fire(visitor.handler(widget, "click"), [None])
@@ -348,8 +349,8 @@ def test_exports_and_the_report_are_given_out_wherever_the_output_folder_lies(at
     (out / REPORT_FILE).unlink()
     (out / REPORT_FILE).symlink_to(attacked.secret / f"{SECRET}.txt")
     assert raw(attacked.url, f"/{REPORT_FILE}").status_code == 404
-    for path in (out / REPORT_FILE, out / EXPORT_ZIP, out / EVIDENCE_FILE):
-        path.unlink()
+    for name in (REPORT_FILE, EXPORT_ZIP, SUMS_FILE, EVIDENCE_FILE):
+        (out / name).unlink()
 
 
 # --- Other origins ----------------------------------------------------------------------------------------------

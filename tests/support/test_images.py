@@ -79,18 +79,12 @@ def test_images_of_formats_that_are_not_read_are_named_but_not_the_gifs_of_safe(
 
 
 def test_copies_that_safe_made_are_skipped_below_the_folder_given_and_used_where_they_are_that_folder(tmp_path):
-    put(tmp_path, "a.png", "export/RCC_00/a.png", "results/failures/red/a.png", "failures/mine.png", "safe/b.png")
-    (tmp_path / "export" / ".safe-export").touch()
+    put(tmp_path, "a.png", "results/failures/red/a.png", "failures/mine.png", "safe/b.png")
     (tmp_path / "results" / "failures" / ".safe").touch()
     (tmp_path / "safe" / ".safe").touch()  # another program's
     listing = find_images(tmp_path)
     assert listing.paths == ("a.png", "failures/mine.png", "safe/b.png")
-    assert listing.skipped == (
-        Skipped("export", "copies made by SAFE"),
-        Skipped("results/failures", "copies made by SAFE"),
-    )
-    assert find_images(tmp_path / "export").paths == ("RCC_00/a.png",)
-    assert find_images(tmp_path / "export" / "RCC_00").paths == ("a.png",)
+    assert listing.skipped == (Skipped("results/failures", "copies made by SAFE"),)
     assert find_images(tmp_path / "results" / "failures").paths == ("red/a.png",)
 
 

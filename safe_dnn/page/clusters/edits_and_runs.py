@@ -19,8 +19,7 @@ from safe_dnn.page.results import Shown, check_links
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import Window
 from safe_dnn.pipeline.descriptions import refresh_rccs, show_present
-from safe_dnn.pipeline.exports import export_results, export_spot
-from safe_dnn.pipeline.reporting.export import spot_name
+from safe_dnn.pipeline.exports import export_results, export_spot, spot_name
 from safe_dnn.pipeline.reporting.history import list_runs, restore_run
 from safe_dnn.rccs.review.edits import redo_edit, undo_edit
 from safe_dnn.rccs.review.journal import UNKNOWN, describe_edit, standing

@@ -14,14 +14,13 @@ from safe_dnn.page.report.register_view import lay_out_register, lay_out_scope
 from safe_dnn.page.results import Shown, check_links
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import REPORT_TAB
-from safe_dnn.pipeline.exports import export_here
-from safe_dnn.pipeline.reporting.evidence.basis import Finding, verify, write_evidence
-from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE, present_basis
-from safe_dnn.pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
+from safe_dnn.pipeline.exports import EXPORT_ZIP, export_here, missing_in
+from safe_dnn.pipeline.reporting.evidence import SUMS_FILE, Finding, verify, write_evidence
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.reporting.report import Made, when_made, write_report
+from safe_dnn.pipeline.reporting.report import REPORT_FILE, write_report
 from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import date_of
 from safe_dnn.support.text import count
 
 MOST_FINDINGS = 100
@@ -57,10 +56,6 @@ class ReportTab:
                 with gr.Column(elem_classes=["safe-product", "safe-evidence"], min_width=300):
                     gr.HTML(filled("page/report/products.html", of="evidence"))
                     self.evidence_state = gr.HTML(elem_id="evidence-state")
-                    self.images = gr.Checkbox(
-                        label="Verify every image and other folders, too", elem_id="verify-images",
-                        info="Otherwise only what lies in the output folder", visible=settings.root is None,
-                    )  # fmt: skip
                     with gr.Row():
                         self.evidence = gr.Button("Write the evidence", elem_id="evidence")
                         self.verify = gr.Button("Verify", elem_id="verify")
@@ -98,13 +93,14 @@ class ReportTab:
             self.pane: reveal(),
             self.report_state: state_of(REPORT_FILE, "written", self._settings),
             self.export_state: state_of(EXPORT_ZIP, "packed", self._settings),
-            self.evidence_state: evidence_state(self._settings), self.run: results.run, self.seen: self._stamp(),
+            self.evidence_state: state_of(SUMS_FILE, "written", self._settings),
+            self.run: results.run, self.seen: self._stamp(),
             **self.fresh.show(),
         }  # fmt: skip
 
     def _stamp(self) -> str:
         results = self._settings.results
-        files = results.stamp_of(REPORT_FILE, EXPORT_ZIP, EVIDENCE_FILE)
+        files = results.stamp_of(REPORT_FILE, EXPORT_ZIP, SUMS_FILE)
         return results.stamp + results.notes_stamp + results.labels_stamp + files + self.fresh.stamp
 
     def _make(
@@ -120,15 +116,14 @@ class ReportTab:
     def _on_make(self, write: Callable[..., object], run: str | None) -> Iterator[dict]:
         yield from self._make(lambda job: write(self._settings.out, progress=job.progress), run)
 
-    def on_verify(self, run: str | None, images: bool | None) -> Iterator[dict]:
+    def on_verify(self, run: str | None) -> Iterator[dict]:
         found: list[list[Finding]] = []  # none if there is no answer
-        images = bool(images) and self._settings.root is None  # nothing outside the root is read for visitors
 
         def work(job: Job) -> None:
-            found.append(verify(self._settings.out, images=images, progress=job.progress))
+            found.append(verify(self._settings.out, within=self._settings.root, progress=job.progress))
 
         def show() -> dict:
-            told = [filled("page/report/verified.html", found=one, images=images, most=MOST_FINDINGS) for one in found]
+            told = [filled("page/report/verified.html", found=one, most=MOST_FINDINGS) for one in found]
             return {**self.show(), self.verified: "".join(told)}
 
         yield from self._make(work, run, show)
@@ -146,10 +141,10 @@ class ReportTab:
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         looked = [self.job_view.followed, self.seen]
-        written = ((self.report, write_report), (self.export, export_here), (self.evidence, write_evidence))
-        for button, write in written:
+        evidence = partial(write_evidence, within=self._settings.root)  # nothing else is read for visitors
+        for button, write in ((self.report, write_report), (self.export, export_here), (self.evidence, evidence)):
             button.click(partial(self._on_make, write), self.run, self.outputs, **FOLLOW)
-        self.verify.click(self.on_verify, [self.run, self.images], self.outputs, **FOLLOW)
+        self.verify.click(self.on_verify, self.run, self.outputs, **FOLLOW)
         self.fresh.ask.click(self.on_confirm, [self.run, *self.fresh.form.widgets], self.outputs, **FOLLOW)
         filled_in = [*self.outputs, *self.fresh.form.widgets, self.fresh.form.filled]
         loaded.then(partial(self.job_view.load, self._first_look, self.show), None, filled_in, **FOLLOW)
@@ -163,39 +158,19 @@ class ReportTab:
 
 
 def state_of(file: str, verb: str, settings: PageSettings) -> str:
-    """When a file was written or packed, what has changed since, and links to it, as HTML."""
+    """When a file was written or packed, and links to it, as HTML."""
+    path = settings.out / file
+    if not path.is_file():
+        return filled("page/report/made.html", verb=verb)
     try:
-        made = when_made(settings.out / file, settings.results.digests)
+        missing = missing_in(path) if file == EXPORT_ZIP else 0
     except SAFEError as error:
         return failed(error)
-    if made is None:
-        return filled("page/report/made.html", verb=verb)
-    when = f"{made.time:%-d %B %Y, %H:%M}"
-    return filled(
-        "page/report/made.html", file=file, old=made.changed != (), age=_age(made, verb), when=when,
-        opens=file == REPORT_FILE, missing=made.missing,
-    )  # fmt: skip
-
-
-def evidence_state(settings: PageSettings) -> str:
-    """Whether there is evidence, and of the present state, as HTML."""
-    if not (settings.out / EVIDENCE_FILE).is_file():
-        return filled("page/report/made.html", verb="written")
-    old = not present_basis(settings.out)
-    age = "Out of date: something was said or made since." if old else "Up to date."
-    return filled("page/report/made.html", file=EVIDENCE_FILE, old=old, age=age)
+    when = f"{date_of(path.stat().st_mtime).astimezone():%-d %B %Y, %H:%M}"
+    return filled("page/report/made.html", file=file, verb=verb, when=when, opens=file == REPORT_FILE, missing=missing)
 
 
 def _not_judged(shown: Shown) -> str:
     """How many reasons are yet to be judged, before the report says so."""
     verdicts = [reason.note.verdict for reason in shown.listed if reason.to_judge]
     return f"Not judged yet: {verdicts.count(''):,} of {count(len(verdicts), 'reason')}." if "" in verdicts else ""
-
-
-def _age(made: Made, verb: str) -> str:
-    """Whether it is as the folder is."""
-    if made.changed is None:
-        return f"Was {verb} by another version: what has changed since is not known."
-    if not made.changed:
-        return "Up to date."
-    return f"Out of date: {'; '.join(made.changed)} changed since."

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from safe_dnn.pipeline.reporting.export import REPORT_FILE
+from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.rccs.clusters import LABELS_FILE
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE

@@ -22,13 +22,14 @@ from safe_dnn.page.analyses import TOP, split_address
 from safe_dnn.page.serving.below import at_start
 from safe_dnn.page.serving.take_home import ANALYSIS_ZIP
 from safe_dnn.page.serving.workspace import LINK, WORKSPACE, Workspace
-from safe_dnn.pipeline.reporting.evidence.statement import EVIDENCE_FILE
-from safe_dnn.pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
+from safe_dnn.pipeline.exports import EXPORT_ZIP
+from safe_dnn.pipeline.reporting.evidence import SUMS_FILE
+from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.support.defects import report_defect
 from safe_dnn.support.errors import SAFEError
 
 MAX_BODY = 4 * 2**20  # selecting 100,000 images on the map takes less than 1 MiB
-GIVEN_OUT = frozenset({REPORT_FILE, EXPORT_ZIP, EVIDENCE_FILE, ANALYSIS_ZIP})  # of the output folder
+GIVEN_OUT = frozenset({REPORT_FILE, EXPORT_ZIP, SUMS_FILE, ANALYSIS_ZIP})  # of the output folder
 ROUTES = GIVEN_OUT | {"", "assets", "config", "favicon.ico", "manifest.json", "static", "svelte", "theme.css"}
 # Those of no analysis: the list of all, and the password, of which there is one door.
 TOP_ROUTES = ROUTES | {"analyses", "login", "logout", LINK.strip("/")}

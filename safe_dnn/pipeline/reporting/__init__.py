@@ -1,7 +1,6 @@
 """The outputs of SAFE: the report for the safety case, exported images, evidence, and the history of runs.
 
 The modules in order, each importing only from earlier ones: `markup` (HTML), `material` (what the report is written
-from); the report's parts in `heatmap_panels`, `retraining_section`, `round_figures` and `sections`; `export`, `report`
-(and whether a report or export is out of date), those of `evidence/`, `junit` (for CI),
-`history`.
+from); the report's parts in `heatmap_panels`, `retraining_section`, `round_figures` and `sections`; `report`,
+`evidence`, `junit` (for CI), `history`.
 """

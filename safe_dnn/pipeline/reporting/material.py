@@ -58,8 +58,8 @@ class Material(NamedTuple):
         When the clusters were found; ISO 8601.
     images : dict of str to str
         Data URIs by path, without images left out to keep the report small.
-    basis : str
-        The digest that `evidence.json` has of what the results rest on; empty without evidence.
+    rests_on : str
+        The runs that it is about: their numbers and kinds.
     words : tuple of str
         What is known of each word (see `pipeline.tagging`), or why it is not.
     """
@@ -81,7 +81,7 @@ class Material(NamedTuple):
     run: dict
     found: str
     images: dict[str, str]
-    basis: str = ""
+    rests_on: str
     words: tuple[str, ...] = ()
 
     @property

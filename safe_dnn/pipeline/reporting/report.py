@@ -6,26 +6,15 @@ the report says so.
 
 Sources: ISO 21448:2022 (safety of the intended functionality), clauses 7 and 8; Attaoui et al., ACM TOSEM 32(3):79,
 2023, section 3.3 (five images suffice to recognize a root cause).
-
-It says in two `meta` elements when it was begun and which runs and entries it was made from. They are read from the
-beginning of the file, or of the `report.html` in an export, to tell what has changed since.
 """
 
-import csv
 import datetime
-import io
 import os
-import re
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from markupsafe import Markup
-
-from safe_dnn.pipeline.reporting.evidence.statement import present_basis
-from safe_dnn.pipeline.reporting.export import LABELS_TABLE, REPORT_FILE
 from safe_dnn.pipeline.reporting.markup import escaped, filled, picture_uri
 from safe_dnn.pipeline.reporting.material import Material, carded
 from safe_dnn.pipeline.reporting.sections import SECTIONS, first_page
@@ -34,25 +23,21 @@ from safe_dnn.pipeline.word_reasons import present_reasons
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, run_record, sample
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.profiles import load_profiles
-from safe_dnn.rccs.review.journal import KINDS
 from safe_dnn.rccs.review.review import Review, all_edits, load_review, load_scope, notes_of_run
-from safe_dnn.rccs.unsafe_set import LABEL, UnsafeSet, load_unsafe_set
+from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from safe_dnn.reasons.claims import asked
 from safe_dnn.reasons.comparison import Reasons
 from safe_dnn.reasons.probes import load_probes
 from safe_dnn.reasons.register import register_of
-from safe_dnn.store.chain import last_number
-from safe_dnn.store.database import reading
 from safe_dnn.store.output_folder import check_own, save_files
-from safe_dnn.store.runs import CLUSTERS, COMPARISON, CONFIRMATION, PROBES, RETRAINING, SELECTION, present_runs, runs_of
-from safe_dnn.store.runs import KINDS as RUN_KINDS
+from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, RETRAINING, SELECTION, present_runs, runs_of
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import date_of, intact, prepare_folder, regular
+from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.training.earlier import failing_model
 from safe_dnn.training.result import Retraining, retraining_of
-from safe_dnn.words.tags import TAG, WORD
 
+REPORT_FILE = "report.html"
 MOST_IMAGE_BYTES = 20 * 2**20
 # Number of images up to which they have this side and JPEG quality, to keep the report of many RCCs small.
 IMAGE_SIDES = ((300, 240, 82), (1000, 176, 78))
@@ -64,13 +49,8 @@ def subject(known: Material) -> str:
     return "/".join(known.clusters.home.parts[-2:]).removeprefix("//") or os.fspath(known.clusters.home)
 
 
-def write_report(folder: Path, *, basis: str | None = None, progress: Progress = no_progress) -> Path:
+def write_report(folder: Path, *, progress: Progress = no_progress) -> Path:
     """Write `report.html` for the run in a folder, and return its path.
-
-    Parameters
-    ----------
-    basis : str, optional
-        As of `pipeline.reporting.material.Material`; by default that of the present evidence.
 
     Raises
     ------
@@ -79,11 +59,11 @@ def write_report(folder: Path, *, basis: str | None = None, progress: Progress =
     """
     prepare_folder(folder)
     check_own(folder, REPORT_FILE)
-    save_files(folder, {REPORT_FILE: report_html(folder, basis=basis, progress=progress)})
+    save_files(folder, {REPORT_FILE: report_html(folder, progress=progress)})
     return folder / REPORT_FILE
 
 
-def report_html(folder: Path, *, basis: str | None = None, progress: Progress = no_progress) -> str:
+def report_html(folder: Path, *, progress: Progress = no_progress) -> str:
     """The report of the run in a folder, an HTML document.
 
     Raises
@@ -91,11 +71,10 @@ def report_html(folder: Path, *, basis: str | None = None, progress: Progress = 
     SAFEError
         There are no clusters, or one of the files is damaged.
     """
-    digests = made_from(folder)  # before it is read: what changes meanwhile counts as changed since
-    known = _gather(folder, progress)._replace(basis=present_basis(folder) if basis is None else basis)
+    known = _gather(folder, progress)
     now = datetime.datetime.now().astimezone()
     page = filled(
-        "report.html", known=known, subject=subject(known), made=Markup(made_elements(digests, now)), now=now,
+        "report.html", known=known, subject=subject(known), now=now,
         found=datetime.datetime.fromisoformat(known.found).astimezone(now.tzinfo),
         fingerprint=fingerprint(known.clusters), first_page=first_page(known),
         network=failing_model(known.clusters.image_root),
@@ -141,6 +120,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
         unsafe=read("unsafe", lambda: _unsafe_set(folder, fingerprint(review.clusters)), None),
         retraining=read("retraining", lambda: _retraining(folder, review), None),
         run=run_record(folder), found=runs[CLUSTERS].time,
+        rests_on=", ".join(f"{run.number} ({kind})" for kind, run in runs.items()),
         words=_words(folder), images=_images(review.clusters, carded(review.clusters, rates), progress),
     )  # fmt: skip
 
@@ -191,123 +171,3 @@ def _images(clusters: RootCauseClusters, rccs: list[int], progress: Progress) ->
                 images[path] = data
             progress("Collecting images for the report", done, len(paths))
     return images
-
-
-# --- What it was made from, and whether that has changed since --------------------------------------------------------
-
-
-PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "clusters": ("the root cause clusters", (CLUSTERS,)),
-    "judgements": ("names, judgements and edits", tuple(kind for kind in KINDS if kind != "scope")),
-    "scope": ("the scope", ("scope",)),
-    "words": ("what was answered about words", (WORD, TAG)),
-    "comparison": ("the failure rates and weak spots", (COMPARISON,)),
-    "confirmation": ("what a fresh test set says", (CONFIRMATION,)),
-    "probes": ("what would change the answers", (PROBES,)),
-    "unsafe-set": ("the unsafe set and its labels", (SELECTION, LABEL)),
-    "model": ("the retrained model", (RETRAINING,)),
-}
-"""What a report is made from: the name of each part, in words and as kinds of entries."""
-_BEGINNING = 4096  # bytes, within which the elements stand
-
-
-class Made(NamedTuple):
-    """A report or an export that was written.
-
-    Attributes
-    ----------
-    time : datetime
-        When it was begun; in the local time zone.
-    changed : tuple of str or None
-        What has changed since, in words. None if it does not say what it was made from.
-    missing : int
-        Images that an export lacks, since they could not be read.
-    """
-
-    time: datetime.datetime
-    changed: tuple[str, ...] | None
-    missing: int = 0
-
-
-def made_from(folder: Path) -> dict[str, str]:
-    """What a report on the present state is made from, by part: the numbers of the runs and of the last entries."""
-    runs = present_runs(folder)
-    with reading(folder) as db:
-
-        def number_of(kind: str) -> int:
-            return (runs[kind].number if kind in runs else 0) if kind in RUN_KINDS else last_number(db, kind)
-
-        return {part: "-".join(str(number_of(kind)) for kind in kinds) for part, (_, kinds) in PARTS.items()}
-
-
-def made_elements(digests: dict[str, str], now: datetime.datetime) -> str:
-    """The `meta` elements for these digests."""
-    listed = " ".join(f"{part}={digest}" for part, digest in digests.items())
-    time = now.isoformat(timespec="seconds")
-    return f"<meta name='safe-made' content='{time}'><meta name='safe-from' content='{listed}'>"
-
-
-def when_made(file: Path, digests: Callable[[], Mapping[str, str]]) -> Made | None:
-    """Read when a report, or an export with one (`.zip`), was made, and what has changed in the folder since.
-
-    Parameters
-    ----------
-    digests : callable
-        Gives those that `made_from` gives of the folder now. It is called only if they are needed.
-
-    Returns
-    -------
-    Made or None
-        None if there is no such file.
-
-    Raises
-    ------
-    SAFEError
-        It is damaged.
-    """
-    try:
-        modified = regular(file).stat().st_mtime
-    except OSError:
-        return None
-    with intact(file, "Make it again."):
-        if file.suffix == ".zip":
-            beginning, missing = _of_export(file)
-        else:
-            with file.open("rb") as report:
-                beginning, missing = report.read(_BEGINNING), 0
-    return _made(beginning.decode("utf-8", "replace"), modified, digests)._replace(missing=missing)
-
-
-def _made(text: str, modified: float, digests: Callable[[], Mapping[str, str]]) -> Made:
-    then, listed = (_content(text, name) for name in ("safe-made", "safe-from"))
-    known = dict(pair.split("=", 1) for pair in listed.split() if "=" in pair)
-    try:
-        time = datetime.datetime.fromisoformat(then)
-    except ValueError:
-        time, known = date_of(modified), {}
-    changed = None
-    if known.keys() == PARTS.keys():
-        now = digests()
-        changed = tuple(words for part, (words, _) in PARTS.items() if known[part] != now[part])
-    return Made(time.astimezone(), changed)
-
-
-def _of_export(file: Path) -> tuple[bytes, int]:
-    """The beginning of an export's report, and how many images the export lacks."""
-    with zipfile.ZipFile(file) as archive, archive.open(REPORT_FILE) as report, archive.open(LABELS_TABLE) as table:
-        rows = csv.DictReader(io.TextIOWrapper(table, "utf-8-sig", newline=""))
-        return report.read(_BEGINNING), sum(not row["file"] for row in rows)
-
-
-def is_current(report: Path, digests: Callable[[], Mapping[str, str]]) -> bool:
-    """Whether there is a report, and nothing that it is made from has changed since (`digests` as for `when_made`)."""
-    try:
-        made = when_made(report, digests)
-    except SAFEError:
-        return False
-    return made is not None and made.changed == ()
-
-
-def _content(text: str, name: str) -> str:
-    found = re.search(rf"<meta name='{name}' content='([^'<>]*)'>", text)
-    return found[1] if found else ""

@@ -291,8 +291,6 @@ def _done(known: Material) -> Iterator[str]:
         yield f"{claim.removesuffix('.')}."
     if known.confirmation:
         yield f"{count(known.confirmation['images'], 'image')} that chose nothing asked of what was found."
-    if known.basis:
-        yield "All that this rests on is recorded, by digest."
 
 
 def _open(known: Material) -> Iterator[str]:
@@ -312,5 +310,3 @@ def _open(known: Material) -> Iterator[str]:
     yield from (known.missing[what] for what in ("unsafe", "retraining") if what in known.missing)
     if not known.confirmation:
         yield "No fresh test set was asked of what was found."
-    if not known.basis:
-        yield "There is no evidence of the present state."

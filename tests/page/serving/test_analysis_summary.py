@@ -7,7 +7,7 @@ import pytest
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.page.analyses import make
 from safe_dnn.page.serving.analysis_summary import summary_of
-from safe_dnn.pipeline.reporting.export import REPORT_FILE
+from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.rccs.clusters import LABELS_FILE, RUN_FILE, RootCauseClusters, labels_text, save_clusters
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
 from safe_dnn.store.database import RUNS_FOLDER
