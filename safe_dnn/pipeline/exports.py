@@ -49,7 +49,6 @@ EXPORT_ZIP = "export.zip"
 LABELS_TABLE = "labels.csv"
 NOISE_FOLDER = "no_cluster"
 LONGEST_SLUG = 40
-LONGEST_NAME = 150  # bytes
 
 Row = dict[str, Any]
 """Of `labels.csv`, by column: `image` is the path in the image folder, `file` that of the copy in the export."""
@@ -185,19 +184,12 @@ def folder_name(rcc: int, name: str, n_rccs: int) -> str:
         return NOISE_FOLDER
     slug = re.sub(r"[^\w]+", "-", unicodedata.normalize("NFC", printable(name))).strip("-_")[:LONGEST_SLUG].strip("-_")
     number = f"RCC_{rcc:0{max(2, len(str(max(n_rccs - 1, 0))))}d}"
-    return f"{number}_{_cut(slug, LONGEST_NAME)}" if slug else number
+    return f"{number}_{slug}" if slug else number
 
 
 def _safe_name(name: str) -> str:
-    """A file name, changed only where a ZIP file or another system takes no such name; long stems are shortened."""
-    name = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f\ufffd]', "_", printable(name)).rstrip(". ") or "_"
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122, a name alone
-    return _cut(stem, max(LONGEST_NAME - len(suffix.encode()), 0)) + suffix
-
-
-def _cut(text: str, longest: int) -> str:
-    """As much of a text as has so many bytes."""
-    return text.encode()[:longest].decode(errors="ignore")
+    """A file name, changed only where a ZIP file or another system takes no such name."""
+    return re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f\ufffd]', "_", printable(name)).rstrip(". ") or "_"
 
 
 def _file_name(path: str, taken: set[str]) -> str:
