@@ -32,7 +32,7 @@ from safe_dnn.training.finetuning import TRAINING, UNLABELLED, UNWATCHED, FineTu
 from safe_dnn.training.material import ImageSets, Material, read_material
 from safe_dnn.training.proof import final_test
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retraining
-from safe_dnn.training.second_pass import answer_together, fine_tune_twice, how_trained, is_of_second_pass, trade_off
+from safe_dnn.training.second_pass import fine_tune_twice, is_of_second_pass, second_pass_text
 from safe_dnn.training.settings import NO_WISHES, Wishes, compile_as_given
 
 
@@ -67,7 +67,7 @@ def retrain(
     with working(out, "retraining"):
         check_own(out, MODEL_FILE, RETRAINING_FILE)
         material = read_material(file, images, out, options=options, wishes=wishes, progress=watch.progress)
-        tested, share = material.test, material.settings.original_share
+        tested = material.test
         answers = _ask(material, tested, material.dnn.model, watch.progress, "Testing the model")
         before, tied = _judged(material, tested, answers), undecided(material.dnn, answers)
         unfinished = out / CHECKPOINT_FILE, out / SECOND_CHECKPOINT_FILE
@@ -79,17 +79,14 @@ def retrain(
         )  # fmt: skip
         retrained = tuning.model
         again = _ask(material, tested, retrained, watch.progress, "Testing the retrained model")
-        after = _judged(material, tested, _mixed(answers, again, share))
+        after = _judged(material, tested, again)
         clusters = material.review.clusters if material.review else None
         compared, of_groups = compare_in(out, clusters, before, after, within=within)
         more: dict[str, Any] = {"overlaps": material.overlaps}
         if tuning.best and material.final:
-            judged = _judged_at_last(material, material.final, retrained, share, watch.progress)
+            judged = _judged_at_last(material, material.final, retrained, watch.progress)
             held_out = material.final.root == tested.root
             more["final"] = final_test(out, *judged, held_out=held_out, within=within)
-        if tuning.best and material.dnn.task == "classification":
-            more["trade_off"] = trade_off(answers.outputs, again.outputs, tested.labels[answers.indices])
-            retrained = answer_together(material.dnn, retrained, share) if share else retrained
         compile_as_given(material.dnn, retrained)
         facts = _facts(material, tuning, answers.skipped, (*tied, *of_groups))
         result = save_retraining(Retraining(**vars(compared), **facts, **more), retrained, out)
@@ -117,25 +114,18 @@ def _ask(material: Material, images: LabelledImages, model: Any, progress: Progr
     return predict(asked, images.root, images.paths, progress=progress, what=what)
 
 
-def _mixed(original: Predictions, retrained: Predictions, share: float) -> Predictions:
-    """What both networks answer together, the original one with a share."""
-    if not share:
-        return retrained
-    return retrained._replace(outputs=share * original.outputs + (1 - share) * retrained.outputs)
-
-
 def _judged(material: Material, images: LabelledImages, found: Predictions) -> AnsweredImages:
     judgement = judge(material.dnn, images, found, threshold=material.threshold)
     return in_words(material.dnn.path, images, judgement, threshold=material.threshold)
 
 
 def _judged_at_last(
-    material: Material, last: LabelledImages, retrained: Any, share: float, progress: Progress
+    material: Material, last: LabelledImages, retrained: Any, progress: Progress
 ) -> tuple[AnsweredImages, AnsweredImages]:
     """Both networks' answers to the images that chose nothing: the one time that these are looked at."""
     what = "Testing on images that chose nothing"
     first, second = (_ask(material, last, model, progress, what) for model in (material.dnn.model, retrained))
-    return _judged(material, last, first), _judged(material, last, _mixed(first, second, share))
+    return _judged(material, last, first), _judged(material, last, second)
 
 
 def _facts(
@@ -147,13 +137,14 @@ def _facts(
     groups = np.delete(data.groups, list(data.pixels.unreadable))
     n_unlabelled = int((groups == UNLABELLED).sum())
     doubtful = doubts(material.dnn, tuning.history[0].validation, "the training images held out")
+    assumptions = (*material.assumptions, *of_groups, *doubtful, second_pass_text(tuning, settings, n_unlabelled))
     return {
         "model": material.dnn.path, "task": material.dnn.task, "threshold": material.threshold,
         "test_root": material.test.root, "train_root": material.train.root,
         "train_size": int((groups == TRAINING).sum()), "unsafe_size": int((groups >= 0).sum()),
         "unlabelled_size": n_unlabelled if is_of_second_pass(tuning, settings) else 0,
         "history": tuning.history, "best": tuning.best, "settings": settings,
-        "assumptions": (*material.assumptions, *of_groups, *doubtful, *how_trained(tuning, settings, n_unlabelled)),
+        "assumptions": tuple(filter(None, assumptions)),
         "stopped": tuning.stopped, "seconds": round(tuning.seconds, 1),
         "skipped": (*material.train.skipped, *material.test.skipped, *unread, *unreadable),
         "run": fingerprint(material.review.original) if material.review else "",

@@ -118,25 +118,6 @@ def test_the_second_pass_is_told_how_likely_the_given_model_is_wrong(case, monke
     assert wrong == pytest.approx(1 - result.accuracy_before)
 
 
-@pytest.mark.slow
-def test_with_the_aim_to_keep_the_original_network_answers_along(case):
-    alone = run(case, aim="accuracy")
-    together = run(case, aim="keep")
-    expected = {one.share: (one.right, one.worsened) for one in together.trade_off}[0.3]
-    assert (round(together.accuracy_after * 27), len(together.worsened)) == expected
-    assert len(together.worsened) <= len(alone.worsened)
-    assert any(
-        text.startswith("Both networks answer together, the retrained one with a weight of 70%")
-        for text in together.assumptions
-    )
-    assert "Both networks" not in alone.assumptions[-1]
-    new = load_dnn(case / "out" / "retrained.keras")
-    assert len(new.model.get_weights()) == 2 * len(load_dnn(case / "model.keras").model.get_weights())
-    test = labelled_images(case / "test")
-    predicted = predict(new, test.root, test.paths).outputs.argmax(axis=1)
-    assert np.mean(predicted == test.labels) == pytest.approx(together.accuracy_after)
-
-
 def test_stopping_at_once_writes_the_given_model_again(case):
     result = run(case, should_stop=lambda: True)
     assert (result.best, result.stopped) == (0, "on request")

@@ -10,8 +10,6 @@ from safe_dnn.rccs.unsafe_set import UnsafeSet
 from safe_dnn.support.text import count, percent, printable, some
 from safe_dnn.training import certainty
 from safe_dnn.training.result import Retraining, also_chosen, certainty_of, certainty_of_classes, claim_text
-from safe_dnn.training.second_pass import trade_off_text
-from safe_dnn.training.settings import AIMS
 
 
 def cluster_summary(clusters: RootCauseClusters) -> str:
@@ -125,7 +123,7 @@ def retraining_details(result: Retraining) -> list[str]:
     sure = certainty_of(result)
     lines = [of_choosing_images(result), certainty.lost_in_words(sure) if sure else ""]
     lines += certainty.class_lines([share.name for share in result.per_class], certainty_of_classes(result))
-    lines += [*_rcc_lines(result), of_both_networks(result), *(one.text for one in result.overlaps)]
+    lines += [*_rcc_lines(result), *(one.text for one in result.overlaps)]
     return list(filter(None, lines))
 
 
@@ -141,11 +139,3 @@ def _rcc_lines(result: Retraining) -> Iterator[str]:
     if others:
         right, failing = sum(share.after for share in others), sum(share.images for share in others)
         yield f"the other {len(others)}, see the report: {right} of {count(failing, 'failing image')} now right"
-
-
-def of_both_networks(result: Retraining) -> str:
-    """What the original network would keep if it answered along; empty where it does, or nothing is known."""
-    if not result.settings:
-        return ""
-    shares = {"now": result.settings.original_share, "offered": AIMS["keep"].original_share}
-    return trade_off_text(result.trade_off, result.test_size, **shares)

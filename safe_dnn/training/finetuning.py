@@ -368,8 +368,8 @@ def _train_epoch(
     return total / max(done, 1), ""
 
 
-def copy_with(dnn: Dnn, weights: list[np.ndarray]) -> Any:
-    """A copy of the model with other weights, not compiled."""
+def _compiled_copy(dnn: Dnn, settings: Settings, steps: int) -> Any:
+    """A compiled copy of the model; its learning rate decays to 0 along a cosine."""
     import keras
 
     # A Lambda layer of a trusted model is shared, since Keras would refuse to rebuild it from its configuration.
@@ -377,15 +377,7 @@ def copy_with(dnn: Dnn, weights: list[np.ndarray]) -> Any:
         return layer if type(layer).__name__ == "Lambda" else type(layer).from_config(layer.get_config())
 
     model = keras.models.clone_model(dnn.model, clone_function=clone, recursive=True)
-    model.set_weights(weights)
-    return model
-
-
-def _compiled_copy(dnn: Dnn, settings: Settings, steps: int) -> Any:
-    """A compiled copy of the model; its learning rate decays to 0 along a cosine."""
-    import keras
-
-    model = copy_with(dnn, dnn.model.get_weights())
+    model.set_weights(dnn.model.get_weights())
     # The seeds of dropout and similar layers, so that a run is reproducible; different for each layer.
     states = [variable for variable in model.variables if "seed_generator_state" in variable.path]
     for i, state in enumerate(states):

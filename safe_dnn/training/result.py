@@ -31,7 +31,6 @@ from safe_dnn.training.before_after import Answered, BeforeAfter, ByGroup, Group
 from safe_dnn.training.certainty import Certainty, Counts, certainty, class_certainties
 from safe_dnn.training.finetuning import Epoch
 from safe_dnn.training.proof import FinalTest, Overlap
-from safe_dnn.training.second_pass import TradeOff
 from safe_dnn.training.settings import Settings
 
 MODEL_FILE = "retrained.keras"
@@ -40,7 +39,7 @@ MODELS_FOLDER = "retrained_models"
 _PATHS = ("model", "test_root", "after", "train_root")
 _ROWS: dict[str, Any] = {
     "improved": Answered, "worsened": Answered, "per_rcc": Share, "per_class": Share, "history": Epoch,
-    "skipped": Skipped, "outcomes": Outcome, "trade_off": TradeOff, "overlaps": Overlap,
+    "skipped": Skipped, "outcomes": Outcome, "overlaps": Overlap,
 }  # fmt: skip
 """Fields of a retraining that are lists of records in `retraining.json`."""
 
@@ -78,9 +77,6 @@ class Retraining(BeforeAfter):
         Fingerprint of the clusters, as originally found, that the unsafe set was selected for; empty without clusters.
     digest : str
         SHA-256 of the retrained model's file, in hexadecimal.
-    trade_off : tuple of TradeOff
-        What both networks together would get right, by the share of the original one; empty for a regression, if no
-        epoch was better, or if SAFE trained nothing.
     after : Path or None
         The table of the second model's answers, if both models were given as tables: SAFE trained nothing, and there is
         no file of a model. None after a retraining.
@@ -108,7 +104,6 @@ class Retraining(BeforeAfter):
     skipped: tuple[Skipped, ...]
     run: str = ""
     digest: str = ""
-    trade_off: tuple[TradeOff, ...] = ()
     after: Path | None = None
     unlabelled_size: int = 0
     final: FinalTest | None = None

@@ -1,4 +1,4 @@
-"""Both networks together: a second pass that learns from their mean answers, and a model that answers with it.
+"""A second pass of fine-tuning, which also learns what both networks answer for images that nobody labelled.
 
 Of an improvement set, only the unsafe set is labelled. What the other images should give is known well enough after a
 first pass: the mean of what the original network answers and what the retrained one does, in which the original one
@@ -6,19 +6,15 @@ counts more where it is likely right. The second pass begins with the original n
 beside the labels. Thus one network gets about as many right as the retrained one, and fewer wrong that were right
 (docs/decisions/048-second-pass.md).
 
-What a retrained network gets wrong that was right are mostly images of which it is less sure than the original one was.
-A model that holds both and answers with a weighted mean of their probabilities keeps the surer answer of the two, and
-so most of what was right, for little accuracy. It takes twice the time (docs/decisions/047-both-networks-together.md).
-
 Sources: Hinton et al., "Distilling the knowledge in a neural network", 2015; Xie et al., "Self-training with noisy
 student improves ImageNet classification", CVPR 2020 (a new network learns a finished one's answers for unlabelled
 images); Yan et al., "Positive-congruent training", CVPR 2021 (that ensembles get fewer images wrong that were right).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +29,6 @@ from safe_dnn.training.finetuning import (
     FineTuning,
     TrainingData,
     Watch,
-    copy_with,
     fine_tune,
     original_outputs,
 )
@@ -153,12 +148,6 @@ def second_pass_text(tuning: FineTuning, settings: Settings, n_unlabelled: int) 
     return ""
 
 
-def how_trained(tuning: FineTuning, settings: Settings, n_unlabelled: int) -> tuple[str, ...]:
-    """Sentences on a model that holds both networks, and on the second pass, as far as there is something to say."""
-    sentences = together_text(settings.original_share), second_pass_text(tuning, settings, n_unlabelled)
-    return tuple(filter(None, sentences))
-
-
 def _of_pass(number: int, watch: Watch, passes: tuple[int, ...], after: tuple[Epoch, ...] = ()) -> Watch:
     return watch._replace(
         progress=lambda what, done, total: watch.progress(f"Pass {number} of 2: {what}", done, total),
@@ -170,116 +159,3 @@ def _joined(first: tuple[Epoch, ...], second: tuple[Epoch, ...]) -> tuple[Epoch,
     """The history of two passes; if there was none before, that of one."""
     rest = (one._replace(epoch=one.epoch + len(first) - 1) for one in second[1:])
     return (*first, *rest) if first else second
-
-
-# --- One model that holds both ----------------------------------------------------------------------------------------
-
-
-SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-LEAST = 1e-7  # of a probability; its logarithm must be finite
-
-
-class TradeOff(NamedTuple):
-    """The test images that both networks together get right, if the original one has a share in the answer.
-
-    Attributes
-    ----------
-    share : float
-        0 is the retrained network alone.
-    right : int
-        Test images predicted correctly.
-    worsened : int
-        Those wrong that the original network gets right.
-    """
-
-    share: float
-    right: int
-    worsened: int
-
-
-def answer_together(dnn: Dnn, retrained: Any, share: float) -> Any:
-    """A model that holds copies of both networks.
-
-    Parameters
-    ----------
-    dnn : Dnn
-        The original network, a classifier.
-    retrained : keras.Model
-        Of the same layers.
-    share : float
-        Of the original network in the mean, from 0 to 1.
-
-    Returns
-    -------
-    keras.Model
-        Not compiled. Its outputs are of the same kind as the original ones: probabilities or logits.
-    """
-    import keras
-    from keras import ops
-
-    pixels = keras.Input(dnn.model.inputs[0].shape[1:], dtype=dnn.model.inputs[0].dtype)
-    probabilities = []
-    for name, weights in (("original", dnn.model.get_weights()), ("retrained", retrained.get_weights())):
-        network = copy_with(dnn, weights)
-        network.name = name
-        outputs = network(pixels)
-        if dnn.activation == "logits":
-            outputs = ops.sigmoid(outputs) if dnn.n_outputs == 1 else ops.softmax(outputs)
-        probabilities.append(outputs)
-    mean = ops.clip(share * probabilities[0] + (1 - share) * probabilities[1], LEAST, 1 - LEAST)
-    outputs = ops.log(mean)
-    if dnn.n_outputs == 1 or dnn.activation == "sigmoid":
-        outputs -= ops.log(1 - mean)
-    # The last layer tells what the outputs are, and these functions of logarithms give the mean again.
-    if dnn.activation in ("sigmoid", "softmax"):
-        outputs = keras.layers.Activation(dnn.activation)(outputs)
-    return keras.Model(pixels, outputs, name=dnn.model.name)
-
-
-def trade_off(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> tuple[TradeOff, ...]:
-    """What both networks together would get right with each share of the original one.
-
-    Parameters
-    ----------
-    before, after : ndarray of shape (n_images, n_classes), float
-        Probabilities of the original and of the retrained network.
-    labels : ndarray of shape (n_images,), int
-    """
-    was_right = before.argmax(axis=1) == labels
-    found = []
-    for share in SHARES:
-        right = (share * before + (1 - share) * after).argmax(axis=1) == labels
-        found.append(TradeOff(share, int(right.sum()), int((was_right & ~right).sum())))
-    return tuple(found)
-
-
-def together_text(share: float) -> str:
-    """A sentence on a model that holds both networks; empty for the retrained one alone."""
-    if not share:
-        return ""
-    return (
-        f"Both networks answer together, the retrained one with a weight of {1 - share:.0%} and the original one with "
-        f"{share:.0%}: the model holds both, and takes twice as long."
-    )
-
-
-def trade_off_text(found: Sequence[TradeOff], n_images: int, *, now: float, offered: float) -> str:
-    """What the original network would keep if it had a share in the answers; empty where it has, or nothing is known.
-
-    For example `With the original network answering along (30%, to keep what is right): accuracy 89.30%, 6 images
-    worsened`.
-
-    Parameters
-    ----------
-    n_images : int
-        In the test set.
-    now, offered : float
-        The share that it has, and the one that is offered.
-    """
-    one = next((one for one in found if one.share == offered), None)
-    if now or one is None:
-        return ""
-    return (
-        f"With the original network answering along ({offered:.0%}, to keep what is right): "
-        f"accuracy {one.right / n_images:.2%}, {count(one.worsened, 'image')} worsened"
-    )

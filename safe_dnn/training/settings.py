@@ -27,12 +27,11 @@ class Aim(NamedTuple):
 
     Attributes
     ----------
-    keep_unsafe, original_share, unlabelled, answers_share, by_right : float
+    keep_unsafe, unlabelled, answers_share, by_right : float
         As of `Settings`.
     """
 
     keep_unsafe: float
-    original_share: float = 0.0
     unlabelled: float = 3.0
     answers_share: float = 0.3
     by_right: float = 0.0
@@ -41,9 +40,8 @@ class Aim(NamedTuple):
 AIMS = {
     "accuracy": Aim(1, unlabelled=1.0, answers_share=0.2),
     "balance": Aim(3, by_right=0.5),
-    "keep": Aim(3, original_share=0.3, unlabelled=4.0, answers_share=0.4),
+    "keep": Aim(12, unlabelled=4.0, answers_share=0.4),
 }
-KEEP_IN_A_REGRESSION = Aim(12)  # the mean of two numbers is no surer answer
 AIM = "balance"
 
 _RANGES = {"learning_rate": (1e-12, 1), "epochs": (1, 10_000), "batch_size": (1, 65_536), "seed": (0, 2**31 - 1)}
@@ -66,9 +64,6 @@ class Settings(NamedTuple):
     keep, keep_unsafe : float
         Weight of the original model's outputs relative to the label, for training images and for unsafe images that it
         predicts correctly.
-    original_share : float
-        Share of the original network in the answers of the model that is written (see
-        `training.second_pass.answer_together`); with 0, it is the retrained network alone.
     unlabelled : float
         Weight of an image without a label in the second pass (see `training/second_pass.py`), a training image having
         1 + keep. With 0 there is no second pass.
@@ -87,7 +82,6 @@ class Settings(NamedTuple):
     unsafe_share: float = UNSAFE_SHARE
     keep: float = KEEP
     keep_unsafe: float = KEEP
-    original_share: float = 0.0
     unlabelled: float = 0.0
     answers_share: float = 0.0
     by_right: float = 0.0
@@ -142,8 +136,7 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
     if aim not in AIMS:
         raise SAFEError(f"The aim must be one of {', '.join(AIMS)}. Received: {aim}")
     given = {name: value for name, value in wishes._asdict().items() if value is not None}
-    weights = KEEP_IN_A_REGRESSION if aim == "keep" and dnn.task == "regression" else AIMS[aim]
-    values: dict[str, Any] = {"learning_rate": _default_learning_rate(dnn), **weights._asdict(), **given}
+    values: dict[str, Any] = {"learning_rate": _default_learning_rate(dnn), **AIMS[aim]._asdict(), **given}
     values = {name: value for name, value in values.items() if name in Settings._fields}
     for name in _RANGES.keys() & values.keys():
         what = f"The {name.replace('_', ' ')}"
@@ -162,10 +155,7 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
 
 def aim_of(settings: Settings) -> str:
     """The aim that gives these settings; empty if none does."""
-    weights = settings.keep_unsafe, settings.original_share
-    if weights == KEEP_IN_A_REGRESSION[:2]:
-        return "keep"
-    return next((aim for aim in AIMS if AIMS[aim][:2] == weights), "")
+    return next((aim for aim in AIMS if AIMS[aim].keep_unsafe == settings.keep_unsafe), "")
 
 
 def unsafe_draws(settings: Settings, sizes: SetSizes) -> int:

@@ -23,7 +23,7 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import LABELS_TAB, RETRAINING_TAB
 from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.retraining import retrain_apart
-from safe_dnn.pipeline.summary_lines import of_both_networks, of_choosing_images, retraining_verdict
+from safe_dnn.pipeline.summary_lines import of_choosing_images, retraining_verdict
 from safe_dnn.store.runs import RETRAINING, present_runs, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
@@ -72,10 +72,7 @@ class RetrainingTab(FormTab):
 
     def _lay_out_options(self) -> None:
         add, text = self.form.add, self.form.text
-        kept = (
-            "For accuracy, more images that were right may get wrong; to keep them, the model holds the original "
-            "network as well, takes twice as long, and gains less"
-        )
+        kept = "For accuracy, more images that were right may get wrong; to keep them, fewer failures are corrected"
         add("aim", gr.Radio(AIM_CHOICES, value=AIM, label="What matters more", info=kept, elem_id="aim"))
         with gr.Row():
             own = f"Empty: {LEARNING_RATE_FACTOR:g} of the model's own, or {LEARNING_RATE:g}"
@@ -123,7 +120,7 @@ class RetrainingTab(FormTab):
         if result.after is not None:
             written = f"Compared by the answers in {result.model} and {result.after}; SAFE has trained no model."
         claim = "" if result.final else claim_text(result)
-        notices = (claim, of_choosing_images(result), of_both_networks(result), written)
+        notices = (claim, of_choosing_images(result), written)
         return {
             self.status: done(retraining_verdict(result), ". ".join(filter(None, notices))),
             **self.view.show(result, settings.results.retraining_stamp, review.notes if review else {}),

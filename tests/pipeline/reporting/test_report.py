@@ -36,7 +36,6 @@ from safe_dnn.training.before_after import Answered, Share
 from safe_dnn.training.certainty import difference_interval
 from safe_dnn.training.finetuning import Epoch
 from safe_dnn.training.result import RETRAINING_FILE, save_retraining
-from safe_dnn.training.second_pass import TradeOff
 from safe_dnn.training.settings import Settings
 from tests.helpers.places import in_run, rows_in
 from tests.helpers.small_models import FakeModel, clusters_of, retraining_for
@@ -336,7 +335,7 @@ def test_the_tables_of_reasons_have_the_figures_of_the_files(clusters, out):
 
 
 def test_the_tables_of_retraining_have_the_figures_of_the_file(out):
-    retrain(out, trade_off=(TradeOff(0.1, 2000, 7),))
+    retrain(out)
     document = report_html(out)
     result = json.loads(in_run(out, RETRAINING_FILE).read_text())
     for number, shares in enumerate((result["per_rcc"], result["per_class"])):
@@ -344,7 +343,6 @@ def test_the_tables_of_retraining_have_the_figures_of_the_file(out):
             n, before, after = share["images"], share["before"], share["after"]
             low, high = clopper_pearson(np.array([after]), np.array([n]))
             assert cells[1:] == [f"{n}", f"{before}", f"{after}", f"{after / n:.1%}", f"{low[0]:.1%} to {high[0]:.1%}"]
-    assert table_in(document, "retraining", 2) == [["10%", f"{2000 / result['test_size']:.2%}", "7"]]
     assert f"{result['test_size']:,} images" in Page(section(document, "retraining")).text
 
 
