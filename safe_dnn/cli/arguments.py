@@ -148,8 +148,8 @@ def _cluster(cluster: Command) -> None:
     )  # fmt: skip
     cluster.path("--tested", "DIR", "the folder of test images that --predictions is about")
     aside = (
-        "what does not matter, such as person or label: what it explains is removed from the features (may be given "
-        "several times: label and predicted together are each confusion)"
+        "a recorded parameter that does not matter, such as person: the mean of each of its values is subtracted from "
+        "the features (may be given several times)"
     )
     cluster.names("--set-aside", aside)
     groups = (

@@ -79,7 +79,6 @@ def _print_clusters(out: Path, clusters: Any) -> None:
 
 def _print_reasons(out: Path) -> None:
     """Failure rates and weak spots."""
-    from safe_dnn.pipeline.run_record import nuisance_of
     from safe_dnn.pipeline.word_reasons import present_reasons
     from safe_dnn.rccs.clusters import rccs_of
     from safe_dnn.rccs.review.review import load_review
@@ -99,8 +98,6 @@ def _print_reasons(out: Path) -> None:
     for verdict, told in (("as often", "As often as elsewhere"), ("less", "Less often"), ("too few", "Undecided")):
         others = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
         say(f"  {told}: RCC {others}" if others else "")
-    if offer := nuisance_of(out):
-        say(f"{offer[1]} Option: --set-aside {offer[0]}")
     _print_weak_spots(reasons.spots)
     row, images = reasons.in_a_row(review.clusters) or ("", [])
     say(reasons.unexplained(review.clusters), row, *(f"  {image}" for image in images))

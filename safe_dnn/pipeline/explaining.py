@@ -48,7 +48,6 @@ from safe_dnn.reasons.comparison import (
 from safe_dnn.reasons.counted_images import TESTED_FILE, counted_text
 from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_images, look_alike, undecided
 from safe_dnn.reasons.known_groups import notes_of as notes_on_groups
-from safe_dnn.reasons.nuisances import nuisance_offer
 from safe_dnn.reasons.other_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
 from safe_dnn.store.output_folder import foreign_files, save_files, working
 from safe_dnn.store.runs import CLUSTERS, REASONS, SELECTION, add_run, present_runs, runs_of
@@ -101,8 +100,7 @@ def explain_failures(
         known, known_groups, spots, _ = found
         curves = bins_of(tested, known, known_groups)
         reasons = reasons_of(clusters, tested, known, spots)._replace(curves=curves)
-        offer = nuisance_offer(clusters, tested, parameters=parameters, within=within)
-        save_reasons(reasons, clusters, out, run, offer=offer._asdict() if offer else None)
+        save_reasons(reasons, clusters, out, run)
         show_reasons(out)
         write_spot_gifs(clusters, out, reasons.images, progress=progress)
         comparison = compare_with_right(
@@ -118,7 +116,7 @@ def explain_failures(
         nearest[comparison.rows] = np.concatenate([comparison.of_failing, comparison.of_right])
         groups = known_groups.groups if known_groups and known_groups.given else None
         images = {TESTED_FILE: counted_text(tested, known, clusters.paths, nearest, groups)}
-        save_reasons(reasons, clusters, out, run, offer=offer._asdict() if offer else None, images=images)
+        save_reasons(reasons, clusters, out, run, images=images)
         show_reasons(out)
     return True
 

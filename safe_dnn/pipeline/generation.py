@@ -26,7 +26,7 @@ from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.review.review import Review, load_review
 from safe_dnn.reasons.comparison import right_images
 from safe_dnn.reasons.known_groups import KnownGroups, named_groups
-from safe_dnn.reasons.nuisances import Fitted, Values, what_is_set_aside
+from safe_dnn.reasons.nuisances import Values, what_is_set_aside
 from safe_dnn.store.output_folder import check_own, working
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
@@ -53,8 +53,7 @@ class ClusteringSettings(NamedTuple):
         and the groups by which images were held out then. The clusters do not depend on groups. `partial` is about the
         table of parameters as well.
     set_aside : tuple of str
-        Recorded parameters, measured attributes or `label` that do not matter: what they explain is removed from the
-        features.
+        Recorded parameters that do not matter: the mean of each of their values is subtracted from the features.
     """
 
     extractor: str = "auto"
@@ -99,16 +98,16 @@ def generate_clusters(
         _previous(out)  # what was said and cannot be read is an error before the long work
         read = _read_before(images, settings, within, progress)
         features = extract_features(images, read.extractor, progress=progress, stream=stream)
-        fitted = read.aside.fit(features, stream=stream, progress=progress) if read.aside else Fitted()
-        right = None
+        known, nuisance, right = read.known, None, None
+        if read.aside:
+            nuisance, known["set_aside"] = read.aside.fit(features, stream=stream, progress=progress)
         if settings.reducer == "auto" and read.tested and not read.aside:
             with contextlib.suppress(SAFEError):  # the comparison says it, after the RCCs are there
                 right = right_images(read.tested, features, read.groups, stream=stream, progress=progress)
         clusters = find_root_cause_clusters(
-            features, reducer=settings.reducer, weights=settings.weights, nuisance=fitted.nuisance, right=right,
+            features, reducer=settings.reducer, weights=settings.weights, nuisance=nuisance, right=right,
             progress=progress,
         )  # fmt: skip
-        known = read.known | fitted.record()
         if read.tested:
             clusters, answered = with_answers(clusters, read.tested, given=bool(settings.given.predictions))
             known = answered | known
@@ -153,9 +152,7 @@ def _read_before(images: StrPath, settings: ClusteringSettings, within: Path | N
     groups = None
     if group and tested:
         groups = named_groups(group, tested, parameters=Path(parameters) if parameters else None, within=within)
-    aside = what_is_set_aside(
-        settings.set_aside, listing, tested, parameters=parameters, within=within, progress=progress
-    )
+    aside = what_is_set_aside(settings.set_aside, listing, tested, parameters=parameters, within=within)
     return _Before(extractor, tested, groups, aside, known)
 
 

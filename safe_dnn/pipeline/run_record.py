@@ -14,7 +14,6 @@ from safe_dnn.dnn.tested import AnsweredImages, find_predictions, read_predictio
 from safe_dnn.rccs.clusters import RootCauseClusters, run_record
 from safe_dnn.rccs.failure_rounds import beside
 from safe_dnn.reasons.known_groups import group_names
-from safe_dnn.store.runs import COMPARISON, present_runs
 from safe_dnn.support.entries import StrPath, is_within
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count
@@ -45,16 +44,6 @@ def given_parameters(out: Path) -> str:
 def _given(out: Path, entry: str, name: str) -> str:
     record = run_record(out).get(entry, {})
     return record.get(name, "") if record.get("given") else ""
-
-
-def nuisance_of(out: Path) -> tuple[str, str] | None:
-    """A parameter that most RCCs of the run in `out` are one value of, but that does not matter; and a sentence.
-
-    None if there is none, or the images have not been compared with those that the DNN gets right.
-    """
-    comparison = present_runs(out).get(COMPARISON)
-    offer = comparison.facts.get("offer") if comparison else None
-    return (offer["name"], offer["sentence"]) if offer else None
 
 
 def groups_of(out: Path) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from safe_dnn.rccs.dbscan.contrast import LOOKS, Axis
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Steadiness
 from safe_dnn.rccs.dbscan.projection import Projection
-from safe_dnn.rccs.dbscan.set_aside import CATEGORY, Factor, SetAside
+from safe_dnn.rccs.dbscan.set_aside import Factor
 from safe_dnn.rccs.failure_rounds import home_of, place_of
 from safe_dnn.rccs.told import Told
 from safe_dnn.store.output_folder import Writer
@@ -84,7 +84,7 @@ class RootCauseClusters:
         The DNN's answers to the images, where its test set is known.
     attributes : ndarray of shape (n_images, n_attributes), float32, or None
         What the images show, measured (see `features.attributes`).
-    set_aside : SetAside or None
+    set_aside : tuple of Factor
         What was set aside from the features, before the projection.
     contrast : int
         The number of directions in which alone the images were compared, since the failing ones vary more in them than
@@ -117,7 +117,7 @@ class RootCauseClusters:
     skipped: tuple[Skipped, ...]
     answers: Answers | None = None
     attributes: np.ndarray | None = None
-    set_aside: SetAside | None = None
+    set_aside: tuple[Factor, ...] = ()
     contrast: int = 0
     steadiness: Steadiness | None = None
     beyond_class: Told | None = None
@@ -141,7 +141,7 @@ class RootCauseClusters:
     @property
     def without(self) -> tuple[str, ...]:
         """The names of what was set aside, `LOOKS` among them."""
-        return (*(self.set_aside.names if self.set_aside else ()), *((LOOKS,) if self.contrast else ()))
+        return (*(factor.name for factor in self.set_aside), *((LOOKS,) if self.contrast else ()))
 
     @property
     def home(self) -> Path:
@@ -266,10 +266,9 @@ def save_clusters(
     if clusters.steadiness:
         arrays |= {f"steadiness_{name}": part for name, part in clusters.steadiness._asdict().items()}
     if clusters.set_aside:
-        factors = [(f.name, f.kind, f.values.tolist(), f.quantiles.tolist()) for f in clusters.set_aside.factors]
+        factors = [(factor.name, factor.values.tolist(), factor.ranges) for factor in clusters.set_aside]
         arrays["set_aside"] = _as_bytes(json.dumps(factors))
-        arrays["set_aside_centre"] = clusters.set_aside.centre
-        arrays["set_aside_effects"] = clusters.set_aside.effects
+        arrays |= {f"set_aside_{place}": factor.effects for place, factor in enumerate(clusters.set_aside)}
     if clusters.contrast:
         arrays["contrast"] = np.array(clusters.contrast)
     if clusters.projection.axis:
@@ -361,7 +360,7 @@ def _from_arrays(arrays: Mapping[str, np.ndarray], folder: Path) -> RootCauseClu
             extractor, arrays["projection_mean"], arrays["projection_components"], _axis(arrays)
         ),
         weights=absolute(record["weights"], folder), settings=settings, answers=_answers(arrays),
-        attributes=arrays.get("attributes"), set_aside=_set_aside(arrays, extractor),
+        attributes=arrays.get("attributes"), set_aside=_set_aside(arrays),
         contrast=int(arrays.get("contrast", 0)), steadiness=_steadiness(arrays),
         beyond_class=_told(arrays),
         parts=arrays.get("parts", np.zeros(0, int)),
@@ -393,14 +392,12 @@ def _steadiness(arrays: Mapping[str, np.ndarray]) -> Steadiness | None:
     return Steadiness(**known)._replace(n_samples=int(known["n_samples"]), may_change=float(known["may_change"]))
 
 
-def _set_aside(arrays: Mapping[str, np.ndarray], extractor: str) -> SetAside | None:
-    if "set_aside" not in arrays:
-        return None
-    factors = []
-    for name, kind, values, quantiles in json.loads(_as_text(arrays["set_aside"])):
-        typed = np.array(values, str if kind == CATEGORY else np.float64)
-        factors.append(Factor(name, kind, typed, np.array(quantiles, np.float64)))
-    return SetAside(extractor, tuple(factors), arrays["set_aside_centre"], arrays["set_aside_effects"])
+def _set_aside(arrays: Mapping[str, np.ndarray]) -> tuple[Factor, ...]:
+    factors = json.loads(_as_text(arrays["set_aside"])) if "set_aside" in arrays else []
+    return tuple(
+        Factor(name, np.array(values), ranges, arrays[f"set_aside_{place}"])
+        for place, (name, values, ranges) in enumerate(factors)
+    )
 
 
 def _as_bytes(text: str) -> np.ndarray:

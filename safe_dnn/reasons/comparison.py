@@ -13,7 +13,7 @@ RCCs and answers in; rates and weak spots out. `pipeline.explaining.explain_fail
 import contextlib
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from safe_dnn.dnn.tested import LABEL, PREDICTED, AnsweredImages
 from safe_dnn.FE import ImageFeatures, stream_features
-from safe_dnn.features.attributes import ATTRIBUTES
+from safe_dnn.features.attributes import ATTRIBUTES, measured_images
 from safe_dnn.features.batches import Stream
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.rccs.answers import CONFIDENCE, NOTHING, known_in
@@ -29,7 +29,7 @@ from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
 from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.parameters import MOST_CATEGORIES, find_parameters, read_parameters, read_texts, typed_column
-from safe_dnn.rccs.projected import Aside, attributes_of
+from safe_dnn.rccs.projected import Aside
 from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text, find_curves, load_curves
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.new_images import with_new_rates
@@ -263,12 +263,9 @@ def points_of_tested(
     """
     extractor = clusters.recalled_extractor(weights)
     features, read = features_of_tested(tested, rows, extractor, stream=stream, progress=progress)
-    nuisance = None
+    names, nuisance = [tested.paths[row] for row in rows[read].tolist()], None
     if clusters.set_aside:
-        listing, said = ImageListing(tested.root, tested.paths, ()), classes_aside(tested, clusters.set_aside.names)
-        aside = Aside(clusters.set_aside, listing, parameters, **said)
-        nuisance = aside.of([tested.paths[row] for row in rows[read].tolist()], progress=progress)
-    names = [tested.paths[row] for row in rows[read].tolist()]
+        nuisance = Aside(clusters.set_aside, ImageListing(tested.root, tested.paths, ()), parameters).of(names)
     classes = class_names(tested)[rows[read]]
     return clusters.projection.apply(features, nuisance=nuisance, classes=classes, names=names), read
 
@@ -303,14 +300,6 @@ def right_images(
     units[known] = known_groups.groups.of[row_of[known]] if known_groups and known_groups.given else row_of[known]
     classes = np.where(known, class_names(tested)[row_of], "")
     return RightImages(features, classes, tuple(names), np.unique(units, return_inverse=True)[1])
-
-
-def classes_aside(tested: AnsweredImages, names: Collection[str]) -> dict[str, list[str]]:
-    """The classes and the predicted ones, to be set aside; if both are, each confusion has a mean of its own."""
-    label, predicted = tested.answers.label.tolist(), tested.answers.predicted.tolist()
-    if {LABEL, PREDICTED} <= {*names} and tested.answers.kind == CONFIDENCE:
-        predicted = [f"{one} → {other}" for one, other in zip(label, predicted, strict=True)]
-    return {LABEL: label, PREDICTED: predicted}
 
 
 def features_of_tested(
@@ -370,7 +359,10 @@ def known_of(
             new = recorded.keys() - columns.keys() - shares - {*same}
             columns |= {name: of for name, of in recorded.items() if name in new and known_in(of[tested.right])}
     unknown = set(ATTRIBUTES) - set(columns) if tested.has_images else ()
-    measured = attributes_of(unknown, tested.root, tested.paths, progress=progress)
+    measured: dict[str, np.ndarray] = {}
+    if unknown:
+        rows = measured_images(tested.root, tested.paths, progress=progress).astype(np.float64)
+        measured = {name: rows[:, i] for i, name in enumerate(ATTRIBUTES) if name in unknown}
     return Known({**columns, **measured}, frozenset(measured), notes)
 
 
@@ -583,9 +575,8 @@ def reasons_of(
 
 
 def save_reasons(
-    reasons: Reasons, clusters: RootCauseClusters, folder: Path, run: Run, *, offer: Mapping[str, str] | None = None,
-    images: Mapping[str, Writer] | None = None,
-) -> None:  # fmt: skip
+    reasons: Reasons, clusters: RootCauseClusters, folder: Path, run: Run, *, images: Mapping[str, Writer] | None = None
+) -> None:
     """Write `weak_spots.csv`, `rates.csv` and `comparison.npz` as a run of an analysis, in place of an earlier one.
 
     Parameters
@@ -594,8 +585,6 @@ def save_reasons(
         As they were found.
     run : Run
         Of these clusters.
-    offer : mapping, optional
-        What is offered to be set aside (see `reasons.nuisances.Offer`).
     images : mapping, optional
         `tested_images.csv`, as of `reasons.counted_images`.
 
@@ -625,8 +614,7 @@ def save_reasons(
         COMPARISON_FILE: lambda path: np.savez(path, **arrays),
         **(images or {}),
     }
-    facts = {"offer": offer} if offer else {}
-    add_run(folder, COMPARISON, files, clusters=run.itself, facts=facts, instead_of=before)
+    add_run(folder, COMPARISON, files, clusters=run.itself, instead_of=before)
 
 
 def load_reasons(folder: Path, clusters: RootCauseClusters, run: Run | None = None) -> Reasons:

@@ -5,7 +5,7 @@ import pytest
 from safe_dnn.pipeline.descriptions import known_parameters
 from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import generate_clusters
-from safe_dnn.pipeline.run_record import GivenAnswers, given_parameters, given_predictions, notes_of, nuisance_of
+from safe_dnn.pipeline.run_record import GivenAnswers, given_parameters, given_predictions, notes_of
 from safe_dnn.rccs.clusters import load_clusters, run_record, save_clusters
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.support.errors import SAFEError
@@ -66,7 +66,6 @@ def test_tables_that_safe_found_by_itself_are_not_those_that_were_given(clusters
         assert given_predictions(out) == (("/a.csv", "/test") if given else ("", ""))
         assert given_parameters(out) == ("/a.csv" if given else "")
         assert notes_of(out) == ["predictions: 2 of 9 rows"]
-        assert nuisance_of(out) is None
 
 
 def test_of_a_folder_without_clusters_nothing_is_known(tmp_path):

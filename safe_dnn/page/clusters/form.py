@@ -69,7 +69,7 @@ class ClustersForm(FormView):
                 self._several("group", "group", "Groups", alike)
                 info = "Predictions without a row for more than a tenth of the images"
                 self.add("partial", gr.Checkbox(label=FORM_LABELS["partial"], info=info, elem_id="partial"))
-                info = "What RCCs must not differ by, such as the person"
+                info = "Parameters that RCCs must not differ by, such as the person"
                 self._several("aside", "set-aside", "Set aside", info)
             with gr.Row():
                 self._one_of("extractor", "Features", "What of VGG16 describes an image", EXTRACTOR_MEANINGS)
@@ -116,7 +116,7 @@ class ClustersForm(FormView):
         hidden = clusters.answers.columns if clusters.answers else {}
         known = [printable(name) for name in self._settings.results.parameters() if name not in hidden]
         choices = {
-            "aside": [*(["label"] if clusters.answers else []), *known],
+            "aside": known,
             "group": [*known, PREFIX, FOLDER, ALIKE],
         }
         values: dict[str, Any] = {

@@ -21,7 +21,7 @@ from safe_dnn.page.events import EDITS, FOLLOW, IN_TURN, LATEST, VIEW
 from safe_dnn.page.forms import Fold, take_labels
 from safe_dnn.page.job_view import JobView, News
 from safe_dnn.page.jobs import Job
-from safe_dnn.page.messages import OPENING, done, empty, failed, if_there, pane, put_away, reveal, tell, warn
+from safe_dnn.page.messages import OPENING, done, empty, failed, if_there, pane, reveal, tell, warn
 from safe_dnn.page.results import Shown, check_links
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
@@ -30,10 +30,10 @@ from safe_dnn.page.visitors import Window, maker_of
 from safe_dnn.pipeline.descriptions import mend
 from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import generate_clusters
-from safe_dnn.pipeline.reporting.markup import escaped, filled
+from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.rate_curves import curves_of
 from safe_dnn.pipeline.reporting.sections import elbow_svg
-from safe_dnn.pipeline.run_record import left_behind, notes_of, nuisance_of
+from safe_dnn.pipeline.run_record import left_behind, notes_of
 from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
 from safe_dnn.rccs.confidence import consensus_text, why_unknown
 from safe_dnn.rccs.review.edits import Maker
@@ -69,9 +69,6 @@ class ClustersTab:
         with pane("clusters-pane") as self._pane:
             self._lay_out_screen()
             self._runs_view = RunsView(settings)
-            with pane("offer") as self._offer, gr.Row(elem_classes="safe-form"):
-                self._offered = gr.HTML()
-                self._accept = gr.Button("Set aside", scale=0, min_width=150, elem_id="accept-offer")
             with gr.Accordion("How these were found", open=False, elem_id="why"):
                 self._how = gr.HTML()
             with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as self._skipped_pane:
@@ -88,8 +85,7 @@ class ClustersTab:
         )  # fmt: skip
         self.outputs = [*self._job_view.outputs, *self.fold.outputs, self._pane, *self._window.outputs,
                          *self._one_rcc, self._screen, *self._reasons.outputs, *self._spot_view.outputs, self._compared,
-                         self._offer, self._offered, self._accept, *self._runs_view.outputs, self._how,
-                         self._skipped_pane, self._skipped]  # fmt: skip
+                         *self._runs_view.outputs, self._how, self._skipped_pane, self._skipped]  # fmt: skip
 
     def _lay_out_screen(self) -> None:
         """One screen: the reasons to choose from, the map, and the reason at hand; below it, its images."""
@@ -121,10 +117,6 @@ class ClustersTab:
         typed_in = ("folder", "predictions", "tested", "parameters")
         sent = [form.generate.click, *(form[name].submit for name in typed_in)]
         generated = gr.on(sent, self._on_generate, form.widgets, [form.filled, *outputs], **FOLLOW)
-        accepted = self._accept.click(self._on_accept, window.run, form.outputs, **VIEW)
-        accepted.then(self._on_generate, form.widgets, [form.filled, *outputs], **FOLLOW).then(
-            self.on_map, images_view.colour, images_view.map_outputs, **VIEW
-        )
         if example := self._settings.example:
             form.fill_from(form.example, {"folder": example.folder / "failures"})
         chosen = [*self._one_rcc, *self._spot_view.outputs]
@@ -200,7 +192,6 @@ class ClustersTab:
             **self._window.show(results),
             **self._reasons.show(results, results.groups[0] if key is None else key),
             **self._spot_view.show(results, key, forced=not stays),
-            **self._show_offer(),
             self._compared: results.compared,
             self._how: how,
             self._skipped_pane: gr.update(label=f"Skipped images ({len(skipped)})", visible=bool(skipped)),
@@ -211,17 +202,6 @@ class ClustersTab:
             images_view.curve: _curve(results, rank_of(key, results)),
             # Not the map of an earlier run while the new one is drawn
             images_view.map: gr.HTML(record="", shade="", named="", chosen=rcc),
-        }
-
-    def _show_offer(self) -> dict:
-        """What most RCCs are made of though it does not matter, and a button that sets it aside."""
-        if (offer := nuisance_of(self._settings.out)) is None:
-            return {self._offer: put_away()}
-        name, sentence = map(printable, offer)
-        return {
-            self._offer: reveal(),
-            self._offered: f"<p class='safe-offer'>{escaped(sentence)}</p>",
-            self._accept: gr.Button(f"Set {name} aside"),
         }
 
     def _state(self, results: Shown) -> str:
@@ -319,14 +299,6 @@ class ClustersTab:
         yield self.form.sent("", fields)
         wanted = functools.partial(self.form.wanted, fields)
         yield from self._job_view.start(work, lambda: self.show() | self.fold.show(folded=True), wanted)
-
-    def _on_accept(self, run: str) -> dict:
-        """Fill in what SAFE offers to set aside, beside what is already."""
-        clusters, offer = self._settings.results.shown(run).clusters, nuisance_of(self._settings.out)
-        if offer is None:
-            return gr.skip()
-        names = [printable(name) for name in (*clusters.without, offer[0])]
-        return {self.form["aside"]: names, self.form.more: gr.update(open=True)}
 
     def on_map(self, by: str | None) -> dict:
         results = self._settings.results
@@ -436,7 +408,6 @@ class ClustersTab:
             **self._spot_view.show(results, key, forced=False),
             self.images_view.curve: _curve(results, rank_of(key, results)),
             **self._rcc_view.show_heading(results, chosen),
-            **self._show_offer(),
             self._compared: results.compared,
         }
 

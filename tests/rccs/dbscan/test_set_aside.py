@@ -5,7 +5,7 @@ import pytest
 
 from safe_dnn.features.extractor import DIMENSIONS, comparable
 from safe_dnn.rccs.dbscan.projection import fit_projection
-from safe_dnn.rccs.dbscan.set_aside import Nuisance, SetAside, fit_set_aside
+from safe_dnn.rccs.dbscan.set_aside import Factor, Nuisance, fit_set_aside
 
 NAME = "vgg16-conv"
 DIMENSION = DIMENSIONS[NAME]
@@ -19,10 +19,10 @@ def features_of(scaled: np.ndarray) -> np.ndarray:
     return np.expm1(wide / unit).astype(np.float32)
 
 
-def applied(what: SetAside, scaled: np.ndarray, columns: dict[str, np.ndarray]) -> np.ndarray:
+def applied(factors: tuple[Factor, ...], scaled: np.ndarray, columns: dict[str, np.ndarray]) -> np.ndarray:
     wide = np.zeros((len(scaled), DIMENSION))
     wide[:, : scaled.shape[1]] = scaled
-    return what.apply(wide, columns)[:, : scaled.shape[1]]
+    return Nuisance(factors, columns).without(wide, slice(None))[:, : scaled.shape[1]]
 
 
 def people(n_people: int = 6, each: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -43,8 +43,8 @@ def explained(points: np.ndarray, groups: np.ndarray) -> float:
 
 def test_a_planted_nuisance_is_removed_and_a_real_structure_stays():
     scaled, person, night = people()
-    what = fit_set_aside(features_of(scaled), NAME, {"person": person})
-    left = applied(what, scaled, {"person": person})
+    factors = fit_set_aside(features_of(scaled), NAME, {"person": person})
+    left = applied(factors, scaled, {"person": person})
     assert explained(scaled, person) > 0.8
     assert explained(left, person) < 0.02
     assert explained(left, night) > 0.9
@@ -69,64 +69,47 @@ def test_the_mean_of_few_images_is_shrunk():
     person = np.append(np.repeat([f"p{i}" for i in range(40)], 40), ["twice", "twice"])
     looks = np.concatenate([np.repeat(rng.normal(2, 0.2, (40, 50)), 40, axis=0), np.full((2, 50), 3.0)])
     scaled = looks + rng.normal(0, 0.2, looks.shape)  # images of a person differ as much as persons
-    what = fit_set_aside(features_of(scaled), NAME, {"person": person})
-    removed = scaled - applied(what, scaled, {"person": person})
+    factors = fit_set_aside(features_of(scaled), NAME, {"person": person})
+    removed = scaled - applied(factors, scaled, {"person": person})
     assert removed[-1].mean() == pytest.approx(2 / (2 + 1), abs=0.05)
     often = person == "p7"
     share = (removed[often][0] @ (looks[often][0] - 2)) / ((looks[often][0] - 2) ** 2).sum()
     assert share == pytest.approx(40 / (40 + 1), abs=0.05)
 
 
-def test_of_what_few_images_within_a_value_have_in_common_little_is_removed():
-    scaled, person, _ = people()
-    drive = np.char.add(person, np.where(np.arange(len(person)) % 40 < 2, " seldom", ""))
-    columns = {"person": person, "drive": drive}
-    scaled[np.char.endswith(drive, "seldom")] += 0.5  # these two images of each person are nights, too
-    left = applied(fit_set_aside(features_of(scaled), NAME, columns), scaled, columns)
-    assert explained(left, person) < 0.05
-    seldom = left[np.char.endswith(drive, "seldom")].mean() - left[~np.char.endswith(drive, "seldom")].mean()
-    assert seldom > 0.5 * 0.75
+def test_what_two_columns_share_is_subtracted_once():
+    scaled, person, night = people()
+    columns = {"person": person, "again": person.copy(), "camera": (np.arange(len(person)) % 3).astype(float)}
+    factors = fit_set_aside(features_of(scaled), NAME, columns)
+    once = applied(factors[:1], scaled, columns)
+    assert applied(factors, scaled, columns) == pytest.approx(once, abs=0.1)
+    assert explained(applied(factors, scaled, columns), night) > 0.8
 
 
-def test_angles_wrap_around():
+def test_a_number_of_few_values_is_one_of_them_and_of_many_in_one_of_ten_ranges():
     rng = np.random.default_rng(0)
-    angle = rng.uniform(0, 360, 600)
-    scaled = 1 + 0.5 * np.cos(np.deg2rad(angle - 10))[:, None] + rng.uniform(0, 0.05, (600, 2))
-    what = fit_set_aside(features_of(scaled), NAME, {"light_deg": angle})
-    left = applied(what, scaled, {"light_deg": angle})
-    assert left.var() < 0.01 * scaled.var()
-    at = np.array([-1.0, 359.0, 719.0, 0.5, 360.5])
-    terms = what.terms({"light_deg": at})
-    assert terms[0] == pytest.approx(terms[1])
-    assert terms[1] == pytest.approx(terms[2])
-    assert terms[3] == pytest.approx(terms[4])
-    assert terms[1] == pytest.approx(terms[3], abs=0.1)  # 359 and 0.5 degrees are neighbours
-
-
-def test_a_number_is_fitted_smoothly_and_values_beyond_those_fitted_do_not_run_away():
-    rng = np.random.default_rng(0)
-    number = rng.exponential(size=500)
-    scaled = (1 + np.tanh(number))[:, None] + rng.uniform(0, 0.05, (500, 2))
-    what = fit_set_aside(features_of(scaled), NAME, {"distance": number})
-    assert what.factors[0].n_terms == 4
-    left = applied(what, scaled, {"distance": number})
-    assert left.var() < 0.05 * scaled.var()
-    ends = what.terms({"distance": np.array([number.max(), 1e9, -1e9, number.min()])})
-    assert ends[0].tolist() == ends[1].tolist()
-    assert ends[2].tolist() == ends[3].tolist()
+    camera, distance = np.repeat([1.0, 2.0, 4.0], 50), rng.exponential(size=150)
+    scaled = np.column_stack([camera, 1 + np.tanh(distance)]) + rng.uniform(0, 0.05, (150, 2))
+    columns = {"camera": camera, "distance": distance}
+    factors = fit_set_aside(features_of(scaled), NAME, columns)
+    assert [(factor.ranges, len(factor.values)) for factor in factors] == [(False, 3), (True, 10)]
+    assert np.bincount(factors[1].places(distance)).tolist() == [15] * 10
+    assert (applied(factors, scaled, columns).var(axis=0) < 0.1 * scaled.var(axis=0)).all()
+    assert factors[0].places(np.array([4.0, 3.0, np.nan])).tolist() == [2, 3, 3]  # a value that was never met
+    assert factors[1].places(np.array([-1e9, 1e9, np.nan])).tolist() == [0, 9, 10]
 
 
 def test_unknown_values_are_left_as_they_are():
     scaled, person, _ = people()
     person = person.copy()
     person[::7] = ""
-    what = fit_set_aside(features_of(scaled), NAME, {"person": person})
-    left = applied(what, scaled, {"person": person})
+    factors = fit_set_aside(features_of(scaled), NAME, {"person": person})
+    left = applied(factors, scaled, {"person": person})
     assert left[::7].tolist() == scaled[::7].tolist()
     assert explained(left[person != ""], person[person != ""]) < 0.02
     never_met = np.full(len(person), "someone else")
-    assert applied(what, scaled, {"person": never_met}).tolist() == scaled.tolist()
-    assert not what.known({"person": never_met}).any()
+    assert applied(factors, scaled, {"person": never_met}).tolist() == scaled.tolist()
+    assert factors[0].n_unknown(never_met) == len(person)
     number = np.where(np.arange(len(person)) % 7 == 0, np.nan, scaled[:, 0])
-    what = fit_set_aside(features_of(scaled), NAME, {"size": number})
-    assert applied(what, scaled, {"size": number})[::7].tolist() == scaled[::7].tolist()
+    factors = fit_set_aside(features_of(scaled), NAME, {"size": number})
+    assert applied(factors, scaled, {"size": number})[::7].tolist() == scaled[::7].tolist()
