@@ -239,12 +239,10 @@ def run_heatmaps(out: Path, options: argparse.Namespace, progress: Progress) -> 
     """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
     from safe_dnn.dnn.model import DnnOptions
     from safe_dnn.pipeline.looking import HEATMAPS_FOLDER, look
-    from safe_dnn.pipeline.reporting.heatmap_panels import panels
 
     dnn = settings_of(DnnOptions, vars(options))
     found = look(out, options.reason, model=options.model, options=dnn, progress=progress)
-    say(*(f"{name}: {' | '.join(caption for caption, _ in panels(one))}" for name, one in found.items()))
-    say(*{one.told for one in found.values()}, f"Written: {HEATMAPS_FOLDER}/ in {out}")
+    say(*(f"{name}: {one.text}" for name, one in found.items()), f"Written: {HEATMAPS_FOLDER}/ in {out}")
 
 
 def run_word(out: Path, options: argparse.Namespace, progress: Progress) -> None:

@@ -22,14 +22,12 @@ from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.run_record import answers_of_run, groups_of, table_of
 from safe_dnn.pipeline.word_reasons import present_reasons
 from safe_dnn.rccs.answers import ERROR
-from safe_dnn.rccs.parameters import numbers_of, read_texts
-from safe_dnn.rccs.profiles import Profile, load_profiles
+from safe_dnn.rccs.profiles import load_profiles
 from safe_dnn.rccs.review.review import Review, load_review
 from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.reasons.listed import Reason, chosen, reasons_of
 from safe_dnn.reasons.probes import (
     PROBES_FILE,
-    ROTATION,
     Images,
     Probe,
     images_of,
@@ -71,44 +69,25 @@ class Asking(NamedTuple):
         All of the analysis, and those to ask about.
     tested : AnsweredImages
         The test set, with the answers that the DNN has given.
-    model : Path
-    options : DnnOptions
-    record : dict
-        Of the failures that were collected; empty if there is none.
+    dnn : Dnn
+        In a process of its own.
+    classes : tuple of str
+        In the order of the model's outputs; empty of a regression.
+    threshold : float or None
+        On the error of a regression, if it is known.
     """
 
     review: Review
     listed: list[Reason]
     reasons: list[Reason]
     tested: AnsweredImages
-    model: Path
-    options: DnnOptions
-    record: dict
+    dnn: Dnn
+    classes: tuple[str, ...]
+    threshold: float | None
 
     @property
     def regression(self) -> bool:
         return self.tested.answers.kind == ERROR
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """In the order of the model's outputs."""
-        return tuple(self.record.get("classes") or class_folders(self.tested.root))
-
-    def load(self, progress: Progress) -> Dnn:
-        """The DNN, in a process of its own.
-
-        Raises
-        ------
-        SAFEError
-            It has other classes, or another number of outputs.
-        """
-        dnn = load_apart(self.model, self.options, task="regression" if self.regression else None, progress=progress)
-        expected = len(self.tested.answers.label[0].split() if self.regression else self.classes)
-        if expected != (received := dnn.n_classes or dnn.n_outputs):
-            raise SAFEError(
-                f"Expected {expected} classes or outputs. Received: {self.model}, with {received}. Name another model."
-            )
-        return dnn
 
     def failing(self, reason: Reason) -> np.ndarray:
         """The failing images of a reason that are in the test set, as rows of it."""
@@ -123,18 +102,18 @@ class Asking(NamedTuple):
         SAFEError
             The model does not have such a class.
         """
-        labels, classes = self.tested.answers.label[rows].tolist(), () if self.regression else self.classes
-        if unknown := [label for label in labels if not (label if self.regression else label in classes)]:
+        labels = self.tested.answers.label[rows].tolist()
+        if unknown := [label for label in labels if not (label if self.regression else label in self.classes)]:
             raise SAFEError(
                 f"Expected the true {'numbers' if self.regression else 'class'} of each image as the model has them. "
                 f"Received: {printable(unknown[0]) or 'none'}. Is it the model of this analysis?"
             )
-        return [[*map(float, label.split())] if self.regression else classes.index(label) for label in labels]
+        return [[*map(float, label.split())] if self.regression else self.classes.index(label) for label in labels]
 
 
 def asking(
     out: Path, names: Collection[str], *, model: StrPath | None = None, options: DnnOptions = AS_IN_THE_FILE,
-    within: Path | None = None, profiles: Sequence[Profile] = (),
+    within: Path | None = None, progress: Progress = no_progress,
 ) -> Asking:  # fmt: skip
     """The DNN of an analysis and what it can be asked about.
 
@@ -148,17 +127,16 @@ def asking(
         What the engineer specifies about the model; by default pixels are scaled as they were for its answers.
     within : path, optional
         Images and models are only read inside this folder.
-    profiles : sequence of Profile
-        As for `reasons.listed.reasons_of`.
 
     Raises
     ------
     SAFEError
-        There is no such reason, the model is not at hand, or its answers are not known.
+        There is no such reason, the model is not at hand or has other outputs, or its answers are not known.
     """
     review = load_review(out)
     root = review.clusters.image_root
-    listed = reasons_of(review, present_reasons(out, review), out, profiles=profiles)
+    listed = reasons_of(review, present_reasons(out, review), out, profiles=load_profiles(out))
+    reasons = chosen(listed, names) if names else listed
     tested, record = answers_of_run(out, review.original, within), read_record(root.parent / ACCURACY_FILE)
     file = path_of(model, "a model") if model else model_at_hand(root, within)
     detector = tested is not None and tested.answers.detector
@@ -169,8 +147,16 @@ def asking(
             f"{out}, {'of a detector, which SAFE does not run' if detector else lacking}. Collect the failures with a "
             "model and cluster them."
         )
+    regression = tested.answers.kind == ERROR
+    classes = () if regression else tuple(record.get("classes") or class_folders(tested.root))
     options = options._replace(rescale=options.rescale or record.get("rescale"))
-    return Asking(review, listed, chosen(listed, names) if names else listed, tested, file, options, record)
+    dnn = load_apart(file, options, task="regression" if regression else None, progress=progress)
+    expected = len(tested.answers.label[0].split()) if regression else len(classes)
+    if expected != (received := dnn.n_classes or dnn.n_outputs):
+        raise SAFEError(
+            f"Expected {expected} classes or outputs. Received: {file}, with {received}. Name another model."
+        )
+    return Asking(review, listed, reasons, tested, dnn, classes, record.get("threshold"))
 
 
 # --- What would change its answers ------------------------------------------------------------------------------------
@@ -197,15 +183,19 @@ def probe_reasons(
         As of `asking`, or the model does not give these answers.
     """
     with working(out, "probing"):
-        asked = asking(out, names, model=model, options=options, within=within, profiles=load_profiles(out))
-        unknown = asked.regression and asked.record.get("threshold") is None
+        asked = asking(out, names, model=model, options=options, within=within, progress=progress)
+        unknown = asked.regression and asked.threshold is None
         if unknown or any(one.rate != one.rate for one in asked.listed):
             raise SAFEError(
                 "Expected an analysis that compares failing images with right ones and, of a regression, knows the "
                 f"threshold on its error. Received: {out}. Collect the failures with the model, and cluster them."
             )
-        probing = _probing(out, asked, within, progress)
-        probes = [one for reason in asked.reasons if names or reason.more for one in probing.probes(reason)]
+        table = table_of(out, "parameters", asked.review.clusters)
+        groups = named_groups(groups_of(out), asked.tested, parameters=table, within=within, required=False)
+        of = groups.groups.of if groups else np.arange(len(asked.tested.paths))
+        asked = asked._replace(dnn=sized_for(asked.dnn, [asked.tested.root / path for path in asked.tested.paths]))
+        reasons = [reason for reason in asked.reasons if names or reason.more]
+        probes = [one for reason in reasons for one in Probing(asked, of, progress).probes(reason)]
         runs, kept = present_runs(out), list[Probe]()
         with contextlib.suppress(SAFEError):  # damaged, which is told where it is shown
             kept = [one for one in load_probes(runs.get(PROBES)) if one.subject not in {one.subject for one in probes}]
@@ -216,12 +206,10 @@ def probe_reasons(
 
 
 class Probing(NamedTuple):
-    """The DNN, what it is asked about, groups and rotation of the test set, and where to report progress."""
+    """Whom to ask about what, the groups of the test set, and where to report progress."""
 
-    dnn: Dnn
     asked: Asking
     of: np.ndarray
-    rotation: np.ndarray
     progress: Progress
 
     def probes(self, reason: Reason) -> list[Probe]:
@@ -234,16 +222,17 @@ class Probing(NamedTuple):
 
     def images(self, rows: np.ndarray, *, wanted: bool) -> Images:
         """Some images of the test set, of those that the DNN gets right, or wrong."""
-        tested, drawn = self.asked.tested, spread_over(rows, self.of[rows]).tolist()
-        read = {row: one for row in drawn if (one := _pixels(tested.root / tested.paths[row], self.dnn)) is not None}
+        tested, dnn = self.asked.tested, self.asked.dnn
+        drawn = spread_over(rows, self.of[rows]).tolist()
+        read = {row: one for row in drawn if (one := _pixels(tested.root / tested.paths[row], dnn)) is not None}
         same = self.ask(list(read.values()), list(read)) == wanted if read else np.zeros(0, bool)
         if read and same.mean() < LEAST_SAME:
             raise SAFEError(
-                f"Expected the model with the answers in {tested.source}. Received: {self.dnn.path}, which answers "
+                f"Expected the model with the answers in {tested.source}. Received: {dnn.path}, which answers "
                 f"{np.mean(~same):.0%} of {len(read)} images otherwise. Name the model, or how its pixels are scaled."
             ).about("rescale")
         kept = np.array(list(itertools.compress(read, same)), int)
-        return images_of(kept, [read[row] for row in kept.tolist()], self.of[kept], self.rotation[kept])
+        return images_of(kept, [read[row] for row in kept.tolist()], self.of[kept])
 
     def ask(self, pixels: Sequence[np.ndarray], rows: Sequence[int]) -> np.ndarray:
         """As of `reasons.probes.Ask`; what is true of the images is what the table of the DNN's answers says."""
@@ -252,20 +241,8 @@ class Probing(NamedTuple):
             images = LabelledImages(Path(folder), names, asked.classes, np.array(asked.truth(rows)))
             for file, one in zip(images.files, pixels, strict=True):
                 Image.fromarray(one).save(file)
-            found = predict_apart(self.dnn, images.root, names, progress=self.progress)
-        return judge(self.dnn, images, found, threshold=asked.record.get("threshold")).right
-
-
-def _probing(out: Path, asked: Asking, within: Path | None, progress: Progress) -> Probing:
-    tested = asked.tested
-    dnn = sized_for(asked.load(progress), [tested.root / path for path in tested.paths])
-    table = table_of(out, "parameters", asked.review.clusters)
-    groups = named_groups(groups_of(out), tested, parameters=table, within=within, required=False)
-    of, turned = groups.groups.of if groups else np.arange(len(tested.paths)), [""] * len(tested.paths)
-    if table and any(ROTATION in one.stated for one in asked.reasons):
-        turned = read_texts(table, tested.root, tested.paths).get(ROTATION, turned)
-    # Angles that are near each other may be a whole turn apart; few images are turned by 135 degrees.
-    return Probing(dnn, asked, of, (np.nan_to_num(numbers_of(turned)) + 135) % 360 - 135, progress)
+            found = predict_apart(asked.dnn, images.root, names, progress=self.progress)
+        return judge(asked.dnn, images, found, threshold=asked.threshold).right
 
 
 def _pixels(file: Path, dnn: Dnn) -> np.ndarray | None:

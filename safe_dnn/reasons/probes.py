@@ -1,9 +1,9 @@
 """Is the condition of a reason what makes the DNN fail, or only found together with it?
 
-Right images are changed, by degrees, to what the failing images of a weak spot or RCC look like: darkened, blurred,
-made noisy. Failing ones are changed to what right ones look like, as far as that goes. If the condition is the cause,
-the answers change, and more of them than under other changes of the same size: the same change with its frequencies
-in random phase, which is as large in pixels (root mean square) and as coarse, and means nothing.
+Right images are changed to what the failing images of a weak spot or RCC look like: darkened, blurred, made noisy.
+Failing ones are changed to what right ones look like, as far as that goes. If the condition is the cause, the answers
+change, and more of them than under other changes of the same size: the same change with its frequencies in random
+phase, which is as large in pixels (root mean square) and as coarse, and means nothing.
 
 Pixels of right and failing images, and the DNN, in; probes, with their verdicts in words, and `probes.csv` out.
 docs/decisions/056-probes.md has the evidence.
@@ -26,9 +26,7 @@ from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.tables import read_own, table_text
 
 PROBES_FILE = "probes.csv"
-CAUSE, PARTLY, COMPANION, OPEN, NOT_MADE = VERDICTS = "cause", "partly", "companion", "open", "not by pixels"
-ROTATION = "rotation_deg"  # a column of parameters: how far each image is turned counterclockwise
-BETWEEN = (0.25, 0.5, 0.75)  # degrees of the curve
+CAUSE, NOT_THE_CAUSE, CANNOT_TELL = "cause", "not the cause", "cannot tell"
 IMAGES = 40  # of each kind, for a probe
 MOST_CHANGES = 3  # that are tried alone
 LIKELY = 0.8  # of pairs of a failing and a right image that an attribute tells apart, for it to be tried unasked
@@ -77,22 +75,16 @@ def _noise(pixels: Pixels) -> Pixels:
 
 def _resized(pixels: Pixels, by: float) -> Pixels:
     """Of as many pixels more or fewer across, as the DNN sees it: at the size that it was."""
-    image = _image(pixels)
+    image = Image.fromarray(_rounded(pixels))
     share = max(1, image.width + by) / image.width
     resized = image.resize([max(1, round(side * share)) for side in image.size], Image.Resampling.BILINEAR)
     return np.asarray(resized.resize(image.size, Image.Resampling.BILINEAR), np.float32)
 
 
-def _turned(pixels: Pixels, by: float) -> Pixels:
-    from scipy.ndimage import rotate  # type: ignore[attr-defined]
-
-    return rotate(pixels, by, reshape=False, order=1, mode="reflect")
-
-
 _from_black, _from_mean = _along(lambda pixels: pixels), _along(lambda pixels: pixels - _grey(pixels).mean())
 _from_grey, _noisy = _along(lambda pixels: pixels - _grey(pixels)), _along(_noise)
 _from_blurred = _along(lambda pixels: pixels - _blurred(pixels)(1.5))
-_as_wide, _as_turned = partial(partial, _resized), partial(partial, _turned)  # given an image, what changes it
+_as_wide = partial(partial, _resized)  # given an image, what changes it
 # For each attribute what it is called, and how there is less and more of it.
 MADE = {
     "brightness": ("light", Making("darkened", _from_black, -1), Making("brightened", _from_black, 20)),
@@ -103,22 +95,17 @@ MADE = {
     "noise": ("noise", Making("smoothed", _blurred, 2), Making("made noisy", _noisy, 80)),
     "saturation": ("colours", Making("made paler", _from_grey, -1), Making("made more colourful", _from_grey, 10)),
     "width_px": ("size", Making("made smaller", _as_wide), Making("made larger", _as_wide)),
-    ROTATION: ("rotation", Making("turned clockwise", _as_turned), Making("turned counterclockwise", _as_turned)),
 }  # fmt: skip
 
 
-class Step(NamedTuple):
-    """Images changed to a degree: the answers that have changed with it.
+class Turned(NamedTuple):
+    """Changed images: the answers that have changed with them.
 
     Attributes
     ----------
-    degree : float
-        1 is as far as failing images; −1 are failing images, changed to right ones as far as that goes.
-    value : float
-        Mean of the attribute.
     tested, turned : float
         Images, and those whose answer has changed from right to wrong or, of failing ones, from wrong to right.
-    rate_low, rate_high : float
+    low, high : float
         95 % interval of their share.
     otherwise : float
         Those whose answer changes under a random change of the same size.
@@ -128,24 +115,27 @@ class Step(NamedTuple):
         How likely a difference like that between the two is by chance: one-sided, of pairs (McNemar, 1947).
     """
 
-    degree: float
-    value: float
-    tested: float
-    turned: float
-    rate_low: float
-    rate_high: float
-    otherwise: float
-    more: float
-    p: float
+    tested: float = 0
+    turned: float = 0
+    low: float = 0
+    high: float = 1
+    otherwise: float = 0
+    more: float = 0
+    p: float = 1
 
     @property
-    def text(self) -> str:
-        """For example `71% (55–84%) of 40`."""
-        return f"{self.turned / self.tested:.0%} ({100 * self.rate_low:.0f}–{self.rate_high:.0%}) of {self.tested:,.0f}"
+    def is_more(self) -> bool:
+        """Whether the change turns more answers than the random one."""
+        return self.p < LEVEL and self.more >= LEAST
+
+    def text(self, what: str, how: str) -> str:
+        """For example `71% (55–84%) of 40 right images fail when darkened, 0% when changed as much otherwise`."""
+        shares = f"{self.turned / self.tested:.0%} ({100 * self.low:.0f}–{self.high:.0%}) of {self.tested:,.0f}"
+        return f"{shares} {what} when {how}, {self.otherwise / self.tested:.0%} when changed as much otherwise"
 
 
 class Probe(NamedTuple):
-    """What a change of one attribute says of a reason; several rows of `probes.csv`.
+    """What a change of one attribute says of a reason; a row of `probes.csv`.
 
     Attributes
     ----------
@@ -157,28 +147,25 @@ class Probe(NamedTuple):
         The condition in words; empty of an RCC.
     verdict : str
         CAUSE: the change or its undoing turns more answers than a random one, and makes half as many right images fail
-        as fail there, or more, or half of the failing ones right. PARTLY: less. COMPANION: too few right ones fail, by
-        the interval, whatever is repaired: something else must be there. OPEN: the images do not tell. NOT_MADE: pixels
-        cannot make what is stated, and nothing else is a cause.
+        as fail there, or more, or half of the failing ones right. NOT_THE_CAUSE: too few right ones fail, by the
+        interval, whatever is repaired: something else must be there. CANNOT_TELL: neither.
     attribute : str
-        What is changed; empty if there is nothing to change.
+        What is changed; empty if pixels cannot make what is stated, or there are too few images.
     usual, failing : float
         Its medians in right and in failing images.
-    failing_low, failing_high : float
-        From the 5th to the 95th percentile of the failing images.
-    steps : tuple of Step
+    made, undone : Turned
+        Right images, changed as far as the failing ones, and failing ones, changed to right ones.
     """
 
     reason: str
     subject: str
     where: str
-    verdict: str = OPEN
+    verdict: str = CANNOT_TELL
     attribute: str = ""
     usual: float = np.nan
     failing: float = np.nan
-    failing_low: float = np.nan
-    failing_high: float = np.nan
-    steps: tuple[Step, ...] = ()
+    made: Turned = Turned()
+    undone: Turned = Turned()
 
     @property
     def making(self) -> Making:
@@ -192,58 +179,22 @@ class Probe(NamedTuple):
         return self._replace(usual=self.failing, failing=self.usual)
 
     @property
-    def made(self) -> Step | None:
-        """Right images, changed as far as the failing ones."""
-        return next((step for step in self.steps if step.degree == 1), None)
-
-    @property
-    def undone(self) -> Step | None:
-        """Failing images, changed to right ones."""
-        return next((step for step in self.steps if step.degree < 0), None)
-
-    @property
-    def curve(self) -> list[Step]:
-        """Right images, from unchanged to as far as the failing ones."""
-        return [step for step in self.steps if step.degree >= 0]
-
-    @property
-    def limit(self) -> float | None:
-        """The attribute at which half of the right images fail; None if they do not."""
-        shares = np.maximum.accumulate([step.turned / step.tested for step in self.curve])
-        if not len(shares) or shares[-1] < 0.5:
-            return None
-        return float(np.interp(0.5, shares, [step.value for step in self.curve]))
-
-    @property
     def text(self) -> str:
-        """The verdict, and the figures that it rests on, in a sentence or three."""
-        if self.verdict == NOT_MADE:
-            stated = self.where or "what its images have in common"
-            return f"Changing pixels cannot make {stated}. Record or simulate the same scenes with and without it."
-        if not self.steps:
-            return "There are too few images to tell."
-        said = []
-        if made := self.made:
-            said.append(f"{made.text} right images fail when {self.making.how} as far as these, "
-                        f"{made.otherwise / made.tested:.0%} when changed as much otherwise")  # fmt: skip
-        if undone := self.undone:
-            said.append(f"{undone.text} failing images are right when {self.back.making.how}, "
-                        f"{undone.otherwise / undone.tested:.0%} otherwise")  # fmt: skip
-        text = f"{_SAID[self.verdict].format(MADE[self.attribute][0])}: {'; '.join(said)}."
-        if self.verdict == COMPANION:
-            return f"{text} Look for what comes with it."
-        if self.limit is None or self.verdict == OPEN:
-            return text
-        beyond = "above" if self.failing > self.usual else "below"
-        return f"{text} Half of the right images fail {beyond} {self.attribute} {self.limit:.3g}."
-
-
-_SAID = {
-    CAUSE: "It is the {}",
-    PARTLY: "It is partly the {}",
-    COMPANION: "It is not the {} alone",
-    OPEN: "These images do not tell whether it is the {}",
-}
+        """The verdict in a sentence, then the figures that it rests on."""
+        if not self.attribute:
+            what = self.where or "what these images have in common"
+            return (
+                f"Cannot tell. There are too few images, or changing pixels cannot make {what}: record the same scenes "
+                "with and without it."
+            )
+        figures = []
+        if self.made.tested:
+            figures.append(self.made.text("right images fail", f"{self.making.how} as far as these"))
+        if self.undone.tested:
+            figures.append(self.undone.text("failing images are right", self.back.making.how))
+        alone = " alone" if self.verdict == NOT_THE_CAUSE else ""
+        text = f"{self.verdict.capitalize()}: the {MADE[self.attribute][0]}{alone}."
+        return f"{text} {'; '.join(figures)}." if figures else text
 
 
 class Images(NamedTuple):
@@ -261,11 +212,9 @@ class Images(NamedTuple):
         return Images(self.rows[which], [self.pixels[i] for i in which.tolist()], self.of[which], measured)
 
 
-def images_of(rows: np.ndarray, pixels: list[Pixels], of: np.ndarray, rotation: np.ndarray | float = 0.0) -> Images:
-    """Measure images; their rotation is what a table says."""
-    known = {"width_px": np.array([one.shape[1] for one in pixels]), ROTATION: np.broadcast_to(rotation, len(pixels))}
-    measured = {name: np.array([_value(name, one) for one in pixels]) for name in MADE if name not in known}
-    return Images(rows, pixels, of, measured | known)
+def images_of(rows: np.ndarray, pixels: list[Pixels], of: np.ndarray) -> Images:
+    """Measure images."""
+    return Images(rows, pixels, of, {name: np.array([_value(name, one) for one in pixels]) for name in MADE})
 
 
 def spread_over(rows: np.ndarray, of: np.ndarray, most: int = IMAGES) -> np.ndarray:
@@ -283,77 +232,54 @@ def spread_over(rows: np.ndarray, of: np.ndarray, most: int = IMAGES) -> np.ndar
 
 
 def probe(asked: Reason, right: Images, failing: Images, ask: Ask, *, progress: Progress = no_progress) -> list[Probe]:
-    """Change the pixels of right and failing images, and count the answers that change; what is clearest first.
+    """Change the pixels of right and failing images, and count the answers that change; causes first.
 
     Parameters
     ----------
     right, failing : Images
         Those that the DNN gets right, and wrong, as they are here.
     """
-    if not len(right.rows) or not len(failing.rows):
-        return [Probe(asked.name, asked.subject, asked.where)]
-    probes = [
-        _probed(change, asked.rate, right.on_the_way(change), failing.on_the_way(change.back), ask, progress)
-        for change in changes_of(asked, right, failing)
-    ]
-    probes.sort(key=lambda one: (VERDICTS.index(one.verdict), -max((step.more for step in one.steps), default=0)))
-    if probes and probes[0].verdict in (CAUSE, PARTLY):
-        first, between = probes[0], _steps(probes[0], right.on_the_way(probes[0]), BETWEEN, ask, progress)
-        probes[0] = first._replace(steps=(*first.steps[:1], *between, *first.steps[1:]))
-    elif not probes or (asked.stated and MADE.keys().isdisjoint(asked.stated)):
-        probes.insert(0, Probe(asked.name, asked.subject, asked.where, NOT_MADE))
-    return probes
+    untold, probes = Probe(asked.name, asked.subject, asked.where), list[Probe]()
+    if len(right.rows) and len(failing.rows):
+        for change in changes_of(asked, right, failing):
+            made = _asked_of(change, right.on_the_way(change), ask, progress, wanted=False)
+            undone = _asked_of(change.back, failing.on_the_way(change.back), ask, progress, wanted=True)
+            probes.append(change._replace(made=made, undone=undone, verdict=_verdict(made, undone, asked.rate)))
+    probes.sort(key=lambda one: -max(one.made.more, one.undone.more) if one.verdict == CAUSE else 1)
+    can_make = bool(probes) and not (asked.stated and MADE.keys().isdisjoint(asked.stated))
+    return probes if can_make or (probes and probes[0].verdict == CAUSE) else [untold, *probes]
 
 
 def changes_of(asked: Reason, right: Images, failing: Images) -> list[Probe]:
-    """The attributes to change, yet without steps: those that are stated, and in which failing images differ most."""
+    """The attributes to change, not asked about yet: those that are stated, and in which failing images differ most."""
     found = []
     for name in MADE:
         usual, own = right.measured[name], failing.measured[name]
         apart = abs(float(np.sign(own[:, None] - usual).mean()))  # of pairs, twice the share above one half
-        low, middle, high = np.quantile(own, (0.05, 0.5, 0.95)).tolist()
-        change = Probe(asked.name, asked.subject, asked.where, OPEN, name, float(np.median(usual)), middle, low, high)
-        if middle != change.usual and (name in asked.stated or apart >= 2 * LIKELY - 1):
+        medians = float(np.median(usual)), float(np.median(own))
+        change = Probe(asked.name, asked.subject, asked.where, CANNOT_TELL, name, *medians)
+        if change.failing != change.usual and (name in asked.stated or apart >= 2 * LIKELY - 1):
             found.append((name not in asked.stated, -apart, change))
     return [change for *_, change in sorted(found)[:MOST_CHANGES]]
 
 
-def _probed(change: Probe, rate: float, right: Images, failing: Images, ask: Ask, progress: Progress) -> Probe:
-    made, undone = _steps(change, right, (1.0,), ask, progress), _steps(change.back, failing, (-1.0,), ask, progress)
-    begin = [Step(0.0, right.measured[change.attribute].mean(), len(right.of), 0, 0, 0, 0, 0, 1)] if made else []
-    change = change._replace(steps=(*begin, *made, *undone))
-    return change._replace(verdict=_verdict(change, rate))
-
-
-def _steps(change: Probe, images: Images, degrees: Sequence[float], ask: Ask, progress: Progress) -> list[Step]:
-    """What becomes of images that are changed to each degree."""
-    n, own = len(images.rows), images.measured[change.attribute]
-    if not n:
-        return []
-    progress(f"Changing images: {change.reason}, {change.attribute}", 0, n)
+def _asked_of(change: Probe, images: Images, ask: Ask, progress: Progress, *, wanted: bool) -> Turned:
+    """What becomes of images that are changed; `wanted`, whether an answer that turns is right."""
+    if not len(images.rows):
+        return Turned()
+    progress(f"Changing images: {change.reason}, {change.attribute}", 0, len(images.rows))
     with ThreadPoolExecutor() as pool:
-        changed = list(pool.map(lambda one, at: changed_pixels(one, at, change, degrees), images.pixels, own.tolist()))
-    rows = np.repeat(images.rows, 2 * len(degrees)).tolist()
-    is_right = ask(list(itertools.chain.from_iterable(changed)), rows).reshape(n, len(degrees), 2)
-    turned, steps = is_right == (degrees[0] < 0), []
-    for at, degree in enumerate(degrees):
-        if change.making.most is None:
-            value = own.mean() + abs(degree) * (change.failing - own.mean())
-        else:
-            value = np.mean([_value(change.attribute, one[2 * at]) for one in changed])
-        steps.append(_step(degree, float(value), turned[:, at], images.of))
-    return steps
-
-
-def _step(degree: float, value: float, turned: np.ndarray, of: np.ndarray) -> Step:
-    own, other = turned.T
-    tested, n_turned, low, high, *_ = counted(np.ones(len(own), bool), own, of, 0.0)
-    more = float(own[~other].mean()) if not other.all() else 0.0
-    return Step(degree, value, tested, n_turned, low, high, int(other.sum()), more, _chance(own, other, of))
+        own = images.measured[change.attribute].tolist()
+        changed = pool.map(lambda one, at: changed_pixels(one, at, change), images.pixels, own)
+        pixels = list(itertools.chain.from_iterable(changed))
+    turned, other = (ask(pixels, np.repeat(images.rows, 2).tolist()) == wanted).reshape(-1, 2).T
+    tested, n_turned, low, high, *_ = counted(np.ones(len(turned), bool), turned, images.of, 0.0)
+    more = float(turned[~other].mean()) if not other.all() else 0.0
+    return Turned(tested, n_turned, low, high, int(other.sum()), more, _chance(turned, other, images.of))
 
 
 def _chance(own: np.ndarray, other: np.ndarray, of: np.ndarray) -> float:
-    """As `Step.p`; of images that are not independent, with as many as they are worth."""
+    """As `Turned.p`; of images that are not independent, with as many as they are worth."""
     from scipy.stats import binom  # type: ignore[attr-defined]
 
     apart = own != other
@@ -363,21 +289,18 @@ def _chance(own: np.ndarray, other: np.ndarray, of: np.ndarray) -> float:
     return float(binom.sf(int(share * (own & ~other).sum()) - 1, max(1, int(share * apart.sum())), 0.5))
 
 
-def _verdict(found: Probe, rate: float) -> str:
-    made, undone = found.made, found.undone
-    if made and made.rate_high < rate / 2:  # too few right images fail, for it to be the cause alone
-        return COMPANION
-    half = (made and made.turned >= rate / 2 * made.tested) or (undone and undone.more >= 1 / 2)
-    if any(step and step.p < LEVEL and step.more >= LEAST for step in (made, undone)):
-        return CAUSE if half else PARTLY
-    return OPEN
+def _verdict(made: Turned, undone: Turned, rate: float) -> str:
+    if made.tested and made.high < rate / 2:  # too few right images fail, for it to be the cause alone
+        return NOT_THE_CAUSE
+    half = (made.tested and made.turned >= rate / 2 * made.tested) or undone.more >= 1 / 2
+    return CAUSE if half and (made.is_more or undone.is_more) else CANNOT_TELL
 
 
 # --- Pixels -------------------------------------------------------------------------------------------------------
 
 
-def changed_pixels(pixels: Pixels, own: float, change: Probe, degrees: Sequence[float]) -> list[Pixels]:
-    """An image changed to each degree, each followed by a random change of the same size.
+def changed_pixels(pixels: Pixels, own: float, change: Probe) -> tuple[Pixels, Pixels]:
+    """An image changed, and a random change of the same size.
 
     Parameters
     ----------
@@ -386,12 +309,10 @@ def changed_pixels(pixels: Pixels, own: float, change: Probe, degrees: Sequence[
     """
     pixels, making = pixels.astype(np.float32), change.making
     make = making.make(pixels)
-    by = change.failing - own if making.most is None else _enough(make, change)
-    images = [make(abs(degree) * by).clip(0, 255) for degree in degrees]
+    image = make(change.failing - own if making.most is None else _enough(make, change)).clip(0, 255)
     # Noise in random phase is noise again: there, the other change is as coarse as the image.
-    other = _scattered(pixels if making.make is _noisy else images[-1] - pixels)
-    both = (one for image in images for one in (image, _as_large(pixels, image - pixels, other)))
-    return [np.rint(one).astype(np.uint8) for one in both]
+    other = _scattered(pixels if making.make is _noisy else image - pixels)
+    return _rounded(image), _rounded(_as_large(pixels, image - pixels, other))
 
 
 def _enough(make: Change, change: Probe) -> float:
@@ -432,13 +353,15 @@ def _as_large(pixels: Pixels, change: Pixels, other: Pixels) -> Pixels:
     return image
 
 
-def _image(pixels: Pixels) -> Image.Image:
-    return Image.fromarray(np.rint(pixels, dtype=np.float32).astype(np.uint8))
+def _rounded(pixels: Pixels) -> Pixels:
+    return np.rint(pixels, dtype=np.float32).astype(np.uint8)
 
 
 def _value(attribute: str, pixels: Pixels) -> float:
     """An attribute as it is measured; sharpness at half the size, where noise is no sharpness."""
-    image = _image(pixels)
+    if attribute == "width_px":
+        return pixels.shape[1]
+    image = Image.fromarray(_rounded(pixels))
     if attribute == "sharpness":
         image = image.resize((-(-image.width // 2), -(-image.height // 2)), Image.Resampling.BILINEAR)
     return measure_one(attribute, image)
@@ -446,13 +369,13 @@ def _value(attribute: str, pixels: Pixels) -> float:
 
 # --- The file -----------------------------------------------------------------------------------------------------
 
-COLUMNS = (*Probe._fields[:-1], *Step._fields)
-_NO_STEP = ("",) * len(Step._fields)
+_TEXTS, _NUMBERS = Probe._fields[:5], Probe._fields[5:7]
+COLUMNS = (*_TEXTS, *_NUMBERS, *(f"{kind}_{name}" for kind in Probe._fields[7:] for name in Turned._fields))
 
 
 def probes_text(probes: Iterable[Probe]) -> str:
-    """`probes.csv`: a row for each step of a probe; what there is not is empty."""
-    return table_text(COLUMNS, ((*found[:-1], *step) for found in probes for step in found.steps or [_NO_STEP]))
+    """`probes.csv`: a row for each probe."""
+    return table_text(COLUMNS, ((*found[:7], *found.made, *found.undone) for found in probes))
 
 
 def load_probes(run: Run | None) -> list[Probe]:
@@ -466,11 +389,9 @@ def load_probes(run: Run | None) -> list[Probe]:
     if run is None:
         return []
     with reading_file(run, PROBES_FILE) as path:
-        _, *rows = read_own(path)
-        return [_from_rows(list(own)) for _, own in itertools.groupby(rows, lambda row: row[:5])]
+        return [_from_row(row) for row in read_own(path)[1:]]
 
 
-def _from_rows(rows: Sequence[Sequence[str]]) -> Probe:
-    numbers = [[float(text or "nan") for text in row[5:]] for row in rows]
-    steps = tuple(Step(*own[4:]) for own in numbers)
-    return Probe._make([*rows[0][:5], *numbers[0][:4], tuple(step for step in steps if step.tested > 0)])
+def _from_row(row: Sequence[str]) -> Probe:
+    numbers, made = [float(text or "nan") for text in row[5:]], 2 + len(Turned._fields)
+    return Probe._make([*row[:5], *numbers[:2], Turned(*numbers[2:made]), Turned(*numbers[made:])])

@@ -11,7 +11,7 @@ from safe_dnn.rccs.review.journal import describe_edit
 from safe_dnn.rccs.review.notes import REGISTER, Note
 from safe_dnn.rccs.review.review import all_edits, load_review, set_note
 from safe_dnn.reasons.claims import CONFIRMATION_FILE
-from safe_dnn.reasons.probes import NOT_MADE, PROBES_FILE, Probe, probes_text
+from safe_dnn.reasons.probes import PROBES_FILE, Probe, probes_text
 from safe_dnn.reasons.register import REGISTER_FILE, changes_in, take_over
 from safe_dnn.SAFE_Tool import main
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, add_run, present_runs
@@ -60,10 +60,10 @@ def test_a_table_that_was_filled_in_says_what_it_would_change_and_is_taken_over_
     assert load_review(out).notes[0].verdict == "unsafe", "the RCC of the weak spot is judged with it"
     assert changes_in(table, load_register(out)) == []
     assert "Hazard: H3 Gaze lost at night" in report_html(out)
-    probed = probes_text([Probe("RCC 0", load_review(out).subjects[1], "", NOT_MADE)])
+    probed = probes_text([Probe("RCC 0", load_review(out).subjects[1], "")])
     add_run(out, PROBES, {PROBES_FILE: probed}, clusters=present_runs(out)[CLUSTERS].itself)
     write_register(out)
-    for told in ("closed, but without: acceptance criterion", "Changing pixels cannot make what its images have in"):
+    for told in ("closed, but without: acceptance criterion", "changing pixels cannot make what these images have in"):
         assert told in (out / REGISTER_FILE).read_text()
 
 

@@ -1,6 +1,5 @@
 """What the network says of the reason at hand when it is asked again: a button to ask it, and what is kept."""
 
-import threading
 from collections.abc import Callable
 
 import gradio as gr
@@ -10,12 +9,10 @@ from safe_dnn.page.messages import AWAY
 from safe_dnn.page.results import Shown
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.asking import model_at_hand, probe_reasons
-from safe_dnn.pipeline.looking import MOST, look, look_at
-from safe_dnn.pipeline.reporting.heatmap_panels import heatmap_html, heatmaps_of, panels
-from safe_dnn.pipeline.reporting.markup import jpeg_uri
+from safe_dnn.pipeline.looking import look
+from safe_dnn.pipeline.reporting.heatmap_panels import heatmap_html, heatmaps_of
 from safe_dnn.pipeline.reporting.sections import probes_html
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.text import printable
 
 
 class AskedView:
@@ -76,35 +73,3 @@ class ProbeView(AskedView):
 
     def _kept(self, shown: Shown, subject: str) -> str:
         return probes_html([probe for probe in shown.probes if probe.subject == subject])
-
-
-class ImageLooks:
-    """Where the network looks in a single failing image; a window's script calls `ask`. Kept while the page runs."""
-
-    def __init__(self, settings: PageSettings):
-        self._settings, self._lock = settings, threading.Lock()
-        self._kept: dict[tuple, dict[str, str]] = {}  # as JPEG: a heatmap in memory is thirty times as large
-
-    def ask(self, sent: object) -> dict[str, str]:
-        """A `picture` and what it `says`.
-
-        Parameters
-        ----------
-        sent : list
-            The run, and the rows of the image and of those after it, which are computed along with it.
-        """
-        settings = self._settings
-        try:
-            run, *rows = list(sent)  # type: ignore[call-overload]
-            clusters = settings.results.shown(str(run)).clusters
-            images = [clusters.paths[range(len(clusters.paths))[row]] for row in rows[:MOST]]
-            model = model_at_hand(clusters.image_root, settings.root)
-            rests_on = clusters.image_root, model, model and model.stat().st_mtime_ns
-            with self._lock:  # one process of the model is enough
-                if (*rests_on, images[0]) not in self._kept:
-                    for image, found in look_at(settings.out, images, within=settings.root).items():
-                        picture = jpeg_uri(panels(found)[0][1], 85)
-                        self._kept[*rests_on, image] = {"picture": picture, "says": found.told}
-                return self._kept[*rests_on, images[0]]
-        except (SAFEError, TypeError, ValueError, IndexError) as error:  # scripts may send anything
-            return {"picture": "", "says": printable(str(error))}

@@ -13,7 +13,6 @@ import gradio as gr
 import numpy as np
 
 from safe_dnn.page.assets import script, scripted
-from safe_dnn.page.clusters.asked import ImageLooks
 from safe_dnn.page.clusters.reason_list import named
 from safe_dnn.page.clusters.similar import SimilarImages
 from safe_dnn.page.clusters.words import WordsView
@@ -90,11 +89,10 @@ class ImagesView:
         self.words = WordsView(self._settings)
 
     def lay_out_grid(self) -> None:
-        similar, looks = SimilarImages(self._settings), ImageLooks(self._settings)
+        similar = SimilarImages(self._settings)
         self.images = GridView(
-            "grid", self._file_of, self._settings.root, looks=False,
-            below=("clusters/similar.js", "clusters/look.js"),
-            serves={"similar_to": similar.ask, "similar_picture": similar.picture, "look_at": looks.ask},
+            "grid", self._file_of, self._settings.root, looks=False, below=("clusters/similar.js",),
+            serves={"similar_to": similar.ask, "similar_picture": similar.picture},
         )  # fmt: skip
         with gr.Row(equal_height=True, elem_classes="safe-form"):
             self.to = gr.Dropdown(
