@@ -101,26 +101,16 @@ def colour_model(
     return model
 
 
-def red_model(last: str = "sigmoid", loss: Any = "binary_crossentropy") -> Any:
-    """A model with one output, which says whether red is stronger than blue: classes `blue` and `red`."""
-    return _of_means([[8.0], [0.0], [-8.0]], last, "sgd", loss)
-
-
 def brightness_model(loss: Any = "mse") -> Any:
     """A regression: the mean red and the mean blue of an image, from 0 to 1."""
-    return _of_means([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]], None, "adam", loss)
-
-
-def _of_means(weights: list[list[float]], last: str | None, optimizer: str, loss: Any) -> Any:
-    """A model whose outputs are sums of the mean red, green and blue, with these weights."""
     import keras
 
-    layers = keras.layers
-    dense = layers.Dense(len(weights[0]), activation=last)
+    layers, weights = keras.layers, [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
+    dense = layers.Dense(2)
     model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), layers.Rescaling(1 / 255), layers.Flatten(), dense])
-    dense.set_weights([np.tile(weights, (SIDE * SIDE, 1)) / SIDE**2, np.zeros(len(weights[0]))])
+    dense.set_weights([np.tile(weights, (SIDE * SIDE, 1)) / SIDE**2, np.zeros(2)])
     if loss is not None:
-        model.compile(optimizer, loss)
+        model.compile("adam", loss)
     return model
 
 
