@@ -21,7 +21,7 @@ from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.weights import recall_extractor
 from safe_dnn.rccs.answers import Answers, commonest_confusion
-from safe_dnn.rccs.dbscan.contrast import LOOKS, Axis
+from safe_dnn.rccs.dbscan.contrast import Axis
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Steadiness
 from safe_dnn.rccs.dbscan.projection import Projection
@@ -86,9 +86,6 @@ class RootCauseClusters:
         What the images show, measured (see `features.attributes`).
     set_aside : tuple of Factor
         What was set aside from the features, before the projection.
-    contrast : int
-        The number of directions in which alone the images were compared, since the failing ones vary more in them than
-        right ones do: earlier versions set looks aside on request. 0 if they were not.
     steadiness : Steadiness or None
         How often the images of each RCC are together again; None if there are too few images to tell, or if they are
         one group. It is about the RCCs as they were found: merging and moving do not change it.
@@ -118,7 +115,6 @@ class RootCauseClusters:
     answers: Answers | None = None
     attributes: np.ndarray | None = None
     set_aside: tuple[Factor, ...] = ()
-    contrast: int = 0
     steadiness: Steadiness | None = None
     beyond_class: Told | None = None
     parts: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
@@ -140,8 +136,8 @@ class RootCauseClusters:
 
     @property
     def without(self) -> tuple[str, ...]:
-        """The names of what was set aside, `LOOKS` among them."""
-        return (*(factor.name for factor in self.set_aside), *((LOOKS,) if self.contrast else ()))
+        """The names of what was set aside."""
+        return tuple(factor.name for factor in self.set_aside)
 
     @property
     def home(self) -> Path:
@@ -259,8 +255,7 @@ def save_clusters(
     if clusters.attributes is not None:
         arrays["attributes"] = clusters.attributes
     if clusters.answers:
-        label, predicted, score, *further, target = clusters.answers
-        further += [target] * (target != "label")
+        label, predicted, score, *further = clusters.answers
         arrays["answers"] = _as_bytes(json.dumps([label.tolist(), predicted.tolist(), *further]))
         arrays["answers_score"] = score.astype(np.float32)
     if clusters.steadiness:
@@ -269,8 +264,6 @@ def save_clusters(
         factors = [(factor.name, factor.values.tolist(), factor.ranges) for factor in clusters.set_aside]
         arrays["set_aside"] = _as_bytes(json.dumps(factors))
         arrays |= {f"set_aside_{place}": factor.effects for place, factor in enumerate(clusters.set_aside)}
-    if clusters.contrast:
-        arrays["contrast"] = np.array(clusters.contrast)
     if clusters.projection.axis:
         arrays |= {f"axis_{name}": part for name, part in clusters.projection.axis._asdict().items()}
     if clusters.beyond_class:

@@ -221,17 +221,15 @@ def _from_record(record: dict[str, Any], images: Sequence[UnsafeImage], folder: 
     if record["images"] != _digest(images):
         raise ValueError(f"{SELECTION_FILE} and {UNSAFE_SET_FILE} have different images")
     root, labels = record["improvement_root"], labels_at(folder, record["improvement_root"])
-    known = {field.name for field in dataclasses.fields(UnsafeSet)} & record.keys()
-    values: dict[str, Any] = {
-        name: tuple(record[name]) if isinstance(record[name], list) else record[name] for name in known
-    }
+    fields = {field.name: record[field.name] for field in dataclasses.fields(UnsafeSet)}
+    values: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in fields.items()}
     return UnsafeSet(
         **values
         | {
             "improvement_root": Path(absolute(root, folder)),
             "images": tuple(image._replace(label=labels.get(image.image, image.label)) for image in images),
             "skipped": tuple(Skipped(**skip) for skip in record["skipped"]),
-            "model": absolute(record.get("model", ""), folder),
+            "model": absolute(record["model"], folder),
         }
     )
 

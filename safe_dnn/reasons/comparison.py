@@ -86,11 +86,10 @@ class Comparison(NamedTuple):
         Where failing images lie between right ones of their class and the least alike (see `order.Order`).
     told_apart : float
         As of `order.Order`.
-    rows : ndarray of shape (n_compared,), int, or None
+    rows : ndarray of shape (n_compared,), int
         Rows of the test set, as of `groups`.
-    right_points : ndarray of shape (n_compared_right, n_components), float32, or None
-        Images that the DNN gets right, in the space of the clusters; None if regions have no limit, as in analyses of
-        earlier versions.
+    right_points : ndarray of shape (n_compared_right, n_components), float32
+        Images that the DNN gets right, in the space of the clusters.
     """
 
     failing: np.ndarray
@@ -103,8 +102,8 @@ class Comparison(NamedTuple):
     classes: np.ndarray | None = None
     places: np.ndarray | None = None
     told_apart: float = 0.0
-    rows: np.ndarray | None = None
-    right_points: np.ndarray | None = None
+    rows: np.ndarray = np.zeros(0, int)
+    right_points: np.ndarray = np.zeros((0, 0), np.float32)
 
     def rates(self, clusters: RootCauseClusters) -> tuple[Rate, ...]:
         """The failure rates of RCCs, as the engineer has edited them."""
@@ -127,8 +126,6 @@ class Comparison(NamedTuple):
         classes : ndarray of shape (n_tested,), int
             Of the test set, numbered as those of the new images.
         """
-        if self.right_points is None or self.rows is None:
-            return np.ones(len(new.points), bool)
         points = np.concatenate([clusters.points[self.failing], self.right_points])
         wrong = np.arange(len(points)) < len(self.failing)
         return among_failing(new, Placed(points, classes[self.rows], np.arange(len(points))), wrong)

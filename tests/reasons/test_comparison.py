@@ -82,4 +82,3 @@ def test_a_fresh_image_lies_in_a_region_only_among_failing_images_of_the_first_t
         False,
         True,
     ]  # of the last one's class none is known
-    assert found._replace(right_points=None).limits(clusters, fresh, classes).all()  # as earlier versions counted

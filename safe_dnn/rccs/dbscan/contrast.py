@@ -27,7 +27,6 @@ import numpy as np
 from safe_dnn.rccs.dbscan.neighbours import random_part
 from safe_dnn.rccs.dbscan.one_thread import one_thread
 
-LOOKS = "looks"  # what earlier versions of SAFE set aside on request, by these directions alone
 TIMES = 2.0  # what failing images vary in less than that many times as much as right ones is looks
 N_COMMON = 512  # principal components of failing and right images, among which directions are sought
 SHUFFLES = 20  # of failing and right: what none of them gives is not by chance, at a level of 5 %
