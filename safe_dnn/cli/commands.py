@@ -99,8 +99,7 @@ def _print_reasons(out: Path) -> None:
         others = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
         say(f"  {told}: RCC {others}" if others else "")
     _print_weak_spots(reasons.spots)
-    row, images = reasons.in_a_row(review.clusters) or ("", [])
-    say(reasons.unexplained(review.clusters), row, *(f"  {image}" for image in images))
+    say(reasons.unexplained(review.clusters))
     say(f"Written: rcc_rates.csv, weak_spots.csv in {out}")
 
 

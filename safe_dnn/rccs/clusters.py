@@ -354,8 +354,7 @@ def _from_arrays(arrays: Mapping[str, np.ndarray], folder: Path) -> RootCauseClu
         ),
         weights=absolute(record["weights"], folder), settings=settings, answers=_answers(arrays),
         attributes=arrays.get("attributes"), set_aside=_set_aside(arrays),
-        contrast=int(arrays.get("contrast", 0)), steadiness=_steadiness(arrays),
-        beyond_class=_told(arrays),
+        steadiness=_steadiness(arrays), beyond_class=_told(arrays),
         parts=arrays.get("parts", np.zeros(0, int)),
     )  # fmt: skip
 

@@ -43,7 +43,6 @@ from safe_dnn.rccs.spots.weak_spots import (
     spots_text,
 )
 from safe_dnn.reasons.known_groups import KnownGroups, notes_of
-from safe_dnn.reasons.order import order_of
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.runs import COMPARISON, Run, add_run, present_runs, reading_file
 from safe_dnn.support.entries import StrPath
@@ -57,7 +56,6 @@ COMPARISON_FILE = "comparison.npz"
 
 NEARLY_ALL = 0.8  # of an RCC's images, for a weak spot to be its reason
 MOST_OF_ALL = 0.5  # failing images in such a weak spot: one that holds most of them distinguishes no RCC
-IN_A_ROW = 9  # images that stand for an order
 MOST_COMPARED = 10_000  # tested images; of more, a random part is compared
 
 
@@ -82,10 +80,6 @@ class Comparison(NamedTuple):
         What images look like groups of, such as `person`, if groups are not known.
     classes : ndarray of int, or None
         As `groups.of`: the true class, or of what a detector finds where nothing is, that which it is taken for.
-    places : ndarray of shape (n_compared_failing,), float32, or None
-        Where failing images lie between right ones of their class and the least alike (see `order.Order`).
-    told_apart : float
-        As of `order.Order`.
     rows : ndarray of shape (n_compared,), int
         Rows of the test set, as of `groups`.
     right_points : ndarray of shape (n_compared_right, n_components), float32
@@ -100,8 +94,6 @@ class Comparison(NamedTuple):
     groups: Groups | None = None
     suspected: str = ""
     classes: np.ndarray | None = None
-    places: np.ndarray | None = None
-    told_apart: float = 0.0
     rows: np.ndarray = np.zeros(0, int)
     right_points: np.ndarray = np.zeros((0, 0), np.float32)
 
@@ -199,21 +191,17 @@ def compare_with_right(
     rows = np.concatenate([compared.rows[: len(compared.failing)], right[read]])
     of_classes = known_classes(tested)
     given = known_groups and known_groups.given
-    of_groups = known_groups.groups.of[rows] if known_groups else None
     of_rows = None if of_classes is None else of_classes[rows]
     every = np.concatenate([clusters.points[compared.failing], points])
     one_class = np.zeros(len(every), int)
-    units = of_groups if of_groups is not None and given else np.arange(len(every))
+    units = known_groups.groups.of[rows] if known_groups and given else np.arange(len(every))
     placed = Placed(every, one_class if of_rows is None else of_rows, units)
     n, nearest = len(compared.failing), np.concatenate([of_failing[compared.failing], of_right])
     nearest[~among_failing(placed, placed, np.arange(len(every)) < n)] = NOISE
-    axis = clusters.projection.axis
-    order = order_of(clusters.points[compared.failing], points, of_rows, of_groups, along=axis and axis.along)
     return Comparison(
-        compared.failing, nearest[:n], nearest[n:], tuple(filter(None, notes)), classes=of_rows, right_points=points,
-        groups=known_groups.groups.taken(rows) if known_groups and given else None,
+        compared.failing, nearest[:n], nearest[n:], tuple(filter(None, notes)), classes=of_rows, rows=rows,
+        right_points=points, groups=known_groups.groups.taken(rows) if known_groups and given else None,
         suspected=known_groups.groups.name if known_groups and not given else "",
-        rows=rows, **(order._asdict() if order else {}),
     )  # fmt: skip
 
 
@@ -480,28 +468,6 @@ class Reasons(NamedTuple):
             return ""
         return f"Not explained by any reason: {wrong:,} of {count(tested, 'image')} wrong, {wrong / tested:.1%}."
 
-    def in_a_row(self, clusters: RootCauseClusters) -> tuple[str, list[str]] | None:
-        """Where RCCs say little: a sentence, and failing images from the most like right ones to the least.
-
-        None if RCCs that fail more often hold `MOST_OF_ALL` of the failing images, and none more alone, unless most
-        images like its own are wrong; or if there is no such order.
-        """
-        found = self.comparison
-        more = {rcc: rate.rate for rcc, rate in self.rates(clusters).items() if rate.verdict == "more"}
-        shares = {rcc: float((clusters.labels == rcc).mean()) for rcc in more}
-        held = sum(share for rcc, share in shares.items() if share <= MOST_OF_ALL or more[rcc] > MOST_OF_ALL)
-        if found is None or found.places is None or held >= MOST_OF_ALL:
-            return None
-        chosen = np.linspace(0, len(found.places) - 1, IN_A_ROW).round().astype(int)
-        rows = found.failing[np.argsort(found.places, kind="stable")[chosen]].tolist()
-        right = "right ones of their class" if found.classes is not None else "right ones"
-        sentence = (
-            f"RCCs that fail more often, without any that holds most failing images, hold {held:.0%} of them. Some are "
-            f"here in a row, from those that look most like {right} to those that look least like them. Of a failing "
-            f"and a right image, this order tells which is which in {found.told_apart:.0%} of pairs; chance in 50%."
-        )
-        return sentence, [clusters.paths[row] for row in rows]
-
     def spots_of(self, clusters: RootCauseClusters) -> dict[int, int]:
         """The weak spot, as an index, that holds nearly all images of each RCC and no most of all failing ones.
 
@@ -598,7 +564,7 @@ def save_reasons(
     }
     if reasons.comparison:
         compared, groups = reasons.comparison, reasons.comparison.groups
-        arrays |= {name: one for name, one in compared._asdict().items() if isinstance(one, np.ndarray | float)}
+        arrays |= {name: one for name, one in compared._asdict().items() if isinstance(one, np.ndarray)}
         arrays["notes"] = np.array(json.dumps(compared.notes))
         if groups:
             arrays |= {"groups": groups.of, "group": np.array([groups.name, groups.column])}
@@ -647,5 +613,5 @@ def _comparison_from(arrays: Mapping[str, np.ndarray]) -> Comparison | None:
     name, *column = arrays["group"].tolist() if "group" in arrays else [""]
     groups = Groups(name, arrays["groups"], *column) if "groups" in arrays else None
     known: dict[str, Any] = {name: arrays[name] for name in Comparison._fields if name in arrays}
-    known |= {"notes": tuple(json.loads(str(arrays["notes"]))), "told_apart": float(arrays.get("told_apart", 0.0))}
-    return Comparison(**known | {"groups": groups, "suspected": "" if groups else name})
+    known |= {"notes": tuple(json.loads(str(arrays["notes"]))), "groups": groups, "suspected": "" if groups else name}
+    return Comparison(**known)

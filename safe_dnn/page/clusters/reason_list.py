@@ -7,12 +7,11 @@ from urllib.parse import quote
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.pictures import data_uri, picture_file
+from safe_dnn.page.pictures import picture_file
 from safe_dnn.page.results import Shown
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_news
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.reporting.sections import row_html
 from safe_dnn.rccs.confidence import is_loose
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.nearness import representative
@@ -65,11 +64,6 @@ class ReasonList:
             html_template=filled("page/clusters/reason_list.html", unsafe=UNSAFE),
             serves={"card_pictures": card_pictures}, cards="", named="", told="", more="", elem_id="reason-list",
         )  # fmt: skip
-        self.row = gr.HTML(elem_id="in-a-row")
-
-    @property
-    def outputs(self) -> list:
-        return [self.widget, self.row]
 
     def show(self, shown: Shown, chosen: int | str) -> dict:
         """All reasons. Of those that are first in sight with an image; the script asks for the others."""
@@ -88,19 +82,13 @@ class ReasonList:
             self.widget: gr.HTML(
                 chosen, cards=as_news(shown.run, shown.at, cards), named="", more=" ".join(more),
                 told=reasons.unexplained(shown.clusters),
-            ),
-            self.row: self._in_a_row(shown),
+            )
         }  # fmt: skip
 
     def _picture(self, shown: Shown, image: str) -> str:
         """Address of an image that represents a reason."""
         path = shown.clusters.image_root / image
         return f"gradio_api/file={quote(picture_file(path, 160, self._settings.root))}"
-
-    def _in_a_row(self, shown: Shown) -> str:
-        told, paths = shown.reasons.in_a_row(shown.clusters) or ("", [])
-        root = shown.clusters.image_root
-        return row_html(told, {path: data_uri(root / path, 96, self._settings.root) for path in paths}) if told else ""
 
     def rename(self, shown: Shown) -> gr.HTML:
         """What the engineer says of all reasons; all else, and what is clicked meanwhile, stays as it is."""

@@ -84,7 +84,7 @@ class ClustersTab:
             others=[view.button for view in (*self._rcc_view.asked, *self._spot_view.asked)],
         )  # fmt: skip
         self.outputs = [*self._job_view.outputs, *self.fold.outputs, self._pane, *self._window.outputs,
-                         *self._one_rcc, self._screen, *self._reasons.outputs, *self._spot_view.outputs, self._compared,
+                         *self._one_rcc, self._screen, self._reasons.widget, *self._spot_view.outputs, self._compared,
                          *self._runs_view.outputs, self._how, self._skipped_pane, self._skipped]  # fmt: skip
 
     def _lay_out_screen(self) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from safe_dnn.pipeline.reporting.heatmap_panels import heatmaps_section
-from safe_dnn.pipeline.reporting.markup import filled, percent, picture_uri
+from safe_dnn.pipeline.reporting.markup import filled, percent
 from safe_dnn.pipeline.reporting.material import LOOSE, Material, carded
 from safe_dnn.pipeline.reporting.rate_curves import curves_of
 from safe_dnn.pipeline.reporting.retraining_section import retraining_section
@@ -37,7 +37,6 @@ MOST_NUMBERED = 20  # RCCs on the map
 # Distinguishable with colour blindness as well (Okabe and Ito, 2008); the last four are darker.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6000", "#5b3f8c", "#005f4b", "#a33b20")
 NOISE_COLOUR = "#8a94a0"
-SMALL = (96, 70)  # pixels and quality of pictures in a row
 MOST_OVERLAPS = 5  # RCCs named with a weak spot
 MOST_REASONS, MOST_MISSING = 5, 3  # that the first page has room for
 
@@ -94,7 +93,7 @@ def weak_spots_section(known: Material) -> Markup:
     reasons = known.reasons
     return filled(
         "weak_spots.html", known=known, reasons=reasons, most_overlaps=MOST_OVERLAPS,
-        row=_in_a_row(known), curves=curves_of(reasons, reasons.spots).values(), probes=_probes(known),
+        curves=curves_of(reasons, reasons.spots).values(), probes=_probes(known),
         levels=levels_of(reasons.spots),
         elsewhere=notes_elsewhere(known.spot_notes, (spot.conditions for spot in reasons.spots)),
     )  # fmt: skip
@@ -106,17 +105,6 @@ def _probes(known: Material) -> list[tuple[str, Markup]]:
     names |= {subject: known.title(rcc) for rcc, subject in known.review.subjects.items()}
     by_subject = itertools.groupby(known.probes, lambda probe: probe.subject)
     return [(names[subject], probes_html(list(own))) for subject, own in by_subject if subject in names]
-
-
-def row_html(told: str, pictures: Mapping[str, str], *, opened: bool = False) -> Markup:
-    """Failing images in a row (see `reasons.comparison.Reasons.in_a_row`), each path with its picture's address."""
-    return filled("in_a_row.html", told=told, pictures=pictures, open=opened)
-
-
-def _in_a_row(known: Material) -> Markup:
-    told, paths = known.reasons.in_a_row(known.clusters) or ("", [])
-    pictures = {path: picture_uri(known.clusters.image_root / path, *SMALL) for path in paths}
-    return row_html(told, pictures, opened=True) if told else Markup()
 
 
 def confirmation_html(found: Mapping[str, Any], *, changed: bool) -> Markup:

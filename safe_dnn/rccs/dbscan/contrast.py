@@ -76,8 +76,6 @@ class Axis(NamedTuple):
         Where the middle of each class lies.
     into : ndarray of shape (n_components,), float64
         What a step along the axis is in the space of points.
-    along : ndarray of shape (n_components,), float64
-        What points are multiplied by to give their places along the axis.
     seen : ndarray of shape (n_images,), uint64
         Digests of the names of the images that it was learnt from, sorted.
     left_out : ndarray of shape (n_images,), float64
@@ -88,7 +86,6 @@ class Axis(NamedTuple):
     directions: np.ndarray
     offsets: np.ndarray
     into: np.ndarray
-    along: np.ndarray
     seen: np.ndarray
     left_out: np.ndarray
 
@@ -117,7 +114,7 @@ class SetApart(NamedTuple):
     directions : ndarray of shape (n_directions, dimension), float64
         Orthonormal rows, the one with the largest eigenvalue first.
     axis : Axis or None
-        `into` and `along` are empty. None if there are too few images, or all are of one unit.
+        `into` is empty. None if there are too few images, or all are of one unit.
     """
 
     directions: np.ndarray
@@ -198,7 +195,7 @@ def _axis(points: np.ndarray, components: np.ndarray, of: RightImages) -> Axis:
     order = np.argsort(seen, kind="stable")
     offsets = np.einsum("cd,cd->c", directions, middles)
     directions = (directions @ components).astype(np.float32)
-    return Axis(own, directions, offsets, np.zeros(0), np.zeros(0), seen[order], left_out[order])
+    return Axis(own, directions, offsets, np.zeros(0), seen[order], left_out[order])
 
 
 def learnt(

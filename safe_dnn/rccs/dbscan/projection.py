@@ -150,7 +150,7 @@ def fit_apart(features: np.ndarray, right: RightImages, extractor: str) -> tuple
         axis = axis._replace(
             directions=(axis.directions * joining).astype(np.float32), offsets=axis.offsets + places.mean(),
             left_out=axis.left_out - places.mean(),
-            into=scale * turned[:, -1], along=np.linalg.inv(turned)[-1],
+            into=scale * turned[:, -1],
         )  # fmt: skip
     components = turned[:, : len(directions)] @ directions * joining
     return Projection(extractor, mean.astype(np.float32), components.astype(np.float32), axis), coordinates

@@ -115,9 +115,10 @@ def test_a_projection_to_them_is_one_for_every_extractor(extractor):
     projection, coordinates = fit_apart(failing, of, extractor)
     assert coordinates.shape == (120, len(projection.components))
     points = projection.apply(failing, classes=of.classes[:120], names=of.names[:120])
-    places = points @ projection.axis.along
-    np.testing.assert_allclose((places - places.mean()), coordinates[:, -1] / coordinates[:, -1].std() * places.std(),
-                               atol=1e-3 * places.std())  # fmt: skip
+    turned = np.linalg.lstsq(coordinates, points)[0]
+    np.testing.assert_allclose(coordinates @ turned, points, atol=1e-3 * points.std())
+    places = points @ np.linalg.pinv(turned)[:, -1]
+    np.testing.assert_allclose(places, coordinates[:, -1], atol=1e-3 * places.std())
     assert places[80:].mean() > places[:80].mean() + places[:80].std()
     centres = [points[rows].mean(axis=0) for rows in (slice(0, 80), slice(80, 100), slice(100, 120))]
     spread = points[80:100].std(axis=0)
