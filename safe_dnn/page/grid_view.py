@@ -35,21 +35,15 @@ class GridView:
         If given, only pictures of images in this folder are shown.
     looks : bool
         Whether images are looked at; otherwise they are selected, and the grid itself has the name as its id.
-    below : tuple of str
-        Scripts for what the enlarged image has below and beside it.
-    serves : mapping of str to callable, optional
-        What these scripts call, by name.
     """
 
     def __init__(
-        self, name: str, file_of: Callable[[object, str], Path], root: Path | None, *, looks: bool = True,
-        below: tuple[str, ...] = (), serves: Mapping[str, Callable] | None = None,
-    ):  # fmt: skip
+        self, name: str, file_of: Callable[[object, str], Path], root: Path | None, *, looks: bool = True
+    ):
         self._file_of, self._root, self._looks = file_of, root, looks
         self.title = gr.HTML(elem_id=f"{name}-title")
         self.grid = scripted(
-            "widgets/grid", [], *below, serves={"grid_picture": self.picture, **(serves or {})},
-            tiles=[], seen="", looks=looks,
+            "widgets/grid", [], serves={"grid_picture": self.picture}, tiles=[], seen="", looks=looks,
             elem_id=f"{name}-grid" if looks else name, elem_classes="safe-looked-at" if looks else None,
         )  # fmt: skip
         with gr.Row(elem_classes="safe-pager"):

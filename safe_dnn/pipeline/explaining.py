@@ -33,7 +33,6 @@ from safe_dnn.rccs.gifs import write_spot_gifs
 from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.spots.curves import CURVES_FILE, curves_text
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, load_spots, spots_text
-from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.reasons.comparison import (
     PREDICTED,
     Known,
@@ -48,11 +47,10 @@ from safe_dnn.reasons.comparison import (
 from safe_dnn.reasons.counted_images import TESTED_FILE, counted_text
 from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_images, look_alike, undecided
 from safe_dnn.reasons.known_groups import notes_of as notes_on_groups
-from safe_dnn.reasons.other_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
 from safe_dnn.store.output_folder import foreign_files, save_files, working
-from safe_dnn.store.runs import CLUSTERS, REASONS, SELECTION, add_run, present_runs, runs_of
+from safe_dnn.store.runs import CLUSTERS, REASONS, add_run, present_runs, runs_of
 from safe_dnn.support.contents import content_of
-from safe_dnn.support.entries import StrPath, is_within, path_of
+from safe_dnn.support.entries import StrPath, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.progress import Progress, no_progress
@@ -295,43 +293,3 @@ def explain_collected(out: Path, *, within: Path | None = None, progress: Progre
         files = {} if reasons.spots is None else {WEAK_SPOTS_FILE: spots_text(reasons.spots)}
         save_files(out, files, remove=[WEAK_SPOTS_FILE])
     return reasons
-
-
-def other_images(
-    out: Path, kind: str, *, within: Path | None, weights: StrPath | None, progress: Progress
-) -> OtherImages:
-    """Images that the failing ones of the run in `out` are compared with one by one (see `reasons/other_images.py`).
-
-    Parameters
-    ----------
-    kind : RIGHT or IMPROVEMENT
-        Test images that the DNN gets right, or the images that the unsafe set was selected from.
-    within : path, optional
-        Images and tables are only read inside this folder.
-    weights
-        As for `selection.select_unsafe_set`.
-
-    Raises
-    ------
-    SAFEError
-        Such images are not known, or cannot be read.
-    """
-    clusters = load_clusters(out)
-    if kind == IMPROVEMENT:
-        unsafe = load_unsafe_set(out) if SELECTION in present_runs(out) else None
-        if unsafe is None:
-            raise SAFEError(
-                "Expected the improvement images of these RCCs. Received none: no unsafe set has been selected for "
-                "them. Select it in the tab Unsafe set."
-            )
-        if not is_within(unsafe.improvement_root, within):
-            raise SAFEError(f"Expected improvement images below {within}. Received: others.")
-        return gather_improvement(clusters, unsafe, within=within, weights=weights, progress=progress)
-    tested = answers_of_run(out, clusters, within)
-    if tested is None or not tested.right.any():
-        raise SAFEError(
-            "Expected test images that the network gets right. Received none: its answers to its whole test set are "
-            "not known. Give them as predictions, and generate the RCCs again."
-        )
-    parameters = table_of(out, "set_aside", clusters)
-    return gather_right(clusters, tested, parameters=parameters, weights=weights, progress=progress)

@@ -14,7 +14,6 @@ import numpy as np
 
 from safe_dnn.page.assets import script, scripted
 from safe_dnn.page.clusters.reason_list import named
-from safe_dnn.page.clusters.similar import SimilarImages
 from safe_dnn.page.clusters.words import WordsView
 from safe_dnn.page.events import EDITS, IN_TURN, LATEST, VIEW
 from safe_dnn.page.grid_view import PER_PAGE, GridView
@@ -89,11 +88,7 @@ class ImagesView:
         self.words = WordsView(self._settings)
 
     def lay_out_grid(self) -> None:
-        similar = SimilarImages(self._settings)
-        self.images = GridView(
-            "grid", self._file_of, self._settings.root, looks=False, below=("clusters/similar.js",),
-            serves={"similar_to": similar.ask, "similar_picture": similar.picture},
-        )  # fmt: skip
+        self.images = GridView("grid", self._file_of, self._settings.root, looks=False)
         with gr.Row(equal_height=True, elem_classes="safe-form"):
             self.to = gr.Dropdown(
                 label="Move the selected images to", info="None selected", choices=[], scale=3,

@@ -26,7 +26,7 @@ element.addEventListener("click", (event) => {
   const turned = event.target.closest("[data-turn]");
   if (turned) { turn(Number(turned.dataset.turn)); return; }
   if (event.target.closest("dialog")) {
-    if (!event.target.closest(".safe-lightbox-tools, .safe-similar")) $("dialog").close();
+    if (!event.target.closest(".safe-lightbox-tools")) $("dialog").close();
     return;
   }
   if (tile && props.looks) {
