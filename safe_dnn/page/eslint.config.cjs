@@ -2,8 +2,7 @@
 const fs = require("node:fs"), path = require("node:path");
 const near = require("node:module").createRequire(fs.realpathSync(process.argv[1]));  // where npx has put ESLint
 
-const JOINED = [["clusters/map_colours", "clusters/map_drawing", "clusters/map_filters", "clusters/map_keys", "clusters/map"],
-  ["widgets/grid", "clusters/similar"]];
+const JOINED = [["clusters/map_colours", "clusters/map_drawing", "clusters/map_filters", "clusters/map_keys", "clusters/map"]];
 const scripts = fs.readdirSync(__dirname, { recursive: true }).filter((file) => file.endsWith(".js")).map((file) => file.slice(0, -3));
 const text = (name) => fs.readFileSync(path.join(__dirname, `${name}.js`), "utf8");
 

@@ -225,6 +225,15 @@ def canvas_of(page: Page) -> Locator:
     return canvas
 
 
+def filter_by(page: Page, text: str) -> None:
+    """Type a name and a value into the map's filter."""
+    pane = page.locator("#map .safe-map-filters")
+    if not pane.is_visible():
+        page.locator("#map [data-do=filters]").click()
+    pane.locator("input").fill(text)
+    pane.locator("input").press("Enter")
+
+
 def lasso_all(page: Page) -> float:
     """Draw a lasso around the whole map; when the mouse was released, by `time.monotonic`."""
     canvas = canvas_of(page)

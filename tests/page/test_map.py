@@ -197,6 +197,24 @@ def test_filters_hide_images_and_count_what_is_left_and_what_is_selected_are_ima
     assert data(square, "shown") == "1"
 
 
+def test_a_name_and_a_value_that_are_typed_choose_a_bar_and_what_is_unknown_is_said(square):
+    square.locator("#map [data-do=filters]").click()
+    pane = square.locator("#map .safe-map-filters")
+    for text, shown in (("sky=dark", "3"), ("Sky = bright", "4"), ("light=1", "1"), ("rcc=0", "1")):
+        pane.locator("input").fill(text)
+        square.keyboard.press("Enter")
+        assert data(square, "shown") == shown
+        expect(pane.locator("input")).to_have_value("")
+    for text, refused in (
+        ("sky=purple", "No image has this sky"), ("light=7", "No image has this light"),
+        ("snow", "Expected one of RCC, sky, light, as sky=dark"),
+    ):  # fmt: skip
+        pane.locator("input").fill(text)
+        square.keyboard.press("Enter")
+        expect(pane.locator(".safe-map-refused")).to_have_text(refused)
+    assert data(square, "shown") == "1"
+
+
 def test_the_keyboard_moves_goes_from_image_to_image_selects_and_opens(square):
     canvas, live = square.locator("#map canvas"), square.locator("#map .safe-map-live")
     canvas.focus()
@@ -356,7 +374,7 @@ def test_a_map_that_cannot_be_stored_is_drawn_once_all_the_same(clusters, tmp_pa
     save_clusters(clusters, tmp_path)
     settings = settings_of(tmp_path)
     view = ImagesView(settings)
-    view.map, view.colour, view.find = "map", "colour", "find"  # type: ignore[assignment]
+    view.map, view.colour = "map", "colour"  # type: ignore[assignment]
     for _ in range(3):
         view.show_map(settings.results.shown())
     assert len(drawn) == 1

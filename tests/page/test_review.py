@@ -19,6 +19,7 @@ from tests.helpers.browsing import (
     chosen,
     draw,
     field,
+    filter_by,
     generate,
     lasso_all,
     opened,
@@ -108,23 +109,14 @@ def hovered(page: Page, other_than: str = "nothing") -> Locator:
     return tip
 
 
-def test_images_are_found_by_name_and_parameter_and_selected(served, page):
-    canvas_of(page)
-    field(page, "find").fill(field(page, "find").get_attribute("placeholder"))
-    field(page, "find").press("Enter")
-    expect(page.locator("#grid-title")).to_contain_text("images found")
-    field(page, "find").fill("night number<11")
-    field(page, "find").press("Enter")
-    expect(page.locator("#grid-title")).to_contain_text(re.compile(r"3 images found: 3 of RCC \d"))
-    expect(page.locator("#grid [data-index][aria-pressed=true]")).to_have_count(3)
+def test_images_with_a_value_are_filtered_selected_and_enlarged_with_what_is_known_of_them(page):
+    canvas = canvas_of(page)
+    filter_by(page, "<b>sky</b>=dark")
+    expect(canvas).to_have_attribute("data-shown", "10")
+    page.locator("#map [data-do=select-shown]").click()
+    expect(page.locator("#grid-title")).to_contain_text(re.compile(r"10 images selected on the map: 10 of RCC \d"))
+    expect(page.locator("#grid [data-index][aria-pressed=true]")).to_have_count(10)
     expect(page.locator("#move")).to_be_enabled()
-    field(page, "find").fill("<i>x</i>")
-    field(page, "find").press("Enter")
-    expect(page.get_by_text("No failing image matches <i>x</i>").first).to_be_visible()
-    expect(page.locator("#grid-title")).to_have_text("Nothing found")  # the former result would be taken for this one
-    expect(page.locator("#grid [data-index]")).to_have_count(0)
-    field(page, "find").fill("night number<11")
-    field(page, "find").press("Enter")
     tile = page.locator("#grid [data-index]").first
     tile.focus()
     page.keyboard.press("Enter")

@@ -265,7 +265,6 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
         other = draw(tmp_path / "other", {"sea": 9, "wood": 7}, seed=8)
         unfold(a)
         field(a, "images").fill(str(other))
-        field(a, "find").fill("night_")
         drawing.touch()
         a.locator("#generate").click()
         expect(b.locator("#clusters-status progress")).to_be_visible(timeout=WAIT)
@@ -277,7 +276,6 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
         [earlier] = notes_of_runs(served)
         assert earlier[0].note == "said of the first images"
         assert noted(served, 0) == ("", "", "")
-        expect(field(a, "find")).to_have_value("")
         expect(field(a, "rcc-name")).to_have_value("")
 
         # A window that does not know yet that they are others

@@ -26,11 +26,9 @@ from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
 from safe_dnn.rccs.confidence import near_rcc, place_text
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import load_map, map_filters, map_record, map_shades, rcc_words, stored_map
-from safe_dnn.rccs.image_search import example_for, matching_images
 from safe_dnn.rccs.nearness import by_closeness, most_similar
 from safe_dnn.rccs.review.edits import Maker, move_images, new_rcc
 from safe_dnn.rccs.review.notes import judgements, title
-from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
 
 MOST_AT_ONCE = 60  # pictures that the map asks for
@@ -52,7 +50,7 @@ class ImagesView:
 
     @property
     def map_outputs(self) -> list:
-        return [self.map, self.colour, self.find]
+        return [self.map, self.colour]
 
     @property
     def outputs(self) -> list:
@@ -70,15 +68,9 @@ class ImagesView:
             js_on_load=script(*MAP_SCRIPTS), serves={"map_pictures": map_pictures}, record="", filters="", named="",
             verdicts=[*judgements(), ""], chosen=None, shade="", found="", seen="", elem_id="map",
         )  # fmt: skip
-        with gr.Row(equal_height=True):
-            self.colour = gr.Dropdown(
-                [BY_RCC], value="", label="Colour by", info="The RCC, or a parameter", scale=1,
-                min_width=150, elem_id="colour-by",
-            )  # fmt: skip
-            self.find = gr.Textbox(
-                label="Find images", info="By a name or a parameter", placeholder="A name", max_length=200, scale=2,
-                min_width=200, elem_id="find",
-            )  # fmt: skip
+        self.colour = gr.Dropdown(
+            [BY_RCC], value="", label="Colour by", info="The RCC, or a parameter", elem_id="colour-by"
+        )
 
         # What the map and the cards show is in the page's address, which leads back to it; here stands what a link
         # lacks. Its value is what the address colours the map by.
@@ -163,14 +155,7 @@ class ImagesView:
             props["shade"] = as_text(map_shades(by, columns[by]))
         elif by != "":  # otherwise left alone: it may be another by the time that the map is there
             props["shade"], value = "", {"value": ""}
-        return {self.map: gr.HTML(**props), **self._fields(columns, **value)}
-
-    def _fields(self, columns: Mapping[str, np.ndarray], **value: Any) -> dict:
-        """What the map can be coloured by, and images found by."""
-        return {
-            self.colour: gr.Dropdown(choices=[BY_RCC, *((printable(name), name) for name in columns)], **value),
-            self.find: gr.Textbox(placeholder=printable(example_for(columns)) or "A name"),
-        }
+        return {self.map: gr.HTML(**props), self.colour: _colours(columns, **value)}
 
     def _list(
         self, results: Shown, rows: list[int], heading: str, page: int = 0, picked: list[int] | None = None
@@ -214,8 +199,7 @@ class ImagesView:
         self.link.select(self._on_colour_of_link, [self.link, run], [self.map, self.colour], **LATEST)
         self.colour.input(self._on_colour, [self.colour, run], self.map, **LATEST)
         self.words.widget.select(self._on_word, [self.words.widget, run], self.map_outputs, **LATEST)
-        self.find.submit(self._on_find, [self.find, run], self.outputs, **LATEST, **IN_TURN)
-        self.curve.select(self._on_find, [self.curve, run], self.outputs, **LATEST, **IN_TURN)
+        self.curve.select(self._on_range, [self.curve, run], self.outputs, **LATEST, **IN_TURN)
         self.map.select(partial(self._on_map, opens=True), [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
         # Images are selected one after the other: the first one does not open its RCC.
         self.map.input(partial(self._on_map, opens=False), [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
@@ -244,19 +228,15 @@ class ImagesView:
         heading = f"{printable(results.clusters.paths[row])}, then the others of its group"
         return {**updates, **self._list(results, ordered, heading, picked=rows)}
 
-    def _on_find(self, sent: object, run: str) -> dict:
+    def _on_range(self, sent: object, run: str) -> dict:
+        """List the failing images in a range of the curve."""
         results = self._settings.results.shown(run)
-        text = sent if isinstance(sent, str) else ""  # other clients may send anything
-        why: SAFEError | str = f"No failing image matches {text}"
-        try:
-            found = matching_images(text, results.clusters.paths, self._settings.results.columns()).tolist()
-        except SAFEError as error:
-            found, why = [], error
-        if found:
-            tells = f"{count(len(found), 'image')} found: marked here, and listed below the map"
-            return {**self.show_found(results, found, "found"), self.map: gr.HTML(found=_found(found, tells))}
-        nothing = _found([], f"Nothing found. {why}")
-        return {**self._list(results, [], "Nothing found"), self.map: gr.HTML(found=nothing)}
+        rows = _in_range(self._settings.results.columns(), sent)
+        if not rows:
+            none = "No failing image is in this range"
+            return {**self._list(results, [], none), self.map: gr.HTML(found=_found([], none))}
+        tells = f"{count(len(rows), 'image')} in this range: marked here, and listed below the map"
+        return {**self.show_found(results, rows, "in this range"), self.map: gr.HTML(found=_found(rows, tells))}
 
     def _on_colour_of_link(self, name: str | None, run: str) -> dict:
         """Colour the map as an address says, which may name what is not known any more."""
@@ -279,7 +259,7 @@ class ImagesView:
         props: dict[str, Any] = {"filters": as_text(map_filters(columns))}
         if by in columns:
             props["shade"] = as_text(map_shades(by, columns[by]))
-        return {self.map: gr.HTML(**props), **self._fields(columns, **({"value": by} if by in columns else {}))}
+        return {self.map: gr.HTML(**props), self.colour: _colours(columns, **({"value": by} if by in columns else {}))}
 
     def _on_pick(self, sent: object, run: str) -> dict:
         return self._with_picked(len(self._listed(sent, run)[1]))
@@ -327,6 +307,23 @@ class ImagesView:
         largest_first = sorted(zip(labels.tolist(), counts.tolist(), strict=True), key=lambda group: -group[1])
         groups = ", ".join(f"{n} of {title(rcc)}" for rcc, n in largest_first)
         return self._list(results, rows, f"{count(len(rows), 'image')} {how}: {groups}", picked=rows)
+
+
+def _colours(columns: Mapping[str, np.ndarray], **value: str) -> gr.Dropdown:
+    """What the map can be coloured by."""
+    return gr.Dropdown(choices=[BY_RCC, *((printable(name), name) for name in columns)], **value)
+
+
+def _in_range(columns: Mapping[str, np.ndarray], sent: object) -> list[int]:
+    """The images in the range of a curve that a script has sent, or of a category (see curve.js)."""
+    name, low, high, value = sent if isinstance(sent, list) and len(sent) == 4 else ("", "", "", "")
+    column = columns.get(str(name), np.zeros(0))
+    if column.dtype.kind == "U":
+        return np.flatnonzero(column == str(value)).tolist()
+    try:
+        return np.flatnonzero((column >= float(low or "-inf")) & (column < float(high or "inf"))).tolist()
+    except (TypeError, ValueError):  # other clients may send anything
+        return []
 
 
 def _told(clusters: RootCauseClusters, row: int, known: Mapping[str, np.ndarray]) -> dict[str, str]:

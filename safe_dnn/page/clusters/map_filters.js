@@ -1,5 +1,6 @@
 // What the map shows: histograms of all that is known of the images. Third part; see map.js. A bin that is chosen hides all
-// other images, and every other histogram counts what is left. A bin is one of a number's intervals, or a category.
+// other images, and every other histogram counts what is left. A bin is one of a number's intervals, or a category. What is typed
+// chooses a bin as well.
 const NUMBERS = new Intl.NumberFormat("en");  // to make it takes longer than to use it
 let stale = false;  // what was chosen is yet to be counted, with the next frame
 let unmade = false;  // the histograms are not those of what is known by now
@@ -50,6 +51,8 @@ function makeFilters() {
     for (const bin of filter.bins) filter.all[bin]++;
     filter.kept = same && same.texts.join("\n") === filter.texts.join("\n") ? same.kept : null;
   }
+  const [first] = [...filters.slice(1), ...filters];  // what is recorded or measured
+  $(".safe-map-filters input").placeholder = `${first.name}=${first.low?.[0] ?? first.texts[0]}`;
   buildFilters();
   refilter();
 }
@@ -209,7 +212,29 @@ function clearFilters(some = filters) {
   chosen();
 }
 
+// The bin that `name = value` means: a category, or the interval of a number that holds the value.
+function binOfText(text) {
+  const [name, ...rest] = text.split("="), same = (one) => (other) => other.trim().toLowerCase() === one.trim().toLowerCase();
+  const value = rest.join("="), filter = filters.find((one) => same(name)(one.name));
+  if (!filter) return {};
+  const named = [filter.texts, keysOf(filter)].map((all) => all.findIndex(same(value))).find((bin) => bin >= 0);
+  if (named !== undefined || filter.kind === "category" || !value.trim()) return { filter, bin: named };
+  const bin = filter.low.findLastIndex((low) => Number(low) <= Number(value));
+  return { filter, bin: Number(value) <= Number(filter.high[bin]) ? bin : undefined };
+}
+
+function filterByText(field) {
+  const { filter, bin } = binOfText(field.value), line = $(".safe-map-refused");
+  line.hidden = bin !== undefined;
+  line.textContent = !filter ? `Expected one of ${filters.map(({ name }) => name).join(", ")}, as ${field.placeholder}`
+    : bin === undefined ? `No image has this ${filter.name}` : "";
+  if (bin === undefined) return;
+  if (!filter.kept?.[bin]) choose(filter, bin);
+  field.value = "";
+}
+
 function listenToFilters() {
+  $(".safe-map-filters input").addEventListener("keydown", ({ key, target }) => { if (key === "Enter") filterByText(target); });
   const pane = $(".safe-map-histograms");
   pane.addEventListener("pointerdown", (event) => {
     const filter = filterOf(event.target), bin = binOf(event.target);

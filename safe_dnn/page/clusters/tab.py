@@ -198,7 +198,6 @@ class ClustersTab:
             self._skipped: [[printable(path), printable(reason)] for path, reason in skipped],
             **self._runs_view.show(results),
             **self._show_rcc(results, rcc),
-            images_view.find: "",  # its result is no longer listed
             images_view.curve: _curve(results, rank_of(key, results)),
             # Not the map of an earlier run while the new one is drawn
             images_view.map: gr.HTML(record="", shade="", named="", chosen=rcc),
