@@ -9,7 +9,7 @@ from safe_dnn.casestudies.case import Kind, Subject
 from safe_dnn.rccs.parameters import KEY
 from safe_dnn.support.files import replacing
 
-NO_COLUMNS = ("signs",)  # they are in the ground truth
+NO_COLUMNS = ("signs", "seed")  # in the ground truth; no property of an image
 
 
 def names_of(kind: Kind) -> tuple[str, ...]:

@@ -123,13 +123,12 @@ class Shown(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """What changes whenever the folder does: of its clusters, edits, unsafe set, retraining and, if wanted, words."""
+    """What changes whenever the folder does: of its clusters, edits, unsafe set and retraining."""
 
     run: str
     edits: int
     selection: int
     retraining: int
-    words: int = 0
 
 
 class _State(NamedTuple):

@@ -92,7 +92,8 @@ def test_the_reasons_are_told_in_a_sentence_and_listed_and_the_first_one_shows_i
     expect(page.locator("#spot-heading")).to_contain_text("12 of 12 test images are wrong (100%)")
     first.click()
     expect(page.locator("#grid-title")).to_contain_text("with label = night")
-    expect(page.locator("#grid [data-index]").first).to_contain_text("night → wood (90%)")
+    expect(page.locator("#grid [data-index] span").first).to_have_text("night → wood")
+    expect(page.locator("#grid [data-index]").first).to_have_attribute("title", re.compile(r"night → wood \(90%\)"))
     expect(page.locator("#grid [aria-pressed=true]")).to_have_count(12)
     source = page.locator("#spot-gif img").get_attribute("src")
     with Image.open(io.BytesIO(httpx.get(f"{compared.served.url}/{source}").content)) as gif:

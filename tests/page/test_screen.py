@@ -187,18 +187,16 @@ def test_an_image_is_enlarged_brightened_and_followed_by_the_next(page):
     expect(dialog).to_be_hidden()
 
 
-def test_several_rccs_are_ticked_and_merged_and_what_was_merged_is_split_again(served, page):
-    cards, bar = page.locator("#reason-list .safe-card:not([data-rcc='-1'])"), page.locator("#several")
+def test_an_rcc_is_merged_and_what_was_merged_is_split_again(served, page):
+    cards = page.locator("#reason-list .safe-card:not([data-rcc='-1'])")
     expect(cards.first).to_be_visible()
     n = cards.count()
-    page.keyboard.press("t")
-    page.locator("#reason-list [data-rcc='1']").click(modifiers=["Control"])
-    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")  # what is ticked is not chosen
-    expect(bar.locator("b")).to_have_text("2 ticked")
-    assert serious(page) == []
-    bar.get_by_role("button", name="Merge").click()
+    page.locator("#reason-list [data-rcc='1']").click()
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
+    page.locator("#merge-into input").click()
+    page.get_by_role("option", name=re.compile("^RCC 0")).click()
+    page.locator("#merge").click()
     expect(cards).to_have_count(n - 1)
-    expect(bar.locator("b")).to_be_hidden()
     page.locator("#split-rcc").click()
     dialog = page.get_by_role("dialog", name=re.compile("^Split .*RCC 0.* into two"))
     expect(dialog.locator("section")).to_have_count(2)

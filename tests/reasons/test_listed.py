@@ -2,7 +2,7 @@ import pytest
 
 from safe_dnn.pipeline.registering import load_register
 from safe_dnn.pipeline.reporting.report import report_html
-from safe_dnn.rccs.review.edits import Maker, judge_rccs, redo_edit, undo_edit
+from safe_dnn.rccs.review.edits import Maker, redo_edit, undo_edit
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.reasons.comparison import load_reasons
@@ -64,14 +64,3 @@ def test_verdicts_that_were_given_to_both_halves_stay_and_are_shown_where_they_d
     reason = load_register(out)[0].about
     assert (reason.note.verdict, reason.differing) == ("unclear", {})
     assert load_review(out).notes[0].owner == "Ann"
-
-
-def test_several_rccs_are_judged_with_the_weak_spots_that_they_are(explained):
-    out = explained.out
-    spot = load_register(out)[0].note
-    judge_rccs(out, {0: "", 1: ""}, "unsafe", spots={0: spot})
-    assert [one.note.verdict for one in load_register(out)] == ["unsafe", "", "unsafe"]  # RCC 2 comes before RCC 1
-    with pytest.raises(SAFEError, match="Another window has judged RCC 0"):
-        judge_rccs(out, {0: ""}, "safe", spots={0: spot})
-    undo_edit(out)
-    assert [one.note for one in load_register(out)] == [spot, Note(2), Note(1)]

@@ -309,7 +309,7 @@ class ImagesView:
         return self._list(results, rows, f"{count(len(rows), 'image')} {how}: {groups}", picked=rows)
 
 
-def _colours(columns: Mapping[str, np.ndarray], **value: str) -> gr.Dropdown:
+def _colours(columns: Mapping[str, np.ndarray], **value: Any) -> gr.Dropdown:
     """What the map can be coloured by."""
     return gr.Dropdown(choices=[BY_RCC, *((printable(name), name) for name in columns)], **value)
 

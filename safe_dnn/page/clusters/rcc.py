@@ -10,7 +10,7 @@ from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.asked import LooksView, ProbeView
 from safe_dnn.page.clusters.note import NoteView, OnRccs
 from safe_dnn.page.clusters.reason_list import named, words_of
-from safe_dnn.page.clusters.several import SplitView
+from safe_dnn.page.clusters.split import SplitView
 from safe_dnn.page.events import EDITS, VIEW
 from safe_dnn.page.messages import AWAY, warn
 from safe_dnn.page.pictures import thumbnails

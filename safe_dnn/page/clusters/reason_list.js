@@ -7,8 +7,7 @@ const given = (name) => JSON.parse(props[name] || '{"entries": []}'), since = ne
 const known = new Map(), cards = new Map();  // by key: what its card says, and the card
 const keys = new Map();  // by RCC: the key of the reason that it is
 const folds = new Map(), open = new Set();  // by kind of reasons: the button that unfolds them; the kinds that are unfolded
-const ticked = new Set();  // RCCs
-let marked = null, several = false, shownRun = "", shownAt = 0;
+let marked = null, shownRun = "", shownAt = 0;
 let filled = Boolean(props.cards);  // whether the window has shown reasons, which may be before this script
 let listed = null;  // the one at hand when all were listed last
 const AT_ONCE = 40;  // pictures
@@ -35,11 +34,10 @@ const ORDERED = {
 };
 
 function write(card, entry) {
-  const { rcc, name, words, number, confusion, verdict, loose, otherwise } = entry;
+  const { name, words, number, confusion, verdict, loose, otherwise } = entry;
   const title = name || words || number;
   const chips = [];
   const chip = (text, kind) => chips.push(made("span", `safe-chip safe-chip-${kind}`, text));
-  if (rcc !== null && ticked.has(rcc)) chip("✓ ticked", "ticked");
   if (verdict) chip(entry.mark, verdict);
   if (otherwise) chip(otherwise, "otherwise");
   if (loose) chip("loose", "loose");
@@ -51,7 +49,6 @@ function write(card, entry) {
     ...(chips.length ? [made("span", "safe-card-chips", ...chips)] : []),
   );
   card.classList.toggle("loose", loose);
-  card.classList.toggle("ticked", rcc !== null && ticked.has(rcc));
   card.dataset.more = entry.more;
   card.title = [number, name, words, `${entry.size}, ${percent(entry.share)} of all failing ones`].filter(Boolean).join(" · ");
 }
@@ -84,7 +81,6 @@ function build() {
   // An answer that was on its way when a later one came has written over that: what it is about is asked for again.
   if (run === shownRun && at < shownAt) { trigger("select"); return; }
   shownAt = at;
-  if (run !== shownRun) tick([...ticked]);  // a number is another RCC in another run
   shownRun = run;
   for (const all of [known, cards, keys, folds, wanted]) all.clear();
   marked = null;
@@ -115,7 +111,6 @@ function build() {
   more.hidden = !first;
   more.querySelector("summary").textContent = first;
   more.querySelector("p").textContent = rest.join(" ");
-  tick([...ticked].filter((rcc) => !keys.has(rcc)));
   const heading = document.querySelector("#rcc-heading");  // not there yet where this script is the first
   if (heading) titles.observe(heading, { childList: true, subtree: true });
   entitle();
@@ -195,17 +190,6 @@ function rename(news) {
   if (!changed) return;
   entitle();
   arrange();
-  tick([]);  // with the verdicts that are seen from now on
-}
-
-// Tick RCCs, or untick those that are, and tell which are.
-function tick(rccs) {
-  for (const rcc of rccs.filter((rcc) => rcc >= 0)) {
-    if (!ticked.delete(rcc)) ticked.add(rcc);
-    const card = cardOf(rcc);
-    if (card) write(card, known.get(keyOf(rcc)));
-  }
-  announce("safe-ticked", [...ticked].map((rcc) => [rcc, known.get(keys.get(rcc))?.verdict ?? ""]));
 }
 
 function choose(key) {
@@ -224,17 +208,8 @@ list.addEventListener("click", (event) => {
   if (fold) {
     if (!open.delete(fold)) open.add(fold);
     arrange();
-  } else if (card && (several || event.ctrlKey || event.metaKey) && event.isTrusted) {
-    if (card.dataset.rcc) tick([Number(card.dataset.rcc)]);
   } else if (card) choose(keyAt(card));
 });
-$('[data-do="several"]').addEventListener("click", ({ target }) => {
-  several = !several;
-  target.setAttribute("aria-pressed", several);
-  announce("safe-ticking", several);
-});
-hears("safe-untick", () => tick([...ticked]));
-hears("safe-tick", () => { const rcc = known.get(keyOf(props.value))?.rcc; if (typeof rcc === "number") tick([rcc]); });
 choice("search").addEventListener("input", arrange);
 list.addEventListener("keydown", (event) => {
   const all = inSight(), at = all.indexOf(event.target.closest("[data-key]"));

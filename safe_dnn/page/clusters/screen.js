@@ -80,7 +80,7 @@ document.addEventListener("keydown", (event) => {
   if (!turn && (event.ctrlKey || event.metaKey || event.altKey || editable(event.target))) return;
   const radio = onPage(`${NOTES[kind]} [data-stroke="${CSS.escape(event.key)}"]`);
   const act = turn ? () => press(turn) : radio ? () => judge(radio, event) : {
-    j: () => step(1), k: () => step(-1), n: name, b: brighten, "?": () => dialog.showModal(), t: () => announce("safe-tick"),
+    j: () => step(1), k: () => step(-1), n: name, b: brighten, "?": () => dialog.showModal(),
   }[event.key];
   if (!act) return;
   event.preventDefault();

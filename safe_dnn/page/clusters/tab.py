@@ -15,7 +15,6 @@ from safe_dnn.page.clusters.failing_images import ImagesView
 from safe_dnn.page.clusters.form import ClustersForm
 from safe_dnn.page.clusters.rcc import RccView
 from safe_dnn.page.clusters.reason_list import ReasonList, entry_key
-from safe_dnn.page.clusters.several import SeveralView
 from safe_dnn.page.clusters.spot import SpotView, rank_of
 from safe_dnn.page.events import EDITS, FOLLOW, IN_TURN, LATEST, VIEW
 from safe_dnn.page.forms import Fold, take_labels
@@ -37,12 +36,12 @@ from safe_dnn.pipeline.run_record import left_behind, notes_of
 from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
 from safe_dnn.rccs.confidence import consensus_text, why_unknown
 from safe_dnn.rccs.review.edits import Maker
-from safe_dnn.rccs.review.journal import describe_edit, made_as_one
+from safe_dnn.rccs.review.journal import describe_edit
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.review.review import Review, all_edits, rcc_by_now
 from safe_dnn.reasons.story import figures, sentence
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.text import count, printable
+from safe_dnn.support.text import printable
 
 CURVE = 620  # width of the curve, in pixels, at most
 # The browser has drawn what it was given (Safari does not tell).
@@ -94,7 +93,6 @@ class ClustersTab:
         with gr.Row(elem_id="screen"):
             with gr.Column(elem_id="reasons"):
                 self._reasons.lay_out()
-                self._several = SeveralView(settings)
             with gr.Column(elem_id="map-column"):
                 self.images_view.curve.render()
                 self._screen = scripted(
@@ -125,7 +123,6 @@ class ClustersTab:
             for asked in view.asked:
                 self._wire_asked(asked, reason, outputs)
         rcc_view.wire(reasons, window, outputs, self._edited)
-        self._several.wire(rcc, reasons, window, outputs, self._edited)
         images_view.wire(rcc, window, outputs, self._edited, self._choose)
         self._runs_view.wire(rcc, reasons, window, news, outputs, self._edited)
         # All in one answer, and drawn before anything else is asked: it is what the engineer waits for.
@@ -271,9 +268,7 @@ class ClustersTab:
         last = next((edit for edit in reversed(edits) if edit.by == maker.by), None)
         if last is None or last.of is None:
             return ""
-        more = len(made_as_one(next(edit for edit in edits if edit.number == last.of), edits)) - 1
-        told = describe_edit(last, edits) + (f", and {count(more, 'edit')} made with it" if more else "")
-        return as_text([last.number, printable(told)])
+        return as_text([last.number, printable(describe_edit(last, edits))])
 
     def _on_generate(self, *values: Any) -> Iterator[dict]:
         yield from self.generate(self.form.named(values))

@@ -5,7 +5,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, unquote
 
 import gradio as gr
 
@@ -22,7 +21,6 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import UNSAFE_TAB
 from safe_dnn.pipeline.improvement import Likely, select_images
 from safe_dnn.pipeline.summary_lines import selection_summary
-from safe_dnn.pipeline.tagging import likely, open_tagging
 from safe_dnn.rccs.clusters import fingerprint, rccs_of
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, set_key
@@ -30,7 +28,6 @@ from safe_dnn.selection import SelectionSettings, chosen_by_model, unsafe_set_si
 from safe_dnn.store.runs import SELECTION, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
-from safe_dnn.words.tags import load_tags, load_words
 
 RUN = "run"  # in the form that is kept: the clusters that it was sent for
 # Parameters of `SelectionSettings`, and the fields that they are typed into
@@ -38,7 +35,6 @@ NUMBERS = {"test_accuracy": "accuracy", "test_size": "test_size", "factor": "fac
 KNOWN = ("accuracy", "model", "test")  # filled in from the failures
 
 ALL = "all"  # instead of an RCC
-BY_WORD = "word:"  # instead of an RCC; then the last entry on words, and the word
 
 STEPS = [
     ("Generate RCCs", "In the tab before: root cause clusters, the reasons for which the network fails."),
@@ -73,7 +69,6 @@ class UnsafeTab(FormTab):
             gr.HTML(f"<h3 class='safe-title' title='{COUNTS}'>By root cause cluster, of its candidates</h3>")
             self.rccs = scripted("widgets/figures", "", elem_id="unsafe-rccs", tiles=[])
             self.images = ListedView("selected", self._images_of, settings.root)
-        self._by_word: dict[tuple[str, str], Listed] = {}  # the last one
         self._show_in(UNSAFE_TAB, self.pane, [self.pane, self.rccs, *self.images.outputs])
 
     def _lay_out_options(self) -> None:
@@ -124,7 +119,7 @@ class UnsafeTab(FormTab):
         if fingerprint(current.clusters) != unsafe.clusters:
             raise SAFEError("The unsafe set was selected for other root cause clusters. Select it again.")
         images = self.images.show(set_key(unsafe), _listed(unsafe, ALL), ALL)
-        tiles = gr.HTML(ALL, tiles=[*_tiles(unsafe, current), *self._word_tiles()])
+        tiles = gr.HTML(ALL, tiles=_tiles(unsafe, current))
         written = f"Written to {self._settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
         notices = (unsafe.labels, f"{unsafe.formula}.", chosen_by_model(unsafe), written)
         status = done(f"{selection_summary(unsafe)}.", " ".join(filter(None, notices)))
@@ -134,34 +129,7 @@ class UnsafeTab(FormTab):
         unsafe = load_unsafe_set(self._settings.out)
         if set_key(unsafe) != key:
             raise SAFEError("Another unsafe set was selected in the meantime. Reload the page to see it.")
-        return self._listed_by_word(unsafe, key, chosen) if chosen.startswith(BY_WORD) else _listed(unsafe, chosen)
-
-    def _word_tiles(self) -> list[dict[str, str]]:
-        """The words that the set can be ordered by."""
-        out, stamp = self._settings.out, self._settings.results.words_stamp
-        taught = [
-            name
-            for name, word in load_words(out).items()
-            if {"yes", "no"} <= {tag.answer for tag in load_tags(out, word)}
-        ]
-        hint = "The likeliest first, by the probe alone; features may have to be extracted, which takes a while"
-        words = {name: f"{BY_WORD}{stamp}:{quote(name)}" for name in taught}
-        shown = {"figure": "Order", "more": "by this word", "hint": hint}
-        return [{"title": name, "opens": opens, **shown} for name, opens in words.items()]
-
-    def _listed_by_word(self, unsafe: UnsafeSet, key: str, chosen: str) -> Listed:
-        if (key, chosen) not in self._by_word:
-            settings, name = self._settings, unquote(chosen.split(":", 2)[-1])
-            tagging = open_tagging(settings.out, name, tested=settings.results.tested())
-            chance_of = dict(likely(tagging, unsafe.improvement_root, weights=settings.weights))
-            images = sorted((one.image for one in unsafe.images), key=lambda image: -chance_of.get(image, 0.0))
-            heading = f"{count(len(images), 'image')} to label, by “{name}”: the likeliest first, by the probe alone"
-
-            def told(place: int) -> str:
-                return f"{chance_of.get(images[place], 0.0):.0%} likely"
-
-            self._by_word = {(key, chosen): Listed(heading, unsafe.improvement_root, images, told)}
-        return self._by_word[key, chosen]
+        return _listed(unsafe, chosen)
 
     def _again(self) -> dict:
         found = self.show()
@@ -197,7 +165,7 @@ class UnsafeTab(FormTab):
         return fields
 
     def _now(self) -> Marks:
-        return super()._now()._replace(retraining=0, words=self._settings.results.words_stamp)
+        return super()._now()._replace(retraining=0)
 
     def _result_of(self, marks: Marks) -> tuple:
         return marks.run, marks.selection

@@ -3,6 +3,9 @@
 let picked = new Set();
 let large = null;  // the index of the image that is enlarged
 
+// In a tooltip and below an enlarged image it is said how sure the network was.
+const caption = (told) => told?.replace(/ \(\d+%\)$/, "");
+
 function build() {
   const grid = $(".safe-grid");
   if (!grid) return;
@@ -12,7 +15,7 @@ function build() {
     const again = props.looks && tile.told && tile.told === all[i - 1]?.told;  // a ditto mark; in words in the tooltip
     const pressed = props.looks ? {} : { ariaPressed: picked.has(tile.index) };
     return made("button", { type: "button", title, "data-index": tile.index, ...pressed }, made("img", { src: tile.picture, alt: tile.name }),
-      ...(again ? [made("span", "safe-ditto")] : []), ...[!again && tile.told, tile.near].filter(Boolean).map((text) => made("span", "", text)));
+      ...(again ? [made("span", "safe-ditto")] : []), ...[!again && caption(tile.told), tile.near].filter(Boolean).map((text) => made("span", "", text)));
   }));
 }
 

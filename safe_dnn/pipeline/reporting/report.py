@@ -76,8 +76,7 @@ def report_html(folder: Path, *, progress: Progress = no_progress) -> str:
     page = filled(
         "report.html", known=known, subject=subject(known), now=now,
         found=datetime.datetime.fromisoformat(known.found).astimezone(now.tzinfo),
-        fingerprint=fingerprint(known.clusters), first_page=first_page(known),
-        network=failing_model(known.clusters.image_root),
+        first_page=first_page(known), network=failing_model(known.clusters.image_root),
         sections=[
             (key, name, write(known) if write else filled(f"{key}.html", known=known)) for key, name, write in SECTIONS
         ],

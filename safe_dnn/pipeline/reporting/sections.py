@@ -12,13 +12,13 @@ import numpy as np
 from markupsafe import Markup
 
 from safe_dnn.pipeline.reporting.heatmap_panels import heatmaps_section
-from safe_dnn.pipeline.reporting.markup import filled, percent
+from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.material import LOOSE, Material, carded
 from safe_dnn.pipeline.reporting.rate_curves import curves_of
 from safe_dnn.pipeline.reporting.retraining_section import retraining_section
 from safe_dnn.pipeline.reporting.round_figures import rounds_of
 from safe_dnn.rccs.clusters import RootCauseClusters, headline, rccs_of
-from safe_dnn.rccs.confidence import is_loose, loose_text, no_steady_groups_text
+from safe_dnn.rccs.confidence import no_steady_groups_text
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import load_map, plane_points
 from safe_dnn.rccs.nearness import rcc_centres
@@ -214,12 +214,9 @@ def _tiles(known: Material) -> list[tuple[str, str]]:
     tiles += [
         (f"{len(clusters.paths):,}", "failing images"),
         (f"{len(rccs):,}", "root cause clusters"),
-        (percent(clusters.noise_share), "in no cluster"),
         (f"{verdicts[UNSAFE]:,}", "reasons judged unsafe"),
         (f"{verdicts['']:,}", "reasons not judged yet"),
     ]
-    if loose_text(clusters):
-        tiles.append((f"{sum(is_loose(clusters, rcc) for rcc in rccs):,}", "loose RCCs"))
     if known.unsafe:
         tiles.append((f"{len(known.unsafe.images):,}", "images to label (the unsafe set)"))
     return tiles

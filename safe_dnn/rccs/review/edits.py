@@ -5,7 +5,7 @@ An edit is an entry of the database; with it, what is said of the RCCs that it c
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,13 +19,12 @@ from safe_dnn.rccs.review.journal import (
     add_edit,
     describe_edit,
     edits_in,
-    made_as_one,
     reviewed,
     standing,
     touches,
 )
-from safe_dnn.rccs.review.notes import NOT_JUDGED, AnyNote, Note, combined, merged_note, row_of, tidy_note, title
-from safe_dnn.rccs.review.review import CHANGED, Review, both, read_review, said_now
+from safe_dnn.rccs.review.notes import AnyNote, Note, combined, merged_note, row_of, tidy_note, title
+from safe_dnn.rccs.review.review import CHANGED, Review, read_review, said_now
 from safe_dnn.store.chain import append, present_entries
 from safe_dnn.store.database import changing
 from safe_dnn.store.output_folder import save_files, writing
@@ -53,60 +52,19 @@ class Maker(NamedTuple):
 NOBODY = Maker()
 
 
-def merge_rccs(folder: Path, rcc: int, into: int, *more: int, maker: Maker = NOBODY) -> Review:
-    """Merge an RCC, and `more`, into another one, whose note then has what all say (see `merged_note`).
+def merge_rccs(folder: Path, rcc: int, into: int, *, maker: Maker = NOBODY) -> Review:
+    """Merge an RCC into another one, whose note then has what both say (see `merged_note`).
 
     Raises
     ------
     SAFEError
         The RCCs are the same, one does not exist, the note is too long, or someone else has changed one of them.
     """
-    into, first = int(into), None
+    rcc, into = int(rcc), int(into)
     with _editing(folder, maker) as editing:
-        for one in map(int, (rcc, *more)):
-            source, target = (editing.note(which) for which in (one, into))
-            after = tidy_note(merged_note(source, target))
-            editing.make("merge", source=(one,), target=into, notes=(target, after, source), first=first)
-            first = first or editing.review.last_number
-        return editing.review
-
-
-def judge_rccs(
-    folder: Path, seen: Mapping[int, str], verdict: str, *, spots: Mapping[int, Note] | None = None,
-    maker: Maker = NOBODY,
-) -> Review:  # fmt: skip
-    """Give several RCCs, each with the verdict that the maker has seen, the same one.
-
-    Parameters
-    ----------
-    spots : mapping of int to Note, optional
-        By RCC, an empty note on the weak spot that is about the same images, which gets the verdict as well.
-
-    Raises
-    ------
-    SAFEError
-        One does not exist, there is no such verdict, or someone else has judged one otherwise; nothing is changed.
-    """
-    first = None
-    with _editing(folder, maker) as editing:
-        for rcc, was in seen.items():
-            if rcc not in editing.review.clusters.groups:
-                raise SAFEError(f"There is no {title(rcc)} to judge. Choose one that is displayed.")
-            notes = [editing.note(rcc)]
-            if spots and rcc in spots:
-                notes.append(said_now(editing.db, spots[rcc], editing.review)[2])
-            now = both(notes[-1], notes[0]).verdict
-            if now not in (was, verdict):
-                raise SAFEError(
-                    f"Another window has judged {title(rcc)}: it is {now or NOT_JUDGED} by now, and was "
-                    f"{was or NOT_JUDGED} when you ticked it. No RCC was judged {verdict}. Look at it first."
-                )
-            for note in notes:
-                after = tidy_note(note._replace(verdict=verdict))
-                if after != note:
-                    number = editing.say(note, after, first=first)
-                    first = first or number
-        return editing.read()
+        source, target = editing.note(rcc), editing.note(into)
+        after = tidy_note(merged_note(source, target))
+        return editing.make("merge", source=(rcc,), target=into, notes=(target, after, source))
 
 
 def move_images(folder: Path, paths: Sequence[str], to: int, *, maker: Maker = NOBODY) -> Review:
@@ -167,17 +125,14 @@ def undo_edit(folder: Path, *, number: int | None = None, maker: Maker = NOBODY)
             number = max((one for one in done if by_number[one].by == maker.by), default=None)
         if number not in done:
             raise SAFEError(_none("edit to undo", edits))
-        together = made_as_one(by_number[number], map(by_number.__getitem__, done))
-        for edit in together:
-            later = [by_number[other] for other in done[done.index(edit.number) + 1 :]]
-            # What was said of a merged RCC since is kept when the merge is undone.
-            over = [one for one in later if touches(one, edit) and not (edit.kind in MAKING and one.kind in SAYING)]
-            if over := [one for one in over if one not in together]:
-                raise SAFEError(
-                    f"A later edit is about the same images or RCCs: {describe_edit(over[0])}. Undo that edit first."
-                )
-        for edit in reversed(together):
-            editing.turn("undo", edit)
+        edit, later = by_number[number], [by_number[other] for other in done[done.index(number) + 1 :]]
+        # What was said of a merged RCC since is kept when the merge is undone.
+        over = [one for one in later if touches(one, edit) and not (edit.kind in MAKING and one.kind in SAYING)]
+        if over:
+            raise SAFEError(
+                f"A later edit is about the same images or RCCs: {describe_edit(over[0])}. Undo that edit first."
+            )
+        editing.turn("undo", edit)
         return editing.review
 
 
@@ -188,10 +143,7 @@ def redo_edit(folder: Path, *, maker: Maker = NOBODY) -> Review:
         numbers = [one for one, who in standing(edits)[1] if who == maker.by]
         if not numbers:
             raise SAFEError(_none("undone edit to redo", edits))
-        undone = [edit for edit in edits if edit.number in numbers]
-        last = next(edit for edit in undone if edit.number == numbers[-1])
-        for edit in made_as_one(last, undone):
-            editing.turn("redo", edit)
+        editing.turn("redo", next(edit for edit in edits if edit.number == numbers[-1]))
         return editing.review
 
 
@@ -261,10 +213,10 @@ class _Editing:
             self.say(now, combined(seen, mine, now)[0], part_of=number)
         return self.read()
 
-    def say(self, before: AnyNote, after: AnyNote, *, part_of: int | None = None, first: int | None = None) -> int:
+    def say(self, before: AnyNote, after: AnyNote, *, part_of: int | None = None) -> int:
         """Add an entry on what is said from now on, by itself or as part of an edit; its number."""
         kind, subject, _ = said_now(self.db, after, self.review)
-        value = {"before": row_of(before), "after": row_of(after), **({"first": first} if first else {})}
+        value = {"before": row_of(before), "after": row_of(after)}
         return append(self.db, kind, subject, value, author=self.maker.by, run=self.review.run, part_of=part_of)
 
     def read(self) -> Review:

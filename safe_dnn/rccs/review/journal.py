@@ -56,8 +56,6 @@ class Edit(NamedTuple):
         That of the RCCs that edits have changed, with this one: computing it takes a second for one of 5,000 images.
     engineer : str
         The author's name; empty if unknown.
-    first : int or None
-        The number of the first of several edits that were made as one, and are undone as one; None of that itself.
     part : tuple of Note
         Of what is said of a weak spot: what was said before and afterwards of the RCC that is about the same images.
     """
@@ -73,7 +71,6 @@ class Edit(NamedTuple):
     notes: tuple[Any, ...] = ()
     reach: Mapping[int, float] | None = None
     engineer: str = ""
-    first: int | None = None
     part: tuple[Note, ...] = ()
 
     @property
@@ -126,13 +123,11 @@ def add_edit(db: sqlite3.Connection, run: str, edit: Edit) -> int:
     value |= {"images": edit.images} if edit.images else {}
     value |= {"notes": edit.notes} if edit.notes else {}
     value |= {} if edit.reach is None else {"reach": edit.reach}
-    value |= {} if edit.first is None else {"first": edit.first}
     return append(db, edit.kind, "", value, author=edit.by, run=run)
 
 
 def _edit_of(entry: Entry) -> Edit:
     value, edit = entry.value, Edit(entry.number, entry.time, entry.kind, by=entry.window, engineer=entry.engineer)
-    edit = edit._replace(first=value.get("first"))
     if "reach" in value:
         edit = edit._replace(reach={int(rcc): reach for rcc, reach in value["reach"].items()})
     if entry.kind in TURNING:
@@ -194,11 +189,6 @@ def touches(a: Edit, b: Edit) -> bool:
         shared = {*a.source, a.target} & {*b.source, b.target}
         return not ({*a.images}.isdisjoint(b.images) and made_rccs.isdisjoint(shared))
     return not ({*a.source, a.target} & {*b.source, b.target}) <= {NOISE}
-
-
-def made_as_one(edit: Edit, edits: Iterable[Edit]) -> list[Edit]:
-    """An edit and, of others, those that were made as one with it."""
-    return [other for other in edits if (other.first or other.number) == (edit.first or edit.number)]
 
 
 def describe_edit(edit: Edit, journal: Sequence[Edit] = ()) -> str:

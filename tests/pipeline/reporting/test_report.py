@@ -135,7 +135,6 @@ def test_the_report_says_how_steady_rccs_are_and_which_images_lie_between_two(cl
         assert expected in text
     assert re.search(r"52% +loose", text)
     assert document.count(material.LOOSE) == 2  # in the table and with the RCC
-    assert "<b>1</b><span>loose RCCs</span>" in document
     merge_rccs(tmp_path, 1, 0)
     text = Page(report_html(tmp_path)).text
     assert "Changed by hand: how steady it is now is not known" in text
@@ -501,7 +500,6 @@ def test_a_report_says_what_was_found_and_what_is_not_there_yet(clusters, out):
         "No images to label (unsafe set) have been selected.",
         "The network has not been retrained.",
         "vgg16-conv-fake-float32",
-        fingerprint(clusters),
         os.fspath(clusters.image_root),
         "numpy " + np.__version__,
         "ISO 21448",

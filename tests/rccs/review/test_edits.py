@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from safe_dnn.rccs.clusters import LABELS_FILE, rccs_of
-from safe_dnn.rccs.review.edits import Maker, judge_rccs, merge_rccs, move_images, new_rcc, redo_edit, undo_edit
-from safe_dnn.rccs.review.journal import describe_edit, standing
+from safe_dnn.rccs.review.edits import merge_rccs, move_images, new_rcc, redo_edit, undo_edit
+from safe_dnn.rccs.review.journal import describe_edit
 from safe_dnn.rccs.review.notes import Note, title
-from safe_dnn.rccs.review.review import all_edits, load_review, set_note
+from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.reviewed import A, B, notes_in, nth, said_in
 
@@ -49,36 +49,6 @@ def test_two_tabs_that_click_at_once_lose_nothing(out):
     assert len(review.edits) == 4
     assert review.clusters.sizes.tolist() == [6, 8, 10]
     assert [note.name for note in review.notes.values()] == ["cause 0", "cause 1", "cause 2"]
-
-
-def test_several_rccs_are_judged_or_merged_at_once_and_that_is_undone_and_redone_at_once(out, clusters):
-    mine = Maker("ann")
-    set_note(out, Note(1, "snow", "", "safe"), by="ann")
-    judge_rccs(out, {0: "", 1: "safe", 2: ""}, "unsafe", maker=mine)
-    assert {rcc: note.verdict for rcc, note in notes_in(out).items()} == dict.fromkeys(range(3), "unsafe")
-    assert said_in(out)[-2:] == ["Judged RCC 1 unsafe (was safe)", "Judged RCC 2 unsafe"]
-    judged = notes_in(out)
-    assert rccs_of(merge_rccs(out, 1, 0, 2, maker=mine).clusters) == [0]
-    undo_edit(out, maker=mine)
-    assert load_review(out).clusters.labels.tolist() == clusters.labels.tolist()
-    assert notes_in(out) == judged
-    undo_edit(out, maker=mine)
-    assert notes_in(out) == {1: Note(1, "snow", "", "safe")}
-    redo_edit(out, maker=mine)
-    assert notes_in(out) == judged
-    assert rccs_of(redo_edit(out, maker=mine).clusters) == [0]
-    undo_edit(out, number=standing(all_edits(out, load_review(out)))[0][-1])  # chosen in the list: all the same
-    assert rccs_of(load_review(out).clusters) == [0, 1, 2]
-    before = said_in(out)
-    refused = (({0: "unsafe", 7: ""}, "safe", "no RCC 7"), ({0: "unsafe"}, "perhaps", "verdict must be"))
-    # The verdict that another window has given meanwhile is not overwritten in silence.
-    refused += (({1: "unsafe", 2: ""}, "safe", "RCC 2: it is unsafe by now, and was not judged when"),)
-    for seen, verdict, why in refused:
-        with pytest.raises(SAFEError, match=why):
-            judge_rccs(out, seen, verdict)
-    with pytest.raises(SAFEError):
-        merge_rccs(out, 1, 0, 7)
-    assert said_in(out) == before  # all of it, or nothing
 
 
 @pytest.mark.parametrize(

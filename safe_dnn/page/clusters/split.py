@@ -1,12 +1,7 @@
-"""RCCs are regrouped by hand: several that are ticked among the cards at once, and one that is split.
-
-Those that are ticked are judged or merged, and undone, at once. Of one that is split, the two parts are shown, and the
-smaller becomes an RCC of its own if the engineer agrees.
-"""
+"""An RCC is split in two: both parts are shown, and the smaller becomes one of its own if the engineer agrees."""
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import gradio as gr
 
@@ -17,54 +12,14 @@ from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_text
 from safe_dnn.page.visitors import Window
-from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.edits import Maker, judge_rccs, merge_rccs, new_rcc
-from safe_dnn.rccs.review.notes import VERDICTS, Note, title
+from safe_dnn.rccs.review.edits import Maker, new_rcc
+from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.split import parts_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count
 
-MERGE = "merge"
-MOST_PICTURES = 12  # of each part of one that is split
-
-
-class SeveralView:
-    """Lay out the bar, which is in sight while RCCs are ticked; `wire` connects it."""
-
-    def __init__(self, settings: PageSettings):
-        self._settings = settings
-        self.widget = scripted(
-            "clusters/several", [], html_template=filled("page/clusters/several.html"), elem_id="several"
-        )
-
-    def wire(self, rcc: gr.State, spot: gr.HTML, window: Window, outputs: list, changed: Callable) -> None:
-        """Connect the bar (see `RunsView.wire`)."""
-
-        def on_several(sent: object, rcc: int, spot: object, *parts: object) -> dict:
-            parts_sent: list[Any] = sent if isinstance(sent, list) and sent else [""]
-            what, *ticked = parts_sent
-            try:
-                seen = {int(one): str(verdict) for one, verdict in ticked if int(one) > NOISE}
-            except (TypeError, ValueError):
-                seen = {}
-            if not seen or what not in (MERGE, *filter(None, VERDICTS)):
-                return gr.skip()  # other clients may send anything
-            return changed(rcc, parts, lambda maker: self._do(what, seen, maker), spot)
-
-        self.widget.select(on_several, [self.widget, rcc, spot, *window.parts], outputs, **EACH, **EDITS)
-
-    def _do(self, what: str, seen: dict[int, str], maker: Maker) -> None:
-        out, clusters = self._settings.out, self._settings.results.shown(maker.run).clusters
-        if what != MERGE:
-            listed = self._settings.results.shown(maker.run).listed
-            spots = {one.rcc: Note(one.note.about) for one in listed if one.twin and one.rcc is not None}
-            judge_rccs(out, seen, what, spots=spots, maker=maker)
-            tell(f"{count(len(seen), 'RCC')} judged {what}. Undo takes all back.")
-            return
-        into, *others = sorted(seen, key=lambda rcc: (-len(clusters.members(rcc)), rcc))
-        merge_rccs(out, *others[:1], into, *others[1:], maker=maker)
-        tell(f"{count(len(others), 'RCC')} merged into {title(into)}. Undo takes all back.")
+MOST_PICTURES = 12  # of each part
 
 
 class SplitView:
