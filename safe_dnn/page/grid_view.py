@@ -37,9 +37,7 @@ class GridView:
         Whether images are looked at; otherwise they are selected, and the grid itself has the name as its id.
     """
 
-    def __init__(
-        self, name: str, file_of: Callable[[object, str], Path], root: Path | None, *, looks: bool = True
-    ):
+    def __init__(self, name: str, file_of: Callable[[object, str], Path], root: Path | None, *, looks: bool = True):
         self._file_of, self._root, self._looks = file_of, root, looks
         self.title = gr.HTML(elem_id=f"{name}-title")
         self.grid = scripted(

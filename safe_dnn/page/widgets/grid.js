@@ -56,7 +56,6 @@ async function enlarge(tile) {
   const known = JSON.parse(props.tiles?.find((one) => one.index === index)?.known || "{}");
   $(".safe-lightbox-known").replaceChildren(...Object.entries(known).map(([name, text]) => made("div", "", made("dt", "", name), made("dd", "", text))));
   if (!$("dialog").open) $("dialog").showModal();
-  element.dispatchEvent(new CustomEvent("enlarged"));
 }
 
 // The image before or after the one that is enlarged, of those in the grid; 0 closes it.
