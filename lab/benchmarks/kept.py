@@ -1,12 +1,13 @@
-"""Results that a benchmark keeps, so that an interrupted run resumes and nothing is measured twice."""
+"""Results that a benchmark keeps, so that an interrupted run resumes and nothing is measured twice; and their cases."""
 
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import write_text
 
 ROOT = Path(__file__).parents[2]
@@ -31,3 +32,14 @@ def kept(path: Path, key: str, compute: Callable[[], object]) -> Any:
     result = json.loads(json.dumps(compute()))
     write_text(path, json.dumps({"key": key, "result": result}, indent=1) + "\n")
     return result
+
+
+def named_paths(option: str, given: Sequence[str]) -> dict[str, Path]:
+    """Absolute paths by name, of an option's values NAME=PATH."""
+    paths = {}
+    for one in given:
+        name, _, path = one.partition("=")
+        if not name or not path:
+            raise SAFEError(f"{option} must be NAME=PATH. Received: {one}")
+        paths[name] = Path(path).expanduser().absolute()
+    return paths

@@ -1,10 +1,11 @@
-"""The pages of `lab/results/`, one for each benchmark, and their sections.
+"""The pages of `lab/results/`, one for each benchmark, their sections and tables.
 
 A section is enclosed by `<!-- NAME -->` and `<!-- /NAME -->`, each on a line of its own. A program replaces its own
 sections and leaves every other line unchanged, so programs can be run in any order.
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from safe_dnn.support.errors import SAFEError
@@ -19,13 +20,19 @@ def tell(name: str, text: str, *, write: bool) -> None:
     print(f"Written: {write_section(name, text)}" if write else text)
 
 
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], *, texts: int = 1) -> str:
+    """A table in Markdown, without a line break at its end; all columns but the first `texts` are aligned right."""
+    lines = [header, ["---"] * texts + ["---:"] * (len(header) - texts), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
 def write_section(name: str, text: str, *, folder: Path = RESULTS) -> Path:
     """Replace a section of its page, or append it. The page is replaced atomically.
 
     Parameters
     ----------
     name : str
-        Letters, digits and hyphens. The page is named after what precedes the first hyphen: that of `speed-gifs` is
+        Letters, digits and hyphens. The page is named after what precedes the first hyphen: that of `speed-growth` is
         `speed.md`.
     text : str
         Markdown, with a heading, without the markers.

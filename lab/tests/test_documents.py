@@ -41,7 +41,7 @@ def repeated_from_results():
         doubtful = re.search(rf"^{name}: .*by p or interval: (.+?)\.(?= |$)", page["imagenetx"], re.M)[1]
         found, held = re.search(rf"^\| {name} \| (\d+) \|.*\| (\d+) \| \d+ \|$", page["imagenetx"], re.M).groups()
         yield f"| {name} | {wrong} | {named} | {missing or '–'} | {doubtful} | {held} of {found} |"
-    yield re.search(r"They differ beyond doubt in .*?(?=;)", page["imagenetx"])[0]
+    yield re.search(r"They differ beyond doubt in .*?(?=\.)", page["imagenetx"])[0]
     for case in ("gd", "oc", "gd-people", "oc-people", "hpd", "fld", "od"):
         methods = ("weak spots", "decision tree", "SliceLine", "pysubgroup")
         causes = [

@@ -13,11 +13,11 @@ import os
 import sys
 from pathlib import Path
 
+from lab.benchmarks.kept import named_paths
 from lab.benchmarks.reasons.cases import load_reasons_case
 from lab.benchmarks.reasons.measuring import measure_case
-from lab.benchmarks.reasons.outside import model_of, with_rivals
-from lab.benchmarks.reasons.report import further_section, reasons_section
-from lab.benchmarks.results import write_section
+from lab.benchmarks.reasons.report import reasons_section
+from lab.benchmarks.results import tell
 from safe_dnn.casestudies.build import print_progress
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.support.errors import SAFEError
@@ -28,64 +28,34 @@ SHUFFLES = 20
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; see the module's docstring."""
-    options = _parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        data, models = _named("--data", options.data), _named("--model", options.model)
-        work = prepare_folder(options.work)
-        extractor = choose_extractor(options.extractor, precision=options.precision)
-        results = {}
-        for name, folder in data.items():
-            own = prepare_folder(work / name)
-            case = load_reasons_case(name, folder, own, extractor, model=models.get(name), progress=print_progress)
-            measured = measure_case(
-                case, own, nuisance=options.nuisance, shuffles=options.shuffles, sliceline=options.sliceline
-            )
-            results[name] = with_rivals(
-                measured,
-                case,
-                own,
-                nuisance=options.nuisance,
-                model=model_of(folder, own, models.get(name), progress=print_progress),
-                pysubgroup=options.pysubgroup,
-                progress=print_progress,
-            )
-        text = further_section(results) if options.further else reasons_section(results)
-        if not options.write:
-            print(text)
-            return 0
-        page = write_section("reasons-further" if options.further else "reasons", text)
-    except SAFEError as error:
-        print(f"reasons: {error}", file=sys.stderr)
-        return 2
-    print(f"Written: {page}")
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.reasons", description=__doc__.split("\n")[0])
     parser.add_argument("--data", nargs="+", metavar="NAME=DIR", required=True, help="folders of the cases")
     parser.add_argument("--model", nargs="+", metavar="NAME=FILE", default=[], help="DNNs; default: model.keras in DIR")
     parser.add_argument("--work", metavar="DIR", required=True, help="folder for results")
     parser.add_argument("--write", action="store_true", help="write lab/results/reasons.md instead of printing")
     parser.add_argument("--further", action="store_true", help="a section of its own, beside that of other cases")
-    parser.add_argument("--nuisance", metavar="NAME", default="person", help="parameter that is no reason")
     parser.add_argument("--shuffles", type=int, default=SHUFFLES, metavar="N", help=f"default: {SHUFFLES}")
-    parser.add_argument("--extractor", metavar="NAME", default="vgg16-conv", help="default: vgg16-conv")
     parser.add_argument("--precision", metavar="NAME", default="float32", help="default: float32")
     parser.add_argument("--sliceline", type=Path, metavar="PYTHON", help="a Python with the package sliceline")
     parser.add_argument("--pysubgroup", type=Path, metavar="PYTHON", help="a Python with the package pysubgroup")
-    return parser
-
-
-def _named(option: str, given: list[str]) -> dict[str, Path]:
-    paths = {}
-    for one in given:
-        name, _, path = one.partition("=")
-        if not name or not path:
-            raise SAFEError(f"{option} must be NAME={'DIR' if option == '--data' else 'FILE'}. Received: {one}")
-        paths[name] = Path(path).expanduser().absolute()
-    return paths
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    pythons = {"SliceLine": options.sliceline, "pysubgroup": options.pysubgroup}
+    rivals = {name: python for name, python in pythons.items() if python}
+    try:
+        models, work = named_paths("--model", options.model), prepare_folder(options.work)
+        extractor = choose_extractor("vgg16-conv", precision=options.precision)
+        results = {}
+        for name, folder in named_paths("--data", options.data).items():
+            own = prepare_folder(work / name)
+            case = load_reasons_case(name, folder, own, extractor, model=models.get(name), progress=print_progress)
+            results[name] = measure_case(case, own, shuffles=options.shuffles, rivals=rivals)
+        text = reasons_section(results, further=options.further)
+        tell("reasons-further" if options.further else "reasons", text, write=options.write)
+    except SAFEError as error:
+        print(f"reasons: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":

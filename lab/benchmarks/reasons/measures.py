@@ -5,9 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.rccs.dbscan.outcome import NOISE
-
-PURE = 0.9  # share of an RCC's images that have one cause, or one person
+PURE = 0.9  # share of an RCC's images that have one cause
 FIRST = 10  # conditions that an engineer reads
 
 
@@ -125,26 +123,6 @@ def causes_of_conditions(
         failing = [one.holds & wrong for one in about]
         if any(has[one].mean() > 0.5 for one in failing if one.any()):
             found.append(name)
-    return found
-
-
-def shared_information(labels: np.ndarray, values: np.ndarray) -> float:
-    """Normalized mutual information of RCCs and values of their images, without noise. NaN if all is noise."""
-    from sklearn.metrics import normalized_mutual_info_score
-
-    clustered = labels != NOISE
-    if not clustered.any():
-        return float("nan")
-    return float(normalized_mutual_info_score(values[clustered], labels[clustered]))
-
-
-def of_one_value(labels: np.ndarray, values: np.ndarray, n_rccs: int) -> list[int]:
-    """The RCCs of which at least `PURE` of the images have the same value, for example one person."""
-    found = []
-    for rcc in range(n_rccs):
-        _, often = np.unique(values[labels == rcc], return_counts=True)
-        if len(often) and often.max() >= PURE * often.sum():
-            found.append(rcc)
     return found
 
 

@@ -1,1 +1,0 @@
-"""Time and memory compared with rivals: `python -m lab.benchmarks.speed`."""
