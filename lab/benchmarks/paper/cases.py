@@ -1,9 +1,8 @@
 """The cases for evaluating the paper's research questions: failing images, parameters and unsafe values.
 
 `gd`, `oc`, `hpd`, `fld` and `od` are case studies built by `python -m lab.casestudies.build`; the images of `od`, a
-detector, are crops of its objects and false detections. `gd-large` and `oc-large` are the DNNs of the first two on test
-sets several times as large, with about as many failures as in the paper. `gtsrb` are photographs of traffic signs
-(folders `train` and `test`, and `parameters.csv`), for which a small CNN is trained here.
+detector, are crops of its objects and false detections. `gtsrb` are photographs of traffic signs (folders `train` and
+`test`, and `parameters.csv`), for which a small CNN is trained here.
 """
 
 import csv
@@ -20,21 +19,19 @@ from lab.casestudies.heads.parameters import PITCH_BORDERS_DEG, YAW_BORDERS_DEG
 from lab.casestudies.signs.build import read_parts
 from safe_dnn.casestudies.case import Case, Subject
 from safe_dnn.casestudies.cases import OPEN_FROM
-from safe_dnn.casestudies.causes import CAUSES_FILE, describe_causes
+from safe_dnn.casestudies.causes import CAUSES_FILE
 from safe_dnn.casestudies.parameters import BORDER_DEG
-from safe_dnn.casestudies.sets import MODEL_FILE, lay_out, render_images
-from safe_dnn.casestudies.table import write_subjects
+from safe_dnn.casestudies.sets import MODEL_FILE
 from safe_dnn.dnn.predictions import interpolated
 from safe_dnn.rccs.parameters import PARAMETERS_FILE, read_parameters
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import replacing, write_text
+from safe_dnn.support.files import replacing
 from safe_dnn.support.images import decode, find_images, read_bytes
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, OBJECTS
 from tests.helpers.cases import read_subjects
 
-CASES = ("gd", "oc", "hpd", "fld", "od", "gtsrb", "gd-large", "oc-large")
-BUILT_FROM = {name: name.removesuffix("-large") for name in CASES}
+CASES = ("gd", "oc", "hpd", "fld", "od", "gtsrb")
 # Parameters whose borders between classes are unsafe, the borders, and the width of a class.
 BORDERS = {
     "gd": {"gaze_deg": ([BORDER_DEG + 45 * k for k in range(8)], 45.0)},
@@ -43,8 +40,6 @@ BORDERS = {
     "fld": {},
     "od": {},
 }
-LARGE_TEST_SETS = {"gd-large": 12_000, "oc-large": 13_500}
-LARGE_SEED = 1  # not that of `gd` and `oc`, so that the images differ
 NO_PARAMETERS = ("seed", "label", "type", "confused_with")  # columns that do not describe the image
 PUPIL_MM = 4.25  # mean diameter of the pupil
 EDGE = 0.2  # share of the test photographs at an edge of a parameter
@@ -132,9 +127,6 @@ def load_paper_case(name: str, data: Path, work: Path, *, progress: Progress = n
         folder = work
         model = trained_cnn(data / "train", work, progress)
         _failures_of(model, data / "test", folder, progress)
-    elif name in LARGE_TEST_SETS:
-        folder = _enlarged(name, data, work, progress)
-        table = folder / PARAMETERS_FILE
     listing = find_images(folder / FAILURES)
     test_root = table.parent / (OBJECTS if name == "od" else "test")
     test_images = sorted(_test_images(table, test_root.name))
@@ -146,7 +138,7 @@ def load_paper_case(name: str, data: Path, work: Path, *, progress: Progress = n
         raise SAFEError(f"Expected a row of {missing[0]} in {table}. It is missing ({len(missing)} rows in all are).")
     rows = np.array([place[path] for path in listing.paths])
     failing = {key: column[rows] for key, column in reference.items()}
-    subjects = {} if name == "gtsrb" else _test_subjects(BUILT_FROM[name], table)
+    subjects = {} if name == "gtsrb" else _test_subjects(name, table)
     return PaperCase(
         name,
         model,
@@ -155,9 +147,9 @@ def load_paper_case(name: str, data: Path, work: Path, *, progress: Progress = n
         failing,
         reference,
         _cause_masks(folder / CAUSES_FILE, listing.paths) if subjects else {},
-        tuple(unsafe_values(BUILT_FROM[name], reference, subjects.values())),
+        tuple(unsafe_values(name, reference, subjects.values())),
         _digest(model, listing.paths),
-        name == "gtsrb" or _is_classifier(CASE_STUDIES[BUILT_FROM[name]]),
+        name == "gtsrb" or _is_classifier(CASE_STUDIES[name]),
     )
 
 
@@ -294,20 +286,3 @@ def trained_cnn(train: Path, work: Path, progress: Progress) -> Path:
 
 def _small(file: Path) -> np.ndarray:
     return interpolated(np.asarray(decode(read_bytes(file))), 32, 32)
-
-
-def _enlarged(name: str, data: Path, work: Path, progress: Progress) -> Path:
-    """Failures of the DNN of a case study on a larger test set."""
-    done = work / PARAMETERS_FILE  # written last
-    if done.is_file():
-        return work
-    case = CASE_STUDIES[BUILT_FROM[name]]
-    rows = list(lay_out(case, "test", LARGE_TEST_SETS[name], LARGE_SEED))
-    for _ in render_images(case, work, rows, progress=progress):
-        pass
-    _failures_of(data / MODEL_FILE, work / "test", work, progress)
-    failing = set(find_images(work / FAILURES).paths)
-    wrong = [i for i, (path, _, _) in enumerate(rows) if path.removeprefix("test/") in failing]
-    write_text(work / CAUSES_FILE, json.dumps(describe_causes(case, rows, wrong), ensure_ascii=False))
-    write_subjects(done, rows, case.kind)
-    return work

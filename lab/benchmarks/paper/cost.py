@@ -2,10 +2,9 @@
 
     python -m lab.benchmarks.paper.cost METHOD MODEL IMAGES OUT.json [--trace]
 
-METHOD is `safe`, `safe-bfloat16`, `hudd` (heatmaps in memory, as published), `hudd-disk` or `hudd-one-by-one` (as
-published: heatmaps in memory, one image and one pair of heatmaps at a time). Written to OUT: the seconds of each step,
-the peak resident memory of the process and, with --trace, the peak of the memory allocated by Python (measured with
-tracemalloc, which slows the run down, so its times should not be used).
+METHOD is `safe`, `safe-bfloat16` or `hudd` (heatmaps in memory, as published). Written to OUT: the seconds of each
+step, the peak resident memory of the process and, with --trace, the peak of the memory allocated by Python (measured
+with tracemalloc, which slows the run down, so its times should not be used).
 """
 
 import argparse
@@ -17,7 +16,7 @@ import tempfile
 import time
 import tracemalloc
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lab.benchmarks.memory import peak_resident_mb
 from lab.benchmarks.rivals.hudd import run_hudd
@@ -26,38 +25,13 @@ from safe_dnn.FE import extract_features
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.support.images import find_images
 
-METHODS = ("safe", "safe-bfloat16", "hudd", "hudd-disk", "hudd-one-by-one")
+METHODS = ("safe", "safe-bfloat16", "hudd")
 ROOT = Path(__file__).parents[3]
 FIRST_STEPS = ("Extracting features", "Heatmaps")  # the first steps after loading the network
 ALEXNET_SIDE = 227
 
 
-class Cost(NamedTuple):
-    """The cost of one run.
-
-    Attributes
-    ----------
-    seconds : float
-        From the start of the process to its end.
-    cpu_seconds : float
-        Sum over all threads; much less affected by other programs than `seconds`.
-    process_mb : float
-        Peak resident memory, in 10⁶ bytes.
-    python_mb : float
-        Peak memory of Python and NumPy after the libraries and the network (VGG16, or the DNN under test) are loaded,
-        in 10⁶ bytes; 0 if not measured.
-    parts : dict of str to float
-        Seconds of each step.
-    """
-
-    seconds: float
-    cpu_seconds: float
-    process_mb: float
-    python_mb: float
-    parts: dict[str, float]
-
-
-def measure_cost(method: str, model: Path, images: Path, *, runs: int = 1, trace: bool = True) -> list[Cost]:
+def measure_cost(method: str, model: Path, images: Path, *, runs: int = 1) -> list[dict[str, Any]]:
     """Run a method from a cold start: once with tracemalloc for the memory, `runs` times without it for the time.
 
     SAFE's feature cache is always empty at the start.
@@ -65,19 +39,19 @@ def measure_cost(method: str, model: Path, images: Path, *, runs: int = 1, trace
     Parameters
     ----------
     images : Path
-        A folder, or a .txt file that lists images.
+        A folder.
     runs : int
-        If 0, the time is that of the run with tracemalloc.
-    trace : bool
-        Whether Python's memory is measured.
+        1 or more.
+
+    Returns
+    -------
+    list of dict
+        For each run `seconds` from the start of the process to its end, `cpu_seconds` of all threads (much less
+        affected by other programs), `process_mb` (peak resident memory, in 10⁶ bytes), `python_mb` (peak memory of
+        Python and NumPy after the libraries and the network are loaded) and `parts` (seconds of each step).
     """
-    traced: dict[str, Any] = _run(method, model, images, trace=True) if trace else {"python_mb": 0.0}
-    costs = []
-    for plain in [_run(method, model, images, trace=False) for _ in range(runs)] or [traced]:
-        costs.append(
-            Cost(plain["seconds"], plain["cpu_seconds"], plain["process_mb"], traced["python_mb"], plain["parts"])
-        )
-    return costs
+    python_mb = _run(method, model, images, trace=True)["python_mb"]
+    return [{**_run(method, model, images, trace=False), "python_mb": python_mb} for _ in range(runs)]
 
 
 def _run(method: str, model: Path, images: Path, *, trace: bool) -> dict[str, Any]:
@@ -122,23 +96,12 @@ def save_alexnet(path: Path, n_classes: int) -> None:
         model.save(temporary)
 
 
-def save_vgg16(path: Path, n_classes: int) -> None:
-    """Save VGG16 with random weights, as a DNN under test of the same size as SAFE's feature extractor."""
-    import keras
-
-    from safe_dnn.support.files import replacing
-
-    keras.utils.set_random_seed(0)
-    with replacing(path) as temporary:
-        keras.applications.VGG16(weights=None, classes=n_classes).save(temporary)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run one method; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.paper.cost", description=__doc__.split("\n")[0])
     parser.add_argument("method", choices=METHODS)
     parser.add_argument("model", type=Path, help="the DNN under test, a Keras model")
-    parser.add_argument("images", type=Path, help="folder of failing images, or a .txt file that lists them")
+    parser.add_argument("images", type=Path, help="folder of failing images")
     parser.add_argument("out", type=Path, help="output file, JSON")
     parser.add_argument("--trace", action="store_true", help="measure the memory allocated by Python")
     options = parser.parse_args(arguments)
@@ -166,9 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
         find_root_cause_clusters(images)
     else:
         listing = find_images(options.images)
-        store = "disk" if options.method == "hudd-disk" else "memory"
-        one_by_one = options.method == "hudd-one-by-one"
-        run_hudd(options.model, listing.root, listing.paths, store=store, progress=progress, one_by_one=one_by_one)
+        run_hudd(options.model, listing.root, listing.paths, progress=progress)
     progress("", 0, 0)
     peak = tracemalloc.get_traced_memory()[1] / 1e6 if options.trace else 0.0
     record = {"cpu_seconds": time.process_time(), "process_mb": peak_resident_mb(), "python_mb": peak, "parts": steps}

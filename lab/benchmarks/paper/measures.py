@@ -22,7 +22,6 @@ from safe_dnn.rccs.profiles import circular_mean, circular_variance, gini_impuri
 
 REDUCED = 0.5  # smallest variance reduction at which a parameter characterises an RCC
 NEAR = 0.25  # share of the sub-range's width
-BANDS = 8  # of a parameter's range, to compare the values of RCCs
 
 Columns = dict[str, np.ndarray]
 
@@ -43,8 +42,6 @@ class Outcome(NamedTuple):
         As `reductions`, but relative to the variance of the failing images.
     covered : list of int
         Indices of the unsafe values covered by some RCC.
-    unique : float
-        Share of RCCs whose set of characteristic values no other RCC has.
     """
 
     sizes: list[int]
@@ -54,7 +51,6 @@ class Outcome(NamedTuple):
     best: list[str]
     among_failing: list[float]
     covered: list[int]
-    unique: float
 
 
 def measure_outcome(labels: np.ndarray, failing: Columns, reference: Columns, values: Sequence[UnsafeValue]) -> Outcome:
@@ -85,9 +81,6 @@ def measure_outcome(labels: np.ndarray, failing: Columns, reference: Columns, va
         best,
         [max(reduction(name, column[rcc], column) for name, column in failing.items()) for rcc in rccs],
         sorted(covered),
-        unique_share(
-            [_characteristics(rcc, of_rcc, failing, reference) for rcc, of_rcc in zip(rccs, found, strict=True)]
-        ),
     )
 
 
@@ -126,31 +119,6 @@ def covers(value: UnsafeValue, own: np.ndarray, reduced: float) -> bool:
     else:
         away = abs(float(own.mean()) - value.value)
     return away <= NEAR * value.width
-
-
-def _characteristics(
-    rcc: np.ndarray, reductions: dict[str, float], failing: Columns, reference: Columns
-) -> frozenset[tuple[str, str | int]]:
-    """The parameters whose variance an RCC reduces by half or more, each with its band or category."""
-    described: set[tuple[str, str | int]] = set()
-    for name, reduced in reductions.items():
-        if reduced < REDUCED:
-            continue
-        own = failing[name][rcc]
-        if own.dtype.kind == "U":
-            described.add((name, _most_common(Counter(own[own != ""].tolist()))))
-        elif name.endswith(ANGLE_SUFFIX):
-            described.add((name, round(circular_mean(own[~np.isnan(own)]) / (360 / BANDS)) % BANDS))
-        else:
-            low, high = np.nanquantile(reference[name], [0.02, 0.98])
-            described.add((name, math.floor(BANDS * (np.nanmean(own) - low) / max(high - low, 1e-12))))
-    return frozenset(described)
-
-
-def unique_share(described: Sequence[frozenset]) -> float:
-    """Share of RCCs with characteristics that differ from those of every other RCC."""
-    counts = Counter(described)
-    return sum(bool(one) and counts[one] == 1 for one in described) / len(described) if described else 0.0
 
 
 def share_above(reductions: Sequence[float], percent: int) -> float:

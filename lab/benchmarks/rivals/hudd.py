@@ -1,25 +1,20 @@
 """HUDD, the white-box predecessor of SAFE, as a baseline: failing images clustered by heatmaps of the DNN under test.
 
-    python -m lab.benchmarks.rivals.hudd MODEL IMAGES [--store memory|disk] [--one-by-one]
-
 For each layer: LRP heatmaps of all failing images, their Euclidean distances, Ward's linkage, and the number of
 clusters at the knee of the weighted intra-cluster distance. The layer with the smallest such distance is chosen;
 clusters of one image are dropped.
 
 As published, the heatmaps of all layers are kept in memory (`store="memory"`). `store="disk"` writes them to a
 temporary folder and reads them block by block, with the same result. Heatmaps are computed in batches and distances as
-matrix products; with `one_by_one`, a single image and a single pair of heatmaps at a time, as in the published tool.
+matrix products; the published tool takes a single image and a single pair of heatmaps at a time.
 
 Sources: Fahmy et al., IEEE Trans. Reliability 70(4), 2021 (HUDD), and its tool, SNTSVV/HUDD-Toolset, HeatmapModule.py;
 Satopää et al., ICDCSW 2011 (kneed).
 """
 
-import argparse
 import math
 import os
-import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -86,7 +81,6 @@ def heatmap_distances(
     *,
     store: str = "memory",
     progress: Progress = no_progress,
-    one_by_one: bool = False,
 ) -> dict[str, np.ndarray]:
     """Euclidean distances between the heatmaps of each layer.
 
@@ -96,8 +90,6 @@ def heatmap_distances(
         Inputs of the model, `n_images` in all.
     store : "memory" or "disk"
         Where the heatmaps of all layers are stored, n_images · lrp.floats · 4 bytes.
-    one_by_one : bool
-        Compute the distance of one pair of images at a time.
 
     Returns
     -------
@@ -122,7 +114,7 @@ def heatmap_distances(
             progress("Heatmaps", done, n_images)
         distances = {}
         for number, layer in enumerate(lrp.layers):
-            distances[layer] = (paired_distances if one_by_one else euclidean_distances)(kept[number])
+            distances[layer] = euclidean_distances(kept[number])
             progress("Distances", number + 1, len(lrp.layers))
         del kept
     return distances
@@ -160,16 +152,6 @@ def euclidean_distances(rows: np.ndarray, *, block_bytes: int = BLOCK_BYTES) -> 
             distances[j : j + step, i : i + step] = block.T
     np.fill_diagonal(distances, 0)
     return (distances + distances.T) / 2
-
-
-def paired_distances(rows: np.ndarray) -> np.ndarray:
-    """The same as `euclidean_distances`, one pair at a time."""
-    distances = np.zeros((len(rows), len(rows)), np.float32)
-    for i, left in enumerate(rows):
-        for j in range(i):
-            apart = left - rows[j]
-            distances[i, j] = distances[j, i] = np.sqrt(np.dot(apart, apart))
-    return distances
 
 
 # --- Clusters ---------------------------------------------------------------------------------------------------
@@ -258,7 +240,6 @@ def run_hudd(
     *,
     store: str = "memory",
     progress: Progress = no_progress,
-    one_by_one: bool = False,
 ) -> tuple[Hudd, dict[str, np.ndarray], Lrp]:
     """Run HUDD on image files.
 
@@ -268,8 +249,6 @@ def run_hudd(
         The DNN under test, a Keras model file.
     root, paths
         The images, relative to `root`.
-    one_by_one : bool
-        One image, and one pair of heatmaps, at a time.
 
     Returns
     -------
@@ -287,44 +266,9 @@ def run_hudd(
     dnn = sized_for(load_dnn(model_path), files)
     lrp = prepare_lrp(dnn.model)
     pixels = Pixels(dnn, files, cache_bytes=0)
-    read = (inputs for inputs, _ in batches(dnn, pixels, np.arange(len(files)), 1 if one_by_one else BATCH))
-    distances = heatmap_distances(lrp, read, len(files), store=store, progress=progress, one_by_one=one_by_one)
+    read = (inputs for inputs, _ in batches(dnn, pixels, np.arange(len(files)), BATCH))
+    distances = heatmap_distances(lrp, read, len(files), store=store, progress=progress)
     if pixels.unreadable:
         first = min(pixels.unreadable)
         raise SAFEError(f"Expected readable images. Received: {files[first]} ({pixels.unreadable[first]}). Remove it.")
     return cluster_layers(distances), distances, lrp
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run HUDD alone; see the module's docstring."""
-    from safe_dnn.support.images import find_images
-
-    parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.rivals.hudd", description=__doc__.split("\n")[0])
-    parser.add_argument("model", metavar="MODEL", help="the DNN under test, a Keras model")
-    parser.add_argument("images", metavar="IMAGES", help="folder of failing images, or a .txt file that lists them")
-    parser.add_argument("--store", choices=STORES, default="memory", help="where heatmaps are stored (default: memory)")
-    parser.add_argument("--one-by-one", action="store_true", help="one image and one pair at a time, as published")
-    options = parser.parse_args(arguments)
-    try:
-        listing = find_images(options.images)
-        began = time.perf_counter()
-        hudd, _, lrp = run_hudd(
-            options.model, listing.root, listing.paths, store=options.store, one_by_one=options.one_by_one
-        )
-    except SAFEError as error:
-        print(f"hudd: {error}", file=sys.stderr)
-        return 2
-    for i, one in enumerate(hudd.layers):
-        print(
-            f"{'*' if i == hudd.chosen else ' '} {one.layer:24s} {one.n_clusters:4d} clusters, "
-            f"{int((one.labels == NOISE).sum()):4d} images alone, spread {one.spread:.4g}"
-        )
-    print(
-        f"{len(listing.paths)} images, {lrp.floats * 4 / 1e6:.2f} MB of heatmaps per image, "
-        f"{time.perf_counter() - began:.1f} s"
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

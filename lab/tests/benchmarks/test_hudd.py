@@ -1,5 +1,4 @@
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -12,8 +11,6 @@ from lab.benchmarks.rivals.hudd import (
     cluster_layers,
     euclidean_distances,
     heatmap_distances,
-    main,
-    paired_distances,
     run_hudd,
     spread_curve,
 )
@@ -359,24 +356,6 @@ def test_hudd_groups_images_of_files_by_what_the_network_looks_at(case):
         assert len({i % 3 for i in np.flatnonzero(hudd.labels == rcc).tolist()}) == 1
 
 
-@pytest.mark.parametrize("options", [["--store", "disk"], ["--one-by-one"]])
-def test_the_program_names_the_layer_it_chose(case, capsys, options):
-    assert main([str(case / "model.keras"), str(case / "failures"), *options]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("*") for line in lines) == 1
-    assert "24 images" in lines[-1]
-
-
-def test_one_pair_at_a_time_gives_the_same_distances():
-    rows = np.random.default_rng(0).random((9, 40), dtype=np.float32)
-    np.testing.assert_allclose(paired_distances(rows), euclidean_distances(rows), atol=1e-5)
-
-
-def test_what_the_user_can_put_right_is_one_line(case, capsys):
-    assert main([str(case / "none.keras"), str(case / "failures")]) == 2
-    assert capsys.readouterr().err.startswith("hudd: ")
-
-
 def test_a_run_writes_what_it_cost(case, tmp_path):
     out = tmp_path / "cost.json"
     assert cost.main(["hudd", str(case / "model.keras"), str(case / "failures"), str(out)]) == 0
@@ -384,16 +363,3 @@ def test_a_run_writes_what_it_cost(case, tmp_path):
     assert record["process_mb"] > 50
     assert record["cpu_seconds"] > 0
     assert {"Heatmaps", "Distances"} <= set(record["parts"])
-
-
-@pytest.mark.slow
-def test_heatmaps_on_disk_need_less_of_python_s_memory(case):
-    for path in sorted((case / "failures").iterdir()):  # so many that their heatmaps outweigh what varies by run
-        for copy in range(5):
-            shutil.copyfile(path, path.with_stem(f"{path.stem}_{copy}"))
-    published, streamed = (
-        cost.measure_cost(method, case / "model.keras", case / "failures", runs=0)[0]
-        for method in ("hudd", "hudd-disk")
-    )
-    assert 0 < streamed.python_mb < published.python_mb
-    assert published.seconds > 0
