@@ -2,7 +2,6 @@
 
     python -m lab.benchmarks.clusters --images DIR --scenarios CSV
     python -m lab.benchmarks.clusters --generate DIR --mixes 20
-    python -m lab.benchmarks.clusters --images LIST.txt --parameters CSV
 
 Features are extracted once and cached; all methods use the same ones. Definitions: noise and inspect % are shares of
 all images; purity is the mean over RCCs of the share of their largest scenario; coverage is the share of scenarios that
@@ -32,17 +31,14 @@ from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering, KMeans
 from sklearn.metrics import adjusted_rand_score, pairwise_distances, silhouette_score
 
 from lab.benchmarks.clusters.scenarios import SCENARIOS_FILE, make_mix
-from lab.benchmarks.results import write_section
+from lab.benchmarks.results import table, write_section
 from safe_dnn.casestudies.build import print_progress
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.FE import ImageFeatures, extract_features
 from safe_dnn.features.extractor import PRECISIONS, Extractor
 from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.features.weights import choose_extractor
-from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.parameters import Parameters, read_parameters
-from safe_dnn.rccs.profiles import profile_clusters
 from safe_dnn.support.errors import SAFEError
 
 SAFE_METHODS = ("SAFE (PCA)", "SAFE (PCA + UMAP)")
@@ -238,26 +234,6 @@ def run_methods(
     }
 
 
-# --- Parameters: root causes given by values instead of names ---------------------------------------------------
-
-
-def parameter_report(clusters: RootCauseClusters, parameters: Parameters) -> str:
-    """A sentence on the variance of the best number or angle in the RCCs of five or more images."""
-    reductions = np.array(
-        [
-            max(finding.reduction for finding in profile.findings if finding.kind != "category")
-            for profile in profile_clusters(clusters, parameters.columns)
-            if clusters.sizes[profile.rcc] >= 5
-        ]
-    )
-    if not len(reductions):
-        return "no RCC of five or more images"
-    return (
-        f"{len(reductions)} RCCs of five or more images; best parameter's variance reduced by 50 % or more in "
-        f"{np.mean(reductions >= 0.5):.0%}, by 90 % or more in {np.mean(reductions >= 0.9):.0%}"
-    )
-
-
 # --- The program ------------------------------------------------------------------------------------------------
 
 
@@ -268,15 +244,12 @@ def main(arguments: list[str] | None = None) -> int:
     if options.umap:
         methods.insert(1, SAFE_METHODS[1])
     try:
-        extractor = choose_extractor(options.extractor, weights=options.weights, precision=options.precision)
+        extractor = choose_extractor(options.extractor, precision=options.precision)
         print(f"features: {extractor.identity}")
         if options.generate:
             rows = _generated(options, extractor, methods)
         else:
             images = extract_features(options.images, extractor, progress=print_progress)
-            if options.parameters:
-                _parameters(options, images, methods)
-                return 0
             names = _column(options.scenarios, "scenario") if options.scenarios else None
             scenarios = np.array([names[path] for path in images.paths]) if names else None
             rows = run_methods(images, scenarios, methods, n_subsets=options.subsets)
@@ -292,15 +265,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.clusters", description=__doc__.split("\n")[0])
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--images", metavar="DIR", help="images with known scenarios or parameters")
+    source.add_argument("--images", metavar="DIR", help="images with known scenarios or without")
     source.add_argument("--generate", metavar="DIR", help="inject scenarios into the images of this folder")
     parser.add_argument("--scenarios", metavar="CSV", help="table with the columns image and scenario")
-    parser.add_argument("--parameters", metavar="CSV", help="table with the parameters of the images, a column each")
     parser.add_argument("--mixes", type=int, default=20, metavar="N", help="number of generated sets (default: 20)")
     parser.add_argument("--size", type=int, default=600, metavar="N", help="images in a generated set (default: 600)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the first generated set (default: 0)")
     parser.add_argument("--extractor", default="vgg16-conv", choices=EXTRACTORS, help="default: vgg16-conv")
-    parser.add_argument("--weights", metavar="FILE", help="VGG16's weights, e.g. those of `clusters.stand_in`")
     parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="default: float32")
     parser.add_argument("--subsets", type=int, default=0, metavar="N", help="also cluster N subsets (default: none)")
     parser.add_argument("--write", metavar="TITLE", help="write the table to lab/results/clusters.md under this title")
@@ -338,28 +309,10 @@ def _write(options: argparse.Namespace, extractor: Extractor, rows: dict[str, Qu
     """Write the table to its page, in a section named after its title."""
     write_section("clusters", HEAD)
     of = f"Medians of {options.mixes} mixes. " if options.generate else ""
-    named = "weights" in extractor.identity or bool(options.weights)
-    weights = " (the dense weights are a stand-in or others than the paper's)" if named else ""
     steady = f"`again` and `least` are of {options.subsets} subsets. " if options.subsets else ""
-    head = ["", *COLUMNS]
-    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * len(COLUMNS) + "|"]
-    lines += [f"| {method} | " + " | ".join(_cells(row)) + " |" for method, row in rows.items()]
-    text = f"### {options.write}\n\n{of}{steady}Features: `{extractor.identity}`{weights}.\n\n" + "\n".join(lines)
+    lines = table(("", *COLUMNS), [(method, *_cells(row)) for method, row in rows.items()])
+    text = f"### {options.write}\n\n{of}{steady}Features: `{extractor.identity}`.\n\n{lines}"
     write_section("clusters-" + re.sub(r"[^a-z0-9]+", "-", options.write.lower()).strip("-"), text)
-
-
-def _parameters(options: argparse.Namespace, images: ImageFeatures, methods: list[str]) -> None:
-    parameters = read_parameters(options.parameters, images.root, images.paths)
-    for note in parameters.notes:
-        print(note)
-    for method in [method for method in methods if method in SAFE_METHODS]:
-        clusters = find_root_cause_clusters(images, reducer="pca" if method == SAFE_METHODS[0] else "umap")
-        inspect = 100 * np.minimum(clusters.sizes, 5).sum() / len(images.paths)
-        print(
-            f"{method}: {clusters.n_rccs} RCCs, noise {clusters.noise_share:.2f}, inspect {inspect:.1f} %, "
-            f"largest {clusters.sizes.max(initial=0) / len(images.paths):.0%}; "
-            + parameter_report(clusters, parameters)
-        )
 
 
 def _column(path: str, name: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ selections, the training images, their order, and dropout.
 
 All runs of seed 0 come before those of seed 1. Each run is kept in the work folder as soon as it ends, so an
 interrupted benchmark resumes from there, and additional seeds cost only the new runs. The section `retraining` of
-lab/results/retraining.md and the plot cover all cases in the work folder; with --further, it is a section of its own.
+lab/results/retraining.md covers all cases in the work folder; with --further, it is a section of its own.
 """
 
 import argparse
@@ -20,14 +20,14 @@ import hashlib
 import json
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lab.benchmarks.results import RESULTS, write_section
+from lab.benchmarks.results import write_section
 from lab.benchmarks.retraining.choice import (
     CONSISTENCY,
     NEEDS_NO_LABEL,
@@ -39,7 +39,7 @@ from lab.benchmarks.retraining.choice import (
     output_change,
     transformed,
 )
-from lab.benchmarks.retraining.report import PLOT, draw_retraining_plot, retraining_section
+from lab.benchmarks.retraining.report import retraining_section
 from lab.benchmarks.retraining.runs import CASE_FILE, RUNS_FILE, load_cases, read_runs
 from safe_dnn.casestudies.build import print_progress
 from safe_dnn.casestudies.sets import MODEL_FILE
@@ -57,7 +57,7 @@ from safe_dnn.support.files import prepare_folder, write_text
 from safe_dnn.support.images import find_images
 from safe_dnn.training import finetuning
 from safe_dnn.training.finetuning import TRAINING, UNLABELLED, FineTuning, TrainingData
-from safe_dnn.training.second_pass import answer_together, draw_unlabelled, fine_tune_twice
+from safe_dnn.training.second_pass import draw_unlabelled, fine_tune_twice
 from safe_dnn.training.settings import AIM, AIMS, UNSAFE_SHARE, SetSizes, Settings, Wishes, choose_settings
 from tests.helpers.small_models import Ready
 
@@ -91,10 +91,6 @@ class RetrainingCase(NamedTuple):
         Number of training images in a run.
     about : dict
         Facts about the case for the report.
-    test_images, improvement_images : LabelledImages
-        All images of both folders.
-    listed : ndarray of shape (n_improvement,), int
-        Which of the latter `improvement` and `pool` are about.
     """
 
     dnn: Dnn
@@ -107,9 +103,6 @@ class RetrainingCase(NamedTuple):
     wishes: Wishes
     training_images: int
     about: dict[str, Any]
-    test_images: LabelledImages
-    improvement_images: LabelledImages
-    listed: np.ndarray
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -117,19 +110,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Running several cases at a time uses the cores better than several threads on one small network.
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(options.threads))
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     try:
         work = prepare_folder(options.work)
         if not options.report:
             if not options.case or not options.data:
                 raise SAFEError("Expected --case and --data, or --report. Received only one of the former, or neither.")
             run_case(options, prepare_folder(work / options.case))
-        cases = load_cases(work)
-        if options.further:
-            write_section("retraining-further", retraining_section(cases, further=True))
-        else:
-            write_section("retraining", retraining_section(cases))
-            draw_retraining_plot(cases, RESULTS / PLOT)
+        name = "retraining-further" if options.further else "retraining"
+        write_section(name, retraining_section(load_cases(work), further=options.further))
     except SAFEError as error:
         print(f"retraining: {error}", file=sys.stderr)
         return 2
@@ -151,7 +140,6 @@ def _parser() -> argparse.ArgumentParser:
         help=f"strategies: {', '.join(STRATEGIES)} (default: all)",
     )  # fmt: skip
     parser.add_argument("--epochs", type=int, metavar="N", help="epochs of fine-tuning (default: that of the tool)")
-    parser.add_argument("--one-pass", action="store_true", help="as of the tool: labelled images only")
     parser.add_argument("--aim", choices=AIMS, default=AIM, help=f"as of the tool (default: {AIM})")
     parser.add_argument(
         "--training-images", type=int, metavar="N",
@@ -163,8 +151,6 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--work", metavar="DIR", default=".retraining", help="results folder (default: .retraining)")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="default: float32")
-    parser.add_argument("--minutes", type=float, metavar="N", help="start no run after this time")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads for an operation (default: 1)")
     parser.add_argument("--further", action="store_true", help="a section of its own, beside that of other cases")
     parser.add_argument("--report", action="store_true", help="only write the report, from the results in --work")
     return parser
@@ -181,7 +167,6 @@ def _budget(text: str) -> str:
 
 def run_case(options: argparse.Namespace, work: Path) -> None:
     """Do the missing runs of a case; each is kept in `work`."""
-    started = time.monotonic()
     case = load_retraining_case(options, work)
     budgets = [case.about["formula"] if budget == FORMULA else int(budget) for budget in options.budgets]
     limit = case.about["improvement_images"]
@@ -195,9 +180,6 @@ def run_case(options: argparse.Namespace, work: Path) -> None:
     for strategy, labels, seed in wanted:
         if (strategy, labels, seed) in done:
             continue
-        if options.minutes is not None and time.monotonic() - started > 60 * options.minutes:
-            print(f"{options.case}: stopped after {options.minutes:g} minutes", file=sys.stderr)
-            return
         with compiled_once(compiled):
             run = run_once(case, strategy, labels, seed)
         kept.append(run)
@@ -236,8 +218,8 @@ def run_once(case: RetrainingCase, strategy: str, labels: int, seed: int) -> dic
         chosen, rccs = choose_images(strategy, labels, case.pool, np.random.default_rng((seed, 1)))
         rest = np.setdiff1d(np.arange(len(source.labels)), chosen)
         rest = rest[draw_unlabelled(len(rest), len(seen))]
-    trained = train(case, seen, Chosen(source, chosen, rccs, rest), seed)
-    right = trained.outputs(case.test).argmax(axis=1) == case.test.labels
+    tuning, settings = train(case, seen, source, chosen, rccs, rest, seed)
+    right = outputs_of(case.dnn, tuning.model, case.test).argmax(axis=1) == case.test.labels
     return {
         "setup": case.about["setup"],
         "strategy": strategy,
@@ -246,54 +228,44 @@ def run_once(case: RetrainingCase, strategy: str, labels: int, seed: int) -> dic
         "accuracy": float(right.mean()),
         "kept": float(right[case.right].mean()),
         "wrong": None if strategy in NEEDS_NO_LABEL else float(case.pool.wrong[chosen].mean()),
-        "epochs": trained.settings.epochs,
-        "best": trained.tuning.best,
-        "stopped": trained.tuning.stopped,
-        "seconds": round(trained.tuning.seconds, 1),
+        "epochs": settings.epochs,
+        "best": tuning.best,
+        "stopped": tuning.stopped,
+        "seconds": round(tuning.seconds, 1),
     }
 
 
-class Chosen(NamedTuple):
-    """Images to label, as indices into `source`, with their groups, and those that stay without a label."""
+def train(
+    case: RetrainingCase,
+    seen: np.ndarray,
+    source: Part,
+    chosen: np.ndarray,
+    groups: np.ndarray,
+    rest: np.ndarray,
+    seed: int,
+) -> tuple[FineTuning, Settings]:
+    """Fine-tune the original network with some training images and those that were selected.
 
-    source: Part
-    images: np.ndarray
-    groups: np.ndarray
-    rest: np.ndarray
-
-
-class Trained(NamedTuple):
-    """A fine-tuned network; the next training may overwrite it (see `compiled_once`)."""
-
-    dnn: Dnn
-    tuning: FineTuning
-    model: Any
-    settings: Settings
-
-    def outputs(self, part: Part) -> np.ndarray:
-        """Its probabilities for some images."""
-        return outputs_of(self.dnn, self.model, part)
-
-
-def train(case: RetrainingCase, seen: np.ndarray, chosen: Chosen, seed: int) -> Trained:
-    """Fine-tune the original network with some training images and those that were selected."""
-    source, images, rest = chosen.source, chosen.images, chosen.rest
-    settings = choose_settings(case.dnn, case.wishes._replace(seed=seed), SetSizes(len(seen), len(images), len(rest)))
+    Parameters
+    ----------
+    seen : ndarray of int
+        Training images.
+    chosen, rest : ndarray of int
+        Images of `source` to label, and those that stay without a label.
+    groups : ndarray of int
+        Of the chosen images, as returned by `choose_images`.
+    """
+    settings = choose_settings(case.dnn, case.wishes._replace(seed=seed), SetSizes(len(seen), len(chosen), len(rest)))
     if not settings.unlabelled:
         rest = rest[:0]
-    pixels = case.train.pixels[seen], source.pixels[images], source.pixels[rest]
+    pixels = case.train.pixels[seen], source.pixels[chosen], source.pixels[rest]
     data = TrainingData(
         Ready(case.dnn, np.concatenate(pixels)),
-        np.concatenate([case.train.labels[seen], source.labels[images], np.zeros(len(rest), int)]),
-        np.concatenate([np.full(len(seen), TRAINING), chosen.groups, np.full(len(rest), UNLABELLED)]),
+        np.concatenate([case.train.labels[seen], source.labels[chosen], np.zeros(len(rest), int)]),
+        np.concatenate([np.full(len(seen), TRAINING), groups, np.full(len(rest), UNLABELLED)]),
     )
-    result = fine_tune_twice(
-        case.dnn, data, settings, likely_wrong=lambda outputs: likely_wrong(outputs, case.tested, ~case.right)
-    )
-    model = result.model
-    if settings.original_share:
-        model = answer_together(case.dnn, model, settings.original_share)
-    return Trained(case.dnn, result, model, settings)
+    wrong = partial(likely_wrong, tested=case.tested, wrong=~case.right)
+    return fine_tune_twice(case.dnn, data, settings, likely_wrong=wrong), settings
 
 
 @contextlib.contextmanager
@@ -380,7 +352,7 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
         change=change,
     )
 
-    wishes = Wishes(epochs=options.epochs, aim=options.aim, unlabelled=0 if options.one_pass else None)
+    wishes = Wishes(epochs=options.epochs, aim=options.aim)
     # With sizes, so that those of the second pass are among them; the epochs depend on the number of labels.
     settings = choose_settings(dnn, wishes, SetSizes(1, 1, 1))._replace(epochs=choose_settings(dnn, wishes).epochs)
     training_images = min(options.training_images or len(folders["train"].labels), len(folders["train"].labels))
@@ -404,7 +376,7 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
     setup = hashlib.blake2b(record.encode(), digest_size=8).hexdigest()
     return RetrainingCase(
         dnn, parts["train"], improvement, parts["test"], pool, tested, right, wishes, training_images,
-        {**about, "setup": setup}, folders["test"], folders["improvement"], listed,
+        {**about, "setup": setup},
     )  # fmt: skip
 
 

@@ -6,9 +6,6 @@ from PIL import Image
 
 from lab.benchmarks.clusters.__main__ import RIVALS, main, measure_quality, oracle, run_methods
 from lab.benchmarks.clusters.scenarios import SCENARIOS, SMALLEST_SHARE, disturb, draw_shares, make_mix
-from lab.benchmarks.clusters.stand_in import main as write_stand_in
-from safe_dnn.features.network import conv_shapes, read_weights
-from safe_dnn.features.weights import choose_extractor
 from tests.helpers.features import features_of
 from tests.helpers.point_groups import groups
 
@@ -104,45 +101,6 @@ def test_without_scenarios_only_what_needs_none_is_measured():
     assert rows["Ward"].again > 0.9
 
 
-# --- The stand-in for VGG16's weights ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-def small_dense_layers(monkeypatch):
-    """The same layers, a thousandth as large."""
-    monkeypatch.setattr("lab.benchmarks.clusters.stand_in.DENSE_LAYERS", {"fc1": (200, 40), "fc2": (40, 40)})
-    monkeypatch.setattr("lab.benchmarks.clusters.stand_in.N_CLASSES", 10)
-
-
-def test_the_stand_in_has_the_true_convolutions_and_random_dense_layers(small_dense_layers, tmp_path):
-    path = tmp_path / "stand-in.h5"
-    assert write_stand_in([str(path)]) == 0
-    shapes = {**conv_shapes(), "fc1": (200, 40), "fc2": (40, 40)}
-    found = read_weights(path, shapes)
-    true = read_weights(choose_extractor("vgg16-conv").weights, conv_shapes())
-    assert all(np.array_equal(found[name].kernel, true[name].kernel) for name in true)
-    assert all(np.array_equal(found[name].bias, true[name].bias) for name in true)
-    assert found["fc1"].kernel.std() == pytest.approx(np.sqrt(2 / 200), rel=0.05)
-    assert found["fc2"].kernel.std() == pytest.approx(np.sqrt(2 / 40), rel=0.05)
-    assert not found["fc1"].bias.any()
-
-
-def test_the_stand_in_is_the_same_on_each_run(small_dense_layers, tmp_path):
-    contents = []
-    for name in ("a.h5", "b.h5"):
-        assert write_stand_in([str(tmp_path / name)]) == 0
-        contents.append((tmp_path / name).read_bytes())
-    assert contents[0] == contents[1]
-
-
-def test_where_the_stand_in_cannot_be_written_the_error_says_so(small_dense_layers, tmp_path, capsys):
-    assert write_stand_in([str(tmp_path / "nowhere" / "a.h5")]) == 2
-    assert "nowhere" in capsys.readouterr().err
-
-
-def test_the_benchmark_takes_an_extractor_and_its_weights(tmp_path, capsys):
-    (tmp_path / "images").mkdir()
-    weights = tmp_path / "gone.h5"
-    options = ["--images", str(tmp_path / "images"), "--extractor", "vgg16", "--weights", str(weights)]
-    assert main(options) == 2
-    assert f"{weights}, which does not exist" in capsys.readouterr().err
+def test_a_folder_that_does_not_exist_is_one_line(tmp_path, capsys):
+    assert main(["--images", str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err.startswith("clusters: ")

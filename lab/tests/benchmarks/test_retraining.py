@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from lab.benchmarks.retraining import __main__ as retraining
-from lab.benchmarks.retraining import report, rounds
 from lab.benchmarks.retraining.choice import (
     STRATEGIES,
     Pool,
@@ -281,13 +280,6 @@ def test_the_sentences_say_better_worse_and_no_difference_shown():
     assert gain(case, "SAFE", 100) == pytest.approx(13)
 
 
-def test_the_aim_is_met_only_where_the_effect_is_large_and_not_chance():
-    good, bad = [0.9, 0.92, 0.94, 0.96], [0.8, 0.82, 0.84, 0.86]
-    text = retraining_section([case_runs({"SAFE": good, "BL1": good, "BL2": bad})])
-    assert "met by SAFE against BL2 at 100. Missed by SAFE against BL1 at 100." in text
-    assert "met in 0 of 1 rows" in text  # 2 % are lost
-
-
 def test_ranks_over_all_cases_are_those_of_the_means_and_say_where_a_strategy_is_worse():
     good, fair, bad = [0.9, 0.92, 0.94, 0.96], [0.9, 0.9, 0.9, 0.9], [0.8, 0.82, 0.84, 0.86]
     cases = [
@@ -320,13 +312,6 @@ def test_a_single_seed_gives_no_effect():
     assert "| 100 | BL2 | 1 | 0.8000 |  | +0.00 | 98.0% | 50% |  |  |" in text
 
 
-def test_the_plot_is_drawn_and_the_same_each_time(tmp_path):
-    cases = [case_runs({"SAFE": [0.9, 0.92], "BL2": [0.8, 0.82], "none": [0.81]})] * 2
-    report.draw_retraining_plot(cases, tmp_path / "a.png")
-    report.draw_retraining_plot(cases, tmp_path / "b.png")
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-
-
 @pytest.mark.slow
 def test_a_copy_that_is_reused_trains_as_a_new_one_does(tmp_path):
     dnn = load_dnn(saved(colour_model(), tmp_path / "colours.keras"))
@@ -347,27 +332,3 @@ def test_a_copy_that_is_reused_trains_as_a_new_one_does(tmp_path):
     assert reused[0] == pytest.approx(new[0])
     assert reused[1] == pytest.approx(new[1])
     assert reused[2] == reused[0] != reused[1]
-
-
-def test_what_is_still_wrong_is_learnt_from_both_models_answers():
-    rng = np.random.default_rng(0)
-    before, after = (np.stack([p, 1 - p], axis=1) for p in rng.uniform(0.05, 0.95, (2, 400)))
-    wrong = (before[:, 0] > 0.5) != (after[:, 0] > 0.5)  # where they disagree: neither tells alone
-    found = rounds.still_wrong((before[200:], after[200:]), (before[:200], after[:200]), wrong[:200])
-    assert rounds.area(wrong[200:], found) > 0.9
-    assert rounds.area(wrong[200:], found * 0) == 0.5
-    assert rounds.area(wrong[:1], found[:1]) is None
-
-
-def test_rounds_are_reported_as_means_of_the_seeds_that_have_one_round_and_two(tmp_path):
-    runs = [
-        {"setup": "a", "way": way, "seed": seed, "original": 0.5, "accuracy": 0.7 + 0.1 * seed, "kept": 0.9,
-         "before": 0.6, "wrong": 0.3, "auc": [0.8, 0.9]}
-        for seed in (0, 1) for way in rounds.WAYS
-    ]  # fmt: skip
-    (tmp_path / "gd").mkdir()
-    kept = [run for run in runs if (run["way"], run["seed"]) != (rounds.TODAY, 1)]
-    (tmp_path / "gd" / rounds.RUNS_FILE).write_text("".join(json.dumps(run) + "\n" for run in kept))
-    text = rounds.section(tmp_path)
-    assert "| gd | 1 | 0.500 | 0.600 | 0.7000 (90.0%) |" in text
-    assert text.endswith("at least as good as one in 1 of 1 cases.\n")
