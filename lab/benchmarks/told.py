@@ -34,10 +34,10 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_rand_score
 
-from lab.benchmarks.kept import kept, key_of
+from lab.benchmarks.kept import kept, key_of, named_paths
 from lab.benchmarks.reasons.cases import ReasonsCase, failing_images, images_beside, load_reasons_case
 from lab.benchmarks.reasons.measures import causes_of_clusters
-from lab.benchmarks.results import tell
+from lab.benchmarks.results import table, tell
 from lab.benchmarks.rivals.slices import AnsweredSet, domino, plane_spot
 from safe_dnn.casestudies.build import print_progress
 from safe_dnn.clustering import find_root_cause_clusters
@@ -231,13 +231,11 @@ def told_section(cases: Sequence[Compared], work: Path, progress: Callable[[str,
         progress(f"Measuring {compared.name}", place, len(cases))
         key = key_of(compared.name, compared.case.tested.digest, *SOURCES)
         rows += kept(work / compared.name / "told.json", key, partial(rows_of, compared))
-    lines = [HEADER, ["---", "---", "---", *["---:"] * (len(HEADER) - 3)], *rows]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
         "## What RCCs tell of right and wrong\n\nWritten by `python -m lab.benchmarks.told`, which has the "
         "definitions: per cent of the entropy of right and wrong that regions and classes tell of unseen halves of the "
         "test set.\n\n"
-        f"{table}\n"
+        f"{table(HEADER, rows, texts=3)}\n"
     )
 
 
@@ -252,16 +250,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="write lab/results/told.md instead of printing")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    data, models, groups = (
-        dict(one.split("=", 1) for one in of) for of in (options.data, options.model, options.group)
-    )
+    groups = dict(one.split("=", 1) for one in options.group)
     try:
         extractor = choose_extractor("vgg16-conv", precision=options.precision)
-        cases = []
-        for name, folder in data.items():
+        models, cases = named_paths("--model", options.model), []
+        for name, folder in named_paths("--data", options.data).items():
             own = prepare_folder(Path(options.work) / name)
-            model = Path(models[name]) if name in models else None
-            case = load_reasons_case(name, Path(folder), own, extractor, model=model, progress=print_progress)
+            case = load_reasons_case(name, folder, own, extractor, model=models.get(name), progress=print_progress)
             units = _units(case, groups[name]) if name in groups else None
             right = images_beside(case, units)
             cases.append(Compared(name, case, failing_images(case), right, None if units is None else right.units))

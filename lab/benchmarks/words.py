@@ -24,6 +24,7 @@ folder.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -32,15 +33,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lab.benchmarks.kept import kept, key_of
+from lab.benchmarks.kept import kept, key_of, named_paths
 from lab.benchmarks.paper.cases import CASE_STUDIES
-from lab.benchmarks.results import tell
+from lab.benchmarks.results import table, tell
 from lab.casestudies.signs.build import read_parts
 from safe_dnn.dnn.tested import read_predictions
 from safe_dnn.FE import extract_features
 from safe_dnn.features.extractor import comparable
 from safe_dnn.features.weights import choose_extractor
-from safe_dnn.rccs.failure_rounds import tested_by
 from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_parameters
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.groups import Groups
@@ -50,7 +50,7 @@ from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.images import find_images
 from safe_dnn.support.intervals import clopper_pearson
 from safe_dnn.support.progress import no_progress
-from safe_dnn.support.run_folder import OBJECTS, PREDICTIONS_FILE
+from safe_dnn.support.run_folder import ACCURACY_FILE, OBJECTS, PREDICTIONS_FILE
 from safe_dnn.words.drawing import UNTAGGED, Frame, make_frame, next_drawn
 from safe_dnn.words.probe import BATCH, chosen_to_teach, is_taught, probe_points, scores
 from safe_dnn.words.rates import Sample, WordRate, rate_of
@@ -103,11 +103,10 @@ class WordsCase(NamedTuple):
 
 def load_words_case(name: str, folder: Path, work: Path) -> WordsCase:
     """Load a case; SAFEError if a table or an image cannot be read, or no word is known."""
-    root = tested_by(folder)
-    if (folder / OBJECTS).is_dir():
-        root = folder / OBJECTS
-    if root is None:
+    record = folder / ACCURACY_FILE
+    if not record.is_file():
         raise SAFEError(f"Expected a folder with the failures of a network and their test folder. Received: {folder}")
+    root = folder / (OBJECTS if (folder / OBJECTS).is_dir() else json.loads(record.read_text())["test_root"])
     tested = read_predictions(folder / PREDICTIONS_FILE, root)
     beside = root.parent / IMPROVEMENT
     listed = find_images(beside).paths if beside.is_dir() and not (folder / OBJECTS).is_dir() else ()
@@ -307,21 +306,16 @@ def words_section(cases: dict[str, Path], work: Path, runs: int) -> str:
     return (
         "## Words\n\nWritten by `python -m lab.benchmarks.words`, which has the definitions; "
         f"{runs} runs in each row, whose shares have a standard error of {np.sqrt(0.05 * 0.95 / runs):.1%}.\n\n"
-        f"{_table(header, rows, 2)}\n\nThe lowest share held is {lowest:.1f}%. Half-widths of words of at most "
+        f"{table(header, rows, texts=2)}\n\nThe lowest share held is {lowest:.1f}%. Half-widths of words of at most "
         f"{SMALL:.0%} of the images, median: {medians}.\n\n### Chosen by a word, and said to fail more often\n\n"
-        f"{_table(columns, reasons, 2)}\n\n### Said to fail more often by chance\n\n"
-        f"{_table(['case', *tags], by_chance, 1)}\n"
+        f"{table(columns, reasons, texts=2)}\n\n### Said to fail more often by chance\n\n"
+        f"{table(['case', *tags], by_chance)}\n"
         + (
-            f"\n### New images of other persons\n\n{_table(['case', 'word', 'correlation', *tags], persons, 2)}\n"
+            f"\n### New images of other persons\n\n{table(['case', 'word', 'correlation', *tags], persons, texts=2)}\n"
             if persons
             else ""
         )
     )
-
-
-def _table(header: list[str], rows: list[list[str]], texts: int) -> str:
-    lines = [header, ["---"] * texts + ["---:"] * (len(header) - texts), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -333,7 +327,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="write lab/results/words.md instead of printing")
     options = parser.parse_args(arguments)
     try:
-        cases = {name: Path(folder) for name, _, folder in (one.partition("=") for one in options.data)}
+        cases = named_paths("--data", options.data)
         tell("words", words_section(cases, prepare_folder(options.work), options.runs), write=options.write)
     except SAFEError as error:
         print(f"words: {error}", file=sys.stderr)

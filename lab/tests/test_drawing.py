@@ -1,8 +1,6 @@
 import re
 
-import pytest
-
-from lab.drawing import faces, method, trees, walkthrough
+from lab.drawing import method
 from tests.helpers.documents import TEXTS
 
 
@@ -32,27 +30,3 @@ def test_the_picture_of_dbscan_shows_what_its_titles_say(tmp_path):
 def test_without_the_example_the_script_says_how_to_build_it(tmp_path, capsys):
     assert method.main(["--case", str(tmp_path / "none"), "--work", str(tmp_path / "work")]) == 2
     assert "python -m safe_dnn.casestudies.build gd --out" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("of", "install"), [(walkthrough, "elpv-dataset"), (trees, "--no-deps deepforest"), (faces, "--no-deps mtcnn")]
-)
-def test_without_the_public_images_a_walk_through_says_how_to_install_them(of, install, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(of.importlib.util, "find_spec", lambda name: None)
-    assert of.main(["--work", str(tmp_path)]) == 2
-    assert f"pip install {install}" in capsys.readouterr().err
-
-
-def test_faces_are_known_by_the_folder_and_the_name_of_their_photographs(tmp_path):
-    for name in ("yaleB01/yaleB01_P00A-035E+15.pgm", "p02/A+000E-40.png", "p02/P00_Ambient.pgm", "p02/notes.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    found = faces.photographs(tmp_path)
-    assert [one.place for one in found] == ["p02/A+000E-40.png", "yaleB01/A-035E+15.png"]
-    assert [one[1:] for one in found] == [("p02", 0, -40), ("yaleB01", -35, 15)]
-
-
-def test_without_photographs_of_faces_the_walk_through_asks_for_them(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(faces.importlib.util, "find_spec", lambda name: True)
-    assert faces.main(["--work", str(tmp_path)]) == 2
-    assert "Received: no --faces" in capsys.readouterr().err

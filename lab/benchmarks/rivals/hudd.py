@@ -89,7 +89,7 @@ def heatmap_distances(
     batches : iterator of ndarray of shape (n, height, width, channels)
         Inputs of the model, `n_images` in all.
     store : "memory" or "disk"
-        Where the heatmaps of all layers are stored, n_images · lrp.floats · 4 bytes.
+        Where the heatmaps of all layers are stored, 4 bytes for each value of an image.
 
     Returns
     -------

@@ -64,11 +64,6 @@ class Lrp(NamedTuple):
     shapes: tuple[tuple[int, ...], ...]
     heatmaps: Callable[[Any], list]
 
-    @property
-    def floats(self) -> int:
-        """Number of values in all heatmaps of one image."""
-        return sum(int(np.prod(shape)) for shape in self.shapes)
-
 
 def prepare_lrp(model: Any) -> Lrp:
     """Prepare LRP for a Keras classifier of convolutions, pooling, dense layers, batch normalisation and additions.

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from lab.benchmarks.kept import kept, key_of
-from lab.benchmarks.results import tell
+from lab.benchmarks.results import table, tell
 from lab.benchmarks.spotcheck.case import IN_TABLE, LEAST_TESTED, LEAST_TRAINED, TESTED, TRAINED, Case, load_case
 from lab.benchmarks.spotcheck.methods import Result, results_of
 from lab.benchmarks.spotcheck.network import EPOCHS
@@ -75,20 +75,18 @@ def section(measured: Mapping[int, Mapping[str, Any]]) -> str:
     """The section of the results."""
     learnt = {number: case for number, case in measured.items() if case["elsewhere"] <= LEARNT}
     settings = [
-        "| setting | vary | clauses | test images | wrong inside, % | wrong elsewhere, % |",
-        "|---:|---:|---|---|---|---:|",
-    ]
-    for number, case in measured.items():
-        cells = [
-            str(number), str(case["varied"]), _list(case["clauses"]), _list(case["images"]),
+        (
+            number, case["varied"], _list(case["clauses"]), _list(case["images"]),
             _list(f"{100 * rate:.0f}" for rate in case["failing"]), f"{100 * case['elsewhere']:.1f}",
-        ]  # fmt: skip
-        settings.append(f"| {' | '.join(cells)} |")
+        )
+        for number, case in measured.items()
+    ]  # fmt: skip
+    header = ("setting", "vary", "clauses", "test images", "wrong inside, %", "wrong elsewhere, %")
     short = f"only the first {len(measured)} of the {WANTED} settings are measured; " if len(measured) < WANTED else ""
     return (
         f"{_INTRODUCTION.format(n=len(measured))}\n{_methods([*measured.values()])}\n"
         f"{_ONLY.format(n=len(learnt), numbers=_list(learnt))}\n{_methods([*learnt.values()])}\n"
-        f"{_SETTINGS.format(short=short)}\n" + "\n".join(settings)
+        f"{_SETTINGS.format(short=short)}\n{table(header, settings)}"
     )
 
 
@@ -98,19 +96,27 @@ def _methods(measured: Sequence[Mapping[str, Any]]) -> str:
     for case in measured:
         for method, sees, *rest in case["methods"]:
             of_method[method, sees].append(rest)
-    lines = [
-        "| method | sees | discovered | DR | FDR | as many as needed | named | wrong | held | failing only: discovered "
-        "| DR | FDR | as many as needed | s |",
-        "|---|---|---|---:|---:|---:|---:|---:|---:|---|---:|---:|---:|---:|",
-    ]
+    lines = []
     for (method, sees), rows in of_method.items():
         every, failing, seconds, wrong = zip(*rows, strict=True)
         first, second = (_figures([Score(*one) for one in of]) for of in (every, failing))
         named = sum(Score(*one).named for one in every) / len(every)
-        of_wrong = (f"{share:.2f}" for share in np.mean(wrong, axis=0))
-        cells = [method, sees, *first, f"{named:.1f}", *of_wrong, *second, f"{np.mean(seconds):.1f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        of_wrong = [f"{share:.2f}" for share in np.mean(wrong, axis=0)]
+        lines.append([method, sees, *first, f"{named:.1f}", *of_wrong, *second, f"{np.mean(seconds):.1f}"])
+    figures = ("DR", "FDR", "as many as needed")
+    header = (
+        "method",
+        "sees",
+        "discovered",
+        *figures,
+        "named",
+        "wrong",
+        "held",
+        "failing only: discovered",
+        *figures,
+        "s",
+    )
+    return table(header, lines, texts=2)
 
 
 def _list(values: Iterable[object]) -> str:

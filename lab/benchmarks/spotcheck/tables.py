@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lab.benchmarks.results import tell
+from lab.benchmarks.results import table, tell
 from lab.benchmarks.spotcheck.scores import score
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
 from safe_dnn.reasons.comparison import LABEL, PREDICTED
@@ -76,16 +76,14 @@ def section(settings: Sequence[Setting], shuffles: int) -> str:
         for seed in range(shuffles):
             chance += bool(find_weak_spots(known, np.random.default_rng(seed).permutation(setting.wrong)))
     blind, discovered, false, named, seconds = map(sum, zip(*rows, strict=True))
-    lines = [
+    cells = [*((number, *row[:4]) for number, row in enumerate(rows, 1)), ("all", blind, discovered, false, named)]
+    return (
         f"## SpotCheck\n\n`python -m lab.benchmarks.spotcheck.tables`: {len(rows)} settings of "
-        f"{len(settings[0].wrong):,} drawn scenes.\n",
-        "| setting | blind spots | discovered | false | named |\n|---|---|---|---|---|",
-        *(f"| {number} | {' | '.join(map(str, row[:4]))} |" for number, row in enumerate(rows, 1)),
-        f"| all | {blind} | {discovered} | {false} | {named} |",
-        f"\n{seconds:.1f} s of processor time. With right and wrong shuffled, something is named in {chance} of "
-        f"{shuffles * len(rows)} runs.",
-    ]
-    return "\n".join(lines)
+        f"{len(settings[0].wrong):,} drawn scenes.\n\n"
+        f"{table(('setting', 'blind spots', 'discovered', 'false', 'named'), cells)}\n\n"
+        f"{seconds:.1f} s of processor time. With right and wrong shuffled, something is named in {chance} of "
+        f"{shuffles * len(rows)} runs."
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 
 HAIRS = ("black", "brown", "auburn", "blond", "grey")
-COVERS = ("none", "glasses", "sunglasses", "scarf", "hand")
 YAW_BORDERS_DEG = (-16.0, 16.0)
 PITCH_BORDERS_DEG = (-11.0, 11.0)
 DARK_SKIN = 0.55  # from this tone on, hair is black, brown or grey
@@ -33,7 +32,7 @@ class Head:
     noise_levels : float
         Standard deviation of the sensor noise, in grey levels (0 to 255).
     cover : str
-        What covers part of the face, one of `COVERS`.
+        What covers part of the face: none, glasses, sunglasses, scarf or hand.
     fringe : float
         How far hair hangs over one half of the face: 0 is not at all, 1 is down to the mouth.
     skin_tone : float

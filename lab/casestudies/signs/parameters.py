@@ -15,7 +15,6 @@ from safe_dnn.casestudies.camera import SIDE
 CLASSES = ("danger", "mandatory", "prohibitory")
 """The groups of signs of the German Traffic Sign Detection Benchmark (Houben et al., IJCNN 2013)."""
 PICTURES = 4  # of each class
-SURROUNDINGS = ("country", "motorway", "town", "shops")
 MOST_SIGNS = 3
 _EDGE = 4.0  # free pixels between a whole sign and the image's border
 _TRIES = 40  # to find a free place for a sign
@@ -76,7 +75,7 @@ class Scene:
     Attributes
     ----------
     surroundings : str
-        What is behind the signs, one of `SURROUNDINGS`.
+        What is behind the signs: country, motorway, town or shops.
     light : float
         Brightness of all light as exposed by the camera, 0 to 1, linear.
     haze : float
