@@ -10,7 +10,6 @@ package `imagenet-x` has the factors in `annotations/imagenet_x_val_multi_factor
 """
 
 import argparse
-import dataclasses
 import itertools
 import sys
 import tempfile
@@ -276,16 +275,9 @@ def spots_on_fresh_images(network: Network, run: int) -> list[FreshSpot]:
     order = np.argsort(np.random.default_rng(run // 2).permutation(n), kind="stable")
     searched = np.zeros(n, bool)
     searched[order[run % 2 * (n // 2) :][: n // 2]] = True
-    rows = np.flatnonzero(searched)
-    tested = dataclasses.replace(
-        network.tested,
-        paths=tuple(network.tested.paths[row] for row in rows.tolist()),
-        answers=network.tested.answers.taken(rows),
-        right=network.tested.right[rows],
-    )
-    known = network.known._replace(columns={name: column[rows] for name, column in columns.items()})
+    known = network.known._replace(columns={name: column[searched] for name, column in columns.items()})
     spots = []
-    for spot in weak_spots_of(tested, known):
+    for spot in weak_spots_of(network.tested.taken(searched), known):
         holds = spot.holds(columns)
         fresh = network.wrong[holds & ~searched]
         if len(fresh) < LEAST_NEW or {LABEL, PREDICTED} & {one.column for one in spot.literals}:
