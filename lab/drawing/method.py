@@ -26,7 +26,7 @@ from safe_dnn.FE import extract_features
 from safe_dnn.features.extractor import CONV_BLOCKS, CONV_LAYERS, comparable
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.pipeline.looking import HEATMAPS_FILE, HEATMAPS_FOLDER
-from safe_dnn.pipeline.reporting.heatmap_panels import heatmaps_of, panels
+from safe_dnn.pipeline.reporting.heatmap_panels import heatmaps_of
 from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
 from safe_dnn.rccs.dbscan.branches import SMALLEST_BRANCH
 from safe_dnn.rccs.dbscan.density import Density
@@ -76,7 +76,6 @@ NAMES = {  # what an engineer would call each RCC of the example, by the known c
     "looking down-right at the border": "gaze down-right",
 }
 
-LINES = ("wrong", "right,\nof the same\nclasses", "right, of\nthose taken\nfor", "where less\nspeaks for\nthe truth")
 LOOKED_AT = ("glare on glasses", "head turned", "gaze up-left", "gaze down-right", "sunglasses")
 
 
@@ -349,21 +348,18 @@ def draw_rccs(plt: Any, example: Example) -> Any:
 
 
 def draw_heatmaps(plt: Any, example: Example) -> Any:
-    """Where the network looks in the images of five RCCs, in right ones, and what the first lack."""
+    """Where the network looks in the failing images of some RCCs, in right ones, and what the first lack."""
     review = load_review(example.work)
     subject_of = {name: review.subjects[rcc] for rcc, name in example.names.items()}
     kept = heatmaps_of(example.work, review.run, review.subjects.values())
-    figure, axes = plt.subplots(len(LINES), len(LOOKED_AT), figsize=(9, 6.8), squeeze=False)
-    for column, name in zip(axes.T, LOOKED_AT, strict=True):
-        pictures = [picture for _, picture in panels(kept[subject_of[name]])]
-        for axis, picture in zip(column, pictures, strict=True):
-            axis.imshow(np.asarray(picture))
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-        column[0].set_title(name)
-    for line, told in zip(axes, LINES, strict=True):
-        line[0].set_ylabel(told, rotation=0, ha="right", va="center")
-    figure.subplots_adjust(left=0.1, right=1, top=1, bottom=0, wspace=0.03, hspace=0.03)
+    figure, axes = plt.subplots(len(LOOKED_AT), 1, figsize=(6, 2.1 * len(LOOKED_AT)), squeeze=False)
+    for axis, name in zip(axes[:, 0], LOOKED_AT, strict=True):
+        axis.imshow(np.asarray(kept[subject_of[name]].picture))
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+        axis.set_ylabel(name, rotation=0, ha="right", va="center")
+    axes[0, 0].set_title("failing images · right images · what failing ones lack")
+    figure.subplots_adjust(left=0.2, right=1, top=0.95, bottom=0, hspace=0.05)
     return figure
 
 
@@ -427,46 +423,27 @@ def draw_retraining(plt: Any, example: Example) -> Any:
 
 
 def draw_probe(plt: Any, example: Example) -> Any:
-    """A right image darkened as far as dark failures, a failing one brightened, and what becomes of the answers."""
-    found = load_probes(present_runs(example.work)[PROBES])[0]
-    right, failing = Path(example.case / "test"), example.clusters.members(0)[0]
+    """A right image darkened as far as dark failures, one changed as much otherwise, and a failing one brightened."""
+    probe = load_probes(present_runs(example.work)[PROBES])[0]
+    right, failing = Path(example.case / "test"), example.image(example.clusters.members(0)[0])
     path = next(
         path
         for path in sorted(right.rglob("*.png"))
         if not (example.case / "failures" / path.relative_to(right)).exists()
     )
-    figure = plt.figure(figsize=(9, 4.4))
-    grid = figure.add_gridspec(
-        2, 7, height_ratios=(1, 1.7), width_ratios=(1, 1, 1, 1, 0.3, 1, 1), hspace=0.45, wspace=0.06
-    )
-    darkened = changed_pixels(np.asarray(Image.open(path).convert("RGB")), found.usual, found, (1 / 3, 2 / 3, 1))[::2]
-    shown = [np.asarray(Image.open(path).convert("RGB")), *darkened, None, example.image(failing)]
-    shown += changed_pixels(example.image(failing), found.failing, found.back, (-1,))[:1]
-    titles = ["right", "", "", "as dark as these", None, "failing", "brightened"]
-    for place, (image, title) in enumerate(zip(shown, titles, strict=True)):
-        if image is not None:
-            axis = figure.add_subplot(grid[0, place])
-            axis.imshow(image)
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-            axis.set_title(title)
-    axis = figure.add_subplot(grid[1, :])
-    values = [step.value for step in found.curve]
-    axis.axvspan(found.failing_low, found.failing_high, color=COLOURS[4], alpha=0.16, linewidth=0)
-    axis.plot(values, [1 - step.otherwise / step.tested for step in found.curve], color=COLOURS[7], linestyle="--")
-    axis.plot(
-        values, [1 - step.turned / step.tested for step in found.curve], color=COLOURS[4], linewidth=2.5, marker="o"
-    )
-    axis.annotate("dark failures", ((found.failing_low + found.failing_high) / 2, 0.5), ha="center", color=COLOURS[4])
-    axis.annotate("darkened", (values[1], 0.72), color=COLOURS[4])
-    axis.annotate("changed as much otherwise", (values[3], 0.76), ha="center", color=COLOURS[7])
-    axis.set(
-        xlabel="brightness",
-        ylabel="still right",
-        ylim=(0, 1.05),
-        yticks=[0, 0.5, 1],
-        yticklabels=["0", "50 %", "100 %"],
-    )
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    darkened, otherwise = changed_pixels(pixels, probe.usual, probe)
+    brightened, _ = changed_pixels(failing, probe.failing, probe.back)
+    pictures = {
+        "right": pixels, "as dark as these": darkened, "changed as much": otherwise, "failing": failing,
+        "brightened": brightened,
+    }  # fmt: skip
+    figure, axes = plt.subplots(1, len(pictures), figsize=(9, 2.1))
+    for axis, (title, picture) in zip(axes, pictures.items(), strict=True):
+        axis.imshow(picture)
+        axis.set(xticks=[], yticks=[], title=title)
+        axis.spines[:].set_visible(False)
+    figure.subplots_adjust(left=0, right=1, top=0.85, bottom=0, wspace=0.05)
     return figure
 
 
