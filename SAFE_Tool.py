@@ -31,7 +31,7 @@ import sys
 import warnings
 
 from safe_dnn.cli.arguments import build_parser
-from safe_dnn.cli.before import keep_safe, read_paths, speaking_of
+from safe_dnn.cli.before import check_analysis, read_paths, speaking_of
 from safe_dnn.cli.terminal import terminal, warn
 from safe_dnn.support.errors import SAFEError
 
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         read_paths(options)
         if not options.changes_nothing:
-            keep_safe(options.out)
+            check_analysis(options.out)
         with speaking_of(options), terminal() as progress:
             status = options.run(options.out, options, progress)
         sys.stdout.flush()

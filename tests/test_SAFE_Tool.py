@@ -14,7 +14,7 @@ from safe_dnn.pipeline import generation
 from safe_dnn.rccs.clusters import LABELS_FILE, RUN_FILE
 from safe_dnn.rccs.profiles import PROFILES_FILE
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE
-from safe_dnn.store.database import COPY_FILE, RUNS_FOLDER
+from safe_dnn.store.database import RUNS_FOLDER
 from tests.conftest import put_fake_network
 from tests.helpers.places import in_run, names_in
 from tests.helpers.scenes import draw_scenes
@@ -189,8 +189,7 @@ def test_a_bad_image_folder_is_an_error_that_leaves_the_last_run_as_it_was(clust
 
 
 def contents_of(folder):
-    """All files but the copy of the database, which may be made anew."""
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != COPY_FILE}
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_run_that_is_interrupted_says_that_it_can_go_on(fake_network, failing, out, capsys, monkeypatch):

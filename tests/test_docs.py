@@ -14,7 +14,6 @@ from safe_dnn.features.network import BATCH_SIZE
 from safe_dnn.features.on_cluster import PER_THREAD, SENT
 from safe_dnn.features.weights import CONV_WHEEL, FC2_BYTES
 from safe_dnn.page.serving import guard
-from safe_dnn.pipeline.reporting.history import KEPT_RUNS
 from safe_dnn.rccs.clusters import INSPECTED_PER_RCC
 from safe_dnn.rccs.dbscan.projection import N_COMPONENTS
 from safe_dnn.rccs.dbscan.relevance import AVERAGING_ROUNDS
@@ -131,7 +130,6 @@ NUMBERS = (
     ("docs/architecture.md", f"{INPUT_SIZE[0]} × {INPUT_SIZE[1]} → VGG16"),
     ("docs/architecture.md", f"PCA to {N_COMPONENTS} components"),
     ("docs/evaluation.md", f"with a factor of {SELECTION_FACTOR}"),
-    ("docs/files.md", f"the last {KEPT_RUNS} of the others"),
     ("docs/files.md", f"of more than {MOST_FRAMES} images"),
     ("docs/method.md", f"with up to {MOST_FRAMES} of its images"),
     ("docs/method.md", f"to {INPUT_SIZE[0]} × {INPUT_SIZE[1]} and"),

@@ -1,4 +1,4 @@
-"""What comes before each command: its paths, the engineer's name, and a copy of the database."""
+"""What comes before each command: its paths, the engineer's name, and whether the analysis can be read."""
 
 import argparse
 import contextlib
@@ -32,10 +32,8 @@ def speaking_of(options: argparse.Namespace) -> contextlib.AbstractContextManage
     return speaking(name)
 
 
-def keep_safe(folder: Path) -> None:
-    """Make sure that the database of the analysis that a command opens is not lost, and keep a copy of it."""
-    from safe_dnn.store.database import check_not_lost
-    from safe_dnn.store.runs import keep_copy
+def check_analysis(folder: Path) -> None:
+    """Make sure that the database of the analysis that a command opens can be read, if there is one."""
+    from safe_dnn.store.database import check_database
 
-    check_not_lost(folder)
-    keep_copy(folder)
+    check_database(folder)

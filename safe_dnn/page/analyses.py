@@ -23,7 +23,7 @@ from urllib.parse import quote
 from safe_dnn.pipeline.exports import EXPORT_FOLDER
 from safe_dnn.pipeline.reporting.markup import escaped
 from safe_dnn.store.chain import append, last_entry
-from safe_dnn.store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER, changing, reading
+from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER, changing, reading
 from safe_dnn.store.output_folder import LOCK_FILE, WORK_FILE, claim, working, writing
 from safe_dnn.support.entries import quoted
 from safe_dnn.support.errors import SAFEError
@@ -43,7 +43,7 @@ LONGEST_NAME = 80  # characters
 LONGEST_FILE_NAME = 200  # bytes; file systems take 255, and a number may be added
 
 _LOCKS = (LOCK_FILE, WORK_FILE)
-_SIGNS = (DATABASE_FILE, COPY_FILE, FAILURES_FILE)
+_SIGNS = (DATABASE_FILE, FAILURES_FILE)
 _RESERVED = {
     GIF_FOLDER, FAILURES, OBJECTS, RUNS_FOLDER, ROUNDS_FOLDER, MODELS_FOLDER, EXPORT_FOLDER, UPLOADS_FOLDER,
 }  # fmt: skip

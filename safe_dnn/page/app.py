@@ -50,7 +50,6 @@ from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINI
 from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.store.chain import LONGEST_ENGINEER
-from safe_dnn.store.runs import keep_copy
 from safe_dnn.support.entries import existing_folder, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
@@ -150,7 +149,6 @@ def serve(
     check_certificate(outside)
     folder = _nameable(out)
     within = None if root is None else existing_folder(root, "a folder (--root)").resolve()
-    keep_copy(folder)
     check_within(folder, within)
     offered = find_example(path_of(example, "a case study (--example)")) if example else None
     login = credentials[0] if credentials else ""
@@ -270,7 +268,6 @@ def _workspace(
     def prepared(folder: Path, turn: Turn) -> PageSettings:
         """For the page of an analysis, if it can be shown there."""
         prepare_folder(folder)
-        keep_copy(folder)
         check_within(folder, settings.root)
         return settings._replace(out=folder, home=home, jobs=Jobs(turn, owner), results=Results(folder, settings.root))
 

@@ -17,7 +17,7 @@ from safe_dnn.features.batches import Stream
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.pipeline.descriptions import describe_rccs, show_present
-from safe_dnn.pipeline.reporting.history import SHOWN, prune_runs
+from safe_dnn.pipeline.reporting.history import SHOWN
 from safe_dnn.pipeline.run_record import NONE_GIVEN, GivenAnswers, known_answers, left_behind, with_answers
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, save_clusters
 from safe_dnn.rccs.gifs import write_gifs
@@ -122,7 +122,6 @@ def generate_clusters(
         behind = left_behind(out) if same else _left_behind(previous, review)
         record |= known | {"left_behind": behind}
         save_clusters(clusters, out, more=record, then=partial(bring_back_labels, out, review.run))
-        prune_runs(out)
         show_present(out, within=within, progress=progress)
         return load_review(out).clusters
 

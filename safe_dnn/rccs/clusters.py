@@ -272,8 +272,7 @@ def save_clusters(
         RUN_FILE: json.dumps(record, indent=2) + "\n",
         CLUSTERS_FILE: lambda path: np.savez(path, **arrays),
     }
-    facts = {"settings": _settings_of(clusters, folder)}
-    return add_run(folder, CLUSTERS, files, clusters=run_of(clusters, folder), facts=facts, then=then)
+    return add_run(folder, CLUSTERS, files, clusters=run_of(clusters, folder), then=then)
 
 
 def run_record(folder: Path, run: Run | None = None) -> dict[str, Any]:
@@ -296,13 +295,6 @@ def _with_paths(record: Mapping[str, Any], folder: Path, change: Callable[[str, 
         paths = {key: change(str(entry[key]), folder) for key in ("source", "tested") if entry.get(key)}
         changed[name] = {**entry, **paths}
     return changed
-
-
-def _settings_of(clusters: RootCauseClusters, folder: Path) -> str:
-    """A digest of all in which two runs that found the same clusters may differ, and be two runs."""
-    found = (clusters.extractor_identity, clusters.reducer, clusters.eps, clusters.min_samples, clusters.skipped)
-    how = (recorded(clusters.home, folder), *found, clusters.without)
-    return hashlib.blake2b(repr(how).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 def labels_text(clusters: RootCauseClusters) -> str:

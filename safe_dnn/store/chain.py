@@ -1,21 +1,17 @@
 """What people say of an analysis, as entries that are added and never changed or removed.
 
 Each entry says who said what of what, and when. The present state is the latest entry on each subject; the order is
-that of the numbers, never that of a clock. An entry's digest covers the digest before it, so that an entry that was
-changed, removed, added in between or exchanged is found (a hash chain; Haber & Stornetta, J. Cryptology 3(2), 1991).
+that of the numbers, never that of a clock.
 """
 
 import contextlib
 import datetime
-import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from safe_dnn.store.database import reading
 from safe_dnn.support.text import printable
 
 LONGEST_ENGINEER = 80  # characters of a name
@@ -82,7 +78,7 @@ def present_engineer() -> str:
 
 def append(
     db: sqlite3.Connection, kind: str, subject: str, value: object, *, author: str = "", run: str = "",
-    part_of: int | None = None,
+    part_of: int | None = None, number: int = 0,
 ) -> int:  # fmt: skip
     """Add an entry within a transaction (see `store.database.changing`); its number.
 
@@ -92,15 +88,14 @@ def append(
         Texts that may hold undecodable bytes of file names, which SQLite's cannot, are written as JSON by the caller.
     author : str
         The window; the engineer's name is that of `speaking`.
+    number : int, optional
+        A number above all that there are; by default the next one.
     """
     if engineer := _ENGINEER.get():
         author = f"{author} {engineer}"
-    number, before = next_number(db), ""
-    if number > 1:
-        (before,) = db.execute("SELECT digest FROM entry WHERE number = ?", (number - 1,)).fetchone()
+    number = number or next_number(db)
     texts = (_now(), author, kind, subject, run, json.dumps(value))
-    digest = _digest(before, number, *texts, part_of)
-    db.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *texts, part_of, digest))
+    db.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (number, *texts, part_of))
     return number
 
 
@@ -142,55 +137,29 @@ def marks(values: Sequence[object]) -> str:
 
 
 def entries(db: sqlite3.Connection, which: str, *parameters: object) -> Iterator[Entry]:
-    """The entries of which a condition in SQL is true, in order; an error at the first that is not as it was written.
+    """The entries of which a condition in SQL is true, in order; an error at the first that cannot be read.
 
     All that is read of an entry is read here.
     """
     rows = db.execute(
-        "SELECT number, time, author, kind, subject, run, value, part_of, digest, "
-        "(SELECT digest FROM entry AS before WHERE before.number = entry.number - 1) "
-        f"FROM entry WHERE {which} ORDER BY number",
+        f"SELECT number, time, author, kind, subject, run, value, part_of FROM entry WHERE {which} ORDER BY number",
         parameters,
     ).fetchall()  # an error halfway must not leave a statement behind, which would keep the closed database open
-    for number, *texts, part_of, digest, before in rows:
-        if not all(isinstance(text, str) for text in texts) or digest != _digest(before or "", number, *texts, part_of):
-            first = number if before or number <= 1 else number - 1  # the one before it is missing
-            raise sqlite3.DatabaseError(f"entry {first} is not as it was written")
+    for number, *texts, part_of in rows:
+        if not all(isinstance(text, str) for text in texts):
+            raise sqlite3.DatabaseError(f"entry {number} cannot be read")
         time, author, kind, subject, run, value = texts
-        yield Entry(number, time, author, kind, subject, run, json.loads(value), part_of)
+        try:
+            entry = Entry(number, time, author, kind, subject, run, json.loads(value), part_of)
+        except ValueError as error:
+            raise sqlite3.DatabaseError(f"entry {number} cannot be read") from error
+        yield entry
 
 
 def last_number(db: sqlite3.Connection, *kinds: str) -> int:
     """The number of the last entry of some kinds; 0 if there is none."""
     (number,) = db.execute(f"SELECT max(number) FROM entry WHERE kind IN {marks(kinds)}", kinds).fetchone()
     return number or 0
-
-
-def check_entries(folder: Path) -> None:
-    """Look for damage in the database, and for entries that are not as they were written.
-
-    Raises
-    ------
-    SAFEError
-        There is some; it names the first such entry.
-    """
-    with reading(folder) as db:
-        (fault,) = db.execute("PRAGMA integrity_check(1)").fetchone()
-        if fault != "ok":
-            raise sqlite3.DatabaseError(fault)
-        for _ in entries(db, "true"):
-            pass
-
-
-def digests_of(folder: Path) -> dict[int, str]:
-    """The digest of each entry by its number, in order: that of the last one covers them all."""
-    with reading(folder) as db:
-        return dict(db.execute("SELECT number, digest FROM entry ORDER BY number"))
-
-
-def _digest(before: str, *fields: object) -> str:
-    # What JSON does not have, such as bytes, is in a damaged database alone, and gives another digest.
-    return hashlib.sha256(json.dumps([before, *fields], default=repr).encode()).hexdigest()
 
 
 def _now() -> str:

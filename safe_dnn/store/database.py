@@ -1,4 +1,4 @@
-"""The database of an analysis, `analysis.db`: connections, transactions, and the schema with its migrations.
+"""The database of an analysis, `analysis.db`: connections, transactions, and the schema.
 
 SQLite in WAL mode: readers never wait, writers take turns, and a process that is killed leaves all of a transaction or
 nothing. A connection lives for one block: an analysis can be moved, copied or deleted between any two of them.
@@ -14,48 +14,38 @@ from pathlib import Path
 from urllib.parse import quote
 
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import date_of, free_name, log_ahead, replacing, state_of_file
+from safe_dnn.support.files import log_ahead, state_of_file
 
 DATABASE_FILE = "analysis.db"
 """What people say (see `store/`)."""
-COPY_FILE = ".safe-copy.db"
-"""A copy of it as of the last run or the last time that the analysis was opened (see `store.runs.keep_copy`)."""
 RUNS_FOLDER = "runs"
 """What was computed (see `store/runs.py`)."""
-
-BEFORE_DATABASES = ".safe.json"
-"""What versions before 2.0 wrote to a folder, which had no database."""
 
 PATIENCE = 30.0  # seconds that a change waits for another one; a change takes milliseconds
 ROOM = 2**20  # bytes on the disk; a disk with less is called full where SQLite does not say what is wrong
 APPLICATION = 0x53414645  # "SAFE", in the file's header
 
-# The statements of each version of the schema, in order; `user_version` says how many versions a database has. Never
-# changed, only added.
-MIGRATIONS = (
-    (
-        """CREATE TABLE entry (
-            number INTEGER PRIMARY KEY,
-            time TEXT NOT NULL,
-            author TEXT NOT NULL,
-            kind TEXT NOT NULL,
-            subject TEXT NOT NULL,
-            run TEXT NOT NULL,
-            value TEXT NOT NULL,
-            part_of INTEGER REFERENCES entry (number),
-            digest TEXT NOT NULL
-        )""",
-        "CREATE INDEX entry_by_subject ON entry (kind, subject, number)",
-        "CREATE INDEX entry_by_run ON entry (run, kind, number)",
-        "CREATE TABLE own_file (name TEXT PRIMARY KEY, digest TEXT NOT NULL, earlier TEXT NOT NULL)",
-        "CREATE TRIGGER entry_is_never_changed BEFORE UPDATE ON entry "
-        "BEGIN SELECT RAISE(ABORT, 'entries are never changed'); END",
-        "CREATE TRIGGER entry_is_never_removed BEFORE DELETE ON entry "
-        "BEGIN SELECT RAISE(ABORT, 'entries are never removed'); END",
-    ),
+FORMAT = 2
+"""Of the schema, as `user_version` has it. A database of another format is refused."""
+_SCHEMA = (
+    """CREATE TABLE entry (
+        number INTEGER PRIMARY KEY,
+        time TEXT NOT NULL,
+        author TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        run TEXT NOT NULL,
+        value TEXT NOT NULL,
+        part_of INTEGER REFERENCES entry (number)
+    )""",
+    "CREATE INDEX entry_by_subject ON entry (kind, subject, number)",
+    "CREATE INDEX entry_by_run ON entry (run, kind, number)",
+    "CREATE TABLE own_file (name TEXT PRIMARY KEY, digest TEXT NOT NULL, earlier TEXT NOT NULL)",
+    f"PRAGMA application_id = {APPLICATION}",
+    f"PRAGMA user_version = {FORMAT}",
 )
 
-_RUN = re.compile("[1-9][0-9]*")  # the name of a run's folder
+RUN = re.compile("[1-9][0-9]{0,11}")  # the name of a run's folder, its number
 
 _REASONS = {
     "SQLITE_BUSY": "another SAFE process has been writing for more than {patience:.0f} seconds. Try again",
@@ -69,8 +59,8 @@ _REASONS = {
     "SQLITE_IOERR": "the disk cannot be read or written ({error}). Check it",
 }
 _DAMAGED = (
-    "it is damaged ({error}). Put back a copy of it, or move it away and try again: SAFE puts back the last copy that "
-    "it has kept, or begins without names, judgements and labels if nothing was computed"
+    "it is damaged ({error}). Put back a copy of it, or use another output folder; what was computed is in "
+    f"{RUNS_FOLDER}/"
 )
 
 
@@ -83,7 +73,7 @@ def changing(folder: Path) -> Iterator[sqlite3.Connection]:
     Raises
     ------
     SAFEError
-        The database cannot be written, is damaged, of a newer version, or another process writes for too long.
+        The database cannot be written, is damaged, of another format, or another process writes for too long.
     """
     with _opened(folder, _connect) as db:
         db.execute("BEGIN IMMEDIATE")
@@ -111,50 +101,32 @@ def _commit(db: sqlite3.Connection) -> None:
 
 @contextlib.contextmanager
 def _opened(folder: Path, connect: Callable[[Path], sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
-    """A connection to a database of this version."""
+    """A connection to a database of this format."""
     file = folder / DATABASE_FILE
-    check_not_lost(folder)
+    _check_not_lost(folder)
     with _explained(folder), contextlib.closing(connect(folder)) as db:
         db.executescript("PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")
-        if _version_of(db, file) < len(MIGRATIONS):
-            _migrate(db, file)
+        if not _is_made(db, file):
+            _make(db, file)
         yield db
 
 
-def check_not_lost(folder: Path) -> None:
-    """Put back the copy of a database that is missing or empty beside runs, whose numbers a new one would give again.
+def check_database(folder: Path) -> None:
+    """Make sure that the database of an analysis can be read, if there is one; a SAFEError as of `reading`."""
+    with reading(folder):
+        pass
 
-    Raises
-    ------
-    SAFEError
-        It is, or the analysis is of a version without a database; nothing else was changed.
-    """
-    file, copy = folder / DATABASE_FILE, folder / COPY_FILE
+
+def _check_not_lost(folder: Path) -> None:
+    """Refuse a database that is missing or empty beside runs, whose numbers a new one would give again."""
+    file = folder / DATABASE_FILE
     state = state_of_file(file)
-    if state and state[1]:
+    if (state and state[1]) or not any(RUN.fullmatch(path.parent.name) for path in (folder / RUNS_FOLDER).glob("*/*")):
         return
-    if (folder / BEFORE_DATABASES).is_file() and not state:
-        raise SAFEError(
-            f"Expected an analysis of SAFE 2.0 or later. Received: {folder}, written by an earlier version. Nothing "
-            "was changed. Open it once with SAFE 2.8.1, which takes it over, or use another output folder."
-        )
-    if not any(_RUN.fullmatch(path.parent.name) for path in (folder / RUNS_FOLDER).glob("*/*")):
-        return
-    lost = f"{file} is {'empty' if state else 'missing'}, though there are results in {RUNS_FOLDER}/ that it describes."
-    log = file.with_name(f"{file.name}-wal")
-    try:
-        of = date_of(copy.stat().st_mtime).astimezone()
-        if log.exists():  # of the lost one
-            log.rename(free_name(log))
-        with replacing(file) as new:
-            shutil.copyfile(copy, new)
-    except (OSError, SAFEError) as error:
-        problem = f"{lost} Nothing was changed. Put back a copy of it, or use another output folder."
-        raise SAFEError(problem).about("out") from error
     raise SAFEError(
-        f"{lost} SAFE has put back its copy of {of:%Y-%m-%d %H:%M}, without what was said since: try again, or put a "
-        "later copy in its place first."
-    )
+        f"{file} is {'empty' if state else 'missing'}, though there are results in {RUNS_FOLDER}/ that it describes. "
+        "Nothing was changed. Put back a copy of it, or use another output folder."
+    ).about("out")
 
 
 def _connect(folder: Path) -> sqlite3.Connection:
@@ -175,8 +147,8 @@ def _connect_to_read(folder: Path) -> sqlite3.Connection:
     return sqlite3.connect(place, uri=True, timeout=PATIENCE, isolation_level=None)
 
 
-def _version_of(db: sqlite3.Connection, file: Path) -> int:
-    """How many migrations a database has; a SAFEError if it is not SAFE's, or of a newer version."""
+def _is_made(db: sqlite3.Connection, file: Path) -> bool:
+    """Whether a database has the schema; a SAFEError if it is not SAFE's, or of another format."""
     # In one statement, since another process may be making the database.
     version, application, tables = db.execute(
         "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master) "
@@ -187,24 +159,20 @@ def _version_of(db: sqlite3.Connection, file: Path) -> int:
             f"Expected {file} to be missing or written by SAFE. Received another program's database; it is left "
             "unchanged. Use another output folder."
         )
-    if version < 0:
-        raise sqlite3.DatabaseError(f"its version is {version}")
-    if version > len(MIGRATIONS):
+    if version not in (0, FORMAT):
         raise SAFEError(
-            f"{file} was written by a newer version of SAFE: its format is {version}, and this version knows up to "
-            f"{len(MIGRATIONS)}. Nothing was changed. Use the newer version, or another output folder."
-        )
-    return version
+            f"{file} was written by another version of SAFE: its format is {version}, and this version reads {FORMAT}. "
+            "Nothing was changed. Use that version, or another output folder."
+        ).about("out")
+    return bool(version)
 
 
-def _migrate(db: sqlite3.Connection, file: Path) -> None:
+def _make(db: sqlite3.Connection, file: Path) -> None:
     log_ahead(db, PATIENCE)
     db.execute("BEGIN IMMEDIATE")
-    for number in range(_version_of(db, file), len(MIGRATIONS)):  # another process may have done it meanwhile
-        for statement in MIGRATIONS[number]:
+    if not _is_made(db, file):  # another process may have made it meanwhile
+        for statement in _SCHEMA:
             db.execute(statement)
-        db.execute(f"PRAGMA user_version = {number + 1}")
-    db.execute(f"PRAGMA application_id = {APPLICATION}")
     _commit(db)
 
 

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safe_dnn.store.chain import Entry, append, check_entries, entries, last_entry, marks, next_number
-from safe_dnn.store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER, changing, reading
+from safe_dnn.store.chain import Entry, append, entries, last_entry, marks, next_number
+from safe_dnn.store.database import RUN, RUNS_FOLDER, changing, reading
 from safe_dnn.store.output_folder import Writer, fill
 from safe_dnn.support.contents import digest_of
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import intact, new_folder, regular, replacing, state_of_file, umask
+from safe_dnn.support.files import intact, new_folder, regular, umask
 
 CLUSTERS, COMPARISON, CONFIRMATION, PROBES, MAP, SELECTION, RETRAINING = KINDS = (
     "clusters", "comparison", "confirmation", "probes", "map", "selection", "retraining"
@@ -33,8 +33,6 @@ DRAWING = "images to ask about a word"
 """The kind of a run that rests on a table of answers: there is one for each word (see `pipeline/tagging.py`)."""
 OPENING = "open"
 """The kind of an entry by which earlier clusters are the present ones again."""
-TAKEN = "number in use"
-"""The kind of an entry for the number of a folder that holds something, of which an older database does not know."""
 _AGAIN = {
     **dict.fromkeys((CLUSTERS, COMPARISON), "Generate the clusters again."),
     **{CONFIRMATION: "Confirm them again.", MAP: "It is drawn again.", PROBES: "Probe the reasons again."},
@@ -119,10 +117,11 @@ def add_run(
                     digests[name] = hashlib.file_digest(written, "sha256").hexdigest()
                 (building / name).chmod(0o444 & ~umask())
             with changing(folder) as db:
-                while (target := runs / str(next_number(db))).is_dir() and any(target.iterdir()):
-                    append(db, TAKEN, "", "")
-                number = append(db, kind, "", {**(facts or {}), "files": digests}, run=clusters)
-                building.rename(target)
+                # Above all folders: a copy of the database that was put back does not know the last ones.
+                taken = (int(path.name) for path in runs.iterdir() if RUN.fullmatch(path.name))
+                number = max(next_number(db), 1 + max(taken, default=0))
+                append(db, kind, "", {**(facts or {}), "files": digests}, run=clusters, number=number)
+                target = building.rename(runs / str(number))
                 undone.callback(shutil.rmtree, target, ignore_errors=True)
                 if then:
                     then(db, number)
@@ -131,20 +130,8 @@ def add_run(
     except OSError as error:
         raise SAFEError(f"Could not write to {runs}: {error.strerror or error}. Nothing was changed.") from error
     if instead_of:
-        remove_run(instead_of)
-    keep_copy(folder)
+        shutil.rmtree(instead_of.folder, ignore_errors=True)
     return _run_of(entry, folder)
-
-
-def keep_copy(folder: Path) -> None:
-    """Copy the database of an analysis with runs, if it has changed and is sound, in case that it gets lost."""
-    state, copy = state_of_file(folder / DATABASE_FILE), folder / COPY_FILE
-    if not state or not state[1] or state[0] < (state_of_file(copy) or (0,))[0] or not (folder / RUNS_FOLDER).is_dir():
-        return
-    with contextlib.suppress(SAFEError):  # as long as the database is there, no copy is needed
-        check_entries(folder)
-        with replacing(copy) as new:
-            copy_database(folder, new)
 
 
 def copy_database(folder: Path, to: Path) -> None:
@@ -219,13 +206,6 @@ def open_clusters(folder: Path, number: int, *, then: Then | None = None) -> Non
         entry = append(db, OPENING, "", number)
         if then:
             then(db, entry)
-
-
-def remove_run(run: Run) -> None:
-    """Remove what was computed, and what rests on it alone; their entries stay, and what was said of them."""
-    resting = [one for one in all_runs(run.folder.parents[1]) if one.clusters == run.itself]
-    for one in (run, *resting):
-        shutil.rmtree(one.folder, ignore_errors=True)
 
 
 def _present_clusters(db: sqlite3.Connection, folder: Path) -> Run | None:

@@ -5,7 +5,8 @@ import hashlib
 import socket
 from pathlib import Path
 
-from safe_dnn.store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER
+from safe_dnn.store.chain import entries
+from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER, reading
 from safe_dnn.store.output_folder import LOCK_FILE, WORK_FILE
 from safe_dnn.store.runs import present_runs
 
@@ -22,7 +23,7 @@ def rows_in(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-OWN = {DATABASE_FILE, COPY_FILE, LOCK_FILE, WORK_FILE}
+OWN = {DATABASE_FILE, LOCK_FILE, WORK_FILE}
 
 
 def names_in(folder: Path) -> list[str]:
@@ -35,6 +36,14 @@ def in_run(folder: Path, name: str) -> Path:
     file = next(run.folder / name for run in present_runs(folder).values() if (run.folder / name).is_file())
     file.chmod(0o644)
     return file
+
+
+def check_entries(folder: Path) -> None:
+    """The database of an analysis is sound, and all of its entries can be read."""
+    with reading(folder) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        for _ in entries(db, "true"):
+            pass
 
 
 def digests_of(folder: Path) -> dict[str, str]:

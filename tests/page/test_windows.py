@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
 
 from safe_dnn.page.forms import remember
-from safe_dnn.pipeline.reporting.history import list_runs
+from safe_dnn.pipeline.reporting.history import earlier_runs
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.review.review import load_review
@@ -239,8 +239,7 @@ def test_a_verdict_by_a_key_is_taken_back_at_once_in_every_window_and_listed(ser
 
 def notes_of_runs(served: Served) -> list[dict]:
     """The notes of earlier runs."""
-    earlier = [listed.run for listed in list_runs(served.out) if not listed.current]
-    return [load_review(served.out, original=load_clusters(served.out, run)).notes for run in earlier]
+    return [load_review(served.out, original=load_clusters(served.out, run)).notes for run in earlier_runs(served.out)]
 
 
 def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_about(browser, tmp_path):

@@ -11,7 +11,7 @@ from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.page.results import Results
 from safe_dnn.pipeline.descriptions import known_parameters, refresh_rccs, show_present
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
-from safe_dnn.pipeline.reporting.history import list_runs, restore_run
+from safe_dnn.pipeline.reporting.history import earlier_runs, restore_run
 from safe_dnn.pipeline.run_record import given_parameters, notes_of
 from safe_dnn.rccs.clusters import LABELS_FILE, load_clusters, save_clusters
 from safe_dnn.rccs.gifs import spot_gif_path
@@ -73,8 +73,8 @@ def test_weak_spots_hold_the_images_that_fail_and_stay_with_their_run(explained)
     spots = (explained.out / WEAK_SPOTS_FILE).read_text()
     generate_clusters(explained.failing / "night", explained.out, SETTINGS)
     assert not (explained.out / WEAK_SPOTS_FILE).exists()
-    [earlier] = [run for run in list_runs(explained.out) if not run.current]
-    restore_run(explained.out, earlier.name)
+    [earlier] = earlier_runs(explained.out)
+    restore_run(explained.out, earlier.number)
     show_present(explained.out)
     assert (explained.out / WEAK_SPOTS_FILE).read_text() == spots
     assert load_reasons(explained.out, load_clusters(explained.out)).comparison

@@ -41,7 +41,6 @@ from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note
 from safe_dnn.rccs.unsafe_set import SELECTION_FILE, UNSAFE_SET_FILE, load_unsafe_set
 from safe_dnn.reasons.comparison import COMPARISON_FILE, Comparison, Reasons, load_reasons, save_reasons
-from safe_dnn.store.chain import check_entries
 from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
 from safe_dnn.store.runs import present_runs
 from safe_dnn.support.errors import SAFEError
@@ -53,6 +52,7 @@ from safe_dnn.training.checkpoint import CHECKPOINT_FILE, Checkpoint, load_check
 from safe_dnn.training.labels import label_images, labels_in, save_labels, typed_labels
 from safe_dnn.training.result import RETRAINING_FILE, load_retraining, save_retraining
 from tests.conftest import by_scene
+from tests.helpers.places import check_entries
 from tests.helpers.powers import bound_by_permissions
 from tests.helpers.small_models import FakeModel, colour_model, draw_set, retraining_for, saved
 from tests.helpers.worked_on import compute, review, select
@@ -218,10 +218,9 @@ def cut_off(out: Path) -> None:
     (out / DATABASE_FILE).write_bytes(data[: len(data) // 3])
 
 
-def changed(out: Path) -> None:
+def garbled(out: Path) -> None:
     with contextlib.closing(sqlite3.connect(out / DATABASE_FILE, isolation_level=None)) as db:
-        db.execute("DROP TRIGGER entry_is_never_changed")
-        db.execute("UPDATE entry SET value = replace(value, 'hazard', 'lamp') WHERE kind = 'rcc'")
+        db.execute("UPDATE entry SET value = '{\"after' WHERE kind = 'rcc'")
 
 
 USES: dict[str, Callable[[Path], object]] = {
@@ -236,20 +235,20 @@ USES: dict[str, Callable[[Path], object]] = {
 
 
 DAMAGES: tuple[tuple[Callable[[Path], None], str], ...] = (
-    (newer, r"was written by a newer version of SAFE: its format is 99.* Nothing was changed"),
-    (cut_off, r"it is damaged .*Put back a copy of it, or move it away"),
-    (changed, r"it is damaged \(entry \d is not as it was written\)"),
+    (newer, r"was written by another version of SAFE: its format is 99.* Nothing was changed"),
+    (cut_off, r"it is damaged .*Put back a copy of it, or use another output folder"),
+    (garbled, r"it is damaged \(entry \d cannot be read\)"),
 )
 
 
 @pytest.mark.parametrize(
     ("damage", "why", "use"),
-    # Those that are left out do not read what was changed.
+    # Those that are left out do not read what was garbled.
     [
         (*one, use)
         for one in DAMAGES
         for use in USES
-        if one[0] is not changed or use in ("report", "export", "look", "note")
+        if one[0] is not garbled or use in ("report", "export", "look", "note")
     ],
 )
 def test_a_database_that_cannot_be_read_is_a_sentence_and_stays(out, capsys, damage, why, use):

@@ -14,10 +14,9 @@ from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
-from safe_dnn.store.chain import check_entries
 from safe_dnn.store.runs import SELECTION, present_runs
 from tests.helpers.killing import Zygote
-from tests.helpers.places import OWN
+from tests.helpers.places import OWN, check_entries
 from tests.helpers.scenes import draw_scenes
 
 BATCH = 8  # as tests/helpers/zygote.py has it

@@ -26,8 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from PIL import Image
 
 from safe_dnn.pipeline import descriptions, generation, improvement
-from safe_dnn.pipeline.reporting import history
-from safe_dnn.pipeline.reporting.history import list_runs, restore_run
+from safe_dnn.pipeline.reporting.history import restore_run
 from safe_dnn.rccs.clusters import (
     CLUSTERS_FILE,
     LABELS_FILE,
@@ -53,10 +52,9 @@ from safe_dnn.rccs.unsafe_set import (
 )
 from safe_dnn.selection import SelectionSettings
 from safe_dnn.store import chain, database
-from safe_dnn.store.chain import check_entries
 from safe_dnn.store.database import RUNS_FOLDER
 from safe_dnn.store.output_folder import foreign_files, writing
-from safe_dnn.store.runs import CLUSTERS, RETRAINING, SELECTION, TAKEN, present_runs, runs_of
+from safe_dnn.store.runs import CLUSTERS, RETRAINING, SELECTION, present_runs, runs_of
 from safe_dnn.store.runs import Run as StoredRun
 from safe_dnn.support.contents import content_key
 from safe_dnn.support.errors import SAFEError
@@ -76,6 +74,7 @@ from safe_dnn.training.result import (
     retraining_of,
     save_retraining,
 )
+from tests.helpers.places import check_entries
 from tests.helpers.small_models import FakeModel, clusters_of, retraining_for
 from tests.helpers.troubles import Disk, Killed, Trouble
 
@@ -84,7 +83,6 @@ N_IMAGES = 6
 CLUSTERINGS = ((0, 0, 1, 1, 2, 2), (0, 0, 0, 0, 1, 1), (1, 1, 0, 0, 0, 2), (0, 0, 1, 1, -1, -1), (0, 0, 1, 1))
 DATA_SETS = ("road", "eyes")
 CLASSES = ("blue", "red")
-KEPT_RUNS = 2
 GRAVITY = ("safe", "", "unclear", "unsafe")
 FIELDS = ("name", "note", "verdict", "hazard")  # the last one as an example of the register
 OWN_NAMES = (
@@ -193,18 +191,6 @@ class Model:
         where, after = self.said_at.get(group, ("", 0))
         return group in self.said and (turned is None or where == run or after > turned.number)
 
-    def worked_on(self, run: Run) -> bool:
-        state = self.state(run)
-        return bool(state.notes or state.edits) or self._labelled(run) or run.model is not None
-
-    def _labelled(self, run: Run) -> bool:
-        """Whether an image of its unsafe set has been given a label in that place, and has it still."""
-        if run.table is None:
-            return False
-        last = {given[:2]: given for given in self.given if given.root == run.table.root}
-        here = [last[run.table.root, image] for image in run.table.images if (run.table.root, image) in last]
-        return any(given.label and self.labels_of(*given[:3])[-1].label for given in here)
-
 
 @dataclass
 class Window:
@@ -275,9 +261,7 @@ class OutputFolder(RuleBasedStateMachine):
 
     # What happens, and what is to be there then
 
-    def step(
-        self, trouble: Trouble | None, do: Callable, then: Callable[[Model, object], None], may_forget: bool = False
-    ) -> tuple[str, object]:
+    def step(self, trouble: Trouble | None, do: Callable, then: Callable[[Model, object], None]) -> tuple[str, object]:
         """Do something, possibly in trouble; `then` changes the model as it is to be if it was done, and checks it."""
         answer, outcome = None, "done"
         with self.disk.trouble(trouble):
@@ -305,7 +289,7 @@ class OutputFolder(RuleBasedStateMachine):
             model.run = dataclasses.replace(before.run) if before.run else None
             try:
                 change(model)
-                self.check(model, may_forget=may_forget)
+                self.check(model)
             except (AssertionError, OSError, ValueError, LookupError) as fault:  # also what cannot be read
                 faults.append(fault)
             else:
@@ -314,7 +298,7 @@ class OutputFolder(RuleBasedStateMachine):
         told = f"It was {outcome}: {answer}."
         raise AssertionError("\n\n".join([told, *(f"- {fault!r}" for fault in faults)])) from faults[0]
 
-    def check(self, m: Model, may_forget: bool = False) -> None:
+    def check(self, m: Model) -> None:
         """Whether all that must be in the folder is there."""
         descriptions.mend(self.out)
         assert not descriptions.mend(self.out), "what is mended is outdated again"
@@ -330,7 +314,7 @@ class OutputFolder(RuleBasedStateMachine):
                 load_clusters(self.out)
         check_entries(self.out)
         assert self._entries() == m.entries, "something was said that nobody said"
-        self._check_runs(m, may_forget)
+        self._check_runs(m)
         self._check_labels(m)
         self._check_models(m)
         for name, content in m.own.items():
@@ -342,12 +326,8 @@ class OutputFolder(RuleBasedStateMachine):
             path = self.out / name
             assert (path.read_text() if path.exists() else None) == expected, f"{name} is out of date"
 
-    def _check_runs(self, m: Model, may_forget: bool) -> None:
+    def _check_runs(self, m: Model) -> None:
         runs = self._listed()
-        for name in sorted(m.earlier.keys() - runs.keys()):
-            assert may_forget, f"the run {name} is gone"
-            assert not m.worked_on(m.earlier[name]), f"the run {name} is gone"
-            del m.earlier[name]
         assert runs.keys() == m.earlier.keys() | ({m.run.name} if m.run else set())
         for name, run in m.earlier.items():
             review, state = self._review_of(runs[name]), m.state(run)
@@ -360,7 +340,7 @@ class OutputFolder(RuleBasedStateMachine):
                 assert _table_of(unsafe) == run.table
 
     def _listed(self) -> dict[str, StoredRun]:
-        return {listed.run.clusters.partition(" ")[0]: listed.run for listed in list_runs(self.out)}
+        return {run.clusters.partition(" ")[0]: run for run in runs_of(self.out, CLUSTERS)}
 
     def _review_of(self, run: StoredRun) -> Review:
         stamp = (run.number, len(self._entries()))
@@ -380,10 +360,6 @@ class OutputFolder(RuleBasedStateMachine):
         entries = self._entries()
         assert entries[: len(m.entries)] == m.entries, "what was said before is lost"
         added, m.entries = entries[len(m.entries) :], entries
-        # A run that was killed once its folder was in place has no entry: its number is left out.
-        for number, *_ in [entry for entry in added if entry[3] == TAKEN]:
-            assert any((self.out / RUNS_FOLDER / str(number)).iterdir()), f"{number} is left out, and free"
-        added = tuple(entry for entry in added if entry[3] != TAKEN)
         assert not kinds or {kind for _, _, _, kind, *_ in added} <= {*kinds}, f"it was not {kinds} alone: {added}"
         return [*added]
 
@@ -465,7 +441,7 @@ class OutputFolder(RuleBasedStateMachine):
         self.fakes.while_drawing = [functools.partial(self._meanwhile, *what) for what in meanwhile]
         self.fakes.clock += datetime.timedelta(seconds=later)
         generate = functools.partial(generation.generate_clusters, root, self.out)
-        self.step(trouble, generate, lambda m, _: self._generated(m, clusters), may_forget=True)
+        self.step(trouble, generate, lambda m, _: self._generated(m, clusters))
 
     def _meanwhile(self, kind: str, window: int, a: int, b: int) -> None:
         what = {
@@ -502,7 +478,7 @@ class OutputFolder(RuleBasedStateMachine):
 
         def restore() -> None:
             """As the page does."""
-            restore_run(self.out, str(self._listed()[name].number))
+            restore_run(self.out, self._listed()[name].number)
             descriptions.show_present(self.out)
 
         def restored(m: Model, _) -> None:
@@ -865,7 +841,7 @@ class Fakes:
         monkeypatch.setattr(improvement, "select_unsafe_set", _select)
         monkeypatch.setattr(journal, "rcc_reach", lambda *_: [0.0])
         self._loaded: dict[bytes, RootCauseClusters] = {}
-        for module in (history, review, edits, generation):
+        for module in (review, edits, generation):
             monkeypatch.setattr(module, "load_clusters", self._load_clusters)
         monkeypatch.setattr(chain, "_now", lambda: self.clock.isoformat(timespec="seconds"))
 
@@ -911,7 +887,6 @@ def _table_of(unsafe: UnsafeSet) -> Table:
 
 @pytest.fixture
 def output_folder(tmp_path, monkeypatch) -> Callable[[], OutputFolder]:
-    monkeypatch.setattr(history, "KEPT_RUNS", KEPT_RUNS)
     fakes = Fakes(tmp_path / "images", monkeypatch)
     disk = Disk(monkeypatch)
     return lambda: OutputFolder(tmp_path, disk, fakes)

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from safe_dnn.store import database
-from safe_dnn.store.chain import append, check_entries
-from safe_dnn.store.database import BEFORE_DATABASES, DATABASE_FILE, changing, reading
+from safe_dnn.store.chain import append
+from safe_dnn.store.database import DATABASE_FILE, FORMAT, RUNS_FOLDER, changing, reading
 from safe_dnn.support.errors import SAFEError
+from tests.helpers.places import check_entries, digests_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,12 +122,6 @@ def test_where_nothing_was_said_reading_finds_nothing_and_leaves_no_file(tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("statement", ["UPDATE entry SET author = 'me'", "DELETE FROM entry WHERE number = 2"])
-def test_entries_are_neither_changed_nor_removed_by_mistake(tmp_path, plain, statement):
-    with pytest.raises(sqlite3.IntegrityError, match="entries are never"):
-        plain.execute(statement)
-
-
 # --- What cannot be ---------------------------------------------------------------------------------------------
 
 
@@ -141,21 +136,18 @@ def refused(folder: Path, why: str, *, read: bool = True) -> None:
             texts(folder)
 
 
-def test_a_database_of_an_older_version_is_brought_up_to_date_or_left_as_it_was(tmp_path, monkeypatch):
-    say(tmp_path, "first")
-    faulty = (*database.MIGRATIONS, ("CREATE TABLE mood (entry INTEGER)", "CREATE TABLE entry (number INTEGER)"))
-    monkeypatch.setattr(database, "MIGRATIONS", faulty)
-    refused(tmp_path, "already exists")
-    monkeypatch.setattr(database, "MIGRATIONS", (*faulty[:1], ("CREATE TABLE mood (entry INTEGER)",)))
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(SAFEError, match=r"it cannot be written to\. Give yourself the permission, or work on a copy"):
-        texts(tmp_path)
-    monkeypatch.undo()
-    monkeypatch.setattr(database, "MIGRATIONS", (*faulty[:1], ("CREATE TABLE mood (entry INTEGER)",)))
-    assert texts(tmp_path) == ["first"]
-    with reading(tmp_path) as db:
-        assert db.execute("SELECT count(*) FROM mood").fetchone() == (0,)
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+@pytest.mark.parametrize("version", [1, FORMAT + 1, -1])
+def test_a_database_of_another_version_is_refused_and_nothing_is_changed(tmp_path, version):
+    (tmp_path / RUNS_FOLDER / "1").mkdir(parents=True)
+    (tmp_path / RUNS_FOLDER / "1" / "a.txt").touch()
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as db:
+        db.executescript(
+            "PRAGMA journal_mode = WAL; CREATE TABLE entry (number INTEGER); INSERT INTO entry VALUES (7); "
+            f"PRAGMA application_id = {database.APPLICATION}; PRAGMA user_version = {version}"
+        )
+    before = digests_of(tmp_path)
+    refused(tmp_path, rf"another version of SAFE: its format is {version}, and this version reads {FORMAT}\. Nothing")
+    assert digests_of(tmp_path) == before
 
 
 def test_the_database_of_another_program_is_left_alone(tmp_path):
@@ -238,13 +230,3 @@ def test_what_a_killed_process_has_left_in_the_log_is_read_where_nothing_can_be_
         db.execute("BEGIN")
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert texts(copy) == ["first", "in the log"]
-
-
-# --- Damage -----------------------------------------------------------------------------------------------------
-
-
-def test_an_analysis_without_a_database_of_its_own_version_is_named_and_stays(tmp_path):
-    (tmp_path / BEFORE_DATABASES).write_text('{"files": []}')
-    with pytest.raises(SAFEError, match=r"SAFE 2\.0 or later.*written by an earlier version"), changing(tmp_path):
-        pass
-    assert [path.name for path in tmp_path.iterdir()] == [BEFORE_DATABASES]

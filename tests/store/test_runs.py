@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from safe_dnn.store.chain import append, check_entries, present
-from safe_dnn.store.database import COPY_FILE, DATABASE_FILE, RUNS_FOLDER, changing, reading
+from safe_dnn.store.chain import append
+from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER, changing
 from safe_dnn.store.output_folder import claim
-from safe_dnn.store.runs import CLUSTERS, add_run, keep_copy, present_runs, run_file, runs_of
+from safe_dnn.store.runs import CLUSTERS, add_run, present_runs, run_file, runs_of
 from safe_dnn.support.errors import SAFEError
-from tests.helpers.places import names_in, runs_as_they_are
+from tests.helpers.places import check_entries, names_in, runs_as_they_are
 
 
 def found(out, clusters, text="1"):
@@ -55,11 +55,6 @@ def say(folder: Path, text: str) -> None:
         append(db, "note", text, {})
 
 
-def notes(folder: Path) -> list[str]:
-    with reading(folder) as db:
-        return list(present(db, "note"))
-
-
 def lose(folder: Path, how: str) -> None:
     (folder / DATABASE_FILE).unlink()
     if how == "empty":
@@ -67,35 +62,8 @@ def lose(folder: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["empty", "missing"])
-def test_a_database_that_is_lost_is_put_back_as_it_was_last_kept(tmp_path, how):
-    say(tmp_path, "before")
-    run = found(tmp_path, "one")
-    say(tmp_path, "since")
-    before = runs_as_they_are(tmp_path)
-    lose(tmp_path, how)
-    with pytest.raises(SAFEError, match=rf"analysis\.db is {how}.*has put back its copy of 20.*try again"):
-        present_runs(tmp_path)
-    assert present_runs(tmp_path) == {CLUSTERS: run}
-    assert notes(tmp_path) == ["before"]
-    check_entries(tmp_path)
-    assert found(tmp_path, "two").number == 3
-    assert before.items() <= runs_as_they_are(tmp_path).items()
-
-
-def test_what_was_said_until_the_analysis_was_opened_last_is_in_the_copy(tmp_path):
+def test_nothing_is_begun_anew_beside_runs_until_a_lost_database_is_put_back(tmp_path, how):
     found(tmp_path, "one")
-    say(tmp_path, "yesterday")
-    keep_copy(tmp_path)
-    lose(tmp_path, "empty")
-    with pytest.raises(SAFEError, match="put back"):
-        notes(tmp_path)
-    assert notes(tmp_path) == ["yesterday"]
-
-
-@pytest.mark.parametrize("how", ["empty", "missing"])
-def test_without_a_copy_nothing_is_begun_anew_beside_runs_until_one_is_put_back(tmp_path, how):
-    found(tmp_path, "one")
-    (tmp_path / COPY_FILE).unlink()  # of a version that kept none
     kept, before = (tmp_path / DATABASE_FILE).read_bytes(), runs_as_they_are(tmp_path)
     lose(tmp_path, how)
     for use in (present_runs, lambda out: found(out, "two"), lambda out: say(out, "x"), lambda out: claim(out, {})):
@@ -104,34 +72,6 @@ def test_without_a_copy_nothing_is_begun_anew_beside_runs_until_one_is_put_back(
     assert runs_as_they_are(tmp_path) == before
     (tmp_path / DATABASE_FILE).write_bytes(kept)
     assert numbers(present_runs(tmp_path)) == {CLUSTERS: 1}
-
-
-def test_a_damaged_database_that_is_moved_away_as_the_error_says_is_put_back(tmp_path):
-    run = found(tmp_path, "one")
-    (tmp_path / DATABASE_FILE).write_bytes(b"a table, say\n" * 500)
-    keep_copy(tmp_path)
-    with pytest.raises(SAFEError, match=r"is damaged .* or move it away and try again"):
-        present_runs(tmp_path)
-    (tmp_path / DATABASE_FILE).rename(tmp_path / "damaged.db")
-    with pytest.raises(SAFEError, match="put back"):
-        present_runs(tmp_path)
-    assert present_runs(tmp_path) == {CLUSTERS: run}
-
-
-def test_the_log_of_a_lost_database_is_not_read_into_its_copy(tmp_path):
-    found(tmp_path, "one")
-    with changing(tmp_path) as db:
-        append(db, "note", "in the log", {})
-        db.execute("COMMIT")
-        log = (tmp_path / f"{DATABASE_FILE}-wal").read_bytes()
-        db.execute("BEGIN")
-    assert log
-    lose(tmp_path, "empty")
-    (tmp_path / f"{DATABASE_FILE}-wal").write_bytes(log)
-    with pytest.raises(SAFEError, match="put back"):
-        notes(tmp_path)
-    check_entries(tmp_path)
-    assert (tmp_path / "analysis-2.db-wal").read_bytes() == log
 
 
 def test_after_an_older_copy_was_put_back_no_run_takes_the_place_of_a_later_one(tmp_path):

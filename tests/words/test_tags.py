@@ -2,7 +2,7 @@
 
 import pytest
 
-from safe_dnn.store.chain import check_entries, speaking
+from safe_dnn.store.chain import speaking
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.words.tags import (
     MOST_WORDS,
@@ -15,6 +15,7 @@ from safe_dnn.words.tags import (
     load_words,
     undo_tag,
 )
+from tests.helpers.places import check_entries
 
 
 def answers(folder, word):

@@ -20,7 +20,7 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import Window
 from safe_dnn.pipeline.descriptions import refresh_rccs, show_present
 from safe_dnn.pipeline.exports import export_results, export_spot, spot_name
-from safe_dnn.pipeline.reporting.history import list_runs, restore_run
+from safe_dnn.pipeline.reporting.history import earlier_runs, restore_run
 from safe_dnn.rccs.review.edits import redo_edit, undo_edit
 from safe_dnn.rccs.review.journal import UNKNOWN, describe_edit, standing
 from safe_dnn.rccs.review.review import Review, all_edits
@@ -62,7 +62,7 @@ class RunsView:
                 self.take_back = gr.Button("Take back", scale=1, elem_id="take-back")
         with gr.Accordion("Earlier runs", open=False, elem_id="runs"), gr.Row(elem_classes="safe-form"):
             self.run = gr.Dropdown(label="Earlier run", choices=[], scale=3, elem_id="earlier-run",
-                                   info="All that were reviewed, and the last 20 others; times are UTC")  # fmt: skip
+                                   info="Its number in runs/, and when it was made (UTC)")  # fmt: skip
             self.restore = gr.Button("Open", scale=0, min_width=90, elem_id="restore")
         self.outputs = [self.edits, self.edit, self.run, self.restore]
 
@@ -81,15 +81,15 @@ class RunsView:
 
     def show(self, results: Shown) -> dict:
         """The state of edits and runs."""
-        earlier = [run for run in list_runs(self._settings.out) if not run.current]
+        choices = [
+            (f"{run.number} · {run.time[:16].replace('T', ' ')}", run.number)
+            for run in earlier_runs(self._settings.out)
+        ]
         return {
             **self.show_edits(results.review),
-            self.run: gr.Dropdown(
-                choices=[(f"{run.time:%Y-%m-%d %H:%M:%S} · {printable(run.text)}", run.name) for run in earlier],
-                value=earlier[0].name if earlier else None, interactive=bool(earlier),
-            ),
-            self.restore: gr.Button(interactive=bool(earlier)),
-        }  # fmt: skip
+            self.run: gr.Dropdown(choices=choices, value=choices[0][1] if choices else None, interactive=bool(choices)),
+            self.restore: gr.Button(interactive=bool(choices)),
+        }
 
     def no_export(self) -> dict:
         """None of what is at hand now."""
@@ -114,10 +114,10 @@ class RunsView:
                 return gr.skip()
             return on_step(rcc, spot, *parts, edit=partial(undo_edit, number=int(number)))
 
-        def on_restore(name: str | None) -> None:
+        def on_restore(number: int | None) -> None:
             """Bring a run back; the window is loaded anew then, since every tab and form is of another run."""
             take_labels(settings.out)
-            restore_run(settings.out, name or "")
+            restore_run(settings.out, int(number or 0))
             check_links(settings.results.shown().clusters, settings.root)
             show_present(settings.out, within=settings.root)
 

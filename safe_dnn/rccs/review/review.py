@@ -22,11 +22,11 @@ from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, run_of, run
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.journal import MAKING, Edit, edits_in, labels_after, reviewed
 from safe_dnn.rccs.review.notes import SAFE, AnyNote, Kept, Note, Scope, combined, fields_of, note_of, row_of, tidy_note
-from safe_dnn.rccs.spots.weak_spots import WeakSpot, canonical_conditions, conditions_text, load_spots, read_conditions
+from safe_dnn.rccs.spots.weak_spots import WeakSpot, canonical_conditions, conditions_text, read_conditions
 from safe_dnn.store.chain import Entry, append, present, present_entries
 from safe_dnn.store.database import changing, reading
 from safe_dnn.store.places import recorded
-from safe_dnn.store.runs import COMPARISON, Run, present_runs
+from safe_dnn.store.runs import Run
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import DAMAGED
 
@@ -280,8 +280,8 @@ def condition_of(note: Note) -> tuple[str, str]:
     return canonical_conditions(conditions), tested
 
 
-def notes_of_run(folder: Path, spots: Iterable[WeakSpot] = (), run: Run | None = None) -> dict[str, Note]:
-    """The notes on conditions on the test set of a run, by conditions; also on those it has not found.
+def notes_of_run(folder: Path, spots: Iterable[WeakSpot] = ()) -> dict[str, Note]:
+    """The notes on conditions on the test set of the present run, by conditions; also on those it has not found.
 
     Emptied ones are left out (SAFEError as for `load_spot_notes`).
 
@@ -289,10 +289,8 @@ def notes_of_run(folder: Path, spots: Iterable[WeakSpot] = (), run: Run | None =
     ----------
     spots : iterable of WeakSpot, optional
         Those of the run: a note on one of them is known by its words.
-    run : Run, optional
-        As for `folder_tested`.
     """
-    tested = folder_tested(folder, run)
+    tested = folder_tested(folder)
     words = {canonical_conditions(spot.conditions): spot.conditions for spot in spots}
     notes = load_spot_notes(folder).items()
     told = {what: note for (what, of), note in notes if of == tested and any(note[1:])}
@@ -302,10 +300,3 @@ def notes_of_run(folder: Path, spots: Iterable[WeakSpot] = (), run: Run | None =
 def notes_elsewhere(notes: Mapping[str, Note], conditions: Iterable[str]) -> int:
     """How many notes are on other conditions than these."""
     return len(notes.keys() - set(conditions))
-
-
-def has_spot_notes(folder: Path, run: Run) -> bool:
-    """Whether the engineer has said anything of a weak spot of earlier clusters."""
-    comparison = present_runs(folder, run).get(COMPARISON)
-    spots = load_spots(comparison) if comparison else ()
-    return bool(notes_of_run(folder, spots, run).keys() & {spot.conditions for spot in spots})

@@ -6,11 +6,9 @@ import os
 import numpy as np
 import pytest
 
-from safe_dnn.pipeline.reporting import history
-from safe_dnn.pipeline.reporting.history import list_runs, prune_runs
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import has_spot_notes, load_spot_notes, notes_elsewhere, notes_of_run, set_note
+from safe_dnn.rccs.review.review import load_spot_notes, notes_elsewhere, notes_of_run, set_note
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import Reasons, save_reasons
@@ -64,7 +62,6 @@ def replace(clusters, folder, *conditions, tested: str = TEST) -> str:
     """A new run, as `safe_dnn.pipeline.generation.generate_clusters` makes one; the name of the one that it follows."""
     name = str(present(folder).number)
     find(clusters, folder, *conditions, tested=tested)
-    prune_runs(folder)
     return name
 
 
@@ -80,11 +77,9 @@ def test_the_conditions_are_the_same_in_any_order_and_whole_or_not_whole_numbers
 def test_a_note_on_a_condition_that_is_not_found_any_more_is_kept_and_comes_back_at_whatever_rank(clusters, out):
     set_note(out, note(name="night"))
     replace(other(clusters, 1), out, SHADES)
-    assert not has_spot_notes(out, present(out))
     assert notes_elsewhere(notes_of_run(out), [key(SHADES)]) == 1
     set_note(out, note(SHADES, name="shades"))
     replace(other(clusters, 2), out, SHADES[::-1], DARK)
-    assert has_spot_notes(out, present(out))
     assert notes_of_run(out)[key(DARK)].name == "night"
     assert notes_of_run(out)[key(SHADES)].name == "shades"
 
@@ -95,7 +90,6 @@ def test_a_note_in_older_words_on_a_range_of_angles_is_found_and_changed(cluster
     set_note(out, note(older, name="left"))
     replace(other(clusters, 1), out, now)
     assert notes_of_run(out, [spot(now)])[key(now)].name == "left"
-    assert has_spot_notes(out, present(out))
     set_note(out, note(now, name="far left"))
     assert [said.name for said in load_spot_notes(out).values()] == ["far left"]
 
@@ -127,19 +121,6 @@ def test_what_is_no_note_is_refused(out, wrong, why):
         set_note(out, wrong)
     with reading(out) as db:
         assert last_number(db, "spot") == 0
-
-
-# --- Earlier runs -----------------------------------------------------------------------------------------------
-
-
-def test_a_run_with_notes_on_its_weak_spots_is_never_removed_to_make_room(clusters, out, monkeypatch):
-    monkeypatch.setattr(history, "KEPT_RUNS", 1)
-    set_note(out, note(name="night"))
-    found = [(SHADES,), (SHADES,), (DARK,), (SHADES,), (SHADES,)]
-    names = [replace(other(clusters, i + 1), out, *conditions) for i, conditions in enumerate(found)]
-    there = {run.name for run in list_runs(out)}
-    assert {names[0], names[3]} <= there, "darkness was found there"
-    assert not {names[1], names[2]} & there
 
 
 def test_conditions_and_notes_may_hold_anything(out):
