@@ -61,7 +61,7 @@ def retrain(
     """
     options = checked(options)
     folder = path_of(out, "an output folder")
-    file = path_of(kept_copy(model, folder), "a Keras model")
+    file = path_of(kept_copy(model), "a Keras model")
     _check_model(file, folder / MODEL_FILE)
     out = prepare_folder(folder)
     with working(out, "retraining"):

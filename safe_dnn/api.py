@@ -105,7 +105,8 @@ class Tested(NamedTuple):
 
 def failures(
     model: StrPath = "", test: StrPath = "", out: StrPath = ".", *, predictions: StrPath = "",
-    coco: tuple[StrPath, ...] = (), yolo: tuple[StrPath, ...] = (), progress: Progress = no_progress, **options: Any,
+    coco: tuple[StrPath, ...] = (), yolo: tuple[StrPath, ...] = (), after: StrPath | None = None,
+    progress: Progress = no_progress, **options: Any,
 ) -> StepResult:  # fmt: skip
     """Collect the test images that a network gets wrong, and find the conditions under which it is wrong more often.
 
@@ -117,6 +118,9 @@ def failures(
         In place of the model, as `table` of `dnn.failures.collect_failures`.
     coco, yolo : tuple of three paths, optional
         Of a detector, in place of a model and its test images: ground truth, results and images.
+    after : path, optional
+        The output folder of an analysis that this one follows, as the network was retrained: notes on conditions, the
+        scope and labels are taken over, and the report compares both.
     options
         `dnn.model.DnnOptions`, `TestSet`; of a detector `dnn.detection.detector_failures.DetectorFiles`.
 
@@ -137,7 +141,7 @@ def failures(
     from safe_dnn.pipeline.explaining import explain_collected
     from safe_dnn.pipeline.summary_lines import failures_summary
     from safe_dnn.reasons.known_groups import accuracy_interval, groups_of_test
-    from safe_dnn.training.earlier import kept_copy
+    from safe_dnn.training.earlier import kept_copy, other_analysis, take_over
 
     folder, boxes = path_of(out, "an output folder"), coco or yolo
     sources = {"model": model, "predictions": predictions, "coco": coco, "yolo": yolo}
@@ -147,6 +151,7 @@ def failures(
             "Expected either a model and its test images, or predictions and theirs or, of a detector, ground truth, "
             f"results and images. Received: {given or 'nothing'}."
         ).about("predictions", "coco", "yolo")
+    earlier = other_analysis(after, folder) if after else None
     if boxes:
         files = dict(zip(("truth", "results", "images"), boxes, strict=True))
         (detector,) = _settings(options, DetectorFiles, **files, yolo=bool(yolo))
@@ -161,7 +166,9 @@ def failures(
         if predictions:
             found = collect_failures(predictions, test, folder, **more)
         else:
-            found = find_failures(kept_copy(model, folder), test, folder, **more, progress=progress)
+            found = find_failures(kept_copy(model), test, folder, **more, progress=progress)
+    if earlier:
+        take_over(earlier, folder)
     answers, right = found.answered.answers, found.answered.right
     columns = (column.tolist() for column in (answers.label, answers.predicted, right, answers.score))
     paths, names = found.answered.paths, ("image", answers.target, "predicted", "right", answers.kind)

@@ -9,7 +9,6 @@ from safe_dnn.dnn.failures import find_failures
 from safe_dnn.dnn.model import DnnOptions, load_dnn
 from safe_dnn.dnn.predictions import labelled_images, predict
 from safe_dnn.pipeline.descriptions import show_present
-from safe_dnn.pipeline.reporting.round_figures import rounds_of
 from safe_dnn.pipeline.summary_lines import retraining_summary
 from safe_dnn.rccs.clusters import load_clusters, save_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
@@ -17,7 +16,7 @@ from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, sa
 from safe_dnn.retrain import retrain
 from safe_dnn.selection import SelectionSettings, select_unsafe_set
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.training.earlier import kept_copy, learned_files
+from safe_dnn.training.earlier import kept_copy, learned_files, take_over
 from safe_dnn.training.finetuning import Watch
 from safe_dnn.training.labels import Labelling
 from safe_dnn.training.material import ImageSets
@@ -199,26 +198,30 @@ def test_the_given_model_is_never_the_one_that_is_written(case):
 
 
 def test_the_next_round_learns_again_what_was_labelled_before_and_does_not_select_it(case):
-    out, improvement = case / "out", case / "improvement"
+    out, new, improvement = case / "out", case / "new", case / "improvement"
     whole = small_models.unsafe_set(improvement, load_clusters(out))
     save_unsafe_set(dataclasses.replace(whole, images=whole.images[:5]), out)
     assert run(case, epochs=3, unlabelled=0).unsafe_size == 5
-    collected = find_failures(kept_copy(out / MODEL_FILE, out), case / "test", out)
+    collected = find_failures(kept_copy(out / MODEL_FILE), case / "test", new)
+    assert learned_files(new) == {}
+    take_over(out, new)
+    save_clusters(small_models.clusters_of(new / "failures", {one.source: 0 for one in collected.failing}), new)
     save_clusters(small_models.clusters_of(out / "failures", {one.source: 0 for one in collected.failing}), out)
     show_present(out)
     assert not (out / MODEL_FILE).exists(), "it is of the clusters before"
     assert collected.model.is_file(), "but not so the network whose failures these are"
-    learned = learned_files(out)
+    learned = learned_files(new)
     assert {*learned} == {*whole.files[:5]}
     (case / "list.txt").write_text("".join(f"{file}\n" for file in learned))
     with pytest.raises(SAFEError, match="not learned yet"):
-        select_unsafe_set(case / "list.txt", load_clusters(out), SelectionSettings(size=2, learned=learned))
-    rest = dataclasses.replace(small_models.unsafe_set(improvement, load_clusters(out)), images=whole.images[5:7])
-    save_unsafe_set(rest, out)
-    second = run(case, epochs=1, unlabelled=0)
+        select_unsafe_set(case / "list.txt", load_clusters(new), SelectionSettings(size=2, learned=learned))
+    rest = dataclasses.replace(small_models.unsafe_set(improvement, load_clusters(new)), images=whole.images[5:7])
+    save_unsafe_set(rest, new)
+    second = retrain(case / "model.keras", ImageSets(case / "train", case / "test"), new, wishes=Wishes(**QUICK))
     assert (second.train_size, second.unsafe_size) == (30, 2 + 5)
     assert "5 images of earlier rounds are learned again with the unsafe set." in second.assumptions
-    assert [(one.model, one.since) for one in rounds_of(out)[:2]] == [("model.keras", 0), (MODEL_FILE, 1)]
+    take_over(new, out)  # in a circle
+    assert {*learned_files(out)} == {*whole.files[5:7]}
 
 
 # --- Regression -------------------------------------------------------------------------------------------------

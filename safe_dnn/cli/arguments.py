@@ -239,6 +239,8 @@ def _failures(failures: Command) -> None:
     failures.text("--hold-out", "SHARE", share)
     failures.names("--group", "hold out whole groups, by a column as for cluster --group (may be given several times)")
     failures.path("--train", "DIR", "the training folder, needed if the test folder lacks some of the classes")
+    after = "output folder of the analysis before: take over what is known, and compare both networks"
+    failures.path("--after", "OUT", after)
     coco = "of a detector, instead of MODEL and TEST: ground truth and results in COCO's format, and the images"
     failures.add_argument("--coco", nargs=3, metavar=("TRUTH", "RESULTS", "IMAGES"), help=coco)
     yolo = "the same, with labels and results as folders of YOLO's text files"

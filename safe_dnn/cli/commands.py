@@ -142,6 +142,8 @@ def run_select(out: Path, options: argparse.Namespace, progress: Progress) -> No
 def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Run a Keras or ONNX model on a labelled test set, collect the images that it gets wrong, and find the reasons."""
     from safe_dnn.dnn.failures import DETECTION
+    from safe_dnn.pipeline.explaining import since_earlier
+    from safe_dnn.pipeline.summary_lines import earlier_lines
     from safe_dnn.store.runs import CLUSTERS, present_runs
 
     if options.predictions and options.test is None:
@@ -154,6 +156,7 @@ def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> 
     say(found.headline)
     if spots is not None:
         _print_weak_spots(spots)
+    say(*earlier_lines(since_earlier(out)))
     table = "" if spots is None or CLUSTERS in present_runs(out) else ", weak_spots.csv"
     crops = "objects/, objects.csv, parameters.csv, " if failures.task == DETECTION else ""
     say(f"Written: {crops}failures/, failures.csv, predictions.csv, accuracy.json{table} in {out}")

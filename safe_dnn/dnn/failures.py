@@ -23,7 +23,6 @@ from safe_dnn.dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
 from safe_dnn.dnn.tested import LABEL, AnsweredImages, has_objects, in_words, predictions_text, rounded
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR
-from safe_dnn.rccs.kept_rounds import keep_round
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.places import absolute, plain, relative
@@ -284,8 +283,6 @@ def checked(options: DnnOptions) -> DnnOptions:
 def save_failures(failures: Failures, folder: Path, tables: Mapping[str, str]) -> None:
     """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together.
 
-    Earlier failures that clusters in the folder are of are kept (see `rccs.failure_rounds`).
-
     Parameters
     ----------
     tables : mapping of str to str
@@ -299,17 +296,11 @@ def save_failures(failures: Failures, folder: Path, tables: Mapping[str, str]) -
     files = {**tables, FAILURES_FILE: table, ACCURACY_FILE: accuracy}
     # Other parameters are the engineer's.
     of_detector = (OBJECTS_FILE, PARAMETERS_FILE) if has_objects(folder) else ()
-    kept = keep_round(folder)
-    try:
-        # All that takes room comes before the images are exchanged.
-        with replacing_images(folder / FAILURES, lambda: save_files(folder, files, remove=of_detector)) as new:
-            for failure in failures.failing:
-                (new / failure.source).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(failures.test_root / failure.source, new / failure.source)
-    except SAFEError:
-        if kept:
-            shutil.rmtree(kept, ignore_errors=True)
-        raise
+    # All that takes room comes before the images are exchanged.
+    with replacing_images(folder / FAILURES, lambda: save_files(folder, files, remove=of_detector)) as new:
+        for failure in failures.failing:
+            (new / failure.source).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(failures.test_root / failure.source, new / failure.source)
 
 
 def _record_of(failures: Failures, folder: Path) -> dict[str, Any]:

@@ -28,9 +28,8 @@ from safe_dnn.store.output_folder import LOCK_FILE, WORK_FILE, claim, working, w
 from safe_dnn.support.entries import quoted
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import new_folder, prepare_folder
-from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE, GIF_FOLDER, OBJECTS, ROUNDS_FOLDER, UPLOADS_FOLDER
+from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE, GIF_FOLDER, OBJECTS, UPLOADS_FOLDER
 from safe_dnn.support.text import printable
-from safe_dnn.training.result import MODELS_FOLDER
 
 BIN_FOLDER = ".safe-bin"
 """Beside analyses: those that were deleted on the page."""
@@ -45,7 +44,7 @@ LONGEST_FILE_NAME = 200  # bytes; file systems take 255, and a number may be add
 _LOCKS = (LOCK_FILE, WORK_FILE)
 _SIGNS = (DATABASE_FILE, FAILURES_FILE)
 _RESERVED = {
-    GIF_FOLDER, FAILURES, OBJECTS, RUNS_FOLDER, ROUNDS_FOLDER, MODELS_FOLDER, EXPORT_FOLDER, UPLOADS_FOLDER,
+    GIF_FOLDER, FAILURES, OBJECTS, RUNS_FOLDER, EXPORT_FOLDER, UPLOADS_FOLDER,
 }  # fmt: skip
 _ADDRESS = re.compile("/a/([^/]+)(/.*)?", re.DOTALL)
 

@@ -23,7 +23,7 @@ from starlette.middleware import Middleware
 
 from safe_dnn.page.analyses import MOST_ANALYSES
 from safe_dnn.page.assets import script
-from safe_dnn.page.between_tabs import wire_classes, wire_next_round, wire_reasons
+from safe_dnn.page.between_tabs import wire_classes, wire_reasons
 from safe_dnn.page.clusters.tab import ClustersTab
 from safe_dnn.page.failures.tab import FailuresTab
 from safe_dnn.page.job_view import News
@@ -86,7 +86,7 @@ def build_app(settings: PageSettings) -> gr.Blocks:
         laid_out: dict[str, gr.Tab] = {}
         made: dict[str, Any] = {}
         # Open at first: it shows results, or asks for failing images and refers to the tab before it.
-        with gr.Tabs(selected=CLUSTERS_TAB) as tabs:
+        with gr.Tabs(selected=CLUSTERS_TAB):
             for (name, (title, _)), kind in zip(TABS.items(), CLASSES, strict=True):
                 with gr.Tab(title, id=name, render_children=name != CLUSTERS_TAB) as laid_out[name]:
                     made[name] = kind(settings)
@@ -95,10 +95,8 @@ def build_app(settings: PageSettings) -> gr.Blocks:
         moved.wire(loaded)
         for name, tab in made.items():
             tab.wire(loaded, laid_out[name], news)
-        failures, retraining = made[FAILURES_TAB], made[RETRAINING_TAB]
-        wire_reasons(failures, clusters, settings)
-        wire_classes(made[LABELS_TAB], retraining)
-        wire_next_round(failures, retraining, tabs, settings)
+        wire_reasons(made[FAILURES_TAB], clusters, settings)
+        wire_classes(made[LABELS_TAB], made[RETRAINING_TAB])
     return app
 
 

@@ -1,4 +1,4 @@
-"""From tab to tab: the reasons for failures, the folder of the classes, the failures of a model that was retrained."""
+"""From tab to tab: the reasons for failures, and the folder of the classes."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,18 +8,14 @@ import gradio as gr
 from safe_dnn.page.clusters.tab import ClustersTab
 from safe_dnn.page.events import FOLLOW, VIEW
 from safe_dnn.page.failures.tab import FailuresTab
-from safe_dnn.page.forms import remembered
 from safe_dnn.page.labels.tab import LabelsTab
 from safe_dnn.page.messages import warn
 from safe_dnn.page.retraining.tab import RetrainingTab
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, RETRAINING_TAB
+from safe_dnn.page.steps import CLUSTERS_TAB
 from safe_dnn.pipeline.run_record import given_parameters, given_predictions
-from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import printable
-from safe_dnn.training.earlier import kept_copy
-from safe_dnn.training.result import MODEL_FILE, retraining_of
 
 # In the browser: an answer of the server that others follow closely was once lost.
 TO_CLUSTERS = f"""(...sent) => {{
@@ -77,33 +73,3 @@ def wire_classes(labels: LabelsTab, retraining: RetrainingTab) -> None:
         filled_in = gr.on([here.train.blur, here.train.submit], given, sent, [there.train, there.form.filled], **VIEW)
         if there is labels:  # the tab may have been opened before the field was filled in
             labels.show_after(filled_in)
-
-
-def wire_next_round(failures: FailuresTab, retraining: RetrainingTab, tabs: gr.Tabs, settings: PageSettings) -> None:
-    """Connect the button in the last tab that collects the failures of the new model on the same test images."""
-
-    def on_next(trust: object, before: dict, *values: Any) -> Iterator[dict]:
-        try:
-            result = retraining_of(settings.out, settings.results.shown().review if settings.results.there else None)
-        except SAFEError as error:
-            warn("Not started", error)
-            yield gr.skip()
-            return
-        last = remembered(settings.out, RETRAINING_TAB)
-        fields = {
-            **dict.fromkeys(failures.form.named(values), ""),
-            "kind": "model",
-            "model": printable(str(kept_copy(settings.out / MODEL_FILE, settings.out))),
-            "test": printable(str(result.test_root)),
-            **{name: last[name] for name in ("train", "rescale") if name in last},
-            **{name: before[name] for name in ("hold_out", "group") if name in before},  # the same images again
-        }
-        # What was typed there and not sent stays.
-        filled_in = failures.form.fill(failures.collected.key, before, failures.form.named(values), fields)
-        yield {tabs: gr.update(selected=FAILURES_TAB), **filled_in}
-        yield from failures.collect(fields, bool(trust))
-
-    form = failures.form
-    retraining.view.next_round.click(
-        on_next, [retraining.trust, form.filled, *form.widgets], [tabs, *form.outputs, *failures.outputs], **FOLLOW
-    )

@@ -198,10 +198,6 @@ class FormView:
         renewal = renewed(before, fields, last)
         return {**self._fill_in(renewal), **self.sent(run, last)}, {**fields, **renewal}
 
-    def fill(self, run: str, before: Mapping[str, Any], fields: Mapping[str, Any], values: Mapping[str, Any]) -> dict:
-        """Updates that fill in other values for a run; fields that were edited since they were `filled` stay."""
-        return {**self._fill_in(renewed(before, fields, values)), **self.sent(run, values)}
-
     def _last_by_name(self) -> dict[str, Any]:
         last = self._last()
         return {name: last[name] for name in self._fields if name in last}

@@ -28,7 +28,6 @@ from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, run_record
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.failure_rounds import beside
 from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.groups import Groups
@@ -391,7 +390,7 @@ def check_names(given: AnsweredImages, first: AnsweredImages) -> None:
 def _regions(out: Path, clusters: RootCauseClusters, tested: AnsweredImages) -> np.ndarray:
     """The RCC in whose region each image lies, if the RCCs were compared with it; else `NOISE`."""
     run, record = present_runs(out).get(COMPARISON), run_record(out).get("predictions", {})
-    if run is None or beside(str(record.get("tested")), clusters.image_root) != tested.root:
+    if run is None or Path(str(record.get("tested"))) != tested.root:
         return np.full(len(tested.paths), NOISE)
     with reading_file(run, TESTED_FILE) as file:
         table = read_table(file, "images that were compared", own=True, code_page=None)

@@ -76,7 +76,7 @@ def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | N
     Parameters that can no longer be read are left out.
     """
     known = dict(clusters.answers.columns if clusters.answers else {})
-    source = table_of(out, "parameters", clusters) or find_parameters(clusters.image_root)
+    source = table_of(out, "parameters") or find_parameters(clusters.image_root)
     with contextlib.suppress(OSError, ValueError):  # people may have edited run.json, and the file may be gone
         if source and is_within(source, within):
             known = read_parameters(source, clusters.image_root, clusters.paths).columns | known
@@ -180,7 +180,7 @@ def _texts_and_model(out: Path, review: Review | None) -> tuple[dict[str, Writer
 
 def _profiles_file(out: Path, review: Review, within: Path | None) -> dict[str, Writer]:
     try:
-        source = table_of(out, "parameters", review.clusters)
+        source = table_of(out, "parameters")
         profiles, _ = describe_rccs(review.clusters, parameters=source, within=within)
     except SAFEError:
         return {}  # the parameters can no longer be read, and the old profiles are about other RCCs

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,14 +48,16 @@ from safe_dnn.reasons.counted_images import TESTED_FILE, counted_text
 from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_images, look_alike, undecided
 from safe_dnn.reasons.known_groups import notes_of as notes_on_groups
 from safe_dnn.store.output_folder import foreign_files, save_files, working
-from safe_dnn.store.runs import CLUSTERS, REASONS, add_run, present_runs, runs_of
+from safe_dnn.store.places import relative
+from safe_dnn.store.runs import CLUSTERS, COMPARISON, REASONS, add_run, present_runs, runs_of
 from safe_dnn.support.contents import content_of
 from safe_dnn.support.entries import StrPath, path_of
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.files import prepare_folder, read_record
 from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.support.run_folder import FAILURES, PREDICTIONS_FILE
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
 from safe_dnn.support.version import VERSION
+from safe_dnn.training.earlier import earlier_analysis
 
 
 def explain_failures(
@@ -93,7 +95,7 @@ def explain_failures(
         tested = answers_of_run(out, clusters, within)
         if run is None or tested is None or tested.right.all() or not tested.right.any():
             return False
-        parameters = table_of(out, "parameters", clusters)
+        parameters = table_of(out, "parameters")
         found = conditions_of(tested, groups_of(out), out, parameters=parameters, within=within, progress=progress)
         known, known_groups, spots, _ = found
         curves = bins_of(tested, known, known_groups)
@@ -102,7 +104,7 @@ def explain_failures(
         show_reasons(out)
         write_spot_gifs(clusters, out, reasons.images, progress=progress)
         comparison = compare_with_right(
-            clusters, tested, parameters=table_of(out, "set_aside", clusters), known_groups=known_groups,
+            clusters, tested, parameters=table_of(out, "set_aside"), known_groups=known_groups,
             weights=weights, stream=stream, progress=progress,
         )  # fmt: skip
         right_in_spots = in_any_spot(spots, known, len(tested.paths))[comparison.rows][len(comparison.failing) :]
@@ -224,10 +226,41 @@ def _keep(out: Path, tested: AnsweredImages, found: Conditions, notes: Sequence[
     """Keep the reasons for a network's answers in place of earlier ones, for `conditions_of` and `found_reasons`."""
     before = [run for run in runs_of(out, REASONS) if run.facts.get("predictions") == tested.digest]
     notes = (*notes, *found.known.notes, *notes_on_groups(found.groups))
-    facts = {"predictions": tested.digest, "searched": found.searched, "notes": notes}
+    facts: dict[str, Any] = {"predictions": tested.digest, "searched": found.searched, "notes": notes}
+    if earlier := earlier_analysis(out):
+        facts["earlier"] = _compared(earlier, out, tested, found.known)
     files = {WEAK_SPOTS_FILE: spots_text(found.spots)}
     add_run(out, REASONS, files, facts=facts, instead_of=before[-1] if before else None)
     return FoundReasons(found.spots, notes)
+
+
+def _compared(earlier: Path, out: Path, tested: AnsweredImages, known: Known) -> dict[str, Any]:
+    """How often the networks of two analyses are wrong: on all images, and under the conditions found in the first.
+
+    `now` is None of a condition on what is not known of these images.
+    """
+    run = present_runs(earlier).get(COMPARISON)
+    before = found_reasons(earlier)
+    reasons = []
+    for spot in load_spots(run) if run else (before and before.spots) or ():
+        columns = [(one, known.columns.get(one.column)) for one in spot.literals]
+        is_known = all(column is not None and one.is_about(column) for one, column in columns)
+        holds = spot.holds(known.columns) if is_known else None
+        now = None if holds is None else [int(holds.sum()), int((holds & ~tested.right).sum())]
+        reasons.append({"where": spot.where, "before": [spot.tested, spot.wrong], "now": now})
+    accuracy = [read_record(earlier / ACCURACY_FILE).get("test_accuracy"), tested.accuracy]
+    return {"analysis": relative(earlier, out), "accuracy": accuracy, "reasons": reasons}
+
+
+def since_earlier(out: Path, predictions: str | None = None) -> dict[str, Any]:
+    """What the answers with a digest are in comparison with those of the analysis before; empty without one.
+
+    By default the answers to which failures were collected in the folder.
+    """
+    if predictions is None:
+        predictions = (content_of(out / PREDICTIONS_FILE) or b"").hex()
+    runs = (run for run in reversed(runs_of(out, REASONS)) if run.facts.get("predictions") == predictions)
+    return next((run.facts.get("earlier", {}) for run in runs), {})
 
 
 def find_reasons(

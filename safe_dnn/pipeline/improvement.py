@@ -16,7 +16,6 @@ from safe_dnn.features.batches import Stream
 from safe_dnn.pipeline.descriptions import show_unsafe_set
 from safe_dnn.pipeline.run_record import answers_of_run, without_held_out
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, run_record
-from safe_dnn.rccs.failure_rounds import beside
 from safe_dnn.rccs.review.review import load_review, rccs_marked_safe
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE, UnsafeSet
 from safe_dnn.selection import SelectionSettings, select_unsafe_set, wanted_images
@@ -146,7 +145,7 @@ def _prediction(
     if not likely.model or not likely.test:
         return None
     find_images(improvement)  # refused before the model is run
-    model, held_out = kept_copy(likely.model, out), held_out_of(clusters.image_root, within=within)
+    model, held_out = kept_copy(likely.model), held_out_of(clusters.image_root, within=within)
     return predict_failures(model, likely.test, options=likely.loading, held_out=held_out, progress=progress)
 
 
@@ -171,7 +170,7 @@ def _of_the_test(unsafe: UnsafeSet, out: Path, clusters: RootCauseClusters) -> i
     """How many images of the unsafe set have the content of a test image; of a failing one, where no other is known."""
     files = [clusters.image_root / path for path in clusters.paths]
     if tested := run_record(out).get("predictions", {}).get("tested"):
-        root = beside(tested, clusters.image_root)
+        root = Path(tested)
         with contextlib.suppress(SAFEError):  # it is gone
             files += [root / path for path in find_images(root).paths]
     return int(in_common(unsafe.files, files).sum())

@@ -12,7 +12,6 @@ from typing import NamedTuple
 from safe_dnn.dnn.held_out import held_out_of
 from safe_dnn.dnn.tested import AnsweredImages, find_predictions, read_predictions
 from safe_dnn.rccs.clusters import RootCauseClusters, run_record
-from safe_dnn.rccs.failure_rounds import beside
 from safe_dnn.reasons.known_groups import group_names
 from safe_dnn.support.entries import StrPath, is_within
 from safe_dnn.support.errors import SAFEError
@@ -51,8 +50,8 @@ def groups_of(out: Path) -> tuple[str, ...]:
     return group_names(run_record(out))
 
 
-def table_of(out: Path, entry: str, clusters: RootCauseClusters) -> Path | None:
-    """The table of parameters that an entry of `run.json` names, where it is by now.
+def table_of(out: Path, entry: str) -> Path | None:
+    """The table of parameters that an entry of `run.json` names.
 
     Parameters
     ----------
@@ -60,7 +59,7 @@ def table_of(out: Path, entry: str, clusters: RootCauseClusters) -> Path | None:
         `parameters`, with which the run was described, or `set_aside`, by which something was set aside.
     """
     source = run_record(out).get(entry, {}).get("source")
-    return beside(source, clusters.image_root) if source else None
+    return Path(source) if source else None
 
 
 # --- The DNN's answers ------------------------------------------------------------------------------------------
@@ -173,7 +172,7 @@ def answers_of_run(out: Path, clusters: RootCauseClusters, within: Path | None) 
     record = run_record(out).get("predictions", {})
     if "digest" not in record:
         return None
-    source, root = (beside(str(record.get(key)), clusters.image_root) for key in ("source", "tested"))
+    source, root = (Path(str(record.get(key))) for key in ("source", "tested"))
     if not is_within(source, within) or not is_within(root, within):
         return None
     tested = without_held_out(read_predictions(source, root, partial=True), clusters.image_root, within)

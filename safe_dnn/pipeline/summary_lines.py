@@ -1,6 +1,7 @@
 """The results of the steps in a line each, for the page and the command line."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from safe_dnn.dnn.failures import DETECTION, Failures
 from safe_dnn.rccs.clusters import RootCauseClusters, headline
@@ -53,6 +54,19 @@ def selection_summary(unsafe: UnsafeSet) -> str:
         text += f" · none for {some(f'RCC {rcc}' for rcc in unsafe.left_out)}, judged safe"
     text += "".join(f" · {note}" for note in unsafe.notes)
     return text + (f" · {len(unsafe.skipped):,} skipped" if unsafe.skipped else "")
+
+
+def earlier_lines(compared: Mapping[str, Any]) -> Iterator[str]:
+    """What `pipeline.explaining.since_earlier` says: a line on all images, and one for each reason found before."""
+    if not compared:
+        return
+    before, now = compared["accuracy"]
+    right = f"{now:.2%} right" if before is None else f"{before:.2%} right before, {now:.2%} now"
+    yield f"Compared with {printable(compared['analysis'])}: {right}"
+    for reason in compared["reasons"]:
+        figures = (reason["before"], reason["now"])
+        then, today = (f"{of[1]:,} of {of[0]:,}" if of else "not known" for of in figures)
+        yield f"  {reason['where']}: {then} wrong before, {today} now"
 
 
 def failures_summary(failures: Failures) -> str:

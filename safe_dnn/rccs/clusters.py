@@ -26,15 +26,16 @@ from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Steadiness
 from safe_dnn.rccs.dbscan.projection import Projection
 from safe_dnn.rccs.dbscan.set_aside import Factor
-from safe_dnn.rccs.failure_rounds import home_of, place_of
 from safe_dnn.rccs.told import Told
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.places import absolute, recorded, relative
 from safe_dnn.store.runs import CLUSTERS, Run, Then, add_run, present_runs, reading_file, run_file, runs_of
+from safe_dnn.support.contents import content_of
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import read_arrays, read_record
 from safe_dnn.support.images import Skipped
+from safe_dnn.support.run_folder import FAILURES, OBJECTS, PREDICTIONS_FILE
 from safe_dnn.support.text import count, percent
 from safe_dnn.support.version import VERSION
 
@@ -42,7 +43,6 @@ CLUSTERS_FILE = "clusters.npz"
 RUN_FILE = "run.json"
 LABELS_FILE = "labels.txt"
 
-FORMAT_VERSION = 1
 REDUCERS = ("auto", "pca", "umap")
 INSPECTED_PER_RCC = 5  # images of each RCC that an engineer inspects (the paper)
 _ENTRIES_WITH_PATHS = {"predictions", "parameters", "set_aside"}
@@ -58,6 +58,7 @@ class RootCauseClusters:
     Attributes
     ----------
     image_root : Path
+        Where the images are.
     paths : tuple of str
         Relative to `image_root`, sorted; entry i belongs to row i of each array.
     labels : ndarray of shape (n_images,), int
@@ -93,6 +94,8 @@ class RootCauseClusters:
         None if these images were not compared with right ones before they were grouped.
     parts : ndarray of shape (n_rccs,), int
         RCCs with the same number, from 0, were one and have been divided; `NOISE` of one that was not.
+    collected_in : Path or None
+        Where the images were when they were clustered, if other failures have taken their place (see `place_of`).
     """
 
     image_root: Path
@@ -118,6 +121,7 @@ class RootCauseClusters:
     steadiness: Steadiness | None = None
     beyond_class: Told | None = None
     parts: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    collected_in: Path | None = None
 
     @property
     def extractor(self) -> str:
@@ -141,8 +145,8 @@ class RootCauseClusters:
 
     @property
     def home(self) -> Path:
-        """Where the images were when they were clustered: `image_root`, unless other failures took their place."""
-        return home_of(self.image_root)
+        """Where the images were when they were clustered."""
+        return self.collected_in or self.image_root
 
     @property
     def n_rccs(self) -> int:
@@ -245,7 +249,6 @@ def save_clusters(
     arrays: dict[str, Any] = {
         **{name: getattr(clusters, name) for name in _ARRAYS},
         "labels": clusters.labels.astype(np.int64),
-        "format_version": np.array(FORMAT_VERSION),
         "projection_mean": clusters.projection.mean,
         "projection_components": clusters.projection.components,
         "paths": _as_bytes("\n".join(clusters.paths)),
@@ -315,32 +318,28 @@ def load_clusters(folder: Path, run: Run | None = None) -> RootCauseClusters:
     Raises
     ------
     SAFEError
-        There are none, or the file is damaged or of another version.
+        There are none, or the file is damaged.
     """
     run = run or present_runs(folder).get(CLUSTERS)
     if run is None or not (run.folder / CLUSTERS_FILE).exists():
         raise SAFEError(f"Expected root cause clusters. Received none in {folder}. Generate them first.")
     with reading_file(run, CLUSTERS_FILE) as path:
-        arrays = read_arrays(path)
-        if (version := int(arrays["format_version"])) != FORMAT_VERSION:
-            raise SAFEError(
-                f"{path} must have format version {FORMAT_VERSION}. Received: {version}. Generate the clusters again."
-            )
-        return _from_arrays(arrays, folder)
+        return _from_arrays(read_arrays(path), folder, run)
 
 
-def _from_arrays(arrays: Mapping[str, np.ndarray], folder: Path) -> RootCauseClusters:
+def _from_arrays(arrays: Mapping[str, np.ndarray], folder: Path, run: Run) -> RootCauseClusters:
     record = json.loads(_as_text(arrays["record"]))
     paths = tuple(filter(None, _as_text(arrays["paths"]).split("\n")))
     skipped = tuple(Skipped(*skip) for skip in record["skipped"])
     home, extractor = Path(absolute(record["image_root"], folder)), record["extractor"]
+    place = place_of(home, run_record(folder, run).get("predictions", {})) if home.name == FAILURES else home
     settings = tuple(
         Setting(eps, int(min_samples), bool(at_knee), int(n_rccs), *rest)
         for eps, min_samples, at_knee, n_rccs, *rest in arrays["settings"].tolist()
     )
     values = {name: arrays[name] for name in _ARRAYS} | {name: record[name] for name in _RECORDED}
     return RootCauseClusters(
-        place_of(home, {*paths, *(one.path for one in skipped)}), paths, **values | {"skipped": skipped},
+        place, paths, **values | {"skipped": skipped}, collected_in=None if place == home else home,
         projection=Projection(
             extractor, arrays["projection_mean"], arrays["projection_components"], _axis(arrays)
         ),
@@ -349,6 +348,29 @@ def _from_arrays(arrays: Mapping[str, np.ndarray], folder: Path) -> RootCauseClu
         steadiness=_steadiness(arrays), beyond_class=_told(arrays),
         parts=arrays.get("parts", np.zeros(0, int)),
     )  # fmt: skip
+
+
+def place_of(home: Path, tested: Mapping[str, Any]) -> Path:
+    """Where the images of clusters are that were in a folder of failures.
+
+    Parameters
+    ----------
+    home : Path
+        The folder.
+    tested : mapping
+        What `run.json` says of the predictions.
+
+    Returns
+    -------
+    Path
+        `home` or, if other failures were collected there since, the test folder, in which images have the same paths.
+        Crops of a detector's objects were replaced there as well.
+    """
+    source, root = Path(tested.get("source", "")), Path(tested.get("tested", ""))
+    if source != home.with_name(PREDICTIONS_FILE) or root == home.with_name(OBJECTS) or not root.is_dir():
+        return home
+    key = content_of(source)
+    return home if key is None or key.hex() == tested.get("digest") else root
 
 
 def _told(arrays: Mapping[str, np.ndarray]) -> Told | None:

@@ -2,7 +2,7 @@
 
 `rccs.dbscan.consensus` measures how often images are together when random parts of them are clustered. It is about the
 RCCs as they were found: of one that the engineer has merged, or moved images into or out of, nothing is known, and
-nothing is said. Nor is anything of runs by versions that did not measure it.
+nothing is said.
 """
 
 import math

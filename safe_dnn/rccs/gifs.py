@@ -19,7 +19,6 @@ from PIL.GifImagePlugin import getdata, getheader
 
 from safe_dnn.rccs.clusters import RootCauseClusters, told_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.failure_rounds import home_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder, replacing
 from safe_dnn.support.images import UNREADABLE, thumbnail
@@ -169,7 +168,7 @@ def _stamp(root: Path, captions: Sequence[tuple[str, str]]) -> bytes:
 def _stamp_of_images(root: Path, captions: Sequence[tuple[str, str]]) -> bytes:
     """The first part of the stamp: the names of the images, their captions, and the version of the drawing."""
     lines = [path if not told else f"{path}\t{told}" for path, told in captions]
-    text = "\n".join([f"{DRAWING_VERSION} {os.fspath(home_of(root))}", *lines])
+    text = "\n".join([f"{DRAWING_VERSION} {os.fspath(root)}", *lines])
     return f"SAFE {hashlib.blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=16).hexdigest()} ".encode()
 
 

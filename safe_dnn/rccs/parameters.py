@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from safe_dnn.rccs.failure_rounds import source_folder_of
+from safe_dnn.rccs.collected import source_folder_of
 from safe_dnn.support.entries import StrPath, is_within, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.matching import check_matched, rows_by_image

@@ -346,7 +346,7 @@ def profiles_text(profiles: Iterable[Profile]) -> str:
 
 
 def load_profiles(folder: Path) -> tuple[Profile, ...]:
-    """Read `rcc_profiles.csv`; empty if there is none. Those of version 1.0.0 lack the last columns.
+    """Read `rcc_profiles.csv`; empty if there is none.
 
     Raises
     ------

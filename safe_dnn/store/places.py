@@ -54,9 +54,7 @@ def point(folder: Path, old: Path, new: Path) -> None:
 
 def _new_places(home: str) -> list[tuple[str, str]]:
     """The folders that lie elsewhere by now, the last said first: where each lay, and where it lies."""
-    kept_round = os.path.dirname(os.path.dirname(home))  # noqa: PTH120, of an analysis (see `rccs/failure_rounds.py`)
-    home = next((one for one in (home, kept_round) if os.path.lexists(f"{one}/{DATABASE_FILE}")), "")
-    if not home:
+    if not os.path.lexists(f"{home}/{DATABASE_FILE}"):
         return []
     with reading(Path(home)) as db:
         said = present(db, NEW_PLACE)

@@ -180,7 +180,7 @@ def run_file(run: Run, name: str) -> Path:
         digest = digest_of(regular(path))
     except OSError as error:
         raise SAFEError(f"{path} cannot be read ({error.strerror}). {_AGAIN[run.kind]}") from error
-    if digest != run.files.get(name, digest):
+    if digest != run.files.get(name):
         raise SAFEError(f"{path} is damaged: it is not as SAFE wrote it. {_AGAIN[run.kind]}")
     return path
 

@@ -12,7 +12,5 @@ ACCURACY_FILE = "accuracy.json"
 PREDICTIONS_FILE = "predictions.csv"
 GIF_FOLDER = "gifs"
 TABLES_OF_FAILURES = (FAILURES_FILE, PREDICTIONS_FILE, OBJECTS_FILE)
-ROUNDS_FOLDER = "rounds"
-"""Failures that were collected before (see `rccs/failure_rounds.py`)."""
 UPLOADS_FOLDER = "uploads"
 """What was brought with the browser (see `page/serving/receiving.py`), a folder for each upload."""

@@ -3,6 +3,7 @@
 In order, each importing only from those before it: `labels` (of the unsafe set), `settings` (of the optimizer),
 `checkpoint`, `finetuning`, `second_pass` (with images that nobody labelled),
 `before_after` (the model before and after), `certainty` (of the difference), `closure` (which reasons are closed),
-`proof` (on images that chose nothing), `result` (the record, and its files), `earlier` (what earlier rounds have
-learned), `material` (the images and labels of a retraining) and `compared` (of a network that was retrained elsewhere).
+`proof` (on images that chose nothing), `result` (the record, and its files), `earlier` (the analysis before, and what
+the network has learned since), `material` (the images and labels of a retraining) and `compared` (of a network that was
+retrained elsewhere).
 """

@@ -120,8 +120,7 @@ class BeforeAfter:
     outcomes : tuple of Outcome
         The results on the failing images of the RCCs.
     answers : tuple of Answered
-        What both models say of every test image, in the order of the test set; empty for a regression, and in results
-        of versions that did not keep them.
+        What both models say of every test image, in the order of the test set; empty for a regression.
     by_group : ByGroup or None
         The test images by person, drive or the like; None if they are, as far as is known, independent.
     """

@@ -1,29 +1,42 @@
-"""Earlier rounds of an analysis: which retraining a network is from, and the images that it has learned.
+"""The analysis before: what is taken over from it, and the images that the network has learned since.
 
-In: the output folder. Out: images that need not be selected and labelled again, and are learned again, so that what an
-earlier round has taught is not lost in the next.
+The next round is another folder: failures can be collected after those of another analysis. In: both folders. Out: what
+is known of conditions and images, as entries of the new one; and images that need not be selected and labelled again,
+and are learned again, so that what was taught once is not lost in the next retraining.
 """
 
 import filecmp
 import os
 from pathlib import Path
 
-from safe_dnn.rccs.clusters import load_clusters
+from safe_dnn.rccs.collected import tested_by
+from safe_dnn.rccs.review.notes import FIELDS
+from safe_dnn.rccs.review.review import condition_of, load_scope, load_spot_notes, notes_of_run, set_note
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
-from safe_dnn.store.places import absolute
-from safe_dnn.store.runs import CLUSTERS, RETRAINING, SELECTION, Run, present_runs, runs_of
-from safe_dnn.support.entries import StrPath
+from safe_dnn.store.chain import append, present
+from safe_dnn.store.database import DATABASE_FILE, changing, check_database, reading
+from safe_dnn.store.places import absolute, recorded, relative
+from safe_dnn.store.runs import RETRAINING, SELECTION, present_runs, runs_of
+from safe_dnn.support.contents import content_of
+from safe_dnn.support.entries import StrPath, existing_folder
+from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import read_record
-from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
+from safe_dnn.training.labels import take_over_labels
 from safe_dnn.training.result import MODEL_FILE, kept_model
 
+EARLIER = "earlier analysis"
+"""The kind of an entry: its subject is the digest of the network's answers, its value the folder of the analysis."""
 
-def kept_copy(model: StrPath, folder: Path) -> StrPath:
-    """A model, or if it is `retrained.keras` of an analysis, its kept copy: that file goes when clusters change."""
-    run, shown = present_runs(folder).get(RETRAINING), folder / MODEL_FILE
-    kept = kept_model(folder, run) if run else None
-    same = kept and Path(model).exists() and shown.exists() and shown.samefile(model) and filecmp.cmp(kept, shown)
-    return kept if kept and same else model
+
+def kept_copy(model: StrPath) -> StrPath:
+    """A model or, of `retrained.keras` in an analysis, the copy in its run: that file goes when clusters change."""
+    shown = Path(model)
+    if shown.name != MODEL_FILE or not (shown.parent / DATABASE_FILE).is_file() or not shown.is_file():
+        return model
+    run = present_runs(shown.parent).get(RETRAINING)
+    kept = kept_model(run) if run else None
+    return kept if kept and filecmp.cmp(kept, shown) else model
 
 
 def failing_model(image_root: Path) -> Path | None:
@@ -33,27 +46,68 @@ def failing_model(image_root: Path) -> Path | None:
     return Path(absolute(str(record["model"]), place)) if record.get("model") else None
 
 
-def retraining_behind(folder: Path, clusters: Run) -> Run | None:
-    """The retraining in an analysis whose network fails on the images of clusters; None if it is another network."""
-    model = failing_model(load_clusters(folder, clusters).image_root)
-    before = [run for run in runs_of(folder, RETRAINING) if run.number < clusters.number]
-    led = (run for run in reversed(before) if model and model in (kept_model(folder, run), folder / MODEL_FILE))
-    return next(led, None)
+# --- What is taken over -----------------------------------------------------------------------------------------
+
+
+def other_analysis(typed: StrPath, out: Path) -> Path:
+    """The folder of the analysis that another one is to follow.
+
+    Raises
+    ------
+    SAFEError
+        It is no analysis, is the same one, or cannot be read.
+    """
+    earlier = existing_folder(typed, "the output folder of an earlier analysis")
+    if not (earlier / DATABASE_FILE).is_file() or earlier.resolve() == out.resolve():
+        raise SAFEError(f"Expected the output folder of another analysis. Received: {earlier}.").about("after")
+    check_database(earlier)
+    return earlier
+
+
+def take_over(earlier: Path, out: Path) -> None:
+    """After failures were collected: take over what is known from an analysis, and record that they follow it.
+
+    Taken over are notes on conditions, with a sentence that says where they come from, the scope, and labels; what is
+    said in the new analysis already stays.
+    """
+    tested = recorded(tested_by(out) or "", out)
+    known = load_spot_notes(out).keys()
+    for note in notes_of_run(earlier).values():
+        text = f"Taken over from the analysis {earlier.name}.\n{note.note}"[: FIELDS["note"].longest]
+        mine = note._replace(about=(note.about[0], tested), note=text)
+        if condition_of(mine) not in known:
+            set_note(out, mine)
+    if not any(load_scope(out)[0]):
+        set_note(out, load_scope(earlier)[0])
+    take_over_labels(earlier, out)
+    with changing(out) as db:
+        append(db, EARLIER, (content_of(out / PREDICTIONS_FILE) or b"").hex(), relative(earlier, out))
+
+
+def earlier_analysis(folder: Path) -> Path | None:
+    """The analysis that the failures in a folder follow; None if there is none."""
+    answers = content_of(folder / PREDICTIONS_FILE)
+    with reading(folder) as db:
+        place = present(db, EARLIER).get(answers.hex()) if answers else None
+    return Path(absolute(place, folder)) if place else None
+
+
+# --- What the network has learned -------------------------------------------------------------------------------
 
 
 def learned_files(folder: Path) -> dict[Path, UnsafeImage]:
-    """The images that the network whose failures were clustered has learned in earlier rounds, by file."""
+    """The images that the network has learned in the last retraining of each analysis before, by file."""
     learned: dict[Path, UnsafeImage] = {}
-    run = present_runs(folder).get(CLUSTERS)
-    while run and (led := retraining_behind(folder, run)):
-        of_round = (one for kind in (SELECTION, CLUSTERS) for one in runs_of(folder, kind))
-        before = {one.kind: one for one in of_round if one.clusters == led.clusters and one.number < led.number}
-        run = before.get(CLUSTERS)
-        if SELECTION in before:
-            unsafe = load_unsafe_set(folder, before[SELECTION])
-            without = not any(image.label for image in unsafe.images)  # a regression has its labels in a table
-            images = zip(unsafe.files, unsafe.images, strict=True)
-            learned |= {file: image for file, image in images if image.label or without}
+    visited = {folder.resolve()}
+    while (folder := earlier_analysis(folder) or folder).resolve() not in visited:
+        visited.add(folder.resolve())
+        for led in runs_of(folder, RETRAINING)[-1:]:
+            of_these = [one for one in runs_of(folder, SELECTION) if one.clusters == led.clusters]
+            for selection in [one for one in of_these if one.number < led.number][-1:]:
+                unsafe = load_unsafe_set(folder, selection)
+                without = not any(image.label for image in unsafe.images)  # a regression has its labels in a table
+                images = zip(unsafe.files, unsafe.images, strict=True)
+                learned |= {file: image for file, image in images if image.label or without}
     return learned
 
 

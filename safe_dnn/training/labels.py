@@ -311,6 +311,13 @@ def bring_back_labels(folder: Path, clusters: str, db: sqlite3.Connection, numbe
             _append(db, folder, rows, "", number)
 
 
+def take_over_labels(earlier: Path, folder: Path) -> None:
+    """Add the labels that images were given in another analysis, but for those that have one in this one."""
+    known = {row[:3] for row in load_kept_labels(folder)}
+    with changing(folder) as db:
+        _append(db, folder, [row for row in load_kept_labels(earlier) if row.label and row[:3] not in known], "")
+
+
 def _append(
     db: sqlite3.Connection, folder: Path, rows: Iterable[KeptLabel], by: str, part_of: int | None = None
 ) -> None:

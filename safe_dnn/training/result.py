@@ -3,8 +3,8 @@
 Of a network that was trained elsewhere, and compared by tables of its answers (see `training/compared.py`), there is
 only `retraining.json`.
 
-Every retrained model is kept in `retrained_models/` with its figures, under the hash of its content. `retrained.keras`
-is a copy of the last one, or of the one that belongs to the current run.
+Every retrained model is kept in its run, with its figures. `retrained.keras` is a copy of the last one, or of the one
+that belongs to the present clusters.
 """
 
 import dataclasses
@@ -22,10 +22,9 @@ from safe_dnn.rccs.clusters import find_clusters
 from safe_dnn.rccs.review.review import Review
 from safe_dnn.store.output_folder import Writer, check_own, save_files, showing, writing
 from safe_dnn.store.places import absolute, plain, relative
-from safe_dnn.store.runs import RETRAINING, Run, add_run, present_runs, run_file, runs_of, texts_of
-from safe_dnn.support.contents import digest_of
+from safe_dnn.store.runs import RETRAINING, Files, Run, add_run, present_runs, run_file, runs_of, texts_of
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import intact, prepare_folder, read_json, read_record, replacing
+from safe_dnn.support.files import intact, read_json, read_record
 from safe_dnn.support.images import Skipped
 from safe_dnn.training.before_after import Answered, BeforeAfter, ByGroup, GroupCount, Outcome, Share, shares_by_rcc
 from safe_dnn.training.certainty import Certainty, Counts, certainty, class_certainties
@@ -35,7 +34,7 @@ from safe_dnn.training.settings import Settings
 
 MODEL_FILE = "retrained.keras"
 RETRAINING_FILE = "retraining.json"
-MODELS_FOLDER = "retrained_models"
+NO_MODEL: Files = {}
 _PATHS = ("model", "test_root", "after", "train_root")
 _ROWS: dict[str, Any] = {
     "improved": Answered, "worsened": Answered, "per_rcc": Share, "per_class": Share, "history": Epoch,
@@ -75,8 +74,6 @@ class Retraining(BeforeAfter):
         Images that could not be used.
     run : str
         Fingerprint of the clusters, as originally found, that the unsafe set was selected for; empty without clusters.
-    digest : str
-        SHA-256 of the retrained model's file, in hexadecimal.
     after : Path or None
         The table of the second model's answers, if both models were given as tables: SAFE trained nothing, and there is
         no file of a model. None after a retraining.
@@ -103,7 +100,6 @@ class Retraining(BeforeAfter):
     seconds: float = 0.0
     skipped: tuple[Skipped, ...]
     run: str = ""
-    digest: str = ""
     after: Path | None = None
     unlabelled_size: int = 0
     final: FinalTest | None = None
@@ -158,31 +154,7 @@ def _counts(result: Retraining) -> Counts:
 
 
 def save_retraining(result: Retraining, model: Any, folder: Path) -> Retraining:
-    """Keep a model in `retrained_models/`, and `retraining.json` as a run of the analysis in a folder; show both there.
-
-    Returns
-    -------
-    Retraining
-        The result with the digest of the model's file.
-
-    Raises
-    ------
-    SAFEError
-        The disk is full or not writable; what was there is unchanged.
-    """
-    with writing(folder):
-        check_own(folder, MODEL_FILE, RETRAINING_FILE)
-        models = prepare_folder(folder / MODELS_FOLDER)
-        new = models / MODEL_FILE
-        with replacing(new) as temporary:
-            model.save(temporary)
-        result = dataclasses.replace(result, digest=digest_of(new))
-        new.replace(_kept(folder, result.digest))
-        return save_comparison(result, folder)
-
-
-def save_comparison(result: Retraining, folder: Path) -> Retraining:
-    """Write `retraining.json` of a result, with its model in `retrained_models/` if it has one, as a run; show both.
+    """Keep a model and `retraining.json` as a run of the analysis in a folder; show both there.
 
     Returns
     -------
@@ -195,11 +167,21 @@ def save_comparison(result: Retraining, folder: Path) -> Retraining:
         The disk is full or not writable; what was there is unchanged.
     """
     with writing(folder):
+        check_own(folder, MODEL_FILE, RETRAINING_FILE)
+        return save_comparison(result, folder, {MODEL_FILE: model.save})
+
+
+def save_comparison(result: Retraining, folder: Path, model: Files = NO_MODEL) -> Retraining:
+    """Write `retraining.json` of a result, and the file of its model if it has one, as a run; show both.
+
+    Returns and raises the same as `save_retraining`.
+    """
+    with writing(folder):
         if result.final:
             final = result.final._replace(earlier=_earlier(result.final, folder))
             result = dataclasses.replace(result, final=final)
         clusters = find_clusters(folder, result.run)
-        files: dict[str, Writer] = {RETRAINING_FILE: _retraining_text(result, folder)}
+        files: Files = {RETRAINING_FILE: _retraining_text(result, folder), **model}
         add_run(folder, RETRAINING, files, clusters=clusters.clusters if clusters else "")
         show_retraining(folder)
     return result
@@ -244,7 +226,7 @@ def retraining_files(folder: Path) -> tuple[dict[str, Writer], list[str]]:
     """What `show_retraining` writes, without a model that is there already; and the names of what it removes."""
     run = present_runs(folder).get(RETRAINING)
     files: dict[str, Writer] = {**texts_of(run, RETRAINING_FILE)}
-    kept = kept_model(folder, run) if run else None
+    kept = kept_model(run) if run else None
     shown = folder / MODEL_FILE
     if kept and not (shown.is_file() and filecmp.cmp(shown, kept)):
         files[MODEL_FILE] = functools.partial(shutil.copy2, kept)
@@ -277,15 +259,10 @@ def _retraining_text(result: Retraining, folder: Path) -> str:
     return text + "\n"
 
 
-def kept_model(folder: Path, run: Run) -> Path | None:
+def kept_model(run: Run) -> Path | None:
     """The kept model of a retraining; None if it has none, or it no longer exists."""
-    digest = str(read_record(run.folder / RETRAINING_FILE).get("digest", ""))
-    kept = _kept(folder, digest)
-    return kept if len(digest) == 64 and digest.isalnum() and kept.is_file() else None
-
-
-def _kept(folder: Path, digest: str) -> Path:
-    return folder / MODELS_FOLDER / f"{digest[:16]}{Path(MODEL_FILE).suffix}"
+    kept = run.folder / MODEL_FILE
+    return kept if kept.is_file() else None
 
 
 def retraining_of(folder: Path, review: Review | None) -> Retraining:

@@ -13,6 +13,7 @@ from safe_dnn.pipeline.descriptions import show_unsafe_set
 from safe_dnn.pipeline.run_record import groups_of
 from safe_dnn.rccs.clusters import load_clusters, save_clusters
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, save_unsafe_set
+from safe_dnn.store.runs import RETRAINING, runs_of
 from safe_dnn.training.result import certainty_of, load_retraining
 from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.places import names_in, rows_in
@@ -149,7 +150,8 @@ def test_tables_of_the_answers_before_and_after_give_the_result_of_the_retrainin
     assert certainty_of(compared) == certainty_of(trained)
     assert (compared.model, compared.after) == (tables["before"], tables["after"])
     assert not (out / "retrained.keras").exists()  # it is not what was compared
-    assert (out / "retrained_models" / f"{trained.digest[:16]}.keras").is_file()
+    run, _ = runs_of(out, RETRAINING)
+    assert (run.folder / "retrained.keras").is_file()
 
 
 # --- What a retraining may claim --------------------------------------------------------------------------------

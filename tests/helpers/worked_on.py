@@ -81,5 +81,5 @@ def known_of(folder: Path) -> dict[str, Any]:
         "notes on weak spots": load_spot_notes(folder), "weak spots": reasons.spots,
         "map": load_map(folder, reviewed.original).tolist(),
         "improvement": os.path.relpath(unsafe.improvement_root, folder), "unsafe set": unsafe.images,
-        "model": retraining_of(folder, reviewed).digest,
+        "model": retraining_of(folder, reviewed).accuracy_after,
     }  # fmt: skip

@@ -94,7 +94,6 @@ def result_in(folder: Path) -> dict:
     record = json.loads((folder / RETRAINING_FILE).read_text())
     for row in (record, *record["history"]):
         row.pop("seconds")
-    del record["digest"]  # a .keras file holds the time at which it was written
     return record
 
 

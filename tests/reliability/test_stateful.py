@@ -54,7 +54,7 @@ from safe_dnn.selection import SelectionSettings
 from safe_dnn.store import chain, database
 from safe_dnn.store.database import RUNS_FOLDER
 from safe_dnn.store.output_folder import foreign_files, writing
-from safe_dnn.store.runs import CLUSTERS, RETRAINING, SELECTION, present_runs, runs_of
+from safe_dnn.store.runs import CLUSTERS, RETRAINING, SELECTION, present_runs, run_file, runs_of
 from safe_dnn.store.runs import Run as StoredRun
 from safe_dnn.support.contents import content_key
 from safe_dnn.support.errors import SAFEError
@@ -68,10 +68,7 @@ from safe_dnn.training.labels import (
 )
 from safe_dnn.training.result import (
     MODEL_FILE,
-    MODELS_FOLDER,
     RETRAINING_FILE,
-    read_retraining,
-    retraining_of,
     save_retraining,
 )
 from tests.helpers.places import check_entries
@@ -349,7 +346,7 @@ class OutputFolder(RuleBasedStateMachine):
         return self.read[run.clusters][1]
 
     def _digest_in(self, run: StoredRun | None) -> str | None:
-        return read_retraining(run.folder / RETRAINING_FILE, self.out).digest if run else None
+        return run.files[MODEL_FILE] if run else None
 
     def _entries(self) -> tuple[tuple, ...]:
         with database.reading(self.out) as db:
@@ -393,15 +390,11 @@ class OutputFolder(RuleBasedStateMachine):
         retrained = runs_of(self.out, RETRAINING)
         found = {self._digest_in(run): run.clusters.partition(" ")[0] for run in retrained}
         assert found == m.models
-        for digest in m.models:
-            kept = self.out / MODELS_FOLDER / f"{digest[:16]}.keras"
-            assert hashlib.sha256(kept.read_bytes()).hexdigest() == digest, "a model is lost"
+        for run in retrained:
+            kept = run_file(run, MODEL_FILE)
+            assert hashlib.sha256(kept.read_bytes()).hexdigest() == self._digest_in(run), "a model is lost"
         expected = m.run.model if m.run else None
-        try:
-            shown = retraining_of(self.out, load_review(self.out) if m.run else None).digest
-        except SAFEError:
-            shown = None
-        assert shown == expected, "figures of another run are shown"
+        assert self._digest_in(present_runs(self.out).get(RETRAINING)) == expected, "figures of another run are shown"
         texts = {self._digest_in(run): (run.folder / RETRAINING_FILE).read_text() for run in retrained}
         self._check_file(m, RETRAINING_FILE, texts.get(expected))
         if MODEL_FILE not in m.own:

@@ -24,7 +24,6 @@ from safe_dnn.dnn.detection.yolo import read_yolo
 from safe_dnn.dnn.failures import DETECTION, TABLES, Failures, checked_folder, keep_failures, replacing_images
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.answers import CONFIDENCE, NOTHING, Answers
-from safe_dnn.rccs.kept_rounds import keep_round
 from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
 from safe_dnn.rccs.unsafe_set import UnsafeImage
 from safe_dnn.store.output_folder import save_files
@@ -80,7 +79,6 @@ def find_detection_failures(files: DetectorFiles, out: StrPath, *, progress: Pro
     matching = match(test, iou=iou)
     cases = cases_of(test, matching, iou=iou)
     crops = crops_of(test, cases)
-    keep_round(out)
     cut = cut_into(test, crops, root, out / OBJECTS, progress)
     kept = cut.crops
     label, predicted, confidence, kind = (

@@ -34,7 +34,7 @@ from safe_dnn.support.entries import is_within
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 from safe_dnn.support.text import printable
-from safe_dnn.training.earlier import kept_copy
+from safe_dnn.training.earlier import kept_copy, other_analysis, take_over
 
 RESCALE = [
     ("Read from the model", ""), ("0 to 255", "none"), ("0 to 1", "1/255"), ("−1 to 1", "signed"),
@@ -131,6 +131,8 @@ class FailuresTab(FormTab):
             with gr.Row(elem_classes="for-detector"):
                 self._text("iou", "Least overlap (IoU)", "Of a detection with the object that it finds", "0.5")
                 self._text("score", "Least score", "Detections with a lower one do not count", "0.5")
+            what = "Its folder: what is known is taken over, and both networks are compared"
+            self._text("after", FORM_LABELS["after"], what, "/path/to/analysis")
 
     def _guide(self) -> str:
         return "" if self.collected.there else EMPTY
@@ -207,7 +209,7 @@ class FailuresTab(FormTab):
     def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, dict[str, str], dict[str, Any]]:
         kind = fields["kind"] if fields["kind"] in NEEDED else "model"
         paths = {name: given(fields[name], what, self._settings) for name, what in NEEDED[kind].items()}
-        names = ("train", "targets", "threshold", "iou", "score", "hold_out")
+        names = ("train", "targets", "threshold", "iou", "score", "hold_out", "after")
         options: dict[str, Any] = typed(**{name: fields[name] for name in names})
         group = [name.strip() for name in (fields["group"] or "").split(",") if name.strip()]
         options["hold_out"] = hold_out_of(options.get("hold_out"), group)
@@ -216,6 +218,8 @@ class FailuresTab(FormTab):
             options["targets"], column = file, (fields["target"] or "").strip() or column
         own = [] if kind in ("coco", "yolo") else [name for name in ("train", "targets") if name in options]
         options |= {name: self._settings.accept(options[name]) for name in own}
+        if "after" in options:
+            options["after"] = other_analysis(self._settings.accept(options["after"]), self._settings.out)
         self._check_places(kind, paths)
         remember(self._settings.out, FAILURES_TAB, fields)
         check_there({NEEDED[kind].get(name, name): (paths | options)[name] for name in (*paths, *own)})
@@ -244,7 +248,9 @@ class FailuresTab(FormTab):
             else:
                 job.progress("Loading the model", 0, 0)
                 dnn = DnnOptions(fields["rescale"] or None, trust and self._may_trust, *regression)
-                find_failures(kept_copy(paths["model"], out), test, out, options=dnn, **more, progress=job.progress)
+                find_failures(kept_copy(paths["model"]), test, out, options=dnn, **more, progress=job.progress)
+            if "after" in options:
+                take_over(options["after"], out)
             # The failures are shown meanwhile: every window hears that the folder has changed.
             reasons = explain_collected(out, within=self._settings.root, progress=job.progress)
             if reasons.spots is None and reasons.notes:

@@ -1,4 +1,4 @@
-"""On the tab Report: the register, what is said of the analysis as a whole, and its rounds.
+"""On the tab Report: the register, and what is said of the analysis as a whole.
 
 The register is filtered by what is missing, and a table to save and to read back; the scope is kept as it is typed.
 """
@@ -15,7 +15,6 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import visitor_of
 from safe_dnn.pipeline.registering import load_register
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.reporting.round_figures import rounds_of
 from safe_dnn.rccs.review.notes import REGISTER, SCOPE, Scope
 from safe_dnn.rccs.review.review import load_scope, set_note
 from safe_dnn.reasons import register
@@ -107,8 +106,6 @@ def lay_out_scope(settings: PageSettings) -> gr.HTML:
         typed, and by whom."""
         try:
             what, *given = sent
-            if what == "rounds":
-                return {"html": filled("rounds.html", rounds=rounds_of(settings.out))}
             if what == "look":
                 return {"said": load_scope(settings.out)[0]._asdict()}
             seen, mine = (Scope(**{field: str(text) for field, text in given[n].items()}) for n in (0, 1))

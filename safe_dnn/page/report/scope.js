@@ -1,8 +1,8 @@
-// The scope, kept as it is typed, and the rounds, read when they are looked at. A field is sent with what stood there before;
+// The scope, kept as it is typed. A field is sent with what stood there before;
 // what somebody else has written meanwhile is told, and overwritten only by a change that is made after that.
 const PAUSE = 700, AGAIN = 4000;  // milliseconds without a key until a field is sent; until a lost connection is tried again
 const fields = Object.fromEntries([...element.querySelectorAll("[data-field]")].map((field) => [field.dataset.field, field]));
-const status = $("[role=status]"), [scope, rounds] = element.querySelectorAll("details");
+const status = $("[role=status]"), scope = $("details");
 const open = new Set();  // fields that somebody else has changed as well: not sent until they are changed again
 let seen = Object.fromEntries(Object.keys(fields).map((name) => [name, ""])), timer = 0, flying = null;
 
@@ -59,9 +59,3 @@ for (const [name, field] of Object.entries(fields)) {
 }
 leaves(leave);
 scope.addEventListener("toggle", () => { if (scope.open) look(); });
-rounds.addEventListener("toggle", async () => {
-  if (!rounds.open) return;
-  const { html, problem = "" } = await ask("rounds");
-  if (html === undefined) $("[data-rounds]").textContent = problem;
-  else $("[data-rounds]").innerHTML = html;
-});

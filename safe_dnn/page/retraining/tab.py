@@ -66,7 +66,7 @@ class RetrainingTab(FormTab):
                 self._lay_out_options()
         self._read = functools.lru_cache(maxsize=1)(lambda key: load_retraining(settings.out))
         self.view = RetrainingView(settings.root, self._result)
-        self._lay_out_state(RETRAINING_TAB, form, self.view.next_round)
+        self._lay_out_state(RETRAINING_TAB, form)
         self.view.lay_out()
         self._show_in(RETRAINING_TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
 

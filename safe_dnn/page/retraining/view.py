@@ -62,10 +62,9 @@ class RetrainingView:
 
     def __init__(self, root: Path | None, load: Callable[[str], Retraining]):
         self._root, self._load = root, load
-        self.next_round = gr.Button("Collect its failures", scale=0, min_width=190, elem_id="next-round", render=False)
 
     def lay_out(self) -> None:
-        """The pane, below the state of things, in which `next_round` is."""
+        """The pane, below the state of things."""
         with pane("retraining-pane") as self.pane:
             self.figures = scripted("widgets/figures", "", elem_id="retraining-figures", tiles=[])
             with gr.Row(equal_height=False, elem_id="changed-images"):
@@ -85,7 +84,7 @@ class RetrainingView:
             with gr.Accordion("What was assumed", open=False):
                 self.assumptions = gr.HTML(elem_id="assumed")
         self._opened = [self.figures, self.before, self.after, *self.images.outputs]
-        self.outputs = [self.pane, self.next_round, self.matrix_pane, self.classes, self.curves,
+        self.outputs = [self.pane, self.matrix_pane, self.classes, self.curves,
                         self.bars, self.assumptions, *self._opened]  # fmt: skip
 
     def show(self, result: Retraining, key: str, notes: Mapping[int, Note]) -> dict:
@@ -98,8 +97,6 @@ class RetrainingView:
         assumed = (*(f"{one.text}." for one in result.overlaps), *result.assumptions)
         return {
             self.pane: reveal(),
-            # Of a network that was retrained elsewhere there is no model here.
-            self.next_round: gr.Button(visible=result.after is None),
             self.matrix_pane: gr.update(elem_classes=wide) if result.answers else put_away(),
             self.classes: _classes(result),
             self.curves: titled("Accuracy by epoch", curves, CURVES),

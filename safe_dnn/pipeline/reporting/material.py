@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
@@ -60,6 +61,8 @@ class Material(NamedTuple):
         Data URIs by path, without images left out to keep the report small.
     rests_on : str
         The runs that it is about: their numbers and kinds.
+    earlier : dict
+        As of `pipeline.explaining.since_earlier`.
     words : tuple of str
         What is known of each word (see `pipeline.tagging`), or why it is not.
     """
@@ -82,6 +85,7 @@ class Material(NamedTuple):
     found: str
     images: dict[str, str]
     rests_on: str
+    earlier: Mapping[str, Any] = MappingProxyType({})
     words: tuple[str, ...] = ()
 
     @property

@@ -15,6 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from markupsafe import Markup
+
+from safe_dnn.pipeline.explaining import since_earlier
 from safe_dnn.pipeline.reporting.markup import escaped, filled, picture_uri
 from safe_dnn.pipeline.reporting.material import Material, carded
 from safe_dnn.pipeline.reporting.sections import SECTIONS, first_page
@@ -107,7 +110,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
     rates = reasons.rates(review.clusters)
     fresh = read("fresh", lambda: asked(runs.get(CONFIRMATION), review), dict[str, str]())
     register = register_of(folder, review, reasons, fresh)
-    spot_notes = notes_of_run(folder, reasons.spots)
+    run, spot_notes = run_record(folder), notes_of_run(folder, reasons.spots)
     spot_notes |= {one.about.subject: one.note for one in register if one.about and one.about.spot}
     return Material(
         folder=folder, review=review, edits=all_edits(folder, review),
@@ -118,7 +121,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
         register=register, scope=load_scope(folder),
         unsafe=read("unsafe", lambda: _unsafe_set(folder, fingerprint(review.clusters)), None),
         retraining=read("retraining", lambda: _retraining(folder, review), None),
-        run=run_record(folder), found=runs[CLUSTERS].time,
+        run=run, found=runs[CLUSTERS].time, earlier=since_earlier(folder, run.get("predictions", {}).get("digest", "")),
         rests_on=", ".join(f"{run.number} ({kind})" for kind, run in runs.items()),
         words=_words(folder), images=_images(review.clusters, carded(review.clusters, rates), progress),
     )  # fmt: skip

@@ -16,7 +16,6 @@ from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.material import LOOSE, Material, carded
 from safe_dnn.pipeline.reporting.rate_curves import curves_of
 from safe_dnn.pipeline.reporting.retraining_section import retraining_section
-from safe_dnn.pipeline.reporting.round_figures import rounds_of
 from safe_dnn.rccs.clusters import RootCauseClusters, headline, rccs_of
 from safe_dnn.rccs.confidence import no_steady_groups_text
 from safe_dnn.rccs.dbscan.outcome import NOISE
@@ -173,7 +172,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Material], Markup] | None], ...] = (
     ("edits", "What was changed by hand", None),
     ("unsafe-set", "The images to label (the unsafe set)", None),
     ("retraining", "Retraining", retraining_section),
-    ("rounds", "Rounds", lambda known: filled("rounds.html", rounds=rounds_of(known.folder))),
+    ("earlier", "Since the analysis before", None),
     ("run", "How the clusters were found", run_section),
     ("limits", "Limits", None),
 )

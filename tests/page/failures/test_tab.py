@@ -17,7 +17,7 @@ from safe_dnn.page.jobs import Job
 from safe_dnn.page.steps import Steps
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.pipeline.new_place import take_new_place
-from safe_dnn.pipeline.reporting.history import list_runs, restore_run
+from safe_dnn.pipeline.reporting.history import earlier_runs, restore_run
 from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING
 from safe_dnn.store.runs import present_runs
 from safe_dnn.support.errors import SAFEError
@@ -388,7 +388,7 @@ def test_clusters_of_failures_that_were_collected_before_are_told(fake_network, 
     assert Steps(tab._settings).now()["next"] == "failures"
     generate_clusters(case.out / FAILURES, case.out, ClusteringSettings(extractor="vgg16-conv"))
     shown = tab._now()
-    restore_run(case.out, next(run.name for run in list_runs(case.out) if not run.current))
+    restore_run(case.out, earlier_runs(case.out)[0].number)
     assert "collected before: group the failing images again" in values_of(tab)["failures-status"]
     assert tab._now() != shown  # so that windows that are open say so, too
 

@@ -14,7 +14,6 @@ from safe_dnn.page.retraining import tab as retraining_tab
 from safe_dnn.page.retraining.tab import RetrainingTab
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
 from safe_dnn.training.compared import compare_answers
-from safe_dnn.training.earlier import kept_copy
 from safe_dnn.training.finetuning import Epoch
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE
 from tests.helpers.browsing import WAIT, Served, field, opened, unfold_in_sight
@@ -111,13 +110,6 @@ def test_images_are_labelled_the_model_is_retrained_and_the_page_says_what_got_b
     for name, value in (("model", given.model), ("train", given.train), ("test", given.test), ("epochs", 40)):
         expect(field(page, name)).to_have_value(str(value))
     assert page.evaluate("scrollY") == 0
-    # One click starts the next round: the failures of the new model.
-    page.locator("#next-round").click()
-    expect(page.get_by_role("tab", name="Failures")).to_have_attribute("aria-selected", "true")
-    expect(page.locator("#failures-status")).to_contain_text(f"accuracy {result['accuracy_after']:.2%}", timeout=WAIT)
-    expect(page.locator("#failures-status strong")).to_contain_text("of 18")
-    expect(field(page, "failures-model")).to_have_value(str(kept_copy(selected.out / MODEL_FILE, selected.out)))
-    expect(field(page, "failures-test")).to_have_value(str(given.test))
     page.get_by_role("tab", name="Unsafe set").click()
     expect(field(page, "improvement")).to_have_value(str(selected.improvement))
     unfold_in_sight(page)
@@ -167,7 +159,6 @@ def test_a_comparison_by_tables_is_shown_without_claiming_that_a_model_was_train
     assert tiles["Accuracy before → after"]["figure"] == "83.33% → 91.67%"
     assert (tiles["Improved"]["figure"], tiles["Worsened"]["figure"]) == ("2", "1")
     assert "Trained on" not in tiles
-    assert shown["next-round"].visible is False
     assert "<svg" not in shown["curves"]
     assert "blue" in shown["classes-changed"]
     assert "2 images, wrong before and right now" in shown["changed-title"]
