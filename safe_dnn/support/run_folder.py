@@ -11,6 +11,5 @@ FAILURES_FILE = "failures.csv"
 ACCURACY_FILE = "accuracy.json"
 PREDICTIONS_FILE = "predictions.csv"
 GIF_FOLDER = "gifs"
-TABLES_OF_FAILURES = (FAILURES_FILE, PREDICTIONS_FILE, OBJECTS_FILE)
 UPLOADS_FOLDER = "uploads"
 """What was brought with the browser (see `page/serving/receiving.py`), a folder for each upload."""
