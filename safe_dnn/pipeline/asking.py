@@ -190,7 +190,7 @@ def probe_reasons(
                 "Expected an analysis that compares failing images with right ones and, of a regression, knows the "
                 f"threshold on its error. Received: {out}. Collect the failures with the model, and cluster them."
             )
-        table = table_of(out, "parameters", asked.review.clusters)
+        table = table_of(out, "parameters")
         groups = named_groups(groups_of(out), asked.tested, parameters=table, within=within, required=False)
         of = groups.groups.of if groups else np.arange(len(asked.tested.paths))
         asked = asked._replace(dnn=sized_for(asked.dnn, [asked.tested.root / path for path in asked.tested.paths]))

@@ -21,7 +21,6 @@ from typing import NamedTuple
 from safe_dnn import CLONE
 from safe_dnn.dnn.held_out import held_out_of
 from safe_dnn.rccs.clusters import load_clusters, run_record, versions
-from safe_dnn.rccs.failure_rounds import beside
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.output_folder import check_own, save_files, working
@@ -48,7 +47,7 @@ RESULTS = (
     "word_*.csv",
     "gifs/RCC_*.gif", "gifs/noise.gif", "gifs/weak_spot_*.gif",
     "heatmaps/heatmaps.json", "heatmaps/RCC_*.png", "heatmaps/weak_spot_*.png",
-    "runs/[1-9]*/*", "retrained_models/[!.]*",
+    "runs/[1-9]*/*",
 )  # fmt: skip
 _LINE = re.compile(r"(\\?)([0-9a-f]{64})  (.+)")
 _AT_A_TIME = 1000  # files
@@ -73,11 +72,10 @@ def known_sets(folder: Path, runs: dict[str, Run]) -> tuple[_Sets, dict[str, _Pl
     sets, roots, files, accuracy = _Sets(), dict[str, _Place](), dict[str, _Place](), folder / ACCURACY_FILE
     if CLUSTERS in runs:
         clusters, record = load_clusters(folder), run_record(folder)
-        accuracy = beside(accuracy, clusters.image_root)
         sets["failing"] = (clusters.image_root, clusters.paths)
         roots["tested"] = record.get("predictions", {}).get("tested")
         tables = {name: record.get(name, {}).get("source") for name in ("predictions", "parameters", "set_aside")}
-        files |= {name: beside(table, clusters.image_root) for name, table in tables.items() if table}
+        files |= {name: Path(table) for name, table in tables.items() if table}
         files["weights"] = clusters.recalled_extractor().weights
     known, place = read_record(accuracy), accuracy.parent
     files["model under test"] = absolute(str(known.get("model", "")), place)

@@ -15,8 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from markupsafe import Markup
-
 from safe_dnn.pipeline.explaining import since_earlier
 from safe_dnn.pipeline.reporting.markup import escaped, filled, picture_uri
 from safe_dnn.pipeline.reporting.material import Material, carded
