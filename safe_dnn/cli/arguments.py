@@ -128,8 +128,8 @@ def _cluster(cluster: Command) -> None:
     cluster.path("images", "IMAGES", "folder of failing images, or a .txt file that lists them")
     extractors = "; ".join(f"{name}: {kind.summary}" for name, kind in EXTRACTORS.items())
     cluster.choice("--extractor", tuple(EXTRACTORS), extractors.replace("auto:", "auto (default):"))
-    formats = "number format: auto (default), which is bfloat16 where that is fast, else float32; int8 needs OpenVINO"
-    cluster.choice("--precision", ("auto", "bfloat16", "float32", "int8"), formats)
+    formats = "number format: auto (default), which is bfloat16 where that is fast, else float32"
+    cluster.choice("--precision", ("auto", "bfloat16", "float32"), formats)
     reducers = (
         "pca: by looks alone, as in the paper; umap: PCA, then UMAP, as the authors' study of 2024 recommends; auto "
         "(default): by what sets failing images apart from right ones, where these are known and that tells more, else "

@@ -27,7 +27,7 @@ DENSE_LAYERS: dict[str, tuple[int, ...]] = {"fc1": (7 * 7 * 512, 4096), "fc2": (
 N_FC2, N_CONV = 4096, sum(CONV_LAYERS.values())
 DIMENSIONS = {name: kind.fc2 * N_FC2 + kind.means * N_CONV for name, kind in EXTRACTORS.items() if name != "auto"}
 FC2_WEIGHT = 0.125  # docs/decisions/015-fc2-and-channel-means.md
-PRECISIONS = ("float32", "bfloat16", "int8", "auto")
+PRECISIONS = ("float32", "bfloat16", "auto")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Extractor:
 
     @property
     def precision(self) -> str:
-        """Number format of the network's computations: "float32", "bfloat16" or "int8"."""
+        """Number format of the network's computations: "float32" or "bfloat16"."""
         return self.identity.rsplit("-", 1)[-1]
 
 

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from safe_dnn.features.extractor import BLOCK_ENDS, CONV_LAYERS, DENSE_LAYERS, INPUT_SIZE, Extractor
-from safe_dnn.features.int8 import PIXEL_MEANS, load_int8
 from safe_dnn.features.weights import ON_GPU, choose_precision, extractor_from, has_gpu
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import DAMAGED
@@ -25,6 +24,7 @@ from safe_dnn.support.quiet import quiet_stderr
 from safe_dnn.support.text import some
 
 BATCH_SIZE = 16  # docs/decisions/010-batches-and-tiles.md
+PIXEL_MEANS = np.array([123.68, 116.779, 103.939], np.float32)  # of ImageNet, RGB
 TILE = 7  # pixels; divides the side of every layer's output
 Network = Callable[[np.ndarray], np.ndarray]
 
@@ -57,8 +57,6 @@ def load_network(extractor: Extractor) -> Network:
     _check_weights(extractor.weights, extractor)
     with_means, with_fc2 = extractor.kind.means, extractor.kind.fc2
     weights = read_weights(extractor.weights, conv_shapes() | (DENSE_LAYERS if with_fc2 else {}))
-    if extractor.precision == "int8":
-        return load_int8(weights, BATCH_SIZE, with_means=with_means)
     with quiet_stderr():
         import tensorflow as tf
 

@@ -76,11 +76,9 @@ def choose_extractor(
 def _in_precision(extractor: Extractor, precision: str, *, on_gpu: bool | None = None) -> Extractor:
     """An extractor in float32, in another precision; computed on a GPU, by default if there is one."""
     on_gpu = has_gpu() if on_gpu is None else on_gpu
-    if precision == "int8":
-        precision = "openvino-vnni-int8"  # kernels of other processors round in another way
-    elif precision == "bfloat16" and extractor.kind.means:
+    if precision == "bfloat16" and extractor.kind.means:
         precision = "tiles-bfloat16"  # means of activations are computed in another way (see `features.network`)
-    if on_gpu and "int8" not in precision:
+    if on_gpu:
         precision = ON_GPU + precision
     return dataclasses.replace(extractor, identity=extractor.identity.removesuffix("float32") + precision)
 
@@ -137,8 +135,7 @@ def choose_precision(precision: str) -> str:
     """The number format of the network's computations.
 
     bfloat16 takes half of the time. Its rounding to 8 binary digits hardly changes RCCs, since these are a consensus
-    (see docs/decisions/009-bfloat16.md). int8 takes a quarter; its RCCs may differ more, as of faces
-    (docs/decisions/018-int8-by-openvino.md).
+    (see docs/decisions/009-bfloat16.md).
 
     Parameters
     ----------
@@ -149,20 +146,16 @@ def choose_precision(precision: str) -> str:
     Returns
     -------
     str
-        "float32", "bfloat16" or "int8".
+        "float32" or "bfloat16".
 
     Raises
     ------
     SAFEError
-        Unknown precision, or what bfloat16 or int8 need is missing.
+        Unknown precision, or the processor lacks what bfloat16 needs.
     """
     if precision not in PRECISIONS:
         raise SAFEError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision}")
-    if precision == "int8" and importlib.util.find_spec("openvino") is None:
-        raise SAFEError(f"The precision int8 needs OpenVINO. Run: {install('openvino')}")
     flags = _processor_flags()
-    if precision == "int8" and not flags & {"avx512_vnni", "avx_vnni"}:
-        raise SAFEError("The precision int8 needs a processor with VNNI. Received one without. Set it to auto.")
     if precision == "bfloat16" and flags and not flags & {"avx512bw", "avx_ne_convert"} and not has_gpu():
         raise SAFEError("The precision bfloat16 needs a processor with AVX-512. Received one without. Set it to auto.")
     if precision == "auto":

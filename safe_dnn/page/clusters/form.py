@@ -32,7 +32,6 @@ REDUCER_MEANINGS = {
 PRECISION_MEANINGS = {
     "auto": "bfloat16 if the processor multiplies it, otherwise float32",
     "bfloat16": "half of the time or less, on such a processor; RCCs hardly differ",
-    "int8": "half of bfloat16's time, on processors with VNNI; needs OpenVINO",
     "float32": "the same features on every processor, up to rounding",
 }
 PATHS = (
