@@ -82,7 +82,7 @@ def retrain(
         after = _judged(material, tested, again)
         clusters = material.review.clusters if material.review else None
         compared, of_groups = compare_in(out, clusters, before, after, within=within)
-        more: dict[str, Any] = {"overlaps": material.overlaps}
+        more: dict[str, Any] = {}
         if tuning.best and material.final:
             judged = _judged_at_last(material, material.final, retrained, watch.progress)
             held_out = material.final.root == tested.root

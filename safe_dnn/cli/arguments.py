@@ -154,9 +154,8 @@ def _cluster(cluster: Command) -> None:
     cluster.names("--set-aside", aside)
     groups = (
         "a column that says which test images are of one person, track or drive, and thus not independent; prefix: "
-        "what files' names begin with; folder: folders below those of classes; near-duplicates: chains of images that "
-        "are nearly the same; image: images are independent, whatever they look like (may be given several times: "
-        "their values together)"
+        "what files' names begin with; folder: folders below those of classes; image: images are independent, whatever "
+        "they are named like (may be given several times: their values together)"
     )
     cluster.names("--group", groups)
 
@@ -202,7 +201,7 @@ def _check(check: Command) -> None:
     check.path("requirements", "YAML", "a file of lines such as “light < 0.4: at most 5 %% wrong at 95 %%”")
     check.path("--predictions", "CSV", "the network's answers, as for cluster (default: those of the analysis)")
     check.path("--tested", "DIR", "the folder of test images that --predictions is about")
-    learned = "training images: none of the test images may be among them; those that are similar are counted"
+    learned = "training images: none of the test images may be among them; those that were saved again are named"
     check.path("--learned", "DIR", learned)
     check.names("--group", "groups of images, as for cluster (default: as in the analysis)")
     before = "an earlier model's answers to the same images: the network must not be worse for a reason, beyond chance"

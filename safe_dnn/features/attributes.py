@@ -13,7 +13,6 @@ The reasons, and what was tried: docs/decisions/014-image-attributes.md.
 """
 
 import contextlib
-import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops
 
-from safe_dnn.features.batches import Loaded, decode_for_network, load_ahead, load_image, pixels_of
+from safe_dnn.features.batches import Loaded, cached_rows, decode_for_network, pixels_of
 from safe_dnn.features.cache import FeatureCache
 from safe_dnn.features.extractor import INPUT_SIZE
 from safe_dnn.support.contents import content_key
@@ -75,21 +74,8 @@ def measured_images(root: Path, paths: Sequence[str], *, progress: Progress = no
     SAFEError
         The cache cannot be used.
     """
-    rows = np.full((len(paths), len(ATTRIBUTES)), np.nan, np.float32)
-    done = 0
-    progress(MEASURING, 0, len(paths))
     with contextlib.closing(attribute_cache()) as cache:
-        load = functools.partial(load_image, root=root, cache=cache, decode=_measured)
-        with contextlib.closing(load_ahead(paths, load)) as batches:
-            for loaded in batches:
-                cache.put({item.key: item.attributes for item in loaded if item.attributes is not None}.items())
-                for place, item in enumerate(loaded, start=done):
-                    row = item.row if item.row is not None else item.attributes
-                    if row is not None:
-                        rows[place] = row
-                done += len(loaded)
-                progress(MEASURING, done, len(paths))
-    return rows
+        return cached_rows(root, paths, cache, _measured, what=MEASURING, progress=progress)
 
 
 def decoded(path: str, key: bytes, data: bytes) -> Loaded:

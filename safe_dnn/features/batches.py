@@ -1,5 +1,7 @@
 """Batches of images on their way through the network: loaded ahead of it, computed, and put in order. Step 1."""
 
+import contextlib
+import functools
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -131,3 +133,37 @@ def load_ahead(paths: Sequence[str], load: Callable[[str], Loaded]) -> Generator
             yield [future.result() for future in pending.popleft()]
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def cached_rows(
+    root: Path, paths: Sequence[str], cache: FeatureCache, decode: Callable[[str, bytes, bytes], Loaded], *, what: str,
+    progress: Progress = no_progress,
+) -> np.ndarray:  # fmt: skip
+    """The attributes of images, those that are not cached computed in threads. Each batch is cached at once.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Relative to `root`, or absolute.
+    cache, decode
+        As for `load_image`; `decode` sets `attributes`.
+
+    Returns
+    -------
+    ndarray of shape (len(paths), cache.dimension), float32
+        In the order of `paths`. A row of NaN where the image cannot be read.
+    """
+    rows = np.full((len(paths), cache.dimension), np.nan, np.float32)
+    done = 0
+    progress(what, 0, len(paths))
+    load = functools.partial(load_image, root=root, cache=cache, decode=decode)
+    with contextlib.closing(load_ahead(paths, load)) as batches:
+        for loaded in batches:
+            cache.put({item.key: item.attributes for item in loaded if item.attributes is not None}.items())
+            for place, item in enumerate(loaded, start=done):
+                row = item.row if item.row is not None else item.attributes
+                if row is not None:
+                    rows[place] = row
+            done += len(loaded)
+            progress(what, done, len(paths))
+    return rows

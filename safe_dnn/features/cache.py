@@ -46,7 +46,7 @@ class FeatureCache:
     """
 
     def __init__(self, identity: str, dimension: int) -> None:
-        self._dimension = dimension
+        self.dimension = dimension
         self._lock = threading.Lock()
         self._path = (private_cache() or cache_folder()) / f"{identity}.sqlite"
         try:
@@ -85,7 +85,7 @@ class FeatureCache:
         """The row, float32 of shape (dimension,), or None if there is none or it is damaged."""
         with self._lock, self._explained():
             found = self._connection.execute("SELECT row FROM features WHERE content = ?", (key,)).fetchone()
-        length = 4 * self._dimension
+        length = 4 * self.dimension
         if found is None or len(found[0]) != length + CHECKSUM_BYTES:
             return None
         row = memoryview(found[0])

@@ -57,7 +57,7 @@ from safe_dnn.support.tables import read_table
 from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.closure import CLOSURE_FILE, NEW, REST, WORSENED, Closure, by_answers, closure_text, closures
 from safe_dnn.training.compared import aligned
-from safe_dnn.training.proof import overlaps, refuse_used
+from safe_dnn.training.proof import refuse_saved_again, refuse_used, saved_again
 from safe_dnn.words.tags import Word, load_words
 
 
@@ -100,7 +100,7 @@ def confirm(
                 "without such answers. Find the failures and cluster them first."
             )
         fresh = read_predictions(given.predictions, given.tested, partial=given.partial)
-        noted = _check_fresh(fresh, first, _used(out, first, learned=bool(after)))
+        noted = _check_fresh(fresh, first, _used(out, first, learned=bool(after)), progress)
         later = right_by(after, fresh, partial=given.partial) if after else None
         names = given.group or groups_of(out)
         parameters = find_parameters(fresh.root)
@@ -162,7 +162,9 @@ def _used(out: Path, first: AnsweredImages, *, learned: bool) -> dict[str, list[
     return {name: [sets[name][0] / path for path in sets[name][1]] for name in names if name in sets}
 
 
-def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str, Sequence[Path]]) -> tuple[str, ...]:
+def _check_fresh(
+    fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str, Sequence[Path]], progress: Progress
+) -> tuple[str, ...]:
     """Make sure that the images have chosen nothing and may be of the same network; a sentence on further classes.
 
     Either test set may lack classes of the other: images are compared with fresh ones alone.
@@ -177,6 +179,7 @@ def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str
             f"{fresh.source}, {'of another kind' if other_kind else 'with none'}."
         )
     check_names(fresh, first)
+    refuse_saved_again("fresh", [fresh.root / path for path in fresh.paths], "test", used["test"], progress=progress)
     number = int(np.isin(fresh.answers.label, [*new]).sum())
     sentence = f"{count(number, 'fresh image')} of classes that the first test set has no images of: "
     return (sentence + printable(some(sorted(new))) + ".",) if new else ()
@@ -254,7 +257,7 @@ def check_requirements(
     before : path, optional
         An earlier model's answers to the same images: is the network worse for a reason (see `model_change`)?
     learned : path, optional
-        Images that the network has learned from: the notes then tell how many tested ones are nearly the same.
+        Images that the network has learned from: the notes then name tested ones that were saved again.
 
     Raises
     ------
@@ -270,7 +273,7 @@ def check_requirements(
         raise SAFEError(
             f"Expected predictions and their test images, or an analysis with them. Received: {out}, without."
         ).about("predictions", "tested")
-    shared = _overlaps(learned, answered, progress) if learned else ()
+    leaks = _leaks(learned, answered, progress) if learned else ()
     names = given.group or (groups_of(out) if clusters else ())
     found = groups_of_images(names, answered, parameters=find_parameters(answered.root), required=bool(given.group))
     known = known_of(answered, groups=names, progress=progress)
@@ -288,7 +291,7 @@ def check_requirements(
     change = Change()
     if before:
         change = compare_models(before, answered, known, of_images, partial=given.partial, requirements=plain, out=out)
-    notes = (*answered.notes, *shared, *known.notes, *notes_of(found), *doubts, *change.notes)
+    notes = (*answered.notes, *leaks, *known.notes, *notes_of(found), *doubts, *change.notes)
     return Checked(tuple(told), notes, change)
 
 
@@ -309,12 +312,11 @@ def _finding_by_word(
     return finding_by_word(required, tagging, holds[np.isin(answered.paths, tagging.tested.paths)])
 
 
-def _overlaps(learned: StrPath, tested: AnsweredImages, progress: Progress) -> list[str]:
-    """How many tested images are nearly the same as learned ones, in words."""
+def _leaks(learned: StrPath, tested: AnsweredImages, progress: Progress) -> tuple[str, ...]:
+    """Sentences on tested images that are learned ones, saved again."""
     images = find_images(learned)
     proving = {"test": [tested.root / path for path in tested.paths]}
-    found = overlaps({"training": [images.root / path for path in images.paths]}, proving, progress=progress)
-    return [f"{one.text}, and prove less than they seem to, such as {one.examples[0][1]}." for one in found]
+    return saved_again({"training": [images.root / path for path in images.paths]}, proving, progress=progress)
 
 
 # --- A new model in comparison with the one before --------------------------------------------------------------------

@@ -8,8 +8,7 @@ are read from there as long as that is the same.
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +33,6 @@ from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.spots.curves import CURVES_FILE, curves_text
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, load_spots, spots_text
 from safe_dnn.reasons.comparison import (
-    PREDICTED,
     Known,
     bins_of,
     compare_with_right,
@@ -45,7 +43,7 @@ from safe_dnn.reasons.comparison import (
     weak_spots_of,
 )
 from safe_dnn.reasons.counted_images import TESTED_FILE, counted_text
-from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_images, look_alike, undecided
+from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_images
 from safe_dnn.reasons.known_groups import notes_of as notes_on_groups
 from safe_dnn.store.output_folder import foreign_files, save_files, working
 from safe_dnn.store.places import relative
@@ -157,8 +155,7 @@ class FoundReasons(NamedTuple):
 
 def conditions_of(
     tested: AnsweredImages, groups: Sequence[str], out: Path, *, parameters: Path | None, within: Path | None = None,
-    required: bool = False, first: Callable[["Conditions"], object] = lambda found: None,
-    progress: Progress = no_progress,
+    required: bool = False, progress: Progress = no_progress,
 ) -> Conditions:  # fmt: skip
     """Search for weak spots, which needs no features, and no images if nothing is to be measured in them.
 
@@ -172,26 +169,13 @@ def conditions_of(
         As for `reasons.comparison.known_of`.
     required : bool
         As for both.
-    first : callable, optional
-        Called with the weak spots before groups are looked for in the images, which takes as long as all else.
     """
     known = known_of(tested, parameters=parameters, within=within, groups=groups, required=required, progress=progress)
     progress("Searching for weak spots", 0, 0)
-    found = groups_of_images(groups, tested, parameters=parameters, within=within, required=required, looks=False)
+    found = groups_of_images(groups, tested, parameters=parameters, within=within, required=required)
     searched = _digest_of(tested, known, found)
     before = _found_before(out, "searched", searched)
     spots = weak_spots_of(tested, known, found) if before is None or before.spots is None else before.spots
-    if found is None and not groups:
-        first(Conditions(known, None, spots, searched))
-        progress("Comparing images with each other", 0, 0)
-        found = look_alike(tested)
-    if not found or not found.given:
-        spots = tuple(spot._replace(group=found.groups.name if found else "") for spot in spots)
-    else:
-        others = {*known.measured, PREDICTED}
-        recorded = {name: column for name, column in known.columns.items() if name not in others}
-        unclear = undecided(recorded, ~tested.right, found.groups, spots)
-        found = found._replace(notes=(*found.notes, *unclear))
     return Conditions(known, found, spots, searched)
 
 
@@ -316,7 +300,7 @@ def explain_collected(out: Path, *, within: Path | None = None, progress: Progre
             if tested and not tested.one_sided:
                 found = conditions_of(
                     tested, names, out, parameters=find_parameters(failing, within=within), within=within,
-                    required=required, first=partial(_keep, out, tested, notes=reasons.notes), progress=progress,
+                    required=required, progress=progress,
                 )  # fmt: skip
                 reasons = _keep(out, tested, found, reasons.notes)
             break

@@ -137,7 +137,7 @@ def retraining_details(result: Retraining) -> list[str]:
     sure = certainty_of(result)
     lines = [of_choosing_images(result), certainty.lost_in_words(sure) if sure else ""]
     lines += certainty.class_lines([share.name for share in result.per_class], certainty_of_classes(result))
-    lines += [*_rcc_lines(result), *(one.text for one in result.overlaps)]
+    lines += _rcc_lines(result)
     return list(filter(None, lines))
 
 

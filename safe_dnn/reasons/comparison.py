@@ -76,8 +76,6 @@ class Comparison(NamedTuple):
         For which images that the DNN gets right a weak spot holds; None if that is not known.
     groups : Groups or None
         Of the compared failing images, then of the right ones; None if they are not known.
-    suspected : str
-        What images look like groups of, such as `person`, if groups are not known.
     classes : ndarray of int, or None
         As `groups.of`: the true class, or of what a detector finds where nothing is, that which it is taken for.
     rows : ndarray of shape (n_compared,), int
@@ -92,7 +90,6 @@ class Comparison(NamedTuple):
     notes: tuple[str, ...] = ()
     right_in_spots: np.ndarray | None = None
     groups: Groups | None = None
-    suspected: str = ""
     classes: np.ndarray | None = None
     rows: np.ndarray = np.zeros(0, int)
     right_points: np.ndarray = np.zeros((0, 0), np.float32)
@@ -101,10 +98,9 @@ class Comparison(NamedTuple):
         """The failure rates of RCCs, as the engineer has edited them."""
         of_failing, of_right = self.regions(clusters.labels)
         labels = clusters.labels[self.failing]
-        rates = failure_rates(
+        return failure_rates(
             of_failing, of_right, clusters.n_rccs, labels=labels, groups=self.groups, classes=self.classes
         )
-        return tuple(rate._replace(group=self.suspected) for rate in rates) if self.suspected else rates
 
     def regions(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The RCC in whose region each compared image lies, of the failing and of the right ones."""
@@ -201,7 +197,6 @@ def compare_with_right(
     return Comparison(
         compared.failing, nearest[:n], nearest[n:], tuple(filter(None, notes)), classes=of_rows, rows=rows,
         right_points=points, groups=known_groups.groups.taken(rows) if known_groups and given else None,
-        suspected=known_groups.groups.name if known_groups and not given else "",
     )  # fmt: skip
 
 
@@ -568,8 +563,6 @@ def save_reasons(
         arrays["notes"] = np.array(json.dumps(compared.notes))
         if groups:
             arrays |= {"groups": groups.of, "group": np.array([groups.name, groups.column])}
-        elif compared.suspected:
-            arrays["group"] = np.array([compared.suspected])
     before = present_runs(folder, run).get(COMPARISON)
     files: dict[str, Writer] = {
         WEAK_SPOTS_FILE: spots_text(reasons.spots),
@@ -610,8 +603,8 @@ def load_reasons(folder: Path, clusters: RootCauseClusters, run: Run | None = No
 def _comparison_from(arrays: Mapping[str, np.ndarray]) -> Comparison | None:
     if "of_failing" not in arrays:
         return None
-    name, *column = arrays["group"].tolist() if "group" in arrays else [""]
-    groups = Groups(name, arrays["groups"], *column) if "groups" in arrays else None
+    name, column = arrays["group"].tolist() if "group" in arrays else ("", "")
+    groups = Groups(name, arrays["groups"], column) if "groups" in arrays else None
     known: dict[str, Any] = {name: arrays[name] for name in Comparison._fields if name in arrays}
-    known |= {"notes": tuple(json.loads(str(arrays["notes"]))), "groups": groups, "suspected": "" if groups else name}
+    known |= {"notes": tuple(json.loads(str(arrays["notes"]))), "groups": groups}
     return Comparison(**known)

@@ -5,5 +5,5 @@ engineer), `text` (names and numbers in sentences), `intervals` (of rates), `run
 several packages know), `progress` (of long jobs), `quiet` (libraries that print while they are imported), `entries`
 (parsing what users type), `files` (atomic writing, careful reading), `tables` (reading and writing CSV files),
 `matching` (rows of tables and images), `defects` (logging unexpected exceptions), `images` (finding and decoding image
-files), `contents` (which files are the same) and `near_duplicates` (which images nearly are).
+files) and `contents` (which files are the same).
 """

@@ -22,7 +22,6 @@ from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.rccs.review.review import Review, load_review
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
 from safe_dnn.store.output_folder import writing
-from safe_dnn.store.places import relative
 from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.entries import StrPath, is_within
 from safe_dnn.support.errors import SAFEError
@@ -33,7 +32,7 @@ from safe_dnn.support.text import count, some
 from safe_dnn.training.earlier import learned_again
 from safe_dnn.training.finetuning import TRAINING, UNLABELLED, TrainingData
 from safe_dnn.training.labels import Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
-from safe_dnn.training.proof import Overlap, held_out_apart, overlaps, refuse_used, used_elsewhere
+from safe_dnn.training.proof import held_out_apart, refuse_used, saved_again, used_elsewhere
 from safe_dnn.training.second_pass import draw_unlabelled
 from safe_dnn.training.settings import SetSizes, Settings, Wishes, choose_loss, choose_settings
 
@@ -74,8 +73,6 @@ class Material(NamedTuple):
     settings : Settings
     review : Review or None
         The RCCs that the unsafe set belongs to.
-    overlaps : tuple of Overlap
-        Images that prove the gain, and are nearly the same as learned ones.
     assumptions : tuple of str
     """
 
@@ -87,7 +84,6 @@ class Material(NamedTuple):
     data: TrainingData
     settings: Settings
     review: Review | None
-    overlaps: tuple[Overlap, ...]
     assumptions: tuple[str, ...]
 
 
@@ -114,10 +110,7 @@ def read_material(
         unlabelled = ()
     learned = {"training": training.files, "unsafe": unsafe.files, "improvement": unlabelled}
     proving = {"test": testing.files, "final test": chosen_nothing.files if chosen_nothing else ()}
-    common = tuple(
-        one._replace(examples=tuple((relative(a, out), relative(b, out)) for a, b in one.examples))
-        for one in overlaps(learned, proving, progress=progress)
-    )
+    leaks = saved_again(learned, proving, progress=progress)
     no_labels = np.zeros((len(unlabelled), *labels.shape[1:]), labels.dtype)
     groups = np.full(len(training.paths), TRAINING), weighed(unsafe), np.full(len(unlabelled), UNLABELLED)
     data = TrainingData(
@@ -126,11 +119,9 @@ def read_material(
         groups=np.concatenate(groups),
     )
     earlier = f"{count(n_again, 'image')} of earlier rounds are learned again with the unsafe set."
-    sentences += (*of_own, *left_out, *([earlier] if n_again else []))
+    sentences += (*of_own, *left_out, *leaks, *([earlier] if n_again else []))
     assumptions = (*dnn.assumptions, *dict.fromkeys(sentences), choose_loss(dnn)[1])
-    return Material(
-        dnn, options.threshold, training, testing, chosen_nothing, data, settings, review, common, assumptions
-    )
+    return Material(dnn, options.threshold, training, testing, chosen_nothing, data, settings, review, assumptions)
 
 
 def _training_and_test(

@@ -2,8 +2,8 @@
 
 RCCs, the unsafe set and the second pass are chosen by test images, so that these make the gain look larger than it is
 on others. In: images that took no part in that, held out or a test set of their own, with what both models say of
-them. Out: counts, and the headline in words. Last, whether such images are nearly the same as learned ones: frames of
-one drive, copies that were encoded again. Images with the same content are refused; of others it is told.
+them. Out: counts, and the headline in words. Last, whether such images are learned ones: those with the same content
+are refused, and a sentence names those that were saved again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,17 +15,15 @@ import numpy as np
 
 from safe_dnn.dnn.held_out import hold_out_record
 from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.features.saved_again import pictures, same_images
 from safe_dnn.rccs.clusters import run_record
 from safe_dnn.reasons.known_groups import group_names
 from safe_dnn.support.contents import in_common
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.near_duplicates import near_duplicates, thumbnails
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.before_after import Answered, ByGroup, compare_in
 from safe_dnn.training.certainty import Certainty, Counts, certainty, count_pairs, in_words
-
-EXAMPLES = 12  # pairs that are kept, to be looked at
 
 
 class FinalTest(NamedTuple):
@@ -125,58 +123,43 @@ def refuse_used(of: str, files: Sequence[Path], others: Mapping[str, Sequence[Pa
         )
 
 
-class Overlap(NamedTuple):
-    """What two sets of images have in common.
-
-    Attributes
-    ----------
-    learned, proving : str
-        The sets, e.g. `training` and `test`.
-    images : int
-        Of the proving set.
-    alike : int
-        Those that are nearly the same as a learned one.
-    examples : tuple of (str, str)
-        The files of both, the nearest first.
-    """
-
-    learned: str
-    proving: str
-    images: int
-    alike: int
-    examples: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def text(self) -> str:
-        """For example `12 of 1,349 test images are nearly the same as training images`."""
-        verb = "is" if self.alike == 1 else "are"
-        return (
-            f"{self.alike:,} of {count(self.images, f'{self.proving} image')} {verb} nearly the same as {self.learned} "
-            "images"
+def refuse_saved_again(
+    of: str, files: Sequence[Path], by: str, others: Sequence[Path], *, progress: Progress = no_progress
+) -> None:
+    """Raise a SAFEError if images that are to prove something are others that were saved again."""
+    first, second = (
+        pictures(each, progress=progress, what=f"Reading {name} images") for name, each in ((of, files), (by, others))
+    )
+    if pairs := same_images(first, second):
+        n, (row, place) = len({row for row, _ in pairs}), pairs[0]
+        raise SAFEError(
+            f"Expected {of} images that nothing was chosen by, since they would prove nothing. Received "
+            f"{count(n, f'{of} image')} that {'is' if n == 1 else 'are'} the same as {by} images, saved again, such as "
+            f"{printable(f'{files[row]} of {others[place]}')}. Remove them from one of the two."
         )
 
 
-def overlaps(
+def saved_again(
     learned: Mapping[str, Sequence[Path]], proving: Mapping[str, Sequence[Path]], *, progress: Progress = no_progress
-) -> tuple[Overlap, ...]:
-    """What each learned set has in common with each proving one; only those that have anything.
+) -> tuple[str, ...]:
+    """A sentence for each two sets that have images in common which were saved again (see `features.saved_again`).
 
     Raises
     ------
     SAFEError
-        A proving set has images of a learned one.
+        A proving set has images with the content of learned ones.
     """
-    pairs = list(product(proving.items(), learned.items()))
     for of, tests in proving.items():
         refuse_used(of, tests, learned)
-    pictures = {
-        name: thumbnails(files, progress=progress, what=f"Reading {name} images")
+    features = {
+        name: pictures(files, progress=progress, what=f"Reading {name} images")
         for name, files in {**learned, **proving}.items()
     }
-    found = []
-    for (of, tests), (by, files) in pairs:
-        alike = near_duplicates(pictures[by], pictures[of], progress=progress)
-        nearest = sorted(alike, key=lambda pair: pair.difference)[:EXAMPLES]
-        shown = tuple((str(files[pair.first]), str(tests[pair.second])) for pair in nearest)
-        found.append(Overlap(by, of, len(tests), len({pair.second for pair in alike}), shown))
-    return tuple(one for one in found if one.alike)
+    sentences = []
+    for of, by in product(proving, learned):
+        if pairs := same_images(features[by], features[of]):
+            n, (row, place) = len({place for _, place in pairs}), pairs[0]
+            what = f"{count(n, f'{of} image')} of {len(proving[of]):,} saved again from {by} images"
+            example = printable(f"{proving[of][place]} from {learned[by][row]}")
+            sentences.append(f"Found {what}, such as {example}: they prove nothing.")
+    return tuple(sentences)

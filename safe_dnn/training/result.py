@@ -29,7 +29,7 @@ from safe_dnn.support.images import Skipped
 from safe_dnn.training.before_after import Answered, BeforeAfter, ByGroup, GroupCount, Outcome, Share, shares_by_rcc
 from safe_dnn.training.certainty import Certainty, Counts, certainty, class_certainties
 from safe_dnn.training.finetuning import Epoch
-from safe_dnn.training.proof import FinalTest, Overlap
+from safe_dnn.training.proof import FinalTest
 from safe_dnn.training.settings import Settings
 
 MODEL_FILE = "retrained.keras"
@@ -38,7 +38,7 @@ NO_MODEL: Files = {}
 _PATHS = ("model", "test_root", "after", "train_root")
 _ROWS: dict[str, Any] = {
     "improved": Answered, "worsened": Answered, "per_rcc": Share, "per_class": Share, "history": Epoch,
-    "skipped": Skipped, "outcomes": Outcome, "overlaps": Overlap,
+    "skipped": Skipped, "outcomes": Outcome,
 }  # fmt: skip
 """Fields of a retraining that are lists of records in `retraining.json`."""
 
@@ -82,8 +82,6 @@ class Retraining(BeforeAfter):
         original one.
     train_root : Path or None
         The training images; None if SAFE trained nothing.
-    overlaps : tuple of Overlap
-        Images that prove the gain, and are nearly the same as learned ones; paths as of `store.places.relative`.
     """
 
     model: Path
@@ -104,7 +102,6 @@ class Retraining(BeforeAfter):
     unlabelled_size: int = 0
     final: FinalTest | None = None
     train_root: Path | None = None
-    overlaps: tuple[Overlap, ...] = ()
 
     @property
     def is_other(self) -> bool:

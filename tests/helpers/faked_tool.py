@@ -2,8 +2,7 @@
 
 `FAKE_DELAY` is what each batch of the stand-in takes, in seconds, so that there is a time in which to be killed.
 `FAKE_PEAK` names a file to which the most memory that the process had is written, in bytes.
-`FAKE_HELD` names a file: while it is there, no GIFs are drawn, and no weak spots are found; while there is one of this
-name and `.alike`, test images are not compared with each other.
+`FAKE_HELD` names a file: while it is there, no GIFs are drawn, and no weak spots are found.
 `FAKE_FULL` names a file: while it is there, the disk is full.
 `FAKE_LATE` names a file: while it is there, a window that was opened is not answered with what it shall show.
 `FAKE_PICTURES` is how many thumbnails the page keeps, instead of `safe_dnn.page.pictures.MOST_PICTURES`.
@@ -39,9 +38,9 @@ def main() -> int:
     image_map._umap = lambda points, start: start  # to import and compile UMAP takes ten seconds
     held = os.environ.get("FAKE_HELD", "")
 
-    def once_free(work, ending=""):
+    def once_free(work):
         def wait(*arguments, **named):
-            while held and Path(f"{held}{ending}").exists():
+            while held and Path(held).exists():
                 time.sleep(0.05)
             return work(*arguments, **named)
 
@@ -49,7 +48,6 @@ def main() -> int:
 
     generation.write_gifs = descriptions.write_gifs = once_free(write_gifs)
     explaining.weak_spots_of = once_free(explaining.weak_spots_of)
-    explaining.look_alike = once_free(explaining.look_alike, ".alike")
     make, full = tempfile.mkstemp, os.environ.get("FAKE_FULL", "")
 
     def mkstemp(*arguments, **named):

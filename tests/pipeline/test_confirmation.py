@@ -4,7 +4,6 @@ import re
 import shutil
 import zipfile
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -26,7 +25,7 @@ from safe_dnn.store.runs import CONFIRMATION, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import range_text, rate_text
 from safe_dnn.training.closure import CLOSURE_FILE
-from tests.helpers.answered import AnsweredCase, draw_case
+from tests.helpers.answered import AnsweredCase, draw_case, redraw
 from tests.helpers.places import rows_in
 
 
@@ -34,12 +33,7 @@ from tests.helpers.places import rows_in
 def fresh(explained, tmp_path) -> AnsweredCase:
     """Other images of the same scenes, with the same answers."""
     fresh = draw_case(tmp_path / "fresh")
-    rng = np.random.default_rng(1)
-    for file in fresh.test.rglob("*.png"):
-        pixels = np.array(Image.open(file)).astype(int) + rng.integers(-3, 4)
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file)
-        with file.open("ab") as end:
-            end.write(b"fresh")  # after the end of the picture
+    redraw(fresh)
     return fresh
 
 
@@ -141,6 +135,15 @@ def test_fresh_images_that_look_like_groups_are_said_to_be_no_independent_ones(e
     assert [(one.verdict, one.groups) for one in again.findings] == [("holds", 0)]
     assert not any("independent" in note for note in again.notes)
     assert told in "".join(confirm(explained.out, answers(fresh)).notes)
+
+
+def test_tested_images_that_were_saved_again_are_no_fresh_ones(explained, fresh):
+    with Image.open(explained.test / "snow" / "snow_00.png") as tested:
+        tested.resize((80, 80)).save(fresh.test / "snow" / "snow_03.png")
+        tested.save(fresh.test / "snow" / "snow_05.png", "JPEG", quality=90)
+    with pytest.raises(SAFEError, match="Received 2 fresh images that are the same as test images, saved again, such"):
+        confirm(explained.out, answers(fresh))
+    assert not (explained.out / CONFIRMATION_FILE).exists()
 
 
 def test_images_and_classes_that_are_no_proof_and_clusters_without_answers_are_refused(explained, fresh):

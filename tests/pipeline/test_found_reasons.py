@@ -45,15 +45,6 @@ def test_clusters_have_the_reasons_that_were_found_before_without_another_search
     assert len(runs_of(collected.out, REASONS)) == 1
 
 
-def test_reasons_are_kept_before_images_are_compared_with_each_other(collected, monkeypatch):
-    kept = []
-    monkeypatch.setattr(
-        "safe_dnn.pipeline.explaining.look_alike", lambda tested: kept.append(found_reasons(collected.out))
-    )
-    assert explain_collected(collected.out) == kept[0]
-    assert [spot.where for spot in kept[0].spots] == ["light < 0.8065"]
-
-
 @pytest.mark.parametrize("change", ["answers", "parameters", "images", "groups"])
 def test_what_has_changed_since_is_searched_again(collected, change, monkeypatch):
     explain_collected(collected.out)

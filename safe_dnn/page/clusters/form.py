@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from safe_dnn.dnn.group_columns import ALIKE, FOLDER, PREFIX
+from safe_dnn.dnn.group_columns import FOLDER, PREFIX
 from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.features.weights import choose_precision
 from safe_dnn.page.forms import FormView, check_there, example_button, remember, remembered, typed
@@ -116,7 +116,7 @@ class ClustersForm(FormView):
         known = [printable(name) for name in self._settings.results.parameters() if name not in hidden]
         choices = {
             "aside": known,
-            "group": [*known, PREFIX, FOLDER, ALIKE],
+            "group": [*known, PREFIX, FOLDER],
         }
         values: dict[str, Any] = {
             "folder": self.home_of(results), "reducer": clusters.reducer, "predictions": predictions, "tested": tested,

@@ -219,5 +219,5 @@ def _rates(shown: Collected, known: KnownGroups | None) -> Markup:
         rates = [rate for rate in rates if rate.name != NOTHING]
         rates = [rate._replace(taken_for=MISSED) if rate.taken_for == NOTHING else rate for rate in rates]
     mostly = "Mostly" if shown.detector else "Mostly taken for"
-    of = in_words(len(np.unique(groups.of)) if groups else 0, known.groups.name if known else "")
+    of = in_words(len(np.unique(groups.of)), groups.name) if groups else ""
     return filled("page/failures/rates.html", rates=rates, base=1 - shown.failures.accuracy, mostly=mostly, of=of)

@@ -94,14 +94,13 @@ class RetrainingView:
         curves = learning_curves(result.history, epochs, best=result.best, first_pass=first)
         bars = shares_right(result.per_rcc, notes)
         wide = "safe-wide" if len({row.label for row in result.answers}) > WIDE else ""
-        assumed = (*(f"{one.text}." for one in result.overlaps), *result.assumptions)
         return {
             self.pane: reveal(),
             self.matrix_pane: gr.update(elem_classes=wide) if result.answers else put_away(),
             self.classes: _classes(result),
             self.curves: titled("Accuracy by epoch", curves, CURVES),
             self.bars: titled("Failing images of each RCC that are right now", bars, BARS),
-            self.assumptions: filled("page/widgets/list.html", lines=assumed),
+            self.assumptions: filled("page/widgets/list.html", lines=result.assumptions),
             **self._show_all(result, key),
         }
 

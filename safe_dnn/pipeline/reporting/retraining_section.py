@@ -4,21 +4,16 @@ What was taken for what before and after is shown by both confusion matrices or,
 the most images. `matrices_of` gives the matrices of the page as well.
 """
 
-import contextlib
 import re
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 
 from safe_dnn.dnn.confusion import ConfusionMatrix, confusion_matrices
-from safe_dnn.pipeline.reporting.markup import escaped, filled, picture_uri, warning
+from safe_dnn.pipeline.reporting.markup import escaped, filled, warning
 from safe_dnn.pipeline.reporting.material import Material
-from safe_dnn.store.places import absolute
-from safe_dnn.support.images import UNREADABLE
 from safe_dnn.training import certainty
 from safe_dnn.training.result import Retraining, certainty_of, certainty_of_classes, claim_text
 from safe_dnn.training.settings import aim_of
@@ -29,7 +24,6 @@ AIM_TEXTS = {
     "keep": "keeping what was right before accuracy",
 }
 MOST_LISTED = 20  # images that retraining has changed
-MOST_PAIRS, PAIR = 6, (96, 78)  # of nearly the same images for each two sets; pixels and quality
 
 
 def retraining_section(known: Material) -> Markup:
@@ -50,16 +44,8 @@ def retraining_section(known: Material) -> Markup:
         confusions=confusions_html(result),
         settings=", ".join(f"{name} {value:g}" for name, value in settings.items()), most_listed=MOST_LISTED,
         per_rcc=certainty.with_intervals(result.per_rcc),
-        per_class=certainty.with_intervals(result.per_class, result.by_group), pairs=[*_pairs(result, known.folder)],
+        per_class=certainty.with_intervals(result.per_class, result.by_group),
     )  # fmt: skip
-
-
-def _pairs(result: Retraining, folder: Path) -> Iterator[tuple[tuple[str, str], list[str]]]:
-    """Images that are nearly the same in two sets, with their pictures, as far as they can be read."""
-    for one in result.overlaps:
-        for pair in one.examples[:MOST_PAIRS]:
-            with contextlib.suppress(*UNREADABLE):
-                yield pair, [picture_uri(Path(absolute(path, folder)), *PAIR) for path in pair]
 
 
 MOST_IN_MATRIX = 10  # classes; a larger matrix does not fit on a printed page

@@ -283,10 +283,8 @@ def counted(holds: np.ndarray, wrong: np.ndarray, of: np.ndarray, correlation: f
 
 
 def in_words(groups: int, name: str) -> str:
-    """For example ` (of 18 persons)`; of groups that are only suspected, what that means. Empty if nothing is known."""
-    if not groups:
-        return f" (those of one {name} counted as independent)" if name else ""
-    return f" (of {count(groups, name)})"
+    """For example ` (of 18 persons)`; empty if images count as independent."""
+    return f" (of {count(groups, name)})" if groups else ""
 
 
 def grouped(name: str, values: Sequence[Sequence[str]], *, column: str = "") -> tuple[Groups, int]:

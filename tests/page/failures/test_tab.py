@@ -1,6 +1,5 @@
 """The first tab of the real page: from a network, or only its answers, to its failures and the reasons for them."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -87,25 +86,6 @@ def test_a_table_of_answers_and_a_folder_become_root_cause_clusters_and_rates_wi
     expect(page.locator("#clusters-status .safe-status")).to_contain_text("of 26 failures")
     expect(page.locator("#rcc-heading .safe-rate")).to_contain_text("100% of 12 tested images like these are wrong")
     expect(page.locator("#reason-list [data-is=spot]").first).to_contain_text("light < 0.8065")
-
-
-@pytest.mark.slow
-def test_reasons_are_in_sight_while_images_are_still_compared_with_each_other(browser, given, tmp_path):
-    held, alike = tmp_path / "held", tmp_path / "held.alike"
-    held.touch()
-    alike.touch()
-    with served_from(tmp_path, FAKE_HELD=str(held)) as served, opened(browser, served) as page:
-        page.get_by_role("tab", name="Failures").click()
-        test = shutil.copytree(given.case.test, tmp_path / "test")
-        collect(page, shutil.copy(given.answers, tmp_path), test)
-        expect(page.locator("#failing-grid [data-index]")).to_have_count(26)
-        expect(page.locator("#failures-reasons tbody tr")).to_have_count(0)
-        held.unlink()
-        expect(page.locator("#failures-reasons .safe-told")).to_be_visible()
-        expect(page.locator("#failures-reasons tbody tr").first).to_contain_text("light < 0.8065")
-        expect(page.locator("#failures-status")).to_contain_text("Comparing images with each other")
-        alike.unlink()
-        expect(page.locator("#failures-status strong")).to_contain_text("26 failing images of 74")
 
 
 @pytest.fixture
