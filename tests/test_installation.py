@@ -10,10 +10,12 @@ import tomllib
 import urllib.request
 import venv
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import safe_dnn
 from tests.helpers.answered import draw_case, record_light
@@ -21,6 +23,11 @@ from tests.helpers.documents import ROOT
 from tests.helpers.places import closed_port
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS = [f"requirements/{name}.txt" for name in PROJECT["project"]["optional-dependencies"]]
+AS_EXTRAS = {
+    "cryptography",
+    "distributed",
+}  # of packages: securesystemslib[crypto], dask[distributed]
 STEPS = sorted(path.stem for path in ROOT.glob("*.py"))
 
 
@@ -34,6 +41,36 @@ def test_the_package_needs_what_the_requirements_say_and_has_an_extra_for_each_f
     assert {str(Requirement(line)) for line in project["dependencies"]} == requirements_in("requirements.txt")
     for name, lines in project["optional-dependencies"].items():
         assert {str(Requirement(line)) for line in lines} == requirements_in(f"requirements/{name}.txt")
+
+
+def imported_in(path: Path) -> set[str]:
+    """The packages that a module imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names} - {"safe_dnn", *sys.stdlib_module_names}
+
+
+def test_all_that_is_imported_is_required_and_does_not_just_come_with_other_packages():
+    lines = set().union(*map(requirements_in, ("requirements.txt", *EXTRAS)))
+    required = {canonicalize_name(Requirement(line).name) for line in lines}
+    files = [*ROOT.glob("*.py"), *ROOT.glob("safe_dnn/**/*.py")]
+    imported = set().union(*map(imported_in, files)) - {*AS_EXTRAS, "pytest"}  # whoever uses the plug-in has pytest
+    assert {"PIL", "sklearn", "starlette"} <= imported
+    distributions = packages_distributions()
+    for name in imported:
+        assert required & {canonicalize_name(one) for one in distributions.get(name, [name])}, name
+
+
+def test_what_make_run_installs_fulfils_the_requirements():
+    pins = re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / "requirements/lock.txt").read_text(encoding="utf-8"), re.M)
+    locked = {canonicalize_name(name): version for name, version in pins}
+    for line in requirements_in("requirements.txt"):
+        one = Requirement(line)
+        assert locked[canonicalize_name(one.name)] in one.specifier, line
 
 
 def test_the_files_of_the_steps_are_modules_of_the_package_wherever_they_lie():
