@@ -2,8 +2,9 @@
 
 In: image files; out: their features, and the pairs of two sets that are the same image. The features are a small grey
 picture, of unit length and without its mean; two are the same image if their cosine is at least `LEAST_COSINE`. That
-lies between different images and those that were saved again. VGG16's features tell them apart less well, and take 60
-times as long.
+lies between different images and those that were saved again. Neighbouring frames of a film may be the same by it, too;
+dark images and those of 32 pixels that were saved again are missed in part. VGG16's features tell them apart less well,
+and take 60 times as long.
 """
 
 import contextlib
