@@ -58,7 +58,7 @@ def test_all_that_is_imported_is_required_and_does_not_just_come_with_other_pack
     lines = set().union(*map(requirements_in, ("requirements.txt", *EXTRAS)))
     required = {canonicalize_name(Requirement(line).name) for line in lines}
     files = [*ROOT.glob("*.py"), *ROOT.glob("safe_dnn/**/*.py")]
-    imported = set().union(*map(imported_in, files)) - {*AS_EXTRAS, "pytest"}  # whoever uses the plug-in has pytest
+    imported = set().union(*map(imported_in, files)) - {*AS_EXTRAS}
     assert {"PIL", "sklearn", "starlette"} <= imported
     distributions = packages_distributions()
     for name in imported:
