@@ -24,10 +24,7 @@ from tests.helpers.places import closed_port
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = [f"requirements/{name}.txt" for name in PROJECT["project"]["optional-dependencies"]]
-AS_EXTRAS = {
-    "cryptography",
-    "distributed",
-}  # of packages: securesystemslib[crypto], dask[distributed]
+AS_EXTRAS = {"distributed"}  # of packages: dask[distributed]
 STEPS = sorted(path.stem for path in ROOT.glob("*.py"))
 
 
