@@ -228,6 +228,7 @@ def canvas_of(page: Page) -> Locator:
 def filter_by(page: Page, text: str) -> None:
     """Type a name and a value into the map's filter."""
     pane = page.locator("#map .safe-map-filters")
+    expect(page.locator("#map canvas[data-shown]")).to_be_visible(timeout=2 * WAIT)
     if not pane.is_visible():
         page.locator("#map [data-do=filters]").click()
     pane.locator("input").fill(text)

@@ -266,8 +266,9 @@ def test_predictions_and_parameters_can_be_given_on_the_page_and_are_filled_in_a
         wait_until(lambda: given_parameters(compared.served.out) == str(given["parameters"]))
         wait_until(lambda: COMPARISON in present_runs(compared.served.out))
         expect(page.locator("#generate")).to_be_enabled()
-        filter_by(page, "predicted=wood")
-        expect(canvas_of(page)).to_have_attribute("data-shown", "12")
+        for text, shown in (("predicted=wood", "20"), ("label=night", "12")):
+            filter_by(page, text)
+            expect(canvas_of(page)).to_have_attribute("data-shown", shown)
         expect(page.locator("#map .safe-map-filters section", has_text="light")).to_have_count(1)
     with opened(browser, compared.served) as page:
         for name, value in {**given, "tested": case.test}.items():
