@@ -97,13 +97,15 @@ def test_each_file_that_a_run_writes_is_described():
 
 
 @pytest.mark.parametrize("name", sorted(name for name in TEXTS if re.match(r"docs/decisions/\d", name)))
-def test_a_decision_has_a_number_of_its_own_evidence_and_a_way_to_reproduce_it(name):
+def test_a_decision_has_a_number_of_its_own_its_four_sections_in_order_and_at_most_400_words(name):
     number = Path(name).name[:3]
     assert re.fullmatch(r"\d{3}-[a-z0-9-]+\.md", Path(name).name)
     assert [other for other in TEXTS if other.startswith(f"docs/decisions/{number}-")] == [name]
     assert TEXTS[name].startswith(f"# {number} ")
     sections = re.findall(r"^## (.+)$", TEXTS[name], re.MULTILINE)
-    assert {"Decision", "Evidence", "Reproduce"} <= set(sections)
+    assert sections in (["Context", "Decision", "Figures"], ["Context", "Decision", "Figures", "Alternatives"])
+    assert len(TEXTS[name].split()) <= 400
+    assert f"]({Path(name).name})" in TEXTS["docs/decisions/README.md"]
 
 
 def test_every_decision_that_the_code_refers_to_is_there():
