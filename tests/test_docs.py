@@ -1,6 +1,7 @@
 """The documents agree with the code: commands, options, numbers, links, names of files, pictures, the version."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from safe_dnn.rccs.gifs import GIF_FOLDER, MOST_FRAMES
 from safe_dnn.selection import SELECTION_FACTOR, unsafe_set_size
 from safe_dnn.support import defects
 from tests.helpers import written
+from tests.helpers.answered import draw_case
 from tests.helpers.documents import COMMANDS, INLINE, LAB_COMMANDS, ROOT, TEXTS, accept, without_code
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -37,6 +39,19 @@ def each_document(*left_out: str):
 @pytest.mark.parametrize(("name", "command"), [each for each in COMMANDS if each not in LAB_COMMANDS])
 def test_each_command_of_a_document_is_accepted(name, command, monkeypatch):
     accept(command, monkeypatch)
+
+
+def test_the_test_of_requirements_in_the_guide_to_ci_passes_as_long_as_they_hold(tmp_path, monkeypatch):
+    case = draw_case(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(case.table, "now.csv")
+    names: dict = {}
+    exec(re.search(r"^```python\n(.*?)^```$", TEXTS["docs/ci.md"], re.MULTILINE | re.DOTALL)[1], names)
+    Path("requirements.yaml").write_text("all images: at most 60 % wrong\n")
+    names["test_the_requirements_hold"](tmp_path)
+    Path("requirements.yaml").write_text("all images: at most 5 % wrong\n")
+    with pytest.raises(AssertionError):
+        names["test_the_requirements_hold"](tmp_path)
 
 
 OPTIONS_OF_OTHERS = {"--check", "--strict", "--nworkers", "--nthreads", "--no-deps"}
