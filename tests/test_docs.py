@@ -125,7 +125,8 @@ def test_a_decision_has_a_number_of_its_own_its_four_sections_in_order_and_at_mo
     sections = re.findall(r"^## (.+)$", TEXTS[name], re.MULTILINE)
     assert sections in (["Context", "Decision", "Figures"], ["Context", "Decision", "Figures", "Alternatives"])
     assert len(TEXTS[name].split()) <= 400
-    assert f"]({Path(name).name})" in TEXTS["docs/decisions/README.md"]
+    title = TEXTS[name].partition("\n")[0].removeprefix(f"# {number} ")
+    assert f"| [{number}]({Path(name).name}) | {title} |" in TEXTS["docs/decisions/README.md"]
 
 
 def test_every_decision_that_the_code_refers_to_is_there():
