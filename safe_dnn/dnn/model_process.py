@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 
-from safe_dnn.dnn.heatmaps import GRID, WHAT, Heatmaps, heatmaps
 from safe_dnn.dnn.model import Dnn, DnnOptions, load_dnn, sized_for
 from safe_dnn.dnn.predictions import Predictions, predict
 from safe_dnn.support.errors import SAFEError
@@ -150,15 +149,6 @@ class ModelProcess(ProcessOfItsOwn):
             raise ValueError("the model does not take images of this size")
         return tuple(found)
 
-    def numbers(
-        self, question: dict[str, Any], report: Report, progress: Progress
-    ) -> tuple[Any, np.ndarray, np.ndarray]:
-        """Facts on images, which ones they are about, and numbers for each."""
-        self.tell(question)
-        facts = self.answer(report, progress)
-        indices = np.frombuffer(self.pipe.recv_bytes(), np.int64)
-        return facts, indices, np.frombuffer(self.pipe.recv_bytes(), np.float32)
-
 
 def load_apart(
     path: str | os.PathLike, options: DnnOptions, *, task: str | None = None, progress: Progress = no_progress
@@ -176,8 +166,9 @@ def load_apart(
 
 
 def predict_apart(
-    dnn: Dnn, root: Path, paths: Sequence[str], *, progress: Progress = no_progress, what: str = "Running the model"
-) -> Predictions:
+    dnn: Dnn, root: Path, paths: Sequence[str], *, progress: Progress = no_progress, what: str = "Running the model",
+    measure: bool = True,
+) -> Predictions:  # fmt: skip
     """Do the same as `predict` with a model of `load_apart`; the images are decoded in its process as well.
 
     Raises
@@ -185,30 +176,13 @@ def predict_apart(
     SAFEError
         As of `predict`, or the process has crashed or does not answer.
     """
-    question = _about(dnn, root, paths) | {"what": what}
-    (n, n_outputs, skipped), indices, outputs = dnn.model.numbers(question, (what, 0, 0), progress)
-    return Predictions(indices, outputs.reshape(n, n_outputs), tuple(Skipped(*one) for one in skipped))
-
-
-def heatmaps_apart(
-    dnn: Dnn, root: Path, paths: Sequence[str], truth: Sequence[Any], *, progress: Progress = no_progress
-) -> Heatmaps:
-    """Do the same as `heatmaps` with a model of `load_apart`.
-
-    Raises
-    ------
-    SAFEError
-        The process has crashed or does not answer.
-    """
-    question = _about(dnn, root, paths) | {"truth": list(truth)}
-    how, indices, maps = dnn.model.numbers(question, (WHAT, 0, 0), progress)
-    return Heatmaps(how, indices, maps.reshape(-1, GRID, GRID))
-
-
-def _about(dnn: Dnn, root: Path, paths: Sequence[str]) -> dict[str, Any]:
-    """A question about images."""
-    sized = sized_for(dnn, [root / path for path in paths])
-    return {"height": sized.height, "width": sized.width, "root": os.fspath(root), "paths": list(paths)}
+    sized, process = sized_for(dnn, [root / path for path in paths]), dnn.model
+    question = {"height": sized.height, "width": sized.width, "root": os.fspath(root), "paths": list(paths)}
+    process.tell(question | {"what": what, "measure": measure})
+    n, n_outputs, skipped = process.answer((what, 0, 0), progress)
+    indices, outputs = np.frombuffer(process.pipe.recv_bytes(), np.int64), process.pipe.recv_bytes()
+    outputs = np.frombuffer(outputs, np.float32).reshape(n, n_outputs)
+    return Predictions(indices, outputs, tuple(Skipped(*one) for one in skipped))
 
 
 # --- The process ------------------------------------------------------------------------------------------------
@@ -288,14 +262,8 @@ def _answer_one(question: dict[str, Any], dnn: Dnn, pipe: Connection, send: Send
         return
     sized = dataclasses.replace(dnn, height=question["height"], width=question["width"])
     root, paths = Path(question["root"]), question["paths"]
-    found: Any
-    if "truth" in question:
-        found = heatmaps(sized, root, paths, question["truth"], progress=lambda *report: send("progress", report))
-        facts, numbers = found.how, found.maps
-    else:
-        what = question["what"]
-        found = predict(sized, root, paths, progress=lambda *report: send("progress", report), what=what)
-        facts, numbers = [*found.outputs.shape, found.skipped], found.outputs
-    send("answer", facts)
+    what, measure = question["what"], question["measure"]
+    found = predict(sized, root, paths, progress=lambda *report: send("progress", report), what=what, measure=measure)
+    send("answer", [*found.outputs.shape, found.skipped])
     pipe.send_bytes(found.indices.astype(np.int64).tobytes())
-    pipe.send_bytes(numbers.astype(np.float32).tobytes())
+    pipe.send_bytes(found.outputs.astype(np.float32).tobytes())

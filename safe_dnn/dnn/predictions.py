@@ -510,8 +510,9 @@ def as_probabilities(outputs: np.ndarray, task: str, activation: str) -> np.ndar
 
 
 def predict(
-    dnn: Dnn, root: Path, paths: Sequence[str], *, progress: Progress = no_progress, what: str = "Running the model"
-) -> Predictions:
+    dnn: Dnn, root: Path, paths: Sequence[str], *, progress: Progress = no_progress, what: str = "Running the model",
+    measure: bool = True,
+) -> Predictions:  # fmt: skip
     """Run the DNN on images streamed from disk, and measure them for the search for weak spots.
 
     Raises
@@ -524,7 +525,7 @@ def predict(
     with contextlib.ExitStack() as opened:
         cache = None
         with contextlib.suppress(SAFEError):  # without a cache, they are measured when that is needed
-            cache = opened.enter_context(contextlib.closing(attribute_cache()))
+            cache = opened.enter_context(contextlib.closing(attribute_cache())) if measure else None
         pixels = Pixels(dnn, files, cache_bytes=0, measured=cache)
         found = run_model(dnn, dnn.model, pixels, np.arange(len(files)), progress=progress, what=what)
     skipped = skipped_of(pixels, paths)

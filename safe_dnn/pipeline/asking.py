@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import tempfile
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from PIL import Image
 
 from safe_dnn.dnn.model import AS_IN_THE_FILE, KERAS_SUFFIXES, ONNX_SUFFIX, Dnn, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
-from safe_dnn.dnn.predictions import LabelledImages, class_folders, judge
+from safe_dnn.dnn.predictions import LabelledImages, Predictions, class_folders, judge
 from safe_dnn.dnn.tested import AnsweredImages, has_objects
 from safe_dnn.features.extractor import INPUT_SIZE
 from safe_dnn.pipeline.descriptions import show_reasons
@@ -26,16 +27,7 @@ from safe_dnn.rccs.profiles import load_profiles
 from safe_dnn.rccs.review.review import Review, load_review
 from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.reasons.listed import Reason, chosen, reasons_of
-from safe_dnn.reasons.probes import (
-    PROBES_FILE,
-    Images,
-    Probe,
-    images_of,
-    load_probes,
-    probe,
-    probes_text,
-    spread_over,
-)
+from safe_dnn.reasons.probes import PROBES_FILE, Images, Probe, images_of, load_probes, probe, probes_text, spread_over
 from safe_dnn.store.output_folder import working
 from safe_dnn.store.places import absolute
 from safe_dnn.store.runs import CLUSTERS, PROBES, add_run, present_runs
@@ -75,6 +67,7 @@ class Asking(NamedTuple):
         In the order of the model's outputs; empty of a regression.
     threshold : float or None
         On the error of a regression, if it is known.
+    progress : callable
     """
 
     review: Review
@@ -84,6 +77,7 @@ class Asking(NamedTuple):
     dnn: Dnn
     classes: tuple[str, ...]
     threshold: float | None
+    progress: Progress
 
     @property
     def regression(self) -> bool:
@@ -109,6 +103,24 @@ class Asking(NamedTuple):
                 f"Received: {printable(unknown[0]) or 'none'}. Is it the model of this analysis?"
             )
         return [[*map(float, label.split())] if self.regression else self.classes.index(label) for label in labels]
+
+    def pixels(self, row: int) -> np.ndarray | None:
+        """An image of the test set, no larger than the DNN, or a measure of it, needs; None if it is unreadable."""
+        side = max(*INPUT_SIZE, self.dnn.height or 0, self.dnn.width or 0)
+        try:
+            image = decode(read_bytes(self.tested.root / self.tested.paths[row]), at_least=(side, side))
+        except UNREADABLE:
+            return None
+        image.thumbnail((side, side))
+        return np.asarray(image)
+
+    def answers(self, pixels: Sequence[np.ndarray]) -> Predictions:
+        """What the DNN answers to images that were changed."""
+        names = [f"{i}.bmp" for i in range(len(pixels))]
+        with tempfile.TemporaryDirectory(prefix="safe-probe-") as folder:
+            for name, one in zip(names, pixels, strict=True):
+                Image.fromarray(one).save(Path(folder, name))
+            return predict_apart(self.dnn, Path(folder), names, measure=False)
 
 
 def asking(
@@ -139,13 +151,10 @@ def asking(
     reasons = chosen(listed, names) if names else listed
     tested, record = answers_of_run(out, review.original, within), read_record(root.parent / ACCURACY_FILE)
     file = path_of(model, "a model") if model else model_at_hand(root, within)
-    detector = tested is not None and tested.answers.detector
-    if file is None or tested is None or detector:
-        lacking = "without answers" if tested is None else "without a model (name it)"
+    if file is None or tested is None or tested.answers.detector:
         raise SAFEError(
-            "Expected the answers of a classifier or regression to its test set, and the model itself. Received: "
-            f"{out}, {'of a detector, which SAFE does not run' if detector else lacking}. Collect the failures with a "
-            "model and cluster them."
+            "Expected the answers of a classifier or regression to its test set, and the model itself: SAFE runs no "
+            f"detectors. Received: {out}, without them. Collect the failures with a model, or name it."
         )
     regression = tested.answers.kind == ERROR
     classes = () if regression else tuple(record.get("classes") or class_folders(tested.root))
@@ -156,7 +165,8 @@ def asking(
         raise SAFEError(
             f"Expected {expected} classes or outputs. Received: {file}, with {received}. Name another model."
         )
-    return Asking(review, listed, reasons, tested, dnn, classes, record.get("threshold"))
+    dnn = sized_for(dnn, [tested.root / path for path in tested.paths])
+    return Asking(review, listed, reasons, tested, dnn, classes, record.get("threshold"), progress)
 
 
 # --- What would change its answers ------------------------------------------------------------------------------------
@@ -193,9 +203,8 @@ def probe_reasons(
         table = table_of(out, "parameters")
         groups = named_groups(groups_of(out), asked.tested, parameters=table, within=within, required=False)
         of = groups.groups.of if groups else np.arange(len(asked.tested.paths))
-        asked = asked._replace(dnn=sized_for(asked.dnn, [asked.tested.root / path for path in asked.tested.paths]))
         reasons = [reason for reason in asked.reasons if names or reason.more]
-        probes = [one for reason in reasons for one in Probing(asked, of, progress).probes(reason)]
+        probes = [one for reason in reasons for one in _probes_of(asked, reason, of)]
         runs, kept = present_runs(out), list[Probe]()
         with contextlib.suppress(SAFEError):  # damaged, which is told where it is shown
             kept = [one for one in load_probes(runs.get(PROBES)) if one.subject not in {one.subject for one in probes}]
@@ -205,52 +214,30 @@ def probe_reasons(
     return probes
 
 
-class Probing(NamedTuple):
-    """Whom to ask about what, the groups of the test set, and where to report progress."""
-
-    asked: Asking
-    of: np.ndarray
-    progress: Progress
-
-    def probes(self, reason: Reason) -> list[Probe]:
-        """Probe a reason with some of its images: those that the DNN answers as it has answered the originals."""
-        tested, failing = self.asked.tested, self.asked.failing(reason)
-        alike = tested.right & np.isin(tested.answers.label, tested.answers.label[failing])
-        right = np.flatnonzero(alike if alike.sum() >= LEAST_ALIKE else tested.right)
-        images = self.images(right, wanted=True), self.images(failing, wanted=False)
-        return probe(reason, *images, self.ask, progress=self.progress)
-
-    def images(self, rows: np.ndarray, *, wanted: bool) -> Images:
-        """Some images of the test set, of those that the DNN gets right, or wrong."""
-        tested, dnn = self.asked.tested, self.asked.dnn
-        drawn = spread_over(rows, self.of[rows]).tolist()
-        read = {row: one for row in drawn if (one := _pixels(tested.root / tested.paths[row], dnn)) is not None}
-        same = self.ask(list(read.values()), list(read)) == wanted if read else np.zeros(0, bool)
-        if read and same.mean() < LEAST_SAME:
-            raise SAFEError(
-                f"Expected the model with the answers in {tested.source}. Received: {dnn.path}, which answers "
-                f"{np.mean(~same):.0%} of {len(read)} images otherwise. Name the model, or how its pixels are scaled."
-            ).about("rescale")
-        kept = np.array(list(itertools.compress(read, same)), int)
-        return images_of(kept, [read[row] for row in kept.tolist()], self.of[kept])
-
-    def ask(self, pixels: Sequence[np.ndarray], rows: Sequence[int]) -> np.ndarray:
-        """As of `reasons.probes.Ask`; what is true of the images is what the table of the DNN's answers says."""
-        names, asked = tuple(f"{i}.bmp" for i in range(len(pixels))), self.asked
-        with tempfile.TemporaryDirectory(prefix="safe-probe-") as folder:
-            images = LabelledImages(Path(folder), names, asked.classes, np.array(asked.truth(rows)))
-            for file, one in zip(images.files, pixels, strict=True):
-                Image.fromarray(one).save(file)
-            found = predict_apart(asked.dnn, images.root, names, progress=self.progress)
-        return judge(asked.dnn, images, found, threshold=asked.threshold).right
+def _probes_of(asked: Asking, reason: Reason, of: np.ndarray) -> list[Probe]:
+    """Probe a reason with some of its images: those that the DNN answers as it has answered the originals."""
+    tested, failing = asked.tested, asked.failing(reason)
+    alike = tested.right & np.isin(tested.answers.label, tested.answers.label[failing])
+    right = np.flatnonzero(alike if alike.sum() >= LEAST_ALIKE else tested.right)
+    images = _images_of(asked, right, of, wanted=True), _images_of(asked, failing, of, wanted=False)
+    return probe(reason, *images, partial(_are_right, asked), progress=asked.progress)
 
 
-def _pixels(file: Path, dnn: Dnn) -> np.ndarray | None:
-    """An image, no larger than the DNN, or whoever measures it, needs; None if it is unreadable."""
-    side = max(*INPUT_SIZE, dnn.height or 0, dnn.width or 0)
-    try:
-        image = decode(read_bytes(file), at_least=(side, side))
-    except UNREADABLE:
-        return None
-    image.thumbnail((side, side))
-    return np.asarray(image)
+def _images_of(asked: Asking, rows: np.ndarray, of: np.ndarray, *, wanted: bool) -> Images:
+    """Some images of the test set, of those that the DNN gets right, or wrong."""
+    drawn = spread_over(rows, of[rows]).tolist()
+    read = {row: pixels for row in drawn if (pixels := asked.pixels(row)) is not None}
+    same = _are_right(asked, list(read.values()), list(read)) == wanted if read else np.zeros(0, bool)
+    if read and same.mean() < LEAST_SAME:
+        raise SAFEError(
+            f"Expected the model with the answers in {asked.tested.source}. Received: {asked.dnn.path}, which answers "
+            f"{np.mean(~same):.0%} of {len(read)} images otherwise. Name the model, or how its pixels are scaled."
+        ).about("rescale")
+    rows = np.array(list(itertools.compress(read, same)), int)
+    return images_of(rows, [read[row] for row in rows.tolist()], of[rows])
+
+
+def _are_right(asked: Asking, pixels: Sequence[np.ndarray], rows: Sequence[int]) -> np.ndarray:
+    """As of `reasons.probes.Ask`; what is true of the images is what the table of the DNN's answers says."""
+    images = LabelledImages(asked.tested.root, (), asked.classes, np.array(asked.truth(rows)))
+    return judge(asked.dnn, images, asked.answers(pixels), threshold=asked.threshold).right

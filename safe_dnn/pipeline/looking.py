@@ -1,4 +1,13 @@
-"""Where the network looks, for each reason: in its failing images, and in right ones of the same classes."""
+"""Where the network looks, for each reason: in its failing images, and in right ones of the same classes.
+
+Parts of an image are covered, one after the other, with its mean colour. A part speaks for the true class if the log
+odds of that class fall without it; of a regression, minus the squared error stands for the log odds. The predicted
+class would say what speaks for another answer in each image; what speaks for the true one can be compared between
+images that are right and images that fail.
+
+Source: Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014.
+docs/decisions/055-heatmaps.md has figures.
+"""
 
 import functools
 import itertools
@@ -11,9 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from safe_dnn.dnn.heatmaps import GRID
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
-from safe_dnn.dnn.model_process import heatmaps_apart
 from safe_dnn.pipeline.asking import Asking, asking
 from safe_dnn.pipeline.reporting.heatmap_panels import SIDE, Heatmap, heatmaps_of, keep_heatmap, side_by_side
 from safe_dnn.reasons.listed import Reason
@@ -21,13 +28,14 @@ from safe_dnn.reasons.probes import spread_over
 from safe_dnn.store.output_folder import own_files, save_files, working
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.files import prepare_folder
-from safe_dnn.support.images import thumbnail
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import printable
 
 HEATMAPS_FOLDER = "heatmaps"
 HEATMAPS_FILE = "heatmaps.json"
 MOST = 20  # failing images of a reason, and as many right ones of their classes
+COVERED = 8  # parts of each side
+LEAST = 1e-37  # a probability is taken to be larger by this
 
 
 def look(
@@ -53,7 +61,7 @@ def look(
     """
     with working(out, "looking"):
         asked = asking(out, names, model=model, options=options, within=within, progress=progress)
-        found = _heatmaps(asked, [reason for reason in asked.reasons if reason.images], progress)
+        found = _heatmaps(asked, [reason for reason in asked.reasons if reason.images])
         for heatmap in found.values():
             keep_heatmap(out, asked.review.run, heatmap)
         kept = heatmaps_of(out, asked.review.run, [one.subject for one in asked.listed])
@@ -61,26 +69,46 @@ def look(
         return found
 
 
-def _heatmaps(asked: Asking, reasons: Collection[Reason], progress: Progress) -> dict[str, Heatmap]:
+def _heatmaps(asked: Asking, reasons: Collection[Reason]) -> dict[str, Heatmap]:
     """The heatmaps of reasons, by name."""
-    tested, drawn = asked.tested, {reason.name: _drawn_for(asked, reason) for reason in reasons}
+    drawn = {reason.name: _drawn_for(asked, reason) for reason in reasons}
     rows = sorted({row for kinds in drawn.values() for row in itertools.chain(*kinds)})
-    computed = heatmaps_apart(
-        asked.dnn, tested.root, [tested.paths[row] for row in rows], asked.truth(rows), progress=progress
-    )
-    maps = {rows[index]: one for index, one in zip(computed.indices.tolist(), computed.maps, strict=True)}
-    facts = {"model": printable(asked.dnn.path.name), "how": computed.how, "regression": asked.regression}
-    found = {}
+    read, maps, found = dict[int, np.ndarray](), dict[int, np.ndarray](), {}
+    for done, row in enumerate(rows):
+        asked.progress("Looking where the model looks", done, len(rows))
+        if (pixels := asked.pixels(row)) is not None:
+            read[row], maps[row] = pixels, _map_of(asked, row, pixels)
     for reason in reasons:
         kinds = [[row for row in some if row in maps] for some in drawn[reason.name]]
-        pictures = [[thumbnail(tested.root / tested.paths[row], SIDE) for row in some] for some in kinds]
-        size = next((picture.size for some in pictures for picture in some), (SIDE, SIDE))
-        greys = [[np.asarray(picture.convert("L").resize(size)) for picture in some] for some in pictures]
-        grounds = [np.mean(some or [np.zeros(size[::-1])], axis=0) for some in greys]
-        means = [np.mean([maps[row] for row in some] or [np.zeros((GRID, GRID))], axis=0) for some in kinds]
-        numbers = {"subject": reason.subject, "n_failing": len(kinds[0]), "n_right": len(kinds[1])}
-        found[reason.name] = Heatmap(side_by_side(*means, *grounds), numbers | facts)
+        size = next((_size(read[row]) for row in itertools.chain(*kinds)), (SIDE, SIDE))
+        greys = [[Image.fromarray(read[row]).convert("L").resize(size) for row in some] for some in kinds]
+        grounds = [np.mean([np.asarray(one) for one in some] or [np.zeros(size[::-1])], axis=0) for some in greys]
+        means = [np.mean([maps[row] for row in some] or [np.zeros((COVERED, COVERED))], axis=0) for some in kinds]
+        facts = {"subject": reason.subject, "n_failing": len(kinds[0]), "n_right": len(kinds[1])}
+        facts |= {"model": printable(asked.dnn.path.name), "regression": asked.regression}
+        found[reason.name] = Heatmap(side_by_side(*means, *grounds), facts)
     return found
+
+
+def _size(pixels: np.ndarray) -> tuple[int, int]:
+    """Width and height of its picture."""
+    height, width, _ = pixels.shape
+    return max(1, round(SIDE * width / max(height, width))), max(1, round(SIDE * height / max(height, width)))
+
+
+def _map_of(asked: Asking, row: int, pixels: np.ndarray) -> np.ndarray:
+    """How much each part of an image speaks for the truth, shape (COVERED, COVERED)."""
+    images = [pixels]
+    down, across = (np.linspace(0, side, COVERED + 1).round().astype(int) for side in pixels.shape[:2])
+    for i, j in np.ndindex(COVERED, COVERED):
+        images.append(pixels.copy())
+        images[-1][down[i] : down[i + 1], across[j] : across[j + 1]] = pixels.mean(axis=(0, 1))
+    (true,), outputs = asked.truth([row]), asked.answers(images).outputs
+    if asked.regression:
+        scores = -((outputs - true) ** 2).sum(axis=1)
+    else:
+        scores = np.log(outputs[:, true] + LEAST) - np.log(np.delete(outputs, true, axis=1).sum(axis=1) + LEAST)
+    return (scores[0] - scores[1:]).reshape(COVERED, COVERED)
 
 
 def _drawn_for(asked: Asking, reason: Reason) -> tuple[list[int], list[int]]:

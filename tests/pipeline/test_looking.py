@@ -53,9 +53,9 @@ def test_what_failing_images_lack_is_where_their_cause_is(out):
     assert sorted(found) == ["RCC 0", "RCC 1"]
     for heatmap in found.values():
         lost = orange_of(heatmap.picture)[:, 2 * 240 :]  # the third part
-        assert lost[:, 60:].min() > 100
+        assert lost[:, 60:].min() > 60
         assert abs(lost[:, :15]).mean() < 0.1 * abs(lost[:, 60:]).mean()  # the left column has the true colour
-        assert heatmap.text.endswith("orange against it. m.keras: HiResCAM of the layer colours (8 × 8).")
+        assert heatmap.text.endswith("orange against it. Model: m.keras.")
     html = heatmap_html(found["RCC 1"])
     assert "4 failing images, 4 right, and what failing ones lack" in html
     assert html.count("data:image/jpeg") == 1
@@ -74,7 +74,6 @@ def test_pictures_and_their_table_are_those_of_the_present_reasons(out):
     folder = out / HEATMAPS_FOLDER
     facts = json.loads((folder / HEATMAPS_FILE).read_text(encoding="utf-8"))["RCC_01"]
     assert (facts["n_failing"], facts["n_right"], facts["model"]) == (4, 4, "m.keras")
-    assert facts["how"] == "HiResCAM of the layer colours (8 × 8)"
     (folder / "mine.png").write_bytes(b"mine")
     look(out)
     assert sorted(path.name for path in folder.iterdir()) == ["RCC_00.png", "RCC_01.png", HEATMAPS_FILE, "mine.png"]
@@ -91,7 +90,7 @@ def test_what_is_missing_is_said(out):
     record = json.loads((out / ACCURACY_FILE).read_text())
     (out.parent / "m.keras").rename(out.parent / "other.keras")
     assert model_at_hand(out / FAILURES) is None
-    with pytest.raises(SAFEError, match="without a model"):
+    with pytest.raises(SAFEError, match="Received: .*, without them"):
         look(out)
     assert look(out, model=out.parent / "other.keras")
     (out.parent / "test" / "red" / "plain_00.png").write_bytes(b"no image")

@@ -32,8 +32,8 @@ class Heatmap(NamedTuple):
     picture : PIL image
         As of `side_by_side`.
     facts : mapping
-        `subject`, what they are of; `n_failing` and `n_right`, of how many images; `model`, its name; `how` they were
-        made; `regression`, whether the model is one.
+        `subject`, what they are of; `n_failing` and `n_right`, of how many images; `model`, its name; `regression`,
+        whether it is one.
     """
 
     picture: Image.Image
@@ -46,7 +46,7 @@ class Heatmap(NamedTuple):
         if facts["regression"]:
             colours = "lowers the error, orange raises it"
         parts = f"{count(facts['n_failing'], 'failing image')}, {facts['n_right']} right, and what failing ones lack"
-        return f"From left to right: {parts}. Blue {colours}. {facts['model']}: {facts['how']}."
+        return f"From left to right: {parts}. Blue {colours}. Model: {facts['model']}."
 
 
 def keep_heatmap(folder: Path, clusters: str, heatmap: Heatmap) -> None:
