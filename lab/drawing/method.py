@@ -432,8 +432,8 @@ def draw_probe(plt: Any, example: Example) -> Any:
         if not (example.case / "failures" / path.relative_to(right)).exists()
     )
     pixels = np.asarray(Image.open(path).convert("RGB"))
-    darkened, otherwise = changed_pixels(pixels, probe.usual, probe)
-    brightened, _ = changed_pixels(failing, probe.failing, probe.back)
+    darkened, otherwise = changed_pixels(pixels, probe)
+    brightened, _ = changed_pixels(failing, probe.back)
     pictures = {
         "right": pixels, "as dark as these": darkened, "changed as much": otherwise, "failing": failing,
         "brightened": brightened,

@@ -264,7 +264,7 @@ def save_clusters(
     if clusters.steadiness:
         arrays |= {f"steadiness_{name}": part for name, part in clusters.steadiness._asdict().items()}
     if clusters.set_aside:
-        factors = [(factor.name, factor.values.tolist(), factor.ranges) for factor in clusters.set_aside]
+        factors = [(factor.name, factor.values.tolist()) for factor in clusters.set_aside]
         arrays["set_aside"] = _as_bytes(json.dumps(factors))
         arrays |= {f"set_aside_{place}": factor.effects for place, factor in enumerate(clusters.set_aside)}
     if clusters.projection.axis:
@@ -401,8 +401,7 @@ def _steadiness(arrays: Mapping[str, np.ndarray]) -> Steadiness | None:
 def _set_aside(arrays: Mapping[str, np.ndarray]) -> tuple[Factor, ...]:
     factors = json.loads(_as_text(arrays["set_aside"])) if "set_aside" in arrays else []
     return tuple(
-        Factor(name, np.array(values), ranges, arrays[f"set_aside_{place}"])
-        for place, (name, values, ranges) in enumerate(factors)
+        Factor(name, np.array(values), arrays[f"set_aside_{place}"]) for place, (name, values) in enumerate(factors)
     )
 
 

@@ -179,14 +179,16 @@ def typed_column(name: str, texts: list[str]) -> tuple[np.ndarray | None, list[s
     different = len(set(texts) - {""})
     if different < 2:
         return None, []
-    column, numbers = column_of(name, texts), numbers_of(texts)
-    notes = []
+    known, numbers = [text for text in texts if text], numbers_of(texts)
+    wrong, flag = len(known) - np.count_nonzero(np.isfinite(numbers)), different == 2 and len(known) > 5
+    is_text = wrong > (1 - NUMERIC_FROM) * len(known) or (flag and not name.endswith(ANGLE_SUFFIX))
+    column, notes = np.array(texts, str) if is_text else numbers, []
     words = [text for text, unknown in zip(texts, np.isnan(numbers).tolist(), strict=True) if text and unknown]
     if words and len(words) <= np.isfinite(numbers).sum():
         which = f"{count(len(words), 'value')}, {some(map(repr, dict.fromkeys(words)), limit=3)}"
-        so = "it counts as text" if column.dtype.kind == "U" else "they count as unknown"
+        so = "it counts as text" if is_text else "they count as unknown"
         notes.append(f"Not numbers in the column {name}: {which}; {so}. Leave empty what is unknown.")
-    if column.dtype.kind != "U":
+    if not is_text:
         return column, [*notes, *_placeholders(name, column)]
     if different > MOST_CATEGORIES:
         return None, [*notes, f"The column {name} is left out: text with {different:,} different values."]
@@ -200,17 +202,6 @@ def _placeholders(name: str, column: np.ndarray) -> Iterator[str]:
         far = len(others) > 1 and (np.abs(others - value).min() > np.ptp(others) or value < 0 <= others[0])
         if far and n > 1 and PLACEHOLDERS.fullmatch(f"{value:.0f}"):
             yield f"{name} is {value:g} in {count(int(n), 'image')}, far from all others; leave empty what is unknown."
-
-
-def column_of(name: str, texts: Sequence[str]) -> np.ndarray:
-    """A column of texts as numbers or categories (see `read_parameters`), of however many different values."""
-    known = [text for text in texts if text]
-    numbers = numbers_of(texts)
-    wrong = len(known) - np.count_nonzero(np.isfinite(numbers))
-    flag = len(set(known)) == 2 and len(known) > 5
-    if wrong > (1 - NUMERIC_FROM) * len(known) or (flag and not name.endswith(ANGLE_SUFFIX)):
-        return np.array(texts, str)
-    return numbers
 
 
 def numbers_of(texts: Sequence[str]) -> np.ndarray:

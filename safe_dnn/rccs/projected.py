@@ -1,7 +1,6 @@
 """Images that were not clustered, as points beside those that were. Their features in, points of the projection out.
 
-What was set aside from the failing images is set aside from these as well, as far as it is known of them: in a column
-of the kind that it had when the clusters were found.
+What was set aside from the failing images is set aside from these as well, as far as it is known of them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from safe_dnn.features.batches import FeatureBatch
 from safe_dnn.rccs.dbscan.projection import Projection
 from safe_dnn.rccs.dbscan.set_aside import Factor, Nuisance
-from safe_dnn.rccs.parameters import numbers_of, read_texts
+from safe_dnn.rccs.parameters import read_texts
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.images import ImageListing, Skipped
 from safe_dnn.support.text import count, printable
@@ -67,18 +66,15 @@ class Aside:
     """
 
     def __init__(self, factors: tuple[Factor, ...], listing: ImageListing, parameters: StrPath | None) -> None:
-        self._factors = factors
-        self._row = {path: row for row, path in enumerate(listing.paths)}
-        self._texts = read_texts(parameters, listing.root, listing.paths) if parameters else {}
-        self._unknown = dict.fromkeys((factor.name for factor in factors), 0)
+        texts = read_texts(parameters, listing.root, listing.paths) if parameters else {}
+        recorded = {factor.name: texts.get(factor.name) or [""] * len(listing.paths) for factor in factors}
+        self._of = {name: dict(zip(listing.paths, column, strict=True)) for name, column in recorded.items()}
+        self._factors, self._unknown = factors, dict.fromkeys(recorded, 0)
 
     def of(self, paths: Sequence[str]) -> Nuisance:
         """The same for some of the images."""
-        rows, columns = [self._row[path] for path in paths], {}
+        columns = {name: np.array([of[path] for path in paths], str) for name, of in self._of.items()}
         for factor in self._factors:
-            recorded = self._texts.get(factor.name)
-            texts = [recorded[row] if recorded else "" for row in rows]
-            columns[factor.name] = np.array(texts, str) if factor.values.dtype.kind == "U" else numbers_of(texts)
             self._unknown[factor.name] += factor.n_unknown(columns[factor.name])
         return Nuisance(self._factors, columns)
 

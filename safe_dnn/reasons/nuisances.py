@@ -18,7 +18,7 @@ from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.FE import ImageFeatures
 from safe_dnn.features.batches import Stream
 from safe_dnn.rccs.dbscan.set_aside import Columns, Nuisance, check_column, fit_set_aside
-from safe_dnn.rccs.parameters import column_of, find_parameters, read_texts
+from safe_dnn.rccs.parameters import find_parameters, read_texts
 from safe_dnn.reasons.comparison import compared_images, features_of_tested
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
@@ -125,30 +125,23 @@ def what_is_set_aside(
         return None
     if twice := [name for name in names if names.count(name) > 1]:
         raise SAFEError(f"Expected different parameters to set aside. Received twice: {printable(twice[0])}")
-    source = parameters or find_parameters(failing.root, within=within)
-    texts = read_texts(source, failing.root, failing.paths) if source else {}
-    rows = np.zeros(0, int)
+    listing, rows = failing, np.zeros(0, int)
+    at = np.arange(len(failing.paths))
     if tested is not None and (tested.right.all() or not tested.right.any()):
         tested = None
     if tested is not None:
         compared = compared_images(tested, failing.root, failing.paths)
-        rows = compared.rows[len(compared.failing) :]
-        source = parameters or find_parameters(tested.root, within=within) or source
-        of_tested = read_texts(source, tested.root, tested.paths) if source else {}
-        originals = tested.rows_of(failing.root, failing.paths).tolist()
-        of_failing, texts = texts, {}
-        for name, whole in of_tested.items():
-            own, whole = of_failing.get(name, [""] * len(failing.paths)), [*whole, ""]  # row −1 is unknown
-            # A failing image of which nothing is recorded is as its original in the test set.
-            texts[name] = [text or whole[row] for text, row in zip(own, originals, strict=True)]
-            texts[name] += [whole[row] for row in rows.tolist()]
+        listing, rows = ImageListing(tested.root, tested.paths, ()), compared.rows[len(compared.failing) :]
+        at = np.concatenate([tested.rows_of(failing.root, failing.paths), rows])
+    source = parameters or find_parameters(listing.root, within=within) or find_parameters(failing.root, within=within)
+    texts = read_texts(source, listing.root, listing.paths) if source else {}
     known = sorted(name for name, recorded in texts.items() if any(recorded))
     if missing := [name for name in names if name not in known]:
         raise SAFEError(
             f"Expected a recorded parameter to set aside. Received: {printable(missing[0])}. "
             f"Known are {printable(some(known, limit=30)) or 'none'}."
         )
-    columns = {name: column_of(name, texts[name]) for name in names}
+    columns = {name: np.array([*texts[name], ""])[at] for name in names}  # of row −1 it is unknown
     for name, column in columns.items():
         check_column(name, column)
     return Values(columns, failing.paths, tested, rows, source)

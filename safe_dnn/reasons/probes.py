@@ -12,7 +12,6 @@ docs/decisions/056-probes.md has the evidence.
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +44,7 @@ class Making(NamedTuple):
 
     how: str  # in words: what was done to them
     make: Callable[[Pixels], Change]
-    most: float | None = None  # without one, the amount is that by which the attribute is to change
+    most: float
 
 
 def _along(direction: Callable[[Pixels], Pixels]) -> Callable[[Pixels], Change]:
@@ -73,18 +72,9 @@ def _noise(pixels: Pixels) -> Pixels:
     return np.random.default_rng(int(pixels.sum())).standard_normal(pixels.shape).astype(np.float32)
 
 
-def _resized(pixels: Pixels, by: float) -> Pixels:
-    """Of as many pixels more or fewer across, as the DNN sees it: at the size that it was."""
-    image = Image.fromarray(_rounded(pixels))
-    share = max(1, image.width + by) / image.width
-    resized = image.resize([max(1, round(side * share)) for side in image.size], Image.Resampling.BILINEAR)
-    return np.asarray(resized.resize(image.size, Image.Resampling.BILINEAR), np.float32)
-
-
 _from_black, _from_mean = _along(lambda pixels: pixels), _along(lambda pixels: pixels - _grey(pixels).mean())
 _from_grey, _noisy = _along(lambda pixels: pixels - _grey(pixels)), _along(_noise)
 _from_blurred = _along(lambda pixels: pixels - _blurred(pixels)(1.5))
-_as_wide = partial(partial, _resized)  # given an image, what changes it
 # For each attribute what it is called, and how there is less and more of it.
 MADE = {
     "brightness": ("light", Making("darkened", _from_black, -1), Making("brightened", _from_black, 20)),
@@ -94,7 +84,6 @@ MADE = {
     "sharpness": ("sharpness", Making("blurred", _blurred, 12), Making("sharpened", _from_blurred, 8)),
     "noise": ("noise", Making("smoothed", _blurred, 2), Making("made noisy", _noisy, 80)),
     "saturation": ("colours", Making("made paler", _from_grey, -1), Making("made more colourful", _from_grey, 10)),
-    "width_px": ("size", Making("made smaller", _as_wide), Making("made larger", _as_wide)),
 }  # fmt: skip
 
 
@@ -208,8 +197,7 @@ class Images(NamedTuple):
     def on_the_way(self, change: Probe) -> "Images":
         """Those that the change moves towards the others."""
         which = np.flatnonzero((change.failing - self.measured[change.attribute]) * (change.failing - change.usual) > 0)
-        measured = {name: values[which] for name, values in self.measured.items()}
-        return Images(self.rows[which], [self.pixels[i] for i in which.tolist()], self.of[which], measured)
+        return Images(self.rows[which], [self.pixels[i] for i in which.tolist()], self.of[which], {})
 
 
 def images_of(rows: np.ndarray, pixels: list[Pixels], of: np.ndarray) -> Images:
@@ -269,9 +257,7 @@ def _asked_of(change: Probe, images: Images, ask: Ask, progress: Progress, *, wa
         return Turned()
     progress(f"Changing images: {change.reason}, {change.attribute}", 0, len(images.rows))
     with ThreadPoolExecutor() as pool:
-        own = images.measured[change.attribute].tolist()
-        changed = pool.map(lambda one, at: changed_pixels(one, at, change), images.pixels, own)
-        pixels = list(itertools.chain.from_iterable(changed))
+        pixels = [*itertools.chain.from_iterable(pool.map(lambda one: changed_pixels(one, change), images.pixels))]
     turned, other = (ask(pixels, np.repeat(images.rows, 2).tolist()) == wanted).reshape(-1, 2).T
     tested, n_turned, low, high, *_ = counted(np.ones(len(turned), bool), turned, images.of, 0.0)
     more = float(turned[~other].mean()) if not other.all() else 0.0
@@ -299,31 +285,19 @@ def _verdict(made: Turned, undone: Turned, rate: float) -> str:
 # --- Pixels -------------------------------------------------------------------------------------------------------
 
 
-def changed_pixels(pixels: Pixels, own: float, change: Probe) -> tuple[Pixels, Pixels]:
-    """An image changed, and a random change of the same size.
-
-    Parameters
-    ----------
-    own : float
-        Its value of the attribute.
-    """
+def changed_pixels(pixels: Pixels, change: Probe) -> tuple[Pixels, Pixels]:
+    """An image with the failing images' value, as far as it goes, and one with a random change of the same size."""
     pixels, making = pixels.astype(np.float32), change.making
-    make = making.make(pixels)
-    image = make(change.failing - own if making.most is None else _enough(make, change)).clip(0, 255)
-    # Noise in random phase is noise again: there, the other change is as coarse as the image.
-    other = _scattered(pixels if making.make is _noisy else image - pixels)
-    return _rounded(image), _rounded(_as_large(pixels, image - pixels, other))
-
-
-def _enough(make: Change, change: Probe) -> float:
-    """The amount that gives an image the failing images' value, as far as it goes."""
-    low, high = 0.0, float(change.making.most or 0)
+    make, low, high = making.make(pixels), 0.0, float(making.most)
     for _ in range(STEPS):
         middle = (low + high) / 2
         value = _value(change.attribute, make(middle).clip(0, 255))
         enough = value >= change.failing if change.failing > change.usual else value <= change.failing
         low, high = (low, middle) if enough else (middle, high)
-    return (low + high) / 2
+    image = make((low + high) / 2).clip(0, 255)
+    # Noise in random phase is noise again: there, the other change is as coarse as the image.
+    other = _scattered(pixels if making.make is _noisy else image - pixels)
+    return _rounded(image), _rounded(_as_large(pixels, image - pixels, other))
 
 
 def _scattered(change: Pixels) -> Pixels:
@@ -359,8 +333,6 @@ def _rounded(pixels: Pixels) -> Pixels:
 
 def _value(attribute: str, pixels: Pixels) -> float:
     """An attribute as it is measured; sharpness at half the size, where noise is no sharpness."""
-    if attribute == "width_px":
-        return pixels.shape[1]
     image = Image.fromarray(_rounded(pixels))
     if attribute == "sharpness":
         image = image.resize((-(-image.width // 2), -(-image.height // 2)), Image.Resampling.BILINEAR)
@@ -369,8 +341,7 @@ def _value(attribute: str, pixels: Pixels) -> float:
 
 # --- The file -----------------------------------------------------------------------------------------------------
 
-_TEXTS, _NUMBERS = Probe._fields[:5], Probe._fields[5:7]
-COLUMNS = (*_TEXTS, *_NUMBERS, *(f"{kind}_{name}" for kind in Probe._fields[7:] for name in Turned._fields))
+COLUMNS = (*Probe._fields[:7], *(f"{kind}_{name}" for kind in Probe._fields[7:] for name in Turned._fields))
 
 
 def probes_text(probes: Iterable[Probe]) -> str:
@@ -393,5 +364,5 @@ def load_probes(run: Run | None) -> list[Probe]:
 
 
 def _from_row(row: Sequence[str]) -> Probe:
-    numbers, made = [float(text or "nan") for text in row[5:]], 2 + len(Turned._fields)
-    return Probe._make([*row[:5], *numbers[:2], Turned(*numbers[2:made]), Turned(*numbers[made:])])
+    (usual, failing, *turned), half = [float(text or "nan") for text in row[5:]], len(Turned._fields)
+    return Probe._make([*row[:5], usual, failing, Turned(*turned[:half]), Turned(*turned[half:])])

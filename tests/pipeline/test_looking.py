@@ -90,7 +90,7 @@ def test_what_is_missing_is_said(out):
     record = json.loads((out / ACCURACY_FILE).read_text())
     (out.parent / "m.keras").rename(out.parent / "other.keras")
     assert model_at_hand(out / FAILURES) is None
-    with pytest.raises(SAFEError, match="Received: .*, without them"):
+    with pytest.raises(SAFEError, match=r"Received: .*, without them"):
         look(out)
     assert look(out, model=out.parent / "other.keras")
     (out.parent / "test" / "red" / "plain_00.png").write_bytes(b"no image")

@@ -2,8 +2,7 @@
 
 RCCs are what failing images look like, and what sets them apart the most may be no reason for failing: they become one
 person each, although the DNN fails equally often on each. The mean of each value of such a *nuisance* is estimated over
-tested images, right and wrong, and subtracted from the scaled features of any image of which the value is known. Of a
-number with many values, these are ranges that hold as many images each.
+tested images, right and wrong, and subtracted from the scaled features of any image of which the value is known.
 
 Scaled features and columns in; a record that is kept with the run out, since all that is compared with the images
 later, such as improvement images, has to be treated in the same way.
@@ -18,13 +17,10 @@ from safe_dnn.features.extractor import comparable
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
 
-MOST_VALUES = 100  # of a number; with more, each of them is of one of so many ranges:
-RANGES = 10
-LEAST_REPEATED = 5  # images for each value of a number, on average; with fewer, there are ranges too
 BLOCK_ROWS = 128  # images that are scaled at a time
 
 Columns = Mapping[str, np.ndarray]
-"""By name: str for a category, empty if unknown; float64 for a number, NaN if unknown."""
+"""By name: the value of each image as it is recorded, ndarray of str; empty if unknown."""
 
 
 class Factor(NamedTuple):
@@ -33,25 +29,19 @@ class Factor(NamedTuple):
     Attributes
     ----------
     name : str
-    values : ndarray of shape (n_values,), str or float64
-        Sorted; of ranges, their lower ends.
-    ranges : bool
-        Whether a number is of the range that it lies in, the first and the last of which have no end.
+    values : ndarray of shape (n_values,), str
+        Sorted.
     effects : ndarray of shape (n_values + 1, dimension), float32
         What is subtracted from the scaled features of images that have each value; last, 0 where it is unknown.
     """
 
     name: str
     values: np.ndarray
-    ranges: bool
     effects: np.ndarray
 
     def places(self, column: np.ndarray) -> np.ndarray:
         """Which value each image has, shape (n_images,); n_values if it is unknown or was never met."""
         unknown = len(self.values)
-        if self.ranges:
-            at = np.maximum(np.searchsorted(self.values, column, side="right") - 1, 0)
-            return np.where(np.isfinite(column), at, unknown)
         at = np.minimum(np.searchsorted(self.values, column), unknown - 1)
         return np.where(self.values[at] == column, at, unknown)
 
@@ -89,9 +79,9 @@ def fit_set_aside(features: np.ndarray, extractor: str, columns: Columns) -> tup
     """
     factors: tuple[Factor, ...] = ()
     for name, column in columns.items():
-        before, (values, ranges) = Nuisance(factors, columns), _values(column)
+        before, values = Nuisance(factors, columns), np.unique(column[column != ""])
         sums = np.zeros((len(values) + 1, features.shape[1]))
-        factor = Factor(name, values, ranges, sums.astype(np.float32))
+        factor = Factor(name, values, sums.astype(np.float32))
         places = factor.places(column)
         for start in range(0, len(features), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
@@ -104,39 +94,19 @@ def fit_set_aside(features: np.ndarray, extractor: str, columns: Columns) -> tup
     return factors
 
 
-def _values(column: np.ndarray) -> tuple[np.ndarray, bool]:
-    """See `Factor`."""
-    if column.dtype.kind == "U":
-        return np.unique(column[column != ""]), False
-    known = column[np.isfinite(column)]
-    values = np.unique(known)
-    if len(values) <= MOST_VALUES and len(known) >= LEAST_REPEATED * len(values):
-        return values, False
-    return np.unique(np.quantile(known, np.arange(RANGES) / RANGES)), True
-
-
 def check_column(name: str, column: np.ndarray) -> None:
     """Check that a column can be set aside.
 
     Raises
     ------
     SAFEError
-        More than half of its values are unknown, all are the same, or it is a category that is another one for
-        (nearly) every image.
+        Half of its values or more are unknown, all are the same, or it has more than one for two images.
     """
-    category = column.dtype.kind == "U"
-    known = column[column != ""] if category else column[np.isfinite(column)]
+    known = column[column != ""]
     n_values = len(np.unique(known))
-    if 2 * len(known) <= len(column):
-        expected = "known of more than half of the images"
-    elif n_values < 2:
-        expected = "that differs between images"
-    elif category and 2 * n_values > len(known):
-        expected = "whose values several images have in common"
-    else:
-        return
-    received = f"{count(n_values, 'value')} and is known of {len(known):,} of {count(len(column), 'image')}"
-    raise SAFEError(
-        f"Expected a parameter to set aside {expected}. Received {printable(name)}, which has {received}. Set another "
-        "one aside, or none."
-    )
+    if 2 * len(known) <= len(column) or not 2 <= n_values <= len(known) / 2:
+        raise SAFEError(
+            "Expected a parameter to set aside that is known of more than half of the images, differs between them and "
+            f"has values that several have in common. Received {printable(name)}, which has {count(n_values, 'value')} "
+            f"and is known of {len(known):,} of {count(len(column), 'image')}. Set another one aside, or none."
+        )
