@@ -265,7 +265,7 @@ def _retrain(retrain: Command) -> None:
     retrain.switch("--only-labelled", "leave out unlabelled images of the unsafe set")
     aims = (
         "what matters more: balance (default); accuracy, although more images that were right get wrong; or keep, that "
-        "as few as possible do, although fewer failures are corrected"
+        "fewer do, by unlabelled improvement images, although fewer failures are corrected (as balance without them)"
     )
     retrain.choice("--aim", ("balance", "accuracy", "keep"), aims)
     retrain.text("--learning-rate", "R", "default: 0.7 times the rate that the model was compiled with, or 7e-4")

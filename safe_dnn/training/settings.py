@@ -40,7 +40,7 @@ class Aim(NamedTuple):
 AIMS = {
     "accuracy": Aim(1, unlabelled=1.0, answers_share=0.2),
     "balance": Aim(3, by_right=0.5),
-    "keep": Aim(12, unlabelled=4.0, answers_share=0.4),
+    "keep": Aim(3, by_right=1.0),
 }
 AIM = "balance"
 
@@ -154,8 +154,9 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
 
 
 def aim_of(settings: Settings) -> str:
-    """The aim that gives these settings; empty if none does."""
-    return next((aim for aim in AIMS if AIMS[aim].keep_unsafe == settings.keep_unsafe), "")
+    """The aim that gives these settings; empty if none does. With one pass, `keep` is no other than `balance`."""
+    alike = [aim for aim in AIMS if AIMS[aim].keep_unsafe == settings.keep_unsafe]
+    return next((aim for aim in alike if settings.by_right in (0, AIMS[aim].by_right)), "")
 
 
 def unsafe_draws(settings: Settings, sizes: SetSizes) -> int:

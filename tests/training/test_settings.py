@@ -47,13 +47,15 @@ def test_few_images_are_trained_on_in_more_epochs_unless_their_number_is_given(d
     assert choose_settings(dnn, Wishes(epochs=8), sizes).epochs == 8
 
 
-def test_an_aim_decides_how_much_an_unsafe_image_that_was_right_counts(dnn):
-    chosen = [choose_settings(dnn, Wishes(aim=aim)) for aim in ("accuracy", "balance", "keep")]
-    assert chosen[0].keep_unsafe < chosen[1].keep_unsafe < chosen[2].keep_unsafe
-    assert choose_settings(dnn) == chosen[1]
+def test_an_aim_decides_how_much_of_what_was_right_counts(dnn):
+    sizes = SetSizes(1000, 50, 200)
+    chosen = [choose_settings(dnn, Wishes(aim=aim), sizes) for aim in ("accuracy", "balance", "keep")]
+    assert chosen[0].keep_unsafe < chosen[1].keep_unsafe == chosen[2].keep_unsafe
+    assert chosen[0].by_right < chosen[1].by_right < chosen[2].by_right
+    assert choose_settings(dnn, sizes=sizes) == chosen[1]
     regression = choose_settings(dataclasses.replace(dnn, task="regression"), Wishes(aim="keep"))
-    assert (regression.keep_unsafe, aim_of(regression)) == (12, "keep")
-    assert [aim_of(choose_settings(dnn, Wishes(aim=aim))) for aim in AIMS] == list(AIMS)
+    assert (regression.unlabelled, aim_of(regression)) == (0, "balance")
+    assert [*map(aim_of, chosen)] == list(AIMS)
     assert aim_of(Settings(0.1, keep_unsafe=2.5)) == ""
     with pytest.raises(SAFEError, match="aim must be one of accuracy, balance, keep"):
         choose_settings(dnn, Wishes(aim="speed"))
