@@ -118,13 +118,11 @@ def what_is_set_aside(
     Raises
     ------
     SAFEError
-        A name is unknown or given twice, its values say nothing about the images (see
+        A name is unknown, its values say nothing about the images (see
         `rccs.dbscan.set_aside.check_column`), or a table cannot be read.
     """
     if not names:
         return None
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise SAFEError(f"Expected different parameters to set aside. Received twice: {printable(twice[0])}")
     listing, rows = failing, np.zeros(0, int)
     at = np.arange(len(failing.paths))
     if tested is not None and (tested.right.all() or not tested.right.any()):

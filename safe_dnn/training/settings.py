@@ -22,25 +22,11 @@ MOST_DRAWS = 2
 KEEP = 1.0
 
 
-class Aim(NamedTuple):
-    """What matters more: the accuracy, or that nothing which was right gets worse.
-
-    Attributes
-    ----------
-    keep_unsafe, unlabelled, answers_share, by_right : float
-        As of `Settings`.
-    """
-
-    keep_unsafe: float
-    unlabelled: float = 3.0
-    answers_share: float = 0.3
-    by_right: float = 0.0
-
-
+# What matters more, the accuracy or that nothing which was right gets worse: values of `Settings`.
 AIMS = {
-    "accuracy": Aim(1, unlabelled=1.0, answers_share=0.2),
-    "balance": Aim(3, by_right=0.5),
-    "keep": Aim(3, by_right=1.0),
+    "accuracy": {"keep_unsafe": 1.0, "unlabelled": 1.0, "answers_share": 0.2},
+    "balance": {"keep_unsafe": 3.0, "unlabelled": 3.0, "answers_share": 0.3, "by_right": 0.5},
+    "keep": {"keep_unsafe": 3.0, "unlabelled": 3.0, "answers_share": 0.3, "by_right": 1.0},
 }
 AIM = "balance"
 
@@ -136,7 +122,7 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
     if aim not in AIMS:
         raise SAFEError(f"The aim must be one of {', '.join(AIMS)}. Received: {aim}")
     given = {name: value for name, value in wishes._asdict().items() if value is not None}
-    values: dict[str, Any] = {"learning_rate": _default_learning_rate(dnn), **AIMS[aim]._asdict(), **given}
+    values: dict[str, Any] = {"learning_rate": _default_learning_rate(dnn), **AIMS[aim], **given}
     values = {name: value for name, value in values.items() if name in Settings._fields}
     for name in _RANGES.keys() & values.keys():
         what = f"The {name.replace('_', ' ')}"
@@ -155,8 +141,8 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
 
 def aim_of(settings: Settings) -> str:
     """The aim that gives these settings; empty if none does. With one pass, `keep` is no other than `balance`."""
-    alike = [aim for aim in AIMS if AIMS[aim].keep_unsafe == settings.keep_unsafe]
-    return next((aim for aim in alike if settings.by_right in (0, AIMS[aim].by_right)), "")
+    alike = [aim for aim in AIMS if AIMS[aim]["keep_unsafe"] == settings.keep_unsafe]
+    return next((aim for aim in alike if settings.by_right in (0, AIMS[aim].get("by_right"))), "")
 
 
 def unsafe_draws(settings: Settings, sizes: SetSizes) -> int:
