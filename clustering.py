@@ -98,7 +98,7 @@ def find_root_cause_clusters(
         settings=tuning.settings, k_distances=tuning.k_distances, knee=tuning.knee,
         extractor_identity=images.extractor.identity, notice=images.extractor.notice,
         weights=os.fspath(weights) if weights else "",
-        set_aside=nuisance.factors if nuisance else (), beyond_class=told, parts=grouped.parts,
+        set_aside=nuisance.aside if nuisance else None, beyond_class=told, parts=grouped.parts,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from safe_dnn.rccs.dbscan.contrast import Axis
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Steadiness
 from safe_dnn.rccs.dbscan.projection import Projection
-from safe_dnn.rccs.dbscan.set_aside import Factor
+from safe_dnn.rccs.dbscan.set_aside import SetAside
 from safe_dnn.rccs.told import Told
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.places import absolute, recorded, relative
@@ -85,7 +85,7 @@ class RootCauseClusters:
         The DNN's answers to the images, where its test set is known.
     attributes : ndarray of shape (n_images, n_attributes), float32, or None
         What the images show, measured (see `features.attributes`).
-    set_aside : tuple of Factor
+    set_aside : SetAside or None
         What was set aside from the features, before the projection.
     steadiness : Steadiness or None
         How often the images of each RCC are together again; None if there are too few images to tell, or if they are
@@ -117,7 +117,7 @@ class RootCauseClusters:
     skipped: tuple[Skipped, ...]
     answers: Answers | None = None
     attributes: np.ndarray | None = None
-    set_aside: tuple[Factor, ...] = ()
+    set_aside: SetAside | None = None
     steadiness: Steadiness | None = None
     beyond_class: Told | None = None
     parts: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
@@ -141,7 +141,7 @@ class RootCauseClusters:
     @property
     def without(self) -> tuple[str, ...]:
         """The names of what was set aside."""
-        return tuple(factor.name for factor in self.set_aside)
+        return self.set_aside.names if self.set_aside else ()
 
     @property
     def home(self) -> Path:
@@ -264,9 +264,8 @@ def save_clusters(
     if clusters.steadiness:
         arrays |= {f"steadiness_{name}": part for name, part in clusters.steadiness._asdict().items()}
     if clusters.set_aside:
-        factors = [(factor.name, factor.values.tolist()) for factor in clusters.set_aside]
-        arrays["set_aside"] = _as_bytes(json.dumps(factors))
-        arrays |= {f"set_aside_{place}": factor.effects for place, factor in enumerate(clusters.set_aside)}
+        names, values, arrays["set_aside_effects"] = clusters.set_aside
+        arrays["set_aside"] = _as_bytes(json.dumps([names, values.tolist()]))
     if clusters.projection.axis:
         arrays |= {f"axis_{name}": part for name, part in clusters.projection.axis._asdict().items()}
     if clusters.beyond_class:
@@ -398,11 +397,11 @@ def _steadiness(arrays: Mapping[str, np.ndarray]) -> Steadiness | None:
     return Steadiness(**known)._replace(n_samples=int(known["n_samples"]), may_change=float(known["may_change"]))
 
 
-def _set_aside(arrays: Mapping[str, np.ndarray]) -> tuple[Factor, ...]:
-    factors = json.loads(_as_text(arrays["set_aside"])) if "set_aside" in arrays else []
-    return tuple(
-        Factor(name, np.array(values), arrays[f"set_aside_{place}"]) for place, (name, values) in enumerate(factors)
-    )
+def _set_aside(arrays: Mapping[str, np.ndarray]) -> SetAside | None:
+    if "set_aside" not in arrays:
+        return None
+    names, values = json.loads(_as_text(arrays["set_aside"]))
+    return SetAside(tuple(names), np.array(values), arrays["set_aside_effects"])
 
 
 def _as_bytes(text: str) -> np.ndarray:

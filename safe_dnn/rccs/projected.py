@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from safe_dnn.features.batches import FeatureBatch
 from safe_dnn.rccs.dbscan.projection import Projection
-from safe_dnn.rccs.dbscan.set_aside import Factor, Nuisance
+from safe_dnn.rccs.dbscan.set_aside import Nuisance, SetAside, combined
 from safe_dnn.rccs.parameters import read_texts
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.images import ImageListing, Skipped
@@ -65,24 +65,20 @@ class Aside:
         The table cannot be read.
     """
 
-    def __init__(self, factors: tuple[Factor, ...], listing: ImageListing, parameters: StrPath | None) -> None:
+    def __init__(self, aside: SetAside, listing: ImageListing, parameters: StrPath | None) -> None:
         texts = read_texts(parameters, listing.root, listing.paths) if parameters else {}
-        recorded = {factor.name: texts.get(factor.name) or [""] * len(listing.paths) for factor in factors}
-        self._of = {name: dict(zip(listing.paths, column, strict=True)) for name, column in recorded.items()}
-        self._factors, self._unknown = factors, dict.fromkeys(recorded, 0)
+        column = combined([texts.get(name) or [""] * len(listing.paths) for name in aside.names])
+        self._aside, self._of, self._unknown = aside, dict(zip(listing.paths, column.tolist(), strict=True)), 0
 
     def of(self, paths: Sequence[str]) -> Nuisance:
         """The same for some of the images."""
-        columns = {name: np.array([of[path] for path in paths], str) for name, of in self._of.items()}
-        for factor in self._factors:
-            self._unknown[factor.name] += factor.n_unknown(columns[factor.name])
-        return Nuisance(self._factors, columns)
+        column = np.array([self._of[path] for path in paths], str)
+        self._unknown += self._aside.unknown(column)
+        return Nuisance(self._aside, column)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A sentence on each nuisance that is not known of some of the images so far."""
-        return tuple(
-            f"{printable(name)} was not set aside in {count(n, 'image')}, of which it is not known"
-            for name, n in self._unknown.items()
-            if n
-        )
+        """A sentence if it is not known of some of the images so far."""
+        name = printable(" and ".join(self._aside.names))
+        told = f"{name} was not set aside in {count(self._unknown, 'image')}, of which it is not known"
+        return (told,) if self._unknown else ()

@@ -17,7 +17,7 @@ import numpy as np
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.FE import ImageFeatures
 from safe_dnn.features.batches import Stream
-from safe_dnn.rccs.dbscan.set_aside import Columns, Nuisance, check_column, fit_set_aside
+from safe_dnn.rccs.dbscan.set_aside import Nuisance, check_column, combined, fit_set_aside
 from safe_dnn.rccs.parameters import find_parameters, read_texts
 from safe_dnn.reasons.comparison import compared_images, features_of_tested
 from safe_dnn.support.entries import StrPath
@@ -33,12 +33,14 @@ ALONE = (
 
 
 class Values(NamedTuple):
-    """The values of nuisances that are set aside.
+    """What images have of parameters that are set aside.
 
     Attributes
     ----------
-    columns : mapping of str to ndarray of shape (n_failing + n_right,)
-        By name (see `rccs.dbscan.set_aside.Columns`); of the failing images, then of `rows`.
+    names : tuple of str
+        Of the parameters.
+    column : ndarray of shape (n_failing + n_right,), str
+        As of `rccs.dbscan.set_aside.combined`; of the failing images, then of `rows`.
     paths : tuple of str
         Those of the failing images.
     tested : AnsweredImages or None
@@ -49,7 +51,8 @@ class Values(NamedTuple):
         The table of the tested images' parameters.
     """
 
-    columns: Columns
+    names: tuple[str, ...]
+    column: np.ndarray
     paths: tuple[str, ...]
     tested: AnsweredImages | None
     rows: np.ndarray
@@ -79,7 +82,7 @@ class Values(NamedTuple):
         """
         place = {path: row for row, path in enumerate(self.paths)}
         used, features, notes = np.array([place[path] for path in images.paths], np.int64), images.features, [ALONE]
-        of_failing = {name: column[used] for name, column in self.columns.items()}
+        of_failing = self.column[used]
         if self.tested is not None:
             of_right, read = features_of_tested(
                 self.tested, self.rows, images.extractor, stream=stream, progress=progress
@@ -87,24 +90,22 @@ class Values(NamedTuple):
             features, notes = np.concatenate([features, of_right]), []
             used = np.concatenate([used, len(place) + np.flatnonzero(read)])
         progress("Setting aside", 0, 0)
-        columns = {name: column[used] for name, column in self.columns.items()}
-        nuisance = Nuisance(fit_set_aside(features, images.extractor.name, columns), of_failing)
-        for factor in nuisance.factors:
-            if unknown := factor.n_unknown(of_failing[factor.name]):
-                known_of = f"is unknown of {unknown:,} of {count(len(images.paths), 'image')}"
-                notes.append(f"{factor.name} {known_of}, and not set aside in them.")
+        aside = fit_set_aside(features, images.extractor.name, self.names, self.column[used])
+        if unknown := aside.unknown(of_failing):
+            known_of = f"unknown of {unknown:,} of {count(len(images.paths), 'image')}"
+            notes.append(f"{' and '.join(self.names)}: {known_of}, and not set aside in them.")
         facts = {
-            "names": [*columns], "source": os.fspath(self.source) if self.source else None,
+            "names": self.names, "source": os.fspath(self.source) if self.source else None,
             "fitted_to": len(features), "right": len(features) - len(images.paths), "notes": notes,
         }  # fmt: skip
-        return nuisance, facts
+        return Nuisance(aside, of_failing), facts
 
 
 def what_is_set_aside(
     names: Sequence[str], failing: ImageListing, tested: AnsweredImages | None, *, parameters: StrPath | None = None,
     within: Path | None = None,
 ) -> Values | None:  # fmt: skip
-    """What does not matter, by the names of recorded parameters, if there are any: the values of nuisances.
+    """What does not matter, by the names of recorded parameters, if there are any: what images have of them.
 
     Parameters
     ----------
@@ -139,7 +140,7 @@ def what_is_set_aside(
             f"Expected a recorded parameter to set aside. Received: {printable(missing[0])}. "
             f"Known are {printable(some(known, limit=30)) or 'none'}."
         )
-    columns = {name: np.array([*texts[name], ""])[at] for name in names}  # of row −1 it is unknown
-    for name, column in columns.items():
-        check_column(name, column)
-    return Values(columns, failing.paths, tested, rows, source)
+    names = tuple(dict.fromkeys(names))
+    column = np.append(combined([texts[name] for name in names]), "")[at]  # of row −1 it is unknown
+    check_column(names, column)
+    return Values(names, column, failing.paths, tested, rows, source)

@@ -12,7 +12,6 @@ from safe_dnn.pipeline.asking import model_at_hand, probe_reasons
 from safe_dnn.pipeline.looking import look
 from safe_dnn.pipeline.reporting.heatmap_panels import heatmap_html, heatmaps_of
 from safe_dnn.pipeline.reporting.sections import probes_html
-from safe_dnn.support.errors import SAFEError
 
 
 class AskedView:
@@ -47,13 +46,7 @@ class AskedView:
 
     def work(self, job: Job, reason: str) -> None:
         """Ask about a reason, such as `RCC 0`."""
-
-        def progress(what: str, done: int, total: int) -> None:
-            job.tell(what, done, total)
-            if job.cancelled():
-                raise SAFEError("Stopped. This answer is not kept, earlier ones are.")
-
-        self.ask(self._settings.out, [reason], within=self._settings.root, progress=progress)
+        self.ask(self._settings.out, [reason], within=self._settings.root, progress=job.progress)
 
 
 class LooksView(AskedView):

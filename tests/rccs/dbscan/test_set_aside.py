@@ -5,7 +5,7 @@ import pytest
 
 from safe_dnn.features.extractor import DIMENSIONS, comparable
 from safe_dnn.rccs.dbscan.projection import fit_projection
-from safe_dnn.rccs.dbscan.set_aside import Factor, Nuisance, fit_set_aside
+from safe_dnn.rccs.dbscan.set_aside import Nuisance, SetAside, combined, fit_set_aside
 
 NAME = "vgg16-conv"
 DIMENSION = DIMENSIONS[NAME]
@@ -19,10 +19,10 @@ def features_of(scaled: np.ndarray) -> np.ndarray:
     return np.expm1(wide / unit).astype(np.float32)
 
 
-def applied(factors: tuple[Factor, ...], scaled: np.ndarray, columns: dict[str, np.ndarray]) -> np.ndarray:
+def applied(aside: SetAside, scaled: np.ndarray, column: np.ndarray) -> np.ndarray:
     wide = np.zeros((len(scaled), DIMENSION))
     wide[:, : scaled.shape[1]] = scaled
-    return Nuisance(factors, columns).without(wide, slice(None))[:, : scaled.shape[1]]
+    return Nuisance(aside, column).without(wide, slice(None))[:, : scaled.shape[1]]
 
 
 def people(n_people: int = 6, each: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -43,8 +43,8 @@ def explained(points: np.ndarray, groups: np.ndarray) -> float:
 
 def test_a_planted_nuisance_is_removed_and_a_real_structure_stays():
     scaled, person, night = people()
-    factors = fit_set_aside(features_of(scaled), NAME, {"person": person})
-    left = applied(factors, scaled, {"person": person})
+    aside = fit_set_aside(features_of(scaled), NAME, ("person",), person)
+    left = applied(aside, scaled, person)
     assert explained(scaled, person) > 0.8
     assert explained(left, person) < 0.02
     assert explained(left, night) > 0.9
@@ -54,14 +54,14 @@ def test_a_planted_nuisance_is_removed_and_a_real_structure_stays():
 def test_points_of_the_projection_are_those_of_features_without_the_nuisance():
     scaled, person, night = people()
     features = features_of(scaled)
-    nuisance = Nuisance(fit_set_aside(features, NAME, {"person": person}), {"person": person})
+    nuisance = Nuisance(fit_set_aside(features, NAME, ("person",), person), person)
     projection, _ = fit_projection(features, NAME, nuisance=nuisance)
     points = projection.apply(features, nuisance=nuisance)
     assert explained(points[:, :1], night) > 0.9
     some = np.array([200, 3, 150])
-    assert projection.apply(
-        features[some], nuisance=nuisance._replace(columns={name: of[some] for name, of in nuisance.columns.items()})
-    ) == pytest.approx(points[some], abs=1e-5)
+    assert projection.apply(features[some], nuisance=nuisance._replace(column=person[some])) == pytest.approx(
+        points[some], abs=1e-5
+    )
 
 
 def test_the_mean_of_few_images_is_shrunk():
@@ -69,31 +69,33 @@ def test_the_mean_of_few_images_is_shrunk():
     person = np.append(np.repeat([f"p{i}" for i in range(40)], 40), ["twice", "twice"])
     looks = np.concatenate([np.repeat(rng.normal(2, 0.2, (40, 50)), 40, axis=0), np.full((2, 50), 3.0)])
     scaled = looks + rng.normal(0, 0.2, looks.shape)  # images of a person differ as much as persons
-    factors = fit_set_aside(features_of(scaled), NAME, {"person": person})
-    removed = scaled - applied(factors, scaled, {"person": person})
+    aside = fit_set_aside(features_of(scaled), NAME, ("person",), person)
+    removed = scaled - applied(aside, scaled, person)
     assert removed[-1].mean() == pytest.approx(2 / (2 + 1), abs=0.05)
     often = person == "p7"
     share = (removed[often][0] @ (looks[often][0] - 2)) / ((looks[often][0] - 2) ** 2).sum()
     assert share == pytest.approx(40 / (40 + 1), abs=0.05)
 
 
-def test_what_two_columns_share_is_subtracted_once():
+def test_of_several_parameters_each_combination_of_values_counts():
     scaled, person, night = people()
-    columns = {"person": person, "again": person.copy(), "camera": (np.arange(len(person)) % 3).astype(str)}
-    factors = fit_set_aside(features_of(scaled), NAME, columns)
-    once = applied(factors[:1], scaled, columns)
-    assert applied(factors, scaled, columns) == pytest.approx(once, abs=0.1)
-    assert explained(applied(factors, scaled, columns), night) > 0.8
+    camera = np.where(np.arange(len(person)) % 3, "left", "right")
+    scaled = scaled + np.where((person == "p1") & (camera == "left"), 1.5, 0)[:, None]
+    column = combined([person.tolist(), camera.tolist()])
+    left = applied(fit_set_aside(features_of(scaled), NAME, ("person", "camera"), column), scaled, column)
+    assert max(explained(left, person), explained(left, camera)) < 0.05
+    assert explained(left, night) > 0.8
+    assert combined([["p1", "p1", ""], ["left", "", "left"]]).tolist() == ["p1\tleft", "", ""]
 
 
 def test_unknown_values_are_left_as_they_are():
     scaled, person, _ = people()
     person = person.copy()
     person[::7] = ""
-    factors = fit_set_aside(features_of(scaled), NAME, {"person": person})
-    left = applied(factors, scaled, {"person": person})
+    aside = fit_set_aside(features_of(scaled), NAME, ("person",), person)
+    left = applied(aside, scaled, person)
     assert left[::7].tolist() == scaled[::7].tolist()
     assert explained(left[person != ""], person[person != ""]) < 0.02
     never_met = np.full(len(person), "someone else")
-    assert applied(factors, scaled, {"person": never_met}).tolist() == scaled.tolist()
-    assert factors[0].n_unknown(never_met) == len(person)
+    assert applied(aside, scaled, never_met).tolist() == scaled.tolist()
+    assert aside.unknown(never_met) == len(person)
