@@ -77,7 +77,7 @@ def _heatmaps(asked: Asking, reasons: Collection[Reason]) -> dict[str, Heatmap]:
     for done, row in enumerate(rows):
         asked.progress("Looking where the model looks", done, len(rows))
         if (pixels := asked.pixels(row)) is not None:
-            read[row], maps[row] = pixels, _map_of(asked, row, pixels)
+            read[row], maps[row] = pixels, map_of(asked, row, pixels)
     for reason in reasons:
         kinds = [[row for row in some if row in maps] for some in drawn[reason.name]]
         size = next((_size(read[row]) for row in itertools.chain(*kinds)), (SIDE, SIDE))
@@ -96,7 +96,7 @@ def _size(pixels: np.ndarray) -> tuple[int, int]:
     return max(1, round(SIDE * width / max(height, width))), max(1, round(SIDE * height / max(height, width)))
 
 
-def _map_of(asked: Asking, row: int, pixels: np.ndarray) -> np.ndarray:
+def map_of(asked: Asking, row: int, pixels: np.ndarray) -> np.ndarray:
     """How much each part of an image speaks for the truth, shape (COVERED, COVERED)."""
     images = [pixels]
     down, across = (np.linspace(0, side, COVERED + 1).round().astype(int) for side in pixels.shape[:2])

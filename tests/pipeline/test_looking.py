@@ -2,17 +2,19 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from safe_dnn.dnn.failures import find_failures
+from safe_dnn.dnn.predictions import Predictions
 from safe_dnn.dnn.tested import read_predictions
 from safe_dnn.page.clusters.asked import LooksView
 from safe_dnn.page.results import Results
 from safe_dnn.pipeline.asking import asking, model_at_hand, probe_reasons
-from safe_dnn.pipeline.looking import HEATMAPS_FILE, HEATMAPS_FOLDER, look
+from safe_dnn.pipeline.looking import HEATMAPS_FILE, HEATMAPS_FOLDER, look, map_of
 from safe_dnn.pipeline.reporting.heatmap_panels import heatmap_html
 from safe_dnn.pipeline.run_record import with_answers
 from safe_dnn.rccs.clusters import save_clusters
@@ -46,6 +48,28 @@ def orange_of(picture: Image.Image) -> np.ndarray:
     """How much more red than blue each pixel has."""
     pixels = np.asarray(picture).astype(int)
     return pixels[..., 0] - pixels[..., 2]
+
+
+def test_what_speaks_for_one_class_speaks_against_the_other_and_what_lowers_an_error_is_for_the_truth():
+    pixels = np.zeros((32, 48, 3), np.uint8)
+    pixels[20:24, 12:18] = 255  # one of the parts
+    spot = np.arange(64).reshape(8, 8) == 5 * 8 + 2
+
+    def mapped(outputs_of, truth, *, regression=False):
+        def answers(images):
+            light = np.array([image.mean() / 255 for image in images])
+            return Predictions(np.arange(len(images)), np.column_stack(outputs_of(light)))
+
+        return map_of(SimpleNamespace(regression=regression, truth=lambda _: [truth], answers=answers), 0, pixels)
+
+    for truth, sign in ((0, 1), (1, -1)):
+        values = sign * mapped(lambda light: [light, 1 - light], truth)
+        assert values[spot].item() > 0.5
+        assert values[~spot].max() < 0
+    for target, sign in ((1.0, 1), (0.0, -1)):
+        values = sign * mapped(lambda light: [light], [target], regression=True)
+        assert values[spot].item() > 0
+        assert values[~spot].max() < 0
 
 
 def test_what_failing_images_lack_is_where_their_cause_is(out):
