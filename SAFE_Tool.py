@@ -14,9 +14,7 @@
     python SAFE_Tool.py export               copy the images to a folder per RCC, with a table and the report
     python SAFE_Tool.py evidence             write the digests of all results and of all that they rest on
     python SAFE_Tool.py verify               check that nothing has changed since
-    python SAFE_Tool.py safety-case          a safety argument (GSN) and the images by reason, for other programs
     python SAFE_Tool.py moved OLD NEW        where the images lie by now, whose folder was moved
-    python SAFE_Tool.py keys DIR             make a pair of keys to sign evidence with
     python SAFE_Tool.py weights              download the weights of vgg16-conv from the package index
 
 The page (`safe_dnn/page/`) and the command line (`safe_dnn/cli/`) call the same functions and write the same files;

@@ -328,9 +328,12 @@ def run_verify(out: Path, options: argparse.Namespace, progress: Progress) -> No
     from safe_dnn.pipeline.reporting.evidence import verify
 
     found = verify(out, progress=progress)
-    say(*(finding.text for finding in found))
+    say(*(f"{kind}: {name}" for kind, name in found))
     if found:
-        raise SAFEError(f"Expected {out} as its evidence says. Received {count(len(found), 'difference')}, see above.")
+        raise SAFEError(
+            f"Expected {out} as its evidence says. Received {count(len(found), 'difference')}, see above. Put back "
+            "copies or, if the changes are meant, write the evidence again."
+        )
     say("All is as the evidence says")
 
 

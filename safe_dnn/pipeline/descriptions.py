@@ -27,8 +27,12 @@ from safe_dnn.support.entries import StrPath, is_within, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.training.closure import CLOSURE_FILE
-from safe_dnn.training.result import retraining_files, show_retraining
+from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, retraining_files, show_retraining
 
+SHOWN = (
+    LABELS_FILE, PROFILES_FILE, WEAK_SPOTS_FILE, CURVES_FILE, RATES_FILE, *SHOWN_FILES, MODEL_FILE, RETRAINING_FILE,
+)  # fmt: skip
+"""Files in the output folder itself that show the present state."""
 _REASONS = (
     WEAK_SPOTS_FILE, CURVES_FILE, RATES_FILE, TESTED_FILE, CONFIRMATION_FILE, CLOSURE_FILE, FRESH_FILE, PROBES_FILE,
 )  # fmt: skip

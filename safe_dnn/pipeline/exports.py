@@ -3,18 +3,19 @@
 RCC_03_sunglasses-at-night/   the images of an RCC, those nearest to its core first in the table
 no_cluster/
 labels.csv                    a row for each image (docs/files.md)
-report.html, weak_spots.csv…  the report, the tables, and the GIFs in gifs/, unless only some RCCs are exported
+report.html, weak_spots.csv…  the report, the tables, GIFs and heatmaps, unless only some images are exported
 
 The labelled unsafe set, for training with another framework, has a folder for each class.
 """
 
-import contextlib
 import csv
 import io
+import itertools
 import os
 import re
-import unicodedata
+import shutil
 import zipfile
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,13 +33,12 @@ from safe_dnn.rccs.nearness import by_closeness
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
-from safe_dnn.store.output_folder import check_own, foreign_files, save_files, writing
+from safe_dnn.store.output_folder import check_own, own_files, save_files, writing
 from safe_dnn.support.entries import StrPath, existing_folder, path_of
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import encoded, free_name, intact, new_folder, regular
+from safe_dnn.support.files import encoded, intact, new_folder, regular
 from safe_dnn.support.images import FORMATS, UNREADABLE, Skipped, read_bytes, reason_for
 from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.support.run_folder import GIF_FOLDER
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import printable, some
 from safe_dnn.training import labels
@@ -47,8 +47,8 @@ EXPORT_FOLDER = "export"
 EXPORT_ZIP = "export.zip"
 """The same as one file, which the page packs anew each time."""
 LABELS_TABLE = "labels.csv"
-NOISE_FOLDER = "no_cluster"
 LONGEST_SLUG = 40
+_KINDS = (".csv", ".txt", ".json", ".gif", ".png")  # of the files that are exported beside images
 
 Row = dict[str, Any]
 """Of `labels.csv`, by column: `image` is the path in the image folder, `file` that of the copy in the export."""
@@ -63,7 +63,7 @@ class Export(NamedTuple):
 
 
 def export_results(
-    out: Path, to: StrPath, *, rccs: Sequence[int] | None = None, progress: Progress = no_progress
+    out: Path, to: StrPath, *, rccs: Sequence[int] | None = None, spot: int = 0, progress: Progress = no_progress
 ) -> Export:
     """Copy the images of the RCCs in the folder `out` to a folder per RCC, with a table; the engineer's edits count.
 
@@ -74,50 +74,28 @@ def export_results(
     rccs : sequence of int, optional
         The RCCs to export, `NOISE` for the images in no cluster; by default all of them, with the report, GIFs and
         tables of the analysis, from which all rates can be counted again.
+    spot : int, optional
+        The rank of a weak spot, whose failing images alone are exported.
 
     Raises
     ------
     SAFEError
         `to` exists or cannot be written, there is nothing to export, or no image can be read.
     """
-    review = load_review(out)
+    review, more = load_review(out), dict[str, bytes]()
     _check_new(to)
     rows = export_rows(review.clusters, review.notes, rccs=rccs or None)
-    more = {} if rccs else {REPORT_FILE: encoded(report_html(out, progress=progress)), **_files_of(out)}
+    if spot:
+        images = present_reasons(out, review).images
+        if not 0 < spot <= len(images):
+            raise SAFEError(f"Expected the rank of a weak spot, from 1 to {len(images)}. Received: {spot}.")
+        wanted = {review.clusters.paths[row] for row in images[spot - 1].tolist()}
+        rows = [row for row in rows if row["image"] in wanted]
+    elif not rccs:
+        own = own_files(out, [name for name in results_in(out) if name.endswith(_KINDS)])
+        more = {name: regular(out / name).read_bytes() for name in own}
+        more[REPORT_FILE] = encoded(report_html(out, progress=progress))
     return write_copies(to, review.clusters.image_root, rows, more=more, progress=progress)
-
-
-def _files_of(out: Path) -> dict[str, bytes]:
-    """The tables and GIFs in the folder that SAFE has written, by name."""
-    kinds = {"": (".csv", ".txt", ".json"), GIF_FOLDER: (".gif",)}
-    named = [(name, name.rpartition("/")) for name in results_in(out)]
-    names = [name for name, (folder, _, file) in named if Path(file).suffix in kinds.get(folder, ())]
-    theirs = foreign_files(out, names)
-    return {name: regular(out / name).read_bytes() for name in names if name not in theirs}
-
-
-def spot_name(rank: int) -> str:
-    """What the folder and the ZIP file of a weak spot's images are called."""
-    return f"weak_spot_{rank}"
-
-
-def export_spot(out: Path, rank: int, to: StrPath, *, progress: Progress = no_progress) -> Export:
-    """Copy the failing images in a weak spot of the run in `out`, with a table that names their RCCs.
-
-    Raises
-    ------
-    SAFEError
-        There is no such weak spot, or as of `export_results`.
-    """
-    review = load_review(out)
-    images = present_reasons(out, review).images
-    if not 0 < rank <= len(images):
-        raise SAFEError(f"Expected the rank of a weak spot, from 1 to {len(images)}. Received: {rank}.")
-    clusters, taken = review.clusters, set[str]()
-    wanted = {clusters.paths[row] for row in images[rank - 1].tolist()}
-    rows = [row for row in export_rows(clusters, review.notes) if row["image"] in wanted]
-    rows = [row | {"file": f"{spot_name(rank)}/{_file_name(row['image'], taken)}"} for row in rows]
-    return write_copies(to, clusters.image_root, rows, progress=progress)
 
 
 def export_here(out: Path, *, progress: Progress = no_progress) -> Export:
@@ -166,14 +144,13 @@ def export_rows(
         folder = folder_name(rcc, note.name, clusters.n_rccs)
         for path, distance in by_closeness(clusters, rcc):
             row = row_of[path]
-            place = place_of(clusters, row)
             label, predicted, score = ("", "", None) if answers is None else (one[row].item() for one in answers[:3])
             rows.append({
                 "image": path, "rcc": rcc, "name": note.name, "verdict": note.verdict,
                 "core": str(clusters.is_core[row]).lower(), "distance": distance,
                 "file": f"{folder}/{_file_name(path, taken)}",
                 "label": label, "predicted": predicted, "score": score, "rcc_confidence": confidence(clusters, rcc),
-                "together": place.together, "beside": place.beside, "together_beside": place.together_beside,
+                **place_of(clusters, row)._asdict(),
             })  # fmt: skip
     return rows
 
@@ -181,10 +158,9 @@ def export_rows(
 def folder_name(rcc: int, name: str, n_rccs: int) -> str:
     """For example `RCC_03_sunglasses-at-night`."""
     if rcc == NOISE:
-        return NOISE_FOLDER
-    slug = re.sub(r"[^\w]+", "-", unicodedata.normalize("NFC", printable(name))).strip("-_")[:LONGEST_SLUG].strip("-_")
-    number = f"RCC_{rcc:0{max(2, len(str(max(n_rccs - 1, 0))))}d}"
-    return f"{number}_{slug}" if slug else number
+        return "no_cluster"
+    slug = re.sub(r"[^\w]+", "-", printable(name)).strip("-_")[:LONGEST_SLUG].strip("-_")
+    return f"RCC_{rcc:0{max(2, len(str(n_rccs - 1)))}d}{slug and f'_{slug}'}"
 
 
 def _safe_name(name: str) -> str:
@@ -194,12 +170,10 @@ def _safe_name(name: str) -> str:
 
 def _file_name(path: str, taken: set[str]) -> str:
     """The name of an image's copy, with a number if it is already taken in the folder, ignoring case."""
-    name = _safe_name(Path(path).name)
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122, a name alone
-    number = 2
-    while unicodedata.normalize("NFC", name).casefold() in taken:
-        name, number = f"{stem}_{number}{suffix}", number + 1
-    taken.add(unicodedata.normalize("NFC", name).casefold())
+    first = Path(_safe_name(Path(path).name))
+    numbered = (f"{first.stem}_{number}{first.suffix}" for number in itertools.count(2))
+    name = next(name for name in itertools.chain([first.name], numbered) if name.casefold() not in taken)
+    taken.add(name.casefold())
     return name
 
 
@@ -210,10 +184,8 @@ def _check_new(to: StrPath) -> Path:
     """The path of a folder or file that does not exist; SAFEError if it does."""
     target = path_of(to, "a place to export to")
     if os.path.lexists(target):
-        free = f", such as {free_name(target).name}" if target.name else ""
         raise SAFEError(
-            f"Expected a new folder or ZIP file to export to. Received: {target}, which exists. "
-            f"Choose another name{free}."
+            f"Expected a new folder or ZIP file to export to. Received: {target}, which exists. Choose another name."
         )
     return target
 
@@ -227,18 +199,8 @@ def write_copies(
     """
     target, written, missing = _check_new(to), list[Row](), list[Skipped]()
     try:
-        with new_folder(target) as building, contextlib.ExitStack() as opened:
-            made = building / target.name
-            is_zip = target.suffix.lower() == ".zip"
-            archive = opened.enter_context(zipfile.ZipFile(made, "w")) if is_zip else None
-
-            def put(name: str, data: bytes) -> None:
-                if archive:
-                    archive.writestr(name, data)
-                else:
-                    (made / name).parent.mkdir(parents=True, exist_ok=True)
-                    (made / name).write_bytes(data)
-
+        with new_folder(target) as building:
+            made = building / "export"
             for done, row in enumerate(rows, start=1):
                 try:
                     data = read_bytes(root / row["image"])
@@ -247,7 +209,7 @@ def write_copies(
                     missing.append(Skipped(row["image"], reason_for(error)))
                     written.append(row | {"file": ""})
                 else:
-                    put(row["file"], data)
+                    _put(made / row["file"], data)
                     written.append(row)
                 progress("Copying images", done, len(rows))
             if len(missing) == len(rows) > 0:
@@ -256,16 +218,21 @@ def write_copies(
                     f"first, {missing[0].path}: {missing[0].reason}. Were they moved or deleted?"
                 )
             cells = ([round(one, 6) if isinstance(one, float) else one for one in row.values()] for row in written)
-            put(LABELS_TABLE, encoded(table_text(rows[0], cells)))
-            for name, data in (more or {}).items():
-                put(name, data)
-            opened.close()
+            for name, data in {**(more or {}), LABELS_TABLE: encoded(table_text(rows[0], cells))}.items():
+                _put(made / name, data)
+            if target.suffix.lower() == ".zip":
+                made = Path(shutil.make_archive(str(made), "zip", made))
             made.rename(_check_new(target))
     except OSError as error:
         raise SAFEError(
             f"Could not write the export to {target}: {error.strerror or error}. Choose another folder."
         ) from error
     return Export(target, len(rows) - len(missing), tuple(missing))
+
+
+def _put(file: Path, data: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
 
 
 # --- The labelled unsafe set, for training with another framework -----------------------------------------------------
@@ -318,11 +285,9 @@ def _labelled_rows(unsafe: UnsafeSet) -> list[Row]:
             "them."
         )
     # Classes that differ only in case share a folder on some file systems, where their images must not either.
-    taken: dict[str, set[str]] = {name.casefold(): set() for name in names}
+    taken = defaultdict[str, set[str]](set)
+    files = (f"{image.label}/{_file_name(image.image, taken[image.label.casefold()])}" for image in labelled)
     return [
-        {
-            "image": image.image, "label": image.label, "rcc": image.rcc,
-            "file": f"{image.label}/{_file_name(image.image, taken[image.label.casefold()])}",
-        }
-        for image in labelled
-    ]  # fmt: skip
+        {"image": image.image, "label": image.label, "rcc": image.rcc, "file": file}
+        for image, file in zip(labelled, files, strict=True)
+    ]

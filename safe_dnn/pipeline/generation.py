@@ -16,8 +16,7 @@ from safe_dnn.features.attributes import measured_images
 from safe_dnn.features.batches import Stream
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.weights import choose_extractor
-from safe_dnn.pipeline.descriptions import describe_rccs, show_present
-from safe_dnn.pipeline.reporting.history import SHOWN
+from safe_dnn.pipeline.descriptions import SHOWN, describe_rccs, show_present
 from safe_dnn.pipeline.run_record import NONE_GIVEN, GivenAnswers, known_answers, left_behind, with_answers
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, save_clusters
 from safe_dnn.rccs.gifs import write_gifs
@@ -28,6 +27,7 @@ from safe_dnn.reasons.comparison import right_images
 from safe_dnn.reasons.known_groups import KnownGroups, named_groups
 from safe_dnn.reasons.nuisances import Values, what_is_set_aside
 from safe_dnn.store.output_folder import check_own, working
+from safe_dnn.store.runs import CLUSTERS, open_clusters, present_runs, runs_of
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
@@ -177,3 +177,32 @@ def _previous(out: Path) -> Review | None:
     except SAFEError:
         return None
     return load_review(out, original=clusters)
+
+
+def restore_run(out: Path, number: int) -> RootCauseClusters:
+    """Make earlier clusters the present ones, with all that rests on them.
+
+    What was said of the same images and conditions since, and labels that were given, count. To be followed by
+    `show_present`.
+
+    Returns
+    -------
+    RootCauseClusters
+        With the engineer's edits applied.
+
+    Raises
+    ------
+    SAFEError
+        They do not exist or are damaged, other work is in progress in the folder, or a file in it that would show
+        them belongs to somebody else.
+    """
+    with working(out, "opening an earlier run"):
+        run = next((run for run in runs_of(out, CLUSTERS) if run.number == number), None)
+        if run is None:
+            raise SAFEError(f"Expected the number of a run with clusters in {out}. Received: {number}.")
+        review = load_review(out, original=load_clusters(out, run))  # damaged ones must not replace intact ones
+        if run != present_runs(out).get(CLUSTERS):
+            check_own(out, *SHOWN)
+            take_typed_labels(out)
+            open_clusters(out, run.number, then=partial(bring_back_labels, out, run.clusters))
+        return review.clusters

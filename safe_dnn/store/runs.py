@@ -162,9 +162,10 @@ def runs_of(folder: Path, kind: str) -> tuple[Run, ...]:
     return tuple(run for run in runs if run.folder.is_dir())
 
 
-def all_runs(folder: Path) -> list[Run]:
-    """Those of each kind that are still there."""
-    return [run for kind in (*KINDS, HEATMAP, REASONS, DRAWING) for run in runs_of(folder, kind)]
+def earlier_runs(folder: Path) -> list[Run]:
+    """The clusters of an analysis but for the present ones, the newest first."""
+    present = present_runs(folder).get(CLUSTERS)
+    return [run for run in reversed(runs_of(folder, CLUSTERS)) if run != present]
 
 
 def run_file(run: Run, name: str) -> Path:

@@ -9,11 +9,11 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
 
 from safe_dnn.page.forms import remember
-from safe_dnn.pipeline.reporting.history import earlier_runs
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
+from safe_dnn.store.runs import earlier_runs
 from safe_dnn.training.result import MODEL_FILE
 from tests.helpers.browsing import (
     WAIT,

@@ -10,8 +10,7 @@ from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.page.results import Results
 from safe_dnn.pipeline.descriptions import known_parameters, refresh_rccs, show_present
-from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
-from safe_dnn.pipeline.reporting.history import earlier_runs, restore_run
+from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters, restore_run
 from safe_dnn.pipeline.run_record import given_parameters, notes_of
 from safe_dnn.rccs.clusters import LABELS_FILE, load_clusters, save_clusters
 from safe_dnn.rccs.gifs import spot_gif_path
@@ -23,7 +22,7 @@ from safe_dnn.rccs.spots.rates import RATES_FILE, by_excess
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.reasons.counted_images import TESTED_FILE
-from safe_dnn.store.runs import COMPARISON, runs_of
+from safe_dnn.store.runs import COMPARISON, earlier_runs, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case, record_light

@@ -95,11 +95,9 @@ def test_only_a_new_folder_or_file_is_written(clusters, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "taken.zip").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "gone")
-    for name, free in (("empty", "empty-2"), ("taken.zip", r"taken-2\.zip"), ("link", "link-2"), ("failing", "f")):
-        with pytest.raises(SAFEError, match=rf"Expected a new folder or ZIP file .* which exists\. .* such as {free}"):
-            export_rccs(clusters, NOTES, tmp_path / name)
-    with pytest.raises(SAFEError, match=r"Received: /, which exists\. Choose another name\."):
-        export_rccs(clusters, NOTES, Path("/"))
+    for place in (*(tmp_path / name for name in ("empty", "taken.zip", "link", "failing")), Path("/")):
+        with pytest.raises(SAFEError, match=rf"Expected a new folder or ZIP file .* {place}, which exists\. Choose"):
+            export_rccs(clusters, NOTES, place)
     assert names_in(tmp_path) == ["empty", "failing", "link", "taken.zip"]
     assert (tmp_path / "taken.zip").read_text() == "mine"
     assert export_rccs(clusters, NOTES, tmp_path / "new" / "deeper", rccs=[1]).images == 8
@@ -142,7 +140,8 @@ def test_copies_in_a_folder_have_names_of_their_own_that_a_zip_file_can_have(clu
     assert [files[name] for name in names[2:]] == ["x_y.png", "_.png"]
     rows = [row for row in export_rows(odd, {}) if row["image"] in names]
     write_copies(tmp_path / "out.zip", tmp_path, rows, progress=no_progress)
-    assert len(zipfile.ZipFile(tmp_path / "out.zip").namelist()) == len(names) + 1
+    packed = [name for name in zipfile.ZipFile(tmp_path / "out.zip").namelist() if not name.endswith("/")]
+    assert len(packed) == len(names) + 1
 
 
 # --- A ZIP file -------------------------------------------------------------------------------------------------------
@@ -155,7 +154,7 @@ def test_a_zip_file_holds_the_same_as_the_folder(clusters, tmp_path):
     with zipfile.ZipFile(packed.path) as archive:
         assert archive.testzip() is None
         files = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
-        assert {name: archive.read(name) for name in archive.namelist()} == files
+        assert {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")} == files
 
 
 def test_the_export_of_an_analysis_replaces_the_one_before_and_counts_what_it_lacks(clusters, out):

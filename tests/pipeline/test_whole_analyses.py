@@ -9,13 +9,13 @@ import pytest
 
 from safe_dnn.pipeline.descriptions import mend, refresh_rccs, show_present
 from safe_dnn.pipeline.exports import export_results
-from safe_dnn.pipeline.reporting.history import earlier_runs
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import load_clusters, save_clusters
 from safe_dnn.rccs.review.edits import merge_rccs, move_images, new_rcc, redo_edit, undo_edit
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
+from safe_dnn.store.runs import earlier_runs
 from safe_dnn.training.labels import load_kept_labels, take_typed_labels
 from tests.helpers.places import runs_as_they_are
 from tests.helpers.worked_on import DARK, known_of, work_on

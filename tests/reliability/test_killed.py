@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from safe_dnn.pipeline.descriptions import mend
-from safe_dnn.pipeline.reporting.history import SHOWN
+from safe_dnn.pipeline.descriptions import SHOWN, mend
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note

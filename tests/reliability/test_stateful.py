@@ -26,7 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from PIL import Image
 
 from safe_dnn.pipeline import descriptions, generation, improvement
-from safe_dnn.pipeline.reporting.history import restore_run
+from safe_dnn.pipeline.generation import restore_run
 from safe_dnn.rccs.clusters import (
     CLUSTERS_FILE,
     LABELS_FILE,
@@ -66,11 +66,7 @@ from safe_dnn.training.labels import (
     typed_labels,
     write_labels,
 )
-from safe_dnn.training.result import (
-    MODEL_FILE,
-    RETRAINING_FILE,
-    save_retraining,
-)
+from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, save_retraining
 from tests.helpers.places import check_entries
 from tests.helpers.small_models import FakeModel, clusters_of, retraining_for
 from tests.helpers.troubles import Disk, Killed, Trouble

@@ -19,11 +19,12 @@ from safe_dnn.page.results import Shown, check_links
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import Window
 from safe_dnn.pipeline.descriptions import refresh_rccs, show_present
-from safe_dnn.pipeline.exports import export_results, export_spot, spot_name
-from safe_dnn.pipeline.reporting.history import earlier_runs, restore_run
+from safe_dnn.pipeline.exports import export_results
+from safe_dnn.pipeline.generation import restore_run
 from safe_dnn.rccs.review.edits import redo_edit, undo_edit
 from safe_dnn.rccs.review.journal import UNKNOWN, describe_edit, standing
 from safe_dnn.rccs.review.review import Review, all_edits
+from safe_dnn.store.runs import earlier_runs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 
@@ -143,12 +144,10 @@ class RunsView:
         """Export what is at hand; a button to download it, which says what it is."""
         out, results = self._settings.out, self._settings.results.shown(run)  # refuses one that shows other clusters
         check_links(results.clusters, self._settings.root)
-        if is_spot:
-            rank = rank_of(chosen, results)
-            found = export_spot(out, rank, _export_folder() / f"{spot_name(rank)}.zip")
-        else:
-            name = f"RCC_{chosen}" if chosen >= 0 else "no_cluster"
-            found = export_results(out, _export_folder() / f"{name}.zip", rccs=[chosen])
+        rank = rank_of(chosen, results) if is_spot else 0
+        name = f"weak_spot_{rank}" if is_spot else f"RCC_{chosen}" if chosen >= 0 else "no_cluster"
+        rccs = [] if is_spot else [chosen]
+        found = export_results(out, _export_folder() / f"{name}.zip", rccs=rccs, spot=rank)
         if found.missing:
             warn("Not all exported", f"{len(found.missing):,} images are no longer there, and are left out.")
         return gr.DownloadButton(f"Download {found.path.name}", value=str(found.path), visible=True)

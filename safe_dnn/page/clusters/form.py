@@ -114,10 +114,7 @@ class ClustersForm(FormView):
         predictions, tested = (printable(text) for text in given_predictions(out))
         hidden = clusters.answers.columns if clusters.answers else {}
         known = [printable(name) for name in self._settings.results.parameters() if name not in hidden]
-        choices = {
-            "aside": known,
-            "group": [*known, PREFIX, FOLDER],
-        }
+        choices = {"aside": known, "group": [*known, PREFIX, FOLDER]}
         values: dict[str, Any] = {
             "folder": self.home_of(results), "reducer": clusters.reducer, "predictions": predictions, "tested": tested,
             "parameters": printable(given_parameters(out)), "extractor": requested_extractor(clusters),

@@ -31,7 +31,7 @@ from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import generate_clusters
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.rate_curves import curves_of
-from safe_dnn.pipeline.reporting.sections import elbow_svg
+from safe_dnn.pipeline.reporting.report import elbow_svg
 from safe_dnn.pipeline.run_record import left_behind, notes_of
 from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
 from safe_dnn.rccs.confidence import consensus_text, why_unknown

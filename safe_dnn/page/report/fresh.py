@@ -8,7 +8,7 @@ from safe_dnn.page.forms import FormView, check_there, given, remember, remember
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.confirmation import confirm
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.reporting.sections import confirmation_html
+from safe_dnn.pipeline.reporting.report import confirmation_html
 from safe_dnn.pipeline.run_record import GivenAnswers
 from safe_dnn.store.runs import CONFIRMATION
 

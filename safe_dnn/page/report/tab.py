@@ -15,7 +15,7 @@ from safe_dnn.page.results import Shown, check_links
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import REPORT_TAB
 from safe_dnn.pipeline.exports import EXPORT_ZIP, export_here, missing_in
-from safe_dnn.pipeline.reporting.evidence import SUMS_FILE, Finding, verify, write_evidence
+from safe_dnn.pipeline.reporting.evidence import SUMS_FILE, verify, write_evidence
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.report import REPORT_FILE, write_report
 from safe_dnn.rccs.clusters import rccs_of
@@ -117,7 +117,7 @@ class ReportTab:
         yield from self._make(lambda job: write(self._settings.out, progress=job.progress), run)
 
     def on_verify(self, run: str | None) -> Iterator[dict]:
-        found: list[list[Finding]] = []  # none if there is no answer
+        found: list[list[tuple[str, str]]] = []  # none if there is no answer
 
         def work(job: Job) -> None:
             found.append(verify(self._settings.out, within=self._settings.root, progress=job.progress))

@@ -14,7 +14,7 @@ from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import if_there, pane, put_away, reveal
 from safe_dnn.page.retraining.plots import class_bars, learning_curves, shares_right
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.reporting.retraining_section import TAKEN_BEFORE, matrices_of
+from safe_dnn.pipeline.reporting.report import TAKEN_BEFORE, matrices_of
 from safe_dnn.rccs.answers import rounded
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.support.text import count

@@ -12,134 +12,117 @@ import hashlib
 import itertools
 import os
 import re
+import shutil
 import subprocess
-from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from safe_dnn import CLONE
-from safe_dnn.dnn.held_out import held_out_of
-from safe_dnn.rccs.clusters import load_clusters, run_record, versions
+from safe_dnn.rccs.clusters import load_clusters, versions
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.output_folder import check_own, save_files, working
 from safe_dnn.store.places import absolute
-from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, RETRAINING, SELECTION, Run, all_runs, present_runs, run_file
+from safe_dnn.store.runs import CLUSTERS, SELECTION, Run, present_runs
 from safe_dnn.support.entries import is_within
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import encoded, intact, read_record, regular
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
+from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.text import count
-from safe_dnn.training.result import load_retraining
 
 SUMS_FILE = "SHA256SUMS"
 EVIDENCE_FILE = "evidence.txt"
+MISSING, CHANGED, NEW, OUTSIDE = "missing", "changed", "new", "not read, since it lies outside"
 
-# As the modules that write them name them; a test compares.
-RESULTS = (
-    "labels.txt", "register.csv", "scope.csv", "rcc_profiles.csv", "rcc_rates.csv", "weak_spots.csv",
-    "rates.csv", "tested_images.csv", "confirmation.csv", "closure.csv", "fresh_images.csv", "probes.csv",
-    "IS_filenames.txt", "unsafe_set.csv", "unsafe_images.csv", "retrained.keras", "retraining.json", "report.html",
-    "export.zip", "failures.csv", "predictions.csv", "accuracy.json", "objects.csv", "parameters.csv",
-    "word_*.csv",
-    "gifs/RCC_*.gif", "gifs/noise.gif", "gifs/weak_spot_*.gif",
-    "heatmaps/heatmaps.json", "heatmaps/RCC_*.png", "heatmaps/weak_spot_*.png",
-    "runs/[1-9]*/*",
-)  # fmt: skip
+_RESULTS = ("*", "gifs/*", "heatmaps/*", "runs/[1-9]*/*")
+# Hidden, the database, signatures of the sums, or a training under way
+_NO_RESULTS = re.compile(rf"(.*/)?\.|{DATABASE_FILE}|{SUMS_FILE}|[^/]*\.npz$")
+_PATHS = {"model", "source", "tested", "after", "parameters", "targets", "test_root", "train_root", "root"}
+"""Fields of records that hold the path of an input."""
+_ROLES = {
+    "retraining model": "model before", "retraining train_root": "training", "retraining test_root": "test",
+    "retraining final root": "final-test",
+}  # fmt: skip
+"""Names of some of them, the others have those of the records and fields."""
 _LINE = re.compile(r"(\\?)([0-9a-f]{64})  (.+)")
-_AT_A_TIME = 1000  # files
+_ESCAPES = {"\\": r"\\", "\n": r"\n", "\r": r"\r"}  # as `sha256sum` writes them
 _Sets = dict[str, tuple[Path, Sequence[str]]]  # folder and paths of each
-_Place = str | Path | None
-
-
-# --- What there is ----------------------------------------------------------------------------------------------------
 
 
 def results_in(folder: Path) -> list[str]:
-    """The results and runs that there are in an output folder, sorted."""
-    found = (path for pattern in RESULTS for path in folder.glob(pattern) if path.is_file())
-    return sorted(path.relative_to(folder).as_posix() for path in found)
+    """The results and runs that there are in an output folder, sorted: visible files but for the database."""
+    found = (path.relative_to(folder).as_posix() for which in _RESULTS for path in folder.glob(which) if path.is_file())
+    return sorted(name for name in found if not _NO_RESULTS.match(name))
 
 
-def known_sets(folder: Path, runs: dict[str, Run]) -> tuple[_Sets, dict[str, _Place]]:
+def known_sets(folder: Path, runs: Mapping[str, Run]) -> tuple[_Sets, dict[str, Path]]:
     """The sets of images, and the models, weights and tables by what they are, as far as the analysis knows them.
 
     Of a set of which it knows the folder, these are the images that lie there now.
     """
-    sets, roots, files, accuracy = _Sets(), dict[str, _Place](), dict[str, _Place](), folder / ACCURACY_FILE
+    sets, files = _Sets(), dict[str, Path]()
     if CLUSTERS in runs:
-        clusters, record = load_clusters(folder), run_record(folder)
+        clusters = load_clusters(folder)
         sets["failing"] = (clusters.image_root, clusters.paths)
-        roots["tested"] = record.get("predictions", {}).get("tested")
-        tables = {name: record.get(name, {}).get("source") for name in ("predictions", "parameters", "set_aside")}
-        files |= {name: Path(table) for name, table in tables.items() if table}
-        files["weights"] = clusters.recalled_extractor().weights
-    known, place = read_record(accuracy), accuracy.parent
-    files["model under test"] = absolute(str(known.get("model", "")), place)
-    roots["tested"] = roots.get("tested") or absolute(str(known.get("test_root", "")), place)
-    if CONFIRMATION in runs:
-        named = {"tested": "", "source": "predictions", "after": "later predictions", "parameters": "parameters"}
-        places = {what: absolute(runs[CONFIRMATION].facts.get(name, ""), folder) for name, what in named.items()}
-        roots["fresh"] = places.pop("")
-        files |= {f"fresh {what}": place for what, place in places.items()}
+        if weights := clusters.recalled_extractor().weights:
+            files["weights"] = Path(weights)
     if SELECTION in runs:
         unsafe = load_unsafe_set(folder)
-        files["selected by"] = unsafe.model
         sets["unsafe"] = (unsafe.improvement_root, unsafe.paths)
         if not unsafe.listed:  # otherwise the list is not known, and the folder may hold others
-            roots["improvement"] = unsafe.improvement_root
-    if RETRAINING in runs:
-        result = load_retraining(folder)
-        files |= {"model before": result.model, "answers after": result.after}
-        roots |= {"training": result.train_root, "test": result.test_root}
-        if final := result.final:
-            failures = clusters.image_root if CLUSTERS in runs else folder / FAILURES
-            held = held_out_of(failures) if final.held_out else None
-            sets["final-test"] = held or (final.root, _images_in(final.root))
-    return sets | {name: (Path(root), _images_in(root)) for name, root in roots.items() if root}, files
+            sets["improvement"] = _images_in(unsafe.improvement_root)
+    records: dict[str, Any] = {"failures": read_record(folder / ACCURACY_FILE)}
+    for kind, run in runs.items():
+        records[kind] = dict(run.facts)
+        for name in run.files:
+            records[kind] |= read_record(run.folder / name) if name.endswith(".json") else {}
+    for field, recorded in _named(records):
+        role, place = _ROLES.get(field, field), Path(absolute(recorded, folder))
+        if place.is_dir():
+            sets[role] = _images_in(place)
+        else:
+            files[role] = place
+    return sets, files
 
 
-def _images_in(root: str | Path) -> Sequence[str]:
+def _named(record: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, str]]:
+    """The paths of inputs that a record names, each with the fields that lead to it."""
+    for field, value in record.items():
+        if isinstance(value, dict):
+            yield from _named(value, f"{of}{field} ")
+        elif field in _PATHS and value and isinstance(value, str):
+            yield f"{of}{field}", value
+
+
+def _images_in(root: Path) -> tuple[Path, Sequence[str]]:
     with contextlib.suppress(SAFEError):
-        return find_images(root).paths
-    return ()
+        return root, find_images(root).paths
+    return root, ()
 
 
 def _inputs_of(folder: Path, within: Path | None) -> dict[str, list[str]]:
     """The paths of the inputs in each role, relative to the folder; `within` as of `write_evidence`."""
     sets, files = known_sets(folder, present_runs(folder))
-    single = {name: (Path(path).parent, [Path(path).name]) for name, path in files.items() if path}
     home, found = folder.resolve(), dict[str, list[str]]()
-    for name, (root, paths) in (sets | single).items():
+    for role, (root, paths) in (sets | {role: (file.parent, [file.name]) for role, file in files.items()}).items():
         place = Path(os.path.realpath(root))  # since `..` of a link leads to where that points
-        relative = [os.path.relpath(place / path, home) for path in paths]
-        found[name] = [path for path in relative if is_within(home / path, within)]
+        names = [os.path.relpath(place / path, home) for path in paths]
+        found[role] = [name for name in names if is_within(home / name, within)]
     return found
 
 
-def sha256_if_there(file: Path) -> str:
-    """The SHA-256 of a file; empty if it is not a file that can be read."""
-    try:
-        with regular(file).open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-    except (OSError, ValueError):  # ValueError: no file can have that name
-        return ""
-
-
 def _digests(folder: Path, names: Collection[str], progress: Progress) -> dict[str, str]:
-    """The digests of those that can be read; the cores share the work."""
-    paths, found = [folder / name for name in names], list[str]()
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for start in range(0, len(paths), _AT_A_TIME):
-            found += pool.map(sha256_if_there, paths[start : start + _AT_A_TIME])
-            progress("Reading files", len(found), len(paths))
-    return {name: digest for name, digest in zip(names, found, strict=True) if digest}
-
-
-# --- Writing ----------------------------------------------------------------------------------------------------------
+    """The digests of those that can be read."""
+    digests = {}
+    for done, name in enumerate(names, start=1):
+        # ValueError: no file can have that name
+        with contextlib.suppress(OSError, ValueError), regular(folder / name).open("rb") as file:
+            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        progress("Reading files", done, len(names))
+    return digests
 
 
 def write_evidence(folder: Path, *, within: Path | None = None, progress: Progress = no_progress) -> list[str]:
@@ -164,17 +147,13 @@ def write_evidence(folder: Path, *, within: Path | None = None, progress: Progre
         raise SAFEError(f"Expected the output folder of an analysis. Received: {folder}, without {DATABASE_FILE}.")
     with working(folder, "writing the evidence"):
         check_own(folder, SUMS_FILE, EVIDENCE_FILE)
-        for run in all_runs(folder):
-            for name in run.files:
-                run_file(run, name)
         inputs = _inputs_of(folder, within)
-        names = dict.fromkeys(itertools.chain(results_in(folder), *inputs.values()))
-        digests = _digests(folder, names, progress)
+        digests = _digests(folder, dict.fromkeys(itertools.chain(results_in(folder), *inputs.values())), progress)
         lines = [_line_on(role, paths, digests) for role, paths in inputs.items() if paths]
         made_by = versions() | {"commit": _commit()}
         text = "\n".join([*(f"{name} {version}" for name, version in made_by.items() if version), "", *lines, ""])
         digests[EVIDENCE_FILE] = hashlib.sha256(encoded(text)).hexdigest()
-        sums = "".join(f"{_sum_line(name, digest)}\n" for name, digest in sorted(digests.items()))
+        sums = "".join(_sum_line(name, digest) for name, digest in sorted(digests.items()))
         save_files(folder, {EVIDENCE_FILE: text, SUMS_FILE: sums})
     return lines
 
@@ -188,47 +167,23 @@ def _line_on(role: str, paths: Sequence[str], digests: Collection[str]) -> str:
 
 def _sum_line(name: str, digest: str) -> str:
     """A line as `sha256sum` writes it: where a name is escaped, it begins with a backslash."""
-    escaped = name.replace("\\", r"\\").replace("\n", r"\n").replace("\r", r"\r")
-    return f"{'' if escaped == name else chr(92)}{digest}  {escaped}"
+    escaped = re.sub(r"[\\\n\r]", lambda match: _ESCAPES[match[0]], name)
+    return f"{'' if escaped == name else chr(92)}{digest}  {escaped}\n"
 
 
 def _commit() -> str | None:
     """The commit that SAFE is at, with `-dirty` if files were changed; None where it is no clone of git's."""
-    command = ["git", "-C", os.fspath(CLONE or ""), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        if CLONE and (CLONE / ".git").exists():
-            return subprocess.run(command, capture_output=True, check=True, text=True, timeout=30).stdout.strip()
-    return None
+    if not CLONE or not (CLONE / ".git").exists() or not shutil.which("git"):
+        return None
+    command = ["git", "-C", os.fspath(CLONE), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    return subprocess.run(command, capture_output=True, check=False, text=True).stdout.strip()
 
 
-# --- Verification -----------------------------------------------------------------------------------------------------
-
-
-MISSING, CHANGED, NEW, OUTSIDE = "missing", "changed", "new", "not read"
-_WHAT_TO_DO = {
-    MISSING: "Put it back from a copy; if it is meant to be gone, write the evidence again",
-    CHANGED: "Put it back from a copy; if the change is meant, write the evidence again",
-    NEW: "Remove it if it does not belong there; otherwise write the evidence again",
-    OUTSIDE: "It lies outside of the folder that may be read here",
-}
-
-
-class Finding(NamedTuple):
-    """Something that is not as the evidence says."""
-
-    kind: str
-    about: str
-
-    @property
-    def text(self) -> str:
-        """For example `changed: labels.txt. Put it back from a copy; …`."""
-        return f"{self.kind}: {self.about}. {_WHAT_TO_DO[self.kind]}."
-
-
-def verify(folder: Path, *, within: Path | None = None, progress: Progress = no_progress) -> list[Finding]:
+def verify(folder: Path, *, within: Path | None = None, progress: Progress = no_progress) -> list[tuple[str, str]]:
     """All in which an analysis differs from its evidence; nothing is changed, unpickled or trusted.
 
-    New are results, and images and tables of the present runs, that are not listed. `within` as of `write_evidence`.
+    Of each difference, its kind and the name of the file. New are results, and images and tables of the present runs,
+    that are not listed. `within` as of `write_evidence`.
 
     Raises
     ------
@@ -240,9 +195,9 @@ def verify(folder: Path, *, within: Path | None = None, progress: Progress = no_
     now, present = _digests(folder, readable, progress), {*results_in(folder)}
     with contextlib.suppress(SAFEError):  # what is damaged is listed, and has changed
         present.update(*_inputs_of(folder, within).values())
-    found = [Finding(OUTSIDE, name) for name in listed.keys() - {*readable}]
-    found += [Finding(CHANGED if name in now else MISSING, name) for name in readable if now.get(name) != listed[name]]
-    found += [Finding(NEW, name) for name in present - listed.keys() if (folder / name).is_file()]
+    found = [(OUTSIDE, name) for name in listed.keys() - {*readable}]
+    found += [(CHANGED if name in now else MISSING, name) for name in readable if now.get(name) != listed[name]]
+    found += [(NEW, name) for name in present - listed.keys() if (folder / name).is_file()]
     return sorted(found)
 
 
@@ -252,17 +207,11 @@ def _read_sums(file: Path) -> dict[str, str]:
         raise SAFEError(
             f"Expected {file}. Received an analysis without evidence: nothing says what it was. Write evidence first."
         )
-    found = {}
+    found, characters = dict[str, str](), {escape: character for character, escape in _ESCAPES.items()}
     with intact(file, "Put back a copy, or write evidence anew."):
         for line in regular(file).read_bytes().decode("utf-8", "surrogateescape").removesuffix("\n").split("\n"):
             if not (parts := _LINE.fullmatch(line)):
                 raise ValueError(f"a line is invalid: {line[:80]!r}")
             escaped, digest, name = parts.groups()
-            found[_unescaped(name) if escaped else name] = digest
+            found[re.sub(r"\\.", lambda match: characters[match[0]], name) if escaped else name] = digest
     return found
-
-
-def _unescaped(name: str) -> str:
-    """The name that `_sum_line` has escaped; one of `DAMAGED` if it is invalid."""
-    characters = {r"\\": "\\", r"\n": "\n", r"\r": "\r"}
-    return re.sub(r"\\.", lambda match: characters[match[0]], name)

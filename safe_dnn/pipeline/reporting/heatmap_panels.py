@@ -13,8 +13,6 @@ from markupsafe import Markup
 from PIL import Image
 
 from safe_dnn.pipeline.reporting.markup import filled, jpeg_uri
-from safe_dnn.pipeline.reporting.material import Material
-from safe_dnn.reasons.listed import reasons_of
 from safe_dnn.store.runs import HEATMAP, Run, add_run, reading_file, runs_of
 from safe_dnn.support.text import count
 
@@ -91,15 +89,6 @@ def coloured(values: np.ndarray, ground: np.ndarray) -> np.ndarray:
     share = np.minimum(np.abs(spread), 1)[..., None] * MOST_COLOUR
     colour = np.where(spread[..., None] > 0, FOR, AGAINST)
     return ((80 + 0.55 * ground[..., None]) * (1 - share) + colour * share).astype(np.uint8)
-
-
-def heatmaps_section(known: Material) -> Markup:
-    """The report's section: the reasons whose heatmaps are kept."""
-    listed = reasons_of(known.review, known.reasons, known.folder)
-    subjects = ((subject, one.name) for one in listed for subject in (one.subject, one.twin) if subject)
-    title_of = {subject: f"{name[0].upper()}{name[1:]}" for subject, name in subjects}
-    kept = heatmaps_of(known.folder, known.review.run, title_of)
-    return filled("heatmaps.html", named=[(title_of[name], heatmap_html(heatmap)) for name, heatmap in kept.items()])
 
 
 def heatmap_html(heatmap: Heatmap) -> Markup:

@@ -37,12 +37,7 @@ def agreement(group: np.ndarray, sizes: np.ndarray) -> float:
 
 
 def divide(
-    labels: np.ndarray,
-    is_core: np.ndarray,
-    other: np.ndarray,
-    *,
-    worth: Callable[[np.ndarray], float],
-    images: Points,
+    labels: np.ndarray, is_core: np.ndarray, other: np.ndarray, *, worth: Callable[[np.ndarray], float], images: Points
 ) -> tuple[np.ndarray, np.ndarray]:
     """Divide RCCs along those of another clustering, if the parts are worth more than the whole.
 

@@ -14,11 +14,10 @@ from safe_dnn.page.failures.tab import KINDS, NEEDED, FailuresTab
 from safe_dnn.page.failures.view import images_of
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.steps import Steps
-from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
+from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters, restore_run
 from safe_dnn.pipeline.new_place import take_new_place
-from safe_dnn.pipeline.reporting.history import earlier_runs, restore_run
 from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING
-from safe_dnn.store.runs import present_runs
+from safe_dnn.store.runs import earlier_runs, present_runs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case, record_light

@@ -13,8 +13,8 @@ from safe_dnn.pipeline.reporting.evidence import (
     MISSING,
     NEW,
     OUTSIDE,
-    RESULTS,
     SUMS_FILE,
+    results_in,
     verify,
     write_evidence,
 )
@@ -74,13 +74,17 @@ def test_the_same_state_gives_the_same_bytes_and_an_image_that_is_gone_is_counte
     assert checked(out) == found(out) == []
 
 
-def test_evidence_knows_every_file_that_safe_writes_to_the_output_folder():
-    elsewhere = {"clusters.npz", "run.json", "map.npz", "comparison.npz", "unsafe_set.json", "defects.log"}
-    elsewhere |= {"heatmap.png", "heatmaps.json", "frame.csv", "counts.json"}
-    unfinished = {"retraining.npz", "retraining_second.npz", "retraining_seeds.npz"}
-    own = {DATABASE_FILE, EVIDENCE_FILE, SUMS_FILE}
-    visible = {name for name in written.FILES if not name.startswith(".")} | {"objects.csv", "export.zip", "word_*.csv"}
-    assert visible - elsewhere - unfinished - own == {name for name in RESULTS if "/" not in name}
+def test_all_visible_files_but_the_database_signatures_and_trainings_under_way_are_results(tmp_path):
+    results = {name.replace("*", "1") for name in written.FILES if not name.startswith(".") and ".npz" not in name}
+    results -= {DATABASE_FILE, SUMS_FILE}
+    assert {"labels.txt", "report.html", "accuracy.json"} < results
+    results |= {"gifs/RCC_00.gif", "heatmaps/RCC_00.png", "runs/1/clusters.npz"}
+    rest = {DATABASE_FILE, f"{DATABASE_FILE}-wal", SUMS_FILE, f"{SUMS_FILE}.minisig", "retraining.npz", ".safe.lock"}
+    rest |= {"gifs/.RCC_00-x.gif", "runs/.run.safe-new-x/a", "failures/night.png", "export/labels.csv"}
+    for name in results | rest:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert results_in(tmp_path) == sorted(results)
 
 
 def test_each_file_that_is_changed_or_removed_is_named_as_by_sha256sum(out):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from safe_dnn.pipeline.descriptions import show_present
 from safe_dnn.pipeline.registering import write_register
-from safe_dnn.pipeline.reporting import material, report
+from safe_dnn.pipeline.reporting import report
 from safe_dnn.pipeline.reporting.report import report_html, write_report
 from safe_dnn.rccs.answers import Answers
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, load_clusters, run_record, save_clusters
@@ -134,7 +134,7 @@ def test_the_report_says_how_steady_rccs_are_and_which_images_lie_between_two(cl
     ):
         assert expected in text
     assert re.search(r"52% +loose", text)
-    assert document.count(material.LOOSE) == 2  # in the table and with the RCC
+    assert document.count(report.LOOSE) == 2  # in the table and with the RCC
     merge_rccs(tmp_path, 1, 0)
     text = Page(report_html(tmp_path)).text
     assert "Changed by hand: how steady it is now is not known" in text
@@ -469,7 +469,7 @@ def test_images_that_are_gone_and_names_that_are_not_unicode_are_no_obstacle(clu
 
 
 def test_very_many_rccs_are_cut_short_and_the_report_says_so(clusters, out, monkeypatch):
-    monkeypatch.setattr(material, "MOST_CARDS", 2)
+    monkeypatch.setattr(report, "MOST_CARDS", 2)
     page = Page(report_html(out))
     assert "Only in the table above: 1 more RCC." in page.text
     assert {attributes["id"] for _, attributes in page.tags if "id" in attributes} >= {"rcc-0", "rcc-1", "rcc-2"}

@@ -3,12 +3,7 @@
 import dataclasses
 import re
 
-from safe_dnn.pipeline.reporting.retraining_section import (
-    Confused,
-    confused_before_and_now,
-    confusions_html,
-    matrices_of,
-)
+from safe_dnn.pipeline.reporting.report import confused_before_and_now, confusions_html, matrices_of
 from safe_dnn.training.before_after import Answered
 from tests.helpers.small_models import retraining_for
 
@@ -55,9 +50,9 @@ def test_of_many_classes_the_confusions_with_the_most_images_are_listed():
     rows += [("sign 04", "sign 04", "sign 05")] * 10 + [(name, "sign 06", name) for name in names[7:37]]
     result = result_of(*rows)
     assert confused_before_and_now(result)[:3] == [
-        Confused("sign 02", "sign 03", 20, 20),
-        Confused("sign 00", "sign 01", 30, 0),
-        Confused("sign 04", "sign 05", 0, 10),
+        ("sign 02", "sign 03", 20, 20),
+        ("sign 00", "sign 01", 30, 0),
+        ("sign 04", "sign 05", 0, 10),
     ]
     head, *listed, rest = rows_of(confusions_html(result))
     assert head == ["Class", "Taken for", "Before", "Now", "Change"]

@@ -3,15 +3,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from safe_dnn.pipeline.generation import generate_clusters
-from safe_dnn.pipeline.reporting.history import earlier_runs, restore_run
+from safe_dnn.pipeline.generation import generate_clusters, restore_run
 from safe_dnn.rccs.clusters import CLUSTERS_FILE, save_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
-from safe_dnn.store.runs import CLUSTERS, present_runs
+from safe_dnn.store.runs import CLUSTERS, earlier_runs, present_runs
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.places import digests_of, in_run
 
