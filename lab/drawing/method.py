@@ -25,8 +25,7 @@ from scipy.spatial.distance import squareform
 from safe_dnn.FE import extract_features
 from safe_dnn.features.extractor import CONV_BLOCKS, CONV_LAYERS, comparable
 from safe_dnn.features.weights import choose_extractor
-from safe_dnn.pipeline.looking import HEATMAPS_FILE, HEATMAPS_FOLDER
-from safe_dnn.pipeline.reporting.heatmap_panels import heatmaps_of
+from safe_dnn.pipeline.looking import HEATMAPS_FILE, HEATMAPS_FOLDER, heatmaps_of
 from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
 from safe_dnn.rccs.dbscan.branches import SMALLEST_BRANCH
 from safe_dnn.rccs.dbscan.density import Density

@@ -13,29 +13,62 @@ import functools
 import itertools
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.pipeline.asking import Asking, asking
-from safe_dnn.pipeline.reporting.heatmap_panels import SIDE, Heatmap, heatmaps_of, keep_heatmap, side_by_side
+from safe_dnn.pipeline.reporting.markup import filled, jpeg_uri
 from safe_dnn.reasons.listed import Reason
 from safe_dnn.reasons.probes import spread_over
 from safe_dnn.store.output_folder import own_files, save_files, working
+from safe_dnn.store.runs import HEATMAP, Run, add_run, reading_file, runs_of
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.support.text import printable
+from safe_dnn.support.text import count, printable
 
+HEATMAP_FILE = "heatmap.png"
 HEATMAPS_FOLDER = "heatmaps"
 HEATMAPS_FILE = "heatmaps.json"
 MOST = 20  # failing images of a reason, and as many right ones of their classes
 COVERED = 8  # parts of each side
 LEAST = 1e-37  # a probability is taken to be larger by this
+
+
+SIDE = 240  # pixels of the longer side of a part of the picture
+FOR, AGAINST = (0, 114, 255), (255, 110, 0)  # told apart by everybody, and from grey
+MOST_COLOUR = 0.8  # of a pixel, so that what is below it stays in sight
+
+
+class Heatmap(NamedTuple):
+    """Heatmaps of a reason, as means over images.
+
+    Attributes
+    ----------
+    picture : PIL image
+        As of `side_by_side`.
+    facts : mapping
+        `subject`, what they are of; `n_failing` and `n_right`, of how many images; `model`, its name; `regression`,
+        whether it is one.
+    """
+
+    picture: Image.Image
+    facts: Mapping[str, Any]
+
+    @property
+    def text(self) -> str:
+        """What is in the picture, what was computed, and what the colours mean."""
+        facts, colours = self.facts, "speaks for the true class, orange against it"
+        if facts["regression"]:
+            colours = "lowers the error, orange raises it"
+        parts = f"{count(facts['n_failing'], 'failing image')}, {facts['n_right']} right, and what failing ones lack"
+        return f"From left to right: {parts}. Blue {colours}. Model: {facts['model']}."
 
 
 def look(
@@ -133,3 +166,55 @@ def _write_heatmaps(out: Path, shown: Mapping[str, Heatmap]) -> None:
         files[f"{name}.png"] = functools.partial(Image.Image.save, one.picture, format="PNG", compress_level=1)
     before = [f"{HEATMAPS_FOLDER}/{path.name}" for path in prepare_folder(out / HEATMAPS_FOLDER).glob("*.png")]
     save_files(out, {f"{HEATMAPS_FOLDER}/{name}": file for name, file in files.items()}, remove=own_files(out, before))
+
+
+# --- The pictures -----------------------------------------------------------------------------------------------------
+
+
+def keep_heatmap(folder: Path, clusters: str, heatmap: Heatmap) -> None:
+    """Keep it, in place of an earlier one of the reason; `clusters` as of `rccs.clusters.run_of`."""
+    files = {HEATMAP_FILE: functools.partial(heatmap.picture.save, format="PNG")}
+    before = _last(folder, clusters).get(heatmap.facts["subject"])
+    add_run(folder, HEATMAP, files, clusters=clusters, facts=heatmap.facts, instead_of=before)
+
+
+def _last(folder: Path, clusters: str) -> dict[Any, Run]:
+    return {run.facts.get("subject"): run for run in runs_of(folder, HEATMAP) if run.clusters == clusters}
+
+
+def heatmaps_of(folder: Path, clusters: str, subjects: Iterable[str]) -> dict[str, Heatmap]:
+    """The heatmap of each of some reasons that has one, by subject (see `reasons.listed.Reason`).
+
+    Raises
+    ------
+    SAFEError
+        One is damaged.
+    """
+    last, found = _last(folder, clusters), {}
+    for subject in subjects:
+        if run := last.get(subject):
+            with reading_file(run, HEATMAP_FILE) as path, Image.open(path) as picture:
+                found[subject] = Heatmap(picture.convert("RGB"), run.facts)
+    return found
+
+
+def side_by_side(failing: np.ndarray, right: np.ndarray, below: np.ndarray, below_right: np.ndarray) -> Image.Image:
+    """Mean heatmaps of failing and of right images, each over their mean image in grey, and the difference."""
+    most = max(float(np.abs(failing).max()), float(np.abs(right).max())) or 1.0
+    lost = np.minimum(failing - right, 0)
+    parts = (failing / most, below), (right / most, below_right), (lost / (-float(lost.min()) or 1.0), below)
+    return Image.fromarray(np.hstack([coloured(*part) for part in parts]))
+
+
+def coloured(values: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    """A heatmap from -1 to 1 over a grey picture, whose black and white give way to the colours."""
+    height, width = ground.shape
+    spread = np.asarray(Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR))
+    share = np.minimum(np.abs(spread), 1)[..., None] * MOST_COLOUR
+    colour = np.where(spread[..., None] > 0, FOR, AGAINST)
+    return ((80 + 0.55 * ground[..., None]) * (1 - share) + colour * share).astype(np.uint8)
+
+
+def heatmap_html(heatmap: Heatmap) -> Markup:
+    """The picture, and what is in it."""
+    return filled("heatmap.html", picture=jpeg_uri(heatmap.picture, 85), text=heatmap.text)

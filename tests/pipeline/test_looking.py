@@ -14,8 +14,7 @@ from safe_dnn.dnn.tested import read_predictions
 from safe_dnn.page.clusters.asked import LooksView
 from safe_dnn.page.results import Results
 from safe_dnn.pipeline.asking import asking, model_at_hand, probe_reasons
-from safe_dnn.pipeline.looking import HEATMAPS_FILE, HEATMAPS_FOLDER, look, map_of
-from safe_dnn.pipeline.reporting.heatmap_panels import heatmap_html
+from safe_dnn.pipeline.looking import HEATMAPS_FILE, HEATMAPS_FOLDER, heatmap_html, look, map_of
 from safe_dnn.pipeline.run_record import with_answers
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.store.runs import HEATMAP, runs_of

@@ -25,7 +25,7 @@ def test_in_a_run_nothing_changes_whatever_is_said_and_done(clusters, tmp_path):
     out = tmp_path / "out"
     work_on(clusters, out, tmp_path / "improvement")
     computed = runs_as_they_are(out)
-    assert len(computed) == 2 + 2 + 1 + 3 + 1
+    assert len(computed) == 2 + 2 + 1 + 3 + 2
     for change in (
         lambda: set_note(out, Note(0, "darkness", "hazard H4", "safe")),
         lambda: set_note(out, Note(0)),

@@ -24,7 +24,7 @@ from markupsafe import Markup
 
 from safe_dnn.dnn.confusion import ConfusionMatrix, confusion_matrices
 from safe_dnn.pipeline.explaining import since_earlier
-from safe_dnn.pipeline.reporting.heatmap_panels import heatmap_html, heatmaps_of
+from safe_dnn.pipeline.looking import heatmap_html, heatmaps_of
 from safe_dnn.pipeline.reporting.markup import escaped, filled, picture_uri, warning
 from safe_dnn.pipeline.reporting.rate_curves import curves_of
 from safe_dnn.pipeline.tagging import all_words
