@@ -21,7 +21,7 @@ def read_paths(options: argparse.Namespace) -> None:
 
 def speaking_of(options: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
     """What the command writes has the engineer's name."""
-    from safe_dnn.store.chain import LONGEST_ENGINEER, speaking
+    from safe_dnn.store.database import LONGEST_ENGINEER, speaking
 
     given = getattr(options, "user", None)
     if given is not None and not 0 < len(given.strip()) <= LONGEST_ENGINEER:

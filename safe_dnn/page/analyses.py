@@ -22,8 +22,7 @@ from urllib.parse import quote
 
 from safe_dnn.pipeline.exports import EXPORT_FOLDER
 from safe_dnn.pipeline.reporting.markup import escaped
-from safe_dnn.store.chain import append, last_entry
-from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER, changing, reading
+from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER, append, changing, last_entry, reading
 from safe_dnn.store.output_folder import LOCK_FILE, WORK_FILE, claim, working, writing
 from safe_dnn.support.entries import quoted
 from safe_dnn.support.errors import SAFEError

@@ -49,7 +49,7 @@ from safe_dnn.page.settings import PageSettings, find_example
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINING_TAB, TABS
 from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.store.chain import LONGEST_ENGINEER
+from safe_dnn.store.database import LONGEST_ENGINEER
 from safe_dnn.support.entries import existing_folder, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder

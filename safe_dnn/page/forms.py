@@ -19,8 +19,7 @@ from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import OPENING
 from safe_dnn.page.results import Marks
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.store.chain import append, entries
-from safe_dnn.store.database import changing, reading
+from safe_dnn.store.database import append, changing, entries, reading
 from safe_dnn.store.places import absolute, relative
 from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.entries import quoted

@@ -26,8 +26,7 @@ from safe_dnn.rccs.unsafe_set import LABEL, load_unsafe_set
 from safe_dnn.reasons.comparison import Reasons, load_reasons
 from safe_dnn.reasons.listed import Reason, reasons_of, with_notes
 from safe_dnn.reasons.probes import Probe, load_probes
-from safe_dnn.store.chain import last_number
-from safe_dnn.store.database import DATABASE_FILE, reading
+from safe_dnn.store.database import DATABASE_FILE, last_number, reading
 from safe_dnn.store.places import NEW_PLACE
 from safe_dnn.store.runs import CLUSTERS, COMPARISON, PROBES, REASONS, RETRAINING, SELECTION, Run, present_runs, runs_of
 from safe_dnn.support.entries import is_within

@@ -10,7 +10,7 @@ from typing import Any
 
 from safe_dnn.dnn.model_process import LOADING, ProcessOfItsOwn, Send, answering
 from safe_dnn.retrain import retrain
-from safe_dnn.store.chain import present_engineer, speaking
+from safe_dnn.store.database import present_engineer, speaking
 from safe_dnn.store.runs import RETRAINING, run_file, runs_of
 from safe_dnn.support.entries import StrPath, path_of
 from safe_dnn.support.errors import SAFEError

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safe_dnn.rccs.clusters import find_clusters
-from safe_dnn.store.chain import present
-from safe_dnn.store.database import reading
+from safe_dnn.store.database import present, reading
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.places import absolute, relative
 from safe_dnn.store.runs import SELECTION, Files, Run, Then, add_run, present_runs, reading_file

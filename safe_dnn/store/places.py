@@ -5,8 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from safe_dnn.store.chain import append, present
-from safe_dnn.store.database import DATABASE_FILE, changing, reading
+from safe_dnn.store.database import DATABASE_FILE, append, changing, present, reading
 
 NEW_PLACE = "new place of a folder"
 """The kind of an entry: what lay in a folder lies in another one by now."""

@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safe_dnn.store.chain import Entry, append, entries, last_entry, marks, next_number
-from safe_dnn.store.database import RUN, RUNS_FOLDER, changing, reading
+from safe_dnn.store.database import RUN, RUNS_FOLDER, Entry, append, changing, entries, last_entry, marks, reading
 from safe_dnn.store.output_folder import Writer, fill
 from safe_dnn.support.contents import digest_of
 from safe_dnn.support.errors import SAFEError
@@ -119,8 +118,8 @@ def add_run(
             with changing(folder) as db:
                 # Above all folders: a copy of the database that was put back does not know the last ones.
                 taken = (int(path.name) for path in runs.iterdir() if RUN.fullmatch(path.name))
-                number = max(next_number(db), 1 + max(taken, default=0))
-                append(db, kind, "", {**(facts or {}), "files": digests}, run=clusters, number=number)
+                least = 1 + max(taken, default=0)
+                number = append(db, kind, "", {**(facts or {}), "files": digests}, run=clusters, number=least)
                 target = building.rename(runs / str(number))
                 undone.callback(shutil.rmtree, target, ignore_errors=True)
                 if then:

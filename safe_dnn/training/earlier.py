@@ -13,8 +13,7 @@ from safe_dnn.rccs.collected import tested_by
 from safe_dnn.rccs.review.notes import FIELDS
 from safe_dnn.rccs.review.review import condition_of, load_scope, load_spot_notes, notes_of_run, set_note
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
-from safe_dnn.store.chain import append, present
-from safe_dnn.store.database import DATABASE_FILE, changing, check_database, reading
+from safe_dnn.store.database import DATABASE_FILE, append, changing, check_database, present, reading
 from safe_dnn.store.places import absolute, recorded, relative
 from safe_dnn.store.runs import RETRAINING, SELECTION, present_runs, runs_of
 from safe_dnn.support.contents import content_of

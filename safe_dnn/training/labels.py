@@ -20,8 +20,7 @@ from typing import NamedTuple
 
 from safe_dnn.dnn.predictions import check_spelling
 from safe_dnn.rccs.unsafe_set import LABEL, UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, save_unsafe_set, unsafe_table
-from safe_dnn.store.chain import append, entries
-from safe_dnn.store.database import changing, reading
+from safe_dnn.store.database import append, changing, entries, reading
 from safe_dnn.store.output_folder import Writer, is_edited, save_files, showing, writing
 from safe_dnn.store.places import absolute, relative
 from safe_dnn.store.runs import SELECTION, runs_of

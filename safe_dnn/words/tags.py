@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safe_dnn.rccs.parameters import spelt_alike
-from safe_dnn.store.chain import append, entries, present
-from safe_dnn.store.database import changing, reading
+from safe_dnn.store.database import append, changing, entries, present, reading
 from safe_dnn.support.entries import quoted
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import some
@@ -64,7 +63,7 @@ class Tag(NamedTuple):
     again : bool
         Whether the image was shown a second time, to see whether the answers agree.
     number, time, window, engineer
-        Of the entry, as of `store.chain.Entry`.
+        Of the entry, as of `store.database.Entry`.
     """
 
     image: str

@@ -5,8 +5,7 @@ import hashlib
 import socket
 from pathlib import Path
 
-from safe_dnn.store.chain import entries
-from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER, reading
+from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER, entries, reading
 from safe_dnn.store.output_folder import LOCK_FILE, WORK_FILE
 from safe_dnn.store.runs import present_runs
 

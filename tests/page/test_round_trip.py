@@ -9,8 +9,7 @@ from safe_dnn.pipeline.reporting.evidence import SUMS_FILE
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.rccs.review.review import all_edits, load_review
 from safe_dnn.SAFE_Tool import main
-from safe_dnn.store.chain import last_entry
-from safe_dnn.store.database import reading
+from safe_dnn.store.database import last_entry, reading
 from safe_dnn.training.result import MODEL_FILE
 from tests.helpers.answered import draw_case, redraw
 from tests.helpers.browsing import WAIT, field, opened_twice, select_nine, served_from, wait_until

@@ -8,8 +8,7 @@ import pytest
 
 from safe_dnn.pipeline.retraining import retrain_apart
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
-from safe_dnn.store.chain import last_entry, speaking
-from safe_dnn.store.database import reading
+from safe_dnn.store.database import last_entry, reading, speaking
 from safe_dnn.store.runs import RETRAINING, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.training.finetuning import Watch

@@ -23,7 +23,7 @@ from safe_dnn.pipeline.tagging import (
 )
 from safe_dnn.reasons.requirements import BROKEN
 from safe_dnn.SAFE_Tool import main
-from safe_dnn.store.chain import speaking
+from safe_dnn.store.database import speaking
 from safe_dnn.store.runs import DRAWING, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.words.rates import FEW, LEVEL, MANY, OTHERS

@@ -51,7 +51,7 @@ from safe_dnn.rccs.unsafe_set import (
     unsafe_table,
 )
 from safe_dnn.selection import SelectionSettings
-from safe_dnn.store import chain, database
+from safe_dnn.store import database
 from safe_dnn.store.database import RUNS_FOLDER
 from safe_dnn.store.output_folder import foreign_files, writing
 from safe_dnn.store.runs import CLUSTERS, RETRAINING, SELECTION, present_runs, run_file, runs_of
@@ -832,7 +832,7 @@ class Fakes:
         self._loaded: dict[bytes, RootCauseClusters] = {}
         for module in (review, edits, generation):
             monkeypatch.setattr(module, "load_clusters", self._load_clusters)
-        monkeypatch.setattr(chain, "_now", lambda: self.clock.isoformat(timespec="seconds"))
+        monkeypatch.setattr(database, "_now", lambda: self.clock.isoformat(timespec="seconds"))
 
     def _load_clusters(self, folder: Path, run: StoredRun | None = None) -> RootCauseClusters:
         """Each file is read once: nothing else takes as long here."""

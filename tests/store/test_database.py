@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from safe_dnn.store import database
-from safe_dnn.store.chain import append
-from safe_dnn.store.database import DATABASE_FILE, FORMAT, RUNS_FOLDER, changing, reading
+from safe_dnn.store.database import DATABASE_FILE, FORMAT, RUNS_FOLDER, append, changing, reading
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.places import check_entries, digests_of
 

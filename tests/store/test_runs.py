@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from safe_dnn.store.chain import append
-from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER, changing
+from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER, append, changing
 from safe_dnn.store.output_folder import claim
 from safe_dnn.store.runs import CLUSTERS, add_run, present_runs, run_file, runs_of
 from safe_dnn.support.errors import SAFEError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from safe_dnn.store.chain import speaking
+from safe_dnn.store.database import speaking
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.words.tags import (
     MOST_WORDS,

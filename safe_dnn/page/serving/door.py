@@ -9,7 +9,7 @@ import orjson
 from safe_dnn.page.serving.workspace import WORKSPACE, Workspace
 from safe_dnn.page.texts import worded
 from safe_dnn.pipeline.reporting.markup import escaped
-from safe_dnn.store.chain import speaking
+from safe_dnn.store.database import speaking
 from safe_dnn.support.defects import report_defect
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import caching_in

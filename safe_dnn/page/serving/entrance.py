@@ -26,7 +26,7 @@ from safe_dnn.page.serving.receiving import Receiving
 from safe_dnn.page.serving.service import Service
 from safe_dnn.page.serving.take_home import ANALYSIS_ZIP, zipped
 from safe_dnn.page.serving.workspace import LINK, WORKSPACE, Workspace
-from safe_dnn.store.chain import speaking
+from safe_dnn.store.database import speaking
 from safe_dnn.store.output_folder import own_files
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import caching_in

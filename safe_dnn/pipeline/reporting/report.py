@@ -47,7 +47,7 @@ from safe_dnn.reasons.listed import reasons_of
 from safe_dnn.reasons.probes import Probe, load_probes
 from safe_dnn.reasons.register import Entry, register_of
 from safe_dnn.reasons.story import sentence
-from safe_dnn.store.chain import Entry as Statement
+from safe_dnn.store.database import Entry as Statement
 from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, RETRAINING, SELECTION, present_runs, runs_of
 from safe_dnn.support.errors import SAFEError

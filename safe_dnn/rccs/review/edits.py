@@ -25,8 +25,7 @@ from safe_dnn.rccs.review.journal import (
 )
 from safe_dnn.rccs.review.notes import AnyNote, Note, combined, merged_note, row_of, tidy_note, title
 from safe_dnn.rccs.review.review import CHANGED, Review, read_review, said_now
-from safe_dnn.store.chain import append, present_entries
-from safe_dnn.store.database import changing
+from safe_dnn.store.database import append, changing, present_entries
 from safe_dnn.store.output_folder import save_files, writing
 from safe_dnn.support.errors import SAFEError
 

@@ -15,7 +15,7 @@ from safe_dnn.rccs.clusters import RootCauseClusters, rcc_reach
 from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness
 from safe_dnn.rccs.review.notes import FIELDS, REGISTER, SCOPE, Note, fields_of, note_of, title
 from safe_dnn.rccs.spots.weak_spots import read_conditions
-from safe_dnn.store.chain import Entry, append, entries_of, parts_of
+from safe_dnn.store.database import Entry, append, entries_of, parts_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 

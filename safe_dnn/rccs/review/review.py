@@ -23,8 +23,7 @@ from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.journal import MAKING, Edit, edits_in, labels_after, reviewed
 from safe_dnn.rccs.review.notes import SAFE, AnyNote, Kept, Note, Scope, combined, fields_of, note_of, row_of, tidy_note
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, canonical_conditions, conditions_text, read_conditions
-from safe_dnn.store.chain import Entry, append, present, present_entries
-from safe_dnn.store.database import changing, reading
+from safe_dnn.store.database import Entry, append, changing, present, present_entries, reading
 from safe_dnn.store.places import recorded
 from safe_dnn.store.runs import Run
 from safe_dnn.support.errors import SAFEError

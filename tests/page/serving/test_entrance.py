@@ -8,8 +8,7 @@ from safe_dnn.page.analyses import address_of
 from safe_dnn.page.serving.entrance import Entrance
 from safe_dnn.page.serving.guard import Guard
 from safe_dnn.page.serving.workspace import WORKSPACE, Workspace
-from safe_dnn.store.chain import LONGEST_ENGINEER, append, entries
-from safe_dnn.store.database import changing, reading
+from safe_dnn.store.database import LONGEST_ENGINEER, append, changing, entries, reading
 from safe_dnn.support.errors import SAFEError
 
 

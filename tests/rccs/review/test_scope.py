@@ -10,7 +10,7 @@ from safe_dnn.rccs.review.journal import describe_edit
 from safe_dnn.rccs.review.notes import SCOPE, Scope
 from safe_dnn.rccs.review.review import all_edits, load_review, load_scope, set_note
 from safe_dnn.SAFE_Tool import main
-from safe_dnn.store.chain import speaking
+from safe_dnn.store.database import speaking
 from safe_dnn.support.errors import SAFEError
 
 

@@ -12,8 +12,7 @@ from safe_dnn.rccs.review.review import load_spot_notes, notes_elsewhere, notes_
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import Reasons, save_reasons
-from safe_dnn.store.chain import last_number
-from safe_dnn.store.database import reading
+from safe_dnn.store.database import last_number, reading
 from safe_dnn.store.runs import CLUSTERS, Run, present_runs
 from safe_dnn.support.errors import SAFEError
 

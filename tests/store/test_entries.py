@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from safe_dnn.store.chain import append, entries_of, present, speaking
-from safe_dnn.store.database import DATABASE_FILE, changing, reading
+from safe_dnn.store.database import DATABASE_FILE, append, changing, entries_of, present, reading, speaking
 from safe_dnn.support.errors import SAFEError
 
 KINDS = ("rcc", "merge")
