@@ -330,10 +330,8 @@ def run_verify(out: Path, options: argparse.Namespace, progress: Progress) -> No
     found = verify(out, progress=progress)
     say(*(f"{kind}: {name}" for kind, name in found))
     if found:
-        raise SAFEError(
-            f"Expected {out} as its evidence says. Received {count(len(found), 'difference')}, see above. Put back "
-            "copies or, if the changes are meant, write the evidence again."
-        )
+        differences = count(len(found), "difference")
+        raise SAFEError(f"Expected {out} as listed. Received {differences}. Put back copies, or write evidence anew.")
     say("All is as the evidence says")
 
 

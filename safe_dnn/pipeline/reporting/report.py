@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -148,8 +147,8 @@ class Material(NamedTuple):
     found: str
     images: dict[str, str]
     rests_on: str
-    earlier: Mapping[str, Any] = MappingProxyType({})
-    words: tuple[str, ...] = ()
+    earlier: Mapping[str, Any]
+    words: tuple[str, ...]
 
     @property
     def clusters(self) -> RootCauseClusters:
