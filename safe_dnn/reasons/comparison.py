@@ -379,28 +379,32 @@ def weak_spots_of(
     tested: AnsweredImages, known: Known, known_groups: KnownGroups | None = None
 ) -> tuple[WeakSpot, ...]:
     """The conditions under which the DNN fails more often than elsewhere, and how often on new images."""
-    columns, classes, groups = _searched(tested, known, known_groups)
-
-    def search(columns: Mapping[str, np.ndarray], wrong: np.ndarray, groups: Groups | None) -> list[WeakSpot]:
-        return find_weak_spots(columns, wrong, measured=known.measured, never_together=classes, groups=groups)
-
+    columns, label, classes, groups = _searched(tested, known, known_groups)
     wrong = ~tested.right
-    return tuple(ranked(with_new_rates(search(columns, wrong, groups), columns, wrong, search, groups=groups)))
+
+    def search(rows: np.ndarray) -> list[WeakSpot]:
+        return find_weak_spots(
+            {name: column[rows] for name, column in columns.items()}, wrong[rows], measured=known.measured, label=label,
+            classes=None if classes is None else classes[rows], groups=groups and groups.taken(rows),
+        )  # fmt: skip
+
+    spots = with_new_rates(search(np.arange(len(wrong))), columns, wrong, search, groups=groups)
+    return tuple(ranked(spots, columns, wrong, label))
 
 
 def bins_of(tested: AnsweredImages, known: Known, known_groups: KnownGroups | None = None) -> tuple[Bin, ...]:
     """How often the DNN fails over the range of what is known of the images."""
-    columns, classes, groups = _searched(tested, known, known_groups)
-    return find_curves(columns, ~tested.right, never_together=classes, groups=groups)
+    columns, label, _, groups = _searched(tested, known, known_groups)
+    return find_curves(columns, ~tested.right, label=label, groups=groups)
 
 
 def _searched(
     tested: AnsweredImages, known: Known, known_groups: KnownGroups | None
-) -> tuple[Mapping[str, np.ndarray], tuple[str, ...], Groups | None]:
-    """The columns, those of the true class and the predicted one, none of a regression, and the groups if given."""
-    classes = (LABEL, PREDICTED) if tested.answers.kind == CONFIDENCE else ()
-    columns = known.columns if classes else {name: c for name, c in known.columns.items() if name != PREDICTED}
-    return columns, classes, known_groups.groups if known_groups and known_groups.given else None
+) -> tuple[Mapping[str, np.ndarray], str, np.ndarray | None, Groups | None]:
+    """What is known of images but the answers, the column of the class, the classes, and the groups if given."""
+    columns = {name: column for name, column in known.columns.items() if name != PREDICTED}
+    groups = known_groups.groups if known_groups and known_groups.given else None
+    return columns, LABEL if tested.answers.kind == CONFIDENCE else "", known_classes(tested), groups
 
 
 def in_any_spot(spots: Sequence[WeakSpot], known: Known, n_tested: int) -> np.ndarray:

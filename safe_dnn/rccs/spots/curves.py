@@ -88,7 +88,7 @@ def find_curves(
     columns: Mapping[str, np.ndarray],
     wrong: np.ndarray,
     *,
-    never_together: Sequence[str] = (),
+    label: str = "",
     groups: Groups | None = None,
 ) -> tuple[Bin, ...]:
     """How often the DNN fails over the range of each column; nothing of one that is constant.
@@ -98,15 +98,15 @@ def find_curves(
 
     Parameters
     ----------
-    columns, wrong, never_together, groups
-        As for `weak_spots.find_weak_spots`. Columns in `never_together` have no curve.
+    columns, wrong, label, groups
+        As for `weak_spots.find_weak_spots`. The class has no curve.
     """
     wrong = np.asarray(wrong, bool)
-    classes = _categories(columns[never_together[0]]) if never_together and never_together[0] in columns else None
+    classes = _categories(columns[label]) if label in columns else None
     of, correlation = grouping(groups, wrong)
     grouped = of if groups else None
     kinds = {True: _ranges, False: _categories}
-    parts = {name: kinds[c.dtype.kind in "fiub"](c) for name, c in columns.items() if name not in never_together}
+    parts = {name: kinds[c.dtype.kind in "fiub"](c) for name, c in columns.items() if name != label}
     drawn = {name: each for name, each in parts.items() if each}
     bins: list[Bin] = []
     for name, each in drawn.items():

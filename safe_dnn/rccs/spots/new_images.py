@@ -24,7 +24,7 @@ from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.support.intervals import clopper_pearson
 
 Columns: TypeAlias = Mapping[str, np.ndarray]
-Find: TypeAlias = Callable[[Columns, np.ndarray, Groups | None], Sequence[WeakSpot]]
+Find: TypeAlias = Callable[[np.ndarray], Sequence[WeakSpot]]
 
 LOSSES = (0.25, 0.7, 1.2)  # standard errors lost by conditions of one to three literals where half of all find as many
 MEASURED = 1.5  # what this is worth beside the losses in the other half: the precision of the factor on it
@@ -56,7 +56,7 @@ def with_new_rates(
     columns, wrong
         As for `find_weak_spots`.
     search : callable
-        `search(columns, wrong, groups)` finds weak spots in a part of the images; it has found `spots` in all.
+        `search(rows)` finds weak spots in a part of the images; it has found `spots` in all.
     groups : Groups, optional
     """
     if not spots:
@@ -105,7 +105,7 @@ def _crossed(
         return None
     known, others = ({name: column[rows] for name, column in columns.items()} for rows in (here, there))
     here_groups, there_groups = (groups.taken(rows) if groups else None for rows in (here, there))
-    spots, losses = search(known, wrong[here], here_groups), []
+    spots, losses = search(here), []
     for spot in spots:
         seen = _counts(spot, known, wrong[here], here_groups, correlation)
         new = _counts(spot, others, wrong[there], there_groups, correlation)

@@ -32,7 +32,6 @@ ERROR_RATE = 0.05  # chance to find anything where right and wrong are independe
 LEAST_NEW = 1 / 3  # share of a weak spot's failures that no earlier one has; causes may share as many
 LEAST_ODDS = 2.0  # odds of failing there, over those elsewhere
 LEAST_ODDS_WITHIN = 1.25  # the same within classes, where there is less left to explain
-LEAST_AGREEMENT = 2 / 3  # how often a condition must hold in a class to stand with its prediction, over all images
 MOST_CLAUSES = 7
 SHARES = tuple(0.5**n for n in range(1, MOST_CLAUSES + 1))  # of the error rate, for conditions of one literal and more
 INSIDE = 0.5  # of the error rate within classes, for one condition inside one class: these are few
@@ -61,8 +60,8 @@ class Searched(NamedTuple):
     cuts : mapping of str to Cut
         Those of the columns that have conditions.
     wrong : ndarray of shape (n_images,), bool
-    never_together : sequence of str
-        As of `weak_spots.find_weak_spots`.
+    label : str
+        The column of the true class; empty if there is none.
     groups : Groups or None
         In order.
     classes : ndarray of shape (n_images,), int, or None
@@ -72,7 +71,7 @@ class Searched(NamedTuple):
     columns: Mapping[str, np.ndarray]
     cuts: Mapping[str, Cut]
     wrong: np.ndarray
-    never_together: Sequence[str]
+    label: str
     groups: Groups | None
     classes: np.ndarray | None
 
@@ -102,8 +101,6 @@ class Search:
         A rate with which that of a condition is compared as well; 0 for none.
     again : ndarray of shape (n_literals,), bool
         Which of them are about a number of which one found so far is, alone.
-    single : ndarray of shape (n_literals,), bool
-        Which of them may stand alone: if `only` is given, those on its columns, of which one is in each condition.
     plain : ndarray of shape (n_plain,), int
         The literals of which one is in each pair.
     tag : ndarray of shape (n_literals,), int64
@@ -122,20 +119,16 @@ class Search:
         The same for each pair.
     """
 
-    def __init__(
-        self, searched: Searched, open_to: np.ndarray, *, level: float, overall: float = 0.0, only: Sequence[str] = ()
-    ):
+    def __init__(self, searched: Searched, open_to: np.ndarray, *, level: float, overall: float = 0.0):
         from scipy.linalg import block_diag
         from scipy.sparse import csr_array
 
-        self.columns, cuts, self.wrong, never_together, self.groups, self.classes = searched
+        self.columns, cuts, self.wrong, label, self.groups, self.classes = searched
         self.literals = [literal for each in cuts.values() for literal in each.literals]
         names = [literal.column for literal in self.literals]
-        self.symptom = np.isin(names, never_together[1:])
-        self.of_class = np.isin(names, never_together[:1])
-        self.single = np.isin(names, only) if only else np.ones(len(names), bool)
+        self.of_class = np.array([name == label for name in names], bool)
         plain = [each.plain for each in cuts.values()]
-        self.plain = np.flatnonzero(self.single & np.concatenate([np.zeros(0, bool), *plain]))
+        self.plain = np.flatnonzero(np.concatenate([np.zeros(0, bool), *plain]))
         self.level, self.overall, self.again = level, overall, np.zeros(len(names), bool)
         self.open_to, self.tag = open_to.copy(), np.random.default_rng(0).integers(2**63, size=len(names))
         whole = self.groups.column if self.groups else None
@@ -151,13 +144,13 @@ class Search:
         ends, parts = np.arange(len(self.wrong) + 1) * len(cuts), self.part.T.ravel()
         self.of_part = csr_array((np.ones(len(parts), np.float32), parts, ends), (len(self.wrong), held.shape[1])).T
         self.kept, self.reach = dict[int, np.ndarray](), np.arange(len(self.wrong) + 1) ** (1 - EXPONENT)
-        self.may = self._may(never_together)
+        self.may = self.column[:, None] != self.column[None, self.plain]
         rows = np.flatnonzero(open_to)
         self.one, self.two = self._sums(rows * 0, 1, rows), self._sums_of_pairs(rows)
         pairs = float(np.count_nonzero(self.may & (self.two[0] >= LEAST_TESTED)))
         # Which longer ones are tried depends on the failures, so that all that could have been are counted.
         longer = [pairs * len(self.plain) ** more for more in range(MOST_CLAUSES - 1)]
-        self.tries = (self._worth(self.single, self._count(rows * 0, 1, rows)[0]), *longer)
+        self.tries = (self._worth(np.ones(len(names), bool), self._count(rows * 0, 1, rows)[0]), *longer)
 
     def _holds(self, places: Sequence[int]) -> np.ndarray:
         """For which images all of the conditions hold: bool of shape (n_images,)."""
@@ -299,7 +292,7 @@ class Search:
         """
         fine = self._above_all_others(holds, places)
         if self.classes is not None:
-            causes = [not (self.of_class[list(each)].all() or self.symptom[list(each)].any()) for each in places]
+            causes = [not self.of_class[list(each)].all() for each in places]
             levels = np.array([self._level_of(len(each)) for each in places])
             rows = np.flatnonzero(fine & causes)
             chance = self._chance_given_class(holds, places, np.ones(len(self.wrong), bool), rows)
@@ -379,18 +372,17 @@ class Search:
         search).
         """
         alone = np.arange(len(self.literals))
-        found, _ = self._best_of(self.one, self.single[None], np.zeros((1, 0), int), alone)
+        found, _ = self._best_of(self.one, np.ones((1, len(alone)), bool), np.zeros((1, 0), int), alone)
         more, best = self._best_of(self.two, self.may, alone[:, None], self.plain)
         found += more
-        while len(best := best[~self.symptom[best].any(axis=1)][:BEAM]) and best.shape[1] < MOST_CLAUSES:
+        while len(best := best[:BEAM]) and best.shape[1] < MOST_CLAUSES:
             holds = np.array([self._holds(each) & self.open_to for each in best.tolist()])
             sums, there = [], holds.any(axis=0)
             for weights in self._weights():
                 rows = np.flatnonzero(there & (weights > 0))
                 counts = self.of_part[:, rows] @ (holds[:, rows] * weights[rows]).T
                 sums.append((self.plainly @ counts.astype(np.float32)).T)
-            may = self.may[best].all(axis=1) & ~self.symptom[self.plain]
-            more, best = self._best_of(sums, may, best, self.plain)
+            more, best = self._best_of(sums, self.may[best].all(axis=1), best, self.plain)
             found += more
         return found
 
@@ -471,26 +463,6 @@ class Search:
     def _level_of(self, length: int) -> float:
         """The error rate of one of the conditions of a length."""
         return self.level * SHARES[length - 1] / max(1, self.tries[length - 1])
-
-    def _may(self, never_together: Sequence[str]) -> np.ndarray:
-        """Which condition may stand together with which plain one: bool of shape (n, n_plain)."""
-        exclusive = self.of_class | self.symptom
-        may = self.column[:, None] != self.column[None, self.plain]
-        may &= ~(exclusive[:, None] & exclusive[None, self.plain])
-        symptoms = np.flatnonzero(self.symptom[self.plain])
-        if len(symptoms) and never_together[0] in self.columns:
-            values, of = np.unique(self.columns[never_together[0]], return_inverse=True)
-            often = self._sums(of, len(values), np.arange(len(of)))[0]
-            # A condition that rarely holds for images of a class (a gaze to the left, for the class right) contradicts
-            # its prediction: where it holds half as often for them as for all, the odds of failing are doubled by that.
-            sizes = np.bincount(of)[:, None]
-            informative = often / sizes >= LEAST_AGREEMENT * often.sum(axis=0) / len(of)
-            for column in symptoms:
-                symptom = self.plain[column]
-                of_class = informative[values == self.literals[symptom].value].any(axis=0)
-                may[symptom] &= of_class[self.plain]
-                may[:, column] &= of_class
-        return np.asarray(may)
 
 
 class SearchWithinClasses(Search):
@@ -589,31 +561,24 @@ def score(tested: np.ndarray, wrong: np.ndarray, base: float | np.ndarray) -> np
         return np.where((tested >= LEAST_TESTED) & (low > base), (low - base) * tested**EXPONENT, -np.inf)
 
 
-def cuts_of(columns: Mapping[str, np.ndarray], wrong: np.ndarray, never_together: Sequence[str]) -> dict[str, Cut]:
+def cuts_of(columns: Mapping[str, np.ndarray], wrong: np.ndarray, label: str) -> dict[str, Cut]:
     """The simple conditions on all columns; numbers are cut more coarsely if there are many columns."""
     for parts in (20, 16, 12, 10, 8, 6, 4):
         tried = {name: literals_of(name, column, parts=parts) for name, column in columns.items()}
         if sum(map(len, tried.values())) * sum(plain for each in tried.values() for _, plain in each) <= MOST_PAIRS:
             break
-    found = {}
+    cuts = {}
     for name, column in columns.items():
-        # All but the usual value is one condition, if the other values fail about equally often. A prediction that is
-        # no image's class would only say that the image is wrong.
-        classes = set(np.unique(columns.get(never_together[0], column))) if name in never_together[1:] else None
-        kept = [
-            each
-            for each in tried[name]
-            if (classes is None or each.literal.value in classes)
-            and (each.literal.sign != "!=" or _is_one(each.literal, column, wrong, never_together))
-        ]
+        # All but the usual value is one condition, if the other values fail about equally often.
+        kept = [each for each in tried[name] if each.literal.sign != "!=" or _is_one(each.literal, column, wrong, label)]
         if kept:
-            found[name] = cut(kept, column)
-    return found
+            cuts[name] = cut(kept, column)
+    return cuts
 
 
-def _is_one(literal: Literal, column: np.ndarray, wrong: np.ndarray, never_together: Sequence[str]) -> bool:
+def _is_one(literal: Literal, column: np.ndarray, wrong: np.ndarray, label: str) -> bool:
     others = literal.holds(column)
-    return literal.column not in never_together and fails_equally(column[others], wrong[others])
+    return literal.column != label and fails_equally(column[others], wrong[others])
 
 
 def _best(scores: np.ndarray, n: int) -> np.ndarray:

@@ -30,6 +30,7 @@ import numpy as np
 
 from safe_dnn.rccs.spots.conditions import Literal, joined
 from safe_dnn.rccs.spots.groups import GivenClass, Groups, counted, given_class, grouping, in_words
+from safe_dnn.rccs.spots.like import by_gain, compare_like, is_other, without_mixtures
 from safe_dnn.rccs.spots.search import (
     ERROR_RATE,
     EXPONENT,
@@ -51,9 +52,9 @@ Conditions: TypeAlias = tuple[Literal, ...]
 
 COLUMNS = (
     "rank", "where", "tested", "wrong", "rate", "low", "high", "elsewhere", "conditions", "groups", "group", "expected",
-    "odds", "new_rate", "new_low", "new_high",
+    "odds", "new_rate", "new_low", "new_high", "alone", "alone_wrong", "like",
 )  # fmt: skip
-SEARCHES = (0.25, 0.15, 0.15)  # of the error rate, for the searches one after the other
+SEARCHES = (0.25, 0.15)  # of the error rate, for the searches one after the other
 WITHIN_CLASSES = (0.2, 0.1)  # of the error rate, for those within classes; what is left is for what these have hidden
 NARROWER = 0.05  # of the error rate, for those inside all conditions found
 SURE = 0.8  # the rate from which a condition is not searched inside
@@ -82,6 +83,10 @@ class WeakSpot(NamedTuple):
         As in `groups.GivenClass`. None if there are no classes, or if the condition is about nothing else.
     new_rate, new_low, new_high : float
         The rate that is expected of new images, and its 95 % interval (see `new_images.py`). None if unknown.
+    alone, alone_wrong : int or None
+        Images of which no other weak spot holds, and those of them that are wrong (see `like.py`).
+    like : float or None
+        The rate that it is compared with: that of images of the same classes of which no weak spot holds.
     answers : int
         Of a person, from which all figures are estimated (see `words.rates`); 0 if they were counted.
     """
@@ -99,6 +104,9 @@ class WeakSpot(NamedTuple):
     new_rate: float | None = None
     new_low: float | None = None
     new_high: float | None = None
+    alone: int | None = None
+    alone_wrong: int | None = None
+    like: float | None = None
     answers: int = 0
 
     @property
@@ -158,8 +166,8 @@ class WeakSpot(NamedTuple):
 
     @property
     def compared(self) -> float:
-        """The rate that it has to exceed: elsewhere or, if higher, that which its classes alone would give."""
-        return max(self.elsewhere, self.expected or 0.0)
+        """The rate that it has to exceed."""
+        return self.elsewhere if self.like is None else self.like
 
     @property
     def excess(self) -> float:
@@ -167,12 +175,9 @@ class WeakSpot(NamedTuple):
         return self.wrong - self.tested * self.compared
 
     @property
-    def is_apart(self) -> bool:
-        """Whether new images may be wrong no more often than others: the interval holds that rate.
-
-        A word was not searched for: it counts also where it says little more than its classes, which comes last.
-        """
-        return self.interval[0] <= (self.elsewhere if self.answers else self.compared)
+    def may_be_chance(self) -> bool:
+        """Whether new images may be wrong no more often than images like these: the interval holds that rate."""
+        return self.interval[0] <= self.compared
 
     @property
     def given_class(self) -> str:
@@ -206,7 +211,8 @@ def find_weak_spots(
     wrong: np.ndarray,
     *,
     measured: Collection[str] = (),
-    never_together: Sequence[str] = (),
+    label: str = "",
+    classes: np.ndarray | None = None,
     groups: Groups | None = None,
 ) -> list[WeakSpot]:
     """The conditions under which the DNN fails more often than elsewhere, the most important first.
@@ -214,14 +220,16 @@ def find_weak_spots(
     Parameters
     ----------
     columns : mapping of str to ndarray of shape (n_images,)
-        As of `parameters.Parameters`: float64, NaN if unknown, or str, empty if unknown.
+        As of `parameters.Parameters`: float64, NaN if unknown, or str, empty if unknown. Nothing that depends on the
+        DNN's answers: a condition on them holds for wrong images by construction.
     wrong : ndarray of shape (n_images,), bool
     measured : collection of str
         Columns that are measured in the images. What is recorded, a class or a parameter, is a better reason: these
         columns explain only failures that recorded ones do not.
-    never_together : sequence of str
-        The column of the true class, then that of the predicted class. Together they would only say that the image is
-        wrong, and so would a prediction with a parameter that determines the class: see `Search`.
+    label : str
+        The column of the true class; empty if there is none.
+    classes : ndarray of shape (n_images,), optional
+        The class of each image, if it is not that of the column, as of what a detector finds where nothing is.
     groups : Groups, optional
         Of images that are not independent. A weak spot must then stand out in comparison of groups, or within groups. A
         value of their column is itself a group, whose images are independent.
@@ -229,44 +237,39 @@ def find_weak_spots(
     Returns
     -------
     list of WeakSpot
-        Classes and confusions, then what holds given the class; each by the failure rate's excess over that elsewhere,
-        and over the expected one, at the lower end of its interval, weighted by size. Empty if nothing is significant,
-        as when all images are right, or all are wrong.
+        In the order in which they were found. Empty if nothing is significant, as when all images are right, or all
+        are wrong.
     """
     wrong = np.asarray(wrong, bool)
     if not wrong.any() or wrong.all():
         return []
-    known, failing, ordered = columns, wrong, groups
-    if groups is not None:
-        rows = np.argsort(groups.of, kind="stable")  # see `search.Searched`
-        known, failing = {name: column[rows] for name, column in columns.items()}, wrong[rows]
-        ordered = groups.taken(rows)
-    causes = [name for name in columns if name not in never_together[1:]]
-    recorded = [name for name in causes if name not in measured]
-    classes = classes_of(known, never_together)
-    cuts = cuts_of(known, failing, never_together)
-    searched = Searched(known, cuts, failing, never_together, ordered, classes)
+    of = columns[label] if classes is None and label in columns else classes
+    numbers = None if of is None else np.unique(of, return_inverse=True)[1]
+    classes = numbers if numbers is not None and numbers.any() else None  # a single one says nothing
+    rows = np.arange(len(wrong)) if groups is None else np.argsort(groups.of, kind="stable")  # see `search.Searched`
+    known, failing = {name: column[rows] for name, column in columns.items()}, wrong[rows]
+    searched = Searched(
+        known, cuts_of(known, failing, label), failing, label, groups and groups.taken(rows),
+        None if classes is None else classes[rows],
+    )  # fmt: skip
+    recorded = [name for name in columns if name not in measured]
     open_to = np.ones(len(wrong), bool)
     found: list[Conditions] = []
     # If only the class is recorded, measured columns do not come after it: each class would be a reason of its own.
-    first = [recorded] if set(recorded) - set(never_together) else []
-    # What is predicted comes last: without the images of a wrong prediction, what is left of a class is wrong.
-    last = [list(columns)] if len(causes) < len(columns) else []
-    rounds = first + ([causes] if causes not in first else []) + last
+    rounds = [recorded] if set(recorded) - {label} else []
+    rounds += [[*columns]] if [*columns] not in rounds else []
     for names, share in zip(rounds, SEARCHES, strict=False):
         # A recorded cause may be hidden by others, and is compared only with images that are still open. What is
-        # measured or predicted must stand out among all: the last failures always have something in common.
-        overall = 0.0 if names in first else float(failing.mean())
-        only = never_together[1:] if names in last else ()
-        search = Search(searched.among(names), open_to, level=ERROR_RATE * share, overall=overall, only=only)
+        # measured must stand out among all: the last failures always have something in common.
+        overall = 0.0 if names == recorded and set(recorded) - {label} else float(failing.mean())
+        search = Search(searched.among(names), open_to, level=ERROR_RATE * share, overall=overall)
         while len(found) < MOST_SPOTS and (literals := search.next()):
             found = _said_once(found, literals)
         open_to = search.open_to
-    if classes is not None:
-        inside = [literals for literals in found if not of_classes(literals, never_together)]
+    if searched.classes is not None:
+        inside = [literals for literals in found if not of_classes(literals, label)]
         most = MOST_SPOTS + len(found) - len(inside)
         open_to = ~_hold_any(inside, known, len(wrong))
-        rounds = rounds[: len(rounds) - len(last)]
         for names, share in zip(rounds, WITHIN_CLASSES, strict=False):
             within = SearchWithinClasses(searched.among(names), open_to, level=ERROR_RATE * share)
             while len(found) < most and (literals := within.next()):
@@ -278,11 +281,13 @@ def find_weak_spots(
     once = {frozenset(each): each for each in itertools.chain(*narrower)}
     sure = [of for of, each in once.items() if _is_sure(each, searched)]
     found = [each for of, each in once.items() if not any(other < of for other in sure)]
-    if classes is not None:
-        left = 1 - NARROWER - sum(SEARCHES[: len(rounds + last)]) - sum(WITHIN_CLASSES[: len(rounds)])
-        while len(found) < most and (literals := _hidden(found, searched, recorded, classes, ERROR_RATE * left)):
+    if searched.classes is not None:
+        left = 1 - NARROWER - sum(SEARCHES[: len(rounds)]) - sum(WITHIN_CLASSES[: len(rounds)])
+        while len(found) < most and (literals := _hidden(found, searched, recorded, ERROR_RATE * left)):
             found.append(literals)
-    return _described(found, columns, wrong, groups, never_together)
+    mixed = np.array([_holds(each, known) for each in found], bool).reshape(len(found), len(wrong))
+    found = [found[row] for row in without_mixtures(found, mixed, failing, label, searched.classes)]
+    return _described(found, columns, wrong, groups, label, classes)
 
 
 def _narrower(literals: Conditions, searched: Searched, level: float, own: np.ndarray) -> list[Conditions]:
@@ -292,7 +297,7 @@ def _narrower(literals: Conditions, searched: Searched, level: float, own: np.nd
     for.
     """
     holds, named = _holds(literals, searched.columns), {literal.column for literal in literals}
-    if of_classes(literals, searched.never_together) or _is_sure(literals, searched):
+    if of_classes(literals, searched.label) or _is_sure(literals, searched):
         return [literals]
     inside = searched.inside(holds).among([name for name in searched.cuts if name not in named])
     search, found = Search(inside, np.ones(len(inside.wrong), bool), level=level / 2), list[Conditions]()
@@ -310,15 +315,17 @@ def _is_sure(literals: Conditions, searched: Searched) -> bool:
 
 
 def _hidden(
-    found: Sequence[Conditions], searched: Searched, recorded: Sequence[str], classes: np.ndarray, level: float
+    found: Sequence[Conditions], searched: Searched, recorded: Sequence[str], level: float
 ) -> Conditions | None:
     """A condition on columns that none found given the class is about: a broad one may have taken its images.
 
     An image is compared with those of its class where the same of the conditions found holds, that with the highest
     rate if several do: what goes with such a condition is none of its own.
     """
-    found = [each for each in found if not of_classes(each, searched.never_together)]
-    named = {literal.column for each in found for literal in each}.union(searched.never_together)
+    classes = searched.classes
+    assert classes is not None
+    found = [each for each in found if not of_classes(each, searched.label)]
+    named = {literal.column for each in found for literal in each} | {searched.label}
     held = sorted((_holds(each, searched.columns) for each in found), key=lambda holds: -searched.wrong[holds].mean())
     same = np.argmax([*held, np.ones(len(classes), bool)], axis=0)
     cells = np.unique(classes * (len(held) + 1) + same, return_inverse=True)[1]
@@ -334,24 +341,9 @@ def _said_once(found: Sequence[Conditions], literals: Conditions) -> list[Condit
     return [*found, literals]
 
 
-def of_classes(literals: Sequence[Literal], classes: Sequence[str]) -> bool:
-    """Whether a condition is about the true class alone, or about the predicted one."""
-    names = {literal.column for literal in literals}
-    return names <= {*classes[:1]} or bool(names & {*classes[1:]})
-
-
-def classes_of(columns: Mapping[str, np.ndarray], never_together: Sequence[str]) -> np.ndarray | None:
-    """The class of each image as a number, or of what a detector finds where nothing is, that which it is taken for.
-
-    None if it is unknown, or the same of all images.
-    """
-    if not never_together or never_together[0] not in columns:
-        return None
-    classes = columns[never_together[0]]
-    for name in never_together[1:]:
-        classes = np.where(classes == "", columns.get(name, classes), classes)
-    numbers = np.unique(classes, return_inverse=True)[1]
-    return numbers if numbers.any() else None
+def of_classes(literals: Sequence[Literal], label: str) -> bool:
+    """Whether a condition is about the true class alone."""
+    return all(literal.column == label for literal in literals)
 
 
 def _holds(literals: Sequence[Literal], columns: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -367,54 +359,32 @@ def _described(
     columns: Mapping[str, np.ndarray],
     wrong: np.ndarray,
     groups: Groups | None,
-    never_together: Sequence[str],
+    label: str,
+    classes: np.ndarray | None,
 ) -> list[WeakSpot]:
     """The weak spots with their figures over all images, ranked; two that are one now need not be above all others."""
-    here = [_holds(literals, columns) for literals in found]
-    classes = classes_of(columns, never_together)
+    holds = np.array([_holds(literals, columns) for literals in found], bool).reshape(len(found), len(wrong))
     of, correlation = grouping(groups, wrong)
     spots = []
-    for literals, holds in zip(found, here, strict=True):
-        tested, failing, low, high, elsewhere, n_groups = counted(holds, wrong, of, correlation)
+    for literals, here, like in zip(found, holds, compare_like(found, holds, wrong, label, classes), strict=True):
+        tested, failing, low, high, elsewhere, n_groups = counted(here, wrong, of, correlation)
         named = (n_groups, groups.name) if groups else ()
-        spot = WeakSpot(literals, tested, failing, low, high, elsewhere, *named)
-        if classes is not None and not of_classes(literals, never_together):
-            spot = spot._replace(**given_class(classes, wrong, holds)._asdict())
+        spot = WeakSpot(literals, tested, failing, low, high, elsewhere, *named, **like._asdict())
+        if classes is not None and not of_classes(literals, label):
+            spot = spot._replace(**given_class(classes, wrong, here)._asdict())
         spots.append(spot)
-    return sorted((spot for spot in spots if spot.rate > spot.elsewhere), key=_by_importance)
+    return [spot for spot in spots if spot.rate > spot.elsewhere]
 
 
-def _by_importance(spot: WeakSpot) -> tuple[bool, float]:
-    compared = max(spot.elsewhere, spot.expected or 0.0)
-    return not spot.of_classes, -(spot.low - compared) * spot.tested**EXPONENT
-
-
-def ranked(spots: Iterable[WeakSpot]) -> list[WeakSpot]:
-    """Classes and confusions, what holds given the class, and what may be no reason; each by its `excess`."""
-    return sorted(spots, key=lambda spot: (_level_of(spot), -spot.excess))
-
-
-LEVELS = ("Classes and confusions", "Given the class", "Perhaps no reasons: new images may fail as often elsewhere")
-
-
-def _level_of(spot: WeakSpot) -> int:
-    return 2 if spot.is_apart else 1 - spot.of_classes
-
-
-def levels_of(spots: Sequence[WeakSpot]) -> list[tuple[str, range]]:
-    """Classes and confusions, what holds given the class, and what may be no reason: a title for each level, and its
-    weak spots, as of `ranked`, by index.
-
-    A level of reasons has no title where there is no other one.
-    """
-    found, start = list[tuple[str, range]](), 0
-    for level, of_level in itertools.groupby(map(_level_of, spots)):
-        end = start + len(list(of_level))
-        found.append((LEVELS[level], range(start, end)))
-        start = end
-    if sum(title != LEVELS[2] for title, _ in found) == 1:
-        found[0] = ("", found[0][1])
-    return found
+def ranked(
+    spots: Sequence[WeakSpot], columns: Mapping[str, np.ndarray], wrong: np.ndarray, label: str
+) -> list[WeakSpot]:
+    """Weak spots in the order of the list (see `like.by_gain`); what may be chance comes last."""
+    conditions = [spot.literals for spot in spots]
+    failing = [np.flatnonzero(wrong & spot.holds(columns)).tolist() for spot in spots]
+    others = [[is_other(each, than, label) for each in conditions] for than in conditions]
+    order, _ = by_gain(failing, others, [spot.may_be_chance for spot in spots])
+    return [spots[row] for row in order]
 
 
 def spots_text(spots: Sequence[WeakSpot]) -> str:
@@ -445,7 +415,8 @@ def _from_row(row: Mapping[str, str]) -> WeakSpot:
     literals = read_conditions(from_cell(row["conditions"]))
     tested, wrong, groups = int(row["tested"]), int(row["wrong"]), int(row["groups"] or 0)
     low, high, elsewhere = (float(row[name]) for name in ("low", "high", "elsewhere"))
-    further: list[Any] = [float(row[name]) if row[name] else None for name in COLUMNS[-5:]]
+    further: list[Any] = [float(row[name]) if row[name] else None for name in COLUMNS[-8:]]
+    further[5:7] = [None if number is None else int(number) for number in further[5:7]]
     return WeakSpot(literals, tested, wrong, low, high, elsewhere, groups, from_cell(row["group"]), *further)
 
 
