@@ -42,7 +42,7 @@ class Like(NamedTuple):
 
 
 def is_other(condition: Conditions, than: Conditions, label: str) -> bool:
-    """Whether a condition is another reason than one: about what is known of images, and neither narrower nor broader."""
+    """Whether a condition is another reason than one: on what is known of images, and neither narrower nor broader."""
     about, its = {*condition}, {*than}
     return any(literal.column != label for literal in condition) and not (about <= its or its <= about)
 

@@ -512,15 +512,11 @@ class SearchWithinClasses(Search):
         return np.flatnonzero(_bound(tested, wrong / tested, base) <= self._levels_of(places) * SLACK)
 
     def _count_for_more(self, holds: np.ndarray, places: Sequence[tuple[int, ...]]) -> np.ndarray:
-        """Where which conditions hold failing is likelier among the open images of the same classes, and not less than
-        elsewhere."""
+        """Where which conditions hold failing is likelier among the open images of the same classes."""
         assert self.classes is not None
         wrong, among = self.wrong, self.open_to
-        tested, failing = np.count_nonzero(holds, axis=1), np.count_nonzero(holds & wrong, axis=1)
-        fine = failing * len(wrong) > np.count_nonzero(wrong) * tested
-        rows = np.flatnonzero(fine)
-        levels = np.array([self._levels_of(np.array([places[i]]))[0] for i in rows.tolist()])
-        fine[rows] = self._chance_given_class(holds, places, among, rows) <= levels
+        levels = np.array([self._levels_of(np.array([each]))[0] for each in places])
+        fine = self._chance_given_class(holds, places, among, np.arange(len(places))) <= levels
         for row in np.flatnonzero(fine).tolist():
             odds = given_class(self.classes[among], wrong[among], holds[row][among]).odds
             fine[row] = odds is not None and odds >= LEAST_ODDS_WITHIN
@@ -570,7 +566,9 @@ def cuts_of(columns: Mapping[str, np.ndarray], wrong: np.ndarray, label: str) ->
     cuts = {}
     for name, column in columns.items():
         # All but the usual value is one condition, if the other values fail about equally often.
-        kept = [each for each in tried[name] if each.literal.sign != "!=" or _is_one(each.literal, column, wrong, label)]
+        kept = [
+            each for each in tried[name] if each.literal.sign != "!=" or _is_one(each.literal, column, wrong, label)
+        ]
         if kept:
             cuts[name] = cut(kept, column)
     return cuts

@@ -29,12 +29,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from safe_dnn.rccs.spots.conditions import Literal, joined
-from safe_dnn.rccs.spots.groups import GivenClass, Groups, counted, given_class, grouping, in_words
+from safe_dnn.rccs.spots.groups import Groups, counted, given_class, grouping, in_words
 from safe_dnn.rccs.spots.like import by_gain, compare_like, is_other, without_mixtures
 from safe_dnn.rccs.spots.search import (
     ERROR_RATE,
-    EXPONENT,
-    LEAST_ODDS_WITHIN,
     MOST_SPOTS,
     Search,
     Searched,
@@ -131,7 +129,7 @@ class WeakSpot(NamedTuple):
 
     @property
     def text(self) -> str:
-        """For example `light < 0.1: 98 of 120 are wrong (82%), elsewhere 12%; expect 80% (71–88%) of new images`."""
+        """For example `light < 0.1: 98 of 120 are wrong (82%, 71–88% of new images), 1% of comparable images`."""
         return f"{self.where}: {self.wrong_of_tested} are wrong {self.rates}"
 
     @property
@@ -142,15 +140,11 @@ class WeakSpot(NamedTuple):
 
     @property
     def rates(self) -> str:
-        """How often the DNN fails there, elsewhere and on new images, as in `text`."""
-        ends, rate = range_text(*self.interval), rate_text(self.rate)
-        # Figures are of all images, and what was found in those that earlier ones leave need not stand out among all.
-        weak = self.odds is not None and self.odds < LEAST_ODDS_WITHIN
-        where = " (clear only where no stronger weak spot holds)" if weak else ""
-        elsewhere = f"elsewhere {rate_text(self.elsewhere)}{self.given_class}{where}"
-        if self.new_rate is None:
-            return f"({rate}, {ends}), {elsewhere}"
-        return f"({rate}), {elsewhere}; expect {rate_text(self.new_rate)} ({ends}) of new images"
+        """How often the DNN fails there, on new images, and on images like these, as in `text`."""
+        new = "" if self.new_rate is None else " of new images"
+        images = "other" if self.like is None else "comparable"
+        interval = f"{rate_text(self.rate)}, {range_text(*self.interval)}{new}"
+        return f"({interval}), {rate_text(self.compared)} of {images} images"
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -178,11 +172,6 @@ class WeakSpot(NamedTuple):
     def may_be_chance(self) -> bool:
         """Whether new images may be wrong no more often than images like these: the interval holds that rate."""
         return self.interval[0] <= self.compared
-
-    @property
-    def given_class(self) -> str:
-        """What its classes alone would give, to follow its rate; empty if it is about nothing else, or has none."""
-        return GivenClass(self.expected, self.odds).text
 
     @property
     def of_groups(self) -> str:
@@ -373,7 +362,7 @@ def _described(
         if classes is not None and not of_classes(literals, label):
             spot = spot._replace(**given_class(classes, wrong, here)._asdict())
         spots.append(spot)
-    return [spot for spot in spots if spot.rate > spot.elsewhere]
+    return [spot for spot in spots if spot.rate > spot.compared]
 
 
 def ranked(

@@ -26,7 +26,7 @@ WRONG = RNG.random(N) < np.where((KNOWN["age"] < 20) & (KNOWN["label"] == "woman
 
 def bins_of(*columns, wrong=WRONG):
     known = {name: KNOWN[name] for name in ("label", *columns)}
-    return find_curves(known, wrong, never_together=("label", "predicted"))
+    return find_curves(known, wrong, label="label")
 
 
 def attributes(svg, css_class):

@@ -11,8 +11,6 @@ from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.store.runs import COMPARISON, add_run
 from safe_dnn.support.intervals import clopper_pearson
 
-CLASSES = ("label", "predicted")
-
 
 def two_classes(rng, n=2000):
     return {"label": rng.choice(["man", "woman"], n), "age": rng.integers(0, 90, n).astype(float)}
@@ -76,9 +74,7 @@ def test_neither_the_class_nor_the_answer_has_a_curve_but_the_target_of_a_regres
     rng = np.random.default_rng(1)
     known = two_classes(rng)
     wrong = rng.random(2000) < 0.2
-    assert {
-        each.column for each in find_curves(known | {"predicted": known["label"]}, wrong, never_together=CLASSES)
-    } == {"age"}
+    assert {each.column for each in find_curves(known, wrong, label="label")} == {"age"}
     assert {each.column for each in find_curves({"label": known["age"]}, wrong)} == {"label"}
 
 
@@ -87,7 +83,7 @@ def test_classes_have_curves_of_their_own_where_they_differ_even_if_they_fail_eq
     known = two_classes(rng)
     young, woman = known["age"] < 45, known["label"] == "woman"
     wrong = rng.random(2000) < np.where(young == woman, 0.4, 0.1)
-    bins = find_curves(known, wrong, never_together=CLASSES)
+    bins = find_curves(known, wrong, label="label")
     assert {each.of_class for each in bins} == {"", "woman", "man"}
     women = [each for each in bins if each.of_class == "woman"]
     assert [each.tested for each in women] == [np.count_nonzero(held_by(each, known["age"]) & woman) for each in women]
@@ -100,14 +96,14 @@ def test_classes_that_fail_alike_seldom_have_curves_of_their_own():
     for _ in range(200):
         known = two_classes(rng, 600)
         wrong = rng.random(600) < np.where(known["age"] < 20, 0.5, 0.05)
-        apart += any(each.of_class for each in find_curves(known, wrong, never_together=CLASSES))
+        apart += any(each.of_class for each in find_curves(known, wrong, label="label"))
     assert apart <= 18  # of 200 expected to be 10 at most, with a standard deviation of 3
 
 
 def test_many_classes_have_no_curves_of_their_own():
     rng = np.random.default_rng(4)
     known = {"label": rng.choice([*"abcde"], 2000), "age": rng.random(2000)}
-    assert not any(each.of_class for each in find_curves(known, known["label"] == "a", never_together=CLASSES))
+    assert not any(each.of_class for each in find_curves(known, known["label"] == "a", label="label"))
 
 
 @pytest.mark.parametrize("per_person", [1, 10])
@@ -129,7 +125,7 @@ def test_intervals_hold_the_true_rate_also_where_images_of_a_person_fail_togethe
 def test_a_table_is_read_as_it_was_written_and_a_run_of_before_has_none(tmp_path):
     rng = np.random.default_rng(6)
     known = two_classes(rng) | {"=sum": rng.choice(["-", "wet", "@x"], 2000)}
-    bins = find_curves(known, known["label"] == "man", never_together=CLASSES)
+    bins = find_curves(known, known["label"] == "man", label="label")
     assert any(each.of_class for each in bins)
     read = load_curves(add_run(tmp_path, COMPARISON, {CURVES_FILE: curves_text(bins)}))
     assert str(read) == str(bins)  # NaN is not equal to itself

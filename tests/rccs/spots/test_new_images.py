@@ -26,13 +26,23 @@ def search(columns, wrong, groups=None) -> list[WeakSpot]:
     return find_weak_spots(columns, wrong, groups=groups)
 
 
+def expected_of(find, columns, wrong, groups=None) -> list[WeakSpot]:
+    """What a search finds, with the rates of new images."""
+
+    def search(rows):
+        taken = {name: column[rows] for name, column in columns.items()}
+        return find(taken, wrong[rows], groups and groups.taken(rows))
+
+    return with_new_rates(find(columns, wrong, groups), columns, wrong, search, groups=groups)
+
+
 def test_intervals_hold_the_rate_of_new_images_where_those_of_the_counted_rate_do_not():
     new, likely = draw(20_000, seed=99)
     counted, expected, off = [], [], []
     for seed in RUNS:
         columns, chance = draw(3000, seed)
         wrong = np.random.default_rng(seed).random(3000) < chance
-        for spot in with_new_rates(search(columns, wrong), columns, wrong, search):
+        for spot in expected_of(search, columns, wrong):
             truth = likely[spot.holds(new)].mean()
             counted.append(spot.low <= truth <= spot.high)
             expected.append(spot.new_low <= truth <= spot.new_high)
@@ -61,7 +71,7 @@ def alike(images: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
 def test_a_rate_that_loses_nothing_in_the_other_half_is_hardly_corrected():
     columns, wrong = alike(4000)
     usual = 0.25 * math.sqrt(0.25 / 2000)
-    one, two = with_new_rates(two_spots(columns, wrong), columns, wrong, two_spots)
+    one, two = expected_of(two_spots, columns, wrong)
     assert 0 <= one.rate - one.new_rate < usual
     assert two.rate - two.new_rate == pytest.approx(2.8 * (one.rate - one.new_rate), rel=0.01)
     assert one.new_low < one.new_rate < one.rate < one.new_high
@@ -70,7 +80,7 @@ def test_a_rate_that_loses_nothing_in_the_other_half_is_hardly_corrected():
 def test_without_halves_the_usual_loss_is_taken():
     columns, wrong = alike(4000)
     groups = Groups("person", np.zeros(4000, int))
-    one, _ = with_new_rates(two_spots(columns, wrong), columns, wrong, two_spots, groups=groups)
+    one, _ = expected_of(two_spots, columns, wrong, groups)
     assert one.rate - one.new_rate == pytest.approx(0.25 * math.sqrt(0.25 / 2000), rel=0.01)
 
 
@@ -80,6 +90,6 @@ def test_groups_make_intervals_for_new_images_wider():
     columns = {"night": rng.choice(["yes", "no"], 1500, p=[0.3, 0.7])}
     wrong = rng.random(1500) < np.where(columns["night"] == "yes", 0.6, 0.05) + rng.uniform(-0.3, 0.3, 30)[person]
     groups = Groups("person", person)
-    (alone,) = with_new_rates(search(columns, wrong), columns, wrong, search)
-    (grouped,) = with_new_rates(search(columns, wrong, groups), columns, wrong, search, groups=groups)
+    (alone,) = expected_of(search, columns, wrong)
+    (grouped,) = expected_of(search, columns, wrong, groups)
     assert grouped.new_high - grouped.new_low > 1.2 * (alone.new_high - alone.new_low)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
-from tests.helpers.driving import CLASS_AND_PREDICTION, driving, names, search
+from tests.helpers.driving import driving, names, search
 
 
 def test_a_cause_that_is_hidden_by_a_larger_one_is_found_too():
@@ -169,33 +169,6 @@ def test_a_broad_condition_whose_own_failures_lie_in_one_narrow_one_is_that_one_
         spots = find_weak_spots(columns, wrong)
         assert len(spots) == 2
         assert {tuple(spot.holds(columns)) for spot in spots} == {tuple(each) for each in blind}
-
-
-def test_a_prediction_that_is_no_class_of_the_test_set_is_no_reason():
-    columns, wrong, _ = scenes(2000, 0)
-    known = {"label": np.full(2000, "scene"), "predicted": np.where(wrong, "other", "scene"), **columns}
-    spots = search(known, wrong)
-    assert spots
-    assert not any("predicted" in names(spot) for spot in spots)
-
-
-def test_class_and_predicted_class_never_stand_together():
-    columns, wrong = driving(1500)
-    only = {name: columns[name] for name in CLASS_AND_PREDICTION}
-    assert all(len(spot.literals) == 1 for spot in search(only, wrong))
-    assert any(names(spot) == {"label", "predicted"} for spot in find_weak_spots(only, wrong))
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_a_prediction_does_not_stand_with_a_parameter_that_determines_the_class(seed):
-    rng = np.random.default_rng(seed)
-    gaze = rng.uniform(0, 360, 2000)
-    label = np.array(["right", "up", "left", "down"])[((gaze + 45) % 360 // 90).astype(int)]
-    wrong = rng.random(2000) < 0.15
-    columns = {"label": label, "predicted": np.where(wrong, rng.permutation(label), label), "gaze_deg": gaze}
-    wrong = columns["label"] != columns["predicted"]
-    assert find_weak_spots(columns, wrong, never_together=CLASS_AND_PREDICTION) == []
-    assert any(names(spot) == {"predicted", "gaze_deg"} for spot in find_weak_spots(columns, wrong))
 
 
 def test_a_cause_of_few_of_very_many_images_is_found():

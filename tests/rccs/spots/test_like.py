@@ -1,0 +1,119 @@
+"""Like with like: what a condition is compared with, and in which order conditions are."""
+
+import numpy as np
+import pytest
+
+from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.like import by_gain, compare_like, expected_rate, is_other, without_mixtures
+from safe_dnn.rccs.spots.new_images import with_new_rates
+from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots, ranked
+
+DARK, BLURRED = (Literal("light", "<", 0.4),), (Literal("blur", ">=", 4.0),)
+NIGHT = (Literal("label", "=", "night"),)
+
+
+def reasons(columns, wrong, label=""):
+    """What the search finds, with rates of new images, in the order of the list."""
+
+    def search(rows):
+        return find_weak_spots({name: column[rows] for name, column in columns.items()}, wrong[rows], label=label)
+
+    spots = with_new_rates(search(np.arange(len(wrong))), columns, wrong, search)
+    return ranked(spots, columns, wrong, label)
+
+
+def test_the_expected_rate_is_that_of_each_class_outside_weighted_as_inside():
+    classes = np.repeat([0, 1], [10, 20])
+    wrong, inside = np.zeros(30, bool), np.zeros(30, bool)
+    inside[[0, 10, 11]] = True
+    wrong[[1, 2, 12]] = True
+    outside = ~inside
+    mean = 3 / 27
+    first, second = (2 + 2 * mean) / (9 + 2), (1 + 2 * mean) / (18 + 2)
+    assert expected_rate(wrong, inside, outside, classes) == pytest.approx((first + 2 * second) / 3)
+    assert expected_rate(wrong, inside, outside) == pytest.approx(mean)
+    assert np.isnan(expected_rate(wrong, inside, np.zeros(30, bool), classes))
+
+
+def test_another_reason_says_neither_more_nor_less_and_is_not_about_classes_alone():
+    assert is_other(BLURRED, DARK, "label")
+    assert not is_other(DARK, DARK, "label")
+    assert not is_other((*DARK, *NIGHT), DARK, "label")
+    assert not is_other(DARK, (*DARK, *NIGHT), "label")
+    assert not is_other(NIGHT, DARK, "label")
+    assert is_other((*NIGHT, *BLURRED), DARK, "label")
+
+
+def test_images_of_other_conditions_count_neither_inside_nor_outside():
+    holds = np.array([[1, 1, 1, 1, 0, 0, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1, 1, 0, 0, 0]], bool)
+    wrong = np.array([1, 0, 1, 1, 1, 1, 1, 0, 0, 1], bool)
+    dark, blurred = compare_like([DARK, BLURRED], holds, wrong, "label", None)
+    assert (dark.alone, dark.alone_wrong, dark.like) == (2, 1, pytest.approx(1 / 3))
+    assert (blurred.alone, blurred.alone_wrong, blurred.like) == (3, 3, pytest.approx(1 / 3))
+
+
+def test_what_lies_in_conditions_above_it_is_no_reason():
+    """Dark images have little contrast: of low contrast and slight blur, few failures are left beside darkness."""
+    rng = np.random.default_rng(0)
+    dark, blurred = rng.random(4000) < 0.06, rng.random(4000) < 0.08
+    mixed = (dark & (rng.random(4000) < 0.6)) | (blurred & (rng.random(4000) < 0.3))
+    wrong = rng.random(4000) < np.select([dark, blurred], [0.9, 0.35], 0.01)
+    mixture = Literal("blur", ">=", 0.5), Literal("contrast", "<", 0.05)
+    holds = np.array([mixed, dark, blurred])
+    assert without_mixtures([mixture, DARK, BLURRED], holds, wrong, "label", None) == [1, 2]
+    single = [(Literal("contrast", "<", 0.05),), DARK, BLURRED]
+    assert sorted(without_mixtures(single, holds, wrong, "label", None)) == [0, 1, 2]  # only conjunctions are judged
+
+
+def test_each_reason_holds_most_failures_of_those_above_none_holds():
+    failing = [{1, 2, 3, 4}, {4, 5, 6, 7, 8}, {5, 6, 9}, {10, 11, 12, 13, 14, 15}]
+    others = [[row != column for column in range(4)] for row in range(4)]
+    assert by_gain(failing, others, [False] * 3 + [True]) == ([1, 0, 2, 3], [5, 3, 1, 6])
+    others[2][1] = False  # the third is a narrower form of the second
+    assert by_gain(failing, others, [False] * 4) == ([3, 1, 0, 2], [6, 5, 3, 3])
+    assert by_gain([], [], []) == ([], [])
+
+
+def test_a_cause_that_other_causes_hide_is_no_chance():
+    """A third of the blurred images are wrong, as of all images, most of which fail for other causes."""
+    rng = np.random.default_rng(1)
+    cause = rng.choice(["none", "glasses", "dark", "blur"], 1800, p=[0.58, 0.17, 0.15, 0.1])
+    light, blur = np.where(cause == "dark", 0.1, rng.uniform(0.6, 1, 1800)), np.where(cause == "blur", 9.0, 0.0)
+    wrong = rng.random(1800) < np.select(
+        [cause == name for name in ("glasses", "dark", "blur")], [0.95, 0.9, 0.33], 0.01
+    )
+    columns = {"light": light, "glasses": np.where(cause == "glasses", "yes", "no"), "blur": blur}
+    spots = reasons(columns, wrong)
+    assert [{literal.column for literal in spot.literals} for spot in spots[:2]] == [{"glasses"}, {"light"}]
+    blurred = next(spot for spot in spots if "blur" in spot.where)
+    assert blurred.elsewhere > blurred.interval[0] > blurred.like
+    assert not blurred.may_be_chance
+
+
+def test_a_condition_inside_classes_is_compared_with_these_classes():
+    rng = np.random.default_rng(2)
+    label = rng.choice(["nv", "mel", "bkl"], 6000, p=[0.6, 0.2, 0.2])
+    site = np.where(label == "nv", rng.choice(["back", "arm"], 6000), rng.choice(["arm", "leg"], 6000))
+    rates = np.select([label == "mel", label == "bkl"], [0.65, 0.5], 0.03) + 0.09 * ((label == "nv") & (site == "back"))
+    spots = reasons({"label": label, "site": site}, rng.random(6000) < rates, "label")
+    spot = next(spot for spot in spots if "site = back" in spot.where)
+    assert spot.elsewhere > spot.interval[1] > spot.interval[0] > spot.like
+    assert not spot.may_be_chance
+
+
+def test_what_classes_alone_make_likely_may_be_chance():
+    spot = WeakSpot(DARK, 44, 24, 0.39, 0.7, 0.28, like=0.69, new_rate=0.5, new_low=0.31, new_high=0.7)
+    assert spot.may_be_chance
+    assert not spot._replace(like=0.3).may_be_chance
+    assert spot.excess == pytest.approx(24 - 44 * 0.69)
+
+
+@pytest.mark.slow
+def test_on_shuffled_answers_nothing_is_found_like_with_like():
+    found = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        columns = {f"c{i}": rng.choice(["a", "b", "c"], 1500) for i in range(12)} | {"x": rng.uniform(size=1500)}
+        columns["label"] = rng.choice(["nv", "mel", "bkl"], 1500)
+        found += bool(reasons(columns, rng.permutation(np.arange(1500) < 400), "label"))
+    assert found <= 5  # 2 are expected; more than 5 in one of 70 such tests
