@@ -99,6 +99,8 @@ class Search:
         Chance to find anything where right and wrong are independent of the columns.
     overall : float
         A rate with which that of a condition is compared as well; 0 for none.
+    apart : ndarray of shape (n_images,), bool
+        Images of no condition found so far but of those on classes alone: what is found is compared within these.
     again : ndarray of shape (n_literals,), bool
         Which of them are about a number of which one found so far is, alone.
     plain : ndarray of shape (n_plain,), int
@@ -119,7 +121,10 @@ class Search:
         The same for each pair.
     """
 
-    def __init__(self, searched: Searched, open_to: np.ndarray, *, level: float, overall: float = 0.0):
+    def __init__(
+        self, searched: Searched, open_to: np.ndarray, *, level: float, overall: float = 0.0,
+        apart: np.ndarray | None = None,
+    ):  # fmt: skip
         from scipy.linalg import block_diag
         from scipy.sparse import csr_array
 
@@ -130,6 +135,7 @@ class Search:
         plain = [each.plain for each in cuts.values()]
         self.plain = np.flatnonzero(np.concatenate([np.zeros(0, bool), *plain]))
         self.level, self.overall, self.again = level, overall, np.zeros(len(names), bool)
+        self.apart = open_to.copy() if apart is None else apart.copy()
         self.open_to, self.tag = open_to.copy(), np.random.default_rng(0).integers(2**63, size=len(names))
         whole = self.groups.column if self.groups else None
         self.whole = np.array([literal.column == whole and literal.sign == "=" for literal in self.literals], bool)
@@ -243,7 +249,10 @@ class Search:
         return self._taken(unlike) if unlike else None
 
     def _taken(self, places: tuple[int, ...]) -> tuple[Literal, ...]:
-        self._take_out(self._holds(places))
+        holds = self._holds(places)
+        self._take_out(holds)
+        if not self.of_class[list(places)].all():
+            self.apart &= ~holds
         if len(places) == 1 and not isinstance(self.literals[places[0]].value, str):
             self.again |= self.column == self.column[places[0]]
         return tuple(self.literals[i] for i in sorted(places, key=lambda i: (i not in self.plain, i)))
@@ -279,7 +288,7 @@ class Search:
         return all(max(low.low, high.low) <= min(low.high, high.high) for low, high in both)
 
     def _count_for_more(self, holds: np.ndarray, places: Sequence[tuple[int, ...]]) -> np.ndarray:
-        """Which conditions are also above all other images, and say more than that a class is wrong.
+        """Which conditions say more than that a class is wrong and, of measured columns, are above all other images.
 
         Parameters
         ----------
@@ -290,12 +299,12 @@ class Search:
         -------
         ndarray of shape (n,), bool
         """
-        fine = self._above_all_others(holds, places)
+        fine = self._above_all_others(holds, places) if self.overall else np.ones(len(places), bool)
         if self.classes is not None:
             causes = [not self.of_class[list(each)].all() for each in places]
             levels = np.array([self._level_of(len(each)) for each in places])
             rows = np.flatnonzero(fine & causes)
-            chance = self._chance_given_class(holds, places, np.ones(len(self.wrong), bool), rows)
+            chance = self._chance_given_class(holds, places, self.apart, rows)
             fine[rows] = chance <= levels[rows]
         return fine
 

@@ -242,7 +242,7 @@ def find_weak_spots(
         None if classes is None else classes[rows],
     )  # fmt: skip
     recorded = [name for name in columns if name not in measured]
-    open_to = np.ones(len(wrong), bool)
+    open_to = apart = np.ones(len(wrong), bool)
     found: list[Conditions] = []
     # If only the class is recorded, measured columns do not come after it: each class would be a reason of its own.
     rounds = [recorded] if set(recorded) - {label} else []
@@ -251,10 +251,10 @@ def find_weak_spots(
         # A recorded cause may be hidden by others, and is compared only with images that are still open. What is
         # measured must stand out among all: the last failures always have something in common.
         overall = 0.0 if names == recorded and set(recorded) - {label} else float(failing.mean())
-        search = Search(searched.among(names), open_to, level=ERROR_RATE * share, overall=overall)
+        search = Search(searched.among(names), open_to, level=ERROR_RATE * share, overall=overall, apart=apart)
         while len(found) < MOST_SPOTS and (literals := search.next()):
             found = _said_once(found, literals)
-        open_to = search.open_to
+        open_to, apart = search.open_to, search.apart
     if searched.classes is not None:
         inside = [literals for literals in found if not of_classes(literals, label)]
         most = MOST_SPOTS + len(found) - len(inside)

@@ -78,12 +78,14 @@ def test_two_tails_that_fail_at_different_rates_come_before_a_proxy_of_both():
 
 
 def test_two_tails_between_which_no_image_is_left_say_nothing_more_and_raise_no_warning():
-    """Once what lies between is taken out, site a stands out in the rest, but not among all images."""
+    """Once what lies between is taken out, site a stands out in the rest, whatever most of all images do."""
     rng = np.random.default_rng(0)
     age, site = rng.integers(0, 100, 2000).astype(float), rng.choice(["a", "b"], 2000)
     between = (age >= 20) & (age < 80)
     wrong = rng.random(2000) < np.select([between, site == "a"], [0.95, 0.3], 0.01)
-    assert [spot.where for spot in find_weak_spots({"age": age, "site": site}, wrong)] == ["age from 20 to 80"]
+    first, *rest = find_weak_spots({"age": age, "site": site}, wrong)
+    assert first.where == "age from 20 to 80"
+    assert all("site = a" in spot.where and " or " not in spot.where for spot in rest)
 
 
 def test_rare_tails_of_a_number_that_is_mostly_nought_are_named_with_their_rate():
