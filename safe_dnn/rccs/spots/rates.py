@@ -34,7 +34,8 @@ import numpy as np
 
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.spots.groups import Groups, chance_of_more, effective_share, in_words, tally
+from safe_dnn.rccs.spots.groups import Groups, chance_given_class, effective_share, in_words, tally
+from safe_dnn.rccs.spots.like import expected_rate
 from safe_dnn.support.intervals import clopper_pearson
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import count, range_text, rate_text
@@ -62,15 +63,18 @@ class Rate(NamedTuple):
     elsewhere : float
         Rate among all tested images outside of this region. NaN if there are none.
     p : float
-        How likely a difference like that is by chance, in its direction, corrected for the number of RCCs; at most 1.
+        How likely a difference like that from comparable images is by chance, in its direction, corrected for the
+        number of RCCs; at most 1.
     verdict : one of VERDICTS
         "too few" if a rate that would matter (see `_matters`) can neither be confirmed nor excluded.
     groups : int
         Groups that the tested images are of; 1 if nearly all images of the RCC are of one, and 0 if none are known.
     group : str
         What a group is, such as `person`. If groups are not known, what they may be.
-    expected : float or None
-        The rate that the classes of these images alone would give; None if classes are not known.
+    alone, alone_wrong : int
+        Images in the region that no other reason holds, and those of them that are wrong.
+    like : float
+        The rate that it is compared with: that of comparable images (see `failure_rates`); NaN if there are none.
     """
 
     rcc: int
@@ -83,7 +87,9 @@ class Rate(NamedTuple):
     verdict: str
     groups: int = 0
     group: str = ""
-    expected: float | None = None
+    alone: int = 0
+    alone_wrong: int = 0
+    like: float = math.nan
 
     @property
     def rate(self) -> float:
@@ -91,48 +97,37 @@ class Rate(NamedTuple):
         return self.wrong / self.tested if self.tested else math.nan
 
     @property
-    def excess(self) -> float:
-        """Wrong images beyond those that the rate elsewhere would give; 0 if it is unknown."""
-        return 0.0 if math.isnan(self.elsewhere) else self.wrong - self.tested * self.elsewhere
-
-    @property
     def text(self) -> str:
         """One sentence."""
         if not self.tested:
             return "No other tested image looks like these: nothing to compare."
-        elsewhere = "" if math.isnan(self.elsewhere) else f", elsewhere {rate_text(self.elsewhere)}"
+        like = "" if math.isnan(self.like) else f", {rate_text(self.like)} of comparable images"
         if self.verdict == "too few":
             wrong = "none is" if not self.wrong else "1 is" if self.wrong == 1 else f"{self.wrong:,} are"
             images = count(self.tested, "tested image") + self._of_groups
             why = "Looks alone do not tell" if self.tested >= ENOUGH else "Too few tested images to be sure"
             if self.groups and self.tested >= 2 * self.groups:
                 why = f"Images of {count(self.groups, self.group)} do not tell"
-            return f"{why}: of {images} like these, {wrong} wrong{elsewhere}."
+            return f"{why}: of {images} like these, {wrong} wrong{like}."
         if self.verdict == "more":
             interval = range_text(self.low, self.high)
             return (
-                f"Fails more often than elsewhere: {rate_text(self.rate)} of {self.tested:,} tested images like these"
-                f"{self._of_groups} are wrong ({interval}){elsewhere}{self._of_classes}."
+                f"Fails more often than on comparable images: {rate_text(self.rate)} of {self.tested:,} tested images "
+                f"like these{self._of_groups} are wrong ({interval}){like}."
             )
         less = "fails on them less often" if self.verdict == "less" else "does not clearly fail on them more often"
-        return f"These images look alike, but the network {less} than on others ({rate_text(self.rate)}{elsewhere})."
+        return f"These images look alike, but the network {less} than on others ({rate_text(self.rate)}{like})."
 
     @property
     def _of_groups(self) -> str:
         return f" (nearly all of one {self.group})" if self.groups == 1 else in_words(self.groups, self.group)
 
-    @property
-    def _of_classes(self) -> str:
-        """What their classes alone would give."""
-        if self.expected is None:
-            return ""
-        if self.low <= self.expected:
-            return f"; no more than their classes do ({rate_text(self.expected)})"
-        return f", {rate_text(self.expected)} expected of these classes"
-
 
 # Of `rcc_rates.csv`
-COLUMNS = ("rcc", "tested", "wrong", "rate", "low", "high", "elsewhere", "p", "verdict", "groups", "group", "expected")
+COLUMNS = (
+    "rcc", "tested", "wrong", "rate", "low", "high", "elsewhere", "p", "verdict", "groups", "group", "alone",
+    "alone_wrong", "like",
+)  # fmt: skip
 
 
 # --- Regions ----------------------------------------------------------------------------------------------------
@@ -261,17 +256,18 @@ def failure_rates(
     labels: np.ndarray,
     groups: Groups | None = None,
     classes: np.ndarray | None = None,
+    among: np.ndarray | None = None,
 ) -> tuple[Rate, ...]:
-    """The failure rate of each RCC, and whether it differs from the rate elsewhere.
+    """The failure rate of each RCC, and whether it differs from that of comparable images.
 
     The interval extends from the lower end of Clopper and Pearson's for the wrong images that are evidence (see the top
     of this module) to the upper end for all that are counted.
 
-    Each RCC is compared with all other tested images. Compared with those that no larger reason explains, an RCC could
-    be said to fail more often and yet fail less often than the rest of the test set.
+    Each RCC is compared like with like: with images of the same classes, among those of which no other reason holds.
 
-    Fisher's exact test with the correction of Holm: if right and wrong are independent of the regions, the probability
-    that any RCC is said to fail more often is at most 5 %, and the same holds for less often.
+    Fisher's exact test, within classes that of Mantel and Haenszel, with the correction of Holm: if right and wrong are
+    independent of the regions, the probability that any RCC is said to fail more often is at most 5 %, and the same
+    holds for less often.
 
     Parameters
     ----------
@@ -286,40 +282,67 @@ def failure_rates(
         groups, unless nearly all of its images are of one: it stands for that group.
     classes : ndarray of shape (n_failing + n_right,), int, optional
         From 0, of the failing images, then of the right ones.
+    among : ndarray of shape (n_rccs, n_failing + n_right), bool, optional
+        The images that each RCC is compared within; by default all.
 
     Returns
     -------
     tuple of Rate
         One per RCC, in order.
     """
+    of_all = np.concatenate([of_failing, of_right])
+    images, wrong = len(of_all), np.arange(len(of_all)) < len(of_failing)
+    strata = np.zeros(images, int) if classes is None else classes
     counts = _count(of_failing, of_right, n_rccs, labels)
-    images = len(of_failing) + len(of_right)
-    tails, share, n_groups = _tails(counts, images, len(of_failing)), np.ones(n_rccs), np.zeros(n_rccs, int)
+    share, n_groups, one = np.ones(n_rccs), np.zeros(n_rccs, int), np.zeros(n_rccs, bool)
     if groups:
-        tails, share, n_groups = _of_groups(groups, np.concatenate([of_failing, of_right]), labels, counts, tails)
-    more, less = map(corrected, tails)
+        share, n_groups, one = _of_groups(groups, of_all, labels, n_rccs)
     low, _ = clopper_pearson(share * counts.evident, share * counts.evident_tested)
     _, high = clopper_pearson(share * counts.wrong, share * counts.tested)
-    expected: list[float] | list[None] = [None] * n_rccs
-    if classes is not None:
-        expected = _expected(classes, np.concatenate([of_failing, of_right]), len(of_failing), n_rccs)
-    rates = []
+    rates, tails = [], np.ones((2, n_rccs))
     for rcc in range(n_rccs):
-        tested, wrong = int(counts.tested[rcc]), int(counts.wrong[rcc])
-        elsewhere = (len(of_failing) - wrong) / (images - tested) if tested < images else math.nan
-        p = float(min(more[rcc], less[rcc]))
-        of = (int(n_groups[rcc]), groups.name) if groups else ()
-        rate = Rate(rcc, tested, wrong, float(low[rcc]), float(high[rcc]), elsewhere, p, "", *of)
-        rates.append(rate._replace(verdict=_verdict(rate), expected=expected[rcc] if tested else None))
-    return tuple(rates)
+        here, within = of_all == rcc, np.ones(images, bool) if among is None else among[rcc]
+        tested, failing, alone = int(counts.tested[rcc]), int(counts.wrong[rcc]), here & within
+        of = groups.of if groups and not one[rcc] else None
+        evident = here.copy()
+        evident[: len(labels)] &= labels == rcc
+        defining = np.flatnonzero(evident & wrong)[:DEFINING]
+        if len(defining) < DEFINING:
+            defining = np.r_[defining, np.flatnonzero(wrong & ~evident)][:DEFINING]
+        evidence = within.copy()
+        evidence[defining] = False
+        tails[0, rcc] = _chance(strata, wrong, evident, evidence, of)
+        tails[1, rcc] = _chance(strata, ~wrong, here, within, of)
+        elsewhere = (len(of_failing) - failing) / (images - tested) if tested < images else math.nan
+        like = expected_rate(wrong, alone if alone.any() else here, ~here & within, classes)
+        named = (int(n_groups[rcc]), groups.name) if groups else (0, "")
+        figures = (float(low[rcc]), float(high[rcc]), elsewhere, 1.0, "", *named)
+        rates.append(
+            Rate(
+                rcc,
+                tested,
+                failing,
+                *figures,
+                int(alone.sum()),
+                int((alone & wrong).sum()),
+                elsewhere if math.isnan(like) else like,
+            )
+        )
+    more, less = map(corrected, tails)
+    rates = [rate._replace(p=float(min(more[rate.rcc], less[rate.rcc]))) for rate in rates]
+    return tuple(rate._replace(verdict=_verdict(rate)) for rate in rates)
 
 
-def _expected(classes: np.ndarray, regions: np.ndarray, failing: int, n_rccs: int) -> list[float]:
-    """The rate that the classes of the images in each region alone would give; the failing images come first."""
-    rates = np.bincount(classes[:failing], minlength=int(classes.max()) + 1) / np.maximum(np.bincount(classes), 1)
-    inside = regions != NOISE
-    sums = np.bincount(regions[inside], rates[classes[inside]], minlength=n_rccs)
-    return (sums / np.maximum(np.bincount(regions[inside], minlength=n_rccs), 1)).tolist()
+def _chance(
+    classes: np.ndarray, wrong: np.ndarray, here: np.ndarray, among: np.ndarray, groups: np.ndarray | None
+) -> float:
+    """How likely as many images are wrong here, among some, if within classes and groups the place does not matter."""
+    if not (here & among).any() or not (wrong & among).any():
+        return 1.0
+    some = np.unique(classes[among], return_inverse=True)[1], wrong[among], here[None, among]
+    of = None if groups is None else np.unique(groups[among], return_inverse=True)[1]
+    chances = [chance_given_class(*some, each)[0] for each in (None, *(() if of is None else (of,)))]
+    return float(max(chances))
 
 
 def _count(of_failing: np.ndarray, of_right: np.ndarray, n_rccs: int, labels: np.ndarray) -> _Counts:
@@ -331,32 +354,18 @@ def _count(of_failing: np.ndarray, of_right: np.ndarray, n_rccs: int, labels: np
     return _Counts(wrong + right, wrong, evident + right, evident)
 
 
-def _tails(counts: _Counts, images: int, wrong: int) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of at least, and of at most, so many wrong images in regions of as many out of all tested ones."""
-    from scipy.stats import hypergeom  # type: ignore[attr-defined]
-
-    missing = min(DEFINING, wrong)
-    more = hypergeom.sf(counts.evident - 1, images - missing, wrong - missing, counts.evident_tested)
-    return more, hypergeom.cdf(counts.wrong, images, wrong, counts.tested)
-
-
 def _of_groups(
-    groups: Groups, regions: np.ndarray, labels: np.ndarray, counts: _Counts, tails: tuple[np.ndarray, np.ndarray]
-) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
-    """The tails of images that are not independent, what share of them is worth as much, and their groups."""
-    held = _per_group(groups.of, regions, len(counts.tested))
-    own = _per_group(groups.of, labels, len(counts.tested))
+    groups: Groups, regions: np.ndarray, labels: np.ndarray, n_rccs: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What share of independent images those in each region are worth, their groups, and whether nearly all images of
+    the RCC are of one."""
+    held = _per_group(groups.of, regions, n_rccs)
+    own = _per_group(groups.of, labels, n_rccs)
     one = own.max(axis=1, initial=0) >= OF_ONE * np.maximum(own.sum(axis=1), 1)
-    told = tally(groups.of, np.arange(len(regions)) < len(labels))
-    more = chance_of_more(held, counts.evident, told, correlation=told.correlation)
-    less = chance_of_more(
-        held, counts.tested - counts.wrong, told._replace(wrong=told.sizes - told.wrong), correlation=told.correlation
-    )
-    failing = _per_group(groups.of, regions[: len(labels)], len(counts.tested))
-    share = np.where(one, 1.0, effective_share(held, failing, told.correlation))
-    crude = zip(tails, (more, less), strict=True)
-    more, less = (np.where(one, of_images, np.maximum(of_images, found)) for of_images, found in crude)
-    return (more, less), share, np.where(one, 1, (held > 0).sum(axis=1))
+    correlation = tally(groups.of, np.arange(len(regions)) < len(labels)).correlation
+    failing = _per_group(groups.of, regions[: len(labels)], n_rccs)
+    share = np.where(one, 1.0, effective_share(held, failing, correlation))
+    return share, np.where(one, 1, (held > 0).sum(axis=1)), one
 
 
 def _per_group(of: np.ndarray, rccs: np.ndarray, n_rccs: int) -> np.ndarray:
@@ -375,27 +384,29 @@ def corrected(p: np.ndarray) -> np.ndarray:
 
 
 def _verdict(rate: Rate) -> str:
+    alone = rate.alone_wrong / rate.alone if rate.alone else math.nan
     if rate.p < LEVEL:
-        return "more" if rate.rate > rate.elsewhere else "less"
-    if not rate.tested or math.isnan(rate.elsewhere) or rate.high >= _matters(rate.elsewhere):
+        return "more" if alone > rate.like else "less"
+    if not rate.tested or math.isnan(rate.like) or rate.high >= _matters(rate.like):
         return "too few"
     return "as often"
 
 
-def _matters(elsewhere: float) -> float:
-    """The least rate that an engineer should hear of: twice that elsewhere, or half as many right images."""
-    return min(2 * elsewhere, (1 + elsewhere) / 2)
+def _matters(like: float) -> float:
+    """The least rate that an engineer should hear of: twice that of comparable images, or half as many right ones."""
+    return min(2 * like, (1 + like) / 2)
 
 
 def by_excess(groups: Sequence[int], rates: Mapping[int, Rate]) -> list[int]:
-    """RCCs by the failures above what would be expected, the most first; of equal ones, and without rates, as given.
+    """RCCs by the failures above what comparable images would give, the most first; of equal ones as given.
 
     Parameters
     ----------
     groups : sequence of int
         As of `RootCauseClusters.groups`; `NOISE` stays last.
     """
-    return sorted(groups, key=lambda rcc: (rcc == NOISE, -rates[rcc].excess if rcc in rates else 0.0))
+    excess = {rcc: rate.wrong - rate.tested * rate.like for rcc, rate in rates.items() if not math.isnan(rate.like)}
+    return sorted(groups, key=lambda rcc: (rcc == NOISE, -excess.get(rcc, 0.0)))
 
 
 # --- The file ---------------------------------------------------------------------------------------------------
