@@ -1,0 +1,68 @@
+"""Columns that are the answer under another name, and columns that are not."""
+
+import numpy as np
+import pytest
+
+from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.reasons.disguises import disguised
+
+
+def draw(n: int = 2000, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """True columns, classes, and what is wrong: mostly in the dark and with sunglasses."""
+    rng = np.random.default_rng(seed)
+    classes, light, glasses = rng.integers(0, 4, n), rng.uniform(0, 1, n), rng.choice(["none", "sun"], n, p=[0.9, 0.1])
+    wrong = rng.random(n) < np.select([light < 0.15, glasses == "sun", classes == 3], [0.9, 0.85, 0.3], 0.03)
+    return {"light": light, "glasses": glasses, "noise": rng.normal(size=n)}, classes, wrong
+
+
+def disguises(wrong: np.ndarray, classes: np.ndarray, seed: int = 1) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    n = len(wrong)
+    predicted = np.where(wrong, (classes + 1) % 4, classes)
+    flipped = {share: wrong ^ (rng.random(n) < share) for share in (0.02, 0.05)}
+    likely = np.where(wrong, rng.uniform(0.3, 0.99, n), rng.uniform(0.6, 1, n))
+    return {
+        "copy": np.where(wrong, "wrong", "right"), "inverse": (~wrong).astype(float),
+        "outcome": np.where(wrong, "7", "3"), "answer": predicted.astype(str).astype("U9"),
+        "pair": np.array([f"{a}->{b}" for a, b in zip(classes, predicted, strict=True)]),
+        "two per cent": flipped[0.02].astype(float), "five per cent": np.where(flipped[0.05], "x", "y"),
+        "loss": np.where(wrong, rng.gamma(4, 1, n) + 0.7, rng.gamma(1, 0.12, n)),
+        "score": np.where(wrong, rng.normal(0.3, 0.12, n), rng.normal(0.85, 0.12, n)),
+        "margin": np.where(wrong, -rng.uniform(0.02, 1, n), rng.uniform(0.02, 1, n)),
+        "rank": np.where(wrong, rng.integers(2, 5, n), 1).astype(float),
+        "known of some": np.where(rng.random(n) < 0.1, np.nan, wrong.astype(float)),
+        "log of likelihood": np.log(np.where(wrong, rng.uniform(0.01, 0.45, n), likely)),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_disguises_are_told_by_content_and_causes_are_not(seed):
+    columns, classes, wrong = draw(seed=seed)
+    names = disguises(wrong, classes, seed)
+    assert {*disguised(columns | names, wrong, classes=classes)} == {*names}
+    assert disguised(columns, wrong, classes=classes) == {}
+
+
+def test_a_disguise_is_told_where_the_class_explains_most():
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 3, 3000)
+    wrong = rng.random(3000) < np.array([0.97, 0.04, 0.02])[classes]
+    columns = {"flag": np.where(wrong, "a", "b"), "noise": rng.uniform(size=3000)}
+    assert {*disguised(columns, wrong, classes=classes)} == {"flag"}
+
+
+def test_groups_are_not_in_both_halves():
+    """The person explains right and wrong of known persons, but not of others."""
+    rng = np.random.default_rng(1)
+    person = rng.integers(0, 60, 3000)
+    wrong = rng.random(3000) < np.where(rng.random(60) < 0.5, 0.99, 0.01)[person]
+    columns = {"person": np.array([f"p{one}" for one in person])}
+    assert {*disguised(columns, wrong)} == {"person"}
+    assert disguised(columns, wrong, groups=Groups("person", person)) == {}
+
+
+def test_columns_that_are_constant_or_differ_in_all_images_say_nothing():
+    wrong = np.arange(40) < 10
+    columns = {"same": np.full(40, "a"), "path": np.array([f"{i}" for i in range(40)]), "none": np.full(40, np.nan)}
+    assert disguised(columns, wrong) == {}
+    assert disguised({}, wrong) == {}
