@@ -1,10 +1,10 @@
 """The answer under another name: columns that explain right and wrong so well that they can hardly be a cause.
 
 A table of parameters may hold the network's answer itself: a copy, its loss or score, "a->b", a flag of an earlier
-evaluation. As a condition it would be the only reason, and hide all true ones. Such a column is told by its content, not
-by its name: together with the class it explains more than half of the uncertainty of right and wrong that the class
-leaves, on unseen halves of the test set. On eight real test sets no true column explains more than a quarter, and 22 of
-24 disguises explain two thirds or more.
+evaluation. As a condition it would be the only reason, and hide all true ones. Such a column is recognized by its
+content, not by its name: together with the class it explains more than half of the uncertainty of right and wrong that
+the class leaves, on unseen halves of the test set. On eight real test sets no true column explains much more than a
+quarter, and most disguises explain two thirds or more.
 """
 
 from collections.abc import Mapping

@@ -229,11 +229,13 @@ def test_rates_like_elsewhere_and_below_it_are_called_so():
     [
         (
             Rate(0, 41, 32, 0.62, 0.89, 0.15, 1e-9, "more"),
-            "Fails more often than on comparable images: 78% of 41 tested images like these are wrong (62–89%), 15% of comparable images.",
+            "Fails more often than on comparable images: 78% of 41 tested images like these are wrong (62–89%), 15% of "
+            "comparable images.",
         ),
         (
             Rate(0, 1034, 114, 0.092, 0.131, 0.188, 1e-9, "less"),
-            "These images look alike, but the network fails on them less often than on others (11%, 19% of comparable images).",
+            "These images look alike, but the network fails on them less often than on others (11%, 19% of comparable "
+            "images).",
         ),
         (
             Rate(0, 100, 35, 0.26, 0.45, 0.36, 1.0, "as often"),
@@ -283,7 +285,7 @@ def test_a_region_is_compared_with_images_of_its_classes_that_no_other_reason_ho
     assert of_class.verdict != "more"
     assert (like.tested, like.wrong) == (all_images.tested, all_images.wrong) != (like.alone, like.alone_wrong)
     assert like.like == pytest.approx(wrong[~night & ~here].mean())
-    assert of_class.like == pytest.approx(all_images.rate, abs=0.05)
+    assert of_class.like == pytest.approx(all_images.rate, abs=0.1)
 
 
 @pytest.mark.slow
