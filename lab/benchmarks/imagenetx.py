@@ -320,7 +320,7 @@ def _shuffled(network: Network, seed: int) -> list[bool]:
     )
     found = []
     for number, (known, failing, names) in enumerate(kinds):
-        spots = find_weak_spots(known, failing, never_together=(LABEL, PREDICTED))
+        spots = find_weak_spots(known, failing, label=LABEL)
         found.append(any({one.column for one in s.literals} <= names and not (number and s.of_classes) for s in spots))
     return found
 

@@ -15,7 +15,7 @@ from safe_dnn.features.attributes import ATTRIBUTES, measure
 from safe_dnn.features.batches import compute_rows, pixels_of
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.network import BATCH_SIZE, Network, load_network
-from safe_dnn.reasons.comparison import LABEL, PREDICTED
+from safe_dnn.reasons.comparison import LABEL
 from safe_dnn.support.files import prepare_folder, replacing
 from safe_dnn.support.progress import Progress
 
@@ -48,8 +48,8 @@ class Answered(NamedTuple):
 
     @property
     def answers(self) -> dict[str, np.ndarray]:
-        """Label and answer, as columns."""
-        return {LABEL: YES_NO[self.scenes.square.astype(int)], PREDICTED: YES_NO[self.predicted.astype(int)]}
+        """The true answers, as a column."""
+        return {LABEL: YES_NO[self.scenes.square.astype(int)]}
 
     @property
     def metadata(self) -> dict[str, np.ndarray]:

@@ -27,7 +27,7 @@ from safe_dnn.features.extractor import comparable
 from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.rccs.spots.rates import Placed, among_failing, by_excess, failure_rates, nearest_failing, regions
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
-from safe_dnn.reasons.comparison import LABEL, PREDICTED
+from safe_dnn.reasons.comparison import LABEL
 
 K_MEANS = 25  # as many as Domino has
 LITERALS = max(N_CLAUSES) + 1  # the longest blind spot's, with the square
@@ -193,7 +193,7 @@ def _rccs(case: Case, features: np.ndarray) -> _RCCs:
 
 def _conditions(answered: Answered, columns: Mapping[str, np.ndarray], measured: Collection[str] = ()) -> Hypotheses:
     known = answered.answers | dict(columns)
-    spots = find_weak_spots(known, answered.wrong, measured=measured, never_together=(LABEL, PREDICTED))
+    spots = find_weak_spots(known, answered.wrong, measured=measured, label=LABEL)
     return [spot.holds(known) for spot in spots]
 
 

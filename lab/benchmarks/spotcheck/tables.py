@@ -55,10 +55,11 @@ def read_setting(folder: Path, number: int) -> Setting:
         raise SAFEError(f"Expected settings of SpotCheck in {folder}. Received: {error}.") from error
     meta, answers = tables
     del meta["image"], answers["image"]
+    wrong = answers[LABEL] != answers.pop(PREDICTED)
     blind = np.zeros((1 + max(map(max, filter(None, truth))), len(truth)), bool)
     for image, spots in enumerate(truth):
         blind[spots, image] = True
-    return Setting(answers | meta, answers[LABEL] != answers[PREDICTED], blind)
+    return Setting(answers | meta, wrong, blind)
 
 
 def section(settings: Sequence[Setting], shuffles: int) -> str:
@@ -66,13 +67,13 @@ def section(settings: Sequence[Setting], shuffles: int) -> str:
     rows = []
     for setting in settings:
         begin = time.process_time()
-        spots = find_weak_spots(setting.columns, setting.wrong, never_together=(LABEL, PREDICTED))
+        spots = find_weak_spots(setting.columns, setting.wrong, label=LABEL)
         seconds = time.process_time() - begin
         of = score([spot.holds(setting.columns) for spot in spots], setting.blind)
         rows.append((of.blind, of.discovered, of.false, of.named, seconds))
     chance = 0
     for setting in settings:
-        known = {name: column for name, column in setting.columns.items() if name not in (LABEL, PREDICTED)}
+        known = {name: column for name, column in setting.columns.items() if name != LABEL}
         for seed in range(shuffles):
             chance += bool(find_weak_spots(known, np.random.default_rng(seed).permutation(setting.wrong)))
     blind, discovered, false, named, seconds = map(sum, zip(*rows, strict=True))

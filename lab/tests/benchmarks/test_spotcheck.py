@@ -21,7 +21,7 @@ from lab.benchmarks.spotcheck.settings import N_CLAUSES, SQUARE, UPPER, Setting,
 from lab.benchmarks.spotcheck.tables import main
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
 from safe_dnn.rccs.told import share_told
-from safe_dnn.reasons.comparison import LABEL, PREDICTED
+from safe_dnn.reasons.comparison import LABEL
 
 
 def test_blind_spots_contradict_each_other_and_have_attributes_only_of_what_is_there():
@@ -150,5 +150,5 @@ def test_blind_spots_of_which_scenes_were_added_are_discovered():
     scenes = draw_scenes(setting, 2000, 50, np.random.default_rng(0))
     answered = Answered(scenes, np.where(scenes.taught, 0.9, 0.1))  # wrong in blind spots, and nowhere else
     known = answered.answers | answered.metadata
-    spots = find_weak_spots(known, answered.wrong, never_together=(LABEL, PREDICTED))
+    spots = find_weak_spots(known, answered.wrong, label=LABEL)
     assert score([spot.holds(known) for spot in spots], scenes.blind)[:4] == (3, 3, 3, 0)
