@@ -84,44 +84,48 @@ def _print_reasons(out: Path) -> None:
     from safe_dnn.rccs.review.review import load_review
     from safe_dnn.rccs.spots.rates import by_excess
     from safe_dnn.reasons.listed import reasons_of
-    from safe_dnn.reasons.story import sentence
+    from safe_dnn.reasons.story import baseline, sentence
 
     review = load_review(out)
     reasons = present_reasons(out, review)
     rates = reasons.rates(review.clusters)
-    say(sentence(reasons_of(review, reasons, out, rates=rates), reasons.base))
+    listed = reasons_of(review, reasons, out, rates=rates)
+    say(sentence(listed, reasons.base))
+    say(baseline(listed, reasons.base, reasons.tested, reasons.where_none_holds(review.clusters)))
     warn(*(reasons.comparison.notes if reasons.comparison else ()))
-    say(f"Failure rates, compared with the images that the network gets right ({reasons.base:.1%} of all are wrong):")
+    say("Failure rates of images like those of each RCC:")
     rated = [rcc for rcc in by_excess(rccs_of(review.clusters), rates) if rcc in rates]
     more = [rcc for rcc in rated if rates[rcc].verdict == "more"]
     say(*(f"  RCC {rcc}: {reasons.text_of(review.clusters, rcc, rates)}" for rcc in more))
-    for verdict, told in (("as often", "As often as elsewhere"), ("less", "Less often"), ("too few", "Undecided")):
+    for verdict, told in (
+        ("as often", "As often as comparable images"),
+        ("less", "Less often"),
+        ("too few", "Undecided"),
+    ):
         others = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
         say(f"  {told}: RCC {others}" if others else "")
     _print_weak_spots(reasons.spots)
-    say(reasons.unexplained(review.clusters))
     say(f"Written: rcc_rates.csv, weak_spots.csv in {out}")
 
 
 def _print_weak_spots(spots: Any) -> None:
-    from safe_dnn.rccs.spots.weak_spots import levels_of
-
-    some = "conditions under which the network fails more often than elsewhere"
+    some = "conditions under which the network fails more often than on comparable images"
     none = "none, no condition on what is known of the images stands out"
     say(f"Weak spots: {some if spots else none}")
-    for title, level in levels_of(spots):
-        say(f"  {title}:" if title else "", *(f"  {index + 1}. {spots[index].text}" for index in level))
+    for rank, spot in enumerate(spots, 1):
+        say(f"  {rank}. {spot.text}{' (may be chance)' if spot.may_be_chance and not spot.doubted else ''}")
 
 
 def run_reasons(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Find the conditions under which a network fails by tables alone, without images, features or clusters."""
     from safe_dnn.pipeline.explaining import find_reasons
     from safe_dnn.pipeline.run_record import GivenAnswers
+    from safe_dnn.reasons.comparison import doubts_on
     from safe_dnn.reasons.known_groups import notes_of
 
     given = settings_of(GivenAnswers, vars(options))
     tested, found = find_reasons(given, out, parameters=options.parameters, progress=progress)
-    warn(*tested.doubts, *tested.notes, *found.known.notes, *notes_of(found.groups))
+    warn(*tested.doubts, *doubts_on(found.spots), *tested.notes, *found.known.notes, *notes_of(found.groups))
     say(f"{(~tested.right).mean():.1%} of {count(len(tested.paths), 'image')} are wrong")
     _print_weak_spots(found.spots)
     say(f"Written: weak_spots.csv, rates.csv in {out}")

@@ -57,8 +57,6 @@ class Shown(NamedTuple):
         What the comparison with the images that the network gets right has found; empty where they are not known.
     rates : mapping of int to Rate
         By RCC; empty as long as nothing was compared.
-    spot_of : mapping of int to int
-        The weak spot that is the reason of an RCC, as an index (see `Reasons.spots_of`); RCCs without one are missing.
     centres : mapping of int to ndarray
         Of the RCCs (see `rccs.nearness.rcc_centres`).
     spot_notes : mapping of str to Note
@@ -80,7 +78,6 @@ class Shown(NamedTuple):
     profiles: Mapping[int, Profile]
     reasons: Reasons
     rates: Mapping[int, Rate]
-    spot_of: Mapping[int, int]
     centres: Mapping[int, np.ndarray]
     spot_notes: Mapping[str, Note]
     problem: str
@@ -236,7 +233,6 @@ class Results:
         of_spots = (self._state().spots, compared)
         notes = self._part("notes", of_spots, lambda: notes_of_run(self._out, reasons.spots), dict[str, Note]())
         rates = self._part("rates", (edits, found), lambda: reasons.rates(review.clusters), dict[int, Rate]())
-        spot_of = self._part("spots", (edits, compared), lambda: reasons.spots_of(review.clusters), dict[int, int]())
         centres = self._part("centres", edits, lambda: rcc_centres(review.clusters), dict[int, np.ndarray]())
         run = self._part("run", of_clusters, lambda: fingerprint(original), "")
         probed, tested = stamps[PROBES], (of_clusters, self._state().places)
@@ -247,7 +243,7 @@ class Results:
         listed = with_notes(listed, review.notes, notes, tested_in)
         probes = self._part("probes", probed, lambda: load_probes(self.present(PROBES)), list[Probe]())
         problems = " ".join(problem for *_, problem in self._parts.values() if problem)
-        known = review, profiles, reasons, rates, spot_of, centres, notes, problems, listed
+        known = review, profiles, reasons, rates, centres, notes, problems, listed
         return Shown(*known, run, at, probes, probed)
 
     def _part(self, name: str, stamp: object, read: Callable[[], _Part], nothing: _Part) -> _Part:

@@ -36,10 +36,11 @@ from safe_dnn.reasons.comparison import (
     Known,
     bins_of,
     compare_with_right,
-    in_any_spot,
+    doubts_on,
     known_of,
     reasons_of,
     save_reasons,
+    spots_hold,
     weak_spots_of,
 )
 from safe_dnn.reasons.counted_images import TESTED_FILE, counted_text
@@ -105,10 +106,11 @@ def explain_failures(
             clusters, tested, parameters=table_of(out, "set_aside"), known_groups=known_groups,
             weights=weights, stream=stream, progress=progress,
         )  # fmt: skip
-        right_in_spots = in_any_spot(spots, known, len(tested.paths))[comparison.rows][len(comparison.failing) :]
+        right_in_spots = spots_hold(spots, known, len(tested.paths))[:, comparison.rows[len(comparison.failing) :]]
         told = run_record(out, run).get("parameters", {}).get("notes", ())
         further = (note for note in known.notes if note not in told)
-        comparison = comparison._replace(right_in_spots=right_in_spots, notes=(*comparison.notes, *further))
+        notes = (*doubts_on(spots), *comparison.notes, *further)
+        comparison = comparison._replace(right_in_spots=right_in_spots, notes=notes)
         reasons = reasons._replace(comparison=comparison)
         nearest = np.full(len(tested.paths), -1)
         nearest[comparison.rows] = np.concatenate([comparison.of_failing, comparison.of_right])
@@ -209,7 +211,7 @@ def found_reasons(out: Path) -> FoundReasons | None:
 def _keep(out: Path, tested: AnsweredImages, found: Conditions, notes: Sequence[str]) -> FoundReasons:
     """Keep the reasons for a network's answers in place of earlier ones, for `conditions_of` and `found_reasons`."""
     before = [run for run in runs_of(out, REASONS) if run.facts.get("predictions") == tested.digest]
-    notes = (*notes, *found.known.notes, *notes_on_groups(found.groups))
+    notes = (*doubts_on(found.spots), *notes, *found.known.notes, *notes_on_groups(found.groups))
     facts: dict[str, Any] = {"predictions": tested.digest, "searched": found.searched, "notes": notes}
     if earlier := earlier_analysis(out):
         facts["earlier"] = _compared(earlier, out, tested, found.known)

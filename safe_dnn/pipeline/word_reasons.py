@@ -109,7 +109,7 @@ def _spot(
         literals, round(found.images), round(found.wrong), found.low, found.high,
         float(wrong.sum() - found.wrong) / others if others >= 1 else 0.0, found.groups,
         sample.groups.name if sample.groups else "", None if isnan(expected) else expected, None, found.rate,
-        found.new_low, found.new_high, found.tagged,
+        found.new_low, found.new_high, answers=found.tagged,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ RCCs and answers in; rates and weak spots out. `pipeline.explaining.explain_fail
 """
 
 import contextlib
+import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +43,7 @@ from safe_dnn.rccs.spots.weak_spots import (
     ranked,
     spots_text,
 )
+from safe_dnn.reasons.disguises import disguised
 from safe_dnn.reasons.known_groups import KnownGroups, notes_of
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.runs import COMPARISON, Run, add_run, present_runs, reading_file
@@ -50,12 +52,12 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import read_arrays
 from safe_dnn.support.images import ImageListing
 from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.support.text import count, rate_text, some
+from safe_dnn.support.text import count, printable, some
 
 COMPARISON_FILE = "comparison.npz"
 
-NEARLY_ALL = 0.8  # of an RCC's images, for a weak spot to be its reason
-MOST_OF_ALL = 0.5  # failing images in such a weak spot: one that holds most of them distinguishes no RCC
+NEARLY_ALL = 0.8  # of an RCC's images, for it to lie in a weak spot
+MOST_DOUBTED = 3  # columns that may be the answer itself, and are listed with the doubt
 MOST_COMPARED = 10_000  # tested images; of more, a random part is compared
 
 
@@ -72,8 +74,8 @@ class Comparison(NamedTuple):
         The same for images that the DNN gets right.
     notes : tuple of str
         Sentences on what was left out.
-    right_in_spots : ndarray of shape (n_compared_right,), bool, or None
-        For which images that the DNN gets right a weak spot holds; None if that is not known.
+    right_in_spots : ndarray of shape (n_spots, n_compared_right), bool, or None
+        For which images that the DNN gets right each weak spot holds; None if that is not known.
     groups : Groups or None
         Of the compared failing images, then of the right ones; None if they are not known.
     classes : ndarray of int, or None
@@ -94,12 +96,12 @@ class Comparison(NamedTuple):
     rows: np.ndarray = np.zeros(0, int)
     right_points: np.ndarray = np.zeros((0, 0), np.float32)
 
-    def rates(self, clusters: RootCauseClusters) -> tuple[Rate, ...]:
-        """The failure rates of RCCs, as the engineer has edited them."""
+    def rates(self, clusters: RootCauseClusters, among: np.ndarray | None = None) -> tuple[Rate, ...]:
+        """The failure rates of RCCs, as the engineer has edited them; `among` as of `rates.failure_rates`."""
         of_failing, of_right = self.regions(clusters.labels)
         labels = clusters.labels[self.failing]
         return failure_rates(
-            of_failing, of_right, clusters.n_rccs, labels=labels, groups=self.groups, classes=self.classes
+            of_failing, of_right, clusters.n_rccs, labels=labels, groups=self.groups, classes=self.classes, among=among
         )
 
     def regions(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -381,6 +383,9 @@ def weak_spots_of(
     """The conditions under which the DNN fails more often than elsewhere, and how often on new images."""
     columns, label, classes, groups = _searched(tested, known, known_groups)
     wrong = ~tested.right
+    recorded = {name: column for name, column in columns.items() if name != label and name not in known.measured}
+    doubted = disguised(recorded, wrong, classes=classes, groups=groups)
+    columns = {name: column for name, column in columns.items() if name not in doubted}
 
     def search(rows: np.ndarray) -> list[WeakSpot]:
         return find_weak_spots(
@@ -389,7 +394,22 @@ def weak_spots_of(
         )  # fmt: skip
 
     spots = with_new_rates(search(np.arange(len(wrong))), columns, wrong, search, groups=groups)
-    return tuple(ranked(spots, columns, wrong, label))
+    alone = [find_weak_spots({name: recorded[name]}, wrong)[:1] for name in sorted(doubted, key=lambda n: -doubted[n])]
+    last = [spot._replace(doubted=True) for spot in itertools.chain(*alone[:MOST_DOUBTED])]
+    return (*ranked(spots, columns, wrong, label), *last)
+
+
+def doubts_on(spots: Sequence[WeakSpot]) -> tuple[str, ...]:
+    """A sentence on the columns that may be the answer under another name, if there are any."""
+    names = sorted({one.column for spot in spots if spot.doubted for one in spot.literals})
+    if not names:
+        return ()
+    they, are = ("They", "are") if len(names) > 1 else ("It", "is")
+    return (
+        f"{printable(some(names))} {are} perhaps the network's answer under another name: {they.lower()} nearly "
+        f"{'tell' if they == 'They' else 'tells'} right from wrong. The other reasons were found without "
+        f"{'them' if they == 'They' else 'it'}.",
+    )
 
 
 def bins_of(tested: AnsweredImages, known: Known, known_groups: KnownGroups | None = None) -> tuple[Bin, ...]:
@@ -407,9 +427,9 @@ def _searched(
     return columns, LABEL if tested.answers.kind == CONFIDENCE else "", known_classes(tested), groups
 
 
-def in_any_spot(spots: Sequence[WeakSpot], known: Known, n_tested: int) -> np.ndarray:
-    """For which tested images a weak spot holds: bool of shape (n_tested,)."""
-    return np.logical_or.reduce([np.zeros(n_tested, bool), *(spot.holds(known.columns) for spot in spots)])
+def spots_hold(spots: Sequence[WeakSpot], known: Known, n_tested: int) -> np.ndarray:
+    """For which tested images each weak spot holds: bool of shape (n_spots, n_tested)."""
+    return np.array([spot.holds(known.columns) for spot in spots], bool).reshape(len(spots), n_tested)
 
 
 # --- The files --------------------------------------------------------------------------------------------------
@@ -430,6 +450,8 @@ class Reasons(NamedTuple):
         The share of all tested images that the DNN gets wrong.
     curves : tuple of Bin
         How often it is wrong over the range of each column, in the order of the columns.
+    tested : int
+        All tested images.
     """
 
     spots: tuple[WeakSpot, ...] = ()
@@ -437,45 +459,69 @@ class Reasons(NamedTuple):
     comparison: Comparison | None = None
     base: float = 0.0
     curves: tuple[Bin, ...] = ()
+    tested: int = 0
 
     def rates(self, clusters: RootCauseClusters) -> dict[int, Rate]:
         """The failure rate of each RCC, as the engineer has edited them; empty if nothing was compared."""
-        return {rate.rcc: rate for rate in self.comparison.rates(clusters)} if self.comparison else {}
+        if self.comparison is None:
+            return {}
+        return {rate.rcc: rate for rate in self.comparison.rates(clusters, self._among(clusters))}
 
-    def unexplained(self, clusters: RootCauseClusters) -> str:
-        """How often the DNN fails where no reason was found, in words; empty if it is not known, or none was found.
+    def _among(self, clusters: RootCauseClusters) -> np.ndarray | None:
+        """The compared images that each RCC is compared within: bool of shape (n_rccs, n_compared).
 
-        That is: no weak spot holds, and the image is in the region of no RCC that fails more often. Where looks tell
-        nothing, that is said first.
+        They are those of no other condition; of an RCC inside a condition, those of this one.
         """
-        told = clusters.beyond_class
-        return " ".join(filter(None, (told.text if told and told.is_nothing else "", self._rest(clusters))))
+        holds = self._holds
+        if holds is None or not len(holds):
+            return None
+        known = ({one.column for one in spot.literals} != {LABEL} and not spot.may_be_chance for spot in self.spots)
+        others = np.array([*known], bool)
+        same, inside = self.same_as(clusters), self.inside(clusters)
+        among = np.ones((clusters.n_rccs, holds.shape[1]), bool)
+        for rcc in range(clusters.n_rccs):
+            own = {spot for of in (same, inside) if (spot := of.get(rcc)) is not None}
+            apart = [row for row in np.flatnonzero(others).tolist() if row not in own]
+            among[rcc] = ~holds[apart].any(axis=0)
+            if rcc in inside:
+                among[rcc] &= holds[inside[rcc]]
+        return among
 
-    def _rest(self, clusters: RootCauseClusters) -> str:
+    @property
+    def _holds(self) -> np.ndarray | None:
+        """Of which compared images, failing and right ones, each weak spot holds; None if it is not known.
+
+        Which right images have a word is not known of all: it holds of none here.
+        """
         if self.comparison is None or self.comparison.right_in_spots is None:
-            return ""
+            return None
+        right, failing = self.comparison.right_in_spots, self.comparison.failing
+        holds = np.zeros((len(self.spots), len(failing) + right.shape[1]), bool)
+        for row, (spot, images) in enumerate(zip(self.spots, self.images, strict=True)):
+            if not spot.answers:
+                holds[row] = np.concatenate([np.isin(failing, images), right[row]])
+        return holds
+
+    def where_none_holds(self, clusters: RootCauseClusters) -> tuple[int, int]:
+        """Wrong and all compared images of which no reason holds: no weak spot beyond chance, and the image is in the
+        region of no RCC that fails more often. Zeros if that is not known."""
+        holds = self._holds
+        if holds is None or self.comparison is None:
+            return 0, 0
         more = [rcc for rcc, rate in self.rates(clusters).items() if rate.verdict == "more"]
-        # Which right images have a word is not known of all.
-        counted = [rows for spot, rows in zip(self.spots, self.images, strict=True) if not spot.answers]
-        if not more and not counted:
-            return ""
-        of_failing, of_right = self.comparison.regions(clusters.labels)
-        in_spots = np.isin(self.comparison.failing, np.concatenate([np.zeros(0, int), *counted]))
-        wrong = int(np.count_nonzero(~np.isin(of_failing, more) & ~in_spots))
-        tested = wrong + int(np.count_nonzero(~np.isin(of_right, more) & ~self.comparison.right_in_spots))
-        if not tested:
-            return ""
-        return f"Not explained by any reason: {wrong:,} of {count(tested, 'image')} wrong, {wrong / tested:.1%}."
+        regions = np.concatenate(self.comparison.regions(clusters.labels))
+        certain = np.array([not spot.may_be_chance for spot in self.spots], bool)
+        free = ~np.isin(regions, more) & ~holds[certain].any(axis=0)
+        return int(np.count_nonzero(free[: len(self.comparison.failing)])), int(np.count_nonzero(free))
 
-    def spots_of(self, clusters: RootCauseClusters) -> dict[int, int]:
-        """The weak spot, as an index, that holds nearly all images of each RCC and no most of all failing ones.
+    def inside(self, clusters: RootCauseClusters) -> dict[int, int]:
+        """RCCs nearly all of whose images lie in a weak spot, given as an index, which they are not the same as.
 
-        It may be the reason of an RCC that looks cannot tell from images that the DNN gets right. Of several, the one
-        with the highest failure rate. RCCs without one are missing.
+        Of several, the one with the highest failure rate.
         """
-        most = MOST_OF_ALL * len(clusters.paths)
+        same = self.same_as(clusters)
         pairs = sorted(self._nearly_all(clusters), key=lambda pair: (self.spots[pair[0]].rate, -pair[0]))
-        return {rcc: spot for spot, rcc, *_ in pairs if len(self.images[spot]) <= most}
+        return {rcc: spot for spot, rcc, *_ in pairs if rcc not in same and not self.spots[spot].may_be_chance}
 
     def same_as(self, clusters: RootCauseClusters) -> dict[int, int]:
         """RCCs that are about the same failing images as a weak spot, which is given as an index.
@@ -499,18 +545,12 @@ class Reasons(NamedTuple):
 
     def text_of(self, clusters: RootCauseClusters, rcc: int, rates: Mapping[int, Rate]) -> str:
         """The failure rate of an RCC in words, and the weak spot that its images are in; empty if neither is known."""
-        rate, spot = rates.get(rcc), self.spots_of(clusters).get(rcc)
+        rate, spot = rates.get(rcc), {**self.inside(clusters), **self.same_as(clusters)}.get(rcc)
         texts = [rate.text] if rate else []
         if spot is not None:
-            members = np.flatnonzero(clusters.labels == rcc)
-            share = np.isin(members, self.images[spot]).mean()
-            found = self.spots[spot]
-            who = "all" if share == 1 else f"{math.floor(100 * share)}%"
-            contrary = rate is not None and rate.verdict in ("as often", "less")
-            told = f"{'But ' if contrary else ''}{who} of them have {found.where}"
-            texts.append(
-                f"{told[0].upper()}{told[1:]}, where {rate_text(found.rate)} are wrong (weak spot {spot + 1})."
-            )
+            share = np.isin(np.flatnonzero(clusters.labels == rcc), self.images[spot]).mean()
+            who = "All" if share == 1 else f"{math.floor(100 * share)}%"
+            texts.append(f"{who} of them have {self.spots[spot].where} (weak spot {spot + 1}).")
         return " ".join(texts)
 
     def overlaps(self, clusters: RootCauseClusters, spot: int) -> list[tuple[int, int]]:
@@ -533,7 +573,7 @@ def reasons_of(
     """Weak spots with their failing images among those of the clusters."""
     row_of = tested.rows_of(clusters.image_root, clusters.paths)
     images = tuple(np.flatnonzero((row_of >= 0) & spot.holds(known.columns)[row_of]) for spot in spots)
-    return Reasons(spots, images, None, 1 - tested.accuracy)
+    return Reasons(spots, images, None, 1 - tested.accuracy, tested=len(tested.paths))
 
 
 def save_reasons(
@@ -558,6 +598,7 @@ def save_reasons(
     arrays: dict[str, Any] = {
         "run": np.array(fingerprint(clusters)),
         "base": np.array(reasons.base),
+        "tested": np.array(reasons.tested),
         "counts": np.array([len(rows) for rows in reasons.images], np.int64),
         "images": np.concatenate([np.zeros(0, np.int64), *reasons.images]).astype(np.int64),
     }
@@ -601,7 +642,8 @@ def load_reasons(folder: Path, clusters: RootCauseClusters, run: Run | None = No
         if str(arrays["run"]) != fingerprint(clusters):
             return Reasons()
         images = tuple(np.split(arrays["images"], np.cumsum(arrays["counts"])[:-1])) if spots else ()
-        return Reasons(spots, images, _comparison_from(arrays), float(arrays["base"]), load_curves(found))
+        curves, tested = load_curves(found), int(arrays["tested"])
+        return Reasons(spots, images, _comparison_from(arrays), float(arrays["base"]), curves, tested)
 
 
 def _comparison_from(arrays: Mapping[str, np.ndarray]) -> Comparison | None:

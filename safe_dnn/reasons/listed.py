@@ -2,9 +2,10 @@
 
 In: a review, and what the comparison has found. Out: a reason for each weak spot, with the RCC that is about the same
 failing images (see `comparison.Reasons.same_as`), and one for each other RCC; what is said of either half is said of
-both. The first are those that explain most failures beyond what is expected.
+both. Each time the next is the one that holds most failing images of no other reason above it.
 """
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,22 +13,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.tested import LABEL, PREDICTED
+from safe_dnn.dnn.tested import LABEL
 from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.rccs.gifs import gif_path, spot_gif_path
 from safe_dnn.rccs.profiles import Profile
 from safe_dnn.rccs.review.notes import FIELDS, Note, title
 from safe_dnn.rccs.review.review import Review, both
+from safe_dnn.rccs.spots.like import by_gain, is_other
 from safe_dnn.rccs.spots.rates import Rate
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import Reasons, name_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import some
 
-CLASSES, CAUSES, PERHAPS, OTHERS = KINDS = ("classes", "causes", "perhaps", "others")
-"""What reasons are, in the order of the list: no more than which classes are wrong, and causes, the kind first that
-explains more; conditions under which new images may be wrong no more often than others; and RCCs on whose images the
-DNN does not clearly fail more often."""
+LISTED, CHANCE, INSIDE, UNDECIDED = KINDS = ("listed", "chance", "inside", "undecided")
+"""What reasons are, in the order of the list: reasons for failing; conditions under which new images may be wrong no
+more often than images like these; RCCs that lie in a condition and do not fail more often than the rest of it; and RCCs
+on whose images the DNN does not clearly fail more often."""
+MOST_OPEN = 10  # reasons that are shown one by one; the others are folded
 
 
 class Reason(NamedTuple):
@@ -47,16 +50,22 @@ class Reason(NamedTuple):
     stated : collection of str
         Columns that its condition or card names.
     figures : tuple of float
-        Tested and wrong images, and the rate with its 95 % interval, of a weak spot that of new images; empty if the
+        Tested and wrong images, and the rate with its 95 % interval, of a condition that for new images; empty if the
         network's answers to its test set are not known.
     rate : float
         How often the DNN fails there; NaN if it is not known.
     more : bool
-        Whether that is more often than elsewhere.
-    excess : float
-        Wrong images beyond what is expected; 0 if it is not known.
+        Whether that is more often than on comparable images.
+    like : float
+        The rate of comparable images; NaN if it is not known.
+    gain : int
+        Failing images that no other reason above it holds.
+    inside : str
+        Of an RCC that lies in a condition, the name of that one.
     images : sequence of str
         Its failing images.
+    picture : str
+        One of them that stands for it: one that no other reason holds, if there is any.
     note : Note
         What is said of it: of the weak spot or, where nothing is, of the RCC.
     twin : str
@@ -67,7 +76,7 @@ class Reason(NamedTuple):
 
     name: str
     subject: str
-    kind: str = CAUSES
+    kind: str = LISTED
     spot: WeakSpot | None = None
     rcc: int | None = None
     file: str = ""
@@ -75,8 +84,11 @@ class Reason(NamedTuple):
     figures: tuple[float, ...] = ()
     rate: float = np.nan
     more: bool = True
-    excess: float = 0.0
+    like: float = np.nan
+    gain: int = 0
+    inside: str = ""
     images: Sequence[str] = ()
+    picture: str = ""
     note: Note = Note(None)
     twin: str = ""
     other: Note | None = None
@@ -89,7 +101,7 @@ class Reason(NamedTuple):
     @property
     def to_judge(self) -> bool:
         """Whether it is, beyond chance, a reason for failing; all RCCs are as long as nothing was compared."""
-        return self.kind in (CLASSES, CAUSES)
+        return self.kind == LISTED
 
     @property
     def names(self) -> list[str]:
@@ -107,7 +119,7 @@ def reasons_of(
     review: Review, reasons: Reasons, folder: Path, *, profiles: Sequence[Profile] = (),
     rates: Mapping[int, Rate] | None = None,
 ) -> list[Reason]:  # fmt: skip
-    """All reasons in the order of `KINDS`, each kind by its `excess`, and RCCs of which nothing is known by size.
+    """All reasons in the order of `KINDS`, each kind by its gain (see `spots.like.by_gain`).
 
     Parameters
     ----------
@@ -127,21 +139,55 @@ def reasons_of(
         twin, reason = "" if rcc is None else review.subjects[rcc], reason_of(spot, index + 1, rcc)
         file = re.sub(r"\W+", "_", reason.name) if spot.answers else spot_gif_path(folder, index + 1).stem
         found.append(reason._replace(file=file, images=images, twin=twin))
+    inside = reasons.inside(clusters)
     for rcc in rccs_of(clusters):
         if rcc in same:
             continue
-        rate_of = rates.get(rcc)
-        more = rate_of is not None and rate_of.verdict == "more"
-        figures = (rate_of.tested, rate_of.wrong, rate_of.rate, rate_of.low, rate_of.high) if rate_of else ()
+        rate = rates.get(rcc)
+        more = rate is not None and rate.verdict == "more"
+        kind = LISTED if more or not (rates or rcc in inside) else INSIDE if rcc in inside else UNDECIDED
         found.append(Reason(
-            title(rcc), review.subjects[rcc], CAUSES if more or not rates else OTHERS, None, rcc,
-            gif_path(folder, rcc, clusters.n_rccs).stem, {one.parameter for one in words.get(rcc, ())}, figures,
-            rate_of.rate if rate_of else np.nan, more, rate_of.excess if rate_of else 0.0, clusters.members(rcc),
+            title(rcc), review.subjects[rcc], kind, None, rcc, gif_path(folder, rcc, clusters.n_rccs).stem,
+            {one.parameter for one in words.get(rcc, ())},
+            (rate.tested, rate.wrong, rate.rate, rate.low, rate.high) if rate else (), rate.rate if rate else np.nan,
+            more, rate.like if rate else np.nan, inside=found[inside[rcc]].name if rcc in inside else "",
+            images=clusters.members(rcc),
         ))  # fmt: skip
-    # Classes and answers do not push causes out of sight that explain more.
-    most = {kind: max((one.excess for one in found if one.kind == kind), default=0.0) for kind in (CLASSES, CAUSES)}
-    kinds = (CAUSES, CLASSES, *KINDS[2:]) if most[CAUSES] > most[CLASSES] else KINDS
-    return sorted(found, key=lambda reason: (kinds.index(reason.kind), -reason.excess))
+    return _ordered(found)
+
+
+def _ordered(reasons: list[Reason]) -> list[Reason]:
+    """By kind, and by gain: an RCC and the condition that it lies in are no other reasons than each other."""
+    row_of = {image: row for row, image in enumerate(sorted({*itertools.chain(*(one.images for one in reasons))}))}
+    failing = np.zeros((len(reasons), len(row_of)), bool)
+    for row, one in enumerate(reasons):
+        failing[row, [row_of[image] for image in one.images]] = True
+    others = np.array([[_is_other(each, than) for each in reasons] for than in reasons], bool)
+    last = np.array([one.kind != LISTED for one in reasons], bool)
+    order, gains = by_gain(failing, others.reshape(len(reasons), -1), last)
+    of_one = np.count_nonzero(failing[~last], axis=0) <= 1
+    for row, gain in zip(order, gains, strict=True):
+        one = reasons[row]
+        alone = (image for image in one.images if of_one[row_of[image]])
+        reasons[row] = one._replace(gain=gain, picture=next(alone, next(iter(one.images), "")))
+    return sorted((reasons[row] for row in order), key=lambda one: KINDS.index(one.kind))
+
+
+def _is_other(reason: Reason, than: Reason) -> bool:
+    if reason.spot and than.spot:
+        return is_other(reason.spot.literals, than.spot.literals, LABEL)
+    return reason is not than and reason.name != than.inside and than.name != reason.inside
+
+
+def folded(listed: Sequence[Reason]) -> dict[str, str]:
+    """By the name of each reason that is not shown one by one, what it is folded under: the same text for all of it."""
+    noun = {CHANCE: "that may be chance", INSIDE: "inside these reasons", UNDECIDED: "not known to fail more often"}
+    more = [one for one in listed if one.kind == LISTED][MOST_OPEN:]
+    texts = {one.name: f"{len(more)} more" for one in more}
+    for kind, what in noun.items():
+        of_kind = [one for one in listed if one.kind == kind]
+        texts |= {one.name: f"{len(of_kind)} {what}" for one in of_kind}
+    return texts
 
 
 def with_notes(
@@ -172,17 +218,12 @@ def with_notes(
 
 def reason_of(spot: WeakSpot, rank: int, rcc: int | None = None) -> Reason:
     """A weak spot as a reason, without its images; `rcc` is about the same ones."""
-    rate, stated = spot.rate if spot.new_rate is None else spot.new_rate, {one.column for one in spot.literals}
-    figures = (spot.tested, spot.wrong, rate, *spot.interval)
+    figures = (spot.tested, spot.wrong, spot.rate, *spot.interval)
     return Reason(
-        name_of(spot, rank, rcc), spot.conditions, _kind_of(spot), spot, rcc, stated=stated, figures=figures,
-        rate=spot.rate, excess=spot.excess,
+        name_of(spot, rank, rcc), spot.conditions, CHANCE if spot.may_be_chance else LISTED, spot, rcc,
+        stated={one.column for one in spot.literals}, figures=figures, rate=spot.rate, more=not spot.may_be_chance,
+        like=spot.compared,
     )  # fmt: skip
-
-
-def _kind_of(spot: WeakSpot) -> str:
-    by_name = any(one.column in (LABEL, PREDICTED) and isinstance(one.value, str) for one in spot.literals)
-    return PERHAPS if spot.is_apart else CLASSES if spot.of_classes and by_name else CAUSES
 
 
 def chosen(listed: Sequence[Reason], names: Collection[str]) -> list[Reason]:

@@ -1,23 +1,21 @@
 """What an analysis has found, in a sentence or two, made of its first reasons by fixed rules.
 
-Reasons in, in the order of `reasons.listed`; text out. Each rate in it is that of new images, as `weak_spots.csv` and
-`rcc_rates.csv` have it.
+Reasons in, in the order of `reasons.listed`; text out. Each rate in it is that of the list.
 """
 
 from collections.abc import Sequence
 
-from safe_dnn.reasons.listed import CAUSES, CLASSES, Reason
-from safe_dnn.support.text import count, printable, rate_text
+from safe_dnn.reasons.listed import LISTED, Reason
+from safe_dnn.support.text import count, in_series, printable, rate_text
 
-MOST_CLASSES, MOST_CAUSES = 2, 3  # in the sentence
-LEAST_EXCESS = 0.2  # of that of the first one, to be in the sentence
+MOST_NAMED = 3  # in the sentence
 
 
 def sentence(listed: Sequence[Reason], base: float) -> str:
-    """The first reasons, for example `It fails most often where light is below 0.4 (88%, elsewhere 23%).`
+    """The first reasons of the list, in its order, for example `Most failures: light is below 0.4 (89% wrong) and
+    eyewear is sunglasses (87%); and 2 groups of images that look alike.`
 
-    Causes, and classes and answers, by which of them explains more failures. Empty if nothing was compared with images
-    that the DNN gets right.
+    An RCC that nobody has named is one of the groups. Empty if nothing was compared with right images.
 
     Parameters
     ----------
@@ -28,30 +26,34 @@ def sentence(listed: Sequence[Reason], base: float) -> str:
     """
     if not base:
         return ""
-    first = [_first(listed, kind, most) for kind, most in ((CAUSES, MOST_CAUSES), (CLASSES, MOST_CLASSES))]
-    clauses = [f"where {_some(some)}" for some in sorted(filter(None, first), key=lambda some: -some[0].excess)]
-    if not clauses:
+    reasons = [reason for reason in listed if reason.kind == LISTED and reason.figures]
+    named = [reason for reason in reasons if reason.spot or reason.note.name]
+    groups = len(reasons) - len(named)
+    alike = f"{count(groups, 'group')} of images that look alike"
+    if not reasons:
         return "No condition on what is known of the images stands out beyond chance."
-    return f"It fails most often {', and '.join(clauses)}."
+    if not named:
+        return f"Most failures: {alike}."
+    texts = [
+        f"{printable(one.spot.words if one.spot else one.note.name)} ({rate_text(one.rate)}{'' if place else ' wrong'})"
+        for place, one in enumerate(named[:MOST_NAMED])
+    ]
+    return f"Most failures: {in_series(texts)}{f'; and {alike}' if groups else ''}."
 
 
-def _first(listed: Sequence[Reason], kind: str, most: int) -> list[Reason]:
-    first = [reason for reason in listed if reason.kind == kind and reason.figures][:most]
-    return [reason for reason in first if reason.excess >= LEAST_EXCESS * first[0].excess]
+def baseline(listed: Sequence[Reason], base: float, tested: int, rest: tuple[int, int]) -> str:
+    """How many images are wrong, and how many where none of the reasons holds.
 
-
-def _some(reasons: Sequence[Reason]) -> str:
-    texts: list[str] = []
-    for reason in reasons:
-        where = reason.spot.words if reason.spot else f"an image looks like those of {reason.name}"
-        elsewhere = f", elsewhere {rate_text(reason.spot.elsewhere)}" if reason.spot and not texts else ""
-        texts.append(f"{printable(where)} ({rate_text(reason.figures[2])}{elsewhere})")
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} or {texts[-1]}"
-
-
-def figures(listed: Sequence[Reason], base: float, n_failing: int) -> str:
-    """How many images fail, and how many of these the reasons hold."""
-    asked = [reason for reason in listed if reason.to_judge]
-    held = len({image for reason in asked for image in reason.images})
-    hold = f"{count(len(asked), 'reason')} {'holds' if len(asked) == 1 else 'hold'}"
-    return f"{rate_text(base)} of all test images are wrong · {hold} {held:,} of {count(n_failing, 'failure')}"
+    Parameters
+    ----------
+    tested : int
+        All tested images.
+    rest : tuple of int
+        Wrong and all images of which no reason holds, as of `Reasons.where_none_holds`; zeros if that is not known.
+    """
+    n = sum(reason.kind == LISTED for reason in listed)
+    every = f"{rate_text(base)} of all {count(tested, 'test image')} are wrong"
+    if not n or not rest[1]:
+        return every
+    which = "this reason does not hold" if n == 1 else f"none of these {n} reasons holds"
+    return f"{every}, {rate_text(rest[0] / rest[1])} where {which}"

@@ -4,7 +4,7 @@ import math
 import re
 import tempfile
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 DISPLAY_LENGTH = 60
@@ -68,3 +68,8 @@ def some(names: Iterable[str], *, limit: int = 5) -> str:
     """The first few names and, if there are more, their number: `a, b, … (7 in all)`."""
     names = list(names)
     return ", ".join(names[:limit]) + (f", … ({len(names)} in all)" if len(names) > limit else "")
+
+
+def in_series(texts: Sequence[str]) -> str:
+    """For example `a`, `a and b`, `a, b and c`."""
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"

@@ -25,8 +25,8 @@ from safe_dnn.rccs.gifs import gif_path, gif_shows
 from safe_dnn.rccs.nearness import nearest_rccs
 from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.review.notes import title
-from safe_dnn.reasons.comparison import MOST_OF_ALL
 
+HUGE = 0.5  # of all failing images: such an RCC distinguishes nothing
 RCC_MEANS = "Root cause cluster: images that the network gets wrong for what looks like one reason"
 NO_CLUSTER_MEANS = "Images that are in no root cause cluster; DBSCAN calls them noise"
 
@@ -146,7 +146,7 @@ def show_gif(path: Path, name: str, images: int, *, ever: bool = True) -> gr.HTM
 def _heading(results: Shown, rcc: int) -> str:
     meaning, like = NO_CLUSTER_MEANS if rcc == NOISE else RCC_MEANS, _most_like(results, rcc)
     values = {"rcc": rcc, "meaning": meaning, "like": like, "shown": results, "clusters": results.clusters}
-    values["huge"] = rcc != NOISE and results.clusters.sizes[rcc] > MOST_OF_ALL * len(results.clusters.paths)
+    values["huge"] = rcc != NOISE and results.clusters.sizes[rcc] > HUGE * len(results.clusters.paths)
     return filled("page/clusters/heading.html", words=words_of(results, rcc), **values)
 
 

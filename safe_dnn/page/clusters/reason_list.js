@@ -25,7 +25,7 @@ const SHOWN = {
   more: ({ more }) => more,
   loose: ({ loose }) => loose,
 };
-const textOf = ({ number, name, words, confusion, mark }) => [number, name, words, confusion, mark].join(" ").toLowerCase();
+const textOf = ({ number, name, title, words, confusion, mark }) => [number, name, title, words, confusion, mark].join(" ").toLowerCase();
 // The images in no cluster come last in every order.
 const ORDERED = {
   place: (a, b) => a.place - b.place,
@@ -35,7 +35,7 @@ const ORDERED = {
 
 function write(card, entry) {
   const { name, words, number, confusion, verdict, loose, otherwise } = entry;
-  const title = name || words || number;
+  const title = name || entry.title;
   const chips = [];
   const chip = (text, kind) => chips.push(made("span", `safe-chip safe-chip-${kind}`, text));
   if (verdict) chip(entry.mark, verdict);
@@ -43,14 +43,14 @@ function write(card, entry) {
   if (loose) chip("loose", "loose");
   const rate = entry.rate === null ? [] : [made("span", "safe-card-rate", percent(entry.rate))];
   const bar = entry.rate === null ? [] : [rateBar(entry, entry.other)];
-  const below = [name && words, confusion].filter(Boolean).map((text) => made("span", "safe-card-words", text));
+  const below = [name && name !== entry.title && entry.title, words, confusion].filter(Boolean).map((text) => made("span", "safe-card-words", text));
   card.querySelector(".safe-card-text").replaceChildren(
     made("span", "safe-card-title", made("b", "", title), ...rate), ...bar, made("span", "safe-card-facts", entry.facts), ...below,
     ...(chips.length ? [made("span", "safe-card-chips", ...chips)] : []),
   );
   card.classList.toggle("loose", loose);
   card.dataset.more = entry.more;
-  card.title = [number, name, words, `${entry.size}, ${percent(entry.share)} of all failing ones`].filter(Boolean).join(" · ");
+  card.title = [number, name, entry.title, words, `${entry.size}, ${percent(entry.share)} of all failing ones`].filter(Boolean).join(" · ");
 }
 
 const inSight = () => [...list.querySelectorAll("[data-key]:not([hidden])")];
@@ -92,7 +92,7 @@ function build() {
     known.set(key, entry);
     cards.set(key, card);
     if (rcc !== null) keys.set(rcc, key);
-    if (fold && !folds.has(kind)) folds.set(kind, made("button", { type: "button", className: "safe-card-fold", "data-fold": kind }, fold));
+    if (fold && !folds.has(fold)) folds.set(fold, made("button", { type: "button", className: "safe-card-fold", "data-fold": fold }, fold));
     write(card, entry);
   }
   sight.disconnect();
@@ -102,7 +102,7 @@ function build() {
   $("h3").textContent = rated ? "Reasons" : "Root cause clusters";
   choice("show").querySelector('[value="loose"]').hidden = !all.some(({ loose }) => loose);
   choice("show").querySelector('[value="more"]').hidden = !all.some(({ more }) => more);
-  choice("order").querySelector('[value="place"]').textContent = rated ? "worst first" : "largest";
+  choice("order").querySelector('[value="place"]').textContent = rated ? "most failures" : "largest";
   choice("order").querySelector('[value="images"]').hidden = !rated;
   choice("search").hidden = known.size <= SEARCHED_FROM;
   const [told, more] = element.querySelectorAll(".safe-list-foot"), [first, ...rest] = (props.more || "").split(/(?<=\.) (?=[A-Z])/);
@@ -140,19 +140,19 @@ function arrange() {
   const entries = [...known.values()].sort((a, b) => (a.rcc === -1) - (b.rcc === -1) || order(a, b) || a.place - b.place);
   const nodes = new Set();
   for (const entry of entries) {
-    const { kind, fold, verdict } = entry, card = cards.get(entry.key);
-    if (folding && fold) nodes.add(folds.get(kind));
-    const hidden = (!shows(entry) || (folding && fold && !verdict && !open.has(kind))) && card !== cardOf(props.value);
+    const { fold, verdict } = entry, card = cards.get(entry.key);
+    if (folding && fold) nodes.add(folds.get(fold));
+    const hidden = (!shows(entry) || (folding && fold && !verdict && !open.has(fold))) && card !== cardOf(props.value);
     if (card.hidden !== hidden) card.hidden = hidden;
     nodes.add(card);
   }
-  for (const [kind, button] of folds) {
-    button.ariaExpanded = open.has(kind);
+  for (const [fold, button] of folds) {
+    button.ariaExpanded = open.has(fold);
     if (!nodes.has(button)) button.remove();
   }
   // Only what differs is touched: with hundreds of cards, to lay them all out again takes longer than all else.
   [...nodes].forEach((node, place) => { if (list.children[place] !== node) list.insertBefore(node, list.children[place] ?? null); });
-  const asked = entries.filter(({ key, kind, verdict }) => key !== -1 && (verdict || !["perhaps", "others"].includes(kind)));
+  const asked = entries.filter(({ key, kind, verdict }) => key !== -1 && (verdict || kind === "listed"));
   const judged = asked.filter(({ verdict }) => verdict).length, listed = asked.filter(shows).length;
   counted.textContent = (listed < asked.length ? `${listed} of ${asked.length} · ` : "") + `${judged} of ${asked.length} judged`;
 }
@@ -197,8 +197,7 @@ function choose(key) {
   filled = true;
   mark();
   // What is typed from now on is about this one, though what there is to show of it comes later (see note.js).
-  const { number, words } = known.get(keyOf(key));
-  announce(`safe-${kindOf(key)}`, { key, title: kindOf(key) === "spot" ? words : number });
+  announce(`safe-${kindOf(key)}`, { key, title: known.get(keyOf(key)).title });
   trigger("select");
 }
 

@@ -1,6 +1,7 @@
 """All reasons as cards (the paper's Figure 4), sorted and filtered, from which the one at hand is chosen."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -18,18 +19,12 @@ from safe_dnn.rccs.nearness import representative
 from safe_dnn.rccs.profiles import LEAST_BITS
 from safe_dnn.rccs.review.notes import UNSAFE, VERDICTS, Note, title
 from safe_dnn.rccs.review.review import notes_elsewhere
-from safe_dnn.reasons.listed import CLASSES, OTHERS, PERHAPS, Reason
+from safe_dnn.reasons.listed import CHANCE, LISTED, Reason, folded
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.text import count, printable, rate_text
+from safe_dnn.support.text import count, printable
 
 FIRST_PICTURES = 12  # hundreds would hold up the page for seconds when they are first drawn
 MOST_AT_ONCE = 60  # pictures that the script asks for
-FOLDS = {
-    CLASSES: "{} about classes and answers",
-    PERHAPS: "{} that may be chance",
-    OTHERS: "{} not known to fail more often",
-}
-NOUNS = {CLASSES: "more reason", PERHAPS: "condition", OTHERS: "RCC"}
 
 
 class ReasonList:
@@ -67,7 +62,8 @@ class ReasonList:
 
     def show(self, shown: Shown, chosen: int | str) -> dict:
         """All reasons. Of those that are first in sight with an image; the script asks for the others."""
-        cards = [card(shown, reason) | judgement(reason) for reason in shown.listed]
+        folds = folded(shown.listed)
+        cards = [card(shown, reason, folds) | judgement(reason) for reason in shown.listed]
         if NOISE in shown.clusters.groups:
             cards.append(noise_card(shown))
         for place, entry in enumerate(cards):
@@ -81,7 +77,7 @@ class ReasonList:
         return {
             self.widget: gr.HTML(
                 chosen, cards=as_news(shown.run, shown.at, cards), named="", more=" ".join(more),
-                told=reasons.unexplained(shown.clusters),
+                told=looks_tell_nothing(shown),
             )
         }  # fmt: skip
 
@@ -103,49 +99,50 @@ def entry_key(reason: Reason) -> int | str:
     return reason.subject if reason.spot or reason.rcc is None else reason.rcc
 
 
-def card(shown: Shown, reason: Reason) -> dict[str, Any]:
+def card(shown: Shown, reason: Reason, folds: Mapping[str, str]) -> dict[str, Any]:
     """What the card of a reason says, as plain text and numbers, but for what the engineer says (see `judgement`).
 
     Returns
     -------
     dict
         `key`; `rcc` (None if it is none); `number`, its name; `images`, `size` and `share` (of all failing images);
-        `words`, its condition or what its images have in common; `facts`; `confusion`; `kind`, and `fold`, what its
-        kind is called where that is folded (empty if it is not); `more`; `rate`, `low`, `high` and `other`, that with
-        which it is compared (None where unknown); `loose`; `image`, which represents it.
+        `title`, its condition or, of an RCC alone, its name; `words`, what the images of such an RCC have in common;
+        `facts`; `confusion`; `kind`; `fold`, what it is folded under (empty if it is not); `more`; `rate`, `low`,
+        `high` and `other`, that with which it is compared (None where unknown); `loose`; `image`, which represents it.
     """
     clusters, spot, rcc = shown.clusters, reason.spot, reason.rcc
     n = len(reason.images)
     tested, wrong, rate, low, high = reason.figures or (0, 0, None, None, None)
-    rate_of = shown.rates.get(-1 if rcc is None else rcc)
-    other = spot.elsewhere if spot else rate_of.elsewhere if rate_of else None
-    other = None if other is None or math.isnan(other) or not tested else other
     about, by = ("about ", [count(spot.answers, "answer")]) if spot and spot.answers else ("", [])
-    facts = [f"{about}{wrong:,} of {tested:,}" if tested else count(n, "image"), *by]
-    facts += [f"elsewhere {rate_text(other)}"] if other is not None else [f"{n / len(clusters.paths):.0%}"]
-    facts += [f"RCC {rcc}"] if rcc is not None else []
-    same_kind = [one for one in shown.listed if one.kind == reason.kind]
-    folded = same_kind[1:] if reason.kind == CLASSES else same_kind if reason.kind in (PERHAPS, OTHERS) else []
-    loose = rcc is not None and is_loose(clusters, rcc)
+    facts = [f"{about}{wrong:,} of {tested:,} wrong" if tested else count(n, "image"), *by]
+    if not tested:
+        facts.append(f"{n / len(clusters.paths):.0%}")
+    elif reason.kind == LISTED and reason.gain < n:
+        facts.append(f"{reason.gain:,} not explained above")
+    facts += [reason.inside] if reason.inside else []
+    facts += [f"RCC {rcc}"] if rcc is not None and spot else []
     return {
-        "key": entry_key(reason), "rcc": rcc, "number": reason.name, "images": n,
-        "size": count(n, "image"), "share": n / len(clusters.paths),
-        "words": printable(reason.where or words_of(shown, rcc)), "facts": " · ".join(facts),
+        "key": entry_key(reason), "rcc": rcc, "number": reason.name, "images": n, "size": count(n, "image"),
+        "share": n / len(clusters.paths), "title": printable(reason.where or reason.name),
+        "words": "" if spot else printable(words_of(shown, rcc)), "facts": " · ".join(facts),
         "confusion": printable(clusters.confusion_of(rcc)) if rcc is not None and not spot else "",
-        "kind": reason.kind, "fold": _fold(reason.kind, len(folded)) if reason in folded else "",
-        "more": reason.more and reason.kind != PERHAPS, "rate": rate if tested else None, "low": low, "high": high,
-        "other": other, "loose": loose, "image": _image_of(shown, reason),
+        "kind": reason.kind, "fold": folds.get(reason.name, ""), "more": reason.more and reason.kind != CHANCE,
+        "rate": rate if tested else None, "low": low, "high": high,
+        "other": None if math.isnan(reason.like) or not tested else reason.like,
+        "loose": rcc is not None and is_loose(clusters, rcc), "image": _image_of(shown, reason),
     }  # fmt: skip
-
-
-def _fold(kind: str, n: int) -> str:
-    return FOLDS[kind].format(count(n, NOUNS[kind]))
 
 
 def _image_of(shown: Shown, reason: Reason) -> str:
     if reason.spot is None and reason.rcc is not None:
         return representative(shown.clusters, reason.rcc)
-    return reason.images[0] if reason.images else ""
+    return reason.picture
+
+
+def looks_tell_nothing(shown: Shown) -> str:
+    """A sentence where clusters say nothing about why images fail; otherwise empty."""
+    told = shown.clusters.beyond_class
+    return told.text if told and told.is_nothing else ""
 
 
 def noise_card(shown: Shown) -> dict[str, Any]:
@@ -154,8 +151,8 @@ def noise_card(shown: Shown) -> dict[str, Any]:
     blank = dict.fromkeys(("rate", "low", "high", "other"))
     return {
         "key": NOISE, "rcc": NOISE, "number": title(NOISE), "images": n, "size": count(n, "image"), "share": share,
-        "words": "", "facts": f"{count(n, 'image')} · {share:.0%}", "confusion": "", "kind": "", "fold": "",
-        "more": False, "loose": False, "image": representative(shown.clusters, NOISE), **blank,
+        "title": title(NOISE), "words": "", "facts": f"{count(n, 'image')} · {share:.0%}", "confusion": "", "kind": "",
+        "fold": "", "more": False, "loose": False, "image": representative(shown.clusters, NOISE), **blank,
         **said(shown.notes.get(NOISE, Note(NOISE))),
     }  # fmt: skip
 
@@ -173,20 +170,15 @@ def said(note: Note) -> dict[str, str]:
 
 
 def named(shown: Shown, rcc: int) -> str:
-    """An RCC by its name or, without one, with what its card says it is."""
-    words = "" if rcc in shown.notes and shown.notes[rcc].name else words_of(shown, rcc)
-    return " · ".join(filter(None, [title(rcc, shown.notes), printable(words)]))
+    """An RCC by its number and, if it has one, its name."""
+    return title(rcc, shown.notes)
 
 
 def words_of(shown: Shown, rcc: int | None) -> str:
-    """The weak spot that nearly all images of an RCC alone lie in, or what says most: a parameter, or two words."""
-    if rcc is None:
-        return ""
-    spot, profile = shown.spot_of.get(rcc), shown.profiles.get(rcc)
+    """What the images of an RCC have in common, a parameter or two measured attributes: no condition of failing."""
+    profile = None if rcc is None else shown.profiles.get(rcc)
     # Not what most other images have as well
     mentioned = [one for one in profile.mentioned if one.information >= LEAST_BITS] if profile else []
-    if spot is not None and (not mentioned or [*shown.spot_of.values()].count(spot) == 1):
-        return shown.reasons.spots[spot].where
     # Several RCCs may be noisy, and one of them dark as well.
     words = mentioned if all(finding.measured for finding in mentioned) else mentioned[:1]
     return ", ".join(finding.short for finding in words)

@@ -39,7 +39,7 @@ from safe_dnn.rccs.review.edits import Maker
 from safe_dnn.rccs.review.journal import describe_edit
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.review.review import Review, all_edits, rcc_by_now
-from safe_dnn.reasons.story import figures, sentence
+from safe_dnn.reasons.story import baseline, sentence
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 
@@ -206,7 +206,8 @@ class ClustersTab:
         told = sentence(listed, results.reasons.base)
         summary = f"{cluster_summary(clusters)} · folder {clusters.image_root.name}"
         if any(one.to_judge for one in listed) and told:
-            summary = figures(listed, results.reasons.base, len(clusters.paths))
+            reasons = results.reasons
+            summary = baseline(listed, reasons.base, reasons.tested, reasons.where_none_holds(clusters))
         notes = [f"{note[0].upper()}{note[1:]}" for note in notes_of(self._settings.out)]
         # First the engineer's work that these clusters lack, since only its beginning is visible until opened
         first = [left_behind(self._settings.out), results.problem]

@@ -198,16 +198,13 @@ def interval_text(shown: Collected, known: KnownGroups | None) -> str:
 
 
 def reasons_html(reasons: FoundReasons, base: float) -> Markup:
-    """The weak spots that explain most failures beyond what is expected, in a sentence and one by one, and how many
-    more there are.
-
-    Those of which new images may be wrong no more often than others are no reasons.
-    """
-    found = sorted((spot for spot in reasons.spots or () if not spot.is_apart), key=lambda spot: -spot.excess)
-    story = sentence([reason_of(spot, rank) for rank, spot in enumerate(reasons.spots or (), 1)], base) if found else ""
+    """The first weak spots in the order of the list, in a sentence and one by one, and how many more there are."""
+    spots = [spot for spot in reasons.spots or () if not spot.may_be_chance]
+    story = sentence([reason_of(spot, rank) for rank, spot in enumerate(reasons.spots or (), 1)], base)
     return filled(
-        "page/failures/reasons.html", spots=found[:FIRST], more=len(found) - FIRST, notes=reasons.notes, story=story
-    )
+        "page/failures/reasons.html", spots=spots[:FIRST], more=len(spots) - FIRST, notes=reasons.notes,
+        story=story if spots else "",
+    )  # fmt: skip
 
 
 def _rates(shown: Collected, known: KnownGroups | None) -> Markup:

@@ -38,14 +38,13 @@ from safe_dnn.rccs.review.journal import Edit
 from safe_dnn.rccs.review.notes import REGISTER, UNSAFE, Note, Scope, title
 from safe_dnn.rccs.review.review import Review, all_edits, load_review, load_scope, notes_elsewhere, notes_of_run
 from safe_dnn.rccs.spots.rates import Rate, by_excess
-from safe_dnn.rccs.spots.weak_spots import levels_of
 from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from safe_dnn.reasons.claims import asked
 from safe_dnn.reasons.comparison import Reasons
 from safe_dnn.reasons.listed import reasons_of
 from safe_dnn.reasons.probes import Probe, load_probes
 from safe_dnn.reasons.register import Entry, register_of
-from safe_dnn.reasons.story import sentence
+from safe_dnn.reasons.story import baseline, sentence
 from safe_dnn.store.database import Entry as Statement
 from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, RETRAINING, SELECTION, present_runs, runs_of
@@ -353,7 +352,9 @@ def _open(known: Material) -> Iterator[str]:
         yield f"{count(len(lacking) - MOST_MISSING, 'more reason')} of the kind, in the register."
     if n := sum(one.note.status == "open" for one in known.register):
         yield f"{count(n, 'reason')} open."
-    yield known.reasons.unexplained(known.clusters)
+    wrong, rest = known.reasons.where_none_holds(known.clusters)
+    if rest:
+        yield f"Where none of the reasons holds, {wrong:,} of {count(rest, 'image')} are wrong."
     if known.run.get("predictions") and not known.rates:
         yield "Failure rates of RCCs: generate them again."
     if noise := int((known.clusters.labels == NOISE).sum()):
@@ -419,9 +420,14 @@ def weak_spots_section(known: Material) -> Markup:
     return filled(
         "weak_spots.html", known=known, reasons=reasons, most_overlaps=MOST_OVERLAPS,
         curves=curves_of(reasons, reasons.spots).values(), probes=_probes(known),
-        levels=levels_of(reasons.spots),
+        baseline=_baseline(known),
         elsewhere=notes_elsewhere(known.spot_notes, (spot.conditions for spot in reasons.spots)),
     )  # fmt: skip
+
+
+def _baseline(known: Material) -> str:
+    reasons, listed = known.reasons, [one.about for one in known.register if one.about]
+    return baseline(listed, reasons.base, reasons.tested, reasons.where_none_holds(known.clusters))
 
 
 def _probes(known: Material) -> list[tuple[str, Markup]]:

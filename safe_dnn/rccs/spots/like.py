@@ -11,7 +11,7 @@ whose simple conditions include its own, or are included in them. A condition on
 compared with images of all classes.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -61,8 +61,7 @@ def held_by_others(conditions: Sequence[Conditions], holds: np.ndarray, label: s
     -------
     ndarray of shape (n, n_images), bool
     """
-    others = np.array([[is_other(each, than, label) for each in conditions] for than in conditions], bool)
-    return np.array([holds[row].any(axis=0) for row in others], bool).reshape(holds.shape)
+    return np.array([holds[row].any(axis=0) for row in others_of(conditions, label)], bool).reshape(holds.shape)
 
 
 def expected_rate(
@@ -110,11 +109,10 @@ def compare_like(
     return compared
 
 
-def in_order(conditions: Sequence[Conditions], holds: np.ndarray, wrong: np.ndarray, label: str) -> list[int]:
-    """Rows of the conditions, in the order of `by_gain`."""
-    failing = [np.flatnonzero(held & wrong).tolist() for held in holds]
-    others = [[is_other(each, than, label) for each in conditions] for than in conditions]
-    return by_gain(failing, others, [False] * len(failing))[0]
+def others_of(conditions: Sequence[Conditions], label: str) -> np.ndarray:
+    """Which conditions are other reasons than each: bool of shape (n, n)."""
+    of = [[is_other(each, than, label) for each in conditions] for than in conditions]
+    return np.array(of, bool).reshape(len(conditions), len(conditions))
 
 
 def without_mixtures(
@@ -126,8 +124,9 @@ def without_mixtures(
     these are enough to say anything, and fail more often than images like these, beyond chance.
     """
     kept = list[int]()
-    for row in in_order(conditions, holds, wrong, label):
-        above = [other for other in kept if is_other(conditions[other], conditions[row], label)]
+    others = others_of(conditions, label)
+    for row in by_gain(holds & wrong, others)[0]:
+        above = [other for other in kept if others[row, other]]
         taken = holds[above].any(axis=0) if above else np.zeros(len(wrong), bool)
         rest = holds[row] & ~taken
         if len(conditions[row]) > 1 and np.count_nonzero(rest) <= MIXED * np.count_nonzero(holds[row]):
@@ -139,18 +138,16 @@ def without_mixtures(
     return kept
 
 
-def by_gain(
-    failing: Sequence[Iterable[Hashable]], others: Sequence[Sequence[bool]], last: Sequence[bool]
-) -> tuple[list[int], list[int]]:
+def by_gain(failing: np.ndarray, others: np.ndarray, last: np.ndarray | None = None) -> tuple[list[int], list[int]]:
     """The order of reasons: each time the one that holds most failing images of no other reason above it.
 
     Parameters
     ----------
-    failing : sequence of n collections
+    failing : ndarray of shape (n, n_images), bool
         The failing images of each.
-    others : n × n of bool
-        Whether the second is another reason than the first (see `is_other`).
-    last : sequence of n bool
+    others : ndarray of shape (n, n), bool
+        Which are other reasons than each (see `is_other`).
+    last : ndarray of shape (n,), bool, optional
         Those that come after all that are not.
 
     Returns
@@ -159,15 +156,14 @@ def by_gain(
     gains : list of int
         In this order: failing images that no other reason above it holds.
     """
-    held = [set(images) for images in failing]
-    left = [{*images} for images in held]
-    open_rows, order, gains = set(range(len(left))), list[int](), list[int]()
-    while open_rows:
-        best = max(open_rows, key=lambda row: (not last[row], len(left[row]), len(held[row]), -row))
-        open_rows.remove(best)
+    last = np.zeros(len(failing), bool) if last is None else last
+    sizes, left = np.count_nonzero(failing, axis=1), failing.copy()
+    remaining, order, gains = [*range(len(failing))], list[int](), list[int]()
+    while remaining:
+        gain = np.count_nonzero(left, axis=1)
+        best = max(remaining, key=lambda row: (not last[row], gain[row], sizes[row], -row))
+        remaining.remove(best)
         order.append(best)
-        gains.append(len(left[best]))
-        for row in open_rows:
-            if others[row][best]:
-                left[row] -= held[best]
+        gains.append(int(gain[best]))
+        left[others[:, best]] &= ~failing[best]
     return order, gains

@@ -30,7 +30,7 @@ import numpy as np
 
 from safe_dnn.rccs.spots.conditions import Literal, joined
 from safe_dnn.rccs.spots.groups import Groups, counted, given_class, grouping, in_words
-from safe_dnn.rccs.spots.like import by_gain, compare_like, is_other, without_mixtures
+from safe_dnn.rccs.spots.like import by_gain, compare_like, others_of, without_mixtures
 from safe_dnn.rccs.spots.search import (
     ERROR_RATE,
     MOST_SPOTS,
@@ -50,7 +50,7 @@ Conditions: TypeAlias = tuple[Literal, ...]
 
 COLUMNS = (
     "rank", "where", "tested", "wrong", "rate", "low", "high", "elsewhere", "conditions", "groups", "group", "expected",
-    "odds", "new_rate", "new_low", "new_high", "alone", "alone_wrong", "like",
+    "odds", "new_rate", "new_low", "new_high", "alone", "alone_wrong", "like", "doubted",
 )  # fmt: skip
 SEARCHES = (0.25, 0.15)  # of the error rate, for the searches one after the other
 WITHIN_CLASSES = (0.2, 0.1)  # of the error rate, for those within classes; what is left is for what these have hidden
@@ -85,6 +85,8 @@ class WeakSpot(NamedTuple):
         Images of which no other weak spot holds, and those of them that are wrong (see `like.py`).
     like : float or None
         The rate that it is compared with: that of images of the same classes of which no weak spot holds.
+    doubted : bool
+        Whether it is about a column that may be the answer under another name (see `reasons.disguises`).
     answers : int
         Of a person, from which all figures are estimated (see `words.rates`); 0 if they were counted.
     """
@@ -105,6 +107,7 @@ class WeakSpot(NamedTuple):
     alone: int | None = None
     alone_wrong: int | None = None
     like: float | None = None
+    doubted: bool = False
     answers: int = 0
 
     @property
@@ -130,7 +133,8 @@ class WeakSpot(NamedTuple):
     @property
     def text(self) -> str:
         """For example `light < 0.1: 98 of 120 are wrong (82%, 71–88% of new images), 1% of comparable images`."""
-        return f"{self.where}: {self.wrong_of_tested} are wrong {self.rates}"
+        doubt = "; perhaps the network's answer under another name" if self.doubted else ""
+        return f"{self.where}: {self.wrong_of_tested} are wrong {self.rates}{doubt}"
 
     @property
     def wrong_of_tested(self) -> str:
@@ -170,8 +174,9 @@ class WeakSpot(NamedTuple):
 
     @property
     def may_be_chance(self) -> bool:
-        """Whether new images may be wrong no more often than images like these: the interval holds that rate."""
-        return self.interval[0] <= self.compared
+        """Whether new images may be wrong no more often than images like these: the interval holds that rate. What may
+        be the answer itself is no reason either."""
+        return self.doubted or self.interval[0] <= self.compared
 
     @property
     def of_groups(self) -> str:
@@ -369,11 +374,9 @@ def ranked(
     spots: Sequence[WeakSpot], columns: Mapping[str, np.ndarray], wrong: np.ndarray, label: str
 ) -> list[WeakSpot]:
     """Weak spots in the order of the list (see `like.by_gain`); what may be chance comes last."""
-    conditions = [spot.literals for spot in spots]
-    failing = [np.flatnonzero(wrong & spot.holds(columns)).tolist() for spot in spots]
-    others = [[is_other(each, than, label) for each in conditions] for than in conditions]
-    order, _ = by_gain(failing, others, [spot.may_be_chance for spot in spots])
-    return [spots[row] for row in order]
+    failing = np.array([wrong & spot.holds(columns) for spot in spots], bool).reshape(len(spots), len(wrong))
+    last = np.array([spot.may_be_chance for spot in spots], bool)
+    return [spots[row] for row in by_gain(failing, others_of([spot.literals for spot in spots], label), last)[0]]
 
 
 def spots_text(spots: Sequence[WeakSpot]) -> str:
@@ -382,7 +385,7 @@ def spots_text(spots: Sequence[WeakSpot]) -> str:
     for rank, spot in enumerate(spots, 1):
         conditions = json.dumps(spot.literals, ensure_ascii=False)
         further = {"rank": rank, "where": spot.where, "rate": spot.rate, "conditions": conditions}
-        known = spot._asdict() | further | {"groups": spot.groups or None}
+        known = spot._asdict() | further | {"groups": spot.groups or None, "doubted": "yes" if spot.doubted else None}
         rows.append([known[name] for name in COLUMNS])
     return table_text(COLUMNS, rows)
 
@@ -404,9 +407,10 @@ def _from_row(row: Mapping[str, str]) -> WeakSpot:
     literals = read_conditions(from_cell(row["conditions"]))
     tested, wrong, groups = int(row["tested"]), int(row["wrong"]), int(row["groups"] or 0)
     low, high, elsewhere = (float(row[name]) for name in ("low", "high", "elsewhere"))
-    further: list[Any] = [float(row[name]) if row[name] else None for name in COLUMNS[-8:]]
-    further[5:7] = [None if number is None else int(number) for number in further[5:7]]
-    return WeakSpot(literals, tested, wrong, low, high, elsewhere, groups, from_cell(row["group"]), *further)
+    further: dict[str, Any] = {name: float(row[name]) if row[name] else None for name in COLUMNS[-9:-1]}
+    further |= {name: int(row[name]) for name in ("alone", "alone_wrong") if row[name]}
+    further["doubted"] = row["doubted"] == "yes"
+    return WeakSpot(literals, tested, wrong, low, high, elsewhere, groups, from_cell(row["group"]), **further)
 
 
 def conditions_text(literals: Iterable[Literal]) -> str:

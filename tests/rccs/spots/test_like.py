@@ -66,12 +66,13 @@ def test_what_lies_in_conditions_above_it_is_no_reason():
 
 
 def test_each_reason_holds_most_failures_of_those_above_none_holds():
-    failing = [{1, 2, 3, 4}, {4, 5, 6, 7, 8}, {5, 6, 9}, {10, 11, 12, 13, 14, 15}]
-    others = [[row != column for column in range(4)] for row in range(4)]
-    assert by_gain(failing, others, [False] * 3 + [True]) == ([1, 0, 2, 3], [5, 3, 1, 6])
-    others[2][1] = False  # the third is a narrower form of the second
-    assert by_gain(failing, others, [False] * 4) == ([3, 1, 0, 2], [6, 5, 3, 3])
-    assert by_gain([], [], []) == ([], [])
+    images = [{1, 2, 3, 4}, {4, 5, 6, 7, 8}, {5, 6, 9}, {10, 11, 12, 13, 14, 15}]
+    failing = np.array([[number in each for number in range(16)] for each in images])
+    others = ~np.eye(4, dtype=bool)
+    assert by_gain(failing, others, np.array([False] * 3 + [True])) == ([1, 0, 2, 3], [5, 3, 1, 6])
+    others[2, 1] = False  # the third is a narrower form of the second
+    assert by_gain(failing, others) == ([3, 1, 0, 2], [6, 5, 3, 3])
+    assert by_gain(np.zeros((0, 5), bool), np.zeros((0, 0), bool)) == ([], [])
 
 
 def test_a_cause_that_other_causes_hide_is_no_chance():
