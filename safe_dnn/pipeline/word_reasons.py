@@ -93,6 +93,7 @@ def _spots_of(tagging: Tagging) -> Iterator[tuple[WeakSpot, list[str], list[Bin]
     for name, (within, of_it) in of_class.items():
         low, _ = within.limits(1 - LEFT_OUT / 2 / len(names), within.totals())  # one of several classes is chosen
         spot = _spot((Literal(LABEL, "=", name), word), of_it, within, wrong, of_it.base)
+        spot = spot._replace(like=max(of_it.base, 0.0 if isnan(of_it.elsewhere) else of_it.elsewhere))
         if low > max(spot.compared, found.rate):
             clear.append((spot.excess, name, spot))
     if clear:

@@ -14,7 +14,7 @@ import contextlib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,13 +96,16 @@ class Comparison(NamedTuple):
     rows: np.ndarray = np.zeros(0, int)
     right_points: np.ndarray = np.zeros((0, 0), np.float32)
 
-    def rates(self, clusters: RootCauseClusters, among: np.ndarray | None = None) -> tuple[Rate, ...]:
-        """The failure rates of RCCs, as the engineer has edited them; `among` as of `rates.failure_rates`."""
+    def rates(
+        self, clusters: RootCauseClusters, among: np.ndarray | None = None, whole: Collection[int] = ()
+    ) -> tuple[Rate, ...]:
+        """The failure rates of RCCs, as the engineer has edited them; `among` and `whole` as of `failure_rates`."""
         of_failing, of_right = self.regions(clusters.labels)
         labels = clusters.labels[self.failing]
         return failure_rates(
-            of_failing, of_right, clusters.n_rccs, labels=labels, groups=self.groups, classes=self.classes, among=among
-        )
+            of_failing, of_right, clusters.n_rccs, labels=labels, groups=self.groups, classes=self.classes, among=among,
+            whole=whole,
+        )  # fmt: skip
 
     def regions(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The RCC in whose region each compared image lies, of the failing and of the right ones."""
@@ -465,7 +468,9 @@ class Reasons(NamedTuple):
         """The failure rate of each RCC, as the engineer has edited them; empty if nothing was compared."""
         if self.comparison is None:
             return {}
-        return {rate.rcc: rate for rate in self.comparison.rates(clusters, self._among(clusters))}
+        classes = {at for at, spot in enumerate(self.spots) if {one.column for one in spot.literals} == {LABEL}}
+        whole = {rcc for rcc, spot in self.same_as(clusters).items() if spot in classes}
+        return {rate.rcc: rate for rate in self.comparison.rates(clusters, self._among(clusters), whole)}
 
     def _among(self, clusters: RootCauseClusters) -> np.ndarray | None:
         """The compared images that each RCC is compared within: bool of shape (n_rccs, n_compared).

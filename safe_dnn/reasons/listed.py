@@ -164,7 +164,7 @@ def _ordered(reasons: list[Reason]) -> list[Reason]:
         failing[row, [row_of[image] for image in one.images]] = True
     others = np.array([[_is_other(each, than) for each in reasons] for than in reasons], bool)
     last = np.array([one.kind != LISTED for one in reasons], bool)
-    order, gains = by_gain(failing, others.reshape(len(reasons), -1), last)
+    order, gains = by_gain(failing, others.reshape(len(reasons), len(reasons)), last)
     of_one = np.count_nonzero(failing[~last], axis=0) <= 1
     for row, gain in zip(order, gains, strict=True):
         one = reasons[row]

@@ -66,17 +66,16 @@ def test_everything_after_failures_works_from_a_table(fake_network, case, capsys
     assert json.loads((case.out / "accuracy.json").read_text())["model"] == "../test.csv"
     assert safe("cluster", case.out / "failures", "--out", case.out) == 0
     printed = capsys.readouterr().out
-    assert "Failure rates, compared with the images that the network gets right (35.1% of all are wrong):" in printed
+    assert "35% of all 74 test images are wrong, " in printed
     assert "All are night taken for wood" in printed
-    assert "Weak spots: conditions under which the network fails more often than elsewhere\n  1. " in printed
-    assert "Not explained by any reason: " in printed
+    assert "Weak spots: conditions under which the network fails more often than on comparable images\n  1. " in printed
     assert {"rcc_rates.csv", "weak_spots.csv"} <= {path.name for path in case.out.iterdir()}
     assert safe("select", case.improvement, "--size", 6, "--out", case.out) == 0
     assert safe("report", "--out", case.out) == 0
     report = (case.out / "report.html").read_text()
     assert "night → wood (80%)" in report
-    assert "Not explained by any reason: " in report
-    assert "100% wrong <span class='soft small'>more than elsewhere, 23%</span>" in report
+    assert "Where none of the reasons holds, " in report
+    assert "100% wrong <span class='soft small'>more than comparable images, 23%</span>" in report
     assert "more often</span>" not in report
 
 

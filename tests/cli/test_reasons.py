@@ -80,7 +80,7 @@ def test_failures_prints_the_reasons_and_what_could_not_be_used_for_them(case, c
     given = ["failures", "--predictions", str(case.table), str(case.test), "--out", str(case.out)]
     assert main(given) == 0
     printed = capsys.readouterr().out
-    assert "  1. light < 0.8065: 25 of 26 are wrong (96%), elsewhere 2%, " in printed
+    assert "  1. light < 0.8065: 25 of 26 are wrong (96%, " in printed
     assert "predictions.csv, accuracy.json, weak_spots.csv in" in printed
     assert rows_in(case.out / "weak_spots.csv")[0]["where"] == "light < 0.8065"
     (case.test / "parameters.csv").write_text("image,light\nnight/night_00.png,1,2\n")

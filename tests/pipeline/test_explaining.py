@@ -46,8 +46,7 @@ def test_rcc_that_fails_more_often_is_told_from_one_that_only_looks_alike(explai
     assert [int(row["wrong"]) for row in rows_in(explained.out / RATES_FILE)] == [rates[k].wrong for k in range(3)]
     assert reasons.base == pytest.approx(26 / 74)
     assert reasons.comparison.notes == ()
-    # Each scene is a class, so that its own rate is expected where it lies alone.
-    assert rates[night].expected == pytest.approx(1.0)
+    assert rates[night].like < 0.3, "a class is compared with the others"
 
 
 def test_weak_spots_hold_the_images_that_fail_and_stay_with_their_run(explained):

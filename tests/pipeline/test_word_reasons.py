@@ -9,7 +9,7 @@ from safe_dnn.pipeline.tagging import answer, answers_to_tag, begin, next_images
 from safe_dnn.pipeline.word_reasons import present_reasons
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.reasons.comparison import load_reasons
-from safe_dnn.reasons.listed import CAUSES, reasons_of
+from safe_dnn.reasons.listed import LISTED, reasons_of
 
 
 def asked(out, name, has_it, rounds=3):
@@ -40,7 +40,7 @@ def test_a_word_with_a_rate_is_a_reason_with_what_was_answered(explained):
     assert present_reasons(out, load_review(out)).spots == before.spots, "no rate follows yet"
     tagging = asked(out, "blurred", blurred(out))
     found, reason = rate(tagging), listed(out)["word blurred"]
-    assert (reason.kind, reason.file) == (CAUSES, "word_blurred")
+    assert (reason.kind, reason.file) == (LISTED, "word_blurred")
     assert (reason.figures[2], *reason.figures[3:]) == (found.rate, found.new_low, found.new_high)
     yes = {tag.image.split("/")[1] for tag in tagging.tags if tag.answer == "yes"}
     assert reason.images
@@ -51,7 +51,8 @@ def test_a_word_with_a_rate_is_a_reason_with_what_was_answered(explained):
     reasons = present_reasons(out, load_review(out))
     clusters = load_review(out).clusters
     assert reasons.spots[: len(before.spots)] == before.spots, "the others keep their ranks"
-    assert reasons.unexplained(clusters) == before.unexplained(clusters), "which right images have it is not known"
+    none_holds = before.where_none_holds(clusters)
+    assert reasons.where_none_holds(clusters) == none_holds, "which right images have it is not known"
     bars = {bar.value: bar for bar in reasons.curves if (bar.column, bar.of_class) == ("blurred", "")}
     assert bars["yes"].rate_low > bars["no"].rate_high
 

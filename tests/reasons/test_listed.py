@@ -6,21 +6,21 @@ from safe_dnn.rccs.review.edits import Maker, redo_edit, undo_edit
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.reasons.comparison import load_reasons
-from safe_dnn.reasons.listed import CLASSES, OTHERS, Reason, chosen, reasons_of
+from safe_dnn.reasons.listed import LISTED, UNDECIDED, Reason, chosen, folded, reasons_of
 from safe_dnn.support.errors import SAFEError
 
-LISTED = [Reason(name, "") for name in ("weak spot 1", "weak spot 10", "RCC 0", "RCC 3")]
+FOUR = [Reason(name, "") for name in ("weak spot 1", "weak spot 10", "RCC 0", "RCC 3")]
 
 
 def test_reasons_are_chosen_as_they_are_called_or_as_their_files_are_and_stay_in_order():
-    found = chosen(LISTED, ["RCC_03", "Weak Spot 10", "rcc 0", "RCC_00"])
+    found = chosen(FOUR, ["RCC_03", "Weak Spot 10", "rcc 0", "RCC_00"])
     assert [reason.name for reason in found] == ["weak spot 10", "RCC 0", "RCC 3"]
-    assert chosen(LISTED, []) == []
+    assert chosen(FOUR, []) == []
 
 
 def test_a_reason_that_is_not_there_is_refused_with_those_that_are():
     with pytest.raises(SAFEError, match="Received: RCC 30; there are weak spot 1, weak spot 10, RCC 0"):
-        chosen(LISTED, ["RCC 0", "RCC 30"])
+        chosen(FOUR, ["RCC 0", "RCC 30"])
 
 
 def test_a_weak_spot_and_the_rcc_with_its_images_are_one_reason(explained):
@@ -29,10 +29,10 @@ def test_a_weak_spot_and_the_rcc_with_its_images_are_one_reason(explained):
     first, *others = reasons_of(review, reasons, explained.out)
     assert (first.name, first.where, first.rcc) == ("weak spot 1 (RCC 0)", "label = night", 0)
     assert set(first.images) >= set(review.clusters.members(0))
-    assert [one.name for one in others] == ["RCC 2", "RCC 1"]
+    assert [one.name for one in others] == ["RCC 1", "RCC 2"]
     assert chosen([first, *others], ["RCC_00"]) == chosen([first, *others], ["weak spot 1"]) == [first]
-    assert first.kind == CLASSES
-    assert {one.kind for one in others} == {OTHERS}, "the network does not clearly fail more often on them"
+    assert first.kind == LISTED
+    assert {one.kind for one in others} == {UNDECIDED}, "the network does not clearly fail more often on them"
     assert not any(one.to_judge for one in others)
 
 
@@ -64,3 +64,13 @@ def test_verdicts_that_were_given_to_both_halves_stay_and_are_shown_where_they_d
     reason = load_register(out)[0].about
     assert (reason.note.verdict, reason.differing) == ("unclear", {})
     assert load_review(out).notes[0].owner == "Ann"
+
+
+def test_ten_reasons_are_open_and_the_rest_is_folded_under_a_line_for_each_kind():
+    listed = [Reason(f"weak spot {rank}", "") for rank in range(1, 13)]
+    listed += [Reason("weak spot 13", "", "chance"), Reason("RCC 1", "", "inside"), Reason("RCC 2", "", "undecided")]
+    assert folded(listed) == {
+        "weak spot 11": "2 more", "weak spot 12": "2 more", "weak spot 13": "1 that may be chance",
+        "RCC 1": "1 inside these reasons", "RCC 2": "1 not known to fail more often",
+    }  # fmt: skip
+    assert folded(listed[:10]) == {}

@@ -5,23 +5,23 @@ import re
 
 import pytest
 
+from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, read_conditions
 from safe_dnn.reasons.comparison import load_reasons
-from safe_dnn.reasons.listed import CAUSES, CLASSES, OTHERS, Reason, reasons_of
-from safe_dnn.reasons.story import figures, sentence
+from safe_dnn.reasons.listed import LISTED, UNDECIDED, Reason, reasons_of
+from safe_dnn.reasons.story import baseline, sentence
 from safe_dnn.support.text import rate_text
 
 OLD = Literal("age", "outside", (3.5, 65.0))
 
 
-def reason(kind: str, rate: float, excess: float, *literals: Literal) -> Reason:
-    spot = WeakSpot(literals, 100, round(100 * rate), rate - 0.1, rate + 0.1, 0.04, new_rate=rate) if literals else None
+def reason(rate: float, *literals: Literal, kind: str = LISTED, name: str = "") -> Reason:
+    spot = WeakSpot(literals, 100, round(100 * rate), rate - 0.1, rate + 0.1, 0.04) if literals else None
     figures = (100, round(100 * rate), rate, rate - 0.1, rate + 0.1)
-    return Reason(
-        "weak spot 1" if spot else "RCC 4", "", kind=kind, spot=spot, figures=figures, excess=excess, rate=rate
-    )
+    named = "weak spot 1" if spot else "RCC 4"
+    return Reason(named, "", kind=kind, spot=spot, figures=figures, rate=rate, note=Note(4, name))
 
 
 def test_the_figures_of_the_sentence_are_those_of_the_tables(explained):
@@ -33,31 +33,33 @@ def test_the_figures_of_the_sentence_are_those_of_the_tables(explained):
         [row] = csv.DictReader(file)
     [literal] = read_conditions(row["conditions"])
     assert sentence(listed, reasons.base) == (
-        f"It fails most often where the class is {literal.value} "
-        f"({rate_text(float(row['new_rate']))}, elsewhere {rate_text(float(row['elsewhere']))})."
+        f"Most failures: the class is {literal.value} ({rate_text(float(row['rate']))} wrong)."
     )
     with (out / "tested_images.csv").open() as file:
         images = list(csv.DictReader(file))
-    wrong = [image for image in images if image["wrong"] == "1"]
-    held = [image for image in wrong if image["label"] == literal.value]
-    told = figures(listed, reasons.base, len(review.clusters.paths))
-    share = rate_text(len(wrong) / len(images))
-    assert told == f"{share} of all test images are wrong · 1 reason holds {len(held)} of {len(wrong)} failures"
+    wrong = [image["wrong"] == "1" for image in images]
+    rest = [image for image in images if image["label"] != literal.value]
+    rest_wrong = sum(image["wrong"] == "1" for image in rest)
+    assert reasons.where_none_holds(review.clusters) == (rest_wrong, len(rest))
+    assert baseline(listed, reasons.base, reasons.tested, (rest_wrong, len(rest))) == (
+        f"{rate_text(sum(wrong) / len(wrong))} of all {len(images)} test images are wrong, "
+        f"{rate_text(rest_wrong / len(rest))} where this reason does not hold"
+    )
 
 
-def test_what_explains_more_comes_first_and_what_explains_little_is_left_to_the_list():
-    women = reason(CLASSES, 0.59, 1200, Literal("label", "=", "woman"))
-    grey = reason(CAUSES, 0.5, 20, Literal("saturation", "<", 0.1))
-    old = reason(CAUSES, 0.87, 300, OLD)
-    told = "the class is woman (59%, elsewhere 4%), and where age is below 3.5 or from 65 on (87%, elsewhere 4%)."
-    assert sentence([women, old, grey], 0.35) == f"It fails most often where {told}"
-    assert sentence([old._replace(excess=2000), women], 0.35).startswith("It fails most often where age is below 3.5")
-
-
-def test_several_causes_are_told_and_images_that_look_alike_by_the_name_of_their_rcc():
-    dark, glasses = (reason(CAUSES, 0.9, 70, Literal(*one)) for one in (("light", "<", 0.4), ("eyewear", "=", "yes")))
-    told = "light is below 0.4 (90%, elsewhere 4%), eyewear is yes (90%) or an image looks like those of RCC 4 (60%)."
-    assert sentence([dark, glasses, reason(CAUSES, 0.6, 40)], 0.3) == f"It fails most often where {told}"
+def test_the_first_three_of_the_list_are_named_in_its_order_and_images_that_look_alike_are_counted():
+    women, old = reason(0.59, Literal("label", "=", "woman")), reason(0.87, OLD)
+    dark, grey = reason(0.9, Literal("light", "<", 0.4)), reason(0.5, Literal("saturation", "<", 0.1))
+    assert sentence([women, old, dark, grey], 0.35) == (
+        "Most failures: the class is woman (59% wrong), age is below 3.5 or from 65 on (87%) and light is below 0.4 "
+        "(90%)."
+    )
+    assert sentence([dark, reason(0.6), reason(0.7), women], 0.35) == (
+        "Most failures: light is below 0.4 (90% wrong) and the class is woman (59%); and 2 groups of images that look "
+        "alike."
+    )
+    assert sentence([reason(0.6, name="glare"), dark], 0.35).startswith("Most failures: glare (60% wrong) and light")
+    assert sentence([reason(0.6)], 0.35) == "Most failures: 1 group of images that look alike."
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,7 @@ def test_a_condition_is_a_clause(literal, words):
 
 def test_without_a_reason_or_a_comparison_nothing_is_made_up():
     assert sentence([], 0.3) == "No condition on what is known of the images stands out beyond chance."
-    assert sentence([reason(OTHERS, 0.4, 3)], 0.3) == sentence([], 0.3)
-    assert sentence([reason(CAUSES, 0.4, 3)], 0.0) == ""
+    assert sentence([reason(0.4, kind=UNDECIDED)], 0.3) == sentence([], 0.3)
+    assert sentence([reason(0.4)], 0.0) == ""
+    assert baseline([], 0.25, 1800, (0, 0)) == "25% of all 1,800 test images are wrong"
     assert not re.search(r"\d", sentence([], 0.3))

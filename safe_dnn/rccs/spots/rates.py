@@ -27,7 +27,7 @@ test); Holm, Scand. J. Stat. 6(2), 1979 (the correction for the number of RCCs).
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -257,6 +257,7 @@ def failure_rates(
     groups: Groups | None = None,
     classes: np.ndarray | None = None,
     among: np.ndarray | None = None,
+    whole: Collection[int] = (),
 ) -> tuple[Rate, ...]:
     """The failure rate of each RCC, and whether it differs from that of comparable images.
 
@@ -284,6 +285,8 @@ def failure_rates(
         From 0, of the failing images, then of the right ones.
     among : ndarray of shape (n_rccs, n_failing + n_right), bool, optional
         The images that each RCC is compared within; by default all.
+    whole : collection of int
+        RCCs that are a class: they are compared with images of all classes.
 
     Returns
     -------
@@ -292,7 +295,7 @@ def failure_rates(
     """
     of_all = np.concatenate([of_failing, of_right])
     images, wrong = len(of_all), np.arange(len(of_all)) < len(of_failing)
-    strata = np.zeros(images, int) if classes is None else classes
+    one_class = np.zeros(images, int)
     counts = _count(of_failing, of_right, n_rccs, labels)
     share, n_groups, one = np.ones(n_rccs), np.zeros(n_rccs, int), np.zeros(n_rccs, bool)
     if groups:
@@ -304,6 +307,7 @@ def failure_rates(
         here, within = of_all == rcc, np.ones(images, bool) if among is None else among[rcc]
         tested, failing, alone = int(counts.tested[rcc]), int(counts.wrong[rcc]), here & within
         of = groups.of if groups and not one[rcc] else None
+        strata = one_class if classes is None or rcc in whole else classes
         evident = here.copy()
         evident[: len(labels)] &= labels == rcc
         defining = np.flatnonzero(evident & wrong)[:DEFINING]
@@ -314,7 +318,7 @@ def failure_rates(
         tails[0, rcc] = _chance(strata, wrong, evident, evidence, of)
         tails[1, rcc] = _chance(strata, ~wrong, here, within, of)
         elsewhere = (len(of_failing) - failing) / (images - tested) if tested < images else math.nan
-        like = expected_rate(wrong, alone if alone.any() else here, ~here & within, classes)
+        like = expected_rate(wrong, alone if alone.any() else here, ~here & within, strata)
         named = (int(n_groups[rcc]), groups.name) if groups else (0, "")
         figures = (float(low[rcc]), float(high[rcc]), elsewhere, 1.0, "", *named)
         rates.append(

@@ -112,7 +112,9 @@ class WeakSpot(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """Share of the tested images that the DNN gets wrong; 0 if there are none."""
+        """Share of the tested images that the DNN gets wrong; 0 if there are none. By answers, it is estimated."""
+        if self.answers and self.new_rate is not None:
+            return self.new_rate
         return self.wrong / self.tested if self.tested else 0.0
 
     @property

@@ -5,9 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from safe_dnn.page.clusters.reason_list import words_of
+from safe_dnn.page.clusters.reason_list import card, words_of
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.profiles import Finding, Profile
+from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.weak_spots import WeakSpot
+from safe_dnn.reasons.listed import Reason
 
 DARK = Finding(
     0, "brightness", "number", 40, 0.1, 0.3, 0.2, 0.1, 0.3, "dark", 1.0, 0.2, 0.9, 1.0,
@@ -36,16 +39,21 @@ SUNGLASSES = Finding(0, "eyewear", "category", 40, value="sunglasses", share=1.0
         ((NOISY, DARK), "noisy, dark"),  # another RCC may be noisy and bright
         ((DARK,), "dark"),
         ((SUNGLASSES, DARK), "eyewear = sunglasses"),
-        ((), "brightness < 0.4"),
+        ((), ""),
     ],
 )
-def test_a_card_says_what_is_recorded_or_up_to_two_words(clusters, findings, words):
-    reasons = SimpleNamespace(spots=[SimpleNamespace(where="brightness < 0.4")])
-    shown = SimpleNamespace(clusters=clusters, rates={}, reasons=reasons, profiles={0: Profile(0, findings)})
-    shown.spot_of = {0: 0, 1: 0}
-    assert words_of(shown, 0) == words  # a weak spot that holds another RCC as well tells them not apart
-    shown.spot_of = {0: 0}
-    assert words_of(shown, 0) == "brightness < 0.4"
+def test_a_card_of_an_rcc_says_what_is_recorded_or_up_to_two_words_below_its_number(clusters, findings, words):
+    shown = SimpleNamespace(clusters=clusters, profiles={0: Profile(0, findings)})
+    assert words_of(shown, 0) == words
+    rcc = Reason("RCC 0", "", rcc=0, figures=(20, 9, 0.45, 0.3, 0.6), images=("a.png",), like=0.1, picture="a.png")
+    shown.notes = {}
+    of_rcc = card(shown, rcc, {})
+    assert (of_rcc["title"], of_rcc["words"]) == ("RCC 0", words), "what images have in common is no condition"
+    dark = WeakSpot((Literal("light", "<", 0.4),), 115, 102, 0.8, 0.9, 0.2, like=0.01)
+    spot = rcc._replace(name="weak spot 1 (RCC 0)", spot=dark, gain=0)
+    of_spot = card(shown, spot, {"weak spot 1 (RCC 0)": "2 more"})
+    assert (of_spot["title"], of_spot["words"], of_spot["fold"]) == ("light < 0.4", "", "2 more")
+    assert of_spot["facts"] == "9 of 20 wrong · 0 not explained above · RCC 0"
 
 
 def test_a_card_is_not_titled_with_what_most_other_images_have_as_well():
@@ -54,7 +62,7 @@ def test_a_card_is_not_titled_with_what_most_other_images_have_as_well():
     common = Finding(0, "light", "number", overall_share=0.7, information=0.14, **known)
     own = common._replace(overall_share=0.2, information=1.5)
     titles = [
-        words_of(SimpleNamespace(spot_of={}, profiles={0: Profile(0, (one,))}), 0)  # type: ignore[arg-type]
+        words_of(SimpleNamespace(profiles={0: Profile(0, (one,))}), 0)  # type: ignore[arg-type]
         for one in (common, own)
     ]
     assert titles == ["", "light from 0.62 to 0.98"]

@@ -284,8 +284,9 @@ def explain(clusters, out) -> None:
     same = {rcc: np.flatnonzero(clusters.labels == rcc) for rcc in clusters.groups}
     of_failing = np.array([next(row for row in same[rcc] if row != i) for i, rcc in enumerate(clusters.labels)])
     of_right = np.repeat([same[0][0], same[1][0], same[2][0]], [2, 30, 700])
-    comparison = Comparison(np.arange(26), of_failing, of_right, right_in_spots=np.arange(732) < 1)
-    save_reasons(Reasons((dark,), (np.arange(8),), comparison, 26 / 758), clusters, out, present_runs(out)[CLUSTERS])
+    comparison = Comparison(np.arange(26), of_failing, of_right, right_in_spots=(np.arange(732) < 1)[None])
+    found = Reasons((dark,), (np.arange(8),), comparison, 26 / 758, tested=758)
+    save_reasons(found, clusters, out, present_runs(out)[CLUSTERS])
 
 
 def test_the_report_draws_what_a_weak_spot_is_about_and_nothing_of_a_run_of_before(clusters, out):
@@ -313,19 +314,19 @@ def test_the_tables_of_reasons_have_the_figures_of_the_files(clusters, out):
         key = rcc if rcc != "No cluster" else "-1"
         assert (size, share) == (f"{sizes[key]}", f"{sizes[key] / 26:.1%}")
         if key in rates:
-            rate, elsewhere = rates_in(rates[key], "rate", "elsewhere")
-            assert re.fullmatch(rf"{rate} wrong .* elsewhere, {elsewhere}", fails)
+            rate, like = rates_in(rates[key], "rate", "like")
+            assert re.fullmatch(rf"{rate} wrong .* comparable images, {like}", fails)
             assert to_label == f"{sum(row['rcc'] == key for row in unsafe)}"
             card = Page(re.search(rf"<article class='card' id='rcc-{key}'>.*?</article>", document, re.DOTALL)[0]).text
             assert f"{sizes[key]} images · {sizes[key] / 26:.1%} of all failing images" in card
-            assert {rate, elsewhere} <= {*re.findall(r"[\d.]+%", card)}
+            assert {rate, like} <= {*re.findall(r"[\d.]+%", card)}
     assert len(by_rcc) == 4
     [spot], [cells] = rows_in(out / WEAK_SPOTS_FILE), table_in(document, "weak-spots")
-    rate, elsewhere, new, low, high = rates_in(spot, "rate", "elsewhere", "new_rate", "new_low", "new_high")
-    assert cells[2:5] == [f"{spot['wrong']} of {spot['tested']}, {rate}", f"{new} ({low[:-1]}–{high})", elsewhere]
+    rate, elsewhere, low, high = rates_in(spot, "rate", "elsewhere", "new_low", "new_high")
+    assert cells[2:5] == [f"{spot['wrong']} of {spot['tested']}, {rate}", f"{low[:-1]}–{high}", elsewhere]
     assert (rate, elsewhere) == ("99.7%", "0.4%")
     [shown] = [cells for cells in table_in(document, "first-page") if cells[0].startswith("weak spot 1")]
-    assert shown[1:3] == [f"{spot['wrong']} of {spot['tested']}", f"{new} ({low[:-1]}–{high})"]
+    assert shown[1:3] == [f"{spot['wrong']} of {spot['tested']}", f"{rate} ({low[:-1]}–{high})"]
     selected = {cells[0]: cells[1:] for cells in table_in(document, "unsafe-set")}
     for rcc, candidates in (("0", 5), ("2", 3)):
         mine = [row for row in unsafe if row["rcc"] == rcc]
@@ -380,7 +381,7 @@ def test_each_figure_in_the_prose_is_in_the_files(clusters, out):
     lost = [float(end[0]) for end in clopper_pearson(np.array([worsened]), np.array([right]))]
     known = {
         "noise": {f"{noise.sum()}", f"{noise.mean():.1%}", "1", *whole(*together.of_beside[noise], NEAR)},
-        "weak-spots": {f"{26 / 758:.1%}", "8", "708", f"{8 / 708:.1%}"},
+        "weak-spots": {rate_text(26 / 758), "758", rate_text(8 / 708), "2", "95"},
         "unsafe-set": {f"{len(unsafe)}", f"{sum(bool(row['label']) for row in unsafe)}", "4", "9"},
         "retraining": {
             *(f"{value:g}" for value in settings), f"{improved}", f"{worsened}", f"{n:,}", f"{result['best']}",
@@ -402,7 +403,7 @@ def test_each_figure_in_the_prose_is_in_the_files(clusters, out):
         mine, to_label = found.labels == rcc, [image for image in unsafe if image["rcc"] == row["rcc"]]
         known[f"rcc-{rcc}"] = {
             f"{mine.sum()}", f"{mine.sum() / images:.1%}", f"{found.is_core[mine].sum()}", row["tested"], row["wrong"],
-            *whole(*(float(row[key]) for key in ("rate", "low", "high", "elsewhere"))),
+            *whole(*(float(row[key]) for key in ("rate", "low", "high", "like"))),
             *whole(run["steadiness"]["together"][rcc]), f"{len(to_label)}", f"{(5, 1, 3)[rcc]}",
         }  # fmt: skip
     known["rcc-0"] |= whole(float(spot["rate"]), 0.8)

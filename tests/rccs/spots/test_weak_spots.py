@@ -122,7 +122,7 @@ def test_the_table_is_read_by_people_and_opened_in_a_spreadsheet():
         "rank": "1", "where": "'=1+cmd = a and light < 0.2", "tested": "8", "wrong": "4", "rate": "0.5", "low": "0.157",
         "high": "0.843", "elsewhere": "0.1", "conditions": '[["=1+cmd", "=", "a"], ["light", "<", 0.2]]',
         "groups": "", "group": "", "expected": "", "odds": "", "new_rate": "", "new_low": "", "new_high": "",
-        "alone": "", "alone_wrong": "", "like": "",
+        "alone": "", "alone_wrong": "", "like": "", "doubted": "",
     }  # fmt: skip
 
 
