@@ -1,5 +1,6 @@
 """A rate over its range as a drawing: of a number a curve with its intervals, of a category a bar for each value."""
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -25,6 +26,8 @@ LETTER, LINE, LONGEST = 7, 14, 14  # of a text: width of a letter, height, and t
 TITLE, KEY = 8, 24  # widths of a letter of the title, and of a key with the space around it
 BAR, GAP = 12, 4  # heights of a bar, and between values
 NARROWEST = 4  # part of the curve that can be pointed at
+WIDEST_GAP = 0.2  # of the range, between two images: where none lies for longer, no line is drawn
+NOTE = 16  # height of a line below the axis
 STEPS = 4  # between the numbers at an axis, about
 
 
@@ -155,8 +158,31 @@ class _Drawing(NamedTuple):
         return f"{self.column} {self.words(part)}: {'; '.join(texts)}"
 
 
+def gaps_of(bins: Sequence[Bin]) -> list[tuple[float, float]]:
+    """Between which values of a number no image lies for more than `WIDEST_GAP` of the range.
+
+    Parameters
+    ----------
+    bins : sequence of Bin
+        Of all images, in order.
+    """
+    widest = WIDEST_GAP * (bins[-1].most - bins[0].least)
+    between = ((one.most, other.least) for one, other in itertools.pairwise(bins))
+    return [(low, high) for low, high in between if high - low > widest]
+
+
+def _notes(drawing: _Drawing, gaps: Sequence[tuple[float, float]]) -> list[str]:
+    """Which limits of conditions lie where no image is: others separate the images as well."""
+    ends = {end for low, high in _ranges(drawing.literals) for end in (low, high) if math.isfinite(end)}
+    return [
+        f"Any limit from {low:.12g} to {high:.12g} separates these images as well."
+        for low, high in gaps
+        if any(low < end <= high for end in ends)
+    ]
+
+
 def _curve(drawing: _Drawing) -> Markup:
-    bins, bottom = drawing.of_all, TOP + PLOT
+    bins, bottom, gaps = drawing.of_all, TOP + PLOT, gaps_of(drawing.of_all)
     # Half of the images of a bin at an end may be far out: its median is drawn in its middle.
     begin = max(bins[0].low, 2 * bins[0].middle - bins[0].high)
     end = min(bins[-1].high, 2 * bins[-1].middle - bins[-1].low)
@@ -172,24 +198,41 @@ def _curve(drawing: _Drawing) -> Markup:
     lines, labels = [], [(y(drawing.base), everywhere, "")]
     for line in drawing.lines:
         known = line.reliable
-        curve, low, high = (
-            [(x(each.middle), y(getattr(each, rate))) for each in known] for rate in ("rate", "rate_low", "rate_high")
-        )
-        lines.append((line.colour, curve, high + low[::-1]))
-        labels += [(curve[-1][1], line.name, line.colour)] if line.name and known else []
-    at = [min(x(each.low), right - NARROWEST) for each in bins]
-    wide = [max(x(each.high) - x(each.low), NARROWEST) for each in bins]
+        for part in _unbroken(known, gaps):
+            # What stands alone is drawn as wide as its images lie.
+            places = [part[0].least, part[0].most] if len(part) == 1 else [each.middle for each in part]
+            values = part * 2 if len(part) == 1 else part
+            curve, low, high = (
+                [(x(place), y(getattr(each, rate))) for place, each in zip(places, values, strict=True)]
+                for rate in ("rate", "rate_low", "rate_high")
+            )
+            lines.append((line.colour, curve, high + low[::-1]))
+        labels += [(y(known[-1].rate), line.name, line.colour)] if line.name and known else []
+    before, after = {low for low, _ in gaps}, {high for _, high in gaps}
+    begins_at = [each.least if each.least in after else each.low for each in bins]
+    ends_at = [each.most if each.most in before else each.high for each in bins]
+    at = [min(x(begin), right - NARROWEST) for begin in begins_at]
+    wide = [max(x(last) - x(first), NARROWEST) for first, last in zip(begins_at, ends_at, strict=True)]
     dense = [each.tested / width for each, width in zip(bins, wide, strict=True)]
+    notes = _notes(drawing, gaps)
     # Ranges at the ends are open.
     begins, ends = ["", *(f"{each.low}" for each in bins[1:])], [*(f"{each.high}" for each in bins[:-1]), ""]
     heights = [density / max(dense) * STRIP for density in dense]
     return filled(
         "rate_curve.svg", drawing=drawing, left=LEFT, top=TOP, right=right, bottom=bottom, strip=STRIP,
         bins=zip(at, wide, heights, begins, ends, map(drawing.tooltip, bins), strict=True),
-        height=bottom + STRIP + BELOW, y=y, lines=lines, labels=_apart(labels, bottom), dashed=y(drawing.base),
+        height=bottom + STRIP + BELOW + NOTE * len(notes), notes=notes, note=NOTE, y=y,
+        gaps=[(x(low), x(high), f"no images from {low:.12g} to {high:.12g}") for low, high in gaps],
+        letter=LETTER, lines=lines, labels=_apart(labels, bottom), dashed=y(drawing.base),
         numbers=[(x(number), f"{number:.12g}") for number in _numbers(begin, end)],
         shaded=[(x(low), x(high)) for low, high in _ranges(drawing.literals) if low < end and high > begin],
     )  # fmt: skip
+
+
+def _unbroken(bins: Sequence[Bin], gaps: Sequence[tuple[float, float]]) -> Iterator[list[Bin]]:
+    """Bins between which no gap lies."""
+    for _, part in itertools.groupby(bins, lambda each: sum(high <= each.least for _, high in gaps)):
+        yield list(part)
 
 
 def _bars(drawing: _Drawing) -> Markup:

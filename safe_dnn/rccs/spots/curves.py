@@ -7,6 +7,7 @@ their counts, and `rates.csv`, out.
 """
 
 import csv
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -24,6 +25,7 @@ CURVES_FILE = "rates.csv"
 
 COLUMNS = (
     "column", "class", "value", "low", "middle", "high", "tested", "wrong", "rate", "rate_low", "rate_high", "below",
+    "least", "most",
 )  # fmt: skip
 MOST_BINS = 12
 LEAST_IN_BIN = 30  # images; of fewer than four times as many, a quarter
@@ -51,6 +53,8 @@ class Bin(NamedTuple):
         95 % interval of the rate (see `groups.counted`).
     below : float
         The share of the images of this curve that are in this range or a lower one; NaN of a category.
+    least, most : float
+        The smallest and the largest value of an image in the range, of whatever class; NaN of a category.
     """
 
     column: str
@@ -64,6 +68,8 @@ class Bin(NamedTuple):
     rate_low: float
     rate_high: float
     below: float
+    least: float = math.nan
+    most: float = math.nan
 
     @property
     def rate(self) -> float:
@@ -77,11 +83,13 @@ class Bin(NamedTuple):
 
 
 class _Parts(NamedTuple):
-    """The part of each image, −1 if unknown, and what the parts are: values, or ranges with their medians."""
+    """The part of each image, −1 if unknown, and what the parts are: values, or ranges with their medians and the
+    smallest and the largest value in them."""
 
     of: np.ndarray
     values: Sequence[str] = ()
     ranges: Sequence[tuple[float, float, float]] = ()
+    extents: Sequence[tuple[float, float]] = ()
 
 
 def find_curves(
@@ -144,9 +152,10 @@ def _ranges(column: np.ndarray) -> _Parts | None:
         return None
     limits = [end for end, _ in kept]
     ends = [float(known[0]), *limits, float(known[-1])]
-    middles = [float(np.median(each)) for each in np.split(known, [before for _, before in kept])]
+    parts = np.split(known, [before for _, before in kept])
+    middles, extents = [float(np.median(each)) for each in parts], [(float(each[0]), float(each[-1])) for each in parts]
     of = np.where(np.isfinite(column), np.searchsorted(limits, column, side="right"), -1)
-    return _Parts(of, ranges=list(zip(ends[:-1], middles, ends[1:], strict=True)))
+    return _Parts(of, ranges=list(zip(ends[:-1], middles, ends[1:], strict=True)), extents=extents)
 
 
 def _cuts(known: np.ndarray) -> list[float]:
@@ -206,11 +215,14 @@ def _bins(name: str, classes: Sequence[str], parts: _Parts, counts: _Counts) -> 
     below = tested.cumsum(axis=1) / np.maximum(tested.sum(axis=1, keepdims=True), 1)
     named = [("", ends) for ends in parts.ranges] or [(value, (np.nan,) * 3) for value in parts.values]
     of = [(of_class, value, *ends) for of_class in classes for value, ends in named]
+    extents = [*(parts.extents or [(np.nan, np.nan)] * len(named))] * len(classes)
     numbers = zip(
         counts.tested.tolist(), counts.wrong.astype(int).tolist(), low.tolist(), high.tolist(),
         below.ravel().tolist() if parts.ranges else [np.nan] * len(of), strict=True,
     )  # fmt: skip
-    return [Bin(name, *what, *each) for what, each in zip(of, numbers, strict=True) if each[0]]
+    return [
+        Bin(name, *what, *each, *extent) for what, each, extent in zip(of, numbers, extents, strict=True) if each[0]
+    ]
 
 
 # --- The file ---------------------------------------------------------------------------------------------------
@@ -238,5 +250,5 @@ def load_curves(run: Run) -> tuple[Bin, ...]:
 
 def _from_row(row: Mapping[str, str]) -> Bin:
     column, of_class, value = (from_cell(row[name]) for name in COLUMNS[:3])
-    low, middle, high, *rates = (float(row[name] or "nan") for name in (*COLUMNS[3:6], *COLUMNS[-3:]))
+    low, middle, high, *rates = (float(row[name] or "nan") for name in (*COLUMNS[3:6], *COLUMNS[-5:]))
     return Bin(column, of_class, value, low, middle, high, int(row["tested"]), int(row["wrong"]), *rates)

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from safe_dnn.pipeline.reporting.rate_curves import COLOURS, MOST_BARS, curve_svg, curves_of
+from safe_dnn.pipeline.reporting.rate_curves import COLOURS, MOST_BARS, curve_svg, curves_of, gaps_of
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.curves import find_curves
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
@@ -105,3 +105,21 @@ def test_a_reason_has_the_curve_of_what_was_recorded_first_and_one_of_classes_ha
     assert list(both) == ["age", "contrast"]
     assert len(attributes(both["age"], "safe-range")) == 2
     assert curves_of(Reasons(), [spot(old)]) == {}
+
+
+def test_no_line_is_drawn_where_no_image_is_and_other_limits_there_are_said_to_do_as_well():
+    """Images are dark or bright, and none lies between: nothing tells where failing begins."""
+    rng = np.random.default_rng(0)
+    light = np.where(np.arange(600) < 100, rng.uniform(0, 0.05, 600), rng.uniform(0.6, 1, 600)).round(3)
+    bins = find_curves({"light": light}, rng.random(600) < np.where(light < 0.1, 0.9, 0.05))
+    below, above = float(light[light < 0.3].max()), float(light[light > 0.3].min())
+    assert gaps_of(bins) == [(below, above)]
+    drawn = curve_svg(bins, [Literal("light", "<", 0.4)], 0.2)
+    assert f"no images from {below:g} to {above:g}" in drawn
+    assert f"Any limit from {below:g} to {above:g} separates these images as well." in drawn
+    assert drawn.count("<polyline") == 2
+    elsewhere = curve_svg(bins, [Literal("light", "<", 0.8)], 0.2)
+    assert "Any limit" not in elsewhere
+    even = find_curves({"light": np.linspace(0, 1, 600)}, np.arange(600) < 60)
+    assert gaps_of(even) == []
+    assert "no images" not in curve_svg(even, [], 0.1)
