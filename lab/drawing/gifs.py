@@ -23,10 +23,10 @@ COLOURS = 64
 
 
 def titles(folder: Path) -> list[tuple[int, str]]:
-    """The largest RCCs, each with the weak spot that is its reason."""
+    """The largest RCCs, each with the weak spot that it lies in."""
     clusters = load_clusters(folder)
     reasons = load_reasons(folder, clusters)
-    spot_of = reasons.spots_of(clusters)
+    spot_of = {**reasons.inside(clusters), **reasons.same_as(clusters)}
     largest = sorted(spot_of, key=lambda rcc: -clusters.sizes[rcc])[:SHOWN]
     return [(rcc, reasons.spots[spot_of[rcc]].where) for rcc in largest]
 
