@@ -36,7 +36,7 @@ from safe_dnn.support.text import count, printable
 HEATMAP_FILE = "heatmap.png"
 HEATMAPS_FOLDER = "heatmaps"
 HEATMAPS_FILE = "heatmaps.json"
-MOST = 20  # failing images of a reason, and as many right ones of their classes
+MOST = 10  # failing images of a reason, and as many right ones of their classes
 COVERED = 8  # parts of each side
 LEAST = 1e-37  # a probability is taken to be larger by this
 
