@@ -36,15 +36,7 @@ from safe_dnn.reasons.claims import CONFIRMATION_FILE, Claim, answers_to, claims
 from safe_dnn.reasons.comparison import Known, known_classes, known_of, load_reasons, points_of_tested
 from safe_dnn.reasons.counted_images import FRESH_FILE, TESTED_FILE, counted_text
 from safe_dnn.reasons.known_groups import groups_of_images, notes_of
-from safe_dnn.reasons.requirements import (
-    HOLDS,
-    OPEN,
-    Finding,
-    Requirement,
-    check_known,
-    findings,
-    read_requirements,
-)
+from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, Requirement, check_known, findings, read_requirements
 from safe_dnn.store.output_folder import working
 from safe_dnn.store.places import relative
 from safe_dnn.store.runs import CLUSTERS, COMPARISON, CONFIRMATION, add_run, present_runs, reading_file

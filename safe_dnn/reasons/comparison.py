@@ -35,14 +35,7 @@ from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text, find_curve
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.new_images import with_new_rates
 from safe_dnn.rccs.spots.rates import Placed, Rate, among_failing, failure_rates, nearest_failing, regions
-from safe_dnn.rccs.spots.weak_spots import (
-    WEAK_SPOTS_FILE,
-    WeakSpot,
-    find_weak_spots,
-    load_spots,
-    ranked,
-    spots_text,
-)
+from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, find_weak_spots, load_spots, ranked, spots_text
 from safe_dnn.reasons.disguises import disguised
 from safe_dnn.reasons.known_groups import KnownGroups, notes_of
 from safe_dnn.store.output_folder import Writer

@@ -12,16 +12,7 @@ from safe_dnn.rccs.clusters import load_clusters, save_clusters
 from safe_dnn.rccs.confidence import confidence_text, place_text
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
-from tests.helpers.browsing import (
-    Served,
-    canvas_of,
-    field,
-    forget,
-    generate,
-    opened,
-    served_from,
-    wait_until,
-)
+from tests.helpers.browsing import Served, canvas_of, field, forget, generate, opened, served_from, wait_until
 from tests.helpers.steadied import steadied
 from tests.page.test_accessibility import serious
 

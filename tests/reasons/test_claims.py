@@ -6,16 +6,7 @@ from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.rates import Rate
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
-from safe_dnn.reasons.claims import (
-    CONFIRMED,
-    OPEN,
-    REFUTED,
-    WEAKENED,
-    Answer,
-    answers_to,
-    claims_of,
-    confirmation_text,
-)
+from safe_dnn.reasons.claims import CONFIRMED, OPEN, REFUTED, WEAKENED, Answer, answers_to, claims_of, confirmation_text
 
 NIGHT = WeakSpot((Literal("light", "<", 0.2),), 100, 80, 0.71, 0.87, 0.1, new_rate=0.78, new_low=0.68, new_high=0.87)
 

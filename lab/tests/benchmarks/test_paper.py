@@ -9,14 +9,7 @@ from lab.benchmarks.kept import ROOT, kept, key_of
 from lab.benchmarks.memory import peak_resident_mb
 from lab.benchmarks.paper import __main__ as paper
 from lab.benchmarks.paper.cases import PaperCase, UnsafeValue, load_paper_case, unsafe_values
-from lab.benchmarks.paper.measures import (
-    covers,
-    effect,
-    known_cause_labels,
-    measure_outcome,
-    reduction,
-    share_above,
-)
+from lab.benchmarks.paper.measures import covers, effect, known_cause_labels, measure_outcome, reduction, share_above
 from lab.benchmarks.paper.report import by_size, cost_section, covered_share, paper_section
 from lab.benchmarks.reasons import measuring
 from lab.casestudies.cases import CASES

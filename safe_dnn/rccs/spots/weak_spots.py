@@ -31,14 +31,7 @@ import numpy as np
 from safe_dnn.rccs.spots.conditions import Literal, joined
 from safe_dnn.rccs.spots.groups import Groups, counted, given_class, grouping, in_words
 from safe_dnn.rccs.spots.like import by_gain, compare_like, others_of, without_mixtures
-from safe_dnn.rccs.spots.search import (
-    ERROR_RATE,
-    MOST_SPOTS,
-    Search,
-    Searched,
-    SearchWithinClasses,
-    cuts_of,
-)
+from safe_dnn.rccs.spots.search import ERROR_RATE, MOST_SPOTS, Search, Searched, SearchWithinClasses, cuts_of
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.tables import from_cell, table_text
