@@ -24,7 +24,7 @@ from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.rccs.clusters import RootCauseClusters, save_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.dbscan.resamples import FEWEST_SAMPLES
-from tests.helpers.answered import AnsweredCase, People, draw_case, draw_people
+from tests.helpers.answered import AnsweredCase, People, copy_case, draw_case, draw_people
 from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.places import closed_port
 from tests.helpers.scenes import draw_scenes
@@ -147,18 +147,33 @@ def case(fake_network: FakeNetwork, tmp_path: Path) -> AnsweredCase:
     return draw_case(tmp_path)
 
 
-@pytest.fixture
-def generated(case: AnsweredCase) -> AnsweredCase:
-    """The same with RCCs of its failing images."""
-    generate_clusters(case.failing, case.out, ClusteringSettings(extractor="vgg16-conv"))
-    return case
+@pytest.fixture(scope="session")
+def generated_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `generated` and `explained` give copies of: for each a case, and the cache with its features."""
+    home = tmp_path_factory.mktemp("generated")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("SAFE_CACHE", str(home / "cache"))
+        monkeypatch.setattr("safe_dnn.features.weights._processor_flags", set)
+        monkeypatch.setattr("safe_dnn.rccs.dbscan.resamples.MOST_SAMPLES", FEWEST_SAMPLES)
+        put_fake_network(monkeypatch)
+        case = draw_case(home / "generated")
+        generate_clusters(case.failing, case.out, ClusteringSettings(extractor="vgg16-conv"))
+        assert explain_failures(copy_case(home / "generated", home / "explained").out)
+    return home
 
 
 @pytest.fixture
-def explained(generated: AnsweredCase) -> AnsweredCase:
+def generated(fake_network: FakeNetwork, generated_once: Path, tmp_path: Path) -> AnsweredCase:
+    """`case` with RCCs of its failing images."""
+    shutil.copytree(generated_once / "cache", os.environ["SAFE_CACHE"], dirs_exist_ok=True)
+    return copy_case(generated_once / "generated", tmp_path)
+
+
+@pytest.fixture
+def explained(fake_network: FakeNetwork, generated_once: Path, tmp_path: Path) -> AnsweredCase:
     """The same with weak spots and failure rates."""
-    assert explain_failures(generated.out)
-    return generated
+    shutil.copytree(generated_once / "cache", os.environ["SAFE_CACHE"], dirs_exist_ok=True)
+    return copy_case(generated_once / "explained", tmp_path)
 
 
 @pytest.fixture

@@ -45,6 +45,14 @@ def draw_case(root: Path) -> AnsweredCase:
     return AnsweredCase(test, failing, table, root / "out")
 
 
+def copy_case(root: Path, to: Path) -> AnsweredCase:
+    """A case that was drawn in `root`, with all that was done with it since."""
+    shutil.copytree(root, to, dirs_exist_ok=True)
+    test, failing = to / "test", to / "dnn" / "failures"
+    (failing.parent / "accuracy.json").write_text(f'{{"test_root": "{test}"}}')
+    return AnsweredCase(test, failing, failing.parent / "predictions.csv", to / "out")
+
+
 def redraw(case: AnsweredCase) -> None:
     """Make the test images other ones of the same scenes: with light and shadow over them."""
     rng = np.random.default_rng(1)
