@@ -242,14 +242,11 @@ def test_no_way_to_mistype_a_path_ends_in_a_traceback(tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     train = ("--train", "t", "--test", "t")
     commands = [
-        ("cluster", "PATH"),
-        ("cluster", "images", "--out", "PATH"),
-        ("failures", "--coco", "truth.json", "results.json", "PATH"),
-        ("failures", "PATH", "--predictions", "p.csv"),
-        ("retrain", "m.keras", *train, "--labels", "PATH"),
-        ("export", "--labelled", "PATH"),
+        ("cluster", "PATH"), ("cluster", "images", "--out", "PATH"),
+        ("failures", "--coco", "truth.json", "results.json", "PATH"), ("failures", "PATH", "--predictions", "p.csv"),
+        ("retrain", "m.keras", *train, "--labels", "PATH"), ("export", "--labelled", "PATH"),
         ("ui", "--port", "1", "--root", "PATH"),
-    ]
+    ]  # fmt: skip
     paths = bad_paths(tmp_path)
     for arguments in commands:
         for kind, path in paths.items():
@@ -286,7 +283,7 @@ def test_options_that_cannot_be_used_are_one_line_and_keep_the_last_set(clustere
         (["--size", "1" * 400], "The number of images must be "),
         (["--size", "5", "--model", "x"], "Expected a model and the test folder"),
         (["--size", "5", "--dask-images", "/mnt"], "--dask-images requires --dask. Received without it: /mnt"),
-    ):
+    ):  # fmt: skip
         assert safe("select", failing, *options, "--out", clustered) == 2
         (line,) = said(capsys.readouterr().err)
         assert message in line

@@ -197,11 +197,8 @@ def test_installed_it_clusters_beside_a_users_modules_of_the_same_names(
         pytest.skip("see SAFE_Tool.py weights")
     (installed.parent / "weights").symlink_to(weights)
     command = [
-        installed / "safe-dnn",
-        "cluster",
-        draw_folder(tmp_path / "images", {"night": 12, "snow": 12}),
-        "--out",
+        installed / "safe-dnn", "cluster", draw_folder(tmp_path / "images", {"night": 12, "snow": 12}), "--out",
         tmp_path / "out",
-    ]
+    ]  # fmt: skip
     subprocess.run([*command, "--extractor", "vgg16-conv"], cwd=beside, check=True)
     assert (tmp_path / "out" / "labels.txt").is_file()

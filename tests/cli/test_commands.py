@@ -90,7 +90,7 @@ def test_the_unsafe_set_is_selected_by_tables_alone_unless_they_cannot_be_used(c
         ("\n".join(text.splitlines()[:-5]) + "\n", (), "Received a row for 19 of 24 images (not for wood_03.png, "),
         (text, ("--predictions", clustered.tested), "the test folder, or neither of them"),
         (text, model, "Expected a model or tables of its answers. Received both"),
-    ):
+    ):  # fmt: skip
         clustered.improved.write_text(edited)
         assert safe(*command, *more) == 2
         assert message in capsys.readouterr().err

@@ -151,13 +151,11 @@ def test_of_a_regression_an_error_above_the_threshold_is_a_failure(regression):
     ("precision", "far", "threshold", "words"),
     [
         ("float32", 5412345, 0.1, r"steps of float32, .* Received targets up to 54\d+\.?\d*, where they are 0\.5\."),
-        ("float32", 1.7e9, 1, "where they are 128"),
-        ("float32", 5412345, 5, ""),
-        ("float16", 350, 1, "steps of float16, .* where they are 0.25"),
-        ("float16", 350, 5, ""),
+        ("float32", 1.7e9, 1, "where they are 128"), ("float32", 5412345, 5, ""),
+        ("float16", 350, 1, "steps of float16, .* where they are 0.25"), ("float16", 350, 5, ""),
         ("float64", 9e15, 5, "steps of float64, .* where they are 1"),
     ],
-)
+)  # fmt: skip
 def test_targets_that_the_number_format_of_a_model_does_not_resolve_are_refused(precision, far, threshold, words):
     images = LabelledImages(Path(), ("0.png",), ("x",), np.array([[-1.0 * far]]))
     with pytest.raises(SAFEError, match=words) if words else contextlib.nullcontext():
@@ -175,13 +173,12 @@ def test_a_regression_far_from_zero_is_refused_before_the_model_runs(regression)
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("image\na.png\n", "at least one target"),
-        ("file,x\na.png,1\n", "columns image"),
+        ("image\na.png\n", "at least one target"), ("file,x\na.png,1\n", "columns image"),
         ("image,x,y\ntest/0.png,1,nan\n", "line 2"),
         ("image,x\n" + "".join(f"test/{i}.png,1\n" for i in range(10)), "as the model has outputs, 2. Received 1"),
         ("image,x,y\nother.png,1,2\n", "Received no such row"),
     ],
-)
+)  # fmt: skip
 def test_tables_that_do_not_fit_are_refused(regression, text, words):
     (regression / "targets.csv").write_text(text)
     with pytest.raises(SAFEError, match=words):

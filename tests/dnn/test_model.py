@@ -146,13 +146,10 @@ def test_models_that_are_not_one_image_to_one_row_are_refused(folder):
 @pytest.mark.parametrize(
     ("last", "head", "expected"),
     [
-        ("softmax", "dense", "softmax"),
-        ("softmax", "layer", "softmax"),
-        ("sigmoid", "dense", "sigmoid"),
-        ("sigmoid", "layer", "sigmoid"),
-        ("linear", "dense", "logits"),
+        ("softmax", "dense", "softmax"), ("softmax", "layer", "softmax"), ("sigmoid", "dense", "sigmoid"),
+        ("sigmoid", "layer", "sigmoid"), ("linear", "dense", "logits"),
     ],
-)
+)  # fmt: skip
 def test_the_last_activation_is_found(folder, last, head, expected):
     dnn = load_dnn(saved(colour_model(last, None, head=head), folder / f"{last}-{head}.keras"))
     assert dnn.activation == expected

@@ -30,13 +30,11 @@ def one_bit(image: Image.Image) -> Image.Image:
 
 
 CHANGES = {
-    "one bit": one_bit,
-    "90": lambda image: jpeg(image, 90),
-    "75": lambda image: jpeg(image, 75),
+    "one bit": one_bit, "90": lambda image: jpeg(image, 90), "75": lambda image: jpeg(image, 75),
     "smaller": lambda image: image.resize((81, 63), Image.Resampling.BICUBIC),
     "half": lambda image: image.resize((45, 35), Image.Resampling.BICUBIC),
     "larger": lambda image: image.resize((180, 140), Image.Resampling.BICUBIC),
-}
+}  # fmt: skip
 
 
 @pytest.fixture

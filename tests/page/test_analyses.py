@@ -91,18 +91,11 @@ def test_an_odd_name_becomes_a_folder_and_an_address_that_leads_back_to_it(home)
 @pytest.mark.parametrize(
     ("typed", "why"),
     [
-        ("", "Received: nothing"),
-        ("../up", "has a slash"),
-        ("a\\b", "has a slash"),
-        (".hidden", "begins with a dot"),
-        ("x" * 300, "longer than 80 characters"),
-        ("眼" * 80, "200 bytes"),
-        ("a\0b", "cannot be shown"),
-        ("a\u202eb", "cannot be shown"),
-        ("\ud800", "cannot be shown"),
-        ("Runs", "a folder of SAFE's own"),
+        ("", "Received: nothing"), ("../up", "has a slash"), ("a\\b", "has a slash"), (".hidden", "begins with a dot"),
+        ("x" * 300, "longer than 80 characters"), ("眼" * 80, "200 bytes"), ("a\0b", "cannot be shown"),
+        ("a\u202eb", "cannot be shown"), ("\ud800", "cannot be shown"), ("Runs", "a folder of SAFE's own"),
     ],
-)
+)  # fmt: skip
 def test_a_name_that_is_none_for_a_folder_is_refused_in_one_sentence(home, typed, why):
     with pytest.raises(SAFEError, match=why) as refused:
         checked_name(typed)

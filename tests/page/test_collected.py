@@ -59,13 +59,9 @@ def test_a_network_that_must_be_told_something_or_is_gone_is_not_filled_in(folde
     broken = tmp_path / "broken.keras"
     broken.write_bytes(b"PK")
     for change in (
-        {"task": "regression"},
-        {"model": folder / "dnn" / "predictions.csv"},
-        {"model": folder / "gone.keras"},
-        {"model": model_file(tmp_path / "code.keras", "Lambda")},
-        {"model": broken},
-        {"rescale": "none"},
-    ):
+        {"task": "regression"}, {"model": folder / "dnn" / "predictions.csv"}, {"model": folder / "gone.keras"},
+        {"model": model_file(tmp_path / "code.keras", "Lambda")}, {"model": broken}, {"rescale": "none"},
+    ):  # fmt: skip
         assert model_of(dataclasses.replace(failures, **change)) is None, change
     record = folder / "out" / ACCURACY_FILE
     record.write_text(record.read_text().replace("model.keras", "model.onnx"))

@@ -115,12 +115,10 @@ def test_arrow_keys_go_over_empty_cells_of_the_matrix_and_a_second_click_leaves_
     ]  # the first wrong one
     page.keyboard.press("Tab")
     for key, label in (
-        ("ArrowLeft", "cat: 1,200 found"),
-        ("ArrowDown", "false detections of cat: 2"),
-        ("ArrowDown", "false detections of cat: 2"),
-        ("ArrowRight", "false detections of dog: 1"),
+        ("ArrowLeft", "cat: 1,200 found"), ("ArrowDown", "false detections of cat: 2"),
+        ("ArrowDown", "false detections of cat: 2"), ("ArrowRight", "false detections of dog: 1"),
         ("ArrowUp", "dog: 9 found"),
-    ):
+    ):  # fmt: skip
         page.keyboard.press(key)
         expect(page.locator("#matrix :focus")).to_have_attribute("aria-label", label)
     for pressed in ("true", "false"):

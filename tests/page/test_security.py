@@ -93,36 +93,15 @@ def outside(attacked: Attacked) -> list[str]:
     """Ways to say a path outside the root."""
     secret = attacked.secret / SECRET
     return [
-        str(secret),
-        f"{attacked.root}/../secret/{SECRET}",
-        f"../secret/{SECRET}",
-        f"secret/{SECRET}",
-        str(attacked.root / "link"),
-        str(attacked.root / "hop"),
-        str(attacked.root / "linked"),
-        str(attacked.root / "list.txt"),
-        str(attacked.root / "climbing.txt"),
-        f"{attacked.root}x/../secret/{SECRET}",
-        f"/proc/self/cwd/secret/{SECRET}",
-        f"//{secret}",
-        "/",
-        "~",
-        "~root",
-        "~nobody-of-this-name/x",
-        ".",
-        "",
-        f"file://{secret}",
-        f"{attacked.root}/%2e%2e/secret/{SECRET}",
-        f"\\\\server\\share\\{SECRET}",
-        f"//server/share/{SECRET}",
-        f"{attacked.root}\0/../secret",
-        f"{attacked.root}/failing\0.txt",
-        f"{attacked.root}/" + "a/" * 3000,
-        f"{attacked.root}/failing\n{secret}",
-        f"{attacked.root}/\ud800",
-        "/dev/stdin",
-        "/proc/self/environ",
-    ]
+        str(secret), f"{attacked.root}/../secret/{SECRET}", f"../secret/{SECRET}", f"secret/{SECRET}",
+        str(attacked.root / "link"), str(attacked.root / "hop"), str(attacked.root / "linked"),
+        str(attacked.root / "list.txt"), str(attacked.root / "climbing.txt"), f"{attacked.root}x/../secret/{SECRET}",
+        f"/proc/self/cwd/secret/{SECRET}", f"//{secret}", "/", "~", "~root", "~nobody-of-this-name/x", ".", "",
+        f"file://{secret}", f"{attacked.root}/%2e%2e/secret/{SECRET}", f"\\\\server\\share\\{SECRET}",
+        f"//server/share/{SECRET}", f"{attacked.root}\0/../secret", f"{attacked.root}/failing\0.txt",
+        f"{attacked.root}/" + "a/" * 3000, f"{attacked.root}/failing\n{secret}", f"{attacked.root}/\ud800",
+        "/dev/stdin", "/proc/self/environ",
+    ]  # fmt: skip
 
 
 def test_an_address_that_holds_many_connections_loses_its_oldest_ones_and_keeps_nobody_out(attacked):
@@ -154,18 +133,14 @@ def test_no_way_to_say_a_path_outside_the_root_is_accepted(attacked):
 
 
 PATH_FIELDS = (
-    ("images", "generate", {}),
-    ("predictions", "generate", {"images": "IN", "tested": "IN"}),
-    ("tested", "generate", {"images": "IN", "predictions": "IN"}),
-    ("parameters", "generate", {"images": "IN"}),
+    ("images", "generate", {}), ("predictions", "generate", {"images": "IN", "tested": "IN"}),
+    ("tested", "generate", {"images": "IN", "predictions": "IN"}), ("parameters", "generate", {"images": "IN"}),
     ("improvement", "select", {"accuracy": "0.5"}),
     ("select-model", "select", {"improvement": "IN", "accuracy": "0.5", "select_test": "IN"}),
     ("select-test", "select", {"improvement": "IN", "accuracy": "0.5", "select_model": "IN"}),
-    ("model", "retrain", {"train": "IN", "test": "IN"}),
-    ("train", "retrain", {"model": "IN", "test": "IN"}),
+    ("model", "retrain", {"train": "IN", "test": "IN"}), ("train", "retrain", {"model": "IN", "test": "IN"}),
     ("test", "retrain", {"model": "IN", "train": "IN"}),
-    ("final-test", "retrain", {"model": "IN", "train": "IN", "test": "IN"}),
-    ("labels-table", "take-labels", {}),
+    ("final-test", "retrain", {"model": "IN", "train": "IN", "test": "IN"}), ("labels-table", "take-labels", {}),
     ("failures-model", "collect", {"failures_test": "IN"}),
     ("failures-answers", "collect", {"failures_kind": "answers", "failures_test": "IN"}),
     ("failures-truth", "collect", {"failures_kind": "coco", "failures_results": "IN", "failures_test": "IN"}),
@@ -173,7 +148,7 @@ PATH_FIELDS = (
     ("failures-test", "collect", {"failures_model": "IN"}),
     ("failures-train", "collect", {"failures_model": "IN", "failures_test": "IN"}),
     ("failures-targets", "collect", {"failures_model": "IN", "failures_test": "IN"}),
-)
+)  # fmt: skip
 
 
 def test_every_path_field_refuses_what_lies_outside_the_root_and_can_be_chosen_for(attacked, visitor):
@@ -364,16 +339,11 @@ def test_requests_of_other_origins_are_refused(attacked, visitor):
     }
     paths = ("/gradio_api/queue/join", "/gradio_api/component_server", "/login", "/analyses/new", "/analyses/delete")
     for headers in (
-        {"origin": "http://evil.example"},
-        {"origin": "null"},
-        {"origin": "http://["},
-        {"origin": "http://127.0.0.1:1"},
-        {"origin": "http://localhost.evil.example"},
-        {"sec-fetch-site": "cross-site"},
-        {"sec-fetch-site": "same-site", "sec-fetch-mode": "navigate"},
-        {"referer": "http://["},
+        {"origin": "http://evil.example"}, {"origin": "null"}, {"origin": "http://["}, {"origin": "http://127.0.0.1:1"},
+        {"origin": "http://localhost.evil.example"}, {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site", "sec-fetch-mode": "navigate"}, {"referer": "http://["},
         {"referer": "http://evil.example/x"},
-    ):
+    ):  # fmt: skip
         for path in paths:
             answer = CLIENT.post(attacked.url + path, content=json.dumps(sent), headers={**headers, **JSON})
             assert (answer.status_code, answer.text) == (403, "Requests from other pages are refused.\n"), path
@@ -407,12 +377,10 @@ FORGED = [None, True, -1, 10**30, 1e308, float("nan"), float("inf"), "", "x", "\
 
 def test_server_functions_answer_forged_arguments_with_nothing(attacked, visitor):
     for widget, functions in (
-        ("map", ["map_pictures"]),
-        ("grid", ["grid_picture"]),
-        ("picker", ["listed_folder"]),
+        ("map", ["map_pictures"]), ("grid", ["grid_picture"]), ("picker", ["listed_folder"]),
         ("register", ["register_table"]),
         ("labelling", ["label_state", "label_picture", "give_label", "undo_label", "class_pictures"]),
-    ):
+    ):  # fmt: skip
         for function in functions:
             for data in FORGED:
                 answer = visitor.serve(widget, function, data)
@@ -506,12 +474,10 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
         visitor.serve("labelling", "give_label", [0, 0, "a", ["a"], state["set"]])
         assert (attacked.folder / "out" / "unsafe_set.csv").read_bytes() == table
         for handler, data in (
-            (visitor.handler("reason-list", "select"), [None]),
-            (visitor.handler("unsafe-rccs", "select"), [None, "0"]),
-            (visitor.handler("grid-next", "click"), [None] * 5),
-            (visitor.handler("export-one", "click"), [None, None]),
+            (visitor.handler("reason-list", "select"), [None]), (visitor.handler("unsafe-rccs", "select"), [None, "0"]),
+            (visitor.handler("grid-next", "click"), [None] * 5), (visitor.handler("export-one", "click"), [None, None]),
             (visitor.handler("merge", "click"), [None, None, 1]),
-        ):
+        ):  # fmt: skip
             told = visitor.fire(handler, data, {"index": 0, "value": None, "selected": True})
             refused = ("in another window", "in the meantime", '"success": false')
             assert any(words in told for words in refused), told[-600:]

@@ -57,12 +57,9 @@ def test_fields_can_be_edited_once_they_are_filled_in_and_not_before(browser, se
     page.route("**/queue/join*", lambda route: route.continue_() if answer else held.append(route))
     page.goto(served.url)
     tabs = {
-        "Failures": "failures-test",
-        "Root cause clusters": "images",
-        "Unsafe set": "improvement",
-        "Labels": "classes-folder",
-        "Retraining": "model",
-    }
+        "Failures": "failures-test", "Root cause clusters": "images", "Unsafe set": "improvement",
+        "Labels": "classes-folder", "Retraining": "model",
+    }  # fmt: skip
     for tab, name in tabs.items():
         page.get_by_role("tab", name=tab).click()
         expect(field(page, name)).to_be_disabled()

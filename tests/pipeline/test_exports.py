@@ -187,13 +187,9 @@ def test_an_export_on_a_full_disk_is_an_error_in_a_sentence_and_leaves_nothing(o
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("", "RCC_03"),
-        ("../../etc/passwd", "RCC_03_etc-passwd"),
-        ('a<b>:"c"|d?*\\e/f', "RCC_03_a-b-c-d-e-f"),
-        ("  - _ . ", "RCC_03"),
-        ("Dämmerung 夜", "RCC_03_Dämmerung-夜"),
-        ("x" * 80, "RCC_03_" + "x" * 40),
+        ("", "RCC_03"), ("../../etc/passwd", "RCC_03_etc-passwd"), ('a<b>:"c"|d?*\\e/f', "RCC_03_a-b-c-d-e-f"),
+        ("  - _ . ", "RCC_03"), ("Dämmerung 夜", "RCC_03_Dämmerung-夜"), ("x" * 80, "RCC_03_" + "x" * 40),
     ],
-)
+)  # fmt: skip
 def test_a_folder_is_called_by_number_and_name_in_a_way_that_every_system_takes(name, expected):
     assert folder_name(3, name, 12) == expected

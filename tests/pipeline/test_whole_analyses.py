@@ -27,17 +27,12 @@ def test_in_a_run_nothing_changes_whatever_is_said_and_done(clusters, tmp_path):
     computed = runs_as_they_are(out)
     assert len(computed) == 2 + 2 + 1 + 3 + 2
     for change in (
-        lambda: set_note(out, Note(0, "darkness", "hazard H4", "safe")),
-        lambda: set_note(out, Note(0)),
-        lambda: set_note(out, Note((DARK.conditions, ""), "dusk")),
-        lambda: undo_edit(out),
-        lambda: redo_edit(out),
-        lambda: move_images(out, ["night_00.png"], 1),
-        lambda: new_rcc(out, ["night_01.png", "night_02.png"]),
-        lambda: merge_rccs(out, 1, 0),
-        lambda: _type(out / UNSAFE_SET_FILE),
+        lambda: set_note(out, Note(0, "darkness", "hazard H4", "safe")), lambda: set_note(out, Note(0)),
+        lambda: set_note(out, Note((DARK.conditions, ""), "dusk")), lambda: undo_edit(out), lambda: redo_edit(out),
+        lambda: move_images(out, ["night_00.png"], 1), lambda: new_rcc(out, ["night_01.png", "night_02.png"]),
+        lambda: merge_rccs(out, 1, 0), lambda: _type(out / UNSAFE_SET_FILE),
         *(partial(one, out) for one in (take_typed_labels, refresh_rccs, show_present, mend, write_report)),
-    ):
+    ):  # fmt: skip
         change()
         assert runs_as_they_are(out) == computed
     assert load_kept_labels(out)[-1].label == "green"

@@ -129,13 +129,10 @@ def test_of_very_many_images_a_hundred_from_the_first_to_the_last_have_a_frame(c
 @pytest.mark.parametrize(
     ("rcc", "n_rccs", "name"),
     [
-        (0, 1, "RCC_00.gif"),
-        (9, 100, "RCC_09.gif"),
-        (9, 101, "RCC_009.gif"),
-        (1000, 1001, "RCC_1000.gif"),
+        (0, 1, "RCC_00.gif"), (9, 100, "RCC_09.gif"), (9, 101, "RCC_009.gif"), (1000, 1001, "RCC_1000.gif"),
         (NOISE, 5, "noise.gif"),
     ],
-)
+)  # fmt: skip
 def test_names_of_gifs_are_padded_so_that_they_sort(tmp_path, rcc, n_rccs, name):
     assert gif_path(tmp_path, rcc, n_rccs) == tmp_path / "gifs" / name
 

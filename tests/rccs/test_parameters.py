@@ -91,15 +91,8 @@ def test_a_number_that_may_stand_for_unknown_is_told_and_kept(write, values, pla
 
 def test_spellings_of_one_value_count_as_one_and_are_told(write):
     texts = [
-        "caf\u00e9",
-        "cafe\u0301",
-        "caf\u00e9",
-        "Stop sign",
-        "stop\u00a0sign ",
-        "stop sign",
-        "\u200bstop sign",
-        "x",
-    ]
+        "caf\u00e9", "cafe\u0301", "caf\u00e9", "Stop sign", "stop\u00a0sign ", "stop sign", "\u200bstop sign", "x",
+    ]  # fmt: skip
     images = tuple(f"{i}.png" for i in range(len(texts)))
     rows = "".join(f"{image},{text}\n" for image, text in zip(images, texts, strict=True))
     known = read_parameters(*write("image,place\n" + rows), images)

@@ -125,22 +125,16 @@ LABELS_TABLE = "labels.csv"
 CLUSTERS, COMPARISON, MAP, RUN = (in_run(name) for name in (CLUSTERS_FILE, COMPARISON_FILE, MAP_FILE, RUN_FILE))
 TABLE, SELECTION, RETRAINING = (in_run(name) for name in (UNSAFE_SET_FILE, SELECTION_FILE, RETRAINING_FILE))
 READERS: dict[str, Callable[[Path], object]] = {
-    CLUSTERS: load_clusters,
-    COMPARISON: lambda folder: load_reasons(folder, load_clusters(folder)),
+    CLUSTERS: load_clusters, COMPARISON: lambda folder: load_reasons(folder, load_clusters(folder)),
     DATABASE_FILE: lambda folder: [load_spot_notes(folder), all_edits(folder, load_review(folder))],
-    TABLE: load_unsafe_set,
-    SELECTION: load_unsafe_set,
-    UNSAFE_SET_FILE: typed_labels,
-    PROFILES_FILE: load_profiles,
+    TABLE: load_unsafe_set, SELECTION: load_unsafe_set, UNSAFE_SET_FILE: typed_labels, PROFILES_FILE: load_profiles,
     RETRAINING: load_retraining,
     PARAMETERS_FILE: lambda folder: read_parameters(folder / PARAMETERS_FILE, folder, ["night_00.png", "night_01.png"]),
     MAP: lambda folder: load_map(folder, load_clusters(folder)),
     LABELS_TABLE: lambda folder: labels_in(folder / LABELS_TABLE, load_unsafe_set(folder)),
-    CHECKPOINT_FILE: lambda folder: load_checkpoint(folder / CHECKPOINT_FILE, "key"),
-    FAILURES_FILE: load_failures,
-    ACCURACY_FILE: load_failures,
-    RUN: lambda folder: notes_of(folder),
-}
+    CHECKPOINT_FILE: lambda folder: load_checkpoint(folder / CHECKPOINT_FILE, "key"), FAILURES_FILE: load_failures,
+    ACCURACY_FILE: load_failures, RUN: lambda folder: notes_of(folder),
+}  # fmt: skip
 
 
 def read(folder: Path, name: str) -> object:
@@ -227,11 +221,9 @@ USES: dict[str, Callable[[Path], object]] = {
     "report": lambda out: SAFE_Tool.main(["report", "--out", str(out)]),
     "export": lambda out: SAFE_Tool.main(["export", "--out", str(out)]),
     "cluster": lambda out: SAFE_Tool.main(["cluster", str(out.parent), "--out", str(out)]),
-    "look": lambda out: Results(out).shown(),
-    "note": lambda out: set_note(out, Note(1, "snow"), by="a visitor"),
-    "label": lambda out: save_labels(label_images(load_unsafe_set(out), ["0.png"], "red", ["red"]), out),
-    "mend": mend,
-}
+    "look": lambda out: Results(out).shown(), "note": lambda out: set_note(out, Note(1, "snow"), by="a visitor"),
+    "label": lambda out: save_labels(label_images(load_unsafe_set(out), ["0.png"], "red", ["red"]), out), "mend": mend,
+}  # fmt: skip
 
 
 DAMAGES: tuple[tuple[Callable[[Path], None], str], ...] = (
@@ -430,9 +422,8 @@ def hostile_weights(secret: Path) -> dict[str, Callable[[h5py.File], None]]:
         "external link": lambda file: file.__setitem__("x", h5py.ExternalLink(secret, "/")),
         "soft link": lambda file: file.__setitem__("x", h5py.SoftLink("/layers")),
         "external data": lambda file: file.create_dataset("x", (4,), "f4", external=[(os.fspath(secret), 0, 16)]),
-        "virtual data": virtual,
-        "vast data": lambda file: file.create_dataset("x", (2**34,), "f4", chunks=(2**20,)),
-    }
+        "virtual data": virtual, "vast data": lambda file: file.create_dataset("x", (2**34,), "f4", chunks=(2**20,)),
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -481,7 +472,7 @@ def test_a_model_archive_with_a_bomb_or_odd_members_is_refused_and_one_packed_ag
         {"module": "os", "class_name": "function", "config": "system", "registered_name": "function"},
     ],
     ids=lambda part: f"{part['module']}.{part['class_name']}",
-)
+)  # fmt: skip
 def test_a_model_that_calls_or_reads_is_refused_before_keras_sees_it(model, tmp_path, part):
     def change(members: dict[str, bytes]) -> None:
         config = json.loads(members["config.json"])

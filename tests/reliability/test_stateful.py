@@ -435,11 +435,10 @@ class OutputFolder(RuleBasedStateMachine):
     def _meanwhile(self, kind: str, window: int, a: int, b: int) -> None:
         what = {
             "note": lambda: self.note(window, a, FIELDS[b % len(FIELDS)], None),
-            "merge": lambda: self.merge(window, a, b, None),
-            "move": lambda: self.move(window, a, b, None),
+            "merge": lambda: self.merge(window, a, b, None), "move": lambda: self.move(window, a, b, None),
             "undo": lambda: self.turn(window, "undo", 0, None),
             "label": lambda: self.label(a, CLASSES[b % 2], False, None),
-        }
+        }  # fmt: skip
         with self.disk.trouble(None):
             what[kind]()
 

@@ -22,16 +22,10 @@ def bad_paths(folder: Path) -> dict[str, str]:
     (folder / "loop").symlink_to(folder / "circle")
     (folder / "circle").symlink_to(folder / "loop")
     return {
-        "nothing": " ",
-        "unknown user": "~nosuchuser/x",
-        "NUL": f"{folder}/a\0b",
-        "long name": f"{folder}/{'x' * 300}",
-        "long path": f"{folder}/" + "x/" * 3000,
-        "loop": f"{folder}/loop",
-        "below a loop": f"{folder}/loop/x.csv",
-        "behind a loop": f"{folder}/gone/../loop",
-        "no Unicode": f"{folder}/\ud800",
-    }
+        "nothing": " ", "unknown user": "~nosuchuser/x", "NUL": f"{folder}/a\0b", "long name": f"{folder}/{'x' * 300}",
+        "long path": f"{folder}/" + "x/" * 3000, "loop": f"{folder}/loop", "below a loop": f"{folder}/loop/x.csv",
+        "behind a loop": f"{folder}/gone/../loop", "no Unicode": f"{folder}/\ud800",
+    }  # fmt: skip
 
 
 def test_without_a_home_or_a_current_folder_there_is_a_sentence(tmp_path, monkeypatch):

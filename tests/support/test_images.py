@@ -114,7 +114,7 @@ def test_a_list_names_images_relative_to_it_or_absolute(tmp_path):
         ("{tmp}/empty", r"Expected images \(bmp, jpeg, .*\)\. Received no images: .*/empty"),
         ("{tmp}/empty.txt", r"Received no images: .*/empty\.txt"),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_folder_of_images_is_an_error_that_says_what_it_is(tmp_path, source, message):
     put(tmp_path, "file.png")
     (tmp_path / "empty").mkdir()

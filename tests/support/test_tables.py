@@ -24,17 +24,13 @@ def read(tmp_path: Path) -> Read:
 @pytest.mark.parametrize(
     ("data", "decimal_comma"),
     [
-        (b"image,label\na.png,stop\n", False),
-        (b"\xef\xbb\xbfimage;label\r\na.png;stop\r\n", True),
-        (b"\n image\tlabel \n\n \t\na.png\tstop", True),
-        (b"image;label\ra.png;stop\r", True),
-        (b"sep=;\r\nimage;label\r\na.png;stop\r\n", True),
-        (b'"sep=,"\n"image","label"\n"a.png", "stop"\n', False),
+        (b"image,label\na.png,stop\n", False), (b"\xef\xbb\xbfimage;label\r\na.png;stop\r\n", True),
+        (b"\n image\tlabel \n\n \t\na.png\tstop", True), (b"image;label\ra.png;stop\r", True),
+        (b"sep=;\r\nimage;label\r\na.png;stop\r\n", True), (b'"sep=,"\n"image","label"\n"a.png", "stop"\n', False),
         ("\ufeffsep=;\nimage;label\na.png;stop\n".encode("utf-16-le"), True),
-        (b"image,label,\na.png,stop,\n,,\n", False),
-        (b"image,label,,\na.png,stop\n", False),
+        (b"image,label,\na.png,stop,\n,,\n", False), (b"image,label,,\na.png,stop\n", False),
     ],
-)
+)  # fmt: skip
 def test_a_table_is_read_as_spreadsheets_and_programs_write_it(read, data, decimal_comma):
     table = read(data)
     assert table.header == ("image", "label")
@@ -51,19 +47,12 @@ def test_separators_in_quotes_do_not_count_and_those_that_are_declared_do(read):
     ("data", "line"),
     [
         (b'image,label\na.png,"stop\nb.png,stop\nc.png,stop\n', 2),
-        (b'image,label\na.png,stop\n"b.png,stop\nc.png",stop\n', 3),
-        (b'image,label\na.png,stop\nb.png,st"op\n', 3),
-        (b'image,label\na.png,"st"op\n', 2),
-        (b"image,label\n\na.png,stop,wood\n", 3),
-        (b"image,label\na.png,0,5\n", 2),
-        (b"image,x,y\na.png,0,5,\n", 2),
-        (b"image,label,\na.png,stop,wood\n", 2),
-        (b"image,label\na.png\n", 2),
-        (b"sep=;\nimage;label\na.png\n", 3),
-        (b"sep=;\nimage;image\n", 2),
-        (b"image,label\na.png," + b"x" * 200_000, 2),
+        (b'image,label\na.png,stop\n"b.png,stop\nc.png",stop\n', 3), (b'image,label\na.png,stop\nb.png,st"op\n', 3),
+        (b'image,label\na.png,"st"op\n', 2), (b"image,label\n\na.png,stop,wood\n", 3), (b"image,label\na.png,0,5\n", 2),
+        (b"image,x,y\na.png,0,5,\n", 2), (b"image,label,\na.png,stop,wood\n", 2), (b"image,label\na.png\n", 2),
+        (b"sep=;\nimage;label\na.png\n", 3), (b"sep=;\nimage;image\n", 2), (b"image,label\na.png," + b"x" * 200_000, 2),
     ],
-)
+)  # fmt: skip
 def test_what_could_be_read_in_two_ways_is_refused_with_its_line(read, tmp_path, data, line):
     with pytest.raises(SAFEError, match=f"^Expected answers as a CSV file. Received: .*table.csv, line {line}: "):
         read(data)

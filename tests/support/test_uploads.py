@@ -282,18 +282,9 @@ def test_no_other_text_than_an_id_finds_an_upload(tmp_path):
     (tmp_path / "home" / "manifest.json").write_text("[]")
     draw = random.Random(0)
     guesses = [
-        "",
-        ".",
-        "..",
-        "../",
-        known[:-1],
-        f"{known}\n",
-        f"../.safe-incoming/{known}",
-        known.upper(),
-        f"{known}\0",
-        None,
+        "", ".", "..", "../", known[:-1], f"{known}\n", f"../.safe-incoming/{known}", known.upper(), f"{known}\0", None,
         1,
-    ]
+    ]  # fmt: skip
     guesses += ["".join(draw.choices("0123456789abcdef", k=64)) for _ in range(ATTEMPTS)]
     for guess in guesses:
         with pytest.raises(SAFEError, match="not there any more"):
@@ -402,34 +393,15 @@ def test_a_full_disk_is_named_and_leaves_what_there_is(tmp_path, monkeypatch, nu
 
 def test_a_list_that_is_none_is_refused(tmp_path):
     entry = [
-        None,
-        1,
-        "a.png",
-        ["a.png"],
-        ["a.png", 1, 1],
-        [1, "a.png"],
-        ["a.png", True],
-        ["a.png", 1.0],
-        ["a.png", "1"],
-    ]
+        None, 1, "a.png", ["a.png"], ["a.png", 1, 1], [1, "a.png"], ["a.png", True], ["a.png", 1.0], ["a.png", "1"],
+    ]  # fmt: skip
     entry += [
-        ["a.png", -1],
-        ["a.png", None],
-        [["a.png"], 1],
-        {"a.png": 1},
-        ["a.png", 2**64],
-        ["a.png", 10**400],
-        [None, 1],
-    ]
+        ["a.png", -1], ["a.png", None], [["a.png"], 1], {"a.png": 1}, ["a.png", 2**64], ["a.png", 10**400], [None, 1],
+    ]  # fmt: skip
     lists = [
-        None,
-        1,
-        "a.png",
-        {"a.png": 1},
-        ["a.png", 1],
-        *([one] for one in entry),
+        None, 1, "a.png", {"a.png": 1}, ["a.png", 1], *([one] for one in entry),
         *([["b.png", 1], one] for one in entry),
-    ]
+    ]  # fmt: skip
     for files in lists:
         with pytest.raises(SAFEError, match=r"^Expected a list of names and sizes"):
             Incoming.begin(tmp_path, "n", files, SMALL)
@@ -441,20 +413,8 @@ def test_a_list_that_is_none_is_refused(tmp_path):
 
 def test_the_name_of_an_upload_is_a_plain_one(tmp_path):
     for name in (
-        "",
-        ".",
-        "..",
-        "a/b",
-        "/a",
-        "../a",
-        "a\\b",
-        "C:",
-        "a\0",
-        "a\n",
-        ".hidden",
-        "a" * 201,
-        "\udc80",
-    ):
+        "", ".", "..", "a/b", "/a", "../a", "a\\b", "C:", "a\0", "a\n", ".hidden", "a" * 201, "\udc80",
+    ):  # fmt: skip
         assert check_refused(tmp_path, {"1.png": b"1"}, name=name)
 
 
@@ -472,37 +432,14 @@ def test_too_many_files_and_bytes_are_refused_before_any_is_taken(tmp_path):
 def bad_names() -> list[str]:
     """Ways out of a folder, and names that a system would read in another way."""
     ups = [
-        "..",
-        ".",
-        "",
-        "..\\",
-        "a\\b",
-        "\\",
-        "C:",
-        "c:x",
-        "\0",
-        "a\0b",
-        "a\n",
-        "\r",
-        "\x1b[2J",
-        "\x7f",
-        "\x85",
+        "..", ".", "", "..\\", "a\\b", "\\", "C:", "c:x", "\0", "a\0b", "a\n", "\r", "\x1b[2J", "\x7f", "\x85",
         "x" * 201,
-    ]
+    ]  # fmt: skip
     ups += ["ü" * 101, "/".join("abcdefghijklmnopq"), "../..", "a/../..", "./..", "..\0", "\\\\host\\share", "C:\\x"]
     forms = ["{}/1.png", "a/{}/1.png", "a/{}/b/1.png", "{}/{}/1.png", "a/{}", "/{}/1.png", "a//{}/1.png", "C:/{}/1.png"]
     always = [
-        "../1.png",
-        "/1.png",
-        "//1.png",
-        "a/..",
-        "C:1.png",
-        "1.png/",
-        "1.png/.",
-        "~/../1.png",
-        "a\x001.png",
-        "\\1.png",
-    ]
+        "../1.png", "/1.png", "//1.png", "a/..", "C:1.png", "1.png/", "1.png/.", "~/../1.png", "a\x001.png", "\\1.png",
+    ]  # fmt: skip
     names = [form.format(*[up] * form.count("{}")) for up in ups for form in forms] + always
     return [name for name in names if not name.startswith("a/C:") and not name.startswith("a/c:")]
 
@@ -521,16 +458,9 @@ def test_names_that_lead_elsewhere_are_refused_in_zip_files(tmp_path):
 
 def test_names_that_only_look_odd_are_kept(tmp_path):
     names = [
-        "a..b/1.png",
-        "a../1.png",
-        "~/1.png",
-        "$HOME/1.png",
-        "%2e%2e/1.png",
-        "ab:c/1.png",
-        "con/1.png",
-        " /1.png",
+        "a..b/1.png", "a../1.png", "~/1.png", "$HOME/1.png", "%2e%2e/1.png", "ab:c/1.png", "con/1.png", " /1.png",
         "-/1.png",
-    ]
+    ]  # fmt: skip
     files = dict.fromkeys(names, b"x")
     assert content_of(received(tmp_path, files).path) == files
     assert content_of(received(tmp_path, {"a.zip": zipped(files)}).path) == files

@@ -71,12 +71,11 @@ def test_the_state_of_another_fine_tuning_is_not_taken(layered, tmp_path):
     images = [Path(f"{i}.png") for i in range(38)]
     (key,) = {run_key(layered, images, QUICK, data_for(layered).labels) for _ in range(2)}
     keys = {
-        key,
-        run_key(layered, images[:37], QUICK, data_for(layered).labels),
+        key, run_key(layered, images[:37], QUICK, data_for(layered).labels),
         run_key(layered, images, QUICK._replace(seed=1), data_for(layered).labels),
         run_key(layered, images, QUICK, data_for(layered, plain=9).labels),
         run_key(layered, [file], QUICK, data_for(layered).labels),
-    }
+    }  # fmt: skip
     assert len(keys) == 5
     found = fine_tune(layered, data_for(layered, plain=9), QUICK._replace(epochs=1), checkpoint=file)
     assert len(found.history) == 2

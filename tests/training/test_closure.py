@@ -41,7 +41,7 @@ BEFORE = {"dark": slice(0, 50), "others": slice(100, 130)}  # 50 of 100 in the d
         ({"dark": slice(0, 80), "others": slice(100, 130)}, (WORSENED, UNCHANGED)),
         ({"dark": slice(0, 1), "others": slice(100, 160)}, (CLOSED, NEW)),
     ],
-)
+)  # fmt: skip
 def test_a_reason_is_closed_if_nothing_stands_out_any_more(after, states):
     found = closures([claim(slice(0, 100))], right(**BEFORE), right(**after))
     assert tuple(one.state for one in found) == states

@@ -66,11 +66,10 @@ def test_an_aim_decides_how_much_of_what_was_right_counts(dnn):
     [
         ("softmax", "sparse_categorical_crossentropy", "CategoricalCrossentropy", False),
         ("softmax", "categorical_crossentropy", "CategoricalCrossentropy", False),
-        ("softmax", "mse", "MeanSquaredError", None),
-        ("linear", None, "CategoricalCrossentropy", True),
+        ("softmax", "mse", "MeanSquaredError", None), ("linear", None, "CategoricalCrossentropy", True),
         ("sigmoid", "binary_crossentropy", "BinaryCrossentropy", False),
     ],
-)
+)  # fmt: skip
 def test_the_loss_is_that_of_the_model_for_targets_like_its_outputs(folder, last, loss, expected, from_logits):
     chosen, summary = choose_loss(load_dnn(saved(colour_model(last, loss), folder / "loss.keras")), dense=True)
     assert type(chosen).__name__ == expected

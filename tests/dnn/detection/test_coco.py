@@ -110,7 +110,7 @@ def test_results_that_contradict_the_format_are_an_error_that_says_where(read, r
         (TRUTH | {"images": TRUTH["images"][:1] * 2}, "images with an id each, a different one. Received 7"),
         (TRUTH | {"annotations": [{"image_id": 1, "category_id": 3, "bbox": [0, 0, 1, 1]}]}, "Received none in"),
     ],
-)
+)  # fmt: skip
 def test_a_ground_truth_that_is_none_is_an_error(read, truth, expected):
     with pytest.raises(SAFEError, match=expected):
         read([RESULT], truth)

@@ -44,13 +44,12 @@ def test_set(tmp_path) -> DetectorTest:
 def test_a_crop_says_what_there_is_and_what_was_seen(test_set):
     crops = crops_of(test_set, cases_of(test_set, match(test_set)))
     assert [(crop.name, crop.label, crop.predicted, crop.type) for crop in crops] == [
-        ("car/day/a_object_0.png", "car", "car", "found"),
-        ("car/day/a_object_1.png", "car", NOTHING, "missed"),
+        ("car/day/a_object_0.png", "car", "car", "found"), ("car/day/a_object_1.png", "car", NOTHING, "missed"),
         ("car/day/a_object_2.png", "car", "truck: 4/8", "class"),
         ("nothing/day/a_detection_2.png", NOTHING, "car", "duplicate"),
         ("nothing/day/a_detection_3.png", NOTHING, "truck: 4/8", "both"),
         ("nothing/day/a_detection_4.png", NOTHING, "car", "background"),
-    ]
+    ]  # fmt: skip
     assert [crop.confidence for crop in crops] == pytest.approx([0.9, np.nan, 0.8, 0.7, 0.6, 0.6], nan_ok=True)
 
 

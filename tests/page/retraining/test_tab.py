@@ -41,13 +41,10 @@ class Given:
         keras.utils.set_random_seed(0)
         model = keras.Sequential(
             [
-                keras.layers.Input((32, 32, 3)),
-                keras.layers.Rescaling(1 / 255),
-                keras.layers.AveragePooling2D(8),
-                keras.layers.Flatten(),
-                keras.layers.Dense(len(CLASSES), activation="softmax"),
+                keras.layers.Input((32, 32, 3)), keras.layers.Rescaling(1 / 255), keras.layers.AveragePooling2D(8),
+                keras.layers.Flatten(), keras.layers.Dense(len(CLASSES), activation="softmax"),
             ]
-        )
+        )  # fmt: skip
         model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy")
         model.save(self.model)
 

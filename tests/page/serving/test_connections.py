@@ -19,11 +19,8 @@ def test_a_certificate_that_cannot_be_used_is_a_sentence(tmp_path):
     check_certificate(Outside(certificate=good, key=key))
     (tmp_path / "other.pem").write_text("x")
     for pair in (
-        (None, key),
-        (good, None),
-        (good, tmp_path / "gone.pem"),
-        (good, tmp_path / "locked.pem"),
+        (None, key), (good, None), (good, tmp_path / "gone.pem"), (good, tmp_path / "locked.pem"),
         (tmp_path / "other.pem", key),
-    ):
+    ):  # fmt: skip
         with pytest.raises(SAFEError, match=r"^Expected PEM files with a certificate .*\.pem.*\)\.$"):
             check_certificate(Outside(certificate=pair[0], key=pair[1]))

@@ -476,15 +476,9 @@ def test_an_engineer_brings_images_to_the_ordinary_page(tmp_path):
 
 def test_what_is_no_upload_is_refused_with_a_sentence(hosted, stranger):
     bodies = [
-        b"",
-        b"[]",
-        b"{}",
-        b"null",
-        b"[" * 9_000,
-        b'{"name": 1, "files": 2}',
-        b'{"name": "\\ud800", "files": []}',
+        b"", b"[]", b"{}", b"null", b"[" * 9_000, b'{"name": 1, "files": 2}', b'{"name": "\\ud800", "files": []}',
         b"\xff",
-    ]
+    ]  # fmt: skip
     paths = ["", "x", "../x", "0" * 64, "0" * 64 + "?at=" + "9" * 5_000, "0" * 64 + "?at=-1", "0" * 64 + "?at=\u0663"]
     for path in paths:
         for body in bodies:

@@ -15,12 +15,10 @@ from safe_dnn.reasons.comparison import Reasons
 RNG = np.random.default_rng(0)
 N = 1200
 KNOWN = {
-    "label": np.repeat(["man", "woman"], N // 2),
-    "contrast": RNG.random(N),
-    "age": RNG.integers(0, 80, N).astype(float),
-    "gaze_deg": RNG.uniform(0, 360, N),
+    "label": np.repeat(["man", "woman"], N // 2), "contrast": RNG.random(N),
+    "age": RNG.integers(0, 80, N).astype(float), "gaze_deg": RNG.uniform(0, 360, N),
     "weather": RNG.choice(["sun", "rain", "<fog>"], N),
-}
+}  # fmt: skip
 WRONG = RNG.random(N) < np.where((KNOWN["age"] < 20) & (KNOWN["label"] == "woman"), 0.9, 0.1)
 
 

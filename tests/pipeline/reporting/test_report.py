@@ -164,15 +164,10 @@ def test_names_notes_verdicts_and_edits_are_told(out):
     undo_edit(out)
     text = Page(report_html(out)).text
     for expected in (
-        "RCC 0 · night",
-        "hazard H3",
-        "unsafe",
-        "odd ones",
-        "Merged RCC 2 into RCC 1",
-        "Moved sea_00.png from No cluster to RCC 1",
-        "Undone: Moved sea_00.png from No cluster to RCC 1",
+        "RCC 0 · night", "hazard H3", "unsafe", "odd ones", "Merged RCC 2 into RCC 1",
+        "Moved sea_00.png from No cluster to RCC 1", "Undone: Moved sea_00.png from No cluster to RCC 1",
         "The clustering found 3 RCCs; after the edits there are 2, and 6 images changed cluster",
-    ):
+    ):  # fmt: skip
         assert expected in text
     assert "RCC 2 6 images" not in text
 
@@ -196,20 +191,13 @@ def test_what_retraining_brought_is_told(out):
     retrain(out)
     text = Page(report_html(out)).text
     for expected in (
-        "76.00% → 84.50%",
-        "+8.5 percentage points",
+        "76.00% → 84.50%", "+8.5 percentage points",
         "Better beyond doubt: +1.0 points (95% interval 0.6 to 1.5; McNemar p < .0001)",
         "Wrong now of 1,824 images right before: 2, 0.1% (95% interval 0.0% to 0.4%)",
-        "25 images that the network got wrong before",
-        "2 images that the network got right before",
-        "/models/<gaze>.keras",
-        "Pixels are scaled by <1/255>.",
-        "left & up",
-        "left/019.png",
-        "5 more; retraining.json lists all.",
-        "Training 1 epoch; epoch 1 was kept Settings",
-        "learning_rate 0.0001",
-    ):
+        "25 images that the network got wrong before", "2 images that the network got right before",
+        "/models/<gaze>.keras", "Pixels are scaled by <1/255>.", "left & up", "left/019.png",
+        "5 more; retraining.json lists all.", "Training 1 epoch; epoch 1 was kept Settings", "learning_rate 0.0001",
+    ):  # fmt: skip
         assert expected in text
     assert "left/020.png" not in text
 
@@ -492,20 +480,13 @@ def test_so_few_images_that_there_is_no_rcc_have_a_report(clusters, out, n):
 def test_a_report_says_what_was_found_and_what_is_not_there_yet(clusters, out):
     text = Page(report_html(out)).text
     for expected in (
-        "3 root cause clusters hold 92% of 26 failures.",
-        "What is open",
-        "10 images · 38.5% of all failing images · 10 core points",
-        "2 images , 7.7% of all failing images",
-        "None: all images were used.",
-        "Nothing: the RCCs are as they were found.",
-        "No images to label (unsafe set) have been selected.",
-        "The network has not been retrained.",
-        "vgg16-conv-fake-float32",
-        os.fspath(clusters.image_root),
-        "numpy " + np.__version__,
-        "ISO 21448",
+        "3 root cause clusters hold 92% of 26 failures.", "What is open",
+        "10 images · 38.5% of all failing images · 10 core points", "2 images , 7.7% of all failing images",
+        "None: all images were used.", "Nothing: the RCCs are as they were found.",
+        "No images to label (unsafe set) have been selected.", "The network has not been retrained.",
+        "vgg16-conv-fake-float32", os.fspath(clusters.image_root), "numpy " + np.__version__, "ISO 21448",
         "Reviewed by",
-    ):
+    ):  # fmt: skip
         assert expected in text
 
 

@@ -89,7 +89,7 @@ def test_an_edit_that_is_undone_has_no_effect_until_it_is_redone(clusters):
         ([move("night_00.png", 0, 0)], "night_00.png is already in RCC 0"),
         ([Edit(1, "", "move", (), (), 1)], "Expected images to move. Received none"),
     ],
-)
+)  # fmt: skip
 def test_an_edit_that_cannot_be_is_an_error_that_says_why(clusters, edits, message):
     with pytest.raises(SAFEError, match=message):
         reviewed(clusters, journal(*edits))

@@ -38,12 +38,9 @@ def test_letters_that_are_typed_one_after_the_other_are_one_edit(out):
         set_note(out, Note(0, "dark blue", note), by="a")
     set_note(out, Note(0, "dark blue", "hazard H3"), by="b")
     assert said_in(out) == [
-        "Named RCC 0 “dark”",
-        "Named RCC 1 “x”",
-        "Named RCC 0 “dark blue” (was “dark”)",
-        "Wrote the note on RCC 0",
+        "Named RCC 0 “dark”", "Named RCC 1 “x”", "Named RCC 0 “dark blue” (was “dark”)", "Wrote the note on RCC 0",
         "Changed the note on RCC 0",
-    ]
+    ]  # fmt: skip
     undo_edit(out, maker=B)
     for note in (Note(0, "dark blue"), Note(0, "dark")):
         assert undo_edit(out, maker=A).notes[0] == note

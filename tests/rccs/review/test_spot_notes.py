@@ -108,13 +108,11 @@ def test_the_same_words_about_another_test_set_are_another_condition(clusters, o
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        (note(verdict="fatal"), "verdict must be"),
-        (note(name="x" * 81), "A name may have 80"),
-        (Note(("[]", TEST), "x"), "conditions must be"),
-        (Note(("[" * 100_000, TEST), "x"), "conditions must be"),
+        (note(verdict="fatal"), "verdict must be"), (note(name="x" * 81), "A name may have 80"),
+        (Note(("[]", TEST), "x"), "conditions must be"), (Note(("[" * 100_000, TEST), "x"), "conditions must be"),
         (Note(('[["light", "<", 1' + "0" * 400 + "]]", TEST), "x"), "conditions must be"),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_note_is_refused(out, wrong, why):
     with pytest.raises(SAFEError, match=why):
         set_note(out, wrong)
