@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from safe_dnn import SAFE_Tool
-from safe_dnn.features.extractor import Extractor
 from safe_dnn.pipeline import generation
 from safe_dnn.rccs.clusters import LABELS_FILE, RUN_FILE
 from safe_dnn.rccs.profiles import PROFILES_FILE
@@ -255,19 +254,6 @@ def test_no_way_to_mistype_a_path_ends_in_a_traceback(tmp_path, monkeypatch, cap
             assert re.match(r"safe: Expected .*\. Received: ", line), line
             assert "\0" not in line
     assert set(names_in(tmp_path)) == {"loop", "circle"}
-
-
-def test_without_a_home_folder_there_is_a_sentence(failing, out, monkeypatch, capsys):
-    for variable in ("HOME", "SAFE_CACHE", "KERAS_HOME", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
-    monkeypatch.setattr(
-        "safe_dnn.features.weights._conv_extractor", lambda: Extractor("vgg16-conv", "a-b", Path("none"))
-    )
-    for extractor, variable in (("auto", "SAFE_CACHE"), ("vgg16-fc2", "KERAS_HOME")):
-        assert safe("cluster", failing, "--extractor", extractor, "--out", out) == 2
-        (line,) = said(capsys.readouterr().err)
-        assert variable in line
 
 
 # --- select -----------------------------------------------------------------------------------------------------

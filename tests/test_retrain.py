@@ -21,7 +21,6 @@ from safe_dnn.training.finetuning import Watch
 from safe_dnn.training.labels import Labelling
 from safe_dnn.training.material import ImageSets
 from safe_dnn.training.result import MODEL_FILE, load_retraining
-from safe_dnn.training.second_pass import fine_tune_twice
 from safe_dnn.training.settings import Wishes
 from tests.helpers import small_models
 
@@ -101,20 +100,6 @@ def test_improvement_images_outside_the_unsafe_set_take_part_in_a_second_pass(ma
     assert "in the second one also with 9 improvement images without a label" in " ".join(result.assumptions)
     assert load_retraining(made["folder"] / "out").unlabelled_size == 9
     assert f"epoch {result.best} of 10 kept" in retraining_summary(result)
-
-
-def test_the_second_pass_is_told_how_likely_the_given_model_is_wrong(case, monkeypatch):
-    given = []
-
-    def tune(*arguments, likely_wrong, **others):
-        given.append(likely_wrong)
-        return fine_tune_twice(*arguments, likely_wrong=likely_wrong, **others)
-
-    monkeypatch.setattr("safe_dnn.retrain.fine_tune_twice", tune)
-    result = run(case, epochs=1, seed=2)
-    # Of so few test images all are neighbours; what is no number is as unlike them as anything.
-    wrong = given[0](np.array([[1, 0, 0], [np.nan] * 3], np.float32))
-    assert wrong == pytest.approx(1 - result.accuracy_before)
 
 
 def test_stopping_at_once_writes_the_given_model_again(case):

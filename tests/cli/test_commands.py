@@ -107,21 +107,6 @@ def test_the_unsafe_set_is_selected_by_tables_alone_unless_they_cannot_be_used(c
     )
 
 
-def test_figures_of_a_part_of_the_test_set_say_of_how_many_images(fake_network, case, capsys):
-    lines = case.tested.read_text().splitlines()
-    case.tested.write_text("\n".join(lines[:41]) + "\n")
-    command = ("failures", case.test, "--predictions", case.tested, "--out", case.out)
-    assert safe(*command) == 2
-    assert "Received a row for 40 of 74 images (not for " in capsys.readouterr().err
-    assert not (case.out / "failures").exists()
-    assert safe(*command, "--partial") == 0
-    printed = capsys.readouterr().out
-    assert " of 40 of 74 images · 34 skipped\n" in printed
-    assert "All figures are of 40 of 74 images: others have no row." in printed
-    assert safe("cluster", case.out / "failures", "--out", case.out) == 0  # what SAFE wrote is as it was accepted
-    assert "predictions: All figures are of 40 of 74 images: others have no row." in capsys.readouterr().err
-
-
 NEITHER_NOR_BOTH = "Expected either a model and its test images, or predictions and theirs or, of a detector"
 
 

@@ -13,8 +13,7 @@ from safe_dnn.pipeline.descriptions import show_unsafe_set
 from safe_dnn.pipeline.run_record import groups_of
 from safe_dnn.rccs.clusters import load_clusters, save_clusters
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, save_unsafe_set
-from safe_dnn.store.runs import RETRAINING, runs_of
-from safe_dnn.training.result import certainty_of, load_retraining
+from safe_dnn.training.result import load_retraining
 from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.places import names_in, rows_in
 from tests.helpers.small_models import clusters_of, colour_model, draw_set, saved, unsafe_set
@@ -83,20 +82,6 @@ def test_labels_typed_into_the_table_are_taken_over_and_said_before_it_is_replac
     assert capsys.readouterr().err.splitlines()[0] == TAKEN
 
 
-def test_a_damaged_table_is_refused_with_the_line_and_kept_as_it_is(sets, out, tmp_path, capsys):
-    typed(out, (IMAGES[1], '"red'))
-    before = (out / UNSAFE_SET_FILE).read_bytes()
-    for refused in (
-        lambda: command("select", sets / "improvement", "--size", 3, "--out", out),
-        lambda: retraining(sets, out),
-        lambda: command("export", "--labelled", tmp_path / "labelled", "--out", out),
-    ):
-        assert refused() == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert f"{UNSAFE_SET_FILE}, line " in line
-        assert (out / UNSAFE_SET_FILE).read_bytes() == before
-
-
 def test_a_model_with_a_lambda_layer_needs_the_option(sets, tmp_path, capsys):
     import keras
 
@@ -126,32 +111,6 @@ def test_ctrl_c_keeps_the_best_epoch_so_far(sets, out):
     assert process.returncode == 0
     assert "stopped: on request" in printed
     assert json.loads((out / "retraining.json").read_text())["stopped"] == "on request"
-
-
-@pytest.mark.slow
-def test_tables_of_the_answers_before_and_after_give_the_result_of_the_retraining(sets, out, tmp_path, capsys):
-    assert retraining(sets, out, "--improvement", sets / "improvement") == 0
-    trained = load_retraining(out)
-    assert trained.best > 0
-    models = {"before": sets / "model.keras", "after": out / "retrained.keras"}
-    for name, model in models.items():
-        assert command("failures", model, sets / "test", "--out", tmp_path / name) == 0
-    tables = {name: tmp_path / name / "predictions.csv" for name in models}
-    before, after = (f"--{name}" for name in tables)
-    arguments = (before, tables["before"], after, tables["after"], "--test", sets / "test", "--out", out)
-    capsys.readouterr()
-    assert command("compare", *arguments) == 0
-    printed = capsys.readouterr().out
-    assert printed.endswith(f"Written: retraining.json in {out}\n")
-    assert "epoch" not in printed
-    compared = load_retraining(out)
-    same = ("accuracy_before", "accuracy_after", "improved", "worsened", "per_rcc", "per_class", "outcomes", "run")
-    assert [getattr(compared, name) for name in same] == [getattr(trained, name) for name in same]
-    assert certainty_of(compared) == certainty_of(trained)
-    assert (compared.model, compared.after) == (tables["before"], tables["after"])
-    assert not (out / "retrained.keras").exists()  # it is not what was compared
-    run, _ = runs_of(out, RETRAINING)
-    assert (run.folder / "retrained.keras").is_file()
 
 
 # --- What a retraining may claim --------------------------------------------------------------------------------

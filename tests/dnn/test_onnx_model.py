@@ -110,33 +110,10 @@ def test_inputs_that_are_no_images_are_refused(keras_model, tmp_path, dims, word
     refused(onnx_of(keras_model, tmp_path / "m.onnx", dims=dims), words)
 
 
-def test_a_model_whose_answers_depend_on_the_batch_is_refused(keras_model, test_set, tmp_path):
-    model = onnx.load(onnx_of(keras_model, tmp_path / "batch.onnx"))
-    model.graph.node[-1].attribute.append(helper.make_attribute("axis", 0))
-    onnx.save(model, tmp_path / "batch.onnx")
-    with pytest.raises(SAFEError, match="answers otherwise to an image alone than in a batch"):
-        find_failures(tmp_path / "batch.onnx", test_set, tmp_path / "out")
-
-
 def test_functions_that_call_each_other_for_ever_or_nearly_so_are_refused_at_once(tmp_path):
     refused(bomb(tmp_path / "bomb.onnx"), "call each other until there are over 100,000 operators")
     refused(calls_itself(tmp_path / "recursive.onnx"), "cannot be read")
     assert load_dnn(bomb(tmp_path / "few.onnx", 6)).n_outputs == 2
-
-
-def test_the_number_format_is_half_precision_if_the_graph_computes_in_it(keras_model, tmp_path):
-    model = onnx.load(onnx_of(keras_model, tmp_path / "whole.onnx"))
-    assert load_dnn(tmp_path / "whole.onnx").precision == "float32"
-    kernel, bias = model.graph.initializer[:2]
-    for weights in (kernel, bias):
-        weights.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weights).astype("f2"), weights.name))
-    model.graph.node[0].attribute[0].i = TensorProto.FLOAT16
-    factor = model.graph.initializer[2]
-    factor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(factor).astype("f2"), factor.name))
-    model.graph.node[-1].output[0] = "half"
-    model.graph.node.append(helper.make_node("Cast", ["half"], ["outputs"], to=TensorProto.FLOAT))
-    onnx.save(model, tmp_path / "half.onnx")
-    assert load_dnn(tmp_path / "half.onnx").precision == "float16"
 
 
 def test_models_that_are_not_one_image_to_one_row_are_refused(keras_model, tmp_path):

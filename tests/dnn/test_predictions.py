@@ -1,17 +1,14 @@
-import gc
 import os
-import weakref
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from safe_dnn.dnn.model import load_dnn
-from safe_dnn.dnn.predictions import Pixels, as_probabilities, interpolated, labelled_images, predict, run_model
-from safe_dnn.features.attributes import measured_images
+from safe_dnn.dnn.predictions import as_probabilities, interpolated, labelled_images, predict
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
-from tests.helpers.small_models import NAMES, SIDE, Ready, colour_model, draw_set, saved
+from tests.helpers.small_models import NAMES, colour_model, draw_set, saved
 
 
 @pytest.fixture(scope="module")
@@ -46,26 +43,6 @@ def test_predictions_come_in_order_and_unreadable_images_are_named(tmp_path, dnn
     assert seen == [(0, 150), (128, 150), (150, 150)]
 
 
-def test_images_that_the_model_was_run_on_need_not_be_measured_any_more(tmp_path, dnn, monkeypatch):
-    images = labelled_images(draw_set(tmp_path, 3))
-    predict(dnn, images.root, images.paths)
-    monkeypatch.setattr("safe_dnn.features.attributes._measured", None)  # fails if it is called
-    assert np.isfinite(measured_images(images.root, images.paths)[:, 0]).all()
-
-
-def test_pixels_kept_in_memory_are_those_read_anew(tmp_path, dnn):
-    files = labelled_images(draw_set(tmp_path, 3)).files
-    kept, streamed = Pixels(dnn, files), Pixels(dnn, files, cache_bytes=0)
-    order = np.array([5, 0, 5, 2])
-    for _ in range(2):
-        np.testing.assert_array_equal(kept.take(order)[0], streamed.take(order)[0])
-    for file in files:
-        file.unlink()
-    assert len(kept.take(order)[1]) == 4
-    assert len(streamed.take(order)[1]) == 0
-    assert set(streamed.unreadable) == {0, 2, 5}
-
-
 def test_images_of_another_size_are_those_that_keras_would_load(tmp_path):
     import keras
 
@@ -89,13 +66,3 @@ def test_logits_and_single_outputs_become_probabilities():
     )
     several = np.array([[0.9, 0.8]])
     assert as_probabilities(several, "classification", "sigmoid") is several
-
-
-def test_images_are_not_kept_when_the_model_has_been_run_on_them(dnn, caplog):
-    pixels = Ready(dnn, np.zeros((3, SIDE, SIDE, 3), np.uint8))
-    run_model(dnn, dnn.model, pixels, np.arange(3))
-    gone = weakref.ref(pixels)
-    del pixels
-    gc.collect()
-    assert gone() is None
-    assert caplog.messages == []  # AutoGraph, in vain

@@ -13,7 +13,6 @@ from safe_dnn.features.attributes import (
     attribute_cache,
     decode_and_measure,
     measure,
-    measure_one,
     measured_images,
 )
 from safe_dnn.support.errors import SAFEError
@@ -145,14 +144,6 @@ def test_whatever_can_be_read_has_values_and_what_cannot_has_none(tmp_path):
     assert np.isnan(measured_images(bad, names_in(bad))).all()
 
 
-@pytest.mark.parametrize("side", [2, 40, 300])
-def test_one_attribute_alone_has_the_value_that_it_has_beside_the_others(side):
-    pixels = np.random.default_rng(side).integers(0, 256, (side, side, 3), np.uint8)
-    for image in (Image.fromarray(pixels), Image.new("RGB", (side, side))):
-        names = ("brightness", "contrast", "sharpness", "noise", "saturation")
-        assert_close({name: measure_one(name, image) for name in names}, of(image), names, atol=1e-6)
-
-
 def test_rows_follow_the_paths_and_missing_images_are_rows_of_nan(draw_folder, tmp_path):
     folder = draw_folder(tmp_path / "in", {"night": 20, "snow": 20})
     paths = [*reversed(names_in(folder)), "gone.png", "\0", str(folder / "snow_03.png"), "snow_03.png"]
@@ -167,23 +158,6 @@ def test_rows_follow_the_paths_and_missing_images_are_rows_of_nan(draw_folder, t
     np.testing.assert_array_equal(rows[42:], rows[paths.index("snow_03.png")][None].repeat(2, axis=0))
     assert steps == [(0, 44), (16, 44), (32, 44), (44, 44)]
     assert measured_images(folder, []).shape == (0, len(ATTRIBUTES))
-
-
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
-@pytest.mark.parametrize("at_least", [None, (224, 224), (64, 48)])
-def test_an_image_is_measured_as_it_is_decoded_and_neither_is_another_one_for_it(tmp_path, monkeypatch, at_least):
-    write(tmp_path, valid_images())
-    photo = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
-    Image.fromarray(photo).resize((1000, 750)).save(tmp_path / "large.jpg")
-    paths = names_in(tmp_path)
-    with contextlib.closing(attribute_cache()) as cache:
-        for path in paths * 2:
-            data = (tmp_path / path).read_bytes()
-            pixels = decode_and_measure(data, cache, at_least)
-            np.testing.assert_array_equal(pixels, decode(data, at_least=at_least), path)
-    known = measured_images(tmp_path, paths)
-    monkeypatch.setenv("SAFE_CACHE", str(tmp_path / "other"))
-    np.testing.assert_array_equal(known, measured_images(tmp_path, paths))
 
 
 def test_an_image_is_decoded_although_the_cache_cannot_be_used(monkeypatch, draw_folder, tmp_path):

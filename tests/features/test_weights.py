@@ -20,7 +20,6 @@ from safe_dnn.features.network import load_network
 from safe_dnn.features.weights import (
     CONV_FILE,
     CONV_PACKAGE,
-    CONV_PLACE,
     CONV_SHA256,
     choose_extractor,
     fetch_conv_weights,
@@ -92,15 +91,6 @@ def test_a_file_other_than_expected_is_not_used_for_vgg16_conv(conv_package):
     received = hashlib.sha256(b"something else").hexdigest()
     with pytest.raises(SAFEError, match=f"SHA-256 {CONV_SHA256}. Received: {received}"):
         choose_extractor("vgg16-conv")
-
-
-def test_weights_that_stand_alone_come_before_those_in_a_package(conv_package, monkeypatch):
-    conv_package.write_bytes(b"in the package")
-    monkeypatch.setattr("safe_dnn.features.weights.CONV_SHA256", hashlib.sha256(b"alone").hexdigest())
-    alone = Path(sys.prefix, CONV_PLACE, CONV_PACKAGE, CONV_FILE)
-    alone.parent.mkdir(parents=True)
-    alone.write_bytes(b"alone")
-    assert choose_extractor("vgg16-conv").weights == alone
 
 
 @pytest.mark.parametrize("writable", [True, False])
@@ -280,15 +270,3 @@ def test_a_download_that_fails_ends_within_the_limit_and_leaves_nothing_behind(
         released.set()
     assert took < 10
     assert not keras_models.exists() or names_in(keras_models) == []
-
-
-def test_a_download_can_be_stopped_and_leaves_nothing_behind(keras_models, monkeypatch):
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("safe_dnn.features.weights.CONNECT_SECONDS", 30)
-    with serving(lambda handler: send(handler, DATA)) as url:
-        monkeypatch.setattr("safe_dnn.features.weights.FC2_URL", url)
-        with pytest.raises(KeyboardInterrupt):
-            choose_extractor("auto", progress=stop)
-    assert names_in(keras_models) == []

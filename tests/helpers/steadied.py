@@ -19,12 +19,3 @@ def steadied(clusters: RootCauseClusters, of_rccs: tuple[float, ...] = (0.94, 0.
     beside[noise], of_beside[noise[:1]] = 2, 0.3
     measured = Steadiness(np.array(of_rccs, np.float32), of_images, beside, of_beside, 100)
     return dataclasses.replace(clusters, steadiness=measured)
-
-
-def without_steady_groups(clusters: RootCauseClusters) -> RootCauseClusters:
-    """Nothing was found again in random parts of the images."""
-    n = len(clusters.labels)
-    return dataclasses.replace(
-        clusters, labels=np.full(n, NOISE), is_core=np.zeros(n, dtype=bool), reach=np.zeros(0, np.float32),
-        steadiness=Steadiness.of_nothing(n, 100),
-    )  # fmt: skip

@@ -1,12 +1,10 @@
 """The network and its test folder, as other tabs fill them in."""
 
-import dataclasses
 import json
 
 import pytest
 
 from safe_dnn.dnn.failures import collect_failures
-from safe_dnn.page.collected import failures_of, model_of
 from safe_dnn.page.forms import remember
 from safe_dnn.page.results import Results
 from safe_dnn.page.retraining.tab import RetrainingTab
@@ -51,19 +49,3 @@ def test_the_network_and_its_test_folder_are_filled_in_unless_others_were_sent(f
     # Not for visitors who may not see it.
     assert "model" in form_of(folder, folder)
     assert "model" not in form_of(folder, folder / "out")
-
-
-def test_a_network_that_must_be_told_something_or_is_gone_is_not_filled_in(folder, tmp_path):
-    failures = failures_of(Results(folder / "out").shown().review.original, folder / "out")
-    assert model_of(failures) == folder / "model.keras"
-    broken = tmp_path / "broken.keras"
-    broken.write_bytes(b"PK")
-    for change in (
-        {"task": "regression"}, {"model": folder / "dnn" / "predictions.csv"}, {"model": folder / "gone.keras"},
-        {"model": model_file(tmp_path / "code.keras", "Lambda")}, {"model": broken}, {"rescale": "none"},
-    ):  # fmt: skip
-        assert model_of(dataclasses.replace(failures, **change)) is None, change
-    record = folder / "out" / ACCURACY_FILE
-    record.write_text(record.read_text().replace("model.keras", "model.onnx"))
-    (folder / "model.onnx").touch()
-    assert "model" not in form_of(folder, kind=RetrainingTab)  # which can only train Keras models

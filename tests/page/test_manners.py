@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from safe_dnn.page.assets import asset
 from safe_dnn.rccs.clusters import CLUSTERS_FILE, LABELS_FILE
 from safe_dnn.store.runs import CLUSTERS, add_run, present_runs
 from tests.helpers.browsing import (
@@ -24,18 +23,6 @@ from tests.helpers.browsing import (
     wait_until,
 )
 from tests.helpers.scenes import draw_scene
-
-
-def test_no_change_restyles_a_whole_tab():
-    """A change restyles all that the last part of a selector may mean if an earlier part has `:has`."""
-    css = re.sub(r"/\*.*?\*/", "", asset("style.css"), flags=re.DOTALL)
-    while "(" in css:  # what a pseudo-class holds becomes one word with it
-        css = re.sub(r"\(([^()]*)\)", lambda found: f"[{re.sub('[ ,>]+', '|', found[1])}]", css)
-    selectors = [one.strip() for one in ",".join(re.findall(r"([^{}]+){", css)).split(",")]
-    far = [one for one in selectors if ":has" in one.rpartition(" ")[0]]
-    assert far
-    assert [one for one in far if not re.search(r"[.#\[]", one.rpartition(" ")[2])] == []
-
 
 # --- In a browser -----------------------------------------------------------------------------------------------
 

@@ -1,7 +1,6 @@
 """The map of all failing images: its script alone in a browser. (Other tests use it on the real page.)"""
 
 import itertools
-import json
 import re
 from collections.abc import Iterator, Mapping
 
@@ -13,9 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 from safe_dnn.page.assets import asset
 from safe_dnn.page.clusters.failing_images import MAP_SCRIPTS, ImagesView
 from safe_dnn.page.texts import as_text
-from safe_dnn.rccs import image_map
 from safe_dnn.rccs.clusters import save_clusters
-from safe_dnn.rccs.image_map import COLOURS, STEPS, colour_apart, map_filters, packed, plane_points
+from safe_dnn.rccs.image_map import COLOURS, STEPS, colour_apart, map_filters, packed
 from safe_dnn.rccs.review.notes import judgements
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.browsing import new_window
@@ -104,30 +102,6 @@ def frames(page: Page) -> list[float]:
 
 def event(page: Page) -> list:
     return page.evaluate("() => window.alone.events.at(-1)")
-
-
-def test_the_label_of_an_rcc_stands_at_its_dots_and_an_rcc_without_a_colour_of_its_own_is_rings(window):
-    window.evaluate("""() => { window.texts = [];
-      CanvasRenderingContext2D.prototype.fillText = (text, x, y) => { texts.push([text, x, y]); }; }""")
-    along = np.linspace(0, 0.5, 41)
-    props = of_points(np.column_stack([along, along]), np.zeros(41, int), {}, {})
-    record = json.loads(props["record"])
-    record["rccs"][0]["at"] = 20
-    painted = []
-    for record["rccs"][0]["colour"] in (0, COLOURS):
-        show(window, {**props, "chosen": 0, "record": as_text(record)})
-        data(window, "labels")
-        _, _, y = window.evaluate("() => texts.at(-1)")
-        assert abs(y - 274) < 60  # the middle of the canvas, not its upper edge
-        painted.append(
-            window.evaluate("""() => { const canvas = document.querySelector("#map canvas");
-          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-          let n = 0;
-          for (let i = 0; i < data.length; i += 4) n += data[i] > 200 && data[i + 2] < 100;  // orange
-          return n; }""")
-        )
-    discs, rings = painted
-    assert 0 < rings < 0.8 * discs
 
 
 def test_labels_are_names_cut_short_or_numbers_and_what_lies_outside_is_marked_until_it_is_fitted(square):
@@ -361,23 +335,6 @@ def test_the_colours_differ_from_each_other_from_grey_and_from_the_ground_for_ev
 
 
 # --- On the page ------------------------------------------------------------------------------------------------
-
-
-def test_a_map_that_cannot_be_stored_is_drawn_once_all_the_same(clusters, tmp_path, monkeypatch):
-    drawn = []
-
-    def save_map(*_: object) -> None:
-        raise SAFEError("the disk is full")
-
-    monkeypatch.setattr(image_map, "save_map", save_map)
-    monkeypatch.setattr(image_map, "map_points", lambda one: drawn.append(one) or plane_points(one))
-    save_clusters(clusters, tmp_path)
-    settings = settings_of(tmp_path)
-    view = ImagesView(settings)
-    view.map, view.colour = "map", "colour"  # type: ignore[assignment]
-    for _ in range(3):
-        view.show_map(settings.results.shown())
-    assert len(drawn) == 1
 
 
 def test_a_window_that_shows_nothing_yet_is_not_told_that_clusters_were_generated_again(clusters, tmp_path):

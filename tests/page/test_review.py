@@ -16,7 +16,6 @@ from tests.helpers.browsing import (
     WAIT,
     Served,
     canvas_of,
-    chosen,
     draw,
     field,
     filter_by,
@@ -25,9 +24,7 @@ from tests.helpers.browsing import (
     opened,
     served_from,
     unfold,
-    wait_until,
 )
-from tests.page.test_accessibility import serious
 
 # A minute and a half, most of it for UMAP and for many windows
 pytestmark = pytest.mark.slow
@@ -146,34 +143,6 @@ def test_the_report_and_the_export_are_given_out_and_say_when_they_were_made(ser
     with page.expect_download() as waiting:
         page.get_by_role("link", name="Download report.html").click()
     assert "Why the network fails" in waiting.value.path().read_text()
-
-
-def test_an_earlier_run_is_listed_and_opened_again(served, browser):
-    with opened(browser, served) as page:
-        expect(page.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
-        field(page, "rcc-name").fill("<b>dark</b>")
-        wait_until(lambda: "<b>dark</b>" in {note.name for note in notes_of(served).values()})
-        unfold(page)
-        page.get_by_role("button", name="More options").click()
-        chosen(page, "reducer", "umap: ")
-        generate(page, served.images)
-        expect(page.locator("#clusters-status progress")).to_have_count(0, timeout=2 * WAIT)
-        page.get_by_role("button", name="Earlier runs").click()
-        expect(page.locator("#earlier-run input")).to_have_value(
-            re.compile(r"^\d+ · \d{4}-\d\d-\d\d \d\d:\d\d$"), timeout=3 * WAIT
-        )
-        how_found = page.get_by_role("button", name="How these were found")
-        how_found.click()  # Gradio draws what is within only now
-        expect(page.locator("#why")).to_contain_text("PCA, then UMAP", timeout=WAIT)
-        assert serious(page) == []
-        with page.expect_navigation(timeout=WAIT):
-            page.locator("#restore").click()
-        how_found.click()
-        expect(page.locator("#why")).to_contain_text("PCA, then neighbour averaging", timeout=WAIT)
-        unfold(page)
-        page.get_by_role("button", name="More options").click()
-        expect(field(page, "reducer")).to_have_value(re.compile("^auto: "), timeout=WAIT)
-        expect(field(page, "rcc-name")).to_have_value("<b>dark</b>")
 
 
 def test_a_job_is_followed_in_every_window_and_cancelled(served, browser, tmp_path):

@@ -83,26 +83,6 @@ def test_all_rccs_are_judged_named_and_filtered_by_keys_alone(served, page):
     expect(page.locator("#reason-list output")).to_contain_text(f"1 of {n} · ")
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1366, 768)])
-def test_what_is_asked_and_the_gif_stay_in_sight_above_the_words(page, width, height):
-    page.set_viewport_size({"width": width, "height": height})
-    # Drawn images have no network to ask.
-    page.eval_on_selector_all(
-        "#rcc-look, #probe-rcc", "all => { for (const one of all) one.classList.remove('safe-away'); }"
-    )
-    gif, says, form = (page.locator(name) for name in ("#rcc-gif", "#rcc-says", "#rcc-words .safe-form"))
-    for name in ("#rcc-look", "#probe-rcc"):
-        box = page.locator(name).bounding_box()
-        assert box["y"] + box["height"] <= form.bounding_box()["y"] < says.bounding_box()["y"]
-    assert gif.bounding_box()["y"] + gif.bounding_box()["height"] <= says.bounding_box()["y"]
-
-
-def test_what_is_at_hand_is_said_as_on_its_card(page):
-    page.locator("#reason-list [data-rcc='1']").click()
-    page.locator("#reason-list [data-rcc='0']").click()
-    expect(page.locator("#rcc-heading .safe-rcc-words")).to_have_text("sky = dark")
-
-
 def test_the_address_leads_back_to_the_tab_and_the_rcc(served, page, browser):
     for rcc in range(3):  # before that, the next step is to judge
         set_note(served.out, Note(rcc, verdict="unsafe"))
@@ -289,33 +269,6 @@ def test_what_is_undone_is_named_and_redone_and_no_field_is_emptied_instead(serv
     expect(undone.locator("[aria-busy]")).to_have_count(0)
 
 
-def test_after_a_reload_on_another_tab_keys_go_on_from_the_rcc_at_hand_whatever_is_listed(served, page):
-    begin_anew(served, page)
-    page.keyboard.press("j")
-    page.keyboard.press("s")
-    wait_until(lambda: judged(served) == {1: "safe"})
-    page.locator("#reason-list [data-choice=show]").select_option("open")
-    expect(page).to_have_url(re.compile("show=open"))
-    page.get_by_role("tab", name="Labels").click()
-    page.reload()
-    expect(page.locator("#label-status")).to_be_visible()
-    page.get_by_role("tab", name="Root cause clusters").click()
-    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
-    page.keyboard.press("j")
-    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 2")
-
-
-def test_the_next_step_is_to_judge_as_long_as_a_reason_is_not_judged(served, page):
-    forget(served.out)
-    for rcc in (1, 2):
-        set_note(served.out, Note(rcc, verdict="safe"))
-    expect(page.locator("#next-step")).to_be_hidden()
-    page.get_by_role("tab", name="Report").click()
-    page.get_by_role("button", name="Next: judge the reasons").click()
-    page.keyboard.press("u")
-    expect(page.get_by_role("button", name="Next: choose the images to label")).to_be_visible()
-
-
 # --- Links that lead back to what the map and the cards showed --------------------------------------------------
 
 
@@ -359,17 +312,6 @@ def test_filters_colour_and_order_are_in_the_address_and_lead_back(browser, serv
         expect(other.locator("#colour-by input")).to_have_value("RCC")
         other.go_back()
         shows_dark_ones_largest_first(other)
-
-
-def test_a_link_to_what_is_gone_says_so_and_shows_the_rest(browser, served):
-    with opened(browser, served) as page:
-        page.goto(f'{served.url}/#order=name&filters={{"sky":["purple"]}}&colour=weather')
-        page.reload()
-        told = page.locator("#views p")
-        expect(told).to_have_text("The link asks for sky: purple, which is not there any more.")
-        expect(page.get_by_text("The link colours the map by weather, which is not known").first).to_be_visible()
-        expect(page.locator("#reason-list [data-choice=order]")).to_have_value("name")
-        expect(canvas_of(page)).to_have_attribute("data-shown", "24")
 
 
 # --- How steady RCCs are ----------------------------------------------------------------------------------------

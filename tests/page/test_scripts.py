@@ -314,14 +314,6 @@ def click_card(page: Page, rcc: int) -> None:
     page.evaluate("(detail) => document.dispatchEvent(new CustomEvent('safe-rcc', { detail }))", detail)
 
 
-def test_the_fields_of_a_note_that_are_filled_in_late_are_of_the_rcc_that_the_address_has_chosen_before(note):
-    run_alone(note, "#note", ["clusters/note.js"], {}, KEEPING)
-    click_card(note, 3)
-    change(note, said=said_of(0, forced=True))
-    assert note.evaluate("owners") == [3]
-    expect(note.locator(".safe-note")).to_have_attribute("data-key", "3")
-
-
 def test_what_is_typed_belongs_to_the_rcc_that_was_clicked_last_whatever_the_server_still_says(note):
     run_alone(note, "#note", ["clusters/note.js"], {"said": said_of(0)}, KEEPING)
     field = note.locator("[data-field='note']")

@@ -149,19 +149,6 @@ def test_the_last_run_is_shown_with_an_animated_gif_and_names_as_text_and_stays_
 
 
 @pytest.mark.slow
-def test_of_clicks_on_rccs_in_quick_succession_the_last_one_counts(generated, page):
-    faces = page.locator("#reason-list .safe-card")
-    expect(page.locator("#grid-title")).to_contain_text("RCC 0")
-    for last, pause in ((1, 0), (0, 20), (1, 40), (0, 30)):  # milliseconds; an answer takes some 100
-        faces.nth(1 - last).click()
-        page.wait_for_timeout(pause)
-        faces.nth(last).click()
-        expect(page.locator("#grid-title")).to_contain_text(f"RCC {last}")
-        expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {last}")
-        expect(page.locator("#reason-list .safe-card.selected")).to_contain_text(f"RCC {last}")
-
-
-@pytest.mark.slow
 def test_an_extractor_and_a_precision_chosen_under_more_options_are_those_that_are_used(generated, page):
     expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
     unfold(page)

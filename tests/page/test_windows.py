@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from safe_dnn.page.forms import remember
-from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
@@ -32,7 +30,6 @@ from tests.helpers.browsing import (
     wait_until,
 )
 from tests.helpers.small_models import colour_model, draw_set, saved
-from tests.helpers.visiting import Visitor
 
 pytestmark = pytest.mark.slow
 
@@ -80,28 +77,6 @@ def test_fields_that_a_window_does_not_change_stay_as_another_one_has_written_th
     expect(b.locator("#reason-list [data-rcc='0'] b")).to_have_text("dark")
     expect(a.locator("#rcc-verdict input[value=unsafe]")).to_be_checked()
     expect(field(a, "rcc-note")).to_have_value("hazard H3")
-
-
-def test_where_both_have_changed_a_field_both_texts_are_shown_and_the_engineer_decides(served, windows):
-    a, b = windows
-    for page in windows:
-        asks_for_no_news(page)
-    field(a, "rcc-name").fill("night")
-    wait_until(lambda: noted(served, 0)[0] == "night")
-    field(b, "rcc-name").fill("no light")
-    expect(state_of(b)).to_contain_text("Another window changed the name: “night”. Yours is not kept yet.")
-    expect(field(b, "rcc-name")).to_have_value("no light")
-    assert noted(served, 0)[0] == "night"
-    b.get_by_role("button", name="Keep mine").click()
-    wait_until(lambda: noted(served, 0)[0] == "no light")
-    expect(state_of(b)).to_be_hidden()
-
-    field(a, "rcc-name").fill("night again")
-    expect(state_of(a)).to_contain_text("“no light”")
-    a.get_by_role("button", name="Take theirs").click()
-    expect(field(a, "rcc-name")).to_have_value("no light")
-    expect(state_of(a)).to_be_hidden()
-    assert noted(served, 0)[0] == "no light"
 
 
 def test_a_text_given_at_once_right_after_an_rcc_was_chosen_is_its_own_also_if_the_window_is_closed(browser, served):
@@ -168,72 +143,6 @@ def test_what_is_at_hand_is_followed_by_its_images_through_the_edits_of_another_
         names_at_hand(page, 1)
 
 
-def test_a_key_judges_and_merge_takes_nothing_whose_title_is_not_on_the_screen_yet(served, windows):
-    a, b = windows
-    for page in windows:
-        choose(page, 2)
-    # Whatever is drawn next, a key follows at once, before it is on the screen.
-    b.evaluate("""() => new MutationObserver((_, observer) => {
-        window.pressed = document.querySelector("#rcc-heading h2").textContent;
-        if (window.pressed === "RCC 2") return;
-        observer.disconnect();
-        document.dispatchEvent(new KeyboardEvent("keydown", { key: "s", bubbles: true }));
-    }).observe(document.querySelector("#rcc-heading"), { subtree: true, childList: true, characterData: true })""")
-    merge(a, 2, into=1)
-    names_at_hand(b, 1)
-    assert b.evaluate("window.pressed") == "RCC 1"
-    # Nor is one merged that was chosen, but of which the server has not answered.
-    answers, held, holding = re.compile("gradio_api/queue/join"), [], [True]
-    b.route(answers, lambda route: held.append(route) if holding else route.continue_())
-    with b.expect_request(lambda sent: answers.search(sent.url) and '"data":[0,' in (sent.post_data or "")):
-        b.locator("#reason-list [data-rcc='0']").click()
-    expect(b.locator("#reason-list .safe-card.selected")).to_have_attribute("data-rcc", "0")
-    expect(b.locator("#rcc-heading h2")).to_have_text(re.compile("^RCC 1"))
-    holding.clear()
-    b.locator("#merge").click()
-    expect(b.get_by_text("RCC 1 was still shown when you clicked.")).to_be_visible()
-    expect(b.locator("#rcc-heading h2")).to_have_text(re.compile("^RCC 1"))
-    for route in held:
-        route.continue_()
-    names_at_hand(b, 0)
-    review = load_review(served.out)
-    assert review.notes == {}
-    assert [edit.kind for edit in review.edits][-2:] != ["merge", "merge"]
-    b.keyboard.press("u")
-    wait_until(lambda: noted(served, 0)[2] == "unsafe")
-
-
-def test_a_verdict_by_a_key_is_taken_back_at_once_in_every_window_and_listed(served, windows):
-    a, _ = windows
-    for page in windows:
-        page.get_by_role("button", name="Edits").click()
-        expect(page.locator("#edits table").first).to_be_visible()
-        page.evaluate("scrollTo(0, 0)")
-
-    def shows(verdict: str, last: str) -> None:
-        for page in windows:
-            expect(page.locator("#edits [role=gridcell][data-col='2']").first).to_have_text(last, timeout=10_000)
-            expect(page.locator(f"#rcc-verdict input[value='{verdict}']")).to_be_checked()
-            chip = page.locator("#reason-list [data-rcc='0'] .safe-chip-safe")
-            expect(chip).to_have_count(1 if verdict == "safe" else 0)
-            unsafe = page.locator("#reason-list [data-rcc='0'] .safe-chip-unsafe")
-            expect(unsafe).to_have_count(1 if verdict == "unsafe" else 0)
-
-    a.keyboard.press("u")
-    shows("unsafe", "Judged RCC 0 unsafe")
-    a.keyboard.press("s")
-    shows("safe", "Judged RCC 0 safe (was unsafe)")
-    a.locator("#undo").click()
-    shows("unsafe", "Undone: Judged RCC 0 safe (was unsafe)")
-    a.keyboard.press("Z")
-    shows("safe", "Redone: Judged RCC 0 safe (was unsafe)")
-    a.keyboard.press("z")
-    shows("unsafe", "Undone: Judged RCC 0 safe (was unsafe)")
-    a.locator("#undo").click()
-    shows("", "Undone: Judged RCC 0 unsafe")
-    assert "Judged RCC 0 safe (was unsafe)" in write_report(served.out).read_text()
-
-
 # --- While the clusters are generated anew, and afterwards ------------------------------------------------------
 
 
@@ -290,70 +199,6 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
             expect(state_of(c)).to_have_text("Kept with the earlier run, which these clusters belong to.")
         assert noted(served, 0)[:2] == ("said while GIFs are drawn", "said of the first images")
         assert "by the sea" in {notes[0].name for notes in notes_of_runs(served) if 0 in notes}
-
-
-def test_a_window_that_is_told_all_parts_of_an_answer_at_once_shows_all_of_them(browser, tmp_path):
-    """It was opened while RCCs were drawn, and learns only at the end which of its questions was answered meanwhile."""
-    drawing, held = tmp_path / "held", []
-    drawing.touch()
-
-    def is_it(request: Request) -> bool:
-        return "queue/join" in request.url and f'"fn_index":{following},' in request.post_data
-
-    def hold(route: Route) -> None:
-        if is_it(route.request):
-            held.append((route, route.fetch()))
-        else:
-            route.continue_()
-
-    with served_from(tmp_path, FAKE_HELD=str(drawing)) as served, opened(browser, served) as a:
-        visitor = Visitor(served.url, "")
-        visitor.client.close()
-        following = visitor.follows()["id"]
-        unfold(a)
-        field(a, "images").fill(str(served.images))
-        a.locator("#generate").click()
-        expect(a.locator("#clusters-status progress")).to_be_visible()
-        late = a.context.new_page()
-        late.route("**/queue/join*", hold)
-        with late.expect_request(is_it):
-            late.goto(served.url)
-        asks_for_no_news(late)
-        drawing.unlink()
-        expect(a.locator("#clusters-status .safe-status")).to_contain_text("24 failures")
-        [(route, answer)] = held
-        route.fulfill(response=answer)
-        expect(late.locator("#clusters-status .safe-status")).to_contain_text("24 failures")
-        expect(field(late, "rcc-name")).to_be_visible()
-
-
-def test_a_window_opened_while_the_first_rccs_were_generated_has_the_folder_of_the_next_ones(browser, tmp_path):
-    with served_from(tmp_path) as served, opened(browser, served) as a:
-        remember(served.out, "clusters", {"folder": str(served.images)})  # as a click does before there are any
-        with opened(browser, served) as b:
-            expect(field(b, "images")).to_have_value(str(served.images))
-            other = draw(tmp_path / "other", {"sea": 9, "wood": 7}, seed=8)
-            generate(a, other, 16)
-            expect(b.locator("#clusters-status .safe-status")).to_contain_text("16 failures")
-            expect(field(b, "images")).to_have_value(str(other), timeout=10_000)
-
-
-def test_a_window_that_is_answered_late_follows_the_folder_of_what_was_generated_meanwhile(browser, tmp_path):
-    late = tmp_path / "late"
-    with served_from(tmp_path, FAKE_LATE=str(late)) as served, opened(browser, served) as a:
-        generate(a, served.images, 24)
-        late.touch()
-        b = a.context.new_page()
-        b.goto(served.url)
-        expect(b.locator("#clusters-status .safe-status")).to_contain_text("24 failures")
-        other = draw(tmp_path / "other", {"sea": 9, "wood": 7}, seed=8)
-        generate(a, other, 16)
-        expect(b.locator("#clusters-status .safe-status")).to_contain_text("16 failures")
-        asks_for_no_news(b)
-        late.unlink()
-        expect(field(b, "images")).to_have_value(str(served.images))
-        b.evaluate("delete document.hidden")
-        expect(field(b, "images")).to_have_value(str(other))
 
 
 def select(page: Page, improvement: Path, size: str) -> None:

@@ -103,16 +103,6 @@ def test_only_a_new_folder_or_file_is_written(clusters, tmp_path):
     assert export_rccs(clusters, NOTES, tmp_path / "new" / "deeper", rccs=[1]).images == 8
 
 
-def test_an_export_that_fails_leaves_nothing(clusters, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(SAFEError, match=r"Could not write the export to .*: No space left on device"):
-        export_rccs(clusters, {}, tmp_path / "out")
-    assert names_in(tmp_path) == ["failing"]
-
-
 def test_an_image_that_is_gone_is_told_and_the_others_are_exported(clusters, tmp_path):
     (clusters.image_root / "snow_02.png").unlink()
     done = export_rccs(clusters, NOTES, tmp_path / "out")

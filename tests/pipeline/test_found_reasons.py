@@ -11,7 +11,7 @@ from safe_dnn.pipeline.run_record import GivenAnswers
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.reasons.comparison import load_reasons
-from safe_dnn.store.runs import REASONS, run_file, runs_of
+from safe_dnn.store.runs import REASONS, runs_of
 from safe_dnn.support.run_folder import FAILURES
 from tests.helpers.answered import record_light
 from tests.pipeline.test_explaining import SETTINGS
@@ -83,13 +83,3 @@ def test_where_all_answers_are_wrong_there_are_no_reasons_and_none_of_earlier_fa
     assert found_reasons(collected.out) is None
     assert explain_collected(collected.out) == (None, ())
     assert not (collected.out / WEAK_SPOTS_FILE).exists()
-
-
-def test_a_damaged_table_of_reasons_is_searched_again(collected):
-    first = explain_collected(collected.out)
-    (run,) = runs_of(collected.out, REASONS)
-    table = run_file(run, WEAK_SPOTS_FILE)
-    table.chmod(0o644)
-    table.write_text("damaged")
-    assert found_reasons(collected.out) is None
-    assert explain_collected(collected.out) == first == found_reasons(collected.out)

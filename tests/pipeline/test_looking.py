@@ -11,8 +11,6 @@ from PIL import Image
 from safe_dnn.dnn.failures import find_failures
 from safe_dnn.dnn.predictions import Predictions
 from safe_dnn.dnn.tested import read_predictions
-from safe_dnn.page.clusters.asked import LooksView
-from safe_dnn.page.results import Results
 from safe_dnn.pipeline.asking import asking, model_at_hand, probe_reasons
 from safe_dnn.pipeline.looking import HEATMAPS_FILE, HEATMAPS_FOLDER, heatmap_html, look, map_of
 from safe_dnn.pipeline.run_record import with_answers
@@ -20,7 +18,6 @@ from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.store.runs import HEATMAP, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
-from tests.helpers.laid_out import settings_of
 from tests.helpers.small_models import NAMES, clusters_of, colour_model, draw_set, saved
 
 
@@ -133,23 +130,3 @@ def test_the_network_at_hand_is_the_recorded_one_with_the_scaling_that_was_reque
     assert (asked.dnn.path, asked.dnn.scaling) == (out.parent / "m.keras", "signed")
     assert {one.name for one in asked.reasons} == {"RCC 0", "RCC 1"}
     assert model_at_hand(out / FAILURES, within=out) is None
-
-
-def test_the_page_offers_it_where_the_network_is_at_hand_and_shows_what_is_kept(out):
-    view, shown = LooksView.__new__(LooksView), Results(out).shown()  # without its widgets
-    view._settings, view.button, view.answer = settings_of(out), "button", "answer"
-    red, other = (shown.review.subjects[rcc] for rcc in (1, 0))
-
-    def seen(subject, shown=shown):
-        found = view.show(shown, subject)
-        return not found["button"].elem_classes, not found["answer"].elem_classes
-
-    known = shown._replace(reasons=shown.reasons._replace(base=0.3))
-    assert seen(red) == (False, False)  # it is not known what the network gets right
-    assert seen(red, known) == (True, False)
-    assert seen("", known) == (False, False)
-    look(out, ["RCC_01"])
-    assert seen(red, known) == (True, True)
-    assert seen(other, known) == (True, False)
-    (out.parent / "m.keras").unlink()
-    assert seen(red, known) == (False, True)

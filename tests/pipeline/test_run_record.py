@@ -45,19 +45,6 @@ def test_predictions_that_cannot_be_read_are_an_error_if_given_and_otherwise_a_n
     assert "a confidence from 0 to 1" in notes_of(case.out)[0]
 
 
-def test_images_without_a_prediction_and_images_that_are_right_are_told(case):
-    lines = case.table.read_text().splitlines()
-    lines = [line for line in lines if "night_03" not in line and "snow_01" not in line]
-    case.table.write_text("\n".join([*lines, "snow/snow_01.png,snow,snow,0.9,true"]) + "\n")
-    clusters = generate_clusters(case.failing, case.out, SETTINGS)
-    assert notes_of(case.out)[2:] == [  # after doubts about the network
-        "predictions: All figures are of 73 of 74 images: others have no row.",
-        "predictions: Without a prediction: 1 of 26 images.",
-        "predictions: Right according to the predictions: 1 of 26 images.",
-    ]
-    assert clusters.told(clusters.paths.index("night/night_03.png")) == ""
-
-
 def test_tables_that_safe_found_by_itself_are_not_those_that_were_given(clusters, tmp_path):
     for given in (False, True):
         entry = {"source": "/a.csv", "tested": "/test", "given": given, "notes": ["2 of 9 rows"]}

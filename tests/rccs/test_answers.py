@@ -10,23 +10,6 @@ def answers(*pairs: tuple[str, str], score: float = np.nan, kind: str = CONFIDEN
 
 
 @pytest.mark.parametrize(
-    ("label", "predicted", "score", "kind", "told"),
-    [
-        ("stop", "yield", 0.934, CONFIDENCE, "stop → yield (93%)"),
-        ("stop", "yield", 0.9999, CONFIDENCE, "stop → yield (99%)"),
-        ("stop", "yield", np.nan, CONFIDENCE, "stop → yield"), ("", "yield", np.nan, CONFIDENCE, "? → yield"),
-        ("stop", "", np.nan, CONFIDENCE, "stop"), ("", "", 0.5, CONFIDENCE, ""),
-        ("0.5 0.1", "0.7 0.1", 0.1414, ERROR, "0.5 0.1 → 0.7 0.1 (error 0.141)"),
-        ("-0.321647", "-0.0171327", np.nan, ERROR, "-0.322 → -0.0171"),
-        ("5412345.2378", "", np.nan, ERROR, "5412345.238"), ("", "0.25", 0.5, ERROR, "? → 0.25 (error 0.5)"),
-        ("a\x1b[2J", "b", np.nan, CONFIDENCE, "a\ufffd[2J → b"),
-    ],
-)  # fmt: skip
-def test_what_is_told_of_an_image(label, predicted, score, kind, told):
-    assert answers((label, predicted), score=score, kind=kind).text(0) == told
-
-
-@pytest.mark.parametrize(
     ("pairs", "told"),
     [
         ([("80", "60")] * 5 + [("50", "30"), ("stop", "yield"), ("20", "70")], "62% are 80 taken for 60"),

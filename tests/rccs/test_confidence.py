@@ -1,10 +1,6 @@
-import dataclasses
-
 import numpy as np
 import pytest
 
-from safe_dnn.pipeline.summary_lines import cluster_summary
-from safe_dnn.rccs.answers import CONFIDENCE, Answers
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.confidence import (
     Place,
@@ -16,18 +12,14 @@ from safe_dnn.rccs.confidence import (
     loose_text,
     near_rcc,
     near_text,
-    no_steady_groups,
-    no_steady_groups_text,
     percent_down,
     place_of,
     place_text,
-    why_unknown,
 )
 from safe_dnn.rccs.dbscan.outcome import NOISE, STEADY
-from safe_dnn.rccs.dbscan.resamples import FEWEST_IMAGES, MOST_IMAGES
 from safe_dnn.rccs.review.edits import merge_rccs, undo_edit
 from safe_dnn.rccs.review.review import load_review
-from tests.helpers.steadied import steadied, without_steady_groups
+from tests.helpers.steadied import steadied
 
 
 @pytest.fixture
@@ -115,33 +107,3 @@ def test_nothing_is_said_of_rccs_that_were_merged_nor_of_what_lies_beside_them(k
 
 
 # --- The run ----------------------------------------------------------------------------------------------------
-
-
-def test_a_run_without_steady_groups_says_so_and_what_to_do_next(clusters):
-    nothing = without_steady_groups(clusters)
-    assert no_steady_groups(nothing)
-    assert no_steady_groups_text(nothing) == (
-        "No steady groups: in 100 random parts of the images, no group of images was found again in 75% of the "
-        "clusterings or more, so no image is in an RCC. Give the network's answers to its whole test set to find weak "
-        "spots, which need no groups, or give more failing images."
-    )
-    nobody = np.full(26, "")
-    answered = dataclasses.replace(nothing, answers=Answers(nobody, nobody, np.full(26, np.nan), CONFIDENCE))
-    assert "See the weak spots, which need no groups, or give more" in no_steady_groups_text(answered)
-    assert cluster_summary(nothing) == "No root cause clusters in 26 failures: no steady groups"
-    assert [confidence_text(nothing, NOISE), loose_text(nothing), near_text(nothing, NOISE)] == [""] * 3
-    assert [place_text(nothing, row) for row in range(26)] == [""] * 26
-
-
-@pytest.mark.parametrize(
-    ("n", "reason"),
-    [
-        (FEWEST_IMAGES - 1, f"there are fewer than {FEWEST_IMAGES} images"),
-        (FEWEST_IMAGES, "the images were not divided into groups"),
-        (MOST_IMAGES + 1, "the images were not divided into groups"),
-    ],
-)
-def test_a_run_in_which_nothing_was_measured_says_why(clusters, n, reason):
-    paths = tuple(f"{i}.png" for i in range(n))
-    one = dataclasses.replace(clusters, paths=paths, labels=np.zeros(n, int), is_core=np.ones(n, bool))
-    assert why_unknown(one) == f"How steady RCCs are was not measured: {reason}."

@@ -1,7 +1,6 @@
 import dataclasses
 import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from PIL import Image, ImageSequence
 
 from safe_dnn.rccs.clusters import sample
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.gifs import GIF_FOLDER, MOST_FRAMES, gif_path, write_gifs, write_spot_gifs
+from safe_dnn.rccs.gifs import GIF_FOLDER, MOST_FRAMES, gif_path, write_gifs
 from safe_dnn.rccs.nearness import representative
 from tests.helpers.places import names_in
 
@@ -67,16 +66,6 @@ def test_gifs_of_earlier_clusters_are_removed_and_other_files_are_kept(clusters,
     (gifs / "mine.gif").touch()
     write_gifs(dataclasses.replace(clusters, labels=np.zeros_like(clusters.labels)), tmp_path / "out")
     assert names_in(gifs) == ["RCC_00.gif", "mine.gif"]
-
-
-def test_gifs_in_a_folder_that_is_given_by_a_relative_path_are_not_taken_for_outdated_ones(
-    clusters, tmp_path, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    write_gifs(clusters, Path("out"))
-    write_spot_gifs(clusters, Path("out"), [np.arange(3)])
-    names = names_in(tmp_path / "out" / GIF_FOLDER)
-    assert {gif_path(Path("out"), 0, clusters.n_rccs).name, "weak_spot_01.gif"} <= {*names}
 
 
 def test_a_gif_is_written_again_where_an_image_changed_and_where_it_is_damaged(clusters, tmp_path):

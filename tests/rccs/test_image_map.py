@@ -10,13 +10,11 @@ from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import (
     BINS,
-    COLOURS,
     MAP_FILE,
     MOST_FILTERS,
     STEPS,
     UNKNOWN,
     bulk,
-    colour_apart,
     load_map,
     map_filters,
     map_points,
@@ -133,21 +131,6 @@ def test_rccs_keep_their_colours_when_others_are_merged_or_made(clusters):
     assert colours(edited) == {rcc: colour for rcc, colour in colours(clusters).items() if rcc} | {3: 4}
 
 
-def test_rccs_of_the_same_colour_lie_far_apart():
-    places = np.random.default_rng(0).random((40, 2))
-    colours = colour_apart(places)
-    assert colours[:COLOURS] == [*range(COLOURS)]
-    assert set(colours) == set(range(COLOURS))
-
-    def nearest_alike(given: np.ndarray) -> float:
-        return min(np.linalg.norm(places[i] - places[j]) for i in range(40) for j in range(i) if given[i] == given[j])
-
-    by_turns = np.arange(40) % COLOURS
-    assert nearest_alike(np.array(colours)) > 3 * nearest_alike(by_turns)
-    assert colour_apart(np.zeros((0, 2))) == []
-    assert colour_apart(np.zeros((9, 2)))[:COLOURS] == [*range(COLOURS)]
-
-
 @pytest.mark.parametrize("far", [1, 32, 200])
 def test_a_few_images_far_from_all_others_do_not_shrink_the_map(far):
     rng = np.random.default_rng(0)
@@ -157,15 +140,6 @@ def test_a_few_images_far_from_all_others_do_not_shrink_the_map(far):
     assert (left, low) == tuple(disc.min(axis=0))
     assert (right, high) == tuple((grid if far == 200 else disc).max(axis=0))  # 200 are no few
     assert bulk(grid[-3:]) == [*grid[-3:].min(axis=0), *grid[-3:].max(axis=0)]
-
-
-def test_an_rcc_that_has_no_colour_of_its_own_is_marked_as_such(clusters):
-    many = dataclasses.replace(clusters, labels=np.arange(26) // 2)
-    record = map_record(many, np.tile(np.linspace(0, 1, 26, dtype=np.float32)[:, None], 2), {}, many)
-    colours = [rcc["colour"] for rcc in record["rccs"]]
-    assert colours[:COLOURS] == [*range(COLOURS)]
-    assert len(colours) == 13
-    assert all(COLOURS <= colour < 2 * COLOURS for colour in colours[COLOURS:])
 
 
 # --- Shades -----------------------------------------------------------------------------------------------------
@@ -181,18 +155,6 @@ def test_a_number_is_shaded_between_its_percentiles_and_an_outlier_does_not_flat
     assert (shades["told"][98], shades["told"][99]) == ("1e+06", "")
     assert float(shades["low"]) == pytest.approx(0.02, abs=0.01)
     assert float(shades["high"]) == pytest.approx(1, abs=0.02)
-
-
-def test_an_angle_is_shaded_round_the_circle_and_a_category_by_how_common_it_is():
-    angle = map_shades("head_yaw_deg", np.array([0.0, 90.0, -90.0, 360.0, np.nan]))
-    assert angle["kind"] == "angle"
-    assert angle["value"] == [0, 0.25, 0.75, 0, None]
-    category = map_shades("eyewear", np.array(["none", "sun", "none", "", "\ud800"]))
-    assert category["kind"] == "category"
-    assert category["names"][0] == "none"
-    assert category["value"][:4] == [0, category["names"].index("sun"), 0, None]
-    for shades in (angle, category):
-        json.dumps(shades, allow_nan=False).encode("utf-8")
 
 
 # --- Filters ----------------------------------------------------------------------------------------------------

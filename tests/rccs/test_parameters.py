@@ -59,15 +59,6 @@ def test_text_among_numbers_is_told_and_unknown(write):
     )
 
 
-def test_words_among_numbers_that_make_them_text_are_told(write):
-    images = tuple(f"{i}.png" for i in range(80))
-    rows = "".join(
-        f"{image},{'n/a' if i % 8 == 3 else i % 5},{'n/a' if i % 5 else i}\n" for i, image in enumerate(images)
-    )
-    notes = read_parameters(*write("image,x,y\n" + rows), images).notes
-    assert notes == ("Not numbers in the column x: 10 values, 'n/a'; it counts as text. Leave empty what is unknown.",)
-
-
 @pytest.mark.parametrize(
     ("values", "placeholder"),
     [

@@ -1,6 +1,5 @@
 import dataclasses
 import math
-import re
 import statistics
 from collections import Counter
 
@@ -97,23 +96,3 @@ def test_what_is_saved_is_read_back(clusters, known, tmp_path):
     for ours, theirs in zip(profiles, read, strict=True):
         for a, b in zip(ours.findings, theirs.findings, strict=True):
             assert all(x == y or (x != x and y != y) for x, y in zip(a, b, strict=True))
-
-
-def test_what_is_measured_is_told_in_a_word_and_after_what_is_recorded(clusters):
-    night = clusters.labels == 0
-    rng = np.random.default_rng(0)
-    columns = {
-        "brightness": np.where(night, rng.uniform(0.02, 0.08, 26), rng.uniform(0.4, 0.9, 26)),
-        "eyewear": np.where(night, "sunglasses", "none"),
-        "sharpness": rng.uniform(0, 1, 26),
-    }
-    told, *_ = profile_clusters(clusters, columns, measured=("brightness", "sharpness"))
-    assert re.fullmatch(
-        r"eyewear = sunglasses \(100%, 38% overall\); dark \(brightness 0\.0\d+–0\.0\d+; all failures 0\.\d+–0\.\d+, "
-        r"median 0\.\d+\)",
-        told.text,
-    )
-    bright = {"brightness": 1 - columns["brightness"]}
-    assert profile_clusters(clusters, bright, measured=["brightness"])[0].text.startswith("bright (brightness 0.9")
-    nothing = profile_clusters(clusters, {"sharpness": columns["sharpness"]}, measured=["sharpness"])
-    assert [profile.text for profile in nothing] == ["", "", ""]

@@ -180,29 +180,6 @@ def test_a_field_names_the_folder_of_images_beside_or_in_which_tables_lie(tmp_pa
         assert received(tmp_path, files, name=name).path == tmp_path / "uploads" / name / field
 
 
-def test_progress_is_told_for_each_file_and_stops_it(tmp_path):
-    class StoppedError(Exception):
-        pass
-
-    calls = []
-
-    def stop(what: str, done: int, total: int) -> None:
-        calls.append((what, done, total))
-        if done == 2:
-            raise StoppedError
-
-    for files in (FILES, {"a.zip": zipped(FILES)}):
-        incoming = sent(tmp_path, files)
-        with pytest.raises(StoppedError):
-            incoming.finish(tmp_path / "uploads", stop)
-        assert all_in(tmp_path / "uploads") == []
-        assert calls == [("Unpacking", n, 4) for n in range(3)]
-        calls.clear()
-        assert incoming.received == incoming.total  # once more
-        assert content_of(incoming.finish(tmp_path / "uploads", no_progress).path) == FILES
-        uploads.shutil.rmtree(tmp_path / "uploads")
-
-
 # --- On its way ---------------------------------------------------------------------------------------------------
 
 
@@ -489,17 +466,6 @@ def test_names_that_differ_in_case_or_unicode_form_are_refused(tmp_path):
     for one, other in twins():
         for files in ({one: b"1", other: b"2"}, {"a.zip": zipped({other: b"1", one: b"2"})}):
             assert check_refused(tmp_path, files).startswith("Expected names that differ in more than case")
-
-
-def test_the_same_name_twice_is_refused(tmp_path):
-    with pytest.raises(SAFEError, match="Rename all but one"):
-        Incoming.begin(tmp_path, "n", [["1.png", 1], ["1.png", 1]], SMALL)
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("1.png", b"1")
-        with pytest.warns(UserWarning, match="Duplicate"):
-            archive.writestr("1.png", b"2")
-    assert "Rename all but one" in check_refused(tmp_path, {"a.zip": packed.getvalue()})
 
 
 # --- ZIP files that attack ------------------------------------------------------------------------------------------

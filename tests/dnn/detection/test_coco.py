@@ -57,17 +57,6 @@ def test_a_result_names_its_image_by_number_or_file(read, name):
     assert read([RESULT | {"image_id": name}]).detections.image.tolist() == [0]
 
 
-def test_the_name_of_the_file_counts_where_a_result_has_one(read):
-    """As Ultralytics writes it: the number is that in the name of the file, here of the other image."""
-    truth = TRUTH | {"images": [{"id": 1, "file_name": "0000.png"}, {"id": 2, "file_name": "0001.png"}]}
-    truth |= {"annotations": []}
-    test = read([RESULT | {"image_id": 1, "file_name": "0001.png"}, RESULT | {"image_id": 1, "file_name": None}], truth)
-    assert test.detections.image.tolist() == [1, 0]
-    test = read([RESULT | {"image_id": 1}, RESULT | {"image_id": 1, "file_name": "9.png"}], truth)
-    assert test.detections.image.tolist() == [0]
-    assert test.notes == ("Left out: 1 detection of an unknown image, the first '9.png', in results.json.",)
-
-
 @pytest.mark.parametrize(
     ("entries", "note"),
     [

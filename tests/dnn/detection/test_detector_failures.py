@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from safe_dnn import SAFE_Tool
 from safe_dnn.dnn.detection.detector_failures import find_detection_failures
 from safe_dnn.dnn.tested import find_predictions, read_predictions
-from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import no_progress
-from tests.helpers.detected import DetectedCase, draw_detected, write_json
+from tests.helpers.detected import DetectedCase, draw_detected
 from tests.helpers.places import names_in
 
 
@@ -53,15 +51,6 @@ def test_the_crops_are_a_test_set_with_predictions(case):
     assert f"{len(results) - found} false detections" in failures.assumptions[0]
 
 
-def test_a_class_name_longer_than_names_of_folders_may_be_is_cut_off_there(case):
-    truth = json.loads(case.truth.read_text())
-    truth["categories"][0]["name"] = "😀" * 64
-    write_json(case.truth, truth)
-    failures = find_detection_failures(case.given, case.out)
-    assert "😀" * 64 in failures.classes
-    assert (case.out / "objects" / ("😀" * 50)).is_dir()
-
-
 def test_images_that_cannot_be_used_are_skipped_and_told(case):
     (case.images / "0000.png").unlink()
     (case.images / "0001.png").write_bytes(b"no image")
@@ -97,27 +86,4 @@ def test_a_run_that_is_stopped_leaves_what_there_was_and_cuts_no_more(case, monk
     assert not list(case.out.glob(".objects*"))
 
 
-def test_files_that_safe_did_not_write_are_kept(case, tmp_path):
-    case.out.mkdir()
-    (case.out / "parameters.csv").write_text("image,weather\n")
-    with pytest.raises(SAFEError, match=r"parameters\.csv .* to be missing or written by SAFE"):
-        find(case)
-    (case.out / "parameters.csv").unlink()
-    (case.out / "objects").mkdir()
-    (case.out / "objects" / "thesis.txt").write_text("mine")
-    with pytest.raises(SAFEError, match=r"other files \(thesis\.txt\)"):
-        find(case)
-    assert names_in(case.out / "objects") == ["thesis.txt"]
-    with pytest.raises(SAFEError, match="outside the test folder"):
-        find_detection_failures(case.given, case.images / "out")
-
-
 # --- The command line, and the steps after it -----------------------------------------------------------------------
-
-
-def test_the_command_line_says_what_was_found(case, capsys):
-    assert SAFE_Tool.main([*map(str, case.arguments), "--iou", "0.6", "--score", "0.65"]) == 0
-    out = capsys.readouterr().out
-    assert "With a score from 0.65 and an overlap (IoU) from 0.6:" in out
-    assert "Failures by type: missed" in out
-    assert "Written: objects/, objects.csv, parameters.csv, failures/" in out

@@ -13,7 +13,6 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.page.clusters.words import WordsView
-from safe_dnn.page.results import REST, Results
 from safe_dnn.pipeline.tagging import all_words, answer, begin, open_tagging
 from safe_dnn.store.runs import COMPARISON, present_runs
 from safe_dnn.words.tags import load_tags, load_words
@@ -207,18 +206,3 @@ def test_the_image_that_is_shown_again_stays_the_same_while_answers_come_in_one_
         again.add(tagging.due_again)
     assert len(again - {""}) == 1
     assert {*tagging.tested.paths[:20]} >= again - {""}
-
-
-def test_windows_hear_of_answers_once_nobody_has_answered_for_a_while(explained, monkeypatch):
-    results, now = Results(explained.out), [100.0]
-    monkeypatch.setattr("safe_dnn.page.results.time.monotonic", lambda: now[0])
-    before = results.stamp
-    begin(explained.out, "dark")
-    assert results.stamp != before, "a first word is told at once"
-    before = results.stamp
-    for image in ("night/night_00.png", "night/night_01.png"):
-        answer(open_tagging(explained.out, "dark"), [(image, "yes")])
-        now[0] += REST / 2
-        assert results.stamp == before
-    now[0] += REST
-    assert results.stamp != before

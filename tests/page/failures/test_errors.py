@@ -56,20 +56,3 @@ def test_true_values_go_to_the_right_and_predicted_ones_up(tmp_path):
     assert sorted(wrong) == [("327.0", "73.0"), ("52.0", "203.0")]
     assert svg.count("stroke-dasharray") == 2
     assert "steering, true" in svg
-
-
-def test_errors_without_numbers_are_drawn_alone(tmp_path):
-    whole = shown(tmp_path, 0.2)
-    answers = whole.answers._replace(label=np.full(9, ""))
-    unknown = whole._replace(answers=answers)
-    assert sum(errors_shown(unknown)["bars"]) == 9
-    assert (fit_shown(unknown), predicted_shown(unknown)) == ("", "")
-
-
-def test_answers_without_any_error_are_drawn(tmp_path):
-    whole = shown(tmp_path, 0.2)
-    exact = whole._replace(answers=whole.answers._replace(predicted=whole.answers.label))
-    assert errors_shown(exact)["above"] == [0]
-    constant = exact._replace(answers=exact.answers._replace(predicted=np.full(9, "1"), label=np.full(9, "1")))
-    assert "<rect" in predicted_shown(constant)
-    assert "<td>–</td>" in fit_shown(constant)

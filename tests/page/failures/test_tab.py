@@ -8,8 +8,6 @@ import gradio as gr
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from safe_dnn.dnn.failures import collect_failures
-from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.page.failures.tab import KINDS, NEEDED, FailuresTab
 from safe_dnn.page.failures.view import images_of
 from safe_dnn.page.jobs import Job
@@ -17,11 +15,11 @@ from safe_dnn.page.steps import Steps
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters, restore_run
 from safe_dnn.pipeline.new_place import take_new_place
 from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING
-from safe_dnn.store.runs import earlier_runs, present_runs
+from safe_dnn.store.runs import earlier_runs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case, record_light
-from tests.helpers.browsing import Served, field, give_accuracy, opened, served_from, unfold, unfold_in_sight
+from tests.helpers.browsing import Served, field, give_accuracy, opened, served_from, unfold_in_sight
 from tests.helpers.detected import draw_detected
 from tests.helpers.laid_out import laid_out, settings_of
 from tests.helpers.small_models import model_file
@@ -171,35 +169,6 @@ def test_a_reload_shows_the_failures_and_the_form(collected, given):
 
 
 @pytest.mark.slow
-def test_finding_the_reasons_takes_away_nothing_that_was_typed(collected, given):
-    before = present_runs(given.served.out)
-    collected.get_by_role("tab", name="Root cause clusters").click()
-    unfold(collected)
-    field(collected, "images").fill("/typed/and/not/sent")
-    collected.get_by_role("tab", name="Failures").click()
-    collected.locator("#find-reasons").click()
-    expect(collected.get_by_text("What you have typed there has not been used yet")).to_be_visible()
-    expect(field(collected, "images")).to_be_visible()
-    expect(field(collected, "images")).to_have_value("/typed/and/not/sent")
-    expect(collected.locator("#generate")).to_be_enabled()
-    assert present_runs(given.served.out) == before
-
-
-@pytest.mark.slow
-def test_an_error_about_the_model_goes_once_another_kind_of_network_is_chosen(page):
-    unfold_in_sight(page)  # others may have collected failures before
-    status = page.locator("#failures-status")
-    for kind, what in (("Table of its answers", "table of answers"), ("Model", "model")):
-        page.locator("#failures-kind").get_by_text(kind, exact=True).click()
-        field(page, "failures-answers" if "Table" in kind else "failures-model").fill("")
-        page.locator("#collect").click()
-        expect(status.get_by_role("alert")).to_contain_text(f"Expected the {what}")
-        page.locator("#failures-kind").get_by_text("Detector: COCO").click()
-        expect(status.get_by_role("alert")).to_have_count(0)
-        expect(status).not_to_be_empty()
-
-
-@pytest.mark.slow
 def test_a_regression_is_told_its_target_and_collected_again_with_the_threshold_of_the_slider(page, given, tmp_path):
     names = sorted(path.relative_to(given.case.test).as_posix() for path in given.case.test.rglob("*.png"))
     rows = [f"{name},{index % 2},{index / 100}" for index, name in enumerate(names)]
@@ -314,24 +283,6 @@ def test_a_regression_has_no_matrix_and_its_largest_error_first_and_is_found_whe
     assert tab.collected.shown().failures.test_root == now
     assert values["matrix-pane"]["elem_classes"] == "safe-away"
     assert "a failure is an error above 70.5" in values["failures-status"]
-
-
-def test_the_form_is_filled_with_the_target_and_threshold_of_failures_that_the_command_collected(tmp_path):
-    case = draw_case(tmp_path)
-    names = sorted(path.relative_to(case.test).as_posix() for path in case.test.rglob("*.png"))
-    rows = [f"{name},{index},{index % 3}" for index, name in enumerate(names)]
-    (tmp_path / "known.csv").write_text("\n".join(["image,angle,speed", *rows]))
-    options = DnnOptions(targets=f"{tmp_path / 'known.csv'}:angle", threshold=70.5)
-    (tmp_path / "answers.csv").write_text("\n".join(["image,angle", *(f"{name},0" for name in names)]))
-    collect_failures(tmp_path / "answers.csv", case.test, case.out, options=options)
-    tab = tab_of(case.out)
-    last = tab._last_form()
-    assert last == {
-        "kind": "answers", "answers": str(tmp_path / "answers.csv"), "test": str(case.test),
-        "targets": str(tmp_path / "known.csv"), "target": "angle", "threshold": "70.5",
-    }  # fmt: skip
-    assert run(tab, **last) is None
-    assert len(tab.collected.shown().failures.failing) == 3
 
 
 def test_the_fields_of_a_regression_open_for_its_model_and_not_for_a_classifier(tmp_path):

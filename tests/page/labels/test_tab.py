@@ -5,11 +5,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import gradio as gr
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from safe_dnn.page.forms import take_labels
 from safe_dnn.page.labels.tab import EACH, SIDE, LabelsTab, class_examples
 from safe_dnn.page.messages import AWAY
 from safe_dnn.page.pictures import data_uri
@@ -141,24 +139,6 @@ def test_each_of_43_classes_has_a_key_on_its_button_and_more_are_found_by_their_
 
 
 @pytest.mark.slow
-def test_undo_is_the_key_that_it_is_on_other_tabs_and_what_was_undone_is_said(selected, page, widget):
-    press(page, widget, "1", 1)
-    press(page, widget, "u", 1)  # means unsafe
-    press(page, widget, "z", 0)
-    image = Path(rows(selected)[0]["image"]).name
-    expect(widget.locator("[role=status]")).to_have_text(f"Undone: {image} has no label again.")
-    press(page, widget, "1", 1)
-    page.keyboard.press("ArrowLeft")
-    press(page, widget, "2", 1)
-    press(page, widget, "Control+z", 1)
-    expect(widget.locator("[role=status]")).to_have_text(f"Undone: {image} has its label “sign_00” again.")
-    widget.get_by_text("All of this RCC are").click()
-    press(page, widget, "1", 3)
-    press(page, widget, "z", 1)
-    expect(widget.locator("[role=status]")).to_have_text(f"Undone: the labels of {image} and 2 more.")
-
-
-@pytest.mark.slow
 def test_the_class_of_an_image_is_marked_and_that_of_its_folder_is_not_replaced_by_one_key(browser, tmp_path):
     with served_from(tmp_path) as served, opened(browser, served) as page:
         generate(page, served.images)
@@ -193,17 +173,6 @@ def test_the_class_of_an_image_is_marked_and_that_of_its_folder_is_not_replaced_
         expect(has).to_have_text(re.compile(own))
         assert labels(served)[:2] == [own, own]
         assert serious(page) == []
-
-
-@pytest.mark.slow
-def test_class_buttons_show_images_of_their_class_and_a_dark_image_is_brightened(page, widget, tmp_path):
-    expect(widget.locator("[data-label=sign_01] img")).to_have_count(1)
-    draw(tmp_path / "train" / "new", {"wood": 3}, seed=0)
-    page.reload()
-    expect(field(page, "classes-folder")).to_have_value(str(tmp_path / "train"))
-    expect(widget.locator("[data-label=new] img")).to_have_count(EACH)
-    widget.get_by_label("Brighten").fill("3")
-    expect(widget.locator("figure img")).to_have_css("filter", "brightness(3)")
 
 
 def test_a_class_without_a_folder_of_images_shows_those_labelled_as_it(tmp_path):
@@ -287,16 +256,3 @@ def test_a_damaged_table_is_told_with_the_line_and_can_only_be_written_again(tab
     assert "line 2" in tab._settle(take_typed_labels, "")[tab.status]
     assert (out_of(tab) / UNSAFE_SET_FILE).read_bytes() == damaged
     assert told(tab, tab._settle(write_labels, "")) == ""
-
-
-def test_before_work_that_replaces_the_table_labels_are_taken_over_and_said(tab, monkeypatch):
-    messages = []
-    monkeypatch.setattr(gr, "Info", messages.append)
-    take_labels(out_of(tab))
-    typed(tab, ROW + "night")
-    take_labels(out_of(tab))
-    assert messages == ["1 label typed into unsafe_set.csv in another program was taken over."]
-    assert labels_of(tab) == ["night", ""]
-    typed(tab, '"')
-    take_labels(out_of(tab))  # the work says why it is refused
-    assert len(messages) == 1

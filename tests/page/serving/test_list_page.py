@@ -17,7 +17,6 @@ from safe_dnn.rccs.gifs import GIF_FOLDER
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.runs import CLUSTERS, present_runs
-from tests.helpers import browsing
 from tests.helpers.browsing import Served, field, new_window, served_from, wait_until
 from tests.helpers.visiting import SECONDS, Visitor
 from tests.page.test_accessibility import serious
@@ -197,71 +196,3 @@ def test_an_engineer_goes_from_the_list_into_an_analysis_and_back(browser: Brows
     page.get_by_role("button", name="Delete renamed", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("Moved to the bin")
     page.close()
-
-
-@pytest.mark.slow
-def test_a_form_is_checked_before_it_waits_for_the_work_of_another_analysis(browser: Browser, tmp_path: Path):
-    held = tmp_path / "held"
-    make(tmp_path / "out", "a")
-    with served_from(tmp_path, FAKE_HELD=str(held)) as served:
-        busy, page = new_window(browser), new_window(browser)
-        busy.goto(f"{served.url}/a/a/")
-        browsing.generate(busy, served.images)
-        make(served.out, "b")
-        page.goto(f"{served.url}/a/b/")
-        browsing.generate(page, served.images)
-        held.touch()
-        browsing.unfold(busy)
-        busy.locator("#generate").click()
-        expect(busy.locator("#clusters-status progress")).to_be_visible()
-        # What each tab lacks, while the other analysis is at work
-        for tab, click, asked, what in (
-            ("Failures", "#collect", "failures", "Expected the model"),
-            ("Unsafe set", "#select", "unsafe", "Expected the improvement folder"),
-            ("Retraining", "#retrain", "retraining", "Expected the model"),
-            ("Report", "#confirm", "report", "Expected the table of predictions"),
-        ):
-            page.get_by_role("tab", name=tab).click()
-            expect(page.locator(click)).to_be_enabled()
-            page.locator(click).click()
-            expect(page.locator(f"#{asked}-status [role=alert]")).to_contain_text(what)
-        page.get_by_role("tab", name="Root cause clusters").click()
-        browsing.unfold(page)
-        field(page, "images").fill("/not/there")
-        page.locator("#generate").click()
-        expect(page.locator("#clusters-status [role=alert]")).to_contain_text("Received: /not/there (No such file")
-        field(page, "images").fill(str(served.images))
-        page.locator("#generate").click()
-        expect(page.locator("#clusters-status")).to_contain_text("Waiting for a")
-        assert busy.locator("#clusters-status progress").is_visible()
-        held.unlink()
-        for window in (busy, page):
-            expect(window.locator("#generate")).to_be_enabled()
-            expect(window.locator("#clusters-status .safe-status")).to_contain_text("24 failures")
-            window.close()
-
-
-@pytest.mark.slow
-def test_where_the_folder_was_moved_while_the_page_is_open_what_is_done_there_says_so(browser: Browser, tmp_path: Path):
-    make(tmp_path / "out", "a")
-    with served_from(tmp_path) as served:
-        page = new_window(browser)
-        page.goto(f"{served.url}/a/a/")
-        browsing.generate(page, served.images)
-        (served.out / "a").rename(tmp_path / "elsewhere")
-        why = re.compile(r"This analysis was moved away from .*\. Open it where it is now\.")
-        page.locator("#reason-list [data-rcc='1']").click()
-        expect(page.get_by_text(why).first).to_be_visible()
-        page.locator("#rcc-verdict").get_by_text("Unsafe", exact=True).click()
-        expect(page.locator("#rcc-says [role=status]")).to_contain_text(why)
-        page.get_by_role("tab", name="Unsafe set").click()
-        toast = page.get_by_text(why).filter(visible=True)
-        expect(toast).to_have_count(0)
-        field(page, "improvement").fill(str(served.improvement))
-        page.locator("#select").click()
-        expect(toast.first).to_be_visible()
-        assert not (served.out / "a" / DATABASE_FILE).exists()
-        (tmp_path / "elsewhere").rename(served.out / "back")
-        page.goto(f"{served.url}/a/back/")
-        expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
-        page.close()

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from safe_dnn.page.analyses import make, rename
 from safe_dnn.page.jobs import Jobs, Turn
-from safe_dnn.page.serving.mounts import AT_REST, AWAKE, Mounts, Resting
+from safe_dnn.page.serving.mounts import Mounts
 from safe_dnn.support.errors import SAFEError
 
 
@@ -50,18 +50,3 @@ def test_the_page_of_an_analysis_is_built_once_and_ends_with_it(tmp_path):
         assert built == ["a", "b"]
 
     asyncio.run(visit())
-
-
-def test_a_page_looks_for_work_less_often_while_no_window_sends_an_event(monkeypatch):
-    async def asked(*waits: float, path: str = "/gradio_api/queue/join") -> float:
-        queue = SimpleNamespace()
-        page = Resting(lambda *_: asyncio.sleep(0), queue)
-        for seconds in waits:
-            monkeypatch.setattr("safe_dnn.page.serving.mounts.QUIET", seconds)
-            await page({"path": path}, None, None)
-        await asyncio.sleep(0.01)
-        return queue.sleep_when_free
-
-    assert asyncio.run(asked(0)) == AT_REST
-    assert asyncio.run(asked(0.005, 60)) == AWAKE
-    assert asyncio.run(asked(60, path="/gradio_api/component_server")) == AT_REST  # it asks for news

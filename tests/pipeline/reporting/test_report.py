@@ -14,7 +14,6 @@ from safe_dnn.pipeline.descriptions import show_present
 from safe_dnn.pipeline.registering import write_register
 from safe_dnn.pipeline.reporting import report
 from safe_dnn.pipeline.reporting.report import report_html, write_report
-from safe_dnn.rccs.answers import Answers
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, load_clusters, run_record, save_clusters
 from safe_dnn.rccs.confidence import BOUND, NEAR, confidence_text, place_text
 from safe_dnn.rccs.dbscan.outcome import NOISE
@@ -22,7 +21,6 @@ from safe_dnn.rccs.review.edits import merge_rccs, move_images, undo_edit
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.rccs.spots.conditions import Literal
-from safe_dnn.rccs.spots.curves import find_curves
 from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, save_unsafe_set
@@ -142,20 +140,6 @@ def test_the_report_says_how_steady_rccs_are_and_which_images_lie_between_two(cl
     assert "94%" not in text
 
 
-def test_the_table_of_rccs_says_what_they_are_taken_for(clusters, tmp_path):
-    assert "what its images have in common" not in section(report_html(saved(clusters, tmp_path / "plain")), "summary")
-    night = clusters.labels == 0
-    n = len(night)
-    answers = Answers(
-        np.where(night, "shirt", "bag"), np.where(night, "coat", "shoe"), np.full(n, 0.9, np.float32), "confidence"
-    )
-    table = section(report_html(saved(dataclasses.replace(clusters, answers=answers), tmp_path / "known")), "summary")
-    assert "Name, and what its images have in common" in table
-    assert table.count("All are shirt taken for coat") == 1
-    assert table.count("All are bag taken for shoe") == 2
-    assert dataclasses.replace(clusters, answers=answers.taken([0] * n)).confusion_of(0) == ""  # it is so of all images
-
-
 def test_names_notes_verdicts_and_edits_are_told(out):
     set_note(out, Note(0, "night", "hazard H3", "unsafe"))
     set_note(out, Note(NOISE, note="odd ones"))
@@ -170,36 +154,6 @@ def test_names_notes_verdicts_and_edits_are_told(out):
     ):  # fmt: skip
         assert expected in text
     assert "RCC 2 6 images" not in text
-
-
-def test_the_unsafe_set_is_told_rcc_by_rcc(clusters, out):
-    select(clusters, out)
-    text = " ".join(Page(report_html(out)).text.split())
-    for expected in ("N = ⌈a <formula>⌉ = 4", "3 of 4 wanted: all candidates", "9 readable images", "RCC 1 (left out)"):
-        assert expected in text
-    assert "nearest are selected, in proportion to its failing images, as far" in text
-    assert "likely to get wrong" not in text
-    select(clusters, out, quota="equal")
-    assert "nearest are selected, the same number for each RCC, as far" in " ".join(Page(report_html(out)).text.split())
-    select(clusters, out, model="/models/<gaze>.keras")
-    text = " ".join(Page(report_html(out)).text.split())
-    assert "Chosen with /models/<gaze>.keras" in text
-    assert "are those of the next nearest that <gaze>.keras is most likely to get wrong." in text
-
-
-def test_what_retraining_brought_is_told(out):
-    retrain(out)
-    text = Page(report_html(out)).text
-    for expected in (
-        "76.00% → 84.50%", "+8.5 percentage points",
-        "Better beyond doubt: +1.0 points (95% interval 0.6 to 1.5; McNemar p < .0001)",
-        "Wrong now of 1,824 images right before: 2, 0.1% (95% interval 0.0% to 0.4%)",
-        "25 images that the network got wrong before", "2 images that the network got right before",
-        "/models/<gaze>.keras", "Pixels are scaled by <1/255>.", "left & up", "left/019.png",
-        "5 more; retraining.json lists all.", "Training 1 epoch; epoch 1 was kept Settings", "learning_rate 0.0001",
-    ):  # fmt: skip
-        assert expected in text
-    assert "left/020.png" not in text
 
 
 def test_a_retraining_of_other_clusters_or_damaged_is_said_to_be_so(clusters, out):
@@ -275,18 +229,6 @@ def explain(clusters, out) -> None:
     comparison = Comparison(np.arange(26), of_failing, of_right, right_in_spots=(np.arange(732) < 1)[None])
     found = Reasons((dark,), (np.arange(8),), comparison, 26 / 758, tested=758)
     save_reasons(found, clusters, out, present_runs(out)[CLUSTERS])
-
-
-def test_the_report_draws_what_a_weak_spot_is_about_and_nothing_of_a_run_of_before(clusters, out):
-    dark = WeakSpot((Literal("light", "<", 0.2),), 40, 38, 0.8, 0.99, 0.1)
-    light = np.linspace(0, 1, 200)
-    curves = find_curves({"light": light, "speed": light}, light < 0.2)
-    for known in ((), curves):
-        reasons = Reasons((dark,), (np.arange(8),), None, 0.2, known)
-        save_reasons(reasons, clusters, out, present_runs(out)[CLUSTERS])
-        page = Page(section(report_html(out), "weak-spots"))
-        columns = {attributes["data-column"] for tag, attributes in page.tags if "data-column" in attributes}
-        assert columns == ({"light"} if known else set())
 
 
 def test_the_tables_of_reasons_have_the_figures_of_the_files(clusters, out):

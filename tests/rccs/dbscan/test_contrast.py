@@ -123,16 +123,3 @@ def test_a_projection_to_them_is_one_for_every_extractor(extractor):
     centres = [points[rows].mean(axis=0) for rows in (slice(0, 80), slice(80, 100), slice(100, 120))]
     spread = points[80:100].std(axis=0)
     assert np.abs(centres[1] - centres[2]).max() > 3 * spread.max()
-
-
-def test_images_that_are_all_of_one_unit_have_no_axis():
-    rng = np.random.default_rng(0)
-    failing, right = rng.normal(size=(80, 12)), rng.normal(size=(90, 12))
-    failing[:, :3] *= 6
-    failing[:, 3] += 2
-    names = tuple(map(str, range(170)))
-    for units, is_there in ((np.arange(170), True), (np.zeros(170, int), False)):
-        of = RightImages(right.astype(np.float32), np.full(170, "a"), names, units)
-        found = set_apart(failing.astype(np.float32), right.astype(np.float32), of)
-        assert found is not None
-        assert (found.axis is not None) == is_there

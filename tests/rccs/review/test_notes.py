@@ -1,17 +1,13 @@
 """The words and fields of what is said: each is in one table, from which all others take them."""
 
-import re
-from pathlib import Path
-
 import pytest
 
-import safe_dnn
 from safe_dnn.pipeline.registering import load_register
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.report import report_html
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.review.edits import merge_rccs
-from safe_dnn.rccs.review.notes import VERDICTS, Note, Scope, Verdict, judgements, note_of, row_of
+from safe_dnn.rccs.review.notes import VERDICTS, Note, Verdict, judgements
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.reasons.register import register_text
 
@@ -36,25 +32,3 @@ def test_a_verdict_that_is_added_to_the_table_is_on_the_page_and_in_register_and
     assert ",tolerable," in register_text(out, load_register(out))
     merge_rccs(out, 0, 1)
     assert load_review(out).notes[1].verdict == "tolerable"
-
-
-def test_the_words_of_verdicts_and_the_fields_of_the_register_are_spelled_in_the_table_and_in_styles_alone():
-    product = Path(safe_dnn.__file__).parent
-    texts = {path: path.read_text() for end in ("py", "js", "html", "css") for path in product.rglob(f"*.{end}")}
-    places = ("rccs/review/notes.py", "page/style.css", "pipeline/reporting/report.css")
-    for word, wanted in (("unclear", {product / place for place in places}), ("insufficiency", set())):
-        spelled = {path for path, text in texts.items() if re.search(rf"""["'>.-]{word}\b""", text)}
-        assert spelled == wanted
-
-
-@pytest.mark.parametrize(
-    ("kind", "note", "row"),
-    [
-        ("rcc", Note(3, "night"), [3, "night"]),
-        ("spot", Note(("[]", "/test"), note="dark"), ["[]", "/test", "", "dark"]),
-        ("scope", Scope(use="a warning"), ["", "a warning"]),
-    ],
-)
-def test_a_note_is_in_the_database_as_a_list_and_comes_back_also_from_one_with_fewer_fields(kind, note, row):
-    assert [*row_of(note)][: len(row)] == row
-    assert note_of(kind, row) == note

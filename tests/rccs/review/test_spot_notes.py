@@ -83,16 +83,6 @@ def test_a_note_on_a_condition_that_is_not_found_any_more_is_kept_and_comes_back
     assert notes_of_run(out)[key(SHADES)].name == "shades"
 
 
-def test_a_note_in_older_words_on_a_range_of_angles_is_found_and_changed(clusters, out):
-    older, now = ((Literal("light_deg", "from", ends),) for ends in ((260.0, 300.0), (-100.0, -60.0)))
-    find(clusters, out, older)
-    set_note(out, note(older, name="left"))
-    replace(other(clusters, 1), out, now)
-    assert notes_of_run(out, [spot(now)])[key(now)].name == "left"
-    set_note(out, note(now, name="far left"))
-    assert [said.name for said in load_spot_notes(out).values()] == ["far left"]
-
-
 def test_the_same_words_about_another_test_set_are_another_condition(clusters, out):
     set_note(out, note(name="night"))
     replace(other(clusters, 1), out, DARK, tested=OTHER_TEST)
