@@ -19,6 +19,7 @@ CELLS = ["".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_typ
 TINTED = {"red": ("blue", 24), "green": ("red", 24)}
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_from_its_first_cell_to_its_last(fake_network, tmp_path, monkeypatch, capsys):
     case = tmp_path / "example"
     saved(colour_model(), case / "model.keras")

@@ -97,6 +97,7 @@ def test_beside_right_images_rccs_are_reasons_where_by_looks_they_are_persons():
     np.testing.assert_array_equal(places, found.points)
 
 
+@pytest.mark.slow
 def test_where_no_rcc_by_what_sets_images_apart_is_steady_those_by_looks_are_kept(monkeypatch):
     images, right = persons_and_reasons(3)
     by_looks = find_root_cause_clusters(images, right=right, reducer="pca")
@@ -138,6 +139,7 @@ def test_where_nothing_is_found_again_all_that_fails_is_one_rcc_only_if_right_im
         assert found.beyond_class.looks > 0.6
 
 
+@pytest.mark.slow
 def test_a_huge_rcc_is_divided_where_that_tells_as_much_and_keeps_its_number_of_images(monkeypatch):
     images, right = persons_and_reasons(6, n=30)
     together = np.array([0 if path < "reason 3" else 1 for path in images.paths])

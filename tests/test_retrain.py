@@ -182,6 +182,7 @@ def test_the_given_model_is_never_the_one_that_is_written(case):
     assert (case / "out" / "retrained.keras").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_next_round_learns_again_what_was_labelled_before_and_does_not_select_it(case):
     out, new, improvement = case / "out", case / "new", case / "improvement"
     whole = small_models.unsafe_set(improvement, load_clusters(out))
@@ -212,6 +213,7 @@ def test_the_next_round_learns_again_what_was_labelled_before_and_does_not_selec
 # --- Regression -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_regression_is_retrained_from_a_table_of_targets(tmp_path):
     rng = np.random.default_rng(0)
     lines = ["image,red,blue"]

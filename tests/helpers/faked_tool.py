@@ -4,7 +4,6 @@
 `FAKE_PEAK` names a file to which the most memory that the process had is written, in bytes.
 `FAKE_HELD` names a file: while it is there, no GIFs are drawn, and no weak spots are found.
 `FAKE_FULL` names a file: while it is there, the disk is full.
-`FAKE_LATE` names a file: while it is there, a window that was opened is not answered with what it shall show.
 `FAKE_PICTURES` is how many thumbnails the page keeps, instead of `safe_dnn.page.pictures.MOST_PICTURES`.
 """
 
@@ -66,18 +65,6 @@ def main() -> int:
         commit(db)
 
     database._commit = commit_or_not
-    if late := os.environ.get("FAKE_LATE"):
-        from safe_dnn.page.clusters.tab import ClustersTab
-
-        load = ClustersTab._on_load
-
-        def on_load(*arguments):
-            answer = load(*arguments)
-            while Path(late).exists():
-                time.sleep(0.05)
-            return answer
-
-        ClustersTab._on_load = on_load
     if pictures := os.environ.get("FAKE_PICTURES"):
         import safe_dnn.page.pictures
 

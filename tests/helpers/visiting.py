@@ -80,11 +80,6 @@ class Visitor:
         idle = {one["id"] for one in self.handlers if one["trigger_after"] in first and not one["backend_fn"]}
         return opened + [one for one in asking if one["trigger_after"] in idle and not one["inputs"]]
 
-    def follows(self) -> dict:
-        """What goes on to follow work that a window met when it was opened: with it, the other tabs begin."""
-        before = self.loads()[1]["trigger_after"]
-        return next(one for one in self.handlers if one["trigger_after"] == before and one["inputs"])
-
     def send(self, button: str, **given: object) -> str:
         """What a click is answered, with some fields filled in: `select_model` is `#select-model`."""
         handler = self.handler(button, "click")

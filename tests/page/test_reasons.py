@@ -63,6 +63,7 @@ def page(browser: Browser, compared: Compared) -> Iterator[Page]:
         yield page
 
 
+@pytest.mark.slow
 def test_the_reasons_are_told_in_a_sentence_and_listed_and_the_first_one_shows_its_images(page, compared):
     clusters = load_clusters(compared.served.out)
     reasons = load_reasons(compared.served.out, clusters)

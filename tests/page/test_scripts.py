@@ -53,28 +53,25 @@ def change(page: Page, **props: object) -> None:
 # --- What all scripts are made of -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("key", "held", "meant"),
-    [
+def test_keys_undo_and_redo_as_in_other_programs_and_not_while_something_is_typed(page):
+    put(page, widget="<input><input type='radio'><button>")
+    for key, held, meant in (
         ("z", (), "undo"), ("Z", ("shiftKey",), "redo"), ("Z", ("modifierCapsLock",), "undo"),
         ("z", ("modifierCapsLock", "shiftKey"), "redo"),
         ("z", ("ctrlKey",), "undo"), ("Z", ("ctrlKey", "shiftKey"), "redo"),
         ("y", ("metaKey",), "redo"), ("y", (), ""), ("z", ("altKey",), ""), ("x", ("ctrlKey",), ""),
-    ],
-)  # fmt: skip
-def test_keys_undo_and_redo_as_in_other_programs_and_not_while_something_is_typed(page, key, held, meant):
-    put(page, widget="<input><input type='radio'><button>")
-    found = page.evaluate(
-        """([script, key, held]) => Function("element", "key", "held", `${script}
-          const more = Object.fromEntries(held.map((name) => [name, true]));
-          return [...element.children].map((target) => {
-            let found; target.addEventListener("keydown", (event) => { found = undoes(event); }, { once: true });
-            target.dispatchEvent(new KeyboardEvent("keydown", { key, ...more }));
-            return found;
-          });`)(document.querySelector("#widget"), key, held)""",
-        [script(), key, held],
-    )
-    assert found == ["", meant, meant]
+    ):  # fmt: skip
+        found = page.evaluate(
+            """([script, key, held]) => Function("element", "key", "held", `${script}
+              const more = Object.fromEntries(held.map((name) => [name, true]));
+              return [...element.children].map((target) => {
+                let found; target.addEventListener("keydown", (event) => { found = undoes(event); }, { once: true });
+                target.dispatchEvent(new KeyboardEvent("keydown", { key, ...more }));
+                return found;
+              });`)(document.querySelector("#widget"), key, held)""",
+            [script(), key, held],
+        )
+        assert found == ["", meant, meant], (key, held)
 
 
 def test_an_answer_that_was_on_its_way_takes_back_nothing_that_was_said_meanwhile(page):
@@ -227,22 +224,21 @@ def test_what_is_no_reason_is_folded_but_for_what_was_judged_and_does_not_count(
 # --- The curve --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("bin_of", "sent"),
-    [
-        ("data-low='20' data-high='25'", ["age", "20", "25", ""]),
-        ("data-low='' data-high='2.5'", ["age", "", "2.5", ""]),
-        ("data-value='dark grey'", ["age", "", "", "dark grey"]),
-    ],
-)
-def test_a_click_on_the_curve_asks_for_the_images_of_its_range(page, bin_of, sent):
-    put(page, curve=filled("page/clusters/curve.html"))
-    drawn = (
-        f"<svg width='90' height='90'><rect class='safe-bin' width='90' height='90' data-column='age' {bin_of}/></svg>"
+def test_a_click_on_the_curve_asks_for_the_images_of_its_range(page):
+    bins = "".join(
+        f"<rect class='safe-bin' x='{30 * place}' width='25' height='90' data-column='age' {of}/>"
+        for place, of in enumerate(
+            ("data-low='20' data-high='25'", "data-low='' data-high='2.5'", "data-value='dark grey'")
+        )
     )
-    run_alone(page, "#curve", ["clusters/curve.js"], {"value": "", "curve": drawn})
-    page.locator(".safe-bin").click()
-    assert events(page) == [["select", sent]]
+    put(page, curve=filled("page/clusters/curve.html"))
+    run_alone(
+        page, "#curve", ["clusters/curve.js"], {"value": "", "curve": f"<svg width='90' height='90'>{bins}</svg>"}
+    )
+    for one in page.locator(".safe-bin").all():
+        one.click()
+    sent = (["age", "20", "25", ""], ["age", "", "2.5", ""], ["age", "", "", "dark grey"])
+    assert events(page) == [["select", each] for each in sent]
     change(page, curve="")
     expect(page.locator(".safe-curve")).to_be_empty()
 

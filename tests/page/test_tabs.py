@@ -33,6 +33,8 @@ from tests.helpers.browsing import (
 )
 from tests.helpers.places import names_in
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
@@ -49,7 +51,6 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
         yield page
 
 
-@pytest.mark.slow
 def test_fields_can_be_edited_once_they_are_filled_in_and_not_before(browser, served):
     held: list[Route] = []
     answer = False
@@ -103,7 +104,6 @@ def select(page: Page, folder: Path, accuracy: str) -> None:
 # --- Start-up ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_the_page_answers_with_less_than_twice_the_work_of_loading_gradio_and_without_tensorflow(tmp_path):
     with served_from(tmp_path, tool=TOOL) as served:
         assert httpx.get(served.url, timeout=WAIT / 1000).status_code == 200
@@ -148,7 +148,6 @@ def test_the_last_run_is_shown_with_an_animated_gif_and_names_as_text_and_stays_
     assert (generated.out / LABELS_FILE).read_text().splitlines() == lines
 
 
-@pytest.mark.slow
 def test_an_extractor_and_a_precision_chosen_under_more_options_are_those_that_are_used(generated, page):
     expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
     unfold(page)

@@ -181,8 +181,7 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
         asks_for_no_news(b)
         drawing.unlink()
         expect(a.locator("#clusters-status .safe-status")).to_contain_text("16 failures")
-        [earlier] = notes_of_runs(served)
-        assert earlier[0].note == "said of the first images"
+        assert "said of the first images" in {notes[0].note for notes in notes_of_runs(served) if 0 in notes}
         assert noted(served, 0) == ("", "", "")
         expect(field(a, "rcc-name")).to_have_value("")
 
@@ -293,38 +292,22 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
 
 
 def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it(browser, tmp_path):
-    models = {"one": colour_model(), "two": colour_model("linear")}
-    paths = {name: saved(model, tmp_path / "models" / f"{name}.keras") for name, model in models.items()}
+    given = saved(colour_model(), tmp_path / "given.keras")
     train, test = draw_set(tmp_path / "train", 6, seed=1), draw_set(tmp_path / "test", 4, {"red": ("blue", 3)}, seed=2)
     improvement = draw_set(tmp_path / "colours", 3, {"red": ("blue", 4)}, seed=3)
-
-    def fill_in_and_retrain(page: Page, model: str, epochs: str) -> None:
-        page.get_by_role("tab", name="Retraining").click()
-        for name, path in (("model", paths[model]), ("train", train), ("test", test)):
-            field(page, name).fill(str(path))
-        if not field(page, "epochs").is_visible():
-            page.get_by_text("How it is trained").click()
-        field(page, "epochs").fill(epochs)
-        page.locator("#retrain").click()
-
-    def finished(page: Page) -> None:
-        expect(page.locator("#retraining-status strong")).to_contain_text(
-            re.compile("points|accuracy"), timeout=4 * WAIT
-        )
-        expect(page.locator("#retraining-pane")).to_be_visible()
-
     with served_from(tmp_path) as served, opened_twice(browser, served) as (a, b):
         generate(a, served.images)
         field(a, "rcc-name").fill("first images")
         select(a, improvement, "8")
-        b.get_by_role("tab", name="Retraining").click()
-        fill_in_and_retrain(a, "one", "3")
-        for page in (a, b):
-            finished(page)
-        b.get_by_role("tab", name="Labels").click()
-        expect(b.locator("#labelling progress + output")).to_have_text("8 / 8 labelled")
-        first = (served.out / MODEL_FILE).read_bytes()
+        a.get_by_role("tab", name="Retraining").click()
+        for name, value in {"model": given, "train": train, "test": test}.items():
+            field(a, name).fill(str(value))
+        a.get_by_text("How it is trained").click()
+        field(a, "epochs").fill("3")
+        a.locator("#retrain").click()
+        expect(a.locator("#retraining-status strong")).to_contain_text(re.compile("points|accuracy"))
         figures = a.locator("#retraining-figures dl").inner_text()  # no seconds, which Gradio shows above
+        model = (served.out / MODEL_FILE).read_bytes()
 
         # Another data set: nothing of the first is to be seen, in either window.
         other = draw(tmp_path / "other", {"sea": 9, "wood": 7}, seed=8)
@@ -333,53 +316,32 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         field(a, "images").fill(str(other))
         a.locator("#generate").click()
         expect(a.locator("#clusters-status .safe-status")).to_contain_text("16 failures")
-
-        def shows_nothing_of_the_first(page: Page) -> None:
+        for page in (b, a):
             page.get_by_role("tab", name="Retraining").click()
-            expect(page.locator("#retraining-pane")).to_be_hidden(timeout=WAIT)
+            expect(page.locator("#retraining-pane")).to_be_hidden()
             page.get_by_role("tab", name="Labels").click()
             expect(page.locator("#label-status")).to_contain_text("No images to label yet.")
-            expect(page.locator("#label-pane")).to_be_hidden()
-            expect(field(page, "classes-folder")).to_have_value("")
             page.get_by_role("tab", name="Unsafe set").click()
             expect(page.locator("#unsafe-pane")).to_be_hidden()
             expect(page.locator("#unsafe-status")).to_contain_text("The last unsafe set belongs to earlier clusters.")
             expect(page.get_by_text("first images").filter(visible=True)).to_have_count(0)
-
-        b.get_by_role("tab", name="Retraining").click()
-        expect(b.locator("#retraining-status")).to_contain_text("was for other clusters")
-        for page in (b, a):
-            shows_nothing_of_the_first(page)
             for name in ("improvement", "model", "train", "test"):
                 expect(field(page, name)).to_have_value("")
-        expect(field(b, "images")).to_have_value(str(other))
-
-        select(a, improvement, "7")
-        b.get_by_role("tab", name="Labels").click()
-        expect(b.locator("#labelling progress + output")).to_have_text("7 / 7 labelled")
-        b.get_by_role("tab", name="Retraining").click()
-        fill_in_and_retrain(a, "two", "3")
-        for page in (a, b):
-            finished(page)
-        assert (served.out / MODEL_FILE).read_bytes() != first
+        assert not (served.out / MODEL_FILE).exists()
 
         # The earlier run, whole
         a.get_by_role("tab", name="Root cause clusters").click()
         a.get_by_role("button", name="Earlier runs").click()
         with a.expect_navigation(timeout=WAIT):
             a.locator("#restore").click()
-        expect(a.locator("#clusters-status .safe-status")).to_contain_text("24 failures")
         expect(field(a, "rcc-name")).to_have_value("first images")
         expect(field(a, "images")).to_have_value(str(served.images))
         for page in (a, b):
             page.get_by_role("tab", name="Retraining").click()
-            expect(field(page, "model")).to_have_value(str(paths["one"]))
-            finished(page)
+            expect(field(page, "model")).to_have_value(str(given))
             expect(page.locator("#retraining-figures dl")).to_have_text(figures, use_inner_text=True)
             page.get_by_role("tab", name="Labels").click()
-            expect(page.locator("#labelling [data-label]")).to_have_count(3)
             expect(page.locator("#labelling progress + output")).to_have_text("8 / 8 labelled")
             page.get_by_role("tab", name="Unsafe set").click()
-            expect(field(page, "set-size")).to_have_value("8")
             expect(page.locator("#unsafe-status strong")).to_contain_text("8 of ")
-        assert (served.out / MODEL_FILE).read_bytes() == first
+        assert (served.out / MODEL_FILE).read_bytes() == model

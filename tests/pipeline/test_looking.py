@@ -68,6 +68,7 @@ def test_what_speaks_for_one_class_speaks_against_the_other_and_what_lowers_an_e
         assert values[~spot].max() < 0
 
 
+@pytest.mark.slow
 def test_what_failing_images_lack_is_where_their_cause_is(out):
     found = look(out)
     assert sorted(found) == ["RCC 0", "RCC 1"]

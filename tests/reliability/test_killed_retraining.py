@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
-import keras
 import pytest
 
 from safe_dnn.dnn.predictions import labelled_images
@@ -70,6 +69,8 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
 
 def large_model() -> Any:
     """A model of which a file takes half a megabyte, more than the database."""
+    import keras
+
     small = colour_model()
     parts = [*small.layers[:-1], keras.layers.Dense(600), keras.layers.Dense(3, activation="softmax")]
     model = keras.Sequential([keras.Input(small.input_shape[1:]), *parts])

@@ -570,7 +570,7 @@ def test_members_that_overlap_are_refused(tmp_path):
     assert "damaged" in check_refused(tmp_path, {"a.zip": patched(ordinary, length=len(ordinary))})
 
 
-@pytest.mark.parametrize("name", ["{}.png", "{}/", "{}", ".{}.png", "__MACOSX/{}"])
+@pytest.mark.parametrize("name", ["{}.png", "__MACOSX/{}"])
 def test_100_000_empty_entries_are_refused(tmp_path, name):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:

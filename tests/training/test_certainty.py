@@ -70,16 +70,17 @@ def test_the_interval_holds_the_true_difference_in_94_percent_of_draws(n, rates)
     assert chance[(low <= true) & (true <= high)].sum() >= 0.94
 
 
-def test_of_many_classes_of_equal_models_none_differs_in_95_percent_of_draws():
+@pytest.mark.parametrize("n", [100, pytest.param(400, marks=pytest.mark.slow)])
+def test_of_many_classes_of_equal_models_none_differs_in_95_percent_of_draws(n):
     rng = np.random.default_rng(6)
     alone = together = 0
-    for _ in range(400):
+    for _ in range(n):
         draws = rng.multinomial(150, [0.6, 0.1, 0.1, 0.2], size=30)
         groups = [Counts(150, int(a + c), int(b), int(c)) for a, b, c, _ in draws]
         together += any(one.verdict != NOT_SHOWN for one in certainties(groups))
         alone += bool((mcnemar(draws[:, 1], draws[:, 2]) < LEVEL).any())
-    assert together <= 0.05 * 400
-    assert alone > 0.3 * 400  # what the correction is for
+    assert together <= 0.05 * n
+    assert alone > 0.3 * n  # what the correction is for
 
 
 # --- Images that are not independent ----------------------------------------------------------------------------
@@ -138,10 +139,11 @@ def test_of_answers_that_are_shuffled_within_persons_at_most_5_percent_are_said_
     assert alone > 0.1 * draws
 
 
+@pytest.mark.parametrize("n", [10, pytest.param(40, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("sizes", SIZES)
-def test_the_interval_holds_the_gain_on_other_persons(sizes):
+def test_the_interval_holds_the_gain_on_other_persons(sizes, n):
     rng, held = np.random.default_rng(1), []
-    for correlation in [0.0, 0.1, 0.4] * 40:
+    for correlation in [0.0, 0.1, 0.4] * n:
         images = SIZES[sizes](rng, 25)
         sure = certainty_by_person(images, *drawn_by_person(rng, images, correlation, gain=0.06))
         held.append(sure.low <= 0.06 <= sure.high)

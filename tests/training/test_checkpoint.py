@@ -19,6 +19,8 @@ from safe_dnn.training.finetuning import Watch, fine_tune
 from tests.helpers.fine_tuned import QUICK, data_for
 from tests.helpers.small_models import SIDE, saved
 
+pytestmark = pytest.mark.slow
+
 
 class CutOff(Exception):  # noqa: N818, it stands for a process that is killed
     pass
@@ -44,7 +46,6 @@ def cut_off_after(epoch: int):
     return on_epoch
 
 
-@pytest.mark.slow
 def test_a_fine_tuning_that_is_cut_off_goes_on_and_comes_to_the_same(layered, tmp_path):
     data, file = data_for(layered), tmp_path / CHECKPOINT_FILE
     whole = fine_tune(layered, data, QUICK)
@@ -63,7 +64,6 @@ def test_a_fine_tuning_that_is_cut_off_goes_on_and_comes_to_the_same(layered, tm
     assert resumed.seconds >= sum(row.seconds for row in resumed.history[1:])
 
 
-@pytest.mark.slow
 def test_the_state_of_another_fine_tuning_is_not_taken(layered, tmp_path):
     file = tmp_path / CHECKPOINT_FILE
     with pytest.raises(CutOff):

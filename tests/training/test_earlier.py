@@ -76,6 +76,7 @@ def test_the_next_analysis_takes_over_what_is_known_and_the_report_compares_both
     assert [one.name for one in load_spot_notes(new).values()] == ["dusk"]
 
 
+@pytest.mark.slow
 def test_a_condition_on_what_is_not_known_of_the_new_images_is_compared_with_nothing(rounds, tmp_path, capsys):
     case, spot, better, _ = rounds
     (case.test / "parameters.csv").unlink()
@@ -97,6 +98,7 @@ def test_what_is_no_other_analysis_is_refused_before_anything_is_written(rounds,
     assert json.loads((case.out / "accuracy.json").read_text()) == before
 
 
+@pytest.mark.slow
 def test_other_failures_in_the_same_folder_take_the_place_of_the_present_ones_and_runs_stay(rounds):
     case, _, better, _ = rounds
     first = load_clusters(case.out)

@@ -48,6 +48,7 @@ def test_fine_tuning_learns_the_unsafe_images_and_keeps_the_others(dnn):
         np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("last", "loss"), [("sigmoid", "binary_crossentropy"), ("linear", None)])
 def test_outputs_and_losses_of_every_kind_train(folder, last, loss):
     dnn = load_dnn(saved(colour_model(last, loss), folder / "kind.keras"))
@@ -55,6 +56,7 @@ def test_outputs_and_losses_of_every_kind_train(folder, last, loss):
     assert result.history[result.best].unsafe > 0.7
 
 
+@pytest.mark.slow
 def test_stopping_keeps_the_best_epoch_so_far(dnn):
     history = []
     slow = QUICK._replace(learning_rate=0.02, epochs=30)

@@ -36,6 +36,7 @@ def unlabelled_in(data: TrainingData) -> np.ndarray:
     return np.flatnonzero(data.groups == UNLABELLED)
 
 
+@pytest.mark.slow
 def test_there_is_a_second_pass_whose_epochs_follow_those_of_the_first(dnn, data):
     seen, told = [], []
     watch = Watch(

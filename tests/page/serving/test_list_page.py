@@ -21,6 +21,8 @@ from tests.helpers.browsing import Served, field, new_window, served_from, wait_
 from tests.helpers.visiting import SECONDS, Visitor
 from tests.page.test_accessibility import serious
 
+pytestmark = pytest.mark.slow
+
 ODD = "50% dark #1? 🚗"
 MARKED = "<b onclick=x>'\"&"
 
@@ -159,7 +161,6 @@ def test_the_folder_that_holds_the_others_is_found_by_its_name_as_well(several):
 # --- In a browser -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_an_engineer_goes_from_the_list_into_an_analysis_and_back(browser: Browser, several: Several):
     page = new_window(browser, viewport={"width": 1280, "height": 900})
     faults: list[str] = []

@@ -32,6 +32,8 @@ from tests.helpers.scenes import draw_scenes
 from tests.helpers.strangers import Stranger, contents_of, packed
 from tests.helpers.visiting import JSON, SECONDS, served
 
+pytestmark = pytest.mark.slow
+
 MARK = "marked-for-the-owner"
 ATTEMPTS = 200
 
@@ -192,7 +194,6 @@ def near(secret: str, rng: random.Random) -> str:
     return rng.choice([changed, secret[:place], secret + other, secret.swapcase(), changed, secrets.token_urlsafe(16)])
 
 
-@pytest.mark.slow
 def test_no_guessed_link_opens_a_workspace(hosted):
     rng, key = random.Random(0), theirs(hosted).name
     guesses = [near(hosted.owner.secret, rng) for _ in range(ATTEMPTS - 4)]
@@ -208,7 +209,6 @@ def test_no_guessed_link_opens_a_workspace(hosted):
     assert not any("set-cookie" in answer.headers for answer in answers)
 
 
-@pytest.mark.slow
 def test_no_guessed_cookie_opens_a_workspace(hosted):
     rng, key = random.Random(1), theirs(hosted).name
     for number in range(ATTEMPTS):
@@ -234,7 +234,6 @@ def everything(hosted: Hosted) -> list[Path]:
     return [path for path in theirs(hosted).rglob("*") if path.is_file()]
 
 
-@pytest.mark.slow
 def test_no_file_of_another_is_given_out(hosted, stranger):
     """Images, GIFs, thumbnails, features, runs and databases, by whatever address, with and without a workspace."""
     rng, files, nobody = random.Random(2), everything(hosted), Stranger(hosted.url)
@@ -254,7 +253,6 @@ def test_no_file_of_another_is_given_out(hosted, stranger):
             assert answer.content not in wanted
 
 
-@pytest.mark.slow
 def test_a_picture_whose_address_leaks_is_of_no_use_to_another(hosted, stranger):
     told = generated(hosted.owner, "/a/owned", "/~/owned/uploads/failing/in", "again")
     places = {place.rstrip("\\") for place in re.findall(r"gradio_api/file=[^\"'?&]+", told)}
@@ -267,7 +265,6 @@ def test_a_picture_whose_address_leaks_is_of_no_use_to_another(hosted, stranger)
         assert hosted.owner.client.get(place.replace("/a/mine/", "/a/owned/")).status_code == 200
 
 
-@pytest.mark.slow
 def test_no_event_job_or_stream_of_another_is_reached(hosted, stranger):
     window, own = hosted.owner.window("/a/owned", "of-the-owner"), stranger.window("/a/mine", "of-the-stranger")
     handlers = [one for one in window.handlers if one["backend_fn"]]
@@ -288,7 +285,6 @@ def test_no_event_job_or_stream_of_another_is_reached(hosted, stranger):
     assert MARK not in mixed + own.fire(own.loads()[0], [])
 
 
-@pytest.mark.slow
 def test_no_path_of_the_host_or_of_another_is_taken_by_a_form(hosted, stranger):
     rng, files = random.Random(4), everything(hosted)
     hosts = ["/etc", "/", "~", "/proc/self/environ", "/proc/self/cwd", str(hosted.folder), "/~/..", "/~own/..", ".."]
@@ -301,7 +297,6 @@ def test_no_path_of_the_host_or_of_another_is_taken_by_a_form(hosted, stranger):
         assert "failures" not in told or "Expected" in told, path
 
 
-@pytest.mark.slow
 def test_no_upload_of_another_is_read_continued_or_stopped(hosted, stranger):
     data = packed(hosted.images)
     manifest = json.dumps({"name": "later", "files": [["later.zip", len(data)]]})
@@ -317,7 +312,6 @@ def test_no_upload_of_another_is_read_continued_or_stopped(hosted, stranger):
     assert "18 images" in hosted.owner.bring("/a/owned", "later", {"later.zip": data})["notes"]
 
 
-@pytest.mark.slow
 def test_no_member_of_a_zip_file_gets_out_of_the_analysis(hosted, stranger):
     rng, before = random.Random(6), {path for path in hosted.folder.rglob("*") if "mine" not in str(path)}
     ups = ["../", "..\\", "/", "a/../../", "./../", "C:/", "~/", f"{theirs(hosted)}/", "a/..", "a\x00../"]
@@ -330,7 +324,6 @@ def test_no_member_of_a_zip_file_gets_out_of_the_analysis(hosted, stranger):
     assert not {path for path in after - before if path.suffix in (".png", ".txt")}
 
 
-@pytest.mark.slow
 def test_no_table_that_is_brought_leads_to_images_of_another(hosted, stranger):
     """Names of folders in `accuracy.json`, of images in lists and tables: as another's folder, or the host's."""
     target = theirs(hosted) / ANALYSES / "owned" / "uploads" / "failing" / "in"
@@ -357,7 +350,6 @@ def test_no_table_that_is_brought_leads_to_images_of_another(hosted, stranger):
 # --- Limits and ends ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_server_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path):
     draw_scenes(tmp_path / "drawn", dict.fromkeys(("night", "snow"), 6))
     data = packed(contents_of(tmp_path / "drawn"))
@@ -375,7 +367,6 @@ def test_a_server_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path):
         assert "12 images" in again.bring("/a/owned", "a", {"a.zip": data})["notes"]
 
 
-@pytest.mark.slow
 def test_an_unused_workspace_ends_and_one_that_is_used_stays(tmp_path):
     with served(tmp_path, "--service", tmp_path / "data", "--days", "1") as (url, _):
         used, unused = Stranger(url), Stranger(url)
@@ -388,7 +379,6 @@ def test_an_unused_workspace_ends_and_one_that_is_used_stays(tmp_path):
         assert "used" in used.client.get("/analyses").text
 
 
-@pytest.mark.slow
 def test_two_visitors_in_two_browsers_see_only_their_own(browser: Browser, tmp_path):
     draw_scenes(tmp_path / "drawn", dict.fromkeys(("night", "snow", "wood"), 6))
     archive = tmp_path / "failing.zip"
@@ -440,7 +430,6 @@ def test_what_would_fill_the_disk_is_refused_before_a_byte_is_taken(hosted, monk
         room(workspace, hosted.folder / "none")
 
 
-@pytest.mark.slow
 def test_a_user_name_is_believed_of_the_proxy_alone(tmp_path):
     options = ("--service", tmp_path / "data", "--user-header", "Remote-User", "--proxy", "127.0.0.1")
     with served(tmp_path, *options) as (url, _):
@@ -461,7 +450,6 @@ def test_a_user_name_is_believed_of_the_proxy_alone(tmp_path):
             served(tmp_path, *options[:4]).__enter__()
 
 
-@pytest.mark.slow
 def test_an_engineer_brings_images_to_the_ordinary_page(tmp_path):
     draw_scenes(tmp_path / "drawn", dict.fromkeys(("night", "snow"), 6))
     data = packed(contents_of(tmp_path / "drawn"))

@@ -119,7 +119,7 @@ def test_a_result_or_an_image_that_is_new_is_named(out, name):
     assert checked(out) == []
 
 
-@pytest.mark.parametrize("folder", ["a\\b", "line\nbreak", "return\r", " blank ", "#1", "\udcff", "Dämmerung"])
+@pytest.mark.parametrize("folder", ["a\\b", "line\nbreak\r", " blank \udcff"])
 def test_names_are_written_as_sha256sum_reads_them(out, folder):
     (out.parent / "train").rename(out.parent / folder)
     (out.parent / folder / "c\\n.png").write_bytes((out.parent / folder / "a.png").read_bytes())
