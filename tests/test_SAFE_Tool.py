@@ -158,9 +158,8 @@ def test_skipped_images_are_named_with_their_reason(fake_network, failing, out, 
     skipped = [line for line in said(printed.err) if "skipped" in line]
     assert skipped == [
         "safe: skipped 'größe, \"x\".png': not an image, or not in a format that SAFE reads",
-        "safe: skipped 'night_03.png': the file is empty",
-        "safe: skipped 'pipe.png': not a regular file",
-    ]
+        "safe: skipped 'night_03.png': the file is empty", "safe: skipped 'pipe.png': not a regular file",
+    ]  # fmt: skip
     assert "3 skipped" in printed.out
     assert len(json.loads(in_run(out, RUN_FILE).read_text())["skipped"]) == 3
 
@@ -257,23 +256,6 @@ def test_no_way_to_mistype_a_path_ends_in_a_traceback(tmp_path, monkeypatch, cap
 
 
 # --- select -----------------------------------------------------------------------------------------------------
-
-
-def test_options_that_cannot_be_used_are_one_line_and_keep_the_last_set(clustered, failing, capsys):
-    assert safe("select", failing, "--size", 5, "--out", clustered) == 0
-    before = (clustered / FILENAMES_FILE).read_bytes()
-    capsys.readouterr()
-    for options, message in (
-        ([], "Expected the test accuracy, or the size of the unsafe set. Received neither. Give one."),
-        (["--test-accuracy", "93"], "The test accuracy must be between 0 and 1. Received: 93; a percentage?"),
-        (["--size", "1" * 400], "The number of images must be "),
-        (["--size", "5", "--model", "x"], "Expected a model and the test folder"),
-        (["--size", "5", "--dask-images", "/mnt"], "--dask-images requires --dask. Received without it: /mnt"),
-    ):  # fmt: skip
-        assert safe("select", failing, *options, "--out", clustered) == 2
-        (line,) = said(capsys.readouterr().err)
-        assert message in line
-    assert (clustered / FILENAMES_FILE).read_bytes() == before
 
 
 # --- The words --------------------------------------------------------------------------------------------------

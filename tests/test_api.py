@@ -72,10 +72,8 @@ def test_functions_do_what_the_commands_do(case):
     assert checked.headline == "1 of 2 requirements shown to hold"
     frame = checked.to_frame().set_index("requirement")
     assert frame.loc["light < 0.5: at most 5 % wrong at 95 %", ["verdict", "rate", "limit"]].tolist() == [
-        "broken",
-        1,
-        0.05,
-    ]
+        "broken", 1, 0.05,
+    ]  # fmt: skip
     assert set(frame["verdict"][2:]) == {"unchanged"}
     assert safe.report(case.out).value == case.out / "report.html"
 

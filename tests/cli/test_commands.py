@@ -112,10 +112,9 @@ NEITHER_NOR_BOTH = "Expected either a model and its test images, or predictions 
 
 def test_failures_takes_a_model_or_a_table(case, capsys):
     for arguments, message in (
-        ((case.test,), NEITHER_NOR_BOTH),
-        (("--predictions", case.tested), NEITHER_NOR_BOTH),
+        ((case.test,), NEITHER_NOR_BOTH), (("--predictions", case.tested), NEITHER_NOR_BOTH),
         (("m.keras", case.test, "--predictions", case.tested), NEITHER_NOR_BOTH),
         ((case.test, "--predictions", case.tested, "--rescale", "none"), "with a model only"),
-    ):
+    ):  # fmt: skip
         assert safe("failures", *arguments, "--out", case.out) == 2
         assert message in capsys.readouterr().err

@@ -34,10 +34,8 @@ def test_further_classes_are_summed_in_a_last_row_and_column_without_those_that_
 def test_rates_by_class_begin_with_the_class_that_surely_fails_most():
     rates = class_rates(LABEL, PREDICTED)
     assert [(rate.name, rate.tested, rate.wrong, rate.taken_for, rate.taken) for rate in rates] == [
-        ("cat", 3, 2, "dog", 2),
-        ("dog", 2, 1, "fox", 1),
-        ("eel", 1, 0, "", 0),
-    ]
+        ("cat", 3, 2, "dog", 2), ("dog", 2, 1, "fox", 1), ("eel", 1, 0, "", 0),
+    ]  # fmt: skip
     assert rates[0].rate == pytest.approx(2 / 3)
     # Clopper and Pearson: 2 of 3, and 0 of 1
     assert (rates[0].low, rates[0].high) == pytest.approx((0.0943, 0.9916), abs=1e-4)

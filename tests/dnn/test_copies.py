@@ -6,9 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from safe_dnn.dnn.failures import collect_failures, find_failures, load_failures
+from safe_dnn.dnn.failures import collect_failures, find_failures
 from safe_dnn.dnn.held_out import HoldOut
-from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.tested import load_predictions, read_predictions
 from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
@@ -17,7 +16,7 @@ from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.SAFE_Tool import main
 from safe_dnn.training.compared import compare_answers
 from tests.helpers.answered import draw_case, record_light
-from tests.helpers.places import names_in, rows_in
+from tests.helpers.places import rows_in
 
 
 @pytest.fixture
@@ -131,15 +130,3 @@ def test_one_image_with_two_classes_or_two_answers_is_told_and_left_out(case, fo
     found = collect_failures(case.table, case.test, case.out)
     assert note in found.assumptions
     assert not os.path.lexists(case.out / "failures" / folder / "other.png")
-
-
-def test_copies_with_two_targets_are_told(case):
-    targets, names = case.out.with_name("targets.csv"), names_in(case.test / "night")
-    shutil.copyfile(case.test / "night" / names[0], case.test / "night" / "other.png")
-    rows = [f"night/{name},{i}" for i, name in enumerate([*names, "other.png"])]
-    targets.write_text("\n".join(["image,x", *rows]))
-    options = DnnOptions(targets=targets, threshold=0.5)
-    found = collect_failures(targets, case.test / "night", case.out, options=options)
-    assert found.test_size == len(names) - 1
-    assert any("other labels or answers" in note for note in found.assumptions)
-    assert load_failures(case.out).skipped == ()

@@ -132,12 +132,11 @@ def test_a_regression_is_judged_by_its_predicted_values(test_set, tmp_path, regr
         (("image", "red", "blue"), (0.5, "inf"), "a finite number under blue in line 2"),
         (("image", "red", "blue"), (0.5, "1e300"), "a finite number under blue in line 2"),
         (
-            ("image", "predicted"),
-            ("0.5",),
+            ("image", "predicted"), ("0.5",),
             "as the model has outputs, 1. Received 2 .* unless one is named, as in targets.csv:red",
         ),
     ],
-)
+)  # fmt: skip
 def test_predicted_values_that_are_missing_are_told(test_set, tmp_path, regression, header, row, expected):
     rows = [(image, *row) for image, _ in answers(test_set)]
     with pytest.raises(SAFEError, match=expected):
@@ -176,7 +175,7 @@ def test_one_column_of_a_table_is_the_target_and_gives_its_name_to_all_tables(te
         (":weather", r"Expected a number \(the target\) under weather in line 2 of .*. Received: sunny."),
         ("", "unless one is named, as in known.csv:steering"),
     ],
-)
+)  # fmt: skip
 def test_a_target_that_is_missing_or_text_is_refused(test_set, tmp_path, parameters, column, expected):
     source = table(tmp_path, answers(test_set), ("image", "steering"))
     with pytest.raises(SAFEError, match=expected):

@@ -135,7 +135,7 @@ def test_models_that_are_not_one_image_to_one_row_are_refused(folder):
         ("four", keras.Sequential([keras.Input((8, 8, 4)), layers.Flatten(), layers.Dense(3)]), "one image"),
         ("map", keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(2, 3)]), "one row of outputs"),
         ("always", keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(1, "softmax")]), "two"),
-    ):
+    ):  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras itself warns of the last one
             path = saved(model, folder / f"{name}.keras")

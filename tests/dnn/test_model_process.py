@@ -89,7 +89,7 @@ def test_a_model_that_hangs_takes_all_memory_or_crashes_is_a_sentence(tmp_path, 
         (bomb(tmp_path / "bomb.onnx"), r"bomb\.onnx, which"),
         (calls_itself(tmp_path / "recursive.onnx"), r"recursive\.onnx, which"),
         (vast(tmp_path / "vast.onnx", 2**15), "Expand"),
-    ):
+    ):  # fmt: skip
         begun = time.monotonic()
         with pytest.raises(SAFEError, match=rf"^Expected [^\n]+{words}[^\n]+[.?]$"):
             load_apart(model, AS_IN_THE_FILE)

@@ -102,10 +102,9 @@ def test_custom_operators_are_refused_also_inside_of_other_nodes(keras_model, tm
     ("dims", "words"),
     [
         (("n", 4, SIDE, SIDE), r"with 1 or 3 channels, not \(any, 4, 8, 8\)"),
-        (("n", "channels", SIDE, SIDE), r"not \(any, any, 8, 8\)"),
-        (("n", 192), r"not \(any, 192\)"),
+        (("n", "channels", SIDE, SIDE), r"not \(any, any, 8, 8\)"), (("n", 192), r"not \(any, 192\)"),
     ],
-)
+)  # fmt: skip
 def test_inputs_that_are_no_images_are_refused(keras_model, tmp_path, dims, words):
     refused(onnx_of(keras_model, tmp_path / "m.onnx", dims=dims), words)
 
@@ -136,11 +135,9 @@ def test_models_that_are_not_one_image_to_one_row_are_refused(keras_model, tmp_p
 def test_damaged_files_and_other_files_are_refused(keras_model, tmp_path):
     whole = onnx_of(keras_model, tmp_path / "whole.onnx").read_bytes()
     for name, content in {
-        "cut": whole[: len(whole) // 2],
-        "empty": b"",
-        "text": b"not a model",
+        "cut": whole[: len(whole) // 2], "empty": b"", "text": b"not a model",
         "keras": saved(keras_model, tmp_path / "m.keras").read_bytes(),
-    }.items():
+    }.items():  # fmt: skip
         (tmp_path / f"{name}.onnx").write_bytes(content)
         refused(tmp_path / f"{name}.onnx", r"a complete ONNX model\. Received: .*which cannot be read")
     unknown = [helper.make_node("NoSuchOperator", ["flat"], ["x"])]

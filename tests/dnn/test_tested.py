@@ -114,18 +114,16 @@ def test_labels_that_contradict_some_class_folders_are_told(read):
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        ("st\u00adop", r"'stop' and 'st\xadop'"),
-        ("Stop", "Stop and stop"),
-        ("s-top", "s-top and stop"),
+        ("st\u00adop", r"'stop' and 'st\xadop'"), ("Stop", "Stop and stop"), ("s-top", "s-top and stop"),
     ],
-)
+)  # fmt: skip
 def test_a_class_in_two_spellings_is_refused_wherever_they_stand(read, other, words):
     for table in (
         f"image,predicted\nstop/0.png,stop\nstop/1.png,{other}\n",
         f"image,label,predicted\nstop/0.png,stop,stop\nstop/1.png,{other},stop\n",
         f"image,{other},yield\nstop/0.png,.9,.1\nyield/1.png,.9,.1\n",
         f"image,p({other}),p(yield)\nstop/0.png,.9,.1\nyield/1.png,.9,.1\n",
-    ):
+    ):  # fmt: skip
         with pytest.raises(SAFEError, match="Expected one spelling of each class") as caught:
             read(table)
         assert words in str(caught.value)
@@ -161,12 +159,10 @@ SHARES = [("stop/0.png", 0.3, 0.1, 0.6), ("stop/1.png", 0.9, 0.1, 0), ("yield/0.
 @pytest.mark.parametrize(
     ("columns", "more"),
     [
-        ("p(stop),p(yield),p(go)", ""),
-        ("stop,yield,go", ""),
-        ("stop,yield,go,night", ",.5"),
+        ("p(stop),p(yield),p(go)", ""), ("stop,yield,go", ""), ("stop,yield,go,night", ",.5"),
         ("stop,yield,go,x", ",day"),
     ],
-)
+)  # fmt: skip
 def test_a_class_without_images_counts_if_its_column_completes_the_sum_of_1(read, columns, more):
     rows = "".join(f"{image},{a},{b},{c}{more}\n" for image, a, b, c in SHARES)
     found = read(f"image,{columns}\n{rows}")
@@ -197,7 +193,7 @@ SIX = [(f"{name}/{i}.png", name) for name in ("stop", "yield") for i in range(3)
         ([*SIX, ("stop/9.png", "stop")], "a row for 6 of 6 images and an image for 6 of 7 rows (not for stop/9.png)."),
         (SIX[:2], "(not for stop/2.png, yield/0.png, yield/1.png, … (4 in all))"),
     ],
-)
+)  # fmt: skip
 def test_a_table_about_other_images_than_the_folder_is_refused_with_examples(tested, tmp_path, rows, received):
     (tmp_path / "answers.csv").write_text("\n".join(["image,predicted", *map(",".join, rows)]) + "\n")
     with pytest.raises(SAFEError, match=r"Expected a row in .* for nine of ten images") as caught:

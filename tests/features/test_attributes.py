@@ -8,13 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from safe_dnn.features.attributes import (
-    ATTRIBUTES,
-    attribute_cache,
-    decode_and_measure,
-    measure,
-    measured_images,
-)
+from safe_dnn.features.attributes import ATTRIBUTES, attribute_cache, decode_and_measure, measure, measured_images
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import decode
 from tests.helpers.places import names_in

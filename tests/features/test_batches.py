@@ -15,10 +15,8 @@ def test_batches_stream_in_order_with_skipped_images_named(fake_network, draw_fo
         )
     )
     assert [batch.paths for batch in batches] == [
-        ("sea_00.png", "sea_01.png", "sea_03.png"),
-        (),
-        ("sea_08.png", "sea_09.png"),
-    ]
+        ("sea_00.png", "sea_01.png", "sea_03.png"), (), ("sea_08.png", "sea_09.png"),
+    ]  # fmt: skip
     assert [batch.features.shape for batch in batches] == [(n, fake_network.extractor.dimension) for n in (3, 0, 2)]
     assert batches[0].skipped == (("sea_02.png", "the file is empty"),)
     assert [path for path, _ in batches[1].skipped] == [f"sea_{i:02d}.png" for i in range(4, 8)]

@@ -42,10 +42,9 @@ def address(cluster, monkeypatch):
 def rows_of(batches) -> tuple[list[str], bytes, list]:
     batches = list(batches)
     return (
-        [path for batch in batches for path in batch.paths],
-        b"".join(batch.features.tobytes() for batch in batches),
+        [path for batch in batches for path in batch.paths], b"".join(batch.features.tobytes() for batch in batches),
         [skip for batch in batches for skip in batch.skipped],
-    )
+    )  # fmt: skip
 
 
 def test_a_cluster_gives_the_bytes_of_this_machine_and_fills_its_cache(

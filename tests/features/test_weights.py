@@ -250,11 +250,10 @@ def silent(handler):
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (refused_by_content, "must have the MD5"),
-        (broken_off, "VGG16's ImageNet weights"),
+        (refused_by_content, "must have the MD5"), (broken_off, "VGG16's ImageNet weights"),
         (silent, "could not be downloaded"),
     ],
-)
+)  # fmt: skip
 def test_a_download_that_fails_ends_within_the_limit_and_leaves_nothing_behind(
     keras_models, monkeypatch, answer, message
 ):

@@ -50,7 +50,7 @@ def vast(path: Path, side: int) -> Path:
         helper.make_node("CumSum", ["square", "axis"], ["sums"]),
         helper.make_node("ReduceMax", ["sums"], ["most"], keepdims=0),
         helper.make_node("Mul", ["flat", "most"], ["row"]),
-    ]
+    ]  # fmt: skip
     arrays = {"one": np.ones((1, 1), np.float32), "shape": np.array([side, side]), "axis": np.array(0, np.int64)}
     return model_of(path, nodes, arrays)
 

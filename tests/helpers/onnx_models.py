@@ -54,9 +54,8 @@ def onnx_of(
     nodes += [
         helper.make_node("Flatten", ["scaled" if scaling else "numbers"], ["flat"]),
         helper.make_node("Gemm", ["flat", "kernel", "bias"], ["row" if last else "outputs"]),
-        *([helper.make_node(last, ["row"], ["outputs"])] if last else []),
-        *extra,
-    ]
+        *([helper.make_node(last, ["row"], ["outputs"])] if last else []), *extra,
+    ]  # fmt: skip
     arrays = {"kernel": kernel, "bias": bias, "factor": np.float32(1 / 255)}
     graph = helper.make_graph(
         nodes,

@@ -8,11 +8,9 @@ from PIL import Image, ImageDraw
 
 # One look per root cause: ground, colour of the shape, and the shape.
 SCENES = {
-    "night": ((12, 14, 30), (70, 80, 120), "moon"),
-    "snow": ((235, 240, 245), (180, 30, 30), "post"),
-    "wood": ((30, 110, 40), (110, 70, 30), "trunks"),
-    "sea": ((20, 60, 200), (240, 220, 60), "horizon"),
-}
+    "night": ((12, 14, 30), (70, 80, 120), "moon"), "snow": ((235, 240, 245), (180, 30, 30), "post"),
+    "wood": ((30, 110, 40), (110, 70, 30), "trunks"), "sea": ((20, 60, 200), (240, 220, 60), "horizon"),
+}  # fmt: skip
 
 
 def draw_scene(scene: str, rng: np.random.Generator, side: int = 64) -> Image.Image:

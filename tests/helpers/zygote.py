@@ -107,11 +107,9 @@ def main() -> None:
         _, status = os.waitpid(pid, 0)
         batches, _, rest = said.partition(b"{")
         answer = {
-            "killed": os.WIFSIGNALED(status),
-            "status": os.waitstatus_to_exitcode(status),
-            "batches": batches.count(b"b"),
-            "epochs": batches.count(b"e"),
-        }
+            "killed": os.WIFSIGNALED(status), "status": os.waitstatus_to_exitcode(status),
+            "batches": batches.count(b"b"), "epochs": batches.count(b"e"),
+        }  # fmt: skip
         print(json.dumps(answer | (json.loads(b"{" + rest) if rest else {})), flush=True)
 
 

@@ -81,24 +81,6 @@ def test_a_folder_that_cannot_be_read_is_told_of_in_a_sentence(tmp_path):
     assert "cannot be read" in list_folder(tmp_path / "gone", None).notes
 
 
-def test_a_path_leads_to_its_folder_or_the_nearest_one_that_is_there(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(touch(tmp_path / "home")))
-    file = touch(tmp_path / "data", "model.keras") / "model.keras"
-    for root in (None, tmp_path):
-        assert folder_at(f" {tmp_path}/data ", root) == (tmp_path / "data", "")
-        assert folder_at(str(file), root) == (tmp_path / "data", "")
-        place, sentence = folder_at(f"{tmp_path}/data/gone/further", root)
-        assert place == tmp_path / "data"
-        assert "does not exist" in sentence
-    assert folder_at("", None) == (tmp_path / "home", "")
-    assert folder_at("~", None) == (tmp_path / "home", "")
-    assert folder_at("", tmp_path) == (tmp_path, "")
-    assert folder_at("\0", None)[0] == tmp_path / "home"
-    assert "Expected a folder" in folder_at("\0", None)[1]
-    monkeypatch.setenv("HOME", str(tmp_path / "gone"))
-    assert folder_at("", None)[0] == Path.cwd()
-
-
 def test_what_is_outside_the_root_is_answered_alike_whether_or_not_it_is_there(tmp_path):
     root = touch(tmp_path / "root")
     touch(tmp_path / "there", "a.csv")

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from safe_dnn.page.clusters.edits_and_runs import _export_folder
-from safe_dnn.page.pictures import oldest, picture_file, thumbnails
+from safe_dnn.page.pictures import picture_file, thumbnails
 
 
 @pytest.fixture
@@ -45,18 +44,6 @@ def test_an_image_that_has_changed_gets_another_picture(image):
     second = picture_file(image, 64, None)
     assert second != first
     assert centre(second)[2] > 200
-
-
-def test_the_last_exports_and_the_pictures_shown_last_are_kept(tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    made = []
-    for time in range(25):
-        made.append(_export_folder())
-        os.utime(made[-1], (time, time))
-    exports = tmp_path / "exports"
-    assert sorted(made[-20:]) == sorted(exports.iterdir())
-    assert oldest(exports, but=18) == made[5:7]
-    assert oldest(exports, but=20) == oldest(exports, but=30) == []
 
 
 def test_no_more_pictures_are_kept_than_the_bound(image, monkeypatch):

@@ -18,7 +18,6 @@ from tests.helpers.browsing import (
     canvas_of,
     draw,
     field,
-    filter_by,
     generate,
     lasso_all,
     opened,
@@ -104,23 +103,6 @@ def hovered(page: Page, other_than: str = "nothing") -> Locator:
         if tip.is_visible() and other_than not in tip.locator("b").inner_text():
             break
     return tip
-
-
-def test_images_with_a_value_are_filtered_selected_and_enlarged_with_what_is_known_of_them(page):
-    canvas = canvas_of(page)
-    filter_by(page, "<b>sky</b>=dark")
-    expect(canvas).to_have_attribute("data-shown", "10")
-    page.locator("#map [data-do=select-shown]").click()
-    expect(page.locator("#grid-title")).to_contain_text(re.compile(r"10 images selected on the map: 10 of RCC \d"))
-    expect(page.locator("#grid [data-index][aria-pressed=true]")).to_have_count(10)
-    expect(page.locator("#move")).to_be_enabled()
-    tile = page.locator("#grid [data-index]").first
-    tile.focus()
-    page.keyboard.press("Enter")
-    # What is known of it, recorded and measured
-    known = page.locator("#grid dialog .safe-lightbox-known > div")
-    expect(known.first).to_have_text("<b>sky</b>dark")
-    expect(known.get_by_text(re.compile(r"^brightness[\d.]+$"))).to_have_count(1)
 
 
 def test_the_report_and_the_export_are_given_out_and_say_when_they_were_made(served, page):

@@ -334,9 +334,8 @@ def test_exports_and_the_report_are_given_out_wherever_the_output_folder_lies(at
 def test_requests_of_other_origins_are_refused(attacked, visitor):
     sent = {
         "data": ["x", "", "", "", [], False, [], "auto", "pca", "auto"],
-        "fn_index": visitor.handler("generate", "click")["id"],
-        "session_hash": "evil",
-    }
+        "fn_index": visitor.handler("generate", "click")["id"], "session_hash": "evil",
+    }  # fmt: skip
     paths = ("/gradio_api/queue/join", "/gradio_api/component_server", "/login", "/analyses/new", "/analyses/delete")
     for headers in (
         {"origin": "http://evil.example"}, {"origin": "null"}, {"origin": "http://["}, {"origin": "http://127.0.0.1:1"},
@@ -466,10 +465,9 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
         assert "6 of 15" in other.send("select", improvement=str(folder), **size)
         table = (attacked.folder / "out" / "unsafe_set.csv").read_bytes()
         for widget, function, sent in (
-            ("grid", "grid_picture", [0, run]),
-            ("map", "map_pictures", [[0], run]),
+            ("grid", "grid_picture", [0, run]), ("map", "map_pictures", [[0], run]),
             ("labelling", "label_picture", [0, state["set"]]),
-        ):
+        ):  # fmt: skip
             assert visitor.serve(widget, function, sent).json() in ("", [""]), function
         visitor.serve("labelling", "give_label", [0, 0, "a", ["a"], state["set"]])
         assert (attacked.folder / "out" / "unsafe_set.csv").read_bytes() == table
@@ -502,9 +500,8 @@ def test_requests_that_are_none_are_refused_without_a_traceback(attacked, visito
     for request in (
         f"GET / HTTP/1.1\r\nHost: {host}\r\nHost: evil.example\r\n\r\n",
         f"GET http://evil.example/config HTTP/1.1\r\nHost: {host}\r\n\r\n",
-        f"GET /{'a' * 200_000} HTTP/1.1\r\nHost: {host}\r\n\r\n",
-        "\0" * 1000 + "\r\n\r\n",
-    ):
+        f"GET /{'a' * 200_000} HTTP/1.1\r\nHost: {host}\r\n\r\n", "\0" * 1000 + "\r\n\r\n",
+    ):  # fmt: skip
         with socket.create_connection((name, int(port)), SECONDS) as connection, contextlib.suppress(ConnectionError):
             connection.sendall(request.encode())
             first = connection.recv(1000)

@@ -10,15 +10,11 @@ import pytest
 
 from safe_dnn.pipeline.exports import EXPORT_ZIP, export_here, export_rows, folder_name, missing_in, write_copies
 from safe_dnn.rccs.answers import CONFIDENCE, Answers
-from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.nearness import by_closeness
-from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import load_review
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import no_progress
 from tests.helpers.places import names_in
-from tests.helpers.steadied import steadied
 from tests.helpers.troubles import Disk, Trouble
 
 NOTES = {0: Note(0, "sunglasses at night", "hazard", "unsafe"), 2: Note(2, "", "", "safe")}
@@ -73,22 +69,6 @@ def test_what_the_dnn_took_the_images_for_is_exported_where_it_is_known(clusters
     of = {row["image"]: row for row in rows_of((tmp_path / "out" / "labels.csv").read_text())}
     assert [of["night_03.png"][name] for name in ("label", "predicted", "score")] == ["'=dark", "'=dark", "0.75"]
     assert [of["night_04.png"][name] for name in ("label", "predicted", "score")] == ["", "", ""]
-
-
-def test_how_steady_rccs_are_and_where_images_lie_between_them_is_exported_as_far_as_it_is_known(clusters, tmp_path):
-    known = steadied(clusters)
-    export_rccs(known, NOTES, tmp_path / "out")
-    of = {row["image"]: row for row in rows_of((tmp_path / "out" / "labels.csv").read_text())}
-    assert [of["snow_07.png"][name] for name in COLUMNS[-4:]] == ["0.52", "0.55", "0", "0.385"]
-    assert [of["night_03.png"][name] for name in COLUMNS[-4:]] == ["0.94", "0.94", "1", "0.1"]
-    assert [of["sea_00.png"][name] for name in COLUMNS[-4:]] == ["", "", "2", "0.3"]
-    save_clusters(known, tmp_path)
-    merge_rccs(tmp_path, 2, 0)
-    export_rccs(load_review(tmp_path).clusters, {}, tmp_path / "merged")
-    of = {row["image"]: row for row in rows_of((tmp_path / "merged" / "labels.csv").read_text())}
-    # RCC 0 is no longer what it was beside
-    assert [of["snow_07.png"][name] for name in COLUMNS[-4:]] == ["0.52", "0.55", "", ""]
-    assert {of[image][name] for image in ("night_03.png", "sea_00.png") for name in COLUMNS[-4:]} == {""}
 
 
 def test_only_a_new_folder_or_file_is_written(clusters, tmp_path):

@@ -23,10 +23,9 @@ def test_the_accuracy_is_that_of_the_predictions_the_clusters_were_found_with(ge
     assert unsafe.wanted == 15  # 0.3 · 74 · 48/74 = 14.4, rounded up
     assert "74" in unsafe.formula
     for given, wanted in (  # what is given comes first
-        (SelectionSettings(test_accuracy=0.5, test_size=100), 15),
-        (SelectionSettings(test_size=740), 144),
+        (SelectionSettings(test_accuracy=0.5, test_size=100), 15), (SelectionSettings(test_size=740), 144),
         (SelectionSettings(size=4), 4),
-    ):
+    ):  # fmt: skip
         assert select_images(case.test, case.out, given).wanted == wanted
 
     table = next(case.failing.parent.rglob(PREDICTIONS_FILE))

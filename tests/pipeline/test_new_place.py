@@ -57,7 +57,7 @@ def test_images_are_found_where_they_lie_now_and_all_that_was_said_stays(out, tm
         (shutil.rmtree, "Received 26 images that are missing"),
     ],
     ids=["one gone", "another image", "no folder"],
-)
+)  # fmt: skip
 def test_a_folder_with_other_images_is_refused(out, tmp_path, change, words):
     old, new = tmp_path / "failing", tmp_path / "elsewhere"
     shutil.move(old, new)

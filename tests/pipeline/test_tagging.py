@@ -200,7 +200,7 @@ def test_requirements_on_a_word_are_decided_by_its_answers(dark, explained, tmp_
         ("sea = yes: at most 5 % wrong", "Expected more answers about “sea”"),
         ("dark = yes and light < 3: at most 5 % wrong", "Expected a column that is known"),
     ],
-)
+)  # fmt: skip
 def test_a_requirement_that_answers_cannot_decide_is_refused(dark, explained, tmp_path, line, problem):
     begin(explained.out, "sea")
     (tmp_path / "required.yaml").write_text(line)
@@ -240,10 +240,9 @@ def test_the_round_trip_by_command_needs_no_browser(explained, tmp_path, capsys)
     [
         ("image,answer\nnight/gone.png,yes\n", "line 2"),
         ("image,answer\nnight/night_00.png,yes\nnight/night_01.png,perhaps\n", "one of no, yes, unsure"),
-        ("image,tag\nnight/night_00.png,yes\n", "The column 'answer' is missing"),
-        ("", "answer"),
+        ("image,tag\nnight/night_00.png,yes\n", "The column 'answer' is missing"), ("", "answer"),
     ],
-)
+)  # fmt: skip
 def test_a_table_with_an_invalid_row_is_refused_as_a_whole(explained, tmp_path, text, problem):
     begin(explained.out, "dark")
     (tmp_path / "answers.csv").write_text(text)

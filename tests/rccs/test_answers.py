@@ -27,12 +27,10 @@ def test_the_commonest_confusion_or_what_it_has_in_common_with_others(pairs, tol
 @pytest.mark.parametrize(
     ("label", "predicted", "score", "told"),
     [
-        ("car", NOTHING, np.nan, "car, missed"),
-        (NOTHING, "car", 0.93, "false detection of car (93%)"),
-        ("car", "car", 0.93, "car, found (93%)"),
-        ("car", "truck", 0.93, "car → truck (93%)"),
+        ("car", NOTHING, np.nan, "car, missed"), (NOTHING, "car", 0.93, "false detection of car (93%)"),
+        ("car", "car", 0.93, "car, found (93%)"), ("car", "truck", 0.93, "car → truck (93%)"),
     ],
-)
+)  # fmt: skip
 def test_what_a_detector_misses_or_sees_is_told_as_such(label, predicted, score, told):
     crops = answers((label, predicted), score=score)._replace(detector=True)
     assert crops.text(0) == told

@@ -109,11 +109,9 @@ def test_the_record_says_of_every_image_where_it_lies_and_of_every_rcc_what_it_i
     assert record["bulk"] == [0, 0, STEPS, STEPS]
     assert record["name"] == list(clusters.paths)
     assert [(rcc["rcc"], rcc["title"], rcc["name"], rcc["size"], rcc["verdict"]) for rcc in record["rccs"]] == [
-        (0, "RCC 0", "", 10, ""),
-        (1, "RCC 1 · <b>snow</b>", "<b>snow</b>", 8, "safe"),
-        (2, "RCC 2", "", 6, ""),
+        (0, "RCC 0", "", 10, ""), (1, "RCC 1 · <b>snow</b>", "<b>snow</b>", 8, "safe"), (2, "RCC 2", "", 6, ""),
         (NOISE, "No cluster", "", 2, ""),
-    ]
+    ]  # fmt: skip
     assert [rcc["colour"] for rcc in record["rccs"]] == [0, 1, 2, 3]
     assert all(clusters.labels[rcc["at"]] == rcc["rcc"] for rcc in record["rccs"])
     json.dumps(record, allow_nan=False)

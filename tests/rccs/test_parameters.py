@@ -43,9 +43,8 @@ def test_missing_repeated_and_unknown_images_are_told_and_the_rest_is_used(write
     assert known.columns["x"][[0, 2]].tolist() == [1, 4]
     assert known.notes == (
         "No row for 1 of 3 images, the first a/1.png.",
-        "Several rows for 1 image, the first a/0.png; the first row is used.",
-        "1 row about other images.",
-    )
+        "Several rows for 1 image, the first a/0.png; the first row is used.", "1 row about other images.",
+    )  # fmt: skip
 
 
 def test_text_among_numbers_is_told_and_unknown(write):

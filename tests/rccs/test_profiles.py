@@ -24,7 +24,7 @@ def known(clusters) -> Parameters:
             "eyewear": np.where(night, "sunglasses", rng.choice(["none", "glasses"], n)),
         },
         (),
-    )
+    )  # fmt: skip
 
 
 def test_profiles_agree_with_the_standard_library(clusters, known):

@@ -56,7 +56,7 @@ def test_what_regions_tell_beyond_the_class_is_what_the_class_does_not_tell():
         (0.01, 0.12, "Grouped by looks, as in the paper: these RCCs tell 12 points"),
         (0.002, -0.03, "Looks tell nothing of right and wrong beyond the class"),
     ],
-)
+)  # fmt: skip
 def test_looks_are_taken_unless_they_tell_much_less_and_one_sentence_says_so(apart, looks, begins):
     told = Told.chosen(apart, looks)
     assert told.text.startswith(begins)

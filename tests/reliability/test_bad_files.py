@@ -230,7 +230,7 @@ DAMAGES: tuple[tuple[Callable[[Path], None], str], ...] = (
     (newer, r"was written by another version of SAFE: its format is 99.* Nothing was changed"),
     (cut_off, r"it is damaged .*Put back a copy of it, or use another output folder"),
     (garbled, r"it is damaged \(entry \d cannot be read\)"),
-)
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(

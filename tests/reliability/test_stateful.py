@@ -583,7 +583,7 @@ class OutputFolder(RuleBasedStateMachine):
             "undo": lambda: undo_edit(self.out, maker=window.maker()),
             "redo": lambda: redo_edit(self.out, maker=window.maker()),
             "take back": lambda: undo_edit(self.out, number=number, maker=window.maker()),
-        }
+        }  # fmt: skip
         chosen = number if what == "take back" else None
         self._edit(window, trouble, edit[what], lambda *told: self._turned(*told, chosen=chosen))
 

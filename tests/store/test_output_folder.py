@@ -61,10 +61,9 @@ def test_files_of_another_program_are_never_replaced_or_removed(clusters, tmp_pa
     out.mkdir()
     (out / LABELS_FILE).write_text("0\tcat\n")
     for write in (
-        lambda: save_files(out, {LABELS_FILE: "1\tdog\n"}),
-        lambda: generate_clusters(clusters.image_root, out),
+        lambda: save_files(out, {LABELS_FILE: "1\tdog\n"}), lambda: generate_clusters(clusters.image_root, out),
         lambda: save_files(out, {"a.txt": "1", LABELS_FILE: "1\tdog\n"}),
-    ):
+    ):  # fmt: skip
         with pytest.raises(SAFEError, match=rf"{LABELS_FILE} in .* did not write.*for example .*safe-1"):
             write()
     save_files(out, {}, remove=[LABELS_FILE])

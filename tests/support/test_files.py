@@ -120,12 +120,10 @@ def test_what_a_killed_process_left_of_a_folder_is_removed_after_an_hour(tmp_pat
     left, fresh, active, other = (
         tmp_path / name
         for name in (
-            ".export.safe-new-abcdefgh",
-            ".export.safe-new-ijklmnop",
-            ".export.safe-new-qrstuvwx",
+            ".export.safe-new-abcdefgh", ".export.safe-new-ijklmnop", ".export.safe-new-qrstuvwx",
             ".other.safe-new-abcdefgh",
         )
-    )
+    )  # fmt: skip
     for folder in (left, fresh, active, other):
         (folder / "RCC_00").mkdir(parents=True)
     for folder in (left, left / "RCC_00", active, other, other / "RCC_00"):  # active: in a folder within

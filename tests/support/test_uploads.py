@@ -26,11 +26,8 @@ from tests.helpers.places import names_in
 ROOT = Path(__file__).parents[2]
 ATTEMPTS = 200
 FILES = {
-    "cats/1.png": b"one" * 1000,
-    "cats/2.png": b"",
-    "dogs/ü 3.JPG": os.urandom(5000),
-    "parameters.csv": b"image,a\n",
-}
+    "cats/1.png": b"one" * 1000, "cats/2.png": b"", "dogs/ü 3.JPG": os.urandom(5000), "parameters.csv": b"image,a\n",
+}  # fmt: skip
 SMALL = Limits(entries=20, bytes=100_000)
 
 
@@ -226,11 +223,9 @@ def test_an_upload_that_is_gone_is_refused(tmp_path):
     incoming = sent(tmp_path, FILES)
     incoming.discard()
     for use in (
-        lambda: incoming.received,
-        lambda: incoming.append(0, b"x"),
-        lambda: incoming.finish(tmp_path / "uploads", no_progress),
-        lambda: Incoming.of(tmp_path / "home", incoming.id),
-    ):
+        lambda: incoming.received, lambda: incoming.append(0, b"x"),
+        lambda: incoming.finish(tmp_path / "uploads", no_progress), lambda: Incoming.of(tmp_path / "home", incoming.id),
+    ):  # fmt: skip
         with pytest.raises(SAFEError, match="not there any more"):
             use()
     assert all_in(tmp_path) == ["home", "home/.safe-incoming"]
@@ -451,11 +446,8 @@ def twins() -> list[tuple[str, str]]:
         name = form.format(word)
         decomposed = unicodedata.normalize("NFD", name)
         pairs += [
-            (name, name.upper()),
-            (name, form.format(word.title())),
-            (name, decomposed.upper()),
-            (name, decomposed),
-        ]
+            (name, name.upper()), (name, form.format(word.title())), (name, decomposed.upper()), (name, decomposed),
+        ]  # fmt: skip
         pairs += [(name, f"{name}/1.png"), (name.upper(), f"{decomposed}/x/2.png")]
     pairs += [("A/1.png", "a/2.png"), ("x/ü/1.png", unicodedata.normalize("NFD", "x/ü/2.png"))]
     return [pair for pair in pairs if pair[0] != pair[1]]
@@ -616,11 +608,9 @@ def test_what_is_no_zip_file_is_refused(tmp_path):
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_damaged_bytes_are_refused_or_make_no_difference(tmp_path, method):
     files = {
-        "cats/1.png": b"one" * 20,
-        "cats/2.png": b"",
-        "dogs/ü.JPG": b"".join(bytes([n]) for n in range(90)),
+        "cats/1.png": b"one" * 20, "cats/2.png": b"", "dogs/ü.JPG": b"".join(bytes([n]) for n in range(90)),
         "p.csv": b"1",
-    }
+    }  # fmt: skip
     packed, draw, refused = zipped(files, method), random.Random(0), 0
     for n in range(ATTEMPTS):
         data = bytearray(packed)

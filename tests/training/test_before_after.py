@@ -8,10 +8,8 @@ def test_each_class_of_each_group_is_counted_by_hand():
     groups, labels = np.array([0, 0, 0, 2, 2]), np.array([1, 1, 0, 1, 1])
     before, after = np.array([1, 1, 0, 0, 1], bool), np.array([1, 0, 1, 1, 1], bool)
     assert count_by_group(groups, labels, ("cat", "dog"), before, after) == (
-        GroupCount(0, "cat", 1, 0, 1, 0),
-        GroupCount(0, "dog", 2, 2, 0, 1),
-        GroupCount(2, "dog", 2, 1, 1, 0),
-    )
+        GroupCount(0, "cat", 1, 0, 1, 0), GroupCount(0, "dog", 2, 2, 0, 1), GroupCount(2, "dog", 2, 1, 1, 0),
+    )  # fmt: skip
 
 
 def test_the_share_of_an_rcc_is_of_its_images_that_are_in_the_test_set(clusters):

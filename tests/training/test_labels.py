@@ -50,7 +50,7 @@ def test_class_folders_label_what_has_no_label_yet():
         ("image,label\na.png,red\na.png,blue\n", "one label for a.png"),
         ("image,label\nelsewhere.png,red\n", "Name the images relative"),
     ],
-)
+)  # fmt: skip
 def test_tables_that_do_not_fit_are_refused(tmp_path, unsafe, text, words):
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(SAFEError, match=words):
@@ -85,7 +85,7 @@ def out(tmp_path):
         (("image,rcc,distance,within_eps,label", "image,rcc,distance,within_eps,class"), "column 'label' is missing"),
         (("b.png,0,0.1,true,", f"b.png,0,0.1,true,{'x' * 256}"), "labels of up to 255 characters"),
     ],
-)
+)  # fmt: skip
 def test_a_damaged_table_is_refused_and_kept_as_it_is_and_labels_are_given_all_the_same(out, change, message):
     table = out / UNSAFE_SET_FILE
     damaged = table.read_text().replace(*change)

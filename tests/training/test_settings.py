@@ -15,11 +15,9 @@ def test_the_learning_rate_comes_from_the_model(folder):
 
     optimizers = keras.optimizers
     for optimizer, expected in (
-        (optimizers.SGD(0.004), 0.0028),
-        (optimizers.Adam(optimizers.schedules.CosineDecay(2e-3, 100)), 1.4e-3),
-        (optimizers.Adam(1e-9), 1e-4),
-        (optimizers.SGD(0.5), 1e-2),
-    ):
+        (optimizers.SGD(0.004), 0.0028), (optimizers.Adam(optimizers.schedules.CosineDecay(2e-3, 100)), 1.4e-3),
+        (optimizers.Adam(1e-9), 1e-4), (optimizers.SGD(0.5), 1e-2),
+    ):  # fmt: skip
         compiled = load_dnn(saved(colour_model(optimizer=optimizer), folder / "rate.keras"))
         assert choose_settings(compiled).learning_rate == pytest.approx(expected)
     assert choose_settings(load_dnn(saved(colour_model(loss=None), folder / "plain.keras"))).learning_rate == 7e-4

@@ -64,7 +64,7 @@ def test_a_result_names_its_image_by_number_or_file(read, name):
         ({"category_id": 0}, "Left out: 1 detection of an unknown category, the first 0, in results.json."),
         ({"bbox": [1, 2, 0, 4]}, "Left out: 1 detection without width or height, the first number 2, in results.json."),
     ],
-)
+)  # fmt: skip
 def test_what_belongs_to_nothing_is_left_out_and_told(read, entries, note):
     test = read(changed(**entries))
     assert len(test.detections.image) == 1

@@ -23,10 +23,9 @@ def test_set(tmp_path) -> DetectorTest:
         tmp_path / "truth.json",
         {
             "images": [{"id": 1, "file_name": "day/a.png", "width": 100, "height": 80}],
-            "categories": [{"id": 1, "name": "car"}, {"id": 2, "name": "truck: 4/8"}],
-            "annotations": [*objects, crowd],
+            "categories": [{"id": 1, "name": "car"}, {"id": 2, "name": "truck: 4/8"}], "annotations": [*objects, crowd],
         },
-    )
+    )  # fmt: skip
     detections = [
         (1, boxes["found"], 0.9),
         (2, boxes["taken"], 0.8),
@@ -97,17 +96,14 @@ def test_names_of_classes_become_names_of_folders_that_differ(tmp_path, test_set
         "images": [{"id": 1, "file_name": "..\\x/../a\tb.png"}],
         "categories": [{"id": i, "name": name} for i, name in enumerate(("a/b", "A_b", "..", "Nothing"))],
         "annotations": [{"image_id": 1, "category_id": i, "bbox": [0, 0, 9, 9]} for i in range(4)],
-    }
+    }  # fmt: skip
     write_json(tmp_path / "truth.json", truth)
     write_json(tmp_path / "results.json", [])
     test = read_coco(tmp_path / "truth.json", tmp_path / "results.json")
     names = [crop.name for crop in crops_of(test, cases_of(test, match(test)))]
     assert names == [
-        "a_b/x/a_b_object_0.png",
-        "A_b_2/x/a_b_object_1.png",
-        "_/x/a_b_object_2.png",
-        "Nothing_2/x/a_b_object_3.png",
-    ]
+        "a_b/x/a_b_object_0.png", "A_b_2/x/a_b_object_1.png", "_/x/a_b_object_2.png", "Nothing_2/x/a_b_object_3.png",
+    ]  # fmt: skip
 
 
 def test_an_image_is_where_its_name_says_or_in_the_folder_itself_but_never_outside(tmp_path):

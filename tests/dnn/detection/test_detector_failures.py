@@ -57,10 +57,8 @@ def test_images_that_cannot_be_used_are_skipped_and_told(case):
     Image.new("RGB", (80, 160)).save(case.images / "0002.png")
     failures = find(case)
     assert [(skip.path, skip.reason.split(",")[0]) for skip in failures.skipped] == [
-        ("0000.png", f"not in {case.images}"),
-        ("0001.png", "not an image"),
-        ("0002.png", "80 × 160 pixels"),
-    ]
+        ("0000.png", f"not in {case.images}"), ("0001.png", "not an image"), ("0002.png", "80 × 160 pixels"),
+    ]  # fmt: skip
     assert "36 objects" in failures.assumptions[0], "they count as the evaluation counts them"
     assert failures.assumptions[-1].startswith("Without a crop")
     assert not any(Path(path).name < "0003" for path in find_images(case.out / "objects").paths)

@@ -55,11 +55,8 @@ def test_whole_images_come_in_the_order_of_selection_with_their_crops():
     text, n_whole = unsafe_images_text(selected, {"b_0.png": "b.jpg", "a_0.png": "=a.jpg", "b_1.png": "b.jpg"})
     assert n_whole == 2
     assert text.splitlines() == [
-        "image,crop,rcc,distance",
-        "b.jpg,b_0.png,0,0.5",
-        "b.jpg,b_1.png,1,0.5",
-        "'=a.jpg,a_0.png,0,0.5",
-    ]
+        "image,crop,rcc,distance", "b.jpg,b_0.png,0,0.5", "b.jpg,b_1.png,1,0.5", "'=a.jpg,a_0.png,0,0.5",
+    ]  # fmt: skip
 
 
 def test_a_damaged_table_of_crops_is_an_error(improvement):

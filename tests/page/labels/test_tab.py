@@ -71,43 +71,6 @@ def press(page: Page, widget: Locator, key: str, labelled: int) -> None:
 
 
 @pytest.mark.slow
-def test_after_the_last_image_of_an_rcc_the_next_one_follows_and_after_the_last_of_all_keys_do_nothing(
-    selected, page, widget
-):
-    caption, news = widget.locator("figcaption"), widget.locator("[role=status]")
-    chosen = widget.locator("select option:checked")
-    sizes = [
-        int(re.search(r"of (\d+) labelled", option.inner_text())[1]) for option in widget.locator("option").all()[:3]
-    ]
-    assert sum(sizes) == 9
-    labelled = 0
-    for size in sizes:
-        first = chosen.inner_text().partition(" ·")[0]
-        for _ in range(size):
-            assert news.inner_text() == "" or labelled in (sizes[0], sizes[0] + sizes[1])
-            labelled += 1
-            press(page, widget, "1", labelled)
-        if labelled < 9:
-            second = chosen.inner_text().partition(" ·")[0]
-            assert first != second
-            expect(news).to_have_text(f"{first} is labelled. This is {second}.")
-            expect(caption).to_contain_text(f"no label yet · 1 of {sizes[0]}")
-    expect(news).to_have_text("Every image of the unsafe set has a label.")
-    for key in ("2", "ArrowRight", "2"):
-        press(page, widget, key, 9)
-    page.keyboard.press("ArrowLeft")
-    expect(caption).to_contain_text(f"sign_00 · {sizes[-1]} of {sizes[-1]}")
-    press(page, widget, "2", 9)
-    press(page, widget, "3", 9)
-    widget.get_by_text("All of this RCC are").click()
-    press(page, widget, "3", 9)
-    expect(news).to_contain_text("Give “sign_02” again to replace")
-    assert labels(selected) == ["sign_00"] * 8 + ["sign_01"]
-    press(page, widget, "3", 9)
-    assert labels(selected) == ["sign_00"] * (9 - sizes[-1]) + ["sign_02"] * sizes[-1]
-
-
-@pytest.mark.slow
 def test_each_of_43_classes_has_a_key_on_its_button_and_more_are_found_by_their_names(selected, page, widget, tmp_path):
     keys = widget.locator("[data-label] kbd").all_inner_texts()
     assert len(set(keys)) == 43

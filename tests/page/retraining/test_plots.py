@@ -2,9 +2,7 @@
 
 import re
 
-import pytest
-
-from safe_dnn.page.retraining.plots import MOST_BARS, class_bars, shares_right
+from safe_dnn.page.retraining.plots import class_bars, shares_right
 from safe_dnn.training.before_after import Share
 from safe_dnn.training.certainty import Counts, certainties
 
@@ -12,21 +10,6 @@ from safe_dnn.training.certainty import Counts, certainties
 def shares(rccs: int, noise: int) -> list[Share]:
     known = [Share(str(rcc), images=5, before=0, after=3) for rcc in range(rccs)]
     return [*known, *[Share("-1", images=noise, before=0, after=1)][: bool(noise)]]
-
-
-@pytest.mark.parametrize(
-    ("more", "noise", "rest"),
-    [
-        (0, 0, ""),
-        (0, 4, "and the images in no cluster<"),
-        (1, 0, "and 1 other RCC<"),
-        (2, 4, "and 2 other RCCs and the images in no cluster<"),
-    ],
-)
-def test_what_has_no_bar_is_named_for_what_it_is(more, noise, rest):
-    drawn = shares_right(shares(MOST_BARS + more, noise), {})
-    assert rest in drawn
-    assert ("other RCC" in drawn) == bool(more)
 
 
 def test_rccs_of_which_most_is_still_wrong_come_first_and_lead_to_their_images():

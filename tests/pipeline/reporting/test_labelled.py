@@ -39,11 +39,10 @@ def test_labelled_images_are_copied_to_class_folders_with_a_table(out, tmp_path,
     assert "3 images exported" in printed.out
     assert "safe: left out, since they have no label: 3 images" in printed.err
     assert rows(tmp_path / "labelled") == [
-        ["image", "label", "rcc", "file"],
-        ["blue/plain_00.png", "blue", "0", "blue/plain_00.png"],
+        ["image", "label", "rcc", "file"], ["blue/plain_00.png", "blue", "0", "blue/plain_00.png"],
         ["green/plain_00.png", "blue", "0", "blue/plain_00_2.png"],
         ["red/plain_01.png", "red", "0", "red/plain_01.png"],
-    ]
+    ]  # fmt: skip
     copies = labelled_images(tmp_path / "labelled")
     assert copies.classes == ("blue", "red")
     source = tmp_path / "improvement" / "green" / "plain_00.png"

@@ -6,11 +6,8 @@ from safe_dnn.pipeline.reporting.markup import badge, escaped, filled, path_text
 def test_markup_in_texts_is_displayed_and_not_interpreted():
     hostile = "<img src=x onerror='a'>\x1b"
     for html in (
-        escaped(hostile),
-        path_text(hostile),
-        warning(hostile),
-        filled("page/widgets/list.html", lines=[hostile]),
-    ):
+        escaped(hostile), path_text(hostile), warning(hostile), filled("page/widgets/list.html", lines=[hostile]),
+    ):  # fmt: skip
         assert "<img" not in html
         assert "&lt;img src=x onerror=" in html
         assert "\x1b" not in html

@@ -54,11 +54,10 @@ def test_two_tabs_that_click_at_once_lose_nothing(out):
 @pytest.mark.parametrize(
     "later",
     [
-        lambda out: move_images(out, ["sea_00.png"], 1, maker=B),
-        lambda out: merge_rccs(out, 0, 1, maker=B),
+        lambda out: move_images(out, ["sea_00.png"], 1, maker=B), lambda out: merge_rccs(out, 0, 1, maker=B),
         lambda out: merge_rccs(out, 2, 0, maker=B),
     ],
-)
+)  # fmt: skip
 def test_an_edit_that_a_later_one_builds_upon_is_not_taken_back(out, later):
     move_images(out, ["sea_00.png"], 0, maker=A)
     later(out)

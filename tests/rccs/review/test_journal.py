@@ -64,20 +64,6 @@ def test_an_image_moved_to_an_rcc_is_a_core_point_that_does_not_widen_its_reach(
     assert moved.reach[2] == plain.reach[2]
 
 
-def test_an_edit_that_is_undone_has_no_effect_until_it_is_redone(clusters):
-    edits = [merge(1, 0), move("sea_00.png", NOISE, 2), undo(2), undo(1), redo(1)]
-    labels = [reviewed(clusters, journal(*edits[:n])).labels.tolist() for n in range(6)]
-    assert labels[3] == labels[5] == labels[1] != labels[2]
-    assert labels[4] == labels[0]
-    assert reviewed(clusters, journal(*edits, redo(2))).labels.tolist() == labels[2]
-    for wrong in ([*edits, merge(2, 0), redo(2)], [*edits, redo(1)]):  # an edit since then; redone already
-        with pytest.raises(SAFEError, match="no undone edit to redo"):
-            reviewed(clusters, journal(*wrong))
-    for wrong in ([undo(1)], [merge(1, 0), undo(1), undo(1)]):
-        with pytest.raises(SAFEError, match="no edit to undo"):
-            reviewed(clusters, journal(*wrong))
-
-
 @pytest.mark.parametrize(
     ("edits", "message"),
     [
