@@ -1,6 +1,6 @@
 # make run          the page on http://127.0.0.1:7860 (creates .venv, installs, and builds the example first)
-# make test         the fast tests, 2 to 5 minutes on two cores (creates .venv with the tools for development)
-# make test-slow    the slow tests, 20 to 40 minutes: the example's case study, reviews in a browser, kills, damaged images
+# make test         the fast tests, 3 minutes on two cores (creates .venv with the tools for development)
+# make test-slow    the slow tests, 10 to 15 minutes: the example's case study, reviews in a browser, kills, damaged images
 # make test-cases   the other case studies, half an hour: each is built and analysed
 # make test-all     all three, and the two of the laboratory
 # make test-lowest  the fast tests with the lowest versions that the requirements allow (Python 3.11 or 3.12)
@@ -26,19 +26,22 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 
 REQUIREMENTS := requirements.txt requirements/dev.txt requirements/offline.txt requirements/detection.txt \
   requirements/onnx.txt
 
+# Tests start SAFE many times: it is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test test-slow test-cases lab-test lab-test-slow test-all test-lowest weights audit sbom lock lint lab-lint pictures clean
 
 run: $(VENV)/.installed $(EXAMPLE)/accuracy.json
 	$(BIN)/python SAFE_Tool.py ui --example $(EXAMPLE)
 
 # loadfile: one worker runs all tests of a file, so that its page or network is started once; in the order of
-# tests/conftest.py, not by their number. Three workers on two cores, since tests in a browser often wait; libraries that
-# would each take both cores hold each other up. The slow tests measure memory and time.
+# tests/conftest.py, not by their number. Libraries that would each take both cores hold each other up. The slow tests
+# measure memory and time.
 test: $(VENV)/.installed-dev
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not case"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not case"
 
 test-cases: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests lab/tests -m case

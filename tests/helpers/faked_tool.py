@@ -4,6 +4,7 @@
 `FAKE_PEAK` names a file to which the most memory that the process had is written, in bytes.
 `FAKE_HELD` names a file: while it is there, no GIFs are drawn, and no weak spots are found.
 `FAKE_FULL` names a file: while it is there, the disk is full.
+`FAKE_ROUND` is how many seconds pass between two looks of a service for what has ended.
 `FAKE_PICTURES` is how many thumbnails the page keeps, instead of `safe_dnn.page.pictures.MOST_PICTURES`.
 """
 
@@ -65,6 +66,10 @@ def main() -> int:
         commit(db)
 
     database._commit = commit_or_not
+    if seconds := os.environ.get("FAKE_ROUND"):
+        import safe_dnn.page.serving.service
+
+        safe_dnn.page.serving.service.ROUND = float(seconds)
     if pictures := os.environ.get("FAKE_PICTURES"):
         import safe_dnn.page.pictures
 

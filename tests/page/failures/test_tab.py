@@ -19,7 +19,7 @@ from safe_dnn.store.runs import earlier_runs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case, record_light
-from tests.helpers.browsing import Served, field, give_accuracy, opened, served_from, unfold_in_sight
+from tests.helpers.browsing import Served, field, opened, served_from, unfold_in_sight
 from tests.helpers.detected import draw_detected
 from tests.helpers.laid_out import laid_out, settings_of
 from tests.helpers.small_models import model_file
@@ -147,25 +147,6 @@ def test_a_reload_shows_the_failures_and_the_form(collected, given):
     unfold_in_sight(collected)
     expect(field(collected, "failures-answers")).to_be_visible()
     expect(field(collected, "failures-test")).to_have_value(str(given.case.test))
-    # The accuracy is filled in where it is needed next; what is typed instead, and used, stays.
-    collected.locator("#find-reasons").click()
-    expect(collected.locator("#clusters-status .safe-status")).to_contain_text("of 26 failures")
-    collected.get_by_role("tab", name="Unsafe set").click()
-    unfold_in_sight(collected)
-    for fold in ("How many images", "Number by the paper's formula"):
-        collected.get_by_text(fold).click()
-    expect(field(collected, "accuracy")).to_have_value("0.648649")
-    give_accuracy(collected, "0.7")
-    field(collected, "improvement").fill(str(given.case.test))
-    collected.locator("#select").click()
-    expect(collected.locator("#unsafe-status strong")).to_contain_text("improvement images selected")
-    collected.reload()
-    collected.get_by_role("tab", name="Unsafe set").click()
-    expect(collected.locator("#unsafe-status strong")).to_be_visible()
-    unfold_in_sight(collected)
-    for fold in ("How many images", "Number by the paper's formula"):
-        collected.get_by_text(fold).click()
-    expect(field(collected, "accuracy")).to_have_value("0.7")
 
 
 @pytest.mark.slow
