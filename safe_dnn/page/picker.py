@@ -32,8 +32,8 @@ KERAS_MODEL = Kind("a Keras model", False, KERAS_SUFFIXES)
 MODEL = Kind("a Keras or ONNX model", False, (*KERAS_SUFFIXES, ONNX_SUFFIX))
 MODEL_OR_TABLE = Kind("a model or a .csv file", False, (*MODEL.suffixes, *TABLE.suffixes))
 _OF_KIND = {
-    FOLDER: "failures-test failures-train tested select-test classes-folder train test final-test fresh-tested "
-    "moved-to",
+    FOLDER: "failures-test failures-train failures-after tested select-test classes-folder train test final-test "
+    "fresh-tested moved-to",
     IMAGES: "images improvement",
     TABLE: "failures-answers failures-targets predictions parameters labels-table fresh-predictions fresh-after",
     DETECTIONS: "failures-truth failures-results",

@@ -25,11 +25,12 @@ def an_eye(**changes) -> Eye:
 
 
 def read_subjects(path, kind: Kind) -> dict[str, Subject]:
-    """The subjects in a file that `safe_dnn.casestudies.table.write_subjects` wrote, by image."""
+    """The subjects in a file that `safe_dnn.casestudies.table.write_subjects` wrote without their seeds, by image."""
     types = typing.get_type_hints(kind.type)
+    seed = {"seed": 0} if "seed" in types else {}
     with path.open(encoding="utf-8", newline="") as file:
         return {
-            row[KEY]: kind.type(**{name: types[name](row[name]) for name in names_of(kind)})
+            row[KEY]: kind.type(**seed, **{name: types[name](row[name]) for name in names_of(kind)})
             for row in csv.DictReader(file)
         }
 

@@ -68,25 +68,24 @@ def test_the_reasons_are_told_in_a_sentence_and_listed_and_the_first_one_shows_i
     clusters = load_clusters(compared.served.out)
     reasons = load_reasons(compared.served.out, clusters)
     [spot] = reasons.spots
-    told = f"where the class is night ({rate_text(spot.new_rate)}, elsewhere {rate_text(spot.elsewhere)})"
-    expect(page.locator("#clusters-status strong")).to_have_text(f"It fails most often {told}.")
-    expect(page.locator("#clusters-status")).to_contain_text("1 reason holds 12 of 26 failures")
+    expect(page.locator("#clusters-status strong")).to_have_text("Most failures: the class is night (100% wrong).")
+    wrong, rest = reasons.where_none_holds(clusters)
+    baseline = f"{rate_text(reasons.base)} of all 74 test images are wrong, {rate_text(wrong / rest)} where this reason"
+    expect(page.locator("#clusters-status")).to_contain_text(baseline)
     expect(page.locator("#reason-list output")).to_have_text("0 of 1 judged")
     first = page.locator("#reason-list .safe-card").first
     expect(first).to_have_class(re.compile("selected"))
     expect(first.locator("b")).to_have_text("label = night")
-    expect(first.locator(".safe-card-rate")).to_have_text(rate_text(spot.new_rate))
-    expect(first.locator(".safe-card-facts")).to_have_text(f"12 of 12 · elsewhere {rate_text(spot.elsewhere)} · RCC 0")
-    # The line on a card is at the rate of all other images: what is compared with must not hold the reason itself.
-    assert spot.elsewhere < reasons.base
+    expect(first.locator(".safe-card-rate")).to_have_text(rate_text(spot.rate))
+    expect(first.locator(".safe-card-facts")).to_have_text("12 of 12 wrong · RCC 0")
+    # The line on a card is at the rate of comparable images: what is compared with must not hold the reason itself.
+    assert spot.like < reasons.base
     left = first.locator(".safe-rate-base").evaluate("line => parseFloat(line.style.left)")
-    assert left == pytest.approx(100 * spot.elsewhere, abs=0.06)
-    unexplained = re.compile(r"Not explained by any reason: \d+ of \d+ images wrong")
-    expect(page.locator("#reason-list p.safe-list-foot").first).to_contain_text(unexplained)
+    assert left == pytest.approx(100 * spot.like, abs=0.06)
     # RCCs that do not fail more often are no reasons, and folded.
     expect(page.locator("#reason-list [data-rcc='1']")).to_be_hidden()
-    fold = page.locator("#reason-list [data-fold=others]")
-    expect(fold).to_have_text("2 RCCs not known to fail more often")
+    fold = page.locator("#reason-list [data-fold]")
+    expect(fold).to_have_text("2 not known to fail more often")
     fold.click()
     expect(page.locator("#reason-list [data-rcc='1']")).to_be_visible()
 
@@ -112,7 +111,7 @@ def test_the_reasons_are_told_in_a_sentence_and_listed_and_the_first_one_shows_i
 
 @pytest.mark.slow
 def test_keys_go_through_all_reasons_and_only_the_one_at_hand_is_framed_and_bright(page):
-    page.locator("#reason-list [data-fold=others]").click()
+    page.locator("#reason-list [data-fold]").click()
     cards, canvas = page.locator("#reason-list .safe-card:visible"), canvas_of(page)
     page.evaluate("document.activeElement.blur()")
     second = cards.nth(1).get_attribute("data-rcc")
@@ -139,7 +138,7 @@ def exported_names(page: Page, button: str, file: str) -> set[str]:
 def test_what_is_at_hand_is_exported(page, compared):
     clusters = load_clusters(compared.served.out)
     reasons = load_reasons(compared.served.out, clusters)
-    page.locator("#reason-list [data-fold=others]").click()
+    page.locator("#reason-list [data-fold]").click()
     page.locator("#reason-list [data-rcc='1']").click()
     expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
     expect(page.locator("#export-spot")).to_be_hidden()
@@ -233,7 +232,7 @@ def test_a_weak_spot_at_hand_stays_while_more_is_found(browser, compared, two_sp
 def test_a_window_that_was_open_before_hears_of_the_comparison(browser, compared, tmp_path):
     """It shows the RCCs without rates first, and adds them without choosing another RCC."""
     with opened(browser, compared.served) as watching:
-        watching.locator("#reason-list [data-fold=others]").click()
+        watching.locator("#reason-list [data-fold]").click()
         watching.locator("#reason-list [data-rcc='1']").click()
         expect(watching.locator("#rcc-heading .safe-rate")).to_be_visible()
         expect(watching.locator("#rcc-heading h2")).to_have_text("RCC 1")

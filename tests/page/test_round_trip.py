@@ -38,7 +38,7 @@ def test_two_engineers_go_from_failures_to_a_verified_safety_case(browser, tmp_p
         collect(ann, first.table, first.test)
         expect(ann.locator("#failures-status strong")).to_contain_text("26 failing images of 74")
         ann.locator("#find-reasons").click()
-        expect(ann.locator("#clusters-status .safe-status")).to_contain_text("of 26 failures")
+        expect(ann.locator("#clusters-status .safe-status")).to_contain_text("Most failures")
         # Judgements of two engineers
         expect(ann.locator("#reason-list [data-is=spot]").first).to_be_visible()
         ann.locator("#spot-verdict").get_by_text("Unsafe", exact=True).click()

@@ -135,8 +135,8 @@ def card(rcc: int, images: int, **more: object) -> dict:
     unknown = dict.fromkeys(("rate", "low", "high", "other"))
     return {
         "key": rcc, "rcc": rcc, "number": number, "images": images, "share": images / 200, "size": f"{images} images",
-        "facts": "", "words": "", "confusion": "", "kind": "causes", "fold": "", "more": False, **unknown,
-        "loose": False, "picture": "x.png", "otherwise": "", **said(Note(rcc)), **more,
+        "facts": "", "title": number, "words": "", "confusion": "", "kind": "listed", "fold": "", "more": False,
+        **unknown, "loose": False, "picture": "x.png", "otherwise": "", **said(Note(rcc)), **more,
     }  # fmt: skip
 
 
@@ -202,14 +202,14 @@ def test_of_two_answers_the_later_one_is_shown_whichever_comes_first(cards):
 
 def test_what_is_no_reason_is_folded_but_for_what_was_judged_and_does_not_count(page):
     put(page, reason_list=filled("page/clusters/reason_list.html", unsafe=UNSAFE))
-    rest = [card(rcc, 5, kind="others", fold="3 RCCs not known to fail more often", rate=0.2) for rcc in (1, 2, 3)]
+    rest = [card(rcc, 5, kind="undecided", fold="3 not known to fail more often", rate=0.2) for rcc in (1, 2, 3)]
     rest[1] |= said(Note(2, verdict=UNSAFE))
-    spot = card(0, 9, key='[["light", "<", 0.4]]', rate=0.9, low=0.8, high=0.95, other=0.2, words="light < 0.4")
+    spot = card(0, 9, key='[["light", "<", 0.4]]', rate=0.9, low=0.8, high=0.95, other=0.2, title="light < 0.4")
     props = {"value": spot["key"], "cards": as_sent(spot, *rest), "named": ""}
     run_alone(page, "#reason-list", ["clusters/reason_list.js"], props, NO_PICTURES)
     assert listed(page) == [0, 2]
     expect(page.locator("output")).to_have_text("1 of 2 judged")
-    fold = page.locator("[data-fold='others']")
+    fold = page.locator("[data-fold]")
     for shown in ([0, 1, 2, 3], [0, 2]):
         fold.click()
         assert listed(page) == shown

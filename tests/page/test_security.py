@@ -148,6 +148,7 @@ PATH_FIELDS = (
     ("failures-test", "collect", {"failures_model": "IN"}),
     ("failures-train", "collect", {"failures_model": "IN", "failures_test": "IN"}),
     ("failures-targets", "collect", {"failures_model": "IN", "failures_test": "IN"}),
+    ("failures-after", "collect", {"failures_model": "IN", "failures_test": "IN"}),
 )  # fmt: skip
 
 

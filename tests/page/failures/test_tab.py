@@ -70,7 +70,7 @@ def test_a_table_of_answers_and_a_folder_become_root_cause_clusters_and_rates_wi
     expect(page.locator("#failures-form")).to_be_hidden()  # it makes room for the result
     first = page.locator("#failures-reasons tbody tr").first
     expect(first).to_contain_text("light < 0.806525 of 2696% wrong")
-    expect(first).to_contain_text(", elsewhere 2%")
+    expect(first).to_contain_text(", 4% of comparable images")
     expect(page.locator("#class-rates tbody tr").first).to_contain_text("night12 of 12100% (74–100%)wood (12)")
     doubt, answers = "Doubtful: 64.9% of the answers are right", "Answers: from answers.csv, taken as they are."
     expect(page.locator("#failures-status")).to_contain_text(doubt)
