@@ -357,16 +357,18 @@ def check(
     """
     from safe_dnn.pipeline.confirmation import check_requirements
     from safe_dnn.pipeline.run_record import GivenAnswers
+    from safe_dnn.reasons.figures import Figures
     from safe_dnn.reasons.requirements import HOLDS
 
     folder, (given,) = path_of(out, "an output folder"), _settings(options, GivenAnswers)
     checked = check_requirements(requirements, folder, given, before=no_worse, learned=learned, progress=progress)
-    required, before = checked.findings, checked.change.closures
-    figures = [(one.verdict, one.tested, one.wrong, one.low, one.high, one.requirement.most) for one in required]
-    figures += [(one.state, one.tested, one.wrong_after, one.low, one.high, math.nan) for one in before]
+    required = checked.findings
+    figures = [(one.verdict, one.figures, one.low, one.high, one.requirement.most) for one in required]
+    figures += [(one.state, one.after, *one.after.interval, math.nan) for one in checked.closures]
+    figures += [("missing", Figures(len(checked.missing), 0), math.nan, math.nan, math.nan)] if checked.missing else []
     rows = tuple(
-        (case.name, verdict, tested, wrong, wrong / tested if tested else math.nan, *more)
-        for case, (verdict, tested, wrong, *more) in zip(checked.cases, figures, strict=True)
+        (case.name, verdict, one.tested, one.wrong, math.nan if one.rate is None else one.rate, *more)
+        for case, (verdict, one, *more) in zip(checked.cases, figures, strict=True)
     )
     n_shown = sum(one.verdict == HOLDS for one in required)
     headline = f"{n_shown} of {count(len(required), 'requirement')} shown to hold"

@@ -286,11 +286,12 @@ def run_check(out: Path, options: argparse.Namespace, progress: Progress) -> int
 
     found = api.check(**_given(options), progress=progress)
     checked = found.value
-    cases, n = checked.cases, len(checked.findings)
+    cases = checked.cases
     warn(*checked.notes)
     say(*(case.text for case in cases), found.headline)
     if options.no_worse:
-        say(f"Worse for {sum(bool(case.failure) for case in cases[n:])} of {count(len(cases) - n, 'reason')}")
+        compared = [case for case in cases if case.kind == "no worse"]
+        say(f"Worse for {sum(bool(case.failure) for case in compared)} of {len(compared):,} reasons and classes")
     if options.junit:
         write_text(options.junit, junit_text(cases))
     return 0 if checked.holds else NOT_SHOWN

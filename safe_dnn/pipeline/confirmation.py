@@ -10,19 +10,25 @@ that are the new model's, since they were chosen where it fails and not where th
 answers given (`training.closure.by_answers`).
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from safe_dnn.dnn.given_answers import unknown_classes
-from safe_dnn.dnn.tested import AnsweredImages, read_predictions
+from safe_dnn.dnn.tested import LABEL, AnsweredImages, read_predictions
 from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.reporting.evidence import known_sets
 from safe_dnn.pipeline.reporting.junit import Case
-from safe_dnn.pipeline.run_record import NONE_GIVEN, GivenAnswers, answers_of_run, given_answers, groups_of
+from safe_dnn.pipeline.run_record import (
+    NONE_GIVEN,
+    GivenAnswers,
+    answers_of_run,
+    given_answers,
+    groups_of,
+    newest_answers,
+)
 from safe_dnn.pipeline.tagging import finding_by_word, open_tagging
 from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, run_record
@@ -30,10 +36,11 @@ from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.review.review import load_review
+from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.rates import Placed, regions
-from safe_dnn.reasons.claims import CONFIRMATION_FILE, Claim, answers_to, claims_of, confirmation_text
-from safe_dnn.reasons.comparison import Known, known_classes, known_of, load_reasons, points_of_tested
+from safe_dnn.reasons.claims import CONFIRMATION_FILE, Claim, answers_to, claim_on, claims_of, confirmation_text
+from safe_dnn.reasons.comparison import Known, Reasons, known_classes, known_of, load_reasons, points_of_tested
 from safe_dnn.reasons.counted_images import FRESH_FILE, TESTED_FILE, counted_text
 from safe_dnn.reasons.known_groups import groups_of_images, notes_of
 from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, Requirement, check_known, findings, read_requirements
@@ -47,7 +54,7 @@ from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.tables import read_table
 from safe_dnn.support.text import count, printable, some
-from safe_dnn.training.closure import CLOSURE_FILE, NEW, REST, WORSENED, Closure, by_answers, closure_text, closures
+from safe_dnn.training.closure import CLOSURE_FILE, NEW, WORSENED, Closure, by_answers, closure_text, closures
 from safe_dnn.training.compared import aligned
 from safe_dnn.training.proof import refuse_saved_again, refuse_used, saved_again
 from safe_dnn.words.tags import Word, load_words
@@ -93,7 +100,7 @@ def confirm(
             )
         fresh = read_predictions(given.predictions, given.tested, partial=given.partial)
         noted = _check_fresh(fresh, first, _used(out, first, learned=bool(after)), progress)
-        later = right_by(after, fresh, partial=given.partial) if after else None
+        later = right_by(after, fresh, partial=given.partial)[0] if after else None
         names = given.group or groups_of(out)
         parameters = find_parameters(fresh.root)
         found = groups_of_images(names, fresh, parameters=parameters, required=bool(given.group))
@@ -104,18 +111,17 @@ def confirm(
         )  # fmt: skip
         nearest = np.full(len(fresh.paths), -1)  # also of images that cannot be read
         nearest[read] = Points(review.clusters.points).nearest_to(points)[0]
-        of_both = known_classes(first, fresh)
-        of_both = np.zeros(len(first.paths) + len(fresh.paths), int) if of_both is None else of_both
-        here, there = np.split(of_both, [len(first.paths)])
+        numbers = known_classes(first, fresh)
+        none = np.zeros(len(first.paths) + len(fresh.paths), int)
+        here, there = np.split(none if numbers is None else numbers, [len(first.paths)])
         placed = Placed(points, there[read], np.full(len(points), NOISE))
         nearest[np.flatnonzero(read)[~reasons.comparison.limits(review.clusters, placed, here)]] = -1
         of_region = regions(nearest, review.clusters.labels)
-        before, classes = _classes(first, fresh)
-        rates = reasons.rates(review.clusters)
-        claims = claims_of(
-            reasons.spots, known.columns, rates, of_region, same=reasons.same_as(review.clusters), of_classes=before
-        )
-        of = found.groups if found and found.given else None
+        of, classes = found.groups if found and found.given else None, None if numbers is None else there
+        sizes, wrong = (np.bincount(here, of_each, there.max() + 1) for of_each in (None, ~first.right))
+        with np.errstate(invalid="ignore"):
+            before = None if numbers is None else (wrong / sizes)[there]  # NaN of a new class
+        claims = claims_on(reasons, review.clusters, known, of_region, of_classes=before)
         answers = answers_to(claims, ~fresh.right, of, classes)
         closed = [] if later is None else closures(claims, fresh.right, later, of, classes)
         left_out = [] if later is None else by_answers(claims)
@@ -135,15 +141,13 @@ def confirm(
     return confirmation
 
 
-def _classes(first: AnsweredImages, fresh: AnsweredImages) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """How often the network failed on the class of each fresh image (NaN if unknown), and these classes; or None."""
-    of_both = known_classes(first, fresh)
-    if of_both is None:
-        return None, None
-    here, there = np.split(of_both, [len(first.paths)])
-    n_classes = int(of_both.max()) + 1
-    sizes, wrong = np.bincount(here, minlength=n_classes), np.bincount(here, ~first.right, n_classes)
-    return (wrong / np.where(sizes, sizes, np.nan))[there], there
+def claims_on(
+    reasons: Reasons, clusters: RootCauseClusters, known: Known, regions: np.ndarray, **more: Any
+) -> list[Claim]:
+    """What was found as claims on other images; `more` as of `claims_of`."""
+    same, inside = reasons.same_as(clusters), reasons.inside(clusters)
+    rates = reasons.rates(clusters)
+    return claims_of(reasons.spots, known.columns, rates, regions, same=same, inside=inside, **more)
 
 
 def _used(out: Path, first: AnsweredImages, *, learned: bool) -> dict[str, list[Path]]:
@@ -188,13 +192,6 @@ NOT_GROUPED = (
 )
 
 
-class Change(NamedTuple):
-    """What is different from an earlier model, and sentences on what could not be asked."""
-
-    closures: tuple[Closure, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
 class Checked(NamedTuple):
     """What a test set says of requirements.
 
@@ -203,29 +200,35 @@ class Checked(NamedTuple):
     findings : tuple of Finding
     notes : tuple of str
         Sentences on the images.
-    change : Change
+    closures : tuple of Closure
         What is different from an earlier model, if one was given.
+    missing : tuple of str
+        Images that the analysis or the earlier model was tested on, and of which there is no answer.
     """
 
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
-    change: Change = Change()
+    closures: tuple[Closure, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
-        """Whether all requirements are shown to hold, and the network is not worse for a reason."""
+        """Whether all requirements are shown to hold, no image is missing, and the network is worse for no reason."""
         return not any(case.failure for case in self.cases)
 
     @property
     def cases(self) -> list[Case]:
-        """For CI: each requirement, and each reason that an earlier model was compared for."""
+        """For CI: each requirement, each reason that an earlier model was compared for, and missing images."""
         cases = [
             Case("requirement", one.requirement.text, one.text, "" if one.verdict == HOLDS else one.verdict)
             for one in self.findings
         ]
-        for change in self.change.closures:
-            name = ", ".join(filter(None, (change.claim.reason, change.claim.where))) if change.claim else REST
-            cases.append(Case("no worse", name, change.text, "worse" if change.state in (WORSENED, NEW) else ""))
+        for change in self.closures:
+            failure = "worse" if change.state in (WORSENED, NEW) else ""
+            cases.append(Case("no worse", change.claim.name, change.text, failure))
+        if self.missing:
+            text = f"{count(len(self.missing), 'image')} without an answer, such as {printable(self.missing[0])}."
+            cases.append(Case("images", "tested before", f"Of the images tested before, {text}", "missing"))
         return cases
 
 
@@ -245,46 +248,58 @@ def check_requirements(
     requirements : path
         As for `reasons.requirements.read_requirements`.
     given : GivenAnswers
-        By default, those that the run in `out` was found with, and its groups.
+        By default, those that the run in `out` was found with, and its groups (see `run_record.newest_answers`).
     before : path, optional
-        An earlier model's answers to the same images: is the network worse for a reason (see `model_change`)?
+        An earlier model's answers to the same images: is the network worse for a reason (see `compare_models`)?
     learned : path, optional
         Images that the network has learned from: the notes then name tested ones that were saved again.
 
     Raises
     ------
     SAFEError
-        A file cannot be read, there are no answers, a requirement is about what is not known of the images, or tested
-        images are learned ones.
+        A file cannot be read, there are no answers, or failures were collected from others since, a requirement is
+        about what is not known of the images, or tested images are learned ones.
     """
     required = read_requirements(requirements)  # what is wrong with them is said before the images are read
     clusters = load_clusters(out) if CLUSTERS in present_runs(out) else None
     own = given_answers(given)
-    answered = own or (answers_of_run(out, clusters, None) if clusters else None)
+    answered = own or newest_answers(out, clusters)
     if answered is None:
         raise SAFEError(
             f"Expected predictions and their test images, or an analysis with them. Received: {out}, without."
         ).about("predictions", "tested")
-    leaks = _leaks(learned, answered, progress) if learned else ()
+    notes = [*answered.notes, *(_leaks(learned, answered, progress) if learned else ())]
     names = given.group or (groups_of(out) if clusters else ())
     found = groups_of_images(names, answered, parameters=find_parameters(answered.root), required=bool(given.group))
     known = known_of(answered, groups=names, progress=progress)
+    notes += [*known.notes, *notes_of(found)]
     of_images = found.groups if found and found.given else None
     words = load_words(out)
     plain = [one for one in required if not words.keys() & {condition.column for condition in one.conditions}]
     found_plain = dict(zip(plain, findings(plain, known.columns, ~answered.right, of_images), strict=True))
     told = [found_plain.get(one) or _finding_by_word(one, out, answered, known, words) for one in required]
-    failing = [clusters.image_root / path for path in clusters.paths] if clusters else []
-    chose = not own or in_common([own.root / path for path in own.paths], failing).any()
-    dependent = found is not None and not found.given
-    if dependent:
+    if found is not None and not found.given:
         told = [one._replace(verdict=OPEN) if one.verdict == HOLDS else one for one in told]
-    doubts = (*((NOT_GROUPED,) if dependent else ()), *((CHOSEN_BY,) if chose else ()))
-    change = Change()
+        notes.append(NOT_GROUPED)
+    failing = [clusters.image_root / path for path in clusters.paths] if clusters else []
+    if not own or in_common([own.root / path for path in own.paths], failing).any():
+        notes.append(CHOSEN_BY)
+    regions = _regions(out, answered.root) if clusters else {}
+    tested, changes, reasons = {*regions}, list[Closure](), list[Claim]()
     if before:
-        change = compare_models(before, answered, known, of_images, partial=given.partial, requirements=plain, out=out)
-    notes = (*answered.notes, *leaks, *known.notes, *notes_of(found), *doubts, *change.notes)
-    return Checked(tuple(told), notes, change)
+        earlier, other = right_by(before, answered, partial=given.partial)
+        tested |= {*other.paths}
+        notes += other.notes
+        if clusters:
+            reasons, left_out = _reasons(out, answered, earlier, known, regions)
+            notes += left_out
+        about = [claim_on(one.where, one.conditions, one.holds(known.columns, len(earlier))) for one in plain]
+        changes = compare_models(earlier, answered, of_images, about, reasons)
+        notes += by_answers((*reasons, *about))
+    first = answered.copies
+    have = {first.get(path, path) for path in (*answered.paths, *answered.held_out)}
+    missing = sorted(path for path in tested if first.get(path, path) not in have)
+    return Checked(tuple(told), tuple(dict.fromkeys(notes)), tuple(changes), tuple(missing))
 
 
 def _finding_by_word(
@@ -315,55 +330,52 @@ def _leaks(learned: StrPath, tested: AnsweredImages, progress: Progress) -> tupl
 
 
 def compare_models(
-    before: StrPath, after: AnsweredImages, known: Known, groups: Groups | None, *, partial: bool,
-    requirements: Sequence[Requirement], out: Path,
-) -> Change:  # fmt: skip
-    """What a new model makes of each reason and of each requirement's images, and of all others.
+    before: np.ndarray, after: AnsweredImages, groups: Groups | None, required: Sequence[Claim],
+    reasons: Sequence[Claim],
+) -> list[Closure]:  # fmt: skip
+    """What a new model makes of each requirement's images, of all others and of each class, and of each reason.
+
+    Reasons are corrected for their number by themselves: with them, nothing passes that is refused without.
 
     Parameters
     ----------
-    before : path
-        The earlier model's answers to the same images, as of `dnn.tested.read_predictions`.
-    after, known, groups
-        The new model's answers, and what is known of the images.
-    out : Path
-        If it is an analysis, its weak spots are asked about on any images, its RCCs on the test images that they were
-        compared with.
-
-    Raises
-    ------
-    SAFEError
-        The table cannot be read, lacks some of the images, disagrees on their classes, or names them otherwise.
+    before : ndarray of shape (n_images,), bool
+        Which images the earlier model gets right.
+    after, groups
+        The new model's answers, and groups of the images.
+    required, reasons : sequence of Claim
+        On the images of requirements, and of the analysis.
     """
-    earlier = right_by(before, after, partial=partial)
-    claims, notes = [], []
-    if review := load_review(out) if CLUSTERS in present_runs(out) else None:
-        reasons, clusters = load_reasons(out, review.original), review.clusters  # as the engineer has edited them
-        failing = np.isin(np.arange(len(earlier)), after.rows_of(clusters.image_root, clusters.paths))
-        if _likeness(failing, ~after.right) > _likeness(failing, ~earlier):
-            notes.append(f"Not compared for the reasons in {out}: they are of the new model's failures.")
-        else:
-            regions = _regions(out, clusters, after)
-            claims = claims_of(
-                reasons.spots, known.columns, reasons.rates(clusters), regions, same=reasons.same_as(clusters)
-            )
-    found = {claim.where for claim in claims}
-    claims += [
-        Claim(one.where, "", math.nan, 0.0, 1.0, one.holds(known.columns, len(after.paths)), conditions=one.conditions)
-        for one in requirements
-        if one.where not in found
-    ]
-    changes = closures(claims, earlier, after.right, groups, known_classes(after))
-    return Change(tuple(change for change in changes if change.tested), (*notes, *by_answers(claims)))
+    classes, label, asked = known_classes(after), after.answers.label, {claim.reason for claim in required}
+    names = () if classes is None else sorted({*label.tolist()} - {""})
+    of_class = [(Literal(LABEL, "=", name), label == name) for name in names]
+    beside = [claim_on(str(one), (one,), holds) for one, holds in of_class if str(one) not in asked]
+    found = closures(required, before, after.right, groups, classes, beside=beside)
+    found += closures(reasons, before, after.right, groups, classes)[:-1]
+    return [one for one in found if one.after.tested]
 
 
-def _likeness(failing: np.ndarray, wrong: np.ndarray) -> float:
-    """How alike two sets of images are: Jaccard's index."""
-    return float((failing & wrong).sum() / max((failing | wrong).sum(), 1))
+def _reasons(
+    out: Path, after: AnsweredImages, before: np.ndarray, known: Known, regions: Mapping[str, str]
+) -> tuple[list[Claim], tuple[str, ...]]:
+    """The reasons of an analysis as claims on a new model's answers, or a sentence if they are of its own failures.
+
+    Weak spots are asked about on any images, RCCs on the test images that they were compared with (see `_regions`).
+    """
+    review = load_review(out)
+    clusters = review.clusters  # as the engineer has edited them
+    failing = np.isin(np.arange(len(before)), after.rows_of(clusters.image_root, clusters.paths))
+    # By Jaccard's index
+    alike = [(failing & wrong).sum() / max((failing | wrong).sum(), 1) for wrong in (~after.right, ~before)]
+    if alike[0] > alike[1]:
+        return [], (f"Not compared for the reasons in {out}: they are of the new model's failures.",)
+    rcc_of = dict(zip(clusters.paths, clusters.labels.tolist(), strict=True))
+    rccs = np.array([rcc_of.get(regions.get(path, ""), NOISE) for path in after.paths], int)
+    return claims_on(load_reasons(out, review.original), clusters, known, rccs), ()
 
 
-def right_by(table: StrPath, images: AnsweredImages, *, partial: bool) -> np.ndarray:
-    """Whether another model gets each of these images right: ndarray of shape (n_images,), bool."""
+def right_by(table: StrPath, images: AnsweredImages, *, partial: bool) -> tuple[np.ndarray, AnsweredImages]:
+    """Whether another model gets each of these images right: bool of shape (n_images,); and all its answers."""
     given = read_predictions(table, images.root, partial=partial)
     check_names(given, images)
     _, other = aligned(images, given)
@@ -372,7 +384,7 @@ def right_by(table: StrPath, images: AnsweredImages, *, partial: bool) -> np.nda
             f"Expected answers of both models to the same images. Received: {other.source}, without "
             f"{count(len(missing), 'image')} of {images.source}, such as {printable(missing[0])}."
         )
-    return other.right
+    return other.right, given
 
 
 def check_names(given: AnsweredImages, first: AnsweredImages) -> None:
@@ -381,13 +393,11 @@ def check_names(given: AnsweredImages, first: AnsweredImages) -> None:
         unknown_classes(given, {*first.answers.label.tolist(), *first.answers.predicted.tolist()} - {""})
 
 
-def _regions(out: Path, clusters: RootCauseClusters, tested: AnsweredImages) -> np.ndarray:
-    """The RCC in whose region each image lies, if the RCCs were compared with it; else `NOISE`."""
+def _regions(out: Path, root: Path) -> dict[str, str]:
+    """The images in a folder that the RCCs were compared with, each with the failing image in whose region it lies."""
     run, record = present_runs(out).get(COMPARISON), run_record(out).get("predictions", {})
-    if run is None or Path(str(record.get("tested"))) != tested.root:
-        return np.full(len(tested.paths), NOISE)
+    if run is None or TESTED_FILE not in run.files or Path(str(record.get("tested"))) != root:
+        return {}
     with reading_file(run, TESTED_FILE) as file:
         table = read_table(file, "images that were compared", own=True, code_page=None)
-    nearest = dict(zip(table.texts("image"), table.texts("nearest"), strict=True))
-    rcc_of = dict(zip(clusters.paths, clusters.labels.tolist(), strict=True))
-    return np.array([rcc_of.get(nearest.get(path, ""), NOISE) for path in tested.paths], int)
+    return dict(zip(table.texts("image"), table.texts("nearest"), strict=True))

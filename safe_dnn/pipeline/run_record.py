@@ -6,6 +6,7 @@ and their digest, so that nothing is compared with answers that have changed sin
 
 import dataclasses
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +14,11 @@ from safe_dnn.dnn.held_out import held_out_of
 from safe_dnn.dnn.tested import AnsweredImages, find_predictions, read_predictions
 from safe_dnn.rccs.clusters import RootCauseClusters, run_record
 from safe_dnn.reasons.known_groups import group_names
+from safe_dnn.store.runs import CLUSTERS, present_runs
+from safe_dnn.support.contents import content_of
 from safe_dnn.support.entries import StrPath, is_within
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.run_folder import FAILURES, PREDICTIONS_FILE
 from safe_dnn.support.text import count
 
 
@@ -27,7 +31,20 @@ def notes_of(out: Path) -> list[str]:
     """Sentences on parameters and predictions that could not be used in the run in `out`, or not be set aside."""
     record = run_record(out)
     entries = ("parameters", "predictions", "set_aside")
-    return [f"{name.replace('_', ' ')}: {note}" for name in entries for note in record.get(name, {}).get("notes", [])]
+    notes = [f"{name.replace('_', ' ')}: {note}" for name in entries for note in record.get(name, {}).get("notes", [])]
+    return [*filter(None, [outdated(out)]), *notes]
+
+
+def outdated(out: Path) -> str:
+    """A sentence on whose answers the run in `out` is of, if failures of others have been collected since; or empty."""
+    record, table, run = run_record(out).get("predictions", {}), out / PREDICTIONS_FILE, present_runs(out).get(CLUSTERS)
+    digest = content_of(table)
+    if not digest or run is None or digest.hex() == record.get("digest", digest.hex()):
+        return ""
+    if table.stat().st_mtime < datetime.fromisoformat(run.time).timestamp():
+        return ""
+    counts = f"{record['wrong']:,} of {count(record['images'], 'image')}"
+    return f"Failures of other answers have been collected since: these are of {record['source']}, {counts} wrong."
 
 
 def given_predictions(out: Path) -> tuple[str, str]:
@@ -179,3 +196,22 @@ def answers_of_run(out: Path, clusters: RootCauseClusters, within: Path | None) 
     if tested.digest != record["digest"]:
         raise SAFEError(f"{source} has changed since the clusters were found. Generate them again to compare with it.")
     return tested if _lies_within(tested, within) else None
+
+
+def newest_answers(out: Path, clusters: RootCauseClusters | None) -> AnsweredImages | None:
+    """The answers to which failures were last collected in a folder, or those of its run; None if there are neither.
+
+    Raises
+    ------
+    SAFEError
+        The run was found with other answers than the failures, or as of `answers_of_run`.
+    """
+    of_run = answers_of_run(out, clusters, None) if clusters else None
+    place = find_predictions(out / FAILURES)
+    newest = read_predictions(*place, partial=True) if place else None
+    if of_run and newest and (of_run.paths, of_run.right.tolist()) != (newest.paths, newest.right.tolist()):
+        raise SAFEError(
+            f"Expected failures and reasons of the same answers. Received: {out}, with failures of {newest.source} and "
+            f"reasons of {of_run.source}. Generate the clusters again, or name the answers and their test images."
+        ).about("predictions", "tested")
+    return of_run or newest

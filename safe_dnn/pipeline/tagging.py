@@ -31,6 +31,7 @@ from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.parameters import find_parameters, read_parameters
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.reasons.comparison import MOST_COMPARED, features_of_tested, known_classes
+from safe_dnn.reasons.figures import Figures
 from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.reasons.requirements import BROKEN, HOLDS, OPEN, Finding, Requirement
 from safe_dnn.store.output_folder import save_files
@@ -411,12 +412,11 @@ def finding_by_word(required: Requirement, tagging: Tagging, others: np.ndarray)
     drawn = found.tagged - found.chosen
     numbers = range(drawn, int(others.sum()) - found.chosen + BATCH, BATCH)
     deciding = bisect.bisect_left(numbers, True, key=lambda number: verdict(number) != OPEN)
-    return Finding(
-        required, verdict(drawn), round(found.images), round(found.wrong),
-        *sample.limits(required.confidence, totals, limit=True),
-        numbers[deciding] - drawn if deciding < len(numbers) else None, found.groups,
-        sample.groups.name if sample.groups else "", answers=found.tagged,
-    )  # fmt: skip
+    name = sample.groups.name if sample.groups else ""
+    figures = Figures(round(found.images), round(found.wrong), groups=found.groups or None, group=name)
+    needed = numbers[deciding] - drawn if deciding < len(numbers) else None
+    limits = sample.limits(required.confidence, totals, limit=True)
+    return Finding(required, verdict(drawn), figures, *limits, needed, answers=found.tagged)
 
 
 def evidence_text(tagging: Tagging) -> str:

@@ -2,37 +2,42 @@
 
 Weak spots and RCCs were chosen because the DNN fails there, in the images that they are told of. Here each is asked of
 images that have chosen nothing: whether the DNN fails more often where the condition holds, or in the region of the
-RCC, than on all other fresh images, and as often as was expected. A weak spot that was found given the class is
-compared with fresh images of the same classes (see `rccs/spots/groups.py`). Nothing is searched for, so that rates and
-intervals need no correction; the tests are corrected for their number (Holm, Scand. J. Stat. 6(2), 1979).
+RCC, than on fresh images of the same classes of which no other reason holds, and as often as was expected. Nothing is
+searched for, so that rates and intervals need no correction; the tests are corrected for their number (Holm, Scand. J.
+Stat. 6(2), 1979).
 
 Reasons and fresh answers in, `confirmation.csv` out.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.tested import PREDICTED
+from safe_dnn.dnn.tested import LABEL, PREDICTED
 from safe_dnn.rccs.review.review import Review
 from safe_dnn.rccs.spots.conditions import Literal
-from safe_dnn.rccs.spots.groups import GivenClass, Groups, chance_given_class, counted, given_class, grouping, in_words
+from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.like import is_other
 from safe_dnn.rccs.spots.rates import LEVEL, Rate, corrected
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import name_of
+from safe_dnn.reasons.figures import Figures, Like, assess
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.tables import read_table, table_text
-from safe_dnn.support.text import count, range_text, rate_text
+from safe_dnn.support.text import range_text, rate_text
 
 CONFIRMATION_FILE = "confirmation.csv"
 CONFIRMED, WEAKENED, REFUTED, OPEN = "confirmed", "weakened", "refuted", "open"
+_VERDICTS = {(True, False): CONFIRMED, (True, True): WEAKENED, (False, True): REFUTED, (False, False): OPEN}
+"""Whether the DNN fails more often, beyond chance, and whether less often than was expected."""
 # Of `confirmation.csv`, with what they hold of an `Answer`
-_COLUMNS = {"reason": "claim.reason", "where": "claim.where"}
-_COLUMNS |= {name: name for name in ("verdict", "tested", "wrong", "rate", "low", "high", "elsewhere", "p")}
+_COLUMNS = {"reason": "claim.reason", "where": "claim.where", "verdict": "verdict"}
+_COLUMNS |= {name: f"figures.{name}" for name in ("tested", "wrong", "rate", "low", "high", "like", "p")}
 _COLUMNS |= {"expected": "claim.expected", "expected_low": "claim.low", "expected_high": "claim.high"}
-_COLUMNS |= {"groups": "groups", "group": "group", "of_classes": "given.expected", "odds": "given.odds"}
+_COLUMNS |= {name: f"figures.{name}" for name in ("groups", "group")}
 
 
 class Claim(NamedTuple):
@@ -45,13 +50,15 @@ class Claim(NamedTuple):
     where : str
         The condition; empty of an RCC.
     expected, low, high : float
-        Of what was found given the class, of as many images of each class as the fresh ones.
+        Of as many images of each class as the fresh ones.
     holds : ndarray of shape (n_fresh,), bool, or None
         The fresh images that it is about; None if that is not known of them.
-    spot : WeakSpot or None
-        None of an RCC.
     conditions : tuple of Literal
         Of `where`; empty of an RCC.
+    takes : bool
+        Whether other reasons are compared without its images.
+    within : ndarray of shape (n_fresh,), bool, or None
+        The images of the claim in which an RCC lies: it is compared within them.
     """
 
     reason: str
@@ -60,22 +67,19 @@ class Claim(NamedTuple):
     low: float
     high: float
     holds: np.ndarray | None
-    spot: WeakSpot | None = None
     conditions: tuple[Literal, ...] = ()
+    takes: bool = False
+    within: np.ndarray | None = None
 
     @property
-    def is_given_class(self) -> bool:
-        """Whether it was found in comparison with images of the same classes."""
-        return self.spot is not None and not self.spot.of_classes
+    def name(self) -> str:
+        """The reason with its condition."""
+        return ", ".join(filter(None, (self.reason, self.where)))
 
     @property
     def is_by_answers(self) -> bool:
         """Whether its images depend on what the network answers."""
         return any(one.column == PREDICTED for one in self.conditions)
-
-    def is_group(self, groups: Groups | None) -> bool:
-        """Whether it is about all images of one group: among themselves, they count as independent."""
-        return groups is not None and [(one.column, one.sign) for one in self.conditions] == [(groups.column, "=")]
 
 
 class Answer(NamedTuple):
@@ -84,62 +88,38 @@ class Answer(NamedTuple):
     Attributes
     ----------
     verdict : str
-        CONFIRMED: the DNN fails more often than elsewhere or, if found given the class, than on other images of the
-        same classes, beyond chance, and not less often than was expected.
-        WEAKENED: more often, but less often than was expected. REFUTED: not beyond chance, and less often than was
-        expected. OPEN: the fresh images do not tell.
-    tested, wrong : int
-    low, high : float
-        95 % interval of the rate.
-    elsewhere : float
-        Of all other fresh images; 0 if there are none.
-    p : float
-        Corrected.
-    groups : int or None
-        Of the tested images; None if groups are not known.
-    group : str
-    given : GivenClass
-        Among the fresh images.
+        CONFIRMED: the DNN fails more often than on images like these, beyond chance, and not less often than was
+        expected. WEAKENED: more often, but less often than was expected. REFUTED: not beyond chance, and less often
+        than was expected. OPEN: the fresh images do not tell.
+    figures : Figures
+        With the corrected p.
     """
 
     claim: Claim
     verdict: str
-    tested: int
-    wrong: int
-    low: float
-    high: float
-    elsewhere: float
-    p: float
-    groups: int | None = None
-    group: str = ""
-    given: GivenClass = GivenClass()
-
-    @property
-    def rate(self) -> float | None:
-        """None if there are no such images."""
-        return self.wrong / self.tested if self.tested else None
+    figures: Figures
 
     @property
     def text(self) -> str:
-        """For example `weak spot 1, light < 0.1: confirmed. 40 of 52 are wrong (77%, 63–87%), elsewhere 12%`."""
-        named = ", ".join(filter(None, (self.claim.reason, self.claim.where)))
-        if self.claim.holds is None:
-            return f"{named}: {self.verdict}. What it is about is not known of the fresh images."
-        if self.rate is None:
-            return f"{named}: {self.verdict}. There are no such fresh images."
-        rate = f"{rate_text(self.rate)}, {range_text(self.low, self.high)}"
-        expected = f"{rate_text(self.claim.expected)} ({range_text(self.claim.low, self.claim.high)})"
-        new = "new images of these classes" if self.claim.is_given_class else "new images"
+        """For example `weak spot 1, light < 0.1: confirmed. 40 of 52 are wrong (77%, 63–87%), …`."""
+        claim, figures = self.claim, self.figures
+        named = f"{claim.name}: {self.verdict}."
+        if claim.holds is None:
+            return f"{named} What it is about is not known of the fresh images."
+        if figures.rate is None:
+            return f"{named} There are no such fresh images."
+        like = "" if math.isnan(figures.like) else f", {rate_text(figures.like)} of comparable images"
         return (
-            f"{named}: {self.verdict}. {self.wrong:,} of {count(self.tested, 'fresh image')}"
-            f"{in_words(self.groups or 0, self.group)} are wrong ({rate}), "
-            f"elsewhere {rate_text(self.elsewhere)}{self.given.text}; of {new}, {expected} were expected."
+            f"{named} {figures.wrong:,} of {figures.images('fresh image')} are wrong ({rate_text(figures.rate)}, "
+            f"{range_text(*figures.interval)}){like}; of new images, {rate_text(claim.expected)} "
+            f"({range_text(claim.low, claim.high)}) were expected."
         )
 
 
 def claims_of(
     spots: Sequence[WeakSpot], columns: Mapping[str, np.ndarray], rates: Mapping[int, Rate], regions: np.ndarray, *,
-    same: Mapping[int, int] | None = None, of_classes: np.ndarray | None = None,
+    same: Mapping[int, int] | None = None, inside: Mapping[int, int] | None = None,
+    of_classes: np.ndarray | None = None,
 ) -> list[Claim]:  # fmt: skip
     """The weak spots, and the other RCCs that fail more often, as claims on fresh images.
 
@@ -150,8 +130,8 @@ def claims_of(
     rates : mapping of int to Rate
     regions : ndarray of shape (n_fresh,), int
         The RCC in whose region each fresh image lies.
-    same : mapping of int to int, optional
-        RCCs that are about the same images as a weak spot (see `reasons.comparison.Reasons.same_as`).
+    same, inside : mapping of int to int, optional
+        RCCs that are about the same images as a weak spot, or lie in one (see `reasons.comparison.Reasons`).
     of_classes : ndarray of shape (n_fresh,), float64, optional
         How often the network fails on the class of each in the test set that reasons were found with; NaN if unknown.
     """
@@ -162,13 +142,24 @@ def claims_of(
         expected = np.array([spot.rate if spot.new_rate is None else spot.new_rate, *spot.interval])
         if of_classes is not None and holds is not None and np.isfinite(of_classes[holds]).any():
             expected = _of_these_classes(expected, spot.expected, float(np.nanmean(of_classes[holds])))
-        rate, low, high = expected.tolist()
+        takes = holds is not None and not spot.may_be_chance and not _of_classes(spot.literals)
         name = name_of(spot, rank, rcc_of.get(rank - 1))
-        claims.append(Claim(name, spot.where, rate, low, high, holds, spot, spot.literals))
-    for rcc, rate in sorted(rates.items()):
-        if rate.verdict == "more" and rcc not in rcc_of.values():
-            claims.append(Claim(f"RCC {rcc}", "", rate.rate, rate.low, rate.high, regions == rcc))
+        rate, low, high = expected.tolist()
+        claims.append(Claim(name, spot.where, rate, low, high, holds, spot.literals, takes))
+    for rcc, of in sorted(rates.items()):
+        if of.verdict == "more" and rcc not in rcc_of.values():
+            within = claims[inside[rcc]].holds if inside and rcc in inside else None
+            claims.append(Claim(f"RCC {rcc}", "", of.rate, of.low, of.high, regions == rcc, within=within))
     return claims
+
+
+def claim_on(name: str, conditions: tuple[Literal, ...], holds: np.ndarray) -> Claim:
+    """Images of which something holds, of which nothing was expected."""
+    return Claim(name, "", math.nan, 0.0, 1.0, holds, conditions)
+
+
+def _of_classes(conditions: Sequence[Literal]) -> bool:
+    return {one.column for one in conditions} == {LABEL}
 
 
 def _of_these_classes(rates: np.ndarray, before: float | None, now: float) -> np.ndarray:
@@ -177,6 +168,27 @@ def _of_these_classes(rates: np.ndarray, before: float | None, now: float) -> np
         return rates
     times = now * (1 - before) / (before * (1 - now))
     return rates * times / (1 - rates + rates * times)
+
+
+def alike(claims: Sequence[Claim], n_images: int, groups: Groups | None, classes: np.ndarray | None) -> list[Like]:
+    """What each claim is compared with: images of the same classes of which no other claim holds (see `like.py`)."""
+    found, own = [], [(groups.column, "=")] if groups else []
+    for claim in claims:
+        holds = held_by(claim, n_images)
+        among = np.ones(n_images, bool) if claim.within is None else claim.within.copy()
+        for one in claims:
+            of_other = not claim.conditions or is_other(one.conditions, claim.conditions, LABEL)
+            if one.takes and of_other and one.holds is not claim.within:
+                among &= ~held_by(one, n_images)
+        inside, outside = (each & among if (each & among).any() else each for each in (holds, ~holds))
+        of_one = [(one.column, one.sign) for one in claim.conditions] == own
+        found.append(Like(inside, outside, None if _of_classes(claim.conditions) else classes, of_one))
+    return found
+
+
+def held_by(claim: Claim, n_images: int) -> np.ndarray:
+    """The images that a claim is about, none if that is not known: bool of shape (n_images,)."""
+    return np.zeros(n_images, bool) if claim.holds is None else claim.holds
 
 
 def answers_to(
@@ -192,36 +204,13 @@ def answers_to(
     classes : ndarray of shape (n_fresh,), int, optional
         As of `reasons.comparison.known_classes`.
     """
-    of, correlation = grouping(groups, wrong)
-    answers = []
-    for claim in claims:
-        holds = np.zeros(len(wrong), bool) if claim.holds is None else claim.holds
-        tested, failing, low, high, elsewhere, n_groups = counted(holds, wrong, of, correlation)
-        named = (n_groups or None, groups.name) if groups else (None, "")
-        given = GivenClass()
-        if tested and classes is not None and not (claim.spot and claim.spot.of_classes):
-            given = given_class(classes, wrong, holds)
-        p = _chance(claim, holds, wrong, of if groups and not claim.is_group(groups) else None, classes)
-        answers.append(Answer(claim, "", tested, failing, low, high, elsewhere, p, *named, given))
-    chances = corrected(np.array([answer.p for answer in answers])).tolist()
-    return [_judged(answer._replace(p=p)) for answer, p in zip(answers, chances, strict=True)]
-
-
-def _chance(
-    claim: Claim, holds: np.ndarray, wrong: np.ndarray, of: np.ndarray | None, classes: np.ndarray | None
-) -> float:
-    """How likely as many images are wrong if what is claimed does not matter, in the comparison that has found it."""
-    if claim.is_given_class and classes is not None:
-        return float(chance_given_class(classes, wrong, holds[None], of)[0])
-    all_of_one = np.zeros(len(wrong), int)
-    return max(float(chance_given_class(all_of_one, wrong, holds[None], groups)[0]) for groups in (None, of))
-
-
-def _judged(answer: Answer) -> Answer:
-    less = answer.high < answer.claim.low
-    more = answer.p < LEVEL
-    verdict = (WEAKENED if less else CONFIRMED) if more else REFUTED if less and answer.tested else OPEN
-    return answer._replace(verdict=verdict)
+    held, like = [held_by(claim, len(wrong)) for claim in claims], alike(claims, len(wrong), groups, classes)
+    found, answers = assess(held, wrong, groups, like=like, for_new=False), []
+    chances = corrected(np.array([one.p for one in found])).tolist()
+    for claim, figures, p in zip(claims, found, chances, strict=True):
+        less = bool(figures.tested) and figures.high < claim.low
+        answers.append(Answer(claim, _VERDICTS[p < LEVEL, less], figures._replace(p=p)))
+    return answers
 
 
 def confirmation_text(answers: Iterable[Answer]) -> str:

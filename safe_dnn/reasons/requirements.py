@@ -20,17 +20,19 @@ import numpy as np
 import yaml
 
 from safe_dnn.rccs.spots.conditions import Literal
-from safe_dnn.rccs.spots.groups import Groups, grouping, in_words, share_for_limit
+from safe_dnn.rccs.spots.groups import Groups, grouping, share_for_limit
+from safe_dnn.reasons.figures import Figures, assess
 from safe_dnn.support.entries import StrPath, path_of, quoted
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import regular
-from safe_dnn.support.intervals import lower_limit, upper_limit
+from safe_dnn.support.intervals import upper_limit
 from safe_dnn.support.tables import number_in
 from safe_dnn.support.text import count, some
 
 HOLDS, BROKEN, OPEN = "holds", "broken", "open"
 ALL_IMAGES = "all images"
 CONFIDENCE = 0.95
+LEAST_SURE = 0.5
 MOST_BYTES = 1_000_000
 MOST_NEEDED = 10_000_000
 _FORM = "light < 0.4: at most 5 % wrong at 95 %"
@@ -75,15 +77,12 @@ class Finding(NamedTuple):
     Attributes
     ----------
     verdict : HOLDS, BROKEN or OPEN
-    tested, wrong : int
+    figures : Figures
     low, high : float
         Between these, the rate lies above and below with the requirement's confidence, each on its own.
     needed : int or None
         How many such images or, where groups are known, groups of as many such images each would show that it holds, if
         as few of them were wrong; None if none would.
-    groups : int
-        Of the tested images; 0 if groups are not known.
-    group : str
     answers : int
         About a word, by which the numbers of images are estimated; `needed` are further ones then, which would decide
         either way, 0 if these do. 0 of what is known of all images.
@@ -91,38 +90,32 @@ class Finding(NamedTuple):
 
     requirement: Requirement
     verdict: str
-    tested: int
-    wrong: int
-    low: float
-    high: float
-    needed: int | None
-    groups: int = 0
-    group: str = ""
+    figures: Figures
+    low: float = 0.0
+    high: float = 1.0
+    needed: int | None = None
     answers: int = 0
 
     @property
     def text(self) -> str:
         """For example `light < 0.4: at most 5 % wrong at 95 %: holds. 3 of 212 images are wrong (1.4%), …`."""
-        required = self.requirement
-        if not self.tested:
-            return f"{required.text}: {self.verdict}. There are no such images."
-        about = "About " if self.answers else ""
-        seen = f"{about}{self.wrong:,} of {count(self.tested, 'image')}{in_words(self.groups, self.group)} are wrong"
+        required, figures = self.requirement, self.figures
+        named = f"{required.text}: {self.verdict}."
+        if not figures.tested:
+            return f"{named} There are no such images."
+        about, by = ("About ", f", by {count(self.answers, 'answer')}") if self.answers else ("", "")
         limit = f"at least {self.low:.2%}" if self.verdict == BROKEN else f"at most {self.high:.2%}"
-        by = f", by {count(self.answers, 'answer')}" if self.answers else ""
-        told = f"{required.text}: {self.verdict}. {seen} ({self.wrong / self.tested:.2%}){by}, {limit} of new ones"
-        told += f" at {_percent(required.confidence)}."
+        told = (
+            f"{named} {about}{figures.wrong:,} of {figures.images()} are wrong ({figures.rate:.2%}){by}, {limit} of "
+            f"new ones at {_percent(required.confidence)}."
+        )
         if self.verdict == OPEN and self.answers and self.needed != 0:
-            more = (
-                f"About {count(self.needed, 'more answer')}"
-                if self.needed
-                else "No number of answers about these images"
-            )
-            return f"{told} {more} would decide it."
+            more = f"About {count(self.needed, 'more answer')}" if self.needed else ""
+            return f"{told} {more or 'No number of answers about these images'} would decide it."
         if self.verdict == OPEN and self.needed:
             sample = f"{self.needed:,} such images with"
-            if self.groups:
-                sample = f"{count(self.needed, self.group)} with as many such images each and"
+            if figures.groups:
+                sample = f"{count(self.needed, figures.group)} with as many such images each and"
             told += f" About {sample} as few wrong would show it."
         return told
 
@@ -167,6 +160,11 @@ def _requirement(where: str, what: str, place: str) -> Requirement:
     if limit is None:
         raise SAFEError(f"Expected a requirement such as “{_FORM}”. Received: {quoted(f'{where}: {what}')} ({place}).")
     most, sure = (_share(text, place) for text in (limit["most"], limit["sure"] or f"{100 * CONFIDENCE:g}"))
+    if sure < LEAST_SURE:
+        raise SAFEError(
+            f"Expected a confidence of at least {_percent(LEAST_SURE)}: below, what is rather not so would pass. "
+            f"Received: {_percent(sure)} ({place})."
+        )
     text = f"{where}: at most {_percent(most)} wrong at {_percent(sure)}"
     if " ".join(where.lower().split()) == ALL_IMAGES:
         return Requirement(text, (), most, sure)
@@ -246,23 +244,16 @@ def findings(
     """
     check_known(requirements, columns)
     of, correlation = grouping(groups, wrong)
-
-    def finding(required: Requirement) -> Finding:
-        holds = required.holds(columns, len(wrong))
-        tested, failing = int(holds.sum()), int((holds & wrong).sum())
-        if not tested:
-            return Finding(required, OPEN, 0, 0, 0.0, 1.0, None)
-        share = share_for_limit(of[holds], wrong[holds], correlation)
-        high = upper_limit(share * failing, share * tested, required.confidence)
-        low = lower_limit(share * failing, share * tested, required.confidence)
+    held, found = [required.holds(columns, len(wrong)) for required in requirements], []
+    for required, holds, figures in zip(requirements, held, assess(held, wrong, groups), strict=True):
+        low, high = figures.limits(required.confidence)
         verdict = HOLDS if high <= required.most else BROKEN if low > required.most else OPEN
-        named = (len(np.unique(of[holds])), groups.name) if groups else ()
         needed = None
-        if verdict == OPEN:
-            needed = _needed(required, of[holds], wrong[holds], correlation, named[0] if named else tested)
-        return Finding(required, verdict, tested, failing, low, high, needed, *named)
-
-    return [finding(one) for one in requirements]
+        if verdict == OPEN and figures.tested:
+            n = figures.groups or figures.tested
+            needed = _needed(required, of[holds], wrong[holds], correlation, n)
+        found.append(Finding(required, verdict, figures, low, high, needed))
+    return found
 
 
 def _needed(required: Requirement, of: np.ndarray, wrong: np.ndarray, correlation: float, n: int) -> int | None:

@@ -6,15 +6,16 @@ are not independent, corrected for the number of claims (Holm), and what may be 
 """
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.rccs.spots.groups import Groups, given_class, grouping, in_words, share_for_limit
-from safe_dnn.reasons.claims import Claim
-from safe_dnn.support.intervals import clopper_pearson, upper_limit
+from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.reasons.claims import Claim, alike, claim_on
+from safe_dnn.reasons.figures import Figures, assess
 from safe_dnn.support.tables import table_text
-from safe_dnn.support.text import count, printable, range_text, rate_text, some
+from safe_dnn.support.text import printable, range_text, rate_text, some
 from safe_dnn.training.before_after import ByGroup, count_by_group
 from safe_dnn.training.certainty import BETTER, WORSE, Certainty, certainties, count_pairs, gain_text, interval_text
 
@@ -22,10 +23,12 @@ CLOSURE_FILE = "closure.csv"
 CLOSED, REDUCED, UNCHANGED, WORSENED, NEW = "closed", "reduced", "unchanged", "worse", "new"
 CONFIDENCE = 0.95
 REST = "everything else"
-COLUMNS = (
-    "reason", "where", "state", "tested", "wrong_before", "wrong_after", "rate_after", "low", "high", "limit",
-    "elsewhere_before", "gain", "gain_low", "gain_high", "p", "groups", "group",
-)  # fmt: skip
+# Of `closure.csv`, with what they hold of a `Closure`
+_COLUMNS = {"reason": "claim.reason", "where": "claim.where", "state": "state", "tested": "after.tested"}
+_COLUMNS |= {"wrong_before": "before.wrong", "wrong_after": "after.wrong", "rate_after": "after.rate"}
+_COLUMNS |= {"low": "after.low", "high": "after.high", "limit": "limit", "like_before": "before.like"}
+_COLUMNS |= {"gain": "sure.gain", "gain_low": "sure.low", "gain_high": "sure.high", "p": "sure.p"}
+_COLUMNS |= {"groups": "after.groups", "group": "after.group"}
 
 
 class Closure(NamedTuple):
@@ -33,51 +36,40 @@ class Closure(NamedTuple):
 
     Attributes
     ----------
-    claim : Claim or None
-        None: the images that no claim is about.
+    claim : Claim
+        Last, `REST`: the images that no claim is about.
     state : str
         CLOSED: fewer are wrong, beyond chance, and the interval of the rate after lies below the rate that the earlier
-        model had `elsewhere`: nothing stands out any more. REDUCED: fewer are wrong, beyond chance. WORSENED: more are,
-        beyond chance; NEW, of images that no claim is about. UNCHANGED: a difference is not shown.
-    wrong_before, wrong_after : int
-    low, high : float
-        95 % interval of the rate after.
-    limit : float
-        Which the rate after does not exceed at 95 %, one-sided: if none is wrong, 1 − .05^(1/n), of n groups if images
-        are of groups (see `share_for_limit`).
-    elsewhere : float
-        The earlier model's rate on all other images; of what was found given the class, that which these classes
-        alone would give, if it is lower.
+        model had on images like these: nothing stands out any more. REDUCED: fewer are wrong, beyond chance. WORSENED:
+        more are, beyond chance; NEW, of images that no claim is about. UNCHANGED: a difference is not shown.
+    before, after : Figures
     sure : Certainty
         Of the gain in accuracy; p is corrected.
     """
 
-    claim: Claim | None
+    claim: Claim
     state: str
-    wrong_before: int
-    wrong_after: int
-    low: float
-    high: float
-    limit: float
-    elsewhere: float
+    before: Figures
+    after: Figures
     sure: Certainty
 
     @property
-    def tested(self) -> int:
-        return self.sure.counts.images
+    def limit(self) -> float:
+        """Which the rate after does not exceed at 95 %, one-sided: if none is wrong, 1 − .05^(1/n), of n groups if
+        images are of groups (see `share_for_limit`)."""
+        return self.after.limits(CONFIDENCE)[1]
 
     @property
     def text(self) -> str:
         """For example `weak spot 1, light < 0.1: closed. Of 52 images, 40 were wrong and 1 is (2%, 0–10%), …`."""
-        named = ", ".join(filter(None, (self.claim.reason, self.claim.where))) if self.claim else REST
-        if not self.tested:
-            return f"{named}: not known. There are no such images."
-        images = f"{count(self.tested, 'image')}{in_words(self.sure.groups, self.sure.group)}"
-        after = f"{self.wrong_after:,} {'is' if self.wrong_after == 1 else 'are'}"
+        wrong = self.after.wrong
+        if self.after.rate is None:
+            return f"{self.claim.name}: not known. There are no such images."
         return (
-            f"{named}: {self.state}. Of {images}, {self.wrong_before:,} were wrong and {after} "
-            f"({rate_text(self.wrong_after / self.tested)}, {range_text(self.low, self.high)}): {gain_text(self.sure)} "
-            f"points ({interval_text(self.sure)}). Of new ones, at most {self.limit:.1%} at {CONFIDENCE:.0%}."
+            f"{self.claim.name}: {self.state}. Of {self.after.images()}, {self.before.wrong:,} were wrong and "
+            f"{wrong:,} {'is' if wrong == 1 else 'are'} ({rate_text(self.after.rate)}, "
+            f"{range_text(*self.after.interval)}): {gain_text(self.sure)} points ({interval_text(self.sure)}). Of new "
+            f"ones, at most {self.limit:.1%} at {CONFIDENCE:.0%}."
         )
 
 
@@ -92,7 +84,7 @@ def by_answers(claims: Iterable[Claim]) -> list[str]:
 
 def closures(
     claims: Sequence[Claim], before: np.ndarray, after: np.ndarray, groups: Groups | None = None,
-    classes: np.ndarray | None = None,
+    classes: np.ndarray | None = None, *, beside: Sequence[Claim] = (),
 ) -> list[Closure]:  # fmt: skip
     """What a later model makes of each claim and, last, of the images that none is about.
 
@@ -106,43 +98,30 @@ def closures(
         Of images that are not independent.
     classes : ndarray of shape (n_images,), int, optional
         As of `reasons.comparison.known_classes`.
+    beside : sequence of Claim, optional
+        Further ones, whose images may be of no claim all the same.
     """
-    about = [claim for claim in claims if claim.holds is not None and not claim.is_by_answers]
-    held = [holds for claim in about if (holds := claim.holds) is not None]
-    held.append(~np.any(held, axis=0) if held else np.ones(len(before), bool))
-    counts = [count_pairs(before[holds], after[holds]) for holds in held]
-    names = [str(number) for number in range(len(held))]
-    by_group = None
+    about, held, rest = list[Claim](), list[np.ndarray](), np.ones(len(before), bool)
+    for at, claim in enumerate((*claims, *beside)):
+        if claim.holds is not None and not claim.is_by_answers:
+            about, held = [*about, claim], [*held, claim.holds]
+            rest &= ~claim.holds | (at >= len(claims))
+    about, held = [*about, claim_on(REST, (), rest)], [*held, rest]
+    names, by_group = [str(number) for number in range(len(held))], None
     if groups:  # an image may be of several claims
-        of_claim, row = np.nonzero(held)
-        by_group = ByGroup(groups.name, count_by_group(groups.of[row], of_claim, names, before[row], after[row]))
-    of, correlation = grouping(groups, ~after)
+        row_of, row = np.nonzero(held)
+        by_group = ByGroup(groups.name, count_by_group(groups.of[row], row_of, names, before[row], after[row]))
+    sure = certainties([count_pairs(before[holds], after[holds]) for holds in held], by_group, names)
+    like = alike(about, len(before), groups, classes)
+    first, later = assess(held, ~before, groups, like=like), assess(held, ~after, groups)
     found = []
-    for claim, holds, sure in zip((*about, None), held, certainties(counts, by_group, names), strict=True):
-        tested, wrong_before, wrong = (int(one.sum()) for one in (holds, holds & ~before, holds & ~after))
-        elsewhere = float(np.mean(~before[~holds])) if not holds.all() else 0.0
-        if claim and claim.is_given_class and classes is not None and tested:
-            elsewhere = min(elsewhere, given_class(classes, ~before, holds).expected or 0.0)
-        state, low, high, limit = UNCHANGED, 0.0, 1.0, 1.0
-        if tested:
-            share = share_for_limit(of[holds], ~after[holds], correlation)
-            low, high = map(float, clopper_pearson(np.array(share * wrong), np.array(share * tested)))
-            limit = upper_limit(share * wrong, share * tested, CONFIDENCE)
-        if sure.verdict == BETTER:
-            state = CLOSED if claim and high <= elsewhere else REDUCED
-        elif sure.verdict == WORSE:
-            state = WORSENED if claim else NEW
-        found.append(Closure(claim, state, wrong_before, wrong, low, high, limit, elsewhere, sure))
+    for claim, then, now, one in zip(about, first, later, sure, strict=True):
+        better, worse = (REDUCED, NEW) if claim.reason == REST else (CLOSED, WORSENED)
+        states = {BETTER: better if now.high <= then.like else REDUCED, WORSE: worse}
+        found.append(Closure(claim, states.get(one.verdict, UNCHANGED), then, now, one))
     return found
 
 
 def closure_text(found: Iterable[Closure]) -> str:
     """`closure.csv`: a row for each claim, and the last for the images that none is about."""
-    rows = []
-    for one in found:
-        named = (one.claim.reason, one.claim.where) if one.claim else (REST, "")
-        rate = one.wrong_after / one.tested if one.tested else None
-        figures = (one.tested, one.wrong_before, one.wrong_after, rate, one.low, one.high, one.limit, one.elsewhere)
-        gained = (one.sure.gain, one.sure.low, one.sure.high, one.sure.p)
-        rows.append((*named, one.state, *figures, *gained, one.sure.groups or "", one.sure.group))
-    return table_text(COLUMNS, rows)
+    return table_text(_COLUMNS, map(attrgetter(*_COLUMNS.values()), found))

@@ -112,13 +112,38 @@ def test_a_model_that_is_worse_for_a_reason_beyond_chance_is_refused(case, tmp_p
         options = ("--predictions", str(now), "--no-worse", str(before), "--junit", str(tmp_path / "safe.xml"))
         assert check(case, *requirements, options=options) == status
         printed = capsys.readouterr().out
-        assert f"Worse for {int(status == 3)} of 2 reasons" in printed
+        assert f"Worse for {2 * int(status == 3)} of 5 reasons and classes" in printed
         assert ("light < 0.5: worse. Of 12 images" in printed) == (status == 3)
         suite = ElementTree.parse(tmp_path / "safe.xml").getroot()
-        assert suite.get("tests") == "4"
+        assert suite.get("tests") == "7"
         assert int(suite.get("failures")) == len(suite.findall("testcase/failure")) >= int(status == 3)
         reasons = {case.get("name"): case.find("failure") is not None for case in suite[2:]}
-        assert reasons == {"light < 0.5": status == 3, "light >= 0.5": False}
+        classes = {"label = night": status == 3, "label = snow": False, "label = wood": False}
+        assert reasons == {"light < 0.5": status == 3, "light >= 0.5": False, **classes}
+
+
+def test_a_model_that_breaks_one_class_and_is_as_good_on_the_whole_is_refused(case, capsys):
+    names = [row.partition(",")[0] for row in case.table.read_text().splitlines()[1:]]
+    now, before = (
+        predictions(case, f"{scene}.csv", [name for name in names if name.startswith(scene)][:12])
+        for scene in ("night", "wood")
+    )
+    options = ("--predictions", str(now), "--no-worse", str(before))
+    assert check(case, "all images: at most 90 %", options=options) == 3
+    printed = capsys.readouterr().out
+    assert "all images: unchanged. Of 74 images, 12 were wrong and 12 are" in printed
+    assert "label = night: worse. Of 12 images, 0 were wrong and 12 are" in printed
+
+
+def test_images_that_the_earlier_model_has_answered_and_this_one_has_not_do_not_pass(case, tmp_path, capsys):
+    before, now = predictions(case, "before.csv", ()), case.table.with_name("now.csv")
+    now.write_text("\n".join(before.read_text().splitlines()[:-3]))
+    options = ("--predictions", str(now), "--no-worse", str(before), "--junit", str(tmp_path / "safe.xml"))
+    assert check(case, "all images: at most 90 %", options=options) == 3
+    told = "Of the images tested before, 3 images without an answer, such as wood/wood_43.png."
+    assert told in capsys.readouterr().out
+    failures = ElementTree.parse(tmp_path / "safe.xml").getroot().findall("testcase/failure")
+    assert [(one.get("type"), one.get("message")) for one in failures] == [("missing", told)]
 
 
 def light_of(case):

@@ -7,6 +7,7 @@ import zipfile
 import pytest
 from PIL import Image
 
+from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.pipeline.confirmation import CHOSEN_BY, NOT_GROUPED, check_requirements, confirm
 from safe_dnn.pipeline.descriptions import mend
 from safe_dnn.pipeline.exports import export_results
@@ -48,7 +49,7 @@ def test_reasons_are_confirmed_kept_and_shown(explained, fresh, capsys):
     told, noted = capsys.readouterr()
     assert "gone.png" in noted
     assert "weak spot 1 (RCC 0), " in told
-    assert ": confirmed. 12 of 12 fresh images are wrong (100%, 74–100%), elsewhere " in told
+    assert ": confirmed. 12 of 12 fresh images are wrong (100%, 74–100%), 23% of comparable images" in told
     rows = rows_in(explained.out / CONFIRMATION_FILE)
     assert rows[0]["verdict"] == CONFIRMED
     assert len(rows) == 1, "an RCC with the same images is no claim of its own"
@@ -113,6 +114,47 @@ def test_models_are_compared_for_the_reasons_of_the_earlier_one_but_not_of_the_n
         )
 
 
+def test_with_an_analysis_nothing_passes_that_is_refused_without(explained, tmp_path):
+    (tmp_path / "required.yaml").write_text("all images: at most 90 % wrong")
+    before, text = explained.table.with_name("before.csv"), explained.table.read_text()
+    for least in range(13):  # so many nights were wrong already
+        rows = [row.replace("wood,0.9,false", "night,0.9,true") for row in text.splitlines()[1 + least : 13]]
+        before.write_text("\n".join([*text.splitlines()[: 1 + least], *rows, *text.splitlines()[13:]]))
+        failures = []
+        for out in (explained.out, tmp_path / "none"):
+            checked = check_requirements(tmp_path / "required.yaml", out, answers(explained), before=before)
+            failures.append({case.name for case in checked.cases if case.failure})
+        assert failures[0] >= failures[1]
+        assert bool(failures[1]) == (least < 5)  # of four tests, one of seven images against none is not enough
+
+
+def test_images_that_the_analysis_tested_must_be_answered(explained, tmp_path):
+    (tmp_path / "required.yaml").write_text("all images: at most 90 % wrong")
+    now = explained.table.with_name("now.csv")
+    now.write_text("\n".join(explained.table.read_text().splitlines()[:-5]))
+    checked = check_requirements(tmp_path / "required.yaml", explained.out, GivenAnswers(now, explained.test))
+    assert [case.failure for case in checked.cases] == ["", "missing"]
+    assert len(checked.missing) == 5
+    assert not checked.holds
+
+
+def test_answers_that_are_older_than_the_failures_are_not_checked(explained, tmp_path):
+    (tmp_path / "required.yaml").write_text("all images: at most 50 % wrong")
+    assert check_requirements(tmp_path / "required.yaml", explained.out).holds
+    worse = tmp_path / "worse.csv"
+    worse.write_text(explained.table.read_text().replace("wood,wood,0.9,true", "wood,snow,0.9,false"))
+    collect_failures(worse, explained.test, explained.out)
+    with pytest.raises(SAFEError, match="Expected failures and reasons of the same answers"):
+        check_requirements(tmp_path / "required.yaml", explained.out)
+    assert "have been collected since" in report_html(explained.out)
+    collected = tmp_path / "collected"  # without an analysis
+    collect_failures(worse, explained.test, collected)
+    (finding,) = check_requirements(tmp_path / "required.yaml", collected).findings
+    assert (finding.figures.tested, finding.figures.wrong) == (74, 66)
+    collect_failures(explained.table, explained.test, explained.out)
+    assert check_requirements(tmp_path / "required.yaml", explained.out).holds
+
+
 def test_requirements_say_that_images_chose_even_if_these_are_given_again(explained, fresh, tmp_path):
     (tmp_path / "required.yaml").write_text("all images: at most 50 % wrong")
     for given in (explained, fresh):
@@ -132,7 +174,7 @@ def test_fresh_images_that_look_like_groups_are_said_to_be_no_independent_ones(e
     again = check_requirements(
         tmp_path / "required.yaml", explained.out, answers(fresh)._replace(group=("image",))
     )  # whatever they look like
-    assert [(one.verdict, one.groups) for one in again.findings] == [("holds", 0)]
+    assert [(one.verdict, one.figures.groups) for one in again.findings] == [("holds", None)]
     assert not any("independent" in note for note in again.notes)
     assert told in "".join(confirm(explained.out, answers(fresh)).notes)
 

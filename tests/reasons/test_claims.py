@@ -46,7 +46,7 @@ def test_what_differs_between_persons_alone_is_not_confirmed_with_groups():
     for wrong in wrong_of:
         for name, groups in (("with", Groups("person", person)), ("without", None)):
             (answer,) = answers_to(claims_of([NIGHT], columns, {}, np.zeros(800, int)), wrong, groups)
-            confirmed[name] += answer.p < 0.05
+            confirmed[name] += answer.figures.p < 0.05
     assert confirmed["with"] <= 5
     assert confirmed["without"] > 10
 
@@ -56,7 +56,7 @@ def test_rccs_that_fail_more_often_are_asked_and_others_are_not():
     rates = {0: Rate(0, 50, 40, 0.66, 0.9, 0.1, 1e-9, "more"), 1: Rate(1, 50, 5, 0.02, 0.2, 0.1, 0.9, "as often")}
     claims = claims_of([], columns, rates, np.where(columns["light"] < 0.2, 0, 1))
     (answer,) = answers_to(claims, wrong)
-    assert (answer.claim.reason, answer.tested, answer.verdict) == ("RCC 0", 100, CONFIRMED)
+    assert (answer.claim.reason, answer.figures.tested, answer.verdict) == ("RCC 0", 100, CONFIRMED)
     assert answer.text.startswith("RCC 0: confirmed. ")
 
 
@@ -67,7 +67,7 @@ def test_what_is_not_known_of_fresh_images_is_open_and_said():
     now_texts = {"light": np.full(50, "dark")}
     assert claims_of([NIGHT], now_texts, {}, np.zeros(50, int))[0].holds is None
     lines = confirmation_text([answer]).splitlines()
-    assert lines[1] == "weak spot 1,light < 0.2,open,0,0,,0.0,1.0,0.1,1.0,0.78,0.68,0.87,,,,"
+    assert lines[1] == "weak spot 1,light < 0.2,open,0,0,,0.0,1.0,0.1,1.0,0.78,0.68,0.87,,"
 
 
 # --- Given the class --------------------------------------------------------------------------------------------
@@ -90,11 +90,11 @@ def given_answer(hard: int, easy: int, times: float, *, seed: int = 0) -> Answer
 
 def test_what_was_found_given_the_class_is_compared_within_classes():
     # What only goes with a class that is often wrong stands out among all images, and is not confirmed.
-    assert sum(given_answer(160, 20, 1, seed=seed).p < 0.05 for seed in range(100)) <= 10
+    assert sum(given_answer(160, 20, 1, seed=seed).figures.p < 0.05 for seed in range(100)) <= 10
     # What matters in a class that is seldom wrong does not stand out among all, and is.
     within = [given_answer(5, 150, 4, seed=seed) for seed in range(20)]
-    assert sum(one.p < 0.05 for one in within) >= 19
-    assert np.mean([one.rate > one.elsewhere for one in within]) < 0.5
+    assert sum(one.figures.p < 0.05 for one in within) >= 19
+    assert np.mean([one.figures.rate > one.figures.like for one in within]) == 1
 
 
 def test_other_shares_of_classes_make_no_weaker_reason_of_it():
@@ -102,10 +102,7 @@ def test_other_shares_of_classes_make_no_weaker_reason_of_it():
         verdicts = [given_answer(hard, easy, 3, seed=seed).verdict for seed in range(40)]
         assert verdicts.count(CONFIRMED) >= 35
     answer = given_answer(10, 150, 3)
-    said = answer.text.split("are wrong ")[1]
-    assert (
-        f" {answer.given.expected:.0%} expected of these classes, {answer.given.odds:.2g} times the odds; of " in said
-    )
+    assert f"), {answer.figures.like:.0%} of comparable images; of new images, " in answer.text
 
 
 def test_all_images_of_a_person_are_compared_as_independent():

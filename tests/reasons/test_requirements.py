@@ -41,14 +41,14 @@ def test_a_requirement_holds_is_broken_or_stays_open(tmp_path):
         wrong,
     )
     assert [one.verdict for one in found] == [HOLDS, BROKEN, OPEN, HOLDS, OPEN, OPEN, BROKEN]
-    assert found[3].tested == 600
+    assert found[3].figures.tested == 600
     arc = (columns["light"] >= 0.4) & ((columns["yaw_deg"] >= 350) | (columns["yaw_deg"] < 10))
-    assert found[2].tested == arc.sum()
+    assert found[2].figures.tested == arc.sum()
     assert found[2].text.startswith("light >= 0.4 and yaw_deg from 350 to 10: at most 5 % wrong at 95 %: open. ")
     foggy = (columns["light"] >= 0.4) & (columns["label"] == "night and fog") & (columns["yaw_deg"] < 90)
-    assert found[5].tested == foggy.sum()
+    assert found[5].figures.tested == foggy.sum()
     tails = (columns["light"] < 0.05) | (columns["light"] >= 0.9)
-    assert found[6].tested == (tails & (columns["label"] == "snow")).sum()
+    assert found[6].figures.tested == (tails & (columns["label"] == "snow")).sum()
     assert found[6].requirement.where == "label = snow and light < 0.05 or >= 0.9"
     assert found[4].text == "light >= 2: at most 5 % wrong at 95 %: open. There are no such images."
 
@@ -130,6 +130,7 @@ def test_a_requirement_that_is_not_met_is_seldom_said_to_hold_and_the_other_way_
         (["light < 0.4: seldom"], r"light < 0\.4: seldom \(.*line 1\)"),
         (["", "light < 0.4: at most 5.5.5 %"], "share above 0 and below 100 %. Received: 5.5.5 %"),
         (["light <= 0.4: at most 5 %"], "light <= 0.4"),
+        (["light < 0.4: at most 5 % at 49 %"], r"a confidence of at least 50 %.* Received: 49 % \(.*line 1\)"),
         (["light < dark: at most 5 %"], "a number after “<”"),
         (["light < 0.4: at most 5 %", "light  < .4: at most 7 %"], "Received twice: light"),
         (["- light"], "with none"),

@@ -8,9 +8,18 @@ import pytest
 
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.groups import Groups
-from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.claims import Claim
-from safe_dnn.training.closure import CLOSED, NEW, REDUCED, UNCHANGED, WORSENED, by_answers, closure_text, closures
+from safe_dnn.training.closure import (
+    CLOSED,
+    NEW,
+    REDUCED,
+    REST,
+    UNCHANGED,
+    WORSENED,
+    by_answers,
+    closure_text,
+    closures,
+)
 
 N = 400
 
@@ -45,17 +54,16 @@ BEFORE = {"dark": slice(0, 50), "others": slice(100, 130)}  # 50 of 100 in the d
 def test_a_reason_is_closed_if_nothing_stands_out_any_more(after, states):
     found = closures([claim(slice(0, 100))], right(**BEFORE), right(**after))
     assert tuple(one.state for one in found) == states
-    assert (found[0].tested, found[0].wrong_before, found[0].elsewhere) == (100, 50, 0.1)
+    assert (found[0].after.tested, found[0].before.wrong, found[0].before.like) == (100, 50, 0.1)
     assert [row["state"] for row in csv.DictReader(io.StringIO(closure_text(found)))] == list(states)
 
 
 def test_given_the_class_what_these_classes_alone_would_give_is_not_exceeded_either():
-    spot = WeakSpot((Literal("light", "<", 0.1),), 100, 60, 0.5, 0.7, 0.4, expected=0.3)
     before, after = right(dark=slice(0, 60), others=slice(100, 105), other=slice(200, 320)), right(dark=slice(0, 30))
-    given = claim(slice(0, 100))._replace(spot=spot)
-    for classes, state, elsewhere in ((None, CLOSED, 125 / 300), (np.arange(N) // 200, REDUCED, 65 / 200)):
+    given = claim(slice(0, 100))
+    for classes, state, like in ((None, CLOSED, 125 / 300), (np.arange(N) // 200, REDUCED, (5 + 2 * 125 / 300) / 102)):
         found = closures([given], before, after, None, classes)[0]
-        assert (found.state, found.elsewhere) == (state, elsewhere)
+        assert (found.state, found.before.like) == (state, pytest.approx(like))
 
 
 def test_without_a_failure_each_group_counts_once():
@@ -68,9 +76,9 @@ def test_without_a_failure_each_group_counts_once():
 def test_what_is_not_known_of_the_images_is_no_reason_and_none_is_in_two_rests():
     unknown = claim(slice(0, 0))._replace(holds=None)
     found = closures([unknown, claim(slice(0, 100), "RCC 3")], right(**BEFORE), right(**BEFORE))
-    assert [one.claim.reason if one.claim else "rest" for one in found] == ["RCC 3", "rest"]
-    assert [one.tested for one in found] == [100, 300]
-    assert [one.tested for one in closures([], right(), right())] == [N]
+    assert [one.claim.reason for one in found] == ["RCC 3", REST]
+    assert [one.after.tested for one in found] == [100, 300]
+    assert [one.after.tested for one in closures([], right(), right())] == [N]
 
 
 @pytest.mark.parametrize("n", [60, pytest.param(300, marks=pytest.mark.slow)])

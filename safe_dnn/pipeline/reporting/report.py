@@ -26,6 +26,7 @@ from safe_dnn.pipeline.explaining import since_earlier
 from safe_dnn.pipeline.looking import heatmap_html, heatmaps_of
 from safe_dnn.pipeline.reporting.markup import escaped, filled, picture_uri, warning
 from safe_dnn.pipeline.reporting.rate_curves import curves_of
+from safe_dnn.pipeline.run_record import outdated
 from safe_dnn.pipeline.tagging import all_words
 from safe_dnn.pipeline.word_reasons import present_reasons
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, headline, rccs_of, run_record, sample
@@ -345,6 +346,7 @@ def _done(known: Material) -> Iterator[str]:
 
 def _open(known: Material) -> Iterator[str]:
     """What a safety case would ask for, and what was not done."""
+    yield outdated(known.folder)
     lacking = [one for one in known.register if one.missing]
     for one in lacking[:MOST_MISSING]:
         yield f"{one.reason}: {'; '.join(one.missing)}."

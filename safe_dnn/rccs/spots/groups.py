@@ -29,10 +29,9 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.support.intervals import LEFT_OUT, clopper_pearson
-from safe_dnn.support.text import count, rate_text
+from safe_dnn.support.text import count
 
 ENDLESS = 10_000  # images for each that is drawn are as good as any number; of more, the chance takes seconds
-MANY = 100.0  # times the odds: of more, a number says nothing
 
 
 class Groups(NamedTuple):
@@ -317,14 +316,6 @@ class GivenClass(NamedTuple):
 
     expected: float | None = None
     odds: float | None = None
-
-    @property
-    def text(self) -> str:
-        """To follow a rate, such as `, 30% expected of these classes, 4.1 times the odds`; empty if unknown."""
-        if self.expected is None:
-            return ""
-        odds = f", {self.odds:.2g} times the odds" if self.odds is not None and self.odds < MANY else ""
-        return f", {rate_text(self.expected)} expected of these classes{odds}"
 
 
 def given_class(classes: np.ndarray, wrong: np.ndarray, holds: np.ndarray) -> GivenClass:
