@@ -1,9 +1,11 @@
 """After step 2, without searching again: what was found is asked of a fresh test set, and requirements are checked.
 
 So that what decides about a model, such as CI, can ask as well; also whether a new model is worse than the one before
-for a reason. For that, in: the answers of both models to the same images; out: for each reason, and for all images that
-none is about, McNemar's test of the difference, of groups where images are not independent, corrected for the number of
-reasons (see `training/closure.py`). A difference within this noise is none.
+for a reason or a class. For that, in: the answers of both models to the same images; out: for each requirement's
+images, each class and all images that no requirement is about, McNemar's test of the difference, of groups where images
+are not independent, corrected for their number (see `training/closure.py`), and the same for the reasons of the
+analysis by themselves. A difference within this noise is none. Images that were tested before and have no answer now do
+not pass.
 
 Two kinds of reasons would call a model worse that is as good as the one before, and are left out: those of failures
 that are the new model's, since they were chosen where it fails and not where the other one does, and conditions on the
@@ -233,13 +235,8 @@ class Checked(NamedTuple):
 
 
 def check_requirements(
-    requirements: StrPath,
-    out: Path,
-    given: GivenAnswers = NONE_GIVEN,
-    *,
-    before: StrPath | None = None,
-    learned: StrPath | None = None,
-    progress: Progress = no_progress,
+    requirements: StrPath, out: Path, given: GivenAnswers = NONE_GIVEN, *, before: StrPath | None = None,
+    learned: StrPath | None = None, progress: Progress = no_progress,
 ) -> Checked:  # fmt: skip
     """Check requirements on a network's answers: given ones or, by default, those that the run in `out` is about.
 

@@ -31,6 +31,23 @@ def test_a_reason_is_confirmed_weakened_refuted_or_open():
     assert {verdict(0.78, n=n) for n in (0, 1, 8)} == {OPEN}
 
 
+def test_a_reason_is_compared_with_images_of_no_other_reason():
+    light, blur = np.where(np.arange(400) % 4 == 0, 0.1, 0.8), np.where(np.arange(400) % 9 == 0, 0.9, 0.1)
+    spot = NIGHT._replace(literals=(Literal("blur", ">=", 0.5),), new_rate=0.3, new_low=0.15, new_high=0.5)
+    claims = claims_of([NIGHT, spot], {"light": light, "blur": blur}, {}, np.zeros(400, int))
+    confirmed = {}
+    for rate in (0.2, 0.01):
+        drawn = [
+            np.random.default_rng(seed).random(400) < np.select([light < 0.2, blur > 0.5], [0.8, rate], 0.01)
+            for seed in range(100)
+        ]
+        answers = [answers_to(claims, wrong)[1] for wrong in drawn]
+        assert np.mean([one.figures.like for one in answers]) < 0.02  # it is the night that fails elsewhere
+        confirmed[rate] = sum(one.figures.p < 0.05 for one in answers)
+    assert confirmed[0.2] > 80
+    assert confirmed[0.01] <= 5
+
+
 def test_where_nothing_matters_nothing_is_confirmed_but_by_chance():
     said = [verdict(0.1, seed=seed) for seed in range(400)]
     assert sum(one in (CONFIRMED, WEAKENED) for one in said) <= 0.05 * 400 + 12
