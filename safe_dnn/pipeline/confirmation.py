@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from safe_dnn.dnn.given_answers import unknown_classes
-from safe_dnn.dnn.tested import LABEL, AnsweredImages, read_predictions
+from safe_dnn.dnn.tested import IMAGE, LABEL, AnsweredImages, read_answer_table, read_predictions
 from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.reporting.evidence import known_sets
 from safe_dnn.pipeline.reporting.junit import Case
@@ -30,6 +30,7 @@ from safe_dnn.pipeline.run_record import (
     given_answers,
     groups_of,
     newest_answers,
+    outdated,
 )
 from safe_dnn.pipeline.tagging import finding_by_word, open_tagging
 from safe_dnn.rccs.answers import CONFIDENCE
@@ -53,6 +54,7 @@ from safe_dnn.support.contents import in_common
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
+from safe_dnn.support.matching import rows_by_image
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.tables import read_table
 from safe_dnn.support.text import count, printable, some
@@ -127,8 +129,9 @@ def confirm(
         answers = answers_to(claims, ~fresh.right, of, classes)
         closed = [] if later is None else closures(claims, fresh.right, later, of, classes)
         left_out = [] if later is None else by_answers(claims)
+        old = filter(None, [outdated(out)])
         texts = (tuple(one.text for one in answers), tuple(one.text for one in closed))
-        confirmation = Confirmation(*texts, (*fresh.notes, *noted, *known.notes, *notes_of(found), *left_out))
+        confirmation = Confirmation(*texts, (*old, *fresh.notes, *noted, *known.notes, *notes_of(found), *left_out))
         facts = {
             "source": relative(fresh.source, out), "tested": relative(fresh.root, out),
             "after": relative(after or "", out), "parameters": relative(parameters or "", out),
@@ -295,7 +298,8 @@ def check_requirements(
         notes += by_answers((*reasons, *about))
     first = answered.copies
     have = {first.get(path, path) for path in (*answered.paths, *answered.held_out)}
-    missing = sorted(path for path in tested if first.get(path, path) not in have)
+    gone = _without_image(other) - _without_image(answered) if before else set()
+    missing = sorted({path for path in tested if first.get(path, path) not in have} | gone)
     return Checked(tuple(told), tuple(dict.fromkeys(notes)), tuple(changes), tuple(missing))
 
 
@@ -382,6 +386,13 @@ def right_by(table: StrPath, images: AnsweredImages, *, partial: bool) -> tuple[
             f"{count(len(missing), 'image')} of {images.source}, such as {printable(missing[0])}."
         )
     return other.right, given
+
+
+def _without_image(given: AnsweredImages) -> set[str]:
+    """The names in a table of answers that are of no image in the folder."""
+    names, images = read_answer_table(given.source).texts(IMAGE), (*given.paths, *given.held_out, *given.copies)
+    used = rows_by_image(names, given.source.parent, given.root, images)
+    return {*names} - {names[row] for rows in used.values() for row in rows}
 
 
 def check_names(given: AnsweredImages, first: AnsweredImages) -> None:

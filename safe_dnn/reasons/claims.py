@@ -172,13 +172,13 @@ def _of_these_classes(rates: np.ndarray, before: float | None, now: float) -> np
 
 def alike(claims: Sequence[Claim], n_images: int, groups: Groups | None, classes: np.ndarray | None) -> list[Like]:
     """What each claim is compared with: images of the same classes of which no other claim holds (see `like.py`)."""
-    found, own = [], [(groups.column, "=")] if groups else []
+    found, own, taking = [], [(groups.column, "=")] if groups else [], [one for one in claims if one.takes]
     for claim in claims:
         holds = held_by(claim, n_images)
         among = np.ones(n_images, bool) if claim.within is None else claim.within.copy()
-        for one in claims:
+        for one in taking:
             of_other = not claim.conditions or is_other(one.conditions, claim.conditions, LABEL)
-            if one.takes and of_other and one.holds is not claim.within:
+            if of_other and one.holds is not claim.within:
                 among &= ~held_by(one, n_images)
         inside, outside = (each & among if (each & among).any() else each for each in (holds, ~holds))
         of_one = [(one.column, one.sign) for one in claim.conditions] == own

@@ -105,7 +105,7 @@ def assess(
     groups : Groups, optional
         Of images that are not independent.
     like : sequence of Like, optional
-        What the first sets are compared with.
+        What each is compared with.
     for_new : bool
         Whether limits are claimed of new images, of which few wrong ones say little (see `share_for_limit`).
     """

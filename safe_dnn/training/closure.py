@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.like import expected_rate
 from safe_dnn.reasons.claims import Claim, alike, claim_on
 from safe_dnn.reasons.figures import Figures, assess
 from safe_dnn.support.tables import table_text
@@ -112,13 +113,13 @@ def closures(
         row_of, row = np.nonzero(held)
         by_group = ByGroup(groups.name, count_by_group(groups.of[row], row_of, names, before[row], after[row]))
     sure = certainties([count_pairs(before[holds], after[holds]) for holds in held], by_group, names)
-    like = alike(about, len(before), groups, classes)
-    first, later = assess(held, ~before, groups, like=like), assess(held, ~after, groups)
+    like = [expected_rate(~before, *one[:3]) for one in alike(about, len(before), groups, classes)]
+    first, later = assess(held, ~before, groups), assess(held, ~after, groups)
     found = []
-    for claim, then, now, one in zip(about, first, later, sure, strict=True):
+    for claim, then, rate, now, one in zip(about, first, like, later, sure, strict=True):
         better, worse = (REDUCED, NEW) if claim.reason == REST else (CLOSED, WORSENED)
-        states = {BETTER: better if now.high <= then.like else REDUCED, WORSE: worse}
-        found.append(Closure(claim, states.get(one.verdict, UNCHANGED), then, now, one))
+        states = {BETTER: better if now.high <= rate else REDUCED, WORSE: worse}
+        found.append(Closure(claim, states.get(one.verdict, UNCHANGED), then._replace(like=rate), now, one))
     return found
 
 

@@ -144,6 +144,12 @@ def test_images_that_the_earlier_model_has_answered_and_this_one_has_not_do_not_
     assert told in capsys.readouterr().out
     failures = ElementTree.parse(tmp_path / "safe.xml").getroot().findall("testcase/failure")
     assert [(one.get("type"), one.get("message")) for one in failures] == [("missing", told)]
+    for number in (43, 44, 45):  # nor do they without their image
+        (case.test / "wood" / f"wood_{number}.png").unlink()
+    assert check(case, "all images: at most 90 %", options=options) == 3
+    assert told in capsys.readouterr().out
+    now.write_text(before.read_text())
+    assert check(case, "all images: at most 90 %", options=options) == 0
 
 
 def light_of(case):
