@@ -357,7 +357,7 @@ def check(
     """
     from safe_dnn.pipeline.confirmation import check_requirements
     from safe_dnn.pipeline.run_record import GivenAnswers
-    from safe_dnn.reasons.figures import Figures
+    from safe_dnn.rccs.spots.figures import Figures
     from safe_dnn.reasons.requirements import HOLDS
 
     folder, (given,) = path_of(out, "an output folder"), _settings(options, GivenAnswers)

@@ -29,9 +29,9 @@ from safe_dnn.features.weights import choose_extractor
 from safe_dnn.pipeline.run_record import NONE_GIVEN, answers_of_run, groups_of, known_answers, without_held_out
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.parameters import find_parameters, read_parameters
+from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.reasons.comparison import MOST_COMPARED, features_of_tested, known_classes
-from safe_dnn.reasons.figures import Figures
 from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.reasons.requirements import BROKEN, HOLDS, OPEN, Finding, Requirement
 from safe_dnn.store.output_folder import save_files

@@ -19,12 +19,12 @@ import numpy as np
 from safe_dnn.dnn.tested import LABEL, PREDICTED
 from safe_dnn.rccs.review.review import Review
 from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.figures import Figures, Like, assess
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.like import is_other
 from safe_dnn.rccs.spots.rates import LEVEL, Rate, corrected
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import name_of
-from safe_dnn.reasons.figures import Figures, Like, assess
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.tables import read_table, table_text
 from safe_dnn.support.text import range_text, rate_text

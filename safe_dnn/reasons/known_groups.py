@@ -15,7 +15,8 @@ from safe_dnn.dnn.held_out import hold_out_record
 from safe_dnn.dnn.tested import IMAGE, AnsweredImages
 from safe_dnn.rccs.clusters import run_record
 from safe_dnn.rccs.parameters import find_parameters
-from safe_dnn.rccs.spots.groups import Groups, counted, grouped, tally
+from safe_dnn.rccs.spots.figures import assess
+from safe_dnn.rccs.spots.groups import Groups, grouped, tally
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import count, printable
@@ -193,8 +194,8 @@ def groups_of_test(
 
 def accuracy_interval(right: np.ndarray, known_groups: KnownGroups | None) -> tuple[float, float]:
     """95 % interval of the accuracy on new images, by the groups that are given."""
-    groups = known_groups.groups.of if known_groups and known_groups.given else np.arange(len(right))
-    wrong = counted(np.ones(len(right), bool), ~right, groups, 0.0)
+    groups = known_groups.groups if known_groups and known_groups.given else None
+    (wrong,) = assess([np.ones(len(right), bool)], ~right, groups, for_new=False)
     return 1 - wrong.high, 1 - wrong.low
 
 

@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image
 
 from safe_dnn.features.attributes import measure_one
-from safe_dnn.rccs.spots.groups import counted, share_of
+from safe_dnn.rccs.spots.figures import assess
+from safe_dnn.rccs.spots.groups import Groups, share_of
 from safe_dnn.reasons.listed import Reason
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.progress import Progress, no_progress
@@ -259,9 +260,10 @@ def _asked_of(change: Probe, images: Images, ask: Ask, progress: Progress, *, wa
     with ThreadPoolExecutor() as pool:
         pixels = [*itertools.chain.from_iterable(pool.map(lambda one: changed_pixels(one, change), images.pixels))]
     turned, other = (ask(pixels, np.repeat(images.rows, 2).tolist()) == wanted).reshape(-1, 2).T
-    tested, n_turned, low, high, *_ = counted(np.ones(len(turned), bool), turned, images.of, 0.0)
+    (of_all,) = assess([np.ones(len(turned), bool)], turned, Groups("", images.of), for_new=False)
     more = float(turned[~other].mean()) if not other.all() else 0.0
-    return Turned(tested, n_turned, low, high, int(other.sum()), more, _chance(turned, other, images.of))
+    chance = _chance(turned, other, images.of)
+    return Turned(of_all.tested, of_all.wrong, *of_all.interval, int(other.sum()), more, chance)
 
 
 def _chance(own: np.ndarray, other: np.ndarray, of: np.ndarray) -> float:

@@ -20,8 +20,8 @@ import numpy as np
 import yaml
 
 from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.figures import Figures, assess
 from safe_dnn.rccs.spots.groups import Groups, grouping, share_for_limit
-from safe_dnn.reasons.figures import Figures, assess
 from safe_dnn.support.entries import StrPath, path_of, quoted
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import regular

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from safe_dnn.rccs.spots.figures import Figures, assess
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.like import expected_rate
 from safe_dnn.reasons.claims import Claim, alike, claim_on
-from safe_dnn.reasons.figures import Figures, assess
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import printable, range_text, rate_text, some
 from safe_dnn.training.before_after import ByGroup, count_by_group

@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.support.intervals import LEFT_OUT, clopper_pearson
+from safe_dnn.support.intervals import LEFT_OUT
 from safe_dnn.support.text import count
 
 ENDLESS = 10_000  # images for each that is drawn are as good as any number; of more, the chance takes seconds
@@ -238,47 +238,6 @@ def share_for_limit(of: np.ndarray, wrong: np.ndarray, correlation: float, times
 
 def _share(told: Tally, correlation: float, times: float = 1) -> float:
     return float(effective_share(told.sizes[None, :], told.wrong[None, :], correlation, times)[0])
-
-
-class Counted(NamedTuple):
-    """Images for which a condition holds.
-
-    Attributes
-    ----------
-    tested, wrong : int
-        All of them, and those that the DNN gets wrong.
-    low, high : float
-        95 % interval of the rate, of images that may not be independent.
-    elsewhere : float
-        The rate of all other images; 0 if there are none.
-    groups : int
-        Groups that the tested images are of.
-    """
-
-    tested: int
-    wrong: int
-    low: float
-    high: float
-    elsewhere: float
-    groups: int
-
-
-def counted(holds: np.ndarray, wrong: np.ndarray, of: np.ndarray, correlation: float) -> Counted:
-    """Count the images for which a condition holds.
-
-    Parameters
-    ----------
-    holds, wrong : ndarray of shape (n_images,), bool
-    of : ndarray of shape (n_images,), int
-        As of `Groups`.
-    correlation : float
-        Of all images.
-    """
-    tested, failing = int(holds.sum()), int((holds & wrong).sum())
-    share = np.array([share_of(of[holds], wrong[holds], correlation)])
-    low, high = (float(end[0]) for end in clopper_pearson(share * failing, share * tested))
-    elsewhere = float(wrong[~holds].mean()) if tested < len(wrong) else 0.0
-    return Counted(tested, failing, low, high, elsewhere, len(np.unique(of[holds])))
 
 
 def in_words(groups: int, name: str) -> str:

@@ -25,7 +25,8 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Cut, Literal, cut, fails_equally, literals_of
-from safe_dnn.rccs.spots.groups import Groups, Tally, chance_given_class, chance_of_more, counted, given_class, grouping
+from safe_dnn.rccs.spots.figures import assess
+from safe_dnn.rccs.spots.groups import Groups, Tally, chance_given_class, chance_of_more, given_class
 
 MOST_SPOTS = 15
 ERROR_RATE = 0.05  # chance to find anything where right and wrong are independent of everything
@@ -283,8 +284,7 @@ class Search:
 
     def _fail_alike(self, tails_of: Mapping[str, Sequence[np.ndarray]]) -> bool:
         """Whether the intervals of the rates of each two tails of a number have something in common."""
-        of, correlation = grouping(self.groups, self.wrong)
-        both = ([counted(tail, self.wrong, of, correlation) for tail in tails] for *tails, _ in tails_of.values())
+        both = (assess(tails, self.wrong, self.groups, for_new=False) for *tails, _ in tails_of.values())
         return all(max(low.low, high.low) <= min(low.high, high.high) for low, high in both)
 
     def _count_for_more(self, holds: np.ndarray, places: Sequence[tuple[int, ...]]) -> np.ndarray:

@@ -29,7 +29,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from safe_dnn.rccs.spots.conditions import Literal, joined
-from safe_dnn.rccs.spots.groups import Groups, counted, given_class, grouping, in_words
+from safe_dnn.rccs.spots.figures import assess
+from safe_dnn.rccs.spots.groups import Groups, given_class, in_words
 from safe_dnn.rccs.spots.like import by_gain, compare_like, others_of, without_mixtures
 from safe_dnn.rccs.spots.search import ERROR_RATE, MOST_SPOTS, Search, Searched, SearchWithinClasses, cuts_of
 from safe_dnn.store.runs import Run, reading_file
@@ -353,12 +354,12 @@ def _described(
 ) -> list[WeakSpot]:
     """The weak spots with their figures over all images, ranked; two that are one now need not be above all others."""
     holds = np.array([_holds(literals, columns) for literals in found], bool).reshape(len(found), len(wrong))
-    of, correlation = grouping(groups, wrong)
-    spots = []
-    for literals, here, like in zip(found, holds, compare_like(found, holds, wrong, label, classes), strict=True):
-        tested, failing, low, high, elsewhere, n_groups = counted(here, wrong, of, correlation)
-        named = (n_groups, groups.name) if groups else ()
-        spot = WeakSpot(literals, tested, failing, low, high, elsewhere, *named, **like._asdict())
+    likes, spots = compare_like(found, holds, wrong, label, classes), []
+    every = zip(found, holds, likes, assess(holds, wrong, groups, for_new=False), strict=True)
+    for literals, here, like, of in every:
+        elsewhere = float(wrong[~here].mean()) if not here.all() else 0.0
+        counts = of.tested, of.wrong, of.low, of.high, elsewhere, of.groups or 0, of.group
+        spot = WeakSpot(literals, *counts, **like._asdict())
         if classes is not None and not of_classes(literals, label):
             spot = spot._replace(**given_class(classes, wrong, here)._asdict())
         spots.append(spot)
