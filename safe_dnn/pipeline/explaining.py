@@ -22,6 +22,7 @@ from safe_dnn.pipeline.run_record import (
     NONE_GIVEN,
     GivenAnswers,
     answers_of_run,
+    given_parameters,
     groups_of,
     known_answers,
     table_of,
@@ -86,7 +87,8 @@ def explain_failures(
     Raises
     ------
     SAFEError
-        The predictions have changed since the clusters were found, or the test images cannot be read.
+        The predictions have changed since the clusters were found, or the test images, or a table of parameters that
+        was given, cannot be read.
     """
     with working(out, "comparing"):
         run = present_runs(out).get(CLUSTERS)
@@ -95,7 +97,10 @@ def explain_failures(
         if run is None or tested is None or tested.right.all() or not tested.right.any():
             return False
         parameters = table_of(out, "parameters")
-        found = conditions_of(tested, groups_of(out), out, parameters=parameters, within=within, progress=progress)
+        found = conditions_of(
+            tested, groups_of(out), out, parameters=parameters, within=within, required=bool(given_parameters(out)),
+            progress=progress,
+        )  # fmt: skip
         known, known_groups, spots, _ = found
         curves = bins_of(tested, known, known_groups)
         reasons = reasons_of(clusters, tested, known, spots)._replace(curves=curves)
@@ -157,7 +162,7 @@ class FoundReasons(NamedTuple):
 
 def conditions_of(
     tested: AnsweredImages, groups: Sequence[str], out: Path, *, parameters: Path | None, within: Path | None = None,
-    required: bool = False, progress: Progress = no_progress,
+    required: bool = False, partial: bool = True, progress: Progress = no_progress,
 ) -> Conditions:  # fmt: skip
     """Search for weak spots, which needs no features, and no images if nothing is to be measured in them.
 
@@ -171,8 +176,13 @@ def conditions_of(
         As for `reasons.comparison.known_of`.
     required : bool
         As for both.
+    partial : bool
+        As for `reasons.comparison.known_of`.
     """
-    known = known_of(tested, parameters=parameters, within=within, groups=groups, required=required, progress=progress)
+    known = known_of(
+        tested, parameters=parameters, within=within, groups=groups, required=required, partial=partial,
+        progress=progress,
+    )  # fmt: skip
     progress("Searching for weak spots", 0, 0)
     found = groups_of_images(groups, tested, parameters=parameters, within=within, required=required)
     searched = _digest_of(tested, known, found)
@@ -276,7 +286,10 @@ def find_reasons(
     if tested.one_sided:
         raise SAFEError(f"Expected answers of which some are wrong and some right. {tested.one_sided}")
     table = path_of(parameters, "parameters as a CSV file") if parameters else None
-    found = conditions_of(tested, given.group, folder, parameters=table, required=True, progress=progress)
+    found = conditions_of(
+        tested, given.group, folder, parameters=table, required=True, partial=given.partial or not table,
+        progress=progress,
+    )  # fmt: skip
     _keep(prepare_folder(folder), tested, found, tested.notes)
     curves = bins_of(tested, found.known, found.groups)
     save_files(folder, {WEAK_SPOTS_FILE: spots_text(found.spots), CURVES_FILE: curves_text(curves)})

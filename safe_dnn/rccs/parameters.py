@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from safe_dnn.support.text import as_seen, count, some
 PARAMETERS_FILE = "parameters.csv"
 KEY = "image"
 ANGLE_SUFFIX = "_deg"
+DIGITS = 15  # that float64 holds of any number
 NUMERIC_FROM = 0.9  # least share of a column's values that are numbers
 ANY_NAME = re.compile("")
 ANSWERS = re.compile(r"(?is)predict(ed|ion)|right|correct|wrong|confidence|error|held_out|p\(.*\)")  # no parameters
@@ -189,10 +191,20 @@ def typed_column(name: str, texts: list[str]) -> tuple[np.ndarray | None, list[s
         so = "it counts as text" if is_text else "they count as unknown"
         notes.append(f"Not numbers in the column {name}: {which}; {so}. Leave empty what is unknown.")
     if not is_text:
-        return column, [*notes, *_placeholders(name, column)]
+        return column, [*notes, *_collisions(name, texts, column), *_placeholders(name, column)]
     if different > MOST_CATEGORIES:
         return None, [*notes, f"The column {name} is left out: text with {different:,} different values."]
     return column, notes
+
+
+def _collisions(name: str, texts: Sequence[str], column: np.ndarray) -> Iterator[str]:
+    """A sentence on different numbers that are the same in float64, such as integers above 2^53."""
+    if max(map(len, texts)) > DIGITS:
+        known = column.tolist()
+        exact = {Decimal(text): value for text, value in zip(texts, known, strict=True) if value and value == value}
+        times = Counter(exact.values())
+        if same := [str(number) for number, value in exact.items() if times[value] > 1]:
+            yield f"Numbers in the column {name} that are too alike to be told apart: {some(same, limit=3)}."
 
 
 def _placeholders(name: str, column: np.ndarray) -> Iterator[str]:

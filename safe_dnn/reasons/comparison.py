@@ -301,6 +301,7 @@ def known_of(
     within: Path | None = None,
     groups: Sequence[str] = (),
     required: bool = False,
+    partial: bool = True,
     progress: Progress = no_progress,
 ) -> Known:
     """What is known of every tested image: its class and the predicted one, recorded parameters, measured attributes.
@@ -309,20 +310,23 @@ def known_of(
     ----------
     parameters : path, optional
         As for `rccs.parameters.read_parameters`; by default `parameters.csv` in the test folder or beside it, if it
-        exists. One that cannot be read is left out: RCCs have a note on it. So is a column that is known of no image
-        that the DNN gets right: it would only say that an image is wrong.
+        exists. A column that is known of no image that the DNN gets right is left out: it would only say that an image
+        is wrong.
     within : path, optional
         One that is not given is only read inside this folder.
     groups : sequence of str
         Columns that say which group an image is of: their values are no numbers, and left out if they are many.
     required : bool
-        Whether it is an error (SAFEError) if the table cannot be read.
+        Whether it is an error (SAFEError) if the table cannot be read. Otherwise it is left out, as one may be that
+        nobody gave: RCCs have a note on it.
+    partial : bool
+        As for `rccs.parameters.read_parameters`.
     """
     columns, notes = _answers_known(tested), ()
     source = parameters or find_parameters(tested.root, within=within)
     if source:
         with contextlib.suppress(*(() if required else (SAFEError,))):
-            recorded, notes = vars(read_parameters(source, tested.root, tested.paths)).values()
+            recorded, notes = vars(read_parameters(source, tested.root, tested.paths, partial=partial)).values()
             texts = read_texts(source, tested.root, tested.paths) if recorded.keys() & set(groups) else {}
             for name in recorded.keys() & set(groups):
                 recorded[name] = np.array(texts[name], str)

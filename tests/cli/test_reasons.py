@@ -74,6 +74,19 @@ def test_bad_tables_are_refused_in_a_sentence_and_nothing_is_written(tables, cha
     assert (tables / "out" / "weak_spots.csv").exists() == (status == 0)
 
 
+def test_a_table_about_other_images_is_refused_unless_a_part_is_accepted(tables, capsys):
+    table = record_light(tables / "known.csv")
+    header, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([header, *(row.replace("_", "_x") for row in rows[:40]), *rows[40:]]))
+    assert reasons(tables, "--parameters", str(table)) == 2
+    noted = capsys.readouterr().err
+    assert f"Expected a row in {table} for nine of ten images" in noted
+    assert "Received a row for 34 of 74 images (not for night/night_00.png, " in noted
+    assert not (tables / "out").exists()
+    assert reasons(tables, "--parameters", str(table), "--partial") == 0
+    assert "No row for 40 of 74 images" in capsys.readouterr().err
+
+
 def test_failures_prints_the_reasons_and_what_could_not_be_used_for_them(case, capsys):
     record_light(case.test / "parameters.csv")
     given = ["failures", "--predictions", str(case.table), str(case.test), "--out", str(case.out)]

@@ -11,7 +11,8 @@ from safe_dnn.pipeline.run_record import GivenAnswers
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.reasons.comparison import load_reasons
-from safe_dnn.store.runs import REASONS, runs_of
+from safe_dnn.store.runs import REASONS, run_file, runs_of
+from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import FAILURES
 from tests.helpers.answered import record_light
 from tests.pipeline.test_explaining import SETTINGS
@@ -72,6 +73,19 @@ def test_a_table_that_cannot_be_read_is_a_note_and_other_reasons_are_found(colle
     assert "3 cells under 2 column names" in reasons.notes[0]
     assert [spot.where for spot in reasons.spots] == ["label = night"]
     assert found_reasons(collected.out) == reasons
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_table_that_was_given_and_is_gone_is_an_error_one_that_was_only_there_is_not(collected, given):
+    table = collected.test / "parameters.csv"
+    settings = SETTINGS._replace(parameters=table) if given else SETTINGS
+    generate_clusters(collected.out / FAILURES, collected.out, settings)
+    table.unlink()
+    if given:
+        with pytest.raises(SAFEError, match=f"Could not read the parameters in {table}"):
+            explain_failures(collected.out)
+    else:
+        assert explain_failures(collected.out)
 
 
 def test_where_all_answers_are_wrong_there_are_no_reasons_and_none_of_earlier_failures(collected):

@@ -47,6 +47,23 @@ def test_missing_repeated_and_unknown_images_are_told_and_the_rest_is_used(write
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("values", "alike"),
+    [
+        (("9007199254740992", "9007199254740993", "5"), "9007199254740992, 9007199254740993"),
+        (("1e16", "10000000000000001", "7"), "1E+16, 10000000000000001"),
+        (("0.30000000000000004", "0.3", "0.1"), ""),
+        (("1.00000000000000000000", "1", "2"), ""),
+        (("9007199254740992", "", "9007199254740994"), ""),
+        (("1e-99999999999999999999999", "0", "nan"), ""),
+    ],
+)
+def test_numbers_that_float64_cannot_tell_apart_are_told(write, values, alike):
+    rows = "".join(f"{image},{value}\n" for image, value in zip(IMAGES, values, strict=True))
+    notes = [one for one in read_parameters(*write("image,serial\n" + rows), IMAGES).notes if "alike" in one]
+    assert notes == ([f"Numbers in the column serial that are too alike to be told apart: {alike}."] if alike else [])
+
+
 def test_text_among_numbers_is_told_and_unknown(write):
     images = tuple(f"{i}.png" for i in range(20))
     rows = "".join(f"{image},{'dark' if i == 3 else i}\n" for i, image in enumerate(images))
