@@ -18,16 +18,7 @@ from safe_dnn.dnn.held_out import hold_out_record
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.features.batches import Stream
 from safe_dnn.pipeline.descriptions import show_reasons
-from safe_dnn.pipeline.run_record import (
-    NONE_GIVEN,
-    GivenAnswers,
-    answers_of_run,
-    given_parameters,
-    groups_of,
-    known_answers,
-    table_of,
-    without_held_out,
-)
+from safe_dnn.pipeline.run_record import NONE_GIVEN, GivenAnswers, answers_of_run, groups_of, known_answers, table_of
 from safe_dnn.rccs.clusters import load_clusters, run_record
 from safe_dnn.rccs.gifs import write_spot_gifs
 from safe_dnn.rccs.parameters import find_parameters
@@ -96,11 +87,9 @@ def explain_failures(
         tested = answers_of_run(out, clusters, within)
         if run is None or tested is None or tested.right.all() or not tested.right.any():
             return False
-        parameters = table_of(out, "parameters")
-        found = conditions_of(
-            tested, groups_of(out), out, parameters=parameters, within=within, required=bool(given_parameters(out)),
-            progress=progress,
-        )  # fmt: skip
+        record = run_record(out, run).get("parameters", {})
+        how: dict[str, Any] = {"within": within, "required": bool(record.get("given")), "progress": progress}
+        found = conditions_of(tested, groups_of(out), out, parameters=table_of(out, "parameters"), **how)
         known, known_groups, spots, _ = found
         curves = bins_of(tested, known, known_groups)
         reasons = reasons_of(clusters, tested, known, spots)._replace(curves=curves)
@@ -112,8 +101,7 @@ def explain_failures(
             weights=weights, stream=stream, progress=progress,
         )  # fmt: skip
         right_in_spots = spots_hold(spots, known, len(tested.paths))[:, comparison.rows[len(comparison.failing) :]]
-        told = run_record(out, run).get("parameters", {}).get("notes", ())
-        further = (note for note in known.notes if note not in told)
+        further = (note for note in known.notes if note not in record.get("notes", ()))
         notes = (*doubts_on(spots), *comparison.notes, *further)
         comparison = comparison._replace(right_in_spots=right_in_spots, notes=notes)
         reasons = reasons._replace(comparison=comparison)
@@ -179,12 +167,10 @@ def conditions_of(
     partial : bool
         As for `reasons.comparison.known_of`.
     """
-    known = known_of(
-        tested, parameters=parameters, within=within, groups=groups, required=required, partial=partial,
-        progress=progress,
-    )  # fmt: skip
+    how: dict[str, Any] = {"parameters": parameters, "within": within, "required": required}
+    known = known_of(tested, groups=groups, partial=partial, progress=progress, **how)
     progress("Searching for weak spots", 0, 0)
-    found = groups_of_images(groups, tested, parameters=parameters, within=within, required=required)
+    found = groups_of_images(groups, tested, **how)
     searched = _digest_of(tested, known, found)
     before = _found_before(out, "searched", searched)
     spots = weak_spots_of(tested, known, found) if before is None or before.spots is None else before.spots
@@ -286,10 +272,8 @@ def find_reasons(
     if tested.one_sided:
         raise SAFEError(f"Expected answers of which some are wrong and some right. {tested.one_sided}")
     table = path_of(parameters, "parameters as a CSV file") if parameters else None
-    found = conditions_of(
-        tested, given.group, folder, parameters=table, required=True, partial=given.partial or not table,
-        progress=progress,
-    )  # fmt: skip
+    how: dict[str, Any] = {"required": True, "partial": given.partial or not table, "progress": progress}
+    found = conditions_of(tested, given.group, folder, parameters=table, **how)
     _keep(prepare_folder(folder), tested, found, tested.notes)
     curves = bins_of(tested, found.known, found.groups)
     save_files(folder, {WEAK_SPOTS_FILE: spots_text(found.spots), CURVES_FILE: curves_text(curves)})
@@ -311,7 +295,6 @@ def explain_collected(out: Path, *, within: Path | None = None, progress: Progre
     for required in (True, False):  # the second time without what cannot be used
         try:
             tested, _ = known_answers(NONE_GIVEN, failing, within)
-            tested = tested and without_held_out(tested, failing, within)
             if tested and not tested.one_sided:
                 found = conditions_of(
                     tested, names, out, parameters=find_parameters(failing, within=within), within=within,

@@ -144,7 +144,7 @@ def known_answers(
         tested = read_predictions(*found, partial=True)
     except SAFEError as error:
         return None, {"predictions": {"source": os.fspath(found[0]), "notes": [str(error)]}}
-    return (tested if _lies_within(tested, within) else None), {}
+    return (without_held_out(tested, image_root, within) if _lies_within(tested, within) else None), {}
 
 
 def _lies_within(tested: AnsweredImages, within: Path | None) -> bool:

@@ -26,9 +26,9 @@ from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.batches import Stream
 from safe_dnn.features.extractor import Extractor, comparable
 from safe_dnn.features.weights import choose_extractor
-from safe_dnn.pipeline.run_record import NONE_GIVEN, answers_of_run, groups_of, known_answers, without_held_out
+from safe_dnn.pipeline.run_record import NONE_GIVEN, answers_of_run, groups_of, known_answers, table_of
 from safe_dnn.rccs.clusters import load_clusters
-from safe_dnn.rccs.parameters import find_parameters, read_parameters
+from safe_dnn.rccs.parameters import find_parameters, read_texts
 from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.reasons.comparison import MOST_COMPARED, features_of_tested, known_classes
@@ -47,11 +47,12 @@ from safe_dnn.support.tables import read_own, read_table, table_text
 from safe_dnn.support.text import count, some
 from safe_dnn.words.drawing import CHOSEN, NO, UNSURE, UNTAGGED, YES, Frame, make_frame, next_drawn
 from safe_dnn.words.probe import BATCH, chosen_to_teach, is_taught, probe_points, scores
-from safe_dnn.words.rates import Sample, WordRate, rate_of
+from safe_dnn.words.rates import Sample, WordRate, clear_rates, rate_of
 from safe_dnn.words.tags import ANSWERS, Tag, Word, add_tags, begin_word, known_word, load_tags, load_words, undo_tag
 
 FRAME_FILE = "frame.csv"
 ANSWER = "answer"
+MOST_CLASSES = 12  # that a word is looked at in
 
 
 class Tagging(NamedTuple):
@@ -94,6 +95,11 @@ class Tagging(NamedTuple):
         return known
 
     @property
+    def said(self) -> np.ndarray:
+        """The answer about each image, empty where nobody was asked."""
+        return np.array([*ANSWERS, ""])[self.known]  # that of `UNTAGGED` is the last
+
+    @property
     def agreement(self) -> tuple[int, int]:
         """How many images were shown again, and how many of them got the same answer."""
         last: dict[str, str] = {}
@@ -103,6 +109,13 @@ class Tagging(NamedTuple):
                 agreed.append(last.get(tag.image) == tag.answer)
             last[tag.image] = tag.answer
         return len(agreed), sum(agreed)
+
+    @property
+    def disputed(self) -> int:
+        """Of how many images one person says that they have it, and another that they have not."""
+        said = {(tag.image, tag.engineer or tag.window): tag.answer for _, tag in self.counted}
+        pairs = {(image, answer) for (image, _), answer in said.items() if answer != ANSWERS[UNSURE]}
+        return len(pairs) - len({image for image, _ in pairs})
 
     @property
     def due_again(self) -> str:
@@ -126,6 +139,8 @@ class Tagging(NamedTuple):
         elif (known != UNTAGGED).any() and not (known == YES).any():
             told = f"no rate. By {answers}, no image has it"
         again = f" Of {count(shown, 'image')} shown again, {agreed} got the same answer." if shown else ""
+        if n := self.disputed:
+            again += f" People disagree about {count(n, 'image')}: the later answer counts, and both are in the table."
         gone = len(self.tags) - len(self.counted)
         lost = f" Without {count(gone, 'answer')} about images that are gone or have changed." if gone else ""
         return f"{self.word.name}: {told.rstrip('.')}.{again}{lost}"
@@ -151,10 +166,11 @@ def begin(out: Path, name: str, seen: Sequence[str] = (), *, within: Path | None
     SAFEError
         As of `words.tags.begin_word`, or the network's answers are not known.
     """
-    tested, columns = answers_to_tag(out, within), {*ATTRIBUTES, *KNOWN_COLUMNS}
-    if source := find_parameters(tested.root, within=within):
+    tested = answers_to_tag(out, within)
+    columns = {*ATTRIBUTES, *KNOWN_COLUMNS, tested.answers.target}
+    if source := table_of(out, "parameters") or find_parameters(tested.root, within=within):
         with contextlib.suppress(SAFEError):  # the weak spots do without it as well
-            columns |= read_parameters(source, tested.root, tested.paths).columns.keys()
+            columns |= read_texts(source, tested.root, tested.paths).keys()
     return begin_word(prepare_folder(out), name, seen, columns, by=by)
 
 
@@ -164,7 +180,6 @@ def answers_to_tag(out: Path, within: Path | None = None) -> AnsweredImages:
         tested = answers_of_run(out, load_clusters(out), within)
     else:
         tested, _ = known_answers(NONE_GIVEN, out / FAILURES, within)
-        tested = tested and without_held_out(tested, out / FAILURES, within)
     if tested is None or not tested.has_images:
         raise SAFEError(
             f"Expected an analysis with the network's answers to its test images. Received: {out}, without."
@@ -373,8 +388,17 @@ def _groups(tagging: Tagging) -> Groups | None:
 
 def rate(tagging: Tagging) -> WordRate | None:
     """How often the network fails on images that have the word; None as long as that does not follow."""
-    sample = sample_of(tagging)
-    return rate_of(sample, known_classes(tagging.tested)) if sample else None
+    found = rate_of(sample, known_classes(tagging.tested)) if (sample := sample_of(tagging)) else None
+    return found and found._replace(classes=clear_rates(of_classes(tagging)))
+
+
+def of_classes(tagging: Tagging) -> dict[str, Sample]:
+    """The answers about each class; empty if no class is known, or more than `MOST_CLASSES` are."""
+    sample, labels = sample_of(tagging), np.array(tagging.tested.answers.label)
+    names = np.unique(labels).tolist()
+    if sample is None or len(names) > MOST_CLASSES or known_classes(tagging.tested) is None:
+        return {}
+    return {name: sample._replace(within=labels == name) for name in names}
 
 
 def finding_by_word(required: Requirement, tagging: Tagging, others: np.ndarray) -> Finding:
@@ -451,20 +475,22 @@ def answers_in(table: StrPath, tagging: Tagging) -> list[tuple[str, str]]:
     Raises
     ------
     SAFEError
-        The file cannot be read, lacks a column, or has images that are no test images.
+        The file cannot be read, lacks a column, has images that are no test images, or two answers about an image.
     """
     cells = read_table(path_of(table, "a table of answers (CSV)"), "answers")
     if missing := [name for name in (IMAGE, ANSWER) if name not in cells.header]:
         raise SAFEError(f"Expected the columns {IMAGE} and {ANSWER} in {table}. The column '{missing[0]}' is missing.")
     rows = rows_by_image(cells.texts(IMAGE), cells.source.parent, tagging.tested.root, tagging.tested.paths)
     image_of = {row: image for image, of_image in rows.items() for row in of_image}
-    said = [(row, text.strip().lower()) for row, text in enumerate(cells.texts(ANSWER))]
-    for row, text in said:
+    answers: dict[str, str] = {}
+    for row, text in enumerate(map(str.lower, cells.texts(ANSWER))):
         if row not in image_of:
             raise cells.fault(row, f"an image of {tagging.tested.root}", cells.text(IMAGE, row))
         if text not in (*ANSWERS, ""):
             raise cells.fault(row, f"one of {', '.join(ANSWERS)}, or nothing", text)
-    return [(image_of[row], text) for row, text in said if text]
+        if text and (first := answers.setdefault(image_of[row], text)) != text:
+            raise cells.fault(row, f"one answer about {image_of[row]}", f"{text}, after {first}")
+    return [*answers.items()]
 
 
 def all_words(out: Path, within: Path | None = None, *, tested: AnsweredImages | None = None) -> dict[str, Tagging]:
@@ -484,10 +510,7 @@ def word_columns(out: Path, tested: AnsweredImages, image_root: Path, images: Se
     image_root, images
         As for `AnsweredImages.rows_of`.
     """
-    words = all_words(out, tested=tested)
-    names = [tested.paths[row] if row >= 0 else "" for row in tested.rows_of(image_root, images)] if words else []
-    found = {}
-    for name, tagging in words.items():
-        answers = {tag.image: tag.answer for _, tag in tagging.counted}  # the later counts
-        found[name] = np.array([answers.get(image, "") for image in names], str)
+    words, found = all_words(out, tested=tested), dict[str, np.ndarray]()
+    for name, word in words.items():
+        found[name] = np.append(word.said, "")[word.tested.rows_of(image_root, images)]
     return found

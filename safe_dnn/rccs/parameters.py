@@ -200,8 +200,7 @@ def typed_column(name: str, texts: list[str]) -> tuple[np.ndarray | None, list[s
 def _collisions(name: str, texts: Sequence[str], column: np.ndarray) -> Iterator[str]:
     """A sentence on different numbers that are the same in float64, such as integers above 2^53."""
     if max(map(len, texts)) > DIGITS:
-        known = column.tolist()
-        exact = {Decimal(text): value for text, value in zip(texts, known, strict=True) if value and value == value}
+        exact = {Decimal(text): value for text, value in zip(texts, column.tolist(), strict=True) if abs(value) > 0}
         times = Counter(exact.values())
         if same := [str(number) for number, value in exact.items() if times[value] > 1]:
             yield f"Numbers in the column {name} that are too alike to be told apart: {some(same, limit=3)}."

@@ -22,7 +22,7 @@ Statistics in Medicine 27(10), 2008 (variance estimates recovery).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -113,10 +113,12 @@ class WordRate(NamedTuple):
         Estimated numbers of tested images that have it, and of those of them that are wrong.
     tested : int
         All images that it is about.
-    tagged, chosen, yes, unsure : int
-        Answers that count; those of them that taught the probe; of all of them, those that are yes, and unsure.
+    tagged, chosen, unsure : int
+        Answers that count; those of them that taught the probe; of all of them, those that are unsure.
     groups : int
         Groups that images with the word were found in; 0 if groups are not known.
+    classes : tuple of (str, WordRate)
+        The rates of classes, the highest first, if two of them clearly differ; new images: with 95 % all together.
     """
 
     rate: float
@@ -132,14 +134,9 @@ class WordRate(NamedTuple):
     tested: int
     tagged: int
     chosen: int
-    yes: int
     unsure: int
     groups: int = 0
-
-    @property
-    def more(self) -> bool:
-        """Whether the network fails more often on these images than on all."""
-        return self.low > self.base
+    classes: tuple[tuple[str, "WordRate"], ...] = ()
 
     @property
     def half_width(self) -> float:
@@ -157,10 +154,13 @@ class WordRate(NamedTuple):
         expected = "" if math.isnan(self.expected) else f", {rate_text(self.expected)} expected of these classes"
         elsewhere = "" if math.isnan(self.elsewhere) else f", elsewhere {rate_text(self.elsewhere)}"
         unsure = f", of which {self.unsure:,} unsure count as both" if self.unsure else ""
+        about = f"About {self.images:,.0f} of {count(self.tested, 'image')} are such, by {count(self.tagged, 'answer')}"
+        if self.classes:
+            rates = ", ".join(f"{name} {rate_text(of_it.rate)}" for name, of_it in self.classes)
+            return f"how many are wrong differs by class: {rates}. {about}{unsure}."
         return (
             f"{rate_text(self.rate)} are wrong ({range_text(self.low, self.high)}){elsewhere}{expected}; expect "
-            f"{range_text(self.new_low, self.new_high)} of new images. About {self.images:,.0f} of "
-            f"{count(self.tested, 'image')} are such, by {count(self.tagged, 'answer')}{unsure}. "
+            f"{range_text(self.new_low, self.new_high)} of new images. {about}{unsure}. "
             f"{BATCH} more would make the interval ± {100 * self.half_width_after:.1f} points instead of "
             f"± {100 * self.half_width:.1f}."
         )
@@ -290,13 +290,23 @@ class Sample(NamedTuple):
         return min(low for low, _ in ends), max(high for _, high in ends)
 
 
-def rate_of(sample: Sample, classes: np.ndarray | None = None) -> WordRate | None:
+def clear_rates(samples: Mapping[str, Sample]) -> tuple[tuple[str, WordRate], ...]:
+    """The rates of classes, the highest first, if two of them clearly differ in new images; otherwise empty."""
+    rates = ((name, rate_of(sample, among=len(samples))) for name, sample in samples.items())
+    found = sorted(((name, one) for name, one in rates if one), key=lambda pair: -pair[1].rate)
+    lows, highs = zip((0.0, 1.0), *((one.new_low, one.new_high) for _, one in found), strict=True)
+    return tuple(found) if max(lows) > min(highs) else ()
+
+
+def rate_of(sample: Sample, classes: np.ndarray | None = None, *, among: int = 1) -> WordRate | None:
     """The rate of images that have a word; None if nothing was drawn, or no image that was asked has it.
 
     Parameters
     ----------
     classes : ndarray of shape (n_images,), int, optional
         From 0.
+    among : int
+        Of how many rates the intervals for new images hold together.
     """
     frame, within = sample.frame, sample.within
     counts, held = frame.counts(sample.tags) & within, sample.held(True)
@@ -311,8 +321,8 @@ def rate_of(sample: Sample, classes: np.ndarray | None = None) -> WordRate | Non
         of_class = np.bincount(classes, frame.wrong) / np.maximum(np.bincount(classes), 1)
         expected = float(weights @ of_class[classes] / weights.sum())
     return WordRate(
-        wrong / images, min(lows), max(highs), *sample.limits(1 - LEFT_OUT / 2, totals),
+        wrong / images, min(lows), max(highs), *sample.limits(1 - LEFT_OUT / 2 / among, totals),
         (n_wrong - wrong) / (n - images) if n - images >= 1 else math.nan, expected, n_wrong / n, images, wrong, n,
-        int(counts.sum()), int((counts & (frame.stratum == CHOSEN)).sum()), int((counts & (sample.tags == YES)).sum()),
+        int(counts.sum()), int((counts & (frame.stratum == CHOSEN)).sum()),
         int((counts & (sample.tags == UNSURE)).sum()), sample.effective(images)[1],
     )  # fmt: skip

@@ -6,6 +6,7 @@ Of several answers about an image the last one counts; the earlier ones stay.
 
 import re
 import sqlite3
+import unicodedata
 import zlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -24,6 +25,11 @@ ANSWERS = ("no", "yes", "unsure")
 LONGEST_WORD = 40  # characters
 MOST_WORDS = 100
 _NAME = re.compile(r"(?!.*\b(and|or|from)\b)[^\W_]([^\W_]|[ -])*")  # of a column in conditions, and of a file
+_MEANT = re.compile(r"(rccs?|weakspots?)\d*|allimages|nocluster|yes|no|unsure")  # as of `_looks`
+_ALIKE = str.maketrans(  # Greek, Cyrillic and Armenian letters, and Latin ones that they look like
+    "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧαβγεηικνορτυχϲϳАВЕЅІЈКМНОРСТУХҮавеѕіјкмнорстухһԁԛԝѵӏґүоոսօհցզıɑɡ",
+    "ABEZHIKMNOPTYXabyenikvoptuxcjABESIJKMHOPCTYXYabesijkmhopctyxhdqwvlryonuohgqiag",
+)
 
 
 class Word(NamedTuple):
@@ -107,15 +113,23 @@ def begin_word(folder: Path, name: str, seen: Sequence[str], columns: Collection
     if len(word.name) > LONGEST_WORD or not _NAME.fullmatch(word.name):
         expected = f"up to {LONGEST_WORD} letters, digits, blanks and hyphens, without “and”, “or” and “from”"
         raise SAFEError(f"Expected a word of {expected}. Received: {quoted(word.name) or 'nothing'}")
+    if _MEANT.fullmatch(_looks(word.name)):
+        raise SAFEError(f"Expected a word for what images show. Received: {word.name}, which means something else.")
     with changing(folder) as db:
         words = _words_in(db)
         for taken, what in ((words, "a word"), (columns, "known of the images")):
-            if same := [one for one in taken if spelt_alike(one) == spelt_alike(word.name)]:
+            if same := [one for one in taken if any(of(one) == of(word.name) for of in (spelt_alike, _looks))]:
                 raise SAFEError(f"Expected a new word. Received: {word.name}, and {same[0]} is {what} already.")
         if len(words) >= MOST_WORDS:
             raise SAFEError(f"Expected at most {MOST_WORDS} words in an analysis. Received one more: {word.name}")
         append(db, WORD, word.name, {"seen": word.seen}, author=by)
     return word
+
+
+def _looks(name: str) -> str:
+    """The same for names whose letters look alike, whatever their case and the blanks between them."""
+    seen = unicodedata.normalize("NFKC", name).translate(_ALIKE).casefold().translate(_ALIKE)
+    return "".join(filter(str.isalnum, seen))
 
 
 def known_word(folder: Path, name: str) -> Word:

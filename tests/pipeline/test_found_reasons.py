@@ -11,7 +11,7 @@ from safe_dnn.pipeline.run_record import GivenAnswers
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.reasons.comparison import load_reasons
-from safe_dnn.store.runs import REASONS, run_file, runs_of
+from safe_dnn.store.runs import REASONS, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import FAILURES
 from tests.helpers.answered import record_light

@@ -64,7 +64,7 @@ def test_the_first_answers_teach_and_the_next_ones_give_a_rate(explained):
     found = rate(answer(tagging, oracle(images)))
     assert (found.tagged, found.chosen, found.tested) == (39, 20, 74)
     assert found.rate > 0.8
-    assert found.more
+    assert found.low > found.base
     assert found.high > 0.999
     assert (
         open_tagging(explained.out, "dark").text == f"dark: {found.text} Of 1 image shown again, 1 got the same answer."
@@ -130,6 +130,20 @@ def test_answers_to_images_shown_again_are_compared_and_the_same_answer_twice_is
     shown = next(tag.image for tag in dark.tags if tag.again)
     other = answer(dark, [(shown, "unsure")])
     assert other.agreement[0] - dark.agreement[0] == 0, "a correction is no second look"
+
+
+def test_people_who_disagree_are_counted_and_both_answers_are_kept(dark):
+    image, other, third = "wood/wood_10.png", "wood/wood_11.png", "wood/wood_12.png"
+    with speaking("Ada"):
+        tagging = answer(dark, [(image, "yes"), (other, "yes"), (third, "no"), (third, "yes")])
+    assert "disagree" not in tagging.text, "a correction is none"
+    with speaking("Bob"):
+        tagging = answer(tagging, [(image, "no"), (other, "unsure"), (third, "yes")])
+    assert "People disagree about 1 image: the later answer counts, and both are in the table." in tagging.text
+    (row,) = [row for row in rows_in(dark.out / dark.word.file) if row["image"] == image]
+    assert (row["answer"], row["answers"].split()[-2:]) == ("no", ["yes", "no"])
+    with speaking("Ada"):
+        assert answer(tagging, [(image, "no")]).disputed == 1, "the same answer as the last is none"
 
 
 def test_answers_about_images_that_are_gone_or_changed_do_not_count_and_come_back(dark):
@@ -240,7 +254,12 @@ def test_the_round_trip_by_command_needs_no_browser(explained, tmp_path, capsys)
     [
         ("image,answer\nnight/gone.png,yes\n", "line 2"),
         ("image,answer\nnight/night_00.png,yes\nnight/night_01.png,perhaps\n", "one of no, yes, unsure"),
-        ("image,tag\nnight/night_00.png,yes\n", "The column 'answer' is missing"), ("", "answer"),
+        ("image,tag\nnight/night_00.png,yes\n", "The column 'answer' is missing"),
+        (
+            "image,answer\nnight/night_00.png,yes\nwood/wood_01.png,no\nnight/night_00.png,No\n",
+            "one answer about night/night_00.png in line 4 of .*: no, after yes",
+        ),
+        ("", "answer"),
     ],
 )  # fmt: skip
 def test_a_table_with_an_invalid_row_is_refused_as_a_whole(explained, tmp_path, text, problem):
@@ -264,6 +283,13 @@ def test_answers_must_be_known_and_images_be_test_images(explained, tmp_path, ca
     assert main(["word", "dark", "--next", "0", "--out", str(explained.out)]) == 2
     assert "Expected --next with 1 to 74 images. Received: 0" in capsys.readouterr().err
     assert sample_of(tagging) is None
+
+
+def test_a_column_that_is_known_is_no_word_also_if_all_its_values_are_the_same(explained):
+    images = open_tagging(explained.out, begin(explained.out, "dark").name).tested.paths
+    (explained.test / "parameters.csv").write_text("image,Site\n" + "".join(f"{image},Bonn\n" for image in images))
+    with pytest.raises(SAFEError, match="Received: site, and Site is known of the images already"):
+        begin(explained.out, "site")
 
 
 def test_the_report_names_words(dark):

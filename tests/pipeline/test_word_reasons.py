@@ -53,6 +53,7 @@ def test_a_word_with_a_rate_is_a_reason_with_what_was_answered(explained):
     assert reasons.spots[: len(before.spots)] == before.spots, "the others keep their ranks"
     none_holds = before.where_none_holds(clusters)
     assert reasons.where_none_holds(clusters) == none_holds, "which right images have it is not known"
+    assert "differs by class" not in tagging.text, "all are wrong in each"
     bars = {bar.value: bar for bar in reasons.curves if (bar.column, bar.of_class) == ("blurred", "")}
     assert bars["yes"].rate_low > bars["no"].rate_high
 
@@ -82,5 +83,10 @@ def test_a_word_within_a_class_is_a_reason_only_where_it_matters_within_that_cla
     lot = np.random.default_rng(3).random(len(wrong)) < 0.5
     has_it = (labels == mixed) == wrong if clear else lot  # wrong ones of a class and right ones of others, or any
     rows = dict(zip(tested.paths, has_it.tolist(), strict=True))
-    asked(explained.out, named, rows.__getitem__, rounds=4)
-    assert any(name.startswith(f"word {named}, ") for name in listed(explained.out)) == clear
+    text = asked(explained.out, named, rows.__getitem__, rounds=4).text
+    names = [name.partition(" (")[0] for name in listed(explained.out) if name.startswith(f"word {named}")]
+    assert names == ([f"word {named}, {mixed}"] if clear else []), "and no rate of all classes"
+    assert f"{named}: how many are wrong differs by class: {mixed if clear else 'night'} 100%, " in text
+    assert "are wrong (" not in text
+    curves = present_reasons(explained.out, load_review(explained.out)).curves
+    assert {bar.of_class for bar in curves if bar.column == named} > {"", mixed}

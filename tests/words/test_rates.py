@@ -8,7 +8,7 @@ from scipy.stats import betabinom
 
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.words.drawing import NO, UNSURE, UNTAGGED, YES, make_frame, next_drawn
-from safe_dnn.words.rates import FEW, MANY, OTHERS, Sample, Total, quantile, rate_of, total_of
+from safe_dnn.words.rates import FEW, MANY, OTHERS, Sample, Total, clear_rates, quantile, rate_of, total_of
 
 N = 600
 
@@ -71,7 +71,8 @@ def test_a_word_by_chance_is_hardly_ever_said_to_fail_more_often():
     more = 0
     for run in range(100):
         _, wrong, rng = population(run, rate=0.2)
-        more += rate_of(asked(rng.random(N) < 0.15, wrong, rng.normal(size=N), seed=run)).more
+        found = rate_of(asked(rng.random(N) < 0.15, wrong, rng.normal(size=N), seed=run))
+        more += found.low > found.base
     assert more <= 5
 
 
@@ -129,6 +130,33 @@ def test_a_part_of_the_images_has_a_rate_of_its_own():
     assert found.tested == within.sum()
     assert found.tagged == (sample.tags[within] != UNTAGGED).sum()
     assert found.low <= wrong[has_it & within].mean() <= found.high
+
+
+def of_three_classes(seed, rates):
+    """The samples of three classes with a word, and the share of wrong ones of each that have it."""
+    rng = np.random.default_rng(seed)
+    has_it, of = rng.random(N) < 0.3, np.arange(N) % 3
+    wrong = rng.random(N) < np.where(has_it, np.array(rates)[of], 0.2)
+    sample = asked(has_it, wrong, rng.normal(size=N) + 3 * has_it, drawn=160, seed=seed)
+    return {name: sample._replace(within=of == i) for i, name in enumerate(("man", "woman", "girl"))}, wrong, has_it
+
+
+def test_rates_that_clearly_differ_are_those_of_classes_the_highest_first():
+    samples, wrong, has_it = of_three_classes(0, (0.05, 0.95, 0.5))
+    found = clear_rates(samples)
+    assert [name for name, _ in found] == ["woman", "girl", "man"]
+    for name, of_it in found:
+        assert of_it.new_low < rate_of(samples[name]).new_low < of_it.rate, "with 95 % for all three together"
+        assert of_it.low <= wrong[has_it & samples[name].within].mean() <= of_it.high
+    whole = rate_of(samples["man"]._replace(within=np.ones(N, bool)))._replace(classes=found)
+    rates = ", ".join(f"{name} {of_it.rate:.0%}" for name, of_it in found)
+    assert whole.text.startswith(f"how many are wrong differs by class: {rates}. About ")
+    assert "are wrong (" not in whole.text
+    assert clear_rates({}) == ()
+
+
+def test_rates_of_classes_hardly_ever_differ_by_chance():
+    assert sum(bool(clear_rates(of_three_classes(seed, (0.4, 0.4, 0.4))[0])) for seed in range(60)) <= 1
 
 
 def test_what_classes_alone_would_give_is_expected():

@@ -32,13 +32,33 @@ def test_a_word_is_begun_once_and_known_by_its_name(tmp_path):
         ("old and dark", "without “and”"),
         ("../x", "Received: ../x"),
         ("ba\nby\u0000", "Expected a word"),
+        ("b\u0430by", "and baby is a word already"),
+        ("\u0412\u0430\u0431\u0443", "and \u0432\u0430\u0431\u0443 is a word already"),
+        ("\uff42aby", "and baby is a word already"),
+        ("ba by", "and baby is a word already"),
+        ("\u039dight", "and night is a word already"),
+        ("LIGH\u0422", "and light is known of the images already"),
+        ("blur px", "and blur_px is known of the images already"),
+        *((name, f"Received: {name}, which means something else") for name in (
+            "RCC 0", "rcc-12", "R\u0421C 0", "Weak spot 1", "weakspot", "all images",
+            "yes", "No", "unsure", "No cluster",
+        )),
     ],
-)
+)  # fmt: skip
 def test_an_unusable_word_is_refused_in_a_sentence(tmp_path, name, problem):
-    begin_word(tmp_path, "baby", [], [])
+    for word in ("baby", "night", "\u0432\u0430\u0431\u0443"):
+        begin_word(tmp_path, word, [], [])
     with pytest.raises(SAFEError, match=problem):
-        begin_word(tmp_path, name, [], ["light"])
-    assert [*load_words(tmp_path)] == ["baby"]
+        begin_word(tmp_path, name, [], ["light", "blur_px"])
+    assert len(load_words(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["not there", "yes man", "RCC like", "\u0432\u043e\u0434\u0430", "noise", "κύμα", "nights"]
+)
+def test_a_word_that_only_begins_like_another_or_is_of_another_script_is_a_word(tmp_path, name):
+    begin_word(tmp_path, "night", [], [])
+    assert begin_word(tmp_path, name, [], ["light"]).name == name
 
 
 def test_there_may_be_many_words_but_not_a_thousand(tmp_path):

@@ -148,9 +148,6 @@ def _told(tagging: Tagging, *, rated: bool = True) -> dict[str, Any]:
     if not rated:
         return known
     found = rate(tagging)
-    bar = found and {"rate": found.rate, "low": found.low, "high": found.high, "elsewhere": _number(found.elsewhere)}
-    return {**known, "text": printable(tagging.text), "rate": bar}
-
-
-def _number(rate: float) -> float | None:
-    return None if rate != rate else rate
+    elsewhere = found.elsewhere if found and found.elsewhere >= 0 else None  # not NaN
+    bar = found and {"rate": found.rate, "low": found.low, "high": found.high, "elsewhere": elsewhere}
+    return {**known, "text": printable(tagging.text), "rate": None if found and found.classes else bar}

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.page.clusters.words import WordsView
 from safe_dnn.pipeline.tagging import all_words, answer, begin, open_tagging
+from safe_dnn.pipeline.tagging import next_images as asked_next
 from safe_dnn.store.runs import COMPARISON, present_runs
 from safe_dnn.words.tags import load_tags, load_words
 from tests.helpers.answered import draw_people
@@ -184,6 +185,19 @@ def test_answers_are_kept_undone_and_told_and_the_map_knows_them(view, explained
     assert {value for path, value in column.items() if "night" in path} <= {"yes", ""}
     assert "yes" in column.values()
     assert "dark" not in results.parameters(), "which may be set aside"
+
+
+def test_a_word_whose_rate_differs_by_class_is_told_by_class_and_has_no_bar(view, explained):
+    begin(explained.out, "wet")
+    tagging = open_tagging(explained.out, "wet")
+    wrong = dict(zip(tagging.tested.paths, (~tagging.tested.right).tolist(), strict=True))
+    for _ in range(4):
+        tagging, images = asked_next(tagging)
+        has_it = ((image, image.startswith("snow") == wrong[image]) for image in images)
+        tagging = answer(tagging, [(image, "yes" if yes else "no") for image, yes in has_it])
+    told = served_by(view, "told_of_word", "wet")
+    assert told["rate"] is None
+    assert "wet: how many are wrong differs by class: snow 100%, wood 0%" in told["text"]
 
 
 def test_what_other_scripts_send_is_refused_in_a_sentence(view, explained):
