@@ -34,6 +34,7 @@ from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.reasons.comparison import MOST_COMPARED, features_of_tested, known_classes
 from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.reasons.requirements import BROKEN, HOLDS, OPEN, Finding, Requirement
+from safe_dnn.store.database import present_engineer
 from safe_dnn.store.output_folder import save_files
 from safe_dnn.store.runs import CLUSTERS, DRAWING, add_run, present_runs, reading_file, runs_of
 from safe_dnn.support.contents import content_of
@@ -113,7 +114,7 @@ class Tagging(NamedTuple):
     @property
     def disputed(self) -> int:
         """Of how many images one person says that they have it, and another that they have not."""
-        said = {(tag.image, tag.engineer or tag.window): tag.answer for _, tag in self.counted}
+        said = {(tag.image, tag.person): tag.answer for _, tag in self.counted}
         pairs = {(image, answer) for (image, _), answer in said.items() if answer != ANSWERS[UNSURE]}
         return len(pairs) - len({image for image, _ in pairs})
 
@@ -315,7 +316,9 @@ def likely(
 
 
 def answer(tagging: Tagging, answers: Sequence[tuple[str, str]], *, by: str = "") -> Tagging:
-    """Take answers about images, all of them or none; the same answer again is none, unless the image was shown again.
+    """Take answers about images, all of them or none.
+
+    The same answer again by the same person is none, unless the image was shown again.
 
     Parameters
     ----------
@@ -329,7 +332,10 @@ def answer(tagging: Tagging, answers: Sequence[tuple[str, str]], *, by: str = ""
     SAFEError
         An image is none of these or is gone, or an answer is none of those.
     """
-    last, added, due = {tag.image: tag for tag in tagging.tags}, list[Tag](), tagging.due_again
+    me, added, due = present_engineer() or by, list[Tag](), tagging.due_again
+    last: dict[object, tuple[str, str]] = {}  # of all, and of each person
+    for tag in tagging.tags:
+        last[tag.image] = last[tag.image, tag.person] = tag.answer, tag.content
     if others := sorted({image for image, _ in answers} - {*tagging.tested.paths}):
         raise SAFEError(
             f"Expected images of {tagging.tested.root}. Received {count(len(others), 'other')}: {some(others, limit=3)}"
@@ -342,10 +348,9 @@ def answer(tagging: Tagging, answers: Sequence[tuple[str, str]], *, by: str = ""
             raise SAFEError(
                 f"Expected an image that can be read, or unsure. Received: {said} for {image}, which is gone."
             )
-        before = last.get(image)
-        if before is None or (before.answer, before.content) != (said, content) or image == due:
-            added.append(Tag(image, content, said, image == due and before is not None))
-            last[image] = added[-1]
+        if image == due or {last.get(image), last.get((image, me))} != {(said, content)}:
+            added.append(Tag(image, content, said, image == due and image in last))
+            last[image] = last[image, me] = said, content
             due = "" if image == due else due
     add_tags(tagging.out, tagging.word, added, by=by)
     return _kept(tagging)

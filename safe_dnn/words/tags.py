@@ -81,6 +81,11 @@ class Tag(NamedTuple):
     window: str = ""
     engineer: str = ""
 
+    @property
+    def person(self) -> str:
+        """Whose answer it is: of whoever gave no name, the window's."""
+        return self.engineer or self.window
+
 
 def load_words(folder: Path) -> dict[str, Word]:
     """The words of an analysis, by name, in the order in which they were begun."""

@@ -142,8 +142,13 @@ def test_people_who_disagree_are_counted_and_both_answers_are_kept(dark):
     assert "People disagree about 1 image: the later answer counts, and both are in the table." in tagging.text
     (row,) = [row for row in rows_in(dark.out / dark.word.file) if row["image"] == image]
     assert (row["answer"], row["answers"].split()[-2:]) == ("no", ["yes", "no"])
+    with speaking("Bob"):
+        assert answer(tagging, [(image, "no")]).tags == tagging.tags, "the same person's same answer is none"
     with speaking("Ada"):
-        assert answer(tagging, [(image, "no")]).disputed == 1, "the same answer as the last is none"
+        agreed = answer(tagging, [(image, "no")])
+    assert (tagging.disputed, agreed.disputed) == (1, 0), "Ada has changed her mind"
+    with speaking("Cy"):
+        assert answer(agreed, [(image, "yes")]).disputed == 1
 
 
 def test_answers_about_images_that_are_gone_or_changed_do_not_count_and_come_back(dark):
