@@ -230,7 +230,7 @@ def measure_chosen(case: WordsCase, word: str) -> dict[str, Any]:
         of = tagged(case, case.wrong, answers, np.random.default_rng(run))
         for i, (number, frame, known) in enumerate(of):
             found = rate_of(Sample(frame, known, everywhere))
-            more[i] += found is not None and found.more
+            more[i] += found is not None and found.low > found.base
             if number == TAGS[1] and there.any():
                 rows = np.flatnonzero(known != UNTAGGED)
                 likely = np.argsort(-scores(everything, rows, answers[rows])[len(case.points) :], kind="stable")
@@ -244,7 +244,7 @@ def measure_chance(case: WordsCase, runs: int) -> list[float]:
     for run in range(runs):
         rng = np.random.default_rng(run)
         found = rates_of(case, case.wrong, rng.random(len(case.wrong)) < CHANCE, rng)
-        more += [one is not None and one.more for one in found]
+        more += [one is not None and one.low > one.base for one in found]
     return (more / runs).tolist()
 
 
