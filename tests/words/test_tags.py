@@ -37,7 +37,7 @@ def test_a_word_is_begun_once_and_known_by_its_name(tmp_path):
         ("\uff42aby", "and baby is a word already"),
         ("ba by", "and baby is a word already"),
         ("\u039dight", "and night is a word already"),
-        ("LIGH\u0422", "and light is known of the images already"),
+        ("L\u0406GHT", "and light is known of the images already"),
         ("blur px", "and blur_px is known of the images already"),
         *((name, f"Received: {name}, which means something else") for name in (
             "RCC 0", "rcc-12", "R\u0421C 0", "Weak spot 1", "weakspot", "all images",
