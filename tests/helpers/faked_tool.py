@@ -1,4 +1,4 @@
-"""`SAFE_Tool.py` with a stand-in for VGG16, for tests that run it in a process of its own.
+"""`SAFE_Tool.py` with a stand-in for VGG16 and few random parts of the images, for tests that run it in a process of its own.
 
 `FAKE_DELAY` is what each batch of the stand-in takes, in seconds, so that there is a time in which to be killed.
 `FAKE_PEAK` names a file to which the most memory that the process had is written, in bytes.
@@ -23,6 +23,7 @@ def main() -> int:
     from safe_dnn import SAFE_Tool
     from safe_dnn.pipeline import descriptions, explaining, generation
     from safe_dnn.rccs import image_map
+    from safe_dnn.rccs.dbscan import resamples
     from safe_dnn.rccs.gifs import write_gifs
     from safe_dnn.store import database
     from tests.helpers.fake_network import FakeNetwork
@@ -35,6 +36,7 @@ def main() -> int:
         return network(pixels)
 
     network.stand_in(run)
+    resamples.MOST_SAMPLES = resamples.FEWEST_SAMPLES
     image_map._umap = lambda points, start: start  # to import and compile UMAP takes ten seconds
     held = os.environ.get("FAKE_HELD", "")
 

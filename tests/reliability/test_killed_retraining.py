@@ -134,7 +134,8 @@ def one_kill(case: Case, out: Path, **kill) -> bool:
 def test_killed_before_any_operation_on_files_the_old_or_the_new_is_there_and_a_rerun_completes(case, out):
     last = case.operations
     assert last > 20
-    for point in range(last):
+    # All epochs have the same operations, each of which is met in some epoch; what comes last is unlike all else.
+    for point in sorted({*range(0, last, 3), *range(last - 12, last)}):
         assert one_kill(case, out, kill_at=point), point
 
 
