@@ -1,4 +1,4 @@
-"""`SAFE_Tool.py` with a stand-in for VGG16 and few random parts of the images, for tests that run it in a process of its own.
+"""`SAFE_Tool.py` with a stand-in for VGG16 and few random parts of images, for tests that run it in its own process.
 
 `FAKE_DELAY` is what each batch of the stand-in takes, in seconds, so that there is a time in which to be killed.
 `FAKE_PEAK` names a file to which the most memory that the process had is written, in bytes.

@@ -4,20 +4,16 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping
 
-import gradio as gr
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.page.assets import asset
-from safe_dnn.page.clusters.failing_images import MAP_SCRIPTS, ImagesView
+from safe_dnn.page.clusters.failing_images import MAP_SCRIPTS
 from safe_dnn.page.texts import as_text
-from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.image_map import COLOURS, STEPS, colour_apart, map_filters, packed
 from safe_dnn.rccs.review.notes import judgements
-from safe_dnn.support.errors import SAFEError
 from tests.helpers.browsing import new_window
-from tests.helpers.laid_out import settings_of
 from tests.helpers.scripts import run_alone
 
 N = 20_000
@@ -277,23 +273,6 @@ def test_twenty_thousand_images_in_400_rccs_and_twelve_parameters_stay_smooth_an
     assert np.median(filtering) < SMOOTH
 
 
-def test_thumbnails_replace_the_points_where_few_are_in_view_and_are_asked_for_in_one_batch(window):
-    xy = np.clip(np.stack(np.divmod(np.arange(400), 20), axis=1) / 40, 0, 1)
-    show(window, of_points(xy, np.zeros(400, int), {}, {}))
-    assert data(window, "pictures") == "0"
-    canvas = window.locator("#map canvas")
-    canvas.focus()
-    for _ in range(4):
-        window.keyboard.press("+")
-    window.wait_for_function("() => Number(document.querySelector('#map canvas').dataset.pictures) > 10")
-    [asked] = window.evaluate("() => window.alone.asked")
-    assert 10 < asked <= 60
-    window.keyboard.press("-")
-    window.keyboard.press("+")
-    assert int(data(window, "pictures")) > 10
-    assert window.evaluate("() => window.alone.asked") == [asked]
-
-
 # --- Colours ----------------------------------------------------------------------------------------------------
 
 # What people see who lack a kind of cones: Machado et al., IEEE TVCG 15(6), 2009, severity 1, on linear RGB.
@@ -335,11 +314,3 @@ def test_the_colours_differ_from_each_other_from_grey_and_from_the_ground_for_ev
 
 
 # --- On the page ------------------------------------------------------------------------------------------------
-
-
-def test_a_window_that_shows_nothing_yet_is_not_told_that_clusters_were_generated_again(clusters, tmp_path):
-    save_clusters(clusters, tmp_path)
-    view = ImagesView(settings_of(tmp_path))
-    assert view._on_word(None, "") == gr.skip()
-    with pytest.raises(SAFEError, match="generated again"):
-        view._on_word(None, "0" * 16)

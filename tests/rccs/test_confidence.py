@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 
 from safe_dnn.rccs.clusters import save_clusters
@@ -12,11 +11,10 @@ from safe_dnn.rccs.confidence import (
     loose_text,
     near_rcc,
     near_text,
-    percent_down,
     place_of,
     place_text,
 )
-from safe_dnn.rccs.dbscan.outcome import NOISE, STEADY
+from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.edits import merge_rccs, undo_edit
 from safe_dnn.rccs.review.review import load_review
 from tests.helpers.steadied import steadied
@@ -55,12 +53,6 @@ def test_an_rcc_says_how_often_its_images_are_together_and_whether_it_is_loose(k
     assert confidence(known, 3) is confidence(known, NOISE) is None
     assert confidence_means(known).startswith("100 random parts of the images were clustered. ")
     assert "Below 75% an RCC is loose" in confidence_means(known)
-
-
-def test_a_figure_never_seems_to_reach_a_bound_that_it_does_not_reach():
-    assert [percent_down(share) for share in (0.7499, STEADY, np.float32(STEADY), 0.999, 1, 0)] == [
-        "74%", "75%", "75%", "99%", "100%", "0%",
-    ]  # fmt: skip
 
 
 # --- Images -----------------------------------------------------------------------------------------------------

@@ -1,12 +1,10 @@
 import dataclasses
-import os
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from safe_dnn.rccs.clusters import sample
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.gifs import GIF_FOLDER, MOST_FRAMES, gif_path, write_gifs
 from safe_dnn.rccs.nearness import representative
@@ -80,15 +78,6 @@ def test_a_gif_is_written_again_where_an_image_changed_and_where_it_is_damaged(c
     assert gifs[2].stat().st_ino == before[2]
 
 
-def test_names_of_any_kind_can_be_captions(clusters, tmp_path):
-    names = ["größe-図.png", "<b>&.png", os.fsdecode(b"caf\xe9.png"), "x" * 200 + ".png", "tab\there.png"]
-    changes = dict(zip(clusters.members(0), names, strict=False))
-    for old, new in changes.items():
-        (clusters.image_root / old).rename(clusters.image_root / new)
-    clusters = dataclasses.replace(clusters, paths=tuple(changes.get(path, path) for path in clusters.paths))
-    assert len(frames(write_gifs(clusters, tmp_path)[0])) == 10
-
-
 def test_an_image_whose_file_is_gone_is_a_tile_that_says_so(clusters, tmp_path):
     for path in clusters.members(2)[1:3]:
         (clusters.image_root / path).unlink()
@@ -127,14 +116,6 @@ def test_names_of_gifs_are_padded_so_that_they_sort(tmp_path, rcc, n_rccs, name)
 
 
 # --- Samples and faces ------------------------------------------------------------------------------------------
-
-
-def test_a_sample_is_five_different_members_and_always_the_same(clusters):
-    for rcc in (0, 1, 2):
-        chosen = sample(clusters, rcc)
-        assert len(set(chosen)) == 5
-        assert set(chosen) <= set(clusters.members(rcc))
-        assert chosen == sample(clusters, rcc)
 
 
 def test_the_representative_is_the_member_nearest_to_the_centre(clusters):

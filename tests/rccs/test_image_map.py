@@ -14,7 +14,6 @@ from safe_dnn.rccs.image_map import (
     MOST_FILTERS,
     STEPS,
     UNKNOWN,
-    bulk,
     load_map,
     map_filters,
     map_points,
@@ -115,29 +114,6 @@ def test_the_record_says_of_every_image_where_it_lies_and_of_every_rcc_what_it_i
     assert [rcc["colour"] for rcc in record["rccs"]] == [0, 1, 2, 3]
     assert all(clusters.labels[rcc["at"]] == rcc["rcc"] for rcc in record["rccs"])
     json.dumps(record, allow_nan=False)
-
-
-def test_rccs_keep_their_colours_when_others_are_merged_or_made(clusters):
-    xy = np.tile(np.linspace(0, 1, 26, dtype=np.float32)[:, None], 2)
-    labels = np.where(clusters.labels == 0, 1, clusters.labels)  # RCC 0 was merged into 1, and 3 was made of part of 2
-    labels[np.flatnonzero(labels == 2)[:3]] = 3
-    edited = dataclasses.replace(clusters, labels=labels)
-
-    def colours(of):
-        return {rcc["rcc"]: rcc["colour"] for rcc in map_record(of, xy, {}, clusters)["rccs"]}
-
-    assert colours(edited) == {rcc: colour for rcc, colour in colours(clusters).items() if rcc} | {3: 4}
-
-
-@pytest.mark.parametrize("far", [1, 32, 200])
-def test_a_few_images_far_from_all_others_do_not_shrink_the_map(far):
-    rng = np.random.default_rng(0)
-    disc = np.rint(rng.uniform(9000, 31_000, (1370 - far, 2))).astype("<u2")  # of UTK 32 were black and white
-    grid = np.concatenate([disc, np.rint(rng.normal(60_000, 500, (far, 2))).astype("<u2")])
-    left, low, right, high = bulk(grid)
-    assert (left, low) == tuple(disc.min(axis=0))
-    assert (right, high) == tuple((grid if far == 200 else disc).max(axis=0))  # 200 are no few
-    assert bulk(grid[-3:]) == [*grid[-3:].min(axis=0), *grid[-3:].max(axis=0)]
 
 
 # --- Shades -----------------------------------------------------------------------------------------------------

@@ -76,15 +76,6 @@ def test_the_next_analysis_takes_over_what_is_known_and_the_report_compares_both
     assert [one.name for one in load_spot_notes(new).values()] == ["dusk"]
 
 
-@pytest.mark.slow
-def test_a_condition_on_what_is_not_known_of_the_new_images_is_compared_with_nothing(rounds, tmp_path, capsys):
-    case, spot, better, _ = rounds
-    (case.test / "parameters.csv").unlink()
-    options = ["--predictions", str(better), str(case.test), "--out", str(tmp_path / "new"), "--after", str(case.out)]
-    assert SAFE_Tool.main(["failures", *options]) == 0
-    assert f"  {spot.where}: {spot.wrong} of {spot.tested} wrong before, not known now" in capsys.readouterr().out
-
-
 def test_what_is_no_other_analysis_is_refused_before_anything_is_written(rounds, tmp_path):
     case, _, better, _ = rounds
     (tmp_path / "empty").mkdir()

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import gradio as gr
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -264,25 +263,6 @@ def test_a_regression_has_no_matrix_and_its_largest_error_first_and_is_found_whe
     assert tab.collected.shown().failures.test_root == now
     assert values["matrix-pane"]["elem_classes"] == "safe-away"
     assert "a failure is an error above 70.5" in values["failures-status"]
-
-
-def test_the_fields_of_a_regression_open_for_its_model_and_not_for_a_classifier(tmp_path):
-    tab = tab_of(tmp_path / "out")
-    number = model_file(tmp_path / "number.keras", units=1, activation="linear")
-    assert tab.on_model(str(number)) == gr.update(open=True)
-    classes = model_file(tmp_path / "classes.keras", units=3, activation="softmax")
-    (tmp_path / "damaged.keras").write_text("no model")
-    for path in (classes, tmp_path, tmp_path / "damaged.keras", tmp_path / "none.keras", ""):
-        assert tab.on_model(str(path)) == gr.skip()
-
-
-def test_the_columns_of_a_table_are_offered_as_targets_if_there_are_several(tmp_path):
-    tab, table = tab_of(tmp_path / "out"), tmp_path / "known.csv"
-    table.write_text("image,weather,angle,speed\na.png,sunny,1,2\n")
-    assert tab.on_targets(str(table)).choices == [("angle", "angle"), ("speed", "speed")]
-    table.write_text("image,angle\na.png,1\n")
-    for path in (table, tmp_path, ""):
-        assert tab.on_targets(str(path)).choices == []
 
 
 def test_clusters_of_failures_that_were_collected_before_are_told(fake_network, tmp_path):

@@ -3,13 +3,11 @@
 import base64
 
 import pytest
-from playwright.sync_api import expect
 
 from safe_dnn.page.report.register_view import lay_out_register, lay_out_scope
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.review.notes import Note, Scope
 from safe_dnn.rccs.review.review import load_review, load_scope, set_note
-from tests.helpers.browsing import generate, opened, served_from, wait_until
 from tests.helpers.laid_out import laid_out, settings_of
 
 
@@ -81,31 +79,3 @@ def test_a_scope_that_was_sent_is_kept_and_what_is_none_is_refused(clusters, tmp
     assert load_scope(out)[0] == Scope(use="a warning", system="a camera")
     for sent in (None, 3, [], ["keep"], ["keep", {}, {"other": ""}, ""], ["keep", 1, 2, 3]):
         assert "problem" in ask(sent), sent
-
-
-@pytest.mark.slow
-def test_a_scope_is_kept_as_it_is_typed_and_reasons_are_filtered_by_what_is_missing(browser, tmp_path):
-    with served_from(tmp_path) as served, opened(browser, served) as page:
-        generate(page, served.images)
-        set_note(served.out, Note(0, "night", verdict="unsafe", hazard="H3"))
-        page.get_by_role("tab", name="Report").click()
-        rows = page.locator("#register tbody tr")
-        expect(rows.first).to_contain_text("RCC 0")
-        page.locator("#register [data-filter]").select_option("unsafe, but no triggering condition")
-        expect(rows).to_have_count(1)
-        expect(rows).to_contain_text("night")
-        page.locator("#scope summary").get_by_text("Scope").click()
-        use = page.locator("#scope [data-field=use]")
-        use.fill("a warning")
-        wait_until(lambda: load_scope(served.out)[0].use)
-        set_note(served.out, Scope(use="theirs", system="a camera"))
-        use.fill("a warning alone")
-        status = page.locator("#scope [role=status]")
-        expect(status).to_contain_text("Intended use was changed to “theirs” by somebody else.")
-        expect(use).to_have_value("a warning alone")
-        use.fill("a warning, no more")
-        wait_until(lambda: load_scope(served.out)[0] == Scope(use="a warning, no more", system="a camera"))
-        use.fill("a warning at most")
-        page.reload()  # at once
-        wait_until(lambda: load_scope(served.out)[0].use == "a warning at most")
-        expect(page).to_have_title(f"{served.out.name} – SAFE")

@@ -1,9 +1,7 @@
 """Handlers behind the door: a sentence for the window, a traceback for the log."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -47,10 +45,3 @@ def test_a_name_that_is_no_unicode_does_not_break_off_an_answer(monkeypatch):
     for sent, received in (("caf\udce9", "caf\ufffd"), ("größe 図", "größe 図")):
         answer = answered(monkeypatch, lambda sent=sent: {"choices": [(sent, 0)], "__type__": "update"})
         assert answer["data"][0]["choices"][0][0] == received
-
-
-def test_each_part_of_an_answer_is_sent_whole_and_not_again_when_the_handler_is_done():
-    page, handler = Page.__new__(Page), SimpleNamespace(outputs=[None])
-    page.pending_diff_streams = defaultdict(dict)
-    sent = [page.handle_streaming_diffs(handler, [part], "window", "run", part is None) for part in ("a", "ab", None)]
-    assert sent == [["a"], [[["replace", [], "ab"]]], [gr.skip()]]  # by then another answer may be in sight

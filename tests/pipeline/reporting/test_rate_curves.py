@@ -4,7 +4,6 @@ import html
 import re
 
 import numpy as np
-import pytest
 
 from safe_dnn.pipeline.reporting.rate_curves import COLOURS, MOST_BARS, curve_svg, curves_of, gaps_of
 from safe_dnn.rccs.spots.conditions import Literal
@@ -35,19 +34,6 @@ def attributes(svg, css_class):
 
 def spot(*literals):
     return WeakSpot(literals, 100, 80, 0.7, 0.9, 0.1)
-
-
-def test_the_range_of_a_condition_is_shaded_from_end_to_end_of_the_axis():
-    drawing = curve_svg(bins_of("age"), [Literal("age", "<", 20.0)], WRONG.mean())
-    [shaded], bins = attributes(drawing, "safe-range"), attributes(drawing, "safe-bin")
-    left, right = float(bins[0]["x"]), float(bins[-1]["x"]) + float(bins[-1]["width"])
-    assert float(shaded["x"]) == left
-    assert float(shaded["width"]) / (right - left) == pytest.approx(20 / 79, abs=0.04)
-    assert len(attributes(curve_svg(bins_of("age"), [Literal("age", "outside", (5.0, 60.0))], 0.3), "safe-range")) == 2
-    arc = [Literal("gaze_deg", "from", (340.0, 20.0))]
-    assert len(attributes(curve_svg(bins_of("gaze_deg"), arc, 0.3), "safe-range")) == 2
-    assert not attributes(curve_svg(bins_of("age"), [Literal("age", ">=", 99.0)], 0.3), "safe-range")
-    assert not attributes(curve_svg(bins_of("age"), [], 0.3), "safe-range")
 
 
 def test_each_bin_says_its_range_and_its_rate_for_each_class():
