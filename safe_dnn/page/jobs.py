@@ -230,11 +230,11 @@ class Jobs:
         Raises
         ------
         SAFEError
-            The analysis was renamed or deleted, or too many jobs wait.
+            The analysis was deleted, or too many jobs wait.
         """
         with self.turn.lock:
             if self._gone:
-                raise SAFEError("This analysis was renamed or deleted. Reload the page.")
+                raise SAFEError("This analysis was deleted. Reload the page.")
             if self.running:
                 return None
             self._started += 1

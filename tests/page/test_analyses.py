@@ -1,8 +1,7 @@
-"""Analyses: the folders of the page's list, how they are named, changed, summed up, and kept apart."""
+"""Analyses: the folders of the page's list, and how they are named, found and made."""
 
 import dataclasses
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import shutil
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -11,25 +10,11 @@ import pytest
 from starlette.datastructures import URL
 
 from safe_dnn.clustering import find_root_cause_clusters
-from safe_dnn.page.analyses import (
-    BIN_FOLDER,
-    TOP,
-    address_of,
-    checked_name,
-    delete,
-    deleted_in,
-    duplicate,
-    folder_of,
-    make,
-    names_in,
-    rename,
-    restore,
-    split_address,
-)
+from safe_dnn.page.analyses import TOP, address_of, checked_name, folder_of, make, names_in, split_address
 from safe_dnn.page.forms import remember, remembered
 from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, labels_text, load_clusters, save_clusters
 from safe_dnn.store.database import DATABASE_FILE
-from safe_dnn.store.output_folder import save_files, working
+from safe_dnn.store.output_folder import save_files
 from safe_dnn.store.runs import CLUSTERS, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import FAILURES, FAILURES_MARK, GIF_FOLDER
@@ -101,11 +86,10 @@ def test_a_name_that_is_none_for_a_folder_is_refused_in_one_sentence(home, typed
         checked_name(typed)
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 320
-    make(home, "a")
-    before = sorted(home.rglob("*"))
-    with pytest.raises(SAFEError, match=why):
-        rename(home, "a", typed)
-    assert sorted(home.rglob("*")) == before
+    if typed:
+        with pytest.raises(SAFEError, match=why):
+            make(home, typed)
+    assert names_in(home) == []
 
 
 def test_what_is_no_analysis_is_found_under_no_name(home):
@@ -118,88 +102,28 @@ def test_what_is_no_analysis_is_found_under_no_name(home):
     assert names_in(home) == ["a"]
     for name in ("..", ".", TOP, ".safe-bin", "a/b", "a\0", "x" * 300, "\ud800", "link", "file", "plain"):
         assert folder_of(home, name) is None
-        for change in (rename, delete, duplicate):
-            assert "There is no analysis" in outcome(change, home, name, *(["new"] if change is rename else []))
 
 
-# --- Changes ----------------------------------------------------------------------------------------------------
+# --- Changes in the file manager --------------------------------------------------------------------------------
 
 
-def test_of_two_windows_that_rename_the_same_analysis_one_is_refused(home, clusters):
-    before = contents(fill(home / "a", clusters))
-    with ThreadPoolExecutor(2) as pool:
-        made = list(pool.map(lambda new: outcome(rename, home, "a", new), ("b", "c")))
-    assert sum(text in ("b", "c") for text in made) == 1
-    assert sum("no analysis" in text for text in made) == 1
-    assert contents(home / names_in(home)[0]).keys() == before.keys()
-
-
-def outcome(change: Callable[..., str], *given: object) -> str:
-    try:
-        return change(*given)
-    except SAFEError as error:
-        return str(error)
-
-
-def test_a_renamed_analysis_finds_its_own_images_and_keeps_its_dates(home, clusters):
+def test_a_renamed_and_a_copied_analysis_find_their_own_images_and_keep_their_dates(home, clusters):
     folder = fill(home / "a", clusters)
     save_clusters(dataclasses.replace(clusters, image_root=folder / FAILURES, eps=0.5), folder)
     dates = {name: (folder / name).stat().st_mtime_ns for name in contents(folder)}
-    assert rename(home, "a", "b") == "b"
-    assert names_in(home) == ["b"]
-    new = home / "b"
-    for run in runs_of(new, CLUSTERS):
-        assert load_clusters(new, run).image_root == new / FAILURES
-    assert remembered(new, "clusters") == {"folder": str(new / FAILURES), "aside": "/elsewhere"}
-    assert {name: (new / name).stat().st_mtime_ns for name in dates} == dates
-    np.testing.assert_array_equal(load_clusters(new).points, clusters.points)
+    folder.rename(home / "b")
+    shutil.copytree(home / "b", home / "c")
+    assert names_in(home) == ["b", "c"]
+    for new in (home / "b", home / "c"):
+        for run in runs_of(new, CLUSTERS):
+            assert load_clusters(new, run).image_root == new / FAILURES
+        assert remembered(new, "clusters") == {"folder": str(new / FAILURES), "aside": "/elsewhere"}
+        assert {name: (new / name).stat().st_mtime_ns for name in dates} == dates
+        np.testing.assert_array_equal(load_clusters(new).points, clusters.points)
 
 
-def test_a_copy_shares_nothing_with_the_original(home, clusters):
-    before = contents(fill(home / "a", clusters))
-    assert duplicate(home, "a") == "a copy"
-    assert duplicate(home, "a") == "a copy 2"
-    assert load_clusters(home / "a copy").image_root == home / "a copy" / FAILURES
-    (home / "a copy" / FAILURES / "a.png").write_bytes(b"another image")
-    delete(home, "a copy 2")
-    assert contents(home / "a").keys() == before.keys()
-    assert (home / "a" / FAILURES / "a.png").read_bytes() == b"an image"
-    assert load_clusters(home / "a").image_root == home / "a" / FAILURES
-    assert [path.name for path in (home / BIN_FOLDER).iterdir()] == ["a copy 2"]  # nothing half copied
-
-
-def test_what_was_deleted_is_in_the_bin_and_can_be_restored_whole(home, clusters):
-    before = contents(fill(home / "a", clusters))
-    delete(home, "a")
-    assert names_in(home) == []
-    ((name, when),) = deleted_in(home)
-    assert name == "a"
-    assert when.startswith("20")
-    make(home, "a")  # another one of that name
-    assert restore(home, "a") == "a 2"
-    assert deleted_in(home) == []
-    assert contents(home / "a 2") == before
-    assert load_clusters(home / "a 2").image_root == home / "a 2" / FAILURES
-    with pytest.raises(SAFEError, match="in the bin any more"):
-        restore(home, "a")
-
-
-def test_of_too_many_analyses_no_more_are_made_and_those_in_the_bin_count(home):
+def test_of_too_many_analyses_no_more_are_made(home):
     names = [make(home, "") for _ in range(3)]
-    gone = delete(home, names[0])
-    for more in (lambda: make(home, "x", 3), lambda: duplicate(home, names[1], 3)):
-        with pytest.raises(SAFEError, match=r"^Expected up to 3 analyses, with those in the bin\."):
-            more()
-    assert names_in(home) == names[1:]
-    restore(home, gone)
-
-
-def test_an_analysis_in_which_another_process_works_is_left_alone(home, clusters):
-    folder = fill(home / "a", clusters)
-    before = contents(folder)
-    with working(folder, "retraining"), ThreadPoolExecutor(1) as pool:  # locks are those of a thread
-        for change in (rename, duplicate, delete):
-            refused = pool.submit(outcome, change, home, "a", *(["b"] if change is rename else []))
-            assert "Another SAFE job is running" in refused.result()
-    assert contents(folder) == before
-    assert deleted_in(home) == []
+    with pytest.raises(SAFEError, match=r"^Expected up to 3 analyses\."):
+        make(home, "x", 3)
+    assert names_in(home) == names

@@ -56,7 +56,7 @@ def test_jobs_of_all_analyses_take_turns_and_none_begins_in_one_that_is_gone():
     assert (following.outcome, done) == (None, ["b"])
     with turn.lock:
         a.end()
-    with pytest.raises(SAFEError, match="renamed or deleted"):
+    with pytest.raises(SAFEError, match="was deleted"):
         a.start("clusters", lambda job: None)
 
 

@@ -12,12 +12,9 @@ import shutil
 import signal
 import sqlite3
 import tempfile
-import threading
-import time
 import warnings
 import zipfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -29,7 +26,6 @@ from hypothesis import strategies as some
 from safe_dnn import SAFE_Tool
 from safe_dnn.dnn.failures import Failure, Failures, load_failures, save_failures
 from safe_dnn.dnn.model import load_dnn
-from safe_dnn.page.analyses import duplicate
 from safe_dnn.page.results import Results
 from safe_dnn.pipeline.descriptions import mend
 from safe_dnn.pipeline.run_record import notes_of
@@ -52,7 +48,6 @@ from safe_dnn.training.checkpoint import CHECKPOINT_FILE, Checkpoint, load_check
 from safe_dnn.training.labels import label_images, labels_in, save_labels, typed_labels
 from safe_dnn.training.result import RETRAINING_FILE, load_retraining, save_retraining
 from tests.conftest import by_scene
-from tests.helpers.places import check_entries
 from tests.helpers.powers import bound_by_permissions
 from tests.helpers.small_models import FakeModel, colour_model, draw_set, retraining_for, saved
 from tests.helpers.worked_on import compute, review, select
@@ -278,30 +273,6 @@ def refused(use: Callable[[Path], object], out: Path, capsys: pytest.CaptureFixt
         assert told.startswith("safe: ")
         assert told.count("\n") == 1
     assert re.search(why, told), told
-
-
-def test_a_folder_that_is_copied_while_it_is_open_is_a_whole_analysis(out, tmp_path):
-    home = tmp_path / "home"
-    shutil.copytree(out, home / "a")
-    stopped = threading.Event()
-
-    def say() -> None:
-        while not stopped.is_set():
-            set_note(home / "a", Note(1, str(time.monotonic())))
-
-    with ThreadPoolExecutor(1) as pool:
-        said = pool.submit(say)
-        try:
-            names = [duplicate(home, "a") for _ in range(3)]
-        finally:
-            stopped.set()
-        said.result()
-    for name in names:
-        check_entries(home / name)
-        assert load_review(home / name).notes[0] == Note(0, "night", "hazard H3", "unsafe")
-        assert load_unsafe_set(home / name).images
-        set_note(home / name, Note(1, "copied"))
-    assert load_review(home / "a").notes[1].name != "copied"
 
 
 # --- Tables -----------------------------------------------------------------------------------------------------

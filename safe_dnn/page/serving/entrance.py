@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from safe_dnn.page.analyses import TOP, address_of, split_address
 from safe_dnn.page.serving.door import ENGINEER
 from safe_dnn.page.serving.guard import GIVEN_OUT, UPLOAD
-from safe_dnn.page.serving.list_page import ADDRESS
+from safe_dnn.page.serving.list_page import ADDRESS, NEW
 from safe_dnn.page.serving.receiving import Receiving
 from safe_dnn.page.serving.service import Service
 from safe_dnn.page.serving.take_home import ANALYSIS_ZIP, zipped
@@ -76,7 +76,7 @@ class Entrance:
         path, reading = scope["path"], scope["method"] in ("GET", "HEAD")
         if path.startswith(LINK):
             await service.enter(scope, receive, send)
-        elif path == f"{ADDRESS}/new" and not reading:
+        elif path == NEW and not reading:
             await service.first(scope, receive, send)
         elif path == ADDRESS and reading:
             await service.welcome.shown()(scope, receive, send)
@@ -146,7 +146,7 @@ class Entrance:
         if page is None and name == listing.title(TOP) and not self._service:  # the folder that holds the others
             page = RedirectResponse(address_of(TOP))
         elif page is None:
-            why = f"There is no analysis {listing.title(name)} any more. It was renamed or deleted."
+            why = f"There is no analysis {listing.title(name)} any more. It was renamed, moved or deleted."
             page = listing.shown(why, 404)
         await page(scope, receive, send)  # an error from it is no reason to answer again
 

@@ -1,14 +1,12 @@
-"""The list of analyses: a page of plain HTML that is there at once, and what its buttons do.
+"""The list of analyses: a page of plain HTML that is there at once, with a form to make another one.
 
-Every button is a form that is posted; `page/serving/guard.py` refuses those of other pages. What could not be done is
-said above the list, in a sentence.
+The form is posted; `page/serving/guard.py` refuses those of other pages. What could not be done is said above the list,
+in a sentence.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from functools import lru_cache, partial
-from pathlib import Path
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -24,7 +22,7 @@ from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.support.errors import SAFEError
 
 ADDRESS = "/analyses"
-ACTIONS = ("new", "rename", "duplicate", "delete", "restore", "remove")
+NEW = f"{ADDRESS}/new"
 _FRESH = {"Cache-Control": "no-store"}
 
 
@@ -36,7 +34,7 @@ class ListPage:
     mounts : Mounts
         Of that folder.
     most : int, optional
-        Analyses, with those in the bin.
+        Analyses.
     """
 
     def __init__(self, mounts: Mounts, most: int = MOST_ANALYSES):
@@ -60,51 +58,27 @@ class ListPage:
         return [*top, *analyses.names_in(self._home, other_than=example and example.folder)]
 
     async def answer(self, scope: Scope, receive: Receive, send: Send, terms: Mapping[str, Any] | None = None) -> None:
-        """Answer a request for the list, or what a button does; `terms` are those of a service."""
-        response: Response
-        request = Request(scope, receive)
-        action, reading = scope["path"].removeprefix(ADDRESS).strip("/"), request.method in ("GET", "HEAD")
-        if reading and not action:
-            notice = request.query_params.get("deleted") and "Moved to the bin below."
-            response = await asyncio.to_thread(self.shown, notice, terms=terms)
-        elif reading and action in ACTIONS:  # the address of what could not be done, loaded again
-            response = RedirectResponse(ADDRESS, 303)
-        elif request.method == "POST" and action in ACTIONS:
+        """Answer a request for the list, or make an analysis; `terms` are those of a service."""
+        request, making = Request(scope, receive), scope["path"].strip("/") == NEW.strip("/")
+        reading = request.method in ("GET", "HEAD")
+        if reading and making:  # the address of what could not be made, loaded again
+            response: Response = RedirectResponse(ADDRESS, 303)
+        elif making and request.method == "POST":
             body = (await request.body()).decode("utf-8", "replace")
-            response = await self._done(action, dict(parse_qsl(body, keep_blank_values=True)))
+            response = await asyncio.to_thread(self._made, dict(parse_qsl(body, keep_blank_values=True)))
+        elif reading and scope["path"].strip("/") == ADDRESS.strip("/"):
+            response = await asyncio.to_thread(self.shown, terms=terms)
         else:
             response = PlainTextResponse("There is no such page.\n", 404)
         await response(scope, receive, send)
 
-    async def _done(self, action: str, fields: dict[str, str]) -> Response:
-        """Do what a button says; the page that is shown next."""
-        shown = ADDRESS
+    def _made(self, fields: dict[str, str]) -> Response:
+        """Make an analysis; its page, or the list with what is wrong."""
         try:
-            if (name := fields.get("name")) is None:
-                raise SAFEError("Expected the name of an analysis. Received none. Reload the list and try again.")
-            if action == "new":
-                shown = analyses.address_of(await asyncio.to_thread(analyses.make, self._home, name, self._most))
-            elif action == "rename":
-                await asyncio.to_thread(self._at_rest, analyses.rename, name, fields.get("new", ""))
-            elif action == "delete":
-                await asyncio.to_thread(self._at_rest, analyses.delete, name)
-                shown = f"{ADDRESS}?deleted=1"
-            else:
-                changes: dict[str, Callable[[Path, str], str]] = {
-                    "duplicate": partial(analyses.duplicate, most=self._most),
-                    "restore": analyses.restore,
-                    "remove": analyses.remove,
-                }
-                await asyncio.to_thread(changes[action], self._home, name)
+            name = analyses.make(self._home, fields.get("name", ""), self._most)
         except SAFEError as error:
-            return await asyncio.to_thread(self.shown, str(error), 409)
-        if action in ("rename", "delete"):
-            self._mounts.close(name)
-        return RedirectResponse(shown, 303)
-
-    def _at_rest(self, change: Callable[..., str], name: str, *typed: str) -> None:
-        with self._mounts.resting(name):
-            change(self._home, name, *typed)
+            return self.shown(str(error), 409)
+        return RedirectResponse(analyses.address_of(name), 303)
 
     def shown(
         self, notice: str | None = None, status: int = 200, terms: Mapping[str, Any] | None = None
@@ -115,7 +89,6 @@ class ListPage:
         entries.sort(key=lambda entry: -entry[1].changed)
         page = filled(
             "page/serving/list.html", notice=notice, role="status" if status == 200 else "alert", entries=entries,
-            deleted=[(name, when and datetime.fromisoformat(when)) for name, when in analyses.deleted_in(self._home)],
             path=self._mounts.path, terms=terms, hosted=self._mounts.top.hosted, title=self.title,
             address=analyses.address_of, at_work=self._mounts.at_work, day="{:%-d %B %Y, %H:%M}".format,
         )  # fmt: skip

@@ -5,9 +5,8 @@ and jobs. What all have in common are the process, its one turn for long work, a
 """
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,10 +14,9 @@ from fastapi import FastAPI
 from gradio.queueing import Queue
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from safe_dnn.page.analyses import TOP, address_of, folder_of, title_of
+from safe_dnn.page.analyses import TOP, address_of, folder_of
 from safe_dnn.page.jobs import Job, Jobs, Turn
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.support.errors import SAFEError
 
 AWAKE, AT_REST = 0.02, 0.1  # seconds from one look for work to the next
 QUIET = 20  # seconds without an event until a page is at rest
@@ -193,29 +191,6 @@ class Mounts:
 
     def at_work(self, name: str) -> str:
         """What the job that runs in an analysis does, and how far it is; empty where none runs."""
-        jobs = self._jobs_of(name)
-        running = jobs.running if jobs else None
+        mounted = self.top if name == TOP else self._open.get(name)
+        running = mounted.jobs.running if mounted else None
         return running.state if running else ""
-
-    @contextlib.contextmanager
-    def resting(self, name: str) -> Iterator[None]:
-        """Let no job begin in an analysis, nor any later one if the block renames or deletes it.
-
-        Raises
-        ------
-        SAFEError
-            One is running.
-        """
-        with self.top.jobs.turn.lock:
-            if state := self.at_work(name):
-                title = title_of(self.home, name)
-                raise SAFEError(f"{title} is at work ({state}). Wait until it has finished, or stop it there.")
-            yield
-            if jobs := self._jobs_of(name):
-                jobs.end()
-
-    def _jobs_of(self, name: str) -> Jobs | None:
-        if name == TOP:
-            return self.top.jobs
-        mounted = self._open.get(name)
-        return mounted.jobs if mounted else None

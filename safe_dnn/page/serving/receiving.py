@@ -2,7 +2,7 @@
 
 A `POST` begins with what is to come, and is answered with how much of it is there already; each further one brings the
 next part; `finish` is asked until the folder is there, and `stop` drops it all. What comes of it lies in the analysis,
-so that it is copied, taken home and deleted with it.
+so that it is taken home and deleted with it.
 """
 
 import asyncio
@@ -111,8 +111,8 @@ def room(workspace: Workspace, same: Path) -> Limits:
     taken = bytes_in(workspace.home) - bytes_in(same) if workspace.cache else 0
     if taken >= limits.bytes:
         raise SAFEError(
-            f"Expected up to {limits.bytes / 2**30:.3g} GiB in all analyses, with those in the bin. Received more. "
-            "Delete what is not needed, for good."
+            f"Expected up to {limits.bytes / 2**30:.3g} GiB in all analyses. Received more. "
+            "Take home what is needed, then delete everything, below the list of analyses."
         )
     return limits._replace(bytes=min(limits.bytes - taken, free))
 

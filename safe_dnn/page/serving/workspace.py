@@ -11,7 +11,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from safe_dnn.page.analyses import BIN_FOLDER, TOP, folder_of
+from safe_dnn.page.analyses import TOP, folder_of
 from safe_dnn.page.serving.inside import Inside
 from safe_dnn.page.serving.list_page import ListPage
 from safe_dnn.page.serving.mounts import Mounts
@@ -62,12 +62,9 @@ class Workspace:
         return self.mounts.top.uploads
 
     def given_out(self, name: str) -> tuple[Path, Path]:
-        """The folders of files that are given out on the page of an analysis; beside `files` that of its GIFs.
-
-        Where there is no such analysis, one that holds none.
-        """
+        """The folders of files that are given out on the page of an analysis: `files` and its GIFs, if it has any."""
         folder = self.home if name == TOP else folder_of(self.home, name)
-        return self.files, ((folder or self.home / BIN_FOLDER / "none") / GIF_FOLDER).resolve()
+        return self.files, (folder / GIF_FOLDER).resolve() if folder else self.files
 
 
 @dataclass
