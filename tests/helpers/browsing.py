@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
-from safe_dnn.rccs.review.edits import undo_edit
-from safe_dnn.rccs.review.journal import standing
+from safe_dnn.rccs.review.edits import Maker, undo_edit
+from safe_dnn.rccs.review.journal import in_effect
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, load_spot_notes, set_note
 from tests.helpers import visiting
@@ -189,8 +189,8 @@ def select_nine(page: Page, served: Served) -> None:
 
 def forget(out: Path) -> None:
     """Take back all edits, and all that was said. (The page would not hear of a database that is gone.)"""
-    for number in reversed(standing(load_review(out).edits)[0]):
-        undo_edit(out, number=number)
+    for edit in reversed(in_effect(load_review(out).edits)):
+        undo_edit(out, maker=Maker(edit.by))
     for rcc in load_review(out).notes:
         set_note(out, Note(rcc))
     for note in load_spot_notes(out).values():

@@ -10,11 +10,6 @@ def notes_in(folder) -> dict[int, Note]:
     return load_review(folder).notes
 
 
-def nth(folder, place: int) -> int:
-    """The number of what was done in this place, counted from 1."""
-    return all_edits(folder, load_review(folder))[place - 1].number
-
-
 def said_in(folder, by: str | None = None) -> list[str]:
     """The list of all that was done and said; perhaps by one author alone."""
     edits = all_edits(folder, load_review(folder))

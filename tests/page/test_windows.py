@@ -131,7 +131,7 @@ def test_what_is_at_hand_is_followed_by_its_images_through_the_edits_of_another_
     expect(b.get_by_text("RCC 2 was merged into RCC 1 in another window.")).to_be_visible()
     expect(a.get_by_text("in another window")).to_have_count(0)
     b.locator("#undo").click()  # which is not for what it has not made
-    expect(b.get_by_text("There is no edit to undo of yours")).to_be_visible()
+    expect(b.get_by_text("There is no edit of yours to undo")).to_be_visible()
     names_at_hand(b, 1)
     b.keyboard.press("s")  # what is on the screen
     wait_until(lambda: noted(served, 1)[2] == "safe")

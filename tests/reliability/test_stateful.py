@@ -39,7 +39,7 @@ from safe_dnn.rccs.clusters import (
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review import edits, journal, review
 from safe_dnn.rccs.review.edits import Maker, merge_rccs, move_images, redo_edit, undo_edit
-from safe_dnn.rccs.review.journal import MAKING, SAYING, Edit, reviewed, standing, touches
+from safe_dnn.rccs.review.journal import MAKING, SAYING, Edit, reviewed, touches
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import CHANGED, Kept, Review, all_edits, load_review, set_note
 from safe_dnn.rccs.unsafe_set import (
@@ -573,28 +573,23 @@ class OutputFolder(RuleBasedStateMachine):
         self._edit(window, trouble, move, lambda *_: None)
 
     @precondition(lambda self: self.m.run)
-    @rule(window=WINDOWS, what=st.sampled_from(("undo", "undo", "redo", "take back")), number=RCCS, trouble=TROUBLES)
-    def turn(self, window, what, number, trouble):
-        """Undo and redo, and take something back out of the list, also what somebody else has done or said."""
+    @rule(window=WINDOWS, what=st.sampled_from(("undo", "redo")), trouble=TROUBLES)
+    def turn(self, window, what, trouble):
+        """Undo and redo what the window has done or said last."""
         window = self.windows[window]
-        done = standing(all_edits(self.out, load_review(self.out)))[0]
-        number = done[number % len(done)] if done else number
         edit = {
             "undo": lambda: undo_edit(self.out, maker=window.maker()),
             "redo": lambda: redo_edit(self.out, maker=window.maker()),
-            "take back": lambda: undo_edit(self.out, number=number, maker=window.maker()),
-        }  # fmt: skip
-        chosen = number if what == "take back" else None
-        self._edit(window, trouble, edit[what], lambda *told: self._turned(*told, chosen=chosen))
+        }
+        self._edit(window, trouble, edit[what], self._turned)
 
-    def _turned(self, m: Model, before: State, now: State, turn: Edit, chosen: int | None = None) -> None:
+    def _turned(self, m: Model, before: State, now: State, turn: Edit) -> None:
         about = next(edit for edit in self.known if edit.number == turn.of)
-        if chosen is None and turn.kind == "undo":
+        if turn.kind == "undo":
             assert about.by == turn.by, "somebody else's edit was taken back"
-        if chosen is None and turn.kind == "redo":
+        else:
             undone = next(edit for edit in reversed(self.known) if (edit.kind, edit.of) == ("undo", turn.of))
             assert undone.by == turn.by, "what somebody else took back was done again"
-        assert chosen in (None, turn.of)
         if about.kind == "rcc":
             then, there = about.notes if turn.kind == "redo" else about.notes[::-1]
             rcc = then.rcc

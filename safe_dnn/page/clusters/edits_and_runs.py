@@ -1,4 +1,4 @@
-"""What is done with the results: an RCC is exported, edits are taken back, and earlier runs are opened."""
+"""What is done with the results: an RCC is exported, edits are undone, and earlier runs are opened."""
 
 import shutil
 import tempfile
@@ -22,7 +22,7 @@ from safe_dnn.pipeline.descriptions import refresh_rccs, show_present
 from safe_dnn.pipeline.exports import export_results
 from safe_dnn.pipeline.generation import restore_run
 from safe_dnn.rccs.review.edits import redo_edit, undo_edit
-from safe_dnn.rccs.review.journal import UNKNOWN, describe_edit, standing
+from safe_dnn.rccs.review.journal import UNKNOWN, describe_edit
 from safe_dnn.rccs.review.review import Review, all_edits
 from safe_dnn.store.runs import earlier_runs
 from safe_dnn.support.errors import SAFEError
@@ -55,30 +55,17 @@ class RunsView:
                 headers=["time (UTC)", "who", "what was done or said"], interactive=False, max_height=260, wrap=True,
                 buttons=[], column_widths=["16%", "14%", "70%"],
             )  # fmt: skip
-            with gr.Row(elem_classes="safe-form"):
-                self.edit = gr.Dropdown(
-                    label="An edit to take back", info="By anyone, if no later edit depends on it", choices=[],
-                    scale=3, elem_id="edit",
-                )  # fmt: skip
-                self.take_back = gr.Button("Take back", scale=1, elem_id="take-back")
         with gr.Accordion("Earlier runs", open=False, elem_id="runs"), gr.Row(elem_classes="safe-form"):
             self.run = gr.Dropdown(label="Earlier run", choices=[], scale=3, elem_id="earlier-run",
                                    info="Its number in runs/, and when it was made (UTC)")  # fmt: skip
             self.restore = gr.Button("Open", scale=0, min_width=90, elem_id="restore")
-        self.outputs = [self.edits, self.edit, self.run, self.restore]
+        self.outputs = [self.edits, self.run, self.restore]
 
     def show_edits(self, review: Review) -> dict:
-        """What was done and said, the latest first, and what of it can be taken back."""
+        """What was done and said, the latest first."""
         edits = all_edits(self._settings.out, review)
-        done, _ = standing(edits)
-        described = {edit.number: printable(describe_edit(edit, edits)) for edit in edits}
-        return {
-            self.edits: [
-                [edit.time.removesuffix("+00:00").replace("T", " "), edit.engineer or UNKNOWN, described[edit.number]]
-                for edit in reversed(edits)
-            ],
-            self.edit: gr.Dropdown(choices=[(described[number], number) for number in reversed(done)], value=None),
-        }
+        rows = [(edit.time.removesuffix("+00:00").replace("T", " "), edit.engineer or UNKNOWN, edit) for edit in edits]
+        return {self.edits: [[*row, printable(describe_edit(edit, edits))] for *row, edit in reversed(rows)]}
 
     def show(self, results: Shown) -> dict:
         """The state of edits and runs."""
@@ -109,12 +96,6 @@ class RunsView:
         def on_step(rcc: int, spot: object, *parts: object, edit: Callable) -> dict:
             return changed(rcc, parts, lambda maker: edit(settings.out, maker=maker), spot)
 
-        def on_take_back(rcc: int, spot: object, number: int | None, *parts: object) -> dict:
-            if number is None:
-                warn("Nothing changed", "Choose the edit to take back.")
-                return gr.skip()
-            return on_step(rcc, spot, *parts, edit=partial(undo_edit, number=int(number)))
-
         def on_restore(number: int | None) -> None:
             """Bring a run back; the window is loaded anew then, since every tab and form is of another run."""
             take_labels(settings.out)
@@ -129,11 +110,10 @@ class RunsView:
                 return gr.skip()  # another run by now, which is told otherwise
 
         for listen in (self._edits_pane.expand, news.edits):
-            listen(on_edits, run, [self.edits, self.edit], **LATEST)
+            listen(on_edits, run, [self.edits], **LATEST)
         for step, edit in ((self.undo, undo_edit), (self.redo, redo_edit)):
             turned = step.click(partial(on_step, edit=edit), [rcc, spot, *window.parts], outputs, **EACH, **EDITS)
             turned.failure(None, None, None, js="() => { document.dispatchEvent(new CustomEvent('safe-not-undone')); }")
-        self.take_back.click(on_take_back, [rcc, spot, self.edit, *window.parts], outputs, **VIEW, **EDITS)
         quietly = VIEW | {"show_progress": "minimal"}
         for button, chosen in ((self.one, rcc), (self.spot, spot)):
             button.click(partial(self._export, is_spot=chosen is spot), [chosen, run], self.file, **quietly)

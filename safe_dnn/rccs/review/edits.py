@@ -19,6 +19,7 @@ from safe_dnn.rccs.review.journal import (
     add_edit,
     describe_edit,
     edits_in,
+    in_effect,
     reviewed,
     standing,
     touches,
@@ -104,32 +105,27 @@ def new_rcc(folder: Path, paths: Sequence[str], *, maker: Maker = NOBODY) -> tup
         return editing.make("new", images=images, source=source, target=rcc), rcc
 
 
-def undo_edit(folder: Path, *, number: int | None = None, maker: Maker = NOBODY) -> Review:
-    """Undo an edit, or take back what was said.
-
-    Parameters
-    ----------
-    number : int, optional
-        The number of the edit; by default the last one by `maker`.
+def undo_edit(folder: Path, *, maker: Maker = NOBODY) -> Review:
+    """Undo the last edit by `maker`, or take back what they have said last.
 
     Raises
     ------
     SAFEError
-        There is no such edit, or a later edit is about the same images, RCCs or field.
+        There is none, or a later edit by somebody else is about the same images, RCCs or field.
     """
     with _editing(folder, maker) as editing:
-        edits = editing.edits
-        done, by_number = standing(edits)[0], {edit.number: edit for edit in edits}
-        if number is None:
-            number = max((one for one in done if by_number[one].by == maker.by), default=None)
-        if number not in done:
-            raise SAFEError(_none("edit to undo", edits))
-        edit, later = by_number[number], [by_number[other] for other in done[done.index(number) + 1 :]]
+        later = []
+        for edit in reversed(in_effect(editing.edits)):
+            if edit.by == maker.by:
+                break
+            later.append(edit)
+        else:
+            raise SAFEError("There is no edit of yours to undo.")
         # What was said of a merged RCC since is kept when the merge is undone.
         over = [one for one in later if touches(one, edit) and not (edit.kind in MAKING and one.kind in SAYING)]
         if over:
             raise SAFEError(
-                f"A later edit is about the same images or RCCs: {describe_edit(over[0])}. Undo that edit first."
+                f"A later edit is about the same images or RCCs: {describe_edit(over[-1])}. Undo that edit first."
             )
         editing.turn("undo", edit)
         return editing.review
@@ -141,13 +137,9 @@ def redo_edit(folder: Path, *, maker: Maker = NOBODY) -> Review:
         edits = editing.edits
         numbers = [one for one, who in standing(edits)[1] if who == maker.by]
         if not numbers:
-            raise SAFEError(_none("undone edit to redo", edits))
+            raise SAFEError("There is no undone edit of yours to redo.")
         editing.turn("redo", next(edit for edit in edits if edit.number == numbers[-1]))
         return editing.review
-
-
-def _none(what: str, edits: Sequence[Edit]) -> str:
-    return f"There is no {what}{' of yours; edits by others are listed under Edits' if edits else ''}."
 
 
 @dataclass

@@ -256,7 +256,7 @@ def reviewed(
     SAFEError
         An edit is about an image or RCC that does not exist.
     """
-    applied = _in_effect(edits)
+    applied = in_effect(edits)
     if not applied:
         return clusters
     labels, home, made, touched = _applied(clusters, applied)
@@ -279,10 +279,11 @@ def reviewed(
 
 def labels_after(clusters: RootCauseClusters, edits: Iterable[Edit]) -> np.ndarray:
     """The RCC of each image after these edits alone (SAFEError as for `reviewed`)."""
-    return _applied(clusters, _in_effect(edits))[0]
+    return _applied(clusters, in_effect(edits))[0]
 
 
-def _in_effect(edits: Iterable[Edit]) -> list[Edit]:
+def in_effect(edits: Iterable[Edit]) -> list[Edit]:
+    """The edits that are in effect, in the order in which they apply."""
     by_number = {edit.number: edit for edit in edits}
     return [by_number[number] for number in standing(by_number.values())[0]]
 

@@ -11,7 +11,7 @@ from safe_dnn.rccs.review.journal import describe_edit
 from safe_dnn.rccs.review.notes import Note, title
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.support.errors import SAFEError
-from tests.helpers.reviewed import A, B, notes_in, nth, said_in
+from tests.helpers.reviewed import A, B, notes_in, said_in
 
 
 def test_images_of_several_rccs_become_a_new_one_that_attracts_others_and_can_be_taken_back(out, clusters):
@@ -28,8 +28,8 @@ def test_images_of_several_rccs_become_a_new_one_that_attracts_others_and_can_be
     assert review.clusters.reach[rcc] == pytest.approx(nearest, rel=1e-4)
     assert (out / LABELS_FILE).read_text().count(f"{n}\t") == 3
     assert describe_edit(review.edits[-1]) == f"Made RCC {n} of 3 images from RCC 0, RCC 1"
-    set_note(out, Note(rcc, "odd ones"))
-    after = undo_edit(out, number=nth(out, 1))
+    set_note(out, Note(rcc, "odd ones"), by="b")
+    after = undo_edit(out)
     assert (after.clusters.labels == clusters.labels).all()
     assert (after.clusters.reach == clusters.reach).all()
     other, another = new_rcc(out, clusters.members(0)[:2])

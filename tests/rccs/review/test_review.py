@@ -9,7 +9,7 @@ from safe_dnn.rccs.review.journal import describe_edit
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, load_spot_notes, rcc_by_now, set_note
 from safe_dnn.support.errors import SAFEError
-from tests.helpers.reviewed import A, B, notes_in, nth, said_in
+from tests.helpers.reviewed import A, B, notes_in, said_in
 
 # --- Notes ------------------------------------------------------------------------------------------------------
 
@@ -83,8 +83,8 @@ def test_file_names_that_are_not_valid_unicode_survive_an_edit(clusters, out):
     assert odd in review.clusters.members(1)
     assert review.edits[0].images == (odd,)
     describe_edit(review.edits[0]).encode("utf-8")
-    set_note(out, Note(1, "snow"))
-    assert undo_edit(out, number=nth(out, 1)).notes == {1: Note(1, "snow")}
+    set_note(out, Note(1, "snow"), by="b")
+    assert undo_edit(out).notes == {1: Note(1, "snow")}
 
 
 # --- Which RCC has the images of an earlier one by now ----------------------------------------------------------
