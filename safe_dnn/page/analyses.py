@@ -5,6 +5,7 @@ found and made; the file manager renames, copies and deletes them. The folder th
 can be an analysis, too, and may hold anything else as well.
 """
 
+import datetime
 import itertools
 import os
 import re
@@ -19,14 +20,13 @@ from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
 from safe_dnn.store.output_folder import claim, writing
 from safe_dnn.support.entries import quoted
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.files import date_of, prepare_folder, state_of_file
 from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE, GIF_FOLDER, OBJECTS, UPLOADS_FOLDER
 from safe_dnn.support.text import printable
 
 TOP = ""
 MOST_ANALYSES = 1_000
-LONGEST_NAME = 80  # characters
-LONGEST_FILE_NAME = 200  # bytes; file systems take 255
+LONGEST_NAME = 200  # bytes; file systems take 255
 
 _SIGNS = (DATABASE_FILE, FAILURES_FILE)
 _RESERVED = {
@@ -65,10 +65,8 @@ def checked_name(typed: str) -> str:
     name = " ".join(unicodedata.normalize("NFC", printable(typed)).split())
     if not name:
         raise SAFEError("An analysis must have a name. Received: nothing.")
-    too_long = f"is longer than {LONGEST_NAME} characters"
     faults = {
-        too_long: len(name) > LONGEST_NAME,
-        f"{too_long} or {LONGEST_FILE_NAME} bytes": len(name.encode()) > LONGEST_FILE_NAME,
+        f"is longer than {LONGEST_NAME} bytes": len(name.encode()) > LONGEST_NAME,
         "has a slash": "/" in name or "\\" in name,
         "has characters that cannot be shown": "\ufffd" in name,
         "begins with a dot": name.startswith("."),
@@ -100,6 +98,12 @@ NOWHERE = Where()
 def is_analysis(folder: Path) -> bool:
     """Whether a folder holds anything that SAFE wrote, or was made to."""
     return any((folder / sign).is_file() for sign in _SIGNS)
+
+
+def date_of_change(folder: Path) -> datetime.datetime:
+    """When something was last done in an analysis, here."""
+    changed = max((found[0] for sign in _SIGNS if (found := state_of_file(folder / sign))), default=0)
+    return date_of(changed / 1e9).astimezone().replace(microsecond=0)
 
 
 def folder_of(home: Path, name: str) -> Path | None:
@@ -149,7 +153,7 @@ def make(home: Path, typed: str, most: int = MOST_ANALYSES) -> str:
         else:
             names = itertools.chain(["Analysis"], (f"Analysis {number}" for number in itertools.count(2)))
             name = next(name for name in names if not os.path.lexists(home / name))
-        if os.path.lexists(home / name) or name == home.name:  # which may be an analysis, too
+        if os.path.lexists(home / name):
             raise SAFEError(f"There is a folder {quoted(name)} already. Choose another name.")
         claim(prepare_folder(home / name), {})  # a database: an empty analysis
     return name

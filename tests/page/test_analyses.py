@@ -10,7 +10,16 @@ import pytest
 from starlette.datastructures import URL
 
 from safe_dnn.clustering import find_root_cause_clusters
-from safe_dnn.page.analyses import TOP, address_of, checked_name, folder_of, make, names_in, split_address
+from safe_dnn.page.analyses import (
+    TOP,
+    address_of,
+    checked_name,
+    date_of_change,
+    folder_of,
+    make,
+    names_in,
+    split_address,
+)
 from safe_dnn.page.forms import remember, remembered
 from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, labels_text, load_clusters, save_clusters
 from safe_dnn.store.database import DATABASE_FILE
@@ -77,7 +86,7 @@ def test_an_odd_name_becomes_a_folder_and_an_address_that_leads_back_to_it(home)
     ("typed", "why"),
     [
         ("", "Received: nothing"), ("../up", "has a slash"), ("a\\b", "has a slash"), (".hidden", "begins with a dot"),
-        ("x" * 300, "longer than 80 characters"), ("眼" * 80, "200 bytes"), ("a\0b", "cannot be shown"),
+        ("x" * 300, "longer than 200 bytes"), ("眼" * 80, "200 bytes"), ("a\0b", "cannot be shown"),
         ("a\u202eb", "cannot be shown"), ("\ud800", "cannot be shown"), ("Runs", "a folder of SAFE's own"),
     ],
 )  # fmt: skip
@@ -127,3 +136,10 @@ def test_of_too_many_analyses_no_more_are_made(home):
     with pytest.raises(SAFEError, match=r"^Expected up to 3 analyses\."):
         make(home, "x", 3)
     assert names_in(home) == names
+
+
+@pytest.mark.parametrize(("changed", "year"), [(2**40, 9999), (-(2**40), 1970), (10**9, 2001)])
+def test_a_file_of_any_date_keeps_no_analysis_off_the_list(monkeypatch, home, changed, year):
+    folder = home / make(home, "a")
+    monkeypatch.setattr("safe_dnn.page.analyses.state_of_file", lambda file: (changed * 10**9, 1))
+    assert date_of_change(folder).year == year

@@ -225,9 +225,10 @@ class ClustersTab:
         """For a window that was just opened: from now on, the form can be edited."""
         results = self._settings.results
         fields = self.form.first_look("")
-        if not results.there:
-            return {**fields, self._status: self._nothing}
         try:
+            results.check_there()
+            if not results.there:
+                return {**fields, self._status: self._nothing}
             fields |= self.form.of(results.shown(), new=True)
             shown = self.show()
             drawn = self.images_view.show_map(results.shown(), chosen=shown[self._rcc], at_once=True)

@@ -143,9 +143,7 @@ class Entrance:
             page: ASGIApp | None = await workspace.mounts.page(name, path)
         except SAFEError as error:
             page = listing.shown(str(error), 409)
-        if page is None and name == listing.title(TOP) and not self._service:  # the folder that holds the others
-            page = RedirectResponse(address_of(TOP))
-        elif page is None:
+        if page is None:
             why = f"There is no analysis {listing.title(name)} any more. It was renamed, moved or deleted."
             page = listing.shown(why, 404)
         await page(scope, receive, send)  # an error from it is no reason to answer again

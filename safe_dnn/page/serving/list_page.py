@@ -6,7 +6,6 @@ in a sentence.
 
 import asyncio
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -16,40 +15,28 @@ from starlette.types import Receive, Scope, Send
 
 from safe_dnn.page import analyses
 from safe_dnn.page.analyses import MOST_ANALYSES
-from safe_dnn.page.serving.analysis_summary import stamp_of, summary_of
 from safe_dnn.page.serving.mounts import Mounts
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.support.errors import SAFEError
 
 ADDRESS = "/analyses"
 NEW = f"{ADDRESS}/new"
-_FRESH = {"Cache-Control": "no-store"}
 
 
 class ListPage:
-    """The list of the analyses in a folder, without that of the example.
-
-    Parameters
-    ----------
-    mounts : Mounts
-        Of that folder.
-    most : int, optional
-        Analyses.
-    """
+    """The list of the analyses in the folder of `mounts`, without that of the example; up to `most` are made."""
 
     def __init__(self, mounts: Mounts, most: int = MOST_ANALYSES):
         self._home = mounts.home
         self._mounts = mounts
         self._most = most
-        self._summary_of = lru_cache(MOST_ANALYSES)(summary_of)  # read again where a file has changed
 
     def title(self, name: str) -> str:
         return analyses.title_of(self._home, name)
 
     def stands_first(self) -> bool:
         """Whether the list is what a visitor sees first: the folder is no analysis, and holds some."""
-        names = self._names()
-        return bool(names) and names[0] != analyses.TOP
+        return self._names()[:1] not in ([], [analyses.TOP])
 
     def _names(self) -> list[str]:
         """The analyses; first the folder that holds them, if it is one."""
@@ -84,12 +71,11 @@ class ListPage:
         self, notice: str | None = None, status: int = 200, terms: Mapping[str, Any] | None = None
     ) -> HTMLResponse:
         """The list, below a sentence if there is one to say."""
-        folders = ((name, self._home / name) for name in self._names())
-        entries = [(name, self._summary_of(folder, stamp_of(folder))) for name, folder in folders]
-        entries.sort(key=lambda entry: -entry[1].changed)
+        entries = [(name, analyses.date_of_change(self._home / name)) for name in self._names()]
+        entries.sort(key=lambda entry: entry[1], reverse=True)
         page = filled(
             "page/serving/list.html", notice=notice, role="status" if status == 200 else "alert", entries=entries,
             path=self._mounts.path, terms=terms, hosted=self._mounts.top.hosted, title=self.title,
             address=analyses.address_of, at_work=self._mounts.at_work, day="{:%-d %B %Y, %H:%M}".format,
         )  # fmt: skip
-        return HTMLResponse(page, status, headers=_FRESH)
+        return HTMLResponse(page, status, headers={"Cache-Control": "no-store"})

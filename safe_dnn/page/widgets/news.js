@@ -22,11 +22,7 @@ async function look(first) {
         trigger(event);
         if (event === "notes" && listsEdits()) trigger("edits");
       }
-    } catch {
-      // The connection is lost for a moment, or the analysis is gone: the page in its place says so.
-      const page = await fetch("./", { method: "HEAD" }).catch(() => null);
-      if (page?.status === 404) location.reload();
-    }
+    } catch { /* The connection is lost for a moment. */ }
   }
   setTimeout(look, performance.now() - touched < WHILE ? EVERY : SELDOM);
 }

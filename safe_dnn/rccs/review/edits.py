@@ -114,18 +114,16 @@ def undo_edit(folder: Path, *, maker: Maker = NOBODY) -> Review:
         There is none, or a later edit by somebody else is about the same images, RCCs or field.
     """
     with _editing(folder, maker) as editing:
-        later = []
-        for edit in reversed(in_effect(editing.edits)):
-            if edit.by == maker.by:
-                break
-            later.append(edit)
-        else:
+        applied = in_effect(editing.edits)
+        place = max((place for place, edit in enumerate(applied) if edit.by == maker.by), default=None)
+        if place is None:
             raise SAFEError("There is no edit of yours to undo.")
+        edit, later = applied[place], applied[place + 1 :]
         # What was said of a merged RCC since is kept when the merge is undone.
         over = [one for one in later if touches(one, edit) and not (edit.kind in MAKING and one.kind in SAYING)]
         if over:
             raise SAFEError(
-                f"A later edit is about the same images or RCCs: {describe_edit(over[-1])}. Undo that edit first."
+                f"A later edit is about the same images or RCCs: {describe_edit(over[0])}. Undo that edit first."
             )
         editing.turn("undo", edit)
         return editing.review

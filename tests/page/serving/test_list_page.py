@@ -71,7 +71,7 @@ def test_a_folder_of_analyses_is_opened_with_its_list(several):
     assert several.client.get("/").headers["location"] == "/analyses"
     answer = several.client.get("/analyses")
     assert answer.status_code == 200
-    for text in (ODD, "24 failures", "3 RCCs", "Select the unsafe set", "empty", "Collect the failures"):
+    for text in (ODD, "empty"):
         assert escape(text) in answer.text
     assert f'href="{address_of(ODD)}"' in answer.text
 
@@ -91,8 +91,7 @@ def test_what_cannot_be_done_is_a_sentence_above_the_list(several):
     before = several.names()
     for action, fields, why in (
         ("new", {"name": "empty"}, "There is a folder empty already"),
-        ("new", {"name": "out"}, "There is a folder out already"),  # the one in which it would be made
-        ("new", {"name": "x" * 300}, "longer than 80 characters"),
+        ("new", {"name": "x" * 300}, "longer than 200 bytes"),
         ("new", {"name": "../empty"}, "which has a slash"),
     ):
         answer = several.post(action, **fields)
@@ -146,11 +145,6 @@ def test_only_the_routes_of_a_page_are_there_below_its_address(several):
             answer = several.client.request(method, f"/a/empty/{path}")
             assert answer.status_code == 404, (method, path)
     assert several.client.get("/a/empty/gradio_api/info").json() == {"named_endpoints": {}, "unnamed_endpoints": {}}
-
-
-def test_the_folder_that_holds_the_others_is_found_by_its_name_as_well(several):
-    answer = several.client.get(f"/a/{several.served.out.name}/")
-    assert (answer.status_code, answer.headers["location"]) == (307, "/")
 
 
 # --- In a browser -----------------------------------------------------------------------------------------------
