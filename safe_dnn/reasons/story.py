@@ -51,7 +51,8 @@ def baseline(listed: Sequence[Reason], base: float, tested: int, rest: tuple[int
     rest : tuple of int
         Wrong and all images of which no reason holds, as of `Reasons.where_none_holds`; zeros if that is not known.
     """
-    n = sum(reason.kind == LISTED for reason in listed)
+    # Of which right images a word holds is not known.
+    n = sum(reason.kind == LISTED and not (reason.spot and reason.spot.answers) for reason in listed)
     every = f"{rate_text(base)} of all {count(tested, 'test image')} are wrong"
     if not n or not rest[1]:
         return every
