@@ -265,7 +265,7 @@ def test_what_is_undone_is_named_and_redone_and_no_field_is_emptied_instead(serv
     expect(undone.locator("p").last).to_contain_text("Undone: Judged RCC 0 unsafe")
     expect(undone).to_contain_text("Undone: Judged RCC 0 unclear (was safe)")  # which is not out of sight
     page.locator("#undo").click()
-    expect(page.get_by_text("There is no edit to undo")).to_be_visible()
+    expect(page.get_by_text("There is no edit of yours to undo")).to_be_visible()
     expect(undone.locator("[aria-busy]")).to_have_count(0)
 
 
