@@ -52,6 +52,7 @@ def compared(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
         with opened(browser, served) as page:
             generate(page, case.failing, 26)
             wait_until(lambda: COMPARISON in present_runs(served.out))
+            wait_until(lambda: load_reasons(served.out, load_clusters(served.out)).comparison is not None)
             expect(page.locator("#reason-list [data-is=spot]")).to_be_visible()
         yield Compared(served, case)
 
@@ -158,7 +159,9 @@ def two_spots(compared: Compared) -> Iterator[list[WeakSpot]]:
     reasons = load_reasons(out, clusters)
     snow = WeakSpot((Literal("label", "=", "snow"),), 16, 8, 0.35, 0.75, 0.3)
     rows = np.flatnonzero(clusters.answers.label == "snow")
-    two = reasons._replace(spots=(reasons.spots[0], snow), images=(reasons.images[0], rows))
+    held = reasons.comparison.right_in_spots
+    comparison = reasons.comparison._replace(right_in_spots=np.vstack([held, np.zeros_like(held)]))
+    two = reasons._replace(spots=(reasons.spots[0], snow), images=(reasons.images[0], rows), comparison=comparison)
     save_reasons(two, clusters, out, present_runs(out)[CLUSTERS])
     yield list(two.spots)
     forget(out)
