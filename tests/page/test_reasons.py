@@ -225,7 +225,7 @@ def test_a_weak_spot_at_hand_stays_while_more_is_found(browser, compared, two_sp
         two = load_reasons(out, clusters)
         reversed_ = two._replace(base=0.5, spots=two.spots[::-1], images=two.images[::-1])
         save_reasons(reversed_, clusters, out, present_runs(out)[CLUSTERS])
-        expect(page.locator("#clusters-status")).to_contain_text("50% of all test images are wrong")
+        expect(page.locator("#clusters-status")).to_contain_text("50% of all 74 test images are wrong")
         expect(page.locator("#reason-list [data-is=spot]", has_text="snow")).to_have_attribute("aria-pressed", "true")
         expect(field(page, "spot-name")).to_have_value("snow")
         expect(page.locator("#spot-heading h2")).to_have_text("label = snow")
