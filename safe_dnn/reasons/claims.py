@@ -19,7 +19,7 @@ import numpy as np
 from safe_dnn.dnn.tested import LABEL, PREDICTED
 from safe_dnn.rccs.review.review import Review
 from safe_dnn.rccs.spots.conditions import Literal
-from safe_dnn.rccs.spots.figures import Figures, Like, assess
+from safe_dnn.rccs.spots.figures import Alike, Figures, assess
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.like import is_other
 from safe_dnn.rccs.spots.rates import LEVEL, Rate, corrected
@@ -170,7 +170,7 @@ def _of_these_classes(rates: np.ndarray, before: float | None, now: float) -> np
     return rates * times / (1 - rates + rates * times)
 
 
-def alike(claims: Sequence[Claim], n_images: int, groups: Groups | None, classes: np.ndarray | None) -> list[Like]:
+def alike(claims: Sequence[Claim], n_images: int, groups: Groups | None, classes: np.ndarray | None) -> list[Alike]:
     """What each claim is compared with: images of the same classes of which no other claim holds (see `like.py`)."""
     found, own, taking = [], [(groups.column, "=")] if groups else [], [one for one in claims if one.takes]
     for claim in claims:
@@ -182,7 +182,7 @@ def alike(claims: Sequence[Claim], n_images: int, groups: Groups | None, classes
                 among &= ~held_by(one, n_images)
         inside, outside = (each & among if (each & among).any() else each for each in (holds, ~holds))
         of_one = [(one.column, one.sign) for one in claim.conditions] == own
-        found.append(Like(inside, outside, None if _of_classes(claim.conditions) else classes, of_one))
+        found.append(Alike(inside, outside, None if _of_classes(claim.conditions) else classes, of_one))
     return found
 
 

@@ -16,7 +16,7 @@ from safe_dnn.support.intervals import clopper_pearson, lower_limit, upper_limit
 from safe_dnn.support.text import count
 
 
-class Like(NamedTuple):
+class Alike(NamedTuple):
     """What images are compared with, like with like.
 
     Attributes
@@ -92,7 +92,7 @@ class Figures(NamedTuple):
 
 
 def assess(
-    held: Iterable[np.ndarray], wrong: np.ndarray, groups: Groups | None = None, *, like: Sequence[Like] = (),
+    held: Iterable[np.ndarray], wrong: np.ndarray, groups: Groups | None = None, *, like: Sequence[Alike] = (),
     for_new: bool = True,
 ) -> list[Figures]:  # fmt: skip
     """Count sets of images.
@@ -104,7 +104,7 @@ def assess(
     wrong : ndarray of shape (n_images,), bool
     groups : Groups, optional
         Of images that are not independent.
-    like : sequence of Like, optional
+    like : sequence of Alike, optional
         What each is compared with.
     for_new : bool
         Whether limits are claimed of new images, of which few wrong ones say little (see `share_for_limit`).
