@@ -230,7 +230,7 @@ def test_the_case_holds_sets_truth_results_failures_and_their_causes(built, tmp_
         assert {image["file_name"] for image in record["images"]} == {
             path.name for path in (folder / part).glob("*.png")
         }
-        assert (folder / part / "parameters.csv").read_text().startswith("image,seed,surroundings,light,")
+        assert (folder / part / "parameters.csv").read_text().startswith("image,surroundings,light,")
     found, missed, false = counts_of(folder)
     assert (found, missed, false) == counts_of_the_library(folder, tmp_path)
     assert min(found, missed, false) > 0
