@@ -230,6 +230,7 @@ def cluster(
     from safe_dnn.pipeline.word_reasons import present_reasons
     from safe_dnn.rccs.profiles import load_profiles
     from safe_dnn.rccs.review.review import load_review
+    from safe_dnn.rccs.spots.figures import row_of
     from safe_dnn.reasons.listed import reasons_of
 
     folder, (settings,) = path_of(out, "an output folder"), _settings(options, ClusteringSettings)
@@ -239,9 +240,8 @@ def cluster(
     review = load_review(folder)
     reasons = reasons_of(review, present_reasons(folder, review), folder)
     texts: dict[int | None, str] = {profile.rcc: profile.text for profile in load_profiles(folder)}
-    unknown = (None,) * 5
     rows = (
-        (one.name, one.where or texts.get(one.rcc, ""), len(one.images), *(one.figures or unknown), one.more)
+        (one.name, one.where or texts.get(one.rcc, ""), len(one.images), *row_of(one.figures), one.more)
         for one in reasons
     )
     columns = ("reason", "what", "images", "tested", "wrong", "rate", "low", "high", "more")
@@ -364,10 +364,10 @@ def check(
     checked = check_requirements(requirements, folder, given, before=no_worse, learned=learned, progress=progress)
     required = checked.findings
     figures = [(one.verdict, one.figures, one.low, one.high, one.requirement.most) for one in required]
-    figures += [(one.state, one.after, *one.after.interval, math.nan) for one in checked.closures]
+    figures += [(one.state, one.after, one.after.low, one.after.high, math.nan) for one in checked.closures]
     figures += [("missing", Figures(len(checked.missing), 0), math.nan, math.nan, math.nan)] if checked.missing else []
     rows = tuple(
-        (case.name, verdict, one.tested, one.wrong, math.nan if one.rate is None else one.rate, *more)
+        (case.name, verdict, one.tested, one.wrong, one.rate, *more)
         for case, (verdict, one, *more) in zip(checked.cases, figures, strict=True)
     )
     n_shown = sum(one.verdict == HOLDS for one in required)

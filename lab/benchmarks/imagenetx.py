@@ -282,11 +282,11 @@ def spots_on_fresh_images(network: Network, run: int) -> list[FreshSpot]:
         fresh = network.wrong[holds & ~searched]
         if len(fresh) < LEAST_NEW or {LABEL, PREDICTED} & {one.column for one in spot.literals}:
             continue
-        expected, rate = spot.new_rate or spot.rate, float(fresh.mean())
+        expected, rate = spot.new_rate or spot.figures.rate, float(fresh.mean())
         both = 1 / (1 / np.count_nonzero(holds & searched) + 1 / len(fresh))
-        low, high = clopper_pearson(np.array([expected, spot.rate]) * both, np.full(2, both))
-        held = spot.interval[0] <= rate <= spot.interval[1]
-        spots.append(FreshSpot(spot.rate, expected, rate, held, bool(low[0] <= rate <= high[1])))
+        low, high = clopper_pearson(np.array([expected, spot.figures.rate]) * both, np.full(2, both))
+        held = spot.figures.low <= rate <= spot.figures.high
+        spots.append(FreshSpot(spot.figures.rate, expected, rate, held, bool(low[0] <= rate <= high[1])))
     return spots
 
 

@@ -26,7 +26,7 @@ def titles(folder: Path) -> list[tuple[int, str]]:
     """The largest RCCs, each with the weak spot that it lies in."""
     clusters = load_clusters(folder)
     reasons = load_reasons(folder, clusters)
-    spot_of = {**reasons.inside(clusters), **reasons.same_as(clusters)}
+    spot_of = reasons.inside | reasons.same_as
     largest = sorted(spot_of, key=lambda rcc: -clusters.sizes[rcc])[:SHOWN]
     return [(rcc, reasons.spots[spot_of[rcc]].where) for rcc in largest]
 

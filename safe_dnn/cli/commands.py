@@ -88,15 +88,15 @@ def _print_reasons(out: Path) -> None:
 
     review = load_review(out)
     reasons = present_reasons(out, review)
-    rates = reasons.rates(review.clusters)
-    listed = reasons_of(review, reasons, out, rates=rates)
+    rates = reasons.rates
+    listed = reasons_of(review, reasons, out)
     say(sentence(listed, reasons.base))
-    say(baseline(listed, reasons.base, reasons.tested, reasons.where_none_holds(review.clusters)))
+    say(baseline(listed, reasons.base, reasons.tested, reasons.where_none_holds))
     warn(*(reasons.comparison.notes if reasons.comparison else ()))
     say("Failure rates of images like those of each RCC:")
     rated = [rcc for rcc in by_excess(rccs_of(review.clusters), rates) if rcc in rates]
     more = [rcc for rcc in rated if rates[rcc].verdict == "more"]
-    say(*(f"  RCC {rcc}: {reasons.text_of(review.clusters, rcc, rates)}" for rcc in more))
+    say(*(f"  RCC {rcc}: {reasons.text_of(rcc)}" for rcc in more))
     for verdict, told in (
         ("as often", "As often as comparable images"),
         ("less", "Less often"),

@@ -21,7 +21,7 @@ from safe_dnn.rccs.profiles import PROFILES_FILE, Profile, load_profiles
 from safe_dnn.rccs.review.journal import KINDS
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import CHANGED, Review, folder_tested, load_review, notes_of_run
-from safe_dnn.rccs.spots.rates import Rate, by_excess
+from safe_dnn.rccs.spots.rates import by_excess
 from safe_dnn.rccs.unsafe_set import LABEL, load_unsafe_set
 from safe_dnn.reasons.comparison import Reasons, load_reasons
 from safe_dnn.reasons.listed import Reason, reasons_of, with_notes
@@ -55,8 +55,6 @@ class Shown(NamedTuple):
         By RCC; empty where no parameters are known.
     reasons : Reasons
         What the comparison with the images that the network gets right has found; empty where they are not known.
-    rates : mapping of int to Rate
-        By RCC; empty as long as nothing was compared.
     centres : mapping of int to ndarray
         Of the RCCs (see `rccs.nearness.rcc_centres`).
     spot_notes : mapping of str to Note
@@ -77,7 +75,6 @@ class Shown(NamedTuple):
     review: Review
     profiles: Mapping[int, Profile]
     reasons: Reasons
-    rates: Mapping[int, Rate]
     centres: Mapping[int, np.ndarray]
     spot_notes: Mapping[str, Note]
     problem: str
@@ -103,12 +100,12 @@ class Shown(NamedTuple):
     @property
     def groups(self) -> list[int]:
         """RCCs in the order in which they are shown: the failures above what would be expected, or else the size."""
-        return by_excess(self.clusters.groups, self.rates)
+        return by_excess(self.clusters.groups, self.reasons.rates)
 
     @property
     def compared(self) -> str:
         """A text that differs where more has been found in comparison."""
-        words = [spot[:3] for spot in self.reasons.spots if spot.answers]
+        words = [(spot.literals, *spot.figures[:2]) for spot in self.reasons.spots if spot.figures.answers]
         return (
             f"{len(self.reasons.spots)} {words} {self.reasons.base} {self.reasons.comparison is not None} {self.probed}"
         )
@@ -232,18 +229,16 @@ class Results:
             reasons = self._part("words", compared, lambda: self._with_words(counted, original), counted)
         of_spots = (self._state().spots, compared)
         notes = self._part("notes", of_spots, lambda: notes_of_run(self._out, reasons.spots), dict[str, Note]())
-        rates = self._part("rates", (edits, found), lambda: reasons.rates(review.clusters), dict[int, Rate]())
+        reasons = self._part("present", (edits, compared), lambda: reasons.on(review.clusters), reasons)
         centres = self._part("centres", edits, lambda: rcc_centres(review.clusters), dict[int, np.ndarray]())
         run = self._part("run", of_clusters, lambda: fingerprint(original), "")
         probed, tested = stamps[PROBES], (of_clusters, self._state().places)
-        listed = self._part(
-            "listed", (edits, compared), lambda: reasons_of(review, reasons, self._out, rates=rates), list[Reason]()
-        )
+        listed = self._part("listed", (edits, compared), lambda: reasons_of(review, reasons, self._out), list[Reason]())
         tested_in = self._part("tested", tested, lambda: folder_tested(self._out), "")
         listed = with_notes(listed, review.notes, notes, tested_in)
         probes = self._part("probes", probed, lambda: load_probes(self.present(PROBES)), list[Probe]())
         problems = " ".join(problem for *_, problem in self._parts.values() if problem)
-        known = review, profiles, reasons, rates, centres, notes, problems, listed
+        known = review, profiles, reasons, centres, notes, problems, listed
         return Shown(*known, run, at, probes, probed)
 
     def _part(self, name: str, stamp: object, read: Callable[[], _Part], nothing: _Part) -> _Part:

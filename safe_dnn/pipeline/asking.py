@@ -195,7 +195,7 @@ def probe_reasons(
     with working(out, "probing"):
         asked = asking(out, names, model=model, options=options, within=within, progress=progress)
         unknown = asked.regression and asked.threshold is None
-        if unknown or any(one.rate != one.rate for one in asked.listed):
+        if unknown or not all(one.figures and one.figures.tested for one in asked.listed):
             raise SAFEError(
                 "Expected an analysis that compares failing images with right ones and, of a regression, knows the "
                 f"threshold on its error. Received: {out}. Collect the failures with the model, and cluster them."

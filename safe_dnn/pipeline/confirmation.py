@@ -14,7 +14,7 @@ answers given (`training.closure.by_answers`).
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,7 @@ from safe_dnn.pipeline.run_record import (
 )
 from safe_dnn.pipeline.tagging import finding_by_word, open_tagging
 from safe_dnn.rccs.answers import CONFIDENCE
-from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, run_record
+from safe_dnn.rccs.clusters import load_clusters, run_record
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.parameters import find_parameters
@@ -42,10 +42,11 @@ from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.rates import Placed, regions
-from safe_dnn.reasons.claims import CONFIRMATION_FILE, Claim, answers_to, claim_on, claims_of, confirmation_text
-from safe_dnn.reasons.comparison import Known, Reasons, known_classes, known_of, load_reasons, points_of_tested
+from safe_dnn.reasons.claims import CONFIRMATION_FILE, Claim, answers_to, claims_of, confirmation_text
+from safe_dnn.reasons.comparison import Known, known_classes, known_of, load_reasons, points_of_tested
 from safe_dnn.reasons.counted_images import FRESH_FILE, TESTED_FILE, counted_text
 from safe_dnn.reasons.known_groups import groups_of_images, notes_of
+from safe_dnn.reasons.listed import reasons_of
 from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, Requirement, check_known, findings, read_requirements
 from safe_dnn.store.output_folder import working
 from safe_dnn.store.places import relative
@@ -125,7 +126,8 @@ def confirm(
         sizes, wrong = (np.bincount(here, of_each, there.max() + 1) for of_each in (None, ~first.right))
         with np.errstate(invalid="ignore"):
             before = None if numbers is None else (wrong / sizes)[there]  # NaN of a new class
-        claims = claims_on(reasons, review.clusters, known, of_region, of_classes=before)
+        listed = reasons_of(review, reasons.on(review.clusters), out)
+        claims = claims_of(listed, known.columns, of_region, of_classes=before)
         answers = answers_to(claims, ~fresh.right, of, classes)
         closed = [] if later is None else closures(claims, fresh.right, later, of, classes)
         left_out = [] if later is None else by_answers(claims)
@@ -144,15 +146,6 @@ def confirm(
         add_run(out, CONFIRMATION, files, clusters=run.itself, facts=facts)
         show_reasons(out)
     return confirmation
-
-
-def claims_on(
-    reasons: Reasons, clusters: RootCauseClusters, known: Known, regions: np.ndarray, **more: Any
-) -> list[Claim]:
-    """What was found as claims on other images; `more` as of `claims_of`."""
-    same, inside = reasons.same_as(clusters), reasons.inside(clusters)
-    rates = reasons.rates(clusters)
-    return claims_of(reasons.spots, known.columns, rates, regions, same=same, inside=inside, **more)
 
 
 def _used(out: Path, first: AnsweredImages, *, learned: bool) -> dict[str, list[Path]]:
@@ -293,7 +286,7 @@ def check_requirements(
         if clusters:
             reasons, left_out = _reasons(out, answered, earlier, known, regions)
             notes += left_out
-        about = [claim_on(one.where, one.conditions, one.holds(known.columns, len(earlier))) for one in plain]
+        about = [Claim(one.where, one.conditions, one.holds(known.columns, len(earlier))) for one in plain]
         changes = compare_models(earlier, answered, of_images, about, reasons)
         notes += by_answers((*reasons, *about))
     first = answered.copies
@@ -350,7 +343,7 @@ def compare_models(
     classes, label, asked = known_classes(after), after.answers.label, {claim.reason for claim in required}
     names = () if classes is None else sorted({*label.tolist()} - {""})
     of_class = [(Literal(LABEL, "=", name), label == name) for name in names]
-    beside = [claim_on(str(one), (one,), holds) for one, holds in of_class if str(one) not in asked]
+    beside = [Claim(str(one), (one,), holds) for one, holds in of_class if str(one) not in asked]
     found = closures(required, before, after.right, groups, classes, beside=beside)
     found += closures(reasons, before, after.right, groups, classes)[:-1]
     return [one for one in found if one.after.tested]
@@ -372,7 +365,7 @@ def _reasons(
         return [], (f"Not compared for the reasons in {out}: they are of the new model's failures.",)
     rcc_of = dict(zip(clusters.paths, clusters.labels.tolist(), strict=True))
     rccs = np.array([rcc_of.get(regions.get(path, ""), NOISE) for path in after.paths], int)
-    return claims_on(load_reasons(out, review.original), clusters, known, rccs), ()
+    return claims_of(reasons_of(review, load_reasons(out, review.original).on(clusters), out), known.columns, rccs), ()
 
 
 def right_by(table: StrPath, images: AnsweredImages, *, partial: bool) -> tuple[np.ndarray, AnsweredImages]:

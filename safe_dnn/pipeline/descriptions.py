@@ -197,7 +197,7 @@ def _rcc_files(out: Path, review: Review) -> dict[str, Writer]:
 
 def _reasons_files(out: Path, review: Review) -> dict[str, Writer]:
     reasons = _reasons(out, review)
-    rates = reasons.rates(review.clusters).values()
+    rates = reasons.rates.values()
     files: dict[str, Writer] = {WEAK_SPOTS_FILE: spots_text(reasons.spots)} if reasons.base else {}
     files |= {RATES_FILE: rates_text(rates)} if rates else {}
     runs = present_runs(out)
@@ -208,7 +208,7 @@ def _reasons_files(out: Path, review: Review) -> dict[str, Writer]:
 
 def _reasons(out: Path, review: Review) -> Reasons:
     try:
-        return load_reasons(out, review.original)
+        return load_reasons(out, review.original).on(review.clusters)
     except SAFEError:
         return Reasons()  # damaged, which is told where they are read
 

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from safe_dnn.pipeline.run_record import NONE_GIVEN, GivenAnswers, answers_of_ru
 from safe_dnn.rccs.clusters import load_clusters, run_record
 from safe_dnn.rccs.gifs import write_spot_gifs
 from safe_dnn.rccs.parameters import find_parameters
+from safe_dnn.rccs.spots.conditions import are_known
 from safe_dnn.rccs.spots.curves import CURVES_FILE, curves_text
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, load_spots, spots_text
 from safe_dnn.reasons.comparison import (
@@ -92,7 +94,7 @@ def explain_failures(
         found = conditions_of(tested, groups_of(out), out, parameters=table_of(out, "parameters"), **how)
         known, known_groups, spots, _ = found
         curves = bins_of(tested, known, known_groups)
-        reasons = reasons_of(clusters, tested, known, spots)._replace(curves=curves)
+        reasons = replace(reasons_of(clusters, tested, known, spots), curves=curves)
         save_reasons(reasons, clusters, out, run)
         show_reasons(out)
         write_spot_gifs(clusters, out, reasons.images, progress=progress)
@@ -104,7 +106,7 @@ def explain_failures(
         further = (note for note in known.notes if note not in record.get("notes", ()))
         notes = (*doubts_on(spots), *comparison.notes, *further)
         comparison = comparison._replace(right_in_spots=right_in_spots, notes=notes)
-        reasons = reasons._replace(comparison=comparison)
+        reasons = replace(reasons, comparison=comparison)
         nearest = np.full(len(tested.paths), -1)
         nearest[comparison.rows] = np.concatenate([comparison.of_failing, comparison.of_right])
         groups = known_groups.groups if known_groups and known_groups.given else None
@@ -225,11 +227,9 @@ def _compared(earlier: Path, out: Path, tested: AnsweredImages, known: Known) ->
     before = found_reasons(earlier)
     reasons = []
     for spot in load_spots(run) if run else (before and before.spots) or ():
-        columns = [(one, known.columns.get(one.column)) for one in spot.literals]
-        is_known = all(column is not None and one.is_about(column) for one, column in columns)
-        holds = spot.holds(known.columns) if is_known else None
+        holds = spot.holds(known.columns) if are_known(spot.literals, known.columns) else None
         now = None if holds is None else [int(holds.sum()), int((holds & ~tested.right).sum())]
-        reasons.append({"where": spot.where, "before": [spot.tested, spot.wrong], "now": now})
+        reasons.append({"where": spot.where, "before": [spot.figures.tested, spot.figures.wrong], "now": now})
     accuracy = [read_record(earlier / ACCURACY_FILE).get("test_accuracy"), tested.accuracy]
     return {"analysis": relative(earlier, out), "accuracy": accuracy, "reasons": reasons}
 

@@ -442,10 +442,13 @@ def finding_by_word(required: Requirement, tagging: Tagging, others: np.ndarray)
     numbers = range(drawn, int(others.sum()) - found.chosen + BATCH, BATCH)
     deciding = bisect.bisect_left(numbers, True, key=lambda number: verdict(number) != OPEN)
     name = sample.groups.name if sample.groups else ""
-    figures = Figures(round(found.images), round(found.wrong), groups=found.groups or None, group=name)
+    figures = Figures(
+        round(found.images), round(found.wrong), groups=found.groups, group=name, answers=found.tagged,
+        estimate=found.rate,
+    )  # fmt: skip
     needed = numbers[deciding] - drawn if deciding < len(numbers) else None
     limits = sample.limits(required.confidence, totals, limit=True)
-    return Finding(required, verdict(drawn), figures, *limits, needed, answers=found.tagged)
+    return Finding(required, verdict(drawn), figures, *limits, needed)
 
 
 def evidence_text(tagging: Tagging) -> str:

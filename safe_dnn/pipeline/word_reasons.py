@@ -6,7 +6,9 @@ network clearly fails more often on images that have the word.
 Their figures are estimated from answers; their images are those that somebody has said have the word.
 """
 
+import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from math import isnan, nan
 from pathlib import Path
 
@@ -16,8 +18,9 @@ from safe_dnn.dnn.tested import LABEL, AnsweredImages
 from safe_dnn.pipeline.tagging import Tagging, all_words, answers_to_tag, of_classes, rate, sample_of
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.review.review import Review
-from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.conditions import Conditions, Literal
 from safe_dnn.rccs.spots.curves import Bin
+from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import Known, Reasons, load_reasons, reasons_of
 from safe_dnn.support.errors import SAFEError
@@ -27,7 +30,7 @@ from safe_dnn.words.tags import ANSWERS, load_words
 
 
 def present_reasons(out: Path, review: Review) -> Reasons:
-    """What was found for the present clusters, and what words say.
+    """What was found, and what words say, for RCCs as they are now.
 
     Words are left out if the network's answers cannot be read any more.
 
@@ -37,12 +40,10 @@ def present_reasons(out: Path, review: Review) -> Reasons:
         As of `reasons.comparison.load_reasons`.
     """
     reasons = load_reasons(out, review.original)
-    if not (reasons.base and load_words(out)):
-        return reasons
-    try:
-        return with_words(reasons, review.original, out, answers_to_tag(out))
-    except SAFEError:
-        return reasons
+    if reasons.base and load_words(out):
+        with contextlib.suppress(SAFEError):
+            reasons = with_words(reasons, review.original, out, answers_to_tag(out))
+    return reasons.on(review.clusters)
 
 
 def with_words(reasons: Reasons, clusters: RootCauseClusters, out: Path, tested: AnsweredImages) -> Reasons:
@@ -64,7 +65,7 @@ def with_words(reasons: Reasons, clusters: RootCauseClusters, out: Path, tested:
         spots += found
         images += reasons_of(clusters, word.tested, Known(known, frozenset(), ()), tuple(found)).images if found else ()
         curves += bins
-    return reasons._replace(spots=tuple(spots), images=tuple(images), curves=tuple(curves))
+    return replace(reasons, spots=tuple(spots), images=tuple(images), curves=tuple(curves))
 
 
 def _spots_of(tagging: Tagging) -> tuple[list[WeakSpot], list[Bin]]:
@@ -76,22 +77,22 @@ def _spots_of(tagging: Tagging) -> tuple[list[WeakSpot], list[Bin]]:
     bins = [bar for name, part in {"": sample, **parts}.items() for bar in _bins(part, word.column, name)]
     for name, of_it in found.classes:
         like = float(np.nanmax([of_it.base, of_it.elsewhere]))
-        spot = _spot((Literal(LABEL, "=", name), word), of_it, sample, of_it.base)._replace(like=like)
+        spot = _spot((Literal(LABEL, "=", name), word), of_it, sample, of_it.base, like)
         spots += [] if spot.may_be_chance else [spot]
     if not found.classes:
-        spots.append(_spot((word,), found, sample, found.expected))
+        spots.append(_spot((word,), found, sample, found.expected, found.elsewhere))
     return spots, bins
 
 
-def _spot(literals: tuple[Literal, ...], found: WordRate, sample: Sample, expected: float) -> WeakSpot:
+def _spot(literals: Conditions, found: WordRate, sample: Sample, expected: float, like: float) -> WeakSpot:
     """What answers say as a weak spot."""
     wrong, others = sample.frame.wrong, len(sample.tags) - found.images
-    return WeakSpot(
-        literals, round(found.images), round(found.wrong), found.low, found.high,
-        float(wrong.sum() - found.wrong) / others if others >= 1 else 0.0, found.groups,
-        sample.groups.name if sample.groups else "", None if isnan(expected) else expected, None, found.rate,
-        found.new_low, found.new_high, answers=found.tagged,
+    figures = Figures(
+        round(found.images), round(found.wrong), found.new_low, found.new_high, found.groups,
+        sample.groups.name if sample.groups else "", like=like, answers=found.tagged, estimate=found.rate,
     )  # fmt: skip
+    elsewhere = float(wrong.sum() - found.wrong) / others if others >= 1 else nan
+    return WeakSpot(literals, figures, elsewhere, None if isnan(expected) else expected, new_rate=found.rate)
 
 
 def _bins(sample: Sample, word: str, of_class: str) -> Iterator[Bin]:

@@ -18,13 +18,13 @@ import numpy as np
 
 from safe_dnn.dnn.tested import LABEL, PREDICTED
 from safe_dnn.rccs.review.review import Review
-from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.conditions import Conditions, are_known, hold
 from safe_dnn.rccs.spots.figures import Alike, Figures, assess
 from safe_dnn.rccs.spots.groups import Groups
-from safe_dnn.rccs.spots.like import is_other
-from safe_dnn.rccs.spots.rates import LEVEL, Rate, corrected
-from safe_dnn.rccs.spots.weak_spots import WeakSpot
-from safe_dnn.reasons.comparison import name_of
+from safe_dnn.rccs.spots.like import alike, others_of
+from safe_dnn.rccs.spots.rates import LEVEL, corrected
+from safe_dnn.reasons.comparison import takes
+from safe_dnn.reasons.listed import Reason
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.tables import read_table, table_text
 from safe_dnn.support.text import range_text, rate_text
@@ -37,7 +37,7 @@ _VERDICTS = {(True, False): CONFIRMED, (True, True): WEAKENED, (False, True): RE
 _COLUMNS = {"reason": "claim.reason", "where": "claim.where", "verdict": "verdict"}
 _COLUMNS |= {name: f"figures.{name}" for name in ("tested", "wrong", "rate", "low", "high", "like", "p")}
 _COLUMNS |= {"expected": "claim.expected", "expected_low": "claim.low", "expected_high": "claim.high"}
-_COLUMNS |= {name: f"figures.{name}" for name in ("groups", "group")}
+_COLUMNS |= {"groups": "figures.n_groups", "group": "figures.group"}
 
 
 class Claim(NamedTuple):
@@ -47,14 +47,12 @@ class Claim(NamedTuple):
     ----------
     reason : str
         For example `weak spot 1` or `RCC 0`.
-    where : str
-        The condition; empty of an RCC.
-    expected, low, high : float
-        Of as many images of each class as the fresh ones.
+    conditions : tuple of Literal
+        Empty of an RCC.
     holds : ndarray of shape (n_fresh,), bool, or None
         The fresh images that it is about; None if that is not known of them.
-    conditions : tuple of Literal
-        Of `where`; empty of an RCC.
+    expected, low, high : float
+        Of as many images of each class as the fresh ones. By default nothing is expected.
     takes : bool
         Whether other reasons are compared without its images.
     within : ndarray of shape (n_fresh,), bool, or None
@@ -62,19 +60,23 @@ class Claim(NamedTuple):
     """
 
     reason: str
-    where: str
-    expected: float
-    low: float
-    high: float
+    conditions: Conditions
     holds: np.ndarray | None
-    conditions: tuple[Literal, ...] = ()
+    expected: float = math.nan
+    low: float = 0.0
+    high: float = 1.0
     takes: bool = False
     within: np.ndarray | None = None
 
     @property
+    def where(self) -> str:
+        """The condition in words; empty of an RCC."""
+        return " and ".join(map(str, self.conditions))
+
+    @property
     def name(self) -> str:
         """The reason with its condition."""
-        return ", ".join(filter(None, (self.reason, self.where)))
+        return ", ".join(dict.fromkeys(filter(None, (self.reason, self.where))))
 
     @property
     def is_by_answers(self) -> bool:
@@ -106,60 +108,47 @@ class Answer(NamedTuple):
         named = f"{claim.name}: {self.verdict}."
         if claim.holds is None:
             return f"{named} What it is about is not known of the fresh images."
-        if figures.rate is None:
+        if not figures.tested:
             return f"{named} There are no such fresh images."
-        like = "" if math.isnan(figures.like) else f", {rate_text(figures.like)} of comparable images"
         return (
             f"{named} {figures.wrong:,} of {figures.images('fresh image')} are wrong ({rate_text(figures.rate)}, "
-            f"{range_text(*figures.interval)}){like}; of new images, {rate_text(claim.expected)} "
+            f"{figures.interval}){figures.compared}; of new images, {rate_text(claim.expected)} "
             f"({range_text(claim.low, claim.high)}) were expected."
         )
 
 
 def claims_of(
-    spots: Sequence[WeakSpot], columns: Mapping[str, np.ndarray], rates: Mapping[int, Rate], regions: np.ndarray, *,
-    same: Mapping[int, int] | None = None, inside: Mapping[int, int] | None = None,
+    listed: Iterable[Reason], columns: Mapping[str, np.ndarray], regions: np.ndarray, *,
     of_classes: np.ndarray | None = None,
 ) -> list[Claim]:  # fmt: skip
     """The weak spots, and the other RCCs that fail more often, as claims on fresh images.
 
     Parameters
     ----------
+    listed : iterable of Reason
+        As of `reasons.listed.reasons_of`.
     columns : mapping of str to ndarray of shape (n_fresh,)
         What is known of the fresh images.
-    rates : mapping of int to Rate
     regions : ndarray of shape (n_fresh,), int
         The RCC in whose region each fresh image lies.
-    same, inside : mapping of int to int, optional
-        RCCs that are about the same images as a weak spot, or lie in one (see `reasons.comparison.Reasons`).
     of_classes : ndarray of shape (n_fresh,), float64, optional
         How often the network fails on the class of each in the test set that reasons were found with; NaN if unknown.
     """
-    claims, rcc_of = [], {spot: rcc for rcc, spot in (same or {}).items()}
-    for rank, spot in enumerate(spots, 1):
-        known = all(one.column in columns and one.is_about(columns[one.column]) for one in spot.literals)
-        holds = spot.holds(columns) if known else None
-        expected = np.array([spot.rate if spot.new_rate is None else spot.new_rate, *spot.interval])
-        if of_classes is not None and holds is not None and np.isfinite(of_classes[holds]).any():
-            expected = _of_these_classes(expected, spot.expected, float(np.nanmean(of_classes[holds])))
-        takes = holds is not None and not spot.may_be_chance and not _of_classes(spot.literals)
-        name = name_of(spot, rank, rcc_of.get(rank - 1))
-        rate, low, high = expected.tolist()
-        claims.append(Claim(name, spot.where, rate, low, high, holds, spot.literals, takes))
-    for rcc, of in sorted(rates.items()):
-        if of.verdict == "more" and rcc not in rcc_of.values():
-            within = claims[inside[rcc]].holds if inside and rcc in inside else None
-            claims.append(Claim(f"RCC {rcc}", "", of.rate, of.low, of.high, regions == rcc, within=within))
-    return claims
-
-
-def claim_on(name: str, conditions: tuple[Literal, ...], holds: np.ndarray) -> Claim:
-    """Images of which something holds, of which nothing was expected."""
-    return Claim(name, "", math.nan, 0.0, 1.0, holds, conditions)
-
-
-def _of_classes(conditions: Sequence[Literal]) -> bool:
-    return {one.column for one in conditions} == {LABEL}
+    claims = dict[str, Claim]()
+    for reason in sorted(listed, key=lambda one: one.spot is None):
+        spot, of = reason.spot, reason.figures
+        if spot and of:
+            holds = hold(spot.literals, columns, len(regions)) if are_known(spot.literals, columns) else None
+            expected = np.array([of.rate if spot.new_rate is None else spot.new_rate, of.low, of.high])
+            if of_classes is not None and holds is not None and np.isfinite(of_classes[holds]).any():
+                expected = _of_these_classes(expected, spot.expected, float(np.nanmean(of_classes[holds])))
+            figures, takes_images = expected.tolist(), holds is not None and takes(spot)
+            claims[reason.name] = Claim(reason.name, spot.literals, holds, *figures, takes=takes_images)
+        elif of and reason.more:
+            within = claims[reason.inside].holds if reason.inside else None
+            holds = regions == reason.rcc
+            claims[reason.name] = Claim(reason.name, (), holds, of.rate, of.low, of.high, within=within)
+    return [*claims.values()]
 
 
 def _of_these_classes(rates: np.ndarray, before: float | None, now: float) -> np.ndarray:
@@ -170,20 +159,19 @@ def _of_these_classes(rates: np.ndarray, before: float | None, now: float) -> np
     return rates * times / (1 - rates + rates * times)
 
 
-def alike(claims: Sequence[Claim], n_images: int, groups: Groups | None, classes: np.ndarray | None) -> list[Alike]:
+def compared_with(
+    claims: Sequence[Claim], n_images: int, groups: Groups | None, classes: np.ndarray | None
+) -> list[Alike]:
     """What each claim is compared with: images of the same classes of which no other claim holds (see `like.py`)."""
-    found, own, taking = [], [(groups.column, "=")] if groups else [], [one for one in claims if one.takes]
-    for claim in claims:
-        holds = held_by(claim, n_images)
-        among = np.ones(n_images, bool) if claim.within is None else claim.within.copy()
-        for one in taking:
-            of_other = not claim.conditions or is_other(one.conditions, claim.conditions, LABEL)
-            if of_other and one.holds is not claim.within:
-                among &= ~held_by(one, n_images)
-        inside, outside = (each & among if (each & among).any() else each for each in (holds, ~holds))
-        of_one = [(one.column, one.sign) for one in claim.conditions] == own
-        found.append(Alike(inside, outside, None if _of_classes(claim.conditions) else classes, of_one))
-    return found
+    conditions, held = [claim.conditions for claim in claims], [held_by(claim, n_images) for claim in claims]
+    others = others_of(conditions, LABEL) & np.array([claim.takes for claim in claims], bool)
+    holds, within = np.array(held, bool).reshape(len(claims), n_images), dict[int, np.ndarray]()
+    for row, claim in enumerate(claims):
+        if not claim.conditions:
+            others[row] = [one.takes and one.holds is not claim.within for one in claims]
+            within |= {} if claim.within is None else {row: claim.within}
+    column = groups.column if groups else ""
+    return alike(conditions, holds, LABEL, classes, groups=column, others=others, within=within)
 
 
 def held_by(claim: Claim, n_images: int) -> np.ndarray:
@@ -204,10 +192,10 @@ def answers_to(
     classes : ndarray of shape (n_fresh,), int, optional
         As of `reasons.comparison.known_classes`.
     """
-    held, like = [held_by(claim, len(wrong)) for claim in claims], alike(claims, len(wrong), groups, classes)
-    found, answers = assess(held, wrong, groups, like=like, for_new=False), []
-    chances = corrected(np.array([one.p for one in found])).tolist()
-    for claim, figures, p in zip(claims, found, chances, strict=True):
+    like, held = compared_with(claims, len(wrong), groups, classes), [held_by(claim, len(wrong)) for claim in claims]
+    every, answers = assess(held, wrong, groups, like=like, for_new=False), []
+    chances = corrected(np.array([one.p for one in every])).tolist()
+    for claim, figures, p in zip(claims, every, chances, strict=True):
         less = bool(figures.tested) and figures.high < claim.low
         answers.append(Answer(claim, _VERDICTS[p < LEVEL, less], figures._replace(p=p)))
     return answers

@@ -14,7 +14,9 @@ import contextlib
 import itertools
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,8 +35,10 @@ from safe_dnn.rccs.parameters import MOST_CATEGORIES, find_parameters, read_para
 from safe_dnn.rccs.projected import Aside
 from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text, find_curves, load_curves
 from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.like import of_classes
 from safe_dnn.rccs.spots.new_images import with_new_rates
 from safe_dnn.rccs.spots.rates import Placed, Rate, among_failing, failure_rates, nearest_failing, regions
+from safe_dnn.rccs.spots.search import MOST_COLUMNS
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, find_weak_spots, load_spots, ranked, spots_text
 from safe_dnn.reasons.disguises import disguised
 from safe_dnn.reasons.known_groups import KnownGroups, notes_of
@@ -340,6 +344,11 @@ def known_of(
                 notes += (f"Left out of the parameters, since they are named like classes: {some(sorted(shares))}.",)
             new = recorded.keys() - columns.keys() - shares - {*same}
             columns |= {name: of for name, of in recorded.items() if name in new and known_in(of[tested.right])}
+            if len(new) > MOST_COLUMNS:
+                notes += (
+                    f"Conditions are on the {MOST_COLUMNS} of {count(len(new), 'parameter')} that by themselves go most "
+                    "with failing.",
+                )
     unknown = set(ATTRIBUTES) - set(columns) if tested.has_images else ()
     measured: dict[str, np.ndarray] = {}
     if unknown:
@@ -402,14 +411,11 @@ def weak_spots_of(
 def doubts_on(spots: Sequence[WeakSpot]) -> tuple[str, ...]:
     """A sentence on the columns that may be the answer under another name, if there are any."""
     names = sorted({one.column for spot in spots if spot.doubted for one in spot.literals})
-    if not names:
-        return ()
-    they, are = ("They", "are") if len(names) > 1 else ("It", "is")
-    return (
-        f"{printable(some(names))} {are} perhaps the network's answer under another name: {they.lower()} nearly "
-        f"{'tell' if they == 'They' else 'tells'} right from wrong. The other reasons were found without "
-        f"{'them' if they == 'They' else 'it'}.",
+    sentence = (
+        "Perhaps the network's answer under another name, since right and wrong nearly follow from it: "
+        f"{printable(some(names))}. The other reasons were searched for in the remaining columns."
     )
+    return (sentence,) if names else ()
 
 
 def bins_of(tested: AnsweredImages, known: Known, known_groups: KnownGroups | None = None) -> tuple[Bin, ...]:
@@ -435,8 +441,9 @@ def spots_hold(spots: Sequence[WeakSpot], known: Known, n_tested: int) -> np.nda
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-class Reasons(NamedTuple):
-    """What the comparison has found for the run in a folder.
+@dataclass(frozen=True)
+class Reasons:
+    """What the comparison has found for the run in a folder, and what follows for RCCs as they are now.
 
     Attributes
     ----------
@@ -452,6 +459,8 @@ class Reasons(NamedTuple):
         How often it is wrong over the range of each column, in the order of the columns.
     tested : int
         All tested images.
+    clusters : RootCauseClusters or None
+        As the engineer has edited them (see `on`).
     """
 
     spots: tuple[WeakSpot, ...] = ()
@@ -460,36 +469,39 @@ class Reasons(NamedTuple):
     base: float = 0.0
     curves: tuple[Bin, ...] = ()
     tested: int = 0
+    clusters: RootCauseClusters | None = None
 
-    def rates(self, clusters: RootCauseClusters) -> dict[int, Rate]:
-        """The failure rate of each RCC, as the engineer has edited them; empty if nothing was compared."""
-        if self.comparison is None:
+    def on(self, clusters: RootCauseClusters) -> "Reasons":
+        """The same for edited RCCs."""
+        return replace(self, clusters=clusters)
+
+    @cached_property
+    def rates(self) -> dict[int, Rate]:
+        """The failure rate of each RCC; empty if nothing was compared."""
+        if self.comparison is None or self.clusters is None:
             return {}
-        classes = {at for at, spot in enumerate(self.spots) if {one.column for one in spot.literals} == {LABEL}}
-        whole = {rcc for rcc, spot in self.same_as(clusters).items() if spot in classes}
-        return {rate.rcc: rate for rate in self.comparison.rates(clusters, self._among(clusters), whole)}
+        whole = {rcc for rcc, spot in self.same_as.items() if of_classes(self.spots[spot].literals, LABEL)}
+        return {rate.rcc: rate for rate in self.comparison.rates(self.clusters, self._among, whole)}
 
-    def _among(self, clusters: RootCauseClusters) -> np.ndarray | None:
+    @property
+    def _among(self) -> np.ndarray | None:
         """The compared images that each RCC is compared within: bool of shape (n_rccs, n_compared).
 
         They are those of no other condition; of an RCC inside a condition, those of this one.
         """
-        holds = self._holds
-        if holds is None or not len(holds):
+        holds, clusters = self._holds, self.clusters
+        if holds is None or clusters is None or not len(holds):
             return None
-        known = ({one.column for one in spot.literals} != {LABEL} and not spot.may_be_chance for spot in self.spots)
-        others = np.array([*known], bool)
-        same, inside = self.same_as(clusters), self.inside(clusters)
+        others = {row for row, spot in enumerate(self.spots) if takes(spot)}
         among = np.ones((clusters.n_rccs, holds.shape[1]), bool)
         for rcc in range(clusters.n_rccs):
-            own = {spot for of in (same, inside) if (spot := of.get(rcc)) is not None}
-            apart = [row for row in np.flatnonzero(others).tolist() if row not in own]
-            among[rcc] = ~holds[apart].any(axis=0)
-            if rcc in inside:
-                among[rcc] &= holds[inside[rcc]]
+            own = {of[rcc] for of in (self.same_as, self.inside) if rcc in of}
+            among[rcc] = ~holds[sorted(others - own)].any(axis=0)
+            if rcc in self.inside:
+                among[rcc] &= holds[self.inside[rcc]]
         return among
 
-    @property
+    @cached_property
     def _holds(self) -> np.ndarray | None:
         """Of which compared images, failing and right ones, each weak spot holds; None if it is not known.
 
@@ -500,73 +512,77 @@ class Reasons(NamedTuple):
         right, failing = self.comparison.right_in_spots, self.comparison.failing
         holds = np.zeros((len(self.spots), len(failing) + right.shape[1]), bool)
         for row, (spot, images) in enumerate(zip(self.spots, self.images, strict=True)):
-            if not spot.answers:
+            if not spot.figures.answers:
                 holds[row] = np.concatenate([np.isin(failing, images), right[row]])
         return holds
 
-    def where_none_holds(self, clusters: RootCauseClusters) -> tuple[int, int]:
+    @property
+    def where_none_holds(self) -> tuple[int, int]:
         """Wrong and all compared images of which no reason holds: no weak spot beyond chance, and the image is in the
         region of no RCC that fails more often. Zeros if that is not known."""
         holds = self._holds
-        if holds is None or self.comparison is None:
+        if holds is None or self.comparison is None or self.clusters is None:
             return 0, 0
-        more = [rcc for rcc, rate in self.rates(clusters).items() if rate.verdict == "more"]
-        regions = np.concatenate(self.comparison.regions(clusters.labels))
+        more = [rcc for rcc, rate in self.rates.items() if rate.verdict == "more"]
+        regions = np.concatenate(self.comparison.regions(self.clusters.labels))
         certain = np.array([not spot.may_be_chance for spot in self.spots], bool)
         free = ~np.isin(regions, more) & ~holds[certain].any(axis=0)
         return int(np.count_nonzero(free[: len(self.comparison.failing)])), int(np.count_nonzero(free))
 
-    def inside(self, clusters: RootCauseClusters) -> dict[int, int]:
+    @cached_property
+    def inside(self) -> dict[int, int]:
         """RCCs nearly all of whose images lie in a weak spot, given as an index, which they are not the same as.
 
         Of several, the one with the highest failure rate.
         """
-        same = self.same_as(clusters)
-        pairs = sorted(self._nearly_all(clusters), key=lambda pair: (self.spots[pair[0]].rate, -pair[0]))
-        return {rcc: spot for spot, rcc, *_ in pairs if rcc not in same and not self.spots[spot].may_be_chance}
+        pairs = sorted(self._nearly_all, key=lambda pair: (self.spots[pair[0]].figures.rate, -pair[0]))
+        return {rcc: spot for spot, rcc, *_ in pairs if rcc not in self.same_as and not self.spots[spot].may_be_chance}
 
-    def same_as(self, clusters: RootCauseClusters) -> dict[int, int]:
+    @cached_property
+    def same_as(self) -> dict[int, int]:
         """RCCs that are about the same failing images as a weak spot, which is given as an index.
 
         `NEARLY_ALL` of the RCC's images lie in it, and at least half of its failing images are in the RCC. Of several,
         those that have most in common; each is that of one alone.
         """
-        pairs, found = self._nearly_all(clusters), dict[int, int]()
-        for spot, rcc, held, _ in sorted(pairs, key=lambda pair: (-pair[3], *pair)):
-            if held >= len(self.images[spot]) / 2 and rcc not in found and spot not in found.values():
-                found[rcc] = spot
-        return found
+        same = dict[int, int]()
+        for spot, rcc, held, _ in sorted(self._nearly_all, key=lambda pair: (-pair[3], *pair)):
+            if held >= len(self.images[spot]) / 2 and rcc not in same and spot not in same.values():
+                same[rcc] = spot
+        return same
 
-    def _nearly_all(self, clusters: RootCauseClusters) -> Iterator[tuple[int, int, int, float]]:
+    @cached_property
+    def _nearly_all(self) -> list[tuple[int, int, int, float]]:
         """Weak spots with an RCC, nearly all of whose images lie in it: how many, and what share of both together."""
-        sizes = clusters.sizes.tolist()
+        sizes, pairs = [] if self.clusters is None else self.clusters.sizes.tolist(), []
         for spot, rows in enumerate(self.images):
-            for rcc, held in self.overlaps(clusters, spot):
+            for rcc, held in self.overlaps(spot):
                 if held >= NEARLY_ALL * sizes[rcc]:
-                    yield spot, rcc, held, held / (sizes[rcc] + len(rows) - held)
+                    pairs.append((spot, rcc, held, held / (sizes[rcc] + len(rows) - held)))
+        return pairs
 
-    def text_of(self, clusters: RootCauseClusters, rcc: int, rates: Mapping[int, Rate]) -> str:
+    def text_of(self, rcc: int) -> str:
         """The failure rate of an RCC in words, and the weak spot that its images are in; empty if neither is known."""
-        rate, spot = rates.get(rcc), {**self.inside(clusters), **self.same_as(clusters)}.get(rcc)
+        rate, spot = self.rates.get(rcc), (self.inside | self.same_as).get(rcc)
         texts = [rate.text] if rate else []
-        if spot is not None:
-            share = np.isin(np.flatnonzero(clusters.labels == rcc), self.images[spot]).mean()
+        if spot is not None and self.clusters is not None:
+            share = np.isin(np.flatnonzero(self.clusters.labels == rcc), self.images[spot]).mean()
             who = "All" if share == 1 else f"{math.floor(100 * share)}%"
             texts.append(f"{who} of them have {self.spots[spot].where} (weak spot {spot + 1}).")
         return " ".join(texts)
 
-    def overlaps(self, clusters: RootCauseClusters, spot: int) -> list[tuple[int, int]]:
+    def overlaps(self, spot: int) -> list[tuple[int, int]]:
         """The RCCs with which a weak spot has failing images in common, and how many, the most first; not noise."""
-        labels = clusters.labels[self.images[spot]]
+        if self.clusters is None:
+            return []
+        labels = self.clusters.labels[self.images[spot]]
         rccs, counts = np.unique(labels[labels != NOISE], return_counts=True)
         return sorted(zip(rccs.tolist(), counts.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
 
 
-def name_of(spot: WeakSpot, rank: int, rcc: int | None) -> str:
-    """What a weak spot is called, by a word or its rank, with the RCC that is about the same images, if any is."""
-    *within, word = spot.literals
-    names = [f"word {word.column}", *(str(one.value) for one in within)] if spot.answers else [f"weak spot {rank}"]
-    return ", ".join(names) + ("" if rcc is None else f" (RCC {rcc})")
+def takes(spot: WeakSpot) -> bool:
+    """Whether other reasons are compared without its images: it is about more than classes, and no chance."""
+    return not spot.may_be_chance and not of_classes(spot.literals, LABEL)
 
 
 def reasons_of(
@@ -575,7 +591,7 @@ def reasons_of(
     """Weak spots with their failing images among those of the clusters."""
     row_of = tested.rows_of(clusters.image_root, clusters.paths)
     images = tuple(np.flatnonzero((row_of >= 0) & spot.holds(known.columns)[row_of]) for spot in spots)
-    return Reasons(spots, images, None, 1 - tested.accuracy, tested=len(tested.paths))
+    return Reasons(spots, images, None, 1 - tested.accuracy, tested=len(tested.paths), clusters=clusters)
 
 
 def save_reasons(
@@ -621,7 +637,7 @@ def save_reasons(
 
 
 def load_reasons(folder: Path, clusters: RootCauseClusters, run: Run | None = None) -> Reasons:
-    """What was found for clusters, as they were found; empty if nothing was.
+    """What was found for clusters, as they were found (see `Reasons.on`); empty if nothing was.
 
     Parameters
     ----------
@@ -645,7 +661,7 @@ def load_reasons(folder: Path, clusters: RootCauseClusters, run: Run | None = No
             return Reasons()
         images = tuple(np.split(arrays["images"], np.cumsum(arrays["counts"])[:-1])) if spots else ()
         curves, tested = load_curves(found), int(arrays["tested"])
-        return Reasons(spots, images, _comparison_from(arrays), float(arrays["base"]), curves, tested)
+        return Reasons(spots, images, _comparison_from(arrays), float(arrays["base"]), curves, tested, clusters)
 
 
 def _comparison_from(arrays: Mapping[str, np.ndarray]) -> Comparison | None:

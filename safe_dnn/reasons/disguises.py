@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from safe_dnn.rccs.spots.conditions import parts_of
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.told import share_told
 
@@ -41,24 +42,10 @@ def disguised(
     by_class = share_told(of_class, wrong, units)
     found = {}
     for name, column in columns.items():
-        parts = _parts(column[rows])
+        parts = parts_of(column[rows], PARTS)
         if 1 < int(parts.max(initial=0)) + 1 <= len(wrong) / 2:
             both = np.unique(of_class * (int(parts.max()) + 1) + parts, return_inverse=True)[1]
             explained = (share_told(both, wrong, units, of_class) - by_class) / max(1 - by_class, 1e-9)
             if explained > MOST_EXPLAINED:
                 found[name] = float(explained)
     return found
-
-
-def _parts(column: np.ndarray) -> np.ndarray:
-    """The values of a category, or equal parts of a number, from 0; what is unknown is a part of its own."""
-    if column.dtype.kind not in "fiub":
-        return np.unique(column, return_inverse=True)[1]
-    known, parts = np.isfinite(column), np.zeros(len(column), int)
-    values, at = np.unique(column[known], return_inverse=True)
-    if len(values) <= PARTS:
-        parts[known] = at + 1
-    else:  # equal values are in one part
-        before = np.searchsorted(np.sort(column[known]), column[known])
-        parts[known] = before * PARTS // max(len(at), 1) + 1
-    return np.unique(parts, return_inverse=True)[1]

@@ -19,10 +19,10 @@ from safe_dnn.rccs.gifs import gif_path, spot_gif_path
 from safe_dnn.rccs.profiles import Profile
 from safe_dnn.rccs.review.notes import FIELDS, Note, title
 from safe_dnn.rccs.review.review import Review, both
+from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.rccs.spots.like import by_gain, is_other
-from safe_dnn.rccs.spots.rates import Rate
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
-from safe_dnn.reasons.comparison import Reasons, name_of
+from safe_dnn.reasons.comparison import Reasons
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import some
 
@@ -49,15 +49,9 @@ class Reason(NamedTuple):
         The name that its files have, such as `RCC_00`.
     stated : collection of str
         Columns that its condition or card names.
-    figures : tuple of float
-        Tested and wrong images, and the rate with its 95 % interval, of a condition that for new images; empty if the
-        network's answers to its test set are not known.
-    rate : float
-        How often the DNN fails there; NaN if it is not known.
-    more : bool
-        Whether that is more often than on comparable images.
-    like : float
-        The rate of comparable images; NaN if it is not known.
+    figures : Figures or None
+        How often the DNN fails there, with the interval for new images; None if its answers to its test set are not
+        known.
     gain : int
         Failing images that no other reason above it holds.
     inside : str
@@ -81,10 +75,7 @@ class Reason(NamedTuple):
     rcc: int | None = None
     file: str = ""
     stated: Collection[str] = ()
-    figures: tuple[float, ...] = ()
-    rate: float = np.nan
-    more: bool = True
-    like: float = np.nan
+    figures: Figures | None = None
     gain: int = 0
     inside: str = ""
     images: Sequence[str] = ()
@@ -97,6 +88,21 @@ class Reason(NamedTuple):
     def where(self) -> str:
         """The condition in words; empty of an RCC alone."""
         return self.spot.where if self.spot else ""
+
+    @property
+    def words(self) -> str:
+        """What it is called in a sentence: the condition as a clause or, of an RCC, the name that somebody gave it."""
+        return self.spot.words if self.spot else self.note.name
+
+    @property
+    def rate(self) -> float:
+        """NaN if it is not known."""
+        return self.figures.rate if self.figures else np.nan
+
+    @property
+    def more(self) -> bool:
+        """Whether the DNN fails more often there than on comparable images."""
+        return self.figures is not None and self.kind == LISTED
 
     @property
     def to_judge(self) -> bool:
@@ -115,45 +121,38 @@ class Reason(NamedTuple):
         return {field: text for field, text, own in said if text and text != own}
 
 
-def reasons_of(
-    review: Review, reasons: Reasons, folder: Path, *, profiles: Sequence[Profile] = (),
-    rates: Mapping[int, Rate] | None = None,
-) -> list[Reason]:  # fmt: skip
+def reasons_of(review: Review, reasons: Reasons, folder: Path, *, profiles: Sequence[Profile] = ()) -> list[Reason]:
     """All reasons in the order of `KINDS`, each kind by its gain (see `spots.like.by_gain`).
 
     Parameters
     ----------
+    reasons : Reasons
+        On the clusters of the review.
     folder : Path
         Of the analysis.
     profiles : sequence of Profile, optional
         What they say is stated of the RCCs.
-    rates : mapping of int to Rate, optional
-        As of `Reasons.rates`.
     """
-    clusters, same = review.clusters, reasons.same_as(review.clusters)
-    rates = reasons.rates(clusters) if rates is None else rates
+    clusters, same, inside = review.clusters, reasons.same_as, reasons.inside
     rcc_of, words = {spot: rcc for rcc, spot in same.items()}, {one.rcc: one.mentioned for one in profiles}
-    found = []
+    listed = []
     for index, (spot, rows) in enumerate(zip(reasons.spots, reasons.images, strict=True)):
         rcc, images = rcc_of.get(index), [clusters.paths[row] for row in rows.tolist()]
         twin, reason = "" if rcc is None else review.subjects[rcc], reason_of(spot, index + 1, rcc)
-        file = re.sub(r"\W+", "_", reason.name) if spot.answers else spot_gif_path(folder, index + 1).stem
-        found.append(reason._replace(file=file, images=images, twin=twin))
-    inside = reasons.inside(clusters)
+        file = re.sub(r"\W+", "_", reason.name) if spot.figures.answers else spot_gif_path(folder, index + 1).stem
+        listed.append(reason._replace(file=file, images=images, twin=twin))
     for rcc in rccs_of(clusters):
         if rcc in same:
             continue
-        rate = rates.get(rcc)
+        rate = reasons.rates.get(rcc)
         more = rate is not None and rate.verdict == "more"
-        kind = LISTED if more or not (rates or rcc in inside) else INSIDE if rcc in inside else UNDECIDED
-        found.append(Reason(
+        kind = LISTED if more or not (reasons.rates or rcc in inside) else INSIDE if rcc in inside else UNDECIDED
+        listed.append(Reason(
             title(rcc), review.subjects[rcc], kind, None, rcc, gif_path(folder, rcc, clusters.n_rccs).stem,
-            {one.parameter for one in words.get(rcc, ())},
-            (rate.tested, rate.wrong, rate.rate, rate.low, rate.high) if rate else (), rate.rate if rate else np.nan,
-            more, rate.like if rate else np.nan, inside=found[inside[rcc]].name if rcc in inside else "",
-            images=clusters.members(rcc),
+            {one.parameter for one in words.get(rcc, ())}, rate and rate.figures,
+            inside=listed[inside[rcc]].name if rcc in inside else "", images=clusters.members(rcc),
         ))  # fmt: skip
-    return _ordered(found)
+    return _ordered(listed)
 
 
 def _ordered(reasons: list[Reason]) -> list[Reason]:
@@ -217,12 +216,13 @@ def with_notes(
 
 
 def reason_of(spot: WeakSpot, rank: int, rcc: int | None = None) -> Reason:
-    """A weak spot as a reason, without its images; `rcc` is about the same ones."""
-    figures = (spot.tested, spot.wrong, spot.rate, *spot.interval)
+    """A weak spot as a reason, without its images, by a word or its rank; `rcc` is about the same ones."""
+    *within, word = spot.literals
+    by_word = ", ".join([f"word {word.column}", *(str(one.value) for one in within)])
+    name = (by_word if spot.figures.answers else f"weak spot {rank}") + ("" if rcc is None else f" (RCC {rcc})")
     return Reason(
-        name_of(spot, rank, rcc), spot.conditions, CHANCE if spot.may_be_chance else LISTED, spot, rcc,
-        stated={one.column for one in spot.literals}, figures=figures, rate=spot.rate, more=not spot.may_be_chance,
-        like=spot.compared,
+        name, spot.conditions, CHANCE if spot.may_be_chance else LISTED, spot, rcc,
+        stated={one.column for one in spot.literals}, figures=spot.figures,
     )  # fmt: skip
 
 

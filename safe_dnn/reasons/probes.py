@@ -263,7 +263,7 @@ def _asked_of(change: Probe, images: Images, ask: Ask, progress: Progress, *, wa
     (of_all,) = assess([np.ones(len(turned), bool)], turned, Groups("", images.of), for_new=False)
     more = float(turned[~other].mean()) if not other.all() else 0.0
     chance = _chance(turned, other, images.of)
-    return Turned(of_all.tested, of_all.wrong, *of_all.interval, int(other.sum()), more, chance)
+    return Turned(of_all.tested, of_all.wrong, of_all.low, of_all.high, int(other.sum()), more, chance)
 
 
 def _chance(own: np.ndarray, other: np.ndarray, of: np.ndarray) -> float:

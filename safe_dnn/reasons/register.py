@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from safe_dnn.rccs.review.notes import FIELDS, NOT_JUDGED, REGISTER, SCOPE, UNSAFE, tidy_note
 from safe_dnn.rccs.review.review import Review, folder_tested, load_scope, notes_of_run, set_note
+from safe_dnn.rccs.spots.figures import row_of
 from safe_dnn.reasons.comparison import Reasons
 from safe_dnn.reasons.listed import Reason, reasons_of, with_notes
 from safe_dnn.reasons.probes import load_probes
@@ -44,11 +45,6 @@ class Entry(NamedTuple):
         Of what it is about; the same as long as that is.
     reason, where : str
         For example `RCC 3`, or `weak spot 1` and its condition.
-    figures : tuple of float
-        Tested and wrong images, and the rate with its 95 % interval, of a weak spot that of new images; empty if the
-        network's answers to its test set are not known.
-    more : bool
-        Whether the network fails more often there.
     note : Note or Scope
     fresh : str
         The verdict of a fresh test set, as of `reasons.claims.asked`; empty without one.
@@ -59,8 +55,6 @@ class Entry(NamedTuple):
     key: str
     reason: str
     where: str
-    figures: tuple[float, ...]
-    more: bool
     note: Any
     fresh: str = ""
     about: Reason | None = None
@@ -78,7 +72,9 @@ class Entry(NamedTuple):
     @property
     def lacks(self) -> dict[str, list[str]]:
         """What a safety case would ask for: what is said, and what should be said with it but is not."""
-        found: dict[str, list[str]] = {NOT_JUDGED: []} if self.more and self.to_judge and not self.note.verdict else {}
+        found: dict[str, list[str]] = (
+            {NOT_JUDGED: []} if self.about and self.about.more and not self.note.verdict else {}
+        )
         for field, value, needed in RULES:
             if getattr(self.note, field) == value:
                 nouns = [REGISTER[name].noun for name in needed if not getattr(self.note, name)]
@@ -121,14 +117,13 @@ def register_of(folder: Path, review: Review, reasons: Reasons, fresh: Mapping[s
     for reason in with_notes(reasons_of(review, reasons, folder), review.notes, notes, tested):
         key = _key(reason.note.subject if reason.spot else reason.subject)
         answer = next((fresh[name] for name in reason.names if name in fresh), "")
-        told = reason.figures, reason.more, reason.note, answer
-        entries.append(Entry(key, reason.name, reason.where, *told, reason))
+        entries.append(Entry(key, reason.name, reason.where, reason.note, answer, reason))
     return entries
 
 
 def scope_entry(folder: Path) -> Entry:
     """The analysis as a whole."""
-    return Entry("scope", "scope", "", (), False, load_scope(folder)[0])
+    return Entry("scope", "scope", "", load_scope(folder)[0])
 
 
 def _key(subject: str) -> str:
@@ -140,7 +135,7 @@ def register_text(folder: Path, entries: Iterable[Entry]) -> str:
     probes = load_probes(present_runs(folder).get(PROBES))
     rows, causes = [], {found.subject: found.text for found in reversed(probes)}
     for one in entries:
-        figures = one.figures or (None,) * 5
+        figures = row_of(one.about.figures if one.about else None)
         subjects = (one.about.subject, one.about.twin) if one.about else ()
         cause = next((causes[subject] for subject in subjects if subject in causes), "")
         told = one.fresh, cause, "; ".join(one.missing)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.conditions import Conditions, Literal, hold
 from safe_dnn.rccs.spots.figures import Figures, assess
 from safe_dnn.rccs.spots.groups import Groups, grouping, share_for_limit
 from safe_dnn.support.entries import StrPath, path_of, quoted
@@ -56,7 +56,7 @@ class Requirement(NamedTuple):
     """
 
     text: str
-    conditions: tuple[Literal, ...]
+    conditions: Conditions
     most: float
     confidence: float
 
@@ -67,8 +67,7 @@ class Requirement(NamedTuple):
 
     def holds(self, columns: Mapping[str, np.ndarray], n_images: int) -> np.ndarray:
         """Which images it is about: ndarray of shape (n_images,), bool."""
-        of_each = (condition.holds(columns[condition.column]) for condition in self.conditions)
-        return np.logical_and.reduce([np.ones(n_images, bool), *of_each])
+        return hold(self.conditions, columns, n_images)
 
 
 class Finding(NamedTuple):
@@ -82,10 +81,8 @@ class Finding(NamedTuple):
         Between these, the rate lies above and below with the requirement's confidence, each on its own.
     needed : int or None
         How many such images or, where groups are known, groups of as many such images each would show that it holds, if
-        as few of them were wrong; None if none would.
-    answers : int
-        About a word, by which the numbers of images are estimated; `needed` are further ones then, which would decide
-        either way, 0 if these do. 0 of what is known of all images.
+        as few of them were wrong; None if none would. Where figures are estimated from answers about a word: further
+        answers that would decide either way, 0 if these do.
     """
 
     requirement: Requirement
@@ -94,7 +91,6 @@ class Finding(NamedTuple):
     low: float = 0.0
     high: float = 1.0
     needed: int | None = None
-    answers: int = 0
 
     @property
     def text(self) -> str:
@@ -103,21 +99,21 @@ class Finding(NamedTuple):
         named = f"{required.text}: {self.verdict}."
         if not figures.tested:
             return f"{named} There are no such images."
-        about, by = ("About ", f", by {count(self.answers, 'answer')}") if self.answers else ("", "")
+        about, by = ("About ", f", by {count(figures.answers, 'answer')}") if figures.answers else ("", "")
         limit = f"at least {self.low:.2%}" if self.verdict == BROKEN else f"at most {self.high:.2%}"
-        told = (
+        summary = (
             f"{named} {about}{figures.wrong:,} of {figures.images()} are wrong ({figures.rate:.2%}){by}, {limit} of "
             f"new ones at {_percent(required.confidence)}."
         )
-        if self.verdict == OPEN and self.answers and self.needed != 0:
+        if self.verdict == OPEN and figures.answers and self.needed != 0:
             more = f"About {count(self.needed, 'more answer')}" if self.needed else ""
-            return f"{told} {more or 'No number of answers about these images'} would decide it."
+            return f"{summary} {more or 'No number of answers about these images'} would decide it."
         if self.verdict == OPEN and self.needed:
             sample = f"{self.needed:,} such images with"
             if figures.groups:
                 sample = f"{count(self.needed, figures.group)} with as many such images each and"
-            told += f" About {sample} as few wrong would show it."
-        return told
+            summary += f" About {sample} as few wrong would show it."
+        return summary
 
 
 def _percent(share: float) -> str:

@@ -27,7 +27,7 @@ def sentence(listed: Sequence[Reason], base: float) -> str:
     if not base:
         return ""
     reasons = [reason for reason in listed if reason.kind == LISTED and reason.figures]
-    named = [reason for reason in reasons if reason.spot or reason.note.name]
+    named = [(reason.words, reason.figures.rate) for reason in reasons if reason.figures and reason.words]
     groups = len(reasons) - len(named)
     alike = f"{count(groups, 'group')} of images that look alike"
     if not reasons:
@@ -35,8 +35,8 @@ def sentence(listed: Sequence[Reason], base: float) -> str:
     if not named:
         return f"Most failures: {alike}."
     texts = [
-        f"{printable(one.spot.words if one.spot else one.note.name)} ({rate_text(one.rate)}{'' if place else ' wrong'})"
-        for place, one in enumerate(named[:MOST_NAMED])
+        f"{printable(words)} ({rate_text(rate)}{'' if place else ' wrong'})"
+        for place, (words, rate) in enumerate(named[:MOST_NAMED])
     ]
     return f"Most failures: {in_series(texts)}{f'; and {alike}' if groups else ''}."
 
@@ -52,7 +52,7 @@ def baseline(listed: Sequence[Reason], base: float, tested: int, rest: tuple[int
         Wrong and all images of which no reason holds, as of `Reasons.where_none_holds`; zeros if that is not known.
     """
     # Of which right images a word holds is not known.
-    n = sum(reason.kind == LISTED and not (reason.spot and reason.spot.answers) for reason in listed)
+    n = sum(reason.kind == LISTED and not (reason.figures and reason.figures.answers) for reason in listed)
     every = f"{rate_text(base)} of all {count(tested, 'test image')} are wrong"
     if not n or not rest[1]:
         return every

@@ -13,10 +13,9 @@ import numpy as np
 
 from safe_dnn.rccs.spots.figures import Figures, assess
 from safe_dnn.rccs.spots.groups import Groups
-from safe_dnn.rccs.spots.like import expected_rate
-from safe_dnn.reasons.claims import Claim, alike, claim_on
+from safe_dnn.reasons.claims import Claim, compared_with
 from safe_dnn.support.tables import table_text
-from safe_dnn.support.text import printable, range_text, rate_text, some
+from safe_dnn.support.text import printable, rate_text, some
 from safe_dnn.training.before_after import ByGroup, count_by_group
 from safe_dnn.training.certainty import BETTER, WORSE, Certainty, certainties, count_pairs, gain_text, interval_text
 
@@ -29,7 +28,7 @@ _COLUMNS = {"reason": "claim.reason", "where": "claim.where", "state": "state", 
 _COLUMNS |= {"wrong_before": "before.wrong", "wrong_after": "after.wrong", "rate_after": "after.rate"}
 _COLUMNS |= {"low": "after.low", "high": "after.high", "limit": "limit", "like_before": "before.like"}
 _COLUMNS |= {"gain": "sure.gain", "gain_low": "sure.low", "gain_high": "sure.high", "p": "sure.p"}
-_COLUMNS |= {"groups": "after.groups", "group": "after.group"}
+_COLUMNS |= {"groups": "after.n_groups", "group": "after.group"}
 
 
 class Closure(NamedTuple):
@@ -64,12 +63,12 @@ class Closure(NamedTuple):
     def text(self) -> str:
         """For example `weak spot 1, light < 0.1: closed. Of 52 images, 40 were wrong and 1 is (2%, 0–10%), …`."""
         wrong = self.after.wrong
-        if self.after.rate is None:
+        if not self.after.tested:
             return f"{self.claim.name}: not known. There are no such images."
         return (
             f"{self.claim.name}: {self.state}. Of {self.after.images()}, {self.before.wrong:,} were wrong and "
             f"{wrong:,} {'is' if wrong == 1 else 'are'} ({rate_text(self.after.rate)}, "
-            f"{range_text(*self.after.interval)}): {gain_text(self.sure)} points ({interval_text(self.sure)}). Of new "
+            f"{self.after.interval}): {gain_text(self.sure)} points ({interval_text(self.sure)}). Of new "
             f"ones, at most {self.limit:.1%} at {CONFIDENCE:.0%}."
         )
 
@@ -107,20 +106,20 @@ def closures(
         if claim.holds is not None and not claim.is_by_answers:
             about, held = [*about, claim], [*held, claim.holds]
             rest &= ~claim.holds | (at >= len(claims))
-    about, held = [*about, claim_on(REST, (), rest)], [*held, rest]
+    about, held = [*about, Claim(REST, (), rest)], [*held, rest]
     names, by_group = [str(number) for number in range(len(held))], None
     if groups:  # an image may be of several claims
         row_of, row = np.nonzero(held)
         by_group = ByGroup(groups.name, count_by_group(groups.of[row], row_of, names, before[row], after[row]))
     sure = certainties([count_pairs(before[holds], after[holds]) for holds in held], by_group, names)
-    like = [expected_rate(~before, *one[:3]) for one in alike(about, len(before), groups, classes)]
-    first, later = assess(held, ~before, groups), assess(held, ~after, groups)
-    found = []
-    for claim, then, rate, now, one in zip(about, first, like, later, sure, strict=True):
+    like = compared_with(about, len(before), groups, classes)
+    first, later = assess(held, ~before, groups, like=like), assess(held, ~after, groups)
+    changes = []
+    for claim, then, now, one in zip(about, first, later, sure, strict=True):
         better, worse = (REDUCED, NEW) if claim.reason == REST else (CLOSED, WORSENED)
-        states = {BETTER: better if now.high <= rate else REDUCED, WORSE: worse}
-        found.append(Closure(claim, states.get(one.verdict, UNCHANGED), then._replace(like=rate), now, one))
-    return found
+        states = {BETTER: better if now.high <= then.like else REDUCED, WORSE: worse}
+        changes.append(Closure(claim, states.get(one.verdict, UNCHANGED), then, now, one))
+    return changes
 
 
 def closure_text(found: Iterable[Closure]) -> str:

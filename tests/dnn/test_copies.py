@@ -73,8 +73,8 @@ def test_weak_spots_and_rates_are_those_of_images_that_are_there_once(case, tmp_
     assert explain_failures(tmp_path / "more")
     assert set(clusters.answers.label) == {"night", "snow", "wood"}  # of copies, too
     assert load_reasons(tmp_path / "more", clusters).spots == once.spots
-    rates = load_reasons(tmp_path / "more", clusters).rates(clusters).values()
-    assert sum(rate.wrong for rate in rates) <= 26
+    rates = load_reasons(tmp_path / "more", clusters).rates.values()
+    assert sum(rate.figures.wrong for rate in rates) <= 26
 
 
 def test_what_failures_writes_counts_each_image_once_and_is_read_again(case, tmp_path):

@@ -14,14 +14,14 @@ from safe_dnn.rccs.review.edits import merge_rccs, move_images
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note
 from safe_dnn.rccs.spots.conditions import Literal
-from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
 from safe_dnn.reasons.comparison import Reasons, load_reasons, save_reasons
 from safe_dnn.training.labels import replace_unsafe_set, save_labels
 from safe_dnn.training.result import retraining_of, save_retraining
 from tests.helpers.small_models import FakeModel, retraining_for
+from tests.helpers.spots import weak_spot
 
-DARK = WeakSpot((Literal("light", "<", 0.2),), 20, 8, 0.2, 0.6, 0.1)
+DARK = weak_spot((Literal("light", "<", 0.2),), 20, 8, 0.2, 0.6, 0.1)
 
 
 def compute(clusters: RootCauseClusters, folder: Path) -> None:

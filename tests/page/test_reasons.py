@@ -1,5 +1,6 @@
 """Failure rates and weak spots on the real page, in a real browser."""
 
+import dataclasses
 import io
 import re
 import zipfile
@@ -34,6 +35,7 @@ from tests.helpers.browsing import (
     unfold,
     wait_until,
 )
+from tests.helpers.spots import weak_spot
 from tests.page.test_accessibility import serious
 
 
@@ -70,19 +72,19 @@ def test_the_reasons_are_told_in_a_sentence_and_listed_and_the_first_one_shows_i
     reasons = load_reasons(compared.served.out, clusters)
     [spot] = reasons.spots
     expect(page.locator("#clusters-status strong")).to_have_text("Most failures: the class is night (100% wrong).")
-    wrong, rest = reasons.where_none_holds(clusters)
+    wrong, rest = reasons.where_none_holds
     baseline = f"{rate_text(reasons.base)} of all 74 test images are wrong, {rate_text(wrong / rest)} where this reason"
     expect(page.locator("#clusters-status")).to_contain_text(baseline)
     expect(page.locator("#reason-list output")).to_have_text("0 of 1 judged")
     first = page.locator("#reason-list .safe-card").first
     expect(first).to_have_class(re.compile("selected"))
     expect(first.locator("b")).to_have_text("label = night")
-    expect(first.locator(".safe-card-rate")).to_have_text(rate_text(spot.rate))
+    expect(first.locator(".safe-card-rate")).to_have_text(rate_text(spot.figures.rate))
     expect(first.locator(".safe-card-facts")).to_have_text("12 of 12 wrong · RCC 0")
     # The line on a card is at the rate of comparable images: what is compared with must not hold the reason itself.
-    assert spot.like < reasons.base
+    assert spot.figures.like < reasons.base
     left = first.locator(".safe-rate-base").evaluate("line => parseFloat(line.style.left)")
-    assert left == pytest.approx(100 * spot.like, abs=0.06)
+    assert left == pytest.approx(100 * spot.figures.like, abs=0.06)
     # RCCs that do not fail more often are no reasons, and folded.
     expect(page.locator("#reason-list [data-rcc='1']")).to_be_hidden()
     fold = page.locator("#reason-list [data-fold]")
@@ -157,11 +159,13 @@ def two_spots(compared: Compared) -> Iterator[list[WeakSpot]]:
     out = compared.served.out
     clusters = load_clusters(out)
     reasons = load_reasons(out, clusters)
-    snow = WeakSpot((Literal("label", "=", "snow"),), 16, 8, 0.35, 0.75, 0.3)
+    snow = weak_spot((Literal("label", "=", "snow"),), 16, 8, 0.35, 0.75, 0.3)
     rows = np.flatnonzero(clusters.answers.label == "snow")
     held = reasons.comparison.right_in_spots
     comparison = reasons.comparison._replace(right_in_spots=np.vstack([held, np.zeros_like(held)]))
-    two = reasons._replace(spots=(reasons.spots[0], snow), images=(reasons.images[0], rows), comparison=comparison)
+    two = dataclasses.replace(
+        reasons, spots=(reasons.spots[0], snow), images=(reasons.images[0], rows), comparison=comparison
+    )
     save_reasons(two, clusters, out, present_runs(out)[CLUSTERS])
     yield list(two.spots)
     forget(out)

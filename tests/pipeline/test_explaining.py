@@ -35,18 +35,20 @@ SETTINGS = ClusteringSettings(extractor="vgg16-conv")
 def test_rcc_that_fails_more_often_is_told_from_one_that_only_looks_alike(explained):
     review = load_review(explained.out)
     reasons = load_reasons(explained.out, review.original)
-    rates = reasons.rates(review.clusters)
+    rates = reasons.rates
     rcc_of = dict(zip(review.clusters.paths, review.clusters.labels.tolist(), strict=True))
     night, snow = (rcc_of[f"{scene}/{scene}_00.png"] for scene in ("night", "snow"))
-    assert (rates[night].tested, rates[night].wrong) == (12, 12)
+    assert rates[night].figures[:2] == (12, 12)
     assert rates[night].verdict == "more"
-    assert rates[snow].low <= 0.5 <= rates[snow].high
+    assert rates[snow].figures.low <= 0.5 <= rates[snow].figures.high
     assert rates[snow].verdict != "more"
     assert by_excess(review.clusters.groups, rates)[0] == night
-    assert [int(row["wrong"]) for row in rows_in(explained.out / RATES_FILE)] == [rates[k].wrong for k in range(3)]
+    assert [int(row["wrong"]) for row in rows_in(explained.out / RATES_FILE)] == [
+        rates[k].figures.wrong for k in range(3)
+    ]
     assert reasons.base == pytest.approx(26 / 74)
     assert reasons.comparison.notes == ()
-    assert rates[night].like < 0.3, "a class is compared with the others"
+    assert rates[night].figures.like < 0.3, "a class is compared with the others"
 
 
 def test_weak_spots_hold_the_images_that_fail_and_stay_with_their_run(explained):
@@ -54,12 +56,12 @@ def test_weak_spots_hold_the_images_that_fail_and_stay_with_their_run(explained)
     reasons = load_reasons(explained.out, review.original)
     assert reasons.spots
     spot, rows = reasons.spots[0], reasons.images[0]
-    assert spot.wrong == len(rows) >= 12
-    assert spot.rate > 0.9
+    assert spot.figures.wrong == len(rows) >= 12
+    assert spot.figures.rate > 0.9
     assert {f"night/night_{i:02d}.png" for i in range(12)} <= {review.clusters.paths[row] for row in rows}
-    assert sum(n for _, n in reasons.overlaps(review.clusters, 0)) == spot.wrong
+    assert sum(n for _, n in reasons.overlaps(0)) == spot.figures.wrong
     with Image.open(spot_gif_path(explained.out, 1)) as image:
-        assert image.n_frames == spot.wrong
+        assert image.n_frames == spot.figures.wrong
     assert len(runs_of(explained.out, COMPARISON)) == 1  # what was found before all images were compared is not kept
 
     # Curves are of all images, the failing ones and the others.
@@ -81,9 +83,9 @@ def test_weak_spots_hold_the_images_that_fail_and_stay_with_their_run(explained)
     merge_rccs(explained.out, 1, 0)
     refresh_rccs(explained.out)
     review = load_review(explained.out)
-    reasons = load_reasons(explained.out, review.original)
-    merged = reasons.rates(review.clusters)[0]
-    assert merged.wrong == 16  # of 20, as many lie among failing images
+    reasons = load_reasons(explained.out, review.original).on(review.clusters)
+    merged = reasons.rates[0]
+    assert merged.figures.wrong == 16  # of 20, as many lie among failing images
     assert int(rows_in(explained.out / RATES_FILE)[0]["wrong"]) == 16
     assert reasons.spots
 
@@ -98,7 +100,7 @@ def test_weak_spots_hold_the_images_that_fail_and_stay_with_their_run(explained)
     columns |= {name: np.array([of_image[row["image"]][name] for row in images]) for name in ("label", "predicted")}
     wrong = np.array([row["wrong"] == "1" for row in images])
     for spot in reasons.spots:
-        assert ((held := spot.holds(columns)).sum(), (held & wrong).sum()) == (spot.tested, spot.wrong)
+        assert ((held := spot.holds(columns)).sum(), (held & wrong).sum()) == (spot.figures.tested, spot.figures.wrong)
 
 
 # --- Recorded parameters: the same in cards, on the map, in the search and in the report ------------------------

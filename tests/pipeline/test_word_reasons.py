@@ -41,18 +41,18 @@ def test_a_word_with_a_rate_is_a_reason_with_what_was_answered(explained):
     tagging = asked(out, "blurred", blurred(out))
     found, reason = rate(tagging), listed(out)["word blurred"]
     assert (reason.kind, reason.file) == (LISTED, "word_blurred")
-    assert (reason.figures[2], *reason.figures[3:]) == (found.rate, found.new_low, found.new_high)
+    assert (reason.figures.rate, *reason.figures[2:4]) == (found.rate, found.new_low, found.new_high)
     yes = {tag.image.split("/")[1] for tag in tagging.tags if tag.answer == "yes"}
     assert reason.images
     assert {image.split("/")[-1] for image in reason.images} <= yes
     assert (
-        f"about {reason.spot.wrong} of {reason.spot.tested} (by {found.tagged} answers) are wrong" in reason.spot.text
+        f"about {reason.figures.wrong} of {reason.figures.tested} (by {found.tagged} answers) are wrong"
+        in reason.spot.text
     )
     reasons = present_reasons(out, load_review(out))
-    clusters = load_review(out).clusters
     assert reasons.spots[: len(before.spots)] == before.spots, "the others keep their ranks"
-    none_holds = before.where_none_holds(clusters)
-    assert reasons.where_none_holds(clusters) == none_holds, "which right images have it is not known"
+    none_holds = before.where_none_holds
+    assert reasons.where_none_holds == none_holds, "which right images have it is not known"
     assert "differs by class" not in tagging.text, "all are wrong in each"
     bars = {bar.value: bar for bar in reasons.curves if (bar.column, bar.of_class) == ("blurred", "")}
     assert bars["yes"].rate_low > bars["no"].rate_high

@@ -3,12 +3,13 @@
 import numpy as np
 
 from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.rccs.spots.groups import Groups
-from safe_dnn.rccs.spots.rates import Rate
-from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.claims import CONFIRMED, OPEN, REFUTED, WEAKENED, Answer, answers_to, claims_of, confirmation_text
+from safe_dnn.reasons.listed import UNDECIDED, Reason, reason_of
+from tests.helpers.spots import weak_spot
 
-NIGHT = WeakSpot((Literal("light", "<", 0.2),), 100, 80, 0.71, 0.87, 0.1, new_rate=0.78, new_low=0.68, new_high=0.87)
+NIGHT = weak_spot((Literal("light", "<", 0.2),), 100, 80, 0.68, 0.87, 0.1, new_rate=0.78)
 
 
 def fresh(rate: float, *, n: int = 400, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -20,7 +21,7 @@ def fresh(rate: float, *, n: int = 400, seed: int = 0) -> tuple[dict[str, np.nda
 
 def verdict(rate: float, **drawn) -> str:
     columns, wrong = fresh(rate, **drawn)
-    (answer,) = answers_to(claims_of([NIGHT], columns, {}, np.zeros(len(wrong), int)), wrong)
+    (answer,) = answers_to(claims_of([reason_of(NIGHT, 1)], columns, np.zeros(len(wrong), int)), wrong)
     return answer.verdict
 
 
@@ -33,8 +34,9 @@ def test_a_reason_is_confirmed_weakened_refuted_or_open():
 
 def test_a_reason_is_compared_with_images_of_no_other_reason():
     light, blur = np.where(np.arange(400) % 4 == 0, 0.1, 0.8), np.where(np.arange(400) % 9 == 0, 0.9, 0.1)
-    spot = NIGHT._replace(literals=(Literal("blur", ">=", 0.5),), new_rate=0.3, new_low=0.15, new_high=0.5)
-    claims = claims_of([NIGHT, spot], {"light": light, "blur": blur}, {}, np.zeros(400, int))
+    spot = weak_spot((Literal("blur", ">=", 0.5),), 100, 30, 0.15, 0.5, 0.1, new_rate=0.3)
+    listed = [reason_of(NIGHT, 1), reason_of(spot, 2)]
+    claims = claims_of(listed, {"light": light, "blur": blur}, np.zeros(400, int))
     confirmed = {}
     for rate in (0.2, 0.01):
         drawn = [
@@ -62,7 +64,7 @@ def test_what_differs_between_persons_alone_is_not_confirmed_with_groups():
     confirmed = {"with": 0, "without": 0}
     for wrong in wrong_of:
         for name, groups in (("with", Groups("person", person)), ("without", None)):
-            (answer,) = answers_to(claims_of([NIGHT], columns, {}, np.zeros(800, int)), wrong, groups)
+            (answer,) = answers_to(claims_of([reason_of(NIGHT, 1)], columns, np.zeros(800, int)), wrong, groups)
             confirmed[name] += answer.figures.p < 0.05
     assert confirmed["with"] <= 5
     assert confirmed["without"] > 10
@@ -70,19 +72,22 @@ def test_what_differs_between_persons_alone_is_not_confirmed_with_groups():
 
 def test_rccs_that_fail_more_often_are_asked_and_others_are_not():
     columns, wrong = fresh(0.8)
-    rates = {0: Rate(0, 50, 40, 0.66, 0.9, 0.1, 1e-9, "more"), 1: Rate(1, 50, 5, 0.02, 0.2, 0.1, 0.9, "as often")}
-    claims = claims_of([], columns, rates, np.where(columns["light"] < 0.2, 0, 1))
+    more, as_often = Figures(50, 40, 0.66, 0.9, like=0.1), Figures(50, 5, 0.02, 0.2, like=0.1)
+    listed = [Reason("RCC 0", "", rcc=0, figures=more), Reason("RCC 1", "", UNDECIDED, rcc=1, figures=as_often)]
+    claims = claims_of(listed, columns, np.where(columns["light"] < 0.2, 0, 1))
     (answer,) = answers_to(claims, wrong)
     assert (answer.claim.reason, answer.figures.tested, answer.verdict) == ("RCC 0", 100, CONFIRMED)
     assert answer.text.startswith("RCC 0: confirmed. ")
 
 
 def test_what_is_not_known_of_fresh_images_is_open_and_said():
-    (answer,) = answers_to(claims_of([NIGHT], {"rain": np.zeros(50)}, {}, np.zeros(50, int)), np.arange(50) < 5)
+    (answer,) = answers_to(
+        claims_of([reason_of(NIGHT, 1)], {"rain": np.zeros(50)}, np.zeros(50, int)), np.arange(50) < 5
+    )
     assert answer.verdict == OPEN
     assert answer.text == "weak spot 1, light < 0.2: open. What it is about is not known of the fresh images."
     now_texts = {"light": np.full(50, "dark")}
-    assert claims_of([NIGHT], now_texts, {}, np.zeros(50, int))[0].holds is None
+    assert claims_of([reason_of(NIGHT, 1)], now_texts, np.zeros(50, int))[0].holds is None
     lines = confirmation_text([answer]).splitlines()
     assert lines[1] == "weak spot 1,light < 0.2,open,0,0,,0.0,1.0,0.1,1.0,0.78,0.68,0.87,,"
 
@@ -90,7 +95,7 @@ def test_what_is_not_known_of_fresh_images_is_open_and_said():
 # --- Given the class --------------------------------------------------------------------------------------------
 
 
-GIVEN = NIGHT._replace(expected=0.45, odds=3.0, new_rate=0.65, new_low=0.55, new_high=0.75)
+GIVEN = weak_spot(NIGHT.literals, 100, 80, 0.55, 0.75, 0.1, expected=0.45, odds=3.0, new_rate=0.65)
 
 
 def given_answer(hard: int, easy: int, times: float, *, seed: int = 0) -> Answer:
@@ -100,7 +105,7 @@ def given_answer(hard: int, easy: int, times: float, *, seed: int = 0) -> Answer
     columns = {"light": np.where(row < np.where(classes == 0, hard, easy), 0.1, 0.8)}
     rates = np.where(classes == 0, 0.7, 0.2)
     odds = rates / (1 - rates) * np.where(columns["light"] < 0.2, times, 1)
-    claims = claims_of([GIVEN], columns, {}, np.zeros(400, int), of_classes=rates)
+    claims = claims_of([reason_of(GIVEN, 1)], columns, np.zeros(400, int), of_classes=rates)
     (answer,) = answers_to(claims, rng.random(400) < odds / (1 + odds), None, classes)
     return answer
 
@@ -125,7 +130,7 @@ def test_other_shares_of_classes_make_no_weaker_reason_of_it():
 def test_all_images_of_a_person_are_compared_as_independent():
     of = np.arange(200) // 20
     spot = NIGHT._replace(literals=(Literal("person", "=", "3"),))
-    claims = claims_of([spot], {"person": of.astype(str)}, {}, np.zeros(200, int))
+    claims = claims_of([reason_of(spot, 1)], {"person": of.astype(str)}, np.zeros(200, int))
     wrong = (np.arange(200) % 10 == 0) | ((of == 3) & (np.arange(200) % 5 > 0))
     (answer,) = answers_to(claims, wrong, Groups("person", of, "person"))
     assert answer.verdict == CONFIRMED

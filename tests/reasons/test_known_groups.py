@@ -141,15 +141,15 @@ def test_names_of_several_numbers_are_no_sequence_unless_they_are_named_as_such(
 @pytest.mark.slow
 def test_groups_are_kept_with_the_run_and_in_its_rates(people):
     named = SETTINGS._replace(parameters=people.parameters, given=GivenAnswers(group=("person",)))
-    clusters = generate_clusters(people.failing, people.out, named)
+    generate_clusters(people.failing, people.out, named)
     assert groups_of(people.out) == ("person",)
     explain_failures(people.out)
     reasons = load_reasons(people.out, load_clusters(people.out))
     assert (reasons.comparison.groups.name, len(np.unique(reasons.comparison.groups.of))) == ("person", 4)
     assert len(reasons.comparison.groups.of) == len(reasons.comparison.of_failing) + len(reasons.comparison.of_right)
     assert reasons.comparison.notes[0].startswith("The images are of 4 persons")
-    rates = reasons.rates(clusters)
-    assert all(rate.groups == 1 for rate in rates.values())  # each RCC is one person
+    rates = reasons.rates
+    assert all(rate.figures.groups == 1 for rate in rates.values())  # each RCC is one person
     generate_clusters(people.failing, people.out, SETTINGS._replace(parameters=people.parameters))
     explain_failures(people.out)
     again = load_reasons(people.out, load_clusters(people.out))
@@ -162,8 +162,8 @@ def test_one_note_warns_of_what_looks_like_groups(people, monkeypatch):
     monkeypatch.setattr("safe_dnn.reasons.known_groups.LEAST_GROUPS", 4)
     monkeypatch.setattr("safe_dnn.reasons.known_groups.LEVEL", 1.1)
     monkeypatch.setattr("safe_dnn.reasons.known_groups.LEAST_LOSS", 1.0)
-    clusters = generate_clusters(people.failing, people.out, SETTINGS._replace(parameters=people.parameters))
+    generate_clusters(people.failing, people.out, SETTINGS._replace(parameters=people.parameters))
     explain_failures(people.out)
     reasons = load_reasons(people.out, load_clusters(people.out))
     assert sum("name person as the group" in note for note in reasons.comparison.notes) == 1
-    assert not any("person" in rate.text for rate in reasons.rates(clusters).values())
+    assert not any("person" in rate.text for rate in reasons.rates.values())

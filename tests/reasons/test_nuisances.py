@@ -51,9 +51,9 @@ def test_what_hides_the_reason_is_set_aside(people):
     record = run_record(people.out)["set_aside"]
     assert (record["names"], record["fitted_to"], record["right"]) == (["person"], 160, 80)
     explain_failures(people.out)
-    rates = load_reasons(people.out, load_clusters(people.out)).rates(clusters)
+    rates = load_reasons(people.out, load_clusters(people.out)).rates
     assert len(rates) == clusters.n_rccs
-    assert all(rate.rate == pytest.approx(0.5, abs=0.2) for rate in rates.values())
+    assert all(rate.figures.rate == pytest.approx(0.5, abs=0.2) for rate in rates.values())
 
 
 @pytest.mark.slow

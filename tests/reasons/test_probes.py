@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from safe_dnn.rccs.spots.conditions import Literal
-from safe_dnn.rccs.spots.weak_spots import WeakSpot
+from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.reasons.listed import Reason
 from safe_dnn.reasons.probes import (
     CANNOT_TELL,
@@ -23,6 +23,7 @@ from safe_dnn.reasons.probes import (
 )
 from safe_dnn.store.runs import PROBES, add_run
 from safe_dnn.support.errors import SAFEError
+from tests.helpers.spots import weak_spot
 
 SIDE = 24
 CHECKS = (np.indices((6, 6)).sum(axis=0) % 2)[..., None]
@@ -55,11 +56,11 @@ def asked_of(network):
     return lambda pixels, rows: np.array([network(one) for one in pixels])
 
 
-DARK = WeakSpot((Literal("light", "<", 0.4),), 40, 20, 0.3, 0.7, 0.1)
+DARK = weak_spot((Literal("light", "<", 0.4),), 40, 20, 0.3, 0.7, 0.1)
 
 
 def probed(network, right: list, failing: list, of: np.ndarray | None = None, stated=frozenset()) -> list[Probe]:
-    asked = Reason("weak spot 1", "[]", spot=DARK, stated=set(stated), rate=0.9)
+    asked = Reason("weak spot 1", "[]", spot=DARK, stated=set(stated), figures=Figures(10, 9))
     groups = np.arange(len(right) + len(failing)) if of is None else of
     first, last = np.arange(len(right)), np.arange(len(right), len(right) + len(failing))
     images = images_of(first, right, groups[first]), images_of(last, failing, groups[last])
@@ -94,7 +95,7 @@ def test_where_any_change_as_large_does_harm_what_undoing_repairs_tells_the_caus
 
     right, failing = scenes(16, seed=0), scenes(18, seed=1, light=0.3)
     images = images_of(np.arange(16), right, np.arange(16)), images_of(np.arange(16, 34), failing, np.arange(16, 34))
-    found, *_ = probe(Reason("RCC 0", "", stated={"brightness"}, rate=0.9), *images, ask)
+    found, *_ = probe(Reason("RCC 0", "", stated={"brightness"}, figures=Figures(10, 9)), *images, ask)
     assert found.made.otherwise == found.made.turned == 16
     assert (found.undone.turned, found.undone.otherwise) == (6, 0)
     assert (found.verdict, found.attribute) == (CAUSE, "brightness")
@@ -118,7 +119,7 @@ def test_each_attribute_is_made_and_undone_as_far_as_wanted(name):
     whole = images_of(np.arange(12), coloured, np.arange(12))
     for wanted in (0.7, 1.3):
         failing = whole._replace(measured=whole.measured | {name: whole.measured[name] * wanted})
-        asked = Reason("RCC 0", "", stated={name}, rate=0.5)
+        asked = Reason("RCC 0", "", stated={name}, figures=Figures(10, 5))
         found = next(p for p in probe(asked, whole, failing, asked_of(lambda _: True)) if p.attribute == name)
         changed = [changed_pixels(one, found)[0] for one in coloured]
         value = images_of(np.arange(12), changed, np.arange(12)).measured[name].mean()
@@ -133,7 +134,7 @@ def test_images_of_few_groups_tell_less():
     widths = []
     for of in (np.arange(28), np.arange(28) % 3):
         images = images_of(np.arange(16), right, of[:16]), images_of(np.arange(16, 28), failing, of[16:])
-        asked = Reason("RCC 0", "", stated={"brightness"}, rate=0.9)
+        asked = Reason("RCC 0", "", stated={"brightness"}, figures=Figures(10, 9))
         made = next(one for one in probe(asked, *images, ask) if one.attribute == "brightness").made
         widths.append(made.high - made.low)
     assert widths[1] > 1.2 * widths[0]

@@ -8,6 +8,7 @@ import pytest
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, read_conditions
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.reasons.listed import LISTED, UNDECIDED, Reason, reasons_of
@@ -18,10 +19,10 @@ OLD = Literal("age", "outside", (3.5, 65.0))
 
 
 def reason(rate: float, *literals: Literal, kind: str = LISTED, name: str = "") -> Reason:
-    spot = WeakSpot(literals, 100, round(100 * rate), rate - 0.1, rate + 0.1, 0.04) if literals else None
-    figures = (100, round(100 * rate), rate, rate - 0.1, rate + 0.1)
+    figures = Figures(100, round(100 * rate), rate - 0.1, rate + 0.1, like=0.04)
+    spot = WeakSpot(literals, figures) if literals else None
     named = "weak spot 1" if spot else "RCC 4"
-    return Reason(named, "", kind=kind, spot=spot, figures=figures, rate=rate, note=Note(4, name))
+    return Reason(named, "", kind=kind, spot=spot, figures=figures, note=Note(4, name))
 
 
 def test_the_figures_of_the_sentence_are_those_of_the_tables(explained):
@@ -40,7 +41,7 @@ def test_the_figures_of_the_sentence_are_those_of_the_tables(explained):
     wrong = [image["wrong"] == "1" for image in images]
     rest = [image for image in images if image["label"] != literal.value]
     rest_wrong = sum(image["wrong"] == "1" for image in rest)
-    assert reasons.where_none_holds(review.clusters) == (rest_wrong, len(rest))
+    assert reasons.where_none_holds == (rest_wrong, len(rest))
     assert baseline(listed, reasons.base, reasons.tested, (rest_wrong, len(rest))) == (
         f"{rate_text(sum(wrong) / len(wrong))} of all {len(images)} test images are wrong, "
         f"{rate_text(rest_wrong / len(rest))} where this reason does not hold"

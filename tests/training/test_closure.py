@@ -27,7 +27,7 @@ N = 400
 def claim(rows: slice, reason: str = "weak spot 1") -> Claim:
     holds = np.zeros(N, bool)
     holds[rows] = True
-    return Claim(reason, "light < 0.1", 0.5, 0.4, 0.6, holds)
+    return Claim(reason, (Literal("light", "<", 0.1),), holds, 0.5, 0.4, 0.6)
 
 
 def right(**wrong: slice) -> np.ndarray:
@@ -108,7 +108,7 @@ def test_a_model_that_is_as_good_is_rarely_called_worse_where_conditions_name_it
     for _ in range(100):
         before, after = draw(), draw()
         claims = [
-            Claim("", f"{name} = {value}", 0.3, 0.0, 1.0, values == value, conditions=(Literal(name, "=", str(value)),))
+            Claim("", (Literal(name, "=", str(value)),), values == value, 0.3)
             for name, values in (("label", label), ("predicted", after))
             for value in range(3)
         ]

@@ -56,8 +56,8 @@ def test_the_next_analysis_takes_over_what_is_known_and_the_report_compares_both
     assert SAFE_Tool.main(["failures", *arguments]) == 0
     printed = capsys.readouterr().out
     assert "Compared with ../out: 64.86% right before, 81.08% now\n" in printed
-    now = f"{spot.wrong - 12} of {spot.tested}"
-    assert f"  {spot.where}: {spot.wrong} of {spot.tested} wrong before, {now} now" in printed
+    now = f"{spot.figures.wrong - 12} of {spot.figures.tested}"
+    assert f"  {spot.where}: {spot.figures.wrong} of {spot.figures.tested} wrong before, {now} now" in printed
     assert earlier_analysis(new) == case.out
     safe.cluster(new / "failures", new, extractor="vgg16-conv")
     note = notes_of_run(new)[spot.conditions]

@@ -147,7 +147,7 @@ def _rated(case: ReasonsCase, clusters: RootCauseClusters, rates: tuple[Rate, ..
     """The measures of clusters with these failure rates, in the types of JSON."""
     called = [rate.rcc for rate in rates if rate.verdict == "more"]
     causes = {name: has[case.wrong] for name, has in case.causes.items()}
-    tested, wrong = np.array([(rate.tested, rate.wrong) for rate in rates], int).reshape(-1, 2).T
+    tested, wrong = np.array([rate.figures[:2] for rate in rates], int).reshape(-1, 2).T
     rest = [len(case.wrong) - tested.sum()], [case.wrong.sum() - wrong.sum()]
     return {
         "rccs": clusters.n_rccs,
@@ -158,7 +158,7 @@ def _rated(case: ReasonsCase, clusters: RootCauseClusters, rates: tuple[Rate, ..
         },
         "causes": causes_of_clusters(clusters.labels, causes, called),
         "causes of any": causes_of_clusters(clusters.labels, causes, range(clusters.n_rccs)),
-        "holding": holding([(rate.low, rate.high) for rate in rates], 1 - case.tested.accuracy),
+        "holding": holding([rate.figures[2:4] for rate in rates], 1 - case.tested.accuracy),
         "information": information(np.concatenate([rest[0], tested]), np.concatenate([rest[1], wrong])),
     }
 
@@ -218,7 +218,7 @@ def _clusters_by_chance(case: ReasonsCase, seed: int) -> dict[str, Any]:
         found[method] = {
             "rccs": len(rates),
             "more": sum(rate.verdict == "more" for rate in rates),
-            "holding": holding([(rate.low, rate.high) for rate in rates], 1 - case.tested.accuracy),
+            "holding": holding([rate.figures[2:4] for rate in rates], 1 - case.tested.accuracy),
         }
     return found
 

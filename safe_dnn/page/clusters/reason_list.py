@@ -19,7 +19,7 @@ from safe_dnn.rccs.nearness import representative
 from safe_dnn.rccs.profiles import LEAST_BITS
 from safe_dnn.rccs.review.notes import UNSAFE, VERDICTS, Note, title
 from safe_dnn.rccs.review.review import notes_elsewhere
-from safe_dnn.reasons.listed import CHANCE, LISTED, Reason, folded
+from safe_dnn.reasons.listed import LISTED, Reason, folded
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
 
@@ -112,10 +112,10 @@ def card(shown: Shown, reason: Reason, folds: Mapping[str, str]) -> dict[str, An
     """
     clusters, spot, rcc = shown.clusters, reason.spot, reason.rcc
     n = len(reason.images)
-    tested, wrong, rate, low, high = reason.figures or (0, 0, None, None, None)
-    about, by = ("about ", [count(spot.answers, "answer")]) if spot and spot.answers else ("", [])
-    facts = [f"{about}{wrong:,} of {tested:,} wrong" if tested else count(n, "image"), *by]
-    if not tested:
+    of = reason.figures if reason.figures and reason.figures.tested else None
+    about, by = ("about ", [count(of.answers, "answer")]) if of and of.answers else ("", [])
+    facts = [f"{about}{of.wrong:,} of {of.tested:,} wrong" if of else count(n, "image"), *by]
+    if not of:
         facts.append(f"{n / len(clusters.paths):.0%}")
     elif reason.kind == LISTED and reason.gain < n:
         facts.append(f"{reason.gain:,} not explained above")
@@ -126,9 +126,9 @@ def card(shown: Shown, reason: Reason, folds: Mapping[str, str]) -> dict[str, An
         "share": n / len(clusters.paths), "title": printable(reason.where or reason.name),
         "words": "" if spot else printable(words_of(shown, rcc)), "facts": " · ".join(facts),
         "confusion": printable(clusters.confusion_of(rcc)) if rcc is not None and not spot else "",
-        "kind": reason.kind, "fold": folds.get(reason.name, ""), "more": reason.more and reason.kind != CHANCE,
-        "rate": rate if tested else None, "low": low, "high": high,
-        "other": None if math.isnan(reason.like) or not tested else reason.like,
+        "kind": reason.kind, "fold": folds.get(reason.name, ""), "more": reason.more,
+        "rate": of and of.rate, "low": of and of.low, "high": of and of.high,
+        "other": None if of is None or math.isnan(of.like) else of.like,
         "loose": rcc is not None and is_loose(clusters, rcc), "image": _image_of(shown, reason),
     }  # fmt: skip
 

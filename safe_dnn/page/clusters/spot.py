@@ -40,7 +40,7 @@ class SpotView:
         reason = shown.reason(conditions) if rank else None
         subject, images = (reason.subject, len(reason.images)) if reason else ("", 0)
         gif = spot_gif_path(self._settings.out, rank)
-        by_answers = bool(reason and reason.spot and reason.spot.answers)
+        by_answers = bool(reason and reason.figures and reason.figures.answers)
         values = {"reason": reason, "overlaps": _overlaps(shown, rank) if rank else ""}
         return {
             self.player: show_gif(gif, f"Weak spot {rank}", images if gif.is_file() else 0, ever=not by_answers),
@@ -64,7 +64,7 @@ def rank_of(conditions: object, shown: Shown) -> int:
 
 def _overlaps(shown: Shown, rank: int) -> Markup:
     """The RCCs that have failing images in common with a weak spot, as HTML; their names are kept up in the list."""
-    found = shown.reasons.overlaps(shown.clusters, rank - 1)
+    found = shown.reasons.overlaps(rank - 1)
     named = [
         f"{n:,} in <button type='button' class='safe-rcc-name' data-open-rcc='{rcc}' data-key='{rcc}'>"
         f"{escaped(title(rcc, shown.notes))}</button>"

@@ -207,7 +207,7 @@ class ClustersTab:
         summary = f"{cluster_summary(clusters)} · folder {clusters.image_root.name}"
         if any(one.to_judge for one in listed) and told:
             reasons = results.reasons
-            summary = baseline(listed, reasons.base, reasons.tested, reasons.where_none_holds(clusters))
+            summary = baseline(listed, reasons.base, reasons.tested, reasons.where_none_holds)
         notes = [f"{note[0].upper()}{note[1:]}" for note in notes_of(self._settings.out)]
         # First the engineer's work that these clusters lack, since only its beginning is visible until opened
         first = [left_behind(self._settings.out), results.problem]

@@ -99,8 +99,6 @@ class Material(NamedTuple):
         A sentence per RCC, if the images' parameters are known.
     reasons : Reasons
         Weak spots, and what rates are computed from; empty if the DNN's answers to its test set are not known.
-    rates : dict of int to Rate
-        By RCC; empty if nothing was compared.
     confirmation : dict
         What a fresh test set says of the reasons (see `pipeline.confirmation`); empty if none was asked.
     probes : list of Probe
@@ -134,7 +132,6 @@ class Material(NamedTuple):
     edits: tuple[Edit, ...]
     profiles: dict[int, str]
     reasons: Reasons
-    rates: dict[int, Rate]
     confirmation: dict[str, Any]
     probes: list[Probe]
     spot_notes: dict[str, Note]
@@ -200,7 +197,6 @@ def _gather(folder: Path, progress: Progress) -> Material:
             return otherwise
 
     reasons = read("reasons", lambda: present_reasons(folder, review), Reasons())
-    rates = reasons.rates(review.clusters)
     fresh = read("fresh", lambda: asked(runs.get(CONFIRMATION), review), dict[str, str]())
     register = register_of(folder, review, reasons, fresh)
     run, spot_notes = run_record(folder), notes_of_run(folder, reasons.spots)
@@ -208,7 +204,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
     return Material(
         folder=folder, review=review, edits=all_edits(folder, review),
         profiles=read("profiles", lambda: {profile.rcc: profile.text for profile in load_profiles(folder)}, {}),
-        reasons=reasons, rates=rates, spot_notes=spot_notes, missing=missing,
+        reasons=reasons, spot_notes=spot_notes, missing=missing,
         confirmation=confirmation.facts if (confirmation := runs.get(CONFIRMATION)) else {},
         probes=read("probes", lambda: load_probes(runs.get(PROBES)), []),
         register=register, scope=load_scope(folder),
@@ -216,7 +212,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
         retraining=read("retraining", lambda: _retraining(folder, review), None),
         run=run, found=runs[CLUSTERS].time, earlier=since_earlier(folder, run.get("predictions", {}).get("digest", "")),
         rests_on=", ".join(f"{run.number} ({kind})" for kind, run in runs.items()),
-        words=_words(folder), images=_images(review.clusters, carded(review.clusters, rates), progress),
+        words=_words(folder), images=_images(review.clusters, carded(review.clusters, reasons.rates), progress),
     )  # fmt: skip
 
 
@@ -290,7 +286,7 @@ def _headline(known: Material) -> str:
 
 def _lacking(known: Material) -> str:
     """What was stopped or could not be read, so that figures are missing; empty if nothing is."""
-    stopped = known.run.get("predictions") and not known.rates and not known.missing.get("reasons")
+    stopped = known.run.get("predictions") and not known.reasons.rates and not known.missing.get("reasons")
     rates = "The RCCs were not compared with images that are right: their failure rates are missing." if stopped else ""
     return " ".join(filter(None, (rates, known.missing.get("reasons"))))
 
@@ -354,10 +350,10 @@ def _open(known: Material) -> Iterator[str]:
         yield f"{count(len(lacking) - MOST_MISSING, 'more reason')} of the kind, in the register."
     if n := sum(one.note.status == "open" for one in known.register):
         yield f"{count(n, 'reason')} open."
-    wrong, rest = known.reasons.where_none_holds(known.clusters)
+    wrong, rest = known.reasons.where_none_holds
     if rest:
         yield f"Where none of the reasons holds, {wrong:,} of {count(rest, 'image')} are wrong."
-    if known.run.get("predictions") and not known.rates:
+    if known.run.get("predictions") and not known.reasons.rates:
         yield "Failure rates of RCCs: generate them again."
     if noise := int((known.clusters.labels == NOISE).sum()):
         yield f"{count(noise, 'failing image')} in no cluster."
@@ -374,8 +370,8 @@ def summary_section(known: Material) -> Markup:
     clusters = known.clusters
     common = {rcc: _common(known, rcc) for rcc in clusters.groups}
     return filled(
-        "summary.html", known=known, rccs=by_excess(clusters.groups, known.rates), common=common, loose=LOOSE,
-        steady=bool(clusters.steadiness and rccs_of(clusters)), carded=set(carded(clusters, known.rates)),
+        "summary.html", known=known, rccs=by_excess(clusters.groups, known.reasons.rates), common=common, loose=LOOSE,
+        steady=bool(clusters.steadiness and rccs_of(clusters)), carded=set(carded(clusters, known.reasons.rates)),
         **_map(known),
     )  # fmt: skip
 
@@ -411,7 +407,7 @@ def _map(known: Material) -> dict[str, Any]:
 
 def rccs_section(known: Material) -> Markup:
     """A card for each RCC that there is room for."""
-    rccs = carded(known.clusters, known.rates)
+    rccs = carded(known.clusters, known.reasons.rates)
     rest, centres = len(rccs_of(known.clusters)) - len(rccs), rcc_centres(known.clusters)
     return filled("rccs.html", known=known, rccs=rccs, rest=rest, centres=centres, loose=LOOSE)
 
@@ -429,7 +425,7 @@ def weak_spots_section(known: Material) -> Markup:
 
 def _baseline(known: Material) -> str:
     reasons, listed = known.reasons, [one.about for one in known.register if one.about]
-    return baseline(listed, reasons.base, reasons.tested, reasons.where_none_holds(known.clusters))
+    return baseline(listed, reasons.base, reasons.tested, reasons.where_none_holds)
 
 
 def _probes(known: Material) -> list[tuple[str, Markup]]:

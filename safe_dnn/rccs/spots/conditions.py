@@ -6,8 +6,8 @@ cut at round values, as an engineer would say them.
 
 import itertools
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -89,6 +89,20 @@ class Literal(NamedTuple):
                 return (column - low) % TURN < (high - low) % TURN
             return (column >= low) & (column < high) if self.sign == "from" else (column < low) | (column >= high)
         return column >= self.value if self.sign == ">=" else column < self.value
+
+
+Conditions: TypeAlias = tuple[Literal, ...]
+
+
+def are_known(conditions: Conditions, columns: Mapping[str, np.ndarray]) -> bool:
+    """Whether images have all columns, of the kind that is compared."""
+    return all(one.column in columns and one.is_about(columns[one.column]) for one in conditions)
+
+
+def hold(conditions: Conditions, columns: Mapping[str, np.ndarray], n_images: int) -> np.ndarray:
+    """For which images all conditions hold: bool of shape (n_images,); without conditions, for all."""
+    each = (one.holds(columns[one.column]) for one in conditions)
+    return np.logical_and.reduce([np.ones(n_images, bool), *each])
 
 
 def joined(first: Sequence[Literal], second: Sequence[Literal]) -> tuple[Literal, ...] | None:
@@ -309,3 +323,17 @@ def roundest(low: float, high: float) -> float:
                 return number
         exponent -= 1
     return high
+
+
+def parts_of(column: np.ndarray, most: int) -> np.ndarray:
+    """The values of a category, or at most so many equal parts of a number, from 0; unknown ones are a part as well."""
+    if column.dtype.kind not in "fiub":
+        return np.unique(column, return_inverse=True)[1]
+    known, parts = np.isfinite(column), np.zeros(len(column), int)
+    values, at = np.unique(column[known], return_inverse=True)
+    if len(values) <= most:
+        parts[known] = at + 1
+    else:  # equal values are in one part
+        before = np.searchsorted(np.sort(column[known]), column[known])
+        parts[known] = before * most // max(len(at), 1) + 1
+    return np.unique(parts, return_inverse=True)[1]

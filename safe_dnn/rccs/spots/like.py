@@ -3,52 +3,36 @@
 What a condition is compared with decides what is called chance. In a test set with several causes, "all other images"
 are mostly wrong for the other causes: a cause that explains an eighth of the failures then seems to fail no more often
 than elsewhere. So the images of the other conditions are taken away, inside a condition and outside of it. The rest
-outside gives the rate that is *expected*: that of each class, weighted as the classes are inside (indirect
-standardisation). Each class's rate is drawn to the mean of all by two images, since few images say little.
+outside gives the rate that is expected (see `figures.expected_rate`).
 
 The others of a condition are all that are about what is known of images, but those that say more or less than it does:
 whose simple conditions include its own, or are included in them. A condition on classes alone is no other one, and is
 compared with images of all classes.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
-from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Literal
+from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Conditions
+from safe_dnn.rccs.spots.figures import Alike, expected_rate
 from safe_dnn.support.intervals import clopper_pearson
 
-DRAWN = 2.0  # images of the mean rate that are added to each class
 MIXED = 0.5  # share of its images outside of the conditions above it, up to which a conjunction is judged on these
-
-Conditions: TypeAlias = tuple[Literal, ...]
-
-
-class Like(NamedTuple):
-    """A condition without the images of others, and images like these.
-
-    Attributes
-    ----------
-    alone, alone_wrong : int
-        Images of which it holds and no other condition, and those of them that the DNN gets wrong.
-    like : float
-        That of images of the same classes of which neither it nor another condition holds.
-    """
-
-    alone: int
-    alone_wrong: int
-    like: float
 
 
 def is_other(condition: Conditions, than: Conditions, label: str) -> bool:
     """Whether a condition is another reason than one: on what is known of images, and neither narrower nor broader."""
     about, its = {*condition}, {*than}
-    return any(literal.column != label for literal in condition) and not (about <= its or its <= about)
+    return not of_classes(condition, label) and not (about <= its or its <= about)
 
 
-def held_by_others(conditions: Sequence[Conditions], holds: np.ndarray, label: str) -> np.ndarray:
-    """Of which images a condition other than each one holds.
+def alike(
+    conditions: Sequence[Conditions], holds: np.ndarray, label: str, classes: np.ndarray | None, *, groups: str = "",
+    others: np.ndarray | None = None, within: Mapping[int, np.ndarray] = MappingProxyType({}),
+) -> list[Alike]:  # fmt: skip
+    """What each condition is compared with: images of which no other one holds, within classes.
 
     Parameters
     ----------
@@ -56,57 +40,28 @@ def held_by_others(conditions: Sequence[Conditions], holds: np.ndarray, label: s
     holds : ndarray of shape (n, n_images), bool
     label : str
         The column of the class.
-
-    Returns
-    -------
-    ndarray of shape (n, n_images), bool
-    """
-    return np.array([holds[row].any(axis=0) for row in others_of(conditions, label)], bool).reshape(holds.shape)
-
-
-def expected_rate(
-    wrong: np.ndarray, inside: np.ndarray, outside: np.ndarray, classes: np.ndarray | None = None
-) -> float:
-    """How often images like those inside are wrong outside: of each class, weighted as inside; NaN if none is outside.
-
-    Parameters
-    ----------
-    wrong, inside, outside : ndarray of shape (n_images,), bool
     classes : ndarray of shape (n_images,), int, optional
-        From 0.
+    groups : str
+        The column of groups, a value of which is itself a group.
+    others : ndarray of shape (n, n), bool, optional
+        Which are others than each; by default as of `others_of`.
+    within : mapping of int to ndarray of shape (n_images,), bool
+        Images that some are compared within, by their rows.
     """
-    if not outside.any():
-        return float("nan")
-    mean = float(wrong[outside].mean())
-    if classes is None or not inside.any():
-        return mean
-    n = int(classes.max()) + 1
-    sizes, failing = (np.bincount(classes[rows], minlength=n) for rows in (outside, outside & wrong))
-    rates = (failing + DRAWN * mean) / (sizes + DRAWN)
-    return float(rates[classes[inside]].mean())
-
-
-def compare_like(
-    conditions: Sequence[Conditions], holds: np.ndarray, wrong: np.ndarray, label: str, classes: np.ndarray | None
-) -> list[Like]:
-    """Each condition, like with like.
-
-    Parameters
-    ----------
-    conditions, holds, label
-        As for `held_by_others`.
-    wrong : ndarray of shape (n_images,), bool
-    classes : ndarray of shape (n_images,), int, optional
-    """
-    compared = []
-    for condition, inside, others in zip(conditions, holds, held_by_others(conditions, holds, label), strict=True):
-        alone, outside = inside & ~others, ~inside & ~others
-        of_classes = all(literal.column == label for literal in condition)
-        rate = expected_rate(wrong, alone if alone.any() else inside, outside, None if of_classes else classes)
-        if np.isnan(rate):  # the others hold all images outside
-            rate = float(wrong[~inside].mean()) if not inside.all() else 0.0
-        compared.append(Like(int(alone.sum()), int((alone & wrong).sum()), rate))
+    others, compared = others_of(conditions, label) if others is None else others, list[Alike]()
+    for row, (condition, inside) in enumerate(zip(conditions, holds, strict=True)):
+        free = ~holds[others[row]].any(axis=0)
+        if row in within:
+            free &= within[row]
+        strata = None if of_classes(condition, label) else classes
+        one_group = [(literal.column, literal.sign) for literal in condition] == [(groups, "=")]
+        compared.append(Alike(inside & free, ~inside & free, strata, one_group))
     return compared
+
+
+def of_classes(condition: Conditions, label: str) -> bool:
+    """Whether a condition is about the true class alone."""
+    return bool(condition) and all(literal.column == label for literal in condition)
 
 
 def others_of(conditions: Sequence[Conditions], label: str) -> np.ndarray:

@@ -49,7 +49,7 @@ class _Counts(NamedTuple):
 def with_new_rates(
     spots: Sequence[WeakSpot], columns: Columns, wrong: np.ndarray, search: Find, *, groups: Groups | None = None
 ) -> list[WeakSpot]:
-    """The weak spots with the rate that is expected of new images (`new_rate`, `new_low`, `new_high`).
+    """The weak spots with the rate that is expected of new images and its interval.
 
     Parameters
     ----------
@@ -70,7 +70,8 @@ def _expected(spot: WeakSpot, counts: _Counts, factor: float) -> WeakSpot:
     lost = factor * _usual_loss(spot) * counts.error * counts.tested
     left = np.array([max(counts.wrong - lost, 0.0), counts.wrong])
     low, high = clopper_pearson(left, np.full(2, counts.tested))
-    return spot._replace(new_rate=float(left[0] / counts.tested), new_low=float(low[0]), new_high=float(high[1]))
+    figures = spot.figures._replace(low=float(low[0]), high=float(high[1]))
+    return spot._replace(figures=figures, new_rate=float(left[0] / counts.tested))
 
 
 def _usual_loss(spot: WeakSpot) -> float:

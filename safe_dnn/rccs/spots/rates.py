@@ -34,11 +34,11 @@ import numpy as np
 
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.spots.groups import Groups, chance_given_class, effective_share, in_words, tally
-from safe_dnn.rccs.spots.like import expected_rate
+from safe_dnn.rccs.spots.figures import Figures, chance_of, expected_rate
+from safe_dnn.rccs.spots.groups import Groups, effective_share, tally
 from safe_dnn.support.intervals import clopper_pearson
 from safe_dnn.support.tables import table_text
-from safe_dnn.support.text import count, range_text, rate_text
+from safe_dnn.support.text import count, rate_text
 
 RATES_FILE = "rcc_rates.csv"
 
@@ -55,72 +55,45 @@ class Rate(NamedTuple):
 
     Attributes
     ----------
-    tested, wrong : int
-        Tested images in the region, and those of them that the DNN gets wrong. An image of the RCC is not counted if
-        the nearest other failing image is not in the RCC, and images of other RCCs may be.
-    low, high : float
-        Interval that holds the rate of images like these with a probability of at least 95 % (see `failure_rates`).
+    figures : Figures
+        Of the tested images in the region. An image of the RCC is not counted if the nearest other failing image is not
+        in the RCC, and images of other RCCs may be. The interval holds the rate of images like these with a probability
+        of at least 95 % (see `failure_rates`); p is how likely a difference like that from comparable images is by
+        chance, in its direction, corrected for the number of RCCs. There is one group if nearly all images of the RCC
+        are of it.
     elsewhere : float
         Rate among all tested images outside of this region. NaN if there are none.
-    p : float
-        How likely a difference like that from comparable images is by chance, in its direction, corrected for the
-        number of RCCs; at most 1.
     verdict : one of VERDICTS
         "too few" if a rate that would matter (see `_matters`) can neither be confirmed nor excluded.
-    groups : int
-        Groups that the tested images are of; 1 if nearly all images of the RCC are of one, and 0 if none are known.
-    group : str
-        What a group is, such as `person`. If groups are not known, what they may be.
-    alone, alone_wrong : int
-        Images in the region that no other reason holds, and those of them that are wrong.
-    like : float
-        The rate that it is compared with: that of comparable images (see `failure_rates`); NaN if there are none.
     """
 
     rcc: int
-    tested: int
-    wrong: int
-    low: float
-    high: float
+    figures: Figures
     elsewhere: float
-    p: float
     verdict: str
-    groups: int = 0
-    group: str = ""
-    alone: int = 0
-    alone_wrong: int = 0
-    like: float = math.nan
-
-    @property
-    def rate(self) -> float:
-        """Share of wrong images among the tested ones in the region; NaN if there are none."""
-        return self.wrong / self.tested if self.tested else math.nan
 
     @property
     def text(self) -> str:
         """One sentence."""
-        if not self.tested:
+        of = self.figures
+        if not of.tested:
             return "No other tested image looks like these: nothing to compare."
-        like = "" if math.isnan(self.like) else f", {rate_text(self.like)} of comparable images"
+        of_groups = f" (nearly all of one {of.group})" if of.groups == 1 else of.of_groups
         if self.verdict == "too few":
-            wrong = "none is" if not self.wrong else "1 is" if self.wrong == 1 else f"{self.wrong:,} are"
-            images = count(self.tested, "tested image") + self._of_groups
-            why = "Looks alone do not tell" if self.tested >= ENOUGH else "Too few tested images to be sure"
-            if self.groups and self.tested >= 2 * self.groups:
-                why = f"Images of {count(self.groups, self.group)} do not tell"
-            return f"{why}: of {images} like these, {wrong} wrong{like}."
+            wrong = "none is" if not of.wrong else "1 is" if of.wrong == 1 else f"{of.wrong:,} are"
+            why = "Looks alone do not tell" if of.tested >= ENOUGH else "Too few tested images to be sure"
+            if of.groups and of.tested >= 2 * of.groups:
+                why = f"Images of {count(of.groups, of.group)} do not tell"
+            images = count(of.tested, "tested image")
+            return f"{why}: of {images}{of_groups} like these, {wrong} wrong{of.compared}."
+        rate = rate_text(of.rate)
         if self.verdict == "more":
-            interval = range_text(self.low, self.high)
             return (
-                f"Fails more often than on comparable images: {rate_text(self.rate)} of {self.tested:,} tested images "
-                f"like these{self._of_groups} are wrong ({interval}){like}."
+                f"Fails more often than on comparable images: {rate} of {of.tested:,} tested images like these"
+                f"{of_groups} are wrong ({of.interval}){of.compared}."
             )
         less = "fails on them less often" if self.verdict == "less" else "does not clearly fail on them more often"
-        return f"These images look alike, but the network {less} than on others ({rate_text(self.rate)}{like})."
-
-    @property
-    def _of_groups(self) -> str:
-        return f" (nearly all of one {self.group})" if self.groups == 1 else in_words(self.groups, self.group)
+        return f"These images look alike, but the network {less} than on others ({rate}{of.compared})."
 
 
 # Of `rcc_rates.csv`
@@ -295,7 +268,6 @@ def failure_rates(
     """
     of_all = np.concatenate([of_failing, of_right])
     images, wrong = len(of_all), np.arange(len(of_all)) < len(of_failing)
-    one_class = np.zeros(images, int)
     counts = _count(of_failing, of_right, n_rccs, labels)
     share, n_groups, one = np.ones(n_rccs), np.zeros(n_rccs, int), np.zeros(n_rccs, bool)
     if groups:
@@ -306,8 +278,7 @@ def failure_rates(
     for rcc in range(n_rccs):
         here, within = of_all == rcc, np.ones(images, bool) if among is None else among[rcc]
         tested, failing, alone = int(counts.tested[rcc]), int(counts.wrong[rcc]), here & within
-        of = groups.of if groups and not one[rcc] else None
-        strata = one_class if classes is None or rcc in whole else classes
+        of, strata = groups.of if groups and not one[rcc] else None, None if rcc in whole else classes
         evident = here.copy()
         evident[: len(labels)] &= labels == rcc
         defining = np.flatnonzero(evident & wrong)[:DEFINING]
@@ -315,38 +286,18 @@ def failure_rates(
             defining = np.r_[defining, np.flatnonzero(wrong & ~evident)][:DEFINING]
         evidence = within.copy()
         evidence[defining] = False
-        tails[0, rcc] = _chance(strata, wrong, evident, evidence, of)
-        tails[1, rcc] = _chance(strata, ~wrong, here, within, of)
+        tails[0, rcc] = chance_of(wrong, evident, evidence, strata, of)
+        tails[1, rcc] = chance_of(~wrong, here, within, strata, of)
         elsewhere = (len(of_failing) - failing) / (images - tested) if tested < images else math.nan
         like = expected_rate(wrong, alone if alone.any() else here, ~here & within, strata)
-        named = (int(n_groups[rcc]), groups.name) if groups else (0, "")
-        figures = (float(low[rcc]), float(high[rcc]), elsewhere, 1.0, "", *named)
-        rates.append(
-            Rate(
-                rcc,
-                tested,
-                failing,
-                *figures,
-                int(alone.sum()),
-                int((alone & wrong).sum()),
-                elsewhere if math.isnan(like) else like,
-            )
-        )
-    more, less = map(corrected, tails)
-    rates = [rate._replace(p=float(min(more[rate.rcc], less[rate.rcc]))) for rate in rates]
-    return tuple(rate._replace(verdict=_verdict(rate)) for rate in rates)
-
-
-def _chance(
-    classes: np.ndarray, wrong: np.ndarray, here: np.ndarray, among: np.ndarray, groups: np.ndarray | None
-) -> float:
-    """How likely as many images are wrong here, among some, if within classes and groups the place does not matter."""
-    if not (here & among).any() or not (wrong & among).any():
-        return 1.0
-    some = np.unique(classes[among], return_inverse=True)[1], wrong[among], here[None, among]
-    of = None if groups is None else np.unique(groups[among], return_inverse=True)[1]
-    chances = [chance_given_class(*some, each)[0] for each in (None, *(() if of is None else (of,)))]
-    return float(max(chances))
+        figures = Figures(
+            tested, failing, float(low[rcc]), float(high[rcc]), int(n_groups[rcc]), groups.name if groups else "",
+            int(alone.sum()), int((alone & wrong).sum()), elsewhere if math.isnan(like) else like,
+        )  # fmt: skip
+        rates.append(Rate(rcc, figures, elsewhere, ""))
+    p = np.minimum(*map(corrected, tails)).tolist()
+    rates = [rate._replace(figures=rate.figures._replace(p=p[rate.rcc])) for rate in rates]
+    return tuple(rate._replace(verdict=_verdict(rate.figures)) for rate in rates)
 
 
 def _count(of_failing: np.ndarray, of_right: np.ndarray, n_rccs: int, labels: np.ndarray) -> _Counts:
@@ -387,11 +338,11 @@ def corrected(p: np.ndarray) -> np.ndarray:
     return np.minimum(found, 1.0)
 
 
-def _verdict(rate: Rate) -> str:
-    alone = rate.alone_wrong / rate.alone if rate.alone else math.nan
-    if rate.p < LEVEL:
-        return "more" if alone > rate.like else "less"
-    if not rate.tested or math.isnan(rate.like) or rate.high >= _matters(rate.like):
+def _verdict(of: Figures) -> str:
+    alone = of.alone_wrong / of.alone if of.alone else math.nan
+    if of.p < LEVEL:
+        return "more" if alone > of.like else "less"
+    if not of.tested or math.isnan(of.like) or of.high >= _matters(of.like):
         return "too few"
     return "as often"
 
@@ -409,7 +360,8 @@ def by_excess(groups: Sequence[int], rates: Mapping[int, Rate]) -> list[int]:
     groups : sequence of int
         As of `RootCauseClusters.groups`; `NOISE` stays last.
     """
-    excess = {rcc: rate.wrong - rate.tested * rate.like for rcc, rate in rates.items() if not math.isnan(rate.like)}
+    every = ((rcc, rate.figures) for rcc, rate in rates.items())
+    excess = {rcc: of.wrong - of.tested * of.like for rcc, of in every if not math.isnan(of.like)}
     return sorted(groups, key=lambda rcc: (rcc == NOISE, -excess.get(rcc, 0.0)))
 
 
@@ -418,5 +370,5 @@ def by_excess(groups: Sequence[int], rates: Mapping[int, Rate]) -> list[int]:
 
 def rates_text(rates: Iterable[Rate]) -> str:
     """`rcc_rates.csv`: a row per RCC; undefined values are empty."""
-    known = ({**rate._asdict(), "rate": rate.rate, "groups": rate.groups or None} for rate in rates)
+    known = (rate.figures.cells | rate._asdict() for rate in rates)
     return table_text(COLUMNS, ([each[name] for name in COLUMNS] for each in known))

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Cut, Literal, cut, fails_equally, literals_of
+from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Cut, Literal, cut, fails_equally, literals_of, parts_of
 from safe_dnn.rccs.spots.figures import assess
 from safe_dnn.rccs.spots.groups import Groups, Tally, chance_given_class, chance_of_more, given_class
 
@@ -44,6 +44,8 @@ LONGER = 0.97  # and by this one for each further literal: few causes are so nar
 PRICES = tuple(SIMPLER ** min(n, 2) * LONGER ** max(n - 2, 0) for n in range(MOST_CLAUSES))
 EXPONENT = 0.65
 Z = 1.96
+MOST_COLUMNS = 100  # that are searched, of more those that by themselves go most with failing
+COARSE = 8  # parts of a number that tell which
 MOST_PAIRS = 5_000_000  # of simple conditions that are tried
 MOST_KEPT = 100  # simple conditions for which it is kept where they hold
 MANY = 100_000  # conditions of which most are left out without a score
@@ -67,6 +69,8 @@ class Searched(NamedTuple):
         In order.
     classes : ndarray of shape (n_images,), int, or None
         True classes. What goes with a class is found only if failing is also likelier within classes.
+    chosen_of : float
+        For each column, those that it was chosen from; so many times as many simple conditions count as tried.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -75,6 +79,7 @@ class Searched(NamedTuple):
     label: str
     groups: Groups | None
     classes: np.ndarray | None
+    chosen_of: float = 1.0
 
     def among(self, names: Sequence[str]) -> "Searched":
         """The same with some of the columns."""
@@ -129,7 +134,7 @@ class Search:
         from scipy.linalg import block_diag
         from scipy.sparse import csr_array
 
-        self.columns, cuts, self.wrong, label, self.groups, self.classes = searched
+        self.columns, cuts, self.wrong, label, self.groups, self.classes, self.chosen_of = searched
         self.literals = [literal for each in cuts.values() for literal in each.literals]
         names = [literal.column for literal in self.literals]
         self.of_class = np.array([name == label for name in names], bool)
@@ -157,7 +162,8 @@ class Search:
         pairs = float(np.count_nonzero(self.may & (self.two[0] >= LEAST_TESTED)))
         # Which longer ones are tried depends on the failures, so that all that could have been are counted.
         longer = [pairs * len(self.plain) ** more for more in range(MOST_CLAUSES - 1)]
-        self.tries = (self._worth(np.ones(len(names), bool), self._count(rows * 0, 1, rows)[0]), *longer)
+        alone = self._worth(np.ones(len(names), bool), self._count(rows * 0, 1, rows)[0])
+        self.tries = [n * self.chosen_of**length for length, n in enumerate((alone, *longer), 1)]
 
     def _holds(self, places: Sequence[int]) -> np.ndarray:
         """For which images all of the conditions hold: bool of shape (n_images,)."""
@@ -500,7 +506,7 @@ class SearchWithinClasses(Search):
             for column, place in enumerate(self.plain.tolist())
             if self.of_class[place]
         ]
-        self.inside = INSIDE * level / max(1, sum(tries))
+        self.inside = INSIDE * level / max(1, sum(tries) * self.chosen_of)
         self.level = level * (1 - INSIDE) if tries else level
 
     def _counts(self, of: np.ndarray, n: int, rows: np.ndarray) -> list[np.ndarray]:
@@ -564,6 +570,33 @@ def score(tested: np.ndarray, wrong: np.ndarray, base: float | np.ndarray) -> np
         spread = Z * np.sqrt(np.maximum(rate * (1 - rate), 0) / tested + Z**2 / (4 * tested**2))
         low = (rate + Z**2 / (2 * tested) - spread) / (1 + Z**2 / tested)
         return np.where((tested >= LEAST_TESTED) & (low > base), (low - base) * tested**EXPONENT, -np.inf)
+
+
+def columns_to_search(
+    columns: Mapping[str, np.ndarray], wrong: np.ndarray, recorded: Sequence[str], classes: np.ndarray | None
+) -> list[str]:
+    """The columns, but for recorded ones beyond `MOST_COLUMNS`: those that go least with failing within classes.
+
+    By a chi-square test of each alone.
+    """
+    if len(recorded) <= MOST_COLUMNS:
+        return [*columns]
+    from scipy.stats import chi2  # type: ignore[attr-defined]
+
+    strata = np.zeros(len(wrong), int) if classes is None else classes
+    rates = (np.bincount(strata, wrong) / np.maximum(np.bincount(strata), 1))[strata]
+    tests = []
+    for name in recorded:
+        parts = parts_of(columns[name], COARSE)
+        cells = strata * (int(parts.max(initial=0)) + 1) + parts
+        sizes, expected = np.bincount(cells), np.bincount(cells, rates)
+        spread = np.bincount(cells, rates * (1 - rates))
+        some = (sizes >= LEAST_TESTED) & (spread > 0)
+        statistic = float(((np.bincount(cells, wrong) - expected)[some] ** 2 / spread[some]).sum())
+        tests.append((statistic, max(np.count_nonzero(some) - len(np.unique(strata)), 1)))
+    order = np.argsort(chi2.logsf(*np.array(tests).T), kind="stable")[:MOST_COLUMNS]
+    chosen = {recorded[at] for at in order.tolist()}
+    return [name for name in columns if name in chosen or name not in recorded]
 
 
 def cuts_of(columns: Mapping[str, np.ndarray], wrong: np.ndarray, label: str) -> dict[str, Cut]:

@@ -23,28 +23,35 @@ What was tried: docs/decisions/031-weak-spots.md.
 import csv
 import itertools
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from safe_dnn.rccs.spots.conditions import Literal, joined
-from safe_dnn.rccs.spots.figures import assess
-from safe_dnn.rccs.spots.groups import Groups, given_class, in_words
-from safe_dnn.rccs.spots.like import by_gain, compare_like, others_of, without_mixtures
-from safe_dnn.rccs.spots.search import ERROR_RATE, MOST_SPOTS, Search, Searched, SearchWithinClasses, cuts_of
+from safe_dnn.rccs.spots.conditions import Conditions, Literal, hold, joined
+from safe_dnn.rccs.spots.figures import Figures, assess, figures_in
+from safe_dnn.rccs.spots.groups import GivenClass, Groups, given_class
+from safe_dnn.rccs.spots.like import alike, by_gain, of_classes, others_of, without_mixtures
+from safe_dnn.rccs.spots.search import (
+    ERROR_RATE,
+    MOST_SPOTS,
+    Search,
+    Searched,
+    SearchWithinClasses,
+    columns_to_search,
+    cuts_of,
+)
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.tables import from_cell, table_text
-from safe_dnn.support.text import count, range_text, rate_text
+from safe_dnn.support.text import rate_text
 
 WEAK_SPOTS_FILE = "weak_spots.csv"
 
-Conditions: TypeAlias = tuple[Literal, ...]
-
 COLUMNS = (
-    "rank", "where", "tested", "wrong", "rate", "low", "high", "elsewhere", "conditions", "groups", "group", "expected",
-    "odds", "new_rate", "new_low", "new_high", "alone", "alone_wrong", "like", "doubted",
+    "rank", "where", "tested", "wrong", "rate", "low", "high", "new_rate", "alone", "alone_wrong", "like", "elsewhere",
+    "expected", "odds", "conditions", "groups", "group", "doubted",
 )  # fmt: skip
 SEARCHES = (0.25, 0.15)  # of the error rate, for the searches one after the other
 WITHIN_CLASSES = (0.2, 0.1)  # of the error rate, for those within classes; what is left is for what these have hidden
@@ -60,56 +67,27 @@ class WeakSpot(NamedTuple):
     ----------
     literals : tuple of Literal
         All of them must hold.
-    tested, wrong : int
-        Images for which the condition holds, and those of them that the DNN gets wrong. Weak spots may overlap.
-    low, high : float
-        95 % interval of the rate (Clopper & Pearson, 1934; of groups, see `groups.effective_share`). The condition was
-        chosen because its rate is high: the search corrects for that, this interval does not.
+    figures : Figures
+        Weak spots may overlap. The interval is that of the rate in new images (see `new_images.py`), or as long as that
+        is unknown of the counted rate; the condition was chosen because its rate is high, which only the former
+        corrects for.
     elsewhere : float
-        The rate of all other images; 0 if there are none.
-    groups : int
-        Groups that the tested images are of; 0 if groups are not known.
-    group : str
-        What a group is, such as `person`. If groups are not known, what they may be.
+        The rate of all other images; NaN if there are none.
     expected, odds : float
         As in `groups.GivenClass`. None if there are no classes, or if the condition is about nothing else.
-    new_rate, new_low, new_high : float
-        The rate that is expected of new images, and its 95 % interval (see `new_images.py`). None if unknown.
-    alone, alone_wrong : int or None
-        Images of which no other weak spot holds, and those of them that are wrong (see `like.py`).
-    like : float or None
-        The rate that it is compared with: that of images of the same classes of which no weak spot holds.
+    new_rate : float
+        The rate that is expected of new images. None if unknown.
     doubted : bool
         Whether it is about a column that may be the answer under another name (see `reasons.disguises`).
-    answers : int
-        Of a person, from which all figures are estimated (see `words.rates`); 0 if they were counted.
     """
 
-    literals: tuple[Literal, ...]
-    tested: int
-    wrong: int
-    low: float
-    high: float
-    elsewhere: float
-    groups: int = 0
-    group: str = ""
+    literals: Conditions
+    figures: Figures
+    elsewhere: float = math.nan
     expected: float | None = None
     odds: float | None = None
     new_rate: float | None = None
-    new_low: float | None = None
-    new_high: float | None = None
-    alone: int | None = None
-    alone_wrong: int | None = None
-    like: float | None = None
     doubted: bool = False
-    answers: int = 0
-
-    @property
-    def rate(self) -> float:
-        """Share of the tested images that the DNN gets wrong; 0 if there are none. By answers, it is estimated."""
-        if self.answers and self.new_rate is not None:
-            return self.new_rate
-        return self.wrong / self.tested if self.tested else 0.0
 
     @property
     def where(self) -> str:
@@ -130,54 +108,15 @@ class WeakSpot(NamedTuple):
     def text(self) -> str:
         """For example `light < 0.1: 98 of 120 are wrong (82%, 71–88% of new images), 1% of comparable images`."""
         doubt = "; perhaps the network's answer under another name" if self.doubted else ""
-        return f"{self.where}: {self.wrong_of_tested} are wrong {self.rates}{doubt}"
-
-    @property
-    def wrong_of_tested(self) -> str:
-        """The two numbers, and what they are from."""
-        about, by = ("about ", f" (by {count(self.answers, 'answer')})") if self.answers else ("", "")
-        return f"{about}{self.wrong:,} of {self.tested:,}{self.of_groups}{by}"
-
-    @property
-    def rates(self) -> str:
-        """How often the DNN fails there, on new images, and on images like these, as in `text`."""
-        new = "" if self.new_rate is None else " of new images"
-        images = "other" if self.like is None else "comparable"
-        interval = f"{rate_text(self.rate)}, {range_text(*self.interval)}{new}"
-        return f"({interval}), {rate_text(self.compared)} of {images} images"
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """That of the rate in new images; if it is unknown, that of the counted rate."""
-        if self.new_low is None or self.new_high is None:
-            return self.low, self.high
-        return self.new_low, self.new_high
-
-    @property
-    def of_classes(self) -> bool:
-        """Whether it says no more than which classes are wrong. True of all where there are no classes."""
-        return self.expected is None
-
-    @property
-    def compared(self) -> float:
-        """The rate that it has to exceed."""
-        return self.elsewhere if self.like is None else self.like
-
-    @property
-    def excess(self) -> float:
-        """Wrong images beyond those that the rate it is compared with would give."""
-        return self.wrong - self.tested * self.compared
+        of, new = self.figures, "" if self.new_rate is None else " of new images"
+        rates = f"{rate_text(of.rate)}, {of.interval}{new}"
+        return f"{self.where}: {of.wrong_of_tested} are wrong ({rates}){of.compared}{doubt}"
 
     @property
     def may_be_chance(self) -> bool:
         """Whether new images may be wrong no more often than images like these: the interval holds that rate. What may
         be the answer itself is no reason either."""
-        return self.doubted or self.interval[0] <= self.compared
-
-    @property
-    def of_groups(self) -> str:
-        """See `groups.in_words`."""
-        return in_words(self.groups, self.group)
+        return self.doubted or self.figures.low <= self.figures.like
 
     def holds(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """For which images it holds: bool of shape (n_images,). False where a value is unknown.
@@ -193,7 +132,7 @@ class WeakSpot(NamedTuple):
                 f"The weak spot `{self.where}` needs the column {missing[0]}. Received: "
                 f"{', '.join(columns) or 'none'}. Provide it, or find the weak spots again."
             )
-        return np.logical_and.reduce([literal.holds(columns[literal.column]) for literal in self.literals])
+        return _holds(self.literals, columns)
 
 
 def find_weak_spots(
@@ -236,11 +175,14 @@ def find_weak_spots(
     of = columns[label] if classes is None and label in columns else classes
     numbers = None if of is None else np.unique(of, return_inverse=True)[1]
     classes = numbers if numbers is not None and numbers.any() else None  # a single one says nothing
+    recorded = [name for name in columns if name not in measured]
+    others = [name for name in recorded if name != label]
+    every, columns = columns, {name: columns[name] for name in columns_to_search(columns, wrong, others, classes)}
     rows = np.arange(len(wrong)) if groups is None else np.argsort(groups.of, kind="stable")  # see `search.Searched`
     known, failing = {name: column[rows] for name, column in columns.items()}, wrong[rows]
     searched = Searched(
         known, cuts_of(known, failing, label), failing, label, groups and groups.taken(rows),
-        None if classes is None else classes[rows],
+        None if classes is None else classes[rows], len(every) / len(columns),
     )  # fmt: skip
     recorded = [name for name in columns if name not in measured]
     open_to = apart = np.ones(len(wrong), bool)
@@ -331,13 +273,8 @@ def _said_once(found: Sequence[Conditions], literals: Conditions) -> list[Condit
     return [*found, literals]
 
 
-def of_classes(literals: Sequence[Literal], label: str) -> bool:
-    """Whether a condition is about the true class alone."""
-    return all(literal.column == label for literal in literals)
-
-
-def _holds(literals: Sequence[Literal], columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    return np.logical_and.reduce([literal.holds(columns[literal.column]) for literal in literals])
+def _holds(literals: Conditions, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    return hold(literals, columns, len(columns[literals[0].column]))
 
 
 def _hold_any(conditions: Iterable[Conditions], columns: Mapping[str, np.ndarray], n_images: int) -> np.ndarray:
@@ -354,16 +291,14 @@ def _described(
 ) -> list[WeakSpot]:
     """The weak spots with their figures over all images, ranked; two that are one now need not be above all others."""
     holds = np.array([_holds(literals, columns) for literals in found], bool).reshape(len(found), len(wrong))
-    likes, spots = compare_like(found, holds, wrong, label, classes), []
-    every = zip(found, holds, likes, assess(holds, wrong, groups, for_new=False), strict=True)
-    for literals, here, like, of in every:
-        elsewhere = float(wrong[~here].mean()) if not here.all() else 0.0
-        counts = of.tested, of.wrong, of.low, of.high, elsewhere, of.groups or 0, of.group
-        spot = WeakSpot(literals, *counts, **like._asdict())
-        if classes is not None and not of_classes(literals, label):
-            spot = spot._replace(**given_class(classes, wrong, here)._asdict())
-        spots.append(spot)
-    return [spot for spot in spots if spot.rate > spot.compared]
+    every = assess(holds, wrong, groups, like=alike(found, holds, label, classes), for_new=False)
+    spots = []
+    for literals, here, figures in zip(found, holds, every, strict=True):
+        given = GivenClass() if classes is None or of_classes(literals, label) else given_class(classes, wrong, here)
+        elsewhere = float(wrong[~here].mean()) if not here.all() else math.nan
+        # Of chosen conditions neither says anything.
+        spots.append(WeakSpot(literals, figures._replace(p=1.0, worth=1.0), elsewhere, *given))
+    return [spot for spot in spots if spot.figures.rate > spot.figures.like]
 
 
 def ranked(
@@ -380,8 +315,8 @@ def spots_text(spots: Sequence[WeakSpot]) -> str:
     rows = []
     for rank, spot in enumerate(spots, 1):
         conditions = json.dumps(spot.literals, ensure_ascii=False)
-        further = {"rank": rank, "where": spot.where, "rate": spot.rate, "conditions": conditions}
-        known = spot._asdict() | further | {"groups": spot.groups or None, "doubted": "yes" if spot.doubted else None}
+        known = spot.figures.cells | spot._asdict() | {"rank": rank, "where": spot.where, "conditions": conditions}
+        known["doubted"] = "yes" if spot.doubted else None
         rows.append([known[name] for name in COLUMNS])
     return table_text(COLUMNS, rows)
 
@@ -400,13 +335,10 @@ def load_spots(run: Run) -> tuple[WeakSpot, ...]:
 
 def _from_row(row: Mapping[str, str]) -> WeakSpot:
     """The weak spot of a row; `where` and the rate follow from the other columns."""
-    literals = read_conditions(from_cell(row["conditions"]))
-    tested, wrong, groups = int(row["tested"]), int(row["wrong"]), int(row["groups"] or 0)
-    low, high, elsewhere = (float(row[name]) for name in ("low", "high", "elsewhere"))
-    further: dict[str, Any] = {name: float(row[name]) if row[name] else None for name in COLUMNS[-9:-1]}
-    further |= {name: int(row[name]) for name in ("alone", "alone_wrong") if row[name]}
-    further["doubted"] = row["doubted"] == "yes"
-    return WeakSpot(literals, tested, wrong, low, high, elsewhere, groups, from_cell(row["group"]), **further)
+    literals, figures = read_conditions(from_cell(row["conditions"])), figures_in(row)
+    elsewhere = float(row["elsewhere"]) if row["elsewhere"] else math.nan
+    further = [float(row[name]) if row[name] else None for name in ("expected", "odds", "new_rate")]
+    return WeakSpot(literals, figures, elsewhere, *further, doubted=row["doubted"] == "yes")
 
 
 def conditions_text(literals: Iterable[Literal]) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 from safe_dnn.pipeline.reporting.rate_curves import COLOURS, MOST_BARS, curve_svg, curves_of, gaps_of
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.curves import find_curves
-from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import Reasons
+from tests.helpers.spots import weak_spot
 
 RNG = np.random.default_rng(0)
 N = 1200
@@ -33,7 +33,7 @@ def attributes(svg, css_class):
 
 
 def spot(*literals):
-    return WeakSpot(literals, 100, 80, 0.7, 0.9, 0.1)
+    return weak_spot(literals, 100, 80, 0.7, 0.9, 0.1)
 
 
 def test_each_bin_says_its_range_and_its_rate_for_each_class():

@@ -22,7 +22,7 @@ from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.rates import RATES_FILE
-from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot
+from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, save_unsafe_set
 from safe_dnn.reasons.comparison import Comparison, Reasons, save_reasons
 from safe_dnn.reasons.register import REGISTER_FILE
@@ -37,6 +37,7 @@ from safe_dnn.training.result import RETRAINING_FILE, save_retraining
 from safe_dnn.training.settings import Settings
 from tests.helpers.places import in_run, rows_in
 from tests.helpers.small_models import FakeModel, clusters_of, retraining_for
+from tests.helpers.spots import weak_spot
 from tests.helpers.steadied import steadied
 
 TEMPLATES = Path(report.__file__).parent / "templates"
@@ -166,7 +167,7 @@ def test_a_retraining_of_other_clusters_or_damaged_is_said_to_be_so(clusters, ou
 def find_spots(clusters, out) -> list[str]:
     """Two weak spots in the folder; their conditions."""
     dark, snow = Literal("light", "<", 0.2), Literal("label", "=", "snow")
-    spots = tuple(WeakSpot((each,), 20, 8, 0.2, 0.6, 0.1) for each in (dark, snow))
+    spots = tuple(weak_spot((each,), 20, 8, 0.2, 0.6, 0.1) for each in (dark, snow))
     images = (np.arange(8), np.arange(10, 18))
     save_reasons(Reasons(spots, images, None, 0.3), clusters, out, present_runs(out)[CLUSTERS])
     return [spot.conditions for spot in spots]
@@ -219,8 +220,7 @@ def rates_in(row: dict[str, str], *columns: str) -> list[str]:
 
 def explain(clusters, out) -> None:
     """A weak spot and rates of RCCs, of 758 tested images."""
-    new = {"new_rate": 0.95, "new_low": 0.9, "new_high": 0.98}
-    dark = WeakSpot((Literal("light", "<", 0.2),), 400, 399, 0.98, 0.9999, 0.004, **new)
+    dark = weak_spot((Literal("light", "<", 0.2),), 400, 399, 0.9, 0.98, 0.004, new_rate=0.95)
     same = {rcc: np.flatnonzero(clusters.labels == rcc) for rcc in clusters.groups}
     of_failing = np.array([next(row for row in same[rcc] if row != i) for i, rcc in enumerate(clusters.labels)])
     of_right = np.repeat([same[0][0], same[1][0], same[2][0]], [2, 30, 700])

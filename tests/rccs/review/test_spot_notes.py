@@ -15,6 +15,7 @@ from safe_dnn.reasons.comparison import Reasons, save_reasons
 from safe_dnn.store.database import last_number, reading
 from safe_dnn.store.runs import CLUSTERS, Run, present_runs
 from safe_dnn.support.errors import SAFEError
+from tests.helpers.spots import weak_spot
 
 DARK = (Literal("light", "<", 0.2),)
 SHADES = (Literal("eyewear", "=", "sunglasses"), Literal("head_deg", "from", (350.0, 20.0)))
@@ -26,7 +27,7 @@ def other(clusters, shift: int):
 
 
 def spot(literals) -> WeakSpot:
-    return WeakSpot(literals, 20, 12, 0.4, 0.8, 0.1)
+    return weak_spot(literals, 20, 12, 0.4, 0.8, 0.1)
 
 
 def key(literals) -> str:

@@ -170,9 +170,9 @@ def test_a_person_is_a_weak_spot_whose_images_are_independent():
     columns, groups = people(rng, 18)
     wrong = rng.random(len(groups.of)) < np.where(groups.of == 3, 0.6, 0.1)
     (spot,) = find_weak_spots(columns, wrong, measured=MEASURED, groups=groups)
-    assert (spot.where, spot.groups, spot.group) == ("person = p03", 1, "person")
-    exact = binomtest(spot.wrong, spot.tested).proportion_ci(0.95, "exact")
-    assert (spot.low, spot.high) == pytest.approx((exact.low, exact.high))
+    assert (spot.where, spot.figures.groups, spot.figures.group) == ("person = p03", 1, "person")
+    exact = binomtest(spot.figures.wrong, spot.figures.tested).proportion_ci(0.95, "exact")
+    assert (spot.figures.low, spot.figures.high) == pytest.approx((exact.low, exact.high))
 
 
 def test_what_varies_within_persons_is_found_and_its_interval_is_wider():
@@ -182,9 +182,9 @@ def test_what_varies_within_persons_is_found_and_its_interval_is_wider():
     spots = find_weak_spots(columns, wrong, measured=MEASURED, groups=groups)
     turned = [spot for spot in spots if spot.literals[0].column == "head_deg"]
     assert turned
-    assert all(spot.groups == 18 and "(of 18 persons)" in spot.text for spot in turned)
-    exact = binomtest(turned[0].wrong, turned[0].tested).proportion_ci(0.95, "exact")
-    assert turned[0].low < exact.low < exact.high < turned[0].high
+    assert all(spot.figures.groups == 18 and "(of 18 persons)" in spot.text for spot in turned)
+    exact = binomtest(turned[0].figures.wrong, turned[0].figures.tested).proportion_ci(0.95, "exact")
+    assert turned[0].figures.low < exact.low < exact.high < turned[0].figures.high
 
 
 @pytest.mark.slow
@@ -216,16 +216,20 @@ def test_an_rcc_of_few_persons_who_fail_often_anyway_is_not_said_to_fail_more_of
     held += [(NOISE, person, 20, 20) for person in (0, 1)]
     (plain,), (rate,) = rates_by(held, grouped=False), rates_by(held, grouped=True)
     assert (plain.verdict, rate.verdict) == ("more", "too few")
-    assert (rate.groups, rate.group) == (2, "person")
-    assert rate.low < plain.low < plain.high < rate.high
-    assert (rate.tested, rate.wrong, rate.elsewhere) == (plain.tested, plain.wrong, plain.elsewhere)
+    assert (rate.figures.groups, rate.figures.group) == (2, "person")
+    assert rate.figures.low < plain.figures.low < plain.figures.high < rate.figures.high
+    assert (rate.figures.tested, rate.figures.wrong, rate.elsewhere) == (
+        plain.figures.tested,
+        plain.figures.wrong,
+        plain.elsewhere,
+    )
 
 
 def test_an_rcc_of_one_person_stands_for_this_person():
     held = [(0, 3, 30, 10), (0, 2, 3, 1)] + [(NOISE, person, 5, 50) for person in range(8)]
     (rate,), (plain,) = rates_by(held, grouped=True), rates_by(held, grouped=False)
-    assert (rate.verdict, rate.groups) == ("more", 1)
-    assert (rate.low, rate.high) == (plain.low, plain.high)
+    assert (rate.verdict, rate.figures.groups) == ("more", 1)
+    assert (rate.figures.low, rate.figures.high) == (plain.figures.low, plain.figures.high)
     assert "(nearly all of one person)" in rate.text
 
 
@@ -252,7 +256,7 @@ def rates_where_only_the_person_matters(seed: int, correlation: float) -> tuple[
 @pytest.mark.parametrize("correlation", [0.0, 0.1, 0.4])
 def test_an_rcc_of_several_persons_is_rarely_said_to_fail_more_often_where_only_the_person_matters(correlation):
     runs = [rates_where_only_the_person_matters(seed, correlation) for seed in range(200)]
-    false = [any(rate.verdict == "more" and rate.groups != 1 for rate in known) for known, _ in runs]
+    false = [any(rate.verdict == "more" and rate.figures.groups != 1 for rate in known) for known, _ in runs]
     assert sum(false) <= 16
     if correlation == 0.4:  # as many as are found then if images count as independent
         assert sum(any(rate.verdict == "more" for rate in plain) for _, plain in runs) > 100

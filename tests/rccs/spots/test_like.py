@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from safe_dnn.rccs.spots.conditions import Literal
-from safe_dnn.rccs.spots.like import by_gain, compare_like, expected_rate, is_other, without_mixtures
+from safe_dnn.rccs.spots.figures import assess, expected_rate
+from safe_dnn.rccs.spots.like import alike, by_gain, is_other, without_mixtures
 from safe_dnn.rccs.spots.new_images import with_new_rates
-from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots, ranked
+from safe_dnn.rccs.spots.weak_spots import find_weak_spots, ranked
+from tests.helpers.spots import weak_spot
 
 DARK, BLURRED = (Literal("light", "<", 0.4),), (Literal("blur", ">=", 4.0),)
 NIGHT = (Literal("label", "=", "night"),)
@@ -47,7 +49,7 @@ def test_another_reason_says_neither_more_nor_less_and_is_not_about_classes_alon
 def test_images_of_other_conditions_count_neither_inside_nor_outside():
     holds = np.array([[1, 1, 1, 1, 0, 0, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1, 1, 0, 0, 0]], bool)
     wrong = np.array([1, 0, 1, 1, 1, 1, 1, 0, 0, 1], bool)
-    dark, blurred = compare_like([DARK, BLURRED], holds, wrong, "label", None)
+    dark, blurred = assess(holds, wrong, like=alike([DARK, BLURRED], holds, "label", None))
     assert (dark.alone, dark.alone_wrong, dark.like) == (2, 1, pytest.approx(1 / 3))
     assert (blurred.alone, blurred.alone_wrong, blurred.like) == (3, 3, pytest.approx(1 / 3))
 
@@ -87,7 +89,7 @@ def test_a_cause_that_other_causes_hide_is_no_chance():
     spots = reasons(columns, wrong)
     assert [{literal.column for literal in spot.literals} for spot in spots[:2]] == [{"glasses"}, {"light"}]
     blurred = next(spot for spot in spots if "blur" in spot.where)
-    assert blurred.elsewhere > blurred.interval[0] > blurred.like
+    assert blurred.elsewhere > blurred.figures.low > blurred.figures.like
     assert not blurred.may_be_chance
 
 
@@ -98,15 +100,13 @@ def test_a_condition_inside_classes_is_compared_with_these_classes():
     rates = np.select([label == "mel", label == "bkl"], [0.65, 0.5], 0.03) + 0.09 * ((label == "nv") & (site == "back"))
     spots = reasons({"label": label, "site": site}, rng.random(6000) < rates, "label")
     spot = next(spot for spot in spots if "site = back" in spot.where)
-    assert spot.elsewhere > spot.interval[1] > spot.interval[0] > spot.like
+    assert spot.elsewhere > spot.figures.high > spot.figures.low > spot.figures.like
     assert not spot.may_be_chance
 
 
 def test_what_classes_alone_make_likely_may_be_chance():
-    spot = WeakSpot(DARK, 44, 24, 0.39, 0.7, 0.28, like=0.69, new_rate=0.5, new_low=0.31, new_high=0.7)
-    assert spot.may_be_chance
-    assert not spot._replace(like=0.3).may_be_chance
-    assert spot.excess == pytest.approx(24 - 44 * 0.69)
+    assert weak_spot(DARK, 44, 24, 0.31, 0.7, 0.69, new_rate=0.5).may_be_chance
+    assert not weak_spot(DARK, 44, 24, 0.31, 0.7, 0.3, new_rate=0.5).may_be_chance
 
 
 @pytest.mark.slow

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.conditions import Literal, hold
+from safe_dnn.rccs.spots.figures import assess
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.new_images import with_new_rates
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots
@@ -42,11 +43,11 @@ def test_intervals_hold_the_rate_of_new_images_where_those_of_the_counted_rate_d
     for seed in RUNS:
         columns, chance = draw(3000, seed)
         wrong = np.random.default_rng(seed).random(3000) < chance
-        for spot in expected_of(search, columns, wrong):
-            truth = likely[spot.holds(new)].mean()
-            counted.append(spot.low <= truth <= spot.high)
-            expected.append(spot.new_low <= truth <= spot.new_high)
-            off.append((spot.rate - truth, spot.new_rate - truth))
+        for before, spot in zip(search(columns, wrong), expected_of(search, columns, wrong), strict=True):
+            truth, of = likely[spot.holds(new)].mean(), spot.figures
+            counted.append(before.figures.low <= truth <= before.figures.high)
+            expected.append(of.low <= truth <= of.high)
+            off.append((of.rate - truth, spot.new_rate - truth))
     assert len(counted) > 20
     assert np.mean(expected) >= 0.93 > np.mean(counted)
     assert abs(np.mean(off, axis=0)[1]) < np.mean(off, axis=0)[0] * 0.6
@@ -56,9 +57,8 @@ def two_spots(columns, wrong, groups=None) -> list[WeakSpot]:
     """What a search would find that always takes the same conditions."""
     spots = []
     for literals in ((Literal("x", "=", "a"),), (Literal("x", "=", "b"), Literal("y", "=", "c"))):
-        spot = WeakSpot(literals, 0, 0, 0.0, 1.0, 0.0)
-        holds = spot.holds(columns)
-        spots.append(spot._replace(tested=int(holds.sum()), wrong=int((holds & wrong).sum())))
+        (figures,) = assess([hold(literals, columns, len(wrong))], wrong)
+        spots.append(WeakSpot(literals, figures))
     return spots
 
 
@@ -72,16 +72,16 @@ def test_a_rate_that_loses_nothing_in_the_other_half_is_hardly_corrected():
     columns, wrong = alike(4000)
     usual = 0.25 * math.sqrt(0.25 / 2000)
     one, two = expected_of(two_spots, columns, wrong)
-    assert 0 <= one.rate - one.new_rate < usual
-    assert two.rate - two.new_rate == pytest.approx(2.8 * (one.rate - one.new_rate), rel=0.01)
-    assert one.new_low < one.new_rate < one.rate < one.new_high
+    assert 0 <= one.figures.rate - one.new_rate < usual
+    assert two.figures.rate - two.new_rate == pytest.approx(2.8 * (one.figures.rate - one.new_rate), rel=0.01)
+    assert one.figures.low < one.new_rate < one.figures.rate < one.figures.high
 
 
 def test_without_halves_the_usual_loss_is_taken():
     columns, wrong = alike(4000)
     groups = Groups("person", np.zeros(4000, int))
     one, _ = expected_of(two_spots, columns, wrong, groups)
-    assert one.rate - one.new_rate == pytest.approx(0.25 * math.sqrt(0.25 / 2000), rel=0.01)
+    assert one.figures.rate - one.new_rate == pytest.approx(0.25 * math.sqrt(0.25 / 2000), rel=0.01)
 
 
 def test_groups_make_intervals_for_new_images_wider():
@@ -92,4 +92,4 @@ def test_groups_make_intervals_for_new_images_wider():
     groups = Groups("person", person)
     (alone,) = expected_of(search, columns, wrong)
     (grouped,) = expected_of(search, columns, wrong, groups)
-    assert grouped.new_high - grouped.new_low > 1.2 * (alone.new_high - alone.new_low)
+    assert np.ptp(grouped.figures[2:4]) > 1.2 * np.ptp(alone.figures[2:4])

@@ -7,6 +7,7 @@ from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.dbscan.projection import fit_projection
 from safe_dnn.rccs.dbscan.relevance import average_neighbours
 from safe_dnn.rccs.dbscan.tuning import tune
+from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.rccs.spots.rates import (
     COLUMNS,
     LEVEL,
@@ -107,10 +108,10 @@ def test_the_region_of_the_only_rcc_is_not_the_whole_test_set():
     nearest = np.concatenate(nearest_failing(failing, right))
     labels = np.zeros(50, int)
     (rate,) = failure_rates(*np.split(regions(nearest, labels), [50]), 1, labels=labels)
-    assert (rate.tested, rate.verdict) == (650, "too few")
+    assert (rate.figures.tested, rate.verdict) == (650, "too few")
     nearest[~among_failing(every, every, np.arange(650) < 50)] = NOISE
     (rate,) = failure_rates(*np.split(regions(nearest, labels), [50]), 1, labels=labels)
-    assert (rate.tested, rate.wrong, rate.verdict) == (50, 50, "more")
+    assert (rate.figures.tested, rate.figures.wrong, rate.verdict) == (50, 50, "more")
 
 
 def test_regions_agree_with_a_search_image_by_image():
@@ -154,7 +155,7 @@ def test_no_rcc_fails_more_often_if_right_and_wrong_are_dealt_out_at_random(size
         wrong[np.random.default_rng(seed).permutation(n)[: round(share * n)]] = True
         rates, _ = rates_of(features, wrong)
         found += any(rate.verdict == "more" for rate in rates)
-        holds += [rate.low <= wrong.mean() <= rate.high for rate in rates if rate.tested]
+        holds += [rate.figures.low <= wrong.mean() <= rate.figures.high for rate in rates if rate.figures.tested]
     assert len(holds) >= 20
     assert found <= most
     assert np.mean(holds) >= 0.95
@@ -181,23 +182,23 @@ def test_reasons_are_told_from_looks():
 def test_p_is_counted_by_hand():
     """Two of the wrong images are no evidence. Of the other 8, 4 in the region are wrong: one of C(8, 4) = 70 ways."""
     (rate,) = rates_for([6], [6], outside=(4, 0))
-    assert rate.p == pytest.approx(1 / 70)
-    assert (rate.verdict, rate.rate, rate.elsewhere, rate.like) == ("more", 1.0, 0.0, 0.0)
-    assert (rate.low, rate.high) == (pytest.approx(0.025**0.25), 1.0)
+    assert rate.figures.p == pytest.approx(1 / 70)
+    assert (rate.verdict, rate.figures.rate, rate.elsewhere, rate.figures.like) == ("more", 1.0, 0.0, 0.0)
+    assert (rate.figures.low, rate.figures.high) == (pytest.approx(0.025**0.25), 1.0)
 
 
 def test_p_is_corrected_for_the_number_of_rccs():
     first, *others = rates_for([6, 1, 1, 1], [6, 0, 0, 0], outside=(1, 0))
-    assert first.p == pytest.approx(4 / 70)
+    assert first.figures.p == pytest.approx(4 / 70)
     assert first.verdict == "too few"
-    assert [(rate.p, rate.verdict) for rate in others] == [(1.0, "too few")] * 3
+    assert [(rate.figures.p, rate.verdict) for rate in others] == [(1.0, "too few")] * 3
 
 
 def test_images_that_define_an_rcc_are_no_evidence_of_a_rate():
     (rate,) = rates_for([3], [3], outside=(500, 100))
-    assert (rate.rate, rate.verdict) == (1.0, "too few")
-    assert rate.low == pytest.approx(0.025)
-    assert rate.p == pytest.approx(101 / 501, rel=1e-3)
+    assert (rate.figures.rate, rate.verdict) == (1.0, "too few")
+    assert rate.figures.low == pytest.approx(0.025)
+    assert rate.figures.p == pytest.approx(101 / 501, rel=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -208,16 +209,16 @@ def test_a_verdict_never_contradicts_the_rate_of_all_other_images(seed):
     rates = rates_for(tested.tolist(), wrong.tolist(), outside=(200, 20))
     for rate, n, k in zip(rates, tested, wrong, strict=True):
         assert rate.elsewhere == pytest.approx((wrong.sum() + 20 - k) / (tested.sum() + 200 - n))
-        assert rate.verdict != "more" or rate.rate > rate.elsewhere
-        assert rate.verdict != "less" or rate.rate < rate.elsewhere
+        assert rate.verdict != "more" or rate.figures.rate > rate.elsewhere
+        assert rate.verdict != "less" or rate.figures.rate < rate.elsewhere
     assert {"more", "less"} <= {rate.verdict for rate in rates}
 
 
 def test_rates_like_elsewhere_and_below_it_are_called_so():
     usual, rare, unknown = rates_for([200, 200, 3], [40, 10, 1], outside=(500, 100))
     assert (usual.verdict, rare.verdict, unknown.verdict) == ("as often", "less", "too few")
-    assert rare.p < LEVEL
-    assert rare.high < rare.elsewhere
+    assert rare.figures.p < LEVEL
+    assert rare.figures.high < rare.elsewhere
     assert usual.elsewhere == pytest.approx((10 + 1 + 100) / 703)
 
 
@@ -228,33 +229,36 @@ def test_rates_like_elsewhere_and_below_it_are_called_so():
     ("rate", "text"),
     [
         (
-            Rate(0, 41, 32, 0.62, 0.89, 0.15, 1e-9, "more"),
+            Rate(0, Figures(41, 32, 0.62, 0.89, like=0.15, p=1e-9), 0.15, "more"),
             "Fails more often than on comparable images: 78% of 41 tested images like these are wrong (62–89%), 15% of "
             "comparable images.",
         ),
         (
-            Rate(0, 1034, 114, 0.092, 0.131, 0.188, 1e-9, "less"),
+            Rate(0, Figures(1034, 114, 0.092, 0.131, like=0.188, p=1e-9), 0.188, "less"),
             "These images look alike, but the network fails on them less often than on others (11%, 19% of comparable "
             "images).",
         ),
         (
-            Rate(0, 100, 35, 0.26, 0.45, 0.36, 1.0, "as often"),
+            Rate(0, Figures(100, 35, 0.26, 0.45, like=0.36, p=1.0), 0.36, "as often"),
             "These images look alike, but the network does not clearly fail on them more often than on others "
             "(35%, 36% of comparable images).",
         ),
         (
-            Rate(0, 3, 1, 0.01, 0.91, 0.998, 1.0, "too few"),
+            Rate(0, Figures(3, 1, 0.01, 0.91, like=0.998, p=1.0), 0.998, "too few"),
             "Too few tested images to be sure: of 3 tested images like these, 1 is wrong, 99.8% of comparable images.",
         ),
         (
-            Rate(0, 2223, 178, 0.07, 0.09, 0.001, 1.0, "too few"),
+            Rate(0, Figures(2223, 178, 0.07, 0.09, like=0.001, p=1.0), 0.001, "too few"),
             "Looks alone do not tell: of 2,223 tested images like these, 178 are wrong, 0.1% of comparable images.",
         ),
-        (Rate(0, 0, 0, 0, 1, 0.2, 1.0, "too few"), "No other tested image looks like these: nothing to compare."),
+        (
+            Rate(0, Figures(0, 0, 0, 1, like=0.2, p=1.0), 0.2, "too few"),
+            "No other tested image looks like these: nothing to compare.",
+        ),
     ],
 )
 def test_the_rate_is_said_in_plain_words(rate, text):
-    assert rate._replace(like=rate.elsewhere).text == text
+    assert rate.text == text
 
 
 def test_the_table_has_a_row_per_rcc_and_empty_cells_for_what_is_undefined():
@@ -283,9 +287,13 @@ def test_a_region_is_compared_with_images_of_its_classes_that_no_other_reason_ho
     (of_class,) = failure_rates(*of_both, 1, labels=of_both[0], classes=night[order].astype(int))
     assert (all_images.verdict, like.verdict) == ("more", "too few")
     assert of_class.verdict != "more"
-    assert (like.tested, like.wrong) == (all_images.tested, all_images.wrong) != (like.alone, like.alone_wrong)
-    assert like.like == pytest.approx(wrong[~night & ~here].mean())
-    assert of_class.like == pytest.approx(all_images.rate, abs=0.1)
+    assert (
+        (like.figures.tested, like.figures.wrong)
+        == (all_images.figures.tested, all_images.figures.wrong)
+        != (like.figures.alone, like.figures.alone_wrong)
+    )
+    assert like.figures.like == pytest.approx(wrong[~night & ~here].mean())
+    assert of_class.figures.like == pytest.approx(all_images.figures.rate, abs=0.1)
 
 
 @pytest.mark.slow

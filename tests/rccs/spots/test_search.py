@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from safe_dnn.rccs.spots.search import MOST_COLUMNS, columns_to_search
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
 from tests.helpers.driving import driving, names, search
 
@@ -97,7 +98,7 @@ def test_rare_tails_of_a_number_that_is_mostly_nought_are_named_with_their_rate(
     first = find_weak_spots({"speed": speed, "angle": angle}, wrong)[0]
     assert first.where.startswith("angle < -0.")
     assert " or >= 0." in first.where
-    assert first.rate == pytest.approx(wrong[np.abs(angle) >= 0.4].mean(), abs=0.05)
+    assert first.figures.rate == pytest.approx(wrong[np.abs(angle) >= 0.4].mean(), abs=0.05)
 
 
 def scenes(n: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray, list[np.ndarray]]:
@@ -200,3 +201,30 @@ def test_a_column_that_says_nothing_is_no_reason(column):
     wrong = np.arange(300) < 150
     assert find_weak_spots({"column": column}, wrong) == []
     assert find_weak_spots({"column_deg": column}, wrong) == []
+
+
+def test_of_a_thousand_columns_those_are_searched_that_go_most_with_failing():
+    """The cause and its class are among them, and as many tries are corrected for as with all."""
+    rng = np.random.default_rng(3)
+    wrong = rng.random(240) < 0.3
+    columns = {f"c{number}": rng.normal(size=240).round(3) for number in range(1000)}
+    columns["c500"] = np.where(wrong, rng.normal(2, 1, 240), rng.normal(0, 1, 240)).round(3)
+    columns |= {"label": rng.choice(["a", "b"], 240), "brightness": rng.random(240)}
+    recorded = [name for name in columns if name.startswith("c")]
+    chosen = columns_to_search(columns, wrong, recorded, None)
+    assert len(chosen) == MOST_COLUMNS + 2
+    assert {"c500", "label", "brightness"} <= {*chosen}
+
+
+@pytest.mark.slow
+def test_among_a_thousand_columns_a_cause_is_found_and_nothing_else():
+    found = 0
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        columns = {f"c{number}": rng.normal(size=240).round(3) for number in range(1000)}
+        wrong = rng.random(240) < 0.3
+        found += bool(find_weak_spots(columns, wrong))
+        columns["c500"] = np.where(wrong, rng.normal(2, 1, 240), rng.normal(0, 1, 240)).round(3)
+        spots = find_weak_spots(columns, wrong, measured=["c999"])
+        assert [{one.column for one in spot.literals} for spot in spots] == [{"c500"}]
+    assert not found, "by chance in one of 20 runs at most"

@@ -6,9 +6,10 @@ import pytest
 from scipy.stats import binomtest
 
 from safe_dnn.rccs.spots.conditions import Literal
-from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, find_weak_spots, load_spots, spots_text
+from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, find_weak_spots, load_spots, spots_text
 from safe_dnn.store.runs import COMPARISON, add_run
 from tests.helpers.driving import CLASSES, driving, names, search
+from tests.helpers.spots import weak_spot
 
 
 @pytest.mark.parametrize("rates", [(0.4, 0.4, 0.4, 0.4), (0.8, 0.1, 0.1, 0.1)])
@@ -39,10 +40,10 @@ def test_figures_are_those_of_counting():
     spots = search(columns, wrong)
     for spot in spots:
         here = spot.holds(columns)
-        assert (spot.tested, spot.wrong) == (here.sum(), (here & wrong).sum())
-        assert spot.rate == wrong[here].mean()
-        exact = binomtest(spot.wrong, spot.tested).proportion_ci(0.95, "exact")
-        assert (spot.low, spot.high) == pytest.approx((exact.low, exact.high))
+        assert (spot.figures.tested, spot.figures.wrong) == (here.sum(), (here & wrong).sum())
+        assert spot.figures.rate == wrong[here].mean()
+        exact = binomtest(spot.figures.wrong, spot.figures.tested).proportion_ci(0.95, "exact")
+        assert (spot.figures.low, spot.figures.high) == pytest.approx((exact.low, exact.high))
         assert spot.elsewhere == wrong[~here].mean()
 
 
@@ -54,7 +55,7 @@ def test_a_cause_is_found_beside_a_larger_one_whose_images_fail_more_often():
     wrong = rng.random(3000) < np.select([night & ~rain, rain], [0.8, 0.2], 0.01)
     night_and_dry, in_rain = find_weak_spots(columns, wrong)
     assert (night_and_dry.where, in_rain.where) == ("time = night and weather = dry", "weather = rain")
-    assert in_rain.elsewhere > in_rain.rate > in_rain.interval[0] > in_rain.like
+    assert in_rain.elsewhere > in_rain.figures.rate > in_rain.figures.low > in_rain.figures.like
 
 
 def few(rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -100,7 +101,7 @@ def test_there_is_no_weak_spot_where_all_images_fare_alike_or_are_hardly_any(wro
 
 def test_what_is_saved_is_loaded(tmp_path):
     columns, wrong = driving(1500)
-    strange = WeakSpot(
+    strange = weak_spot(
         (
             Literal("=cmd|x", "=", 'a, "b"\n@é'),
             Literal("head_deg", "from", (350.0, 0.1 + 0.2)),
@@ -116,22 +117,22 @@ def test_what_is_saved_is_loaded(tmp_path):
 
 
 def test_the_table_is_read_by_people_and_opened_in_a_spreadsheet():
-    spot = WeakSpot((Literal("=1+cmd", "=", "a"), Literal("light", "<", 0.2)), 8, 4, 0.157, 0.843, 0.1)
+    spot = weak_spot((Literal("=1+cmd", "=", "a"), Literal("light", "<", 0.2)), 8, 4, 0.157, 0.843, 0.1)
     (row,) = csv.DictReader(io.StringIO(spots_text([spot])))
     assert row == {
         "rank": "1", "where": "'=1+cmd = a and light < 0.2", "tested": "8", "wrong": "4", "rate": "0.5", "low": "0.157",
-        "high": "0.843", "elsewhere": "0.1", "conditions": '[["=1+cmd", "=", "a"], ["light", "<", 0.2]]',
-        "groups": "", "group": "", "expected": "", "odds": "", "new_rate": "", "new_low": "", "new_high": "",
-        "alone": "", "alone_wrong": "", "like": "", "doubted": "",
+        "high": "0.843", "elsewhere": "", "conditions": '[["=1+cmd", "=", "a"], ["light", "<", 0.2]]',
+        "groups": "", "group": "", "expected": "", "odds": "", "new_rate": "", "alone": "0", "alone_wrong": "0",
+        "like": "0.1", "doubted": "",
     }  # fmt: skip
 
 
 def test_what_is_expected_of_new_images_is_said_and_kept(tmp_path):
-    counted = WeakSpot((Literal("light", "<", 0.2),), 92, 47, 0.404, 0.617, 0.1)
-    spot = counted._replace(new_rate=0.44, new_low=0.33, new_high=0.62)
-    assert counted.text == "light < 0.2: 47 of 92 are wrong (51%, 40–62%), 10% of other images"
-    assert spot.text == "light < 0.2: 47 of 92 are wrong (51%, 33–62% of new images), 10% of other images"
-    like = spot._replace(alone=80, alone_wrong=40, like=0.02)
+    counted = weak_spot((Literal("light", "<", 0.2),), 92, 47, 0.404, 0.617)
+    spot = counted._replace(new_rate=0.44, figures=counted.figures._replace(low=0.33, high=0.62))
+    assert counted.text == "light < 0.2: 47 of 92 are wrong (51%, 40–62%)"
+    assert spot.text == "light < 0.2: 47 of 92 are wrong (51%, 33–62% of new images)"
+    like = spot._replace(figures=spot.figures._replace(alone=80, alone_wrong=40, like=0.02))
     assert like.text == "light < 0.2: 47 of 92 are wrong (51%, 33–62% of new images), 2% of comparable images"
     text = spots_text([spot, like])
     assert load_spots(add_run(tmp_path, COMPARISON, {WEAK_SPOTS_FILE: text})) == (spot, like)
