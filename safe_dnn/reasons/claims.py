@@ -142,8 +142,9 @@ def claims_of(
             expected = np.array([of.rate if spot.new_rate is None else spot.new_rate, of.low, of.high])
             if of_classes is not None and holds is not None and np.isfinite(of_classes[holds]).any():
                 expected = _of_these_classes(expected, spot.expected, float(np.nanmean(of_classes[holds])))
-            figures, takes_images = expected.tolist(), holds is not None and takes(spot)
-            claims[reason.name] = Claim(reason.name, spot.literals, holds, *figures, takes=takes_images)
+            rate, low, high = expected.tolist()
+            takes_images = holds is not None and takes(spot)
+            claims[reason.name] = Claim(reason.name, spot.literals, holds, rate, low, high, takes_images)
         elif of and reason.more:
             within = claims[reason.inside].holds if reason.inside else None
             holds = regions == reason.rcc

@@ -345,10 +345,8 @@ def known_of(
             new = recorded.keys() - columns.keys() - shares - {*same}
             columns |= {name: of for name, of in recorded.items() if name in new and known_in(of[tested.right])}
             if len(new) > MOST_COLUMNS:
-                notes += (
-                    f"Conditions are on the {MOST_COLUMNS} of {count(len(new), 'parameter')} that by themselves go most "
-                    "with failing.",
-                )
+                most = f"the {MOST_COLUMNS} of {count(len(new), 'parameter')} that by themselves go most with failing"
+                notes += (f"Conditions are on {most}.",)
     unknown = set(ATTRIBUTES) - set(columns) if tested.has_images else ()
     measured: dict[str, np.ndarray] = {}
     if unknown:

@@ -174,7 +174,7 @@ def test_fresh_images_that_look_like_groups_are_said_to_be_no_independent_ones(e
     again = check_requirements(
         tmp_path / "required.yaml", explained.out, answers(fresh)._replace(group=("image",))
     )  # whatever they look like
-    assert [(one.verdict, one.figures.groups) for one in again.findings] == [("holds", None)]
+    assert [(one.verdict, one.figures.groups) for one in again.findings] == [("holds", 0)]
     assert not any("independent" in note for note in again.notes)
     assert told in "".join(confirm(explained.out, answers(fresh)).notes)
 

@@ -337,8 +337,8 @@ def _from_row(row: Mapping[str, str]) -> WeakSpot:
     """The weak spot of a row; `where` and the rate follow from the other columns."""
     literals, figures = read_conditions(from_cell(row["conditions"])), figures_in(row)
     elsewhere = float(row["elsewhere"]) if row["elsewhere"] else math.nan
-    further = [float(row[name]) if row[name] else None for name in ("expected", "odds", "new_rate")]
-    return WeakSpot(literals, figures, elsewhere, *further, doubted=row["doubted"] == "yes")
+    expected, odds, rate = (float(row[name]) if row[name] else None for name in ("expected", "odds", "new_rate"))
+    return WeakSpot(literals, figures, elsewhere, expected, odds, rate, row["doubted"] == "yes")
 
 
 def conditions_text(literals: Iterable[Literal]) -> str:

@@ -250,9 +250,9 @@ def test_the_tables_of_reasons_have_the_figures_of_the_files(clusters, out):
             assert {rate, like} <= {*re.findall(r"[\d.]+%", card)}
     assert len(by_rcc) == 4
     [spot], [cells] = rows_in(out / WEAK_SPOTS_FILE), table_in(document, "weak-spots")
-    rate, elsewhere, low, high = rates_in(spot, "rate", "elsewhere", "new_low", "new_high")
-    assert cells[2:5] == [f"{spot['wrong']} of {spot['tested']}, {rate}", f"{low[:-1]}–{high}", elsewhere]
-    assert (rate, elsewhere) == ("99.7%", "0.4%")
+    rate, like, low, high = rates_in(spot, "rate", "like", "low", "high")
+    assert cells[2:5] == [f"{spot['wrong']} of {spot['tested']}, {rate}", f"{low[:-1]}–{high}", like]
+    assert (rate, like) == ("99.7%", "0.4%")
     [shown] = [cells for cells in table_in(document, "first-page") if cells[0].startswith("weak spot 1")]
     assert shown[1:3] == [f"{spot['wrong']} of {spot['tested']}", f"{rate} ({low[:-1]}–{high})"]
     selected = {cells[0]: cells[1:] for cells in table_in(document, "unsafe-set")}
