@@ -196,7 +196,7 @@ def _summary(network: Network, rows: Sequence[Factor]) -> str:
     missing = ", ".join(sorted({*matter} - {*named}))
     further = [row.name for row in rows if not row.matters and is_named(network, row.name)]
     doubtful = [f"{row.name} ({row.ratio:.2f})" for row in rows if not row.holds]
-    inside = sum(not spot.of_classes for spot in network.spots)
+    inside = sum(spot.expected is not None for spot in network.spots)
     return (
         f"{network.name}: {len(named)} of {len(matter)} factors that should be named are"
         + (f", not {missing}" if missing else "")
@@ -321,7 +321,7 @@ def _shuffled(network: Network, seed: int) -> list[bool]:
     found = []
     for number, (known, failing, names) in enumerate(kinds):
         spots = find_weak_spots(known, failing, label=LABEL)
-        found.append(any({one.column for one in s.literals} <= names and not (number and s.of_classes) for s in spots))
+        found.append(any({one.column for one in s.literals} <= names and not (number and s.expected is None) for s in spots))
     return found
 
 
