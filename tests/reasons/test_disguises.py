@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
+from safe_dnn.pipeline.explaining import find_reasons
+from safe_dnn.pipeline.run_record import GivenAnswers
 from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.weak_spots import WeakSpot
+from safe_dnn.reasons.comparison import MOST_DOUBTED
 from safe_dnn.reasons.disguises import disguised
+from safe_dnn.support.tables import table_text
 
 
 def draw(n: int = 2000, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
@@ -32,6 +37,14 @@ def disguises(wrong: np.ndarray, classes: np.ndarray, seed: int = 1) -> dict[str
         "rank": np.where(wrong, rng.integers(2, 5, n), 1).astype(float),
         "known of some": np.where(rng.random(n) < 0.1, np.nan, wrong.astype(float)),
         "log of likelihood": np.log(np.where(wrong, rng.uniform(0.01, 0.45, n), likely)),
+        "softmax": np.where(wrong, rng.uniform(0.01, 0.45, n), likely), "entropy": np.where(wrong, 1, 0.2) + 0 * likely,
+        "text": np.where(wrong, "it is wrong", "it is right"), "percent": 100.0 * wrong,
+        "sign": np.where(wrong, -1.0, 1.0), "error code": np.where(wrong, rng.integers(1, 5, n), 0).astype(float),
+        "votes": np.where(wrong, rng.integers(0, 4, n), rng.integers(3, 8, n)).astype(float),
+        "noisy copy": wrong + rng.normal(0, 0.15, n),
+        "distance": np.where(wrong, rng.gamma(6, 1, n), rng.gamma(1, 1, n)),
+        "verdict": np.where(wrong, rng.choice(["fp", "fn"], n), "ok"),
+        "day of failure": np.where(wrong, rng.integers(1, 31, n), 0).astype(float),
     }  # fmt: skip
 
 
@@ -41,6 +54,43 @@ def test_disguises_are_told_by_content_and_causes_are_not(seed):
     names = disguises(wrong, classes, seed)
     assert {*disguised(columns | names, wrong, classes=classes)} == {*names}
     assert disguised(columns, wrong, classes=classes) == {}
+
+
+def reasons_with(disguise: dict[str, np.ndarray], folder) -> list[WeakSpot]:
+    """Those of a table with the true columns and disguises."""
+    columns, classes, wrong = draw()
+    predicted = np.where(wrong, (classes + 1) % 4, classes)
+    images = [f"{row}.png" for row in range(len(wrong))]
+    answers = zip(images, classes.tolist(), predicted.tolist(), strict=True)
+    (folder / "answers.csv").write_text(table_text(("image", "label", "predicted"), answers))
+    known = columns | disguise
+    rows = zip(images, *(column.tolist() for column in known.values()), strict=True)
+    (folder / "known.csv").write_text(table_text(("image", *known), rows))
+    given = GivenAnswers(predictions=folder / "answers.csv")
+    return list(find_reasons(given, folder / "out", parameters=folder / "known.csv")[1].spots)
+
+
+def check_reasons(spots: list[WeakSpot]) -> None:
+    """The true reasons come first, and what may be the answer last, with the doubt."""
+    reasons = [{one.column for one in spot.literals} for spot in spots if not spot.may_be_chance]
+    assert reasons[0] == {"light"}
+    assert {"glasses"} in reasons
+    assert all(columns <= {"light", "glasses", "label"} for columns in reasons)
+    assert [spot.doubted for spot in spots] == sorted(spot.doubted for spot in spots)
+
+
+def test_disguises_hide_no_true_reason(tmp_path):
+    _, classes, wrong = draw()
+    spots = reasons_with(disguises(wrong, classes), tmp_path)
+    check_reasons(spots)
+    assert sum(spot.doubted for spot in spots) == MOST_DOUBTED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", disguises(np.ones(8, bool), np.zeros(8, int)))
+def test_no_disguise_hides_a_true_reason_by_itself(name, tmp_path):
+    _, classes, wrong = draw()
+    check_reasons(reasons_with({name: disguises(wrong, classes)[name]}, tmp_path))
 
 
 def test_a_disguise_is_told_where_the_class_explains_most():
