@@ -436,7 +436,7 @@ class OutputFolder(RuleBasedStateMachine):
         what = {
             "note": lambda: self.note(window, a, FIELDS[b % len(FIELDS)], None),
             "merge": lambda: self.merge(window, a, b, None), "move": lambda: self.move(window, a, b, None),
-            "undo": lambda: self.turn(window, "undo", 0, None),
+            "undo": lambda: self.turn(window, "undo", None),
             "label": lambda: self.label(a, CLASSES[b % 2], False, None),
         }  # fmt: skip
         with self.disk.trouble(None):
@@ -544,10 +544,10 @@ class OutputFolder(RuleBasedStateMachine):
         merge = functools.partial(merge_rccs, self.out, rcc, into, maker=shown.maker())
         self._edit(shown, trouble, merge, self._merged)
         if then:
-            self.turn(window, "undo", 0, None)
+            self.turn(window, "undo", None)
         if then == "redo":
             self._say_something(window, (rcc, into)[b % 2])
-            self.turn(window, "redo", 0, None)
+            self.turn(window, "redo", None)
 
     def _say_something(self, window: int, rcc: int) -> None:
         self.look(window)
