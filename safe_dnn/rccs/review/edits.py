@@ -13,16 +13,7 @@ from typing import Any, NamedTuple
 
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, labels_text, load_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.journal import (
-    SAYING,
-    Edit,
-    add_edit,
-    describe_edit,
-    edits_in,
-    reviewed,
-    standing,
-    touches,
-)
+from safe_dnn.rccs.review.journal import SAYING, Edit, add_edit, describe_edit, edits_in, reviewed, standing, touches
 from safe_dnn.rccs.review.notes import AnyNote, Note, combined, merged_note, row_of, tidy_note, title
 from safe_dnn.rccs.review.review import CHANGED, Review, read_review, said_now
 from safe_dnn.store.database import append, changing, present

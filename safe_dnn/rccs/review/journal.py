@@ -265,16 +265,16 @@ def _applied(clusters: RootCauseClusters, edits: Iterable[Edit]) -> tuple[np.nda
     made = np.zeros(len(labels), dtype=bool)
     touched: set[int] = set()
     for edit in edits:
-        target = _checked_target(edit, labels, row_of)
-        touched |= {*edit.source, target}
+        _check(edit, labels, row_of)
+        touched |= {*edit.source, edit.target}
         if edit.kind == "merge":
-            labels[labels == edit.source[0]] = target
-            home[home == edit.source[0]] = target
+            labels[labels == edit.source[0]] = edit.target
+            home[home == edit.source[0]] = edit.target
         else:
             rows = [row_of[path] for path in edit.images]
-            labels[rows] = target
+            labels[rows] = edit.target
             if edit.kind == "new":
-                home[rows], made[rows] = target, True
+                home[rows], made[rows] = edit.target, True
     return labels, home, made, touched
 
 
@@ -288,8 +288,8 @@ def _steadiness_left(steadiness: Steadiness | None, n_rccs: int, touched: set[in
     return steadiness._replace(of_rccs=of_rccs[:n_rccs])
 
 
-def _checked_target(edit: Edit, labels: np.ndarray, row_of: Mapping[str, int]) -> int:
-    """The target of a merge or move; a SAFEError if the edit cannot be applied to these labels."""
+def _check(edit: Edit, labels: np.ndarray, row_of: Mapping[str, int]) -> None:
+    """A SAFEError if a merge or move cannot be applied to these labels."""
     target = edit.target
     if edit.kind == "merge":
         if NOISE in (edit.source[0], target):
@@ -306,10 +306,7 @@ def _checked_target(edit: Edit, labels: np.ndarray, row_of: Mapping[str, int]) -
         there = [path for path in edit.images if labels[row_of[path]] == target]
         if there:
             raise SAFEError(f"{printable(there[0])} is already in {title(target)}. Choose another target.")
-        if edit.kind == "new" and (target in labels or target < 0):
-            raise SAFEError(f"Expected a number that no RCC has for a new one. Received {target}.")
         rccs = [] if target == NOISE or edit.kind == "new" else [target]
     for rcc in rccs:
         if rcc < 0 or rcc not in labels:
             raise SAFEError(f"There is no RCC {rcc}; it may have been merged or emptied. Choose one that is displayed.")
-    return target
