@@ -280,7 +280,8 @@ def select(
 
     folder, (settings, likely) = path_of(out, "an output folder"), _settings(options, SelectionSettings, Likely)
     unsafe = select_images(improvement, folder, settings, likely=likely, stream=stream, progress=progress)
-    return StepResult(unsafe, selection_summary(unsafe), UnsafeImage._fields, unsafe.images)
+    rows = tuple(image[:-1] for image in unsafe.images)  # without the digest
+    return StepResult(unsafe, selection_summary(unsafe), UnsafeImage._fields[:-1], rows)
 
 
 def retrain(

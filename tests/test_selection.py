@@ -19,6 +19,7 @@ from safe_dnn.rccs.unsafe_set import (
     save_unsafe_set,
 )
 from safe_dnn.selection import SelectionSettings, quotas, select_unsafe_set, unsafe_set_size
+from safe_dnn.store.runs import SELECTION, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import ImageListing
 from tests.helpers.places import names_in
@@ -250,7 +251,8 @@ def unsafe(clusters, improvement):
 
 
 def test_the_list_holds_a_path_a_line_and_the_table_all_that_is_known(unsafe, tmp_path):
-    run = save_unsafe_set(unsafe, tmp_path).folder
+    save_unsafe_set(unsafe, tmp_path)
+    run = runs_of(tmp_path, SELECTION)[0].folder
     lines = (run / FILENAMES_FILE).read_bytes().decode("utf-8", "surrogateescape").split("\n")
     assert lines == [*(image.image for image in unsafe.images), ""]
     with (run / UNSAFE_SET_FILE).open(newline="", errors="surrogateescape") as file:

@@ -346,8 +346,17 @@ def check_there(paths: Mapping[str, str]) -> None:
             raise SAFEError(f"Expected the {what}. Received: {received}.")
 
 
-def take_labels(out: Path) -> None:
-    """Take over what was typed into `unsafe_set.csv` in another program, and say so; before work that replaces it."""
-    with contextlib.suppress(SAFEError):  # damaged: the work is refused, with the reason
+def take_labels(out: Path) -> SAFEError | None:
+    """Take over what was typed into `unsafe_set.csv` in another program, and say so; before work that replaces it.
+
+    Returns
+    -------
+    SAFEError or None
+        Why the table cannot be read: work that would replace it is refused.
+    """
+    try:
         if number := take_typed_labels(out):
             gr.Info(typed_text(number))
+    except SAFEError as error:
+        return error
+    return None

@@ -4,7 +4,6 @@ that was there before.
 
 import contextlib
 import dataclasses
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +33,7 @@ from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, some
-from safe_dnn.training.labels import bring_back_labels, take_typed_labels
+from safe_dnn.training.labels import take_typed_labels
 
 
 class ClusteringSettings(NamedTuple):
@@ -121,7 +120,7 @@ def generate_clusters(
         same = previous is not None and previous.run == review.run
         behind = left_behind(out) if same else _left_behind(previous, review)
         record |= known | {"left_behind": behind}
-        save_clusters(clusters, out, more=record, then=partial(bring_back_labels, out, review.run))
+        save_clusters(clusters, out, more=record)
         show_present(out, within=within, progress=progress)
         return load_review(out).clusters
 
@@ -204,5 +203,5 @@ def restore_run(out: Path, number: int) -> RootCauseClusters:
         if run != present_runs(out).get(CLUSTERS):
             check_own(out, *SHOWN)
             take_typed_labels(out)
-            open_clusters(out, run.number, then=partial(bring_back_labels, out, run.clusters))
+            open_clusters(out, run.number)
         return review.clusters

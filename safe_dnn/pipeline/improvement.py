@@ -17,7 +17,7 @@ from safe_dnn.pipeline.descriptions import show_unsafe_set
 from safe_dnn.pipeline.run_record import answers_of_run, without_held_out
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, run_record
 from safe_dnn.rccs.review.review import load_review, rccs_marked_safe
-from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE, UnsafeSet
+from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE, UnsafeSet, save_unsafe_set
 from safe_dnn.selection import SelectionSettings, select_unsafe_set, wanted_images
 from safe_dnn.store.output_folder import Writer, check_own, working
 from safe_dnn.support.contents import in_common
@@ -27,7 +27,7 @@ from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count
 from safe_dnn.training.earlier import kept_copy, learned_files
-from safe_dnn.training.labels import replace_unsafe_set, take_typed_labels
+from safe_dnn.training.labels import take_typed_labels
 
 
 class Likely(NamedTuple):
@@ -110,7 +110,7 @@ def select_images(
             notes.append(f"{which} test images, by content: a network that learns them cannot be tested with them")
         chosen_by = os.fspath(prediction.source) if prediction else unsafe.model
         unsafe = dataclasses.replace(unsafe, run=fingerprint(review.original), model=chosen_by, notes=tuple(notes))
-        unsafe = replace_unsafe_set(unsafe, out, more=more)
+        unsafe = save_unsafe_set(unsafe, out, more=more)
         show_unsafe_set(out)
         return unsafe
 

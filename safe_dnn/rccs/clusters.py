@@ -29,7 +29,7 @@ from safe_dnn.rccs.dbscan.set_aside import SetAside
 from safe_dnn.rccs.told import Told
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.places import absolute, recorded, relative
-from safe_dnn.store.runs import CLUSTERS, Run, Then, add_run, present_runs, reading_file, run_file, runs_of
+from safe_dnn.store.runs import CLUSTERS, Run, add_run, present_runs, reading_file, run_file, runs_of
 from safe_dnn.support.contents import content_of
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
@@ -222,17 +222,13 @@ def _nearest(among: np.ndarray, rows: np.ndarray, distances: np.ndarray) -> np.n
     return distances[:, among].min(axis=1, initial=np.inf)
 
 
-def save_clusters(
-    clusters: RootCauseClusters, folder: Path, *, more: Mapping[str, object] | None = None, then: Then | None = None
-) -> Run:
+def save_clusters(clusters: RootCauseClusters, folder: Path, *, more: Mapping[str, object] | None = None) -> Run:
     """Write `run.json` and `clusters.npz` as a run of the analysis in a folder: it is the present one from then on.
 
     Parameters
     ----------
     more : mapping, optional
         Further entries of `run.json`.
-    then
-        As of `store.runs.add_run`.
 
     Raises
     ------
@@ -274,7 +270,7 @@ def save_clusters(
         RUN_FILE: json.dumps(record, indent=2) + "\n",
         CLUSTERS_FILE: lambda path: np.savez(path, **arrays),
     }
-    return add_run(folder, CLUSTERS, files, clusters=run_of(clusters, folder), then=then)
+    return add_run(folder, CLUSTERS, files, clusters=run_of(clusters, folder))
 
 
 def run_record(folder: Path, run: Run | None = None) -> dict[str, Any]:

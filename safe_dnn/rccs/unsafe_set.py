@@ -4,11 +4,12 @@
 selection.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,8 @@ from safe_dnn.rccs.clusters import find_clusters
 from safe_dnn.store.database import present, reading
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.places import absolute, relative
-from safe_dnn.store.runs import SELECTION, Files, Run, Then, add_run, present_runs, reading_file
+from safe_dnn.store.runs import SELECTION, Files, Run, add_run, present_runs, reading_file
+from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import Skipped
 from safe_dnn.support.tables import from_cell, number_in, read_table, table_text
@@ -52,6 +54,9 @@ class UnsafeImage(NamedTuple):
         The class; empty if the image is not labelled.
     likely_wrong : float or None
         How likely the DNN is wrong on it, if it was selected by that (see `dnn.failure_prediction`).
+    content : str
+        Digest of the file when it was selected, in hexadecimal, which a label belongs to; the path if it could not be
+        read. Empty of an image that is not in a saved set.
     """
 
     image: str
@@ -60,6 +65,7 @@ class UnsafeImage(NamedTuple):
     within_eps: bool
     label: str = ""
     likely_wrong: float | None = None
+    content: str = ""
 
     @property
     def why(self) -> str:
@@ -134,26 +140,34 @@ class UnsafeSet:
 
 
 LABEL = "label"
-"""The kind of an entry on an image: its subject is the path and the folder, as JSON; its value `label`, `content`."""
+"""The kind of an entry on an image: its subject is the content of the image, its value the class, or empty."""
 
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def save_unsafe_set(unsafe: UnsafeSet, folder: Path, *, more: Files | None = None, then: Then | None = None) -> Run:
+def save_unsafe_set(unsafe: UnsafeSet, folder: Path, *, more: Files | None = None) -> UnsafeSet:
     """Write `IS_filenames.txt`, `unsafe_set.csv` and `unsafe_set.json` as a run of the analysis in a folder.
 
     Parameters
     ----------
     more : mapping, optional
         Further files.
-    then
-        As of `store.runs.add_run`.
+
+    Returns
+    -------
+    UnsafeSet
+        The set with the labels that its images were given before; its field `labels` says how many labels of the
+        previous set these are.
 
     Raises
     ------
     SAFEError
         They cannot be written; nothing is changed.
     """
+    contents = [
+        (content_of(file) or b"").hex() or ascii(path) for file, path in zip(unsafe.files, unsafe.paths, strict=True)
+    ]
+    unsafe = dataclasses.replace(unsafe, labels=_labels_again(folder, {*contents}))
     record = {
         **{field.name: getattr(unsafe, field.name) for field in dataclasses.fields(unsafe)},
         "improvement_root": relative(unsafe.improvement_root, folder),
@@ -161,6 +175,7 @@ def save_unsafe_set(unsafe: UnsafeSet, folder: Path, *, more: Files | None = Non
         "skipped": [skip._asdict() for skip in unsafe.skipped],
         "model": relative(unsafe.model, folder),
         "images": _digest(unsafe.images),
+        "contents": contents,
     }
     files: dict[str, Writer] = {
         FILENAMES_FILE: "".join(f"{image.image}\n" for image in unsafe.images),
@@ -169,7 +184,19 @@ def save_unsafe_set(unsafe: UnsafeSet, folder: Path, *, more: Files | None = Non
     }
     found = find_clusters(folder, unsafe.run)
     clusters = found.clusters if found else ""
-    return add_run(folder, SELECTION, {**files, **(more or {})}, clusters=clusters, then=then)
+    return load_unsafe_set(folder, add_run(folder, SELECTION, {**files, **(more or {})}, clusters=clusters))
+
+
+def _labels_again(folder: Path, contents: Collection[str]) -> str:
+    """A sentence on the labels of the present set that images with these contents have; empty if it has none."""
+    labelled: list[str] = []
+    with contextlib.suppress(SAFEError):
+        labelled = [image.content for image in load_unsafe_set(folder).images if image.label]
+    if not labelled:
+        return ""
+    again = sum(content in contents for content in labelled)
+    text = f"{again:,} of {len(labelled):,} labels of the previous set belong to images in this one"
+    return f"{text}{'; the others are kept until their images are selected again' if again < len(labelled) else ''}."
 
 
 def unsafe_table(unsafe: UnsafeSet) -> str:
@@ -219,32 +246,25 @@ def load_unsafe_set(folder: Path, run: Run | None = None) -> UnsafeSet:
 def _from_record(record: dict[str, Any], images: Sequence[UnsafeImage], folder: Path) -> UnsafeSet:
     if record["images"] != _digest(images):
         raise ValueError(f"{SELECTION_FILE} and {UNSAFE_SET_FILE} have different images")
-    root, labels = record["improvement_root"], labels_at(folder, record["improvement_root"])
+    labels = known_labels(folder)
     fields = {field.name: record[field.name] for field in dataclasses.fields(UnsafeSet)}
     values: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in fields.items()}
+    pairs = zip(images, record["contents"], strict=True)
     return UnsafeSet(
         **values
         | {
-            "improvement_root": Path(absolute(root, folder)),
-            "images": tuple(image._replace(label=labels.get(image.image, image.label)) for image in images),
+            "improvement_root": Path(absolute(record["improvement_root"], folder)),
+            "images": tuple(one._replace(content=key, label=labels.get(key, one.label)) for one, key in pairs),
             "skipped": tuple(Skipped(**skip) for skip in record["skipped"]),
             "model": absolute(record["model"], folder),
         }
     )
 
 
-def labels_at(folder: Path, root: str) -> dict[str, str]:
-    """The labels of the images of a folder, by their paths in it; an empty one was taken away.
-
-    Parameters
-    ----------
-    root : str
-        As the analysis records it (see `store.places.relative`).
-    """
+def known_labels(folder: Path) -> dict[str, str]:
+    """The classes of images, by their contents; an empty one was taken away."""
     with reading(folder) as db:
-        said = present(db, LABEL)
-    places = ((*json.loads(subject), value["label"]) for subject, value in said.items())
-    return {image: label for image, of, label in places if of == root}
+        return present(db, LABEL)
 
 
 def _image_of(row: Mapping[str, str], *, decimal_comma: bool) -> UnsafeImage:

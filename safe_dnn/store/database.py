@@ -12,7 +12,6 @@ import datetime
 import json
 import os
 import re
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -30,16 +29,16 @@ RUNS_FOLDER = "runs"
 """What was computed (see `store/runs.py`)."""
 
 PATIENCE = 30.0  # seconds that a change waits for another one; a change takes milliseconds
-ROOM = 2**20  # bytes on the disk; a disk with less is called full where SQLite does not say what is wrong
 APPLICATION = 0x53414645  # "SAFE", in the file's header
 
-FORMAT = 2
+FORMAT = 3
 """Of the schema, as `user_version` has it. A database of another format is refused."""
 _SCHEMA = (
     """CREATE TABLE entry (
         number INTEGER PRIMARY KEY,
         time TEXT NOT NULL,
-        author TEXT NOT NULL,
+        window TEXT NOT NULL,
+        engineer TEXT NOT NULL,
         kind TEXT NOT NULL,
         subject TEXT NOT NULL,
         run TEXT NOT NULL,
@@ -55,22 +54,10 @@ _SCHEMA = (
 
 RUN = re.compile("[1-9][0-9]{0,11}")  # the name of a run's folder, its number
 
-_REASONS = {
-    "SQLITE_BUSY": "another SAFE process has been writing for more than {patience:.0f} seconds. Try again",
-    "SQLITE_LOCKED": "another SAFE process is writing. Try again",
-    "SQLITE_FULL": "the disk is full. Make room",
-    "SQLITE_READONLY": "it cannot be written to. Give yourself the permission, or work on a copy",
-    "SQLITE_CANTOPEN": "it cannot be opened. Check the permissions of the folder",
-    "SQLITE_PERM": "the permission is missing. Check the permissions of the folder",
-    "SQLITE_PROTOCOL": "its file system has no locks. Move the analysis to a local disk",
-    "SQLITE_NOLFS": "its file system cannot hold it. Move the analysis to a local disk",
-    "SQLITE_IOERR": "the disk cannot be read or written ({error}). Check it",
-}
-_DAMAGED = (
-    "it is damaged ({error}). Put back a copy of it, or use another output folder; what was computed is in "
-    f"{RUNS_FOLDER}/"
+_ADVICE = (
+    "If another SAFE process is writing, try again; otherwise check the disk, its room and the permissions. If the "
+    f"file is damaged, put back a copy, or use another output folder; what was computed is in {RUNS_FOLDER}/"
 )
-
 
 LONGEST_ENGINEER = 80  # characters of a name
 _ENGINEER: ContextVar[str] = ContextVar("engineer", default="")  # of the command, request or job at hand
@@ -166,17 +153,13 @@ def _is_made(db: sqlite3.Connection, file: Path) -> bool:
         "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master) "
         "FROM pragma_user_version, pragma_application_id"
     ).fetchone()
-    if application != APPLICATION and tables:
-        raise SAFEError(
-            f"Expected {file} to be missing or written by SAFE. Received another program's database; it is left "
-            "unchanged. Use another output folder."
-        )
-    if version not in (0, FORMAT):
-        raise SAFEError(
-            f"{file} was written by another version of SAFE: its format is {version}, and this version reads {FORMAT}. "
-            "Nothing was changed. Use that version, or another output folder."
-        ).about("out")
-    return bool(version)
+    if (application, version) == (APPLICATION, FORMAT) or not (tables or version):
+        return bool(version)
+    other = f"another version, format {version}" if application == APPLICATION else "another program"
+    raise SAFEError(
+        f"Expected {file} to be missing or of this version of SAFE, format {FORMAT}. Received that of {other}. "
+        "Nothing was changed. Use another output folder."
+    ).about("out")
 
 
 def _make(db: sqlite3.Connection, file: Path) -> None:
@@ -196,12 +179,7 @@ def _explained(folder: Path) -> Iterator[None]:
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where its own message is damaged
-        name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
-        if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and shutil.disk_usage(folder).free < ROOM:
-            name = "SQLITE_FULL"  # what SQLite needs beside the database has no room
-        known = next((reason for start, reason in _REASONS.items() if name.startswith(start)), _DAMAGED)
-        reason = known.format(error=error, patience=PATIENCE)
-        raise SAFEError(f"Could not use {folder / DATABASE_FILE}: {reason}. Nothing was changed.") from error
+        raise SAFEError(f"Could not use {folder / DATABASE_FILE}: {error}. Nothing was changed. {_ADVICE}.") from error
 
 
 # --- Entries ----------------------------------------------------------------------------------------------------------
@@ -216,8 +194,10 @@ class Entry(NamedTuple):
         From 1.
     time : str
         ISO 8601, UTC; for people.
-    author : str
-        The window, by a random token without blanks, and behind a blank the engineer's name; each empty if unknown.
+    window : str
+        The window that it was said in, by a random token; empty if unknown.
+    engineer : str
+        The name of whoever said it; empty if unknown.
     kind : str
         Of the statement, e.g. "verdict on an RCC"; what `value` holds depends on it.
     subject : str
@@ -232,22 +212,13 @@ class Entry(NamedTuple):
 
     number: int
     time: str
-    author: str
+    window: str
+    engineer: str
     kind: str
     subject: str
     run: str
     value: Any
     part_of: int | None
-
-    @property
-    def window(self) -> str:
-        """The window that it was said in, by its token."""
-        return self.author.partition(" ")[0]
-
-    @property
-    def engineer(self) -> str:
-        """The name of whoever said it."""
-        return self.author.partition(" ")[2]
 
 
 @contextlib.contextmanager
@@ -280,12 +251,10 @@ def append(
     number : int, optional
         At least; by default the next one.
     """
-    if engineer := _ENGINEER.get():
-        author = f"{author} {engineer}"
     (last,) = db.execute("SELECT coalesce(max(number), 0) FROM entry").fetchone()
     number = max(number, last + 1)
-    texts = (_now(), author, kind, subject, run, json.dumps(value))
-    db.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (number, *texts, part_of))
+    texts = (_now(), author, _ENGINEER.get(), kind, subject, run, json.dumps(value))
+    db.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *texts, part_of))
     return number
 
 
@@ -302,13 +271,8 @@ def present_entries(db: sqlite3.Connection, kind: str) -> dict[str, Entry]:
 
 
 def entries_of(db: sqlite3.Connection, run: str, kinds: Sequence[str]) -> tuple[Entry, ...]:
-    """The entries of some kinds on a run, without those that are part of others, in order."""
-    return tuple(entries(db, f"run = ? AND part_of IS NULL AND kind IN {marks(kinds)}", run, *kinds))
-
-
-def parts_of(db: sqlite3.Connection, run: str, kind: str) -> tuple[Entry, ...]:
-    """The entries of a kind on a run that are part of others, in order."""
-    return tuple(entries(db, "run = ? AND part_of IS NOT NULL AND kind = ?", run, kind))
+    """The entries of some kinds on a run, in order, with those that are part of others."""
+    return tuple(entries(db, f"run = ? AND kind IN {marks(kinds)}", run, *kinds))
 
 
 def last_entry(db: sqlite3.Connection, *kinds: str) -> Entry | None:
@@ -327,15 +291,14 @@ def entries(db: sqlite3.Connection, which: str, *parameters: object) -> Iterator
     All that is read of an entry is read here.
     """
     rows = db.execute(
-        f"SELECT number, time, author, kind, subject, run, value, part_of FROM entry WHERE {which} ORDER BY number",
-        parameters,
+        f"SELECT {', '.join(Entry._fields)} FROM entry WHERE {which} ORDER BY number", parameters
     ).fetchall()  # an error halfway must not leave a statement behind, which would keep the closed database open
     for number, *texts, part_of in rows:
         if not all(isinstance(text, str) for text in texts):
             raise sqlite3.DatabaseError(f"entry {number} cannot be read")
-        time, author, kind, subject, run, value = texts
+        *known, value = texts
         try:
-            entry = Entry(number, time, author, kind, subject, run, json.loads(value), part_of)
+            entry = Entry._make((number, *known, json.loads(value), part_of))
         except ValueError as error:
             raise sqlite3.DatabaseError(f"entry {number} cannot be read") from error
         yield entry

@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,19 +32,10 @@ DRAWING = "images to ask about a word"
 """The kind of a run that rests on a table of answers: there is one for each word (see `pipeline/tagging.py`)."""
 OPENING = "open"
 """The kind of an entry by which earlier clusters are the present ones again."""
-_AGAIN = {
-    **dict.fromkeys((CLUSTERS, COMPARISON), "Generate the clusters again."),
-    **{CONFIRMATION: "Confirm them again.", MAP: "It is drawn again.", PROBES: "Probe the reasons again."},
-    **{SELECTION: "Select it again.", RETRAINING: "Retrain again.", HEATMAP: "Look again."},
-    REASONS: "Collect the failures again.",
-    DRAWING: "Ask for the next images: they are drawn again.",
-}
 
 
 Files = Mapping[str, Writer]
 """Name to content."""
-Then = Callable[[sqlite3.Connection, int], object]
-"""Adds entries in the same transaction, given the number of the entry that was added."""
 
 
 class Run(NamedTuple):
@@ -80,10 +71,15 @@ class Run(NamedTuple):
         """What identifies this run, for what rests on it and on no other one of the same clusters."""
         return f"run {self.number}"
 
+    @property
+    def again(self) -> str:
+        """What to do if it is damaged."""
+        return f"Compute the {self.kind} again."
+
 
 def add_run(
     folder: Path, kind: str, files: Files, *, clusters: str = "", facts: Mapping[str, Any] | None = None,
-    then: Then | None = None, instead_of: Run | None = None,
+    instead_of: Run | None = None,
 ) -> Run:  # fmt: skip
     """Write a run; it is the present one of its kind from then on, all of it or nothing.
 
@@ -95,8 +91,6 @@ def add_run(
         Name to content.
     clusters, facts
         As of `Run`.
-    then : callable, optional
-        Adds entries in the same transaction, given the number of the entry.
     instead_of : Run, optional
         What was computed before, and is removed: it says less of the same.
 
@@ -122,8 +116,6 @@ def add_run(
                 number = append(db, kind, "", {**(facts or {}), "files": digests}, run=clusters, number=least)
                 target = building.rename(runs / str(number))
                 undone.callback(shutil.rmtree, target, ignore_errors=True)
-                if then:
-                    then(db, number)
                 (entry,) = entries(db, "number = ?", number)
             undone.pop_all()
     except OSError as error:
@@ -179,9 +171,9 @@ def run_file(run: Run, name: str) -> Path:
     try:
         digest = digest_of(regular(path))
     except OSError as error:
-        raise SAFEError(f"{path} cannot be read ({error.strerror}). {_AGAIN[run.kind]}") from error
+        raise SAFEError(f"{path} cannot be read ({error.strerror}). {run.again}") from error
     if digest != run.files.get(name):
-        raise SAFEError(f"{path} is damaged: it is not as SAFE wrote it. {_AGAIN[run.kind]}")
+        raise SAFEError(f"{path} is damaged: it is not as SAFE wrote it. {run.again}")
     return path
 
 
@@ -196,16 +188,14 @@ def texts_of(run: Run | None, *names: str) -> dict[str, str]:
 def reading_file(run: Run, name: str) -> Iterator[Path]:
     """A file of a run, to be read in the block; what fails there (`DAMAGED`) is a SAFEError, as of `run_file`."""
     path = run_file(run, name)
-    with intact(path, _AGAIN[run.kind]):
+    with intact(path, run.again):
         yield path
 
 
-def open_clusters(folder: Path, number: int, *, then: Then | None = None) -> None:
-    """Make earlier clusters the present ones, with all that rests on them; `then` as of `add_run`."""
+def open_clusters(folder: Path, number: int) -> None:
+    """Make earlier clusters the present ones, with all that rests on them."""
     with changing(folder) as db:
-        entry = append(db, OPENING, "", number)
-        if then:
-            then(db, entry)
+        append(db, OPENING, "", number)
 
 
 def _present_clusters(db: sqlite3.Connection, folder: Path) -> Run | None:

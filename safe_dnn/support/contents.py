@@ -1,9 +1,7 @@
 """What files hold, whatever their names: which images are the same, and digests of large files."""
 
-import contextlib
 import functools
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +9,6 @@ import numpy as np
 
 from safe_dnn.support.files import state_of_file
 from safe_dnn.support.images import read_bytes
-
-END_BYTES = 1024  # of images of equal size; they hardly ever end alike unless they are the same
 
 
 def content_key(data: bytes) -> bytes:
@@ -38,10 +34,10 @@ def same_content(files: Sequence[Path], others: Sequence[Path]) -> list[list[int
 def copies_in(root: Path, paths: Sequence[str]) -> dict[str, str]:
     """The images that are the same as another one byte for byte, each with the first of them by path.
 
-    Only files of equal sizes are opened, and only those that end alike are read.
+    Only files of equal sizes are read.
     """
     alike = [sorted(paths)]
-    for known_by in (_size_of, _end_of, content_of):
+    for known_by in (_size_of, content_of):
         same: dict[tuple[int, object], list[str]] = {}
         for number, candidates in enumerate(alike):
             for path in candidates:
@@ -58,13 +54,6 @@ def in_common(files: Sequence[Path], others: Sequence[Path]) -> np.ndarray:
 def _size_of(file: Path) -> int | None:
     state = state_of_file(file)
     return state[1] or None if state else None
-
-
-def _end_of(file: Path) -> bytes | None:
-    with contextlib.suppress(OSError), file.open("rb") as opened:
-        opened.seek(max(0, opened.seek(0, os.SEEK_END) - END_BYTES))
-        return opened.read()
-    return None
 
 
 def content_of(file: Path) -> bytes | None:

@@ -5,7 +5,6 @@ The content of each file is up to the module that writes it; this module only ge
 
 import contextlib
 import csv
-import ctypes
 import datetime
 import errno
 import glob
@@ -142,9 +141,8 @@ def remove_left_over(folder: Path, pattern: str, seconds: float = LEFT_OVER_SECO
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Replace a folder atomically: yield a hidden folder to fill, which takes the place of `path` at the end.
 
-    `path` need not exist. Its readers see the old folder or the new one, even if the process is killed. Where the
-    operating system cannot exchange two folders atomically, neither exists for a moment; if the process is killed just
-    then, `put_back` restores the old one.
+    `path` need not exist. The old folder is moved aside for a moment; if the process is killed just then, `put_back`
+    restores it.
 
     Raises
     ------
@@ -155,15 +153,20 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     put_back(path)
     with new_folder(path) as building:
         yield building
-        if not path.exists():
+        aside = _aside(path)
+        _remove_folder(aside)  # obsolete, since `path` was put back
+        if path.exists():
+            path.rename(aside)
+        try:
             building.rename(path)
-        elif not _exchange(building, path):
-            _replace_in_two_steps(building, path)
+        finally:
+            put_back(path)
+        _remove_folder(aside)
 
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A hidden folder beside a path, to fill and then to rename; what is left there, also by an exchange, is removed.
+    """A hidden folder beside a path, to fill and then to rename; what is left there is removed.
 
     Raises
     ------
@@ -186,27 +189,6 @@ def put_back(path: Path) -> None:
     if not os.path.lexists(path) and aside.is_dir():
         with contextlib.suppress(OSError):  # another process was faster
             aside.rename(path)
-
-
-def _exchange(first: Path, second: Path) -> bool:
-    """Exchange two folders atomically; False where that is not possible (only Linux has such a system call)."""
-    try:
-        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except (AttributeError, OSError, TypeError):
-        return False
-    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-    return renameat2(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0
-
-
-def _replace_in_two_steps(building: Path, path: Path) -> None:
-    aside = _aside(path)
-    _remove_folder(aside)  # obsolete, since `path` exists
-    path.rename(aside)
-    try:
-        building.rename(path)
-    finally:
-        put_back(path)
-    _remove_folder(aside)
 
 
 def _hidden(path: Path, what: str) -> str:

@@ -14,9 +14,9 @@ from safe_dnn.rccs.review.edits import merge_rccs, move_images
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note
 from safe_dnn.rccs.spots.conditions import Literal
-from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
+from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from safe_dnn.reasons.comparison import Reasons, load_reasons, save_reasons
-from safe_dnn.training.labels import replace_unsafe_set, save_labels
+from safe_dnn.training.labels import save_labels
 from safe_dnn.training.result import retraining_of, save_retraining
 from tests.helpers.small_models import FakeModel, retraining_for
 from tests.helpers.spots import weak_spot
@@ -51,7 +51,7 @@ def select(folder: Path, improvement: Path, *labels: str) -> None:
         improvement, images, len(images), "", len(images), (3, 3, 3), (), fingerprint(reviewed.clusters),
         run=fingerprint(reviewed.original),
     )  # fmt: skip
-    unsafe = replace_unsafe_set(unsafe, folder)
+    unsafe = save_unsafe_set(unsafe, folder)
     labelled = [image._replace(label=label) for image, label in zip(unsafe.images, labels, strict=True)]
     save_labels(dataclasses.replace(unsafe, images=tuple(labelled)), folder)
 

@@ -139,7 +139,7 @@ def test_results_that_lack_something_are_told_and_can_be_replaced(browser, serve
     add_run(served.out, CLUSTERS, {CLUSTERS_FILE: lambda path: np.savez(path, **arrays)}, clusters=run.clusters)
     with opened(browser, served) as page:
         alert = page.locator("#clusters-status [role=alert]")
-        expect(alert).to_contain_text("Generate the clusters again.")
+        expect(alert).to_contain_text("Compute the clusters again.")
         expect(page.locator("#clusters-pane")).to_be_hidden()
         page.get_by_role("tab", name="Unsafe set").click()
         expect(page.locator("#unsafe-status .safe-empty")).to_be_visible()

@@ -137,6 +137,10 @@ def test_what_is_at_hand_is_followed_by_its_images_through_the_edits_of_another_
     wait_until(lambda: noted(served, 1)[2] == "safe")
     b.reload()
     names_at_hand(b, 1)
+    a.locator("#undo").click()
+    expect(a.get_by_text("A later edit by somebody else is about the same: Judged RCC 1 safe")).to_be_visible()
+    b.locator("#undo").click()
+    wait_until(lambda: noted(served, 1)[2] == "")
     a.locator("#undo").click()  # of the 14 images, 8 were snows
     for page in windows:
         expect(page.locator("#reason-list [data-rcc='2']")).to_have_count(1)
@@ -274,12 +278,12 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
         before = labels()
         give(a, a_labels, 0, "1")
         expect(a_labels.locator("[role=status]")).to_contain_text("Not kept: Could not use")
-        expect(a_labels.locator("[role=status]")).to_contain_text("the disk is full. Make room.")
+        expect(a_labels.locator("[role=status]")).to_contain_text("database or disk is full.")
         expect(a_labels.locator("progress + output")).to_have_text("2 / 9 labelled")
         assert labels() == before
         a.get_by_role("tab", name="Root cause clusters").click()
         field(a, "rcc-name").fill("typed on a full disk")
-        expect(state_of(a)).to_contain_text("the disk is full. Make room.")
+        expect(state_of(a)).to_contain_text("database or disk is full.")
         expect(field(a, "rcc-name")).to_have_value("typed on a full disk")
         full.unlink()
         field(a, "rcc-note").focus()  # leaves the field

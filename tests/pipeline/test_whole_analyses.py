@@ -14,9 +14,9 @@ from safe_dnn.rccs.clusters import load_clusters, save_clusters
 from safe_dnn.rccs.review.edits import merge_rccs, move_images, new_rcc, redo_edit, undo_edit
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
-from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
+from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
 from safe_dnn.store.runs import earlier_runs
-from safe_dnn.training.labels import load_kept_labels, take_typed_labels
+from safe_dnn.training.labels import take_typed_labels
 from tests.helpers.places import runs_as_they_are
 from tests.helpers.worked_on import DARK, known_of, work_on
 
@@ -35,7 +35,7 @@ def test_in_a_run_nothing_changes_whatever_is_said_and_done(clusters, tmp_path):
     ):  # fmt: skip
         change()
         assert runs_as_they_are(out) == computed
-    assert load_kept_labels(out)[-1].label == "green"
+    assert [image.label for image in load_unsafe_set(out).images] == ["red", "", "green"]
 
 
 def _type(table: Path) -> None:

@@ -151,5 +151,5 @@ def test_probes_are_read_as_they_were_written(tmp_path):
     assert [one.text for one in load_probes(run)] == [one.text for one in every]
     (run.folder / PROBES_FILE).chmod(0o600)
     (run.folder / PROBES_FILE).write_text("reason\nx\n")
-    with pytest.raises(SAFEError, match="Probe the reasons again"):
+    with pytest.raises(SAFEError, match="Compute the probes again"):
         load_probes(run)

@@ -222,9 +222,9 @@ USES: dict[str, Callable[[Path], object]] = {
 
 
 DAMAGES: tuple[tuple[Callable[[Path], None], str], ...] = (
-    (newer, r"was written by another version of SAFE: its format is 99.* Nothing was changed"),
-    (cut_off, r"it is damaged .*Put back a copy of it, or use another output folder"),
-    (garbled, r"it is damaged \(entry \d cannot be read\)"),
+    (newer, r"Received that of another version, format 99\. Nothing was changed"),
+    (cut_off, r"If the file is damaged, put back a copy, or use another output folder"),
+    (garbled, r"entry \d cannot be read\. Nothing was changed"),
 )  # fmt: skip
 
 
@@ -253,7 +253,7 @@ def test_a_folder_that_is_read_only_is_looked_at_and_not_changed(out, capsys):
         with bound_by_permissions():
             assert USES["look"](out).clusters.paths
             for use in ("note", "label", "cluster"):
-                refused(USES[use], out, capsys, r"cannot be written|cannot be opened|SAFE can write to")
+                refused(USES[use], out, capsys, r"write a readonly database|unable to open|SAFE can write to")
     finally:
         for path in (out, *out.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)

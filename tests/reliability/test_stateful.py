@@ -11,10 +11,9 @@ import dataclasses
 import datetime
 import functools
 import hashlib
-import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +38,7 @@ from safe_dnn.rccs.clusters import (
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review import edits, journal, review
 from safe_dnn.rccs.review.edits import Maker, merge_rccs, move_images, redo_edit, undo_edit
-from safe_dnn.rccs.review.journal import MAKING, SAYING, Edit, reviewed, touches
+from safe_dnn.rccs.review.journal import MAKING, SAYING, Edit, reviewed
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import CHANGED, Kept, Review, all_edits, load_review, set_note
 from safe_dnn.rccs.unsafe_set import (
@@ -47,6 +46,7 @@ from safe_dnn.rccs.unsafe_set import (
     UNSAFE_SET_FILE,
     UnsafeImage,
     UnsafeSet,
+    known_labels,
     load_unsafe_set,
     unsafe_table,
 )
@@ -60,11 +60,9 @@ from safe_dnn.support.contents import content_key
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.training.labels import (
     label_images,
-    load_kept_labels,
     save_labels,
     take_typed_labels,
     typed_labels,
-    write_labels,
 )
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, save_retraining
 from tests.helpers.places import check_entries
@@ -88,24 +86,12 @@ MEANWHILE = ("note", "merge", "move", "undo", "label")
 # --- What must be there -----------------------------------------------------------------------------------------
 
 
-class Given(NamedTuple):
-    """A label that an image was given, by its content and place; an empty one was taken away."""
-
-    root: str
-    image: str
-    content: bytes
-    label: str
-
-    def is_of(self, root: str, image: str, content: bytes) -> bool:
-        here, there = os.path.join(self.root, self.image), os.path.join(root, image)  # noqa: PTH118
-        return self.content == content and (self.image == image or here == there)
-
-
 class Table(NamedTuple):
-    """An unsafe set: the improvement folder, and the images in it."""
+    """An unsafe set: the improvement folder, the images in it, and what they were when they were selected."""
 
     root: str
     images: tuple[str, ...]
+    contents: tuple[bytes, ...]
 
 
 @dataclass(eq=False)
@@ -145,25 +131,20 @@ class Model:
     run: Run | None = None
     earlier: dict[str, Run] = field(default_factory=dict)
     said: dict[Group, tuple[str, str, str]] = field(default_factory=dict)  # the latest, in whatever run it was said
-    said_at: dict[Group, tuple[str, int]] = field(default_factory=dict)  # in which run, after how many entries
     done: dict[str, tuple[Edit, ...]] = field(default_factory=dict)  # by run
     entries: tuple[tuple, ...] = ()  # of the database
-    labels: dict[str, str] = field(default_factory=dict)  # of the images of the present unsafe set
     typed: dict[str, str] | None = field(default_factory=dict)  # into its table alone; None if the table is damaged
     edited: bool = False  # the table, in another program
-    given: tuple[Given, ...] = ()
+    given: dict[bytes, str] = field(default_factory=dict)  # the label by the content of the image
     models: dict[str, str] = field(default_factory=dict)  # the run by the model's digest
     own: dict[str, bytes] = field(default_factory=dict)  # what is the engineer's own, by its path below the folder
 
-    def labels_of(self, root: str, image: str, content: bytes) -> list[Given]:
-        """The labels that an image was given, the last one last; also by way of a third place."""
-        places = [(root, image)]
-        found: set[Given] = set()
-        for place in places:
-            more = {given for given in self.given if given not in found and given.is_of(*place, content)}
-            found |= more
-            places += [given[:2] for given in more]
-        return [given for given in self.given if given in found]
+    @property
+    def labels(self) -> dict[str, str]:
+        """Of the images of the present unsafe set."""
+        table = self.run.table if self.run else None
+        pairs = zip(table.images, table.contents, strict=True) if table else ()
+        return {image: self.given.get(content, "") for image, content in pairs}
 
     def state(self, run: Run) -> State:
         edits, root = self.done.get(run.name, ()), str(run.clusters.image_root)
@@ -172,17 +153,8 @@ class Model:
         notes = {rcc: Note(rcc, *self.said[group]) for rcc, group in groups.items() if group in self.said}
         return State(run.name, now, edits, spoken(notes), groups)
 
-    def say(self, group: Group, note: Note, run: str) -> None:
+    def say(self, group: Group, note: Note) -> None:
         self.said = {**self.said, group: note[1:]}
-        self.said_at = {**self.said_at, group: (run, len(self.entries))}
-
-    def belongs(self, group: Group, run: str, turned: Edit | None) -> bool:
-        """Whether what is said of images is of the RCC of a run, and so goes along with an edit or what is turned.
-
-        What another run said of the images that an RCC has had only since an edit does not go back with it.
-        """
-        where, after = self.said_at.get(group, ("", 0))
-        return group in self.said and (turned is None or where == run or after > turned.number)
 
 
 @dataclass
@@ -330,7 +302,7 @@ class OutputFolder(RuleBasedStateMachine):
             assert (SELECTION in resting) == (run.table is not None), (name, run.table)
             if run.table:
                 unsafe = load_unsafe_set(self.out, resting[SELECTION])
-                assert _table_of(unsafe) == run.table
+                assert _table_of(unsafe)[:2] == run.table[:2]
 
     def _listed(self) -> dict[str, StoredRun]:
         return {run.clusters.partition(" ")[0]: run for run in runs_of(self.out, CLUSTERS)}
@@ -353,7 +325,7 @@ class OutputFolder(RuleBasedStateMachine):
         entries = self._entries()
         assert entries[: len(m.entries)] == m.entries, "what was said before is lost"
         added, m.entries = entries[len(m.entries) :], entries
-        assert not kinds or {kind for _, _, _, kind, *_ in added} <= {*kinds}, f"it was not {kinds} alone: {added}"
+        assert not kinds or {kind for _, _, _, _, kind, *_ in added} <= {*kinds}, f"it was not {kinds} alone: {added}"
         return [*added]
 
     def _check_labels(self, m: Model) -> None:
@@ -365,7 +337,7 @@ class OutputFolder(RuleBasedStateMachine):
             self._check_file(m, FILENAMES_FILE, None)
         else:
             unsafe = load_unsafe_set(self.out)
-            assert (unsafe.run, _table_of(unsafe)) == (m.run.name, table), "the set of another run"
+            assert (unsafe.run, _table_of(unsafe)[:2]) == (m.run.name, table[:2]), "the set of another run"
             assert {image.image: image.label for image in unsafe.images} == m.labels
             self._check_file(m, FILENAMES_FILE, "".join(f"{image}\n" for image in table.images))
             if not m.edited:
@@ -375,12 +347,9 @@ class OutputFolder(RuleBasedStateMachine):
                     typed_labels(self.out)
             else:
                 assert typed_labels(self.out) == m.typed, "what was typed is lost, or was not typed"
-        kept = load_kept_labels(self.out)
-        for given in {m.labels_of(*given[:3])[-1] for given in m.given}:
-            if given.label:
-                key = content_key(given.content).hex()
-                rows = [row.label for row in kept if row.content == key and row.is_at(given.image, given.root)]
-                assert rows[-1:] == [given.label], f"the label {given} is lost: {rows}"
+        kept = known_labels(self.out)
+        for content, label in m.given.items():
+            assert kept.get(content_key(content).hex()) == label, f"the label {label} is lost"
 
     def _check_models(self, m: Model) -> None:
         retrained = runs_of(self.out, RETRAINING)
@@ -436,14 +405,14 @@ class OutputFolder(RuleBasedStateMachine):
         what = {
             "note": lambda: self.note(window, a, FIELDS[b % len(FIELDS)], None),
             "merge": lambda: self.merge(window, a, b, None), "move": lambda: self.move(window, a, b, None),
-            "undo": lambda: self.turn(window, "undo", 0, None),
+            "undo": lambda: self.turn(window, "undo", None),
             "label": lambda: self.label(a, CLASSES[b % 2], False, None),
         }  # fmt: skip
         with self.disk.trouble(None):
             what[kind]()
 
     def _generated(self, m: Model, clusters: RootCauseClusters) -> None:
-        assert "clusters" in {kind for _, _, _, kind, *_ in self._added(m, "clusters", "label")}
+        assert "clusters" in {kind for _, _, _, _, kind, *_ in self._added(m, "clusters", "label")}
         self._taken(m)
         name = fingerprint(clusters)
         run = m.run if m.run and m.run.name == name else m.earlier.get(name) or Run(clusters)
@@ -456,7 +425,6 @@ class OutputFolder(RuleBasedStateMachine):
             m.earlier[m.run.name] = m.run
         m.earlier.pop(run.name, None)
         m.run = run
-        m.labels = self._labels_of(m, run.table.root, run.table.images) if run.table else {}
 
     @precondition(lambda self: self.m.earlier)
     @rule(number=st.integers(0, 5), trouble=TROUBLES)
@@ -470,20 +438,11 @@ class OutputFolder(RuleBasedStateMachine):
             descriptions.show_present(self.out)
 
         def restored(m: Model, _) -> None:
-            assert "open" in {kind for _, _, _, kind, *_ in self._added(m, "open", "label")}
+            assert "open" in {kind for _, _, _, _, kind, *_ in self._added(m, "open", "label")}
             self._taken(m)
             self._opened(m, m.earlier[name])
 
         self.step(trouble, restore, restored)
-
-    def _labels_of(self, m: Model, root: str, images: Iterable[str]) -> dict[str, str]:
-        """The labels that images have been given; in this place they are given them now."""
-        contents = {image: Path(root, image).read_bytes() for image in images}
-        labels = {}
-        for image, content in contents.items():
-            labels[image] = next((given.label for given in reversed(m.labels_of(root, image, content))), "")
-        m.given += tuple(Given(root, image, contents[image], label) for image, label in labels.items() if label)
-        return labels
 
     # What the engineer says
 
@@ -522,7 +481,7 @@ class OutputFolder(RuleBasedStateMachine):
             added = self._added(m, "rcc")
             assert len(added) == (after != theirs)
             if added:
-                m.say(state.groups[rcc], after, state.name)
+                m.say(state.groups[rcc], after)
 
         keep = functools.partial(_note_on_run, self.out, mine, seen, window.run, window.by)
         outcome, answer = self.step(trouble, keep, noted)
@@ -544,10 +503,11 @@ class OutputFolder(RuleBasedStateMachine):
         merge = functools.partial(merge_rccs, self.out, rcc, into, maker=shown.maker())
         self._edit(shown, trouble, merge, self._merged)
         if then:
-            self.turn(window, "undo", 0, None)
+            self.turn(window, "undo", None)
         if then == "redo":
-            self._say_something(window, (rcc, into)[b % 2])
-            self.turn(window, "redo", 0, None)
+            if b % 2:
+                self._say_something(1 - window, (rcc, into)[a % 2])
+            self.turn(window, "redo", None)
 
     def _say_something(self, window: int, rcc: int) -> None:
         self.look(window)
@@ -597,20 +557,6 @@ class OutputFolder(RuleBasedStateMachine):
                 was, then_, there_ = (getattr(note, name) for note in (before.note(rcc), then, there))
                 expected = there_ if was == then_ else was
                 assert getattr(now.note(rcc), name) == expected, "something else was taken back"
-        if about.kind != "merge":
-            return
-        was, after = before.note(about.target), now.note(about.target)
-        if turn.kind == "undo":
-            told = about.notes[1]
-            for name in FIELDS:
-                if getattr(was, name) != getattr(told, name):
-                    assert getattr(after, name) == getattr(was, name), "what was said since the merge is lost"
-        else:
-            source = before.note(about.source[0])
-            assert says_all(after, source), f"{source} is lost in {after}"
-            for name in FIELDS:
-                if getattr(was, name) != getattr(about.notes[0], name):
-                    assert found_in(getattr(was, name), name == "verdict", after), f"{was} is lost in {after}"
 
     def _edit(self, window: Window, trouble: Trouble | None, do: Callable, then: Callable) -> None:
         maker = window.maker()
@@ -619,44 +565,45 @@ class OutputFolder(RuleBasedStateMachine):
         def edited(m: Model, _) -> None:
             before, review = m.state(m.run), load_review(self.out)
             assert window.run == before.name, "it was made on another run"
-            assert self._added(m), "the edit is lost"
+            added = self._added(m)
+            assert added, "the edit is lost"
             new = all_edits(self.out, review)[-1]
             about = next((edit for edit in self.known if edit.number == new.of), new)
             assert new.by == maker.by
             assert review.edits == (before.edits if about.kind in SAYING else (*before.edits, new)), "edits are lost"
             if new.kind in MAKING:
-                done = {edit.number: edit for edit in before.edits}
-                for entry in before.edits:
-                    unseen = entry.number > maker.seen and entry.by != new.by
-                    other = done[entry.of] if entry.of is not None else entry
-                    assert not unseen or not touches(new, other), "made on something that it has not seen"
+                unseen = [edit for edit in before.edits if edit.number > maker.seen and edit.by != new.by]
+                assert not unseen, "made on something that it has not seen"
             m.done = {**m.done, before.name: review.edits}
             now = m.state(m.run)._replace(notes=review.notes)
-            self._check_notes(m, before, now, about, turned=None if about is new else about)
+            if about is new or about.kind in SAYING:
+                self._check_notes(m, before, now, about)
+            else:
+                assert len(added) == 1, "by an undo of images something was said"
             then(m, before, now, new)
 
         self.step(trouble, do, edited)
         window.review = load_review(self.out)
         window.run = fingerprint(window.review.original)
 
-    def _check_notes(self, m: Model, before: State, now: State, about: Edit, turned: Edit | None) -> None:
+    def _check_notes(self, m: Model, before: State, now: State, about: Edit) -> None:
         """A note goes along to the images that its RCC has now; otherwise the latest on the same images counts.
 
-        What an RCC is to be called that was merged, or of which something was taken back, is checked elsewhere.
+        What an RCC is to be called that was merged is checked elsewhere.
         """
         if about.kind in SAYING:
             rcc = about.notes[1].about
-            m.say(now.groups[rcc], now.note(rcc), now.name)
+            m.say(now.groups[rcc], now.note(rcc))
         else:
             for rcc in {*about.source, about.target} & before.groups.keys() & now.groups.keys():
                 note = now.note(rcc)
                 merged = about.kind == "merge" and rcc == about.target
-                if m.belongs(before.groups[rcc], now.name, turned) and not merged:
+                if before.groups[rcc] in m.said and not merged:
                     assert note == before.note(rcc), "the note has not gone along"
                 elif not merged:
                     continue
                 if note[1:] != m.said.get(now.groups[rcc], Note(0)[1:]):
-                    m.say(now.groups[rcc], note, now.name)
+                    m.say(now.groups[rcc], note)
 
     @precondition(lambda self: self.m.run)
     @rule(whole=st.booleans(), trouble=TROUBLES)
@@ -677,12 +624,11 @@ class OutputFolder(RuleBasedStateMachine):
         select = functools.partial(improvement.select_images, *given)
 
         def selected(m: Model, _) -> None:
-            assert "selection" in {kind for _, _, _, kind, *_ in self._added(m, "selection", "label")}
+            assert "selection" in {kind for _, _, _, _, kind, *_ in self._added(m, "selection", "label")}
             self._taken(m)
             unsafe = load_unsafe_set(self.out)
             assert unsafe.improvement_root == self.base / folder
             m.run.table = _table_of(unsafe)
-            m.labels = self._labels_of(m, *m.run.table)
 
         self.step(trouble, select, selected)
 
@@ -697,22 +643,26 @@ class OutputFolder(RuleBasedStateMachine):
         chosen = [one.image for one in unsafe.images if one == image or (whole and one.rcc == image.rcc)]
         labelled = label_images(unsafe, chosen, label, CLASSES)
         given = {name: label for name in chosen if self.m.labels[name] != label}
+        table = self.m.run.table
+        selected = dict(zip(table.images, table.contents, strict=True))
+        replaced = [name for name in given if Path(table.root, name).read_bytes() != selected[name]]
         if self.m.edited:  # a process killed between database and table leaves open which label is the older one
             trouble = None
 
         def saved(m: Model, _) -> None:
-            assert bool(self._added(m, "label")) == bool(given)
-            self._given(m, given)
+            assert not replaced, "another image than the selected one was labelled"
             if m.typed is not None:
-                m.typed = {name: typed for name, typed in m.typed.items() if name not in given}
-                m.edited = bool(m.typed)
+                self._given(m, m.typed)
+                m.typed, m.edited = {}, False
+            self._given(m, given)
+            self._added(m, "label")
 
         self.step(trouble, lambda: save_labels(labelled, self.out), saved)
 
     def _given(self, m: Model, labels: dict[str, str]) -> None:
-        root = m.run.table.root if labels else ""
-        m.given += tuple(Given(root, name, Path(root, name).read_bytes(), label) for name, label in labels.items())
-        m.labels = {**m.labels, **labels}
+        table = m.run.table if labels else None
+        selected = dict(zip(table.images, table.contents, strict=True)) if table else {}
+        m.given = {**m.given, **{selected[name]: label for name, label in labels.items()}}
 
     @precondition(lambda self: self.m.labels and self.m.typed is not None)
     @rule(number=st.integers(0, 3), label=st.sampled_from((*CLASSES, "")))
@@ -741,11 +691,11 @@ class OutputFolder(RuleBasedStateMachine):
 
     @precondition(lambda self: self.m.edited)
     @rule(trouble=TROUBLES)
-    def write_the_table_again(self, trouble):
-        def written(m: Model, _) -> None:
-            m.typed, m.edited = {}, False
-
-        self.step(trouble, lambda: write_labels(self.out), written)
+    def delete_the_table(self, trouble):
+        """What was typed is gone by the engineer's own hand; SAFE writes it again when it looks."""
+        (self.out / UNSAFE_SET_FILE).unlink()
+        self.m = dataclasses.replace(self.m, typed={}, edited=False)
+        self.step(trouble, lambda: descriptions.mend(self.out), lambda m, _: None)
 
     @precondition(lambda self: self.m.edited)
     @rule(trouble=TROUBLES)
@@ -865,7 +815,7 @@ def _select(improvement, clusters, settings: SelectionSettings, **_) -> UnsafeSe
 
 
 def _table_of(unsafe: UnsafeSet) -> Table:
-    return Table(str(unsafe.improvement_root), tuple(image.image for image in unsafe.images))
+    return Table(str(unsafe.improvement_root), unsafe.paths, tuple(file.read_bytes() for file in unsafe.files))
 
 
 @pytest.fixture

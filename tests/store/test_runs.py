@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from safe_dnn.store import database
 from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER, append, changing
 from safe_dnn.store.output_folder import claim
 from safe_dnn.store.runs import CLUSTERS, add_run, present_runs, run_file, runs_of
@@ -39,7 +40,7 @@ def test_a_file_that_was_changed_or_removed_is_not_read(tmp_path):
     assert run_file(run, "a.txt").read_text() == "1"
     (run.folder / "a.txt").chmod(0o644)
     (run.folder / "a.txt").write_text("2")
-    with pytest.raises(SAFEError, match=r"a\.txt is damaged: it is not as SAFE wrote it\. Generate the clusters again"):
+    with pytest.raises(SAFEError, match=r"a\.txt is damaged: it is not as SAFE wrote it\. Compute the clusters again"):
         run_file(run, "a.txt")
     (run.folder / "a.txt").unlink()
     with pytest.raises(SAFEError, match="cannot be read"):
@@ -87,12 +88,13 @@ def test_after_an_older_copy_was_put_back_no_run_takes_the_place_of_a_later_one(
     assert [run.number for run in runs_of(tmp_path, CLUSTERS)] == [1, 4]
 
 
-def test_a_run_that_cannot_be_entered_leaves_no_folder(tmp_path):
+def test_a_run_that_cannot_be_entered_leaves_no_folder(tmp_path, monkeypatch):
     found(tmp_path, "one")
 
     def full(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
+    monkeypatch.setattr(database, "_commit", full)
     with pytest.raises(SAFEError):
-        add_run(tmp_path, CLUSTERS, {"a.txt": "2"}, clusters="two", then=full)
+        add_run(tmp_path, CLUSTERS, {"a.txt": "2"}, clusters="two")
     assert names_in(tmp_path / RUNS_FOLDER) == ["1"]

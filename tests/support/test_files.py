@@ -1,12 +1,10 @@
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
-from safe_dnn.support import files
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import LEFT_OVER_SECONDS, put_back, replacing, replacing_folder
 from tests.helpers.places import names_in
@@ -50,19 +48,12 @@ def test_the_old_file_stays_and_no_temporary_one_when_the_writer_raises(tmp_path
 # --- Folders ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["exchanged", "in two steps"])
-def either_way(request, monkeypatch):
-    """With the call that exchanges two folders at once, and on a system that has none."""
-    if request.param == "in two steps":
-        monkeypatch.setattr(files, "_exchange", lambda *_: False)
-
-
 def fill(path: Path, text: str) -> None:
     with replacing_folder(path) as folder:
         (folder / "file").write_text(text)
 
 
-def test_a_folder_is_replaced_as_a_whole(either_way, tmp_path):
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
     path = tmp_path / "new" / "export"
     for text in ("old", "new"):
         fill(path, text)
@@ -73,25 +64,6 @@ def test_a_folder_is_replaced_as_a_whole(either_way, tmp_path):
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no other system exchanges folders")
-def test_a_folder_is_there_at_every_moment_while_it_is_replaced(tmp_path):
-    path, over, missing = tmp_path / "export", threading.Event(), []
-    fill(path, "0")
-
-    def watch() -> None:
-        while not over.is_set():
-            if not (path / "file").exists():
-                missing.append(path)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    for i in range(300):
-        fill(path, str(i))
-    over.set()
-    watcher.join()
-    assert missing == []
-
-
 def test_a_kill_between_the_two_steps_is_mended_at_the_next_look(tmp_path):
     fill(tmp_path / "export", "old")
     killed = f"""
@@ -99,7 +71,6 @@ import os, sys
 sys.path.insert(0, {str(ROOT)!r})
 from safe_dnn.support import files as artefacts
 from pathlib import Path
-artefacts._exchange = lambda *_: False
 rename = Path.rename
 def one_rename(path, target):
     rename(path, target)

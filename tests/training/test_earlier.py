@@ -11,12 +11,12 @@ from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import fingerprint, load_clusters
 from safe_dnn.rccs.review.notes import Note, Scope
 from safe_dnn.rccs.review.review import load_scope, load_spot_notes, notes_of_run, set_note
-from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
+from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.training.earlier import earlier_analysis
-from safe_dnn.training.labels import label_images, replace_unsafe_set, save_labels
+from safe_dnn.training.labels import label_images, save_labels
 from tests.helpers.answered import record_light
 from tests.helpers.scenes import draw_scene
 
@@ -26,7 +26,7 @@ def unsafe_set(folder, improvement) -> UnsafeSet:
     images = tuple(UnsafeImage(f"{i}.png", 0, 0.5, True) for i in range(2))
     sizes = (1,) * clusters.n_rccs
     belongs = fingerprint(clusters)
-    return replace_unsafe_set(UnsafeSet(improvement, images, 2, "", 2, sizes, (), belongs, run=belongs), folder)
+    return save_unsafe_set(UnsafeSet(improvement, images, 2, "", 2, sizes, (), belongs, run=belongs), folder)
 
 
 @pytest.fixture

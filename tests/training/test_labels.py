@@ -2,12 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set
+from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.training.labels import (
     label_images,
     label_unsafe_set,
-    replace_unsafe_set,
     save_labels,
     take_typed_labels,
     typed_labels,
@@ -67,14 +66,60 @@ def out(tmp_path):
     (tmp_path / "improvement" / "sub").mkdir(parents=True)
     for name, *_ in images:
         (tmp_path / "improvement" / name).write_text(f"the image {name}")
-    unsafe = replace_unsafe_set(unsafe_set(*images, root=tmp_path / "improvement"), tmp_path / "out")
+    unsafe = save_unsafe_set(unsafe_set(*images, root=tmp_path / "improvement"), tmp_path / "out")
     for name, label in (("a.png", "red"), ("sub/c.png", "blue")):
         unsafe = label_images(unsafe, [name], label, CLASSES)
     save_labels(unsafe, tmp_path / "out")
     return tmp_path / "out"
 
 
+def test_a_label_belongs_to_the_content_of_an_image_wherever_it_is_selected_from(out, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "new.png").write_text("the image a.png")
+    (other / "a.png").write_text("another image of that name")
+    unsafe = save_unsafe_set(unsafe_set(("a.png", 0, ""), ("new.png", 0, ""), root=other), out)
+    assert labels_of(unsafe) == ["", "red"]
+    assert unsafe.labels.startswith("1 of 2 labels of the previous set belong to images in this one; the others are")
+    save_labels(label_images(unsafe, ["new.png"], "", CLASSES), out)
+    first = unsafe_set(("a.png", 0, ""), ("sub/c.png", 0, ""), root=tmp_path / "improvement")
+    assert labels_of(save_unsafe_set(first, out)) == ["", "blue"]
+
+
+def test_an_image_that_was_replaced_since_it_was_selected_gets_no_label(out, tmp_path):
+    (tmp_path / "improvement" / "b.png").write_text("another image")
+    labelled = label_images(load_unsafe_set(out), ["a.png", "b.png"], "green", CLASSES)
+    with pytest.raises(SAFEError, match=r"b\.png as it was when it was selected.*Select the unsafe set again"):
+        save_labels(labelled, out)
+    assert labels_of(load_unsafe_set(out)) == ["red", "", "blue"]
+
+
+def test_copies_of_an_image_have_one_label_and_none_from_the_folders_of_several_classes(tmp_path):
+    paths = ("red/a.png", "red/b.png", "blue/c.png", "blue/d.png")
+    for path, text in zip(paths, ("one", "two", "one", "three"), strict=True):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    out = tmp_path / "out"
+    unsafe = save_unsafe_set(unsafe_set(*((path, 0, "") for path in paths), root=tmp_path), out)
+    save_labels(label_unsafe_set(unsafe, CLASSES), out)
+    assert labels_of(load_unsafe_set(out)) == ["", "red", "", "blue"]
+    save_labels(label_images(load_unsafe_set(out), ["blue/c.png"], "green", CLASSES), out)
+    assert labels_of(load_unsafe_set(out)) == ["green", "red", "green", "blue"]
+    (tmp_path / "labels.csv").write_text("image,label\nred/a.png,red\nblue/c.png,blue\n")
+    with pytest.raises(SAFEError, match=r"the same byte for byte\. Received red and blue, the latter for blue/c\.png"):
+        save_labels(label_unsafe_set(load_unsafe_set(out), CLASSES, labels=tmp_path / "labels.csv"), out)
+
+
 # --- What was typed into unsafe_set.csv -------------------------------------------------------------------------
+
+
+def test_a_label_given_on_the_page_takes_what_was_typed_for_other_images_along(out):
+    table = out / UNSAFE_SET_FILE
+    table.write_text(table.read_text().replace("true,red", "true,green").replace("true,blue", "true,red"))
+    assert typed_labels(out) == {"a.png": "green", "sub/c.png": "red"}
+    save_labels(label_images(load_unsafe_set(out), ["sub/c.png"], "", CLASSES), out)
+    assert labels_of(load_unsafe_set(out)) == ["green", "", ""]
+    assert typed_labels(out) == {}
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from safe_dnn.dnn.failures import load_failures
 from safe_dnn.dnn.predictions import class_folders
 from safe_dnn.page.collected import failures_of
 from safe_dnn.page.events import EDITS, FOLLOW, LATEST, VIEW
-from safe_dnn.page.forms import FormView, example_button, remember, remembered
+from safe_dnn.page.forms import FormView, example_button, remember, remembered, take_labels
 from safe_dnn.page.job_view import News
 from safe_dnn.page.labels.view import LabelView
 from safe_dnn.page.messages import done, empty, failed, pane, put_away, reveal
@@ -24,13 +23,13 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import FAILURES_TAB, LABELS_TAB, RETRAINING_TAB
 from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.rccs.clusters import fingerprint
-from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
+from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.store.output_folder import writing
 from safe_dnn.support.entries import is_within
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import SUFFIXES
-from safe_dnn.support.text import count, printable
-from safe_dnn.training.labels import label_unsafe_set, save_labels, take_typed_labels, typed_labels, write_labels
+from safe_dnn.support.text import printable
+from safe_dnn.training.labels import label_unsafe_set, save_labels
 
 EMPTY = empty(
     "No images to label yet.",
@@ -64,28 +63,24 @@ class LabelsTab:
             self.example = example_button(settings, "classes")
             self.take = gr.Button("Take labels", scale=1, min_width=150, elem_id="take-labels")
         self.status = gr.HTML(EMPTY, elem_id="label-status")
-        with pane("typed-labels") as self.typed:
-            self.told = gr.HTML()
-            with gr.Row(elem_classes="safe-form"):
-                self.take_typed = gr.Button("Take them over", size="md", min_width=150, elem_id="take-typed")
-                self.write = gr.Button("Write the table again", size="md", min_width=170, elem_id="write-labels")
         with pane("label-pane") as self.pane:
             self.view = LabelView(settings, self._examples)
         self.marks = gr.State(None)  # of the folder, as the window shows it
-        self.outputs = [self.pane, self.status, self.typed, self.told, self.take_typed, self.view.widget]
+        self.outputs = [self.pane, self.status, self.view.widget]
 
     def show(self, train: str | None) -> dict:
-        """What the widgets show of the unsafe set, after taking the labels of images that lie in class folders."""
+        """What the widgets show of the unsafe set, after taking labels from its table and from class folders."""
         settings = self._settings
         if not settings.results.holds_unsafe_set():
-            return {self.pane: put_away(), self.typed: put_away(), self.status: EMPTY}
-        typed, updates = self._show_typed()
+            return {self.pane: put_away(), self.status: EMPTY}
+        error = take_labels(settings.out)
+        problem = error and failed(f"{error} Correct the table, or delete it: SAFE writes it again.")
         try:
             with writing(settings.out):
                 unsafe = load_unsafe_set(settings.out)
                 classes = self._classes(train, unsafe.improvement_root)
                 labelled = label_unsafe_set(unsafe, classes)
-                if labelled != unsafe and not typed:  # what was typed comes first
+                if labelled != unsafe:
                     save_labels(labelled, settings.out)
         except SAFEError as error:
             return {self.status: failed(error)}
@@ -93,22 +88,8 @@ class LabelsTab:
             remember(settings.out, LABELS_TAB, {"train": train})
         return {
             self.pane: reveal(),
-            self.status: self._told(unsafe.clusters, classes),
-            **updates,
+            self.status: problem or self._told(unsafe.clusters, classes),
             self.view.widget: self.view.show(list(classes), printable(train or "")),
-        }
-
-    def _show_typed(self) -> tuple[bool, dict]:
-        """Whether the table has labels that somebody typed in another program, and what the widgets show of them."""
-        try:
-            number = len(typed_labels(self._settings.out))
-        except SAFEError as error:
-            return True, {self.typed: reveal(), self.told: failed(error), self.take_typed: gr.Button(interactive=False)}
-        differ = f"{count(number, 'label')} {'differs' if number == 1 else 'differ'}"
-        return number > 0, {
-            self.typed: reveal() if number else put_away(),
-            self.told: done(f"{UNSAFE_SET_FILE} was changed in another program: {differ}."),
-            self.take_typed: gr.Button(interactive=True),
         }
 
     def _told(self, clusters: str, classes: tuple[str, ...]) -> str:
@@ -173,19 +154,12 @@ class LabelsTab:
 
     def on_take(self, table: str | None, train: str | None) -> dict:
         """Take labels from a table."""
-
-        def take(out: Path) -> None:
+        out = self._settings.out
+        try:
             with writing(out):
                 unsafe = load_unsafe_set(out)
                 classes = self._classes(train, unsafe.improvement_root)
                 save_labels(label_unsafe_set(unsafe, classes, labels=self._settings.accept(table)), out)
-
-        return self._settle(take, train)
-
-    def _settle(self, how: Callable[[Path], object], train: str | None) -> dict:
-        """Take labels over, or write the table again without what was typed into it."""
-        try:
-            how(self._settings.out)
         except SAFEError as error:
             return {self.status: failed(error)}
         return self.show(train)
@@ -213,8 +187,6 @@ class LabelsTab:
             self.show_after(form.fill_from(self.example, {"train": self._settings.example.folder / "train"}))
         gr.on([self.train.blur, self.train.submit, tab.select], *self._shown, **LATEST, **ONE_BY_ONE)
         gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], self.outputs, **VIEW)
-        for button, how in ((self.take_typed, take_typed_labels), (self.write, write_labels)):
-            button.click(partial(self._settle, how), self.train, self.outputs, **VIEW)
         filled = loaded.then(self._first_look, None, [*form.outputs, form.filled, self.marks], **FOLLOW)
         self.show_after(filled)  # the tab may have been in sight before the field was filled in
         news.folder(

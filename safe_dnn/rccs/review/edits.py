@@ -1,32 +1,22 @@
-"""Step 2 of SAFE, the engineer's edits: merges, moves and new RCCs, and undoing and redoing whatever was done or said.
+"""Step 2 of SAFE, the engineer's edits: merges, moves, new RCCs; and undo and redo of what was done or said, in order.
 
-An edit is an entry of the database; with it, what is said of the RCCs that it changes goes on to their new images.
+An edit is an entry of the database; with it, what is said of the RCCs that it changes goes on to their new images. Undo
+brings the images back to the RCCs where they were, of which what was said before is said again.
 """
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, labels_text, load_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.journal import (
-    MAKING,
-    SAYING,
-    Edit,
-    add_edit,
-    describe_edit,
-    edits_in,
-    in_effect,
-    reviewed,
-    standing,
-    touches,
-)
+from safe_dnn.rccs.review.journal import SAYING, Edit, add_edit, describe_edit, edits_in, reviewed, standing, touches
 from safe_dnn.rccs.review.notes import AnyNote, Note, combined, merged_note, row_of, tidy_note, title
 from safe_dnn.rccs.review.review import CHANGED, Review, read_review, said_now
-from safe_dnn.store.database import append, changing, present_entries
+from safe_dnn.store.database import append, changing, present
 from safe_dnn.store.output_folder import save_files, writing
 from safe_dnn.support.errors import SAFEError
 
@@ -62,9 +52,8 @@ def merge_rccs(folder: Path, rcc: int, into: int, *, maker: Maker = NOBODY) -> R
     """
     rcc, into = int(rcc), int(into)
     with _editing(folder, maker) as editing:
-        source, target = editing.note(rcc), editing.note(into)
-        after = tidy_note(merged_note(source, target))
-        return editing.make("merge", source=(rcc,), target=into, notes=(target, after, source))
+        merged = tidy_note(merged_note(editing.note(rcc), editing.note(into)))
+        return editing.make("merge", source=(rcc,), target=into, merged=merged)
 
 
 def move_images(folder: Path, paths: Sequence[str], to: int, *, maker: Maker = NOBODY) -> Review:
@@ -100,7 +89,7 @@ def new_rcc(folder: Path, paths: Sequence[str], *, maker: Maker = NOBODY) -> tup
         whole = [rcc for rcc in {*source} - {NOISE} if {*review.clusters.members(rcc)} == {*images}]
         if whole:
             raise SAFEError(f"These are all images of {title(whole[0])}: it is an RCC of its own already.")
-        used = [review.original.n_rccs - 1, *(edit.target for edit in review.edits if edit.target is not None)]
+        used = [review.original.n_rccs - 1, *(edit.target for edit in review.edits)]
         rcc = max(used) + 1
         return editing.make("new", images=images, source=source, target=rcc), rcc
 
@@ -111,33 +100,32 @@ def undo_edit(folder: Path, *, maker: Maker = NOBODY) -> Review:
     Raises
     ------
     SAFEError
-        There is none, or a later edit by somebody else is about the same images, RCCs or field.
+        There is none, or a later edit by somebody else is about the same RCCs or field.
     """
     with _editing(folder, maker) as editing:
-        applied = in_effect(editing.edits)
-        place = max((place for place, edit in enumerate(applied) if edit.by == maker.by), default=None)
+        done = standing(edits_in(editing.db, editing.review.run))[0]
+        place = max((place for place, edit in enumerate(done) if edit.by == maker.by), default=None)
         if place is None:
             raise SAFEError("There is no edit of yours to undo.")
-        edit, later = applied[place], applied[place + 1 :]
-        # What was said of a merged RCC since is kept when the merge is undone.
-        over = [one for one in later if touches(one, edit) and not (edit.kind in MAKING and one.kind in SAYING)]
-        if over:
-            raise SAFEError(
-                f"A later edit is about the same images or RCCs: {describe_edit(over[0])}. Undo that edit first."
-            )
-        editing.turn("undo", edit)
-        return editing.review
+        return editing.turn("undo", done[place], done[place + 1 :])
 
 
 def redo_edit(folder: Path, *, maker: Maker = NOBODY) -> Review:
-    """Redo the last edit that `maker` has undone (SAFEError if there is none, or an edit has been made since)."""
+    """Redo the last edit that `maker` has undone.
+
+    Raises
+    ------
+    SAFEError
+        There is none, or they have made an edit since, or somebody else one about the same RCCs or field.
+    """
     with _editing(folder, maker) as editing:
-        edits = editing.edits
-        numbers = [one for one, who in standing(edits)[1] if who == maker.by]
-        if not numbers:
+        edits = edits_in(editing.db, editing.review.run)
+        by_number = {edit.number: edit for edit in edits}
+        undo = next((undo for undo in reversed(standing(edits)[1]) if undo.by == maker.by), None)
+        if undo is None or undo.of is None:
             raise SAFEError("There is no undone edit of yours to redo.")
-        editing.turn("redo", next(edit for edit in edits if edit.number == numbers[-1]))
-        return editing.review
+        since = [by_number[edit.number if edit.of is None else edit.of] for edit in edits if edit.number > undo.number]
+        return editing.turn("redo", by_number[undo.of], [edit for edit in since if edit.by != maker.by])
 
 
 @dataclass
@@ -155,11 +143,6 @@ class _Editing:
     maker: Maker
     review: Review
 
-    @property
-    def edits(self) -> tuple[Edit, ...]:
-        """All that was done and said."""
-        return edits_in(self.db, self.review.run)
-
     def note(self, rcc: int) -> Note:
         return self.review.notes.get(rcc, Note(rcc))
 
@@ -169,101 +152,62 @@ class _Editing:
         label_of = dict(zip(clusters.paths, clusters.labels.tolist(), strict=True))
         return tuple(label_of.get(path, NOISE) for path in images)
 
-    def make(self, kind: str, **what: Any) -> Review:
-        """Merge or move; a SAFEError if others have changed the same meanwhile."""
-        edit = Edit(0, "", kind, by=self.maker.by, **what)
-        seen = self.maker.seen
-        by_number = {other.number: other for other in self.review.edits}
-        for entry in self.review.edits:
-            other = by_number[entry.of] if entry.of is not None else entry
-            unseen = seen is not None and entry.number > seen and entry.by != self.maker.by
-            if unseen and other.kind in MAKING and touches(edit, other):
-                raise SAFEError(
-                    f"Someone else has changed these RCCs in the meantime: {describe_edit(other)}. Check them again "
-                    "first."
-                )
-        return self._add(edit, edit)
+    def make(self, kind: str, *, merged: Note | None = None, **what: Any) -> Review:
+        """Merge or move; a SAFEError if somebody else has done so meanwhile.
 
-    def turn(self, kind: str, edit: Edit) -> Review:
-        """Undo or redo an edit."""
+        What is said of the RCCs stays with them or, of the target of a merge, is `merged`.
+        """
+        before, seen = self.review, self.maker.seen
+        for other in before.edits:
+            if seen is not None and other.number > seen and other.by != self.maker.by:
+                raise SAFEError(
+                    f"Someone else has changed RCCs in the meantime: {describe_edit(other, before.edits)}. Check them "
+                    "again first."
+                )
+        edit = Edit(0, "", kind, by=self.maker.by, **what)
+        number = self._add(edit)
+        spoken_of = present(self.db, "rcc")
+        for rcc in [one for one in self.review.subjects if one in (*edit.source, edit.target)]:
+            note = merged if merged and rcc == edit.target else before.notes.get(rcc, Note(rcc))
+            # Also that nothing is said any more: there may be an older note on the images that it has now.
+            if note != self.note(rcc) and (note is merged or before.subjects.get(rcc, "") in spoken_of):
+                self.say(self.note(rcc), note, part_of=number)
+        return self.read()
+
+    def turn(self, kind: str, edit: Edit, since: Iterable[Edit]) -> Review:
+        """Undo or redo an edit; a SAFEError if one of those that somebody else has made since is in the way."""
+        if over := next((other for other in since if touches(other, edit)), None):
+            raise SAFEError(
+                f"A later edit by somebody else is about the same: {describe_edit(over)}. Undo that edit first."
+            )
         turned = Edit(0, "", kind, by=self.maker.by, of=edit.number)
         if edit.kind not in SAYING:
-            return self._add(turned, edit)
+            self._add(turned)
+            return self.review
         number = add_edit(self.db, self.review.run, turned)
-        if edit.kind == "rcc" and edit.about not in self.review.clusters.groups:
-            raise SAFEError(
-                f"{title(edit.notes[1].about)} has no images any more. Take back first what has moved them."
-            )
-        # Of an RCC that was about the same images as a weak spot, only while it is there.
-        parts = [edit.part] if edit.part and edit.part[1].about in self.review.clusters.groups else []
-        for notes in (edit.notes, *parts):
+        for notes in filter(None, (edit.notes, edit.part)):
             seen, mine = reversed(notes) if kind == "undo" else notes
             now = said_now(self.db, mine, self.review)[2]
             self.say(now, combined(seen, mine, now)[0], part_of=number)
         return self.read()
 
-    def say(self, before: AnyNote, after: AnyNote, *, part_of: int | None = None) -> int:
-        """Add an entry on what is said from now on, by itself or as part of an edit; its number."""
+    def say(self, before: AnyNote, after: AnyNote, *, part_of: int) -> None:
+        """Add an entry on what is said from now on, as part of an edit."""
         kind, subject, _ = said_now(self.db, after, self.review)
         value = {"before": row_of(before), "after": row_of(after)}
-        return append(self.db, kind, subject, value, author=self.maker.by, run=self.review.run, part_of=part_of)
+        append(self.db, kind, subject, value, author=self.maker.by, run=self.review.run, part_of=part_of)
 
     def read(self) -> Review:
         self.review = read_review(self.db, self.folder, self.review.original)
         return self.review
 
-    def _add(self, edit: Edit, about: Edit) -> Review:
-        """Add an edit of images; `about` is the one that is undone or redone, or the edit itself."""
-        before, original = self.review, self.review.original
-        edits = (*before.edits, edit._replace(number=before.last_number + 1))
-        after = reviewed(original, edits)
-        touched = {rcc for one in edits if one.target is not None for rcc in (*one.source, one.target)}
-        reach = {rcc: float(after.reach[rcc]) for rcc in sorted(touched) if 0 <= rcc < len(after.reach)}
-        number = add_edit(self.db, before.run, edit._replace(reach=reach))
-        said = present_entries(self.db, "rcc")
-        # What another run said of images that an RCC has had only since an edit does not go back with it to its own.
-        since = 0 if edit is about else about.number
-        spoken = {
-            rcc
-            for rcc, subject in before.subjects.items()
-            if subject in said and (said[subject].run == before.run or said[subject].number > since)
-        }
+    def _add(self, edit: Edit) -> int:
+        """Add an edit of images, an undo or a redo of one; its number."""
+        edits = (*self.review.edits, edit._replace(number=self.review.last_number + 1))
+        reach = reviewed(self.review.original, edits).reach.tolist()
+        number = add_edit(self.db, self.review.run, edit._replace(reach=reach))
         self.read()
-        # Also that it is empty by now, if it was not always: images may have had a note where they go back to.
-        news = [
-            (now, note)
-            for note in _notes_after(edit.kind, about, before)
-            if note.about in self.review.clusters.groups
-            and note != (now := self.note(note.about))
-            and (note.about in spoken or about.notes)
-        ]
-        for now, note in news:
-            self.say(now, note, part_of=number)
-        return self.read() if news else self.review
-
-
-def _notes_after(kind: str, about: Edit, before: Review) -> list[Note]:
-    """What is said of the RCCs that an edit has changed: as before or, of merged ones, of both.
-
-    Parameters
-    ----------
-    kind : str
-        "undo", "redo", or the edit's own.
-    about : Edit
-        What is done, undone or redone.
-    before : Review
-    """
-    rccs = {*about.source, NOISE if about.target is None else about.target}
-    notes = {rcc: before.notes.get(rcc, Note(rcc)) for rcc in rccs if rcc in before.clusters.groups}
-    if about.kind == "merge":
-        target, merged, source = about.notes
-        now, mine = (before.notes.get(one.about, Note(one.about)) for one in (source, target))
-        after, _ = combined(merged, target, mine) if kind == "undo" else combined(target, merged, mine)
-        # What was said since it was taken back is not lost either.
-        if kind == "redo" and (now, mine) != (source, target):
-            after = tidy_note(merged_note(now, after))
-        notes[after.about] = after
-    return list(notes.values())
+        return number
 
 
 @contextlib.contextmanager

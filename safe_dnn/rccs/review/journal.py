@@ -15,13 +15,14 @@ from safe_dnn.rccs.clusters import RootCauseClusters, rcc_reach
 from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness
 from safe_dnn.rccs.review.notes import FIELDS, REGISTER, SCOPE, Note, fields_of, note_of, title
 from safe_dnn.rccs.spots.weak_spots import read_conditions
-from safe_dnn.store.database import Entry, append, entries_of, parts_of
+from safe_dnn.store.database import Entry, append, entries_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 
 MAKING = ("merge", "move", "new")  # they change which images an RCC has
 SAYING = ("rcc", "spot", "scope")  # what is said of an RCC, a weak spot and the whole analysis
 TURNING = ("undo", "redo")
+_RECORDED = ("images", "source", "target", "of", "reach")  # fields of an edit that its entry has
 KINDS = (*MAKING, *SAYING, *TURNING)
 UNKNOWN = "unknown"  # the engineer
 # Fields that are kept while they are typed
@@ -44,16 +45,16 @@ class Edit(NamedTuple):
         The images moved; empty for a merge.
     source : tuple of int
         For a merge, the RCC that disappears; for a move and a new RCC, the previous RCC of each image.
-    target : int or None
+    target : int
         The RCC that the images belong to afterwards, or `NOISE`. That of a new RCC was never used before.
     by : str
         The author: a window of the page; empty if unknown.
     of : int or None
         For an undo or redo, the number of the edit.
     notes : tuple of Note or of Scope
-        What was said before and afterwards: of a merge the notes on the target, and that on the source as the third.
-    reach : mapping of int to float, optional
-        That of the RCCs that edits have changed, with this one: computing it takes a second for one of 5,000 images.
+        Of an edit of `SAYING`, what was said before and afterwards.
+    reach : sequence of float, optional
+        That of all RCCs after this edit: computing it takes a second for one of 5,000 images.
     engineer : str
         The author's name; empty if unknown.
     part : tuple of Note
@@ -65,11 +66,11 @@ class Edit(NamedTuple):
     kind: str
     images: tuple[str, ...] = ()
     source: tuple[int, ...] = ()
-    target: int | None = None
+    target: int = NOISE
     by: str = ""
     of: int | None = None
     notes: tuple[Any, ...] = ()
-    reach: Mapping[int, float] | None = None
+    reach: Sequence[float] | None = None
     engineer: str = ""
     part: tuple[Note, ...] = ()
 
@@ -92,11 +93,14 @@ def edits_in(db: sqlite3.Connection, run: str, kinds: Sequence[str] = KINDS) -> 
     """
     edits: list[Edit] = []
     numbers: set[int | None] = set()
-    parts = {part.part_of: part.value for part in parts_of(db, run, "rcc")} if "spot" in kinds else {}
-    for entry in entries_of(db, run, (*kinds, *TURNING)):
+    entries = entries_of(db, run, (*kinds, *TURNING))
+    parts = {entry.part_of: entry for entry in entries if entry.kind == "rcc"}
+    for entry in entries:
+        if entry.part_of is not None:
+            continue
         edit = _edit_of(entry)
         if edit.kind == "spot" and edit.number in parts:
-            edit = edit._replace(part=tuple(note_of("rcc", parts[edit.number][when]) for when in ("before", "after")))
+            edit = edit._replace(part=_edit_of(parts[edit.number]).notes)
         if edit.kind in TURNING and edit.of not in numbers:
             continue
         if edits and _goes_on(edits[-1], edit):
@@ -119,76 +123,55 @@ def _goes_on(before: Edit, edit: Edit) -> bool:
 
 def add_edit(db: sqlite3.Connection, run: str, edit: Edit) -> int:
     """Add the entry of an edit that makes, undoes or redoes something; its number."""
-    value: dict[str, Any] = {"of": edit.of} if edit.kind in TURNING else {"from": edit.source, "to": edit.target}
-    value |= {"images": edit.images} if edit.images else {}
-    value |= {"notes": edit.notes} if edit.notes else {}
-    value |= {} if edit.reach is None else {"reach": edit.reach}
+    value = {name: getattr(edit, name) for name in _RECORDED}
     return append(db, edit.kind, "", value, author=edit.by, run=run)
 
 
 def _edit_of(entry: Entry) -> Edit:
     value, edit = entry.value, Edit(entry.number, entry.time, entry.kind, by=entry.window, engineer=entry.engineer)
-    if "reach" in value:
-        edit = edit._replace(reach={int(rcc): reach for rcc, reach in value["reach"].items()})
-    if entry.kind in TURNING:
-        return edit._replace(of=value["of"])
     if entry.kind in SAYING:
         return edit._replace(notes=tuple(note_of(entry.kind, value[when]) for when in ("before", "after")))
-    notes = tuple(note_of("rcc", note) for note in value.get("notes", ()))
-    return edit._replace(
-        images=tuple(value.get("images", ())), source=tuple(value["from"]), target=value["to"], notes=notes
-    )
+    known = {name: value[name] for name in _RECORDED}
+    return edit._replace(**known | {"images": tuple(value["images"]), "source": tuple(value["source"])})
 
 
-def standing(edits: Iterable[Edit]) -> tuple[list[int], list[tuple[int, str]]]:
-    """The edits that are in effect, and those that can be redone.
+def standing(edits: Iterable[Edit]) -> tuple[list[Edit], list[Edit]]:
+    """The edits that are in effect, in the order in which they apply, and the undos of those that can be redone.
 
     An edit that is redone counts as the last one. An undone edit can be redone until the author of the undo makes
     another edit.
-
-    Returns
-    -------
-    done : list of int
-        Numbers of edits, in the order in which they apply.
-    undone : list of (int, str)
-        Numbers, and the authors of the undos, the last one last.
-
-    Raises
-    ------
-    SAFEError
-        An undo or redo is about an edit that cannot be undone or redone.
     """
-    done: list[int] = []
-    undone: list[tuple[int, str]] = []
-    for edit in edits:
+    made = {edit.number: edit for edit in edits}
+    done: dict[int, Edit] = {}
+    undone: dict[int, Edit] = {}
+    for edit in made.values():
+        of = edit.of or 0
         if edit.kind == "undo":
-            if edit.of not in done:
-                raise SAFEError("There is no edit to undo.")
-            done.remove(edit.of)
-            undone.append((edit.of, edit.by))
+            undone[of] = edit
+            del done[of]
         elif edit.kind == "redo":
-            if edit.of is None or edit.of not in [number for number, _ in undone]:
-                raise SAFEError("There is no undone edit to redo.")
-            undone = [(other, by) for other, by in undone if other != edit.of]
-            done.append(edit.of)
+            done[of] = made[of]
+            del undone[of]
         else:
-            done.append(edit.number)
-            undone = [(other, by) for other, by in undone if by != edit.by]
-    return done, undone
+            done[edit.number] = edit
+            undone = {number: undo for number, undo in undone.items() if undo.by != edit.by}
+    return [*done.values()], [*undone.values()]
 
 
 def touches(a: Edit, b: Edit) -> bool:
-    """Whether two edits are about the same images, RCCs or fields of a note, so that their order matters."""
-    if a.kind in SAYING or b.kind in SAYING:
-        if a.kind == b.kind:
-            return a.about == b.about and not {*a.changed}.isdisjoint(b.changed)
-        said, made = (a, b) if a.kind in SAYING else (b, a)
-        return said.kind == "rcc" and made.kind == "merge" and said.about in (*made.source, made.target)
-    if "merge" not in (a.kind, b.kind):
-        made_rccs = {edit.target for edit in (a, b) if edit.kind == "new"}
-        shared = {*a.source, a.target} & {*b.source, b.target}
-        return not ({*a.images}.isdisjoint(b.images) and made_rccs.isdisjoint(shared))
-    return not ({*a.source, a.target} & {*b.source, b.target}) <= {NOISE}
+    """Whether two edits are about the same RCCs or fields of a note, so that they are undone in order."""
+    if a.kind in MAKING and b.kind in MAKING:
+        return True
+    if a.kind in SAYING and b.kind in SAYING:
+        return a.kind == b.kind and a.about == b.about and not {*a.changed}.isdisjoint(b.changed)
+    return not _rccs(a).isdisjoint(_rccs(b))
+
+
+def _rccs(edit: Edit) -> set[object]:
+    """The RCCs that an edit is about."""
+    if edit.kind in MAKING:
+        return {*edit.source, edit.target}
+    return {edit.about} if edit.kind == "rcc" else {note.about for note in edit.part}
 
 
 def describe_edit(edit: Edit, journal: Sequence[Edit] = ()) -> str:
@@ -200,12 +183,12 @@ def describe_edit(edit: Edit, journal: Sequence[Edit] = ()) -> str:
     if edit.kind in SAYING:
         return _describe_saying(edit)
     if edit.kind == "merge":
-        return f"Merged {title(edit.source[0])} into {title(_target(edit))}"
+        return f"Merged {title(edit.source[0])} into {title(edit.target)}"
     what = printable(edit.images[0]) if len(edit.images) == 1 else f"{len(edit.images):,} images"
     sources = ", ".join(title(rcc) for rcc in sorted(set(edit.source)))
     if edit.kind == "new":
-        return f"Made {title(_target(edit))} of {what} from {sources}"
-    return f"Moved {what} from {sources} to {title(_target(edit))}"
+        return f"Made {title(edit.target)} of {what} from {sources}"
+    return f"Moved {what} from {sources} to {title(edit.target)}"
 
 
 def _describe_saying(edit: Edit) -> str:
@@ -229,12 +212,8 @@ def _describe_saying(edit: Edit) -> str:
     return "; ".join(told)
 
 
-def _target(edit: Edit) -> int:
-    return NOISE if edit.target is None else edit.target
-
-
 def reviewed(
-    clusters: RootCauseClusters, edits: Iterable[Edit], *, known_reach: Mapping[int, float] | None = None
+    clusters: RootCauseClusters, edits: Iterable[Edit], *, known_reach: Sequence[float] | None = None
 ) -> RootCauseClusters:
     """Apply a journal of edits.
 
@@ -248,15 +227,15 @@ def reviewed(
 
     Parameters
     ----------
-    known_reach : mapping of int to float, optional
-        The reach of RCCs after these edits, since computing it takes a second for an RCC of 5,000 images.
+    known_reach : sequence of float, optional
+        The reach of all RCCs after these edits, since computing it takes a second for an RCC of 5,000 images.
 
     Raises
     ------
     SAFEError
         An edit is about an image or RCC that does not exist.
     """
-    applied = in_effect(edits)
+    applied, _ = standing(edits)
     if not applied:
         return clusters
     labels, home, made, touched = _applied(clusters, applied)
@@ -264,12 +243,9 @@ def reviewed(
     is_core = np.where(moved | made, labels != NOISE, clusters.is_core)
     n_rccs = int(labels.max(initial=NOISE)) + 1
     reach = np.zeros(n_rccs, clusters.reach.dtype)
-    reach[: len(clusters.reach)] = clusters.reach[:n_rccs]
-    known_reach = known_reach or {}
-    for rcc in touched & set(range(len(reach))):
-        if rcc in known_reach:
-            reach[rcc] = known_reach[rcc]
-            continue
+    before = clusters.reach if known_reach is None else known_reach
+    reach[: len(before)] = before[:n_rccs]
+    for rcc in touched & {*range(n_rccs)} if known_reach is None else ():
         found = np.flatnonzero((labels == rcc) & ~moved)
         one = np.zeros(len(found), dtype=int)
         reach[rcc] = rcc_reach(clusters.points[found], one, is_core[found])[0] if len(found) else 0
@@ -279,13 +255,7 @@ def reviewed(
 
 def labels_after(clusters: RootCauseClusters, edits: Iterable[Edit]) -> np.ndarray:
     """The RCC of each image after these edits alone (SAFEError as for `reviewed`)."""
-    return _applied(clusters, in_effect(edits))[0]
-
-
-def in_effect(edits: Iterable[Edit]) -> list[Edit]:
-    """The edits that are in effect, in the order in which they apply."""
-    by_number = {edit.number: edit for edit in edits}
-    return [by_number[number] for number in standing(by_number.values())[0]]
+    return _applied(clusters, standing(edits)[0])[0]
 
 
 def _applied(clusters: RootCauseClusters, edits: Iterable[Edit]) -> tuple[np.ndarray, np.ndarray, np.ndarray, set[int]]:
@@ -295,16 +265,16 @@ def _applied(clusters: RootCauseClusters, edits: Iterable[Edit]) -> tuple[np.nda
     made = np.zeros(len(labels), dtype=bool)
     touched: set[int] = set()
     for edit in edits:
-        target = _checked_target(edit, labels, row_of)
-        touched |= {*edit.source, target}
+        _check(edit, labels, row_of)
+        touched |= {*edit.source, edit.target}
         if edit.kind == "merge":
-            labels[labels == edit.source[0]] = target
-            home[home == edit.source[0]] = target
+            labels[labels == edit.source[0]] = edit.target
+            home[home == edit.source[0]] = edit.target
         else:
             rows = [row_of[path] for path in edit.images]
-            labels[rows] = target
+            labels[rows] = edit.target
             if edit.kind == "new":
-                home[rows], made[rows] = target, True
+                home[rows], made[rows] = edit.target, True
     return labels, home, made, touched
 
 
@@ -318,9 +288,9 @@ def _steadiness_left(steadiness: Steadiness | None, n_rccs: int, touched: set[in
     return steadiness._replace(of_rccs=of_rccs[:n_rccs])
 
 
-def _checked_target(edit: Edit, labels: np.ndarray, row_of: Mapping[str, int]) -> int:
-    """The target of a merge or move; a SAFEError if the edit cannot be applied to these labels."""
-    target = NOISE if edit.target is None else edit.target
+def _check(edit: Edit, labels: np.ndarray, row_of: Mapping[str, int]) -> None:
+    """A SAFEError if a merge or move cannot be applied to these labels."""
+    target = edit.target
     if edit.kind == "merge":
         if NOISE in (edit.source[0], target):
             raise SAFEError("Expected two RCCs to merge. Received the images in no cluster; move them instead.")
@@ -336,10 +306,7 @@ def _checked_target(edit: Edit, labels: np.ndarray, row_of: Mapping[str, int]) -
         there = [path for path in edit.images if labels[row_of[path]] == target]
         if there:
             raise SAFEError(f"{printable(there[0])} is already in {title(target)}. Choose another target.")
-        if edit.kind == "new" and (target in labels or target < 0):
-            raise SAFEError(f"Expected a number that no RCC has for a new one. Received {target}.")
         rccs = [] if target == NOISE or edit.kind == "new" else [target]
     for rcc in rccs:
         if rcc < 0 or rcc not in labels:
             raise SAFEError(f"There is no RCC {rcc}; it may have been merged or emptied. Choose one that is displayed.")
-    return target

@@ -9,12 +9,11 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from safe_dnn.page.labels.tab import EACH, SIDE, LabelsTab, class_examples
-from safe_dnn.page.messages import AWAY
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.pipeline.descriptions import show_unsafe_set
 from safe_dnn.rccs.clusters import fingerprint, save_clusters
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
-from safe_dnn.training.labels import save_labels, take_typed_labels, write_labels
+from safe_dnn.training.labels import save_labels
 from tests.helpers.browsing import Served, draw, field, generate, opened, select_nine, served_from, wait_until
 from tests.helpers.laid_out import laid_out, settings_of
 from tests.helpers.places import rows_in
@@ -191,31 +190,23 @@ def typed(tab, new):
     table.write_text(table.read_text().replace(ROW, new))
 
 
-def told(tab, updates):
-    """What is said of the table; empty if nothing is in sight."""
-    return "" if AWAY in (updates[tab.typed]["elem_classes"] or "") else updates[tab.told]
-
-
-def test_labels_that_were_typed_into_the_table_are_counted_and_taken_over_on_request(tab):
+def test_labels_that_were_typed_into_the_table_are_taken_over(tab):
     typed(tab, ROW + "night")
-    said = told(tab, tab.show(""))
-    assert "unsafe_set.csv was changed in another program: 1 label differs." in said
-    assert labels_of(tab) == ["", ""]  # what was typed comes first
-    assert told(tab, tab._settle(take_typed_labels, "")) == ""
+    tab.show("")
     assert labels_of(tab) == ["night", "snow"]  # its class folder
     table = out_of(tab) / UNSAFE_SET_FILE
     table.write_text(table.read_text().replace(",night", ",sea"))
-    assert "1 label differs" in told(tab, tab.show(""))
-    assert told(tab, tab._settle(write_labels, "")) == ""
-    assert labels_of(tab) == ["night", "snow"]
+    tab.show("")
+    assert labels_of(tab) == ["sea", "snow"]
 
 
-def test_a_damaged_table_is_told_with_the_line_and_can_only_be_written_again(tab):
+def test_a_damaged_table_is_told_with_the_line_and_is_written_again_once_it_is_deleted(tab):
     typed(tab, f'"{ROW}night')
-    damaged = (out_of(tab) / UNSAFE_SET_FILE).read_bytes()
-    updates = tab.show("")
-    assert "line 2" in told(tab, updates)
-    assert updates[tab.take_typed].interactive is False
-    assert "line 2" in tab._settle(take_typed_labels, "")[tab.status]
-    assert (out_of(tab) / UNSAFE_SET_FILE).read_bytes() == damaged
-    assert told(tab, tab._settle(write_labels, "")) == ""
+    table = out_of(tab) / UNSAFE_SET_FILE
+    damaged = table.read_bytes()
+    assert "line 2" in tab.show("")[tab.status]
+    assert table.read_bytes() == damaged
+    table.unlink()
+    assert "line 2" not in tab.show("")[tab.status]
+    show_unsafe_set(out_of(tab))
+    assert [row["label"] for row in rows_in(table)] == ["", "snow"]

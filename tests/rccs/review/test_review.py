@@ -59,7 +59,7 @@ def test_what_was_said_of_a_weak_spot_is_taken_back_too(out):
     assert load_spot_notes(out)[dark.about] == dark
     redo_edit(out, maker=A)
     set_note(out, dark._replace(name="dusk"), by="b", run=run)
-    with pytest.raises(SAFEError, match=r"A later edit is about .*Named light < 0\.2 “dusk”"):
+    with pytest.raises(SAFEError, match=r"A later edit by somebody else is about .*Named light < 0\.2 “dusk”"):
         undo_edit(out, maker=A)
 
 
@@ -83,8 +83,7 @@ def test_file_names_that_are_not_valid_unicode_survive_an_edit(clusters, out):
     assert odd in review.clusters.members(1)
     assert review.edits[0].images == (odd,)
     describe_edit(review.edits[0]).encode("utf-8")
-    set_note(out, Note(1, "snow"), by="b")
-    assert undo_edit(out).notes == {1: Note(1, "snow")}
+    assert undo_edit(out).clusters.labels.tolist() == clusters.labels.tolist()
 
 
 # --- Which RCC has the images of an earlier one by now ----------------------------------------------------------

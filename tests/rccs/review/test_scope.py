@@ -29,7 +29,7 @@ def test_what_is_said_is_listed_undone_by_its_author_and_said_again(out):
                 "Set the responsible person of the analysis to “J. Doe”"),
         ("", "Set the operational design domain of the analysis to “day” (was “day\nand night”)"),
     ]  # fmt: skip
-    with pytest.raises(SAFEError, match="A later edit is about the same"):
+    with pytest.raises(SAFEError, match="A later edit by somebody else is about the same"):
         undo_edit(out, maker=Maker("ann"))
     undo_edit(out, maker=Maker("bob"))
     undo_edit(out, maker=Maker("ann"))
