@@ -10,7 +10,7 @@ import numpy as np
 from safe_dnn.dnn.failures import DETECTION, TABLES, Failures, load_failures
 from safe_dnn.dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
 from safe_dnn.dnn.model_file import read_config, refuse_code
-from safe_dnn.dnn.tested import load_predictions
+from safe_dnn.dnn.tested import read_predictions
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.rccs.answers import ERROR, Answers
 from safe_dnn.rccs.clusters import RootCauseClusters
@@ -101,14 +101,14 @@ class CollectedFailures:
                 f"Expected failures on images below {self._within} (--root). Received: {self._out} holds some of "
                 f"{failures.test_root}. Collect others, or name another output folder."
             ).about("out")
-        paths, answers, right = load_predictions(self._out)
+        given = read_predictions(self._out / PREDICTIONS_FILE, None, classes=failures.classes)
         # A killed process may have left a table of other failures.
-        if len(paths) != failures.test_size or int((~right).sum()) != len(failures.failing):
+        if len(given.paths) != failures.test_size or int((~given.right).sum()) != len(failures.failing):
             raise SAFEError(
                 f"Expected {PREDICTIONS_FILE} and {FAILURES_FILE} of the same failures in {self._out}. Received "
                 "different ones. Collect the failures again."
             )
-        return Collected(failures, paths, answers, right, key)
+        return Collected(failures, given.paths, given.answers, given.right, key)
 
 
 def failures_of(clusters: RootCauseClusters, out: Path) -> Failures | None:

@@ -8,7 +8,7 @@ import pytest
 
 from safe_dnn.dnn.failures import collect_failures, find_failures
 from safe_dnn.dnn.held_out import HoldOut
-from safe_dnn.dnn.tested import load_predictions, read_predictions
+from safe_dnn.dnn.tested import read_predictions
 from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.rccs.clusters import load_clusters
@@ -81,7 +81,7 @@ def test_what_failures_writes_counts_each_image_once_and_is_read_again(case, tmp
     thrice(case)
     found = collect_failures(case.table, case.test, tmp_path / "out")
     assert (found.test_size, len(found.failing)) == (74, 26)
-    assert len(load_predictions(tmp_path / "out")[0]) == 74
+    assert len(read_predictions(tmp_path / "out" / "predictions.csv", None).paths) == 74
     read = read_predictions(tmp_path / "out" / "predictions.csv", case.test)  # a row for one of them is enough
     assert (len(read.paths), read.notes, read.skipped) == (74, (), ())
 

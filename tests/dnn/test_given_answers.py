@@ -8,7 +8,7 @@ import pytest
 from safe_dnn.dnn.failures import collect_failures, find_failures, load_failures
 from safe_dnn.dnn.given_answers import read_answers
 from safe_dnn.dnn.model import DnnOptions
-from safe_dnn.dnn.tested import find_predictions, load_predictions, read_predictions
+from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
 from tests.helpers.places import names_in
@@ -163,7 +163,7 @@ def test_one_column_of_a_table_is_the_target_and_gives_its_name_to_all_tables(te
     again = read_predictions(written, test_set)
     assert again.answers.target == "steering"
     assert again.answers.label.tolist() == [f"{i / 10:g}" for i in range(9)]
-    assert load_predictions(tmp_path / "out")[1].target == "steering"
+    assert read_predictions(tmp_path / "out" / "predictions.csv", None).answers.target == "steering"
     # Its own table beside it gives the same answers: `steering` is not what was predicted.
     assert sources(collect_failures(written, test_set, tmp_path / "again", options=options)) == WRONG
 

@@ -10,7 +10,7 @@ import pytest
 from safe_dnn.dnn.failures import collect_failures, load_failures
 from safe_dnn.dnn.held_out import HoldOut, draw, held_out_of
 from safe_dnn.dnn.predictions import LabelledImages
-from safe_dnn.dnn.tested import find_predictions, load_predictions, read_predictions
+from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.support.images import find_images
 from safe_dnn.support.run_folder import FAILURES, PREDICTIONS_FILE
 from tests.helpers.places import rows_in
@@ -73,7 +73,11 @@ def test_held_out_images_are_named_without_answers_and_in_nothing_else(case, tmp
     tested = read_predictions(*find_predictions(out / FAILURES))
     assert tested.held_out == held.paths
     assert not tested.notes
-    for paths in (tested.paths, load_predictions(out)[0], find_images(out / FAILURES).paths):
+    for paths in (
+        tested.paths,
+        read_predictions(out / PREDICTIONS_FILE, None).paths,
+        find_images(out / FAILURES).paths,
+    ):
         assert paths
         assert not set(held.paths) & set(paths)
 

@@ -29,11 +29,11 @@ from safe_dnn.casestudies.table import write_subjects
 from safe_dnn.dnn.detection.detections import matcher
 from safe_dnn.dnn.detection.detector_failures import DetectorFiles, find_detection_failures
 from safe_dnn.dnn.failures import Failures
-from safe_dnn.rccs.parameters import KEY, PARAMETERS_FILE
+from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.support.files import replacing
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE, OBJECTS
-from safe_dnn.support.tables import from_cell
+from safe_dnn.support.tables import IMAGE, from_cell
 
 TRUTH_FILES = {"train": "train.json", "improvement": "improvement.json", "test": "truth.json"}
 RESULTS_FILES = {"improvement": "improvement_results.json", "test": "results.json"}
@@ -107,7 +107,7 @@ def read_parts(path: Path) -> dict[str, Part]:
     """What the `parameters.csv` of crops says of each, by name."""
     with path.open(encoding="utf-8", newline="") as file:
         return {
-            from_cell(row[KEY]): Part(
+            from_cell(row[IMAGE]): Part(
                 float(row["object_px"]),
                 float(row["object_aspect"]),
                 row["truncated"],
