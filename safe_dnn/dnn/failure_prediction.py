@@ -17,12 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from safe_dnn.dnn.copies import without_copies
 from safe_dnn.dnn.failures import examples_for
 from safe_dnn.dnn.held_out import HeldOut
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
-from safe_dnn.dnn.predictions import Predictions, check_spelling, judge, undecided
+from safe_dnn.dnn.predictions import Predictions, check_spelling, judge, undecided, without_copies
 from safe_dnn.dnn.tested import (
     KNOWN_COLUMNS,
     AnsweredImages,
@@ -92,13 +91,9 @@ class FailurePrediction:
 
 
 def predict_failures(
-    model: StrPath,
-    test: StrPath,
-    *,
-    options: DnnOptions = AS_IN_THE_FILE,
-    held_out: HeldOut | None = None,
+    model: StrPath, test: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, held_out: HeldOut | None = None,
     progress: Progress = no_progress,
-) -> FailurePrediction:
+) -> FailurePrediction:  # fmt: skip
     """Run a classifier on its test set, in order to predict its failures on other images.
 
     Parameters

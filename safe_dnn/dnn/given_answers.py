@@ -219,23 +219,18 @@ def _of_classifier(table: StrPath, test: StrPath, train: StrPath | None, partial
     learned = class_folders(existing_folder(train, "the training folder")) if train else []
     tested = read_predictions(table, test, partial=partial, classes=learned)
     labels, predicted = tested.answers.label.tolist(), tested.answers.predicted.tolist()
-    _check_known(tested, labels, "the class of each image, in class folders or in the column label")
-    _check_known(tested, predicted, f"a class for each image in the column {PREDICTED}")
+    for names, expected in ((labels, "in class folders or in the column label"), (predicted, f"in {PREDICTED}")):
+        if missing := [path for path, name in zip(tested.paths, names, strict=True) if not name]:
+            raise SAFEError(
+                f"Expected the class of each image {expected}. Received none for {count(len(missing), 'image')} in "
+                f"{tested.source}: {printable(some(missing, limit=2))}. Add what is missing."
+            )
     by_folder = all(path.split("/", 1)[0] == label for path, label in zip(tested.paths, labels, strict=True))
     known = {*labels, *tested.classes, *learned, *(class_folders(tested.root) if by_folder else ())}
     notes = (_TAKEN.format(tested.source.name), *unknown_classes(tested, known), *tested.notes)
     classes = (*tested.classes, *sorted({*known, *predicted} - {*tested.classes}))
     answers = tested.answers._replace(kind=CONFIDENCE)
     return dataclasses.replace(tested, answers=answers, notes=notes, known_classes=classes)
-
-
-def _check_known(tested: AnsweredImages, names: list[str], expected: str) -> None:
-    missing = [path for path, name in zip(tested.paths, names, strict=True) if not name]
-    if missing:
-        raise SAFEError(
-            f"Expected {expected}. Received none for {count(len(missing), 'image')} in {tested.source}: "
-            f"{printable(some(missing, limit=2))}. Add what is missing."
-        )
 
 
 def unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[str, ...]:

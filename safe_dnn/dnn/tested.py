@@ -16,9 +16,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.copies import counted_once
 from safe_dnn.dnn.doubts import doubts_about
-from safe_dnn.dnn.predictions import Judgement, LabelledImages, check_spelling, class_folders, errors_of, is_decided
+from safe_dnn.dnn.predictions import (
+    Judgement,
+    LabelledImages,
+    check_spelling,
+    class_folders,
+    counted_once,
+    errors_of,
+    is_decided,
+)
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
 from safe_dnn.rccs.collected import tested_by
 from safe_dnn.support.contents import copies_in
@@ -75,6 +82,14 @@ class AnsweredImages:
         All classes in their order, or a regression's targets; empty if only the answers matter.
     has_images : bool
         Whether the images are in `root`; otherwise only their names are known.
+    threshold : float or None
+        Of a regression whose failures were collected: an error above it is a failure.
+    group : tuple of str
+        The columns by which images are held out in groups.
+    rescale : str or None
+        As of `DnnOptions`.
+    targets : str
+        As of `DnnOptions`; empty if none were given.
     """
 
     source: Path
@@ -91,6 +106,10 @@ class AnsweredImages:
     known_classes: tuple[str, ...] = ()
     copies: Mapping[str, str] = field(default_factory=dict)
     has_images: bool = True
+    threshold: float | None = None
+    group: tuple[str, ...] = ()
+    rescale: str | None = None
+    targets: str = ""
 
     def taken(self, rows: np.ndarray) -> "AnsweredImages":
         """Some of the images, for which the array of shape (n_images,), bool, is true."""
@@ -105,7 +124,7 @@ class AnsweredImages:
         return dataclasses.replace(self.taken(~held), held_out=(*self.held_out, *itertools.compress(self.paths, held)))
 
     def once(self, copies: Mapping[str, str]) -> "AnsweredImages":
-        """The images that count (see `dnn.copies`), if some are `copies`; those of held-out images are held out."""
+        """The images that count (see `counted_once`), if some are `copies`; those of held-out images are held out."""
         held = {copies.get(path, path) for path in self.held_out}
         rest = self.without(np.array([copies.get(path, path) in held for path in self.paths], bool))
         answers = rest.answers
@@ -113,6 +132,11 @@ class AnsweredImages:
         known = [f"{label} → {predicted}{'' if right else ', wrong'}" for label, predicted, right in each]
         counts, sentences = counted_once(rest.paths, copies, known)
         return dataclasses.replace(rest.taken(counts), notes=(*self.notes, *sentences), copies=copies)
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The images that the DNN gets wrong."""
+        return tuple(itertools.compress(self.paths, ~self.right))
 
     @property
     def task(self) -> str:

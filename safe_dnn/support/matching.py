@@ -83,17 +83,18 @@ def rows_by_image(
     """
     keys = _spelled_alike([os.path.normpath(in_slashes(key)) for key in keys], images)
     # Either may be reached by a link.
-    roots, folders = ([*dict.fromkeys((f"{path}/", f"{path.resolve()}/"))] for path in (image_root, folder))
-    placed = {os.path.normpath(root + image): image for root in roots for image in images}
+    roots, folders = ({os.path.normpath(path), os.fspath(path.resolve())} for path in (image_root, folder))
     listed = {os.path.normpath(image): image for image in images}
+    placed = {f"{root}/{path}": image for root in roots for path, image in listed.items()}
     names = Counter(map(_name, images if by_name or any("/" not in key for key in keys) else ()))
     unique = {name: image for image in images if names[name := _name(image)] == 1}
     found: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     here: defaultdict[str, set[str]] = defaultdict(set)  # images found in this place, by how their paths begin
     elsewhere: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)  # by the place on another machine
     for row, key in enumerate(keys):
-        begins = [""] if key.startswith("/") else folders
-        in_place = next((image for begin in begins if (image := placed.get(os.path.normpath(begin + key)))), None)
+        places = [key] if key.startswith("/") else [f"{begin}/{key}" for begin in folders]
+        places = [*map(os.path.normpath, places)] if key.startswith("..") else places
+        in_place = next((image for place in places if (image := placed.get(place))), None)
         if image := in_place or listed.get(key):
             found[image].append((IN_PLACE if in_place else AS_LISTED, row))
             here[_begin(key)].add(image)
