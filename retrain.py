@@ -115,8 +115,7 @@ def _ask(material: Material, images: LabelledImages, model: Any, progress: Progr
 
 
 def _judged(material: Material, images: LabelledImages, found: Predictions) -> AnsweredImages:
-    judgement = judge(material.dnn, images, found, threshold=material.threshold)
-    return in_words(material.dnn.path, images, judgement, threshold=material.threshold)
+    return in_words(material.dnn.path, images, judge(material.dnn, images, found, threshold=material.threshold))
 
 
 def _judged_at_last(

@@ -83,7 +83,7 @@ def find_failures(
     judgement = predictions.judge(dnn, images, found, threshold=options.threshold)
     images = dataclasses.replace(images, skipped=(*images.skipped, *found.skipped))
     notes = (*dnn.assumptions, *assumptions, *of_copies, *predictions.undecided(dnn, found), *sentences)
-    given = in_words(dnn.path, images, judgement, threshold=options.threshold, notes=notes, held_out=held_out)
+    given = in_words(dnn.path, images, judgement, notes=notes, held_out=held_out)
     return keep_failures(given, out, options=options, hold_out=hold_out)
 
 

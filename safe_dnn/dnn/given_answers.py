@@ -269,9 +269,7 @@ def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> Answer
     judgement = judge_regression(images, indices, outputs, options.threshold)
     images = dataclasses.replace(images, skipped=(*images.skipped, *matched.without_row))
     notes = (_TAKEN.format(cells.source.name), assumption, *matched.notes)
-    given = in_words(
-        cells.source, images, judgement, threshold=options.threshold, notes=notes, held_out=matched.held_out
-    )
+    given = in_words(cells.source, images, judgement, notes=notes, held_out=matched.held_out)
     return given.once(copies)
 
 

@@ -379,25 +379,20 @@ class Pixels:
         self._smooth = dnn.path.suffix.lower() == ONNX_SUFFIX
         self.unreadable: dict[int, str] = {}
         self.files, self._measured = files, measured
-        fits = len(files) * math.prod(self.shape) <= cache_bytes
-        self._cache = np.empty((len(files), *self.shape), np.uint8) if fits else None
-        self._known = np.zeros(len(files), bool)
+        self._fits = len(files) * math.prod(self.shape) <= cache_bytes
+        self._kept: dict[int, np.ndarray] = {}
 
     def one(self, i: int) -> np.ndarray | None:
         """An image, uint8 of shape (height, width, channels); None if it is unreadable."""
-        if i in self.unreadable:
-            return None
-        if self._cache is not None and self._known[i]:
-            return self._cache[i]
+        if i in self.unreadable or i in self._kept:
+            return self._kept.get(i)
         try:
             image = self._decode(self.files[i])
         except UNREADABLE as error:
             self.unreadable[i] = reason_for(error)
             return None
-        if self._cache is not None:
-            # Several threads may do this for the same image; they write the same pixels.
-            self._cache[i] = image
-            self._known[i] = True
+        if self._fits:
+            self._kept[i] = image
         return image
 
     def _decode(self, file: Path) -> np.ndarray:

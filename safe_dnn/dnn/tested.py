@@ -47,7 +47,7 @@ ONE = 1.0001  # a probability of 1, as the rounding of another program may leave
 SUM_OFF = 0.01  # by which the probabilities of a row may miss 1, rounded as they are
 ROUNDED = 1e-4  # by which an error with four decimals may be off
 CLOSEST = 1e-5  # as near as numbers of six digits are to what they are of
-CLOSE = 100  # times, at least, that numbers of a regression are more exact than the threshold
+CLOSE = 100  # one part in so many of the largest error may be rounding
 
 
 @dataclass(frozen=True)
@@ -197,21 +197,17 @@ class AnsweredImages:
         return known._replace(label=label, predicted=predicted, score=score).taken(rows)
 
 
-def in_words(
-    source: Path, images: LabelledImages, judgement: Judgement, *, threshold: float | None = None, **more: Any
-) -> AnsweredImages:
+def in_words(source: Path, images: LabelledImages, judgement: Judgement, **more: Any) -> AnsweredImages:
     """Answers that a DNN gave to labelled images, as a table says them; `more` as of `AnsweredImages`.
 
-    Numbers of a regression have as many digits as it takes to judge them by the threshold again.
+    Numbers of a regression have all their digits, so that they can be judged by another threshold.
     """
     indices, predicted, score, right = judgement
     labels, kind = images.labels[indices], CONFIDENCE
-    if threshold is None or labels.ndim == 1:
+    if labels.ndim == 1:
         label, answered = (np.array(images.classes, str)[of] for of in (labels, predicted))
     else:
-        kind, close = ERROR, np.full(len(score), threshold / CLOSE)
-        label = _numbers(labels, close)
-        answered = _numbers(predicted, np.minimum(close, np.abs(score - threshold)))  # on the same side of it
+        kind, label, answered = ERROR, _numbers(labels), _numbers(predicted)
     has_name = kind == ERROR and len(images.classes) == 1 and images.classes[0] not in KNOWN_COLUMNS
     target = images.classes[0] if has_name else LABEL
     answers = Answers(label, answered, np.asarray(score, np.float32), kind, target=target)
@@ -220,21 +216,9 @@ def in_words(
     return AnsweredImages(source, images.root, paths, answers, right, **more)
 
 
-def _numbers(values: np.ndarray, within: np.ndarray) -> np.ndarray:
-    """The numbers of each image, separated by spaces, with six digits or more: ndarray of shape (n_images,), str.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_images, n_numbers)
-    within : ndarray of shape (n_images,)
-        The error that there may be when they are read again.
-    """
-    texts, rows = np.full(len(values), "", object), np.arange(len(values))
-    for digits in (6, 9, 12, 17):
-        texts[rows] = [" ".join(f"{number:.{digits}g}" for number in row) for row in values[rows].tolist()]
-        read = np.array([text.split() for text in texts[rows]], np.float64).reshape(-1, values.shape[1])
-        rows = rows[errors_of(read, values[rows]) > within[rows]]
-    return texts.astype(str)
+def _numbers(values: np.ndarray) -> np.ndarray:
+    """The numbers of each image, separated by spaces: ndarray of shape (n_images,), str."""
+    return np.array([" ".join(repr(number).removesuffix(".0") for number in row) for row in values.tolist()], str)
 
 
 def rounded(score: float) -> float:
@@ -630,7 +614,7 @@ def _right(rows: Table, answers: Answers) -> np.ndarray:
     text = np.array([text.lower() for text in rows.texts(RIGHT)], str)
     given, same, both = text != "", label == predicted, (label != "") & (predicted != "")
     known = given | (both & (kind == CONFIDENCE))
-    rows.check(known, "true or false under right, or a label and a prediction", lambda _: "nothing")
+    rows.check(known, "true or false under right, or a label and a prediction", lambda _: "")
     hint = f"; probabilities of a class called right stand under {class_column(RIGHT)}" if RIGHT in label else ""
     valid = ~given | np.isin(text, [*TRUE, *FALSE])
     rows.check(valid, f"true or false under right{hint}", lambda row: text[row])

@@ -127,13 +127,13 @@ class Table:
         columns = [self.column(name) for name in names]
         for name, values in zip(names, columns, strict=True):
             fine = (np.abs(values) < LARGEST) & ((most == math.inf) | ((values >= 0) & (values <= most)))
-            self.check(fine, f"{what} under {name}", lambda row, name=name: self.text(name, row) or "nothing")  # type: ignore[misc]
+            self.check(fine, f"{what} under {name}", functools.partial(self.text, name))
         return np.column_stack(columns) if columns else np.empty((len(self.rows), 0))
 
     def check(self, fine: np.ndarray, expected: str, received: Callable[[int], str]) -> None:
         """Raise `fault` about the first row that is not fine, if there is one."""
         for row in np.flatnonzero(~fine)[:1].tolist():
-            raise self.fault(row, expected, received(row))
+            raise self.fault(row, expected, received(row) or "nothing")
 
     def fault(self, row: int, expected: str, received: str) -> SAFEError:
         """The error about a row."""
