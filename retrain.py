@@ -16,7 +16,7 @@ import numpy as np
 from safe_dnn.dnn.failure_prediction import likely_wrong
 from safe_dnn.dnn.failures import checked
 from safe_dnn.dnn.model import AS_IN_THE_FILE, ONNX_SUFFIX, DnnOptions
-from safe_dnn.dnn.predictions import LabelledImages, Predictions, doubts, judge, predict, skipped_of, undecided
+from safe_dnn.dnn.predictions import LabelledImages, Predictions, judge, predict, skipped_of, undecided
 from safe_dnn.dnn.tested import AnsweredImages, in_words
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.store.output_folder import check_own, working
@@ -88,7 +88,7 @@ def retrain(
             held_out = material.final.root == tested.root
             more["final"] = final_test(out, *judged, held_out=held_out, within=within)
         compile_as_given(material.dnn, retrained)
-        facts = _facts(material, tuning, answers.skipped, (*tied, *of_groups))
+        facts = _facts(material, tuning, answers.skipped, (*tied, *before.doubts, *of_groups))
         result = save_retraining(Retraining(**vars(compared), **facts, **more), retrained, out)
         remove_checkpoints(*unfinished)
         return result
@@ -115,8 +115,7 @@ def _ask(material: Material, images: LabelledImages, model: Any, progress: Progr
 
 
 def _judged(material: Material, images: LabelledImages, found: Predictions) -> AnsweredImages:
-    judgement = judge(material.dnn, images, found, threshold=material.threshold)
-    return in_words(material.dnn.path, images, judgement, threshold=material.threshold)
+    return in_words(material.dnn.path, images, judge(material.dnn, images, found, threshold=material.threshold))
 
 
 def _judged_at_last(
@@ -136,8 +135,7 @@ def _facts(
     unreadable = skipped_of(data.pixels, list(map(os.fspath, data.pixels.files)))
     groups = np.delete(data.groups, list(data.pixels.unreadable))
     n_unlabelled = int((groups == UNLABELLED).sum())
-    doubtful = doubts(material.dnn, tuning.history[0].validation, "the training images held out")
-    assumptions = (*material.assumptions, *of_groups, *doubtful, second_pass_text(tuning, settings, n_unlabelled))
+    assumptions = (*material.assumptions, *of_groups, second_pass_text(tuning, settings, n_unlabelled))
     return {
         "model": material.dnn.path, "task": material.dnn.task, "threshold": material.threshold,
         "test_root": material.test.root, "train_root": material.train.root,

@@ -89,7 +89,7 @@ class Tested(NamedTuple):
 
     Attributes
     ----------
-    failures : dnn.failures.Failures
+    failures : dnn.tested.AnsweredImages
     accuracy, low, high : float
         With its 95 % interval on new images, by the groups that are known.
     reasons : pipeline.explaining.FoundReasons
@@ -169,10 +169,10 @@ def failures(
             found = find_failures(kept_copy(model), test, folder, **more, progress=progress)
     if earlier:
         take_over(earlier, folder)
-    answers, right = found.answered.answers, found.answered.right
+    answers, right = found.answers, found.right
     columns = (column.tolist() for column in (answers.label, answers.predicted, right, answers.score))
-    paths, names = found.answered.paths, ("image", answers.target, "predicted", "right", answers.kind)
-    interval = accuracy_interval(right, groups_of_test(folder, found.test_root, paths, right))
+    paths, names = found.paths, ("image", answers.target, "predicted", "right", answers.kind)
+    interval = accuracy_interval(right, groups_of_test(folder, found.root, paths, right))
     tested = Tested(found, found.accuracy, *interval, explain_collected(folder, progress=progress))
     return StepResult(tested, failures_summary(found), names, tuple(zip(paths, *columns, strict=True)))
 

@@ -48,7 +48,7 @@ def build(folder):
     small_models.draw_set(folder / "improvement", 3, TINTED, seed=2)
     small_models.draw_set(folder / "test", 6, TINTED, seed=3)
     failures = find_failures(model, folder / "test", folder / "out")
-    labels = {failure.source: int(failure.label == "green") for failure in failures.failing}
+    labels = {path: int(path.startswith("green/")) for path in failures.failing}
     labels["red/in_blue_04.png"] = NOISE
     clusters = small_models.clusters_of(folder / "out" / "failures", labels)
     save_clusters(clusters, folder / "out")
@@ -193,8 +193,8 @@ def test_the_next_round_learns_again_what_was_labelled_before_and_does_not_selec
     collected = find_failures(kept_copy(out / MODEL_FILE), case / "test", new)
     assert learned_files(new) == {}
     take_over(out, new)
-    save_clusters(small_models.clusters_of(new / "failures", {one.source: 0 for one in collected.failing}), new)
-    save_clusters(small_models.clusters_of(out / "failures", {one.source: 0 for one in collected.failing}), out)
+    save_clusters(small_models.clusters_of(new / "failures", dict.fromkeys(collected.failing, 0)), new)
+    save_clusters(small_models.clusters_of(out / "failures", dict.fromkeys(collected.failing, 0)), out)
     show_present(out)
     assert not (out / MODEL_FILE).exists(), "it is of the clusters before"
     assert collected.model.is_file(), "but not so the network whose failures these are"

@@ -32,11 +32,12 @@ from safe_dnn.casestudies.table import write_subjects
 from safe_dnn.dnn.predictions import errors_of
 from safe_dnn.dnn.tested import AnsweredImages, predictions_text
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
-from safe_dnn.rccs.parameters import KEY, PARAMETERS_FILE
+from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder, replacing, write_text
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
+from safe_dnn.support.tables import IMAGE
 
 TARGETS_FILE = "targets.csv"
 
@@ -180,7 +181,7 @@ def _targets_text(case: Case, rows: Rows, truth: np.ndarray) -> str:
         f"{path},{','.join(f'{number:.2f}' for number in targets)}"
         for (path, _, _), targets in zip(rows, truth, strict=True)
     ]
-    return "\n".join([f"{KEY},{','.join(case.classes)}", *lines, ""])
+    return "\n".join([f"{IMAGE},{','.join(case.classes)}", *lines, ""])
 
 
 def collect_failures(folder: Path, failing: Rows, answers: Answers) -> Rows:

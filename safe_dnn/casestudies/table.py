@@ -6,8 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from safe_dnn.casestudies.case import Kind, Subject
-from safe_dnn.rccs.parameters import KEY
 from safe_dnn.support.files import replacing
+from safe_dnn.support.tables import IMAGE
 
 NO_COLUMNS = ("signs", "seed")  # in the ground truth; no property of an image
 
@@ -29,7 +29,7 @@ def write_subjects(path: Path, subjects: Collection[tuple[str, str, Subject]], k
     labelled = any(label for _, label, _ in subjects)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([KEY, *(["label"] if labelled else []), *names, *kind.derived])
+        writer.writerow([IMAGE, *(["label"] if labelled else []), *names, *kind.derived])
         for image, label, subject in subjects:
             derived = [round(getattr(subject, name), 3) for name in kind.derived]
             values = [getattr(subject, name) for name in names]

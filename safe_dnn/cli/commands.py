@@ -145,7 +145,6 @@ def run_select(out: Path, options: argparse.Namespace, progress: Progress) -> No
 
 def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Run a Keras or ONNX model on a labelled test set, collect the images that it gets wrong, and find the reasons."""
-    from safe_dnn.dnn.failures import DETECTION
     from safe_dnn.pipeline.explaining import since_earlier
     from safe_dnn.pipeline.summary_lines import earlier_lines
     from safe_dnn.store.runs import CLUSTERS, present_runs
@@ -154,7 +153,7 @@ def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> 
         options.model, options.test = None, options.model  # the only one given is TEST
     found = api.failures(**_given(options), progress=progress)
     failures = found.value.failures
-    _print_skipped(failures.skipped, failures.assumptions)
+    _print_skipped(failures.skipped, failures.notes)
     spots, notes = found.value.reasons
     warn(*(f"reasons: {note}" for note in notes))
     say(found.headline)
@@ -162,7 +161,7 @@ def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> 
         _print_weak_spots(spots)
     say(*earlier_lines(since_earlier(out)))
     table = "" if spots is None or CLUSTERS in present_runs(out) else ", weak_spots.csv"
-    crops = "objects/, objects.csv, parameters.csv, " if failures.task == DETECTION else ""
+    crops = "objects/, objects.csv, parameters.csv, " if failures.answers.detector else ""
     say(f"Written: {crops}failures/, failures.csv, predictions.csv, accuracy.json{table} in {out}")
 
 

@@ -3,8 +3,9 @@
 In: the true and the predicted class of each test image. Out: counts, classes by name.
 """
 
+import functools
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -30,15 +31,23 @@ class ConfusionMatrix:
     row, column : ndarray of shape (n_images,), int64
         Where each image is counted: by its true and by its predicted class. −1 if it is not: right images of further
         classes, which would hide those that are taken for another of them.
-    counts : ndarray of shape (n, n), int64
-        Images by true class (row) and predicted class (column); n is `len(classes)`, and one more if there is a rest.
     """
 
     classes: tuple[str, ...]
     rest: int
     row: np.ndarray
     column: np.ndarray
-    counts: np.ndarray
+
+    @functools.cached_property
+    def counts(self) -> np.ndarray:
+        """Images by true class (row) and predicted class (column): ndarray of shape (n, n), int64.
+
+        n is `len(classes)`, and one more if there is a rest.
+        """
+        counted = self.row >= 0
+        counts = np.zeros((len(self.names),) * 2, np.int64)
+        np.add.at(counts, (self.row[counted], self.column[counted]), 1)
+        return counts
 
     @property
     def wrong(self) -> np.ndarray:
@@ -114,14 +123,7 @@ def confusion_matrix(label: np.ndarray, predicted: np.ndarray, *, most: int = MO
     place[shown] = np.arange(len(shown))
     hidden = ~fails & (place[true] == len(shown))
     row, column = (np.where(hidden, -1, place[classes]) for classes in (true, said))
-    return _counted(tuple(names[shown].tolist()), rest, row, column)
-
-
-def _counted(classes: tuple[str, ...], rest: int, row: np.ndarray, column: np.ndarray) -> ConfusionMatrix:
-    size = len(classes) + bool(rest)
-    counts = np.zeros((size, size), np.int64)
-    np.add.at(counts, (row[row >= 0], column[row >= 0]), 1)
-    return ConfusionMatrix(classes, rest, row, column, counts)
+    return ConfusionMatrix(tuple(names[shown].tolist()), rest, row, column)
 
 
 def confusion_matrices(
@@ -136,9 +138,9 @@ def confusion_matrices(
     """
     n = len(label)
     both = confusion_matrix(np.concatenate([label, label]), np.concatenate([before, after]))
-    halves = (slice(n), slice(n, None))
-    first, second = (_counted(both.classes, both.rest, both.row[half], both.column[half]) for half in halves)
-    return first, second
+    return replace(both, row=both.row[:n], column=both.column[:n]), replace(
+        both, row=both.row[n:], column=both.column[n:]
+    )
 
 
 def class_rates(label: np.ndarray, predicted: np.ndarray, groups: Groups | None = None) -> list[ClassRate]:

@@ -57,7 +57,8 @@ def _of_classes(known: Answers) -> list[str]:
     if len(label) >= LEAST_TESTED and bdtrc(gained - 1, max(gained + lost, 1), 0.5) >= LEVEL:
         doubts.append(
             f"Doubtful: {right.mean():.1%} of the answers are right, which is no better, beyond chance, than to answer "
-            f"{printable(commonest)} to all images ({times / len(label):.1%})."
+            f"{printable(commonest)} to all images ({times / len(label):.1%}). Are its classes in another order, or "
+            "its pixels scaled in another way?"
         )
     never = sorted(name for name in images.keys() - answered - {NOTHING} if images[name] >= LEAST_IMAGES)
     if never:

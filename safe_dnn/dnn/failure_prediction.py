@@ -17,13 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
-from safe_dnn.dnn.copies import without_copies
 from safe_dnn.dnn.failures import examples_for
 from safe_dnn.dnn.held_out import HeldOut
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
-from safe_dnn.dnn.predictions import Predictions, check_spelling, judge, undecided
-from safe_dnn.dnn.tested import KNOWN_COLUMNS, AnsweredImages, class_columns, probabilities_in, read_answer_table
+from safe_dnn.dnn.predictions import Predictions, check_spelling, judge, undecided, without_copies
+from safe_dnn.dnn.tested import (
+    KNOWN_COLUMNS,
+    AnsweredImages,
+    class_columns,
+    match_images,
+    probabilities_in,
+    read_answer_table,
+)
 from safe_dnn.support.entries import StrPath, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
@@ -85,13 +91,9 @@ class FailurePrediction:
 
 
 def predict_failures(
-    model: StrPath,
-    test: StrPath,
-    *,
-    options: DnnOptions = AS_IN_THE_FILE,
-    held_out: HeldOut | None = None,
+    model: StrPath, test: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, held_out: HeldOut | None = None,
     progress: Progress = no_progress,
-) -> FailurePrediction:
+) -> FailurePrediction:  # fmt: skip
     """Run a classifier on its test set, in order to predict its failures on other images.
 
     Parameters
@@ -156,10 +158,10 @@ def predict_failures_from_tables(
     listing = find_images(improvement)
     cells = read_answer_table(path_of(table, "predictions for the improvement images as a CSV file"))
     columns = class_columns(cells, tested.classes)
-    used, _, notes, _ = cells.images_in(listing.root, listing.paths, [*columns.values()], partial=True)
-    row_of = dict(used)
-    missing = check_matched(cells.source, listing.root, listing.paths, row_of, partial=partial)
-    classes, outputs, uneven = probabilities_in(cells, columns, [*row_of.values()]) if columns else ((), None, [])
+    matched = match_images(cells, listing.root, listing.paths, [*columns.values()], partial=True)
+    place = {path: row for row, path in enumerate(matched.paths)}
+    missing = check_matched(cells.source, listing.root, listing.paths, place, partial=partial)
+    classes, outputs, uneven = probabilities_in(matched.rows, columns) if columns else ((), None, [])
     if outputs is None or {*classes} != {*tested.classes}:
         check_spelling({*cells.header, *columns, *tested.classes} - KNOWN_COLUMNS, [tested.classes], cells.source)
         raise SAFEError(
@@ -168,11 +170,10 @@ def predict_failures_from_tables(
             "Write both tables with the same classes."
         )
     outputs = outputs[:, [classes.index(name) for name in tested.classes]]
-    notes += uneven
+    notes = [*matched.notes, *uneven]
     if missing:
         of = count(len(listing.paths), "improvement image")
         notes.append(f"Without a row in {cells.source.name}: {len(missing):,} of {of}. They count as right.")
-    place = {path: row for row, path in enumerate(row_of)}
 
     def look_up(root: Path, paths: Sequence[str], **_: object) -> Predictions:
         known = np.array([i for i, path in enumerate(paths) if path in place], np.int64)

@@ -6,29 +6,27 @@ They are the input of step 1: `failures/` is its image folder. Writes `failures/
 
 import contextlib
 import dataclasses
+import functools
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from safe_dnn.dnn import predictions
-from safe_dnn.dnn.copies import without_copies
 from safe_dnn.dnn.given_answers import images_with_targets, read_answers
 from safe_dnn.dnn.held_out import HOLD_OUT, HoldOut, draw
 from safe_dnn.dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
-from safe_dnn.dnn.tested import LABEL, AnsweredImages, has_objects, in_words, predictions_text, rounded
-from safe_dnn.rccs.answers import CONFIDENCE, ERROR
+from safe_dnn.dnn.tested import AnsweredImages, has_objects, in_words, predictions_text, read_predictions, rounded
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.places import absolute, plain, relative
 from safe_dnn.support.entries import StrPath, number_of, path_of
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import intact, prepare_folder, put_back, read_json, replacing_folder
+from safe_dnn.support.files import intact, prepare_folder, put_back, read_json, replacing_folder, state_of_file
 from safe_dnn.support.images import Skipped
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import (
@@ -39,94 +37,17 @@ from safe_dnn.support.run_folder import (
     OBJECTS_FILE,
     PREDICTIONS_FILE,
 )
-from safe_dnn.support.tables import read_own, table_text
+from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import some
 
 DETECTION = "detection"
 TABLES = (FAILURES_FILE, ACCURACY_FILE, PREDICTIONS_FILE)
-_RECORDED = ("classes", "task", "threshold", "model", "test_root", "assumptions", "skipped")
-
-
-class Failure(NamedTuple):
-    """A row of `failures.csv`.
-
-    Attributes
-    ----------
-    image : str
-        Path of the copy, relative to the output folder: `failures/<path in the test folder>`.
-    source : str
-        Path relative to the test folder.
-    label, predicted : str
-        Classes; for a regression, the numbers, separated by spaces. Of one target, the column has its name.
-    score : float
-        Probability of the predicted class, NaN if a table of answers does not have it; for a regression, the error (the
-        column is then called `error`).
-    """
-
-    image: str
-    source: str
-    label: str
-    predicted: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Failures:
-    """The images of a test set on which a DNN fails.
-
-    Attributes
-    ----------
-    test_root : Path
-    model : Path
-        The file of the DNN, or the table of its answers.
-    task : "classification", "detection" or "regression"
-    classes : tuple of str
-    failing : tuple of Failure
-        Sorted by path.
-    test_size : int
-        Number of readable images.
-    threshold : float or None
-        For a regression: an error above it is a failure.
-    assumptions : tuple of str
-        Assumptions about the model and the classes, a sentence each.
-    skipped : tuple of Skipped
-    held_out : int
-        Number of further images that are held out, to prove a retraining.
-    group : tuple of str
-        The columns by which they are held out in groups.
-    rescale : str or None
-        As of `DnnOptions`.
-    targets : str
-        As of `DnnOptions`; empty if none were given.
-    answered : AnsweredImages
-        All test images with the answers; None of failures that were read again.
-    """
-
-    test_root: Path
-    model: Path
-    task: str
-    classes: tuple[str, ...]
-    failing: tuple[Failure, ...]
-    test_size: int
-    threshold: float | None
-    assumptions: tuple[str, ...]
-    skipped: tuple[Skipped, ...]
-    held_out: int = 0
-    group: tuple[str, ...] = ()
-    rescale: str | None = None
-    targets: str = ""
-    answered: Any = field(default=None, compare=False, repr=False)
-
-    @property
-    def accuracy(self) -> float:
-        """Share of the test set on which the DNN does not fail."""
-        return 1 - len(self.failing) / self.test_size
 
 
 def find_failures(
     model: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, train: StrPath | None = None,
     hold_out: HoldOut | None = None, progress: Progress = no_progress,
-) -> Failures:  # fmt: skip
+) -> AnsweredImages:  # fmt: skip
     """Run a DNN on a test set; write the failing images and the accuracy to the folder `out`.
 
     Parameters
@@ -152,23 +73,24 @@ def find_failures(
     out = checked_folder(out, test, *TABLES)
     dnn = load_apart(model, options, task=options.task, progress=progress)
     images, assumptions = examples_for(dnn, test, options=options, train=train)
-    images, of_copies = without_copies(images)
+    images, of_copies = predictions.without_copies(images)
     dnn = sized_for(dnn, images.files)
-    held, sentences = draw(images, hold_out) if hold_out else (np.zeros(len(images.paths), bool), ())
+    held, sentences = np.zeros(len(images.paths), bool), tuple[str, ...]()
+    if hold_out:
+        held, sentences = draw(images.root, images.paths, images.labels, hold_out)
     held_out, images = images.taken(held).paths, images.taken(~held)
     found = predict_apart(dnn, images.root, images.paths, progress=progress)
     judgement = predictions.judge(dnn, images, found, threshold=options.threshold)
-    doubtful = (*predictions.undecided(dnn, found), *predictions.doubts(dnn, judgement.accuracy, "the test images"))
     images = dataclasses.replace(images, skipped=(*images.skipped, *found.skipped))
-    notes = (*dnn.assumptions, *assumptions, *of_copies, *doubtful, *sentences)
-    given = in_words(dnn.path, images, judgement, threshold=options.threshold, notes=notes, held_out=held_out)
+    notes = (*dnn.assumptions, *assumptions, *of_copies, *predictions.undecided(dnn, found), *sentences)
+    given = in_words(dnn.path, images, judgement, notes=notes, held_out=held_out)
     return keep_failures(given, out, options=options, hold_out=hold_out)
 
 
 def collect_failures(
     table: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, train: StrPath | None = None,
     hold_out: HoldOut | None = None,
-) -> Failures:  # fmt: skip
+) -> AnsweredImages:  # fmt: skip
     """Do the same as `find_failures` with a table of the DNN's answers in place of the model.
 
     Parameters
@@ -187,10 +109,8 @@ def collect_failures(
     out = checked_folder(out, test, *TABLES)
     given = read_answers(table, test, options=options, train=train)
     if hold_out:
-        class_of = {name: i for i, name in enumerate(given.known_classes)}
-        labels = np.array([class_of.get(label, 0) for label in given.answers.label.tolist()])
-        images = predictions.LabelledImages(given.root, given.paths, given.known_classes, labels)
-        held, sentences = draw(images, hold_out, table=given.source)
+        labels = given.answers.label if given.task == "classification" else np.zeros((len(given.paths), 0))
+        held, sentences = draw(given.root, given.paths, labels, hold_out, table=given.source)
         given = dataclasses.replace(given.without(held), notes=given.notes + sentences)
     return keep_failures(given, out, options=options, hold_out=hold_out)
 
@@ -198,28 +118,21 @@ def collect_failures(
 def keep_failures(
     given: AnsweredImages, out: Path, *, task: str = "", options: DnnOptions = AS_IN_THE_FILE,
     hold_out: HoldOut | None = None, tables: Mapping[str, str] | None = None,
-) -> Failures:  # fmt: skip
+) -> AnsweredImages:  # fmt: skip
     """Write the failures among answers, and the answers themselves; `tables` as of `save_failures`."""
-    answers, task = given.answers, task or given.task
-    columns = (column.tolist() for column in (answers.label, answers.predicted, answers.score, given.right))
-    failing = tuple(
-        Failure(f"{FAILURES}/{path}", path, label, predicted, rounded(score))
-        for path, label, predicted, score, right in zip(given.paths, *columns, strict=True)
-        if not right
-    )
-    if given.held_out and not failing:
+    given = dataclasses.replace(
+        given, answers=given.answers._replace(detector=task == DETECTION), skipped=tuple(sorted(given.skipped)),
+        threshold=options.threshold if given.task == "regression" else None, targets=str(options.targets or ""),
+        rescale=options.rescale, group=hold_out.group if hold_out else (),
+    )  # fmt: skip
+    given = dataclasses.replace(given, notes=given.doubts + given.notes)
+    if given.held_out and not given.failing:
         raise SAFEError(
             f"Expected failing images among the {len(given.paths):,} that are not held out. Received none. Hold out "
             "a smaller share, or nothing."
         )
-    failures = Failures(
-        given.root, given.source, task, given.known_classes, failing, len(given.paths),
-        threshold=options.threshold if task == "regression" else None, assumptions=given.doubts + given.notes,
-        skipped=tuple(sorted(given.skipped)), held_out=len(given.held_out), group=hold_out.group if hold_out else (),
-        rescale=options.rescale, targets=str(options.targets or ""), answered=given,
-    )  # fmt: skip
-    save_failures(failures, out, {**(tables or {}), PREDICTIONS_FILE: predictions_text(given)})
-    return failures
+    save_failures(given, out, tables or {})
+    return given
 
 
 def checked_folder(out: StrPath, test: StrPath, *files: str, folders: Sequence[str] = (FAILURES,)) -> Path:
@@ -280,68 +193,74 @@ def checked(options: DnnOptions) -> DnnOptions:
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def save_failures(failures: Failures, folder: Path, tables: Mapping[str, str]) -> None:
+def save_failures(given: AnsweredImages, folder: Path, tables: Mapping[str, str]) -> None:
     """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together.
 
     Parameters
     ----------
     tables : mapping of str to str
-        Further files, such as `predictions.csv`. Those of a detector that SAFE wrote before, and that are not among
-        them, are removed.
+        Further files. Those of a detector that SAFE wrote before, and that are not among them, are removed.
     """
-    score = ERROR if failures.task == "regression" else CONFIDENCE
-    label = failures.answered.answers.target if failures.answered else LABEL
-    table = table_text(["image", "source", label, "predicted", score], failures.failing)
-    accuracy = json.dumps(_record_of(failures, folder), indent=2, ensure_ascii=False) + "\n"
-    files = {**tables, FAILURES_FILE: table, ACCURACY_FILE: accuracy}
+    wrong = given.taken(~given.right)
+    label, predicted, score, kind, _, target = wrong.answers
+    columns = (wrong.paths, label.tolist(), predicted.tolist(), map(rounded, score.tolist()))
+    rows = ((f"{FAILURES}/{path}", path, *cells) for path, *cells in zip(*columns, strict=True))
+    table = table_text(["image", "source", target, "predicted", kind], rows)
+    accuracy = json.dumps(_record_of(given, folder), indent=2, ensure_ascii=False) + "\n"
+    files = {**tables, PREDICTIONS_FILE: predictions_text(given), FAILURES_FILE: table, ACCURACY_FILE: accuracy}
     # Other parameters are the engineer's.
     of_detector = (OBJECTS_FILE, PARAMETERS_FILE) if has_objects(folder) else ()
     # All that takes room comes before the images are exchanged.
     with replacing_images(folder / FAILURES, lambda: save_files(folder, files, remove=of_detector)) as new:
-        for failure in failures.failing:
-            (new / failure.source).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(failures.test_root / failure.source, new / failure.source)
+        for path in wrong.paths:
+            (new / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(given.root / path, new / path)
 
 
-def _record_of(failures: Failures, folder: Path) -> dict[str, Any]:
+def _record_of(given: AnsweredImages, folder: Path) -> dict[str, Any]:
     """The contents of `accuracy.json`."""
+    held_out = {"images": len(given.held_out), "group": given.group}
     return {
-        "test_accuracy": failures.accuracy,
-        "test_size": failures.test_size,
-        "failures": len(failures.failing),
-        **{name: plain(getattr(failures, name), folder) for name in _RECORDED},
-        **({"rescale": failures.rescale} if failures.rescale else {}),
-        **({"targets": relative(failures.targets, folder)} if failures.targets else {}),
-        **({HOLD_OUT: {"images": failures.held_out, "group": failures.group}} if failures.held_out else {}),
-    }
+        "test_accuracy": given.accuracy, "test_size": len(given.paths), "failures": len(given.failing),
+        "classes": given.known_classes, "task": DETECTION if given.answers.detector else given.task,
+        "threshold": given.threshold, "model": relative(given.source, folder),
+        "test_root": relative(given.root, folder), "assumptions": given.notes, "skipped": plain(given.skipped, folder),
+        **({"rescale": given.rescale} if given.rescale else {}),
+        **({"targets": relative(given.targets, folder)} if given.targets else {}),
+        **({HOLD_OUT: held_out} if given.held_out else {}),
+    }  # fmt: skip
 
 
-def load_failures(folder: Path) -> Failures:
-    """Read the files written by `save_failures`.
+def load_failures(folder: Path) -> AnsweredImages:
+    """Read what `save_failures` has written, whether or not the test images are still there.
 
     Raises
     ------
     SAFEError
-        They are missing or damaged.
+        The files are missing or damaged, or of different failures, as a killed process may leave them.
     """
-    if not (folder / ACCURACY_FILE).is_file() or not (folder / FAILURES_FILE).is_file():
+    states = [state_of_file(folder / name) for name in (ACCURACY_FILE, PREDICTIONS_FILE)]
+    if None in states:
         raise SAFEError(f"Expected the failures of a DNN in {folder}. Received none. Collect them first.")
-    with intact(folder / FAILURES_FILE, f"Or {ACCURACY_FILE} is. Collect the failures again."):
-        _, *rows = read_own(folder / FAILURES_FILE)
-        return _from_record(read_json(folder / ACCURACY_FILE), rows, folder)
+    with intact(folder / ACCURACY_FILE, "Collect the failures again."):
+        record = read_json(folder / ACCURACY_FILE)
+        classes = tuple(map(str, record["classes"]))
+        given = _predictions_in(folder.absolute() / PREDICTIONS_FILE, classes, states[1])
+        if (record["test_size"], record["failures"]) != (len(given.paths), len(given.failing)):
+            raise ValueError(f"of other failures than {PREDICTIONS_FILE}")
+        return dataclasses.replace(
+            given, source=Path(absolute(record["model"], folder)), root=Path(absolute(record["test_root"], folder)),
+            answers=given.answers._replace(detector=record["task"] == DETECTION), known_classes=classes,
+            threshold=record["threshold"], notes=tuple(record["assumptions"]), rescale=record.get("rescale"),
+            skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
+            group=tuple(map(str, record.get(HOLD_OUT, {}).get("group", ()))), has_images=True,
+            targets=absolute(record.get("targets", ""), folder),
+        )  # fmt: skip
 
 
-def _from_record(record: dict[str, Any], rows: list[list[str]], folder: Path) -> Failures:
-    held_out = record.get(HOLD_OUT, {})
-    return Failures(
-        test_root=Path(absolute(record["test_root"], folder)), model=Path(absolute(record["model"], folder)),
-        task=str(record["task"]), classes=tuple(record["classes"]),
-        failing=tuple(Failure._make([*row[:4], float(row[4] or "nan")]) for row in rows),
-        test_size=int(record["test_size"]), threshold=record["threshold"], assumptions=tuple(record["assumptions"]),
-        skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
-        held_out=int(held_out.get("images", 0)), group=tuple(map(str, held_out.get("group", ()))),
-        rescale=record.get("rescale"), targets=absolute(record.get("targets", ""), folder),
-    )  # fmt: skip
+@functools.lru_cache(maxsize=4)  # every tab of the page needs them
+def _predictions_in(table: Path, classes: tuple[str, ...], _: object) -> AnsweredImages:
+    return read_predictions(table, None, classes=classes)
 
 
 @contextlib.contextmanager

@@ -16,11 +16,10 @@ import numpy as np
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.predictions import LabelledImages, check_precision, check_spelling, class_folders, judge_regression
 from safe_dnn.dnn.tested import (
-    IMAGE,
     PREDICTED,
     AnsweredImages,
-    AnswerTable,
     in_words,
+    match_images,
     number_columns,
     read_answer_table,
     read_predictions,
@@ -31,8 +30,8 @@ from safe_dnn.support.contents import copies_in
 from safe_dnn.support.entries import StrPath, existing_folder, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import Skipped, find_images
-from safe_dnn.support.matching import check_matched, rows_by_image
-from safe_dnn.support.tables import read_table
+from safe_dnn.support.matching import check_matched, rows_in
+from safe_dnn.support.tables import IMAGE, LARGEST, Table, number_in, read_table
 from safe_dnn.support.text import count, printable, some
 
 # --- Targets ----------------------------------------------------------------------------------------------------------
@@ -43,14 +42,14 @@ class Targets(NamedTuple):
 
     Attributes
     ----------
-    table : AnswerTable
+    table : Table
     names : tuple of str
         The numeric columns, in the order of the model's outputs.
     rows : ndarray of shape (n_rows, n_targets), float64
         The targets in each row.
     """
 
-    table: AnswerTable
+    table: Table
     names: tuple[str, ...]
     rows: np.ndarray
 
@@ -62,16 +61,7 @@ class Targets(NamedTuple):
         SAFEError
             The table has several rows for an image, with different targets.
         """
-        found = rows_by_image(self.table.texts(IMAGE), self.table.source.parent, root, paths)
-        for image, rows in found.items():
-            for row in rows:
-                if (self.rows[row] != self.rows[rows[0]]).any():
-                    raise SAFEError(
-                        f"Expected the same targets in all rows for {image} in {self.table.source}. Received different "
-                        f"ones, in lines {self.table.lines[rows[0]]} and {self.table.lines[row]}. Remove the wrong "
-                        "line; if they are of two images, name both relative to the table's folder."
-                    )
-        return {image: rows[0] for image, rows in found.items()}
+        return {image: rows[0] for image, rows in rows_in(self.table, root, paths, self.names).items()}
 
 
 def file_and_column(targets: StrPath) -> tuple[str, str]:
@@ -94,7 +84,7 @@ def read_targets(table: StrPath) -> Targets:
         The file is missing or not such a table, or has no such column.
     """
     file, column = file_and_column(table)
-    cells = AnswerTable(**vars(read_table(path_of(file, "a table of targets (CSV)"), "targets")))
+    cells = read_table(path_of(file, "a table of targets (CSV)"), "targets")
     names = tuple(name for name in cells.header if name != IMAGE)
     if len(names) == len(cells.header) or not names:
         raise SAFEError(
@@ -107,10 +97,10 @@ def read_targets(table: StrPath) -> Targets:
         ).about("targets")
     names = (column,) if column else names
     what = "a number (the target)" if column else f"a number (each column is a target, unless {_choice(cells)})"
-    return Targets(cells, names, cells.numbers(names, range(len(cells.rows)), what))
+    return Targets(cells, names, cells.numbers(names, what))
 
 
-def _choice(cells: AnswerTable) -> str:
+def _choice(cells: Table) -> str:
     """How to name one column of a table with more."""
     column = next(iter(number_columns(cells)), "COLUMN")
     return f"one is named, as in {printable(f'{cells.source.name}:{column}')}"
@@ -229,23 +219,18 @@ def _of_classifier(table: StrPath, test: StrPath, train: StrPath | None, partial
     learned = class_folders(existing_folder(train, "the training folder")) if train else []
     tested = read_predictions(table, test, partial=partial, classes=learned)
     labels, predicted = tested.answers.label.tolist(), tested.answers.predicted.tolist()
-    _check_known(tested, labels, "the class of each image, in class folders or in the column label")
-    _check_known(tested, predicted, f"a class for each image in the column {PREDICTED}")
+    for names, expected in ((labels, "in class folders or in the column label"), (predicted, f"in {PREDICTED}")):
+        if missing := [path for path, name in zip(tested.paths, names, strict=True) if not name]:
+            raise SAFEError(
+                f"Expected the class of each image {expected}. Received none for {count(len(missing), 'image')} in "
+                f"{tested.source}: {printable(some(missing, limit=2))}. Add what is missing."
+            )
     by_folder = all(path.split("/", 1)[0] == label for path, label in zip(tested.paths, labels, strict=True))
     known = {*labels, *tested.classes, *learned, *(class_folders(tested.root) if by_folder else ())}
     notes = (_TAKEN.format(tested.source.name), *unknown_classes(tested, known), *tested.notes)
     classes = (*tested.classes, *sorted({*known, *predicted} - {*tested.classes}))
     answers = tested.answers._replace(kind=CONFIDENCE)
     return dataclasses.replace(tested, answers=answers, notes=notes, known_classes=classes)
-
-
-def _check_known(tested: AnsweredImages, names: list[str], expected: str) -> None:
-    missing = [path for path, name in zip(tested.paths, names, strict=True) if not name]
-    if missing:
-        raise SAFEError(
-            f"Expected {expected}. Received none for {count(len(missing), 'image')} in {tested.source}: "
-            f"{printable(some(missing, limit=2))}. Add what is missing."
-        )
 
 
 def unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[str, ...]:
@@ -269,29 +254,26 @@ def unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[str
 
 def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> AnsweredImages:
     cells = read_answer_table(path_of(table, "predictions as a CSV file"))
-    single = PREDICTED in cells.header and len(cells.text(PREDICTED, 0).split()) == 1
+    single = [len(text.split()) for text in cells.texts(PREDICTED)[:1]] == [1]
     images, assumption = images_with_targets(test, options, int(single))
     check_precision("float64", images, options.threshold or 0)
     names = _columns_of(cells, images.classes)
     copies = copies_in(images.root, images.paths)
-    used, held_out, notes, missing = cells.images_in(
-        images.root, images.paths, names, partial=options.partial, copies=copies
-    )
-    rows = [row for _, row in used]
+    matched = match_images(cells, images.root, images.paths, names, partial=options.partial, copies=copies)
     if names == (PREDICTED,):
-        outputs = cells.numbers_in_cells(PREDICTED, rows, len(images.classes))
+        outputs = _numbers_in_cells(matched.rows, len(images.classes))
     else:
-        outputs = cells.numbers(names, rows, "a finite number")
+        outputs = matched.rows.numbers(names, "a finite number")
     place = {path: i for i, path in enumerate(images.paths)}
-    indices = np.array([place[path] for path, _ in used], np.int64)
+    indices = np.array([place[path] for path in matched.paths], np.int64)
     judgement = judge_regression(images, indices, outputs, options.threshold)
-    images = dataclasses.replace(images, skipped=(*images.skipped, *missing))
-    notes = [_TAKEN.format(cells.source.name), assumption, *notes]
-    more = {"notes": tuple(notes), "held_out": held_out}
-    return in_words(cells.source, images, judgement, threshold=options.threshold, **more).once(copies)
+    images = dataclasses.replace(images, skipped=(*images.skipped, *matched.without_row))
+    notes = (_TAKEN.format(cells.source.name), assumption, *matched.notes)
+    given = in_words(cells.source, images, judgement, notes=notes, held_out=matched.held_out)
+    return given.once(copies)
 
 
-def _columns_of(cells: AnswerTable, targets: tuple[str, ...]) -> tuple[str, ...]:
+def _columns_of(cells: Table, targets: tuple[str, ...]) -> tuple[str, ...]:
     """The columns of the predicted values; beside `predicted`, one with a target's name has the true values."""
     if PREDICTED in cells.header:
         return (PREDICTED,)
@@ -305,3 +287,12 @@ def _columns_of(cells: AnswerTable, targets: tuple[str, ...]) -> tuple[str, ...]
         f"{printable(some(missing))} in {cells.source}. Name the columns as in the table of targets, or the only "
         "target, as FILE:COLUMN."
     ).about("targets")
+
+
+def _numbers_in_cells(rows: Table, n: int) -> np.ndarray:
+    """Numbers separated by spaces, as `failures` writes them: ndarray of shape (n_rows, n), float64."""
+    values = [[number_in(number) for number in text.split()] for text in rows.texts(PREDICTED)]
+    fine = [len(numbers) == n and bool((np.abs(numbers) < LARGEST).all()) for numbers in values]
+    expected = f"{count(n, 'finite number')}, separated by spaces, under {PREDICTED}"
+    rows.check(np.array(fine), expected, lambda row: rows.text(PREDICTED, row))
+    return np.array(values, np.float64)

@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from safe_dnn.dnn.tested import IMAGE, KNOWN_COLUMNS
+from safe_dnn.dnn.tested import KNOWN_COLUMNS
 from safe_dnn.rccs.parameters import ANY_NAME, read_texts
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import printable, some
 
 PREFIX, FOLDER = "prefix", "folder"

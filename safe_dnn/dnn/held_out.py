@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.dnn.group_columns import chosen_columns, group_columns, noun_of
-from safe_dnn.dnn.predictions import LabelledImages
 from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.spots.groups import grouped
@@ -73,11 +72,15 @@ class HeldOut(NamedTuple):
         return in_common([root / path for path in paths], [self.root / path for path in self.paths])
 
 
-def draw(images: LabelledImages, hold_out: HoldOut, *, table: Path | None = None) -> tuple[np.ndarray, tuple[str]]:
+def draw(
+    root: Path, paths: Sequence[str], labels: np.ndarray, hold_out: HoldOut, *, table: Path | None = None
+) -> tuple[np.ndarray, tuple[str]]:
     """Draw the images that are held out.
 
     Parameters
     ----------
+    labels : ndarray of shape (n_images,), or (n_images, n_targets) of a regression
+        Their classes, of each of which the same share is held out.
     table : path, optional
         A table of answers, which may have the columns of the groups as well.
 
@@ -95,17 +98,17 @@ def draw(images: LabelledImages, hold_out: HoldOut, *, table: Path | None = None
     share = number_of(hold_out.share, HOLD_OUT)
     if not 0 < share < MOST:
         raise SAFEError(f"hold_out must be above 0 and below {MOST}, a share of the test images. Received: {share:g}")
-    names = list(images.paths)
+    names = list(paths)
     of, noun = np.arange(len(names)), "image"
     if hold_out.group:
-        columns = group_columns(images.root, names, (find_parameters(images.root), table), hold_out.group)
+        columns = group_columns(root, names, (find_parameters(root), table), hold_out.group)
         values = chosen_columns(hold_out.group, columns)
         noun = noun_of(hold_out.group, names)
         of = grouped(noun, values)[0].of
         names = ["\t".join(row) if all(row) else path for path, *row in zip(names, *values, strict=True)]
-    labels = images.labels if images.labels.ndim == 1 else np.zeros(len(of), int)
-    by_class = np.zeros((of.max() + 1, labels.max() + 1), int)
-    np.add.at(by_class, (of, labels), 1)
+    classes, numbers = np.unique(labels if labels.ndim == 1 else np.zeros(len(of)), return_inverse=True)
+    by_class = np.zeros((of.max() + 1, len(classes)), int)
+    np.add.at(by_class, (of, numbers), 1)
     sizes, commonest = by_class.sum(axis=1), by_class.argmax(axis=1)
     named = zip(of.tolist(), names, strict=True)
     digests = {group: hashlib.sha256(os.fsencode(name)).digest() for group, name in named}

@@ -9,11 +9,9 @@ TensorFlow is imported only inside the functions that need it.
 import contextlib
 import dataclasses
 import math
-import os
 import re
 import unicodedata
-import weakref
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,8 +21,10 @@ from PIL import Image
 
 from safe_dnn.dnn.model import ONNX_SUFFIX, SCALINGS, Dnn, sized_for
 from safe_dnn.features.attributes import attribute_cache, decode_and_measure
+from safe_dnn.features.batches import load_ahead
 from safe_dnn.features.cache import FeatureCache
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
+from safe_dnn.support.contents import copies_in
 from safe_dnn.support.entries import StrPath, existing_folder
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
@@ -254,16 +254,6 @@ def check_classes(dnn: Dnn, images: LabelledImages) -> str:
     return f"Classes: sorted by name, {', '.join(outputs)}."
 
 
-def doubts(dnn: Dnn, accuracy: float, what: str) -> tuple[str, ...]:
-    """A warning about a classifier that is hardly better than guessing; empty if it is clearly better."""
-    if dnn.task == "regression" or accuracy > 1 / dnn.n_classes + 0.1:
-        return ()
-    return (
-        f"Doubtful: the model is right on {accuracy:.0%} of {what}, hardly better than guessing. Are its classes in "
-        "a different order, or its pixels scaled in a different way?",
-    )
-
-
 def check_precision(precision: str, images: LabelledImages, threshold: float) -> None:
     """Make sure that numbers in a format can be as close to the targets of a regression as the threshold demands.
 
@@ -305,6 +295,55 @@ def undecided(dnn: Dnn, found: Predictions) -> tuple[str, ...]:
     return (f"Undecided: {text}; the first counts.",) if tied else ()
 
 
+# --- Copies -----------------------------------------------------------------------------------------------------
+
+
+def counted_once(
+    paths: Sequence[str], copies: Mapping[str, str], known: Sequence[str]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Which images count, and sentences on the others: of several that are the same byte for byte, the first counts, or
+    rates and intervals would be of more images.
+
+    Where what is known of them differs, none counts: at least one label, target or answer is wrong, and nobody knows
+    which.
+
+    Parameters
+    ----------
+    copies : mapping of str to str
+        As of `support.contents.copies_in`, also of images that are not among `paths`.
+    known : sequence of str
+        What is known of each image, in words.
+
+    Returns
+    -------
+    counts : ndarray of shape (n_images,), bool
+    sentences : tuple of str
+    """
+    first_of: dict[str, int] = {}
+    firsts = [first_of.setdefault(copies.get(path, path), row) for row, path in enumerate(paths)]
+    pairs = [(first, row) for row, first in enumerate(firsts) if first != row]
+    contrary = [pair for pair in pairs if known[pair[0]] != known[pair[1]]]
+    counts = np.array(firsts, int) == np.arange(len(paths))
+    counts[[first for first, _ in contrary]] = False
+    sentences = []
+    if pairs:
+        first, row = (printable(paths[at]) for at in pairs[0])
+        of = f"{len(pairs):,} of {count(len(paths), 'image')}, the first {row} of {first}"
+        sentences.append(f"Left out, since they are copies of others byte for byte: {of}.")
+    if contrary:
+        both = " and ".join(printable(f"{paths[at]} ({known[at]})") for at in contrary[0])
+        of = f"{count(len({first for first, _ in contrary}), 'image')}, the first {both}"
+        sentences.append(f"Left out with their copies, which have other labels or answers, so that one is wrong: {of}.")
+    return counts, tuple(sentences)
+
+
+def without_copies(images: LabelledImages) -> tuple[LabelledImages, tuple[str, ...]]:
+    """The images that count (see `counted_once`), and sentences on the others."""
+    known = [images.text_of(label) for label in images.labels]
+    counts, sentences = counted_once(images.paths, copies_in(images.root, images.paths), known)
+    return images.taken(counts), sentences
+
+
 # --- Running ----------------------------------------------------------------------------------------------------
 
 
@@ -340,44 +379,20 @@ class Pixels:
         self._smooth = dnn.path.suffix.lower() == ONNX_SUFFIX
         self.unreadable: dict[int, str] = {}
         self.files, self._measured = files, measured
-        fits = len(files) * math.prod(self.shape) <= cache_bytes
-        self._cache = np.empty((len(files), *self.shape), np.uint8) if fits else None
-        self._known = np.zeros(len(files), bool)
+        self._fits = len(files) * math.prod(self.shape) <= cache_bytes
+        self._kept: dict[int, np.ndarray] = {}
 
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def take(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The readable images among `indices`.
-
-        Returns
-        -------
-        pixels : ndarray of shape (n, height, width, channels), uint8
-        kept : ndarray of shape (n,), int64
-            Their indices.
-        """
-        pixels, kept = [], []
-        for i in indices.tolist():
-            image = self._one(i)
-            if image is not None:
-                pixels.append(image)
-                kept.append(i)
-        return np.stack(pixels) if pixels else np.empty((0, *self.shape), np.uint8), np.array(kept, np.int64)
-
-    def _one(self, i: int) -> np.ndarray | None:
-        if i in self.unreadable:
-            return None
-        if self._cache is not None and self._known[i]:
-            return self._cache[i]
+    def one(self, i: int) -> np.ndarray | None:
+        """An image, uint8 of shape (height, width, channels); None if it is unreadable."""
+        if i in self.unreadable or i in self._kept:
+            return self._kept.get(i)
         try:
             image = self._decode(self.files[i])
         except UNREADABLE as error:
             self.unreadable[i] = reason_for(error)
             return None
-        if self._cache is not None:
-            # Several threads may do this for the same image; they write the same pixels.
-            self._cache[i] = image
-            self._known[i] = True
+        if self._fits:
+            self._kept[i] = image
         return image
 
     def _decode(self, file: Path) -> np.ndarray:
@@ -411,42 +426,23 @@ def interpolated(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     return pixels.round().astype(np.uint8)
 
 
-def batches(dnn: Dnn, pixels: Pixels, order: np.ndarray, batch_size: int) -> Any:
-    """A `tf.data` pipeline over images in the given order, read ahead of the model by several threads.
+def batches(dnn: Dnn, pixels: Pixels, order: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Images in the given order as inputs of the DNN, read ahead of it by several threads.
 
-    The caller must keep a reference to `pixels` while iterating.
-
-    Returns
-    -------
-    tf.data.Dataset
-        Pairs (input, indices): float32 of shape (n, height, width, channels), scaled as the model expects it, and int64
-        of shape (n,). Unreadable images are left out.
+    Yields
+    ------
+    inputs : ndarray of shape (n, height, width, channels), float32
+        Scaled as the model expects it. Unreadable images are left out.
+    indices : ndarray of shape (n,), int64
     """
-    import tensorflow as tf
-
-    factor, offset = SCALINGS[dnn.scaling]
-    of_image = pixels.shape
-    shape = (None, *(of_image if len(dnn.model.inputs[0].shape) == 4 else of_image[:2]))
-    # TensorFlow keeps the function until the process ends; a strong reference in it would keep the images as well.
-    images = weakref.ref(pixels)
-
-    def take(which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        held = images()
-        if held is None:
-            raise RuntimeError("the images were released during the iteration")
-        return held.take(which)
-
-    # AutoGraph has nothing to convert here; under Python 3.13 it fails, warns, and keeps the images.
-    @tf.autograph.experimental.do_not_convert
-    def read(indices: Any) -> tuple:
-        taken, kept = tf.numpy_function(take, [indices], (tf.uint8, tf.int64))
-        kept.set_shape((None,))
-        taken.set_shape((None, *of_image))
-        scaled = tf.cast(taken, tf.float32) * factor + offset
-        return (scaled if len(shape) == 4 else tf.squeeze(scaled, -1)), kept
-
-    indices = tf.data.Dataset.from_tensor_slices(np.asarray(order, np.int64)).batch(batch_size)
-    return indices.map(read, num_parallel_calls=os.cpu_count() or 1, deterministic=True).prefetch(2)
+    (factor, offset), flat = SCALINGS[dnn.scaling], len(dnn.model.inputs[0].shape) == 3
+    with contextlib.closing(load_ahead(order.tolist(), pixels.one, batch_size)) as loaded:
+        for number, images in enumerate(loaded):
+            part = order[number * batch_size :][: len(images)]
+            kept = [image is not None for image in images]
+            inputs = np.array([image for image in images if image is not None], np.float32).reshape(-1, *pixels.shape)
+            inputs = inputs * np.float32(factor) + np.float32(offset)
+            yield (inputs[..., 0] if flat else inputs), part[kept].astype(np.int64)
 
 
 def run_model(
@@ -475,7 +471,7 @@ def run_model(
             if len(outputs) == 1:
                 _check_alone(dnn, model, inputs, given)
             outputs.append(given)
-            indices.append(kept.numpy())
+            indices.append(kept)
         done = min(done + BATCH_SIZE, len(order))
         progress(what, done, len(order))
     return Predictions(np.concatenate(indices), np.concatenate(outputs))

@@ -7,43 +7,47 @@ gets right. `failures` writes the table; one from another framework serves as we
 
 import dataclasses
 import itertools
-import math
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.copies import counted_once
 from safe_dnn.dnn.doubts import doubts_about
-from safe_dnn.dnn.predictions import Judgement, LabelledImages, check_spelling, class_folders, errors_of, is_decided
+from safe_dnn.dnn.predictions import (
+    Judgement,
+    LabelledImages,
+    check_spelling,
+    class_folders,
+    counted_once,
+    errors_of,
+    is_decided,
+)
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
 from safe_dnn.rccs.collected import tested_by
 from safe_dnn.support.contents import copies_in
 from safe_dnn.support.entries import StrPath, existing_folder, path_of
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import intact
 from safe_dnn.support.images import ImageListing, Skipped, find_images
-from safe_dnn.support.matching import check_matched, in_slashes, rows_by_image
+from safe_dnn.support.matching import check_matched, in_slashes, rows_by_image, rows_in
 from safe_dnn.support.run_folder import OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
-from safe_dnn.support.tables import Table, number_in, read_own, read_table, table_text
+from safe_dnn.support.tables import IMAGE, LARGEST, Table, number_in, read_table, table_text
 from safe_dnn.support.text import count, printable, some
 
-IMAGE, LABEL, PREDICTED, RIGHT = "image", "label", "predicted", "right"
+LABEL, PREDICTED, RIGHT = "label", "predicted", "right"
 HELD_OUT = "held_out"
 """`true` for a test image that is only looked at once a model was retrained: its row has no answers."""
 KNOWN_COLUMNS = frozenset({IMAGE, LABEL, PREDICTED, RIGHT, CONFIDENCE, ERROR, HELD_OUT})
 _OF_CLASS = re.compile(r"p\((.*)\)", re.DOTALL)
 TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
 ONE = 1.0001  # a probability of 1, as the rounding of another program may leave it
-LARGEST = 1e38  # a number in single precision, in which scores are kept
 SUM_OFF = 0.01  # by which the probabilities of a row may miss 1, rounded as they are
 ROUNDED = 1e-4  # by which an error with four decimals may be off
 CLOSEST = 1e-5  # as near as numbers of six digits are to what they are of
-CLOSE = 100  # times, at least, that numbers of a regression are more exact than the threshold
+CLOSE = 100  # one part in so many of the largest error may be rounding
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,14 @@ class AnsweredImages:
         All classes in their order, or a regression's targets; empty if only the answers matter.
     has_images : bool
         Whether the images are in `root`; otherwise only their names are known.
+    threshold : float or None
+        Of a regression whose failures were collected: an error above it is a failure.
+    group : tuple of str
+        The columns by which images are held out in groups.
+    rescale : str or None
+        As of `DnnOptions`.
+    targets : str
+        As of `DnnOptions`; empty if none were given.
     """
 
     source: Path
@@ -94,6 +106,10 @@ class AnsweredImages:
     known_classes: tuple[str, ...] = ()
     copies: Mapping[str, str] = field(default_factory=dict)
     has_images: bool = True
+    threshold: float | None = None
+    group: tuple[str, ...] = ()
+    rescale: str | None = None
+    targets: str = ""
 
     def taken(self, rows: np.ndarray) -> "AnsweredImages":
         """Some of the images, for which the array of shape (n_images,), bool, is true."""
@@ -108,7 +124,7 @@ class AnsweredImages:
         return dataclasses.replace(self.taken(~held), held_out=(*self.held_out, *itertools.compress(self.paths, held)))
 
     def once(self, copies: Mapping[str, str]) -> "AnsweredImages":
-        """The images that count (see `dnn.copies`), if some are `copies`; those of held-out images are held out."""
+        """The images that count (see `counted_once`), if some are `copies`; those of held-out images are held out."""
         held = {copies.get(path, path) for path in self.held_out}
         rest = self.without(np.array([copies.get(path, path) in held for path in self.paths], bool))
         answers = rest.answers
@@ -116,6 +132,11 @@ class AnsweredImages:
         known = [f"{label} → {predicted}{'' if right else ', wrong'}" for label, predicted, right in each]
         counts, sentences = counted_once(rest.paths, copies, known)
         return dataclasses.replace(rest.taken(counts), notes=(*self.notes, *sentences), copies=copies)
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The images that the DNN gets wrong."""
+        return tuple(itertools.compress(self.paths, ~self.right))
 
     @property
     def task(self) -> str:
@@ -176,21 +197,17 @@ class AnsweredImages:
         return known._replace(label=label, predicted=predicted, score=score).taken(rows)
 
 
-def in_words(
-    source: Path, images: LabelledImages, judgement: Judgement, *, threshold: float | None = None, **more: Any
-) -> AnsweredImages:
+def in_words(source: Path, images: LabelledImages, judgement: Judgement, **more: Any) -> AnsweredImages:
     """Answers that a DNN gave to labelled images, as a table says them; `more` as of `AnsweredImages`.
 
-    Numbers of a regression have as many digits as it takes to judge them by the threshold again.
+    Numbers of a regression have all their digits, so that they can be judged by another threshold.
     """
     indices, predicted, score, right = judgement
     labels, kind = images.labels[indices], CONFIDENCE
-    if threshold is None or labels.ndim == 1:
+    if labels.ndim == 1:
         label, answered = (np.array(images.classes, str)[of] for of in (labels, predicted))
     else:
-        kind, close = ERROR, np.full(len(score), threshold / CLOSE)
-        label = _numbers(labels, close)
-        answered = _numbers(predicted, np.minimum(close, np.abs(score - threshold)))  # on the same side of it
+        kind, label, answered = ERROR, _numbers(labels), _numbers(predicted)
     has_name = kind == ERROR and len(images.classes) == 1 and images.classes[0] not in KNOWN_COLUMNS
     target = images.classes[0] if has_name else LABEL
     answers = Answers(label, answered, np.asarray(score, np.float32), kind, target=target)
@@ -199,21 +216,9 @@ def in_words(
     return AnsweredImages(source, images.root, paths, answers, right, **more)
 
 
-def _numbers(values: np.ndarray, within: np.ndarray) -> np.ndarray:
-    """The numbers of each image, separated by spaces, with six digits or more: ndarray of shape (n_images,), str.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_images, n_numbers)
-    within : ndarray of shape (n_images,)
-        The error that there may be when they are read again.
-    """
-    texts, rows = np.full(len(values), "", object), np.arange(len(values))
-    for digits in (6, 9, 12, 17):
-        texts[rows] = [" ".join(f"{number:.{digits}g}" for number in row) for row in values[rows].tolist()]
-        read = np.array([text.split() for text in texts[rows]], np.float64).reshape(-1, values.shape[1])
-        rows = rows[errors_of(read, values[rows]) > within[rows]]
-    return texts.astype(str)
+def _numbers(values: np.ndarray) -> np.ndarray:
+    """The numbers of each image, separated by spaces: ndarray of shape (n_images,), str."""
+    return np.array([" ".join(repr(number).removesuffix(".0") for number in row) for row in values.tolist()], str)
 
 
 def rounded(score: float) -> float:
@@ -224,123 +229,81 @@ def rounded(score: float) -> float:
 # --- A table of answers, whatever framework ran the DNN ---------------------------------------------------------
 
 
-class AnswerTable(Table):
-    """A table with the column `image`."""
+class MatchedRows(NamedTuple):
+    """The rows of a table that are about images of a folder.
 
-    def listing(self) -> ImageListing:
-        """The images that it names, in a folder that is not known."""
-        names = {os.path.normpath(in_slashes(name)) for name in self.texts(IMAGE) if name}
-        return ImageListing(self.source.parent, tuple(sorted(names)), ())
+    Attributes
+    ----------
+    rows : Table
+        A row for each of `paths`.
+    paths : tuple of str
+        Relative to the folder, sorted.
+    held_out : tuple of str
+        Images that are held out.
+    notes : list of str
+        Sentences on rows without an image.
+    without_row : list of Skipped
+    """
 
-    def numbers(self, names: Sequence[str], rows: Sequence[int], what: str, *, most: float = math.inf) -> np.ndarray:
-        """Columns as numbers: ndarray of shape (n_rows, n_names), float64.
+    rows: Table
+    paths: tuple[str, ...]
+    held_out: tuple[str, ...]
+    notes: list[str]
+    without_row: list[Skipped]
 
-        Parameters
-        ----------
-        what : str
-            What is expected, for the error message.
-        most : float
-            Numbers must be smaller than `LARGEST`; if this is given, also at least 0 and at most this.
 
-        Raises
-        ------
-        SAFEError
-            A number is missing or out of range.
-        """
-        values = np.array([[self.number(name, row) for name in names] for row in rows], np.float64)
-        fine = (np.abs(values) < LARGEST) & ((most == math.inf) | ((values >= 0) & (values <= most)))
-        if not fine.all():
-            at, column = np.argwhere(~fine)[0].tolist()
-            received = self.text(names[column], rows[at]) or "nothing"
-            raise self.fault(rows[at], f"{what} under {names[column]}", received)
-        return values.reshape(len(rows), len(names))
+def match_images(
+    cells: Table, root: Path, images: Sequence[str], agreeing: Collection[str], *, partial: bool,
+    copies: Mapping[str, str] | None = None,
+) -> MatchedRows:  # fmt: skip
+    """Match the rows of a table with the images of a folder.
 
-    def numbers_in_cells(self, name: str, rows: Sequence[int], n: int) -> np.ndarray:
-        """Numbers separated by spaces, as `failures` writes them: ndarray of shape (n_rows, n), float64.
+    Parameters
+    ----------
+    images : sequence of str
+        Relative to `root`.
+    agreeing : collection of str
+        Columns in which several rows of an image must agree.
+    partial : bool
+        Whether more than a tenth of the images, or of the rows, may be without the other.
+    copies : mapping of str to str, optional
+        As of `support.contents.copies_in`: a row for one of them is enough.
 
-        Raises
-        ------
-        SAFEError
-            A cell has another number of them, or they are out of range.
-        """
-        values = [[number_in(number) for number in self.text(name, row).split()] for row in rows]
-        for row, numbers in zip(rows, values, strict=True):
-            if len(numbers) != n or not (np.abs(numbers) < LARGEST).all():
-                expected = f"{count(n, 'finite number')}, separated by spaces, under {name}"
-                raise self.fault(row, expected, self.text(name, row))
-        return np.array(values, np.float64)
-
-    def images_in(
-        self, root: Path, images: Sequence[str], agreeing: Collection[str], *, partial: bool,
-        copies: Mapping[str, str] | None = None,
-    ) -> tuple[list[tuple[str, int]], tuple[str, ...], list[str], list[Skipped]]:  # fmt: skip
-        """The images of a folder that have a row, sorted, each with its row; those that are held out; sentences on rows
-        without an image; and the images without a row.
-
-        Images are named as of `support.matching.rows_by_image`.
-
-        Parameters
-        ----------
-        images : sequence of str
-            Relative to `root`.
-        agreeing : collection of str
-            Columns in which several rows of an image must agree.
-        partial : bool
-            Whether more than a tenth of the images, or of the rows, may be without the other.
-        copies : mapping of str to str, optional
-            As of `support.contents.copies_in`: a row for one of them is enough.
-
-        Raises
-        ------
-        SAFEError
-            Two rows of an image contradict each other, or the table and the folder are not about the same images, or no
-            image that is not held out has a row.
-        """
-        names, copies = self.texts(IMAGE), copies or {}
-        found = rows_by_image(names, self.source.parent, root, images)
-        for rows in found.values():
-            self._check_agreement(rows, agreeing)
-        used = {row for rows in found.values() for row in rows}
-        absent = [name for row, name in enumerate(names) if row not in used]
-        answered = {copies.get(image, image) for image in found}
-        needed = [image for image in images if image in found or copies.get(image, image) not in answered]
-        if found:
-            check_matched(self.source, root, needed, found, partial=partial, rows=len(names), without_image=absent)
-        notes = []
-        if absent and found:
+    Raises
+    ------
+    SAFEError
+        Two rows of an image contradict each other, or the table and the folder are not about the same images, or no
+        image that is not held out has a row.
+    """
+    names, copies = cells.texts(IMAGE), copies or {}
+    found = rows_in(cells, root, images, agreeing)
+    used = {row for rows in found.values() for row in rows}
+    absent = [name for row, name in enumerate(names) if row not in used]
+    answered = {copies.get(image, image) for image in found}
+    needed = [image for image in images if image in found or copies.get(image, image) not in answered]
+    notes = []
+    if found:
+        check_matched(cells.source, root, needed, found, partial=partial, rows=len(names), without_image=absent)
+        if absent:
             notes.append(
-                f"Left out, since their images are not in {root}: {count(len(absent), 'row')} of {self.source.name}, "
+                f"Left out, since their images are not in {root}: {count(len(absent), 'row')} of {cells.source.name}, "
                 f"the first {printable(absent[0])}."
             )
-        if repeated := len(used) - len(found):
-            notes.append(f"Repeated in {self.source.name}: {count(repeated, 'row')}.")
-        every = sorted((image, rows[0]) for image, rows in found.items())
-        held = {image for image, row in every if self.text(HELD_OUT, row).lower() == "true"}
-        if len(held) == len(every):
-            if held:
-                which = "all of whose images are held out."
-            elif names:
-                which = f"whose first image is {printable(names[0])}. Name the folder that its images are in."
-            else:
-                which = "without a row."
-            raise SAFEError(f"Expected rows about the images in {root}. Received: {self.source}, {which}")
-        without_row = [Skipped(image, f"no row in {self.source.name}") for image in needed if image not in found]
-        return [one for one in every if one[0] not in held], tuple(sorted(held)), notes, without_row
-
-    def _check_agreement(self, rows: Sequence[int], columns: Collection[str]) -> None:
-        first = rows[0]
-        for row in rows[1:]:
-            for column in columns:
-                values = self.text(column, first), self.text(column, row)
-                if column != IMAGE and values[0] != values[1]:
-                    raise SAFEError(
-                        f"Expected one row for {printable(self.text(IMAGE, row))} in {self.source}. Received lines "
-                        f"{self.lines[first]} and {self.lines[row]} with different values for {column}: "
-                        f"{printable(' and '.join(values))}. Remove the wrong one."
-                    )
+    if repeated := len(used) - len(found):
+        notes.append(f"Repeated in {cells.source.name}: {count(repeated, 'row')}.")
+    every = sorted((image, rows[0]) for image, rows in found.items())
+    held_out = cells.texts(HELD_OUT)
+    rest = {image: row for image, row in every if held_out[row].lower() != "true"}
+    if not rest:
+        which = f"whose first image is {printable(names[0])}. Name the folder that its images are in." if names else ""
+        which = "all of whose images are held out." if every else which or "without a row."
+        raise SAFEError(f"Expected rows about the images in {root}. Received: {cells.source}, {which}")
+    without_row = [Skipped(image, f"no row in {cells.source.name}") for image in needed if image not in found]
+    held = tuple(image for image, _ in every if image not in rest)
+    return MatchedRows(cells.taken([*rest.values()]), tuple(rest), held, notes, without_row)
 
 
-def read_answer_table(source: Path) -> AnswerTable:
+def read_answer_table(source: Path) -> Table:
     """Read a table with the column `image`.
 
     Raises
@@ -348,29 +311,30 @@ def read_answer_table(source: Path) -> AnswerTable:
     SAFEError
         The file cannot be read or is not such a table.
     """
-    table = AnswerTable(**vars(read_table(source, "predictions")))
+    table = read_table(source, "predictions")
     odd = {name.lower() for name in table.header if name != name.lower()} & {IMAGE, LABEL, PREDICTED}
     if IMAGE not in table.header or odd:
-        raise missing_columns(source, table.header)
+        raise missing_columns(table)
     return table
 
 
-def number_columns(table: AnswerTable, *known: str) -> tuple[str, ...]:
+def number_columns(table: Table, *known: str) -> tuple[str, ...]:
     """The columns whose first value is a number, without those of `KNOWN_COLUMNS` but for some."""
-    first = {name: table.number(name, 0) if table.rows else math.nan for name in table.header}
-    return tuple(name for name in first if abs(first[name]) < LARGEST and name not in KNOWN_COLUMNS - {*known})
+    first = table.taken([0]) if len(table.rows) else table
+    names = [name for name in table.header if name not in KNOWN_COLUMNS - {*known}]
+    return tuple(name for name in names if (np.abs(first.column(name)) < LARGEST).any())
 
 
-def missing_columns(source: Path, header: Iterable[str]) -> SAFEError:
+def missing_columns(table: Table) -> SAFEError:
     """The error about a table without the columns that it needs."""
     return SAFEError(
         "Expected predictions as a CSV file with the columns image and predicted, or image and a column of "
-        f"probabilities for each class. Received {source} with the columns "
-        f"{printable(', '.join(header)) or 'of no table'}. Name them so, in lower case."
+        f"probabilities for each class. Received {table.source} with the columns "
+        f"{printable(', '.join(table.header)) or 'of no table'}. Name them so, in lower case."
     )
 
 
-def class_columns(table: AnswerTable, classes: Collection[str]) -> dict[str, str]:
+def class_columns(table: Table, classes: Collection[str]) -> dict[str, str]:
     """The columns of probabilities by class, in their order; empty if there are none.
 
     They are named `p(class)` or, if none is, after the class. A class without a column is not among them.
@@ -379,9 +343,7 @@ def class_columns(table: AnswerTable, classes: Collection[str]) -> dict[str, str
     return marked or {name: name for name in table.header if name in classes and name not in KNOWN_COLUMNS}
 
 
-def probabilities_in(
-    cells: AnswerTable, columns: Mapping[str, str], rows: Sequence[int]
-) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
+def probabilities_in(rows: Table, columns: Mapping[str, str]) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
     """The probabilities of classes, also of those that no image has: a column without `p()` that makes all sums 1.
 
     Parameters
@@ -402,24 +364,21 @@ def probabilities_in(
     SAFEError
         One is missing or not from 0 to 1, or a further column may be a class or not.
     """
-    read = cells.numbers([*columns.values()], rows, "a probability from 0 to 1 (such as of a softmax)", most=ONE)
+    read = rows.numbers([*columns.values()], "a probability from 0 to 1 (such as of a softmax)", most=ONE)
     found = dict(zip(columns, read.T, strict=True))
     if not _is_whole(found) and [*columns] == [*columns.values()]:
-        others = [name for name in cells.header if name and name not in {*KNOWN_COLUMNS, *found}]
-        numbers = {name: np.array([cells.number(name, row) for row in rows]) for name in others}
+        numbers = {name: rows.column(name) for name in rows.header if name not in {*KNOWN_COLUMNS, *found}}
         shares = {name: column for name, column in numbers.items() if ((column >= 0) & (column <= ONE)).all()}
         with_more = (found | more for more in (shares, *({name: shares[name]} for name in shares)))
         found = next(filter(_is_whole, with_more), found)
         if shares and not _is_whole(found) and read.sum(axis=1).max() <= 1 + SUM_OFF:
             raise SAFEError(
                 f"Expected probabilities of all classes, which sum to 1 in each row. Received those of "
-                f"{printable(some(columns))} in {cells.source}, and {printable(some(shares))}, which may be others. "
+                f"{printable(some(columns))} in {rows.source}, and {printable(some(shares))}, which may be others. "
                 f"Name the columns of classes p(class), such as {printable(class_column(next(iter(columns))))}."
             )
-        found = {name: found[name] for name in cells.header if name in found}
-    off = (
-        f"The probabilities in a row of {cells.source.name} do not sum to 1: is a class missing, or are they sigmoids?"
-    )
+        found = {name: found[name] for name in rows.header if name in found}
+    off = f"The probabilities in a row of {rows.source.name} do not sum to 1: is a class missing, or are they sigmoids?"
     probabilities = np.minimum(np.column_stack([*found.values()]), 1).astype(np.float32)
     return tuple(found), probabilities, [] if _is_whole(found) else [off]
 
@@ -460,35 +419,6 @@ def has_objects(folder: Path) -> bool:
     return (folder / OBJECTS_FILE).is_file()
 
 
-def load_predictions(folder: Path) -> tuple[tuple[str, ...], Answers, np.ndarray]:
-    """Read `predictions.csv` as `failures` has written it, whether or not the test images are still there.
-
-    Returns
-    -------
-    paths : tuple of str
-        Relative to the test folder.
-    answers : Answers
-    right : ndarray of shape (n_images,), bool
-
-    Raises
-    ------
-    SAFEError
-        It is missing or damaged.
-    """
-    path = folder / PREDICTIONS_FILE
-    with intact(path, "Collect the failures again."):
-        header, *rows = read_own(path)
-        if HELD_OUT in header:
-            rows = [row for row in rows if row[header.index(HELD_OUT)] != "true"]
-        names, labels, predicted = ([row[column] for row in rows] for column in range(3))
-        scores = np.array([float(row[3] or "nan") for row in rows], np.float32)
-        right = np.array([{"true": True, "false": False}[row[4]] for row in rows], bool)
-        kind = {CONFIDENCE: CONFIDENCE, ERROR: ERROR}[header[3]]
-    detector = has_objects(folder)
-    answers = Answers(np.array(labels, str), np.array(predicted, str), scores, kind, detector, header[1])
-    return tuple(names), answers, right
-
-
 def find_predictions(image_root: Path) -> tuple[Path, Path] | None:
     """`predictions.csv` beside an image folder, and the test folder that `accuracy.json` there names; or None."""
     table, tested = image_root.parent / PREDICTIONS_FILE, tested_by(image_root.parent)
@@ -500,10 +430,10 @@ def read_predictions(
 ) -> AnsweredImages:
     """Read a DNN's answers to its test set.
 
-    The table has the column `image`, see `AnswerTable.images_in` for the names; `predicted`; `label`, by default the
-    first folder of the image; `confidence` from 0 to 1 or, for a regression, `error`; and `right`, by default whether
-    label and prediction are the same. Of a regression, the label may have the name of the target: of all columns, it is
-    the one that is as far from `predicted` as `error` says.
+    The table has the column `image` (see `support.matching.rows_by_image`); `predicted`; `label`, by default the first
+    folder of the image; `confidence` from 0 to 1 or, for a regression, `error`; and `right`, by default whether label
+    and prediction are the same. Of a regression, the label may have the name of the target: of all columns, it is the
+    one that is as far from `predicted` as `error` says.
 
     A classifier may have a column of probabilities for each class (see `class_columns`). By default, `predicted` is the
     class of the largest one, of which there must be one, and `confidence` the probability of the predicted class.
@@ -515,7 +445,7 @@ def read_predictions(
     tested : path or None
         The folder of test images; None if nothing is known of them but their names in the table.
     partial : bool
-        As for `AnswerTable.images_in`.
+        As for `match_images`.
     classes : collection of str
         Those that the network has learned, if they are known.
 
@@ -528,7 +458,7 @@ def read_predictions(
     source = path_of(table, "predictions as a CSV file")
     folder = tested and existing_folder(tested, f"the folder of the test images that {source.name} is about").resolve()
     cells = read_answer_table(source)
-    listing = find_images(folder) if folder else cells.listing()
+    listing = find_images(folder) if folder else _listing(cells)
     root, images = listing.root, listing.paths
     folders = {entry.name for entry in root.iterdir()} if folder else set()
     target = _target_in(cells)
@@ -536,164 +466,161 @@ def read_predictions(
     if PREDICTED not in cells.header:  # any column may have the probabilities of a class
         names |= {*cells.header}
     agreeing = [name for name in cells.header if name in names or _OF_CLASS.fullmatch(name)]
-    detector = root.name == OBJECTS and has_objects(root.parent)
+    detector = has_objects(root.parent) if root.name == OBJECTS else not folder and has_objects(root)
     # Of a detector, a box may have been found and missed.
     copies = {} if detector or not folder else copies_in(root, images)
-    used, held_out, notes, without_row = cells.images_in(root, images, agreeing, partial=partial, copies=copies)
+    rows, paths, held_out, notes, without_row = match_images(
+        cells, root, images, agreeing, partial=partial, copies=copies
+    )
     kind = ERROR if ERROR in cells.header else CONFIDENCE
-    rows = _Rows(cells, used, folders, class_folders(root) if folder else (), classes, target)
-    notes += rows.notes if detector or kind == ERROR else [*rows.notes, *rows.contrary()]
-    told = np.array(rows.labels, str), np.array(rows.predicted, str), rows.scores(kind)
-    answers = Answers(*told, kind, detector, target)
-    right = np.array([rows.right(i, kind) for i in range(len(used))], bool)
+    of_folder = np.array([path.split("/", 1)[0] if "/" in path else "" for path in paths], str)
+    label = np.array(rows.texts(target), str) if target in cells.header else of_folder
+    predicted = np.array(rows.texts(PREDICTED), str)
+    labels = {*label.tolist(), *(class_folders(root) if folder and LABEL not in cells.header else ())} - {""}
+    columns = _checked_columns(rows, labels, {*predicted.tolist()} - {""}, folders, classes)
+    known, shares = tuple[str, ...](), None
+    if columns and not labels - columns.keys():
+        known, shares, uneven = probabilities_in(rows, columns)
+        predicted = _likeliest(rows, predicted, known, shares)
+        notes += uneven
+    if not detector and kind == CONFIDENCE:
+        notes += _contrary(rows, label, of_folder, {*labels, *predicted.tolist(), *columns})
+    answers = Answers(label, predicted, _scores(rows, kind, predicted, known, shares), kind, detector, target)
+    right = _right(rows, answers)
     if without_row:
-        notes.append(f"All figures are of {len(used):,} of {count(len(images), 'image')}: others have no row.")
-    if unlabelled := rows.labels.count(""):
-        notes.append(f"Without a label in {source.name}: {unlabelled:,} of {count(len(used), 'image')}.")
+        notes.append(f"All figures are of {len(paths):,} of {count(len(images), 'image')}: others have no row.")
+    if unlabelled := int((label == "").sum()):
+        notes.append(f"Without a label in {source.name}: {unlabelled:,} of {count(len(paths), 'image')}.")
     return AnsweredImages(
-        source, root, tuple(path for path, _ in used), answers, right, tuple(notes), cells.digest, rows.classes,
-        rows.probabilities, held_out, skipped=(*listing.skipped, *without_row), has_images=bool(folder),
+        source, root, paths, answers, right, tuple(notes), cells.digest, known, shares, held_out,
+        skipped=(*listing.skipped, *without_row), has_images=bool(folder),
     ).once(copies)  # fmt: skip
 
 
-def _target_in(cells: AnswerTable) -> str:
+def _listing(cells: Table) -> ImageListing:
+    """The images that a table names, in a folder that is not known."""
+    names = {os.path.normpath(in_slashes(name)) for name in cells.texts(IMAGE) if name}
+    return ImageListing(cells.source.parent, tuple(sorted(names)), ())
+
+
+def _target_in(cells: Table) -> str:
     """The column of true values: `label` or, of a regression, the one from which `predicted` is as far as `error`."""
-    rows = [row for row, text in enumerate(cells.texts(ERROR)) if text]
-    if LABEL in cells.header or not rows:
+    known = [row for row, text in enumerate(cells.texts(ERROR)) if text]
+    if LABEL in cells.header or not known:
         return LABEL
-    predicted, error = (np.array([cells.number(name, row) for row in rows]) for name in (PREDICTED, ERROR))
+    rows = cells.taken(known)
+    predicted, error = rows.column(PREDICTED), rows.column(ERROR)
     for name in [name for name in cells.header if name not in KNOWN_COLUMNS]:
-        apart = errors_of(predicted[:, None], np.array([[cells.number(name, row)] for row in rows]), (name,))
+        apart = errors_of(predicted[:, None], rows.column(name)[:, None], (name,))
         if (np.abs(apart - error) <= ROUNDED + error.max() / CLOSE).all():
             return name
     return LABEL
 
 
-class _Rows:
-    """What a table says of the images that have a row, an entry each: labels, predictions and probabilities.
+def _checked_columns(
+    rows: Table, labels: Collection[str], predicted: Collection[str], folders: Collection[str], learned: Collection[str]
+) -> dict[str, str]:
+    """The columns of probabilities (see `class_columns`).
 
     Parameters
     ----------
-    used : sequence of (path, row)
-    folders, classes : collection of str
-        All names in the folder of the images and, for where the table has no labels, those of class folders.
-    learned : collection of str
-        Further classes, of which there may be columns.
-    target : str
-        The column of true values.
+    labels, predicted : collection of str
+        The true classes and those that are answered.
+    folders, learned : collection of str
+        All names in the folder of the images, and further classes, of which there may be columns.
 
     Raises
     ------
     SAFEError
-        There are neither predictions nor probabilities of every class, a class has two spellings, or a probability is
-        invalid or contradicts the prediction.
+        There are neither predictions nor probabilities of every class, or a class has two spellings.
     """
-
-    def __init__(
-        self, cells: AnswerTable, used: Sequence[tuple[str, int]], folders: Collection[str],
-        classes: Collection[str], learned: Collection[str], target: str,
-    ):  # fmt: skip
-        self._cells = cells
-        self._at = [row for _, row in used]
-        self._folders = [path.split("/", 1)[0] if "/" in path else "" for path, _ in used]
-        self.labels = self._texts(target) if target in cells.header else self._folders
-        self.predicted = self._texts(PREDICTED)
-        labels = {*self.labels, *(() if LABEL in cells.header else classes)} - {""}
-        columns = class_columns(cells, {*labels, *learned, *self.predicted} - {""})
-        missing = sorted(labels - columns.keys())
-        given = PREDICTED in cells.header or RIGHT in cells.header
-        self._names = {*labels, *self.predicted, *columns} - {""}
-        if ERROR not in cells.header:
-            others = {*cells.header} - KNOWN_COLUMNS if missing and not given else ()
-            together = (folders, learned, columns, labels & {*self.predicted})
-            check_spelling({*self._names, *learned, *others}, together, cells.source)
-        told = given and (any(self.labels) or RIGHT in cells.header)
-        if not columns and not told and len(numbers := {*number_columns(cells, PREDICTED)}) == 1:
-            raise SAFEError(
-                f"Expected the targets and a threshold, since {printable(*numbers)} in {cells.source} is a number, as "
-                "of a regression. Of a classifier, expected the classes of images, in folders or in the column label."
-            ).about("targets", "threshold")
-        if not columns and not given:
-            raise missing_columns(cells.source, cells.header)
+    columns = class_columns(rows, {*labels, *learned, *predicted})
+    missing, given = sorted({*labels} - columns.keys()), PREDICTED in rows.header or RIGHT in rows.header
+    if ERROR not in rows.header:
+        others = {*rows.header} - KNOWN_COLUMNS if missing and not given else ()
+        together = (folders, learned, columns, {*labels} & {*predicted})
+        check_spelling({*labels, *predicted, *columns, *learned, *others}, together, rows.source)
+    if columns or (given and (labels or RIGHT in rows.header)):
         if missing and not given:
             raise SAFEError(
                 "Expected the column predicted, or a column of probabilities for each class. Received none for "
-                f"{printable(some(missing))} in {cells.source}. Add what is missing."
+                f"{printable(some(missing))} in {rows.source}. Add what is missing."
             )
-        self.classes: tuple[str, ...] = ()
-        self.probabilities: np.ndarray | None = None
-        self.notes: list[str] = []
-        if columns and not missing:
-            self.classes, self.probabilities, self.notes = probabilities_in(cells, columns, self._at)
-            if PREDICTED in cells.header:
-                self._check_predicted(self.probabilities)
-            else:
-                self._check_largest(self.probabilities)
-                self.predicted = [self.classes[i] for i in self.probabilities.argmax(axis=1).tolist()]
+        return columns
+    if len(numbers := number_columns(rows, PREDICTED)) == 1:
+        raise SAFEError(
+            f"Expected the targets and a threshold, since {printable(*numbers)} in {rows.source} is a number, as "
+            "of a regression. Of a classifier, expected the classes of images, in folders or in the column label."
+        ).about("targets", "threshold")
+    if not given:
+        raise missing_columns(rows)
+    return columns
 
-    def _check_largest(self, probabilities: np.ndarray) -> None:
-        tied = np.flatnonzero(~is_decided(probabilities)).tolist()
-        if tied:
-            lines = some([str(self._cells.lines[self._at[i]]) for i in tied], limit=3)
-            received = f"{some([f'{p:g}' for p in probabilities[tied[0]].tolist()])}; undecided: lines {lines}"
-            expected = "one probability above the others, or the class in a column predicted,"
-            raise self._cells.fault(self._at[tied[0]], expected, received)
 
-    def _check_predicted(self, probabilities: np.ndarray) -> None:
-        """Make sure that the class that is predicted has the largest probability, or one of the largest."""
-        for i, (name, row) in enumerate(zip(self.predicted, probabilities.tolist(), strict=True)):
-            of_class = dict(zip(self.classes, row, strict=True))
-            best = max(of_class, key=of_class.__getitem__)
-            if name and of_class.get(name, 0) < of_class[best] + 1 - ONE:
-                received = f"{name} with {of_class.get(name, 0):g}, and {best} with {of_class[best]:g}"
-                expected = "the likeliest class under predicted, or no probabilities if it is found in another way,"
-                raise self._cells.fault(self._at[i], expected, received)
+def _likeliest(rows: Table, predicted: np.ndarray, classes: Sequence[str], shares: np.ndarray) -> np.ndarray:
+    """The class that is predicted, which must have the largest probability, or one of the largest."""
+    best = shares.argmax(axis=1)
+    if PREDICTED not in rows.header:
+        decided = is_decided(shares)
+        lines = some([str(rows.lines[row]) for row in np.flatnonzero(~decided).tolist()], limit=3)
+        rows.check(
+            decided, "one probability above the others, or the class in a column predicted,",
+            lambda row: f"{some([f'{p:g}' for p in shares[row].tolist()])}; undecided: lines {lines}",
+        )  # fmt: skip
+        return np.array(classes, str)[best]
+    own, largest = _of_class(predicted, classes, shares, 0), shares.max(axis=1)
+    rows.check(
+        (predicted == "") | (own >= largest + 1 - ONE),
+        "the likeliest class under predicted, or no probabilities if it is found in another way,",
+        lambda row: f"{predicted[row]} with {own[row]:g}, and {classes[best[row]]} with {largest[row]:g}",
+    )
+    return predicted
 
-    def contrary(self) -> list[str]:
-        """A sentence on labels that contradict the class folders; a SAFEError if all do."""
-        pairs = zip(self._folders, self.labels, strict=True)
-        rows = [i for i, (folder, label) in enumerate(pairs) if folder in self._names and label not in ("", folder)]
-        if rows and len(rows) == len(self.labels):
-            expected = f"the class folder, {self._folders[rows[0]]}, under {LABEL}, here or in another row"
-            raise self._cells.fault(self._at[rows[0]], expected, self.labels[rows[0]])
-        which = f"{len(rows):,} of {count(len(self.labels), 'image')}"
-        return [f"{LABEL} in {self._cells.source.name} is not the class folder of {which}; it counts."] if rows else []
 
-    def _texts(self, column: str) -> list[str]:
-        texts = self._cells.texts(column)
-        return [texts[row] for row in self._at]
+def _of_class(names: np.ndarray, classes: Sequence[str], shares: np.ndarray, unknown: float) -> np.ndarray:
+    """The probability of one class for each row."""
+    place = {name: i for i, name in enumerate(classes)}
+    return np.array([row[place[name]] if name in place else unknown for name, row in zip(names, shares, strict=True)])
 
-    def scores(self, kind: str) -> np.ndarray:
-        """Confidences or errors, NaN where unknown: ndarray of shape (n_images,), float32."""
-        if kind == CONFIDENCE and kind not in self._cells.header and self.probabilities is not None:
-            of_class = dict(zip(self.classes, self.probabilities.T, strict=True))
-            unknown = np.full(len(self._at), np.nan)
-            return np.array([of_class.get(name, unknown)[i] for i, name in enumerate(self.predicted)], np.float32)
-        return np.array([self._score(kind, row) for row in self._at], np.float32)
 
-    def _score(self, kind: str, row: int) -> float:
-        text, most = self._cells.text(kind, row), ONE if kind == CONFIDENCE else np.finfo(np.float64).max
-        if not text:
-            return float("nan")
-        number = self._cells.number(kind, row)
-        if not 0 <= number <= most:
-            what = "a confidence from 0 to 1" if kind == CONFIDENCE else f"a number for the {kind}"
-            raise self._cells.fault(row, f"{what}, or none", text)
-        return min(number, 1.0) if kind == CONFIDENCE else number
+def _contrary(rows: Table, label: np.ndarray, folder: np.ndarray, names: Collection[str]) -> list[str]:
+    """A sentence on labels that contradict the class folders; a SAFEError if all do."""
+    same = (label == "") | (label == folder) | ~np.isin(folder, [*names])
+    n = int((~same).sum())
+    if n == len(label):
+        rows.check(
+            same, f"the class folder, {folder[0]}, under {LABEL}, here or in another row", lambda row: label[row]
+        )
+    which = f"{n:,} of {count(len(label), 'image')}"
+    return [f"{LABEL} in {rows.source.name} is not the class folder of {which}; it counts."] if n else []
 
-    def right(self, i: int, kind: str) -> bool:
-        """Whether the DNN gets image i right; a SAFEError if that is not known, or the row contradicts itself."""
-        row, label, predicted = self._at[i], self.labels[i], self.predicted[i]
-        text = self._cells.text(RIGHT, row).lower()
-        same = label == predicted
-        if not text:
-            if kind == ERROR or not label or not predicted:
-                raise self._cells.fault(row, "true or false under right, or a label and a prediction", "nothing")
-            return same
-        if text not in (*TRUE, *FALSE):
-            hint = f"; probabilities of a class called right stand under {class_column(RIGHT)}"
-            raise self._cells.fault(row, f"true or false under right{hint if RIGHT in self.labels else ''}", text)
-        if kind == CONFIDENCE and label and predicted and same != (text in TRUE):
-            told = f"{label} as label, {predicted} as prediction, and {text} under right"
-            raise self._cells.fault(row, "a row that agrees with itself", told)
-        return text in TRUE
+
+def _scores(
+    rows: Table, kind: str, predicted: np.ndarray, classes: Sequence[str], shares: np.ndarray | None
+) -> np.ndarray:
+    """Confidences or errors, NaN where unknown: ndarray of shape (n_images,), float32."""
+    if kind == CONFIDENCE and kind not in rows.header and shares is not None:
+        return _of_class(predicted, classes, shares, np.nan).astype(np.float32)
+    numbers, unknown = rows.column(kind), np.array([not text for text in rows.texts(kind)], bool)
+    what = "a confidence from 0 to 1" if kind == CONFIDENCE else f"a number for the {kind}"
+    most = ONE if kind == CONFIDENCE else np.finfo(np.float64).max
+    rows.check(unknown | ((numbers >= 0) & (numbers <= most)), f"{what}, or none", lambda row: rows.text(kind, row))
+    return np.minimum(numbers, 1 if kind == CONFIDENCE else most).astype(np.float32)
+
+
+def _right(rows: Table, answers: Answers) -> np.ndarray:
+    """Which images the DNN gets right; a SAFEError if that is not known of one, or a row contradicts itself."""
+    label, predicted, kind = answers.label, answers.predicted, answers.kind
+    text = np.array([text.lower() for text in rows.texts(RIGHT)], str)
+    given, same, both = text != "", label == predicted, (label != "") & (predicted != "")
+    known = given | (both & (kind == CONFIDENCE))
+    rows.check(known, "true or false under right, or a label and a prediction", lambda _: "")
+    hint = f"; probabilities of a class called right stand under {class_column(RIGHT)}" if RIGHT in label else ""
+    valid = ~given | np.isin(text, [*TRUE, *FALSE])
+    rows.check(valid, f"true or false under right{hint}", lambda row: text[row])
+    right = np.where(given, np.isin(text, TRUE), same)
+    rows.check(
+        (right == same) | ~both | (kind == ERROR), "a row that agrees with itself",
+        lambda row: f"{label[row]} as label, {predicted[row]} as prediction, and {text[row]} under right",
+    )  # fmt: skip
+    return right

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -22,6 +22,8 @@ from safe_dnn.support.progress import Progress, no_progress
 
 EXTRACTING = "Extracting features"
 LOADING_THREADS = min(os.cpu_count() or 1, 16)  # each may hold an image with `support.images.MAX_PIXELS`
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class FeatureBatch(NamedTuple):
@@ -117,16 +119,18 @@ def load_image(path: str, *, root: Path, cache: FeatureCache, decode: Callable[[
         return Loaded(path, reason=reason_for(error))
 
 
-def load_ahead(paths: Sequence[str], load: Callable[[str], Loaded]) -> Generator[list[Loaded], None, None]:
-    """Load batches of `BATCH_SIZE` in threads and yield them in order; while one is in use, the next is being loaded.
+def load_ahead(
+    items: Sequence[Item], load: Callable[[Item], Result], batch_size: int = 0
+) -> Generator[list[Result], None, None]:
+    """Load batches, by default of `BATCH_SIZE`, in threads; while one is in use, the next is being loaded.
 
     To be closed (`contextlib.closing`) if it is not used up.
     """
-    pool = ThreadPoolExecutor(LOADING_THREADS)
+    pool, size = ThreadPoolExecutor(LOADING_THREADS), batch_size or BATCH_SIZE
     pending: deque[list[Future]] = deque()
     try:
-        for start in range(0, len(paths), BATCH_SIZE):
-            pending.append([pool.submit(load, path) for path in paths[start : start + BATCH_SIZE]])
+        for start in range(0, len(items), size):
+            pending.append([pool.submit(load, item) for item in items[start : start + size]])
             if len(pending) > 1:
                 yield [future.result() for future in pending.popleft()]
         while pending:

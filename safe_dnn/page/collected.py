@@ -1,57 +1,22 @@
 """The failures in the output folder with all answers of the network, read once and kept as long as they are there."""
 
-import functools
+import dataclasses
 import os
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-
-from safe_dnn.dnn.failures import DETECTION, TABLES, Failures, load_failures
+from safe_dnn.dnn.failures import TABLES, load_failures
 from safe_dnn.dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
 from safe_dnn.dnn.model_file import read_config, refuse_code
-from safe_dnn.dnn.tested import load_predictions
+from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.rccs.answers import ERROR, Answers
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.reasons.known_groups import KnownGroups, groups_of_test
 from safe_dnn.support.entries import is_within
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE
 from safe_dnn.support.text import printable
 
 OUTDATED = "Other failures were collected in the meantime. Reload the page to see them."
-
-
-class Collected(NamedTuple):
-    """A test set with a network's answers, and its failures.
-
-    Attributes
-    ----------
-    failures : Failures
-    paths : tuple of str
-        The readable test images, relative to `failures.test_root`.
-    answers : Answers
-    right : ndarray of shape (n_images,), bool
-    key : str
-        A text that differs where other failures have been collected.
-    """
-
-    failures: Failures
-    paths: tuple[str, ...]
-    answers: Answers
-    right: np.ndarray
-    key: str
-
-    @property
-    def detector(self) -> bool:
-        """Whether the images are crops of a detector's objects."""
-        return self.failures.task == DETECTION
-
-    @property
-    def regression(self) -> bool:
-        """Whether the answers are numbers, not classes."""
-        return self.answers.kind == ERROR
 
 
 class CollectedFailures:
@@ -59,7 +24,6 @@ class CollectedFailures:
 
     def __init__(self, settings: PageSettings):
         self._out, self._within, self._results = settings.out, settings.root, settings.results
-        self._read = functools.lru_cache(maxsize=1)(self._read_now)  # by what differs where there are others
 
     @property
     def there(self) -> bool:
@@ -68,15 +32,15 @@ class CollectedFailures:
 
     @property
     def key(self) -> str:
-        """As of `Collected`; empty if there are none."""
+        """A text that differs where other failures have been collected; empty if there are none."""
         return self._results.stamp_of(*TABLES) if self.there else ""
 
-    def groups(self, shown: Collected) -> KnownGroups | None:
+    def groups(self, shown: AnsweredImages) -> KnownGroups | None:
         """Which test images are not independent, or may not be."""
-        return groups_of_test(self._out, shown.failures.test_root, shown.paths, shown.right, within=self._within)
+        return groups_of_test(self._out, shown.root, shown.paths, shown.right, within=self._within)
 
-    def shown(self, key: str | None = None) -> Collected:
-        """Read the failures.
+    def shown(self, key: str | None = None) -> AnsweredImages:
+        """Read the failures; their digest is the present `key`.
 
         Parameters
         ----------
@@ -89,29 +53,18 @@ class CollectedFailures:
             There are none, they are damaged, of images outside the page's root, or others than the window shows.
         """
         now = self.key
-        shown = self._read(now)
+        failures = load_failures(self._out)
         if key is not None and key != now:
             raise SAFEError(OUTDATED)
-        return shown
-
-    def _read_now(self, key: str) -> Collected:
-        failures = load_failures(self._out)
-        if not is_within(failures.test_root, self._within):
+        if not is_within(failures.root, self._within):
             raise SAFEError(
                 f"Expected failures on images below {self._within} (--root). Received: {self._out} holds some of "
-                f"{failures.test_root}. Collect others, or name another output folder."
+                f"{failures.root}. Collect others, or name another output folder."
             ).about("out")
-        paths, answers, right = load_predictions(self._out)
-        # A killed process may have left a table of other failures.
-        if len(paths) != failures.test_size or int((~right).sum()) != len(failures.failing):
-            raise SAFEError(
-                f"Expected {PREDICTIONS_FILE} and {FAILURES_FILE} of the same failures in {self._out}. Received "
-                "different ones. Collect the failures again."
-            )
-        return Collected(failures, paths, answers, right, key)
+        return dataclasses.replace(failures, digest=now)
 
 
-def failures_of(clusters: RootCauseClusters, out: Path) -> Failures | None:
+def failures_of(clusters: RootCauseClusters, out: Path) -> AnsweredImages | None:
     """The failures in the output folder if the clusters are of these; None if they are of other images.
 
     Raises
@@ -123,7 +76,7 @@ def failures_of(clusters: RootCauseClusters, out: Path) -> Failures | None:
         return None
     failures = load_failures(out)
     images = {*clusters.paths, *(skipped.path for skipped in clusters.skipped)}
-    return failures if images == {failure.source for failure in failures.failing} else None
+    return failures if images == {*failures.failing} else None
 
 
 def are_earlier(settings: PageSettings) -> bool:
@@ -135,7 +88,7 @@ def are_earlier(settings: PageSettings) -> bool:
         return False  # there are none, or their tab says what is damaged
 
 
-def network_of(failures: Failures, settings: PageSettings) -> dict[str, str]:
+def network_of(failures: AnsweredImages, settings: PageSettings) -> dict[str, str]:
     """The network that failed and its test images, as a form names them: `model`, `test`; empty as of `model_of`.
 
     Empty as well if they are not for the visitors of the page.
@@ -143,20 +96,22 @@ def network_of(failures: Failures, settings: PageSettings) -> dict[str, str]:
     if (model := model_of(failures)) is None:
         return {}
     try:
-        paths = [printable(settings.accept(os.fspath(path))) for path in (model, failures.test_root)]
+        paths = [printable(settings.accept(os.fspath(path))) for path in (model, failures.root)]
     except SAFEError:
         return {}
     return dict(zip(("model", "test"), paths, strict=True))
 
 
-def model_of(failures: Failures) -> Path | None:
+def model_of(failures: AnsweredImages) -> Path | None:
     """The file of the network that failed, if it can be run again without being told anything about it.
 
     That is, of a classifier whose pixels are scaled as its file says, and which contains no code; not a table.
     """
-    model = failures.model
+    model = failures.source
     is_keras, is_onnx = model.suffix.lower() in KERAS_SUFFIXES, model.suffix.lower() == ONNX_SUFFIX
-    if failures.task != "classification" or failures.rescale or not (is_keras or is_onnx) or not model.is_file():
+    if failures.task != "classification" or failures.answers.detector or failures.rescale:
+        return None
+    if not (is_keras or is_onnx) or not model.is_file():
         return None
     try:
         if is_keras:

@@ -395,7 +395,7 @@ def check_within(out: Path, within: Path | None) -> None:
         except SAFEError:
             continue  # damaged, and not shown
         _check_clusters(clusters, within, out)
-    shown = ((load_unsafe_set, "improvement_root"), (load_retraining, "test_root"), (load_failures, "test_root"))
+    shown = ((load_unsafe_set, "improvement_root"), (load_retraining, "test_root"), (load_failures, "root"))
     for load, root_of in shown:
         try:
             root = getattr(load(out), root_of)

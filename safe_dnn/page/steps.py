@@ -82,7 +82,7 @@ def _is_labelled(out: Path) -> bool:
     """Whether every image of the unsafe set has a label, or lies in the folder of its class."""
     try:
         unsafe = load_unsafe_set(out)
-        return not (unlabelled(unsafe) and unlabelled(label_unsafe_set(unsafe, load_failures(out).classes)))
+        return not (unlabelled(unsafe) and unlabelled(label_unsafe_set(unsafe, load_failures(out).known_classes)))
     except SAFEError:
         return False
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.dnn.given_answers import unknown_classes
-from safe_dnn.dnn.tested import IMAGE, LABEL, AnsweredImages, read_answer_table, read_predictions
+from safe_dnn.dnn.tested import LABEL, AnsweredImages, read_answer_table, read_predictions
 from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.reporting.evidence import known_sets
 from safe_dnn.pipeline.reporting.junit import Case
@@ -57,7 +57,7 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
 from safe_dnn.support.matching import rows_by_image
 from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.support.tables import read_table
+from safe_dnn.support.tables import IMAGE, read_table
 from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.closure import CLOSURE_FILE, NEW, WORSENED, Closure, by_answers, closure_text, closures
 from safe_dnn.training.compared import aligned
@@ -400,5 +400,5 @@ def _regions(out: Path, root: Path) -> dict[str, str]:
     if run is None or TESTED_FILE not in run.files or Path(str(record.get("tested"))) != root:
         return {}
     with reading_file(run, TESTED_FILE) as file:
-        table = read_table(file, "images that were compared", own=True, code_page=None)
+        table = read_table(file, "images that were compared", own=True)
     return dict(zip(table.texts("image"), table.texts("nearest"), strict=True))

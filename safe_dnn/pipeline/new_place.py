@@ -96,8 +96,7 @@ def _image_folders(out: Path) -> list[_Images]:
         found.append(_Images("improvement images", unsafe.improvement_root, unsafe.paths, lambda *_: []))
     if (out / FAILURES_FILE).is_file():
         failures = load_failures(out)
-        sources = [one.source for one in failures.failing]
-        found.append(_Images("test images", failures.test_root, sources, partial(_not_as_copied, out)))
+        found.append(_Images("test images", failures.root, failures.failing, partial(_not_as_copied, out)))
     return found
 
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.tested import IMAGE, KNOWN_COLUMNS, AnsweredImages
+from safe_dnn.dnn.tested import KNOWN_COLUMNS, AnsweredImages
 from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.batches import Stream
@@ -44,7 +44,7 @@ from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.matching import rows_by_image
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import FAILURES
-from safe_dnn.support.tables import read_own, read_table, table_text
+from safe_dnn.support.tables import IMAGE, read_own, read_table, table_text
 from safe_dnn.support.text import count, some
 from safe_dnn.words.drawing import CHOSEN, NO, UNSURE, UNTAGGED, YES, Frame, make_frame, next_drawn
 from safe_dnn.words.probe import BATCH, chosen_to_teach, is_taught, probe_points, scores

@@ -91,17 +91,14 @@ def commonest_confusion(answers: Answers) -> str:
     if answers.kind == ERROR:
         return ""  # numbers, of which no two are the same
     known, detector = (answers.label != "") & (answers.predicted != ""), answers.detector
-    pairs = Counter(zip(answers.label[known].tolist(), answers.predicted[known].tolist(), strict=True))
-    total = pairs.total()
+    pairs = [*zip(answers.label[known].tolist(), answers.predicted[known].tolist(), strict=True)]
+    total = len(pairs)
     if total < 2:
         return ""
-    found = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
-    sums: tuple[Counter[str], Counter[str]] = Counter(), Counter()
-    for pair, n in found:
-        for side, name in zip(sums, pair, strict=True):
-            side[name] += n
-    (label, n_label), (target, n_target) = (side.most_common(1)[0] for side in sums)
-    first, share = found[0][0], found[0][1] / total
+    times = Counter(pairs)
+    order = sorted(pairs, key=lambda pair: (-times[pair], pair))
+    first, share = order[0], times[order[0]] / total
+    (label, n_label), (target, n_target) = (Counter(side).most_common(1)[0] for side in zip(*order, strict=True))
     if share >= MANY and share >= max(n_target, n_label) / total - MANY:
         return f"{_share(share)} {confused(*map(printable, first), detector=detector)}"
     if max(n_target, n_label) / total < MANY:

@@ -16,17 +16,17 @@ import numpy as np
 from safe_dnn.rccs.collected import source_folder_of
 from safe_dnn.support.entries import StrPath, is_within, path_of
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.matching import check_matched, rows_by_image
-from safe_dnn.support.tables import number_in, read_table, with_point
+from safe_dnn.support.matching import check_matched, rows_in
+from safe_dnn.support.tables import IMAGE, Table, number_in, read_table, with_point
 from safe_dnn.support.text import as_seen, count, some
 
 PARAMETERS_FILE = "parameters.csv"
-KEY = "image"
 ANGLE_SUFFIX = "_deg"
 DIGITS = 15  # that float64 holds of any number
 NUMERIC_FROM = 0.9  # least share of a column's values that are numbers
 ANY_NAME = re.compile("")
 ANSWERS = re.compile(r"(?is)predict(ed|ion)|right|correct|wrong|confidence|error|held_out|p\(.*\)")  # no parameters
+THOUSANDS = re.compile(r"[-+]?\d{1,3}(([ .'’\xa0\u202f]\d{3})+,\d*|([ ,'’\xa0\u202f]\d{3})+\.\d*|(,\d{3}){2,})")
 PLACEHOLDERS = re.compile(r"-[19]|-?9{2,}|-32768|32767|65535")  # what programs write where a number is unknown
 MOST_CATEGORIES = 50  # a text column with more different values contains names or remarks
 
@@ -122,34 +122,32 @@ def _texts(
     Errors are as of `read_parameters`.
     """
     table = read_table(path_of(path, "parameters as a CSV file"), "parameters")
-    header = table.header
+    header, notes = table.header, list[str]()
     if len(header) < 2:
         raise SAFEError(
-            f"Expected parameters as a CSV file with a header: {KEY}, then a column per parameter. Received: {path}"
+            f"Expected parameters as a CSV file with a header: {IMAGE}, then a column per parameter. Received: {path}"
         )
-    key, notes = (KEY if KEY in header else header[0]), []
-    if key != KEY:
-        notes.append(f"There is no column {KEY}; the first column, {key}, is used instead.")
+    key = IMAGE if IMAGE in header else header[0]
+    if key != IMAGE:
+        notes.append(f"There is no column {IMAGE}; the first column, {key}, is used instead.")
     answers = [name for name in header if ANSWERS.fullmatch(name)]
-    named = [name for name in header if name not in ("", key, *answers) and like.search(name)]
+    named = [name for name in header if name not in (key, *answers) and like.search(name)]
     if like is not ANY_NAME:
         named = [name for name in named if len(set(table.texts(name))) > 2]  # yes and no are not groups
         if not named:
             return {}, notes  # to find the rows of a million images takes longer than to read them
     # A copy of a test image, which has the same path in another folder, is described by either.
     roots = filter(None, (image_root, source_folder_of(image_root)))
-    keys, folder = table.texts(key), table.source.parent
-    described = max((rows_by_image(keys, folder, root, images, by_name=True) for root in roots), key=len)
+    described = max((rows_in(table, root, images, key=key, by_name=True) for root in roots), key=len)
     missing = check_matched(table.source, image_root, images, described, partial=partial)
     notes += _notes_on_rows(images, described, missing, len(table.rows) - sum(map(len, described.values())))
     if answers:
         notes.append(f"Left out of the parameters, since they are named like a network's answers: {some(answers)}.")
-    as_read = with_point if table.decimal_comma else str
     texts, rows = {}, [described[image][0] if image in described else None for image in images]
     for name in named:
-        spellings: dict[str, list[str]] = {}
         # Of all rows, so that any part of the images has the same spelling: the commonest
-        for text, _ in Counter(column := list(map(as_read, table.texts(name)))).most_common():
+        column, spellings = _readable(table, name), dict[str, list[str]]()
+        for text, _ in Counter(column).most_common():
             spellings.setdefault(spelt_alike(text), []).append(text)
         usual = {text: same[0] for same in spellings.values() for text in same}
         texts[name] = ["" if row is None else usual[column[row]] for row in rows]
@@ -157,6 +155,15 @@ def _texts(
         if several and len(spellings) <= MOST_CATEGORIES:
             notes.append(f"Spellings in the column {name} that count as one value: {some(several, limit=3)}.")
     return texts, notes
+
+
+def _readable(table: Table, name: str) -> list[str]:
+    """A column, its numbers with a point; a SAFEError if one has thousands separators."""
+    column = table.texts(name)
+    odd = next((row for row, text in enumerate(column) if THOUSANDS.fullmatch(text)), None)
+    if odd is not None:
+        raise table.fault(odd, f"a number without thousands separators under {name}", column[odd])
+    return list(map(with_point, column)) if table.decimal_comma else column
 
 
 def spelt_alike(text: str) -> str:

@@ -237,8 +237,8 @@ def load_unsafe_set(folder: Path, run: Run | None = None) -> UnsafeSet:
         raise SAFEError(f"Expected an unsafe set. Received none in {folder}. Select it first.")
     with reading_file(run, UNSAFE_SET_FILE) as path:
         # As people edit it
-        table = read_table(path, "images of the unsafe set", own=True, code_page=None)
-        images = tuple(_image_of(row, decimal_comma=table.decimal_comma) for row in table.records())
+        table = read_table(path, "images of the unsafe set", own=True)
+        images = tuple(_image_of(row, decimal_comma=table.decimal_comma) for row in table.rows.to_dict("records"))
     with reading_file(run, SELECTION_FILE) as path:
         return _from_record(json.loads(path.read_text(encoding="utf-8")), images, folder)
 

@@ -12,13 +12,14 @@ import numpy as np
 
 from safe_dnn.dnn.group_columns import FOLDER, PREFIX, chosen_columns, group_columns, noun_of
 from safe_dnn.dnn.held_out import hold_out_record
-from safe_dnn.dnn.tested import IMAGE, AnsweredImages
+from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.clusters import run_record
 from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.spots.figures import assess
 from safe_dnn.rccs.spots.groups import Groups, grouped, tally
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import FAILURES
+from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import count, printable
 
 INDEPENDENT = (IMAGE,)  # as the engineer says, whatever images look like

@@ -4,16 +4,55 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.tables import in_code_page
+from safe_dnn.support.tables import IMAGE, Table
 from safe_dnn.support.text import count, printable, some
 
 UNMATCHED_OF = 10  # of so many images, or rows, one may be without the other
-_BEGIN = re.compile("/|[A-Za-z]:")  # of an absolute path, one on a drive of Windows, and any other
+_BEGIN = re.compile("/|[A-Za-z]:|")  # of an absolute path, one on a drive of Windows, and any other
 IN_PLACE, AS_LISTED, BARE, BY_ENDING = range(4)  # how sure it is that a row is about an image
+
+
+def rows_in(
+    table: Table, root: Path, images: Sequence[str], agreeing: Iterable[str] = (), *, key: str = IMAGE,
+    by_name: bool = False,
+) -> dict[str, list[int]]:  # fmt: skip
+    """The rows of a table about each image, as of `rows_by_image`.
+
+    Parameters
+    ----------
+    agreeing : iterable of str
+        Columns in which several rows of an image must agree.
+    key : str
+        The column of names.
+
+    Raises
+    ------
+    SAFEError
+        Two rows of an image contradict each other, or a name that is not UTF-8 is of no image.
+    """
+    names = table.texts(key)
+    found = rows_by_image(names, table.source.parent, root, images, by_name=by_name)
+    used = {row for rows in found.values() for row in rows}
+    for row, name in enumerate(names):
+        if row not in used and not name.isascii() and name != printable(name):
+            raise table.fault(row, "a name in UTF-8", name)
+    several = {image: rows for image, rows in found.items() if len(rows) > 1}
+    for column in agreeing if several else ():
+        texts = table.texts(column)
+        for image, (first, *rest) in several.items():
+            other = next((row for row in rest if column != key and texts[row] != texts[first]), None)
+            if other is not None:
+                raise SAFEError(
+                    f"Expected one row for {printable(image)} in {table.source}. Received lines {table.lines[first]} "
+                    f"and {table.lines[other]} with different values for {printable(column)}: "
+                    f"{printable(f'{texts[first]} and {texts[other]}')}. Remove the wrong one; if they are of two "
+                    "images, name both relative to the table's folder."
+                )
+    return found
 
 
 def rows_by_image(
@@ -44,18 +83,18 @@ def rows_by_image(
     """
     keys = _spelled_alike([os.path.normpath(in_slashes(key)) for key in keys], images)
     # Either may be reached by a link.
-    roots, folders = ([*dict.fromkeys((f"{path}/", f"{path.resolve()}/"))] for path in (image_root, folder))
-    placed = {os.path.normpath(root + image): image for root in roots for image in images}
-    listed = {in_code_page(image): image for image in images}
-    listed.update((os.path.normpath(image), image) for image in images)
+    roots, folders = ({os.path.normpath(path), os.fspath(path.resolve())} for path in (image_root, folder))
+    listed = {os.path.normpath(image): image for image in images}
+    placed = {f"{root}/{path}": image for root in roots for path, image in listed.items()}
     names = Counter(map(_name, images if by_name or any("/" not in key for key in keys) else ()))
     unique = {name: image for image in images if names[name := _name(image)] == 1}
     found: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     here: defaultdict[str, set[str]] = defaultdict(set)  # images found in this place, by how their paths begin
     elsewhere: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)  # by the place on another machine
     for row, key in enumerate(keys):
-        begins = [""] if key.startswith("/") else folders
-        in_place = next((image for begin in begins if (image := placed.get(os.path.normpath(begin + key)))), None)
+        places = [key] if key.startswith("/") else [f"{begin}/{key}" for begin in folders]
+        places = [*map(os.path.normpath, places)] if key.startswith("..") else places
+        in_place = next((image for place in places if (image := placed.get(place))), None)
         if image := in_place or listed.get(key):
             found[image].append((IN_PLACE if in_place else AS_LISTED, row))
             here[_begin(key)].add(image)
@@ -68,10 +107,9 @@ def rows_by_image(
         if len({image for image, _ in ended}) > sure and not (sure and (folder / place).is_dir()):
             for image, row in ended:
                 found[image].append((BY_ENDING, row))
-    if by_name and not found:
-        for row, key in enumerate(keys):
-            if image := unique.get(_name(key)):
-                found[image].append((BY_ENDING, row))
+    for row, key in enumerate(keys) if by_name and not found else ():
+        if image := unique.get(_name(key)):
+            found[image].append((BY_ENDING, row))
     in_order = (image for image in images if image in found)  # each is taken away: there may be a million
     return {image: rows for image in in_order if (rows := _rows_about(sorted(found.pop(image)), keys, folder))}
 
@@ -101,7 +139,7 @@ def _name(path: str) -> str:
 
 
 def _begin(key: str) -> str:
-    return match[0] if (match := _BEGIN.match(key)) else ""
+    return str(_BEGIN.match(key)[0])  # type: ignore[index]
 
 
 def _rows_about(found: list[tuple[int, int]], keys: Sequence[str], folder: Path) -> list[int]:

@@ -2,26 +2,36 @@
 
 import codecs
 import csv
+import functools
 import hashlib
 import io
+import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import regular
 from safe_dnn.support.text import printable
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 _NUMBERS = re.compile(r"[-+]?[\d.][\d.eE+\- ]*")
 _DECIMAL_COMMA = re.compile(r" *[-+]?(\d+,\d*|,\d+)([eE][-+]?\d+)? *")
 _SEPARATORS = ",;\t"
-_DECLARED = re.compile(r'"?sep=([,;\t])"?(?:\r\n?|\n)', re.IGNORECASE)  # the first line, as Excel reads and writes it
-_LINE_END = re.compile(r"\r\n?|\n")
+_DECLARED = re.compile(r'"?sep=([,;\t])"?\n', re.IGNORECASE)  # the first line, as Excel reads and writes it
 _QUOTED = r'"[^"]*(?:""[^"]*)*"'
 _NO_UTF8 = re.compile("[\udc80-\udcff]")  # bytes, as Python keeps them in names of files
-_BEYOND_ASCII = re.compile("[\x80-\ud7ff\ue000-\U0010ffff]")
+LONGEST_CELL = 100_000  # characters
+LARGEST = 1e38  # a number in single precision, in which scores are kept
+IMAGE = "image"
+"""The column that names the image: the one in which names of files that are no UTF-8 are read as they are."""
 
 
 def _is_formula(text: str) -> bool:
@@ -58,12 +68,8 @@ class Table:
     Attributes
     ----------
     source : Path
-    header : tuple of str
-        The names of the columns; empty if the file is.
-    rows : list of list of str
-        A cell for each column, as it stands in the file; without blank rows.
-    lines : list of int
-        The line on which each row begins, from 1.
+    rows : DataFrame of str
+        Without blank rows and columns without a name; its index is the line on which each row begins, from 1.
     decimal_comma : bool
         Whether numbers may have a decimal comma: where columns are not separated by commas.
     digest : str
@@ -71,32 +77,63 @@ class Table:
     """
 
     source: Path
-    header: tuple[str, ...]
-    rows: list[list[str]]
-    lines: list[int]
+    rows: "DataFrame"
     decimal_comma: bool
     digest: str
 
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The names of the columns; empty if the file is."""
+        return tuple(self.rows.columns)
+
+    @property
+    def lines(self) -> list[int]:
+        """The line on which each row begins."""
+        return self.rows.index.tolist()
+
+    def taken(self, rows: Sequence[int]) -> "Table":
+        """Some of the rows."""
+        return replace(self, rows=self.rows.iloc[rows])
+
     def text(self, name: str, row: int) -> str:
         """A cell; empty if there is no such column."""
-        return from_cell(self.rows[row][self.header.index(name)].strip()) if name in self.header else ""
+        return self.rows[name].iloc[row] if name in self.header else ""
 
     def texts(self, name: str) -> list[str]:
-        """A column."""
-        if name not in self.header:
-            return [""] * len(self.rows)
-        column = self.header.index(name)
-        cells = [row[column] for row in self.rows]
-        read = {text: from_cell(text.strip()) for text in set(cells)}  # a million rows may share a few
-        return [read[text] for text in cells]
+        """A column; empty cells if there is no such column."""
+        return self.rows[name].tolist() if name in self.header else [""] * len(self.rows)
 
-    def number(self, name: str, row: int) -> float:
-        """A cell as a number; NaN if there is none."""
-        return number_in(self.text(name, row), decimal_comma=self.decimal_comma)
+    def column(self, name: str) -> np.ndarray:
+        """A column as numbers, NaN where there is none: ndarray of shape (n_rows,), float64."""
+        texts = self.texts(name)
+        known = {text: number_in(text, decimal_comma=self.decimal_comma) for text in set(texts)}
+        return np.array([known[text] for text in texts], np.float64)
 
-    def records(self) -> Iterator[dict[str, str]]:
-        """The rows as they stand in the file, by column."""
-        return (dict(zip(self.header, row, strict=True)) for row in self.rows)
+    def numbers(self, names: Sequence[str], what: str, *, most: float = math.inf) -> np.ndarray:
+        """Columns as numbers: ndarray of shape (n_rows, n_names), float64.
+
+        Parameters
+        ----------
+        what : str
+            What is expected, for the error message.
+        most : float
+            Numbers must be smaller than `LARGEST`; if this is given, also at least 0 and at most this.
+
+        Raises
+        ------
+        SAFEError
+            A number is missing or out of range.
+        """
+        columns = [self.column(name) for name in names]
+        for name, values in zip(names, columns, strict=True):
+            fine = (np.abs(values) < LARGEST) & ((most == math.inf) | ((values >= 0) & (values <= most)))
+            self.check(fine, f"{what} under {name}", functools.partial(self.text, name))
+        return np.column_stack(columns) if columns else np.empty((len(self.rows), 0))
+
+    def check(self, fine: np.ndarray, expected: str, received: Callable[[int], str]) -> None:
+        """Raise `fault` about the first row that is not fine, if there is one."""
+        for row in np.flatnonzero(~fine)[:1].tolist():
+            raise self.fault(row, expected, received(row) or "nothing")
 
     def fault(self, row: int, expected: str, received: str) -> SAFEError:
         """The error about a row."""
@@ -106,22 +143,19 @@ class Table:
         )
 
 
-def read_table(source: Path, what: str, *, own: bool = False, code_page: str | None = "cp1252") -> Table:
+def read_table(source: Path, what: str, *, own: bool = False) -> Table:
     """Read a CSV file that people or other programs may have written; whatever could be read in two ways is refused.
 
     Columns are separated by commas, semicolons or tabs: by what a first line `sep=;` says, or by the commonest in the
-    header. The text is UTF-8 or, with a byte order mark, UTF-16. Text that is neither is in the code page of Windows,
-    as older spreadsheets write it, unless other letters in it are UTF-8: then it has names of files that are not.
+    header. The text is UTF-8 or, with a byte order mark, UTF-16. The same content is parsed once.
 
     Parameters
     ----------
     what : str
         What the table is of, for error messages.
     own : bool
-        Whether SAFE wrote it, and people may have edited it: texts may have several lines, and spreadsheets leave out
-        empty cells at the end of a row.
-    code_page : str or None
-        None if what is not UTF-8 are names of files in any case.
+        Whether SAFE wrote it, and people may have edited it: texts may have several lines and begin or end with
+        blanks, and spreadsheets leave out empty cells at the end of a row.
 
     Raises
     ------
@@ -134,17 +168,10 @@ def read_table(source: Path, what: str, *, own: bool = False, code_page: str | N
     except (OSError, ValueError) as error:
         raise SAFEError(f"Could not read the {what} in {source}: {getattr(error, 'strerror', 0) or error}.") from error
     try:
-        text = _decoded(data, code_page)
-        if "\0" in text:
-            raise ValueError("not text; save it as CSV in UTF-8")
-        declared = _DECLARED.match(text)
-        first = next((line for line in io.StringIO(text, newline="") if line.strip()), "")
-        separator = declared[1] if declared else max(_SEPARATORS, key=re.sub(_QUOTED, "", first).count)
-        header, rows, lines = _parsed(text, separator, 1 if declared else 0, own)
+        rows, separator = _parsed(data, own)
     except ValueError as error:
         raise SAFEError(f"Expected {what} as a CSV file. Received: {source}, {error}.") from error
-    digest = hashlib.blake2b(data, digest_size=16).hexdigest()
-    return Table(source, header, rows, lines, separator != ",", digest)
+    return Table(source, rows, separator != ",", hashlib.blake2b(data, digest_size=16).hexdigest())
 
 
 def read_own(source: Path) -> list[list[str]]:
@@ -153,41 +180,79 @@ def read_own(source: Path) -> list[list[str]]:
         return [[from_cell(text) for text in row] for row in csv.reader(file, strict=True) if row]
 
 
-def _parsed(text: str, separator: str, skipped: int, own: bool) -> tuple[tuple[str, ...], list[list[str]], list[int]]:
-    """Header, rows and their lines; a ValueError says what is wrong with which line."""
-    if not own and (line := _stray_quote(text, separator)):
+@functools.lru_cache(maxsize=4)  # several steps need the same table, and there may be a million rows
+def _parsed(data: bytes, own: bool) -> tuple["DataFrame", str]:
+    """The rows, and what separates columns; a ValueError says what is wrong with which line."""
+    import pandas
+
+    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode("utf-16") if is_wide else data.decode("utf-8-sig", "surrogateescape")
+    if "\0" in text:
+        raise ValueError("not text; save it as CSV in UTF-8")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    declared = _DECLARED.match(text)
+    text = text[declared.end() :] if declared else text
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    separator = declared[1] if declared else max(_SEPARATORS, key=re.sub(_QUOTED, "", first).count)
+    lines, sizes, kept = _lines(text, separator, 2 if declared else 1, own)
+    if not kept:
+        return pandas.DataFrame(dtype=object), separator
+    cells = pandas.read_csv(
+        io.StringIO(text), sep=separator, header=None, names=range(max(sizes)), index_col=False, dtype=object,
+        na_filter=False, skip_blank_lines=False, skipinitialspace=not own, encoding_errors="surrogateescape",
+    ).iloc[kept]  # fmt: skip
+    columns = [_tidy(cells[number].tolist(), lines, own) for number in cells]
+    header = [column[0].strip() for column in columns]
+    if twice := [name for name in header if name and header.count(name) > 1]:
+        raise _fault(lines[0], f"several columns named {printable(twice[0])}")
+    # Where the header ends in separators, so may rows; what they end in has no name.
+    named = max(i for i, name in enumerate(header, start=1) if name)
+    rest = map(any, zip(*columns[named:], strict=True)) if columns[named:] else itertools.repeat(False)
+    for line, size, more in zip(lines, sizes, rest, strict=False):
+        if more or not (own or named <= size <= sizes[0]):
+            raise _fault(line, f"{size} cells under {named} column names")
+    by_name = {name: column[1:] for name, column in zip(header, columns, strict=True) if name}
+    for name, column in zip(header, columns, strict=True) if _NO_UTF8.search(text) and not own else ():
+        for line, value in zip(lines, column, strict=True):
+            if _NO_UTF8.search(value) and name != IMAGE:
+                raise _fault(line, "text that is not UTF-8; save the table as CSV in UTF-8")
+    return pandas.DataFrame(by_name, index=lines[1:], dtype=object), separator
+
+
+def _tidy(column: list[str], lines: list[int], own: bool) -> list[str]:
+    """The texts of cells; of people's tables without blanks around them."""
+    read = {text: from_cell(text if own else text.strip()) for text in set(column)}  # a million rows may share a few
+    if max(map(len, read)) > LONGEST_CELL:
+        raise _fault(
+            next(line for line, text in zip(lines, column, strict=True) if len(text) > LONGEST_CELL),
+            "a cell that is too long",
+        )
+    return [read[text] for text in column]
+
+
+def _lines(text: str, separator: str, first: int, own: bool) -> tuple[list[int], list[int], list[int]]:
+    """Of the rows that are not blank: the line on which each begins, how many cells it has, and which row it is."""
+
+    def without_text(quoted: re.Match[str]) -> str:
+        if not own and separator in quoted[0] and "\n" in quoted[0]:
+            line = first + text.count("\n", 0, quoted.start())
+            raise _fault(line, "a cell with the lines after it, by a quotation mark too many")
+        return ("x" if quoted[0].strip('" \n') else "") + "\0" * quoted[0].count("\n")
+
+    cell_end = f"[{separator}\n]"
+    quoted_cell = rf"(?:(?<={cell_end})|\A){'' if own else ' *'}{_QUOTED}(?={cell_end}|\Z)"
+    rest = re.sub(quoted_cell, without_text, text) if '"' in text else text
+    if (at := rest.find('"')) >= 0:
+        line = first + rest.count("\n", 0, at) + rest.count("\0", 0, at)
         raise _fault(line, "a quotation mark that is not closed, or not doubled inside a cell")
-    file = io.StringIO(text, newline="")
-    for _ in range(skipped):
-        file.readline()
-    reader = csv.reader(file, delimiter=separator, strict=True, skipinitialspace=not own)
-    header: tuple[str, ...] = ()
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    line, quoted = skipped + 1, '"' in text
-    once: dict[str, str] = {}  # short cells: classes and numbers, which many of a million rows share
-    try:
-        for row in reader:
-            if not any(map(str.strip, row)):
-                pass  # blank
-            elif not header:
-                widest, named = len(row), max(i for i, name in enumerate(row, start=1) if name.strip())
-                header = tuple(from_cell(name.strip()) for name in row[:named])
-                if twice := [name for name in header if name and header.count(name) > 1]:
-                    raise _fault(line, f"several columns named {printable(twice[0])}")
-            else:
-                # Where the header ends in separators, so may rows; what they end in has no name.
-                if any(map(str.strip, row[named:])) or not (own or named <= len(row) <= widest):
-                    raise _fault(line, f"{len(row)} cells under {named} column names")
-                if quoted and not own and any(separator in value and _LINE_END.search(value) for value in row):
-                    raise _fault(line, "a cell with the lines after it, by a quotation mark too many")
-                cells = [once.setdefault(text, text) if len(text) < 12 else text for text in row[:named]]
-                rows.append(cells + [""] * (named - len(row)))
-                lines.append(line)
-            line = skipped + reader.line_num + 1
-    except csv.Error as error:
-        raise _fault(line, str(error)) from error
-    return header, rows, lines
+    lines, sizes, kept, line = [], [], [], first
+    for row, bare in enumerate(rest.split("\n")):
+        if bare.replace(separator, "").replace("\0", "").strip():
+            lines.append(line)
+            sizes.append(bare.count(separator) + 1)
+            kept.append(row)
+        line += 1 + bare.count("\0")
+    return lines, sizes, kept
 
 
 def _fault(line: int, reason: str) -> ValueError:
@@ -201,32 +266,7 @@ def with_point(text: str) -> str:
 
 def number_in(text: str, *, decimal_comma: bool = False) -> float:
     """The number in a cell; NaN if there is none. `1.234,5` is none: it could be read in two ways."""
-    if decimal_comma:
-        text = with_point(text)
     try:
-        return float(text)
+        return float(with_point(text) if decimal_comma else text)
     except ValueError:
         return math.nan
-
-
-def in_code_page(name: str) -> str:
-    """A name as `read_table` reads it from a table that is no UTF-8: another one if its bytes are no UTF-8 either."""
-    return name.encode("utf-8", "surrogateescape").decode("cp1252", "replace") if _NO_UTF8.search(name) else name
-
-
-def _decoded(data: bytes, code_page: str | None) -> str:
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16")
-    text = data.decode("utf-8-sig", "surrogateescape")
-    if code_page and _NO_UTF8.search(text) and not _BEYOND_ASCII.search(text):
-        return data.decode(code_page, "replace")
-    return text
-
-
-def _stray_quote(text: str, separator: str) -> int:
-    """The first line with a quotation mark that neither begins nor ends a cell, nor is doubled in one; 0 if none."""
-    ends = f"[{separator}\r\n]"
-    whole = rf"(?:(?<={ends})|\A) *{_QUOTED}(?={ends}|\Z)"
-    rest = re.sub(whole, lambda quoted: "\n" * len(_LINE_END.findall(str(quoted[0]))), text) if '"' in text else ""
-    at = rest.find('"')
-    return len(_LINE_END.findall(rest[:at])) + 1 if at >= 0 else 0

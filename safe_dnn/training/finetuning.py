@@ -353,10 +353,9 @@ def _train_epoch(
     """Train one epoch on `_targets`; return the mean loss, and why it stopped early, if so."""
     (targets, weights), done, total = goals, 0, 0.0
     watch.progress("", 0, len(order))
-    for inputs, indices in batches(dnn, pixels, order, batch_size):
+    for inputs, rows in batches(dnn, pixels, order, batch_size):
         if watch.should_stop():
             return math.nan, ON_REQUEST
-        rows = indices.numpy()
         if len(rows):
             model.reset_metrics()  # the loss of this batch alone
             loss = float(model.train_on_batch(inputs, targets[rows], weights[rows], return_dict=True)["loss"])

@@ -30,7 +30,7 @@ from safe_dnn.store.output_folder import is_edited, save_files, showing, writing
 from safe_dnn.support.contents import content_of
 from safe_dnn.support.entries import StrPath, existing_folder, path_of
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.matching import rows_by_image
+from safe_dnn.support.matching import rows_in
 from safe_dnn.support.tables import read_table
 from safe_dnn.support.text import count, printable, some
 
@@ -146,12 +146,8 @@ def labels_in(table: StrPath, unsafe: UnsafeSet) -> dict[str, str]:
     missing = [name for name in ("image", "label") if name not in cells.header]
     if missing:
         raise SAFEError(f"Expected the columns image and label in {table}. The column '{missing[0]}' is missing.")
-    rows = rows_by_image(cells.texts("image"), cells.source.parent, unsafe.improvement_root, unsafe.paths)
-    labels = {image: sorted({cells.text("label", row) for row in of_image}) for image, of_image in rows.items()}
-    for image, (first, *others) in labels.items():
-        if others:
-            raise SAFEError(f"Expected one label for {image} in {table}. Received: {first} and {others[0]}.")
-    return {image: first for image, (first,) in labels.items()}
+    labels, rows = cells.texts("label"), rows_in(cells, unsafe.improvement_root, unsafe.paths, ("label",))
+    return {image: labels[of_image[0]] for image, of_image in rows.items()}
 
 
 def check_labels(unsafe: UnsafeSet, classes: Sequence[str]) -> None:

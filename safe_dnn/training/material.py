@@ -11,13 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.copies import without_copies
 from safe_dnn.dnn.failures import examples_for
 from safe_dnn.dnn.given_answers import read_targets
 from safe_dnn.dnn.held_out import held_out_of
 from safe_dnn.dnn.model import Dnn, DnnOptions, load_dnn, sized_for
-from safe_dnn.dnn.predictions import LabelledImages, Pixels
-from safe_dnn.dnn.tested import IMAGE
+from safe_dnn.dnn.predictions import LabelledImages, Pixels, without_copies
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.rccs.review.review import Review, load_review
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
@@ -28,6 +26,7 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import Progress
 from safe_dnn.support.run_folder import FAILURES
+from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import count, some
 from safe_dnn.training.earlier import learned_again
 from safe_dnn.training.finetuning import TRAINING, UNLABELLED, TrainingData

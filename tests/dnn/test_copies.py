@@ -8,7 +8,7 @@ import pytest
 
 from safe_dnn.dnn.failures import collect_failures, find_failures
 from safe_dnn.dnn.held_out import HoldOut
-from safe_dnn.dnn.tested import load_predictions, read_predictions
+from safe_dnn.dnn.tested import read_predictions
 from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.rccs.clusters import load_clusters
@@ -80,8 +80,8 @@ def test_weak_spots_and_rates_are_those_of_images_that_are_there_once(case, tmp_
 def test_what_failures_writes_counts_each_image_once_and_is_read_again(case, tmp_path):
     thrice(case)
     found = collect_failures(case.table, case.test, tmp_path / "out")
-    assert (found.test_size, len(found.failing)) == (74, 26)
-    assert len(load_predictions(tmp_path / "out")[0]) == 74
+    assert (len(found.paths), len(found.failing)) == (74, 26)
+    assert len(read_predictions(tmp_path / "out" / "predictions.csv", None).paths) == 74
     read = read_predictions(tmp_path / "out" / "predictions.csv", case.test)  # a row for one of them is enough
     assert (len(read.paths), read.notes, read.skipped) == (74, (), ())
 
@@ -95,9 +95,9 @@ def test_of_a_model_and_of_a_comparison_copies_count_once(tmp_path):
         shutil.copyfile(file, file.with_name(f"{file.stem}_x.png"))
     found = find_failures(tmp_path / "model.keras", test, tmp_path / "out", hold_out=HoldOut(0.3))
     rows = rows_in(tmp_path / "out" / "predictions.csv")
-    assert len({(test / row["image"]).read_bytes() for row in rows}) == len(rows) == once.test_size == 14
-    assert found.test_size + found.held_out == 14
-    assert any(note.startswith("Left out, since they are copies of others") for note in found.assumptions)
+    assert len({(test / row["image"]).read_bytes() for row in rows}) == len(rows) == len(once.paths) == 14
+    assert len(found.paths) + len(found.held_out) == 14
+    assert any(note.startswith("Left out, since they are copies of others") for note in found.notes)
     tables = [tmp_path / f"{name}.csv" for name in ("before", "after")]
     names = [f"{path.relative_to(test)}" for path in sorted(test.rglob("*.png"))]
     for table, better in zip(tables, (False, True), strict=True):
@@ -128,5 +128,5 @@ def test_one_image_with_two_classes_or_two_answers_is_told_and_left_out(case, fo
     assert "night/night_00.png (night → wood, wrong)" in note
     assert f"{folder}/other.png ({folder} → {answer}, wrong)" in note
     found = collect_failures(case.table, case.test, case.out)
-    assert note in found.assumptions
+    assert note in found.notes
     assert not os.path.lexists(case.out / "failures" / folder / "other.png")

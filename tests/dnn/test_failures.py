@@ -11,6 +11,7 @@ from safe_dnn.dnn.predictions import LabelledImages, Predictions, check_precisio
 from safe_dnn.support import files
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
+from tests.helpers.answered import facts_of
 from tests.helpers.places import names_in, rows_in
 from tests.helpers.small_models import SIDE, brightness_model, colour_model, draw_colour, draw_set, saved
 
@@ -27,10 +28,10 @@ def test_set(tmp_path):
 
 def test_failing_images_are_copied_with_their_class_folders_and_tables_say_what_was_found(model, test_set, tmp_path):
     found = find_failures(model, test_set, tmp_path / "out")
-    assert found.test_size == 15
+    assert len(found.paths) == 15
     assert found.accuracy == pytest.approx(12 / 15)
     sources = ["green/in_red_00.png", "red/in_blue_00.png", "red/in_blue_01.png"]
-    assert [failure.source for failure in found.failing] == sources
+    assert [*found.failing] == sources
     for source in sources:
         assert (tmp_path / "out" / "failures" / source).read_bytes() == (test_set / source).read_bytes()
     assert list(labelled_images(tmp_path / "out" / "failures").paths) == sources
@@ -127,11 +128,11 @@ def regress(folder, targets="targets.csv", threshold=0.1):
 
 def test_of_a_regression_an_error_above_the_threshold_is_a_failure(regression):
     found = regress(regression)
-    assert [failure.source for failure in found.failing] == ["8.png", "9.png"]
+    assert [*found.failing] == ["8.png", "9.png"]
     assert found.accuracy == pytest.approx(0.8)
-    assert found.failing[0].score == pytest.approx(np.sqrt(0.125), abs=1e-3)
+    assert found.answers.score[~found.right][0] == pytest.approx(np.sqrt(0.125), abs=1e-3)
     assert list(rows_in(regression / "out" / "failures.csv")[0])[-1] == "error"
-    assert load_failures(regression / "out") == found
+    assert facts_of(load_failures(regression / "out")) == facts_of(found)
     assert regress(regression, threshold=0.4).failing == ()
 
 

@@ -8,9 +8,10 @@ import pytest
 from safe_dnn.dnn.failures import collect_failures, find_failures, load_failures
 from safe_dnn.dnn.given_answers import read_answers
 from safe_dnn.dnn.model import DnnOptions
-from safe_dnn.dnn.tested import find_predictions, load_predictions, read_predictions
+from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
+from tests.helpers.answered import facts_of
 from tests.helpers.places import names_in
 from tests.helpers.small_models import colour_model, draw_set, saved
 
@@ -42,7 +43,7 @@ def table(tmp_path: Path, rows, header=("image", "predicted"), separator=",", en
 
 
 def sources(failures) -> list[str]:
-    return [failure.source for failure in failures.failing]
+    return [*failures.failing]
 
 
 def test_a_table_gives_the_same_files_as_the_model_that_gave_the_answers(test_set, tmp_path):
@@ -76,8 +77,8 @@ def test_the_largest_probability_is_the_prediction_and_the_probabilities_are_kep
     source = table(tmp_path, with_probabilities(test_set), ("image", *header))
     found = collect_failures(source, test_set, tmp_path / "out")
     assert sources(found) == WRONG
-    assert found.classes == ("red", "green", "blue")
-    assert {failure.score for failure in found.failing} == {0.8}
+    assert found.known_classes == ("red", "green", "blue")
+    assert found.answers.score[~found.right].tolist() == pytest.approx([0.8] * 3)
     written = tmp_path / "out" / "predictions.csv"
     header = written.read_text().partition("\n")[0]
     assert header == "image,label,predicted,confidence,right,p(red),p(green),p(blue)"
@@ -118,10 +119,10 @@ def test_a_regression_is_judged_by_its_predicted_values(test_set, tmp_path, regr
     assert sources(found) == WRONG
     assert found.task == "regression"
     assert found.threshold == 0.1
-    assert found.classes == ("red", "blue")
-    assert found.failing[0].predicted == "1 0.25"
-    assert found.failing[0].score == pytest.approx(0.3536)
-    assert load_failures(tmp_path / "out") == found
+    assert found.known_classes == ("red", "blue")
+    assert found.answers.predicted[~found.right][0] == "1 0.25"
+    assert found.answers.score[~found.right][0] == pytest.approx(0.3536, abs=1e-4)
+    assert facts_of(load_failures(tmp_path / "out")) == facts_of(found)
 
 
 @pytest.mark.parametrize(
@@ -156,14 +157,14 @@ def test_one_column_of_a_table_is_the_target_and_gives_its_name_to_all_tables(te
     source = table(tmp_path, rows, ("image", column))
     options = DnnOptions(targets=f"{parameters}:steering", threshold=0.5)
     found = collect_failures(source, test_set, tmp_path / "out", options=options)
-    assert (sources(found), found.classes) == (WRONG, ("steering",))
+    assert (sources(found), found.known_classes) == (WRONG, ("steering",))
     assert (tmp_path / "out" / "failures.csv").read_text().startswith("image,source,steering,predicted,error\n")
     written = tmp_path / "out" / "predictions.csv"
     assert written.read_text().startswith("image,steering,predicted,error,right\n")
     again = read_predictions(written, test_set)
     assert again.answers.target == "steering"
     assert again.answers.label.tolist() == [f"{i / 10:g}" for i in range(9)]
-    assert load_predictions(tmp_path / "out")[1].target == "steering"
+    assert read_predictions(tmp_path / "out" / "predictions.csv", None).answers.target == "steering"
     # Its own table beside it gives the same answers: `steering` is not what was predicted.
     assert sources(collect_failures(written, test_set, tmp_path / "again", options=options)) == WRONG
 
@@ -202,8 +203,8 @@ def test_a_regression_is_judged_by_its_numbers_as_they_are_and_again_by_those_it
     given = [(image, f"{target + off + 0.14 * ('/in_' in image):.12g}") for image in images]
     found = collect_failures(table(tmp_path, given, ("image", "x")), test_set, tmp_path / "out", options=options)
     assert sources(found) == WRONG
-    assert found.failing[0].score == pytest.approx(off + 0.14, abs=1e-6)
-    assert float(found.failing[0].label) == pytest.approx(target, abs=1e-3)
+    assert found.answers.score[~found.right][0] == pytest.approx(off + 0.14, abs=1e-6)
+    assert float(found.answers.label[~found.right][0]) == pytest.approx(target, abs=1e-3)
     again = read_answers(tmp_path / "out" / "predictions.csv", test_set, options=options)
     assert [path for path, right in zip(again.paths, again.right, strict=True) if not right] == WRONG
 

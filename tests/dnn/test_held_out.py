@@ -10,9 +10,10 @@ import pytest
 from safe_dnn.dnn.failures import collect_failures, load_failures
 from safe_dnn.dnn.held_out import HoldOut, draw, held_out_of
 from safe_dnn.dnn.predictions import LabelledImages
-from safe_dnn.dnn.tested import find_predictions, load_predictions, read_predictions
+from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.support.images import find_images
 from safe_dnn.support.run_folder import FAILURES, PREDICTIONS_FILE
+from tests.helpers.answered import facts_of
 from tests.helpers.places import rows_in
 
 
@@ -38,19 +39,20 @@ def of_persons(folder: Path, sizes: list[int]) -> tuple[LabelledImages, np.ndarr
 @pytest.mark.parametrize("share", [0.1, 0.3, "0.5", 0.85])
 def test_the_same_share_of_each_class_is_held_out_whatever_the_network_answers(tmp_path, share):
     images = images_of(tmp_path, [f"{'aaab'[i % 4]}/{i:03d}.png" for i in range(400)])
-    held, (sentence,) = draw(images, HoldOut(share))
+    held, (sentence,) = draw(images.root, images.paths, images.labels, HoldOut(share))
     assert np.bincount(images.labels[held]).tolist() == [round(300 * float(share)), round(100 * float(share))]
     assert sentence.startswith(f"Held out, to prove a retraining: {round(400 * float(share))} of 400 images. ")
     backwards = images_of(tmp_path, list(reversed(images.paths)))
-    alone, _ = draw(images, HoldOut(share, ("image",)))
+    alone, _ = draw(images.root, images.paths, images.labels, HoldOut(share, ("image",)))
     np.testing.assert_array_equal(alone, held)
-    assert set(images.taken(held).paths) == set(backwards.taken(draw(backwards, HoldOut(share))[0]).paths)
+    again, _ = draw(backwards.root, backwards.paths, backwards.labels, HoldOut(share))
+    assert set(images.taken(held).paths) == set(backwards.taken(again).paths)
 
 
 @pytest.mark.parametrize("sizes", [[20] * 18, [3] * 150, [200, *[10] * 20], [1, 5, 9, 40, 2, 80, 33, 21, 4, 60]])
 def test_groups_are_held_out_as_a_whole(tmp_path, sizes):
     images, person = of_persons(tmp_path, sizes)
-    held, (sentence,) = draw(images, HoldOut(0.3, ("person",)))
+    held, (sentence,) = draw(images.root, images.paths, images.labels, HoldOut(0.3, ("person",)))
     assert not set(person[held]) & set(person[~held])
     assert abs(held.mean() - 0.3) < max(0.1, 0.5 * min(sizes) / len(person))
     assert f"({len(set(person[held]))} of {len(sizes)} persons)" in sentence
@@ -64,8 +66,8 @@ def test_held_out_images_are_named_without_answers_and_in_nothing_else(case, tmp
     failures = collect_failures(case.table, case.test, out, hold_out=HoldOut(0.3))
     held = held_out_of(out / FAILURES)
     assert held.root == case.test.resolve()
-    assert (len(held.paths), failures.held_out, failures.test_size) == (22, 22, 52)
-    assert load_failures(out) == failures
+    assert (len(held.paths), len(failures.held_out), len(failures.paths)) == (22, 22, 52)
+    assert facts_of(load_failures(out)) == facts_of(failures)
     assert json.loads((out / "accuracy.json").read_text())["hold_out"] == {"images": 22, "group": []}
     rows = {row["image"]: row for row in rows_in(out / PREDICTIONS_FILE)}
     assert {path for path, row in rows.items() if row["held_out"] == "true"} == set(held.paths)
@@ -73,7 +75,11 @@ def test_held_out_images_are_named_without_answers_and_in_nothing_else(case, tmp
     tested = read_predictions(*find_predictions(out / FAILURES))
     assert tested.held_out == held.paths
     assert not tested.notes
-    for paths in (tested.paths, load_predictions(out)[0], find_images(out / FAILURES).paths):
+    for paths in (
+        tested.paths,
+        read_predictions(out / PREDICTIONS_FILE, None).paths,
+        find_images(out / FAILURES).paths,
+    ):
         assert paths
         assert not set(held.paths) & set(paths)
 

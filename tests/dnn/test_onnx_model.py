@@ -44,9 +44,10 @@ def test_keras_and_onnx_give_the_same_failures(keras_model, test_set, tmp_path, 
     by_keras = find_failures(model, test_set, tmp_path / "keras")
     by_onnx = find_failures(exported, test_set, tmp_path / "onnx")
     assert len(by_keras.failing) == 3
-    assert [one._replace(score=0) for one in by_onnx.failing] == [one._replace(score=0) for one in by_keras.failing]
-    assert [one.score for one in by_onnx.failing] == pytest.approx([one.score for one in by_keras.failing], abs=2e-4)
-    assert by_onnx.classes == by_keras.classes
+    assert by_onnx.failing == by_keras.failing
+    assert by_onnx.answers.predicted.tolist() == by_keras.answers.predicted.tolist()
+    assert by_onnx.answers.score == pytest.approx(by_keras.answers.score, abs=2e-4)
+    assert by_onnx.known_classes == by_keras.known_classes
     assert json.loads((tmp_path / "onnx" / "accuracy.json").read_text())["model"] == f"../{exported.name}"
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from safe_dnn.dnn.tested import AnsweredImages
 from tests.helpers.scenes import draw_scene
 
 SCENES = (("night", 12, 0), ("snow", 8, 8), ("wood", 6, 40))
@@ -43,6 +44,14 @@ def draw_case(root: Path) -> AnsweredCase:
     table.write_text("\n".join(rows) + "\n")
     (failing.parent / "accuracy.json").write_text(f'{{"test_root": "{test}"}}')
     return AnsweredCase(test, failing, table, root / "out")
+
+
+def facts_of(failures: AnsweredImages) -> tuple:
+    """What is the same of failures when they are read again."""
+    answers = failures.answers
+    names = ("paths", "notes", "held_out", "skipped", "known_classes", "threshold", "group", "rescale", "targets")
+    columns = (answers.label, answers.predicted, failures.right)
+    return (*map(failures.__getattribute__, (*names, "source", "root")), *(column.tolist() for column in columns))
 
 
 def copy_case(root: Path, to: Path) -> AnsweredCase:

@@ -11,7 +11,7 @@ import pytest
 from safe_dnn.casestudies.case import Case, Kind, Subject
 from safe_dnn.casestudies.parameters import Eye
 from safe_dnn.casestudies.table import names_of
-from safe_dnn.rccs.parameters import KEY
+from safe_dnn.support.tables import IMAGE
 
 PLAIN = Eye(
     seed=1, gaze_deg=0.0, eccentricity_deg=0.0, openness=0.9, head_yaw_deg=0.0, head_pitch_deg=0.0, distance_cm=60.0,
@@ -30,7 +30,7 @@ def read_subjects(path, kind: Kind) -> dict[str, Subject]:
     seed = {"seed": 0} if "seed" in types else {}
     with path.open(encoding="utf-8", newline="") as file:
         return {
-            row[KEY]: kind.type(**seed, **{name: types[name](row[name]) for name in names_of(kind)})
+            row[IMAGE]: kind.type(**seed, **{name: types[name](row[name]) for name in names_of(kind)})
             for row in csv.DictReader(file)
         }
 

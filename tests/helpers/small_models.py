@@ -31,10 +31,7 @@ class Ready(Pixels):
         super().__init__(dataclasses.replace(dnn, height=images.shape[1], width=images.shape[2]), ())
         self._images = images
 
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def _one(self, i: int) -> np.ndarray:
+    def one(self, i: int) -> np.ndarray:
         return self._images[i]
 
 

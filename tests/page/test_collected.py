@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("known")
     case = draw_case(folder)
     found = collect_failures(case.table, case.test, case.out)
-    labels = dict.fromkeys((failure.source for failure in found.failing), 0)
+    labels = dict.fromkeys(found.failing, 0)
     save_clusters(clusters_of((case.out / FAILURES).resolve(), labels), case.out)
     record = json.loads((case.out / ACCURACY_FILE).read_text())
     assert absolute(record["model"], case.out) == str(case.table)

@@ -43,7 +43,7 @@ def test_what_is_done_leads_to_the_next_step_and_labels_are_once_none_lacks_one(
         assert steps.now()["next"] == "clusters"
         set_note(out, Note(rcc, verdict="unclear"))
     other, run = "1" * 16, fingerprint(clusters)
-    monkeypatch.setattr("safe_dnn.page.steps.load_failures", lambda out: SimpleNamespace(classes=("sea",)))
+    monkeypatch.setattr("safe_dnn.page.steps.load_failures", lambda out: SimpleNamespace(known_classes=("sea",)))
     sets = ((other, "a", "", "unsafe"), (run, "a", "", "labels"), (run, "a", "sea", "retraining"))
     for of, image, label, after in (*sets, (run, "sea/a", "", "retraining")):  # the last in the folder of its class
         images = (UnsafeImage(image, 0, 0.5, True, label),)

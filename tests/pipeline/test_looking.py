@@ -28,7 +28,7 @@ def built(tmp_path_factory):
     test = draw_set(folder / "test", 6, {"red": ("blue", 4), "green": ("blue", 3)})
     failures = find_failures(saved(colour_model(maps=True), folder / "m.keras"), test, folder / "out")
     out = folder / "out"
-    labels = {failure.source: int(failure.label == "red") for failure in failures.failing}
+    labels = {path: int(path.startswith("red/")) for path in failures.failing}
     clusters = clusters_of((out / FAILURES).resolve(), labels)
     clusters, record = with_answers(clusters, read_predictions(out / PREDICTIONS_FILE, test), given=False)
     save_clusters(clusters, out, more=record)

@@ -132,6 +132,15 @@ def test_numbers_may_have_a_decimal_comma_where_columns_are_not_separated_by_com
     assert known.columns["place"].tolist() == ["a,b", "c", "c"]
 
 
+@pytest.mark.parametrize(
+    ("separator", "number"), [(";", "1.234,5"), (";", "1 234,5"), (",", '"1,234.5"'), (",", '"1,234,567"')]
+)
+def test_thousands_separators_are_refused(write, separator, number):
+    rows = f"image;x\na/0.png;1\na/1.png;{number}\n".replace(";", separator)
+    with pytest.raises(SAFEError, match=r"Expected a number without thousands separators under x in line 3 of"):
+        read_parameters(*write(rows), IMAGES)
+
+
 def test_remarks_and_constants_are_left_out(write):
     images = tuple(f"{i}.png" for i in range(60))
     rows = "".join(f"{image},remark number {i},7\n" for i, image in enumerate(images))

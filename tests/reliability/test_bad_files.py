@@ -24,11 +24,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from safe_dnn import SAFE_Tool
-from safe_dnn.dnn.failures import Failure, Failures, load_failures, save_failures
+from safe_dnn.dnn.failures import load_failures, save_failures
 from safe_dnn.dnn.model import load_dnn
+from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.results import Results
 from safe_dnn.pipeline.descriptions import mend
 from safe_dnn.pipeline.run_record import notes_of
+from safe_dnn.rccs.answers import CONFIDENCE, Answers
 from safe_dnn.rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters
 from safe_dnn.rccs.image_map import MAP_FILE, load_map
 from safe_dnn.rccs.parameters import PARAMETERS_FILE, read_parameters
@@ -41,7 +43,7 @@ from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
 from safe_dnn.store.runs import present_runs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import DAMAGED, read_arrays
-from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES_FILE
+from safe_dnn.support.run_folder import ACCURACY_FILE, PREDICTIONS_FILE
 from safe_dnn.support.tables import cell, from_cell
 from safe_dnn.training.before_after import Share
 from safe_dnn.training.checkpoint import CHECKPOINT_FILE, Checkpoint, load_checkpoint, save_checkpoint
@@ -85,11 +87,13 @@ def written(tmp_path_factory, clustered_once) -> Path:
     folder.joinpath(LABELS_TABLE).write_text("image,label\n0.png,red\n")
     state = np.random.default_rng(0).bit_generator.state
     save_checkpoint(folder / CHECKPOINT_FILE, "key", Checkpoint([[0.0] * 5] * 2, 1, state, [np.ones(3)], []))
-    failing = (Failure("failures/red/=1.png", "red/=1.png", "red", "blue", 0.5),)
-    names = ("blue", "red")
     (tmp_path / "red").mkdir()
     (tmp_path / "red" / "=1.png").write_bytes(b"any")
-    save_failures(Failures(tmp_path, Path("m.keras"), "classification", names, failing, 4, None, (), ()), folder, {})
+    answers = Answers(np.array(["red"]), np.array(["blue"]), np.array([0.5], np.float32), CONFIDENCE)
+    given = AnsweredImages(
+        Path("m.keras"), tmp_path, ("red/=1.png",), answers, np.zeros(1, bool), known_classes=("blue", "red")
+    )
+    save_failures(given, folder, {})
     return folder
 
 
@@ -127,7 +131,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     PARAMETERS_FILE: lambda folder: read_parameters(folder / PARAMETERS_FILE, folder, ["night_00.png", "night_01.png"]),
     MAP: lambda folder: load_map(folder, load_clusters(folder)),
     LABELS_TABLE: lambda folder: labels_in(folder / LABELS_TABLE, load_unsafe_set(folder)),
-    CHECKPOINT_FILE: lambda folder: load_checkpoint(folder / CHECKPOINT_FILE, "key"), FAILURES_FILE: load_failures,
+    CHECKPOINT_FILE: lambda folder: load_checkpoint(folder / CHECKPOINT_FILE, "key"), PREDICTIONS_FILE: load_failures,
     ACCURACY_FILE: load_failures, RUN: lambda folder: notes_of(folder),
 }  # fmt: skip
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from safe_dnn.support.matching import rows_by_image
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.matching import rows_by_image, rows_in
+from safe_dnn.support.tables import read_table
 
 TABLES, TEST = Path("/tables"), Path("/tables/test")
 IMAGES = ("a/0.png", "a/1.png", "b/2.png")
@@ -72,9 +74,19 @@ def test_of_two_rows_the_surer_comes_first_and_that_of_another_file_is_none(tmp_
     assert rows_by_image(keys, tmp_path, tmp_path / "test", IMAGES) == {"a/0.png": [1]}
 
 
-def test_bytes_that_are_no_utf_8_are_found_in_a_table_that_is_none():
+def test_bytes_that_are_no_utf_8_are_of_a_file_with_this_name(tmp_path):
     assert matched("caf\udce9.png", images=("caf\udce9.png",)) == {"caf\udce9.png": [0]}
-    assert matched("café.png", images=("caf\udce9.png",)) == {"caf\udce9.png": [0]}
-    both = ("café.png", "caf\udce9.png")
-    assert matched(*both, images=both) == {"café.png": [0], "caf\udce9.png": [1]}
-    assert matched("Ã©.png", images=("Ã©.png", "é.png")) == {"Ã©.png": [0]}
+    assert matched("café.png", images=("caf\udce9.png",)) == {}
+    (tmp_path / "answers.csv").write_bytes(b"image\na/0.png\ncaf\xe9.png\n")
+    table = read_table(tmp_path / "answers.csv", "answers")
+    assert rows_in(table, tmp_path, ("a/0.png", "caf\udce9.png")) == {"a/0.png": [0], "caf\udce9.png": [1]}
+    with pytest.raises(SAFEError, match="Expected a name in UTF-8 in line 3 of"):
+        rows_in(table, tmp_path, ("a/0.png", "café.png"))
+
+
+def test_rows_of_an_image_that_contradict_each_other_are_refused_with_their_lines(tmp_path):
+    (tmp_path / "labels.csv").write_text("image,label,x\na/0.png,stop,1\n./a/0.png,stop,2\n")
+    table = read_table(tmp_path / "labels.csv", "labels")
+    assert rows_in(table, tmp_path, IMAGES, ("label",)) == {"a/0.png": [0, 1]}
+    with pytest.raises(SAFEError, match="Received lines 2 and 3 with different values for x: 1 and 2"):
+        rows_in(table, tmp_path, IMAGES, ("label", "x"))

@@ -34,7 +34,7 @@ def read(tmp_path: Path) -> Read:
 def test_a_table_is_read_as_spreadsheets_and_programs_write_it(read, data, decimal_comma):
     table = read(data)
     assert table.header == ("image", "label")
-    assert table.rows == [["a.png", "stop"]]
+    assert table.rows.to_numpy().tolist() == [["a.png", "stop"]]
     assert table.decimal_comma == decimal_comma
 
 
@@ -60,15 +60,30 @@ def test_what_could_be_read_in_two_ways_is_refused_with_its_line(read, tmp_path,
 
 def test_of_a_table_of_safes_own_spreadsheets_may_leave_out_cells_and_texts_have_lines(read):
     data = b'rcc,note,verdict\n1\n2,"one, and\ntwo",safe\n3,x,,,\n'
-    assert read(data, own=True).rows == [["1", "", ""], ["2", "one, and\ntwo", "safe"], ["3", "x", ""]]
+    rows = [["1", "", ""], ["2", "one, and\ntwo", "safe"], ["3", "x", ""]]
+    assert read(data, own=True).rows.to_numpy().tolist() == rows
     with pytest.raises(SAFEError, match="line 2: 3 cells under 2 column names"):
         read(b"rcc,note\n1,one, two\n", own=True)
 
 
-def test_text_that_is_no_utf_8_is_of_a_spreadsheet_or_has_names_of_files_that_are_not(read):
-    assert read("image\ncafé".encode("cp1252")).rows == [["café"]]
-    assert read("image\ncafé\n".encode() + b"caf\xe9").rows == [["café"], ["caf\udce9"]]
-    assert read(b"image\ncaf\xe9", code_page=None).rows == [["caf\udce9"]]
+def test_text_in_another_code_page_is_refused_and_names_of_files_are_read_as_they_are(read):
+    for data in ("image,label\na.png,café\n", "image,größe\na.png,1\n"):
+        with pytest.raises(SAFEError, match=r"line [12]: text that is not UTF-8; save the table as CSV in UTF-8"):
+            read(data.encode("cp1252"))
+    assert read("image\ncafé\n".encode() + b"caf\xe9").texts("image") == ["café", "caf\udce9"]
+    assert read(b"image,nearest\na,caf\xe9", own=True).texts("nearest") == ["caf\udce9"]
+
+
+def test_a_table_is_parsed_once(read, monkeypatch):
+    import pandas
+
+    parsed = []
+    monkeypatch.setattr(
+        pandas, "read_csv", lambda *args, of=pandas.read_csv, **more: parsed.append(0) or of(*args, **more)
+    )
+    assert [read(b"image,once\na.png,1\n").texts("once") for _ in range(3)] == [["1"]] * 3
+    assert read(b"image,once\na.png,2\n").texts("once") == ["2"]
+    assert len(parsed) == 2
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ def with_unlabelled(dnn, data: TrainingData, plain=NAMES) -> TrainingData:
     rng = np.random.default_rng(1)
     more = [np.asarray(draw_colour("red", rng, "blue")) for _ in range(4)]
     more += [np.asarray(draw_colour(name, rng)) for name in plain for _ in range(4)]
-    pixels, _ = data.pixels.take(np.arange(len(data.labels)))
+    pixels = [data.pixels.one(i) for i in range(len(data.labels))]
     return TrainingData(
-        Ready(dnn, np.concatenate([pixels, np.stack(more)])),
+        Ready(dnn, np.stack([*pixels, *more])),
         np.concatenate([data.labels, np.zeros(len(more), data.labels.dtype)]),
         np.concatenate([data.groups, np.full(len(more), UNLABELLED)]),
     )

@@ -414,11 +414,12 @@ def read_part(dnn: Dnn, images: LabelledImages) -> Part:
     SAFEError
         One cannot be read.
     """
-    pixels, kept = Pixels(dnn, images.files, cache_bytes=0).take(np.arange(len(images.paths)))
-    if len(kept) != len(images.paths):
-        n_unreadable = len(images.paths) - len(kept)
+    pixels = Pixels(dnn, images.files, cache_bytes=0)
+    read = [image for i in range(len(images.paths)) if (image := pixels.one(i)) is not None]
+    if pixels.unreadable:
+        n_unreadable = len(pixels.unreadable)
         raise SAFEError(f"Expected readable images in {images.root}. Received {n_unreadable} unreadable images.")
-    return Part(pixels, images.labels)
+    return Part(np.stack(read), images.labels)
 
 
 def cluster_failures(test: LabelledImages, right: np.ndarray, work: Path, *, precision: str) -> RootCauseClusters:

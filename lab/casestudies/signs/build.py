@@ -28,12 +28,13 @@ from safe_dnn.casestudies.sets import MODEL_FILE, Rows, lay_out_all, render_imag
 from safe_dnn.casestudies.table import write_subjects
 from safe_dnn.dnn.detection.detections import matcher
 from safe_dnn.dnn.detection.detector_failures import DetectorFiles, find_detection_failures
-from safe_dnn.dnn.failures import Failures
-from safe_dnn.rccs.parameters import KEY, PARAMETERS_FILE
+from safe_dnn.dnn.failures import DETECTION
+from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.support.files import replacing
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE, OBJECTS
-from safe_dnn.support.tables import from_cell
+from safe_dnn.support.tables import IMAGE, from_cell
 
 TRUTH_FILES = {"train": "train.json", "improvement": "improvement.json", "test": "truth.json"}
 RESULTS_FILES = {"improvement": "improvement_results.json", "test": "results.json"}
@@ -64,23 +65,25 @@ def build_detector(
     files = DetectorFiles(folder / TRUTH_FILES["test"], folder / RESULTS_FILES["test"], folder / "test")
     failures = find_detection_failures(files, folder, progress=progress)
     parts = read_parts(folder / PARAMETERS_FILE)
-    failing = {failure.source for failure in failures.failing}
+    failing = {*failures.failing}
     write_json(folder / CAUSES_FILE, causes_of(case, parts, failing))
     accuracy = _accuracy(case, failures, sets, seed=seed, seconds=time.monotonic() - started)
     write_json(folder / ACCURACY_FILE, accuracy)
     return accuracy
 
 
-def _accuracy(case: Case, failures: Failures, sets: Mapping[str, Rows], *, seed: int, seconds: float) -> dict[str, Any]:
+def _accuracy(
+    case: Case, failures: AnsweredImages, sets: Mapping[str, Rows], *, seed: int, seconds: float
+) -> dict[str, Any]:
     packages = ("keras", "tensorflow", "numpy", "pillow", "pycocotools")
     return {
         "case": case.name,
         "seed": seed,
         "test_accuracy": failures.accuracy,
-        "test_size": failures.test_size,
+        "test_size": len(failures.paths),
         "failures": len(failures.failing),
-        "task": failures.task,
-        "assumptions": list(failures.assumptions),
+        "task": DETECTION,
+        "assumptions": list(failures.notes),
         "test_root": OBJECTS,
         "sizes": {part: len(rows) for part, rows in sets.items()},
         "classes": list(case.classes),
@@ -107,7 +110,7 @@ def read_parts(path: Path) -> dict[str, Part]:
     """What the `parameters.csv` of crops says of each, by name."""
     with path.open(encoding="utf-8", newline="") as file:
         return {
-            from_cell(row[KEY]): Part(
+            from_cell(row[IMAGE]): Part(
                 float(row["object_px"]),
                 float(row["object_aspect"]),
                 row["truncated"],

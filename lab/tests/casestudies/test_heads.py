@@ -290,8 +290,8 @@ def test_the_failures_of_the_saved_regression_are_those_that_safe_finds(tmp_path
     options = DnnOptions(targets=folder / "targets.csv", threshold=case.regression.threshold)
     found = find_failures(folder / "model.keras", folder / "test", tmp_path / "out", options=options)
     assert found.task == "regression"
-    assert found.test_size == accuracy["test_size"]
-    assert {failure.source for failure in found.failing} == names(folder / "failures")
+    assert len(found.paths) == accuracy["test_size"]
+    assert {*found.failing} == names(folder / "failures")
 
 
 @pytest.mark.case

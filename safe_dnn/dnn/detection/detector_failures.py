@@ -21,7 +21,7 @@ from safe_dnn.dnn.detection.coco import DetectorTest, read_coco
 from safe_dnn.dnn.detection.crops import PARAMETERS, Crop, crops_of, cut_crops, files_of
 from safe_dnn.dnn.detection.detections import FOUND, NONE, TYPES, Cases, Matching, cases_of, checked_iou, match
 from safe_dnn.dnn.detection.yolo import read_yolo
-from safe_dnn.dnn.failures import DETECTION, TABLES, Failures, checked_folder, keep_failures, replacing_images
+from safe_dnn.dnn.failures import DETECTION, TABLES, checked_folder, keep_failures, replacing_images
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.answers import CONFIDENCE, NOTHING, Answers
 from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
@@ -61,7 +61,7 @@ class DetectorFiles(NamedTuple):
     score: Number = 0.5
 
 
-def find_detection_failures(files: DetectorFiles, out: StrPath, *, progress: Progress = no_progress) -> Failures:
+def find_detection_failures(files: DetectorFiles, out: StrPath, *, progress: Progress = no_progress) -> AnsweredImages:
     """Compare a detector's results with the ground truth; write crops of all objects and failures to the folder `out`.
 
     Raises

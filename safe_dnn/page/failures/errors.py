@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from safe_dnn.dnn.predictions import errors_of
-from safe_dnn.page.collected import Collected
+from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.rate_curves import nice
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
@@ -18,10 +18,10 @@ CELLS, SIDE = 56, 280  # cells of a drawing in each direction, and its pixels
 SHADES = 5  # of a cell, by the logarithm of its images
 
 
-def errors_shown(shown: Collected) -> dict[str, Any]:
+def errors_shown(shown: AnsweredImages) -> dict[str, Any]:
     """What the script shows: how many images have an error above each place of the slider, and in each bar."""
-    numbers, failures = _numbers(shown), shown.failures
-    errors = errors_of(numbers[0], numbers[1], failures.classes) if numbers else shown.answers.score
+    numbers = _numbers(shown)
+    errors = errors_of(numbers[0], numbers[1], shown.known_classes) if numbers else shown.answers.score
     errors = np.sort(errors[np.isfinite(errors)])
     largest = float(errors.max(initial=0))
     step = nice(largest / STEPS)
@@ -30,11 +30,11 @@ def errors_shown(shown: Collected) -> dict[str, Any]:
     bars = np.histogram(errors, step * np.arange(0, len(places) + PER_BAR, PER_BAR))[0]
     return {
         "above": above.tolist(), "bars": bars.tolist(), "step": step, "per": PER_BAR, "of": len(shown.paths),
-        "threshold": failures.threshold, "failing": len(failures.failing),
+        "threshold": shown.threshold, "failing": len(shown.failing),
     }  # fmt: skip
 
 
-def fit_shown(shown: Collected) -> Markup:
+def fit_shown(shown: AnsweredImages) -> Markup:
     """The mean absolute error and R² of each target as a table; empty if the numbers are not known.
 
     R² is the share of the variance of the target that the answers explain; an angle, which has no mean, has none.
@@ -47,24 +47,25 @@ def fit_shown(shown: Collected) -> Markup:
     return filled("page/failures/fit.html", rows=rows) if rows else Markup("")
 
 
-def predicted_shown(shown: Collected) -> Markup:
+def predicted_shown(shown: AnsweredImages) -> Markup:
     """True against predicted values of the first `MOST_DRAWN` targets; empty if they are not known."""
-    threshold = (shown.failures.threshold or 0.0) if len(shown.failures.classes) == 1 else 0.0
+    threshold = (shown.threshold or 0.0) if len(shown.known_classes) == 1 else 0.0
     drawn = [_drawing(*one, ~shown.right, threshold) for one in _by_target(shown)[:MOST_DRAWN]]
     return filled("page/failures/predicted.html", drawn=drawn, side=SIDE, cell=SIDE / CELLS) if drawn else Markup("")
 
 
-def _by_target(shown: Collected) -> list[tuple[str, np.ndarray, np.ndarray]]:
+def _by_target(shown: AnsweredImages) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """The name, outputs and true values of each target; empty as of `_numbers`."""
     numbers = _numbers(shown)
-    return [*zip(shown.failures.classes, *(values.T for values in numbers), strict=True)] if numbers else []
+    return [*zip(shown.known_classes, *(values.T for values in numbers), strict=True)] if numbers else []
 
 
-def _numbers(shown: Collected) -> list[np.ndarray]:
+def _numbers(shown: AnsweredImages) -> list[np.ndarray]:
     """Outputs and targets of shape (n_images, n_targets), float64; empty if some are unknown."""
-    columns = [[text.split() for text in column.tolist()] for column in (shown.answers.predicted, shown.answers.label)]
+    answers = shown.answers
+    columns = [[text.split() for text in column.tolist()] for column in (answers.predicted, answers.label)]
     widths = {len(numbers) for column in columns for numbers in column}
-    return [np.array(column, np.float64) for column in columns] if widths == {len(shown.failures.classes)} else []
+    return [np.array(column, np.float64) for column in columns] if widths == {len(shown.known_classes)} else []
 
 
 def _drawing(name: str, output: np.ndarray, target: np.ndarray, wrong: np.ndarray, threshold: float) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.dnn.detection.detector_failures import DetectorFiles, find_detection_failures
-from safe_dnn.dnn.doubts import doubts_about
-from safe_dnn.dnn.failures import DETECTION, checked, collect_failures, find_failures, load_failures
+from safe_dnn.dnn.failures import checked, collect_failures, find_failures, load_failures
 from safe_dnn.dnn.given_answers import check_given, file_and_column
 from safe_dnn.dnn.held_out import hold_out_of
 from safe_dnn.dnn.model import DnnOptions, is_regression_file
@@ -155,10 +154,9 @@ class FailuresTab(FormTab):
         shown = self.collected.shown()
         written = f"Written to {self._settings.out}: {FAILURES}/, {FAILURES_FILE}, {PREDICTIONS_FILE}, {ACCURACY_FILE}."
         groups = self.collected.groups(shown)
-        summary = f"{failures_summary(shown.failures)} · {interval_text(shown, groups)}"
-        kept = shown.failures.assumptions
-        doubtful = (*doubts_about(shown.answers, shown.right), *(one for one in kept if one.startswith("Doubtful")))
-        doubts = [*dict.fromkeys(doubtful)]
+        summary = f"{failures_summary(shown)} · {interval_text(shown, groups)}"
+        kept = shown.notes
+        doubts = [one for one in kept if one.startswith("Doubtful")]
         notice = " ".join((*doubts, *([EARLIER] if are_earlier(self._settings) else [])))
         assumed = [*(one for one in kept if one not in doubts), written]
         reasons = found_reasons(self._settings.out)
@@ -170,10 +168,10 @@ class FailuresTab(FormTab):
         if not fields:
             with contextlib.suppress(SAFEError):
                 failures = load_failures(self._settings.out)
-                if failures.task == DETECTION:
+                if failures.answers.detector:
                     return {"kind": "coco"}  # the files are not recorded
-                kind = "answers" if failures.model.suffix.lower() == ".csv" else "model"
-                fields = {"kind": kind, kind: os.fspath(failures.model), "test": os.fspath(failures.test_root)}
+                kind = "answers" if failures.source.suffix.lower() == ".csv" else "model"
+                fields = {"kind": kind, kind: os.fspath(failures.source), "test": os.fspath(failures.root)}
                 if failures.threshold is not None:
                     fields |= zip(("targets", "target"), file_and_column(failures.targets), strict=True)
                     fields |= {"threshold": f"{failures.threshold:.12g}"}

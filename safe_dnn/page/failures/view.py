@@ -10,8 +10,9 @@ import numpy as np
 from markupsafe import Markup
 
 from safe_dnn.dnn.confusion import ONE_ANOTHER, ConfusionMatrix, class_rates, confusion_matrix
+from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.collected import Collected, CollectedFailures
+from safe_dnn.page.collected import CollectedFailures
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.errors import errors_shown, fit_shown, predicted_shown
 from safe_dnn.page.grid_view import Listed, ListedView
@@ -82,7 +83,7 @@ class FailuresView:
         return images_of(self._collected.shown(key), cell)
 
     def show(
-        self, shown: Collected, groups: KnownGroups | None, assumed: Sequence[str], reasons: FoundReasons | None
+        self, shown: AnsweredImages, groups: KnownGroups | None, assumed: Sequence[str], reasons: FoundReasons | None
     ) -> dict:
         """What the widgets show of failures: all failing images in the grid, and no cell at hand.
 
@@ -94,12 +95,11 @@ class FailuresView:
             What was assumed, and where it was written to.
         reasons : FoundReasons, optional
         """
-        failures = shown.failures
-        failing = bool(failures.failing)
-        skipped = failures.skipped
+        failing = bool(shown.failing)
+        skipped = shown.skipped
         updates = {
             self.pane: reveal(),
-            self.reasons: reasons_html(reasons, 1 - failures.accuracy) if reasons else "",
+            self.reasons: reasons_html(reasons, 1 - shown.accuracy) if reasons else "",
             self.find: gr.Button(interactive=failing),
             self.matrix_pane: put_away(),
             self.rates_pane: put_away(),
@@ -110,11 +110,11 @@ class FailuresView:
             self.skipped: [[printable(path), printable(reason)] for path, reason in skipped],
             **self._show_all(shown),
         }
-        if shown.regression:
+        if shown.task == "regression":
             predicted = predicted_shown(shown)
             panes = {self.errors_pane: reveal(), self.predicted_pane: reveal() if predicted else put_away()}
             return {**updates, **panes, self.fit: fit_shown(shown), self.predicted: predicted}
-        wide = "safe-wide" if len(failures.classes) > WIDE else ""
+        wide = "safe-wide" if len(shown.known_classes) > WIDE else ""
         return {
             **updates,
             self.matrix_pane: gr.update(elem_classes=wide),
@@ -133,17 +133,18 @@ class FailuresView:
     def _on_opened(self, key: str) -> dict:
         return if_there(lambda: self._show_all(self._collected.shown(key)))
 
-    def _show_all(self, shown: Collected) -> dict:
+    def _show_all(self, shown: AnsweredImages) -> dict:
         """All failing images in the grid and, with no cell at hand, the matrix; of a regression, the errors."""
-        images = self.images.show(shown.key, images_of(shown))
-        if shown.regression:
+        images = self.images.show(shown.digest, images_of(shown))
+        if shown.task == "regression":
             return {**images, self.errors: gr.HTML("", **errors_shown(shown))}
         matrix = _matrix_of(shown)
-        nothing = matrix.classes.index(NOTHING) if shown.detector and NOTHING in matrix.classes else -1
-        return {**images, self.matrix: gr.HTML("", **matrix_shown(matrix, detector=shown.detector), nothing=nothing)}
+        nothing = matrix.classes.index(NOTHING) if shown.answers.detector and NOTHING in matrix.classes else -1
+        drawn = matrix_shown(matrix, detector=shown.answers.detector)
+        return {**images, self.matrix: gr.HTML("", **drawn, nothing=nothing)}
 
 
-def _matrix_of(shown: Collected) -> ConfusionMatrix:
+def _matrix_of(shown: AnsweredImages) -> ConfusionMatrix:
     return confusion_matrix(shown.answers.label, shown.answers.predicted)
 
 
@@ -155,25 +156,25 @@ def matrix_shown(matrix: ConfusionMatrix, *, detector: bool = False) -> dict[str
     return {"rows": rows, "columns": columns, "cells": np.stack([matrix.counts, matrix.wrong], axis=2).tolist()}
 
 
-def images_of(shown: Collected, cell: str = "") -> Listed:
+def images_of(shown: AnsweredImages, cell: str = "") -> Listed:
     """The images of a cell that a browser has sent as "row,column", or all that fail.
 
     Wrong ones first, those of which the network is surest, or of a regression the largest errors.
     """
     answers = shown.answers
     rows, heading = np.flatnonzero(~shown.right), ""
-    matrix = None if shown.regression else _matrix_of(shown)
+    matrix = None if shown.task == "regression" else _matrix_of(shown)
     if matrix and (at := cell_in(matrix, cell)):
         names = matrix.names
         rows = matrix.images_in(*at)
-        what = confused(names[at[0]], names[at[1]] if at[0] != at[1] else ONE_ANOTHER, detector=shown.detector)
+        what = confused(names[at[0]], names[at[1]] if at[0] != at[1] else ONE_ANOTHER, detector=shown.answers.detector)
         if at[0] == at[1] < len(matrix.classes):
-            what = f"{names[at[0]]} that are {'found' if shown.detector else 'right'}"
+            what = f"{names[at[0]]} that are {'found' if shown.answers.detector else 'right'}"
         heading = f"{count(len(rows), 'image')}: {what}"
     elif len(rows):
         known = bool(np.isfinite(answers.score[rows]).any())
-        order = "" if not known else ", largest error first" if shown.regression else ", the surest answer first"
-        heading = f"{count(len(rows), 'failing image')}{order}"
+        order = ", largest error first" if shown.task == "regression" else ", the surest answer first"
+        heading = f"{count(len(rows), 'failing image')}{order if known else ''}"
     score = np.nan_to_num(answers.score[rows], nan=-1.0)
     ordered = rows[np.lexsort((rows, -score, shown.right[rows]))].tolist()
     paths = [shown.paths[row] for row in ordered]
@@ -181,7 +182,7 @@ def images_of(shown: Collected, cell: str = "") -> Listed:
     def told(place: int) -> str:
         return answers.text(ordered[place]).removesuffix(" (100%)")  # as nearly all of the surest
 
-    return Listed(heading or "No failing images", shown.failures.test_root, paths, told)
+    return Listed(heading or "No failing images", shown.root, paths, told)
 
 
 def cell_in(matrix: ConfusionMatrix, sent: str) -> tuple[int, int] | None:
@@ -190,10 +191,10 @@ def cell_in(matrix: ConfusionMatrix, sent: str) -> tuple[int, int] | None:
     return (at[0], at[1]) if len(at) == 2 and max(at) < len(matrix.names) else None
 
 
-def interval_text(shown: Collected, known: KnownGroups | None) -> str:
+def interval_text(shown: AnsweredImages, known: KnownGroups | None) -> str:
     """The interval of the accuracy and, of a regression, what counts as a failure."""
     low, high = accuracy_interval(shown.right, known)
-    text, threshold = f"95% interval {low:.1%} to {high:.1%}", shown.failures.threshold
+    text, threshold = f"95% interval {low:.1%} to {high:.1%}", shown.threshold
     return text if threshold is None else f"{text} · a failure is an error above {threshold:g}"
 
 
@@ -207,14 +208,14 @@ def reasons_html(reasons: FoundReasons, base: float) -> Markup:
     )  # fmt: skip
 
 
-def _rates(shown: Collected, known: KnownGroups | None) -> Markup:
+def _rates(shown: AnsweredImages, known: KnownGroups | None) -> Markup:
     """A table of all classes: the failure rate as a bar with its interval and the rate of all images, and in words."""
     answers = shown.answers
     groups = known.groups if known and known.given else None
     rates = class_rates(answers.label, answers.predicted, groups)
-    if shown.detector:  # of what is no object, every detection is wrong
+    if shown.answers.detector:  # of what is no object, every detection is wrong
         rates = [rate for rate in rates if rate.name != NOTHING]
         rates = [rate._replace(taken_for=MISSED) if rate.taken_for == NOTHING else rate for rate in rates]
-    mostly = "Mostly" if shown.detector else "Mostly taken for"
+    mostly = "Mostly" if shown.answers.detector else "Mostly taken for"
     of = in_words(len(np.unique(groups.of)), groups.name) if groups else ""
-    return filled("page/failures/rates.html", rates=rates, base=1 - shown.failures.accuracy, mostly=mostly, of=of)
+    return filled("page/failures/rates.html", rates=rates, base=1 - shown.accuracy, mostly=mostly, of=of)

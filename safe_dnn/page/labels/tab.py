@@ -119,8 +119,8 @@ class LabelsTab:
                 raise SAFEError(f"Expected {wanted}. Received: {given}") from error
         with contextlib.suppress(SAFEError):
             failures = failures_of(self._settings.results.shown().review.original, self._settings.out)
-            if failures and failures.classes:
-                return tuple(name for name in failures.classes if name and name == printable(name).strip())
+            if failures and failures.known_classes:
+                return tuple(name for name in failures.known_classes if name and name == printable(name).strip())
         with contextlib.suppress(OSError):
             return tuple(class_folders(improvement))
         return ()
@@ -132,7 +132,7 @@ class LabelsTab:
             if isinstance(train, str) and train.strip():
                 folders.append(Path(self._settings.accept(train)))
         with contextlib.suppress(SAFEError):
-            folders.append(load_failures(self._settings.out).test_root)
+            folders.append(load_failures(self._settings.out).root)
         return class_examples(folders, classes, self._settings)
 
     def _last_form(self) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import pytest
 
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.dnn.model import DnnOptions
-from safe_dnn.page.collected import Collected, CollectedFailures
+from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.page.collected import CollectedFailures
 from safe_dnn.page.failures.errors import errors_shown, fit_shown
 from tests.helpers.laid_out import settings_of
 from tests.helpers.small_models import draw_set
@@ -16,7 +17,7 @@ TARGETS = [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0]
 ANSWERS = [0.0, 0.1, 0.0, 0.5, 0.5, 0.9, -0.4, -1.0, -0.95]
 
 
-def shown(tmp_path: Path, threshold: float, name: str = "steering") -> Collected:
+def shown(tmp_path: Path, threshold: float, name: str = "steering") -> AnsweredImages:
     """Nine images with the targets and answers above."""
     test = draw_set(tmp_path / "test", 3)
     images = sorted(path.relative_to(test).as_posix() for path in test.rglob("*.png"))
@@ -33,7 +34,7 @@ def test_the_slider_says_how_many_images_fail_when_they_are_collected_with_its_t
     drawn = errors_shown(shown(tmp_path, threshold=0.2))
     assert (drawn["threshold"], drawn["failing"], drawn["of"]) == (0.2, 3, 9)
     place = round(threshold / drawn["step"])
-    failing = len(shown(tmp_path, threshold).failures.failing)
+    failing = len(shown(tmp_path, threshold).failing)
     assert drawn["above"][place] == failing
     assert drawn["above"][0] == np.count_nonzero(np.array(TARGETS) != ANSWERS)
     assert drawn["above"][-1] == 0

@@ -226,7 +226,7 @@ def test_a_detector_is_shown_with_what_it_misses_and_detects_wrongly(tmp_path):
     tab = tab_of(case.out)
     assert run(tab, kind="coco", truth=str(case.truth), results=str(case.results), test=str(case.images)) is None
     shown = tab.collected.shown()
-    assert shown.detector
+    assert shown.answers.detector
     values = values_of(tab)
     matrix = values["matrix"].props
     assert MISSED in matrix["columns"]
@@ -240,7 +240,7 @@ def test_a_detector_is_shown_with_what_it_misses_and_detects_wrongly(tmp_path):
     for title, words in zip(titles, ("disc, missed", "false detections of disc", "disc that are found"), strict=True):
         assert words in title
     assert f"<td>{MISSED} (" in values["class-rates"]
-    assert sum(wrong for row in matrix["cells"] for _, wrong in row) == len(shown.failures.failing)
+    assert sum(wrong for row in matrix["cells"] for _, wrong in row) == len(shown.failing)
     assert "<th scope='row'>nothing" not in values["class-rates"]
     assert "that is found" in values["failures-status"]
 
@@ -260,7 +260,7 @@ def test_a_regression_has_no_matrix_and_its_largest_error_first_and_is_found_whe
     assert [tile["name"] for tile in values["failing-grid"].props["tiles"]] == names[:-4:-1]
     now = case.test.rename(tmp_path / "now")
     take_new_place(case.out, case.test, now)
-    assert tab.collected.shown().failures.test_root == now
+    assert tab.collected.shown().root == now
     assert values["matrix-pane"]["elem_classes"] == "safe-away"
     assert "a failure is an error above 70.5" in values["failures-status"]
 
