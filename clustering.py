@@ -26,18 +26,14 @@ import numpy as np
 
 from safe_dnn.FE import ImageFeatures
 from safe_dnn.rccs.clusters import REDUCERS, RootCauseClusters, rcc_reach
-from safe_dnn.rccs.dbscan.consensus import agree, settled
-from safe_dnn.rccs.dbscan.contrast import RightImages
+from safe_dnn.rccs.dbscan.consensus import Votes, agree, cluster_samples, in_places, placed, settled
+from safe_dnn.rccs.dbscan.contrast import RightImages, Told, told_beyond_class
 from safe_dnn.rccs.dbscan.neighbours import Points, random_part
 from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness, Tuning
-from safe_dnn.rccs.dbscan.projection import Projection, fit_apart, fit_projection
-from safe_dnn.rccs.dbscan.relevance import average_neighbours
-from safe_dnn.rccs.dbscan.resamples import Votes, cluster_samples, in_places, placed
-from safe_dnn.rccs.dbscan.set_aside import Nuisance
+from safe_dnn.rccs.dbscan.projection import Nuisance, Projection, average_neighbours, fit_apart, fit_projection
 from safe_dnn.rccs.dbscan.tuning import largest_first, tune
 from safe_dnn.rccs.dbscan.umap_reducer import reduced_by_umap
 from safe_dnn.rccs.spots.rates import Placed, among_failing, nearest_failing, regions
-from safe_dnn.rccs.told import Told, told_beyond_class
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import Progress, no_progress

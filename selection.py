@@ -11,18 +11,20 @@ one used here is in `unsafe_set_size`.
 
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from safe_dnn.FE import stream_features
-from safe_dnn.features.batches import Stream
+from safe_dnn.features.batches import FeatureBatch, Stream
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.parameters import find_parameters
-from safe_dnn.rccs.projected import Aside, Projected, project
+from safe_dnn.rccs.dbscan.projection import Nuisance, Projection
+from safe_dnn.rccs.parameters import Aside, find_parameters
 from safe_dnn.rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
 from safe_dnn.support.entries import Number, StrPath, number_of
 from safe_dnn.support.errors import SAFEError
@@ -33,6 +35,7 @@ from safe_dnn.support.text import count, some
 SELECTION_FACTOR = 0.3
 MOST_IMAGES = 10**9  # in a test set or an unsafe set; a larger number must be a typing error
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx")  # of the file of a DNN, not a table of its answers
+TOGETHER = 64  # batches that are projected at a time, about 25 MB: a single one is too little work for one call
 REACH = 4  # candidates that compete for each place given to images that the DNN is likely to get wrong
 
 LikelyWrong = Callable[[Path, Sequence[str]], np.ndarray]
@@ -199,9 +202,11 @@ def select_unsafe_set(
     batches = (stream or stream_features)(listing, extractor, progress=progress)
     parameters = find_parameters(listing.root, within=within)
     aside = Aside(clusters.set_aside, listing, parameters) if clusters.set_aside else None
-    projected = project(batches, clusters.projection, aside.of if aside else None)
-    n_improvement, unreadable = _add_candidates(nearest, projected)
-    skipped = [*listing.skipped, *unreadable]
+    n_improvement, skipped = 0, list(listing.skipped)
+    for paths, points, unreadable in _points_of(batches, clusters.projection, aside.of if aside else None):
+        n_improvement += len(paths)
+        skipped += unreadable
+        nearest.add(paths, points)
     if not n_improvement:
         raise SAFEError(
             f"Expected improvement images. Received {count(len(skipped), 'file')} in {listing.root}, all of them "
@@ -243,16 +248,17 @@ def _not_learned(listing: ImageListing, learned: Collection[Path]) -> tuple[Imag
     return listing._replace(paths=new), (told,) if len(new) < len(listing.paths) else ()
 
 
-def _add_candidates(nearest: "_Nearest", projected: Iterator[Projected]) -> tuple[int, list[Skipped]]:
-    """Add all improvement images to the candidates; how many there are, and those that could not be read."""
-    n_improvement = 0
-    skipped: list[Skipped] = []
-    for part in projected:
-        n_improvement += len(part.paths)
-        skipped += part.skipped
-        if part.paths:
-            nearest.add(part.paths, part.points)
-    return n_improvement, skipped
+def _points_of(
+    batches: Iterator[FeatureBatch], projection: Projection, nuisance_of: Callable[[Sequence[str]], Nuisance] | None
+) -> Iterator[tuple[list[str], np.ndarray, list[Skipped]]]:
+    """Paths, points and skipped images, part by part: all features at once would take 30 times the memory."""
+    while group := list(islice(batches, TOGETHER)):
+        paths = [path for batch in group for path in batch.paths]
+        features = np.concatenate([batch.features for batch in group])
+        # One thread: several would spend more time waiting for each other than computing.
+        with threadpool_limits(limits=1):
+            points = projection.apply(features, nuisance=nuisance_of(paths) if nuisance_of and paths else None)
+        yield paths, points, [skip for batch in group for skip in batch.skipped]
 
 
 def wanted_images(settings: SelectionSettings, n_failures: int) -> tuple[int, str]:

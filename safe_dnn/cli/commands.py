@@ -311,7 +311,7 @@ def run_compare(out: Path, options: argparse.Namespace, progress: Progress) -> N
 
 def run_moved(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Say where the folder of images is now that was moved; some of the images are compared with what they were."""
-    from safe_dnn.pipeline.new_place import take_new_place
+    from safe_dnn.pipeline.generation import take_new_place
 
     say(*take_new_place(out, options.old, options.new))
 

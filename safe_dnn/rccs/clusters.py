@@ -21,12 +21,10 @@ from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.weights import recall_extractor
 from safe_dnn.rccs.answers import Answers, commonest_confusion
-from safe_dnn.rccs.dbscan.contrast import Axis
+from safe_dnn.rccs.dbscan.contrast import Axis, Told
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Steadiness
-from safe_dnn.rccs.dbscan.projection import Projection
-from safe_dnn.rccs.dbscan.set_aside import SetAside
-from safe_dnn.rccs.told import Told
+from safe_dnn.rccs.dbscan.projection import Projection, SetAside
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.places import absolute, recorded, relative
 from safe_dnn.store.runs import CLUSTERS, Run, Then, add_run, present_runs, reading_file, run_file, runs_of
@@ -64,7 +62,7 @@ class RootCauseClusters:
     labels : ndarray of shape (n_images,), int
     is_core : ndarray of shape (n_images,), bool
     points : ndarray of shape (n_images, n_components), float32
-        The images in the space of PCA, scaled by `rccs.dbscan.relevance.relevant_directions`.
+        The images in the space of PCA, scaled by `rccs.dbscan.projection.relevant_directions`.
     reach : ndarray of shape (n_rccs,), float32
         How far each RCC reaches in that space (see `rcc_reach`).
     reducer : one of REDUCERS

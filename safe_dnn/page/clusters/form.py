@@ -17,7 +17,7 @@ from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.generation import ClusteringSettings
 from safe_dnn.pipeline.run_record import GivenAnswers, given_parameters, given_predictions, groups_of
 from safe_dnn.rccs.clusters import RootCauseClusters
-from safe_dnn.rccs.collected import names_in
+from safe_dnn.rccs.parameters import names_in
 from safe_dnn.support.entries import path_of
 from safe_dnn.support.images import is_image_folder
 from safe_dnn.support.run_folder import FAILURES

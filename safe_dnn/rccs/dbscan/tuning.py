@@ -12,11 +12,10 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from safe_dnn.rccs.dbscan.branches import SMALLEST_BRANCH, Branches
-from safe_dnn.rccs.dbscan.density import SAME_POINT, Density
+from safe_dnn.rccs.dbscan.density import SAME_POINT, SMALLEST_BRANCH, Branches, Density
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Tuning
-from safe_dnn.rccs.dbscan.umap_check import agreement, divide, without_strays
+from safe_dnn.rccs.dbscan.umap_reducer import agreement, divide, without_strays
 from safe_dnn.support.progress import Progress, no_progress
 
 MIN_SAMPLES_TRIED = (3, 5, 10)
@@ -82,7 +81,7 @@ def tune(
     After UMAP, the `points` are UMAP's, and the second factor is 1 + 24 · share⁴ · apart³, where `apart` (see
     `Branches.apart`) and the silhouette refer to the `averaged` images, since UMAP separates even parts of one cause.
     UMAP's branches and RCCs are also compared with those `known` from PCA: the worth is multiplied by √agreement, RCCs
-    may be divided, and images among neighbours of other RCCs become noise (see `rccs.dbscan.umap_check` and
+    may be divided, and images among neighbours of other RCCs become noise (see `rccs.dbscan.umap_reducer` and
     docs/decisions/008-umap-checked-against-pca.md).
 
     Parameters
