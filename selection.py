@@ -169,9 +169,8 @@ def select_unsafe_set(
 ) -> UnsafeSet:  # fmt: skip
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
 
-    The folder is streamed: in memory are the features of `TOGETHER` batches and, for each RCC, at most 1,000 candidates
-    more than twice the number wanted. Apart from the file names, memory grows with the size of the unsafe set, not of
-    the folder.
+    The folder is streamed: in memory are `TOGETHER` batches and, for each RCC, as many candidates as are wanted. Apart
+    from the file names, memory grows with the size of the unsafe set, not of the folder.
 
     Parameters
     ----------
@@ -220,7 +219,7 @@ def select_unsafe_set(
             f"{n_improvement:,} are nearest to RCCs that are left out. Leave out fewer RCCs, or choose other images."
         )
     taken = quotas(wanted, clusters.sizes, available, by=settings.quota).tolist()
-    candidates = [nearest.best(rcc) for rcc in range(len(taken))]
+    candidates = nearest.best
     if likely_wrong:
         chosen = _choose_halves(candidates, taken, lambda paths: likely_wrong(listing.root, paths))
     else:
@@ -303,7 +302,7 @@ def chosen_by_model(unsafe: UnsafeSet) -> str:
     """A sentence on how the DNN influenced the choice; empty if it did not."""
     if not unsafe.model:
         return ""
-    source = Path(unsafe.model)
+    source = unsafe.model
     wrong = f"{source.name} is most likely to get wrong"
     if source.suffix.lower() not in MODEL_SUFFIXES:
         wrong = f"the network is most likely to get wrong, by its answers in {source.name}"
@@ -349,7 +348,7 @@ class _Nearest:
         self._core_points, self._core_labels = Points(clusters.points[cores]), clusters.labels[cores]
         self._reach = clusters.reach
         self._keep = keep
-        self._kept: list[list[UnsafeImage]] = [[] for _ in range(clusters.n_rccs)]
+        self.best: list[list[UnsafeImage]] = [[] for _ in range(clusters.n_rccs)]  # nearest first
         self.counts = np.zeros(clusters.n_rccs, dtype=int)
 
     def add(self, paths: Sequence[str], points: np.ndarray) -> None:
@@ -357,16 +356,12 @@ class _Nearest:
         cores, distances = self._core_points.nearest_to(points)
         # Further digits depend on an image's place in its batch, and would decide between equal images.
         distances = distances.astype(float).round(5)
-        for path, rcc, distance in zip(paths, self._core_labels[cores].tolist(), distances.tolist(), strict=True):
-            self._kept[rcc].append(UnsafeImage(path, rcc, distance, bool(distance <= self._reach[rcc])))
+        labels = self._core_labels[cores].tolist()
+        for path, rcc, distance in zip(paths, labels, distances.tolist(), strict=True):
+            self.best[rcc].append(UnsafeImage(path, rcc, distance, bool(distance <= self._reach[rcc])))
             self.counts[rcc] += 1
-            # Trimmed rarely: sorting for every image would take too long.
-            if len(self._kept[rcc]) >= 2 * self._keep + 1000:
-                self._kept[rcc] = self.best(rcc)
-
-    def best(self, rcc: int) -> list[UnsafeImage]:
-        """The candidates of an RCC that are kept, nearest first."""
-        return sorted(self._kept[rcc], key=lambda image: (image.distance, image.image))[: self._keep]
+        for rcc in {*labels}:
+            self.best[rcc] = sorted(self.best[rcc], key=lambda image: (image.distance, image.image))[: self._keep]
 
 
 def _lacking(

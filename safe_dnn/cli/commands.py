@@ -60,7 +60,7 @@ def _print_clusters(out: Path, clusters: Any) -> None:
     from safe_dnn.rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down, why_unknown
     from safe_dnn.rccs.profiles import load_profiles
 
-    warn(clusters.notice)
+    warn(clusters.extractor.notice)
     _print_skipped(clusters.skipped)
     warn(*notes_of(out), left_behind(out))
     say(cluster_summary(clusters), no_steady_groups_text(clusters))

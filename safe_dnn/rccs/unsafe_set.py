@@ -11,12 +11,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from safe_dnn.rccs.clusters import find_clusters
 from safe_dnn.store.database import present, reading
 from safe_dnn.store.output_folder import Writer
-from safe_dnn.store.places import absolute, relative
+from safe_dnn.store.places import plain, restored
 from safe_dnn.store.runs import SELECTION, Files, Run, Then, add_run, present_runs, reading_file
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import Skipped
@@ -93,9 +93,8 @@ class UnsafeSet:
         RCCs that no images were selected for, by the engineer's choice.
     quota : "equal" or "size"
         How the images were divided among the RCCs (see `selection.quotas`).
-    model : str
-        The DNN whose likely errors half of the images were chosen by, or the table of its answers; empty if there was
-        none.
+    model : Path or None
+        The DNN whose likely errors half of the images were chosen by, or the table of its answers.
     run : str
         Fingerprint of those clusters as they were found, without the engineer's edits.
     labels : str
@@ -116,7 +115,7 @@ class UnsafeSet:
     clusters: str
     left_out: tuple[int, ...] = ()
     quota: str = QUOTA
-    model: str = ""
+    model: Path | None = None
     run: str = ""
     labels: str = ""
     notes: tuple[str, ...] = ()
@@ -154,14 +153,7 @@ def save_unsafe_set(unsafe: UnsafeSet, folder: Path, *, more: Files | None = Non
     SAFEError
         They cannot be written; nothing is changed.
     """
-    record = {
-        **{field.name: getattr(unsafe, field.name) for field in dataclasses.fields(unsafe)},
-        "improvement_root": relative(unsafe.improvement_root, folder),
-        "selected": len(unsafe.images),
-        "skipped": [skip._asdict() for skip in unsafe.skipped],
-        "model": relative(unsafe.model, folder),
-        "images": _digest(unsafe.images),
-    }
+    record = plain(unsafe, folder) | {"selected": len(unsafe.images), "images": _digest(unsafe.images)}
     files: dict[str, Writer] = {
         FILENAMES_FILE: "".join(f"{image.image}\n" for image in unsafe.images),
         UNSAFE_SET_FILE: unsafe_table(unsafe),
@@ -213,24 +205,13 @@ def load_unsafe_set(folder: Path, run: Run | None = None) -> UnsafeSet:
         table = read_table(path, "images of the unsafe set", own=True, code_page=None)
         images = tuple(_image_of(row, decimal_comma=table.decimal_comma) for row in table.records())
     with reading_file(run, SELECTION_FILE) as path:
-        return _from_record(json.loads(path.read_text(encoding="utf-8")), images, folder)
-
-
-def _from_record(record: dict[str, Any], images: Sequence[UnsafeImage], folder: Path) -> UnsafeSet:
-    if record["images"] != _digest(images):
-        raise ValueError(f"{SELECTION_FILE} and {UNSAFE_SET_FILE} have different images")
-    root, labels = record["improvement_root"], labels_at(folder, record["improvement_root"])
-    fields = {field.name: record[field.name] for field in dataclasses.fields(UnsafeSet)}
-    values: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in fields.items()}
-    return UnsafeSet(
-        **values
-        | {
-            "improvement_root": Path(absolute(root, folder)),
-            "images": tuple(image._replace(label=labels.get(image.image, image.label)) for image in images),
-            "skipped": tuple(Skipped(**skip) for skip in record["skipped"]),
-            "model": absolute(record["model"], folder),
-        }
-    )
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record.pop("images") != _digest(images):
+            raise ValueError(f"{SELECTION_FILE} and {UNSAFE_SET_FILE} have different images")
+        labels, _ = labels_at(folder, record["improvement_root"]), record.pop("selected")
+        unsafe = restored(UnsafeSet, record | {"images": ()}, folder)
+    present_images = (image._replace(label=labels.get(image.image, image.label)) for image in images)
+    return dataclasses.replace(unsafe, images=tuple(present_images))
 
 
 def labels_at(folder: Path, root: str) -> dict[str, str]:

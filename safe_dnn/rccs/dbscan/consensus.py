@@ -29,7 +29,7 @@ from safe_dnn.rccs.dbscan.density import SMALLEST_BRANCH
 from safe_dnn.rccs.dbscan.neighbours import MOST_STORED, THREADS, Points, one_thread, random_part
 from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness
 from safe_dnn.rccs.dbscan.projection import average_neighbours, neighbourhood, relevant_scale
-from safe_dnn.rccs.dbscan.tuning import MIN_SAMPLES_TRIED, Scored, cluster_with_each, largest_first
+from safe_dnn.rccs.dbscan.tuning import MIN_SAMPLES_TRIED, Clustering, cluster_with_each, largest_first
 from safe_dnn.support.progress import Progress, no_progress
 
 SMALLEST_SHARE, LARGEST_SHARE = 0.5, 0.8  # of the images in a sample
@@ -136,7 +136,7 @@ def cluster_samples(
     samples = draw_samples(names, wanted)
     everything = Points(coordinates)
 
-    def cluster(sample: np.ndarray, go_on: Callable[[], None]) -> tuple[list[Scored], np.ndarray | None]:
+    def cluster(sample: np.ndarray, go_on: Callable[[], None]) -> tuple[list[Clustering], np.ndarray | None]:
         scale = relevant_scale(everything.among(sample))
         go_on()
         points = Points(scale(coordinates[sample]))
@@ -158,7 +158,7 @@ def cluster_samples(
         return found, placed(points, others, n)
 
     for i, (found, places) in enumerate(_in_threads(cluster, samples, progress)):
-        weights[i] = vote_weights([one.score for one in found])
+        weights[i] = vote_weights([one.setting.score for one in found])
         tells_apart = [one.labels.max(initial=NOISE) > 0 for one in found]
         for k, one in enumerate(found):
             if tells_apart[k] or not any(tells_apart):

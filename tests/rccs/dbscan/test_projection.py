@@ -88,7 +88,7 @@ def test_a_saved_run_places_later_images_as_before(extractor, tmp_path):
     found = find_root_cause_clusters(images)
     save_clusters(found, tmp_path)
     loaded = load_clusters(tmp_path)
-    assert loaded.extractor == extractor
+    assert loaded.extractor == images.extractor
     later = features_of((3, 2), extractor, seed=1).features
     assert np.array_equal(loaded.projection.apply(later), found.projection.apply(later))
 
