@@ -10,7 +10,7 @@ import platform
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,16 @@ class RootCauseClusters:
     def noise_share(self) -> float:
         """Share of the images that are in no cluster."""
         return float(np.mean(self.labels == NOISE))
+
+    @cached_property
+    def centres(self) -> dict[int, np.ndarray]:
+        """The centre of each group: the mean of its core points or, if there are none, of its images; float64."""
+        middles = {}
+        for rcc in self.groups:
+            rows = np.flatnonzero(self.labels == rcc)
+            cores = rows[self.is_core[rows]]
+            middles[rcc] = self.points[cores if len(cores) else rows].mean(axis=0, dtype=np.float64)
+        return middles
 
     def members(self, rcc: int) -> list[str]:
         """Paths of the images of an RCC, or of `NOISE`, sorted."""

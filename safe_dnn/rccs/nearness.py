@@ -6,7 +6,6 @@ enough images.
 """
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
@@ -19,20 +18,8 @@ from safe_dnn.support.errors import SAFEError
 LEAST_IMAGES, LEAST_SHARE = 5, 0.1  # of the RCC's images, in each part
 
 
-def rcc_centres(clusters: RootCauseClusters) -> dict[int, np.ndarray]:
-    """The centre of each group: the mean of its core points or, if there are none, of its images."""
-    return {rcc: _centre(clusters, rcc) for rcc in clusters.groups}
-
-
-def nearest_rccs(
-    clusters: RootCauseClusters, rcc: int, *, n: int = 3, centres: Mapping[int, np.ndarray] | None = None
-) -> list[tuple[int, float]]:
+def nearest_rccs(clusters: RootCauseClusters, rcc: int, *, n: int = 3) -> list[tuple[int, float]]:
     """The `n` RCCs nearest to an RCC (or to `NOISE`), with the distance of their centres, nearest first.
-
-    Parameters
-    ----------
-    centres : mapping of int to ndarray, optional
-        The result of `rcc_centres`, to compute it only once.
 
     Raises
     ------
@@ -40,7 +27,7 @@ def nearest_rccs(
         The RCC does not exist.
     """
     _rows(clusters, rcc)  # raises if it does not exist
-    centres = centres or rcc_centres(clusters)
+    centres = clusters.centres
     others = [other for other in centres if other not in (rcc, NOISE)]
     distances = [(float(np.linalg.norm(centres[other] - centres[rcc])), other) for other in others]
     return [(other, distance) for distance, other in sorted(distances)[:n]]
@@ -66,7 +53,7 @@ def by_closeness(clusters: RootCauseClusters, rcc: int) -> list[tuple[str, float
         _, distances = Points(clusters.points[cores]).nearest_to(points)
     else:
         candidates = np.flatnonzero(clusters.is_core[rows]) if clusters.is_core[rows].any() else np.arange(len(rows))
-        middle = candidates[np.linalg.norm(points[candidates] - _centre(clusters, rcc), axis=1).argmin()]
+        middle = candidates[np.linalg.norm(points[candidates] - clusters.centres[rcc], axis=1).argmin()]
         distances = np.linalg.norm(points - points[middle], axis=1)
     order = np.argsort(distances.round(6), kind="stable")  # paths are sorted already
     return [(clusters.paths[rows[i]], float(distances[i])) for i in order]
@@ -88,13 +75,6 @@ def _rows(clusters: RootCauseClusters, rcc: int) -> np.ndarray:
     if not len(rows):
         raise SAFEError(f"There is no RCC {rcc}; it may have been merged or emptied. Choose one that is displayed.")
     return rows
-
-
-def _centre(clusters: RootCauseClusters, rcc: int) -> np.ndarray:
-    """Mean of the core points of an RCC or, if there are none, of all its images; float64."""
-    rows = _rows(clusters, rcc)
-    cores = rows[clusters.is_core[rows]]
-    return clusters.points[cores if len(cores) else rows].mean(axis=0, dtype=np.float64)
 
 
 def representative(clusters: RootCauseClusters, rcc: int) -> str:

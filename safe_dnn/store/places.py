@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -37,8 +37,8 @@ def plain(value: Any, folder: Path, arrays: dict[str, np.ndarray] | None = None)
         arrays[name := f"array_{len(arrays)}"] = value
         return name
     if is_dataclass(value) or hasattr(value, "_asdict"):
-        fields = value._asdict() if hasattr(value, "_asdict") else vars(value)
-        return {name: plain(one, folder, arrays) for name, one in fields.items()}
+        names = [field.name for field in fields(value)] if is_dataclass(value) else value._fields
+        return {name: plain(getattr(value, name), folder, arrays) for name in names}
     return [plain(one, folder, arrays) for one in value] if isinstance(value, tuple) else value
 
 
