@@ -233,7 +233,7 @@ def save_clusters(
     """
     record = {**_run_record(clusters, folder), **_with_paths(more or {}, folder, relative)}
     at_home = replace(clusters, image_root=clusters.home, collected_in=None)
-    arrays = dict[str, np.ndarray]()
+    arrays = dict[str, Any]()
     arrays["record"] = np.frombuffer(encoded(json.dumps(plain(at_home, folder, arrays))), np.uint8)
     files: dict[str, Writer] = {
         RUN_FILE: json.dumps(record, indent=2) + "\n",

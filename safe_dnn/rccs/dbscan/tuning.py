@@ -133,9 +133,11 @@ def cluster_with_each(
     """
     cloud, images = _prepared(points, original=original, averaged=averaged, known=known)
     found = [_best_branches(Density(cloud, min_samples), images) for min_samples in MIN_SAMPLES_TRIED]
-    nothing = {"labels": np.full(len(points), NOISE), "is_core": np.zeros(len(points), dtype=bool)}
+    nothing = np.full(len(points), NOISE)
     return [
-        one if one.setting.n_rccs > 1 else one._replace(**nothing, setting=one.setting._replace(score=0.0))
+        one
+        if one.setting.n_rccs > 1
+        else one._replace(labels=nothing, is_core=nothing != NOISE, setting=one.setting._replace(score=0.0))
         for one in _scored(images.averaged, found)
     ]
 
