@@ -26,8 +26,16 @@ from pathlib import Path
 import numpy as np
 
 from safe_dnn.features.attributes import attribute_cache, decoded
-from safe_dnn.features.batches import EXTRACTING, FeatureBatch, Stream, as_batch, compute_rows, load_ahead, load_image
-from safe_dnn.features.cache import FeatureCache
+from safe_dnn.features.batches import (
+    EXTRACTING,
+    FeatureBatch,
+    FeatureCache,
+    Stream,
+    as_batch,
+    compute_rows,
+    load_ahead,
+    load_image,
+)
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.network import load_network
 from safe_dnn.support.entries import StrPath

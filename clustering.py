@@ -15,29 +15,25 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA and DBSCAN);
 2024 (UMAP before DBSCAN); McInnes et al., arXiv 1802.03426 (UMAP).
 """
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from safe_dnn.FE import ImageFeatures
 from safe_dnn.rccs.clusters import REDUCERS, RootCauseClusters, rcc_reach
-from safe_dnn.rccs.dbscan.consensus import agree, settled
-from safe_dnn.rccs.dbscan.contrast import RightImages
+from safe_dnn.rccs.dbscan.consensus import Votes, agree, cluster_samples, in_places, placed, settled
+from safe_dnn.rccs.dbscan.contrast import RightImages, Told, told_beyond_class
 from safe_dnn.rccs.dbscan.neighbours import Points, random_part
 from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness, Tuning
-from safe_dnn.rccs.dbscan.projection import Projection, fit_apart, fit_projection
-from safe_dnn.rccs.dbscan.relevance import average_neighbours
-from safe_dnn.rccs.dbscan.resamples import Votes, cluster_samples, in_places, placed
-from safe_dnn.rccs.dbscan.set_aside import Nuisance
+from safe_dnn.rccs.dbscan.projection import Nuisance, Projection, average_neighbours, fit_apart, fit_projection
 from safe_dnn.rccs.dbscan.tuning import largest_first, tune
 from safe_dnn.rccs.dbscan.umap_reducer import reduced_by_umap
 from safe_dnn.rccs.spots.rates import Placed, among_failing, nearest_failing, regions
-from safe_dnn.rccs.told import Told, told_beyond_class
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import Progress, no_progress
@@ -96,8 +92,7 @@ def find_root_cause_clusters(
         reach=rcc_reach(grouped.points, found.labels, found.is_core),
         reducer=reducer, eps=chosen.eps if chosen else 0.0, min_samples=chosen.min_samples if chosen else 0,
         settings=tuning.settings, k_distances=tuning.k_distances, knee=tuning.knee,
-        extractor_identity=images.extractor.identity, notice=images.extractor.notice,
-        weights=os.fspath(weights) if weights else "",
+        extractor=replace(images.extractor, weights=Path(weights) if weights else None),
         set_aside=nuisance.aside if nuisance else None, beyond_class=told, parts=grouped.parts,
     )  # fmt: skip
 
@@ -141,11 +136,9 @@ def _apart(images: ImageFeatures, right: RightImages) -> _Space | None:
     return _Space(projection, coordinates, points)
 
 
-def _grouped(
-    images: ImageFeatures, space: _Space, *, reducer: str = "pca", once: "Once | None" = None, progress: Progress
-) -> _Grouped:
+def _grouped(images: ImageFeatures, space: _Space, *, reducer: str = "pca", progress: Progress) -> _Grouped:
     projection, coordinates, points = space
-    tuning, found = cluster_points(points, coordinates, images.paths, reducer=reducer, once=once, progress=progress)
+    tuning, found = cluster_points(points, coordinates, images.paths, reducer=reducer, progress=progress)
     return _Grouped(projection, points, tuning, found, np.zeros(0, int))
 
 
@@ -170,17 +163,17 @@ def _set_apart(images: ImageFeatures, right: RightImages, progress: Progress) ->
         wrong = np.arange(n + len(of_right)) < n
         return told_beyond_class(np.concatenate([of_failing, of_right]), right.classes, wrong, right.units)
 
-    once, once_looks = (cluster_once(space.points, progress) for space in (apart, looks))
-    told = Told.chosen(tells(once.found.labels), tells(once_looks.found.labels, by_looks))
+    once, once_looks = (cluster_once(space.points, progress)[-1] for space in (apart, looks))
+    told = Told.chosen(tells(once.labels), tells(once_looks.labels, by_looks))
     if not told.is_apart:
-        *_, divided = _divided(once.found, tells, images, right, lambda space, _: cluster_once(space.points).found)
+        *_, divided = _divided(once, tells, images, right, lambda space, _: cluster_once(space.points)[-1])
         told = Told.chosen(divided, told.looks)
     if not told.is_apart:
-        return _grouped(images, looks, once=once_looks, progress=progress), told
-    grouped = _grouped(images, apart, once=once, progress=progress)
+        return _grouped(images, looks, progress=progress), told
+    grouped = _grouped(images, apart, progress=progress)
     if grouped.is_empty:  # none of it is found again in parts of the images
         told = Told(tells(grouped.found.labels), told.looks, False)
-        return _grouped(images, looks, once=once_looks, progress=progress), told
+        return _grouped(images, looks, progress=progress), told
 
     def found_again(space: _Space, names: Sequence[str]) -> Found | None:
         inside = cluster_points(space.points, space.coordinates, names, progress=progress)[1]
@@ -279,11 +272,13 @@ class Found(NamedTuple):
         return Found(number[self.labels], self.is_core, steadiness)
 
 
-class Once(NamedTuple):
-    """Images that were clustered once, without random samples: of more than `MOST_IMAGES`, a random part.
+def cluster_once(
+    points: np.ndarray, progress: Progress = no_progress
+) -> tuple[np.ndarray, Points, np.ndarray, Tuning, Found]:
+    """Cluster images once, without random samples: of more than `MOST_STORED`, a random part.
 
-    Attributes
-    ----------
+    Returns
+    -------
     part : ndarray of int
         Rows of the images that were clustered.
     original : Points
@@ -294,21 +289,11 @@ class Once(NamedTuple):
     found : Found
         For all images.
     """
-
-    part: np.ndarray
-    original: Points
-    averaged: np.ndarray
-    tuning: Tuning
-    found: Found
-
-
-def cluster_once(points: np.ndarray, progress: Progress = no_progress) -> Once:
-    """Cluster images once; parameters as of `cluster_points`."""
     part = random_part(len(points))
     original = Points(points[part])
     averaged = average_neighbours(original)
     tuning = tune(averaged, original=original, averaged=averaged, progress=progress)
-    return Once(part, original, averaged, tuning, _for_all(tuning, original, points, part))
+    return part, original, averaged, tuning, _for_all(tuning, original, points, part)
 
 
 def cluster_points(
@@ -317,7 +302,6 @@ def cluster_points(
     names: Sequence[str],
     *,
     reducer: str = "pca",
-    once: Once | None = None,
     progress: Progress = no_progress,
 ) -> tuple[Tuning, Found]:
     """Cluster images: once, by which the settings are shown, and in random parts, by which the RCCs are found.
@@ -330,10 +314,8 @@ def cluster_points(
         After PCA, scaled and as they are (see `safe_dnn.rccs.dbscan.projection.fit_projection`).
     names : sequence of str
         See `cluster_samples`.
-    once : Once, optional
-        As of `cluster_once`, if the points were clustered already.
     """
-    part, original, averaged, tuning, found = once or cluster_once(points, progress)
+    part, original, averaged, tuning, found = cluster_once(points, progress)
     enough = None if reducer == "umap" else settled  # after UMAP the same samples are clustered again
     votes = cluster_samples(coordinates, names, enough=enough, progress=progress)
     found = _found_again(found, votes)
@@ -367,5 +349,5 @@ def _found_again(once: Found, votes: Votes) -> Found:
         return Found(labels, is_core, steadiness)
     if once.labels.max() < 1:
         return once
-    nothing = np.full(len(labels), NOISE)
-    return Found(nothing, nothing != NOISE, Steadiness.of_nothing(len(labels), votes.n_samples))
+    nothing, zeros = np.full(len(labels), NOISE), np.zeros(len(labels), np.float32)
+    return Found(nothing, nothing != NOISE, Steadiness(zeros[:0], zeros, nothing, zeros, votes.n_samples))

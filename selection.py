@@ -11,18 +11,20 @@ one used here is in `unsafe_set_size`.
 
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from safe_dnn.FE import stream_features
-from safe_dnn.features.batches import Stream
+from safe_dnn.features.batches import FeatureBatch, Stream
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.parameters import find_parameters
-from safe_dnn.rccs.projected import Aside, Projected, project
+from safe_dnn.rccs.dbscan.projection import Nuisance, Projection
+from safe_dnn.rccs.parameters import Aside, find_parameters
 from safe_dnn.rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
 from safe_dnn.support.entries import Number, StrPath, number_of
 from safe_dnn.support.errors import SAFEError
@@ -33,6 +35,7 @@ from safe_dnn.support.text import count, some
 SELECTION_FACTOR = 0.3
 MOST_IMAGES = 10**9  # in a test set or an unsafe set; a larger number must be a typing error
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx")  # of the file of a DNN, not a table of its answers
+TOGETHER = 64  # batches that are projected at a time, about 25 MB: a single one is too little work for one call
 REACH = 4  # candidates that compete for each place given to images that the DNN is likely to get wrong
 
 LikelyWrong = Callable[[Path, Sequence[str]], np.ndarray]
@@ -166,9 +169,8 @@ def select_unsafe_set(
 ) -> UnsafeSet:  # fmt: skip
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
 
-    The folder is streamed: in memory are the features of `TOGETHER` batches and, for each RCC, at most 1,000 candidates
-    more than twice the number wanted. Apart from the file names, memory grows with the size of the unsafe set, not of
-    the folder.
+    The folder is streamed: in memory are `TOGETHER` batches and, for each RCC, as many candidates as are wanted. Apart
+    from the file names, memory grows with the size of the unsafe set, not of the folder.
 
     Parameters
     ----------
@@ -199,9 +201,11 @@ def select_unsafe_set(
     batches = (stream or stream_features)(listing, extractor, progress=progress)
     parameters = find_parameters(listing.root, within=within)
     aside = Aside(clusters.set_aside, listing, parameters) if clusters.set_aside else None
-    projected = project(batches, clusters.projection, aside.of if aside else None)
-    n_improvement, unreadable = _add_candidates(nearest, projected)
-    skipped = [*listing.skipped, *unreadable]
+    n_improvement, skipped = 0, list(listing.skipped)
+    for paths, points, unreadable in _points_of(batches, clusters.projection, aside.of if aside else None):
+        n_improvement += len(paths)
+        skipped += unreadable
+        nearest.add(paths, points)
     if not n_improvement:
         raise SAFEError(
             f"Expected improvement images. Received {count(len(skipped), 'file')} in {listing.root}, all of them "
@@ -215,7 +219,7 @@ def select_unsafe_set(
             f"{n_improvement:,} are nearest to RCCs that are left out. Leave out fewer RCCs, or choose other images."
         )
     taken = quotas(wanted, clusters.sizes, available, by=settings.quota).tolist()
-    candidates = [nearest.best(rcc) for rcc in range(len(taken))]
+    candidates = nearest.best
     if likely_wrong:
         chosen = _choose_halves(candidates, taken, lambda paths: likely_wrong(listing.root, paths))
     else:
@@ -243,16 +247,17 @@ def _not_learned(listing: ImageListing, learned: Collection[Path]) -> tuple[Imag
     return listing._replace(paths=new), (told,) if len(new) < len(listing.paths) else ()
 
 
-def _add_candidates(nearest: "_Nearest", projected: Iterator[Projected]) -> tuple[int, list[Skipped]]:
-    """Add all improvement images to the candidates; how many there are, and those that could not be read."""
-    n_improvement = 0
-    skipped: list[Skipped] = []
-    for part in projected:
-        n_improvement += len(part.paths)
-        skipped += part.skipped
-        if part.paths:
-            nearest.add(part.paths, part.points)
-    return n_improvement, skipped
+def _points_of(
+    batches: Iterator[FeatureBatch], projection: Projection, nuisance_of: Callable[[Sequence[str]], Nuisance] | None
+) -> Iterator[tuple[list[str], np.ndarray, list[Skipped]]]:
+    """Paths, points and skipped images, part by part: all features at once would take 30 times the memory."""
+    while group := list(islice(batches, TOGETHER)):
+        paths = [path for batch in group for path in batch.paths]
+        features = np.concatenate([batch.features for batch in group])
+        # One thread: several would spend more time waiting for each other than computing.
+        with threadpool_limits(limits=1):
+            points = projection.apply(features, nuisance=nuisance_of(paths) if nuisance_of and paths else None)
+        yield paths, points, [skip for batch in group for skip in batch.skipped]
 
 
 def wanted_images(settings: SelectionSettings, n_failures: int) -> tuple[int, str]:
@@ -297,7 +302,7 @@ def chosen_by_model(unsafe: UnsafeSet) -> str:
     """A sentence on how the DNN influenced the choice; empty if it did not."""
     if not unsafe.model:
         return ""
-    source = Path(unsafe.model)
+    source = unsafe.model
     wrong = f"{source.name} is most likely to get wrong"
     if source.suffix.lower() not in MODEL_SUFFIXES:
         wrong = f"the network is most likely to get wrong, by its answers in {source.name}"
@@ -343,7 +348,7 @@ class _Nearest:
         self._core_points, self._core_labels = Points(clusters.points[cores]), clusters.labels[cores]
         self._reach = clusters.reach
         self._keep = keep
-        self._kept: list[list[UnsafeImage]] = [[] for _ in range(clusters.n_rccs)]
+        self.best: list[list[UnsafeImage]] = [[] for _ in range(clusters.n_rccs)]  # nearest first
         self.counts = np.zeros(clusters.n_rccs, dtype=int)
 
     def add(self, paths: Sequence[str], points: np.ndarray) -> None:
@@ -351,16 +356,12 @@ class _Nearest:
         cores, distances = self._core_points.nearest_to(points)
         # Further digits depend on an image's place in its batch, and would decide between equal images.
         distances = distances.astype(float).round(5)
-        for path, rcc, distance in zip(paths, self._core_labels[cores].tolist(), distances.tolist(), strict=True):
-            self._kept[rcc].append(UnsafeImage(path, rcc, distance, bool(distance <= self._reach[rcc])))
+        labels = self._core_labels[cores].tolist()
+        for path, rcc, distance in zip(paths, labels, distances.tolist(), strict=True):
+            self.best[rcc].append(UnsafeImage(path, rcc, distance, bool(distance <= self._reach[rcc])))
             self.counts[rcc] += 1
-            # Trimmed rarely: sorting for every image would take too long.
-            if len(self._kept[rcc]) >= 2 * self._keep + 1000:
-                self._kept[rcc] = self.best(rcc)
-
-    def best(self, rcc: int) -> list[UnsafeImage]:
-        """The candidates of an RCC that are kept, nearest first."""
-        return sorted(self._kept[rcc], key=lambda image: (image.distance, image.image))[: self._keep]
+        for rcc in {*labels}:
+            self.best[rcc] = sorted(self.best[rcc], key=lambda image: (image.distance, image.image))[: self._keep]
 
 
 def _lacking(

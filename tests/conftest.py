@@ -22,8 +22,8 @@ from safe_dnn.features.weights import FC2_VARIABLE
 from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.rccs.clusters import RootCauseClusters, save_clusters
+from safe_dnn.rccs.dbscan.consensus import FEWEST_SAMPLES
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.dbscan.resamples import FEWEST_SAMPLES
 from tests.helpers.answered import AnsweredCase, People, copy_case, draw_case, draw_people
 from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.places import closed_port
@@ -64,7 +64,7 @@ def draw_folder() -> Callable[..., Path]:
 def few_samples(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fifth of the random parts that RCCs must hold together in: enough for groups that lie apart."""
     if "all_samples" not in request.fixturenames:
-        monkeypatch.setattr("safe_dnn.rccs.dbscan.resamples.MOST_SAMPLES", FEWEST_SAMPLES)
+        monkeypatch.setattr("safe_dnn.rccs.dbscan.consensus.MOST_SAMPLES", FEWEST_SAMPLES)
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def generated_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("SAFE_CACHE", str(home / "cache"))
         monkeypatch.setattr("safe_dnn.features.weights._processor_flags", set)
-        monkeypatch.setattr("safe_dnn.rccs.dbscan.resamples.MOST_SAMPLES", FEWEST_SAMPLES)
+        monkeypatch.setattr("safe_dnn.rccs.dbscan.consensus.MOST_SAMPLES", FEWEST_SAMPLES)
         put_fake_network(monkeypatch)
         case = draw_case(home / "generated")
         generate_clusters(case.failing, case.out, ClusteringSettings(extractor="vgg16-conv"))

@@ -16,8 +16,7 @@ from safe_dnn.features.on_cluster import PER_THREAD, SENT
 from safe_dnn.features.weights import CONV_WHEEL, FC2_BYTES
 from safe_dnn.page.serving import guard
 from safe_dnn.rccs.clusters import INSPECTED_PER_RCC
-from safe_dnn.rccs.dbscan.projection import N_COMPONENTS
-from safe_dnn.rccs.dbscan.relevance import AVERAGING_ROUNDS
+from safe_dnn.rccs.dbscan.projection import AVERAGING_ROUNDS, N_COMPONENTS
 from safe_dnn.rccs.dbscan.tuning import MIN_SAMPLES_TRIED, UPPER_END
 from safe_dnn.rccs.gifs import GIF_FOLDER, MOST_FRAMES
 from safe_dnn.selection import SELECTION_FACTOR, unsafe_set_size

@@ -183,7 +183,7 @@ def test_memory_grows_with_the_images_wanted_and_not_with_those_there_are(cluste
 
         monkeypatch.setattr("safe_dnn.selection.find_images", lambda _: listing)
         monkeypatch.setattr("safe_dnn.selection.stream_features", stream)
-        monkeypatch.setattr("safe_dnn.rccs.projected.TOGETHER", 2)
+        monkeypatch.setattr("safe_dnn.selection.TOGETHER", 2)
         tracemalloc.start()
         unsafe = select_unsafe_set("improvement", clusters, SelectionSettings(size=5))
         _, peak = tracemalloc.get_traced_memory()

@@ -35,7 +35,7 @@ from safe_dnn.features.extractor import INPUT_SIZE
 from safe_dnn.features.network import BATCH_SIZE, load_network
 from safe_dnn.features.on_cluster import on_cluster
 from safe_dnn.features.weights import choose_extractor
-from safe_dnn.rccs.dbscan.relevance import relevant_directions
+from safe_dnn.rccs.dbscan.projection import relevant_directions
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.images import decode, find_images, read_bytes

@@ -5,7 +5,7 @@
 
 A case is as of `lab.benchmarks.reasons`. Told is the share of the entropy of right and wrong in one half of the test
 set that rates of the other half tell, by the region in which an image lies, its class, or both
-(`safe_dnn/rccs/told.py`); with a group, no group is in both halves. Compared are
+(`safe_dnn/rccs/dbscan/contrast.py`); with a group, no group is in both halves. Compared are
 
 - RCCs by looks alone, as in the paper, and as SAFE chooses: by what sets failing images apart from right ones, if that
   tells much more (`looks` are in brackets if they were kept);
@@ -46,11 +46,10 @@ from safe_dnn.features.extractor import comparable
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.rccs.clusters import RootCauseClusters
-from safe_dnn.rccs.dbscan.contrast import RightImages
+from safe_dnn.rccs.dbscan.contrast import HALVINGS, RightImages, share_told
 from safe_dnn.rccs.parameters import find_parameters, read_texts
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.rates import failure_rates, nearest_failing, regions
-from safe_dnn.rccs.told import HALVINGS, share_told
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 
@@ -58,7 +57,7 @@ RIVALS = {"PlaneSpot": plane_spot, "Domino": domino}
 WAYS = {"looks": "pca", "as SAFE chooses": "auto"}
 K_MEANS = 12
 SOURCES = (
-    "clustering.py", "safe_dnn/rccs/dbscan/contrast.py", "safe_dnn/rccs/dbscan/projection.py", "safe_dnn/rccs/told.py",
+    "clustering.py", "safe_dnn/rccs/dbscan/contrast.py", "safe_dnn/rccs/dbscan/projection.py",
     "lab/benchmarks/rivals/slices.py", "lab/benchmarks/told.py",
 )  # fmt: skip
 LEFT_OUT = 3

@@ -27,11 +27,10 @@ from safe_dnn.features.extractor import CONV_BLOCKS, CONV_LAYERS, comparable
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.pipeline.looking import HEATMAPS_FILE, HEATMAPS_FOLDER, heatmaps_of
 from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
-from safe_dnn.rccs.dbscan.branches import SMALLEST_BRANCH
-from safe_dnn.rccs.dbscan.density import Density
+from safe_dnn.rccs.dbscan.density import SMALLEST_BRANCH, Density
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.dbscan.relevance import average_neighbours
+from safe_dnn.rccs.dbscan.projection import average_neighbours
 from safe_dnn.rccs.dbscan.tuning import tune
 from safe_dnn.rccs.nearness import by_closeness
 from safe_dnn.rccs.review.review import load_review

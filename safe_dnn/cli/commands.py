@@ -60,7 +60,7 @@ def _print_clusters(out: Path, clusters: Any) -> None:
     from safe_dnn.rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down, why_unknown
     from safe_dnn.rccs.profiles import load_profiles
 
-    warn(clusters.notice)
+    warn(clusters.extractor.notice)
     _print_skipped(clusters.skipped)
     warn(*notes_of(out), left_behind(out))
     say(cluster_summary(clusters), no_steady_groups_text(clusters))
@@ -310,7 +310,7 @@ def run_compare(out: Path, options: argparse.Namespace, progress: Progress) -> N
 
 def run_moved(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Say where the folder of images is now that was moved; some of the images are compared with what they were."""
-    from safe_dnn.pipeline.new_place import take_new_place
+    from safe_dnn.pipeline.generation import take_new_place
 
     say(*take_new_place(out, options.old, options.new))
 

@@ -21,8 +21,7 @@ from PIL import Image
 
 from safe_dnn.dnn.model import ONNX_SUFFIX, SCALINGS, Dnn, sized_for
 from safe_dnn.features.attributes import attribute_cache, decode_and_measure
-from safe_dnn.features.batches import load_ahead
-from safe_dnn.features.cache import FeatureCache
+from safe_dnn.features.batches import FeatureCache, load_ahead
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
 from safe_dnn.support.contents import copies_in
 from safe_dnn.support.entries import StrPath, existing_folder

@@ -26,6 +26,7 @@ from safe_dnn.features.attributes import attribute_cache, decoded
 from safe_dnn.features.batches import (
     EXTRACTING,
     FeatureBatch,
+    FeatureCache,
     Loaded,
     Stream,
     as_batch,
@@ -33,7 +34,6 @@ from safe_dnn.features.batches import (
     load_ahead,
     load_image,
 )
-from safe_dnn.features.cache import FeatureCache
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.network import Network, load_network
 from safe_dnn.features.weights import recall_extractor

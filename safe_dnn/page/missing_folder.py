@@ -8,7 +8,7 @@ from safe_dnn.page.events import VIEW
 from safe_dnn.page.forms import given
 from safe_dnn.page.messages import pane, put_away, reveal
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.new_place import missing_folder, moved_around, take_new_place
+from safe_dnn.pipeline.generation import missing_folder, moved_around, take_new_place
 from safe_dnn.support.text import printable
 
 

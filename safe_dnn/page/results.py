@@ -16,7 +16,6 @@ from safe_dnn.pipeline.descriptions import known_parameters
 from safe_dnn.pipeline.tagging import answers_to_tag, word_columns
 from safe_dnn.pipeline.word_reasons import with_words
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, load_clusters
-from safe_dnn.rccs.nearness import rcc_centres
 from safe_dnn.rccs.profiles import PROFILES_FILE, Profile, load_profiles
 from safe_dnn.rccs.review.journal import KINDS
 from safe_dnn.rccs.review.notes import Note
@@ -55,8 +54,6 @@ class Shown(NamedTuple):
         By RCC; empty where no parameters are known.
     reasons : Reasons
         What the comparison with the images that the network gets right has found; empty where they are not known.
-    centres : mapping of int to ndarray
-        Of the RCCs (see `rccs.nearness.rcc_centres`).
     spot_notes : mapping of str to Note
         By conditions; also on those that are not among the weak spots.
     problem : str
@@ -75,7 +72,6 @@ class Shown(NamedTuple):
     review: Review
     profiles: Mapping[int, Profile]
     reasons: Reasons
-    centres: Mapping[int, np.ndarray]
     spot_notes: Mapping[str, Note]
     problem: str
     listed: list[Reason]
@@ -230,7 +226,6 @@ class Results:
         of_spots = (self._state().spots, compared)
         notes = self._part("notes", of_spots, lambda: notes_of_run(self._out, reasons.spots), dict[str, Note]())
         reasons = self._part("present", (edits, compared), lambda: reasons.on(review.clusters), reasons)
-        centres = self._part("centres", edits, lambda: rcc_centres(review.clusters), dict[int, np.ndarray]())
         run = self._part("run", of_clusters, lambda: fingerprint(original), "")
         probed, tested = stamps[PROBES], (of_clusters, self._state().places)
         listed = self._part("listed", (edits, compared), lambda: reasons_of(review, reasons, self._out), list[Reason]())
@@ -238,7 +233,7 @@ class Results:
         listed = with_notes(listed, review.notes, notes, tested_in)
         probes = self._part("probes", probed, lambda: load_probes(self.present(PROBES)), list[Probe]())
         problems = " ".join(problem for *_, problem in self._parts.values() if problem)
-        known = review, profiles, reasons, centres, notes, problems, listed
+        known = review, profiles, reasons, notes, problems, listed
         return Shown(*known, run, at, probes, probed)
 
     def _part(self, name: str, stamp: object, read: Callable[[], _Part], nothing: _Part) -> _Part:

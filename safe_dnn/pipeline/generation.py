@@ -1,13 +1,19 @@
 """Steps 1 and 2 in an output folder: from failing images to RCCs with GIFs and profiles, and what is kept of a run
-that was there before.
+that was there before. Of images that were moved since, an analysis is told once where they lie now.
 """
 
 import contextlib
 import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.dnn.failures import load_failures
 from safe_dnn.dnn.held_out import hold_out_record
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.FE import extract_features
@@ -22,18 +28,23 @@ from safe_dnn.rccs.gifs import write_gifs
 from safe_dnn.rccs.parameters import read_parameters
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.review.review import Review, load_review
+from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.reasons.comparison import right_images
 from safe_dnn.reasons.known_groups import KnownGroups, named_groups
 from safe_dnn.reasons.nuisances import Values, what_is_set_aside
-from safe_dnn.store.output_folder import check_own, working
-from safe_dnn.store.runs import CLUSTERS, open_clusters, present_runs, runs_of
+from safe_dnn.store.output_folder import check_own, working, writing
+from safe_dnn.store.places import point
+from safe_dnn.store.runs import CLUSTERS, SELECTION, open_clusters, present_runs, runs_of
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.support.text import count, some
+from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE
+from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.labels import take_typed_labels
+
+LOOKED_AT = 100  # images of a folder, whose content is compared
 
 
 class ClusteringSettings(NamedTuple):
@@ -205,3 +216,93 @@ def restore_run(out: Path, number: int) -> RootCauseClusters:
             take_typed_labels(out)
             open_clusters(out, run.number)
         return review.clusters
+
+
+class _Images(NamedTuple):
+    """Images of an analysis in one folder: what they are, and which of some there are others in another folder."""
+
+    what: str
+    root: Path
+    paths: Sequence[str]
+    others: Callable[[Path, Sequence[str]], Sequence[str]]
+
+
+def missing_folder(out: Path) -> Path | None:
+    """The folder that is no longer there of those that images of an analysis lie in, or the one around several."""
+    gone = [images.root for images in _image_folders(out) if not images.root.is_dir()]
+    around = Path(os.path.commonpath(gone)) if gone else None
+    return gone[0] if around and around.is_dir() else around
+
+
+def moved_around(old: Path, new: Path) -> tuple[Path, Path]:
+    """The outermost folders that were moved: what lay beside the images, as a table of parameters, has moved along."""
+    while old.name == new.name and not old.parent.is_dir():
+        old, new = old.parent, new.parent
+    return old, new
+
+
+def take_new_place(out: Path, old: Path, new: Path, *, within: Path | None = None) -> list[str]:
+    """Record that what lay in a folder lies in another one by now; a sentence on the images of each kind found there.
+
+    What could not be described without it is described again.
+
+    Up to `LOOKED_AT` images of each kind are compared by what they show, or byte by byte with SAFE's own copies;
+    improvement images by their names alone.
+
+    Raises
+    ------
+    SAFEError
+        No images of the analysis are missing there, or the new folder holds others.
+    """
+    folders = _image_folders(out)
+    moved = [images for images in folders if images.root.is_relative_to(old) and not images.root.is_dir()]
+    if not moved:
+        missing = sorted({str(images.root) for images in folders if not images.root.is_dir()})
+        raise SAFEError(
+            f"Expected a folder with images of this analysis that is no longer there: "
+            f"{printable(some(missing)) or 'none is missing'}. Received {old}."
+        )
+    for images in moved:
+        place = new / images.root.relative_to(old)
+        step = max(1, -(-len(images.paths) // LOOKED_AT))
+        lacking = [path for path in images.paths if not (place / path).is_file()]
+        others = lacking or images.others(place, images.paths[::step])
+        if others:
+            raise SAFEError(
+                f"Expected the {images.what} of {images.root} in {place}. Received "
+                f"{count(len(others), 'image')} that {'are missing' if lacking else 'show something else'}, such as "
+                f"{printable(others[0])}. Name the folder in which they lie now."
+            )
+    with writing(out):
+        point(out, old, new)
+    if CLUSTERS in present_runs(out):
+        show_present(out, within=within)
+    return [f"{count(len(images.paths), images.what.removesuffix('s'))} found" for images in moved]
+
+
+def _image_folders(out: Path) -> list[_Images]:
+    runs, found = present_runs(out), []
+    if CLUSTERS in runs:
+        clusters = load_clusters(out)
+        others = partial(_looking_otherwise, clusters)
+        found.append(_Images("failing images", clusters.image_root, clusters.paths, others))
+    if SELECTION in runs:
+        unsafe = load_unsafe_set(out)
+        found.append(_Images("improvement images", unsafe.improvement_root, unsafe.paths, lambda *_: []))
+    if (out / FAILURES_FILE).is_file():
+        failures = load_failures(out)
+        found.append(_Images("test images", failures.root, failures.failing, partial(_not_as_copied, out)))
+    return found
+
+
+def _looking_otherwise(clusters: RootCauseClusters, root: Path, paths: Sequence[str]) -> list[str]:
+    if clusters.attributes is None:
+        return []
+    known = clusters.attributes[np.isin(clusters.paths, paths)]
+    same = np.isclose(measured_images(root, paths), known, equal_nan=True).all(axis=1)
+    return [path for path, as_known in zip(paths, same.tolist(), strict=True) if not as_known]
+
+
+def _not_as_copied(out: Path, root: Path, paths: Sequence[str]) -> list[str]:
+    copies = {path: out / FAILURES / path for path in paths}
+    return [p for p, copy in copies.items() if copy.is_file() and copy.read_bytes() != (root / p).read_bytes()]

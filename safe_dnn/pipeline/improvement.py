@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,7 +107,7 @@ def select_images(
         if n_tested := _of_the_test(unsafe, out, review.original):
             which = "they are" if n_tested == len(unsafe.images) else f"{n_tested:,} of them are"
             notes.append(f"{which} test images, by content: a network that learns them cannot be tested with them")
-        chosen_by = os.fspath(prediction.source) if prediction else unsafe.model
+        chosen_by = prediction.source if prediction else None
         unsafe = dataclasses.replace(unsafe, run=fingerprint(review.original), model=chosen_by, notes=tuple(notes))
         unsafe = save_unsafe_set(unsafe, out, more=more)
         show_unsafe_set(out)

@@ -31,7 +31,8 @@ def how_found(clusters: RootCauseClusters) -> str:
     Where RCCs are a consensus, it ends in ` · consensus of 100 random parts`; eps and min_samples are then those with
     which all images are clustered.
     """
-    features = clusters.extractor + (f" in {clusters.precision}" if clusters.precision == "bfloat16" else "")
+    precision = clusters.extractor.precision
+    features = clusters.extractor.name + (f" in {precision}" if precision == "bfloat16" else "")
     told = clusters.beyond_class
     reduced = "what sets failing images apart" if told and told.is_apart else "PCA"
     reduced += ", then UMAP" if clusters.reducer == "umap" else ", then neighbour averaging"

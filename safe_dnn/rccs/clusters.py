@@ -9,8 +9,8 @@ import json
 import platform
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,17 @@ from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.weights import recall_extractor
 from safe_dnn.rccs.answers import Answers, commonest_confusion
-from safe_dnn.rccs.dbscan.contrast import Axis
+from safe_dnn.rccs.dbscan.contrast import Told
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Steadiness
-from safe_dnn.rccs.dbscan.projection import Projection
-from safe_dnn.rccs.dbscan.set_aside import SetAside
-from safe_dnn.rccs.told import Told
+from safe_dnn.rccs.dbscan.projection import Projection, SetAside
 from safe_dnn.store.output_folder import Writer
-from safe_dnn.store.places import absolute, recorded, relative
+from safe_dnn.store.places import absolute, plain, recorded, relative, restored
 from safe_dnn.store.runs import CLUSTERS, Run, add_run, present_runs, reading_file, run_file, runs_of
 from safe_dnn.support.contents import content_of
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import read_arrays, read_record
+from safe_dnn.support.files import encoded, read_arrays, read_record
 from safe_dnn.support.images import Skipped
 from safe_dnn.support.run_folder import FAILURES, OBJECTS, PREDICTIONS_FILE
 from safe_dnn.support.text import count, percent
@@ -46,8 +44,6 @@ LABELS_FILE = "labels.txt"
 REDUCERS = ("auto", "pca", "umap")
 INSPECTED_PER_RCC = 5  # images of each RCC that an engineer inspects (the paper)
 _ENTRIES_WITH_PATHS = {"predictions", "parameters", "set_aside"}
-_ARRAYS = ("labels", "is_core", "points", "reach", "k_distances")  # kept as they are
-_RECORDED = ("reducer", "eps", "min_samples", "extractor_identity", "notice", "knee", "skipped")
 _RECORDED_PACKAGES = ("numpy", "scipy", "scikit-learn", "kneed", "umap-learn", "pillow", "tensorflow", "keras")
 
 
@@ -64,7 +60,7 @@ class RootCauseClusters:
     labels : ndarray of shape (n_images,), int
     is_core : ndarray of shape (n_images,), bool
     points : ndarray of shape (n_images, n_components), float32
-        The images in the space of PCA, scaled by `rccs.dbscan.relevance.relevant_directions`.
+        The images in the space of PCA, scaled by `rccs.dbscan.projection.relevant_directions`.
     reach : ndarray of shape (n_rccs,), float32
         How far each RCC reaches in that space (see `rcc_reach`).
     reducer : one of REDUCERS
@@ -73,10 +69,8 @@ class RootCauseClusters:
         The largest radius of an RCC, a distance after neighbour averaging or UMAP; 0 if there was nothing to tune.
     min_samples : int
     projection : Projection
-    extractor_identity, notice : str
-        Of the features (see `features.extractor.Extractor`).
-    weights : str
-        The weights file, if it was given for this run; otherwise empty.
+    extractor : Extractor
+        Of the features; its weights only if they were given for this run.
     settings : tuple of Setting
     k_distances : ndarray, float32
     knee : int or None
@@ -108,9 +102,7 @@ class RootCauseClusters:
     eps: float
     min_samples: int
     projection: Projection
-    extractor_identity: str
-    notice: str
-    weights: str
+    extractor: Extractor
     settings: tuple[Setting, ...]
     k_distances: np.ndarray
     knee: int | None
@@ -123,20 +115,10 @@ class RootCauseClusters:
     parts: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     collected_in: Path | None = None
 
-    @property
-    def extractor(self) -> str:
-        """Name of the extractor."""
-        return self.projection.extractor
-
     def recalled_extractor(self, weights: StrPath | None = None) -> Extractor:
         """The extractor, found again for further images (see `features.weights.recall_extractor`)."""
-        named = weights or self.weights or None
-        return recall_extractor(self.extractor, self.extractor_identity, weights=named)
-
-    @property
-    def precision(self) -> str:
-        """The number format of the network (see `features.extractor.Extractor.precision`)."""
-        return Extractor(self.extractor, self.extractor_identity, None).precision
+        known = self.extractor
+        return recall_extractor(known.name, known.identity, weights=weights or known.weights)
 
     @property
     def without(self) -> tuple[str, ...]:
@@ -172,6 +154,16 @@ class RootCauseClusters:
     def noise_share(self) -> float:
         """Share of the images that are in no cluster."""
         return float(np.mean(self.labels == NOISE))
+
+    @cached_property
+    def centres(self) -> dict[int, np.ndarray]:
+        """The centre of each group: the mean of its core points or, if there are none, of its images; float64."""
+        middles = {}
+        for rcc in self.groups:
+            rows = np.flatnonzero(self.labels == rcc)
+            cores = rows[self.is_core[rows]]
+            middles[rcc] = self.points[cores if len(cores) else rows].mean(axis=0, dtype=np.float64)
+        return middles
 
     def members(self, rcc: int) -> list[str]:
         """Paths of the images of an RCC, or of `NOISE`, sorted."""
@@ -236,36 +228,9 @@ def save_clusters(clusters: RootCauseClusters, folder: Path, *, more: Mapping[st
         It cannot be written; nothing is changed.
     """
     record = {**_run_record(clusters, folder), **_with_paths(more or {}, folder, relative)}
-    known = {
-        **{name: getattr(clusters, name) for name in _RECORDED},
-        "image_root": relative(clusters.home, folder),
-        "extractor": clusters.extractor,
-        "weights": relative(clusters.weights, folder),
-    }
-    arrays: dict[str, Any] = {
-        **{name: getattr(clusters, name) for name in _ARRAYS},
-        "labels": clusters.labels.astype(np.int64),
-        "projection_mean": clusters.projection.mean,
-        "projection_components": clusters.projection.components,
-        "paths": _as_bytes("\n".join(clusters.paths)),
-        "settings": np.array(clusters.settings, dtype=np.float64).reshape(-1, len(Setting._fields)),
-        "record": _as_bytes(json.dumps(known)),
-    }
-    if clusters.attributes is not None:
-        arrays["attributes"] = clusters.attributes
-    if clusters.answers:
-        label, predicted, score, *further = clusters.answers
-        arrays["answers"] = _as_bytes(json.dumps([label.tolist(), predicted.tolist(), *further]))
-        arrays["answers_score"] = score.astype(np.float32)
-    if clusters.steadiness:
-        arrays |= {f"steadiness_{name}": part for name, part in clusters.steadiness._asdict().items()}
-    if clusters.set_aside:
-        names, values, arrays["set_aside_effects"] = clusters.set_aside
-        arrays["set_aside"] = _as_bytes(json.dumps([names, values.tolist()]))
-    if clusters.projection.axis:
-        arrays |= {f"axis_{name}": part for name, part in clusters.projection.axis._asdict().items()}
-    if clusters.beyond_class:
-        arrays |= {"beyond_class": np.array(clusters.beyond_class), "parts": clusters.parts}
+    at_home = replace(clusters, image_root=clusters.home, collected_in=None)
+    arrays = dict[str, Any]()
+    arrays["record"] = np.frombuffer(encoded(json.dumps(plain(at_home, folder, arrays))), np.uint8)
     files: dict[str, Writer] = {
         RUN_FILE: json.dumps(record, indent=2) + "\n",
         CLUSTERS_FILE: lambda path: np.savez(path, **arrays),
@@ -319,30 +284,11 @@ def load_clusters(folder: Path, run: Run | None = None) -> RootCauseClusters:
     if run is None or not (run.folder / CLUSTERS_FILE).exists():
         raise SAFEError(f"Expected root cause clusters. Received none in {folder}. Generate them first.")
     with reading_file(run, CLUSTERS_FILE) as path:
-        return _from_arrays(read_arrays(path), folder, run)
-
-
-def _from_arrays(arrays: Mapping[str, np.ndarray], folder: Path, run: Run) -> RootCauseClusters:
-    record = json.loads(_as_text(arrays["record"]))
-    paths = tuple(filter(None, _as_text(arrays["paths"]).split("\n")))
-    skipped = tuple(Skipped(*skip) for skip in record["skipped"])
-    home, extractor = Path(absolute(record["image_root"], folder)), record["extractor"]
+        arrays = read_arrays(path)
+        clusters = restored(RootCauseClusters, json.loads(arrays["record"].tobytes()), folder, arrays)
+    home = clusters.image_root
     place = place_of(home, run_record(folder, run).get("predictions", {})) if home.name == FAILURES else home
-    settings = tuple(
-        Setting(eps, int(min_samples), bool(at_knee), int(n_rccs), *rest)
-        for eps, min_samples, at_knee, n_rccs, *rest in arrays["settings"].tolist()
-    )
-    values = {name: arrays[name] for name in _ARRAYS} | {name: record[name] for name in _RECORDED}
-    return RootCauseClusters(
-        place, paths, **values | {"skipped": skipped}, collected_in=None if place == home else home,
-        projection=Projection(
-            extractor, arrays["projection_mean"], arrays["projection_components"], _axis(arrays)
-        ),
-        weights=absolute(record["weights"], folder), settings=settings, answers=_answers(arrays),
-        attributes=arrays.get("attributes"), set_aside=_set_aside(arrays),
-        steadiness=_steadiness(arrays), beyond_class=_told(arrays),
-        parts=arrays.get("parts", np.zeros(0, int)),
-    )  # fmt: skip
+    return clusters if place == home else replace(clusters, image_root=place, collected_in=home)
 
 
 def place_of(home: Path, tested: Mapping[str, Any]) -> Path:
@@ -368,52 +314,12 @@ def place_of(home: Path, tested: Mapping[str, Any]) -> Path:
     return home if key is None or key.hex() == tested.get("digest") else root
 
 
-def _told(arrays: Mapping[str, np.ndarray]) -> Told | None:
-    if "beyond_class" not in arrays:
-        return None
-    apart, looks, is_apart = arrays["beyond_class"].tolist()
-    return Told(apart, looks, bool(is_apart))
-
-
-def _axis(arrays: Mapping[str, np.ndarray]) -> Axis | None:
-    return Axis(**{name: arrays[f"axis_{name}"] for name in Axis._fields}) if "axis_into" in arrays else None
-
-
-def _answers(arrays: Mapping[str, np.ndarray]) -> Answers | None:
-    if "answers" not in arrays:
-        return None
-    labels, predicted, *further = json.loads(_as_text(arrays["answers"]))
-    return Answers(np.array(labels, str), np.array(predicted, str), arrays["answers_score"], *further)
-
-
-def _steadiness(arrays: Mapping[str, np.ndarray]) -> Steadiness | None:
-    if "steadiness_n_samples" not in arrays:
-        return None
-    known: dict[str, Any] = {name: arrays[f"steadiness_{name}"] for name in Steadiness._fields}
-    return Steadiness(**known)._replace(n_samples=int(known["n_samples"]), may_change=float(known["may_change"]))
-
-
-def _set_aside(arrays: Mapping[str, np.ndarray]) -> SetAside | None:
-    if "set_aside" not in arrays:
-        return None
-    names, values = json.loads(_as_text(arrays["set_aside"]))
-    return SetAside(tuple(names), np.array(values), arrays["set_aside_effects"])
-
-
-def _as_bytes(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode("utf-8", "surrogateescape"), dtype=np.uint8)
-
-
-def _as_text(array: np.ndarray) -> str:
-    return array.tobytes().decode("utf-8", "surrogateescape")
-
-
 def _run_record(clusters: RootCauseClusters, folder: Path) -> dict:
     """The contents of `run.json`: how the clusters were found, for people and programs."""
     n, steadiness, noise = len(clusters.paths), clusters.steadiness, int((clusters.labels == NOISE).sum())
     return {
         "image_root": relative(clusters.home, folder),
-        "extractor": {"name": clusters.extractor, "identity": clusters.extractor_identity, "notice": clusters.notice},
+        "extractor": {name: getattr(clusters.extractor, name) for name in ("name", "identity", "notice")},
         "counts": {"images": n, "rccs": clusters.n_rccs, "noise": noise, "skipped": len(clusters.skipped)},
         "rcc_sizes": clusters.sizes.tolist(),
         "inspect_percent": round(100 * float(np.minimum(clusters.sizes, INSPECTED_PER_RCC).sum()) / n, 2) if n else 0.0,

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
+from safe_dnn.rccs.dbscan.consensus import FEWEST_IMAGES, LARGEST_SHARE, MOST_IMAGES, SMALLEST_SHARE
 from safe_dnn.rccs.dbscan.outcome import NOISE, STEADY
-from safe_dnn.rccs.dbscan.resamples import FEWEST_IMAGES, LARGEST_SHARE, MOST_IMAGES, SMALLEST_SHARE
 from safe_dnn.support.text import count
 
 BETWEEN = 0.5  # times as often with another RCC as with its own: an image is between the two

@@ -4,18 +4,15 @@ The paper shows every RCC as an animated GIF of its images, and finds that five 
 root cause.
 """
 
-import bisect
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import cache, partial
-from itertools import accumulate
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from PIL.GifImagePlugin import getdata, getheader
 
 from safe_dnn.rccs.clusters import RootCauseClusters, told_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
@@ -27,13 +24,10 @@ from safe_dnn.support.run_folder import GIF_FOLDER
 from safe_dnn.support.text import printable
 
 FRAME_MILLISECONDS = 500
-DRAWING_VERSION = 3  # increase it when frames look different, so that older GIFs are drawn again
+DRAWING_VERSION = 4  # increase it when frames look different, so that older GIFs are drawn again
 CAPTION_HEIGHT = 26
 CAPTION_GROUND = (22, 24, 29)
 CAPTION_TEXT = (242, 243, 245)
-_GROUND, _INK = 240, 255  # their places in the palette of a frame; the shades of letters are between them
-_MARGIN = 3  # pixels beside a letter, which may be wider than its place in the line
-_CAPTION_COLOURS = np.linspace(CAPTION_GROUND, CAPTION_TEXT, 16).round().astype(int).ravel().tolist()
 FRAME_SIDE = 224  # pixels, without the caption; the page shows it 148 to 315 wide
 MOST_FRAMES = 100  # of a GIF: 50 seconds
 _SPREAD = np.sum([(np.arange(256) >> bit & 1) << 3 * bit for bit in range(8)], axis=0)  # a bit for every third place
@@ -110,10 +104,12 @@ def _draw(
                     "away, or use another output folder."
                 ).about("out")
             if _stamp_of(path) != stamp:
-                with replacing(path) as temporary, temporary.open("wb") as file:
-                    for number, part in enumerate(gif_frames(root, captions, stamp, pool), start=done + 1):
-                        file.write(part)
-                        progress("Drawing GIFs", min(number, total), total)
+                first, *others = pool.map(partial(_frame, root, captions), _drawn(captions))
+                with replacing(path) as temporary:
+                    first.save(
+                        temporary, save_all=True, append_images=others, loop=0, duration=FRAME_MILLISECONDS,
+                        comment=stamp,
+                    )  # fmt: skip
             done += len(_drawn(captions))
             progress("Drawing GIFs", done, total)
     drawn = {path.name for path in drawings}  # the folder may be given relative to where SAFE was started
@@ -122,35 +118,10 @@ def _draw(
             old.unlink(missing_ok=True)
 
 
-def gif_frames(root: Path, captions: Sequence[tuple[str, str]], comment: bytes, pool: Executor) -> Iterator[bytes]:
-    """The bytes of a GIF, frame by frame; frames are drawn and packed in parallel, ahead of the writer.
-
-    Pillow's own writer looks for what a frame shares with the one before, which two images seldom do, and in one thread
-    (docs/decisions/022-size-of-gifs.md).
-
-    Parameters
-    ----------
-    captions : sequence of (str, str)
-        The images' paths relative to `root`, and what the DNN took each for, or an empty text.
-    comment : bytes
-        What the file's comment says.
-    """
-    yield from pool.map(partial(_packed, root, captions, comment), _drawn(captions))
-    yield b";"
-
-
 def _drawn(captions: Sequence[tuple[str, str]]) -> list[int]:
     """The places of those that have a frame, the first and the last one among them."""
     n = len(captions)
     return np.linspace(0, n - 1, min(n, MOST_FRAMES)).round().astype(int).tolist()
-
-
-def _packed(root: Path, captions: Sequence[tuple[str, str]], comment: bytes, row: int) -> bytes:
-    """A frame as it lies in the file; of the first image, with the head of the file before it."""
-    path, told = captions[row]
-    frame = _frame(root / path, (path, told, f"{row + 1}/{len(captions)}"))
-    head = getheader(frame, info={"loop": 0, "comment": comment})[0] if row == 0 else []
-    return b"".join(head + getdata(frame, duration=FRAME_MILLISECONDS, include_color_table=True))
 
 
 def _stamp(root: Path, captions: Sequence[tuple[str, str]]) -> bytes:
@@ -193,25 +164,29 @@ def _is_foreign(path: Path) -> bool:
     return stamp is not None and not stamp.startswith(b"SAFE ")
 
 
-def _frame(file: Path, caption: tuple[str, str, str]) -> Image.Image:
+def _frame(root: Path, captions: Sequence[tuple[str, str]], row: int) -> Image.Image:
     """An image with its path, what the DNN took it for, and its number, in a palette of its own."""
-    path, told, number = caption
-    picture = thumbnail(file, FRAME_SIDE)
-    palette = _palette(picture)
-    frame = palette.resize((FRAME_SIDE, FRAME_SIDE + CAPTION_HEIGHT))
-    shown = picture.quantize(palette=palette, dither=Image.Dither.NONE)
-    frame.paste(shown, ((FRAME_SIDE - picture.width) // 2, (FRAME_SIDE - picture.height) // 2))
-    if told:  # in the corner, as in Figure 2 of the paper
-        text = _shortened(told.replace("→", "->"), FRAME_SIDE - 14, keep="start")  # Pillow's font has no arrow
-        frame.paste(_GROUND, (0, 0, _width(text) + 12, CAPTION_HEIGHT - 6))
-        _write(frame, text, 6, -3)
-    _write(frame, _shortened(path, FRAME_SIDE - _width(number) - 24), 8, FRAME_SIDE)
-    _write(frame, number, FRAME_SIDE - 8 - _width(number), FRAME_SIDE)
-    return frame
+    path, taken_for = captions[row]
+    picture, font = thumbnail(root / path, FRAME_SIDE), ImageFont.load_default(size=13)
+    frame = Image.new("RGB", (FRAME_SIDE, FRAME_SIDE + CAPTION_HEIGHT), CAPTION_GROUND)
+    frame.paste(picture, ((FRAME_SIDE - picture.width) // 2, (FRAME_SIDE - picture.height) // 2))
+    draw = ImageDraw.Draw(frame)
+    if taken_for:  # in the corner, as in Figure 2 of the paper
+        text = printable(taken_for.replace("→", "->"))  # Pillow's font has no arrow
+        while font.getlength(text) > FRAME_SIDE - 14:
+            text = text.removesuffix("…")[:-1] + "…"
+        draw.rectangle((0, 0, font.getlength(text) + 11, CAPTION_HEIGHT - 7), CAPTION_GROUND)
+        draw.text((6, CAPTION_HEIGHT / 2 - 3), text, CAPTION_TEXT, font, anchor="lm")
+    number, text, line = f"{row + 1}/{len(captions)}", printable(path), FRAME_SIDE + CAPTION_HEIGHT / 2
+    while font.getlength(text) > FRAME_SIDE - font.getlength(number) - 24:  # the file name says more than its folders
+        text = "…" + text.removeprefix("…")[1:]
+    draw.text((8, line), text, CAPTION_TEXT, font, anchor="lm")
+    draw.text((FRAME_SIDE - 8, line), number, CAPTION_TEXT, font, anchor="rm")
+    return frame.quantize(palette=_palette(picture), dither=Image.Dither.NONE)
 
 
 def _palette(picture: Image.Image) -> Image.Image:
-    """240 colours of the image and 16 of the caption: a pixel in the colour of its ground.
+    """240 colours of the image and 16 of the caption.
 
     Those of a small copy, along the Morton curve through them, of which every so-manieth is taken: a tenth of the time
     of median cut, and closer to the image (docs/decisions/022-size-of-gifs.md).
@@ -219,43 +194,7 @@ def _palette(picture: Image.Image) -> Image.Image:
     small = np.asarray(picture.resize((40, 40), Image.Resampling.NEAREST)).reshape(-1, 3)
     along = (_SPREAD[small] << [1, 2, 0]).sum(axis=1)
     _, first = np.unique(along >> 3, return_index=True)
-    colours = small[first[np.linspace(0, len(first) - 1, _GROUND).astype(int)]].ravel().tolist()
-    palette = Image.new("P", (1, 1), _GROUND)
-    palette.putpalette(colours + _CAPTION_COLOURS)
+    colours = small[first[np.linspace(0, len(first) - 1, 240).astype(int)]].ravel().tolist()
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(colours + np.linspace(CAPTION_GROUND, CAPTION_TEXT, 16).round().astype(int).ravel().tolist())
     return palette
-
-
-def _write(frame: Image.Image, text: str, left: int, top: int) -> None:
-    """Write a line, `CAPTION_HEIGHT` high: letter by letter, since to draw each anew takes five times as long."""
-    for letter in text:
-        mask, width = _letter(letter)
-        frame.paste(_INK, (left - _MARGIN, top), mask)
-        left += width
-
-
-def _shortened(text: str, width: float, *, keep: str = "end") -> str:
-    """As much of a text as fits. Of a path its end: the file name is more informative than its folders."""
-    text = printable(text)
-    widths = [_letter(letter)[1] for letter in text]
-    if sum(widths) <= width:
-        return text
-    fit = bisect.bisect_right(list(accumulate(widths if keep == "start" else reversed(widths))), width - _width("…"))
-    return f"{text[:fit]}…" if keep == "start" else f"…{text[len(text) - fit :]}"
-
-
-def _width(text: str) -> int:
-    return sum(_letter(letter)[1] for letter in text)
-
-
-@cache
-def _letter(letter: str) -> tuple[Image.Image, int]:
-    """A mask of a letter in the middle of a line, `_MARGIN` pixels from its left, and the letter's width."""
-    width = round(_font().getlength(letter))
-    mask = Image.new("L", (width + 2 * _MARGIN, CAPTION_HEIGHT))
-    ImageDraw.Draw(mask).text((_MARGIN, CAPTION_HEIGHT / 2), letter, 255, _font(), anchor="lm")
-    return mask, width
-
-
-@cache
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=13)

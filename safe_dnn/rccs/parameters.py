@@ -1,7 +1,8 @@
 """Parameters of the failing images, such as weather or brightness: a CSV file with a row per image, read as columns.
 
 Simulators record such parameters, and annotators provide them. SAFE describes RCCs with them (see `profiles.py`), but
-does not need them. Images and a CSV file in; a column per parameter out, in the order of the images.
+does not need them. Images and a CSV file in; a column per parameter out, in the order of the images. Of failures that
+SAFE has collected, the parameters are those of the test images that they are copies of.
 """
 
 import re
@@ -13,12 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from safe_dnn.rccs.collected import source_folder_of
+from safe_dnn.rccs.dbscan.projection import Nuisance, SetAside, combined
+from safe_dnn.store.places import absolute
 from safe_dnn.support.entries import StrPath, is_within, path_of
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import read_record
+from safe_dnn.support.images import ImageListing
 from safe_dnn.support.matching import check_matched, rows_in
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK
 from safe_dnn.support.tables import IMAGE, Table, number_in, read_table, with_point
-from safe_dnn.support.text import as_seen, count, some
+from safe_dnn.support.text import as_seen, count, printable, some
 
 PARAMETERS_FILE = "parameters.csv"
 ANGLE_SUFFIX = "_deg"
@@ -29,6 +34,27 @@ ANSWERS = re.compile(r"(?is)predict(ed|ion)|right|correct|wrong|confidence|error
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(([ .'’\xa0\u202f]\d{3})+,\d*|([ ,'’\xa0\u202f]\d{3})+\.\d*|(,\d{3}){2,})")
 PLACEHOLDERS = re.compile(r"-[19]|-?9{2,}|-32768|32767|65535")  # what programs write where a number is unknown
 MOST_CATEGORIES = 50  # a text column with more different values contains names or remarks
+
+
+def names_in(folder: Path) -> frozenset[str]:
+    """The images in a folder of failures or objects as SAFE wrote it; none if it did not, or the folder is gone."""
+    try:
+        text = (folder / FAILURES_MARK).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return frozenset()
+    return frozenset(text.split("\n")) - {""}
+
+
+def source_folder_of(image_root: Path) -> Path | None:
+    """The test folder, in which the copies in a folder of failures have the same paths; None if SAFE made none."""
+    made = image_root.name == FAILURES and (image_root.parent / FAILURES_FILE).is_file()
+    return tested_by(image_root.parent) if made else None
+
+
+def tested_by(folder: Path) -> Path | None:
+    """The test folder that `accuracy.json` in a folder of failures names; None if there is none."""
+    root = read_record(folder / ACCURACY_FILE).get("test_root")
+    return Path(absolute(root, folder)) if isinstance(root, str) else None
 
 
 @dataclass(frozen=True)
@@ -227,3 +253,38 @@ def numbers_of(texts: Sequence[str]) -> np.ndarray:
     known = {text: number_in(text) for text in set(texts)}
     numbers = np.array([known[text] for text in texts], np.float64)
     return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+class Aside:
+    """What was set aside from the failing images, to be set aside from others as far as it is recorded of them.
+
+    Parameters
+    ----------
+    listing : ImageListing
+        All of the others: how names in the table are matched depends on which images there are.
+    parameters : path, optional
+        The table of their recorded parameters.
+
+    Raises
+    ------
+    SAFEError
+        The table cannot be read.
+    """
+
+    def __init__(self, aside: SetAside, listing: ImageListing, parameters: StrPath | None) -> None:
+        texts = read_texts(parameters, listing.root, listing.paths) if parameters else {}
+        column = combined([texts.get(name) or [""] * len(listing.paths) for name in aside.names])
+        self._aside, self._of, self._unknown = aside, dict(zip(listing.paths, column.tolist(), strict=True)), 0
+
+    def of(self, paths: Sequence[str]) -> Nuisance:
+        """The same for some of the images."""
+        column = np.array([self._of[path] for path in paths], str)
+        self._unknown += self._aside.unknown(column)
+        return Nuisance(self._aside, column)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence if it is not known of some of the images so far."""
+        name = printable(" and ".join(self._aside.names))
+        told = f"{name} was not set aside in {count(self._unknown, 'image')}, of which it is not known"
+        return (told,) if self._unknown else ()

@@ -12,12 +12,12 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from safe_dnn.rccs.clusters import find_clusters
 from safe_dnn.store.database import present, reading
 from safe_dnn.store.output_folder import Writer
-from safe_dnn.store.places import absolute, relative
+from safe_dnn.store.places import plain, restored
 from safe_dnn.store.runs import SELECTION, Files, Run, add_run, present_runs, reading_file
 from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError
@@ -99,9 +99,8 @@ class UnsafeSet:
         RCCs that no images were selected for, by the engineer's choice.
     quota : "equal" or "size"
         How the images were divided among the RCCs (see `selection.quotas`).
-    model : str
-        The DNN whose likely errors half of the images were chosen by, or the table of its answers; empty if there was
-        none.
+    model : Path or None
+        The DNN whose likely errors half of the images were chosen by, or the table of its answers.
     run : str
         Fingerprint of those clusters as they were found, without the engineer's edits.
     labels : str
@@ -122,7 +121,7 @@ class UnsafeSet:
     clusters: str
     left_out: tuple[int, ...] = ()
     quota: str = QUOTA
-    model: str = ""
+    model: Path | None = None
     run: str = ""
     labels: str = ""
     notes: tuple[str, ...] = ()
@@ -168,15 +167,8 @@ def save_unsafe_set(unsafe: UnsafeSet, folder: Path, *, more: Files | None = Non
         (content_of(file) or b"").hex() or ascii(path) for file, path in zip(unsafe.files, unsafe.paths, strict=True)
     ]
     unsafe = dataclasses.replace(unsafe, labels=_labels_again(folder, {*contents}))
-    record = {
-        **{field.name: getattr(unsafe, field.name) for field in dataclasses.fields(unsafe)},
-        "improvement_root": relative(unsafe.improvement_root, folder),
-        "selected": len(unsafe.images),
-        "skipped": [skip._asdict() for skip in unsafe.skipped],
-        "model": relative(unsafe.model, folder),
-        "images": _digest(unsafe.images),
-        "contents": contents,
-    }
+    record = plain(unsafe, folder)
+    record |= {"selected": len(unsafe.images), "images": _digest(unsafe.images), "contents": contents}
     files: dict[str, Writer] = {
         FILENAMES_FILE: "".join(f"{image.image}\n" for image in unsafe.images),
         UNSAFE_SET_FILE: unsafe_table(unsafe),
@@ -240,25 +232,14 @@ def load_unsafe_set(folder: Path, run: Run | None = None) -> UnsafeSet:
         table = read_table(path, "images of the unsafe set", own=True)
         images = tuple(_image_of(row, decimal_comma=table.decimal_comma) for row in table.rows.to_dict("records"))
     with reading_file(run, SELECTION_FILE) as path:
-        return _from_record(json.loads(path.read_text(encoding="utf-8")), images, folder)
-
-
-def _from_record(record: dict[str, Any], images: Sequence[UnsafeImage], folder: Path) -> UnsafeSet:
-    if record["images"] != _digest(images):
-        raise ValueError(f"{SELECTION_FILE} and {UNSAFE_SET_FILE} have different images")
-    labels = known_labels(folder)
-    fields = {field.name: record[field.name] for field in dataclasses.fields(UnsafeSet)}
-    values: dict[str, Any] = {name: tuple(of) if isinstance(of, list) else of for name, of in fields.items()}
-    pairs = zip(images, record["contents"], strict=True)
-    return UnsafeSet(
-        **values
-        | {
-            "improvement_root": Path(absolute(record["improvement_root"], folder)),
-            "images": tuple(one._replace(content=key, label=labels.get(key, one.label)) for one, key in pairs),
-            "skipped": tuple(Skipped(**skip) for skip in record["skipped"]),
-            "model": absolute(record["model"], folder),
-        }
-    )
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record.pop("images") != _digest(images):
+            raise ValueError(f"{SELECTION_FILE} and {UNSAFE_SET_FILE} have different images")
+        contents, _ = record.pop("contents"), record.pop("selected")
+        unsafe, labels = restored(UnsafeSet, record | {"images": ()}, folder), known_labels(folder)
+    pairs = zip(images, contents, strict=True)
+    labelled = (one._replace(content=key, label=labels.get(key, one.label)) for one, key in pairs)
+    return dataclasses.replace(unsafe, images=tuple(labelled))
 
 
 def known_labels(folder: Path) -> dict[str, str]:

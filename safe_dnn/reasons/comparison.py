@@ -31,8 +31,7 @@ from safe_dnn.rccs.answers import CONFIDENCE, NOTHING, known_in
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
 from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.parameters import MOST_CATEGORIES, find_parameters, read_parameters, read_texts, typed_column
-from safe_dnn.rccs.projected import Aside
+from safe_dnn.rccs.parameters import MOST_CATEGORIES, Aside, find_parameters, read_parameters, read_texts, typed_column
 from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text, find_curves, load_curves
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.like import of_classes

@@ -2,7 +2,7 @@
 
 If RCCs are one person each and the DNN fails equally often on each person, the person is no reason for failing, but a
 *nuisance*: it hides what the failures have in common. The mean of each of its values over tested images, right and
-wrong, is subtracted from the features (`rccs/dbscan/set_aside.py`).
+wrong, is subtracted from the features (`rccs/dbscan/projection.py`).
 
 `what_is_set_aside` reads what is needed before the long work; its `fit` gives what the clustering takes.
 """
@@ -17,7 +17,7 @@ import numpy as np
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.FE import ImageFeatures
 from safe_dnn.features.batches import Stream
-from safe_dnn.rccs.dbscan.set_aside import Nuisance, check_column, combined, fit_set_aside
+from safe_dnn.rccs.dbscan.projection import Nuisance, check_column, combined, fit_set_aside
 from safe_dnn.rccs.parameters import find_parameters, read_texts
 from safe_dnn.reasons.comparison import compared_images, features_of_tested
 from safe_dnn.support.entries import StrPath
@@ -40,7 +40,7 @@ class Values(NamedTuple):
     names : tuple of str
         Of the parameters.
     column : ndarray of shape (n_failing + n_right,), str
-        As of `rccs.dbscan.set_aside.combined`; of the failing images, then of `rows`.
+        As of `rccs.dbscan.projection.combined`; of the failing images, then of `rows`.
     paths : tuple of str
         Those of the failing images.
     tested : AnsweredImages or None
@@ -120,7 +120,7 @@ def what_is_set_aside(
     ------
     SAFEError
         A name is unknown, its values say nothing about the images (see
-        `rccs.dbscan.set_aside.check_column`), or a table cannot be read.
+        `rccs.dbscan.projection.check_column`), or a table cannot be read.
     """
     if not names:
         return None

@@ -2,8 +2,13 @@
 
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from safe_dnn.store.database import DATABASE_FILE, append, changing, present, reading
 
@@ -24,13 +29,33 @@ def relative(path: str | os.PathLike, folder: Path) -> str:
     return absolute_path
 
 
-def plain(value: Any, folder: Path) -> Any:
-    """What JSON has of a field of a record: of a path the relative one, of a record in it an object."""
+def plain(value: Any, folder: Path, arrays: dict[str, np.ndarray] | None = None) -> Any:
+    """What JSON has of a value: of a path the relative one, of a record an object, of an array its name in `arrays`."""
     if isinstance(value, Path):
         return relative(value, folder)
-    if hasattr(value, "_asdict"):
-        return value._asdict()
-    return [plain(one, folder) for one in value] if isinstance(value, tuple) else value
+    if isinstance(value, np.ndarray) and arrays is not None:
+        arrays[name := f"array_{len(arrays)}"] = value
+        return name
+    if is_dataclass(value) or hasattr(value, "_asdict"):
+        names = [field.name for field in fields(value)] if is_dataclass(value) else value._fields
+        return {name: plain(getattr(value, name), folder, arrays) for name in names}
+    return [plain(one, folder, arrays) for one in value] if isinstance(value, tuple) else value
+
+
+def restored(kind: Any, value: Any, folder: Path, arrays: Mapping[str, np.ndarray] | None = None) -> Any:
+    """What `plain` has been given, a value of this type: the reverse, where the analysis lies now."""
+    if isinstance(kind, UnionType):  # with None
+        return None if value is None else restored(kind.__args__[0], value, folder, arrays)
+    if kind is Path:
+        return Path(absolute(value, folder))
+    if kind is np.ndarray:
+        return (arrays or {})[value]
+    if get_origin(kind) is tuple:
+        return tuple(restored(get_args(kind)[0], one, folder, arrays) for one in value)
+    if is_dataclass(kind) or hasattr(kind, "_fields"):
+        of = get_type_hints(kind)
+        return kind(**{name: restored(of[name], one, folder, arrays) for name, one in value.items()})
+    return value
 
 
 def absolute(recorded_path: str, folder: Path) -> str:

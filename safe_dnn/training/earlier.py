@@ -9,7 +9,7 @@ import filecmp
 import os
 from pathlib import Path
 
-from safe_dnn.rccs.collected import tested_by
+from safe_dnn.rccs.parameters import tested_by
 from safe_dnn.rccs.review.notes import FIELDS
 from safe_dnn.rccs.review.review import condition_of, load_scope, load_spot_notes, notes_of_run, set_note
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set

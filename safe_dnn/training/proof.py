@@ -15,7 +15,7 @@ import numpy as np
 
 from safe_dnn.dnn.held_out import hold_out_record
 from safe_dnn.dnn.tested import AnsweredImages
-from safe_dnn.features.saved_again import pictures, same_images
+from safe_dnn.features.attributes import pictures, same_images
 from safe_dnn.rccs.clusters import run_record
 from safe_dnn.reasons.known_groups import group_names
 from safe_dnn.support.contents import in_common
@@ -142,7 +142,7 @@ def refuse_saved_again(
 def saved_again(
     learned: Mapping[str, Sequence[Path]], proving: Mapping[str, Sequence[Path]], *, progress: Progress = no_progress
 ) -> tuple[str, ...]:
-    """A sentence for each two sets that have images in common which were saved again (see `features.saved_again`).
+    """A sentence for each two sets that have images in common which were saved again (see `features.attributes`).
 
     Raises
     ------

@@ -99,7 +99,7 @@ def test_the_unsafe_set_is_selected_by_tables_alone_unless_they_cannot_be_used(c
     printed = capsys.readouterr().out
     assert "test-set size 74 · accuracy 0.648649" in printed
     assert "that the network is most likely to get wrong, by its answers in improvement.csv." in printed
-    assert load_unsafe_set(clustered.out).model == str(clustered.improved)
+    assert load_unsafe_set(clustered.out).model == clustered.improved
     clustered.improved.write_text("\n".join(text.splitlines()[:-5]) + "\n")
     assert safe(*command, "--partial") == 0
     assert "Without a row in improvement.csv: 5 of 24 improvement images. They count as right." in (

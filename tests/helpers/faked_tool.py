@@ -23,7 +23,7 @@ def main() -> int:
     from safe_dnn import SAFE_Tool
     from safe_dnn.pipeline import descriptions, explaining, generation
     from safe_dnn.rccs import image_map
-    from safe_dnn.rccs.dbscan import resamples
+    from safe_dnn.rccs.dbscan import consensus
     from safe_dnn.rccs.gifs import write_gifs
     from safe_dnn.store import database
     from tests.helpers.fake_network import FakeNetwork
@@ -36,7 +36,7 @@ def main() -> int:
         return network(pixels)
 
     network.stand_in(run)
-    resamples.MOST_SAMPLES = resamples.FEWEST_SAMPLES
+    consensus.MOST_SAMPLES = consensus.FEWEST_SAMPLES
     image_map._umap = lambda points, start: start  # to import and compile UMAP takes ten seconds
     held = os.environ.get("FAKE_HELD", "")
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from safe_dnn.dnn.model import Dnn
 from safe_dnn.dnn.predictions import Pixels, labelled_images
+from safe_dnn.features.extractor import Extractor
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
 from safe_dnn.rccs.dbscan.projection import Projection
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet
@@ -136,7 +137,7 @@ def clusters_of(root: Path, labels: Mapping[str, int]) -> RootCauseClusters:
         is_core=np.array([labels[path] >= 0 for path in paths]), points=np.zeros((len(paths), 1), np.float32),
         reach=np.zeros(max(labels.values()) + 1, np.float32), reducer="pca", eps=1.0, min_samples=2,
         projection=Projection("vgg16-conv", np.zeros(2, np.float32), np.zeros((1, 2), np.float32)),
-        extractor_identity="vgg16-conv-fake-float32", notice="", weights="", settings=(),
+        extractor=Extractor("vgg16-conv", "vgg16-conv-fake-float32", None), settings=(),
         k_distances=np.zeros(1, np.float32), knee=None, skipped=(),
     )  # fmt: skip
 

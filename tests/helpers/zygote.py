@@ -27,8 +27,8 @@ def child(job: dict, counter: int) -> int:
     """Run the command line; die before the operation number `kill_at`, or after some seconds."""
     from safe_dnn import SAFE_Tool
     from safe_dnn.features import batches as features_batches
-    from safe_dnn.features.cache import FeatureCache
-    from safe_dnn.rccs.dbscan import resamples
+    from safe_dnn.features.batches import FeatureCache
+    from safe_dnn.rccs.dbscan import consensus
     from safe_dnn.store import database
     from tests.helpers.fake_network import FakeNetwork
 
@@ -63,7 +63,7 @@ def child(job: dict, counter: int) -> int:
         train, finetuning._train_epoch = finetuning._train_epoch, train_epoch
     network.stand_in(run)
     features_batches.BATCH_SIZE = 8
-    resamples.MOST_SAMPLES = resamples.FEWEST_SAMPLES
+    consensus.MOST_SAMPLES = consensus.FEWEST_SAMPLES
     FeatureCache.put = counted(FeatureCache.put)
     database._commit = counted(database._commit)
     for name in WATCHED:

@@ -47,7 +47,7 @@ SAFE_SOURCES = (
     "FE.py",
     *(f"safe_dnn/features/{name}.py" for name in ("extractor", "weights", "network", "batches")),
     "clustering.py",
-    *(f"safe_dnn/rccs/dbscan/{name}.py" for name in ("projection", "neighbours", "density", "relevance", "branches")),
+    *(f"safe_dnn/rccs/dbscan/{name}.py" for name in ("projection", "neighbours", "density")),
     *(f"safe_dnn/rccs/dbscan/{name}.py" for name in ("consensus", "tuning")),
 )
 MEASURE_SOURCES = ("lab/benchmarks/paper/measures.py", "lab/benchmarks/paper/cases.py")

@@ -49,7 +49,7 @@ from safe_dnn.dnn.model import Dnn, load_dnn, sized_for
 from safe_dnn.dnn.predictions import LabelledImages, Pixels, check_classes, labelled_images, run_model
 from safe_dnn.FE import extract_features, stream_features
 from safe_dnn.features.extractor import PRECISIONS
-from safe_dnn.features.weights import choose_extractor, recall_extractor
+from safe_dnn.features.weights import choose_extractor
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, save_clusters
 from safe_dnn.selection import SelectionSettings, select_unsafe_set, unsafe_set_size
 from safe_dnn.support.errors import SAFEError
@@ -395,7 +395,7 @@ def place_images(images: LabelledImages, rows: np.ndarray, clusters: RootCauseCl
     nearest = select_unsafe_set(work / LIST_FILE, clusters, SelectionSettings(size=len(rows)), progress=print_progress)
     found = {image.image: image for image in nearest.images}
     points: dict[str, np.ndarray] = {}
-    extractor = recall_extractor(clusters.extractor, clusters.extractor_identity)
+    extractor = clusters.recalled_extractor()
     for batch in stream_features(find_images(work / LIST_FILE), extractor, progress=print_progress):
         points.update(zip(batch.paths, clusters.projection.apply(batch.features), strict=True))
     names = [os.fspath(file) for file in files]

@@ -19,8 +19,8 @@ from lab.benchmarks.spotcheck.scenes import COLOURS, SIZES, draw_scenes
 from lab.benchmarks.spotcheck.scores import Score, score
 from lab.benchmarks.spotcheck.settings import N_CLAUSES, SQUARE, UPPER, Setting, draw_setting, presence_of
 from lab.benchmarks.spotcheck.tables import main
+from safe_dnn.rccs.dbscan.contrast import share_told
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
-from safe_dnn.rccs.told import share_told
 from safe_dnn.reasons.comparison import LABEL
 
 

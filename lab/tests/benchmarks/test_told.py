@@ -6,7 +6,7 @@ from lab.benchmarks.told import Compared, placed_unseen, set_for_rivals
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.features.extractor import DIMENSIONS, Extractor
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
-from safe_dnn.rccs.told import share_told
+from safe_dnn.rccs.dbscan.contrast import share_told
 from safe_dnn.reasons.comparison import Known
 
 

@@ -17,7 +17,7 @@ from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.generation import ClusteringSettings
 from safe_dnn.pipeline.run_record import GivenAnswers, given_parameters, given_predictions, groups_of
 from safe_dnn.rccs.clusters import RootCauseClusters
-from safe_dnn.rccs.collected import names_in
+from safe_dnn.rccs.parameters import names_in
 from safe_dnn.support.entries import path_of
 from safe_dnn.support.images import is_image_folder
 from safe_dnn.support.run_folder import FAILURES
@@ -130,9 +130,11 @@ class ClustersForm(FormView):
 
 def requested_extractor(clusters: RootCauseClusters) -> str:
     """The choice of an extractor that gives these clusters again; `auto` where that is what it chooses."""
-    return "auto" if clusters.notice or clusters.extractor == "vgg16" else clusters.extractor
+    name = clusters.extractor.name
+    return "auto" if clusters.extractor.notice or name == "vgg16" else name
 
 
 def requested_precision(clusters: RootCauseClusters) -> str:
     """The choice of a precision that gives these clusters again; `auto` where that is what it chooses here."""
-    return "auto" if clusters.precision == choose_precision("auto") else clusters.precision
+    precision = clusters.extractor.precision
+    return "auto" if precision == choose_precision("auto") else precision

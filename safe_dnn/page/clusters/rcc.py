@@ -67,8 +67,7 @@ class RccView:
 
     def show_words(self, shown: Shown, rcc: int, forced: bool = True) -> dict:
         """The heading, the engineer's note (see `NoteView.show`), and what it may be merged into."""
-        clusters, centres = shown.clusters, shown.centres
-        others = [] if rcc == NOISE else nearest_rccs(clusters, rcc, n=clusters.n_rccs, centres=centres)
+        others = [] if rcc == NOISE else nearest_rccs(shown.clusters, rcc, n=shown.clusters.n_rccs)
         return {
             self.owner: rcc, **self.show_heading(shown, rcc),
             self.note_view.widget: self.note_view.show(shown, rcc, forced),
@@ -156,7 +155,7 @@ def _most_like(results: Shown, rcc: int) -> tuple[str, str]:
         who = "Each of the others" if n_near(results.clusters, NOISE) else "Each"
         line = f"{who} fails for a reason of its own, or for a rare one"
         return line, line
-    near = nearest_rccs(results.clusters, rcc, centres=results.centres)
+    near = nearest_rccs(results.clusters, rcc)
     if not near:
         return "There is no other RCC", "There is no other RCC"
     names = [title(other, results.notes) for other, _ in near]

@@ -33,7 +33,6 @@ from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, headline, rcc
 from safe_dnn.rccs.confidence import no_steady_groups_text
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import load_map, plane_points
-from safe_dnn.rccs.nearness import rcc_centres
 from safe_dnn.rccs.profiles import load_profiles
 from safe_dnn.rccs.review.journal import Edit
 from safe_dnn.rccs.review.notes import REGISTER, UNSAFE, Note, Scope, title
@@ -408,8 +407,8 @@ def _map(known: Material) -> dict[str, Any]:
 def rccs_section(known: Material) -> Markup:
     """A card for each RCC that there is room for."""
     rccs = carded(known.clusters, known.reasons.rates)
-    rest, centres = len(rccs_of(known.clusters)) - len(rccs), rcc_centres(known.clusters)
-    return filled("rccs.html", known=known, rccs=rccs, rest=rest, centres=centres, loose=LOOSE)
+    rest = len(rccs_of(known.clusters)) - len(rccs)
+    return filled("rccs.html", known=known, rccs=rccs, rest=rest, loose=LOOSE)
 
 
 def weak_spots_section(known: Material) -> Markup:

@@ -2,18 +2,19 @@
 
 The nearest of some points to very many others are searched in two steps: float32, in which matrix products are fast,
 selects the candidates within a bound on the rounding error, and float64 decides between them (see
-docs/decisions/012-distances-in-blocks.md).
+docs/decisions/012-distances-in-blocks.md). Matrix products use one thread: the last digits of sums, and so perhaps
+labels, depend on the number of threads.
 """
 
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from contextlib import AbstractContextManager
+from functools import cache, cached_property
 from typing import TypeVar
 
 import numpy as np
-
-from safe_dnn.rccs.dbscan.one_thread import one_thread
+from threadpoolctl import ThreadpoolController
 
 BLOCK = 1_000_000  # numbers in a block: 4 MB in float32, 8 MB in float64
 PAIRS_BLOCK = 131_072  # numbers in a block of pairs: 1 MB; that of larger ones is asked anew from the system each time
@@ -23,8 +24,24 @@ LISTED = 20  # nearest points stored for each point
 MOST_STORED = 5000  # points all of whose distances are stored: 100 MB
 UNSURE = 2e-5  # share of the largest squared norm: five times what float32 was seen to round of a squared distance
 SAME = 1e-13  # squared distances below this share of the largest squared norm are rounding errors of equal points
-
 _Found = TypeVar("_Found")
+
+
+def one_thread() -> AbstractContextManager:
+    """A context in which BLAS uses one thread.
+
+    Contexts that overlap in time in several threads must be within one that all of them share: otherwise the first one
+    that ends gives the others their threads back.
+    """
+    return _controller().limit(limits=1)
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    # Looking through the libraries of the process takes 2 ms, so it is done once, when SciPy's BLAS is there as well.
+    import scipy.linalg  # noqa: F401
+
+    return ThreadpoolController()
 
 
 def random_part(n: int) -> np.ndarray:

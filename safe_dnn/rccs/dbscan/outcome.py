@@ -80,12 +80,6 @@ class Steadiness(NamedTuple):
     n_samples: int
     may_change: float = 0.0
 
-    @classmethod
-    def of_nothing(cls, n_points: int, n_samples: int) -> "Steadiness":
-        """No RCCs."""
-        zeros = np.zeros(n_points, np.float32)
-        return cls(np.zeros(0, np.float32), zeros, np.full(n_points, NOISE), zeros, n_samples)
-
     @property
     def is_steady(self) -> np.ndarray:
         """Which RCCs are found again often enough, shape (n_rccs,), bool; the others are loose."""

@@ -1,31 +1,270 @@
-"""From features to points: scaling, PCA to 256 components, and scaling of the components. Step 1.
+"""From features to points: scaling, PCA to 256 components, scaling of these, averaging of neighbours. Step 1.
 
-Where features consist of several blocks (`features.extractor.blocks_of`), each is scaled to its share of the variance
-before PCA. That scaling becomes part of the components, so that a projection is one matrix for every extractor.
+0. On request, what is known not to matter is *set aside* (`SetAside`): RCCs are what failing images look like, and what
+   separates them the most may be no reason for failing: they become one person each, although the DNN fails equally
+   often on each. The mean of each value of such a *nuisance* is estimated over tested images, right and wrong, and
+   subtracted from the scaled features of any image of which the value is known. Of several parameters, this is the mean
+   of each combination of values. The record is kept with the run, since all that is compared with the images later has
+   to be treated in the same way.
+1. Where features consist of several blocks (`features.extractor.blocks_of`), each is scaled to its share of the
+   variance before PCA. That scaling becomes part of the components, so that a projection is one matrix for every
+   extractor. Where images are known that the DNN gets right, `fit_apart` compares failing images in what sets them
+   apart from these (see `contrast.py`), in the place of PCA.
+2. The root causes are not known yet, but most of an image's nearest neighbours share its cause. So directions in which
+   neighbours differ are scaled down (`relevant_directions`), and images are moved towards the mean of their neighbours
+   (`average_neighbours`).
 
-Where images are known that the DNN gets right, `fit_apart` compares failing images in what sets them apart from these
-(see `contrast.py`), in the place of PCA.
-
-Source: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA before DBSCAN).
+Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA before DBSCAN); Bar-Hillel, Hertz, Shental,
+Weinshall, JMLR 6, 2005 (relevant component analysis, which scales directions by the variance within given groups; here
+the groups are the neighbourhoods).
 """
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from safe_dnn.features.extractor import blocks_of, comparable
 from safe_dnn.rccs.dbscan.contrast import Axis, RightImages, set_apart
-from safe_dnn.rccs.dbscan.one_thread import one_thread
-from safe_dnn.rccs.dbscan.relevance import relevant_directions
-from safe_dnn.rccs.dbscan.set_aside import Nuisance
+from safe_dnn.rccs.dbscan.density import SAME_POINT
+from safe_dnn.rccs.dbscan.neighbours import Points, one_thread, random_part
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.text import count, printable
 
+AVERAGING_ROUNDS = 2
+EVENNESS = 0.3  # 1: directions keep their scale; 0: the variance of neighbours becomes equal in all directions
+LEAST_DIFFERENCE = 1e-3  # least variance of neighbours, relative to that of all images: neighbours may be equal
 N_COMPONENTS = 256
 RANK = 1e-12  # smaller variances, relative to the largest one, are rounding errors
 BLOCK_ROWS = 128  # rows of features that are scaled and centred at a time: 4 to 8 MB
 LEAST_VARIANCE = 1e-10  # of a block, relative to its mean square; less is rounding
 AXIS = 1.0  # standard deviation of the axis (see `contrast.Axis`), where that of all directions together is 1
+
+
+def combined(columns: Sequence[Sequence[str]]) -> np.ndarray:
+    """The combination of values that each image has, as text; empty if one of them is unknown."""
+    return np.array(["\t".join(values) if all(values) else "" for values in zip(*columns, strict=True)], str)
+
+
+class SetAside(NamedTuple):
+    """What is set aside.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the parameters.
+    values : ndarray of shape (n_values,), str
+        Their combinations of values, sorted.
+    effects : ndarray of shape (n_values + 1, dimension), float32
+        What is subtracted from the scaled features of images that have each value; last, 0 where it is unknown.
+    """
+
+    names: tuple[str, ...]
+    values: np.ndarray
+    effects: np.ndarray
+
+    def places(self, column: np.ndarray) -> np.ndarray:
+        """Which value each image has, shape (n_images,); n_values if it is unknown or was never met."""
+        at = np.minimum(np.searchsorted(self.values, column), len(self.values) - 1)
+        return np.where(self.values[at] == column, at, len(self.values))
+
+    def unknown(self, column: np.ndarray) -> int:
+        """From how many images it cannot be set aside."""
+        return int((self.places(column) == len(self.values)).sum())
+
+
+class Nuisance(NamedTuple):
+    """What is set aside, and what the images that it is set aside from have, as of `combined`."""
+
+    aside: SetAside
+    column: np.ndarray
+
+    def without(self, scaled: np.ndarray, rows: slice) -> np.ndarray:
+        """Scaled features of some of the images (see `features.extractor.comparable`) without what is set aside."""
+        return scaled - self.aside.effects[self.aside.places(self.column[rows])]
+
+
+def fit_set_aside(features: np.ndarray, extractor: str, names: tuple[str, ...], column: np.ndarray) -> SetAside:
+    """Estimate by how much the mean of each value differs from the mean of all.
+
+    Each mean is that of one more image, which is like the mean of all: a single image is no mean.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_images, dimension), float32
+        Of tested images, right and wrong; not scaled.
+    extractor : str
+        Name of their extractor.
+    column : ndarray of shape (n_images,), str
+        What the same images have (see `check_column`).
+    """
+    values = np.unique(column[column != ""])
+    sums = np.zeros((len(values) + 1, features.shape[1]))
+    aside = SetAside(names, values, sums.astype(np.float32))
+    places = aside.places(column)
+    for start in range(0, len(features), BLOCK_ROWS):
+        scaled, of = comparable(features[start : start + BLOCK_ROWS], extractor), places[start : start + BLOCK_ROWS]
+        for place in np.unique(of).tolist():
+            sums[place] += scaled[of == place].sum(axis=0, dtype=np.float64)
+    counts = np.bincount(places, minlength=len(sums))[:-1, None]
+    aside.effects[:-1] = (sums[:-1] - counts * sums[:-1].sum(axis=0) / counts.sum()) / (counts + 1)
+    return aside
+
+
+def check_column(names: Sequence[str], column: np.ndarray) -> None:
+    """Check that what images have of parameters can be set aside.
+
+    Raises
+    ------
+    SAFEError
+        Half of its values or more are unknown, all are the same, or it has more than one for two images.
+    """
+    known = column[column != ""]
+    n_values = len(np.unique(known))
+    if 2 * len(known) <= len(column) or not 2 <= n_values <= len(known) / 2:
+        received = f"{printable(' and '.join(names))}, which has {count(n_values, 'value')}"
+        raise SAFEError(
+            "Expected a parameter to set aside that is known of more than half of the images, differs between them and "
+            f"has values that several have in common. Received {received} and is known of {len(known):,} of "
+            f"{count(len(column), 'image')}. Set another one aside, or none."
+        )
+
+
+def neighbourhood(n: int) -> int:
+    """Number of nearest neighbours to consider among n points: .45 √n, at least 1 and at most n − 1."""
+    return min(max(round(0.45 * np.sqrt(n)), 1), n - 1)
+
+
+def relevant_directions(points: np.ndarray) -> np.ndarray:
+    """Directions scaled such that neighbours differ about equally in all of them.
+
+    What images with one cause differ in is mostly what they show, and nearest neighbours differ in that as well. What
+    separates causes varies between images but not between neighbours. After the scaling, distances reflect the latter.
+    With C the covariance of all points and N that of neighbours, the directions solve the generalized eigenproblem
+    C v = λ ((1 − e) N + e tr(N)/d I) v, where e is `EVENNESS`. Neighbours are determined after `average_neighbours`,
+    since more of them then share a cause. See docs/decisions/003-scaling-of-directions.md.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_points, n_components), float
+        Of more than `MOST_STORED`, a random part decides.
+
+    Returns
+    -------
+    ndarray of shape (n_components, n_components), float64
+        Directions as rows, for `points @ directions.T`, by decreasing variance of the result.
+    """
+    # Imported here so that the page starts faster.
+    from scipy.linalg import eigh
+
+    points = points[random_part(len(points))]
+    centred = np.asarray(points - points.mean(axis=0), dtype=np.float64)
+    with one_thread():
+        of_neighbours = _covariance_of_neighbours(Points(centred))
+        if of_neighbours is None:
+            return np.eye(points.shape[1])
+        _, directions = eigh(centred.T @ centred / len(centred), of_neighbours)  # by ascending variance
+    return directions.T[::-1]
+
+
+def relevant_scale(points: Points) -> Callable[[np.ndarray], np.ndarray]:
+    """What gives points the distances that `relevant_directions` gives them.
+
+    It does not turn them to these directions, which takes longer.
+
+    Returns
+    -------
+    callable
+        Of points, an ndarray of shape (any, n_components), float64, it gives one of the same shape, float32.
+    """
+    # Imported here so that the page starts faster.
+    from scipy.linalg import cholesky, solve_triangular
+
+    with one_thread():
+        of_neighbours = _covariance_of_neighbours(points)
+        if of_neighbours is None:
+            return partial(np.asarray, dtype=np.float32)
+        lower = cholesky(of_neighbours, lower=True)
+    return lambda points: solve_triangular(lower, points.T, lower=True).T.astype(np.float32)
+
+
+def _covariance_of_neighbours(points: Points) -> np.ndarray | None:
+    """(1 − e) N + e tr(N)/d I of `relevant_directions`; None if all points are equal."""
+    n, n_components = points.exact.shape
+    centred = points.exact - points.exact.mean(axis=0)
+    variance = np.einsum("ij,ij->", centred, centred) / n
+    if n < 2 or np.sqrt(variance) < SAME_POINT:
+        return None
+    nearest = Points(average_neighbours(points)).nearest_unordered(neighbourhood(n))
+    # The variance of a difference of two points is twice that of each of them.
+    of_neighbours = _covariance_of_differences(centred, nearest) / 2
+    even = (of_neighbours.trace() + LEAST_DIFFERENCE * variance) / n_components
+    return (1 - EVENNESS) * of_neighbours + EVENNESS * even * np.eye(n_components)
+
+
+def _covariance_of_differences(points: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+    """Covariance of the differences between points and each of their neighbours.
+
+    Their products sum up to Xᵀ L X, where L is the Laplacian of the graph of neighbours: one product of matrices, not
+    one for each neighbour.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n, n_components), float64
+        Centred, since rounding errors grow with their norms.
+    nearest : ndarray of shape (n, k), int
+    """
+    # Imported here so that the page starts faster.
+    from scipy.sparse import diags_array
+
+    n, k = nearest.shape
+    is_neighbour = _graph_of(nearest)
+    degrees = k + is_neighbour.sum(axis=0)
+    laplacian = (diags_array(degrees) - is_neighbour - is_neighbour.T).tocsr()
+    return points.T @ (laplacian @ points) / (n * k)
+
+
+def _graph_of(nearest: np.ndarray) -> Any:
+    """Sparse matrix of shape (n, n), 1 where a column's point is among the `nearest` (of shape (n, k)) of a row's."""
+    # Imported here so that the page starts faster.
+    from scipy.sparse import csr_array
+
+    n, k = nearest.shape
+    return csr_array((np.ones(n * k), (np.repeat(np.arange(n), k), nearest.ravel())), shape=(n, n))
+
+
+def average_neighbours(points: np.ndarray | Points) -> np.ndarray:
+    """Move each point to the mean of itself and its mutual nearest neighbours, twice.
+
+    Images with one cause move together, and other differences, such as what they show, average out. Two points are
+    mutual neighbours if each is among the nearest `neighbourhood(n)` points of the other. A small, distant group is not
+    mixed with others, since its points are not among the nearest of any other point.
+    See docs/decisions/004-neighbour-averaging.md.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_points, n_components), float32, or Points
+
+    Returns
+    -------
+    ndarray of the same shape, float32
+    """
+    # Imported here so that the page starts faster.
+    from scipy.sparse import eye_array
+
+    cloud = points if isinstance(points, Points) else Points(points)
+    n = len(cloud)
+    k = neighbourhood(n)
+    moved = cloud.exact
+    if k < 1:
+        return moved.astype(np.float32)
+    with one_thread():
+        for i in range(AVERAGING_ROUNDS):
+            among_nearest = _graph_of(Points(moved).nearest_unordered(k) if i else cloud.nearest(k)[0])
+            mutual = among_nearest.minimum(among_nearest.T) + eye_array(n, format="csr")
+            moved = (mutual @ moved) / mutual.sum(axis=1).reshape(n, 1)
+    return np.asarray(moved, dtype=np.float32)
 
 
 class Projection(NamedTuple):
@@ -38,7 +277,7 @@ class Projection(NamedTuple):
     mean : ndarray of shape (dimension,), float32
         Mean of the scaled features.
     components : ndarray of shape (n_components, dimension), float32
-        Principal components, rotated and scaled by `rccs.dbscan.relevance.relevant_directions`, by decreasing variance.
+        Principal components, rotated and scaled by `relevant_directions`, by decreasing variance.
         They include the scaling of blocks.
     axis : Axis or None
         What is added to the components, if they are what sets failing images apart from right ones.

@@ -12,11 +12,10 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from safe_dnn.rccs.dbscan.branches import SMALLEST_BRANCH, Branches
-from safe_dnn.rccs.dbscan.density import SAME_POINT, Density
+from safe_dnn.rccs.dbscan.density import SAME_POINT, SMALLEST_BRANCH, Branches, Density
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Tuning
-from safe_dnn.rccs.dbscan.umap_check import agreement, divide, without_strays
+from safe_dnn.rccs.dbscan.umap_reducer import agreement, divide, without_strays
 from safe_dnn.support.progress import Progress, no_progress
 
 MIN_SAMPLES_TRIED = (3, 5, 10)
@@ -31,7 +30,7 @@ AGREEMENT_POWER = 0.5  # of UMAP's branches with PCA's RCCs
 _Number = TypeVar("_Number", float, np.ndarray)
 
 
-class Scored(NamedTuple):
+class Clustering(NamedTuple):
     """A clustering with one min_samples.
 
     Attributes
@@ -39,13 +38,17 @@ class Scored(NamedTuple):
     labels : ndarray of shape (n_points,), int
         In any numbering.
     is_core : ndarray of shape (n_points,), bool
-    score : float
-        √silhouette · worth, by which `tune` chooses; 0 with fewer than two RCCs.
+    setting : Setting
+        Its silhouette is 0, and its score is the worth, before `_scored`.
+    k_distances, knee
+        As of `Tuning`.
     """
 
     labels: np.ndarray
     is_core: np.ndarray
-    score: float
+    setting: Setting
+    k_distances: np.ndarray
+    knee: int | None
 
 
 def tune(
@@ -82,7 +85,7 @@ def tune(
     After UMAP, the `points` are UMAP's, and the second factor is 1 + 24 · share⁴ · apart³, where `apart` (see
     `Branches.apart`) and the silhouette refer to the `averaged` images, since UMAP separates even parts of one cause.
     UMAP's branches and RCCs are also compared with those `known` from PCA: the worth is multiplied by √agreement, RCCs
-    may be divided, and images among neighbours of other RCCs become noise (see `rccs.dbscan.umap_check` and
+    may be divided, and images among neighbours of other RCCs become noise (see `rccs.dbscan.umap_reducer` and
     docs/decisions/008-umap-checked-against-pca.md).
 
     Parameters
@@ -102,19 +105,19 @@ def tune(
     cloud, images = _prepared(points, original=original, averaged=averaged, known=known)
     if cloud.distances.max() < SAME_POINT:
         return _without_settings(np.zeros(n, dtype=int))
-    found: list[_Clustering] = []
+    found: list[Clustering] = []
     tried = [k for k in MIN_SAMPLES_TRIED if k <= n]
     for i, min_samples in enumerate(tried):
         progress("Tuning DBSCAN", i, len(tried))
         found.append(_best_branches(Density(cloud, min_samples), images))
-    settings = _settings(images.averaged, found)
+    found = _scored(images.averaged, found)
     progress("Tuning DBSCAN", len(tried), len(tried))
-    if all(setting.score == 0 for setting in settings):
-        found.append(_textbook(Density(cloud, min(5, n))))
-        settings += _settings(images.averaged, found[-1:])
+    if all(one.setting.score == 0 for one in found):
+        found += _scored(images.averaged, [_textbook(Density(cloud, min(5, n)))])
+    settings = tuple(one.setting for one in found)
     chosen = max(range(len(found)), key=lambda i: (settings[i].at_knee, round(settings[i].score, 9)))
     best = found[chosen]
-    return Tuning(largest_first(best.labels), best.is_core, tuple(settings), chosen, best.k_distances, best.knee)
+    return Tuning(largest_first(best.labels), best.is_core, settings, chosen, best.k_distances, best.knee)
 
 
 def cluster_with_each(
@@ -123,17 +126,19 @@ def cluster_with_each(
     original: np.ndarray | Points | None = None,
     averaged: np.ndarray | None = None,
     known: np.ndarray | None = None,
-) -> list[Scored]:
+) -> list[Clustering]:
     """The clusterings between which `tune` chooses, one for each min_samples.
 
     Those with fewer than two RCCs, which `tune` never chooses, tell nothing apart and are all noise.
     """
     cloud, images = _prepared(points, original=original, averaged=averaged, known=known)
     found = [_best_branches(Density(cloud, min_samples), images) for min_samples in MIN_SAMPLES_TRIED]
-    nothing = Scored(np.full(len(points), NOISE), np.zeros(len(points), dtype=bool), 0.0)
+    nothing = np.full(len(points), NOISE)
     return [
-        Scored(best.labels, best.is_core, setting.score) if setting.n_rccs > 1 else nothing
-        for best, setting in zip(found, _settings(images.averaged, found), strict=True)
+        one
+        if one.setting.n_rccs > 1
+        else one._replace(labels=nothing, is_core=nothing != NOISE, setting=one.setting._replace(score=0.0))
+        for one in _scored(images.averaged, found)
     ]
 
 
@@ -167,20 +172,7 @@ class _Images(NamedTuple):
     """RCCs found among `averaged`, if other points are clustered."""
 
 
-class _Clustering(NamedTuple):
-    """The result of one setting, before its silhouette is computed."""
-
-    labels: np.ndarray
-    is_core: np.ndarray
-    eps: float
-    min_samples: int
-    at_knee: bool
-    worth: float
-    k_distances: np.ndarray
-    knee: int | None
-
-
-def _best_branches(density: Density, images: _Images) -> _Clustering:
+def _best_branches(density: Density, images: _Images) -> Clustering:
     """The RCCs for one min_samples, each with its own eps."""
     curve, knee, at_knee = _at_knee(density)
     branches = Branches(density, upper=UPPER_END * at_knee)
@@ -190,7 +182,8 @@ def _best_branches(density: Density, images: _Images) -> _Clustering:
     if images.known is not None:
         labels, is_core = _reconciled(labels, is_core, images.known, images)
     eps = float(branches.radius[chosen].max(initial=0))
-    return _Clustering(labels, is_core, eps, density.min_samples, False, float(worth[chosen].sum()), curve, knee)
+    setting = _setting(labels, eps, density.min_samples, worth=float(worth[chosen].sum()))
+    return Clustering(labels, is_core, setting, curve, knee)
 
 
 def _worth(branches: Branches, images: _Images) -> np.ndarray:
@@ -229,21 +222,26 @@ def _reconciled(
     return without_strays(labels, is_core, images.averaged.neighbours[0][:, : images.neighbours.shape[1]])
 
 
-def _textbook(density: Density) -> _Clustering:
+def _textbook(density: Density) -> Clustering:
     """DBSCAN at the knee, which is right for one group of images and some outliers."""
     curve, knee, eps = _at_knee(density)
-    return _Clustering(*density.cluster(eps), eps, density.min_samples, True, 0.0, curve, knee)
+    labels, is_core = density.cluster(eps)
+    return Clustering(labels, is_core, _setting(labels, eps, density.min_samples, at_knee=True), curve, knee)
 
 
-def _settings(points: Points, found: Sequence[_Clustering]) -> list[Setting]:
+def _setting(labels: np.ndarray, eps: float, min_samples: int, *, at_knee: bool = False, worth: float = 0.0) -> Setting:
+    shares = np.bincount(labels[labels != NOISE]) / len(labels)
+    noise, largest = float(np.mean(labels == NOISE)), float(shares.max(initial=0))
+    return Setting(eps, min_samples, at_knee, len(shares), noise, largest, 0.0, worth)
+
+
+def _scored(points: Points, found: Sequence[Clustering]) -> list[Clustering]:
+    """The clusterings with their silhouettes, and √silhouette · worth as their scores."""
     silhouettes = balanced_silhouettes(points, [clustering.labels for clustering in found])
-    settings = []
-    for (labels, _, eps, min_samples, at_knee, worth, *_), silhouette in zip(found, silhouettes, strict=True):
-        shares = np.bincount(labels[labels != NOISE]) / len(labels)
-        noise, largest = float(np.mean(labels == NOISE)), float(shares.max(initial=0))
-        score = float(np.sqrt(max(silhouette, 0)) * worth)
-        settings.append(Setting(eps, min_samples, at_knee, len(shares), noise, largest, silhouette, score))
-    return settings
+    return [
+        one._replace(setting=one.setting._replace(silhouette=of, score=float(np.sqrt(max(of, 0)) * one.setting.score)))
+        for one, of in zip(found, silhouettes, strict=True)
+    ]
 
 
 def find_knee(curve: np.ndarray) -> int | None:

@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from safe_dnn.features.extractor import Extractor
 from safe_dnn.page.clusters.form import PATHS, ClustersForm, requested_extractor, requested_precision
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import FAILURES, FAILURES_MARK
@@ -21,10 +22,12 @@ def test_without_a_folder_the_failures_that_were_collected_are_grouped(tmp_path)
 
 
 def test_the_form_keeps_the_extractor_and_the_precision_of_a_run(clusters, monkeypatch):
-    run = dataclasses.replace(clusters, notice="", extractor_identity="vgg16-conv-4224-0-float32")
+    conv = Extractor("vgg16-conv", "vgg16-conv-4224-0-float32", None)
+    run = dataclasses.replace(clusters, extractor=conv)
     assert (requested_extractor(run), requested_precision(run)) == ("vgg16-conv", "auto")
-    assert requested_extractor(dataclasses.replace(run, notice="Using vgg16-conv instead of vgg16.")) == "auto"
-    vgg16 = run.projection._replace(extractor="vgg16")
-    assert requested_extractor(dataclasses.replace(run, projection=vgg16)) == "auto"
+    assert (
+        requested_extractor(dataclasses.replace(run, extractor=dataclasses.replace(conv, notice="Using it."))) == "auto"
+    )
+    assert requested_extractor(dataclasses.replace(run, extractor=dataclasses.replace(conv, name="vgg16"))) == "auto"
     monkeypatch.setattr("safe_dnn.features.weights._processor_flags", lambda: {"amx_bf16"})
     assert requested_precision(run) == "float32"

@@ -11,8 +11,7 @@ from safe_dnn.page.failures.tab import KINDS, NEEDED, FailuresTab
 from safe_dnn.page.failures.view import images_of
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.steps import Steps
-from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters, restore_run
-from safe_dnn.pipeline.new_place import take_new_place
+from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters, restore_run, take_new_place
 from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING
 from safe_dnn.store.runs import earlier_runs
 from safe_dnn.support.errors import SAFEError

@@ -371,8 +371,8 @@ def test_markup_in_names_notes_and_files_is_shown_as_text(clusters, tmp_path):
         names.append(f"{i:02}{evil.replace('/', '')}" if i % 2 else path)
         Image.open(clusters.image_root / path).save(root / names[-1])
     odd = dataclasses.replace(
-        clusters, image_root=root, paths=tuple(names), notice="</style><script>1</script>",
-        skipped=(Skipped(evil, "<b>reason</b>"),),
+        clusters, image_root=root, paths=tuple(names), skipped=(Skipped(evil, "<b>reason</b>"),),
+        extractor=dataclasses.replace(clusters.extractor, notice="</style><script>1</script>"),
     )  # fmt: skip
     out = tmp_path / "out"
     out.mkdir()

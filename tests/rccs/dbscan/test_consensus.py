@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from safe_dnn.rccs.dbscan.consensus import agree
+from safe_dnn.rccs.dbscan.consensus import (
+    LARGEST_SHARE,
+    LEFT_OUT,
+    SMALLEST_SHARE,
+    Votes,
+    agree,
+    cluster_samples,
+    draw_samples,
+)
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.dbscan.resamples import LARGEST_SHARE, LEFT_OUT, SMALLEST_SHARE, Votes, cluster_samples
 from tests.helpers.point_groups import groups
 
 pytestmark = pytest.mark.usefixtures("all_samples")
@@ -118,9 +125,9 @@ def test_a_cause_that_is_missing_from_some_samples_is_found_all_the_same():
 @pytest.fixture
 def small_samples(monkeypatch):
     """As if 80 images were very many."""
-    monkeypatch.setattr("safe_dnn.rccs.dbscan.resamples.MOST_IMAGES", 80)
+    monkeypatch.setattr("safe_dnn.rccs.dbscan.consensus.MOST_IMAGES", 80)
     monkeypatch.setattr("safe_dnn.rccs.dbscan.neighbours.MOST_STORED", 80)
-    monkeypatch.setattr("safe_dnn.rccs.dbscan.resamples.ROWS", 50)
+    monkeypatch.setattr("safe_dnn.rccs.dbscan.consensus.ROWS", 50)
 
 
 def test_of_very_many_images_all_take_part_in_samples_of_a_fixed_size(small_samples):
@@ -150,3 +157,11 @@ def test_a_cancelled_run_ends_at_once(three_groups, calls):
     with pytest.raises(InterruptedError):
         cluster(points, progress=cancel)
     assert set(threading.enumerate()) <= set(before)
+
+
+def test_images_that_are_left_out_hardly_change_the_samples_of_the_others():
+    names = [f"images/{i}.png" for i in range(200)]
+    fewer = names[:60] + names[80:]
+    for whole, part in zip(draw_samples(names, 20), draw_samples(fewer, 20), strict=True):
+        before, after = {names[i] for i in whole} & set(fewer), {fewer[i] for i in part}
+        assert len(before ^ after) <= 10  # of about 120; two independent samples differ in about 80

@@ -5,7 +5,7 @@ import pytest
 from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_rand_score
 
-from safe_dnn.rccs.dbscan.density import Density
+from safe_dnn.rccs.dbscan.density import Branches, Density
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from tests.helpers.point_groups import groups, pairwise_distances
@@ -38,3 +38,17 @@ def test_a_border_point_joins_its_nearest_core_point():
     labels, is_core = Density(Points(line), 4).cluster(0.9)
     assert not is_core[4]
     assert labels[4] == labels[5] != labels[3]
+
+
+@pytest.mark.parametrize("min_samples", [3, 5, 10])
+@pytest.mark.parametrize("seed", range(3))
+def test_each_branch_is_a_cluster_of_dbscan_at_its_radius(min_samples, seed):
+    points, _ = groups((50, 40, 30), spread=0.7, seed=seed)
+    distances = pairwise_distances(points).astype(np.float32)
+    branches = Branches(Density(Points(points), min_samples))
+    assert len(branches.radius)
+    for branch, radius in enumerate(branches.radius):
+        members = np.flatnonzero(branches.cluster([branch])[1])
+        theirs = DBSCAN(eps=float(radius), min_samples=min_samples, metric="precomputed").fit(distances)
+        cores = theirs.core_sample_indices_
+        assert members.tolist() == cores[theirs.labels_[cores] == theirs.labels_[members[0]]].tolist()

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from safe_dnn.rccs.dbscan import neighbours
-from safe_dnn.rccs.dbscan.neighbours import Points
+from safe_dnn.rccs.dbscan.neighbours import Points, one_thread
 from tests.helpers.point_groups import pairwise_distances
 
 
@@ -65,3 +66,16 @@ def test_the_nearest_are_the_same_ones_in_any_order(k):
     points[60:] = points[rng.integers(0, 60, 60)]  # duplicates, of which those with the lowest index are the nearest
     points[80:100] = points[:20] + rng.normal(0, 1e-7, (20, 8))
     assert (np.sort(Points(points).nearest_unordered(k)) == np.sort(Points(points).nearest(k)[0])).all()
+
+
+def threads() -> set[int]:
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+def test_matrix_products_have_one_thread_and_afterwards_as_many_as_before():
+    one_thread()  # imports SciPy's
+    with threadpool_limits(2, "blas"):
+        before = threads()
+        with one_thread():
+            assert threads() == {1}
+        assert threads() == before

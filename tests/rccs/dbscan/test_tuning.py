@@ -7,7 +7,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_samples
 from safe_dnn.rccs.dbscan import neighbours, tuning
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.dbscan.relevance import average_neighbours
+from safe_dnn.rccs.dbscan.projection import average_neighbours
 from safe_dnn.rccs.dbscan.tuning import balanced_silhouettes, tune
 from tests.helpers.point_groups import groups
 

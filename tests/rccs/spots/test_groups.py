@@ -8,8 +8,7 @@ import pytest
 from scipy.stats import binomtest, hypergeom
 
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.dbscan.projection import fit_projection
-from safe_dnn.rccs.dbscan.relevance import average_neighbours
+from safe_dnn.rccs.dbscan.projection import average_neighbours, fit_projection
 from safe_dnn.rccs.dbscan.tuning import tune
 from safe_dnn.rccs.spots.groups import (
     Groups,

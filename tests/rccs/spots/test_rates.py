@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.dbscan.projection import fit_projection
-from safe_dnn.rccs.dbscan.relevance import average_neighbours
+from safe_dnn.rccs.dbscan.projection import average_neighbours, fit_projection
 from safe_dnn.rccs.dbscan.tuning import tune
 from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.rccs.spots.rates import (

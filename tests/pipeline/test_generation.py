@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from safe_dnn.features.attributes import measured_images
-from safe_dnn.pipeline.new_place import take_new_place
+from safe_dnn.pipeline.generation import take_new_place
 from safe_dnn.rccs.clusters import fingerprint, load_clusters, save_clusters
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
