@@ -24,7 +24,7 @@ from safe_dnn.rccs.spots.rates import Rate
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import Reasons, name_of
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.text import some
+from safe_dnn.support.text import count, some
 
 LISTED, CHANCE, INSIDE, UNDECIDED = KINDS = ("listed", "chance", "inside", "undecided")
 """What reasons are, in the order of the list: reasons for failing; conditions under which new images may be wrong no
@@ -94,9 +94,25 @@ class Reason(NamedTuple):
     other: Note | None = None
 
     @property
+    def facts(self) -> str:
+        """For example `102 of 115 wrong · 95 not explained above`; how many images it has, if that is not known."""
+        if not self.figures or not self.figures[0]:
+            return count(len(self.images), "image")
+        answers = self.spot.answers if self.spot else 0
+        text = f"{'about ' if answers else ''}{self.figures[1]:,.0f} of {self.figures[0]:,.0f} wrong"
+        text += f" · {count(answers, 'answer')}" if answers else ""
+        gain = self.kind == LISTED and self.gain < len(self.images)
+        return f"{text} · {self.gain:,} not explained above" if gain else text
+
+    @property
     def where(self) -> str:
         """The condition in words; empty of an RCC alone."""
         return self.spot.where if self.spot else ""
+
+    @property
+    def title(self) -> str:
+        """What it is called where people read it: the name that somebody gave it, or its condition, or `RCC 5`."""
+        return self.note.name or self.where or self.name
 
     @property
     def to_judge(self) -> bool:
@@ -154,6 +170,18 @@ def reasons_of(
             images=clusters.members(rcc),
         ))  # fmt: skip
     return _ordered(found)
+
+
+def ungrouped(spots: Sequence[WeakSpot], images: Sequence[Sequence[str]]) -> list[Reason]:
+    """Weak spots as reasons, in the same order, before failing images are grouped.
+
+    Parameters
+    ----------
+    images : sequence of sequences of str
+        The failing images of each.
+    """
+    pairs = enumerate(zip(spots, images, strict=True), 1)
+    return _ordered([reason_of(spot, rank)._replace(images=of) for rank, (spot, of) in pairs])
 
 
 def _ordered(reasons: list[Reason]) -> list[Reason]:
