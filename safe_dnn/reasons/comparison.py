@@ -45,7 +45,7 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import read_arrays
 from safe_dnn.support.images import ImageListing
 from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.support.text import count, printable, some
+from safe_dnn.support.text import count, printable, rate_text, some
 
 COMPARISON_FILE = "comparison.npz"
 
@@ -546,8 +546,16 @@ class Reasons(NamedTuple):
                     yield spot, rcc, held, held / (sizes[rcc] + len(rows) - held)
 
     def text_of(self, clusters: RootCauseClusters, rcc: int, rates: Mapping[int, Rate]) -> str:
-        """The failure rate of an RCC in words, and the weak spot that its images are in; empty if neither is known."""
-        rate, spot = rates.get(rcc), {**self.inside(clusters), **self.same_as(clusters)}.get(rcc)
+        """The failure rate of an RCC in words, and the weak spot that its images are in; empty if neither is known.
+
+        Of one that is about the same images as a weak spot, it is the rate of that: a reason has one.
+        """
+        same = self.same_as(clusters)
+        rate, spot = rates.get(rcc), {**self.inside(clusters), **same}.get(rcc)
+        if rcc in same:
+            one = self.spots[same[rcc]]
+            images = f"{one.wrong:,} of {count(one.tested, 'tested image')} with {one.where}"
+            return f"The same reason as weak spot {same[rcc] + 1}: {images} are wrong ({rate_text(one.rate)})."
         texts = [rate.text] if rate else []
         if spot is not None:
             share = np.isin(np.flatnonzero(clusters.labels == rcc), self.images[spot]).mean()
