@@ -174,11 +174,9 @@ def gaps_of(bins: Sequence[Bin]) -> list[tuple[float, float]]:
 def _notes(drawing: _Drawing, gaps: Sequence[tuple[float, float]]) -> list[str]:
     """Which limits of conditions lie where no image is: others separate the images as well."""
     ends = {end for low, high in _ranges(drawing.literals) for end in (low, high) if math.isfinite(end)}
-    return [
-        f"Any limit from {low:.12g} to {high:.12g} separates these images as well."
-        for low, high in gaps
-        if any(low < end <= high for end in ends)
-    ]
+    within = [(low, high) for low, high in gaps if any(low < end <= high for end in ends)]
+    texts = [f"Any limit from {low:.4g} to {high:.4g} separates them as well:" for low, high in within]
+    return [*texts, "no operating limit can be read from these images."] if texts else []
 
 
 def _curve(drawing: _Drawing) -> Markup:

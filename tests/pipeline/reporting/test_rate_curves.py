@@ -86,7 +86,7 @@ def test_no_line_is_drawn_where_no_image_is_and_other_limits_there_are_said_to_d
     assert gaps_of(bins) == [(below, above)]
     drawn = curve_svg(bins, [Literal("light", "<", 0.4)], 0.2)
     assert f"no images from {below:g} to {above:g}" in drawn
-    assert f"Any limit from {below:g} to {above:g} separates these images as well." in drawn
+    assert f"Any limit from {below:g} to {above:g} separates them as well:" in drawn
     assert drawn.count("<polyline") == 2
     elsewhere = curve_svg(bins, [Literal("light", "<", 0.8)], 0.2)
     assert "Any limit" not in elsewhere
