@@ -116,14 +116,14 @@ class RetrainingTab(FormTab):
         settings = self._settings
         shown = settings.results.shown() if settings.results.there else None
         result = retraining_of(settings.out, shown.review if shown else None)
-        written = f"Written to {settings.out / MODEL_FILE}."
-        if result.after is not None:
-            written = f"Compared by the answers in {result.model} and {result.after}; SAFE has trained no model."
-        claim = "" if result.final else claim_text(result)
-        notices = (claim, of_choosing_images(result))
+        answers = f"Compared by the answers in {result.model} and {result.after}; SAFE has trained no model"
+        claim, lines = "" if result.final else claim_text(result), []
+        if result.after is None:
+            answers, lines = "", [f"Written to {settings.out / MODEL_FILE}."]
+        notices = (claim, of_choosing_images(result), answers)
         return {
             self.status: done(retraining_verdict(result), ". ".join(filter(None, notices))),
-            **self.view.show(result, settings.results.retraining_stamp, shown.listed if shown else (), [written]),
+            **self.view.show(result, settings.results.retraining_stamp, shown.listed if shown else (), lines),
         }
 
     def _result(self, key: str) -> Retraining:
