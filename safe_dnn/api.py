@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from safe_dnn.support.entries import StrPath, path_of
@@ -227,18 +228,14 @@ def cluster(
     from safe_dnn.pipeline.explaining import explain_failures
     from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
     from safe_dnn.pipeline.summary_lines import cluster_summary
-    from safe_dnn.pipeline.word_reasons import present_reasons
     from safe_dnn.rccs.profiles import load_profiles
-    from safe_dnn.rccs.review.review import load_review
     from safe_dnn.rccs.spots.figures import row_of
-    from safe_dnn.reasons.listed import reasons_of
 
     folder, (settings,) = path_of(out, "an output folder"), _settings(options, ClusteringSettings)
     clusters = generate_clusters(images, folder, settings, stream=stream, progress=progress)
     then(clusters)
     compared = explain_failures(folder, weights=settings.weights, stream=stream, progress=progress)
-    review = load_review(folder)
-    reasons = reasons_of(review, present_reasons(folder, review), folder)
+    reasons = listed_reasons(folder)
     texts: dict[int | None, str] = {profile.rcc: profile.text for profile in load_profiles(folder)}
     rows = (
         (one.name, one.where or texts.get(one.rcc, ""), len(one.images), *row_of(one.figures), one.more)
@@ -246,6 +243,21 @@ def cluster(
     )
     columns = ("reason", "what", "images", "tested", "wrong", "rate", "low", "high", "more")
     return StepResult(Explained(clusters, reasons, compared), cluster_summary(clusters), columns, tuple(rows))
+
+
+def listed_reasons(folder: Path) -> list[Any]:
+    """All reasons of the analysis in a folder, with what is said of them (see `reasons.listed`); none without RCCs."""
+    from safe_dnn.pipeline.word_reasons import present_reasons
+    from safe_dnn.rccs.review.review import folder_tested, load_review, notes_of_run
+    from safe_dnn.reasons.listed import reasons_of, with_notes
+    from safe_dnn.store.runs import CLUSTERS, present_runs
+
+    if CLUSTERS not in present_runs(folder):
+        return []
+    review = load_review(folder)
+    found = present_reasons(folder, review)
+    listed = reasons_of(review, found, folder)
+    return with_notes(listed, review.notes, notes_of_run(folder, found.spots), folder_tested(folder))
 
 
 def select(
@@ -303,8 +315,8 @@ def retrain(
     Returns
     -------
     StepResult
-        Its value is `training.result.Retraining`; its table has the images of each class and RCC that are right before
-        and after, with the 95 % interval of the share after.
+        Its value is `training.result.Retraining`; its table has the images of each class and reason that are right
+        before and after, with the 95 % interval of the share after.
 
     Raises
     ------
@@ -314,19 +326,20 @@ def retrain(
     from safe_dnn.dnn.model import DnnOptions
     from safe_dnn.pipeline.retraining import retrain_apart
     from safe_dnn.pipeline.summary_lines import retraining_summary
-    from safe_dnn.rccs.dbscan.outcome import NOISE
     from safe_dnn.training.certainty import with_intervals
     from safe_dnn.training.finetuning import UNWATCHED
     from safe_dnn.training.material import ImageSets
+    from safe_dnn.training.result import shares_by_reason
     from safe_dnn.training.settings import Wishes
 
     images, wishes, dnn = _settings(options, ImageSets, Wishes, DnnOptions, train=train, test=test)
     folder = path_of(out, "an output folder")
     result = retrain_apart(model, images, folder, options=dnn, wishes=wishes, watch=watch or UNWATCHED)
     classes = ((f"class {one.name}", one, ends) for one, ends in with_intervals(result.per_class, result.by_group))
-    names = {str(NOISE): "no cluster"}
-    rccs = ((names.get(one.name, f"RCC {one.name}"), one, ends) for one, ends in with_intervals(result.per_rcc))
-    rows = tuple((name, *share[1:], *ends) for name, share, ends in (*classes, *rccs))
+    known = shares_by_reason(listed_reasons(folder), result)
+    ends_of = dict(with_intervals([share for _, share, _ in known]))
+    reasons = ((reason.title, share, ends_of[share]) for reason, share, _ in known)
+    rows = tuple((name, *share[1:], *ends) for name, share, ends in (*classes, *reasons))
     return StepResult(result, retraining_summary(result), ("of", "images", "before", "after", "low", "high"), rows)
 
 

@@ -415,7 +415,7 @@ def draw_retraining(plt: Any, example: Example) -> Any:
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
     before, after = record["accuracy_before"], record["accuracy_after"]
-    title = f"Failing images that the retrained network gets right. Test accuracy: {before:.1%} → {after:.1%}"
+    title = f"Images like those of each RCC that are right now. Test accuracy: {before:.1%} → {after:.1%}"
     axis.set_title(title, loc="left", fontsize=10.5)
     return figure
 

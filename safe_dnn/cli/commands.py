@@ -185,7 +185,7 @@ def run_retrain(out: Path, options: argparse.Namespace, progress: Progress) -> N
     with stoppable() as stopping:
         watch = Watch(progress, stopping.on_epoch, stopping.should_stop)
         result = api.retrain(**_given(options), watch=watch).value
-    _print_retraining(result)
+    _print_retraining(result, out)
     say(f"Written: retrained.keras, retraining.json in {out}")
 
 
@@ -304,7 +304,7 @@ def run_compare(out: Path, options: argparse.Namespace, progress: Progress) -> N
 
     regression = checked(settings_of(DnnOptions, vars(options)))
     result = compare_answers(options.before, options.after, options.test, out, options=regression)
-    _print_retraining(result)
+    _print_retraining(result, out)
     say(f"Written: retraining.json in {out}")
 
 
@@ -426,11 +426,11 @@ def _run_service(options: argparse.Namespace, more: dict[str, Any]) -> None:
     host_service(options.service, Terms(numbers["days"], options.user_header or ""), limits, allowance, **more)
 
 
-def _print_retraining(result: Any) -> None:
+def _print_retraining(result: Any, out: Path) -> None:
     from safe_dnn.pipeline.summary_lines import retraining_details, retraining_summary
 
     _print_skipped(result.skipped, result.assumptions)
-    say(retraining_summary(result), *(f"  {line}" for line in retraining_details(result)))
+    say(retraining_summary(result), *(f"  {line}" for line in retraining_details(result, api.listed_reasons(out))))
 
 
 def _print_skipped(skipped: Iterable[tuple[str, str]], notes: Iterable[str] = ()) -> None:

@@ -13,11 +13,12 @@ from safe_dnn.support.text import count, printable, some
 LEVEL = 0.05
 LEAST_TESTED = 20  # images, for a network to be better than a constant answer beyond chance
 LEAST_IMAGES = 5  # of a class, for it to be said that no answer is this class
+MOSTLY = 0.75  # of the answers, for it to be said that they are nearly always the same class
 SAME = 1e-3  # of the spread of the targets, within which answers of a regression are the same
 
 
 def doubts_about(answers: Answers, right: np.ndarray | None = None) -> tuple[str, ...]:
-    """Sentences on answers that are all the same, no better than the best constant one, or never one of the classes.
+    """Sentences on answers that are nearly all the same, no better than a constant one, or never one of the classes.
 
     Also on what no answer can be better than: images of one class alone, one target for all, or errors of a regression
     that are all above its threshold, or none of them, if it is known which answers are `right`.
@@ -51,9 +52,15 @@ def _of_classes(known: Answers) -> list[str]:
         return []
     images = Counter(label.tolist())
     commonest, times = max(images.items(), key=lambda item: (item[1], item[0]))
+    answer, given = max(Counter(predicted.tolist()).items(), key=lambda item: (item[1], item[0]))
     right, constant = label == predicted, label == commonest
     gained, lost = int((right & ~constant).sum()), int((constant & ~right).sum())
     doubts = []
+    if given >= MOSTLY * len(label) > images[answer]:
+        doubts.append(
+            f"Doubtful: the answer is {printable(answer)} for {given / len(label):.0%} of "
+            f"{count(len(label), 'image')}, of which {images[answer] / len(label):.0%} are of this class."
+        )
     if len(label) >= LEAST_TESTED and bdtrc(gained - 1, max(gained + lost, 1), 0.5) >= LEVEL:
         doubts.append(
             f"Doubtful: {right.mean():.1%} of the answers are right, which is no better, beyond chance, than to answer "

@@ -114,6 +114,8 @@ class Listed(NamedTuple):
         The line below the image in a place.
     hints : sequence of str
         What the tooltip of each image, and the line below it once it is enlarged, say besides; may be empty.
+    wrong : sequence of bool
+        Which are wrong, if they are shown beside right ones; or empty.
     """
 
     heading: str
@@ -121,6 +123,18 @@ class Listed(NamedTuple):
     paths: Sequence[str]
     told: Callable[[int], str]
     hints: Sequence[str] = ()
+    wrong: Sequence[bool] = ()
+
+
+def beside(wrong: Sequence[int], right: Sequence[int]) -> list[int]:
+    """Wrong images and right ones in an order in which each page has some of both, as long as there are any."""
+    rows, i, j = list[int](), 0, 0
+    while i < len(wrong) or j < len(right):
+        n_right = min(len(right) - j, max(PER_PAGE // 3, PER_PAGE - (len(wrong) - i)))
+        n_wrong = min(len(wrong) - i, PER_PAGE - n_right)
+        rows += [*wrong[i : i + n_wrong], *right[j : j + n_right]]
+        i, j = i + n_wrong, j + n_right
+    return rows
 
 
 class ListedView:
@@ -151,7 +165,8 @@ class ListedView:
 
         def told(place: int) -> dict[str, str]:
             hint = printable(listed.hints[place]) if listed.hints else ""
-            return {"name": printable(listed.paths[place]), "told": printable(listed.told(place)), "hint": hint}
+            known = {"name": printable(listed.paths[place]), "told": printable(listed.told(place)), "hint": hint}
+            return {**known, "is": "wrong" if listed.wrong[place] else "right"} if listed.wrong else known
 
         def file(place: int) -> Path:
             return listed.root / listed.paths[place]

@@ -28,6 +28,13 @@ def done(summary: str, notice: str = "", below: str = "") -> str:
     return f"{state}<details class='safe-notice'><summary>{escaped(first + more)}</summary>{rest}</details>"
 
 
+def doubted(doubts: str) -> str:
+    """What a result may be worth nothing for, to stand above its summary; empty without doubts."""
+    return (
+        f"<div class='safe-status safe-doubt' role='alert'><strong>{escaped(doubts)}</strong></div>" if doubts else ""
+    )
+
+
 def failed(error: SAFEError | str) -> str:
     """A readable error."""
     return f"<div class='safe-status safe-error' role='alert'>{escaped(worded(error))}</div>"

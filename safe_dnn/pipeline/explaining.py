@@ -8,9 +8,10 @@ are read from there as long as that is the same.
 import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from safe_dnn.rccs.clusters import load_clusters, run_record
 from safe_dnn.rccs.gifs import write_spot_gifs
 from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.spots.conditions import are_known
-from safe_dnn.rccs.spots.curves import CURVES_FILE, curves_text
+from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text, load_curves
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, load_spots, spots_text
 from safe_dnn.reasons.comparison import (
     Known,
@@ -40,17 +41,19 @@ from safe_dnn.reasons.comparison import (
 from safe_dnn.reasons.counted_images import TESTED_FILE, counted_text
 from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_images
 from safe_dnn.reasons.known_groups import notes_of as notes_on_groups
-from safe_dnn.store.output_folder import foreign_files, save_files, working
+from safe_dnn.store.output_folder import Writer, foreign_files, save_files, working
 from safe_dnn.store.places import relative
-from safe_dnn.store.runs import CLUSTERS, COMPARISON, REASONS, add_run, present_runs, runs_of
+from safe_dnn.store.runs import CLUSTERS, COMPARISON, REASONS, add_run, present_runs, reading_file, runs_of
 from safe_dnn.support.contents import content_of
 from safe_dnn.support.entries import StrPath, path_of
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import prepare_folder, read_record
+from safe_dnn.support.files import prepare_folder, read_arrays, read_record
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
 from safe_dnn.support.version import VERSION
 from safe_dnn.training.earlier import earlier_analysis
+
+HOLDS_FILE = "holds.npz"  # of a run: for which tested images each weak spot holds
 
 
 def explain_failures(
@@ -206,6 +209,34 @@ def found_reasons(out: Path) -> FoundReasons | None:
     return _found_before(out, "predictions", key.hex()) if key else None
 
 
+class Under(NamedTuple):
+    """What is known of the tested images, without grouping their failures.
+
+    Attributes
+    ----------
+    curves : tuple of Bin
+        As of `reasons.comparison.Reasons`.
+    images : mapping of str to tuple of str
+        By its conditions, the tested images of which a weak spot holds.
+    """
+
+    curves: tuple[Bin, ...] = ()
+    images: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+
+def images_under(out: Path) -> Under:
+    """The tested images under the conditions of `found_reasons`; nothing if that is not known."""
+    key = content_of(out / PREDICTIONS_FILE)
+    runs = [run for run in runs_of(out, REASONS) if key and run.facts.get("predictions") == key.hex()]
+    for run in [run for run in runs[-1:] if HOLDS_FILE in run.files]:
+        with contextlib.suppress(SAFEError), reading_file(run, HOLDS_FILE) as path:
+            arrays = read_arrays(path)
+            paths, spots = arrays["paths"], load_spots(run)
+            held = (tuple(paths[of].tolist()) for of in arrays["holds"])
+            return Under(load_curves(run), dict(zip((spot.conditions for spot in spots), held, strict=True)))
+    return Under()
+
+
 def _keep(out: Path, tested: AnsweredImages, found: Conditions, notes: Sequence[str]) -> FoundReasons:
     """Keep the reasons for a network's answers in place of earlier ones, for `conditions_of` and `found_reasons`."""
     before = [run for run in runs_of(out, REASONS) if run.facts.get("predictions") == tested.digest]
@@ -213,7 +244,11 @@ def _keep(out: Path, tested: AnsweredImages, found: Conditions, notes: Sequence[
     facts: dict[str, Any] = {"predictions": tested.digest, "searched": found.searched, "notes": notes}
     if earlier := earlier_analysis(out):
         facts["earlier"] = _compared(earlier, out, tested, found.known)
-    files = {WEAK_SPOTS_FILE: spots_text(found.spots)}
+    holds = spots_hold(found.spots, found.known, len(tested.paths))
+    files: dict[str, Writer] = {
+        WEAK_SPOTS_FILE: spots_text(found.spots), CURVES_FILE: curves_text(bins_of(tested, found.known, found.groups)),
+        HOLDS_FILE: lambda path: np.savez(path, paths=np.array(tested.paths), holds=holds),
+    }  # fmt: skip
     add_run(out, REASONS, files, facts=facts, instead_of=before[-1] if before else None)
     return FoundReasons(found.spots, notes)
 

@@ -1,16 +1,24 @@
 """The results of the steps in a line each, for the page and the command line."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.clusters import RootCauseClusters, headline
 from safe_dnn.rccs.confidence import loose_text, no_steady_groups
-from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.unsafe_set import UnsafeSet
-from safe_dnn.support.text import count, percent, printable, some
+from safe_dnn.reasons.listed import MOST_OPEN, Reason
+from safe_dnn.support.text import count, percent, printable, range_text, rate_text, some
 from safe_dnn.training import certainty
-from safe_dnn.training.result import Retraining, also_chosen, certainty_of, certainty_of_classes, claim_text
+from safe_dnn.training.before_after import Share
+from safe_dnn.training.result import (
+    Retraining,
+    also_chosen,
+    certainty_of,
+    certainty_of_classes,
+    claim_text,
+    shares_by_reason,
+)
 
 
 def cluster_summary(clusters: RootCauseClusters) -> str:
@@ -77,7 +85,8 @@ def failures_summary(failures: AnsweredImages) -> str:
         text += f" · share of them that is found {failures.accuracy:.2%}"
     else:
         text = f"{count(len(failures.failing), 'failing image')} of {len(failures.paths):,}"
-        text += f" · test accuracy {failures.accuracy:.2%}"
+        accuracy, threshold = f"{failures.accuracy:.2%}", failures.threshold
+        text += f" · test accuracy {accuracy}" if threshold is None else f" · {accuracy} within {threshold:g}"
         if failures.skipped:
             whole = len(failures.paths) + len(failures.skipped)
             text += f" of {len(failures.paths):,} of {count(whole, 'image')}"
@@ -133,24 +142,28 @@ def _of_epochs(result: Retraining) -> str:
     return text + (f" · stopped: {result.stopped}" if result.stopped else "")
 
 
-def retraining_details(result: Retraining) -> list[str]:
-    """What is wrong now, classes, and the RCCs that changed most, a line each, with how sure it is."""
+def retraining_details(result: Retraining, listed: Iterable[Reason]) -> list[str]:
+    """What is wrong now, classes, and reasons of a list, a line each, with how sure it is."""
     sure = certainty_of(result)
     lines = [of_choosing_images(result), certainty.lost_in_words(sure) if sure else ""]
     lines += certainty.class_lines([share.name for share in result.per_class], certainty_of_classes(result))
-    lines += _rcc_lines(result)
+    lines += _reason_lines(result, listed)
     return list(filter(None, lines))
 
 
-def _rcc_lines(result: Retraining) -> Iterator[str]:
-    shares = (share for share in result.per_rcc if share.images)
-    changed = sorted(shares, key=lambda share: share.before - share.after)
+def _reason_lines(result: Retraining, listed: Iterable[Reason]) -> Iterator[str]:
+    found = [one for one in shares_by_reason(listed, result) if one[0].to_judge]
     alone = ", images counted as independent" if result.by_group else ""
-    most, others = changed[: certainty.MOST_CHANGED], changed[certainty.MOST_CHANGED :]
-    for share, (low, high) in certainty.with_intervals(most):
-        name = "in no cluster" if int(share.name) == NOISE else f"RCC {share.name}"
-        now = f"{share.after} of {count(share.images, 'failing image')} now right"
-        yield f"{name}: {now} (95% interval {low:.0%} to {high:.0%}{alone})"
-    if others:
-        right, failing = sum(share.after for share in others), sum(share.images for share in others)
-        yield f"the other {len(others)}, see the report: {right} of {count(failing, 'failing image')} now right"
+    intervals = dict(certainty.with_intervals([share for _, share, _ in found]))
+    for reason, share, apart in found[:MOST_OPEN]:
+        low, high = intervals[share]
+        held = f"; {_wrong(apart)} that chose nothing" if apart else ""
+        interval = f"95% interval {range_text(1 - high, 1 - low)}{alone}"
+        yield f"{reason.title}: {_wrong(share)} ({interval}){held}"
+    if len(found) > MOST_OPEN:
+        yield f"{count(len(found) - MOST_OPEN, 'more reason')}, see the report"
+
+
+def _wrong(share: Share) -> str:
+    before, after = (rate_text(1 - right / share.images) for right in share[2:])
+    return f"{before} → {after} wrong of {count(share.images, 'image')}"

@@ -48,7 +48,7 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import read_arrays
 from safe_dnn.support.images import ImageListing
 from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.support.text import count, printable, some
+from safe_dnn.support.text import count, printable, rate_text, some
 
 COMPARISON_FILE = "comparison.npz"
 
@@ -559,8 +559,16 @@ class Reasons:
         return pairs
 
     def text_of(self, rcc: int) -> str:
-        """The failure rate of an RCC in words, and the weak spot that its images are in; empty if neither is known."""
+        """The failure rate of an RCC in words, and the weak spot that its images are in; empty if neither is known.
+
+        Of one that is about the same images as a weak spot, it is the rate of that: a reason has one.
+        """
         rate, spot = self.rates.get(rcc), (self.inside | self.same_as).get(rcc)
+        if rcc in self.same_as:
+            one = self.spots[self.same_as[rcc]]
+            images = f"{one.figures.wrong:,} of {count(one.figures.tested, 'tested image')} with {one.where}"
+            place = self.same_as[rcc] + 1
+            return f"The same reason as weak spot {place}: {images} are wrong ({rate_text(one.figures.rate)})."
         texts = [rate.text] if rate else []
         if spot is not None and self.clusters is not None:
             share = np.isin(np.flatnonzero(self.clusters.labels == rcc), self.images[spot]).mean()

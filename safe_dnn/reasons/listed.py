@@ -24,7 +24,7 @@ from safe_dnn.rccs.spots.like import by_gain, is_other
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import Reasons
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.text import some
+from safe_dnn.support.text import count, some
 
 LISTED, CHANCE, INSIDE, UNDECIDED = KINDS = ("listed", "chance", "inside", "undecided")
 """What reasons are, in the order of the list: reasons for failing; conditions under which new images may be wrong no
@@ -85,6 +85,17 @@ class Reason(NamedTuple):
     other: Note | None = None
 
     @property
+    def facts(self) -> str:
+        """For example `102 of 115 wrong · 95 not explained above`; how many images it has, if that is not known."""
+        of = self.figures
+        if not of or not of.tested:
+            return count(len(self.images), "image")
+        text = f"{'about ' if of.answers else ''}{of.wrong:,} of {of.tested:,} wrong"
+        text += f" · {count(of.answers, 'answer')}" if of.answers else ""
+        gain = self.kind == LISTED and self.gain < len(self.images)
+        return f"{text} · {self.gain:,} not explained above" if gain else text
+
+    @property
     def where(self) -> str:
         """The condition in words; empty of an RCC alone."""
         return self.spot.where if self.spot else ""
@@ -103,6 +114,10 @@ class Reason(NamedTuple):
     def more(self) -> bool:
         """Whether the DNN fails more often there than on comparable images."""
         return self.figures is not None and self.kind == LISTED
+
+    def title(self) -> str:
+        """What it is called where people read it: the name that somebody gave it, or its condition, or `RCC 5`."""
+        return self.note.name or self.where or self.name
 
     @property
     def to_judge(self) -> bool:
@@ -153,6 +168,18 @@ def reasons_of(review: Review, reasons: Reasons, folder: Path, *, profiles: Sequ
             inside=listed[inside[rcc]].name if rcc in inside else "", images=clusters.members(rcc),
         ))  # fmt: skip
     return _ordered(listed)
+
+
+def ungrouped(spots: Sequence[WeakSpot], images: Sequence[Sequence[str]]) -> list[Reason]:
+    """Weak spots as reasons, in the same order, before failing images are grouped.
+
+    Parameters
+    ----------
+    images : sequence of sequences of str
+        The failing images of each.
+    """
+    pairs = enumerate(zip(spots, images, strict=True), 1)
+    return _ordered([reason_of(spot, rank)._replace(images=of) for rank, (spot, of) in pairs])
 
 
 def _ordered(reasons: list[Reason]) -> list[Reason]:

@@ -1,7 +1,8 @@
-"""The DNN before and after retraining: which test images improved or worsened, and the correct share of each RCC."""
+"""The DNN before and after retraining: which test images improved or worsened, and the correct share of each reason."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -9,9 +10,15 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.dnn.tested import AnsweredImages
-from safe_dnn.rccs.clusters import RootCauseClusters
-from safe_dnn.reasons.known_groups import KnownGroups, groups_of_test, notes_of
+from safe_dnn.rccs.clusters import RootCauseClusters, run_record
+from safe_dnn.rccs.spots.conditions import are_known
+from safe_dnn.rccs.spots.weak_spots import load_spots
+from safe_dnn.reasons.comparison import known_of
+from safe_dnn.reasons.counted_images import TESTED_FILE
+from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_test, notes_of
+from safe_dnn.store.runs import COMPARISON, REASONS, present_runs, reading_file, runs_of
 from safe_dnn.support.contents import same_content
+from safe_dnn.support.tables import read_table
 
 
 class Answered(NamedTuple):
@@ -37,9 +44,10 @@ class Share(NamedTuple):
     Attributes
     ----------
     name : str
-        The RCC's id (-1 for noise), or the class.
+        The RCC's id (-1 for noise), the class, a weak spot's conditions, or the path of a failing image.
     images : int
-        Number of test images in the group. For an RCC: its failing images that are found in the test set.
+        Number of test images in the group. For an RCC: those in its region or, if nothing was compared with right
+        images, its failing images that are found in the test set.
     before, after : int
         How many of them the model predicts correctly.
     """
@@ -86,22 +94,6 @@ class ByGroup(NamedTuple):
     counts: tuple[GroupCount, ...]
 
 
-class Outcome(NamedTuple):
-    """The results of both models on a failing image that is found in the test set.
-
-    Attributes
-    ----------
-    image : str
-        Path relative to the folder of failing images.
-    before, after : bool
-        Whether the model predicts it correctly.
-    """
-
-    image: str
-    before: bool
-    after: bool
-
-
 @dataclass(frozen=True, kw_only=True)
 class BeforeAfter:
     """What two models get right on the same test set.
@@ -117,8 +109,11 @@ class BeforeAfter:
         For each RCC, noise last; empty if there are no clusters to compare with.
     per_class : tuple of Share
         Empty for a regression.
-    outcomes : tuple of Outcome
-        The results on the failing images of the RCCs.
+    per_condition : tuple of Share
+        For each weak spot whose condition is known of the images.
+    outcomes : tuple of Share
+        For each failing image of the RCCs that a test image is nearest to, these test images; if nothing was compared
+        with right images, itself.
     answers : tuple of Answered
         What both models say of every test image, in the order of the test set; empty for a regression.
     by_group : ByGroup or None
@@ -132,7 +127,8 @@ class BeforeAfter:
     worsened: tuple[Answered, ...]
     per_rcc: tuple[Share, ...]
     per_class: tuple[Share, ...]
-    outcomes: tuple[Outcome, ...] = ()
+    per_condition: tuple[Share, ...] = ()
+    outcomes: tuple[Share, ...] = ()
     answers: tuple[Answered, ...] = ()
     by_group: ByGroup | None = None
 
@@ -153,7 +149,7 @@ def compare_in(
         Entry i of both belongs to the same image.
     """
     known_groups = groups_of_test(folder, before.root, before.paths, before.right, within=within)
-    found = outcomes(clusters, before, after) if clusters else ()
+    found = outcomes(folder, clusters, before, after) if clusters else ()
     label, is_classifier = before.answers.label, before.task == "classification"
     columns = (label.tolist(), before.answers.predicted.tolist(), after.answers.predicted.tolist())
     answers = tuple(map(Answered, before.paths, *columns))
@@ -163,6 +159,7 @@ def compare_in(
         worsened=tuple(itertools.compress(answers, before.right & ~after.right)),
         per_rcc=shares_by_rcc(clusters, found) if clusters else (),
         per_class=shares_by_class(before, after) if is_classifier else (),
+        per_condition=shares_by_condition(folder, before, after, within=within),
         outcomes=found, answers=answers if is_classifier else (),
         by_group=_by_group(before, after, known_groups),
     )  # fmt: skip
@@ -210,24 +207,75 @@ def shares_by_class(before: AnsweredImages, after: AnsweredImages) -> tuple[Shar
     )
 
 
-def outcomes(clusters: RootCauseClusters, before: AnsweredImages, after: AnsweredImages) -> tuple[Outcome, ...]:
-    """The results of both models on the failing images.
+def shares_by_condition(
+    folder: Path, before: AnsweredImages, after: AnsweredImages, *, within: Path | None = None
+) -> tuple[Share, ...]:
+    """The number of correct predictions for the images of each weak spot of an analysis; not of words.
 
-    Failing images are copies of test images, in any folder, and matched by their content, which a test set has once.
+    What its table of parameters says is about its own test set; of other images it is found beside them.
     """
-    places = ((clusters.image_root, clusters.paths), (before.root, before.paths))
-    failing, tested = ([root / path for path in paths] for root, paths in places)
-    found = []
-    for path, rows in zip(clusters.paths, same_content(failing, tested), strict=True):
-        found += [Outcome(path, bool(before.right[row]), bool(after.right[row])) for row in rows[:1]]
-    return tuple(found)
-
-
-def shares_by_rcc(clusters: RootCauseClusters, found: Iterable[Outcome]) -> tuple[Share, ...]:
-    """The number of correct predictions for the failing images of each RCC, with the RCCs as they are now."""
-    by_image = {outcome.image: outcome for outcome in found}
+    runs = present_runs(folder)
+    found = [run for run in (runs.get(COMPARISON), *reversed(runs_of(folder, REASONS))) if run][:1]
+    spots = [spot for run in found for spot in load_spots(run)]
+    if not spots:
+        return ()
+    table = run_record(folder).get("parameters", {}).get("source") if _is_own(folder, before) else None
+    groups = group_names(run_record(folder))
+    columns = known_of(before, parameters=table, within=within, groups=groups).columns
     shares = []
-    for rcc in clusters.groups:
-        of_rcc = [by_image[path] for path in clusters.members(rcc) if path in by_image]
-        shares.append(Share(str(rcc), len(of_rcc), sum(one.before for one in of_rcc), sum(one.after for one in of_rcc)))
+    for spot in spots:
+        if are_known(spot.literals, columns):
+            of = spot.holds(columns)
+            shares.append(
+                Share(spot.conditions, int(of.sum()), int(before.right[of].sum()), int(after.right[of].sum()))
+            )
     return tuple(shares)
+
+
+def _is_own(folder: Path, tested: AnsweredImages) -> bool:
+    """Whether images are those that an analysis was made with."""
+    root = run_record(folder).get("predictions", {}).get("tested")
+    return root is not None and Path(root).resolve() == tested.root.resolve()
+
+
+def outcomes(
+    folder: Path, clusters: RootCauseClusters, before: AnsweredImages, after: AnsweredImages
+) -> tuple[Share, ...]:
+    """The results of both models, by the failing image that test images are nearest to (see `rccs.spots.rates`).
+
+    If nothing was compared with right images, or these are not the images that were compared: the results on the
+    failing images themselves, which are copies of test images, and matched by their content.
+    """
+    rows = list(_nearest(folder, before) or _themselves(clusters, before))
+    images, right, later = (Counter(path for path, row in rows if of[row]) for of in (
+        np.ones(len(before.paths), bool), before.right, after.right))  # fmt: skip
+    return tuple(Share(path, images[path], right[path], later[path]) for path in sorted(images))
+
+
+def _nearest(folder: Path, tested: AnsweredImages) -> list[tuple[str, int]]:
+    """The failing image that each tested image is nearest to, with its row; empty if that is not known."""
+    run = present_runs(folder).get(COMPARISON)
+    if run is None or TESTED_FILE not in run.files or not _is_own(folder, tested):
+        return []
+    with reading_file(run, TESTED_FILE) as path:
+        table = read_table(path, "the tested images", own=True)
+    row_of = {path: row for row, path in enumerate(tested.paths)}
+    pairs = zip(table.texts("nearest"), table.texts("image"), strict=True)
+    return [(nearest, row_of[image]) for nearest, image in pairs if nearest and image in row_of]
+
+
+def _themselves(clusters: RootCauseClusters, tested: AnsweredImages) -> Iterator[tuple[str, int]]:
+    places = ((clusters.image_root, clusters.paths), (tested.root, tested.paths))
+    files, images = ([root / path for path in paths] for root, paths in places)
+    for path, rows in zip(clusters.paths, same_content(files, images), strict=True):
+        yield from ((path, row) for row in rows[:1])
+
+
+def shares_by_rcc(clusters: RootCauseClusters, found: Iterable[Share]) -> tuple[Share, ...]:
+    """The number of correct predictions for the images of each RCC, as of `outcomes`, with the RCCs as they are now."""
+    rcc_of = dict(zip(clusters.paths, clusters.labels.tolist(), strict=True))
+    counts = {rcc: np.zeros(3, int) for rcc in clusters.groups}
+    for share in found:
+        if share.name in rcc_of:
+            counts[rcc_of[share.name]] += share[1:]
+    return tuple(Share(str(rcc), *of_rcc.tolist()) for rcc, of_rcc in counts.items())

@@ -22,7 +22,7 @@ from safe_dnn.support.contents import in_common
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, printable, some
-from safe_dnn.training.before_after import Answered, ByGroup, compare_in
+from safe_dnn.training.before_after import Answered, ByGroup, Share, compare_in
 from safe_dnn.training.certainty import Certainty, Counts, certainty, count_pairs, in_words
 
 
@@ -41,6 +41,8 @@ class FinalTest(NamedTuple):
         After how many earlier retrainings of the analysis the same images have been looked at.
     answers : tuple of Answered
         As of `training.before_after.BeforeAfter`; for people, and not read back.
+    per_condition : tuple of Share
+        As there.
     """
 
     root: Path
@@ -49,6 +51,7 @@ class FinalTest(NamedTuple):
     by_group: ByGroup | None
     earlier: int = 0
     answers: tuple[Answered, ...] = ()
+    per_condition: tuple[Share, ...] = ()
 
     @property
     def accuracy_before(self) -> float:
@@ -92,7 +95,10 @@ def final_test(
     """
     compared, _ = compare_in(folder, None, before, after, within=within)
     counts = count_pairs(before.right, after.right)
-    return FinalTest(before.root, held_out, counts, compared.by_group, answers=compared.answers)
+    return FinalTest(
+        before.root, held_out, counts, compared.by_group, answers=compared.answers,
+        per_condition=compared.per_condition,
+    )  # fmt: skip
 
 
 def held_out_apart(folder: Path, image_root: Path) -> tuple[str, ...]:

@@ -20,13 +20,14 @@ from typing import Any
 
 from safe_dnn.rccs.clusters import find_clusters
 from safe_dnn.rccs.review.review import Review
+from safe_dnn.reasons.listed import Reason
 from safe_dnn.store.output_folder import Writer, check_own, save_files, showing, writing
 from safe_dnn.store.places import absolute, plain, relative
 from safe_dnn.store.runs import RETRAINING, Files, Run, add_run, present_runs, run_file, runs_of, texts_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact, read_json, read_record
 from safe_dnn.support.images import Skipped
-from safe_dnn.training.before_after import Answered, BeforeAfter, ByGroup, GroupCount, Outcome, Share, shares_by_rcc
+from safe_dnn.training.before_after import Answered, BeforeAfter, ByGroup, GroupCount, Share, shares_by_rcc
 from safe_dnn.training.certainty import Certainty, Counts, certainty, class_certainties
 from safe_dnn.training.finetuning import Epoch
 from safe_dnn.training.proof import FinalTest
@@ -37,8 +38,8 @@ RETRAINING_FILE = "retraining.json"
 NO_MODEL: Files = {}
 _PATHS = ("model", "test_root", "after", "train_root")
 _ROWS: dict[str, Any] = {
-    "improved": Answered, "worsened": Answered, "per_rcc": Share, "per_class": Share, "history": Epoch,
-    "skipped": Skipped, "outcomes": Outcome,
+    "improved": Answered, "worsened": Answered, "per_rcc": Share, "per_class": Share,
+    "history": Epoch, "skipped": Skipped,
 }  # fmt: skip
 """Fields of a retraining that are lists of records in `retraining.json`."""
 
@@ -135,6 +136,16 @@ def certainty_of(result: Retraining) -> Certainty | None:
     return certainty(_counts(result), result.by_group) if result.is_other else None
 
 
+def shares_by_reason(listed: Iterable[Reason], result: Retraining) -> list[tuple[Reason, Share, Share | None]]:
+    """The reasons of a list of whose images both answers are known, with these, and with those to images held out."""
+    rccs = {one.name: one for one in result.per_rcc}
+    conditions, apart = (
+        {one.name: one for one in of.per_condition if one.images} if of else {} for of in (result, result.final)
+    )
+    found = ((one, conditions.get(one.subject) if one.spot else rccs.get(str(one.rcc))) for one in listed)
+    return [(one, share, apart.get(one.subject)) for one, share in found if share and share.images]
+
+
 def certainty_of_classes(result: Retraining) -> list[Certainty]:
     """The same for each class of `per_class`, with p corrected for their number; empty for the original model."""
     if not result.is_other:
@@ -206,10 +217,15 @@ def _final_record(final: FinalTest, folder: Path) -> dict[str, Any]:
     }
 
 
-def _final_from(record: dict[str, Any], rows: Iterable[Any], folder: Path) -> FinalTest:
+def _shares(rows: Iterable[Any]) -> tuple[Share, ...]:
+    return tuple(Share(*row) for row in rows)
+
+
+def _final_from(record: dict[str, Any], rows: Iterable[Any], conditions: tuple[Share, ...], folder: Path) -> FinalTest:
     counts = Counts(record["test_size"], *(record[name] for name in Counts._fields[1:]))
     by_group = _by_group_from(record["group"], rows)
-    return FinalTest(Path(absolute(record["root"], folder)), record["held_out"], counts, by_group, record["earlier"])
+    root = Path(absolute(record["root"], folder))
+    return FinalTest(root, record["held_out"], counts, by_group, record["earlier"], per_condition=conditions)
 
 
 def show_retraining(folder: Path) -> None:
@@ -232,7 +248,7 @@ def retraining_files(folder: Path) -> tuple[dict[str, Writer], list[str]]:
 
 def _retraining_text(result: Retraining, folder: Path) -> str:
     record: dict[str, Any] = {"headline": text} if (text := claim_text(result)) else {}
-    apart = ("answers", "by_group", "final")
+    apart = ("answers", "by_group", "final", "outcomes", "per_condition")
     record |= {name: plain(value, folder) for name, value in vars(result).items() if name not in apart}
     record = {name: value for name, value in record.items() if value is not None or name not in _PATHS}
     for epoch in record["history"][:1]:
@@ -246,6 +262,9 @@ def _retraining_text(result: Retraining, folder: Path) -> str:
     tables: dict[str, Sequence[Any]] = {
         "groups": result.by_group.counts if result.by_group else (),
         "final_groups": of_final.counts if of_final else (),
+        "per_condition": result.per_condition,
+        "final_conditions": result.final.per_condition if result.final else (),
+        "outcomes": result.outcomes,
         "answers": result.answers,
         "final_answers": result.final.answers if result.final else (),
     }
@@ -326,9 +345,11 @@ def _from_record(record: dict[str, Any], folder: Path) -> Retraining:
     for name, kind in _ROWS.items():
         record[name] = tuple(kind(**row) for row in record.get(name, ()))
     record["answers"] = tuple(Answered(*map(str, row)) for row in record.get("answers", ()))
+    record |= {name: _shares(record.get(name, ())) for name in ("per_condition", "outcomes")}
+    of_final = record.pop("final_groups", ()), _shares(record.pop("final_conditions", ()))
     record["by_group"] = _by_group_from(record.pop("group", None), record.pop("groups", ()))
     if "final" in record:
-        record["final"] = _final_from(record["final"], record.pop("final_groups", ()), folder)
+        record["final"] = _final_from(record["final"], *of_final, folder)
     for name in ("after", "train_root"):
         record[name] = None if record.get(name) is None else Path(absolute(record[name], folder))
     record["settings"] = None if record["after"] else Settings(**record["settings"])

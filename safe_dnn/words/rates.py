@@ -151,15 +151,13 @@ class WordRate(NamedTuple):
     @property
     def text(self) -> str:
         """A sentence to follow the word."""
-        expected = "" if math.isnan(self.expected) else f", {rate_text(self.expected)} expected of these classes"
-        elsewhere = "" if math.isnan(self.elsewhere) else f", elsewhere {rate_text(self.elsewhere)}"
         unsure = f", of which {self.unsure:,} unsure count as both" if self.unsure else ""
         about = f"About {self.images:,.0f} of {count(self.tested, 'image')} are such, by {count(self.tagged, 'answer')}"
         if self.classes:
             rates = ", ".join(f"{name} {rate_text(of_it.rate)}" for name, of_it in self.classes)
             return f"how many are wrong differs by class: {rates}. {about}{unsure}."
         return (
-            f"{rate_text(self.rate)} are wrong ({range_text(self.low, self.high)}){elsewhere}{expected}; expect "
+            f"{rate_text(self.rate)} are wrong ({range_text(self.low, self.high)}); expect "
             f"{range_text(self.new_low, self.new_high)} of new images. {about}{unsure}. "
             f"{BATCH} more would make the interval ± {100 * self.half_width_after:.1f} points instead of "
             f"± {100 * self.half_width:.1f}."

@@ -41,12 +41,12 @@ def retraining(sets, out, *more):
     return command("retrain", sets / "model.keras", *sources, "--out", out, *quick, *more)
 
 
-def test_retraining_is_told_with_the_share_of_each_rcc(sets, out, capsys):
+def test_retraining_is_told_with_the_rate_of_each_reason(sets, out, capsys):
     assert retraining(sets, out, "--improvement", sets / "improvement", "--one-pass") == 0
     printed = capsys.readouterr()
     assert len(load_retraining(out).history) == 6
     assert "test accuracy 69.23% → " in printed.out
-    assert "RCC 0: 4 of 4 failing images now right (95% interval 40% to 100%)" in printed.out
+    assert "RCC 0: 100% → 0% wrong of 4 images (95% interval 0–60%)" in printed.out
     assert "Retraining, epoch 1 of 5" in printed.err
     assert {"retrained.keras", "retraining.json"} <= set(names_in(out))
     assert {row["label"] for row in rows_in(out / UNSAFE_SET_FILE)} == {"red", "green"}

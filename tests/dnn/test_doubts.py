@@ -30,6 +30,18 @@ def test_of_classes_one_answer_to_all_no_better_than_the_commonest_or_a_class_ne
     assert doubts_about(answers(label, np.where(right, label, "car"))) == ()
 
 
+def test_one_answer_in_three_quarters_of_all_cases_is_told_unless_most_images_are_of_that_class():
+    label = np.array(["car", "dog"] * 100)
+    nearly = np.where(np.arange(200) % 8 == 1, "dog", "car")
+    assert doubts_about(answers(label, nearly))[0] == (
+        "Doubtful: the answer is car for 88% of 200 images, of which 50% are of this class."
+    )
+    balanced = np.where(np.arange(200) % 4 < 2, label, "car")
+    assert "the answer is car for 75%" in " ".join(doubts_about(answers(label, balanced)))
+    mostly_cars = np.where(np.arange(200) % 4 == 1, "dog", "car")
+    assert doubts_about(answers(mostly_cars, mostly_cars)) == ()
+
+
 def test_of_numbers_one_answer_to_all_or_no_nearer_than_the_mean():
     rng = np.random.default_rng(0)
     target = rng.normal(5, 2, N)

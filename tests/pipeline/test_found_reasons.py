@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from safe_dnn.dnn.failures import collect_failures
-from safe_dnn.pipeline.explaining import explain_collected, explain_failures, found_reasons
+from safe_dnn.pipeline.explaining import Under, explain_collected, explain_failures, found_reasons, images_under
 from safe_dnn.pipeline.generation import generate_clusters
 from safe_dnn.pipeline.run_record import GivenAnswers
 from safe_dnn.rccs.review.review import load_review
@@ -44,6 +44,18 @@ def test_clusters_have_the_reasons_that_were_found_before_without_another_search
     assert (collected.out / WEAK_SPOTS_FILE).read_bytes() == written
     assert explain_collected(collected.out) == first
     assert len(runs_of(collected.out, REASONS)) == 1
+
+
+def test_the_images_of_each_condition_and_its_curve_are_known_before_anything_is_grouped(collected):
+    assert images_under(collected.out) == Under()
+    [spot] = explain_collected(collected.out).spots
+    under = images_under(collected.out)
+    assert len(under.images[spot.conditions]) == spot.tested
+    assert {f"night/night_{i:02d}.png" for i in range(12)} <= {*under.images[spot.conditions]}
+    light = [one for one in under.curves if one.column == "light" and not one.of_class]
+    assert sum(one.tested for one in light) == 74
+    rewrite(collected.out / "predictions.csv", "wood/wood_07.png,wood,wood,0.9,true", "wood/wood_07.png,wood,snow,,")
+    assert images_under(collected.out) == Under(), "of other answers"
 
 
 @pytest.mark.parametrize("change", ["answers", "parameters", "images", "groups"])

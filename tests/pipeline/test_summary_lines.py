@@ -5,13 +5,13 @@ import dataclasses
 import pytest
 
 from safe_dnn.pipeline.summary_lines import of_choosing_images, retraining_summary
-from safe_dnn.training.before_after import Outcome
+from safe_dnn.training.before_after import Share
 from safe_dnn.training.result import also_chosen, claim_text
 from tests.helpers.retrained import FINAL, retrained
 
 
 def test_the_headline_is_the_gain_on_images_that_chose_nothing():
-    result = retrained(final=FINAL, outcomes=(Outcome("a.png", False, True),))
+    result = retrained(final=FINAL, outcomes=(Share("a.png", 1, 0, 1),))
     assert retraining_summary(result) == (
         "Better beyond doubt: +30.0 points (95% interval 16.8 to 42.8; McNemar by 8 persons p < .0001) · "
         "accuracy 50.00% → 80.00% on 80 images that were held out and chose nothing"
@@ -28,11 +28,11 @@ def test_the_headline_is_the_gain_on_images_that_chose_nothing():
     ("known", "chosen"),
     [
         ({}, ""),
-        ({"outcomes": (Outcome("a.png", False, True),), "unsafe_size": 0}, "the RCCs"),
-        ({"outcomes": (Outcome("a.png", False, True),)}, "the RCCs and the unsafe set"),
+        ({"outcomes": (Share("a.png", 1, 0, 1),), "unsafe_size": 0}, "the RCCs"),
+        ({"outcomes": (Share("a.png", 1, 0, 1),)}, "the RCCs and the unsafe set"),
         ({"unlabelled_size": 9}, "what the second pass learned"),
         (
-            {"outcomes": (Outcome("a.png", False, True),), "unlabelled_size": 9},
+            {"outcomes": (Share("a.png", 1, 0, 1),), "unlabelled_size": 9},
             "the RCCs, the unsafe set and what the second pass learned",
         ),
     ],

@@ -11,7 +11,7 @@ from safe_dnn.rccs.clusters import fingerprint, load_clusters, save_clusters
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.training.before_after import Answered, Outcome, Share
+from safe_dnn.training.before_after import Answered, Share
 from safe_dnn.training.compared import compare_answers
 from safe_dnn.training.result import also_chosen, retraining_of
 from tests.helpers.small_models import clusters_of, draw_set
@@ -50,7 +50,7 @@ def test_what_became_better_and_worse_is_counted_for_classes_and_rccs(test_set, 
     assert (result.accuracy_before, result.accuracy_after) == (6 / 14, 12 / 14)
     assert result.per_class == (Share("blue", 2, 2, 2), Share("green", 2, 2, 1), Share("red", 10, 2, 9))
     assert result.per_rcc == (Share("0", 4, 0, 3), Share("1", 4, 0, 4))
-    assert result.outcomes[0] == Outcome(WRONG[0], False, False)
+    assert result.outcomes[0] == Share(WRONG[0], 1, 0, 0)
     assert "Predicted in after.csv, but the class of no image: violet (1 image)." in result.assumptions
     assert len(result.answers) == result.test_size
     assert Answered(WRONG[0], "red", "blue", "violet") in result.answers

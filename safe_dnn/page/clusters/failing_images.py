@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from markupsafe import Markup
 
 from safe_dnn.page.assets import script, scripted
 from safe_dnn.page.clusters.reason_list import named
@@ -18,20 +19,25 @@ from safe_dnn.page.clusters.words import WordsView
 from safe_dnn.page.events import EDITS, IN_TURN, LATEST, VIEW
 from safe_dnn.page.grid_view import PER_PAGE, GridView
 from safe_dnn.page.messages import tell, warn
+from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.results import Shown
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_news, as_text
 from safe_dnn.page.visitors import Window
-from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
+from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of, run_record
 from safe_dnn.rccs.confidence import near_rcc, place_text
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import load_map, map_filters, map_record, map_shades, rcc_words, stored_map
 from safe_dnn.rccs.nearness import by_closeness, most_similar
 from safe_dnn.rccs.review.edits import Maker, move_images, new_rcc
 from safe_dnn.rccs.review.notes import judgements, title
+from safe_dnn.reasons.counted_images import TESTED_FILE
+from safe_dnn.store.runs import COMPARISON, reading_file
+from safe_dnn.support.tables import read_table
 from safe_dnn.support.text import count, printable
 
 MOST_AT_ONCE = 60  # pictures that the map asks for
+MOST_RIGHT = 24  # right images beside those that fail
 # They share their names; the last one connects them.
 MAP_SCRIPTS = [f"clusters/{name}.js" for name in ("map_colours", "map_drawing", "map_filters", "map_keys", "map")]
 BY_RCC = ("RCC", "")
@@ -54,8 +60,8 @@ class ImagesView:
 
     @property
     def outputs(self) -> list:
-        return [*self.map_outputs, *self.images.outputs, self.similar, self.to, self.move, self.listed, self.heading,
-                self.curve, self.words.widget]  # fmt: skip
+        return [*self.map_outputs, self.right, *self.images.outputs, self.similar, self.to, self.move, self.listed,
+                self.heading, self.curve, self.words.widget]  # fmt: skip
 
     def lay_out_map(self) -> None:
         def map_pictures(sent: list) -> list[str]:
@@ -80,6 +86,7 @@ class ImagesView:
         self.words = WordsView(self._settings)
 
     def lay_out_grid(self) -> None:
+        self.right = gr.HTML(elem_id="right-images")
         self.images = GridView("grid", self._file_of, self._settings.root, looks=False)
         with gr.Row(equal_height=True, elem_classes="safe-form"):
             self.to = gr.Dropdown(
@@ -171,6 +178,7 @@ class ImagesView:
             self.heading: heading,
             self.listed: rows,
             self.words.widget: self.words.show(results, heading, rows),
+            self.right: "",
             **self._with_picked(len(picked)),
         }  # fmt: skip
 
@@ -300,6 +308,22 @@ class ImagesView:
     def show_found(self, results: Shown, rows: list[int], how: str) -> dict:
         """Images that belong together for another reason than their RCC, in the grid and marked on the map."""
         return {**self._selected(results, rows, how), self.map: gr.HTML(found=_found(rows))}
+
+    def show_right(self, results: Shown, spot: int) -> dict:
+        """Some images that the network gets right under the condition of a weak spot, given as an index, −1 of none."""
+        compared, run = results.reasons.comparison, self._settings.results.present(COMPARISON)
+        # Neither before anything was compared, nor of words
+        right = compared.right_in_spots if compared else None
+        if compared is None or run is None or right is None or not 0 <= spot < len(right):
+            return {self.right: ""}
+        rows = compared.rows[len(compared.failing) :][right[spot]].tolist()
+        with reading_file(run, TESTED_FILE) as file:
+            paths = read_table(file, "the tested images", own=True).texts("image")
+        root = Path(run_record(self._settings.out)["predictions"]["tested"])
+        pictures = [data_uri(root / paths[row], 128, self._settings.root) for row in rows[:MOST_RIGHT]]
+        tiles = Markup("").join(Markup("<img alt='' src='{}'>").format(picture) for picture in pictures)
+        heading = f"{count(len(rows), 'image')} under this condition that the network gets right"
+        return {self.right: Markup("<h3 class='safe-title'>{}</h3>{}").format(heading, tiles) if rows else ""}
 
     def _selected(self, results: Shown, rows: list[int], how: str) -> dict:
         """Images that were selected or found together, with how many of them each RCC has."""

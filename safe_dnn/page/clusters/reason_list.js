@@ -105,7 +105,7 @@ function build() {
   choice("order").querySelector('[value="place"]').textContent = rated ? "most failures" : "largest";
   choice("order").querySelector('[value="images"]').hidden = !rated;
   choice("search").hidden = known.size <= SEARCHED_FROM;
-  const [told, more] = element.querySelectorAll(".safe-list-foot"), [first, ...rest] = (props.more || "").split(/(?<=\.) (?=[A-Z])/);
+  const told = $("p.safe-notice"), more = $("details"), [first, ...rest] = (props.more || "").split(/(?<=\.) (?=[A-Z])/);
   told.textContent = props.told || "";
   told.hidden = !props.told;
   more.hidden = !first;

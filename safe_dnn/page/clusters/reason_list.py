@@ -113,12 +113,7 @@ def card(shown: Shown, reason: Reason, folds: Mapping[str, str]) -> dict[str, An
     clusters, spot, rcc = shown.clusters, reason.spot, reason.rcc
     n = len(reason.images)
     of = reason.figures if reason.figures and reason.figures.tested else None
-    about, by = ("about ", [count(of.answers, "answer")]) if of and of.answers else ("", [])
-    facts = [f"{about}{of.wrong:,} of {of.tested:,} wrong" if of else count(n, "image"), *by]
-    if not of:
-        facts.append(f"{n / len(clusters.paths):.0%}")
-    elif reason.kind == LISTED and reason.gain < n:
-        facts.append(f"{reason.gain:,} not explained above")
+    facts = [reason.facts] if of else [reason.facts, f"{n / len(clusters.paths):.0%}"]
     facts += [reason.inside] if reason.inside else []
     facts += [f"RCC {rcc}"] if rcc is not None and spot else []
     return {
@@ -134,9 +129,10 @@ def card(shown: Shown, reason: Reason, folds: Mapping[str, str]) -> dict[str, An
 
 
 def _image_of(shown: Shown, reason: Reason) -> str:
-    if reason.spot is None and reason.rcc is not None:
-        return representative(shown.clusters, reason.rcc)
-    return reason.picture
+    """Of an RCC alone the most typical image, unless another reason holds it as well."""
+    typical = representative(shown.clusters, reason.rcc) if reason.spot is None and reason.rcc is not None else ""
+    others = (one.images for one in shown.listed if one.kind == LISTED and one.name != reason.name)
+    return reason.picture if not typical or any(typical in images for images in others) else typical
 
 
 def looks_tell_nothing(shown: Shown) -> str:

@@ -195,6 +195,7 @@ class ClustersTab:
             self._skipped: [[printable(path), printable(reason)] for path, reason in skipped],
             **self._runs_view.show(results),
             **self._show_rcc(results, rcc),
+            **images_view.show_right(results, rank_of(key, results) - 1),
             images_view.curve: _curve(results, rank_of(key, results)),
             # Not the map of an earlier run while the new one is drawn
             images_view.map: gr.HTML(record="", shade="", named="", chosen=rcc),
@@ -321,6 +322,7 @@ class ClustersTab:
         found = self.images_view.show_found(results, rows, f"with {where}")
         return {
             **self._spot_view.show(results, conditions, forced=False), **found, **self._runs_view.no_export(),
+            **self.images_view.show_right(results, rank - 1),
             self.images_view.curve: _curve(results, rank),
         }  # fmt: skip
 

@@ -104,8 +104,9 @@ async function rest() {
 }
 
 const percent = (share) => `${Math.round(100 * share)}%`;
-const rated = ({ text = "", problem = "", rate = null }) => [
-  ...(rate ? [made("p", "safe-word-figure", made("b", "", percent(rate.rate)), ` wrong, ${percent(rate.low)} to ${percent(rate.high)}`), rateBar(rate, rate.elsewhere)] : []),
+const rated = ({ text = "", problem = "", rates = [] }) => [
+  ...rates.flatMap((rate) => [
+    made("p", "safe-word-figure", rate.of && `${rate.of}: `, made("b", "", percent(rate.rate)), ` wrong, ${percent(rate.low)} to ${percent(rate.high)}`), rateBar(rate, null)]),
   made("p", "", problem || text)];
 
 async function more() {

@@ -143,11 +143,12 @@ def _in_sentences(function: Callable[..., dict[str, Any]]) -> Callable[[object],
 
 
 def _told(tagging: Tagging, *, rated: bool = True) -> dict[str, Any]:
-    """What a script shows of a word: `word`, `answers` and, where it is wanted, `text` and `rate`."""
+    """What a script shows of a word: `word`, `answers` and, where it is wanted, `text` and `rates`, by class if these
+    clearly differ."""
     known = {"word": tagging.word.name, "answers": len({tag.image for _, tag in tagging.counted})}
     if not rated:
         return known
     found = rate(tagging)
-    elsewhere = found.elsewhere if found and found.elsewhere >= 0 else None  # not NaN
-    bar = found and {"rate": found.rate, "low": found.low, "high": found.high, "elsewhere": elsewhere}
-    return {**known, "text": printable(tagging.text), "rate": None if found and found.classes else bar}
+    parts = (found.classes or (("", found),)) if found else ()
+    rates = [{"of": printable(name), "rate": one.rate, "low": one.low, "high": one.high} for name, one in parts]
+    return {**known, "text": printable(tagging.text), "rates": rates}

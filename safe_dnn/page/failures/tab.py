@@ -20,12 +20,12 @@ from safe_dnn.page.failures.view import FailuresView, interval_text
 from safe_dnn.page.forms import FormTab, check_there, given, remember, remembered, typed
 from safe_dnn.page.job_view import News
 from safe_dnn.page.jobs import Job
-from safe_dnn.page.messages import done, empty
+from safe_dnn.page.messages import done, doubted, empty
 from safe_dnn.page.results import Marks
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import FAILURES_TAB
 from safe_dnn.page.texts import FORM_LABELS
-from safe_dnn.pipeline.explaining import explain_collected, found_reasons
+from safe_dnn.pipeline.explaining import explain_collected
 from safe_dnn.pipeline.summary_lines import failures_summary
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import working
@@ -77,7 +77,7 @@ class FailuresTab(FormTab):
         with gr.Column(elem_id="failures-form") as form:
             self._lay_out_form()
             self._lay_out_options()
-        self.view = FailuresView(self.collected, settings.root)
+        self.view = FailuresView(self.collected, settings.out, settings.root)
         self._lay_out_state(FAILURES_TAB, form, self.view.find)
         self.view.lay_out()
         self._show_in(FAILURES_TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
@@ -156,11 +156,14 @@ class FailuresTab(FormTab):
         groups = self.collected.groups(shown)
         summary = f"{failures_summary(shown)} · {interval_text(shown, groups)}"
         kept = shown.notes
-        doubts = [one for one in kept if one.startswith("Doubtful")]
-        notice = " ".join((*doubts, *([EARLIER] if are_earlier(self._settings) else [])))
+        doubtful = (*shown.doubts, *(one for one in kept if one.startswith("Doubtful")))
+        doubts = [*dict.fromkeys(doubtful)]
+        notice = EARLIER if are_earlier(self._settings) else ""
         assumed = [*(one for one in kept if one not in doubts), written]
-        reasons = found_reasons(self._settings.out)
-        return {self.status: done(summary, notice), **self.view.show(shown, groups, assumed, reasons)}
+        return {
+            self.status: doubted(" ".join(doubts)) + done(summary, notice),
+            **self.view.show(shown, groups, assumed),
+        }
 
     def _last_form(self) -> dict:
         """The form as it was last sent; before that, the paths of failures that the command has collected."""

@@ -15,19 +15,18 @@ from safe_dnn.page.assets import scripted
 from safe_dnn.page.collected import CollectedFailures
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.errors import errors_shown, fit_shown, predicted_shown
+from safe_dnn.page.failures.reasons import cards_of, images_with, ungrouped_reasons
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import if_there, pane, put_away, reveal
-from safe_dnn.pipeline.explaining import FoundReasons
-from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.pipeline.reporting.markup import escaped, filled
 from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING, confused
 from safe_dnn.rccs.spots.groups import in_words
 from safe_dnn.reasons.known_groups import KnownGroups, accuracy_interval
-from safe_dnn.reasons.listed import reason_of
-from safe_dnn.reasons.story import sentence
-from safe_dnn.support.text import count, printable
+from safe_dnn.support.text import count, in_series, printable
 
 WIDE = 12  # classes, from which on the matrix takes the whole width
-FIRST = 5  # reasons
+MOST_CONFUSED = 3  # kinds of confusions named
+REASON = "reason"  # begins what is chosen, if that is no cell
 
 
 class FailuresView:
@@ -35,12 +34,14 @@ class FailuresView:
 
     Parameters
     ----------
+    out : Path
+        The output folder.
     root : Path, optional
         If given, only pictures of images in this folder are shown.
     """
 
-    def __init__(self, collected: CollectedFailures, root: Path | None):
-        self._collected, self._root = collected, root
+    def __init__(self, collected: CollectedFailures, out: Path, root: Path | None):
+        self._collected, self._out, self._root = collected, out, root
         self.find = gr.Button(
             "Group failing images", variant="primary", scale=0, min_width=190, elem_id="find-reasons", render=False
         )
@@ -48,7 +49,7 @@ class FailuresView:
     def lay_out(self) -> None:
         """The pane, below the state of things, in which `find` is."""
         with pane("failures-pane") as self.pane:
-            self.reasons = gr.HTML(elem_id="failures-reasons")
+            self.reasons = scripted("failures/reasons", "", elem_id="failures-reasons", reasons="")
             with gr.Row(equal_height=False, elem_id="failures-images"):
                 with pane("errors-pane") as self.errors_pane:
                     gr.HTML("<h3 class='safe-title'>How far answers are off</h3>")
@@ -56,6 +57,7 @@ class FailuresView:
                     self.fit = gr.HTML(elem_id="fit")
                 with pane("matrix-pane") as self.matrix_pane:
                     gr.HTML("<h3 class='safe-title'>What is taken for what</h3>")
+                    self.confused = gr.HTML(elem_id="confused")
                     self.matrix = scripted(
                         "widgets/matrix", "", elem_id="matrix", rows=[], columns=[], cells=[], nothing=-1
                     )
@@ -75,16 +77,20 @@ class FailuresView:
                     headers=["image", "reason"], interactive=False, max_height=260, wrap=True,
                     elem_id="failures-skipped",
                 )  # fmt: skip
-        self.outputs = [self.pane, self.reasons, self.matrix_pane, self.matrix, self.rates_pane, self.rates, self.find,
-                        self.errors_pane, self.errors, self.fit, self.predicted_pane, self.predicted,
-                        self.assumptions, self.skipped_pane, self.skipped, *self.images.outputs]  # fmt: skip
+        self.outputs = [self.pane, self.reasons, self.confused, self.matrix_pane, self.matrix, self.rates_pane,
+                        self.rates, self.find, self.errors_pane, self.errors, self.fit, self.predicted_pane,
+                        self.predicted, self.assumptions, self.skipped_pane, self.skipped,
+                        *self.images.outputs]  # fmt: skip
 
-    def _images_of(self, key: str, cell: str) -> Listed:
-        return images_of(self._collected.shown(key), cell)
+    def _images_of(self, key: str, chosen: str) -> Listed:
+        shown, (of, _, place) = self._collected.shown(key), chosen.partition(":")
+        known = ungrouped_reasons(shown, self._out) if of == REASON and place.isdecimal() else None
+        if known is None or int(place) >= len(known.listed):
+            return images_of(shown, chosen)
+        reason = known.listed[int(place)]
+        return images_with(shown, reason, known.under.images.get(reason.subject, ()))
 
-    def show(
-        self, shown: AnsweredImages, groups: KnownGroups | None, assumed: Sequence[str], reasons: FoundReasons | None
-    ) -> dict:
+    def show(self, shown: AnsweredImages, groups: KnownGroups | None, assumed: Sequence[str]) -> dict:
         """What the widgets show of failures: all failing images in the grid, and no cell at hand.
 
         Parameters
@@ -93,13 +99,11 @@ class FailuresView:
             Which test images are not independent.
         assumed : sequence of str
             What was assumed, and where it was written to.
-        reasons : FoundReasons, optional
         """
         failing = bool(shown.failing)
         skipped = shown.skipped
         updates = {
             self.pane: reveal(),
-            self.reasons: reasons_html(reasons, 1 - shown.accuracy) if reasons else "",
             self.find: gr.Button(interactive=failing),
             self.matrix_pane: put_away(),
             self.rates_pane: put_away(),
@@ -117,25 +121,28 @@ class FailuresView:
         wide = "safe-wide" if len(shown.known_classes) > WIDE else ""
         return {
             **updates,
+            self.confused: most_confused(shown),
             self.matrix_pane: gr.update(elem_classes=wide),
             self.rates_pane: reveal(),
             self.rates: _rates(shown, groups),
         }
 
     def wire(self) -> None:
-        """Connect the matrix with the grid."""
+        """Connect reasons and matrix with the grid."""
         # Gradio loses what is sent to widgets with scripts before their tab is first opened: the script asks for it.
-        shown = [self.matrix, self.errors, *self.images.outputs]
-        for widget in (self.matrix, self.errors):
+        shown = [self.reasons, self.matrix, self.errors, *self.images.outputs]
+        for widget in (self.reasons, self.matrix, self.errors):
             widget.opened(self._on_opened, self.images.key, shown, **VIEW)
-        self.images.wire({self.matrix: ""})
+        self.images.wire({self.matrix: "", self.reasons: f"{REASON}:"})
 
     def _on_opened(self, key: str) -> dict:
         return if_there(lambda: self._show_all(self._collected.shown(key)))
 
     def _show_all(self, shown: AnsweredImages) -> dict:
-        """All failing images in the grid and, with no cell at hand, the matrix; of a regression, the errors."""
-        images = self.images.show(shown.digest, images_of(shown))
+        """All failing images in the grid and, with none at hand, reasons and matrix; of a regression, the errors."""
+        known = ungrouped_reasons(shown, self._out)
+        cards = gr.HTML("", reasons=cards_of(shown, known, self._root) if known else "")
+        images = {self.reasons: cards, **self.images.show(shown.digest, images_of(shown))}
         if shown.task == "regression":
             return {**images, self.errors: gr.HTML("", **errors_shown(shown))}
         matrix = _matrix_of(shown)
@@ -198,14 +205,17 @@ def interval_text(shown: AnsweredImages, known: KnownGroups | None) -> str:
     return text if threshold is None else f"{text} · a failure is an error above {threshold:g}"
 
 
-def reasons_html(reasons: FoundReasons, base: float) -> Markup:
-    """The first weak spots in the order of the list, in a sentence and one by one, and how many more there are."""
-    spots = [spot for spot in reasons.spots or () if not spot.may_be_chance]
-    story = sentence([reason_of(spot, rank) for rank, spot in enumerate(reasons.spots or (), 1)], base)
-    return filled(
-        "page/failures/reasons.html", spots=spots[:FIRST], more=len(spots) - FIRST, notes=reasons.notes,
-        story=story if spots else "",
-    )  # fmt: skip
+def most_confused(shown: AnsweredImages) -> str:
+    """What is most often taken for what, as a sentence; empty if nothing is."""
+    matrix = _matrix_of(shown)
+    cells = sorted(np.argwhere(matrix.wrong).tolist(), key=lambda at: (-matrix.wrong[*at], *at))[:MOST_CONFUSED]
+    names = matrix.names
+    texts = [
+        f"{confused(names[row], names[column] if row != column else ONE_ANOTHER, detector=shown.answers.detector)} "
+        f"({matrix.wrong[row, column]:,})"
+        for row, column in cells
+    ]
+    return escaped(f"Most often: {in_series(texts)}.") if texts else ""
 
 
 def _rates(shown: AnsweredImages, known: KnownGroups | None) -> Markup:

@@ -1,4 +1,4 @@
-"""Drawings of a retraining, as wide as there is room: learning curves, classes and RCCs before and after, shares."""
+"""Drawings of a retraining, as wide as there is room: learning curves, and classes before and after."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,9 +6,6 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.notes import Note
-from safe_dnn.support.text import count
 from safe_dnn.training.before_after import ByGroup, Share
 from safe_dnn.training.certainty import NOT_SHOWN, WORSE, Certainty, with_intervals
 from safe_dnn.training.finetuning import Epoch
@@ -16,7 +13,6 @@ from safe_dnn.training.finetuning import Epoch
 HEIGHT, TOP, BOTTOM = 250, 12, 34  # pixels
 LEFT, WIDTH = 7.0, 80.0  # of the plot, in percent of the drawing; the rest is for the words beside it
 BEFORE, AFTER = "#7b8aa2", "#0d9488"  # contrast of at least 3 : 1 on a light and a dark background (WCAG AA)
-MOST_BARS = 40
 
 
 def learning_curves(
@@ -59,23 +55,6 @@ def learning_curves(
         numbered=range(0, epochs + 1, max(1, -(-epochs // 10))),
         left=LEFT, width=WIDTH, top=TOP, height=HEIGHT, floor=HEIGHT - BOTTOM,
     )  # fmt: skip
-
-
-def shares_right(shares: Sequence[Share], notes: Mapping[int, Note]) -> Markup:
-    """The share of each RCC's images that are right after the retraining, and before it (0 for failing images).
-
-    Those of which most are still wrong come first; the names lead to the RCCs. A thin line is the 95 % interval of the
-    share after it.
-    """
-    there = [share for share in shares if share.images]
-    there.sort(key=lambda one: (int(one.name) == NOISE, one.after - one.images))  # still wrong first; no cluster last
-    drawn = there[:MOST_BARS]
-    if not drawn:
-        return Markup("")
-    rest = there[len(drawn) :]
-    smaller = sum(int(share.name) != NOISE for share in rest)
-    others = [count(smaller, "other RCC")] * bool(smaller) + ["the images in no cluster"] * (len(rest) > smaller)
-    return filled("page/retraining/rccs.html", drawn=with_intervals(drawn), notes=notes, others=others)
 
 
 def class_bars(

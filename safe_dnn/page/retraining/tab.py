@@ -114,16 +114,16 @@ class RetrainingTab(FormTab):
             There is none, it is damaged, or it was for other clusters.
         """
         settings = self._settings
-        review = settings.results.shown().review if settings.results.there else None
-        result = retraining_of(settings.out, review)
-        written = f"Written to {settings.out / MODEL_FILE}."
-        if result.after is not None:
-            written = f"Compared by the answers in {result.model} and {result.after}; SAFE has trained no model."
-        claim = "" if result.final else claim_text(result)
-        notices = (claim, of_choosing_images(result), written)
+        shown = settings.results.shown() if settings.results.there else None
+        result = retraining_of(settings.out, shown.review if shown else None)
+        answers = f"Compared by the answers in {result.model} and {result.after}; SAFE has trained no model"
+        claim, lines = "" if result.final else claim_text(result), []
+        if result.after is None:
+            answers, lines = "", [f"Written to {settings.out / MODEL_FILE}."]
+        notices = (claim, of_choosing_images(result), answers)
         return {
             self.status: done(retraining_verdict(result), ". ".join(filter(None, notices))),
-            **self.view.show(result, settings.results.retraining_stamp, review.notes if review else {}),
+            **self.view.show(result, settings.results.retraining_stamp, shown.listed if shown else (), lines),
         }
 
     def _result(self, key: str) -> Retraining:

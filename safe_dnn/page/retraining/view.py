@@ -1,6 +1,6 @@
-"""What a retraining improved and worsened: its figures, confusions before and after, classes, RCCs, and the images."""
+"""What a retraining improved and worsened: figures, reasons, confusions before and after, classes, and images."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gradio as gr
@@ -12,11 +12,11 @@ from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.view import WIDE, cell_in, matrix_shown
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import if_there, pane, put_away, reveal
-from safe_dnn.page.retraining.plots import class_bars, learning_curves, shares_right
+from safe_dnn.page.retraining.plots import class_bars, learning_curves
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.reporting.report import TAKEN_BEFORE, matrices_of
+from safe_dnn.pipeline.reporting.report import TAKEN_BEFORE, changed_reasons, matrices_of
 from safe_dnn.rccs.answers import rounded
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.reasons.listed import Reason
 from safe_dnn.support.text import count
 from safe_dnn.training.before_after import Answered
 from safe_dnn.training.certainty import class_summary
@@ -42,9 +42,9 @@ CURVES = (
     "images that were labelled. A second pass begins with the original model again, and learns improvement images "
     "without a label as well"
 )
-BARS = (
-    "RCC: root cause cluster, failing images that have something in common. The thin line is the 95% interval of the "
-    "share: how many images like these are right now, if images are independent"
+REASONS = (
+    "How many of the images of each reason are wrong, before and now, with the 95% interval for new images, if images "
+    "are independent"
 )
 CLASSES = "The bar is the share that is right now, the dark line the share before. Worse classes come first"
 
@@ -67,6 +67,7 @@ class RetrainingView:
         """The pane, below the state of things."""
         with pane("retraining-pane") as self.pane:
             self.figures = scripted("widgets/figures", "", elem_id="retraining-figures", tiles=[])
+            self.reasons = gr.HTML(elem_id="reasons-changed")
             with gr.Row(equal_height=False, elem_id="changed-images"):
                 with pane("confusions-pane") as self.matrix_pane:
                     gr.HTML(heading("What is taken for what now"))
@@ -79,28 +80,34 @@ class RetrainingView:
                     self.images = ListedView("changed", self._images_of, self._root)
             with gr.Row(equal_height=False):
                 self.classes = gr.HTML(elem_id="classes-changed", min_width=430)
-                self.bars = gr.HTML(elem_id="bars", min_width=430)
-            self.curves = gr.HTML(elem_id="curves", min_width=430)
+                self.curves = gr.HTML(elem_id="curves", min_width=430)
             with gr.Accordion("What was assumed", open=False):
                 self.assumptions = gr.HTML(elem_id="assumed")
         self._opened = [self.figures, self.before, self.after, *self.images.outputs]
-        self.outputs = [self.pane, self.matrix_pane, self.classes, self.curves,
-                        self.bars, self.assumptions, *self._opened]  # fmt: skip
+        self.outputs = [self.pane, self.reasons, self.matrix_pane, self.classes, self.curves, self.assumptions,
+                        *self._opened]  # fmt: skip
 
-    def show(self, result: Retraining, key: str, notes: Mapping[int, Note]) -> dict:
-        """What the widgets show of a retraining, with the names that the engineer gave the RCCs."""
+    def show(self, result: Retraining, key: str, listed: Sequence[Reason], lines: Sequence[str]) -> dict:
+        """What the widgets show of a retraining.
+
+        Parameters
+        ----------
+        listed : sequence of Reason
+            Those of the analysis.
+        lines : sequence of str
+            What is said with what was assumed.
+        """
         epochs = len(result.history) - 1
         first = result.settings.epochs if result.settings and result.settings.epochs < epochs else None
         curves = learning_curves(result.history, epochs, best=result.best, first_pass=first)
-        bars = shares_right(result.per_rcc, notes)
         wide = "safe-wide" if len({row.label for row in result.answers}) > WIDE else ""
         return {
             self.pane: reveal(),
             self.matrix_pane: gr.update(elem_classes=wide) if result.answers else put_away(),
             self.classes: _classes(result),
             self.curves: titled("Accuracy by epoch", curves, CURVES),
-            self.bars: titled("Failing images of each RCC that are right now", bars, BARS),
-            self.assumptions: filled("page/widgets/list.html", lines=result.assumptions),
+            self.reasons: titled("Each reason, before and after", changed_reasons(listed, result), REASONS),
+            self.assumptions: filled("page/widgets/list.html", lines=[*result.assumptions, *lines]),
             **self._show_all(result, key),
         }
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -127,6 +128,11 @@ class _Drawing(NamedTuple):
         return self.of_all[0].column
 
     @property
+    def pattern(self) -> str:
+        """The id of its hatching, of no other drawing: of one that is out of sight, nothing would be drawn."""
+        return f"safe-hatched-{zlib.crc32(repr((self.column, self.literals, self.width)).encode()):x}"
+
+    @property
     def title(self) -> str:
         """Above the drawing."""
         return f"How often it is wrong, by {_short(self.column, self.width // TITLE - 26)}"
@@ -174,11 +180,9 @@ def gaps_of(bins: Sequence[Bin]) -> list[tuple[float, float]]:
 def _notes(drawing: _Drawing, gaps: Sequence[tuple[float, float]]) -> list[str]:
     """Which limits of conditions lie where no image is: others separate the images as well."""
     ends = {end for low, high in _ranges(drawing.literals) for end in (low, high) if math.isfinite(end)}
-    return [
-        f"Any limit from {low:.12g} to {high:.12g} separates these images as well."
-        for low, high in gaps
-        if any(low < end <= high for end in ends)
-    ]
+    within = [(low, high) for low, high in gaps if any(low < end <= high for end in ends)]
+    texts = [f"Any limit from {low:.4g} to {high:.4g} separates them as well:" for low, high in within]
+    return [*texts, "no operating limit can be read from these images."] if texts else []
 
 
 def _curve(drawing: _Drawing) -> Markup:
@@ -222,8 +226,8 @@ def _curve(drawing: _Drawing) -> Markup:
         "rate_curve.svg", drawing=drawing, left=LEFT, top=TOP, right=right, bottom=bottom, strip=STRIP,
         bins=zip(at, wide, heights, begins, ends, map(drawing.tooltip, bins), strict=True),
         height=bottom + STRIP + BELOW + NOTE * len(notes), notes=notes, note=NOTE, y=y,
-        gaps=[(x(low), x(high), f"no images from {low:.12g} to {high:.12g}") for low, high in gaps],
-        letter=LETTER, lines=lines, labels=_apart(labels, bottom), dashed=y(drawing.base),
+        gaps=[(x(low), x(high), f"no images from {low:.4g} to {high:.4g}") for low, high in gaps],
+        letter=LETTER, hatched=drawing.pattern, lines=lines, labels=_apart(labels, bottom), dashed=y(drawing.base),
         numbers=[(x(number), f"{number:.12g}") for number in _numbers(begin, end)],
         shaded=[(x(low), x(high)) for low, high in _ranges(drawing.literals) if low < end and high > begin],
     )  # fmt: skip

@@ -41,7 +41,7 @@ from safe_dnn.rccs.spots.rates import Rate, by_excess
 from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from safe_dnn.reasons.claims import asked
 from safe_dnn.reasons.comparison import Reasons
-from safe_dnn.reasons.listed import reasons_of
+from safe_dnn.reasons.listed import Reason, reasons_of
 from safe_dnn.reasons.probes import Probe, load_probes
 from safe_dnn.reasons.register import Entry, register_of
 from safe_dnn.reasons.story import baseline, sentence
@@ -53,8 +53,16 @@ from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, some
 from safe_dnn.training import certainty
+from safe_dnn.training.certainty import with_intervals
 from safe_dnn.training.earlier import failing_model
-from safe_dnn.training.result import Retraining, certainty_of, certainty_of_classes, claim_text, retraining_of
+from safe_dnn.training.result import (
+    Retraining,
+    certainty_of,
+    certainty_of_classes,
+    claim_text,
+    retraining_of,
+    shares_by_reason,
+)
 from safe_dnn.training.settings import aim_of
 
 REPORT_FILE = "report.html"
@@ -166,6 +174,12 @@ class Material(NamedTuple):
         return {path: row for row, path in enumerate(self.clusters.paths)}
 
     @property
+    def reason_of(self) -> dict[int, Reason]:
+        """The reason that each RCC is, by itself or with a weak spot."""
+        listed = (entry.about for entry in self.register if entry.about)
+        return {one.rcc: one for one in listed if one.rcc is not None}
+
+    @property
     def selected(self) -> Counter[int]:
         """How many images of the unsafe set were selected for each RCC."""
         return Counter(image.rcc for image in self.unsafe.images) if self.unsafe else Counter()
@@ -271,9 +285,11 @@ def first_page(known: Material) -> Markup:
     shown = _fails(known)
     return filled(
         "first_page.html", headline=_headline(known), nothing=no_steady_groups_text(known.clusters),
-        tiles=_tiles(known), base=known.reasons.base, tested=known.run.get("predictions", {}), profiles=known.profiles,
-        reasons=shown[:MOST_REASONS], left=len(shown) - MOST_REASONS, lacking=_lacking(known),
-        done=filter(None, _done(known)), open=filter(None, _open(known)), scope=known.scope[0],
+        tiles=_tiles(known), base=known.reasons.base, baseline=_baseline(known),
+        tested=known.run.get("predictions", {}), profiles=known.profiles, reasons=shown[:MOST_REASONS],
+        left=len(shown) - MOST_REASONS, lacking=_lacking(known), done=filter(None, _done(known)),
+        open=filter(None, _open(known)), scope=known.scope[0],
+        changed=changed_reasons([one.about for one in shown[:MOST_REASONS] if one.about], known.retraining),
     )  # fmt: skip
 
 
@@ -349,9 +365,6 @@ def _open(known: Material) -> Iterator[str]:
         yield f"{count(len(lacking) - MOST_MISSING, 'more reason')} of the kind, in the register."
     if n := sum(one.note.status == "open" for one in known.register):
         yield f"{count(n, 'reason')} open."
-    wrong, rest = known.reasons.where_none_holds
-    if rest:
-        yield f"Where none of the reasons holds, {wrong:,} of {count(rest, 'image')} are wrong."
     if known.run.get("predictions") and not known.reasons.rates:
         yield "Failure rates of RCCs: generate them again."
     if noise := int((known.clusters.labels == NOISE).sum()):
@@ -417,7 +430,7 @@ def weak_spots_section(known: Material) -> Markup:
     return filled(
         "weak_spots.html", known=known, reasons=reasons, most_overlaps=MOST_OVERLAPS,
         curves=curves_of(reasons, reasons.spots).values(), probes=_probes(known),
-        baseline=_baseline(known),
+        baseline=_baseline(known), names={one.about.subject: one.reason for one in known.register if one.about},
         elsewhere=notes_elsewhere(known.spot_notes, (spot.conditions for spot in reasons.spots)),
     )  # fmt: skip
 
@@ -515,9 +528,20 @@ def retraining_section(known: Material) -> Markup:
         certainty=certainty, aim=AIM_TEXTS.get(aim_of(result.settings), "") if result.settings else "",
         confusions=confusions_html(result),
         settings=", ".join(f"{name} {value:g}" for name, value in settings.items()), most_listed=MOST_LISTED,
-        per_rcc=certainty.with_intervals(result.per_rcc),
-        per_class=certainty.with_intervals(result.per_class, result.by_group),
+        reasons=changed_reasons([one.about for one in known.register if one.about], result),
+        per_class=with_intervals(result.per_class, result.by_group),
     )  # fmt: skip
+
+
+def changed_reasons(listed: Sequence[Reason], result: Retraining | None) -> Markup:
+    """Each reason of a list with its rates before and after; those that are no reasons for failing are folded."""
+    if result is None:
+        return Markup("")
+    known = shares_by_reason(listed, result)
+    intervals = dict(with_intervals([share for _, share, _ in known]))
+    parts = [[(*one, intervals[one[1]]) for one in known if one[0].to_judge is first] for first in (True, False)]
+    apart = ("Held out" if result.final.held_out else "Final test set") if result.final else ""
+    return filled("changed_reasons.html", parts=parts, apart=apart)
 
 
 def matrices_of(result: Retraining) -> tuple[ConfusionMatrix, ConfusionMatrix]:

@@ -7,6 +7,7 @@ import pytest
 
 from safe_dnn.page.clusters.reason_list import card, words_of
 from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.rccs.nearness import representative
 from safe_dnn.rccs.profiles import Finding, Profile
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.figures import Figures
@@ -47,11 +48,14 @@ def test_a_card_of_an_rcc_says_what_is_recorded_or_up_to_two_words_below_its_num
     shown = SimpleNamespace(clusters=clusters, profiles={0: Profile(0, findings)})
     assert words_of(shown, 0) == words
     rcc = Reason("RCC 0", "", rcc=0, figures=Figures(20, 9, 0.3, 0.6, like=0.1), images=("a.png",), picture="a.png")
-    shown.notes = {}
+    shown.notes, shown.listed = {}, [rcc]
     of_rcc = card(shown, rcc, {})
+    assert of_rcc["image"] == representative(clusters, 0)
     assert (of_rcc["title"], of_rcc["words"]) == ("RCC 0", words), "what images have in common is no condition"
     dark = weak_spot((Literal("light", "<", 0.4),), 115, 102, 0.8, 0.9, 0.01)
     spot = rcc._replace(name="weak spot 1 (RCC 0)", spot=dark, gain=0)
+    shown.listed = [rcc, spot._replace(images=clusters.members(0))]
+    assert card(shown, rcc, {})["image"] == "a.png", "which no other reason holds"
     of_spot = card(shown, spot, {"weak spot 1 (RCC 0)": "2 more"})
     assert (of_spot["title"], of_spot["words"], of_spot["fold"]) == ("light < 0.4", "", "2 more")
     assert of_spot["facts"] == "9 of 20 wrong · 0 not explained above · RCC 0"

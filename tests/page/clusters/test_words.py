@@ -179,7 +179,7 @@ def test_answers_are_kept_undone_and_told_and_the_map_knows_them(view, explained
     assert served_by(view, "undo_answer", "dark", "you")["problem"].startswith("There is no answer")
     assert "19 answers teach" in served_by(view, "told_of_word", "dark")["text"]
     (told,) = served_by(view, "known_words")["words"]
-    assert (told["word"], told["rate"]) == ("dark", None)
+    assert (told["word"], told["rates"]) == ("dark", [])
     results = view._settings.results
     column = dict(zip(results.shown().clusters.paths, results.columns()["dark"].tolist(), strict=True))
     assert {value for path, value in column.items() if "night" in path} <= {"yes", ""}
@@ -187,7 +187,7 @@ def test_answers_are_kept_undone_and_told_and_the_map_knows_them(view, explained
     assert "dark" not in results.parameters(), "which may be set aside"
 
 
-def test_a_word_whose_rate_differs_by_class_is_told_by_class_and_has_no_bar(view, explained):
+def test_a_word_whose_rate_differs_by_class_is_told_by_class_with_a_bar_for_each(view, explained):
     begin(explained.out, "wet")
     tagging = open_tagging(explained.out, "wet")
     wrong = dict(zip(tagging.tested.paths, (~tagging.tested.right).tolist(), strict=True))
@@ -196,7 +196,7 @@ def test_a_word_whose_rate_differs_by_class_is_told_by_class_and_has_no_bar(view
         has_it = ((image, image.startswith("snow") == wrong[image]) for image in images)
         tagging = answer(tagging, [(image, "yes" if yes else "no") for image, yes in has_it])
     told = served_by(view, "told_of_word", "wet")
-    assert told["rate"] is None
+    assert [(one["of"], one["rate"]) for one in told["rates"]] == [("snow", 1.0), ("wood", 0.0)]
     assert "wet: how many are wrong differs by class: snow 100%, wood 0%" in told["text"]
 
 

@@ -62,16 +62,24 @@ def collect(page: Page, answers: Path, test: Path) -> None:
 
 def test_a_table_of_answers_and_a_folder_become_root_cause_clusters_and_rates_without_the_command_line(given, page):
     collect(page, given.answers, given.case.test)
-    expect(page.locator("#failures-status strong")).to_contain_text("26 failing images of 74")
+    # Before the accuracy, and as large
+    expect(page.locator("#failures-status strong").first).to_contain_text("Doubtful: 64.9% of the answers are right")
+    expect(page.locator("#failures-status strong").last).to_contain_text("26 failing images of 74")
     # 48 of 74 are right; the interval by Clopper and Pearson
-    expect(page.locator("#failures-status strong")).to_contain_text("accuracy 64.86% · 95% interval 52.9% to 75.6%")
+    expect(page.locator("#failures-status strong").last).to_contain_text(
+        "accuracy 64.86% · 95% interval 52.9% to 75.6%"
+    )
     expect(page.locator("#failures-form")).to_be_hidden()  # it makes room for the result
-    first = page.locator("#failures-reasons tbody tr").first
-    expect(first).to_contain_text("light < 0.806525 of 2696% wrong")
-    expect(first).to_contain_text(", 4% of comparable images")
+    first = page.locator("#failures-reasons .safe-card").first
+    expect(first).to_contain_text("light < 0.806596%25 of 26 wrong")
+    expect(page.locator("#failures-reasons .safe-curve").first).to_contain_text("How often it is wrong, by light")
+    first.click()
+    expect(page.locator("#failing-title")).to_contain_text("light < 0.8065: 25 wrong, 1 right")
+    expect(page.locator("#failing-grid [data-is=right]")).to_have_count(1)
+    first.click()
+    expect(page.locator("#failing-title")).to_contain_text("26 failing images")
     expect(page.locator("#class-rates tbody tr").first).to_contain_text("night12 of 12100% (74–100%)wood (12)")
-    doubt, answers = "Doubtful: 64.9% of the answers are right", "Answers: from answers.csv, taken as they are."
-    expect(page.locator("#failures-status")).to_contain_text(doubt)
+    answers = "Answers: from answers.csv, taken as they are."
     page.get_by_text("What was assumed").first.click()
     expect(page.locator("#failures-assumed li").first).to_contain_text(answers)  # the doubt is not said twice
     assert len([*(given.served.out / FAILURES).rglob("*.png")]) == 26
@@ -261,6 +269,7 @@ def test_a_regression_has_no_matrix_and_its_largest_error_first_and_is_found_whe
     take_new_place(case.out, case.test, now)
     assert tab.collected.shown().root == now
     assert values["matrix-pane"]["elem_classes"] == "safe-away"
+    assert "% within 70.5" in values["failures-status"]
     assert "a failure is an error above 70.5" in values["failures-status"]
 
 

@@ -1,21 +1,10 @@
-"""The bars of classes and RCCs."""
+"""The bars of classes."""
 
 import re
 
-from safe_dnn.page.retraining.plots import class_bars, shares_right
+from safe_dnn.page.retraining.plots import class_bars
 from safe_dnn.training.before_after import Share
 from safe_dnn.training.certainty import Counts, certainties
-
-
-def shares(rccs: int, noise: int) -> list[Share]:
-    known = [Share(str(rcc), images=5, before=0, after=3) for rcc in range(rccs)]
-    return [*known, *[Share("-1", images=noise, before=0, after=1)][: bool(noise)]]
-
-
-def test_rccs_of_which_most_is_still_wrong_come_first_and_lead_to_their_images():
-    there = [Share("-1", images=90, before=0, after=0), Share("0", images=9, before=0, after=8)]
-    drawn = shares_right([*there, Share("3", images=8, before=0, after=1)], {})
-    assert re.findall("href='#rcc=(-?[0-9]+)'", drawn) == ["3", "0", "-1"]
 
 
 def test_classes_that_are_worse_come_first_then_those_that_changed_most():

@@ -86,9 +86,12 @@ def test_no_line_is_drawn_where_no_image_is_and_other_limits_there_are_said_to_d
     assert gaps_of(bins) == [(below, above)]
     drawn = curve_svg(bins, [Literal("light", "<", 0.4)], 0.2)
     assert f"no images from {below:g} to {above:g}" in drawn
-    assert f"Any limit from {below:g} to {above:g} separates these images as well." in drawn
+    assert f"Any limit from {below:g} to {above:g} separates them as well:" in drawn
     assert drawn.count("<polyline") == 2
     elsewhere = curve_svg(bins, [Literal("light", "<", 0.8)], 0.2)
+    ids = [re.findall("id='([^']+)'|url\\(#([^)]+)\\)", one) for one in (drawn, elsewhere)]
+    assert [len({name for pair in each for name in pair if name}) for each in ids] == [1, 1]
+    assert ids[0] != ids[1], "of one that is hidden, no hatching would be drawn"
     assert "Any limit" not in elsewhere
     even = find_curves({"light": np.linspace(0, 1, 600)}, np.arange(600) < 60)
     assert gaps_of(even) == []

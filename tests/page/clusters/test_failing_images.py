@@ -1,0 +1,25 @@
+"""The images below the map, without a browser."""
+
+import numpy as np
+
+from safe_dnn.page.clusters.failing_images import ImagesView
+from tests.helpers.laid_out import laid_out, settings_of
+
+
+def test_right_images_under_a_condition_stand_beside_those_that_fail(explained):
+    settings = settings_of(explained.out)
+
+    def lay_out() -> ImagesView:
+        view = ImagesView(settings)
+        view.lay_out_grid()
+        return view
+
+    view, shown = laid_out(lay_out), settings.results.shown()
+    assert view.show_right(shown, 0) == {view.right: ""}, "all nights are wrong"
+    assert view.show_right(shown, -1) == {view.right: ""}, "an RCC alone"
+    compared = shown.reasons.comparison
+    three = np.arange(compared.right_in_spots.shape[1])[None] < 3
+    reasons = shown.reasons._replace(comparison=compared._replace(right_in_spots=three))
+    html = view.show_right(shown._replace(reasons=reasons), 0)[view.right]
+    assert "3 images under this condition that the network gets right" in html
+    assert html.count("src='data:image/webp") == 3

@@ -1,0 +1,64 @@
+"""Why a network fails, before anything is grouped, without a browser."""
+
+import re
+
+import pytest
+
+from safe_dnn.dnn.failures import collect_failures
+from safe_dnn.page.collected import CollectedFailures
+from safe_dnn.page.failures.reasons import cards_of, images_with, ungrouped_reasons
+from safe_dnn.page.failures.view import most_confused
+from safe_dnn.page.grid_view import PER_PAGE, beside
+from safe_dnn.pipeline.explaining import explain_collected
+from tests.helpers.answered import record_light
+from tests.helpers.laid_out import settings_of
+
+
+@pytest.fixture
+def collected(case):
+    """The failures of a case with a table of parameters, and an output folder."""
+    record_light(case.test / "parameters.csv")
+    collect_failures(case.table, case.test, case.out)
+    explain_collected(case.out)
+    return CollectedFailures(settings_of(case.out)).shown(), case.out
+
+
+def test_the_list_has_headline_rates_and_the_curve_of_the_first_reason(collected):
+    shown, out = collected
+    known = ungrouped_reasons(shown, out)
+    cards = str(cards_of(shown, known, None))
+    assert "Most failures: light is below 0.8065 (96% wrong)." in cards
+    assert "35% of all 74 test images are wrong, 2% where this reason does not hold" in cards
+    assert re.findall("data-opens='([0-9]+)'", cards) == ["0"]
+    assert "25 of 26 wrong" in cards
+    assert "<div class='safe-curve' data-of='0'" in cards
+    assert "How often it is wrong, by light" in cards
+
+
+def test_a_card_shows_right_images_beside_wrong_ones(collected):
+    shown, out = collected
+    known = ungrouped_reasons(shown, out)
+    [reason] = known.listed
+    images = images_with(shown, reason, known.under.images[reason.subject])
+    assert images.heading == "light < 0.8065: 25 wrong, 1 right"
+    assert (images.wrong.count(True), images.wrong.count(False)) == (25, 1)
+    right = set(images.paths) - {*shown.failing}
+    assert right == {path for path, wrong in zip(images.paths, images.wrong, strict=True) if not wrong}
+
+
+def test_each_page_has_wrong_and_right_images_as_long_as_there_are_any():
+    wrong, right = [*range(100)], [*range(100, 140)]
+    ordered = beside(wrong, right)
+    assert sorted(ordered) == [*wrong, *right]
+    first, second = ordered[:PER_PAGE], ordered[PER_PAGE : 2 * PER_PAGE]
+    assert [sum(row >= 100 for row in page) for page in (first, second)] == [20, 20]
+    assert beside([], [1, 2]) == [1, 2]
+    assert beside([1, 2], []) == [1, 2]
+
+
+def test_what_is_most_often_taken_for_what_stands_with_the_matrix_and_is_no_reason(collected):
+    shown, out = collected
+    assert most_confused(shown) == (
+        "Most often: night taken for wood (12), snow taken for wood (8) and wood taken for snow (6)."
+    )
+    assert "predicted" not in str(cards_of(shown, ungrouped_reasons(shown, out), None))
