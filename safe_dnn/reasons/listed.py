@@ -115,6 +115,7 @@ class Reason(NamedTuple):
         """Whether the DNN fails more often there than on comparable images."""
         return self.figures is not None and self.kind == LISTED
 
+    @property
     def title(self) -> str:
         """What it is called where people read it: the name that somebody gave it, or its condition, or `RCC 5`."""
         return self.note.name or self.where or self.name
