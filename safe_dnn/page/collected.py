@@ -20,6 +20,7 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 from safe_dnn.support.text import printable
 
+READ = 8  # of the analyses that are looked at by turns
 OUTDATED = "Other failures were collected in the meantime. Reload the page to see them."
 
 
@@ -58,22 +59,23 @@ class CollectedFailures:
     """The failures in an output folder; those on images outside the page's root are refused."""
 
     def __init__(self, settings: PageSettings):
-        self._out, self._within, self._results = settings.out, settings.root, settings.results
-        self._read = functools.lru_cache(maxsize=1)(self._read_now)  # by what differs where there are others
+        self._settings = settings
+        self._read = functools.lru_cache(maxsize=READ)(self._read_now)  # by what differs where there are others
 
     @property
     def there(self) -> bool:
         """Whether failures have been collected at all."""
-        return all((self._out / name).is_file() for name in (ACCURACY_FILE, FAILURES_FILE))
+        return all((self._settings.out / name).is_file() for name in (ACCURACY_FILE, FAILURES_FILE))
 
     @property
     def key(self) -> str:
         """As of `Collected`; empty if there are none."""
-        return self._results.stamp_of(*TABLES) if self.there else ""
+        return self._settings.results.stamp_of(*TABLES) if self.there else ""
 
     def groups(self, shown: Collected) -> KnownGroups | None:
         """Which test images are not independent, or may not be."""
-        return groups_of_test(self._out, shown.failures.test_root, shown.paths, shown.right, within=self._within)
+        out, within = self._settings.out, self._settings.root
+        return groups_of_test(out, shown.failures.test_root, shown.paths, shown.right, within=within)
 
     def shown(self, key: str | None = None) -> Collected:
         """Read the failures.
@@ -89,23 +91,23 @@ class CollectedFailures:
             There are none, they are damaged, of images outside the page's root, or others than the window shows.
         """
         now = self.key
-        shown = self._read(now)
+        shown = self._read(self._settings.out, now)
         if key is not None and key != now:
             raise SAFEError(OUTDATED)
         return shown
 
-    def _read_now(self, key: str) -> Collected:
-        failures = load_failures(self._out)
-        if not is_within(failures.test_root, self._within):
+    def _read_now(self, out: Path, key: str) -> Collected:
+        failures = load_failures(out)
+        if not is_within(failures.test_root, self._settings.root):
             raise SAFEError(
-                f"Expected failures on images below {self._within} (--root). Received: {self._out} holds some of "
+                f"Expected failures on images below {self._settings.root} (--root). Received: {out} holds some of "
                 f"{failures.test_root}. Collect others, or name another output folder."
             ).about("out")
-        paths, answers, right = load_predictions(self._out)
+        paths, answers, right = load_predictions(out)
         # A killed process may have left a table of other failures.
         if len(paths) != failures.test_size or int((~right).sum()) != len(failures.failing):
             raise SAFEError(
-                f"Expected {PREDICTIONS_FILE} and {FAILURES_FILE} of the same failures in {self._out}. Received "
+                f"Expected {PREDICTIONS_FILE} and {FAILURES_FILE} of the same failures in {out}. Received "
                 "different ones. Collect the failures again."
             )
         return Collected(failures, paths, answers, right, key)

@@ -2,7 +2,6 @@
 regression, errors, and true against predicted values."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -16,6 +15,7 @@ from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.errors import errors_shown, fit_shown, predicted_shown
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import if_there, pane, put_away, reveal
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.explaining import FoundReasons
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING, confused
@@ -34,12 +34,12 @@ class FailuresView:
 
     Parameters
     ----------
-    root : Path, optional
-        If given, only pictures of images in this folder are shown.
+    settings : PageSettings
+        Only pictures of images below their root, if any, are shown.
     """
 
-    def __init__(self, collected: CollectedFailures, root: Path | None):
-        self._collected, self._root = collected, root
+    def __init__(self, collected: CollectedFailures, settings: PageSettings):
+        self._collected, self._settings = collected, settings
         self.find = gr.Button(
             "Group failing images", variant="primary", scale=0, min_width=190, elem_id="find-reasons", render=False
         )
@@ -59,7 +59,7 @@ class FailuresView:
                         "widgets/matrix", "", elem_id="matrix", rows=[], columns=[], cells=[], nothing=-1
                     )
                 with gr.Column(min_width=360):
-                    self.images = ListedView("failing", self._images_of, self._root)
+                    self.images = ListedView("failing", self._images_of, self._settings)
             with gr.Row(equal_height=False):
                 with pane("rates-pane") as self.rates_pane:
                     gr.HTML("<h3 class='safe-title'>How often each class is wrong</h3>")

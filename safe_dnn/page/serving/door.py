@@ -6,16 +6,13 @@ from typing import Any
 import gradio as gr
 import orjson
 
-from safe_dnn.page.serving.workspace import WORKSPACE, Workspace
+from safe_dnn.page.serving.guard import ENGINEER, SETTINGS
+from safe_dnn.page.settings import showing
 from safe_dnn.page.texts import worded
 from safe_dnn.pipeline.reporting.markup import escaped
-from safe_dnn.store.database import speaking
 from safe_dnn.support.defects import report_defect
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import caching_in
 
-ENGINEER = "safe.engineer"
-"""In the scope of a request: the engineer's name."""
 NOT_OURS = "The page received something that none of its fields sends. Reload it and try again."
 
 
@@ -24,11 +21,9 @@ class Page(gr.Blocks):
 
     async def process_api(self, *arguments: Any, **named: Any) -> dict[str, Any]:
         """The one function of Gradio through which all events go, and each part of an answer that comes in several."""
-        scope = getattr(getattr(named.get("request"), "request", None), "scope", {})
+        scope = named["request"].request.scope
         try:
-            workspace: Workspace | None = scope.get(WORKSPACE)
-            # Gradio's queue answers in a context of its own.
-            with speaking(scope.get(ENGINEER, "")), caching_in(workspace.cache if workspace else None):
+            with showing(scope[SETTINGS], scope[ENGINEER]):  # Gradio's queue answers in a context of its own
                 return _sendable(await super().process_api(*arguments, **named))
         except gr.Error as refusal:  # Gradio's own, and those of `preprocess_data`
             refusal.print_exception = False
