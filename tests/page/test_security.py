@@ -404,9 +404,7 @@ def test_event_handlers_bear_forged_arguments(attacked, visitor):
     log = attacked.folder / "cache" / LOG_FILE
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     frames = {line.strip() for line in lines if line.strip().startswith(f'File "{PAGE}')}
-    assert {
-        frame for frame in frames if not any(door in frame for door in ("guard.py", "door.py"))
-    } == set()
+    assert {frame for frame in frames if not any(door in frame for door in ("guard.py", "door.py"))} == set()
 
 
 def test_a_visitor_cannot_let_a_model_run_code_on_a_page_with_a_root(attacked, visitor):

@@ -1,5 +1,6 @@
 """The page lies below a path of its address, encrypted or behind a proxy, and believes no other proxy."""
 
+import asyncio
 import contextlib
 import os
 import re
@@ -11,11 +12,16 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from playwright.sync_api import expect
+from starlette.requests import Request
 
+from safe_dnn.page.jobs import Turn
 from safe_dnn.page.serving.connections import LOOPBACK, Outside
+from safe_dnn.page.serving.service import Service, Terms
+from safe_dnn.page.settings import Opened
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.browsing import WAIT, begin_another, draw, field, new_window, unfold
 from tests.helpers.documents import ROOT
+from tests.helpers.laid_out import settings_of
 from tests.helpers.places import closed_port
 from tests.helpers.visiting import SECONDS, certificate, served
 
@@ -35,6 +41,19 @@ def test_the_host_of_an_address_is_answered_and_no_other():
     assert there.path == "/tools"
     assert {*there.hosts("10.0.0.1")} == {*LOOPBACK, "[::1]", "10.0.0.1", "safe.example.org"}
     assert "safe.example.org" not in Outside("/tools").hosts("127.0.0.1")
+
+
+def test_the_cookie_of_a_workspace_is_for_the_path_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "brought"))
+    service = Service(tmp_path, Opened(Turn()), settings_of(tmp_path)._replace(hosted=True), Terms())
+    scope = {"type": "http", "method": "POST", "scheme": "https", "root_path": "/safe", "path": "/safe/begin"}
+    scope |= {"headers": [], "query_string": b"", "server": ("safe.example.org", 443)}
+    answer = asyncio.run(service.visitor(Request(scope), "/begin"))
+    assert answer.headers["location"] == "/safe/"
+    cookie = answer.headers["set-cookie"]
+    assert all(part in cookie for part in ("Path=/safe/", "HttpOnly", "Secure", "SameSite=lax"))
+    came_back = {**scope, "method": "GET", "headers": [(b"cookie", cookie.split(";")[0].encode())]}
+    assert asyncio.run(service.visitor(Request(came_back), "/")).workspace["link"].startswith("https://")
 
 
 @contextlib.contextmanager
@@ -96,8 +115,8 @@ def test_below_a_path_with_tls_and_a_login_all_of_the_page_works(browser, tmp_pa
         expect(page).to_have_title("eyes 2 – SAFE")
         expect(page.locator("#generate")).to_be_visible()
         assert page.url == f"{url}/a/eyes%202/"
-        page.locator("#engineer input").fill("Ann")
-        assert {cookie["path"] for cookie in page.context.cookies()} == {"/safe/"}
+        expect(page.locator("#engineer b")).to_have_text("ada")
+        assert page.context.cookies() == []
         assert httpx.get(f"{url}/config", verify=False, timeout=SECONDS).status_code == 401
         # The proxy is believed; it says that it is not asked by TLS. (nginx says itself how it is asked.)
         for said, scheme in (("http", "http"), ("https", "https")):

@@ -1,5 +1,6 @@
 """Several analyses in one folder, which one page shows, each at an address of its own."""
 
+import contextlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -39,7 +40,8 @@ class Several(NamedTuple):
         return self.client.post(f"{address_of(beside)}new", data={"name": name})
 
     def listed(self, at: str = ODD) -> str:
-        return self.visitor(at).serve("header", "analyses_beside", []).json()["list"]
+        with contextlib.closing((visitor := self.visitor(at)).client):
+            return visitor.serve("header", "analyses_beside", []).json()["list"]
 
     def names(self) -> list[str]:
         return names_in(self.served.out)
