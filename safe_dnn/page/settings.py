@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -151,6 +152,7 @@ class Opened:
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
         self._known: OrderedDict[Path, PageSettings] = OrderedDict()
+        self._lock = threading.Lock()
 
     def at(self, folder: Path, like: PageSettings) -> PageSettings:
         """The analysis in a folder, which is opened with the settings of another one.
@@ -160,15 +162,16 @@ class Opened:
         SAFEError
             It shows images outside the root.
         """
-        if folder not in self._known:
-            check_within(folder, like.root)
-            jobs, results = Jobs(self.turn, like.jobs.owner), Results(folder, like.root)
-            self._known[folder] = like._replace(out=folder, jobs=jobs, results=results)
-            idle = [place for place, one in self._known.items() if not one.jobs.running]
-            for place in idle[: max(0, len(self._known) - MOST_OPEN)]:
-                del self._known[place]
-        self._known.move_to_end(folder)
-        return self._known[folder]
+        with self._lock:
+            if folder not in self._known:
+                check_within(folder, like.root)
+                jobs, results = Jobs(self.turn, like.jobs.owner), Results(folder, like.root)
+                idle = [place for place, one in self._known.items() if not one.jobs.running]
+                for place in idle[: max(0, len(self._known) + 1 - MOST_OPEN)]:
+                    del self._known[place]
+                self._known[folder] = like._replace(out=folder, jobs=jobs, results=results)
+            self._known.move_to_end(folder)
+            return self._known[folder]
 
     def below(self, top: PageSettings, name: str) -> PageSettings | None:
         """The same of an analysis in the folder of another one, by its name; None where there is none."""
@@ -177,8 +180,8 @@ class Opened:
 
     def end(self, folder: Path) -> list[Jobs]:
         """Let no job begin in the analyses in a folder, and stop those that run; these, which end soon."""
-        ended = [place for place in self._known if place.is_relative_to(folder)]
-        with self.turn.lock:
+        with self._lock, self.turn.lock:
+            ended = [place for place in self._known if place.is_relative_to(folder)]
             jobs = [self._known.pop(place).jobs for place in ended]
             for one in jobs:
                 one.end()
@@ -186,7 +189,8 @@ class Opened:
 
     def working(self, folder: Path) -> bool:
         """Whether a job runs, or waits, in an analysis in a folder."""
-        return any(one.jobs.running for place, one in self._known.items() if place.is_relative_to(folder))
+        with self._lock:
+            return any(one.jobs.running for place, one in self._known.items() if place.is_relative_to(folder))
 
 
 def _led_to(path: Path) -> Iterator[Path]:

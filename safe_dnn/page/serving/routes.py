@@ -40,7 +40,7 @@ def routes(settings: PageSettings) -> list[BaseRoute]:
             path = Path(request.path_params["place"]).resolve()
             folders = (served_folder(), settings.out / GIF_FOLDER)
             if any(path.is_relative_to(folder.resolve()) for folder in folders) and path.is_file():
-                return FileResponse(path)
+                return FileResponse(path, filename=path.name if path.suffix == ".zip" else None)
         except (OSError, ValueError, RuntimeError):  # no name of a file
             pass
         return PlainTextResponse(_NOT_THERE, 404)
