@@ -220,7 +220,7 @@ def application(
         Middleware(TrustedHostMiddleware, allowed_hosts=outside.hosts(host), www_redirect=False),
         Middleware(Guard, visitor=visitor, opened=opened),
     ]
-    app = FastAPI(openapi_url=None, routes=routes(settings), middleware=around, exception_handlers=handlers, **more)
+    app = FastAPI(openapi_url=None, routes=routes(settings), middleware=around, **more)
     # What Gradio would otherwise read from the environment is set.
     off = dict.fromkeys(("ssr_mode", "mcp_server", "run_history", "enable_monitoring", "show_error"), False)
     gr.mount_gradio_app(

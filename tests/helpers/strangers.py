@@ -53,6 +53,7 @@ class Stranger:
         there = (url or self.url) + analysis
         client = _client(there)
         client.cookies = self.client.cookies
+        client.headers.update(self.client.headers)
         return Visitor(there, session, client)
 
 

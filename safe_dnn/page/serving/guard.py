@@ -104,8 +104,18 @@ class Guard:
         place = root + address_of(name).rstrip("/")
         inner = {**scope, "headers": headers, "root_path": place, "path": place + path}
         app = Inside(self._app, found.names, f"{found.jobs.owner}-") if found.names else self._app
-        with showing(found, engineer):
-            await app({**inner, SETTINGS: found, ENGINEER: engineer}, receive, send)
+        begun: list[Message] = []
+
+        async def sending(message: Message) -> None:
+            begun[:] = [message]
+            await send(message)
+
+        try:
+            with showing(found, engineer):
+                await app({**inner, SETTINGS: found, ENGINEER: engineer}, receive, sending)
+        except Exception as error:  # noqa: BLE001, raised again where it was answered: the connection would be closed
+            if not begun:
+                await (await failed(request, error))(scope, receive, send)
 
     async def _settings(self, top: PageSettings, name: str, path: str, request: Request) -> PageSettings | Response:
         """The settings of an analysis in the folder of a page; where there is none to show, what to answer."""

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from safe_dnn.page.jobs import Turn
-from safe_dnn.page.serving.guard import DELAY, MOST_GUESSES, Guard, failed, with_password
+from safe_dnn.page.serving.guard import DELAY, MOST_GUESSES, Guard, with_password
 from safe_dnn.page.settings import Opened
 from safe_dnn.store.database import LONGEST_ENGINEER, append, changing, entries, present_engineer, reading
 from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE
@@ -27,7 +27,7 @@ def guarded(
     """A stand-in for Gradio behind the guard."""
     settings, opened = settings_of(folder)._replace(**top), Opened(Turn())
     around = [Middleware(Guard, visitor=with_password(settings, credentials), opened=opened)]
-    app = Starlette(routes=[Route("/config", answer)], middleware=around, exception_handlers={Exception: failed})
+    app = Starlette(routes=[Route("/config", answer)], middleware=around)
     transport = httpx.ASGITransport(app, client=("10.0.0.9", 1), raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://any.name")
 
