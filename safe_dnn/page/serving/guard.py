@@ -31,9 +31,10 @@ from safe_dnn.support.errors import SAFEError
 
 MAX_BODY = 4 * 2**20  # selecting 100,000 images on the map takes less than 1 MiB
 UPLOAD, FILE = "/gradio_api/upload", "/gradio_api/file="
-ROUTES = {
-    "", "analysis.zip", "assets", "begin", "config", "favicon.ico", "gradio_api", "leave", "manifest.json", "new",
-    "static", "svelte", "theme.css", "w", REPORT_FILE, EXPORT_ZIP, SUMS_FILE,
+FILES = {REPORT_FILE, EXPORT_ZIP, SUMS_FILE, "analysis.zip"}
+ROUTES = FILES | {
+    "", "assets", "begin", "config", "favicon.ico", "gradio_api", "leave", "manifest.json", "new",
+    "static", "svelte", "theme.css", "w",
 }  # fmt: skip
 API_ROUTES = {
     "app_id", "cancel", "component_server", "info", "queue", "reset", "startup-events", "theme.css", "upload",
@@ -151,7 +152,7 @@ def notice(sentence: str, status: int = 200, **more: str) -> Response:
 
 
 def _with_headers(send: Send, path: str) -> Send:
-    is_file = path.startswith(FILE) or (path.count("/") == 1 and path.endswith((".html", ".zip")))
+    is_file = path.startswith(FILE) or path[1:] in FILES
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
