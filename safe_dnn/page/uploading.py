@@ -11,19 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.picker import FIELDS
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_text, worded
-from safe_dnn.support.entries import is_within
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import PREDICTIONS_FILE, UPLOADS_FOLDER
 from safe_dnn.support.uploads import Limits, put_in_place
 
-NOT_BROUGHT = "Expected files that were just brought. Received others. Choose them again."
 LEAST_FREE = 2 * 2**30  # bytes of the disk that uploads leave to all that is written otherwise
 IN_AN_HOUR = 3  # times what may be kept: Gradio holds what is brought for up to an hour
 
@@ -49,9 +46,6 @@ def lay_out_upload(settings: PageSettings, limits: Limits) -> None:
 
 def _put(settings: PageSettings, files: Sequence[Path]) -> dict[str, str]:
     """Put files that Gradio has received into the analysis; where they lie by now, or why not."""
-    # Gradio also takes those that it may show: of all analyses, if somebody knows their names.
-    if not all(is_within(file, Path(get_upload_folder()).resolve()) for file in files):
-        return {"problem": NOT_BROUGHT}
     try:
         uploaded = put_in_place(files, settings.out / UPLOADS_FOLDER, room(settings))
     except SAFEError as error:

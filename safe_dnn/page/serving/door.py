@@ -1,16 +1,19 @@
 """Where every event of the page enters and every answer leaves: a window gets an answer or a sentence, never less."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import orjson
+from gradio.utils import get_upload_folder
 
 from safe_dnn.page.serving.guard import ENGINEER, SETTINGS
 from safe_dnn.page.settings import showing
 from safe_dnn.page.texts import worded
 from safe_dnn.pipeline.reporting.markup import escaped
 from safe_dnn.support.defects import report_defect
+from safe_dnn.support.entries import is_within
 from safe_dnn.support.errors import SAFEError
 
 NOT_OURS = "The page received something that none of its fields sends. Reload it and try again."
@@ -57,12 +60,21 @@ class Page(gr.Blocks):
             # Gradio lets a list pass where one choice is expected, if all of it are choices.
             if isinstance(widget, gr.Dropdown) and not widget.multiselect and isinstance(sent, list):
                 raise gr.Error(NOT_OURS)
+            if isinstance(widget, gr.UploadButton) and not _is_brought(sent):
+                raise gr.Error(NOT_OURS)
         try:
             return await super().preprocess_data(block_fn, inputs, *arguments, **named)
         except gr.Error:
             raise
         except Exception as error:
             raise gr.Error(NOT_OURS) from error
+
+
+def _is_brought(sent: Any) -> bool:
+    """Whether files were just brought. Gradio would copy any that it may show: of all visitors, if one knows the name."""
+    folder, files = Path(get_upload_folder()).resolve(), sent if isinstance(sent, list) else []
+    paths = [file.get("path") if isinstance(file, dict) else None for file in files]
+    return bool(paths) and all(isinstance(path, str) and is_within(Path(path), folder) for path in paths)
 
 
 def _sendable(answer: dict[str, Any]) -> dict[str, Any]:
