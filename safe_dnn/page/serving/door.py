@@ -71,7 +71,7 @@ class Page(gr.Blocks):
 
 
 def _is_brought(sent: Any) -> bool:
-    """Whether files were just brought. Gradio would copy any that it may show: of all visitors, if one knows the name."""
+    """Whether files were just brought: Gradio would copy any that it may show, of all visitors."""
     folder, files = Path(get_upload_folder()).resolve(), sent if isinstance(sent, list) else []
     paths = [file.get("path") if isinstance(file, dict) else None for file in files]
     return bool(paths) and all(isinstance(path, str) and is_within(Path(path), folder) for path in paths)
