@@ -19,5 +19,5 @@ ENV HOME=/tmp SAFE_CACHE=/data/cache NUMBA_CACHE_DIR=/tmp/numba MPLCONFIGDIR=/tm
 VOLUME /data
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
-  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/analyses', timeout=9)"]
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/', timeout=9)"]
 ENTRYPOINT ["python", "SAFE_Tool.py", "ui", "--service", "/data/service", "--host", "0.0.0.0"]

@@ -22,6 +22,7 @@ EXCEPTIONS = {"rccs.image_map", "pipeline.reporting.report"}
 DOORS = ("page", "cli", "SAFE_Tool")  # each words what an error is about
 OF_TABS = "page"  # whose folders are tabs, which modules beside them lay out and serve
 ANNEXES = ("casestudies", "tests", "lab")  # they import, and are not imported, except by those after them
+FRAMEWORKS = {"fastapi", "gradio", "inspect", "starlette", "uvicorn"}
 HEAVY = {"tensorflow", "keras", "onnx", "onnxruntime", "distributed", "fsspec"}
 PLACES = (ROOT, PACKAGE)
 FILES = sorted(
@@ -160,6 +161,21 @@ def test_only_the_page_knows_gradio():
         package_of(module_at(path)) for path in FILES for name, _ in imports(parsed(path)) if name.startswith("gradio")
     }
     assert users == {"page"}
+
+
+def test_no_name_of_a_framework_is_changed_and_no_private_one_imported():
+    for path in sorted((PACKAGE / "page").rglob("*.py")):
+        tree, theirs = parsed(path), set[str]()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                source = getattr(node, "module", None) or ""
+                named = {alias.asname or alias.name: f"{source}.{alias.name}".strip(".") for alias in node.names}
+                found = {name: full for name, full in named.items() if full.split(".")[0] in FRAMEWORKS}
+                theirs |= found.keys()
+                assert not any(part.startswith("_") for full in found.values() for part in full.split(".")), path
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+                assert ast.unparse(node).split(".")[0] not in theirs, at(path, node)
 
 
 def test_the_method_names_no_option_but_the_fields_that_an_error_is_about():

@@ -108,7 +108,8 @@ def _ui(ui: Command) -> None:
     ui.path("--example", "DIR", example, default=str(EXAMPLE))
     ui.text("--auth", "USER:PASSWORD", "require this user name and password (default: the variable SAFE_AUTH)")
     ui.path("--password-file", "FILE", "read USER:PASSWORD from a file, which no list of processes shows")
-    ui.text("--root-path", "PATH", "the path of the address that the page lies below, as /safe", default="")
+    address = "where the page is reached: a path, as /safe, or all of the address, as https://example.org/safe"
+    ui.text("--root-path", "PATH", address, default="")
     proxy = "believe a proxy at this address who a visitor is (default: the variable FORWARDED_ALLOW_IPS)"
     ui.text("--proxy", "ADDRESS", proxy)
     ui.add_argument("--uploads", action="store_true", help="let images be brought with the browser, into the analysis")

@@ -5,7 +5,6 @@ found and made; the file manager renames, copies and deletes them. The folder th
 can be an analysis, too, and may hold anything else as well.
 """
 
-import datetime
 import itertools
 import os
 import re
@@ -20,7 +19,7 @@ from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
 from safe_dnn.store.output_folder import claim, writing
 from safe_dnn.support.entries import quoted
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import date_of, prepare_folder, state_of_file
+from safe_dnn.support.files import prepare_folder, state_of_file
 from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE, GIF_FOLDER, OBJECTS, UPLOADS_FOLDER
 from safe_dnn.support.text import printable
 
@@ -100,10 +99,17 @@ def is_analysis(folder: Path) -> bool:
     return any((folder / sign).is_file() for sign in _SIGNS)
 
 
-def date_of_change(folder: Path) -> datetime.datetime:
-    """When something was last done in an analysis, here."""
-    changed = max((found[0] for sign in _SIGNS if (found := state_of_file(folder / sign))), default=0)
-    return date_of(changed / 1e9).astimezone().replace(microsecond=0)
+def latest_in(home: Path, *, other_than: Path | None = None) -> str:
+    """The analysis in a folder that is shown first: that in which something was last done, unless the folder is one.
+
+    `other_than` is as for `names_in`.
+    """
+    names = [] if is_analysis(home) else names_in(home, other_than=other_than)
+
+    def changed(name: str) -> int:
+        return max((found[0] for sign in _SIGNS if (found := state_of_file(home / name / sign))), default=0)
+
+    return max(names, key=changed, default=TOP)
 
 
 def folder_of(home: Path, name: str) -> Path | None:

@@ -1,8 +1,6 @@
 """The page as a whole: its tabs, its look, and how it is served."""
 
-import asyncio
 import contextlib
-import hmac
 import importlib
 import os
 import shutil
@@ -10,18 +8,18 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
-from gradio.context import Context
-from gradio.routes import App
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.routing import Mount
 
-from safe_dnn.page.analyses import MOST_ANALYSES
+from safe_dnn.page import analyses
 from safe_dnn.page.assets import script
 from safe_dnn.page.between_tabs import wire_classes, wire_reasons
 from safe_dnn.page.clusters.tab import ClustersTab
@@ -30,58 +28,43 @@ from safe_dnn.page.job_view import News
 from safe_dnn.page.jobs import Allowance, Jobs, Turn
 from safe_dnn.page.labels.tab import LabelsTab
 from safe_dnn.page.missing_folder import MovedView
-from safe_dnn.page.picker import lay_out_picker, lay_out_upload
+from safe_dnn.page.picker import lay_out_picker
 from safe_dnn.page.pictures import PICTURE_FOLDER
 from safe_dnn.page.report.tab import ReportTab
 from safe_dnn.page.results import Results, check_within
 from safe_dnn.page.retraining.tab import RetrainingTab
-from safe_dnn.page.serving.below import Below, checked_path
-from safe_dnn.page.serving.connections import AT_THE_ROOT, Outside, answer, check_certificate, listen
+from safe_dnn.page.serving.connections import AT_THE_ROOT, LOOPBACK, Outside, answer
 from safe_dnn.page.serving.door import Page
-from safe_dnn.page.serving.entrance import Entrance
-from safe_dnn.page.serving.guard import Guard
-from safe_dnn.page.serving.list_page import ADDRESS, ListPage
-from safe_dnn.page.serving.malformed import Malformed
-from safe_dnn.page.serving.mounts import Mounts, Resting
-from safe_dnn.page.serving.service import ANALYSES, CACHE, WORKSPACES, Service, Terms, names_of
-from safe_dnn.page.serving.workspace import Seeing, Workspace
-from safe_dnn.page.settings import PageSettings, find_example
+from safe_dnn.page.serving.guard import Guard, Visitor, failed, with_password
+from safe_dnn.page.serving.routes import routes
+from safe_dnn.page.serving.service import BROUGHT, WORKSPACES, Service, Terms
+from safe_dnn.page.settings import Opened, PageSettings, find_example, of_request
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINING_TAB, TABS
 from safe_dnn.page.unsafe.tab import UnsafeTab
+from safe_dnn.page.uploading import lay_out_upload
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.store.database import LONGEST_ENGINEER
 from safe_dnn.support.entries import existing_folder, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
-from safe_dnn.support.run_folder import GIF_FOLDER
 from safe_dnn.support.text import printable
 from safe_dnn.support.uploads import Limits
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_QUEUED = 256  # waiting events of all visitors; opening a window causes up to five
 CLASSES = (FailuresTab, ClustersTab, UnsafeTab, LabelsTab, RetrainingTab, ReportTab)  # in the order of `TABS`
 MOST_OF_VISITOR = 20  # analyses
-MOST_SESSIONS = 100  # each holds about 1 MiB; the least recently used one is dropped
+MOST_SESSIONS = 500  # each holds about 1 MiB; the least recently used one is dropped
 
 
 def build_app(settings: PageSettings) -> gr.Blocks:
-    """Build the page of an output folder without serving it."""
-    # Gradio numbers the widgets of all pages of a process, in the order in which they are built. An open window knows
-    # its own by number, and must find them in a server that was started again and builds its pages in another order.
-    Context.id = 0
-    up, _, analysis = settings.where
-    with Page(title=f"{analysis} – SAFE", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
-        header = filled(
-            "page/header.html", up=up, list=ADDRESS, name=analysis,
-            login=settings.login, longest=LONGEST_ENGINEER,
-        )  # fmt: skip
-        scripts = script("widgets/frames.js", "widgets/tabs.js", "widgets/engineer.js")
-        gr.HTML(header, js_on_load=scripts, first=CLUSTERS_TAB)
+    """Lay out the page, which shows the analysis that a request is about (see `settings.of_request`)."""
+    with Page(title="SAFE", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as app:
+        lay_out_header(settings)
         news = News(settings)
         if not settings.hosted:
             lay_out_picker(settings)
         if settings.uploads:
-            lay_out_upload(settings.uploads, settings.hosted)
+            lay_out_upload(settings, settings.uploads)
         moved = MovedView(settings)
         laid_out: dict[str, gr.Tab] = {}
         made: dict[str, Any] = {}
@@ -98,6 +81,25 @@ def build_app(settings: PageSettings) -> gr.Blocks:
         wire_reasons(made[FAILURES_TAB], clusters, settings)
         wire_classes(made[LABELS_TAB], made[RETRAINING_TAB])
     return app
+
+
+def lay_out_header(settings: PageSettings) -> None:
+    """Lay out the name of the analysis with a list of those beside it, and the engineer's name."""
+
+    def analyses_beside(_: object) -> dict[str, str]:
+        """Called by the script."""
+        home, example, where = settings.home or settings.out, settings.example, settings.where
+        names = [analyses.TOP] if analyses.is_analysis(home) else []
+        names += analyses.names_in(home, other_than=example and example.folder)
+        shown = filled(
+            "page/analyses.html", where=where, names=names, title=lambda name: analyses.title_of(home, name),
+            address=analyses.address_of, workspace=settings.workspace,
+        )  # fmt: skip
+        return {"title": where.title, "list": shown, "login": settings.login}
+
+    header = filled("page/header.html", longest=LONGEST_ENGINEER)
+    scripts = script("widgets/frames.js", "widgets/tabs.js", "widgets/header.js")
+    gr.HTML(header, js_on_load=scripts, server_functions=[analyses_beside], first=CLUSTERS_TAB, elem_id="header")
 
 
 def serve(
@@ -129,13 +131,12 @@ def serve(
     uploads : Limits, optional
         If given, images can be brought with the browser.
     outside : Outside, optional
-        Its proxy, path and certificate.
 
     Raises
     ------
     SAFEError
-        The output folder, root, port, auth, path or certificate cannot be used, or others could reach the page without
-        a password.
+        The output folder, root, port, auth, address or certificate cannot be used, or others could reach the page
+        without a password.
     """
     credentials = _credentials(auth)
     if host not in LOOPBACK and not (credentials and root):
@@ -143,31 +144,19 @@ def serve(
             "On an address that other machines can reach, SAFE expects --auth USER:PASSWORD and --root DIR. "
             f"Received: --host {host} without them."
         )
-    path = checked_path(outside.path)
-    check_certificate(outside)
     folder = _nameable(out)
     within = None if root is None else existing_folder(root, "a folder (--root)").resolve()
     check_within(folder, within)
     offered = find_example(path_of(example, "a case study (--example)")) if example else None
     login = credentials[0] if credentials else ""
-    settings = PageSettings(
-        folder, Jobs(), Results(folder, within), weights, within, offered, login=login, uploads=uploads
+    opened = Opened(Turn())
+    top = PageSettings(
+        folder, Jobs(opened.turn), Results(folder, within), weights, within, offered, login=login, uploads=uploads
     )
     with _served_files() as files:
-        # A page with a password needs no check of the host name: browsers do not send its cookie to another name.
-        names = None if credentials else frozenset(LOOPBACK)
-        gr.set_static_paths(files / PICTURE_FOLDER)
-        workspace = _workspace(settings, files.resolve(), path, asyncio.Lock())
-        middleware = [
-            Middleware(Below, path=path),
-            Middleware(Seeing, seen=lambda scope: workspace),
-            Middleware(Guard, hosts=names),
-            Middleware(Entrance, path=path),
-        ]
-        check = _password_check(credentials) if credentials else None
-        app = _mounted(settings, middleware, auth=check)
-        workspace.listing.stands_first()  # looks at all folders: the first time takes seconds where there are 60,000
-        _answer(app, host, port, outside, f"results in {folder}")
+        gr.set_static_paths(files / PICTURE_FOLDER)  # what of it is given out is decided by `routes`
+        app = application(top, with_password(top, credentials), opened, outside, host)
+        answer(app, host, port, outside, f"results in {folder}")
 
 
 def host_service(
@@ -197,40 +186,55 @@ def host_service(
     Raises
     ------
     SAFEError
-        The folder, port, path or certificate cannot be used, or a user name would be believed that anybody can send.
+        The folder, port, address or certificate cannot be used, or a user name would be believed that anybody can
+        send.
     """
-    path = checked_path(outside.path)
-    check_certificate(outside)
     if terms.user_header and not outside.proxy:
         raise SAFEError(
             "A user name is believed of a proxy alone, whose address --proxy gives. Received: --user-header "
             f"{terms.user_header} without it."
         )
     home = _nameable(folder).resolve()
-    turn, opening, nobody = Turn(allowance), asyncio.Lock(), home / "nobody"
-
-    def opened(place: Path, owner: str, user: str) -> Workspace:
-        inner, cache = place / ANALYSES, place / CACHE
-        settings = PageSettings(
-            inner, Jobs(turn, owner), Results(inner, inner), weights, inner, login=user, uploads=uploads, hosted=True
-        )
-        more: dict[str, Any] = {"cache": cache, "names": names_of(place), "most": MOST_OF_VISITOR, "owner": owner}
-        return _workspace(settings, cache, path, opening, **more)
-
-    settings = PageSettings(nobody, Jobs(turn), Results(nobody, nobody), hosted=True)
-    welcome = _workspace(settings, nobody, path, opening).listing
-    service = Service(home, opened, welcome, terms, path)
+    opened, nobody = Opened(Turn(allowance)), home / "nobody"
+    like = PageSettings(
+        nobody, Jobs(opened.turn), Results(nobody, nobody), weights, nobody, uploads=uploads, hosted=True,
+        most=MOST_OF_VISITOR,
+    )  # fmt: skip
     importlib.import_module("tensorflow")  # it holds up all answers for seconds, and so not when the first one waits
-    with _served_files():
-        gr.set_static_paths(home / WORKSPACES)  # which of it is given out to whom is the guard's part
-        middleware = [
-            Middleware(Below, path=path),
-            Middleware(Seeing, seen=service.seen),
-            Middleware(Guard, hosts=None),  # the cookie does not go to another name
-            Middleware(Entrance, path=path, service=service),
-        ]
-        app = Starlette(middleware=middleware, lifespan=service.life)
-        _answer(app, host, port, outside, f"workspaces in {home}", terms.user_header)
+    with _served_files(home / BROUGHT):
+        service = Service(home, opened, like, terms)
+        gr.set_static_paths(home / WORKSPACES)  # what of it is given out to whom is decided by `routes`
+        app = application(like, service.visitor, opened, outside, host, lifespan=lambda _: service.life())
+        answer(app, host, port, outside, f"workspaces in {home}", terms.user_header)
+
+
+def application(
+    top: PageSettings, visitor: Visitor, opened: Opened, outside: Outside, host: str, **more: Any
+) -> Starlette:
+    """The page for all analyses and visitors; `more` is as for FastAPI."""
+    settings = of_request(top)
+    page = build_app(settings).queue(max_size=MOST_QUEUED, api_open=False)
+    page.state_session_capacity = MOST_SESSIONS
+    handlers: Any = {Exception: failed, SAFEError: failed}
+    around = [
+        Middleware(TrustedHostMiddleware, allowed_hosts=outside.hosts(host), www_redirect=False),
+        Middleware(Guard, visitor=visitor, opened=opened),
+    ]
+    app = FastAPI(openapi_url=None, routes=routes(settings), middleware=around, **more)
+    # What Gradio would otherwise read from the environment is set.
+    off = dict.fromkeys(("ssr_mode", "mcp_server", "run_history", "enable_monitoring", "show_error"), False)
+    gr.mount_gradio_app(
+        app, page, path="", theme=_theme(), css_paths=Path(__file__).with_name("style.css"), footer_links=[],
+        root_path="", max_file_size=top.uploads.bytes if top.uploads else 1,
+        app_kwargs={"exception_handlers": handlers}, **off,
+    )  # fmt: skip
+    # Otherwise each window holds a connection open; a browser has six to a server, so that a sixth window would hang.
+    page.config["connect_heartbeat"] = False
+    if not outside.path:
+        return app
+    # Starlette begins and ends what it mounts only with its own life.
+    life: Any = lambda _: app.router.lifespan_context(app)  # noqa: E731
+    return Starlette(routes=[Mount(outside.path, app)], lifespan=life)
 
 
 def _nameable(typed: str | os.PathLike) -> Path:
@@ -243,76 +247,13 @@ def _nameable(typed: str | os.PathLike) -> Path:
     return folder
 
 
-def _answer(app: Any, host: str, port: int, outside: Outside, where: str, user_header: str = "") -> None:
-    with listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
-        url = f"http{'s' if outside.certificate else ''}://{host}:{port}{checked_path(outside.path)}"
-        print(f"SAFE is on {url}  ({where}; Ctrl-C ends it)", flush=True)
-        answer(app, listener, outside, user_header)
-
-
-def _workspace(
-    settings: PageSettings,
-    files: Path,
-    path: str,
-    opening: asyncio.Lock,
-    *,
-    most: int = MOST_ANALYSES,
-    owner: str = "",
-    **more: Any,
-) -> Workspace:
-    """The analyses below the folder of a page."""
-    home = settings.out
-
-    def prepared(folder: Path, turn: Turn) -> PageSettings:
-        """For the page of an analysis, if it can be shown there."""
-        prepare_folder(folder)
-        check_within(folder, settings.root)
-        return settings._replace(out=folder, home=home, jobs=Jobs(turn, owner), results=Results(folder, settings.root))
-
-    mounts = Mounts(home, settings, prepared, _mounted, path, opening)
-    return Workspace(mounts, ListPage(mounts, most), files, **more)
-
-
-def _look(folder: Path) -> dict[str, Any]:
-    """What the page of each folder is served with. What Gradio would otherwise read from the environment is set."""
-    off = dict.fromkeys(("ssr_mode", "mcp_server", "run_history", "enable_monitoring", "show_error"), False)
-    return {
-        "theme": _theme(), "css_paths": Path(__file__).with_name("style.css"),
-        "allowed_paths": [str(folder / GIF_FOLDER)], "footer_links": [], "root_path": "", **off,
-        "max_file_size": 1,  # the guard refuses Gradio's own uploads first
-    }  # fmt: skip
-
-
-def _mounted(settings: PageSettings, middleware: Sequence[Middleware] = (), **more: Any) -> FastAPI:
-    """The page of an analysis as an application; `more` is as for `gr.mount_gradio_app`."""
-    with _without_applications():
-        app = build_app(settings).queue(max_size=MOST_QUEUED, api_open=False)
-    app.state_session_capacity = MOST_SESSIONS
-    around = FastAPI(openapi_url=None, middleware=[Middleware(Resting, queue=app._queue)])
-    around.state.queue = app._queue
-    more["app_kwargs"] = {"middleware": [*middleware, Middleware(Malformed)]}
-    gr.mount_gradio_app(around, app, path="", **_look(settings.out), **more)
-    app.app = around.routes[-1].app  # type: ignore[attr-defined]
-    # Otherwise each window holds a connection open; a browser has six to a server, so that a sixth window would hang.
-    app.config["connect_heartbeat"] = False
-    return around
-
-
 @contextlib.contextmanager
-def _without_applications() -> Iterator[None]:
-    """While a page is laid out, Gradio makes three applications of it for nothing, which takes half of the time."""
-    create = App.create_app
-    App.create_app = staticmethod(lambda *_, **__: None)  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        App.create_app = staticmethod(create)  # type: ignore[method-assign]
-
-
-@contextlib.contextmanager
-def _served_files() -> Iterator[Path]:
-    """A private folder for thumbnails and exports; by default Gradio would share one with other programs."""
-    folder = Path(tempfile.mkdtemp(prefix="safe-page-"))
+def _served_files(place: Path | None = None) -> Iterator[Path]:
+    """A private folder for thumbnails, exports and uploads; by default Gradio would share one with other programs."""
+    if place:
+        shutil.rmtree(place, ignore_errors=True)  # of a process that was killed
+        place.mkdir(mode=0o700)
+    folder = place or Path(tempfile.mkdtemp(prefix="safe-page-"))
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is deleted
@@ -329,17 +270,6 @@ def _credentials(auth: str | None) -> tuple[str, str] | None:
     if not user or not password or printable(auth) != auth:
         raise SAFEError("--auth must be USER:PASSWORD, in characters that can be typed. Received something else.")
     return user, password
-
-
-def _password_check(credentials: tuple[str, str]) -> Callable[[str, str], Awaitable[bool]]:
-    """A function that checks what a visitor typed, in the same time whichever part of it is wrong."""
-    expected = [part.encode() for part in credentials]
-
-    async def right(user: str, password: str) -> bool:
-        typed = [part.encode("utf-8", "surrogatepass") for part in (user, password)]
-        return all([hmac.compare_digest(a, b) for a, b in zip(typed, expected, strict=True)])  # noqa: C419, both
-
-    return right
 
 
 def _theme() -> gr.themes.Base:

@@ -23,21 +23,22 @@ class CollectedFailures:
     """The failures in an output folder; those on images outside the page's root are refused."""
 
     def __init__(self, settings: PageSettings):
-        self._out, self._within, self._results = settings.out, settings.root, settings.results
+        self._settings = settings
 
     @property
     def there(self) -> bool:
         """Whether failures have been collected at all."""
-        return all((self._out / name).is_file() for name in (ACCURACY_FILE, FAILURES_FILE))
+        return all((self._settings.out / name).is_file() for name in (ACCURACY_FILE, FAILURES_FILE))
 
     @property
     def key(self) -> str:
         """A text that differs where other failures have been collected; empty if there are none."""
-        return self._results.stamp_of(*TABLES) if self.there else ""
+        return self._settings.results.stamp_of(*TABLES) if self.there else ""
 
     def groups(self, shown: AnsweredImages) -> KnownGroups | None:
         """Which test images are not independent, or may not be."""
-        return groups_of_test(self._out, shown.root, shown.paths, shown.right, within=self._within)
+        out, within = self._settings.out, self._settings.root
+        return groups_of_test(out, shown.root, shown.paths, shown.right, within=within)
 
     def shown(self, key: str | None = None) -> AnsweredImages:
         """Read the failures; their digest is the present `key`.
@@ -53,12 +54,13 @@ class CollectedFailures:
             There are none, they are damaged, of images outside the page's root, or others than the window shows.
         """
         now = self.key
-        failures = load_failures(self._out)
+        failures = load_failures(self._settings.out)
         if key is not None and key != now:
             raise SAFEError(OUTDATED)
-        if not is_within(failures.root, self._within):
+        root = self._settings.root
+        if not is_within(failures.root, root):
             raise SAFEError(
-                f"Expected failures on images below {self._within} (--root). Received: {self._out} holds some of "
+                f"Expected failures on images below {root} (--root). Received: {self._settings.out} holds some of "
                 f"{failures.root}. Collect others, or name another output folder."
             ).about("out")
         return dataclasses.replace(failures, digest=now)

@@ -14,6 +14,7 @@ from safe_dnn.page.assets import scripted
 from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.messages import warn
 from safe_dnn.page.pictures import data_uri
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.markup import escaped
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
@@ -31,14 +32,16 @@ class GridView:
     file_of : callable
         Gives the file of an image, by its index and by what the window shows (`key`, see `show`). It may raise a
         SAFEError, TypeError, ValueError, OverflowError or IndexError: scripts may send anything.
-    root : Path, optional
-        If given, only pictures of images in this folder are shown.
+    settings : PageSettings
+        Only pictures of images below their root, if any, are shown.
     looks : bool
         Whether images are looked at; otherwise they are selected, and the grid itself has the name as its id.
     """
 
-    def __init__(self, name: str, file_of: Callable[[object, str], Path], root: Path | None, *, looks: bool = True):
-        self._file_of, self._root, self._looks = file_of, root, looks
+    def __init__(
+        self, name: str, file_of: Callable[[object, str], Path], settings: PageSettings, *, looks: bool = True
+    ):
+        self._file_of, self._settings, self._looks = file_of, settings, looks
         self.title = gr.HTML(elem_id=f"{name}-title")
         self.grid = scripted(
             "widgets/grid", [], serves={"grid_picture": self.picture}, tiles=[], seen="", looks=looks,
@@ -57,7 +60,7 @@ class GridView:
         """
         try:
             index, key = sent if isinstance(sent, list) else (None, None)
-            return data_uri(self._file_of(index, str(key)), side, self._root)
+            return data_uri(self._file_of(index, str(key)), side, self._settings.root)
         except (SAFEError, TypeError, ValueError, OverflowError, IndexError):
             return ""
 
@@ -85,7 +88,7 @@ class GridView:
         pages = max(1, -(-len(rows) // PER_PAGE))
         page = min(max(page, 0), pages - 1)
         tiles = [
-            {"index": row, "picture": data_uri(file(row), 128, self._root), **told(row)}
+            {"index": row, "picture": data_uri(file(row), 128, self._settings.root), **told(row)}
             for row in rows[page * PER_PAGE : (page + 1) * PER_PAGE]
         ]
         where = f"<span>· page {page + 1} of {pages}</span>" if pages > 1 else ""
@@ -142,16 +145,16 @@ class ListedView:
 
     Parameters
     ----------
-    name, root
+    name, settings
         As for `GridView`.
     images_of : callable
         The images of what a window shows (`key`) and of what was chosen there, which may be any text; a SAFEError if
         the folder holds something else by now.
     """
 
-    def __init__(self, name: str, images_of: Callable[[str, str], Listed], root: Path | None):
+    def __init__(self, name: str, images_of: Callable[[str, str], Listed], settings: PageSettings):
         self._name, self._images_of = name, images_of
-        self.grid = GridView(name, self._file_of, root)
+        self.grid = GridView(name, self._file_of, settings)
         self.key, self.chosen = gr.State(""), gr.State("")
         self.outputs = [*self.grid.outputs, self.key, self.chosen]
 

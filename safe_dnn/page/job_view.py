@@ -93,7 +93,7 @@ class JobView:
         guide: Callable[[], str], result: gr.Column, stopped: str = STOPPED, others: Sequence[gr.Button] = (),
     ):  # fmt: skip
         self._buttons = (button, *others)
-        self._jobs, self._tab, self._guide, self._result = settings.jobs, tab, guide, result
+        self._tab, self._guide, self._result = tab, guide, result
         self._settings = settings
         self._stopped = stopped
         self._status, self._cancel = status, cancel
@@ -107,11 +107,11 @@ class JobView:
         `check` is as for `page.jobs.Job`, if the work has a form.
         """
         self._settings.results.check_there()
-        job = self._jobs.start(self._tab, work, self._settings.where, *check)
+        job = self._settings.jobs.start(self._tab, work, self._settings.where, *check)
         if job is None:
-            warn("Busy", f"{self._jobs.busy} Wait for it, or stop it.")
-            running = self._jobs.running
-            job = running if running and running is self._jobs.latest(self._tab) else None
+            warn("Busy", f"{self._settings.jobs.busy} Wait for it, or stop it.")
+            running = self._settings.jobs.running
+            job = running if running and running is self._settings.jobs.latest(self._tab) else None
         yield from self._follow(job, show)
 
     def load(self, found: Callable[[], dict], show: Callable[[], dict]) -> Iterator[dict]:
@@ -122,12 +122,12 @@ class JobView:
 
     def first(self, found: Callable[[], dict]) -> dict:
         """For a window that is opened: what `found` shows of the folder. A job that runs is yet to be followed."""
-        job = self._jobs.latest(self._tab)
+        job = self._settings.jobs.latest(self._tab)
         return {self.followed: job.number if job and job.finished(0) else 0, **found()}
 
     def go_on(self, followed: int, show: Callable[[], dict]) -> Iterator[dict]:
         """The tab's latest job, if it is not the one that the window has shown last; nothing if it is."""
-        job = self._jobs.latest(self._tab)
+        job = self._settings.jobs.latest(self._tab)
         if job and job.number != followed:
             yield from self._follow(job, show)
 
@@ -142,7 +142,7 @@ class JobView:
         same : bool
             The window shows this result already. If that job has failed since, or was stopped, this stays in sight.
         """
-        earlier = self._jobs.latest(self._tab)
+        earlier = self._settings.jobs.latest(self._tab)
         number = followed if followed is not None else earlier.number if earlier else 0
         guide = self._guide()
         try:
@@ -151,7 +151,7 @@ class JobView:
                 found[self._status] = self._ended(earlier.outcome) + guide
         except SAFEError as error:
             found = {self._status: failed(error), self._result: put_away()}
-        latest = self._jobs.latest(self._tab)
+        latest = self._settings.jobs.latest(self._tab)
         if latest and (latest.number != number or not latest.finished(0)):
             return {**found, self._status: gr.skip()}
         return found
@@ -199,7 +199,7 @@ class JobView:
         return {button: gr.Button(interactive=interactive) for button in self._buttons}
 
     def _stop(self) -> None:
-        job = self._jobs.running
+        job = self._settings.jobs.running
         if job and job.tab == self._tab:
             job.cancel()
 

@@ -203,7 +203,7 @@ class Jobs:
 
     def __init__(self, turn: Turn | None = None, owner: str = "") -> None:
         self.turn = turn or Turn()
-        self._owner = owner
+        self.owner = owner
         self._gone = False
         self._started = 0
         self._latest: dict[str, Job] = {}
@@ -238,12 +238,14 @@ class Jobs:
             if self.running:
                 return None
             self._started += 1
-            job = Job(tab, self._started, work, self.turn, where, self._owner, *check)
+            job = Job(tab, self._started, work, self.turn, where, self.owner, *check)
             self.turn.take_in(job)
             self._latest[tab] = job
             job.start()
             return job
 
     def end(self) -> None:
-        """Start no more jobs. Whoever calls it holds the lock."""
+        """Start no more jobs, and stop the one that runs. Whoever calls it holds the lock."""
         self._gone = True
+        if running := self.running:
+            running.cancel()

@@ -1,7 +1,7 @@
-"""Dialogs that put a path into a field, instead of typing it: of what this machine has, or of what the browser brings.
+"""A dialog that puts a path of this machine into a field, instead of typing it.
 
-There is one of each kind for the whole page; its script adds a button to each field of `FIELDS`. (Gradio's FileExplorer
-has one root, follows links out of it, and sends all names of a folder; its uploads are bounded in no way.)
+There is one for the whole page; its script adds a button to each field of `FIELDS`. (Gradio's FileExplorer has one
+root, follows links out of it, and sends all names of a folder.)
 """
 
 import json
@@ -13,7 +13,6 @@ from safe_dnn.page.folders import folder_at, list_folder
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.support.text import printable
-from safe_dnn.support.uploads import Limits
 
 
 class Kind(NamedTuple):
@@ -43,20 +42,6 @@ _OF_KIND = {
 }
 FIELDS = {field: kind for kind, fields in _OF_KIND.items() for field in fields.split()}
 """Fields by the id of their widget."""
-
-
-def lay_out_upload(limits: Limits, hosted: bool) -> None:
-    """Lay out the dialog that brings files from the browser's machine (see `page/serving/receiving.py`).
-
-    Fields ask for them where the page is `hosted` (see `PageSettings`).
-    """
-    taken = {
-        field: {"folder": kind.folder, "files": ",".join([".zip"] if kind.folder else suffixes)}
-        for field, kind in FIELDS.items()
-        if kind.folder or (suffixes := [one for one in kind.suffixes if one in limits.suffixes])
-    }
-    template = filled("page/widgets/upload.html", fields=taken, hosted=hosted, kept=sorted(limits.suffixes))
-    scripted("widgets/upload", "", html_template=template, elem_id="upload")
 
 
 def lay_out_picker(settings: PageSettings) -> None:

@@ -1,20 +1,28 @@
-"""What the page was started with, and which paths it accepts."""
+"""What the page was started with, which analysis a request is about, and which paths are accepted."""
 
+import contextlib
 import itertools
 import json
 import os
-from collections.abc import Iterator
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
 
-from safe_dnn.page.analyses import TOP, Where, address_of, title_of
-from safe_dnn.page.jobs import Jobs
-from safe_dnn.page.results import Results
+from safe_dnn.page.analyses import MOST_ANALYSES, TOP, Where, address_of, folder_of, title_of
+from safe_dnn.page.jobs import Jobs, Turn
+from safe_dnn.page.results import Results, check_within
+from safe_dnn.store.database import speaking
 from safe_dnn.support.entries import is_within, path_of, quoted
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import DAMAGED
+from safe_dnn.support.files import DAMAGED, caching_in
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.uploads import MODELS, Limits
+
+MOST_OPEN = 256  # analyses, of a few MiB each
 
 
 class Example(NamedTuple):
@@ -26,12 +34,12 @@ class Example(NamedTuple):
 
 
 class PageSettings(NamedTuple):
-    """What the page was started with.
+    """An analysis that is open, and what its page was started with.
 
     Attributes
     ----------
     out : Path
-        The output folder, the one thing that tabs, visitors and restarts share.
+        Its folder, the one thing that tabs, visitors and restarts share.
     jobs : Jobs
     results : Results
     weights : str or None
@@ -47,6 +55,14 @@ class PageSettings(NamedTuple):
         Of images that may be brought with the browser; None if none may.
     hosted : bool
         Whether it is the page of a service's visitor, who knows no folders of this machine.
+    most : int
+        Analyses that may be made beside this one.
+    cache : Path or None
+        As for `support.files.caching_in`.
+    names : mapping of str to str
+        What paths are called outside (see `page/serving/inside.py`); empty where they are no secret.
+    workspace : mapping of str to str
+        What a visitor of a service is told of his workspace: its `link`, and the `days` that it stays.
     """
 
     out: Path
@@ -59,6 +75,10 @@ class PageSettings(NamedTuple):
     login: str = ""
     uploads: Limits | None = None
     hosted: bool = False
+    most: int = MOST_ANALYSES
+    cache: Path | None = None
+    names: Mapping[str, str] = MappingProxyType({})
+    workspace: Mapping[str, str] = MappingProxyType({})
 
     @property
     def where(self) -> Where:
@@ -94,6 +114,83 @@ class PageSettings(NamedTuple):
         if outside is not None:
             raise SAFEError(refused if outside == path else f"{refused}, which leads to {outside}")
         return os.fspath(path)
+
+
+_SHOWN: ContextVar[PageSettings] = ContextVar("the analysis that a request is about")
+
+
+@contextlib.contextmanager
+def showing(settings: PageSettings, engineer: str) -> Iterator[None]:
+    """In the block, and in work that is begun there, `of_request` is this, and what is said has the engineer's name."""
+    token = _SHOWN.set(settings)
+    try:
+        with speaking(engineer), caching_in(settings.cache):
+            yield
+    finally:
+        _SHOWN.reset(token)
+
+
+class _OfRequest:
+    def __init__(self, at_first: PageSettings):
+        self._at_first = at_first
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_SHOWN.get(self._at_first), name)
+
+
+def of_request(at_first: PageSettings) -> PageSettings:
+    """Settings that are those of the analysis that a request is about, wherever it is answered.
+
+    One page shows all analyses. While it is laid out, they are those that it is started with.
+    """
+    return cast(PageSettings, _OfRequest(at_first))
+
+
+class Opened:
+    """The analyses that are open, each with its jobs and what was read of it; `turn` is shared by all."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self._known: OrderedDict[Path, PageSettings] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def at(self, folder: Path, like: PageSettings) -> PageSettings:
+        """The analysis in a folder, which is opened with the settings of another one.
+
+        Raises
+        ------
+        SAFEError
+            It shows images outside the root.
+        """
+        with self._lock:
+            if folder not in self._known:
+                check_within(folder, like.root)
+                jobs, results = Jobs(self.turn, like.jobs.owner), Results(folder, like.root)
+                idle = [place for place, one in self._known.items() if not one.jobs.running]
+                for place in idle[: max(0, len(self._known) + 1 - MOST_OPEN)]:
+                    del self._known[place]
+                self._known[folder] = like._replace(out=folder, jobs=jobs, results=results)
+            self._known.move_to_end(folder)
+            return self._known[folder]
+
+    def below(self, top: PageSettings, name: str) -> PageSettings | None:
+        """The same of an analysis in the folder of another one, by its name; None where there is none."""
+        folder = folder_of(top.out, name)
+        return self.at(folder, top._replace(home=top.out)) if folder else None
+
+    def end(self, folder: Path) -> list[Jobs]:
+        """Let no job begin in the analyses in a folder, and stop those that run; these, which end soon."""
+        with self._lock, self.turn.lock:
+            ended = [place for place in self._known if place.is_relative_to(folder)]
+            jobs = [self._known.pop(place).jobs for place in ended]
+            for one in jobs:
+                one.end()
+        return jobs
+
+    def working(self, folder: Path) -> bool:
+        """Whether a job runs, or waits, in an analysis in a folder."""
+        with self._lock:
+            return any(one.jobs.running for place, one in self._known.items() if place.is_relative_to(folder))
 
 
 def _led_to(path: Path) -> Iterator[Path]:

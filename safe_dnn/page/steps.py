@@ -40,7 +40,7 @@ class Steps:
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
-        self._look = functools.lru_cache(maxsize=1)(self._look_at)
+        self._look = functools.lru_cache(maxsize=32)(self._look_at)
 
     def now(self) -> dict[str, Any]:
         """What a browser shows.
@@ -53,12 +53,12 @@ class Steps:
         """
         results = self._settings.results
         stamp = results.stamp + results.notes_stamp + results.labels_stamp + results.stamp_of(REPORT_FILE)
-        found = self._look(stamp)
+        found = self._look(self._settings.out, stamp)
         return {**found, "next": ""} if self._settings.jobs.running else found  # it may be what is being done
 
-    def _look_at(self, stamp: str) -> dict[str, Any]:
+    def _look_at(self, out: Path, stamp: str) -> dict[str, Any]:
         """What a folder with a stamp holds."""
-        out, results = self._settings.out, self._settings.results
+        results = self._settings.results
         there = results.there and not are_earlier(self._settings)
         selected = there and results.holds_unsafe_set()
         is_done = {

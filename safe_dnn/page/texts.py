@@ -6,7 +6,7 @@ from safe_dnn.support.errors import SAFEError
 
 FORM_LABELS = {
     "after": "The analysis before", "hold_out": "Hold out a share", "labels": "Labels from a table",
-    "only_labelled": "Leave out images without a label", "out": "New analysis", "partial": "Accept a part",
+    "only_labelled": "Leave out images without a label", "out": "Name of a new analysis", "partial": "Accept a part",
     "rescale": "Pixels given to the model", "targets": "Targets of a regression",
     "threshold": "Threshold of a regression", "trust_model": "The model may run code of its own",
 }  # fmt: skip

@@ -131,6 +131,13 @@ def opened_twice(browser: Browser, served: Served) -> Iterator[tuple[Page, Page]
         yield a, b
 
 
+def begin_another(page: Page, name: str) -> None:
+    """Make another analysis, from the list in the header."""
+    page.locator("header nav > details > summary").click()
+    page.get_by_label("Name of a new analysis").fill(name)
+    page.get_by_role("button", name="New", exact=True).click()
+
+
 def field(page: Page, name: str):
     """A text field by the id of its widget."""
     return page.locator(f"#{name} textarea, #{name} input")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,31 +23,37 @@ class Stranger:
     def secret(self) -> str:
         return self.client.cookies.get("safe-workspace") or ""
 
-    def make(self, name: str) -> str:
-        """Make an analysis; its address."""
-        made = self.client.post("/analyses/new", data={"name": name})
-        assert made.status_code == 303, made.text
-        return made.headers["location"].rstrip("/")
+    def begin(self) -> None:
+        """Get a workspace."""
+        begun = self.client.post("/begin")
+        assert begun.status_code == 303, begun.text
 
-    def bring(self, analysis: str, name: str, files: Mapping[str, bytes], part: int = 2**21) -> dict:
-        """Upload files to an analysis in parts; the last answer."""
-        whole = b"".join(files.values())
-        sizes = [[path, len(data)] for path, data in files.items()]
-        begun = self.client.post(f"{analysis}/upload", content=json.dumps({"name": name, "files": sizes})).json()
-        while "problem" not in begun and begun["received"] < len(whole):
-            at = begun["received"]
-            place = f"{analysis}/upload/{begun['id']}?at={at}"
-            begun |= self.client.post(place, content=whole[at : at + part]).json()
-        answer = begun
-        while "problem" not in answer and "path" not in answer:
-            answer = self.client.post(f"{analysis}/upload/{begun['id']}?finish").json()
-        return answer
+    def make(self, name: str) -> str:
+        """Make an analysis, in a workspace if there is none yet; its address."""
+        if not self.secret and "remote-user" not in self.client.headers:
+            self.begin()
+        made = self.client.post("/new", data={"name": name})
+        assert made.status_code == 303, made.text
+        return made.headers["location"].removeprefix(".").rstrip("/")
+
+    def bring(self, analysis: str, name: str, data: bytes) -> dict:
+        """Upload a file to an analysis, as Gradio's button does; what the window is told."""
+        sent = self.client.post(f"{analysis}/gradio_api/upload", files={"files": (name, data)})
+        if sent.status_code != 200:
+            return {"problem": sent.text}
+        window = self.window(analysis, f"bringing {name}")
+        file = {"path": sent.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+        told = window.fire(window.handler("upload-files", "upload"), [[file]])
+        answers = [*filter(None, re.findall(r'"brought": "((?:[^"\\]|\\.)*)"', told))]
+        assert answers, told
+        return json.loads(json.loads(f'"{answers[-1]}"'))
 
     def window(self, analysis: str, session: str, url: str = "") -> Visitor:
         """A window of an analysis's page, by default of the server where it was made."""
         there = (url or self.url) + analysis
         client = _client(there)
         client.cookies = self.client.cookies
+        client.headers.update(self.client.headers)
         return Visitor(there, session, client)
 
 

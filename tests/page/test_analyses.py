@@ -1,6 +1,7 @@
 """Analyses: the folders of the page's list, and how they are named, found and made."""
 
 import dataclasses
+import os
 import shutil
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,8 +15,8 @@ from safe_dnn.page.analyses import (
     TOP,
     address_of,
     checked_name,
-    date_of_change,
     folder_of,
+    latest_in,
     make,
     names_in,
     split_address,
@@ -138,8 +139,11 @@ def test_of_too_many_analyses_no_more_are_made(home):
     assert names_in(home) == names
 
 
-@pytest.mark.parametrize(("changed", "year"), [(2**40, 9999), (-(2**40), 1970), (10**9, 2001)])
-def test_a_file_of_any_date_keeps_no_analysis_off_the_list(monkeypatch, home, changed, year):
-    folder = home / make(home, "a")
-    monkeypatch.setattr("safe_dnn.page.analyses.state_of_file", lambda file: (changed * 10**9, 1))
-    assert date_of_change(folder).year == year
+def test_the_analysis_that_was_changed_last_is_shown_first_unless_the_folder_is_one(home):
+    assert latest_in(home) == TOP
+    for number, name in enumerate(("b", "c", "a")):
+        os.utime(home / make(home, name) / DATABASE_FILE, (10**9 - number, 10**9 - number))
+    assert latest_in(home) == "b"
+    assert latest_in(home, other_than=home / "b") == "c"
+    (home / DATABASE_FILE).touch()
+    assert latest_in(home) == TOP

@@ -87,7 +87,7 @@ class ImagesView:
 
     def lay_out_grid(self) -> None:
         self.right = gr.HTML(elem_id="right-images")
-        self.images = GridView("grid", self._file_of, self._settings.root, looks=False)
+        self.images = GridView("grid", self._file_of, self._settings, looks=False)
         with gr.Row(equal_height=True, elem_classes="safe-form"):
             self.to = gr.Dropdown(
                 label="Move the selected images to", info="None selected", choices=[], scale=3,

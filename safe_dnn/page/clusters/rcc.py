@@ -117,7 +117,7 @@ class RccView:
             From the RCC to go on with, the window's `window.parts`, an edit, which takes a
             `rccs.review.edits.Maker`, and the weak spot at hand to the page's updates.
         """
-        out = self._settings.out
+        settings = self._settings
 
         def on_merge(rcc: int | None, chosen: object, into: int | None, *parts: object) -> dict:
             if into is None or rcc is None:
@@ -125,7 +125,7 @@ class RccView:
             if rcc != chosen:
                 warn("Not merged", f"{title(int(rcc))} was still shown when you clicked. Look at the other one first.")
                 return gr.skip()
-            return changed(int(into), parts, lambda maker: merge_rccs(out, int(rcc), int(into), maker=maker))
+            return changed(int(into), parts, lambda maker: merge_rccs(settings.out, int(rcc), int(into), maker=maker))
 
         self.merge.click(on_merge, [self.owner, chosen, self.into, *window.parts], outputs, **VIEW, **EDITS)
         self.split.wire(self.owner, window, outputs, changed)

@@ -4,6 +4,8 @@ that have it (see `pipeline.tagging`)."""
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -30,14 +32,21 @@ MOST_SEEN = 10 * BATCH  # images that are kept as those that somebody had before
 SIDE = 440  # pixels of an image
 
 
+@dataclass
+class _Search:
+    """For images to ask about: the job, what it has found, and the digest of the answers whose features are cached."""
+
+    job: Job | None = None
+    found: tuple[Tagging, tuple[str, ...]] | None = None
+    extracted: str = ""
+
+
 class WordsView:
     """Lay out the field and the dialog: `widget`, whose script calls `serves`; `show` gives what it shows."""
 
     def __init__(self, settings: PageSettings):
         self._settings, self._lock = settings, threading.Lock()
-        self._job: Job | None = None
-        self._extracted = ""  # digest of the answers of the images whose features are cached
-        self._found: tuple[Tagging, tuple[str, ...]] | None = None  # by the job
+        self._searches: dict[Path, _Search] = {}  # by analysis
         functions = (self.known_words, self.next_to_ask, self.keep_answers, self.told_of_word, self.undo_answer)
         self.serves = {function.__name__: _in_sentences(function) for function in functions}
         self.widget = scripted(
@@ -68,13 +77,14 @@ class WordsView:
         asked : str
             LOOK, STOP, or something else.
         """
-        settings, job = self._settings, self._job
+        settings, search = self._settings, self._searches.setdefault(self._settings.out, _Search())
+        job = search.job
         tested = settings.results.tested()
         if job is not None and not job.finished(0):
             if asked == STOP:
                 job.cancel()
             return {"working": job.state}
-        self._job = None
+        search.job = None
         if job is not None and job.outcome is not None:
             raise SAFEError(str(job.outcome))
         if asked != LOOK:
@@ -85,17 +95,17 @@ class WordsView:
             seen = [tested.paths[row] for row in tested.rows_of(clusters.image_root, listed).tolist() if row >= 0]
             begin(settings.out, name, seen, within=settings.root, by=visitor_of(visitor))
         tagging = open_tagging(settings.out, name, tested=tested)
-        if tagging.frame is None and tested.digest != self._extracted:
+        if tagging.frame is None and tested.digest != search.extracted:
 
             def work(job: Job) -> None:
-                self._found = next_images(tagging, weights=settings.weights, progress=job.progress)
-                self._extracted = tested.digest
+                search.found = next_images(tagging, weights=settings.weights, progress=job.progress)
+                search.extracted = tested.digest
 
-            self._job = settings.jobs.start(TAB, work, settings.where)
-            if self._job is None:
+            search.job = settings.jobs.start(TAB, work, settings.where)
+            if search.job is None:
                 raise SAFEError(f"{settings.jobs.busy} Ask again when it is done.")
-            return {"working": self._job.state}
-        found, self._found = self._found, None
+            return {"working": search.job.state}
+        found, search.found = search.found, None
         if found is None or (found[0].word, found[0].tags) != (tagging.word, tagging.tags):
             with self._lock:
                 found = next_images(tagging, weights=settings.weights)

@@ -77,7 +77,7 @@ class FailuresTab(FormTab):
         with gr.Column(elem_id="failures-form") as form:
             self._lay_out_form()
             self._lay_out_options()
-        self.view = FailuresView(self.collected, settings.out, settings.root)
+        self.view = FailuresView(self.collected, settings)
         self._lay_out_state(FAILURES_TAB, form, self.view.find)
         self.view.lay_out()
         self._show_in(FAILURES_TAB, self.view.pane, self.view.outputs, stopped=STOPPED)

@@ -2,7 +2,6 @@
 regression, errors, and true against predicted values."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -18,6 +17,7 @@ from safe_dnn.page.failures.errors import errors_shown, fit_shown, predicted_sho
 from safe_dnn.page.failures.reasons import cards_of, images_with, ungrouped_reasons
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import if_there, pane, put_away, reveal
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.markup import escaped, filled
 from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING, confused
 from safe_dnn.rccs.spots.groups import in_words
@@ -34,14 +34,12 @@ class FailuresView:
 
     Parameters
     ----------
-    out : Path
-        The output folder.
-    root : Path, optional
-        If given, only pictures of images in this folder are shown.
+    settings : PageSettings
+        Only pictures of images below their root, if any, are shown.
     """
 
-    def __init__(self, collected: CollectedFailures, out: Path, root: Path | None):
-        self._collected, self._out, self._root = collected, out, root
+    def __init__(self, collected: CollectedFailures, settings: PageSettings):
+        self._collected, self._settings = collected, settings
         self.find = gr.Button(
             "Group failing images", variant="primary", scale=0, min_width=190, elem_id="find-reasons", render=False
         )
@@ -62,7 +60,7 @@ class FailuresView:
                         "widgets/matrix", "", elem_id="matrix", rows=[], columns=[], cells=[], nothing=-1
                     )
                 with gr.Column(min_width=360):
-                    self.images = ListedView("failing", self._images_of, self._root)
+                    self.images = ListedView("failing", self._images_of, self._settings)
             with gr.Row(equal_height=False):
                 with pane("rates-pane") as self.rates_pane:
                     gr.HTML("<h3 class='safe-title'>How often each class is wrong</h3>")
@@ -84,7 +82,7 @@ class FailuresView:
 
     def _images_of(self, key: str, chosen: str) -> Listed:
         shown, (of, _, place) = self._collected.shown(key), chosen.partition(":")
-        known = ungrouped_reasons(shown, self._out) if of == REASON and place.isdecimal() else None
+        known = ungrouped_reasons(shown, self._settings.out) if of == REASON and place.isdecimal() else None
         if known is None or int(place) >= len(known.listed):
             return images_of(shown, chosen)
         reason = known.listed[int(place)]
@@ -140,8 +138,8 @@ class FailuresView:
 
     def _show_all(self, shown: AnsweredImages) -> dict:
         """All failing images in the grid and, with none at hand, reasons and matrix; of a regression, the errors."""
-        known = ungrouped_reasons(shown, self._out)
-        cards = gr.HTML("", reasons=cards_of(shown, known, self._root) if known else "")
+        known = ungrouped_reasons(shown, self._settings.out)
+        cards = gr.HTML("", reasons=cards_of(shown, known, self._settings.root) if known else "")
         images = {self.reasons: cards, **self.images.show(shown.digest, images_of(shown))}
         if shown.task == "regression":
             return {**images, self.errors: gr.HTML("", **errors_shown(shown))}

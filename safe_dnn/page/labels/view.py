@@ -49,7 +49,7 @@ class LabelView:
     def __init__(self, settings: PageSettings, examples: Callable[[object, list[str]], dict[str, list[str]]]):
         self._settings = settings
         self._lock = threading.Lock()
-        self._steps: OrderedDict[str, deque[_Step]] = OrderedDict()  # by visitor
+        self._steps: OrderedDict[str, deque[_Step]] = OrderedDict()  # by analysis and visitor
         serves = {
             "label_state": _with_parts(self._state, 3), "label_picture": _with_parts(self._picture, 2),
             "give_label": _with_parts(self._give, 7), "undo_label": _with_parts(self._undo, 4),
@@ -140,9 +140,13 @@ class LabelView:
             raise SAFEError("Another unsafe set was selected in the meantime.")
         return unsafe
 
+    def _who(self, visitor: object) -> str:
+        return f"{visitor_of(visitor)} {self._settings.out}"
+
     def _steps_of(self, visitor: object) -> deque[_Step]:
-        steps = self._steps.setdefault(visitor_of(visitor), deque(maxlen=KEPT_STEPS))
-        self._steps.move_to_end(visitor_of(visitor))
+        who = self._who(visitor)
+        steps = self._steps.setdefault(who, deque(maxlen=KEPT_STEPS))
+        self._steps.move_to_end(who)
         while len(self._steps) > MOST_VISITORS:
             self._steps.popitem(last=False)
         return steps
@@ -163,7 +167,7 @@ class LabelView:
         chosen = rcc if isinstance(rcc, int) and rcc in rccs else rccs[0]
         members = [(i, image) for i, image in enumerate(unsafe.images) if image.rcc == chosen]
         with self._lock:
-            steps = self._steps.get(visitor_of(visitor))
+            steps = self._steps.get(self._who(visitor))
             undo = steps is not None and bool(steps) and steps[-1].key == set_key(unsafe)
         return {
             "problem": printable(problem), "rcc": chosen, "set": set_key(unsafe), "classes": _texts(classes),

@@ -64,8 +64,8 @@ class RetrainingTab(FormTab):
                 self._lay_out_start("model", "Retrain", "retrain", 150)
             with self.form.options("How it is trained", "training-options"):
                 self._lay_out_options()
-        self._read = functools.lru_cache(maxsize=1)(lambda key: load_retraining(settings.out))
-        self.view = RetrainingView(settings.root, self._result)
+        self._read = functools.lru_cache(maxsize=8)(lambda out, key: load_retraining(out))
+        self.view = RetrainingView(settings, self._result)
         self._lay_out_state(RETRAINING_TAB, form)
         self.view.lay_out()
         self._show_in(RETRAINING_TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
@@ -136,7 +136,7 @@ class RetrainingTab(FormTab):
         """
         if key != self._settings.results.retraining_stamp:
             raise SAFEError("The model was retrained in the meantime. Reload the page to see the result.")
-        return self._read(key)
+        return self._read(self._settings.out, key)
 
     def _last_form(self) -> dict:
         """The form as it was last sent; before that, the paths of a retraining by the command, or of the failures."""

@@ -1,7 +1,6 @@
 """What a retraining improved and worsened: figures, reasons, confusions before and after, classes, and images."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import gradio as gr
 from markupsafe import Markup
@@ -13,6 +12,7 @@ from safe_dnn.page.failures.view import WIDE, cell_in, matrix_shown
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import if_there, pane, put_away, reveal
 from safe_dnn.page.retraining.plots import class_bars, learning_curves
+from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.report import TAKEN_BEFORE, changed_reasons, matrices_of
 from safe_dnn.rccs.answers import rounded
@@ -54,14 +54,14 @@ class RetrainingView:
 
     Parameters
     ----------
-    root : Path, optional
-        If given, only pictures of images in this folder are shown.
+    settings : PageSettings
+        Only pictures of images below their root, if any, are shown.
     load : callable
         The retraining by its key; a SAFEError if the folder holds another one by now.
     """
 
-    def __init__(self, root: Path | None, load: Callable[[str], Retraining]):
-        self._root, self._load = root, load
+    def __init__(self, settings: PageSettings, load: Callable[[str], Retraining]):
+        self._settings, self._load = settings, load
 
     def lay_out(self) -> None:
         """The pane, below the state of things."""
@@ -77,7 +77,7 @@ class RetrainingView:
                             "widgets/matrix", "", elem_id="matrix-before", rows=[], columns=[], cells=[]
                         )
                 with gr.Column(min_width=360):
-                    self.images = ListedView("changed", self._images_of, self._root)
+                    self.images = ListedView("changed", self._images_of, self._settings)
             with gr.Row(equal_height=False):
                 self.classes = gr.HTML(elem_id="classes-changed", min_width=430)
                 self.curves = gr.HTML(elem_id="curves", min_width=430)

@@ -1,52 +1,21 @@
-"""Connections to the page: where all are taken, the address that holds the most of them loses one to a new one.
+"""How the page is reached: the address that it listens on, what proxies are believed, and encryption."""
 
-A connection costs whoever opens it nothing, and the server one of the files that it may open. So nobody who holds many
-keeps others out.
-"""
-
+import contextlib
 import os
-import resource
+import re
 import socket
 import ssl
-from collections import Counter
-from collections.abc import Iterable
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from safe_dnn.support.errors import SAFEError
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_CONNECTIONS = 512  # a window has up to six
-BACKLOG = 64  # connections that may be accepted before one of them is counted
 LAST_ANSWERS = 1  # seconds; otherwise an open window would keep the server running for ever
-
-
-class _Connection(H11Protocol):
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self.since = self.loop.time()
-        # Images and databases need files, too.
-        if len(self.connections) > min(MOST_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2):
-            lost = _given_up(self.connections)
-            self.connections.discard(lost)  # at once: the next one may come before its end is noticed
-            lost.transport.abort()
-
-
-def _given_up(connections: Iterable[Any]) -> Any:
-    """Of the address with the most connections one without a request if possible, and of these the oldest."""
-    held = Counter(_address(one) for one in connections)
-
-    def first(one: Any) -> tuple[int, bool, float]:
-        idle = one.cycle is None or one.cycle.response_complete
-        return held[_address(one)], idle, -one.since
-
-    return max(connections, key=first)
-
-
-def _address(connection: H11Protocol) -> str:
-    return connection.client[0] if connection.client else ""
 
 
 class Outside(NamedTuple):
@@ -54,8 +23,8 @@ class Outside(NamedTuple):
 
     Attributes
     ----------
-    path : str
-        The path of its address that it lies below (see `page/serving/below.py`).
+    address : str
+        The path of its address that it lies below, or all of that address, whose host it then answers as well.
     proxy : str
         The addresses of proxies that are believed who a visitor is, and whether the connection is encrypted, with
         commas; any other's headers are ignored.
@@ -63,13 +32,87 @@ class Outside(NamedTuple):
         PEM files for TLS; the first may have both.
     """
 
-    path: str = ""
+    address: str = ""
     proxy: str = ""
     certificate: str | os.PathLike | None = None
     key: str | os.PathLike | None = None
 
+    @property
+    def path(self) -> str:
+        """Without a slash at its end; empty for the root of the address.
+
+        Raises
+        ------
+        SAFEError
+            The address is none.
+        """
+        try:
+            parts = urlsplit(self.address)
+        except ValueError:
+            parts = urlsplit("//")
+        path = parts.path.rstrip("/")
+        whole = parts.scheme in ("http", "https") and parts.hostname
+        if (
+            not re.fullmatch(r"(/[\w.~-]+)*", path, re.ASCII)
+            or {".", ".."} & {*path.split("/")}
+            or (not whole and parts.path != self.address)
+        ):
+            raise SAFEError(
+                "Expected a path of an address, such as /safe, or all of it, such as https://example.org/safe "
+                f"(--root-path). Received: {self.address}"
+            )
+        return path
+
+    def hosts(self, host: str) -> list[str]:
+        """The names under which the page answers; `host` is the address that it listens on."""
+        named = urlsplit(self.address).hostname
+        return [*LOOPBACK, "[::1]", host, *([named] if named else [])]
+
 
 AT_THE_ROOT = Outside()
+
+
+class _OfProxy:
+    """ASGI middleware that takes the word of a proxy for who a visitor is, and drops that of anybody else."""
+
+    def __init__(self, app: Any, proxy: str, header: str):
+        self._app, self._header = ProxyHeadersMiddleware(app, proxy), header.lower().encode("latin-1")
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        peer = scope.get("client") or ("",)
+        if self._header and "headers" in scope and peer[0] not in self._app.trusted_hosts:
+            scope = {**scope, "headers": [one for one in scope["headers"] if one[0] != self._header]}
+        await self._app(scope, receive, send)
+
+
+def answer(app: Any, host: str, port: int, outside: Outside, where: str, user_header: str = "") -> None:
+    """Answer requests until the process is interrupted; `user_header` is that of the proxy's user names."""
+    check_certificate(outside)
+    config = uvicorn.Config(
+        _OfProxy(app, outside.proxy, user_header),
+        proxy_headers=False,
+        ws="none",
+        limit_concurrency=MOST_CONNECTIONS,
+        # What fails in a request is in SAFE's own log. A line for each request that is none would fill the terminal.
+        log_level="critical",
+        ssl_certfile=outside.certificate,
+        ssl_keyfile=outside.key,
+        timeout_graceful_shutdown=LAST_ANSWERS,
+    )
+    with listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
+        url = f"http{'s' if outside.certificate else ''}://{host}:{port}{outside.path}"
+        print(f"SAFE is on {url}  ({where}; Ctrl-C ends it)", flush=True)
+        uvicorn.Server(config).run([listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on an address; a SAFEError if it is in use, or this machine has no such address."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError, ValueError) as error:
+        raise SAFEError(
+            f"Could not listen on {host}, port {port}. Is it in use? Choose another with --port."
+        ) from error
 
 
 def check_certificate(outside: Outside) -> None:
@@ -86,51 +129,3 @@ def check_certificate(outside: Outside) -> None:
             "Expected PEM files with a certificate (--certificate) and its key, without a password (--key). Received: "
             f"{files} ({error.strerror or error})."
         ) from error
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on an address.
-
-    Raises
-    ------
-    SAFEError
-        The address is in use, or this machine has no such address.
-    """
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except (OSError, OverflowError, ValueError) as error:
-        raise SAFEError(
-            f"Could not listen on {host}, port {port}. Is it in use? Choose another with --port."
-        ) from error
-
-
-class _OfProxy:
-    """ASGI middleware that takes the word of a proxy for who a visitor is, and drops that of anybody else."""
-
-    def __init__(self, app: Any, proxy: str, header: str):
-        self._app = ProxyHeadersMiddleware(app, proxy)
-        self._header = header.lower().encode("latin-1")
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        peer = scope.get("client") or ("",)
-        if self._header and peer[0] not in self._app.trusted_hosts and "headers" in scope:
-            kept = [(name, value) for name, value in scope["headers"] if name != self._header]
-            scope = {**scope, "headers": kept}
-        await self._app(scope, receive, send)
-
-
-def answer(app: Any, listener: socket.socket, outside: Outside, user_header: str = "") -> None:
-    """Answer requests until the process is interrupted; `user_header` is that of the proxy's user names."""
-    config = uvicorn.Config(
-        _OfProxy(app, outside.proxy, user_header),
-        proxy_headers=False,
-        http=_Connection,
-        ws="none",
-        backlog=BACKLOG,
-        # What fails in a request is in SAFE's own log. A line for each request that is none would fill the terminal.
-        log_level="critical",
-        ssl_certfile=outside.certificate,
-        ssl_keyfile=outside.key,
-        timeout_graceful_shutdown=LAST_ANSWERS,
-    )
-    uvicorn.Server(config).run([listener])

@@ -1,21 +1,21 @@
 """Where every event of the page enters and every answer leaves: a window gets an answer or a sentence, never less."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import orjson
+from gradio.utils import get_upload_folder
 
-from safe_dnn.page.serving.workspace import WORKSPACE, Workspace
+from safe_dnn.page.serving.guard import ENGINEER, SETTINGS
+from safe_dnn.page.settings import showing
 from safe_dnn.page.texts import worded
 from safe_dnn.pipeline.reporting.markup import escaped
-from safe_dnn.store.database import speaking
 from safe_dnn.support.defects import report_defect
+from safe_dnn.support.entries import is_within
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import caching_in
 
-ENGINEER = "safe.engineer"
-"""In the scope of a request: the engineer's name."""
 NOT_OURS = "The page received something that none of its fields sends. Reload it and try again."
 
 
@@ -24,11 +24,9 @@ class Page(gr.Blocks):
 
     async def process_api(self, *arguments: Any, **named: Any) -> dict[str, Any]:
         """The one function of Gradio through which all events go, and each part of an answer that comes in several."""
-        scope = getattr(getattr(named.get("request"), "request", None), "scope", {})
+        scope = named["request"].request.scope
         try:
-            workspace: Workspace | None = scope.get(WORKSPACE)
-            # Gradio's queue answers in a context of its own.
-            with speaking(scope.get(ENGINEER, "")), caching_in(workspace.cache if workspace else None):
+            with showing(scope[SETTINGS], scope[ENGINEER]):  # Gradio's queue answers in a context of its own
                 return _sendable(await super().process_api(*arguments, **named))
         except gr.Error as refusal:  # Gradio's own, and those of `preprocess_data`
             refusal.print_exception = False
@@ -62,12 +60,21 @@ class Page(gr.Blocks):
             # Gradio lets a list pass where one choice is expected, if all of it are choices.
             if isinstance(widget, gr.Dropdown) and not widget.multiselect and isinstance(sent, list):
                 raise gr.Error(NOT_OURS)
+            if isinstance(widget, gr.UploadButton) and not _is_brought(sent):
+                raise gr.Error(NOT_OURS)
         try:
             return await super().preprocess_data(block_fn, inputs, *arguments, **named)
         except gr.Error:
             raise
         except Exception as error:
             raise gr.Error(NOT_OURS) from error
+
+
+def _is_brought(sent: Any) -> bool:
+    """Whether files were just brought: Gradio would copy any that it may show, of all visitors."""
+    folder, files = Path(get_upload_folder()).resolve(), sent if isinstance(sent, list) else []
+    paths = [file.get("path") if isinstance(file, dict) else None for file in files]
+    return bool(paths) and all(isinstance(path, str) and is_within(Path(path), folder) for path in paths)
 
 
 def _sendable(answer: dict[str, Any]) -> dict[str, Any]:

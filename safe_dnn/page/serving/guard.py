@@ -1,45 +1,49 @@
-"""What stands between the network and the page: only the requests that the page itself makes get through to Gradio.
+"""What stands before the page: whose request it is, of which analysis, and that no other page makes it.
 
-Gradio serves more than this page needs (uploads, a proxy, calls by name), answers under any host name, and leaves the
-question who may frame or call it to the browser. Here the routes are a short list, the host name is checked (a page of
-another host could otherwise reach this one by DNS rebinding), requests of other origins are refused, bodies are
-bounded, guessing a password takes time, and whatever goes wrong further in ends here in a sentence.
+Beside this, Starlette refuses requests for other hosts than those named when the page is started: a page of another
+name could otherwise reach this one by DNS rebinding.
 """
 
 import asyncio
-from collections import OrderedDict
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+import base64
+import binascii
+import hmac
+import traceback
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-from starlette.responses import PlainTextResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from safe_dnn.page.analyses import TOP, split_address
-from safe_dnn.page.serving.below import at_start
-from safe_dnn.page.serving.take_home import ANALYSIS_ZIP
-from safe_dnn.page.serving.workspace import LINK, WORKSPACE, Workspace
+from safe_dnn.page.analyses import TOP, address_of, latest_in, split_address, title_of
+from safe_dnn.page.serving.inside import Inside
+from safe_dnn.page.settings import Opened, PageSettings, showing
+from safe_dnn.page.uploading import Brought
 from safe_dnn.pipeline.exports import EXPORT_ZIP
 from safe_dnn.pipeline.reporting.evidence import SUMS_FILE
+from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.support.defects import report_defect
 from safe_dnn.support.errors import SAFEError
 
 MAX_BODY = 4 * 2**20  # selecting 100,000 images on the map takes less than 1 MiB
-GIVEN_OUT = frozenset({REPORT_FILE, EXPORT_ZIP, SUMS_FILE, ANALYSIS_ZIP})  # of the output folder
-ROUTES = GIVEN_OUT | {"", "assets", "config", "favicon.ico", "manifest.json", "static", "svelte", "theme.css"}
-# Those of no analysis: the list of all, and the password, of which there is one door.
-TOP_ROUTES = ROUTES | {"analyses", "login", "logout", LINK.strip("/")}
-API_ROUTES = {
-    "app_id", "cancel", "component_server", "info", "login_check", "queue", "reset", "startup-events", "theme.css",
-    "token", "user",
+UPLOAD, FILE = "/gradio_api/upload", "/gradio_api/file="
+FILES = {REPORT_FILE, EXPORT_ZIP, SUMS_FILE, "analysis.zip"}
+ROUTES = FILES | {
+    "", "assets", "begin", "config", "favicon.ico", "gradio_api", "leave", "manifest.json", "new",
+    "static", "svelte", "theme.css", "w",
 }  # fmt: skip
-UPLOAD = "upload"
-_FILE = "file="
-_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+API_ROUTES = {
+    "app_id", "cancel", "component_server", "info", "queue", "reset", "startup-events", "theme.css", "upload",
+}  # fmt: skip
+"""What the page asks for of all that Gradio offers."""
+SETTINGS, ENGINEER = "safe.settings", "safe.engineer"
+"""In the scope of a request: the settings of the analysis that it is about, and the engineer's name."""
+DELAY = 2.0  # seconds that the answer to a wrong password waits
+MOST_GUESSES = 8  # of one address that wait
 
 # Gradio's scripts stand in the page, and gr.HTML builds functions from text; all else must come from here.
 PAGE_POLICY = (
@@ -48,10 +52,6 @@ PAGE_POLICY = (
     "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
 FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; sandbox; frame-ancestors 'none'"
-LIST_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'"
-)
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -59,215 +59,190 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+_OF_PROXIES = (b"forwarded", b"x-forwarded-", b"x-gradio-")  # the server has taken from them what it believes
 
-DELAY = 2.0  # seconds that the answer to a wrong password waits
-LONGEST_LINE = 64  # attempts of one address that wait
-REMEMBERED = 1000  # addresses
-
-
-class _Line:
-    """The attempts of one address at the password, in the order in which they came.
-
-    Attributes
-    ----------
-    length : int
-        Attempts that wait or are being answered.
-    turn : Lock
-        Held by the one that is being answered; the next is the one that has waited longest.
-    """
-
-    def __init__(self) -> None:
-        self.length = 0
-        self.turn = asyncio.Lock()
+Visitor = Callable[[Request, str], Awaitable[PageSettings | Response]]
+"""Gives, of a request and its path, what the page of the visitor's own folder is started with, or a refusal."""
 
 
-@dataclass
 class Guard:
-    """ASGI middleware that lets through what the page itself asks for.
+    """ASGI middleware around the page: a request for `/a/NAME/…` is one for `/…` of that analysis.
 
     Parameters
     ----------
     app : ASGI application
-    hosts : collection of str, optional
-        Names under which the page answers, without port; any where None. A page that asks for a password needs none:
-        its cookie does not go to another name.
+    visitor : Visitor
+    opened : Opened
     """
 
-    app: ASGIApp
-    hosts: frozenset[str] | None
-    _lines: OrderedDict[str, _Line] = field(default_factory=OrderedDict, init=False)
+    def __init__(self, app: ASGIApp, visitor: Visitor, opened: Opened):
+        self._app, self._visitor, self._opened = app, visitor, opened
+        self._opening, self._brought = asyncio.Lock(), Brought()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
-        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})  # the page uses none
-            return
-        begun = False
-
-        def begin(headers: MutableHeaders) -> None:
-            nonlocal begun
-            begun = True
-            headers.update({**HEADERS, "Content-Security-Policy": _policy(split_address(scope["path"])[1])})
-
-        send = at_start(send, begin)
-        try:
-            await self._answer(scope, receive, send)
-        except ClientDisconnect:  # or its body was too long
-            status, why = 400, "The request ended early."
-        except SAFEError as error:  # of an analysis that is deleted or changed meanwhile
-            status, why = 409, str(error)
-        except Exception as error:  # noqa: BLE001, the door: what is wrong is in the log, not in the answer
-            if isinstance(error.__cause__, HTTPException):
-                return  # a refusal amid an answer: a window of an earlier start of SAFE asks for its events
-            status, why = 500, report_defect(error)
         else:
+            root = scope.get("root_path", "")
+            name, path = split_address(scope["path"].removeprefix(root))
+            await self._answer(scope, name, path, receive, _with_headers(send, path))
+
+    async def _answer(self, scope: Scope, name: str, path: str, receive: Receive, send: Send) -> None:
+        request, root = Request(scope), scope.get("root_path", "")
+        found: PageSettings | Response = _refusal(request.method, path, request.headers) or await self._visitor(
+            request, path
+        )
+        if not isinstance(found, Response):
+            found = await self._settings(found, name, path, request)
+        if isinstance(found, Response):
+            await found(scope, receive, send)
             return
-        if not begun:
-            await PlainTextResponse(why + "\n", status)(scope, receive, send)
+        headers = [(key, value) for key, value in scope["headers"] if not key.startswith(_OF_PROXIES)]
+        engineer = found.login or unquote(request.cookies.get("safe-engineer", ""))
+        # Encoded, as the addresses of the page are derived from it.
+        place = root + address_of(name).rstrip("/")
+        inner = {**scope, "headers": headers, "root_path": place, "path": place + path}
+        app = Inside(self._app, found.names, f"{found.jobs.owner}-") if found.names else self._app
+        begun: list[Message] = []
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path, method = scope["path"], scope["method"]
-        if refusal := self._refusal(method, path, scope.get(WORKSPACE), Headers(scope=scope)):
-            status, why = refusal
-            await PlainTextResponse(why + "\n", status)(scope, receive, send)
-        elif (path.strip("/") == "login" and method == "POST") or path.startswith(LINK):
-            await self._attempt(scope, _bounded(receive), send)
-        else:
-            await self.app(scope, _bounded(receive), send)
-
-    def _refusal(self, method: str, path: str, workspace: Workspace | None, headers: Headers) -> tuple[int, str] | None:
-        """Why a request is refused, with the status to say so; None where it is not."""
-        host = headers.get("host", "")
-        if self.hosts is not None and _name_of(host) not in self.hosts:
-            return 403, "This page answers on this machine only, as localhost or 127.0.0.1."
-        if _is_foreign(method, path, host, headers):
-            return 403, "Requests from other pages are refused."
-        if not _is_known(*split_address(path), workspace):
-            return 404, "There is no such page."
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > MAX_BODY:
-            return 413, f"A request may have {MAX_BODY:,} bytes."
-        if headers.get("content-type", "").lower().startswith("multipart/") and path.strip("/") != "login":
-            return 415, "The page takes no files."
-        return None
-
-    async def _attempt(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Attempts at the password, or at the link of a workspace, are answered one after the other for each address.
-
-        A wrong one holds up the line for its delay: an address makes one guess in each, however many it sends at once,
-        and whoever knows the secret gets in once those before it are answered.
-        """
-        line = self._line(scope["client"][0] if scope.get("client") else "")
-        if line.length >= LONGEST_LINE:
-            await PlainTextResponse("Many attempts are waiting. Try again in a minute.\n", 429)(scope, receive, send)
-            return
-
-        async def delayed(message: Message) -> None:
-            # A redirect, for example, is neither a right password nor a wrong one.
-            if message["type"] == "http.response.start" and message["status"] >= 400:
-                await asyncio.sleep(DELAY)
+        async def sending(message: Message) -> None:
+            begun[:] = [message]
             await send(message)
 
-        line.length += 1
         try:
-            async with line.turn:
-                await self.app(scope, receive, delayed)
-        finally:
-            line.length -= 1
+            with showing(found, engineer):
+                await app({**inner, SETTINGS: found, ENGINEER: engineer}, receive, sending)
+        except Exception as error:  # noqa: BLE001, raised again where it was answered: the connection would be closed
+            if not begun:
+                await (await failed(request, error))(scope, receive, send)
 
-    def _line(self, client: str) -> _Line:
-        line = self._lines.setdefault(client, _Line())
-        self._lines.move_to_end(client)
-        if len(self._lines) > REMEMBERED:
-            # The address that has tried least lately, but none where an attempt waits
-            idle = next((name for name, other in self._lines.items() if not other.length and other is not line), None)
-            if idle is not None:
-                del self._lines[idle]
-        return line
-
-
-def _is_known(analysis: str, path: str, workspace: Workspace | None) -> bool:
-    if analysis != TOP and not path:
-        return True
-    _, first, *rest = path.split("/") if path.startswith("/") else ("", "?")
-    if first == UPLOAD:
-        return workspace is not None and workspace.uploads is not None
-    if first != "gradio_api":
-        return first in (ROUTES if analysis != TOP else TOP_ROUTES)
-    called = "/".join(rest)
-    if not called.startswith(_FILE):
-        return bool(rest) and rest[0] in API_ROUTES
-    return workspace is not None and _gives_out(workspace, analysis, called.removeprefix(_FILE))
-
-
-def _gives_out(workspace: Workspace, analysis: str, name: str) -> bool:
-    """Whether a file lies where the page of an analysis gives files out, all links followed."""
-    try:
-        folders = workspace.given_out(analysis)
-        path = Path(name)
-        if not path.is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
-            return False
-        real = path.resolve()
-    except (OSError, ValueError, RuntimeError):
-        return False
-    return any(real.is_relative_to(folder) for folder in folders)
+    async def _settings(self, top: PageSettings, name: str, path: str, request: Request) -> PageSettings | Response:
+        """The settings of an analysis in the folder of a page; where there is none to show, what to answer."""
+        root, query = request.scope.get("root_path", ""), f"?{request.url.query}" if request.url.query else ""
+        if not path:
+            return RedirectResponse(root + address_of(name) + query)
+        if path.startswith(UPLOAD):
+            if not top.uploads:
+                return PlainTextResponse("The page takes no files.\n", 404)
+            try:
+                length = int(request.headers.get("content-length", "0"))
+                await asyncio.to_thread(self._brought.take_in, top, length)
+            except SAFEError as error:
+                return PlainTextResponse(f"{error}\n", 413)
+        if name == TOP:
+            if path != "/" or request.method != "GET":
+                return top
+            latest = await asyncio.to_thread(latest_in, top.out, other_than=top.example and top.example.folder)
+            return RedirectResponse(root + address_of(latest) + query, 303) if latest else top
+        try:
+            async with self._opening:
+                settings = await asyncio.to_thread(self._opened.below, top, name)
+        except SAFEError as error:
+            return notice(str(error), 409)
+        gone = f"There is no analysis {title_of(top.out, name)} any more. It was renamed, moved or deleted."
+        return settings or notice(gone, 404, back=f"{root}/")
 
 
-def _name_of(host: str) -> str:
-    """The name in a Host header, without its port: `localhost`, `[::1]`; empty where it is none."""
-    try:
-        parts = urlsplit(f"//{host}")
-        _ = parts.port  # a ValueError where it is no number
-    except ValueError:
-        return ""
-    name = parts.hostname or ""
-    # Whoever writes more than a name and a port wants it to be read in two ways.
-    return "" if parts.netloc != host or "@" in host or parts.path or parts.query else name
+def notice(sentence: str, status: int = 200, **more: str) -> Response:
+    """A page with a sentence; `more` is as in the template."""
+    page = filled("page/serving/notice.html", sentence=sentence, **more)
+    return HTMLResponse(page, status, headers={"Cache-Control": "no-store"})
 
 
-def _is_foreign(method: str, path: str, host: str, headers: Headers) -> bool:
+def _with_headers(send: Send, path: str) -> Send:
+    is_file = path.startswith(FILE) or path[1:] in FILES
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            policy = {"Content-Security-Policy": FILE_POLICY if is_file else PAGE_POLICY}
+            MutableHeaders(scope=message).update(HEADERS | policy)
+        await send(message)
+
+    return sending
+
+
+def _refusal(method: str, path: str, headers: Headers) -> Response | None:
+    """Why a request is refused, whoever makes it; None where it is not."""
+    if _is_foreign(method, path, headers):
+        return PlainTextResponse("Requests from other pages are refused.\n", 403)
+    length = headers.get("content-length", "0")
+    if "transfer-encoding" in headers or not length.isdecimal():
+        return PlainTextResponse("A request must say how long it is.\n", 411)
+    first, api = (*path.split("/")[1:], "", "")[:2]
+    if first not in ROUTES or (first == "gradio_api" and api not in API_ROUTES and not path.startswith(FILE)):
+        return PlainTextResponse("There is no such page.\n", 404)
+    if path != UPLOAD and headers.get("content-type", "").lower().startswith("multipart/"):
+        return PlainTextResponse("The page takes no files here.\n", 415)
+    if path != UPLOAD and int(length) > MAX_BODY:
+        return PlainTextResponse(f"A request may have {MAX_BODY:,} bytes.\n", 413)
+    return None
+
+
+def _is_foreign(method: str, path: str, headers: Headers) -> bool:
     """Whether another page makes the request. Following a link to this page is no such thing."""
-    origin = headers.get("origin")
-    if origin is not None and _place_of(origin) != host:
-        return True
-    linked = path == "/analyses" or path.startswith(LINK) or split_address(path)[1] in ("", "/")
-    opened = method == "GET" and linked and headers.get("sec-fetch-mode") == "navigate"
-    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        return not opened
-    # Browsers that send no Sec-Fetch-Site send where a form or script comes from.
-    referrer = headers.get("referer")
-    if method in _SAFE_METHODS or origin is not None or not referrer:
-        return False
-    return _place_of(referrer) != host
-
-
-def _place_of(url: str) -> str | None:
-    """Host and port of a URL; None where it has none, as `null` and `http://[`."""
     try:
-        return urlsplit(url).netloc or None
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+            return True
     except ValueError:
-        return None
+        return True
+    linked = path in ("", "/") or path.startswith("/w/")
+    opened = method == "GET" and linked and headers.get("sec-fetch-mode") == "navigate"
+    return headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not opened
 
 
-def _policy(path: str) -> str:
-    if f"/{_FILE}" in path or path[1:] in GIVEN_OUT:
-        return FILE_POLICY
-    return LIST_POLICY if path.startswith(("/analyses", LINK)) else PAGE_POLICY
+def with_password(top: PageSettings, credentials: tuple[str, str] | None) -> Visitor:
+    """All visitors see one folder; where there is a password, the browser asks for it (HTTP Basic).
+
+    A wrong one is answered after a while, and few of an address wait at once: an address makes four guesses a second.
+    """
+    guesses: Counter[str] = Counter()
+    expected = ":".join(credentials or ()).encode()
+    ask = {"WWW-Authenticate": 'Basic realm="SAFE", charset="UTF-8"'}
+
+    async def visitor(request: Request, path: str) -> PageSettings | Response:
+        kind, _, typed = request.headers.get("authorization", "").partition(" ")
+        if not credentials:
+            return top
+        if kind.lower() != "basic":
+            return PlainTextResponse("Give the password first.\n", 401, ask)
+        address = request.client.host if request.client else ""
+        if guesses[address] >= MOST_GUESSES:
+            return PlainTextResponse("Many guesses are waiting. Try again in a minute.\n", 429)
+        try:
+            given = base64.b64decode(typed, validate=True)
+        except (binascii.Error, ValueError):
+            given = b""
+        if hmac.compare_digest(given, expected):
+            return top
+        guesses[address] += 1
+        try:
+            await asyncio.sleep(DELAY)
+        finally:
+            guesses[address] -= 1
+            if not guesses[address]:
+                del guesses[address]
+        return PlainTextResponse("This is not the password.\n", 401, ask)
+
+    return visitor
 
 
-def _bounded(receive: Receive) -> Receive:
-    """A body that does not say how long it is ends, as if the browser had gone, where it becomes too long."""
-    received = 0
+async def failed(request: Request, error: Exception) -> Response:
+    """What goes wrong further in is a sentence: of a request that Gradio cannot read, it is no defect.
 
-    async def receiving() -> Message:
-        nonlocal received
-        message = await receive()
-        if message["type"] == "http.request":
-            received += len(message.get("body", b""))
-            if received > MAX_BODY:
-                return {"type": "http.disconnect"}
-        return message
-
-    return receiving
+    Gradio takes some of what is sent as it is, as a name that no file system takes, and fails there, before anything
+    of SAFE's is called.
+    """
+    if isinstance(error, ClientDisconnect):
+        return PlainTextResponse("The request ended early.\n", 400)
+    if isinstance(error, SAFEError):  # of an analysis that is deleted or changed meanwhile
+        return PlainTextResponse(f"{error}\n", 409)
+    ours = __name__.partition(".")[0] + "."
+    frames = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if isinstance(error, ValueError | LookupError | TypeError | OSError) and not any(
+        name.startswith(ours) for name in frames
+    ):
+        return PlainTextResponse("The request is malformed.\n", 400)
+    return PlainTextResponse(f"{report_defect(error)}\n", 500)

@@ -11,11 +11,9 @@ from collections.abc import Callable, Mapping
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from safe_dnn.page.analyses import split_address
-
 _TEXT = re.compile(r"text/|application/(json|manifest\+json|x-ndjson)")
+_IN_QUERY, _IN_JSON = re.compile(rb"(?<![^&])session_hash="), re.compile(rb'"session_hash"\s*:\s*"')
 _EVENTS = "text/event-stream"
-_PROGRAMS = ("/assets/", "/static/", "/svelte/")  # of Gradio's, on each page: there are no paths; they may be packed
 
 
 class Inside:
@@ -27,22 +25,24 @@ class Inside:
     names : mapping of str to str
         By the path of a folder, its name; of a folder in another one that comes first. Both are ASCII, and need no
         escapes in JSON, HTML or addresses.
+    visitor : str
+        What nobody else knows of a visitor: the sessions of his windows are named by it, and so of no use to others.
     """
 
-    def __init__(self, app: ASGIApp, names: Mapping[str, str]):
+    def __init__(self, app: ASGIApp, names: Mapping[str, str], visitor: str):
         self._app = app
+        self._session = rb"\g<0>" + visitor.encode()
         pairs = [(path.encode(), name.encode()) for path, name in names.items()]
         self._out = _translation({**dict(pairs), **{_quoted(path): _quoted(name) for path, name in pairs}})
         self._in = _translation({name + b"/": path + b"/" for path, name in pairs})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = self._in(scope["path"].encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
-        headers = list(scope["headers"])
-        if not split_address(path)[1].startswith(_PROGRAMS):  # what is packed cannot be read here
-            headers = [(name, value) for name, value in headers if name != b"accept-encoding"]
-        await self._app(
-            {**scope, "path": path, "headers": headers}, self._receiving(scope, receive), self._sending(send)
-        )
+        # What is packed cannot be read here.
+        headers = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+        query = _IN_QUERY.sub(self._session, scope["query_string"])
+        inner = {**scope, "path": path, "headers": headers, "query_string": query}
+        await self._app(inner, self._receiving(scope, receive), self._sending(send))
 
     def _receiving(self, scope: Scope, receive: Receive) -> Receive:
         kind = dict(scope["headers"]).get(b"content-type", b"")
@@ -57,7 +57,7 @@ class Inside:
                 if message["type"] != "http.request":
                     return message
                 body += message.get("body", b"")
-            return {"type": "http.request", "body": self._in(body), "more_body": False}
+            return {"type": "http.request", "body": _IN_JSON.sub(self._session, self._in(body)), "more_body": False}
 
         return received
 

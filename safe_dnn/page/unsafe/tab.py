@@ -68,7 +68,7 @@ class UnsafeTab(FormTab):
         with pane("unsafe-pane") as self.pane:
             gr.HTML(f"<h3 class='safe-title' title='{COUNTS}'>By root cause cluster, of its candidates</h3>")
             self.rccs = scripted("widgets/figures", "", elem_id="unsafe-rccs", tiles=[])
-            self.images = ListedView("selected", self._images_of, settings.root)
+            self.images = ListedView("selected", self._images_of, settings)
         self._show_in(UNSAFE_TAB, self.pane, [self.pane, self.rccs, *self.images.outputs])
 
     def _lay_out_options(self) -> None:

@@ -13,58 +13,47 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse
 
-from safe_dnn.page.serving.below import Below, checked_path
+from safe_dnn.page.jobs import Turn
+from safe_dnn.page.serving.connections import LOOPBACK, Outside
+from safe_dnn.page.serving.service import Service, Terms
+from safe_dnn.page.settings import Opened
 from safe_dnn.support.errors import SAFEError
-from tests.helpers.browsing import WAIT, draw, field, new_window, unfold
+from tests.helpers.browsing import WAIT, begin_another, draw, field, new_window, unfold
 from tests.helpers.documents import ROOT
+from tests.helpers.laid_out import settings_of
 from tests.helpers.places import closed_port
 from tests.helpers.visiting import SECONDS, certificate, served
 
 NGINX = os.environ.get("SAFE_NGINX", "")  # the program; without it, no test asks for nginx
 
 
-async def inner(scope, receive, send):
-    request = Request(scope)
-    response = JSONResponse({"path": scope["path"], "headers": list(request.headers)})
-    if scope["path"] == "/moved":
-        response = RedirectResponse("/a/x/")
-    response.set_cookie("token", "1", httponly=True)
-    await response(scope, receive, send)
-
-
-def asked(path: str, address: str, **headers: str) -> httpx.Response:
-    async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(Below(inner, path))
-        async with httpx.AsyncClient(transport=transport, base_url="http://here", headers=headers) as client:
-            return await client.get(address)
-
-    return asyncio.run(ask())
-
-
-def test_below_a_path_the_page_sees_none_and_its_redirects_and_cookies_have_it():
-    assert asked("/safe", "/safe").headers["location"] == "/safe/"
-    assert asked("/safe", "/safer").status_code == asked("/safe", "/").status_code == 404
-    answer = asked("/safe", "/safe/a/x/config")
-    assert answer.json()["path"] == "/a/x/config"
-    assert answer.headers["set-cookie"].startswith("token=1; HttpOnly; Path=/safe/")
-    assert asked("/safe", "/safe/moved").headers["location"] == "/safe/a/x/"
-    assert asked("", "/moved").headers["location"] == "/a/x/"
-    assert "Path=/;" in asked("", "/").headers["set-cookie"] + ";"
-
-
-def test_what_a_visitor_says_of_proxies_goes_no_further():
-    names = {"x-forwarded-host": "evil", "x-forwarded-proto": "https", "forwarded": "host=evil", "x-gradio-server": "e"}
-    assert not {*asked("", "/", **names, accept="all").json()["headers"]} & {*names}
-
-
-@pytest.mark.parametrize("typed", ["safe", "/a b", "//x", "/../x", "/x?y", "/é", "http://x"])
+@pytest.mark.parametrize("typed", ["safe", "/a b", "//x", "/../x", "/x?y", "/é", "ftp://x", "http://[", "http:///x"])
 def test_what_is_no_path_is_refused(typed):
-    with pytest.raises(SAFEError, match=r"such as /safe \(--root-path\)"):
-        checked_path(typed)
-    assert checked_path("/tools/safe-1/") == "/tools/safe-1"
-    assert checked_path("/") == ""
+    with pytest.raises(SAFEError, match=r"such as /safe, .*\(--root-path\)"):
+        Outside(typed).path  # noqa: B018
+    assert Outside("/tools/safe-1/").path == "/tools/safe-1"
+    assert Outside("/").path == Outside("https://example.org").path == ""
+
+
+def test_the_host_of_an_address_is_answered_and_no_other():
+    there = Outside("https://safe.example.org/tools/")
+    assert there.path == "/tools"
+    assert {*there.hosts("10.0.0.1")} == {*LOOPBACK, "[::1]", "10.0.0.1", "safe.example.org"}
+    assert "safe.example.org" not in Outside("/tools").hosts("127.0.0.1")
+
+
+def test_the_cookie_of_a_workspace_is_for_the_path_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "brought"))
+    service = Service(tmp_path, Opened(Turn()), settings_of(tmp_path)._replace(hosted=True), Terms())
+    scope = {"type": "http", "method": "POST", "scheme": "https", "root_path": "/safe", "path": "/safe/begin"}
+    scope |= {"headers": [], "query_string": b"", "server": ("safe.example.org", 443)}
+    answer = asyncio.run(service.visitor(Request(scope), "/begin"))
+    assert answer.headers["location"] == "/safe/"
+    cookie = answer.headers["set-cookie"]
+    assert all(part in cookie for part in ("Path=/safe/", "HttpOnly", "Secure", "SameSite=lax"))
+    came_back = {**scope, "method": "GET", "headers": [(b"cookie", cookie.split(";")[0].encode())]}
+    assert asyncio.run(service.visitor(Request(came_back), "/")).workspace["link"].startswith("https://")
 
 
 @contextlib.contextmanager
@@ -102,15 +91,15 @@ def behind_nginx(folder: Path, *options: str | Path):
 )
 def test_below_a_path_with_tls_and_a_login_all_of_the_page_works(browser, tmp_path, place):
     images = draw(tmp_path / "failing", {"night": 10, "snow": 8, "wood": 6}, seed=0)
-    login = ("--auth", "ada:secret", "--root", tmp_path)
+    password = ("--auth", "ada:secret", "--root", tmp_path)
     requests, faults = [], []
-    with place(tmp_path, "--root-path", "/safe", "--proxy", "127.0.0.1", *login) as url:
+    with place(tmp_path, "--root-path", "/safe", "--proxy", "127.0.0.1", *password) as url:
         assert re.fullmatch(r"https://127\.0\.0\.1:\d+/safe", url)
-        page = new_window(browser, ignore_https_errors=True, viewport={"width": 1280, "height": 900})
+        login = {"username": "ada", "password": "secret"}
+        page = new_window(
+            browser, ignore_https_errors=True, http_credentials=login, viewport={"width": 1280, "height": 900}
+        )
         page.goto(url)
-        page.get_by_label("username").fill("ada")
-        page.get_by_label("password").fill("secret")
-        page.get_by_role("button", name="Login").click()
         expect(page).to_have_title(re.compile("– SAFE$"))
         page.on("request", lambda request: requests.append(request.url))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
@@ -122,23 +111,19 @@ def test_below_a_path_with_tls_and_a_login_all_of_the_page_works(browser, tmp_pa
             "[...document.images].some((image) => image.src.includes('/gifs/') && image.naturalWidth)"
         )
         assert faults == []
-        page.get_by_role("link", name="Analyses").click()
-        page.get_by_label("Name of a new analysis").fill("eyes 2")
-        page.get_by_role("button", name="New analysis").click()
+        begin_another(page, "eyes 2")
         expect(page).to_have_title("eyes 2 – SAFE")
         expect(page.locator("#generate")).to_be_visible()
-        page.get_by_role("link", name="Analyses").click()
-        expect(page.get_by_role("link", name="eyes 2")).to_be_visible()
-        assert page.url == f"{url}/analyses"
-        assert {cookie["path"] for cookie in page.context.cookies()} == {"/safe/"}
+        assert page.url == f"{url}/a/eyes%202/"
+        expect(page.locator("#engineer b")).to_have_text("ada")
+        assert page.context.cookies() == []
+        assert httpx.get(f"{url}/config", verify=False, timeout=SECONDS).status_code == 401
         # The proxy is believed; it says that it is not asked by TLS. (nginx says itself how it is asked.)
-        told = httpx.get(f"{url}/config", headers={"x-forwarded-proto": "http"}, verify=False, timeout=SECONDS)
-        assert told.status_code == 401
-        cookies = {cookie["name"]: cookie["value"] for cookie in page.context.cookies()}
         for said, scheme in (("http", "http"), ("https", "https")):
             answer = httpx.get(
-                f"{url}/config", headers={"x-forwarded-proto": said}, cookies=cookies, verify=False, timeout=SECONDS
-            )
+                f"{url}/config", headers={"x-forwarded-proto": said}, auth=("ada", "secret"), verify=False,
+                timeout=SECONDS,
+            )  # fmt: skip
             assert urlsplit(answer.json()["root"]).scheme == (scheme if place is encrypted else "https")
         page.context.close()
     assert requests

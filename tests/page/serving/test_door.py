@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
 
 from safe_dnn.page.serving.door import Page
+from safe_dnn.page.serving.guard import ENGINEER, SETTINGS
 from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import cache_folder
@@ -20,7 +22,8 @@ def answered(monkeypatch: pytest.MonkeyPatch, handler: Callable) -> dict:
         return {"data": [handler()], "iterator": None}
 
     monkeypatch.setattr(gr.Blocks, "process_api", process_api)
-    return asyncio.run(Page.process_api(Page.__new__(Page), None, []))
+    request = SimpleNamespace(request=SimpleNamespace(scope={SETTINGS: SimpleNamespace(cache=None), ENGINEER: ""}))
+    return asyncio.run(Page.process_api(Page.__new__(Page), None, [], request=request))
 
 
 def test_a_defect_in_a_handler_is_a_sentence_in_the_window_and_a_traceback_in_the_log(monkeypatch, capsys):

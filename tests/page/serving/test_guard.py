@@ -1,28 +1,35 @@
 """The guard of the page, without a page behind it."""
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
-from starlette.responses import PlainTextResponse
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
-from safe_dnn.page.serving.guard import DELAY, LONGEST_LINE, Guard
+from safe_dnn.page.jobs import Turn
+from safe_dnn.page.serving.guard import DELAY, MOST_GUESSES, Guard, with_password
+from safe_dnn.page.settings import Opened
+from safe_dnn.store.database import LONGEST_ENGINEER, append, changing, entries, present_engineer, reading
 from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE
 from safe_dnn.support.files import cache_folder
+from tests.helpers.laid_out import settings_of
 
 
-def guarded() -> httpx.AsyncClient:
-    """A stand-in for Gradio that knows one password, behind the guard."""
-
-    async def gradio(scope, receive, send):
-        body = (await receive()).get("body", b"")
-        if scope["path"] == "/config":
-            raise ZeroDivisionError("/home/ann")
-        status = 307 if scope["path"] == "/login//" else 200 if b"password=right" in body else 400
-        await PlainTextResponse("", status)(scope, receive, send)
-
-    guard = Guard(gradio, None)
-    return httpx.AsyncClient(transport=httpx.ASGITransport(guard, client=("10.0.0.9", 1)), base_url="http://any.name")
+def guarded(
+    folder: Path, answer: Callable, credentials: tuple[str, str] | None = None, **top: object
+) -> httpx.AsyncClient:
+    """A stand-in for Gradio behind the guard."""
+    settings, opened = settings_of(folder)._replace(**top), Opened(Turn())
+    around = [Middleware(Guard, visitor=with_password(settings, credentials), opened=opened)]
+    app = Starlette(routes=[Route("/config", answer)], middleware=around)
+    transport = httpx.ASGITransport(app, client=("10.0.0.9", 1), raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://any.name")
 
 
 @pytest.fixture
@@ -39,46 +46,71 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waited
 
 
-async def attempt(client: httpx.AsyncClient, password: str, path: str = "/login") -> int:
-    return (await client.post(path, data={"password": password})).status_code
-
-
-def test_attempts_of_one_address_are_answered_in_turn_and_the_right_one_gets_in(waited):
-    answers = []
-
-    async def one(client: httpx.AsyncClient, password: str) -> None:
-        answers.append((password, await attempt(client, password)))
+def test_wrong_passwords_wait_and_few_of_an_address_are_looked_at_at_once(tmp_path, waited):
+    async def attempt(client: httpx.AsyncClient, password: str) -> int:
+        return (await client.get("/config", auth=("ada", password))).status_code
 
     async def attack() -> None:
-        async with guarded() as client:
-            passwords = ["wrong 1", "wrong 2", "right", "wrong 3"]
-            await asyncio.gather(*(one(client, password) for password in passwords))
-            assert answers == [("wrong 1", 400), ("wrong 2", 400), ("right", 200), ("wrong 3", 400)]
-            assert waited == [DELAY] * 3  # a right one does not wait
-            assert await attempt(client, "wrong", "/login//") == 307
-            assert len(waited) == 3  # neither right nor wrong
+        async with guarded(tmp_path, lambda request: JSONResponse({}), ("ada", "ri:ght")) as client:
+            assert (await client.get("/config")).headers["www-authenticate"].startswith("Basic")
+            assert await attempt(client, "ri:ght") == 200
+            assert waited == []  # a right one does not wait
+            answers = await asyncio.gather(*(attempt(client, "wrong") for _ in range(MOST_GUESSES + 9)))
+            assert sorted(answers) == [401] * MOST_GUESSES + [429] * 9
+            assert waited == [DELAY] * MOST_GUESSES
+            assert await attempt(client, "ri:ght") == 200
+            for header in ("Basic", "Basic \xff", "Basic ====", "Bearer ri:ght", "Basic " + "x" * 5000):
+                answer = await client.get("/config", headers={"authorization": header.encode("latin-1")})
+                assert answer.status_code == 401, header
 
     asyncio.run(attack())
 
 
-def test_a_line_of_attempts_is_bounded_and_begins_anew(waited):
-    async def attack() -> None:
-        async with guarded() as client:
-            answers = await asyncio.gather(*(attempt(client, "wrong") for _ in range(LONGEST_LINE + 9)))
-            assert sorted(answers) == [400] * LONGEST_LINE + [429] * 9
-            assert len(waited) == LONGEST_LINE
-            assert await attempt(client, "right") == 200
+def test_what_fails_further_in_is_a_sentence_and_a_traceback_in_the_log(tmp_path, capsys):
+    def answer(request: Request) -> None:
+        raise ZeroDivisionError("/home/ann")
 
-    asyncio.run(attack())
-
-
-def test_what_fails_further_in_is_a_sentence_and_a_traceback_in_the_log(capsys):
     async def ask() -> httpx.Response:
-        async with guarded() as client:
+        async with guarded(tmp_path, answer) as client:
             return await client.get("/config")
 
-    answer = asyncio.run(ask())
-    assert (answer.status_code, answer.text) == (500, VISITOR_MESSAGE + "\n")
-    assert answer.headers["x-frame-options"] == "DENY"
+    answered = asyncio.run(ask())
+    assert (answered.status_code, answered.text) == (500, VISITOR_MESSAGE + "\n")
     assert "raise ZeroDivisionError" in (cache_folder() / LOG_FILE).read_text()
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cookie", "login", "engineer"),
+    [
+        ("safe-engineer=Ann%20%C3%89l", "", "Ann Él"), ("safe-engineer=Ann", "bob", "bob"),
+        ("safe-engineer=%0Ax%20%00" + "y" * 200, "", "x �" + "y" * (LONGEST_ENGINEER - 3)), ("other=1", "", ""),
+    ],
+)  # fmt: skip
+def test_a_request_speaks_with_the_name_of_the_login_or_else_with_the_one_in_the_cookie(
+    tmp_path, cookie, login, engineer
+):
+    def answer(request: Request) -> JSONResponse:
+        with changing(tmp_path) as db:
+            append(db, "rcc", "a", {}, author="window")
+        return JSONResponse({})
+
+    async def ask() -> None:
+        async with guarded(tmp_path, answer, login=login) as client:
+            assert (await client.get("/config", headers={"cookie": cookie})).status_code == 200
+
+    asyncio.run(ask())
+    with reading(tmp_path) as db:
+        (entry,) = entries(db, "true")
+    assert (entry.window, entry.engineer) == ("window", engineer)
+    assert present_engineer() == ""
+
+
+def test_what_a_visitor_says_of_proxies_goes_no_further(tmp_path):
+    names = {"x-forwarded-host": "evil", "x-forwarded-proto": "https", "forwarded": "host=evil", "x-gradio-server": "e"}
+
+    async def ask() -> httpx.Response:
+        async with guarded(tmp_path, lambda request: JSONResponse(list(request.headers))) as client:
+            return await client.get("/config", headers={**names, "accept": "all"})
+
+    assert not {*asyncio.run(ask()).json()} & {*names}

@@ -4,13 +4,14 @@ import asyncio
 
 import pytest
 
-from safe_dnn.page.analyses import address_of
 from safe_dnn.page.serving.inside import Inside
 
 NAMES = {"/srv/safe/w/1/analyses": "/~", "/srv/safe/w/1": "/~own"}
 
 
-def asked(kind: str, parts: list[bytes], path: str = "/", body: list[bytes] | None = None) -> tuple[dict, bytes, bytes]:
+def asked(
+    kind: str, parts: list[bytes], path: str = "/", body: list[bytes] | None = None, query: bytes = b""
+) -> tuple[dict, bytes, bytes]:
     """The headers and body of an answer in parts, and what the application has read."""
     sent: list[dict] = []
     read: list[bytes] = []
@@ -18,7 +19,7 @@ def asked(kind: str, parts: list[bytes], path: str = "/", body: list[bytes] | No
     waiting.append({"type": "http.request", "body": b"", "more_body": False})
 
     async def app(scope, receive, send):
-        read.append(scope["path"].encode())
+        read.append((scope["query_string"] + b" " if query else b"") + scope["path"].encode())
         while (message := await receive())["more_body"]:
             read.append(message["body"])
         read.append(message["body"])
@@ -35,8 +36,8 @@ def asked(kind: str, parts: list[bytes], path: str = "/", body: list[bytes] | No
         sent.append(message)
 
     headers = [(b"content-type", b"application/json"), (b"accept-encoding", b"br")]
-    scope = {"type": "http", "path": path, "headers": headers}
-    asyncio.run(Inside(app, NAMES)(scope, receive, send))
+    scope = {"type": "http", "path": path, "headers": headers, "query_string": query}
+    asyncio.run(Inside(app, NAMES, "ann-")(scope, receive, send))
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return headers, b"".join(message["body"] for message in sent[1:]), b"".join(read)
 
@@ -50,20 +51,10 @@ def test_a_path_that_lies_across_two_parts_is_translated(kind, cut):
     assert headers["content-length"] == str(len(body))
 
 
-@pytest.mark.parametrize("name", ["assets", "static", "svelte"])
-def test_an_analysis_called_as_gradios_programs_are_is_not_sent_packed(name):
-    headers: list[dict] = []
-
-    async def app(scope, receive, send):
-        headers.append(dict(scope["headers"]))
-
-    def ask(path: str) -> bool:
-        scope = {"type": "http", "path": path, "headers": [(b"accept-encoding", b"br")]}
-        asyncio.run(Inside(app, NAMES)(scope, None, None))
-        return b"accept-encoding" in headers.pop()
-
-    assert not ask(f"{address_of(name)}config")
-    assert ask(f"{address_of(name)}assets/index.js")
+def test_a_session_is_of_no_use_to_another_visitor():
+    body = b'{"data": ["session_hash"], "session_hash": "abc", "fn_index": 1}'
+    _, _, read = asked("text/plain", [b""], "/", [body[:30], body[30:]], b"x=1&session_hash=abc")
+    assert read == b'x=1&session_hash=ann-abc /{"data": ["session_hash"], "session_hash": "ann-abc", "fn_index": 1}'
 
 
 def test_an_event_is_translated_and_an_image_is_left_as_it_is():

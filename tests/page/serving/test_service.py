@@ -11,23 +11,22 @@ import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, expect
 
 from safe_dnn.page.serving.guard import MAX_BODY
-from safe_dnn.page.serving.receiving import room
-from safe_dnn.page.serving.service import ANALYSES, CACHE, COUNTS_FILE, USED, WORKSPACES
-from safe_dnn.page.serving.workspace import Workspace
+from safe_dnn.page.serving.service import CACHE, HOME, USED, WORKSPACES
+from safe_dnn.page.uploading import IN_AN_HOUR, Brought, room
 from safe_dnn.store.runs import RUNS_FOLDER
+from safe_dnn.support.defects import LOG_FILE
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.uploads import INCOMING_FOLDER, Limits
-from tests.helpers.browsing import field, wait_until
+from safe_dnn.support.uploads import Limits
+from tests.helpers.browsing import begin_another, field, wait_until
+from tests.helpers.laid_out import settings_of
 from tests.helpers.scenes import draw_scenes
 from tests.helpers.strangers import Stranger, contents_of, packed
 from tests.helpers.visiting import JSON, SECONDS, served
@@ -63,7 +62,7 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
     with served(folder, "--service", data) as (url, _):
         owner = Stranger(url)
         analysis = owner.make("owned")
-        brought = owner.bring(analysis, "failing", {"failing.zip": packed({f"in/{n}": d for n, d in images.items()})})
+        brought = owner.bring(analysis, "failing.zip", packed({f"in/{n}": d for n, d in images.items()}))
         assert brought["path"] == "/~/owned/uploads/failing/in"
         assert "18 failures" in generated(owner, analysis, brought["path"])
         yield Hosted(url, folder, data, owner, images)
@@ -78,49 +77,59 @@ def stranger(hosted: Hosted) -> Stranger:
 
 def theirs(hosted: Hosted) -> Path:
     """The owner's workspace."""
-    (found,) = (one for one in (hosted.data / WORKSPACES).iterdir() if (one / ANALYSES / "owned").is_dir())
+    (found,) = (one for one in (hosted.data / WORKSPACES).iterdir() if (one / HOME / "owned").is_dir())
     return found
 
 
+def listed(visitor: Stranger, analysis: str = "") -> str:
+    """What a visitor's list in the header says."""
+    return visitor.window(analysis, "listing").serve("header", "analyses_beside", []).json()["list"]
+
+
 def test_a_visitor_sees_what_he_made_and_nobody_elses(hosted, stranger):
-    assert "owned" in hosted.owner.client.get("/analyses").text
-    listed = stranger.client.get("/analyses").text
-    assert "mine" in listed
-    assert "owned" not in listed
+    assert "owned" in listed(hosted.owner)
+    assert "mine" in listed(stranger)
+    assert "owned" not in listed(stranger)
     assert stranger.client.get("/a/owned/").status_code == 404
     nobody = Stranger(hosted.url)
-    assert "owned" not in nobody.client.get("/analyses").text
-    assert nobody.client.get("/a/owned/").headers["location"] == "/analyses"
+    for path in ("/", "/a/owned/"):
+        assert "Only your browser can see" in nobody.client.get(path).text
+    assert nobody.client.get("/a/owned/config").status_code == 404
     assert nobody.secret == ""  # whoever only looks gets no workspace
 
 
 def test_no_answer_has_a_path_of_the_server(hosted):
     window = hosted.owner.window("/a/owned", "looking")
-    answers = [hosted.owner.client.get(path).text for path in ("/analyses", "/a/owned/", "/a/owned/config")]
+    answers = [hosted.owner.client.get(path).text for path in ("/a/owned/", "/a/owned/config")] + [listed(hosted.owner)]
     answers += [window.fire(one, [None] * len(one["inputs"])) for one in window.loads()]
+    answers.append(hosted.owner.client.post("/a/owned/gradio_api/upload", files={"files": ("x.png", b"x")}).text)
     answers.append(generated(hosted.owner, "/a/owned", "/nowhere", "refused"))
     assert "Expected a path below /~" in answers[-1]
     told = "\n".join(answers)
     assert "/~/owned/uploads/failing/in" in told
     assert "/~own/cache/pictures/" in told
+    assert "/~brought/" in told
     for secret in (str(hosted.folder), os.environ.get("HOME", "/root"), str(Path(__file__).parents[3])):
         assert secret not in told
 
 
 def test_the_link_lets_another_browser_in_by_a_button_alone(hosted):
+    assert f"/w/{hosted.owner.secret}" in listed(hosted.owner)
     other = Stranger(hosted.url)
     other.make("of the other")
     before = other.secret
-    page = other.client.get(f"/w/{hosted.owner.secret}")
+    page = other.client.get(
+        f"/w/{hosted.owner.secret}", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    )
     assert "Open the workspace" in page.text
     assert other.secret == before
-    assert "owned" not in other.client.get("/analyses").text
+    assert "owned" not in listed(other)
     entered = other.client.post(f"/w/{hosted.owner.secret}")
-    assert (entered.status_code, entered.headers["location"]) == (303, "/analyses")
+    assert (entered.status_code, entered.headers["location"]) == (303, "/")
     cookie = entered.headers["set-cookie"]
     assert "HttpOnly" in cookie
-    assert "SameSite=Lax" in cookie
-    assert "owned" in other.client.get("/analyses").text
+    assert "SameSite=lax" in cookie
+    assert "owned" in listed(other)
 
 
 def test_what_a_visitor_takes_home_opens_elsewhere_and_names_no_place(hosted, tmp_path):
@@ -154,33 +163,17 @@ def test_the_export_of_an_rcc_is_the_visitors_own(hosted, stranger):
     assert stranger.client.get(f"/a/mine/gradio_api/file={place[1]}").status_code in (403, 404)
 
 
-def test_deleting_everything_leaves_a_count_and_nothing_else(hosted):
+def test_deleting_everything_leaves_nothing(hosted):
     visitor = Stranger(hosted.url)
     analysis = visitor.make("to be forgotten")
-    visitor.bring(analysis, "few", {"few.zip": packed(dict(list(hosted.images.items())[:6]))})
+    visitor.bring(analysis, "few.zip", packed(dict(list(hosted.images.items())[:6])))
     assert "6 failures" in generated(visitor, analysis, "/~/to be forgotten/uploads/few")
     before = {path.name for path in (hosted.data / WORKSPACES).iterdir()}
-    count = (
-        json.loads((hosted.data / COUNTS_FILE).read_text())["deleted"] if (hosted.data / COUNTS_FILE).exists() else 0
-    )
-    assert "Everything was deleted" in visitor.client.post("/analyses/leave").text
+    assert "Everything was deleted" in visitor.client.post("/leave").text
     after = {path.name for path in (hosted.data / WORKSPACES).iterdir()}
     assert len(before - after) == 1
-    assert json.loads((hosted.data / COUNTS_FILE).read_text()) == {"deleted": count + 1}
     left = [path for path in hosted.folder.rglob("*") if path.is_file() and "forgotten" in str(path)]
     assert left == []
-
-
-def test_a_part_of_an_upload_that_was_acknowledged_survives_and_a_stopped_one_leaves_nothing(hosted, stranger):
-    data = packed(hosted.images)
-    begun = stranger.client.post("/a/mine/upload", content=json.dumps({"name": "a", "files": [["a.zip", len(data)]]}))
-    number = begun.json()["id"]
-    assert stranger.client.post(f"/a/mine/upload/{number}?at=0", content=data[:1000]).json() == {"received": 1000}
-    again = stranger.client.post("/a/mine/upload", content=json.dumps({"name": "a", "files": [["a.zip", len(data)]]}))
-    assert again.json() == {"id": number, "received": 1000}
-    assert stranger.client.post(f"/a/mine/upload/{number}?stop").json() == {}
-    assert "problem" in stranger.client.post(f"/a/mine/upload/{number}?at=1000", content=data[1000:]).json()
-    assert not [*(hosted.data / WORKSPACES).glob(f"*/{ANALYSES}/mine/{INCOMING_FOLDER}/{number}")]
 
 
 # --- Attacks ----------------------------------------------------------------------------------------------------
@@ -214,7 +207,7 @@ def test_no_guessed_cookie_opens_a_workspace(hosted):
     for number in range(ATTEMPTS):
         cookie = key if number == 0 else near(hosted.owner.secret, rng)
         answer = httpx.get(f"{hosted.url}/a/owned/config", cookies={"safe-workspace": cookie}, timeout=SECONDS)
-        assert answer.status_code in (303, 404)
+        assert answer.status_code == 404
         assert MARK not in answer.text
 
 
@@ -249,7 +242,7 @@ def test_no_file_of_another_is_given_out(hosted, stranger):
         ])  # fmt: skip
         for visitor in (stranger, nobody):
             answer = visitor.client.get(below)
-            assert answer.status_code in (303, 403, 404), below
+            assert answer.status_code in (403, 404), below
             assert answer.content not in wanted
 
 
@@ -297,19 +290,19 @@ def test_no_path_of_the_host_or_of_another_is_taken_by_a_form(hosted, stranger):
         assert "failures" not in told or "Expected" in told, path
 
 
-def test_no_upload_of_another_is_read_continued_or_stopped(hosted, stranger):
-    data = packed(hosted.images)
-    manifest = json.dumps({"name": "later", "files": [["later.zip", len(data)]]})
-    number = hosted.owner.client.post("/a/owned/upload", content=manifest).json()["id"]
-    hosted.owner.client.post(f"/a/owned/upload/{number}?at=0", content=data[:500])
-    rng = random.Random(5)
-    for _ in range(ATTEMPTS):
-        place = rng.choice([*(f"{at}/upload/{number}" for at in ("/a/owned", "/a/mine", "")), "/a/owned/upload"])
-        asked = rng.choice(["?at=500", "?finish", "?stop", "?at=0", ""])
-        answer = stranger.client.post(place + asked, content=rng.choice([b"x" * 9, manifest.encode()]))
-        assert answer.status_code in (404, 409), (place, asked, answer.text)
-    assert hosted.owner.client.post("/a/owned/upload", content=manifest).json()["received"] == 500
-    assert "18 images" in hosted.owner.bring("/a/owned", "later", {"later.zip": data})["notes"]
+def test_no_upload_of_another_is_taken(hosted, stranger):
+    sent = hosted.owner.client.post("/a/owned/gradio_api/upload", files={"files": ("later.zip", packed(hosted.images))})
+    (path,) = sent.json()
+    window = stranger.window("/a/mine", "stealing")
+    rng, handler = random.Random(5), window.handler("upload-files", "upload")
+    there = [path.replace("/~brought/", way) for way in ("/~/", "/~own/", "/~brought/../", "/", f"{hosted.folder}/")]
+    files = everything(hosted)
+    for number in range(ATTEMPTS // 4):
+        place = there[number] if number < len(there) else spelt(rng.choice(files), hosted, rng)
+        told = window.fire(handler, [[{"path": place, "orig_name": "x.zip", "meta": {"_type": "gradio.FileData"}}]])
+        assert not re.search(r"Received \d", told), place
+    assert stranger.client.get(f"/a/mine/gradio_api/file={path}").status_code == 404
+    assert all(path.exists() for path in files if MARK in path.name)
 
 
 def test_no_member_of_a_zip_file_gets_out_of_the_analysis(hosted, stranger):
@@ -318,7 +311,7 @@ def test_no_member_of_a_zip_file_gets_out_of_the_analysis(hosted, stranger):
     image = next(iter(hosted.images.values()))
     for number in range(ATTEMPTS):
         name = rng.choice(ups) * rng.randint(1, 6) + rng.choice(["x.png", "labels.txt", "analysis.db", "owned/x.png"])
-        answer = stranger.bring("/a/mine", f"z{number}", {f"z{number}.zip": packed({"ok.png": image, name: image})})
+        answer = stranger.bring("/a/mine", f"z{number}.zip", packed({"ok.png": image, name: image}))
         assert "problem" in answer or answer["path"].startswith("/~/mine/uploads/")
     after = {path for path in hosted.folder.rglob("*") if "mine" not in str(path)}
     assert not {path for path in after - before if path.suffix in (".png", ".txt")}
@@ -326,7 +319,7 @@ def test_no_member_of_a_zip_file_gets_out_of_the_analysis(hosted, stranger):
 
 def test_no_table_that_is_brought_leads_to_images_of_another(hosted, stranger):
     """Names of folders in `accuracy.json`, of images in lists and tables: as another's folder, or the host's."""
-    target = theirs(hosted) / ANALYSES / "owned" / "uploads" / "failing" / "in"
+    target = theirs(hosted) / HOME / "owned" / "uploads" / "failing" / "in"
     names = sorted(path.name for path in target.iterdir())
     rows = "".join(f"{name},night,snow,false\n" for name in names)
     absolute = "".join(f"{target / name},night,snow,false\n" for name in names)
@@ -336,7 +329,7 @@ def test_no_table_that_is_brought_leads_to_images_of_another(hosted, stranger):
         tables = {"predictions.csv": f"image,label,predicted,right\n{table}", "accuracy.json": record}
         lists = {"list.txt": "\n".join(str(target / name) for name in names), "failures.csv": tables["predictions.csv"]}
         texts = {name: text.encode() for name, text in {**tables, **lists}.items()}
-        brought = stranger.bring("/a/mine", f"forged {number}", {"forged.zip": packed({**mine, **texts})})
+        brought = stranger.bring("/a/mine", f"forged {number}.zip", packed({**mine, **texts}))
         place = f"/~/mine/uploads/forged {number}"
         for images in (brought["path"], f"{place}/list.txt"):
             generated(stranger, "/a/mine", images, f"forging {number}")
@@ -344,7 +337,7 @@ def test_no_table_that_is_brought_leads_to_images_of_another(hosted, stranger):
     told = window.send("collect", failures_kind="answers", failures_answers=f"{place}/predictions.csv",
                        failures_test=str(target))  # fmt: skip
     assert "Expected a path below" in told
-    assert [*(hosted.data / WORKSPACES).glob(f"*/{ANALYSES}/mine/**/{MARK}*")] == []  # no copy of an image
+    assert [*(hosted.data / WORKSPACES).glob(f"*/{HOME}/mine/**/{MARK}*")] == []  # no copy of an image
 
 
 # --- Limits and ends ----------------------------------------------------------------------------------------------
@@ -353,18 +346,16 @@ def test_no_table_that_is_brought_leads_to_images_of_another(hosted, stranger):
 def test_a_server_that_is_killed_loses_nothing_that_it_acknowledged(tmp_path):
     draw_scenes(tmp_path / "drawn", dict.fromkeys(("night", "snow"), 6))
     data = packed(contents_of(tmp_path / "drawn"))
-    manifest = json.dumps({"name": "a", "files": [["a.zip", len(data)]]})
     with contextlib.suppress(httpx.TransportError), served(tmp_path, "--service", tmp_path / "data") as (url, process):
         visitor = Stranger(url)
         visitor.make("owned")
-        number = visitor.client.post("/a/owned/upload", content=manifest).json()["id"]
-        assert visitor.client.post(f"/a/owned/upload/{number}?at=0", content=data[:700]).json() == {"received": 700}
+        brought = visitor.bring("/a/owned", "a.zip", data)
+        assert "12 images" in brought["notes"]
         os.kill(process, 9)
     with served(tmp_path, "--service", tmp_path / "data") as (url, _):
         again = Stranger(url)
         again.client.cookies = visitor.client.cookies
-        assert again.client.post("/a/owned/upload", content=manifest).json()["received"] == 700
-        assert "12 images" in again.bring("/a/owned", "a", {"a.zip": data})["notes"]
+        assert "12 failures" in generated(again, "/a/owned", brought["path"])
 
 
 def test_an_unused_workspace_ends_and_one_that_is_used_stays(tmp_path):
@@ -372,11 +363,11 @@ def test_an_unused_workspace_ends_and_one_that_is_used_stays(tmp_path):
         used, unused = Stranger(url), Stranger(url)
         used.make("used")
         unused.make("unused")
-        (old,) = (one for one in (tmp_path / "data" / WORKSPACES).iterdir() if (one / ANALYSES / "unused").is_dir())
+        (old,) = (one for one in (tmp_path / "data" / WORKSPACES).iterdir() if (one / HOME / "unused").is_dir())
         os.utime(old / USED, (time.time() - 90_000,) * 2)
         wait_until(lambda: not old.exists())
-        assert "unused" not in unused.client.get("/analyses").text
-        assert "used" in used.client.get("/analyses").text
+        assert "Only your browser can see" in unused.client.get("/").text
+        assert "used" in listed(used)
 
 
 def test_two_visitors_in_two_browsers_see_only_their_own(browser: Browser, tmp_path):
@@ -387,22 +378,15 @@ def test_two_visitors_in_two_browsers_see_only_their_own(browser: Browser, tmp_p
         first, second = (browser.new_context().new_page() for _ in range(2))
         for page, name in ((first, "of the first"), (second, "of the second")):
             page.goto(url)
-            page.get_by_label("Name of a new analysis").fill(name)
-            page.get_by_role("button", name="New analysis").click()
+            page.get_by_role("button", name="Begin").click()
+            begin_another(page, name)
+            expect(page).to_have_title(f"{name} – SAFE")
             expect(field(page, "images")).to_be_enabled()
             expect(page.locator(".of-this-machine")).to_have_count(0)  # no picker of the server's folders
-        first.locator("#images .of-upload").click()
-        broken: list[str] = []
-
-        def break_off(route: Route) -> None:
-            broken.append(route.request.url)
-            route.abort()
-
-        first.route("**/upload/*at=0", break_off, times=1)  # the line breaks, and what was chosen is gone on with
-        first.set_input_files(".safe-upload [data-of=file]", archive)
-        expect(first.locator(".safe-upload [role=status]")).to_have_text("Received 18 images.")
-        assert len(broken) == 1
-        first.get_by_role("button", name="Done").click()
+        with first.expect_file_chooser() as chooser:
+            first.locator("#images .of-upload").click()
+        chooser.value.set_files(archive)
+        expect(first.locator("#images [role=status]")).to_have_text("Received 18 images.")
         expect(field(first, "images")).to_have_value("/~/of the first/uploads/failing/in")
         first.locator("#generate").click()
         expect(first.locator("#clusters-status")).to_contain_text("18 failures")
@@ -413,21 +397,34 @@ def test_two_visitors_in_two_browsers_see_only_their_own(browser: Browser, tmp_p
         assert second.goto(f"{url}/a/of%20the%20first/{picture}").status in (403, 404)
         second.goto(f"{url}/a/of%20the%20first/")
         expect(second.get_by_text("There is no analysis of the first any more")).to_be_visible()
-        second.goto(f"{url}/analyses")
+        second.goto(url)
+        expect(second).to_have_title("of the second – SAFE")
         assert "of the first" not in second.content()
         for page in (first, second):
             page.context.close()
 
 
-def test_what_would_fill_the_disk_is_refused_before_a_byte_is_taken(hosted, monkeypatch):
-    mounts = SimpleNamespace(home=theirs(hosted), top=SimpleNamespace(uploads=Limits(bytes=100)))
-    workspace = Workspace(mounts, None, hosted.folder, cache=hosted.folder)
+def test_what_would_fill_the_disk_is_refused_before_a_byte_is_taken(tmp_path, monkeypatch):
+    home, cache = tmp_path / "home", tmp_path / "cache"
+    for folder in (home, cache):
+        folder.mkdir()
+        (folder / "x").write_bytes(b"x" * 30)
+    settings = settings_of(home)._replace(uploads=Limits(bytes=100), cache=cache)
+    brought = Brought()
+    assert room(settings).bytes == 40
+    assert room(settings._replace(cache=None)).bytes == 100
+    with pytest.raises(SAFEError, match="no room for so much"):
+        brought.take_in(settings, 41)
+    for _ in range(IN_AN_HOUR):  # what nobody unpacks counts all the same
+        brought.take_in(settings, 40)
+    with pytest.raises(SAFEError, match="no room for so much"):
+        brought.take_in(settings, 1)
+    (home / "x").write_bytes(b"x" * 80)
     with pytest.raises(SAFEError, match=r"in all analyses\. Received more"):
-        room(workspace, hosted.folder / "none")
-    assert room(replace(workspace, cache=None), hosted.folder / "none").bytes == 100
-    monkeypatch.setattr("safe_dnn.page.serving.receiving.LEAST_FREE", 2**70)
+        room(settings)
+    monkeypatch.setattr("safe_dnn.page.uploading.LEAST_FREE", 2**70)
     with pytest.raises(SAFEError, match="nearly full"):
-        room(workspace, hosted.folder / "none")
+        room(settings)
 
 
 def test_a_user_name_is_believed_of_the_proxy_alone(tmp_path):
@@ -435,16 +432,17 @@ def test_a_user_name_is_believed_of_the_proxy_alone(tmp_path):
     with served(tmp_path, *options) as (url, _):
         ann = Stranger(url)
         ann.client.headers["remote-user"] = "ann"
+        ann.begin()
         ann.make("of ann")
         assert ann.secret == ""
         again, bob = Stranger(url), Stranger(url)
         again.client.headers["remote-user"], bob.client.headers["remote-user"] = "ann", "bob"
-        assert "of ann" in again.client.get("/analyses").text
-        assert "of ann" not in bob.client.get("/analyses").text
+        assert "of ann" in listed(again)
+        assert "of ann" not in bob.client.get("/").text
         pretending = Stranger(url, "127.0.0.9")
         pretending.client.headers["remote-user"] = "ann"
-        assert "of ann" not in pretending.client.get("/analyses").text
-        refused = pretending.client.post("/analyses/new", data={"name": "x"})
+        assert "of ann" not in pretending.client.get("/").text
+        refused = pretending.client.post("/begin")
         assert (refused.status_code, "has not said who you are" in refused.text) == (409, True)
         with pytest.raises(AssertionError, match="A user name is believed of a proxy alone"):
             served(tmp_path, *options[:4]).__enter__()
@@ -455,22 +453,31 @@ def test_an_engineer_brings_images_to_the_ordinary_page(tmp_path):
     data = packed(contents_of(tmp_path / "drawn"))
     with served(tmp_path, "--uploads") as (url, _):
         engineer = Stranger(url)
-        brought = engineer.bring("", "failing", {"failing.zip": data})
+        brought = engineer.bring("", "failing.zip", data)
         assert brought["path"] == str(tmp_path / "out" / "uploads" / "failing")
         assert "12 failures" in generated(engineer, "", brought["path"])
     with served(tmp_path) as (url, _):
-        assert Stranger(url).client.post("/upload", content=b"{}").status_code == 404
+        assert Stranger(url).client.post("/gradio_api/upload", files={"files": ("x.png", b"x")}).status_code == 404
 
 
 def test_what_is_no_upload_is_refused_with_a_sentence(hosted, stranger):
-    bodies = [
-        b"", b"[]", b"{}", b"null", b"[" * 9_000, b'{"name": 1, "files": 2}', b'{"name": "\\ud800", "files": []}',
-        b"\xff",
-    ]  # fmt: skip
-    paths = ["", "x", "../x", "0" * 64, "0" * 64 + "?at=" + "9" * 5_000, "0" * 64 + "?at=-1", "0" * 64 + "?at=\u0663"]
-    for path in paths:
-        for body in bodies:
-            answer = stranger.client.post(f"/a/mine/upload/{path}", content=body)
-            assert answer.status_code in (404, 409), (path, body)
-    assert stranger.client.get("/a/mine/upload").status_code == 405
-    assert stranger.client.post("/a/mine/upload", content=b"x" * (MAX_BODY + 1)).status_code == 413
+    for body in (b"", b"[]", b"--x\r\n", b"--x\r\nContent-Disposition: form-data; name=files; filename=a\r\n\r\n"):
+        for kind in ("multipart/form-data; boundary=x", "multipart/form-data", "application/json", ""):
+            answer = stranger.client.post("/a/mine/gradio_api/upload", content=body, headers={"content-type": kind})
+            assert 400 <= answer.status_code < 500 or answer.json() == [], (body, kind, answer.text)
+    window = stranger.window("/a/mine", "odd")
+    for sent in (
+        None,
+        [],
+        [None],
+        "x",
+        {"path": "/etc/passwd"},
+        [{"path": "/etc/passwd"}],
+        [{"url": "http://127.0.0.1:1/x"}],
+    ):
+        told = window.fire(window.handler("upload-files", "upload"), [sent])
+        assert "defect" not in told, sent
+        assert "root:" not in told
+    assert stranger.client.post("/a/mine/gradio_api/queue/join", content=b"x" * (MAX_BODY + 1)).status_code == 413
+    assert "Traceback" not in (hosted.folder / "stderr.txt").read_text()
+    assert not (hosted.folder / "cache" / LOG_FILE).exists()

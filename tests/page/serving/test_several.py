@@ -1,5 +1,6 @@
-"""The list of analyses and the pages of several, as browsers ask for them."""
+"""Several analyses in one folder, which one page shows, each at an address of its own."""
 
+import contextlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from safe_dnn.rccs.gifs import GIF_FOLDER
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.runs import CLUSTERS, present_runs
-from tests.helpers.browsing import Served, field, new_window, served_from, wait_until
+from tests.helpers.browsing import Served, begin_another, field, new_window, served_from, wait_until
 from tests.helpers.visiting import SECONDS, Visitor
 from tests.page.test_accessibility import serious
 
@@ -35,8 +36,12 @@ class Several(NamedTuple):
     def visitor(self, name: str) -> Visitor:
         return Visitor(self.served.url + address_of(name).rstrip("/"), f"window of {name}")
 
-    def post(self, action: str, **fields: str) -> httpx.Response:
-        return self.client.post(f"/analyses/{action}", data=fields)
+    def new(self, name: str, beside: str = "") -> httpx.Response:
+        return self.client.post(f"{address_of(beside)}new", data={"name": name})
+
+    def listed(self, at: str = ODD) -> str:
+        with contextlib.closing((visitor := self.visitor(at)).client):
+            return visitor.serve("header", "analyses_beside", []).json()["list"]
 
     def names(self) -> list[str]:
         return names_in(self.served.out)
@@ -67,48 +72,48 @@ def generate(several: Several, name: str, images: Path | None = None) -> str:
 # --- The list ---------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_of_analyses_is_opened_with_its_list(several):
-    assert several.client.get("/").headers["location"] == "/analyses"
-    answer = several.client.get("/analyses")
-    assert answer.status_code == 200
-    for text in (ODD, "empty"):
-        assert escape(text) in answer.text
-    assert f'href="{address_of(ODD)}"' in answer.text
+def test_a_folder_of_analyses_is_opened_with_the_one_that_was_changed_last(several):
+    answer = several.client.get("/?x=1")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{address_of(ODD)}?x=1")
+    assert several.client.get(address_of(ODD).rstrip("/")).headers["location"] == address_of(ODD)
+    listed = several.listed()
+    for name in (ODD, "empty"):
+        assert escape(name) in listed
+        assert f'href="../..{address_of(name)}"' in listed
 
 
-def test_the_list_runs_no_script_and_a_name_is_text(several):
-    assert several.post("new", name=MARKED).status_code == 303
-    answer = several.client.get("/analyses")
-    assert MARKED not in answer.text
-    assert escape(MARKED) in answer.text
-    assert "<script" not in answer.text
-    assert "default-src 'none'" in answer.headers["content-security-policy"]
-    assert "script-src" not in answer.headers["content-security-policy"]
+def test_a_name_is_text_in_the_list(several):
+    assert several.new(MARKED, ODD).headers["location"] == f"../..{address_of(MARKED)}"
+    listed = several.listed()
+    assert MARKED not in listed
+    assert escape(MARKED) in listed
     shutil.rmtree(several.served.out / MARKED)
 
 
-def test_what_cannot_be_done_is_a_sentence_above_the_list(several):
+def test_what_cannot_be_made_is_a_sentence(several):
     before = several.names()
-    for action, fields, why in (
-        ("new", {"name": "empty"}, "There is a folder empty already"),
-        ("new", {"name": "x" * 300}, "longer than 200 bytes"),
-        ("new", {"name": "../empty"}, "which has a slash"),
+    for name, why in (
+        ("empty", "There is a folder empty already"), ("x" * 300, "longer than 200 bytes"),
+        ("../empty", "which has a slash"),
+    ):  # fmt: skip
+        answer = several.new(name)
+        assert answer.status_code == 409, name
+        assert re.search(f'<p role="status">[^<]*{why}', answer.text), name
+    for method, path in (
+        ("PUT", "/new"),
+        ("GET", "/new"),
+        ("GET", "/analyses"),
+        ("POST", "/begin"),
+        ("POST", "/leave"),
     ):
-        answer = several.post(action, **fields)
-        assert answer.status_code == 409, (action, fields)
-        assert re.search(f'<p role="alert">[^<]*{why}', answer.text), (action, fields)
-    assert several.names() == before
-    assert several.client.get("/analyses/new").status_code == 303
-    for method, path in (("POST", ""), ("PUT", "new"), ("POST", "x"), ("GET", "x")):
-        assert several.client.request(method, f"/analyses/{path}").status_code == 404, (method, path)
+        assert several.client.request(method, path).status_code in (404, 405), (method, path)
     assert several.names() == before
 
 
-def test_a_link_to_something_gone_says_so_and_shows_the_list(several):
+def test_a_link_to_something_gone_says_so(several):
     answer = several.client.get("/a/gone%20%3Cb%3E/")
     assert answer.status_code == 404
     assert "There is no analysis gone &lt;b&gt; any more" in answer.text
-    assert f'href="{address_of("empty")}"' in answer.text
     assert several.client.post("/a/gone/gradio_api/queue/join", json={}).status_code == 404
 
 
@@ -156,27 +161,28 @@ def test_an_engineer_goes_from_the_list_into_an_analysis_and_back(browser: Brows
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("response", lambda answer: faults.append(answer.url) if answer.status >= 400 else None)
     page.goto(several.served.url)
-    expect(page.get_by_role("heading", name="Analyses")).to_be_visible()
-    assert serious(page) == []
-    page.get_by_role("link", name=ODD).click()
     expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
     expect(page).to_have_title(f"{ODD} – SAFE")
     gif = page.evaluate("fetch(document.querySelector('img[src*=gifs]').src).then((answer) => answer.status)")
     assert gif == 200
+    page.locator("header nav > details > summary").click()
+    expect(page.get_by_role("link", name="empty")).to_be_visible()
+    assert serious(page) == []
+    page.locator("header nav > details > summary").click()
     field(page, "rcc-name").fill("dark")
     wait_until(lambda: 0 in (notes := load_review(several.served.out / ODD).notes) and notes[0].name == "dark")
-    page.get_by_role("navigation", name="Analyses").get_by_role("link").click()
-    page.get_by_label("Name of a new analysis").fill("new one")
-    page.get_by_role("button", name="New analysis").click()
+    begin_another(page, "new one")
+    expect(page.locator("header nav > b")).to_have_text("new one")
     expect(page.locator("#clusters-status")).not_to_contain_text("failures explain")
-    expect(page.locator("header nav b")).to_have_text("new one")
     assert faults == []
     # Its folder is renamed in the file manager.
     (several.served.out / "new one").rename(several.served.out / "renamed")
     page.reload()
     why = "There is no analysis new one any more. It was renamed, moved or deleted."
-    expect(page.get_by_role("alert")).to_contain_text(why)
+    expect(page.get_by_role("status")).to_contain_text(why)
     assert not (several.served.out / "new one").exists()
+    page.get_by_role("link", name="Go on").click()
+    page.locator("header nav > details > summary").click()
     page.get_by_role("link", name="renamed").click()
-    expect(page.locator("header nav b")).to_have_text("renamed")
+    expect(page.locator("header nav > b")).to_have_text("renamed")
     page.close()

@@ -1,0 +1,33 @@
+// Which analysis is shown, those beside it, and whose name all that is said from this browser has: typed once, and sent with
+// every request (see serving/guard.py).
+const engineer = $("#engineer input"), NAME = "safe-engineer=";
+const LASTING = `; path=${location.pathname.replace(/a\/[^/]+\/$/, "")}; max-age=${400 * 24 * 3600}; samesite=strict`;
+
+function known() {
+  const kept = document.cookie.split("; ").find((cookie) => cookie.startsWith(NAME));
+  try { return decodeURIComponent(kept?.slice(NAME.length) ?? ""); } catch { return ""; }
+}
+const showName = () => { if (document.activeElement !== engineer) engineer.value = known(); };
+
+// Read again when the list is opened: analyses come and go.
+async function showAnalyses() {
+  const { title, list, login } = await server.analyses_beside([]).catch(() => ({}));
+  if (!title) return;
+  const was = $("nav > details")?.open;
+  document.title = `${title} – SAFE`;
+  $("nav").innerHTML = list;
+  const details = $("nav > details");
+  details.open = Boolean(was);
+  details.addEventListener("toggle", () => { if (details.open && !was) showAnalyses(); }, { once: true });
+  engineer.hidden = Boolean(login);
+  $("#engineer b").hidden = !login;
+  $("#engineer b").textContent = login;
+}
+
+// Outside of fields, a browser would take back what was typed into the last of them, such as this name.
+document.addEventListener("keydown", (event) => { if ((event.ctrlKey || event.metaKey) && undoes(event)) event.preventDefault(); });
+document.addEventListener("click", (event) => { if (!$("nav").contains(event.target)) $("nav > details")?.removeAttribute("open"); });
+engineer.addEventListener("input", () => { document.cookie = NAME + encodeURIComponent(engineer.value.trim()) + LASTING; });
+window.addEventListener("focus", showName);  // it may have been typed in another window
+showName();
+showAnalyses();
