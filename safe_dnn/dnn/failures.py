@@ -96,6 +96,8 @@ class Failures:
         The columns by which they are held out in groups.
     rescale : str or None
         As of `DnnOptions`.
+    trust_model : bool
+        As of `DnnOptions`.
     targets : str
         As of `DnnOptions`; empty if none were given.
     answered : AnsweredImages
@@ -114,6 +116,7 @@ class Failures:
     held_out: int = 0
     group: tuple[str, ...] = ()
     rescale: str | None = None
+    trust_model: bool = False
     targets: str = ""
     answered: Any = field(default=None, compare=False, repr=False)
 
@@ -216,7 +219,7 @@ def keep_failures(
         given.root, given.source, task, given.known_classes, failing, len(given.paths),
         threshold=options.threshold if task == "regression" else None, assumptions=given.doubts + given.notes,
         skipped=tuple(sorted(given.skipped)), held_out=len(given.held_out), group=hold_out.group if hold_out else (),
-        rescale=options.rescale, targets=str(options.targets or ""), answered=given,
+        rescale=options.rescale, trust_model=options.trust_model, targets=str(options.targets or ""), answered=given,
     )  # fmt: skip
     save_failures(failures, out, {**(tables or {}), PREDICTIONS_FILE: predictions_text(given)})
     return failures
@@ -311,6 +314,7 @@ def _record_of(failures: Failures, folder: Path) -> dict[str, Any]:
         "failures": len(failures.failing),
         **{name: plain(getattr(failures, name), folder) for name in _RECORDED},
         **({"rescale": failures.rescale} if failures.rescale else {}),
+        **({"trust_model": True} if failures.trust_model else {}),
         **({"targets": relative(failures.targets, folder)} if failures.targets else {}),
         **({HOLD_OUT: {"images": failures.held_out, "group": failures.group}} if failures.held_out else {}),
     }
@@ -340,7 +344,8 @@ def _from_record(record: dict[str, Any], rows: list[list[str]], folder: Path) ->
         test_size=int(record["test_size"]), threshold=record["threshold"], assumptions=tuple(record["assumptions"]),
         skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
         held_out=int(held_out.get("images", 0)), group=tuple(map(str, held_out.get("group", ()))),
-        rescale=record.get("rescale"), targets=absolute(record.get("targets", ""), folder),
+        rescale=record.get("rescale"), trust_model=bool(record.get("trust_model")),
+        targets=absolute(record.get("targets", ""), folder),
     )  # fmt: skip
 
 
