@@ -21,9 +21,8 @@ from safe_dnn.dnn.given_answers import images_with_targets, read_answers
 from safe_dnn.dnn.held_out import HOLD_OUT, HoldOut, draw
 from safe_dnn.dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
-from safe_dnn.dnn.tested import LABEL, AnsweredImages, has_objects, in_words, predictions_text, rounded
+from safe_dnn.dnn.tested import LABEL, AnsweredImages, in_words, predictions_text, rounded
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR
-from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.places import absolute, plain, relative
 from safe_dnn.support.entries import StrPath, number_of, path_of
@@ -36,13 +35,11 @@ from safe_dnn.support.run_folder import (
     FAILURES,
     FAILURES_FILE,
     FAILURES_MARK,
-    OBJECTS_FILE,
     PREDICTIONS_FILE,
 )
 from safe_dnn.support.tables import read_own, table_text
 from safe_dnn.support.text import some
 
-DETECTION = "detection"
 TABLES = (FAILURES_FILE, ACCURACY_FILE, PREDICTIONS_FILE)
 _RECORDED = ("classes", "task", "threshold", "model", "test_root", "assumptions", "skipped")
 
@@ -79,7 +76,7 @@ class Failures:
     test_root : Path
     model : Path
         The file of the DNN, or the table of its answers.
-    task : "classification", "detection" or "regression"
+    task : "classification" or "regression"
     classes : tuple of str
     failing : tuple of Failure
         Sorted by path.
@@ -170,7 +167,7 @@ def find_failures(
 
 def collect_failures(
     table: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, train: StrPath | None = None,
-    hold_out: HoldOut | None = None,
+    hold_out: HoldOut | None = None, notes: tuple[str, ...] = (), skipped: tuple[Skipped, ...] = (),
 ) -> Failures:  # fmt: skip
     """Do the same as `find_failures` with a table of the DNN's answers in place of the model.
 
@@ -180,6 +177,8 @@ def collect_failures(
         As for `dnn.given_answers.read_answers`.
     hold_out : HoldOut, optional
         As for `find_failures`; of these images, the answers are not used.
+    notes, skipped
+        What is known of the table beforehand: sentences, and what has no row in it.
 
     Raises
     ------
@@ -189,6 +188,7 @@ def collect_failures(
     options = checked(options)
     out = checked_folder(out, test, *TABLES)
     given = read_answers(table, test, options=options, train=train)
+    given = dataclasses.replace(given, notes=notes + given.notes, skipped=(*given.skipped, *skipped))
     if hold_out:
         class_of = {name: i for i, name in enumerate(given.known_classes)}
         labels = np.array([class_of.get(label, 0) for label in given.answers.label.tolist()])
@@ -199,11 +199,10 @@ def collect_failures(
 
 
 def keep_failures(
-    given: AnsweredImages, out: Path, *, task: str = "", options: DnnOptions = AS_IN_THE_FILE,
-    hold_out: HoldOut | None = None, tables: Mapping[str, str] | None = None,
-) -> Failures:  # fmt: skip
-    """Write the failures among answers, and the answers themselves; `tables` as of `save_failures`."""
-    answers, task = given.answers, task or given.task
+    given: AnsweredImages, out: Path, *, options: DnnOptions = AS_IN_THE_FILE, hold_out: HoldOut | None = None
+) -> Failures:
+    """Write the failures among answers, and the answers themselves."""
+    answers, task = given.answers, given.task
     columns = (column.tolist() for column in (answers.label, answers.predicted, answers.score, given.right))
     failing = tuple(
         Failure(f"{FAILURES}/{path}", path, label, predicted, rounded(score))
@@ -221,7 +220,7 @@ def keep_failures(
         skipped=tuple(sorted(given.skipped)), held_out=len(given.held_out), group=hold_out.group if hold_out else (),
         rescale=options.rescale, trust_model=options.trust_model, targets=str(options.targets or ""), answered=given,
     )  # fmt: skip
-    save_failures(failures, out, {**(tables or {}), PREDICTIONS_FILE: predictions_text(given)})
+    save_failures(failures, out, {PREDICTIONS_FILE: predictions_text(given)})
     return failures
 
 
@@ -289,18 +288,15 @@ def save_failures(failures: Failures, folder: Path, tables: Mapping[str, str]) -
     Parameters
     ----------
     tables : mapping of str to str
-        Further files, such as `predictions.csv`. Those of a detector that SAFE wrote before, and that are not among
-        them, are removed.
+        Further files, such as `predictions.csv`.
     """
     score = ERROR if failures.task == "regression" else CONFIDENCE
     label = failures.answered.answers.target if failures.answered else LABEL
     table = table_text(["image", "source", label, "predicted", score], failures.failing)
     accuracy = json.dumps(_record_of(failures, folder), indent=2, ensure_ascii=False) + "\n"
     files = {**tables, FAILURES_FILE: table, ACCURACY_FILE: accuracy}
-    # Other parameters are the engineer's.
-    of_detector = (OBJECTS_FILE, PARAMETERS_FILE) if has_objects(folder) else ()
     # All that takes room comes before the images are exchanged.
-    with replacing_images(folder / FAILURES, lambda: save_files(folder, files, remove=of_detector)) as new:
+    with replacing_images(folder / FAILURES, lambda: save_files(folder, files)) as new:
         for failure in failures.failing:
             (new / failure.source).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(failures.test_root / failure.source, new / failure.source)

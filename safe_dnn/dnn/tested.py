@@ -28,7 +28,7 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact
 from safe_dnn.support.images import ImageListing, Skipped, find_images
 from safe_dnn.support.matching import check_matched, in_slashes, rows_by_image
-from safe_dnn.support.run_folder import OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
+from safe_dnn.support.run_folder import PREDICTIONS_FILE
 from safe_dnn.support.tables import Table, number_in, read_own, read_table, table_text
 from safe_dnn.support.text import count, printable, some
 
@@ -455,11 +455,6 @@ def predictions_text(given: AnsweredImages) -> str:
     return table_text(header, rows)
 
 
-def has_objects(folder: Path) -> bool:
-    """Whether the failures in a folder are a detector's, of objects that were cut out."""
-    return (folder / OBJECTS_FILE).is_file()
-
-
 def load_predictions(folder: Path) -> tuple[tuple[str, ...], Answers, np.ndarray]:
     """Read `predictions.csv` as `failures` has written it, whether or not the test images are still there.
 
@@ -484,8 +479,7 @@ def load_predictions(folder: Path) -> tuple[tuple[str, ...], Answers, np.ndarray
         scores = np.array([float(row[3] or "nan") for row in rows], np.float32)
         right = np.array([{"true": True, "false": False}[row[4]] for row in rows], bool)
         kind = {CONFIDENCE: CONFIDENCE, ERROR: ERROR}[header[3]]
-    detector = has_objects(folder)
-    answers = Answers(np.array(labels, str), np.array(predicted, str), scores, kind, detector, header[1])
+    answers = Answers(np.array(labels, str), np.array(predicted, str), scores, kind, header[1])
     return tuple(names), answers, right
 
 
@@ -536,15 +530,13 @@ def read_predictions(
     if PREDICTED not in cells.header:  # any column may have the probabilities of a class
         names |= {*cells.header}
     agreeing = [name for name in cells.header if name in names or _OF_CLASS.fullmatch(name)]
-    detector = root.name == OBJECTS and has_objects(root.parent)
-    # Of a detector, a box may have been found and missed.
-    copies = {} if detector or not folder else copies_in(root, images)
+    copies = copies_in(root, images) if folder else {}
     used, held_out, notes, without_row = cells.images_in(root, images, agreeing, partial=partial, copies=copies)
     kind = ERROR if ERROR in cells.header else CONFIDENCE
     rows = _Rows(cells, used, folders, class_folders(root) if folder else (), classes, target)
-    notes += rows.notes if detector or kind == ERROR else [*rows.notes, *rows.contrary()]
+    notes += rows.notes if kind == ERROR else [*rows.notes, *rows.contrary()]
     told = np.array(rows.labels, str), np.array(rows.predicted, str), rows.scores(kind)
-    answers = Answers(*told, kind, detector, target)
+    answers = Answers(*told, kind, target)
     right = np.array([rows.right(i, kind) for i in range(len(used))], bool)
     if without_row:
         notes.append(f"All figures are of {len(used):,} of {count(len(images), 'image')}: others have no row.")

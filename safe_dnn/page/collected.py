@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.failures import DETECTION, TABLES, Failures, load_failures
+from safe_dnn.dnn.failures import TABLES, Failures, load_failures
 from safe_dnn.dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
 from safe_dnn.dnn.tested import load_predictions
 from safe_dnn.page.settings import PageSettings
@@ -41,11 +41,6 @@ class Collected(NamedTuple):
     answers: Answers
     right: np.ndarray
     key: str
-
-    @property
-    def detector(self) -> bool:
-        """Whether the images are crops of a detector's objects."""
-        return self.failures.task == DETECTION
 
     @property
     def regression(self) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from safe_dnn.dnn.failures import DETECTION, Failures
+from safe_dnn.dnn.failures import Failures
 from safe_dnn.rccs.clusters import RootCauseClusters, headline
 from safe_dnn.rccs.confidence import loose_text, no_steady_groups
 from safe_dnn.rccs.dbscan.outcome import NOISE
@@ -71,16 +71,12 @@ def earlier_lines(compared: Mapping[str, Any]) -> Iterator[str]:
 
 def failures_summary(failures: Failures) -> str:
     """One line: how many images the DNN gets wrong, of how many."""
-    if failures.task == DETECTION:
-        text = f"{count(len(failures.failing), 'failure')} of {failures.test_size:,} objects and false detections"
-        text += f" · share of them that is found {failures.accuracy:.2%}"
-    else:
-        text = f"{count(len(failures.failing), 'failing image')} of {failures.test_size:,}"
-        text += f" · test accuracy {failures.accuracy:.2%}"
-        if failures.skipped:
-            whole = failures.test_size + len(failures.skipped)
-            text += f" of {failures.test_size:,} of {count(whole, 'image')}"
-        text += f" · {failures.held_out:,} held out" if failures.held_out else ""
+    text = f"{count(len(failures.failing), 'failing image')} of {failures.test_size:,}"
+    text += f" · test accuracy {failures.accuracy:.2%}"
+    if failures.skipped:
+        whole = failures.test_size + len(failures.skipped)
+        text += f" of {failures.test_size:,} of {count(whole, 'image')}"
+    text += f" · {failures.held_out:,} held out" if failures.held_out else ""
     return text + (f" · {len(failures.skipped):,} skipped" if failures.skipped else "")
 
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from safe_dnn.rccs.answers import NOTHING
+from safe_dnn.rccs.answers import NO_CLASS
 from safe_dnn.support.entries import StrPath, number_of, path_of, quoted
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import DAMAGED, regular
@@ -66,7 +66,7 @@ class DetectorTest:
     ----------
     truth, results : Path
     classes : tuple of str
-        No two are the same, and none is `NOTHING`.
+        No two are the same, and none is one of `NO_CLASS`.
     images : tuple of str
         Names of files.
     sizes : ndarray of shape (n_images, 2), int64
@@ -190,9 +190,9 @@ def _by_name(rows: Rows, names: Sequence[str]) -> dict[Hashable, int]:
 
 
 def _class_names(categories: Sequence[dict], path: Path) -> tuple[str, ...]:
-    """The names of the categories, with the id where two are the same or one is the word for no object."""
+    """The names of the categories, with the id where two are the same or one is a word for no class."""
     names = [_text(category, "name", path).strip() for category in categories]
-    often = Counter([*names, NOTHING])
+    often = Counter([*names, *NO_CLASS])
     return tuple(
         name if often[name] == 1 else f"{name} ({category.get('id')})"
         for name, category in zip(names, categories, strict=True)
