@@ -77,11 +77,12 @@ class Worker:
             Whether there is no limit to the time, by what it reported last.
         """
         try:
-            # Before its number is known, it could not be ended.
-            for future in (self._number, self._pool.submit(work, *arguments)):
-                self._wait(future, report, progress, receive, patient)
+            self._wait(self._number, report, progress, receive, patient)  # before it is known, work could not be ended
+            future = self._pool.submit(work, *arguments)
+            self._wait(future, report, progress, receive, patient)
             return future.result()
         except BrokenProcessPool:
+            self._end.detach()  # its number may become that of another process
             raise self._fault("which has crashed, or needed too much memory") from None
         except BaseException:
             self._end()
