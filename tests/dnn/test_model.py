@@ -7,7 +7,7 @@ import pytest
 
 from safe_dnn.dnn.model import load_dnn, loss_name, sized_for
 from safe_dnn.support.errors import SAFEError
-from tests.helpers.small_models import SIDE, brightness_model, colour_model, draw_colour, saved
+from tests.helpers.small_models import SIDE, brightness_model, colour_model, draw_colour, lambda_model, saved
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +78,6 @@ def test_a_model_of_any_size_takes_the_images_own_size_if_they_are_alike(folder,
 
 
 # --- What is refused --------------------------------------------------------------------------------------------
-
-
-def lambda_model(scale=2.0):
-    import keras
-
-    layers = keras.layers
-    flat = layers.Lambda(lambda x: x * scale)
-    return keras.Sequential([keras.Input((SIDE, SIDE, 3)), flat, layers.Flatten(), layers.Dense(3, "softmax")])
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])

@@ -21,7 +21,7 @@ from tests.helpers.answered import AnsweredCase, draw_case, record_light
 from tests.helpers.browsing import Served, field, opened, served_from, unfold_in_sight
 from tests.helpers.detected import draw_detected
 from tests.helpers.laid_out import laid_out, settings_of
-from tests.helpers.small_models import model_file
+from tests.helpers.small_models import lambda_model, saved
 from tests.page.test_accessibility import serious
 
 
@@ -301,7 +301,7 @@ def test_with_a_root_neither_results_lie_outside_it_nor_is_a_model_with_code_run
     assert "Expected an output folder below" in str(run(elsewhere, **paths))
     tab = tab_of(case.out, root)
     assert run(tab, **paths) is None
-    told = str(run(tab, kind="model", model=str(model_file(root / "m.keras", "Lambda")), test=str(case.test)))
+    told = str(run(tab, kind="model", model=str(saved(lambda_model(), root / "m.keras")), test=str(case.test)))
     assert "contains code that runs" in told  # although it was trusted
     (tmp_path / "other").mkdir()
     with pytest.raises(SAFEError, match="Expected failures on images below"):
