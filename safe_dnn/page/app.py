@@ -21,6 +21,7 @@ from gradio.routes import App
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from safe_dnn.dnn.model_process import end_workers
 from safe_dnn.page.analyses import MOST_ANALYSES
 from safe_dnn.page.assets import script
 from safe_dnn.page.between_tabs import wire_classes, wire_reasons
@@ -244,7 +245,8 @@ def _nameable(typed: str | os.PathLike) -> Path:
 
 
 def _answer(app: Any, host: str, port: int, outside: Outside, where: str, user_header: str = "") -> None:
-    with listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
+    with contextlib.ExitStack() as ends, listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
+        ends.callback(end_workers)
         url = f"http{'s' if outside.certificate else ''}://{host}:{port}{checked_path(outside.path)}"
         print(f"SAFE is on {url}  ({where}; Ctrl-C ends it)", flush=True)
         answer(app, listener, outside, user_header)
