@@ -39,13 +39,13 @@ def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
 
 def test_clusters_and_their_reasons_parse_each_table_once(case, monkeypatch):
     record_light(case.test / "parameters.csv")
-    tables._parsed.cache_clear()  # other tests may have read the same
+    tables._parsed.cache_clear()  # the same tables may be those of another test
     parsed, parse = [], pandas.read_csv
     monkeypatch.setattr(pandas, "read_csv", lambda file, **more: parsed.append(file.getvalue()) or parse(file, **more))
     generate_clusters(case.failing, case.out, SETTINGS._replace(parameters=case.test / "parameters.csv"))
     explain_failures(case.out)
     texts = [case.table.read_text(), (case.test / "parameters.csv").read_text()]
-    assert [parsed.count(table) for table in texts] == [1, 1]
+    assert [parsed.count(text) for text in texts] == [1, 1]
 
 
 def test_predictions_that_cannot_be_read_are_an_error_if_given_and_otherwise_a_note(case):
