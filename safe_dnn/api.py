@@ -123,7 +123,7 @@ def failures(
         The output folder of an analysis that this one follows, as the network was retrained: notes on conditions, the
         scope and labels are taken over, and the report compares both.
     options
-        `dnn.model.DnnOptions`, `TestSet`; of a detector `dnn.detection.detector_failures.DetectorFiles`.
+        `dnn.model.DnnOptions`, `TestSet`; of a detector `dnn.detection.converter.DetectorFiles`.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def failures(
     SAFEError
         As of these functions, or what is given does not go together.
     """
-    from safe_dnn.dnn.detection.detector_failures import DetectorFiles, find_detection_failures
+    from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
     from safe_dnn.dnn.failures import collect_failures, find_failures
     from safe_dnn.dnn.held_out import hold_out_of
     from safe_dnn.dnn.model import DnnOptions

@@ -5,10 +5,9 @@ import dataclasses
 import itertools
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import pytest
 
 from safe_dnn import FE
 from safe_dnn.clustering import find_root_cause_clusters
+from safe_dnn.dnn.model_process import connect
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.network import load_network
 from safe_dnn.features.weights import FC2_VARIABLE
@@ -76,12 +76,13 @@ def all_samples() -> None:
 def models_in_a_thread(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Models are run in a thread: a process of its own would import TensorFlow each time, which takes seconds."""
 
-    def start(pipe: Any, work: Callable[..., None], *arguments: Any) -> SimpleNamespace:
-        threading.Thread(target=work, args=(pipe, *arguments), daemon=True).start()
-        return SimpleNamespace(kill=lambda: None, join=lambda: None)
+    def start(pipe: Any) -> tuple[ThreadPoolExecutor, Future]:
+        pool = ThreadPoolExecutor(1, initializer=connect, initargs=(pipe,))
+        return pool, pool.submit(int)
 
     if "models_in_processes" not in request.fixturenames:
         monkeypatch.setattr("safe_dnn.dnn.model_process._start", start)
+        monkeypatch.setattr("safe_dnn.dnn.model_process._end", lambda pool, _: pool.shutdown(wait=False))
 
 
 @pytest.fixture

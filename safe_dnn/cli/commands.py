@@ -161,20 +161,20 @@ def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> 
         _print_weak_spots(spots)
     say(*earlier_lines(since_earlier(out)))
     table = "" if spots is None or CLUSTERS in present_runs(out) else ", weak_spots.csv"
-    crops = "objects/, objects.csv, parameters.csv, " if failures.answers.detector else ""
+    crops = "objects/, " if options.coco or options.yolo else ""
     say(f"Written: {crops}failures/, failures.csv, predictions.csv, accuracy.json{table} in {out}")
 
 
 def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Cut out what a detector sees in improvement images, to select from."""
-    from safe_dnn.dnn.detection.detector_failures import cut_seen_objects
+    from safe_dnn.dnn.detection.converter import cut_seen_objects
 
     given = options.info, options.results, options.images
     seen = cut_seen_objects(*given, out, score=options.score, progress=progress)
     _print_skipped(seen.skipped, seen.notes)
     images = {crop.image for crop in seen.crops}
     say(f"{count(len(seen.crops), 'detection')} cut out of {count(len(images), 'image')}")
-    say(f"Written: objects/, objects.csv, parameters.csv in {out}")
+    say(f"Written: objects/ in {out}")
 
 
 def run_retrain(out: Path, options: argparse.Namespace, progress: Progress) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 
-from safe_dnn.rccs.answers import ERROR, NOTHING, Answers
+from safe_dnn.rccs.answers import ERROR, NO_CLASS, Answers
 from safe_dnn.support.text import count, printable, some
 
 LEVEL = 0.05
@@ -28,7 +28,7 @@ def doubts_about(answers: Answers, right: np.ndarray | None = None) -> tuple[str
     """
     rows = np.flatnonzero((answers.label != "") & (answers.predicted != ""))
     known = answers.taken(rows)
-    if not len(rows) or (known.detector and len({*known.label.tolist()}) < 2):
+    if not len(rows):
         return ()
     is_regression = known.kind == ERROR
     doubts = _of_numbers(known) if is_regression else _of_classes(known)
@@ -44,11 +44,11 @@ def _of_classes(known: Answers) -> list[str]:
 
     label, predicted = known.label, known.predicted
     answered = {*predicted.tolist()}
-    if len({*label.tolist()}) == 1:
+    if len({*label.tolist()}) == 1 and answered.isdisjoint(NO_CLASS):
         return [f"Doubtful: all of {count(len(label), 'image')} are of one class, {printable(label[0])}."]
     if len(answered) == 1:
         return [f"Doubtful: the answer is {printable(*answered)} for all of {count(len(label), 'image')}."]
-    if known.detector:
+    if not answered.isdisjoint(NO_CLASS):
         return []
     images = Counter(label.tolist())
     commonest, times = max(images.items(), key=lambda item: (item[1], item[0]))
@@ -67,7 +67,7 @@ def _of_classes(known: Answers) -> list[str]:
             f"{printable(commonest)} to all images ({times / len(label):.1%}). Are its classes in another order, or "
             "its pixels scaled in another way?"
         )
-    never = sorted(name for name in images.keys() - answered - {NOTHING} if images[name] >= LEAST_IMAGES)
+    never = sorted(name for name in images.keys() - answered if images[name] >= LEAST_IMAGES)
     if never:
         named = [f"{printable(name)} ({count(images[name], 'image')})" for name in never]
         doubts.append(f"Doubtful: no answer is {some(named)}.")

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,7 @@ from safe_dnn.dnn.given_answers import images_with_targets, read_answers
 from safe_dnn.dnn.held_out import HOLD_OUT, HoldOut, draw
 from safe_dnn.dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
-from safe_dnn.dnn.tested import AnsweredImages, has_objects, in_words, predictions_text, read_predictions, rounded
-from safe_dnn.rccs.parameters import PARAMETERS_FILE
+from safe_dnn.dnn.tested import AnsweredImages, in_words, predictions_text, read_predictions, rounded
 from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.places import absolute, plain, relative
 from safe_dnn.support.entries import StrPath, number_of, path_of
@@ -34,13 +33,11 @@ from safe_dnn.support.run_folder import (
     FAILURES,
     FAILURES_FILE,
     FAILURES_MARK,
-    OBJECTS_FILE,
     PREDICTIONS_FILE,
 )
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import some
 
-DETECTION = "detection"
 TABLES = (FAILURES_FILE, ACCURACY_FILE, PREDICTIONS_FILE)
 
 
@@ -89,7 +86,7 @@ def find_failures(
 
 def collect_failures(
     table: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, train: StrPath | None = None,
-    hold_out: HoldOut | None = None,
+    hold_out: HoldOut | None = None, notes: tuple[str, ...] = (), skipped: tuple[Skipped, ...] = (),
 ) -> AnsweredImages:  # fmt: skip
     """Do the same as `find_failures` with a table of the DNN's answers in place of the model.
 
@@ -99,6 +96,8 @@ def collect_failures(
         As for `dnn.given_answers.read_answers`.
     hold_out : HoldOut, optional
         As for `find_failures`; of these images, the answers are not used.
+    notes, skipped
+        What is known of the table beforehand: sentences, and what has no row in it.
 
     Raises
     ------
@@ -108,6 +107,7 @@ def collect_failures(
     options = checked(options)
     out = checked_folder(out, test, *TABLES)
     given = read_answers(table, test, options=options, train=train)
+    given = dataclasses.replace(given, notes=notes + given.notes, skipped=(*given.skipped, *skipped))
     if hold_out:
         labels = given.answers.label if given.task == "classification" else np.zeros((len(given.paths), 0))
         held, sentences = draw(given.root, given.paths, labels, hold_out, table=given.source)
@@ -116,22 +116,20 @@ def collect_failures(
 
 
 def keep_failures(
-    given: AnsweredImages, out: Path, *, task: str = "", options: DnnOptions = AS_IN_THE_FILE,
-    hold_out: HoldOut | None = None, tables: Mapping[str, str] | None = None,
-) -> AnsweredImages:  # fmt: skip
-    """Write the failures among answers, and the answers themselves; `tables` as of `save_failures`."""
+    given: AnsweredImages, out: Path, *, options: DnnOptions = AS_IN_THE_FILE, hold_out: HoldOut | None = None
+) -> AnsweredImages:
+    """Write the failures among answers, and the answers themselves."""
     given = dataclasses.replace(
-        given, answers=given.answers._replace(detector=task == DETECTION), skipped=tuple(sorted(given.skipped)),
+        given, notes=given.doubts + given.notes, skipped=tuple(sorted(given.skipped)),
         threshold=options.threshold if given.task == "regression" else None, targets=str(options.targets or ""),
-        rescale=options.rescale, group=hold_out.group if hold_out else (),
+        rescale=options.rescale, trust_model=options.trust_model, group=hold_out.group if hold_out else (),
     )  # fmt: skip
-    given = dataclasses.replace(given, notes=given.doubts + given.notes)
     if given.held_out and not given.failing:
         raise SAFEError(
             f"Expected failing images among the {len(given.paths):,} that are not held out. Received none. Hold out "
             "a smaller share, or nothing."
         )
-    save_failures(given, out, tables or {})
+    save_failures(given, out)
     return given
 
 
@@ -193,25 +191,17 @@ def checked(options: DnnOptions) -> DnnOptions:
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def save_failures(given: AnsweredImages, folder: Path, tables: Mapping[str, str]) -> None:
-    """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together.
-
-    Parameters
-    ----------
-    tables : mapping of str to str
-        Further files. Those of a detector that SAFE wrote before, and that are not among them, are removed.
-    """
+def save_failures(given: AnsweredImages, folder: Path) -> None:
+    """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together."""
     wrong = given.taken(~given.right)
-    label, predicted, score, kind, _, target = wrong.answers
+    label, predicted, score, kind, target = wrong.answers
     columns = (wrong.paths, label.tolist(), predicted.tolist(), map(rounded, score.tolist()))
     rows = ((f"{FAILURES}/{path}", path, *cells) for path, *cells in zip(*columns, strict=True))
     table = table_text(["image", "source", target, "predicted", kind], rows)
     accuracy = json.dumps(_record_of(given, folder), indent=2, ensure_ascii=False) + "\n"
-    files = {**tables, PREDICTIONS_FILE: predictions_text(given), FAILURES_FILE: table, ACCURACY_FILE: accuracy}
-    # Other parameters are the engineer's.
-    of_detector = (OBJECTS_FILE, PARAMETERS_FILE) if has_objects(folder) else ()
+    files = {PREDICTIONS_FILE: predictions_text(given), FAILURES_FILE: table, ACCURACY_FILE: accuracy}
     # All that takes room comes before the images are exchanged.
-    with replacing_images(folder / FAILURES, lambda: save_files(folder, files, remove=of_detector)) as new:
+    with replacing_images(folder / FAILURES, lambda: save_files(folder, files)) as new:
         for path in wrong.paths:
             (new / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(given.root / path, new / path)
@@ -222,10 +212,11 @@ def _record_of(given: AnsweredImages, folder: Path) -> dict[str, Any]:
     held_out = {"images": len(given.held_out), "group": given.group}
     return {
         "test_accuracy": given.accuracy, "test_size": len(given.paths), "failures": len(given.failing),
-        "classes": given.known_classes, "task": DETECTION if given.answers.detector else given.task,
-        "threshold": given.threshold, "model": relative(given.source, folder),
-        "test_root": relative(given.root, folder), "assumptions": given.notes, "skipped": plain(given.skipped, folder),
+        "classes": given.known_classes, "task": given.task, "threshold": given.threshold,
+        "model": relative(given.source, folder), "test_root": relative(given.root, folder),
+        "assumptions": given.notes, "skipped": plain(given.skipped, folder),
         **({"rescale": given.rescale} if given.rescale else {}),
+        **({"trust_model": True} if given.trust_model else {}),
         **({"targets": relative(given.targets, folder)} if given.targets else {}),
         **({HOLD_OUT: held_out} if given.held_out else {}),
     }  # fmt: skip
@@ -250,8 +241,8 @@ def load_failures(folder: Path) -> AnsweredImages:
             raise ValueError(f"of other failures than {PREDICTIONS_FILE}")
         return dataclasses.replace(
             given, source=Path(absolute(record["model"], folder)), root=Path(absolute(record["test_root"], folder)),
-            answers=given.answers._replace(detector=record["task"] == DETECTION), known_classes=classes,
-            threshold=record["threshold"], notes=tuple(record["assumptions"]), rescale=record.get("rescale"),
+            known_classes=classes, threshold=record["threshold"], notes=tuple(record["assumptions"]),
+            rescale=record.get("rescale"), trust_model=bool(record.get("trust_model")),
             skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
             group=tuple(map(str, record.get(HOLD_OUT, {}).get("group", ()))), has_images=True,
             targets=absolute(record.get("targets", ""), folder),

@@ -24,7 +24,7 @@ from safe_dnn.dnn.tested import (
     read_answer_table,
     read_predictions,
 )
-from safe_dnn.rccs.answers import CONFIDENCE
+from safe_dnn.rccs.answers import CONFIDENCE, NO_CLASS
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
 from safe_dnn.support.contents import copies_in
 from safe_dnn.support.entries import StrPath, existing_folder, path_of
@@ -227,7 +227,7 @@ def _of_classifier(table: StrPath, test: StrPath, train: StrPath | None, partial
             )
     by_folder = all(path.split("/", 1)[0] == label for path, label in zip(tested.paths, labels, strict=True))
     known = {*labels, *tested.classes, *learned, *(class_folders(tested.root) if by_folder else ())}
-    notes = (_TAKEN.format(tested.source.name), *unknown_classes(tested, known), *tested.notes)
+    notes = (_TAKEN.format(tested.source.name), *unknown_classes(tested, known | NO_CLASS), *tested.notes)
     classes = (*tested.classes, *sorted({*known, *predicted} - {*tested.classes}))
     answers = tested.answers._replace(kind=CONFIDENCE)
     return dataclasses.replace(tested, answers=answers, notes=notes, known_classes=classes)

@@ -13,10 +13,10 @@ from safe_dnn.support.text import printable, some
 PREFIX, FOLDER = "prefix", "folder"
 """Groups by the files' names up to a number at their end, and by the folders below those of classes."""
 ATTRIBUTES = re.compile(r"\d+([ _-]\d+){2,}")  # such as age_sex_date.jpg: no frame of a sequence
-NUMBERED = re.compile(r"(.+?)(_object|_detection)?[ _-]+\d+")  # the middle of crops: those of an image are a group
+NUMBERED = re.compile(r"(.+?)[ _-]+\d+")
 LIKE_A_GROUP = re.compile(
     r"(?<![a-z])(person|subject|patient|driver|participant|identity|track|drive|scene|sequence|lesion|series|cell|video|"
-    rf"clip|recording|session|trip|hand)(?![a-z])|^(?-i:{PREFIX}|{FOLDER})$",
+    rf"clip|recording|session|trip|hand|full_image)(?![a-z])|^(?-i:{PREFIX}|{FOLDER})$",
     re.IGNORECASE,
 )
 UNKNOWN = {"", "?", "n/a", "nan", "null", "unknown"}  # what people write where they do not know the group
@@ -69,20 +69,15 @@ def chosen_columns(names: Sequence[str], columns: Mapping[str, list[str]]) -> li
 
 
 def noun_of(names: Sequence[str], paths: Sequence[str]) -> str:
-    """What a group is, such as `person` by the column `person_id`; of a detector's crops, what they are cut from.
+    """What a group is, such as `person` by the column `person_id`.
 
     Nouns of other languages have no plural in s: a column in capital letters is named as it is, `group by Fahrt`. So
     are abbreviations and plurals.
     """
-    crops = PREFIX in names and any(found[2] for found in map(_numbered, paths) if found)
-    nouns = {PREFIX: "full image" if crops else "sequence", FOLDER: "sequence"}
-    noun = "-".join(nouns.get(name, SUFFIX.sub("", name)) for name in names)
+    nouns = {PREFIX: "sequence", FOLDER: "sequence"}
+    noun = "-".join(nouns.get(name, SUFFIX.sub("", name)) for name in names).replace("_", " ")
     is_noun = noun.islower() and (noun.endswith("series") or not NO_NOUN.search(noun))
     return noun if is_noun else f"group by {noun}"
-
-
-def _numbered(path: str) -> re.Match[str] | None:
-    return NUMBERED.fullmatch(_stem(path))
 
 
 def _stem(path: str) -> str:
@@ -91,16 +86,12 @@ def _stem(path: str) -> str:
 
 def _prefixes(paths: Sequence[str], *, attributes: bool) -> list[str]:
     """`00003` of `stop/00003_00012.png`; nothing where all of a folder's images begin alike, or for names of several
-    numbers, such as `25_0_1_20170116.jpg`, unless `attributes` may be groups.
-
-    A number counts anew in each folder, but that of the image of which a crop is a part.
+    numbers, such as `25_0_1_20170116.jpg`, unless `attributes` may be groups. A number counts anew in each folder.
     """
     keys: list[tuple[str, str]] = []
     for path in paths:
-        folder, numbered = path.rpartition("/")[0], _numbered(path)
-        if numbered and numbered[2]:
-            folder = folder.partition("/")[2]  # without the class
+        numbered = NUMBERED.fullmatch(_stem(path))
         begin = numbered[1] if numbered and (attributes or not ATTRIBUTES.fullmatch(_stem(path))) else ""
-        keys.append((folder, begin))
+        keys.append((path.rpartition("/")[0], begin))
     several = len(set(keys)) > len({folder for folder, _ in keys})
     return [(f"{folder}/{begin}" if folder and begin.isdigit() else begin) if several else "" for folder, begin in keys]

@@ -33,7 +33,7 @@ from safe_dnn.support.entries import StrPath, existing_folder, path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import ImageListing, Skipped, find_images
 from safe_dnn.support.matching import check_matched, in_slashes, rows_by_image, rows_in
-from safe_dnn.support.run_folder import OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
+from safe_dnn.support.run_folder import PREDICTIONS_FILE
 from safe_dnn.support.tables import IMAGE, LARGEST, Table, number_in, read_table, table_text
 from safe_dnn.support.text import count, printable, some
 
@@ -88,6 +88,8 @@ class AnsweredImages:
         The columns by which images are held out in groups.
     rescale : str or None
         As of `DnnOptions`.
+    trust_model : bool
+        As of `DnnOptions`.
     targets : str
         As of `DnnOptions`; empty if none were given.
     """
@@ -109,6 +111,7 @@ class AnsweredImages:
     threshold: float | None = None
     group: tuple[str, ...] = ()
     rescale: str | None = None
+    trust_model: bool = False
     targets: str = ""
 
     def taken(self, rows: np.ndarray) -> "AnsweredImages":
@@ -414,11 +417,6 @@ def predictions_text(given: AnsweredImages) -> str:
     return table_text(header, rows)
 
 
-def has_objects(folder: Path) -> bool:
-    """Whether the failures in a folder are a detector's, of objects that were cut out."""
-    return (folder / OBJECTS_FILE).is_file()
-
-
 def find_predictions(image_root: Path) -> tuple[Path, Path] | None:
     """`predictions.csv` beside an image folder, and the test folder that `accuracy.json` there names; or None."""
     table, tested = image_root.parent / PREDICTIONS_FILE, tested_by(image_root.parent)
@@ -466,9 +464,7 @@ def read_predictions(
     if PREDICTED not in cells.header:  # any column may have the probabilities of a class
         names |= {*cells.header}
     agreeing = [name for name in cells.header if name in names or _OF_CLASS.fullmatch(name)]
-    detector = has_objects(root.parent) if root.name == OBJECTS else not folder and has_objects(root)
-    # Of a detector, a box may have been found and missed.
-    copies = {} if detector or not folder else copies_in(root, images)
+    copies = copies_in(root, images) if folder else {}
     rows, paths, held_out, notes, without_row = match_images(
         cells, root, images, agreeing, partial=partial, copies=copies
     )
@@ -483,9 +479,9 @@ def read_predictions(
         known, shares, uneven = probabilities_in(rows, columns)
         predicted = _likeliest(rows, predicted, known, shares)
         notes += uneven
-    if not detector and kind == CONFIDENCE:
+    if kind == CONFIDENCE:
         notes += _contrary(rows, label, of_folder, {*labels, *predicted.tolist(), *columns})
-    answers = Answers(label, predicted, _scores(rows, kind, predicted, known, shares), kind, detector, target)
+    answers = Answers(label, predicted, _scores(rows, kind, predicted, known, shares), kind, target)
     right = _right(rows, answers)
     if without_row:
         notes.append(f"All figures are of {len(paths):,} of {count(len(images), 'image')}: others have no row.")

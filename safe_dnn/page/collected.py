@@ -6,7 +6,6 @@ from pathlib import Path
 
 from safe_dnn.dnn.failures import TABLES, load_failures
 from safe_dnn.dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
-from safe_dnn.dnn.model_file import read_config, refuse_code
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.rccs.clusters import RootCauseClusters
@@ -107,17 +106,9 @@ def network_of(failures: AnsweredImages, settings: PageSettings) -> dict[str, st
 def model_of(failures: AnsweredImages) -> Path | None:
     """The file of the network that failed, if it can be run again without being told anything about it.
 
-    That is, of a classifier whose pixels are scaled as its file says, and which contains no code; not a table.
+    That is, of a classifier whose pixels are scaled as its file says, and which needs no trust; not a table.
     """
     model = failures.source
     is_keras, is_onnx = model.suffix.lower() in KERAS_SUFFIXES, model.suffix.lower() == ONNX_SUFFIX
-    if failures.task != "classification" or failures.answers.detector or failures.rescale:
-        return None
-    if not (is_keras or is_onnx) or not model.is_file():
-        return None
-    try:
-        if is_keras:
-            refuse_code(model, read_config(model)[0], trust=False)
-    except SAFEError:
-        return None
-    return model
+    needs_options = failures.task != "classification" or failures.rescale or failures.trust_model
+    return model if not needs_options and (is_keras or is_onnx) and model.is_file() else None

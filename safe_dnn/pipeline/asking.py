@@ -17,7 +17,7 @@ from PIL import Image
 from safe_dnn.dnn.model import AS_IN_THE_FILE, KERAS_SUFFIXES, ONNX_SUFFIX, Dnn, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
 from safe_dnn.dnn.predictions import LabelledImages, Predictions, class_folders, judge
-from safe_dnn.dnn.tested import AnsweredImages, has_objects
+from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.features.extractor import INPUT_SIZE
 from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.run_record import answers_of_run, groups_of, table_of
@@ -43,12 +43,12 @@ from safe_dnn.support.text import printable
 def model_at_hand(image_root: Path, within: Path | None = None) -> Path | None:
     """The file of the DNN whose failures are in a folder, as it was recorded, or `model.keras` beside them.
 
-    None if it cannot be asked again: it is not there any more, or a detector, or was a table of answers.
+    None if it cannot be asked again: it is not there any more, or was a table of answers.
     """
     record = read_record(image_root.parent / ACCURACY_FILE)
     file = Path(absolute(str(record.get("model") or "model.keras"), image_root.parent))  # the latter of a case study
     known = file.suffix.lower() in (*KERAS_SUFFIXES, ONNX_SUFFIX) and file.is_file() and is_within(file, within)
-    return file if record and known and not has_objects(image_root.parent) else None
+    return file if record and known else None
 
 
 class Asking(NamedTuple):
@@ -151,7 +151,7 @@ def asking(
     reasons = chosen(listed, names) if names else listed
     tested, record = answers_of_run(out, review.original, within), read_record(root.parent / ACCURACY_FILE)
     file = path_of(model, "a model") if model else model_at_hand(root, within)
-    if file is None or tested is None or tested.answers.detector:
+    if file is None or tested is None:
         raise SAFEError(
             "Expected the answers of a classifier or regression to its test set, and the model itself: SAFE runs no "
             f"detectors. Received: {out}, without them. Collect the failures with a model, or name it."

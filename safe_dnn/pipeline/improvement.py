@@ -3,10 +3,10 @@
 import contextlib
 import dataclasses
 import functools
+import re
 from pathlib import Path
 from typing import NamedTuple
 
-from safe_dnn.dnn.detection.detector_failures import sources_of, unsafe_images_text
 from safe_dnn.dnn.failure_prediction import FailurePrediction, predict_failures, predict_failures_from_tables
 from safe_dnn.dnn.held_out import held_out_of
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
@@ -15,12 +15,21 @@ from safe_dnn.features.batches import Stream
 from safe_dnn.pipeline.descriptions import show_unsafe_set
 from safe_dnn.pipeline.run_record import answers_of_run, without_held_out
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, run_record
+from safe_dnn.rccs.parameters import find_parameters, read_texts
 from safe_dnn.rccs.review.review import load_review, rccs_marked_safe
-from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE, UnsafeSet, save_unsafe_set
+from safe_dnn.rccs.unsafe_set import (
+    FILENAMES_FILE,
+    FULL_IMAGE,
+    UNSAFE_IMAGES_FILE,
+    UNSAFE_SET_FILE,
+    UnsafeSet,
+    full_images_text,
+    save_unsafe_set,
+)
 from safe_dnn.selection import SelectionSettings, select_unsafe_set, wanted_images
 from safe_dnn.store.output_folder import Writer, check_own, working
 from safe_dnn.support.contents import in_common
-from safe_dnn.support.entries import StrPath, path_of
+from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import Progress, no_progress
@@ -81,9 +90,8 @@ def select_images(
     """
     _check_likely(likely)
     review = load_review(out)
-    sources = sources_of(path_of(improvement, "an improvement folder"), within=within)
     with working(out, "selecting"):
-        check_own(out, FILENAMES_FILE, UNSAFE_SET_FILE, *([UNSAFE_IMAGES_FILE] if sources else []))
+        check_own(out, FILENAMES_FILE, UNSAFE_SET_FILE, UNSAFE_IMAGES_FILE)
         take_typed_labels(out)  # what is in a table that is about to be replaced; a damaged one is refused
         if settings.leave_out_safe:
             settings = settings._replace(leave_out={*settings.leave_out, *rccs_marked_safe(out)})
@@ -101,9 +109,12 @@ def select_images(
         )  # fmt: skip
         notes = [*unsafe.notes, *(prediction.notes if prediction else ())]
         more: dict[str, Writer] = {}
-        if sources:
-            more[UNSAFE_IMAGES_FILE], n_whole = unsafe_images_text(unsafe.images, sources)
-            notes.append(f"they are parts of {count(n_whole, 'whole image')} ({UNSAFE_IMAGES_FILE})")
+        try:
+            if sources := _full_images(unsafe, within):
+                more[UNSAFE_IMAGES_FILE], n_full = full_images_text(unsafe.images, sources)
+                notes.append(f"they are parts of {count(n_full, 'full image')} ({UNSAFE_IMAGES_FILE})")
+        except SAFEError as error:
+            notes.append(f"whether they are parts of full images is unknown: {error}")
         if n_tested := _of_the_test(unsafe, out, review.original):
             which = "they are" if n_tested == len(unsafe.images) else f"{n_tested:,} of them are"
             notes.append(f"{which} test images, by content: a network that learns them cannot be tested with them")
@@ -163,6 +174,13 @@ def _with_accuracy(
                 accuracy, size = tested.accuracy, len(tested.paths)
     given = settings.test_size
     return settings._replace(test_accuracy=accuracy, test_size=size if given is None else given)
+
+
+def _full_images(unsafe: UnsafeSet, within: Path | None) -> dict[str, str]:
+    """The image of which each image of the set is a part, if the table of their parameters says so."""
+    root, table = unsafe.improvement_root, find_parameters(unsafe.improvement_root, within=within)
+    texts = read_texts(table, root, unsafe.paths, re.compile(FULL_IMAGE)).get(FULL_IMAGE) if table else None
+    return dict(zip(unsafe.paths, texts, strict=True)) if texts else {}
 
 
 def _of_the_test(unsafe: UnsafeSet, out: Path, clusters: RootCauseClusters) -> int:

@@ -1,20 +1,17 @@
-"""Step 6 of SAFE in a process of its own, since the model's file may have been made by anyone.
+"""Step 6 of SAFE in a worker process, since the model's file may have been made by anyone.
 
 In: what `retrain.retrain` takes. Out: the same. The process reports its progress and its epochs, and writes the result
 itself: by one rename, so that one that is killed leaves the old result or the new one.
 """
 
-import traceback
-from multiprocessing.connection import Connection
 from typing import Any
 
-from safe_dnn.dnn.model_process import LOADING, ProcessOfItsOwn, Send, answering
+from safe_dnn.dnn.model_process import LOADING, Worker, has_message, in_a_sentence, send
 from safe_dnn.retrain import retrain
 from safe_dnn.store.database import present_engineer, speaking
 from safe_dnn.store.runs import RETRAINING, run_file, runs_of
 from safe_dnn.support.entries import StrPath, path_of
-from safe_dnn.support.errors import SAFEError
-from safe_dnn.training.finetuning import UNWATCHED, Epoch, Watch
+from safe_dnn.training.finetuning import UNWATCHED, Watch
 from safe_dnn.training.material import ImageSets
 from safe_dnn.training.result import RETRAINING_FILE, Retraining, read_retraining
 
@@ -22,45 +19,37 @@ from safe_dnn.training.result import RETRAINING_FILE, Retraining, read_retrainin
 def retrain_apart(
     model: StrPath, images: ImageSets, out: StrPath, *, watch: Watch = UNWATCHED, **more: Any
 ) -> Retraining:
-    """Do the same as `retrain` in a process of its own, which an exception from `watch.progress` ends at once.
+    """Do the same as `retrain` in a worker process, which an exception from `watch.progress` ends at once.
 
     Raises
     ------
     SAFEError
         As of `retrain`; or the process has crashed, or does not answer while the model is loaded or once it is to stop.
     """
-    process = ProcessOfItsOwn(model, _work, (model, images, out), more, present_engineer())
-    stopping = False
+    worker, stopping = Worker(model), False
 
     def look(what: str, done: int, total: int) -> None:
         nonlocal stopping
         watch.progress(what, done, total)
         if watch.should_stop() and not stopping:
             stopping = True
-            process.tell("stop")
+            worker.send("stop")
 
-    others = {"epoch": lambda told: watch.on_epoch(tuple(Epoch(*row) for row in told[0]), tuple(told[1]))}
-    process.answer(LOADING, look, others=others, patient=lambda report: report != LOADING and not stopping)
+    worker.run(
+        _work, model, images, out, more, present_engineer(), progress=look,
+        receive=lambda epochs: watch.on_epoch(*epochs),
+        patient=lambda report: report != LOADING and not stopping,
+    )  # fmt: skip
     folder = path_of(out, "an output folder")
     return read_retraining(run_file(runs_of(folder, RETRAINING)[-1], RETRAINING_FILE), folder)
 
 
-def _work(pipe: Connection, given: tuple, more: dict[str, Any], engineer: str) -> None:
-    def work(send: Send) -> None:
-        try:
-            watch = Watch(
-                lambda *report: send("progress", report),
-                lambda *epochs: send("epoch", epochs),
-                pipe.poll,  # nothing else is ever told to this process
-            )
-            retrain(*given, **more, watch=watch)
-            send("answer", None)
-        except (SAFEError, MemoryError):
-            raise
-        except Exception as error:
-            if type(error).__module__.startswith("tensorflow"):
-                raise
-            send("defect", traceback.format_exc())
+def _work(model: StrPath, images: ImageSets, out: StrPath, more: dict[str, Any], engineer: str) -> None:
+    # A message that comes is the wish to stop: nothing else is ever sent.
+    watch = Watch(lambda *report: send(report), lambda *epochs: send([*epochs]), has_message)
+    with speaking(engineer), in_a_sentence(model, _is_of_model):
+        retrain(model, images, out, **more, watch=watch)
 
-    with speaking(engineer):
-        answering(pipe, given[0], work)
+
+def _is_of_model(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or type(error).__module__.startswith("tensorflow")

@@ -80,17 +80,13 @@ def earlier_lines(compared: Mapping[str, Any]) -> Iterator[str]:
 
 def failures_summary(failures: AnsweredImages) -> str:
     """One line: how many images the DNN gets wrong, of how many."""
-    if failures.answers.detector:
-        text = f"{count(len(failures.failing), 'failure')} of {len(failures.paths):,} objects and false detections"
-        text += f" · share of them that is found {failures.accuracy:.2%}"
-    else:
-        text = f"{count(len(failures.failing), 'failing image')} of {len(failures.paths):,}"
-        accuracy, threshold = f"{failures.accuracy:.2%}", failures.threshold
-        text += f" · test accuracy {accuracy}" if threshold is None else f" · {accuracy} within {threshold:g}"
-        if failures.skipped:
-            whole = len(failures.paths) + len(failures.skipped)
-            text += f" of {len(failures.paths):,} of {count(whole, 'image')}"
-        text += f" · {len(failures.held_out):,} held out" if failures.held_out else ""
+    text = f"{count(len(failures.failing), 'failing image')} of {len(failures.paths):,}"
+    accuracy, threshold = f"{failures.accuracy:.2%}", failures.threshold
+    text += f" · test accuracy {accuracy}" if threshold is None else f" · {accuracy} within {threshold:g}"
+    if failures.skipped:
+        whole = len(failures.paths) + len(failures.skipped)
+        text += f" of {len(failures.paths):,} of {count(whole, 'image')}"
+    text += f" · {len(failures.held_out):,} held out" if failures.held_out else ""
     return text + (f" · {len(failures.skipped):,} skipped" if failures.skipped else "")
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from safe_dnn.support.text import percent, printable
 
 CONFIDENCE, ERROR = "confidence", "error"
-NOTHING = "nothing"  # as a label: where there is no object, a detector sees one; as a prediction: it misses one
-# What it means of a detector, as the true class and as the predicted one
-NO_OBJECT, MISSED = "no object", "missed"
+MISSED, FALSE_DETECTION = "missed", "false detection"
+NO_CLASS = frozenset({MISSED, FALSE_DETECTION})
+"""Answers that are no class, whatever the network: it does not see what is there, or sees what is not there."""
 MANY = 0.2  # of an RCC's images, for a confusion to be worth a headline
 
 
@@ -29,8 +29,6 @@ class Answers(NamedTuple):
         NaN if unknown.
     kind : "confidence" or "error"
         What the score is: the probability of the predicted class or, for a regression, the error.
-    detector : bool
-        Whether the images are crops of objects and detections, so that `NOTHING` is no class.
     target : str
         What the true value is called: `label`, or the name of a regression's only target.
     """
@@ -39,7 +37,6 @@ class Answers(NamedTuple):
     predicted: np.ndarray
     score: np.ndarray
     kind: str
-    detector: bool = False
     target: str = "label"
 
     def taken(self, rows: np.ndarray | Sequence[int]) -> "Answers":
@@ -48,10 +45,7 @@ class Answers(NamedTuple):
         return self._replace(label=self.label[rows], predicted=self.predicted[rows], score=self.score[rows])
 
     def text(self, row: int) -> str:
-        """For example `speed 80 → speed 60 (93%)`; empty if nothing is known of the image.
-
-        Of a detector also `car, missed`, `false detection of car (93%)` and `car, found (93%)`.
-        """
+        """For example `speed 80 → speed 60 (93%)`; empty if nothing is known of the image."""
         label, predicted = printable(str(self.label[row])), printable(str(self.predicted[row]))
         if self.kind == ERROR:
             label, predicted = rounded(label), rounded(predicted)
@@ -59,10 +53,6 @@ class Answers(NamedTuple):
         if not label and not predicted:
             return ""
         told = f"{label or '?'} → {predicted}" if predicted else label
-        if self.detector and NOTHING in (label, predicted):
-            told = f"{label}, missed" if predicted == NOTHING else f"false detection of {predicted}"
-        elif self.detector and label == predicted:
-            told = f"{label}, found"
         if np.isnan(score):
             return told
         return f"{told} ({f'{percent(score)}%' if self.kind == CONFIDENCE else f'error {score:.3g}'})"
@@ -86,11 +76,10 @@ def commonest_confusion(answers: Answers) -> str:
     """For example `62% are speed limit 80 taken for 60`; empty if no confusion is common or none is known.
 
     Where many classes are taken for one, or one for many, that is what images have in common: `all are taken for 60`.
-    What a detector misses or detects wrongly is called that: `all are car, missed`, `90% are missed`.
     """
     if answers.kind == ERROR:
         return ""  # numbers, of which no two are the same
-    known, detector = (answers.label != "") & (answers.predicted != ""), answers.detector
+    known = (answers.label != "") & (answers.predicted != "")
     pairs = [*zip(answers.label[known].tolist(), answers.predicted[known].tolist(), strict=True)]
     total = len(pairs)
     if total < 2:
@@ -100,24 +89,17 @@ def commonest_confusion(answers: Answers) -> str:
     first, share = order[0], times[order[0]] / total
     (label, n_label), (target, n_target) = (Counter(side).most_common(1)[0] for side in zip(*order, strict=True))
     if share >= MANY and share >= max(n_target, n_label) / total - MANY:
-        return f"{_share(share)} {confused(*map(printable, first), detector=detector)}"
+        return f"{_share(share)} {confused(*map(printable, first))}"
     if max(n_target, n_label) / total < MANY:
         return ""
     if n_target >= n_label:
-        missed = detector and target == NOTHING
-        return f"{_share(n_target / total)} {'missed' if missed else f'taken for {printable(target)}'}"
-    if detector and label == NOTHING:
-        return f"{_share(n_label / total)} false detections"
-    return f"{_share(n_label / total)} {printable(label)}, {'missed or ' if detector else ''}taken for others"
+        return f"{_share(n_target / total)} {target if target in NO_CLASS else f'taken for {printable(target)}'}"
+    return f"{_share(n_label / total)} {printable(label)}, taken for others"
 
 
-def confused(label: str, predicted: str, *, detector: bool = False) -> str:
-    """Confused images in words: `80 taken for 60`; of a detector also `car, missed` and `false detections of car`."""
-    if detector and predicted == NOTHING:
-        return f"{label}, missed"
-    if detector and label == NOTHING:
-        return f"false detections of {predicted}"
-    return f"{label} taken for {predicted}"
+def confused(label: str, predicted: str) -> str:
+    """Confused images in words: `80 taken for 60`, or `car: missed`."""
+    return f"{label}: {predicted}" if predicted in NO_CLASS else f"{label} taken for {predicted}"
 
 
 def rounded(numbers: str) -> str:

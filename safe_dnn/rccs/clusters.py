@@ -33,7 +33,7 @@ from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import encoded, read_arrays, read_record
 from safe_dnn.support.images import Skipped
-from safe_dnn.support.run_folder import FAILURES, OBJECTS, PREDICTIONS_FILE
+from safe_dnn.support.run_folder import FAILURES, PREDICTIONS_FILE
 from safe_dnn.support.text import count, percent
 from safe_dnn.support.version import VERSION
 
@@ -305,10 +305,9 @@ def place_of(home: Path, tested: Mapping[str, Any]) -> Path:
     -------
     Path
         `home` or, if other failures were collected there since, the test folder, in which images have the same paths.
-        Crops of a detector's objects were replaced there as well.
     """
     source, root = Path(tested.get("source", "")), Path(tested.get("tested", ""))
-    if source != home.with_name(PREDICTIONS_FILE) or root == home.with_name(OBJECTS) or not root.is_dir():
+    if source != home.with_name(PREDICTIONS_FILE) or not root.is_dir():
         return home
     key = content_of(source)
     return home if key is None or key.hex() == tested.get("digest") else root

@@ -37,7 +37,7 @@ MOST_CATEGORIES = 50  # a text column with more different values contains names 
 
 
 def names_in(folder: Path) -> frozenset[str]:
-    """The images in a folder of failures or objects as SAFE wrote it; none if it did not, or the folder is gone."""
+    """The images in a folder of failures as SAFE wrote it; none if it did not, or the folder is gone."""
     try:
         text = (folder / FAILURES_MARK).read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:

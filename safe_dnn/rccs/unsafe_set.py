@@ -27,6 +27,7 @@ from safe_dnn.support.tables import from_cell, number_in, read_table, table_text
 FILENAMES_FILE = "IS_filenames.txt"
 UNSAFE_SET_FILE = "unsafe_set.csv"
 UNSAFE_IMAGES_FILE = "unsafe_images.csv"
+FULL_IMAGE = "full_image"  # a column of parameters: the image that an image was cut out of
 SELECTION_FILE = "unsafe_set.json"
 SHOWN_FILES = (FILENAMES_FILE, UNSAFE_SET_FILE, UNSAFE_IMAGES_FILE)  # in the output folder itself
 
@@ -196,6 +197,23 @@ def unsafe_table(unsafe: UnsafeSet) -> str:
     rows = [image._asdict() | {"within_eps": str(image.within_eps).lower()} for image in unsafe.images]
     columns = [*COLUMNS, *([LIKELY_WRONG] if any(image.likely_wrong is not None for image in unsafe.images) else ())]
     return table_text(columns, ([row[name] for name in columns] for row in rows))
+
+
+def full_images_text(selected: Sequence[UnsafeImage], sources: Mapping[str, str]) -> tuple[str, int]:
+    """`unsafe_images.csv`: the full images to label, each with the parts that were selected; how many these are.
+
+    Parameters
+    ----------
+    selected : sequence of UnsafeImage
+        The parts, in the order of selection.
+    sources : mapping of str to str
+        The image that each is a part of; one of which this is unknown is its own.
+    """
+    parts: dict[str, list[UnsafeImage]] = {}
+    for part in selected:
+        parts.setdefault(sources.get(part.image) or part.image, []).append(part)
+    rows = ((image, part.image, part.rcc, part.distance) for image, own in parts.items() for part in own)
+    return table_text(["image", "part", "rcc", "distance"], rows), len(parts)
 
 
 def set_key(unsafe: UnsafeSet) -> str:

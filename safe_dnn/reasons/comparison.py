@@ -27,7 +27,7 @@ from safe_dnn.FE import ImageFeatures, stream_features
 from safe_dnn.features.attributes import ATTRIBUTES, measured_images
 from safe_dnn.features.batches import Stream
 from safe_dnn.features.extractor import Extractor
-from safe_dnn.rccs.answers import CONFIDENCE, NOTHING, known_in
+from safe_dnn.rccs.answers import CONFIDENCE, known_in
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
 from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.rccs.dbscan.outcome import NOISE
@@ -361,9 +361,9 @@ def _answers_known(tested: AnsweredImages) -> dict[str, np.ndarray]:
     for name, values in ((answers.target, answers.label), (PREDICTED, answers.predicted)):
         if tested.answers.kind != CONFIDENCE:
             columns[name], _ = typed_column(name, values.tolist())
-        elif not (values[tested.right] == NOTHING).any():
-            # Where a detector finds or misses nothing it is unknown: it would say that it is wrong.
-            columns[name] = np.where(values == NOTHING, "", values)
+        else:
+            # An answer that is no image's class, such as missed, would say that it is wrong.
+            columns[name] = np.where(np.isin(values, answers.label), values, "")
     return {name: column for name, column in columns.items() if column is not None}
 
 

@@ -79,7 +79,7 @@ def find_images(source: StrPath) -> ImageListing:
     """List the images in a folder and its subfolders, or those listed in a text file, one path per line.
 
     Hidden files and folders are left out, and links to folders are not followed. Folders of copies made by SAFE
-    (exports, the failures of a DNN, the objects of a detector) are skipped, unless `source` itself is such a folder.
+    (exports, the failures of a DNN, crops) are skipped, unless `source` itself is such a folder.
 
     Raises
     ------

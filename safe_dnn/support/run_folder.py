@@ -5,8 +5,8 @@ All others are named in the module that writes them, which also reads them.
 
 FAILURES, FAILURES_MARK = "failures", ".safe"
 """The folder of a DNN's failures, and a hidden file in it that lists what SAFE wrote (see `dnn/failures.py`)."""
-OBJECTS, OBJECTS_FILE = "objects", "objects.csv"
-"""The crops of a detector's objects, a folder like `FAILURES`, and where they are from (`dnn/detection/crops.py`)."""
+OBJECTS = "objects"
+"""The test set that a detector's files were converted to, a folder like `FAILURES` (`dnn/detection/converter.py`)."""
 FAILURES_FILE = "failures.csv"
 ACCURACY_FILE = "accuracy.json"
 PREDICTIONS_FILE = "predictions.csv"

@@ -42,6 +42,13 @@ def test_one_answer_in_three_quarters_of_all_cases_is_told_unless_most_images_ar
     assert doubts_about(answers(mostly_cars, mostly_cars)) == ()
 
 
+def test_a_network_that_may_give_no_class_is_not_compared_with_one_that_gives_the_same_to_all():
+    outcomes = ["tree"] * 200 + ["missed"] * 150 + ["false detection"] * 50
+    assert doubts_about(answers(["tree"] * N, outcomes)) == ()
+    (dead,) = doubts_about(answers(["tree"] * N, ["missed"] * N))
+    assert dead == "Doubtful: the answer is missed for all of 400 images."
+
+
 def test_of_numbers_one_answer_to_all_or_no_nearer_than_the_mean():
     rng = np.random.default_rng(0)
     target = rng.normal(5, 2, N)

@@ -2,13 +2,14 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from safe_dnn.dnn.model import AS_IN_THE_FILE, load_dnn
-from safe_dnn.dnn.model_process import load_apart, predict_apart
+from safe_dnn.dnn.model_process import end_workers, load_apart, predict_apart
 from safe_dnn.dnn.predictions import labelled_images, predict
 from safe_dnn.page.jobs import STOPPED, Jobs
 from safe_dnn.support.errors import SAFEError
@@ -60,6 +61,16 @@ def until(done) -> None:
             return
         time.sleep(0.1)
     raise AssertionError
+
+
+def test_a_program_that_ends_does_not_wait_for_models(tmp_path):
+    model, processes = endless(tmp_path / "endless.onnx"), children()
+    with ThreadPoolExecutor(1) as threads:
+        loading = threads.submit(load_apart, model, AS_IN_THE_FILE)
+        until(lambda: children() - processes - trackers())
+        time.sleep(3)
+        end_workers()
+        assert isinstance(loading.exception(10), SAFEError)
 
 
 @pytest.mark.slow

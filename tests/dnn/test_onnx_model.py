@@ -90,19 +90,19 @@ def test_weights_in_other_files_are_refused_wherever_they_are(keras_model, tmp_p
 
 def test_custom_operators_are_refused_also_inside_of_other_nodes(keras_model, tmp_path):
     custom = helper.make_node("Shell", ["flat"], ["x"], domain="com.example")
-    refused(onnx_of(keras_model, tmp_path / "m.onnx", extra=[custom]), r"custom operators \(Shell\)\. Export it again")
+    words = r"ONNX's own operators\. Received: .*com\.example"
+    refused(onnx_of(keras_model, tmp_path / "m.onnx", extra=[custom]), words)
     branch = helper.make_graph([custom], "branch", [], [helper.make_tensor_value_info("x", TensorProto.FLOAT, None)])
     extra = [
         helper.make_node("Constant", [], ["yes"], value=helper.make_tensor("yes", TensorProto.BOOL, [], [True])),
         helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch),
     ]
-    refused(onnx_of(keras_model, tmp_path / "inside.onnx", extra=extra), r"custom operators \(Shell\)")
+    refused(onnx_of(keras_model, tmp_path / "inside.onnx", extra=extra), words)
 
 
 @pytest.mark.parametrize(
     ("dims", "words"),
     [
-        (("n", 4, SIDE, SIDE), r"with 1 or 3 channels, not \(any, 4, 8, 8\)"),
         (("n", "channels", SIDE, SIDE), r"not \(any, any, 8, 8\)"), (("n", 192), r"not \(any, 192\)"),
     ],
 )  # fmt: skip
@@ -110,24 +110,26 @@ def test_inputs_that_are_no_images_are_refused(keras_model, tmp_path, dims, word
     refused(onnx_of(keras_model, tmp_path / "m.onnx", dims=dims), words)
 
 
-def test_functions_that_call_each_other_for_ever_or_nearly_so_are_refused_at_once(tmp_path):
-    refused(bomb(tmp_path / "bomb.onnx"), "call each other until there are over 100,000 operators")
+def test_functions_of_a_model_take_the_place_of_their_calls(tmp_path):
+    dnn = load_dnn(bomb(tmp_path / "few.onnx", 6))
+    assert (dnn.n_outputs, dnn.activation) == (2, "softmax")
     refused(calls_itself(tmp_path / "recursive.onnx"), "cannot be read")
-    assert load_dnn(bomb(tmp_path / "few.onnx", 6)).n_outputs == 2
 
 
 def test_models_that_are_not_one_image_to_one_row_are_refused(keras_model, tmp_path):
-    def graph(nodes, inputs=("pixels",), outputs=("y",), kind=TensorProto.FLOAT):
-        taken = [helper.make_tensor_value_info(name, kind, ("n", 3, 8, 8)) for name in inputs]
+    def graph(nodes, inputs=("pixels",), outputs=("y",), kind=TensorProto.FLOAT, channels=3):
+        taken = [helper.make_tensor_value_info(name, kind, ("n", channels, 8, 8)) for name in inputs]
         given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
         return save(helper.make_graph(nodes, "other", taken, given), tmp_path / "other.onnx")
 
     node = helper.make_node
-    refused(graph([node("Add", ["a", "b"], ["y"])], ("a", "b")), "one image as input, not 2 inputs")
+    refused(graph([node("Add", ["a", "b"], ["y"])], ("a", "b")), "one image as input, not 2")
     twice = [node("Flatten", ["pixels"], ["y"]), node("Flatten", ["pixels"], ["z"])]
-    refused(graph(twice, outputs=("y", "z")), "not 2 outputs")
+    refused(graph(twice, outputs=("y", "z")), "one output, not 2")
     refused(graph([node("Relu", ["pixels"], ["y"])]), r"outputs of shape \(2, 3, 8, 8\) for two images")
     refused(graph([node("ReduceMean", ["pixels"], ["y"], keepdims=0)]), "one row of outputs")
+    mean = node("ReduceMean", ["pixels"], ["y"], axes=[2, 3], keepdims=0)
+    refused(graph([mean], channels=4), r"with 1 or 3 channels, not \(any, 4, 8, 8\)")
     refused(
         graph([node("Cast", ["pixels"], ["y"], to=TensorProto.FLOAT)], kind=TensorProto.STRING), "an image of numbers"
     )
@@ -140,7 +142,7 @@ def test_damaged_files_and_other_files_are_refused(keras_model, tmp_path):
         "keras": saved(keras_model, tmp_path / "m.keras").read_bytes(),
     }.items():  # fmt: skip
         (tmp_path / f"{name}.onnx").write_bytes(content)
-        refused(tmp_path / f"{name}.onnx", r"a complete ONNX model\. Received: .*which cannot be read")
+        refused(tmp_path / f"{name}.onnx", r"a complete ONNX model of .*\. Received: .*which cannot be read")
     unknown = [helper.make_node("NoSuchOperator", ["flat"], ["x"])]
     refused(onnx_of(keras_model, tmp_path / "unknown.onnx", extra=unknown), "which cannot be read .*NoSuchOperator")
     refused(tmp_path / "gone.onnx", "which is not a file")

@@ -13,4 +13,4 @@ _NONE = {"classes.txt", "no_cluster", "pictures"}  # read, of YOLO; a folder of 
 
 NAMES = {(kind, name) for text in _SOURCES for kind, name in _CONSTANT.findall(text)}
 FILES = {name for kind, name in NAMES if kind == "FILE"} - _NONE
-WRITTEN = {name for _, name in NAMES} - _NONE | {"failures", "objects", "objects.csv", ".safe"}
+WRITTEN = {name for _, name in NAMES} - _NONE | {"failures", "objects", ".safe"}

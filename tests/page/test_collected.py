@@ -15,7 +15,7 @@ from safe_dnn.store.places import absolute
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
 from tests.helpers.answered import draw_case
 from tests.helpers.laid_out import settings_of
-from tests.helpers.small_models import clusters_of, model_file
+from tests.helpers.small_models import clusters_of
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,8 @@ def folder(tmp_path_factory):
     save_clusters(clusters_of((case.out / FAILURES).resolve(), labels), case.out)
     record = json.loads((case.out / ACCURACY_FILE).read_text())
     assert absolute(record["model"], case.out) == str(case.table)
-    (case.out / ACCURACY_FILE).write_text(json.dumps({**record, "model": str(model_file(folder / "model.keras"))}))
+    (folder / "model.keras").touch()
+    (case.out / ACCURACY_FILE).write_text(json.dumps({**record, "model": str(folder / "model.keras")}))
     return folder
 
 
@@ -46,6 +47,10 @@ def test_the_network_and_its_test_folder_are_filled_in_unless_others_were_sent(f
     remember(folder / "out", UNSAFE_TAB, {"accuracy": "0.8", "model": "", "test": "", "run": run})
     assert form_of(folder)["model"] == ""
     remember(folder / "out", UNSAFE_TAB, {})
+    record = json.loads((folder / "out" / ACCURACY_FILE).read_text())
+    (folder / "out" / ACCURACY_FILE).write_text(json.dumps({**record, "trust_model": True}))
+    assert "model" not in form_of(folder)  # it is trusted anew each time
+    (folder / "out" / ACCURACY_FILE).write_text(json.dumps(record))
     # Not for visitors who may not see it.
     assert "model" in form_of(folder, folder)
     assert "model" not in form_of(folder, folder / "out")

@@ -97,11 +97,11 @@ def test_arrow_keys_go_over_empty_cells_of_the_matrix_and_a_second_click_leaves_
     put(page, matrix=asset("widgets/matrix.html"))
     cells = [[[1200, 0], [0, 0], [3, 3]], [[0, 0], [9, 0], [0, 0]], [[2, 2], [1, 1], [0, 0]]]
     names = ["cat", "dog", "none"]
-    props = {"value": "", "rows": names, "columns": names, "cells": cells, "nothing": 2}
+    props = {"value": "", "rows": names, "columns": names, "cells": cells}
     run_alone(page, "#matrix", ["widgets/matrix.js"], props)
     buttons = page.locator("#matrix button")
     assert [one.get_attribute("aria-label") for one in buttons.all()] == [
-        "cat: 1,200 found", "cat, none: 3", "dog: 9 found", "false detections of cat: 2", "false detections of dog: 1",
+        "cat: 1,200 right", "cat taken for none: 3", "dog: 9 right", "none taken for cat: 2", "none taken for dog: 1",
     ]  # fmt: skip
     assert [one.get_attribute("tabindex") for one in buttons.all()] == [
         "-1",
@@ -112,9 +112,9 @@ def test_arrow_keys_go_over_empty_cells_of_the_matrix_and_a_second_click_leaves_
     ]  # the first wrong one
     page.keyboard.press("Tab")
     for key, label in (
-        ("ArrowLeft", "cat: 1,200 found"), ("ArrowDown", "false detections of cat: 2"),
-        ("ArrowDown", "false detections of cat: 2"), ("ArrowRight", "false detections of dog: 1"),
-        ("ArrowUp", "dog: 9 found"),
+        ("ArrowLeft", "cat: 1,200 right"), ("ArrowDown", "none taken for cat: 2"),
+        ("ArrowDown", "none taken for cat: 2"), ("ArrowRight", "none taken for dog: 1"),
+        ("ArrowUp", "dog: 9 right"),
     ):  # fmt: skip
         page.keyboard.press(key)
         expect(page.locator("#matrix :focus")).to_have_attribute("aria-label", label)

@@ -7,7 +7,6 @@ import re
 import shutil
 import socket
 import time
-import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +33,7 @@ from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.laid_out import settings_of
 from tests.helpers.scenes import draw_scenes
+from tests.helpers.small_models import lambda_model, saved
 from tests.helpers.visiting import JSON, SECONDS, Visitor, served
 
 PAGE = Path(__file__).parents[2] / "safe_dnn" / "page"
@@ -408,10 +408,7 @@ def test_event_handlers_bear_forged_arguments(attacked, visitor):
 
 
 def test_a_visitor_cannot_let_a_model_run_code_on_a_page_with_a_root(attacked, visitor):
-    code = {"class_name": "Functional", "config": {"layers": [{"class_name": "Lambda", "config": {"function": "…"}}]}}
-    with zipfile.ZipFile(attacked.root / "m.keras", "w") as archive:
-        archive.writestr("config.json", json.dumps(code))
-    model, inside = str(attacked.root / "m.keras"), str(attacked.root / "failing")
+    model, inside = str(saved(lambda_model(), attacked.root / "m.keras")), str(attacked.root / "failing")
     assert "contains code that runs" in visitor.send("retrain", model=model, train=inside, test=inside, trust=True)
 
 

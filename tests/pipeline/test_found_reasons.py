@@ -50,7 +50,7 @@ def test_the_images_of_each_condition_and_its_curve_are_known_before_anything_is
     assert images_under(collected.out) == Under()
     [spot] = explain_collected(collected.out).spots
     under = images_under(collected.out)
-    assert len(under.images[spot.conditions]) == spot.tested
+    assert len(under.images[spot.conditions]) == spot.figures.tested
     assert {f"night/night_{i:02d}.png" for i in range(12)} <= {*under.images[spot.conditions]}
     light = [one for one in under.curves if one.column == "light" and not one.of_class]
     assert sum(one.tested for one in light) == 74

@@ -58,7 +58,7 @@ def test_notes_that_cannot_be_read_are_told_before_a_new_run_and_not_overwritten
     damaged = (out / DATABASE_FILE).read_bytes().replace(b'"deadly"', b'"deadly!')
     (out / DATABASE_FILE).write_bytes(damaged)
     (clusters.image_root / "night_00.png").write_bytes(b"another image")
-    with pytest.raises(SAFEError, match=r"damaged \(entry 2 cannot be read\)"):
+    with pytest.raises(SAFEError, match=r"analysis\.db: entry 2 cannot be read"):
         generate_clusters(clusters.image_root, out)
     assert fake_network.images_seen == 0
     assert (out / DATABASE_FILE).read_bytes() == damaged

@@ -82,7 +82,7 @@ def test_a_model_that_hangs_takes_all_memory_or_crashes_is_a_sentence_and_change
         (process,) = children() - processes - trackers()
         os.kill(process, signal.SIGSEGV)
 
-    with pytest.raises(SAFEError, match=r"model\.keras, which has crashed, or needed too much memory \(SIGSEGV\)"):
+    with pytest.raises(SAFEError, match=r"model\.keras, which has crashed, or needed too much memory\. "):
         run(on_epoch=crash)
     monkeypatch.setattr("safe_dnn.dnn.model_process.MOST_MEMORY", 3 * 2**30)
     with pytest.raises(SAFEError, match=r"^Expected a model that can be run\. Received: [^\n]+vast\.keras, which"):

@@ -9,6 +9,7 @@ from safe_dnn.pipeline.generation import generate_clusters
 from safe_dnn.pipeline.run_record import GivenAnswers, given_parameters, given_predictions, notes_of
 from safe_dnn.rccs.clusters import load_clusters, run_record, save_clusters
 from safe_dnn.rccs.review.review import load_review
+from safe_dnn.support import tables
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.answered import record_light
 from tests.pipeline.test_explaining import SETTINGS
@@ -38,12 +39,13 @@ def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
 
 def test_clusters_and_their_reasons_parse_each_table_once(case, monkeypatch):
     record_light(case.test / "parameters.csv")
+    tables._parsed.cache_clear()  # the same tables may be those of another test
     parsed, parse = [], pandas.read_csv
     monkeypatch.setattr(pandas, "read_csv", lambda file, **more: parsed.append(file.getvalue()) or parse(file, **more))
     generate_clusters(case.failing, case.out, SETTINGS._replace(parameters=case.test / "parameters.csv"))
     explain_failures(case.out)
-    tables = [case.table.read_text(), (case.test / "parameters.csv").read_text()]
-    assert [parsed.count(table) for table in tables] == [1, 1]
+    texts = [case.table.read_text(), (case.test / "parameters.csv").read_text()]
+    assert [parsed.count(text) for text in texts] == [1, 1]
 
 
 def test_predictions_that_cannot_be_read_are_an_error_if_given_and_otherwise_a_note(case):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from safe_dnn.rccs.answers import CONFIDENCE, ERROR, NOTHING, Answers, commonest_confusion
+from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers, commonest_confusion
 
 
 def answers(*pairs: tuple[str, str], score: float = np.nan, kind: str = CONFIDENCE) -> Answers:
@@ -24,22 +24,11 @@ def test_the_commonest_confusion_or_what_it_has_in_common_with_others(pairs, tol
     assert commonest_confusion(answers(*pairs)) == told
 
 
-@pytest.mark.parametrize(
-    ("label", "predicted", "score", "told"),
-    [
-        ("car", NOTHING, np.nan, "car, missed"), (NOTHING, "car", 0.93, "false detection of car (93%)"),
-        ("car", "car", 0.93, "car, found (93%)"), ("car", "truck", 0.93, "car → truck (93%)"),
-    ],
-)  # fmt: skip
-def test_what_a_detector_misses_or_sees_is_told_as_such(label, predicted, score, told):
-    crops = answers((label, predicted), score=score)._replace(detector=True)
-    assert crops.text(0) == told
-    assert NOTHING not in crops.taken([0]).text(0)
-
-
-def test_a_class_called_nothing_is_a_class_of_a_classifier():
-    assert answers(("up", NOTHING)).text(0) == "up → nothing"
-    assert commonest_confusion(answers(*[("up", NOTHING)] * 3)) == "All are up taken for nothing"
+def test_an_answer_that_is_no_class_is_not_taken_for_one():
+    assert answers(("car", "missed")).text(0) == "car → missed"
+    assert answers(("car", "false detection"), score=0.93).text(0) == "car → false detection (93%)"
+    assert commonest_confusion(answers(*[("car", "missed")] * 3)) == "All are car: missed"
+    assert commonest_confusion(answers(*((name, "missed") for name in "abcdefgh"))) == "All are missed"
 
 
 def test_columns_are_those_of_which_anything_is_known():

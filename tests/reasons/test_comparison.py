@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
-from safe_dnn.rccs.answers import ERROR, NOTHING
+from safe_dnn.rccs.answers import ERROR
 from safe_dnn.rccs.spots.rates import Placed
 from safe_dnn.reasons.comparison import Comparison, class_names, known_of
 from tests.helpers.answered import draw_case
@@ -28,34 +28,19 @@ def test_a_parameter_that_is_known_only_of_failing_images_is_no_reason(tested):
     assert "remark" not in columns
 
 
-def test_where_a_detector_finds_or_misses_nothing_the_class_is_unknown(tested):
-    table = (
-        tested.source.read_text().replace("snow,wood,", f"snow,{NOTHING},").replace("wood,snow,", f"{NOTHING},snow,")
-    )
-    tested.source.write_text(table)
+def test_an_answer_that_is_the_class_of_no_image_is_no_condition(tested):
+    """It would say that it is wrong."""
+    tested.source.write_text(tested.source.read_text().replace("snow,wood,", "snow,missed,"))
     missed = read_predictions(tested.source, tested.root)
     known = known_of(missed)
-    assert (missed.answers.predicted == NOTHING).sum() == 8
-    assert (missed.answers.label == NOTHING).sum() == 6
-    assert {*known.columns["label"]} == {"night", "snow", "wood", ""}
-    assert {*known.columns["predicted"]} == {"snow", "wood", ""}
+    assert (missed.answers.predicted == "missed").sum() == 8
+    assert {*known.columns["label"]} == {"night", "snow", "wood"}
+    assert "missed" not in known.columns["predicted"]
+    assert (known.columns["predicted"] == "").sum() == 8
 
 
-def test_nothing_may_be_the_name_of_a_class(tested):
-    label, predicted = (np.where(c == "wood", NOTHING, c) for c in (tested.answers.label, tested.answers.predicted))
-    answers = tested.answers._replace(label=label, predicted=predicted)
-    columns = known_of(dataclasses.replace(tested, answers=answers)).columns
-    assert columns["predicted"].tolist() == predicted.tolist()
-
-
-def test_images_have_the_class_that_they_are_of_also_where_it_is_called_nothing(tested):
+def test_images_have_the_class_that_they_are_of(tested):
     assert class_names(tested).tolist() == tested.answers.label.tolist()
-    label, predicted = (np.where(c == "wood", NOTHING, c) for c in (tested.answers.label, tested.answers.predicted))
-    named = dataclasses.replace(tested, answers=tested.answers._replace(label=label, predicted=predicted))
-    assert class_names(named).tolist() == label.tolist()
-    label = np.where(tested.right, tested.answers.label, NOTHING)
-    without = dataclasses.replace(tested, answers=tested.answers._replace(label=label))
-    assert class_names(without)[~tested.right].tolist() == tested.answers.predicted[~tested.right].tolist()
 
 
 @pytest.mark.parametrize("has_name", [True, False])

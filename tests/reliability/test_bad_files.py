@@ -51,7 +51,7 @@ from safe_dnn.training.labels import label_images, labels_in, save_labels, typed
 from safe_dnn.training.result import RETRAINING_FILE, load_retraining, save_retraining
 from tests.conftest import by_scene
 from tests.helpers.powers import bound_by_permissions
-from tests.helpers.small_models import FakeModel, colour_model, draw_set, retraining_for, saved
+from tests.helpers.small_models import SIDE, FakeModel, colour_model, draw_set, retraining_for, saved
 from tests.helpers.worked_on import compute, review, select
 
 # The machine may be busy; the fixtures are read only.
@@ -93,7 +93,7 @@ def written(tmp_path_factory, clustered_once) -> Path:
     given = AnsweredImages(
         Path("m.keras"), tmp_path, ("red/=1.png",), answers, np.zeros(1, bool), known_classes=("blue", "red")
     )
-    save_failures(given, folder, {})
+    save_failures(given, folder)
     return folder
 
 
@@ -347,7 +347,7 @@ def test_objects_bombs_and_shapes_beyond_all_memory_are_refused(tmp_path):
     assert Danger.loaded == 0
 
 
-def test_a_model_file_that_is_none_or_holds_code_is_refused_before_keras_sees_it(tmp_path):
+def test_a_model_file_that_is_none_or_holds_code_is_refused(tmp_path):
     draw_set(tmp_path / "x", 1)
     code = {"class_name": "Functional", "config": {"layers": [{"class_name": "Lambda", "config": {"function": "…"}}]}}
     foreign = {"class_name": "Popen", "module": "subprocess", "config": {"args": ["touch", "/tmp/x"]}}
@@ -387,18 +387,35 @@ def weights_with(change: Callable[[h5py.File], None]) -> Callable[[dict[str, byt
     return changed
 
 
-def hostile_weights(secret: Path) -> dict[str, Callable[[h5py.File], None]]:
-    def virtual(file: h5py.File) -> None:
-        layout = h5py.VirtualLayout((4,), "f4")
-        layout[:] = h5py.VirtualSource(secret, "x", (4,))
-        file.create_virtual_dataset("v", layout)
+def hostile_weights(secret: Path) -> dict[str, Callable[[h5py.Group, str, tuple], None]]:
+    """What puts something else in the place of weights: their group, their name in it, and their shape."""
 
+    def virtual(group: h5py.Group, name: str, shape: tuple) -> None:
+        layout = h5py.VirtualLayout(shape, "f4")
+        layout[:] = h5py.VirtualSource(secret, "x", shape)
+        group.create_virtual_dataset(name, layout)
+
+    outside = [(os.fspath(secret), 0, 2**20)]
     return {
-        "external link": lambda file: file.__setitem__("x", h5py.ExternalLink(secret, "/")),
-        "soft link": lambda file: file.__setitem__("x", h5py.SoftLink("/layers")),
-        "external data": lambda file: file.create_dataset("x", (4,), "f4", external=[(os.fspath(secret), 0, 16)]),
-        "virtual data": virtual, "vast data": lambda file: file.create_dataset("x", (2**34,), "f4", chunks=(2**20,)),
+        "external link": lambda group, name, shape: group.__setitem__(name, h5py.ExternalLink(secret, "x")),
+        "soft link": lambda group, name, shape: group.__setitem__(name, h5py.SoftLink("/x")),
+        "external data": lambda group, name, shape: group.create_dataset(name, shape, "f4", external=outside),
+        "virtual data": virtual,
+        "vast data": lambda group, name, shape: group.create_dataset(name, (2**34,), "f4", chunks=(2**20,)),
     }  # fmt: skip
+
+
+def in_place_of_weights(change: Callable[[h5py.Group, str, tuple], None]) -> Callable[[h5py.File], None]:
+    """Change the first matrix in a file, and keep it as `x`."""
+
+    def changed(file: h5py.File) -> None:
+        names: list[str] = []
+        file.visititems(lambda name, item: names.append(name) if getattr(item, "ndim", 0) == 2 else None)
+        group, shape = file[names[0]].parent, file[names[0]].shape
+        file.move(names[0], "x")
+        change(group, names[0].rpartition("/")[2], shape)
+
+    return changed
 
 
 @pytest.fixture(scope="module")
@@ -407,17 +424,18 @@ def model(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("kind", hostile_weights(Path("secret")))
-def test_weights_that_lie_elsewhere_or_are_vast_are_refused_before_keras_sees_them(model, tmp_path, kind):
-    secret = tmp_path / "secret"
-    secret.write_bytes(b"0123456789abcdef")
-    change = hostile_weights(secret)[kind]
-    with pytest.raises(SAFEError, match=r"elsewhere|far larger"):
-        load_dnn(rewritten(model, tmp_path / "m.keras", weights_with(change)))
-    with h5py.File(tmp_path / "m.h5", "w") as file:
-        file.attrs["model_config"] = "{}"
+def test_weights_that_lie_elsewhere_or_are_vast_are_refused(model, tmp_path, kind):
+    with h5py.File(tmp_path / "secret", "w") as secret:
+        secret["x"] = np.zeros((SIDE * SIDE * 3, 3), "f4")
+    change = in_place_of_weights(hostile_weights(tmp_path / "secret")[kind])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras thinks .h5 outdated; engineers have such files
+        legacy = saved(colour_model(), tmp_path / "m.h5")
+    with h5py.File(legacy, "a") as file:
         change(file)
-    with pytest.raises(SAFEError, match=r"elsewhere|far larger"):
-        load_dnn(tmp_path / "m.h5")
+    for hostile in (rewritten(model, tmp_path / "m.keras", weights_with(change)), legacy):
+        with pytest.raises(SAFEError, match=r"cannot be read \(.*(Not allowed|could not be loaded)"):
+            load_dnn(hostile)
 
 
 def test_a_model_archive_with_a_bomb_or_odd_members_is_refused_and_one_packed_again_is_not(model, tmp_path):
@@ -431,7 +449,7 @@ def test_a_model_archive_with_a_bomb_or_odd_members_is_refused_and_one_packed_ag
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # zipfile warns of a name that is there twice
             file = rewritten(model, tmp_path / "m.keras", nothing, one)
-        with pytest.raises(SAFEError, match=r"no model has|unpacks to"):
+        with pytest.raises(SAFEError, match="no model has"):
             load_dnn(file)
     assert load_dnn(rewritten(model, tmp_path / "again.keras", nothing)).n_classes == 3
 
@@ -448,11 +466,11 @@ def test_a_model_archive_with_a_bomb_or_odd_members_is_refused_and_one_packed_ag
     ],
     ids=lambda part: f"{part['module']}.{part['class_name']}",
 )  # fmt: skip
-def test_a_model_that_calls_or_reads_is_refused_before_keras_sees_it(model, tmp_path, part):
+def test_a_model_that_calls_or_reads_is_refused(model, tmp_path, part):
     def change(members: dict[str, bytes]) -> None:
         config = json.loads(members["config.json"])
         config["config"]["layers"][-1]["config"]["activation"] = part
         members["config.json"] = json.dumps(config).encode()
 
-    with pytest.raises(SAFEError, match=r"custom objects|contains code that runs, or reads"):
+    with pytest.raises(SAFEError, match=r"custom objects|contains code that runs, or reads|cannot be read"):
         load_dnn(rewritten(model, tmp_path / "m.keras", change))

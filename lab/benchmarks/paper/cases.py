@@ -40,7 +40,7 @@ BORDERS = {
     "fld": {},
     "od": {},
 }
-NO_PARAMETERS = ("seed", "label", "type", "confused_with")  # columns that do not describe the image
+NO_PARAMETERS = ("seed", "label", "type", "confused_with", "full_image")  # columns that do not describe the image
 PUPIL_MM = 4.25  # mean diameter of the pupil
 EDGE = 0.2  # share of the test photographs at an edge of a parameter
 
@@ -118,7 +118,7 @@ def load_paper_case(name: str, data: Path, work: Path, *, progress: Progress = n
     """
     if name not in CASES:
         raise SAFEError(f"Expected a case of {', '.join(CASES)}. Received: {name}")
-    table = data / PARAMETERS_FILE
+    table = (data / OBJECTS if name == "od" else data) / PARAMETERS_FILE
     if not table.is_file():
         raise SAFEError(f"Expected the case {name} with its {PARAMETERS_FILE}. Received: {data}")
     folder = data
@@ -128,7 +128,7 @@ def load_paper_case(name: str, data: Path, work: Path, *, progress: Progress = n
         model = trained_cnn(data / "train", work, progress)
         _failures_of(model, data / "test", folder, progress)
     listing = find_images(folder / FAILURES)
-    test_root = table.parent / (OBJECTS if name == "od" else "test")
+    test_root = data / (OBJECTS if name == "od" else "test")
     test_images = sorted(_test_images(table, test_root.name))
     reference = read_parameters(table, test_root, test_images).columns
     reference = {key: column for key, column in reference.items() if key not in NO_PARAMETERS}

@@ -22,7 +22,7 @@ from safe_dnn.reasons.comparison import Known, class_names, known_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, OBJECTS, PREDICTIONS_FILE
 
 TEST = "test"
 ANSWER_SOURCES = (
@@ -116,13 +116,13 @@ def load_reasons_case(
     features = images.features[[row_of[path] for path in tested.paths]]  # without copies, for example
     causes, parameters = _causes(data / CAUSES_FILE, tested)
     known = known_of(tested, progress=progress)
-    detector = (data / OBJECTS_FILE).is_file()
+    detector = (data / OBJECTS).is_dir()
     return ReasonsCase(name, tested, known, features, extractor, causes, parameters, detector)
 
 
 def answered_test(data: Path, work: Path, model: Path | None, progress: Progress) -> AnsweredImages:
     """The test set with the DNN's answers; of a detector, its objects and false detections, as the case has them."""
-    if (data / OBJECTS_FILE).is_file():
+    if (data / OBJECTS).is_dir():
         return read_predictions(data / PREDICTIONS_FILE, data / OBJECTS)
     model = model or data / MODEL_FILE
     if not model.is_file():

@@ -26,9 +26,8 @@ from safe_dnn.casestudies.case import Case
 from safe_dnn.casestudies.causes import CAUSES_FILE, describe_causes
 from safe_dnn.casestudies.sets import MODEL_FILE, Rows, lay_out_all, render_images, write_json
 from safe_dnn.casestudies.table import write_subjects
+from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
 from safe_dnn.dnn.detection.detections import matcher
-from safe_dnn.dnn.detection.detector_failures import DetectorFiles, find_detection_failures
-from safe_dnn.dnn.failures import DETECTION
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.support.files import replacing
@@ -64,7 +63,7 @@ def build_detector(
         write_json(folder / file, results_of(detect(model, images[part], progress=progress)))
     files = DetectorFiles(folder / TRUTH_FILES["test"], folder / RESULTS_FILES["test"], folder / "test")
     failures = find_detection_failures(files, folder, progress=progress)
-    parts = read_parts(folder / PARAMETERS_FILE)
+    parts = read_parts(folder / OBJECTS / PARAMETERS_FILE)
     failing = {*failures.failing}
     write_json(folder / CAUSES_FILE, causes_of(case, parts, failing))
     accuracy = _accuracy(case, failures, sets, seed=seed, seconds=time.monotonic() - started)
@@ -82,7 +81,7 @@ def _accuracy(
         "test_accuracy": failures.accuracy,
         "test_size": len(failures.paths),
         "failures": len(failures.failing),
-        "task": DETECTION,
+        "task": failures.task,
         "assumptions": list(failures.notes),
         "test_root": OBJECTS,
         "sizes": {part: len(rows) for part, rows in sets.items()},

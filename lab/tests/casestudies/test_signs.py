@@ -21,8 +21,8 @@ from safe_dnn.casestudies.camera import SIDE
 from safe_dnn.casestudies.case import Situation
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.dnn.detection.coco import read_coco
+from safe_dnn.dnn.detection.converter import cut_seen_objects
 from safe_dnn.dnn.detection.detections import NONE, match
-from safe_dnn.dnn.detection.detector_failures import cut_seen_objects
 from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.FE import extract_features
 from safe_dnn.features.weights import choose_extractor
@@ -241,7 +241,7 @@ def test_the_case_holds_sets_truth_results_failures_and_their_causes(built, tmp_
     wrong = {path for path, right in zip(tested.paths, tested.right, strict=True) if not right}
     assert wrong == {path.relative_to(folder / "failures").as_posix() for path in (folder / "failures").rglob("*.png")}
     assert (accuracy["test_size"], accuracy["failures"]) == (len(tested.paths), len(wrong))
-    parts = read_parts(folder / "parameters.csv")
+    parts = read_parts(folder / "objects" / "parameters.csv")
     assert set(parts) == set(tested.paths)
     causes = json.loads((folder / "causes.json").read_text())
     assert [cause["name"] for cause in causes] == [cause.name for cause in OD.root_causes]
@@ -251,10 +251,10 @@ def test_the_case_holds_sets_truth_results_failures_and_their_causes(built, tmp_
 
 def test_what_is_recorded_of_a_crop_is_what_is_known_of_its_sign(built):
     folder, _ = built
-    parts = read_parts(folder / "parameters.csv")
+    parts = read_parts(folder / "objects" / "parameters.csv")
     known = [part for _, scene in OD.draw("test", 30, 0) for part in parts_of(scene)]
     for number, part in enumerate(known):
-        (recorded,) = (one for name, one in parts.items() if name.endswith(f"_object_{number}.png"))
+        (recorded,) = (one for name, one in parts.items() if f"_object_{number}_at_" in name)
         assert recorded._replace(object_px=0, object_aspect=0) == part._replace(object_px=0, object_aspect=0)
         assert recorded.object_px == pytest.approx(part.object_px, abs=0.1)
         assert recorded.object_aspect == pytest.approx(part.object_aspect, rel=0.01)

@@ -1,1 +1,1 @@
-"""Detectors: their results, crops of objects, and what they miss or detect wrongly."""
+"""A converter of a detector's files to a test set: crops, answers and parameters."""

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from safe_dnn.rccs.answers import NOTHING
+from safe_dnn.rccs.answers import NO_CLASS
 from safe_dnn.support.entries import StrPath, number_of, path_of, quoted
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import DAMAGED, regular
@@ -53,10 +53,6 @@ class Boxes(NamedTuple):
     score: np.ndarray
     crowd: np.ndarray
 
-    def taken(self, rows: np.ndarray) -> "Boxes":
-        """Some of the boxes."""
-        return Boxes(*(column[rows] for column in self))
-
 
 @dataclass(frozen=True)
 class DetectorTest:
@@ -64,9 +60,8 @@ class DetectorTest:
 
     Attributes
     ----------
-    truth, results : Path
     classes : tuple of str
-        No two are the same, and none is `NOTHING`.
+        No two are the same, and none is one of `NO_CLASS`.
     images : tuple of str
         Names of files.
     sizes : ndarray of shape (n_images, 2), int64
@@ -78,8 +73,6 @@ class DetectorTest:
         Sentences on what was left out.
     """
 
-    truth: Path
-    results: Path
     classes: tuple[str, ...]
     images: tuple[str, ...]
     sizes: np.ndarray
@@ -136,11 +129,11 @@ def detector_test(record: Any, listed: Any, truth: Path, results: Path, *, score
     detections, more = _boxes(listed, by_name, category_rows, results, "detection", scored=True)
     if not len(objects.image) and not len(detections.image):
         raise SAFEError(f"Expected objects or detections. Received none in {truth} and {results}.")
-    detections = detections.taken(np.flatnonzero(detections.score >= score))
+    detections = Boxes(*(column[detections.score >= score] for column in detections))
     sizes = np.array([[_side(image.get(key)) for key in ("width", "height")] for image in images], np.int64)
     sizes = sizes.reshape(-1, 2)
     classes = _class_names(categories, truth)
-    return DetectorTest(truth, results, classes, tuple(names), sizes, objects, detections, score, (*notes, *more))
+    return DetectorTest(classes, tuple(names), sizes, objects, detections, score, (*notes, *more))
 
 
 def _read(path: Path, what: str) -> Any:
@@ -190,9 +183,9 @@ def _by_name(rows: Rows, names: Sequence[str]) -> dict[Hashable, int]:
 
 
 def _class_names(categories: Sequence[dict], path: Path) -> tuple[str, ...]:
-    """The names of the categories, with the id where two are the same or one is the word for no object."""
+    """The names of the categories, with the id where two are the same or one is a word for no class."""
     names = [_text(category, "name", path).strip() for category in categories]
-    often = Counter([*names, NOTHING])
+    often = Counter([*names, *NO_CLASS])
     return tuple(
         name if often[name] == 1 else f"{name} ({category.get('id')})"
         for name, category in zip(names, categories, strict=True)
@@ -251,18 +244,15 @@ def _row(rows: Rows, entry: dict, key: str) -> int | None:
 
 
 def _box(path: Path, number: int, entry: dict) -> list[float]:
-    box = entry.get("bbox")
+    box: Any = entry.get("bbox")
     if box is None and "segmentation" in entry:
         raise SAFEError(
             f"Expected boxes (bbox). Received a segmentation without one in {path}, number {number + 1:,}. Compute "
             "the boxes, for example with pycocotools.mask.toBbox."
         )
     # Limits as of an image: beyond them, areas would not be exact.
-    if (
-        not isinstance(box, list)
-        or len(box) != 4
-        or not all(type(side) in (int, float) and abs(side) < 2**31 for side in box)
-    ):
+    sides: list[Any] = box if isinstance(box, list) and len(box) == 4 else [None]
+    if not all(type(side) in (int, float) and abs(side) < 2**31 for side in sides):
         raise _fault(path, number, "a bbox of four numbers: left, top, width and height in pixels", box)
     return box
 

@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from safe_dnn.dnn.detection.coco import DetectorTest
 from safe_dnn.dnn.detection.detections import CLASS, FOUND, NONE, Cases
-from safe_dnn.rccs.answers import NOTHING
+from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED
 from safe_dnn.support.images import BOX_KEY, UNREADABLE, Skipped, box_text, decode, read_bytes, reason_for
 from safe_dnn.support.progress import Progress
 
@@ -35,19 +35,19 @@ class Crop(NamedTuple):
     Attributes
     ----------
     name : str
-        Path of the crop, in the folder of its label.
+        Path of the crop, in the folder of its label. Its box is part of it: two crops of a name show the same.
     image : int
         Row of the image.
     category : int
         Row of the class of the object or, for a false detection, of the predicted class.
     box : ndarray of shape (4,), float64
         Of the object or the false detection.
-    label, predicted : str
-        Classes, or `NOTHING`.
+    label : str
+        The class of `category`.
+    predicted : str
+        A class, `MISSED` or `FALSE_DETECTION`.
     confidence : float
-        Of the predicted class; NaN if it is `NOTHING`.
-    score : float
-        Of the detection that is right or wrong; NaN if there is none.
+        The score of the detection; NaN if the object is missed.
     type : str
         `detections.FOUND`, or one of `detections.TYPES`.
     about, own : int
@@ -61,7 +61,6 @@ class Crop(NamedTuple):
     label: str
     predicted: str
     confidence: float
-    score: float
     type: str
     about: int
     own: int
@@ -73,25 +72,26 @@ class Crop(NamedTuple):
 def crops_of(test: DetectorTest, cases: Cases) -> list[Crop]:
     """What is to be cut out for each case.
 
-    An object has its class as its label; what was predicted is the class of the detection that has found it, or is on
-    it and of another class, and `NOTHING` if no box is enough on it. Any other false detection has the label `NOTHING`:
-    there is no further object.
+    The label is the class of the object or, where there is none, that of the detection. What was predicted is the class
+    of the detection that has found the object, or is on it and of another class; it is missed if no box is enough on
+    it. Any other detection is a false one.
     """
     stems = [_stem(name) for name in test.images]
     folders = _class_folders(test.classes)
     objects, detections = test.objects, test.detections
     crops = []
     for own, detection, about, kind in zip(*(column.tolist() for column in cases), strict=True):
-        score = float(detections.score[detection]) if detection != NONE else float("nan")
         boxes, row, noun = (objects, own, "object") if own != NONE else (detections, detection, "detection")
-        image, category = int(boxes.image[row]), int(boxes.category[row])
-        label = test.classes[category] if own != NONE else NOTHING
+        image, category, box = int(boxes.image[row]), int(boxes.category[row]), boxes.box[row]
+        label = test.classes[category]
         # A box that is not enough on the object has not found it.
         seen = kind in (FOUND, CLASS) or own == NONE
-        predicted = test.classes[detections.category[detection]] if seen else NOTHING
-        name = f"{folders[label]}/{stems[image]}_{noun}_{boxes.number[row]}.png"
-        confidence = score if seen else float("nan")
-        crops.append(Crop(name, image, category, boxes.box[row], label, predicted, confidence, score, kind, about, own))
+        found = test.classes[detections.category[detection]] if seen else MISSED
+        predicted = found if own != NONE else FALSE_DETECTION
+        place = "_".join(f"{side:.0f}" for side in box.tolist())
+        name = f"{folders[label]}/{stems[image]}_{noun}_{boxes.number[row]}_at_{place}.png"
+        confidence = float(detections.score[detection]) if seen else float("nan")
+        crops.append(Crop(name, image, category, box, label, predicted, confidence, kind, about, own))
     return crops
 
 
@@ -109,8 +109,8 @@ def _plain(name: str) -> str:
 
 
 def _class_folders(classes: Sequence[str]) -> dict[str, str]:
-    """The name of a folder for each class and for `NOTHING`; no two are the same."""
-    names: dict[str, str] = {NOTHING: NOTHING}
+    """The name of a folder for each class; no two are the same."""
+    names: dict[str, str] = {}
     for name in classes:
         plain = _plain(name)
         taken = {each.casefold() for each in names.values()}
@@ -206,6 +206,7 @@ def _save_crop(picture: Image.Image, crop: Crop, window: tuple[int, int, int, in
     """Write a crop; its box is a note in the file, which is drawn where people look at it, and not in the pixels."""
     left, top, right, bottom = _ends(crop.box, picture.size)
     note = PngInfo()
+    note.add_text("crop", crop.name)  # of two detections of the same box, both count
     note.add_text(BOX_KEY, box_text((left - window[0], top - window[1], right - window[0], bottom - window[1])))
     path.parent.mkdir(parents=True, exist_ok=True)
     # Compressing more takes twice as long and saves a tenth.
@@ -250,7 +251,7 @@ def _meet(boxes: np.ndarray, ends: tuple[float, float, float, float]) -> np.ndar
 def _confused_with(test: DetectorTest, crop: Crop) -> str:
     """The other class: the one that an object was taken for, or that of the object that a false detection is on."""
     if crop.own != NONE:
-        return crop.predicted if crop.predicted not in (NOTHING, crop.label) else ""
+        return crop.predicted if crop.predicted not in (MISSED, crop.label) else ""
     if crop.about == NONE or test.objects.category[crop.about] == crop.category:
         return ""
     return test.classes[test.objects.category[crop.about]]

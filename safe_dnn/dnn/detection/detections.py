@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from safe_dnn.dnn.detection.coco import Boxes, DetectorTest
+from safe_dnn.rccs.answers import MISSED
 from safe_dnn.support.entries import number_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.version import install
 
-FOUND, MISSED = "found", "missed"
+FOUND = "found"
 CLASS, LOCALISATION, BOTH, DUPLICATE, BACKGROUND = "class", "localisation", "both", "duplicate", "background"
 TYPES = (MISSED, CLASS, LOCALISATION, BOTH, DUPLICATE, BACKGROUND)
 LEAST_IOU = 0.1  # TIDE's threshold of the background

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from safe_dnn.dnn.detection.detector_failures import DetectorFiles, find_detection_failures
+from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
 from safe_dnn.dnn.failures import checked, collect_failures, find_failures, load_failures
 from safe_dnn.dnn.given_answers import check_given, file_and_column
 from safe_dnn.dnn.held_out import hold_out_of
@@ -171,8 +171,6 @@ class FailuresTab(FormTab):
         if not fields:
             with contextlib.suppress(SAFEError):
                 failures = load_failures(self._settings.out)
-                if failures.answers.detector:
-                    return {"kind": "coco"}  # the files are not recorded
                 kind = "answers" if failures.source.suffix.lower() == ".csv" else "model"
                 fields = {"kind": kind, kind: os.fspath(failures.source), "test": os.fspath(failures.root)}
                 if failures.threshold is not None:

@@ -19,7 +19,7 @@ from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import if_there, pane, put_away, reveal
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.markup import escaped, filled
-from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING, confused
+from safe_dnn.rccs.answers import confused
 from safe_dnn.rccs.spots.groups import in_words
 from safe_dnn.reasons.known_groups import KnownGroups, accuracy_interval
 from safe_dnn.support.text import count, in_series, printable
@@ -56,9 +56,7 @@ class FailuresView:
                 with pane("matrix-pane") as self.matrix_pane:
                     gr.HTML("<h3 class='safe-title'>What is taken for what</h3>")
                     self.confused = gr.HTML(elem_id="confused")
-                    self.matrix = scripted(
-                        "widgets/matrix", "", elem_id="matrix", rows=[], columns=[], cells=[], nothing=-1
-                    )
+                    self.matrix = scripted("widgets/matrix", "", elem_id="matrix", rows=[], columns=[], cells=[])
                 with gr.Column(min_width=360):
                     self.images = ListedView("failing", self._images_of, self._settings)
             with gr.Row(equal_height=False):
@@ -143,22 +141,20 @@ class FailuresView:
         images = {self.reasons: cards, **self.images.show(shown.digest, images_of(shown))}
         if shown.task == "regression":
             return {**images, self.errors: gr.HTML("", **errors_shown(shown))}
-        matrix = _matrix_of(shown)
-        nothing = matrix.classes.index(NOTHING) if shown.answers.detector and NOTHING in matrix.classes else -1
-        drawn = matrix_shown(matrix, detector=shown.answers.detector)
-        return {**images, self.matrix: gr.HTML("", **drawn, nothing=nothing)}
+        return {**images, self.matrix: gr.HTML("", **matrix_shown(_matrix_of(shown)))}
 
 
 def _matrix_of(shown: AnsweredImages) -> ConfusionMatrix:
     return confusion_matrix(shown.answers.label, shown.answers.predicted)
 
 
-def matrix_shown(matrix: ConfusionMatrix, *, detector: bool = False) -> dict[str, Any]:
+def matrix_shown(matrix: ConfusionMatrix) -> dict[str, Any]:
     """What the script shows: names, and for each row and column the images and how many of them are wrong."""
-    rows, columns = (
-        [word if detector and name == NOTHING else name for name in matrix.names] for word in (NO_OBJECT, MISSED)
-    )
-    return {"rows": rows, "columns": columns, "cells": np.stack([matrix.counts, matrix.wrong], axis=2).tolist()}
+    return {
+        "rows": matrix.names,
+        "columns": matrix.names,
+        "cells": np.stack([matrix.counts, matrix.wrong], axis=2).tolist(),
+    }
 
 
 def images_of(shown: AnsweredImages, cell: str = "") -> Listed:
@@ -172,9 +168,9 @@ def images_of(shown: AnsweredImages, cell: str = "") -> Listed:
     if matrix and (at := cell_in(matrix, cell)):
         names = matrix.names
         rows = matrix.images_in(*at)
-        what = confused(names[at[0]], names[at[1]] if at[0] != at[1] else ONE_ANOTHER, detector=shown.answers.detector)
+        what = confused(names[at[0]], names[at[1]] if at[0] != at[1] else ONE_ANOTHER)
         if at[0] == at[1] < len(matrix.classes):
-            what = f"{names[at[0]]} that are {'found' if shown.answers.detector else 'right'}"
+            what = f"{names[at[0]]} that are right"
         heading = f"{count(len(rows), 'image')}: {what}"
     elif len(rows):
         known = bool(np.isfinite(answers.score[rows]).any())
@@ -209,8 +205,7 @@ def most_confused(shown: AnsweredImages) -> str:
     cells = sorted(np.argwhere(matrix.wrong).tolist(), key=lambda at: (-matrix.wrong[*at], *at))[:MOST_CONFUSED]
     names = matrix.names
     texts = [
-        f"{confused(names[row], names[column] if row != column else ONE_ANOTHER, detector=shown.answers.detector)} "
-        f"({matrix.wrong[row, column]:,})"
+        f"{confused(names[row], names[column] if row != column else ONE_ANOTHER)} ({matrix.wrong[row, column]:,})"
         for row, column in cells
     ]
     return escaped(f"Most often: {in_series(texts)}.") if texts else ""
@@ -221,9 +216,5 @@ def _rates(shown: AnsweredImages, known: KnownGroups | None) -> Markup:
     answers = shown.answers
     groups = known.groups if known and known.given else None
     rates = class_rates(answers.label, answers.predicted, groups)
-    if shown.answers.detector:  # of what is no object, every detection is wrong
-        rates = [rate for rate in rates if rate.name != NOTHING]
-        rates = [rate._replace(taken_for=MISSED) if rate.taken_for == NOTHING else rate for rate in rates]
-    mostly = "Mostly" if shown.answers.detector else "Mostly taken for"
     of = in_words(len(np.unique(groups.of)), groups.name) if groups else ""
-    return filled("page/failures/rates.html", rates=rates, base=1 - shown.accuracy, mostly=mostly, of=of)
+    return filled("page/failures/rates.html", rates=rates, base=1 - shown.accuracy, of=of)

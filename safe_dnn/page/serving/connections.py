@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from safe_dnn.dnn.model_process import end_workers
 from safe_dnn.support.errors import SAFEError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -99,7 +100,8 @@ def answer(app: Any, host: str, port: int, outside: Outside, where: str, user_he
         ssl_keyfile=outside.key,
         timeout_graceful_shutdown=LAST_ANSWERS,
     )
-    with listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
+    with contextlib.ExitStack() as ends, listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
+        ends.callback(end_workers)
         url = f"http{'s' if outside.certificate else ''}://{host}:{port}{outside.path}"
         print(f"SAFE is on {url}  ({where}; Ctrl-C ends it)", flush=True)
         uvicorn.Server(config).run([listener])

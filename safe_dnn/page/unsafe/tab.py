@@ -87,7 +87,7 @@ class UnsafeTab(FormTab):
             folders = "A folder for each class; gives the accuracy as well"
             text("test", "select-test", "Test folder of the model", folders, "/path/to/test")
         with self.form.options("Number by the paper's formula", "by-formula", KNOWN), gr.Row():
-            info = "From 0 to 1; of a detector, the share found"
+            info = "From 0 to 1"
             text("accuracy", "accuracy", "Test accuracy", info, "0.93")
             by_formula = "Without a number of images: N = ⌈factor · test-set size · accuracy⌉"
             text("factor", "factor", "Factor", by_formula, value="0.3")

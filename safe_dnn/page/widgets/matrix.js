@@ -1,21 +1,18 @@
 // The confusion matrix, a number in each cell to click. Props: value (the cell at hand as "row,column", "" if none), rows and
-// columns (names of the true and of the predicted classes), cells (by row and column: images, and how many are wrong),
-// nothing (the row of a detector's false detections and the column of missed objects; -1 if there are none).
+// columns (names of the true and of the predicted classes), cells (by row and column: images, and how many are wrong).
 const table = $("table");
 
 const heading = (name, scope) => made("th", { scope, title: name }, made("span", "", name));
 
 function confused(row, column) {
   const [label, said] = [props.rows[row], props.columns[column]];
-  if (column === props.nothing) return `${label}, ${said}`;
-  if (row === props.nothing) return `false detections of ${said}`;
   return row === column ? `${label} taken for one another (right ones are not counted)` : `${label} taken for ${said}`;
 }
 
 function button(row, column, [images, wrong], most) {
   if (!images) return made("td");
   const number = images.toLocaleString("en");
-  const label = wrong ? `${confused(row, column)}: ${number}` : `${props.rows[row]}: ${number} ${props.nothing >= 0 ? "found" : "right"}`;
+  const label = wrong ? `${confused(row, column)}: ${number}` : `${props.rows[row]}: ${number} right`;
   return made("td", "", made("button", {
     type: "button", title: label, ariaLabel: label, tabIndex: -1, "data-row": row, "data-column": column, "data-wrong": wrong > 0,
     style: `--shade: ${Math.round(10 + 35 * (wrong ? wrong / most : 0.3))}%`,

@@ -182,7 +182,7 @@ def find_weak_spots(
     known, failing = {name: column[rows] for name, column in columns.items()}, wrong[rows]
     searched = Searched(
         known, cuts_of(known, failing, label), failing, label, groups and groups.taken(rows),
-        None if classes is None else classes[rows], len(every) / len(columns),
+        None if classes is None else classes[rows], max(1, len(every)) / max(1, len(columns)),
     )  # fmt: skip
     recorded = [name for name in columns if name not in measured]
     open_to = apart = np.ones(len(wrong), bool)

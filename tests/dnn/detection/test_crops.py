@@ -7,7 +7,6 @@ from PIL import Image
 from safe_dnn.dnn.detection.coco import DetectorTest, read_coco
 from safe_dnn.dnn.detection.crops import Crop, crops_of, cut_crops, files_of, window_of
 from safe_dnn.dnn.detection.detections import cases_of, match
-from safe_dnn.rccs.answers import NOTHING
 from safe_dnn.support.images import BOX_KEY
 from safe_dnn.support.progress import no_progress
 from tests.helpers.detected import write_json
@@ -43,11 +42,12 @@ def test_set(tmp_path) -> DetectorTest:
 def test_a_crop_says_what_there_is_and_what_was_seen(test_set):
     crops = crops_of(test_set, cases_of(test_set, match(test_set)))
     assert [(crop.name, crop.label, crop.predicted, crop.type) for crop in crops] == [
-        ("car/day/a_object_0.png", "car", "car", "found"), ("car/day/a_object_1.png", "car", NOTHING, "missed"),
-        ("car/day/a_object_2.png", "car", "truck: 4/8", "class"),
-        ("nothing/day/a_detection_2.png", NOTHING, "car", "duplicate"),
-        ("nothing/day/a_detection_3.png", NOTHING, "truck: 4/8", "both"),
-        ("nothing/day/a_detection_4.png", NOTHING, "car", "background"),
+        ("car/day/a_object_0_at_10_10_20_20.png", "car", "car", "found"),
+        ("car/day/a_object_1_at_80_60_20_20.png", "car", "missed", "missed"),
+        ("car/day/a_object_2_at_40_10_20_20.png", "car", "truck: 4/8", "class"),
+        ("car/day/a_detection_2_at_10_12_20_20.png", "car", "false detection", "duplicate"),
+        ("truck_ 4_8/day/a_detection_3_at_20_10_20_20.png", "truck: 4/8", "false detection", "both"),
+        ("car/day/a_detection_4_at_-5_50_25_40.png", "car", "false detection", "background"),
     ]  # fmt: skip
     assert [crop.confidence for crop in crops] == pytest.approx([0.9, np.nan, 0.8, 0.7, 0.6, 0.6], nan_ok=True)
 
@@ -68,7 +68,7 @@ def test_a_crop_is_cut_out_exactly_and_its_box_is_not_in_the_pixels(test_set, tm
     cut(test_set, tmp_path)
     with (
         Image.open(tmp_path / "images" / "day" / "a.png") as image,
-        Image.open(tmp_path / "objects" / "car" / "day" / "a_object_1.png") as crop,
+        Image.open(tmp_path / "objects" / "car" / "day" / "a_object_1_at_80_60_20_20.png") as crop,
     ):
         np.testing.assert_array_equal(np.asarray(crop), np.asarray(image)[52:80, 72:100])
         assert crop.info[BOX_KEY] == "8.0 8.0 28.0 28.0"
@@ -94,15 +94,16 @@ def test_what_is_known_of_a_box_is_measured_in_the_image(test_set, tmp_path):
 def test_names_of_classes_become_names_of_folders_that_differ(tmp_path, test_set):
     truth = {
         "images": [{"id": 1, "file_name": "..\\x/../a\tb.png"}],
-        "categories": [{"id": i, "name": name} for i, name in enumerate(("a/b", "A_b", "..", "Nothing"))],
-        "annotations": [{"image_id": 1, "category_id": i, "bbox": [0, 0, 9, 9]} for i in range(4)],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(("a/b", "A_b", "..", "Missed", "missed"))],
+        "annotations": [{"image_id": 1, "category_id": i, "bbox": [0, 0, 9, 9]} for i in range(5)],
     }  # fmt: skip
     write_json(tmp_path / "truth.json", truth)
     write_json(tmp_path / "results.json", [])
     test = read_coco(tmp_path / "truth.json", tmp_path / "results.json")
     names = [crop.name for crop in crops_of(test, cases_of(test, match(test)))]
     assert names == [
-        "a_b/x/a_b_object_0.png", "A_b_2/x/a_b_object_1.png", "_/x/a_b_object_2.png", "Nothing_2/x/a_b_object_3.png",
+        "a_b/x/a_b_object_0_at_0_0_9_9.png", "A_b_2/x/a_b_object_1_at_0_0_9_9.png", "_/x/a_b_object_2_at_0_0_9_9.png",
+        "Missed/x/a_b_object_3_at_0_0_9_9.png", "missed (4)/x/a_b_object_4_at_0_0_9_9.png",
     ]  # fmt: skip
 
 

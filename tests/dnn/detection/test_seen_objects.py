@@ -6,18 +6,12 @@ from pathlib import Path
 import pytest
 
 from safe_dnn import SAFE_Tool
-from safe_dnn.dnn.detection.detector_failures import (
-    cut_seen_objects,
-    find_detection_failures,
-    sources_of,
-    unsafe_images_text,
-)
+from safe_dnn.dnn.detection.converter import cut_seen_objects, find_detection_failures
 from safe_dnn.pipeline.generation import generate_clusters
 from safe_dnn.pipeline.improvement import select_images
 from safe_dnn.pipeline.summary_lines import selection_summary
-from safe_dnn.rccs.unsafe_set import UnsafeImage
+from safe_dnn.rccs.unsafe_set import UnsafeImage, full_images_text
 from safe_dnn.selection import SelectionSettings
-from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
 from tests.helpers.detected import DetectedCase, draw_detected, write_json
 from tests.helpers.places import names_in, rows_in
@@ -41,31 +35,21 @@ def test_every_detection_is_cut_out_and_traced_to_its_image(improvement):
     results = json.loads(improvement.results.read_text())
     images = {crop.image for crop in seen.crops}
     assert (len(seen.crops), len(images)) == (len(results), len({each["image_id"] for each in results}))
-    assert names_in(improvement.out) == ["objects", "objects.csv", "parameters.csv"]
-    sources = sources_of(improvement.out / "objects")
-    assert tuple(sources) == find_images(improvement.out / "objects").paths
-    assert all(name.startswith(Path(source).stem) for name, source in sources.items())
-    known = rows_in(improvement.out / "parameters.csv")
+    assert names_in(improvement.out) == ["objects"]
+    known = rows_in(improvement.out / "objects" / "parameters.csv")
+    assert tuple(row["image"] for row in known) == find_images(improvement.out / "objects").paths
+    assert all(row["image"].startswith(Path(row["full_image"]).stem) for row in known)
     assert all(float(row["object_px"]) > 0 for row in known)
     assert {row["near_by"] + row["in_crowd"] + row["type"] for row in known} == {""}, "nothing tells them"
 
 
 def test_whole_images_come_in_the_order_of_selection_with_their_crops():
     selected = [UnsafeImage(name, rcc, 0.5, True) for name, rcc in (("b_0.png", 0), ("a_0.png", 0), ("b_1.png", 1))]
-    text, n_whole = unsafe_images_text(selected, {"b_0.png": "b.jpg", "a_0.png": "=a.jpg", "b_1.png": "b.jpg"})
+    text, n_whole = full_images_text(selected, {"b_0.png": "b.jpg", "a_0.png": "=a.jpg", "b_1.png": "b.jpg"})
     assert n_whole == 2
     assert text.splitlines() == [
-        "image,crop,rcc,distance", "b.jpg,b_0.png,0,0.5", "b.jpg,b_1.png,1,0.5", "'=a.jpg,a_0.png,0,0.5",
+        "image,part,rcc,distance", "b.jpg,b_0.png,0,0.5", "b.jpg,b_1.png,1,0.5", "'=a.jpg,a_0.png,0,0.5",
     ]  # fmt: skip
-
-
-def test_a_damaged_table_of_crops_is_an_error(improvement):
-    cut(improvement)
-    (improvement.out / "objects.csv").write_text("name\nx\n")
-    with pytest.raises(SAFEError, match="Cut out the objects again"):
-        sources_of(improvement.out / "objects")
-    assert sources_of(improvement.images) == {}
-    assert sources_of(improvement.out / "objects", within=improvement.images) == {}, "another's, outside of the root"
 
 
 def test_selecting_from_crops_names_the_whole_images_to_label(fake_network, improvement, tmp_path, draw_folder):
@@ -76,9 +60,13 @@ def test_selecting_from_crops_names_the_whole_images_to_label(fake_network, impr
     assert SAFE_Tool.main(["crops", *map(str, improvement[:3]), "--out", str(improvement.out)]) == 0
     unsafe = select_images(improvement.out / "objects", out, SelectionSettings(size="6"))
     table = rows_in(out / "unsafe_images.csv")
-    assert sorted(row["crop"] for row in table) == sorted(image.image for image in unsafe.images)
+    assert sorted(row["part"] for row in table) == sorted(image.image for image in unsafe.images)
     whole = {row["image"] for row in table}
     assert all((improvement.images / image).is_file() for image in whole)
-    assert f"they are parts of {len(whole)} whole images (unsafe_images.csv)" in selection_summary(unsafe)
+    assert f"they are parts of {len(whole)} full images (unsafe_images.csv)" in selection_summary(unsafe)
+    table = improvement.out / "objects" / "parameters.csv"
+    table.write_text(table.read_text() + '"')
+    unsafe = select_images(improvement.out / "objects", out, SelectionSettings(size="6"))
+    assert "whether they are parts of full images is unknown: Expected" in selection_summary(unsafe)
     select_images(draw_folder(tmp_path / "plain", {"night": 9}), out, SelectionSettings(size="3"))
     assert not (out / "unsafe_images.csv").exists(), "these images are whole"

@@ -99,6 +99,6 @@ def test_the_command_line_takes_both_formats_and_cuts_out_the_same(case, tmp_pat
         outs.append(tmp_path / f"out{option}")
         arguments = ["failures", option, *places, case.images, "--out", outs[-1]]
         assert SAFE_Tool.main(list(map(str, arguments))) == 0
-    for name in ("objects.csv", "parameters.csv", "predictions.csv"):
+    for name in ("objects/parameters.csv", "objects/predictions.csv", "predictions.csv"):
         assert (outs[0] / name).read_text() == (outs[1] / name).read_text()
     assert SAFE_Tool.main([*map(str, arguments), "--coco", "a", "b", "c"]) == 2

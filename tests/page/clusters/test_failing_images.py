@@ -1,5 +1,7 @@
 """The images below the map, without a browser."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from safe_dnn.page.clusters.failing_images import ImagesView
@@ -19,7 +21,7 @@ def test_right_images_under_a_condition_stand_beside_those_that_fail(explained):
     assert view.show_right(shown, -1) == {view.right: ""}, "an RCC alone"
     compared = shown.reasons.comparison
     three = np.arange(compared.right_in_spots.shape[1])[None] < 3
-    reasons = shown.reasons._replace(comparison=compared._replace(right_in_spots=three))
+    reasons = replace(shown.reasons, comparison=compared._replace(right_in_spots=three))
     html = view.show_right(shown._replace(reasons=reasons), 0)[view.right]
     assert "3 images under this condition that the network gets right" in html
     assert html.count("src='data:image/webp") == 3

@@ -12,7 +12,7 @@ from safe_dnn.page.failures.view import images_of
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.steps import Steps
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters, restore_run, take_new_place
-from safe_dnn.rccs.answers import MISSED, NO_OBJECT, NOTHING
+from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED
 from safe_dnn.store.runs import earlier_runs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
@@ -20,7 +20,7 @@ from tests.helpers.answered import AnsweredCase, draw_case, record_light
 from tests.helpers.browsing import Served, field, opened, served_from, unfold_in_sight
 from tests.helpers.detected import draw_detected
 from tests.helpers.laid_out import laid_out, settings_of
-from tests.helpers.small_models import model_file
+from tests.helpers.small_models import lambda_model, saved
 from tests.page.test_accessibility import serious
 
 
@@ -233,23 +233,19 @@ def test_a_detector_is_shown_with_what_it_misses_and_detects_wrongly(tmp_path):
     tab = tab_of(case.out)
     assert run(tab, kind="coco", truth=str(case.truth), results=str(case.results), test=str(case.images)) is None
     shown = tab.collected.shown()
-    assert shown.answers.detector
     values = values_of(tab)
     matrix = values["matrix"].props
     assert MISSED in matrix["columns"]
-    assert NO_OBJECT in matrix["rows"]
-    assert NOTHING not in {*matrix["rows"], *matrix["columns"]}
-    nothing = matrix["nothing"]
-    assert (matrix["rows"][nothing], matrix["columns"][nothing]) == (NO_OBJECT, MISSED)
-    disc = matrix["rows"].index("disc")
-    cells = ((disc, nothing), (nothing, disc), (disc, disc))
-    titles = [images_of(shown, f"{row},{column}").heading for row, column in cells]
-    for title, words in zip(titles, ("disc, missed", "false detections of disc", "disc that are found"), strict=True):
+    disc, missed, false = map(matrix["columns"].index, ("disc", MISSED, FALSE_DETECTION))
+    titles = [images_of(shown, f"{disc},{column}").heading for column in (missed, false, disc)]
+    for title, words in zip(titles, ("disc: missed", "disc: false detection", "disc that are right"), strict=True):
         assert words in title
     assert f"<td>{MISSED} (" in values["class-rates"]
     assert sum(wrong for row in matrix["cells"] for _, wrong in row) == len(shown.failing)
-    assert "<th scope='row'>nothing" not in values["class-rates"]
-    assert "that is found" in values["failures-status"]
+    assert "Doubtful" not in values["failures-status"]
+    assert "objects found" in values["failures-assumed"]
+    again = tab_of(case.out)._last_form()
+    assert (again["answers"], again["test"]) == (str(case.out / "objects/predictions.csv"), str(case.out / "objects"))
 
 
 def test_a_regression_has_no_matrix_and_its_largest_error_first_and_is_found_where_its_images_were_moved(tmp_path):
@@ -313,7 +309,7 @@ def test_with_a_root_neither_results_lie_outside_it_nor_is_a_model_with_code_run
     assert "Expected an output folder below" in str(run(elsewhere, **paths))
     tab = tab_of(case.out, root)
     assert run(tab, **paths) is None
-    told = str(run(tab, kind="model", model=str(model_file(root / "m.keras", "Lambda")), test=str(case.test)))
+    told = str(run(tab, kind="model", model=str(saved(lambda_model(), root / "m.keras")), test=str(case.test)))
     assert "contains code that runs" in told  # although it was trusted
     (tmp_path / "other").mkdir()
     with pytest.raises(SAFEError, match="Expected failures on images below"):

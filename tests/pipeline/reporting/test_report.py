@@ -248,7 +248,7 @@ def test_the_tables_of_reasons_have_the_figures_of_the_files(clusters, out):
         assert (size, share) == (f"{sizes[key]}", f"{sizes[key] / 26:.1%}")
         if key in rates:
             # RCC 0 is weak spot 1 as well: its rate is that of the condition
-            rate, like = rates_in(spot, "rate", "elsewhere") if key == "0" else rates_in(rates[key], "rate", "like")
+            rate, like = rates_in(spot, "rate", "like") if key == "0" else rates_in(rates[key], "rate", "like")
             assert re.fullmatch(rf"{rate} wrong .* comparable images, {like}", fails)
             assert to_label == f"{sum(row['rcc'] == key for row in unsafe)}"
             card = Page(re.search(rf"<article class='card' id='rcc-{key}'>.*?</article>", document, re.DOTALL)[0]).text

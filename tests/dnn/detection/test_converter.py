@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from safe_dnn.dnn.detection.detector_failures import find_detection_failures
+from safe_dnn.dnn.detection.converter import find_detection_failures
 from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import no_progress
@@ -35,7 +35,7 @@ def test_the_crops_are_a_test_set_with_predictions(case):
     failures = find(case)
     truth, results = json.loads(case.truth.read_text()), json.loads(case.results.read_text())
     assert names_in(case.out) == [
-        "accuracy.json", "failures", "failures.csv", "objects", "objects.csv", "parameters.csv", "predictions.csv"
+        "accuracy.json", "failures", "failures.csv", "objects", "predictions.csv"
     ]  # fmt: skip
     tested = read_predictions(*find_predictions(case.out / "failures"))
     assert tested.notes == ()
@@ -57,14 +57,14 @@ def test_images_that_cannot_be_used_are_skipped_and_told(case):
     assert [(skip.path, skip.reason.split(",")[0]) for skip in failures.skipped] == [
         ("0000.png", f"not in {case.images}"), ("0001.png", "not an image"), ("0002.png", "80 × 160 pixels"),
     ]  # fmt: skip
-    assert "36 objects" in failures.notes[0], "they count as the evaluation counts them"
-    assert failures.notes[-1].startswith("Without a crop")
+    assert any("36 objects" in note for note in failures.notes), "they count as the evaluation counts them"
+    assert any(note.startswith("Without a crop") for note in failures.notes)
     assert not any(Path(path).name < "0003" for path in find_images(case.out / "objects").paths)
 
 
 def test_a_run_that_is_stopped_leaves_what_there_was_and_cuts_no_more(case, monkeypatch):
     find(case)
-    before = (case.out / "objects.csv").read_text()
+    before = (case.out / "objects" / "parameters.csv").read_text()
     cut: list[str] = []
     monkeypatch.setattr(
         "safe_dnn.dnn.detection.crops._save_crop", lambda picture, crop, *_: cut.append(crop.name) or time.sleep(0.02)
@@ -77,7 +77,7 @@ def test_a_run_that_is_stopped_leaves_what_there_was_and_cuts_no_more(case, monk
     with pytest.raises(KeyboardInterrupt):
         find(case, iou=0.9, progress=stop)
     assert 0 < len(cut) < 36
-    assert (case.out / "objects.csv").read_text() == before
+    assert (case.out / "objects" / "parameters.csv").read_text() == before
     assert len(find_images(case.out / "objects").paths) == before.count("\n") - 1
     assert not list(case.out.glob(".objects*"))
 
