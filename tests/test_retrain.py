@@ -197,7 +197,7 @@ def test_the_next_round_learns_again_what_was_labelled_before_and_does_not_selec
     save_clusters(small_models.clusters_of(out / "failures", dict.fromkeys(collected.failing, 0)), out)
     show_present(out)
     assert not (out / MODEL_FILE).exists(), "it is of the clusters before"
-    assert collected.model.is_file(), "but not so the network whose failures these are"
+    assert collected.source.is_file(), "but not so the network whose failures these are"
     learned = learned_files(new)
     assert {*learned} == {*whole.files[:5]}
     (case / "list.txt").write_text("".join(f"{file}\n" for file in learned))

@@ -34,7 +34,7 @@ from safe_dnn.pipeline.run_record import (
 )
 from safe_dnn.pipeline.tagging import finding_by_word, open_tagging
 from safe_dnn.rccs.answers import CONFIDENCE
-from safe_dnn.rccs.clusters import load_clusters, run_record
+from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.parameters import find_parameters
@@ -44,20 +44,20 @@ from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.rccs.spots.rates import Placed, regions
 from safe_dnn.reasons.claims import CONFIRMATION_FILE, Claim, answers_to, claims_of, confirmation_text
 from safe_dnn.reasons.comparison import Known, known_classes, known_of, load_reasons, points_of_tested
-from safe_dnn.reasons.counted_images import FRESH_FILE, TESTED_FILE, counted_text
+from safe_dnn.reasons.counted_images import FRESH_FILE, counted_text, nearest_to_tested
 from safe_dnn.reasons.known_groups import groups_of_images, notes_of
 from safe_dnn.reasons.listed import reasons_of
 from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, Requirement, check_known, findings, read_requirements
 from safe_dnn.store.output_folder import working
 from safe_dnn.store.places import relative
-from safe_dnn.store.runs import CLUSTERS, COMPARISON, CONFIRMATION, add_run, present_runs, reading_file
+from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, add_run, present_runs
 from safe_dnn.support.contents import in_common
 from safe_dnn.support.entries import StrPath
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
 from safe_dnn.support.matching import rows_by_image
 from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.support.tables import IMAGE, read_table
+from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.closure import CLOSURE_FILE, NEW, WORSENED, Closure, by_answers, closure_text, closures
 from safe_dnn.training.compared import aligned
@@ -277,7 +277,7 @@ def check_requirements(
     failing = [clusters.image_root / path for path in clusters.paths] if clusters else []
     if not own or in_common([own.root / path for path in own.paths], failing).any():
         notes.append(CHOSEN_BY)
-    regions = _regions(out, answered.root) if clusters else {}
+    regions = nearest_to_tested(out, answered.root) if clusters else {}
     tested, changes, reasons = {*regions}, list[Closure](), list[Claim]()
     if before:
         earlier, other = right_by(before, answered, partial=given.partial)
@@ -354,7 +354,8 @@ def _reasons(
 ) -> tuple[list[Claim], tuple[str, ...]]:
     """The reasons of an analysis as claims on a new model's answers, or a sentence if they are of its own failures.
 
-    Weak spots are asked about on any images, RCCs on the test images that they were compared with (see `_regions`).
+    Weak spots are asked about on any images, RCCs on the test images that they were compared with (see
+    `reasons.counted_images.nearest_to_tested`).
     """
     review = load_review(out)
     clusters = review.clusters  # as the engineer has edited them
@@ -392,13 +393,3 @@ def check_names(given: AnsweredImages, first: AnsweredImages) -> None:
     """Refuse answers of a classifier whose classes have other names than in earlier ones: all would be wrong."""
     if given.answers.kind == CONFIDENCE:
         unknown_classes(given, {*first.answers.label.tolist(), *first.answers.predicted.tolist()} - {""})
-
-
-def _regions(out: Path, root: Path) -> dict[str, str]:
-    """The images in a folder that the RCCs were compared with, each with the failing image in whose region it lies."""
-    run, record = present_runs(out).get(COMPARISON), run_record(out).get("predictions", {})
-    if run is None or TESTED_FILE not in run.files or Path(str(record.get("tested"))) != root:
-        return {}
-    with reading_file(run, TESTED_FILE) as file:
-        table = read_table(file, "images that were compared", own=True)
-    return dict(zip(table.texts("image"), table.texts("nearest"), strict=True))

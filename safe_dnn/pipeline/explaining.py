@@ -43,7 +43,7 @@ from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_im
 from safe_dnn.reasons.known_groups import notes_of as notes_on_groups
 from safe_dnn.store.output_folder import Writer, foreign_files, save_files, working
 from safe_dnn.store.places import relative
-from safe_dnn.store.runs import CLUSTERS, COMPARISON, REASONS, add_run, present_runs, reading_file, runs_of
+from safe_dnn.store.runs import CLUSTERS, COMPARISON, REASONS, Run, add_run, present_runs, reading_file, runs_of
 from safe_dnn.support.contents import content_of
 from safe_dnn.support.entries import StrPath, path_of
 from safe_dnn.support.errors import SAFEError
@@ -196,17 +196,25 @@ def _digest_of(tested: AnsweredImages, known: Known, found: KnownGroups | None) 
 
 def _found_before(out: Path, fact: str, value: str) -> FoundReasons | None:
     """Those of the last run of which a fact has this value; None if there is none, or it is damaged."""
-    for run in reversed(runs_of(out, REASONS)):
-        if run.facts.get(fact) == value:
-            with contextlib.suppress(SAFEError):
-                return FoundReasons(load_spots(run), tuple(run.facts["notes"]))
+    for run in _runs_with(out, fact, value):
+        with contextlib.suppress(SAFEError):
+            return FoundReasons(load_spots(run), tuple(run.facts["notes"]))
     return None
+
+
+def _runs_with(out: Path, fact: str, value: str) -> list[Run]:
+    """The runs that keep reasons, of which a fact has this value, the newest first."""
+    return [run for run in reversed(runs_of(out, REASONS)) if value and run.facts.get(fact) == value]
+
+
+def _collected(out: Path) -> str:
+    """The digest of the answers to which failures were collected in a folder; empty if there are none."""
+    return (content_of(out / PREDICTIONS_FILE) or b"").hex()
 
 
 def found_reasons(out: Path) -> FoundReasons | None:
     """Those of the failures that were collected in a folder; None if there are none."""
-    key = content_of(out / PREDICTIONS_FILE)
-    return _found_before(out, "predictions", key.hex()) if key else None
+    return _found_before(out, "predictions", _collected(out))
 
 
 class Under(NamedTuple):
@@ -226,9 +234,8 @@ class Under(NamedTuple):
 
 def images_under(out: Path) -> Under:
     """The tested images under the conditions of `found_reasons`; nothing if that is not known."""
-    key = content_of(out / PREDICTIONS_FILE)
-    runs = [run for run in runs_of(out, REASONS) if key and run.facts.get("predictions") == key.hex()]
-    for run in [run for run in runs[-1:] if HOLDS_FILE in run.files]:
+    newest = _runs_with(out, "predictions", _collected(out))[:1]
+    for run in [run for run in newest if HOLDS_FILE in run.files]:
         with contextlib.suppress(SAFEError), reading_file(run, HOLDS_FILE) as path:
             arrays = read_arrays(path)
             paths, spots = arrays["paths"], load_spots(run)
@@ -237,20 +244,28 @@ def images_under(out: Path) -> Under:
     return Under()
 
 
-def _keep(out: Path, tested: AnsweredImages, found: Conditions, notes: Sequence[str]) -> FoundReasons:
-    """Keep the reasons for a network's answers in place of earlier ones, for `conditions_of` and `found_reasons`."""
-    before = [run for run in runs_of(out, REASONS) if run.facts.get("predictions") == tested.digest]
+def _keep(
+    out: Path, tested: AnsweredImages, found: Conditions, notes: Sequence[str]
+) -> tuple[FoundReasons, dict[str, Writer]]:
+    """Keep the reasons for a network's answers in place of earlier ones, for `conditions_of` and `found_reasons`.
+
+    Returns
+    -------
+    FoundReasons
+    dict
+        The tables of conditions and of curves.
+    """
+    before = _runs_with(out, "predictions", tested.digest)
     notes = (*doubts_on(found.spots), *notes, *found.known.notes, *notes_on_groups(found.groups))
     facts: dict[str, Any] = {"predictions": tested.digest, "searched": found.searched, "notes": notes}
     if earlier := earlier_analysis(out):
         facts["earlier"] = _compared(earlier, out, tested, found.known)
     holds = spots_hold(found.spots, found.known, len(tested.paths))
-    files: dict[str, Writer] = {
-        WEAK_SPOTS_FILE: spots_text(found.spots), CURVES_FILE: curves_text(bins_of(tested, found.known, found.groups)),
-        HOLDS_FILE: lambda path: np.savez(path, paths=np.array(tested.paths), holds=holds),
-    }  # fmt: skip
-    add_run(out, REASONS, files, facts=facts, instead_of=before[-1] if before else None)
-    return FoundReasons(found.spots, notes)
+    curves = bins_of(tested, found.known, found.groups)
+    tables: dict[str, Writer] = {WEAK_SPOTS_FILE: spots_text(found.spots), CURVES_FILE: curves_text(curves)}
+    files = {**tables, HOLDS_FILE: lambda path: np.savez(path, paths=np.array(tested.paths), holds=holds)}
+    add_run(out, REASONS, files, facts=facts, instead_of=before[0] if before else None)
+    return FoundReasons(found.spots, notes), tables
 
 
 def _compared(earlier: Path, out: Path, tested: AnsweredImages, known: Known) -> dict[str, Any]:
@@ -274,10 +289,8 @@ def since_earlier(out: Path, predictions: str | None = None) -> dict[str, Any]:
 
     By default the answers to which failures were collected in the folder.
     """
-    if predictions is None:
-        predictions = (content_of(out / PREDICTIONS_FILE) or b"").hex()
-    runs = (run for run in reversed(runs_of(out, REASONS)) if run.facts.get("predictions") == predictions)
-    return next((run.facts.get("earlier", {}) for run in runs), {})
+    runs = _runs_with(out, "predictions", _collected(out) if predictions is None else predictions)
+    return runs[0].facts.get("earlier", {}) if runs else {}
 
 
 def find_reasons(
@@ -309,9 +322,8 @@ def find_reasons(
     table = path_of(parameters, "parameters as a CSV file") if parameters else None
     how: dict[str, Any] = {"required": True, "partial": given.partial or not table, "progress": progress}
     found = conditions_of(tested, given.group, folder, parameters=table, **how)
-    _keep(prepare_folder(folder), tested, found, tested.notes)
-    curves = bins_of(tested, found.known, found.groups)
-    save_files(folder, {WEAK_SPOTS_FILE: spots_text(found.spots), CURVES_FILE: curves_text(curves)})
+    _, tables = _keep(prepare_folder(folder), tested, found, tested.notes)
+    save_files(folder, tables)
     return tested, found
 
 
@@ -335,7 +347,7 @@ def explain_collected(out: Path, *, within: Path | None = None, progress: Progre
                     tested, names, out, parameters=find_parameters(failing, within=within), within=within,
                     required=required, progress=progress,
                 )  # fmt: skip
-                reasons = _keep(out, tested, found, reasons.notes)
+                reasons, _ = _keep(out, tested, found, reasons.notes)
             break
         except SAFEError as error:
             reasons = FoundReasons(None, tuple(dict.fromkeys((*reasons.notes, str(error)))))

@@ -5,13 +5,16 @@ A row for each tested or fresh image. `labels.txt` has the RCC of its `nearest` 
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.rccs.clusters import run_record
 from safe_dnn.rccs.spots.groups import Groups
 from safe_dnn.reasons.comparison import Known
-from safe_dnn.support.tables import table_text
+from safe_dnn.store.runs import COMPARISON, present_runs, reading_file
+from safe_dnn.support.tables import read_table, table_text
 
 TESTED_FILE = "tested_images.csv"
 FRESH_FILE = "fresh_images.csv"
@@ -39,3 +42,25 @@ def counted_text(
     }
     columns |= {name: known.columns[name].tolist() for name in sorted(known.columns.keys() - columns)}
     return table_text(columns, zip(*columns.values(), strict=True))
+
+
+def is_tested(folder: Path, root: Path) -> bool:
+    """Whether a folder is that of the test images that an analysis was made with."""
+    tested = run_record(folder).get("predictions", {}).get("tested")
+    return tested is not None and Path(tested).resolve() == root.resolve()
+
+
+def nearest_to_tested(folder: Path, root: Path) -> dict[str, str]:
+    """The tested images of an analysis, each with the failing image in whose region it lies, empty if in none.
+
+    Parameters
+    ----------
+    root : Path
+        A folder of test images; nothing is known of another one's.
+    """
+    run = present_runs(folder).get(COMPARISON)
+    if run is None or TESTED_FILE not in run.files or not is_tested(folder, root):
+        return {}
+    with reading_file(run, TESTED_FILE) as file:
+        table = read_table(file, "images that were compared", own=True)
+    return dict(zip(table.texts("image"), table.texts("nearest"), strict=True))

@@ -14,11 +14,10 @@ from safe_dnn.rccs.clusters import RootCauseClusters, run_record
 from safe_dnn.rccs.spots.conditions import are_known
 from safe_dnn.rccs.spots.weak_spots import load_spots
 from safe_dnn.reasons.comparison import known_of
-from safe_dnn.reasons.counted_images import TESTED_FILE
+from safe_dnn.reasons.counted_images import is_tested, nearest_to_tested
 from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_test, notes_of
-from safe_dnn.store.runs import COMPARISON, REASONS, present_runs, reading_file, runs_of
+from safe_dnn.store.runs import COMPARISON, REASONS, present_runs, runs_of
 from safe_dnn.support.contents import same_content
-from safe_dnn.support.tables import read_table
 
 
 class Answered(NamedTuple):
@@ -219,7 +218,7 @@ def shares_by_condition(
     spots = [spot for run in found for spot in load_spots(run)]
     if not spots:
         return ()
-    table = run_record(folder).get("parameters", {}).get("source") if _is_own(folder, before) else None
+    table = run_record(folder).get("parameters", {}).get("source") if is_tested(folder, before.root) else None
     groups = group_names(run_record(folder))
     columns = known_of(before, parameters=table, within=within, groups=groups).columns
     shares = []
@@ -230,12 +229,6 @@ def shares_by_condition(
                 Share(spot.conditions, int(of.sum()), int(before.right[of].sum()), int(after.right[of].sum()))
             )
     return tuple(shares)
-
-
-def _is_own(folder: Path, tested: AnsweredImages) -> bool:
-    """Whether images are those that an analysis was made with."""
-    root = run_record(folder).get("predictions", {}).get("tested")
-    return root is not None and Path(root).resolve() == tested.root.resolve()
 
 
 def outcomes(
@@ -254,14 +247,9 @@ def outcomes(
 
 def _nearest(folder: Path, tested: AnsweredImages) -> list[tuple[str, int]]:
     """The failing image that each tested image is nearest to, with its row; empty if that is not known."""
-    run = present_runs(folder).get(COMPARISON)
-    if run is None or TESTED_FILE not in run.files or not _is_own(folder, tested):
-        return []
-    with reading_file(run, TESTED_FILE) as path:
-        table = read_table(path, "the tested images", own=True)
     row_of = {path: row for row, path in enumerate(tested.paths)}
-    pairs = zip(table.texts("nearest"), table.texts("image"), strict=True)
-    return [(nearest, row_of[image]) for nearest, image in pairs if nearest and image in row_of]
+    pairs = nearest_to_tested(folder, tested.root).items()
+    return [(nearest, row_of[image]) for image, nearest in pairs if nearest and image in row_of]
 
 
 def _themselves(clusters: RootCauseClusters, tested: AnsweredImages) -> Iterator[tuple[str, int]]:

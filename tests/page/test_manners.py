@@ -135,7 +135,7 @@ def test_results_that_lack_something_are_told_and_can_be_replaced(browser, serve
         finish(page, 24)
     run = present_runs(served.out)[CLUSTERS]
     arrays = dict(np.load(run.folder / CLUSTERS_FILE))
-    del arrays["labels"]
+    del arrays["array_0"]
     add_run(served.out, CLUSTERS, {CLUSTERS_FILE: lambda path: np.savez(path, **arrays)}, clusters=run.clusters)
     with opened(browser, served) as page:
         alert = page.locator("#clusters-status [role=alert]")

@@ -227,7 +227,7 @@ def test_a_weak_spot_at_hand_stays_while_more_is_found(browser, compared, two_sp
         page.locator("#reason-list [data-is=spot]").nth(1).click()
         field(page, "spot-name").fill("snow")
         two = load_reasons(out, clusters)
-        reversed_ = two._replace(base=0.5, spots=two.spots[::-1], images=two.images[::-1])
+        reversed_ = dataclasses.replace(two, base=0.5, spots=two.spots[::-1], images=two.images[::-1])
         save_reasons(reversed_, clusters, out, present_runs(out)[CLUSTERS])
         expect(page.locator("#clusters-status")).to_contain_text("50% of all 74 test images are wrong")
         expect(page.locator("#reason-list [data-is=spot]", has_text="snow")).to_have_attribute("aria-pressed", "true")

@@ -314,7 +314,8 @@ class ImagesView:
         compared, run = results.reasons.comparison, self._settings.results.present(COMPARISON)
         # Neither before anything was compared, nor of words
         right = compared.right_in_spots if compared else None
-        if compared is None or run is None or right is None or not 0 <= spot < len(right):
+        known = run is not None and TESTED_FILE in run.files and right is not None and 0 <= spot < len(right)
+        if compared is None or run is None or right is None or not known:
             return {self.right: ""}
         rows = compared.rows[len(compared.failing) :][right[spot]].tolist()
         with reading_file(run, TESTED_FILE) as file:

@@ -72,7 +72,8 @@ class LabelsTab:
         """What the widgets show of the unsafe set, after taking labels from its table and from class folders."""
         settings = self._settings
         if not settings.results.holds_unsafe_set():
-            return {self.pane: put_away(), self.status: EMPTY}
+            # Without a version, so that the same set is read again where an earlier run brings it back.
+            return {self.pane: put_away(), self.status: EMPTY, self.view.widget: gr.HTML(version="")}
         error = take_labels(settings.out)
         problem = error and failed(f"{error} Correct the table, or delete it: SAFE writes it again.")
         try:
@@ -149,7 +150,8 @@ class LabelsTab:
     def on_given(self, train: str | None, before: dict) -> dict:
         """Show the set with the classes of a folder. One that serves is as good as sent: it belongs to the run."""
         updates = self.show(train)
-        sent = {self.form.filled: {**before, "train": train or ""}} if self.view.widget in updates else {}
+        serves = self.view.widget in updates and self._settings.results.holds_unsafe_set()
+        sent = {self.form.filled: {**before, "train": train or ""}} if serves else {}
         return {**updates, **sent}
 
     def on_take(self, table: str | None, train: str | None) -> dict:
