@@ -3,7 +3,7 @@
 import gradio as gr
 
 from safe_dnn.page.results import Shown
-from safe_dnn.rccs.review.edits import Maker
+from safe_dnn.rccs.review.journal import Maker
 
 # The browser keeps the name; where it may not, the window has one for as long as it is open.
 _NAME = """() => {

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
-from safe_dnn.rccs.review.edits import Maker, undo_edit
+from safe_dnn.rccs.review.edits import undo_edit
 from safe_dnn.rccs.review.journal import in_effect
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import load_review, load_spot_notes, set_note
+from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note
 from tests.helpers import visiting
 from tests.helpers.places import closed_port
 from tests.helpers.scenes import draw_scenes
@@ -190,8 +190,8 @@ def select_nine(page: Page, served: Served) -> None:
 
 def forget(out: Path) -> None:
     """Take back all edits, and all that was said. (The page would not hear of a database that is gone.)"""
-    for edit in reversed(in_effect(load_review(out).edits)):
-        undo_edit(out, maker=Maker(edit.by))
+    for _ in in_effect(all_edits(out, load_review(out))):
+        undo_edit(out)
     for rcc in load_review(out).notes:
         set_note(out, Note(rcc))
     for note in load_spot_notes(out).values():

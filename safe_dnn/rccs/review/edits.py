@@ -8,21 +8,20 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, labels_text, load_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.journal import (
-    MAKING,
+    NOBODY,
     SAYING,
     Edit,
+    Maker,
     add_edit,
-    describe_edit,
+    check_seen,
     edits_in,
-    in_effect,
     reviewed,
     standing,
-    touches,
 )
 from safe_dnn.rccs.review.notes import AnyNote, Note, combined, merged_note, row_of, tidy_note, title
 from safe_dnn.rccs.review.review import CHANGED, Review, read_review, said_now
@@ -31,34 +30,13 @@ from safe_dnn.store.output_folder import save_files, writing
 from safe_dnn.support.errors import SAFEError
 
 
-class Maker(NamedTuple):
-    """The author of an edit, and what they have seen of the RCCs.
-
-    Attributes
-    ----------
-    by : str
-        Identifies the visitor; empty if unknown.
-    run : str or None
-        Fingerprint of the unedited clusters.
-    seen : int or None
-        Number of the last edit that they have seen; None for all.
-    """
-
-    by: str = ""
-    run: str | None = None
-    seen: int | None = None
-
-
-NOBODY = Maker()
-
-
 def merge_rccs(folder: Path, rcc: int, into: int, *, maker: Maker = NOBODY) -> Review:
     """Merge an RCC into another one, whose note then has what both say (see `merged_note`).
 
     Raises
     ------
     SAFEError
-        The RCCs are the same, one does not exist, the note is too long, or someone else has changed one of them.
+        The RCCs are the same, one does not exist, the note is too long, or something was changed elsewhere.
     """
     rcc, into = int(rcc), int(into)
     with _editing(folder, maker) as editing:
@@ -73,8 +51,8 @@ def move_images(folder: Path, paths: Sequence[str], to: int, *, maker: Maker = N
     Raises
     ------
     SAFEError
-        No images are given, an image or the RCC does not exist, an image is already there, or someone else has moved
-        one.
+        No images are given, an image or the RCC does not exist, an image is already there, or something was changed
+        elsewhere.
     """
     images = tuple(dict.fromkeys(paths))
     with _editing(folder, maker) as editing:
@@ -92,7 +70,7 @@ def new_rcc(folder: Path, paths: Sequence[str], *, maker: Maker = NOBODY) -> tup
     Raises
     ------
     SAFEError
-        No images are given, one does not exist, they are all that an RCC has, or someone else has moved one.
+        No images are given, one does not exist, they are all that an RCC has, or something was changed elsewhere.
     """
     images = tuple(dict.fromkeys(paths))
     with _editing(folder, maker) as editing:
@@ -106,38 +84,22 @@ def new_rcc(folder: Path, paths: Sequence[str], *, maker: Maker = NOBODY) -> tup
 
 
 def undo_edit(folder: Path, *, maker: Maker = NOBODY) -> Review:
-    """Undo the last edit by `maker`, or take back what they have said last.
-
-    Raises
-    ------
-    SAFEError
-        There is none, or a later edit by somebody else is about the same images, RCCs or field.
-    """
-    with _editing(folder, maker) as editing:
-        applied = in_effect(editing.edits)
-        place = max((place for place, edit in enumerate(applied) if edit.by == maker.by), default=None)
-        if place is None:
-            raise SAFEError("There is no edit of yours to undo.")
-        edit, later = applied[place], applied[place + 1 :]
-        # What was said of a merged RCC since is kept when the merge is undone.
-        over = [one for one in later if touches(one, edit) and not (edit.kind in MAKING and one.kind in SAYING)]
-        if over:
-            raise SAFEError(
-                f"A later edit is about the same images or RCCs: {describe_edit(over[0])}. Undo that edit first."
-            )
-        editing.turn("undo", edit)
-        return editing.review
+    """Undo the last edit, or take back what was said last (SAFEError if there is none)."""
+    return _turned(folder, "undo", maker)
 
 
 def redo_edit(folder: Path, *, maker: Maker = NOBODY) -> Review:
-    """Redo the last edit that `maker` has undone (SAFEError if there is none, or an edit has been made since)."""
+    """Redo the edit that was undone last (SAFEError if there is none, or an edit has been made since)."""
+    return _turned(folder, "redo", maker)
+
+
+def _turned(folder: Path, kind: str, maker: Maker) -> Review:
     with _editing(folder, maker) as editing:
-        edits = editing.edits
-        numbers = [one for one, who in standing(edits)[1] if who == maker.by]
+        edits = {edit.number: edit for edit in editing.edits}
+        numbers = standing(edits.values())[kind == "redo"]
         if not numbers:
-            raise SAFEError("There is no undone edit of yours to redo.")
-        editing.turn("redo", next(edit for edit in edits if edit.number == numbers[-1]))
-        return editing.review
+            raise SAFEError(f"There is nothing to {kind}.")
+        return editing.turn(kind, edits[numbers[-1]])
 
 
 @dataclass
@@ -170,18 +132,8 @@ class _Editing:
         return tuple(label_of.get(path, NOISE) for path in images)
 
     def make(self, kind: str, **what: Any) -> Review:
-        """Merge or move; a SAFEError if others have changed the same meanwhile."""
+        """Merge or move."""
         edit = Edit(0, "", kind, by=self.maker.by, **what)
-        seen = self.maker.seen
-        by_number = {other.number: other for other in self.review.edits}
-        for entry in self.review.edits:
-            other = by_number[entry.of] if entry.of is not None else entry
-            unseen = seen is not None and entry.number > seen and entry.by != self.maker.by
-            if unseen and other.kind in MAKING and touches(edit, other):
-                raise SAFEError(
-                    f"Someone else has changed these RCCs in the meantime: {describe_edit(other)}. Check them again "
-                    "first."
-                )
         return self._add(edit, edit)
 
     def turn(self, kind: str, edit: Edit) -> Review:
@@ -199,7 +151,7 @@ class _Editing:
         for notes in (edit.notes, *parts):
             seen, mine = reversed(notes) if kind == "undo" else notes
             now = said_now(self.db, mine, self.review)[2]
-            self.say(now, combined(seen, mine, now)[0], part_of=number)
+            self.say(now, combined(seen, mine, now), part_of=number)
         return self.read()
 
     def say(self, before: AnyNote, after: AnyNote, *, part_of: int | None = None) -> int:
@@ -258,7 +210,7 @@ def _notes_after(kind: str, about: Edit, before: Review) -> list[Note]:
     if about.kind == "merge":
         target, merged, source = about.notes
         now, mine = (before.notes.get(one.about, Note(one.about)) for one in (source, target))
-        after, _ = combined(merged, target, mine) if kind == "undo" else combined(target, merged, mine)
+        after = combined(merged, target, mine) if kind == "undo" else combined(target, merged, mine)
         # What was said since it was taken back is not lost either.
         if kind == "redo" and (now, mine) != (source, target):
             after = tidy_note(merged_note(now, after))
@@ -277,6 +229,7 @@ def _editing(folder: Path, maker: Maker) -> Iterator[_Editing]:
         if maker.run not in (None, fingerprint(original)):
             raise SAFEError(CHANGED)
         with changing(folder) as db:
+            check_seen(db, maker)
             editing = _Editing(db, folder, maker, read_review(db, folder, original))
             yield editing
         with contextlib.suppress(SAFEError):

@@ -7,6 +7,7 @@ on the selection, is defined here (`reviewed`).
 import dataclasses
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from safe_dnn.rccs.clusters import RootCauseClusters, rcc_reach
 from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness
 from safe_dnn.rccs.review.notes import FIELDS, REGISTER, SCOPE, Note, fields_of, note_of, title
 from safe_dnn.rccs.spots.weak_spots import read_conditions
-from safe_dnn.store.database import Entry, append, entries_of, parts_of
+from safe_dnn.store.database import Entry, append, entries, entries_of, last_number, marks, parts_of, reading
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 
@@ -26,6 +27,43 @@ KINDS = (*MAKING, *SAYING, *TURNING)
 UNKNOWN = "unknown"  # the engineer
 # Fields that are kept while they are typed
 TYPED = {field for field, known in {**FIELDS, **SCOPE}.items() if not known.choices}
+
+
+ELSEWHERE = "Changed elsewhere: reload the page."
+
+
+class Maker(NamedTuple):
+    """The author of a change, and what they have seen.
+
+    Attributes
+    ----------
+    by : str
+        The window; empty if unknown.
+    run : str or None
+        Fingerprint of the unedited clusters.
+    seen : int or None
+        Number of the newest entry that they have seen; None for all.
+    """
+
+    by: str = ""
+    run: str | None = None
+    seen: int | None = None
+
+
+NOBODY = Maker()
+
+
+def newest(folder: Path) -> int:
+    """The number of the newest entry on what was done or said; 0 if there is none."""
+    with reading(folder) as db:
+        return last_number(db, *KINDS)
+
+
+def check_seen(db: sqlite3.Connection, maker: Maker) -> None:
+    """Refuse a change by somebody who looks at an older state; a SAFEError if something was done or said elsewhere."""
+    unseen = () if maker.seen is None else entries(db, f"kind IN {marks(KINDS)} AND number > ?", *KINDS, maker.seen)
+    if any(entry.window != maker.by or not maker.by for entry in unseen):
+        raise SAFEError(ELSEWHERE)
 
 
 class Edit(NamedTuple):
@@ -140,18 +178,13 @@ def _edit_of(entry: Entry) -> Edit:
     )
 
 
-def standing(edits: Iterable[Edit]) -> tuple[list[int], list[tuple[int, str]]]:
-    """The edits that are in effect, and those that can be redone.
-
-    An edit that is redone counts as the last one. An undone edit can be redone until the author of the undo makes
-    another edit.
+def standing(edits: Iterable[Edit]) -> tuple[list[int], list[int]]:
+    """The edits that are in effect, and those that can be redone: until another edit is made.
 
     Returns
     -------
-    done : list of int
-        Numbers of edits, in the order in which they apply.
-    undone : list of (int, str)
-        Numbers, and the authors of the undos, the last one last.
+    done, undone : list of int
+        Numbers of edits, in the order in which they apply, and in which they were undone.
 
     Raises
     ------
@@ -159,36 +192,22 @@ def standing(edits: Iterable[Edit]) -> tuple[list[int], list[tuple[int, str]]]:
         An undo or redo is about an edit that cannot be undone or redone.
     """
     done: list[int] = []
-    undone: list[tuple[int, str]] = []
+    undone: list[int] = []
     for edit in edits:
         if edit.kind == "undo":
             if edit.of not in done:
                 raise SAFEError("There is no edit to undo.")
             done.remove(edit.of)
-            undone.append((edit.of, edit.by))
+            undone.append(edit.of)
         elif edit.kind == "redo":
-            if edit.of is None or edit.of not in [number for number, _ in undone]:
+            if edit.of not in undone:
                 raise SAFEError("There is no undone edit to redo.")
-            undone = [(other, by) for other, by in undone if other != edit.of]
+            undone.remove(edit.of)
             done.append(edit.of)
         else:
             done.append(edit.number)
-            undone = [(other, by) for other, by in undone if by != edit.by]
+            undone = []
     return done, undone
-
-
-def touches(a: Edit, b: Edit) -> bool:
-    """Whether two edits are about the same images, RCCs or fields of a note, so that their order matters."""
-    if a.kind in SAYING or b.kind in SAYING:
-        if a.kind == b.kind:
-            return a.about == b.about and not {*a.changed}.isdisjoint(b.changed)
-        said, made = (a, b) if a.kind in SAYING else (b, a)
-        return said.kind == "rcc" and made.kind == "merge" and said.about in (*made.source, made.target)
-    if "merge" not in (a.kind, b.kind):
-        made_rccs = {edit.target for edit in (a, b) if edit.kind == "new"}
-        shared = {*a.source, a.target} & {*b.source, b.target}
-        return not ({*a.images}.isdisjoint(b.images) and made_rccs.isdisjoint(shared))
-    return not ({*a.source, a.target} & {*b.source, b.target}) <= {NOISE}
 
 
 def describe_edit(edit: Edit, journal: Sequence[Edit] = ()) -> str:
@@ -275,11 +294,6 @@ def reviewed(
         reach[rcc] = rcc_reach(clusters.points[found], one, is_core[found])[0] if len(found) else 0
     steadiness = _steadiness_left(clusters.steadiness, len(reach), touched)
     return dataclasses.replace(clusters, labels=labels, is_core=is_core, reach=reach, steadiness=steadiness)
-
-
-def labels_after(clusters: RootCauseClusters, edits: Iterable[Edit]) -> np.ndarray:
-    """The RCC of each image after these edits alone (SAFEError as for `reviewed`)."""
-    return _applied(clusters, in_effect(edits))[0]
 
 
 def in_effect(edits: Iterable[Edit]) -> list[Edit]:
