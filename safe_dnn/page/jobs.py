@@ -40,6 +40,8 @@ class Job:
         Of the page's jobs, from 1.
     drawing : str
         HTML to show below the progress; the work may set it.
+    show : callable
+        What a window shows of its result.
     where : Where
         The page of its analysis.
     owner : str
@@ -59,6 +61,7 @@ class Job:
     check: Callable[[], object] = lambda: None
     form: Any = field(default=None, init=False)
     drawing: str = field(default="", init=False)
+    show: Callable[[], dict] = field(default=dict, init=False)
     outcome: SAFEError | str | None = field(default=None, init=False)  # what went wrong, once it is finished
     _latest: tuple[str, int, int] = field(default=("Starting", 0, 0), init=False)
     _pace: Pace = field(default_factory=Pace, init=False)

@@ -7,8 +7,7 @@ import pytest
 from safe_dnn.pipeline.registering import load_register, write_register
 from safe_dnn.pipeline.reporting.report import report_html
 from safe_dnn.rccs.review.edits import merge_rccs, undo_edit
-from safe_dnn.rccs.review.journal import describe_edit
-from safe_dnn.rccs.review.journal import Maker, newest
+from safe_dnn.rccs.review.journal import Maker, describe_edit, newest
 from safe_dnn.rccs.review.notes import REGISTER, Note
 from safe_dnn.rccs.review.review import all_edits, load_review, set_note
 from safe_dnn.reasons.claims import CONFIRMATION_FILE

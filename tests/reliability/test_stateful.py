@@ -38,7 +38,7 @@ from safe_dnn.rccs.clusters import (
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review import edits, journal, review
 from safe_dnn.rccs.review.edits import merge_rccs, move_images, redo_edit, undo_edit
-from safe_dnn.rccs.review.journal import MAKING, SAYING, Edit, Maker, newest, reviewed, standing
+from safe_dnn.rccs.review.journal import SAYING, Edit, Maker, newest, reviewed, standing
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import CHANGED, Review, all_edits, load_review, set_note
 from safe_dnn.rccs.unsafe_set import (

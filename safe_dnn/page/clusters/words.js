@@ -8,7 +8,7 @@ const UNHEARD = "SAFE does not answer. What you answered is kept in this window,
 const dialog = $("dialog"), status = $(".safe-words p"), news = $(".safe-word-news"), asked = $(".safe-word-asked"), told = $(".safe-word-rate");
 let word = "", images = [], at = 0;  // those that are asked; behind the last one, the rate is in sight
 let unsent = [], sending = null, singly = false;  // answers that the server has not yet; whether they are sent one by one
-let coming = null, turn = 0, known = null;
+let coming = null, turn = 0;
 
 const given = () => JSON.parse(props.seen || "{}");
 const store = () => { try { sessionStorage.setItem(STORE, JSON.stringify({ word: dialog.open ? word : "", unsent })); } catch { /* not allowed */ } };
@@ -237,18 +237,13 @@ leaves(() => { if (unsent.length) outliving("keep_answers", unsent[0].word, unse
 
 // --- What comes from the server ---------------------------------------------------------------------------------
 
-hears("safe-words", (now) => {
-  if (now === known || (dialog.open && !dialog.dataset.list)) return;
-  known = now;
-  list();
-  colour("");
-});
 let started = false;
 shows("seen", () => {
   const { heading = "" } = given();
   $(".safe-words label").title = heading && `Shown first: images of “${heading}”`;
   if (started || !props.seen) return;
   started = true;
+  list();
   const before = stored();
   unsent = before.unsent ?? [];
   if (before.word) begin(before.word);

@@ -90,25 +90,3 @@ function putInAddress(parameters, how = "pushState") {
   const hash = `${parameters}` && `#${parameters}`;
   if (hash !== location.hash) history[how](null, "", hash || location.pathname + location.search);
 }
-
-// What was said of the entries of a list since it was read: an answer that was on its way meanwhile is older. `news` has the
-// run that it is about, at: when it was read, and entries, each with a key.
-function newest(key) {
-  const since = new Map();
-  let run = "";
-  return {
-    hear(news) {
-      if (!news.entries.length) return;
-      if (news.run !== run) since.clear();
-      run = news.run;
-      for (const entry of news.entries) if (!(since.get(entry[key])?.at > news.at)) since.set(entry[key], { at: news.at, entry });
-    },
-    // Entries that were read, with what was said of them later.
-    of(news) {
-      return news.entries.map((entry) => {
-        const later = news.run === run ? since.get(entry[key]) : null;
-        return later?.at > news.at ? { ...entry, ...later.entry } : entry;
-      });
-    },
-  };
-}

@@ -142,8 +142,8 @@ def set_note(
     if isinstance(note, Note) and note.rcc is None:
         conditions, tested = note.about
         note = note._replace(about=(checked_conditions(conditions), tested))
-    if isinstance(note, Note) and (note.rcc is not None or twin is not None):
-        original = original or load_clusters(folder)
+    on_rcc = isinstance(note, Note) and (note.rcc is not None or twin is not None)
+    original = (original or load_clusters(folder)) if on_rcc else None
     note = tidy_note(note)
     with changing(folder) as db:
         check_seen(db, maker)
