@@ -58,13 +58,16 @@ class JobView:
         self.outputs = [status, cancel, *self._buttons, self.followed, self.timer]
         cancel.click(self._stop, None, None, **VIEW)
 
-    def start(self, work: Callable[[Job], object], show: Callable[[], dict], *check: Callable) -> dict:
+    def start(self, work: Callable[[Job], object], show: Callable[[], dict], form: Callable = lambda: None) -> dict:
         """Start work, of which `show` shows the result; if this analysis is at work, say so.
 
-        `check` is as for `page.jobs.Job`, if the work has a form.
+        `form` gives what the fields ask for; a SAFEError if one cannot be used.
         """
         self._settings.results.check_there()
-        job = self._jobs.start(self._tab, work, self._settings.where, *check)
+        try:
+            job = self._jobs.start(self._tab, work, form())
+        except SAFEError as error:
+            return {self._status: failed(error) + self._guide()}
         if job is None:
             warn("Busy", f"{self._jobs.busy} Wait for it, or stop it.")
             return self._follow()

@@ -3,7 +3,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from safe_dnn.page.analyses import NOWHERE
 from safe_dnn.page.job_view import JobView
 from safe_dnn.page.jobs import Jobs
 from safe_dnn.support.errors import SAFEError
@@ -23,7 +22,7 @@ def view(monkeypatch):
         monkeypatch.setattr(f"safe_dnn.page.job_view.gr.{part}", lambda *_, **__: Widget())
     status, button, cancel, result = (Widget() for _ in range(4))
     results = SimpleNamespace(check_there=lambda: None)
-    settings = SimpleNamespace(jobs=Jobs(), where=NOWHERE, results=results)
+    settings = SimpleNamespace(jobs=Jobs(), results=results)
     return JobView(settings, "retraining", status, button, cancel, lambda: "", result), status, settings.jobs
 
 
