@@ -40,9 +40,7 @@ def scripted(
     template = properties.pop("html_template", None) or asset(f"{widget}.html")
     script_of = {"js_on_load": script(f"{widget}.js", *behind)}
     functions = [_named(*one) for one in (serves or {}).items()]
-    made = gr.HTML(value, html_template=template, server_functions=functions, **script_of | properties)
-    made.props["component"] = made._id
-    return made
+    return gr.HTML(value, html_template=template, server_functions=functions, **script_of | properties)
 
 
 def _named(name: str, function: Callable) -> Callable:

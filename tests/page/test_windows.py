@@ -214,13 +214,13 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
         wait_until(lambda: "night" in labels())
         news = b_labels.locator("[role=status]")
         give(b, b_labels, 2, "3")
-        expect(news).to_contain_text("was changed meanwhile, to “night”. Give your label again to replace it.")
+        expect(news).to_contain_text("was changed elsewhere, to “night”. Give your label again to replace it.")
         assert "wood" not in labels()
         press(b, "3")
         wait_until(lambda: "wood" in labels())
         press(a, "z")
         expect(a_labels.locator("[role=status]")).to_contain_text("Not undone: ")
-        expect(a_labels.locator("[role=status]")).to_contain_text("was changed meanwhile, to “wood”.")
+        expect(a_labels.locator("[role=status]")).to_contain_text("was changed elsewhere, to “wood”.")
         assert sorted(labels())[-2:] == ["snow", "wood"]
 
         full.touch()

@@ -125,8 +125,9 @@ class NoteView:
 
         `about` is what they are about, as it was sent.
         """
-        problem = f"Not kept: {printable(str(error))}"
-        return {self.about: gr.HTML(as_text({**json.loads(str(about)), "at": time.monotonic_ns()}), problem=problem)}
+        about_of(about)
+        again = {**json.loads(str(about)), "at": time.monotonic_ns()}
+        return {self.about: gr.HTML(as_text(again), problem=f"Not kept: {printable(str(error))}")}
 
     def recover(self, visitor: object, draft: object) -> str:
         """Keep what was typed in a window that is gone; what it was and why not, if it cannot be kept."""

@@ -12,18 +12,6 @@ const announce = (name, detail) => document.dispatchEvent(new CustomEvent(name, 
 const hears = (name, hear) => document.addEventListener(name, ({ detail }) => hear(detail));
 const byWhom = () => document.querySelector("#visitor textarea, #visitor input")?.value ?? "";
 
-// For what is typed when the window is closed: at `pagehide` a browser gives a busy page half a second, which may not be
-// enough; for `beforeunload` it waits, but not every browser has it, and the window may stay.
-const leaves = (send) => ["beforeunload", "pagehide"].forEach((event) => window.addEventListener(event, send));
-
-// Asks a function of the server in a way that outlives the window.
-function outliving(name, ...sent) {
-  const body = JSON.stringify({ data: sent, fn_name: name, component_id: props.component, session_hash: "closed" });
-  const keepalive = body.length < 20_000;  // browsers refuse more than 64 KiB, of all that is on its way
-  return fetch("gradio_api/component_server", { method: "POST", headers: { "Content-Type": "application/json" }, body, keepalive })
-    .then((answer) => answer.json()).catch(() => ({}));
-}
-
 // A new element: its properties and attributes (a text alone is its class), and what is in it.
 function made(tag, properties = {}, ...content) {
   const part = document.createElement(tag), named = typeof properties === "string" ? { className: properties } : properties;
