@@ -39,11 +39,14 @@ class About(NamedTuple):
         As of `Shown`.
     seen : int
         The number of the newest entry.
+    kept : list of str
+        What the fields held when they were filled in or kept.
     """
 
     key: int | str
     run: str
     seen: int
+    kept: list[object]
 
 
 class NoteView:
@@ -83,10 +86,10 @@ class NoteView:
     def show(self, shown: Shown, key: int | str, problem: str = "") -> dict:
         """The note on a reason, and why something else was not kept."""
         note = _note_on(shown, key)
-        about = About(key, shown.run, shown.number)
+        about = About(key, shown.run, shown.number, [getattr(note, field) for field in TYPED])
         return {
             self.run: shown.run,
-            self.about: self._about(about, [getattr(note, field) for field in TYPED], problem),
+            self.about: self._about(about, problem),
             self.name: gr.Textbox(note.name, placeholder=EXAMPLES[type(key)]),
             self.verdict: note.verdict, self.note: note.note,
         }  # fmt: skip
@@ -108,17 +111,17 @@ class NoteView:
         """
         settings, where = self._settings, about_of(about)
         maker = Maker(visitor_of(visitor), where.run, where.seen)
+        if [*typed] == where.kept:
+            return maker, {}
         with writing(settings.out):
             shown = settings.results.shown(where.run)
             note, reason = _note_on(shown, where.key), shown.reason(where.key)
             mine = tidy_note(note._replace(**dict(zip(TYPED, map(str, typed), strict=True))))
-            if mine == note:
-                return maker, {}
             twin = reason.rcc if reason and reason.twin else None
             review = shown.review
             set_note(settings.out, mine, maker=maker, run=review.run, original=review.original, twin=twin)
-            where = where._replace(seen=settings.results.shown(where.run).number)
-        return maker._replace(seen=where.seen), {self.about: self._about(where, [*typed])}
+            where = where._replace(seen=settings.results.shown(where.run).number, kept=[*typed])
+        return maker._replace(seen=where.seen), {self.about: self._about(where)}
 
     def refuse(self, error: SAFEError, about: object) -> dict:
         """Why what is typed is not kept; it stays in the fields, also if another reason was chosen.
@@ -140,8 +143,8 @@ class NoteView:
             return f"Not kept when this page was left: {printable(texts)}. {printable(str(error))}"
         return ""
 
-    def _about(self, about: About, kept: list[object], problem: str = "") -> gr.HTML:
-        told = {**about._asdict(), "kept": kept, "at": time.monotonic_ns()}  # `at`: the same again is an answer, too
+    def _about(self, about: About, problem: str = "") -> gr.HTML:
+        told = {**about._asdict(), "at": time.monotonic_ns()}  # `at`: the same again is an answer, too
         return gr.HTML(as_text(told), problem=problem)
 
 
@@ -149,9 +152,9 @@ def about_of(sent: object) -> About:
     """What the fields of a window are about, as it has sent; a SAFEError if it is something else."""
     try:
         about = json.loads(str(sent))
-        key, run, seen = (about[field] for field in About._fields)
-        if isinstance(key, int | str) and isinstance(run, str) and isinstance(seen, int):
-            return About(key, run, seen)
+        at = About(*(about[field] for field in About._fields))
+        if isinstance(at.key, int | str) and isinstance(at.run, str) and isinstance(at.seen, int):
+            return at
     except (ValueError, TypeError, KeyError):
         pass
     raise SAFEError("The page sent something other than a note. Reload it.")

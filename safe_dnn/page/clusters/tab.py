@@ -306,7 +306,7 @@ class ClustersTab:
 
     def _on_pictures(self, about: object) -> dict:
         """The images of the reason at hand; they take longer than words."""
-        key, run, _ = about_of(about)
+        key, run, *_ = about_of(about)
         results = self._settings.results.shown(run)
         if rank := rank_of(key, results):
             where, rows = results.reasons.spots[rank - 1].where, results.reasons.images[rank - 1].tolist()
