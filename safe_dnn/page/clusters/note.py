@@ -117,6 +117,8 @@ class NoteView:
             shown = settings.results.shown(where.run)
             note, reason = _note_on(shown, where.key), shown.reason(where.key)
             mine = tidy_note(note._replace(**dict(zip(TYPED, map(str, typed), strict=True))))
+            if mine == note:  # as where the answer did not reach a window that was closed
+                return maker, {}
             twin = reason.rcc if reason and reason.twin else None
             review = shown.review
             set_note(settings.out, mine, maker=maker, run=review.run, original=review.original, twin=twin)
