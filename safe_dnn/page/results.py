@@ -3,7 +3,6 @@
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -65,8 +64,6 @@ class Shown(NamedTuple):
         With what is said of them, in the order in which they are shown.
     run : str
         Fingerprint of the clusters as they were found: windows that show another one are out of date.
-    at : int
-        When the folder was looked at, in nanoseconds of this machine's clock: of two looks the later one counts.
     number : int
         Of the newest entry on what was done or said.
     probes : list of Probe
@@ -83,7 +80,6 @@ class Shown(NamedTuple):
     problem: str
     listed: list[Reason]
     run: str
-    at: int
     number: int
     probes: list[Probe]
     probed: object
@@ -183,17 +179,16 @@ class Results:
             What the window shows; a SAFEError where the folder holds something else by now.
         """
         with self._lock:
-            at = time.monotonic_ns()
             self.check_there(run)
             stamps: dict[str, object] = {kind: self._number_of(kind) for kind in (COMPARISON, PROBES)}
             stamps |= {CLUSTERS: self._of_clusters(), PROFILES_FILE: self._stamp_of(PROFILES_FILE)}
             stamps |= {"said": self._state().said, WORD: self._state().words}
             if self._shown is None or stamps != self._stamps:
-                self._shown = self._read(stamps, at)
+                self._shown = self._read(stamps)
                 self._stamps = stamps
             if run is not None and run != self._shown.run:
                 raise SAFEError(CHANGED)
-            return self._shown._replace(at=at)
+            return self._shown
 
     def check_there(self, run: str | None = None) -> None:
         """Make sure that the folder still holds what was shown, here or in a window; a SAFEError if it was moved."""
@@ -204,7 +199,7 @@ class Results:
         """What differs where the clusters do, or their images lie elsewhere."""
         return self._number_of(CLUSTERS), self._stamp_of(_FAILURES), self._state().places
 
-    def _read(self, stamps: _Stamps, at: int) -> Shown:
+    def _read(self, stamps: _Stamps) -> Shown:
         """What the folder holds; parts whose files are the same are not read again, since notes change all the time."""
         of_clusters = stamps[CLUSTERS]
         same = of_clusters == self._stamps.get(CLUSTERS)
@@ -238,7 +233,7 @@ class Results:
         problems = " ".join(problem for *_, problem in self._parts.values() if problem)
         known = review, profiles, reasons, rates, centres, notes, problems, listed
         number = stamps["said"]
-        return Shown(*known, run, at, int(str(number)), probes, probed)
+        return Shown(*known, run, int(str(number)), probes, probed)
 
     def _part(self, name: str, stamp: object, read: Callable[[], _Part], nothing: _Part) -> _Part:
         """A part of what is shown, read only if its stamp is another one; nothing, with the reason, if it cannot be."""

@@ -113,7 +113,7 @@ class ImagesView:
     def rename(self, results: Shown) -> gr.HTML:
         """What the map says of the RCCs; all else stays as it is."""
         rccs = results.clusters.groups
-        return gr.HTML(named=as_news(results.run, results.at, [rcc_words(rcc, results.notes) for rcc in rccs]))
+        return gr.HTML(named=as_news(results.run, [rcc_words(rcc, results.notes) for rcc in rccs]))
 
     def show_map(
         self, results: Shown, by: str | None = None, *, chosen: int | None = None, edited: bool = False,
@@ -142,7 +142,7 @@ class ImagesView:
                 positions = self._drawn[1]
         columns = self._settings.results.columns()
         record = map_record(results.clusters, positions, results.notes, original)
-        props: dict[str, Any] = {"record": as_text({**record, "at": results.at}), "seen": results.run}
+        props: dict[str, Any] = {"record": as_text(record), "seen": results.run}
         value: dict[str, Any] = {}
         if chosen is not None:
             props["chosen"] = chosen
