@@ -26,7 +26,6 @@ from safe_dnn.page.assets import script
 from safe_dnn.page.between_tabs import wire_classes, wire_reasons
 from safe_dnn.page.clusters.tab import ClustersTab
 from safe_dnn.page.failures.tab import FailuresTab
-from safe_dnn.page.job_view import News
 from safe_dnn.page.jobs import Allowance, Jobs, Turn
 from safe_dnn.page.labels.tab import LabelsTab
 from safe_dnn.page.missing_folder import MovedView
@@ -46,7 +45,7 @@ from safe_dnn.page.serving.mounts import Mounts, Resting
 from safe_dnn.page.serving.service import ANALYSES, CACHE, WORKSPACES, Service, Terms, names_of
 from safe_dnn.page.serving.workspace import Seeing, Workspace
 from safe_dnn.page.settings import PageSettings, find_example
-from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINING_TAB, TABS
+from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINING_TAB, TABS, lay_out_steps
 from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.store.database import LONGEST_ENGINEER
@@ -75,9 +74,7 @@ def build_app(settings: PageSettings) -> gr.Blocks:
             "page/header.html", up=up, list=ADDRESS, name=analysis,
             login=settings.login, longest=LONGEST_ENGINEER,
         )  # fmt: skip
-        scripts = script("widgets/frames.js", "widgets/tabs.js", "widgets/engineer.js")
-        gr.HTML(header, js_on_load=scripts, first=CLUSTERS_TAB)
-        news = News(settings)
+        gr.HTML(header, js_on_load=script("widgets/frames.js", "widgets/engineer.js"))
         if not settings.hosted:
             lay_out_picker(settings)
         if settings.uploads:
@@ -91,12 +88,13 @@ def build_app(settings: PageSettings) -> gr.Blocks:
                 with gr.Tab(title, id=name, render_children=name != CLUSTERS_TAB) as laid_out[name]:
                     made[name] = kind(settings)
         clusters = made.pop(CLUSTERS_TAB)
-        loaded = clusters.wire(app, news)
+        loaded = clusters.wire(app)
         moved.wire(loaded)
         for name, tab in made.items():
-            tab.wire(loaded, laid_out[name], news)
+            tab.wire(loaded, laid_out[name])
         wire_reasons(made[FAILURES_TAB], clusters, settings)
         wire_classes(made[LABELS_TAB], made[RETRAINING_TAB])
+        lay_out_steps(settings)
     return app
 
 

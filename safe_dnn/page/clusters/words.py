@@ -91,7 +91,7 @@ class WordsView:
                 self._found = next_images(tagging, weights=settings.weights, progress=job.progress)
                 self._extracted = tested.digest
 
-            self._job = settings.jobs.start(TAB, work, settings.where)
+            self._job = settings.jobs.start(TAB, work)
             if self._job is None:
                 raise SAFEError(f"{settings.jobs.busy} Ask again when it is done.")
             return {"working": self._job.state}

@@ -18,7 +18,7 @@ from safe_dnn.rccs.gifs import GIF_FOLDER
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.runs import CLUSTERS, present_runs
-from tests.helpers.browsing import Served, field, new_window, served_from, wait_until
+from tests.helpers.browsing import Served, new_window, served_from, wait_until, write
 from tests.helpers.visiting import SECONDS, Visitor
 from tests.page.test_accessibility import serious
 
@@ -163,7 +163,7 @@ def test_an_engineer_goes_from_the_list_into_an_analysis_and_back(browser: Brows
     expect(page).to_have_title(f"{ODD} – SAFE")
     gif = page.evaluate("fetch(document.querySelector('img[src*=gifs]').src).then((answer) => answer.status)")
     assert gif == 200
-    field(page, "rcc-name").fill("dark")
+    write(page, "note-name", "dark")
     wait_until(lambda: 0 in (notes := load_review(several.served.out / ODD).notes) and notes[0].name == "dark")
     page.get_by_role("navigation", name="Analyses").get_by_role("link").click()
     page.get_by_label("Name of a new analysis").fill("new one")
