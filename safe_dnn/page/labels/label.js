@@ -181,7 +181,7 @@ async function undo() {
   work(true);
   say("");
   try {
-    const next = await server.undo_label([state.rcc, props.classes || [], state.set]);
+    const next = await server.undo_label([state.rcc, props.classes || [], state.set, state.undo]);
     const place = (images) => Math.max(0, images.findIndex((image) => image.index === next.undone));
     show(next, next.problem ? undefined : place);
     const image = next.undone === null ? null : next.images?.[place(next.images)];

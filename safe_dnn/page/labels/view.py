@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ NOT_OURS = "Not kept: the page sent something other than a label. Reload it."
 class _Step(NamedTuple):
     """What was labelled in one step: the unsafe set, and the labels of the images before and after."""
 
+    number: int
     key: str
     before: Mapping[str, str]
     after: Mapping[str, str]
@@ -49,9 +51,10 @@ class LabelView:
         self._settings = settings
         self._lock = threading.Lock()
         self._steps: deque[_Step] = deque(maxlen=KEPT_STEPS)
+        self._numbers = itertools.count(1)
         serves = {
             "label_state": _with_parts(self._state, 2), "label_picture": _with_parts(self._picture, 2),
-            "give_label": _with_parts(self._give, 7), "undo_label": _with_parts(self._undo, 3),
+            "give_label": _with_parts(self._give, 7), "undo_label": _with_parts(self._undo, 4),
             "class_pictures": _with_parts(lambda train, names: examples(train, _texts(names)), 2),
         }  # fmt: skip
         self.widget = scripted(
@@ -98,15 +101,15 @@ class LabelView:
                 labelled = label_images(unsafe, after.keys(), str(label), _texts(classes))
                 save_labels(labelled, self._settings.out, by=visitor_of(visitor))
                 before = {image.image: image.label for image in images}
-                self._steps.append(_Step(set_key(unsafe), before, after))
+                self._steps.append(_Step(next(self._numbers), set_key(unsafe), before, after))
         except SAFEError as error:
             problem = f"Not kept: {error}"
         except (TypeError, ValueError, OverflowError, IndexError):
             problem = NOT_OURS
         return self._state(rcc, classes, problem)
 
-    def _undo(self, rcc: object, classes: object, key: object) -> dict:
-        """Undo the last step; `undone` is the first image that changed, which the script goes back to.
+    def _undo(self, rcc: object, classes: object, key: object, last: object) -> dict:
+        """Undo the last step, if the window knows it; `undone` is the first image that changed, which the script shows.
 
         `others` is the number of the others.
         """
@@ -117,6 +120,8 @@ class LabelView:
                 steps = self._steps
                 if steps and steps[-1].key == set_key(unsafe):
                     step = steps[-1]
+                    if step.number != last:
+                        raise SAFEError("Images were labelled elsewhere. Undo again to take that back.")
                     changed = [one for one in unsafe.images if step.after.get(one.image, one.label) != one.label]
                     if changed:
                         steps.pop()  # it can never be undone; the one before may
@@ -155,7 +160,7 @@ class LabelView:
         chosen = rcc if isinstance(rcc, int) and rcc in rccs else rccs[0]
         members = [(i, image) for i, image in enumerate(unsafe.images) if image.rcc == chosen]
         with self._lock:
-            undo = bool(self._steps) and self._steps[-1].key == set_key(unsafe)
+            undo = self._steps[-1].number if self._steps and self._steps[-1].key == set_key(unsafe) else 0
         return {
             "problem": printable(problem), "rcc": chosen, "set": set_key(unsafe), "classes": _texts(classes),
             "undo": undo, "rccs": [_count(unsafe, k, printable(title(k, notes))) for k in rccs],
