@@ -86,9 +86,9 @@ def test_a_change_from_a_window_that_shows_an_older_state_is_refused_and_what_wa
     b.keyboard.press("u")
     wait_until(lambda: noted(served, 0)[2] == "unsafe")
     # Whoever chooses a reason sees what is said of it by now.
-    a.locator("#reason-list [data-rcc='1']").click()
+    choose(a, 1)
     expect(a.locator("#reason-list [data-rcc='0']")).to_contain_text("unsafe")
-    a.locator("#reason-list [data-rcc='0']").click()
+    choose(a, 0)
     expect(field(a, "note-text")).to_have_value("hazard H3")
 
 
