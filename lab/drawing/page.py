@@ -38,7 +38,7 @@ def take_picture(url: str, rcc: int) -> None:
         page.goto(url)
         expect(page.locator("#reason-list .safe-card").first).to_be_visible(timeout=WAIT)
         page.locator(f"#reason-list [data-rcc='{rcc}']").click()
-        expect(page.locator(":is(#rcc-name, #spot-name) input:visible")).to_have_value(SHOWN, timeout=WAIT)
+        expect(page.locator(":is(#note-name, #note-name) input:visible")).to_have_value(SHOWN, timeout=WAIT)
         expect(page.locator("#map .safe-map-none")).to_be_hidden(timeout=WAIT)
         page.wait_for_timeout(5000)  # until the pictures are there and the player has begun
         page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")

@@ -216,6 +216,7 @@ def run_probe(out: Path, options: argparse.Namespace, progress: Progress) -> Non
 def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> int:
     """Write tables of what is said of reasons for a safety case (register.csv, scope.csv), or read them back."""
     from safe_dnn.pipeline.registering import load_register, write_register
+    from safe_dnn.rccs.review.journal import Maker, newest
     from safe_dnn.reasons.register import REGISTER_FILE, changes_in, scope_entry, take_over
 
     if not options.read:
@@ -230,10 +231,11 @@ def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> 
             return NOT_SHOWN if lacking else 0
         say(f"Written: {REGISTER_FILE}, scope.csv in {out}, {count(len(entries), 'reason')}")
         return 0
+    maker = Maker(seen=newest(out))
     changes = changes_in(options.read, load_register(out), scope_entry(out))
     say(*(change.text for change in changes))
     if options.apply:
-        take_over(out, changes)
+        take_over(out, changes, maker=maker)
         say(f"Taken over: {count(len(changes), 'change')}")
     else:
         say(f"{count(len(changes), 'change')}; nothing was taken over (--apply)")

@@ -24,7 +24,6 @@ from safe_dnn.page.assets import script
 from safe_dnn.page.between_tabs import wire_classes, wire_reasons
 from safe_dnn.page.clusters.tab import ClustersTab
 from safe_dnn.page.failures.tab import FailuresTab
-from safe_dnn.page.job_view import News
 from safe_dnn.page.jobs import Allowance, Jobs, Turn
 from safe_dnn.page.labels.tab import LabelsTab
 from safe_dnn.page.missing_folder import MovedView
@@ -39,7 +38,7 @@ from safe_dnn.page.serving.guard import Guard, Visitor, failed, with_password
 from safe_dnn.page.serving.routes import routes
 from safe_dnn.page.serving.service import BROUGHT, WORKSPACES, Service, Terms
 from safe_dnn.page.settings import Opened, PageSettings, find_example, of_request
-from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINING_TAB, TABS
+from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINING_TAB, TABS, lay_out_steps
 from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.page.uploading import lay_out_upload
 from safe_dnn.pipeline.reporting.markup import filled
@@ -60,7 +59,6 @@ def build_app(settings: PageSettings) -> gr.Blocks:
     """Lay out the page, which shows the analysis that a request is about (see `settings.of_request`)."""
     with Page(title="SAFE", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as app:
         lay_out_header(settings)
-        news = News(settings)
         if not settings.hosted:
             lay_out_picker(settings)
         if settings.uploads:
@@ -74,12 +72,13 @@ def build_app(settings: PageSettings) -> gr.Blocks:
                 with gr.Tab(title, id=name, render_children=name != CLUSTERS_TAB) as laid_out[name]:
                     made[name] = kind(settings)
         clusters = made.pop(CLUSTERS_TAB)
-        loaded = clusters.wire(app, news)
+        loaded = clusters.wire(app)
         moved.wire(loaded)
         for name, tab in made.items():
-            tab.wire(loaded, laid_out[name], news)
+            tab.wire(loaded, laid_out[name])
         wire_reasons(made[FAILURES_TAB], clusters, settings)
         wire_classes(made[LABELS_TAB], made[RETRAINING_TAB])
+        lay_out_steps(settings)
     return app
 
 
@@ -98,8 +97,8 @@ def lay_out_header(settings: PageSettings) -> None:
         return {"title": where.title, "list": shown, "login": settings.login}
 
     header = filled("page/header.html", longest=LONGEST_ENGINEER)
-    scripts = script("widgets/frames.js", "widgets/tabs.js", "widgets/header.js")
-    gr.HTML(header, js_on_load=scripts, server_functions=[analyses_beside], first=CLUSTERS_TAB, elem_id="header")
+    scripts = script("widgets/frames.js", "widgets/header.js")
+    gr.HTML(header, js_on_load=scripts, server_functions=[analyses_beside], elem_id="header")
 
 
 def serve(

@@ -37,11 +37,10 @@ def scripted(
     properties
         As for `gr.HTML`; those that it does not know are `props` of the script.
     """
-    template = {"html_template": asset(f"{widget}.html"), "js_on_load": script(f"{widget}.js", *behind)}
+    template = properties.pop("html_template", None) or asset(f"{widget}.html")
+    script_of = {"js_on_load": script(f"{widget}.js", *behind)}
     functions = [_named(*one) for one in (serves or {}).items()]
-    made = gr.HTML(value, server_functions=functions, **template | properties)
-    made.props["component"] = made._id
-    return made
+    return gr.HTML(value, html_template=template, server_functions=functions, **script_of | properties)
 
 
 def _named(name: str, function: Callable) -> Callable:

@@ -1,12 +1,11 @@
 """From tab to tab: the reasons for failures, and the folder of the classes."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
 from safe_dnn.page.clusters.tab import ClustersTab
-from safe_dnn.page.events import FOLLOW, VIEW
+from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.tab import FailuresTab
 from safe_dnn.page.labels.tab import LabelsTab
 from safe_dnn.page.messages import warn
@@ -17,7 +16,6 @@ from safe_dnn.pipeline.run_record import given_parameters, given_predictions
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import printable
 
-# In the browser: an answer of the server that others follow closely was once lost.
 TO_CLUSTERS = f"""(...sent) => {{
   document.querySelector('.tab-container [role="tab"][data-tab-id="{CLUSTERS_TAB}"]')?.click();
   return sent;
@@ -29,7 +27,7 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSet
 
     form = clusters.form
 
-    def on_find(*sent: Any) -> Iterator[dict]:
+    def on_find(*sent: Any) -> dict:
         """Generate RCCs, unless something was typed there that would be lost."""
         *values, last = sent
         fields, filled_in = form.named(values), last.get("folder") or ""
@@ -43,20 +41,16 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSet
                 f"What you have typed there has not been used yet. The failing images are in {failing}: give this "
                 "folder, with nothing under Predictions and Test images, and click Generate RCCs.",
             )
-            yield clusters.fold.show(folded=False)
-            return
+            return clusters.fold.show(folded=False)
         fields |= {"folder": failing, "predictions": "", "tested": ""}
         if filled_in not in ("", failing) and fields["parameters"] == printable(given_parameters(settings.out)):
             fields["parameters"] = ""  # about the images of an earlier run as well
         # A start that is refused, since other work is running, leaves the form filled in.
         shown = {form[name]: fields[name] for name in ("folder", "predictions", "tested", "parameters")}
-        for updates in clusters.generate(fields):
-            yield {**shown, **updates}
-            shown = {}
+        return {**shown, **clusters.generate(fields)}
 
     filled = [*form.widgets, form.filled]
-    sent = failures.view.find.click(on_find, filled, [*filled, *clusters.outputs], js=TO_CLUSTERS, **FOLLOW)
-    sent.then(clusters.on_map, clusters.images_view.colour, clusters.images_view.map_outputs, **VIEW)
+    failures.view.find.click(on_find, filled, [*filled, *clusters.outputs], js=TO_CLUSTERS, **VIEW)
 
 
 def wire_classes(labels: LabelsTab, retraining: RetrainingTab) -> None:

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-# Handlers that follow a job stay open as long as it runs, one per browser window.
-FOLLOW: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
 VIEW: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 # Of clicks that come faster than they are answered, the last counts; Gradio by default drops all but the first.
 LATEST: dict[str, Any] = VIEW | {"trigger_mode": "always_last"}

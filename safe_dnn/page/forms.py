@@ -7,14 +7,13 @@ have in common is here as well: they follow the work, and what changes in the fo
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
 
-from safe_dnn.page.events import EDITS, FOLLOW, LATEST, VIEW
-from safe_dnn.page.job_view import JobView, News
+from safe_dnn.page.events import LATEST, VIEW
+from safe_dnn.page.job_view import JobView
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import OPENING
 from safe_dnn.page.results import Marks
@@ -295,40 +294,35 @@ class FormTab:
     def _shown(self) -> dict:
         return {self.marks: self._now(), **self.show()}
 
-    def _work(self, fields: Mapping[str, Any], work: Callable[[Job], object], ask: Callable) -> Iterator[dict]:
-        """Start work with the fields that were sent, and follow it.
+    def _work(self, fields: Mapping[str, Any], work: Callable[[Job], object], ask: Callable) -> dict:
+        """Start work with the fields that were sent.
 
         `ask` gives what the fields ask for, and keeps them; a SAFEError where one cannot be used.
         """
-        yield self.form.sent(self._now().run, fields)
-        yield from self.job_view.start(work, lambda: self._shown() | self.fold.show(folded=True), lambda: ask(fields))
+        show = lambda: self._shown() | self.fold.show(folded=True)  # noqa: E731
+        started = self.job_view.start(work, show, lambda: ask(fields))
+        return {**self.form.sent(self._now().run, fields), **started}
 
     def _first_look(self) -> dict:
         marks = self._now()
         looked = {**self.job_view.look(self._shown), **self.form.first_look(marks.run)}
         return {**looked, **self.fold.show(folded=True), self.marks: marks}
 
-    def on_tab(self, followed: int, marks: Marks | None) -> dict:
-        """Look again if the folder has changed since."""
-        now = self._now()
-        return gr.skip() if now == marks else {self.marks: now, **self.job_view.look(self._shown, followed)}
-
-    def on_folder(self, followed: int, marks: Marks | None, before: dict, *values: Any) -> dict:
+    def on_tab(self, marks: Marks | None, before: dict, *values: Any) -> dict:
         """Show what has changed in the folder."""
         now = self._now()
         updates, _ = self.form.follow(now.run, before, self.form.named(values))
         if now != marks:
             same = marks is not None and self._result_of(now) == self._result_of(marks)
-            updates = {**updates, self.marks: now, **self.job_view.look(self._shown, followed, same=same)}
+            updates = {**updates, self.marks: now, **self.job_view.look(self._shown, same=same)}
         return updates or gr.skip()
 
-    def _wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+    def _wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Follow work and folder; `loaded` is the event that a window that was just opened shows the RCCs."""
-        looked, filled_in = [self.job_view.followed, self.marks], [*self.form.outputs, *self.outputs]
-        tab.select(self.on_tab, looked, self.outputs, **VIEW)
-        loaded.then(partial(self.job_view.load, self._first_look, self._shown), None, filled_in, **FOLLOW)
-        self.job_view.wire(news, self._shown, self.outputs)
-        news.folder(self.on_folder, [*looked, self.form.filled, *self.form.widgets], filled_in, **LATEST, **EDITS)
+        filled_in = [*self.form.outputs, *self.outputs]
+        tab.select(self.on_tab, [self.marks, self.form.filled, *self.form.widgets], filled_in, **LATEST)
+        loaded.then(lambda: self.job_view.first(self._first_look), None, filled_in, **VIEW)
+        self.job_view.wire(filled_in)
 
 
 def given(path: str | None, what: str, settings: PageSettings) -> str:

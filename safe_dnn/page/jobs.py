@@ -1,17 +1,16 @@
-"""Long work in a thread of its own, one at a time, whichever tab, window or analysis it is started in."""
+"""Long work in one worker thread, one job after the other, whichever tab, window or analysis it is started in."""
 
 import contextlib
 import contextvars
 import math
 import os
+import queue
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from safe_dnn.page.analyses import NOWHERE, Where
 from safe_dnn.pipeline.reporting.markup import escaped
 from safe_dnn.support.defects import report_defect
 from safe_dnn.support.errors import SAFEError
@@ -19,18 +18,17 @@ from safe_dnn.support.progress import Pace
 from safe_dnn.support.text import count
 
 BEHIND = 5  # in priority: answers come first
-WAITING = "Waiting for another analysis"
 STOPPED = "Stopped. What was finished is kept: the same click goes on from there."
 TOO_LONG = "Stopped, since this service lets nobody's work take longer. What was finished is kept."
 
 
 class _Stopped(Exception):  # noqa: N818, it is no error
-    """Raised in a job's thread, by its next report of progress, once it was cancelled."""
+    """Raised in a job, by its next report of progress, once it was cancelled."""
 
 
 @dataclass(eq=False)
 class Job:
-    """Long work in a thread of its own, which goes on when the browser that started it is closed.
+    """Long work, which goes on when the browser that started it is closed.
 
     Attributes
     ----------
@@ -38,51 +36,42 @@ class Job:
         The tab that it belongs to.
     number : int
         Of the page's jobs, from 1.
-    drawing : str
-        HTML to show below the progress; the work may set it.
-    where : Where
-        The page of its analysis.
+    form : object
+        What its form asks for.
     owner : str
         The visitor whose analysis it is, where each has a workspace.
-    check : callable
-        Checks the form before those of other analyses are waited for; a SAFEError where it cannot be used.
-    form : object
-        What `check` has given, for the work.
+    seconds : float
+        That it may take.
+    drawing : str
+        HTML to show below the progress; the work may set it.
+    show : callable
+        What a window shows of its result.
     """
 
     tab: str
     number: int
     work: Callable[["Job"], object]
-    turn: "Turn | None" = None
-    where: Where = NOWHERE
+    turn: "Turn"
+    form: Any = None
     owner: str = ""
-    check: Callable[[], object] = lambda: None
-    form: Any = field(default=None, init=False)
     drawing: str = field(default="", init=False)
+    show: Callable[[], dict] = field(default=dict, init=False)
     outcome: SAFEError | str | None = field(default=None, init=False)  # what went wrong, once it is finished
+    # What it writes has the name of the engineer who started it.
+    _context: contextvars.Context = field(default_factory=contextvars.copy_context, init=False)
     _latest: tuple[str, int, int] = field(default=("Starting", 0, 0), init=False)
     _pace: Pace = field(default_factory=Pace, init=False)
     _cancelled: threading.Event = field(default_factory=threading.Event, init=False)
     _finished: threading.Event = field(default_factory=threading.Event, init=False)
     _until: float = field(default=math.inf, init=False)
 
-    def start(self) -> None:
-        # A daemon: work that is cut off when the page is shut down resumes from the cache.
-        # What it writes has the name of the engineer who started it.
-        run = contextvars.copy_context().run
-        threading.Thread(target=run, args=(self._run,), name=f"job {self.tab}", daemon=True).start()
-
-    def _run(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):  # of this thread and those that it starts; Linux
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
+    def run(self) -> None:
+        self._until = time.monotonic() + self.turn.allowance.seconds
         try:
-            self.form = self.check()
-            while self._before():
-                self.progress(WAITING, 0, 0)
-                self._cancelled.wait(0.1)
-            if self.turn:
-                self._until = time.monotonic() + self.turn.allowance.seconds
-            self.work(self)
+            if not self.cancelled():
+                self._context.run(self.work, self)
+            elif self.outcome is None:
+                raise _Stopped
         except SAFEError as error:
             self.outcome = error
         except _Stopped:
@@ -91,11 +80,6 @@ class Job:
             self.outcome = report_defect(error)
         finally:
             self._finished.set()
-
-    def _before(self) -> list["Job"]:
-        """The jobs of other analyses that are done first."""
-        line = [job for job in self.turn.line if not job.finished(0)] if self.turn else []
-        return line[: line.index(self)] if self in line else []
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Take a report of progress (see `support.progress.Progress`)."""
@@ -109,6 +93,9 @@ class Job:
 
     def cancel(self) -> None:
         self._cancelled.set()
+        if self.turn.before(self):  # it has not begun
+            self.outcome = STOPPED
+            self._finished.set()
 
     def cancelled(self) -> bool:
         return self._cancelled.is_set() or time.monotonic() > self._until
@@ -128,17 +115,12 @@ class Job:
         """The same as HTML."""
         _, done, total = self._latest
         value = f"max='{total}' value='{done}'" if total else ""
-        told = escaped("Stopping after this batch …" if self.cancelled() else self.state)
-        if before := self._before():
-            named = [
-                f"{self.where.link(job.where)} ({escaped(job.state)})" for job in before if job.owner == self.owner
-            ]
-            if others := len(before) - len(named):  # nothing else about them
-                named.append(f"{count(others, 'job')} of other visitors")
-            told = "Waiting for " + ", ".join(named)
+        before = self.turn.before(self)
+        told = f"Waiting for {count(before, 'job')} of other analyses" if before else self.state
+        told = "Stopping after this batch …" if self.cancelled() else told
         return (
             f"<div class='safe-status' role='status'><progress aria-label='Progress' {value}></progress>"
-            f"<span>{told}</span></div>{self.drawing}"
+            f"<span>{escaped(told)}</span></div>{self.drawing}"
         )
 
 
@@ -154,22 +136,21 @@ UNLIMITED = Allowance()
 
 
 class Turn:
-    """What the pages of one process share: one job at a time on this machine, whichever of them it is started in.
-
-    Visitors take turns: the second job of one comes after the first of each other.
+    """The worker that the pages of one process share.
 
     Attributes
     ----------
     lock : Lock
         No job is started while somebody holds it.
-    line : tuple of Job
-        The one that runs, then those that wait for it, at most one for each analysis; some may be finished.
     """
 
     def __init__(self, allowance: Allowance = UNLIMITED) -> None:
         self.allowance = allowance
         self.lock = threading.Lock()
-        self.line: tuple[Job, ...] = ()
+        self._line: list[Job] = []  # the one that runs, then those that wait for it; some may be finished
+        self._queue = queue.SimpleQueue[Job]()
+        # A daemon: work that is cut off when the page is shut down resumes from the cache.
+        self._worker = threading.Thread(target=self._work, name="jobs", daemon=True)
 
     def take_in(self, job: Job) -> None:
         """Let a job wait for its turn. Whoever calls it holds the lock.
@@ -179,15 +160,24 @@ class Turn:
         SAFEError
             Too many wait.
         """
-        line = [other for other in self.line if not other.finished(0)]
+        line = [other for other in self._line if not other.finished(0)]
         if len(line) >= self.allowance.in_all or sum(one.owner == job.owner for one in line) >= self.allowance.jobs:
             raise SAFEError("As many analyses as this service takes at once are waiting. Try again in a while.")
-        before, ranked = Counter[str](), list[tuple[int, Job]]()
-        for one in (*line, job):
-            ranked.append((before[one.owner], one))
-            before[one.owner] += 1
-        waiting = sorted(ranked[1:], key=lambda entry: entry[0])  # stable; the first one runs
-        self.line = tuple(one for _, one in (*ranked[:1], *waiting))
+        self._line = [*line, job]
+        self._queue.put(job)
+        if not self._worker.is_alive():
+            self._worker.start()
+
+    def before(self, job: Job) -> int:
+        """How many jobs are done before one."""
+        line = [other for other in self._line if not other.finished(0)]
+        return line.index(job) if job in line else 0
+
+    def _work(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):  # of this thread and those that it starts; Linux
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
+        while True:
+            self._queue.get().run()
 
 
 class Jobs:
@@ -222,10 +212,8 @@ class Jobs:
         """The job of a tab that was started last, finished or not."""
         return self._latest.get(tab)
 
-    def start(self, tab: str, work: Callable[[Job], object], where: Where = NOWHERE, *check: Callable) -> Job | None:
+    def start(self, tab: str, work: Callable[[Job], object], form: object = None) -> Job | None:
         """Start a job, which waits for those of other analyses; None where one of this analysis is running or waiting.
-
-        `check` is as for `Job`.
 
         Raises
         ------
@@ -237,11 +225,10 @@ class Jobs:
                 raise SAFEError("This analysis was deleted. Reload the page.")
             if self.running:
                 return None
-            self._started += 1
-            job = Job(tab, self._started, work, self.turn, where, self.owner, *check)
+            job = Job(tab, self._started + 1, work, self.turn, form, self.owner)
             self.turn.take_in(job)
+            self._started += 1
             self._latest[tab] = job
-            job.start()
             return job
 
     def end(self) -> None:

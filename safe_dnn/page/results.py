@@ -3,7 +3,6 @@
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -38,8 +37,6 @@ from safe_dnn.words.tags import TAG, WORD
 # Other failures have taken the place of those that the clusters are of where the mark has changed.
 _FAILURES = f"{FAILURES}/{FAILURES_MARK}"
 
-REST = 5.0  # seconds without an answer about a word
-
 _Stamps = Mapping[str, object]
 _Part = TypeVar("_Part")
 
@@ -62,8 +59,8 @@ class Shown(NamedTuple):
         With what is said of them, in the order in which they are shown.
     run : str
         Fingerprint of the clusters as they were found: windows that show another one are out of date.
-    at : int
-        When the folder was looked at, in nanoseconds of this machine's clock: of two looks the later one counts.
+    number : int
+        Of the newest entry on what was done or said.
     probes : list of Probe
     probed : object
         What differs where they are of another run.
@@ -76,7 +73,7 @@ class Shown(NamedTuple):
     problem: str
     listed: list[Reason]
     run: str
-    at: int
+    number: int
     probes: list[Probe]
     probed: object
 
@@ -164,7 +161,6 @@ class Results:
         self._described: tuple[tuple, Mapping[str, np.ndarray]] = ((), {})
         self._tested: dict[tuple, AnsweredImages] = {}  # the last ones, by stamp
         self._tagged: dict[tuple, Mapping[str, np.ndarray]] = {}
-        self._answered = (0, 0.0, 0)  # words: the last answer, when it was first seen, and the last one before a rest
         self._known = _State((), {}, 0, 0, 0, 0, 0, 0)
 
     def shown(self, run: str | None = None) -> Shown:
@@ -176,35 +172,27 @@ class Results:
             What the window shows; a SAFEError where the folder holds something else by now.
         """
         with self._lock:
-            at = time.monotonic_ns()
             self.check_there(run)
             stamps: dict[str, object] = {kind: self._number_of(kind) for kind in (COMPARISON, PROBES)}
             stamps |= {CLUSTERS: self._of_clusters(), PROFILES_FILE: self._stamp_of(PROFILES_FILE)}
             stamps |= {"said": self._state().said, WORD: self._state().words}
             if self._shown is None or stamps != self._stamps:
-                self._shown = self._read(stamps, at)
+                self._shown = self._read(stamps)
                 self._stamps = stamps
             if run is not None and run != self._shown.run:
                 raise SAFEError(CHANGED)
-            return self._shown._replace(at=at)
+            return self._shown
 
     def check_there(self, run: str | None = None) -> None:
         """Make sure that the folder still holds what was shown, here or in a window; a SAFEError if it was moved."""
         if (run or self._shown) and not self.there:
             raise SAFEError(f"This analysis was moved away from {self._out}. Open it where it is now.")
 
-    def original(self, run: str) -> RootCauseClusters | None:
-        """The clusters as they were found, without a look at what was said since; None if they are of another run."""
-        with self._lock:
-            shown = self._shown if self._stamps.get(CLUSTERS) == self._of_clusters() else None
-        shown = shown or self.shown()
-        return shown.review.original if shown.run == run else None
-
     def _of_clusters(self) -> tuple:
         """What differs where the clusters do, or their images lie elsewhere."""
         return self._number_of(CLUSTERS), self._stamp_of(_FAILURES), self._state().places
 
-    def _read(self, stamps: _Stamps, at: int) -> Shown:
+    def _read(self, stamps: _Stamps) -> Shown:
         """What the folder holds; parts whose files are the same are not read again, since notes change all the time."""
         of_clusters = stamps[CLUSTERS]
         same = of_clusters == self._stamps.get(CLUSTERS)
@@ -234,7 +222,7 @@ class Results:
         probes = self._part("probes", probed, lambda: load_probes(self.present(PROBES)), list[Probe]())
         problems = " ".join(problem for *_, problem in self._parts.values() if problem)
         known = review, profiles, reasons, notes, problems, listed
-        return Shown(*known, run, at, probes, probed)
+        return Shown(*known, run, int(str(stamps["said"])), probes, probed)
 
     def _part(self, name: str, stamp: object, read: Callable[[], _Part], nothing: _Part) -> _Part:
         """A part of what is shown, read only if its stamp is another one; nothing, with the reason, if it cannot be."""
@@ -303,7 +291,7 @@ class Results:
     @property
     def stamp(self) -> str:
         """A text that differs where anything has changed that the windows show, but for what is said."""
-        runs = [*(self._number_of(kind) for kind in (CLUSTERS, COMPARISON, PROBES)), self.found, self.words_at_rest]
+        runs = [*(self._number_of(kind) for kind in (CLUSTERS, COMPARISON, PROBES)), self.found, self.words_stamp]
         return str([self.marks(), *runs, *(self._stamp_of(name) for name in (PROFILES_FILE, _FAILURES, ACCURACY_FILE))])
 
     @property
@@ -325,15 +313,6 @@ class Results:
     def words_stamp(self) -> int:
         """A number that differs where a word was begun, or an image answered."""
         return self._state().words
-
-    @property
-    def words_at_rest(self) -> int:
-        """The same, as it was when nobody had answered for a while: windows are not drawn anew with every answer."""
-        now, (words, since, at_rest) = time.monotonic(), self._answered
-        if self.words_stamp != words:
-            words, since = self.words_stamp, now if words else -REST
-        self._answered = words, since, words if now - since >= REST else at_rest
-        return self._answered[2]
 
     @property
     def retraining_stamp(self) -> str:

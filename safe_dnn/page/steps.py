@@ -5,8 +5,13 @@ import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gradio as gr
+
 from safe_dnn.dnn.failures import load_failures
+from safe_dnn.page.assets import script
 from safe_dnn.page.collected import are_earlier
+from safe_dnn.page.events import VIEW
+from safe_dnn.page.messages import AWAY
 from safe_dnn.page.results import Results
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
@@ -32,7 +37,18 @@ TABS = {
     "report": Tab("Report", "Next: write the report"),
 }
 """In the order of the work, by the name that their jobs and forms have, and that stands in the page's address."""
+LOOK_SECONDS = 2.0
 FAILURES_TAB, CLUSTERS_TAB, UNSAFE_TAB, LABELS_TAB, RETRAINING_TAB, REPORT_TAB = TABS
+
+
+def lay_out_steps(settings: PageSettings) -> None:
+    """Have the tabs say every few seconds which steps are done."""
+    widget = gr.HTML(
+        html_template="<span></span>", js_on_load=script("widgets/tabs.js"), first=CLUSTERS_TAB, steps=None,
+        elem_classes=AWAY,
+    )  # fmt: skip
+    steps = Steps(settings)
+    gr.Timer(LOOK_SECONDS).tick(lambda: gr.HTML(steps=steps.now()), None, widget, **VIEW)
 
 
 class Steps:

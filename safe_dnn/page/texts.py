@@ -26,12 +26,6 @@ def as_text(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def as_news(run: str, at: int, entries: list) -> str:
-    """Entries of a list, for a script that knows by when they were read which are newer (see `newest` in parts.js).
-
-    Parameters
-    ----------
-    run, at
-        Of the `Shown` that they are from.
-    """
-    return as_text({"run": run, "at": at, "entries": entries})
+def as_news(run: str, entries: list) -> str:
+    """Entries of a list of what a run has, for a script."""
+    return as_text({"run": run, "entries": entries})

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from safe_dnn.rccs.review.journal import NOBODY, Maker
 from safe_dnn.rccs.review.notes import FIELDS, NOT_JUDGED, REGISTER, SCOPE, UNSAFE, tidy_note
 from safe_dnn.rccs.review.review import Review, folder_tested, load_scope, notes_of_run, set_note
 from safe_dnn.rccs.spots.figures import row_of
@@ -199,25 +200,21 @@ def _changes(entry: Entry, given: Mapping[str, str]) -> list[Change]:
     return [Change(entry, field, text) for field, text in now if text != getattr(entry.note, field)]
 
 
-def take_over(folder: Path, changes: Iterable[Change], *, by: str = "") -> None:
+def take_over(folder: Path, changes: Iterable[Change], *, maker: Maker = NOBODY) -> None:
     """Say what a table says, as entries that can be undone.
 
     Raises
     ------
     SAFEError
-        Somebody has changed one of the fields since; what came before it is kept.
+        Something was changed elsewhere.
     """
     of_entry: dict[str, list[Change]] = {}
     for change in changes:
         of_entry.setdefault(change.entry.key, []).append(change)
     run = present_runs(folder)[CLUSTERS].clusters
     for those in of_entry.values():
-        seen = those[0].entry.note
+        entry = those[0].entry
         fields: dict[str, Any] = {change.field: change.now for change in those}
-        about = those[0].entry.about
-        twin = about.rcc if about and about.twin else None
-        conflicts = set_note(folder, seen._replace(**fields), seen=seen, by=by, run=run, twin=twin).conflicts
-        if conflicts:
-            raise SAFEError(
-                f"{those[0].entry.reason} was changed meanwhile: {', '.join(conflicts)}. Look at the changes again."
-            )
+        twin = entry.about.rcc if entry.about and entry.about.twin else None
+        set_note(folder, entry.note._replace(**fields), maker=maker, run=run, twin=twin)
+        maker = maker._replace(seen=None)  # what follows are changes by the same

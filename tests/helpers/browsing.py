@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from safe_dnn.rccs.review.edits import Maker, undo_edit
+from safe_dnn.rccs.review.edits import undo_edit
 from safe_dnn.rccs.review.journal import standing
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note
@@ -197,24 +197,18 @@ def select_nine(page: Page, served: Served) -> None:
 
 def forget(out: Path) -> None:
     """Take back all edits, and all that was said. (The page would not hear of a database that is gone.)"""
-    while done := standing(all_edits(out, load_review(out)))[0]:
-        undo_edit(out, maker=Maker(done[-1].by))
+    for _ in standing(all_edits(out, load_review(out)))[0]:
+        undo_edit(out)
     for rcc in load_review(out).notes:
         set_note(out, Note(rcc))
     for note in load_spot_notes(out).values():
         set_note(out, Note(note.about))
 
 
-def asks_for_no_news(page: Page) -> None:
-    """Let a window take itself for one in the background, which does not ask what others do."""
-    asked: set[Request] = set()
-    page.on("request", lambda sent: asked.add(sent) if "latest_news" in (sent.post_data or "") else None)
-    page.on("requestfinished", lambda sent: asked.discard(sent))
-    with page.expect_response(lambda answer: "latest_news" in (answer.request.post_data or "")):
-        pass  # it asks every two seconds: what it has asked for before is answered now
-    page.evaluate("Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
-    while asked:  # once more, between the two
-        page.wait_for_timeout(50)
+def write(page: Page, name: str, text: str) -> None:
+    """Type into a field of the note, and leave it."""
+    field(page, name).fill(text)
+    field(page, name).blur()
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,8 +78,7 @@ class Visitor:
         asking = [one for one in self.handlers if one["backend_fn"]]
         opened = [one for one in asking if any(target[1] == "load" for target in one["targets"])]
         first = {one["id"] for one in opened}
-        idle = {one["id"] for one in self.handlers if one["trigger_after"] in first and not one["backend_fn"]}
-        return opened + [one for one in asking if one["trigger_after"] in idle and not one["inputs"]]
+        return opened + [one for one in asking if one["trigger_after"] in first and not one["inputs"]]
 
     def send(self, button: str, **given: object) -> str:
         """What a click is answered, with some fields filled in: `select_model` is `#select-model`."""
@@ -88,7 +88,16 @@ class Visitor:
         return self.fire(handler, [values.get(part, self._defaults[part]) for part in handler["inputs"]])
 
     def fire(self, handler: dict, data: list, event_data: object = None) -> str:
-        """What the handler answers, as text; an HTTP status where it is refused before."""
+        """What the handler answers, as text, and the work that it starts; an HTTP status where it is refused before."""
+        answers = [self._ask(handler, data, event_data)]
+        ticks = [one for one in self.handlers if one["targets"][0][1] == "tick" and handler["outputs"]]
+        tick = next((one for one in ticks if handler["outputs"][-1] in one["outputs"]), None)
+        while tick and "aria-label='Progress'" in answers[-1]:
+            time.sleep(0.1)
+            answers.append(self._ask(tick, [None] * len(tick["inputs"])))
+        return "\n".join(answers)
+
+    def _ask(self, handler: dict, data: list, event_data: object = None) -> str:
         sent = {"data": data, "fn_index": handler["id"], "session_hash": self.session, "event_data": event_data}
         joined = self.client.post("/gradio_api/queue/join", content=json.dumps(sent), headers=JSON)
         if joined.status_code != 200:

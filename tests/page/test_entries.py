@@ -1,5 +1,6 @@
 """What visitors type and what goes wrong behind the page: each ends in a sentence that the window shows."""
 
+import json
 import os
 from collections.abc import Iterator
 
@@ -7,6 +8,7 @@ import pytest
 
 from safe_dnn.page.app import serve
 from safe_dnn.rccs.clusters import fingerprint, load_clusters
+from safe_dnn.rccs.review.review import load_review
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.scenes import draw_scenes
 from tests.helpers.visiting import Visitor, served
@@ -54,16 +56,15 @@ def test_a_password_that_cannot_be_typed_is_refused(tmp_path, auth):
 # --- Defects ----------------------------------------------------------------------------------------------------
 
 
-def test_what_is_no_note_on_an_rcc_or_a_weak_spot_is_refused_in_a_sentence(visitor):
-    note, run = {"name": "a", "note": "", "verdict": ""}, "0" * 16
-    forged = ([0], [[0]], {"a": 1}, [{}], "x", None, 1e308, True)
-    sent = [[*[0, run, [note], note][:place], value, *[0, run, [note], note][place + 1 :]]
-            for place in range(4) for value in forged]  # fmt: skip
-    sent += [[], None, "x", [0], [0, run, [], note], [0, run, [note], {**note, "verdict": "fatal"}]]
-    spots = [0, "", "[]", '[["a"]]', '[["a", "=", 1]]', "[" * 5000, [0], {"a": 1}, None, True]
-    for widget, many in (("rcc-says", sent), ("spot-says", [[spot, run, [note], note] for spot in spots])):
-        for one in many:
-            assert visitor.serve(widget, "keep_note", one).json()["problem"].startswith("Not kept: "), one
+def test_what_is_no_note_on_an_rcc_or_a_weak_spot_is_refused_in_a_sentence(visitor, tmp_path_factory):
+    out = tmp_path_factory.getbasetemp() / "typing0" / "out"
+    run = fingerprint(load_clusters(out))
+    keys = [[0], {"a": 1}, None, 1e308, "[]", '[["a"]]', 99]
+    forged = [json.dumps({"key": key, "run": run, "seen": 0, "kept": []}) for key in keys]
+    for about in (*forged, json.dumps({"key": 0, "run": "0" * 16, "seen": 0, "kept": 1}), "x", "[]", "{}", 3):
+        told = visitor.fire(visitor.handler("note-name", "blur"), ["ann", about, "a", "", ""])
+        assert "Not kept" in told or "Reload" in told, (about, told[-300:])
+    assert load_review(out).notes == {}
 
 
 def test_where_a_folder_of_images_lies_by_now_is_asked_once_and_looked_at(visitor, tmp_path_factory):

@@ -3,12 +3,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from safe_dnn.page.analyses import Where
-from safe_dnn.page.jobs import STOPPED, TOO_LONG, WAITING, Allowance, Job, Jobs, Turn
+from safe_dnn.page.jobs import STOPPED, TOO_LONG, Allowance, Job, Jobs, Turn
 from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import cache_folder
-from tests.helpers.browsing import wait_until
 
 
 def test_of_many_clicks_at_once_one_starts_a_job():
@@ -29,8 +27,7 @@ def test_a_job_that_meets_a_defect_says_so_and_logs_it(capsys):
     def work(job: Job) -> None:
         raise ZeroDivisionError
 
-    job = Job("clusters", 1, work)
-    job.start()
+    job = Jobs().start("clusters", work)
     assert job.finished(10)
     assert job.outcome == VISITOR_MESSAGE
     assert "ZeroDivisionError" in (cache_folder() / LOG_FILE).read_text()
@@ -40,19 +37,18 @@ def test_a_job_that_meets_a_defect_says_so_and_logs_it(capsys):
 def test_jobs_of_all_analyses_take_turns_and_none_begins_in_one_that_is_gone():
     turn, gate = Turn(), threading.Event()
     a, b = Jobs(turn), Jobs(turn)
-    job = a.start("clusters", lambda job: gate.wait(10), Where("../..", "/a/a/", "<a>"))
+    job = a.start("clusters", lambda job: gate.wait(10))
     assert a.start("unsafe", lambda job: None) is None
     done: list[str] = []
-    following = b.start("clusters", lambda job: done.append("b"), Where("../..", "/a/b/", "b"))
-    stopped = Jobs(turn).start("clusters", lambda job: done.append("c"), Where(".", "/", "top"))
-    wait_until(lambda: following.state.startswith(WAITING))
-    assert "Waiting for <a href='../../a/a/'>&lt;a&gt;</a> (Starting …)</span>" in following.bar
-    assert f"(Starting …), <a href='./a/b/'>b</a> ({WAITING} …)" in stopped.bar
+    following = b.start("clusters", lambda job: done.append("b"))
+    stopped = Jobs(turn).start("clusters", lambda job: done.append("c"))
+    assert "Waiting for 1 job of other analyses</span>" in following.bar
+    assert "Waiting for 2 jobs of other analyses</span>" in stopped.bar
     stopped.cancel()
-    wait_until(lambda: stopped.finished(0))
+    assert stopped.finished(0)
     assert (stopped.outcome, done, a.running, b.running) == (STOPPED, [], job, following)
     gate.set()
-    wait_until(lambda: following.finished(0))
+    assert following.finished(10)
     assert (following.outcome, done) == (None, ["b"])
     with turn.lock:
         a.end()
@@ -60,32 +56,23 @@ def test_jobs_of_all_analyses_take_turns_and_none_begins_in_one_that_is_gone():
         a.start("clusters", lambda job: None)
 
 
-def test_visitors_take_turns_and_learn_nothing_of_each_other():
-    turn, gate = Turn(Allowance(jobs=3, in_all=6)), threading.Event()
-    done: list[str] = []
+def test_a_visitor_has_at_most_so_many_jobs_and_all_have_at_most_so_many():
+    turn, gate = Turn(Allowance(jobs=2, in_all=3)), threading.Event()
 
-    def ask(owner: str, name: str) -> Job:
-        def work(job: Job) -> None:
-            gate.wait(10)
-            done.append(name)
-
-        job = Jobs(turn, owner).start("clusters", work, Where("../..", f"/a/{name}/", name))
+    def ask(owner: str) -> Job:
+        job = Jobs(turn, owner).start("clusters", lambda job: gate.wait(10))
         assert job
         return job
 
-    jobs = [ask("ann", "ann 1"), ask("ann", "ann 2"), ask("ann", "ann 3"), ask("bob", "bob 1"), ask("eve", "eve 1")]
-    wait_until(lambda: jobs[2].state.startswith(WAITING))
-    assert "ann 2" in jobs[2].bar
-    assert "2 jobs of other visitors" in jobs[2].bar
-    assert not any(name in jobs[2].bar for name in ("bob", "eve"))
+    jobs = [ask("ann"), ask("ann")]
     with pytest.raises(SAFEError, match="are waiting"):
-        ask("ann", "ann 4")
-    jobs.append(ask("bob", "bob 2"))
+        ask("ann")
+    jobs.append(ask("bob"))
     with pytest.raises(SAFEError, match="are waiting"):
-        ask("new", "new 1")
+        ask("eve")
     gate.set()
-    wait_until(lambda: all(job.finished(0) for job in jobs))
-    assert done == ["ann 1", "bob 1", "eve 1", "ann 2", "bob 2", "ann 3"]
+    assert all(job.finished(10) for job in jobs)
+    assert ask("eve").finished(10)
 
 
 def test_work_that_takes_longer_than_a_service_allows_is_stopped_and_says_why():
@@ -95,5 +82,5 @@ def test_work_that_takes_longer_than_a_service_allows_is_stopped_and_says_why():
 
     job = Jobs(Turn(Allowance(seconds=0.1))).start("clusters", work)
     assert job
-    wait_until(lambda: job.finished(0))
+    assert job.finished(10)
     assert job.outcome == TOO_LONG

@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.pipeline.run_record import given_parameters, groups_of
-from safe_dnn.rccs.clusters import load_clusters, run_record, save_clusters
+from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, notes_of_run
 from safe_dnn.rccs.spots.conditions import Literal
@@ -34,6 +34,7 @@ from tests.helpers.browsing import (
     served_from,
     unfold,
     wait_until,
+    write,
 )
 from tests.helpers.spots import weak_spot
 from tests.page.test_accessibility import serious
@@ -190,69 +191,33 @@ def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compar
         first, second = (page.locator("#reason-list [data-is=spot]").nth(place) for place in range(2))
         expect(page.locator("#spot-heading h2")).to_have_text(night.where)
         first.click()
-        field(page, "spot-name").fill("<b>night</b>")
-        page.locator("#spot-verdict").get_by_text("Unsafe").click()
-        field(page, "spot-note").fill("hazard H3")
+        write(page, "note-name", "<b>night</b>")
+        page.locator("#note-verdict").get_by_text("Unsafe").click()
+        write(page, "note-text", "hazard H3")
         wait_until(lambda: noted(compared, night) == ("<b>night</b>", "hazard H3", "unsafe"))
-        for one in (page, watching):  # the other one hears of it
+        watching.reload()
+        for one in (page, watching):
             expect(one.locator("#reason-list [data-is=spot]").nth(0).locator("b")).to_have_text("<b>night</b>")
             expect(one.locator("#reason-list [data-is=spot]").nth(0)).to_contain_text("⚠ unsafe")
-        expect(field(watching, "spot-name")).to_have_value("<b>night</b>")
-        expect(watching.locator("#spot-verdict input[value=unsafe]")).to_be_checked()
+        expect(field(watching, "note-name")).to_have_value("<b>night</b>")
+        expect(watching.locator("#note-verdict input[value=unsafe]")).to_be_checked()
         # So does what names the RCC with the same images.
         expect(watching.locator("#spot-heading .safe-confusion").first).to_contain_text("in RCC 0 · <b>night</b>")
-        # What is typed right after a click is about what was clicked; the verdicts of RCCs are others.
         unfold_reasons(page)
         second.click()
-        field(page, "spot-name").fill("snow")
+        expect(page.locator("#spot-heading h2")).to_have_text("label = snow")
+        write(page, "note-name", "snow")
         wait_until(lambda: noted(compared, snow) == ("snow", "", ""))
         expect(page.locator("#spot-heading h2")).to_have_text("label = snow")
-        expect(page.locator("#spot-verdict input[value='']")).to_be_checked()
+        expect(page.locator("#note-verdict input[value='']")).to_be_checked()
         expect(second).to_contain_text("snow")
         page.reload()
         expect(first).to_contain_text("<b>night</b>")
-        expect(field(page, "spot-name")).to_have_value("snow")  # the address says which one was at hand
+        expect(field(page, "note-name")).to_have_value("snow")  # the address says which one was at hand
         assert serious(page) == []
         first.click()
-        expect(field(page, "spot-note")).to_have_value("hazard H3")
+        expect(field(page, "note-text")).to_have_value("hazard H3")
     assert load_review(compared.served.out).notes[0][1:4] == ("<b>night</b>", "hazard H3", "unsafe"), "one reason"
-
-
-@pytest.mark.slow
-def test_a_weak_spot_at_hand_stays_while_more_is_found(browser, compared, two_spots):
-    out = compared.served.out
-    clusters = load_clusters(out)
-    with opened(browser, compared.served) as page:
-        unfold_reasons(page)
-        page.locator("#reason-list [data-is=spot]").nth(1).click()
-        field(page, "spot-name").fill("snow")
-        two = load_reasons(out, clusters)
-        reversed_ = dataclasses.replace(two, base=0.5, spots=two.spots[::-1], images=two.images[::-1])
-        save_reasons(reversed_, clusters, out, present_runs(out)[CLUSTERS])
-        expect(page.locator("#clusters-status")).to_contain_text("50% of all 74 test images are wrong")
-        expect(page.locator("#reason-list [data-is=spot]", has_text="snow")).to_have_attribute("aria-pressed", "true")
-        expect(field(page, "spot-name")).to_have_value("snow")
-        expect(page.locator("#spot-heading h2")).to_have_text("label = snow")
-
-
-@pytest.mark.slow
-def test_a_window_that_was_open_before_hears_of_the_comparison(browser, compared, tmp_path):
-    """It shows the RCCs without rates first, and adds them without choosing another RCC."""
-    with opened(browser, compared.served) as watching:
-        watching.locator("#reason-list [data-fold]").click()
-        watching.locator("#reason-list [data-rcc='1']").click()
-        expect(watching.locator("#rcc-heading .safe-rate")).to_be_visible()
-        expect(watching.locator("#rcc-heading h2")).to_have_text("RCC 1")
-        out = compared.served.out
-        clusters = load_clusters(out)
-        reasons = load_reasons(out, clusters)
-        run = save_clusters(clusters, out, more=run_record(out))  # found again, and not compared yet
-        expect(watching.locator("#rcc-heading .safe-rate")).to_have_count(0)
-        expect(watching.locator("#reason-list [data-is=spot]")).to_have_count(0)
-        save_reasons(reasons, clusters, out, run)
-        expect(watching.locator("#reason-list [data-is=spot]").first).to_be_visible()
-        expect(watching.locator("#rcc-heading .safe-rate")).to_be_visible()
-        expect(watching.locator("#rcc-heading h2")).to_have_text("RCC 1")
 
 
 @pytest.mark.slow

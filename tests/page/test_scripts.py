@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from safe_dnn.page.assets import asset, script
 from safe_dnn.page.clusters.reason_list import said
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.rccs.review.notes import FIELDS, UNSAFE, Note
+from safe_dnn.rccs.review.notes import SAFE, UNSAFE, Note
 from tests.helpers.browsing import new_window
 from tests.helpers.scripts import run_alone
 
@@ -72,22 +72,6 @@ def test_keys_undo_and_redo_as_in_other_programs_and_not_while_something_is_type
             [script(), key, held],
         )
         assert found == ["", meant, meant], (key, held)
-
-
-def test_an_answer_that_was_on_its_way_takes_back_nothing_that_was_said_meanwhile(page):
-    found = page.evaluate(
-        """(script) => Function("element", `${script}
-          const since = newest("rcc"), read = [{ rcc: 0, name: "read", size: 3 }, { rcc: 1, name: "own", size: 2 }];
-          const names = (run, at) => since.of({ run, at, entries: read }).map(({ name, size }) => name + size);
-          since.hear({ run: "a", at: 5, entries: [{ rcc: 0, name: "night" }] });
-          since.hear({ run: "a", at: 4, entries: [{ rcc: 0, name: "late" }] });
-          const found = [names("a", 3), names("a", 6), names("b", 3)];
-          since.hear({ run: "b", at: 4, entries: [{ rcc: 1, name: "snow" }] });
-          return [...found, names("a", 3), names("b", 3)];`)(document.body)""",
-        script(),
-    )
-    as_read = ["read3", "own2"]
-    assert found == [["night3", "own2"], as_read, as_read, as_read, ["read3", "snow2"]]
 
 
 # --- The matrix -------------------------------------------------------------------------------------------------
@@ -190,16 +174,6 @@ def test_cards_that_do_not_match_are_hidden_and_the_one_at_hand_stays(cards):
     assert events(cards) == [["select", 7], ["select", 8]]
 
 
-def test_of_two_answers_the_later_one_is_shown_whichever_comes_first(cards):
-    change(cards, cards=as_sent(card(0, 5, name="new"), at=3))
-    change(cards, cards=as_sent(card(0, 5, name="old"), card(1, 4), at=2))
-    assert listed(cards) == [0]
-    expect(cards.locator("[data-rcc='0'] b")).to_have_text("new")
-    assert events(cards) == [["select", 0]]  # it asks again, since the older one has written over what was there
-    change(cards, cards=as_sent(card(0, 5, name="another run"), run="b", at=1))
-    expect(cards.locator("[data-rcc='0'] b")).to_have_text("another run")
-
-
 def test_what_is_no_reason_is_folded_but_for_what_was_judged_and_does_not_count(page):
     put(page, reason_list=filled("page/clusters/reason_list.html", unsafe=UNSAFE))
     rest = [card(rcc, 5, kind="undecided", fold="3 not known to fail more often", rate=0.2) for rcc in (1, 2, 3)]
@@ -246,100 +220,45 @@ def test_a_click_on_the_curve_asks_for_the_images_of_its_range(page):
 # --- Keys of the screen -----------------------------------------------------------------------------------------
 
 
-def test_keys_go_through_the_reasons_and_judge_what_is_titled_but_not_while_a_name_is_typed(page):
-    listing, note = (
-        filled("page/clusters/reason_list.html", unsafe=UNSAFE),
-        filled("page/clusters/note.html", about="rcc"),
-    )
-    words = "<div class='safe-above'></div><div id='rcc-heading'><h2 data-key='1'></h2></div>"
-    put(page, reason_list=listing, screen=filled("page/clusters/screen.html"), rcc_words=words, rcc_says=note)
+NOTE = """<div id='note-name'><input></div><div id='note-text'><textarea></textarea></div>
+<div id='note-verdict'><input type=radio name=v value=unsafe><input type=radio name=v value=safe></div>
+<div id='about'><p role=status></p></div>"""
+
+
+def test_keys_go_through_the_reasons_and_judge_the_one_at_hand_and_what_is_typed_is_stored_until_it_is_kept(page):
+    listing = filled("page/clusters/reason_list.html", unsafe=UNSAFE)
+    put(page, reason_list=listing, screen=filled("page/clusters/screen.html"), clusters_pane="", note=NOTE)
     props = {"value": 0, "cards": as_sent(card(0, 3), card(1, 2), card(2, 1)), "named": ""}
     run_alone(page, "#reason-list", ["clusters/reason_list.js"], props, NO_PICTURES)
-    run_alone(page, "#screen", ["clusters/screen.js"], {"undone": ""})
-    at_hand = page.locator("[data-rcc][aria-pressed='true']")
-    for key, number in (("j", "1"), ("j", "2"), ("j", "2"), ("k", "1")):
+    run_alone(page, "#screen", ["clusters/screen.js"], {"keys": {"u": UNSAFE, "s": SAFE}})
+    run_alone(page, "#about", ["clusters/note.js"], {"value": "", "problem": ""})
+    judged = page.locator("#note-verdict :checked")
+
+    def answer(key: int, kept: tuple = ("", "", ""), problem: str = "") -> None:
+        change(page, value=json.dumps({"key": key, "kept": kept}), problem=problem)
+
+    answer(0)
+    for key in "jus":
         page.keyboard.press(key)
-        expect(at_hand).to_have_attribute("data-rcc", number)
+    expect(page.locator("[data-rcc][aria-pressed='true']")).to_have_attribute("data-rcc", "1")
+    expect(page.locator("#note")).to_have_attribute("inert", "")
+    page.wait_for_timeout(50)
+    expect(judged).to_have_count(0)  # the fields are another one's
+    answer(0)  # to what was asked before
+    expect(page.locator("#note")).to_have_attribute("inert", "")
+    answer(1)
+    expect(judged).to_have_value(SAFE)
     assert page.url.endswith("#rcc=1")
-    judged = page.locator("#rcc-says [data-field='verdict']:checked")
-    page.evaluate("Object.assign(document.querySelector('.safe-note').dataset, { key: 0, since: 0 })")
-    page.keyboard.press("u")  # the fields are another one's
-    expect(judged).to_have_count(0)
-    page.evaluate("document.querySelector('.safe-note').dataset.key = 1")
-    page.keyboard.press("u")
-    expect(judged).to_have_value(UNSAFE)
-    page.keyboard.press("n")
-    page.keyboard.type("jury")
-    page.keyboard.press("Escape")
-    expect(page.locator("#rcc-name input")).to_have_value("jury")
-    expect(at_hand).to_have_attribute("data-rcc", "1")
-    page.keyboard.press("k")
-    expect(at_hand).to_have_attribute("data-rcc", "0")
+    page.locator("#note-name input").fill("jury")
+    stored = "localStorage.getItem(Object.keys(localStorage).find((name) => name.startsWith('safe-note')))"
+    assert json.loads(page.evaluate(stored))[1:] == ["jury", SAFE, ""]
+    answer(1, ("", SAFE, ""), "Not kept: Changed elsewhere")
+    expect(page.locator("#about p")).to_have_text("Not kept: Changed elsewhere")
+    assert page.evaluate(stored)
+    answer(1, ("jury", SAFE, ""))
+    assert page.evaluate("localStorage.length") == 0
     page.go_back()
-    expect(at_hand).to_have_attribute("data-rcc", "1")
-
-
-# --- Notes ------------------------------------------------------------------------------------------------------
-
-# The server keeps all but the names, which another window has changed.
-KEEPING = """{ keep_note: async ([key, run, seen, mine]) => {
-  alone.asked.push([key, mine.name, mine.note]);
-  const conflicts = seen[0].name === mine.name || seen[0].name === "theirs" ? [] : ["name"];
-  const kept = conflicts.length ? { ...mine, name: "theirs" } : mine;
-  return { kept, conflicts, at: 9, listed: {}, stamps: [] };
-} }"""
-
-
-def said_of(rcc: int, at: float = 1, **more: object) -> str:
-    """What the server says of an RCC at hand."""
-    about = {"key": rcc, "run": "r", "title": f"RCC {rcc}", "noun": "RCC", "at": at, "forced": False, "notes": {}}
-    return json.dumps({**dict.fromkeys(FIELDS, ""), **about, **more})
-
-
-@pytest.fixture
-def note(page: Page) -> Page:
-    put(page, rcc_words="<div class='safe-above'></div>", note=filled("page/clusters/note.html", about="rcc"))
-    page.evaluate("""window.owners = [];
-      document.addEventListener("safe-rcc-owner", ({ detail }) => owners.push(detail.key))""")
-    return page
-
-
-def click_card(page: Page, rcc: int) -> None:
-    """What the list of cards announces when one is clicked."""
-    detail = {"key": rcc, "title": f"RCC {rcc}"}
-    page.evaluate("(detail) => document.dispatchEvent(new CustomEvent('safe-rcc', { detail }))", detail)
-
-
-def test_what_is_typed_belongs_to_the_rcc_that_was_clicked_last_whatever_the_server_still_says(note):
-    run_alone(note, "#note", ["clusters/note.js"], {"said": said_of(0)}, KEEPING)
-    field = note.locator("[data-field='note']")
-    field.fill("dark")
-    click_card(note, 1)
-    expect(field).to_have_value("")
-    field.fill("snow")
-    change(note, said=said_of(0, at=2, note="dark"))  # the answer to a question from before the click
-    expect(field).to_have_value("snow")
-    change(note, said=said_of(1, at=10, note="snow", name="winter"))
-    expect(field).to_have_value("snow")  # and the name, which nobody typed, is there
-    expect(note.locator("[data-field='name']")).to_have_value("winter")
-    note.wait_for_function("alone.asked.length === 2")
-    assert asked(note) == [[0, "", "dark"], [1, "", "snow"]]
-
-
-@pytest.mark.parametrize(("decided", "name"), [("Take theirs", "theirs"), ("Keep mine", "mine")])
-def test_a_name_that_another_window_has_changed_is_sent_again_only_once_it_is_decided(note, decided, name):
-    run_alone(note, "#note", ["clusters/note.js"], {"said": said_of(0)}, KEEPING)
-    note.locator("[data-field='name']").fill("mine")
-    state = note.locator(".safe-note-state")
-    expect(state).to_contain_text("Another window changed the name: “theirs”. Yours is not kept yet.")
-    note.locator("[data-field='note']").fill("dark")
-    note.wait_for_function("alone.asked.length === 2")
-    assert asked(note) == [[0, "mine", ""], [0, "", "dark"]]
-    state.get_by_role("button", name=decided).click()
-    expect(state).to_be_empty()
-    expect(note.locator("[data-field='name']")).to_have_value(name)
-    note.wait_for_timeout(50)
-    assert asked(note)[2:] == ([[0, "mine", "dark"]] if name == "mine" else [])
+    expect(page.locator("[data-rcc][aria-pressed='true']")).to_have_attribute("data-rcc", "0")
 
 
 # --- Labelling --------------------------------------------------------------------------------------------------
@@ -379,37 +298,3 @@ def test_keys_label_and_labels_of_others_are_replaced_only_if_asked_twice(page):
     page.keyboard.press("2")
     expect(page.locator("output").first).to_have_text("3 / 3 labelled")
     assert asked(page)[1:] == [[None, "dog"]]
-
-
-# --- What is typed for the safety case --------------------------------------------------------------------------
-
-SCOPE = """{ scope: async ([what, seen, mine]) => {
-  alone.asked.push([what, mine?.use, mine?.system]);
-  if (alone.asked.length === 1) throw new Error("lost");
-  return { said: { ...mine, system: "theirs" }, conflicts: mine.system === seen.system ? [] : ["system"] };
-} }"""
-
-
-def test_a_field_of_the_scope_is_sent_again_after_a_loss_and_one_that_others_changed_only_once_it_is_typed_again(page):
-    put(page, scope=filled("page/report/scope.html"))
-    page.clock.install()
-    run_alone(page, "#scope", ["report/scope.js"], {}, SCOPE)
-    page.evaluate("document.querySelector('#scope details').open = true")
-    page.evaluate("alone.asked.length = 0")
-    use, system = (page.locator(f"[data-field='{name}']") for name in ("use", "system"))
-    use.fill("warning")
-    page.clock.run_for(1000)
-    expect(page.locator("#scope [role=status]")).to_have_text("SAFE does not answer. This is tried again.")
-    page.clock.run_for(4000)
-    expect(page.locator("#scope [role=status]")).to_be_empty()
-    assert asked(page) == [["keep", "warning", ""]] * 2
-    system.fill("mine")
-    page.clock.run_for(1000)
-    use.fill("control")
-    page.clock.run_for(1000)
-    expect(system).to_have_value("mine")
-    assert asked(page)[2:] == [["keep", "warning", "mine"], ["keep", "control", "theirs"]]
-    system.press("End")
-    system.type("!")
-    page.clock.run_for(1000)
-    assert asked(page)[4:] == [["keep", "control", "mine!"]]

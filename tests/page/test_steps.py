@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import pytest
 
 from safe_dnn.page.app import CLASSES
-from safe_dnn.page.job_view import News
 from safe_dnn.page.steps import TABS, Steps
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import fingerprint, rccs_of, save_clusters
@@ -13,16 +12,11 @@ from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from safe_dnn.support.run_folder import ACCURACY_FILE
-from tests.helpers.laid_out import laid_out, settings_of
+from tests.helpers.laid_out import settings_of
 
 
 def test_each_tab_has_a_row_a_class_and_a_folder_of_its_name():
     assert [kind.__module__ for kind in CLASSES] == [f"safe_dnn.page.{name}.tab" for name in TABS]
-
-
-def test_whoever_asks_for_news_hears_of_the_work_of_each_tab(tmp_path):
-    news = laid_out(lambda: News(settings_of(tmp_path)))
-    assert all(callable(getattr(news.widget, name)) for name in (*TABS, "folder", "notes", "edits"))
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
-"""Two engineers, each in a window of their own, on one page: nothing that either gives is lost or taken back by the
-other, and nothing is shown as something else's."""
+"""Two engineers, each in a window of their own, on one page: who looks at an older state is told to reload.
+
+Nothing that is typed is lost, and nothing is shown as something else's.
+"""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +18,6 @@ from safe_dnn.training.result import MODEL_FILE
 from tests.helpers.browsing import (
     WAIT,
     Served,
-    asks_for_no_news,
     draw,
     field,
     forget,
@@ -28,6 +29,7 @@ from tests.helpers.browsing import (
     unfold,
     unfold_in_sight,
     wait_until,
+    write,
 )
 from tests.helpers.small_models import colour_model, draw_set, saved
 
@@ -58,93 +60,57 @@ def choose(page: Page, rcc: int) -> None:
 
 def state_of(page: Page) -> Locator:
     """What the window says of what was typed."""
-    return page.locator("#rcc-says [role=status]")
+    return page.locator("#note-about [role=status]")
 
 
 # --- Names, notes and verdicts ----------------------------------------------------------------------------------
 
 
-def test_fields_that_a_window_does_not_change_stay_as_another_one_has_written_them(served, windows):
+def test_a_change_from_a_window_that_shows_an_older_state_is_refused_and_what_was_typed_stays(served, windows):
     a, b = windows
-    field(a, "rcc-name").fill("dark")
-    field(a, "rcc-note").fill("hazard H3")
+    write(a, "note-name", "dark")
+    wait_until(lambda: noted(served, 0) == ("dark", "", ""))
+    write(b, "note-text", "hazard H3")
+    expect(state_of(b)).to_have_text("Not kept: Changed elsewhere: reload the page.")
+    b.locator("#reason-list [data-rcc='1']").click()  # which would lose it
+    expect(b.locator("#reason-list .safe-card.selected")).to_have_attribute("data-rcc", "0")
+    expect(field(b, "note-text")).to_have_value("hazard H3")
+    b.locator("#undo").click()
+    expect(b.get_by_text("Changed elsewhere: reload the page.").first).to_be_visible()
+    assert noted(served, 0) == ("dark", "", "")
+    b.reload()
+    expect(state_of(b)).to_contain_text("Not kept when this page was left: “hazard H3”")
+    expect(field(b, "note-name")).to_have_value("dark")
+    write(b, "note-text", "hazard H3")
     wait_until(lambda: noted(served, 0) == ("dark", "hazard H3", ""))
-    field(b, "rcc-name").focus()
-    field(b, "rcc-note").focus()
-    b.locator("#rcc-verdict").get_by_text("Unsafe", exact=True).click()
-    wait_until(lambda: noted(served, 0) == ("dark", "hazard H3", "unsafe"))
-    expect(field(b, "rcc-name")).to_have_value("dark")  # at its next look
-    expect(b.locator("#reason-list [data-rcc='0'] b")).to_have_text("dark")
-    expect(a.locator("#rcc-verdict input[value=unsafe]")).to_be_checked()
-    expect(field(a, "rcc-note")).to_have_value("hazard H3")
+    b.keyboard.press("u")
+    wait_until(lambda: noted(served, 0)[2] == "unsafe")
+    # Whoever chooses a reason sees what is said of it by now.
+    choose(a, 1)
+    expect(a.locator("#reason-list [data-rcc='0']")).to_contain_text("unsafe")
+    choose(a, 0)
+    expect(field(a, "note-text")).to_have_value("hazard H3")
 
 
-def test_a_text_given_at_once_right_after_an_rcc_was_chosen_is_its_own_also_if_the_window_is_closed(browser, served):
+def test_what_is_half_typed_survives_another_card_a_reload_and_a_closed_window(browser, served):
     forget(served.out)
-    for turn in range(3):
-        page = new_window(browser)
-        page.goto(served.url)
+    page = new_window(browser)
+    page.goto(served.url)
+    for turn in range(2):
         expect(page.locator("#grid-title")).to_contain_text("RCC 0")
-        page.locator("#reason-list [data-rcc='1']").click()
-        field(page, "rcc-name").focus()
+        choose(page, 1)
+        field(page, "note-name").focus()
         page.keyboard.press("Control+A")
         page.keyboard.insert_text(f"in one event {turn}")
-        page.locator("#reason-list [data-rcc='2']").click()
-        field(page, "rcc-note").fill(f"pasted {turn}")
-        page.keyboard.type(" and typed")
-        page.goto("about:blank")  # leaves the page, as closing it does; that a test closes, a busy browser cuts short
-        wait_until(lambda turn=turn: noted(served, 2)[1] == f"pasted {turn} and typed")
-        wait_until(lambda turn=turn: noted(served, 1)[0] == f"in one event {turn}")
-        page.context.close()
-        assert noted(served, 0) == ("", "", "")
-
-
-# --- Merging, and taking edits back -----------------------------------------------------------------------------
-
-
-def merge(page: Page, rcc: int, into: int) -> None:
-    """Click on Merge."""
-    choose(page, rcc)
-    page.locator("#merge-into input").click()
-    page.get_by_role("option", name=re.compile(f"^RCC {into}( |$)")).click()
-    expect(page.locator("#merge-into input")).to_have_value(re.compile(f"^RCC {into}( |$)"))
-    page.locator("#merge").click()
-
-
-# --- What is at hand --------------------------------------------------------------------------------------------
-
-
-def names_at_hand(page: Page, rcc: int) -> None:
-    """Title, card and address agree on the RCC at hand."""
-    expect(page.locator("#rcc-heading h2")).to_have_text(re.compile(rf"^RCC {rcc}\b"))
-    expect(page.locator("#reason-list .safe-card.selected")).to_have_attribute("data-rcc", str(rcc))
-    expect(page).to_have_url(re.compile(f"#rcc={rcc}$"))
-
-
-def test_what_is_at_hand_is_followed_by_its_images_through_the_edits_of_another_window(served, windows):
-    a, b = windows
-    for page in windows:
         choose(page, 2)
-    merge(a, 2, into=1)
-    for page in windows:
-        names_at_hand(page, 1)
-    expect(b.get_by_text("RCC 2 was merged into RCC 1 in another window.")).to_be_visible()
-    expect(a.get_by_text("in another window")).to_have_count(0)
-    b.locator("#undo").click()  # which is not for what it has not made
-    expect(b.get_by_text("There is no edit of yours to undo")).to_be_visible()
-    names_at_hand(b, 1)
-    b.keyboard.press("s")  # what is on the screen
-    wait_until(lambda: noted(served, 1)[2] == "safe")
-    b.reload()
-    names_at_hand(b, 1)
-    a.locator("#undo").click()
-    expect(a.get_by_text("A later edit by somebody else is about the same: Judged RCC 1 safe")).to_be_visible()
-    b.locator("#undo").click()
-    wait_until(lambda: noted(served, 1)[2] == "")
-    a.locator("#undo").click()  # of the 14 images, 8 were snows
-    for page in windows:
-        expect(page.locator("#reason-list [data-rcc='2']")).to_have_count(1)
-        names_at_hand(page, 1)
+        wait_until(lambda turn=turn: noted(served, 1)[0] == f"in one event {turn}")
+        field(page, "note-text").fill(f"pasted {turn}")
+        page.keyboard.type(" and typed")
+        page.goto("about:blank")
+        page.goto(served.url)
+        wait_until(lambda turn=turn: noted(served, 2)[1] == f"pasted {turn} and typed")
+    page.context.close()
+    assert noted(served, 0) == ("", "", "")
 
 
 # --- While the clusters are generated anew, and afterwards ------------------------------------------------------
@@ -157,51 +123,35 @@ def notes_of_runs(served: Served) -> list[dict]:
 
 def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_about(browser, tmp_path):
     drawing = tmp_path / "held"
-    with served_from(tmp_path, FAKE_HELD=str(drawing)) as served, opened_twice(browser, served) as (a, b):
-        generate(a, served.images)
-        for page in (a, b):
-            expect(page.locator("#grid-title")).to_contain_text("RCC 0")
-        # The same images again: the same RCCs
-        drawing.touch()
-        unfold(a)
-        a.locator("#generate").click()
-        expect(b.locator("#clusters-status progress")).to_be_visible(timeout=WAIT)
-        field(b, "rcc-name").fill("said while GIFs are drawn")
-        wait_until(lambda: noted(served, 0)[0] == "said while GIFs are drawn")
-        drawing.unlink()
-        expect(a.locator("#generate")).to_be_enabled(timeout=WAIT)
-        assert noted(served, 0)[0] == "said while GIFs are drawn"
-        expect(field(a, "rcc-name")).to_have_value("said while GIFs are drawn")
-
-        # Other images: other RCCs, and what was said of the first is with the earlier run.
+    with served_from(tmp_path, FAKE_HELD=str(drawing)) as served, opened(browser, served) as page:
+        generate(page, served.images)
+        expect(page.locator("#grid-title")).to_contain_text("RCC 0")
         other = draw(tmp_path / "other", {"sea": 9, "wood": 7}, seed=8)
-        unfold(a)
-        field(a, "images").fill(str(other))
+        unfold(page)
+        field(page, "images").fill(str(other))
         drawing.touch()
-        a.locator("#generate").click()
-        expect(b.locator("#clusters-status progress")).to_be_visible(timeout=WAIT)
-        field(b, "rcc-note").fill("said of the first images")
+        page.locator("#generate").click()
+        expect(page.locator("#clusters-status progress")).to_be_visible(timeout=WAIT)
+        write(page, "note-text", "said of the first images")
         wait_until(lambda: noted(served, 0)[1] == "said of the first images")
-        asks_for_no_news(b)
         drawing.unlink()
-        expect(a.locator("#clusters-status .safe-status")).to_contain_text("16 failures")
+        expect(page.locator("#clusters-status .safe-status")).to_contain_text("16 failures")
         assert "said of the first images" in {notes[0].note for notes in notes_of_runs(served) if 0 in notes}
         assert noted(served, 0) == ("", "", "")
-        expect(field(a, "rcc-name")).to_have_value("")
+        expect(field(page, "note-text")).to_have_value("")
 
         # A window that does not know yet that they are others
-        with opened(browser, served) as c:
-            expect(c.locator("#grid-title")).to_contain_text("RCC 0")
-            asks_for_no_news(c)
-            unfold(a)
-            field(a, "images").fill(str(served.images))
-            a.locator("#generate").click()
-            expect(a.locator("#clusters-status .safe-status")).to_contain_text("24 failures")
-            expect(field(a, "rcc-name")).to_have_value("said while GIFs are drawn")
-            field(c, "rcc-name").fill("by the sea")
-            expect(state_of(c)).to_have_text("Kept with the earlier run, which these clusters belong to.")
-        assert noted(served, 0)[:2] == ("said while GIFs are drawn", "said of the first images")
-        assert "by the sea" in {notes[0].name for notes in notes_of_runs(served) if 0 in notes}
+        with opened(browser, served) as late:
+            expect(late.locator("#grid-title")).to_contain_text("RCC 0")
+            unfold(page)
+            field(page, "images").fill(str(served.images))
+            page.locator("#generate").click()
+            expect(page.locator("#clusters-status .safe-status")).to_contain_text("24 failures")
+            expect(field(page, "note-text")).to_have_value("said of the first images")
+            write(late, "note-name", "by the sea")
+            expect(state_of(late)).to_contain_text("Not kept: The clusters have been generated again")
+            expect(field(late, "note-name")).to_have_value("by the sea")
+        assert noted(served, 0)[0] == ""
 
 
 def select(page: Page, improvement: Path, size: str) -> None:
@@ -232,7 +182,7 @@ def train(tmp_path: Path) -> Path:
     return tmp_path / "train"
 
 
-def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser, tmp_path, train):
+def test_labels_come_back_nothing_unseen_is_undone_and_a_full_disk_is_told(browser, tmp_path, train):
     full = tmp_path / "full"
     with served_from(tmp_path, FAKE_FULL=str(full)) as served, opened_twice(browser, served) as (a, b):
         generate(a, served.images)
@@ -250,43 +200,44 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
             widget.locator("[data-index]").nth(place).click()
             press(page, key)
 
-        for page, widget in ((a, a_labels), (b, b_labels)):
+        for widget in (a_labels, b_labels):
             expect(widget.locator("progress + output")).to_have_text("0 / 9 labelled")
-            asks_for_no_news(page)  # with which it would begin at the first image again
         give(a, a_labels, 0, "1")
         expect(a_labels.locator("progress + output")).to_have_text("1 / 9 labelled")
         give(b, b_labels, 1, "2")
         expect(b_labels.locator("progress + output")).to_have_text("2 / 9 labelled")
-        press(a, "z")  # its own step, though the other one's is the last
-        wait_until(lambda: sorted(labels())[-2:] == ["", "snow"])
+        press(a, "z")
+        expect(a_labels.locator("[role=status]")).to_contain_text("Not undone: Images were labelled elsewhere.")
+        expect(a_labels.locator("progress + output")).to_have_text("2 / 9 labelled")
+        press(a, "z")
+        wait_until(lambda: sorted(labels())[-2:] == ["", "night"])
 
         # A label that somebody else has given is neither replaced nor taken back unseen.
         give(a, a_labels, 2, "1")
-        wait_until(lambda: "night" in labels())
+        wait_until(lambda: labels().count("night") == 2)
         news = b_labels.locator("[role=status]")
         give(b, b_labels, 2, "3")
-        expect(news).to_contain_text("was changed meanwhile, to “night”. Give your label again to replace it.")
+        expect(news).to_contain_text("was changed elsewhere, to “night”. Give your label again to replace it.")
         assert "wood" not in labels()
         press(b, "3")
         wait_until(lambda: "wood" in labels())
         press(a, "z")
-        expect(a_labels.locator("[role=status]")).to_contain_text("Not undone: ")
-        expect(a_labels.locator("[role=status]")).to_contain_text("was changed meanwhile, to “wood”.")
-        assert sorted(labels())[-2:] == ["snow", "wood"]
+        expect(a_labels.locator("[role=status]")).to_contain_text("Not undone: Images were labelled elsewhere.")
+        assert sorted(labels())[-2:] == ["night", "wood"]
 
         full.touch()
         before = labels()
-        give(a, a_labels, 0, "1")
+        give(a, a_labels, 1, "1")
         expect(a_labels.locator("[role=status]")).to_contain_text("Not kept: Could not use")
         expect(a_labels.locator("[role=status]")).to_contain_text("database or disk is full.")
         expect(a_labels.locator("progress + output")).to_have_text("2 / 9 labelled")
         assert labels() == before
         a.get_by_role("tab", name="Root cause clusters").click()
-        field(a, "rcc-name").fill("typed on a full disk")
+        write(a, "note-name", "typed on a full disk")
         expect(state_of(a)).to_contain_text("database or disk is full.")
-        expect(field(a, "rcc-name")).to_have_value("typed on a full disk")
+        expect(field(a, "note-name")).to_have_value("typed on a full disk")
         full.unlink()
-        field(a, "rcc-note").focus()  # leaves the field
+        write(a, "note-name", "typed on a full disk")
         expect(state_of(a)).to_be_hidden()
         assert noted(served, 0)[0] == "typed on a full disk"
 
@@ -301,7 +252,7 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
     improvement = draw_set(tmp_path / "colours", 3, {"red": ("blue", 4)}, seed=3)
     with served_from(tmp_path) as served, opened_twice(browser, served) as (a, b):
         generate(a, served.images)
-        field(a, "rcc-name").fill("first images")
+        write(a, "note-name", "first images")
         select(a, improvement, "8")
         a.get_by_role("tab", name="Retraining").click()
         for name, value in {"model": given, "train": train, "test": test}.items():
@@ -320,6 +271,7 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         field(a, "images").fill(str(other))
         a.locator("#generate").click()
         expect(a.locator("#clusters-status .safe-status")).to_contain_text("16 failures")
+        b.reload()
         for page in (b, a):
             page.get_by_role("tab", name="Retraining").click()
             expect(page.locator("#retraining-pane")).to_be_hidden()
@@ -338,8 +290,9 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         a.get_by_role("button", name="Earlier runs").click()
         with a.expect_navigation(timeout=WAIT):
             a.locator("#restore").click()
-        expect(field(a, "rcc-name")).to_have_value("first images")
+        expect(field(a, "note-name")).to_have_value("first images")
         expect(field(a, "images")).to_have_value(str(served.images))
+        b.reload()
         for page in (a, b):
             page.get_by_role("tab", name="Retraining").click()
             expect(field(page, "model")).to_have_value(str(given))

@@ -62,7 +62,7 @@ def test_what_is_said_of_a_word_is_in_the_register_and_the_report(explained):
     out = explained.out
     asked(out, "blurred", blurred(out))
     note = next(one for one in load_register(out) if one.reason == "word blurred").note
-    set_note(out, note._replace(verdict="unsafe", name="out of focus"), seen=note)
+    set_note(out, note._replace(verdict="unsafe", name="out of focus"))
     (entry,) = [one for one in load_register(out) if one.reason == "word blurred"]
     assert (entry.where, entry.note.verdict, entry.note.name) == ("blurred = yes", "unsafe", "out of focus")
     report = write_report(out).read_text(encoding="utf-8")

@@ -2,7 +2,7 @@ import pytest
 
 from safe_dnn.pipeline.registering import load_register
 from safe_dnn.pipeline.reporting.report import report_html
-from safe_dnn.rccs.review.edits import Maker, redo_edit, undo_edit
+from safe_dnn.rccs.review.edits import redo_edit, undo_edit
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.reasons.comparison import load_reasons
@@ -40,14 +40,14 @@ def test_what_is_said_of_a_reason_is_said_of_both_halves_and_undone_as_one(expla
     out = explained.out
     spot = load_register(out)[0].note
     for text in ("da", "dark"):  # as it is typed
-        set_note(out, spot._replace(name=text, verdict="unsafe"), by="me", twin=0)
+        set_note(out, spot._replace(name=text, verdict="unsafe"), twin=0)
     assert load_review(out).notes[0][1:4] == ("dark", "", "unsafe")
     assert load_register(out)[0].note[1:4] == ("dark", "", "unsafe")
-    undo_edit(out, maker=Maker(by="me"))
+    undo_edit(out)
     assert load_review(out).notes[0].name == load_register(out)[0].note.name == "da"
-    undo_edit(out, maker=Maker(by="me"))
+    undo_edit(out)
     assert (load_review(out).notes, load_register(out)[0].note) == ({}, spot)
-    redo_edit(out, maker=Maker(by="me"))
+    redo_edit(out)
     assert load_review(out).notes[0].verdict == load_register(out)[0].note.verdict == "unsafe"
 
 
@@ -60,7 +60,7 @@ def test_verdicts_that_were_given_to_both_halves_stay_and_are_shown_where_they_d
     reason = load_register(out)[0].about
     assert (reason.note.verdict, reason.note.owner, reason.differing) == ("unsafe", "Ann", {"verdict": "safe"})
     assert "as RCC 0: safe" in report_html(out)
-    set_note(out, reason.note._replace(verdict="unclear"), seen=reason.note, twin=0)
+    set_note(out, reason.note._replace(verdict="unclear"), twin=0)
     reason = load_register(out)[0].about
     assert (reason.note.verdict, reason.differing) == ("unclear", {})
     assert load_review(out).notes[0].owner == "Ann"

@@ -7,7 +7,7 @@ import pytest
 from safe_dnn.pipeline.registering import load_register, write_register
 from safe_dnn.pipeline.reporting.report import report_html
 from safe_dnn.rccs.review.edits import merge_rccs, undo_edit
-from safe_dnn.rccs.review.journal import describe_edit
+from safe_dnn.rccs.review.journal import Maker, describe_edit, newest
 from safe_dnn.rccs.review.notes import REGISTER, Note
 from safe_dnn.rccs.review.review import all_edits, load_review, set_note
 from safe_dnn.reasons.claims import CONFIRMATION_FILE
@@ -141,8 +141,9 @@ def test_an_unknown_column_and_a_reason_twice_are_refused(out):
 def test_what_somebody_else_changed_meanwhile_is_not_overwritten(out):
     write_register(out)
     table = filled_in(out, weak_spot_1={"hazard": "mine"})
+    maker = Maker(seen=newest(out))
     changes = changes_in(table, load_register(out))
     set_note(out, Note(0, hazard="theirs"))
-    with pytest.raises(SAFEError, match=r"weak spot 1 \(RCC 0\) was changed meanwhile: hazard"):
-        take_over(out, changes)
+    with pytest.raises(SAFEError, match="Changed elsewhere"):
+        take_over(out, changes, maker=maker)
     assert load_review(out).notes[0].hazard == "theirs"

@@ -30,17 +30,16 @@ from safe_dnn.rccs.clusters import (
     CLUSTERS_FILE,
     LABELS_FILE,
     RootCauseClusters,
-    find_clusters,
     fingerprint,
     labels_text,
     load_clusters,
 )
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review import edits, journal, review
-from safe_dnn.rccs.review.edits import Maker, merge_rccs, move_images, redo_edit, undo_edit
-from safe_dnn.rccs.review.journal import MAKING, SAYING, Edit, reviewed
+from safe_dnn.rccs.review.edits import merge_rccs, move_images, redo_edit, undo_edit
+from safe_dnn.rccs.review.journal import SAYING, Edit, Maker, newest, reviewed, standing
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import CHANGED, Kept, Review, all_edits, load_review, set_note
+from safe_dnn.rccs.review.review import CHANGED, Review, all_edits, load_review, set_note
 from safe_dnn.rccs.unsafe_set import (
     FILENAMES_FILE,
     UNSAFE_SET_FILE,
@@ -164,12 +163,13 @@ class Window:
     by: str
     review: Review | None = None
     run: str = ""
+    seen: int = 0
 
     def note(self, rcc: int) -> Note:
         return self.review.notes.get(rcc, Note(rcc))
 
     def maker(self) -> Maker:
-        return Maker(self.by, self.run, self.review.last_number)
+        return Maker(self.by, self.run, self.seen)
 
 
 def found_in(value: str, verdict: bool, note: Note) -> bool:
@@ -450,7 +450,7 @@ class OutputFolder(RuleBasedStateMachine):
     def look(self, window):
         shown = self.windows[window]
         with contextlib.suppress(SAFEError):
-            shown.review = load_review(self.out)
+            shown.review, shown.seen = load_review(self.out), newest(self.out)
             shown.run = fingerprint(shown.review.original)
 
     def _rcc(self, window: Window, number: int) -> int:
@@ -470,23 +470,19 @@ class OutputFolder(RuleBasedStateMachine):
         seen = window.note(rcc)
         mine = seen._replace(**{what: self._something(what)})
 
-        def noted(m: Model, answer: Kept | None) -> None:
+        def noted(m: Model, answer: Note | None) -> None:
             state = m.state(m.run if window.run == m.run.name else m.earlier[window.run])
-            theirs = state.note(rcc)
-            was, new, now = (getattr(one, what) for one in (seen, mine, theirs))
-            conflict = new != was and now not in (was, new)
-            after = theirs if conflict or new == was else theirs._replace(**{what: new})
-            if answer:
-                assert answer == (after, (what,) if conflict else ())
+            assert state.note(rcc) == seen, "made on something that it has not seen"
+            assert answer in (None, mine)
             added = self._added(m, "rcc")
-            assert len(added) == (after != theirs)
+            assert len(added) == (mine != seen)
             if added:
-                m.say(state.groups[rcc], after)
+                m.say(state.groups[rcc], mine)
 
-        keep = functools.partial(_note_on_run, self.out, mine, seen, window.run, window.by)
+        keep = functools.partial(_note_on_run, self.out, mine, window.maker())
         outcome, answer = self.step(trouble, keep, noted)
         if outcome == "done":
-            window.review = window.review._replace(notes={**window.review.notes, rcc: answer.note})
+            window.review = window.review._replace(notes={**window.review.notes, rcc: answer})
 
     def _something(self, what: str) -> str:
         self.number += 1
@@ -535,7 +531,7 @@ class OutputFolder(RuleBasedStateMachine):
     @precondition(lambda self: self.m.run)
     @rule(window=WINDOWS, what=st.sampled_from(("undo", "redo")), trouble=TROUBLES)
     def turn(self, window, what, trouble):
-        """Undo and redo what the window has done or said last."""
+        """Undo and redo what was done or said last."""
         window = self.windows[window]
         edit = {
             "undo": lambda: undo_edit(self.out, maker=window.maker()),
@@ -545,11 +541,7 @@ class OutputFolder(RuleBasedStateMachine):
 
     def _turned(self, m: Model, before: State, now: State, turn: Edit) -> None:
         about = next(edit for edit in self.known if edit.number == turn.of)
-        if turn.kind == "undo":
-            assert about.by == turn.by, "somebody else's edit was taken back"
-        else:
-            undone = next(edit for edit in reversed(self.known) if (edit.kind, edit.of) == ("undo", turn.of))
-            assert undone.by == turn.by, "what somebody else took back was done again"
+        assert turn.of == standing(self.known)[turn.kind == "redo"][-1].number, "it was not the last one"
         if about.kind == "rcc":
             then, there = about.notes if turn.kind == "redo" else about.notes[::-1]
             rcc = then.rcc
@@ -571,9 +563,8 @@ class OutputFolder(RuleBasedStateMachine):
             about = next((edit for edit in self.known if edit.number == new.of), new)
             assert new.by == maker.by
             assert review.edits == (before.edits if about.kind in SAYING else (*before.edits, new)), "edits are lost"
-            if new.kind in MAKING:
-                unseen = [edit for edit in before.edits if edit.number > maker.seen and edit.by != new.by]
-                assert not unseen, "made on something that it has not seen"
+            unseen = [edit for edit in self.known if edit.number > maker.seen and edit.by != new.by]
+            assert not unseen, "made on something that it has not seen"
             m.done = {**m.done, before.name: review.edits}
             now = m.state(m.run)._replace(notes=review.notes)
             if about is new or about.kind in SAYING:
@@ -583,7 +574,7 @@ class OutputFolder(RuleBasedStateMachine):
             then(m, before, now, new)
 
         self.step(trouble, do, edited)
-        window.review = load_review(self.out)
+        window.review, window.seen = load_review(self.out), newest(self.out)
         window.run = fingerprint(window.review.original)
 
     def _check_notes(self, m: Model, before: State, now: State, about: Edit) -> None:
@@ -792,13 +783,13 @@ class Fakes:
             what()
 
 
-def _note_on_run(folder: Path, note: Note, seen: Note, run: str, by: str) -> Kept:
-    """As the page keeps a note: with the run that it is about, which may have been replaced meanwhile."""
+def _note_on_run(folder: Path, note: Note, maker: Maker) -> Note:
+    """As the page keeps a note: on the run that it is about, which may have been replaced meanwhile."""
     with writing(folder):
-        found = find_clusters(folder, run)
-        if found is None:
+        original = load_clusters(folder)
+        if fingerprint(original) != maker.run:
             raise SAFEError(CHANGED)
-        return set_note(folder, note, seen=seen, by=by, original=load_clusters(folder, found))
+        return set_note(folder, note, maker=maker, original=original)
 
 
 def _select(improvement, clusters, settings: SelectionSettings, **_) -> UnsafeSet:

@@ -9,15 +9,14 @@ from typing import Any
 
 import gradio as gr
 
+from safe_dnn.page.clusters.note import NoteView
 from safe_dnn.page.clusters.spot import rank_of
 from safe_dnn.page.events import EACH, EDITS, LATEST, VIEW
 from safe_dnn.page.forms import take_labels
-from safe_dnn.page.job_view import News
-from safe_dnn.page.messages import warn
+from safe_dnn.page.messages import tell, warn
 from safe_dnn.page.pictures import oldest, served_folder
 from safe_dnn.page.results import Shown, check_links
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.page.visitors import Window
 from safe_dnn.pipeline.descriptions import refresh_rccs, show_present
 from safe_dnn.pipeline.exports import export_results
 from safe_dnn.pipeline.generation import restore_run
@@ -38,7 +37,6 @@ class RunsView:
     def __init__(self, settings: PageSettings):
         self._settings = settings
         with gr.Row(elem_classes="safe-form", elem_id="export-row"):
-            # Always on: what is typed or judged is kept without an event of the page that could switch them.
             self.undo = gr.Button("Undo", size="md", min_width=90, elem_id="undo")
             self.redo = gr.Button("Redo", size="md", min_width=90, elem_id="redo")
             self.one = gr.Button(
@@ -83,7 +81,7 @@ class RunsView:
         """None of what is at hand now."""
         return {self.file: gr.DownloadButton(visible=False)}
 
-    def wire(self, rcc: gr.State, spot: gr.HTML, window: Window, news: News, outputs: list, changed: Callable) -> None:
+    def wire(self, rcc: gr.State, spot: gr.HTML, window: NoteView, outputs: list, changed: Callable) -> None:
         """Connect the widgets (see `RccView.wire`).
 
         Parameters
@@ -94,7 +92,10 @@ class RunsView:
         settings, run = self._settings, window.run
 
         def on_step(rcc: int, spot: object, *parts: object, edit: Callable) -> dict:
-            return changed(rcc, parts, lambda maker: edit(settings.out, maker=maker), spot)
+            updates = changed(rcc, parts, lambda maker: edit(settings.out, maker=maker), spot)
+            edits = all_edits(settings.out, settings.results.shown().review)
+            tell(printable(describe_edit(edits[-1], edits)))
+            return updates
 
         def on_restore(number: int | None) -> None:
             """Bring a run back; the window is loaded anew then, since every tab and form is of another run."""
@@ -109,11 +110,9 @@ class RunsView:
             except SAFEError:
                 return gr.skip()  # another run by now, which is told otherwise
 
-        for listen in (self._edits_pane.expand, news.edits):
-            listen(on_edits, run, [self.edits], **LATEST)
+        self._edits_pane.expand(on_edits, run, [self.edits], **LATEST)
         for step, edit in ((self.undo, undo_edit), (self.redo, redo_edit)):
-            turned = step.click(partial(on_step, edit=edit), [rcc, spot, *window.parts], outputs, **EACH, **EDITS)
-            turned.failure(None, None, None, js="() => { document.dispatchEvent(new CustomEvent('safe-not-undone')); }")
+            step.click(partial(on_step, edit=edit), [rcc, spot, *window.parts], outputs, **EACH, **EDITS)
         quietly = VIEW | {"show_progress": "minimal"}
         for button, chosen in ((self.one, rcc), (self.spot, spot)):
             button.click(partial(self._export, is_spot=chosen is spot), [chosen, run], self.file, **quietly)

@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from safe_dnn.page.assets import script, scripted
+from safe_dnn.page.clusters.note import NoteView
 from safe_dnn.page.clusters.reason_list import named
 from safe_dnn.page.clusters.words import WordsView
 from safe_dnn.page.events import EDITS, IN_TURN, LATEST, VIEW
@@ -23,13 +24,13 @@ from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.results import Shown
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_news, as_text
-from safe_dnn.page.visitors import Window
 from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of, run_record
 from safe_dnn.rccs.confidence import near_rcc, place_text
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import load_map, map_filters, map_record, map_shades, rcc_words, stored_map
 from safe_dnn.rccs.nearness import by_closeness, most_similar
-from safe_dnn.rccs.review.edits import Maker, move_images, new_rcc
+from safe_dnn.rccs.review.edits import move_images, new_rcc
+from safe_dnn.rccs.review.journal import Maker
 from safe_dnn.rccs.review.notes import judgements, title
 from safe_dnn.reasons.counted_images import TESTED_FILE
 from safe_dnn.store.runs import COMPARISON, reading_file
@@ -78,10 +79,6 @@ class ImagesView:
             [BY_RCC], value="", label="Colour by", info="The RCC, or a parameter", elem_id="colour-by"
         )
 
-        # What the map and the cards show is in the page's address, which leads back to it; here stands what a link
-        # lacks. Its value is what the address colours the map by.
-        self.link = scripted("clusters/views", "", elem_id="views")
-
     def lay_out_words(self) -> None:
         self.words = WordsView(self._settings)
 
@@ -123,7 +120,7 @@ class ImagesView:
     def rename(self, results: Shown) -> gr.HTML:
         """What the map says of the RCCs; all else stays as it is."""
         rccs = results.clusters.groups
-        return gr.HTML(named=as_news(results.run, results.at, [rcc_words(rcc, results.notes) for rcc in rccs]))
+        return gr.HTML(named=as_news(results.run, [rcc_words(rcc, results.notes) for rcc in rccs]))
 
     def show_map(
         self, results: Shown, by: str | None = None, *, chosen: int | None = None, edited: bool = False,
@@ -152,7 +149,7 @@ class ImagesView:
                 positions = self._drawn[1]
         columns = self._settings.results.columns()
         record = map_record(results.clusters, positions, results.notes, original)
-        props: dict[str, Any] = {"record": as_text({**record, "at": results.at}), "seen": results.run}
+        props: dict[str, Any] = {"record": as_text(record), "seen": results.run}
         value: dict[str, Any] = {}
         if chosen is not None:
             props["chosen"] = chosen
@@ -191,7 +188,7 @@ class ImagesView:
         }
 
     def wire(
-        self, rcc: gr.State, window: Window, outputs: list, edited: Callable[..., dict], choose: Callable[..., dict]
+        self, rcc: gr.State, window: NoteView, outputs: list, edited: Callable[..., dict], choose: Callable[..., dict]
     ) -> None:
         """Connect the widgets (see `RccView.wire`).
 
@@ -202,9 +199,6 @@ class ImagesView:
         """
         self._edited, self._choose = edited, choose
         run, images = window.run, self.images
-        tell_link = "(name) => { document.dispatchEvent(new CustomEvent('safe-colour', { detail: name })); }"
-        self.colour.input(None, self.colour, None, js=tell_link)
-        self.link.select(self._on_colour_of_link, [self.link, run], [self.map, self.colour], **LATEST)
         self.colour.input(self._on_colour, [self.colour, run], self.map, **LATEST)
         self.words.widget.select(self._on_word, [self.words.widget, run], self.map_outputs, **LATEST)
         self.curve.select(self._on_range, [self.curve, run], self.outputs, **LATEST, **IN_TURN)
@@ -245,13 +239,6 @@ class ImagesView:
             return {**self._list(results, [], none), self.map: gr.HTML(found=_found([], none))}
         tells = f"{count(len(rows), 'image')} in this range: marked here, and listed below the map"
         return {**self.show_found(results, rows, "in this range"), self.map: gr.HTML(found=_found(rows, tells))}
-
-    def _on_colour_of_link(self, name: str | None, run: str) -> dict:
-        """Colour the map as an address says, which may name what is not known any more."""
-        if name not in ["", *self._settings.results.columns()]:  # which may be no text at all
-            warn("Not coloured", f"The link colours the map by {name}, which is not known of these images any more.")
-            return gr.skip()
-        return {**self._on_colour(name, run), self.colour: gr.Dropdown(value=name)}
 
     def _on_colour(self, name: str | None, run: str) -> dict:
         self._settings.results.shown(run)  # refuses a window that shows other clusters

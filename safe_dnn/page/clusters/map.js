@@ -10,7 +10,6 @@ const BESIDE_FROM = 470;  // pixels; the filters are below a map that is narrowe
 const given = (name) => JSON.parse(props[name] || "null");
 let map = null, view = { x: 0, y: 0, zoom: 1 }, inked = null, hovered = -1, walking = false;
 let lasso = null, dragged = null, byLasso = false, picked = new Set(), marked = new Uint8Array();
-const since = newest("rcc");
 let pictures = new Map(), asking = new Set(), resting = 0, waiting = 0, asked = false, hinting = 0;
 
 function load() {
@@ -42,7 +41,6 @@ function load() {
   if (!edited) { view = fitted(); filters = []; }
   renewFilters();
   if (!edited) showChosen();
-  announce("safe-map-drawn");
 }
 
 function mark(rows) {
@@ -293,10 +291,9 @@ element.addEventListener("focusout", (event) => { if (onMap(event)) leave(); });
 
 // --- What comes from the server ---------------------------------------------------------------------------------
 
-function rename(news) {
+function rename(entries) {
   const said = JSON.stringify(map?.rccs);
-  since.hear(news);
-  for (const entry of map ? since.of(news) : []) Object.assign(map.known.get(entry.rcc) ?? {}, entry);
+  for (const entry of map ? entries : []) Object.assign(map.known.get(entry.rcc) ?? {}, entry);
   if (said !== JSON.stringify(map?.rccs)) renewFilters();
 }
 
@@ -310,15 +307,9 @@ function showChosen() {
 }
 
 watch(["record", "seen"], load);
-watch("filters", () => {
-  if (!map) return;
-  renewFilters();
-  announce("safe-map-drawn");
-});
-hears("safe-filter", (detail) => { if (map) filterBy(detail.filters, detail.gone); });
-watch("named", () => { if (props.named) rename(given("named")); });
-for (const kind of ["rcc", "spot"]) hears(`safe-${kind}-noted`, (news) => rename({ ...news, entries: news.entries.filter(({ rcc }) => rcc !== undefined) }));
-for (const kind of ["rcc", "spot"]) hears(`safe-${kind}`, () => { mark([]); hint(); });  // also the RCC that was at hand before a weak spot was looked at
+watch("filters", () => { if (map) renewFilters(); });
+watch("named", () => { if (props.named) rename(given("named").entries); });
+hears("safe-chosen", () => { mark([]); hint(); });  // also the RCC that was at hand before a weak spot was looked at
 watch("chosen", () => { mark([]); showChosen(); });
 watch("found", () => {
   const { rows = [], tells = "" } = given("found") ?? {};

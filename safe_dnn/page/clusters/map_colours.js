@@ -24,15 +24,8 @@ function scaleOf(share) {
 
 const aroundOf = (share) => `hsl(${share * 360} 65% ${dark() ? 62 : 45}%)`;
 
-// Colours as pixels of the canvas.
-function pixelsOf(colours) {
-  const pen = new OffscreenCanvas(colours.length, 1).getContext("2d");
-  colours.forEach((colour, k) => { pen.fillStyle = colour; pen.fillRect(k, 0, 1, 1); });
-  return new Uint32Array(pen.getImageData(0, 0, colours.length, 1).data.buffer);
-}
-
 // The colours in use, the last one for what is unknown, which of them each image has, which images are rings since their
-// RCC has the colour of a larger one, and the colour of the ground.
+// RCC has the colour of a larger one.
 function inks() {
   const shade = shaded?.value.length === map.n ? shaded : null;  // else of clusters no longer shown
   const of = new Uint8Array(map.n), rings = new Uint8Array(map.n), few = shade ? shade.kind === "category" : true;
@@ -45,8 +38,7 @@ function inks() {
     else if (!shade) [of[i], rings[i]] = [hueOf(value), map.known.get(value)?.colour >= NAMED];
     else of[i] = few ? Math.min(value, NAMED) : Math.round(value * (STEPS_OF_SCALE - 1));
   }
-  const [ground] = pixelsOf([getComputedStyle($(".safe-map")).backgroundColor]);
-  return { colours, pixels: pixelsOf(colours), of, rings, shade, ground: ground | 0xff000000 };
+  return { colours, of, rings, shade };
 }
 
 const hueOf = (rcc) => (map.known.get(rcc)?.colour ?? 0) % NAMED;

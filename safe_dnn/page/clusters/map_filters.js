@@ -133,34 +133,7 @@ const ends = (filter) => {
   return [chosen[0] ?? -1, chosen.at(-1) ?? -1];
 };
 
-// What the address says of the filters: by name, what is chosen of each, in words that stay when others are added.
 const keysOf = (filter) => filter.keys || filter.texts;
-
-function told() {
-  return Object.fromEntries(filters.filter(isOn).map((filter) =>
-    [filter.name, keysOf(filter).filter((_, bin) => filter.kept[bin])]));
-}
-
-function chosen() {
-  announce("safe-filters", told());
-}
-
-// What is not there any more is added to `gone`; the rest is shown.
-function filterBy(wanted, gone) {
-  if (JSON.stringify(wanted) === JSON.stringify(told())) return;
-  if (unmade) makeFilters();
-  for (const filter of filters) filter.kept = null;
-  for (const [name, keys] of Object.entries(wanted || {})) {
-    const filter = filters.find((one) => one.name === name), all = Array.isArray(keys) ? keys.map(String) : [];
-    for (const key of all) {
-      const bin = filter ? keysOf(filter).indexOf(key) : -1;
-      if (bin < 0) { gone.push(`${name}: ${key}`); continue; }
-      filter.kept ||= new Uint8Array(filter.texts.length);
-      filter.kept[bin] = 1;
-    }
-  }
-  refilter();
-}
 
 function buildFilters() {
   $(".safe-map-histograms").replaceChildren(...filters.map((filter, f) => {
@@ -202,14 +175,12 @@ function choose(filter, from, to = from) {
   filter.kept = kept.some(Boolean) ? kept : null;
   stale = true;
   redraw();
-  chosen();
 }
 
 function clearFilters(some = filters) {
   for (const filter of some) filter.kept = null;
   stale = true;
   redraw();
-  chosen();
 }
 
 // The bin that `name = value` means: a category, or the interval of a number that holds the value.

@@ -82,4 +82,3 @@ element.addEventListener("change", (event) => { if (event.target.tagName === "SE
 if (matchMedia("(prefers-reduced-motion: reduce)").matches) play(false);
 new IntersectionObserver((seen) => { inSight = seen.at(-1).isIntersecting; }).observe(element);
 shows("source", open);
-shows("name", () => announce("safe-drawn", props.name));

@@ -1,4 +1,4 @@
-"""The RCC at hand: its GIF, what its images have in common, five of them, and the engineer's notes; merging."""
+"""The RCC at hand: its GIF, what its images have in common, five of them; merging."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import gradio as gr
 
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.asked import LooksView, ProbeView
-from safe_dnn.page.clusters.note import NoteView, OnRccs
+from safe_dnn.page.clusters.note import NoteView
 from safe_dnn.page.clusters.reason_list import named, words_of
 from safe_dnn.page.clusters.split import SplitView
 from safe_dnn.page.events import EDITS, VIEW
@@ -16,7 +16,6 @@ from safe_dnn.page.messages import AWAY, warn
 from safe_dnn.page.pictures import thumbnails
 from safe_dnn.page.results import Shown
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.page.visitors import Window
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.clusters import sample, told_of
 from safe_dnn.rccs.confidence import n_near
@@ -36,41 +35,37 @@ class RccView:
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
-        with gr.Column(elem_id="rcc-words"):
-            with gr.Column(elem_classes="safe-above"):
-                self.player = lay_out_player("rcc-gif")
-                self.five = gr.Gallery(
-                    show_label=False, columns=2, object_fit="contain", buttons=[], interactive=False,
-                    elem_id="rcc-sample", elem_classes="safe-gallery",
+        with gr.Column(elem_id="rcc-words"), gr.Column(elem_classes="safe-above"):
+            self.player = lay_out_player("rcc-gif")
+            self.five = gr.Gallery(
+                show_label=False, columns=2, object_fit="contain", buttons=[], interactive=False,
+                elem_id="rcc-sample", elem_classes="safe-gallery",
+            )  # fmt: skip
+            self.looks = LooksView(settings, "rcc-look")
+            self.probes = ProbeView(settings, "probe-rcc")
+            self.heading = gr.HTML(elem_id="rcc-heading")
+            self.asked = self.looks, self.probes
+            with gr.Row(equal_height=True, elem_classes="safe-form"):
+                self.into = gr.Dropdown(
+                    label="The same reason as", info="Most similar first", choices=[], scale=2, min_width=150,
+                    elem_id="merge-into",
                 )  # fmt: skip
-                self.looks = LooksView(settings, "rcc-look")
-                self.probes = ProbeView(settings, "probe-rcc")
-                self.heading = gr.HTML(elem_id="rcc-heading")
-                self.asked = self.looks, self.probes
-                with gr.Row(equal_height=True, elem_classes="safe-form"):
-                    self.into = gr.Dropdown(
-                        label="The same reason as", info="Most similar first", choices=[], scale=2, min_width=150,
-                        elem_id="merge-into",
-                    )  # fmt: skip
-                    self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
-                    self.split = SplitView(settings)
-            self.note_view = NoteView(settings, OnRccs(settings))
+                self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
+                self.split = SplitView(settings)
         # Which RCC is shown: a browser sends it along, while the one that the server keeps may be the next already.
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
         self.outputs = [self.owner, self.player, *self.looks.outputs, self.heading, *self.probes.outputs, self.five,
-                        self.note_view.widget,
                         self.into, self.merge]  # fmt: skip
 
     def show(self, shown: Shown, rcc: int) -> dict:
         """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""
         return {**self.show_words(shown, rcc), **self.show_pictures(shown, rcc)}
 
-    def show_words(self, shown: Shown, rcc: int, forced: bool = True) -> dict:
-        """The heading, the engineer's note (see `NoteView.show`), and what it may be merged into."""
+    def show_words(self, shown: Shown, rcc: int) -> dict:
+        """The heading, and what it may be merged into."""
         others = [] if rcc == NOISE else nearest_rccs(shown.clusters, rcc, n=shown.clusters.n_rccs)
         return {
             self.owner: rcc, **self.show_heading(shown, rcc),
-            self.note_view.widget: self.note_view.show(shown, rcc, forced),
             self.into: gr.Dropdown(
                 choices=[(named(shown, other), other) for other, _ in others],
                 value=others[0][0] if others else None, interactive=bool(others),
@@ -102,20 +97,20 @@ class RccView:
             ),
         }
 
-    def wire(self, chosen: gr.HTML, window: Window, outputs: list, changed: Callable) -> None:
+    def wire(self, chosen: gr.HTML, window: NoteView, outputs: list, changed: Callable) -> None:
         """Connect the widgets.
 
         Parameters
         ----------
         chosen : gr.HTML
             Its value is the reason that was chosen last, which may not be shown yet.
-        window : Window
-            What the window shows, and whose it is.
+        window : NoteView
+            What the window shows, and what is typed there.
         outputs : list of components
             What an edit may change: the whole tab.
         changed : callable
             From the RCC to go on with, the window's `window.parts`, an edit, which takes a
-            `rccs.review.edits.Maker`, and the weak spot at hand to the page's updates.
+            `rccs.review.journal.Maker`, and the weak spot at hand to the page's updates.
         """
         settings = self._settings
 

@@ -3,13 +3,11 @@
 // the list). Gradio asks for the value when it sends the event, so of clicks in quick succession the last one counts.
 const list = $(".safe-cards"), counted = $("output");
 const choice = (name) => $(`[data-choice="${name}"]`);
-const given = (name) => JSON.parse(props[name] || '{"entries": []}'), since = newest("key");
+const given = (name) => JSON.parse(props[name] || '{"entries": []}');
 const known = new Map(), cards = new Map();  // by key: what its card says, and the card
 const keys = new Map();  // by RCC: the key of the reason that it is
 const folds = new Map(), open = new Set();  // by kind of reasons: the button that unfolds them; the kinds that are unfolded
-let marked = null, shownRun = "", shownAt = 0;
-let filled = Boolean(props.cards);  // whether the window has shown reasons, which may be before this script
-let listed = null;  // the one at hand when all were listed last
+let marked = null;
 const AT_ONCE = 40;  // pictures
 const SEARCHED_FROM = 12;  // cards
 const AGAIN = 4000;  // milliseconds until a connection that was lost is tried again
@@ -77,14 +75,9 @@ async function askForPictures() {
 }
 
 function build() {
-  const { run, at } = given("cards");
-  // An answer that was on its way when a later one came has written over that: what it is about is asked for again.
-  if (run === shownRun && at < shownAt) { trigger("select"); return; }
-  shownAt = at;
-  shownRun = run;
   for (const all of [known, cards, keys, folds, wanted]) all.clear();
   marked = null;
-  for (const entry of since.of(given("cards"))) {
+  for (const entry of given("cards").entries) {
     const { key, rcc, kind, fold, picture } = entry;
     const image = made("img", { alt: "", loading: "lazy", ...(picture ? { src: picture } : {}) });  // the words say it
     const card = made("button", { type: "button", className: "safe-card", ariaPressed: false, "data-key": key,
@@ -116,7 +109,6 @@ function build() {
   entitle();
   arrange();
   mark();
-  listed = props.value;
   announce("safe-listed");
 }
 
@@ -177,10 +169,9 @@ function mark() {
   }
 }
 
-function rename(news) {
+function rename() {
   let changed = false;
-  since.hear(news);
-  for (const entry of since.of(news)) {
+  for (const entry of given("named").entries) {
     const before = known.get(entry.key), after = { ...before, ...entry };
     if (!before || JSON.stringify(before) === JSON.stringify(after)) continue;
     known.set(entry.key, after);
@@ -194,10 +185,8 @@ function rename(news) {
 
 function choose(key) {
   props.value = key;
-  filled = true;
   mark();
-  // What is typed from now on is about this one, though what there is to show of it comes later (see note.js).
-  announce(`safe-${kindOf(key)}`, { key, title: known.get(keyOf(key)).title });
+  announce("safe-chosen", key);
   trigger("select");
 }
 
@@ -220,44 +209,14 @@ list.addEventListener("keydown", (event) => {
   all[to].focus();
   choose(keyAt(all[to]));
 });
-element.addEventListener("change", (event) => {
-  if (!event.target.matches("select")) return;
-  arrange();
-  const detail = { show: choice("show").value, order: choice("order").value };
-  announce("safe-cards-shown", detail);
-});
-hears("safe-show-cards", (detail) => {
-  for (const name of ["show", "order"]) {
-    const known = [...choice(name).options].some(({ value }) => value === detail[name]);
-    if (!known) detail.gone.push(`${name}: ${detail[name]}`);
-    else if (choice(name).value !== detail[name]) choice(name).value = detail[name];
-  }
-  arrange();
-});
-watch("named", () => rename(given("named")));
-for (const kind of ["rcc", "spot"]) hears(`safe-${kind}-noted`, rename);
+element.addEventListener("change", ({ target }) => { if (target.matches("select")) arrange(); });
+watch("named", rename);
 
 // An RCC of a reason that is a weak spot as well is looked at by itself.
 document.addEventListener("click", ({ target }) => {
   const rcc = target.closest?.("[data-open-rcc]")?.dataset.openRcc;
-  if (rcc === undefined) return;
-  props.value = Number(rcc);
-  mark();
-  announce("safe-rcc", { key: Number(rcc), title: `RCC ${rcc}` });
-  trigger("select");
+  if (rcc !== undefined) choose(Number(rcc));
 });
 
-// Another one is at hand, which was not clicked here: `first` in a window that was just opened, `chosen` on the map.
-function follow() {
-  mark();
-  announce("safe-at-hand", { kind: kindOf(props.value), key: props.value, first: !filled });
-  filled = true;
-}
-watch("value", follow);
-// The fields of the note are those of the reason at hand: an answer to an earlier question may have come after a click.
-for (const kind of ["rcc", "spot"]) hears(`safe-${kind}-owner`, ({ key }) => {
-  if (kindOf(props.value) !== kind || props.value === key || keyOf(key) === undefined) return;
-  props.value = key;
-  follow();
-});
+watch("value", mark);
 shows("cards", build);

@@ -76,7 +76,7 @@ class ReasonList:
             more.append(f"{count(elsewhere, 'note')} on other conditions will be shown when these are found again.")
         return {
             self.widget: gr.HTML(
-                chosen, cards=as_news(shown.run, shown.at, cards), named="", more=" ".join(more),
+                chosen, cards=as_news(shown.run, cards), named="", more=" ".join(more),
                 told=looks_tell_nothing(shown),
             )
         }  # fmt: skip
@@ -91,7 +91,7 @@ class ReasonList:
         news = [judgement(reason) for reason in shown.listed]
         if NOISE in shown.clusters.groups:
             news.append({"key": NOISE, **said(shown.notes.get(NOISE, Note(NOISE)))})
-        return gr.HTML(named=as_news(shown.run, shown.at, news))
+        return gr.HTML(named=as_news(shown.run, news))
 
 
 def entry_key(reason: Reason) -> int | str:

@@ -6,15 +6,16 @@ from collections.abc import Callable
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
+from safe_dnn.page.clusters.note import NoteView
 from safe_dnn.page.events import EACH, EDITS, VIEW
 from safe_dnn.page.messages import tell, warn
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_text
-from safe_dnn.page.visitors import Window
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.nearness import parts_of
-from safe_dnn.rccs.review.edits import Maker, new_rcc
+from safe_dnn.rccs.review.edits import new_rcc
+from safe_dnn.rccs.review.journal import Maker
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count
@@ -30,7 +31,7 @@ class SplitView:
         self.button = gr.Button("Split …", scale=0, min_width=90, elem_id="split-rcc")
         self.dialog = scripted("clusters/split", [], parts="", elem_id="split")
 
-    def wire(self, owner: gr.Number, window: Window, outputs: list, changed: Callable) -> None:
+    def wire(self, owner: gr.Number, window: NoteView, outputs: list, changed: Callable) -> None:
         """Connect the widgets (see `RccView.wire`)."""
         self.button.click(self._on_ask, [owner, window.run], self.dialog, **VIEW)
 

@@ -1,12 +1,10 @@
-"""The weak spot at hand: its images as a GIF, its rate, the RCCs that it overlaps with, and what is said of it."""
+"""The weak spot at hand: its images as a GIF, its rate, and the RCCs that it overlaps with."""
 
 import gradio as gr
 from markupsafe import Markup
 
 from safe_dnn.page.clusters.asked import LooksView, ProbeView
-from safe_dnn.page.clusters.note import NoteView, OnWeakSpots
 from safe_dnn.page.clusters.rcc import lay_out_player, show_gif
-from safe_dnn.page.messages import pane, put_away, reveal
 from safe_dnn.page.results import Shown
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.markup import escaped, filled
@@ -29,13 +27,10 @@ class SpotView:
                 self.probes = ProbeView(settings, "probe-spot")
                 self.heading = gr.HTML(elem_id="spot-heading")
             self.asked = self.looks, self.probes
-            with pane("spot-note-pane") as self.note_pane:
-                self.note_view = NoteView(settings, OnWeakSpots(settings))
-        self.outputs = [self.player, *self.looks.outputs, self.heading, *self.probes.outputs, self.note_pane,
-                        self.note_view.widget]  # fmt: skip
+        self.outputs = [self.player, *self.looks.outputs, self.heading, *self.probes.outputs]
 
-    def show(self, shown: Shown, conditions: object, forced: bool = True) -> dict:
-        """A weak spot's GIF and note (see `NoteView.show`); nothing of one that is not there."""
+    def show(self, shown: Shown, conditions: object) -> dict:
+        """A weak spot's GIF and heading; nothing of one that is not there."""
         rank = rank_of(conditions, shown)
         reason = shown.reason(conditions) if rank else None
         subject, images = (reason.subject, len(reason.images)) if reason else ("", 0)
@@ -46,14 +41,7 @@ class SpotView:
             self.player: show_gif(gif, f"Weak spot {rank}", images if gif.is_file() else 0, ever=not by_answers),
             **self.looks.show(shown, subject if images else ""), **self.probes.show(shown, subject),
             self.heading: filled("page/clusters/spot_heading.html", **values) if reason else "",
-            self.note_pane: reveal() if rank else put_away(),
-            **(self.show_note(shown, subject, forced) if rank else {}),
         }  # fmt: skip
-
-    def show_note(self, shown: Shown, conditions: object, forced: bool) -> dict:
-        """What is said of it, if it is there."""
-        there = rank_of(conditions, shown)
-        return {self.note_view.widget: self.note_view.show(shown, str(conditions), forced)} if there else {}
 
 
 def rank_of(conditions: object, shown: Shown) -> int:

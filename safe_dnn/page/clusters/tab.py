@@ -1,8 +1,9 @@
 """Second tab: a folder of failing images becomes root cause clusters to browse, name and edit."""
 
+import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -13,19 +14,19 @@ from safe_dnn.page.clusters.asked import AskedView
 from safe_dnn.page.clusters.edits_and_runs import RunsView, refreshed
 from safe_dnn.page.clusters.failing_images import ImagesView
 from safe_dnn.page.clusters.form import ClustersForm
+from safe_dnn.page.clusters.note import ON_LOAD, NoteView, about_of
 from safe_dnn.page.clusters.rcc import RccView
 from safe_dnn.page.clusters.reason_list import ReasonList, entry_key
 from safe_dnn.page.clusters.spot import SpotView, rank_of
-from safe_dnn.page.events import EDITS, FOLLOW, IN_TURN, LATEST, VIEW
+from safe_dnn.page.events import EACH, EDITS, IN_TURN, LATEST, VIEW
 from safe_dnn.page.forms import Fold, take_labels
-from safe_dnn.page.job_view import JobView, News
+from safe_dnn.page.job_view import JobView
 from safe_dnn.page.jobs import Job
-from safe_dnn.page.messages import OPENING, done, empty, failed, if_there, pane, reveal, tell, warn
+from safe_dnn.page.messages import OPENING, done, empty, failed, pane, reveal, warn
 from safe_dnn.page.results import Shown, check_links
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
-from safe_dnn.page.texts import as_text
-from safe_dnn.page.visitors import Window, maker_of
+from safe_dnn.page.visitors import visitor_of
 from safe_dnn.pipeline.descriptions import mend
 from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import generate_clusters
@@ -35,20 +36,13 @@ from safe_dnn.pipeline.reporting.report import elbow_svg
 from safe_dnn.pipeline.run_record import left_behind, notes_of
 from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
 from safe_dnn.rccs.confidence import consensus_text, why_unknown
-from safe_dnn.rccs.review.edits import Maker
-from safe_dnn.rccs.review.journal import describe_edit
-from safe_dnn.rccs.review.notes import title
-from safe_dnn.rccs.review.review import Review, all_edits, rcc_by_now
+from safe_dnn.rccs.review.journal import Maker
+from safe_dnn.rccs.review.notes import VERDICTS
 from safe_dnn.reasons.story import baseline, sentence
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 
 CURVE = 620  # width of the curve, in pixels, at most
-# The browser has drawn what it was given (Safari does not tell).
-WHEN_IDLE = """() => new Promise((go_on) => {
-  const idle = window.requestIdleCallback ?? ((then) => setTimeout(then, 100));
-  idle(() => go_on([]), { timeout: 1000 });
-})"""
 
 
 class ClustersTab:
@@ -72,9 +66,9 @@ class ClustersTab:
                 self._how = gr.HTML()
             with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as self._skipped_pane:
                 self._skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
-        self._rcc, self._window = gr.State(0), Window()
+        self._rcc = gr.State(0)
         self._mending = threading.Lock()
-        self._drawn = gr.State(False)  # whether a window that was just opened shows the map
+        self._drawn = gr.State("")  # the run of which the map is shown
         self._compared = gr.State("")  # what is shown of the comparison with images that are right
         self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self.images_view.outputs, self._runs_view.file]
         self._job_view = JobView(
@@ -82,8 +76,8 @@ class ClustersTab:
             guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
             others=[view.button for view in (*self._rcc_view.asked, *self._spot_view.asked)],
         )  # fmt: skip
-        self.outputs = [*self._job_view.outputs, *self.fold.outputs, self._pane, *self._window.outputs,
-                         *self._one_rcc, self._screen, self._reasons.widget, *self._spot_view.outputs, self._compared,
+        self.outputs = [*self._job_view.outputs, *self.fold.outputs, self._pane, *self._note.outputs,
+                         *self._one_rcc, self._reasons.widget, *self._spot_view.outputs, self._compared, self._drawn,
                          *self._runs_view.outputs, self._how, self._skipped_pane, self._skipped]  # fmt: skip
 
     def _lay_out_screen(self) -> None:
@@ -95,71 +89,60 @@ class ClustersTab:
                 self._reasons.lay_out()
             with gr.Column(elem_id="map-column"):
                 self.images_view.curve.render()
-                self._screen = scripted(
-                    "clusters/screen", "", html_template=filled("page/clusters/screen.html"), undone="",
-                    elem_id="screen-bar",
-                )  # fmt: skip
+                keys = {known.key: word for word, known in VERDICTS.items()}
+                template = filled("page/clusters/screen.html")
+                scripted("clusters/screen", "", html_template=template, keys=keys, elem_id="screen-bar")
                 self.images_view.lay_out_map()
             with gr.Column(elem_id="reason-at-hand"):
                 self._rcc_view = RccView(settings)
                 self._spot_view = SpotView(settings)
+                self._note = NoteView(settings)
                 self.images_view.lay_out_words()
         self.images_view.lay_out_grid()
 
-    def wire(self, app: gr.Blocks, news: News) -> gr.events.Dependency:
+    def wire(self, app: gr.Blocks) -> gr.events.Dependency:
         """Connect the widgets; the event that a window that was just opened shows what the folder has."""
-        rcc, window, reasons, form = self._rcc, self._window, self._reasons.widget, self.form
+        rcc, note, reasons, form = self._rcc, self._note, self._reasons.widget, self.form
         rcc_view, images_view, outputs = self._rcc_view, self.images_view, self.outputs
-        window.wire(app)
         filled_in = [*form.outputs, form.filled]
         typed_in = ("folder", "predictions", "tested", "parameters")
         sent = [form.generate.click, *(form[name].submit for name in typed_in)]
-        generated = gr.on(sent, self._on_generate, form.widgets, [form.filled, *outputs], **FOLLOW)
+        gr.on(sent, self._on_generate, form.widgets, [form.filled, *outputs], **VIEW)
         if example := self._settings.example:
             form.fill_from(form.example, {"folder": example.folder / "failures"})
-        chosen = [*self._one_rcc, *self._spot_view.outputs]
-        reasons.select(self._on_select, [reasons, window.run], chosen, **LATEST, **IN_TURN)
+        chosen = reasons.select(self._on_select, [reasons, *note.parts], outputs, **LATEST, **EDITS)
+        chosen.then(self._on_pictures, note.about, outputs, **VIEW, **IN_TURN)
+        left = [note.name.blur, note.name.submit, note.note.blur, note.verdict.input]
+        gr.on(left, self._on_note, note.parts, outputs, **EACH, **EDITS)
         for view, reason in ((rcc_view, rcc_view.owner), (self._spot_view, reasons)):
             for asked in view.asked:
                 self._wire_asked(asked, reason, outputs)
-        rcc_view.wire(reasons, window, outputs, self._edited)
-        images_view.wire(rcc, window, outputs, self._edited, self._choose)
-        self._runs_view.wire(rcc, reasons, window, news, outputs, self._edited)
-        # All in one answer, and drawn before anything else is asked: it is what the engineer waits for.
-        drawn = app.load(lambda: self._on_load(news), None, [*filled_in, *outputs, self._drawn, news.widget], **FOLLOW)
-        loaded = drawn.then(None, None, None, js=WHEN_IDLE, **VIEW)
-        loaded.then(self._go_on, [rcc, self._drawn, self._job_view.followed], outputs, **FOLLOW)
-        for event in (generated, self._job_view.wire(news, self.show, outputs)):
-            event.then(self.on_map, images_view.colour, images_view.map_outputs, **VIEW)
-        looked = [self._job_view.followed, rcc, form["folder"], form.filled, window.run, window.seen, self._compared,
-                  reasons]  # fmt: skip
-        news.folder(self._on_folder, looked, [*filled_in, *outputs], **LATEST, **EDITS)
-        noted = [rcc, window.run, window.seen, reasons]
-        note_views = rcc_view.note_view, self._spot_view.note_view
-        shown = [reasons, images_view.map, *(view.widget for view in note_views)]
-        news.notes(self._on_notes, noted, shown, **LATEST, **EDITS)
+        rcc_view.wire(reasons, note, outputs, self._edited)
+        images_view.wire(rcc, note, outputs, self._edited, self._choose)
+        self._runs_view.wire(rcc, reasons, note, outputs, self._edited)
+        drawn = [*filled_in, *outputs, note.visitor]
+        loaded = app.load(self._on_load, [note.visitor, note.draft], drawn, js=ON_LOAD, **VIEW)
+        mended = loaded.then(self._mended, rcc, outputs, **VIEW)
+        looked = [self._job_view.followed, rcc, reasons, note.run, self._compared]
+        ticked = self._job_view.timer.tick(self._on_tick, looked, [*filled_in, *outputs], **VIEW, **EDITS)
+        for event in (mended, ticked):
+            event.then(self._draw, self._drawn, [*images_view.map_outputs, self._drawn], **VIEW)
         return loaded
 
     def _wire_asked(self, asked: AskedView, reason: gr.Component, outputs: list) -> None:
         """Ask the network about an RCC or, by its conditions, a weak spot, and show its answer."""
         shown = self._settings.results.shown
 
-        def on_ask(at_hand: object, run: str) -> Iterator[dict]:
+        def on_ask(at_hand: object, run: str) -> dict:
             reason = shown(run).reason(at_hand)  # refuses a window that shows other clusters
             work = functools.partial(asked.work, reason=reason.name if reason else f"RCC {at_hand}")
-            yield from self._job_view.start(work, lambda: {self._status: self._state(shown())})
+            return self._job_view.start(work, dict)
 
-        rcc_view, run = self._rcc_view, self._window.run
-        asking = asked.button.click(on_ask, [reason, run], outputs, **FOLLOW)
-        at_hand = [rcc_view.owner, self._reasons.widget, run]
-        changed = [*rcc_view.outputs, *self._spot_view.outputs]
-        answered = asking.then(self._on_answered, at_hand, changed, **VIEW)
-        in_sight = f"() => document.getElementById('{asked.answer.elem_id}').scrollIntoView({{ block: 'nearest' }})"
-        answered.then(None, None, None, js=in_sight, **VIEW)
+        asked.button.click(on_ask, [reason, self._note.run], outputs, **VIEW)
 
     # --- What the widgets show ----------------------------------------------------------------------------------
 
-    def show(self, chosen: int | None = None, spot: object = None) -> dict:
+    def show(self, chosen: int | None = None, spot: object = None, problem: str = "") -> dict:
         """The clusters in the output folder.
 
         Parameters
@@ -167,8 +150,9 @@ class ClustersTab:
         chosen : int, optional
             The RCC at hand, if the clusters have it; otherwise the first reason is.
         spot : str, optional
-            The conditions of the weak spot at hand, if it is found again. It comes from a browser, and may be older
-            than a click that is on its way (see reason_list.js).
+            The conditions of the weak spot at hand, if it is found again; they come from a browser.
+        problem : str
+            Why something that was typed was not kept.
         """
         settings, images_view = self._settings, self.images_view
         results = settings.results.shown()
@@ -177,7 +161,7 @@ class ClustersTab:
         key = str(spot) if stays else _first(results) if known is None else known
         at_hand = results.reason(key)
         rcc = next(one for one in (at_hand and at_hand.rcc, known, results.groups[0]) if one is not None)
-        skipped = clusters.skipped
+        skipped, drawn = clusters.skipped, images_view.show_map(results, chosen=rcc, at_once=True)
         found = f"{cluster_summary(clusters)} · {how_found(clusters)}"
         how = filled(
             "page/clusters/how_found.html", clusters=clusters, found=found, curve=elbow_svg(clusters),
@@ -186,9 +170,9 @@ class ClustersTab:
         return {
             self._status: self._state(results),
             self._pane: reveal(),
-            **self._window.show(results),
-            **self._reasons.show(results, results.groups[0] if key is None else key),
-            **self._spot_view.show(results, key, forced=not stays),
+            **self._note.show(results, rcc if key is None else key, problem),
+            **self._reasons.show(results, rcc if key is None else key),
+            **self._spot_view.show(results, key),
             self._compared: results.compared,
             self._how: how,
             self._skipped_pane: gr.update(label=f"Skipped images ({len(skipped)})", visible=bool(skipped)),
@@ -198,7 +182,8 @@ class ClustersTab:
             **images_view.show_right(results, rank_of(key, results) - 1),
             images_view.curve: _curve(results, rank_of(key, results)),
             # Not the map of an earlier run while the new one is drawn
-            images_view.map: gr.HTML(record="", shade="", named="", chosen=rcc),
+            **(drawn or {images_view.map: gr.HTML(record="", shade="", named="", chosen=rcc)}),
+            self._drawn: results.run if drawn else "",
         }
 
     def _state(self, results: Shown) -> str:
@@ -220,9 +205,10 @@ class ClustersTab:
         return {self._rcc: chosen, **shown, **self._runs_view.no_export()}
 
     def _choose(self, results: Shown, chosen: int) -> dict:
-        return {self._reasons.widget: gr.HTML(chosen), **self._show_rcc(results, chosen)}
+        shown = {**self._show_rcc(results, chosen), **self._note.show(results, chosen)}
+        return {self._reasons.widget: gr.HTML(chosen), **shown}
 
-    def _show_last(self) -> dict:
+    def _show_last(self, problem: str) -> dict:
         """For a window that was just opened: from now on, the form can be edited."""
         results = self._settings.results
         fields = self.form.first_look("")
@@ -231,9 +217,7 @@ class ClustersTab:
             if not results.there:
                 return {**fields, self._status: self._nothing}
             fields |= self.form.of(results.shown(), new=True)
-            shown = self.show()
-            drawn = self.images_view.show_map(results.shown(), chosen=shown[self._rcc], at_once=True)
-            return {**fields, **shown, **drawn, self._drawn: bool(drawn), **self.fold.show(folded=True)}
+            return {**fields, **self.show(problem=problem), **self.fold.show(folded=True)}
         except SAFEError as error:
             return {**fields, self._status: failed(error)}
 
@@ -242,41 +226,39 @@ class ClustersTab:
     def _edited(
         self, chosen: int, parts: Sequence[object], edit: Callable[[Maker], object], spot: object = None
     ) -> dict:
-        """Make an edit and show what it has changed.
+        """Keep what is typed, make an edit and show what it has changed.
 
-        The RCC at hand stays or, if it has no images any more, is the one that has most of them now.
+        The reason at hand stays or, if an RCC has no images any more, is the first one.
         """
-        settings, maker = self._settings, maker_of(*parts)
-        check_links(settings.results.shown(maker.run).clusters, settings.root)
+        settings, (maker, _) = self._settings, self._note.keep(*parts)
+        before = settings.results.shown(maker.run)
+        check_links(before.clusters, settings.root)
         edit(maker)
         results = settings.results.shown()
-        told = {self._screen: gr.HTML(undone=self._undone(results.review, maker))}
-        groups, seen = results.clusters.groups, maker.seen or 0
-        if results.review.last_number == seen and chosen in groups:  # what is said was taken back
-            return {**told, **self._show_said(results, chosen, spot), **self._runs_view.show_edits(results.review)}
+        if results.review.last_number == before.review.last_number:  # what is said was taken back
+            key = str(spot) if rank_of(spot, results) else chosen
+            edits = self._runs_view.show_edits(results.review)
+            return {**self._show_said(results), **self._note.show(results, key), **edits}
         try:
             refreshed(settings)
         except SAFEError as error:  # the edit is kept; the drawing is caught up on when the page is next opened
             warn("Changed, but some pictures could not be drawn again", error)
+        return self.show(chosen, spot)
+
+    def _on_note(self, *parts: object) -> dict:
+        """Keep what is typed; it stays in the fields if it cannot be kept."""
+        if not parts[1]:  # a window that shows nothing yet
+            return gr.skip()
         try:
-            updates = self.show(chosen if chosen in groups else rcc_by_now(results.review, chosen, seen=seen), spot)
-            rcc = updates[self._rcc]
-            return {**told, **updates, **self.images_view.show_map(settings.results.shown(), chosen=rcc, edited=True)}
+            _, kept = self._note.keep(*parts)
+            return {**kept, **self._show_said(self._settings.results.shown())} if kept else gr.skip()
         except SAFEError as error:
-            return {**told, self._status: failed(error)}
+            return self._note.refuse(error, parts[1])
 
-    def _undone(self, review: Review, maker: Maker) -> str:
-        """What the maker's last edit has undone or redone, for the screen's script; empty if it is another edit."""
-        edits = all_edits(self._settings.out, review)
-        last = next((edit for edit in reversed(edits) if edit.by == maker.by), None)
-        if last is None or last.of is None:
-            return ""
-        return as_text([last.number, printable(describe_edit(last, edits))])
+    def _on_generate(self, *values: Any) -> dict:
+        return self.generate(self.form.named(values))
 
-    def _on_generate(self, *values: Any) -> Iterator[dict]:
-        yield from self.generate(self.form.named(values))
-
-    def generate(self, fields: Mapping[str, Any]) -> Iterator[dict]:
+    def generate(self, fields: Mapping[str, Any]) -> dict:
         """Generate RCCs from what the fields of the form hold."""
         settings = self._settings
 
@@ -293,46 +275,46 @@ class ClustersTab:
                 raise SAFEError(what).about(*error.fields) from error
 
         take_labels(settings.out)
-        yield self.form.sent("", fields)
         wanted = functools.partial(self.form.wanted, fields)
-        yield from self._job_view.start(work, lambda: self.show() | self.fold.show(folded=True), wanted)
+        started = self._job_view.start(work, lambda: self.fold.show(folded=True), wanted)
+        return {**self.form.sent("", fields), **started}
 
-    def on_map(self, by: str | None) -> dict:
+    def _draw(self, drawn: str) -> dict:
+        """The map of clusters of which the window does not show it yet: to compute one takes seconds."""
         results = self._settings.results
-        # If there are no clusters, or damaged ones, the status says so.
-        return if_there(lambda: self.images_view.show_map(results.shown(), by if isinstance(by, str) else None))
+        with contextlib.suppress(SAFEError):  # the status says what is damaged
+            if results.there and (shown := results.shown()).run != drawn:
+                return {**self.images_view.show_map(shown), self._drawn: shown.run}
+        return gr.skip()
 
-    def _on_select(self, chosen: object, run: str) -> Iterator[dict]:
+    def _on_select(self, chosen: object, *parts: object) -> dict:
+        """Keep what is typed of the reason at hand, and show what is said of another one."""
+        try:
+            maker, kept = self._note.keep(*parts)
+        except SAFEError as error:
+            return {self._reasons.widget: gr.HTML(about_of(parts[1]).key), **self._note.refuse(error, parts[1])}
+        results = self._settings.results.shown(maker.run)
+        is_spot = rank_of(chosen, results) > 0
+        if not is_spot and not (isinstance(chosen, int) and chosen in results.clusters.groups):
+            return gr.skip()  # other clients may send anything
+        if results.number != maker.seen:  # something was changed elsewhere
+            return self.show(None if is_spot else int(str(chosen)), chosen)
+        said = {**self._note.show(results, str(chosen) if is_spot else int(str(chosen)))}
+        said |= {**(self._show_said(results) if kept else {}), **self._runs_view.no_export()}
+        if is_spot:
+            return {**said, **self._spot_view.show(results, chosen)}
+        return {**said, self._rcc: chosen, **self._rcc_view.show_words(results, int(str(chosen)))}
+
+    def _on_pictures(self, about: object) -> dict:
+        """The images of the reason at hand; they take longer than words."""
+        key, run, *_ = about_of(about)
         results = self._settings.results.shown(run)
-        if rank_of(chosen, results):
-            yield self._show_spot(results, chosen)
-            return
-        if not isinstance(chosen, int) or chosen not in results.clusters.groups:
-            yield gr.skip()  # other clients may send anything
-            return
-        # Text fields at once: pictures may take seconds, and by then a name may have been typed.
-        words = self._rcc_view.show_words(results, chosen, forced=False)
-        yield {self._rcc: chosen, **words, **self._runs_view.no_export()}
-        yield {**self._rcc_view.show_pictures(results, chosen), **self.images_view.show(results, chosen)}
-
-    def _show_spot(self, results: Shown, conditions: object) -> dict:
-        """The images of a weak spot: as a GIF, in the grid and on the map."""
-        rank = rank_of(conditions, results)
-        where, rows = results.reasons.spots[rank - 1].where, results.reasons.images[rank - 1].tolist()
-        found = self.images_view.show_found(results, rows, f"with {where}")
-        return {
-            **self._spot_view.show(results, conditions, forced=False), **found, **self._runs_view.no_export(),
-            **self.images_view.show_right(results, rank - 1),
-            self.images_view.curve: _curve(results, rank),
-        }  # fmt: skip
-
-    def _on_answered(self, rcc: int | None, conditions: object, run: str) -> dict:
-        """What is kept of the RCC and the weak spot at hand, which may be others by now."""
-        shown = self._settings.results.shown(run)
-        found = self._spot_view.show(shown, conditions, forced=False)
-        if isinstance(rcc, int) and rcc in shown.clusters.groups:
-            found |= {**self._rcc_view.show_heading(shown, rcc), **self._rcc_view.show_looks(shown, rcc)}
-        return found
+        if rank := rank_of(key, results):
+            where, rows = results.reasons.spots[rank - 1].where, results.reasons.images[rank - 1].tolist()
+            found = self.images_view.show_found(results, rows, f"with {where}")
+            right = self.images_view.show_right(results, rank - 1)
+            return {**found, **right, self.images_view.curve: _curve(results, rank)}
+        return {**self._rcc_view.show_pictures(results, int(key)), **self.images_view.show(results, int(key))}
 
     def _mended(self, chosen: int) -> dict:
         """Draw what a killed process did not."""
@@ -346,83 +328,31 @@ class ClustersTab:
         except SAFEError:
             return gr.skip()  # there is nothing to mend, or nothing can be written; the status says so
 
-    def _on_folder(
-        self, followed: int, chosen: int, folder: str | None, filled_in: dict, run: str, seen: int,
-        compared: str, spot: object,
-    ) -> Iterator[dict]:  # fmt: skip
-        """Show the edits of other windows."""
-        if not self._settings.results.there:
-            yield gr.skip()
-            return
+    def _on_tick(self, followed: int, rcc: int, key: object, run: str, compared: str) -> dict:
+        """How far the work is, and what it has found by now; what is typed meanwhile stays."""
+        updates, results = self._job_view.tick(followed), self._settings.results
+        ended = self._job_view.followed in updates
         try:
-            results = self._settings.results.shown()
+            shown = results.shown() if results.there else None
         except SAFEError as error:
-            yield {self._status: failed(error)}
-            return
-        before = filled_in.get("folder") or ""
-        other = self.form.home_of(results) != before and (folder or "") in ("", before)
-        form = self.form.of(results) if other else {}
-        if (results.run, results.review.last_number) == (run, seen):
-            if chosen in results.clusters.groups and results.compared != compared:
-                yield {**form, **self._show_compared(results, chosen, spot)}
-            else:
-                yield form or gr.skip()
-            return
-        still: tuple = ()
-        if results.run == run:
-            rcc = rcc_by_now(results.review, chosen, seen=seen)
-            if rcc is not None and rcc != chosen:
-                tell(_why(results.review, chosen, rcc, seen))
-            still = (rcc, spot)
-        yield {**form, **self._job_view.look(lambda: self.show(*still), followed)}
-        yield self.on_map(None)
+            return {**updates, self._status: failed(error)} if ended else updates
+        if shown is None or (not ended and (shown.run, shown.compared) == (run, compared)):
+            return updates
+        if shown.run != run:
+            return {**self.form.of(shown), **self.show(), **updates}
+        found = self.show(rcc, key)
+        for widget in (*self._note.outputs, *self.images_view.outputs):
+            found.pop(widget, None)
+        return {**found, **updates}
 
-    def _on_notes(self, chosen: int, run: str, seen: int, spot: object) -> dict:
-        """Show the notes of other windows."""
-        try:
-            results = self._settings.results.shown(run)
-        except SAFEError:
-            return gr.skip()  # the folder has changed as well, which is told otherwise
-        if results.review.last_number != seen or chosen not in results.clusters.groups:
-            return gr.skip()
-        return self._show_said(results, chosen, spot)
-
-    def _show_said(self, results: Shown, chosen: int, spot: object) -> dict:
+    def _show_said(self, results: Shown) -> dict:
         """The notes on all reasons; the one at hand stays."""
-        note_view = self._rcc_view.note_view
-        return {
-            self._reasons.widget: self._reasons.rename(results),
-            self.images_view.map: self.images_view.rename(results),
-            note_view.widget: note_view.show(results, chosen, forced=False),
-            **self._spot_view.show_note(results, spot, forced=False),
-        }
+        renamed = {self.images_view.map: self.images_view.rename(results)}
+        return {self._reasons.widget: self._reasons.rename(results), **renamed}
 
-    def _show_compared(self, results: Shown, chosen: int, spot: object) -> dict:
-        """What a comparison adds to RCCs that are shown already; the one at hand stays."""
-        key = str(spot) if rank_of(spot, results) else chosen
-        return {
-            self._status: self._state(results),
-            **self._reasons.show(results, key),
-            **self._spot_view.show(results, key, forced=False),
-            self.images_view.curve: _curve(results, rank_of(key, results)),
-            **self._rcc_view.show_heading(results, chosen),
-            self._compared: results.compared,
-        }
-
-    def _on_load(self, news: News) -> dict:
-        return {news.widget: news.known(), **self._job_view.first(self._show_last)}
-
-    def _go_on(self, chosen: int, drawn: bool, followed: int) -> Iterator[dict]:
-        """What a window that was just opened does not wait for: what is yet to be drawn, and work that is going on."""
-        yield self._mended(chosen)
-        if not drawn:
-            yield self.on_map(None)
-        worked = False
-        for updates in self._job_view.go_on(followed, self.show):
-            worked = True
-            yield updates
-        if worked:
-            yield self.on_map(None)
+    def _on_load(self, visitor: object, draft: object) -> dict:
+        problem = self._note.recover(visitor, draft)
+        return {self._note.visitor: visitor_of(visitor), **self._job_view.first(lambda: self._show_last(problem))}
 
 
 def _curve(results: Shown, rank: int) -> gr.HTML:
@@ -434,14 +364,6 @@ def _curve(results: Shown, rank: int) -> gr.HTML:
 def _first(results: Shown) -> int | str | None:
     """The key of the first reason; None if all images are in no cluster."""
     return entry_key(results.listed[0]) if results.listed else None
-
-
-def _why(review: Review, before: int, now: int, seen: int) -> str:
-    """Why another RCC is at hand than before, after edits that a window has not seen."""
-    merges = [edit for edit in review.edits if edit.kind == "merge" and edit.number > seen]
-    if any(edit.source == (before,) and edit.target == now for edit in merges):
-        return f"{title(before)} was merged into {title(now)} in another window."
-    return f"Most images of {title(before)} are in {title(now)} now, since an edit in another window."
 
 
 def _nothing(settings: PageSettings) -> str:

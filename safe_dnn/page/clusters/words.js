@@ -1,18 +1,18 @@
 // A word for what somebody sees: images, 20 at a time, of which each gets an answer by a key or a click. Answers are sent in the
-// background, in order, and are kept in this window until the server has them: whoever answers waits for nothing.
+// background, in order, and are kept in this browser until the server has them: whoever answers waits for nothing.
 // Props: seen (JSON, see words.py). Value: the word by which the map is to be coloured; empty: none. Event: select.
 const WAIT = 700, AGAIN = 4000;  // milliseconds until it is asked how far the work is, and whether a lost connection is back
 const STORE = `safe-word ${location.pathname}`;
 const ANSWERS = { y: "yes", n: "no", u: "unsure" };
-const UNHEARD = "SAFE does not answer. What you answered is kept in this window, and sent again.";
+const UNHEARD = "SAFE does not answer. What you answered is kept in this browser, and sent again.";
 const dialog = $("dialog"), status = $(".safe-words p"), news = $(".safe-word-news"), asked = $(".safe-word-asked"), told = $(".safe-word-rate");
 let word = "", images = [], at = 0;  // those that are asked; behind the last one, the rate is in sight
 let unsent = [], sending = null, singly = false;  // answers that the server has not yet; whether they are sent one by one
-let coming = null, turn = 0, known = null;
+let coming = null, turn = 0;
 
 const given = () => JSON.parse(props.seen || "{}");
-const store = () => { try { sessionStorage.setItem(STORE, JSON.stringify({ word: dialog.open ? word : "", unsent })); } catch { /* not allowed */ } };
-const stored = () => { try { return JSON.parse(sessionStorage.getItem(STORE)) ?? {}; } catch { return {}; } };
+const store = () => localStorage.setItem(STORE, JSON.stringify({ word: dialog.open ? word : "", unsent }));
+const stored = () => JSON.parse(localStorage.getItem(STORE)) ?? {};
 const call = async (name, ...sent) => (await server[name](sent).catch(() => null)) ?? { lost: true, problem: UNHEARD };
 
 // --- Answers ----------------------------------------------------------------------------------------------------
@@ -234,22 +234,16 @@ dialog.addEventListener("close", async () => {
   list();
   colour("");  // the map knows the answers
 });
-leaves(() => { if (unsent.length) outliving("keep_answers", unsent[0].word, unsent.filter((one) => one.word === unsent[0].word).map(({ image, answer }) => [image, answer]), byWhom()); });
 
 // --- What comes from the server ---------------------------------------------------------------------------------
 
-hears("safe-words", (now) => {
-  if (now === known || (dialog.open && !dialog.dataset.list)) return;
-  known = now;
-  list();
-  colour("");
-});
 let started = false;
 shows("seen", () => {
   const { heading = "" } = given();
   $(".safe-words label").title = heading && `Shown first: images of “${heading}”`;
   if (started || !props.seen) return;
   started = true;
+  list();
   const before = stored();
   unsent = before.unsent ?? [];
   if (before.word) begin(before.word);

@@ -101,7 +101,7 @@ class WordsView:
                 search.found = next_images(tagging, weights=settings.weights, progress=job.progress)
                 search.extracted = tested.digest
 
-            search.job = settings.jobs.start(TAB, work, settings.where)
+            search.job = settings.jobs.start(TAB, work)
             if search.job is None:
                 raise SAFEError(f"{settings.jobs.busy} Ask again when it is done.")
             return {"working": search.job.state}

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,9 @@ from safe_dnn.dnn.held_out import hold_out_of
 from safe_dnn.dnn.model import DnnOptions, is_regression_file
 from safe_dnn.dnn.tested import number_columns, read_answer_table
 from safe_dnn.page.collected import CollectedFailures, are_earlier
-from safe_dnn.page.events import FOLLOW, LATEST, VIEW
+from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.failures.view import FailuresView, interval_text
 from safe_dnn.page.forms import FormTab, check_there, given, remember, remembered, typed
-from safe_dnn.page.job_view import News
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, doubted, empty
 from safe_dnn.page.results import Marks
@@ -179,17 +178,21 @@ class FailuresTab(FormTab):
                 fields = {name: printable(text) for name, text in fields.items()}
         return fields
 
-    def on_collect(self, *sent: Any) -> Iterator[dict]:
+    def on_collect(self, *sent: Any) -> dict:
         """Collect with the values of the form and, last, the trust in the model and in tables of a part."""
         *values, trust, partial = sent
-        yield from self.collect(self.form.named(values), bool(trust), bool(partial))
+        return self.collect(self.form.named(values), bool(trust), bool(partial))
 
-    def collect(self, fields: Mapping[str, Any], trust: bool, partial: bool = False) -> Iterator[dict]:
-        """Start to collect failures, and follow; what a regression lacks can be given where it is asked for."""
-        yield from self._work(fields, lambda job: self._collect(job, fields, trust, partial), self._wanted)
+    def collect(self, fields: Mapping[str, Any], trust: bool, partial: bool = False) -> dict:
+        """Start to collect failures."""
+        return self._work(fields, lambda job: self._collect(job, fields, trust, partial), self._wanted)
+
+    def _on_lack(self) -> dict:
+        """What a regression lacks can be given where it is asked for."""
         job = self._settings.jobs.latest(FAILURES_TAB)
         if job and isinstance(job.outcome, SAFEError) and {"targets", "threshold"} & {*job.outcome.fields}:
-            yield {self.form.more: gr.update(open=True), **self.fold.show(folded=False)}
+            return {self.form.more: gr.update(open=True), **self.fold.show(folded=False)}
+        return gr.skip()
 
     def on_model(self, model: str | None) -> Any:
         """Open the fields of a regression for the model of one."""
@@ -277,24 +280,25 @@ class FailuresTab(FormTab):
             if os.path.lexists(file) and not is_within(file, root):
                 raise SAFEError(f"Expected a path below {root}. Received: {file}, which is read beside the folder.")
 
-    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
         sent = [self.start.click, *(form[name].submit for name in ("model", "answers", "results", "test"))]
         inputs, outputs = [*form.widgets, self.trust, self.partial], [*self.outputs, form.more]
-        gr.on(sent, self.on_collect, inputs, outputs, **FOLLOW)
+        gr.on(sent, self.on_collect, inputs, outputs, **VIEW)
         taken = self.view.errors.select(lambda threshold: threshold, self.view.errors, form["threshold"], **VIEW)
-        taken.then(self.on_collect, inputs, outputs, **FOLLOW)
+        taken.then(self.on_collect, inputs, outputs, **VIEW)
         form["model"].change(self.on_model, form["model"], form.more, **LATEST)
         form["targets"].change(self.on_targets, form["targets"], form["target"], **LATEST)
         # An error was about what the other kind needs.
-        status, followed = self.status, self.job_view.followed
-        form["kind"].input(lambda last: self.job_view.look(self._shown, last)[status], followed, status, **VIEW)
+        status = self.status
+        form["kind"].input(lambda: self.job_view.look(self._shown)[status], None, status, **VIEW)
         if self._settings.example:
             case = self._settings.example.folder
             form.fill_from(self.example, {"kind": "model", "model": case / "model.keras", "test": case / "test"})
         self.view.wire()
-        self._wire(loaded, tab, news)
+        self._wire(loaded, tab)
+        self.job_view.timer.tick(self._on_lack, None, outputs, **VIEW)
 
 
 def rescale_field(**more: Any) -> gr.Dropdown:

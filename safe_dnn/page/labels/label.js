@@ -16,19 +16,13 @@ function work(on) {
 }
 
 const UNHEARD = "Not kept: SAFE does not answer. Try again.";
-const OWN = Math.random().toString(36).slice(2);  // where the browser keeps no name (see visitors.py)
-
-// By this name the server knows whose steps an undo takes back.
-function visitor() {
-  try { return localStorage.getItem("safe-visitor") || OWN; } catch { return OWN; }
-}
 
 const first = () => 0;
 const firstUnlabelled = (images) => Math.max(0, images.findIndex((image) => !image.label));
 
 async function load(rcc, start = first) {
   if (!props.version) return;
-  const mine = ++turn, next = await server.label_state([rcc ?? null, props.classes || [], visitor()]);
+  const mine = ++turn, next = await server.label_state([rcc ?? null, props.classes || []]);
   if (mine === turn) show(next, start);  // an answer to an earlier question may come later
 }
 
@@ -161,7 +155,7 @@ async function give(label) {
   try {
     const seen = all ? state.images.map((one) => one.label) : [image.label];
     const next = await server.give_label(
-      [state.rcc, all ? null : image.index, label, props.classes || [], state.set, visitor(), seen]);
+      [state.rcc, all ? null : image.index, label, props.classes || [], state.set, byWhom(), seen]);
     if (next.problem || next.set !== state.set) return show(next, next.set === state.set ? undefined : first);
     if (all) $('[name="scope"][value="one"]').checked = true;
     const wasLast = at === list.length - 1;
@@ -187,7 +181,7 @@ async function undo() {
   work(true);
   say("");
   try {
-    const next = await server.undo_label([state.rcc, props.classes || [], state.set, visitor()]);
+    const next = await server.undo_label([state.rcc, props.classes || [], state.set, state.undo]);
     const place = (images) => Math.max(0, images.findIndex((image) => image.index === next.undone));
     show(next, next.problem ? undefined : place);
     const image = next.undone === null ? null : next.images?.[place(next.images)];

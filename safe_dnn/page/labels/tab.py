@@ -12,9 +12,8 @@ import gradio as gr
 from safe_dnn.dnn.failures import load_failures
 from safe_dnn.dnn.predictions import class_folders
 from safe_dnn.page.collected import failures_of
-from safe_dnn.page.events import EDITS, FOLLOW, LATEST, VIEW
+from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.forms import FormView, example_button, remember, remembered, take_labels
-from safe_dnn.page.job_view import News
 from safe_dnn.page.labels.view import LabelView
 from safe_dnn.page.messages import done, empty, failed, pane, put_away, reveal
 from safe_dnn.page.pictures import data_uri
@@ -166,7 +165,7 @@ class LabelsTab:
             return {self.status: failed(error)}
         return self.show(train)
 
-    def on_folder(self, marks: Marks | None, before: dict, *values: Any) -> dict:
+    def on_tab(self, marks: Marks | None, before: dict, *values: Any) -> dict:
         """Show what has changed in the folder: other clusters, edits, another set."""
         now = self._settings.results.marks()
         updates, fields = self.form.follow(now.run, before, self.form.named(values))
@@ -182,18 +181,18 @@ class LabelsTab:
     def _shown(self) -> tuple:
         return self.on_given, [self.train, self.form.filled], [*self.outputs, self.form.filled]
 
-    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
         if self._settings.example:
             self.show_after(form.fill_from(self.example, {"train": self._settings.example.folder / "train"}))
-        gr.on([self.train.blur, self.train.submit, tab.select], *self._shown, **LATEST, **ONE_BY_ONE)
+        gr.on([self.train.blur, self.train.submit], *self._shown, **LATEST, **ONE_BY_ONE)
         gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], self.outputs, **VIEW)
-        filled = loaded.then(self._first_look, None, [*form.outputs, form.filled, self.marks], **FOLLOW)
+        filled = loaded.then(self._first_look, None, [*form.outputs, form.filled, self.marks], **VIEW)
         self.show_after(filled)  # the tab may have been in sight before the field was filled in
-        news.folder(
-            self.on_folder, [self.marks, form.filled, *form.widgets],
-            [*form.outputs, form.filled, self.marks, *self.outputs], **LATEST, **EDITS,
+        tab.select(
+            self.on_tab, [self.marks, form.filled, *form.widgets],
+            [*form.outputs, form.filled, self.marks, *self.outputs], **LATEST, **ONE_BY_ONE,
         )  # fmt: skip
 
 

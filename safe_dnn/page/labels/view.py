@@ -2,16 +2,19 @@
 
 import contextlib
 import dataclasses
+import itertools
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.pictures import data_uri
+from safe_dnn.page.results import Results
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import visitor_of
 from safe_dnn.rccs.clusters import fingerprint
@@ -22,15 +25,15 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
 from safe_dnn.training.labels import label_images, save_labels
 
-KEPT_STEPS = 1000  # how far a visitor can undo labelling
-MOST_VISITORS = 100  # whose steps are kept; the one who has labelled nothing for longest is forgotten
+KEPT_STEPS = 1000  # how far labelling can be undone
 MOST_TILES = 300
 NOT_OURS = "Not kept: the page sent something other than a label. Reload it."
 
 
 class _Step(NamedTuple):
-    """What a visitor labelled in one step: the unsafe set, and the labels of the images before and after."""
+    """What was labelled in one step: the unsafe set, and the labels of the images before and after."""
 
+    number: int
     key: str
     before: Mapping[str, str]
     after: Mapping[str, str]
@@ -49,9 +52,10 @@ class LabelView:
     def __init__(self, settings: PageSettings, examples: Callable[[object, list[str]], dict[str, list[str]]]):
         self._settings = settings
         self._lock = threading.Lock()
-        self._steps: OrderedDict[str, deque[_Step]] = OrderedDict()  # by analysis and visitor
+        self._steps: WeakKeyDictionary[Results, deque[_Step]] = WeakKeyDictionary()  # by analysis
+        self._numbers = itertools.count(1)
         serves = {
-            "label_state": _with_parts(self._state, 3), "label_picture": _with_parts(self._picture, 2),
+            "label_state": _with_parts(self._state, 2), "label_picture": _with_parts(self._picture, 2),
             "give_label": _with_parts(self._give, 7), "undo_label": _with_parts(self._undo, 4),
             "class_pictures": _with_parts(lambda train, names: examples(train, _texts(names)), 2),
         }  # fmt: skip
@@ -99,15 +103,15 @@ class LabelView:
                 labelled = label_images(unsafe, after.keys(), str(label), _texts(classes))
                 save_labels(labelled, self._settings.out, by=visitor_of(visitor))
                 before = {image.image: image.label for image in images}
-                self._steps_of(visitor).append(_Step(set_key(unsafe), before, after))
+                self._steps_here().append(_Step(next(self._numbers), set_key(unsafe), before, after))
         except SAFEError as error:
             problem = f"Not kept: {error}"
         except (TypeError, ValueError, OverflowError, IndexError):
             problem = NOT_OURS
-        return self._state(rcc, classes, visitor, problem)
+        return self._state(rcc, classes, problem)
 
-    def _undo(self, rcc: object, classes: object, key: object, visitor: object) -> dict:
-        """Undo the visitor's last step; `undone` is the first image that changed, which the script goes back to.
+    def _undo(self, rcc: object, classes: object, key: object, last: object) -> dict:
+        """Undo the last step, if the window knows it; `undone` is the first image that changed, which the script shows.
 
         `others` is the number of the others.
         """
@@ -115,23 +119,25 @@ class LabelView:
         try:
             with self._lock, writing(self._settings.out):
                 unsafe = self._set(key)
-                steps = self._steps_of(visitor)
+                steps = self._steps_here()
                 if steps and steps[-1].key == set_key(unsafe):
                     step = steps[-1]
+                    if step.number != last:
+                        raise SAFEError("Images were labelled elsewhere. Undo again to take that back.")
                     changed = [one for one in unsafe.images if step.after.get(one.image, one.label) != one.label]
                     if changed:
                         steps.pop()  # it can never be undone; the one before may
                         raise SAFEError(_changed_since(changed))
                     back = (one._replace(label=step.before.get(one.image, one.label)) for one in unsafe.images)
                     unsafe = dataclasses.replace(unsafe, images=tuple(back))
-                    save_labels(unsafe, self._settings.out, by=visitor_of(visitor))
+                    save_labels(unsafe, self._settings.out)
                     steps.pop()
                     others = len(step.before) - 1
                     undone = next(i for i, image in enumerate(unsafe.images) if image.image in step.before)
                     rcc = unsafe.images[undone].rcc
         except SAFEError as error:
             problem = f"Not undone: {error}"
-        return {**self._state(rcc, classes, visitor, problem), "undone": undone, "others": others}
+        return {**self._state(rcc, classes, problem), "undone": undone, "others": others}
 
     def _set(self, key: object) -> UnsafeSet:
         """The unsafe set that a window shows; a SAFEError if the folder holds another one by now."""
@@ -140,18 +146,10 @@ class LabelView:
             raise SAFEError("Another unsafe set was selected in the meantime.")
         return unsafe
 
-    def _who(self, visitor: object) -> str:
-        return f"{visitor_of(visitor)} {self._settings.out}"
+    def _steps_here(self) -> deque[_Step]:
+        return self._steps.setdefault(self._settings.results, deque(maxlen=KEPT_STEPS))
 
-    def _steps_of(self, visitor: object) -> deque[_Step]:
-        who = self._who(visitor)
-        steps = self._steps.setdefault(who, deque(maxlen=KEPT_STEPS))
-        self._steps.move_to_end(who)
-        while len(self._steps) > MOST_VISITORS:
-            self._steps.popitem(last=False)
-        return steps
-
-    def _state(self, rcc: object, classes: object, visitor: object, problem: str = "") -> dict:
+    def _state(self, rcc: object, classes: object, problem: str = "") -> dict:
         """What the script shows of an RCC, and a sentence on what went wrong; without images if there is no set."""
         try:
             unsafe = load_unsafe_set(self._settings.out)
@@ -167,8 +165,8 @@ class LabelView:
         chosen = rcc if isinstance(rcc, int) and rcc in rccs else rccs[0]
         members = [(i, image) for i, image in enumerate(unsafe.images) if image.rcc == chosen]
         with self._lock:
-            steps = self._steps.get(self._who(visitor))
-            undo = steps is not None and bool(steps) and steps[-1].key == set_key(unsafe)
+            steps = self._steps_here()
+            undo = steps[-1].number if steps and steps[-1].key == set_key(unsafe) else 0
         return {
             "problem": printable(problem), "rcc": chosen, "set": set_key(unsafe), "classes": _texts(classes),
             "undo": undo, "rccs": [_count(unsafe, k, printable(title(k, notes))) for k in rccs],
@@ -213,7 +211,7 @@ def _changed_since(images: list[UnsafeImage]) -> str:
     others = f", and so were {count(len(more), 'other image')}" if len(more) > 1 else ""
     others = others or (", and so was another" if more else "")
     label = f"“{first.label}”" if first.label else "no label"
-    return f"{printable(Path(first.image).name)} was changed meanwhile, to {printable(label)}{others}."
+    return f"{printable(Path(first.image).name)} was changed elsewhere, to {printable(label)}{others}."
 
 
 def _count(unsafe: UnsafeSet, rcc: int, name: str) -> dict:

@@ -1,124 +1,108 @@
-"""On the tab Report: the register, and what is said of the analysis as a whole.
+"""On the tab Report: the register, a table to fill in, and what is said of the analysis as a whole."""
 
-The register is filtered by what is missing, and a table to save and to read back; the scope is kept as it is typed.
-"""
-
-import base64
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
-from safe_dnn.page.assets import scripted
+from safe_dnn.page.events import EACH, EDITS, LATEST, VIEW
+from safe_dnn.page.pictures import served_folder
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.page.visitors import visitor_of
+from safe_dnn.page.visitors import NAME_OF_WINDOW, visitor_of
 from safe_dnn.pipeline.registering import load_register
-from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.rccs.review.journal import Maker, newest
 from safe_dnn.rccs.review.notes import REGISTER, SCOPE, Scope
 from safe_dnn.rccs.review.review import load_scope, set_note
 from safe_dnn.reasons import register
-from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.text import count, printable
+from safe_dnn.support.text import printable
+
+FIXED = ("Reason", "About", "Judged", "Fresh test set", "Missing")  # columns that are not filled in here
 
 
-def lay_out_register(settings: PageSettings) -> gr.HTML:
-    """The widget; its script asks for what it shows."""
+class RegisterView:
+    """Lay out both; `outputs` are the widgets, `show` gives what they show."""
 
-    def register_table(sent: list) -> dict[str, Any]:
-        """Called by the script with one value, a list: what to do and, of a table, its bytes in base64, what was shown
-        of it, and who takes that over."""
-        try:
-            what, *given = sent
-            entries, scope = load_register(settings.out), register.scope_entry(settings.out)
-            if what == "save":
-                return {"text": register.register_text(settings.out, entries).encode("utf-8", "replace").decode()}
-            if what == "rows":
-                return {"rows": [_row(one) for one in entries]}
-            if what == "say":
-                return _say(settings.out, entries, *map(str, given))
-            changes = _read(base64.b64decode(given[0], validate=True), entries, scope)
-            shown = [printable(change.text) for change in changes]
-            if what == "take" and shown == given[1]:
-                register.take_over(settings.out, changes, by=visitor_of(given[2]))
-                return {"news": f"Taken over: {count(len(changes), 'change')}."}
-        except SAFEError as error:
-            return {"problem": printable(str(error))}
-        except (TypeError, ValueError, IndexError):
-            return {"problem": "Not done: the page sent something other than a table. Reload it."}
-        news = f"{count(len(changes), 'change')}. Nothing is taken over yet." if changes else "It says nothing new."
-        return {"changes": shown, "news": f"Something was said meanwhile: {news}" if what == "take" else news}
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        self._window = gr.Textbox("", label="Window", visible="hidden")
+        self._seen, self._shown = gr.State(0), gr.State([])  # the number of the newest entry, and the table
+        with gr.Column(elem_classes="safe-product"):
+            gr.HTML("<h3>The analysis as a whole</h3><p>What it is about, for the safety case.</p>")
+            with gr.Accordion("Scope and operating domain", open=False, elem_id="scope"), gr.Row():
+                self.scope = [
+                    gr.Textbox(
+                        label=known.title, placeholder=f"For example: {known.example}", max_length=known.longest,
+                        lines=2, min_width=340, elem_id=f"scope-{field}",
+                    )
+                    for field, known in SCOPE.items()
+                ]  # fmt: skip
+        with gr.Column(elem_classes="safe-product"):
+            gr.HTML(
+                "<h3>Register</h3><p>What is said of each reason for the safety case, and what a safety case would "
+                "ask for. Each cell is kept when it is left; copy and paste with a spreadsheet.</p>"
+            )
+            self._download = gr.DownloadButton("Download register.csv", elem_id="download-register")
+            self.table = gr.Dataframe(
+                headers=[*FIXED, *(known.title for known in REGISTER.values())], type="array", wrap=True, buttons=[],
+                static_columns=list(range(len(FIXED))), show_search="filter", max_height=500, elem_id="register",
+                column_widths=["90px", "140px", "90px", "120px", "260px", *["150px"] * len(REGISTER)],
+            )  # fmt: skip
+        self.outputs = [self._seen, self._shown, self.table, *self.scope]
 
-    template = filled("page/report/register.html")
-    serves = {"register_table": register_table}
-    return scripted("report/register", "", html_template=template, serves=serves, elem_id="register")
+    def show(self) -> dict:
+        """What is said by now."""
+        number = newest(self._settings.out)
+        rows = [_row(entry) for entry in load_register(self._settings.out)]
+        said = dict(zip(self.scope, map(printable, load_scope(self._settings.out)[0]), strict=True))
+        return {self._seen: number, self._shown: rows, self.table: rows, **said}
+
+    def wire(self, loaded: gr.events.Dependency) -> None:
+        """Connect the widgets."""
+        loaded.then(None, None, self._window, js=NAME_OF_WINDOW)
+        looked = [self._window, self._seen]
+        typed = [event for field in self.scope for event in (field.input, field.blur)]
+        gr.on(typed, self._on_scope, [*looked, *self.scope], self._seen, **LATEST, **EDITS)
+        self.table.input(
+            self._on_register, [*looked, self._shown, self.table], [self._seen, self._shown], **EACH, **EDITS
+        )
+        self._download.click(self._on_download, None, self._download, **VIEW)
+
+    def _on_scope(self, window: object, seen: int, *texts: str) -> int:
+        """Keep what is said of the analysis as a whole; it stays in the fields if it cannot be kept."""
+        out, scope = self._settings.out, Scope(*map(str, texts))
+        if scope != load_scope(out)[0]:
+            run = self._settings.results.shown().review.run
+            set_note(out, scope, maker=Maker(visitor_of(window), None, seen), run=run)
+        return self._newest(seen)
+
+    def _on_register(self, window: object, seen: int, shown: list[list[str]], table: list[list[object]]) -> dict:
+        """Keep the cells that were filled in; they stay in the table if they cannot be kept."""
+        before = {row[0]: row for row in shown}
+        entries = {printable(entry.reason): entry for entry in load_register(self._settings.out)}
+        changes, rows = [], [*map(list, shown)]
+        for reason, *cells in table:
+            named = zip(REGISTER, cells[len(FIXED) - 1 :], before.get(str(reason), [])[len(FIXED) :], strict=False)
+            texts = ((field, REGISTER[field].tidy(str(text or "")), was) for field, text, was in named)
+            changes += [register.Change(entries[str(reason)], field, text) for field, text, was in texts if text != was]
+        register.take_over(self._settings.out, changes, maker=Maker(visitor_of(window), None, seen))
+        for change in changes:
+            row = next(row for row in rows if row[0] == printable(change.entry.reason))
+            row[len(FIXED) + list(REGISTER).index(change.field)] = change.now
+        return {self._seen: self._newest(seen), self._shown: rows}
+
+    def _newest(self, seen: int) -> int:
+        """The number of the newest entry, after a change that was not refused."""
+        return max(seen, newest(self._settings.out))
+
+    def _on_download(self) -> gr.DownloadButton:
+        entries = load_register(self._settings.out)
+        file = Path(tempfile.mkdtemp(dir=served_folder())) / register.REGISTER_FILE
+        file.write_text(register.register_text(self._settings.out, entries), encoding="utf-8", errors="replace")
+        return gr.DownloadButton(value=str(file))
 
 
-def _say(
-    out: Path, entries: list[register.Entry], key: str, field: str, seen: str, text: str, by: str
-) -> dict[str, str]:
-    """Keep what was typed into a field of a reason where `seen` stood; what stands there by now, and what to tell."""
-    entry = next((one for one in entries if key in one.keys), None)
-    if entry is None or field not in REGISTER:
-        raise ValueError("no such field")
-    now = getattr(entry.note, field)
-    if now not in (seen, text):
-        told = f"{REGISTER[field].title} was changed to “{now}” by somebody else. Change yours again to overwrite it."
-        return {"kept": now, "problem": printable(told)}
-    tidy = REGISTER[field].tidy(text)
-    if tidy != now:
-        register.take_over(out, [register.Change(entry, field, tidy)], by=visitor_of(by))
-    return {"kept": tidy, "news": "Kept."}
-
-
-def _row(one: register.Entry) -> dict[str, Any]:
-    """What the table shows of a reason, and what it is filtered by."""
-    note, lacks = one.note, one.lacks.items()
-    belief = f"{note.hypothesis} ({note.belief})" if note.hypothesis and note.belief else note.hypothesis or note.belief
-    cells = (note.verdict, note.status, belief, one.fresh, "; ".join(one.missing))
-    return {
-        "reason": one.reason,
-        "key": one.key,
-        "link": ["rcc", str(note.rcc)] if one.about is None or one.about.spot is None else ["spot", one.about.subject],
-        "fields": {field: getattr(note, field) for field in REGISTER},
-        "about": printable(", ".join(filter(None, (note.name, one.where)))),
-        "cells": [*map(printable, cells)],
-        "lacks": [text for said, those in lacks for text in ([f"{said}, but no {it}" for it in those] or [said])],
-    }
-
-
-def _read(table: bytes, entries: list[register.Entry], scope: register.Entry) -> list[register.Change]:
-    """What a table that was sent would change; a SAFEError as of `reasons.register.changes_in`."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, register.REGISTER_FILE)
-        file.write_bytes(table)
-        try:
-            return register.changes_in(file, entries, scope)
-        except SAFEError as error:
-            raise SAFEError(str(error).replace(f"{file}", file.name)) from error
-
-
-def lay_out_scope(settings: PageSettings) -> gr.HTML:
-    """The widget; its script asks for what it shows, and sends what is typed."""
-
-    def scope(sent: list) -> dict[str, Any]:
-        """Called by the script with one value, a list: what to do and, of a change, what stood there before, what is
-        typed, and by whom."""
-        try:
-            what, *given = sent
-            if what == "look":
-                return {"said": load_scope(settings.out)[0]._asdict()}
-            seen, mine = (Scope(**{field: str(text) for field, text in given[n].items()}) for n in (0, 1))
-            run = settings.results.shown().review.run
-            kept = set_note(settings.out, mine, seen=seen, by=visitor_of(given[2]), run=run)
-        except SAFEError as error:
-            return {"problem": f"Not kept: {printable(str(error))}"}
-        except (TypeError, ValueError, IndexError, AttributeError):
-            return {"problem": "Not kept: the page sent something other than a scope. Reload it."}
-        theirs = (f"{SCOPE[field].title} was changed to “{getattr(kept.note, field)}”" for field in kept.conflicts)
-        told = f"{printable('; '.join(theirs))} by somebody else. Change yours again to overwrite it."
-        problem = told if kept.conflicts else ""
-        return {"said": kept.note._asdict(), "conflicts": list(kept.conflicts), "problem": problem}
-
-    template = filled("page/report/scope.html")
-    return scripted("report/scope", "", html_template=template, serves={"scope": scope}, elem_id="scope")
+def _row(one: register.Entry) -> list[str]:
+    """What the table shows of a reason."""
+    about = ", ".join(filter(None, (one.note.name, one.where)))
+    fixed = (one.reason, about, one.note.verdict, one.fresh, "; ".join(one.missing))
+    return [*map(printable, fixed), *(printable(getattr(one.note, field)) for field in REGISTER)]

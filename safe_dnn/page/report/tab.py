@@ -3,17 +3,17 @@
 Below these, a fresh test set, which chose nothing, is asked of what was found.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import gradio as gr
 
-from safe_dnn.page.events import EDITS, FOLLOW, LATEST, VIEW
+from safe_dnn.page.events import VIEW
 from safe_dnn.page.forms import FormView, check_there, given, remember, remembered
-from safe_dnn.page.job_view import JobView, News
+from safe_dnn.page.job_view import JobView
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, empty, failed, pane, reveal
-from safe_dnn.page.report.register_view import lay_out_register, lay_out_scope
+from safe_dnn.page.report.register_view import RegisterView
 from safe_dnn.page.results import Shown, check_links
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import REPORT_TAB
@@ -115,10 +115,7 @@ class ReportTab:
                         self.evidence = gr.Button("Write the evidence", elem_id="evidence")
                         self.verify = gr.Button("Verify", elem_id="verify")
                     self.verified = gr.HTML(elem_id="verified")
-            with gr.Column(elem_classes="safe-product"):
-                lay_out_scope(settings)
-            with gr.Column(elem_classes="safe-product"):
-                lay_out_register(settings)
+            self.register = RegisterView(settings)
             self.fresh = FreshTestSet(settings)
         self.run = gr.State("")  # the clusters that the window shows
         self.seen = gr.State("")  # and the state of the folder
@@ -129,7 +126,7 @@ class ReportTab:
         )  # fmt: skip
         self.outputs = [
             *self.job_view.outputs, self.pane, self.report_state, self.export_state, self.evidence_state, self.verified,
-            self.run, self.seen, *self.fresh.outputs,
+            self.run, self.seen, *self.register.outputs, *self.fresh.outputs,
         ]  # fmt: skip
 
     def show(self) -> dict:
@@ -150,7 +147,7 @@ class ReportTab:
             self.export_state: state_of(EXPORT_ZIP, "packed", self._settings),
             self.evidence_state: state_of(SUMS_FILE, "written", self._settings),
             self.run: results.run, self.seen: self._stamp(),
-            **self.fresh.show(),
+            **self.register.show(), **self.fresh.show(),
         }  # fmt: skip
 
     def _stamp(self) -> str:
@@ -160,18 +157,18 @@ class ReportTab:
 
     def _make(
         self, work: Callable[[Job], object], run: str | None, show: Callable[[], dict] | None = None, *check: Callable
-    ) -> Iterator[dict]:
+    ) -> dict:
         def checked(job: Job) -> None:
             # Refuses a window that shows other clusters, and images that lead out of the page's root by now.
             check_links(self._settings.results.shown(run or None).clusters, self._settings.root)
             work(job)
 
-        yield from self.job_view.start(checked, show or self.show, *check)
+        return self.job_view.start(checked, show or self.show, *check)
 
-    def _on_make(self, write: Callable[..., object], run: str | None) -> Iterator[dict]:
-        yield from self._make(lambda job: write(self._settings.out, progress=job.progress), run)
+    def _on_make(self, write: Callable[..., object], run: str | None) -> dict:
+        return self._make(lambda job: write(self._settings.out, progress=job.progress), run)
 
-    def on_verify(self, run: str | None) -> Iterator[dict]:
+    def on_verify(self, run: str | None) -> dict:
         found: list[list[tuple[str, str]]] = []  # none if there is no answer
 
         def work(job: Job) -> None:
@@ -181,32 +178,30 @@ class ReportTab:
             told = [filled("page/report/verified.html", found=one, most=MOST_FINDINGS) for one in found]
             return {**self.show(), self.verified: "".join(told)}
 
-        yield from self._make(work, run, show)
+        return self._make(work, run, show)
 
-    def on_confirm(self, run: str | None, *fields: str | None) -> Iterator[dict]:
-        yield from self._make(lambda job: job.form(progress=job.tell), run, None, lambda: self.fresh.wanted(*fields))
+    def on_confirm(self, run: str | None, *fields: str | None) -> dict:
+        return self._make(lambda job: job.form(progress=job.tell), run, None, lambda: self.fresh.wanted(*fields))
 
     def _first_look(self) -> dict:
         return {**self.job_view.look(self.show), **self.fresh.form.first_look("")}
 
-    def on_look(self, followed: int, seen: str) -> dict:
+    def on_look(self, seen: str) -> dict:
         """Look again if anything has changed since."""
-        return gr.skip() if self._stamp() == seen else self.job_view.look(self.show, followed)
+        return gr.skip() if self._stamp() == seen else self.job_view.look(self.show)
 
-    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
-        looked = [self.job_view.followed, self.seen]
         evidence = partial(write_evidence, within=self._settings.root)  # nothing else is read for visitors
         for button, write in ((self.report, write_report), (self.export, export_here), (self.evidence, evidence)):
-            button.click(partial(self._on_make, write), self.run, self.outputs, **FOLLOW)
-        self.verify.click(self.on_verify, self.run, self.outputs, **FOLLOW)
-        self.fresh.ask.click(self.on_confirm, [self.run, *self.fresh.form.widgets], self.outputs, **FOLLOW)
+            button.click(partial(self._on_make, write), self.run, self.outputs, **VIEW)
+        self.verify.click(self.on_verify, self.run, self.outputs, **VIEW)
+        self.fresh.ask.click(self.on_confirm, [self.run, *self.fresh.form.widgets], self.outputs, **VIEW)
         filled_in = [*self.outputs, *self.fresh.form.widgets, self.fresh.form.filled]
-        loaded.then(partial(self.job_view.load, self._first_look, self.show), None, filled_in, **FOLLOW)
-        tab.select(self.on_look, looked, self.outputs, **VIEW)
-        self.job_view.wire(news, self.show, self.outputs)
-        for event in (news.folder, news.notes):
-            event(self.on_look, looked, self.outputs, **LATEST, **EDITS)
+        loaded.then(lambda: self.job_view.first(self._first_look), None, filled_in, **VIEW)
+        tab.select(self.on_look, self.seen, self.outputs, **VIEW)
+        self.job_view.wire(self.outputs)
+        self.register.wire(loaded)
 
 
 # --- In words -------------------------------------------------------------------------------------------------------

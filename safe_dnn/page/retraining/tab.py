@@ -3,17 +3,16 @@
 import contextlib
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 
 from safe_dnn.dnn.model import KERAS_SUFFIXES, DnnOptions
 from safe_dnn.page.collected import failures_of, network_of
-from safe_dnn.page.events import FOLLOW
+from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.tab import rescale_field, trust_field
 from safe_dnn.page.forms import FormTab, check_there, given, remember, remembered, take_labels, typed
-from safe_dnn.page.job_view import News
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, empty
 from safe_dnn.page.results import Marks
@@ -159,11 +158,11 @@ class RetrainingTab(FormTab):
     def _result_of(self, marks: Marks) -> tuple:
         return marks.run, marks.retraining
 
-    def on_retrain(self, *values: Any) -> Iterator[dict]:
+    def on_retrain(self, *values: Any) -> dict:
         """Retrain with the values of the form and, last, the trust in the model."""
         fields, trust = self.form.named(values[:-1]), bool(values[-1])
         take_labels(self._settings.out)
-        yield from self._work(fields, lambda job: self._retrain(job, fields, trust), self._wanted)
+        return self._work(fields, lambda job: self._retrain(job, fields, trust), self._wanted)
 
     def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, ImageSets, Wishes]:
         settings = self._settings
@@ -195,14 +194,14 @@ class RetrainingTab(FormTab):
             watch=Watch(lambda *report: (job.tell if kept else job.progress)(*report), on_epoch, job.cancelled),
         )  # fmt: skip
 
-    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
         started = [self.start.click, form["test"].submit]
-        gr.on(started, self.on_retrain, [*form.widgets, self.trust], self.outputs, **FOLLOW)
+        gr.on(started, self.on_retrain, [*form.widgets, self.trust], self.outputs, **VIEW)
         if self._settings.example:
             case = self._settings.example.folder
             values = {"model": case / "model.keras", "train": case / "train", "test": case / "test"}
             form.fill_from(self.example, values)
         self.view.wire()
-        self._wire(loaded, tab, news)
+        self._wire(loaded, tab)

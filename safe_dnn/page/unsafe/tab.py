@@ -3,17 +3,16 @@
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.collected import failures_of, network_of
-from safe_dnn.page.events import FOLLOW, VIEW
+from safe_dnn.page.events import VIEW
 from safe_dnn.page.forms import FormTab, check_there, remember, remembered, take_labels, typed
 from safe_dnn.page.grid_view import Listed, ListedView
-from safe_dnn.page.job_view import News
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, empty, if_there, pane, reveal
 from safe_dnn.page.results import Marks, Shown
@@ -184,7 +183,7 @@ class UnsafeTab(FormTab):
             wanted_images(chosen, len(settings.results.shown().clusters.paths))
         return improvement, chosen, Likely(paths.get("model"), paths.get("test"))
 
-    def on_select(self, *values: Any) -> Iterator[dict]:
+    def on_select(self, *values: Any) -> dict:
         """Select the unsafe set with the values of the form."""
         settings, fields = self._settings, self.form.named(values)
 
@@ -193,14 +192,14 @@ class UnsafeTab(FormTab):
             select_images(improvement, settings.out, chosen, likely=likely, within=settings.root, progress=job.progress)
 
         take_labels(settings.out)
-        yield from self._work(fields, work, self._wanted)
+        return self._work(fields, work, self._wanted)
 
-    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
         typed_into = ("folder", "accuracy", "test_size", "factor", "size", "model", "test")
         submitted = [self.start.click, *(form[name].submit for name in typed_into)]
-        gr.on(submitted, self.on_select, form.widgets, self.outputs, **FOLLOW)
+        gr.on(submitted, self.on_select, form.widgets, self.outputs, **VIEW)
         if case := self._settings.example:
             folder, model, test = (case.folder / name for name in ("improvement", "model.keras", "test"))
             values = {"folder": folder, "accuracy": case.accuracy, "test_size": case.test_size}
@@ -210,7 +209,7 @@ class UnsafeTab(FormTab):
         self.rccs.opened(lambda: if_there(self._again), None, [self.rccs, *self.images.outputs], **VIEW)
         self.images.wire({self.rccs: ""}, ALL)
         # Clusters generated again outdate the set: look again whenever the tab is opened.
-        self._wire(loaded, tab, news)
+        self._wire(loaded, tab)
 
 
 def _listed(unsafe: UnsafeSet, chosen: str) -> Listed:

@@ -12,18 +12,6 @@ const announce = (name, detail) => document.dispatchEvent(new CustomEvent(name, 
 const hears = (name, hear) => document.addEventListener(name, ({ detail }) => hear(detail));
 const byWhom = () => document.querySelector("#visitor textarea, #visitor input")?.value ?? "";
 
-// For what is typed when the window is closed: at `pagehide` a browser gives a busy page half a second, which may not be
-// enough; for `beforeunload` it waits, but not every browser has it, and the window may stay.
-const leaves = (send) => ["beforeunload", "pagehide"].forEach((event) => window.addEventListener(event, send));
-
-// Asks a function of the server in a way that outlives the window.
-function outliving(name, ...sent) {
-  const body = JSON.stringify({ data: sent, fn_name: name, component_id: props.component, session_hash: "closed" });
-  const keepalive = body.length < 20_000;  // browsers refuse more than 64 KiB, of all that is on its way
-  return fetch("gradio_api/component_server", { method: "POST", headers: { "Content-Type": "application/json" }, body, keepalive })
-    .then((answer) => answer.json()).catch(() => ({}));
-}
-
 // A new element: its properties and attributes (a text alone is its class), and what is in it.
 function made(tag, properties = {}, ...content) {
   const part = document.createElement(tag), named = typeof properties === "string" ? { className: properties } : properties;
@@ -89,26 +77,4 @@ const inAddress = () => new URLSearchParams(location.hash.slice(1));
 function putInAddress(parameters, how = "pushState") {
   const hash = `${parameters}` && `#${parameters}`;
   if (hash !== location.hash) history[how](null, "", hash || location.pathname + location.search);
-}
-
-// What was said of the entries of a list since it was read: an answer that was on its way meanwhile is older. `news` has the
-// run that it is about, at: when it was read, and entries, each with a key.
-function newest(key) {
-  const since = new Map();
-  let run = "";
-  return {
-    hear(news) {
-      if (!news.entries.length) return;
-      if (news.run !== run) since.clear();
-      run = news.run;
-      for (const entry of news.entries) if (!(since.get(entry[key])?.at > news.at)) since.set(entry[key], { at: news.at, entry });
-    },
-    // Entries that were read, with what was said of them later.
-    of(news) {
-      return news.entries.map((entry) => {
-        const later = news.run === run ? since.get(entry[key]) : null;
-        return later?.at > news.at ? { ...entry, ...later.entry } : entry;
-      });
-    },
-  };
 }

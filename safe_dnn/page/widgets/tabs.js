@@ -23,7 +23,7 @@ function keep() {
 }
 
 // What is done has a tick; the button beside the title leads to what comes next, unless that is in sight.
-const button = $("#next-step");
+const button = document.querySelector("#next-step");
 let steps = { done: [], next: "", text: "" };
 
 function tick() {
@@ -34,9 +34,8 @@ function tick() {
 }
 
 button.addEventListener("click", () => all().find((tab) => idOf(tab) === steps.next)?.click());
-hears("safe-steps", (detail) => {
-  if (!detail) return;
-  steps = detail;
+watch("steps", () => {
+  steps = props.steps;
   tick();
 });
 

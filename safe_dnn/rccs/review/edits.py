@@ -6,40 +6,19 @@ brings the images back to the RCCs where they were, of which what was said befor
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, labels_text, load_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.journal import SAYING, Edit, add_edit, describe_edit, edits_in, reviewed, standing, touches
+from safe_dnn.rccs.review.journal import NOBODY, SAYING, Edit, Maker, add_edit, check_seen, edits_in, reviewed, standing
 from safe_dnn.rccs.review.notes import AnyNote, Note, combined, merged_note, row_of, tidy_note, title
 from safe_dnn.rccs.review.review import CHANGED, Review, read_review, said_now
 from safe_dnn.store.database import append, changing, present
 from safe_dnn.store.output_folder import save_files, writing
 from safe_dnn.support.errors import SAFEError
-
-
-class Maker(NamedTuple):
-    """The author of an edit, and what they have seen of the RCCs.
-
-    Attributes
-    ----------
-    by : str
-        Identifies the visitor; empty if unknown.
-    run : str or None
-        Fingerprint of the unedited clusters.
-    seen : int or None
-        Number of the last edit that they have seen; None for all.
-    """
-
-    by: str = ""
-    run: str | None = None
-    seen: int | None = None
-
-
-NOBODY = Maker()
 
 
 def merge_rccs(folder: Path, rcc: int, into: int, *, maker: Maker = NOBODY) -> Review:
@@ -48,7 +27,7 @@ def merge_rccs(folder: Path, rcc: int, into: int, *, maker: Maker = NOBODY) -> R
     Raises
     ------
     SAFEError
-        The RCCs are the same, one does not exist, the note is too long, or someone else has changed one of them.
+        The RCCs are the same, one does not exist, the note is too long, or something was changed elsewhere.
     """
     rcc, into = int(rcc), int(into)
     with _editing(folder, maker) as editing:
@@ -62,8 +41,8 @@ def move_images(folder: Path, paths: Sequence[str], to: int, *, maker: Maker = N
     Raises
     ------
     SAFEError
-        No images are given, an image or the RCC does not exist, an image is already there, or someone else has moved
-        one.
+        No images are given, an image or the RCC does not exist, an image is already there, or something was changed
+        elsewhere.
     """
     images = tuple(dict.fromkeys(paths))
     with _editing(folder, maker) as editing:
@@ -81,7 +60,7 @@ def new_rcc(folder: Path, paths: Sequence[str], *, maker: Maker = NOBODY) -> tup
     Raises
     ------
     SAFEError
-        No images are given, one does not exist, they are all that an RCC has, or someone else has moved one.
+        No images are given, one does not exist, they are all that an RCC has, or something was changed elsewhere.
     """
     images = tuple(dict.fromkeys(paths))
     with _editing(folder, maker) as editing:
@@ -95,37 +74,21 @@ def new_rcc(folder: Path, paths: Sequence[str], *, maker: Maker = NOBODY) -> tup
 
 
 def undo_edit(folder: Path, *, maker: Maker = NOBODY) -> Review:
-    """Undo the last edit by `maker`, or take back what they have said last.
-
-    Raises
-    ------
-    SAFEError
-        There is none, or a later edit by somebody else is about the same RCCs or field.
-    """
-    with _editing(folder, maker) as editing:
-        done = standing(edits_in(editing.db, editing.review.run))[0]
-        place = max((place for place, edit in enumerate(done) if edit.by == maker.by), default=None)
-        if place is None:
-            raise SAFEError("There is no edit of yours to undo.")
-        return editing.turn("undo", done[place], done[place + 1 :])
+    """Undo the last edit, or take back what was said last (SAFEError if there is none)."""
+    return _turned(folder, "undo", maker)
 
 
 def redo_edit(folder: Path, *, maker: Maker = NOBODY) -> Review:
-    """Redo the last edit that `maker` has undone.
+    """Redo the edit that was undone last (SAFEError if there is none, or an edit has been made since)."""
+    return _turned(folder, "redo", maker)
 
-    Raises
-    ------
-    SAFEError
-        There is none, or they have made an edit since, or somebody else one about the same RCCs or field.
-    """
+
+def _turned(folder: Path, kind: str, maker: Maker) -> Review:
     with _editing(folder, maker) as editing:
-        edits = edits_in(editing.db, editing.review.run)
-        by_number = {edit.number: edit for edit in edits}
-        undo = next((undo for undo in reversed(standing(edits)[1]) if undo.by == maker.by), None)
-        if undo is None or undo.of is None:
-            raise SAFEError("There is no undone edit of yours to redo.")
-        since = [by_number[edit.number if edit.of is None else edit.of] for edit in edits if edit.number > undo.number]
-        return editing.turn("redo", by_number[undo.of], [edit for edit in since if edit.by != maker.by])
+        edits = standing(edits_in(editing.db, editing.review.run))[kind == "redo"]
+        if not edits:
+            raise SAFEError(f"There is nothing to {kind}.")
+        return editing.turn(kind, edits[-1])
 
 
 @dataclass
@@ -153,17 +116,11 @@ class _Editing:
         return tuple(label_of.get(path, NOISE) for path in images)
 
     def make(self, kind: str, *, merged: Note | None = None, **what: Any) -> Review:
-        """Merge or move; a SAFEError if somebody else has done so meanwhile.
+        """Merge or move.
 
         What is said of the RCCs stays with them or, of the target of a merge, is `merged`.
         """
-        before, seen = self.review, self.maker.seen
-        for other in before.edits:
-            if seen is not None and other.number > seen and other.by != self.maker.by:
-                raise SAFEError(
-                    f"Someone else has changed RCCs in the meantime: {describe_edit(other, before.edits)}. Check them "
-                    "again first."
-                )
+        before = self.review
         edit = Edit(0, "", kind, by=self.maker.by, **what)
         number = self._add(edit)
         spoken_of = present(self.db, "rcc")
@@ -174,12 +131,8 @@ class _Editing:
                 self.say(self.note(rcc), note, part_of=number)
         return self.read()
 
-    def turn(self, kind: str, edit: Edit, since: Iterable[Edit]) -> Review:
-        """Undo or redo an edit; a SAFEError if one of those that somebody else has made since is in the way."""
-        if over := next((other for other in since if touches(other, edit)), None):
-            raise SAFEError(
-                f"A later edit by somebody else is about the same: {describe_edit(over)}. Undo that edit first."
-            )
+    def turn(self, kind: str, edit: Edit) -> Review:
+        """Undo or redo an edit."""
         turned = Edit(0, "", kind, by=self.maker.by, of=edit.number)
         if edit.kind not in SAYING:
             self._add(turned)
@@ -188,7 +141,7 @@ class _Editing:
         for notes in filter(None, (edit.notes, edit.part)):
             seen, mine = reversed(notes) if kind == "undo" else notes
             now = said_now(self.db, mine, self.review)[2]
-            self.say(now, combined(seen, mine, now)[0], part_of=number)
+            self.say(now, combined(seen, mine, now), part_of=number)
         return self.read()
 
     def say(self, before: AnyNote, after: AnyNote, *, part_of: int) -> None:
@@ -221,6 +174,7 @@ def _editing(folder: Path, maker: Maker) -> Iterator[_Editing]:
         if maker.run not in (None, fingerprint(original)):
             raise SAFEError(CHANGED)
         with changing(folder) as db:
+            check_seen(db, maker)
             editing = _Editing(db, folder, maker, read_review(db, folder, original))
             yield editing
         with contextlib.suppress(SAFEError):

@@ -7,6 +7,7 @@ on the selection, is defined here (`reviewed`).
 import dataclasses
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from safe_dnn.rccs.clusters import RootCauseClusters, rcc_reach
 from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness
 from safe_dnn.rccs.review.notes import FIELDS, REGISTER, SCOPE, Note, fields_of, note_of, title
 from safe_dnn.rccs.spots.weak_spots import read_conditions
-from safe_dnn.store.database import Entry, append, entries_of
+from safe_dnn.store.database import Entry, append, entries, entries_of, last_number, marks, reading
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 
@@ -27,6 +28,43 @@ KINDS = (*MAKING, *SAYING, *TURNING)
 UNKNOWN = "unknown"  # the engineer
 # Fields that are kept while they are typed
 TYPED = {field for field, known in {**FIELDS, **SCOPE}.items() if not known.choices}
+
+
+ELSEWHERE = "Changed elsewhere: reload the page."
+
+
+class Maker(NamedTuple):
+    """The author of a change, and what they have seen.
+
+    Attributes
+    ----------
+    by : str
+        The window; empty if unknown.
+    run : str or None
+        Fingerprint of the unedited clusters.
+    seen : int or None
+        Number of the newest entry that they have seen; None for all.
+    """
+
+    by: str = ""
+    run: str | None = None
+    seen: int | None = None
+
+
+NOBODY = Maker()
+
+
+def newest(folder: Path) -> int:
+    """The number of the newest entry on what was done or said; 0 if there is none."""
+    with reading(folder) as db:
+        return last_number(db, *KINDS)
+
+
+def check_seen(db: sqlite3.Connection, maker: Maker) -> None:
+    """Refuse a change by somebody who looks at an older state; a SAFEError if something was done or said elsewhere."""
+    unseen = () if maker.seen is None else entries(db, f"kind IN {marks(KINDS)} AND number > ?", *KINDS, maker.seen)
+    if any(entry.window != maker.by or not maker.by for entry in unseen):
+        raise SAFEError(ELSEWHERE)
 
 
 class Edit(NamedTuple):
@@ -136,42 +174,21 @@ def _edit_of(entry: Entry) -> Edit:
 
 
 def standing(edits: Iterable[Edit]) -> tuple[list[Edit], list[Edit]]:
-    """The edits that are in effect, in the order in which they apply, and the undos of those that can be redone.
+    """The edits that are in effect, in the order in which they apply, and those that can be redone, the last one last.
 
-    An edit that is redone counts as the last one. An undone edit can be redone until the author of the undo makes
-    another edit.
+    An edit that is redone counts as the last one. An undone edit can be redone until another edit is made.
     """
-    made = {edit.number: edit for edit in edits}
-    done: dict[int, Edit] = {}
-    undone: dict[int, Edit] = {}
-    for edit in made.values():
-        of = edit.of or 0
+    done: dict[int | None, Edit] = {}
+    undone: dict[int | None, Edit] = {}
+    for edit in edits:
         if edit.kind == "undo":
-            undone[of] = edit
-            del done[of]
+            undone[edit.of] = done.pop(edit.of)
         elif edit.kind == "redo":
-            done[of] = made[of]
-            del undone[of]
+            done[edit.of] = undone.pop(edit.of)
         else:
             done[edit.number] = edit
-            undone = {number: undo for number, undo in undone.items() if undo.by != edit.by}
+            undone = {}
     return [*done.values()], [*undone.values()]
-
-
-def touches(a: Edit, b: Edit) -> bool:
-    """Whether two edits are about the same RCCs or fields of a note, so that they are undone in order."""
-    if a.kind in MAKING and b.kind in MAKING:
-        return True
-    if a.kind in SAYING and b.kind in SAYING:
-        return a.kind == b.kind and a.about == b.about and not {*a.changed}.isdisjoint(b.changed)
-    return not _rccs(a).isdisjoint(_rccs(b))
-
-
-def _rccs(edit: Edit) -> set[object]:
-    """The RCCs that an edit is about."""
-    if edit.kind in MAKING:
-        return {*edit.source, edit.target}
-    return {edit.about} if edit.kind == "rcc" else {note.about for note in edit.part}
 
 
 def describe_edit(edit: Edit, journal: Sequence[Edit] = ()) -> str:
@@ -251,11 +268,6 @@ def reviewed(
         reach[rcc] = rcc_reach(clusters.points[found], one, is_core[found])[0] if len(found) else 0
     steadiness = _steadiness_left(clusters.steadiness, len(reach), touched)
     return dataclasses.replace(clusters, labels=labels, is_core=is_core, reach=reach, steadiness=steadiness)
-
-
-def labels_after(clusters: RootCauseClusters, edits: Iterable[Edit]) -> np.ndarray:
-    """The RCC of each image after these edits alone (SAFEError as for `reviewed`)."""
-    return _applied(clusters, standing(edits)[0])[0]
 
 
 def _applied(clusters: RootCauseClusters, edits: Iterable[Edit]) -> tuple[np.ndarray, np.ndarray, np.ndarray, set[int]]:

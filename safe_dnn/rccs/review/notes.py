@@ -6,7 +6,7 @@ and ISO/PAS 8800 (kinds of causes, safety impact); no conformity is claimed.
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.support.errors import SAFEError
@@ -189,44 +189,17 @@ def note_of(kind: str, row: Sequence[Any]) -> Any:
     return Note(*row) if kind == "rcc" else Note(tuple(row[:2]), *row[2:])
 
 
-class Kept(NamedTuple, Generic[AnyNote]):
-    """A note after a change.
-
-    Attributes
-    ----------
-    note : Note or Scope
-    conflicts : tuple of str
-        The fields that someone else had changed in the meantime and that were not changed.
-    """
-
-    note: AnyNote
-    conflicts: tuple[str, ...]
-
-
 def title(rcc: int, notes: Mapping[int, Note] | None = None) -> str:
     """For example `RCC 3 · sunglasses at night`, `RCC 3`, `No cluster`; plain text."""
     name = notes[rcc].name if notes and rcc in notes else ""
     return ("No cluster" if rcc == NOISE else f"RCC {rcc}") + (f" · {name}" if name else "")
 
 
-def combined(seen: AnyNote, mine: AnyNote, theirs: AnyNote) -> tuple[AnyNote, tuple[str, ...]]:
-    """Combine two changes of the same note field by field.
-
-    Returns
-    -------
-    note : Note or Scope
-    conflicts : tuple of str
-        Fields that both have changed, differently; `theirs` is kept.
-    """
-    conflicts = []
-    fields: dict[str, Any] = {}
-    for name in fields_of(theirs):
-        before, here, there = (getattr(note, name) for note in (seen, mine, theirs))
-        fields[name] = there if here == before else here
-        if here not in (before, there) and there != before:
-            fields[name] = there
-            conflicts.append(name)
-    return theirs._replace(**fields), tuple(conflicts)
+def combined(before: AnyNote, after: AnyNote, now: AnyNote) -> AnyNote:
+    """Make a change of a note where it may have been changed again: a field that was stays as it is now."""
+    same = [name for name in fields_of(now) if getattr(now, name) == getattr(before, name)]
+    fields: dict[str, Any] = {name: getattr(after, name) for name in same}
+    return now._replace(**fields)
 
 
 def merged_note(source: Note, target: Note) -> Note:

@@ -16,12 +16,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, run_of, run_record, subjects_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.journal import MAKING, Edit, edits_in, labels_after, reviewed
-from safe_dnn.rccs.review.notes import SAFE, AnyNote, Kept, Note, Scope, combined, fields_of, note_of, row_of, tidy_note
+from safe_dnn.rccs.review.journal import MAKING, NOBODY, Edit, Maker, check_seen, edits_in, reviewed
+from safe_dnn.rccs.review.notes import SAFE, AnyNote, Note, Scope, fields_of, note_of, row_of, tidy_note
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, canonical_conditions, conditions_text, read_conditions
 from safe_dnn.store.database import Entry, append, changing, present, present_entries, reading
 from safe_dnn.store.places import recorded
@@ -106,27 +104,6 @@ def all_edits(folder: Path, review: Review) -> tuple[Edit, ...]:
         return edits_in(db, review.run)
 
 
-def rcc_by_now(review: Review, rcc: int, *, seen: int) -> int | None:
-    """The RCC, or `NOISE`, that has most of the images that one had after an earlier edit.
-
-    Parameters
-    ----------
-    rcc : int
-        It is the answer itself as long as no other one has more of them.
-    seen : int
-        The number of that edit, 0 for none.
-
-    Returns
-    -------
-    int or None
-        None if it had no images then.
-    """
-    before = labels_after(review.original, [edit for edit in review.edits if edit.number <= seen])
-    rccs, counts = np.unique(review.clusters.labels[before == rcc], return_counts=True)
-    most = rccs[counts == counts.max(initial=0)].tolist()
-    return rcc if rcc in most else max(most, default=None)
-
-
 def rccs_marked_safe(folder: Path) -> tuple[int, ...]:
     """The RCCs that have images and the verdict safe."""
     notes = load_review(folder).notes
@@ -137,42 +114,39 @@ def rccs_marked_safe(folder: Path) -> tuple[int, ...]:
 
 
 def set_note(
-    folder: Path, note: AnyNote, seen: AnyNote | None = None, sent: AnyNote | None = None, *, by: str = "",
-    run: str = "", original: RootCauseClusters | None = None, twin: int | None = None,
-) -> Kept[AnyNote]:  # fmt: skip
-    """Write the changed fields of the note on an RCC, a weak spot or the whole analysis.
+    folder: Path, note: AnyNote, *, maker: Maker = NOBODY, run: str = "",
+    original: RootCauseClusters | None = None, twin: int | None = None,
+) -> AnyNote:  # fmt: skip
+    """Write a note on an RCC, a weak spot or the whole analysis; as it is saved.
 
     Parameters
     ----------
     note : Note or Scope
-        The new note.
-    seen : Note or Scope, optional
-        The note as the author of the change last saw it: fields that are the same in `note` are not changed, and fields
-        that someone else has changed in the meantime are conflicts. By default all fields are written.
-    sent : Note or Scope, optional
-        What the author has sent before without an answer: each field may be as there by now.
-    by : str
-        The window.
+    maker : Maker
+        Whose change it is.
     run : str
         The run that the author looks at (see `rccs.clusters.run_of`); of an RCC, it is known.
     original : RootCauseClusters, optional
         Of an RCC, as for `load_review`.
     twin : int, optional
         Of a weak spot, the RCC that is about the same images: what is changed is said of it as well, as part of the
-        same entry, and what is said of it alone counts as seen (see `both`).
+        same entry (see `both`).
 
     Raises
     ------
     SAFEError
-        The RCC does not exist, the conditions are invalid, or a field is too long, or not one of those that it may be.
+        The RCC does not exist, the conditions are invalid, a field is too long, or not one of those that it may be, or
+        something was changed elsewhere.
     """
     review = None
     if isinstance(note, Note) and note.rcc is None:
         conditions, tested = note.about
         note = note._replace(about=(checked_conditions(conditions), tested))
-    if isinstance(note, Note) and (note.rcc is not None or twin is not None):
-        original = original or load_clusters(folder)
+    on_rcc = isinstance(note, Note) and (note.rcc is not None or twin is not None)
+    original = (original or load_clusters(folder)) if on_rcc else None
+    note = tidy_note(note)
     with changing(folder) as db:
+        check_seen(db, maker)
         if original and isinstance(note, Note):
             review, rcc = read_review(db, folder, original), note.about if twin is None else twin
             if rcc not in review.subjects:
@@ -180,21 +154,16 @@ def set_note(
             run = review.run
         kind, subject, alone = said_now(db, note, review)
         on_twin = Note(0) if review is None or twin is None else review.notes.get(twin, Note(twin))
-        theirs = alone if twin is None else both(alone, on_twin)
-        before = tidy_note(seen) if seen else theirs
-        if sent:
-            arrived = {name: text for name, text in tidy_note(sent)._asdict().items() if text == getattr(theirs, name)}
-            before = before._replace(**arrived)
-        kept, conflicts = combined(before, tidy_note(note), theirs)
-        changed: dict[str, Any] = {field: getattr(kept, field) for field in fields_of(kept)}
-        changed = {field: text for field, text in changed.items() if text != getattr(theirs, field)}
+        now = alone if twin is None else both(alone, on_twin)
+        changed: dict[str, Any] = {field: getattr(note, field) for field in fields_of(note)}
+        changed = {field: text for field, text in changed.items() if text != getattr(now, field)}
         if changed:
             value = {"before": row_of(alone), "after": row_of(alone._replace(**changed))}
-            number = append(db, kind, subject, value, author=by, run=run)
+            number = append(db, kind, subject, value, author=maker.by, run=run)
             if review and twin is not None:
                 value = {"before": row_of(on_twin), "after": row_of(on_twin._replace(**changed))}
-                append(db, "rcc", review.subjects[twin], value, author=by, run=run, part_of=number)
-    return Kept(kept, conflicts)
+                append(db, "rcc", review.subjects[twin], value, author=maker.by, run=run, part_of=number)
+    return note
 
 
 def both(on_spot: AnyNote, on_rcc: AnyNote) -> AnyNote:

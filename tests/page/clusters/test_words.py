@@ -135,7 +135,7 @@ def test_a_word_that_cannot_be_used_is_said_below_the_field_and_answers_wait_for
         away = "**/component_server/**"
         page.route(away, lambda route: route.fulfill(body="away"))
         give(page, 3)
-        expect(page.locator(".safe-word-news")).to_contain_text("What you answered is kept in this window")
+        expect(page.locator(".safe-word-news")).to_contain_text("What you answered is kept in this browser")
         assert load_tags(served.out, load_words(served.out)["bright"]) == []
         page.unroute(away)
         wait_until(lambda: len(load_tags(served.out, load_words(served.out)["bright"])) == 3)

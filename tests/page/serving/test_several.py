@@ -19,7 +19,7 @@ from safe_dnn.rccs.gifs import GIF_FOLDER
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.runs import CLUSTERS, present_runs
-from tests.helpers.browsing import Served, begin_another, field, new_window, served_from, wait_until
+from tests.helpers.browsing import Served, begin_another, new_window, served_from, wait_until, write
 from tests.helpers.visiting import SECONDS, Visitor
 from tests.page.test_accessibility import serious
 
@@ -169,7 +169,7 @@ def test_an_engineer_goes_from_the_list_into_an_analysis_and_back(browser: Brows
     expect(page.get_by_role("link", name="empty")).to_be_visible()
     assert serious(page) == []
     page.locator("header nav > details > summary").click()
-    field(page, "rcc-name").fill("dark")
+    write(page, "note-name", "dark")
     wait_until(lambda: 0 in (notes := load_review(several.served.out / ODD).notes) and notes[0].name == "dark")
     begin_another(page, "new one")
     expect(page.locator("header nav > b")).to_have_text("new one")

@@ -7,9 +7,9 @@ import pytest
 
 from safe_dnn.rccs.clusters import LABELS_FILE, rccs_of
 from safe_dnn.rccs.review.edits import merge_rccs, move_images, new_rcc, redo_edit, undo_edit
-from safe_dnn.rccs.review.journal import describe_edit
+from safe_dnn.rccs.review.journal import describe_edit, newest, standing
 from safe_dnn.rccs.review.notes import Note, title
-from safe_dnn.rccs.review.review import load_review, set_note
+from safe_dnn.rccs.review.review import all_edits, load_review, set_note
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.reviewed import A, B, notes_in, said_in
 
@@ -28,11 +28,9 @@ def test_images_of_several_rccs_become_a_new_one_that_attracts_others_and_can_be
     assert review.clusters.reach[rcc] == pytest.approx(nearest, rel=1e-4)
     assert (out / LABELS_FILE).read_text().count(f"{n}\t") == 3
     assert describe_edit(review.edits[-1]) == f"Made RCC {n} of 3 images from RCC 0, RCC 1"
-    set_note(out, Note(rcc, "odd ones"), by="b")
-    with pytest.raises(SAFEError, match=f"A later edit .* Named RCC {rcc} “odd ones”"):
-        undo_edit(out)
-    undo_edit(out, maker=B)
-    after = undo_edit(out)
+    set_note(out, Note(rcc, "odd ones"))
+    for _ in range(2):
+        after = undo_edit(out)
     assert (after.clusters.labels == clusters.labels).all()
     assert (after.clusters.reach == clusters.reach).all()
     other, another = new_rcc(out, clusters.members(0)[:2])
@@ -54,22 +52,42 @@ def test_two_tabs_that_click_at_once_lose_nothing(out):
     assert [note.name for note in review.notes.values()] == ["cause 0", "cause 1", "cause 2"]
 
 
+def test_what_was_done_last_is_taken_back_first_whoever_did_it(out):
+    move_images(out, ["sea_00.png"], 0, maker=A)
+    merge_rccs(out, 0, 1, maker=B)
+    set_note(out, Note(1, "dark"))
+    for left in (2, 1, 0):
+        undo_edit(out, maker=A._replace(seen=newest(out)))
+        assert len(standing(all_edits(out, load_review(out)))[0]) == left
+    with pytest.raises(SAFEError, match="nothing to undo"):
+        undo_edit(out)
+    for _ in range(2):
+        redo_edit(out)
+    assert notes_in(out) == {}
+    move_images(out, ["sea_01.png"], 1)
+    with pytest.raises(SAFEError, match="nothing to redo"):
+        redo_edit(out)
+
+
 @pytest.mark.parametrize(
-    "later",
+    "change",
     [
-        lambda out: move_images(out, ["sea_00.png"], 1, maker=B), lambda out: merge_rccs(out, 0, 1, maker=B),
-        lambda out: merge_rccs(out, 2, 0, maker=B),
+        lambda out, maker: move_images(out, ["sea_00.png"], 1, maker=maker),
+        lambda out, maker: merge_rccs(out, 0, 1, maker=maker), lambda out, maker: undo_edit(out, maker=maker),
+        lambda out, maker: new_rcc(out, ["sea_00.png", "sea_01.png"], maker=maker),
+        lambda out, maker: set_note(out, Note(0, "night"), maker=maker),
     ],
 )  # fmt: skip
-def test_an_edit_that_a_later_one_builds_upon_is_not_taken_back(out, later):
-    move_images(out, ["sea_00.png"], 0, maker=A)
-    later(out)
+def test_a_change_by_somebody_who_looks_at_an_older_state_is_refused(out, change):
+    set_note(out, Note(2, "wood"), maker=A)
+    seen = newest(out)
+    set_note(out, Note(2, "woods"), maker=A)
     before = said_in(out)
-    with pytest.raises(SAFEError, match=r"by somebody else is about the same: (Moved|Merged).*first"):
-        undo_edit(out, maker=A)
+    for maker in (B, B._replace(by="")):
+        with pytest.raises(SAFEError, match="Changed elsewhere: reload the page"):
+            change(out, maker._replace(seen=seen))
     assert said_in(out) == before
-    undo_edit(out, maker=B)
-    undo_edit(out, maker=A)
+    change(out, A._replace(seen=seen))  # what it has changed itself, it knows
 
 
 @pytest.mark.parametrize(

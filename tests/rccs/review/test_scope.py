@@ -2,24 +2,21 @@
 
 import csv
 
-import pytest
-
 from safe_dnn.pipeline.reporting.report import report_html
-from safe_dnn.rccs.review.edits import Maker, redo_edit, undo_edit
-from safe_dnn.rccs.review.journal import describe_edit
+from safe_dnn.rccs.review.edits import redo_edit, undo_edit
+from safe_dnn.rccs.review.journal import Maker, describe_edit
 from safe_dnn.rccs.review.notes import SCOPE, Scope
 from safe_dnn.rccs.review.review import all_edits, load_review, load_scope, set_note
 from safe_dnn.SAFE_Tool import main
 from safe_dnn.store.database import speaking
-from safe_dnn.support.errors import SAFEError
 
 
 def say(out, by="ann", **fields):
     seen = load_scope(out)[0]
-    return set_note(out, seen._replace(**fields), seen=seen, by=by, run=load_review(out).run)
+    return set_note(out, seen._replace(**fields), maker=Maker(by), run=load_review(out).run)
 
 
-def test_what_is_said_is_listed_undone_by_its_author_and_said_again(out):
+def test_what_is_said_is_listed_undone_and_said_again(out):
     with speaking("Ann"):
         say(out, domain="day\r\nand night ", responsible="J. Doe")
     say(out, "bob", domain="day")
@@ -29,12 +26,10 @@ def test_what_is_said_is_listed_undone_by_its_author_and_said_again(out):
                 "Set the responsible person of the analysis to “J. Doe”"),
         ("", "Set the operational design domain of the analysis to “day” (was “day\nand night”)"),
     ]  # fmt: skip
-    with pytest.raises(SAFEError, match="A later edit by somebody else is about the same"):
-        undo_edit(out, maker=Maker("ann"))
-    undo_edit(out, maker=Maker("bob"))
-    undo_edit(out, maker=Maker("ann"))
+    undo_edit(out)
+    undo_edit(out)
     assert load_scope(out)[0] == Scope()
-    redo_edit(out, maker=Maker("ann"))
+    redo_edit(out)
     assert load_scope(out)[0] == Scope(domain="day\nand night", responsible="J. Doe")
 
 
