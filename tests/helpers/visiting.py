@@ -80,6 +80,10 @@ class Visitor:
         first = {one["id"] for one in opened}
         return opened + [one for one in asking if one["trigger_after"] in first and not one["inputs"]]
 
+    def open(self) -> str:
+        """What a window that is opened is told of the RCCs."""
+        return self.fire(self.loads()[0], ["", None])
+
     def send(self, button: str, **given: object) -> str:
         """What a click is answered, with some fields filled in: `select_model` is `#select-model`."""
         handler = self.handler(button, "click")

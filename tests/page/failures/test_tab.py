@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.page.failures.tab import KINDS, NEEDED, FailuresTab
 from safe_dnn.page.failures.view import images_of
-from safe_dnn.page.jobs import Job
+from safe_dnn.page.jobs import Job, Turn
 from safe_dnn.page.steps import Steps
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters, restore_run, take_new_place
 from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED
@@ -203,13 +203,14 @@ def run(
 ) -> SAFEError | str | None:
     """Collect with some fields of the form; what went wrong."""
     form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | fields
-    job = Job(
-        "failures", 1, lambda job: tab._collect(job, form, trust=True, partial=partial), check=lambda: tab._wanted(form)
-    )
+    try:
+        wanted = tab._wanted(form)
+    except SAFEError as error:
+        return error
+    job = Job("failures", 1, lambda job: tab._collect(job, form, trust=True, partial=partial), Turn(), wanted)
     if cancelled:
         job.cancel()
-    job.start()
-    assert job.finished(60)
+    job.run()
     return job.outcome
 
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.dnn.predictions import labelled_images
-from safe_dnn.page.jobs import Job, _Stopped
+from safe_dnn.page.jobs import Job, Turn, _Stopped
 from safe_dnn.page.retraining import tab as retraining_tab
 from safe_dnn.page.retraining.tab import RetrainingTab
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
@@ -175,7 +175,7 @@ def retrain(out: Path, job: Job, **sent: object) -> None:
 def test_labelled_images_only_are_what_the_box_asks_for(tmp_path, monkeypatch, checked, unlabelled):
     asked = []
     monkeypatch.setattr(retraining_tab, "retrain_apart", lambda *paths, wishes, **more: asked.append(wishes))
-    retrain(tmp_path, Job("retraining", 1, print), one_pass=checked)
+    retrain(tmp_path, Job("retraining", 1, print, Turn()), one_pass=checked)
     assert [wishes.unlabelled for wishes in asked] == [unlabelled]
 
 
@@ -192,7 +192,7 @@ def test_stopping_ends_a_retraining_at_once_until_there_is_an_epoch_to_keep(tmp_
         progress("Retraining", 1, 1)
         stopped.append(should_stop())
 
-    stopped, job = [], Job("retraining", 1, print)
+    stopped, job = [], Job("retraining", 1, print, Turn())
     monkeypatch.setattr(retraining_tab, "retrain_apart", stopped_while)
     retrain(tmp_path, job)
     assert stopped == [True]

@@ -153,7 +153,7 @@ def looked_at(url: str) -> str:
 
 def test_the_export_of_an_rcc_is_the_visitors_own(hosted, stranger):
     window = hosted.owner.window("/a/owned", "exporting")
-    window.fire(window.loads()[0], [])
+    window.open()
     told = window.fire(window.handler("export-one", "click"), [0, None])
     place = re.search(r"file=(/~own/cache/exports/\w+/RCC_0\.zip)", told)
     assert place, told
@@ -273,9 +273,9 @@ def test_no_event_job_or_stream_of_another_is_reached(hosted, stranger):
             answer = stranger.client.request(method, f"/a/owned/gradio_api/{path}", content=b"{}", headers=JSON)
             assert answer.status_code == 404
     # The owner's session, named on the stranger's own page, is another session.
-    mixed = own.fire(own.loads()[0], [])
+    mixed = own.open()
     own.session = "of-the-owner"
-    assert MARK not in mixed + own.fire(own.loads()[0], [])
+    assert MARK not in mixed + own.open()
 
 
 def test_no_path_of_the_host_or_of_another_is_taken_by_a_form(hosted, stranger):
