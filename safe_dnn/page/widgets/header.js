@@ -9,16 +9,17 @@ function known() {
 }
 const showName = () => { if (document.activeElement !== engineer) engineer.value = known(); };
 
-// Read again when the list is opened: analyses come and go.
+// Read again when the list is opened: analyses come and go. What is typed below them meanwhile stays.
 async function showAnalyses() {
   const { title, list, login } = await server.analyses_beside([]).catch(() => ({}));
   if (!title) return;
-  const was = $("nav > details")?.open;
   document.title = `${title} – SAFE`;
-  $("nav").innerHTML = list;
-  const details = $("nav > details");
-  details.open = Boolean(was);
-  details.addEventListener("toggle", () => { if (details.open && !was) showAnalyses(); }, { once: true });
+  const links = $("nav div > p");
+  if (links) links.innerHTML = new DOMParser().parseFromString(list, "text/html").querySelector("div > p").innerHTML;
+  else {
+    $("nav").innerHTML = list;
+    $("nav > details").addEventListener("toggle", ({ target }) => { if (target.open) showAnalyses(); });
+  }
   engineer.hidden = Boolean(login);
   $("#engineer b").hidden = !login;
   $("#engineer b").textContent = login;
