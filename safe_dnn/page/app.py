@@ -78,7 +78,8 @@ def build_app(settings: PageSettings) -> gr.Blocks:
             tab.wire(loaded, laid_out[name])
         wire_reasons(made[FAILURES_TAB], clusters, settings)
         wire_classes(made[LABELS_TAB], made[RETRAINING_TAB])
-        lay_out_steps(settings)
+        tabs = {CLUSTERS_TAB: clusters, **made}
+        lay_out_steps(settings, {name: tab.job_view.timer for name, tab in tabs.items() if name != LABELS_TAB})
     return app
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,14 +42,26 @@ LOOK_SECONDS = 2.0
 FAILURES_TAB, CLUSTERS_TAB, UNSAFE_TAB, LABELS_TAB, RETRAINING_TAB, REPORT_TAB = TABS
 
 
-def lay_out_steps(settings: PageSettings) -> None:
-    """Have the tabs say every few seconds which steps are done."""
+def lay_out_steps(settings: PageSettings, timers: Mapping[str, gr.Timer]) -> None:
+    """Have the tabs say every few seconds which steps are done, and follow work that another window has started.
+
+    Parameters
+    ----------
+    timers : mapping of str to Timer
+        That of each tab's `JobView`.
+    """
     widget = gr.HTML(
         html_template="<span></span>", js_on_load=script("widgets/tabs.js"), first=CLUSTERS_TAB, steps=None,
         elem_classes=AWAY,
     )  # fmt: skip
     steps = Steps(settings)
-    gr.Timer(LOOK_SECONDS).tick(lambda: gr.HTML(steps=steps.now()), None, widget, **VIEW)
+
+    def on_look() -> dict:
+        running = settings.jobs.running
+        followed = {timers[running.tab]: gr.Timer(active=True)} if running and running.tab in timers else {}
+        return {widget: gr.HTML(steps=steps.now()), **followed}
+
+    gr.Timer(LOOK_SECONDS).tick(on_look, None, [widget, *timers.values()], **VIEW)
 
 
 class Steps:

@@ -71,12 +71,12 @@ class ClustersTab:
         self._drawn = gr.State("")  # the run of which the map is shown
         self._compared = gr.State("")  # what is shown of the comparison with images that are right
         self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self.images_view.outputs, self._runs_view.file]
-        self._job_view = JobView(
+        self.job_view = JobView(
             settings, CLUSTERS_TAB, self._status, self.form.generate, self._cancel,
             guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
             others=[view.button for view in (*self._rcc_view.asked, *self._spot_view.asked)],
         )  # fmt: skip
-        self.outputs = [*self._job_view.outputs, *self.fold.outputs, self._pane, *self._note.outputs,
+        self.outputs = [*self.job_view.outputs, *self.fold.outputs, self._pane, *self._note.outputs,
                          *self._one_rcc, self._reasons.widget, *self._spot_view.outputs, self._compared, self._drawn,
                          *self._runs_view.outputs, self._how, self._skipped_pane, self._skipped]  # fmt: skip
 
@@ -123,8 +123,8 @@ class ClustersTab:
         drawn = [*filled_in, *outputs, note.visitor]
         loaded = app.load(self._on_load, [note.visitor, note.draft], drawn, js=ON_LOAD, **VIEW)
         mended = loaded.then(self._mended, rcc, outputs, **VIEW)
-        looked = [self._job_view.followed, rcc, reasons, note.run, self._compared]
-        ticked = self._job_view.timer.tick(self._on_tick, looked, [*filled_in, *outputs], **VIEW, **EDITS)
+        looked = [self.job_view.followed, rcc, reasons, note.run, self._compared]
+        ticked = self.job_view.timer.tick(self._on_tick, looked, [*filled_in, *outputs], **VIEW, **EDITS)
         for event in (mended, ticked):
             event.then(self._draw, self._drawn, [*images_view.map_outputs, self._drawn], **VIEW)
         return loaded
@@ -136,7 +136,7 @@ class ClustersTab:
         def on_ask(at_hand: object, run: str) -> dict:
             reason = shown(run).reason(at_hand)  # refuses a window that shows other clusters
             work = functools.partial(asked.work, reason=reason.name if reason else f"RCC {at_hand}")
-            return self._job_view.start(work, dict)
+            return self.job_view.start(work, dict)
 
         asked.button.click(on_ask, [reason, self._note.run], outputs, **VIEW)
 
@@ -276,7 +276,7 @@ class ClustersTab:
 
         take_labels(settings.out)
         wanted = functools.partial(self.form.wanted, fields)
-        started = self._job_view.start(work, lambda: self.fold.show(folded=True), wanted)
+        started = self.job_view.start(work, lambda: self.fold.show(folded=True), wanted)
         return {**self.form.sent("", fields), **started}
 
     def _draw(self, drawn: str) -> dict:
@@ -330,8 +330,8 @@ class ClustersTab:
 
     def _on_tick(self, followed: int, rcc: int, key: object, run: str, compared: str) -> dict:
         """How far the work is, and what it has found by now; what is typed meanwhile stays."""
-        updates, results = self._job_view.tick(followed), self._settings.results
-        ended = self._job_view.followed in updates
+        updates, results = self.job_view.tick(followed), self._settings.results
+        ended = self.job_view.followed in updates
         try:
             shown = results.shown() if results.there else None
         except SAFEError as error:
@@ -352,7 +352,7 @@ class ClustersTab:
 
     def _on_load(self, visitor: object, draft: object) -> dict:
         problem = self._note.recover(visitor, draft)
-        return {self._note.visitor: visitor_of(visitor), **self._job_view.first(lambda: self._show_last(problem))}
+        return {self._note.visitor: visitor_of(visitor), **self.job_view.first(lambda: self._show_last(problem))}
 
 
 def _curve(results: Shown, rank: int) -> gr.HTML:
