@@ -64,12 +64,14 @@ class JobView:
         `form` gives what the fields ask for; a SAFEError if one cannot be used.
         """
         self._settings.results.check_there()
-        try:
-            job = self._settings.jobs.start(self._tab, work, form())
-        except SAFEError as error:
-            return {self._status: failed(error) + self._guide()}
+        jobs, job = self._settings.jobs, None
+        if not jobs.running:
+            try:
+                job = jobs.start(self._tab, work, form())
+            except SAFEError as error:
+                return {self._status: failed(error) + self._guide()}
         if job is None:
-            warn("Busy", f"{self._settings.jobs.busy} Wait for it, or stop it.")
+            warn("Busy", f"{jobs.busy} Wait for it, or stop it.")
             return self._follow()
         job.show = show
         return self._progress(job)

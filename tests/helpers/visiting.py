@@ -94,7 +94,7 @@ class Visitor:
     def fire(self, handler: dict, data: list, event_data: object = None) -> str:
         """What the handler answers, as text, and the work that it starts; an HTTP status where it is refused before."""
         answers = [self._ask(handler, data, event_data)]
-        ticks = [one for one in self.handlers if one["targets"][0][1] == "tick" and handler["outputs"]]
+        ticks = [one for one in self.handlers if one["targets"][0][1] == "tick" and handler.get("outputs")]
         tick = next((one for one in ticks if handler["outputs"][-1] in one["outputs"]), None)
         while tick and "aria-label='Progress'" in answers[-1]:
             time.sleep(0.1)

@@ -109,6 +109,7 @@ def test_the_reasons_are_told_in_a_sentence_and_listed_and_the_first_one_shows_i
     expect(page.locator("#rcc-heading .safe-confusion")).to_have_text("All are night taken for wood")
     page.set_viewport_size({"width": 1024, "height": 768})  # where all stand one below the other
     first.click()
+    expect(page.locator("#spot-gif")).to_be_visible()
     page.evaluate("scrollTo(0, 0)")
     assert page.locator("#spot-gif").bounding_box()["y"] < 768 - 150  # so that a click changes something in sight
 

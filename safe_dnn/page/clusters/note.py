@@ -13,13 +13,14 @@ from safe_dnn.page.texts import as_text
 from safe_dnn.page.visitors import NAME_OF_WINDOW, visitor_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.journal import Maker
-from safe_dnn.rccs.review.notes import FIELDS, Note, judgements, tidy_note
+from safe_dnn.rccs.review.notes import FIELDS, VERDICTS, Note, judgements, tidy_note
 from safe_dnn.rccs.review.review import CHANGED, set_note
 from safe_dnn.store.output_folder import writing
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 
 EXAMPLES = {int: "What its images have in common", str: "The reason behind the condition"}  # of a name, by kind of key
+PRESSED = f"Keys {', '.join(VERDICTS[word].key for word in judgements())}"
 TYPED = ("name", "verdict", "note")
 
 # What a window is named, and what was typed in one that is gone (see note.js).
@@ -69,9 +70,15 @@ class NoteView:
             "", label="Visitor", info="A name of this window's", visible="hidden", elem_id="visitor"
         )
         with gr.Column(elem_id="note"):
-            self.name = gr.Textbox(label="Name", max_lines=1, max_length=FIELDS["name"].longest, elem_id="note-name")
+            self.name = gr.Textbox(
+                label="Name",
+                placeholder=EXAMPLES[int],
+                max_lines=1,
+                max_length=FIELDS["name"].longest,
+                elem_id="note-name",
+            )
             choices = [("Not judged", ""), *((word.capitalize(), word) for word in judgements())]
-            self.verdict = gr.Radio(choices, value="", label="It is", elem_id="note-verdict")
+            self.verdict = gr.Radio(choices, value="", label="It is", info=PRESSED, elem_id="note-verdict")
             self.note = gr.Textbox(
                 label="Note", placeholder="Evidence, open questions", lines=1, max_lines=6,
                 max_length=FIELDS["note"].longest, elem_id="note-text",

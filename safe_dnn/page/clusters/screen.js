@@ -51,10 +51,21 @@ function step(by) {
 
 const judge = (verdict) => onPage(`#note-verdict input[value="${verdict}"]`)?.click();
 
+// What is typed before the field of the name is there goes into it, and is no key.
+const nameField = () => onPage("#note-name :is(input, textarea)");
+let naming = false;
+
 function name() {
-  const field = onPage("#note-name :is(input, textarea)");
-  field?.focus();
-  field?.select();
+  naming = false;
+  nameField().focus();
+  nameField().select();
+}
+
+function type(key) {
+  const field = nameField();
+  if (key === "Enter") { field.blur(); return; }
+  field.setRangeText(key, field.selectionStart, field.selectionEnd, "end");
+  field.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
 const BRIGHT = [1, 2, 4, 8];
@@ -72,11 +83,12 @@ document.addEventListener("keydown", (event) => {
   if (onPage("dialog[open]")) return;
   const turn = undoes(event), { key } = event;
   if (!turn && (event.ctrlKey || event.metaKey || event.altKey || editable(event.target))) return;
-  const act = turn ? () => onPage(`#${turn}`).click() : key in props.keys ? () => judge(props.keys[key]) : {
+  const act = naming ? key.length === 1 || key === "Enter" ? () => type(key) : null : turn ? () => onPage(`#${turn}`).click() : key in props.keys ? () => judge(props.keys[key]) : {
     j: () => step(1), k: () => step(-1), n: name, b: brighten, "?": () => dialog.showModal(),
   }[key];
   if (!act) return;
   event.preventDefault();
+  naming ||= act === name;
   keys = keys.then(() => arrived).then(act);
 });
 element.addEventListener("click", (event) => {

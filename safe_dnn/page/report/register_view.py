@@ -44,7 +44,7 @@ class RegisterView:
             self._download = gr.DownloadButton("Download register.csv", elem_id="download-register")
             self.table = gr.Dataframe(
                 headers=[*FIXED, *(known.title for known in REGISTER.values())], type="array", wrap=True, buttons=[],
-                static_columns=list(range(len(FIXED))), show_search="filter", max_height=500, elem_id="register",
+                static_columns=list(range(len(FIXED))), max_height=500, elem_id="register",
                 column_widths=["90px", "140px", "90px", "120px", "260px", *["150px"] * len(REGISTER)],
             )  # fmt: skip
         self.outputs = [self._seen, self._shown, self.table, *self.scope]

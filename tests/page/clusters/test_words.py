@@ -106,6 +106,7 @@ def test_a_hundred_answers_at_the_keyboard_are_kept_in_order_also_over_a_reload_
         page.keyboard.press("ArrowLeft")
         expect(page.locator("[data-answer][aria-pressed=true]")).to_have_count(1)
         page.get_by_role("button", name="Enough").click()
+        other.reload()
         for window in (page, other):
             expect(window.locator("#reason-list")).to_contain_text("dark = yes")
 
