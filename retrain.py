@@ -30,8 +30,7 @@ from safe_dnn.training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE
 from safe_dnn.training.earlier import kept_copy
 from safe_dnn.training.finetuning import TRAINING, UNLABELLED, UNWATCHED, FineTuning, Watch
 from safe_dnn.training.material import ImageSets, Material, read_material
-from safe_dnn.training.proof import final_test
-from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retraining
+from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, Retraining, final_test, save_retraining
 from safe_dnn.training.second_pass import fine_tune_twice, is_of_second_pass, second_pass_text
 from safe_dnn.training.settings import NO_WISHES, Wishes, compile_as_given
 

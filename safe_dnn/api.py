@@ -77,7 +77,7 @@ class TestSet(NamedTuple):
     train : path, optional
         As for `dnn.failures.find_failures`.
     hold_out, group
-        As `share` and `group` of `dnn.held_out.HoldOut`.
+        As `share` and `group` of `dnn.group_columns.HoldOut`.
     """
 
     train: StrPath | None = None
@@ -137,7 +137,7 @@ def failures(
     """
     from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
     from safe_dnn.dnn.failures import collect_failures, find_failures
-    from safe_dnn.dnn.held_out import hold_out_of
+    from safe_dnn.dnn.group_columns import hold_out_of
     from safe_dnn.dnn.model import DnnOptions
     from safe_dnn.pipeline.explaining import explain_collected
     from safe_dnn.pipeline.summary_lines import failures_summary
@@ -273,7 +273,7 @@ def select(
     stream
         As for `cluster`.
     options
-        `selection.SelectionSettings`, `pipeline.improvement.Likely`, with `dnn.model.DnnOptions`.
+        `selection.SelectionSettings`, `pipeline.generation.Likely`, with `dnn.model.DnnOptions`.
 
     Returns
     -------
@@ -283,9 +283,9 @@ def select(
     Raises
     ------
     SAFEError
-        As of `pipeline.improvement.select_images`.
+        As of `pipeline.generation.select_images`.
     """
-    from safe_dnn.pipeline.improvement import Likely, select_images
+    from safe_dnn.pipeline.generation import Likely, select_images
     from safe_dnn.pipeline.summary_lines import selection_summary
     from safe_dnn.rccs.unsafe_set import UnsafeImage
     from safe_dnn.selection import SelectionSettings

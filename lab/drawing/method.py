@@ -25,14 +25,14 @@ from scipy.spatial.distance import squareform
 from safe_dnn.FE import extract_features
 from safe_dnn.features.extractor import CONV_BLOCKS, CONV_LAYERS, comparable
 from safe_dnn.features.weights import choose_extractor
-from safe_dnn.pipeline.looking import HEATMAPS_FILE, HEATMAPS_FOLDER, heatmaps_of
+from safe_dnn.pipeline.asking import HEATMAPS_FILE, HEATMAPS_FOLDER, heatmaps_of
 from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
+from safe_dnn.rccs.confidence import by_closeness
 from safe_dnn.rccs.dbscan.density import SMALLEST_BRANCH, Density
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.dbscan.projection import average_neighbours
 from safe_dnn.rccs.dbscan.tuning import tune
-from safe_dnn.rccs.nearness import by_closeness
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
 from safe_dnn.reasons.probes import PROBES_FILE, changed_pixels, load_probes

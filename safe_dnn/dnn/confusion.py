@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.rccs.spots.groups import Groups, share_of, tally
+from safe_dnn.rccs.spots.figures import Groups, share_of, tally
 from safe_dnn.support.intervals import clopper_pearson
 from safe_dnn.support.text import printable
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from safe_dnn.dnn import predictions
 from safe_dnn.dnn.given_answers import images_with_targets, read_answers
-from safe_dnn.dnn.held_out import HOLD_OUT, HoldOut, draw
+from safe_dnn.dnn.group_columns import HOLD_OUT, HoldOut, draw
 from safe_dnn.dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
 from safe_dnn.dnn.tested import AnsweredImages, in_words, predictions_text, read_predictions, rounded

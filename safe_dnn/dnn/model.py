@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safe_dnn.dnn.keras_model import ModelFacts, read_config, read_keras
-from safe_dnn.dnn.onnx_model import IMAGENET, WHOLE_NUMBERS, read_onnx
+from safe_dnn.dnn.formats import IMAGENET, WHOLE_NUMBERS, ModelFacts, read_config, read_keras, read_onnx
 from safe_dnn.support.entries import path_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import size_of

@@ -132,7 +132,7 @@ class ModelProcess(Worker):
         self.inputs = [SimpleNamespace(shape=shape)]
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """As of `dnn.onnx_model.OnnxModel`."""
+        """As of `dnn.formats.OnnxModel`."""
         if (shape := self.run(_output_shape, input_shape)) is None:
             raise ValueError("the model does not take images of this size")
         return shape

@@ -73,7 +73,7 @@ class AnsweredImages:
         Those that the table has probabilities of, in the order of its columns; empty if it has none.
     probabilities : ndarray of shape (n_images, n_classes), float32
     held_out : tuple of str
-        Images that are none of these: they are only looked at once a model was retrained (see `dnn/held_out.py`).
+        Images that are none of these: they are only looked at once a model was retrained (see `dnn/group_columns.py`).
     copies : mapping of str to str
         As of `support.contents.copies_in`; of each content, one image at most is among `paths`.
     skipped : tuple of Skipped

@@ -12,17 +12,17 @@ that are the new model's, since they were chosen where it fails and not where th
 answers given (`training.closure.by_answers`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 
 from safe_dnn.dnn.given_answers import unknown_classes
 from safe_dnn.dnn.tested import LABEL, AnsweredImages, read_answer_table, read_predictions
 from safe_dnn.pipeline.descriptions import show_reasons
-from safe_dnn.pipeline.reporting.evidence import known_sets
-from safe_dnn.pipeline.reporting.junit import Case
+from safe_dnn.pipeline.exports import known_sets
 from safe_dnn.pipeline.run_record import (
     NONE_GIVEN,
     GivenAnswers,
@@ -40,13 +40,12 @@ from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.conditions import Literal
-from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.rates import Placed, regions
-from safe_dnn.reasons.claims import CONFIRMATION_FILE, Claim, answers_to, claims_of, confirmation_text
 from safe_dnn.reasons.comparison import Known, known_classes, known_of, load_reasons, points_of_tested
 from safe_dnn.reasons.counted_images import FRESH_FILE, counted_text, nearest_to_tested
 from safe_dnn.reasons.known_groups import groups_of_images, notes_of
-from safe_dnn.reasons.listed import reasons_of
+from safe_dnn.reasons.listed import CONFIRMATION_FILE, Claim, answers_to, claims_of, confirmation_text, reasons_of
 from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, Requirement, check_known, findings, read_requirements
 from safe_dnn.store.output_folder import working
 from safe_dnn.store.places import relative
@@ -61,8 +60,10 @@ from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.closure import CLOSURE_FILE, NEW, WORSENED, Closure, by_answers, closure_text, closures
 from safe_dnn.training.compared import aligned
-from safe_dnn.training.proof import refuse_saved_again, refuse_used, saved_again
+from safe_dnn.training.result import refuse_saved_again, refuse_used, saved_again
 from safe_dnn.words.tags import Word, load_words
+
+SUITE = "SAFE"
 
 
 class Confirmation(NamedTuple):
@@ -188,6 +189,24 @@ CHOSEN_BY = (
 NOT_GROUPED = (
     "While groups are suspected, nothing is shown to hold: name them or, if there are none, name image as the group."
 )
+
+
+class Case(NamedTuple):
+    """A requirement or a reason, and what a test set says of it.
+
+    Attributes
+    ----------
+    kind : str
+        "requirement" or "reason".
+    name, text : str
+    failure : str
+        Why it does not pass, in a word, such as "broken" or "worse"; empty if it does.
+    """
+
+    kind: str
+    name: str
+    text: str
+    failure: str = ""
 
 
 class Checked(NamedTuple):
@@ -393,3 +412,19 @@ def check_names(given: AnsweredImages, first: AnsweredImages) -> None:
     """Refuse answers of a classifier whose classes have other names than in earlier ones: all would be wrong."""
     if given.answers.kind == CONFIDENCE:
         unknown_classes(given, {*first.answers.label.tolist(), *first.answers.predicted.tolist()} - {""})
+
+
+def junit_text(cases: Iterable[Case]) -> str:
+    """JUnit XML: a test case for each."""
+    cases = list(cases)
+    failures = str(sum(bool(case.failure) for case in cases))
+    suite = ElementTree.Element("testsuite", name=SUITE, tests=str(len(cases)), failures=failures, errors="0")
+    for case in cases:
+        element = ElementTree.SubElement(suite, "testcase", classname=f"{SUITE}.{case.kind}", name=printable(case.name))
+        text = printable(case.text)
+        if case.failure:
+            ElementTree.SubElement(element, "failure", type=case.failure, message=text)
+        else:
+            ElementTree.SubElement(element, "system-out").text = text
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, "unicode", xml_declaration=True) + "\n"

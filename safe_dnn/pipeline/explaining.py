@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.held_out import hold_out_record
+from safe_dnn.dnn.group_columns import hold_out_record
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.features.batches import Stream
 from safe_dnn.pipeline.descriptions import show_reasons

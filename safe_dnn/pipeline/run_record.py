@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from safe_dnn.dnn.held_out import held_out_of
+from safe_dnn.dnn.group_columns import held_out_of
 from safe_dnn.dnn.tested import AnsweredImages, find_predictions, read_predictions
 from safe_dnn.rccs.clusters import RootCauseClusters, run_record
 from safe_dnn.reasons.known_groups import group_names

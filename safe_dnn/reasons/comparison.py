@@ -33,7 +33,7 @@ from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.parameters import MOST_CATEGORIES, Aside, find_parameters, read_parameters, read_texts, typed_column
 from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text, find_curves, load_curves
-from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.like import of_classes
 from safe_dnn.rccs.spots.new_images import with_new_rates
 from safe_dnn.rccs.spots.rates import Placed, Rate, among_failing, failure_rates, nearest_failing, regions

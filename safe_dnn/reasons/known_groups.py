@@ -1,6 +1,6 @@
 """Which test images belong together: as the engineer says, or as a column or the names of files look like.
 
-Images of one person, track, drive or lesion are not independent (see `rccs/spots/groups.py`). A test set and the names
+Images of one person, track, drive or lesion are not independent (see `rccs/spots/figures.py`). A test set and the names
 of columns in; groups, and sentences on them, out.
 """
 
@@ -10,13 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.group_columns import FOLDER, PREFIX, chosen_columns, group_columns, noun_of
-from safe_dnn.dnn.held_out import hold_out_record
+from safe_dnn.dnn.group_columns import FOLDER, PREFIX, chosen_columns, group_columns, hold_out_record, noun_of
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.clusters import run_record
 from safe_dnn.rccs.parameters import find_parameters
-from safe_dnn.rccs.spots.figures import assess
-from safe_dnn.rccs.spots.groups import Groups, grouped, tally
+from safe_dnn.rccs.spots.figures import Groups, assess, grouped, tally
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.tables import IMAGE

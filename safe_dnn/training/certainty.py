@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.rccs.spots.groups import effective_share
+from safe_dnn.rccs.spots.figures import effective_share
 from safe_dnn.rccs.spots.rates import corrected
 from safe_dnn.support.intervals import LEFT_OUT, clopper_pearson
 from safe_dnn.support.text import count

@@ -1,6 +1,6 @@
 """A later model on what was found of an earlier one: which reasons for failing are closed. None is looked for anew.
 
-In: claims on the earlier model (see `reasons/claims.py`), and what both models get right of images that chose
+In: claims on the earlier model (see `reasons/listed.py`), and what both models get right of images that chose
 nothing. Out: for each claim the rates before and after, with McNemar's test of the difference, of groups where images
 are not independent, corrected for the number of claims (Holm), and what may be claimed of new images.
 """
@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.rccs.spots.figures import Figures, assess
-from safe_dnn.rccs.spots.groups import Groups
-from safe_dnn.reasons.claims import Claim, compared_with
+from safe_dnn.rccs.spots.figures import Figures, Groups, assess
+from safe_dnn.reasons.listed import Claim, compared_with
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import printable, rate_text, some
 from safe_dnn.training.before_after import ByGroup, count_by_group

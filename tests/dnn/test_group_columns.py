@@ -1,6 +1,5 @@
 from safe_dnn.dnn.group_columns import noun_of
-from safe_dnn.rccs.spots.figures import Figures
-from safe_dnn.rccs.spots.groups import in_words
+from safe_dnn.rccs.spots.figures import Figures, in_words
 from safe_dnn.rccs.spots.rates import Rate
 from safe_dnn.support.text import count
 

@@ -5,7 +5,7 @@ import html
 import pytest
 from playwright.sync_api import expect
 
-from safe_dnn.pipeline.reporting.evidence import SUMS_FILE
+from safe_dnn.pipeline.exports import SUMS_FILE
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.rccs.review.review import all_edits, load_review
 from safe_dnn.SAFE_Tool import main

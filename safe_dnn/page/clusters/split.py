@@ -12,8 +12,8 @@ from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_text
 from safe_dnn.page.visitors import Window
+from safe_dnn.rccs.confidence import parts_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.nearness import parts_of
 from safe_dnn.rccs.review.edits import Maker, new_rcc
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.support.errors import SAFEError

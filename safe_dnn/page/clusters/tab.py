@@ -39,7 +39,7 @@ from safe_dnn.rccs.review.edits import Maker
 from safe_dnn.rccs.review.journal import describe_edit
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.review.review import Review, all_edits, rcc_by_now
-from safe_dnn.reasons.story import baseline, sentence
+from safe_dnn.reasons.listed import baseline, sentence
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 

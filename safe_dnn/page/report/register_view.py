@@ -13,7 +13,7 @@ import gradio as gr
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import visitor_of
-from safe_dnn.pipeline.registering import load_register
+from safe_dnn.pipeline.exports import load_register
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.review.notes import REGISTER, SCOPE, Scope
 from safe_dnn.rccs.review.review import load_scope, set_note

@@ -22,8 +22,7 @@ from safe_dnn.page.analyses import TOP, split_address
 from safe_dnn.page.serving.below import at_start
 from safe_dnn.page.serving.take_home import ANALYSIS_ZIP
 from safe_dnn.page.serving.workspace import LINK, WORKSPACE, Workspace
-from safe_dnn.pipeline.exports import EXPORT_ZIP
-from safe_dnn.pipeline.reporting.evidence import SUMS_FILE
+from safe_dnn.pipeline.exports import EXPORT_ZIP, SUMS_FILE
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.support.defects import report_defect
 from safe_dnn.support.errors import SAFEError

@@ -22,8 +22,8 @@ import numpy as np
 from markupsafe import Markup
 
 from safe_dnn.dnn.confusion import ConfusionMatrix, confusion_matrices
+from safe_dnn.pipeline.asking import heatmap_html, heatmaps_of
 from safe_dnn.pipeline.explaining import since_earlier
-from safe_dnn.pipeline.looking import heatmap_html, heatmaps_of
 from safe_dnn.pipeline.reporting.markup import escaped, filled, picture_uri, warning
 from safe_dnn.pipeline.reporting.rate_curves import curves_of
 from safe_dnn.pipeline.run_record import outdated
@@ -39,12 +39,10 @@ from safe_dnn.rccs.review.notes import REGISTER, UNSAFE, Note, Scope, title
 from safe_dnn.rccs.review.review import Review, all_edits, load_review, load_scope, notes_elsewhere, notes_of_run
 from safe_dnn.rccs.spots.rates import Rate, by_excess
 from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
-from safe_dnn.reasons.claims import asked
 from safe_dnn.reasons.comparison import Reasons
-from safe_dnn.reasons.listed import Reason, reasons_of
+from safe_dnn.reasons.listed import Reason, asked, baseline, reasons_of, sentence
 from safe_dnn.reasons.probes import Probe, load_probes
 from safe_dnn.reasons.register import Entry, register_of
-from safe_dnn.reasons.story import baseline, sentence
 from safe_dnn.store.database import Entry as Statement
 from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, RETRAINING, SELECTION, present_runs, runs_of

@@ -16,7 +16,7 @@ import numpy as np
 
 from safe_dnn.rccs.parameters import MOST_CATEGORIES
 from safe_dnn.rccs.spots.conditions import LEAST_TESTED, round_cuts, roundest
-from safe_dnn.rccs.spots.groups import Groups, grouping, share_of
+from safe_dnn.rccs.spots.figures import Groups, grouping, share_of
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.intervals import clopper_pearson
 from safe_dnn.support.tables import from_cell, table_text

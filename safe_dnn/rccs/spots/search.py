@@ -25,8 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Cut, Literal, cut, fails_equally, literals_of, parts_of
-from safe_dnn.rccs.spots.figures import assess
-from safe_dnn.rccs.spots.groups import Groups, Tally, chance_given_class, chance_of_more, given_class
+from safe_dnn.rccs.spots.figures import Groups, Tally, assess, chance_given_class, chance_of_more, given_class
 
 MOST_SPOTS = 15
 ERROR_RATE = 0.05  # chance to find anything where right and wrong are independent of everything
