@@ -19,7 +19,7 @@ import functools
 import json
 import math
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -35,7 +35,7 @@ from safe_dnn.rccs.review.review import Review
 from safe_dnn.reasons.known_groups import group_names
 from safe_dnn.reasons.listed import Reason
 from safe_dnn.store.output_folder import Writer, check_own, save_files, showing, writing
-from safe_dnn.store.places import absolute, plain, relative
+from safe_dnn.store.places import plain, restored
 from safe_dnn.store.runs import RETRAINING, Files, Run, add_run, present_runs, run_file, runs_of, texts_of
 from safe_dnn.support.contents import in_common
 from safe_dnn.support.errors import SAFEError
@@ -43,7 +43,7 @@ from safe_dnn.support.files import intact, read_json, read_record
 from safe_dnn.support.images import Skipped
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, printable, some
-from safe_dnn.training.before_after import Answered, BeforeAfter, ByGroup, GroupCount, Share, compare_in, shares_by_rcc
+from safe_dnn.training.before_after import Answered, BeforeAfter, ByGroup, Share, compare_in, shares_by_rcc
 from safe_dnn.training.certainty import Certainty, Counts, certainty, class_certainties, count_pairs, in_words
 from safe_dnn.training.finetuning import Epoch
 from safe_dnn.training.settings import Settings
@@ -51,12 +51,13 @@ from safe_dnn.training.settings import Settings
 MODEL_FILE = "retrained.keras"
 RETRAINING_FILE = "retraining.json"
 NO_MODEL: Files = {}
-_PATHS = ("model", "test_root", "after", "train_root")
-_ROWS: dict[str, Any] = {
-    "improved": Answered, "worsened": Answered, "per_rcc": Share, "per_class": Share,
-    "history": Epoch, "skipped": Skipped,
+_TABLES = {
+    "groups": ("by_group", "counts"), "final_groups": ("final", "by_group", "counts"),
+    "per_condition": ("per_condition",), "final_conditions": ("final", "per_condition"), "outcomes": ("outcomes",),
+    "answers": ("answers",), "final_answers": ("final", "answers"),
 }  # fmt: skip
-"""Fields of a retraining that are lists of records in `retraining.json`."""
+"""Long tables, which `retraining.json` has at its end, a row in a line; and where a retraining has them."""
+_FOR_PEOPLE = ("accuracy_before", "accuracy_after")  # in the file, of a final test
 
 
 class FinalTest(NamedTuple):
@@ -357,35 +358,11 @@ def save_comparison(result: Retraining, folder: Path, model: Files = NO_MODEL) -
 
 def _earlier(final: FinalTest, folder: Path) -> int:
     """After how many retrainings these images were looked at already."""
-    now = _final_record(final, folder)
+    record = plain(final, folder)
+    now = [record["root"], record["held_out"], record["counts"]["images"], record["counts"]["right_before"]]
     runs = (read_record(run.folder / RETRAINING_FILE) for run in runs_of(folder, RETRAINING))
-    records = (record.get("final") or {} for record in runs)
-    same = ("root", "held_out", "test_size", "right_before")
-    return sum(all(one.get(name) == now[name] for name in same) for one in records)
-
-
-def _final_record(final: FinalTest, folder: Path) -> dict[str, Any]:
-    names = ("test_size", *Counts._fields[1:])
-    return {
-        "root": relative(final.root, folder),
-        "held_out": final.held_out,
-        "accuracy_before": final.accuracy_before,
-        "accuracy_after": final.accuracy_after,
-        **dict(zip(names, final.counts, strict=True)),
-        "earlier": final.earlier,
-        "group": final.by_group.name if final.by_group else None,
-    }
-
-
-def _shares(rows: Iterable[Any]) -> tuple[Share, ...]:
-    return tuple(Share(*row) for row in rows)
-
-
-def _final_from(record: dict[str, Any], rows: Iterable[Any], conditions: tuple[Share, ...], folder: Path) -> FinalTest:
-    counts = Counts(record["test_size"], *(record[name] for name in Counts._fields[1:]))
-    by_group = _by_group_from(record["group"], rows)
-    root = Path(absolute(record["root"], folder))
-    return FinalTest(root, record["held_out"], counts, by_group, record["earlier"], per_condition=conditions)
+    known = (one for run in runs if (one := run.get("final")))
+    return sum([of["root"], of["held_out"], *[*of["counts"].values()][:2]] == now for of in known)
 
 
 def show_retraining(folder: Path) -> None:
@@ -407,32 +384,25 @@ def retraining_files(folder: Path) -> tuple[dict[str, Writer], list[str]]:
 
 
 def _retraining_text(result: Retraining, folder: Path) -> str:
-    record: dict[str, Any] = {"headline": text} if (text := claim_text(result)) else {}
-    apart = ("answers", "by_group", "final", "outcomes", "per_condition")
-    record |= {name: plain(value, folder) for name, value in vars(result).items() if name not in apart}
-    record = {name: value for name, value in record.items() if value is not None or name not in _PATHS}
+    record: dict[str, Any] = ({"headline": text} if (text := claim_text(result)) else {}) | plain(result, folder)
     for epoch in record["history"][:1]:
         epoch["loss"] = None  # JSON has no NaN
-    of_final = result.final.by_group if result.final else None
     if result.final:
-        record["final"] = _final_record(result.final, folder)
-    if result.by_group:
-        record["group"] = result.by_group.name
+        record["final"] |= {name: getattr(result.final, name) for name in _FOR_PEOPLE}
+    tables = {name: holder.pop(field) for name, field, holder in _tables_of(record)}
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-    tables: dict[str, Sequence[Any]] = {
-        "groups": result.by_group.counts if result.by_group else (),
-        "final_groups": of_final.counts if of_final else (),
-        "per_condition": result.per_condition,
-        "final_conditions": result.final.per_condition if result.final else (),
-        "outcomes": result.outcomes,
-        "answers": result.answers,
-        "final_answers": result.final.answers if result.final else (),
-    }
-    for name, of_table in tables.items():
-        if of_table:
-            lines = ",\n    ".join(json.dumps(row, ensure_ascii=False) for row in of_table)  # a line for each of many
+    for name, rows in tables.items():
+        if rows:
+            lines = ",\n    ".join(json.dumps([*row.values()], ensure_ascii=False) for row in rows)
             text = f'{text.removesuffix("}").rstrip()},\n  "{name}": [\n    {lines}\n  ]\n}}'
     return text + "\n"
+
+
+def _tables_of(record: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Of each of `_TABLES` that a retraining may have: its name, its field, and the record with that field."""
+    for name, (*way, field) in _TABLES.items():
+        if holder := functools.reduce(lambda of, key: of and of[key], way, record):
+            yield name, field, holder
 
 
 def kept_model(run: Run) -> Path | None:
@@ -497,25 +467,12 @@ def read_retraining(path: Path, folder: Path) -> Retraining:
 
 
 def _from_record(record: dict[str, Any], folder: Path) -> Retraining:
-    for name in ("headline", "final_answers"):  # for people
-        record.pop(name, None)
-    record |= {name: Path(absolute(record[name], folder)) for name in ("model", "test_root")}
+    record.pop("headline", None)
     for epoch in record["history"]:
         epoch["loss"] = math.nan if epoch["loss"] is None else epoch["loss"]
-    for name, kind in _ROWS.items():
-        record[name] = tuple(kind(**row) for row in record.get(name, ()))
-    record["answers"] = tuple(Answered(*map(str, row)) for row in record.get("answers", ()))
-    record |= {name: _shares(record.get(name, ())) for name in ("per_condition", "outcomes")}
-    of_final = record.pop("final_groups", ()), _shares(record.pop("final_conditions", ()))
-    record["by_group"] = _by_group_from(record.pop("group", None), record.pop("groups", ()))
-    if "final" in record:
-        record["final"] = _final_from(record["final"], *of_final, folder)
-    for name in ("after", "train_root"):
-        record[name] = None if record.get(name) is None else Path(absolute(record[name], folder))
-    record["settings"] = None if record["after"] else Settings(**record["settings"])
-    record["assumptions"] = tuple(map(str, record["assumptions"]))
-    return Retraining(**record)
-
-
-def _by_group_from(name: object, rows: Iterable[Any]) -> ByGroup | None:
-    return None if name is None else ByGroup(str(name), tuple(GroupCount(*row) for row in rows))
+    for name in _FOR_PEOPLE if record["final"] else ():
+        del record["final"][name]
+    for name, field, holder in _tables_of(record):
+        holder[field] = record.pop(name, ())
+    result: Retraining = restored(Retraining, record, folder)
+    return result
