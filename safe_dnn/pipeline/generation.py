@@ -51,7 +51,7 @@ from safe_dnn.rccs.unsafe_set import (
     save_unsafe_set,
 )
 from safe_dnn.reasons.comparison import right_images
-from safe_dnn.reasons.known_groups import KnownGroups, named_groups
+from safe_dnn.reasons.known_groups import KnownGroups, group_names, named_groups
 from safe_dnn.reasons.nuisances import Values, what_is_set_aside
 from safe_dnn.selection import SelectionSettings, select_unsafe_set, wanted_images
 from safe_dnn.store.output_folder import Writer, check_own, working, writing
@@ -130,20 +130,20 @@ def generate_clusters(
         check_own(out, *SHOWN)
         take_typed_labels(out)  # the table goes with the unsafe set
         _previous(out)  # what was said and cannot be read is an error before the long work
-        read = _read_before(images, settings, within, progress)
-        features = extract_features(images, read.extractor, progress=progress, stream=stream)
-        known, nuisance, right = read.known, None, None
-        if read.aside:
-            nuisance, known["set_aside"] = read.aside.fit(features, stream=stream, progress=progress)
-        if settings.reducer == "auto" and read.tested and not read.aside:
+        extractor, tested, groups, aside, known = _read_before(images, settings, within, progress)
+        features = extract_features(images, extractor, progress=progress, stream=stream)
+        nuisance, right = None, None
+        if aside:
+            nuisance, known["set_aside"] = aside.fit(features, stream=stream, progress=progress)
+        if settings.reducer == "auto" and tested and not aside:
             with contextlib.suppress(SAFEError):  # the comparison says it, after the RCCs are there
-                right = right_images(read.tested, features, read.groups, stream=stream, progress=progress)
+                right = right_images(tested, features, groups, stream=stream, progress=progress)
         clusters = find_root_cause_clusters(
             features, reducer=settings.reducer, weights=settings.weights, nuisance=nuisance, right=right,
             progress=progress,
         )  # fmt: skip
-        if read.tested:
-            clusters, answered = with_answers(clusters, read.tested, given=bool(settings.given.predictions))
+        if tested:
+            clusters, answered = with_answers(clusters, tested, given=bool(settings.given.predictions))
             known = answered | known
         attributes = measured_images(clusters.image_root, clusters.paths, progress=progress)
         clusters = dataclasses.replace(clusters, attributes=attributes)
@@ -160,18 +160,10 @@ def generate_clusters(
         return load_review(out).clusters
 
 
-class _Before(NamedTuple):
-    """What is read before the long work; `known` is for `run.json`."""
-
-    extractor: Extractor
-    tested: AnsweredImages | None
-    groups: KnownGroups | None
-    aside: Values | None
-    known: dict[str, object]
-
-
-def _read_before(images: StrPath, settings: ClusteringSettings, within: Path | None, progress: Progress) -> _Before:
-    """Read what an engineer may have to put right: a SAFEError of it comes before the long work."""
+def _read_before(
+    images: StrPath, settings: ClusteringSettings, within: Path | None, progress: Progress
+) -> tuple[Extractor, AnsweredImages | None, KnownGroups | None, Values | None, dict[str, object]]:
+    """What an engineer may have to put right: a SAFEError comes before the long work. Last, what `run.json` says."""
     listing, parameters = find_images(images), settings.parameters
     if parameters:
         read_parameters(parameters, listing.root, listing.paths, partial=settings.given.partial)
@@ -179,14 +171,11 @@ def _read_before(images: StrPath, settings: ClusteringSettings, within: Path | N
     extractor = choose_extractor(
         settings.extractor, weights=settings.weights, precision=settings.precision, progress=progress
     )
-    group = settings.given.group or tuple(hold_out_record(listing.root).get("group", ()))
-    if group:
-        known["group"] = list(group)
-    groups = None
-    if group and tested:
-        groups = named_groups(group, tested, parameters=Path(parameters) if parameters else None, within=within)
+    group, table = settings.given.group or group_names(hold_out_record(listing.root)), parameters and Path(parameters)
+    known |= {"group": list(group)} if group else {}
+    groups = named_groups(group, tested, parameters=table or None, within=within) if tested else None
     aside = what_is_set_aside(settings.set_aside, listing, tested, parameters=parameters, within=within)
-    return _Before(extractor, tested, groups, aside, known)
+    return extractor, tested, groups, aside, known
 
 
 def _left_behind(previous: Review | None, review: Review) -> str:
