@@ -38,8 +38,7 @@ from safe_dnn.features.batches import (
 )
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.network import load_network
-from safe_dnn.support.entries import StrPath
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import MOST_MEMORY, ImageListing, Skipped, find_images
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count

@@ -20,8 +20,7 @@ from safe_dnn.dnn.predictions import LabelledImages, Predictions, judge, predict
 from safe_dnn.dnn.tested import AnsweredImages, in_words
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.store.output_folder import check_own, working
-from safe_dnn.support.entries import StrPath, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.images import Skipped
 from safe_dnn.support.progress import Progress

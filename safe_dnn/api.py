@@ -21,8 +21,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safe_dnn.support.entries import StrPath, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.options import names_of, settings_of
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, some

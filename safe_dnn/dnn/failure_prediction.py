@@ -30,8 +30,7 @@ from safe_dnn.dnn.tested import (
     probabilities_in,
     read_answer_table,
 )
-from safe_dnn.support.entries import StrPath, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.images import find_images
 from safe_dnn.support.matching import check_matched
 from safe_dnn.support.progress import Progress, no_progress

@@ -23,8 +23,7 @@ from safe_dnn.dnn.model_process import load_apart, predict_apart
 from safe_dnn.dnn.tested import AnsweredImages, in_words, predictions_text, read_predictions, rounded
 from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.places import absolute, plain, relative
-from safe_dnn.support.entries import StrPath, number_of, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, number_of, path_of
 from safe_dnn.support.files import intact, prepare_folder, put_back, read_json, replacing_folder, state_of_file
 from safe_dnn.support.images import Skipped
 from safe_dnn.support.progress import Progress, no_progress

@@ -27,8 +27,7 @@ from safe_dnn.dnn.tested import (
 from safe_dnn.rccs.answers import CONFIDENCE, NO_CLASS
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
 from safe_dnn.support.contents import copies_in
-from safe_dnn.support.entries import StrPath, existing_folder, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, path_of
 from safe_dnn.support.images import Skipped, find_images
 from safe_dnn.support.matching import check_matched, rows_in
 from safe_dnn.support.tables import IMAGE, LARGEST, Table, number_in, read_table

@@ -25,8 +25,7 @@ from safe_dnn.dnn.tested import KNOWN_COLUMNS, find_predictions, read_prediction
 from safe_dnn.rccs.parameters import ANY_NAME, find_parameters, read_texts
 from safe_dnn.rccs.spots.figures import grouped
 from safe_dnn.support.contents import in_common
-from safe_dnn.support.entries import is_within, number_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, is_within, number_of
 from safe_dnn.support.files import read_record
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.tables import IMAGE

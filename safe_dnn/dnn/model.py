@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from safe_dnn.dnn.formats import IMAGENET, WHOLE_NUMBERS, ModelFacts, read_config, read_keras, read_onnx
-from safe_dnn.support.entries import path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, path_of
 from safe_dnn.support.images import size_of
 from safe_dnn.support.text import count
 

@@ -24,8 +24,7 @@ from safe_dnn.features.attributes import attribute_cache, decode_and_measure
 from safe_dnn.features.batches import FeatureCache, load_ahead
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
 from safe_dnn.support.contents import copies_in
-from safe_dnn.support.entries import StrPath, existing_folder
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, existing_folder
 from safe_dnn.support.images import UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.tables import number_in

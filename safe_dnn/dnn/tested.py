@@ -29,8 +29,7 @@ from safe_dnn.dnn.predictions import (
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
 from safe_dnn.rccs.parameters import tested_by
 from safe_dnn.support.contents import copies_in
-from safe_dnn.support.entries import StrPath, existing_folder, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, path_of
 from safe_dnn.support.images import ImageListing, Skipped, find_images
 from safe_dnn.support.matching import check_matched, in_slashes, rows_by_image, rows_in
 from safe_dnn.support.run_folder import PREDICTIONS_FILE

@@ -51,8 +51,7 @@ from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINI
 from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.store.database import LONGEST_ENGINEER
-from safe_dnn.support.entries import existing_folder, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, existing_folder, path_of
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.run_folder import GIF_FOLDER
 from safe_dnn.support.text import printable

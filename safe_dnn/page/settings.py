@@ -10,8 +10,7 @@ from typing import NamedTuple
 from safe_dnn.page.analyses import TOP, Where, address_of, title_of
 from safe_dnn.page.jobs import Jobs
 from safe_dnn.page.results import Results
-from safe_dnn.support.entries import is_within, path_of, quoted
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, is_within, path_of, quoted
 from safe_dnn.support.files import DAMAGED
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.uploads import MODELS, Limits
@@ -79,7 +78,7 @@ class PageSettings(NamedTuple):
         Raises
         ------
         SAFEError
-            It can lead nowhere (see `support.entries.path_of`), or it or an image that it leads to is outside the root.
+            It can lead nowhere (see `support.errors.path_of`), or it or an image that it leads to is outside the root.
         """
         source = (source or "").strip()
         if self.root is None:

@@ -42,8 +42,7 @@ from safe_dnn.reasons.probes import PROBES_FILE, Images, Probe, images_of, load_
 from safe_dnn.store.output_folder import own_files, save_files, working
 from safe_dnn.store.places import absolute
 from safe_dnn.store.runs import CLUSTERS, HEATMAP, PROBES, Run, add_run, present_runs, reading_file, runs_of
-from safe_dnn.support.entries import StrPath, is_within, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, is_within, path_of
 from safe_dnn.support.files import prepare_folder, read_record
 from safe_dnn.support.images import UNREADABLE, decode, read_bytes
 from safe_dnn.support.progress import Progress, no_progress

@@ -51,8 +51,7 @@ from safe_dnn.store.output_folder import working
 from safe_dnn.store.places import relative
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, add_run, present_runs
 from safe_dnn.support.contents import in_common
-from safe_dnn.support.entries import StrPath
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import find_images
 from safe_dnn.support.matching import rows_by_image
 from safe_dnn.support.progress import Progress, no_progress

@@ -58,8 +58,7 @@ from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.output_folder import check_own, is_edited, own_files, save_files, working, writing
 from safe_dnn.store.places import absolute
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, SELECTION, Run, present_runs
-from safe_dnn.support.entries import StrPath, existing_folder, is_within, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, is_within, path_of
 from safe_dnn.support.files import encoded, intact, new_folder, prepare_folder, read_record, regular
 from safe_dnn.support.images import FORMATS, UNREADABLE, Skipped, find_images, read_bytes, reason_for
 from safe_dnn.support.progress import Progress, no_progress

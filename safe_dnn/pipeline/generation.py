@@ -58,8 +58,7 @@ from safe_dnn.store.output_folder import Writer, check_own, working, writing
 from safe_dnn.store.places import point
 from safe_dnn.store.runs import CLUSTERS, SELECTION, open_clusters, present_runs, runs_of
 from safe_dnn.support.contents import in_common
-from safe_dnn.support.entries import StrPath
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import Progress, no_progress

@@ -16,8 +16,7 @@ from safe_dnn.rccs.clusters import RootCauseClusters, run_record
 from safe_dnn.reasons.known_groups import group_names
 from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.contents import content_of
-from safe_dnn.support.entries import StrPath, is_within
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, is_within
 from safe_dnn.support.run_folder import FAILURES, PREDICTIONS_FILE
 from safe_dnn.support.text import count
 

@@ -37,8 +37,7 @@ from safe_dnn.store.database import present_engineer
 from safe_dnn.store.output_folder import save_files
 from safe_dnn.store.runs import CLUSTERS, DRAWING, add_run, present_runs, reading_file, runs_of
 from safe_dnn.support.contents import content_of
-from safe_dnn.support.entries import StrPath, path_of, quoted
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, path_of, quoted
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.matching import rows_by_image
 from safe_dnn.support.progress import Progress, no_progress

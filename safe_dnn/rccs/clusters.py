@@ -29,8 +29,7 @@ from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.places import absolute, packed, plain, recorded, relative, unpacked
 from safe_dnn.store.runs import CLUSTERS, Run, add_run, present_runs, reading_file, run_file, runs_of
 from safe_dnn.support.contents import content_of
-from safe_dnn.support.entries import StrPath
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.files import read_record
 from safe_dnn.support.images import Skipped
 from safe_dnn.support.run_folder import FAILURES, PREDICTIONS_FILE

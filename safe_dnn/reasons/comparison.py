@@ -43,8 +43,7 @@ from safe_dnn.reasons.known_groups import KnownGroups, notes_of
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.places import packed, unpacked
 from safe_dnn.store.runs import COMPARISON, Run, add_run, present_runs, reading_file
-from safe_dnn.support.entries import StrPath
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import ImageListing
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, printable, rate_text, some

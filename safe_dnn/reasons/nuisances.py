@@ -20,8 +20,7 @@ from safe_dnn.features.batches import Stream
 from safe_dnn.rccs.dbscan.projection import Nuisance, check_column, combined, fit_set_aside
 from safe_dnn.rccs.parameters import find_parameters, read_texts
 from safe_dnn.reasons.comparison import compared_images, features_of_tested
-from safe_dnn.support.entries import StrPath
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import ImageListing
 from safe_dnn.support.progress import Progress
 from safe_dnn.support.text import count, printable, some

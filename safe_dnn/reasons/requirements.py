@@ -21,8 +21,7 @@ import yaml
 
 from safe_dnn.rccs.spots.conditions import Conditions, Literal, hold
 from safe_dnn.rccs.spots.figures import Figures, Groups, assess, grouping, share_for_limit
-from safe_dnn.support.entries import StrPath, path_of, quoted
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, path_of, quoted
 from safe_dnn.support.files import regular
 from safe_dnn.support.intervals import upper_limit
 from safe_dnn.support.tables import number_in

@@ -25,8 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from safe_dnn.support.entries import quoted
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, quoted
 from safe_dnn.support.files import DAMAGED, free_name, intact, new_folder, read_json, remove_left_over
 from safe_dnn.support.images import SUFFIXES
 from safe_dnn.support.progress import Progress

@@ -18,8 +18,7 @@ from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.store.output_folder import check_own, working
 from safe_dnn.store.runs import CLUSTERS, SELECTION, present_runs
-from safe_dnn.support.entries import StrPath
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import printable

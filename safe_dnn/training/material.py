@@ -21,8 +21,7 @@ from safe_dnn.rccs.review.review import Review, load_review
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
 from safe_dnn.store.output_folder import writing
 from safe_dnn.store.runs import CLUSTERS, present_runs
-from safe_dnn.support.entries import StrPath, is_within
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, is_within
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import Progress
 from safe_dnn.support.run_folder import FAILURES

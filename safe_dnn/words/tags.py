@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 from safe_dnn.rccs.parameters import spelt_alike
 from safe_dnn.store.database import append, changing, entries, present, reading
-from safe_dnn.support.entries import quoted
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, quoted
 from safe_dnn.support.text import some
 
 WORD, TAG = "word", "answer about a word"

@@ -30,8 +30,7 @@ from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED
 from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
 from safe_dnn.rccs.unsafe_set import FULL_IMAGE
-from safe_dnn.support.entries import Number, StrPath, existing_folder
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import Number, SAFEError, StrPath, existing_folder
 from safe_dnn.support.images import BOX_KEY, UNREADABLE, Skipped, box_text, decode, read_bytes, reason_for
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE, OBJECTS, PREDICTIONS_FILE

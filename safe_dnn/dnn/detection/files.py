@@ -26,8 +26,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from safe_dnn.rccs.answers import NO_CLASS
-from safe_dnn.support.entries import StrPath, number_of, path_of, quoted
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, number_of, path_of, quoted
 from safe_dnn.support.files import DAMAGED, read_text, regular
 from safe_dnn.support.images import ImageListing, find_images, size_of
 from safe_dnn.support.text import count, printable

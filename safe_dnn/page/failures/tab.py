@@ -29,8 +29,7 @@ from safe_dnn.pipeline.explaining import explain_collected
 from safe_dnn.pipeline.summary_lines import failures_summary
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import working
-from safe_dnn.support.entries import is_within
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, is_within
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 from safe_dnn.support.text import printable
 from safe_dnn.training.earlier import kept_copy, other_analysis, take_over
