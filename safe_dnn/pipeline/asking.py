@@ -140,7 +140,7 @@ class Asking(NamedTuple):
         with tempfile.TemporaryDirectory(prefix="safe-probe-") as folder:
             for name, one in zip(names, pixels, strict=True):
                 Image.fromarray(one).save(Path(folder, name))
-            return predict_apart(self.dnn, Path(folder), names, measure=False)
+            return predict_apart(self.dnn, Path(folder), names)
 
 
 def asking(
