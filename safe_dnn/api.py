@@ -247,16 +247,14 @@ def cluster(
 def listed_reasons(folder: Path) -> list[Any]:
     """All reasons of the analysis in a folder, with what is said of them (see `reasons.listed`); none without RCCs."""
     from safe_dnn.pipeline.word_reasons import present_reasons
-    from safe_dnn.rccs.review.review import folder_tested, load_review, notes_of_run
-    from safe_dnn.reasons.listed import reasons_of, with_notes
+    from safe_dnn.rccs.review.review import load_review
+    from safe_dnn.reasons.register import register_of
     from safe_dnn.store.runs import CLUSTERS, present_runs
 
     if CLUSTERS not in present_runs(folder):
         return []
     review = load_review(folder)
-    found = present_reasons(folder, review)
-    listed = reasons_of(review, found, folder)
-    return with_notes(listed, review.notes, notes_of_run(folder, found.spots), folder_tested(folder))
+    return [entry.about for entry in register_of(folder, review, present_reasons(folder, review), {})]
 
 
 def select(

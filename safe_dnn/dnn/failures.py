@@ -27,13 +27,7 @@ from safe_dnn.support.errors import SAFEError, StrPath, number_of, path_of
 from safe_dnn.support.files import intact, prepare_folder, put_back, read_json, replacing_folder, state_of_file
 from safe_dnn.support.images import Skipped
 from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.support.run_folder import (
-    ACCURACY_FILE,
-    FAILURES,
-    FAILURES_FILE,
-    FAILURES_MARK,
-    PREDICTIONS_FILE,
-)
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK, PREDICTIONS_FILE
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import some
 

@@ -92,7 +92,7 @@ def chosen_columns(names: Sequence[str], columns: Mapping[str, list[str]]) -> li
     return [columns[name] for name in names]
 
 
-def noun_of(names: Sequence[str], paths: Sequence[str]) -> str:
+def noun_of(names: Sequence[str]) -> str:
     """What a group is, such as `person` by the column `person_id`.
 
     Nouns of other languages have no plural in s: a column in capital letters is named as it is, `group by Fahrt`. So
@@ -191,7 +191,7 @@ def draw(
     if hold_out.group:
         columns = group_columns(root, names, (find_parameters(root), table), hold_out.group)
         values = chosen_columns(hold_out.group, columns)
-        noun = noun_of(hold_out.group, names)
+        noun = noun_of(hold_out.group)
         of = grouped(noun, values)[0].of
         names = ["\t".join(row) if all(row) else path for path, *row in zip(names, *values, strict=True)]
     classes, numbers = np.unique(labels if labels.ndim == 1 else np.zeros(len(of)), return_inverse=True)

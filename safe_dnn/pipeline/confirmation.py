@@ -21,17 +21,9 @@ import numpy as np
 
 from safe_dnn.dnn.given_answers import unknown_classes
 from safe_dnn.dnn.tested import LABEL, AnsweredImages, read_answer_table, read_predictions
+from safe_dnn.pipeline import run_record
 from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.exports import known_sets
-from safe_dnn.pipeline.run_record import (
-    NONE_GIVEN,
-    GivenAnswers,
-    answers_of_run,
-    given_answers,
-    groups_of,
-    newest_answers,
-    outdated,
-)
 from safe_dnn.pipeline.tagging import finding_by_word, open_tagging
 from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.rccs.clusters import load_clusters
@@ -74,7 +66,7 @@ class Confirmation(NamedTuple):
 
 
 def confirm(
-    out: Path, given: GivenAnswers, *, after: StrPath | None = None, weights: StrPath | None = None,
+    out: Path, given: run_record.GivenAnswers, *, after: StrPath | None = None, weights: StrPath | None = None,
     progress: Progress = no_progress,
 ) -> Confirmation:  # fmt: skip
     """Ask the weak spots, and the RCCs that fail more often, of the run in `out` of fresh images.
@@ -97,7 +89,7 @@ def confirm(
     with working(out, "confirming"):
         review, run = load_review(out), present_runs(out)[CLUSTERS]
         reasons = load_reasons(out, review.original, run)
-        first = answers_of_run(out, review.original, None)
+        first = run_record.answers_of_run(out, review.original, None)
         if first is None or reasons.comparison is None:
             raise SAFEError(
                 f"Expected RCCs and weak spots found with the network's answers to a test set. Received: {out}, "
@@ -106,7 +98,7 @@ def confirm(
         fresh = read_predictions(given.predictions, given.tested, partial=given.partial)
         noted = _check_fresh(fresh, first, _used(out, first, learned=bool(after)), progress)
         later = right_by(after, fresh, partial=given.partial)[0] if after else None
-        names = given.group or groups_of(out)
+        names = given.group or run_record.groups_of(out)
         parameters = find_parameters(fresh.root)
         found = groups_of_images(names, fresh, parameters=parameters, required=bool(given.group))
         known = known_of(fresh, groups=names, progress=progress)
@@ -131,7 +123,7 @@ def confirm(
         answers = answers_to(claims, ~fresh.right, of, classes)
         closed = [] if later is None else closures(claims, fresh.right, later, of, classes)
         left_out = [] if later is None else by_answers(claims)
-        old = filter(None, [outdated(out)])
+        old = filter(None, [run_record.outdated(out)])
         texts = (tuple(one.text for one in answers), tuple(one.text for one in closed))
         confirmation = Confirmation(*texts, (*old, *fresh.notes, *noted, *known.notes, *notes_of(found), *left_out))
         facts = {
@@ -173,7 +165,7 @@ def _check_fresh(
             f"{fresh.source}, {'of another kind' if other_kind else 'with none'}."
         )
     check_names(fresh, first)
-    refuse_saved_again("fresh", [fresh.root / path for path in fresh.paths], "test", used["test"], progress=progress)
+    refuse_saved_again([fresh.root / path for path in fresh.paths], used["test"], progress=progress)
     number = int(np.isin(fresh.answers.label, [*new]).sum())
     sentence = f"{count(number, 'fresh image')} of classes that the first test set has no images of: "
     return (sentence + printable(some(sorted(new))) + ".",) if new else ()
@@ -249,8 +241,8 @@ class Checked(NamedTuple):
 
 
 def check_requirements(
-    requirements: StrPath, out: Path, given: GivenAnswers = NONE_GIVEN, *, before: StrPath | None = None,
-    learned: StrPath | None = None, progress: Progress = no_progress,
+    requirements: StrPath, out: Path, given: run_record.GivenAnswers = run_record.NONE_GIVEN, *,
+    before: StrPath | None = None, learned: StrPath | None = None, progress: Progress = no_progress,
 ) -> Checked:  # fmt: skip
     """Check requirements on a network's answers: given ones or, by default, those that the run in `out` is about.
 
@@ -273,14 +265,14 @@ def check_requirements(
     """
     required = read_requirements(requirements)  # what is wrong with them is said before the images are read
     clusters = load_clusters(out) if CLUSTERS in present_runs(out) else None
-    own = given_answers(given)
-    answered = own or newest_answers(out, clusters)
+    own = run_record.given_answers(given)
+    answered = own or run_record.newest_answers(out, clusters)
     if answered is None:
         raise SAFEError(
             f"Expected predictions and their test images, or an analysis with them. Received: {out}, without."
         ).about("predictions", "tested")
     notes = [*answered.notes, *(_leaks(learned, answered, progress) if learned else ())]
-    names = given.group or (groups_of(out) if clusters else ())
+    names = given.group or (run_record.groups_of(out) if clusters else ())
     found = groups_of_images(names, answered, parameters=find_parameters(answered.root), required=bool(given.group))
     known = known_of(answered, groups=names, progress=progress)
     notes += [*known.notes, *notes_of(found)]

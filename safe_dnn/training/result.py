@@ -163,19 +163,16 @@ def refuse_used(of: str, files: Sequence[Path], others: Mapping[str, Sequence[Pa
         )
 
 
-def refuse_saved_again(
-    of: str, files: Sequence[Path], by: str, others: Sequence[Path], *, progress: Progress = no_progress
-) -> None:
-    """Raise a SAFEError if images that are to prove something are others that were saved again."""
-    first, second = (
-        pictures(each, progress=progress, what=f"Reading {name} images") for name, each in ((of, files), (by, others))
-    )
+def refuse_saved_again(fresh: Sequence[Path], tested: Sequence[Path], *, progress: Progress = no_progress) -> None:
+    """Raise a SAFEError if fresh images, which are to prove something, are test images that were saved again."""
+    kinds = {"fresh": fresh, "test": tested}
+    first, second = (pictures(of, progress=progress, what=f"Reading {kind} images") for kind, of in kinds.items())
     if pairs := same_images(first, second):
         n, (row, place) = len({row for row, _ in pairs}), pairs[0]
         raise SAFEError(
-            f"Expected {of} images that nothing was chosen by, since they would prove nothing. Received "
-            f"{count(n, f'{of} image')} that {'is' if n == 1 else 'are'} the same as {by} images, saved again, such as "
-            f"{printable(f'{files[row]} of {others[place]}')}. Remove them from one of the two."
+            "Expected fresh images that nothing was chosen by, since they would prove nothing. Received "
+            f"{count(n, 'fresh image')} that {'is' if n == 1 else 'are'} the same as test images, saved again, such as "
+            f"{printable(f'{fresh[row]} of {tested[place]}')}. Remove them from one of the two."
         )
 
 
