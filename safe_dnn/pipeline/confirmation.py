@@ -3,13 +3,13 @@
 So that what decides about a model, such as CI, can ask as well; also whether a new model is worse than the one before
 for a reason or a class. For that, in: the answers of both models to the same images; out: for each requirement's
 images, each class and all images that no requirement is about, McNemar's test of the difference, of groups where images
-are not independent, corrected for their number (see `training/closure.py`), and the same for the reasons of the
+are not independent, corrected for their number (see `training/certainty.py`), and the same for the reasons of the
 analysis by themselves. A difference within this noise is none. Images that were tested before and have no answer now do
 not pass.
 
 Two kinds of reasons would call a model worse that is as good as the one before, and are left out: those of failures
 that are the new model's, since they were chosen where it fails and not where the other one does, and conditions on the
-answers given (`training.closure.by_answers`).
+answers given (`training.certainty.by_answers`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from safe_dnn.dnn.given_answers import unknown_classes
+from safe_dnn.dnn.failures import unknown_classes
 from safe_dnn.dnn.tested import LABEL, AnsweredImages, read_answer_table, read_predictions
 from safe_dnn.pipeline import run_record
 from safe_dnn.pipeline.descriptions import show_reasons
@@ -49,7 +49,7 @@ from safe_dnn.support.matching import rows_by_image
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import count, printable, some
-from safe_dnn.training.closure import CLOSURE_FILE, NEW, WORSENED, Closure, by_answers, closure_text, closures
+from safe_dnn.training.certainty import CLOSURE_FILE, NEW, WORSENED, Closure, by_answers, closure_text, closures
 from safe_dnn.training.compared import aligned
 from safe_dnn.training.result import refuse_saved_again, refuse_used, saved_again
 from safe_dnn.words.tags import Word, load_words
@@ -76,7 +76,7 @@ def confirm(
     given : GivenAnswers
         The answers to the fresh images; their groups are by default those that the RCCs were found with.
     after : path, optional
-        What a later model says of the same images: then also which reasons are closed (see `training/closure.py`).
+        What a later model says of the same images: then also which reasons are closed (see `training/certainty.py`).
     weights
         As for `selection.select_unsafe_set`.
 
@@ -122,10 +122,9 @@ def confirm(
         claims = claims_of(listed, known.columns, of_region, of_classes=before)
         answers = answers_to(claims, ~fresh.right, of, classes)
         closed = [] if later is None else closures(claims, fresh.right, later, of, classes)
-        left_out = [] if later is None else by_answers(claims)
         old = filter(None, [run_record.outdated(out)])
         texts = (tuple(one.text for one in answers), tuple(one.text for one in closed))
-        confirmation = Confirmation(*texts, (*old, *fresh.notes, *noted, *known.notes, *notes_of(found), *left_out))
+        confirmation = Confirmation(*texts, (*old, *fresh.notes, *noted, *known.notes, *notes_of(found)))
         facts = {
             "source": relative(fresh.source, out), "tested": relative(fresh.root, out),
             "after": relative(after or "", out), "parameters": relative(parameters or "", out),

@@ -25,7 +25,7 @@ from safe_dnn.store.output_folder import Writer, foreign_files, is_edited, is_ou
 from safe_dnn.store.runs import COMPARISON, CONFIRMATION, PROBES, SELECTION, present_runs, texts_of
 from safe_dnn.support.errors import SAFEError, StrPath, is_within, path_of
 from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.training.closure import CLOSURE_FILE
+from safe_dnn.training.certainty import CLOSURE_FILE
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, retraining_files, show_retraining
 
 SHOWN = (

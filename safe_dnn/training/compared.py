@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from safe_dnn.dnn.given_answers import read_answers
+from safe_dnn.dnn.failures import read_answers
 from safe_dnn.dnn.group_columns import held_out_of
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.predictions import check_spelling
@@ -37,7 +37,7 @@ def compare_answers(
     Parameters
     ----------
     before, after : path
-        As `table` of `dnn.given_answers.read_answers`.
+        As `table` of `dnn.failures.read_answers`.
     test : path
         The folder of test images.
     options : DnnOptions

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.failures import examples_for
-from safe_dnn.dnn.given_answers import read_targets
+from safe_dnn.dnn.failures import examples_for, read_targets
 from safe_dnn.dnn.group_columns import held_out_of
 from safe_dnn.dnn.model import Dnn, DnnOptions, load_dnn, sized_for
 from safe_dnn.dnn.predictions import LabelledImages, Pixels, without_copies

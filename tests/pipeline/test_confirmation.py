@@ -25,7 +25,7 @@ from safe_dnn.SAFE_Tool import main
 from safe_dnn.store.runs import CONFIRMATION, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import range_text, rate_text
-from safe_dnn.training.closure import CLOSURE_FILE
+from safe_dnn.training.certainty import CLOSURE_FILE
 from tests.helpers.answered import AnsweredCase, draw_case, redraw
 from tests.helpers.places import rows_in
 

@@ -9,8 +9,7 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
-from safe_dnn.dnn.failures import checked, collect_failures, find_failures, load_failures
-from safe_dnn.dnn.given_answers import check_given, file_and_column
+from safe_dnn.dnn.failures import check_given, checked, collect_failures, file_and_column, find_failures, load_failures
 from safe_dnn.dnn.group_columns import hold_out_of
 from safe_dnn.dnn.model import DnnOptions, is_regression_file
 from safe_dnn.dnn.tested import number_columns, read_answer_table
