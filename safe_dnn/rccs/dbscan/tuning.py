@@ -299,14 +299,21 @@ def _without_settings(labels: np.ndarray) -> Tuning:
 
 
 class _Images(NamedTuple):
-    """The images in other spaces than that of the points that are clustered."""
+    """The images in other spaces than that of the points that are clustered.
+
+    Attributes
+    ----------
+    neighbours : ndarray of shape (n_images, k), int
+        Nearest neighbours before averaging.
+    averaged : Points
+        The images after averaging; the same object as the clustered points, if these are averaged images.
+    known : ndarray of shape (n_images,), int, or None
+        RCCs found among `averaged`, if other points are clustered.
+    """
 
     neighbours: np.ndarray
-    """Nearest neighbours before averaging, shape (n_images, k), int."""
     averaged: Points
-    """The images after averaging; the same object as the clustered points, if these are averaged images."""
     known: np.ndarray | None
-    """RCCs found among `averaged`, if other points are clustered."""
 
 
 def _best_branches(density: Density, images: _Images) -> Clustering:
