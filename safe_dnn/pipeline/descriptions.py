@@ -11,7 +11,7 @@ from safe_dnn.pipeline.run_record import table_of
 from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, labels_text
 from safe_dnn.rccs.gifs import gif_shows, write_gifs, write_spot_gifs
 from safe_dnn.rccs.parameters import find_parameters, read_parameters
-from safe_dnn.rccs.profiles import PROFILES_FILE, REFERENCE, Profile, profile_clusters, profiles_text
+from safe_dnn.rccs.profiles import PROFILES_FILE, Profile, profile_clusters, profiles_text
 from safe_dnn.rccs.review.review import Review, load_review
 from safe_dnn.rccs.spots.curves import CURVES_FILE
 from safe_dnn.rccs.spots.rates import RATES_FILE, rates_text
@@ -62,15 +62,8 @@ def describe_rccs(
             recorded, record["notes"] = known.columns, known.notes
     measured = {name: column for name, column in clusters.measured.items() if name not in recorded}
     columns = {**recorded, **measured}
-    if not columns:
-        return (), {"parameters": record} if record else {}
-    profiles = profile_clusters(clusters, columns, measured=measured)
-    record |= {
-        "compared_with": REFERENCE,
-        "measured": list(measured),
-        "profiles": {str(profile.rcc): profile.text for profile in profiles},
-    }
-    return profiles, {"parameters": record}
+    profiles = profile_clusters(clusters, columns, measured=measured) if columns else ()
+    return profiles, {"parameters": record} if record else {}
 
 
 def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | None = None) -> Mapping[str, np.ndarray]:

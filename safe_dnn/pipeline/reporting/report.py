@@ -210,6 +210,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
     reasons = read("reasons", lambda: present_reasons(folder, review), Reasons())
     fresh = read("fresh", lambda: asked(runs.get(CONFIRMATION), review), dict[str, str]())
     register = register_of(folder, review, reasons, fresh)
+    words = read("words", lambda: [word.text for word in all_words(folder).values()], list[str]())
     run, spot_notes = run_record(folder), notes_of_run(folder, reasons.spots)
     spot_notes |= {one.about.subject: one.note for one in register if one.about and one.about.spot}
     return Material(
@@ -223,16 +224,9 @@ def _gather(folder: Path, progress: Progress) -> Material:
         retraining=read("retraining", lambda: _retraining(folder, review), None),
         run=run, found=runs[CLUSTERS].time, earlier=since_earlier(folder, run.get("predictions", {}).get("digest", "")),
         rests_on=", ".join(f"{run.number} ({kind})" for kind, run in runs.items()),
-        words=_words(folder), images=_images(review.clusters, carded(review.clusters, reasons.rates), progress),
+        images=_images(review.clusters, carded(review.clusters, reasons.rates), progress),
+        words=tuple(words or filter(None, [missing.get("words")])),
     )  # fmt: skip
-
-
-def _words(folder: Path) -> tuple[str, ...]:
-    """What is known of each word; a sentence on why not if the answers of the network cannot be read any more."""
-    try:
-        return tuple(tagging.text for tagging in all_words(folder).values())
-    except SAFEError as error:
-        return (str(error),)
 
 
 def _unsafe_set(folder: Path, clusters: str) -> UnsafeSet | None:
