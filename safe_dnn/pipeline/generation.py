@@ -52,7 +52,7 @@ from safe_dnn.rccs.unsafe_set import (
 )
 from safe_dnn.reasons.comparison import right_images
 from safe_dnn.reasons.known_groups import KnownGroups, group_names, named_groups
-from safe_dnn.reasons.nuisances import Values, what_is_set_aside
+from safe_dnn.reasons.nuisances import Fit, what_is_set_aside
 from safe_dnn.selection import SelectionSettings, select_unsafe_set, wanted_images
 from safe_dnn.store.output_folder import Writer, check_own, working, writing
 from safe_dnn.store.places import point
@@ -133,7 +133,7 @@ def generate_clusters(
         features = extract_features(images, extractor, progress=progress, stream=stream)
         nuisance, right = None, None
         if aside:
-            nuisance, known["set_aside"] = aside.fit(features, stream=stream, progress=progress)
+            nuisance, known["set_aside"] = aside(features, stream=stream, progress=progress)
         if settings.reducer == "auto" and tested and not aside:
             with contextlib.suppress(SAFEError):  # the comparison says it, after the RCCs are there
                 right = right_images(tested, features, groups, stream=stream, progress=progress)
@@ -161,7 +161,7 @@ def generate_clusters(
 
 def _read_before(
     images: StrPath, settings: ClusteringSettings, within: Path | None, progress: Progress
-) -> tuple[Extractor, AnsweredImages | None, KnownGroups | None, Values | None, dict[str, object]]:
+) -> tuple[Extractor, AnsweredImages | None, KnownGroups | None, Fit | None, dict[str, object]]:
     """What an engineer may have to put right: a SAFEError comes before the long work. Last, what `run.json` says."""
     listing, parameters = find_images(images), settings.parameters
     if parameters:
