@@ -46,7 +46,7 @@ class DnnOptions(NamedTuple):
         As `trust` of `load_dnn`.
     targets : path, optional
         For a regression: a table (CSV) with the column `image` and one for each output, or `FILE:COLUMN` (see
-        `given_answers.read_targets`).
+        `failures.read_targets`).
     threshold : float, optional
         For a regression: an error (see `predictions.errors_of`) above it is a failure. Text from a form or a command
         line is converted by `failures.checked`.

@@ -73,7 +73,7 @@ class WeakSpot(NamedTuple):
     elsewhere : float
         The rate of all other images; NaN if there are none.
     expected, odds : float
-        As in `groups.GivenClass`. None if there are no classes, or if the condition is about nothing else.
+        As in `figures.GivenClass`. None if there are no classes, or if the condition is about nothing else.
     new_rate : float
         The rate that is expected of new images. None if unknown.
     doubted : bool
