@@ -50,7 +50,7 @@ class Bin(NamedTuple):
     tested, wrong : int
         Images, and those of them that the DNN gets wrong.
     rate_low, rate_high : float
-        95 % interval of the rate (see `groups.counted`).
+        95 % interval of the rate (see `figures.share_of`).
     below : float
         The share of the images of this curve that are in this range or a lower one; NaN of a category.
     least, most : float

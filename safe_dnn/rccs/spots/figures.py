@@ -320,7 +320,7 @@ def chance_given_class(
         As for `given_class`.
     holds : ndarray of shape (n_conditions, n_images), bool
     groups : ndarray of shape (n_images,), int, optional
-        Of images that are not independent. As in `groups.chance_of_more`, the better counts of two comparisons at half
+        Of images that are not independent. As in `chance_of_more`, the better counts of two comparisons at half
         the error rate: one within groups, and one of so many images as the difference is worth.
 
     Returns
@@ -442,7 +442,7 @@ class Figures(NamedTuple):
 
     @property
     def of_groups(self) -> str:
-        """See `groups.in_words`."""
+        """See `in_words`."""
         return in_words(self.groups, self.group)
 
     @property
