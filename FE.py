@@ -25,21 +25,11 @@ from pathlib import Path
 
 import numpy as np
 
+from safe_dnn.features import batches
 from safe_dnn.features.attributes import attribute_cache, decoded
-from safe_dnn.features.batches import (
-    EXTRACTING,
-    FeatureBatch,
-    FeatureCache,
-    Stream,
-    as_batch,
-    compute_rows,
-    load_ahead,
-    load_image,
-)
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.network import load_network
-from safe_dnn.support.entries import StrPath
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import MOST_MEMORY, ImageListing, Skipped, find_images
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count
@@ -72,7 +62,7 @@ class ImageFeatures:
 
 
 def extract_features(
-    source: StrPath, extractor: Extractor, *, progress: Progress = no_progress, stream: Stream | None = None
+    source: StrPath, extractor: Extractor, *, progress: Progress = no_progress, stream: batches.Stream | None = None
 ) -> ImageFeatures:
     """Extract the features of all images in a folder (or in a `.txt` list of images).
 
@@ -111,7 +101,7 @@ def extract_features(
 
 def stream_features(
     listing: ImageListing, extractor: Extractor, *, progress: Progress = no_progress
-) -> Iterator[FeatureBatch]:
+) -> Iterator[batches.FeatureBatch]:
     """Extract features batch by batch, in the order of the listing. Memory use does not depend on its length.
 
     While the network computes one batch, threads read, hash and decode the next one. Each batch is cached as soon as it
@@ -124,20 +114,20 @@ def stream_features(
         As for `extract_features`.
     """
     total, done, network = len(listing.paths), 0, None
-    progress(EXTRACTING, 0, total)
+    progress(batches.EXTRACTING, 0, total)
     with contextlib.ExitStack() as opened:
-        cache = opened.enter_context(contextlib.closing(FeatureCache(extractor.identity, extractor.dimension)))
+        cache = opened.enter_context(contextlib.closing(batches.FeatureCache(extractor.identity, extractor.dimension)))
         measured = opened.enter_context(contextlib.closing(attribute_cache()))
-        load = functools.partial(load_image, root=listing.root, cache=cache, decode=decoded)
-        for loaded in opened.enter_context(contextlib.closing(load_ahead(listing.paths, load))):
+        load = functools.partial(batches.load_image, root=listing.root, cache=cache, decode=decoded)
+        for loaded in opened.enter_context(contextlib.closing(batches.load_ahead(listing.paths, load))):
             new = {item.key: item.pixels for item in loaded if item.pixels is not None}  # equal images only once
             computed: dict[bytes, np.ndarray] = {}
             if new:
                 # First, since an image whose features are cached is not decoded again.
                 measured.put({item.key: item.attributes for item in loaded if item.attributes is not None}.items())
                 network = network or load_network(extractor)
-                computed = dict(zip(new, compute_rows(network, list(new.values()), extractor), strict=True))
+                computed = dict(zip(new, batches.compute_rows(network, list(new.values()), extractor), strict=True))
                 cache.put(computed.items())
             done += len(loaded)
-            progress(EXTRACTING, done, total)
-            yield as_batch(loaded, computed, extractor)
+            progress(batches.EXTRACTING, done, total)
+            yield batches.as_batch(loaded, computed, extractor)

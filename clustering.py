@@ -31,11 +31,9 @@ from safe_dnn.rccs.dbscan.contrast import RightImages, Told, told_beyond_class
 from safe_dnn.rccs.dbscan.neighbours import Points, random_part
 from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness, Tuning
 from safe_dnn.rccs.dbscan.projection import Nuisance, Projection, average_neighbours, fit_apart, fit_projection
-from safe_dnn.rccs.dbscan.tuning import largest_first, tune
-from safe_dnn.rccs.dbscan.umap_reducer import reduced_by_umap
+from safe_dnn.rccs.dbscan.tuning import largest_first, reduced_by_umap, tune
 from safe_dnn.rccs.spots.rates import Placed, among_failing, nearest_failing, regions
-from safe_dnn.support.entries import StrPath
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.progress import Progress, no_progress
 
 HUGE = 0.25  # share of the failing images: an RCC of as many is divided, where that tells as much

@@ -20,8 +20,7 @@ from safe_dnn.dnn.predictions import LabelledImages, Predictions, judge, predict
 from safe_dnn.dnn.tested import AnsweredImages, in_words
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.store.output_folder import check_own, working
-from safe_dnn.support.entries import StrPath, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.images import Skipped
 from safe_dnn.support.progress import Progress
@@ -30,8 +29,7 @@ from safe_dnn.training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE
 from safe_dnn.training.earlier import kept_copy
 from safe_dnn.training.finetuning import TRAINING, UNLABELLED, UNWATCHED, FineTuning, Watch
 from safe_dnn.training.material import ImageSets, Material, read_material
-from safe_dnn.training.proof import final_test
-from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retraining
+from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, Retraining, final_test, save_retraining
 from safe_dnn.training.second_pass import fine_tune_twice, is_of_second_pass, second_pass_text
 from safe_dnn.training.settings import NO_WISHES, Wishes, compile_as_given
 
@@ -68,8 +66,8 @@ def retrain(
         check_own(out, MODEL_FILE, RETRAINING_FILE)
         material = read_material(file, images, out, options=options, wishes=wishes, progress=watch.progress)
         tested = material.test
-        answers = _ask(material, tested, material.dnn.model, watch.progress, "Testing the model")
-        before, tied = _judged(material, tested, answers), undecided(material.dnn, answers)
+        before, answers = _answered(material, tested, material.dnn.model, watch.progress, "Testing the model")
+        tied = undecided(material.dnn, answers)
         unfinished = out / CHECKPOINT_FILE, out / SECOND_CHECKPOINT_FILE
         tuning = fine_tune_twice(
             material.dnn, material.data, material.settings, threshold=material.threshold, watch=watch,
@@ -78,13 +76,13 @@ def retrain(
             likely_wrong=lambda given: likely_wrong(np.nan_to_num(given), answers.outputs, ~before.right),
         )  # fmt: skip
         retrained = tuning.model
-        again = _ask(material, tested, retrained, watch.progress, "Testing the retrained model")
-        after = _judged(material, tested, again)
+        after, _ = _answered(material, tested, retrained, watch.progress, "Testing the retrained model")
         clusters = material.review.clusters if material.review else None
         compared, of_groups = compare_in(out, clusters, before, after, within=within)
         more: dict[str, Any] = {}
         if tuning.best and material.final:
-            judged = _judged_at_last(material, material.final, retrained, watch.progress)
+            both, what = (material.dnn.model, retrained), "Testing on images that chose nothing"  # looked at this once
+            judged = [_answered(material, material.final, one, watch.progress, what)[0] for one in both]
             held_out = material.final.root == tested.root
             more["final"] = final_test(out, *judged, held_out=held_out, within=within)
         compile_as_given(material.dnn, retrained)
@@ -108,23 +106,13 @@ def _check_model(model: Path, new: Path) -> None:
         ).about("out")
 
 
-def _ask(material: Material, images: LabelledImages, model: Any, progress: Progress, what: str) -> Predictions:
-    """What a model, the original or the retrained one, gives for images."""
+def _answered(
+    material: Material, images: LabelledImages, model: Any, progress: Progress, what: str
+) -> tuple[AnsweredImages, Predictions]:
+    """What a model, the original or the retrained one, answers to images; and its outputs."""
     asked = dataclasses.replace(material.dnn, model=model)
-    return predict(asked, images.root, images.paths, progress=progress, what=what)
-
-
-def _judged(material: Material, images: LabelledImages, found: Predictions) -> AnsweredImages:
-    return in_words(material.dnn.path, images, judge(material.dnn, images, found, threshold=material.threshold))
-
-
-def _judged_at_last(
-    material: Material, last: LabelledImages, retrained: Any, progress: Progress
-) -> tuple[AnsweredImages, AnsweredImages]:
-    """Both networks' answers to the images that chose nothing: the one time that these are looked at."""
-    what = "Testing on images that chose nothing"
-    first, second = (_ask(material, last, model, progress, what) for model in (material.dnn.model, retrained))
-    return _judged(material, last, first), _judged(material, last, second)
+    found = predict(asked, images.root, images.paths, progress=progress, what=what)
+    return in_words(asked.path, images, judge(asked, images, found, threshold=material.threshold)), found
 
 
 def _facts(

@@ -26,8 +26,7 @@ from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.dbscan.projection import Nuisance, Projection
 from safe_dnn.rccs.parameters import Aside, find_parameters
 from safe_dnn.rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
-from safe_dnn.support.entries import Number, StrPath, number_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import Number, SAFEError, StrPath, number_of
 from safe_dnn.support.images import ImageListing, Skipped, find_images
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, some
@@ -145,7 +144,7 @@ class SelectionSettings(NamedTuple):
         RCCs to select no images for, for example because their failures are no hazard. Their candidates are not
         selected for another RCC either.
     leave_out_safe : bool
-        For `pipeline.improvement.select_images`: leave out those that the engineer has judged safe as well.
+        For `pipeline.generation.select_images`: leave out those that the engineer has judged safe as well.
     learned : collection of Path
         Files that the DNN has learned already, and which are left out.
     weights : path, optional

@@ -21,8 +21,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safe_dnn.support.entries import StrPath, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.options import names_of, settings_of
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, some
@@ -77,7 +76,7 @@ class TestSet(NamedTuple):
     train : path, optional
         As for `dnn.failures.find_failures`.
     hold_out, group
-        As `share` and `group` of `dnn.held_out.HoldOut`.
+        As `share` and `group` of `dnn.group_columns.HoldOut`.
     """
 
     train: StrPath | None = None
@@ -137,7 +136,7 @@ def failures(
     """
     from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
     from safe_dnn.dnn.failures import collect_failures, find_failures
-    from safe_dnn.dnn.held_out import hold_out_of
+    from safe_dnn.dnn.group_columns import hold_out_of
     from safe_dnn.dnn.model import DnnOptions
     from safe_dnn.pipeline.explaining import explain_collected
     from safe_dnn.pipeline.summary_lines import failures_summary
@@ -248,16 +247,14 @@ def cluster(
 def listed_reasons(folder: Path) -> list[Any]:
     """All reasons of the analysis in a folder, with what is said of them (see `reasons.listed`); none without RCCs."""
     from safe_dnn.pipeline.word_reasons import present_reasons
-    from safe_dnn.rccs.review.review import folder_tested, load_review, notes_of_run
-    from safe_dnn.reasons.listed import reasons_of, with_notes
+    from safe_dnn.rccs.review.review import load_review
+    from safe_dnn.reasons.register import register_of
     from safe_dnn.store.runs import CLUSTERS, present_runs
 
     if CLUSTERS not in present_runs(folder):
         return []
     review = load_review(folder)
-    found = present_reasons(folder, review)
-    listed = reasons_of(review, found, folder)
-    return with_notes(listed, review.notes, notes_of_run(folder, found.spots), folder_tested(folder))
+    return [entry.about for entry in register_of(folder, review, present_reasons(folder, review), {})]
 
 
 def select(
@@ -273,7 +270,7 @@ def select(
     stream
         As for `cluster`.
     options
-        `selection.SelectionSettings`, `pipeline.improvement.Likely`, with `dnn.model.DnnOptions`.
+        `selection.SelectionSettings`, `pipeline.generation.Likely`, with `dnn.model.DnnOptions`.
 
     Returns
     -------
@@ -283,9 +280,9 @@ def select(
     Raises
     ------
     SAFEError
-        As of `pipeline.improvement.select_images`.
+        As of `pipeline.generation.select_images`.
     """
-    from safe_dnn.pipeline.improvement import Likely, select_images
+    from safe_dnn.pipeline.generation import Likely, select_images
     from safe_dnn.pipeline.summary_lines import selection_summary
     from safe_dnn.rccs.unsafe_set import UnsafeImage
     from safe_dnn.selection import SelectionSettings

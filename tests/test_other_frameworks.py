@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from safe_dnn.dnn.failures import collect_failures, find_failures
-from safe_dnn.dnn.given_answers import read_answers
+from safe_dnn.dnn.failures import collect_failures, find_failures, read_answers
 from tests.helpers.small_models import NAMES, colour_model, draw_set
 
 TEXT = (Path(__file__).parents[1] / "docs" / "other-frameworks.md").read_text(encoding="utf-8")

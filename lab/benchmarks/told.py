@@ -48,7 +48,7 @@ from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.dbscan.contrast import HALVINGS, RightImages, share_told
 from safe_dnn.rccs.parameters import find_parameters, read_texts
-from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.rates import failure_rates, nearest_failing, regions
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder

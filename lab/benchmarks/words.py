@@ -43,7 +43,7 @@ from safe_dnn.features.extractor import comparable
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_parameters
 from safe_dnn.rccs.spots.conditions import Literal
-from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.reasons.comparison import features_of_tested
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder

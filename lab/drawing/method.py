@@ -25,14 +25,15 @@ from scipy.spatial.distance import squareform
 from safe_dnn.FE import extract_features
 from safe_dnn.features.extractor import CONV_BLOCKS, CONV_LAYERS, comparable
 from safe_dnn.features.weights import choose_extractor
-from safe_dnn.pipeline.looking import HEATMAPS_FILE, HEATMAPS_FOLDER, heatmaps_of
-from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
+from safe_dnn.pipeline.asking import HEATMAPS_FILE, HEATMAPS_FOLDER, heatmaps_of
+from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters
+from safe_dnn.rccs.confidence import by_closeness
 from safe_dnn.rccs.dbscan.density import SMALLEST_BRANCH, Density
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.dbscan.projection import average_neighbours
 from safe_dnn.rccs.dbscan.tuning import tune
-from safe_dnn.rccs.nearness import by_closeness
+from safe_dnn.rccs.profiles import load_profiles
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
 from safe_dnn.reasons.probes import PROBES_FILE, changed_pixels, load_probes
@@ -323,8 +324,7 @@ def _tree_picture(example: Example, order: np.ndarray, levels: np.ndarray) -> np
 
 def draw_rccs(plt: Any, example: Example) -> Any:
     """Six images of each RCC, from its middle to its edge, and what its images have in common."""
-    record = run_record(example.work)
-    profiles = record["parameters"]["profiles"]
+    profiles = {profile.rcc: profile.text for profile in load_profiles(example.work)}
     figure, axes = plt.subplots(len(example.rccs), 6, figsize=(9, 1.12 * len(example.rccs)))
     for line, rcc in zip(axes, example.rccs, strict=True):
         members = [path for path, _ in by_closeness(example.clusters, rcc)]
@@ -333,7 +333,7 @@ def draw_rccs(plt: Any, example: Example) -> Any:
             axis.imshow(example.image(path))
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
-        common = profiles[str(rcc)].split(";")[0].split(" (")[0]
+        common = profiles[rcc].split(";")[0].split(" (")[0]
         colour = COLOURS[rcc % len(COLOURS)]
         line[0].annotate(f"{example.names[rcc]}", (-0.12, 0.72), xycoords="axes fraction", ha="right", va="center",
                          fontweight="bold")  # fmt: skip

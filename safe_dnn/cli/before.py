@@ -12,7 +12,7 @@ from safe_dnn.support.errors import SAFEError
 
 def read_paths(options: argparse.Namespace) -> None:
     """Convert the arguments that are paths to paths; a SAFEError if one is invalid."""
-    from safe_dnn.support.entries import path_of
+    from safe_dnn.support.errors import path_of
 
     for name, typed in vars(options).items():
         if isinstance(typed, TypedPath):

@@ -83,8 +83,7 @@ def _print_reasons(out: Path) -> None:
     from safe_dnn.rccs.clusters import rccs_of
     from safe_dnn.rccs.review.review import load_review
     from safe_dnn.rccs.spots.rates import by_excess
-    from safe_dnn.reasons.listed import reasons_of
-    from safe_dnn.reasons.story import baseline, sentence
+    from safe_dnn.reasons.listed import baseline, reasons_of, sentence
 
     review = load_review(out)
     reasons = present_reasons(out, review)
@@ -215,7 +214,7 @@ def run_probe(out: Path, options: argparse.Namespace, progress: Progress) -> Non
 
 def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> int:
     """Write tables of what is said of reasons for a safety case (register.csv, scope.csv), or read them back."""
-    from safe_dnn.pipeline.registering import load_register, write_register
+    from safe_dnn.pipeline.exports import load_register, write_register
     from safe_dnn.rccs.review.journal import Maker, newest
     from safe_dnn.reasons.register import REGISTER_FILE, changes_in, scope_entry, take_over
 
@@ -245,7 +244,7 @@ def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> 
 def run_heatmaps(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
     from safe_dnn.dnn.model import DnnOptions
-    from safe_dnn.pipeline.looking import HEATMAPS_FOLDER, look
+    from safe_dnn.pipeline.asking import HEATMAPS_FOLDER, look
 
     dnn = settings_of(DnnOptions, vars(options))
     found = look(out, options.reason, model=options.model, options=dnn, progress=progress)
@@ -282,7 +281,7 @@ def run_word(out: Path, options: argparse.Namespace, progress: Progress) -> None
 
 def run_check(out: Path, options: argparse.Namespace, progress: Progress) -> int:
     """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
-    from safe_dnn.pipeline.reporting.junit import junit_text
+    from safe_dnn.pipeline.confirmation import junit_text
     from safe_dnn.support.files import write_text
 
     found = api.check(**_given(options), progress=progress)
@@ -324,14 +323,14 @@ def run_report(out: Path, options: argparse.Namespace, progress: Progress) -> No
 
 def run_evidence(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Write the SHA-256 of all results and of all that they rest on (SHA256SUMS)."""
-    from safe_dnn.pipeline.reporting.evidence import write_evidence
+    from safe_dnn.pipeline.exports import write_evidence
 
     say(*write_evidence(out, progress=progress), f"Written: SHA256SUMS, evidence.txt in {out}")
 
 
 def run_verify(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Check that nothing has changed since evidence was written, as sha256sum -c does, and that nothing is new."""
-    from safe_dnn.pipeline.reporting.evidence import verify
+    from safe_dnn.pipeline.exports import verify
 
     found = verify(out, progress=progress)
     say(*(f"{kind}: {name}" for kind, name in found))

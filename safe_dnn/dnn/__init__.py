@@ -1,8 +1,8 @@
 """The DNN under test: its inputs and outputs, its failures, and where it is likely to fail.
 
-In order, each importing only from those before it: `keras_model` and `onnx_model` (models of both formats), `model`
-(inputs and outputs), `predictions`, `model_process` (a worker process), `doubts` (whether answers tell anything),
-`tested` (its answers to the whole test set: the record that all that follows takes), `given_answers` (what tables say:
-targets of a regression, and what other programs say that the DNN answers), `group_columns` and `held_out` (images of
-one group, and those that prove a retraining), `confusion`, `failures`, those of `detection/`, and `failure_prediction`.
+In order, each importing only from those before it: `formats` (Keras and ONNX models), `model` (inputs and outputs),
+`predictions`, `model_process` (a worker process), `doubts` (whether answers tell anything), `tested` (its answers to
+the whole test set: the record that all that follows takes), `group_columns` (images of one group, and those that prove
+a retraining), `confusion`, `failures` (of the DNN, or of answers that other programs give), those of `detection/`, and
+`failure_prediction`.
 """

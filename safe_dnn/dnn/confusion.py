@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.rccs.spots.groups import Groups, share_of, tally
+from safe_dnn.rccs.spots.figures import Groups, share_of, tally
 from safe_dnn.support.intervals import clopper_pearson
 from safe_dnn.support.text import printable
 
@@ -138,9 +138,8 @@ def confusion_matrices(
     """
     n = len(label)
     both = confusion_matrix(np.concatenate([label, label]), np.concatenate([before, after]))
-    return replace(both, row=both.row[:n], column=both.column[:n]), replace(
-        both, row=both.row[n:], column=both.column[n:]
-    )
+    first, second = (replace(both, row=both.row[part], column=both.column[part]) for part in (slice(n), slice(n, None)))
+    return first, second
 
 
 def class_rates(label: np.ndarray, predicted: np.ndarray, groups: Groups | None = None) -> list[ClassRate]:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from safe_dnn.dnn.failures import examples_for
-from safe_dnn.dnn.held_out import HeldOut
+from safe_dnn.dnn.group_columns import HeldOut
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
 from safe_dnn.dnn.predictions import Predictions, check_spelling, judge, undecided, without_copies
@@ -30,8 +30,7 @@ from safe_dnn.dnn.tested import (
     probabilities_in,
     read_answer_table,
 )
-from safe_dnn.support.entries import StrPath, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.images import find_images
 from safe_dnn.support.matching import check_matched
 from safe_dnn.support.progress import Progress, no_progress

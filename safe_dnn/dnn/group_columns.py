@@ -1,14 +1,35 @@
-"""What may say which images belong together: columns of tables, and the names and folders of files."""
+"""Which images belong together, and which are held out.
 
+Groups are said by columns of tables, or by the names and folders of files.
+
+A part of a test set is held out from the start, to prove what a retraining gains.
+In: the test images, a share, and perhaps the columns by which they are of one person or drive. Out: which images are
+held out. They take no part in anything that chooses: failures, RCCs, weak spots, the unsafe set, learning.
+`predictions.csv` names them, without answers.
+
+The draw must not depend on what the network answers, so the images or groups of each class are taken in the order of
+digests of their names. The same folder gives the same images, also in the next round.
+"""
+
+import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
-from safe_dnn.dnn.tested import KNOWN_COLUMNS
-from safe_dnn.rccs.parameters import ANY_NAME, read_texts
-from safe_dnn.support.errors import SAFEError
+import numpy as np
+
+from safe_dnn.dnn.tested import KNOWN_COLUMNS, find_predictions, read_predictions
+from safe_dnn.rccs.parameters import ANY_NAME, find_parameters, read_texts
+from safe_dnn.rccs.spots.figures import grouped
+from safe_dnn.support.contents import in_common
+from safe_dnn.support.errors import SAFEError, is_within, number_of
+from safe_dnn.support.files import read_record
+from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.tables import IMAGE
-from safe_dnn.support.text import printable, some
+from safe_dnn.support.text import count, printable, some
 
 PREFIX, FOLDER = "prefix", "folder"
 """Groups by the files' names up to a number at their end, and by the folders below those of classes."""
@@ -22,6 +43,9 @@ LIKE_A_GROUP = re.compile(
 UNKNOWN = {"", "?", "n/a", "nan", "null", "unknown"}  # what people write where they do not know the group
 NO_NOUN = re.compile(r"[^s]s$")  # cls, drivers, bus: what more of them are called cannot be told
 SUFFIX = re.compile(r"_(id|no|nr|number|name)$", re.IGNORECASE)
+MOST = 0.9
+LEAST = 2  # groups, or images, that are held out and left: nothing follows from one for others
+HOLD_OUT = "hold_out"  # in `accuracy.json`: how many images, and by which columns
 
 
 def group_columns(
@@ -68,7 +92,7 @@ def chosen_columns(names: Sequence[str], columns: Mapping[str, list[str]]) -> li
     return [columns[name] for name in names]
 
 
-def noun_of(names: Sequence[str], paths: Sequence[str]) -> str:
+def noun_of(names: Sequence[str]) -> str:
     """What a group is, such as `person` by the column `person_id`.
 
     Nouns of other languages have no plural in s: a column in capital letters is named as it is, `group by Fahrt`. So
@@ -95,3 +119,128 @@ def _prefixes(paths: Sequence[str], *, attributes: bool) -> list[str]:
         keys.append((path.rpartition("/")[0], begin))
     several = len(set(keys)) > len({folder for folder, _ in keys})
     return [(f"{folder}/{begin}" if folder and begin.isdigit() else begin) if several else "" for folder, begin in keys]
+
+
+class HoldOut(NamedTuple):
+    """What the engineer wants to hold out.
+
+    Attributes
+    ----------
+    share : float or str
+        Of the test images, above 0 and below `MOST`.
+    group : tuple of str
+        Columns by which images are of one group, which is held out as a whole (see `dnn.group_columns`).
+    """
+
+    share: float | str
+    group: tuple[str, ...] = ()
+
+
+def hold_out_of(share: str | None, group: Sequence[str]) -> HoldOut | None:
+    """What was entered; None if nothing is held out, and a SAFEError if that has groups."""
+    if share is None and group:
+        raise SAFEError(f"Expected a share to hold out. Received groups alone: {some(group)}.").about("hold_out")
+    return None if share is None else HoldOut(share, tuple(group))
+
+
+class HeldOut(NamedTuple):
+    """Images of a test set that are held out: paths relative to `root`."""
+
+    root: Path
+    paths: tuple[str, ...]
+
+    def among(self, root: Path, paths: Sequence[str]) -> np.ndarray:
+        """Whether each of some images is one of them: ndarray of shape (n_images,), bool.
+
+        In another folder than that which they were held out in, images are known by their content.
+        """
+        if root.resolve() == self.root.resolve():
+            held = set(self.paths)
+            return np.array([path in held for path in paths], bool)
+        return in_common([root / path for path in paths], [self.root / path for path in self.paths])
+
+
+def draw(
+    root: Path, paths: Sequence[str], labels: np.ndarray, hold_out: HoldOut, *, table: Path | None = None
+) -> tuple[np.ndarray, tuple[str]]:
+    """Draw the images that are held out.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_images,), or (n_images, n_targets) of a regression
+        Their classes, of each of which the same share is held out.
+    table : path, optional
+        A table of answers, which may have the columns of the groups as well.
+
+    Returns
+    -------
+    held : ndarray of shape (n_images,), bool
+    sentences : tuple of str
+        One on what is held out.
+
+    Raises
+    ------
+    SAFEError
+        The share is no such number, a column does not exist, or too little would be held out or left.
+    """
+    share = number_of(hold_out.share, HOLD_OUT)
+    if not 0 < share < MOST:
+        raise SAFEError(f"hold_out must be above 0 and below {MOST}, a share of the test images. Received: {share:g}")
+    names = list(paths)
+    of, noun = np.arange(len(names)), "image"
+    if hold_out.group:
+        columns = group_columns(root, names, (find_parameters(root), table), hold_out.group)
+        values = chosen_columns(hold_out.group, columns)
+        noun = noun_of(hold_out.group)
+        of = grouped(noun, values)[0].of
+        names = ["\t".join(row) if all(row) else path for path, *row in zip(names, *values, strict=True)]
+    classes, numbers = np.unique(labels if labels.ndim == 1 else np.zeros(len(of)), return_inverse=True)
+    by_class = np.zeros((of.max() + 1, len(classes)), int)
+    np.add.at(by_class, (of, numbers), 1)
+    sizes, commonest = by_class.sum(axis=1), by_class.argmax(axis=1)
+    named = zip(of.tolist(), names, strict=True)
+    digests = {group: hashlib.sha256(os.fsencode(name)).digest() for group, name in named}
+    order = sorted(digests, key=lambda group: (commonest[group], digests[group]))
+    held, missing = np.zeros(len(sizes), bool), 0.0
+    for _, of_class in groupby(order, key=lambda group: commonest[group]):
+        members = list(of_class)
+        missing += share * sizes[members].sum()
+        for group in members:
+            if sizes[group] <= 2 * missing:  # with it, what is held out is nearer to the share
+                held[group] = True
+                missing -= sizes[group]
+    if min(held.sum(), (~held).sum()) < LEAST:
+        raise SAFEError(
+            f"Expected a share that holds out {count(LEAST, noun)} or more, and leaves as many. Received: {share:g} of "
+            f"{count(len(held), noun)}, the largest with {sizes.max():,} of {count(len(of), 'image')}. Hold out "
+            f"another share{', or name another column' if hold_out.group else ''}."
+        )
+    groups = f" ({held.sum():,} of {count(len(held), noun)})" if hold_out.group else ""
+    told = f"{held[of].sum():,} of {count(len(of), 'image')}{groups}"
+    return held[of], (f"Held out, to prove a retraining: {told}. Nothing is chosen by them.",)
+
+
+def held_out_of(image_root: Path, *, within: Path | None = None) -> HeldOut | None:
+    """What was held out when the failures in a folder were collected; None if nothing was, or SAFE collected none.
+
+    Parameters
+    ----------
+    within : path, optional
+        The table and the test images are only read inside this folder.
+
+    Raises
+    ------
+    SAFEError
+        The table beside the folder, which names the images, is gone or damaged.
+    """
+    place = find_predictions(image_root) if hold_out_record(image_root) else None
+    if place is None or not all(is_within(path, within) for path in place):
+        return None
+    tested = read_predictions(*place, partial=True)
+    return HeldOut(tested.root, tested.held_out)
+
+
+def hold_out_record(image_root: Path) -> dict:
+    """What `accuracy.json` beside a folder of failures says of what was held out; empty if nothing was."""
+    record = read_record(image_root.parent / ACCURACY_FILE).get(HOLD_OUT)
+    return record if isinstance(record, dict) else {}

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safe_dnn.dnn.keras_model import ModelFacts, read_config, read_keras
-from safe_dnn.dnn.onnx_model import IMAGENET, WHOLE_NUMBERS, read_onnx
-from safe_dnn.support.entries import path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.dnn.formats import IMAGENET, WHOLE_NUMBERS, ModelFacts, read_config, read_keras, read_onnx
+from safe_dnn.support.errors import SAFEError, path_of
 from safe_dnn.support.images import size_of
 from safe_dnn.support.text import count
 
@@ -48,7 +46,7 @@ class DnnOptions(NamedTuple):
         As `trust` of `load_dnn`.
     targets : path, optional
         For a regression: a table (CSV) with the column `image` and one for each output, or `FILE:COLUMN` (see
-        `given_answers.read_targets`).
+        `failures.read_targets`).
     threshold : float, optional
         For a regression: an error (see `predictions.errors_of`) above it is a failure. Text from a form or a command
         line is converted by `failures.checked`.

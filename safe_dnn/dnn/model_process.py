@@ -132,7 +132,7 @@ class ModelProcess(Worker):
         self.inputs = [SimpleNamespace(shape=shape)]
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """As of `dnn.onnx_model.OnnxModel`."""
+        """As of `dnn.formats.OnnxModel`."""
         if (shape := self.run(_output_shape, input_shape)) is None:
             raise ValueError("the model does not take images of this size")
         return shape
@@ -153,9 +153,8 @@ def load_apart(
 
 
 def predict_apart(
-    dnn: Dnn, root: Path, paths: Sequence[str], *, progress: Progress = no_progress, what: str = "Running the model",
-    measure: bool = True,
-) -> Predictions:  # fmt: skip
+    dnn: Dnn, root: Path, paths: Sequence[str], *, progress: Progress = no_progress, what: str = "Running the model"
+) -> Predictions:
     """Do the same as `predict` with a model of `load_apart`; the images are decoded in its process as well.
 
     Raises
@@ -165,7 +164,7 @@ def predict_apart(
     """
     sized = sized_for(dnn, [root / path for path in paths])
     size = {"height": sized.height, "width": sized.width}
-    return dnn.model.run(_predict, size, root, paths, what, measure, report=(what, 0, 0), progress=progress)
+    return dnn.model.run(_predict, size, root, paths, what, report=(what, 0, 0), progress=progress)
 
 
 # --- The process ------------------------------------------------------------------------------------------------
@@ -247,7 +246,7 @@ def _output_shape(input_shape: tuple) -> tuple | None:
     return None
 
 
-def _predict(size: dict[str, int], root: Path, paths: Sequence[str], what: str, measure: bool) -> Predictions:
+def _predict(size: dict[str, int], root: Path, paths: Sequence[str], what: str) -> Predictions:
     sized = dataclasses.replace(_mine.dnn, **size)
     with in_a_sentence(sized.path):
-        return predict(sized, root, paths, progress=lambda *report: send(report), what=what, measure=measure)
+        return predict(sized, root, paths, progress=lambda *report: send(report), what=what)

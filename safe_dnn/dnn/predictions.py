@@ -20,12 +20,10 @@ import numpy as np
 from PIL import Image
 
 from safe_dnn.dnn.model import ONNX_SUFFIX, SCALINGS, Dnn, sized_for
-from safe_dnn.features.attributes import attribute_cache, decode_and_measure
-from safe_dnn.features.batches import FeatureCache, load_ahead
+from safe_dnn.features.batches import load_ahead
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
 from safe_dnn.support.contents import copies_in
-from safe_dnn.support.entries import StrPath, existing_folder
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, existing_folder
 from safe_dnn.support.images import UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.tables import number_in
@@ -359,8 +357,6 @@ class Pixels:
     files : sequence of Path
     cache_bytes : int
         Limit of the memory for images; if they need more, they are read again each time.
-    measured : FeatureCache, optional
-        Of attributes: images are measured as they are decoded (see `features.attributes.decode_and_measure`).
 
     Attributes
     ----------
@@ -369,15 +365,13 @@ class Pixels:
         Index of each unreadable image, and the reason; filled as the images are read.
     """
 
-    def __init__(
-        self, dnn: Dnn, files: Sequence[Path], *, cache_bytes: int = CACHE_BYTES, measured: FeatureCache | None = None
-    ):
+    def __init__(self, dnn: Dnn, files: Sequence[Path], *, cache_bytes: int = CACHE_BYTES):
         if dnn.height is None or dnn.width is None:
             raise ValueError("expected a DNN with a known input size, see sized_for")
         self.shape = (dnn.height, dnn.width, dnn.channels)
         self._smooth = dnn.path.suffix.lower() == ONNX_SUFFIX
         self.unreadable: dict[int, str] = {}
-        self.files, self._measured = files, measured
+        self.files = files
         self._fits = len(files) * math.prod(self.shape) <= cache_bytes
         self._kept: dict[int, np.ndarray] = {}
 
@@ -396,9 +390,7 @@ class Pixels:
 
     def _decode(self, file: Path) -> np.ndarray:
         height, width, channels = self.shape
-        data, at_least = read_bytes(file), (width, height) if self._smooth else None
-        cache = self._measured
-        image = decode_and_measure(data, cache, at_least) if cache else decode(data, at_least=at_least)
+        image = decode(read_bytes(file), at_least=(width, height) if self._smooth else None)
         if channels == 1:
             image = image.convert("L")
         if self._smooth and image.size != (width, height):
@@ -505,10 +497,9 @@ def as_probabilities(outputs: np.ndarray, task: str, activation: str) -> np.ndar
 
 
 def predict(
-    dnn: Dnn, root: Path, paths: Sequence[str], *, progress: Progress = no_progress, what: str = "Running the model",
-    measure: bool = True,
-) -> Predictions:  # fmt: skip
-    """Run the DNN on images streamed from disk, and measure them for the search for weak spots.
+    dnn: Dnn, root: Path, paths: Sequence[str], *, progress: Progress = no_progress, what: str = "Running the model"
+) -> Predictions:
+    """Run the DNN on images streamed from disk.
 
     Raises
     ------
@@ -517,12 +508,8 @@ def predict(
     """
     files = [root / path for path in paths]
     dnn = sized_for(dnn, files)
-    with contextlib.ExitStack() as opened:
-        cache = None
-        with contextlib.suppress(SAFEError):  # without a cache, they are measured when that is needed
-            cache = opened.enter_context(contextlib.closing(attribute_cache())) if measure else None
-        pixels = Pixels(dnn, files, cache_bytes=0, measured=cache)
-        found = run_model(dnn, dnn.model, pixels, np.arange(len(files)), progress=progress, what=what)
+    pixels = Pixels(dnn, files, cache_bytes=0)
+    found = run_model(dnn, dnn.model, pixels, np.arange(len(files)), progress=progress, what=what)
     skipped = skipped_of(pixels, paths)
     if not len(found.outputs):
         first = f". The first, {skipped[0].path}: {skipped[0].reason}" if skipped else ""

@@ -29,8 +29,7 @@ from safe_dnn.dnn.predictions import (
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
 from safe_dnn.rccs.parameters import tested_by
 from safe_dnn.support.contents import copies_in
-from safe_dnn.support.entries import StrPath, existing_folder, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, path_of
 from safe_dnn.support.images import ImageListing, Skipped, find_images
 from safe_dnn.support.matching import check_matched, in_slashes, rows_by_image, rows_in
 from safe_dnn.support.run_folder import PREDICTIONS_FILE
@@ -73,7 +72,7 @@ class AnsweredImages:
         Those that the table has probabilities of, in the order of its columns; empty if it has none.
     probabilities : ndarray of shape (n_images, n_classes), float32
     held_out : tuple of str
-        Images that are none of these: they are only looked at once a model was retrained (see `dnn/held_out.py`).
+        Images that are none of these: they are only looked at once a model was retrained (see `dnn/group_columns.py`).
     copies : mapping of str to str
         As of `support.contents.copies_in`; of each content, one image at most is among `paths`.
     skipped : tuple of Skipped

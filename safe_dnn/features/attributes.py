@@ -28,9 +28,6 @@ from PIL import Image, ImageChops
 
 from safe_dnn.features.batches import FeatureCache, Loaded, cached_rows, decode_for_network, pixels_of
 from safe_dnn.features.extractor import INPUT_SIZE
-from safe_dnn.support.contents import content_key
-from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.images import decode
 from safe_dnn.support.progress import Progress, no_progress
 
 MEASURING = "Measuring images"
@@ -93,17 +90,6 @@ def decoded(path: str, key: bytes, data: bytes) -> Loaded:
     """What the network takes of an image, and what it shows; any of UNREADABLE as of `decode_for_network`."""
     image, size = decode_for_network(data)
     return Loaded(path, key, pixels=pixels_of(image), attributes=measure(image, size))
-
-
-def decode_and_measure(data: bytes, cache: FeatureCache, at_least: tuple[int, int] | None) -> Image.Image:
-    """Do the same as `support.images.decode`, and cache what the image shows if that is not known."""
-    with contextlib.suppress(SAFEError):  # of a cache that cannot be used
-        if cache.get(key := content_key(data)) is None:
-            image, size = decode_for_network(data)
-            cache.put([(key, measure(image, size))])
-            if at_least == INPUT_SIZE or (at_least is None and image.size == size):  # it is decoded alike
-                return image
-    return decode(data, at_least=at_least)
 
 
 def _measured(path: str, key: bytes, data: bytes) -> Loaded:

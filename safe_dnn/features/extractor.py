@@ -9,7 +9,6 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.1 (the extractor); 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -67,21 +66,15 @@ class Extractor:
         return self.identity.rsplit("-", 1)[-1]
 
 
-class Block(NamedTuple):
-    """A part of the features that is scaled as a whole: its columns, and the standard deviation that it shall have."""
-
-    columns: slice
-    weight: float
-
-
-def blocks_of(extractor: str) -> tuple[Block, ...]:
+def blocks_of(extractor: str) -> tuple[tuple[slice, float], ...]:
     """The parts of an extractor's features that are joined when features are clustered; none if there is only one.
 
-    Each block of `comparable` features is scaled such that the sum of its variances is `weight` squared. What that
-    takes depends on the images and on the network's weights, so `rccs.dbscan.projection` determines it.
+    Each is a slice of columns and a weight: `comparable` features are scaled such that the sum of its variances is that
+    squared. What that takes depends on the images and on the network's weights, so `rccs.dbscan.projection` determines
+    it.
     """
     if EXTRACTORS[extractor].fc2 and EXTRACTORS[extractor].means:
-        return Block(slice(0, N_FC2), FC2_WEIGHT), Block(slice(N_FC2, N_FC2 + N_CONV), 1.0)
+        return (slice(0, N_FC2), FC2_WEIGHT), (slice(N_FC2, N_FC2 + N_CONV), 1.0)
     return ()
 
 

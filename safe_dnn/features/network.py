@@ -12,7 +12,7 @@ Sources: Simonyan & Zisserman, ICLR 2015 (VGG16); `keras.applications` (architec
 import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -125,20 +125,13 @@ def _check_weights(weights: Path, extractor: Extractor) -> None:
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-class LayerWeights(NamedTuple):
-    """Weights of one layer: `kernel` and `bias`, float32."""
-
-    kernel: np.ndarray
-    bias: np.ndarray
-
-
 def conv_shapes() -> dict[str, tuple[int, ...]]:
     """Shapes of the kernels of the 13 convolutional layers, (height, width, channels in, channels out)."""
     inputs = [3, *CONV_LAYERS.values()]
     return {name: (3, 3, n_in, n_out) for (name, n_out), n_in in zip(CONV_LAYERS.items(), inputs, strict=False)}
 
 
-def read_weights(path: Path, shapes: Shapes) -> dict[str, LayerWeights]:
+def read_weights(path: Path, shapes: Shapes) -> dict[str, list[np.ndarray]]:
     """Read the weights of layers of VGG16.
 
     Parameters
@@ -165,7 +158,7 @@ def read_weights(path: Path, shapes: Shapes) -> dict[str, LayerWeights]:
         ) from error
 
 
-def _read_hdf5(path: Path, shapes: Shapes) -> dict[str, LayerWeights]:
+def _read_hdf5(path: Path, shapes: Shapes) -> dict[str, list[np.ndarray]]:
     import h5py
 
     with h5py.File(path, "r") as file:
@@ -178,7 +171,7 @@ def _read_hdf5(path: Path, shapes: Shapes) -> dict[str, LayerWeights]:
             for name in _texts(stored.attrs["layer_names"])
         }
         _check_layers(path, layers, shapes)
-        return {name: LayerWeights(*(_floats(array, file) for array in layers[name])) for name in shapes}
+        return {name: [_floats(array, file) for array in layers[name]] for name in shapes}
 
 
 def _check_layers(path: Path, layers: Mapping[str, list[Any]], shapes: Shapes) -> None:
@@ -219,7 +212,7 @@ def _texts(names: Any) -> list[str]:
     return [name.decode("utf-8") if isinstance(name, bytes) else str(name) for name in texts]
 
 
-def _read_onnx(path: Path, shapes: Shapes) -> dict[str, LayerWeights]:
+def _read_onnx(path: Path, shapes: Shapes) -> dict[str, list[np.ndarray]]:
     import onnx
     from onnx import numpy_helper
 
@@ -228,5 +221,5 @@ def _read_onnx(path: Path, shapes: Shapes) -> dict[str, LayerWeights]:
     for name in shapes:
         stem = f"functional_1/{name}_1"
         kernel = arrays[f"{stem}/convolution/ReadVariableOp:0"]  # (out, in, height, width)
-        found[name] = LayerWeights(kernel.transpose(2, 3, 1, 0), arrays[f"{stem}/Squeeze:0"].reshape(-1))
+        found[name] = [kernel.transpose(2, 3, 1, 0), arrays[f"{stem}/Squeeze:0"].reshape(-1)]
     return found

@@ -22,18 +22,8 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
+from safe_dnn.features import batches
 from safe_dnn.features.attributes import attribute_cache, decoded
-from safe_dnn.features.batches import (
-    EXTRACTING,
-    FeatureBatch,
-    FeatureCache,
-    Loaded,
-    Stream,
-    as_batch,
-    compute_rows,
-    load_ahead,
-    load_image,
-)
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.network import Network, load_network
 from safe_dnn.features.weights import recall_extractor
@@ -49,7 +39,7 @@ WORKER_SECONDS = 60  # the time that the first worker has to join, and another o
 PER_THREAD = 3  # batches in progress for each thread of the cluster, so that no thread waits for this machine
 
 
-def on_cluster(address: str, *, images: str = "") -> Stream:
+def on_cluster(address: str, *, images: str = "") -> batches.Stream:
     """Make a `Stream` for `FE.extract_features` that uses a Dask cluster.
 
     Parameters
@@ -71,7 +61,7 @@ def on_cluster(address: str, *, images: str = "") -> Stream:
 
 def stream_on_cluster(
     listing: ImageListing, extractor: Extractor, *, address: str, images: str = "", progress: Progress = no_progress
-) -> Iterator[FeatureBatch]:
+) -> Iterator[batches.FeatureBatch]:
     """Extract features batch by batch, in the order of the listing, as `FE.stream_features` does.
 
     Memory use is bounded by the batches in progress, `PER_THREAD` for each thread of the cluster.
@@ -90,27 +80,27 @@ def stream_on_cluster(
         root=images or os.fspath(listing.root), name=extractor.name, identity=extractor.identity,
         weights=os.fspath(extractor.weights or ""),
     )  # fmt: skip
-    progress(EXTRACTING, 0, total)
+    progress(batches.EXTRACTING, 0, total)
     with contextlib.ExitStack() as opened:
-        cache = opened.enter_context(contextlib.closing(FeatureCache(extractor.identity, extractor.dimension)))
+        cache = opened.enter_context(contextlib.closing(batches.FeatureCache(extractor.identity, extractor.dimension)))
         measured = opened.enter_context(contextlib.closing(attribute_cache()))
         look_up = functools.partial(
-            load_image, root=listing.root, cache=cache, decode=lambda path, key, _: Loaded(path, key)
+            batches.load_image, root=listing.root, cache=cache, decode=lambda path, key, _: batches.Loaded(path, key)
         )
-        looked_up = opened.enter_context(contextlib.closing(load_ahead(listing.paths, look_up)))
+        looked_up = opened.enter_context(contextlib.closing(batches.load_ahead(listing.paths, look_up)))
         client = opened.enter_context(_connected(address))
         opened.enter_context(_explained(address))
         for loaded, future in _submitted(client, work, looked_up):
-            found = _result(future, functools.partial(progress, EXTRACTING, done, total)) if future else ()
+            found = _result(future, functools.partial(progress, batches.EXTRACTING, done, total)) if future else ()
             # First, since an image whose features are cached is not decoded again.
             measured.put((item.key, item.attributes) for item in found if item.attributes is not None)
             rows = {item.key: item.row for item in found if item.row is not None}
             cache.put(rows.items())
             reasons = {item.key: item.reason for item in found if item.reason}
             done += len(loaded)
-            progress(EXTRACTING, done, total)
+            progress(batches.EXTRACTING, done, total)
             told = [item._replace(reason=reasons.get(item.key, item.reason)) for item in loaded]
-            yield as_batch(told, rows, extractor)
+            yield batches.as_batch(told, rows, extractor)
 
 
 def _by_value(**given: str) -> Callable:
@@ -118,10 +108,12 @@ def _by_value(**given: str) -> Callable:
     return lambda new: importlib.import_module("safe_dnn.features.on_cluster")._extract(new, **given)
 
 
-def _submitted(client: Any, work: Callable, batches: Iterable[list[Loaded]]) -> Iterator[tuple[list[Loaded], Any]]:
+def _submitted(
+    client: Any, work: Callable, looked_up: Iterable[list[batches.Loaded]]
+) -> Iterator[tuple[list[batches.Loaded], Any]]:
     """Batches in order, each with the task of a worker for its images that are not cached; others are in progress."""
-    pending: deque[tuple[list[Loaded], Any]] = deque()
-    for loaded in batches:
+    pending: deque[tuple[list[batches.Loaded], Any]] = deque()
+    for loaded in looked_up:
         new = {item.key: item.path for item in loaded if item.row is None and not item.reason}  # equal ones only once
         files = tuple((path, key) for key, path in new.items())
         pending.append((loaded, client.submit(work, files, pure=False) if files else None))
@@ -131,7 +123,7 @@ def _submitted(client: Any, work: Callable, batches: Iterable[list[Loaded]]) -> 
         yield pending.popleft()
 
 
-def _result(future: Any, tick: Callable[[], None]) -> tuple[Loaded, ...]:
+def _result(future: Any, tick: Callable[[], None]) -> tuple[batches.Loaded, ...]:
     alone = 0  # seconds
     while alone < WORKER_SECONDS:
         tick()
@@ -218,7 +210,7 @@ _loading = threading.Lock()
 
 def _extract(
     new: tuple[tuple[str, bytes], ...], *, root: str, name: str, identity: str, weights: str
-) -> tuple[Loaded, ...]:
+) -> tuple[batches.Loaded, ...]:
     """Extract features of images given as (path, content key)."""
     with _loading:  # the threads of a worker share one network
         extractor, network = _network(name, identity, weights)
@@ -233,9 +225,9 @@ def _extract(
         try:
             found.append(decoded(path, key, data))
         except UNREADABLE as error:
-            found.append(Loaded(path, key, reason=reason_for(error)))
+            found.append(batches.Loaded(path, key, reason=reason_for(error)))
     pixels = [item.pixels for item in found if item.pixels is not None]
-    rows = iter(compute_rows(network, pixels, extractor)) if pixels else iter(())
+    rows = iter(batches.compute_rows(network, pixels, extractor)) if pixels else iter(())
     return tuple(item if item.reason else item._replace(pixels=None, row=next(rows)) for item in found)
 
 

@@ -22,8 +22,7 @@ from pathlib import Path
 from safe_dnn.features.extractor import DIMENSIONS, PRECISIONS, Extractor
 from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.support.contents import digest_of
-from safe_dnn.support.entries import StrPath, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.files import cache_folder, prepare_folder, replacing
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.version import PROGRAM, install

@@ -17,8 +17,7 @@ from safe_dnn.pipeline.exports import EXPORT_FOLDER
 from safe_dnn.pipeline.reporting.markup import escaped
 from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
 from safe_dnn.store.output_folder import claim, writing
-from safe_dnn.support.entries import quoted
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, quoted
 from safe_dnn.support.files import prepare_folder, state_of_file
 from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE, GIF_FOLDER, OBJECTS, UPLOADS_FOLDER
 from safe_dnn.support.text import printable

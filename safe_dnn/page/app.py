@@ -43,8 +43,7 @@ from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.page.uploading import lay_out_upload
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.store.database import LONGEST_ENGINEER
-from safe_dnn.support.entries import existing_folder, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, existing_folder, path_of
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.text import printable
 from safe_dnn.support.uploads import Limits

@@ -10,8 +10,7 @@ from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.reasons.known_groups import KnownGroups, groups_of_test
-from safe_dnn.support.entries import is_within
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, is_within
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE
 from safe_dnn.support.text import printable
 

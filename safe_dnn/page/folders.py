@@ -10,8 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from safe_dnn.support.entries import is_within, path_of, quoted
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, is_within, path_of, quoted
 from safe_dnn.support.images import SUFFIXES
 from safe_dnn.support.text import count, printable
 
@@ -25,7 +24,7 @@ class Entry(NamedTuple):
     Attributes
     ----------
     path : str
-        Absolute, as a field takes it: `support.entries.path_of` gives the same path.
+        Absolute, as a field takes it: `support.errors.path_of` gives the same path.
     name : str
         As it is shown.
     folder : bool

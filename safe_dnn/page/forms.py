@@ -21,8 +21,7 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.store.database import append, changing, entries, reading
 from safe_dnn.store.places import absolute, relative
 from safe_dnn.store.runs import CLUSTERS, present_runs
-from safe_dnn.support.entries import quoted
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, quoted
 from safe_dnn.training.labels import take_typed_labels, typed_text
 
 LONGEST = 4096

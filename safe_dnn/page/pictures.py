@@ -11,7 +11,7 @@ from pathlib import Path
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from safe_dnn.support.entries import is_within
+from safe_dnn.support.errors import is_within
 from safe_dnn.support.files import private_cache, replacing, state_of_file
 from safe_dnn.support.images import thumbnail
 from safe_dnn.support.text import printable

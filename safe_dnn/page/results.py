@@ -27,8 +27,7 @@ from safe_dnn.reasons.probes import Probe, load_probes
 from safe_dnn.store.database import DATABASE_FILE, last_number, reading
 from safe_dnn.store.places import NEW_PLACE
 from safe_dnn.store.runs import CLUSTERS, COMPARISON, PROBES, REASONS, RETRAINING, SELECTION, Run, present_runs, runs_of
-from safe_dnn.support.entries import is_within
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, is_within
 from safe_dnn.support.files import state_of_file
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_MARK
 from safe_dnn.training.result import load_retraining, retraining_of

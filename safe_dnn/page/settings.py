@@ -16,8 +16,7 @@ from safe_dnn.page.analyses import MOST_ANALYSES, TOP, Where, address_of, folder
 from safe_dnn.page.jobs import Jobs, Turn
 from safe_dnn.page.results import Results, check_within
 from safe_dnn.store.database import speaking
-from safe_dnn.support.entries import is_within, path_of, quoted
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, is_within, path_of, quoted
 from safe_dnn.support.files import DAMAGED, caching_in
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.uploads import MODELS, Limits
@@ -99,7 +98,7 @@ class PageSettings(NamedTuple):
         Raises
         ------
         SAFEError
-            It can lead nowhere (see `support.entries.path_of`), or it or an image that it leads to is outside the root.
+            It can lead nowhere (see `support.errors.path_of`), or it or an image that it leads to is outside the root.
         """
         source = (source or "").strip()
         if self.root is None:

@@ -3,35 +3,27 @@
 So that what decides about a model, such as CI, can ask as well; also whether a new model is worse than the one before
 for a reason or a class. For that, in: the answers of both models to the same images; out: for each requirement's
 images, each class and all images that no requirement is about, McNemar's test of the difference, of groups where images
-are not independent, corrected for their number (see `training/closure.py`), and the same for the reasons of the
+are not independent, corrected for their number (see `training/certainty.py`), and the same for the reasons of the
 analysis by themselves. A difference within this noise is none. Images that were tested before and have no answer now do
 not pass.
 
 Two kinds of reasons would call a model worse that is as good as the one before, and are left out: those of failures
 that are the new model's, since they were chosen where it fails and not where the other one does, and conditions on the
-answers given (`training.closure.by_answers`).
+answers given (`training.certainty.by_answers`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 
-from safe_dnn.dnn.given_answers import unknown_classes
+from safe_dnn.dnn.failures import unknown_classes
 from safe_dnn.dnn.tested import LABEL, AnsweredImages, read_answer_table, read_predictions
+from safe_dnn.pipeline import run_record
 from safe_dnn.pipeline.descriptions import show_reasons
-from safe_dnn.pipeline.reporting.evidence import known_sets
-from safe_dnn.pipeline.reporting.junit import Case
-from safe_dnn.pipeline.run_record import (
-    NONE_GIVEN,
-    GivenAnswers,
-    answers_of_run,
-    given_answers,
-    groups_of,
-    newest_answers,
-    outdated,
-)
+from safe_dnn.pipeline.exports import known_sets
 from safe_dnn.pipeline.tagging import finding_by_word, open_tagging
 from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.rccs.clusters import load_clusters
@@ -40,29 +32,29 @@ from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.conditions import Literal
-from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.rates import Placed, regions
-from safe_dnn.reasons.claims import CONFIRMATION_FILE, Claim, answers_to, claims_of, confirmation_text
 from safe_dnn.reasons.comparison import Known, known_classes, known_of, load_reasons, points_of_tested
 from safe_dnn.reasons.counted_images import FRESH_FILE, counted_text, nearest_to_tested
 from safe_dnn.reasons.known_groups import groups_of_images, notes_of
-from safe_dnn.reasons.listed import reasons_of
+from safe_dnn.reasons.listed import CONFIRMATION_FILE, Claim, answers_to, claims_of, confirmation_text, reasons_of
 from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, Requirement, check_known, findings, read_requirements
 from safe_dnn.store.output_folder import working
 from safe_dnn.store.places import relative
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, add_run, present_runs
 from safe_dnn.support.contents import in_common
-from safe_dnn.support.entries import StrPath
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import find_images
 from safe_dnn.support.matching import rows_by_image
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import count, printable, some
-from safe_dnn.training.closure import CLOSURE_FILE, NEW, WORSENED, Closure, by_answers, closure_text, closures
+from safe_dnn.training.certainty import CLOSURE_FILE, NEW, WORSENED, Closure, by_answers, closure_text, closures
 from safe_dnn.training.compared import aligned
-from safe_dnn.training.proof import refuse_saved_again, refuse_used, saved_again
+from safe_dnn.training.result import refuse_saved_again, refuse_used, saved_again
 from safe_dnn.words.tags import Word, load_words
+
+SUITE = "SAFE"
 
 
 class Confirmation(NamedTuple):
@@ -74,7 +66,7 @@ class Confirmation(NamedTuple):
 
 
 def confirm(
-    out: Path, given: GivenAnswers, *, after: StrPath | None = None, weights: StrPath | None = None,
+    out: Path, given: run_record.GivenAnswers, *, after: StrPath | None = None, weights: StrPath | None = None,
     progress: Progress = no_progress,
 ) -> Confirmation:  # fmt: skip
     """Ask the weak spots, and the RCCs that fail more often, of the run in `out` of fresh images.
@@ -84,7 +76,7 @@ def confirm(
     given : GivenAnswers
         The answers to the fresh images; their groups are by default those that the RCCs were found with.
     after : path, optional
-        What a later model says of the same images: then also which reasons are closed (see `training/closure.py`).
+        What a later model says of the same images: then also which reasons are closed (see `training/certainty.py`).
     weights
         As for `selection.select_unsafe_set`.
 
@@ -97,7 +89,7 @@ def confirm(
     with working(out, "confirming"):
         review, run = load_review(out), present_runs(out)[CLUSTERS]
         reasons = load_reasons(out, review.original, run)
-        first = answers_of_run(out, review.original, None)
+        first = run_record.answers_of_run(out, review.original, None)
         if first is None or reasons.comparison is None:
             raise SAFEError(
                 f"Expected RCCs and weak spots found with the network's answers to a test set. Received: {out}, "
@@ -106,7 +98,7 @@ def confirm(
         fresh = read_predictions(given.predictions, given.tested, partial=given.partial)
         noted = _check_fresh(fresh, first, _used(out, first, learned=bool(after)), progress)
         later = right_by(after, fresh, partial=given.partial)[0] if after else None
-        names = given.group or groups_of(out)
+        names = given.group or run_record.groups_of(out)
         parameters = find_parameters(fresh.root)
         found = groups_of_images(names, fresh, parameters=parameters, required=bool(given.group))
         known = known_of(fresh, groups=names, progress=progress)
@@ -130,10 +122,9 @@ def confirm(
         claims = claims_of(listed, known.columns, of_region, of_classes=before)
         answers = answers_to(claims, ~fresh.right, of, classes)
         closed = [] if later is None else closures(claims, fresh.right, later, of, classes)
-        left_out = [] if later is None else by_answers(claims)
-        old = filter(None, [outdated(out)])
+        old = filter(None, [run_record.outdated(out)])
         texts = (tuple(one.text for one in answers), tuple(one.text for one in closed))
-        confirmation = Confirmation(*texts, (*old, *fresh.notes, *noted, *known.notes, *notes_of(found), *left_out))
+        confirmation = Confirmation(*texts, (*old, *fresh.notes, *noted, *known.notes, *notes_of(found)))
         facts = {
             "source": relative(fresh.source, out), "tested": relative(fresh.root, out),
             "after": relative(after or "", out), "parameters": relative(parameters or "", out),
@@ -173,7 +164,7 @@ def _check_fresh(
             f"{fresh.source}, {'of another kind' if other_kind else 'with none'}."
         )
     check_names(fresh, first)
-    refuse_saved_again("fresh", [fresh.root / path for path in fresh.paths], "test", used["test"], progress=progress)
+    refuse_saved_again([fresh.root / path for path in fresh.paths], used["test"], progress=progress)
     number = int(np.isin(fresh.answers.label, [*new]).sum())
     sentence = f"{count(number, 'fresh image')} of classes that the first test set has no images of: "
     return (sentence + printable(some(sorted(new))) + ".",) if new else ()
@@ -188,6 +179,24 @@ CHOSEN_BY = (
 NOT_GROUPED = (
     "While groups are suspected, nothing is shown to hold: name them or, if there are none, name image as the group."
 )
+
+
+class Case(NamedTuple):
+    """A requirement or a reason, and what a test set says of it.
+
+    Attributes
+    ----------
+    kind : str
+        "requirement" or "reason".
+    name, text : str
+    failure : str
+        Why it does not pass, in a word, such as "broken" or "worse"; empty if it does.
+    """
+
+    kind: str
+    name: str
+    text: str
+    failure: str = ""
 
 
 class Checked(NamedTuple):
@@ -231,8 +240,8 @@ class Checked(NamedTuple):
 
 
 def check_requirements(
-    requirements: StrPath, out: Path, given: GivenAnswers = NONE_GIVEN, *, before: StrPath | None = None,
-    learned: StrPath | None = None, progress: Progress = no_progress,
+    requirements: StrPath, out: Path, given: run_record.GivenAnswers = run_record.NONE_GIVEN, *,
+    before: StrPath | None = None, learned: StrPath | None = None, progress: Progress = no_progress,
 ) -> Checked:  # fmt: skip
     """Check requirements on a network's answers: given ones or, by default, those that the run in `out` is about.
 
@@ -255,14 +264,14 @@ def check_requirements(
     """
     required = read_requirements(requirements)  # what is wrong with them is said before the images are read
     clusters = load_clusters(out) if CLUSTERS in present_runs(out) else None
-    own = given_answers(given)
-    answered = own or newest_answers(out, clusters)
+    own = run_record.given_answers(given)
+    answered = own or run_record.newest_answers(out, clusters)
     if answered is None:
         raise SAFEError(
             f"Expected predictions and their test images, or an analysis with them. Received: {out}, without."
         ).about("predictions", "tested")
     notes = [*answered.notes, *(_leaks(learned, answered, progress) if learned else ())]
-    names = given.group or (groups_of(out) if clusters else ())
+    names = given.group or (run_record.groups_of(out) if clusters else ())
     found = groups_of_images(names, answered, parameters=find_parameters(answered.root), required=bool(given.group))
     known = known_of(answered, groups=names, progress=progress)
     notes += [*known.notes, *notes_of(found)]
@@ -393,3 +402,19 @@ def check_names(given: AnsweredImages, first: AnsweredImages) -> None:
     """Refuse answers of a classifier whose classes have other names than in earlier ones: all would be wrong."""
     if given.answers.kind == CONFIDENCE:
         unknown_classes(given, {*first.answers.label.tolist(), *first.answers.predicted.tolist()} - {""})
+
+
+def junit_text(cases: Iterable[Case]) -> str:
+    """JUnit XML: a test case for each."""
+    cases = list(cases)
+    failures = str(sum(bool(case.failure) for case in cases))
+    suite = ElementTree.Element("testsuite", name=SUITE, tests=str(len(cases)), failures=failures, errors="0")
+    for case in cases:
+        element = ElementTree.SubElement(suite, "testcase", classname=f"{SUITE}.{case.kind}", name=printable(case.name))
+        text = printable(case.text)
+        if case.failure:
+            ElementTree.SubElement(element, "failure", type=case.failure, message=text)
+        else:
+            ElementTree.SubElement(element, "system-out").text = text
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, "unicode", xml_declaration=True) + "\n"

@@ -11,22 +11,21 @@ from safe_dnn.pipeline.run_record import table_of
 from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, labels_text
 from safe_dnn.rccs.gifs import gif_shows, write_gifs, write_spot_gifs
 from safe_dnn.rccs.parameters import find_parameters, read_parameters
-from safe_dnn.rccs.profiles import PROFILES_FILE, REFERENCE, Profile, profile_clusters, profiles_text
+from safe_dnn.rccs.profiles import PROFILES_FILE, Profile, profile_clusters, profiles_text
 from safe_dnn.rccs.review.review import Review, load_review
 from safe_dnn.rccs.spots.curves import CURVES_FILE
 from safe_dnn.rccs.spots.rates import RATES_FILE, rates_text
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, spots_text
 from safe_dnn.rccs.unsafe_set import SHOWN_FILES, UNSAFE_SET_FILE, load_unsafe_set, unsafe_table
-from safe_dnn.reasons.claims import CONFIRMATION_FILE
 from safe_dnn.reasons.comparison import Reasons, load_reasons
 from safe_dnn.reasons.counted_images import FRESH_FILE, TESTED_FILE
+from safe_dnn.reasons.listed import CONFIRMATION_FILE
 from safe_dnn.reasons.probes import PROBES_FILE
 from safe_dnn.store.output_folder import Writer, foreign_files, is_edited, is_outdated, save_files, showing, writing
 from safe_dnn.store.runs import COMPARISON, CONFIRMATION, PROBES, SELECTION, present_runs, texts_of
-from safe_dnn.support.entries import StrPath, is_within, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, is_within, path_of
 from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.training.closure import CLOSURE_FILE
+from safe_dnn.training.certainty import CLOSURE_FILE
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, retraining_files, show_retraining
 
 SHOWN = (
@@ -63,15 +62,8 @@ def describe_rccs(
             recorded, record["notes"] = known.columns, known.notes
     measured = {name: column for name, column in clusters.measured.items() if name not in recorded}
     columns = {**recorded, **measured}
-    if not columns:
-        return (), {"parameters": record} if record else {}
-    profiles = profile_clusters(clusters, columns, measured=measured)
-    record |= {
-        "compared_with": REFERENCE,
-        "measured": list(measured),
-        "profiles": {str(profile.rcc): profile.text for profile in profiles},
-    }
-    return profiles, {"parameters": record}
+    profiles = profile_clusters(clusters, columns, measured=measured) if columns else ()
+    return profiles, {"parameters": record} if record else {}
 
 
 def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | None = None) -> Mapping[str, np.ndarray]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.held_out import hold_out_record
+from safe_dnn.dnn.group_columns import hold_out_record
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.features.batches import Stream
 from safe_dnn.pipeline.descriptions import show_reasons
@@ -45,8 +45,7 @@ from safe_dnn.store.output_folder import Writer, foreign_files, save_files, work
 from safe_dnn.store.places import relative
 from safe_dnn.store.runs import CLUSTERS, COMPARISON, REASONS, Run, add_run, present_runs, reading_file, runs_of
 from safe_dnn.support.contents import content_of
-from safe_dnn.support.entries import StrPath, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.files import prepare_folder, read_arrays, read_record
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE

@@ -1,4 +1,4 @@
-"""The images of an output folder for use elsewhere, with a table of them, in a new folder or ZIP file.
+"""What leaves an output folder: its images, with a table of them, in a new folder or ZIP file; the register; evidence.
 
 RCC_03_sunglasses-at-night/   the images of an RCC, those nearest to its core first in the table
 no_cluster/
@@ -6,43 +6,84 @@ labels.csv                    a row for each image (docs/files.md)
 report.html, weak_spots.csv…  the report, the tables, GIFs and heatmaps, unless only some images are exported
 
 The labelled unsafe set, for training with another framework, has a folder for each class.
+
+The register is written as tables, read with what words say (see `reasons.register`).
+
+What the results of an analysis rest on, by SHA-256: `SHA256SUMS` is written and checked. It has a line for each result,
+each file of a run and each input (images, models, weights, tables), with paths relative to the analysis:
+`sha256sum -c SHA256SUMS`, run in that folder, checks them as well. `evidence.txt`, which it lists, has the versions
+that made the results, and says what the inputs are. The same state gives the same bytes. The database is not listed:
+its file changes when it is only read. The report and `register.csv` have what people said.
 """
 
+import contextlib
 import csv
+import hashlib
 import io
 import itertools
 import os
 import re
 import shutil
+import subprocess
 import zipfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
 
+from safe_dnn import CLONE
 from safe_dnn.dnn.predictions import class_folders
-from safe_dnn.pipeline.reporting.evidence import results_in
 from safe_dnn.pipeline.reporting.report import REPORT_FILE, report_html
 from safe_dnn.pipeline.word_reasons import present_reasons
-from safe_dnn.rccs.clusters import RootCauseClusters
-from safe_dnn.rccs.confidence import confidence, place_of
+from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, versions
+from safe_dnn.rccs.confidence import by_closeness, confidence, place_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.nearness import by_closeness
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.notes import SCOPE, Note
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
-from safe_dnn.store.output_folder import check_own, own_files, save_files, writing
-from safe_dnn.support.entries import StrPath, existing_folder, path_of
-from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import encoded, intact, new_folder, regular
-from safe_dnn.support.images import FORMATS, UNREADABLE, Skipped, read_bytes, reason_for
+from safe_dnn.reasons.listed import asked
+from safe_dnn.reasons.register import (
+    REGISTER_FILE,
+    SCOPE_COLUMNS,
+    SCOPE_FILE,
+    Entry,
+    changes_in,
+    register_of,
+    register_text,
+    scope_entry,
+)
+from safe_dnn.store.database import DATABASE_FILE
+from safe_dnn.store.output_folder import check_own, is_edited, own_files, save_files, working, writing
+from safe_dnn.store.places import absolute
+from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, SELECTION, Run, present_runs
+from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, is_within, path_of
+from safe_dnn.support.files import encoded, intact, new_folder, prepare_folder, read_record, regular
+from safe_dnn.support.images import FORMATS, UNREADABLE, Skipped, find_images, read_bytes, reason_for
 from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.tables import table_text
-from safe_dnn.support.text import printable, some
+from safe_dnn.support.text import count, printable, some
 from safe_dnn.training import labels
 
+SUMS_FILE = "SHA256SUMS"
+EVIDENCE_FILE = "evidence.txt"
+MISSING, CHANGED, NEW, OUTSIDE = "missing", "changed", "new", "not read, since it lies outside"
+
+_RESULTS = ("*", "gifs/*", "heatmaps/*", "runs/[1-9]*/*")
+# Hidden, the database, signatures of the sums, or a training under way
+_NO_RESULTS = re.compile(rf"(.*/)?\.|{DATABASE_FILE}|{SUMS_FILE}|[^/]*\.npz$")
+_PATHS = {"model", "source", "tested", "after", "parameters", "targets", "test_root", "train_root", "root"}
+"""Fields of records that hold the path of an input."""
+_ROLES = {
+    "retraining model": "model before", "retraining train_root": "training", "retraining test_root": "test",
+    "retraining final root": "final-test",
+}  # fmt: skip
+"""Names of some of them, the others have those of the records and fields."""
+_LINE = re.compile(r"(\\?)([0-9a-f]{64})  (.+)")
+_ESCAPES = {"\\": r"\\", "\n": r"\n", "\r": r"\r"}  # as `sha256sum` writes them
+_Sets = dict[str, tuple[Path, Sequence[str]]]  # folder and paths of each
 EXPORT_FOLDER = "export"
 EXPORT_ZIP = "export.zip"
 """The same as one file, which the page packs anew each time."""
@@ -52,6 +93,171 @@ _KINDS = (".csv", ".txt", ".json", ".gif", ".png")  # of the files that are expo
 
 Row = dict[str, Any]
 """Of `labels.csv`, by column: `image` is the path in the image folder, `file` that of the copy in the export."""
+
+
+def results_in(folder: Path) -> list[str]:
+    """The results and runs that there are in an output folder, sorted: visible files but for the database."""
+    found = (path.relative_to(folder).as_posix() for which in _RESULTS for path in folder.glob(which) if path.is_file())
+    return sorted(name for name in found if not _NO_RESULTS.match(name))
+
+
+def known_sets(folder: Path, runs: Mapping[str, Run]) -> tuple[_Sets, dict[str, Path]]:
+    """The sets of images, and the models, weights and tables by what they are, as far as the analysis knows them.
+
+    Of a set of which it knows the folder, these are the images that lie there now.
+    """
+    sets, files = _Sets(), dict[str, Path]()
+    if CLUSTERS in runs:
+        clusters = load_clusters(folder)
+        sets["failing"] = (clusters.image_root, clusters.paths)
+        if weights := clusters.recalled_extractor().weights:
+            files["weights"] = Path(weights)
+    if SELECTION in runs:
+        unsafe = load_unsafe_set(folder)
+        sets["unsafe"] = (unsafe.improvement_root, unsafe.paths)
+        if not unsafe.listed:  # otherwise the list is not known, and the folder may hold others
+            sets["improvement"] = _images_in(unsafe.improvement_root)
+    records: dict[str, Any] = {"failures": read_record(folder / ACCURACY_FILE)}
+    for kind, run in runs.items():
+        records[kind] = dict(run.facts)
+        for name in run.files:
+            records[kind] |= read_record(run.folder / name) if name.endswith(".json") else {}
+    for field, recorded in _named(records):
+        role, place = _ROLES.get(field, field), Path(absolute(recorded, folder))
+        if place.is_dir():
+            sets[role] = _images_in(place)
+        else:
+            files[role] = place
+    return sets, files
+
+
+def _named(record: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, str]]:
+    """The paths of inputs that a record names, each with the fields that lead to it."""
+    for field, value in record.items():
+        if isinstance(value, dict):
+            yield from _named(value, f"{of}{field} ")
+        elif field in _PATHS and value and isinstance(value, str):
+            yield f"{of}{field}", value
+
+
+def _images_in(root: Path) -> tuple[Path, Sequence[str]]:
+    with contextlib.suppress(SAFEError):
+        return root, find_images(root).paths
+    return root, ()
+
+
+def _inputs_of(folder: Path, within: Path | None) -> dict[str, list[str]]:
+    """The paths of the inputs in each role, relative to the folder; `within` as of `write_evidence`."""
+    sets, files = known_sets(folder, present_runs(folder))
+    home, found = folder.resolve(), dict[str, list[str]]()
+    for role, (root, paths) in (sets | {role: (file.parent, [file.name]) for role, file in files.items()}).items():
+        place = Path(os.path.realpath(root))  # since `..` of a link leads to where that points
+        names = [os.path.relpath(place / path, home) for path in paths]
+        found[role] = [name for name in names if is_within(home / name, within)]
+    return found
+
+
+def _digests(folder: Path, names: Collection[str], progress: Progress) -> dict[str, str]:
+    """The digests of those that can be read."""
+    digests = {}
+    for done, name in enumerate(names, start=1):
+        # ValueError: no file can have that name
+        with contextlib.suppress(OSError, ValueError), regular(folder / name).open("rb") as file:
+            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        progress("Reading files", done, len(names))
+    return digests
+
+
+def write_evidence(folder: Path, *, within: Path | None = None, progress: Progress = no_progress) -> list[str]:
+    """Write `SHA256SUMS` and `evidence.txt` of the present state.
+
+    Parameters
+    ----------
+    within : path, optional
+        Leave out files outside of this folder, all links followed.
+
+    Returns
+    -------
+    list of str
+        What the inputs are, a line for each role.
+
+    Raises
+    ------
+    SAFEError
+        There is no analysis, something in it is damaged, or the files cannot be written.
+    """
+    if not (folder / DATABASE_FILE).is_file():
+        raise SAFEError(f"Expected the output folder of an analysis. Received: {folder}, without {DATABASE_FILE}.")
+    with working(folder, "writing the evidence"):
+        check_own(folder, SUMS_FILE, EVIDENCE_FILE)
+        inputs = _inputs_of(folder, within)
+        digests = _digests(folder, dict.fromkeys(itertools.chain(results_in(folder), *inputs.values())), progress)
+        lines = [_line_on(role, paths, digests) for role, paths in inputs.items() if paths]
+        made_by = versions() | {"commit": _commit()}
+        text = "\n".join([*(f"{name} {version}" for name, version in made_by.items() if version), "", *lines, ""])
+        digests[EVIDENCE_FILE] = hashlib.sha256(encoded(text)).hexdigest()
+        sums = "".join(_sum_line(name, digest) for name, digest in sorted(digests.items()))
+        save_files(folder, {EVIDENCE_FILE: text, SUMS_FILE: sums})
+    return lines
+
+
+def _line_on(role: str, paths: Sequence[str], digests: Collection[str]) -> str:
+    """For example `test: 2 files in ../test`."""
+    unread = sum(path not in digests for path in paths)
+    where = paths[0] if len(paths) == 1 else f"{count(len(paths), 'file')} in {os.path.commonpath(paths) or '.'}"
+    return f"{role}: {where}{f', {unread:,} unreadable' if unread else ''}"
+
+
+def _sum_line(name: str, digest: str) -> str:
+    """A line as `sha256sum` writes it: where a name is escaped, it begins with a backslash."""
+    escaped = re.sub(r"[\\\n\r]", lambda match: _ESCAPES[match[0]], name)
+    return f"{'' if escaped == name else chr(92)}{digest}  {escaped}\n"
+
+
+def _commit() -> str | None:
+    """The commit that SAFE is at, with `-dirty` if files were changed; None where it is no clone of git's."""
+    if not CLONE or not (CLONE / ".git").exists() or not shutil.which("git"):
+        return None
+    command = ["git", "-C", os.fspath(CLONE), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    return subprocess.run(command, capture_output=True, check=False, text=True).stdout.strip()
+
+
+def verify(folder: Path, *, within: Path | None = None, progress: Progress = no_progress) -> list[tuple[str, str]]:
+    """All in which an analysis differs from its evidence; nothing is changed, unpickled or trusted.
+
+    Of each difference, its kind and the name of the file. New are results, and images and tables of the present runs,
+    that are not listed. `within` as of `write_evidence`.
+
+    Raises
+    ------
+    SAFEError
+        There is no evidence, or it is damaged.
+    """
+    listed = _read_sums(folder / SUMS_FILE)
+    readable = [name for name in listed if is_within(folder / name, within)]
+    now, present = _digests(folder, readable, progress), {*results_in(folder)}
+    with contextlib.suppress(SAFEError):  # what is damaged is listed, and has changed
+        present.update(*_inputs_of(folder, within).values())
+    found = [(OUTSIDE, name) for name in listed.keys() - {*readable}]
+    found += [(CHANGED if name in now else MISSING, name) for name in readable if now.get(name) != listed[name]]
+    found += [(NEW, name) for name in present - listed.keys() if (folder / name).is_file()]
+    return sorted(found)
+
+
+def _read_sums(file: Path) -> dict[str, str]:
+    """The digests by name; SAFEError if there are none, or a line is invalid."""
+    if not file.is_file():
+        raise SAFEError(
+            f"Expected {file}. Received an analysis without evidence: nothing says what it was. Write evidence first."
+        )
+    found, characters = dict[str, str](), {escape: character for character, escape in _ESCAPES.items()}
+    with intact(file, "Put back a copy, or write evidence anew."):
+        for line in regular(file).read_bytes().decode("utf-8", "surrogateescape").removesuffix("\n").split("\n"):
+            if not (parts := _LINE.fullmatch(line)):
+                raise ValueError(f"a line is invalid: {line[:80]!r}")
+            escaped, digest, name = parts.groups()
+            found[re.sub(r"\\.", lambda match: characters[match[0]], name) if escaped else name] = digest
+    return found
 
 
 class Export(NamedTuple):
@@ -291,3 +497,31 @@ def _labelled_rows(unsafe: UnsafeSet) -> list[Row]:
         {"image": image.image, "label": image.label, "rcc": image.rcc, "file": file}
         for image, file in zip(labelled, files, strict=True)
     ]
+
+
+def load_register(folder: Path) -> list[Entry]:
+    """The register of the present clusters of an analysis; a SAFEError if there are none."""
+    review = load_review(folder)
+    fresh = asked(present_runs(folder).get(CONFIRMATION), review)
+    return register_of(folder, review, present_reasons(folder, review), fresh)
+
+
+def write_register(folder: Path) -> list[Entry]:
+    """Write `register.csv` and `scope.csv` to the folder of an analysis; what the first one says.
+
+    Raises
+    ------
+    SAFEError
+        There are no clusters, the folder cannot be written to, or a table there has something that is not said yet.
+    """
+    entries, scope = load_register(prepare_folder(folder)), scope_entry(folder)
+    check_own(folder, REGISTER_FILE, SCOPE_FILE)
+    for name in (REGISTER_FILE, SCOPE_FILE):
+        if is_edited(folder, name) and (changes := changes_in(folder / name, entries, scope)):
+            raise SAFEError(
+                f"{folder / name} has {count(len(changes), 'change')} that would be lost, the first: "
+                f"{changes[0].text}. Take them over, or move the table away."
+            ).about("read")
+    rows = ((field, SCOPE[field].title, text) for field, text in scope.note._asdict().items())
+    save_files(folder, {REGISTER_FILE: register_text(folder, entries), SCOPE_FILE: table_text(SCOPE_COLUMNS, rows)})
+    return entries

@@ -10,7 +10,7 @@ from safe_dnn.dnn.model_process import LOADING, Worker, has_message, in_a_senten
 from safe_dnn.retrain import retrain
 from safe_dnn.store.database import present_engineer, speaking
 from safe_dnn.store.runs import RETRAINING, run_file, runs_of
-from safe_dnn.support.entries import StrPath, path_of
+from safe_dnn.support.errors import StrPath, path_of
 from safe_dnn.training.finetuning import UNWATCHED, Watch
 from safe_dnn.training.material import ImageSets
 from safe_dnn.training.result import RETRAINING_FILE, Retraining, read_retraining

@@ -10,14 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from safe_dnn.dnn.held_out import held_out_of
+from safe_dnn.dnn.group_columns import held_out_of
 from safe_dnn.dnn.tested import AnsweredImages, find_predictions, read_predictions
 from safe_dnn.rccs.clusters import RootCauseClusters, run_record
 from safe_dnn.reasons.known_groups import group_names
 from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.contents import content_of
-from safe_dnn.support.entries import StrPath, is_within
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, is_within
 from safe_dnn.support.run_folder import FAILURES, PREDICTIONS_FILE
 from safe_dnn.support.text import count
 

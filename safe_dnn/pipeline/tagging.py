@@ -29,8 +29,7 @@ from safe_dnn.features.weights import choose_extractor
 from safe_dnn.pipeline.run_record import NONE_GIVEN, answers_of_run, groups_of, known_answers, table_of
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.parameters import find_parameters, read_texts
-from safe_dnn.rccs.spots.figures import Figures
-from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.figures import Figures, Groups
 from safe_dnn.reasons.comparison import MOST_COMPARED, features_of_tested, known_classes
 from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.reasons.requirements import BROKEN, HOLDS, OPEN, Finding, Requirement
@@ -38,8 +37,7 @@ from safe_dnn.store.database import present_engineer
 from safe_dnn.store.output_folder import save_files
 from safe_dnn.store.runs import CLUSTERS, DRAWING, add_run, present_runs, reading_file, runs_of
 from safe_dnn.support.contents import content_of
-from safe_dnn.support.entries import StrPath, path_of, quoted
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, path_of, quoted
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.matching import rows_by_image
 from safe_dnn.support.progress import Progress, no_progress

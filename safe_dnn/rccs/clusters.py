@@ -26,12 +26,11 @@ from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Steadiness
 from safe_dnn.rccs.dbscan.projection import Projection, SetAside
 from safe_dnn.store.output_folder import Writer
-from safe_dnn.store.places import absolute, plain, recorded, relative, restored
+from safe_dnn.store.places import absolute, packed, plain, recorded, relative, unpacked
 from safe_dnn.store.runs import CLUSTERS, Run, add_run, present_runs, reading_file, run_file, runs_of
 from safe_dnn.support.contents import content_of
-from safe_dnn.support.entries import StrPath
-from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import encoded, read_arrays, read_record
+from safe_dnn.support.errors import SAFEError, StrPath
+from safe_dnn.support.files import read_record
 from safe_dnn.support.images import Skipped
 from safe_dnn.support.run_folder import FAILURES, PREDICTIONS_FILE
 from safe_dnn.support.text import count, percent
@@ -44,6 +43,7 @@ LABELS_FILE = "labels.txt"
 REDUCERS = ("auto", "pca", "umap")
 INSPECTED_PER_RCC = 5  # images of each RCC that an engineer inspects (the paper)
 _ENTRIES_WITH_PATHS = {"predictions", "parameters", "set_aside"}
+_RECORDED_AS_THEY_ARE = ("beyond_class", "reducer", "eps", "min_samples", "skipped")
 _RECORDED_PACKAGES = ("numpy", "scipy", "scikit-learn", "kneed", "umap-learn", "pillow", "tensorflow", "keras")
 
 
@@ -229,11 +229,9 @@ def save_clusters(clusters: RootCauseClusters, folder: Path, *, more: Mapping[st
     """
     record = {**_run_record(clusters, folder), **_with_paths(more or {}, folder, relative)}
     at_home = replace(clusters, image_root=clusters.home, collected_in=None)
-    arrays = dict[str, Any]()
-    arrays["record"] = np.frombuffer(encoded(json.dumps(plain(at_home, folder, arrays))), np.uint8)
     files: dict[str, Writer] = {
         RUN_FILE: json.dumps(record, indent=2) + "\n",
-        CLUSTERS_FILE: lambda path: np.savez(path, **arrays),
+        CLUSTERS_FILE: packed(at_home, folder),
     }
     return add_run(folder, CLUSTERS, files, clusters=run_of(clusters, folder))
 
@@ -284,8 +282,7 @@ def load_clusters(folder: Path, run: Run | None = None) -> RootCauseClusters:
     if run is None or not (run.folder / CLUSTERS_FILE).exists():
         raise SAFEError(f"Expected root cause clusters. Received none in {folder}. Generate them first.")
     with reading_file(run, CLUSTERS_FILE) as path:
-        arrays = read_arrays(path)
-        clusters = restored(RootCauseClusters, json.loads(arrays["record"].tobytes()), folder, arrays)
+        clusters: RootCauseClusters = unpacked(RootCauseClusters, path, folder)
     home = clusters.image_root
     place = place_of(home, run_record(folder, run).get("predictions", {})) if home.name == FAILURES else home
     return clusters if place == home else replace(clusters, image_root=place, collected_in=home)
@@ -316,29 +313,18 @@ def place_of(home: Path, tested: Mapping[str, Any]) -> Path:
 def _run_record(clusters: RootCauseClusters, folder: Path) -> dict:
     """The contents of `run.json`: how the clusters were found, for people and programs."""
     n, steadiness, noise = len(clusters.paths), clusters.steadiness, int((clusters.labels == NOISE).sum())
+    together = [round(float(share), 3) for share in steadiness.of_rccs] if steadiness else []
     return {
         "image_root": relative(clusters.home, folder),
         "extractor": {name: getattr(clusters.extractor, name) for name in ("name", "identity", "notice")},
         "counts": {"images": n, "rccs": clusters.n_rccs, "noise": noise, "skipped": len(clusters.skipped)},
-        "rcc_sizes": clusters.sizes.tolist(),
-        "inspect_percent": round(100 * float(np.minimum(clusters.sizes, INSPECTED_PER_RCC).sum()) / n, 2) if n else 0.0,
-        "steadiness": steadiness
-        and {
-            "samples": steadiness.n_samples,
-            "may_change": round(steadiness.may_change, 3),
-            "together": [round(float(share), 3) for share in steadiness.of_rccs],
-            "loose": np.flatnonzero(~steadiness.is_steady).tolist(),
-        },
+        "rcc_sizes": clusters.sizes.tolist(), "parts": clusters.parts.tolist(),
+        "steadiness": steadiness and {"samples": steadiness.n_samples, "may_change": round(steadiness.may_change, 3),
+                                      "together": together},
         "components": len(clusters.projection.components),
-        "beyond_class": clusters.beyond_class
-        and {name: round(share, 4) for name, share in clusters.beyond_class._asdict().items()},
-        "parts": clusters.parts.tolist(),
-        **{name: getattr(clusters, name) for name in ("reducer", "eps", "min_samples")},
-        "settings_tried": [setting._asdict() for setting in clusters.settings],
-        "k_distance_knee": clusters.knee,
-        "skipped": [skip._asdict() for skip in clusters.skipped],
-        "versions": versions(),
-    }
+        **{name: plain(getattr(clusters, name), folder) for name in _RECORDED_AS_THEY_ARE},
+        "settings_tried": plain(clusters.settings, folder), "k_distance_knee": clusters.knee, "versions": versions(),
+    }  # fmt: skip
 
 
 def versions() -> dict[str, str | None]:

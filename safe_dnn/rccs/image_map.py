@@ -3,7 +3,7 @@
 RCCs in; a position for each image out, computed once and kept in `map.npz`; and for each parameter a histogram, by
 which the page filters: the bin of every image, a byte, so that the page counts by itself whenever a bin is chosen. The
 map is for viewing only: its distances are roughly right between neighbours and mean little between distant images.
-Distances in the space of PCA are in `nearness.py`.
+Distances in the space of PCA are in `confidence.py`.
 
 Sources: McInnes et al., arXiv 1802.03426 (UMAP). The paper has no map; it is common in tools such as FiftyOne.
 """
@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.confidence import place_text
-from safe_dnn.rccs.dbscan.umap_reducer import UMAP_NEIGHBOURS, load_umap
+from safe_dnn.rccs.dbscan.tuning import UMAP_NEIGHBOURS, load_umap
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
 from safe_dnn.rccs.review.notes import Note, title
 from safe_dnn.store.output_folder import Writer

@@ -16,8 +16,7 @@ import numpy as np
 
 from safe_dnn.rccs.dbscan.projection import Nuisance, SetAside, combined
 from safe_dnn.store.places import absolute
-from safe_dnn.support.entries import StrPath, is_within, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, is_within, path_of
 from safe_dnn.support.files import read_record
 from safe_dnn.support.images import ImageListing
 from safe_dnn.support.matching import check_matched, rows_in

@@ -24,7 +24,6 @@ from safe_dnn.support.text import percent
 
 PROFILES_FILE = "rcc_profiles.csv"
 
-REFERENCE = "all failing images"  # what an RCC's variance is compared with
 
 LEAST_REDUCTION = 0.5  # of the variance, for a parameter to be mentioned
 LEAST_SHARE, LEAST_LEAD = 0.8, 0.15  # of an RCC's images, and by how much it must exceed the share among all

@@ -12,13 +12,12 @@ RCCs and answers in; rates and weak spots out. `pipeline.explaining.explain_fail
 
 import contextlib
 import itertools
-import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,7 +32,7 @@ from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.parameters import MOST_CATEGORIES, Aside, find_parameters, read_parameters, read_texts, typed_column
 from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text, find_curves, load_curves
-from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.like import of_classes
 from safe_dnn.rccs.spots.new_images import with_new_rates
 from safe_dnn.rccs.spots.rates import Placed, Rate, among_failing, failure_rates, nearest_failing, regions
@@ -42,10 +41,9 @@ from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, find_weak_
 from safe_dnn.reasons.disguises import disguised
 from safe_dnn.reasons.known_groups import KnownGroups, notes_of
 from safe_dnn.store.output_folder import Writer
+from safe_dnn.store.places import packed, unpacked
 from safe_dnn.store.runs import COMPARISON, Run, add_run, present_runs, reading_file
-from safe_dnn.support.entries import StrPath
-from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import read_arrays
+from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import ImageListing
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, printable, rate_text, some
@@ -618,27 +616,14 @@ def save_reasons(
     SAFEError
         They cannot be written; nothing is changed.
     """
-    arrays: dict[str, Any] = {
-        "run": np.array(fingerprint(clusters)),
-        "base": np.array(reasons.base),
-        "tested": np.array(reasons.tested),
-        "counts": np.array([len(rows) for rows in reasons.images], np.int64),
-        "images": np.concatenate([np.zeros(0, np.int64), *reasons.images]).astype(np.int64),
-    }
-    if reasons.comparison:
-        compared, groups = reasons.comparison, reasons.comparison.groups
-        arrays |= {name: one for name, one in compared._asdict().items() if isinstance(one, np.ndarray)}
-        arrays["notes"] = np.array(json.dumps(compared.notes))
-        if groups:
-            arrays |= {"groups": groups.of, "group": np.array([groups.name, groups.column])}
     before = present_runs(folder, run).get(COMPARISON)
     files: dict[str, Writer] = {
         WEAK_SPOTS_FILE: spots_text(reasons.spots),
         **({CURVES_FILE: curves_text(reasons.curves)} if reasons.curves else {}),
-        COMPARISON_FILE: lambda path: np.savez(path, **arrays),
+        COMPARISON_FILE: packed(replace(reasons, spots=(), curves=(), clusters=None), folder),
         **(images or {}),
     }
-    add_run(folder, COMPARISON, files, clusters=run.itself, instead_of=before)
+    add_run(folder, COMPARISON, files, clusters=run.itself, facts={"of": fingerprint(clusters)}, instead_of=before)
 
 
 def load_reasons(folder: Path, clusters: RootCauseClusters, run: Run | None = None) -> Reasons:
@@ -657,23 +642,8 @@ def load_reasons(folder: Path, clusters: RootCauseClusters, run: Run | None = No
         A file is damaged.
     """
     found = present_runs(folder, run).get(COMPARISON)
-    if found is None:
+    if found is None or found.facts["of"] != fingerprint(clusters):
         return Reasons()
-    spots = load_spots(found)
     with reading_file(found, COMPARISON_FILE) as path:
-        arrays = read_arrays(path)
-        if str(arrays["run"]) != fingerprint(clusters):
-            return Reasons()
-        images = tuple(np.split(arrays["images"], np.cumsum(arrays["counts"])[:-1])) if spots else ()
-        curves, tested = load_curves(found), int(arrays["tested"])
-        return Reasons(spots, images, _comparison_from(arrays), float(arrays["base"]), curves, tested, clusters)
-
-
-def _comparison_from(arrays: Mapping[str, np.ndarray]) -> Comparison | None:
-    if "of_failing" not in arrays:
-        return None
-    name, column = arrays["group"].tolist() if "group" in arrays else ("", "")
-    groups = Groups(name, arrays["groups"], column) if "groups" in arrays else None
-    known: dict[str, Any] = {name: arrays[name] for name in Comparison._fields if name in arrays}
-    known |= {"notes": tuple(json.loads(str(arrays["notes"]))), "groups": groups}
-    return Comparison(**known)
+        reasons: Reasons = unpacked(Reasons, path, folder)
+    return replace(reasons, spots=load_spots(found), curves=load_curves(found), clusters=clusters)

@@ -13,7 +13,7 @@ import numpy as np
 
 from safe_dnn.rccs.dbscan.contrast import share_told
 from safe_dnn.rccs.spots.conditions import parts_of
-from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.figures import Groups
 
 PARTS = 24  # of equally many images, into which a number is cut
 MOST_EXPLAINED = 0.5  # of the uncertainty that the class leaves

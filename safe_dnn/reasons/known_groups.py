@@ -1,6 +1,6 @@
 """Which test images belong together: as the engineer says, or as a column or the names of files look like.
 
-Images of one person, track, drive or lesion are not independent (see `rccs/spots/groups.py`). A test set and the names
+Images of one person, track, drive or lesion are not independent (see `rccs/spots/figures.py`). A test set and the names
 of columns in; groups, and sentences on them, out.
 """
 
@@ -10,13 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.group_columns import FOLDER, PREFIX, chosen_columns, group_columns, noun_of
-from safe_dnn.dnn.held_out import hold_out_record
+from safe_dnn.dnn.group_columns import FOLDER, PREFIX, chosen_columns, group_columns, hold_out_record, noun_of
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.clusters import run_record
 from safe_dnn.rccs.parameters import find_parameters
-from safe_dnn.rccs.spots.figures import assess
-from safe_dnn.rccs.spots.groups import Groups, grouped, tally
+from safe_dnn.rccs.spots.figures import Groups, assess, grouped, tally
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.tables import IMAGE
@@ -76,12 +74,12 @@ def named_groups(
             raise
         return _alone(names, tested.paths, error)
     column = names[0] if len(names) == 1 and names[0] not in (PREFIX, FOLDER) else ""
-    groups, unknown = grouped(noun_of(names, tested.paths), chosen, column=column)
+    groups, unknown = grouped(noun_of(names), chosen, column=column)
     return KnownGroups(groups, True, tuple(_notes(groups, unknown, tested)))
 
 
 def _alone(names: Sequence[str], paths: Sequence[str], error: SAFEError) -> KnownGroups:
-    groups = Groups(noun_of(names, paths), np.arange(len(paths)))
+    groups = Groups(noun_of(names), np.arange(len(paths)))
     return KnownGroups(groups, False, (f"Images count as independent: {error}",))
 
 
@@ -128,7 +126,7 @@ def suspected_groups(
         As for `named_groups`.
     """
     try:
-        return _suspected(_columns_of(tested, parameters, within), tested.paths, ~tested.right)
+        return _suspected(_columns_of(tested, parameters, within), ~tested.right)
     except SAFEError:
         return None  # the weak spots do without it as well
 
@@ -140,10 +138,10 @@ def _columns_of(
     return group_columns(tested.root, tested.paths, (source, tested.source), names)
 
 
-def _suspected(columns: Mapping[str, list[str]], paths: Sequence[str], wrong: np.ndarray) -> KnownGroups | None:
+def _suspected(columns: Mapping[str, list[str]], wrong: np.ndarray) -> KnownGroups | None:
     found: tuple[float, KnownGroups] | None = None
     for name, values in sorted(columns.items(), key=lambda each: each[0] in (PREFIX, FOLDER)):
-        groups, _ = grouped(noun_of([name], paths), [values])
+        groups, _ = grouped(noun_of([name]), [values])
         told = tally(groups.of, wrong)
         if not LEAST_GROUPS <= len(told.sizes) <= len(groups.of) / 2 or told.chance > LEVEL:
             continue
@@ -189,8 +187,8 @@ def groups_of_test(
     if names == INDEPENDENT:
         return None
     if not names:
-        return _suspected(columns, paths, ~right)
-    return KnownGroups(grouped(noun_of(names, paths), chosen)[0], True, ())
+        return _suspected(columns, ~right)
+    return KnownGroups(grouped(noun_of(names), chosen)[0], True, ())
 
 
 def accuracy_interval(right: np.ndarray, known_groups: KnownGroups | None) -> tuple[float, float]:

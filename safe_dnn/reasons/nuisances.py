@@ -7,10 +7,11 @@ wrong, is subtracted from the features (`rccs/dbscan/projection.py`).
 `what_is_set_aside` reads what is needed before the long work; its `fit` gives what the clustering takes.
 """
 
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,28 +21,31 @@ from safe_dnn.features.batches import Stream
 from safe_dnn.rccs.dbscan.projection import Nuisance, check_column, combined, fit_set_aside
 from safe_dnn.rccs.parameters import find_parameters, read_texts
 from safe_dnn.reasons.comparison import compared_images, features_of_tested
-from safe_dnn.support.entries import StrPath
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import ImageListing
 from safe_dnn.support.progress import Progress
 from safe_dnn.support.text import count, printable, some
 
+Fit: TypeAlias = Callable[..., tuple[Nuisance, dict[str, Any]]]  # given the failing images, a stream and progress
 ALONE = (
     "What is set aside is estimated from the failing images alone, since it is not known which images the network gets "
     "right. A reason for failing that goes along with it is set aside as well."
 )
 
 
-class Values(NamedTuple):
-    """What images have of parameters that are set aside.
+def _fit(
+    names: tuple[str, ...], column: np.ndarray, paths: Sequence[str], tested: AnsweredImages | None, rows: np.ndarray,
+    source: StrPath | None, images: ImageFeatures, *, stream: Stream | None, progress: Progress,
+) -> tuple[Nuisance, dict[str, Any]]:  # fmt: skip
+    """Estimate what is subtracted from features, those of the images that the DNN gets right included.
 
-    Attributes
+    Parameters
     ----------
     names : tuple of str
         Of the parameters.
     column : ndarray of shape (n_failing + n_right,), str
         As of `rccs.dbscan.projection.combined`; of the failing images, then of `rows`.
-    paths : tuple of str
+    paths : sequence of str
         Those of the failing images.
     tested : AnsweredImages or None
         None if it is not known which images are right.
@@ -49,62 +53,44 @@ class Values(NamedTuple):
         Right images, as rows of the test set.
     source : path or None
         The table of the tested images' parameters.
+    images : ImageFeatures
+        The failing images.
+    stream : callable, optional
+        As for `FE.extract_features`.
+
+    Returns
+    -------
+    Nuisance, dict
+        Of the failing images; and what is recorded of it in `run.json`.
+
+    Raises
+    ------
+    SAFEError
+        The features of the right images cannot be extracted.
     """
-
-    names: tuple[str, ...]
-    column: np.ndarray
-    paths: tuple[str, ...]
-    tested: AnsweredImages | None
-    rows: np.ndarray
-    source: StrPath | None
-
-    def fit(
-        self, images: ImageFeatures, *, stream: Stream | None, progress: Progress
-    ) -> tuple[Nuisance, dict[str, Any]]:
-        """Estimate what is subtracted from features, those of the images that the DNN gets right included.
-
-        Parameters
-        ----------
-        images : ImageFeatures
-            The failing images.
-        stream : callable, optional
-            As for `FE.extract_features`.
-
-        Returns
-        -------
-        Nuisance, dict
-            Of the failing images; and what is recorded of it in `run.json`.
-
-        Raises
-        ------
-        SAFEError
-            The features of the right images cannot be extracted.
-        """
-        place = {path: row for row, path in enumerate(self.paths)}
-        used, features, notes = np.array([place[path] for path in images.paths], np.int64), images.features, [ALONE]
-        of_failing = self.column[used]
-        if self.tested is not None:
-            of_right, read = features_of_tested(
-                self.tested, self.rows, images.extractor, stream=stream, progress=progress
-            )
-            features, notes = np.concatenate([features, of_right]), []
-            used = np.concatenate([used, len(place) + np.flatnonzero(read)])
-        progress("Setting aside", 0, 0)
-        aside = fit_set_aside(features, images.extractor.name, self.names, self.column[used])
-        if unknown := aside.unknown(of_failing):
-            known_of = f"unknown of {unknown:,} of {count(len(images.paths), 'image')}"
-            notes.append(f"{' and '.join(self.names)}: {known_of}, and not set aside in them.")
-        facts = {
-            "names": self.names, "source": os.fspath(self.source) if self.source else None,
-            "fitted_to": len(features), "right": len(features) - len(images.paths), "notes": notes,
-        }  # fmt: skip
-        return Nuisance(aside, of_failing), facts
+    place = {path: row for row, path in enumerate(paths)}
+    used, features, notes = np.array([place[path] for path in images.paths], np.int64), images.features, [ALONE]
+    of_failing = column[used]
+    if tested is not None:
+        of_right, read = features_of_tested(tested, rows, images.extractor, stream=stream, progress=progress)
+        features, notes = np.concatenate([features, of_right]), []
+        used = np.concatenate([used, len(place) + np.flatnonzero(read)])
+    progress("Setting aside", 0, 0)
+    aside = fit_set_aside(features, images.extractor.name, names, column[used])
+    if unknown := aside.unknown(of_failing):
+        known_of = f"unknown of {unknown:,} of {count(len(images.paths), 'image')}"
+        notes.append(f"{' and '.join(names)}: {known_of}, and not set aside in them.")
+    facts = {
+        "names": names, "source": os.fspath(source) if source else None,
+        "fitted_to": len(features), "right": len(features) - len(images.paths), "notes": notes,
+    }  # fmt: skip
+    return Nuisance(aside, of_failing), facts
 
 
 def what_is_set_aside(
     names: Sequence[str], failing: ImageListing, tested: AnsweredImages | None, *, parameters: StrPath | None = None,
     within: Path | None = None,
-) -> Values | None:  # fmt: skip
+) -> Fit | None:  # fmt: skip
     """What does not matter, by the names of recorded parameters, if there are any: what images have of them.
 
     Parameters
@@ -143,4 +129,4 @@ def what_is_set_aside(
     names = tuple(dict.fromkeys(names))
     column = np.append(combined([texts[name] for name in names]), "")[at]  # of row −1 it is unknown
     check_column(names, column)
-    return Values(names, column, failing.paths, tested, rows, source)
+    return functools.partial(_fit, names, column, failing.paths, tested, rows, source)

@@ -18,8 +18,7 @@ import numpy as np
 from PIL import Image
 
 from safe_dnn.features.attributes import measure_one
-from safe_dnn.rccs.spots.figures import assess
-from safe_dnn.rccs.spots.groups import Groups, share_of
+from safe_dnn.rccs.spots.figures import Groups, assess, share_of
 from safe_dnn.reasons.listed import Reason
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.progress import Progress, no_progress
@@ -188,7 +187,7 @@ class Probe(NamedTuple):
 
 
 class Images(NamedTuple):
-    """Images of the test set: rows, pixels, groups as of `rccs.spots.groups.Groups`, and the attributes of each."""
+    """Images of the test set: rows, pixels, groups as of `rccs.spots.figures.Groups`, and the attributes of each."""
 
     rows: np.ndarray
     pixels: list[Pixels]

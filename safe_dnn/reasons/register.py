@@ -48,7 +48,7 @@ class Entry(NamedTuple):
         For example `RCC 3`, or `weak spot 1` and its condition.
     note : Note or Scope
     fresh : str
-        The verdict of a fresh test set, as of `reasons.claims.asked`; empty without one.
+        The verdict of a fresh test set, as of `reasons.listed.asked`; empty without one.
     about : Reason or None
         None of the analysis as a whole.
     """
@@ -111,7 +111,7 @@ def register_of(folder: Path, review: Review, reasons: Reasons, fresh: Mapping[s
     folder : Path
         Of the analysis.
     fresh : mapping of str to str
-        As of `reasons.claims.asked`.
+        As of `reasons.listed.asked`.
     """
     notes, tested = notes_of_run(folder, reasons.spots), folder_tested(folder)
     entries = []

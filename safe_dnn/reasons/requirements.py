@@ -4,7 +4,7 @@ A file of requirements has a line for each, in YAML: `light < 0.4: at most 5 % w
 conditions on what is known of the images, joined by *and*, or *all images*; after it, the rate that may not be exceeded
 and how sure that has to be (95 % by default). A requirement *holds* if the upper limit of the rate is not above it
 (Clopper & Pearson, one-sided: with n images of which none is wrong, 1 − (1 − C)^(1/n) at confidence C), is *broken* if
-the lower limit is above it, and is *open* otherwise. Images of one group count as fewer (see `rccs.spots.groups`); if
+the lower limit is above it, and is *open* otherwise. Images of one group count as fewer (see `rccs.spots.figures`); if
 at most one group has wrong ones, as one for each group, since then nothing says how alike they are.
 """
 
@@ -20,10 +20,8 @@ import numpy as np
 import yaml
 
 from safe_dnn.rccs.spots.conditions import Conditions, Literal, hold
-from safe_dnn.rccs.spots.figures import Figures, assess
-from safe_dnn.rccs.spots.groups import Groups, grouping, share_for_limit
-from safe_dnn.support.entries import StrPath, path_of, quoted
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.rccs.spots.figures import Figures, Groups, assess, grouping, share_for_limit
+from safe_dnn.support.errors import SAFEError, StrPath, path_of, quoted
 from safe_dnn.support.files import regular
 from safe_dnn.support.intervals import upper_limit
 from safe_dnn.support.tables import number_in

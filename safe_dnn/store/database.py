@@ -221,6 +221,13 @@ class Entry(NamedTuple):
     part_of: int | None
 
 
+class _Value(dict):
+    """The value of an entry, or a part of it. What it lacks was lost with the file."""
+
+    def __missing__(self, name: str) -> None:
+        raise sqlite3.DatabaseError(f"an entry lacks {name}")
+
+
 @contextlib.contextmanager
 def speaking(engineer: str) -> Iterator[None]:
     """What is said in the block has this engineer's name: one line of up to `LONGEST_ENGINEER` characters."""
@@ -298,7 +305,7 @@ def entries(db: sqlite3.Connection, which: str, *parameters: object) -> Iterator
             raise sqlite3.DatabaseError(f"entry {number} cannot be read")
         *known, value = texts
         try:
-            entry = Entry._make((number, *known, json.loads(value), part_of))
+            entry = Entry._make((number, *known, json.loads(value, object_hook=_Value), part_of))
         except ValueError as error:
             raise sqlite3.DatabaseError(f"entry {number} cannot be read") from error
         yield entry

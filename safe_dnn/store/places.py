@@ -1,8 +1,9 @@
 """Paths as an analysis records them, so that it can be moved and copied: never as an absolute path to itself."""
 
+import functools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -11,6 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from safe_dnn.store.database import DATABASE_FILE, append, changing, present, reading
+from safe_dnn.support.files import encoded, read_arrays
 
 NEW_PLACE = "new place of a folder"
 """The kind of an entry: what lay in a folder lies in another one by now."""
@@ -43,7 +45,10 @@ def plain(value: Any, folder: Path, arrays: dict[str, np.ndarray] | None = None)
 
 
 def restored(kind: Any, value: Any, folder: Path, arrays: Mapping[str, np.ndarray] | None = None) -> Any:
-    """What `plain` has been given, a value of this type: the reverse, where the analysis lies now."""
+    """What `plain` has been given, a value of this type: the reverse, where the analysis lies now.
+
+    A record may also be a list of its fields' values.
+    """
     if isinstance(kind, UnionType):  # with None
         return None if value is None else restored(kind.__args__[0], value, folder, arrays)
     if kind is Path:
@@ -53,9 +58,26 @@ def restored(kind: Any, value: Any, folder: Path, arrays: Mapping[str, np.ndarra
     if get_origin(kind) is tuple:
         return tuple(restored(get_args(kind)[0], one, folder, arrays) for one in value)
     if is_dataclass(kind) or hasattr(kind, "_fields"):
-        of = get_type_hints(kind)
-        return kind(**{name: restored(of[name], one, folder, arrays) for name, one in value.items()})
+        of = _types_in(kind)
+        known = value if isinstance(value, dict) else dict(zip(of, value, strict=True))
+        return kind(**{name: restored(of[name], one, folder, arrays) for name, one in known.items()})
     return value
+
+
+_types_in = functools.cache(get_type_hints)
+
+
+def packed(value: Any, folder: Path) -> Callable[[Path], None]:
+    """What writes a record to a file of arrays, one of which is the rest as JSON."""
+    arrays = dict[str, Any]()
+    arrays["record"] = np.frombuffer(encoded(json.dumps(plain(value, folder, arrays))), np.uint8)
+    return lambda path: np.savez(path, **arrays)
+
+
+def unpacked(kind: Any, path: Path, folder: Path) -> Any:
+    """What `packed` has written, a record of this type. Errors are those of `DAMAGED`."""
+    arrays = read_arrays(path)
+    return restored(kind, json.loads(arrays["record"].tobytes()), folder, arrays)
 
 
 def absolute(recorded_path: str, folder: Path) -> str:

@@ -25,7 +25,7 @@ CLUSTERS, COMPARISON, CONFIRMATION, PROBES, MAP, SELECTION, RETRAINING = KINDS =
     "clusters", "comparison", "confirmation", "probes", "map", "selection", "retraining"
 )  # fmt: skip
 HEATMAP = "heatmap"
-"""The kind of a run beside these: there is one for each reason (see `pipeline/looking.py`)."""
+"""The kind of a run beside these: there is one for each reason (see `pipeline/asking.py`)."""
 REASONS = "reasons"
 """The kind of a run that rests on a table of answers, with or without clusters (see `pipeline/explaining.py`)."""
 DRAWING = "images to ask about a word"

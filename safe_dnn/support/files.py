@@ -28,8 +28,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from safe_dnn.support.entries import StrPath, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, path_of
 
 LEFT_OVER_SECONDS = 3600
 PARSING_ATTEMPTS = 5

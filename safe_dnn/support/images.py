@@ -17,8 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps
 
-from safe_dnn.support.entries import StrPath, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.files import put_back, regular
 from safe_dnn.support.run_folder import FAILURES, FAILURES_MARK, GIF_FOLDER, OBJECTS
 

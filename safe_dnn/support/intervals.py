@@ -11,7 +11,7 @@ def clopper_pearson(wrong: np.ndarray, tested: np.ndarray) -> tuple[np.ndarray, 
     Parameters
     ----------
     wrong, tested : ndarray of shape (n,), int
-        Or float: effective numbers, of images that are not independent (see `rccs.spots.groups`).
+        Or float: effective numbers, of images that are not independent (see `rccs.spots.figures`).
 
     Returns
     -------

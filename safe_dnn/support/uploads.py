@@ -18,8 +18,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
-from safe_dnn.support.entries import quoted
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, quoted
 from safe_dnn.support.files import DAMAGED, free_name, new_folder
 from safe_dnn.support.images import SUFFIXES
 from safe_dnn.support.text import count

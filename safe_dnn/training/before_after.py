@@ -200,10 +200,11 @@ def count_by_group(
 def shares_by_class(before: AnsweredImages, after: AnsweredImages) -> tuple[Share, ...]:
     """The number of correct predictions for each class."""
     label = before.answers.label
-    return tuple(
-        Share(name, int(of.sum()), int(before.right[of].sum()), int(after.right[of].sum()))
-        for name, of in ((name, label == name) for name in before.known_classes)
-    )
+    return tuple(_share(name, label == name, before, after) for name in before.known_classes)
+
+
+def _share(name: str, of: np.ndarray, before: AnsweredImages, after: AnsweredImages) -> Share:
+    return Share(name, int(of.sum()), int(before.right[of].sum()), int(after.right[of].sum()))
 
 
 def shares_by_condition(
@@ -221,14 +222,8 @@ def shares_by_condition(
     table = run_record(folder).get("parameters", {}).get("source") if is_tested(folder, before.root) else None
     groups = group_names(run_record(folder))
     columns = known_of(before, parameters=table, within=within, groups=groups).columns
-    shares = []
-    for spot in spots:
-        if are_known(spot.literals, columns):
-            of = spot.holds(columns)
-            shares.append(
-                Share(spot.conditions, int(of.sum()), int(before.right[of].sum()), int(after.right[of].sum()))
-            )
-    return tuple(shares)
+    known = (spot for spot in spots if are_known(spot.literals, columns))
+    return tuple(_share(spot.conditions, spot.holds(columns), before, after) for spot in known)
 
 
 def outcomes(

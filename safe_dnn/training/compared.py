@@ -8,8 +8,8 @@ import dataclasses
 
 import numpy as np
 
-from safe_dnn.dnn.given_answers import read_answers
-from safe_dnn.dnn.held_out import held_out_of
+from safe_dnn.dnn.failures import read_answers
+from safe_dnn.dnn.group_columns import held_out_of
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.predictions import check_spelling
 from safe_dnn.dnn.tested import AnsweredImages
@@ -18,14 +18,12 @@ from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.store.output_folder import check_own, working
 from safe_dnn.store.runs import CLUSTERS, SELECTION, present_runs
-from safe_dnn.support.entries import StrPath
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import printable
 from safe_dnn.training.before_after import compare_in
-from safe_dnn.training.proof import final_test, held_out_apart
-from safe_dnn.training.result import RETRAINING_FILE, Retraining, save_comparison
+from safe_dnn.training.result import RETRAINING_FILE, Retraining, final_test, held_out_apart, save_comparison
 
 
 def compare_answers(
@@ -34,12 +32,12 @@ def compare_answers(
     """Compare two networks by tables of their answers; write `retraining.json` to the folder `out`.
 
     Images that only one of the tables has are left out, and named in `skipped`. Those that were held out when failures
-    were collected are compared by themselves (see `training/proof.py`).
+    were collected are compared by themselves (see `training/result.py`).
 
     Parameters
     ----------
     before, after : path
-        As `table` of `dnn.given_answers.read_answers`.
+        As `table` of `dnn.failures.read_answers`.
     test : path
         The folder of test images.
     options : DnnOptions

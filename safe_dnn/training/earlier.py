@@ -17,8 +17,7 @@ from safe_dnn.store.database import DATABASE_FILE, append, changing, check_datab
 from safe_dnn.store.places import absolute, recorded, relative
 from safe_dnn.store.runs import RETRAINING, SELECTION, present_runs, runs_of
 from safe_dnn.support.contents import content_of
-from safe_dnn.support.entries import StrPath, existing_folder
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, existing_folder
 from safe_dnn.support.files import read_record
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
 from safe_dnn.training.labels import take_over_labels

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.failures import examples_for
-from safe_dnn.dnn.given_answers import read_targets
-from safe_dnn.dnn.held_out import held_out_of
+from safe_dnn.dnn.failures import examples_for, read_targets
+from safe_dnn.dnn.group_columns import held_out_of
 from safe_dnn.dnn.model import Dnn, DnnOptions, load_dnn, sized_for
 from safe_dnn.dnn.predictions import LabelledImages, Pixels, without_copies
 from safe_dnn.rccs.clusters import fingerprint
@@ -21,8 +20,7 @@ from safe_dnn.rccs.review.review import Review, load_review
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
 from safe_dnn.store.output_folder import writing
 from safe_dnn.store.runs import CLUSTERS, present_runs
-from safe_dnn.support.entries import StrPath, is_within
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, StrPath, is_within
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import Progress
 from safe_dnn.support.run_folder import FAILURES
@@ -31,7 +29,7 @@ from safe_dnn.support.text import count, some
 from safe_dnn.training.earlier import learned_again
 from safe_dnn.training.finetuning import TRAINING, UNLABELLED, TrainingData
 from safe_dnn.training.labels import Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
-from safe_dnn.training.proof import held_out_apart, refuse_used, saved_again, used_elsewhere
+from safe_dnn.training.result import held_out_apart, refuse_used, saved_again, used_elsewhere
 from safe_dnn.training.second_pass import draw_unlabelled
 from safe_dnn.training.settings import SetSizes, Settings, Wishes, choose_loss, choose_settings
 

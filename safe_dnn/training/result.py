@@ -5,6 +5,12 @@ only `retraining.json`.
 
 Every retrained model is kept in its run, with its figures. `retrained.keras` is a copy of the last one, or of the one
 that belongs to the present clusters.
+
+What a retraining gains on images that chose nothing is what may be claimed. RCCs, the unsafe set and the second pass
+are chosen by test images, so that these make the gain look larger than it is on others. In: images that took no part in
+that, held out or a test set of their own, with what both models say of them. Out: counts, and the headline in words.
+Whether such images are learned ones is asked first: those with the same content are refused, and a sentence names those
+that were saved again.
 """
 
 import dataclasses
@@ -13,35 +19,187 @@ import functools
 import json
 import math
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from safe_dnn.rccs.clusters import find_clusters
+import numpy as np
+
+from safe_dnn.dnn.group_columns import hold_out_record
+from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.features.attributes import pictures, same_images
+from safe_dnn.rccs.clusters import find_clusters, run_record
 from safe_dnn.rccs.review.review import Review
+from safe_dnn.reasons.known_groups import group_names
 from safe_dnn.reasons.listed import Reason
 from safe_dnn.store.output_folder import Writer, check_own, save_files, showing, writing
-from safe_dnn.store.places import absolute, plain, relative
+from safe_dnn.store.places import plain, restored
 from safe_dnn.store.runs import RETRAINING, Files, Run, add_run, present_runs, run_file, runs_of, texts_of
+from safe_dnn.support.contents import in_common
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact, read_json, read_record
 from safe_dnn.support.images import Skipped
-from safe_dnn.training.before_after import Answered, BeforeAfter, ByGroup, GroupCount, Share, shares_by_rcc
-from safe_dnn.training.certainty import Certainty, Counts, certainty, class_certainties
+from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.text import count, printable, some
+from safe_dnn.training.before_after import Answered, BeforeAfter, ByGroup, Share, compare_in, shares_by_rcc
+from safe_dnn.training.certainty import Certainty, Counts, certainty, class_certainties, count_pairs, in_words
 from safe_dnn.training.finetuning import Epoch
-from safe_dnn.training.proof import FinalTest
 from safe_dnn.training.settings import Settings
 
 MODEL_FILE = "retrained.keras"
 RETRAINING_FILE = "retraining.json"
 NO_MODEL: Files = {}
-_PATHS = ("model", "test_root", "after", "train_root")
-_ROWS: dict[str, Any] = {
-    "improved": Answered, "worsened": Answered, "per_rcc": Share, "per_class": Share,
-    "history": Epoch, "skipped": Skipped,
+_TABLES = {
+    "groups": ("by_group", "counts"), "final_groups": ("final", "by_group", "counts"),
+    "per_condition": ("per_condition",), "final_conditions": ("final", "per_condition"), "outcomes": ("outcomes",),
+    "answers": ("answers",), "final_answers": ("final", "answers"),
 }  # fmt: skip
-"""Fields of a retraining that are lists of records in `retraining.json`."""
+"""Long tables, which `retraining.json` has at its end, a row in a line; and where a retraining has them."""
+_FOR_PEOPLE = ("accuracy_before", "accuracy_after")  # in the file, of a final test
+
+
+class FinalTest(NamedTuple):
+    """What both models get right of images that chose nothing.
+
+    Attributes
+    ----------
+    root : Path
+    held_out : bool
+        Whether they were held out of the test set; otherwise they are a test set of their own.
+    counts : Counts
+    by_group : ByGroup or None
+        None if images are, as far as is known, independent.
+    earlier : int
+        After how many earlier retrainings of the analysis the same images have been looked at.
+    answers : tuple of Answered
+        As of `training.before_after.BeforeAfter`; for people, and not read back.
+    per_condition : tuple of Share
+        As there.
+    """
+
+    root: Path
+    held_out: bool
+    counts: Counts
+    by_group: ByGroup | None
+    earlier: int = 0
+    answers: tuple[Answered, ...] = ()
+    per_condition: tuple[Share, ...] = ()
+
+    @property
+    def accuracy_before(self) -> float:
+        return self.counts.right_before / self.counts.images
+
+    @property
+    def accuracy_after(self) -> float:
+        return self.accuracy_before + self.sure.gain
+
+    @property
+    def sure(self) -> Certainty:
+        """How sure it is that the retrained model is better or worse."""
+        return certainty(self.counts, self.by_group)
+
+    @property
+    def images_text(self) -> str:
+        """For example `405 images that were held out and chose nothing`."""
+        what = "were held out" if self.held_out else "are a test set of their own"
+        return f"{count(self.counts.images, 'image')} that {what} and chose nothing"
+
+    @property
+    def text(self) -> str:
+        """The headline: how much better the model is, how sure that is, and on which images."""
+        accuracy = f"accuracy {self.accuracy_before:.2%} → {self.accuracy_after:.2%}"
+        text = f"{in_words(self.sure)} · {accuracy} on {self.images_text}"
+        if not self.earlier:
+            return text
+        retrainings = count(self.earlier, "earlier retraining")
+        return f"{text}; they were looked at after {retrainings} as well: choose no model by them"
+
+
+def final_test(
+    folder: Path, before: AnsweredImages, after: AnsweredImages, *, held_out: bool, within: Path | None = None
+) -> FinalTest:
+    """Compare both models on images that chose nothing; entry i of both belongs to the same image.
+
+    Parameters
+    ----------
+    folder, within
+        As for `reasons.known_groups.groups_of_test`.
+    """
+    compared, _ = compare_in(folder, None, before, after, within=within)
+    counts = count_pairs(before.right, after.right)
+    return FinalTest(
+        before.root, held_out, counts, compared.by_group, answers=compared.answers,
+        per_condition=compared.per_condition,
+    )  # fmt: skip
+
+
+def held_out_apart(folder: Path, image_root: Path) -> tuple[str, ...]:
+    """A sentence if images were held out one by one, although it is known which are of one group; otherwise none."""
+    apart = {*group_names(run_record(folder))} - {*group_names(hold_out_record(image_root))}
+    name = some(sorted(apart))
+    told = f"Held out one by one, not by {name}: images that prove the gain may be of a {name} whose others chose."
+    return (told,) if apart else ()
+
+
+def used_elsewhere(files: Sequence[Path], others: Mapping[str, Sequence[Path]]) -> dict[str, np.ndarray]:
+    """Which images have the content of others, by what these are, such as `training`; only those that have any."""
+    found = {what: in_common(files, them) for what, them in others.items()}
+    return {what: same for what, same in found.items() if same.any()}
+
+
+def refuse_used(of: str, files: Sequence[Path], others: Mapping[str, Sequence[Path]]) -> None:
+    """Raise a SAFEError if images that are to prove something have the content of others."""
+    if used := used_elsewhere(files, others):
+        counts = ", ".join(
+            f"{count(int(same.sum()), f'{of} image')} found among the {what} images" for what, same in used.items()
+        )
+        rows = np.flatnonzero(np.any([*used.values()], axis=0)).tolist()
+        raise SAFEError(
+            f"Expected {of} images that nothing was chosen or learned by, since they would prove nothing. Received "
+            f"{counts}, by their content: {printable(some([str(files[row]) for row in rows], limit=2))}. Remove them "
+            "from one of the two."
+        )
+
+
+def refuse_saved_again(fresh: Sequence[Path], tested: Sequence[Path], *, progress: Progress = no_progress) -> None:
+    """Raise a SAFEError if fresh images, which are to prove something, are test images that were saved again."""
+    kinds = {"fresh": fresh, "test": tested}
+    first, second = (pictures(of, progress=progress, what=f"Reading {kind} images") for kind, of in kinds.items())
+    if pairs := same_images(first, second):
+        n, (row, place) = len({row for row, _ in pairs}), pairs[0]
+        raise SAFEError(
+            "Expected fresh images that nothing was chosen by, since they would prove nothing. Received "
+            f"{count(n, 'fresh image')} that {'is' if n == 1 else 'are'} the same as test images, saved again, such as "
+            f"{printable(f'{fresh[row]} of {tested[place]}')}. Remove them from one of the two."
+        )
+
+
+def saved_again(
+    learned: Mapping[str, Sequence[Path]], proving: Mapping[str, Sequence[Path]], *, progress: Progress = no_progress
+) -> tuple[str, ...]:
+    """A sentence for each two sets that have images in common which were saved again (see `features.attributes`).
+
+    Raises
+    ------
+    SAFEError
+        A proving set has images with the content of learned ones.
+    """
+    for of, tests in proving.items():
+        refuse_used(of, tests, learned)
+    features = {
+        name: pictures(files, progress=progress, what=f"Reading {name} images")
+        for name, files in {**learned, **proving}.items()
+    }
+    sentences = []
+    for of, by in product(proving, learned):
+        if pairs := same_images(features[by], features[of]):
+            n, (row, place) = len({place for _, place in pairs}), pairs[0]
+            what = f"{count(n, f'{of} image')} of {len(proving[of]):,} saved again from {by} images"
+            example = printable(f"{proving[of][place]} from {learned[by][row]}")
+            sentences.append(f"Found {what}, such as {example}: they prove nothing.")
+    return tuple(sentences)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,35 +355,11 @@ def save_comparison(result: Retraining, folder: Path, model: Files = NO_MODEL) -
 
 def _earlier(final: FinalTest, folder: Path) -> int:
     """After how many retrainings these images were looked at already."""
-    now = _final_record(final, folder)
+    record = plain(final, folder)
+    now = [record["root"], record["held_out"], record["counts"]["images"], record["counts"]["right_before"]]
     runs = (read_record(run.folder / RETRAINING_FILE) for run in runs_of(folder, RETRAINING))
-    records = (record.get("final") or {} for record in runs)
-    same = ("root", "held_out", "test_size", "right_before")
-    return sum(all(one.get(name) == now[name] for name in same) for one in records)
-
-
-def _final_record(final: FinalTest, folder: Path) -> dict[str, Any]:
-    names = ("test_size", *Counts._fields[1:])
-    return {
-        "root": relative(final.root, folder),
-        "held_out": final.held_out,
-        "accuracy_before": final.accuracy_before,
-        "accuracy_after": final.accuracy_after,
-        **dict(zip(names, final.counts, strict=True)),
-        "earlier": final.earlier,
-        "group": final.by_group.name if final.by_group else None,
-    }
-
-
-def _shares(rows: Iterable[Any]) -> tuple[Share, ...]:
-    return tuple(Share(*row) for row in rows)
-
-
-def _final_from(record: dict[str, Any], rows: Iterable[Any], conditions: tuple[Share, ...], folder: Path) -> FinalTest:
-    counts = Counts(record["test_size"], *(record[name] for name in Counts._fields[1:]))
-    by_group = _by_group_from(record["group"], rows)
-    root = Path(absolute(record["root"], folder))
-    return FinalTest(root, record["held_out"], counts, by_group, record["earlier"], per_condition=conditions)
+    known = (one for run in runs if (one := run.get("final")))
+    return sum([of["root"], of["held_out"], *[*of["counts"].values()][:2]] == now for of in known)
 
 
 def show_retraining(folder: Path) -> None:
@@ -247,32 +381,25 @@ def retraining_files(folder: Path) -> tuple[dict[str, Writer], list[str]]:
 
 
 def _retraining_text(result: Retraining, folder: Path) -> str:
-    record: dict[str, Any] = {"headline": text} if (text := claim_text(result)) else {}
-    apart = ("answers", "by_group", "final", "outcomes", "per_condition")
-    record |= {name: plain(value, folder) for name, value in vars(result).items() if name not in apart}
-    record = {name: value for name, value in record.items() if value is not None or name not in _PATHS}
+    record: dict[str, Any] = ({"headline": text} if (text := claim_text(result)) else {}) | plain(result, folder)
     for epoch in record["history"][:1]:
         epoch["loss"] = None  # JSON has no NaN
-    of_final = result.final.by_group if result.final else None
     if result.final:
-        record["final"] = _final_record(result.final, folder)
-    if result.by_group:
-        record["group"] = result.by_group.name
+        record["final"] |= {name: getattr(result.final, name) for name in _FOR_PEOPLE}
+    tables = {name: holder.pop(field) for name, field, holder in _tables_of(record)}
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-    tables: dict[str, Sequence[Any]] = {
-        "groups": result.by_group.counts if result.by_group else (),
-        "final_groups": of_final.counts if of_final else (),
-        "per_condition": result.per_condition,
-        "final_conditions": result.final.per_condition if result.final else (),
-        "outcomes": result.outcomes,
-        "answers": result.answers,
-        "final_answers": result.final.answers if result.final else (),
-    }
-    for name, of_table in tables.items():
-        if of_table:
-            lines = ",\n    ".join(json.dumps(row, ensure_ascii=False) for row in of_table)  # a line for each of many
+    for name, rows in tables.items():
+        if rows:
+            lines = ",\n    ".join(json.dumps([*row.values()], ensure_ascii=False) for row in rows)
             text = f'{text.removesuffix("}").rstrip()},\n  "{name}": [\n    {lines}\n  ]\n}}'
     return text + "\n"
+
+
+def _tables_of(record: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Of each of `_TABLES` that a retraining may have: its name, its field, and the record with that field."""
+    for name, (*way, field) in _TABLES.items():
+        if holder := functools.reduce(lambda of, key: of and of[key], way, record):
+            yield name, field, holder
 
 
 def kept_model(run: Run) -> Path | None:
@@ -337,25 +464,12 @@ def read_retraining(path: Path, folder: Path) -> Retraining:
 
 
 def _from_record(record: dict[str, Any], folder: Path) -> Retraining:
-    for name in ("headline", "final_answers"):  # for people
-        record.pop(name, None)
-    record |= {name: Path(absolute(record[name], folder)) for name in ("model", "test_root")}
+    record.pop("headline", None)
     for epoch in record["history"]:
         epoch["loss"] = math.nan if epoch["loss"] is None else epoch["loss"]
-    for name, kind in _ROWS.items():
-        record[name] = tuple(kind(**row) for row in record.get(name, ()))
-    record["answers"] = tuple(Answered(*map(str, row)) for row in record.get("answers", ()))
-    record |= {name: _shares(record.get(name, ())) for name in ("per_condition", "outcomes")}
-    of_final = record.pop("final_groups", ()), _shares(record.pop("final_conditions", ()))
-    record["by_group"] = _by_group_from(record.pop("group", None), record.pop("groups", ()))
-    if "final" in record:
-        record["final"] = _final_from(record["final"], *of_final, folder)
-    for name in ("after", "train_root"):
-        record[name] = None if record.get(name) is None else Path(absolute(record[name], folder))
-    record["settings"] = None if record["after"] else Settings(**record["settings"])
-    record["assumptions"] = tuple(map(str, record["assumptions"]))
-    return Retraining(**record)
-
-
-def _by_group_from(name: object, rows: Iterable[Any]) -> ByGroup | None:
-    return None if name is None else ByGroup(str(name), tuple(GroupCount(*row) for row in rows))
+    for name in _FOR_PEOPLE if record["final"] else ():
+        del record["final"][name]
+    for name, field, holder in _tables_of(record):
+        holder[field] = record.pop(name, ())
+    result: Retraining = restored(Retraining, record, folder)
+    return result

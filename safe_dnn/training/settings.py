@@ -7,8 +7,7 @@ import math
 from typing import Any, NamedTuple
 
 from safe_dnn.dnn.model import Dnn, loss_name
-from safe_dnn.support.entries import Number, number_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import Number, SAFEError, number_of
 
 LEARNING_RATE = 7e-4
 LEARNING_RATE_FACTOR = 0.7

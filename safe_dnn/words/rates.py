@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.rccs.spots.groups import Groups, grouping, tally
+from safe_dnn.rccs.spots.figures import Groups, grouping, tally
 from safe_dnn.support.intervals import LEFT_OUT, lower_limit, upper_limit
 from safe_dnn.support.text import count, range_text, rate_text
 from safe_dnn.words.drawing import CHOSEN, UNSURE, YES, Frame
@@ -242,7 +242,7 @@ class Sample(NamedTuple):
         Parameters
         ----------
         limit : bool
-            For what may be claimed of new images (see `rccs.spots.groups.share_for_limit`).
+            For what may be claimed of new images (see `rccs.spots.figures.share_for_limit`).
         """
         from scipy.stats import t as t_distribution  # type: ignore[attr-defined]
 

@@ -5,7 +5,6 @@ Of several answers about an image the last one counts; the earlier ones stay.
 """
 
 import re
-import sqlite3
 import unicodedata
 import zlib
 from collections.abc import Collection, Sequence
@@ -14,8 +13,7 @@ from typing import NamedTuple
 
 from safe_dnn.rccs.parameters import spelt_alike
 from safe_dnn.store.database import append, changing, entries, present, reading
-from safe_dnn.support.entries import quoted
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, quoted
 from safe_dnn.support.text import some
 
 WORD, TAG = "word", "answer about a word"
@@ -90,11 +88,7 @@ class Tag(NamedTuple):
 def load_words(folder: Path) -> dict[str, Word]:
     """The words of an analysis, by name, in the order in which they were begun."""
     with reading(folder) as db:
-        return _words_in(db)
-
-
-def _words_in(db: sqlite3.Connection) -> dict[str, Word]:
-    return {name: Word(name, tuple(value["seen"])) for name, value in present(db, WORD).items()}
+        return {name: Word(name, tuple(value["seen"])) for name, value in present(db, WORD).items()}
 
 
 def begin_word(folder: Path, name: str, seen: Sequence[str], columns: Collection[str], *, by: str = "") -> Word:
@@ -121,7 +115,7 @@ def begin_word(folder: Path, name: str, seen: Sequence[str], columns: Collection
     if _MEANT.fullmatch(_looks(word.name)):
         raise SAFEError(f"Expected a word for what images show. Received: {word.name}, which means something else.")
     with changing(folder) as db:
-        words = _words_in(db)
+        words = load_words(folder)
         for taken, what in ((words, "a word"), (columns, "known of the images")):
             if same := [one for one in taken if any(of(one) == of(word.name) for of in (spelt_alike, _looks))]:
                 raise SAFEError(f"Expected a new word. Received: {word.name}, and {same[0]} is {what} already.")
@@ -157,13 +151,10 @@ def add_tags(folder: Path, word: Word, tags: Sequence[Tag], *, by: str = "") -> 
 
 def load_tags(folder: Path, word: Word) -> list[Tag]:
     """The answers that stand, in order; several of an image if it was answered several times."""
-    with reading(folder) as db:
-        return _standing(db, word)
-
-
-def _standing(db: sqlite3.Connection, word: Word) -> list[Tag]:
     found: dict[int, Tag] = {}
-    for entry in entries(db, "kind = ? AND subject = ?", TAG, word.name):
+    with reading(folder) as db:
+        standing = list(entries(db, "kind = ? AND subject = ?", TAG, word.name))
+    for entry in standing:
         if "undo" in entry.value:
             found.pop(entry.value["undo"], None)
         else:
@@ -182,7 +173,7 @@ def undo_tag(folder: Path, word: Word, *, by: str = "") -> Tag:
         There is none.
     """
     with changing(folder) as db:
-        last = next((tag for tag in reversed(_standing(db, word)) if tag.window == by), None)
+        last = next((tag for tag in reversed(load_tags(folder, word)) if tag.window == by), None)
         if last is None:
             raise SAFEError(f"There is no answer about “{word.name}” to undo.")
         append(db, TAG, word.name, {"undo": last.number}, author=by)

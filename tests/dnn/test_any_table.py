@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from safe_dnn.dnn.given_answers import read_answers
+from safe_dnn.dnn.failures import read_answers
 from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.support.errors import SAFEError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from safe_dnn.dnn.confusion import class_rates, confusion_matrix
-from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.figures import Groups
 
 LABEL = np.array(["cat", "cat", "cat", "dog", "dog", "eel"])
 PREDICTED = np.array(["dog", "dog", "cat", "dog", "fox", "eel"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from safe_dnn.dnn.failures import collect_failures, find_failures
-from safe_dnn.dnn.held_out import HoldOut
+from safe_dnn.dnn.group_columns import HoldOut
 from safe_dnn.dnn.tested import read_predictions
 from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters

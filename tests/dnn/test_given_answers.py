@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from safe_dnn.dnn.failures import collect_failures, find_failures, load_failures
-from safe_dnn.dnn.given_answers import read_answers
+from safe_dnn.dnn.failures import collect_failures, find_failures, load_failures, read_answers
 from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.support.errors import SAFEError

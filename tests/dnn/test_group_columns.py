@@ -1,6 +1,5 @@
 from safe_dnn.dnn.group_columns import noun_of
-from safe_dnn.rccs.spots.figures import Figures
-from safe_dnn.rccs.spots.groups import in_words
+from safe_dnn.rccs.spots.figures import Figures, in_words
 from safe_dnn.rccs.spots.rates import Rate
 from safe_dnn.support.text import count
 
@@ -9,7 +8,7 @@ def test_groups_are_said_beside_the_images():
     assert in_words(18, "person") == " (of 18 persons)"
     assert in_words(0, "") == ""
     assert [count(n, "series") for n in (1, 2)] == ["1 series", "2 series"]
-    nouns = [noun_of([name], []) for name in ("class_id", "body", "day", "batch", "epoch", "cls", "drivers", "series")]
+    nouns = [noun_of([name]) for name in ("class_id", "body", "day", "batch", "epoch", "cls", "drivers", "series")]
     plurals = ["classes", "bodies", "days", "batches", "epochs", "groups by cls", "groups by drivers", "series"]
     assert [count(2, noun) for noun in nouns] == [f"2 {plural}" for plural in plurals]
     rate = Rate(0, Figures(41, 32, 0.62, 0.89, 18, "person", p=1e-9), 0.15, "more")

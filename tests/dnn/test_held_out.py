@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from safe_dnn.dnn.failures import collect_failures, load_failures
-from safe_dnn.dnn.held_out import HoldOut, draw, held_out_of
+from safe_dnn.dnn.group_columns import HoldOut, draw, held_out_of
 from safe_dnn.dnn.predictions import LabelledImages
 from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.support.images import find_images

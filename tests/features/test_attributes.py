@@ -1,7 +1,6 @@
 """What images show, measured."""
 
 import colorsys
-import contextlib
 import io
 import math
 
@@ -11,15 +10,11 @@ from PIL import Image
 
 from safe_dnn.features.attributes import (
     ATTRIBUTES,
-    attribute_cache,
-    decode_and_measure,
     measure,
     measured_images,
     pictures,
     same_images,
 )
-from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.images import decode
 from tests.helpers.places import names_in
 from tests.reliability.test_bad_images import unreadable_images, valid_images, write
 
@@ -161,17 +156,6 @@ def test_rows_follow_the_paths_and_missing_images_are_rows_of_nan(draw_folder, t
     np.testing.assert_array_equal(rows[42:], rows[paths.index("snow_03.png")][None].repeat(2, axis=0))
     assert steps == [(0, 44), (16, 44), (32, 44), (44, 44)]
     assert measured_images(folder, []).shape == (0, len(ATTRIBUTES))
-
-
-def test_an_image_is_decoded_although_the_cache_cannot_be_used(monkeypatch, draw_folder, tmp_path):
-    data = next(draw_folder(tmp_path, {"snow": 1}).glob("*.png")).read_bytes()
-
-    def full(rows):
-        raise SAFEError("The feature cache could not be used")
-
-    with contextlib.closing(attribute_cache()) as cache:
-        monkeypatch.setattr(cache, "put", full)
-        np.testing.assert_array_equal(decode_and_measure(data, cache, None), decode(data))
 
 
 def draw(seed: int) -> Image.Image:

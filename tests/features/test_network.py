@@ -25,8 +25,9 @@ def test_vgg16_conv_on_real_images_is_what_keras_computes_with_the_same_weights(
 
     # 2. The same by Keras's network. The JPEG is decoded at full size by both, since half of it would be too small.
     weights = read_weights(_conv_extractor().weights, conv_shapes())
-    assert weights["block1_conv1"].kernel[0, 0, 0, 0] == pytest.approx(0.42947057)
-    assert weights["block1_conv1"].bias[0] == pytest.approx(0.73429835)
+    kernel, bias = weights["block1_conv1"]
+    assert kernel[0, 0, 0, 0] == pytest.approx(0.42947057)
+    assert bias[0] == pytest.approx(0.73429835)
     model = keras.applications.VGG16(weights=None, include_top=False, input_shape=(224, 224, 3))
     for name, arrays in weights.items():
         model.get_layer(name).set_weights(arrays)

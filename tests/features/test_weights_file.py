@@ -72,9 +72,9 @@ def test_every_form_gives_the_weights_of_the_network(network, tmp_path, name):
     found = read_weights(tmp_path / name, ALL)
     assert list(found) == list(ALL)
     for layer, (kernel, bias) in weights_of(network).items():
-        np.testing.assert_array_equal(found[layer].kernel, kernel)
-        np.testing.assert_array_equal(found[layer].bias, bias)
-        assert found[layer].kernel.dtype == found[layer].bias.dtype == np.float32
+        for array, expected in zip(found[layer], (kernel, bias), strict=True):
+            np.testing.assert_array_equal(array, expected)
+            assert array.dtype == np.float32
 
 
 def test_a_file_without_the_dense_layers_is_sufficient_for_the_convolutional_ones(tmp_path):

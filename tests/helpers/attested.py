@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from safe_dnn.pipeline.reporting.evidence import verify, write_evidence
+from safe_dnn.pipeline.exports import verify, write_evidence
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
 from safe_dnn.rccs.gifs import write_gifs
 from safe_dnn.rccs.review.review import load_review

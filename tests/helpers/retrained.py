@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safe_dnn.training.before_after import ByGroup, GroupCount
 from safe_dnn.training.certainty import Counts
-from safe_dnn.training.proof import FinalTest
+from safe_dnn.training.result import FinalTest
 from tests.helpers.small_models import retraining_for
 
 PERSONS = ByGroup("person", tuple(GroupCount(i, "", 10, 5, 3 + i % 2, i % 2) for i in range(8)))

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from safe_dnn.page.report.register_view import FIXED
-from safe_dnn.pipeline.reporting.evidence import SUMS_FILE
+from safe_dnn.pipeline.exports import SUMS_FILE
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.rccs.review.notes import REGISTER
 from safe_dnn.rccs.review.review import all_edits, load_review

@@ -194,7 +194,7 @@ def judged(served: Served) -> dict[int, str]:
 def holding_back(page: Page, asked: str) -> Callable[[], None]:
     """Hold back what a window asks the server for; what lets all of it go."""
     held: list[Route] = []
-    page.route(asked, lambda route: held.append(route))  # noqa: PLW0108, Playwright looks at its signature
+    page.route(asked, lambda route: held.append(route))
 
     def let_go() -> None:
         page.unroute(asked)

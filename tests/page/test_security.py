@@ -24,8 +24,7 @@ from safe_dnn.page.picker import FIELDS
 from safe_dnn.page.pictures import picture
 from safe_dnn.page.results import Results, check_within
 from safe_dnn.page.serving.guard import DELAY, MAX_BODY, MOST_GUESSES
-from safe_dnn.pipeline.exports import EXPORT_ZIP
-from safe_dnn.pipeline.reporting.evidence import EVIDENCE_FILE, SUMS_FILE
+from safe_dnn.pipeline.exports import EVIDENCE_FILE, EXPORT_ZIP, SUMS_FILE
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.rccs.clusters import LABELS_FILE, labels_text, load_clusters, save_clusters
 from safe_dnn.store.output_folder import save_files

@@ -19,13 +19,13 @@ from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
-from safe_dnn.reasons.claims import CONFIRMATION_FILE, CONFIRMED
 from safe_dnn.reasons.counted_images import FRESH_FILE, TESTED_FILE
+from safe_dnn.reasons.listed import CONFIRMATION_FILE, CONFIRMED
 from safe_dnn.SAFE_Tool import main
 from safe_dnn.store.runs import CONFIRMATION, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import range_text, rate_text
-from safe_dnn.training.closure import CLOSURE_FILE
+from safe_dnn.training.certainty import CLOSURE_FILE
 from tests.helpers.answered import AnsweredCase, draw_case, redraw
 from tests.helpers.places import rows_in
 

@@ -10,7 +10,7 @@ import pytest
 
 from safe_dnn.pipeline.exports import EXPORT_ZIP, export_here, export_rows, folder_name, missing_in, write_copies
 from safe_dnn.rccs.answers import CONFIDENCE, Answers
-from safe_dnn.rccs.nearness import by_closeness
+from safe_dnn.rccs.confidence import by_closeness
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import no_progress

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from safe_dnn import SAFE_Tool
-from safe_dnn.pipeline.improvement import Likely, select_images
+from safe_dnn.pipeline.generation import Likely, select_images
 from safe_dnn.rccs.clusters import load_clusters, rccs_of
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note

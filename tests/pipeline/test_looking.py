@@ -11,8 +11,16 @@ from PIL import Image
 from safe_dnn.dnn.failures import find_failures
 from safe_dnn.dnn.predictions import Predictions
 from safe_dnn.dnn.tested import read_predictions
-from safe_dnn.pipeline.asking import asking, model_at_hand, probe_reasons
-from safe_dnn.pipeline.looking import HEATMAPS_FILE, HEATMAPS_FOLDER, heatmap_html, look, map_of
+from safe_dnn.pipeline.asking import (
+    HEATMAPS_FILE,
+    HEATMAPS_FOLDER,
+    asking,
+    heatmap_html,
+    look,
+    map_of,
+    model_at_hand,
+    probe_reasons,
+)
 from safe_dnn.pipeline.run_record import with_answers
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.store.runs import HEATMAP, runs_of

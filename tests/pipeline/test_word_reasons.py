@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from safe_dnn.pipeline.registering import load_register
+from safe_dnn.pipeline.exports import load_register
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.pipeline.tagging import answer, answers_to_tag, begin, next_images, open_tagging, rate
 from safe_dnn.pipeline.word_reasons import present_reasons

@@ -49,7 +49,6 @@ def test_run_json_says_how_the_clusters_came_about(tmp_path):
     record = json.loads(in_run(tmp_path, RUN_FILE).read_text())
     assert record["counts"] == {"images": 32, "rccs": 2, "noise": 0, "skipped": 1}
     assert record["rcc_sizes"] == [20, 12]
-    assert record["inspect_percent"] == 31.25
     assert record["skipped"] == [{"path": "broken.png", "reason": "the file is empty"}]
     assert record["extractor"]["notice"] == "a notice"
     assert len(record["settings_tried"]) == len(found.settings)

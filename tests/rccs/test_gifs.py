@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+from safe_dnn.rccs.confidence import representative
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.gifs import GIF_FOLDER, MOST_FRAMES, gif_path, write_gifs
-from safe_dnn.rccs.nearness import representative
 from tests.helpers.places import names_in
 
 

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from safe_dnn.rccs.confidence import by_closeness, most_similar, nearest_rccs, parts_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.nearness import by_closeness, most_similar, nearest_rccs, parts_of
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.point_groups import groups
 

@@ -5,7 +5,7 @@ import pytest
 
 from safe_dnn.pipeline.explaining import find_reasons
 from safe_dnn.pipeline.run_record import GivenAnswers
-from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import MOST_DOUBTED
 from safe_dnn.reasons.disguises import disguised

@@ -1,6 +1,6 @@
 import pytest
 
-from safe_dnn.pipeline.registering import load_register
+from safe_dnn.pipeline.exports import load_register
 from safe_dnn.pipeline.reporting.report import report_html
 from safe_dnn.rccs.review.edits import redo_edit, undo_edit
 from safe_dnn.rccs.review.notes import Note

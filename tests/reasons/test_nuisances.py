@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from safe_dnn.pipeline.explaining import explain_failures
-from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
-from safe_dnn.pipeline.improvement import select_images
+from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters, select_images
 from safe_dnn.pipeline.run_record import notes_of
 from safe_dnn.pipeline.summary_lines import how_found, selection_summary
 from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.reasons.requirements import BROKEN, HOLDS, OPEN, findings, read_requirements
 from safe_dnn.support.errors import SAFEError
 

@@ -11,8 +11,7 @@ from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, read_conditions
 from safe_dnn.reasons.comparison import load_reasons
-from safe_dnn.reasons.listed import LISTED, UNDECIDED, Reason, reasons_of
-from safe_dnn.reasons.story import baseline, sentence
+from safe_dnn.reasons.listed import LISTED, UNDECIDED, Reason, baseline, reasons_of, sentence
 from safe_dnn.support.text import rate_text
 
 OLD = Literal("age", "outside", (3.5, 65.0))

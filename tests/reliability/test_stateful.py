@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from PIL import Image
 
-from safe_dnn.pipeline import descriptions, generation, improvement
+from safe_dnn.pipeline import descriptions, generation
 from safe_dnn.pipeline.generation import restore_run
 from safe_dnn.rccs.clusters import (
     CLUSTERS_FILE,
@@ -612,7 +612,7 @@ class OutputFolder(RuleBasedStateMachine):
     @rule(folder=FOLDERS, size=st.integers(1, 3), leave_out=st.booleans(), trouble=TROUBLES)
     def select(self, folder, size, leave_out, trouble):
         given = self.base / folder, self.out, SelectionSettings(size=size, leave_out_safe=leave_out)
-        select = functools.partial(improvement.select_images, *given)
+        select = functools.partial(generation.select_images, *given)
 
         def selected(m: Model, _) -> None:
             assert "selection" in {kind for _, _, _, _, kind, *_ in self._added(m, "selection", "label")}
@@ -762,7 +762,7 @@ class Fakes:
         for drawing in (generation, descriptions):
             monkeypatch.setattr(drawing, "write_gifs", self._write_gifs)
         monkeypatch.setattr(descriptions, "gif_shows", lambda *_: True)
-        monkeypatch.setattr(improvement, "select_unsafe_set", _select)
+        monkeypatch.setattr(generation, "select_unsafe_set", _select)
         monkeypatch.setattr(journal, "rcc_reach", lambda *_: [0.0])
         self._loaded: dict[bytes, RootCauseClusters] = {}
         for module in (review, edits, generation):

@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from safe_dnn.support.entries import LONGEST_QUOTED, number_of, path_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import LONGEST_QUOTED, SAFEError, number_of, path_of
 
 
 def test_a_path_is_taken_without_white_space_around_it_and_made_absolute(tmp_path, monkeypatch):

@@ -38,7 +38,7 @@ SOURCES = (
     "safe_dnn/reasons/comparison.py",
     "safe_dnn/features/attributes.py",
     *(f"lab/benchmarks/reasons/{name}.py" for name in ("measuring", "measures", "cases", "rivals")),
-    *(f"safe_dnn/rccs/spots/{name}.py" for name in ("weak_spots", "search", "groups", "conditions", "rates")),
+    *(f"safe_dnn/rccs/spots/{name}.py" for name in ("weak_spots", "search", "figures", "conditions", "rates")),
     *(f"safe_dnn/rccs/dbscan/{name}.py" for name in ("projection", "density", "consensus", "tuning")),
 )
 WITH_A_TEST = ("weak spots", "decision tree")  # SliceLine gives its ten best slices whatever they are worth

@@ -190,7 +190,7 @@ def _whole(sign: Sign) -> bool:
 
 
 def _near(sign: Sign, other: Sign) -> bool:
-    """Whether another sign is in the crop of a sign (see `safe_dnn.dnn.detection.crops.window_of`)."""
+    """Whether another sign is in the crop of a sign (see `safe_dnn.dnn.detection.converter.window_of`)."""
     _, _, width, height = sign.box
     margin = max(9.0, 0.25 * max(width, height) + 1)
     across, down = (sign.width + other.width) / 2, (sign.height + other.height) / 2

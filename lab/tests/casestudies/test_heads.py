@@ -19,8 +19,7 @@ from safe_dnn.casestudies.networks import train_model
 from safe_dnn.casestudies.sets import lay_out_all
 from safe_dnn.casestudies.table import write_subjects
 from safe_dnn.clustering import find_root_cause_clusters
-from safe_dnn.dnn.failures import find_failures
-from safe_dnn.dnn.given_answers import read_targets, with_targets
+from safe_dnn.dnn.failures import find_failures, read_targets, with_targets
 from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.FE import extract_features

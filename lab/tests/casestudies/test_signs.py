@@ -20,9 +20,9 @@ from lab.casestudies.signs.render import render
 from safe_dnn.casestudies.camera import SIDE
 from safe_dnn.casestudies.case import Situation
 from safe_dnn.clustering import find_root_cause_clusters
-from safe_dnn.dnn.detection.coco import read_coco
 from safe_dnn.dnn.detection.converter import cut_seen_objects
 from safe_dnn.dnn.detection.detections import NONE, match
+from safe_dnn.dnn.detection.files import read_coco
 from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.FE import extract_features
 from safe_dnn.features.weights import choose_extractor

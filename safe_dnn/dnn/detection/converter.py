@@ -6,34 +6,274 @@ Every later step takes it as a test set that the engineer has brought.
 
 Likewise the detections in improvement images are cut out, to select from. What is missed has no crop, but is often seen
 with a low score, so that lower scores count here than for failures.
+
+Objects that a detector finds and misses, and its false detections, are cut out of their images with some context. A
+crop is an image to every later step: it is clustered, shown and compared as the images of a classifier are.
 """
 
+import itertools
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from safe_dnn.dnn.detection.coco import DetectorTest, read_coco
-from safe_dnn.dnn.detection.crops import PARAMETERS, Crop, crops_of, cut_crops, files_of
-from safe_dnn.dnn.detection.detections import NONE, TYPES, Cases, Matching, cases_of, checked_iou, match
-from safe_dnn.dnn.detection.yolo import read_yolo
+from safe_dnn.dnn.detection.detections import CLASS, FOUND, NONE, TYPES, Cases, Matching, cases_of, checked_iou, match
+from safe_dnn.dnn.detection.files import DetectorTest, read_coco, read_yolo
 from safe_dnn.dnn.failures import TABLES, checked_folder, collect_failures, replacing_images
 from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED
 from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
 from safe_dnn.rccs.unsafe_set import FULL_IMAGE
-from safe_dnn.support.entries import Number, StrPath, existing_folder
-from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.images import Skipped
+from safe_dnn.support.errors import Number, SAFEError, StrPath, existing_folder
+from safe_dnn.support.images import BOX_KEY, UNREADABLE, Skipped, box_text, decode, read_bytes, reason_for
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE, OBJECTS, PREDICTIONS_FILE
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import count, printable
 
+MARGIN, LEAST_MARGIN = 0.25, 8  # context on each side: a share of the longer side, and pixels
+BORDER = 1.0  # pixels: so near to it, a box is cut off by the image's border
+LONGEST_NAME, LONGEST_BYTES = 80, 200  # of a folder's or file's name; file systems allow 255 bytes
+UNSAFE_IN_NAMES = '<>:"/\\|?*'
+PARAMETERS = ("object_px", "object_aspect", "truncated", "in_crowd", "near_by", "type", "confused_with")
+"""The columns of `parameters.csv` that are about boxes; the last two are empty for what is right."""
 IMAGES = "the folder of the images that the ground truth names"
 SEEN = "seen"
 OF_TRUTH = ("near_by", "in_crowd", "type", "confused_with")  # parameters that only the ground truth tells
+
+
+class Crop(NamedTuple):
+    """What is cut out for a case.
+
+    Attributes
+    ----------
+    name : str
+        Path of the crop, in the folder of its label. Its box is part of it: two crops of a name show the same.
+    image : int
+        Row of the image.
+    category : int
+        Row of the class of the object or, for a false detection, of the predicted class.
+    box : ndarray of shape (4,), float64
+        Of the object or the false detection.
+    label : str
+        The class of `category`.
+    predicted : str
+        A class, `MISSED` or `FALSE_DETECTION`.
+    confidence : float
+        The score of the detection; NaN if the object is missed.
+    type : str
+        `detections.FOUND`, or one of `detections.TYPES`.
+    about, own : int
+        The object that a false detection overlaps, and the one that this is; otherwise `NONE`.
+    """
+
+    name: str
+    image: int
+    category: int
+    box: np.ndarray
+    label: str
+    predicted: str
+    confidence: float
+    type: str
+    about: int
+    own: int
+
+
+# --- What is cut out ----------------------------------------------------------------------------------------------
+
+
+def crops_of(test: DetectorTest, cases: Cases) -> list[Crop]:
+    """What is to be cut out for each case.
+
+    The label is the class of the object or, where there is none, that of the detection. What was predicted is the class
+    of the detection that has found the object, or is on it and of another class; it is missed if no box is enough on
+    it. Any other detection is a false one.
+    """
+    stems = [_stem(name) for name in test.images]
+    folders = _class_folders(test.classes)
+    objects, detections = test.objects, test.detections
+    crops = []
+    for own, detection, about, kind in zip(*(column.tolist() for column in cases), strict=True):
+        boxes, row, noun = (objects, own, "object") if own != NONE else (detections, detection, "detection")
+        image, category, box = int(boxes.image[row]), int(boxes.category[row]), boxes.box[row]
+        label = test.classes[category]
+        # A box that is not enough on the object has not found it.
+        seen = kind in (FOUND, CLASS) or own == NONE
+        found = test.classes[detections.category[detection]] if seen else MISSED
+        predicted = found if own != NONE else FALSE_DETECTION
+        place = "_".join(f"{side:.0f}" for side in box.tolist())
+        name = f"{folders[label]}/{stems[image]}_{noun}_{boxes.number[row]}_at_{place}.png"
+        confidence = float(detections.score[detection]) if seen else float("nan")
+        crops.append(Crop(name, image, category, box, label, predicted, confidence, kind, about, own))
+    return crops
+
+
+def _stem(name: str) -> str:
+    """Where an image's crops lie in the folders of classes: the path of the image without its suffix."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return "/".join(_plain(part) for part in (*path.parent.parts, path.stem) if part not in ("/", ".."))
+
+
+def _plain(name: str) -> str:
+    """A name that each file system accepts, and that is no formula to a spreadsheet."""
+    plain = "".join("_" if c in UNSAFE_IN_NAMES or not c.isprintable() else c for c in name)
+    plain = plain[:LONGEST_NAME].encode()[:LONGEST_BYTES].decode(errors="ignore")
+    return plain.strip(". ").lstrip("=+-@'") or "_"
+
+
+def _class_folders(classes: Sequence[str]) -> dict[str, str]:
+    """The name of a folder for each class; no two are the same."""
+    names: dict[str, str] = {}
+    for name in classes:
+        plain = _plain(name)
+        taken = {each.casefold() for each in names.values()}
+        others = (f"{plain}_{number}" for number in itertools.count(2))
+        names[name] = next(free for free in itertools.chain([plain], others) if free.casefold() not in taken)
+    return names
+
+
+def files_of(root: Path, names: Sequence[str]) -> tuple[list[Path | None], list[Skipped]]:
+    """The file of each image: where its name says or, without the folders in its name, in the image folder."""
+    files: list[Path | None] = []
+    missing = []
+    for name in names:
+        path = Path(os.path.normpath(root / name.replace("\\", "/")))
+        tried = [path] if path.is_relative_to(root) else []
+        # A name that no file can have is an error to pathlib.
+        found = next((each for each in (*tried, root / path.name) if os.path.isfile(each)), None)  # noqa: PTH113
+        files.append(found)
+        if found is None:
+            missing.append(Skipped(name, f"not in {root}"))
+    return files, missing
+
+
+def window_of(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """What is cut out for a box, with context: left, top, right and bottom in the image; None if it is outside.
+
+    Parameters
+    ----------
+    box : ndarray of shape (4,)
+        Left, top, width and height; what reaches over the border is cut off.
+    size : (int, int)
+        Width and height of the image.
+    """
+    left, top, right, bottom = _ends(box, size)
+    if right <= left or bottom <= top:
+        return None
+    margin = max(LEAST_MARGIN, MARGIN * max(right - left, bottom - top))
+    first, second = (max(0, int(np.floor(side - margin))) for side in (left, top))
+    third, fourth = (min(int(np.ceil(side + margin)), most) for side, most in zip((right, bottom), size, strict=True))
+    return first, second, third, fourth
+
+
+def _ends(box: np.ndarray, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    left, top, width, height = box.tolist()
+    right, bottom = min(left + width, size[0]), min(top + height, size[1])
+    return max(left, 0.0), max(top, 0.0), right, bottom
+
+
+def cut_crops(
+    test: DetectorTest, crops: Sequence[Crop], files: Sequence[Path | None], folder: Path, progress: Progress
+) -> Iterator[tuple[dict[str, dict[str, str]], list[Skipped]]]:
+    """Cut the crops out of each image; what is known of each, by name, and what could not be read."""
+    of_image: dict[int, list[Crop]] = {}
+    for crop in crops:
+        if files[crop.image] is not None:
+            of_image.setdefault(crop.image, []).append(crop)
+
+    def cut(image: int) -> tuple[dict[str, dict[str, str]], list[Skipped]]:
+        return _cut_image(test, of_image[image], files[image], np.flatnonzero(test.objects.image == image), folder)
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        try:
+            for done, result in enumerate(pool.map(cut, of_image), start=1):
+                progress("Cutting out objects", done, len(of_image))
+                yield result
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # a job that is stopped does not cut the rest
+
+
+def _cut_image(
+    test: DetectorTest, crops: Sequence[Crop], file: Path | None, objects: np.ndarray, folder: Path
+) -> tuple[dict[str, dict[str, str]], list[Skipped]]:
+    """The crops of an image, without those of boxes that lie outside of it."""
+    name = test.images[crops[0].image]
+    try:
+        picture = decode(read_bytes(file or Path(name)))
+    except UNREADABLE as error:
+        return {}, [Skipped(name, reason_for(error))]
+    expected = tuple(test.sizes[crops[0].image].tolist())
+    if all(expected) and picture.size != expected:
+        told = " × ".join(map(str, picture.size)), " × ".join(map(str, expected))
+        return {}, [Skipped(name, f"{told[0]} pixels, but {told[1]} in the ground truth, so that boxes do not fit")]
+    known = {}
+    for crop in crops:
+        window = window_of(crop.box, picture.size)
+        if window is not None:
+            _save_crop(picture, crop, window, folder / crop.name)
+            known[crop.name] = _measured(test, crop, window, picture.size, objects)
+    return known, []
+
+
+def _save_crop(picture: Image.Image, crop: Crop, window: tuple[int, int, int, int], path: Path) -> None:
+    """Write a crop; its box is a note in the file, which is drawn where people look at it, and not in the pixels."""
+    left, top, right, bottom = _ends(crop.box, picture.size)
+    note = PngInfo()
+    note.add_text("crop", crop.name)  # of two detections of the same box, both count
+    note.add_text(BOX_KEY, box_text((left - window[0], top - window[1], right - window[0], bottom - window[1])))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Compressing more takes twice as long and saves a tenth.
+    picture.crop(window).save(path, pnginfo=note, compress_level=1)
+
+
+# --- What is known ------------------------------------------------------------------------------------------------
+
+
+def _measured(
+    test: DetectorTest, crop: Crop, window: tuple[int, int, int, int], size: tuple[int, int], objects: np.ndarray
+) -> dict[str, str]:
+    """The parameters of a crop; those of failures alone are empty for others.
+
+    Parameters
+    ----------
+    objects : ndarray of int
+        The rows of the objects in the same image.
+    """
+    left, top, right, bottom = ends = _ends(crop.box, size)
+    beyond = left <= BORDER or top <= BORDER or right >= size[0] - BORDER or bottom >= size[1] - BORDER
+    others = objects[(objects != crop.own) & (objects != crop.about)]
+    crowd = test.objects.crowd[others]
+    boxes = test.objects.box[others]
+    wrong = crop.type != FOUND
+    return {
+        "object_px": f"{np.sqrt((right - left) * (bottom - top)):.1f}",
+        "object_aspect": f"{(right - left) / (bottom - top):.3g}", "truncated": "yes" if beyond else "no",
+        "in_crowd": "yes" if _meet(boxes[crowd], ends).any() else "no",
+        "near_by": str(int(_meet(boxes[~crowd], window).sum())),
+        "type": crop.type if wrong else "", "confused_with": _confused_with(test, crop) if wrong else "",
+    }  # fmt: skip
+
+
+def _meet(boxes: np.ndarray, ends: tuple[float, float, float, float]) -> np.ndarray:
+    """Which boxes overlap a rectangle."""
+    left, top, right, bottom = ends
+    across = (boxes[:, 0] < right) & (boxes[:, 0] + boxes[:, 2] > left)
+    return across & (boxes[:, 1] < bottom) & (boxes[:, 1] + boxes[:, 3] > top)
+
+
+def _confused_with(test: DetectorTest, crop: Crop) -> str:
+    """The other class: the one that an object was taken for, or that of the object that a false detection is on."""
+    if crop.own != NONE:
+        return crop.predicted if crop.predicted not in (MISSED, crop.label) else ""
+    if crop.about == NONE or test.objects.category[crop.about] == crop.category:
+        return ""
+    return test.classes[test.objects.category[crop.about]]
 
 
 class DetectorFiles(NamedTuple):
@@ -42,7 +282,7 @@ class DetectorFiles(NamedTuple):
     Attributes
     ----------
     truth, results, score
-        As for `dnn.detection.coco.read_coco` or, with `yolo`, for `dnn.detection.yolo.read_yolo`.
+        As for `dnn.detection.files.read_coco` or, with `yolo`, for `dnn.detection.files.read_yolo`.
     images : path
         The folder of the images that the ground truth names.
     yolo : bool
@@ -116,7 +356,7 @@ def cut_seen_objects(
     info : path
         A JSON file with the lists `images` and `categories`, as of COCO's ground truth; its annotations are not read.
     results, score
-        As for `dnn.detection.coco.read_coco`.
+        As for `dnn.detection.files.read_coco`.
     images : path
         The folder of the images.
 

@@ -20,10 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.detection.coco import Boxes, DetectorTest
+from safe_dnn.dnn.detection.files import Boxes, DetectorTest
 from safe_dnn.rccs.answers import MISSED
-from safe_dnn.support.entries import number_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, number_of
 from safe_dnn.support.version import install
 
 FOUND = "found"

@@ -8,8 +8,7 @@ from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import AWAY
 from safe_dnn.page.results import Shown
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.asking import model_at_hand, probe_reasons
-from safe_dnn.pipeline.looking import heatmap_html, heatmaps_of, look
+from safe_dnn.pipeline.asking import heatmap_html, heatmaps_of, look, model_at_hand, probe_reasons
 from safe_dnn.pipeline.reporting.report import probes_html
 
 

@@ -25,10 +25,9 @@ from safe_dnn.page.results import Shown
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_news, as_text
 from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of, run_record
-from safe_dnn.rccs.confidence import near_rcc, place_text
+from safe_dnn.rccs.confidence import by_closeness, most_similar, near_rcc, place_text
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import load_map, map_filters, map_record, map_shades, rcc_words, stored_map
-from safe_dnn.rccs.nearness import by_closeness, most_similar
 from safe_dnn.rccs.review.edits import move_images, new_rcc
 from safe_dnn.rccs.review.journal import Maker
 from safe_dnn.rccs.review.notes import judgements, title

@@ -18,7 +18,7 @@ from safe_dnn.pipeline.generation import ClusteringSettings
 from safe_dnn.pipeline.run_record import GivenAnswers, given_parameters, given_predictions, groups_of
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.parameters import names_in
-from safe_dnn.support.entries import path_of
+from safe_dnn.support.errors import path_of
 from safe_dnn.support.images import is_image_folder
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import printable

@@ -18,10 +18,9 @@ from safe_dnn.page.results import Shown
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.clusters import sample, told_of
-from safe_dnn.rccs.confidence import n_near
+from safe_dnn.rccs.confidence import n_near, nearest_rccs
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.gifs import gif_path, gif_shows
-from safe_dnn.rccs.nearness import nearest_rccs
 from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.review.notes import title
 

@@ -13,9 +13,8 @@ from safe_dnn.page.results import Shown
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_news
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.rccs.confidence import is_loose
+from safe_dnn.rccs.confidence import is_loose, representative
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.nearness import representative
 from safe_dnn.rccs.profiles import LEAST_BITS
 from safe_dnn.rccs.review.notes import UNSAFE, VERDICTS, Note, title
 from safe_dnn.rccs.review.review import notes_elsewhere

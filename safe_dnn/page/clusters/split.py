@@ -12,8 +12,8 @@ from safe_dnn.page.messages import tell, warn
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_text
+from safe_dnn.rccs.confidence import parts_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.nearness import parts_of
 from safe_dnn.rccs.review.edits import new_rcc
 from safe_dnn.rccs.review.journal import Maker
 from safe_dnn.rccs.review.notes import title

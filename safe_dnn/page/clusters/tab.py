@@ -38,7 +38,7 @@ from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
 from safe_dnn.rccs.confidence import consensus_text, why_unknown
 from safe_dnn.rccs.review.journal import Maker
 from safe_dnn.rccs.review.notes import VERDICTS
-from safe_dnn.reasons.story import baseline, sentence
+from safe_dnn.reasons.listed import baseline, sentence
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 

@@ -15,8 +15,7 @@ from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.rate_curves import curves_of
 from safe_dnn.rccs.review.review import folder_tested, notes_of_run
 from safe_dnn.reasons.comparison import Reasons
-from safe_dnn.reasons.listed import LISTED, Reason, folded, ungrouped, with_notes
-from safe_dnn.reasons.story import baseline, sentence
+from safe_dnn.reasons.listed import LISTED, Reason, baseline, folded, sentence, ungrouped, with_notes
 from safe_dnn.support.text import printable
 
 CURVE = 860  # width of a curve, in pixels, at most

@@ -9,9 +9,8 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
-from safe_dnn.dnn.failures import checked, collect_failures, find_failures, load_failures
-from safe_dnn.dnn.given_answers import check_given, file_and_column
-from safe_dnn.dnn.held_out import hold_out_of
+from safe_dnn.dnn.failures import check_given, checked, collect_failures, file_and_column, find_failures, load_failures
+from safe_dnn.dnn.group_columns import hold_out_of
 from safe_dnn.dnn.model import DnnOptions, is_regression_file
 from safe_dnn.dnn.tested import number_columns, read_answer_table
 from safe_dnn.page.collected import CollectedFailures, are_earlier
@@ -28,8 +27,7 @@ from safe_dnn.pipeline.explaining import explain_collected
 from safe_dnn.pipeline.summary_lines import failures_summary
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import working
-from safe_dnn.support.entries import is_within
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, is_within
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 from safe_dnn.support.text import printable
 from safe_dnn.training.earlier import kept_copy, other_analysis, take_over

@@ -20,7 +20,7 @@ from safe_dnn.page.messages import if_there, pane, put_away, reveal
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.markup import escaped, filled
 from safe_dnn.rccs.answers import confused
-from safe_dnn.rccs.spots.groups import in_words
+from safe_dnn.rccs.spots.figures import in_words
 from safe_dnn.reasons.known_groups import KnownGroups, accuracy_interval
 from safe_dnn.support.text import count, in_series, printable
 

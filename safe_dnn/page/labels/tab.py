@@ -24,8 +24,7 @@ from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.store.output_folder import writing
-from safe_dnn.support.entries import is_within
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, is_within
 from safe_dnn.support.images import SUFFIXES
 from safe_dnn.support.text import printable
 from safe_dnn.training.labels import label_unsafe_set, save_labels

@@ -9,7 +9,7 @@ from safe_dnn.page.events import EACH, EDITS, LATEST, VIEW
 from safe_dnn.page.pictures import served_folder
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import NAME_OF_WINDOW, visitor_of
-from safe_dnn.pipeline.registering import load_register
+from safe_dnn.pipeline.exports import load_register
 from safe_dnn.rccs.review.journal import Maker, newest
 from safe_dnn.rccs.review.notes import REGISTER, SCOPE, Scope
 from safe_dnn.rccs.review.review import load_scope, set_note

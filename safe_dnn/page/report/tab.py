@@ -18,8 +18,7 @@ from safe_dnn.page.results import Shown, check_links
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import REPORT_TAB
 from safe_dnn.pipeline.confirmation import confirm
-from safe_dnn.pipeline.exports import EXPORT_ZIP, export_here, missing_in
-from safe_dnn.pipeline.reporting.evidence import SUMS_FILE, verify, write_evidence
+from safe_dnn.pipeline.exports import EXPORT_ZIP, SUMS_FILE, export_here, missing_in, verify, write_evidence
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.report import REPORT_FILE, confirmation_html, write_report
 from safe_dnn.pipeline.run_record import GivenAnswers

@@ -13,8 +13,7 @@ from safe_dnn.page.settings import showing
 from safe_dnn.page.texts import worded
 from safe_dnn.pipeline.reporting.markup import escaped
 from safe_dnn.support.defects import report_defect
-from safe_dnn.support.entries import is_within
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, is_within
 
 NOT_OURS = "The page received something that none of its fields sends. Reload it and try again."
 

@@ -16,8 +16,7 @@ from safe_dnn.page.analyses import address_of, make
 from safe_dnn.page.pictures import served_folder
 from safe_dnn.page.serving.guard import FILE, notice
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.exports import EXPORT_ZIP
-from safe_dnn.pipeline.reporting.evidence import SUMS_FILE
+from safe_dnn.pipeline.exports import EXPORT_ZIP, SUMS_FILE
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.output_folder import LOCK_FILE, WORK_FILE, own_files

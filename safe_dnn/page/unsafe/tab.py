@@ -18,7 +18,7 @@ from safe_dnn.page.messages import done, empty, if_there, pane, reveal
 from safe_dnn.page.results import Marks, Shown
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import UNSAFE_TAB
-from safe_dnn.pipeline.improvement import Likely, select_images
+from safe_dnn.pipeline.generation import Likely, select_images
 from safe_dnn.pipeline.summary_lines import selection_summary
 from safe_dnn.rccs.clusters import fingerprint, rccs_of
 from safe_dnn.rccs.review.notes import title

@@ -12,7 +12,7 @@ from PIL import Image
 
 from safe_dnn.rccs import confidence
 from safe_dnn.rccs.clusters import rccs_of, sample
-from safe_dnn.rccs.nearness import nearest_rccs
+from safe_dnn.rccs.confidence import nearest_rccs
 from safe_dnn.rccs.review.journal import describe_edit
 from safe_dnn.rccs.review.notes import FIELDS, NOT_JUDGED, REGISTER, SCOPE, VERDICTS, judgements, title
 from safe_dnn.selection import chosen_by_model

@@ -22,8 +22,8 @@ import numpy as np
 from markupsafe import Markup
 
 from safe_dnn.dnn.confusion import ConfusionMatrix, confusion_matrices
+from safe_dnn.pipeline.asking import heatmap_html, heatmaps_of
 from safe_dnn.pipeline.explaining import since_earlier
-from safe_dnn.pipeline.looking import heatmap_html, heatmaps_of
 from safe_dnn.pipeline.reporting.markup import escaped, filled, picture_uri, warning
 from safe_dnn.pipeline.reporting.rate_curves import curves_of
 from safe_dnn.pipeline.run_record import outdated
@@ -39,12 +39,10 @@ from safe_dnn.rccs.review.notes import REGISTER, UNSAFE, Note, Scope, title
 from safe_dnn.rccs.review.review import Review, all_edits, load_review, load_scope, notes_elsewhere, notes_of_run
 from safe_dnn.rccs.spots.rates import Rate, by_excess
 from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
-from safe_dnn.reasons.claims import asked
 from safe_dnn.reasons.comparison import Reasons
-from safe_dnn.reasons.listed import Reason, reasons_of
+from safe_dnn.reasons.listed import Reason, asked, baseline, reasons_of, sentence
 from safe_dnn.reasons.probes import Probe, load_probes
 from safe_dnn.reasons.register import Entry, register_of
-from safe_dnn.reasons.story import baseline, sentence
 from safe_dnn.store.database import Entry as Statement
 from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, RETRAINING, SELECTION, present_runs, runs_of
@@ -212,6 +210,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
     reasons = read("reasons", lambda: present_reasons(folder, review), Reasons())
     fresh = read("fresh", lambda: asked(runs.get(CONFIRMATION), review), dict[str, str]())
     register = register_of(folder, review, reasons, fresh)
+    words = read("words", lambda: [word.text for word in all_words(folder).values()], list[str]())
     run, spot_notes = run_record(folder), notes_of_run(folder, reasons.spots)
     spot_notes |= {one.about.subject: one.note for one in register if one.about and one.about.spot}
     return Material(
@@ -225,16 +224,9 @@ def _gather(folder: Path, progress: Progress) -> Material:
         retraining=read("retraining", lambda: _retraining(folder, review), None),
         run=run, found=runs[CLUSTERS].time, earlier=since_earlier(folder, run.get("predictions", {}).get("digest", "")),
         rests_on=", ".join(f"{run.number} ({kind})" for kind, run in runs.items()),
-        words=_words(folder), images=_images(review.clusters, carded(review.clusters, reasons.rates), progress),
+        images=_images(review.clusters, carded(review.clusters, reasons.rates), progress),
+        words=tuple(words or filter(None, [missing.get("words")])),
     )  # fmt: skip
-
-
-def _words(folder: Path) -> tuple[str, ...]:
-    """What is known of each word; a sentence on why not if the answers of the network cannot be read any more."""
-    try:
-        return tuple(tagging.text for tagging in all_words(folder).values())
-    except SAFEError as error:
-        return (str(error),)
 
 
 def _unsafe_set(folder: Path, clusters: str) -> UnsafeSet | None:

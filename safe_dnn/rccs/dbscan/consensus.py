@@ -18,10 +18,9 @@ accumulation: how often two points are together, and average linkage); Bansal, B
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from threading import Event
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,10 +42,8 @@ LEFT_OUT = NOISE - 1
 FULL_VOTE = 20  # of the clustering of a sample with the best score; votes are whole numbers
 VOTE_POWER = 8  # of the others' scores, as shares of the best one
 
-POLL_SECONDS = 0.3
 PROGRESS_TEXT = "Clustering random parts of the images"
 
-_Found = TypeVar("_Found")
 TOGETHER = 42  # per cent of the votes from which two images rather belong together
 ROUNDS = 50  # of improvements; a few are enough
 BATCH = 5  # samples whose votes are compared with those of as many others
@@ -136,41 +133,36 @@ def cluster_samples(
     samples = draw_samples(names, wanted)
     everything = Points(coordinates)
 
-    def cluster(sample: np.ndarray, go_on: Callable[[], None]) -> tuple[list[Clustering], np.ndarray | None]:
+    def cluster(sample: np.ndarray) -> tuple[list[Clustering], np.ndarray | None]:
         scale = relevant_scale(everything.among(sample))
-        go_on()
         points = Points(scale(coordinates[sample]))
         averaged = average_neighbours(points)
-        go_on()
         if reduced is None or known is None:
             found = cluster_with_each(averaged, original=points, averaged=averaged)
         else:
             # Numbered anew, without gaps: a sample may contain none of the images of some RCC.
             of_sample = largest_first(known[sample])
             found = cluster_with_each(reduced[sample], original=points, averaged=averaged, known=of_sample)
-        if n <= MOST_IMAGES:
-            return found, None
+        return found, None if n <= MOST_IMAGES else placed(points, lambda rows: scale(coordinates[rows]), n)
 
-        def others(rows: slice) -> np.ndarray:
-            go_on()
-            return scale(coordinates[rows])
-
-        return found, placed(points, others, n)
-
-    for i, (found, places) in enumerate(_in_threads(cluster, samples, progress)):
-        weights[i] = vote_weights([one.setting.score for one in found])
-        tells_apart = [one.labels.max(initial=NOISE) > 0 for one in found]
-        for k, one in enumerate(found):
-            if tells_apart[k] or not any(tells_apart):
-                if places is not None:
-                    labels[i, k], is_core[i, k] = in_places(one.labels, one.is_core, places)
-                labels[i, k, samples[i]], is_core[i, k, samples[i]] = one.labels, one.is_core
-        if enough and i + 1 in LOOKS:
-            so_far = votes.taken(0, i + 1)._replace(further=wanted - i - 1)
-            if agreed := enough(so_far):
-                votes = so_far._replace(agreed=agreed)
-                break
-    progress(PROGRESS_TEXT, wanted, wanted)
+    progress(PROGRESS_TEXT, 0, wanted)
+    with one_thread(), ThreadPoolExecutor(THREADS) as pool:
+        try:
+            for i, (found, places) in enumerate(pool.map(cluster, samples)):
+                weights[i] = vote_weights([one.setting.score for one in found])
+                tells_apart = [one.labels.max(initial=NOISE) > 0 for one in found]
+                for k, one in enumerate(found):
+                    if tells_apart[k] or not any(tells_apart):
+                        if places is not None:
+                            labels[i, k], is_core[i, k] = in_places(one.labels, one.is_core, places)
+                        labels[i, k, samples[i]], is_core[i, k, samples[i]] = one.labels, one.is_core
+                progress(PROGRESS_TEXT, i + 1, wanted)
+                if enough and i + 1 in LOOKS:
+                    so_far = votes.taken(0, i + 1)._replace(further=wanted - i - 1)
+                    if agreed := enough(so_far):
+                        return so_far._replace(agreed=agreed)
+        finally:
+            pool.shutdown(cancel_futures=True)  # a job that is stopped does not cluster the rest
     return votes
 
 
@@ -226,32 +218,6 @@ def draw_samples(names: Sequence[str], n_samples: int) -> list[np.ndarray]:
     order = np.argsort(lots, axis=0, kind="stable")
     most = min(len(names), MOST_IMAGES)
     return [np.sort(order[: round(share * most), i]) for i, share in enumerate(shares.tolist())]
-
-
-def _in_threads(
-    work: Callable[[np.ndarray, Callable[[], None]], _Found], samples: list[np.ndarray], progress: Progress
-) -> Iterator[_Found]:
-    """The results in order. `progress`, by which the job may be stopped, is called several times a second.
-
-    `work` is given a sample and what it calls now and then, which ends it if the job was stopped.
-    """
-    stopped = Event()
-
-    def go_on() -> None:
-        if stopped.is_set():
-            raise InterruptedError
-
-    with one_thread(), ThreadPoolExecutor(THREADS) as pool:
-        waiting = [pool.submit(work, sample, go_on) for sample in samples]
-        try:
-            for done, future in enumerate(waiting):
-                progress(PROGRESS_TEXT, done, len(samples))
-                while not wait([future], timeout=POLL_SECONDS).done:
-                    progress(PROGRESS_TEXT, done, len(samples))
-                yield future.result()
-        finally:
-            stopped.set()
-            pool.shutdown(cancel_futures=True)
 
 
 def agree(votes: Votes) -> tuple[np.ndarray, np.ndarray, Steadiness]:

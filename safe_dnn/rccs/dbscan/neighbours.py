@@ -22,7 +22,6 @@ LEAST_ROWS = 64  # of a block, even if that makes it larger: products with fewer
 THREADS = min(os.cpu_count() or 1, 8)  # each holds a few blocks at a time
 LISTED = 20  # nearest points stored for each point
 MOST_STORED = 5000  # points all of whose distances are stored: 100 MB
-UNSURE = 2e-5  # share of the largest squared norm: five times what float32 was seen to round of a squared distance
 SAME = 1e-13  # squared distances below this share of the largest squared norm are rounding errors of equal points
 _Found = TypeVar("_Found")
 
@@ -127,30 +126,6 @@ class Points:
         others, lengths = (np.concatenate(parts) for parts in zip(*found, strict=True))
         self._found = others, lengths
         return self._found
-
-    def nearest_unordered(self, k: int) -> np.ndarray:
-        """The k nearest other points of each point, as of `nearest`, but in any order, and in half of the time.
-
-        float32 finds them, and float64 decides for the points for which rounding could.
-        """
-        if len(self) > MOST_STORED or not 0 < k < len(self) - 1:
-            return self.nearest(k)[0]
-        centred, squares = self._centred
-        rounded = centred.astype(np.float32)
-        with one_thread():
-            apart = rounded @ rounded.T
-            apart *= -2
-            apart += squares.astype(np.float32)  # less the square of each row's point, which leaves their order
-            np.fill_diagonal(apart, np.inf)
-            least = np.partition(apart, k, axis=1)[:, : k + 1]
-            limits = least[:, :k].max(axis=1)
-            unsure = np.flatnonzero(least[:, k] - limits <= UNSURE * squares.max())
-            within = apart <= limits[:, None]
-            within[unsure] = np.arange(len(self)) < k  # any k, which are replaced
-            nearest = np.flatnonzero(within).reshape(-1, k) % len(self)
-            exact = self._rooted(centred[unsure] @ centred.T, squares[unsure]).astype(np.float32)  # as they are stored
-            nearest[unsure] = _least(unsure, exact, k)[0]
-        return nearest
 
     def nearest_to(self, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The nearest point to each of some other points. Ties are broken by index.

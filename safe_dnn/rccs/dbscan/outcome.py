@@ -9,22 +9,34 @@ STEADY = 0.75  # least confidence in an RCC that is not called loose; see docs/d
 
 
 class Setting(NamedTuple):
-    """A setting of DBSCAN that was tried, and its result."""
+    """A setting of DBSCAN that was tried, and its result.
+
+    Attributes
+    ----------
+    eps : float
+        The largest eps of an RCC.
+    min_samples : int
+    at_knee : bool
+        Whether all RCCs share the eps at the knee of the k-distance curve, rather than having their own.
+    n_rccs : int
+    noise : float
+        Share of the images that are in no RCC.
+    largest : float
+        Share of the images in the largest RCC.
+    silhouette : float
+        Mean over RCCs of the mean silhouette of their images; 0 if there are fewer than two RCCs.
+    score : float
+        √silhouette · worth (see `rccs.dbscan.tuning.tune`).
+    """
 
     eps: float
-    """The largest eps of an RCC."""
     min_samples: int
     at_knee: bool
-    """Whether all RCCs share the eps at the knee of the k-distance curve, rather than having their own."""
     n_rccs: int
     noise: float
-    """Share of the images that are in no RCC."""
     largest: float
-    """Share of the images in the largest RCC."""
     silhouette: float
-    """Mean over RCCs of the mean silhouette of their images; 0 if there are fewer than two RCCs."""
     score: float
-    """√silhouette · worth (see `rccs.dbscan.tuning.tune`)."""
 
 
 class Tuning(NamedTuple):

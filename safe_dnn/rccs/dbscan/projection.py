@@ -196,7 +196,7 @@ def _covariance_of_neighbours(points: Points) -> np.ndarray | None:
     variance = np.einsum("ij,ij->", centred, centred) / n
     if n < 2 or np.sqrt(variance) < SAME_POINT:
         return None
-    nearest = Points(average_neighbours(points)).nearest_unordered(neighbourhood(n))
+    nearest = Points(average_neighbours(points)).nearest(neighbourhood(n))[0]
     # The variance of a difference of two points is twice that of each of them.
     of_neighbours = _covariance_of_differences(centred, nearest) / 2
     even = (of_neighbours.trace() + LEAST_DIFFERENCE * variance) / n_components
@@ -261,7 +261,7 @@ def average_neighbours(points: np.ndarray | Points) -> np.ndarray:
         return moved.astype(np.float32)
     with one_thread():
         for i in range(AVERAGING_ROUNDS):
-            among_nearest = _graph_of(Points(moved).nearest_unordered(k) if i else cloud.nearest(k)[0])
+            among_nearest = _graph_of((Points(moved) if i else cloud).nearest(k)[0])
             mutual = among_nearest.minimum(among_nearest.T) + eye_array(n, format="csr")
             moved = (mutual @ moved) / mutual.sum(axis=1).reshape(n, 1)
     return np.asarray(moved, dtype=np.float32)

@@ -16,7 +16,7 @@ import numpy as np
 
 from safe_dnn.rccs.parameters import MOST_CATEGORIES
 from safe_dnn.rccs.spots.conditions import LEAST_TESTED, round_cuts, roundest
-from safe_dnn.rccs.spots.groups import Groups, grouping, share_of
+from safe_dnn.rccs.spots.figures import Groups, grouping, share_of
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.intervals import clopper_pearson
 from safe_dnn.support.tables import from_cell, table_text
@@ -50,7 +50,7 @@ class Bin(NamedTuple):
     tested, wrong : int
         Images, and those of them that the DNN gets wrong.
     rate_low, rate_high : float
-        95 % interval of the rate (see `groups.counted`).
+        95 % interval of the rate (see `figures.share_of`).
     below : float
         The share of the images of this curve that are in this range or a lower one; NaN of a category.
     least, most : float

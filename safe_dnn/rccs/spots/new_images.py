@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from safe_dnn.rccs.spots.groups import Groups, share_of, tally
+from safe_dnn.rccs.spots.figures import Groups, share_of, tally
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.support.intervals import clopper_pearson
 

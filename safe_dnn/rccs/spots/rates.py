@@ -5,7 +5,7 @@ images that look the same and that the DNN gets *right*. A tested image lies in 
 images, the nearest one is in that RCC, and it is among failing images; the *rate* of the RCC is the share of wrong
 images among the tested images in its region. It is neither the share of the failures that the RCC explains nor the
 probability that an image of the RCC is wrong (they all are). Images of one scene count as if they were independent,
-unless it is known which images are of one scene (see `groups.py`).
+unless it is known which images are of one scene (see `figures.py`).
 
 The rate must not be high only because regions are drawn around wrong images: if right and wrong are dealt out at
 random, it has to be that of the whole test set. Therefore:
@@ -34,8 +34,7 @@ import numpy as np
 
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.spots.figures import Figures, chance_of, expected_rate
-from safe_dnn.rccs.spots.groups import Groups, effective_share, tally
+from safe_dnn.rccs.spots.figures import Figures, Groups, chance_of, effective_share, expected_rate, tally
 from safe_dnn.support.intervals import clopper_pearson
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import count, rate_text

@@ -25,8 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Cut, Literal, cut, fails_equally, literals_of, parts_of
-from safe_dnn.rccs.spots.figures import assess
-from safe_dnn.rccs.spots.groups import Groups, Tally, chance_given_class, chance_of_more, given_class
+from safe_dnn.rccs.spots.figures import Groups, Tally, assess, chance_given_class, chance_of_more, given_class
 
 MOST_SPOTS = 15
 ERROR_RATE = 0.05  # chance to find anything where right and wrong are independent of everything
@@ -48,8 +47,6 @@ MOST_COLUMNS = 100  # that are searched, of more those that by themselves go mos
 COARSE = 8  # parts of a number that tell which
 MOST_PAIRS = 5_000_000  # of simple conditions that are tried
 MOST_KEPT = 100  # simple conditions for which it is kept where they hold
-MANY = 100_000  # conditions of which most are left out without a score
-SAMPLED = 8  # one of so many of them tells which
 FIRST = 8  # conditions that are compared with all other images at once, and then as many again as were
 MOST_AT_ONCE = 2_000_000  # conditions, or columns, × images that are counted at once
 
@@ -155,7 +152,7 @@ class Search:
             part[:] = each.part + first
         ends, parts = np.arange(len(self.wrong) + 1) * len(cuts), self.part.T.ravel()
         self.of_part = csr_array((np.ones(len(parts), np.float32), parts, ends), (len(self.wrong), held.shape[1])).T
-        self.kept, self.reach = dict[int, np.ndarray](), np.arange(len(self.wrong) + 1) ** (1 - EXPONENT)
+        self.kept = dict[int, np.ndarray]()
         self.may = self.column[:, None] != self.column[None, self.plain]
         rows = np.flatnonzero(open_to)
         self.one, self.two = self._sums(rows * 0, 1, rows), self._sums_of_pairs(rows)
@@ -422,11 +419,8 @@ class Search:
             The literals of the best conditions.
         """
         base = self._base(sums)
-        least = self._least(sums, may, base)
-        excess = sums[1] - base.astype(np.float32) * sums[0]
-        at = np.flatnonzero(may & (sums[0] >= LEAST_TESTED) & (excess > least * LEAST_TESTED ** (1 - EXPONENT)))
         # Not the place of each in two dimensions, which takes longer than all else
-        at = at[excess.ravel()[at] > least * self.reach[sums[0].ravel()[at].astype(int)]]
+        at = np.flatnonzero(may & (sums[0] >= LEAST_TESTED) & (sums[1] > base.astype(np.float32) * sums[0]))
         tested, wrong = (each.ravel()[at].astype(float) for each in sums[:2])
         base = np.broadcast_to(base.ravel()[at] if base.ndim else base, at.shape).astype(float)
         scores = score(tested, wrong, base)
@@ -439,19 +433,6 @@ class Search:
         worth = PRICES[length - 1] * scores[best[kept]] * np.where(self.again[places[kept]].any(axis=1), SIMPLER, 1)
         # Rounding must not decide which comes first.
         return list(zip((-worth.round(6)).tolist(), map(tuple, places[kept].tolist()), strict=True)), places
-
-    @staticmethod
-    def _least(sums: Sequence[np.ndarray], may: np.ndarray, base: np.ndarray) -> float:
-        """A score that the `KEPT` best of many conditions have at least, by those of some rows.
-
-        A score is at most that of the rate itself: failures beyond `base` × n^(EXPONENT - 1).
-        """
-        if sums[0].size < MANY:
-            return 0.0
-        some = may[::SAMPLED]
-        scores = score(*(each[::SAMPLED][some] for each in (*sums[:2], np.broadcast_to(base, may.shape))))
-        best = _best(scores, KEPT)
-        return 0.999 * float(scores[best[-1]]) if len(best) == KEPT else 0.0
 
     def _base(self, sums: Sequence[np.ndarray]) -> np.ndarray:
         """The rates that conditions would have if they did not matter, of all or in the shape of each of the sums."""

@@ -10,12 +10,12 @@ unless it was found given the class, beyond chance. This is the rate that a weak
 
 Some classes are wrong more often than others, and whatever goes with such a class goes with failing. Thus there are two
 levels: what the classes say, and what makes failing likelier in comparison with images of the same class (see
-`groups.py`). For the second level the search begins anew, since a class that was found holds what happens inside it.
+`figures.py`). For the second level the search begins anew, since a class that was found holds what happens inside it.
 A broad condition takes the images of narrower ones inside it, which may take its place (see `_narrower`), and of rarer
 ones, which are searched for last (see `_hidden`).
 
 Images of one person or drive are not independent. If it is known which are, both comparisons are also made between
-groups or within them (see `groups.py`), which leaves out what only holds for persons on whom the DNN fails anyway.
+groups or within them (see `figures.py`), which leaves out what only holds for persons on whom the DNN fails anyway.
 
 What was tried: docs/decisions/031-weak-spots.md.
 """
@@ -30,8 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from safe_dnn.rccs.spots.conditions import Conditions, Literal, hold, joined
-from safe_dnn.rccs.spots.figures import Figures, assess, figures_in
-from safe_dnn.rccs.spots.groups import GivenClass, Groups, given_class
+from safe_dnn.rccs.spots.figures import Figures, GivenClass, Groups, assess, figures_in, given_class
 from safe_dnn.rccs.spots.like import alike, by_gain, of_classes, others_of, without_mixtures
 from safe_dnn.rccs.spots.search import (
     ERROR_RATE,
@@ -74,7 +73,7 @@ class WeakSpot(NamedTuple):
     elsewhere : float
         The rate of all other images; NaN if there are none.
     expected, odds : float
-        As in `groups.GivenClass`. None if there are no classes, or if the condition is about nothing else.
+        As in `figures.GivenClass`. None if there are no classes, or if the condition is about nothing else.
     new_rate : float
         The rate that is expected of new images. None if unknown.
     doubted : bool

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from safe_dnn.dnn.detection.coco import DetectorTest, read_coco
+from safe_dnn.dnn.detection.files import DetectorTest, read_coco
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.detected import write_json
 

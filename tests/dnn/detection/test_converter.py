@@ -67,7 +67,8 @@ def test_a_run_that_is_stopped_leaves_what_there_was_and_cuts_no_more(case, monk
     before = (case.out / "objects" / "parameters.csv").read_text()
     cut: list[str] = []
     monkeypatch.setattr(
-        "safe_dnn.dnn.detection.crops._save_crop", lambda picture, crop, *_: cut.append(crop.name) or time.sleep(0.02)
+        "safe_dnn.dnn.detection.converter._save_crop",
+        lambda picture, crop, *_: cut.append(crop.name) or time.sleep(0.02),
     )
 
     def stop(what: str, done: int, total: int) -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from safe_dnn.dnn.detection.coco import DetectorTest, read_coco
-from safe_dnn.dnn.detection.crops import Crop, crops_of, cut_crops, files_of, window_of
+from safe_dnn.dnn.detection.converter import Crop, crops_of, cut_crops, files_of, window_of
 from safe_dnn.dnn.detection.detections import cases_of, match
+from safe_dnn.dnn.detection.files import DetectorTest, read_coco
 from safe_dnn.support.images import BOX_KEY
 from safe_dnn.support.progress import no_progress
 from tests.helpers.detected import write_json

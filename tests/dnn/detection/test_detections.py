@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from safe_dnn.dnn.detection.coco import DetectorTest, read_coco
 from safe_dnn.dnn.detection.detections import NONE, cases_of, match
+from safe_dnn.dnn.detection.files import DetectorTest, read_coco
 from tests.helpers.detected import counted_by_the_library, write_json
 
 CAR, TRUCK = 1, 2

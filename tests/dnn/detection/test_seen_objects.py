@@ -7,8 +7,7 @@ import pytest
 
 from safe_dnn import SAFE_Tool
 from safe_dnn.dnn.detection.converter import cut_seen_objects, find_detection_failures
-from safe_dnn.pipeline.generation import generate_clusters
-from safe_dnn.pipeline.improvement import select_images
+from safe_dnn.pipeline.generation import generate_clusters, select_images
 from safe_dnn.pipeline.summary_lines import selection_summary
 from safe_dnn.rccs.unsafe_set import UnsafeImage, full_images_text
 from safe_dnn.selection import SelectionSettings

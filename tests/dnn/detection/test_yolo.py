@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from safe_dnn import SAFE_Tool
-from safe_dnn.dnn.detection.coco import read_coco
-from safe_dnn.dnn.detection.yolo import read_yolo
+from safe_dnn.dnn.detection.files import read_coco, read_yolo
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.detected import CLASSES, SIDE, DetectedCase, draw_detected
 from tests.helpers.powers import bound_by_permissions

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from safe_dnn.pipeline.reporting.evidence import (
+from safe_dnn.pipeline.exports import (
     CHANGED,
     EVIDENCE_FILE,
     MISSING,

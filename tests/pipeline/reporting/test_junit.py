@@ -1,6 +1,6 @@
 from xml.etree import ElementTree
 
-from safe_dnn.pipeline.reporting.junit import Case, junit_text
+from safe_dnn.pipeline.confirmation import Case, junit_text
 
 CASES = (
     Case("requirement", "light < 0.4 & \x0bfog", "12 of 90 wrong, at most 5 % required", "broken"),

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from safe_dnn.pipeline.descriptions import show_present
-from safe_dnn.pipeline.registering import write_register
+from safe_dnn.pipeline.exports import write_register
 from safe_dnn.pipeline.reporting import report
 from safe_dnn.pipeline.reporting.report import report_html, write_report
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, load_clusters, run_record, save_clusters

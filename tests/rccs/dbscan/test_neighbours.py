@@ -59,15 +59,6 @@ def test_some_of_the_points_have_the_distances_of_all():
     assert np.array_equal(some.distances, some.distances.T)
 
 
-@pytest.mark.parametrize("k", [1, 5, 118, 119])
-def test_the_nearest_are_the_same_ones_in_any_order(k):
-    rng = np.random.default_rng(0)
-    points = rng.normal(100, 1, (120, 8))  # far from the origin, where rounding is coarse
-    points[60:] = points[rng.integers(0, 60, 60)]  # duplicates, of which those with the lowest index are the nearest
-    points[80:100] = points[:20] + rng.normal(0, 1e-7, (20, 8))
-    assert (np.sort(Points(points).nearest_unordered(k)) == np.sort(Points(points).nearest(k)[0])).all()
-
-
 def threads() -> set[int]:
     return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
 

@@ -8,13 +8,13 @@ import pytest
 from safe_dnn.rccs import image_map as maps
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.dbscan.umap_reducer import agreement, divide, without_strays
+from safe_dnn.rccs.dbscan.tuning import agreement, divide, without_strays
 
 
 @pytest.mark.slow  # a fresh interpreter, and numba compiles
 def test_umap_is_used_without_importing_tensorflow():
     code = (
-        "import sys; from safe_dnn.rccs.dbscan.umap_reducer import load_umap; import numpy as np; "
+        "import sys; from safe_dnn.rccs.dbscan.tuning import load_umap; import numpy as np; "
         "assert load_umap()(5, 2, n_epochs=2).fit_transform(np.eye(30)).shape == (30, 2); "
         "assert 'tensorflow' not in sys.modules; assert 'umap.parametric_umap' not in sys.modules"
     )

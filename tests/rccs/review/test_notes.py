@@ -2,7 +2,7 @@
 
 import pytest
 
-from safe_dnn.pipeline.registering import load_register
+from safe_dnn.pipeline.exports import load_register
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.report import report_html
 from safe_dnn.rccs.clusters import save_clusters

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
-from safe_dnn.rccs.spots.groups import Groups, chance_given_class, given_class
+from safe_dnn.rccs.spots.figures import Groups, chance_given_class, given_class
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
 
 RATES = {"bkl": 0.6, "mel": 0.4, "nv": 0.1}

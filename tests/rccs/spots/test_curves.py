@@ -7,7 +7,7 @@ import pytest
 
 from safe_dnn.rccs.parameters import MOST_CATEGORIES
 from safe_dnn.rccs.spots.curves import CURVES_FILE, MOST_BINS, curves_text, find_curves, load_curves
-from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.store.runs import COMPARISON, add_run
 from safe_dnn.support.intervals import clopper_pearson
 

@@ -10,7 +10,7 @@ from scipy.stats import binomtest, hypergeom
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.dbscan.projection import average_neighbours, fit_projection
 from safe_dnn.rccs.dbscan.tuning import tune
-from safe_dnn.rccs.spots.groups import (
+from safe_dnn.rccs.spots.figures import (
     Groups,
     Tally,
     chance_of_more,

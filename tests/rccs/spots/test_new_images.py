@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from safe_dnn.rccs.spots.conditions import Literal, hold
-from safe_dnn.rccs.spots.figures import assess
-from safe_dnn.rccs.spots.groups import Groups
+from safe_dnn.rccs.spots.figures import Groups, assess
 from safe_dnn.rccs.spots.new_images import with_new_rates
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots
 
