@@ -128,7 +128,7 @@ def test_the_report_and_the_export_are_given_out_and_say_when_they_were_made(ser
 
 
 def test_a_job_is_followed_in_every_window_and_cancelled(served, browser, tmp_path):
-    many = draw(tmp_path / "many", {"night": 150, "wood": 150}, seed=5)
+    many = draw(tmp_path / "many", {"night": 450, "wood": 450}, seed=5)
     with opened(browser, served) as first, opened(browser, served) as second:
         unfold(first)
         field(first, "images").fill(str(many))
@@ -139,7 +139,7 @@ def test_a_job_is_followed_in_every_window_and_cancelled(served, browser, tmp_pa
         second.locator("#select").click()  # other work
         expect(second.get_by_text("An analysis does one thing at a time").first).to_be_visible(timeout=WAIT)
         second.get_by_role("tab", name="Root cause clusters").click()
-        expect(first.locator("#clusters-status")).to_contain_text(re.compile(r"\d+ / 300"))
+        expect(first.locator("#clusters-status")).to_contain_text(re.compile(r"\d+ / 900"))
         second.locator("#cancel-clusters").click()
         for page in (first, second):
             expect(page.locator("#clusters-status")).to_contain_text("Stopped. What was finished is kept", timeout=WAIT)
