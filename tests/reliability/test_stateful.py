@@ -164,6 +164,8 @@ class Window:
     review: Review | None = None
     run: str = ""
     seen: int = 0
+    unheard: dict[int, list[Note]] = field(default_factory=dict)
+    """Of an RCC, what it sent without an answer and what was there before: one of these is kept."""
 
     def note(self, rcc: int) -> Note:
         return self.review.notes.get(rcc, Note(rcc))
@@ -450,7 +452,7 @@ class OutputFolder(RuleBasedStateMachine):
     def look(self, window):
         shown = self.windows[window]
         with contextlib.suppress(SAFEError):
-            shown.review, shown.seen = load_review(self.out), newest(self.out)
+            shown.review, shown.seen, shown.unheard = load_review(self.out), newest(self.out), {}
             shown.run = fingerprint(shown.review.original)
 
     def _rcc(self, window: Window, number: int) -> int:
@@ -472,17 +474,22 @@ class OutputFolder(RuleBasedStateMachine):
 
         def noted(m: Model, answer: Note | None) -> None:
             state = m.state(m.run if window.run == m.run.name else m.earlier[window.run])
-            assert state.note(rcc) == seen, "made on something that it has not seen"
+            before = state.note(rcc)
+            assert before in [seen, *window.unheard.get(rcc, [])], "made on something that it has not seen"
             assert answer in (None, mine)
             added = self._added(m, "rcc")
-            assert len(added) == (mine != seen)
+            assert len(added) == (mine != before)
             if added:
                 m.say(state.groups[rcc], mine)
 
         keep = functools.partial(_note_on_run, self.out, mine, window.maker())
         outcome, answer = self.step(trouble, keep, noted)
-        if outcome == "done":
-            window.review = window.review._replace(notes={**window.review.notes, rcc: answer})
+        if outcome == "killed":  # what was typed stays in the fields
+            window.unheard.setdefault(rcc, [seen]).append(mine)
+        elif outcome == "done":
+            window.unheard.pop(rcc, None)
+        if outcome != "refused":
+            window.review = window.review._replace(notes={**window.review.notes, rcc: answer or mine})
 
     def _something(self, what: str) -> str:
         self.number += 1
